@@ -1,0 +1,35 @@
+//! Symple v4 messaging, presence and calls, and cameras that browsers watch, in one small crate.
+//!
+//! | layer | what it is |
+//! |---|---|
+//! | [`proto`] | the wire: addresses, message heads, peers; values only |
+//! | [`client`] | the client, sans-IO |
+//! | [`server`] | the server's hub, sans-IO |
+//! | [`call`] | call signalling, sans-IO; SDP is an opaque string to it |
+//! | [`media`] | frames, the bounded queue, rate control; where pictures come from |
+//! | `rtc` | one encoded stream to many WebRTC viewers, sans-IO on str0m (feature `rtc`) |
+//! | [`net`] | the drivers: the only place with sockets, clocks and tasks |
+//! | `camera` | the facade that a firmware embeds (feature `camera`) |
+//!
+//! Every core has one shape: `handle_input(input, now)`, then `poll_output()` until it says when to
+//! wake it (`Output::Timeout`). A driver is a future that the caller runs on whatever runtime it has.
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod call;
+pub mod client;
+pub mod media;
+pub mod proto;
+pub mod server;
+
+#[cfg(feature = "rtc")]
+pub mod rtc;
+
+#[cfg(feature = "net")]
+pub mod net;
+
+#[cfg(feature = "camera")]
+pub mod camera;
+
+#[cfg(feature = "web")]
+pub mod web;
