@@ -1,0 +1,1 @@
+//! Two ends on a virtual network and clock.
