@@ -1,0 +1,51 @@
+# `make run` starts the camera, `make test` runs the tests. Both first install what a fresh Debian 12
+# lacks (.ci/setup says what), and nothing the second time; SETUP=no leaves that out.
+
+SHELL := bash
+# Empty is absent: the camera has its own defaults.
+export SOURCE LISTEN TOKEN ORIGINS
+export PORT ?= 4500
+
+# The cargo that is new enough, which need not be the first on the PATH.
+cargo = PATH="$$(.ci/setup cargo):$$PATH" cargo
+setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
+# Newer versions of Node.js run one file at a time when told so; a camera and a browser want both cores.
+one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
+
+.PHONY: help run test test-all test-cores test-library test-browser setup-run setup-test
+
+help:
+	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
+	@echo '  SOURCE=      test (a moving pattern, the default), /dev/video0, a file, rtsp://…'
+	@echo '  PORT=        of HTTP and WebSocket, 4500 by default'
+	@echo '  LISTEN=      the address to listen on, loopback by default; 0.0.0.0 is every one'
+	@echo '  TOKEN=       what viewers must know; set one with LISTEN='
+	@echo '  ORIGINS=     other web origins whose pages may connect, separated by commas'
+	@echo 'make test      every test that fits into half an hour'
+	@echo 'make test-all  those, and the long ones'
+
+run: setup-run
+	@$(cargo) run --release --locked --example camera --features camera,tls,web
+
+test: test-cores test-library test-browser
+
+test-all: test
+	@$(cargo) test --locked --all-features -- --ignored
+
+# The cores alone: serde, and nothing that does I/O.
+test-cores: setup-test
+	@$(cargo) test --locked --no-default-features
+
+test-library: setup-test
+	@$(cargo) test --locked --all-features
+
+# In real browsers, against the examples as they are built for the test above.
+test-browser: setup-test
+	@$(cargo) build --locked --all-features --examples
+	@node --test $(one_by_one) tests/browser/*.test.mjs
+
+setup-run:
+	$(setup) run
+
+setup-test:
+	$(setup) test

@@ -1,0 +1,305 @@
+// What every browser test stands on: programs started and ended, conditions awaited, pages in a browser.
+//
+// Nothing sleeps: `until` asks again and again and gives up with words. A scenario cleans up whatever
+// happened in it, and a failing one leaves a screenshot of each page under target/browser/.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
+const SHOTS = join(TARGET, 'browser');
+const PATIENCE = 30_000; // ms that a condition has, unless told otherwise; a debug build on two busy cores
+
+const children = new Set();
+process.on('exit', () => children.forEach((child) => kill(child, 'SIGKILL')));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
+
+// ── Conditions ──
+
+/** Resolves with the first truthy value of `probe`; what it threw last is in the error. */
+export async function until(what, probe, { within = PATIENCE, every = 50 } = {}) {
+  const end = performance.now() + within;
+  for (let last; ;) {
+    try {
+      last = await probe();
+      if (last) return last;
+    } catch (error) {
+      if (error.fatal) throw error;
+      last = error.message;
+    }
+    if (performance.now() > end) throw new Error(`${what}: not within ${within / 1000} s; last seen: ${show(last)}`);
+    await new Promise((next) => setTimeout(next, every));
+  }
+}
+
+const show = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
+
+// ── Scenarios ──
+
+/**
+ * A test whose `s` holds what it started: `s.camera()`, `s.chromium()`, `s.note()` …; `needs` names
+ * what the machine must have, and the test is skipped in words where it has not.
+ */
+export function scenario(name, { needs = [], timeout = 180_000 } = {}, run) {
+  const lacking = needs.map((need) => NEEDS[need]()).find(Boolean);
+  if (lacking) console.log(`SKIPPED ${name}: ${lacking}`);
+  return test(name, { skip: lacking || false, timeout }, async (t) => {
+    const s = new Scenario(name, t);
+    try {
+      await run(s);
+    } catch (error) {
+      error.message += await s.evidence();
+      throw error;
+    } finally {
+      await s.end();
+    }
+  });
+}
+
+const NEEDS = {
+  chromium: () => found('chromium') ? '' : 'no Chromium here (Debian: chromium)',
+  firefox: () => found('firefox-esr') || found('firefox') ? '' : 'no Firefox here (Debian: firefox-esr)',
+  gstreamer: () => found('gst-launch-1.0') ? '' : 'no gst-launch-1.0 here (Debian: gstreamer1.0-tools)',
+  openssl: () => found('openssl') ? '' : 'no openssl here (Debian: openssl)',
+  rtsp: () => {
+    const asked = spawnSync('/usr/bin/python3', ['-c',
+      'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer']);
+    return asked.status === 0 ? '' : 'no RTSP server here (Debian: gir1.2-gst-rtsp-server-1.0 python3-gi)';
+  },
+};
+
+/** The path of a program, or undefined. */
+export function found(program) {
+  return (process.env.PATH ?? '').split(':').concat('/usr/bin').map((dir) => join(dir, program)).find((path) => existsSync(path));
+}
+
+class Scenario {
+  #ends = [];
+  #pages = [];
+  #programs = [];
+
+  constructor(name, t) {
+    Object.assign(this, { name, t, slug: name.toLowerCase().replace(/[^a-z0-9]+/g, '-').slice(0, 60) });
+    this.dir = mkdtempSync(join(tmpdir(), 'symple-'));
+    this.after(() => rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 }));
+  }
+
+  /** What is done at the end, the last first. */
+  after(job) { this.#ends.push(job); }
+
+  /** A line of the report. */
+  note(words) { console.log(`    ${this.name}: ${words}`); }
+
+  /** Starts a program that tells on its output when it is `ready`. */
+  async program(command, args, { env = {}, ready, within, cwd = ROOT } = {}) {
+    const program = new Program(command, args, { env, cwd });
+    this.#programs.push(program);
+    this.after(() => program.stop());
+    if (ready) await program.says(ready, { within });
+    return program;
+  }
+
+  /** Starts one of our examples, which `cargo build --examples` made. */
+  async example(name, { env = {}, ready = /\bhttps?:\/\/\S+/ } = {}) {
+    const path = process.env[name.toUpperCase()] ?? join(TARGET, 'debug/examples', name);
+    if (!existsSync(path)) throw new Error(`No ${path}: run 'cargo build --all-features --examples' first`);
+    return this.program(path, [], { env: { RUST_LOG: 'info', ...env }, ready });
+  }
+
+  /** A camera with a server of its own; environment as for `make run`. */
+  async camera({ program = 'camera', port, ...env } = {}) {
+    port ??= await freePort();
+    const start = () => this.example(program, { env: { SOURCE: 'test', PORT: String(port), ...env } });
+    const camera = { port, url: `http://127.0.0.1:${port}/`, process: await start() };
+    camera.status = async () => (await fetch(`${camera.url}api/status`)).json();
+    camera.stop = () => camera.process.stop();
+    camera.start = async () => (camera.process = await start());
+    return camera;
+  }
+
+  /** A Chromium with a fresh profile. */
+  async chromium(options) {
+    const { Chromium } = await import('./chromium.mjs');
+    return this.#browser(await Chromium.start(this, options));
+  }
+
+  /** A Firefox with a fresh profile. */
+  async firefox(options) {
+    const { Firefox } = await import('./firefox.mjs');
+    return this.#browser(await Firefox.start(this, options));
+  }
+
+  #browser(browser) {
+    this.after(() => browser.close());
+    browser.opened = (page) => this.#pages.push(page);
+    return browser;
+  }
+
+  async shot(page, what = '') {
+    mkdirSync(SHOTS, { recursive: true });
+    const path = join(SHOTS, `${this.slug}${what && `-${what}`}.png`);
+    await page.screenshot(path);
+    return path;
+  }
+
+  /** What is there to see of a failure. */
+  async evidence() {
+    let words = '';
+    for (const [i, page] of this.#pages.entries()) {
+      const path = await this.shot(page, `failed-${i}`).catch((error) => `none: ${error.message}`);
+      words += `\n  page ${i}: screenshot ${path}\n${indent(page.console.slice(-20))}`;
+    }
+    for (const program of this.#programs) words += `\n  ${program.name} said last:\n${indent(program.lines.slice(-30))}`;
+    return words;
+  }
+
+  async end() {
+    for (const job of this.#ends.reverse()) {
+      try {
+        await job();
+      } catch (error) {
+        console.log(`    ${this.name}: cleaning up: ${error.message}`);
+      }
+    }
+  }
+}
+
+const indent = (lines) => lines.map((line) => `    | ${line}`).join('\n');
+
+// ── Programs ──
+
+class Program {
+  lines = [];
+
+  constructor(command, args, { env, cwd }) {
+    this.name = command.split('/').pop();
+    // A group of its own, so that what it starts ends with it.
+    this.child = spawn(command, args, { env: { ...process.env, ...env }, cwd, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
+    children.add(this.child);
+    this.ended = new Promise((done) => {
+      this.child.on('error', (error) => done(this.end = error.message));
+      this.child.on('close', (code, signal) => {
+        children.delete(this.child);
+        done(this.end = signal ?? `exit ${code}`);
+      });
+    });
+    this.child.stdin.on('error', () => {}); // it ended first
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      let rest = '';
+      stream.setEncoding('utf8').on('data', (text) => {
+        const lines = (rest + text).split('\n');
+        rest = lines.pop();
+        this.lines.push(...lines);
+      });
+    }
+  }
+
+  /** The first line, from the `from`th on, that `pattern` matches. */
+  async says(pattern, { within, from = 0 } = {}) {
+    return until(`${this.name} says ${pattern}`, () => {
+      const line = this.lines.slice(from).map((line) => line.match(pattern)).find(Boolean);
+      if (!line && this.end) {
+        throw Object.assign(new Error(`${this.name} ended (${this.end}) and said:\n${indent(this.lines.slice(-30))}`), { fatal: true });
+      }
+      return line;
+    }, { within });
+  }
+
+  /** Writes a line to its input. */
+  tell(line) { this.child.stdin.write(`${line}\n`); }
+
+  /** Asks it to end, and makes it after 5 s. */
+  async stop(signal = 'SIGTERM') {
+    kill(this.child, signal);
+    const late = setTimeout(() => kill(this.child, 'SIGKILL'), 5000);
+    await this.ended;
+    clearTimeout(late);
+    kill(this.child, 'SIGKILL'); // whom it left behind
+    return this.end;
+  }
+}
+
+function kill(child, signal) {
+  try {
+    if (child.pid) process.kill(-child.pid, signal);
+  } catch {
+    // The whole group is gone.
+  }
+}
+
+/** A port that was free a moment ago: known before the start, and the same after a restart. */
+export function freePort() {
+  return new Promise((done, failed) => {
+    const server = createServer().on('error', failed);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
+  });
+}
+
+// ── What a page shows ──
+
+/** Runs in the page before its own scripts: the functions of probe.js as `probe`. */
+export const PROBE = readFileSync(new URL('probe.js', import.meta.url), 'utf8');
+
+/** What both browsers' pages can do; they bring evaluate, press, goto, screenshot and console. */
+export class PageUnderTest {
+  console = [];
+
+  /** Calls a function of probe.js. */
+  probe(name, ...args) { return this.evaluate(`probe.${name}(${args.map((arg) => JSON.stringify(arg)).join(', ')})`); }
+
+  visible(selector) { return this.probe('visible', selector); }
+  text(selector) { return this.probe('text', selector); }
+
+  /** Waits for an element to be seen, and presses it. */
+  async click(selector) {
+    await until(`${selector} can be pressed`, () => this.probe('pressable', selector));
+    await this.press(selector);
+  }
+
+  /** Waits for a first picture in `video`: its time in ms after the last press, or after the page's start. */
+  async firstPicture(video = '#video', { within } = {}) {
+    await until(`a picture in ${video}`, () => this.probe('firstPicture', video), { within });
+    return this.probe('firstPicture', video);
+  }
+
+  /** Takes `count` pictures as they are shown: [{ counter, clock, delay, width, height }]. */
+  async pictures(count = 30, video = '#video') {
+    const shown = await this.probe('pictures', video, count, PATIENCE);
+    if (shown.error) throw new Error(`pictures of ${video}: ${shown.error}`);
+    return shown;
+  }
+
+  /** Waits until the burned-in counter has gone forward `by` frames from what it shows first. */
+  async moves(video = '#video', by = 30) {
+    let first;
+    return until(`the counter burned into ${video} goes forward by ${by}`, async () => {
+      const [picture] = await this.pictures(1, video);
+      first ??= picture.counter;
+      return picture.counter >= first + by && { from: first, to: picture.counter };
+    });
+  }
+
+  /** Waits for sound that is none of silence: { level, hertz } of the strongest tone. */
+  async sound(video = '#video', { within } = {}) {
+    return until(`sound in ${video}`, async () => {
+      const heard = await this.probe('sound', video);
+      return heard.level > 0.001 ? heard : Promise.reject(new Error(show(heard)));
+    }, { within, every: 100 });
+  }
+}
+
+/** The median and the 95th percentile, as words. */
+export function spread(values, unit = 'ms') {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
+  return `median ${at(0.5)} ${unit}, p95 ${at(0.95)} ${unit} of ${sorted.length}`;
+}

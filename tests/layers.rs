@@ -1,0 +1,391 @@
+//! The arrows between the layers go down only, and clocks, threads and sockets stay with the drivers.
+//!
+//! Reads the text of `src/`: every path that a file names, in a `use` or in the middle of its code, is
+//! held against the table of the design. Comments and strings are no code, so a doctest may do as it likes.
+
+use std::fs;
+use std::path::Path;
+
+/// A layer, and the paths below `crate` that it may name (a prefix allows what is under it).
+const ARROWS: &[(&str, &[&str])] = &[
+    ("proto", &[]),
+    ("client", &["proto"]),
+    ("server", &["proto"]),
+    ("call", &["proto"]),
+    // Not the calls themselves: `rtc` works with another signalling, `call` with another WebRTC stack.
+    ("rtc", &["call::body", "call::Candidate", "call::Description", "media"]),
+    ("media", &[]),
+    ("net", &["proto", "client", "server", "call", "rtc", "media"]),
+    ("web", &[]),
+    ("camera", &["proto", "client", "server", "call", "rtc", "media", "net", "web"]),
+];
+
+/// Where clocks, threads and sockets may be.
+const DRIVERS: &[&str] = &["net", "media::gst", "media::v4l2"];
+
+/// What reads a clock, starts a thread or opens a socket. A last `*` takes any rest of the word.
+const IO: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "std::thread",
+    "thread::spawn",
+    "thread::sleep",
+    "std::net::Tcp*",
+    "std::net::Udp*",
+    "std::os::unix::net",
+    "smol",
+    "async_io",
+];
+
+/// Crates that one place hides from all others.
+const HIDDEN: &[(&str, &str)] = &[
+    ("str0m", "rtc"),
+    ("gstreamer", "media::gst"),
+    ("gstreamer_app", "media::gst"),
+    ("v4l", "media::v4l2"),
+    ("async_tungstenite", "net"),
+    ("hyper", "net"),
+    ("quinn_udp", "net"),
+    ("if_addrs", "net"),
+    ("futures_rustls", "net"),
+];
+
+#[test]
+fn arrows_go_down_and_io_stays_with_the_drivers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let mut wrong = Vec::new();
+    for (layer, _) in ARROWS {
+        assert!(
+            files.iter().any(|(name, _)| name.starts_with(&format!("{layer}/"))),
+            "no file in src/{layer}"
+        );
+    }
+    for (name, text) in &files {
+        wrong.extend(violations(name, text));
+    }
+    assert!(wrong.is_empty(), "against the design's table of layers:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
+    // File, text, and a part of the complaint ("" when there is none).
+    let table: &[(&str, &str, &str)] = &[
+        ("proto/mod.rs", "use std::fmt;", ""),
+        ("proto/mod.rs", "use crate::client::Client;", "proto may not use crate::client::Client"),
+        ("proto/a.rs", "fn f() -> crate::net::Url { todo!() }", "crate::net::Url"),
+        ("client/mod.rs", "use crate::proto::{Address, Head};", ""),
+        ("client/a.rs", "use crate::{proto::Head, server::{Hub, Limits}};", "crate::server::Hub"),
+        ("client/a.rs", "use crate::{proto::Head, server};", "crate::server"),
+        ("call/mod.rs", "use super::rtc::Fanout;", "crate::rtc::Fanout"),
+        ("call/a.rs", "use super::super::media;", "crate::media"),
+        ("call/a.rs", "use super::body::Candidate;", ""),
+        ("call/a/b.rs", "use super::super::body::Candidate;", ""),
+        ("call/mod.rs", "mod tests { use super::body::Candidate; }", ""),
+        ("call/mod.rs", "mod tests { use super::super::net::ws; }", "crate::net::ws"),
+        ("rtc/mod.rs", "use crate::call::body::Candidate; use crate::media::{Frame, keyframes::Why};", ""),
+        ("rtc/mod.rs", "use crate::call::Calls;", "crate::call::Calls"),
+        ("rtc/mod.rs", "use crate::media::gst::Pipeline;", "crate::media::gst::Pipeline"),
+        ("media/queue.rs", "use super::Frame; use super::gst::Pipeline;", "crate::media::gst::Pipeline"),
+        ("media/mod.rs", "pub mod gst; pub use gst::Pipeline;", ""),
+        ("media/gst/mod.rs", "use crate::media::Frame; use std::thread; use gstreamer as gst;", ""),
+        ("media/gst/mod.rs", "use crate::rtc::Fanout;", "crate::rtc::Fanout"),
+        (
+            "net/mod.rs",
+            "use crate::{rtc, media::gst::Pipeline}; use smol::Async; fn f() { Instant::now(); }",
+            "",
+        ),
+        ("net/mod.rs", "use crate::camera::Camera;", "crate::camera::Camera"),
+        ("web/mod.rs", "use crate::net;", "crate::net"),
+        ("client/a.rs", "fn f() { let t = Instant::now(); }", "Instant::now"),
+        ("client/a.rs", "fn f() { let t = std::time::SystemTime::now(); }", "SystemTime::now"),
+        ("client/a.rs", "fn f(t: Instant) { t.elapsed(); }", "elapsed"),
+        ("client/a.rs", "use std::{fmt, thread};", "std::thread"),
+        ("client/a.rs", "use std::net::{IpAddr, TcpStream};", "std::net::TcpStream"),
+        ("client/a.rs", "use std::net::{IpAddr, SocketAddr};", ""),
+        ("camera/a.rs", "fn f() { smol::Timer::after(d); }", "smol::Timer::after"),
+        ("rtc/a.rs", "use ::str0m::Rtc;", ""),
+        ("camera/a.rs", "use str0m::Rtc;", "str0m::Rtc"),
+        ("camera/a.rs", "fn f(gstreamer: u8) -> u8 { gstreamer }", ""),
+        // What is not code, and tests.
+        ("client/a.rs", "// Instant::now()\n/* crate::net /* nested */ */ /// crate::net::Url\n", ""),
+        (
+            "client/a.rs",
+            r##"const A: &str = "crate::net::x \" "; const B: &str = r#"Instant::now " "#;"##,
+            "",
+        ),
+        ("client/a.rs", r#"const C: char = '"'; fn f<'a>(x: &'a str) { Instant::now(); }"#, "Instant::now"),
+        ("client/a.rs", "#[cfg(test)] mod tests { fn f() { Instant::now(); } } fn g() {}", ""),
+        ("client/a.rs", "#[cfg(test)] mod tests { fn f() {} } fn g() { Instant::now(); }", "Instant::now"),
+        ("client/a.rs", "#[cfg(test)] mod tests { use crate::net::Url; }", "crate::net::Url"),
+        ("client/tests.rs", "fn f() { Instant::now(); }", ""),
+        ("bin/symple/main.rs", "use crate::net::Url; fn f() { Instant::now(); }", ""),
+    ];
+    for (file, text, complaint) in table {
+        let found = violations(file, text).join("\n");
+        match complaint.is_empty() {
+            true => assert_eq!(found, "", "{file}: {text}"),
+            false => {
+                assert!(found.contains(complaint), "{file}: {text}\nexpected {complaint:?}, found {found:?}")
+            }
+        }
+    }
+}
+
+/// What one file does against the tables. `name` is its path below `src/`, with slashes.
+fn violations(name: &str, text: &str) -> Vec<String> {
+    let module = module_path(name);
+    let Some((_, allowed)) = ARROWS.iter().find(|(layer, _)| module.first().is_some_and(|m| m == layer))
+    else {
+        return Vec::new(); // lib.rs is the table of contents; a program in bin/ is a crate of its own
+    };
+    let layer = &module[0];
+    let here = module.join("::");
+    let mut wrong = Vec::new();
+    for Named { path, line, test } in paths(&tokens(text), &module) {
+        let mut complain = |why: &str| wrong.push(format!("src/{name}:{line}: {why} {path}"));
+        if let Some(inner) = path.strip_prefix("crate::") {
+            let into = inner.split("::").next().unwrap_or(inner);
+            let known = ARROWS.iter().any(|(other, _)| *other == into);
+            let io = DRIVERS.iter().find(|d| d.contains("::") && below(inner, d));
+            let foreign = into != layer && !allowed.iter().any(|a| below(inner, a));
+            // A folder of drivers inside a pure layer is named by its parent and by the drivers above.
+            let reaches_io = io.is_some_and(|d| {
+                !below(&here, d) && here != d.rsplit_once("::").expect("checked above").0 && !drives(layer)
+            });
+            if known && (foreign || reaches_io) {
+                complain(&format!("{layer} may not use"));
+            }
+            continue;
+        }
+        let exempt = test || module.iter().any(|m| m == "tests" || m == "test");
+        let driver = DRIVERS.iter().any(|d| below(&here, d));
+        if !driver && !exempt && IO.iter().any(|what| matches(&path, what)) {
+            complain(&format!("only {} may use", DRIVERS.join(", ")));
+        }
+        if let Some((_, home)) = HIDDEN.iter().find(|(krate, _)| path.contains("::") && below(&path, krate))
+            && !below(&here, home)
+        {
+            complain(&format!("only {home} may use"));
+        }
+    }
+    wrong
+}
+
+/// The layers that may hold a pipeline or a device: those that drive and the facade over them.
+fn drives(layer: &str) -> bool {
+    layer == "net" || layer == "camera"
+}
+
+/// Whether `path` is `prefix` or under it.
+fn below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Whether `path` starts with `what`, or bears it further on (`std::time::Instant::now`).
+fn matches(path: &str, what: &str) -> bool {
+    if let Some(stem) = what.strip_suffix('*') {
+        return path.starts_with(stem);
+    }
+    let later = what.contains("::")
+        && (path.contains(&format!("::{what}::")) || path.ends_with(&format!("::{what}")));
+    below(path, what) || later || (what == "Instant::now" && path == ".elapsed")
+}
+
+fn module_path(name: &str) -> Vec<String> {
+    let name = name.strip_suffix(".rs").unwrap_or(name);
+    let name = name.strip_suffix("/mod").unwrap_or(name);
+    name.split('/').map(str::to_owned).collect()
+}
+
+fn collect(dir: &Path, files: &mut Vec<(String, String)>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in fs::read_dir(dir).expect("src/ is there") {
+        let path = entry.expect("src/ can be listed").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let name = path.strip_prefix(&root).expect("found under it").to_string_lossy().replace('\\', "/");
+            files.push((name, fs::read_to_string(&path).expect("source is UTF-8")));
+        }
+    }
+}
+
+/// A path that the code names, with `self` and `super` resolved to `crate::…`.
+struct Named {
+    path: String,
+    line: usize,
+    /// Inside a module under `#[cfg(test)]`.
+    test: bool,
+}
+
+#[derive(Debug)]
+struct Token {
+    text: String,
+    line: usize,
+}
+
+/// Words, `::` and single marks, without comments, strings and numbers.
+fn tokens(text: &str) -> Vec<Token> {
+    let chars: Vec<char> = text.chars().collect();
+    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
+    let (mut out, mut i, mut line) = (Vec::new(), 0, 1);
+    while i < chars.len() {
+        let start = i;
+        match (at(i), at(i + 1)) {
+            ('/', '/') => i = (i..chars.len()).find(|&j| at(j) == '\n').unwrap_or(chars.len()),
+            ('/', '*') => {
+                let mut depth = 0;
+                loop {
+                    match (at(i), at(i + 1)) {
+                        ('/', '*') => (depth, i) = (depth + 1, i + 2),
+                        ('*', '/') => (depth, i) = (depth - 1, i + 2),
+                        _ => i += 1,
+                    }
+                    if depth == 0 || i >= chars.len() {
+                        break;
+                    }
+                }
+            }
+            ('r', '"' | '#') if raw_string_end(&chars, i + 1).is_some() => {
+                i = raw_string_end(&chars, i + 1).expect("asked above");
+            }
+            ('"', _) => {
+                i += 1;
+                while i < chars.len() && at(i) != '"' {
+                    i += if at(i) == '\\' { 2 } else { 1 };
+                }
+                i += 1;
+            }
+            // 'a' and '\n' are characters, 'a is a lifetime.
+            ('\'', '\\') => i = (i + 3..chars.len()).find(|&j| at(j) == '\'').unwrap_or(chars.len()) + 1,
+            ('\'', _) if at(i + 2) == '\'' => i += 3,
+            ('\'', _) => i += 1,
+            (':', ':') => {
+                out.push(Token { text: "::".into(), line });
+                i += 2;
+            }
+            (c, _) if c.is_alphabetic() || c == '_' => {
+                while at(i).is_alphanumeric() || at(i) == '_' {
+                    i += 1;
+                }
+                // The prefix of a byte or C string goes with it.
+                let word: String = chars[start..i].iter().collect();
+                if !(at(i) == '"' && matches!(word.as_str(), "b" | "c")) {
+                    out.push(Token { text: word, line });
+                }
+            }
+            (c, _) => {
+                if !c.is_whitespace() {
+                    out.push(Token { text: c.to_string(), line });
+                }
+                i += 1;
+            }
+        }
+        line += chars[start..i.min(chars.len())].iter().filter(|&&c| c == '\n').count();
+    }
+    out
+}
+
+/// Where the raw string ends whose hashes or quote begin at `i`.
+fn raw_string_end(chars: &[char], i: usize) -> Option<usize> {
+    let hashes = chars[i..].iter().take_while(|&&c| c == '#').count();
+    if chars.get(i + hashes) != Some(&'"') {
+        return None;
+    }
+    let close = |j: &usize| {
+        chars[*j] == '"' && chars[*j + 1..].iter().take(hashes).filter(|&&c| c == '#').count() == hashes
+    };
+    let quote = (i + hashes + 1..chars.len()).find(close)?;
+    Some(quote + 1 + hashes)
+}
+
+/// Every path of a `use` tree and every path in the code, those of inline modules resolved from there.
+fn paths(tokens: &[Token], module: &[String]) -> Vec<Named> {
+    let word = |i: usize| tokens.get(i).map_or("", |t| t.text.as_str());
+    let ident = |i: usize| word(i).starts_with(|c: char| c.is_alphabetic() || c == '_');
+    // Open inline modules: name, the depth of braces they began at, whether they are tests.
+    let mut inline: Vec<(String, usize, bool)> = Vec::new();
+    let (mut out, mut depth, mut i, mut cfg_test) = (Vec::new(), 0, 0, false);
+    while i < tokens.len() {
+        let line = tokens[i].line;
+        let mut here: Vec<&str> = module.iter().map(String::as_str).collect();
+        here.extend(inline.iter().map(|(name, ..)| name.as_str()));
+        let test = inline.iter().any(|(.., test)| *test);
+        match word(i) {
+            "cfg" if word(i + 1) == "(" && word(i + 2) == "test" => (cfg_test, i) = (true, i + 3),
+            "mod" if word(i + 2) == "{" => {
+                inline.push((word(i + 1).to_owned(), depth, cfg_test));
+                (depth, i, cfg_test) = (depth + 1, i + 3, false);
+            }
+            "use" if ident(i + 1) || matches!(word(i + 1), "::" | "{") => {
+                let end = (i..tokens.len()).find(|&j| word(j) == ";").unwrap_or(tokens.len());
+                let words: Vec<&str> = tokens[i + 1..end].iter().map(|t| t.text.as_str()).collect();
+                for path in use_tree(&words) {
+                    out.push(Named { path: resolve(&path, &here), line, test });
+                }
+                (i, cfg_test) = (end, false);
+            }
+            "{" => (depth, i, cfg_test) = (depth + 1, i + 1, false),
+            "}" => {
+                depth = depth.saturating_sub(1);
+                inline.retain(|(_, opened, _)| *opened < depth);
+                i += 1;
+            }
+            "." if word(i + 1) == "elapsed" && word(i + 2) == "(" => {
+                out.push(Named { path: ".elapsed".into(), line, test });
+                i += 2;
+            }
+            _ if ident(i) && word(i + 1) == "::" => {
+                let mut path = vec![word(i)];
+                while word(i + 1) == "::" && ident(i + 2) {
+                    path.push(word(i + 2));
+                    i += 2;
+                }
+                out.push(Named { path: resolve(&path, &here), line, test });
+                i += 1;
+            }
+            _ => i += 1,
+        }
+    }
+    out
+}
+
+/// `a::{b, c::{d, e}}` → `a::b`, `a::c::d`, `a::c::e`.
+fn use_tree<'a>(words: &[&'a str]) -> Vec<Vec<&'a str>> {
+    let (mut out, mut stack, mut path) = (Vec::new(), Vec::new(), Vec::new());
+    let mut renamed = false;
+    for &word in words.iter().chain([&","]) {
+        match word {
+            "::" => {}
+            "{" => stack.push(path.clone()),
+            "," | "}" => {
+                if path.len() > stack.last().map_or(0, Vec::len) {
+                    out.push(path.clone());
+                }
+                if word == "}" {
+                    stack.pop();
+                    path = stack.last().cloned().unwrap_or_default();
+                } else {
+                    path = stack.last().cloned().unwrap_or_default();
+                }
+                renamed = false;
+            }
+            "as" => renamed = true,
+            _ if renamed => {}
+            _ => path.push(word),
+        }
+    }
+    out
+}
+
+fn resolve(path: &[&str], here: &[&str]) -> String {
+    let ups = path.iter().take_while(|p| **p == "super").count();
+    let rest = match path.first() {
+        Some(&"super") => [&here[..here.len().saturating_sub(ups)], &path[ups..]].concat(),
+        Some(&"self") => [here, &path[1..]].concat(),
+        _ => return path.join("::"),
+    };
+    format!("crate::{}", rest.join("::"))
+}
