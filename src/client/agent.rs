@@ -11,8 +11,8 @@ use super::commands::Commands;
 use super::pacing::{Bucket, Outbox};
 use super::rooms::Wishes;
 use super::roster::Roster;
-use super::{CommandError, CommandId, Config, End, Event, Input, Output, SendError, Token};
-use crate::proto::{Address, CloseCode, Draft, Head, Kind, Message, Object, Peer, Status};
+use super::{CommandError, CommandId, Config, End, Event, Input, Output, SendError};
+use crate::proto::{Address, CloseCode, Draft, Head, Kind, Message, Object, Peer, Status, Token};
 
 /// A session that lasted this long was a good one: the waits begin from the shortest again. It is the
 /// time after which a server closes for a rate that is too high, so such a loop slows down.
@@ -251,7 +251,7 @@ impl Agent {
         let mut draft = Draft::new(Kind::Command).to(from.as_str());
         for member in ["id", "node", "action"] {
             if let Some(raw) = command.raw(member) {
-                draft = draft.with_raw(member, raw);
+                draft = draft.raw(member, raw);
             }
         }
         self.send(draft.with("status", &status.0).data(data), now).map(drop)
@@ -508,7 +508,7 @@ impl Agent {
             draft = draft.with("name", name);
         }
         if let Some(token) = &self.config.token {
-            draft = draft.with("token", token.secret());
+            draft = draft.with("token", token.reveal());
         }
         let rooms: Vec<&str> = self.wishes.wanted().collect();
         if !rooms.is_empty() {

@@ -1,14 +1,13 @@
 //! Who the client is, and its limits.
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::proto::Object;
+use crate::proto::{Object, Token};
 
 /// Who the client is, how patient, and how much it holds.
 ///
 /// ```
-/// use symple::client::{Config, Token};
+/// use symple::{client::Config, proto::Token};
 /// let config = Config { token: Some(Token::new("s3cret")), rooms: vec!["team".into()], ..Config::new("alice") };
 /// assert!(!format!("{config:?}").contains("s3cret"));
 /// ```
@@ -90,27 +89,5 @@ impl Config {
             max_rooms: 256,
             max_commands: 256,
         }
-    }
-}
-
-/// A secret that no `Debug` shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(Box<str>);
-
-impl Token {
-    /// Wraps a secret.
-    pub fn new(secret: impl Into<Box<str>>) -> Self {
-        Token(secret.into())
-    }
-
-    /// The secret itself.
-    pub fn secret(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
     }
 }

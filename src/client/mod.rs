@@ -90,5 +90,5 @@ mod roster;
 pub use agent::{Agent, State};
 pub use backoff::next_delay;
 pub use commands::{CommandError, CommandId};
-pub use config::{Config, Token};
+pub use config::Config;
 pub use io::{End, Event, Input, Output, SendError};

@@ -52,11 +52,11 @@ impl Draft {
     /// Any member. A value that JSON has no words for (a map with keys that are no strings) becomes `null`.
     pub fn with<T: Serialize + ?Sized>(self, member: &str, value: &T) -> Self {
         let value = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
-        self.with_raw(member, &value)
+        self.raw(member, &value)
     }
 
-    /// Any member, its value already JSON.
-    pub(crate) fn with_raw(mut self, member: &str, value: &str) -> Self {
+    /// Any member, its value already JSON, which the caller vouches for.
+    pub fn raw(mut self, member: &str, value: &str) -> Self {
         self.text.push(',');
         self.text.push_str(&Value::from(member).to_string());
         self.text.push(':');

@@ -13,6 +13,7 @@ mod message;
 mod peer;
 mod rewrite;
 mod status;
+mod token;
 
 pub use address::{Address, Target};
 pub use draft::Draft;
@@ -21,6 +22,7 @@ pub use message::{DataError, Kind, Message};
 pub use peer::{Object, Peer};
 pub use rewrite::{presence, stamped};
 pub use status::{CloseCode, Status};
+pub use token::Token;
 
 /// The value of `protocol` in `welcome`.
 pub const PROTOCOL: &str = "symple/4";

@@ -2,10 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use crate::proto::{Head, MAX_USER, Status, valid_room, valid_user, walk};
+use crate::proto::{Head, MAX_USER, Status, Token, valid_room, valid_user, walk};
 
 use super::error::Refusal;
-use super::io::Token;
 
 /// What a client asks for, read and checked.
 #[derive(Clone, Debug)]
@@ -89,7 +88,7 @@ mod tests {
         let text = r#"{"type":"auth","user":"alice","name":"Alice","token":"t0k","rooms":["team-a"],"data":{"peerType":"person"}}"#;
         let claim = claim(text, true, 256).expect("valid");
         assert_eq!((&*claim.user, claim.name.as_deref()), ("alice", Some("Alice")));
-        assert_eq!(claim.token.as_ref().map(Token::secret), Some("t0k"));
+        assert_eq!(claim.token.as_ref().map(Token::reveal), Some("t0k"));
         assert_eq!(
             (&*claim.rooms, claim.data.as_deref()),
             (&["team-a".into()][..], Some(r#"{"peerType":"person"}"#))

@@ -1,12 +1,11 @@
 //! What goes into the hub and what comes out of it.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::proto::{CloseCode, Object, Peer, Status};
+use crate::proto::{CloseCode, Object, Peer, Status, Token};
 
 /// Names a connection. The driver chooses it and never uses it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,28 +176,6 @@ pub struct Auth {
     pub data: Object,
     /// Where it comes from.
     pub host: Option<IpAddr>,
-}
-
-/// A secret. Its `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(Box<str>);
-
-impl Token {
-    /// Wraps a secret.
-    pub fn new(secret: impl Into<Box<str>>) -> Self {
-        Token(secret.into())
-    }
-
-    /// The secret itself.
-    pub fn secret(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
 }
 
 /// The host's answer.

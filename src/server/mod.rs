@@ -60,5 +60,5 @@ mod tests;
 
 pub use config::Config;
 pub use hub::Hub;
-pub use io::{Admission, Auth, ConnId, Event, Input, Output, Token, Transmit, Verdict, Whom};
+pub use io::{Admission, Auth, ConnId, Event, Input, Output, Transmit, Verdict, Whom};
 pub use stats::Stats;
