@@ -11,7 +11,9 @@ use symple::client::{Agent, Config, Event, Input, Output};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4500".into());
-    let mut agent = Agent::new(Config { rooms: vec!["public".into()], ..Config::new("bare") }, 7, Instant::now());
+    let mut agent =
+        Agent::new(Config { rooms: vec!["public".into()], ..Config::new("bare") }, 7, Instant::now());
+    agent.connect(Instant::now());
     let mut socket: Option<WebSocket<TcpStream>> = None;
     loop {
         // Drain the core: it says what to do, and when to come back.
@@ -49,7 +51,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match read {
             Ok(Message::Text(text)) => agent.handle_input(Input::Text(&text), now),
             Ok(_) => agent.handle_input(Input::Alive, now),
-            Err(tungstenite::Error::Io(e)) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Err(tungstenite::Error::Io(e))
+                if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+            {
                 agent.handle_input(Input::Timeout, now);
             }
             Err(e) => {

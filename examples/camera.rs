@@ -35,7 +35,9 @@ fn main() -> ExitCode {
         Event::ViewerLeft(viewer, reason) => println!("call {}: ended ({reason})", viewer.id),
         Event::CallFailed(id, _, reason) => println!("call {id}: failed ({reason})"),
         Event::Streaming(streams) => println!("producing {streams:?}"),
-        Event::Format { width, height, fps, .. } => println!("pictures of {width} x {height}, {fps} a second"),
+        Event::Format { width, height, fps, .. } => {
+            println!("pictures of {width} x {height}, {fps} a second")
+        }
         Event::Bitrate { bps, .. } => println!("the encoder goes to {} kbit/s", bps / 1000),
         Event::Media(trouble) => eprintln!("source: {trouble}"),
         Event::SourceEnded => println!("the source came to its end"),
@@ -83,7 +85,8 @@ fn config() -> Result<Config, String> {
         config.bitrate.start = config.media.bitrate;
     }
     if let Some(ice) = var("ICE") {
-        config.ice_servers = serde_json::from_str(&ice).map_err(|e| format!("ICE must be a JSON array: {e}"))?;
+        config.ice_servers =
+            serde_json::from_str(&ice).map_err(|e| format!("ICE must be a JSON array: {e}"))?;
     }
     let token = var("TOKEN").map(Token::new);
     config.signalling = match var("CONNECT") {
@@ -99,11 +102,19 @@ fn config() -> Result<Config, String> {
             let ip = match var("LISTEN").as_deref() {
                 None => Ipv4Addr::LOCALHOST.into(),
                 Some("all") => Ipv4Addr::UNSPECIFIED.into(),
-                Some(ip) => IpAddr::from_str(ip).map_err(|_| "LISTEN must be an address of this machine, or all")?,
+                Some(ip) => {
+                    IpAddr::from_str(ip).map_err(|_| "LISTEN must be an address of this machine, or all")?
+                }
             };
             let origins = var("ORIGINS").unwrap_or_default();
-            let origins = origins.split(',').map(str::trim).filter(|o| !o.is_empty()).map(String::from).collect();
-            Signalling::Serve(Serve { listen: vec![SocketAddr::new(ip, port)], token, origins, ..Serve::default() })
+            let origins =
+                origins.split(',').map(str::trim).filter(|o| !o.is_empty()).map(String::from).collect();
+            Signalling::Serve(Serve {
+                listen: vec![SocketAddr::new(ip, port)],
+                token,
+                origins,
+                ..Serve::default()
+            })
         }
     };
     Ok(config)
