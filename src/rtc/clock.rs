@@ -71,7 +71,10 @@ impl Timeline {
         // Time never goes back for a decoder, not even when the source's does.
         position.at = zero.saturating_add(pts).max(position.at.saturating_add(1_000_000));
         let ticks = i128::from(position.at) * i128::from(frame.codec.clock_rate()) / 1_000_000_000;
-        Place { ticks: ticks as u32, wallclock: self.instant(self.earliest.saturating_add(pts)).min(frame.captured) }
+        Place {
+            ticks: ticks as u32,
+            wallclock: self.instant(self.earliest.saturating_add(pts)).min(frame.captured),
+        }
     }
 
     fn instant(&self, nanos: i64) -> Instant {
@@ -109,7 +112,9 @@ mod tests {
         let mut at = Position::default();
         let late = [30, 0, 12, 40, 3];
         let places: Vec<Place> = (0..5)
-            .map(|i| line.place(&mut at, &frame(epoch, Codec::H264, 1000 + i * 33 + late[i as usize], i * 33)))
+            .map(|i| {
+                line.place(&mut at, &frame(epoch, Codec::H264, 1000 + i * 33 + late[i as usize], i * 33))
+            })
             .collect();
         for (a, b) in places.iter().zip(&places[1..]) {
             assert_eq!(b.ticks.wrapping_sub(a.ticks), 33 * 90);
@@ -138,7 +143,9 @@ mod tests {
         let mut line = Timeline::new(epoch);
         let mut at = Position::default();
         let mut last = i64::MIN;
-        for (captured, pts) in [(0, u64::MAX / 2_000_000), (1, 0), (2, 500), (3, 499), (90_000_000, 0), (4, 3)] {
+        for (captured, pts) in
+            [(0, u64::MAX / 2_000_000), (1, 0), (2, 500), (3, 499), (90_000_000, 0), (4, 3)]
+        {
             line.place(&mut at, &frame(epoch, Codec::Vp8, captured, pts));
             assert!(at.at > last);
             last = at.at;

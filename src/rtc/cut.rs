@@ -199,7 +199,17 @@ mod tests {
 
     #[test]
     fn h264_units_survive_whatever_their_sizes() {
-        let sizes = [1, 2, 100, MAX_PAYLOAD - 3, MAX_PAYLOAD - 1, MAX_PAYLOAD, MAX_PAYLOAD + 1, 2 * MAX_PAYLOAD, 50_000];
+        let sizes = [
+            1,
+            2,
+            100,
+            MAX_PAYLOAD - 3,
+            MAX_PAYLOAD - 1,
+            MAX_PAYLOAD,
+            MAX_PAYLOAD + 1,
+            2 * MAX_PAYLOAD,
+            50_000,
+        ];
         for a in sizes {
             for b in sizes {
                 let nals = vec![nal(7, 20), nal(8, 5), nal(5, a), nal(5, b), nal(1, a)];

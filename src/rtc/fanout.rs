@@ -14,7 +14,8 @@ use super::refusal::Refusal;
 use super::sdp::Remote;
 use super::session::{Note, Session, Shared, Sink};
 use super::{
-    Answer, Answered, Config, Event, Input, LocalCandidate, MediaSet, Offer, Output, SessionId, SessionStats, Totals,
+    Answer, Answered, Config, Event, Input, LocalCandidate, MediaSet, Offer, Output, SessionId, SessionStats,
+    Totals,
 };
 use crate::media::{Frame, StreamId};
 
@@ -82,7 +83,9 @@ impl Fanout {
         self.now = self.now.max(now);
         let remote = Remote::parse(offer)?;
         let answer = match self.sessions.get_mut(&id) {
-            Some(session) if session.is_with(&remote) => session.renegotiate(&self.shared, &remote, &self.media)?,
+            Some(session) if session.is_with(&remote) => {
+                session.renegotiate(&self.shared, &remote, &self.media)?
+            }
             existing => {
                 let room = existing.is_some() || self.sessions.len() < self.shared.config.max_sessions;
                 if !room {
@@ -143,9 +146,8 @@ impl Fanout {
     /// there is none.
     pub fn close(&mut self, id: SessionId, now: Instant) {
         self.now = self.now.max(now);
-        if self.sessions.contains_key(&id) {
-            self.step(id, Session::close);
-            self.forget(id);
+        if let Some(mut session) = self.forget(id) {
+            session.close(self.now, &mut Sink { batches: &mut self.batches, notes: &mut vec![] });
         }
     }
 
@@ -153,7 +155,9 @@ impl Fanout {
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         self.now = self.now.max(now);
         match input {
-            Input::Datagram { local, from, data } => self.handle_datagram(canonical(local), canonical(from), data),
+            Input::Datagram { local, from, data } => {
+                self.handle_datagram(canonical(local), canonical(from), data)
+            }
             Input::Frame(frame) => self.handle_frame(frame),
             Input::Timeout => {
                 while let Some((_, id)) = self.timers.first().copied().filter(|(at, _)| *at <= self.now) {
@@ -293,22 +297,25 @@ impl Fanout {
         }
     }
 
-    fn forget(&mut self, id: SessionId) {
-        if let Some(session) = self.sessions.remove(&id) {
-            for path in &session.addresses {
-                self.paths.remove(path);
-            }
+    fn forget(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.sessions.remove(&id)?;
+        for path in &session.addresses {
+            self.paths.remove(path);
         }
         self.ufrags.retain(|_, owner| *owner != id);
         if let Some(due) = self.due.remove(&id) {
             self.timers.remove(&(due, id));
         }
+        Some(session)
     }
 }
 
 impl std::fmt::Debug for Fanout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fanout").field("sessions", &self.sessions.len()).field("totals", &self.totals).finish()
+        f.debug_struct("Fanout")
+            .field("sessions", &self.sessions.len())
+            .field("totals", &self.totals)
+            .finish()
     }
 }
 

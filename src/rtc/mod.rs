@@ -73,7 +73,7 @@ pub struct Config {
     /// How many sessions there may be. Default 256.
     pub max_sessions: usize,
     /// How many sent packets of a viewer are kept to repeat those that got lost: about a second of 2
-    /// Mbit/s, at some 1.3 KB each. Default 300.
+    /// Mbit/s, at some 1.3 KB each. 0 repeats none. Default 300.
     pub resend_packets: usize,
     /// A viewer that is not heard of for so long is gone. Default 8 s: browsers speak several times in
     /// it, and issue 2 allows 10 s.

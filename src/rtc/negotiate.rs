@@ -5,6 +5,7 @@
 //! extensions of the plan ([`Plan::for_str0m`]), and its answer is completed with the declined sections
 //! ([`Plan::complete`]).
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::MediaSet;
@@ -16,6 +17,9 @@ use crate::media::{Codec, StreamId};
 pub(super) const CONSTRAINED_BASELINE: u32 = 0x42_e01f;
 /// Baseline, level 3.1: a decoder of it decodes constrained baseline, which is a part of it.
 const BASELINE: u32 = 0x42_001f;
+
+/// The MediaStream that sound and pictures are in: in one, browsers play them in step.
+pub(super) const STREAM_NAME: &str = "symple";
 
 /// The RTP header extensions we use: arrival times for bandwidth estimation, and the section's name.
 const EXTENSIONS: [&str; 3] = [
@@ -91,20 +95,21 @@ pub(super) struct Plan {
 
 impl Plan {
     /// What to do about an offer; `before` is what the session settled on if it isn't new.
-    pub(super) fn of_offer(remote: &Remote, media: &MediaSet, before: Option<&Settled>) -> Result<Plan, Refusal> {
+    pub(super) fn of_offer(
+        remote: &Remote,
+        media: &MediaSet,
+        before: Option<&Settled>,
+    ) -> Result<Plan, Refusal> {
         if media.video.is_empty() && media.audio.is_none() {
             return Err(Refusal::NothingToSend);
         }
-        let mut plan = Plan {
-            fates: vec![],
-            video: None,
-            audio: None,
-            settled: before.cloned().unwrap_or_default(),
-        };
+        let mut plan =
+            Plan { fates: vec![], video: None, audio: None, settled: before.cloned().unwrap_or_default() };
         let mut pictures_missed = false;
         for s in &remote.sections {
             let fate = plan.fate(s, media);
-            let wants_pictures = s.kind == Kind::Video && s.receives && !s.rejected && !media.video.is_empty();
+            let wants_pictures =
+                s.kind == Kind::Video && s.receives && !s.rejected && !media.video.is_empty();
             pictures_missed |= wants_pictures && !matches!(fate, Fate::Send(_));
             plan.fates.push(fate);
         }
@@ -168,7 +173,8 @@ impl Plan {
         };
         let found = streams.into_iter().find_map(|(stream, codec)| {
             let choice = match settled {
-                Some(c) => (c.codec == codec && s.formats.iter().any(|f| matches(f, codec) && f.pt == c.pt)).then_some(*c),
+                Some(c) => (c.codec == codec && s.formats.iter().any(|f| matches(f, codec) && f.pt == c.pt))
+                    .then_some(*c),
                 None => choose(s, codec),
             };
             Some((stream, choice?))
@@ -213,7 +219,10 @@ impl Plan {
             })
             .collect();
         let mids: Vec<&str> = shown.iter().map(|(s, ..)| s.mid.as_str()).collect();
-        let mut sdp = format!("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n", mids.join(" "));
+        let mut sdp = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n",
+            mids.join(" ")
+        );
         let t = &remote.transport;
         write_line(&mut sdp, format_args!("a=ice-ufrag:{}", t.ufrag));
         write_line(&mut sdp, format_args!("a=ice-pwd:{}", t.pwd));
@@ -244,8 +253,11 @@ impl Plan {
         });
         let sections = parts.split_off(1);
         // str0m puts its candidates into its first section, which may be one that is declined here.
-        let candidates: String =
-            sections.iter().flat_map(|s| s.split_inclusive("\r\n")).filter(|l| l.starts_with("a=candidate:")).collect();
+        let candidates: String = sections
+            .iter()
+            .flat_map(|s| s.split_inclusive("\r\n"))
+            .filter(|l| l.starts_with("a=candidate:"))
+            .collect();
         let mut sections = sections.into_iter();
         let mut body = String::new();
         let mut mids = String::new();
@@ -254,7 +266,7 @@ impl Plan {
             match section {
                 Some(section) if !matches!(fate, Fate::Retire(_)) => {
                     for line in section.split_inclusive("\r\n").filter(|l| !l.starts_with("a=candidate:")) {
-                        body.push_str(line);
+                        body.push_str(&in_one_stream(line));
                         if mids.is_empty() && line.starts_with("c=") {
                             body.push_str(&candidates);
                         }
@@ -276,11 +288,25 @@ impl Plan {
         for line in parts[0].split_inclusive("\r\n") {
             if line.starts_with("a=group:BUNDLE") {
                 write_line(&mut sdp, format_args!("a=group:BUNDLE{mids}"));
+            } else if line.starts_with("a=msid-semantic:") {
+                write_line(&mut sdp, format_args!("a=msid-semantic: WMS {STREAM_NAME}"));
             } else {
                 sdp.push_str(line);
             }
         }
         sdp + &body
+    }
+}
+
+/// `a=msid:<stream> <track>`, alone or as an attribute of an SSRC: str0m names a stream for each track.
+fn in_one_stream(line: &str) -> Cow<'_, str> {
+    let at = line.find("msid:").filter(|_| line.starts_with("a=msid:") || line.starts_with("a=ssrc:"));
+    match at.map(|at| line.split_at(at + "msid:".len())) {
+        Some((head, rest)) => {
+            let track = rest.split_once(' ').map_or(rest, |(_, track)| track);
+            Cow::Owned(format!("{head}{STREAM_NAME} {track}"))
+        }
+        None => Cow::Borrowed(line),
     }
 }
 
@@ -345,7 +371,9 @@ fn words(codec: Codec) -> &'static str {
 /// Whether a format can carry what our encoders make.
 fn matches(f: &Format, codec: Codec) -> bool {
     match codec {
-        Codec::H264 => f.is("H264/90000") && f.param("packetization-mode") == Some("1") && profile(f).is_some(),
+        Codec::H264 => {
+            f.is("H264/90000") && f.param("packetization-mode") == Some("1") && profile(f).is_some()
+        }
         Codec::Vp8 => f.is("VP8/90000"),
         Codec::Opus => f.is("opus/48000/2"),
     }

@@ -64,13 +64,17 @@ impl fmt::Display for Refusal {
             Refusal::NoCommonCodec { theirs, ours } => {
                 write!(f, "no video codec in common: the viewer can decode {theirs}, the camera sends {ours}")
             }
-            Refusal::NothingWanted => {
-                f.write_str("the description asks for no pictures and no sound; offer receive-only audio or video")
+            Refusal::NothingWanted => f.write_str(
+                "the description asks for no pictures and no sound; offer receive-only audio or video",
+            ),
+            Refusal::NothingToSend => {
+                f.write_str("there is nothing to send yet; try again when the source runs")
             }
-            Refusal::NothingToSend => f.write_str("there is nothing to send yet; try again when the source runs"),
             Refusal::Full { limit } => write!(f, "{limit} viewers are watching, which is the limit"),
             Refusal::UnknownSession => f.write_str("there is no such session; it may have ended"),
-            Refusal::SessionExists => f.write_str("this session exists already; close it before calling again"),
+            Refusal::SessionExists => {
+                f.write_str("this session exists already; close it before calling again")
+            }
             Refusal::NoOpenOffer => f.write_str("an answer came, but no offer is open; send the offer first"),
             Refusal::Failed(why) => write!(f, "WebRTC failed: {why}"),
         }

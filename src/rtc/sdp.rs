@@ -160,13 +160,23 @@ impl Remote {
         let mut names: Vec<String> = vec![];
         let formats = self.sections.iter().filter(|s| s.kind == Kind::Video).flat_map(|s| &s.formats);
         for f in formats {
-            let mut name: String =
-                f.name.split('/').next().unwrap_or("").chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+            let mut name: String = f
+                .name
+                .split('/')
+                .next()
+                .unwrap_or("")
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .take(16)
+                .collect();
             if ["", "rtx", "red", "ulpfec", "flexfec03"].contains(&name.to_ascii_lowercase().as_str()) {
                 continue;
             }
             if let Some(profile) = f.param("profile-level-id").filter(|p| is_token(p, 6)) {
-                name = format!("{name} {profile} mode {}", f.param("packetization-mode").map_or("0", |m| if m == "1" { "1" } else { "0" }));
+                name = format!(
+                    "{name} {profile} mode {}",
+                    f.param("packetization-mode").map_or("0", |m| if m == "1" { "1" } else { "0" })
+                );
             }
             if !names.contains(&name) && names.len() < 12 {
                 names.push(name);
@@ -200,7 +210,10 @@ impl Transport {
             "ice-lite" => self.ice_lite = true,
             "candidate" => {
                 let usable = candidate_is_usable(attribute).unwrap_or(false);
-                if usable && self.candidates.len() < MAX_CANDIDATES && !self.candidates.iter().any(|c| c == attribute) {
+                if usable
+                    && self.candidates.len() < MAX_CANDIDATES
+                    && !self.candidates.iter().any(|c| c == attribute)
+                {
                     self.candidates.push(attribute.to_owned());
                 }
             }
@@ -332,7 +345,8 @@ pub(super) fn candidate_is_usable(attribute: &str) -> Result<bool, &'static str>
     if priority.parse::<u32>().is_err() || port.parse::<u16>().is_err() {
         return Err("its priority or port is not a number");
     }
-    if address.ends_with(".local") || component != "1" || !protocol.eq_ignore_ascii_case("udp") || port == "0" {
+    if address.ends_with(".local") || component != "1" || !protocol.eq_ignore_ascii_case("udp") || port == "0"
+    {
         return Ok(false);
     }
     if address.parse::<std::net::IpAddr>().is_err() {

@@ -17,7 +17,7 @@ use str0m::{Candidate, IceConnectionState, PacerReason, Reason, Rtc};
 use super::batch::Batches;
 use super::clock::Place;
 use super::cut::Payloads;
-use super::negotiate::{Choice, Lane, Plan, Settled};
+use super::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled};
 use super::refusal::Refusal;
 use super::sdp::{self, Remote};
 use super::{Answer, Answered, Config, LocalCandidate, MediaSet, SessionId, SessionStats};
@@ -74,6 +74,8 @@ struct Track {
     seq: u64,
     offset: u32,
     gate: Gate,
+    /// Whether lost packets are repeated.
+    repeats: bool,
 }
 
 /// Whether frames pass.
@@ -112,7 +114,13 @@ pub(super) struct Session {
 
 impl Session {
     /// A session for an offer that was read; and our answer.
-    pub(super) fn accept(id: SessionId, shared: &Shared, remote: &Remote, media: &MediaSet, now: Instant) -> Result<(Session, Answer), Refusal> {
+    pub(super) fn accept(
+        id: SessionId,
+        shared: &Shared,
+        remote: &Remote,
+        media: &MediaSet,
+        now: Instant,
+    ) -> Result<(Session, Answer), Refusal> {
         let plan = Plan::of_offer(remote, media, None)?;
         let mut session = Session::new(id, shared, &choices(&plan.settled, media), now);
         let answer = session.apply_offer(shared, remote, plan)?;
@@ -120,7 +128,12 @@ impl Session {
     }
 
     /// A session with an offer of ours.
-    pub(super) fn offer(id: SessionId, shared: &Shared, media: &MediaSet, now: Instant) -> Result<(Session, String), Refusal> {
+    pub(super) fn offer(
+        id: SessionId,
+        shared: &Shared,
+        media: &MediaSet,
+        now: Instant,
+    ) -> Result<(Session, String), Refusal> {
         if media.video.is_empty() && media.audio.is_none() {
             return Err(Refusal::NothingToSend);
         }
@@ -129,8 +142,9 @@ impl Session {
         let mut mids = vec![];
         let wanted = [(MediaKind::Audio, media.audio.is_some()), (MediaKind::Video, !media.video.is_empty())];
         for (kind, _) in wanted.iter().filter(|(_, wanted)| *wanted) {
-            // One stream id for both: the browser plays them in step.
-            mids.push(api.add_media(*kind, Direction::SendOnly, Some("symple".into()), None, None).to_string());
+            mids.push(
+                api.add_media(*kind, Direction::SendOnly, Some(STREAM_NAME.into()), None, None).to_string(),
+            );
         }
         let (offer, pending) = api.apply().ok_or_else(|| Refusal::Failed("no offer was made".into()))?;
         session.pending = Some((pending, mids));
@@ -190,13 +204,19 @@ impl Session {
     }
 
     /// Another offer of the same peer connection.
-    pub(super) fn renegotiate(&mut self, shared: &Shared, remote: &Remote, media: &MediaSet) -> Result<Answer, Refusal> {
+    pub(super) fn renegotiate(
+        &mut self,
+        shared: &Shared,
+        remote: &Remote,
+        media: &MediaSet,
+    ) -> Result<Answer, Refusal> {
         let plan = Plan::of_offer(remote, media, Some(&self.settled))?;
         self.apply_offer(shared, remote, plan)
     }
 
     fn apply_offer(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<Answer, Refusal> {
-        let offer = SdpOffer::from_sdp_string(&plan.for_str0m(remote)).map_err(|e| Refusal::BadSdp(e.to_string()))?;
+        let offer =
+            SdpOffer::from_sdp_string(&plan.for_str0m(remote)).map_err(|e| Refusal::BadSdp(e.to_string()))?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|e| Refusal::BadSdp(e.to_string()))?;
         // An offer of ours that was open is void: str0m has rolled it back.
         self.pending = None;
@@ -206,10 +226,16 @@ impl Session {
     }
 
     /// The answer to our open offer.
-    pub(super) fn answer(&mut self, shared: &Shared, remote: &Remote, media: &MediaSet) -> Result<Answered, Refusal> {
+    pub(super) fn answer(
+        &mut self,
+        shared: &Shared,
+        remote: &Remote,
+        media: &MediaSet,
+    ) -> Result<Answered, Refusal> {
         let Some((_, mids)) = &self.pending else { return Err(Refusal::NoOpenOffer) };
         let plan = Plan::of_answer(remote, media, mids)?;
-        let answer = SdpAnswer::from_sdp_string(&plan.for_str0m(remote)).map_err(|e| Refusal::BadSdp(e.to_string()))?;
+        let answer = SdpAnswer::from_sdp_string(&plan.for_str0m(remote))
+            .map_err(|e| Refusal::BadSdp(e.to_string()))?;
         let (pending, _) = self.pending.take().expect("seen above");
         self.rtc.sdp_api().accept_answer(pending, answer).map_err(|e| Refusal::BadSdp(e.to_string()))?;
         self.settle(shared, remote, plan)?;
@@ -237,7 +263,8 @@ impl Session {
     fn open_track(&mut self, shared: &Shared, lane: &Lane) -> Result<Track, Refusal> {
         let mid = Mid::from(lane.mid.as_str());
         let pt = Pt::from(lane.choice.pt);
-        let agreed = self.rtc.media(mid).is_some_and(|m| m.direction().is_sending() && m.remote_pts().contains(&pt));
+        let agreed =
+            self.rtc.media(mid).is_some_and(|m| m.direction().is_sending() && m.remote_pts().contains(&pt));
         let mut api = self.rtc.direct_api();
         let Some(tx) = api.stream_tx_by_mid(mid, None).filter(|_| agreed) else {
             return Err(Refusal::Failed("what was negotiated can't be sent".into()));
@@ -255,6 +282,7 @@ impl Session {
             seq: u64::from(random & 0x7fff),
             offset: random,
             gate: Gate::AwaitsKey(self.made),
+            repeats: lane.choice.codec.is_video() && shared.config.resend_packets > 0,
         })
     }
 
@@ -317,14 +345,24 @@ impl Session {
     }
 
     /// Sends a frame's payloads, if this viewer is ready for them.
-    pub(super) fn handle_frame(&mut self, stream: StreamId, key: bool, payloads: &Payloads, place: Place, now: Instant, sink: &mut Sink<'_>) {
+    pub(super) fn handle_frame(
+        &mut self,
+        stream: StreamId,
+        key: bool,
+        payloads: &Payloads,
+        place: Place,
+        now: Instant,
+        sink: &mut Sink<'_>,
+    ) {
         let Some(track) = self.tracks.iter_mut().find(|t| t.stream == stream) else { return };
         let mut api = self.rtc.direct_api();
         let Some(tx) = api.stream_tx_by_mid(track.mid, None) else { return };
         let video = track.codec.is_video();
         if video {
             let queue = tx.queue_info();
-            let stuck = queue.and_then(|q| q.first_unsent()).is_some_and(|t| now.saturating_duration_since(t) > STUCK);
+            let stuck = queue
+                .and_then(|q| q.first_unsent())
+                .is_some_and(|t| now.saturating_duration_since(t) > STUCK);
             let empty = queue.is_none_or(|q| q.packet_count() == 0);
             match track.gate {
                 Gate::Open if stuck => track.gate = Gate::Stuck,
@@ -356,7 +394,7 @@ impl Session {
             tx.write_rtp(
                 RtpWrite::new(track.pt, track.seq.into(), time, place.wallclock, payload.clone())
                     .marker(video && i == last)
-                    .nackable(video),
+                    .nackable(track.repeats),
             );
             track.seq += 1;
         }
@@ -376,7 +414,8 @@ impl Session {
 
     /// When to call [`Session::handle_timeout`].
     pub(super) fn deadline(&self, config: &Config) -> Instant {
-        let own = if self.connected { self.heard + config.silence } else { self.made + config.connect_within };
+        let own =
+            if self.connected { self.heard + config.silence } else { self.made + config.connect_within };
         let ice = self.ice_lost.filter(|_| self.connected).map_or(own, |t| t + ICE_LOST);
         self.rtc_deadline.min(own).min(ice)
     }
@@ -393,7 +432,9 @@ impl Session {
                 ));
             } else if self.connected && silent >= config.silence {
                 self.over = Some(format!("the viewer vanished: nothing heard of it for {} s", secs(silent)));
-            } else if self.connected && self.ice_lost.is_some_and(|t| now.saturating_duration_since(t) >= ICE_LOST) {
+            } else if self.connected
+                && self.ice_lost.is_some_and(|t| now.saturating_duration_since(t) >= ICE_LOST)
+            {
                 self.over = Some("the network path to the viewer was lost".into());
             } else if !self.rtc.is_alive() {
                 self.over = Some("the viewer closed the connection".into());
@@ -530,11 +571,26 @@ fn add_codec(builder: &mut str0m::RtcConfig, choice: &Choice) {
     match choice.codec {
         Codec::H264 => config.add_h264(pt, rtx, true, choice.profile),
         Codec::Vp8 => {
-            config.add_config(pt, rtx, str0m::format::Codec::Vp8, Frequency::NINETY_KHZ, None, FormatParams::default());
+            config.add_config(
+                pt,
+                rtx,
+                str0m::format::Codec::Vp8,
+                Frequency::NINETY_KHZ,
+                None,
+                FormatParams::default(),
+            );
         }
         Codec::Opus => {
-            let format = FormatParams { min_p_time: Some(10), use_inband_fec: Some(true), ..FormatParams::default() };
-            config.add_config(pt, rtx, str0m::format::Codec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), format);
+            let format =
+                FormatParams { min_p_time: Some(10), use_inband_fec: Some(true), ..FormatParams::default() };
+            config.add_config(
+                pt,
+                rtx,
+                str0m::format::Codec::Opus,
+                Frequency::FORTY_EIGHT_KHZ,
+                Some(2),
+                format,
+            );
         }
     }
 }
