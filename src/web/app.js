@@ -409,8 +409,8 @@ function show() {
   $('unmute').hidden = !(playing && muted && audible && offered);
   $('mute').disabled = !(playing && audible);
   $('mute').setAttribute('aria-pressed', String(!muted && playing));
-  $('mute').querySelector('use').setAttribute('href', muted ? '#i-silent' : '#i-sound');
-  $('mute').querySelector('span').textContent = muted ? 'Sound' : 'Mute';
+  $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');
+  $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Sound';
   $('snapshot').disabled = $('fullscreen').disabled = !playing;
   $('hangup').disabled = !current && !again;
   document.title = asking ? 'Incoming call · Symple' : playing ? `${peer.name} · Symple` : 'Symple';
@@ -425,9 +425,9 @@ function list(element, peers, kind) {
     let item = items.get(peer.address);
     items.delete(peer.address);
     if (!item) {
-      item = document.createElement('li');
+      item = $('peer').content.firstElementChild.cloneNode(true);
       item.dataset.address = peer.address;
-      item.innerHTML = `<button type="button"><svg aria-hidden="true"><use href="#i-${kind}"/></svg><span class="who"></span><span class="what"></span></button>`;
+      item.querySelector('use').setAttribute('href', `#i-${kind}`);
       element.append(item);
     }
     const here = current?.peer.address === peer.address;
@@ -443,7 +443,7 @@ function list(element, peers, kind) {
 
 function measure({ width, height, fps, bitrate, rtt, codec }) {
   const put = (id, value) => { $(id).textContent = value ?? '–'; };
-  put('stat-size', width ? `${width} × ${height}` : null);
+  put('stat-size', width ? `${width}×${height}` : null);
   put('stat-fps', fps == null ? null : `${Math.round(fps)} fps`);
   put('stat-bitrate', bitrate == null ? null : bitrate >= 995000 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1000)} kbit/s`);
   put('stat-rtt', rtt == null ? null : `${rtt < 10 ? rtt.toFixed(1) : Math.round(rtt)} ms`);
