@@ -24,6 +24,8 @@ struct Room {
 /// What a session occupies.
 #[derive(Debug)]
 struct Seat {
+    /// Whose it is: a key may outlive its session, and its index be another's by then.
+    key: Key,
     id: Arc<str>,
     /// The room of its user.
     own: RoomId,
@@ -58,13 +60,16 @@ impl Rooms {
         if self.seats.len() <= key.index() {
             self.seats.resize_with(key.index() + 1, || None);
         }
-        self.seats[key.index()] = Some(Seat { id, own, rooms: vec![own], mark: 0 });
+        self.seats[key.index()] = Some(Seat { key, id, own, rooms: vec![own], mark: 0 });
         true
     }
 
     /// Takes a session out of everything.
     pub fn unseat(&mut self, key: Key) {
-        let Some(seat) = self.seats.get_mut(key.index()).and_then(Option::take) else { return };
+        if self.sitting(key).is_none() {
+            return;
+        }
+        let seat = self.seats[key.index()].take().expect("looked at three lines above");
         self.ids.remove(&seat.id);
         for room in seat.rooms {
             self.drop_member(room, key);
@@ -77,7 +82,7 @@ impl Rooms {
             return false;
         }
         let room = self.open(name, false);
-        let seat = self.seats[key.index()].as_mut().expect("looked at three lines above");
+        let seat = self.sitting_mut(key).expect("looked at four lines above");
         let Err(at) = seat.rooms.binary_search(&room) else { return false };
         seat.rooms.insert(at, room);
         self.rooms[room.0 as usize].members.push(key);
@@ -86,7 +91,7 @@ impl Rooms {
 
     /// Takes a session out of a named room. False where it was not there.
     pub fn leave(&mut self, key: Key, room: RoomId) -> bool {
-        let Some(seat) = self.seats.get_mut(key.index()).and_then(Option::as_mut) else { return false };
+        let Some(seat) = self.sitting_mut(key) else { return false };
         let Ok(at) = seat.rooms.binary_search(&room) else { return false };
         seat.rooms.remove(at);
         self.drop_member(room, key);
@@ -152,7 +157,7 @@ impl Rooms {
     /// Whether this is the first visit to a session in this round.
     pub fn visit(&mut self, key: Key) -> bool {
         let mark = self.mark;
-        let Some(seat) = self.seats.get_mut(key.index()).and_then(Option::as_mut) else { return false };
+        let Some(seat) = self.sitting_mut(key) else { return false };
         std::mem::replace(&mut seat.mark, mark) != mark
     }
 
@@ -187,7 +192,11 @@ impl Rooms {
     }
 
     fn sitting(&self, key: Key) -> Option<&Seat> {
-        self.seats.get(key.index())?.as_ref()
+        self.seats.get(key.index())?.as_ref().filter(|seat| seat.key == key)
+    }
+
+    fn sitting_mut(&mut self, key: Key) -> Option<&mut Seat> {
+        self.seats.get_mut(key.index())?.as_mut().filter(|seat| seat.key == key)
     }
 
     /// Finds a room or makes it.
