@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 
 /// Says where the page is: as a QR code too, when a phone can reach it.
 fn introduce(camera: &Camera) {
-    println!("encoder: {}", camera.encoder());
+    println!("encoder: {}", camera.encoder().name);
     for url in camera.urls() {
         println!("open {url}");
     }

@@ -119,7 +119,9 @@ impl StartError {
         match self {
             StartError::Media(e) => e.code(),
             StartError::Listen(e) => e.code(),
-            StartError::Udp { cause, .. } if cause.kind() == std::io::ErrorKind::AddrInUse => "udp-port-taken",
+            StartError::Udp { cause, .. } if cause.kind() == std::io::ErrorKind::AddrInUse => {
+                "udp-port-taken"
+            }
             StartError::Udp { .. } => "udp-failed",
             StartError::Url(_) => "bad-url",
             StartError::Setting(_) => "bad-setting",
@@ -133,9 +135,14 @@ impl fmt::Display for StartError {
             StartError::Media(e) => e.fmt(f),
             StartError::Listen(e) => e.fmt(f),
             StartError::Udp { port, .. } if self.code() == "udp-port-taken" => {
-                write!(f, "UDP port {port}, for pictures, is taken by another program: stop that one, or choose another port")
+                write!(
+                    f,
+                    "UDP port {port}, for pictures, is taken by another program: stop that one, or choose another port"
+                )
             }
-            StartError::Udp { port, cause } => write!(f, "UDP port {port}, for pictures, cannot be used: {cause}"),
+            StartError::Udp { port, cause } => {
+                write!(f, "UDP port {port}, for pictures, cannot be used: {cause}")
+            }
             StartError::Url(e) => e.fmt(f),
             StartError::Setting(words) => f.write_str(words),
         }

@@ -39,7 +39,6 @@ use crate::call::CallError;
 use crate::client;
 use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, Streams};
 use crate::media::queue::FrameQueue;
-use crate::media::{Frame, StreamId};
 use crate::net::udp::Udp;
 use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id};
 use crate::proto::{Draft, Kind, Message};
@@ -48,6 +47,9 @@ use studio::{Input, Output, Studio};
 
 /// Frames between encoder and viewers: a second of pictures and sound. More is delay, not safety.
 const QUEUE: usize = 100;
+
+/// Sendings that wait for the system; what is over is lost, as on a network. A frame to 64 viewers, 16 times.
+const MAX_TRANSMITS: usize = 1024;
 
 /// Turns of the driver before it lets others run.
 const TURN: usize = 64;
@@ -128,10 +130,10 @@ impl Camera {
             move || lock(&status).upgrade().map(|shared| shared.status())
         })?;
         let tcp = server.as_ref().and_then(|s| s.addresses().first().copied());
-        let udp = site::udp(&config, tcp)?;
+        let (udp, candidates) = site::udp(&config, tcp)?;
         let studio = studio::Config {
             rtc: rtc::Config {
-                candidates: udp.candidates(config.advertise),
+                candidates,
                 initial_bitrate: config.bitrate.start,
                 max_bitrate: config.bitrate.max,
                 max_sessions: config.max_viewers + 1,
@@ -225,7 +227,7 @@ impl Camera {
 
     /// Serves until [`Camera::shutdown`], or until a server elsewhere refuses it for good. Run it once, on
     /// any runtime.
-    pub fn run(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
         let server = shared.server.as_ref().map(|server| server.run());
         let client = shared.client.run();
@@ -242,7 +244,13 @@ impl Camera {
                 inbox.changed.notify();
             }
         };
-        let mut driver = Driver { shared, timer: Timer::never(), deadline: None, goodbye: None };
+        let mut driver = Driver {
+            shared,
+            transmits: VecDeque::new(),
+            timer: Timer::never(),
+            deadline: None,
+            goodbye: None,
+        };
         let worked = poll_fn(move |cx| driver.poll(cx));
         async move {
             zip(zip(served, connected), worked).await;
@@ -327,6 +335,7 @@ fn is_call(message: &Message) -> bool {
 /// The task between pipeline, sockets and core.
 struct Driver {
     shared: Arc<Shared>,
+    transmits: VecDeque<Transmit>,
     timer: Timer,
     deadline: Option<Instant>,
     goodbye: Option<Timer>,
@@ -349,6 +358,7 @@ impl Driver {
             }
             any |= self.poll_timer(cx);
             self.drain();
+            self.poll_transmits(cx);
             any |= self.shared.events.poll(cx).is_ready();
             if self.poll_end(cx).is_ready() {
                 return Poll::Ready(());
@@ -361,33 +371,45 @@ impl Driver {
         Poll::Pending
     }
 
-    fn poll_frames(&self, cx: &mut Context<'_>) -> bool {
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
-        loop {
+        while self.shared.inbox.frames.poll_ready(cx).is_ready() {
             while let Some(frame) = self.shared.inbox.frames.pop() {
-                self.frame(&frame);
                 any = true;
+                self.shared.input(Input::Frame(&frame));
+                // Each frame leaves before the next is cut.
+                self.drain();
+                self.poll_transmits(cx);
             }
-            if self.shared.inbox.frames.poll_ready(cx).is_pending() {
-                return any;
+        }
+        any
+    }
+
+    fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut studio = lock(&self.shared.studio);
+        let now = Instant::now();
+        let came = lock(&self.shared.udp).poll_recv(cx, |local, from, data| {
+            studio.handle_input(Input::Datagram { local, from, data }, now);
+        });
+        match came {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(e)) => {
+                log::error!("the UDP port is lost, and with it all viewers: {e}");
+                false
             }
         }
     }
 
-    fn frame(&self, frame: &Frame) {
-        self.shared.input(Input::Frame(frame));
-        // Each frame leaves before the next is cut.
-        self.drain_outputs();
-    }
-
-    fn poll_datagrams(&self, cx: &mut Context<'_>) -> bool {
-        let mut studio = lock(&self.shared.studio);
-        let now = Instant::now();
-        lock(&self.shared.udp)
-            .poll_recv(cx, |local, from, data| {
-                studio.handle_input(Input::Datagram { local, from, data }, now);
-            })
-            .is_ready()
+    /// Sends what waits, as far as the system takes it.
+    fn poll_transmits(&mut self, cx: &mut Context<'_>) {
+        let mut udp = lock(&self.shared.udp);
+        while let Some(transmit) = self.transmits.front() {
+            if udp.poll_send(cx, transmit).is_pending() {
+                return;
+            }
+            self.transmits.pop_front();
+        }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
@@ -401,33 +423,25 @@ impl Driver {
         due
     }
 
+    /// Does all that the core wants done.
     fn drain(&mut self) {
-        self.deadline = self.drain_outputs();
-    }
-
-    /// Does all that the core wants done, and answers when to wake it.
-    fn drain_outputs(&self) -> Option<Instant> {
-        let shared = &self.shared;
+        let shared = self.shared.clone();
         loop {
             let output = lock(&shared.studio).poll_output();
             match output {
-                Output::Timeout(at) => return at,
-                Output::Transmit(transmit) => self.transmit(&transmit),
+                Output::Timeout(at) => return self.deadline = at,
+                Output::Transmit(transmit) => {
+                    if self.transmits.len() < MAX_TRANSMITS {
+                        self.transmits.push_back(transmit);
+                    }
+                }
                 Output::Send { to, subtype, call, data } => self.send(&to, subtype, call.as_deref(), &data),
                 Output::Produce(streams) => shared.pipeline.start(streams),
                 Output::KeyFrame(stream) => shared.pipeline.request_key_frame(stream),
-                Output::Bitrate(stream, bps) => self.set_bitrate(stream, bps),
+                Output::Bitrate(stream, bps) => shared.pipeline.set_bitrate(stream, bps),
                 Output::Event(event) => shared.events.push(event),
             }
         }
-    }
-
-    fn set_bitrate(&self, stream: StreamId, bps: u32) {
-        self.shared.pipeline.set_bitrate(stream, bps);
-    }
-
-    fn transmit(&self, transmit: &Transmit) {
-        lock(&self.shared.udp).try_send(transmit);
     }
 
     fn send(&self, to: &str, subtype: &'static str, call: Option<&str>, data: &str) {
@@ -442,7 +456,7 @@ impl Driver {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let shared = &self.shared;
+        let shared = self.shared.clone();
         let (asked, offline, stopped) = {
             let ending = lock(&shared.inbox.ending);
             (ending.asked, ending.offline, ending.stopped)

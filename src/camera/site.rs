@@ -9,6 +9,7 @@ use crate::client;
 use crate::net::udp::Udp;
 use crate::net::{Client, Origins, Request, Response, Server, ServerConfig, ServerEvent};
 use crate::proto::{Status as Code, Token};
+use crate::rtc::LocalCandidate;
 use crate::server::{self, Admission};
 
 /// Opens the server, where it is our own, and makes the client.
@@ -56,7 +57,8 @@ fn serve_here(
         ..server::Config::default()
     };
     let token = serve.token.clone();
-    let page = json!({ "iceServers": config.ice_servers, "room": config.room, "auth": token.is_some() }).to_string();
+    let page =
+        json!({ "iceServers": config.ice_servers, "room": config.room, "auth": token.is_some() }).to_string();
     let site = ServerConfig {
         hub,
         listen: serve.listen.clone(),
@@ -144,15 +146,25 @@ impl Status {
 
 /// One UDP port for all viewers, on every address: ICE's passwords guard it, and a browser on this machine
 /// reaches us by whatever address it prefers.
-pub(super) fn udp(config: &Config, tcp: Option<SocketAddr>) -> Result<Udp, StartError> {
-    let loopback = tcp.is_some_and(|a| a.ip().is_loopback());
-    let wanted = config.udp_port.or(tcp.map(|a| a.port())).unwrap_or(0);
-    match Udp::bind(None, wanted, loopback) {
+pub(super) fn udp(
+    config: &Config,
+    tcp: Option<SocketAddr>,
+) -> Result<(Udp, Vec<LocalCandidate>), StartError> {
+    let port = config.udp_port.or(tcp.map(|a| a.port())).unwrap_or(0);
+    let bind = |port| Udp::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
+    let failed = |cause| StartError::Udp { port, cause };
+    let udp = match bind(port) {
         // Nobody asked for this number: the TCP port was the system's choice.
-        Err(_) if config.udp_port.is_none() && chosen_by_system(config) => Udp::bind(None, 0, loopback),
+        Err(_) if config.udp_port.is_none() && chosen_by_system(config) => bind(0),
         bound => bound,
     }
-    .map_err(|cause| StartError::Udp { port: wanted, cause })
+    .map_err(failed)?;
+    let mut candidates = udp.local_candidates(config.advertise).map_err(failed)?;
+    let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), udp.port());
+    if tcp.is_some_and(|a| a.ip().is_loopback()) && candidates.iter().all(|c| c.base != loopback) {
+        candidates.push(LocalCandidate { base: loopback, advertised: None });
+    }
+    Ok((udp, candidates))
 }
 
 fn chosen_by_system(config: &Config) -> bool {

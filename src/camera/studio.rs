@@ -28,14 +28,27 @@ pub(super) struct Config {
 /// What happened outside. Frames and datagrams are borrowed.
 pub(super) enum Input<'a> {
     /// The server knows us under this address.
-    Online { address: &'a str },
+    Online {
+        address: &'a str,
+    },
     Offline,
-    PeerGone { address: &'a str },
+    PeerGone {
+        address: &'a str,
+    },
     /// A `call:…` message.
-    Call { from: &'a str, subtype: &'a str, data: Option<&'a str>, call: Option<&'a str> },
+    Call {
+        from: &'a str,
+        subtype: &'a str,
+        data: Option<&'a str>,
+        call: Option<&'a str>,
+    },
     Frame(&'a Frame),
     Media(MediaEvent),
-    Datagram { local: std::net::SocketAddr, from: std::net::SocketAddr, data: &'a [u8] },
+    Datagram {
+        local: std::net::SocketAddr,
+        from: std::net::SocketAddr,
+        data: &'a [u8],
+    },
     /// All calls are hung up.
     Shutdown,
     Timeout,
@@ -45,7 +58,12 @@ pub(super) enum Input<'a> {
 #[derive(Debug)]
 pub(super) enum Output {
     /// A message of a call, by the signalling.
-    Send { to: String, subtype: &'static str, call: Option<String>, data: String },
+    Send {
+        to: String,
+        subtype: &'static str,
+        call: Option<String>,
+        data: String,
+    },
     Transmit(Transmit),
     /// Produce these from now on; none is stop.
     Produce(Streams),
@@ -244,7 +262,7 @@ impl Studio {
             }
             call::Event::RemoteCandidate { id, candidate } => {
                 let Some(seat) = self.seats.get(&id) else { return };
-                if let Err(refusal) = self.fanout.add_remote_candidate(seat.session, &candidate.candidate, now) {
+                if let Err(refusal) = self.fanout.add_remote_candidate(seat.session, &candidate.candidate) {
                     log::debug!("call {id}: a candidate is passed over: {}", refusal.code());
                 }
             }
@@ -286,7 +304,9 @@ impl Studio {
                 if let Some([profile, constraints, _]) = profile_level_id
                     && (profile != 0x42 || constraints & 0x40 == 0)
                 {
-                    log::warn!("the encoder's pictures are not constrained baseline (profile {profile:02x}{constraints:02x}), as promised to viewers: some may not show them");
+                    log::warn!(
+                        "the encoder's pictures are not constrained baseline (profile {profile:02x}{constraints:02x}), as promised to viewers: some may not show them"
+                    );
                 }
                 Event::Format { stream, width, height, fps }
             }
@@ -322,7 +342,8 @@ impl Studio {
         hand_over: impl FnOnce(&mut Calls, CallId, &str, Instant) -> Result<(), CallError>,
         now: Instant,
     ) {
-        let done = hand_over(&mut self.calls, id, sdp, now).and_then(|()| self.calls.local_candidates_done(id, now));
+        let done =
+            hand_over(&mut self.calls, id, sdp, now).and_then(|()| self.calls.local_candidates_done(id, now));
         if let Err(e) = done {
             log::debug!("call {id}: {e}");
         }

@@ -104,7 +104,9 @@ impl Client {
     pub fn on(&self, mut callback: impl FnMut(Event) + Send + 'static) {
         self.inner.events.set_callback(Box::new(move |event| match event {
             ClientEvent::Event(event) => callback(event),
-            ClientEvent::Lost(count) => log::error!("{count} events were lost: the callback does not come back"),
+            ClientEvent::Lost(count) => {
+                log::error!("{count} events were lost: the callback does not come back")
+            }
         }));
     }
 
@@ -139,12 +141,23 @@ impl Client {
     }
 
     /// Sends a command to a peer; its reply, or that none came in time, is an event with the same id.
-    pub fn command(&self, to: &str, node: &str, action: &str, data: &serde_json::Value) -> Result<CommandId, SendError> {
+    pub fn command(
+        &self,
+        to: &str,
+        node: &str,
+        action: &str,
+        data: &serde_json::Value,
+    ) -> Result<CommandId, SendError> {
         self.with_agent(|agent, now| agent.command(to, node, action, data, now))
     }
 
     /// Answers a command.
-    pub fn reply(&self, command: &Message, status: Status, data: &serde_json::Value) -> Result<(), SendError> {
+    pub fn reply(
+        &self,
+        command: &Message,
+        status: Status,
+        data: &serde_json::Value,
+    ) -> Result<(), SendError> {
         self.with_agent(|agent, now| agent.reply(command, status, data, now))
     }
 
@@ -165,7 +178,7 @@ impl Client {
 
     /// Connects, and stays connected, until it is refused, told to give up, or closed; the last event,
     /// [`Event::Ended`], says which. Of several such futures of one client only the first does anything.
-    pub fn run(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut driver = Driver {
             inner: self.inner.clone(),
             line: None,
@@ -221,7 +234,12 @@ struct Local {
 
 #[cfg(feature = "server")]
 impl Local {
-    fn exchange(&mut self, inner: &Inner, out: &mut VecDeque<Put>, cx: &mut Context<'_>) -> Result<bool, Closed> {
+    fn exchange(
+        &mut self,
+        inner: &Inner,
+        out: &mut VecDeque<Put>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Closed> {
         use crate::server::Transmit;
         let mut any = !std::mem::replace(&mut self.opened, true);
         if any {
@@ -337,9 +355,11 @@ impl Driver {
         match &self.inner.way {
             Way::Dial(dialer) => Line::Dialling(lock(dialer).clone().dial().boxed()),
             #[cfg(feature = "server")]
-            Way::Local(server) => {
-                Line::Local(Local { port: super::server::Port::open(server, None), batch: Vec::new(), opened: false })
-            }
+            Way::Local(server) => Line::Local(Local {
+                port: super::server::Port::open(server, None),
+                batch: Vec::new(),
+                opened: false,
+            }),
         }
     }
 
@@ -370,9 +390,8 @@ impl Driver {
                     return true;
                 }
             },
-            Some(Line::Socket(link)) => {
-                Self::read(&self.inner, link, cx).and_then(|read| Ok(Self::write(link, &mut self.out, cx)? | read))
-            }
+            Some(Line::Socket(link)) => Self::read(&self.inner, link, cx)
+                .and_then(|read| Ok(Self::write(link, &mut self.out, cx)? | read)),
             #[cfg(feature = "server")]
             Some(Line::Local(local)) => local.exchange(&self.inner, &mut self.out, cx),
         };
@@ -411,7 +430,9 @@ impl Driver {
                 return Ok(any);
             }
             let mut room = BATCH as isize;
-            while room > 0 && let Some(put) = out.pop_front() {
+            while room > 0
+                && let Some(put) = out.pop_front()
+            {
                 room -= if let Put::Text(text) = &put { text.len() as isize } else { 8 };
                 link.put(put).map_err(failed)?;
                 any = true;

@@ -46,7 +46,8 @@ impl Url {
         if tls && cfg!(not(feature = "tls")) {
             return Err(bad("wss:// needs the crate's feature `tls`"));
         }
-        let host = uri.host().filter(|h| !h.is_empty()).ok_or_else(|| bad("The server's address names no host"))?;
+        let host =
+            uri.host().filter(|h| !h.is_empty()).ok_or_else(|| bad("The server's address names no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let authority = uri.authority().map_or("", |a| a.as_str());
@@ -81,7 +82,9 @@ impl Dialer {
         let config = Some(link::config(self.max_message_size));
         match async_tungstenite::client_async_with_config(request, io, config).await {
             Ok((ws, _)) => Ok(Link::from_stream(ws)),
-            Err(Error::Http(answer)) => Err(format!("The server answered HTTP {} and no WebSocket", answer.status())),
+            Err(Error::Http(answer)) => {
+                Err(format!("The server answered HTTP {} and no WebSocket", answer.status()))
+            }
             Err(e) => Err(format!("The WebSocket handshake failed: {e}")),
         }
     }
@@ -102,7 +105,12 @@ impl Dialer {
         if !self.url.tls {
             return Ok(Io::Plain(tcp));
         }
-        let name = self.url.host.clone().try_into().map_err(|_| "The server's name cannot stand in a certificate".to_owned())?;
+        let name = self
+            .url
+            .host
+            .clone()
+            .try_into()
+            .map_err(|_| "The server's name cannot stand in a certificate".to_owned())?;
         let connector = super::tls::connector(&self.roots).map_err(|e| e.to_string())?;
         let tls = connector.connect(name, tcp).await.map_err(|e| format!("TLS failed: {e}"))?;
         Ok(Io::Tls(Box::new(tls.into())))

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use futures_lite::Stream;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::signal::Signal;
 use super::lock;
+use super::signal::Signal;
 
 /// How many events wait for a callback before the oldest kind of trouble, an application that does not
 /// come back from its callback, costs events. A room of 1,024 peers that leaves at once fits four times.

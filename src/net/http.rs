@@ -87,7 +87,12 @@ impl Response {
 
     /// A status with a sentence.
     pub fn text(status: u16, body: &'static str) -> Self {
-        Response { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes().into(), etag: None }
+        Response {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: body.as_bytes().into(),
+            etag: None,
+        }
     }
 }
 
@@ -162,7 +167,12 @@ fn answer(
         bearer: text(headers, header::AUTHORIZATION.as_str()).and_then(|a| a.strip_prefix("Bearer ")),
     };
     let found = site.handler.as_ref().and_then(|handler| handler(&asked));
-    respond(request, found.unwrap_or_else(|| Response::text(404, "Nothing is here. Symple speaks WebSocket on this port.\n")))
+    respond(
+        request,
+        found.unwrap_or_else(|| {
+            Response::text(404, "Nothing is here. Symple speaks WebSocket on this port.\n")
+        }),
+    )
 }
 
 /// Checks an upgrade (RFC 6455, section 4.2.1) and makes its `Sec-WebSocket-Accept`.
@@ -175,12 +185,17 @@ fn handshake(site: &Site, request: &hyper::Request<Incoming>) -> Result<String, 
         return Err(Response::text(426, "Only version 13 of WebSocket is spoken here.\n"));
     }
     // 16 bytes in base64 are 22 characters and two of padding.
-    let Some(key) = headers.get("sec-websocket-key").filter(|k| k.len() == 24 && k.as_bytes().ends_with(b"==")) else {
+    let Some(key) =
+        headers.get("sec-websocket-key").filter(|k| k.len() == 24 && k.as_bytes().ends_with(b"=="))
+    else {
         return Err(Response::text(400, "Sec-WebSocket-Key must be 16 bytes in base64.\n"));
     };
     if !site.origins.admit(text(headers, "origin"), text(headers, "host")) {
         log::info!("a page of another origin asked for a socket and was refused");
-        return Err(Response::text(403, "Pages of this origin may not connect; allow it in the server's origins.\n"));
+        return Err(Response::text(
+            403,
+            "Pages of this origin may not connect; allow it in the server's origins.\n",
+        ));
     }
     Ok(derive_accept_key(key.as_bytes()))
 }
@@ -235,7 +250,8 @@ fn client_address(headers: &HeaderMap, peer: IpAddr, proxies: &[IpAddr]) -> IpAd
         return peer;
     }
     let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
-    let hops: Vec<IpAddr> = forwarded.flat_map(|v| v.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
+    let hops: Vec<IpAddr> =
+        forwarded.flat_map(|v| v.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
     let real = || text(headers, "x-real-ip").and_then(|ip| ip.trim().parse().ok());
     hops.into_iter().rev().find(|hop| !proxies.contains(hop)).or_else(real).unwrap_or(peer)
 }

@@ -38,12 +38,16 @@ pub use client::{Client, ClientEvent};
 #[cfg(feature = "client")]
 pub use dial::UrlError;
 pub use events::Events;
+#[cfg(feature = "camera")]
+pub(crate) use events::{Lossy, Outlet};
 #[cfg(feature = "server")]
 pub use http::{Origins, Request, Response};
 #[cfg(feature = "server")]
 pub use server::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
+#[cfg(feature = "camera")]
+pub(crate) use signal::Signal;
 #[cfg(feature = "tls")]
-pub use tls::{Roots, TlsError, ServerTls};
+pub use tls::{Roots, ServerTls, TlsError};
 
 /// Nothing of ours panics while it holds a lock but by a bug; the state behind it is still whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,6 +78,10 @@ mod tests {
     fn ids_are_url_safe_and_differ() {
         let ids: std::collections::HashSet<String> = (0..1000).map(|_| super::random_id()).collect();
         assert_eq!(ids.len(), 1000);
-        assert!(ids.iter().all(|id| id.len() == 22 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))));
+        assert!(
+            ids.iter()
+                .all(|id| id.len() == 22
+                    && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
+        );
     }
 }

@@ -23,7 +23,9 @@ use super::link::{BATCH, Got, Link, Put};
 use super::signal::Signal;
 use super::{lock, random_id};
 use crate::proto::{Peer, Status};
-use crate::server::{Admission, Auth, Config, ConnId, Event, Hub, Input, Output, Stats, Transmit, Verdict, Whom};
+use crate::server::{
+    Admission, Auth, Config, ConnId, Event, Hub, Input, Output, Stats, Transmit, Verdict, Whom,
+};
 
 /// How many frames of one socket are read before others have their turn.
 const TURN: usize = 32;
@@ -62,7 +64,10 @@ impl ServerConfig {
     }
 
     /// Answers GET requests; `None` is 404. It must not block.
-    pub fn http(mut self, handler: impl Fn(&Request<'_>) -> Option<Response> + Send + Sync + 'static) -> Self {
+    pub fn http(
+        mut self,
+        handler: impl Fn(&Request<'_>) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
         self.handler = Some(Arc::new(handler));
         self
     }
@@ -70,7 +75,10 @@ impl ServerConfig {
 
 impl fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerConfig").field("hub", &self.hub).field("listen", &self.listen).finish_non_exhaustive()
+        f.debug_struct("ServerConfig")
+            .field("hub", &self.hub)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
     }
 }
 
@@ -97,9 +105,14 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ip, port) = (self.address.ip(), self.address.port());
         match self.code() {
-            "port-taken" => write!(f, "Port {port} of {ip} is taken by another program: stop that one, or choose another port"),
+            "port-taken" => write!(
+                f,
+                "Port {port} of {ip} is taken by another program: stop that one, or choose another port"
+            ),
             "port-forbidden" => write!(f, "Port {port} is not allowed to this user: choose one from 1024 on"),
-            "no-such-address" => write!(f, "This machine has no address {ip}: choose one of its own, or 0.0.0.0 for all"),
+            "no-such-address" => {
+                write!(f, "This machine has no address {ip}: choose one of its own, or 0.0.0.0 for all")
+            }
             _ => write!(f, "Listening on {} failed: {}", self.address, self.cause),
         }
     }
@@ -211,13 +224,18 @@ impl Server {
         let (addresses, listeners): (Vec<_>, Vec<_>) =
             config.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         if !config.hub.authenticate && addresses.iter().any(|a| !a.ip().is_loopback()) {
-            log::warn!("open without authentication: whoever reaches this port may join, see who is here and call them");
+            log::warn!(
+                "open without authentication: whoever reaches this port may join, see who is here and call them"
+            );
         }
         if config.hub.authenticate && config.hub.dynamic_rooms {
             log::warn!("dynamic rooms are on: an authenticated peer may join any room whose name it knows");
         }
-        let site =
-            Site { origins: config.origins.unwrap_or(Origins::Any), handler: config.handler, proxies: config.trusted_proxies };
+        let site = Site {
+            origins: config.origins.unwrap_or(Origins::Any),
+            handler: config.handler,
+            proxies: config.trusted_proxies,
+        };
         let (running, end) = bounded(1);
         let inner = Arc::new_cyclic(|this| Inner {
             max_sockets: config.hub.max_connections.saturating_add(SPARE_SOCKETS),
@@ -282,11 +300,12 @@ impl Server {
         self.inner.end_if_over();
         if let Some(executor) = lock(&self.inner.executor).upgrade() {
             let inner = self.inner.clone();
-            executor.spawn(async move {
-                Timer::after(LAST_GOODBYE).await;
-                lock(&inner.running).take();
-            })
-            .detach();
+            executor
+                .spawn(async move {
+                    Timer::after(LAST_GOODBYE).await;
+                    lock(&inner.running).take();
+                })
+                .detach();
         }
     }
 
@@ -299,7 +318,7 @@ impl Server {
 
     /// Serves until [`Server::shutdown`]. The first future listens; each further one, on a thread of its
     /// own, adds a core to the same hub.
-    pub fn run(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let inner = self.inner.clone();
         async move {
             let executor = inner.clone().executor();
@@ -330,11 +349,12 @@ impl Inner {
             executor.spawn(self.clone().accept(listener)).detach();
         }
         executor.spawn(self.clone().keep_time()).detach();
-        executor.spawn({
-            let inner = self.clone();
-            async move { poll_fn(|cx| inner.poll_events(cx)).await }
-        })
-        .detach();
+        executor
+            .spawn({
+                let inner = self.clone();
+                async move { poll_fn(|cx| inner.poll_events(cx)).await }
+            })
+            .detach();
         executor
     }
 

@@ -39,7 +39,9 @@ pub(crate) fn connector(roots: &Roots) -> Result<futures_rustls::TlsConnector, T
             let found = rustls_native_certs::load_native_certs();
             store.add_parsable_certificates(found.certs);
             if store.is_empty() {
-                return Err(TlsError("The system has no root certificates: install ca-certificates, or give roots".into()));
+                return Err(TlsError(
+                    "The system has no root certificates: install ca-certificates, or give roots".into(),
+                ));
             }
         }
         Roots::Pem(pem) => {
@@ -103,6 +105,8 @@ mod tests {
         let said = |r: Result<ServerTls, TlsError>| r.expect_err("bad input").to_string();
         assert!(said(ServerTls::from_pem(b"", b"")).contains("no PEM private key"));
         #[cfg(feature = "client")]
-        assert!(connector(&Roots::Pem(b"x".to_vec())).is_err_and(|e| e.to_string().contains("BEGIN CERTIFICATE")));
+        assert!(
+            connector(&Roots::Pem(b"x".to_vec())).is_err_and(|e| e.to_string().contains("BEGIN CERTIFICATE"))
+        );
     }
 }
