@@ -1,1 +1,4 @@
 //! net
+
+#[cfg(feature = "rtc")]
+pub mod udp;
