@@ -2,6 +2,7 @@
 
 mod anything;
 mod bench;
+mod glare;
 mod limits;
 mod net;
 mod rules;
