@@ -19,6 +19,8 @@ let auto = true; // until the user chooses: a single camera plays by itself
 let sound = false; // the user asked for it; browsers play silence before that
 let again = null; // timer of the next try
 let tries = 0;
+let preparing = false; // the browser asks the user for the camera
+let told = false; // why the last call ended stays on screen
 
 const token = takeToken();
 const user = remember(sessionStorage, 'symple.user', () => `viewer-${randomId().slice(0, 10)}`);
@@ -57,8 +59,12 @@ client.on('state', (state, { reason = '' }) => {
   if (state !== 'connecting' || !pill.textContent.startsWith('Server gone')) pill.textContent = words[state];
   pill.title = reason;
   if (state === 'denied') askToken(client.token ? reason : '');
-  if (state === 'waiting' && !current) say(advice('server', '', reason), { busy: true });
+  if (state === 'waiting' && !current) {
+    told = false;
+    say(advice('server'), { busy: true });
+  }
   if (state === 'online') settle();
+  show();
 });
 client.on('welcome', () => loadConfig());
 client.on('error', ({ status, message }) => status !== 401 && toast(`${message} (${status})`));
@@ -90,7 +96,7 @@ function takeToken() {
 }
 
 function askToken(reason) {
-  say(advice('token', '', reason), { retry: 'Enter token', run: () => askToken('') });
+  say(advice('token', { detail: reason }), { retry: 'Enter token', run: () => askToken('') });
   $('token-words').textContent = reason
     ? `It was not accepted: ${reason}. Look for a typing error, or ask whoever runs the server.`
     : 'Whoever runs it has it: it was printed where the server was started.';
@@ -126,12 +132,13 @@ roster.on('removed', (peer, { lost }) => {
 });
 
 function consider() {
-  if (!client.online || current || again) return;
+  if (!client.online || current || again || preparing) return;
   const cameras = roster.cameras();
   if (auto && cameras.length === 1 && !(wanted && cameras[0].address === wanted.refused)) {
     wanted = { ...wanted, ...cameras[0] };
   }
   if (!wanted) {
+    if (told) return;
     if (cameras.length) say(['Choose a camera', 'Those that are online are in the list.']);
     else say(['No camera is online', 'One that comes will play here by itself.'], { waiting: true });
     return;
@@ -139,12 +146,12 @@ function consider() {
   const mine = cameras.filter((peer) => peer.user === wanted.user && peer.address !== wanted.refused);
   const peer = mine.find((it) => it.address === wanted.address) ?? mine.at(-1);
   if (peer) ring(peer, null);
-  else if (!roster.get(wanted.refused)) say(advice('offline', wanted.name), { waiting: true });
+  else if (!roster.get(wanted.refused)) say(advice('offline', wanted), { waiting: true });
 }
 
 /** A click on a peer. */
 async function choose(peer) {
-  if (current?.peer.address === peer.address) return video.focus();
+  if (current?.peer.address === peer.address) return;
   auto = false;
   sound = true;
   tries = 0;
@@ -156,10 +163,15 @@ async function choose(peer) {
   } else {
     wanted = null;
     say([`Calling ${peer.name}`, 'Allow the camera and the microphone when the browser asks.'], { busy: true });
+    preparing = true;
     const stream = await ownMedia();
+    preparing = false;
     if (!stream) say(['Not called', 'A call needs your microphone at least.'], { retry: 'Try again', run: () => choose(peer) });
     else if (roster.get(peer.address) && !current) ring(peer, stream);
-    else release(stream);
+    else {
+      release(stream);
+      if (!current) say(advice('offline', { name: peer.name, camera: false }));
+    }
   }
 }
 
@@ -177,8 +189,9 @@ function begin(call, peer, stream) {
     player = new Player({ call, video, iceServers: config.iceServers, stream });
   } catch (error) {
     call.hangup('media');
-    return say(advice('media', peer.name, error.message));
+    return say(advice('media', { detail: error.message }));
   }
+  told = false;
   current = { call, player, peer, stream, suspect: false };
   video.muted = !sound;
   $('self').srcObject = stream;
@@ -211,9 +224,10 @@ calls.on('ended', (call) => {
 
 /** What a call's end means: words, and whether to try again. */
 function ended({ reason, endedByRemote }, peer, player) {
-  const words = advice(reason, peer.name, player.error?.message, endedByRemote);
   if (['glare', 'replaced', 'left'].includes(reason)) return;
   const camera = peer.peerType === 'camera';
+  const what = reason === 'offline' && !client.online ? 'server' : reason;
+  const words = advice(what, { name: peer.name, detail: player.error?.message, remote: endedByRemote, camera });
   if (camera && wanted && ['lost', 'offline', 'busy'].includes(reason)) {
     // It may well be back: soon, then less and less often.
     say(words, { busy: true });
@@ -225,6 +239,7 @@ function ended({ reason, endedByRemote }, peer, player) {
   // It ended the call, or cannot be reached: not again before it has a new session, or we are asked to.
   if (camera && wanted) wanted.refused = peer.address;
   if (!wanted) video.srcObject = null;
+  told = true;
   say(words, { retry: camera ? 'Play again' : 'Call again', run: () => retry(peer) });
 }
 
@@ -233,7 +248,7 @@ function retry(peer) {
   if (now) choose(now);
   else {
     wanted = peer.peerType === 'camera' ? { ...peer } : null;
-    say(advice('offline', peer.name), { waiting: true });
+    say(advice('offline', { name: peer.name, camera: Boolean(wanted) }), { waiting: true });
   }
 }
 
@@ -335,11 +350,9 @@ $('unmute').addEventListener('click', () => setSound(true));
 $('hangup').addEventListener('click', () => {
   auto = false;
   clearTimer();
-  if (current) stop('hangup');
-  else {
-    wanted = null;
-    consider();
-  }
+  if (!current) told = false;
+  stop('hangup');
+  consider();
   show();
 });
 $('snapshot').addEventListener('click', async () => {
@@ -397,7 +410,7 @@ function show() {
   if (current) {
     const camera = peer.peerType === 'camera';
     if (player.state === 'playing') say([`Playing ${peer.name}`]);
-    else if (player.state === 'stalled') say(advice('stalled', peer.name), { busy: true });
+    else if (player.state === 'stalled') say(advice(client.online ? 'stalled' : 'server', peer), { busy: true });
     else if (call.state === 'ringing') say([`Calling ${peer.name}`, camera ? '' : 'Waiting for an answer.'], { busy: true });
     else say([`Connecting to ${peer.name}`], { busy: true });
     if (playing) $('stage').dataset.state = player.state;
@@ -412,7 +425,7 @@ function show() {
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');
   $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Sound';
   $('snapshot').disabled = $('fullscreen').disabled = !playing;
-  $('hangup').disabled = !current && !again;
+  $('hangup').disabled = !current && !wanted;
   document.title = asking ? 'Incoming call · Symple' : playing ? `${peer.name} · Symple` : 'Symple';
   list($('cameras'), roster.cameras(), 'camera');
   list($('people'), roster.list().filter((it) => it.peerType !== 'camera'), 'person');
@@ -438,7 +451,10 @@ function list(element, peers, kind) {
     button.querySelector('.what').textContent = here ? 'On screen' : kind === 'camera' ? 'Watch' : 'Call';
   }
   for (const item of items.values()) item.remove();
-  $(kind === 'camera' ? 'no-cameras' : 'no-people').hidden = peers.length > 0;
+  const none = $(kind === 'camera' ? 'no-cameras' : 'no-people');
+  none.hidden = peers.length > 0;
+  none.textContent = !client.online ? 'Not known before the server answers.'
+    : kind === 'camera' ? 'None online. One that comes shows up here by itself.' : 'Nobody else is here.';
 }
 
 function measure({ width, height, fps, bitrate, rtt, codec }) {

@@ -6,7 +6,7 @@
 import { Emitter } from './events.js';
 
 const INTERVAL = 1000; // ms between measurements
-const STALLED = 3000; // ms without a byte before we say so
+const STALLED = 2000; // ms without a byte before we say so
 const DEAD = 8000; // ms without a byte on a disconnected path before we give up; ICE itself takes longer
 
 export class Player extends Emitter {
