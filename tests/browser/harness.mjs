@@ -269,6 +269,8 @@ class Program {
   /** Writes a line to its input. */
   tell(line) { this.child.stdin.write(`${line}\n`); }
 
+  signal(signal) { kill(this.child, signal); }
+
   /** Asks it to end, and makes it after 5 s. */
   async stop(signal = 'SIGTERM') {
     kill(this.child, signal);

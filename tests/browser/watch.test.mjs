@@ -105,6 +105,20 @@ scenario('the page survives a restart of its server and plays again', { needs: [
   assert.equal(await page.evaluate('window.neverReloaded'), true);
 });
 
+scenario('the page notices a server that only went silent', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url);
+  // Its sockets stay open, and nothing comes: as from a board whose power went.
+  const began = performance.now();
+  camera.process.signal('SIGSTOP');
+  await until('the page notices', async () =>
+    (await page.probe('attribute', '#connection', 'data-state')) !== 'online', { within: 10_000 });
+  s.note(`noticed after ${Math.round(performance.now() - began)} ms`);
+  camera.process.signal('SIGCONT');
+  await online(page, { within: 60_000 });
+  await until('it moves again', async () => (await page.moves('#video', 10)) || true, { within: 60_000 });
+});
+
 scenario('the page fits a phone', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const browser = await s.chromium({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true });
