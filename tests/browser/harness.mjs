@@ -5,7 +5,8 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer as createHttpsServer } from 'node:https';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { test } from 'node:test';
@@ -38,6 +39,15 @@ export async function until(what, probe, { within = PATIENCE, every = 50 } = {})
   }
 }
 
+/** Settles as `promise` does, or fails after `within` ms. */
+export function deadline(promise, within, what) {
+  let timer;
+  const late = new Promise((_, failed) => {
+    timer = setTimeout(() => failed(new Error(`${what}: no end within ${within / 1000} s`)), within);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 const show = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
 // ── Scenarios ──
@@ -49,10 +59,11 @@ const show = (value) => (typeof value === 'string' ? value : JSON.stringify(valu
 export function scenario(name, { needs = [], timeout = 180_000 } = {}, run) {
   const lacking = needs.map((need) => NEEDS[need]()).find(Boolean);
   if (lacking) console.log(`SKIPPED ${name}: ${lacking}`);
-  return test(name, { skip: lacking || false, timeout }, async (t) => {
+  return test(name, { skip: lacking || false }, async (t) => {
     const s = new Scenario(name, t);
     try {
-      await run(s);
+      // The runner's own time limit would leave what runs running.
+      await deadline(run(s), timeout, 'the whole scenario');
     } catch (error) {
       error.message += await s.evidence();
       throw error;
@@ -123,6 +134,50 @@ class Scenario {
     return camera;
   }
 
+  /** A certificate for localhost, and the authority that signed it: { ca, cert, key }, paths of PEM files. */
+  certificate() {
+    const path = (name) => join(this.dir, name);
+    const request = (...args) => {
+      const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', ...args]);
+      if (made.status !== 0) throw new Error(`openssl: ${made.error ?? made.stderr}`);
+    };
+    request('-subj', '/CN=Test authority', '-keyout', path('ca.key'), '-out', path('ca.pem'));
+    // Not an authority itself: verifiers refuse one as a server's certificate.
+    request('-subj', '/CN=localhost', '-keyout', path('key.pem'), '-out', path('cert.pem'), '-CA', path('ca.pem'), '-CAkey', path('ca.key'),
+      '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE');
+    return { ca: path('ca.pem'), cert: path('cert.pem'), key: path('key.pem') };
+  }
+
+  /** An https front at localhost, as a reverse proxy would be: the page, and sockets passed on to `target`. */
+  async front(target, { cert, key }, config = { iceServers: [], room: 'public', auth: false }) {
+    const types = { html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml', json: 'application/json' };
+    const server = createHttpsServer({ cert: readFileSync(cert), key: readFileSync(key) }, ({ url }, response) => {
+      const path = new URL(url, 'https://localhost').pathname;
+      const name = path === '/' ? 'index.html' : path.slice(1);
+      const file = join(ROOT, 'src/web', name);
+      const body = path === '/api/config' ? JSON.stringify(config) : /^[\w-]+\.\w+$/.test(name) && existsSync(file) ? readFileSync(file) : null;
+      response.writeHead(body ? 200 : 404, { 'content-type': types[name.split('.').pop()] ?? 'application/json' }).end(body);
+    });
+    server.on('upgrade', (request, socket, head) => {
+      const onward = connect(target, '127.0.0.1', () => {
+        const { rawHeaders: raw } = request;
+        const headers = raw.flatMap((name, i) => (i % 2 ? [] : [`${name}: ${raw[i + 1]}\r\n`])).join('');
+        onward.write(`GET ${request.url} HTTP/1.1\r\n${headers}\r\n`);
+        onward.write(head);
+        socket.pipe(onward).pipe(socket);
+      });
+      onward.on('error', () => socket.destroy());
+      socket.on('error', () => onward.destroy());
+      socket.on('close', () => onward.destroy());
+    });
+    await new Promise((done) => server.listen(0, '127.0.0.1', done));
+    this.after(() => new Promise((done) => {
+      server.close(done);
+      server.closeAllConnections();
+    }));
+    return { port: server.address().port, host: `localhost:${server.address().port}` };
+  }
+
   /** A Chromium with a fresh profile. */
   async chromium(options) {
     const { Chromium } = await import('./chromium.mjs');
@@ -152,7 +207,7 @@ class Scenario {
   async evidence() {
     let words = '';
     for (const [i, page] of this.#pages.entries()) {
-      const path = await this.shot(page, `failed-${i}`).catch((error) => `none: ${error.message}`);
+      const path = await deadline(this.shot(page, `failed-${i}`), 10_000, 'a screenshot').catch((error) => `none: ${error.message}`);
       words += `\n  page ${i}: screenshot ${path}\n${indent(page.console.slice(-20))}`;
     }
     for (const program of this.#programs) words += `\n  ${program.name} said last:\n${indent(program.lines.slice(-30))}`;
@@ -162,7 +217,7 @@ class Scenario {
   async end() {
     for (const job of this.#ends.reverse()) {
       try {
-        await job();
+        await deadline(Promise.resolve(job()), 20_000, 'an end');
       } catch (error) {
         console.log(`    ${this.name}: cleaning up: ${error.message}`);
       }
@@ -214,6 +269,8 @@ class Program {
   /** Writes a line to its input. */
   tell(line) { this.child.stdin.write(`${line}\n`); }
 
+  signal(signal) { kill(this.child, signal); }
+
   /** Asks it to end, and makes it after 5 s. */
   async stop(signal = 'SIGTERM') {
     kill(this.child, signal);
@@ -254,7 +311,10 @@ export class PageUnderTest {
   console = [];
 
   /** Calls a function of probe.js. */
-  probe(name, ...args) { return this.evaluate(`probe.${name}(${args.map((arg) => JSON.stringify(arg)).join(', ')})`); }
+  probe(name, ...args) {
+    const answer = this.evaluate(`probe.${name}(${args.map((arg) => JSON.stringify(arg)).join(', ')})`);
+    return deadline(answer, PATIENCE + 5000, `probe.${name}`);
+  }
 
   visible(selector) { return this.probe('visible', selector); }
   text(selector) { return this.probe('text', selector); }
@@ -284,7 +344,8 @@ export class PageUnderTest {
     return until(`the counter burned into ${video} goes forward by ${by}`, async () => {
       const [picture] = await this.pictures(1, video);
       first ??= picture.counter;
-      return picture.counter >= first + by && { from: first, to: picture.counter };
+      const steps = forward(first, picture.counter);
+      return steps >= by && steps < 0x8000 && { from: first, to: picture.counter };
     });
   }
 
@@ -296,6 +357,9 @@ export class PageUnderTest {
     }, { within, every: 100 });
   }
 }
+
+/** How far the burned-in counter, which wraps, has gone from `a` to `b`. */
+export const forward = (a, b) => (b - a) & 0xffff;
 
 /** The median and the 95th percentile, as words. */
 export function spread(values, unit = 'ms') {

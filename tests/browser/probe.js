@@ -62,42 +62,32 @@ globalThis.probe = (() => {
     return first === undefined ? null : Math.max(1, Math.round(first - pressed));
   };
 
-  // The layout of src/media/gst/pattern.rs: a row of `BITS` squares for each number, the greatest bit
-  // first, light is 1; sizes are in pixels of a picture that is `WIDTH` wide.
-  const LAYOUT = { bits: 32, width: 1280, block: 16, left: 32, counter: 32, clock: 64 };
-
+  // The two rows of blocks that src/media/gst/pattern.rs burns in, and describes.
+  const BLOCKS = 32, HALF = 16, CLEAR = 64;
   const canvas = document.createElement('canvas');
   let context;
   function read(video) {
     const { videoWidth: width, videoHeight: height } = video;
     if (!width) return null;
-    const scale = width / LAYOUT.width;
-    const rows = Math.min(height, Math.ceil((LAYOUT.clock + 2 * LAYOUT.block) * scale));
-    if (canvas.width !== width || canvas.height !== rows) {
-      Object.assign(canvas, { width, height: rows });
-      context = null;
+    const row = Math.max(16, Math.floor(height / 22) & ~15);
+    if (canvas.width !== width || canvas.height !== 2 * row) {
+      Object.assign(canvas, { width, height: 2 * row });
+      context = canvas.getContext('2d', { willReadFrequently: true });
     }
-    context ??= canvas.getContext('2d', { willReadFrequently: true });
-    context.drawImage(video, 0, 0, width, rows, 0, 0, width, rows);
-    const { data } = context.getImageData(0, 0, width, rows);
-    const light = (x, y) => {
-      const at = 4 * (Math.floor(y * scale) * width + Math.floor(x * scale));
-      return (data[at] + data[at + 1] + data[at + 2]) / 3;
-    };
-    const number = (top) => {
-      let value = 0;
-      for (let bit = 0; bit < LAYOUT.bits; bit++) {
-        const level = light(LAYOUT.left + (bit + 0.5) * LAYOUT.block, top + LAYOUT.block / 2);
-        if (level > 96 && level < 160) return null; // neither: no pattern, or none that can be trusted
-        value = value * 2 + (level >= 160 ? 1 : 0);
-      }
-      return value;
-    };
-    const counter = number(LAYOUT.counter), clock = number(LAYOUT.clock);
-    if (counter === null || clock === null) return null;
-    // The clock holds the low bits of the milliseconds since 1970.
-    const delay = ((Date.now() - clock) % 2 ** 32 + 2 ** 32) % 2 ** 32;
-    return { counter, clock, delay: delay > 2 ** 31 ? delay - 2 ** 32 : delay, width, height };
+    context.drawImage(video, 0, 0, width, 2 * row, 0, 0, width, 2 * row);
+    const now = Date.now();
+    const { data } = context.getImageData(0, 0, width, 2 * row);
+    const green = (x, y) => data[4 * (y * width + x) + 1];
+    let counter = 0, clock = 0;
+    for (let i = 0; i < BLOCKS; i++) {
+      const x = Math.floor((i + 0.5) * width / BLOCKS);
+      const difference = green(x, row / 2) - green(x, row + row / 2);
+      if (Math.abs(difference) < CLEAR) return null; // no pattern, or none that can be trusted
+      if (difference > 0) i < HALF ? (counter |= 1 << i) : (clock |= 1 << (i - HALF));
+    }
+    // Both wrap at 65536; a delay is a small number of milliseconds, and may be just below zero.
+    const age = (now - clock) & 0xffff;
+    return { counter, clock, delay: age < 0x8000 ? age : age - 0x10000, width, height };
   }
 
   /** The next `count` pictures as they are shown, or { error }. */
@@ -155,7 +145,9 @@ globalThis.probe = (() => {
     const stream = find(selector)?.srcObject;
     if (!stream?.getAudioTracks().length) return { level: 0, why: 'no audio track' };
     audio ??= new AudioContext();
-    if (audio.state !== 'running') await audio.resume();
+    // Where no audio device is, Firefox never starts the context, and never says so.
+    if (audio.state !== 'running') await Promise.race([audio.resume(), new Promise((late) => setTimeout(late, 1000))]);
+    if (audio.state !== 'running') return { level: 0, why: `the audio context is ${audio.state}`, ...(await received()).audio };
     let ear = ears.get(stream);
     if (!ear) {
       ear = Object.assign(audio.createAnalyser(), { fftSize: 4096, smoothingTimeConstant: 0 });

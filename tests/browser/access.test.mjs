@@ -1,0 +1,56 @@
+// Who may watch, and what the page is told to use.
+
+import assert from 'node:assert/strict';
+import WebSocket from 'ws';
+import { freePort, scenario, until } from './harness.mjs';
+import { viewers, watch } from './page.mjs';
+
+scenario('a token is asked for, and a wrong one is said to be wrong', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera({ TOKEN: 'open sesame' });
+  const page = await (await s.chromium()).page(camera.url);
+  await until('the page asks', () => page.visible('#token'));
+  await page.fill('#token', 'open barley');
+  await page.click('#token-form button');
+  await until('the page says so', async () => /not accepted/i.test(await page.text('#token-words')) && page.visible('#token'));
+  await page.fill('#token', 'open sesame');
+  await page.click('#token-form button');
+  await page.firstPicture();
+  await page.moves('#video', 10);
+  for (const line of camera.process.lines) assert.ok(!line.includes('open barley'), `a token in the log: ${line}`);
+});
+
+scenario("a token in the address's fragment is taken and put away", { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera({ TOKEN: 'open sesame' });
+  const page = await watch(await s.chromium(), `${camera.url}#token=open%20sesame`);
+  assert.ok(!(await page.evaluate('location.href')).includes('sesame'), 'it leaves the address bar');
+  await page.reload();
+  await page.firstPicture();
+});
+
+scenario('the ICE servers of the configuration are used', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url, {
+    before: (page) => page.route('**/api/config', async (route) => {
+      const config = await (await route.fetch()).json();
+      assert.deepEqual(config.iceServers, [], 'by default nobody is phoned');
+      await route.fulfill({ json: { ...config, iceServers: [{ urls: 'stun:127.0.0.1:3478' }] } });
+    }),
+  });
+  for (const servers of await page.probe('iceServers')) assert.deepEqual(servers, [{ urls: 'stun:127.0.0.1:3478' }]);
+});
+
+scenario("another page's sockets are refused, but for configured origins", {}, async (s) => {
+  const friend = `http://127.0.0.1:${await freePort()}`;
+  const camera = await s.camera({ ORIGINS: friend });
+  const connects = (origin) => new Promise((done) => {
+    const socket = new WebSocket(camera.url.replace('http', 'ws'), { origin });
+    socket.on('open', () => done(true)).on('unexpected-response', () => done(false)).on('error', () => done(false));
+    s.after(() => socket.terminate());
+  });
+  assert.equal(await connects('http://evil.example'), false, 'a foreign page');
+  assert.equal(await connects('null'), false, 'a page without an origin of its own');
+  assert.equal(await connects(friend), true, 'a configured origin');
+  assert.equal(await connects(camera.url.slice(0, -1)), true, 'its own page');
+  assert.equal(await connects(undefined), true, 'no browser');
+  await viewers(camera, 0);
+});

@@ -1,0 +1,45 @@
+// What the tests know of the page in src/web: its elements, and how a viewer goes about it.
+
+import assert from 'node:assert/strict';
+import { until } from './harness.mjs';
+
+export const CAMERA = '#cameras button'; // the first camera of the list
+export const HANGUP = '#hangup';
+export const RETRY = '#retry';
+
+/** Waits until the page's own server has admitted it. */
+export const online = (page, options) => until('the page is online', async () =>
+  (await page.probe('attribute', '#connection', 'data-state')) === 'online', options);
+
+/** Waits until the page says that it plays. */
+export const playing = (page, options) => until('the page says that it plays', async () =>
+  (await page.probe('attribute', '#stage', 'data-state')) === 'playing', options);
+
+/** Waits until the page's words over the picture match. */
+export const words = (page, pattern, options) => until(`the page says ${pattern}`, async () => {
+  const said = `${await page.text('#state')} ${await page.text('#advice')}`;
+  return pattern.test(said) ? said : Promise.reject(new Error(said));
+}, options);
+
+/** Opens a camera's page, which plays the only camera by itself; returns the page, with a picture. */
+export async function watch(browser, url, options) {
+  const page = await browser.page(url, options);
+  page.first = await page.firstPicture();
+  await playing(page);
+  return page;
+}
+
+/** Waits until the camera counts this many viewers. */
+export const viewers = (camera, count, { within = 15_000 } = {}) => until(`the camera has ${count} viewers`, async () => {
+  const status = await camera.status();
+  return status.viewers === count ? status : Promise.reject(new Error(JSON.stringify(status)));
+}, { within });
+
+/** That the pictures are a moving one: each counter is later than the one before. */
+export function inOrder(pictures, forward) {
+  for (const [i, { counter }] of pictures.entries()) {
+    if (i === 0) continue;
+    const steps = forward(pictures[i - 1].counter, counter);
+    assert.ok(steps < 0x8000, `picture ${i} shows frame ${counter} after ${pictures[i - 1].counter}`);
+  }
+}
