@@ -40,7 +40,11 @@ impl Agent {
         }
         let message = match Message::parse(text) {
             Ok(message) => message,
-            Err(error) => return log::debug!("a frame is passed over: {error}"),
+            Err(error) => {
+                log::debug!("a frame that is no message is passed over");
+                // It quotes the frame.
+                return log::trace!("{error}");
+            }
         };
         let online = matches!(self.stage, Stage::Online(_));
         match message.kind() {
