@@ -1,8 +1,8 @@
 //! From nothing to online, and every way in which that fails.
 
 use serde_json::json;
-use symple::client::{Config, End, Event, Input, State, Token};
-use symple::proto::{Address, CloseCode, Object};
+use symple::client::{Config, End, Event, Input, State};
+use symple::proto::{Address, CloseCode, Object, Token};
 
 use crate::scenario::{Client, config, secs, welcome};
 

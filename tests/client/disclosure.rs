@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use serde_json::json;
-use symple::client::{Config, Input, Token};
-use symple::proto::{Draft, Kind};
+use symple::client::{Config, Input};
+use symple::proto::{Draft, Kind, Token};
 
 use crate::scenario::{Client, config, presence, secs};
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::proto::{CloseCode, Object, Status};
-use crate::server::{Admission, Auth, Token, Verdict};
+use crate::proto::Token;
+use crate::server::{Admission, Auth, Verdict};
 
 const AUTH: &str = r#"{"type":"auth","user":"alice","name":"Alice","token":"t0ken","rooms":["team-a"],"data":{"peerType":"person"}}"#;
 
@@ -128,7 +129,7 @@ fn a_host_is_asked_and_its_word_wins() {
     w.send("a", AUTH);
     let auth = asked(&mut w);
     assert_eq!((&*auth.user, auth.name.as_deref()), ("alice", Some("Alice")));
-    assert_eq!((auth.token.as_ref().map(Token::secret), auth.host), (Some("t0ken"), Some(HOST)));
+    assert_eq!((auth.token.as_ref().map(Token::reveal), auth.host), (Some("t0ken"), Some(HOST)));
     assert_eq!((&*auth.rooms, auth.data["peerType"].as_str()), (&["team-a".into()][..], Some("person")));
     assert!(!format!("{auth:?}").contains("t0ken"));
     w.pass(secs(5));
