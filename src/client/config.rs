@@ -55,7 +55,7 @@ pub struct Config {
     pub max_message_size: usize,
     /// Peers that the roster holds; further ones are not told of. 1024, the server's connections.
     pub max_peers: usize,
-    /// Bytes that the roster keeps of one peer. 16 KiB, the server's default.
+    /// Bytes that are told and kept of one peer, ourselves included. 16 KiB, the server's default.
     pub max_peer_data: usize,
     /// Rooms that are remembered. 256, the server's limit for one session.
     pub max_rooms: usize,
