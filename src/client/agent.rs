@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::backoff::{Random, Then, after_close, next_delay};
+use super::backoff::{Random, Wait, after_close, next_delay};
 use super::commands::Commands;
 use super::pacing::{Bucket, Outbox};
 use super::rooms::Wishes;
@@ -187,7 +187,7 @@ impl Agent {
                 self.outputs.push_back(Output::Send(auth));
             }
             (Input::OpenFailed { reason }, Stage::Opening { .. }) => {
-                self.lost(format!("cannot connect: {}", brief(reason)), Then::Retry, None);
+                self.lost(format!("cannot connect: {}", brief(reason)), Wait::Next, None);
             }
             (Input::Text(text), Stage::Authenticating { .. } | Stage::Online(_)) => self.handle_text(text),
             (Input::Alive, Stage::Online(session)) => session.heard = self.now,
@@ -233,7 +233,7 @@ impl Agent {
     }
 
     /// The connection is over, or none was made. `close` where the driver still has a socket.
-    pub(super) fn lost(&mut self, reason: String, then: Then, close: Option<(CloseCode, &'static str)>) {
+    pub(super) fn lost(&mut self, reason: String, wait: Wait, close: Option<(CloseCode, &'static str)>) {
         if let Some((code, reason)) = close {
             self.outputs.push_back(Output::Close { code, reason });
         }
@@ -245,11 +245,11 @@ impl Agent {
             }
         }
         let max = self.config.max_attempts;
-        if then == Then::End || max.is_some_and(|max| self.dials >= max) {
+        if max.is_some_and(|max| self.dials >= max) {
             self.stage = Stage::Ended;
             return self.end(End::GaveUp { reason });
         }
-        let attempt = if then == Then::RetryLate { u32::MAX } else { self.waits };
+        let attempt = if wait == Wait::Longest { u32::MAX } else { self.waits };
         self.waits = self.waits.saturating_add(1);
         let (min, longest) = (self.config.backoff_min, self.config.backoff_max);
         let retry_in = next_delay(min, longest, attempt, self.random.fraction());
@@ -282,16 +282,16 @@ impl Agent {
         match &mut self.stage {
             Stage::Opening { until } if *until <= now => {
                 let reason = format!("no connection within {:?}", self.config.connect_timeout);
-                self.lost(reason, Then::Retry, gone);
+                self.lost(reason, Wait::Next, gone);
             }
             Stage::Authenticating { until } if *until <= now => {
                 let reason = format!("no welcome within {:?}", self.config.auth_timeout);
-                self.lost(reason, Then::Retry, gone);
+                self.lost(reason, Wait::Next, gone);
             }
             Stage::Waiting { until } if *until <= now => self.dial(),
             Stage::Online(session) if later(session.heard, self.config.idle_timeout) <= now => {
                 let reason = format!("nothing heard for {:?}", self.config.idle_timeout);
-                self.lost(reason, Then::Retry, gone);
+                self.lost(reason, Wait::Next, gone);
             }
             Stage::Online(session) => {
                 if later(session.heard.max(session.pinged), self.config.ping_interval) <= now {
