@@ -4,15 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
-use super::backoff::{Random, Then, after_close, next_delay};
+use super::backoff::{Random, Wait, after_close, next_delay};
 use super::commands::Commands;
 use super::pacing::{Bucket, Outbox};
 use super::rooms::Wishes;
 use super::roster::Roster;
-use super::{CommandError, CommandId, Config, End, Event, Input, Output, SendError};
-use crate::proto::{Address, CloseCode, Draft, Head, Kind, Message, Object, Peer, Status, Token};
+use super::{CommandError, Config, End, Event, Input, Output};
+use crate::proto::{Address, CloseCode, Draft, Kind, Peer};
 
 /// A session that lasted this long was a good one: the waits begin from the shortest again. It is the
 /// time after which a server closes for a rate that is too high, so such a loop slows down.
@@ -75,7 +73,7 @@ pub struct Agent {
     /// Session ids that were ours lately: a server that has not noticed our loss still tells of them.
     pub(super) past: VecDeque<String>,
     outputs: VecDeque<Output>,
-    random: Random,
+    pub(super) random: Random,
     /// Dials, and waits, since the last good session.
     dials: u32,
     waits: u32,
@@ -179,130 +177,6 @@ impl Agent {
         }
     }
 
-    /// The token for the next `auth`, where the old one has run out.
-    pub fn set_token(&mut self, token: Option<Token>) {
-        self.config.token = token;
-    }
-
-    /// Sends a message, or lets it wait for its turn, and returns its id, which it gets where it has none.
-    ///
-    /// Errors: we are offline, too much waits already, or the draft is nothing that a peer could get.
-    pub fn send(&mut self, draft: Draft, now: Instant) -> Result<String, SendError> {
-        self.tick(now);
-        let mut frame = draft.finish();
-        let head = Head::parse(&frame).map_err(|e| SendError::Invalid(e.to_string()))?;
-        let invalid = |why: &str| Err(SendError::Invalid(why.into()));
-        match Kind::from(&*head.kind) {
-            Kind::Join | Kind::Leave => return invalid("rooms are joined and left by join() and leave()"),
-            Kind::Close => return invalid("close() closes"),
-            kind if kind.is_routed() || matches!(kind, Kind::Other(_)) => {}
-            _ => return invalid("its \"type\" is none that a client sends"),
-        }
-        if head.to().is_none() {
-            return invalid("\"to\" is a non-empty string or a list of them");
-        }
-        let id = match head.id.map(serde_json::from_str::<String>) {
-            Some(Ok(id)) => id,
-            Some(Err(_)) => return invalid("\"id\" is a string"),
-            None => {
-                let id = self.random.id();
-                frame.truncate(frame.len() - 1);
-                frame.push_str(&format!(",\"id\":\"{id}\"}}"));
-                id
-            }
-        };
-        self.enqueue(frame)?;
-        Ok(id)
-    }
-
-    /// Asks `to` to do `action` at `node`; the reply comes as [`Event::Reply`], always one.
-    ///
-    /// Errors: as [`Agent::send`], or too many commands await replies.
-    pub fn command<T: Serialize + ?Sized>(
-        &mut self,
-        to: &str,
-        node: &str,
-        action: &str,
-        data: &T,
-        now: Instant,
-    ) -> Result<CommandId, SendError> {
-        if self.commands.len() >= self.config.max_commands {
-            return Err(SendError::TooManyCommands);
-        }
-        // The receipt tells at once that nobody is there; servers that know none pass the member on.
-        let draft = Draft::new(Kind::Command).to(to).with("node", node).with("action", action).data(data);
-        let wire_id = self.send(draft.with("receipt", &true), now)?;
-        Ok(self.commands.add(wire_id, to, later(now, self.config.command_timeout)))
-    }
-
-    /// Answers a command, under its own id. Status 202 says that more will follow.
-    ///
-    /// Errors: as [`Agent::send`], or nobody can be answered: the command has no sender.
-    pub fn reply<T: Serialize + ?Sized>(
-        &mut self,
-        command: &Message,
-        status: Status,
-        data: &T,
-        now: Instant,
-    ) -> Result<(), SendError> {
-        let Some(from) = command.from() else {
-            return Err(SendError::Invalid("the command that it answers has no sender".into()));
-        };
-        let mut draft = Draft::new(Kind::Command).to(from.as_str());
-        for member in ["id", "node", "action"] {
-            if let Some(raw) = command.raw(member) {
-                draft = draft.raw(member, raw);
-            }
-        }
-        self.send(draft.with("status", &status.0).data(data), now).map(drop)
-    }
-
-    /// Wishes to be in a room, now and after every reconnect; offline, from the next `welcome` on.
-    /// Asking for a room that we are in is answered again, so this is a heartbeat too.
-    ///
-    /// Errors: the name is none, too many rooms are wished for already, or too much waits to be sent.
-    pub fn join(&mut self, room: &str, now: Instant) -> Result<(), SendError> {
-        self.tick(now);
-        self.wishes.join(room)?;
-        self.ask_room(Kind::Join, room)
-    }
-
-    /// Wishes to be out of a room, now and after every reconnect.
-    ///
-    /// Errors: as for [`Agent::join`].
-    pub fn leave(&mut self, room: &str, now: Instant) -> Result<(), SendError> {
-        self.tick(now);
-        self.wishes.leave(room)?;
-        self.ask_room(Kind::Leave, room)
-    }
-
-    /// Merges `data` into what others are told of us, and tells them; offline, at the next `welcome`.
-    /// What is the server's (`id`, `user`, `online`, `host`, `token`, `rooms`) is passed over.
-    ///
-    /// Errors: too much waits to be sent. The data is merged all the same, and told the next time.
-    pub fn set_data(&mut self, data: Object, now: Instant) -> Result<(), SendError> {
-        self.tick(now);
-        for (key, value) in data {
-            if !matches!(&*key, "id" | "user" | "online" | "host" | "token" | "rooms") {
-                self.config.data.insert(key, value);
-            }
-        }
-        let Stage::Online(session) = &mut self.stage else { return Ok(()) };
-        // A server that authenticates keeps the name that it knows.
-        session.peer.merge(self.config.data.clone(), self.config.token.is_some());
-        let frame = self.presence(None, false);
-        self.enqueue(frame)
-    }
-
-    /// Asks all who share a room with us for their presence. It happens by itself after `welcome`.
-    ///
-    /// Errors: we are offline, or too much waits to be sent.
-    pub fn probe(&mut self, now: Instant) -> Result<(), SendError> {
-        self.tick(now);
-        let frame = self.presence(None, true);
-        self.enqueue(frame)
-    }
-
     /// Takes what the driver tells. Drain [`Agent::poll_output`] after each.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         self.tick(now);
@@ -313,7 +187,7 @@ impl Agent {
                 self.outputs.push_back(Output::Send(auth));
             }
             (Input::OpenFailed { reason }, Stage::Opening { .. }) => {
-                self.lost(format!("cannot connect: {}", brief(reason)), Then::Retry, None);
+                self.lost(format!("cannot connect: {}", brief(reason)), Wait::Next, None);
             }
             (Input::Text(text), Stage::Authenticating { .. } | Stage::Online(_)) => self.handle_text(text),
             (Input::Alive, Stage::Online(session)) => session.heard = self.now,
@@ -344,7 +218,7 @@ impl Agent {
     }
 
     /// Time never goes back, whatever a caller says.
-    fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
 
@@ -359,7 +233,7 @@ impl Agent {
     }
 
     /// The connection is over, or none was made. `close` where the driver still has a socket.
-    pub(super) fn lost(&mut self, reason: String, then: Then, close: Option<(CloseCode, &'static str)>) {
+    pub(super) fn lost(&mut self, reason: String, wait: Wait, close: Option<(CloseCode, &'static str)>) {
         if let Some((code, reason)) = close {
             self.outputs.push_back(Output::Close { code, reason });
         }
@@ -371,11 +245,11 @@ impl Agent {
             }
         }
         let max = self.config.max_attempts;
-        if then == Then::End || max.is_some_and(|max| self.dials >= max) {
+        if max.is_some_and(|max| self.dials >= max) {
             self.stage = Stage::Ended;
             return self.end(End::GaveUp { reason });
         }
-        let attempt = if then == Then::RetryLate { u32::MAX } else { self.waits };
+        let attempt = if wait == Wait::Longest { u32::MAX } else { self.waits };
         self.waits = self.waits.saturating_add(1);
         let (min, longest) = (self.config.backoff_min, self.config.backoff_max);
         let retry_in = next_delay(min, longest, attempt, self.random.fraction());
@@ -408,16 +282,16 @@ impl Agent {
         match &mut self.stage {
             Stage::Opening { until } if *until <= now => {
                 let reason = format!("no connection within {:?}", self.config.connect_timeout);
-                self.lost(reason, Then::Retry, gone);
+                self.lost(reason, Wait::Next, gone);
             }
             Stage::Authenticating { until } if *until <= now => {
                 let reason = format!("no welcome within {:?}", self.config.auth_timeout);
-                self.lost(reason, Then::Retry, gone);
+                self.lost(reason, Wait::Next, gone);
             }
             Stage::Waiting { until } if *until <= now => self.dial(),
             Stage::Online(session) if later(session.heard, self.config.idle_timeout) <= now => {
                 let reason = format!("nothing heard for {:?}", self.config.idle_timeout);
-                self.lost(reason, Then::Retry, gone);
+                self.lost(reason, Wait::Next, gone);
             }
             Stage::Online(session) => {
                 if later(session.heard.max(session.pinged), self.config.ping_interval) <= now {
@@ -475,61 +349,6 @@ impl Agent {
         session.bucket.take(now);
         let asker = session.askers.pop_front()?;
         Some(self.presence(Some(asker.as_str()), false))
-    }
-
-    pub(super) fn enqueue(&mut self, frame: String) -> Result<(), SendError> {
-        let Stage::Online(session) = &mut self.stage else { return Err(SendError::Offline) };
-        let (bytes, limit) = (frame.len(), self.config.max_message_size);
-        if bytes > limit {
-            return Err(SendError::TooLarge { bytes, limit });
-        }
-        if !session.outbox.fits(bytes) {
-            return Err(SendError::Full);
-        }
-        session.outbox.push(frame);
-        Ok(())
-    }
-
-    /// Offline the wish alone is enough.
-    fn ask_room(&mut self, kind: Kind, room: &str) -> Result<(), SendError> {
-        if self.state() != State::Online {
-            return Ok(());
-        }
-        self.enqueue(Draft::new(kind).with("room", room).finish())?;
-        if let Stage::Online(session) = &mut self.stage {
-            session.note_asked(room);
-        }
-        Ok(())
-    }
-
-    fn auth(&self) -> String {
-        let mut draft = Draft::new(Kind::Auth).with("user", &self.config.user);
-        if let Some(name) = &self.config.name {
-            draft = draft.with("name", name);
-        }
-        if let Some(token) = &self.config.token {
-            draft = draft.with("token", token.reveal());
-        }
-        let rooms: Vec<&str> = self.wishes.wanted().collect();
-        if !rooms.is_empty() {
-            draft = draft.with("rooms", &rooms);
-        }
-        if !self.config.data.is_empty() {
-            draft = draft.data(&self.config.data);
-        }
-        draft.finish()
-    }
-
-    /// Our presence, whole: a server or a client of another make may know nothing of us yet.
-    pub(super) fn presence(&mut self, to: Option<&str>, probe: bool) -> String {
-        let mut draft = Draft::new(Kind::Presence).id(&self.random.id());
-        if let Some(to) = to {
-            draft = draft.to(to);
-        }
-        if let Some(peer) = self.peer() {
-            draft = draft.data(&Peer { host: None, ..peer.clone() });
-        }
-        if probe { draft.with("probe", &true) } else { draft }.finish()
     }
 }
 

@@ -24,35 +24,33 @@ pub fn next_delay(min: Duration, max: Duration, attempt: u32, jitter: f64) -> Du
     half + half.mul_f64(if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) })
 }
 
-/// What follows a lost connection.
+/// How long to wait after a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
-    /// Dial again after the next delay.
-    Retry,
-    /// Dial again after the longest delay.
-    RetryLate,
-    /// End: asking again would be answered the same.
-    End,
+pub(super) enum Wait {
+    /// The next delay.
+    Next,
+    /// The longest one.
+    Longest,
 }
 
-/// What follows an `error` in place of `welcome`, or that closes a session.
-pub(super) fn after_error(status: Status) -> Then {
+/// What follows an `error` in place of `welcome`; nothing, where asking again would be answered the same.
+pub(super) fn after_error(status: Status) -> Option<Wait> {
     match status {
-        Status::UNAUTHORIZED => Then::End,
-        // It took us for a friend too late or too often; soon it may not.
-        Status::TIMEOUT | Status::TOO_MANY | Status::INTERNAL => Then::Retry,
+        Status::UNAUTHORIZED => None,
+        // We were too late or too often, or it failed; soon it may be otherwise.
+        Status::TIMEOUT | Status::TOO_MANY | Status::INTERNAL => Some(Wait::Next),
         // Full; or it does not understand us, and won't a moment later.
-        _ => Then::RetryLate,
+        _ => Some(Wait::Longest),
     }
 }
 
 /// What follows a close frame, or the end of a socket without one.
-pub(super) fn after_close(code: Option<CloseCode>) -> Then {
+pub(super) fn after_close(code: Option<CloseCode>) -> Wait {
     match code.map(|c| c.0) {
         // Full, and what a server says that holds our frames for broken: 1002, 1003, 1007, 1010.
-        Some(1002 | 1003 | 1007 | 1010 | 1013) => Then::RetryLate,
+        Some(1002 | 1003 | 1007 | 1010 | 1013) => Wait::Longest,
         // A restart, a slow reader (1008), a frame too big (1009), a crash, a broken network.
-        _ => Then::Retry,
+        _ => Wait::Next,
     }
 }
 
@@ -87,17 +85,17 @@ mod tests {
     #[test]
     fn what_follows_an_error() {
         for (status, then) in [
-            (400, Then::RetryLate),
-            (401, Then::End),
-            (403, Then::RetryLate),
-            (404, Then::RetryLate),
-            (408, Then::Retry),
-            (413, Then::RetryLate),
-            (429, Then::Retry),
-            (500, Then::Retry),
-            (503, Then::RetryLate),
-            (0, Then::RetryLate),
-            (u16::MAX, Then::RetryLate),
+            (400, Some(Wait::Longest)),
+            (401, None),
+            (403, Some(Wait::Longest)),
+            (404, Some(Wait::Longest)),
+            (408, Some(Wait::Next)),
+            (413, Some(Wait::Longest)),
+            (429, Some(Wait::Next)),
+            (500, Some(Wait::Next)),
+            (503, Some(Wait::Longest)),
+            (0, Some(Wait::Longest)),
+            (u16::MAX, Some(Wait::Longest)),
         ] {
             assert_eq!(after_error(Status(status)), then, "{status}");
         }
@@ -106,21 +104,21 @@ mod tests {
     #[test]
     fn what_follows_a_close() {
         for (code, then) in [
-            (None, Then::Retry),
-            (Some(1000), Then::Retry),
-            (Some(1001), Then::Retry),
-            (Some(1002), Then::RetryLate),
-            (Some(1003), Then::RetryLate),
-            (Some(1005), Then::Retry),
-            (Some(1006), Then::Retry),
-            (Some(1007), Then::RetryLate),
-            (Some(1008), Then::Retry),
-            (Some(1009), Then::Retry),
-            (Some(1010), Then::RetryLate),
-            (Some(1011), Then::Retry),
-            (Some(1012), Then::Retry),
-            (Some(1013), Then::RetryLate),
-            (Some(4000), Then::Retry),
+            (None, Wait::Next),
+            (Some(1000), Wait::Next),
+            (Some(1001), Wait::Next),
+            (Some(1002), Wait::Longest),
+            (Some(1003), Wait::Longest),
+            (Some(1005), Wait::Next),
+            (Some(1006), Wait::Next),
+            (Some(1007), Wait::Longest),
+            (Some(1008), Wait::Next),
+            (Some(1009), Wait::Next),
+            (Some(1010), Wait::Longest),
+            (Some(1011), Wait::Next),
+            (Some(1012), Wait::Next),
+            (Some(1013), Wait::Longest),
+            (Some(4000), Wait::Next),
         ] {
             assert_eq!(after_close(code.map(CloseCode)), then, "{code:?}");
         }

@@ -54,9 +54,9 @@ pub struct Config {
     pub max_message_size: usize,
     /// Peers that the roster holds; further ones are not told of. 1024, the server's connections.
     pub max_peers: usize,
-    /// Bytes that the roster keeps of one peer. 16 KiB, the server's default.
+    /// Bytes that are told and kept of one peer, ourselves included. 16 KiB, the server's default.
     pub max_peer_data: usize,
-    /// Rooms that are remembered. 256, the server's limit for one session.
+    /// Rooms that are remembered. 255: a session has 256 at the server, the user's own one included.
     pub max_rooms: usize,
     /// Commands that may await their replies. 256.
     pub max_commands: usize,
@@ -86,7 +86,7 @@ impl Config {
             max_message_size: 512 << 10,
             max_peers: 1024,
             max_peer_data: 16 << 10,
-            max_rooms: 256,
+            max_rooms: 255,
             max_commands: 256,
         }
     }

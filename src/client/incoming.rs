@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use serde_json::Value;
 
 use super::agent::{Session, Stage, brief, later};
-use super::backoff::{Then, after_error};
+use super::backoff::{Wait, after_error};
 use super::pacing::{Bucket, Outbox};
 use super::roster::Change;
 use super::{Agent, CommandError, End, Event};
@@ -75,7 +75,7 @@ impl Agent {
         let valid = |peer: &Peer| !peer.user.is_empty() && !peer.id.is_empty() && !peer.id.contains('|');
         let Some(mut peer) = peer.filter(valid) else {
             let reason = "the server's welcome does not say who we are".to_owned();
-            return self.lost(reason, Then::RetryLate, Some((CloseCode(1002), "welcome without a peer")));
+            return self.lost(reason, Wait::Longest, Some((CloseCode(1002), "welcome without a peer")));
         };
         // A server that keeps no data of its peers leaves the telling to us.
         peer.merge(self.config.data.clone(), true);
@@ -122,10 +122,10 @@ impl Agent {
     /// An `error` in place of `welcome`.
     fn refused(&mut self, status: Status, words: String) {
         match after_error(status) {
-            Then::End => self.end(End::Refused { message: words }),
-            then => {
+            None => self.end(End::Refused { message: words }),
+            Some(wait) => {
                 let reason = format!("the server does not let us in: {status} {words}");
-                self.lost(reason.trim_end().to_owned(), then, Some((CloseCode::NORMAL, "")));
+                self.lost(reason.trim_end().to_owned(), wait, Some((CloseCode::NORMAL, "")));
             }
         }
     }

@@ -182,7 +182,7 @@ pub enum SendError {
     Offline,
     /// Too much is waiting already.
     Full,
-    /// The message is longer than the server takes.
+    /// The message, or what it tells of us, is longer than the server takes.
     TooLarge {
         /// Its length in bytes.
         bytes: usize,
@@ -205,7 +205,7 @@ impl fmt::Display for SendError {
             SendError::Offline => f.write_str("not online: nothing was sent; send again once online"),
             SendError::Full => f.write_str("too much waits to be sent already: send less, or later"),
             SendError::TooLarge { bytes, limit } => {
-                write!(f, "the message has {bytes} bytes, {limit} are allowed")
+                write!(f, "too long: it has {bytes} bytes, {limit} are allowed")
             }
             SendError::Invalid(why) => write!(f, "not a message for a peer: {why}"),
             SendError::BadRoom => f.write_str("a room's name has 1 to 256 bytes"),

@@ -69,6 +69,15 @@
 //! - Every frame, ping and pong is an input; what goes out is taken from `poll_output` when the socket can
 //!   take it, so the waiting messages stay here, where they are counted.
 //!
+//! # Coming back
+//! | what ended it | what follows |
+//! |---|---|
+//! | `error` 401, before `welcome` or after | the end: the same credentials would be refused again |
+//! | `error` 503, 400, 403 and others in place of `welcome`; close 1002, 1003, 1007, 1010, 1013 | the longest wait: it is full, or does not understand us |
+//! | `error` 408, 429, 500 in place of `welcome`; any other close (1001, 1008 too slow, 1009, 1011), none at all, silence | the next wait, [`next_delay`]; from the shortest again after a session of 10 s |
+//!
+//! It never gives up unless [`Config::max_attempts`] says so, and the first connect retries too.
+//!
 //! # What survives a reconnect
 //! Our presence data, the rooms that [`Agent::join`] asked for and those that [`Agent::leave`] left, and the
 //! roster: who is not seen again soon after the new `welcome` is removed, the others do not flicker.
@@ -83,6 +92,7 @@ mod commands;
 mod config;
 mod incoming;
 mod io;
+mod outgoing;
 mod pacing;
 mod rooms;
 mod roster;

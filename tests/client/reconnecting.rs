@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use symple::client::{Config, Event, Input, State};
+use symple::client::{Config, Event, Input, SendError, State};
 
 use crate::scenario::{Client, config, secs};
 
@@ -91,6 +91,16 @@ fn any_frame_is_a_sign_of_life() {
 }
 
 #[test]
+fn a_clock_that_goes_back_is_not_followed() {
+    let mut client = Client::online(config());
+    client.run(secs(30));
+    client.input(Input::Alive);
+    client.agent.handle_input(Input::Alive, client.start);
+    client.drain();
+    assert_eq!(client.wake, Some(client.now + secs(25)));
+}
+
+#[test]
 fn inputs_of_a_forgotten_socket_change_nothing() {
     let mut client = Client::online(config());
     client.lose(None);
@@ -150,6 +160,19 @@ fn our_data_is_told_again_after_a_reconnect() {
         sent[1]["data"],
         json!({"id":"2","user":"alice","name":"Alice","online":true,"busy":true,"zoom":2})
     );
+}
+
+#[test]
+fn more_data_than_a_server_keeps_is_refused_and_not_merged() {
+    let mut client = Client::online(config());
+    let data = |size: usize| json!({"note": "x".repeat(size)}).as_object().cloned().expect("an object");
+    assert!(matches!(
+        client.agent.set_data(data(17 << 10), client.now),
+        Err(SendError::TooLarge { limit: 16384, .. })
+    ));
+    client.drain();
+    assert!(client.sent.is_empty() && client.agent.peer().is_some_and(|peer| peer.extra.is_empty()));
+    assert_eq!(client.agent.set_data(data(15 << 10), client.now), Ok(()));
 }
 
 #[test]

@@ -63,10 +63,10 @@ fn we_are_not_in_our_own_roster_nor_are_our_ghosts() {
     client.lose(None);
     client.wait_for_dial();
     client.admit(2, &[]);
-    client.json(presence("alice", 1, true));
-    client.json(presence("alice", 1, false));
-    client.json(presence("alice", 2, true));
-    assert!(users(&client).is_empty());
+    for id in [1, 2] {
+        client.json(presence("alice", id, true));
+        assert!(users(&client).is_empty(), "{id}");
+    }
     client.json(presence("alice", 9, true));
     assert_eq!(users(&client), ["alice|9"], "another device of the same user is a peer");
 }
@@ -133,6 +133,16 @@ fn an_answer_is_never_answered() {
         client.json(answer.clone());
         assert!(client.sent.is_empty(), "{answer}");
     }
+}
+
+#[test]
+fn who_asks_ten_times_in_a_moment_is_answered_once() {
+    let mut client = Client::online(Config { burst: 1, rate: 1, ..config() });
+    for _ in 0..10 {
+        client.json(json!({"type":"presence","from":"bob|2","data":{"online":true},"probe":true}));
+    }
+    client.run(secs(20));
+    assert_eq!(client.sent.len(), 1);
 }
 
 #[test]
