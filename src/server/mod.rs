@@ -41,6 +41,7 @@
 //! in Redis and other instances, which are the drivers' and the host's.
 
 mod admission;
+mod admit;
 mod config;
 mod error;
 mod hub;
