@@ -210,12 +210,12 @@ impl Hub {
         self.conns.insert(conn, key);
         self.counted += usize::from(policy::is_limited(local));
         trace!("connection {} came", conn.0);
-        let full = Refusal::new(Status::UNAVAILABLE, "The server is full; try again later");
         if self.down {
             let refusal = Refusal::new(Status::UNAVAILABLE, "Server shutting down");
             self.refuse(key, &refusal, CloseCode::GOING_AWAY, now);
-        } else if policy::is_limited(local) && self.counted > self.config.max_connections {
-            self.refuse(key, &full, CloseCode::TRY_AGAIN, now);
+        } else if self.counted > self.config.max_connections {
+            let refusal = Refusal::new(Status::UNAVAILABLE, "The server is full; try again later");
+            self.refuse(key, &refusal, CloseCode::TRY_AGAIN, now);
         } else if !valid {
             self.fail(key, "the id of a session must not be empty or hold |", now);
         } else {

@@ -144,7 +144,7 @@ fn run(steps: Vec<Step>, queue_limit: usize, slow_after: Duration) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_ghost_and_nobody_missing(steps in prop::collection::vec(step(), 1..120)) {

@@ -210,3 +210,9 @@ fn told(name: &str, online: bool) -> String {
         r##"{{"type":"presence","from":"{user}|#{name}","data":{{"id":"#{name}","user":"{user}","name":"{user}","online":{online}}}}}"##
     )
 }
+
+#[test]
+fn an_idle_session_is_small() {
+    let size = size_of::<super::session::Session>();
+    assert!(size <= 256, "{size} bytes");
+}

@@ -205,3 +205,16 @@ fn a_roster_waits_as_notes_and_tells_the_latest() {
     w.read("p2");
     assert_eq!(w.got("p2")[998..], [online("p999"), online("late"), offline("p1"), offline("late")]);
 }
+
+#[test]
+fn who_left_the_room_before_a_snapshot_was_made_is_not_told() {
+    let mut w = World::open();
+    w.join("alice", &["r"]);
+    w.connect("bob");
+    w.stop_reading("bob");
+    w.auth("bob", &["r"]);
+    w.send("alice", r#"{"type":"leave","room":"r"}"#);
+    w.send("alice", r#"{"type":"presence","data":{"private":1}}"#);
+    w.read("bob");
+    assert_eq!(w.got("bob")[1..], [offline("alice")]);
+}
