@@ -1,4 +1,4 @@
-//! The hub: connections come, are admitted, and go; what they say is in `live`.
+//! The hub: connections come and go. How they are admitted is in `admit`, what they say in `live`.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -6,18 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::{debug, trace, warn};
-use serde_json::Value;
 
-use crate::proto::{CloseCode, PROTOCOL, Status, Target, valid_room, valid_user};
+use crate::proto::{CloseCode, Status, Target, valid_room};
 
-use super::admission::{Claim, claim, denied};
 use super::error::{Refusal, reason};
-use super::io::{Admission, Auth, ConnId, Event, Input, Output, Transmit, Verdict, Whom};
-use super::limits::{Bucket, Deadlines};
+use super::io::{ConnId, Event, Input, Output, Transmit, Whom};
+use super::limits::Deadlines;
 use super::outbox::{Class, Item, Outbox};
-use super::presence::{self, Profile, Who};
+use super::presence::{self, Who};
 use super::rooms::Rooms;
-use super::session::{Arrival, Judging, Live, Session, State, is_past};
+use super::session::{Arrival, Session, State, is_past};
 use super::slab::{Key, Slab};
 use super::{Config, Stats, policy};
 
@@ -31,12 +29,12 @@ const SHUTDOWN: &str =
 /// [`transmit`](Hub::transmit) what it has for each connection. See the [module](super) for a walk.
 pub struct Hub {
     pub(super) config: Config,
-    conns: HashMap<ConnId, Key>,
+    pub(super) conns: HashMap<ConnId, Key>,
     pub(super) sessions: Slab<Session>,
     pub(super) rooms: Rooms,
     deadlines: Deadlines,
     ready: VecDeque<ConnId>,
-    events: VecDeque<Event>,
+    pub(super) events: VecDeque<Event>,
     pub(super) stats: Stats,
     /// Recipients of the message at hand; kept for its room.
     pub(super) found: Vec<Key>,
@@ -212,12 +210,12 @@ impl Hub {
         self.conns.insert(conn, key);
         self.counted += usize::from(policy::is_limited(local));
         trace!("connection {} came", conn.0);
-        let full = Refusal::new(Status::UNAVAILABLE, "The server is full; try again later");
         if self.down {
             let refusal = Refusal::new(Status::UNAVAILABLE, "Server shutting down");
             self.refuse(key, &refusal, CloseCode::GOING_AWAY, now);
-        } else if policy::is_limited(local) && self.counted > self.config.max_connections {
-            self.refuse(key, &full, CloseCode::TRY_AGAIN, now);
+        } else if self.counted > self.config.max_connections {
+            let refusal = Refusal::new(Status::UNAVAILABLE, "The server is full; try again later");
+            self.refuse(key, &refusal, CloseCode::TRY_AGAIN, now);
         } else if !valid {
             self.fail(key, "the id of a session must not be empty or hold |", now);
         } else {
@@ -232,7 +230,7 @@ impl Hub {
         Some(key)
     }
 
-    fn text(&mut self, key: Key, text: &str, now: Instant) {
+    pub(super) fn text(&mut self, key: Key, text: &str, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if text.len() > self.config.max_message_size && !matches!(session.state, State::Closing) {
             let refusal = self.too_large();
@@ -254,154 +252,6 @@ impl Hub {
     fn too_large(&self) -> Refusal {
         let max = self.config.max_message_size;
         Refusal::new(Status::TOO_LARGE, format!("A frame may have {max} bytes at most"))
-    }
-
-    fn first_frame(&mut self, key: Key, text: &str, now: Instant) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let (conn, local) = (session.conn, session.local);
-        let granted = policy::grants_own_rooms(&self.config, local);
-        let ask = policy::needs_verdict(&self.config, local);
-        let claim = claim(text, granted, self.config.max_rooms).and_then(|claim| {
-            if ask && claim.token.is_none() { Err(denied("a token is needed")) } else { Ok(claim) }
-        });
-        let claim = match claim {
-            Ok(claim) => claim,
-            Err(refusal) => return self.refuse(key, &refusal, refusal.close_code(), now),
-        };
-        let State::Waiting(arrival) = std::mem::replace(&mut session.state, State::Closing) else { return };
-        if !ask {
-            return self.admit(key, *arrival, claim, None, now);
-        }
-        let auth = Auth {
-            user: claim.user.clone(),
-            name: claim.name.clone(),
-            token: claim.token.clone(),
-            rooms: claim.rooms.clone(),
-            data: claim.data.as_deref().and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default(),
-            host: arrival.host,
-        };
-        self.events.push_back(Event::Authenticate { conn, auth });
-        let held = Vec::new();
-        session.state = State::Judging(Box::new(Judging { arrival: *arrival, claim, since: now, held }));
-        debug!("connection {} waits for the host's verdict", conn.0);
-        self.reschedule(key);
-    }
-
-    fn judged(&mut self, conn: ConnId, verdict: Verdict, now: Instant) {
-        let Some(&key) = self.conns.get(&conn) else { return };
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        if !matches!(session.state, State::Judging(_)) {
-            return debug!("connection {} waits for no verdict", conn.0);
-        }
-        match verdict {
-            Verdict::Refuse { status, message } => {
-                let refusal = Refusal::new(status, message);
-                self.refuse(key, &refusal, refusal.close_code(), now);
-            }
-            Verdict::Admit(admission) => {
-                let State::Judging(judging) = std::mem::replace(&mut session.state, State::Closing) else {
-                    return;
-                };
-                self.admit(key, judging.arrival, judging.claim, Some(admission), now);
-                for text in judging.held {
-                    self.text(key, &text, now);
-                }
-            }
-        }
-    }
-
-    /// Lets a peer in: `welcome` to it, its presence to those who share a room, theirs to it.
-    fn admit(
-        &mut self,
-        key: Key,
-        arrival: Arrival,
-        claim: Claim,
-        admission: Option<Admission>,
-        now: Instant,
-    ) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let (conn, local, Arrival { id, host, .. }) = (session.conn, session.local, arrival);
-        let admitted = self.terms(claim, admission, local);
-        let refusal = match admitted {
-            Ok((user, name, profile, rooms)) if self.rooms.seat(key, &user, &id) => {
-                let Some(session) = self.sessions.get_mut(key) else { return };
-                let who =
-                    Arc::new(Who { address: crate::proto::Address::new(&user, &id), name: name.into() });
-                let host = host.map(|host| host.to_canonical().to_string());
-                let own = presence::object(&who, &profile, host.as_deref());
-                let peer = presence::peer(&who, &profile, true);
-                let bucket = Bucket::new(&self.config, now);
-                session.state = State::Live(Box::new(Live { who, profile, card: None, bucket }));
-                self.events.push_back(Event::PeerOnline { conn, peer });
-                self.stats.admitted += 1;
-                debug!("connection {} is admitted to {} rooms", conn.0, rooms.len() + 1);
-                let mut names = vec![user];
-                for room in rooms {
-                    self.rooms.join(key, &room);
-                    if room != names[0] {
-                        names.push(room);
-                    }
-                }
-                let names = Value::from(names);
-                let welcome = format!(
-                    r#"{{"type":"welcome","protocol":"{PROTOCOL}","status":200,"peer":{own},"rooms":{names}}}"#
-                );
-                self.answer(key, &welcome.into(), now);
-                let mut peers = Vec::new();
-                self.rooms.peers(key, &mut peers);
-                self.introduce(key, peers, now);
-                return self.reschedule(key);
-            }
-            Ok(_) => Refusal::new(Status::INTERNAL, "The server made an id that is taken; try again"),
-            Err(refusal) => refusal,
-        };
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.state = State::Waiting(Box::new(Arrival { id, host, since: now }));
-        }
-        self.refuse(key, &refusal, refusal.close_code(), now);
-    }
-
-    /// User, name, profile and named rooms of a peer that is let in.
-    fn terms(
-        &self,
-        claim: Claim,
-        admission: Option<Admission>,
-        local: bool,
-    ) -> Result<(String, String, Profile, Vec<String>), Refusal> {
-        let by_host = admission.is_some();
-        let admission = admission.unwrap_or_default();
-        let user = admission.user.unwrap_or(claim.user);
-        if !valid_user(&user) {
-            return Err(Refusal::new(Status::INTERNAL, "The server's admission names no valid user"));
-        }
-        let named = admission.name.or(claim.name).filter(|name| !name.is_empty());
-        let taken = named.as_ref().map_or(user.len(), String::len);
-        let raw = claim.data.as_deref().unwrap_or("{}");
-        let merged = Profile::default().merge(raw, taken, self.config.max_peer_data)?;
-        let told = merged.name.filter(|_| !policy::forces_name(&self.config, local));
-        let name = named.or(told).unwrap_or_else(|| user.clone());
-        let mut profile = merged.profile.unwrap_or_default();
-        profile.set_all(&admission.data);
-        let mut rooms: Vec<String> = self.config.rooms.clone();
-        let wanted = if by_host {
-            admission.rooms
-        } else if policy::grants_own_rooms(&self.config, local) {
-            claim.rooms
-        } else {
-            Vec::new()
-        };
-        for room in wanted {
-            // Its own room a user has already; a named room of that name others could enter too.
-            if valid_room(&room) && room != user && !rooms.contains(&room) {
-                rooms.push(room);
-            }
-        }
-        if by_host && rooms.len() >= self.config.max_rooms {
-            warn!("an admission names more rooms than a session may be in; the last are passed over");
-            rooms.truncate(self.config.max_rooms.saturating_sub(1));
-        }
-        policy::check_count(&self.config, rooms.len() + 1)?;
-        Ok((user, name, profile, rooms))
     }
 
     /// Tells `peers`, who share a room with `key` since now, of it, and it of them.
@@ -430,9 +280,10 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else { return false };
         let was_full = session.outbox.full_since.is_some();
         let queued = session.outbox.push(text, class, now);
-        if !queued {
+        if !queued && !matches!(class, Class::State { .. }) {
             self.stats.dropped_slow += 1;
-        } else if !session.outbox.announced {
+        }
+        if queued && !session.outbox.announced {
             session.outbox.announced = true;
             self.ready.push_back(session.conn);
         }
@@ -457,7 +308,7 @@ impl Hub {
         self.reschedule(key);
     }
 
-    fn reschedule(&mut self, key: Key) {
+    pub(super) fn reschedule(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let due = session.due(&self.config);
         self.deadlines.set(key, &mut session.alarm, due);
@@ -505,6 +356,8 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.outbox.shut(code, reason(why), discard);
+        // Said again: a driver that is stuck in a write to a slow peer must hear of it.
+        session.outbox.announced = false;
         self.depart(key, now);
         self.wake(key);
     }

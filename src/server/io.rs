@@ -102,7 +102,8 @@ pub enum Whom<'a> {
 #[derive(Debug)]
 pub enum Output {
     /// There is something to [`transmit`](super::Hub::transmit) for this connection. Said once until it is
-    /// transmitted to the end.
+    /// transmitted to the end, and again when it is to be closed: so a driver that waits for a slow socket
+    /// transmits then too, and finds the close.
     Ready(ConnId),
     /// Something that the host may want to know, or must answer.
     Event(Event),

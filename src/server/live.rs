@@ -28,10 +28,8 @@ impl Hub {
         if pass != Pass::Yes {
             self.stats.dropped_rate += 1;
             let rate = self.config.rate;
-            let refusal = Refusal::new(
-                Status::TOO_MANY,
-                format!("Dropped: over {rate} messages a second for too long"),
-            );
+            let refusal =
+                Refusal::new(Status::TOO_MANY, format!("Dropped: more than {rate} messages a second"));
             return match pass {
                 Pass::Abuse => self.refuse(key, &refusal, CloseCode::POLICY, now),
                 _ => self.say(key, &refusal, now),

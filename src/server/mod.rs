@@ -37,10 +37,20 @@
 //! assert_eq!(out, [Transmit::Text(welcome.into())]);
 //! ```
 //!
-//! What a slow peer misses: see `outbox`. Who may what: `policy` alone. Out of scope: sockets, TLS, sessions
-//! in Redis and other instances, which are the drivers' and the host's.
+//! Where protocol.md leaves room, the hub decides so:
+//!
+//! - Frames that come between `auth` and the verdict are held, 64 of them and 64 KiB at most, since clients
+//!   send their first `join` right behind; more is `error` 429 and a close.
+//! - Each frame over the rate is answered 429; an excess is without a pause if no second passes without one.
+//! - A queue is full from the first message that finds no room until half of it has drained. Messages that
+//!   find it full are dropped and counted; presences are told later, in their newest state.
+//! - A peer's name and data are bounded (400), so is the number of names in one `to` (400).
+//!
+//! Who may what is decided in `policy` alone. Out of scope: sockets, TLS, Redis and other instances, which are
+//! the driver's and the host's; what is in calls, which are messages like others.
 
 mod admission;
+mod admit;
 mod config;
 mod error;
 mod hub;

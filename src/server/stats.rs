@@ -30,7 +30,7 @@ pub struct Stats {
     pub deliveries: u64,
     /// Routed frames that reached nobody.
     pub unheard: u64,
-    /// Copies that were dropped because the recipient's queue was full.
+    /// Copies and answers that were dropped because the recipient's queue was full.
     pub dropped_slow: u64,
     /// Frames that were dropped because their sender was over its rate.
     pub dropped_rate: u64,

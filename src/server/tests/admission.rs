@@ -322,3 +322,18 @@ fn an_id_is_a_sessions_own() {
     }
     assert_eq!(w.hub.stats().peers, 1);
 }
+
+#[test]
+fn a_host_reads_as_the_peer_knows_it() {
+    for (host, told) in
+        [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8::1", "2001:db8::1")]
+    {
+        let (mut w, conn, mut out) = (World::open(), ConnId(9), Vec::new());
+        let host = host.parse().ok();
+        w.input(Input::Connected { conn, id: "9f".into(), host, local: false });
+        w.input(Input::Text { conn, text: r#"{"type":"auth","user":"alice"}"# });
+        w.hub.transmit(conn, 1000, &mut out);
+        let host = format!(r#""host":"{told}""#);
+        assert!(matches!(&out[..], [Transmit::Text(text)] if text.contains(&host)), "{out:?}");
+    }
+}

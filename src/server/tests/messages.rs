@@ -145,3 +145,22 @@ fn a_name_is_the_union_of_id_user_and_room() {
     w.send("carol", r#"{"type":"message","to":"x"}"#);
     assert_eq!((w.got("x").len(), w.got("bob").len()), (1, 0), "carol is not in the room x");
 }
+
+#[test]
+fn what_is_no_message_is_400_and_the_session_goes_on() {
+    let mut w = town();
+    let deep = format!(r#"{{"type":"message","to":"bob","data":{}{}}}"#, "[".repeat(128), "]".repeat(128));
+    for (frame, words) in [
+        (&*deep, "Nested deeper than 128"),
+        (r#"{"type":"message","to":"bob","t\u006f":"bob"}"#, "\\\"to\\\" stands twice"),
+        (r#"{"type":"message","\u0074ype":"message"}"#, "\\\"type\\\" stands twice"),
+        ("[]", "Not a JSON object"),
+        (r#"{"to":"bob"}"#, "\\\"type\\\" must be a string"),
+    ] {
+        w.send("alice", frame);
+        let got = w.got("alice").concat();
+        assert!(got.contains(r#""status":400"#) && got.contains(words), "{got}");
+    }
+    w.send("alice", r#"{"type":"message","to":"bob"}"#);
+    assert_eq!(reached(&mut w), "bob");
+}

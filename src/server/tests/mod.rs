@@ -25,6 +25,7 @@ pub(super) struct World {
     pub now: Instant,
     pub events: Vec<Event>,
     ends: BTreeMap<String, End>,
+    names: BTreeMap<ConnId, String>,
     conns: u64,
 }
 
@@ -43,8 +44,8 @@ pub(super) const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)
 
 impl World {
     pub fn new(config: Config) -> World {
-        let ends = BTreeMap::new();
-        World { hub: Hub::new(config), now: Instant::now(), events: Vec::new(), ends, conns: 0 }
+        let (ends, names) = Default::default();
+        World { hub: Hub::new(config), now: Instant::now(), events: Vec::new(), ends, names, conns: 0 }
     }
 
     pub fn open() -> World {
@@ -61,6 +62,7 @@ impl World {
         let conn = ConnId(self.conns);
         let end = End { conn, inbox: Vec::new(), pings: 0, close: None, reads: true };
         assert!(self.ends.insert(name.into(), end).is_none(), "{name} is there already");
+        self.names.insert(conn, name.into());
         self.input(Input::Connected { conn, id: format!("#{name}"), host: Some(HOST), local });
         conn
     }
@@ -157,7 +159,8 @@ impl World {
                 Output::Timeout(at) => return at,
                 Output::Event(event) => self.events.push(event),
                 Output::Ready(conn) => {
-                    if let Some(end) = self.ends.values_mut().find(|end| end.conn == conn && end.reads) {
+                    let end = self.names.get(&conn).and_then(|name| self.ends.get_mut(name));
+                    if let Some(end) = end.filter(|end| end.conn == conn && end.reads) {
                         drain(&mut self.hub, end, usize::MAX);
                     }
                 }
@@ -206,4 +209,10 @@ fn told(name: &str, online: bool) -> String {
     format!(
         r##"{{"type":"presence","from":"{user}|#{name}","data":{{"id":"#{name}","user":"{user}","name":"{user}","online":{online}}}}}"##
     )
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    let size = size_of::<super::session::Session>();
+    assert!(size <= 256, "{size} bytes");
 }

@@ -66,6 +66,7 @@ fn an_idle_connection_is_pinged_and_then_dropped() {
     assert_eq!(w.end("alice").pings, 0);
     w.pass(millis(1));
     assert_eq!(w.end("alice").pings, 1);
+    assert_eq!(w.settle(), Some(w.now + secs(25)), "nothing to wake for before the next");
     w.pass(secs(25));
     assert_eq!((w.end("alice").pings, w.close("alice")), (2, None));
     w.pass(secs(10));

@@ -89,3 +89,20 @@ fn a_room_named_as_a_user_is_not_the_users() {
         assert_eq!((w.got("mallory").len(), w.got("bob")), (0, vec![offline("alice")]));
     }
 }
+
+#[test]
+fn a_users_own_name_among_the_rooms_of_admission_opens_no_door() {
+    for authenticate in [true, false] {
+        let mut w = World::new(Config { authenticate, ..Config::default() });
+        for name in ["alice", "mallory"] {
+            let conn = w.connect(name);
+            w.send(name, &format!(r#"{{"type":"auth","user":"{name}","token":"t","rooms":["alice"]}}"#));
+            let admission = crate::server::Admission { rooms: vec!["alice".into()], ..Default::default() };
+            w.input(Input::Verdict { conn, verdict: crate::server::Verdict::Admit(admission) });
+        }
+        assert_eq!(w.got("alice").len(), 1, "the welcome");
+        assert!(w.got("mallory")[0].ends_with(r#""rooms":["mallory","alice"]}"#));
+        w.send("mallory", r#"{"type":"message","to":"alice"}"#);
+        assert_eq!(w.got("alice").len(), 0);
+    }
+}

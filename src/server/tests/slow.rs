@@ -1,6 +1,8 @@
 //! Peers that do not read, or not fast enough.
 
 use super::*;
+use crate::proto::Status;
+use crate::server::Whom;
 
 fn small() -> World {
     let mut w = World::new(Config { queue_limit: 10_000, ..Config::default() });
@@ -115,6 +117,8 @@ fn ready_is_said_once_until_all_is_read() {
     assert_eq!(readies(&mut w, 1), 0);
     assert!(!w.read_some("bob", 10_000));
     assert_eq!((readies(&mut w, 1), w.got("bob").len()), (1, 11));
+    w.hub.handle_input(Input::Kick { whom: Whom::Conn(conn), status: Status(403), message: "" }, w.now);
+    assert_eq!(readies(&mut w, 0), 1, "a driver that waits for its socket hears of the close");
 }
 
 #[test]
