@@ -449,7 +449,7 @@ function list(element, peers, kind) {
     button.onclick = () => choose(peer);
     button.setAttribute('aria-current', String(here));
     button.querySelector('.who').textContent = peer.name ?? peer.user;
-    button.querySelector('.what').textContent = here ? 'On screen' : kind === 'camera' ? 'Watch' : 'Call';
+    button.querySelector('.what').textContent = here ? (current.player.firstPicture === null ? 'Calling' : 'On screen') : kind === 'camera' ? 'Watch' : 'Call';
   }
   for (const item of items.values()) item.remove();
   const none = $(kind === 'camera' ? 'no-cameras' : 'no-people');
