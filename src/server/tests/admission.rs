@@ -1,8 +1,8 @@
 //! From the socket to `welcome`, and every way that leads elsewhere.
 
 use super::*;
-use crate::proto::{CloseCode, Object, Status};
 use crate::proto::Token;
+use crate::proto::{CloseCode, Object, Status};
 use crate::server::{Admission, Auth, Verdict};
 
 const AUTH: &str = r#"{"type":"auth","user":"alice","name":"Alice","token":"t0ken","rooms":["team-a"],"data":{"peerType":"person"}}"#;
