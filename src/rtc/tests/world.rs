@@ -59,6 +59,8 @@ pub(super) struct World {
     pub(super) browsers: BTreeMap<u64, Browser>,
     pub(super) events: Vec<(Duration, Event)>,
     pub(super) sent: Vec<Transmit>,
+    /// What the browsers sent: from, to, payload.
+    pub(super) taken: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// What was fed in, by stream and data.
     pub(super) fed: HashMap<StreamId, Vec<Arc<[u8]>>>,
     /// Whether a datagram is lost, by its number.
@@ -69,6 +71,13 @@ pub(super) struct World {
     link_free: Instant,
     /// Bytes of a delta frame.
     pub(super) frame_size: usize,
+    /// How browsers' addresses look behind their NATs.
+    pub(super) nat: HashMap<SocketAddr, SocketAddr>,
+    /// The camera is behind a port forward, and can't be reached but by this.
+    pub(super) forward: Option<SocketAddr>,
+    /// How often the camera's time-out was due.
+    pub(super) wakes: u64,
+    camera: Vec<SocketAddr>,
     key_wanted: bool,
     datagrams: u64,
     wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
@@ -91,6 +100,7 @@ impl World {
         let now = Instant::now();
         let host = LocalCandidate { base: CAMERA.parse().expect("literal"), advertised: None };
         let candidates = if config.candidates.is_empty() { vec![host] } else { config.candidates.clone() };
+        let camera = candidates.iter().map(|c| c.base).collect();
         let mut fanout = Fanout::new(Config { candidates, ..config }, now);
         fanout.set_media(all_media());
         World {
@@ -100,12 +110,17 @@ impl World {
             browsers: BTreeMap::new(),
             events: vec![],
             sent: vec![],
+            taken: vec![],
             fed: HashMap::new(),
             lose: |_| false,
             streams: vec![H264, VP8, OPUS],
             link: None,
             link_free: now,
             frame_size: 4000,
+            nat: HashMap::new(),
+            forward: None,
+            wakes: 0,
+            camera,
             key_wanted: true,
             datagrams: 0,
             wire: BTreeMap::new(),
@@ -118,7 +133,15 @@ impl World {
 
     /// A browser that has not called yet.
     pub(super) fn browser(&mut self, id: u64, codecs: impl FnOnce(RtcConfig) -> RtcConfig) {
-        let address = SocketAddr::from(([198, 51, 100, id as u8], 5000));
+        self.browser_at(id, SocketAddr::from(([198, 51, 100, id as u8], 5000)), codecs);
+    }
+
+    pub(super) fn browser_at(
+        &mut self,
+        id: u64,
+        address: SocketAddr,
+        codecs: impl FnOnce(RtcConfig) -> RtcConfig,
+    ) {
         let mut rtc = codecs(Rtc::builder().clear_codecs().enable_opus(true, false)).build(self.now);
         rtc.add_local_candidate(Candidate::host(address, "udp").expect("an address"));
         let browser = Browser {
@@ -251,6 +274,7 @@ impl World {
             self.deliver();
             self.make_frames();
             if self.camera_deadline <= self.now {
+                self.wakes += 1;
                 self.fanout.handle_input(Input::Timeout, self.now);
                 self.drain_camera();
             }
@@ -276,7 +300,7 @@ impl World {
     fn deliver(&mut self) {
         while let Some(entry) = self.wire.first_entry().filter(|e| e.key().0 <= self.now) {
             let (from, to, data) = entry.remove();
-            if to == CAMERA.parse().expect("literal") {
+            if self.camera.contains(&to) {
                 self.fanout.handle_input(Input::Datagram { local: to, from, data: &data }, self.now);
                 self.drain_camera();
                 continue;
@@ -294,8 +318,16 @@ impl World {
 
     fn put_on_wire(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8]) {
         self.datagrams += 1;
+        let private = self.nat.iter().find(|(_, public)| **public == to).map(|(private, _)| *private);
+        let from_browser = *self.nat.get(&from).unwrap_or(&from);
+        let (from, to) = match self.forward {
+            Some(public) if public == to => (from_browser, self.camera[0]),
+            Some(_) if self.camera.contains(&to) => return,
+            Some(public) if self.camera.contains(&from) => (public, private.unwrap_or(to)),
+            _ => (from_browser, private.unwrap_or(to)),
+        };
         let mut leaves = self.now;
-        if let Some(bps) = self.link.filter(|_| from == CAMERA.parse().expect("literal")) {
+        if let Some(bps) = self.link.filter(|_| !self.camera.contains(&to)) {
             leaves = leaves.max(self.link_free);
             if leaves > self.now + ms(500) {
                 return;
@@ -342,6 +374,7 @@ impl World {
                 str0m::Output::Transmit(t) => {
                     let (gone, data) = (b.gone, Vec::from(t.contents));
                     if !gone {
+                        self.taken.push((t.source, t.destination, data.clone()));
                         self.put_on_wire(t.source, t.destination, &data);
                     }
                 }
