@@ -22,6 +22,8 @@ pub(super) const OPUS: StreamId = StreamId(2);
 pub(super) const CAMERA: &str = "192.0.2.1:4000";
 const FRAME_EVERY: Duration = Duration::from_millis(33);
 const SOUND_EVERY: Duration = Duration::from_millis(20);
+/// From a request to its key frame.
+const ENCODER: Duration = Duration::from_millis(100);
 const LATENCY: Duration = Duration::from_millis(10);
 
 pub(super) fn ms(ms: u64) -> Duration {
@@ -78,7 +80,8 @@ pub(super) struct World {
     /// How often the camera's time-out was due.
     pub(super) wakes: u64,
     camera: Vec<SocketAddr>,
-    key_wanted: bool,
+    /// When the encoder has the key frame ready that was asked for.
+    key_at: Option<Instant>,
     datagrams: u64,
     wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     next_frame: Instant,
@@ -121,7 +124,7 @@ impl World {
             forward: None,
             wakes: 0,
             camera,
-            key_wanted: true,
+            key_at: Some(now),
             datagrams: 0,
             wire: BTreeMap::new(),
             next_frame: now,
@@ -159,11 +162,11 @@ impl World {
     }
 
     /// The browser's offer, as a page makes it with transceivers of this direction.
-    pub(super) fn offer(&mut self, id: u64, direction: Direction) -> String {
+    pub(super) fn offer(&mut self, id: u64, kinds: &[MediaKind], direction: Direction) -> String {
         let b = self.browsers.get_mut(&id).expect("made");
         let mut api = b.rtc.sdp_api();
-        for kind in [MediaKind::Audio, MediaKind::Video] {
-            b.mids.push((kind, api.add_media(kind, direction, None, None, None)));
+        for kind in kinds {
+            b.mids.push((*kind, api.add_media(*kind, direction, None, None, None)));
         }
         let (offer, pending) = api.apply().expect("changes");
         b.pending = Some(pending);
@@ -180,7 +183,16 @@ impl World {
     }
 
     pub(super) fn call(&mut self, id: u64, direction: Direction) -> Result<Answer, Refusal> {
-        let offer = self.offer(id, direction);
+        self.call_for(id, &[MediaKind::Audio, MediaKind::Video], direction)
+    }
+
+    pub(super) fn call_for(
+        &mut self,
+        id: u64,
+        kinds: &[MediaKind],
+        direction: Direction,
+    ) -> Result<Answer, Refusal> {
+        let offer = self.offer(id, kinds, direction);
         let answer = self.fanout.accept(SessionId(id), &offer, self.now)?;
         self.drain_camera();
         self.take_answer(id, &answer.sdp);
@@ -349,7 +361,7 @@ impl World {
                 }
                 Output::Event(e) => {
                     if let Event::KeyFrameWanted { .. } = e {
-                        self.key_wanted = true;
+                        self.key_at.get_or_insert(self.now + ENCODER);
                     }
                     self.events.push((self.now - self.start, e));
                 }
@@ -392,7 +404,10 @@ impl World {
     fn make_frames(&mut self) {
         if self.next_frame <= self.now {
             self.next_frame += FRAME_EVERY;
-            let key = std::mem::take(&mut self.key_wanted);
+            let key = self.key_at.is_some_and(|at| at <= self.now);
+            if key {
+                self.key_at = None;
+            }
             for (stream, codec) in [(H264, Codec::H264), (VP8, Codec::Vp8)] {
                 self.feed(stream, codec, key);
             }
