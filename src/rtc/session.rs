@@ -29,9 +29,11 @@ use crate::media::{Codec, StreamId};
 const STEP: Duration = Duration::from_micros(1);
 const BURST: Duration = Duration::from_micros(500);
 /// str0m wants to wake up more often than a camera can afford (its own wake-ups cost more than the
-/// packets). Timers wait so long, but for those that pace packets.
+/// packets). Timers wait so long, those that pace packets less.
 const SLACK: Duration = Duration::from_millis(5);
 const PACED_SLACK: Duration = Duration::from_millis(1);
+/// Where no media flows str0m pads with 160 packets of 31 bytes a second; fewer keep the path open too.
+const PADDING_SLACK: Duration = Duration::from_millis(50);
 const STATS_EVERY: Duration = Duration::from_secs(2);
 /// How long ICE may have lost its path while datagrams still come.
 const ICE_LOST: Duration = Duration::from_secs(8);
@@ -394,7 +396,8 @@ impl Session {
                         continue;
                     }
                     let slack = match self.rtc.last_timeout_reason() {
-                        Reason::Pacer(PacerReason::Handle | PacerReason::Padding) => SLACK,
+                        Reason::Pacer(PacerReason::Padding) => PADDING_SLACK,
+                        Reason::Pacer(PacerReason::Handle) => SLACK,
                         Reason::Pacer(_) => PACED_SLACK,
                         _ => SLACK,
                     };
