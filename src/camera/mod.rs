@@ -1,1 +1,488 @@
-//! camera
+//! The facade that a firmware embeds: a source, its encoder, calls and viewers, and the server that a
+//! browser finds them at, or a client of one elsewhere.
+//!
+//! ```no_run
+//! use symple::camera::{Camera, Config, Event};
+//!
+//! let camera = Camera::new(Config::default())?;
+//! camera.on(|event| match event {
+//!     Event::ViewerJoined(viewer) => println!("{} watches", viewer.address),
+//!     event => println!("{event:?}"),
+//! });
+//! println!("open {}", camera.urls()[0]);
+//! futures_lite::future::block_on(camera.run());
+//! # Ok::<(), symple::camera::StartError>(())
+//! ```
+
+mod config;
+mod event;
+mod site;
+mod studio;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt;
+use futures_lite::future::zip;
+use smol::Timer;
+
+pub use config::{Config, Connect, Serve, Signalling};
+pub use event::{Event, StartError, Viewer, ViewerId};
+
+use crate::call::CallError;
+use crate::client;
+use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, Streams};
+use crate::media::queue::FrameQueue;
+use crate::net::udp::Udp;
+use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id};
+use crate::proto::{Draft, Kind, Message};
+use crate::rtc::{self, SessionStats, Transmit};
+use studio::{Input, Output, Studio};
+
+/// Frames between encoder and viewers: a second of pictures and sound. More is delay, not safety.
+const QUEUE: usize = 100;
+
+/// Sendings that wait for the system; what is over is lost, as on a network. A frame to 64 viewers, 16 times.
+const MAX_TRANSMITS: usize = 1024;
+
+/// Turns of the driver before it lets others run.
+const TURN: usize = 64;
+
+/// How long a shutdown waits for goodbyes and for the source to close.
+const LAST_GOODBYE: Duration = Duration::from_secs(3);
+
+/// A camera that browsers watch. Clones are handles of the same one; their methods do not block.
+#[derive(Clone)]
+pub struct Camera {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    studio: Mutex<Studio>,
+    /// What the pipeline says beside frames.
+    inbox: Arc<Inbox>,
+    events: Outlet<Event>,
+    client: Client,
+    server: Option<Server>,
+    pipeline: Pipeline,
+    udp: Mutex<Udp>,
+    urls: Vec<String>,
+}
+
+/// From the pipeline's threads to the camera's task.
+struct Inbox {
+    frames: FrameQueue,
+    events: Mutex<VecDeque<MediaEvent>>,
+    changed: Signal,
+    /// The camera is told to end, and its connection has ended.
+    ending: Mutex<Ending>,
+}
+
+#[derive(Default)]
+struct Ending {
+    asked: bool,
+    offline: bool,
+    stopped: bool,
+}
+
+/// What a camera does just now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// Who watches, and how that goes.
+    pub viewers: Vec<(Viewer, Option<SessionStats>)>,
+    /// What is produced.
+    pub streams: Streams,
+    /// Frames that were dropped because the viewers' side did not keep up with the encoder.
+    pub dropped: u64,
+    /// The H.264 encoder's name.
+    pub encoder: String,
+    /// The bitrate that the H.264 encoder is asked for, in bit/s.
+    pub bitrate: u32,
+}
+
+impl Camera {
+    /// Opens ports, checks the source and chooses the encoder by trying. This may take seconds and
+    /// blocks; nothing is served and no device stays open before [`Camera::run`] is polled.
+    ///
+    /// Errors: a setting, port, source or encoder that does not work, with cause and cure in words.
+    pub fn new(config: Config) -> Result<Camera, StartError> {
+        let inbox = Arc::new(Inbox {
+            frames: FrameQueue::new(QUEUE),
+            events: Mutex::default(),
+            changed: Signal::default(),
+            ending: Mutex::default(),
+        });
+        let pipeline = Pipeline::new(config.media.clone(), {
+            let inbox = inbox.clone();
+            move |event| inbox.take(event)
+        })?;
+        let media = studio::media_set(config.vp8 && pipeline.has_vp8(), pipeline.has_audio());
+        let status: Arc<Mutex<Weak<Shared>>> = Arc::default();
+        let (server, client) = site::open(&config, {
+            let status = status.clone();
+            move || lock(&status).upgrade().map(|shared| shared.status())
+        })?;
+        let tcp = server.as_ref().and_then(|s| s.addresses().first().copied());
+        let (udp, candidates) = site::udp(&config, tcp)?;
+        let studio = studio::Config {
+            rtc: rtc::Config {
+                candidates,
+                initial_bitrate: config.bitrate.start,
+                max_bitrate: config.bitrate.max,
+                max_sessions: config.max_viewers + 1,
+                ..rtc::Config::default()
+            },
+            media,
+            bitrate: config.bitrate,
+            max_viewers: config.max_viewers,
+            linger: config.linger,
+        };
+        let urls = server.as_ref().map(|s| site::urls(s, &config.signalling)).unwrap_or_default();
+        let shared = Arc::new(Shared {
+            studio: Mutex::new(Studio::new(studio, Instant::now())),
+            inbox,
+            events: Outlet::new(),
+            client,
+            server,
+            pipeline,
+            udp: Mutex::new(udp),
+            urls,
+        });
+        *lock(&status) = Arc::downgrade(&shared);
+        shared.client.on({
+            let shared = Arc::downgrade(&shared);
+            move |event| {
+                if let Some(shared) = shared.upgrade() {
+                    shared.client_event(event);
+                }
+            }
+        });
+        Ok(Camera { shared })
+    }
+
+    /// Sets the callback. Events come in order, one at a time, from within [`Camera::run`], under no lock.
+    /// A callback that holds a clone of the camera keeps it alive.
+    pub fn on(&self, callback: impl FnMut(Event) + Send + 'static) {
+        self.shared.events.set_callback(Box::new(callback));
+    }
+
+    /// The same events as a stream that holds at most `capacity`.
+    pub fn events(&self, capacity: usize) -> Events<Event> {
+        self.shared.events.stream(capacity)
+    }
+
+    /// Where its page is, the address for other machines last; empty where the server is elsewhere.
+    pub fn urls(&self) -> &[String] {
+        &self.shared.urls
+    }
+
+    /// The H.264 encoder that was chosen, and why not those before it.
+    pub fn encoder(&self) -> &EncoderInfo {
+        self.shared.pipeline.encoder()
+    }
+
+    /// Its client of the server, own or elsewhere: for messages, presence and commands beside calls.
+    pub fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    /// Its own server, where it has one.
+    pub fn server(&self) -> Option<&Server> {
+        self.shared.server.as_ref()
+    }
+
+    /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first) to show it the pictures.
+    pub fn call(&self, to: &str) -> Result<ViewerId, CallError> {
+        let id = lock(&self.shared.studio).invite(to, &random_id(), Instant::now());
+        self.shared.inbox.changed.notify();
+        id
+    }
+
+    /// Ends a call. The viewer is told `reason`.
+    pub fn hang_up(&self, viewer: ViewerId, reason: &str) -> Result<(), CallError> {
+        let done = lock(&self.shared.studio).hang_up(viewer, reason, Instant::now());
+        self.shared.inbox.changed.notify();
+        done
+    }
+
+    /// Who watches, what is produced, and how that goes.
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// Hangs up, says goodbye, closes the source, and ends [`Camera::run`].
+    pub fn shutdown(&self) {
+        let shared = &self.shared;
+        lock(&shared.inbox.ending).asked = true;
+        lock(&shared.studio).handle_input(Input::Shutdown, Instant::now());
+        shared.inbox.changed.notify();
+    }
+
+    /// Serves until [`Camera::shutdown`], or until a server elsewhere refuses it for good. Run it once, on
+    /// any runtime.
+    pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = self.shared.clone();
+        let server = shared.server.as_ref().map(|server| server.run());
+        let client = shared.client.run();
+        let served = async move {
+            if let Some(server) = server {
+                server.await;
+            }
+        };
+        let connected = {
+            let inbox = shared.inbox.clone();
+            async move {
+                client.await;
+                lock(&inbox.ending).offline = true;
+                inbox.changed.notify();
+            }
+        };
+        let mut driver = Driver {
+            shared,
+            transmits: VecDeque::new(),
+            timer: Timer::never(),
+            deadline: None,
+            goodbye: None,
+        };
+        let worked = poll_fn(move |cx| driver.poll(cx));
+        async move {
+            zip(zip(served, connected), worked).await;
+        }
+    }
+}
+
+impl fmt::Debug for Camera {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Camera").field("urls", &self.shared.urls).finish_non_exhaustive()
+    }
+}
+
+impl Inbox {
+    /// On the pipeline's threads: never waits.
+    fn take(&self, event: MediaEvent) {
+        match event {
+            MediaEvent::Frame(frame) => _ = self.frames.push(frame),
+            event => {
+                lock(&self.events).push_back(event);
+                self.changed.notify();
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn input(&self, input: Input<'_>) {
+        lock(&self.studio).handle_input(input, Instant::now());
+    }
+
+    fn status(&self) -> Status {
+        let studio = lock(&self.studio);
+        Status {
+            viewers: studio.viewers().map(|(viewer, stats)| (viewer.clone(), stats)).collect(),
+            streams: studio.producing(),
+            dropped: self.inbox.frames.dropped(),
+            encoder: self.pipeline.encoder().name.to_string(),
+            bitrate: studio.bitrate(crate::media::VIDEO_H264).unwrap_or_default(),
+        }
+    }
+
+    fn client_event(&self, event: client::Event) {
+        match event {
+            client::Event::Online { peer, .. } => {
+                let address = peer.address();
+                self.input(Input::Online { address: address.as_str() });
+                self.events.push(Event::Online(address));
+            }
+            client::Event::Offline { reason, .. } => {
+                self.input(Input::Offline);
+                self.events.push(Event::Offline(reason));
+            }
+            client::Event::Ended { why } => {
+                let refused = matches!(why, client::End::Refused { .. });
+                let status = refused.then_some(crate::proto::Status::UNAUTHORIZED);
+                self.events.push(Event::Ended { status, reason: why.to_string() });
+            }
+            client::Event::Message(message) if is_call(&message) => self.call_message(&message),
+            event => {
+                if let client::Event::PeerRemoved(peer) = &event {
+                    self.input(Input::PeerGone { address: peer.address().as_str() });
+                }
+                self.events.push(Event::Client(event));
+            }
+        }
+        self.inbox.changed.notify();
+    }
+
+    fn call_message(&self, message: &Message) {
+        let (Some(subtype), Some(from)) = (message.subtype(), message.from()) else { return };
+        let call: Option<String> = message.get("call").ok().flatten();
+        let (data, call) = (message.raw("data"), call.as_deref());
+        self.input(Input::Call { from: from.as_str(), subtype, data, call });
+    }
+}
+
+fn is_call(message: &Message) -> bool {
+    *message.kind() == Kind::Message && message.subtype().is_some_and(|s| s.starts_with("call:"))
+}
+
+/// The task between pipeline, sockets and core.
+struct Driver {
+    shared: Arc<Shared>,
+    transmits: VecDeque<Transmit>,
+    timer: Timer,
+    deadline: Option<Instant>,
+    goodbye: Option<Timer>,
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURN {
+            let mut any = self.poll_frames(cx);
+            any |= self.poll_datagrams(cx);
+            any |= self.shared.inbox.changed.poll(cx).is_ready();
+            while let Some(event) = { lock(&self.shared.inbox.events).pop_front() } {
+                any = true;
+                if matches!(event, MediaEvent::Stopped) {
+                    lock(&self.shared.inbox.ending).stopped = true;
+                } else if matches!(event, MediaEvent::Started) {
+                    lock(&self.shared.inbox.ending).stopped = false;
+                }
+                self.shared.input(Input::Media(event));
+            }
+            any |= self.poll_timer(cx);
+            self.drain();
+            self.poll_transmits(cx);
+            any |= self.shared.events.poll(cx).is_ready();
+            if self.poll_end(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !any {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while self.shared.inbox.frames.poll_ready(cx).is_ready() {
+            while let Some(frame) = self.shared.inbox.frames.pop() {
+                any = true;
+                self.shared.input(Input::Frame(&frame));
+                // Each frame leaves before the next is cut.
+                self.drain();
+                self.poll_transmits(cx);
+            }
+        }
+        any
+    }
+
+    fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut studio = lock(&self.shared.studio);
+        let now = Instant::now();
+        let came = lock(&self.shared.udp).poll_recv(cx, |local, from, data| {
+            studio.handle_input(Input::Datagram { local, from, data }, now);
+        });
+        match came {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(e)) => {
+                log::error!("the UDP port is lost, and with it all viewers: {e}");
+                false
+            }
+        }
+    }
+
+    /// Sends what waits, as far as the system takes it.
+    fn poll_transmits(&mut self, cx: &mut Context<'_>) {
+        let mut udp = lock(&self.shared.udp);
+        while let Some(transmit) = self.transmits.front() {
+            if udp.poll_send(cx, transmit).is_pending() {
+                return;
+            }
+            self.transmits.pop_front();
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        self.timer.set_at(deadline);
+        let due = self.timer.poll(cx).is_ready();
+        if due {
+            self.deadline = None;
+            self.shared.input(Input::Timeout);
+        }
+        due
+    }
+
+    /// Does all that the core wants done.
+    fn drain(&mut self) {
+        let shared = self.shared.clone();
+        loop {
+            let output = lock(&shared.studio).poll_output();
+            match output {
+                Output::Timeout(at) => return self.deadline = at,
+                Output::Transmit(transmit) => {
+                    if self.transmits.len() < MAX_TRANSMITS {
+                        self.transmits.push_back(transmit);
+                    }
+                }
+                Output::Send { to, subtype, call, data } => self.send(&to, subtype, call.as_deref(), &data),
+                Output::Produce(streams) => shared.pipeline.start(streams),
+                Output::KeyFrame(stream) => shared.pipeline.request_key_frame(stream),
+                Output::Bitrate(stream, bps) => shared.pipeline.set_bitrate(stream, bps),
+                Output::Event(event) => shared.events.push(event),
+            }
+        }
+    }
+
+    fn send(&self, to: &str, subtype: &'static str, call: Option<&str>, data: &str) {
+        let mut draft = Draft::new(Kind::Message).to(to).subtype(subtype);
+        if let Some(call) = call {
+            draft = draft.with("call", call);
+        }
+        // Offline, a call's words are lost as its remote's are; its timers end it.
+        if let Err(e) = self.shared.client.send(draft.raw("data", data)) {
+            log::debug!("{subtype} was not sent: {e}");
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let shared = self.shared.clone();
+        let (asked, offline, stopped) = {
+            let ending = lock(&shared.inbox.ending);
+            (ending.asked, ending.offline, ending.stopped)
+        };
+        if !asked && !offline {
+            return Poll::Pending;
+        }
+        if self.goodbye.is_none() {
+            self.goodbye = Some(Timer::after(LAST_GOODBYE));
+            shared.input(Input::Shutdown);
+            self.drain();
+            shared.client.close();
+            if let Some(server) = &shared.server {
+                server.shutdown();
+            }
+        }
+        let idle = {
+            let studio = lock(&shared.studio);
+            studio.is_idle() && studio.producing().is_empty()
+        };
+        let over = offline && idle && stopped;
+        let late = self.goodbye.as_mut().is_some_and(|timer| timer.poll(cx).is_ready());
+        if !over && !late {
+            return Poll::Pending;
+        }
+        while shared.events.poll(cx).is_ready() {}
+        Poll::Ready(())
+    }
+}

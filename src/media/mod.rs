@@ -3,8 +3,24 @@
 //! A [`Frame`] is one access unit of one stream. Whatever makes frames (a GStreamer pipeline, a test)
 //! and whatever takes them (WebRTC viewers, a recorder) meet in this type alone.
 
+pub mod error;
+#[cfg(feature = "gst")]
+pub mod gst;
+pub mod keyframes;
+pub mod queue;
+pub mod rate;
+pub mod source;
+pub mod sps;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A camera's H.264 pictures.
+pub const VIDEO_H264: StreamId = StreamId(0);
+/// A camera's VP8 pictures.
+pub const VIDEO_VP8: StreamId = StreamId(1);
+/// A camera's Opus sound.
+pub const AUDIO_OPUS: StreamId = StreamId(2);
 
 /// Names one encoded stream of a source: fan-out is keyed by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,1 +1,87 @@
-//! net
+//! The drivers: the only place with sockets, clocks and tasks.
+//!
+//! Each is a future that the caller runs: [`Client::run`], [`Server::run`]. Nothing is spawned behind the
+//! caller's back but the reactor thread of `async-io` and, for the moment of a name look-up, one thread
+//! that asks the system's resolver. The same future runs on smol, on tokio and on a bare thread:
+//!
+//! ```no_run
+//! # #[cfg(feature = "client")] {
+//! use symple::{client::Config, net::Client};
+//! let client = Client::new("ws://127.0.0.1:4500", Config::new("alice"))?;
+//! client.on(|event| println!("{event:?}"));
+//! futures_lite::future::block_on(client.run());
+//! # }
+//! # Ok::<(), symple::net::UrlError>(())
+//! ```
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
+mod dial;
+mod events;
+#[cfg(feature = "server")]
+mod http;
+mod io;
+mod link;
+#[cfg(feature = "server")]
+mod server;
+mod signal;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "rtc")]
+pub mod udp;
+
+#[cfg(feature = "client")]
+pub use client::{Client, ClientEvent};
+#[cfg(feature = "client")]
+pub use dial::UrlError;
+pub use events::Events;
+#[cfg(feature = "camera")]
+pub(crate) use events::{Lossy, Outlet};
+#[cfg(feature = "server")]
+pub use http::{Origins, Request, Response};
+#[cfg(feature = "server")]
+pub use server::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
+#[cfg(feature = "camera")]
+pub(crate) use signal::Signal;
+#[cfg(feature = "tls")]
+pub use tls::{Roots, ServerTls, TlsError};
+
+/// Nothing of ours panics while it holds a lock but by a bug; the state behind it is still whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// 128 random bits of the system, 22 characters of URL-safe base64: a session's or a call's id.
+///
+/// # Panics
+/// Where the system has no random numbers: ids are capabilities, and guessable ones are worse than none.
+pub fn random_id() -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    let bits = u128::from_be_bytes(bytes);
+    (0..22).map(|i| ALPHABET[(bits >> (i * 6)) as usize & 63] as char).collect()
+}
+
+/// A seed for what needs no secrecy, such as the jitter of a reconnect.
+#[cfg(feature = "client")]
+pub(crate) fn random_seed() -> u64 {
+    getrandom::u64().expect("the system has random numbers")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ids_are_url_safe_and_differ() {
+        let ids: std::collections::HashSet<String> = (0..1000).map(|_| super::random_id()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(
+            ids.iter()
+                .all(|id| id.len() == 22
+                    && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
+        );
+    }
+}

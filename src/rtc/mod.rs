@@ -1,1 +1,269 @@
-//! rtc
+//! One encoded stream to many WebRTC viewers, sans-IO on str0m.
+//!
+//! A [`Fanout`] holds the sessions of all viewers of a source. Each encoded frame is cut into RTP payloads
+//! once; every viewer that follows its stream numbers, encrypts and sends them. A viewer starts at a key
+//! frame, asks for another when it lost too much, and tells what its network carries.
+//!
+//! ```text
+//!            accept(offer)  ┌────────────┐ ICE, DTLS   ┌───────────┐ key frame  ┌──────────┐
+//!   nothing ───────────────▶│ connecting │────────────▶│ connected │───────────▶│ watching │
+//!            offer, answer  └─────┬──────┘             └─────┬─────┘            └────┬─────┘
+//!                                 │ connect_within           │ silent for `silence`, │
+//!                                 │                          │ closed by the viewer  │
+//!                                 └────────▶ Closed ◀────────┴───────────────────────┘
+//! ```
+//!
+//! A session is mutated once (one of the calls below, or one [`Input`]), then [`Fanout::poll_output`] is
+//! drained until it says [`Output::Timeout`].
+//!
+//! It knows no rooms, no users and no signalling: descriptions and candidates come and go as text. The
+//! sockets are the caller's; each datagram says by which local address it came or goes.
+//!
+//! Out of scope: receiving media, data channels (declined for now), TURN, ICE over TCP, simulcast.
+//!
+//! ```
+//! use std::time::Instant;
+//! use symple::media::{Codec, StreamId};
+//! use symple::rtc::{Config, Fanout, Input, LocalCandidate, MediaSet, Output, SessionId};
+//!
+//! let now = Instant::now();
+//! let host = LocalCandidate { base: "192.0.2.7:4000".parse().unwrap(), advertised: None };
+//! let mut fanout = Fanout::new(Config { candidates: vec![host], ..Config::default() }, now);
+//! fanout.set_media(MediaSet { video: vec![(StreamId(0), Codec::H264)], audio: None });
+//!
+//! // A viewer's offer comes by whatever signalling there is.
+//! let refusal = fanout.accept(SessionId(1), "v=0\r\n", now).unwrap_err();
+//! assert_eq!(refusal.code(), "bad-sdp");
+//!
+//! fanout.handle_input(Input::Timeout, now);
+//! assert!(matches!(fanout.poll_output(), Output::Timeout(_)));
+//! ```
+
+mod batch;
+mod clock;
+mod cut;
+mod fanout;
+mod negotiate;
+mod refusal;
+mod sdp;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+pub use fanout::Fanout;
+pub use refusal::Refusal;
+
+use crate::media::keyframes::Why;
+use crate::media::{Codec, Frame, StreamId};
+
+/// How a [`Fanout`] works. The defaults are for a camera.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where viewers can reach us.
+    pub candidates: Vec<LocalCandidate>,
+    /// What is supposed of a viewer's network before it was measured, in bit/s. Start the encoder at or
+    /// below it: started at twice the link a viewer loses seconds. Default 1.5 Mbit/s.
+    pub initial_bitrate: u32,
+    /// The most that will ever be sent to a viewer, in bit/s: bandwidth beyond it is not looked for.
+    /// Default 6 Mbit/s.
+    pub max_bitrate: u32,
+    /// How many sessions there may be. Default 256.
+    pub max_sessions: usize,
+    /// How many sent packets of a viewer are kept to repeat those that got lost: about a second of 2
+    /// Mbit/s, at some 1.3 KB each. 0 repeats none. Default 300.
+    pub resend_packets: usize,
+    /// A viewer that is not heard of for so long is gone. Default 8 s: browsers speak several times in
+    /// it, and issue 2 allows 10 s.
+    pub silence: Duration,
+    /// A session that is not connected so long after it was made is over. Default 30 s.
+    pub connect_within: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            candidates: vec![],
+            initial_bitrate: 1_500_000,
+            max_bitrate: 6_000_000,
+            max_sessions: 256,
+            resend_packets: 300,
+            silence: Duration::from_secs(8),
+            connect_within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An address at which a viewer can reach us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LocalCandidate {
+    /// The address of our socket: what [`Input::Datagram`] gives as `local`.
+    pub base: SocketAddr,
+    /// How that address looks from outside, if it is behind a port forward or a NAT: it is advertised as
+    /// a server-reflexive candidate, beside the host candidate `base`.
+    pub advertised: Option<SocketAddr>,
+}
+
+/// Names a session; given by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// What there is to send.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediaSet {
+    /// The same pictures in different codecs, the best first: each viewer gets the first it can decode.
+    pub video: Vec<(StreamId, Codec)>,
+    /// The sound, which is Opus.
+    pub audio: Option<StreamId>,
+}
+
+/// What happened outside.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A UDP datagram came.
+    Datagram {
+        /// The address of ours that it was sent to, with the port; never a wildcard.
+        local: SocketAddr,
+        /// Where it came from.
+        from: SocketAddr,
+        /// Its payload.
+        data: &'a [u8],
+    },
+    /// The source made a frame.
+    Frame(&'a Frame),
+    /// The time of the last [`Output::Timeout`] has come.
+    Timeout,
+}
+
+/// What is to be done outside.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send this.
+    Transmit(Transmit),
+    /// Know this.
+    Event(Event),
+    /// Nothing more for now; come back with [`Input::Timeout`] at this time, or with another input before.
+    Timeout(Instant),
+}
+
+/// One or several datagrams to one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// The address of ours to send from: the base of a local candidate.
+    pub local: SocketAddr,
+    /// Where to.
+    pub to: SocketAddr,
+    /// `None`: `data` is one datagram. Otherwise it is several of this size, the last of which may be
+    /// shorter, for one call with UDP GSO.
+    pub segment: Option<usize>,
+    /// The payload.
+    pub data: Vec<u8>,
+}
+
+impl Transmit {
+    /// The datagrams one by one.
+    pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        self.data.chunks(self.segment.unwrap_or(self.data.len()).max(1))
+    }
+}
+
+/// What became known.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// ICE and DTLS are through: the viewer gets frames from the next key frame on.
+    Connected(SessionId),
+    /// A viewer of this stream can't begin, or can't go on, without a key frame.
+    KeyFrameWanted {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        why: Why,
+    },
+    /// A new estimate of what a viewer's network carries.
+    Estimate {
+        /// The viewer.
+        session: SessionId,
+        /// In bit/s.
+        bps: u32,
+    },
+    /// The session is over, and forgotten. Doesn't come for those that [`Fanout::close`] closed.
+    Closed {
+        /// The session that was.
+        session: SessionId,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// The answer to a viewer's offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The description to send back, candidates included.
+    pub sdp: String,
+    /// Which of the video streams it will be sent.
+    pub video: Option<StreamId>,
+    /// Which audio stream it will be sent.
+    pub audio: Option<StreamId>,
+}
+
+/// An offer of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The description to send, candidates included.
+    pub sdp: String,
+}
+
+/// What a viewer took of our offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Which of the video streams it will be sent.
+    pub video: Option<StreamId>,
+    /// Which audio stream it will be sent.
+    pub audio: Option<StreamId>,
+}
+
+/// How a session does.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct SessionStats {
+    /// Whether it is connected.
+    pub connected: bool,
+    /// The video stream it is sent.
+    pub video: Option<StreamId>,
+    /// The audio stream it is sent.
+    pub audio: Option<StreamId>,
+    /// RTP packets sent, repeated ones included.
+    pub packets: u64,
+    /// Their bytes, as UDP carried them.
+    pub bytes: u64,
+    /// Frames of its streams that were sent to it.
+    pub frames: u64,
+    /// Frames of its streams that were held back: before a key frame, or because its network is full.
+    pub skipped: u64,
+    /// How often it asked for a key frame.
+    pub key_frame_requests: u64,
+    /// How often it asked for lost packets.
+    pub nacks: u64,
+    /// The last estimate of what its network carries, in bit/s.
+    pub estimate: Option<u32>,
+    /// The last measured round trip.
+    pub rtt: Option<Duration>,
+    /// The part of its packets that was lost of late, 0 to 1.
+    pub loss: Option<f32>,
+}
+
+/// What a [`Fanout`] did in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Frames that came.
+    pub frames: u64,
+    /// Frames that were cut into packets: once each, however many viewers, and never for none.
+    pub cut: u64,
+    /// Datagrams that belonged to no session.
+    pub strays: u64,
+}

@@ -1,1 +1,74 @@
-//! server
+//! The server's hub, sans-IO: admission, rooms, policy, routing, presence, limits.
+//!
+//! One struct, [`Hub`]. A driver gives it [`Input`]s, polls [`Output`]s until [`Output::Timeout`], and moves
+//! what waits for a connection to its socket with [`Hub::transmit`]. The hub reads no clock and waits for
+//! nobody; what it keeps of each connection is bounded by [`Config`].
+//!
+//! A connection goes one way:
+//!
+//! ```text
+//!             auth, no verdict needed
+//!           ┌─────────────────────────────────┐
+//!           │                                 ▼
+//!  Waiting ─┴─ auth ─► Judging ─── Admit ───► Live ─── close, error, too slow, idle ─┐
+//!     │                   │ frames are held                                          │
+//!     │ 401, 408, 400 …   │ Refuse, 503                                              ▼
+//!     └───────────────────┴────────────────────────────────────────────────────► Closing
+//!                                                         what waits, then the close frame
+//! ```
+//!
+//! and is forgotten on [`Input::Closed`], which may come in any state. A peer is in its rooms, and online to
+//! others, exactly while it is live.
+//!
+//! ```
+//! use std::time::Instant;
+//! use symple::server::{Config, ConnId, Event, Hub, Input, Output, Transmit};
+//!
+//! let (mut hub, now, alice) = (Hub::new(Config::default()), Instant::now(), ConnId(1));
+//! hub.handle_input(Input::Connected { conn: alice, id: "9f".into(), host: None, local: false }, now);
+//! hub.handle_input(Input::Text { conn: alice, text: r#"{"type":"auth","user":"alice"}"# }, now);
+//! assert!(matches!(hub.poll_output(), Output::Event(Event::PeerOnline { .. })));
+//! assert!(matches!(hub.poll_output(), Output::Ready(conn) if conn == alice));
+//! assert!(matches!(hub.poll_output(), Output::Timeout(Some(_))));
+//!
+//! let mut out = Vec::new();
+//! assert!(!hub.transmit(alice, 64 << 10, &mut out), "nothing more waits");
+//! let welcome = r#"{"type":"welcome","protocol":"symple/4","status":200,"peer":{"id":"9f","user":"alice","name":"alice","online":true},"rooms":["alice"]}"#;
+//! assert_eq!(out, [Transmit::Text(welcome.into())]);
+//! ```
+//!
+//! Where protocol.md leaves room, the hub decides so:
+//!
+//! - Frames that come between `auth` and the verdict are held, 64 of them and 64 KiB at most, since clients
+//!   send their first `join` right behind; more is `error` 429 and a close.
+//! - Each frame over the rate is answered 429; an excess is without a pause if no second passes without one.
+//! - A queue is full from the first message that finds no room until half of it has drained. Messages that
+//!   find it full are dropped and counted; presences are told later, in their newest state.
+//! - A peer's name and data are bounded (400), so is the number of names in one `to` (400).
+//!
+//! Who may what is decided in `policy` alone. Out of scope: sockets, TLS, Redis and other instances, which are
+//! the driver's and the host's; what is in calls, which are messages like others.
+
+mod admission;
+mod admit;
+mod config;
+mod error;
+mod hub;
+mod io;
+mod limits;
+mod live;
+mod outbox;
+mod policy;
+mod presence;
+mod rooms;
+mod routing;
+mod session;
+mod slab;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use hub::Hub;
+pub use io::{Admission, Auth, ConnId, Event, Input, Output, Transmit, Verdict, Whom};
+pub use stats::Stats;

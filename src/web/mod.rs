@@ -1,1 +1,134 @@
-//! The viewer page.
+//! The viewer page: plain HTML, CSS and ES modules, embedded at compile time.
+//!
+//! The page is served at `/`, its parts by name beside it. Another page may import `client.js`, `roster.js`,
+//! `call.js` and `player.js` on their own. What the page needs from its host is a WebSocket at its own origin
+//! and `GET /api/config`: `{"iceServers":[…],"room":"public","auth":true}`.
+
+/// A file of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asset {
+    /// The `Content-Type`.
+    pub mime: &'static str,
+    /// The file as it is, not compressed.
+    pub body: &'static [u8],
+    /// A strong `ETag` with its quotes; it changes with the body.
+    pub etag: &'static str,
+}
+
+/// A `Content-Security-Policy` that the page keeps to: nothing inline, nothing from elsewhere.
+///
+/// Sockets are allowed by scheme, because older browsers don't count them to `'self'`.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self' blob:; media-src 'self' blob:; connect-src 'self' ws: wss:; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'self'";
+
+/// The file at a path of the page, with or without the slash before it; `/` is the page itself.
+///
+/// ```
+/// let page = symple::web::asset("/").expect("the page is there");
+/// assert_eq!(page.mime, "text/html; charset=utf-8");
+/// assert!(symple::web::asset("/../Cargo.toml").is_none());
+/// ```
+pub fn asset(path: &str) -> Option<Asset> {
+    let name = match path.strip_prefix('/').unwrap_or(path) {
+        "" => "index.html",
+        name => name,
+    };
+    ASSETS.iter().find(|(known, _)| *known == name).map(|(_, asset)| *asset)
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+macro_rules! assets {
+    ($($name:literal: $mime:expr,)*) => {
+        &[$(($name, {
+            const BODY: &[u8] = include_bytes!($name);
+            const ETAG: [u8; 18] = etag(BODY);
+            match std::str::from_utf8(&ETAG) {
+                Ok(etag) => Asset { mime: $mime, body: BODY, etag },
+                Err(_) => panic!("quotes and hexadecimal digits are UTF-8"),
+            }
+        })),*]
+    };
+}
+
+static ASSETS: &[(&str, Asset)] = assets! {
+    "index.html": HTML,
+    "style.css": CSS,
+    "icon.svg": SVG,
+    "app.js": SCRIPT,
+    "words.js": SCRIPT,
+    "client.js": SCRIPT,
+    "roster.js": SCRIPT,
+    "call.js": SCRIPT,
+    "player.js": SCRIPT,
+    "events.js": SCRIPT,
+};
+
+/// FNV-1a in hexadecimal, between quotes: enough to tell one build's file from another's.
+const fn etag(body: &[u8]) -> [u8; 18] {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut at = 0;
+    while at < body.len() {
+        hash = (hash ^ body[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    let mut text = [b'"'; 18];
+    let mut digit = 0;
+    while digit < 16 {
+        text[digit + 1] = b"0123456789abcdef"[(hash >> (60 - 4 * digit)) as usize & 15];
+        digit += 1;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_embedded() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web");
+        for entry in std::fs::read_dir(folder).expect("the folder of this file") {
+            let name = entry.expect("a readable entry").file_name().into_string().expect("an ASCII name");
+            assert_eq!(asset(&name).is_some(), name != "mod.rs", "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_inline_and_no_other_host() {
+        for (name, asset) in ASSETS {
+            let text = std::str::from_utf8(asset.body).expect("UTF-8");
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!text.contains("://"), "{name} names another host");
+            assert!(!text.contains(" style=") && !text.contains("<script>"), "{name} has inline parts");
+        }
+    }
+
+    #[test]
+    fn what_a_file_loads_is_there() {
+        for (name, asset) in ASSETS {
+            let text = std::str::from_utf8(asset.body).expect("UTF-8");
+            let imports = text.split("from './").skip(1).map(|rest| rest.split('\'').next().unwrap_or(""));
+            let links = text
+                .split("<link ")
+                .skip(1)
+                .filter_map(|rest| rest.split("href=\"").nth(1)?.split('"').next());
+            for loaded in imports.chain(links) {
+                assert!(super::asset(loaded).is_some(), "{name} loads {loaded}");
+            }
+        }
+    }
+
+    #[test]
+    fn etags_differ() {
+        let mut tags: Vec<_> = ASSETS.iter().map(|(_, asset)| asset.etag).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        assert_eq!(tags.len(), ASSETS.len());
+        assert_eq!(&etag(b"a"), b"\"af63dc4c8601ec8c\"", "the published FNV-1a value");
+    }
+}

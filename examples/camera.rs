@@ -1,0 +1,130 @@
+//! A camera that browsers watch: the whole product, by the public API alone.
+//!
+//! Settings come from the environment: SOURCE (test, /dev/video0, a file, rtsp://…), PORT, LISTEN (an
+//! address, or `all`), TOKEN, ORIGINS (comma-separated), SIZE (1280x720), FPS, BITRATE (kbit/s), NAME,
+//! ADVERTISE (the address of a port forward, ip:port), UDP_PORT, VP8 (off), ICE (a JSON array of
+//! RTCIceServer), CONNECT (a server elsewhere, wss://…), ROOTS (a PEM file for it), RING (a user whom the
+//! camera calls as soon as it is there, as a doorbell does).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use symple::camera::{Camera, Config, Connect, Event, Serve, Signalling};
+use symple::client;
+use symple::net::Roots;
+use symple::proto::{DEFAULT_PORT, Token};
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let camera = match config().and_then(|config| Camera::new(config).map_err(|e| e.to_string())) {
+        Ok(camera) => camera,
+        Err(words) => {
+            eprintln!("The camera cannot start. {words}.");
+            return ExitCode::FAILURE;
+        }
+    };
+    introduce(&camera);
+
+    let (ring, handle) = (var("RING"), camera.clone());
+    camera.on(move |event| match event {
+        Event::Calling(id, address) => println!("call {id}: with {}", address.user()),
+        Event::ViewerJoined(viewer) => {
+            println!("call {}: {} watches ({:?})", viewer.id, viewer.address.user(), viewer.video);
+        }
+        Event::ViewerLeft(viewer, reason) => println!("call {}: ended ({reason})", viewer.id),
+        Event::CallFailed(id, _, reason) => println!("call {id}: failed ({reason})"),
+        Event::Streaming(streams) => println!("producing {streams:?}"),
+        Event::Format { width, height, fps, .. } => {
+            println!("pictures of {width} x {height}, {fps} a second")
+        }
+        Event::Bitrate { bps, .. } => println!("the encoder goes to {} kbit/s", bps / 1000),
+        Event::Media(trouble) => eprintln!("source: {trouble}"),
+        Event::SourceEnded => println!("the source came to its end"),
+        Event::Online(_) => println!("online"),
+        Event::Offline(reason) => eprintln!("offline: {reason}"),
+        Event::Ended { reason, .. } => eprintln!("ended: {reason}"),
+        // A doorbell rings whoever lives here.
+        Event::Client(client::Event::PeerAdded(peer)) if Some(&peer.user) == ring.as_ref() => {
+            if let Err(e) = handle.call(peer.address().as_str()) {
+                eprintln!("{} cannot be called: {e}", peer.user);
+            }
+        }
+        _ => {}
+    });
+    smol::block_on(camera.run());
+    ExitCode::SUCCESS
+}
+
+/// Says where the page is: as a QR code too, when a phone can reach it.
+fn introduce(camera: &Camera) {
+    println!("encoder: {}", camera.encoder().name);
+    for url in camera.urls() {
+        println!("open {url}");
+    }
+    let reachable = camera.urls().last().filter(|url| !url.contains("127.0.0.1") && !url.contains("[::1]"));
+    if let Some(code) = reachable.and_then(|url| qrcode::QrCode::new(url).ok()) {
+        println!("{}", code.render::<qrcode::render::unicode::Dense1x2>().build());
+    }
+}
+
+fn config() -> Result<Config, String> {
+    let mut config = Config { name: var("NAME"), udp_port: parsed("UDP_PORT")?, ..Config::default() };
+    config.advertise = parsed("ADVERTISE")?;
+    config.vp8 = var("VP8").is_none_or(|on| on != "off");
+    if let Some(source) = var("SOURCE") {
+        config.media.source = source.parse().map_err(|e| format!("SOURCE: {e}"))?;
+    }
+    if let Some(size) = var("SIZE") {
+        let sides = size.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+        (config.media.width, config.media.height) = sides.ok_or("SIZE must look like 1280x720")?;
+    }
+    config.media.fps = parsed("FPS")?.unwrap_or(config.media.fps);
+    if let Some(kbps) = parsed::<u32>("BITRATE")? {
+        config.media.bitrate = kbps.saturating_mul(1000);
+        config.bitrate.start = config.media.bitrate;
+    }
+    if let Some(ice) = var("ICE") {
+        config.ice_servers =
+            serde_json::from_str(&ice).map_err(|e| format!("ICE must be a JSON array: {e}"))?;
+    }
+    let token = var("TOKEN").map(Token::new);
+    config.signalling = match var("CONNECT") {
+        Some(url) => {
+            let roots = match var("ROOTS") {
+                Some(file) => Roots::Pem(std::fs::read(&file).map_err(|e| format!("ROOTS {file}: {e}"))?),
+                None => Roots::System,
+            };
+            Signalling::Connect(Connect { token, roots, ..Connect::new(url) })
+        }
+        None => {
+            let port = parsed("PORT")?.unwrap_or(DEFAULT_PORT);
+            let ip = match var("LISTEN").as_deref() {
+                None => Ipv4Addr::LOCALHOST.into(),
+                Some("all") => Ipv4Addr::UNSPECIFIED.into(),
+                Some(ip) => {
+                    IpAddr::from_str(ip).map_err(|_| "LISTEN must be an address of this machine, or all")?
+                }
+            };
+            let origins = var("ORIGINS").unwrap_or_default();
+            let origins =
+                origins.split(',').map(str::trim).filter(|o| !o.is_empty()).map(String::from).collect();
+            Signalling::Serve(Serve {
+                listen: vec![SocketAddr::new(ip, port)],
+                token,
+                origins,
+                ..Serve::default()
+            })
+        }
+    };
+    Ok(config)
+}
+
+/// A setting; an empty one is none.
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn parsed<T: FromStr<Err: std::fmt::Display>>(name: &str) -> Result<Option<T>, String> {
+    var(name).map(|value| value.parse().map_err(|e| format!("{name}={value}: {e}"))).transpose()
+}

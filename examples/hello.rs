@@ -1,0 +1,31 @@
+//! The smallest client: says hello to whoever shares a room with it, and prints what it hears.
+
+use symple::client::{Config, Event};
+use symple::net::Client;
+use symple::proto::{Draft, Kind};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let url = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:4500".into());
+    let user = std::env::args().nth(2).unwrap_or_else(|| "alice".into());
+    let client = Client::new(&url, Config { rooms: vec!["public".into()], ..Config::new(user) })?;
+    let handle = client.clone();
+    client.on(move |event| match event {
+        Event::Online { peer, rooms } => println!("I am {}, in {}", peer.user, rooms.join(", ")),
+        Event::Offline { reason, .. } => println!("offline: {reason}"),
+        Event::PeerAdded(peer) => {
+            println!("{} is here", peer.user);
+            let hello = Draft::new(Kind::Message).to(peer.address().as_str()).data("hello");
+            if let Err(e) = handle.send(hello) {
+                eprintln!("not sent: {e}");
+            }
+        }
+        Event::PeerRemoved(peer) => println!("{} is gone", peer.user),
+        Event::Message(message) => {
+            let from = message.from().map_or("somebody", |from| from.user());
+            println!("{from} says {}", message.raw("data").unwrap_or("nothing"));
+        }
+        _ => {}
+    });
+    smol::block_on(client.run());
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! The bodies of call messages: what stands in `data`, both ways.
+
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Why a call ended, as it stands in `{"reason":"…"}` and in [`Event::Ended`](super::Event::Ended).
+///
+/// These are ours; a peer may send any other, which is passed on as it came.
+pub mod reason {
+    /// The callee has as many calls as it takes.
+    pub const BUSY: &str = "busy";
+    /// The callee does not want this call; also what a `call:reject` without a reason means.
+    pub const DECLINED: &str = "declined";
+    /// What a `call:hangup` without a reason means.
+    pub const HANGUP: &str = "hangup";
+    /// Nobody answered, or no media was connected, in time.
+    pub const TIMEOUT: &str = "timeout";
+    /// The remote (or our own signalling) went offline and was not back in time.
+    pub const OFFLINE: &str = "offline";
+    /// The same remote made a new call in its place.
+    pub const REPLACED: &str = "replaced";
+    /// Both called each other, and the remote's call is the one that stays.
+    pub const GLARE: &str = "glare";
+    /// Another device of the user answered before.
+    pub const ELSEWHERE: &str = "answered elsewhere";
+    /// The answer to what belongs to a call that is over, or never was.
+    pub const GONE: &str = "no such call";
+    /// A message of the call could not be read, or was larger than we take.
+    pub const MALFORMED: &str = "malformed";
+}
+
+/// The body of `call:candidate`: one ICE candidate, or the end of them.
+///
+/// Reading takes `a=candidate:…` for `candidate:…`, either of the last two members missing or `null`, and
+/// `null` for an empty candidate. Writing writes all three members, because some stacks throw when one is missing.
+///
+/// ```
+/// use symple::call::body::Candidate;
+/// let candidate: Candidate = serde_json::from_str(r#"{"candidate":"a=candidate:1 1 udp 7 192.0.2.1 9 typ host"}"#)?;
+/// assert_eq!(
+///     serde_json::to_string(&candidate)?,
+///     r#"{"candidate":"candidate:1 1 udp 7 192.0.2.1 9 typ host","sdpMid":"0","sdpMLineIndex":0}"#
+/// );
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub struct Candidate {
+    /// `candidate:…` (RFC 8839 section 5.1), opaque here; empty for the end of candidates.
+    #[serde(deserialize_with = "candidate_line")]
+    pub candidate: String,
+    /// The `a=mid` of the medium it belongs to.
+    #[serde(rename = "sdpMid", default)]
+    pub sdp_mid: Option<String>,
+    /// The index of the medium it belongs to, from 0.
+    #[serde(rename = "sdpMLineIndex", default)]
+    pub sdp_m_line_index: Option<u16>,
+}
+
+impl Candidate {
+    /// A candidate of the first medium, which with BUNDLE is all of them.
+    pub fn new(candidate: impl Into<String>) -> Self {
+        Candidate { candidate: candidate.into(), ..Self::default() }
+    }
+
+    /// The empty candidate: no more will come.
+    pub fn end() -> Self {
+        Self::default()
+    }
+
+    /// Whether this says that no more will come.
+    pub fn is_end(&self) -> bool {
+        self.candidate.is_empty()
+    }
+}
+
+impl Serialize for Candidate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // What is not known is guessed from the other: browsers and str0m number their mids like the lines.
+        let index = self
+            .sdp_m_line_index
+            .or_else(|| self.sdp_mid.as_deref().and_then(|mid| mid.parse().ok()))
+            .unwrap_or(0);
+        let mid = self.sdp_mid.clone().unwrap_or_else(|| index.to_string());
+        let mut body = serializer.serialize_struct("Candidate", 3)?;
+        body.serialize_field("candidate", without_prefix(&self.candidate))?;
+        body.serialize_field("sdpMid", &mid)?;
+        body.serialize_field("sdpMLineIndex", &index)?;
+        body.end()
+    }
+}
+
+fn candidate_line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let line = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(without_prefix(&line).to_owned())
+}
+
+fn without_prefix(line: &str) -> &str {
+    let line = line.trim();
+    line.strip_prefix("a=").unwrap_or(line)
+}
+
+/// Which half of a negotiation a [`Description`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// `"offer"`
+    Offer,
+    /// `"answer"`
+    Answer,
+}
+
+/// The body of `call:offer` and `call:answer`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Description {
+    /// `type` on the wire.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// The session description, opaque here.
+    pub sdp: String,
+}
+
+/// The body of `call:reject` and `call:hangup`.
+#[derive(Serialize)]
+pub(super) struct Reason<'a> {
+    pub reason: &'a str,
+}
+
+/// The reason a peer gives, or `default`: a reject or hangup counts however odd its body is. Cut to 128 bytes
+/// and freed of control characters, since it ends on screens.
+pub(super) fn reason_of(data: Option<&str>, default: &str) -> String {
+    #[derive(Deserialize)]
+    struct Body {
+        reason: String,
+    }
+    let Some(body) = data.and_then(|data| serde_json::from_str::<Body>(data).ok()) else {
+        return default.to_owned();
+    };
+    let mut reason: String = body.reason.chars().filter(|c| !c.is_control()).take(128).collect();
+    while reason.len() > 128 {
+        reason.pop();
+    }
+    if reason.is_empty() { default.to_owned() } else { reason }
+}
+
+/// Prints a body of ours as JSON.
+pub(super) fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("bodies hold strings and numbers only")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(line: &str, mid: Option<&str>, index: Option<u16>) -> Candidate {
+        Candidate { candidate: line.into(), sdp_mid: mid.map(Into::into), sdp_m_line_index: index }
+    }
+
+    #[test]
+    fn every_spelling_of_a_candidate_is_read() {
+        for (json, expected) in [
+            (
+                r#"{"candidate":"candidate:1 x","sdpMid":"0","sdpMLineIndex":0}"#,
+                candidate("candidate:1 x", Some("0"), Some(0)),
+            ),
+            (
+                r#"{"candidate":"a=candidate:1 x","sdpMid":"a","sdpMLineIndex":2}"#,
+                candidate("candidate:1 x", Some("a"), Some(2)),
+            ),
+            (r#"{"candidate":"candidate:1 x","sdpMid":"1"}"#, candidate("candidate:1 x", Some("1"), None)),
+            (r#"{"candidate":"candidate:1 x","sdpMLineIndex":1}"#, candidate("candidate:1 x", None, Some(1))),
+            (
+                r#"{"candidate":"candidate:1 x\r\n","sdpMid":null,"sdpMLineIndex":null,"usernameFragment":"u"}"#,
+                candidate("candidate:1 x", None, None),
+            ),
+            (r#"{"candidate":"","sdpMid":"0","sdpMLineIndex":0}"#, candidate("", Some("0"), Some(0))),
+            (r#"{"candidate":null}"#, Candidate::end()),
+        ] {
+            let read: Candidate = serde_json::from_str(json).expect(json);
+            assert_eq!(read, expected, "{json}");
+            assert_eq!(read.is_end(), expected.candidate.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_no_candidate_is_an_error() {
+        for json in [
+            "null",
+            "1",
+            "[]",
+            "{}",
+            r#"{"candidate":1}"#,
+            r#"{"candidate":"c","sdpMid":0}"#,
+            r#"{"candidate":"c","sdpMLineIndex":-1}"#,
+            r#"{"candidate":"c","sdpMLineIndex":70000}"#,
+            r#"{"candidate":"c","sdpMLineIndex":"0"}"#,
+        ] {
+            assert!(serde_json::from_str::<Candidate>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn all_three_members_are_written() {
+        for (value, expected) in [
+            (
+                candidate("candidate:1 x", Some("v"), Some(3)),
+                r#"{"candidate":"candidate:1 x","sdpMid":"v","sdpMLineIndex":3}"#,
+            ),
+            (
+                candidate("a=candidate:1 x", None, None),
+                r#"{"candidate":"candidate:1 x","sdpMid":"0","sdpMLineIndex":0}"#,
+            ),
+            (candidate("c", Some("2"), None), r#"{"candidate":"c","sdpMid":"2","sdpMLineIndex":2}"#),
+            (candidate("c", None, Some(1)), r#"{"candidate":"c","sdpMid":"1","sdpMLineIndex":1}"#),
+            (Candidate::end(), r#"{"candidate":"","sdpMid":"0","sdpMLineIndex":0}"#),
+        ] {
+            assert_eq!(json(&value), expected);
+        }
+    }
+
+    #[test]
+    fn descriptions_go_both_ways() {
+        for (wire, kind) in [
+            (r#"{"type":"offer","sdp":"v=0\r\n"}"#, Kind::Offer),
+            (r#"{"type":"answer","sdp":"v=0\r\n"}"#, Kind::Answer),
+        ] {
+            let value = Description { kind, sdp: "v=0\r\n".into() };
+            assert_eq!(serde_json::from_str::<Description>(wire).expect(wire), value);
+            assert_eq!(json(&value), wire);
+        }
+        for bad in
+            ["{}", r#"{"sdp":"v=0"}"#, r#"{"type":"pranswer","sdp":"v=0"}"#, r#"{"type":"offer","sdp":null}"#]
+        {
+            assert!(serde_json::from_str::<Description>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_read_from_any_body() {
+        let long = format!(r#"{{"reason":"{}"}}"#, "é".repeat(500));
+        for (data, expected) in [
+            (None, "declined"),
+            (Some("{}"), "declined"),
+            (Some("null"), "declined"),
+            (Some("not json"), "declined"),
+            (Some(r#"{"reason":7}"#), "declined"),
+            (Some(r#"{"reason":""}"#), "declined"),
+            (Some(r#"{"reason":"busy","more":1}"#), "busy"),
+            (Some(r#"{"reason":"a\u0000b\n"}"#), "ab"),
+        ] {
+            assert_eq!(reason_of(data, reason::DECLINED), expected, "{data:?}");
+        }
+        assert_eq!(reason_of(Some(&long), ""), "é".repeat(64));
+        assert_eq!(json(&Reason { reason: "bu\"sy" }), r#"{"reason":"bu\"sy"}"#);
+    }
+}

@@ -1,0 +1,539 @@
+//! The calls and the application's commands; what messages do is in `messages`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use serde_json::value::RawValue;
+
+use super::body::{self, Candidate, Description, Kind, Reason, reason};
+use super::timers::{Timer, Timers};
+use super::{CallError, CallId, Config, Event, Input, MAX_NAME, Output, State};
+
+pub(super) const INIT: &str = "call:init";
+pub(super) const ACCEPT: &str = "call:accept";
+pub(super) const REJECT: &str = "call:reject";
+pub(super) const OFFER: &str = "call:offer";
+pub(super) const ANSWER: &str = "call:answer";
+pub(super) const CANDIDATE: &str = "call:candidate";
+pub(super) const HANGUP: &str = "call:hangup";
+
+/// All calls of one peer. See the [module](super) for the rules.
+///
+/// After every input and command drain [`Calls::poll_output`]; that alone bounds what waits there. Deadlines that
+/// have passed come before the input or command that is given with the later time.
+pub struct Calls {
+    pub(super) config: Config,
+    pub(super) own: Option<String>,
+    online: bool,
+    pub(super) calls: BTreeMap<CallId, Call>,
+    pub(super) timers: Timers,
+    outputs: VecDeque<Output>,
+    next: u64,
+}
+
+pub(super) struct Call {
+    /// The id on the wire, if the caller gave one.
+    pub wire: Option<String>,
+    pub remote: String,
+    pub role: Role,
+    pub phase: Phase,
+    pub negotiation: Negotiation,
+    /// The remote's candidates, until its description is known.
+    pub early: Option<Vec<Candidate>>,
+    /// Our candidates that could not leave yet.
+    pub waiting: Vec<Candidate>,
+    /// A description of ours has left.
+    pub described: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Caller,
+    Callee,
+}
+
+pub(super) enum Phase {
+    Ringing,
+    /// An offer that did not wait for our accept is kept.
+    Incoming {
+        offer: Option<String>,
+    },
+    /// The other half of a glare; the application does not know of it yet.
+    Held {
+        by: CallId,
+        data: String,
+        offer: Option<String>,
+    },
+    Connecting,
+    Active {
+        /// The remote was reported offline and has not spoken since.
+        away: bool,
+        /// Our address changed, and the remote has not spoken since.
+        moved: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Negotiation {
+    Fresh,
+    OursWaits,
+    TheirsWaits,
+    Stable,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tell {
+    Remote,
+    Nobody,
+}
+
+impl Calls {
+    /// No calls yet, and signalling taken for connected.
+    pub fn new(config: Config) -> Self {
+        Calls {
+            config,
+            own: None,
+            online: true,
+            calls: BTreeMap::new(),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            next: 1,
+        }
+    }
+
+    /// Where a call is; `None` when it is over.
+    pub fn state(&self, id: CallId) -> Option<State> {
+        self.calls.get(&id)?.state()
+    }
+
+    /// The address of the call's remote, as last heard.
+    pub fn remote(&self, id: CallId) -> Option<&str> {
+        self.calls.get(&id).filter(|call| call.state().is_some()).map(|call| call.remote.as_str())
+    }
+
+    /// All calls, oldest first, with their states.
+    pub fn iter(&self) -> impl Iterator<Item = (CallId, State)> + '_ {
+        self.calls.iter().filter_map(|(id, call)| Some((*id, call.state()?)))
+    }
+
+    /// Calls a peer: an init with `data`, raw JSON that says what is wanted, or `{}`.
+    ///
+    /// `wire_id` is what both sides know the call by. Whoever has it can speak for the remote: make it of at least
+    /// 128 random bits.
+    pub fn invite(&mut self, to: &str, wire_id: &str, data: &str, now: Instant) -> Result<CallId, CallError> {
+        self.expire(now);
+        for (what, name) in [("the address", to), ("the call id", wire_id)] {
+            if name.is_empty() || name.len() > MAX_NAME {
+                return Err(CallError::BadName(what));
+            }
+        }
+        if data.len() > self.config.max_init {
+            return Err(CallError::TooLarge { what: "max_init", limit: self.config.max_init });
+        }
+        serde_json::from_str::<&RawValue>(data).map_err(|_| CallError::NotJson)?;
+        if !self.online {
+            return Err(CallError::Offline);
+        }
+        if let Some((&id, _)) = self.calls.iter().find(|(_, call)| call.remote == to && !call.is_held()) {
+            return Err(CallError::Exists(id));
+        }
+        if self.by_wire(wire_id).is_some() {
+            return Err(CallError::WireIdTaken);
+        }
+        if self.calls.len() >= self.config.max_calls {
+            return Err(CallError::Full(self.config.max_calls));
+        }
+        let id = self.insert(Call::new(to, Some(wire_id), Role::Caller, Phase::Ringing), now);
+        self.tell(id, INIT, data.to_owned());
+        Ok(id)
+    }
+
+    /// Takes an incoming call. The caller's offer comes next, as [`Event::RemoteOffer`].
+    pub fn accept(&mut self, id: CallId, now: Instant) -> Result<(), CallError> {
+        self.expire(now);
+        let call = self.calls.get_mut(&id).ok_or(CallError::Unknown(id))?;
+        let offer = match &mut call.phase {
+            Phase::Incoming { offer } => offer.take(),
+            _ => return Err(call.wrong(id, "an incoming call")),
+        };
+        call.phase = Phase::Connecting;
+        self.timers.set(id, Timer::Connect, &self.config, now);
+        self.tell(id, ACCEPT, "{}".into());
+        self.event(Event::State { id, state: State::Connecting });
+        if let Some(sdp) = offer {
+            self.described(id, Kind::Offer, sdp);
+        }
+        Ok(())
+    }
+
+    /// Turns an incoming call down, with a word for the caller such as [`reason::DECLINED`].
+    pub fn reject(&mut self, id: CallId, reason: &str, now: Instant) -> Result<(), CallError> {
+        self.expire(now);
+        let call = self.calls.get(&id).ok_or(CallError::Unknown(id))?;
+        if !matches!(call.phase, Phase::Incoming { .. }) {
+            return Err(call.wrong(id, "an incoming call; hangup ends any other"));
+        }
+        self.end(id, Tell::Remote, reason);
+        Ok(())
+    }
+
+    /// Ends a call in whatever state.
+    pub fn hangup(&mut self, id: CallId, reason: &str, now: Instant) -> Result<(), CallError> {
+        self.expire(now);
+        self.known(id)?;
+        self.end(id, Tell::Remote, reason);
+        Ok(())
+    }
+
+    /// Sends our offer: the caller's first after [`Event::Accepted`], and later either side's to renegotiate.
+    pub fn local_offer(&mut self, id: CallId, sdp: &str, now: Instant) -> Result<(), CallError> {
+        self.expire(now);
+        let call = self.known(id)?;
+        if !call.is_accepted()
+            || match call.negotiation {
+                Negotiation::Fresh => call.role == Role::Callee,
+                Negotiation::OursWaits | Negotiation::TheirsWaits => true,
+                Negotiation::Stable => false,
+            }
+        {
+            return Err(call.wrong(id, "the caller once accepted, and for both when no offer waits"));
+        }
+        self.describe(
+            id,
+            OFFER,
+            Description { kind: Kind::Offer, sdp: sdp.to_owned() },
+            Negotiation::OursWaits,
+        )
+    }
+
+    /// Sends our answer to the last [`Event::RemoteOffer`].
+    pub fn local_answer(&mut self, id: CallId, sdp: &str, now: Instant) -> Result<(), CallError> {
+        self.expire(now);
+        let call = self.known(id)?;
+        if call.negotiation != Negotiation::TheirsWaits {
+            return Err(call.wrong(id, "a call whose remote offer waits for an answer"));
+        }
+        self.describe(
+            id,
+            ANSWER,
+            Description { kind: Kind::Answer, sdp: sdp.to_owned() },
+            Negotiation::Stable,
+        )
+    }
+
+    /// Sends a candidate of ours, at once or after our first description, in order.
+    pub fn local_candidate(
+        &mut self,
+        id: CallId,
+        candidate: Candidate,
+        now: Instant,
+    ) -> Result<(), CallError> {
+        self.expire(now);
+        self.known(id)?;
+        let data = body::json(&candidate);
+        if data.len() > self.config.max_candidate {
+            return Err(CallError::TooLarge { what: "max_candidate", limit: self.config.max_candidate });
+        }
+        let call = self.calls.get_mut(&id).expect("known two statements above");
+        if call.described && self.online {
+            self.tell(id, CANDIDATE, data);
+        } else if call.waiting.len() < self.config.max_early_candidates {
+            call.waiting.push(candidate);
+        } else {
+            return Err(CallError::TooManyCandidates(self.config.max_early_candidates));
+        }
+        Ok(())
+    }
+
+    /// Says that all our candidates were given.
+    pub fn local_candidates_done(&mut self, id: CallId, now: Instant) -> Result<(), CallError> {
+        self.local_candidate(id, Candidate::end(), now)
+    }
+
+    /// The media of a call is connected: it is active. Repeats are harmless.
+    pub fn media_connected(&mut self, id: CallId, now: Instant) -> Result<(), CallError> {
+        self.expire(now);
+        let call = self.calls.get_mut(&id).ok_or(CallError::Unknown(id))?;
+        match call.phase {
+            Phase::Connecting => {
+                call.phase = Phase::Active { away: false, moved: false };
+                self.timers.clear(id);
+                self.event(Event::State { id, state: State::Active });
+                Ok(())
+            }
+            Phase::Active { .. } => Ok(()),
+            _ => Err(call.wrong(id, "an accepted call")),
+        }
+    }
+
+    /// The media of a call failed, which ends it: the same as [`Calls::hangup`], from whatever state.
+    pub fn media_failed(&mut self, id: CallId, reason: &str, now: Instant) -> Result<(), CallError> {
+        self.hangup(id, reason, now)
+    }
+
+    /// Takes what happened outside. Nothing a peer sends is an error here.
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        self.expire(now);
+        match input {
+            Input::Message { from, subtype, data, call } => self.message(from, subtype, data, call, now),
+            Input::Own { address } => self.welcomed(address, now),
+            Input::PeerOffline { address } => self.peer_offline(address, now),
+            Input::SignallingLost => self.signalling_lost(now),
+            Input::SignallingBack => self.signalling_back(),
+        }
+    }
+
+    /// What to do next, and at last when to ask again.
+    pub fn poll_output(&mut self, now: Instant) -> Output {
+        self.expire(now);
+        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.timers.next()))
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((id, timer)) = self.timers.expired(now) {
+            match timer {
+                Timer::Ring | Timer::Connect => self.end(id, Tell::Remote, reason::TIMEOUT),
+                Timer::Resume => self.end(id, Tell::Nobody, reason::OFFLINE),
+            }
+        }
+    }
+
+    fn welcomed(&mut self, address: &str, now: Instant) {
+        let moved = self.own.as_deref().is_some_and(|own| own != address);
+        if moved && self.online {
+            self.signalling_lost(now); // nobody said so, but the old address is gone, and the remotes were told
+        }
+        self.own = Some(address.to_owned());
+        self.signalling_back();
+        if moved {
+            let active: Vec<_> = self.iter().filter(|(_, state)| *state == State::Active).collect();
+            for (id, _) in active {
+                self.announce(id);
+            }
+        }
+    }
+
+    /// Lets the remote of an active call know our new address, by a message that changes nothing: the end of
+    /// candidates. It goes to all devices of the remote's user, since the remote may have moved too.
+    fn announce(&mut self, id: CallId) {
+        let Some(Call { wire: Some(wire), remote, phase: Phase::Active { moved, .. }, .. }) =
+            self.calls.get_mut(&id)
+        else {
+            return;
+        };
+        *moved = true;
+        let to = remote.split_once('|').map_or(remote.clone(), |(user, _)| format!("{user}|"));
+        let wire = wire.clone();
+        self.send(&to, CANDIDATE, Some(wire), body::json(&Candidate::end()));
+    }
+
+    fn peer_offline(&mut self, address: &str, now: Instant) {
+        let with: Vec<_> =
+            self.calls.iter().filter(|(_, c)| c.remote == address).map(|(id, _)| *id).collect();
+        for id in with {
+            match self.calls.get_mut(&id).map(|call| &mut call.phase) {
+                Some(Phase::Active { away, .. }) => {
+                    *away = true;
+                    self.open_window(id, now);
+                }
+                _ => self.end(id, Tell::Nobody, reason::OFFLINE),
+            }
+        }
+    }
+
+    fn signalling_lost(&mut self, now: Instant) {
+        self.online = false;
+        let all: Vec<_> = self.calls.keys().copied().collect();
+        for id in all {
+            match self.state(id) {
+                Some(State::Active) => self.open_window(id, now),
+                // The server tells the remote that we are offline, so it ends there too.
+                _ => self.end(id, Tell::Nobody, reason::OFFLINE),
+            }
+        }
+    }
+
+    fn signalling_back(&mut self) {
+        self.online = true;
+        let all: Vec<_> = self.calls.keys().copied().collect();
+        for id in all {
+            if let Some(Call { phase: Phase::Active { away: false, .. }, .. }) = self.calls.get(&id) {
+                self.timers.clear(id);
+            }
+            self.flush(id);
+        }
+    }
+
+    /// From now on the call has `resume_window`, unless it is running already.
+    fn open_window(&mut self, id: CallId, now: Instant) {
+        if !self.timers.is_set(id) {
+            self.timers.set(id, Timer::Resume, &self.config, now);
+        }
+    }
+
+    /// Sends a description of ours and the candidates that waited for it.
+    fn describe(
+        &mut self,
+        id: CallId,
+        subtype: &'static str,
+        description: Description,
+        then: Negotiation,
+    ) -> Result<(), CallError> {
+        let data = body::json(&description);
+        if data.len() > self.config.max_description {
+            return Err(CallError::TooLarge { what: "max_description", limit: self.config.max_description });
+        }
+        if !self.online {
+            return Err(CallError::Offline);
+        }
+        let call = self.calls.get_mut(&id).expect("the caller looked it up");
+        call.negotiation = then;
+        call.described = true;
+        self.tell(id, subtype, data);
+        self.flush(id);
+        Ok(())
+    }
+
+    fn flush(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.described) else { return };
+        for candidate in std::mem::take(&mut call.waiting) {
+            self.tell(id, CANDIDATE, body::json(&candidate));
+        }
+    }
+
+    /// Passes a remote description on, and the candidates that waited for it.
+    pub(super) fn described(&mut self, id: CallId, kind: Kind, sdp: String) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let early = call.early.take();
+        let event = match kind {
+            Kind::Offer => {
+                call.negotiation = Negotiation::TheirsWaits;
+                Event::RemoteOffer { id, sdp }
+            }
+            Kind::Answer => {
+                call.negotiation = Negotiation::Stable;
+                Event::RemoteAnswer { id, sdp }
+            }
+        };
+        self.event(event);
+        for candidate in early.into_iter().flatten() {
+            self.candidate_event(id, candidate);
+        }
+    }
+
+    pub(super) fn candidate_event(&mut self, id: CallId, candidate: Candidate) {
+        self.event(if candidate.is_end() {
+            Event::RemoteCandidatesDone { id }
+        } else {
+            Event::RemoteCandidate { id, candidate }
+        });
+    }
+
+    /// The one way out for every call. A held init goes with the call that holds it.
+    pub(super) fn end(&mut self, id: CallId, tell: Tell, reason: &str) {
+        let Some(call) = self.calls.remove(&id) else { return };
+        self.timers.clear(id);
+        if tell == Tell::Remote {
+            let subtype = if call.is_unanswered() { REJECT } else { HANGUP };
+            self.send(&call.remote, subtype, call.wire.clone(), body::json(&Reason { reason }));
+        }
+        if call.is_held() {
+            return;
+        }
+        self.event(Event::Ended { id, remote: call.remote, reason: reason.to_owned() });
+        log::debug!("call {id} ended");
+        if let Some(held) = self.held_by(id) {
+            self.end(held, tell, reason);
+        }
+    }
+
+    pub(super) fn insert(&mut self, call: Call, now: Instant) -> CallId {
+        let id = CallId(self.next);
+        self.next += 1;
+        self.calls.insert(id, call);
+        self.timers.set(id, Timer::Ring, &self.config, now);
+        id
+    }
+
+    pub(super) fn by_wire(&self, wire: &str) -> Option<CallId> {
+        self.calls.iter().find(|(_, call)| call.wire.as_deref() == Some(wire)).map(|(id, _)| *id)
+    }
+
+    pub(super) fn held_by(&self, id: CallId) -> Option<CallId> {
+        self.calls
+            .iter()
+            .find(|(_, call)| matches!(call.phase, Phase::Held { by, .. } if by == id))
+            .map(|(held, _)| *held)
+    }
+
+    fn known(&self, id: CallId) -> Result<&Call, CallError> {
+        self.calls.get(&id).filter(|call| !call.is_held()).ok_or(CallError::Unknown(id))
+    }
+
+    pub(super) fn tell(&mut self, id: CallId, subtype: &'static str, data: String) {
+        if let Some(call) = self.calls.get(&id) {
+            let (to, wire) = (call.remote.clone(), call.wire.clone());
+            self.send(&to, subtype, wire, data);
+        }
+    }
+
+    /// Without signalling there is nobody to carry it; those it matters to find out when they are back.
+    pub(super) fn send(&mut self, to: &str, subtype: &'static str, call: Option<String>, data: String) {
+        if self.online {
+            self.outputs.push_back(Output::Send { to: to.to_owned(), subtype, call, data });
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        if let Event::State { id, state } = &event {
+            log::debug!("call {id} is {state:?}");
+        }
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+impl Call {
+    pub fn new(remote: &str, wire: Option<&str>, role: Role, phase: Phase) -> Self {
+        Call {
+            wire: wire.map(str::to_owned),
+            remote: remote.to_owned(),
+            role,
+            phase,
+            negotiation: Negotiation::Fresh,
+            early: Some(Vec::new()),
+            waiting: Vec::new(),
+            described: false,
+        }
+    }
+
+    /// What the application sees; nothing while the call is held.
+    pub fn state(&self) -> Option<State> {
+        match self.phase {
+            Phase::Ringing => Some(State::Ringing),
+            Phase::Incoming { .. } => Some(State::Incoming),
+            Phase::Held { .. } => None,
+            Phase::Connecting => Some(State::Connecting),
+            Phase::Active { .. } => Some(State::Active),
+        }
+    }
+
+    pub fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Held { .. })
+    }
+
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.phase, Phase::Connecting | Phase::Active { .. })
+    }
+
+    /// An init of theirs that neither was accepted nor rejected yet.
+    fn is_unanswered(&self) -> bool {
+        matches!(self.phase, Phase::Incoming { .. } | Phase::Held { .. })
+    }
+
+    fn wrong(&self, id: CallId, wanted: &'static str) -> CallError {
+        match self.state() {
+            Some(state) => CallError::WrongState { id, state, wanted },
+            None => CallError::Unknown(id),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What each message of a peer does: the tables of the module, row by row.
+
+use std::time::Instant;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::body::{self, Candidate, Description, Kind, Reason, reason, reason_of};
+use super::calls::{
+    ACCEPT, ANSWER, CANDIDATE, Call, Calls, HANGUP, INIT, Negotiation, OFFER, Phase, REJECT, Role, Tell,
+};
+use super::timers::Timer;
+use super::{CallId, Event, MAX_NAME, State};
+
+impl Calls {
+    pub(super) fn message(
+        &mut self,
+        from: &str,
+        subtype: &str,
+        data: Option<&str>,
+        wire: Option<&str>,
+        now: Instant,
+    ) {
+        let wire = wire.filter(|wire| !wire.is_empty());
+        if from.is_empty() || from.len() > MAX_NAME {
+            log::debug!("call message ignored: its sender's address is empty or too long");
+            return;
+        }
+        if subtype == INIT {
+            self.on_init(from, data, wire, now);
+            return;
+        }
+        let Some(id) = self.find(from, wire) else {
+            // Who waits for us is told; the rest is the tail of a call that is over.
+            if matches!(subtype, ACCEPT | OFFER | ANSWER) {
+                self.turn_away(from, wire, HANGUP, reason::GONE);
+            }
+            return;
+        };
+        if !self.speaks_for(id, from, subtype) {
+            if subtype == ACCEPT {
+                self.turn_away(from, wire, HANGUP, reason::ELSEWHERE);
+            }
+            return;
+        }
+        match subtype {
+            ACCEPT => self.on_accept(id, from, now),
+            REJECT => self.on_reject(id, from, &reason_of(data, reason::DECLINED)),
+            OFFER => self.on_offer(id, data),
+            ANSWER => self.on_answer(id, data),
+            CANDIDATE => self.on_candidate(id, data),
+            HANGUP => self.end(id, Tell::Nobody, &reason_of(data, reason::HANGUP)),
+            _ => log::trace!("unknown call subtype ignored"),
+        }
+    }
+
+    /// The call that a message belongs to.
+    fn find(&self, from: &str, wire: Option<&str>) -> Option<CallId> {
+        match wire {
+            Some(wire) => self.by_wire(wire),
+            None => self.with(from),
+        }
+    }
+
+    /// The call with a remote: by its very address, or else one that rings at a name which is also the remote's.
+    fn with(&self, from: &str) -> Option<CallId> {
+        let seen = || self.calls.iter().filter(|(_, call)| !call.is_held());
+        let exact = seen().find(|(_, call)| call.remote == from);
+        exact
+            .or_else(|| {
+                seen().find(|(_, call)| matches!(call.phase, Phase::Ringing) && covers(&call.remote, from))
+            })
+            .map(|(id, _)| *id)
+    }
+
+    /// Whether the sender is the call's remote; in an active call whoever bears the id becomes it.
+    fn speaks_for(&mut self, id: CallId, from: &str, subtype: &str) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let same = call.remote == from;
+        match &mut call.phase {
+            // Somebody who rang too and answers late is not the remote under a new address.
+            Phase::Active { .. } if !same && matches!(subtype, ACCEPT | REJECT) => false,
+            Phase::Active { away, moved } => {
+                *away = false;
+                let both_moved = std::mem::take(moved) && !same;
+                from.clone_into(&mut call.remote);
+                self.timers.clear(id);
+                if both_moved {
+                    // Ours went to where the remote no longer was.
+                    self.tell(id, CANDIDATE, body::json(&Candidate::end()));
+                }
+                true
+            }
+            Phase::Ringing => true,
+            _ => same,
+        }
+    }
+
+    fn on_init(&mut self, from: &str, data: Option<&str>, wire: Option<&str>, now: Instant) {
+        let data = data.unwrap_or("{}");
+        if data.len() > self.config.max_init || serde_json::from_str::<&RawValue>(data).is_err() {
+            self.turn_away(from, wire, REJECT, reason::MALFORMED);
+            return;
+        }
+        // A remote that is back under a new address and calls anew.
+        let mut replaces = wire
+            .and_then(|wire| self.by_wire(wire))
+            .filter(|id| self.state(*id) == Some(State::Active) && self.remote(*id) != Some(from));
+        if let Some(id) = replaces {
+            self.end(id, Tell::Nobody, reason::REPLACED);
+        }
+        let mut held_by = None;
+        if let Some(id) = self.with(from) {
+            let ringing = self.state(id) == Some(State::Ringing);
+            if ringing && self.own.as_deref().is_none_or(|own| own <= from) {
+                held_by = Some(id);
+                if let Some(earlier) = self.held_by(id) {
+                    self.end(earlier, Tell::Nobody, reason::REPLACED);
+                }
+            } else {
+                // Not a word to the remote: one that knows no ids would take it for the new call's end.
+                self.end(id, Tell::Nobody, if ringing { reason::GLARE } else { reason::REPLACED });
+                replaces = Some(id);
+            }
+        }
+        if wire.is_some_and(|wire| wire.len() > MAX_NAME || self.by_wire(wire).is_some()) {
+            self.turn_away(from, wire, REJECT, reason::MALFORMED);
+            return;
+        }
+        let busy = held_by.is_none()
+            && self.config.busy_limit.is_some_and(|limit| self.iter().take(limit).count() == limit);
+        if busy || self.calls.len() >= self.config.max_calls {
+            self.turn_away(from, wire, REJECT, reason::BUSY);
+            return;
+        }
+        let data = data.to_owned();
+        match held_by {
+            Some(by) => {
+                let phase = Phase::Held { by, data, offer: None };
+                self.insert(Call::new(from, wire, Role::Callee, phase), now);
+            }
+            None => {
+                let phase = Phase::Incoming { offer: None };
+                let id = self.insert(Call::new(from, wire, Role::Callee, phase), now);
+                self.event(Event::Incoming { id, from: from.to_owned(), data, replaces });
+            }
+        }
+    }
+
+    fn on_accept(&mut self, id: CallId, from: &str, now: Instant) {
+        if self.state(id) != Some(State::Ringing) {
+            return;
+        }
+        if let Some(held) = self.held_by(id) {
+            self.end(held, Tell::Nobody, reason::GLARE);
+        }
+        // We rang at a name, and it was a device that we had a call with: our init replaced that one there.
+        let earlier = self.calls.iter().find(|(other, call)| **other != id && call.remote == from);
+        if let Some(earlier) = earlier.map(|(earlier, _)| *earlier) {
+            self.end(earlier, Tell::Nobody, reason::REPLACED);
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        from.clone_into(&mut call.remote);
+        call.phase = Phase::Connecting;
+        self.timers.set(id, Timer::Connect, &self.config, now);
+        self.event(Event::State { id, state: State::Connecting });
+        self.event(Event::Accepted { id });
+    }
+
+    fn on_reject(&mut self, id: CallId, from: &str, reason: &str) {
+        let Some(call) = self.calls.get(&id).filter(|call| call.role == Role::Caller) else { return };
+        if matches!(call.phase, Phase::Ringing) {
+            if call.remote != from {
+                // Other devices may ring at this name.
+                self.tell(id, HANGUP, body::json(&Reason { reason }));
+            }
+            if reason == reason::BUSY && self.take_held(id) {
+                return;
+            }
+        }
+        self.end(id, Tell::Nobody, reason);
+    }
+
+    /// Our own call was answered `busy`: the remote's, if one is held, goes on in its place.
+    fn take_held(&mut self, own: CallId) -> bool {
+        let Some(id) = self.held_by(own) else { return false };
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        let Phase::Held { data, offer, .. } = &mut call.phase else { return false };
+        let (data, offer) = (std::mem::take(data), offer.take());
+        call.phase = Phase::Incoming { offer };
+        let from = call.remote.clone();
+        self.end(own, Tell::Nobody, reason::BUSY);
+        self.event(Event::Incoming { id, from, data, replaces: Some(own) });
+        true
+    }
+
+    fn on_offer(&mut self, id: CallId, data: Option<&str>) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let taken = match (&call.phase, call.negotiation, call.role) {
+            (Phase::Ringing, ..) => false,
+            (Phase::Incoming { .. } | Phase::Held { .. }, ..) => true,
+            (_, Negotiation::Fresh | Negotiation::OursWaits, role) => role == Role::Callee,
+            (_, Negotiation::TheirsWaits | Negotiation::Stable, _) => true,
+        };
+        if !taken {
+            return;
+        }
+        let Some(sdp) = self.description(data, Kind::Offer) else {
+            self.end(id, Tell::Remote, reason::MALFORMED);
+            return;
+        };
+        match self.calls.get_mut(&id).map(|call| &mut call.phase) {
+            Some(Phase::Incoming { offer } | Phase::Held { offer, .. }) => *offer = Some(sdp),
+            _ => self.described(id, Kind::Offer, sdp),
+        }
+    }
+
+    fn on_answer(&mut self, id: CallId, data: Option<&str>) {
+        if self.calls.get(&id).is_none_or(|call| call.negotiation != Negotiation::OursWaits) {
+            return;
+        }
+        match self.description(data, Kind::Answer) {
+            Some(sdp) => self.described(id, Kind::Answer, sdp),
+            None => self.end(id, Tell::Remote, reason::MALFORMED),
+        }
+    }
+
+    fn on_candidate(&mut self, id: CallId, data: Option<&str>) {
+        // `null` is what a browser's last icecandidate event holds.
+        let Some(candidate) = parse::<Option<Candidate>>(data, self.config.max_candidate) else {
+            self.end(id, Tell::Remote, reason::MALFORMED);
+            return;
+        };
+        let candidate = candidate.unwrap_or_default();
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match &mut call.early {
+            Some(early) if early.len() < self.config.max_early_candidates => early.push(candidate),
+            Some(_) => log::debug!("call {id}: too many early candidates, one dropped"),
+            None => self.candidate_event(id, candidate),
+        }
+    }
+
+    fn description(&self, data: Option<&str>, kind: Kind) -> Option<String> {
+        parse::<Description>(data, self.config.max_description)
+            .filter(|description| description.kind == kind && !description.sdp.is_empty())
+            .map(|description| description.sdp)
+    }
+
+    /// Answers a message that gets no call.
+    fn turn_away(&mut self, to: &str, wire: Option<&str>, subtype: &'static str, reason: &str) {
+        let wire = wire.filter(|wire| wire.len() <= MAX_NAME).map(str::to_owned);
+        self.send(to, subtype, wire, body::json(&Reason { reason }));
+    }
+}
+
+fn parse<T: DeserializeOwned>(data: Option<&str>, limit: usize) -> Option<T> {
+    serde_json::from_str(data.filter(|data| data.len() <= limit)?).ok()
+}
+
+/// Whether a message to `name` can reach `address`: protocol.md "Routing", without rooms.
+fn covers(name: &str, address: &str) -> bool {
+    match (name.split_once('|'), address.split_once('|')) {
+        (None, Some((user, id))) => name == user || name == id,
+        (Some((to_user, to_id)), Some((user, id))) => {
+            (to_user.is_empty() || to_user == user) && (to_id.is_empty() || to_id == id)
+        }
+        _ => false,
+    }
+}

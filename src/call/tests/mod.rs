@@ -1,0 +1,10 @@
+//! Tests of call signalling: the tables row by row, two ends over a virtual network, and anything at all.
+
+mod anything;
+mod bench;
+mod glare;
+mod limits;
+mod net;
+mod rules;
+mod scenarios;
+mod signalling;

@@ -1,0 +1,180 @@
+//! What a camera tells its program.
+
+use std::fmt;
+
+use crate::client;
+use crate::media::error::MediaError;
+use crate::media::gst::Streams;
+use crate::media::{Codec, StreamId};
+use crate::net::StartError as ListenError;
+use crate::proto::{Address, Status};
+
+/// Names a call with a viewer, from [`Event::Calling`] to [`Event::ViewerLeft`] or [`Event::CallFailed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ViewerId(pub(super) crate::call::CallId);
+
+impl fmt::Display for ViewerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Viewer {
+    /// The call.
+    pub id: ViewerId,
+    /// The peer.
+    pub address: Address,
+    /// How its pictures are coded; `None` where it gets none.
+    pub video: Option<Codec>,
+    /// Whether it gets sound.
+    pub audio: bool,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server knows us under this address: viewers can call.
+    Online(Address),
+    /// The server is out of reach; in words. The camera goes on trying.
+    Offline(String),
+    /// The server will not have us, or we closed; nothing is tried any more.
+    Ended {
+        /// The status, such as 401, where the server refused us.
+        status: Option<Status>,
+        /// In words.
+        reason: String,
+    },
+    /// A call with a peer began, made by it or by us.
+    Calling(ViewerId, Address),
+    /// Pictures flow to a viewer.
+    ViewerJoined(Viewer),
+    /// A viewer is gone; in words.
+    ViewerLeft(Viewer, String),
+    /// A call ended before any picture flowed; in words.
+    CallFailed(ViewerId, Address, String),
+    /// The streams that are produced from now on; none of them when nobody has watched for a while.
+    Streaming(Streams),
+    /// What pictures are, from the next key frame on.
+    Format {
+        /// Which stream.
+        stream: StreamId,
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// Pictures a second; 0 when the source does not say.
+        fps: u32,
+    },
+    /// The encoder's bitrate follows the viewers' networks.
+    Bitrate {
+        /// Which stream.
+        stream: StreamId,
+        /// In bit/s.
+        bps: u32,
+    },
+    /// The source is in trouble; it is opened anew where that may help.
+    Media(MediaError),
+    /// The source came to its end. A file starts again.
+    SourceEnded,
+    /// What the camera's client told beside its calls: peers, messages, commands, rooms.
+    Client(client::Event),
+    /// So many events were lost, because the callback or the stream's reader did not come back.
+    Lost(u64),
+}
+
+impl crate::net::Lossy for Event {
+    fn lost(count: u64) -> Self {
+        Event::Lost(count)
+    }
+}
+
+/// Why a camera does not start: the cause and the cure in words, and a stable code.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The source or its encoder.
+    Media(MediaError),
+    /// The port for browsers.
+    Listen(ListenError),
+    /// The UDP port for pictures.
+    Udp {
+        /// Which port.
+        port: u16,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The address of the server elsewhere.
+    Url(crate::net::UrlError),
+    /// A setting that makes no sense.
+    Setting(String),
+}
+
+impl StartError {
+    /// A stable name for programs, such as `port-taken` or `camera-busy`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StartError::Media(e) => e.code(),
+            StartError::Listen(e) => e.code(),
+            StartError::Udp { cause, .. } if cause.kind() == std::io::ErrorKind::AddrInUse => {
+                "udp-port-taken"
+            }
+            StartError::Udp { .. } => "udp-failed",
+            StartError::Url(_) => "bad-url",
+            StartError::Setting(_) => "bad-setting",
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Media(e) => e.fmt(f),
+            StartError::Listen(e) => e.fmt(f),
+            StartError::Udp { port, .. } if self.code() == "udp-port-taken" => {
+                write!(
+                    f,
+                    "UDP port {port}, for pictures, is taken by another program: stop that one, or choose another port"
+                )
+            }
+            StartError::Udp { port, cause } => {
+                write!(f, "UDP port {port}, for pictures, cannot be used: {cause}")
+            }
+            StartError::Url(e) => e.fmt(f),
+            StartError::Setting(words) => f.write_str(words),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Media(e) => Some(e),
+            StartError::Listen(e) => Some(e),
+            StartError::Udp { cause, .. } => Some(cause),
+            StartError::Url(e) => Some(e),
+            StartError::Setting(_) => None,
+        }
+    }
+}
+
+impl From<MediaError> for StartError {
+    fn from(e: MediaError) -> Self {
+        StartError::Media(e)
+    }
+}
+
+impl From<ListenError> for StartError {
+    fn from(e: ListenError) -> Self {
+        StartError::Listen(e)
+    }
+}
+
+impl From<crate::net::UrlError> for StartError {
+    fn from(e: crate::net::UrlError) -> Self {
+        StartError::Url(e)
+    }
+}

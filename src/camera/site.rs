@@ -1,0 +1,206 @@
+//! The camera's place on the network: its own server with page and rules, or a client of one elsewhere.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+use serde_json::json;
+
+use super::{Config, Connect, Serve, Signalling, StartError, Status};
+use crate::client;
+use crate::net::udp::Udp;
+use crate::net::{Client, Origins, Request, Response, Server, ServerConfig, ServerEvent};
+use crate::proto::{Status as Code, Token};
+use crate::rtc::LocalCandidate;
+use crate::server::{self, Admission};
+
+/// Opens the server, where it is our own, and makes the client.
+pub(super) fn open(
+    config: &Config,
+    status: impl Fn() -> Option<Status> + Send + Sync + 'static,
+) -> Result<(Option<Server>, Client), StartError> {
+    match &config.signalling {
+        Signalling::Serve(serve) => {
+            let server = serve_here(config, serve, status)?;
+            let client = server.peer(identity(config, None));
+            Ok((Some(server), client))
+        }
+        Signalling::Connect(connect) => Ok((None, connect_to(config, connect)?)),
+    }
+}
+
+fn connect_to(config: &Config, connect: &Connect) -> Result<Client, StartError> {
+    let client = Client::new(&connect.url, identity(config, connect.token.clone()))?;
+    #[cfg(feature = "tls")]
+    client.trust(connect.roots.clone());
+    Ok(client)
+}
+
+fn identity(config: &Config, token: Option<Token>) -> client::Config {
+    let mut data = config.data.clone();
+    data.entry("peerType").or_insert_with(|| "camera".into());
+    client::Config {
+        name: config.name.clone(),
+        token,
+        rooms: vec![config.room.clone()],
+        data,
+        ..client::Config::new(&config.user)
+    }
+}
+
+fn serve_here(
+    config: &Config,
+    serve: &Serve,
+    status: impl Fn() -> Option<Status> + Send + Sync + 'static,
+) -> Result<Server, StartError> {
+    let hub = server::Config {
+        authenticate: serve.token.is_some(),
+        rooms: vec![config.room.clone()],
+        ..server::Config::default()
+    };
+    let token = serve.token.clone();
+    let page =
+        json!({ "iceServers": config.ice_servers, "room": config.room, "auth": token.is_some() }).to_string();
+    let site = ServerConfig {
+        hub,
+        listen: serve.listen.clone(),
+        origins: Some(Origins::OwnAnd(serve.origins.clone())),
+        trusted_proxies: serve.trusted_proxies.clone(),
+        #[cfg(feature = "tls")]
+        tls: serve.tls.clone(),
+        ..ServerConfig::default()
+    };
+    let server = Server::bind(site.http({
+        let token = token.clone();
+        move |request| answer(request, &page, token.as_ref(), &status)
+    }))?;
+    if let Some(token) = token {
+        let (room, own) = (config.room.clone(), config.user.clone());
+        server.on(move |event| {
+            let ServerEvent::Authenticate(request) = event else { return };
+            if !request.auth.token.as_ref().is_some_and(|t| same(t.reveal(), token.reveal())) {
+                request.refuse(Code::UNAUTHORIZED, "Authentication failed: wrong or missing token");
+            } else if request.auth.user == own {
+                request.refuse(Code::UNAUTHORIZED, "Authentication failed: that user is the camera itself");
+            } else {
+                request.admit(Admission { rooms: vec![room.clone()], ..Admission::default() });
+            }
+        });
+    }
+    Ok(server)
+}
+
+/// Compares in a time that does not tell where the first difference is.
+fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+}
+
+fn answer(
+    request: &Request<'_>,
+    page: &str,
+    token: Option<&Token>,
+    status: &impl Fn() -> Option<Status>,
+) -> Option<Response> {
+    match request.path {
+        "/api/config" => Some(Response::json(page.to_owned())),
+        "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),
+        "/api/status" => {
+            if token.is_some_and(|t| !request.bearer.is_some_and(|b| same(b, t.reveal()))) {
+                return Some(Response::text(401, "The status needs the token: Authorization: Bearer …\n"));
+            }
+            status().map(|status| Response::json(status.to_json().to_string()))
+        }
+        #[cfg(feature = "web")]
+        path => crate::web::asset(path).map(|asset| Response {
+            status: 200,
+            content_type: asset.mime,
+            body: asset.body.into(),
+            etag: Some(asset.etag.into()),
+        }),
+        #[cfg(not(feature = "web"))]
+        _ => None,
+    }
+}
+
+impl Status {
+    fn to_json(&self) -> serde_json::Value {
+        let viewers = self.viewers.iter().map(|(viewer, stats)| {
+            json!({
+                "user": viewer.address.user(),
+                "video": viewer.video.map(|codec| format!("{codec:?}")),
+                "audio": viewer.audio,
+                "packets": stats.map(|s| s.packets),
+                "estimate": stats.and_then(|s| s.estimate),
+                "rttMs": stats.and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
+            })
+        });
+        json!({
+            "viewers": self.viewers.len(),
+            "pipelines": u32::from(!self.streams.is_empty()),
+            "encoders": u32::from(self.streams.h264) + u32::from(self.streams.vp8),
+            "encoder": self.encoder,
+            "bitrate": self.bitrate,
+            "dropped": self.dropped,
+            "sessions": viewers.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// One UDP port for all viewers, on every address: ICE's passwords guard it, and a browser on this machine
+/// reaches us by whatever address it prefers.
+pub(super) fn udp(
+    config: &Config,
+    tcp: Option<SocketAddr>,
+) -> Result<(Udp, Vec<LocalCandidate>), StartError> {
+    let port = config.udp_port.or(tcp.map(|a| a.port())).unwrap_or(0);
+    let bind = |port| Udp::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
+    let failed = |cause| StartError::Udp { port, cause };
+    let udp = match bind(port) {
+        // Nobody asked for this number: the TCP port was the system's choice.
+        Err(_) if config.udp_port.is_none() && chosen_by_system(config) => bind(0),
+        bound => bound,
+    }
+    .map_err(failed)?;
+    let mut candidates = udp.local_candidates(config.advertise).map_err(failed)?;
+    let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), udp.port());
+    if tcp.is_some_and(|a| a.ip().is_loopback()) && candidates.iter().all(|c| c.base != loopback) {
+        candidates.push(LocalCandidate { base: loopback, advertised: None });
+    }
+    Ok((udp, candidates))
+}
+
+fn chosen_by_system(config: &Config) -> bool {
+    matches!(&config.signalling, Signalling::Serve(serve) if serve.listen.iter().all(|a| a.port() == 0))
+}
+
+/// Where a person opens the page.
+pub(super) fn urls(server: &Server, signalling: &Signalling) -> Vec<String> {
+    let secure = match signalling {
+        #[cfg(feature = "tls")]
+        Signalling::Serve(serve) => serve.tls.is_some(),
+        _ => false,
+    };
+    let scheme = if secure { "https" } else { "http" };
+    let mut urls = Vec::new();
+    for address in server.addresses() {
+        let mut show = |ip: IpAddr| {
+            let url = format!("{scheme}://{}/", SocketAddr::new(ip, address.port()));
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        };
+        if address.ip().is_unspecified() {
+            show(Ipv4Addr::LOCALHOST.into());
+            outward().into_iter().for_each(show);
+        } else {
+            show(address.ip());
+        }
+    }
+    urls
+}
+
+/// The address by which this machine reaches others: no packet is sent to find it out.
+fn outward() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // TEST-NET-1 (RFC 5737): a route is looked up, nothing leaves.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_unspecified())
+}

@@ -1,0 +1,417 @@
+//! The camera's core, sans-IO: calls meet viewers, and what viewers need reaches the encoder.
+//!
+//! A call becomes a viewer when its descriptions agree. The streams that any viewer takes are produced,
+//! from then on and `linger` longer than the last one stays. Key-frame requests are merged, bandwidth
+//! estimates go through one rate controller for each stream.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::event::{Event, Viewer, ViewerId};
+use crate::call::{self, CallError, CallId, Calls};
+use crate::media::gst::{MediaEvent, Streams};
+use crate::media::keyframes::KeyFrames;
+use crate::media::rate::{Limits, Rate};
+use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
+use crate::proto::Address;
+use crate::rtc::{self, Fanout, MediaSet, SessionId, SessionStats, Transmit};
+
+/// What a studio is told at its start.
+pub(super) struct Config {
+    pub rtc: rtc::Config,
+    pub media: MediaSet,
+    pub bitrate: Limits,
+    pub max_viewers: usize,
+    pub linger: Duration,
+}
+
+/// What happened outside. Frames and datagrams are borrowed.
+pub(super) enum Input<'a> {
+    /// The server knows us under this address.
+    Online {
+        address: &'a str,
+    },
+    Offline,
+    PeerGone {
+        address: &'a str,
+    },
+    /// A `call:…` message.
+    Call {
+        from: &'a str,
+        subtype: &'a str,
+        data: Option<&'a str>,
+        call: Option<&'a str>,
+    },
+    Frame(&'a Frame),
+    Media(MediaEvent),
+    Datagram {
+        local: std::net::SocketAddr,
+        from: std::net::SocketAddr,
+        data: &'a [u8],
+    },
+    /// All calls are hung up.
+    Shutdown,
+    Timeout,
+}
+
+/// What is to be done outside.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// A message of a call, by the signalling.
+    Send {
+        to: String,
+        subtype: &'static str,
+        call: Option<String>,
+        data: String,
+    },
+    Transmit(Transmit),
+    /// Produce these from now on; none is stop.
+    Produce(Streams),
+    KeyFrame(StreamId),
+    Bitrate(StreamId, u32),
+    Event(Event),
+    Timeout(Option<Instant>),
+}
+
+/// A call that is not over.
+struct Seat {
+    session: SessionId,
+    viewer: Viewer,
+    video: Option<StreamId>,
+    joined: bool,
+}
+
+pub(super) struct Studio {
+    calls: Calls,
+    fanout: Fanout,
+    limits: Limits,
+    rates: [(StreamId, Rate); 2],
+    key_frames: KeyFrames,
+    seats: BTreeMap<CallId, Seat>,
+    sessions: HashMap<SessionId, CallId>,
+    next_session: u64,
+    max_viewers: usize,
+    linger: Duration,
+    producing: Streams,
+    /// When to stop producing, if nobody comes.
+    stop_at: Option<Instant>,
+    out: VecDeque<Output>,
+    calls_at: Option<Instant>,
+    fanout_at: Option<Instant>,
+}
+
+impl Studio {
+    pub fn new(config: Config, now: Instant) -> Self {
+        let mut fanout = Fanout::new(config.rtc, now);
+        fanout.set_media(config.media);
+        let rate = |stream| (stream, Rate::new(config.bitrate.clone()));
+        Studio {
+            // The limit of viewers is ours, and told in the same word.
+            calls: Calls::new(call::Config { max_calls: config.max_viewers + 64, ..call::Config::default() }),
+            fanout,
+            rates: [rate(VIDEO_H264), rate(VIDEO_VP8)],
+            limits: config.bitrate,
+            key_frames: KeyFrames::new(),
+            seats: BTreeMap::new(),
+            sessions: HashMap::new(),
+            next_session: 0,
+            max_viewers: config.max_viewers,
+            linger: config.linger,
+            producing: Streams::default(),
+            stop_at: None,
+            out: VecDeque::new(),
+            calls_at: None,
+            fanout_at: None,
+        }
+    }
+
+    /// Calls a peer, to show it the pictures.
+    pub fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<ViewerId, CallError> {
+        if self.seats.len() >= self.max_viewers {
+            return Err(CallError::Full(self.max_viewers));
+        }
+        let id = self.calls.invite(to, wire_id, "{}", now)?;
+        self.seat(id, to);
+        self.settle(now);
+        Ok(ViewerId(id))
+    }
+
+    pub fn hang_up(&mut self, viewer: ViewerId, reason: &str, now: Instant) -> Result<(), CallError> {
+        self.calls.hangup(viewer.0, reason, now)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    pub fn viewers(&self) -> impl Iterator<Item = (&Viewer, Option<SessionStats>)> {
+        self.seats.values().filter(|s| s.joined).map(|s| (&s.viewer, self.fanout.stats(s.session)))
+    }
+
+    pub fn producing(&self) -> Streams {
+        self.producing
+    }
+
+    pub fn bitrate(&self, stream: StreamId) -> Option<u32> {
+        self.rates.iter().find(|(s, _)| *s == stream).map(|(_, rate)| rate.current())
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Online { address } => self.calls.handle_input(call::Input::Own { address }, now),
+            Input::Offline => self.calls.handle_input(call::Input::SignallingLost, now),
+            Input::PeerGone { address } => self.calls.handle_input(call::Input::PeerOffline { address }, now),
+            Input::Call { from, subtype, data, call } => {
+                self.calls.handle_input(call::Input::Message { from, subtype, data, call }, now);
+            }
+            Input::Frame(frame) => {
+                if frame.key && frame.codec.is_video() {
+                    self.key_frames.handle_key_frame(frame.stream, now);
+                }
+                self.fanout.handle_input(rtc::Input::Frame(frame), now);
+            }
+            Input::Media(event) => self.media_event(event),
+            Input::Datagram { local, from, data } => {
+                self.fanout.handle_input(rtc::Input::Datagram { local, from, data }, now);
+            }
+            Input::Shutdown => {
+                for id in self.seats.keys().copied().collect::<Vec<_>>() {
+                    _ = self.calls.hangup(id, "shutdown", now);
+                }
+                self.linger = Duration::ZERO;
+            }
+            Input::Timeout => self.fanout.handle_input(rtc::Input::Timeout, now),
+        }
+        self.settle(now);
+    }
+
+    pub fn poll_output(&mut self) -> Output {
+        self.out.pop_front().unwrap_or_else(|| {
+            let rates = self.rates.iter().filter_map(|(_, rate)| rate.poll_timeout());
+            let fixed = [self.calls_at, self.fanout_at, self.stop_at, self.key_frames.poll_timeout()];
+            Output::Timeout(fixed.into_iter().flatten().chain(rates).min())
+        })
+    }
+
+    /// Lets calls and viewers talk to each other until both are quiet.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let mut quiet = true;
+            loop {
+                match self.calls.poll_output(now) {
+                    call::Output::Timeout(at) => break self.calls_at = at,
+                    call::Output::Send { to, subtype, call, data } => {
+                        self.out.push_back(Output::Send { to, subtype, call, data });
+                    }
+                    call::Output::Event(event) => self.call_event(event, now),
+                }
+                quiet = false;
+            }
+            loop {
+                match self.fanout.poll_output() {
+                    rtc::Output::Timeout(at) => break self.fanout_at = Some(at),
+                    rtc::Output::Transmit(transmit) => self.out.push_back(Output::Transmit(transmit)),
+                    rtc::Output::Event(event) => {
+                        self.rtc_event(event, now);
+                        quiet = false;
+                    }
+                }
+            }
+            if quiet {
+                break;
+            }
+        }
+        self.tend(now);
+    }
+
+    fn call_event(&mut self, event: call::Event, now: Instant) {
+        match event {
+            call::Event::Incoming { id, from, .. } => {
+                if self.seats.len() >= self.max_viewers {
+                    _ = self.calls.reject(id, call::body::reason::BUSY, now);
+                    return;
+                }
+                self.seat(id, &from);
+                _ = self.calls.accept(id, now);
+            }
+            call::Event::Accepted { id } => {
+                let Some(seat) = self.seats.get(&id) else { return };
+                match self.fanout.offer(seat.session, now) {
+                    Ok(offer) => self.describe(id, &offer.sdp, Calls::local_offer, now),
+                    Err(refusal) => self.refuse(id, &refusal, now),
+                }
+            }
+            call::Event::RemoteOffer { id, sdp } => {
+                let Some(seat) = self.seats.get(&id) else { return };
+                match self.fanout.accept(seat.session, &sdp, now) {
+                    Ok(answer) => {
+                        self.agree(id, answer.video, answer.audio);
+                        self.describe(id, &answer.sdp, Calls::local_answer, now);
+                    }
+                    Err(refusal) => self.refuse(id, &refusal, now),
+                }
+            }
+            call::Event::RemoteAnswer { id, sdp } => {
+                let Some(seat) = self.seats.get(&id) else { return };
+                match self.fanout.answer(seat.session, &sdp, now) {
+                    Ok(answered) => self.agree(id, answered.video, answered.audio),
+                    Err(refusal) => self.refuse(id, &refusal, now),
+                }
+            }
+            call::Event::RemoteCandidate { id, candidate } => {
+                let Some(seat) = self.seats.get(&id) else { return };
+                if let Err(refusal) = self.fanout.add_remote_candidate(seat.session, &candidate.candidate) {
+                    log::debug!("call {id}: a candidate is passed over: {}", refusal.code());
+                }
+            }
+            call::Event::Ended { id, remote, reason } => self.leave(id, &remote, reason, now),
+            _ => {}
+        }
+    }
+
+    fn rtc_event(&mut self, event: rtc::Event, now: Instant) {
+        match event {
+            rtc::Event::Connected(session) => {
+                let Some(id) = self.sessions.get(&session) else { return };
+                _ = self.calls.media_connected(*id, now);
+                let seat = self.seats.get_mut(id).expect("sessions and seats are kept together");
+                seat.joined = true;
+                self.out.push_back(Output::Event(Event::ViewerJoined(seat.viewer.clone())));
+            }
+            rtc::Event::KeyFrameWanted { stream, why } => self.key_frames.request(stream, why, now),
+            rtc::Event::Estimate { session, bps } => {
+                let seat = self.sessions.get(&session).and_then(|id| self.seats.get(id));
+                let Some(stream) = seat.and_then(|s| s.video) else { return };
+                if let Some((_, rate)) = self.rates.iter_mut().find(|(s, _)| *s == stream) {
+                    rate.handle_estimate(session.0, bps.into(), now);
+                }
+            }
+            rtc::Event::Closed { session, reason } => {
+                if let Some(id) = self.sessions.get(&session) {
+                    _ = self.calls.media_failed(*id, &reason, now);
+                }
+            }
+            #[allow(unreachable_patterns, reason = "the enum grows")]
+            _ => {}
+        }
+    }
+
+    fn media_event(&mut self, event: MediaEvent) {
+        let event = match event {
+            MediaEvent::Format { stream, width, height, fps, profile_level_id } => {
+                if let Some([profile, constraints, _]) = profile_level_id
+                    && (profile != 0x42 || constraints & 0x40 == 0)
+                {
+                    log::warn!(
+                        "the encoder's pictures are not constrained baseline (profile {profile:02x}{constraints:02x}), as promised to viewers: some may not show them"
+                    );
+                }
+                Event::Format { stream, width, height, fps }
+            }
+            MediaEvent::Ended => Event::SourceEnded,
+            MediaEvent::Stalled(e) | MediaEvent::Failed(e) => Event::Media(e),
+            _ => return,
+        };
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn seat(&mut self, id: CallId, remote: &str) {
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        let address = Address::from(remote);
+        self.out.push_back(Output::Event(Event::Calling(ViewerId(id), address.clone())));
+        let viewer = Viewer { id: ViewerId(id), address, video: None, audio: false };
+        self.seats.insert(id, Seat { session, viewer, video: None, joined: false });
+        self.sessions.insert(session, id);
+    }
+
+    fn agree(&mut self, id: CallId, video: Option<StreamId>, audio: Option<StreamId>) {
+        let Some(seat) = self.seats.get_mut(&id) else { return };
+        seat.video = video;
+        seat.viewer.video = video.map(|v| if v == VIDEO_VP8 { Codec::Vp8 } else { Codec::H264 });
+        seat.viewer.audio = audio.is_some();
+    }
+
+    /// Hands our description over; all our candidates are in it.
+    fn describe(
+        &mut self,
+        id: CallId,
+        sdp: &str,
+        hand_over: impl FnOnce(&mut Calls, CallId, &str, Instant) -> Result<(), CallError>,
+        now: Instant,
+    ) {
+        let done =
+            hand_over(&mut self.calls, id, sdp, now).and_then(|()| self.calls.local_candidates_done(id, now));
+        if let Err(e) = done {
+            log::debug!("call {id}: {e}");
+        }
+    }
+
+    fn refuse(&mut self, id: CallId, refusal: &rtc::Refusal, now: Instant) {
+        log::info!("call {id} is refused: {}", refusal.code());
+        _ = self.calls.hangup(id, &refusal.to_string(), now);
+    }
+
+    fn leave(&mut self, id: CallId, remote: &str, reason: String, now: Instant) {
+        let Some(seat) = self.seats.remove(&id) else { return };
+        self.sessions.remove(&seat.session);
+        self.fanout.close(seat.session, now);
+        self.rates.iter_mut().for_each(|(_, rate)| rate.remove(seat.session.0));
+        self.out.push_back(Output::Event(if seat.joined {
+            Event::ViewerLeft(seat.viewer, reason)
+        } else {
+            Event::CallFailed(seat.viewer.id, remote.into(), reason)
+        }));
+    }
+
+    /// Brings the source into step with what viewers take.
+    fn tend(&mut self, now: Instant) {
+        let takes = |stream| self.seats.values().any(|s| s.video == Some(stream));
+        let sound = self.seats.values().any(|s| s.viewer.audio);
+        let wanted = Streams { h264: takes(VIDEO_H264), vp8: takes(VIDEO_VP8), audio: sound };
+        if !wanted.is_empty() {
+            self.stop_at = None;
+            self.produce(wanted);
+        } else if !self.producing.is_empty() {
+            let at = *self.stop_at.get_or_insert(now + self.linger);
+            if now >= at {
+                self.stop_at = None;
+                self.produce(wanted);
+                // The next viewer's network is another one.
+                let start = &self.limits;
+                for (stream, rate) in &mut self.rates {
+                    *rate = Rate::new(start.clone());
+                    self.out.push_back(Output::Bitrate(*stream, rate.current()));
+                }
+            }
+        }
+        while let Some(stream) = self.key_frames.poll(now) {
+            self.out.push_back(Output::KeyFrame(stream));
+        }
+        for (stream, rate) in &mut self.rates {
+            if let Some(bps) = rate.poll(now) {
+                self.out.push_back(Output::Bitrate(*stream, bps));
+                self.out.push_back(Output::Event(Event::Bitrate { stream: *stream, bps }));
+            }
+        }
+    }
+
+    fn produce(&mut self, streams: Streams) {
+        if streams != self.producing {
+            self.producing = streams;
+            self.out.push_back(Output::Produce(streams));
+            self.out.push_back(Output::Event(Event::Streaming(streams)));
+        }
+    }
+}
+
+/// What a source with these abilities can send.
+pub(super) fn media_set(vp8: bool, audio: bool) -> MediaSet {
+    let mut video = vec![(VIDEO_H264, Codec::H264)];
+    if vp8 {
+        video.push((VIDEO_VP8, Codec::Vp8));
+    }
+    MediaSet { video, audio: audio.then_some(AUDIO_OPUS) }
+}

@@ -1,0 +1,387 @@
+//! The agent: its states, its deadlines, and what the application asks of it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::backoff::{Random, Wait, after_close, next_delay};
+use super::commands::Commands;
+use super::pacing::{Bucket, Outbox};
+use super::rooms::Wishes;
+use super::roster::Roster;
+use super::{CommandError, Config, End, Event, Input, Output};
+use crate::proto::{Address, CloseCode, Draft, Kind, Peer};
+
+/// A session that lasted this long was a good one: the waits begin from the shortest again. It is the
+/// time after which a server closes for a rate that is too high, so such a loop slows down.
+const STABLE: Duration = Duration::from_secs(10);
+
+/// Where an [`Agent`] stands; the module shows the way from each to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// New.
+    Idle,
+    /// The driver dials.
+    Opening,
+    /// `auth` is sent, `welcome` awaited.
+    Authenticating,
+    /// In.
+    Online,
+    /// Between two attempts.
+    Waiting {
+        /// When it dials again.
+        until: Instant,
+    },
+    /// Over, until it is told to connect again.
+    Ended,
+}
+
+/// A state with what is true in it alone.
+pub(super) enum Stage {
+    Idle,
+    Opening { until: Instant },
+    Authenticating { until: Instant },
+    Online(Box<Session>),
+    Waiting { until: Instant },
+    Ended,
+}
+
+/// What lives from a `welcome` to the loss of that connection.
+pub(super) struct Session {
+    pub(super) peer: Peer,
+    pub(super) rooms: BTreeSet<String>,
+    /// Joins and leaves without an answer yet, oldest first.
+    pub(super) asked: VecDeque<String>,
+    pub(super) since: Instant,
+    pub(super) heard: Instant,
+    pub(super) pinged: Instant,
+    /// When peers of before that were not seen again are removed.
+    pub(super) sweep: Option<Instant>,
+    pub(super) bucket: Bucket,
+    pub(super) outbox: Outbox,
+    /// Who asked for our presence. Answered after all else, so nobody's probes delay a call.
+    pub(super) askers: VecDeque<Address>,
+}
+
+/// A Symple client without a socket. See the [module](super) for its states and its driver's part.
+pub struct Agent {
+    pub(super) config: Config,
+    pub(super) stage: Stage,
+    pub(super) wishes: Wishes,
+    pub(super) roster: Roster,
+    pub(super) commands: Commands,
+    /// Session ids that were ours lately: a server that has not noticed our loss still tells of them.
+    pub(super) past: VecDeque<String>,
+    outputs: VecDeque<Output>,
+    pub(super) random: Random,
+    /// Dials, and waits, since the last good session.
+    dials: u32,
+    waits: u32,
+    pub(super) now: Instant,
+}
+
+impl Agent {
+    /// An idle one. `seed` is a random number: it spreads the reconnects of many clients, and their
+    /// message ids.
+    pub fn new(mut config: Config, seed: u64, now: Instant) -> Self {
+        let mut wishes = Wishes::new(config.max_rooms);
+        // None at all would be a loop of pings.
+        config.ping_interval = config.ping_interval.max(Duration::from_secs(1));
+        for room in std::mem::take(&mut config.rooms) {
+            if let Err(error) = wishes.join(&room) {
+                log::warn!("a configured room is passed over: {error}");
+            }
+        }
+        Agent {
+            roster: Roster::new(config.max_peers, config.max_peer_data),
+            config,
+            stage: Stage::Idle,
+            wishes,
+            commands: Commands::default(),
+            past: VecDeque::new(),
+            outputs: VecDeque::new(),
+            random: Random(seed),
+            dials: 0,
+            waits: 0,
+            now,
+        }
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        match self.stage {
+            Stage::Idle => State::Idle,
+            Stage::Opening { .. } => State::Opening,
+            Stage::Authenticating { .. } => State::Authenticating,
+            Stage::Online(_) => State::Online,
+            Stage::Waiting { until } => State::Waiting { until },
+            Stage::Ended => State::Ended,
+        }
+    }
+
+    /// We ourselves, while online: the server's word, with what [`Agent::set_data`] told since.
+    pub fn peer(&self) -> Option<&Peer> {
+        match &self.stage {
+            Stage::Online(session) => Some(&session.peer),
+            _ => None,
+        }
+    }
+
+    /// The rooms that we are in, while online.
+    pub fn rooms(&self) -> impl Iterator<Item = &str> {
+        let rooms = match &self.stage {
+            Stage::Online(session) => Some(&session.rooms),
+            _ => None,
+        };
+        rooms.into_iter().flatten().map(String::as_str)
+    }
+
+    /// Who is there, without ourselves. While offline: who was last known.
+    pub fn roster(&self) -> impl Iterator<Item = &Peer> {
+        self.roster.iter()
+    }
+
+    /// A peer of the roster, by its session id or its address.
+    pub fn find(&self, id: &str) -> Option<&Peer> {
+        match id.split_once('|') {
+            Some((user, id)) => self.roster.get(id).filter(|peer| peer.user == user),
+            None => self.roster.get(id),
+        }
+    }
+
+    /// Dials: for the first time, again after the end, or at once instead of after the wait. Otherwise
+    /// it is on its way already, and nothing happens.
+    pub fn connect(&mut self, now: Instant) {
+        self.tick(now);
+        match self.stage {
+            Stage::Idle | Stage::Ended => {
+                (self.dials, self.waits) = (0, 0);
+                self.dial();
+            }
+            Stage::Waiting { .. } => self.dial(),
+            Stage::Opening { .. } | Stage::Authenticating { .. } | Stage::Online(_) => {}
+        }
+    }
+
+    /// Says goodbye and ends. What waits and may leave now is sent before.
+    pub fn close(&mut self, now: Instant) {
+        self.tick(now);
+        if let Stage::Online(_) = self.stage {
+            while let Some(frame) = self.next_frame() {
+                self.outputs.push_back(Output::Send(frame));
+            }
+            self.outputs.push_back(Output::Send(Draft::new(Kind::Close).finish()));
+        }
+        if self.state() != State::Ended {
+            self.end(End::Closed);
+        }
+    }
+
+    /// Takes what the driver tells. Drain [`Agent::poll_output`] after each.
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        self.tick(now);
+        match (input, &mut self.stage) {
+            (Input::Opened, Stage::Opening { .. }) => {
+                self.stage = Stage::Authenticating { until: later(self.now, self.config.auth_timeout) };
+                let auth = self.auth();
+                self.outputs.push_back(Output::Send(auth));
+            }
+            (Input::OpenFailed { reason }, Stage::Opening { .. }) => {
+                self.lost(format!("cannot connect: {}", brief(reason)), Wait::Next, None);
+            }
+            (Input::Text(text), Stage::Authenticating { .. } | Stage::Online(_)) => self.handle_text(text),
+            (Input::Alive, Stage::Online(session)) => session.heard = self.now,
+            (
+                Input::Closed { code, reason },
+                Stage::Opening { .. } | Stage::Authenticating { .. } | Stage::Online(_),
+            ) => {
+                let code_text = code.map_or(String::new(), |code| format!(" {code}"));
+                let reason = brief(reason);
+                let words = format!("the connection was closed:{code_text} {reason}");
+                self.lost(words.trim_end_matches([' ', ':']).to_owned(), after_close(code), None);
+            }
+            (Input::Timeout, _) => self.handle_timeout(),
+            // Of a socket that was given up, or twice.
+            _ => {}
+        }
+    }
+
+    /// The next thing to do; [`Output::Timeout`] when there is nothing more.
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        match self.next_frame() {
+            Some(frame) => Output::Send(frame),
+            None => Output::Timeout(self.deadline()),
+        }
+    }
+
+    /// Time never goes back, whatever a caller says.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn dial(&mut self) {
+        self.dials = self.dials.saturating_add(1);
+        self.stage = Stage::Opening { until: later(self.now, self.config.connect_timeout) };
+        self.outputs.push_back(Output::Open);
+    }
+
+    /// The connection is over, or none was made. `close` where the driver still has a socket.
+    pub(super) fn lost(&mut self, reason: String, wait: Wait, close: Option<(CloseCode, &'static str)>) {
+        if let Some((code, reason)) = close {
+            self.outputs.push_back(Output::Close { code, reason });
+        }
+        let mut unsent = 0;
+        if let Stage::Online(session) = &self.stage {
+            unsent = session.outbox.len();
+            if self.now.saturating_duration_since(session.since) >= STABLE {
+                (self.dials, self.waits) = (0, 0);
+            }
+        }
+        let max = self.config.max_attempts;
+        if max.is_some_and(|max| self.dials >= max) {
+            self.stage = Stage::Ended;
+            return self.end(End::GaveUp { reason });
+        }
+        let attempt = if wait == Wait::Longest { u32::MAX } else { self.waits };
+        self.waits = self.waits.saturating_add(1);
+        let (min, longest) = (self.config.backoff_min, self.config.backoff_max);
+        let retry_in = next_delay(min, longest, attempt, self.random.fraction());
+        log::debug!("offline; next attempt in {retry_in:?}");
+        self.stage = Stage::Waiting { until: later(self.now, retry_in) };
+        self.event(Event::Offline { reason, retry_in, unsent });
+        self.fail_commands();
+    }
+
+    /// Over. Closes the socket of whatever stage it was in.
+    pub(super) fn end(&mut self, why: End) {
+        if let Stage::Opening { .. } | Stage::Authenticating { .. } | Stage::Online(_) = self.stage {
+            self.outputs.push_back(Output::Close { code: CloseCode::NORMAL, reason: "" });
+        }
+        log::debug!("ended");
+        self.stage = Stage::Ended;
+        self.fail_commands();
+        self.event(Event::Ended { why });
+    }
+
+    fn fail_commands(&mut self) {
+        for id in self.commands.take_all() {
+            self.event(Event::Reply { id, result: Err(CommandError::Offline) });
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = self.now;
+        let gone = Some((CloseCode::GOING_AWAY, "too late"));
+        match &mut self.stage {
+            Stage::Opening { until } if *until <= now => {
+                let reason = format!("no connection within {:?}", self.config.connect_timeout);
+                self.lost(reason, Wait::Next, gone);
+            }
+            Stage::Authenticating { until } if *until <= now => {
+                let reason = format!("no welcome within {:?}", self.config.auth_timeout);
+                self.lost(reason, Wait::Next, gone);
+            }
+            Stage::Waiting { until } if *until <= now => self.dial(),
+            Stage::Online(session) if later(session.heard, self.config.idle_timeout) <= now => {
+                let reason = format!("nothing heard for {:?}", self.config.idle_timeout);
+                self.lost(reason, Wait::Next, gone);
+            }
+            Stage::Online(session) => {
+                if later(session.heard.max(session.pinged), self.config.ping_interval) <= now {
+                    session.pinged = now;
+                    self.outputs.push_back(Output::Ping);
+                }
+                if session.sweep.is_some_and(|at| at <= now) {
+                    session.sweep = None;
+                    for change in self.roster.sweep() {
+                        self.event(change.into());
+                    }
+                }
+                for id in self.commands.expire(now) {
+                    self.event(Event::Reply { id, result: Err(CommandError::TimedOut) });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Idle | Stage::Ended => None,
+            Stage::Opening { until } | Stage::Authenticating { until } | Stage::Waiting { until } => {
+                Some(*until)
+            }
+            Stage::Online(session) => {
+                let ping = later(session.heard.max(session.pinged), self.config.ping_interval);
+                let idle = later(session.heard, self.config.idle_timeout);
+                let send = match (session.outbox.is_empty(), session.askers.is_empty()) {
+                    (false, _) => Some(session.bucket.ready_at(self.now)),
+                    (true, false) => Some(session.bucket.half_at(self.now)),
+                    (true, true) => None,
+                };
+                let commands = self.commands.next_deadline();
+                [Some(ping), Some(idle), send, session.sweep, commands].into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// The next frame whose turn it is.
+    fn next_frame(&mut self) -> Option<String> {
+        let now = self.now;
+        let Stage::Online(session) = &mut self.stage else { return None };
+        if !session.outbox.is_empty() {
+            if session.bucket.ready_at(now) > now {
+                return None;
+            }
+            session.bucket.take(now);
+            return session.outbox.pop();
+        }
+        if session.askers.is_empty() || session.bucket.half_at(now) > now {
+            return None;
+        }
+        session.bucket.take(now);
+        let asker = session.askers.pop_front()?;
+        Some(self.presence(Some(asker.as_str()), false))
+    }
+}
+
+impl fmt::Debug for Agent {
+    /// Numbers alone: what waits may hold SDP.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peers = self.roster.iter().count();
+        f.debug_struct("Agent").field("state", &self.state()).field("peers", &peers).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// The rooms that were asked for are named to match an error that names none; the oldest of very
+    /// many are of no use for that.
+    pub(super) fn note_asked(&mut self, room: &str) {
+        if self.asked.len() >= 256 {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(room.to_owned());
+    }
+}
+
+/// A deadline; a wait beyond what a clock can tell is a year.
+pub(super) fn later(from: Instant, wait: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    from.checked_add(wait).unwrap_or_else(|| from + YEAR)
+}
+
+/// At most 256 bytes of what a server or the system says.
+pub(super) fn brief(words: &str) -> &str {
+    let mut end = words.len().min(256);
+    while !words.is_char_boundary(end) {
+        end -= 1;
+    }
+    &words[..end]
+}

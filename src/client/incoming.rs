@@ -1,0 +1,246 @@
+//! What the server says: `welcome`, errors, rooms, presences, and messages of peers.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde_json::Value;
+
+use super::agent::{Session, Stage, brief, later};
+use super::backoff::{Wait, after_error};
+use super::pacing::{Bucket, Outbox};
+use super::roster::Change;
+use super::{Agent, CommandError, End, Event};
+use crate::proto::{Address, CloseCode, Draft, Kind, Message, Object, Peer, Status, valid_room};
+
+/// Rooms of ours that are believed: far above what any server allows a session.
+const MAX_ROOMS_TOLD: usize = 1024;
+
+/// Askers whose probes await our presence. Who does not fit may ask again.
+const MAX_ASKERS: usize = 256;
+
+/// Former sessions of ours that a server may still tell of.
+const MAX_PAST: usize = 8;
+
+impl From<Change> for Event {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Added(peer) => Event::PeerAdded(peer),
+            Change::Updated(peer) => Event::PeerUpdated(peer),
+            Change::Removed(peer) => Event::PeerRemoved(peer),
+        }
+    }
+}
+
+impl Agent {
+    pub(super) fn handle_text(&mut self, text: &str) {
+        if let Stage::Online(session) = &mut self.stage {
+            session.heard = self.now;
+        }
+        if text.len() > self.config.max_message_size {
+            return log::debug!("a frame of {} bytes is passed over: too long", text.len());
+        }
+        let message = match Message::parse(text) {
+            Ok(message) => message,
+            Err(error) => {
+                log::debug!("a frame that is no message is passed over");
+                // It quotes the frame.
+                return log::trace!("{error}");
+            }
+        };
+        let online = matches!(self.stage, Stage::Online(_));
+        match message.kind() {
+            Kind::Welcome if !online => self.welcome(&message),
+            Kind::Error if !online => {
+                let (status, words) = error_of(&message);
+                self.refused(status, words);
+            }
+            // Some servers say that they are ready; the others have no business with us yet.
+            _ if !online => log::debug!("a frame before welcome is passed over"),
+            Kind::Welcome => log::debug!("a second welcome is passed over"),
+            Kind::Error => self.server_error(&message),
+            Kind::JoinOk => self.room_answer(&message, true),
+            Kind::LeaveOk => self.room_answer(&message, false),
+            Kind::Presence => self.presence_came(&message),
+            Kind::Receipt => self.receipt(&message),
+            Kind::Command => self.command_came(message),
+            _ => self.event(Event::Message(message)),
+        }
+    }
+
+    fn welcome(&mut self, message: &Message) {
+        let status = message.status().unwrap_or(Status::OK);
+        if status != Status::OK {
+            return self.refused(status, text_of(message, "message"));
+        }
+        let peer = message.get::<Peer>("peer").ok().flatten();
+        let valid = |peer: &Peer| !peer.user.is_empty() && !peer.id.is_empty() && !peer.id.contains('|');
+        let Some(mut peer) = peer.filter(valid) else {
+            let reason = "the server's welcome does not say who we are".to_owned();
+            return self.lost(reason, Wait::Longest, Some((CloseCode(1002), "welcome without a peer")));
+        };
+        // A server that keeps no data of its peers leaves the telling to us.
+        peer.merge(self.config.data.clone(), true);
+        let told = message.get::<Vec<Value>>("rooms").ok().flatten().unwrap_or_default();
+        let told =
+            told.into_iter().filter_map(|room| room.as_str().filter(|r| valid_room(r)).map(str::to_owned));
+        let rooms: BTreeSet<String> = told.take(MAX_ROOMS_TOLD).collect();
+        log::debug!("online, in {} rooms", rooms.len());
+
+        self.roster.unsee();
+        self.past.push_back(peer.id.clone());
+        if self.past.len() > MAX_PAST {
+            self.past.pop_front();
+        }
+        let now = self.now;
+        let mut session = Session {
+            sweep: (!self.roster.is_empty()).then(|| later(now, self.config.roster_grace)),
+            asked: VecDeque::new(),
+            since: now,
+            heard: now,
+            pinged: now,
+            bucket: Bucket::new(self.config.rate, self.config.burst, now),
+            outbox: Outbox::new(self.config.outbox_limit),
+            askers: VecDeque::new(),
+            peer: peer.clone(),
+            rooms: rooms.clone(),
+        };
+        // A room of our own name in `rooms` is our user's; a named room of that name is another one.
+        let missing = self.wishes.wanted().filter(|room| *room == peer.user || !rooms.contains(*room));
+        let spare = self.wishes.unwanted().filter(|room| rooms.contains(*room));
+        for (kind, room) in missing.map(|r| (Kind::Join, r)).chain(spare.map(|r| (Kind::Leave, r))) {
+            session.note_asked(room);
+            session.outbox.push(Draft::new(kind).with("room", room).finish());
+        }
+        self.stage = Stage::Online(Box::new(session));
+        self.event(Event::Online { peer, rooms: rooms.into_iter().collect() });
+        // Last, so that it reaches the rooms just joined.
+        let probe = self.presence(None, true);
+        if let Stage::Online(session) = &mut self.stage {
+            session.outbox.push(probe);
+        }
+    }
+
+    /// An `error` in place of `welcome`.
+    fn refused(&mut self, status: Status, words: String) {
+        match after_error(status) {
+            None => self.end(End::Refused { message: words }),
+            Some(wait) => {
+                let reason = format!("the server does not let us in: {status} {words}");
+                self.lost(reason.trim_end().to_owned(), wait, Some((CloseCode::NORMAL, "")));
+            }
+        }
+    }
+
+    fn server_error(&mut self, message: &Message) {
+        let (status, words) = error_of(message);
+        if status == Status::UNAUTHORIZED {
+            return self.end(End::Refused { message: words });
+        }
+        if let Some(room) = self.refused_room(message, status) {
+            self.wishes.forget(&room);
+            return self.event(Event::RoomRefused { room, status, message: words });
+        }
+        self.event(Event::Error { status, message: words });
+    }
+
+    /// Which room an error is about: the one that it names, or the oldest that awaits an answer. Of the
+    /// errors without a room only 403 is surely an answer to one; 429 may be about any frame.
+    fn refused_room(&mut self, message: &Message, status: Status) -> Option<String> {
+        let Stage::Online(session) = &mut self.stage else { return None };
+        match message.get::<String>("room").ok().flatten() {
+            Some(room) => session.take_asked(&room),
+            None if status == Status::FORBIDDEN => session.asked.pop_front(),
+            None => None,
+        }
+    }
+
+    fn room_answer(&mut self, message: &Message, joined: bool) {
+        let Stage::Online(session) = &mut self.stage else { return };
+        let Some(room) = message.get::<String>("room").ok().flatten().filter(|room| valid_room(room)) else {
+            return log::debug!("an answer without a room is passed over");
+        };
+        session.take_asked(&room);
+        if !joined {
+            session.rooms.remove(&room);
+            return self.event(Event::Left(room));
+        }
+        if session.rooms.len() < MAX_ROOMS_TOLD {
+            session.rooms.insert(room.clone());
+        }
+        // Its members' presences follow.
+        if let Some(sweep) = &mut session.sweep {
+            *sweep = later(self.now, self.config.roster_grace);
+        }
+        self.event(Event::Joined(room));
+    }
+
+    fn presence_came(&mut self, message: &Message) {
+        let data = message.data::<Object>().ok();
+        let member = |name| data.as_ref().and_then(|data| data.get(name)?.as_str());
+        // The sender's address is the server's word; a server that tells of others may leave it out.
+        let peer = match message.from().filter(|from| !from.id().is_empty()) {
+            Some(from) => from.clone(),
+            None => Address::new(member("user").unwrap_or_default(), member("id").unwrap_or_default()),
+        };
+        let Stage::Online(session) = &mut self.stage else { return };
+        if self.past.iter().any(|own| own == peer.id()) {
+            return;
+        }
+        if message.is_probe() && !peer.id().is_empty() {
+            let room = session.askers.len() < MAX_ASKERS && peer.as_str().len() <= 1024;
+            if room && !session.askers.contains(&peer) {
+                session.askers.push_back(peer.clone());
+            }
+        }
+        if let Some(change) = data.and_then(|data| self.roster.presence(&peer, data)) {
+            self.event(change.into());
+        }
+    }
+
+    fn receipt(&mut self, message: &Message) {
+        let Some(id) = message.id().map(str::to_owned) else { return };
+        let status = message.status().unwrap_or(Status::OK);
+        let delivered = message.get::<u64>("delivered").ok().flatten().unwrap_or(0);
+        if self.commands.is_pending(&id) {
+            // Our own asking; a delivered command's reply is yet to come.
+            if status == Status::NOT_FOUND
+                && let Some(id) = self.commands.finish(&id)
+            {
+                self.event(Event::Reply { id, result: Err(CommandError::NobodyThere) });
+            }
+            return;
+        }
+        self.event(Event::Receipt { id, status, delivered });
+    }
+
+    /// A `status` makes a command a reply, as in every Symple client; 202 says that it goes on.
+    fn command_came(&mut self, message: Message) {
+        if message.raw("status").is_none() {
+            return self.event(Event::Command(message));
+        }
+        let wire_id = message.id().unwrap_or_default();
+        let Some(id) = self.commands.find(wire_id, message.from()) else {
+            return self.event(Event::Message(message));
+        };
+        if message.status() == Some(Status(202)) {
+            self.commands.postpone(wire_id, later(self.now, self.config.command_timeout));
+            return self.event(Event::Progress { id, message });
+        }
+        self.commands.finish(wire_id);
+        self.event(Event::Reply { id, result: Ok(message) });
+    }
+}
+
+impl Session {
+    fn take_asked(&mut self, room: &str) -> Option<String> {
+        let at = self.asked.iter().position(|asked| asked == room)?;
+        self.asked.remove(at)
+    }
+}
+
+fn error_of(message: &Message) -> (Status, String) {
+    (message.status().unwrap_or(Status::INTERNAL), text_of(message, "message"))
+}
+
+fn text_of(message: &Message, member: &str) -> String {
+    message.get::<String>(member).ok().flatten().map_or(String::new(), |words| brief(&words).to_owned())
+}

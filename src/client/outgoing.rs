@@ -1,0 +1,198 @@
+//! What the application says: messages, commands, rooms, our own presence.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::agent::{Stage, later};
+use super::{Agent, CommandId, SendError, State};
+use crate::proto::{Draft, Head, Kind, Message, Object, Peer, Status, Token};
+
+impl Agent {
+    /// The token for the next `auth`, where the old one has run out.
+    pub fn set_token(&mut self, token: Option<Token>) {
+        self.config.token = token;
+    }
+
+    /// Sends a message, or lets it wait for its turn, and returns its id, which it gets where it has none.
+    ///
+    /// Errors: we are offline, too much waits already, or the draft is nothing that a peer could get.
+    pub fn send(&mut self, draft: Draft, now: Instant) -> Result<String, SendError> {
+        self.tick(now);
+        let mut frame = draft.finish();
+        let head = Head::parse(&frame).map_err(|e| SendError::Invalid(e.to_string()))?;
+        let invalid = |why: &str| Err(SendError::Invalid(why.into()));
+        match Kind::from(&*head.kind) {
+            Kind::Join | Kind::Leave => return invalid("rooms are joined and left by join() and leave()"),
+            Kind::Close => return invalid("close() closes"),
+            kind if kind.is_routed() || matches!(kind, Kind::Other(_)) => {}
+            _ => return invalid("its \"type\" is none that a client sends"),
+        }
+        if head.to().is_none() {
+            return invalid("\"to\" is a non-empty string or a list of them");
+        }
+        let id = match head.id.map(serde_json::from_str::<String>) {
+            Some(Ok(id)) => id,
+            Some(Err(_)) => return invalid("\"id\" is a string"),
+            None => {
+                let id = self.random.id();
+                frame.truncate(frame.len() - 1);
+                frame.push_str(&format!(",\"id\":\"{id}\"}}"));
+                id
+            }
+        };
+        self.enqueue(frame)?;
+        Ok(id)
+    }
+
+    /// Asks `to` to do `action` at `node`; the reply comes as [`Event::Reply`](super::Event::Reply), always one.
+    ///
+    /// Errors: as [`Agent::send`], or too many commands await replies.
+    pub fn command<T: Serialize + ?Sized>(
+        &mut self,
+        to: &str,
+        node: &str,
+        action: &str,
+        data: &T,
+        now: Instant,
+    ) -> Result<CommandId, SendError> {
+        if self.commands.len() >= self.config.max_commands {
+            return Err(SendError::TooManyCommands);
+        }
+        // The receipt tells at once that nobody is there; servers that know none pass the member on.
+        let draft = Draft::new(Kind::Command).to(to).with("node", node).with("action", action).data(data);
+        let wire_id = self.send(draft.with("receipt", &true), now)?;
+        Ok(self.commands.add(wire_id, to, later(now, self.config.command_timeout)))
+    }
+
+    /// Answers a command, under its own id. Status 202 says that more will follow.
+    ///
+    /// Errors: as [`Agent::send`], or nobody can be answered: the command has no sender.
+    pub fn reply<T: Serialize + ?Sized>(
+        &mut self,
+        command: &Message,
+        status: Status,
+        data: &T,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        let Some(from) = command.from() else {
+            return Err(SendError::Invalid("the command that it answers has no sender".into()));
+        };
+        let mut draft = Draft::new(Kind::Command).to(from.as_str());
+        for member in ["id", "node", "action"] {
+            if let Some(raw) = command.raw(member) {
+                draft = draft.raw(member, raw);
+            }
+        }
+        self.send(draft.with("status", &status.0).data(data), now).map(drop)
+    }
+
+    /// Wishes to be in a room, now and after every reconnect; offline, from the next `welcome` on.
+    /// Asking for a room that we are in is answered again, so this is a heartbeat too.
+    ///
+    /// Errors: the name is none, too many rooms are wished for already, or too much waits to be sent.
+    pub fn join(&mut self, room: &str, now: Instant) -> Result<(), SendError> {
+        self.tick(now);
+        self.wishes.join(room)?;
+        self.ask_room(Kind::Join, room)
+    }
+
+    /// Wishes to be out of a room, now and after every reconnect.
+    ///
+    /// Errors: as for [`Agent::join`].
+    pub fn leave(&mut self, room: &str, now: Instant) -> Result<(), SendError> {
+        self.tick(now);
+        self.wishes.leave(room)?;
+        self.ask_room(Kind::Leave, room)
+    }
+
+    /// Merges `data` into what others are told of us, and tells them; offline, at the next `welcome`.
+    /// What is the server's (`id`, `user`, `online`, `host`, `token`, `rooms`) is passed over.
+    ///
+    /// Errors: with it there would be more than `max_peer_data` bytes, and nothing is merged; or too much
+    /// waits to be sent, and it is merged all the same, and told the next time.
+    pub fn set_data(&mut self, data: Object, now: Instant) -> Result<(), SendError> {
+        self.tick(now);
+        let mut merged = self.config.data.clone();
+        for (key, value) in data {
+            if !matches!(&*key, "id" | "user" | "online" | "host" | "token" | "rooms") {
+                merged.insert(key, value);
+            }
+        }
+        let (bytes, limit) = (Value::Object(merged.clone()).to_string().len(), self.config.max_peer_data);
+        if bytes > limit {
+            return Err(SendError::TooLarge { bytes, limit });
+        }
+        self.config.data = merged;
+        let Stage::Online(session) = &mut self.stage else { return Ok(()) };
+        // A server that authenticates keeps the name that it knows.
+        session.peer.merge(self.config.data.clone(), self.config.token.is_some());
+        let frame = self.presence(None, false);
+        self.enqueue(frame)
+    }
+
+    /// Asks all who share a room with us for their presence. It happens by itself after `welcome`.
+    ///
+    /// Errors: we are offline, or too much waits to be sent.
+    pub fn probe(&mut self, now: Instant) -> Result<(), SendError> {
+        self.tick(now);
+        let frame = self.presence(None, true);
+        self.enqueue(frame)
+    }
+
+    pub(super) fn enqueue(&mut self, frame: String) -> Result<(), SendError> {
+        let Stage::Online(session) = &mut self.stage else { return Err(SendError::Offline) };
+        let (bytes, limit) = (frame.len(), self.config.max_message_size);
+        if bytes > limit {
+            return Err(SendError::TooLarge { bytes, limit });
+        }
+        if !session.outbox.fits(bytes) {
+            return Err(SendError::Full);
+        }
+        session.outbox.push(frame);
+        Ok(())
+    }
+
+    /// Offline the wish alone is enough.
+    fn ask_room(&mut self, kind: Kind, room: &str) -> Result<(), SendError> {
+        if self.state() != State::Online {
+            return Ok(());
+        }
+        self.enqueue(Draft::new(kind).with("room", room).finish())?;
+        if let Stage::Online(session) = &mut self.stage {
+            session.note_asked(room);
+        }
+        Ok(())
+    }
+
+    pub(super) fn auth(&self) -> String {
+        let mut draft = Draft::new(Kind::Auth).with("user", &self.config.user);
+        if let Some(name) = &self.config.name {
+            draft = draft.with("name", name);
+        }
+        if let Some(token) = &self.config.token {
+            draft = draft.with("token", token.reveal());
+        }
+        let rooms: Vec<&str> = self.wishes.wanted().collect();
+        if !rooms.is_empty() {
+            draft = draft.with("rooms", &rooms);
+        }
+        if !self.config.data.is_empty() {
+            draft = draft.data(&self.config.data);
+        }
+        draft.finish()
+    }
+
+    /// Our presence, whole: a server or a client of another make may know nothing of us yet.
+    pub(super) fn presence(&mut self, to: Option<&str>, probe: bool) -> String {
+        let mut draft = Draft::new(Kind::Presence).id(&self.random.id());
+        if let Some(to) = to {
+            draft = draft.to(to);
+        }
+        if let Some(peer) = self.peer() {
+            draft = draft.data(&Peer { host: None, ..peer.clone() });
+        }
+        if probe { draft.with("probe", &true) } else { draft }.finish()
+    }
+}

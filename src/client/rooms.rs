@@ -1,0 +1,102 @@
+//! The rooms that the application wants to be in, and out of, whatever the connection does.
+
+use std::collections::BTreeMap;
+
+use super::SendError;
+use crate::proto::valid_room;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    In,
+    /// Remembered too: a server may put us into rooms of its own at each `welcome`.
+    Out,
+}
+
+/// What is wanted, for each room that was ever asked for, up to a bound.
+pub(super) struct Wishes {
+    rooms: BTreeMap<String, Wish>,
+    limit: usize,
+}
+
+impl Wishes {
+    pub(super) fn new(limit: usize) -> Self {
+        Wishes { rooms: BTreeMap::new(), limit }
+    }
+
+    pub(super) fn join(&mut self, room: &str) -> Result<(), SendError> {
+        self.wish(room, Wish::In)
+    }
+
+    pub(super) fn leave(&mut self, room: &str) -> Result<(), SendError> {
+        self.wish(room, Wish::Out)
+    }
+
+    fn wish(&mut self, room: &str, wish: Wish) -> Result<(), SendError> {
+        if !valid_room(room) {
+            return Err(SendError::BadRoom);
+        }
+        if self.rooms.len() >= self.limit && !self.rooms.contains_key(room) {
+            // Rooms to stay out of matter less: most are rooms that we would not be put into anyway.
+            let out = self.rooms.iter().find(|(_, wish)| **wish == Wish::Out).map(|(room, _)| room.clone());
+            match (out, wish) {
+                (Some(out), _) => _ = self.rooms.remove(&out),
+                (None, Wish::Out) => return Ok(()),
+                (None, Wish::In) => return Err(SendError::TooManyRooms),
+            }
+        }
+        self.rooms.insert(room.to_owned(), wish);
+        Ok(())
+    }
+
+    /// The server said no: it is not asked again. Whether anybody had asked.
+    pub(super) fn forget(&mut self, room: &str) -> bool {
+        self.rooms.remove(room).is_some()
+    }
+
+    /// The rooms to be in.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &str> {
+        self.with(Wish::In)
+    }
+
+    /// The rooms to be out of.
+    pub(super) fn unwanted(&self) -> impl Iterator<Item = &str> {
+        self.with(Wish::Out)
+    }
+
+    fn with(&self, wish: Wish) -> impl Iterator<Item = &str> {
+        self.rooms.iter().filter(move |(_, w)| **w == wish).map(|(room, _)| room.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_wish_for_a_room_holds() {
+        let mut wishes = Wishes::new(2);
+        wishes.join("a").expect("fits");
+        wishes.join("b").expect("fits");
+        assert_eq!(wishes.join("c"), Err(SendError::TooManyRooms));
+        assert_eq!(wishes.join("a"), Ok(()), "known rooms take no more place");
+        assert_eq!(wishes.leave("c"), Ok(()), "leaving is always possible, remembered or not");
+        wishes.leave("a").expect("known");
+        assert_eq!(
+            (wishes.wanted().collect::<Vec<_>>(), wishes.unwanted().collect::<Vec<_>>()),
+            (vec!["b"], vec!["a"])
+        );
+        wishes.join("c").expect("takes the place of one to be out of");
+        assert_eq!(wishes.wanted().collect::<Vec<_>>(), ["b", "c"]);
+        assert!(wishes.forget("b") && !wishes.forget("b"));
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let mut wishes = Wishes::new(2);
+        for bad in ["", &"x".repeat(257)] {
+            assert_eq!(wishes.join(bad), Err(SendError::BadRoom));
+            assert_eq!(wishes.leave(bad), Err(SendError::BadRoom));
+        }
+        assert!(wishes.join(&"x".repeat(256)).is_ok());
+    }
+}

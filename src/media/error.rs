@@ -1,0 +1,99 @@
+//! What went wrong at a source of pictures, in words: the cause and the cure.
+
+use std::fmt;
+
+/// The kind of a [`MediaError`], for a program to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A source, size or rate that makes no sense.
+    BadSettings,
+    /// GStreamer itself or one of its plugins is not installed.
+    MissingPlugin,
+    /// No encoder of the list works on this machine.
+    NoEncoder,
+    /// There is no such device.
+    NoCamera,
+    /// Another program uses the camera.
+    CameraBusy,
+    /// The device is there and is not a camera that gives pictures.
+    NotACamera,
+    /// This user may not open the device or file.
+    NotAllowed,
+    /// There is no such file.
+    NoFile,
+    /// The file holds nothing that can be played.
+    NotMedia,
+    /// The source has no pictures.
+    NoPictures,
+    /// The network source does not answer.
+    Unreachable,
+    /// The network source answers that it knows no such address.
+    NotFound,
+    /// The network source wants a user and password, or others than given.
+    Unauthorized,
+    /// The source ended.
+    Ended,
+    /// The source is open and gives nothing.
+    Stalled,
+    /// Anything else, in GStreamer's words.
+    Other,
+}
+
+/// Why a source of pictures cannot be used: [`kind`](Self::kind) for programs, [`Display`](fmt::Display) for people.
+///
+/// Never holds a password: see [`Source`](super::source::Source).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaError {
+    kind: ErrorKind,
+    words: String,
+}
+
+impl MediaError {
+    /// An error of a kind, with its cause and cure in words.
+    pub fn new(kind: ErrorKind, words: impl Into<String>) -> Self {
+        MediaError { kind, words: words.into() }
+    }
+
+    /// A GStreamer element is missing; `package` is the Debian package that brings it.
+    pub fn missing_plugin(element: &str, package: &str) -> Self {
+        let words =
+            format!("the GStreamer element {element} is missing: install it with `apt install {package}`");
+        MediaError::new(ErrorKind::MissingPlugin, words)
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// A stable name of the kind, for logs and other languages.
+    pub fn code(&self) -> &'static str {
+        match self.kind {
+            ErrorKind::BadSettings => "bad_settings",
+            ErrorKind::MissingPlugin => "missing_plugin",
+            ErrorKind::NoEncoder => "no_encoder",
+            ErrorKind::NoCamera => "no_camera",
+            ErrorKind::CameraBusy => "camera_busy",
+            ErrorKind::NotACamera => "not_a_camera",
+            ErrorKind::NotAllowed => "not_allowed",
+            ErrorKind::NoFile => "no_file",
+            ErrorKind::NotMedia => "not_media",
+            ErrorKind::NoPictures => "no_pictures",
+            ErrorKind::Unreachable => "unreachable",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::Unauthorized => "unauthorized",
+            ErrorKind::Ended => "ended",
+            ErrorKind::Stalled => "stalled",
+            ErrorKind::Other => "media",
+        }
+    }
+}
+
+impl fmt::Display for MediaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl std::error::Error for MediaError {}

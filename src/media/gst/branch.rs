@@ -1,0 +1,238 @@
+//! One encoder at a tee, from its queue to our callback: a part of the pipeline that comes and goes alone.
+
+use std::sync::{Arc, Once, OnceLock};
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::encoders::Bitrate;
+use super::{ErrorKind, MediaError, MediaEvent};
+use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, sps};
+
+/// Where the events go.
+pub(super) type Callback = Arc<dyn Fn(MediaEvent) + Send + Sync>;
+
+/// What the branches of one run share: its place in time, and its one [`MediaEvent::Started`].
+pub(super) struct Timing {
+    /// Zero of all presentation times.
+    epoch: Instant,
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    /// From the epoch to zero of this run's running time.
+    offset: OnceLock<Duration>,
+    started: Once,
+}
+
+impl Timing {
+    pub(super) fn new(epoch: Instant, pipeline: &gst::Pipeline) -> Self {
+        Timing { epoch, pipeline: pipeline.downgrade(), offset: OnceLock::new(), started: Once::new() }
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.started.is_completed()
+    }
+
+    /// Time from the epoch to a running time. The pipeline runs on the system's monotonic clock, and so does
+    /// [`Instant`]: the two only differ by where they begin.
+    fn since_epoch(&self, running: gst::ClockTime) -> Option<Duration> {
+        let offset = match self.offset.get() {
+            Some(offset) => *offset,
+            None => {
+                let elapsed = self.pipeline.upgrade()?.current_running_time()?;
+                let zero = self.epoch.elapsed().saturating_sub(elapsed.into());
+                *self.offset.get_or_init(|| zero)
+            }
+        };
+        Some(offset + Duration::from(running))
+    }
+}
+
+/// An encoder at work.
+pub(super) struct Branch {
+    bin: gst::Bin,
+    tee: gst::Element,
+    tee_pad: gst::Pad,
+}
+
+impl Branch {
+    /// Adds `chain` (from raw to coded, launch syntax) to a running pipeline.
+    pub(super) fn attach(
+        pipeline: &gst::Pipeline,
+        tee: &gst::Element,
+        stream: StreamId,
+        chain: &str,
+        timing: Arc<Timing>,
+        on: Callback,
+    ) -> Result<Branch, MediaError> {
+        let failed =
+            |what: &str| MediaError::new(ErrorKind::Other, format!("the encoder cannot start: {what}"));
+        // Leaky: an encoder that falls behind skips pictures, it does not delay them.
+        let room = if stream == AUDIO_OPUS {
+            "max-size-buffers=0 max-size-time=1000000000"
+        } else {
+            "max-size-buffers=3 max-size-time=0"
+        };
+        let launch = format!(
+            "queue leaky=downstream max-size-bytes=0 {room} ! {chain} ! appsink name=out sync=false async=false"
+        );
+        let bin = gst::parse::bin_from_description(&launch, true).map_err(|error| failed(error.message()))?;
+        let sink = bin
+            .by_name("out")
+            .and_downcast::<gst_app::AppSink>()
+            .ok_or_else(|| failed("it has no output"))?;
+        let mut taker = Taker { stream, timing, on, format: None, running: false };
+        let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+            taker.take(&sink.pull_sample().map_err(|_| gst::FlowError::Eos)?);
+            Ok(gst::FlowSuccess::Ok)
+        });
+        sink.set_callbacks(callbacks.build());
+
+        let tee_pad = tee.request_pad_simple("src_%u").ok_or_else(|| failed("the tee gives no pad"))?;
+        let branch = Branch { bin, tee: tee.clone(), tee_pad };
+        match branch.connect(pipeline) {
+            Ok(()) => Ok(branch),
+            Err(error) => {
+                branch.remove();
+                Err(failed(&error.to_string()))
+            }
+        }
+    }
+
+    fn connect(&self, pipeline: &gst::Pipeline) -> Result<(), gst::glib::BoolError> {
+        pipeline.add(&self.bin)?;
+        self.bin.sync_state_with_parent()?;
+        let sink = self.bin.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("it has no input"))?;
+        self.tee_pad.link(&sink).map_err(|error| gst::glib::bool_error!("it cannot be linked: {error}"))?;
+        Ok(())
+    }
+
+    /// Unlinks the branch once no buffer is on its way into it, then calls `unlinked`, on any thread:
+    /// [`remove`](Self::remove) does the rest.
+    pub(super) fn detach(self, unlinked: impl FnOnce(Branch) + Send + 'static) {
+        let pad = self.tee_pad.clone();
+        let mut last = Some((self, unlinked));
+        // An idle probe may be called once more before its removal is seen, hence the Option.
+        let last = std::sync::Mutex::new(last.take());
+        pad.add_probe(gst::PadProbeType::IDLE, move |pad, _| {
+            let taken = last.lock().ok().and_then(|mut last| last.take());
+            if let Some((branch, unlinked)) = taken {
+                if let Some(peer) = pad.peer() {
+                    _ = pad.unlink(&peer);
+                }
+                unlinked(branch);
+            }
+            gst::PadProbeReturn::Remove
+        });
+    }
+
+    /// Stops the encoder and takes it out of the pipeline. The branch must be unlinked, or the pipeline
+    /// stopped.
+    pub(super) fn remove(self) {
+        _ = self.bin.set_state(gst::State::Null);
+        if let Some(pipeline) = self.bin.parent().and_downcast::<gst::Bin>() {
+            _ = pipeline.remove(&self.bin);
+        }
+        self.tee.release_request_pad(&self.tee_pad);
+    }
+
+    /// The next picture is to be a key frame: the event that gst-video calls force-key-unit.
+    pub(super) fn request_key_frame(&self) {
+        let wish = gst::Structure::builder("GstForceKeyUnit")
+            .field("all-headers", true)
+            .field("count", 0u32)
+            .build();
+        if let Some(sink) = self.bin.by_name("out") {
+            sink.send_event(gst::event::CustomUpstream::new(wish));
+        }
+    }
+
+    pub(super) fn set_bitrate(&self, how: Bitrate, bps: u32) {
+        let Some(encoder) = self.bin.by_name("enc") else { return };
+        let (property, value) = match how {
+            Bitrate::Kilobits(name) => (name, (bps / 1000).max(1).to_string()),
+            Bitrate::Bits(name) => (name, bps.to_string()),
+            Bitrate::V4l2Control => ("extra-controls", format!("controls,video_bitrate={bps}")),
+        };
+        if encoder.has_property(property) {
+            encoder.set_property_from_str(property, &value);
+        }
+    }
+}
+
+/// Turns samples into frames.
+struct Taker {
+    stream: StreamId,
+    timing: Arc<Timing>,
+    on: Callback,
+    format: Option<Format>,
+    /// A key frame has been seen.
+    running: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Format {
+    width: u32,
+    height: u32,
+    fps: u32,
+    profile_level_id: Option<[u8; 3]>,
+}
+
+impl Taker {
+    fn take(&mut self, sample: &gst::Sample) {
+        let Some(frame) = self.frame(sample) else { return };
+        self.running |= frame.key;
+        if !self.running {
+            return;
+        }
+        self.timing.started.call_once(|| (self.on)(MediaEvent::Started));
+        if frame.key && frame.codec.is_video() {
+            self.tell_format(sample, &frame);
+        }
+        (self.on)(MediaEvent::Frame(frame));
+    }
+
+    fn frame(&self, sample: &gst::Sample) -> Option<Frame> {
+        let buffer = sample.buffer()?;
+        let map = buffer.map_readable().ok()?;
+        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+        let pts = self.timing.since_epoch(segment.to_running_time(buffer.pts()?)?)?;
+        // A source may stamp its pictures a little ahead of the clock; nothing is captured in the future.
+        let captured = (self.timing.epoch + pts).min(Instant::now());
+        let (codec, key) = match self.stream {
+            VIDEO_H264 => (Codec::H264, sps::is_idr(&map)),
+            AUDIO_OPUS => (Codec::Opus, true),
+            // The lowest bit of the frame tag is 0 in a key frame (RFC 6386, 9.1).
+            _ => (Codec::Vp8, map.first().is_some_and(|tag| tag & 1 == 0)),
+        };
+        let duration = buffer.duration().map_or(Duration::ZERO, Duration::from);
+        Some(Frame {
+            stream: self.stream,
+            codec,
+            key,
+            captured,
+            pts,
+            duration,
+            data: Arc::from(map.as_slice()),
+        })
+    }
+
+    fn tell_format(&mut self, sample: &gst::Sample, frame: &Frame) {
+        let sps = if frame.codec == Codec::H264 { sps::Sps::find(&frame.data) } else { None };
+        let caps = sample.caps().and_then(|caps| caps.structure(0));
+        let number = |name| caps.and_then(|caps| caps.get::<i32>(name).ok()).map_or(0, |n| n.max(0) as u32);
+        let rate = caps.and_then(|caps| caps.get::<gst::Fraction>("framerate").ok());
+        let format = Format {
+            width: sps.map_or_else(|| number("width"), |sps| sps.width),
+            height: sps.map_or_else(|| number("height"), |sps| sps.height),
+            fps: rate
+                .filter(|rate| rate.denom() > 0)
+                .map_or(0, |rate| (rate.numer() / rate.denom()).max(0) as u32),
+            profile_level_id: sps.map(|sps| sps.profile_level_id),
+        };
+        if self.format.replace(format) != Some(format) {
+            let Format { width, height, fps, profile_level_id } = format;
+            (self.on)(MediaEvent::Format { stream: self.stream, width, height, fps, profile_level_id });
+        }
+    }
+}

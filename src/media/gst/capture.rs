@@ -1,0 +1,268 @@
+//! The front of a pipeline: from a source to one tee of raw pictures and one of raw sound.
+//!
+//! Sources other than the pattern tell what they have only once they are open, so their decoded pads are
+//! linked as they appear, and [`Found`] says so.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use super::{ErrorKind, MediaError, Settings, pattern};
+use crate::media::source::{Login, Source};
+
+/// How much of a network camera's jitter is smoothed away, in milliseconds: it is paid only when packets are
+/// late or lost, as nothing here waits for a presentation time.
+const RTSP_LATENCY: u32 = 100;
+/// How long RTSP waits for pictures over UDP, in microseconds, before it asks for TCP.
+const RTSP_UDP_WAIT: u64 = 2_000_000;
+/// How long RTSP waits for a connection, in microseconds.
+const RTSP_CONNECT_WAIT: u64 = 5_000_000;
+
+/// What a source turned out to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Video,
+    Audio,
+    /// That was all.
+    NoMore,
+}
+
+/// A pipeline that ends in two tees.
+pub(super) struct Capture {
+    pub pipeline: gst::Pipeline,
+    pub video: gst::Element,
+    pub audio: gst::Element,
+}
+
+/// Builds the front for a source. `counter` numbers the pattern's pictures.
+pub(super) fn build(
+    settings: &Settings,
+    counter: &Arc<AtomicU32>,
+    found: impl Fn(Found) + Send + Sync + 'static,
+) -> Result<Capture, MediaError> {
+    let capture = match &settings.source {
+        Source::Test => test(settings)?,
+        Source::V4l2(_) => parsed(&decoded(settings, &v4l2_chain(settings), false))?,
+        Source::File(_) => parsed(&decoded(settings, "uridecodebin name=decoder", true))?,
+        Source::Rtsp { .. } => parsed(&decoded(settings, "uridecodebin name=decoder", false))?,
+    };
+    match &settings.source {
+        Source::Test => {
+            burn_into(&capture.video, settings, counter.clone());
+            found(Found::Video);
+            found(Found::Audio);
+            return Ok(capture);
+        }
+        Source::V4l2(path) => part(&capture.pipeline, "camera")?.set_property("device", path_text(path)?),
+        Source::File(path) => part(&capture.pipeline, "decoder")?.set_property("uri", file_uri(path)?),
+        Source::Rtsp { url, login } => {
+            let decoder = part(&capture.pipeline, "decoder")?;
+            let login = login.clone();
+            decoder.connect("source-setup", false, move |values| {
+                if let Some(Ok(source)) = values.get(1).map(|value| value.get::<gst::Element>()) {
+                    set_up_rtsp(&source, login.as_ref());
+                }
+                None
+            });
+            decoder.set_property("uri", url);
+        }
+    }
+    link_as_they_come(&capture.pipeline, settings, found)?;
+    Ok(capture)
+}
+
+/// Bars that move, with a field of snow: it makes the encoder use the bitrate that it has, as a real scene
+/// would.
+fn test(settings: &Settings) -> Result<Capture, MediaError> {
+    let Settings { width, height, fps, .. } = settings;
+    parsed(&format!(
+        "videotestsrc is-live=true pattern=smpte horizontal-speed=2 ! \
+         video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! \
+         tee name=video allow-not-linked=true \
+         audiotestsrc is-live=true wave=sine freq=440 volume=0.2 samplesperbuffer=480 ! \
+         audio/x-raw,rate=48000,channels=2 ! tee name=audio allow-not-linked=true"
+    ))
+}
+
+/// Cameras offer a format for each of many sizes; the first one listed here that it has is taken.
+/// Compressed ones after raw ones: at the wanted size USB often carries raw at a few pictures a second only,
+/// which the rate rules out.
+fn v4l2_chain(settings: &Settings) -> String {
+    let Settings { width, height, fps, .. } = settings;
+    let exact = format!("width={width},height={height},framerate={fps}/1");
+    format!(
+        "v4l2src name=camera ! capsfilter caps=\"video/x-raw,{exact};image/jpeg,{exact};\
+         image/jpeg,width=[1,{width}],height=[1,{height}];video/x-raw,width=[1,{width}],height=[1,{height}];\
+         image/jpeg;video/x-raw;video/x-h264\" ! decodebin name=decoder"
+    )
+}
+
+/// The rest of the front for what is decoded. `paced` holds a source that is not live to the clock.
+fn decoded(settings: &Settings, decoder: &str, paced: bool) -> String {
+    let pace = if paced { "clocksync !" } else { "" };
+    format!(
+        "{decoder} \
+         videorate name=video_in drop-only=true max-rate={} ! {pace} videoscale ! videoconvert ! \
+         capsfilter name=fit ! tee name=video allow-not-linked=true \
+         audioconvert name=audio_in ! {pace} audioresample ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=[1,2] ! tee name=audio allow-not-linked=true",
+        settings.fps
+    )
+}
+
+fn parsed(launch: &str) -> Result<Capture, MediaError> {
+    let failed = |error: gst::glib::Error| {
+        MediaError::new(ErrorKind::Other, format!("GStreamer cannot build the source: {}", error.message()))
+    };
+    let pipeline = gst::parse::launch(launch)
+        .map_err(failed)?
+        .downcast::<gst::Pipeline>()
+        .map_err(|_| MediaError::new(ErrorKind::Other, "GStreamer made no pipeline of the source"))?;
+    let video = part(&pipeline, "video")?;
+    let audio = part(&pipeline, "audio")?;
+    Ok(Capture { pipeline, video, audio })
+}
+
+fn part(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element, MediaError> {
+    pipeline
+        .by_name(name)
+        .ok_or_else(|| MediaError::new(ErrorKind::Other, format!("the pipeline has no {name}")))
+}
+
+fn path_text(path: &Path) -> Result<&str, MediaError> {
+    path.to_str().ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "the source's path is not UTF-8"))
+}
+
+pub(super) fn file_uri(path: &Path) -> Result<String, MediaError> {
+    let bad = |error: &dyn std::fmt::Display| {
+        MediaError::new(ErrorKind::NoFile, format!("{} is no file: {error}", path.display()))
+    };
+    let path = std::path::absolute(path).map_err(|error| bad(&error))?;
+    Ok(gst::glib::filename_to_uri(&path, None).map_err(|error| bad(&error.message()))?.into())
+}
+
+fn set_up_rtsp(source: &gst::Element, login: Option<&Login>) {
+    // `rtsps` and `rtsp` are both rtspsrc, and it has these properties since 1.0.
+    source.set_property("latency", RTSP_LATENCY);
+    source.set_property("timeout", RTSP_UDP_WAIT);
+    source.set_property("tcp-timeout", RTSP_CONNECT_WAIT);
+    if let Some(login) = login {
+        source.set_property("user-id", &login.user);
+        source.set_property("user-pw", &login.password);
+    }
+}
+
+/// Draws the clock and the counter into each picture.
+fn burn_into(tee: &gst::Element, settings: &Settings, counter: Arc<AtomicU32>) {
+    let (width, height) = (settings.width as usize, settings.height as usize);
+    let pad = tee.static_pad("sink").expect("a tee has a sink pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(mut map) = info.buffer_mut().and_then(|buffer| buffer.make_mut().map_writable().ok()) {
+            let number = counter.fetch_add(1, Ordering::Relaxed);
+            pattern::burn(&mut map, width, height, number, SystemTime::now());
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Links the first pad of each kind; what is left over is thrown away, or the source would stop.
+fn link_as_they_come(
+    pipeline: &gst::Pipeline,
+    settings: &Settings,
+    found: impl Fn(Found) + Send + Sync + 'static,
+) -> Result<(), MediaError> {
+    let decoder = part(pipeline, "decoder")?;
+    let sink_pad = |name| -> Result<gst::Pad, MediaError> {
+        Ok(part(pipeline, name)?.static_pad("sink").expect("a filter has a sink pad"))
+    };
+    let video_in = sink_pad("video_in")?;
+    let audio_in = sink_pad("audio_in")?;
+    let fit = part(pipeline, "fit")?;
+    let Settings { width, height, audio, .. } = *settings;
+    let found = Arc::new(found);
+    let found_pad = found.clone();
+    decoder.connect_pad_added(move |decoder, pad| {
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let name = caps.structure(0).map_or("", |structure| structure.name().as_str());
+        let (kind, sink) = match name {
+            "video/x-raw" if !video_in.is_linked() => (Found::Video, &video_in),
+            "audio/x-raw" if audio && !audio_in.is_linked() => (Found::Audio, &audio_in),
+            _ => return discard(decoder, pad),
+        };
+        if kind == Found::Video {
+            fit.set_property("caps", fitting(&caps, width, height));
+        }
+        match pad.link(sink) {
+            Ok(_) => found_pad(kind),
+            Err(error) => {
+                log::debug!("a decoded stream cannot be linked: {error}");
+                discard(decoder, pad);
+            }
+        }
+    });
+    decoder.connect_no_more_pads(move |_| found(Found::NoMore));
+    Ok(())
+}
+
+fn discard(decoder: &gst::Element, pad: &gst::Pad) {
+    let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build();
+    let (Ok(sink), Some(bin)) = (sink, decoder.parent().and_downcast::<gst::Bin>()) else { return };
+    if bin.add(&sink).is_ok() && sink.sync_state_with_parent().is_ok() {
+        let target = sink.static_pad("sink").expect("a fakesink has a sink pad");
+        _ = pad.link(&target);
+    }
+}
+
+/// The caps that raw pictures are brought to.
+fn fitting(caps: &gst::Caps, max_width: u32, max_height: u32) -> gst::Caps {
+    let structure = caps.structure(0);
+    let number = |name| structure.and_then(|s| s.get::<i32>(name).ok()).and_then(|n| u32::try_from(n).ok());
+    let (width, height) = (number("width").unwrap_or(max_width), number("height").unwrap_or(max_height));
+    let par = structure.and_then(|s| s.get::<gst::Fraction>("pixel-aspect-ratio").ok());
+    let par = par.map_or((1, 1), |par| (par.numer().unsigned_abs(), par.denom().unsigned_abs()));
+    let (width, height) = fit((width, height), par, (max_width, max_height));
+    gst::Caps::builder("video/x-raw")
+        .field("format", "I420")
+        .field("width", width as i32)
+        .field("height", height as i32)
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .build()
+}
+
+/// The size with square pixels that keeps a picture's shape, within the limits, never enlarged, and even as
+/// 4:2:0 needs it.
+fn fit(size: (u32, u32), par: (u32, u32), max: (u32, u32)) -> (u32, u32) {
+    let par = if par.0 == 0 || par.1 == 0 { 1.0 } else { f64::from(par.0) / f64::from(par.1) };
+    let (width, height) = (f64::from(size.0.max(1)) * par, f64::from(size.1.max(1)));
+    let scale = (f64::from(max.0) / width).min(f64::from(max.1) / height).min(1.0);
+    // A cast from float saturates; 16 is the smallest block there is to encode.
+    let even = |length: f64, max: u32| (((length * scale / 2.0).round() as u32) * 2).clamp(16, max.max(16));
+    (even(width, max.0), even(height, max.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_keep_their_shape_and_are_never_enlarged() {
+        let table = [
+            ("as it is", (640, 480), (1, 1), (1280, 720), (640, 480)),
+            ("too large", (1920, 1080), (1, 1), (1280, 720), (1280, 720)),
+            ("too high", (1080, 1920), (1, 1), (1280, 720), (406, 720)),
+            ("4:3 of a large camera", (2592, 1944), (1, 1), (1280, 720), (960, 720)),
+            ("odd", (639, 479), (1, 1), (1280, 720), (640, 480)),
+            ("PAL wide pixels", (720, 576), (16, 11), (1280, 720), (1048, 576)),
+            ("no pixel shape", (720, 576), (0, 1), (1280, 720), (720, 576)),
+            ("nothing known", (0, 0), (1, 1), (1280, 720), (16, 16)),
+            ("a line", (20000, 10), (1, 1), (1280, 720), (1280, 16)),
+        ];
+        for (name, size, par, max, expected) in table {
+            assert_eq!(fit(size, par, max), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What can be known before the start: plugins, the file, the device.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use super::{ErrorKind, MediaError, Settings, capture, fault};
+use crate::media::source::Source;
+
+const CORE: &str = "libgstreamer1.0-0";
+const BASE: &str = "gstreamer1.0-plugins-base";
+const GOOD: &str = "gstreamer1.0-plugins-good";
+const BAD: &str = "gstreamer1.0-plugins-bad";
+
+/// The elements that are always needed, and their Debian packages.
+const ALWAYS: &[(&str, &str)] = &[
+    ("tee", CORE),
+    ("queue", CORE),
+    ("capsfilter", CORE),
+    ("appsink", BASE),
+    ("videoconvert", BASE),
+    ("videotestsrc", BASE), // every encoder is tried with it
+    ("h264parse", BAD),
+];
+const DECODED: &[(&str, &str)] = &[
+    ("videorate", BASE),
+    ("videoscale", BASE),
+    ("audioconvert", BASE),
+    ("audioresample", BASE),
+    ("decodebin", BASE),
+    ("uridecodebin", BASE),
+];
+
+/// How long a file or device may take to say what it has.
+const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(10);
+
+/// What the check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Has {
+    pub audio: bool,
+}
+
+/// GStreamer and the elements that the settings need.
+pub(super) fn gstreamer(settings: &Settings) -> Result<(), MediaError> {
+    gst::init().map_err(|error| {
+        let words = format!("GStreamer does not start: {}", error.message());
+        MediaError::new(ErrorKind::MissingPlugin, words)
+    })?;
+    let own: &[(&str, &str)] = match settings.source {
+        Source::Test => &[("audiotestsrc", BASE)],
+        Source::V4l2(_) => &[("v4l2src", GOOD), ("jpegdec", GOOD)],
+        Source::File(_) => &[("filesrc", CORE), ("clocksync", CORE)],
+        Source::Rtsp { .. } => {
+            &[("rtspsrc", GOOD), ("udpsrc", GOOD), ("rtpbin", GOOD), ("rtph264depay", GOOD)]
+        }
+    };
+    let decoded: &[_] = if settings.source == Source::Test { &[] } else { DECODED };
+    let sound: &[_] = if settings.audio { &[("opusenc", BASE)] } else { &[] };
+    for (element, package) in [ALWAYS, own, decoded, sound].into_iter().flatten() {
+        if gst::ElementFactory::find(element).is_none() {
+            return Err(MediaError::missing_plugin(element, package));
+        }
+    }
+    Ok(())
+}
+
+/// Whether VP8 can be made too.
+pub(super) fn has_vp8() -> bool {
+    gst::ElementFactory::find("vp8enc").is_some()
+}
+
+/// Whether the source is there. A network camera is not asked: it may come later.
+pub(super) fn source(settings: &Settings) -> Result<Has, MediaError> {
+    let found = match &settings.source {
+        Source::Test | Source::Rtsp { .. } => Has { audio: true },
+        Source::V4l2(path) => camera(path, &settings.source).map(|()| Has { audio: false })?,
+        Source::File(path) => file(path, &settings.source)?,
+    };
+    Ok(Has { audio: found.audio && settings.audio })
+}
+
+fn camera(path: &Path, source: &Source) -> Result<(), MediaError> {
+    let kind = fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            MediaError::new(ErrorKind::NotAllowed, format!("{source} may not be looked at by this user"))
+        }
+        _ => MediaError::new(ErrorKind::NoCamera, format!("there is no camera {source}: {}", others())),
+    })?;
+    if !kind.file_type().is_char_device() {
+        return Err(MediaError::new(
+            ErrorKind::NotACamera,
+            format!("{source} is not a device: {}", others()),
+        ));
+    }
+    // One picture, as only a stream shows that nobody else holds the camera.
+    let pipeline = launch("v4l2src name=camera num-buffers=1 ! fakesink sync=false")?;
+    let camera = pipeline.by_name("camera").expect("named in the line above");
+    camera.set_property("device", path.to_string_lossy().as_ref());
+    let outcome = play_to_the_end(&pipeline, source);
+    _ = pipeline.set_state(gst::State::Null);
+    outcome
+}
+
+/// The cameras that there are, in words.
+fn others() -> String {
+    let names = fs::read_dir("/dev").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut cameras: Vec<String> =
+        names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("video")).collect();
+    cameras.sort();
+    match cameras.as_slice() {
+        [] => "no camera is plugged in; the source `test` needs none".into(),
+        some => format!("there is /dev/{}", some.join(", /dev/")),
+    }
+}
+
+fn file(path: &Path, source: &Source) -> Result<Has, MediaError> {
+    let kind = fs::File::open(path).and_then(|file| file.metadata()).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => MediaError::new(ErrorKind::NoFile, format!("there is no file {source}")),
+        io::ErrorKind::PermissionDenied => {
+            MediaError::new(ErrorKind::NotAllowed, format!("this user may not read {source}"))
+        }
+        _ => MediaError::new(ErrorKind::NoFile, format!("{source} cannot be opened: {error}")),
+    })?;
+    if kind.is_dir() {
+        return Err(MediaError::new(ErrorKind::NoFile, format!("{source} is a folder: give a file")));
+    }
+    let pipeline = launch("uridecodebin name=decoder")?;
+    let decoder = pipeline.by_name("decoder").expect("named in the line above");
+    decoder.set_property("uri", capture::file_uri(path)?);
+    let outcome = look_inside(&pipeline, &decoder, source);
+    _ = pipeline.set_state(gst::State::Null);
+    outcome
+}
+
+fn launch(description: &str) -> Result<gst::Pipeline, MediaError> {
+    let element = gst::parse::launch(description)
+        .map_err(|error| MediaError::new(ErrorKind::Other, format!("GStreamer: {}", error.message())))?;
+    element.downcast::<gst::Pipeline>().or_else(|element| {
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(&element).map_err(|error| MediaError::new(ErrorKind::Other, error.to_string()))?;
+        Ok(pipeline)
+    })
+}
+
+fn play_to_the_end(pipeline: &gst::Pipeline, source: &Source) -> Result<(), MediaError> {
+    let started = pipeline.set_state(gst::State::Playing);
+    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
+    let wait = if started.is_err() { gst::ClockTime::ZERO } else { PATIENCE };
+    match bus.timed_pop_filtered(wait, &wanted).as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Eos(_)) => Ok(()),
+        Some(gst::MessageView::Error(error)) => {
+            Err(fault::from_gstreamer(source, &error.error(), &error.debug().unwrap_or_default()))
+        }
+        _ => Err(fault::stalled(source)),
+    }
+}
+
+/// Opens a file until it has said which streams it holds.
+fn look_inside(pipeline: &gst::Pipeline, decoder: &gst::Element, source: &Source) -> Result<Has, MediaError> {
+    let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
+    _ = pipeline.set_state(gst::State::Paused);
+    let mut missing = None;
+    let wanted = [gst::MessageType::AsyncDone, gst::MessageType::Error, gst::MessageType::Element];
+    let outcome = loop {
+        let Some(message) = bus.timed_pop_filtered(PATIENCE, &wanted) else {
+            break Err(fault::stalled(source));
+        };
+        match message.view() {
+            gst::MessageView::Error(error) => {
+                break Err(fault::from_gstreamer(source, &error.error(), &error.debug().unwrap_or_default()));
+            }
+            gst::MessageView::Element(element) => {
+                let plugin = element.structure().filter(|structure| structure.name() == "missing-plugin");
+                missing = plugin.and_then(|plugin| plugin.get::<String>("name").ok()).or(missing);
+            }
+            _ => break Ok(()),
+        }
+    };
+    let has = |kind: &str| {
+        decoder.src_pads().iter().any(|pad| {
+            pad.current_caps()
+                .and_then(|caps| caps.structure(0).map(|s| s.name().starts_with(kind)))
+                .unwrap_or(false)
+        })
+    };
+    let outcome = outcome.and_then(|()| {
+        if has("video/") {
+            return Ok(Has { audio: has("audio/") });
+        }
+        Err(MediaError::new(ErrorKind::NoPictures, format!("{source} has no pictures that can be decoded")))
+    });
+    outcome.map_err(|error| fault::with_missing(error, missing.as_deref()))
+}

@@ -1,0 +1,274 @@
+//! The control thread: it alone opens, changes and closes runs, and opens them again when they fail.
+//!
+//! ```text
+//!            start                 first frame
+//!  stopped ────────▶ opening ─────────────────▶ giving
+//!     ▲                │  ▲                        │
+//!     │ stop           │  └── after a wait ──┐     │ error, stall, end
+//!     └────────────────┴────────────────── waiting ◀
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use gstreamer::glib;
+
+use super::branch::{Branch, Callback};
+use super::capture::Found;
+use super::encoders::Encoder;
+use super::run::{Plan, Run};
+use super::{ErrorKind, MediaError, MediaEvent, Settings, Streams, fault};
+use crate::media::StreamId;
+use crate::media::source::Source;
+
+/// What the control thread is told.
+pub(super) enum Command {
+    /// Produce these; none at all is to stop.
+    Start(Streams),
+    KeyFrame(StreamId),
+    Bitrate(StreamId, u32),
+    /// From the run of this number.
+    News(u64, News),
+    /// A branch that can be removed now.
+    Detached(Branch),
+    /// The last handle is gone.
+    Quit,
+}
+
+/// What happens in a run.
+pub(super) enum News {
+    Found(Found),
+    Missing(String),
+    /// GStreamer's error and its debug text.
+    Error(glib::Error, String),
+    Ended,
+}
+
+/// A file that is shorter (a still picture) is not repeated more often.
+const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
+/// A run that gave so long was good: the next failure's wait begins small again.
+const GOOD_RUN: Duration = Duration::from_secs(10);
+
+pub(super) struct Control {
+    plan: Plan,
+    /// What was asked for; `None` while stopped.
+    wanted: Option<Streams>,
+    run: Option<Run>,
+    runs: u64,
+    failures: u32,
+    reopen_at: Option<Instant>,
+}
+
+impl Control {
+    pub(super) fn new(
+        settings: Settings,
+        encoder: &'static Encoder,
+        on: Callback,
+        commands: Sender<Command>,
+    ) -> Self {
+        let plan = Plan {
+            settings,
+            encoder,
+            on,
+            commands,
+            epoch: Instant::now(),
+            counter: Arc::new(AtomicU32::new(0)),
+            bitrates: BTreeMap::new(),
+        };
+        Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None }
+    }
+
+    pub(super) fn run(mut self, inbox: Receiver<Command>) {
+        loop {
+            let command = match self.wakes_at() {
+                Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+                None => inbox.recv().map_err(RecvTimeoutError::from),
+            };
+            let flow = match command {
+                Ok(command) => self.handle(command),
+                Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+                Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
+            };
+            if flow.is_break() {
+                return;
+            }
+            self.handle_time(Instant::now());
+        }
+    }
+
+    fn wakes_at(&self) -> Option<Instant> {
+        self.run.as_ref().map(Run::stalls_at).or(self.reopen_at)
+    }
+
+    fn handle(&mut self, command: Command) -> ControlFlow<()> {
+        match command {
+            Command::Start(streams) if streams.is_empty() => self.stop(),
+            Command::Start(streams) => self.start(streams),
+            Command::KeyFrame(stream) => {
+                if let Some(run) = &self.run {
+                    run.request_key_frame(stream);
+                }
+            }
+            Command::Bitrate(stream, bps) => {
+                self.plan.bitrates.insert(stream, bps);
+                if let Some(run) = &self.run {
+                    run.set_bitrate(&self.plan, stream);
+                }
+            }
+            Command::News(number, news) => {
+                if self.run.as_ref().is_some_and(|run| run.number == number) {
+                    self.handle_news(news);
+                }
+            }
+            Command::Detached(branch) => branch.remove(),
+            Command::Quit => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn handle_time(&mut self, now: Instant) {
+        if self.run.as_ref().is_some_and(|run| run.stalls_at() <= now) {
+            let error = fault::stalled(&self.plan.settings.source);
+            self.close();
+            self.tell(MediaEvent::Stalled(error));
+            self.reopen_later();
+        }
+        if self.reopen_at.is_some_and(|at| at <= now) {
+            self.open();
+        }
+    }
+
+    fn start(&mut self, streams: Streams) {
+        let before = self.wanted.replace(streams);
+        match &mut self.run {
+            Some(run) => {
+                if let Err(error) = run.produce(&self.plan, streams) {
+                    self.fail(error);
+                }
+            }
+            None if before.is_none() => self.open(),
+            None => {} // waits to be opened again
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.wanted.take().is_some() {
+            self.close();
+            self.failures = 0;
+            self.tell(MediaEvent::Stopped);
+        }
+    }
+
+    fn open(&mut self) {
+        self.reopen_at = None;
+        self.runs += 1;
+        let opened = Run::open(&self.plan, self.runs).and_then(|run| {
+            let playing = run.play();
+            self.run = Some(run);
+            playing
+        });
+        if let Err(error) = opened {
+            // GStreamer has posted the cause before it gave up, and it comes as news; if not, so be it.
+            let posted = self
+                .run
+                .is_some()
+                .then(|| Command::News(self.runs, News::Error(no_cause(&error), String::new())));
+            match posted {
+                Some(late) => _ = self.plan.commands.send(late),
+                None => self.fail(error),
+            }
+        }
+    }
+
+    fn handle_news(&mut self, news: News) {
+        let Some((run, streams)) = self.run.as_mut().zip(self.wanted) else { return };
+        match news {
+            News::Found(found) => {
+                if let Err(error) = run.handle_found(found, &self.plan, streams) {
+                    let error = fault::with_missing(error, run.missing.as_deref());
+                    self.fail(error);
+                }
+            }
+            News::Missing(what) => run.missing = Some(what),
+            News::Error(error, debug) => {
+                let error = fault::from_gstreamer(&self.plan.settings.source, &error, &debug);
+                let error = fault::with_missing(error, run.missing.as_deref());
+                self.fail(error);
+            }
+            News::Ended => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        let began = self.run.as_ref().map_or_else(Instant::now, |run| run.began);
+        self.close();
+        self.tell(MediaEvent::Ended);
+        match self.plan.settings.source {
+            Source::File(_) if self.plan.settings.repeat => {
+                self.reopen_at = Some(Instant::now().max(began + SHORTEST_REPEAT))
+            }
+            Source::File(_) => self.stop(),
+            _ => self.reopen_later(),
+        }
+    }
+
+    fn fail(&mut self, error: MediaError) {
+        self.close();
+        let live = matches!(self.plan.settings.source, Source::V4l2(_) | Source::Rtsp { .. });
+        // A wrong password again and again locks a camera's account.
+        let hopeless = matches!(
+            error.kind(),
+            ErrorKind::MissingPlugin | ErrorKind::Unauthorized | ErrorKind::BadSettings
+        );
+        self.tell(MediaEvent::Failed(error));
+        if live && !hopeless {
+            self.reopen_later();
+        } else {
+            self.stop();
+        }
+    }
+
+    fn reopen_later(&mut self) {
+        let wait = backoff(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        log::debug!("the source is opened again in {} s", wait.as_secs());
+        self.reopen_at = Some(Instant::now() + wait);
+    }
+
+    /// Closes the source.
+    fn close(&mut self) {
+        if self.run.take().is_some_and(|run| run.lasted() >= GOOD_RUN) {
+            self.failures = 0;
+        }
+        self.reopen_at = None;
+    }
+
+    fn tell(&self, event: MediaEvent) {
+        (self.plan.on)(event);
+    }
+}
+
+fn no_cause(error: &MediaError) -> glib::Error {
+    glib::Error::new(gstreamer::CoreError::StateChange, &error.to_string())
+}
+
+/// The wait before a source is opened again: 1, 2, 4, 8, 16, and then 30 s.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_secs((1 << failures.min(5)).min(30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_half_a_minute() {
+        let waits: Vec<u64> = (0..8).map(|failures| backoff(failures).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(backoff(u32::MAX).as_secs(), 30);
+    }
+}

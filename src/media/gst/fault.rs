@@ -1,0 +1,137 @@
+//! GStreamer's errors in our words: what is wrong with this source, and what to do.
+
+use gstreamer as gst;
+use gstreamer::glib;
+
+use super::{ErrorKind, MediaError};
+use crate::media::source::Source;
+
+/// The package with the decoders that most machines lack.
+const DECODERS: &str = "gstreamer1.0-libav";
+
+/// An error from the bus. The debug text is searched for causes and never shown: it is full of addresses.
+pub(super) fn from_gstreamer(source: &Source, error: &glib::Error, debug: &str) -> MediaError {
+    use gst::{ResourceError as R, StreamError as S};
+    let has = |text: &str| debug.contains(text) || error.message().contains(text);
+    let resource = error.kind::<R>();
+    let (kind, words) = match (source, resource, error.kind::<S>()) {
+        (_, _, Some(S::CodecNotFound)) => (
+            ErrorKind::MissingPlugin,
+            format!("no decoder for {source} is installed: try `apt install {DECODERS}`"),
+        ),
+        (Source::V4l2(path), ..) if has("Device or resource busy") || resource == Some(R::Busy) => {
+            let path = path.display();
+            let words = format!("the camera {path} is in use by another program: `fuser {path}` names it");
+            (ErrorKind::CameraBusy, words)
+        }
+        (Source::V4l2(_), ..) if has("Permission denied") => (
+            ErrorKind::NotAllowed,
+            format!("this user may not open {source}: `sudo usermod -aG video $USER`, then log in again"),
+        ),
+        (Source::V4l2(_), ..)
+            if has("is not a capture device") || has("not a device") || has("Inappropriate ioctl") =>
+        {
+            (
+                ErrorKind::NotACamera,
+                format!("{source} is not a camera: `v4l2-ctl --list-devices` shows those there are"),
+            )
+        }
+        (Source::V4l2(_), Some(R::NotFound | R::Read | R::OpenRead | R::OpenReadWrite), _) => (
+            ErrorKind::NoCamera,
+            format!("the camera {source} does not answer (unplugged?): {}", error.message()),
+        ),
+        (Source::Rtsp { .. }, Some(R::NotAuthorized), _) => (
+            ErrorKind::Unauthorized,
+            format!("{source} wants a user and password, or others: write rtsp://user:password@…"),
+        ),
+        (Source::Rtsp { .. }, Some(R::NotFound), _) => {
+            (ErrorKind::NotFound, format!("the camera at {source} answers, and knows no such path: check it"))
+        }
+        (Source::Rtsp { .. }, Some(_), _) => (
+            ErrorKind::Unreachable,
+            format!("{source} cannot be reached: check address, network and camera ({})", error.message()),
+        ),
+        (Source::File(_), Some(R::NotFound), _) => (ErrorKind::NoFile, format!("there is no file {source}")),
+        (Source::File(_), Some(R::OpenRead | R::Read), _) => {
+            (ErrorKind::NotAllowed, format!("{source} cannot be read"))
+        }
+        (Source::File(_), _, Some(_)) => {
+            (ErrorKind::NotMedia, format!("{source} is no video that can be played ({})", error.message()))
+        }
+        _ => (ErrorKind::Other, format!("{source}: {}", error.message())),
+    };
+    MediaError::new(kind, words)
+}
+
+/// When GStreamer said what it lacks, that is the cause.
+pub(super) fn with_missing(error: MediaError, missing: Option<&str>) -> MediaError {
+    match missing {
+        Some(missing)
+            if matches!(
+                error.kind(),
+                ErrorKind::MissingPlugin | ErrorKind::NoPictures | ErrorKind::NotMedia
+            ) =>
+        {
+            let words = format!("no {missing} is installed: try `apt install {DECODERS}`");
+            MediaError::new(ErrorKind::MissingPlugin, words)
+        }
+        _ => error,
+    }
+}
+
+/// Nothing came for too long.
+pub(super) fn stalled(source: &Source) -> MediaError {
+    let cure = match source {
+        Source::V4l2(_) => "unplug the camera and plug it in again if this goes on",
+        Source::Rtsp { .. } => "check the camera and the network",
+        _ => "is the machine overloaded?",
+    };
+    MediaError::new(ErrorKind::Stalled, format!("{source} gives no pictures: {cure}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gst::{ResourceError as R, StreamError as S};
+
+    #[test]
+    fn errors_name_the_cause_by_the_source() {
+        let camera: Source = "/dev/video9".parse().expect("a device");
+        let rtsp: Source = "rtsp://admin:hunter2@cam/live".parse().expect("an address");
+        let file: Source = "a.mp4".parse().expect("a file");
+        let error = |code: R| glib::Error::new(code, "words");
+        let stream = |code: S| glib::Error::new(code, "words");
+        let table = [
+            (&camera, error(R::Busy), "", "camera_busy"),
+            (&camera, error(R::OpenReadWrite), "system error: Device or resource busy", "camera_busy"),
+            (&camera, error(R::OpenReadWrite), "system error: Permission denied", "not_allowed"),
+            (&camera, error(R::NotFound), "Device '/dev/null' is not a capture device.", "not_a_camera"),
+            (&camera, error(R::NotFound), "", "no_camera"),
+            (&camera, error(R::Read), "", "no_camera"),
+            (&rtsp, error(R::NotAuthorized), "", "unauthorized"),
+            (&rtsp, error(R::NotFound), "", "not_found"),
+            (&rtsp, error(R::OpenReadWrite), "", "unreachable"),
+            (&rtsp, error(R::Read), "", "unreachable"),
+            (&rtsp, stream(S::CodecNotFound), "", "missing_plugin"),
+            (&file, error(R::NotFound), "", "no_file"),
+            (&file, error(R::OpenRead), "", "not_allowed"),
+            (&file, stream(S::TypeNotFound), "", "not_media"),
+            (&file, stream(S::Demux), "", "not_media"),
+            (&Source::Test, stream(S::Failed), "", "media"),
+        ];
+        for (source, error, debug, code) in table {
+            let found = from_gstreamer(source, &error, debug);
+            assert_eq!(found.code(), code, "{source} {error:?} {debug}");
+            assert!(!found.to_string().contains("hunter2"), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_missing_decoder_is_named() {
+        let error = MediaError::new(ErrorKind::NoPictures, "no pictures");
+        let named = with_missing(error.clone(), Some("H.265 (Main Profile) decoder"));
+        assert_eq!(named.code(), "missing_plugin");
+        assert!(named.to_string().contains("H.265 (Main Profile) decoder"), "{named}");
+        assert_eq!(with_missing(error.clone(), None), error);
+    }
+}

@@ -1,0 +1,242 @@
+//! Live pictures and sound through GStreamer: a source, encoders, and [`Frame`]s out.
+//!
+//! ```text
+//! test │ V4L2 │ file │ RTSP                 (capture)
+//!    video ─ scaled, I420 ─ tee ─┬─ H.264 ── frames VIDEO_H264
+//!                                └─ VP8 ──── frames VIDEO_VP8      (branches that come and go)
+//!    audio ─ 48 kHz ─────── tee ─── Opus ─── frames AUDIO_OPUS
+//! ```
+//!
+//! [`Pipeline`] is a handle whose methods never wait: one control thread owns the GStreamer objects. While
+//! stopped there are none: no device is open and no CPU is used.
+//!
+//! Pictures of all runs of one [`Pipeline`], and its sound, have times that count from its making, so
+//! they rise over restarts and over the end of a repeated file.
+
+mod branch;
+mod capture;
+mod check;
+mod control;
+mod encoders;
+mod fault;
+pub mod pattern;
+mod run;
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use super::error::{ErrorKind, MediaError};
+use super::source::Source;
+use super::{Frame, StreamId};
+
+use control::{Command, Control};
+pub use encoders::{EncoderInfo, Rejected};
+
+/// What to capture and how to encode it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where pictures and sound come from.
+    pub source: Source,
+    /// Width of the pictures in pixels. The test pattern has it exactly; other sources are scaled down,
+    /// never up, to fit into `width` x `height` with their shape kept.
+    pub width: u32,
+    /// Height of the pictures in pixels.
+    pub height: u32,
+    /// Pictures a second, at most.
+    pub fps: u32,
+    /// The video bitrate to start with, in bit/s; later see [`Pipeline::set_bitrate`].
+    pub bitrate: u32,
+    /// Whether to take the source's sound.
+    pub audio: bool,
+    /// The H.264 encoders to try, by their GStreamer names, in this order. Empty: all that are known,
+    /// hardware first.
+    pub encoders: Vec<String>,
+    /// A key frame comes this often, asked for or not. Viewers ask when they need one, so it can be long.
+    pub key_interval: Duration,
+    /// Whether a file starts again at its end.
+    pub repeat: bool,
+}
+
+impl Default for Settings {
+    /// The test pattern in 1280 x 720, 30 pictures a second, 1 Mbit/s, with sound.
+    fn default() -> Self {
+        Settings {
+            source: Source::Test,
+            width: 1280,
+            height: 720,
+            fps: 30,
+            bitrate: 1_000_000,
+            audio: true,
+            encoders: Vec::new(),
+            key_interval: Duration::from_secs(10),
+            repeat: true,
+        }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), MediaError> {
+        let wrong = if !(64..=7680).contains(&self.width) || !(64..=4320).contains(&self.height) {
+            format!(
+                "a picture of {} x {} is not possible: 64 x 64 to 7680 x 4320 is",
+                self.width, self.height
+            )
+        } else if self.width % 2 != 0 || self.height % 2 != 0 {
+            format!("a picture of {} x {} is not possible: both must be even", self.width, self.height)
+        } else if !(1..=240).contains(&self.fps) {
+            format!("{} pictures a second are not possible: 1 to 240 are", self.fps)
+        } else if self.bitrate < 10_000 {
+            format!("{} bit/s are too few for pictures: give 10000 at least", self.bitrate)
+        } else {
+            return Ok(());
+        };
+        Err(MediaError::new(ErrorKind::BadSettings, wrong))
+    }
+}
+
+/// Which streams are to be produced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streams {
+    /// H.264 pictures, [`VIDEO_H264`](super::VIDEO_H264).
+    pub h264: bool,
+    /// VP8 pictures, [`VIDEO_VP8`](super::VIDEO_VP8).
+    pub vp8: bool,
+    /// Opus sound, [`AUDIO_OPUS`](super::AUDIO_OPUS), where the source has any.
+    pub audio: bool,
+}
+
+impl Streams {
+    /// No stream at all: the same as stopping.
+    pub fn is_empty(self) -> bool {
+        self == Streams::default()
+    }
+
+    fn has(self, stream: StreamId) -> bool {
+        match stream {
+            super::VIDEO_H264 => self.h264,
+            super::VIDEO_VP8 => self.vp8,
+            super::AUDIO_OPUS => self.audio,
+            _ => false,
+        }
+    }
+}
+
+/// What a [`Pipeline`] tells.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum MediaEvent {
+    /// The source gives: the first frame follows. Comes again after each interruption.
+    Started,
+    /// What the frames of a video stream are from the next one on, which is a key frame.
+    Format {
+        /// The stream.
+        stream: StreamId,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Pictures a second; 0 when the source does not say.
+        fps: u32,
+        /// Of H.264: what the encoder's SPS says, the `profile-level-id` of an SDP.
+        profile_level_id: Option<[u8; 3]>,
+    },
+    /// One coded picture or packet of sound. The first of a stream after each start is a key frame.
+    Frame(Frame),
+    /// The source came to its end. A file starts again ([`Settings::repeat`]), and so does an RTSP source.
+    Ended,
+    /// Nothing has come for 5 s. The source is opened anew, after a wait that grows to 30 s.
+    Stalled(MediaError),
+    /// The source cannot be used. RTSP sources and devices are tried again by themselves after a wait that
+    /// grows to 30 s, with one such event each time; others stay stopped until the next `start`.
+    Failed(MediaError),
+    /// All is closed, and no frame comes any more.
+    Stopped,
+}
+
+/// A source of encoded pictures and sound: a cheap handle. The last one dropped closes everything.
+#[derive(Clone)]
+pub struct Pipeline {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    commands: Sender<Command>,
+    encoder: EncoderInfo,
+    has_audio: bool,
+    has_vp8: bool,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        _ = self.commands.send(Command::Quit);
+    }
+}
+
+impl Pipeline {
+    /// Checks what can be known at once (plugins, the file or device) and chooses the encoder by trying.
+    /// That may take seconds and blocks; nothing runs afterwards until [`start`](Self::start).
+    ///
+    /// `on` gets all events, frames included, on the pipeline's own threads: those of one stream in order,
+    /// those of different streams at the same time. It must not wait, or pictures are lost.
+    pub fn new(
+        settings: Settings,
+        on: impl Fn(MediaEvent) + Send + Sync + 'static,
+    ) -> Result<Pipeline, MediaError> {
+        settings.check()?;
+        check::gstreamer(&settings)?;
+        let found = check::source(&settings)?;
+        let (encoder, info) = encoders::choose(&settings)?;
+        let has_vp8 = check::has_vp8();
+        let (commands, inbox) = mpsc::channel();
+        let control = Control::new(settings, encoder, Arc::new(on), commands.clone());
+        std::thread::Builder::new().name("symple-media".into()).spawn(move || control.run(inbox)).map_err(
+            |error| MediaError::new(ErrorKind::Other, format!("no thread for the pipeline: {error}")),
+        )?;
+        Ok(Pipeline { inner: Arc::new(Inner { commands, encoder: info, has_audio: found.audio, has_vp8 }) })
+    }
+
+    /// Produces these streams from now on. While running, streams are added and taken away without
+    /// disturbing the others; no stream at all is [`stop`](Self::stop). VP8 comes only where
+    /// [`has_vp8`](Self::has_vp8) says so.
+    pub fn start(&self, streams: Streams) {
+        let vp8 = streams.vp8 && self.has_vp8();
+        self.send(Command::Start(Streams { vp8, ..streams }));
+    }
+
+    /// Closes the source; [`MediaEvent::Stopped`] follows.
+    pub fn stop(&self) {
+        self.send(Command::Start(Streams::default()));
+    }
+
+    /// Makes the next picture of a video stream a key frame. See [`KeyFrames`](super::keyframes::KeyFrames)
+    /// for merging what many viewers ask for.
+    pub fn request_key_frame(&self, stream: StreamId) {
+        self.send(Command::KeyFrame(stream));
+    }
+
+    /// Changes a stream's bitrate (bit/s) while it runs, and for its later starts.
+    pub fn set_bitrate(&self, stream: StreamId, bps: u32) {
+        self.send(Command::Bitrate(stream, bps));
+    }
+
+    /// The H.264 encoder that was chosen, and why not those before it.
+    pub fn encoder(&self) -> &EncoderInfo {
+        &self.inner.encoder
+    }
+
+    /// Whether there is sound, as far as is known before the start: an RTSP source may turn out to have none.
+    pub fn has_audio(&self) -> bool {
+        self.inner.has_audio
+    }
+
+    /// Whether a VP8 encoder is installed.
+    pub fn has_vp8(&self) -> bool {
+        self.inner.has_vp8
+    }
+
+    fn send(&self, command: Command) {
+        // The control thread leaves only after the last handle.
+        _ = self.inner.commands.send(command);
+    }
+}

@@ -1,0 +1,233 @@
+//! One run of the source: a GStreamer pipeline from its opening to its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use super::branch::{Branch, Callback, Timing};
+use super::capture::{self, Capture, Found};
+use super::control::{Command, News};
+use super::encoders::{self, Bitrate, Encoder};
+use super::{ErrorKind, MediaError, Settings, Streams};
+use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
+
+/// A source that gives nothing for so long has stalled.
+const STALL: Duration = Duration::from_secs(5);
+/// The first picture may take longer: RTSP may try UDP before TCP, a camera adjusts its exposure.
+const FIRST: Duration = Duration::from_secs(10);
+/// In bit/s, transparent for speech and good for music (RFC 7587, 3.1.1).
+const AUDIO_BITRATE: u32 = 64_000;
+
+/// What all runs of a pipeline have in common.
+pub(super) struct Plan {
+    pub settings: Settings,
+    pub encoder: &'static Encoder,
+    pub on: Callback,
+    pub commands: Sender<Command>,
+    /// Zero of all presentation times.
+    pub epoch: Instant,
+    /// The test pattern's picture counter, which goes on over restarts.
+    pub counter: Arc<AtomicU32>,
+    /// The bitrates that were asked for.
+    pub bitrates: BTreeMap<StreamId, u32>,
+}
+
+impl Plan {
+    fn bitrate(&self, stream: StreamId) -> u32 {
+        let default = if stream == AUDIO_OPUS { AUDIO_BITRATE } else { self.settings.bitrate };
+        self.bitrates.get(&stream).copied().unwrap_or(default)
+    }
+
+    /// How a stream is made of raw pictures or sound.
+    fn chain(&self, stream: StreamId) -> String {
+        let bps = self.bitrate(stream);
+        match stream {
+            VIDEO_H264 => self.encoder.chain(&self.settings, bps),
+            AUDIO_OPUS => format!("opusenc name=enc bitrate={bps} frame-size=20"),
+            // A second of rate control memory in place of six: the network has no more patience.
+            _ => format!(
+                "videoconvert ! vp8enc name=enc deadline=1 cpu-used=8 threads=2 end-usage=cbr \
+                 error-resilient=default lag-in-frames=0 keyframe-max-dist={} target-bitrate={bps} \
+                 buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600",
+                encoders::gop(&self.settings)
+            ),
+        }
+    }
+
+    fn bitrate_property(&self, stream: StreamId) -> Bitrate {
+        match stream {
+            VIDEO_H264 => self.encoder.bitrate,
+            AUDIO_OPUS => Bitrate::Bits("bitrate"),
+            _ => Bitrate::Bits("target-bitrate"),
+        }
+    }
+}
+
+/// A pipeline that plays. Dropping it closes the source.
+pub(super) struct Run {
+    pub number: u64,
+    pub began: Instant,
+    capture: Capture,
+    timing: Arc<Timing>,
+    branches: BTreeMap<StreamId, Branch>,
+    has_video: bool,
+    has_audio: bool,
+    /// When a buffer last came: milliseconds after `began`, and 0 before the first.
+    pulse: Arc<AtomicU64>,
+    /// What GStreamer said it has no plugin for.
+    pub missing: Option<String>,
+}
+
+impl Run {
+    /// Opens the source. What it has is told by [`News::Found`], its troubles by other [`News`].
+    pub(super) fn open(plan: &Plan, number: u64) -> Result<Run, MediaError> {
+        let commands = plan.commands.clone();
+        let found = move |found| _ = commands.send(Command::News(number, News::Found(found)));
+        let capture = capture::build(&plan.settings, &plan.counter, found)?;
+        let began = Instant::now();
+        let pulse = Arc::new(AtomicU64::new(0));
+        feel_pulse(&capture.video, began, &pulse);
+        if matches!(plan.settings.source, crate::media::source::Source::File(_)) {
+            // A file may go on with sound alone. Elsewhere sound must not hide that the pictures stand still.
+            feel_pulse(&capture.audio, began, &pulse);
+        }
+        let pipeline = &capture.pipeline;
+        // Presentation times are compared with `Instant`s, so no device's own clock.
+        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        listen(pipeline, number, plan.commands.clone());
+        let timing = Arc::new(Timing::new(plan.epoch, pipeline));
+        let (has_video, has_audio) = (false, false);
+        Ok(Run {
+            number,
+            began,
+            timing,
+            branches: BTreeMap::new(),
+            has_video,
+            has_audio,
+            pulse,
+            missing: None,
+            capture,
+        })
+    }
+
+    /// Lets it play. The source may take its time; an error comes as [`News`] with its cause.
+    pub(super) fn play(&self) -> Result<(), MediaError> {
+        match self.capture.pipeline.set_state(gst::State::Playing) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(MediaError::new(ErrorKind::Other, "the source does not start")),
+        }
+    }
+
+    pub(super) fn handle_found(
+        &mut self,
+        found: Found,
+        plan: &Plan,
+        streams: Streams,
+    ) -> Result<(), MediaError> {
+        match found {
+            Found::Video => self.has_video = true,
+            Found::Audio => self.has_audio = true,
+            Found::NoMore if self.has_video => return Ok(()),
+            Found::NoMore => {
+                let words = format!("{} has no pictures that can be decoded", plan.settings.source);
+                return Err(MediaError::new(ErrorKind::NoPictures, words));
+            }
+        }
+        self.produce(plan, streams)
+    }
+
+    /// Adds and takes away encoders until these streams are produced, as far as the source has them.
+    pub(super) fn produce(&mut self, plan: &Plan, streams: Streams) -> Result<(), MediaError> {
+        for stream in [VIDEO_H264, VIDEO_VP8, AUDIO_OPUS] {
+            let audio = stream == AUDIO_OPUS;
+            let possible = if audio { self.has_audio } else { self.has_video };
+            match (streams.has(stream), self.branches.contains_key(&stream)) {
+                (true, false) if possible => {
+                    let tee = if audio { &self.capture.audio } else { &self.capture.video };
+                    let (timing, on) = (self.timing.clone(), plan.on.clone());
+                    let chain = plan.chain(stream);
+                    let branch = Branch::attach(&self.capture.pipeline, tee, stream, &chain, timing, on)?;
+                    self.branches.insert(stream, branch);
+                }
+                (false, true) => {
+                    let commands = plan.commands.clone();
+                    if let Some(branch) = self.branches.remove(&stream) {
+                        branch.detach(move |branch| _ = commands.send(Command::Detached(branch)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn request_key_frame(&self, stream: StreamId) {
+        if let Some(branch) = self.branches.get(&stream) {
+            branch.request_key_frame();
+        }
+    }
+
+    pub(super) fn set_bitrate(&self, plan: &Plan, stream: StreamId) {
+        if let Some(branch) = self.branches.get(&stream) {
+            branch.set_bitrate(plan.bitrate_property(stream), plan.bitrate(stream));
+        }
+    }
+
+    /// How long it has given pictures or sound.
+    pub(super) fn lasted(&self) -> Duration {
+        if self.timing.has_started() { self.began.elapsed() } else { Duration::ZERO }
+    }
+
+    /// When it will count as stalled, unless something comes.
+    pub(super) fn stalls_at(&self) -> Instant {
+        match self.pulse.load(Ordering::Relaxed) {
+            0 => self.began + FIRST,
+            millis => self.began + Duration::from_millis(millis) + STALL,
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Waits for the streaming threads, so no frame comes after it.
+        _ = self.capture.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn feel_pulse(tee: &gst::Element, began: Instant, pulse: &Arc<AtomicU64>) {
+    let pulse = pulse.clone();
+    let pad = tee.static_pad("sink").expect("a tee has a sink pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        pulse.store((began.elapsed().as_millis() as u64).max(1), Ordering::Relaxed);
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Sends on what matters of the pipeline's messages.
+fn listen(pipeline: &gst::Pipeline, number: u64, commands: Sender<Command>) {
+    let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
+    bus.set_sync_handler(move |_, message| {
+        let news = match message.view() {
+            gst::MessageView::Eos(_) => Some(News::Ended),
+            gst::MessageView::Error(error) => {
+                let debug = error.debug().map(String::from).unwrap_or_default();
+                Some(News::Error(error.error(), debug))
+            }
+            gst::MessageView::Element(element) => element
+                .structure()
+                .filter(|structure| structure.name() == "missing-plugin")
+                .and_then(|structure| structure.get::<String>("name").ok())
+                .map(News::Missing),
+            _ => None,
+        };
+        if let Some(news) = news {
+            _ = commands.send(Command::News(number, news));
+        }
+        gst::BusSyncReply::Drop
+    });
+}

@@ -1,0 +1,156 @@
+//! Merges what viewers ask for into as few key frames as will do.
+//!
+//! One encoder feeds all viewers, and a key frame costs as much as many others. The first request of a
+//! quiet stream goes out at once; the next waits until the last key frame is [`Why`]'s interval old, and
+//! one key frame then answers all who wait.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::StreamId;
+
+/// Why a key frame is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// A viewer joined and sees nothing until it comes: merged within 100 ms.
+    Join,
+    /// A viewer lost packets and its picture is damaged: merged within 500 ms, because a key frame
+    /// sent into a congested network makes more loss.
+    Loss,
+}
+
+impl Why {
+    fn interval(self) -> Duration {
+        match self {
+            Why::Join => Duration::from_millis(100),
+            Why::Loss => Duration::from_millis(500),
+        }
+    }
+}
+
+/// The merger: [`request`](Self::request)s in, streams to ask a key frame of out of [`poll`](Self::poll).
+#[derive(Debug, Default)]
+pub struct KeyFrames {
+    streams: BTreeMap<StreamId, Wish>,
+}
+
+#[derive(Debug, Default)]
+struct Wish {
+    /// The last request sent or key frame seen.
+    last: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl KeyFrames {
+    /// Nobody has asked yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A viewer of `stream` wants a key frame.
+    pub fn request(&mut self, stream: StreamId, why: Why, now: Instant) {
+        let wish = self.streams.entry(stream).or_default();
+        let due = wish.last.map_or(now, |last| now.max(last + why.interval()));
+        wish.due = Some(wish.due.map_or(due, |other| other.min(due)));
+    }
+
+    /// A key frame of `stream` goes out, asked for or not: who waits for one has it.
+    pub fn handle_key_frame(&mut self, stream: StreamId, now: Instant) {
+        self.streams.insert(stream, Wish { last: Some(now), due: None });
+    }
+
+    /// The next stream whose encoder is to be asked for a key frame now. Call until `None`.
+    pub fn poll(&mut self, now: Instant) -> Option<StreamId> {
+        let (&stream, wish) =
+            self.streams.iter_mut().find(|(_, wish)| wish.due.is_some_and(|due| due <= now))?;
+        *wish = Wish { last: Some(now), due: None };
+        Some(stream)
+    }
+
+    /// When [`poll`](Self::poll) will have something, if nothing else happens.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.streams.values().filter_map(|wish| wish.due).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIDEO: StreamId = StreamId(0);
+    const OTHER: StreamId = StreamId(1);
+
+    /// Runs (ms, request) on a virtual clock; returns when which stream was asked.
+    fn run(requests: &[(u64, StreamId, Why)]) -> Vec<(u64, StreamId)> {
+        let start = Instant::now();
+        let mut keys = KeyFrames::new();
+        let mut asked = Vec::new();
+        let mut drain = |keys: &mut KeyFrames, until: Instant| {
+            while let Some(at) = keys.poll_timeout().filter(|&at| at <= until) {
+                while let Some(stream) = keys.poll(at) {
+                    asked.push(((at - start).as_millis() as u64, stream));
+                }
+            }
+        };
+        for &(ms, stream, why) in requests {
+            let now = start + Duration::from_millis(ms);
+            drain(&mut keys, now);
+            keys.request(stream, why, now);
+            drain(&mut keys, now);
+        }
+        drain(&mut keys, start + Duration::from_secs(60));
+        asked
+    }
+
+    #[test]
+    fn requests_are_merged_by_their_reason() {
+        use Why::{Join, Loss};
+        type Row<'a> = (&'a str, &'a [(u64, StreamId, Why)], &'a [(u64, StreamId)]);
+        let table: &[Row] = &[
+            ("the first goes at once", &[(7, VIDEO, Join)], &[(7, VIDEO)]),
+            ("a loss too", &[(7, VIDEO, Loss)], &[(7, VIDEO)]),
+            (
+                "joiners share",
+                &[(0, VIDEO, Join), (10, VIDEO, Join), (90, VIDEO, Join)],
+                &[(0, VIDEO), (100, VIDEO)],
+            ),
+            (
+                "losses share",
+                &[(0, VIDEO, Loss), (10, VIDEO, Loss), (400, VIDEO, Loss)],
+                &[(0, VIDEO), (500, VIDEO)],
+            ),
+            (
+                "a joiner hurries a loss",
+                &[(0, VIDEO, Loss), (10, VIDEO, Loss), (20, VIDEO, Join)],
+                &[(0, VIDEO), (100, VIDEO)],
+            ),
+            (
+                "a loss does not delay a joiner",
+                &[(0, VIDEO, Join), (10, VIDEO, Join), (20, VIDEO, Loss)],
+                &[(0, VIDEO), (100, VIDEO)],
+            ),
+            ("far apart", &[(0, VIDEO, Loss), (600, VIDEO, Loss)], &[(0, VIDEO), (600, VIDEO)]),
+            ("streams are apart", &[(0, VIDEO, Loss), (0, OTHER, Loss)], &[(0, VIDEO), (0, OTHER)]),
+        ];
+        for (name, requests, expected) in table {
+            assert_eq!(run(requests), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_frame_answers_all_who_wait() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut keys = KeyFrames::new();
+        keys.handle_key_frame(VIDEO, at(0));
+        keys.request(VIDEO, Why::Loss, at(10));
+        assert_eq!(keys.poll_timeout(), Some(at(500)));
+        keys.handle_key_frame(VIDEO, at(40));
+        assert_eq!(keys.poll_timeout(), None);
+        keys.request(VIDEO, Why::Join, at(50));
+        assert_eq!(keys.poll_timeout(), Some(at(140)));
+        assert_eq!(keys.poll(at(139)), None);
+        assert_eq!(keys.poll(at(140)), Some(VIDEO));
+        assert_eq!(keys.poll(at(140)), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! Where pictures come from, as a person writes it: `test`, `/dev/video0`, a file, an RTSP address.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::error::{ErrorKind, MediaError};
+
+/// A source of pictures and perhaps sound, parsed from a string.
+///
+/// | written | is |
+/// |---|---|
+/// | `test` | a moving pattern with a clock, a frame counter and a tone |
+/// | `/dev/…` | a V4L2 device |
+/// | `rtsp://…`, `rtsps://…` | a network camera |
+/// | `file:///…`, or any other path | a file |
+///
+/// ```
+/// use symple::media::source::Source;
+/// let source: Source = "rtsp://me:secret@192.0.2.7/live".parse().unwrap();
+/// assert_eq!(source.to_string(), "rtsp://192.0.2.7/live"); // a password is never printed
+/// assert!("http://example.com/".parse::<Source>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// The built-in pattern and tone.
+    Test,
+    /// A V4L2 device by its path.
+    V4l2(PathBuf),
+    /// A file with pictures.
+    File(PathBuf),
+    /// A network camera.
+    Rtsp {
+        /// The address, without user and password.
+        url: String,
+        /// User and password, when the address held them.
+        login: Option<Login>,
+    },
+}
+
+/// A user and password. Prints neither.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user.
+    pub user: String,
+    /// The password; may be empty.
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(…)")
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Test => f.write_str("test"),
+            Source::V4l2(path) | Source::File(path) => path.display().fmt(f),
+            Source::Rtsp { url, .. } => f.write_str(url),
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = MediaError;
+
+    fn from_str(text: &str) -> Result<Self, MediaError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(bad(
+                "the source is empty: give `test`, a device such as /dev/video0, a file or rtsp://…",
+            ));
+        }
+        if text == "test" {
+            return Ok(Source::Test);
+        }
+        // A scheme before `:` has two letters at least (RFC 3986 allows one, which is a Windows drive).
+        let scheme = text.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+        match scheme {
+            Some((scheme, rest)) if scheme == "rtsp" || scheme == "rtsps" => rtsp(&scheme, rest),
+            Some((scheme, rest)) if scheme == "file" => file_url(rest),
+            Some((scheme, rest)) if rest.starts_with("//") => Err(bad(format!(
+                "a source cannot be a {scheme}: address: give rtsp://…, a file, a device or `test`"
+            ))),
+            _ if text.starts_with("/dev/") => Ok(Source::V4l2(text.into())),
+            _ => Ok(Source::File(text.into())),
+        }
+    }
+}
+
+fn rtsp(scheme: &str, rest: &str) -> Result<Source, MediaError> {
+    let wrong = || bad("an RTSP source is written rtsp://host/path or rtsp://user:password@host:port/path");
+    let rest = rest.strip_prefix("//").ok_or_else(wrong)?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    // The last `@` ends the login: people write passwords with `@` in them unescaped.
+    let (login, host) = match authority.rsplit_once('@') {
+        Some((login, host)) => (Some(login), host),
+        None => (None, authority),
+    };
+    let name = host.split_once(']').map_or_else(|| host.split(':').next().unwrap_or(host), |(v6, _)| v6);
+    if name.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(wrong());
+    }
+    let login = login
+        .map(|login| {
+            let (user, password) = login.split_once(':').unwrap_or((login, ""));
+            Ok(Login { user: percent_decoded(user)?, password: percent_decoded(password)? })
+        })
+        .transpose()?;
+    Ok(Source::Rtsp { url: format!("{scheme}://{host}{path}"), login })
+}
+
+fn file_url(rest: &str) -> Result<Source, MediaError> {
+    let path = match rest.strip_prefix("//") {
+        Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
+        None => rest,
+    };
+    if !path.starts_with('/') {
+        return Err(bad("a file address is written file:///path/to/the/file"));
+    }
+    Ok(Source::File(percent_decoded(path)?.into()))
+}
+
+fn percent_decoded(text: &str) -> Result<String, MediaError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escape = (*first == b'%').then(|| tail.first_chunk::<2>()).flatten().and_then(|hex| {
+            let digit = |c: u8| (c as char).to_digit(16);
+            Some((digit(hex[0])? * 16 + digit(hex[1])?) as u8)
+        });
+        // A lone `%` stays itself, as browsers read it.
+        bytes.push(escape.unwrap_or(*first));
+        rest = if escape.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8(bytes).map_err(|_| bad("the source's address has percent escapes that are not UTF-8"))
+}
+
+fn bad(words: impl Into<String>) -> MediaError {
+    MediaError::new(ErrorKind::BadSettings, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(user: &str, password: &str) -> Option<Login> {
+        Some(Login { user: user.into(), password: password.into() })
+    }
+
+    #[test]
+    fn sources_are_read_as_people_write_them() {
+        let rtsp = |url: &str, login| Source::Rtsp { url: url.into(), login };
+        let table = [
+            ("test", Source::Test),
+            (" test ", Source::Test),
+            ("/dev/video0", Source::V4l2("/dev/video0".into())),
+            ("/dev/v4l/by-id/usb-x", Source::V4l2("/dev/v4l/by-id/usb-x".into())),
+            ("clip.mp4", Source::File("clip.mp4".into())),
+            ("./test", Source::File("./test".into())),
+            ("/srv/a b.mkv", Source::File("/srv/a b.mkv".into())),
+            ("a:b.mp4", Source::File("a:b.mp4".into())),
+            ("file:///srv/a%20b.mkv", Source::File("/srv/a b.mkv".into())),
+            ("file:/srv/100%.mkv", Source::File("/srv/100%.mkv".into())),
+            ("file://localhost/srv/a.mkv", Source::File("/srv/a.mkv".into())),
+            ("rtsp://cam/live", rtsp("rtsp://cam/live", None)),
+            ("RTSP://cam:8554/live?x=1@2", rtsp("rtsp://cam:8554/live?x=1@2", None)),
+            ("rtsps://[2001:db8::1]:322/", rtsp("rtsps://[2001:db8::1]:322/", None)),
+            ("rtsp://me:secret@cam/live", rtsp("rtsp://cam/live", login("me", "secret"))),
+            ("rtsp://me:p%40ss@wd@cam", rtsp("rtsp://cam", login("me", "p@ss@wd"))),
+            ("rtsp://me@cam/", rtsp("rtsp://cam/", login("me", ""))),
+        ];
+        for (text, source) in table {
+            assert_eq!(text.parse::<Source>().as_ref(), Ok(&source), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_source_is_refused_in_words() {
+        let table = [
+            "",
+            "  ",
+            "rtsp:cam",
+            "rtsp://",
+            "rtsp:///live",
+            "rtsp://me@/x",
+            "rtsp://a b/",
+            "http://x/y.mp4",
+        ];
+        for text in table.into_iter().chain(["file://host/x", "file:x", "file:///%ff"]) {
+            let error = text.parse::<Source>().expect_err(text);
+            assert_eq!(error.code(), "bad_settings", "{text}");
+        }
+    }
+
+    #[test]
+    fn no_login_is_ever_printed() {
+        let source: Source = "rtsp://admin:hunter2@cam/live".parse().expect("an address");
+        let printed = format!("{source} {source:?}");
+        assert!(!printed.contains("hunter2") && !printed.contains("admin"), "{printed}");
+        let error = "rtsp://admin:hunter2@/live".parse::<Source>().expect_err("no host").to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,442 @@
+//! The client's driver: one future that dials, reads, writes, keeps time and hands on events.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt;
+use smol::Timer;
+
+use super::dial::{Dialer, Url};
+use super::events::{Events, Lossy, Outlet};
+use super::link::{BATCH, Got, Link, Put};
+use super::signal::Signal;
+use super::{UrlError, lock, random_seed};
+use crate::client::{Agent, CommandId, Config, Event, Input, Output, SendError};
+use crate::proto::{CloseCode, Draft, Message, Object, Peer, Status};
+
+/// Turns of the driver before it lets others run.
+const TURN: usize = 64;
+
+/// The largest message a client takes: what servers pass on at most, by default.
+const MAX_MESSAGE: usize = 512 << 10;
+
+/// Frames that wait for the socket: as many as a minute of the core's own pace.
+const MAX_UNREAD: usize = 4800;
+
+/// How long a goodbye may take to leave.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a client tells: an event of the core, or that some were lost.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// What happened.
+    Event(Event),
+    /// So many events were lost, because the stream's reader did not come back.
+    Lost(u64),
+}
+
+impl Lossy for ClientEvent {
+    fn lost(count: u64) -> Self {
+        ClientEvent::Lost(count)
+    }
+}
+
+/// A Symple client. Clones are handles of the same one; their methods do not block.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    agent: Mutex<Agent>,
+    changed: Signal,
+    events: Outlet<ClientEvent>,
+    way: Way,
+}
+
+/// How to the server.
+enum Way {
+    Dial(Mutex<Dialer>),
+    #[cfg(feature = "server")]
+    Local(Arc<super::server::Inner>),
+}
+
+impl Client {
+    /// A client of the server at `url`, such as `ws://127.0.0.1:4500` or `wss://signal.example`. Nothing
+    /// is dialled before [`Client::run`] is polled.
+    pub fn new(url: &str, config: Config) -> Result<Client, UrlError> {
+        let dialer = Dialer {
+            url: Url::parse(url)?,
+            max_message_size: MAX_MESSAGE,
+            #[cfg(feature = "tls")]
+            roots: super::Roots::System,
+        };
+        Ok(Self::with(Way::Dial(Mutex::new(dialer)), config))
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn local(server: Arc<super::server::Inner>, config: Config) -> Client {
+        Self::with(Way::Local(server), config)
+    }
+
+    fn with(way: Way, config: Config) -> Client {
+        let agent = Mutex::new(Agent::new(config, random_seed(), Instant::now()));
+        Client { inner: Arc::new(Inner { agent, changed: Signal::default(), events: Outlet::new(), way }) }
+    }
+
+    /// Trusts these roots for `wss://`, from the next dial on.
+    #[cfg(feature = "tls")]
+    pub fn trust(&self, roots: super::Roots) {
+        match &self.inner.way {
+            Way::Dial(dialer) => lock(dialer).roots = roots,
+            #[cfg(feature = "server")]
+            Way::Local(_) => {}
+        }
+    }
+
+    /// Sets the callback. Events come in order, one at a time, from within [`Client::run`].
+    pub fn on(&self, mut callback: impl FnMut(Event) + Send + 'static) {
+        self.inner.events.set_callback(Box::new(move |event| match event {
+            ClientEvent::Event(event) => callback(event),
+            ClientEvent::Lost(count) => {
+                log::error!("{count} events were lost: the callback does not come back")
+            }
+        }));
+    }
+
+    /// The same events as a stream that holds at most `capacity`.
+    pub fn events(&self, capacity: usize) -> Events<ClientEvent> {
+        self.inner.events.stream(capacity)
+    }
+
+    /// Sends a message, and answers its `id`.
+    pub fn send(&self, draft: Draft) -> Result<String, SendError> {
+        self.with_agent(|agent, now| agent.send(draft, now))
+    }
+
+    /// Enters a room, now and after every reconnect.
+    pub fn join(&self, room: &str) -> Result<(), SendError> {
+        self.with_agent(|agent, now| agent.join(room, now))
+    }
+
+    /// Leaves a room for good.
+    pub fn leave(&self, room: &str) -> Result<(), SendError> {
+        self.with_agent(|agent, now| agent.leave(room, now))
+    }
+
+    /// Merges into what we tell of ourselves, and tells it.
+    pub fn set_data(&self, data: Object) -> Result<(), SendError> {
+        self.with_agent(|agent, now| agent.set_data(data, now))
+    }
+
+    /// Asks everybody who shares a room for their presence.
+    pub fn probe(&self) -> Result<(), SendError> {
+        self.with_agent(|agent, now| agent.probe(now))
+    }
+
+    /// Sends a command to a peer; its reply, or that none came in time, is an event with the same id.
+    pub fn command(
+        &self,
+        to: &str,
+        node: &str,
+        action: &str,
+        data: &serde_json::Value,
+    ) -> Result<CommandId, SendError> {
+        self.with_agent(|agent, now| agent.command(to, node, action, data, now))
+    }
+
+    /// Answers a command.
+    pub fn reply(
+        &self,
+        command: &Message,
+        status: Status,
+        data: &serde_json::Value,
+    ) -> Result<(), SendError> {
+        self.with_agent(|agent, now| agent.reply(command, status, data, now))
+    }
+
+    /// Ourselves as the server knows us; `None` while offline.
+    pub fn peer(&self) -> Option<Peer> {
+        lock(&self.inner.agent).peer().cloned()
+    }
+
+    /// Who is there.
+    pub fn roster(&self) -> Vec<Peer> {
+        lock(&self.inner.agent).roster().cloned().collect()
+    }
+
+    /// Says goodbye and ends [`Client::run`].
+    pub fn close(&self) {
+        self.with_agent(|agent, now| agent.close(now));
+    }
+
+    /// Connects, and stays connected, until it is refused, told to give up, or closed; the last event,
+    /// [`Event::Ended`], says which. Of several such futures of one client only the first does anything.
+    pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut driver = Driver {
+            inner: self.inner.clone(),
+            line: None,
+            out: VecDeque::new(),
+            deadline: None,
+            timer: Timer::never(),
+            goodbye: None,
+            ended: false,
+        };
+        async move {
+            lock(&driver.inner.agent).connect(Instant::now());
+            poll_fn(|cx| driver.poll(cx)).await;
+        }
+    }
+
+    fn with_agent<R>(&self, act: impl FnOnce(&mut Agent, Instant) -> R) -> R {
+        let result = act(&mut lock(&self.inner.agent), Instant::now());
+        self.inner.changed.notify();
+        result
+    }
+}
+
+impl Inner {
+    fn input(&self, input: Input<'_>) {
+        lock(&self.agent).handle_input(input, Instant::now());
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// Where the connection stands.
+enum Line {
+    Dialling(Pin<Box<dyn Future<Output = Result<Link, String>> + Send>>),
+    Socket(Link),
+    #[cfg(feature = "server")]
+    Local(Local),
+}
+
+/// Why a line ended.
+type Closed = (Option<CloseCode>, String);
+
+/// A line to a server in this process.
+#[cfg(feature = "server")]
+struct Local {
+    port: super::server::Port,
+    batch: Vec<crate::server::Transmit>,
+    opened: bool,
+}
+
+#[cfg(feature = "server")]
+impl Local {
+    fn exchange(
+        &mut self,
+        inner: &Inner,
+        out: &mut VecDeque<Put>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Closed> {
+        use crate::server::Transmit;
+        let mut any = !std::mem::replace(&mut self.opened, true);
+        if any {
+            inner.input(Input::Opened);
+        }
+        for put in out.drain(..) {
+            any = true;
+            match put {
+                Put::Text(text) => self.port.send(&text),
+                Put::Ping | Put::Close(..) => {}
+            }
+        }
+        while self.port.signal.poll(cx).is_ready() {}
+        self.port.take(&mut self.batch);
+        for transmit in self.batch.drain(..) {
+            any = true;
+            match transmit {
+                Transmit::Text(text) => inner.input(Input::Text(&text)),
+                Transmit::Ping => inner.input(Input::Alive),
+                Transmit::Close { code, reason } => return Err((Some(code), reason.to_string())),
+            }
+        }
+        Ok(any)
+    }
+}
+
+/// A socket that is given up and says so.
+struct Goodbye {
+    link: Link,
+    out: VecDeque<Put>,
+    timer: Timer,
+}
+
+struct Driver {
+    inner: Arc<Inner>,
+    line: Option<Line>,
+    out: VecDeque<Put>,
+    deadline: Option<Instant>,
+    timer: Timer,
+    goodbye: Option<Goodbye>,
+    ended: bool,
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURN {
+            self.drain();
+            let mut any = self.inner.events.poll(cx).is_ready();
+            any |= self.inner.changed.poll(cx).is_ready();
+            any |= self.poll_timer(cx);
+            any |= self.poll_line(cx);
+            self.poll_goodbye(cx);
+            if self.ended && self.goodbye.is_none() {
+                while self.inner.events.poll(cx).is_ready() {}
+                return Poll::Ready(());
+            }
+            if !any {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn input(&self, input: Input<'_>) {
+        self.inner.input(input);
+    }
+
+    /// Does all that the core wants done.
+    fn drain(&mut self) {
+        let inner = self.inner.clone();
+        let mut agent = lock(&inner.agent);
+        loop {
+            match agent.poll_output() {
+                Output::Open => self.line = Some(self.open()),
+                Output::Send(text) => self.out.push_back(Put::Text(text.into())),
+                Output::Ping => self.out.push_back(Put::Ping),
+                Output::Close { code, reason } => self.hang_up(code, reason),
+                Output::Event(event) => {
+                    if matches!(event, Event::Ended { .. }) {
+                        self.ended = true;
+                    }
+                    inner.events.push(ClientEvent::Event(event));
+                }
+                Output::Timeout(deadline) => {
+                    self.deadline = deadline;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Forgets the line; a socket may still take what waits and the close.
+    fn hang_up(&mut self, code: CloseCode, reason: &'static str) {
+        let mut out = std::mem::take(&mut self.out);
+        if let Some(Line::Socket(link)) = self.line.take() {
+            out.push_back(Put::Close(code, reason.into()));
+            self.goodbye = Some(Goodbye { link, out, timer: Timer::after(LINGER) });
+        }
+    }
+
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>) {
+        let Some(Goodbye { link, out, timer }) = &mut self.goodbye else { return };
+        let written = Self::write(link, out, cx);
+        let answered = matches!(link.poll_read(cx), Poll::Ready(Got::Closed(..)));
+        if written.is_err() || answered || timer.poll(cx).is_ready() {
+            self.goodbye = None;
+        }
+    }
+
+    fn open(&mut self) -> Line {
+        self.out.clear();
+        match &self.inner.way {
+            Way::Dial(dialer) => Line::Dialling(lock(dialer).clone().dial().boxed()),
+            #[cfg(feature = "server")]
+            Way::Local(server) => Line::Local(Local {
+                port: super::server::Port::open(server, None),
+                batch: Vec::new(),
+                opened: false,
+            }),
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        self.timer.set_at(deadline);
+        let due = self.timer.poll(cx).is_ready();
+        if due {
+            self.input(Input::Timeout);
+        }
+        due
+    }
+
+    /// Whether anything happened.
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> bool {
+        let result = match &mut self.line {
+            None => return false,
+            Some(Line::Dialling(dial)) => match dial.poll(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(link)) => {
+                    self.line = Some(Line::Socket(link));
+                    self.input(Input::Opened);
+                    return true;
+                }
+                Poll::Ready(Err(reason)) => {
+                    self.line = None;
+                    self.input(Input::OpenFailed { reason: &reason });
+                    return true;
+                }
+            },
+            Some(Line::Socket(link)) => Self::read(&self.inner, link, cx)
+                .and_then(|read| Ok(Self::write(link, &mut self.out, cx)? | read)),
+            #[cfg(feature = "server")]
+            Some(Line::Local(local)) => local.exchange(&self.inner, &mut self.out, cx),
+        };
+        result.unwrap_or_else(|(code, reason)| {
+            self.line = None;
+            self.out.clear();
+            self.input(Input::Closed { code, reason: &reason });
+            true
+        })
+    }
+
+    fn read(inner: &Inner, link: &mut Link, cx: &mut Context<'_>) -> Result<bool, Closed> {
+        let Poll::Ready(got) = link.poll_read(cx) else { return Ok(false) };
+        match got {
+            Got::Text(text) => inner.input(Input::Text(&text)),
+            Got::Binary | Got::Alive => inner.input(Input::Alive),
+            Got::Closed(code, reason) => return Err((code, reason)),
+            Got::TooLarge => return Err((None, "the server sent a message over the limit".into())),
+            Got::Malformed(_) => return Err((None, "the server broke the WebSocket protocol".into())),
+        }
+        Ok(true)
+    }
+
+    fn write(link: &mut Link, out: &mut VecDeque<Put>, cx: &mut Context<'_>) -> Result<bool, Closed> {
+        if out.len() > MAX_UNREAD {
+            return Err((None, "the server does not read".into()));
+        }
+        let failed = |e: async_tungstenite::tungstenite::Error| (None, e.to_string());
+        let mut any = false;
+        loop {
+            match link.poll_flush(cx) {
+                Poll::Pending => return Ok(any),
+                Poll::Ready(result) => result.map_err(failed)?,
+            }
+            if out.is_empty() {
+                return Ok(any);
+            }
+            let mut room = BATCH as isize;
+            while room > 0
+                && let Some(put) = out.pop_front()
+            {
+                room -= if let Put::Text(text) = &put { text.len() as isize } else { 8 };
+                link.put(put).map_err(failed)?;
+                any = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! From an address in text to an open WebSocket.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+
+use async_tungstenite::tungstenite::Error;
+use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::tungstenite::http::Uri;
+use smol::Async;
+
+use super::io::Io;
+use super::link::{self, Link};
+
+/// Why a text is no server's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlError(String);
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; an address looks like ws://camera.local:4500 or wss://signal.example", self.0)
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+/// Where a client connects to.
+#[derive(Clone)]
+pub(crate) struct Url {
+    uri: String,
+    host: String,
+    port: u16,
+    #[cfg(feature = "tls")]
+    tls: bool,
+}
+
+impl Url {
+    pub fn parse(text: &str) -> Result<Url, UrlError> {
+        let bad = |why: &str| UrlError(why.to_owned());
+        let uri: Uri = text.parse().map_err(|_| bad("The server's address cannot be read"))?;
+        let tls = match uri.scheme_str() {
+            Some("ws" | "http") => false,
+            Some("wss" | "https") => true,
+            Some(_) => return Err(bad("Only ws:// and wss:// are spoken")),
+            None => return Err(bad("The server's address has no ws:// or wss://")),
+        };
+        if tls && cfg!(not(feature = "tls")) {
+            return Err(bad("wss:// needs the crate's feature `tls`"));
+        }
+        let host =
+            uri.host().filter(|h| !h.is_empty()).ok_or_else(|| bad("The server's address names no host"))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let authority = uri.authority().map_or("", |a| a.as_str());
+        let path = uri.path_and_query().map_or("/", |p| p.as_str());
+        let uri = format!("{}://{authority}{path}", if tls { "wss" } else { "ws" });
+        Ok(Url {
+            uri,
+            host,
+            port,
+            #[cfg(feature = "tls")]
+            tls,
+        })
+    }
+}
+
+/// What dialling needs beside the address.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    pub url: Url,
+    pub max_message_size: usize,
+    #[cfg(feature = "tls")]
+    pub roots: super::Roots,
+}
+
+impl Dialer {
+    /// The reason of a failure is in words and holds no address.
+    pub async fn dial(self) -> Result<Link, String> {
+        let tcp = self.connect().await?;
+        _ = tcp.get_ref().set_nodelay(true);
+        let io = self.secure(tcp).await?;
+        let request = self.url.uri.as_str().into_client_request().map_err(|e| e.to_string())?;
+        let config = Some(link::config(self.max_message_size));
+        match async_tungstenite::client_async_with_config(request, io, config).await {
+            Ok((ws, _)) => Ok(Link::from_stream(ws)),
+            Err(Error::Http(answer)) => {
+                Err(format!("The server answered HTTP {} and no WebSocket", answer.status()))
+            }
+            Err(e) => Err(format!("The WebSocket handshake failed: {e}")),
+        }
+    }
+
+    async fn connect(&self) -> Result<Async<TcpStream>, String> {
+        let mut last = "The server's name has no address".to_owned();
+        for address in look_up(&self.url.host, self.url.port).await? {
+            match Async::<TcpStream>::connect(address).await {
+                Ok(tcp) => return Ok(tcp),
+                Err(e) => last = format!("The server cannot be reached: {}", e.kind()),
+            }
+        }
+        Err(last)
+    }
+
+    #[cfg(feature = "tls")]
+    async fn secure(&self, tcp: Async<TcpStream>) -> Result<Io, String> {
+        if !self.url.tls {
+            return Ok(Io::Plain(tcp));
+        }
+        let name = self
+            .url
+            .host
+            .clone()
+            .try_into()
+            .map_err(|_| "The server's name cannot stand in a certificate".to_owned())?;
+        let connector = super::tls::connector(&self.roots).map_err(|e| e.to_string())?;
+        let tls = connector.connect(name, tcp).await.map_err(|e| format!("TLS failed: {e}"))?;
+        Ok(Io::Tls(Box::new(tls.into())))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn secure(&self, tcp: Async<TcpStream>) -> Result<Io, String> {
+        Ok(Io::Plain(tcp))
+    }
+}
+
+/// The system's resolver blocks, so it is asked on a thread that lives for the question.
+async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let (tell, told) = smol::channel::bounded(1);
+    let name = host.to_owned();
+    std::thread::Builder::new()
+        .name("symple-lookup".into())
+        .stack_size(128 << 10)
+        .spawn(move || {
+            let found = (name.as_str(), port).to_socket_addrs().map(|a| a.collect::<Vec<_>>());
+            _ = tell.try_send(found);
+        })
+        .map_err(|e| format!("No thread to look a name up: {e}"))?;
+    match told.recv().await {
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(e)) => Err(format!("The server's name was not found: {e}")),
+        Err(_) => Err("The name look-up ended without an answer".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_or_refused_in_words() {
+        for (text, uri, host, port) in [
+            ("ws://127.0.0.1:4500", "ws://127.0.0.1:4500/", "127.0.0.1", 4500),
+            ("http://localhost:4500/x?y=1", "ws://localhost:4500/x?y=1", "localhost", 4500),
+            ("ws://[::1]:7", "ws://[::1]:7/", "::1", 7),
+            ("ws://host", "ws://host/", "host", 80),
+        ] {
+            let url = Url::parse(text).expect(text);
+            assert_eq!((&*url.uri, &*url.host, url.port), (uri, host, port));
+        }
+        assert_eq!(Url::parse("wss://host").map(|u| u.port).ok(), cfg!(feature = "tls").then_some(443));
+        for (text, why) in [
+            ("host:4500", "has no ws://"),
+            ("ftp://host", "Only ws://"),
+            ("", "cannot be read"),
+            ("ws://", "cannot be read"),
+        ] {
+            let said = Url::parse(text).err().expect(text).to_string();
+            assert!(said.contains(why) && said.contains("looks like"), "{text}: {said}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Events on their way to the application: one callback, in order, one at a time, never under a lock;
+//! and bounded streams of the same events for those who prefer to await.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll};
+
+use futures_lite::Stream;
+use smol::channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::lock;
+use super::signal::Signal;
+
+/// How many events wait for a callback before the oldest kind of trouble, an application that does not
+/// come back from its callback, costs events. A room of 1,024 peers that leaves at once fits four times.
+const WAITING: usize = 4096;
+
+/// An event type that can tell that some were lost.
+pub(crate) trait Lossy: Clone + Send + 'static {
+    fn lost(count: u64) -> Self;
+}
+
+type Callback<E> = Box<dyn FnMut(E) + Send>;
+
+/// Where a driver puts events and from where its own task hands them on.
+pub(crate) struct Outlet<E> {
+    waiting: Mutex<Waiting<E>>,
+    callback: Mutex<Option<Callback<E>>>,
+    streams: Mutex<Vec<Tap<E>>>,
+    signal: Signal,
+}
+
+struct Waiting<E> {
+    queue: VecDeque<E>,
+    lost: u64,
+}
+
+struct Tap<E> {
+    to: Sender<E>,
+    lost: u64,
+}
+
+impl<E: Lossy> Outlet<E> {
+    pub fn new() -> Self {
+        Outlet {
+            waiting: Mutex::new(Waiting { queue: VecDeque::new(), lost: 0 }),
+            callback: Mutex::new(None),
+            streams: Mutex::new(Vec::new()),
+            signal: Signal::default(),
+        }
+    }
+
+    pub fn set_callback(&self, callback: Callback<E>) {
+        *lock(&self.callback) = Some(callback);
+    }
+
+    pub fn stream(&self, capacity: usize) -> Events<E> {
+        let (to, from) = bounded(capacity.max(1));
+        lock(&self.streams).push(Tap { to, lost: 0 });
+        Events { from: Box::pin(from) }
+    }
+
+    pub fn push(&self, event: E) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.queue.len() >= WAITING {
+            waiting.lost += 1;
+        } else {
+            if waiting.lost > 0 && waiting.queue.len() < WAITING / 2 {
+                let lost = std::mem::take(&mut waiting.lost);
+                waiting.queue.push_back(E::lost(lost));
+            }
+            waiting.queue.push_back(event);
+        }
+        drop(waiting);
+        self.signal.notify();
+    }
+
+    /// Hands on what waits; ready when it handed on anything.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut any = false;
+        loop {
+            while let Some(event) = self.next() {
+                self.hand_on(event);
+                any = true;
+            }
+            match self.signal.poll(cx) {
+                Poll::Ready(()) => {}
+                Poll::Pending if any => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn next(&self) -> Option<E> {
+        lock(&self.waiting).queue.pop_front()
+    }
+
+    fn hand_on(&self, event: E) {
+        lock(&self.streams).retain_mut(|tap| tap.give(&event));
+        // Taken out for the call, so that a callback may set another, and no lock is held meanwhile.
+        let taken = lock(&self.callback).take();
+        if let Some(mut callback) = taken {
+            callback(event);
+            lock(&self.callback).get_or_insert(callback);
+        }
+    }
+}
+
+impl<E: Lossy> Tap<E> {
+    /// False when nobody listens any more.
+    fn give(&mut self, event: &E) -> bool {
+        if self.lost > 0 {
+            match self.to.try_send(E::lost(self.lost)) {
+                Ok(()) => self.lost = 0,
+                Err(TrySendError::Full(_)) => {
+                    self.lost += 1;
+                    return true;
+                }
+                Err(TrySendError::Closed(_)) => return false,
+            }
+        }
+        match self.to.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.lost += 1;
+                true
+            }
+            Err(TrySendError::Closed(_)) => false,
+        }
+    }
+}
+
+/// A bounded stream of events. What did not fit is told by an event once there is room again.
+pub struct Events<E> {
+    from: Pin<Box<Receiver<E>>>,
+}
+
+impl<E> Stream for Events<E> {
+    type Item = E;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<E>> {
+        self.from.as_mut().poll_next(cx)
+    }
+}
+
+impl<E> std::fmt::Debug for Events<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").field("waiting", &self.from.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_fn};
+    use std::sync::Arc;
+
+    #[derive(Clone, Debug, PartialEq)]
+    enum E {
+        N(u32),
+        Lost(u64),
+    }
+
+    impl Lossy for E {
+        fn lost(count: u64) -> Self {
+            E::Lost(count)
+        }
+    }
+
+    fn pump(outlet: &Outlet<E>) {
+        block_on(poll_fn(|cx| Poll::Ready(_ = outlet.poll(cx))));
+    }
+
+    #[test]
+    fn a_full_stream_tells_what_it_lost_and_the_callback_loses_nothing() {
+        let outlet = Outlet::new();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = seen.clone();
+        outlet.set_callback(Box::new(move |e| lock(&sink).push(e)));
+        let mut stream = outlet.stream(2);
+        for n in 0..5 {
+            outlet.push(E::N(n));
+        }
+        pump(&outlet);
+        assert_eq!(*lock(&seen), (0..5).map(E::N).collect::<Vec<_>>());
+        let mut next = || block_on(futures_lite::StreamExt::next(&mut stream));
+        assert_eq!((next(), next()), (Some(E::N(0)), Some(E::N(1))));
+        outlet.push(E::N(5));
+        pump(&outlet);
+        assert_eq!((next(), next()), (Some(E::Lost(3)), Some(E::N(5))));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_the_loss_is_told() {
+        let outlet = Outlet::new();
+        for n in 0..WAITING as u32 + 7 {
+            outlet.push(E::N(n));
+        }
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = seen.clone();
+        outlet.set_callback(Box::new(move |e| lock(&sink).push(e)));
+        pump(&outlet);
+        outlet.push(E::N(0));
+        pump(&outlet);
+        let seen = lock(&seen);
+        assert_eq!((seen.len(), &seen[WAITING]), (WAITING + 2, &E::Lost(7)));
+    }
+}

@@ -1,0 +1,301 @@
+//! What a server answers on HTTP, beside the upgrade to WebSocket: hyper over smol's sockets.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, StatusCode};
+use smol_hyper::rt::{FuturesIo, SmolTimer};
+
+use super::io::Io;
+use super::lock;
+
+/// How long a client may take to the end of a request's head, and a connection be idle between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest head; the least that hyper takes.
+const HEAD_SIZE: usize = 8 << 10;
+
+/// Which web pages may open a socket. What is no browser sends no `Origin` and is not asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Every page; tokens protect.
+    Any,
+    /// Pages that this server served itself, and those of these origins (`https://viewer.example`).
+    OwnAnd(Vec<String>),
+}
+
+impl Origins {
+    /// Decides over a socket whose request bears `origin` and `host`.
+    ///
+    /// A page is the server's own when its origin's authority is the `Host` it asked for, and that is an
+    /// address or a name that no stranger can point here: else any site could be its own by DNS rebinding.
+    pub(crate) fn admit(&self, origin: Option<&str>, host: Option<&str>) -> bool {
+        let (Origins::OwnAnd(others), Some(origin)) = (self, origin) else { return true };
+        if others.iter().any(|o| o.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
+            return true;
+        }
+        let (Some((_, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
+        authority.eq_ignore_ascii_case(host) && is_local_name(host)
+    }
+}
+
+fn is_local_name(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(v6) => return v6.split_once(']').is_some_and(|(ip, _)| ip.parse::<IpAddr>().is_ok()),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.parse::<IpAddr>().is_ok() || !name.contains('.') || name.to_ascii_lowercase().ends_with(".local")
+}
+
+/// A request that is no WebSocket.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// `GET` or `HEAD`; others are answered 405 before anybody is asked.
+    pub path: &'a str,
+    /// What stands behind the `?`.
+    pub query: Option<&'a str>,
+    /// What stands behind `Bearer ` in `Authorization`.
+    pub bearer: Option<&'a str>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The HTTP status, such as 200.
+    pub status: u16,
+    /// Such as `text/html; charset=utf-8`.
+    pub content_type: &'static str,
+    /// The whole body.
+    pub body: Cow<'static, [u8]>,
+    /// A validator; a client that has it gets 304.
+    pub etag: Option<String>,
+}
+
+impl Response {
+    /// 200 with JSON.
+    pub fn json(body: String) -> Self {
+        Response { status: 200, content_type: "application/json", body: body.into_bytes().into(), etag: None }
+    }
+
+    /// A status with a sentence.
+    pub fn text(status: u16, body: &'static str) -> Self {
+        Response {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: body.as_bytes().into(),
+            etag: None,
+        }
+    }
+}
+
+pub(crate) type Handler = Arc<dyn Fn(&Request<'_>) -> Option<Response> + Send + Sync>;
+
+/// What an HTTP connection may do.
+pub(crate) struct Site {
+    pub origins: Origins,
+    pub handler: Option<Handler>,
+    pub proxies: Vec<IpAddr>,
+}
+
+/// A connection that asked for a WebSocket and has its 101.
+pub(crate) struct Upgraded {
+    pub io: Io,
+    pub read: Vec<u8>,
+    pub host: IpAddr,
+}
+
+/// Serves HTTP until the client goes or asks for a WebSocket.
+pub(crate) async fn serve(site: Arc<Site>, io: Io, host: IpAddr) -> Option<Upgraded> {
+    let upgrade = Arc::new(Mutex::new(None));
+    let service = service_fn({
+        let (site, upgrade) = (site.clone(), upgrade.clone());
+        move |request: hyper::Request<Incoming>| {
+            let response = answer(&site, &request, host, &upgrade);
+            std::future::ready(Ok::<_, std::convert::Infallible>(response))
+        }
+    });
+    let mut connection = http1::Builder::new()
+        .timer(SmolTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_SIZE)
+        .serve_connection(FuturesIo::new(io), service);
+    let end = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let host = lock(&upgrade).take();
+    if let Err(e) = end {
+        log::debug!("http: {e}");
+        return None;
+    }
+    let parts = connection.into_parts();
+    host.map(|host| Upgraded { io: parts.io.into_inner(), read: parts.read_buf.to_vec(), host })
+}
+
+fn answer(
+    site: &Site,
+    request: &hyper::Request<Incoming>,
+    host: IpAddr,
+    upgrade: &Mutex<Option<IpAddr>>,
+) -> hyper::Response<Full<Bytes>> {
+    let headers = request.headers();
+    if is_websocket(headers) {
+        return match handshake(site, request) {
+            Ok(accept) => {
+                *lock(upgrade) = Some(client_address(headers, host, &site.proxies));
+                plain(StatusCode::SWITCHING_PROTOCOLS)
+                    .header(header::UPGRADE, "websocket")
+                    .header(header::CONNECTION, "Upgrade")
+                    .header("Sec-WebSocket-Accept", accept)
+                    .body(Full::default())
+                    .expect("all headers are valid text")
+            }
+            Err(refusal) => respond(request, refusal),
+        };
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return respond(request, Response::text(405, "Only GET is answered here.\n"));
+    }
+    let asked = Request {
+        path: request.uri().path(),
+        query: request.uri().query(),
+        bearer: text(headers, header::AUTHORIZATION.as_str()).and_then(|a| a.strip_prefix("Bearer ")),
+    };
+    let found = site.handler.as_ref().and_then(|handler| handler(&asked));
+    respond(
+        request,
+        found.unwrap_or_else(|| {
+            Response::text(404, "Nothing is here. Symple speaks WebSocket on this port.\n")
+        }),
+    )
+}
+
+/// Checks an upgrade (RFC 6455, section 4.2.1) and makes its `Sec-WebSocket-Accept`.
+fn handshake(site: &Site, request: &hyper::Request<Incoming>) -> Result<String, Response> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(Response::text(405, "A WebSocket is asked for by GET.\n"));
+    }
+    if text(headers, "sec-websocket-version") != Some("13") {
+        return Err(Response::text(426, "Only version 13 of WebSocket is spoken here.\n"));
+    }
+    // 16 bytes in base64 are 22 characters and two of padding.
+    let Some(key) =
+        headers.get("sec-websocket-key").filter(|k| k.len() == 24 && k.as_bytes().ends_with(b"=="))
+    else {
+        return Err(Response::text(400, "Sec-WebSocket-Key must be 16 bytes in base64.\n"));
+    };
+    if !site.origins.admit(text(headers, "origin"), text(headers, "host")) {
+        log::info!("a page of another origin asked for a socket and was refused");
+        return Err(Response::text(
+            403,
+            "Pages of this origin may not connect; allow it in the server's origins.\n",
+        ));
+    }
+    Ok(derive_accept_key(key.as_bytes()))
+}
+
+fn is_websocket(headers: &HeaderMap) -> bool {
+    let has = |name: &str, token: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .any(|v| v.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
+    };
+    has("upgrade", "websocket") && has("connection", "upgrade")
+}
+
+fn respond(request: &hyper::Request<Incoming>, response: Response) -> hyper::Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let known = text(request.headers(), header::IF_NONE_MATCH.as_str());
+    let mut out = plain(status).header(header::CONTENT_TYPE, response.content_type);
+    let mut body = Bytes::from_owner(response.body);
+    match response.etag {
+        Some(etag) if known == Some(&*etag) => {
+            out = out.status(StatusCode::NOT_MODIFIED).header(header::ETAG, etag);
+            body = Bytes::new();
+        }
+        Some(etag) => out = out.header(header::ETAG, etag).header(header::CACHE_CONTROL, "no-cache"),
+        None => out = out.header(header::CACHE_CONTROL, "no-store"),
+    }
+    if response.status == 426 {
+        out = out.header("Sec-WebSocket-Version", "13");
+    }
+    out.body(Full::new(body)).expect("all headers are valid text")
+}
+
+/// What every answer bears. The page needs no inline script, no other host and no frame around it.
+fn plain(status: StatusCode) -> hyper::http::response::Builder {
+    hyper::Response::builder()
+        .status(status)
+        .header("X-Content-Type-Options", HeaderValue::from_static("nosniff"))
+        .header(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
+        .header(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(
+                "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; frame-ancestors 'self'",
+            ),
+        )
+}
+
+/// The client's address: the peer's, or behind trusted proxies the last one that is none of theirs.
+fn client_address(headers: &HeaderMap, peer: IpAddr, proxies: &[IpAddr]) -> IpAddr {
+    if !proxies.contains(&peer) {
+        return peer;
+    }
+    let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
+    let hops: Vec<IpAddr> =
+        forwarded.flat_map(|v| v.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
+    let real = || text(headers, "x-real-ip").and_then(|ip| ip.trim().parse().ok());
+    hops.into_iter().rev().find(|hop| !proxies.contains(hop)).or_else(real).unwrap_or(peer)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_may_connect_where_it_came_from() {
+        let own = Origins::OwnAnd(vec!["https://viewer.example/".into()]);
+        for (origin, host, admitted) in [
+            (None, Some("camera.lan:4500"), true),
+            (Some("http://192.0.2.7:4500"), Some("192.0.2.7:4500"), true),
+            (Some("http://[2001:db8::7]:4500"), Some("[2001:db8::7]:4500"), true),
+            (Some("http://localhost:4500"), Some("localhost:4500"), true),
+            (Some("http://cam.local:4500"), Some("cam.local:4500"), true),
+            (Some("https://viewer.example"), Some("192.0.2.7:4500"), true),
+            (Some("http://localhost:4501"), Some("localhost:4500"), false),
+            (Some("https://evil.example"), Some("192.0.2.7:4500"), false),
+            // DNS rebinding: the page's own name, pointed at this machine.
+            (Some("http://evil.example:4500"), Some("evil.example:4500"), false),
+            (Some("null"), Some("192.0.2.7:4500"), false),
+            (Some("http://192.0.2.7:4500"), None, false),
+        ] {
+            assert_eq!(own.admit(origin, host), admitted, "{origin:?} at {host:?}");
+            assert!(Origins::Any.admit(origin, host));
+        }
+    }
+
+    #[test]
+    fn forwarded_addresses_count_only_from_trusted_proxies() {
+        let ip = |s: &str| s.parse::<IpAddr>().expect("literal");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", HeaderValue::from_static("198.51.100.1, 192.0.2.9, 10.0.0.2"));
+        let proxies = [ip("10.0.0.1"), ip("10.0.0.2")];
+        assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip("192.0.2.9"));
+        assert_eq!(client_address(&headers, ip("203.0.113.5"), &proxies), ip("203.0.113.5"));
+        let mut headers = HeaderMap::new();
+        headers.insert("x-real-ip", HeaderValue::from_static("192.0.2.8"));
+        assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip("192.0.2.8"));
+    }
+}

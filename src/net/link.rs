@@ -1,0 +1,107 @@
+//! One WebSocket, read and written in one task.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use async_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
+use futures_lite::Stream;
+use futures_sink::Sink;
+
+use super::io::Io;
+use crate::proto::CloseCode;
+
+/// Bytes that are put on the socket in one go; tungstenite's own default is 128 KiB, a buffer that an
+/// idle peer would keep.
+pub(crate) const BATCH: usize = 16 << 10;
+
+/// What tungstenite reads at once: most signalling fits, SDP takes two.
+const READ: usize = 4 << 10;
+
+/// What came.
+pub(crate) enum Got {
+    Text(Utf8Bytes),
+    Binary,
+    /// A ping or a pong.
+    Alive,
+    /// A frame over the limit; nothing more can be read.
+    TooLarge,
+    /// No WebSocket frame, or no UTF-8 where it must be; nothing more can be read.
+    Malformed(CloseCode),
+    /// The end, with the close code of the other side if it sent one.
+    Closed(Option<CloseCode>, String),
+}
+
+/// What goes.
+pub(crate) enum Put {
+    Text(Utf8Bytes),
+    Ping,
+    Close(CloseCode, String),
+}
+
+pub(crate) struct Link {
+    ws: WebSocketStream<Io>,
+}
+
+/// Buffers and limits of a socket whose messages have at most `max` bytes.
+pub(crate) fn config(max: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ)
+        .write_buffer_size(BATCH)
+        .max_message_size(Some(max))
+        .max_frame_size(Some(max))
+}
+
+impl Link {
+    /// A socket after its handshake; `read` is what came behind it.
+    pub async fn new(io: Io, read: Vec<u8>, role: Role, max: usize) -> Link {
+        Link { ws: WebSocketStream::from_partially_read(io, read, role, Some(config(max))).await }
+    }
+
+    #[cfg(feature = "client")]
+    pub fn from_stream(ws: WebSocketStream<Io>) -> Link {
+        Link { ws }
+    }
+
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
+        let got = match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
+            None => Got::Closed(None, String::new()),
+            Some(Ok(Message::Text(text))) => Got::Text(text),
+            Some(Ok(Message::Binary(_))) => Got::Binary,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Got::Alive,
+            Some(Ok(Message::Close(frame))) => {
+                // The answer to it waits in the buffer; what the socket takes now is enough.
+                _ = self.poll_flush(cx);
+                let (code, reason) = frame.map(|f| (CloseCode(f.code.into()), f.reason.to_string())).unzip();
+                Got::Closed(code, reason.unwrap_or_default())
+            }
+            Some(Err(Error::Capacity(_))) => Got::TooLarge,
+            Some(Err(Error::Utf8(_))) => Got::Malformed(CloseCode(1007)),
+            Some(Err(Error::Protocol(
+                async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+            ))) => Got::Closed(None, String::new()),
+            Some(Err(Error::Protocol(_))) => Got::Malformed(CloseCode(1002)),
+            Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => Got::Closed(None, String::new()),
+            Some(Err(e)) => Got::Closed(None, e.to_string()),
+        };
+        Poll::Ready(got)
+    }
+
+    /// Puts one message into the buffer. To be called when [`Link::poll_flush`] was ready, and then for at
+    /// most about [`BATCH`] bytes.
+    pub fn put(&mut self, put: Put) -> Result<(), Error> {
+        let message = match put {
+            Put::Text(text) => Message::Text(text),
+            Put::Ping => Message::Ping(Bytes::new()),
+            Put::Close(code, reason) => {
+                Message::Close(Some(CloseFrame { code: code.0.into(), reason: reason.into() }))
+            }
+        };
+        Pin::new(&mut self.ws).start_send(message)
+    }
+
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.ws).poll_flush(cx)
+    }
+}

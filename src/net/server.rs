@@ -1,0 +1,652 @@
+//! The server's driver: sockets in, the hub's verdicts out.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_tungstenite::tungstenite::Utf8Bytes;
+use async_tungstenite::tungstenite::protocol::Role;
+use futures_lite::FutureExt;
+use smol::channel::{Receiver, Sender, bounded};
+use smol::{Async, Executor, Timer};
+
+use super::events::{Events, Lossy, Outlet};
+use super::http::{self, Handler, Origins, Request, Response, Site};
+use super::io::Io;
+use super::link::{BATCH, Got, Link, Put};
+use super::signal::Signal;
+use super::{lock, random_id};
+use crate::proto::{Peer, Status};
+use crate::server::{
+    Admission, Auth, Config, ConnId, Event, Hub, Input, Output, Stats, Transmit, Verdict, Whom,
+};
+
+/// How many frames of one socket are read before others have their turn.
+const TURN: usize = 32;
+
+/// How long a closed socket may take to say goodbye.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a shutdown waits for the last goodbyes.
+const LAST_GOODBYE: Duration = Duration::from_secs(3);
+
+/// Sockets beyond the hub's limit, for pages and for those that are told that it is full.
+const SPARE_SOCKETS: usize = 256;
+
+/// What a server does beside the protocol. Its `Default` listens nowhere: it serves peers of its process.
+#[derive(Clone, Default)]
+pub struct ServerConfig {
+    /// Rules and limits of the protocol.
+    pub hub: Config,
+    /// Addresses to listen on, port 0 for any free one. Loopback is the safe choice; who listens openly
+    /// without authentication is warned in the log.
+    pub listen: Vec<SocketAddr>,
+    /// Which pages may connect; by default any, for tokens protect.
+    pub origins: Option<Origins>,
+    /// Proxies whose `X-Forwarded-For` and `X-Real-IP` are believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// The certificate to serve `https://` and `wss://` with; without one `http://` and `ws://`.
+    #[cfg(feature = "tls")]
+    pub tls: Option<super::ServerTls>,
+    pub(crate) handler: Option<Handler>,
+}
+
+impl ServerConfig {
+    /// Listens on these addresses, with the protocol's default limits.
+    pub fn listen(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        ServerConfig { listen: addresses.into_iter().collect(), ..ServerConfig::default() }
+    }
+
+    /// Answers GET requests; `None` is 404. It must not block.
+    pub fn http(
+        mut self,
+        handler: impl Fn(&Request<'_>) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        self.handler = Some(Arc::new(handler));
+        self
+    }
+}
+
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConfig")
+            .field("hub", &self.hub)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug)]
+pub struct StartError {
+    address: SocketAddr,
+    cause: io::Error,
+}
+
+impl StartError {
+    /// A stable name: `port-taken`, `port-forbidden`, `no-such-address` or `listen-failed`.
+    pub fn code(&self) -> &'static str {
+        match self.cause.kind() {
+            io::ErrorKind::AddrInUse => "port-taken",
+            io::ErrorKind::PermissionDenied => "port-forbidden",
+            io::ErrorKind::AddrNotAvailable => "no-such-address",
+            _ => "listen-failed",
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ip, port) = (self.address.ip(), self.address.port());
+        match self.code() {
+            "port-taken" => write!(
+                f,
+                "Port {port} of {ip} is taken by another program: stop that one, or choose another port"
+            ),
+            "port-forbidden" => write!(f, "Port {port} is not allowed to this user: choose one from 1024 on"),
+            "no-such-address" => {
+                write!(f, "This machine has no address {ip}: choose one of its own, or 0.0.0.0 for all")
+            }
+            _ => write!(f, "Listening on {} failed: {}", self.address, self.cause),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// What a server tells its host.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// Somebody wants in, and [`Config::authenticate`] is on: answer with [`AuthRequest::admit`] or
+    /// [`AuthRequest::refuse`], now or later.
+    Authenticate(AuthRequest),
+    /// A peer was admitted.
+    PeerOnline(Peer),
+    /// A peer is gone.
+    PeerOffline(Peer),
+    /// So many events were lost, because the callback or the stream's reader did not come back.
+    Lost(u64),
+}
+
+impl Lossy for ServerEvent {
+    fn lost(count: u64) -> Self {
+        ServerEvent::Lost(count)
+    }
+}
+
+/// A peer at the door. The first answer counts; without one it is refused after a while.
+#[derive(Clone)]
+pub struct AuthRequest {
+    /// What it says of itself.
+    pub auth: Auth,
+    conn: ConnId,
+    server: Weak<Inner>,
+}
+
+impl AuthRequest {
+    /// Lets it in, into these rooms, under the name that it or the admission gives.
+    pub fn admit(&self, admission: Admission) {
+        self.answer(Verdict::Admit(admission));
+    }
+
+    /// Sends it away: an `error` with these words, and close 1008 (for 503: 1013).
+    pub fn refuse(&self, status: Status, message: &str) {
+        self.answer(Verdict::Refuse { status, message: message.into() });
+    }
+
+    fn answer(&self, verdict: Verdict) {
+        if let Some(server) = self.server.upgrade() {
+            server.input(Input::Verdict { conn: self.conn, verdict });
+        }
+    }
+}
+
+impl fmt::Debug for AuthRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRequest").field("auth", &self.auth).finish_non_exhaustive()
+    }
+}
+
+/// A Symple server. Clones are handles of the same one.
+///
+/// ```no_run
+/// use symple::net::{Server, ServerConfig};
+/// let server = Server::bind(ServerConfig::listen(["127.0.0.1:4500".parse()?]))?;
+/// futures_lite::future::block_on(server.run());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    hub: Mutex<Hub>,
+    wakes: Mutex<HashMap<ConnId, Arc<Signal>>>,
+    deadline: Mutex<Option<Instant>>,
+    timer: Signal,
+    events: Outlet<ServerEvent>,
+    listeners: Mutex<Vec<TcpListener>>,
+    addresses: Vec<SocketAddr>,
+    executor: Mutex<Weak<Executor<'static>>>,
+    next_conn: AtomicU64,
+    sockets: AtomicUsize,
+    max_sockets: usize,
+    max_message_size: usize,
+    site: Arc<Site>,
+    closing: AtomicBool,
+    /// Dropped at the end, which every waiting `run` hears from `end`.
+    running: Mutex<Option<Sender<()>>>,
+    end: Receiver<()>,
+    this: Weak<Inner>,
+    #[cfg(feature = "tls")]
+    tls: Option<futures_rustls::TlsAcceptor>,
+}
+
+impl Server {
+    /// Takes the ports. Nothing is served before [`Server::run`] is polled.
+    pub fn bind(config: ServerConfig) -> Result<Server, StartError> {
+        let listen = |address: &SocketAddr| {
+            let listener = TcpListener::bind(address).and_then(|l| Ok((l.local_addr()?, l)));
+            listener.map_err(|cause| StartError { address: *address, cause })
+        };
+        let (addresses, listeners): (Vec<_>, Vec<_>) =
+            config.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        if !config.hub.authenticate && addresses.iter().any(|a| !a.ip().is_loopback()) {
+            log::warn!(
+                "open without authentication: whoever reaches this port may join, see who is here and call them"
+            );
+        }
+        if config.hub.authenticate && config.hub.dynamic_rooms {
+            log::warn!("dynamic rooms are on: an authenticated peer may join any room whose name it knows");
+        }
+        let site = Site {
+            origins: config.origins.unwrap_or(Origins::Any),
+            handler: config.handler,
+            proxies: config.trusted_proxies,
+        };
+        let (running, end) = bounded(1);
+        let inner = Arc::new_cyclic(|this| Inner {
+            max_sockets: config.hub.max_connections.saturating_add(SPARE_SOCKETS),
+            max_message_size: config.hub.max_message_size,
+            hub: Mutex::new(Hub::new(config.hub)),
+            wakes: Mutex::default(),
+            deadline: Mutex::default(),
+            timer: Signal::default(),
+            events: Outlet::new(),
+            listeners: Mutex::new(listeners),
+            addresses,
+            executor: Mutex::default(),
+            next_conn: AtomicU64::new(1),
+            sockets: AtomicUsize::new(0),
+            site: Arc::new(site),
+            closing: AtomicBool::new(false),
+            running: Mutex::new(Some(running)),
+            end,
+            this: this.clone(),
+            #[cfg(feature = "tls")]
+            tls: config.tls.map(|tls| tls.config.into()),
+        });
+        Ok(Server { inner })
+    }
+
+    /// Where it listens, with the ports that the system chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.inner.addresses
+    }
+
+    /// Sets the callback. Events come in order, one at a time, from within [`Server::run`].
+    pub fn on(&self, callback: impl FnMut(ServerEvent) + Send + 'static) {
+        self.inner.events.set_callback(Box::new(callback));
+    }
+
+    /// The same events as a stream that holds at most `capacity`.
+    pub fn events(&self, capacity: usize) -> Events<ServerEvent> {
+        self.inner.events.stream(capacity)
+    }
+
+    /// Gives a message, as it stands, to the peers that its `to` names (`"user|id"`, `"user"`, a room, or a
+    /// list of them), without a permission check. Without a `to` it goes nowhere.
+    pub fn publish(&self, text: &str) {
+        self.inner.input(Input::Inject { text });
+    }
+
+    /// Throws out whom `address` names (`user|id`, or every session of `user`): an `error`, then the close
+    /// that goes with the status.
+    pub fn kick(&self, address: &str, status: Status, message: &str) {
+        self.inner.input(Input::Kick { whom: Whom::Address(address), status, message });
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> Stats {
+        lock(&self.inner.hub).stats()
+    }
+
+    /// Says goodbye to every client and ends all [`Server::run`].
+    pub fn shutdown(&self) {
+        self.inner.closing.store(true, Ordering::Release);
+        self.inner.input(Input::Shutdown);
+        self.inner.end_if_over();
+        if let Some(executor) = lock(&self.inner.executor).upgrade() {
+            let inner = self.inner.clone();
+            executor
+                .spawn(async move {
+                    Timer::after(LAST_GOODBYE).await;
+                    lock(&inner.running).take();
+                })
+                .detach();
+        }
+    }
+
+    /// A client in this process, without a socket: its messages go straight to the hub, rate and number
+    /// of such peers are not limited, and its rooms are trusted.
+    #[cfg(feature = "client")]
+    pub fn peer(&self, config: crate::client::Config) -> super::Client {
+        super::Client::local(self.inner.clone(), config)
+    }
+
+    /// Serves until [`Server::shutdown`]. The first future listens; each further one, on a thread of its
+    /// own, adds a core to the same hub.
+    pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
+        let inner = self.inner.clone();
+        async move {
+            let executor = inner.clone().executor();
+            // Nothing is ever sent: this ends when the sender is dropped.
+            _ = executor.run(inner.end.recv()).await;
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.inner.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// The executor that all `run` futures share. They alone own it, so that dropping them drops the
+    /// tasks, and with them the sockets.
+    fn executor(self: Arc<Self>) -> Arc<Executor<'static>> {
+        let mut held = lock(&self.executor);
+        if let Some(executor) = held.upgrade() {
+            return executor;
+        }
+        let executor = Arc::new(Executor::new());
+        *held = Arc::downgrade(&executor);
+        drop(held);
+        for listener in std::mem::take(&mut *lock(&self.listeners)) {
+            executor.spawn(self.clone().accept(listener)).detach();
+        }
+        executor.spawn(self.clone().keep_time()).detach();
+        executor
+            .spawn({
+                let inner = self.clone();
+                async move { poll_fn(|cx| inner.poll_events(cx)).await }
+            })
+            .detach();
+        executor
+    }
+
+    fn poll_events(&self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.events.poll(cx).is_ready() {}
+        Poll::Pending
+    }
+
+    fn end_if_over(&self) {
+        if self.closing.load(Ordering::Acquire) && self.sockets.load(Ordering::Acquire) == 0 {
+            lock(&self.running).take();
+        }
+    }
+
+    /// Hands one input to the hub and does what it answers.
+    pub fn input(&self, input: Input<'_>) {
+        self.with(|hub, now| hub.handle_input(input, now));
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut Hub, Instant) -> R) -> R {
+        let mut wake = Vec::new();
+        let (result, sooner) = {
+            let mut hub = lock(&self.hub);
+            let result = act(&mut hub, Instant::now());
+            let deadline = loop {
+                match hub.poll_output() {
+                    Output::Ready(conn) => wake.push(conn),
+                    Output::Event(event) => self.tell(event),
+                    Output::Timeout(deadline) => break deadline,
+                }
+            };
+            let held = std::mem::replace(&mut *lock(&self.deadline), deadline);
+            (result, deadline.is_some_and(|d| held.is_none_or(|h| d < h)))
+        };
+        if !wake.is_empty() {
+            let wakes = lock(&self.wakes);
+            wake.iter().filter_map(|conn| wakes.get(conn)).for_each(|signal| signal.notify());
+        }
+        if sooner {
+            self.timer.notify();
+        }
+        result
+    }
+
+    /// Under the hub's lock, so that the order of events is the hub's.
+    fn tell(&self, event: Event) {
+        let event = match event {
+            Event::Authenticate { conn, auth } => {
+                ServerEvent::Authenticate(AuthRequest { auth, conn, server: self.this.clone() })
+            }
+            Event::PeerOnline { peer, .. } => ServerEvent::PeerOnline(peer),
+            Event::PeerOffline { peer, .. } => ServerEvent::PeerOffline(peer),
+            _ => return,
+        };
+        self.events.push(event);
+    }
+
+    async fn keep_time(self: Arc<Self>) {
+        loop {
+            let deadline = *lock(&self.deadline);
+            let sooner = async {
+                poll_fn(|cx| self.timer.poll(cx)).await;
+                false
+            };
+            let due = async {
+                match deadline {
+                    Some(at) => _ = Timer::at(at).await,
+                    None => std::future::pending().await,
+                }
+                true
+            };
+            if due.or(sooner).await {
+                *lock(&self.deadline) = None;
+                self.input(Input::Timeout);
+            }
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let listener = match Async::new(listener) {
+            Ok(listener) => listener,
+            Err(e) => return log::error!("a listening socket cannot be used: {e}"),
+        };
+        loop {
+            match listener.accept().await {
+                Ok((tcp, peer)) => {
+                    let Some(executor) = lock(&self.executor).upgrade() else { return };
+                    if self.closing.load(Ordering::Acquire) {
+                        return;
+                    }
+                    let Some(socket) = Socket::open(&self) else {
+                        log::warn!("too many sockets are open; one more was closed at once");
+                        continue;
+                    };
+                    executor.spawn(self.clone().socket(tcp, peer.ip(), socket)).detach();
+                }
+                Err(e) => {
+                    // Out of descriptors or memory: trying again at once would only burn the CPU.
+                    log::warn!("a connection could not be accepted: {e}");
+                    Timer::after(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn socket(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr, _counted: Socket) {
+        _ = tcp.get_ref().set_nodelay(true);
+        let Some(io) = self.secure(tcp).await else { return };
+        let Some(upgraded) = http::serve(self.site.clone(), io, host.to_canonical()).await else { return };
+        let link = Link::new(upgraded.io, upgraded.read, Role::Server, self.max_message_size).await;
+        self.websocket(link, upgraded.host).await;
+    }
+
+    #[cfg(feature = "tls")]
+    async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
+        let Some(acceptor) = &self.tls else { return Some(Io::Plain(tcp)) };
+        let late = async {
+            Timer::after(Duration::from_secs(10)).await;
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        match acceptor.accept(tcp).or(late).await {
+            Ok(tls) => Some(Io::Tls(Box::new(tls.into()))),
+            Err(e) => {
+                log::debug!("TLS handshake failed: {e}");
+                None
+            }
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
+        Some(Io::Plain(tcp))
+    }
+
+    async fn websocket(self: Arc<Self>, mut link: Link, host: IpAddr) {
+        let port = Port::open(&self, Some(host));
+        let mut batch = Vec::new();
+        let mut linger: Option<Timer> = None;
+        poll_fn(|cx| {
+            if linger.is_none() && self.read(&mut link, &port, cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if self.write(&mut link, &port, &mut batch, &mut linger, cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let Some(timer) = &mut linger else { return Poll::Pending };
+            // Both closes have been said when nothing more is read.
+            while let Poll::Ready(got) = link.poll_read(cx) {
+                if matches!(got, Got::Closed(..) | Got::TooLarge | Got::Malformed(_)) {
+                    return Poll::Ready(());
+                }
+            }
+            timer.poll(cx).map(drop)
+        })
+        .await;
+    }
+
+    /// Ready when the socket ended.
+    fn read(&self, link: &mut Link, port: &Port, cx: &mut Context<'_>) -> Poll<()> {
+        let conn = port.conn;
+        let (mut got, mut ended) = (Vec::new(), false);
+        while !ended {
+            let Poll::Ready(frame) = link.poll_read(cx) else { break };
+            ended = matches!(frame, Got::Closed(..));
+            let broken = matches!(frame, Got::TooLarge | Got::Malformed(_));
+            got.push(frame);
+            if broken {
+                break;
+            }
+            if got.len() == TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        if !got.is_empty() {
+            self.with(|hub, now| {
+                for frame in &got {
+                    let input = match frame {
+                        Got::Text(text) => Input::Text { conn, text },
+                        Got::Binary => Input::Binary { conn },
+                        Got::Alive => Input::Alive { conn },
+                        Got::TooLarge => Input::TooLarge { conn },
+                        Got::Malformed(code) => Input::BadFrame { conn, code: *code },
+                        Got::Closed(..) => continue,
+                    };
+                    hub.handle_input(input, now);
+                }
+            });
+        }
+        if ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Ready when the socket cannot be written any more.
+    fn write(
+        &self,
+        link: &mut Link,
+        port: &Port,
+        batch: &mut Vec<Transmit>,
+        linger: &mut Option<Timer>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        while port.signal.poll(cx).is_ready() {}
+        loop {
+            let room = match link.poll_flush(cx) {
+                Poll::Ready(Ok(())) => BATCH,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                // A full socket takes nothing more, but must learn that it is given up.
+                Poll::Pending => 0,
+            };
+            if linger.is_some() {
+                return Poll::Pending;
+            }
+            self.with(|hub, _| hub.transmit(port.conn, room, batch));
+            if batch.is_empty() {
+                return Poll::Pending;
+            }
+            for transmit in batch.drain(..) {
+                let put = match transmit {
+                    Transmit::Text(text) => Put::Text(shared(text)),
+                    Transmit::Ping => Put::Ping,
+                    Transmit::Close { code, reason } => {
+                        *linger = Some(Timer::after(LINGER));
+                        Put::Close(code, reason.to_string())
+                    }
+                };
+                if link.put(put).is_err() {
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+/// The same bytes for all recipients.
+fn shared(text: Arc<str>) -> Utf8Bytes {
+    struct Owner(Arc<str>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+    let bytes = async_tungstenite::tungstenite::Bytes::from_owner(Owner(text));
+    Utf8Bytes::try_from(bytes).expect("a str is UTF-8")
+}
+
+/// One accepted socket in the count.
+struct Socket(Arc<Inner>);
+
+impl Socket {
+    fn open(inner: &Arc<Inner>) -> Option<Socket> {
+        let socket = Socket(inner.clone());
+        (inner.sockets.fetch_add(1, Ordering::AcqRel) < inner.max_sockets).then_some(socket)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.0.sockets.fetch_sub(1, Ordering::AcqRel);
+        self.0.end_if_over();
+    }
+}
+
+/// One connection at the hub, with a socket or without. Dropping it tells the hub that it is gone.
+pub(crate) struct Port {
+    pub conn: ConnId,
+    pub signal: Arc<Signal>,
+    inner: Arc<Inner>,
+}
+
+impl Port {
+    pub fn open(inner: &Arc<Inner>, host: Option<IpAddr>) -> Port {
+        let conn = ConnId(inner.next_conn.fetch_add(1, Ordering::Relaxed));
+        let signal = Arc::new(Signal::default());
+        lock(&inner.wakes).insert(conn, signal.clone());
+        inner.input(Input::Connected { conn, id: random_id(), host, local: host.is_none() });
+        Port { conn, signal, inner: inner.clone() }
+    }
+
+    #[cfg(feature = "client")]
+    pub fn send(&self, text: &str) {
+        self.inner.input(Input::Text { conn: self.conn, text });
+    }
+
+    #[cfg(feature = "client")]
+    pub fn take(&self, batch: &mut Vec<Transmit>) {
+        self.inner.with(|hub, _| hub.transmit(self.conn, BATCH, batch));
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        lock(&self.inner.wakes).remove(&self.conn);
+        self.inner.input(Input::Closed { conn: self.conn });
+    }
+}

@@ -1,0 +1,50 @@
+//! "Look again": one waiting task, any number of notifiers, no allocation.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+
+#[derive(Default)]
+pub(crate) struct Signal {
+    set: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Signal {
+    /// Wakes the waiting task, or makes its next wait return at once.
+    pub fn notify(&self) {
+        if !self.set.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Ready once for any number of notifications since the last time.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.set.swap(false, Ordering::AcqRel) {
+            return Poll::Ready(());
+        }
+        self.waker.register(cx.waker());
+        if self.set.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_fn};
+
+    #[test]
+    fn notifications_merge_and_none_is_lost() {
+        let signal = Signal::default();
+        signal.notify();
+        signal.notify();
+        block_on(poll_fn(|cx| signal.poll(cx)));
+        let pending = block_on(poll_fn(|cx| Poll::Ready(signal.poll(cx).is_pending())));
+        assert!(pending);
+        std::thread::scope(|s| {
+            s.spawn(|| signal.notify());
+            block_on(poll_fn(|cx| signal.poll(cx)));
+        });
+    }
+}

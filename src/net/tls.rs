@@ -1,0 +1,112 @@
+//! TLS by rustls with the `ring` provider: whom a client trusts, and what a server shows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_rustls::rustls::crypto::ring::default_provider;
+use futures_rustls::rustls::pki_types::pem::PemObject;
+use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use futures_rustls::rustls::{self, ClientConfig, RootCertStore};
+
+/// Whose certificates a client believes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Roots {
+    /// Those of the system.
+    #[default]
+    System,
+    /// These alone, in PEM: for a server of one's own.
+    Pem(Vec<u8>),
+}
+
+/// What is wrong with a certificate or a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsError(String);
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+#[cfg(feature = "client")]
+pub(crate) fn connector(roots: &Roots) -> Result<futures_rustls::TlsConnector, TlsError> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        Roots::System => {
+            let found = rustls_native_certs::load_native_certs();
+            store.add_parsable_certificates(found.certs);
+            if store.is_empty() {
+                return Err(TlsError(
+                    "The system has no root certificates: install ca-certificates, or give roots".into(),
+                ));
+            }
+        }
+        Roots::Pem(pem) => {
+            store.add_parsable_certificates(certificates(pem)?);
+            if store.is_empty() {
+                return Err(TlsError("No certificate in the given roots can be used".into()));
+            }
+        }
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has suites for TLS 1.2 and 1.3")
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    Ok(Arc::new(config).into())
+}
+
+/// The certificate and key that a server shows.
+#[derive(Clone)]
+pub struct ServerTls {
+    pub(crate) config: Arc<rustls::ServerConfig>,
+}
+
+impl ServerTls {
+    /// Reads a certificate chain, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1),
+    /// both in PEM.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|_| TlsError("The key holds no PEM private key (PKCS #8, PKCS #1 or SEC 1)".into()))?;
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has suites for TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(certificates(chain)?, key)
+            .map_err(|e| TlsError(format!("Certificate and key do not go together: {e}")))?;
+        Ok(ServerTls { config: Arc::new(config) })
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerTls")
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(TlsError("No PEM certificate (-----BEGIN CERTIFICATE-----) was found".into())),
+        Err(e) => Err(TlsError(format!("The certificates are no valid PEM: {e:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let said = |r: Result<ServerTls, TlsError>| r.expect_err("bad input").to_string();
+        assert!(said(ServerTls::from_pem(b"", b"")).contains("no PEM private key"));
+        #[cfg(feature = "client")]
+        assert!(
+            connector(&Roots::Pem(b"x".to_vec())).is_err_and(|e| e.to_string().contains("BEGIN CERTIFICATE"))
+        );
+    }
+}

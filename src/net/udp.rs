@@ -1,0 +1,368 @@
+//! One UDP port for all viewers, over IPv4 and IPv6.
+//!
+//! A socket that listens on every address does not say by which one a datagram came, but ICE must know:
+//! the kernel is asked for it with each (packet info), and told it when one leaves. A [`Transmit`] of many
+//! datagrams goes out in one system call where the kernel can cut it (GSO), else in several.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::task::{Context, Poll, ready};
+
+use quinn_udp::{RecvMeta, UdpSocketState};
+use smol::Async;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::rtc::{LocalCandidate, Transmit};
+
+/// The kernel may hand over many datagrams of a sender in one piece (GRO), of up to this many bytes.
+const BUFFER: usize = 65_535;
+/// Viewers send little: checks of the path, and reports.
+const BUFFERS: usize = 4;
+/// A key frame to many viewers at once; the kernel gives what `net.core.wmem_max` allows.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// How often a second family is tried to get the port that the first one was given.
+const SAME_PORT_TRIES: usize = 16;
+/// Errors in a row after which a socket is taken for broken.
+const MAX_ERRORS: usize = 64;
+
+/// A UDP port. One task polls it.
+pub struct Udp {
+    sockets: Vec<Half>,
+    port: u16,
+    buffers: Vec<Vec<u8>>,
+    /// Bytes of the transmit in hand that are out already.
+    sent: usize,
+    failed: u64,
+}
+
+/// The port in one address family.
+struct Half {
+    io: Async<UdpSocket>,
+    state: UdpSocketState,
+    /// Unspecified where it listens on every address.
+    ip: IpAddr,
+}
+
+impl Udp {
+    /// Binds a port (0: any) of an address. A wildcard of either family means both, as far as the system
+    /// has IPv6.
+    pub fn bind(listen: SocketAddr) -> io::Result<Udp> {
+        let sockets =
+            if listen.ip().is_unspecified() { bind_both(listen.port())? } else { vec![Half::bind(listen)?] };
+        let port = sockets[0].io.get_ref().local_addr()?.port();
+        Ok(Udp { sockets, port, buffers: vec![vec![0; BUFFER]; BUFFERS], sent: 0, failed: 0 })
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many datagrams the system refused to send (no route, too long for the link, …). They are
+    /// dropped: ICE finds another path, RTP asks again.
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Where viewers can reach this port: the address it listens on, or else those of all interfaces.
+    /// Loopback is left out unless there is nothing else, and addresses valid on one link alone always.
+    ///
+    /// `advertised` is how the port looks from outside (a port forward, a NAT); port 0 stands for this
+    /// one. It is put over the first candidate of its family.
+    pub fn local_candidates(&self, advertised: Option<SocketAddr>) -> io::Result<Vec<LocalCandidate>> {
+        let mut ips = vec![];
+        for half in &self.sockets {
+            if half.ip.is_unspecified() {
+                let all = if_addrs::get_if_addrs()?
+                    .into_iter()
+                    .filter(|i| i.oper_status != if_addrs::IfOperStatus::Down);
+                ips.extend(all.map(|i| i.ip()).filter(|ip| ip.is_ipv4() == half.ip.is_ipv4()));
+            } else {
+                ips.push(half.ip);
+            }
+        }
+        let mut candidates: Vec<LocalCandidate> = usable(ips)
+            .into_iter()
+            .map(|ip| LocalCandidate { base: SocketAddr::new(ip, self.port), advertised: None })
+            .collect();
+        if let Some(mut outside) = advertised {
+            if outside.port() == 0 {
+                outside.set_port(self.port);
+            }
+            if let Some(c) = candidates.iter_mut().find(|c| c.base.is_ipv4() == outside.is_ipv4()) {
+                c.advertised = Some(outside);
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// Takes what has come: `on(our address, theirs, payload)` for each datagram. Ready when there were
+    /// some, and to be called again then. An error means that the port is lost.
+    pub fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut on: impl FnMut(SocketAddr, SocketAddr, &[u8]),
+    ) -> Poll<io::Result<()>> {
+        let mut came = false;
+        for half in &self.sockets {
+            came |= match half.poll_recv(cx, &mut self.buffers, self.port, &mut on) {
+                Poll::Ready(result) => result.map(|()| true)?,
+                Poll::Pending => false,
+            };
+        }
+        if came { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Sends. Pending while the system's buffer is full: come back with the same transmit. What the system
+    /// refuses is dropped and counted.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, transmit: &Transmit) -> Poll<()> {
+        let Some(half) = self.sockets.iter().find(|h| h.ip.is_ipv4() == transmit.local.is_ipv4()) else {
+            self.failed += 1;
+            return Poll::Ready(());
+        };
+        while self.sent < transmit.data.len() {
+            let rest = &transmit.data[self.sent..];
+            let segment = transmit.segment.unwrap_or(rest.len()).max(1);
+            let segments = half.state.max_gso_segments().max(1);
+            let piece = &rest[..rest.len().min(segment.saturating_mul(segments))];
+            match half.send(transmit, piece, segment) {
+                Ok(()) => self.sent += piece.len(),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if ready!(half.io.poll_writable(cx)).is_err() {
+                        self.failed += 1;
+                        self.sent += piece.len();
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // The driver can't cut: quinn-udp has noticed, and the datagrams go one by one.
+                Err(_) if piece.len() > segment && half.state.max_gso_segments() < segments => {}
+                Err(e) => {
+                    log::debug!("a datagram could not be sent: {}", e.kind());
+                    self.failed += 1;
+                    self.sent += piece.len();
+                }
+            }
+        }
+        self.sent = 0;
+        Poll::Ready(())
+    }
+}
+
+impl std::fmt::Debug for Udp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Udp").field("port", &self.port).field("failed", &self.failed).finish()
+    }
+}
+
+impl Half {
+    fn bind(address: SocketAddr) -> io::Result<Half> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?; // IPv4 has a socket of its own on the same port
+        }
+        socket.bind(&address.into())?;
+        // More is better; the system's own size does if it says no.
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+        let io = Async::new(UdpSocket::from(socket))?;
+        let state = UdpSocketState::new(io.get_ref().into())?;
+        Ok(Half { io, state, ip: address.ip() })
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [Vec<u8>],
+        port: u16,
+        on: &mut impl FnMut(SocketAddr, SocketAddr, &[u8]),
+    ) -> Poll<io::Result<()>> {
+        let mut meta = [RecvMeta::default(); BUFFERS];
+        for _ in 0..MAX_ERRORS {
+            let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
+            let n = match self.state.recv(self.io.get_ref().into(), &mut slices, &mut meta) {
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.io.poll_readable(cx))?;
+                    continue;
+                }
+                // News of what was sent before (port unreachable and the like), or a signal.
+                Err(e) => {
+                    log::debug!("a datagram could not be received: {}", e.kind());
+                    continue;
+                }
+            };
+            for (meta, buffer) in meta.iter().zip(buffers.iter()).take(n) {
+                let ip = if self.ip.is_unspecified() { meta.dst_ip } else { Some(self.ip) };
+                let Some(ip) = ip else { continue };
+                for datagram in buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1)) {
+                    on(SocketAddr::new(ip, port), meta.addr, datagram);
+                }
+            }
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(Err(io::Error::other("the UDP socket does nothing but fail")))
+    }
+
+    fn send(&self, transmit: &Transmit, piece: &[u8], segment: usize) -> io::Result<()> {
+        let out = quinn_udp::Transmit {
+            destination: transmit.to,
+            ecn: None,
+            contents: piece,
+            segment_size: (piece.len() > segment).then_some(segment),
+            src_ip: self.ip.is_unspecified().then_some(transmit.local.ip()),
+        };
+        self.state.try_send(self.io.get_ref().into(), &out)
+    }
+}
+
+/// Both families on one port; IPv4 alone where the system has no IPv6.
+fn bind_both(port: u16) -> io::Result<Vec<Half>> {
+    let mut tries = SAME_PORT_TRIES;
+    loop {
+        let v4 = Half::bind((Ipv4Addr::UNSPECIFIED, port).into())?;
+        let given = v4.io.get_ref().local_addr()?.port();
+        match Half::bind((Ipv6Addr::UNSPECIFIED, given).into()) {
+            Ok(v6) => return Ok(vec![v4, v6]),
+            // Somebody has the port we were given in the other family: take another one.
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && port == 0 && tries > 0 => tries -= 1,
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(e),
+            Err(e) => {
+                log::debug!("no IPv6: {}", e.kind());
+                return Ok(vec![v4]);
+            }
+        }
+    }
+}
+
+/// The addresses that another host can reach; loopback where there is no other.
+fn usable(mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
+    let one_link = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    ips.retain(|ip| !one_link(ip) && !ip.is_unspecified() && !ip.is_multicast());
+    if ips.iter().any(|ip| !ip.is_loopback()) {
+        ips.retain(|ip| !ip.is_loopback());
+    }
+    ips
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    /// The next `n` datagrams of a port: (our address, theirs, payload).
+    fn receive(udp: &mut Udp, n: usize) -> Vec<(SocketAddr, SocketAddr, Vec<u8>)> {
+        let mut got = vec![];
+        smol::block_on(poll_fn(|cx| {
+            while got.len() < n {
+                ready!(udp.poll_recv(cx, |local, from, data| got.push((local, from, data.to_vec()))))
+                    .expect("open");
+            }
+            Poll::Ready(())
+        }));
+        got
+    }
+
+    fn send(udp: &mut Udp, transmit: &Transmit) {
+        smol::block_on(poll_fn(|cx| udp.poll_send(cx, transmit)));
+    }
+
+    #[test]
+    fn a_wildcard_port_tells_the_address_a_datagram_was_sent_to_and_answers_from_it() {
+        let mut udp = Udp::bind((Ipv4Addr::UNSPECIFIED, 0).into()).expect("a free port");
+        for ip in [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)] {
+            let peer = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            peer.send_to(b"hello", (ip, udp.port())).expect("loopback");
+            let (local, from, data) = receive(&mut udp, 1).remove(0);
+            assert_eq!(local, SocketAddr::from((ip, udp.port())));
+            assert_eq!((from, &data[..]), (peer.local_addr().expect("bound"), &b"hello"[..]));
+            send(&mut udp, &Transmit { local, to: from, segment: None, data: b"yes".to_vec() });
+            let mut buffer = [0; 10];
+            let (n, from) = peer.recv_from(&mut buffer).expect("an answer");
+            assert_eq!((&buffer[..n], from), (&b"yes"[..], local));
+        }
+    }
+
+    #[test]
+    fn both_families_share_the_port() {
+        let mut udp = Udp::bind((Ipv6Addr::UNSPECIFIED, 0).into()).expect("a free port");
+        let Ok(peer) = UdpSocket::bind("[::1]:0") else {
+            return eprintln!("SKIPPED: no IPv6 here");
+        };
+        peer.send_to(b"six", (Ipv6Addr::LOCALHOST, udp.port())).expect("loopback");
+        assert_eq!(receive(&mut udp, 1)[0].0, SocketAddr::from((Ipv6Addr::LOCALHOST, udp.port())));
+        let peer = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        peer.send_to(b"four", (Ipv4Addr::LOCALHOST, udp.port())).expect("loopback");
+        assert_eq!(receive(&mut udp, 1)[0].0, SocketAddr::from((Ipv4Addr::LOCALHOST, udp.port())));
+    }
+
+    #[test]
+    fn a_batch_arrives_as_its_datagrams() {
+        let mut a = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
+        let mut b = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
+        let (local, to) = (
+            ("127.0.0.1".parse::<IpAddr>().expect("literal"), a.port()).into(),
+            ([127, 0, 0, 1], b.port()).into(),
+        );
+        for count in [1, 2, 7, 40, 150] {
+            let data: Vec<u8> = (0..count * 400 - 100).map(|i| (i / 400) as u8).collect();
+            let transmit = Transmit { local, to, segment: Some(400), data };
+            send(&mut a, &transmit);
+            let got = receive(&mut b, count);
+            let expected: Vec<&[u8]> = transmit.datagrams().collect();
+            assert_eq!(got.iter().map(|g| &g.2[..]).collect::<Vec<_>>(), expected, "{count}");
+            assert!(got.iter().all(|g| g.0 == to && g.1 == local));
+        }
+        assert_eq!(a.failed(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_dropped_and_counted() {
+        let mut udp = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
+        let local = SocketAddr::from(([127, 0, 0, 1], udp.port()));
+        let to = local;
+        send(&mut udp, &Transmit { local, to, segment: None, data: vec![0; 70_000] });
+        let six = "[::1]:9".parse().expect("literal");
+        send(&mut udp, &Transmit { local: six, to: six, segment: None, data: vec![0] });
+        assert_eq!(udp.failed(), 2);
+        send(&mut udp, &Transmit { local, to, segment: None, data: vec![7] });
+        assert_eq!(receive(&mut udp, 1)[0].2, [7]);
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error() {
+        let udp = Udp::bind((Ipv4Addr::UNSPECIFIED, 0).into()).expect("a free port");
+        let again = Udp::bind((Ipv4Addr::UNSPECIFIED, udp.port()).into());
+        assert_eq!(again.expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn candidates_are_addresses_that_others_can_reach() {
+        let ip = |s: &str| s.parse::<IpAddr>().expect("literal");
+        let table: [(&[&str], &[&str]); 5] = [
+            (&["127.0.0.1", "192.0.2.1"], &["192.0.2.1"]),
+            (&["127.0.0.1", "::1"], &["127.0.0.1", "::1"]),
+            (&["169.254.1.1", "192.0.2.1", "fe80::1"], &["192.0.2.1"]),
+            (&["192.0.2.1", "172.17.0.1", "2001:db8::1", "::1"], &["192.0.2.1", "172.17.0.1", "2001:db8::1"]),
+            (&[], &[]),
+        ];
+        for (all, kept) in table {
+            let kept: Vec<IpAddr> = kept.iter().map(|s| ip(s)).collect();
+            assert_eq!(usable(all.iter().map(|s| ip(s)).collect()), kept);
+        }
+    }
+
+    #[test]
+    fn an_advertised_address_stands_over_a_base_of_its_family() {
+        let udp = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
+        let base = SocketAddr::from(([127, 0, 0, 1], udp.port()));
+        let outside = |s: &str| udp.local_candidates(Some(s.parse().expect("literal"))).expect("listed");
+        let over = |advertised| [LocalCandidate { base, advertised }];
+        assert_eq!(outside("203.0.113.9:41000"), over(Some("203.0.113.9:41000".parse().expect("literal"))));
+        assert_eq!(outside("203.0.113.9:0"), over(Some(SocketAddr::from(([203, 0, 113, 9], udp.port())))));
+        assert_eq!(outside("[2001:db8::9]:1"), over(None));
+    }
+}

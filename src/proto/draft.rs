@@ -1,0 +1,79 @@
+//! A message that is being written.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Kind;
+
+/// Writes a message member by member, in the order of the calls.
+///
+/// ```
+/// use symple::proto::{Draft, Kind};
+/// let text = Draft::new(Kind::Message).to("bob").subtype("chat").data(&"hello").finish();
+/// assert_eq!(text, r#"{"type":"message","to":"bob","subtype":"chat","data":"hello"}"#);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Draft {
+    text: String,
+}
+
+impl Draft {
+    /// Begins a message.
+    pub fn new(kind: Kind) -> Self {
+        Draft { text: format!("{{\"type\":{}", Value::from(kind.as_str())) }
+    }
+
+    /// `to`: an address, a user or a room.
+    pub fn to(self, to: &str) -> Self {
+        self.with("to", to)
+    }
+
+    /// `to`: all whom the entries reach, one copy each.
+    pub fn to_all<S: AsRef<str>>(self, to: &[S]) -> Self {
+        let to: Vec<&str> = to.iter().map(AsRef::as_ref).collect();
+        self.with("to", &to)
+    }
+
+    /// `subtype`.
+    pub fn subtype(self, subtype: &str) -> Self {
+        self.with("subtype", subtype)
+    }
+
+    /// `id`.
+    pub fn id(self, id: &str) -> Self {
+        self.with("id", id)
+    }
+
+    /// `data`.
+    pub fn data<T: Serialize + ?Sized>(self, data: &T) -> Self {
+        self.with("data", data)
+    }
+
+    /// Any member. A value that JSON has no words for (a map with keys that are no strings) becomes `null`.
+    pub fn with<T: Serialize + ?Sized>(self, member: &str, value: &T) -> Self {
+        let value = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
+        self.raw(member, &value)
+    }
+
+    /// Any member, its value already JSON, which the caller vouches for.
+    pub fn raw(mut self, member: &str, value: &str) -> Self {
+        self.text.push(',');
+        self.text.push_str(&Value::from(member).to_string());
+        self.text.push(':');
+        self.text.push_str(value);
+        self
+    }
+
+    /// The frame.
+    pub fn finish(mut self) -> String {
+        self.text.push('}');
+        self.text
+    }
+}
+
+impl std::fmt::Debug for Draft {
+    /// The length alone: a draft may hold a token or SDP.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft").field("bytes", &self.text.len()).finish()
+    }
+}

@@ -1,0 +1,248 @@
+//! A received message that owns its text: typed head, untouched remainder.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+
+use super::head::{Head, Malformed, string, walk};
+use super::{Address, Status};
+
+/// The `type` of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Whatever an application says; calls too.
+    Message,
+    /// Who is there.
+    Presence,
+    /// A request or its reply.
+    Command,
+    /// Something happened.
+    Event,
+    /// First frame of a client.
+    Auth,
+    /// A client enters a room.
+    Join,
+    /// A client leaves a room.
+    Leave,
+    /// A client goes.
+    Close,
+    /// The server admits.
+    Welcome,
+    /// The server refuses.
+    Error,
+    /// The room is entered.
+    JoinOk,
+    /// The room is left.
+    LeaveOk,
+    /// How many a message was delivered to.
+    Receipt,
+    /// What this version does not know, as it came.
+    Other(Box<str>),
+}
+
+impl Kind {
+    /// As it stands on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Kind::Message => "message",
+            Kind::Presence => "presence",
+            Kind::Command => "command",
+            Kind::Event => "event",
+            Kind::Auth => "auth",
+            Kind::Join => "join",
+            Kind::Leave => "leave",
+            Kind::Close => "close",
+            Kind::Welcome => "welcome",
+            Kind::Error => "error",
+            Kind::JoinOk => "join:ok",
+            Kind::LeaveOk => "leave:ok",
+            Kind::Receipt => "receipt",
+            Kind::Other(other) => other,
+        }
+    }
+
+    /// Whether a server passes it on from peer to peer.
+    pub fn is_routed(&self) -> bool {
+        matches!(self, Kind::Message | Kind::Presence | Kind::Command | Kind::Event)
+    }
+}
+
+impl From<&str> for Kind {
+    fn from(text: &str) -> Self {
+        match text {
+            "message" => Kind::Message,
+            "presence" => Kind::Presence,
+            "command" => Kind::Command,
+            "event" => Kind::Event,
+            "auth" => Kind::Auth,
+            "join" => Kind::Join,
+            "leave" => Kind::Leave,
+            "close" => Kind::Close,
+            "welcome" => Kind::Welcome,
+            "error" => Kind::Error,
+            "join:ok" => Kind::JoinOk,
+            "leave:ok" => Kind::LeaveOk,
+            "receipt" => Kind::Receipt,
+            other => Kind::Other(other.into()),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a member cannot be read as what was asked for.
+#[derive(Debug)]
+pub struct DataError {
+    member: String,
+    cause: serde_json::Error,
+}
+
+impl fmt::Display for DataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\": {}", self.member, self.cause)
+    }
+}
+
+impl std::error::Error for DataError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// A message as it came. [`Message::get`] reads any member from the text that it keeps.
+#[derive(Clone, PartialEq)]
+pub struct Message {
+    text: Box<str>,
+    kind: Kind,
+    from: Option<Address>,
+    id: Option<Box<str>>,
+    subtype: Option<Box<str>>,
+    probe: bool,
+}
+
+impl Message {
+    /// Reads one frame.
+    pub fn parse(text: impl Into<Box<str>>) -> Result<Message, Malformed> {
+        let text = text.into();
+        let owned = |raw: Option<&str>| raw.and_then(string).map(Box::<str>::from);
+        let head = Head::parse(&text)?;
+        let (kind, probe) = (Kind::from(&*head.kind), head.probe);
+        let from = head.from.and_then(string).map(|from| Address::from(&*from));
+        let (id, subtype) = (owned(head.id), owned(head.subtype));
+        Ok(Message { kind, from, id, subtype, probe, text })
+    }
+
+    /// The whole frame, byte for byte.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `type`.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// `from`: the sender's address, which the server vouches for.
+    pub fn from(&self) -> Option<&Address> {
+        self.from.as_ref()
+    }
+
+    /// `id`, where it is a string.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// `subtype`, where it is a string.
+    pub fn subtype(&self) -> Option<&str> {
+        self.subtype.as_deref()
+    }
+
+    /// Whether a presence asks for ours.
+    pub fn is_probe(&self) -> bool {
+        self.probe
+    }
+
+    /// The raw JSON of a top-level member, as it stood; the last where there are several.
+    pub fn raw(&self, member: &str) -> Option<&str> {
+        let mut found = None;
+        walk(&self.text, |name, value, _| {
+            if name == member {
+                found = Some(value);
+            }
+        })
+        .expect("the text was walked when it was parsed");
+        found
+    }
+
+    /// Reads a top-level member; `Ok(None)` where there is none.
+    ///
+    /// ```
+    /// let m = symple::proto::Message::parse(r#"{"type":"event","name":"tick","time":7}"#)?;
+    /// assert_eq!(m.get::<u64>("time")?, Some(7));
+    /// assert!(m.get::<u64>("name").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get<T: DeserializeOwned>(&self, member: &str) -> Result<Option<T>, DataError> {
+        let read =
+            |raw| serde_json::from_str(raw).map_err(|cause| DataError { member: member.into(), cause });
+        self.raw(member).map(read).transpose()
+    }
+
+    /// Reads `data`; an absent one is read as `null`.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, DataError> {
+        let raw = self.raw("data").unwrap_or("null");
+        serde_json::from_str(raw).map_err(|cause| DataError { member: "data".into(), cause })
+    }
+
+    /// The status of an `error`, a `welcome` or a `receipt`.
+    pub fn status(&self) -> Option<Status> {
+        self.get("status").ok().flatten().map(Status)
+    }
+}
+
+impl fmt::Debug for Message {
+    /// The head alone: data may hold secrets and SDP.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("kind", &self.kind)
+            .field("from", &self.from)
+            .field("subtype", &self.subtype)
+            .field("bytes", &self.text.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_goes_both_ways() {
+        for text in [
+            "message", "presence", "command", "event", "auth", "join", "leave", "close", "welcome", "error",
+            "join:ok", "leave:ok", "receipt", "whatever",
+        ] {
+            assert_eq!(Kind::from(text).as_str(), text);
+        }
+        let routed = ["message", "presence", "command", "event"];
+        assert!(routed.iter().all(|k| Kind::from(*k).is_routed()) && !Kind::Join.is_routed());
+    }
+
+    #[test]
+    fn members_survive_as_they_came() {
+        let text = r#"{"type":"command","id":"7","from":"a|1","node":"cam:zoom","status":200,"n":1.50}"#;
+        let m = Message::parse(text).expect("valid");
+        assert_eq!(m.as_str(), text);
+        assert_eq!(
+            (m.kind(), m.id(), m.from().map(Address::as_str)),
+            (&Kind::Command, Some("7"), Some("a|1"))
+        );
+        assert_eq!((m.raw("n"), m.status()), (Some("1.50"), Some(Status::OK)));
+        assert!(m.data::<String>().is_err() && m.data::<Option<u8>>().is_ok());
+        assert!(!format!("{m:?}").contains("zoom"));
+    }
+}

@@ -1,0 +1,348 @@
+//! All viewers of a source: whose datagram it is, who gets the frame, who is over.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::net::{Protocol, Receive};
+
+use super::batch::Batches;
+use super::clock::{Position, Timeline};
+use super::cut::Cutter;
+use super::refusal::Refusal;
+use super::sdp::Remote;
+use super::session::{Note, Session, Shared, Sink};
+use super::{
+    Answer, Answered, Config, Event, Input, LocalCandidate, MediaSet, Offer, Output, SessionId, SessionStats,
+    Totals,
+};
+use crate::media::{Frame, StreamId};
+
+/// Paths that a session's datagrams are known by. A browser tries one for each of its addresses and ours;
+/// the oldest is forgotten first, and found again by its STUN user name.
+const MAX_PATHS: usize = 32;
+/// When nothing is due, look again then.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// One encoded stream to many viewers. See the [module](super).
+pub struct Fanout {
+    shared: Shared,
+    media: MediaSet,
+    sessions: HashMap<SessionId, Session>,
+    /// (our address, theirs) of the datagrams that belong to a session.
+    paths: HashMap<(SocketAddr, SocketAddr), SessionId>,
+    /// Each session's ICE user name, with which it is called from a new address.
+    ufrags: HashMap<String, SessionId>,
+    timers: BTreeSet<(Instant, SessionId)>,
+    due: HashMap<SessionId, Instant>,
+    streams: HashMap<StreamId, (Cutter, Position)>,
+    timeline: Timeline,
+    batches: Batches,
+    events: VecDeque<Event>,
+    totals: Totals,
+    now: Instant,
+}
+
+impl Fanout {
+    /// A fan-out without sessions. Makes the DTLS certificate that all its sessions share.
+    pub fn new(config: Config, now: Instant) -> Fanout {
+        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = crypto.dtls_provider.generate_certificate().expect("OpenSSL makes certificates");
+        Fanout {
+            shared: Shared { config, crypto, certificate },
+            media: MediaSet::default(),
+            sessions: HashMap::new(),
+            paths: HashMap::new(),
+            ufrags: HashMap::new(),
+            timers: BTreeSet::new(),
+            due: HashMap::new(),
+            streams: HashMap::new(),
+            timeline: Timeline::new(now),
+            batches: Batches::default(),
+            events: VecDeque::new(),
+            totals: Totals::default(),
+            now,
+        }
+    }
+
+    /// Says what there is to send. Sessions that exist keep what they settled on.
+    pub fn set_media(&mut self, media: MediaSet) {
+        self.media = media;
+    }
+
+    /// Says where sessions made from now on can be reached: a network came up, or changed.
+    pub fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
+        self.shared.config.candidates = candidates;
+    }
+
+    /// Answers a viewer's offer. Where the session exists and the offer comes from the same peer
+    /// connection, it is renegotiated, and goes on as it was if that is refused; an offer from another
+    /// peer connection (the page was loaded anew) takes its place.
+    pub fn accept(&mut self, id: SessionId, offer: &str, now: Instant) -> Result<Answer, Refusal> {
+        self.now = self.now.max(now);
+        let remote = Remote::parse(offer)?;
+        let answer = match self.sessions.get_mut(&id) {
+            Some(session) if session.is_with(&remote) => {
+                session.renegotiate(&self.shared, &remote, &self.media)?
+            }
+            existing => {
+                let room = existing.is_some() || self.sessions.len() < self.shared.config.max_sessions;
+                if !room {
+                    return Err(Refusal::Full { limit: self.shared.config.max_sessions });
+                }
+                let (session, answer) = Session::accept(id, &self.shared, &remote, &self.media, self.now)?;
+                self.close(id, now);
+                self.sessions.insert(id, session);
+                answer
+            }
+        };
+        self.adopt(id);
+        Ok(answer)
+    }
+
+    /// Makes an offer: sendonly audio and video, as far as there are streams. The session waits for
+    /// [`answer`](Self::answer).
+    pub fn offer(&mut self, id: SessionId, now: Instant) -> Result<Offer, Refusal> {
+        self.now = self.now.max(now);
+        if self.sessions.contains_key(&id) {
+            return Err(Refusal::SessionExists);
+        }
+        if self.sessions.len() >= self.shared.config.max_sessions {
+            return Err(Refusal::Full { limit: self.shared.config.max_sessions });
+        }
+        let (session, sdp) = Session::offer(id, &self.shared, &self.media, self.now)?;
+        self.sessions.insert(id, session);
+        self.adopt(id);
+        Ok(Offer { sdp })
+    }
+
+    /// Takes the answer to an offer of ours. Where it is refused the offer stays open if the answer could
+    /// not even be read; otherwise close the session.
+    pub fn answer(&mut self, id: SessionId, answer: &str, now: Instant) -> Result<Answered, Refusal> {
+        self.now = self.now.max(now);
+        let session = self.sessions.get_mut(&id).ok_or(Refusal::UnknownSession)?;
+        let remote = Remote::parse(answer)?;
+        let answered = session.answer(&self.shared, &remote, &self.media)?;
+        self.adopt(id);
+        Ok(answered)
+    }
+
+    /// Takes a candidate (`candidate:…`) of the other side. Those with an mDNS name, over TCP or for RTCP
+    /// are of no use here and ignored; an error never harms the session.
+    pub fn add_remote_candidate(&mut self, id: SessionId, candidate: &str) -> Result<(), Refusal> {
+        let session = self.sessions.get_mut(&id).ok_or(Refusal::UnknownSession)?;
+        session.add_remote_candidate(candidate)?;
+        self.step(id, Session::handle_timeout);
+        Ok(())
+    }
+
+    /// The candidates of a session (`candidate:…`), for trickling; its description has them all already.
+    pub fn local_candidates(&self, id: SessionId) -> Vec<String> {
+        self.sessions.get(&id).map(|s| s.local_candidates().to_vec()).unwrap_or_default()
+    }
+
+    /// Ends a session: what says so to the viewer is put out, and it is forgotten. Does nothing where
+    /// there is none.
+    pub fn close(&mut self, id: SessionId, now: Instant) {
+        self.now = self.now.max(now);
+        if let Some(mut session) = self.forget(id) {
+            session.close(self.now, &mut Sink { batches: &mut self.batches, notes: &mut vec![] });
+        }
+    }
+
+    /// Takes what happened. `now` never goes back.
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Datagram { local, from, data } => {
+                self.handle_datagram(canonical(local), canonical(from), data)
+            }
+            Input::Frame(frame) => self.handle_frame(frame),
+            Input::Timeout => {
+                while let Some((_, id)) = self.timers.first().copied().filter(|(at, _)| *at <= self.now) {
+                    self.step(id, Session::handle_timeout);
+                }
+            }
+        }
+    }
+
+    /// What to do next; to be drained until it says [`Output::Timeout`].
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(transmit) = self.batches.pop() {
+            return Output::Transmit(transmit);
+        }
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        Output::Timeout(self.timers.first().map_or(self.now + IDLE, |(at, _)| *at))
+    }
+
+    /// The sessions that exist.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.keys().copied()
+    }
+
+    /// How a session does.
+    pub fn stats(&self, id: SessionId) -> Option<SessionStats> {
+        self.sessions.get(&id).map(Session::stats)
+    }
+
+    /// What was done in all.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    fn handle_frame(&mut self, frame: &Frame) {
+        self.totals.frames += 1;
+        let viewers: Vec<SessionId> =
+            self.sessions.iter().filter(|(_, s)| s.follows(frame.stream)).map(|(id, _)| *id).collect();
+        let (cutter, position) = self.streams.entry(frame.stream).or_default();
+        let place = self.timeline.place(position, frame);
+        if viewers.is_empty() {
+            return;
+        }
+        let payloads = cutter.cut(frame);
+        self.totals.cut += 1;
+        if payloads.is_empty() {
+            log::debug!("an empty frame of stream {} was left out", frame.stream.0);
+            return;
+        }
+        for id in viewers {
+            self.step(id, |session, now, sink| {
+                session.handle_frame(frame.stream, frame.key, &payloads, place, now, sink);
+            });
+        }
+    }
+
+    fn handle_datagram(&mut self, local: SocketAddr, from: SocketAddr, data: &[u8]) {
+        let Ok(receive) = Receive::new(Protocol::Udp, from, local, data) else {
+            self.totals.strays += 1;
+            return;
+        };
+        let input = str0m::Input::Receive(self.now, receive);
+        let path = (local, from);
+        // A STUN request names its session, and a path may have passed from one session to the next.
+        let named = stun_user(data).map(|user| self.ufrags.get(user).copied());
+        let known = self.paths.get(&path).copied();
+        let by_name = named.flatten().filter(|id| Some(*id) == known || self.claims(*id, &input));
+        let found = match named {
+            Some(_) => by_name,
+            None => known.or_else(|| self.sessions.keys().copied().find(|id| self.claims(*id, &input))),
+        };
+        let (Some(id), str0m::Input::Receive(_, receive)) = (found, input) else {
+            self.totals.strays += 1;
+            return;
+        };
+        if known != Some(id) {
+            self.learn(path, id);
+        }
+        self.step(id, |session, now, sink| session.handle_datagram(receive, now, sink));
+    }
+
+    fn claims(&self, id: SessionId, input: &str0m::Input<'_>) -> bool {
+        self.sessions.get(&id).is_some_and(|s| s.accepts(input))
+    }
+
+    fn learn(&mut self, path: (SocketAddr, SocketAddr), id: SessionId) {
+        if let Some(before) = self.paths.insert(path, id).and_then(|other| self.sessions.get_mut(&other)) {
+            before.addresses.retain(|p| *p != path);
+        }
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.addresses.push_back(path);
+        if session.addresses.len() > MAX_PATHS {
+            if let Some(oldest) = session.addresses.pop_front() {
+                self.paths.remove(&oldest);
+            }
+        }
+    }
+
+    /// Registers a session that is new or was renegotiated: its user name may have changed.
+    fn adopt(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            let ufrag = session.local_ufrag();
+            self.ufrags.retain(|_, owner| *owner != id);
+            self.ufrags.insert(ufrag, id);
+            self.step(id, Session::handle_timeout);
+        }
+    }
+
+    /// Lets one session do something, and takes care of what follows.
+    fn step(&mut self, id: SessionId, act: impl FnOnce(&mut Session, Instant, &mut Sink<'_>)) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let mut notes = vec![];
+        act(session, self.now, &mut Sink { batches: &mut self.batches, notes: &mut notes });
+        let over = session.check_alive(&self.shared.config, self.now);
+        let due = session.deadline(&self.shared.config);
+        self.events.extend(notes.into_iter().map(|note| match note {
+            Note::Connected => Event::Connected(id),
+            Note::KeyFrameWanted(stream, why) => Event::KeyFrameWanted { stream, why },
+            Note::Estimate(bps) => Event::Estimate { session: id, bps },
+        }));
+        match over {
+            Some(reason) => {
+                log::debug!("session {} is over: {reason}", id.0);
+                self.forget(id);
+                self.events.push_back(Event::Closed { session: id, reason });
+            }
+            None => {
+                let before = self.due.insert(id, due);
+                if before != Some(due) {
+                    if let Some(before) = before {
+                        self.timers.remove(&(before, id));
+                    }
+                    self.timers.insert((due, id));
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.sessions.remove(&id)?;
+        for path in &session.addresses {
+            self.paths.remove(path);
+        }
+        self.ufrags.retain(|_, owner| *owner != id);
+        if let Some(due) = self.due.remove(&id) {
+            self.timers.remove(&(due, id));
+        }
+        Some(session)
+    }
+}
+
+impl std::fmt::Debug for Fanout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fanout")
+            .field("sessions", &self.sessions.len())
+            .field("totals", &self.totals)
+            .finish()
+    }
+}
+
+/// The address as str0m compares it: IPv4 as IPv4, and no scope or flow label.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
+        v4 => v4,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Whom a STUN binding request is for: the first half of its USERNAME (RFC 8445 7.1.1).
+fn stun_user(data: &[u8]) -> Option<&str> {
+    const HEADER: usize = 20;
+    const USERNAME: u16 = 6;
+    if data.len() < HEADER || data[..2] != [0, 1] || data[4..8] != [0x21, 0x12, 0xa4, 0x42] {
+        return None;
+    }
+    let mut rest = &data[HEADER..];
+    while let [t0, t1, l0, l1, body @ ..] = rest {
+        let len = usize::from(u16::from_be_bytes([*l0, *l1]));
+        if u16::from_be_bytes([*t0, *t1]) == USERNAME {
+            let user = std::str::from_utf8(body.get(..len)?).ok()?;
+            return user.split(':').next();
+        }
+        rest = body.get(len.next_multiple_of(4)..)?;
+    }
+    None
+}

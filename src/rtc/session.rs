@@ -1,0 +1,596 @@
+//! One viewer: a str0m session, what it is sent, and when it is over.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::bwe::{Bitrate, BweKind};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::format::FormatParams;
+use str0m::media::{Direction, Frequency, MediaKind, Mid, Pt};
+use str0m::net::Receive;
+use str0m::rtp::{Extension, RtpWrite};
+use str0m::{Candidate, IceConnectionState, PacerReason, Reason, Rtc};
+
+use super::batch::Batches;
+use super::clock::Place;
+use super::cut::Payloads;
+use super::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled};
+use super::refusal::Refusal;
+use super::sdp::{self, Remote};
+use super::{Answer, Answered, Config, LocalCandidate, MediaSet, SessionId, SessionStats};
+use crate::media::keyframes::Why;
+use crate::media::{Codec, StreamId};
+
+/// str0m's pacer lets one packet out a microsecond; a burst is taken at once, up to this far ahead.
+const STEP: Duration = Duration::from_micros(1);
+const BURST: Duration = Duration::from_micros(500);
+/// str0m wants to wake up more often than a camera can afford (its own wake-ups cost more than the
+/// packets). Timers wait so long, but for those that pace packets.
+const SLACK: Duration = Duration::from_millis(5);
+const PACED_SLACK: Duration = Duration::from_millis(1);
+/// A viewer whose queue is older than this can't follow: it is sent nothing more until the queue is
+/// empty, and then a key frame. str0m itself would let it grow to two seconds.
+const STUCK: Duration = Duration::from_secs(1);
+/// A viewer that waits for a key frame while others come asks again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long repeated packets are of use.
+const RESEND_AGE: Duration = Duration::from_secs(2);
+/// When more than this part of what is sent is repetition, repeating makes it worse.
+const RESEND_RATIO: f32 = 0.3;
+const STATS_EVERY: Duration = Duration::from_secs(2);
+/// How long ICE may have lost its path while datagrams still come.
+const ICE_LOST: Duration = Duration::from_secs(8);
+
+/// What all sessions of a fan-out share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) crypto: Arc<CryptoProvider>,
+    pub(super) certificate: DtlsCert,
+}
+
+/// What a session has to say to the fan-out.
+pub(super) enum Note {
+    Connected,
+    KeyFrameWanted(StreamId, Why),
+    Estimate(u32),
+}
+
+/// Where the output of a session goes.
+pub(super) struct Sink<'a> {
+    pub(super) batches: &'a mut Batches,
+    pub(super) notes: &'a mut Vec<Note>,
+}
+
+/// A stream on its way to this viewer.
+struct Track {
+    stream: StreamId,
+    codec: Codec,
+    mid: Mid,
+    pt: Pt,
+    /// The number of the next packet. Its start and the offset are taken from str0m's random SSRC.
+    seq: u64,
+    offset: u32,
+    gate: Gate,
+    /// Whether lost packets are repeated.
+    repeats: bool,
+}
+
+/// Whether frames pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// Until a key frame; asked for it then.
+    AwaitsKey(Instant),
+    /// Until the queue is empty.
+    Stuck,
+}
+
+pub(super) struct Session {
+    id: SessionId,
+    rtc: Rtc,
+    /// str0m's clock, which bursts push a little ahead.
+    time: Instant,
+    /// When str0m wants to be called.
+    rtc_deadline: Instant,
+    made: Instant,
+    heard: Instant,
+    connected: bool,
+    ice_lost: Option<Instant>,
+    over: Option<String>,
+    fingerprint: String,
+    settled: Settled,
+    pending: Option<(SdpPendingOffer, Vec<String>)>,
+    tracks: Vec<Track>,
+    remote_candidates: usize,
+    local_candidates: Vec<String>,
+    /// Remote addresses that the fan-out's map knows for this session.
+    pub(super) addresses: VecDeque<(SocketAddr, SocketAddr)>,
+    stats: SessionStats,
+    by_twcc: bool,
+}
+
+impl Session {
+    /// A session for an offer that was read; and our answer.
+    pub(super) fn accept(
+        id: SessionId,
+        shared: &Shared,
+        remote: &Remote,
+        media: &MediaSet,
+        now: Instant,
+    ) -> Result<(Session, Answer), Refusal> {
+        let plan = Plan::of_offer(remote, media, None)?;
+        let mut session = Session::new(id, shared, &choices(&plan.settled, media), now);
+        let answer = session.apply_offer(shared, remote, plan)?;
+        Ok((session, answer))
+    }
+
+    /// A session with an offer of ours.
+    pub(super) fn offer(
+        id: SessionId,
+        shared: &Shared,
+        media: &MediaSet,
+        now: Instant,
+    ) -> Result<(Session, String), Refusal> {
+        if media.video.is_empty() && media.audio.is_none() {
+            return Err(Refusal::NothingToSend);
+        }
+        let mut session = Session::new(id, shared, &choices(&Settled::default(), media), now);
+        let mut api = session.rtc.sdp_api();
+        let mut mids = vec![];
+        let wanted = [(MediaKind::Audio, media.audio.is_some()), (MediaKind::Video, !media.video.is_empty())];
+        for (kind, _) in wanted.iter().filter(|(_, wanted)| *wanted) {
+            mids.push(
+                api.add_media(*kind, Direction::SendOnly, Some(STREAM_NAME.into()), None, None).to_string(),
+            );
+        }
+        let (offer, pending) = api.apply().ok_or_else(|| Refusal::Failed("no offer was made".into()))?;
+        session.pending = Some((pending, mids));
+        Ok((session, offer.to_sdp_string()))
+    }
+
+    fn new(id: SessionId, shared: &Shared, choices: &[Choice], now: Instant) -> Session {
+        let config = &shared.config;
+        let mut builder = Rtc::builder()
+            .set_crypto_provider(shared.crypto.clone())
+            .set_dtls_cert(shared.certificate.clone())
+            .set_rtp_mode(true)
+            .set_stats_interval(Some(STATS_EVERY))
+            .enable_bwe(Some(Bitrate::bps(config.initial_bitrate.into())))
+            .clear_extension_map()
+            .set_extension(2, Extension::AbsoluteSendTime)
+            .set_extension(3, Extension::TransportSequenceNumber)
+            .set_extension(4, Extension::RtpMid)
+            .clear_codecs();
+        for choice in choices {
+            add_codec(&mut builder, choice);
+        }
+        let mut rtc = builder.build(now);
+        rtc.bwe().set_desired_bitrate(Bitrate::bps(config.max_bitrate.into()));
+        let mut local_candidates = vec![];
+        for LocalCandidate { base, advertised } in &config.candidates {
+            let outside = advertised.map(|a| Candidate::server_reflexive(a, *base, "udp"));
+            for candidate in [Some(Candidate::host(*base, "udp")), outside].into_iter().flatten().flatten() {
+                local_candidates.extend(rtc.add_local_candidate(candidate).map(Candidate::to_sdp_string));
+            }
+        }
+        Session {
+            id,
+            rtc,
+            time: now,
+            rtc_deadline: now,
+            made: now,
+            heard: now,
+            connected: false,
+            ice_lost: None,
+            over: None,
+            fingerprint: String::new(),
+            settled: Settled::default(),
+            pending: None,
+            tracks: vec![],
+            remote_candidates: 0,
+            local_candidates,
+            addresses: VecDeque::new(),
+            stats: SessionStats::default(),
+            by_twcc: false,
+        }
+    }
+
+    /// Whether a description comes from the peer connection that this session talks with.
+    pub(super) fn is_with(&self, remote: &Remote) -> bool {
+        self.fingerprint == remote.transport.fingerprint
+    }
+
+    /// Another offer of the same peer connection.
+    pub(super) fn renegotiate(
+        &mut self,
+        shared: &Shared,
+        remote: &Remote,
+        media: &MediaSet,
+    ) -> Result<Answer, Refusal> {
+        let plan = Plan::of_offer(remote, media, Some(&self.settled))?;
+        self.apply_offer(shared, remote, plan)
+    }
+
+    fn apply_offer(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<Answer, Refusal> {
+        let offer =
+            SdpOffer::from_sdp_string(&plan.for_str0m(remote)).map_err(|e| Refusal::BadSdp(e.to_string()))?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|e| Refusal::BadSdp(e.to_string()))?;
+        // An offer of ours that was open is void: str0m has rolled it back.
+        self.pending = None;
+        let sdp = plan.complete(remote, &answer.to_sdp_string());
+        self.settle(shared, remote, plan)?;
+        Ok(Answer { sdp, video: self.stats.video, audio: self.stats.audio })
+    }
+
+    /// The answer to our open offer.
+    pub(super) fn answer(
+        &mut self,
+        shared: &Shared,
+        remote: &Remote,
+        media: &MediaSet,
+    ) -> Result<Answered, Refusal> {
+        let Some((_, mids)) = &self.pending else { return Err(Refusal::NoOpenOffer) };
+        let plan = Plan::of_answer(remote, media, mids)?;
+        let answer = SdpAnswer::from_sdp_string(&plan.for_str0m(remote))
+            .map_err(|e| Refusal::BadSdp(e.to_string()))?;
+        let (pending, _) = self.pending.take().expect("seen above");
+        self.rtc.sdp_api().accept_answer(pending, answer).map_err(|e| Refusal::BadSdp(e.to_string()))?;
+        self.settle(shared, remote, plan)?;
+        Ok(Answered { video: self.stats.video, audio: self.stats.audio })
+    }
+
+    /// Takes over what was negotiated.
+    fn settle(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<(), Refusal> {
+        self.fingerprint.clone_from(&remote.transport.fingerprint);
+        self.remote_candidates += remote.transport.candidates.len();
+        self.stats.video = plan.video.as_ref().map(|lane| lane.stream);
+        self.stats.audio = plan.audio.as_ref().map(|lane| lane.stream);
+        let mut before = std::mem::take(&mut self.tracks);
+        for lane in [plan.audio, plan.video].into_iter().flatten() {
+            let track = match before.iter().position(|t| t.stream == lane.stream && *t.mid == *lane.mid) {
+                Some(i) => before.swap_remove(i),
+                None => self.open_track(shared, &lane)?,
+            };
+            self.tracks.push(track);
+        }
+        self.settled = plan.settled;
+        Ok(())
+    }
+
+    fn open_track(&mut self, shared: &Shared, lane: &Lane) -> Result<Track, Refusal> {
+        let mid = Mid::from(lane.mid.as_str());
+        let pt = Pt::from(lane.choice.pt);
+        let agreed =
+            self.rtc.media(mid).is_some_and(|m| m.direction().is_sending() && m.remote_pts().contains(&pt));
+        let mut api = self.rtc.direct_api();
+        let Some(tx) = api.stream_tx_by_mid(mid, None).filter(|_| agreed) else {
+            return Err(Refusal::Failed("what was negotiated can't be sent".into()));
+        };
+        if lane.choice.codec.is_video() {
+            tx.set_rtx_cache(shared.config.resend_packets, RESEND_AGE, Some(RESEND_RATIO));
+        }
+        let random = *tx.ssrc();
+        Ok(Track {
+            stream: lane.stream,
+            codec: lane.choice.codec,
+            mid,
+            pt,
+            // Below 2^15, so that the first packets don't wrap: the other side could not tell.
+            seq: u64::from(random & 0x7fff),
+            offset: random,
+            gate: Gate::AwaitsKey(self.made),
+            repeats: lane.choice.codec.is_video() && shared.config.resend_packets > 0,
+        })
+    }
+
+    /// A candidate of the other side. Those of no use to us are ignored.
+    pub(super) fn add_remote_candidate(&mut self, candidate: &str) -> Result<(), Refusal> {
+        let candidate = candidate.trim();
+        let candidate = candidate.strip_prefix("a=").unwrap_or(candidate);
+        let bad = |why: String| Err(Refusal::BadCandidate(why));
+        match sdp::candidate_is_usable(candidate) {
+            Ok(true) if self.remote_candidates < sdp::MAX_CANDIDATES => {}
+            Ok(true) => return bad(format!("more than {} were sent", sdp::MAX_CANDIDATES)),
+            Ok(false) => return Ok(()),
+            Err(why) => return bad(why.into()),
+        }
+        match Candidate::from_sdp_string(candidate) {
+            Ok(candidate) => {
+                self.remote_candidates += 1;
+                self.rtc.add_remote_candidate(candidate);
+                Ok(())
+            }
+            Err(_) => bad("it is not a candidate that WebRTC knows".into()),
+        }
+    }
+
+    pub(super) fn local_ufrag(&mut self) -> String {
+        self.rtc.direct_api().local_ice_credentials().ufrag
+    }
+
+    pub(super) fn local_candidates(&self) -> &[String] {
+        &self.local_candidates
+    }
+
+    pub(super) fn stats(&self) -> SessionStats {
+        self.stats
+    }
+
+    /// Whether frames of this stream are on their way to this viewer.
+    pub(super) fn follows(&self, stream: StreamId) -> bool {
+        self.connected && self.tracks.iter().any(|t| t.stream == stream)
+    }
+
+    /// Whether a datagram that no address names is for this session.
+    pub(super) fn accepts(&self, input: &str0m::Input<'_>) -> bool {
+        self.rtc.accepts(input)
+    }
+
+    pub(super) fn handle_datagram(&mut self, receive: Receive<'_>, now: Instant, sink: &mut Sink<'_>) {
+        self.heard = now;
+        self.tick(now);
+        let result = self.rtc.handle_input(str0m::Input::Receive(self.time, receive));
+        self.check(result);
+        self.drain(now, sink);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, sink: &mut Sink<'_>) {
+        self.tick(now);
+        let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
+        self.check(result);
+        self.drain(now, sink);
+    }
+
+    /// Sends a frame's payloads, if this viewer is ready for them.
+    pub(super) fn handle_frame(
+        &mut self,
+        stream: StreamId,
+        key: bool,
+        payloads: &Payloads,
+        place: Place,
+        now: Instant,
+        sink: &mut Sink<'_>,
+    ) {
+        let Some(track) = self.tracks.iter_mut().find(|t| t.stream == stream) else { return };
+        let mut api = self.rtc.direct_api();
+        let Some(tx) = api.stream_tx_by_mid(track.mid, None) else { return };
+        let video = track.codec.is_video();
+        if video {
+            let queue = tx.queue_info();
+            let stuck = queue
+                .and_then(|q| q.first_unsent())
+                .is_some_and(|t| now.saturating_duration_since(t) > STUCK);
+            let empty = queue.is_none_or(|q| q.packet_count() == 0);
+            match track.gate {
+                Gate::Open if stuck => track.gate = Gate::Stuck,
+                Gate::Stuck if empty => {
+                    track.gate = Gate::AwaitsKey(now);
+                    sink.notes.push(Note::KeyFrameWanted(stream, Why::Loss));
+                }
+                _ => {}
+            }
+            match track.gate {
+                Gate::AwaitsKey(_) if key => track.gate = Gate::Open,
+                Gate::AwaitsKey(asked) if now.saturating_duration_since(asked) >= ASK_AGAIN => {
+                    track.gate = Gate::AwaitsKey(now);
+                    sink.notes.push(Note::KeyFrameWanted(stream, Why::Join));
+                }
+                _ => {}
+            }
+        } else {
+            track.gate = Gate::Open;
+        }
+        if track.gate != Gate::Open {
+            self.stats.skipped += 1;
+            return;
+        }
+        self.stats.frames += 1;
+        let last = payloads.len() - 1;
+        for (i, payload) in payloads.iter().enumerate() {
+            let time = place.ticks.wrapping_add(track.offset);
+            tx.write_rtp(
+                RtpWrite::new(track.pt, track.seq.into(), time, place.wallclock, payload.clone())
+                    .marker(video && i == last)
+                    .nackable(track.repeats),
+            );
+            track.seq += 1;
+        }
+        self.tick(now);
+        let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
+        self.check(result);
+        self.drain(now, sink);
+    }
+
+    /// Says goodbye.
+    pub(super) fn close(&mut self, now: Instant, sink: &mut Sink<'_>) {
+        self.tick(now);
+        let result = self.rtc.close();
+        self.check(result);
+        self.drain(now, sink);
+    }
+
+    /// When to call [`Session::handle_timeout`].
+    pub(super) fn deadline(&self, config: &Config) -> Instant {
+        let own =
+            if self.connected { self.heard + config.silence } else { self.made + config.connect_within };
+        let ice = self.ice_lost.filter(|_| self.connected).map_or(own, |t| t + ICE_LOST);
+        self.rtc_deadline.min(own).min(ice)
+    }
+
+    /// Ends the session if its time has come.
+    pub(super) fn check_alive(&mut self, config: &Config, now: Instant) -> Option<String> {
+        let secs = |d: Duration| d.as_secs();
+        let silent = now.saturating_duration_since(self.heard);
+        if self.over.is_none() {
+            if !self.connected && now.saturating_duration_since(self.made) >= config.connect_within {
+                self.over = Some(format!(
+                    "no connection within {} s: no network path to the viewer was found; check that UDP is not blocked",
+                    secs(config.connect_within)
+                ));
+            } else if self.connected && silent >= config.silence {
+                self.over = Some(format!("the viewer vanished: nothing heard of it for {} s", secs(silent)));
+            } else if self.connected
+                && self.ice_lost.is_some_and(|t| now.saturating_duration_since(t) >= ICE_LOST)
+            {
+                self.over = Some("the network path to the viewer was lost".into());
+            } else if !self.rtc.is_alive() {
+                self.over = Some("the viewer closed the connection".into());
+            }
+        }
+        self.over.clone()
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.time = self.time.max(now);
+    }
+
+    fn check(&mut self, result: Result<(), str0m::RtcError>) {
+        if let Err(e) = result {
+            self.over.get_or_insert_with(|| format!("WebRTC failed: {e}"));
+        }
+    }
+
+    /// Takes out all that str0m has to say.
+    fn drain(&mut self, now: Instant, sink: &mut Sink<'_>) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(str0m::Output::Transmit(t)) => {
+                    let data: Vec<u8> = t.contents.into();
+                    if is_rtp(&data) {
+                        self.stats.packets += 1;
+                        self.stats.bytes += data.len() as u64;
+                    }
+                    sink.batches.push(t.source, t.destination, data);
+                }
+                Ok(str0m::Output::Event(e)) => self.handle_event(e, now, sink.notes),
+                Ok(str0m::Output::Timeout(at)) => {
+                    if at <= self.time.min(now + BURST) + 2 * STEP && self.rtc.is_alive() {
+                        // The next packet of a burst. Time goes on in any case, so that this ends.
+                        self.time = at.max(self.time + STEP);
+                        let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
+                        self.check(result);
+                        continue;
+                    }
+                    let slack = match self.rtc.last_timeout_reason() {
+                        Reason::Pacer(PacerReason::Handle | PacerReason::Padding) => SLACK,
+                        Reason::Pacer(_) => PACED_SLACK,
+                        _ => SLACK,
+                    };
+                    self.rtc_deadline = at.max(now + slack);
+                    break;
+                }
+                Err(e) => {
+                    self.check(Err(e));
+                    break;
+                }
+            }
+        }
+        sink.batches.flush();
+    }
+
+    fn handle_event(&mut self, event: str0m::Event, now: Instant, notes: &mut Vec<Note>) {
+        match event {
+            str0m::Event::Connected => {
+                log::debug!("session {} connected", self.id.0);
+                self.connected = true;
+                self.stats.connected = true;
+                notes.push(Note::Connected);
+                for track in self.tracks.iter_mut().filter(|t| t.codec.is_video()) {
+                    track.gate = Gate::AwaitsKey(now);
+                    notes.push(Note::KeyFrameWanted(track.stream, Why::Join));
+                }
+            }
+            str0m::Event::IceConnectionStateChange(state) => {
+                log::debug!("session {}: ICE {state:?}", self.id.0);
+                self.ice_lost = match state {
+                    IceConnectionState::Disconnected => self.ice_lost.or(Some(now)),
+                    _ => None,
+                };
+            }
+            str0m::Event::KeyframeRequest(request) => {
+                self.stats.key_frame_requests += 1;
+                if let Some(track) = self.tracks.iter().find(|t| t.mid == request.mid) {
+                    notes.push(Note::KeyFrameWanted(track.stream, Why::Loss));
+                }
+            }
+            str0m::Event::EgressBitrateEstimate(BweKind::Twcc { estimate, can_probe: true }) => {
+                self.by_twcc = true;
+                self.estimate(estimate, notes);
+            }
+            // Firefox without transport-cc says what it sees itself.
+            str0m::Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) if !self.by_twcc => {
+                self.estimate(estimate, notes);
+            }
+            str0m::Event::PeerStats(s) => {
+                let ice = s.selected_candidate_pair.and_then(|p| p.current_round_trip_time);
+                self.stats.rtt = s.rtt.or(ice).or(self.stats.rtt);
+                self.stats.loss = s.egress_loss_fraction.or(self.stats.loss);
+            }
+            str0m::Event::MediaEgressStats(s) => {
+                if self.tracks.iter().any(|t| t.mid == s.mid && t.codec.is_video()) {
+                    self.stats.nacks = s.nacks;
+                }
+            }
+            str0m::Event::Closed => {
+                self.over.get_or_insert_with(|| "the viewer closed the connection".into());
+            }
+            _ => {}
+        }
+    }
+
+    fn estimate(&mut self, estimate: Bitrate, notes: &mut Vec<Note>) {
+        let bps = u32::try_from(estimate.as_u64()).unwrap_or(u32::MAX);
+        self.stats.estimate = Some(bps);
+        notes.push(Note::Estimate(bps));
+    }
+}
+
+/// RTP, and not STUN, DTLS or RTCP (RFC 7983, RFC 5761).
+fn is_rtp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, kind, ..] if !(64..96).contains(&(kind & 0x7f)))
+}
+
+/// The payload types to configure: what was settled, and proposals for the rest.
+fn choices(settled: &Settled, media: &MediaSet) -> Vec<Choice> {
+    let mut choices: Vec<Choice> = match settled.video {
+        Some(choice) => vec![choice],
+        None if media.video.is_empty() => vec![Choice::proposal(Codec::H264)],
+        None => media.video.iter().map(|(_, codec)| Choice::proposal(*codec)).collect(),
+    };
+    choices.push(settled.audio.unwrap_or(Choice::proposal(Codec::Opus)));
+    choices
+}
+
+fn add_codec(builder: &mut str0m::RtcConfig, choice: &Choice) {
+    let pt = Pt::from(choice.pt);
+    let rtx = choice.rtx.map(Pt::from);
+    let config = builder.codec_config();
+    match choice.codec {
+        Codec::H264 => config.add_h264(pt, rtx, true, choice.profile),
+        Codec::Vp8 => {
+            config.add_config(
+                pt,
+                rtx,
+                str0m::format::Codec::Vp8,
+                Frequency::NINETY_KHZ,
+                None,
+                FormatParams::default(),
+            );
+        }
+        Codec::Opus => {
+            let format =
+                FormatParams { min_p_time: Some(10), use_inband_fec: Some(true), ..FormatParams::default() };
+            config.add_config(
+                pt,
+                rtx,
+                str0m::format::Codec::Opus,
+                Frequency::FORTY_EIGHT_KHZ,
+                Some(2),
+                format,
+            );
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Two ends on a virtual network and clock.
+
+mod description;
+mod viewing;
+mod world;

@@ -1,0 +1,319 @@
+//! Viewers that watch, lose packets, vanish and come back.
+
+use str0m::format::Codec as Theirs;
+use str0m::media::Direction;
+
+use super::world::*;
+use crate::rtc::{Config, Event, SessionId};
+
+/// Whether a browser got these bytes unbroken, from a key frame on; says how many frames.
+fn unbroken(world: &World, id: u64, codec: Theirs, fed: &[std::sync::Arc<[u8]>]) -> usize {
+    let got = world.browsers[&id].frames(codec);
+    let first = got.first().expect("frames came");
+    let start = fed.iter().position(|f| **f == *first.data).expect("the first frame is one of ours");
+    for (i, (got, fed)) in got.iter().zip(&fed[start..]).enumerate() {
+        assert!(got.data[..] == fed[..], "frame {i} after the first is what was fed in");
+    }
+    got.len()
+}
+
+fn is_key(codec: Theirs, data: &[u8]) -> bool {
+    match codec {
+        Theirs::H264 => data[4] == 0x67,
+        _ => data[0] & 1 == 0,
+    }
+}
+
+#[test]
+fn a_viewer_sees_and_hears_from_a_key_frame_on() {
+    let mut w = World::new();
+    w.run(ms(500)); // the source runs before anybody watches
+    let answer = w.viewer(1);
+    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+    w.run(ms(3000));
+    assert!(w.saw(|e| *e == Event::Connected(SessionId(1))));
+    assert!(w.saw(|e| *e == join(H264)));
+    assert!(is_key(Theirs::H264, &w.browsers[&1].frames(Theirs::H264)[0].data));
+    let n = unbroken(&w, 1, Theirs::H264, &w.fed[&H264]);
+    assert!(n > 70, "{n} frames in about 3 s");
+    let n = unbroken(&w, 1, Theirs::Opus, &w.fed[&OPUS]);
+    assert!(n > 120, "{n} packets of sound in about 3 s");
+    // 33 ms on the RTP clock, without a gap or a turn.
+    let got = w.browsers[&1].frames(Theirs::H264);
+    assert!(got.windows(2).all(|p| p[1].time.numer() - p[0].time.numer() == 2970));
+    assert!(w.closed(1).is_none());
+}
+
+#[test]
+fn sound_and_pictures_share_one_time() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(8000)); // reports on sound come every 5 s
+    let b = &w.browsers[&1];
+    let at = |codec| {
+        let m = b
+            .frames(codec)
+            .into_iter()
+            .rev()
+            .find(|m| m.last_sender_info.is_some())
+            .expect("a sender report came");
+        let sr = m.last_sender_info.expect("found by it");
+        // How far the report's moment is from the media's zero, by both clocks.
+        sr.ntp_time.duration_since(std::time::UNIX_EPOCH).expect("after").as_secs_f64()
+            - (sr.rtp_time.as_seconds() - m.time.as_seconds())
+            - w.fed_at(codec, &m.data)
+    };
+    assert!((at(Theirs::H264) - at(Theirs::Opus)).abs() < 0.005);
+}
+
+#[test]
+fn lost_packets_are_repeated() {
+    let mut w = World::new();
+    w.lose = |n| n % 29 == 0;
+    w.viewer(1);
+    w.run(ms(6000));
+    let n = unbroken(&w, 1, Theirs::H264, &w.fed[&H264]);
+    assert!(n > 150, "{n} frames in about 6 s");
+    assert!(w.fanout.stats(SessionId(1)).expect("lives").nacks > 0);
+}
+
+#[test]
+fn what_is_not_repeated_is_missed() {
+    // The counterpart of the test above: without its cache the same loss is seen.
+    let mut w = World::with(Config { resend_packets: 0, ..Config::default() });
+    w.lose = |n| n % 29 == 0;
+    w.viewer(1);
+    w.run(ms(6000));
+    let (got, fed) = (w.browsers[&1].frames(Theirs::H264), &w.fed[&H264]);
+    let start = fed.iter().position(|f| **f == *got[0].data).expect("one of ours");
+    assert!(fed.len() - start - got.len() > 10, "{} of {}", got.len(), fed.len() - start);
+}
+
+#[test]
+fn a_picture_loss_asks_for_a_key_frame() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(2000));
+    assert!(!w.saw(|e| *e == loss(H264)));
+    w.ask_key_frame(1);
+    w.run(ms(500));
+    assert!(w.saw(|e| *e == loss(H264)));
+    assert_eq!(w.fanout.stats(SessionId(1)).expect("lives").key_frame_requests, 1);
+    let keys = w.browsers[&1].frames(Theirs::H264).iter().filter(|f| is_key(Theirs::H264, &f.data)).count();
+    assert_eq!(keys, 2);
+}
+
+#[test]
+fn three_viewers_share_one_cut() {
+    let mut w = World::new();
+    for id in 1..=3 {
+        w.viewer(id);
+        w.run(ms(700));
+    }
+    let before = w.fanout.totals();
+    w.run(ms(1000));
+    let after = w.fanout.totals();
+    // Two streams are followed, the third (VP8) by nobody.
+    let fed = after.frames - before.frames;
+    let cut = after.cut - before.cut;
+    assert!(cut > 70 && cut < fed, "{cut} of {fed}");
+    for id in 1..=3 {
+        assert!(is_key(Theirs::H264, &w.browsers[&id].frames(Theirs::H264)[0].data));
+        unbroken(&w, id, Theirs::H264, &w.fed[&H264]);
+    }
+    let frames: u64 = (1..=3).map(|id| w.fanout.stats(SessionId(id)).expect("lives").frames).sum();
+    assert!(frames > after.cut, "each cut went to several");
+}
+
+#[test]
+fn nobody_watching_costs_no_cut() {
+    let mut w = World::new();
+    w.run(ms(1000));
+    assert_eq!(w.fanout.totals().cut, 0);
+    assert!(w.fanout.totals().frames > 50);
+}
+
+#[test]
+fn a_viewer_without_h264_gets_vp8() {
+    let mut w = World::new();
+    w.browser(1, |c| c.enable_vp8(true));
+    let answer = w.call(1, Direction::RecvOnly).expect("accepted");
+    assert_eq!(answer.video, Some(VP8));
+    w.run(ms(2000));
+    assert!(w.saw(|e| *e == join(VP8)) && !w.saw(|e| *e == join(H264)));
+    assert!(is_key(Theirs::Vp8, &w.browsers[&1].frames(Theirs::Vp8)[0].data));
+    assert!(unbroken(&w, 1, Theirs::Vp8, &w.fed[&VP8]) > 40);
+}
+
+#[test]
+fn a_viewer_that_would_send_too_is_sent_to_only() {
+    let mut w = World::new();
+    w.browser(1, |c| c.enable_h264(true));
+    let answer = w.call(1, Direction::SendRecv).expect("accepted");
+    assert_eq!(answer.sdp.matches("a=sendonly").count(), 2);
+    assert!(!answer.sdp.contains("a=sendrecv"));
+    w.run(ms(2000));
+    assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > 40);
+}
+
+#[test]
+fn the_camera_may_call() {
+    let mut w = World::new();
+    w.browser(1, |c| c.enable_vp8(true).enable_h264(true));
+    let answer = w.call_browser(1);
+    let answered = w.fanout.answer(SessionId(1), &answer, w.now).expect("a good answer");
+    w.drain_camera();
+    assert_eq!((answered.video, answered.audio), (Some(H264), Some(OPUS)));
+    w.run(ms(3000));
+    assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > 60);
+    assert!(unbroken(&w, 1, Theirs::Opus, &w.fed[&OPUS]) > 100);
+}
+
+#[test]
+fn a_viewer_that_vanishes_is_gone_within_10_s() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.viewer(2);
+    w.run(ms(3000));
+    w.browsers.get_mut(&1).expect("made").gone = true;
+    w.run(ms(12_000));
+    let (at, reason) = w.closed(1).expect("closed");
+    assert!(at < ms(13_000), "{at:?}");
+    assert!(reason.contains("vanished"), "{reason}");
+    assert_eq!(w.fanout.sessions().collect::<Vec<_>>(), [SessionId(2)]);
+    assert!(w.closed(2).is_none());
+}
+
+#[test]
+fn a_viewer_that_stays_is_not_closed_even_when_nothing_is_sent() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(2000));
+    w.streams.clear();
+    w.run(ms(40_000));
+    assert!(w.closed(1).is_none());
+}
+
+#[test]
+fn a_viewer_that_closes_is_gone_at_once() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(2000));
+    let b = w.browsers.get_mut(&1).expect("made");
+    b.rtc.close().expect("open");
+    w.poke(1);
+    w.run(ms(200));
+    assert!(w.closed(1).expect("closed").1.contains("closed the connection"));
+}
+
+#[test]
+fn closing_tells_the_viewer_and_forgets_it_without_an_event() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(2000));
+    w.fanout.close(SessionId(1), w.now);
+    w.drain_camera();
+    w.run(ms(200));
+    assert!(w.browsers[&1].closed);
+    assert!(w.closed(1).is_none());
+    assert_eq!(w.fanout.sessions().count(), 0);
+}
+
+#[test]
+fn a_call_that_finds_no_path_ends_with_a_reason() {
+    let mut w = World::new();
+    w.lose = |_| true;
+    w.viewer(1);
+    w.run(ms(31_000));
+    assert!(w.closed(1).expect("closed").1.contains("UDP"));
+}
+
+#[test]
+fn packets_of_a_frame_leave_in_batches_of_one_size() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(3000));
+    let batches: Vec<_> = w.sent.iter().filter(|t| t.segment.is_some()).collect();
+    assert!(batches.len() > 60, "{} batches", batches.len());
+    for t in &batches {
+        let sizes: Vec<usize> = t.datagrams().map(<[u8]>::len).collect();
+        let (last, others) = sizes.split_last().expect("several");
+        assert!(
+            others.iter().all(|s| *s == others[0]) && *last <= others[0] && others[0] <= 1200,
+            "{sizes:?}"
+        );
+    }
+    // A delta frame of 4000 bytes is 4 packets and one call.
+    let fours = batches.iter().filter(|t| t.datagrams().count() == 4).count();
+    assert!(fours > 60, "{fours} of {}", batches.len());
+}
+
+#[test]
+fn estimates_and_round_trips_are_told() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(8000));
+    let last = w.events.iter().rev().find_map(|(_, e)| match e {
+        Event::Estimate { bps, .. } => Some(*bps),
+        _ => None,
+    });
+    assert!(last.expect("an estimate") > 1_000_000, "{last:?}");
+    let stats = w.fanout.stats(SessionId(1)).expect("lives");
+    assert_eq!(stats.estimate, last);
+    let rtt = stats.rtt.expect("measured");
+    assert!(rtt >= ms(20) && rtt < ms(200), "{rtt:?}");
+    assert!(stats.packets > 800 && stats.bytes > 900_000, "{stats:?}");
+}
+
+#[test]
+fn a_renegotiation_goes_on_with_the_same_stream() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(2000));
+    let before = w.browsers[&1].frames(Theirs::H264).len();
+    // The page stops the sound.
+    let answer = w.reoffer(1, |b| {
+        let mid = b.mids[0].1;
+        let mut api = b.rtc.sdp_api();
+        api.set_direction(mid, Direction::Inactive);
+        let (offer, pending) = api.apply().expect("a change");
+        (offer.to_sdp_string(), pending)
+    });
+    assert_eq!((answer.video, answer.audio), (Some(H264), None));
+    let sound = w.browsers[&1].frames(Theirs::Opus).len();
+    w.run(ms(2000));
+    assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > before + 50);
+    assert!(w.browsers[&1].frames(Theirs::Opus).len() <= sound + 3);
+    assert!(w.closed(1).is_none());
+}
+
+#[test]
+fn a_page_loaded_anew_takes_the_place_of_its_old_self() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(2000));
+    w.viewer(1); // same session id and address, another peer connection
+    w.run(ms(2000));
+    assert_eq!(w.fanout.sessions().count(), 1);
+    assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > 40);
+    assert!(w.closed(1).is_none());
+}
+
+#[test]
+fn a_viewer_whose_network_is_too_thin_gets_fewer_pictures_and_no_growing_delay() {
+    let mut w = World::new();
+    w.frame_size = 12_000; // 2.9 Mbit/s
+    w.link = Some(600_000);
+    w.viewer(1);
+    w.run(ms(20_000));
+    let stats = w.fanout.stats(SessionId(1)).expect("lives");
+    assert!(stats.skipped > 100 && stats.frames > 50, "{stats:?}");
+    assert!(stats.estimate.expect("measured") < 1_200_000, "{stats:?}");
+    assert!(w.closed(1).is_none());
+    // What arrives at last was made shortly before.
+    let got = w.browsers[&1].frames(Theirs::H264);
+    let last = got.last().expect("some came");
+    let made = ms(33) * w.fed[&H264].iter().position(|f| **f == *last.data).expect("one of ours") as u32;
+    let came = last.network_time - w.start;
+    assert!(came - made < ms(2500), "{made:?} {came:?}");
+}

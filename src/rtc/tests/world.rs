@@ -1,0 +1,435 @@
+//! A fan-out and browsers on a virtual network, with a virtual clock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::media::{Direction, KeyframeRequestKind, MediaData, MediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Rtc, RtcConfig};
+
+use crate::media::keyframes::Why;
+use crate::media::{Codec, Frame, StreamId};
+use crate::rtc::{
+    Answer, Config, Event, Fanout, Input, LocalCandidate, MediaSet, Output, Refusal, SessionId, Transmit,
+};
+
+pub(super) const H264: StreamId = StreamId(0);
+pub(super) const VP8: StreamId = StreamId(1);
+pub(super) const OPUS: StreamId = StreamId(2);
+pub(super) const CAMERA: &str = "192.0.2.1:4000";
+const FRAME_EVERY: Duration = Duration::from_millis(33);
+const SOUND_EVERY: Duration = Duration::from_millis(20);
+const LATENCY: Duration = Duration::from_millis(10);
+
+pub(super) fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A browser as far as WebRTC goes: str0m in its frame mode, so that a foreign hand puts frames together.
+pub(super) struct Browser {
+    pub(super) rtc: Rtc,
+    pub(super) address: SocketAddr,
+    pub(super) media: Vec<MediaData>,
+    pub(super) connected: bool,
+    pub(super) closed: bool,
+    /// Pulled the plug.
+    pub(super) gone: bool,
+    pub(super) mids: Vec<(MediaKind, Mid)>,
+    pending: Option<SdpPendingOffer>,
+    deadline: Instant,
+}
+
+impl Browser {
+    pub(super) fn frames(&self, codec: str0m::format::Codec) -> Vec<&MediaData> {
+        self.media.iter().filter(|m| m.params.spec().codec == codec).collect()
+    }
+
+    fn mid(&self, kind: MediaKind) -> Mid {
+        self.mids.iter().find(|(k, _)| *k == kind).expect("negotiated").1
+    }
+}
+
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) start: Instant,
+    pub(super) fanout: Fanout,
+    pub(super) browsers: BTreeMap<u64, Browser>,
+    pub(super) events: Vec<(Duration, Event)>,
+    pub(super) sent: Vec<Transmit>,
+    /// What was fed in, by stream and data.
+    pub(super) fed: HashMap<StreamId, Vec<Arc<[u8]>>>,
+    /// Whether a datagram is lost, by its number.
+    pub(super) lose: fn(u64) -> bool,
+    pub(super) streams: Vec<StreamId>,
+    /// What a browser's link carries in bit/s; it queues for half a second and then drops.
+    pub(super) link: Option<u64>,
+    link_free: Instant,
+    /// Bytes of a delta frame.
+    pub(super) frame_size: usize,
+    key_wanted: bool,
+    datagrams: u64,
+    wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
+    next_frame: Instant,
+    next_sound: Instant,
+    camera_deadline: Instant,
+    count: u64,
+}
+
+pub(super) fn all_media() -> MediaSet {
+    MediaSet { video: vec![(H264, Codec::H264), (VP8, Codec::Vp8)], audio: Some(OPUS) }
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        World::with(Config::default())
+    }
+
+    pub(super) fn with(config: Config) -> World {
+        let now = Instant::now();
+        let host = LocalCandidate { base: CAMERA.parse().expect("literal"), advertised: None };
+        let candidates = if config.candidates.is_empty() { vec![host] } else { config.candidates.clone() };
+        let mut fanout = Fanout::new(Config { candidates, ..config }, now);
+        fanout.set_media(all_media());
+        World {
+            now,
+            start: now,
+            fanout,
+            browsers: BTreeMap::new(),
+            events: vec![],
+            sent: vec![],
+            fed: HashMap::new(),
+            lose: |_| false,
+            streams: vec![H264, VP8, OPUS],
+            link: None,
+            link_free: now,
+            frame_size: 4000,
+            key_wanted: true,
+            datagrams: 0,
+            wire: BTreeMap::new(),
+            next_frame: now,
+            next_sound: now,
+            camera_deadline: now,
+            count: 0,
+        }
+    }
+
+    /// A browser that has not called yet.
+    pub(super) fn browser(&mut self, id: u64, codecs: impl FnOnce(RtcConfig) -> RtcConfig) {
+        let address = SocketAddr::from(([198, 51, 100, id as u8], 5000));
+        let mut rtc = codecs(Rtc::builder().clear_codecs().enable_opus(true, false)).build(self.now);
+        rtc.add_local_candidate(Candidate::host(address, "udp").expect("an address"));
+        let browser = Browser {
+            rtc,
+            address,
+            media: vec![],
+            connected: false,
+            closed: false,
+            gone: false,
+            mids: vec![],
+            pending: None,
+            deadline: self.now,
+        };
+        self.browsers.insert(id, browser);
+    }
+
+    /// The browser's offer, as a page makes it with transceivers of this direction.
+    pub(super) fn offer(&mut self, id: u64, direction: Direction) -> String {
+        let b = self.browsers.get_mut(&id).expect("made");
+        let mut api = b.rtc.sdp_api();
+        for kind in [MediaKind::Audio, MediaKind::Video] {
+            b.mids.push((kind, api.add_media(kind, direction, None, None, None)));
+        }
+        let (offer, pending) = api.apply().expect("changes");
+        b.pending = Some(pending);
+        b.deadline = self.now;
+        offer.to_sdp_string()
+    }
+
+    pub(super) fn take_answer(&mut self, id: u64, answer: &str) {
+        let b = self.browsers.get_mut(&id).expect("made");
+        let answer = SdpAnswer::from_sdp_string(answer).expect("an answer that can be read");
+        let pending = b.pending.take().expect("an offer");
+        b.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
+        b.deadline = self.now;
+    }
+
+    pub(super) fn call(&mut self, id: u64, direction: Direction) -> Result<Answer, Refusal> {
+        let offer = self.offer(id, direction);
+        let answer = self.fanout.accept(SessionId(id), &offer, self.now)?;
+        self.drain_camera();
+        self.take_answer(id, &answer.sdp);
+        Ok(answer)
+    }
+
+    /// A browser with the codecs of Chromium, watching.
+    pub(super) fn viewer(&mut self, id: u64) -> Answer {
+        self.browser(id, |c| c.enable_vp8(true).enable_h264(true).enable_vp9(true));
+        self.call(id, Direction::RecvOnly).expect("accepted")
+    }
+
+    /// The camera calls; the browser answers.
+    pub(super) fn call_browser(&mut self, id: u64) -> String {
+        let offer = self.fanout.offer(SessionId(id), self.now).expect("an offer");
+        self.drain_camera();
+        let b = self.browsers.get_mut(&id).expect("made");
+        let parsed = SdpOffer::from_sdp_string(&offer.sdp).expect("an offer that can be read");
+        b.deadline = self.now;
+        b.rtc.sdp_api().accept_offer(parsed).expect("an offer that fits").to_sdp_string()
+    }
+
+    pub(super) fn ask_key_frame(&mut self, id: u64) {
+        let now = self.now;
+        let b = self.browsers.get_mut(&id).expect("made");
+        let mid = b.mid(MediaKind::Video);
+        b.rtc
+            .writer(mid)
+            .expect("media")
+            .request_keyframe(None, KeyframeRequestKind::Pli)
+            .expect("PLI is agreed");
+        b.deadline = now;
+    }
+
+    /// Changes what the other side of the negotiation wants, by a new offer of the browser.
+    pub(super) fn reoffer(
+        &mut self,
+        id: u64,
+        change: impl FnOnce(&mut Browser) -> (String, SdpPendingOffer),
+    ) -> Answer {
+        let b = self.browsers.get_mut(&id).expect("made");
+        let (offer, pending) = change(b);
+        b.pending = Some(pending);
+        let answer = self.fanout.accept(SessionId(id), &offer, self.now).expect("renegotiated");
+        self.drain_camera();
+        self.take_answer(id, &answer.sdp);
+        answer
+    }
+
+    /// When a frame was made, in seconds.
+    pub(super) fn fed_at(&self, codec: str0m::format::Codec, data: &[u8]) -> f64 {
+        let (stream, every) = match codec {
+            str0m::format::Codec::Opus => (OPUS, SOUND_EVERY),
+            _ => (H264, FRAME_EVERY),
+        };
+        let i = self.fed[&stream].iter().position(|f| **f == *data).expect("one of ours");
+        every.as_secs_f64() * i as f64
+    }
+
+    /// The browser's application did something.
+    pub(super) fn poke(&mut self, id: u64) {
+        self.drain_browser(id);
+    }
+
+    pub(super) fn saw(&self, f: impl Fn(&Event) -> bool) -> bool {
+        self.events.iter().any(|(_, e)| f(e))
+    }
+
+    pub(super) fn closed(&self, id: u64) -> Option<(Duration, String)> {
+        self.events.iter().find_map(|(at, e)| match e {
+            Event::Closed { session, reason } if session.0 == id => Some((*at, reason.clone())),
+            _ => None,
+        })
+    }
+
+    pub(super) fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        loop {
+            let mut next = self.camera_deadline.min(self.next_frame).min(self.next_sound);
+            if let Some(((at, _), _)) = self.wire.first_key_value() {
+                next = next.min(*at);
+            }
+            for b in self.browsers.values().filter(|b| !b.gone) {
+                next = next.min(b.deadline);
+            }
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = self.now.max(next);
+            self.deliver();
+            self.make_frames();
+            if self.camera_deadline <= self.now {
+                self.fanout.handle_input(Input::Timeout, self.now);
+                self.drain_camera();
+            }
+            let due: Vec<u64> = self
+                .browsers
+                .iter()
+                .filter(|(_, b)| !b.gone && b.deadline <= self.now)
+                .map(|(id, _)| *id)
+                .collect();
+            for id in due {
+                let now = self.now;
+                self.browsers
+                    .get_mut(&id)
+                    .expect("listed")
+                    .rtc
+                    .handle_input(str0m::Input::Timeout(now))
+                    .expect("time");
+                self.drain_browser(id);
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some(entry) = self.wire.first_entry().filter(|e| e.key().0 <= self.now) {
+            let (from, to, data) = entry.remove();
+            if to == CAMERA.parse().expect("literal") {
+                self.fanout.handle_input(Input::Datagram { local: to, from, data: &data }, self.now);
+                self.drain_camera();
+                continue;
+            }
+            let Some(id) = self.browsers.iter().find(|(_, b)| b.address == to && !b.gone).map(|(id, _)| *id)
+            else {
+                continue;
+            };
+            let b = self.browsers.get_mut(&id).expect("found");
+            let receive = Receive::new(Protocol::Udp, from, to, &data).expect("ours");
+            b.rtc.handle_input(str0m::Input::Receive(self.now, receive)).expect("no error at the browser");
+            self.drain_browser(id);
+        }
+    }
+
+    fn put_on_wire(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8]) {
+        self.datagrams += 1;
+        let mut leaves = self.now;
+        if let Some(bps) = self.link.filter(|_| from == CAMERA.parse().expect("literal")) {
+            leaves = leaves.max(self.link_free);
+            if leaves > self.now + ms(500) {
+                return;
+            }
+            self.link_free = leaves + Duration::from_micros(data.len() as u64 * 8_000_000 / bps);
+            leaves = self.link_free;
+        }
+        if !(self.lose)(self.datagrams) {
+            self.wire.insert((leaves + LATENCY, self.datagrams), (from, to, data.to_vec()));
+        }
+    }
+
+    pub(super) fn drain_camera(&mut self) {
+        loop {
+            match self.fanout.poll_output() {
+                Output::Timeout(at) => {
+                    self.camera_deadline = at;
+                    return;
+                }
+                Output::Event(e) => {
+                    if let Event::KeyFrameWanted { .. } = e {
+                        self.key_wanted = true;
+                    }
+                    self.events.push((self.now - self.start, e));
+                }
+                Output::Transmit(t) => {
+                    for datagram in t.datagrams() {
+                        self.put_on_wire(t.local, t.to, datagram);
+                    }
+                    self.sent.push(t);
+                }
+            }
+        }
+    }
+
+    fn drain_browser(&mut self, id: u64) {
+        loop {
+            let b = self.browsers.get_mut(&id).expect("called with one");
+            match b.rtc.poll_output().expect("no error at the browser") {
+                str0m::Output::Timeout(at) => {
+                    b.deadline = at.max(self.now + Duration::from_micros(100));
+                    return;
+                }
+                str0m::Output::Transmit(t) => {
+                    let (gone, data) = (b.gone, Vec::from(t.contents));
+                    if !gone {
+                        self.put_on_wire(t.source, t.destination, &data);
+                    }
+                }
+                str0m::Output::Event(e) => match e {
+                    str0m::Event::Connected => b.connected = true,
+                    str0m::Event::MediaData(m) => b.media.push(m),
+                    str0m::Event::MediaAdded(m) => b.mids.push((m.kind, m.mid)),
+                    str0m::Event::Closed => b.closed = true,
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    fn make_frames(&mut self) {
+        if self.next_frame <= self.now {
+            self.next_frame += FRAME_EVERY;
+            let key = std::mem::take(&mut self.key_wanted);
+            for (stream, codec) in [(H264, Codec::H264), (VP8, Codec::Vp8)] {
+                self.feed(stream, codec, key);
+            }
+        }
+        if self.next_sound <= self.now {
+            self.next_sound += SOUND_EVERY;
+            self.feed(OPUS, Codec::Opus, true);
+        }
+    }
+
+    fn feed(&mut self, stream: StreamId, codec: Codec, key: bool) {
+        if !self.streams.contains(&stream) {
+            return;
+        }
+        self.count += 1;
+        let data: Arc<[u8]> = picture(codec, key, self.count, self.frame_size).into();
+        self.fed.entry(stream).or_default().push(data.clone());
+        let frame = Frame {
+            stream,
+            codec,
+            key,
+            captured: self.now,
+            pts: self.now - self.start,
+            duration: Duration::ZERO,
+            data,
+        };
+        self.fanout.handle_input(Input::Frame(&frame), self.now);
+        self.drain_camera();
+    }
+}
+
+/// Something that looks coded, told apart by its count.
+pub(super) fn picture(codec: Codec, key: bool, count: u64, size: usize) -> Vec<u8> {
+    let mut noise = count.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = |n: usize| -> Vec<u8> {
+        (0..n)
+            .map(|_| {
+                noise ^= noise << 13;
+                noise ^= noise >> 7;
+                noise ^= noise << 17;
+                // No zeros: no start codes by chance.
+                (noise as u8) | 1
+            })
+            .collect()
+    };
+    match codec {
+        Codec::H264 => {
+            let nal = |head: &[u8], body: Vec<u8>| [&[0, 0, 0, 1], head, &body].concat();
+            if key {
+                let sps = nal(&[0x67, 0x42, 0xe0, 0x1f], bytes(12));
+                let pps = nal(&[0x68, 0xce], bytes(3));
+                [sps, pps, nal(&[0x65], bytes(size * 3))].concat()
+            } else {
+                nal(&[0x41], bytes(size))
+            }
+        }
+        Codec::Vp8 => {
+            // RFC 6386 9.1: bit 0 is clear in key frames, which then have a start code.
+            let head: &[u8] =
+                if key { &[0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 2, 0xe0, 1] } else { &[0x11, 0, 0] };
+            [head, &bytes(size)].concat()
+        }
+        Codec::Opus => bytes(80),
+    }
+}
+
+pub(super) fn join(stream: StreamId) -> Event {
+    Event::KeyFrameWanted { stream, why: Why::Join }
+}
+
+pub(super) fn loss(stream: StreamId) -> Event {
+    Event::KeyFrameWanted { stream, why: Why::Loss }
+}

@@ -1,0 +1,136 @@
+//! From an `auth` frame to what it asks for, or to the words that refuse it.
+
+use serde_json::value::RawValue;
+
+use crate::proto::{Head, MAX_USER, Status, Token, valid_room, valid_user, walk};
+
+use super::error::Refusal;
+
+/// What a client asks for, read and checked.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub user: String,
+    pub name: Option<String>,
+    pub token: Option<Token>,
+    pub rooms: Vec<String>,
+    /// Raw; an object.
+    pub data: Option<Box<str>>,
+}
+
+/// Reads the first frame of a connection. Its `rooms`, at most `max_rooms`, must be in order where they are
+/// `granted`; where they are not, they are a wish that the host may look at.
+pub(super) fn claim(text: &str, granted: bool, max_rooms: usize) -> Result<Claim, Refusal> {
+    let head = Head::parse(text).map_err(|malformed| Refusal::bad(malformed.to_string()))?;
+    if head.kind != "auth" {
+        return Err(denied("the first frame must be \"auth\""));
+    }
+    let (mut user, mut name, mut token, mut rooms, mut data) = (None, None, None, None, None);
+    walk(text, |member, value, _| match member {
+        "user" => user = Some(value),
+        "name" => name = Some(value),
+        "token" => token = Some(value),
+        "rooms" => rooms = Some(value),
+        "data" => data = Some(value),
+        _ => {}
+    })
+    .expect("the head was parsed from the same text");
+    // A client that has nothing to say often says null.
+    let [name, token, rooms, data] = [name, token, rooms, data].map(|value| value.filter(|v| *v != "null"));
+    let user = user.and_then(string).filter(|user| valid_user(user)).ok_or_else(|| {
+        denied(format!("\"user\" must be a string of 1 to {MAX_USER} bytes without | and control characters"))
+    })?;
+    let optional = |value: Option<&str>, refusal| match value.map(string) {
+        Some(None) => Err(refusal),
+        Some(text) => Ok(text.filter(|text| !text.is_empty())),
+        None => Ok(None),
+    };
+    Ok(Claim {
+        user,
+        name: optional(name, Refusal::bad("\"name\" must be a string"))?,
+        token: optional(token, denied("\"token\" must be a string"))?.map(Token::new),
+        rooms: match rooms.map_or(Ok(Vec::new()), |raw| names(raw, max_rooms)) {
+            Err(refusal) if granted => return Err(refusal),
+            names => names.unwrap_or_default(),
+        },
+        data: match data {
+            Some(raw) if !raw.starts_with('{') => return Err(Refusal::bad("\"data\" must be an object")),
+            raw => raw.map(Into::into),
+        },
+    })
+}
+
+/// A 401.
+pub(super) fn denied(why: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Status::UNAUTHORIZED, format!("Authentication failed: {why}"))
+}
+
+fn names(raw: &str, max: usize) -> Result<Vec<String>, Refusal> {
+    let bad = || Refusal::bad("\"rooms\" must be a list of strings of 1 to 256 bytes");
+    let entries: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| bad())?;
+    if entries.len() > max {
+        return Err(Refusal::new(Status::TOO_MANY, format!("A session may be in {max} rooms at most")));
+    }
+    let names =
+        entries.iter().map(|entry| string(entry.get()).filter(|room| valid_room(room)).ok_or_else(bad));
+    names.collect()
+}
+
+fn string(raw: &str) -> Option<String> {
+    serde_json::from_str(raw).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_auth_reads_as_the_wire_has_it() {
+        let text = r#"{"type":"auth","user":"alice","name":"Alice","token":"t0k","rooms":["team-a"],"data":{"peerType":"person"}}"#;
+        let claim = claim(text, true, 256).expect("valid");
+        assert_eq!((&*claim.user, claim.name.as_deref()), ("alice", Some("Alice")));
+        assert_eq!(claim.token.as_ref().map(Token::reveal), Some("t0k"));
+        assert_eq!(
+            (&*claim.rooms, claim.data.as_deref()),
+            (&["team-a".into()][..], Some(r#"{"peerType":"person"}"#))
+        );
+        assert!(!format!("{claim:?}").contains("t0k"));
+    }
+
+    #[test]
+    fn fields_of_auth_by_the_table() {
+        let long = format!(r#""user":"{}""#, "u".repeat(129));
+        for (members, want) in [
+            (r#""user":"a""#, Ok(())),
+            (r#""user":"a","name":"","token":"","x":1"#, Ok(())),
+            (r#""user":"a","name":null,"token":null,"rooms":null,"data":null"#, Ok(())),
+            (r#""user":"a","rooms":[],"data":{}"#, Ok(())),
+            (r#""name":"a""#, Err(401)),
+            (r#""user":"""#, Err(401)),
+            (r#""user":null"#, Err(401)),
+            (r#""user":7"#, Err(401)),
+            (r#""user":"a|b""#, Err(401)),
+            (r#""user":"a\u0000""#, Err(401)),
+            (r#""user":"\ud800""#, Err(401)),
+            (&long, Err(401)),
+            (r#""user":"a","token":7"#, Err(401)),
+            (r#""user":"a","name":7"#, Err(400)),
+            (r#""user":"a","rooms":"r""#, Err(400)),
+            (r#""user":"a","rooms":["r",7]"#, Err(400)),
+            (r#""user":"a","rooms":[""]"#, Err(400)),
+            (r#""user":"a","rooms":["1","2","3"]"#, Err(429)),
+            (r#""user":"a","data":[]"#, Err(400)),
+        ] {
+            let text = format!(r#"{{"type":"auth",{members}}}"#);
+            let got = claim(&text, true, 2).map(drop).map_err(|refusal| refusal.status.0);
+            assert_eq!(got, want, "{members}");
+        }
+        let wished =
+            claim(r#"{"type":"auth","user":"a","rooms":7}"#, false, 2).expect("rooms are but a wish");
+        assert!(wished.rooms.is_empty());
+        for (text, want) in
+            [(r#"{"type":"message"}"#, 401), ("null", 400), ("{", 400), (r#"{"type":7}"#, 400)]
+        {
+            assert_eq!(claim(text, true, 2).expect_err(text).status.0, want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Letting peers in: the first frame, the host's verdict, and on which terms.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use log::{debug, warn};
+use serde_json::Value;
+
+use crate::proto::{Address, PROTOCOL, Status, valid_room, valid_user};
+
+use super::admission::{Claim, claim, denied};
+use super::error::Refusal;
+use super::io::{Admission, Auth, ConnId, Event, Verdict};
+use super::limits::Bucket;
+use super::presence::{self, Profile, Who};
+use super::session::{Arrival, Judging, Live, State};
+use super::slab::Key;
+use super::{Hub, policy};
+
+/// What a peer comes in with.
+struct Terms {
+    user: String,
+    name: String,
+    profile: Profile,
+    /// Named ones.
+    rooms: Vec<String>,
+}
+
+impl Hub {
+    pub(super) fn first_frame(&mut self, key: Key, text: &str, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (conn, local) = (session.conn, session.local);
+        let granted = policy::grants_own_rooms(&self.config, local);
+        let ask = policy::needs_verdict(&self.config, local);
+        let claim = claim(text, granted, self.config.max_rooms).and_then(|claim| {
+            if ask && claim.token.is_none() { Err(denied("a token is needed")) } else { Ok(claim) }
+        });
+        let mut claim = match claim {
+            Ok(claim) if ask => claim,
+            Ok(claim) => return self.admit(key, claim, None, now),
+            Err(refusal) => return self.refuse(key, &refusal, refusal.close_code(), now),
+        };
+        let State::Waiting(arrival) = std::mem::replace(&mut session.state, State::Closing) else { return };
+        let auth = Auth {
+            user: claim.user.clone(),
+            name: claim.name.clone(),
+            // It goes to the host and stays nowhere.
+            token: claim.token.take(),
+            rooms: claim.rooms.clone(),
+            data: claim.data.as_deref().and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default(),
+            host: arrival.host,
+        };
+        self.events.push_back(Event::Authenticate { conn, auth });
+        let held = Vec::new();
+        session.state = State::Judging(Box::new(Judging { arrival: *arrival, claim, since: now, held }));
+        debug!("connection {} waits for the host's verdict", conn.0);
+        self.reschedule(key);
+    }
+
+    pub(super) fn judged(&mut self, conn: ConnId, verdict: Verdict, now: Instant) {
+        let Some(&key) = self.conns.get(&conn) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let State::Judging(judging) = &mut session.state else {
+            return debug!("connection {} waits for no verdict", conn.0);
+        };
+        match verdict {
+            Verdict::Refuse { status, message } => {
+                let refusal = Refusal::new(status, message);
+                self.refuse(key, &refusal, refusal.close_code(), now);
+            }
+            Verdict::Admit(admission) => {
+                let (claim, held) = (judging.claim.clone(), std::mem::take(&mut judging.held));
+                self.admit(key, claim, Some(admission), now);
+                for text in held {
+                    self.text(key, &text, now);
+                }
+            }
+        }
+    }
+
+    /// Lets a peer in: `welcome` to it, its presence to those who share a room, theirs to it. Or refuses it.
+    fn admit(&mut self, key: Key, claim: Claim, admission: Option<Admission>, now: Instant) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let Arrival { id, host, .. } = match &session.state {
+            State::Waiting(arrival) => arrival,
+            State::Judging(judging) => &judging.arrival,
+            State::Live(_) | State::Closing => return,
+        };
+        let conn = session.conn;
+        let terms = self.terms(claim, admission, session.local);
+        let seated = terms.and_then(|terms| {
+            let taken = || Refusal::new(Status::INTERNAL, "The server made an id that is taken; try again");
+            if self.rooms.seat(key, &terms.user, id) { Ok(terms) } else { Err(taken()) }
+        });
+        let Terms { user, name, profile, rooms } = match seated {
+            Ok(terms) => terms,
+            Err(refusal) => return self.refuse(key, &refusal, refusal.close_code(), now),
+        };
+        debug!("connection {} is admitted to {} named rooms", conn.0, rooms.len());
+        let mut names = vec![user];
+        for room in rooms {
+            self.rooms.join(key, &room);
+            if room != names[0] {
+                names.push(room);
+            }
+        }
+        let who = Arc::new(Who { address: Address::new(&names[0], id), name: name.into() });
+        let host = host.map(|host| host.to_canonical().to_string());
+        let welcome = format!(
+            r#"{{"type":"welcome","protocol":"{PROTOCOL}","status":200,"peer":{},"rooms":{}}}"#,
+            presence::object(&who, &profile, host.as_deref()),
+            Value::from(names)
+        );
+        let peer = presence::peer(&who, &profile, true);
+        self.events.push_back(Event::PeerOnline { conn, peer });
+        self.stats.admitted += 1;
+        let bucket = Bucket::new(&self.config, now);
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.state = State::Live(Box::new(Live { who, profile, card: None, bucket }));
+        }
+        self.answer(key, &welcome.into(), now);
+        let mut peers = Vec::new();
+        self.rooms.peers(key, &mut peers);
+        self.introduce(key, peers, now);
+        self.reschedule(key);
+    }
+
+    fn terms(&self, claim: Claim, admission: Option<Admission>, local: bool) -> Result<Terms, Refusal> {
+        let by_host = admission.is_some();
+        let admission = admission.unwrap_or_default();
+        let user = admission.user.unwrap_or(claim.user);
+        if !valid_user(&user) {
+            return Err(Refusal::new(Status::INTERNAL, "The server's admission names no valid user"));
+        }
+        let named = admission.name.or(claim.name).filter(|name| !name.is_empty());
+        let taken = named.as_ref().map_or(user.len(), String::len);
+        let raw = claim.data.as_deref().unwrap_or("{}");
+        let merged = Profile::default().merge(raw, taken, self.config.max_peer_data)?;
+        let told = merged.name.filter(|_| !policy::forces_name(&self.config, local));
+        let name = named.or(told).unwrap_or_else(|| user.clone());
+        let mut profile = merged.profile.unwrap_or_default();
+        profile.set_all(&admission.data);
+
+        let granted = policy::grants_own_rooms(&self.config, local);
+        let wanted = if granted { claim.rooms } else { admission.rooms };
+        let mut rooms = self.config.rooms.clone();
+        for room in wanted {
+            // Its own room a user has already; a named room of that name others could enter too.
+            if valid_room(&room) && room != user && !rooms.contains(&room) {
+                rooms.push(room);
+            }
+        }
+        if by_host && rooms.len() >= self.config.max_rooms {
+            warn!("an admission names more rooms than a session may be in; the last are passed over");
+            rooms.truncate(self.config.max_rooms.saturating_sub(1));
+        }
+        policy::check_count(&self.config, rooms.len() + 1)?;
+        Ok(Terms { user, name, profile, rooms })
+    }
+}

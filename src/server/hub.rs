@@ -1,0 +1,478 @@
+//! The hub: connections come and go. How they are admitted is in `admit`, what they say in `live`.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{debug, trace, warn};
+
+use crate::proto::{CloseCode, Status, Target, valid_room};
+
+use super::error::{Refusal, reason};
+use super::io::{ConnId, Event, Input, Output, Transmit, Whom};
+use super::limits::Deadlines;
+use super::outbox::{Class, Item, Outbox};
+use super::presence::{self, Who};
+use super::rooms::Rooms;
+use super::session::{Arrival, Session, State, is_past};
+use super::slab::{Key, Slab};
+use super::{Config, Stats, policy};
+
+/// Deadlines closer than this are met together, whatever a host sets its timeouts to.
+const TICK: Duration = Duration::from_millis(1);
+
+const SHUTDOWN: &str =
+    r#"{"type":"event","name":"shutdown","subtype":"shutdown","message":"Server shutting down"}"#;
+
+/// The server without its sockets: give it what happens, poll what it wants, and
+/// [`transmit`](Hub::transmit) what it has for each connection. See the [module](super) for a walk.
+pub struct Hub {
+    pub(super) config: Config,
+    pub(super) conns: HashMap<ConnId, Key>,
+    pub(super) sessions: Slab<Session>,
+    pub(super) rooms: Rooms,
+    deadlines: Deadlines,
+    ready: VecDeque<ConnId>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) stats: Stats,
+    /// Recipients of the message at hand; kept for its room.
+    pub(super) found: Vec<Key>,
+    /// Connections that count against `max_connections`.
+    counted: usize,
+    down: bool,
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new(mut config: Config) -> Hub {
+        if config.authenticate && config.dynamic_rooms {
+            warn!("dynamic rooms are on: whoever is authenticated may join any named room");
+        }
+        config.rooms.retain(|room| {
+            let valid = valid_room(room);
+            if !valid {
+                warn!("a configured room is passed over: its name must have 1 to 256 bytes");
+            }
+            valid
+        });
+        Hub {
+            config,
+            conns: HashMap::new(),
+            sessions: Slab::new(),
+            rooms: Rooms::default(),
+            deadlines: Deadlines::default(),
+            ready: VecDeque::new(),
+            events: VecDeque::new(),
+            stats: Stats::default(),
+            found: Vec::new(),
+            counted: 0,
+            down: false,
+        }
+    }
+
+    /// Takes in what happened. Poll afterwards. What comes for a connection that is unknown or closing is
+    /// passed over.
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Connected { conn, id, host, local } => self.connected(conn, id, host, local, now),
+            Input::Text { conn, text } => {
+                if let Some(key) = self.heard(conn, now) {
+                    self.text(key, text, now);
+                }
+            }
+            Input::Binary { conn } => {
+                let refusal = Refusal::bad("Frames must be text; a binary frame came");
+                self.refuse_conn(conn, &refusal, CloseCode::UNSUPPORTED, now);
+            }
+            Input::TooLarge { conn } => {
+                let refusal = self.too_large();
+                self.refuse_conn(conn, &refusal, CloseCode::TOO_BIG, now);
+            }
+            Input::BadFrame { conn, code } => {
+                self.refuse_conn(conn, &Refusal::bad("The WebSocket protocol was broken"), code, now);
+            }
+            Input::Alive { conn } => _ = self.heard(conn, now),
+            Input::Closed { conn } => self.closed(conn, now),
+            Input::Verdict { conn, verdict } => self.judged(conn, verdict, now),
+            Input::Inject { text } => self.inject(text, now),
+            Input::Kick { whom, status, message } => {
+                let refusal = Refusal::new(status, message.to_owned());
+                for key in self.meant(whom) {
+                    self.refuse(key, &refusal, refusal.close_code(), now);
+                }
+            }
+            Input::Shutdown => self.shutdown(now),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    /// What the hub wants next. Ends with [`Output::Timeout`].
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        if let Some(conn) = self.ready.pop_front() {
+            return Output::Ready(conn);
+        }
+        Output::Timeout(self.deadlines.next())
+    }
+
+    /// Moves what waits for a connection into `out`, in order, up to about `max_bytes` (one frame goes over
+    /// it). Returns whether more waits; if none does, [`Output::Ready`] tells of the next.
+    pub fn transmit(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Transmit>) -> bool {
+        let Some(&key) = self.conns.get(&conn) else { return false };
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        // Taken out, since entries become text by looking at other sessions.
+        let mut outbox = std::mem::take(&mut session.outbox);
+        if outbox.take_ping() {
+            out.push(Transmit::Ping);
+        }
+        let mut room = max_bytes;
+        while room > 0 {
+            let Some(item) = outbox.pop() else { break };
+            let mut send = |text: Arc<str>| {
+                room = room.saturating_sub(text.len());
+                out.push(Transmit::Text(text));
+                room > 0
+            };
+            match item {
+                Item::Text(text) => _ = send(text),
+                Item::Cards(mut peers) => {
+                    while let Some(peer) = peers.pop() {
+                        if self.rooms.share(key, peer) && self.card(peer).is_some_and(|card| !send(card)) {
+                            break;
+                        }
+                    }
+                    if !peers.is_empty() {
+                        outbox.put_back(Item::Cards(peers));
+                    }
+                }
+                Item::Lost(mut peers) => {
+                    while let Some(who) = peers.pop() {
+                        if !send(presence::offline(&who)) {
+                            break;
+                        }
+                    }
+                    if !peers.is_empty() {
+                        outbox.put_back(Item::Lost(peers));
+                    }
+                }
+            }
+        }
+        if let Some(owed) = outbox.drained() {
+            let (mut there, mut gone) = (Vec::new(), Vec::new());
+            for (peer, who) in owed {
+                if self.rooms.share(key, peer) {
+                    there.push(peer);
+                } else {
+                    gone.extend(who);
+                }
+            }
+            outbox.pay(there, gone);
+        }
+        if let Some((code, reason)) = outbox.take_close() {
+            out.push(Transmit::Close { code, reason });
+        }
+        let more = !outbox.is_empty();
+        outbox.announced = more;
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.outbox = outbox;
+        }
+        more
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        let (mut peers, mut queued) = (0, 0);
+        for (_, session) in self.sessions.iter() {
+            peers += usize::from(matches!(session.state, State::Live(_)));
+            queued += session.outbox.bytes();
+        }
+        Stats { connections: self.conns.len(), peers, rooms: self.rooms.len(), queued, ..self.stats }
+    }
+
+    fn connected(&mut self, conn: ConnId, id: String, host: Option<IpAddr>, local: bool, now: Instant) {
+        if self.conns.contains_key(&conn) {
+            warn!("connection {} came twice; the second is passed over", conn.0);
+            return;
+        }
+        let valid = !id.is_empty() && !id.contains('|');
+        let key = self.sessions.insert(Session {
+            conn,
+            local,
+            heard: now,
+            pinged: now,
+            alarm: None,
+            outbox: Outbox::new(self.config.queue_limit),
+            state: State::Waiting(Box::new(Arrival { id, host, since: now })),
+        });
+        self.conns.insert(conn, key);
+        self.counted += usize::from(policy::is_limited(local));
+        trace!("connection {} came", conn.0);
+        if self.down {
+            let refusal = Refusal::new(Status::UNAVAILABLE, "Server shutting down");
+            self.refuse(key, &refusal, CloseCode::GOING_AWAY, now);
+        } else if self.counted > self.config.max_connections {
+            let refusal = Refusal::new(Status::UNAVAILABLE, "The server is full; try again later");
+            self.refuse(key, &refusal, CloseCode::TRY_AGAIN, now);
+        } else if !valid {
+            self.fail(key, "the id of a session must not be empty or hold |", now);
+        } else {
+            self.reschedule(key);
+        }
+    }
+
+    /// Notes that a connection lives.
+    fn heard(&mut self, conn: ConnId, now: Instant) -> Option<Key> {
+        let key = *self.conns.get(&conn)?;
+        self.sessions.get_mut(key)?.heard = now;
+        Some(key)
+    }
+
+    pub(super) fn text(&mut self, key: Key, text: &str, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if text.len() > self.config.max_message_size && !matches!(session.state, State::Closing) {
+            let refusal = self.too_large();
+            return self.refuse(key, &refusal, CloseCode::TOO_BIG, now);
+        }
+        match &mut session.state {
+            State::Live(_) => self.live_frame(key, text, now),
+            State::Waiting(_) => self.first_frame(key, text, now),
+            State::Judging(judging) => {
+                if !judging.hold(text) {
+                    let refusal = Refusal::new(Status::TOO_MANY, "Too much was sent before \"welcome\"");
+                    self.refuse(key, &refusal, CloseCode::POLICY, now);
+                }
+            }
+            State::Closing => {}
+        }
+    }
+
+    fn too_large(&self) -> Refusal {
+        let max = self.config.max_message_size;
+        Refusal::new(Status::TOO_LARGE, format!("A frame may have {max} bytes at most"))
+    }
+
+    /// Tells `peers`, who share a room with `key` since now, of it, and it of them.
+    pub(super) fn introduce(&mut self, key: Key, peers: Vec<Key>, now: Instant) {
+        if peers.is_empty() {
+            return;
+        }
+        let Some(card) = self.card(key) else { return };
+        for peer in &peers {
+            self.post(*peer, &card, Class::State { of: key, gone: None }, now);
+        }
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.outbox.push_cards(peers, now);
+        }
+        self.wake(key);
+    }
+
+    /// The presence that tells of a live session.
+    fn card(&mut self, key: Key) -> Option<Arc<str>> {
+        let State::Live(live) = &mut self.sessions.get_mut(key)?.state else { return None };
+        Some(live.card.get_or_insert_with(|| presence::online(&live.who, &live.profile)).clone())
+    }
+
+    /// Queues a text for a session. False if it was dropped.
+    pub(super) fn post(&mut self, key: Key, text: &Arc<str>, class: Class<'_>, now: Instant) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let was_full = session.outbox.full_since.is_some();
+        let queued = session.outbox.push(text, class, now);
+        if !queued && !matches!(class, Class::State { .. }) {
+            self.stats.dropped_slow += 1;
+        }
+        if queued && !session.outbox.announced {
+            session.outbox.announced = true;
+            self.ready.push_back(session.conn);
+        }
+        if !was_full && session.outbox.full_since.is_some() {
+            self.reschedule(key);
+        }
+        queued
+    }
+
+    /// Answers a session itself.
+    pub(super) fn answer(&mut self, key: Key, text: &Arc<str>, now: Instant) {
+        self.post(key, text, Class::Answer, now);
+    }
+
+    /// Says that there is something to transmit, if there is, and when to look at the session again.
+    pub(super) fn wake(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if !session.outbox.announced && !session.outbox.is_empty() {
+            session.outbox.announced = true;
+            self.ready.push_back(session.conn);
+        }
+        self.reschedule(key);
+    }
+
+    pub(super) fn reschedule(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let due = session.due(&self.config);
+        self.deadlines.set(key, &mut session.alarm, due);
+    }
+
+    fn refuse_conn(&mut self, conn: ConnId, refusal: &Refusal, code: CloseCode, now: Instant) {
+        if let Some(key) = self.heard(conn, now) {
+            self.refuse(key, refusal, code, now);
+        }
+    }
+
+    /// Says what was wrong, and closes.
+    pub(super) fn refuse(&mut self, key: Key, refusal: &Refusal, code: CloseCode, now: Instant) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let host = match &session.state {
+            State::Closing => return,
+            State::Live(_) => None,
+            State::Waiting(arrival) => Some(arrival.host),
+            State::Judging(judging) => Some(judging.arrival.host),
+        };
+        if let Some(host) = host {
+            self.stats.refused += 1;
+            self.events.push_back(Event::Refused { host, status: refusal.status });
+        }
+        debug!("connection {} is closed: error {}, close {code}", session.conn.0, refusal.status);
+        self.answer(key, &refusal.frame().into(), now);
+        self.close(key, code, refusal.message.clone(), false, now);
+    }
+
+    /// The server's own fault, told without its reason.
+    fn fail(&mut self, key: Key, why: &str, now: Instant) {
+        warn!("a connection cannot be served: {why}");
+        let refusal = Refusal::new(Status::INTERNAL, "The server failed");
+        self.refuse(key, &refusal, CloseCode::INTERNAL, now);
+    }
+
+    /// Ends a session: it is gone for the others at once, and for the driver when it says so.
+    pub(super) fn close(
+        &mut self,
+        key: Key,
+        code: CloseCode,
+        why: std::borrow::Cow<'static, str>,
+        discard: bool,
+        now: Instant,
+    ) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.outbox.shut(code, reason(why), discard);
+        // Said again: a driver that is stuck in a write to a slow peer must hear of it.
+        session.outbox.announced = false;
+        self.depart(key, now);
+        self.wake(key);
+    }
+
+    fn closed(&mut self, conn: ConnId, now: Instant) {
+        let Some(key) = self.conns.remove(&conn) else { return };
+        self.depart(key, now);
+        trace!("connection {} has gone", conn.0);
+        self.sessions.remove(key);
+    }
+
+    /// Takes a session out of the rooms and tells those who shared one; once for each, however it goes.
+    fn depart(&mut self, key: Key, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let was = std::mem::replace(&mut session.state, State::Closing);
+        let conn = session.conn;
+        if !matches!(was, State::Closing) {
+            self.counted -= usize::from(policy::is_limited(session.local));
+        }
+        self.deadlines.set(key, &mut session.alarm, None);
+        let State::Live(live) = was else { return };
+        let mut peers = Vec::new();
+        self.rooms.peers(key, &mut peers);
+        self.rooms.unseat(key);
+        let peer = presence::peer(&live.who, &live.profile, false);
+        self.events.push_back(Event::PeerOffline { conn, peer });
+        debug!("connection {} is offline", conn.0);
+        self.part(key, &live.who, &peers, now);
+    }
+
+    /// Tells `peers`, who share no room with `key` any more, that it is offline. On a shutdown all go, and
+    /// nobody has to be told.
+    pub(super) fn part(&mut self, key: Key, who: &Arc<Who>, peers: &[Key], now: Instant) {
+        if peers.is_empty() || self.down {
+            return;
+        }
+        let text = presence::offline(who);
+        for peer in peers {
+            self.post(*peer, &text, Class::State { of: key, gone: Some(who) }, now);
+        }
+    }
+
+    fn meant(&self, whom: Whom<'_>) -> Vec<Key> {
+        let user =
+            |name: &str| self.rooms.user(name).map_or(&[][..], |room| self.rooms.members(room)).to_vec();
+        match whom {
+            Whom::Conn(conn) => self.conns.get(&conn).copied().into_iter().collect(),
+            Whom::Address(address) => match Target::parse(address) {
+                Some(Target::Session { user, id }) => {
+                    let session = self.rooms.session(id);
+                    session.filter(|key| self.rooms.user_of(*key) == Some(user)).into_iter().collect()
+                }
+                Some(Target::Id(id)) => self.rooms.session(id).into_iter().collect(),
+                Some(Target::User(name) | Target::Name(name)) => user(name),
+                None => Vec::new(),
+            },
+        }
+    }
+
+    fn shutdown(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.down, true) {
+            return;
+        }
+        debug!("shutting down with {} connections", self.conns.len());
+        let (event, keys) = (SHUTDOWN.into(), self.sessions.iter().map(|(key, _)| key).collect::<Vec<_>>());
+        for key in keys {
+            self.answer(key, &event, now);
+            self.close(key, CloseCode::GOING_AWAY, "Server shutting down".into(), false, now);
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        while let Some(key) = self.deadlines.pop(now) {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.alarm = None;
+            self.alarm(key, now);
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            let due = session.due(&self.config).map(|due| due.max(now + TICK));
+            self.deadlines.set(key, &mut session.alarm, due);
+        }
+    }
+
+    /// Looks at what a session waits for.
+    fn alarm(&mut self, key: Key, now: Instant) {
+        let config = &self.config;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let conn = session.conn.0;
+        if session.outbox.full_since.is_some_and(|full| is_past(full, config.slow_after, now)) {
+            debug!("connection {conn} is closed: it reads too slowly, {} bytes wait", session.outbox.bytes());
+            self.stats.closed_slow += 1;
+            return self.close(key, CloseCode::POLICY, "too slow".into(), true, now);
+        }
+        match &session.state {
+            State::Waiting(arrival) if is_past(arrival.since, config.auth_timeout, now) => {
+                let wait = config.auth_timeout;
+                let refusal = Refusal::new(Status::TIMEOUT, format!("No \"auth\" came within {wait:?}"));
+                self.refuse(key, &refusal, CloseCode::POLICY, now);
+            }
+            State::Judging(judging) if is_past(judging.since, config.verdict_timeout, now) => {
+                warn!("the host gave no verdict in time");
+                let refusal = Refusal::new(Status::UNAVAILABLE, "Authentication takes too long; try again");
+                self.refuse(key, &refusal, CloseCode::TRY_AGAIN, now);
+            }
+            State::Live(_) if policy::is_limited(session.local) => {
+                if is_past(session.heard, config.idle_timeout, now) {
+                    debug!("connection {conn} is closed: nothing came for {:?}", config.idle_timeout);
+                    return self.close(key, CloseCode::POLICY, "nothing came for too long".into(), true, now);
+                }
+                if is_past(session.heard.max(session.pinged), config.ping_interval, now) {
+                    session.pinged = now;
+                    session.outbox.push_ping();
+                    self.wake(key);
+                }
+            }
+            _ => {}
+        }
+    }
+}

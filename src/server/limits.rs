@@ -1,0 +1,122 @@
+//! How much and how long: the token bucket of a session, and one deadline for each.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::Config;
+use super::slab::Key;
+
+/// Excess that stops for so long begins anew: at 100 messages a second the bucket has then room for
+/// 100 again, so whoever still overflows within a second never slowed down.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    Yes,
+    /// Over the rate.
+    No,
+    /// Over the rate for too long.
+    Abuse,
+}
+
+/// A session's allowance.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    tokens: f64,
+    filled: Instant,
+    /// When the current excess began, and when it was last seen.
+    excess: Option<(Instant, Instant)>,
+}
+
+impl Bucket {
+    pub fn new(config: &Config, now: Instant) -> Self {
+        Bucket { tokens: config.burst, filled: now, excess: None }
+    }
+
+    /// Takes one message's worth.
+    pub fn take(&mut self, config: &Config, now: Instant) -> Pass {
+        let since = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + since * config.rate).min(config.burst);
+        self.filled = self.filled.max(now);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Pass::Yes;
+        }
+        let began = match self.excess {
+            Some((began, last)) if now.saturating_duration_since(last) < PAUSE => began,
+            _ => now,
+        };
+        self.excess = Some((began, now));
+        if now.saturating_duration_since(began) >= config.abuse_after { Pass::Abuse } else { Pass::No }
+    }
+}
+
+/// One deadline for each session, the nearest of what it waits for. A session that was heard meanwhile is
+/// looked at when its old deadline comes and put back, so a frame costs nothing here.
+#[derive(Default)]
+pub(super) struct Deadlines {
+    table: BTreeSet<(Instant, Key)>,
+}
+
+impl Deadlines {
+    /// Moves `key` from `old`, which is updated, to `new`.
+    pub fn set(&mut self, key: Key, old: &mut Option<Instant>, new: Option<Instant>) {
+        if *old == new {
+            return;
+        }
+        if let Some(at) = *old {
+            self.table.remove(&(at, key));
+        }
+        if let Some(at) = new {
+            self.table.insert((at, key));
+        }
+        *old = new;
+    }
+
+    pub fn next(&self) -> Option<Instant> {
+        self.table.first().map(|(at, _)| *at)
+    }
+
+    /// A session whose deadline has come; it has none afterwards.
+    pub fn pop(&mut self, now: Instant) -> Option<Key> {
+        let first = self.table.first().filter(|(at, _)| *at <= now)?;
+        let key = first.1;
+        self.table.pop_first();
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_the_burst_and_fills_at_the_rate() {
+        let (config, start) = (Config::default(), Instant::now());
+        let mut bucket = Bucket::new(&config, start);
+        let mut taken =
+            |n: usize, at: Instant| (0..n).filter(|_| bucket.take(&config, at) == Pass::Yes).count();
+        assert_eq!(taken(600, start), 500);
+        assert_eq!(taken(600, start + Duration::from_secs(2)), 200);
+        assert_eq!(taken(600, start + Duration::from_secs(60)), 500);
+    }
+
+    #[test]
+    fn only_excess_without_a_pause_is_abuse() {
+        let (config, start) = (Config::default(), Instant::now());
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let worst = |pause: std::ops::Range<u64>| {
+            let mut bucket = Bucket::new(&config, start);
+            // 250 messages a second.
+            let times = (0..20_000).step_by(4).filter(|ms| !pause.contains(ms));
+            times.clone().find(|ms| bucket.take(&config, at(*ms)) == Pass::Abuse)
+        };
+        let closed = worst(0..0).expect("twenty seconds of excess");
+        assert!(
+            (13_000..14_000).contains(&closed),
+            "500 at 150 over the rate last 3.3 s, then 10 s: {closed}"
+        );
+        assert_eq!(worst(9_000..10_500), None);
+    }
+}

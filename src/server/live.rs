@@ -1,0 +1,231 @@
+//! What an admitted peer says: routed messages, presences, and the control messages.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use log::{debug, trace};
+use serde_json::Value;
+
+use crate::proto::{self, CloseCode, Head, Peer, Status, To, stamped};
+
+use super::Hub;
+use super::error::Refusal;
+use super::limits::Pass;
+use super::outbox::Class;
+use super::policy::{self, Join};
+use super::presence::Who;
+use super::routing::{Sender, recipients};
+use super::session::{Live, State};
+use super::slab::Key;
+
+impl Hub {
+    pub(super) fn live_frame(&mut self, key: Key, text: &str, now: Instant) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (conn, local) = (session.conn, session.local);
+        let State::Live(live) = &mut session.state else { return };
+        let pass = if policy::is_limited(local) { live.bucket.take(&self.config, now) } else { Pass::Yes };
+        if pass != Pass::Yes {
+            self.stats.dropped_rate += 1;
+            let rate = self.config.rate;
+            let refusal =
+                Refusal::new(Status::TOO_MANY, format!("Dropped: more than {rate} messages a second"));
+            return match pass {
+                Pass::Abuse => self.refuse(key, &refusal, CloseCode::POLICY, now),
+                _ => self.say(key, &refusal, now),
+            };
+        }
+        trace!("connection {} says {} bytes", conn.0, text.len());
+        let done = match Head::parse(text) {
+            Err(malformed) => Err(Refusal::bad(malformed.to_string())),
+            Ok(head) => self.act(key, local, &head, now),
+        };
+        if let Err(refusal) = done {
+            debug!("connection {} is answered error {}", conn.0, refusal.status);
+            self.stats.bad_frames += 1;
+            self.say(key, &refusal, now);
+        }
+    }
+
+    /// Does what a frame asks, or says why not.
+    fn act(&mut self, key: Key, local: bool, head: &Head<'_>, now: Instant) -> Result<(), Refusal> {
+        let count = match &*head.kind {
+            "message" => &mut self.stats.messages,
+            "command" => &mut self.stats.commands,
+            "event" => &mut self.stats.events,
+            "presence" => {
+                self.stats.presences += 1;
+                return self.presence(key, local, head, now);
+            }
+            "join" => return self.join(key, local, head, now),
+            "leave" => return self.leave(key, local, head, now),
+            "close" => {
+                self.close(key, CloseCode::NORMAL, "".into(), false, now);
+                return Ok(());
+            }
+            "auth" => return Err(Refusal::bad("You are authenticated already")),
+            _ => {
+                return Err(Refusal::bad(
+                    "Unknown \"type\": a client sends message, presence, command, event, join, leave or close",
+                ));
+            }
+        };
+        *count += 1;
+        let to = self.to(head)?;
+        let Some(from) = self.who(key) else { return Ok(()) };
+        self.route(key, head, &to, Class::Message, |head| stamped(head, from.address.as_str()), now);
+        Ok(())
+    }
+
+    fn to<'a>(&self, head: &Head<'a>) -> Result<To<'a>, Refusal> {
+        let max = self.config.max_to;
+        match head.to() {
+            None => Err(Refusal::bad("\"to\" must be a non-empty string or a list of such")),
+            Some(To::List(names)) if names.len() > max => {
+                Err(Refusal::bad(format!("\"to\" may list {max} names at most")))
+            }
+            Some(to) => Ok(to),
+        }
+    }
+
+    fn who(&self, key: Key) -> Option<Arc<Who>> {
+        match &self.sessions.get(key)?.state {
+            State::Live(live) => Some(live.who.clone()),
+            _ => None,
+        }
+    }
+
+    /// Sends a frame to whom it reaches, printed once for all, and a receipt if one is wanted.
+    fn route(
+        &mut self,
+        key: Key,
+        head: &Head<'_>,
+        to: &To<'_>,
+        class: Class<'_>,
+        print: impl FnOnce(&Head<'_>) -> String,
+        now: Instant,
+    ) {
+        let mut found = std::mem::take(&mut self.found);
+        recipients(to, Sender::Session(key), &mut self.rooms, &mut found);
+        let mut delivered = 0;
+        if !found.is_empty() {
+            let text: Arc<str> = print(head).into();
+            delivered = self.deliver(&found, &text, class, now);
+        }
+        found.clear();
+        self.found = found;
+        self.stats.unheard += u64::from(delivered == 0);
+        if head.receipt {
+            let id = head.id.unwrap_or("null");
+            let status = if delivered > 0 { Status::OK } else { Status::NOT_FOUND };
+            let receipt =
+                format!(r#"{{"type":"receipt","id":{id},"status":{status},"delivered":{delivered}}}"#);
+            self.answer(key, &receipt.into(), now);
+        }
+    }
+
+    fn deliver(&mut self, found: &[Key], text: &Arc<str>, class: Class<'_>, now: Instant) -> usize {
+        let queued = found.iter().filter(|peer| self.post(**peer, text, class, now)).count();
+        self.stats.deliveries += queued as u64;
+        queued
+    }
+
+    pub(super) fn inject(&mut self, text: &str, now: Instant) {
+        let to = Head::parse(text).ok().and_then(|head| head.to());
+        let Some(to) = to.filter(|to| *to != To::Absent) else {
+            return debug!(
+                "a pushed message is dropped: it must be one JSON object with \"type\" and \"to\""
+            );
+        };
+        self.stats.injected += 1;
+        let mut found = Vec::new();
+        recipients(&to, Sender::Host, &mut self.rooms, &mut found);
+        self.deliver(&found, &text.into(), Class::Message, now);
+    }
+
+    /// Merges what a peer tells of itself, and passes its presence on.
+    fn presence(&mut self, key: Key, local: bool, head: &Head<'_>, now: Instant) -> Result<(), Refusal> {
+        let to = self.to(head)?;
+        let forced = policy::forces_name(&self.config, local);
+        let max = self.config.max_peer_data;
+        let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
+        let State::Live(live) = &mut session.state else { return Ok(()) };
+        if let Some(raw) = head.data {
+            merge(live, raw, forced, max)?;
+        }
+        let who = live.who.clone();
+        let print = |head: &Head<'_>| {
+            let peer = Peer {
+                id: who.address.id().into(),
+                user: who.address.user().into(),
+                name: who.name.to_string(),
+                ..Peer::default()
+            };
+            proto::presence(head, who.address.as_str(), &peer, forced)
+        };
+        self.route(key, head, &to, Class::State { of: key, gone: None }, print, now);
+        Ok(())
+    }
+
+    fn join(&mut self, key: Key, local: bool, head: &Head<'_>, now: Instant) -> Result<(), Refusal> {
+        let room = room(head);
+        let joins = policy::join(&self.config, local, &self.rooms, key, room.as_deref())?;
+        let room = room.unwrap_or_default();
+        let mut met = Vec::new();
+        if joins == Join::Enters {
+            if let Some(room) = self.rooms.named(&room) {
+                let strangers = self.rooms.members(room).iter().filter(|peer| !self.rooms.share(key, **peer));
+                met.extend(strangers);
+            }
+            self.rooms.join(key, &room);
+        }
+        self.answer(key, &done("join:ok", &room), now);
+        self.introduce(key, met, now);
+        Ok(())
+    }
+
+    fn leave(&mut self, key: Key, local: bool, head: &Head<'_>, now: Instant) -> Result<(), Refusal> {
+        let name = room(head);
+        let room = policy::leave(&self.config, local, &self.rooms, key, name.as_deref())?;
+        self.answer(key, &done("leave:ok", &name.unwrap_or_default()), now);
+        let (Some(room), Some(who)) = (room, self.who(key)) else { return Ok(()) };
+        let members = self.rooms.members(room).to_vec();
+        self.rooms.leave(key, room);
+        let lost: Vec<Key> =
+            members.into_iter().filter(|peer| *peer != key && !self.rooms.share(key, *peer)).collect();
+        self.part(key, &who, &lost, now);
+        let gone = lost.iter().filter_map(|peer| Some((*peer, self.who(*peer)?))).collect();
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.outbox.push_lost(gone, now);
+        }
+        self.wake(key);
+        Ok(())
+    }
+
+    fn say(&mut self, key: Key, refusal: &Refusal, now: Instant) {
+        self.answer(key, &refusal.frame().into(), now);
+    }
+}
+
+/// Merges the `data` of a presence. The card is printed anew when somebody has to be told.
+fn merge(live: &mut Live, raw: &str, forced_name: bool, max: usize) -> Result<(), Refusal> {
+    let merged = live.profile.merge(raw, live.who.name.len(), max)?;
+    if let Some(profile) = merged.profile {
+        live.profile = profile;
+        live.card = None;
+    }
+    let name = merged.name.filter(|name| !forced_name && **name != *live.who.name);
+    if let Some(name) = name {
+        live.who = Arc::new(Who { address: live.who.address.clone(), name: name.into() });
+        live.card = None;
+    }
+    Ok(())
+}
+
+fn room<'a>(head: &Head<'a>) -> Option<Cow<'a, str>> {
+    serde_json::from_str::<String>(head.room?).ok().map(Cow::Owned)
+}
+
+fn done(kind: &str, room: &str) -> Arc<str> {
+    format!(r#"{{"type":"{kind}","room":{}}}"#, Value::from(room)).into()
+}

@@ -1,0 +1,108 @@
+//! One connection, from `Connected` to `Closed`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::admission::Claim;
+use super::io::ConnId;
+use super::limits::Bucket;
+use super::outbox::Outbox;
+use super::presence::{Profile, Who};
+use super::{Config, policy};
+
+/// Frames that are held for a client that does not wait for `welcome`, and their bytes together. A client
+/// that pipelines its first joins and probes stays far below it.
+const MAX_HELD: (usize, usize) = (64, 64 << 10);
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub conn: ConnId,
+    pub local: bool,
+    /// When the last frame of any kind came.
+    pub heard: Instant,
+    /// When it was last pinged, or connected.
+    pub pinged: Instant,
+    /// Its place in the table of deadlines.
+    pub alarm: Option<Instant>,
+    pub outbox: Outbox,
+    pub state: State,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// `auth` has not come yet.
+    Waiting(Box<Arrival>),
+    /// The host is asked.
+    Judging(Box<Judging>),
+    Live(Box<Live>),
+    /// What waits is sent, then the close; whatever still comes is passed over.
+    Closing,
+}
+
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub id: String,
+    pub host: Option<IpAddr>,
+    pub since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Judging {
+    pub arrival: Arrival,
+    pub claim: Claim,
+    pub since: Instant,
+    pub held: Vec<Box<str>>,
+}
+
+impl Judging {
+    /// Keeps a frame until the verdict. False where there are too many.
+    pub fn hold(&mut self, text: &str) -> bool {
+        let bytes: usize = self.held.iter().map(|text| text.len()).sum();
+        let fits = self.held.len() < MAX_HELD.0 && bytes + text.len() <= MAX_HELD.1;
+        if fits {
+            self.held.push(text.into());
+        }
+        fits
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Live {
+    pub who: Arc<Who>,
+    pub profile: Profile,
+    /// The presence that tells of it, once somebody had to be told.
+    pub card: Option<Arc<str>>,
+    pub bucket: Bucket,
+}
+
+impl Session {
+    /// When it must be looked at next if nothing comes.
+    pub fn due(&self, config: &Config) -> Option<Instant> {
+        let own = match &self.state {
+            State::Waiting(arrival) => after(arrival.since, config.auth_timeout),
+            State::Judging(judging) => after(judging.since, config.verdict_timeout),
+            State::Live(_) if policy::is_limited(self.local) => {
+                let dead = after(self.heard, config.idle_timeout);
+                earlier(after(self.heard.max(self.pinged), config.ping_interval), dead)
+            }
+            State::Live(_) => None,
+            State::Closing => return None,
+        };
+        earlier(own, self.outbox.full_since.and_then(|full| after(full, config.slow_after)))
+    }
+}
+
+/// Not at all where the clock does not reach so far.
+pub(super) fn after(at: Instant, wait: Duration) -> Option<Instant> {
+    at.checked_add(wait)
+}
+
+/// Whether `wait` after `at` has come.
+pub(super) fn is_past(at: Instant, wait: Duration, now: Instant) -> bool {
+    now.saturating_duration_since(at) >= wait
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
+}

@@ -1,0 +1,79 @@
+//! Sessions by small keys: an index that is reused and a generation that is not.
+
+/// Names an entry of a [`Slab`]; stays void after the entry has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl Key {
+    /// Where the entry lies; two that live at the same time differ in it.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    #[cfg(test)]
+    pub fn test(index: u32) -> Key {
+        Key { index, generation: 0 }
+    }
+}
+
+pub(super) struct Slab<T> {
+    entries: Vec<(u32, Option<T>)>,
+    free: Vec<u32>,
+}
+
+impl<T> Slab<T> {
+    pub fn new() -> Self {
+        Slab { entries: Vec::new(), free: Vec::new() }
+    }
+
+    pub fn insert(&mut self, value: T) -> Key {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push((0, None));
+            (self.entries.len() - 1) as u32
+        });
+        let entry = &mut self.entries[index as usize];
+        entry.1 = Some(value);
+        Key { index, generation: entry.0 }
+    }
+
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        let entry = self.entries.get_mut(key.index()).filter(|e| e.0 == key.generation)?;
+        let value = entry.1.take()?;
+        entry.0 = entry.0.wrapping_add(1);
+        self.free.push(key.index);
+        Some(value)
+    }
+
+    pub fn get(&self, key: Key) -> Option<&T> {
+        self.entries.get(key.index()).filter(|e| e.0 == key.generation)?.1.as_ref()
+    }
+
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.entries.get_mut(key.index()).filter(|e| e.0 == key.generation)?.1.as_mut()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.entries.iter().enumerate().filter_map(|(index, (generation, value))| {
+            Some((Key { index: index as u32, generation: *generation }, value.as_ref()?))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_outlives_its_entry_and_names_no_other() {
+        let mut slab = Slab::new();
+        let a = slab.insert("a");
+        assert_eq!((slab.remove(a), slab.remove(a)), (Some("a"), None));
+        let b = slab.insert("b");
+        assert_eq!(a.index(), b.index());
+        assert_eq!((slab.get(a), slab.get(b)), (None, Some(&"b")));
+        assert_eq!(slab.iter().map(|(key, _)| key).collect::<Vec<_>>(), [b]);
+    }
+}

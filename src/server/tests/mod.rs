@@ -1,0 +1,218 @@
+//! A town of named peers around one hub, on a virtual clock.
+//!
+//! The peer `alice.2` is the user `alice`, her session `#alice.2`.
+
+mod admission;
+mod bad_frames;
+mod ghosts;
+mod host;
+mod messages;
+mod pace;
+mod presence;
+mod rooms;
+mod slow;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::proto::Message;
+
+use super::{Config, ConnId, Event, Hub, Input, Output, Transmit};
+
+pub(super) struct World {
+    pub hub: Hub,
+    pub now: Instant,
+    pub events: Vec<Event>,
+    ends: BTreeMap<String, End>,
+    names: BTreeMap<ConnId, String>,
+    conns: u64,
+}
+
+/// The other end of a connection.
+#[derive(Debug)]
+pub(super) struct End {
+    pub conn: ConnId,
+    pub inbox: Vec<String>,
+    pub pings: usize,
+    pub close: Option<(u16, String)>,
+    /// A peer that does not read leaves what waits for it in the hub.
+    reads: bool,
+}
+
+pub(super) const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+impl World {
+    pub fn new(config: Config) -> World {
+        let (ends, names) = Default::default();
+        World { hub: Hub::new(config), now: Instant::now(), events: Vec::new(), ends, names, conns: 0 }
+    }
+
+    pub fn open() -> World {
+        World::new(Config::default())
+    }
+
+    /// A connection that has said nothing yet.
+    pub fn connect(&mut self, name: &str) -> ConnId {
+        self.connect_as(name, false)
+    }
+
+    pub fn connect_as(&mut self, name: &str, local: bool) -> ConnId {
+        self.conns += 1;
+        let conn = ConnId(self.conns);
+        let end = End { conn, inbox: Vec::new(), pings: 0, close: None, reads: true };
+        assert!(self.ends.insert(name.into(), end).is_none(), "{name} is there already");
+        self.names.insert(conn, name.into());
+        self.input(Input::Connected { conn, id: format!("#{name}"), host: Some(HOST), local });
+        conn
+    }
+
+    /// A peer that is admitted into these rooms; what it got so far is forgotten, by everybody.
+    pub fn join(&mut self, name: &str, rooms: &[&str]) {
+        self.connect(name);
+        self.auth(name, rooms);
+        assert!(self.got(name)[0].contains(r#""type":"welcome""#));
+        self.forget();
+    }
+
+    pub fn auth(&mut self, name: &str, rooms: &[&str]) {
+        let user = name.split('.').next().expect("a split has a first part");
+        self.send(name, &format!(r#"{{"type":"auth","user":"{user}","rooms":{rooms:?}}}"#));
+    }
+
+    pub fn send(&mut self, name: &str, text: &str) {
+        let conn = self.end(name).conn;
+        self.input(Input::Text { conn, text });
+    }
+
+    /// The socket of a peer ends.
+    pub fn cut(&mut self, name: &str) {
+        let end = self.ends.remove(name).expect("connected");
+        self.input(Input::Closed { conn: end.conn });
+    }
+
+    /// What came since it was last asked for.
+    pub fn got(&mut self, name: &str) -> Vec<String> {
+        std::mem::take(&mut self.end(name).inbox)
+    }
+
+    /// The statuses of the errors that came.
+    pub fn errors(&mut self, name: &str) -> Vec<u16> {
+        let got = self.got(name);
+        let read = got.iter().map(|text| Message::parse(&**text).expect("the hub writes messages"));
+        read.filter(|m| m.kind().as_str() == "error").filter_map(|m| Some(m.status()?.0)).collect()
+    }
+
+    pub fn close(&mut self, name: &str) -> Option<(u16, String)> {
+        self.end(name).close.clone()
+    }
+
+    pub fn close_code(&mut self, name: &str) -> Option<u16> {
+        Some(self.close(name)?.0)
+    }
+
+    pub fn end(&mut self, name: &str) -> &mut End {
+        self.ends.get_mut(name).unwrap_or_else(|| panic!("{name} is not connected"))
+    }
+
+    pub fn forget(&mut self) {
+        self.ends.values_mut().for_each(|end| end.inbox.clear());
+        self.events.clear();
+    }
+
+    pub fn stop_reading(&mut self, name: &str) {
+        self.end(name).reads = false;
+    }
+
+    /// Reads all, and goes on reading.
+    pub fn read(&mut self, name: &str) {
+        self.end(name).reads = true;
+        let end = self.ends.get_mut(name).expect("asked for above");
+        drain(&mut self.hub, end, usize::MAX);
+        self.settle();
+    }
+
+    /// Reads about so many bytes; returns whether more waits.
+    pub fn read_some(&mut self, name: &str, bytes: usize) -> bool {
+        let end = self.ends.get_mut(name).expect("connected");
+        take(&mut self.hub, end, bytes)
+    }
+
+    pub fn input(&mut self, input: Input<'_>) {
+        self.hub.handle_input(input, self.now);
+        self.settle();
+    }
+
+    /// Lets time pass, stopping wherever the hub wants to be woken.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.settle().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.input(Input::Timeout);
+        }
+        self.now = end;
+    }
+
+    fn settle(&mut self) -> Option<Instant> {
+        loop {
+            match self.hub.poll_output() {
+                Output::Timeout(at) => return at,
+                Output::Event(event) => self.events.push(event),
+                Output::Ready(conn) => {
+                    let end = self.names.get(&conn).and_then(|name| self.ends.get_mut(name));
+                    if let Some(end) = end.filter(|end| end.conn == conn && end.reads) {
+                        drain(&mut self.hub, end, usize::MAX);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn drain(hub: &mut Hub, end: &mut End, bytes: usize) {
+    while take(hub, end, bytes) {}
+}
+
+fn take(hub: &mut Hub, end: &mut End, bytes: usize) -> bool {
+    let mut out = Vec::new();
+    let more = hub.transmit(end.conn, bytes, &mut out);
+    for transmit in out {
+        assert!(end.close.is_none(), "nothing comes after the close: {transmit:?}");
+        match transmit {
+            Transmit::Text(text) => end.inbox.push(text.to_string()),
+            Transmit::Ping => end.pings += 1,
+            Transmit::Close { code, reason } => end.close = Some((code.0, reason.into())),
+        }
+    }
+    more
+}
+
+pub(super) const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub(super) const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A snapshot or announcement of a peer without data, as it is on the wire.
+pub(super) fn online(name: &str) -> String {
+    told(name, true)
+}
+
+pub(super) fn offline(name: &str) -> String {
+    told(name, false)
+}
+
+fn told(name: &str, online: bool) -> String {
+    let user = name.split('.').next().expect("a split has a first part");
+    format!(
+        r##"{{"type":"presence","from":"{user}|#{name}","data":{{"id":"#{name}","user":"{user}","name":"{user}","online":{online}}}}}"##
+    )
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    let size = size_of::<super::session::Session>();
+    assert!(size <= 256, "{size} bytes");
+}

@@ -1,0 +1,220 @@
+//! Who is told of whom, when, and in which words.
+
+use super::*;
+
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort_unstable();
+    texts
+}
+
+#[test]
+fn a_newcomer_is_told_and_gets_the_roster_after_welcome() {
+    let mut w = World::open();
+    w.join("alice", &["r", "s"]);
+    w.join("bob", &["r"]);
+    w.join("carol", &["s"]);
+    w.join("dave", &["t"]);
+    w.connect("eve");
+    w.auth("eve", &["r", "s"]);
+    let got = w.got("eve");
+    assert!(got[0].contains("welcome"));
+    assert_eq!(sorted(got[1..].to_vec()), [online("alice"), online("bob"), online("carol")]);
+    for (name, want) in [("alice", vec![online("eve")]), ("bob", vec![online("eve")]), ("dave", vec![])] {
+        assert_eq!(w.got(name), want, "{name}");
+    }
+}
+
+#[test]
+fn a_join_introduces_strangers_only() {
+    let mut w = World::open();
+    w.join("alice", &["r"]);
+    w.join("bob", &["r", "s"]);
+    w.join("carol", &["s"]);
+    w.send("alice", r#"{"type":"join","room":"s"}"#);
+    assert_eq!(w.got("alice"), [r#"{"type":"join:ok","room":"s"}"#.into(), online("carol")]);
+    assert_eq!((w.got("bob"), w.got("carol")), (vec![], vec![online("alice")]));
+    w.send("alice", r#"{"type":"join","room":"s"}"#);
+    assert_eq!((w.got("alice").len(), w.got("carol").len()), (1, 0), "joining twice changes nothing");
+}
+
+#[test]
+fn a_leave_parts_those_who_share_no_room_any_more() {
+    let mut w = World::open();
+    w.join("alice", &["r", "s"]);
+    w.join("bob", &["r", "s"]);
+    w.join("carol", &["s"]);
+    w.send("alice", r#"{"type":"leave","room":"s"}"#);
+    assert_eq!(w.got("alice"), [r#"{"type":"leave:ok","room":"s"}"#.into(), offline("carol")]);
+    assert_eq!((w.got("bob"), w.got("carol")), (vec![], vec![offline("alice")]));
+    w.send("alice", r#"{"type":"leave","room":"s"}"#);
+    assert_eq!((w.got("alice").len(), w.got("carol").len()), (1, 0));
+}
+
+#[test]
+fn a_disconnect_is_told_once_however_it_happens() {
+    type Way = fn(&mut World);
+    let ways: [(&str, Way); 7] = [
+        ("the socket ends", |w| w.cut("alice")),
+        ("close", |w| w.send("alice", r#"{"type":"close"}"#)),
+        ("binary", |w| {
+            let conn = w.end("alice").conn;
+            w.input(Input::Binary { conn });
+        }),
+        ("too large", |w| {
+            let conn = w.end("alice").conn;
+            w.input(Input::TooLarge { conn });
+        }),
+        ("idle", |w| {
+            for _ in 0..8 {
+                w.pass(secs(10));
+                for name in ["bob", "carol"] {
+                    let conn = w.end(name).conn;
+                    w.input(Input::Alive { conn });
+                }
+            }
+        }),
+        ("kick", |w| {
+            let whom = crate::server::Whom::Address("alice");
+            w.input(Input::Kick { whom, status: crate::proto::Status::UNAUTHORIZED, message: "out" });
+        }),
+        ("size", |w| w.send("alice", &"x".repeat((512 << 10) + 1))),
+    ];
+    for (way, act) in ways {
+        let mut w = World::open();
+        w.join("alice", &["r", "s"]);
+        w.join("bob", &["r", "s"]);
+        w.join("carol", &["t"]);
+        act(&mut w);
+        assert_eq!((w.got("bob"), w.got("carol")), (vec![offline("alice")], vec![]), "{way}");
+        let gone = w.events.iter().filter(|event| matches!(event, Event::PeerOffline { .. })).count();
+        if w.ends.contains_key("alice") {
+            w.cut("alice");
+        }
+        assert_eq!((w.got("bob").len(), gone), (0, 1), "{way}: once");
+        assert_eq!(w.hub.stats().peers, 2);
+    }
+}
+
+#[test]
+fn sessions_of_a_user_hear_of_each_other() {
+    let mut w = World::open();
+    w.join("alice", &[]);
+    w.connect("alice.2");
+    w.auth("alice.2", &[]);
+    assert_eq!(w.got("alice"), [online("alice.2")]);
+    assert_eq!(w.got("alice.2")[1..], [online("alice")]);
+}
+
+#[test]
+fn a_probe_passes_and_its_answer_reaches_the_asker_by_id() {
+    let mut w = World::open();
+    w.join("alice", &["r"]);
+    w.join("bob", &["r"]);
+    w.join("carol", &["r"]);
+    w.send("alice", r#"{"type":"presence","probe":true}"#);
+    let data = r##""data":{"id":"#alice","user":"alice","name":"alice","online":true}"##;
+    let probe = format!(r##"{{"from":"alice|#alice",{data},"type":"presence","probe":true}}"##);
+    assert_eq!((w.got("bob"), w.got("carol"), w.got("alice")), (vec![probe.clone()], vec![probe], vec![]));
+    w.send("bob", r##"{"type":"presence","to":"#alice"}"##);
+    assert_eq!((w.got("alice").len(), w.got("carol").len()), (1, 0));
+}
+
+#[test]
+fn a_presence_is_rebuilt_and_its_data_kept() {
+    let mut w = World::open();
+    w.join("alice", &["r"]);
+    w.join("bob", &["r"]);
+    w.send("alice", r#"{"type":"presence","token":"t","data":{"id":"x","name":"Al","online":false,"host":"h","n":1.0},"rooms":[],"x":1e3}"#);
+    assert_eq!(
+        w.got("bob"),
+        [
+            r##"{"from":"alice|#alice","type":"presence","data":{"id":"#alice","user":"alice","online":true,"name":"Al","n":1.0},"x":1e3}"##
+        ]
+    );
+    w.send("alice", r#"{"type":"presence","to":"nobody","data":{"m":2}}"#);
+    w.connect("carol");
+    w.auth("carol", &["r"]);
+    let told = r##"{"type":"presence","from":"alice|#alice","data":{"id":"#alice","user":"alice","name":"Al","online":true,"n":1.0,"m":2}}"##;
+    assert!(w.got("carol").contains(&told.to_owned()), "snapshots tell what was merged");
+}
+
+#[test]
+fn a_name_is_the_servers_where_it_authenticates() {
+    let mut w = World::new(Config { authenticate: true, ..Config::default() });
+    for name in ["alice", "bob"] {
+        let conn = w.connect(name);
+        w.send(name, &format!(r#"{{"type":"auth","user":"{name}","token":"t","data":{{"name":"Root"}}}}"#));
+        let admission = crate::server::Admission { rooms: vec!["r".into()], ..Default::default() };
+        w.input(Input::Verdict { conn, verdict: crate::server::Verdict::Admit(admission) });
+    }
+    assert_eq!(w.got("bob")[1], online("alice"));
+    w.forget();
+    w.send("alice", r#"{"type":"presence","data":{"name":"Root"}}"#);
+    assert!(w.got("bob")[0].contains(r#""name":"alice""#));
+}
+
+#[test]
+fn what_is_kept_of_a_peer_is_bounded() {
+    let mut w = World::open();
+    w.join("alice", &["r"]);
+    w.join("bob", &["r"]);
+    let big = "x".repeat(17 << 10);
+    w.send("alice", &format!(r#"{{"type":"presence","data":{{"a":1,"big":"{big}"}}}}"#));
+    assert_eq!((w.errors("alice"), w.got("bob").len(), w.close("alice")), (vec![400], 0, None));
+    w.send("alice", &format!(r#"{{"type":"presence","data":{{"name":"{big}"}}}}"#));
+    assert_eq!(w.errors("alice"), [400]);
+    w.connect("carol");
+    w.auth("carol", &["r"]);
+    assert!(w.got("carol").contains(&online("alice")), "of what was refused nothing is kept");
+    for data in [format!(r#""data":{{"big":"{big}"}}"#), format!(r#""name":"{big}""#)] {
+        w.connect("dave");
+        w.send("dave", &format!(r#"{{"type":"auth","user":"dave",{data}}}"#));
+        assert_eq!(w.errors("dave"), [400]);
+        w.cut("dave");
+    }
+}
+
+#[test]
+fn a_roster_waits_as_notes_and_tells_the_latest() {
+    let mut w = World::open();
+    for n in 0..1000 {
+        w.connect(&format!("p{n}"));
+        w.stop_reading(&format!("p{n}"));
+        w.auth(&format!("p{n}"), &["r"]);
+    }
+    let crowd = w.hub.stats().queued;
+    w.connect("late");
+    w.stop_reading("late");
+    w.auth("late", &["r"]);
+    let told = 1000 * (40 + online("late").len());
+    let late = w.hub.stats().queued - crowd - told;
+    assert!(late < 10_000, "a note a peer, not a thousand texts: {late}");
+    w.read_some("late", 1);
+    assert!(w.got("late")[0].contains("welcome"));
+    w.read_some("late", 500);
+    assert!((3..=6).contains(&w.got("late").len()), "as the socket takes them");
+    w.send("p0", r#"{"type":"presence","to":"nobody","data":{"latest":true}}"#);
+    w.cut("p1");
+    w.read("late");
+    let got = w.got("late");
+    let of = |name: &str| got.iter().filter(|text| text.contains(&format!("\"{name}|"))).collect::<Vec<_>>();
+    assert!(matches!(&of("p0")[..], [told] if told.contains("latest")));
+    assert_eq!(of("p1"), [&offline("p1")], "who left meanwhile is not told to be there");
+    assert_eq!(of("late").len(), 0);
+    w.cut("late");
+    w.read("p2");
+    assert_eq!(w.got("p2")[998..], [online("p999"), online("late"), offline("p1"), offline("late")]);
+}
+
+#[test]
+fn who_left_the_room_before_a_snapshot_was_made_is_not_told() {
+    let mut w = World::open();
+    w.join("alice", &["r"]);
+    w.connect("bob");
+    w.stop_reading("bob");
+    w.auth("bob", &["r"]);
+    w.send("alice", r#"{"type":"leave","room":"r"}"#);
+    w.send("alice", r#"{"type":"presence","data":{"private":1}}"#);
+    w.read("bob");
+    assert_eq!(w.got("bob")[1..], [offline("alice")]);
+}

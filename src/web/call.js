@@ -1,0 +1,293 @@
+// Call signalling, many calls, caller and callee; descriptions are opaque to it.
+//
+//   invite() → ringing ─accept→ connecting ─connected()→ active → ended
+//   call:init → incoming ─accept()→ connecting …
+//
+// Calls' events: incoming(call), ended(call). A call's: state(state), accepted (now offer),
+// description({ type, sdp }), candidate(init or null at their end), ended(call).
+
+import { Emitter, clock as realClock, isObject, randomId, userOf } from './events.js';
+
+export const LIMITS = {
+  calls: 1, // at once; others are answered busy
+  ring: 30000, // ms until an init that nobody answers ends
+  connect: 30000, // ms from the accept to connected media
+  resume: 30000, // ms without signalling that a connected call outlives
+  early: 256, // candidates kept before they can be used
+};
+
+export class Calls extends Emitter {
+  #calls = new Map();
+
+  /** `send(message)`, and `address()`: our own, which decides when two call each other. */
+  constructor({ send, address, limits = {}, clock = realClock }) {
+    super();
+    Object.assign(this, { send, address, clock, limits: { ...LIMITS, ...limits } });
+  }
+
+  /** Calls over a client, wired to what it tells. */
+  static over(client, options = {}) {
+    const calls = new Calls({ send: (message) => client.send(message), address: () => client.address, clock: client.clock, ...options });
+    client.on('message', (message) => calls.handle(message));
+    client.on('state', (state) => state === 'online' || calls.signallingLost());
+    client.roster.on('added', (peer) => calls.peerOnline(peer.address));
+    client.roster.on('removed', (peer, { lost }) => lost || calls.peerOffline(peer.address));
+    return calls;
+  }
+
+  list() { return [...this.#calls.values()]; }
+  with(remote) { return this.list().find((call) => call.isWith(remote)); }
+
+  /** Calls `to`, a peer's address or a user. */
+  invite(to, data = {}) {
+    const id = randomId();
+    const call = this.#add(new Call(this, { id, wire: id, remote: to, outgoing: true, data }), 'ringing');
+    call.tell('init', data);
+    return call;
+  }
+
+  /** Takes a message that came; true when it was about calls. */
+  handle(message) {
+    const { subtype, from } = message;
+    if (typeof subtype !== 'string' || !subtype.startsWith('call:') || typeof from !== 'string') return false;
+    const wire = typeof message.call === 'string' && message.call ? message.call : undefined;
+    const data = isObject(message.data) ? message.data : {};
+    if (subtype === 'call:init') this.#init(from, wire, data);
+    else if (subtype === 'call:hangup' && this.#unhold(from, wire)) return true;
+    else this.#find(from, wire)?.receive(subtype.slice(5), data);
+    return true;
+  }
+
+  #init(from, wire, data) {
+    const init = { from, wire, data };
+    const known = this.list().find((call) => call.isWith(from));
+    if (known && wire && known.wire === wire) return;
+    if (known?.outgoing && known.state === 'ringing') {
+      // Both call: the greater address gives way.
+      if (compareBytes(this.address() ?? '', from) < 0) {
+        known.held = init;
+        return;
+      }
+      known.finish('glare');
+      return this.take(init, true);
+    }
+    known?.finish('replaced', { remote: true });
+    this.take(init);
+  }
+
+  /** The caller whose init is held gave up. */
+  #unhold(from, wire) {
+    const call = this.list().find(({ held }) => held && held.from === from && held.wire === wire);
+    if (call) call.held = null;
+    return Boolean(call);
+  }
+
+  /** An init becomes an incoming call; `mutual` when we were calling its sender too. */
+  take({ from, wire, data }, mutual = false) {
+    if (this.#calls.size >= this.limits.calls) return this.refuse({ from, wire }, 'busy');
+    const call = new Call(this, { id: wire ?? randomId(), wire, remote: from, outgoing: false, data, mutual });
+    this.emit('incoming', this.#add(call, 'incoming'));
+  }
+
+  refuse({ from, wire }, reason) {
+    this.send({ type: 'message', to: from, subtype: 'call:reject', call: wire, data: { reason } });
+  }
+
+  #add(call, state) {
+    this.#calls.set(call.id, call);
+    call.enter(state);
+    return call;
+  }
+
+  #find(from, wire) {
+    if (wire === undefined) return this.list().reverse().find((call) => call.isWith(from))?.moved(from);
+    const call = this.#calls.get(wire);
+    if (!call) return undefined;
+    // Under a new address only what is connected goes on, and only for the same user.
+    const back = call.state === 'active' && userOf(from) === userOf(call.remote);
+    return call.isWith(from) || back ? call.moved(from) : undefined;
+  }
+
+  signallingLost() { for (const call of this.list()) call.unreachable(); }
+
+  peerOffline(address) {
+    for (const call of this.list()) if (call.remote === address) call.unreachable({ remote: true });
+  }
+
+  /** Who was gone is back, perhaps under a new address; or we are, and hear who is there. */
+  peerOnline(address) {
+    for (const call of this.list()) {
+      if (call.gone && userOf(address) === userOf(call.remote)) call.moved(address).greet();
+    }
+  }
+
+  forget(call) {
+    this.#calls.delete(call.id);
+    this.emit('ended', call);
+  }
+}
+
+export class Call extends Emitter {
+  #calls;
+  #timer;
+  #described = false; // our description has left
+  #early = []; // their candidates, before their description
+  #unsent = []; // ours, before ours
+  #remoteDescribed = false;
+
+  constructor(calls, { id, wire, remote, outgoing, data, mutual = false }) {
+    super();
+    this.#calls = calls;
+    Object.assign(this, { id, wire, remote, outgoing, data, mutual, state: 'idle', gone: false, held: null });
+    Object.assign(this, { reason: null, endedByRemote: false });
+  }
+
+  accept() {
+    if (this.state !== 'incoming') return;
+    this.tell('accept');
+    this.enter('connecting');
+  }
+
+  reject(reason = 'declined') {
+    if (this.state !== 'incoming') return;
+    this.tell('reject', { reason });
+    this.finish(reason);
+  }
+
+  hangup(reason = 'hangup') {
+    if (this.state === 'incoming') return this.reject();
+    if (this.state === 'ended') return;
+    this.tell('hangup', { reason });
+    this.finish(reason);
+  }
+
+  /** Sends our offer or answer, and then the candidates that waited for it. */
+  describe({ type, sdp }) {
+    if (this.state === 'ended') return;
+    this.tell(type, { type, sdp });
+    this.#described = true;
+    for (const candidate of this.#unsent.splice(0)) this.tell('candidate', candidate);
+  }
+
+  /** Sends one of our candidates; null ends them. */
+  addCandidate(candidate) {
+    if (this.state === 'ended') return;
+    const { sdpMid, sdpMLineIndex } = candidate ?? {};
+    const data = { candidate: candidate?.candidate ?? '', sdpMid: sdpMid ?? '0', sdpMLineIndex: sdpMLineIndex ?? 0 };
+    if (this.#described) this.tell('candidate', data);
+    else if (this.#unsent.length < this.#calls.limits.early) this.#unsent.push(data);
+  }
+
+  connected() { if (this.state === 'connecting') this.enter('active'); }
+
+  failed(reason) { this.hangup(reason); }
+
+  isWith(address) {
+    return this.remote === address || (!this.remote.includes('|') && this.remote === userOf(address));
+  }
+
+  // ── For Calls ──
+
+  /** What the remote says. What does not fit the state is passed over. */
+  receive(verb, data) {
+    const agreed = this.state === 'connecting' || this.state === 'active';
+    if (verb === 'accept' && this.state === 'ringing') {
+      this.held = null;
+      this.enter('connecting');
+      this.emit('accepted');
+    } else if (verb === 'reject' && this.outgoing) {
+      const { held } = this;
+      if (held && data.reason === 'busy') {
+        this.held = null;
+        this.finish('glare');
+        this.#calls.take(held, true);
+      } else this.finish(reasonOf(data, 'declined'), { remote: true });
+    } else if (verb === 'hangup') this.finish(reasonOf(data, 'hangup'), { remote: true });
+    else if ((verb === 'offer' && agreed) || (verb === 'answer' && agreed && this.#described)) {
+      if (typeof data.sdp === 'string') this.#description({ type: verb, sdp: data.sdp });
+    } else if (verb === 'candidate' && typeof data.candidate === 'string') this.#candidate(candidateOf(data));
+  }
+
+  #description(description) {
+    this.#remoteDescribed = true;
+    this.emit('description', description);
+    for (const candidate of this.#early.splice(0)) this.emit('candidate', candidate);
+  }
+
+  #candidate(candidate) {
+    if (this.#remoteDescribed) this.emit('candidate', candidate);
+    else if (this.#early.length < this.#calls.limits.early) this.#early.push(candidate);
+  }
+
+  /** The remote is heard of at this address. */
+  moved(address) {
+    this.remote = address;
+    if (this.gone) {
+      this.gone = false;
+      this.#wait(null);
+    }
+    return this;
+  }
+
+  /** Signalling is gone, theirs or ours: connected media may outlive it for a while. */
+  unreachable({ remote = false } = {}) {
+    if (this.state !== 'active') return this.finish('offline', { remote });
+    if (this.gone) return;
+    this.gone = true;
+    this.#wait(this.#calls.limits.resume, () => this.finish('offline', { remote }));
+  }
+
+  /** Lets the remote know where we are now: an end of candidates says nothing but the call's id. */
+  greet() {
+    this.tell('candidate', { candidate: '', sdpMid: '0', sdpMLineIndex: 0 });
+  }
+
+  tell(verb, data = {}) {
+    this.#calls.send({ type: 'message', to: this.remote, subtype: `call:${verb}`, call: this.wire, data });
+  }
+
+  enter(state) {
+    this.state = state;
+    const { ring, connect } = this.#calls.limits;
+    if (state === 'ringing') this.#wait(ring, () => this.hangup('timeout'));
+    else if (state === 'incoming') this.#wait(ring, () => this.reject('timeout'));
+    else if (state === 'connecting') this.#wait(connect, () => this.hangup('unconnected'));
+    else this.#wait(null);
+    this.emit('state', state);
+  }
+
+  finish(reason, { remote = false } = {}) {
+    if (this.state === 'ended') return;
+    Object.assign(this, { reason, endedByRemote: remote });
+    if (this.held) this.#calls.refuse(this.held, 'declined');
+    this.held = null;
+    this.enter('ended');
+    this.#calls.forget(this);
+    this.emit('ended', this);
+  }
+
+  #wait(ms, run) {
+    this.#calls.clock.cancel(this.#timer);
+    if (ms !== null) this.#timer = this.#calls.clock.after(ms, run);
+  }
+}
+
+/** The order of addresses is that of their UTF-8 bytes, which JavaScript's `<` is not. */
+export function compareBytes(a, b) {
+  const [x, y] = [a, b].map((text) => new TextEncoder().encode(text));
+  for (let i = 0; i < Math.min(x.length, y.length); i += 1) if (x[i] !== y[i]) return x[i] - y[i];
+  return x.length - y.length;
+}
+
+/** A candidate as RTCPeerConnection takes it; null is the end of them. */
+export function candidateOf({ candidate, sdpMid, sdpMLineIndex }) {
+  const line = candidate.replace(/^a=/, '').trim();
+  if (!line) return null;
+  const init = { candidate: line };
+  if (typeof sdpMid === 'string') init.sdpMid = sdpMid;
+  if (Number.isInteger(sdpMLineIndex)) init.sdpMLineIndex = sdpMLineIndex;
+  if (init.sdpMid === undefined && init.sdpMLineIndex === undefined) init.sdpMLineIndex = 0;
+  return init;
+}
+
+const reasonOf = ({ reason }, otherwise) => (typeof reason === 'string' && reason ? reason.slice(0, 200) : otherwise);

@@ -1,0 +1,189 @@
+// One call's media: a peer connection that receives, or sends and receives, and what it measures.
+//
+// Events: state(state): connecting → playing ⇄ stalled → ended; stats(stats) every second;
+// picture(ms since the player was made), once; sound(muted), when the browser forced silence.
+
+import { Emitter } from './events.js';
+
+const INTERVAL = 1000; // ms between measurements
+const STALLED = 2000; // ms without a byte before we say so
+const DEAD = 8000; // ms without a byte on a disconnected path before we give up; ICE itself takes longer
+
+export class Player extends Emitter {
+  #connection;
+  #work = Promise.resolve(); // descriptions and candidates are applied one after another
+  #timer;
+  #last = null;
+
+  /** `call` from call.js, the `video` element, `iceServers`, and our own `stream` where we send too. */
+  constructor({ call, video, iceServers = [], stream = null }) {
+    super();
+    Object.assign(this, { call, video, stream, state: 'connecting', stats: null, firstPicture: null });
+    this.began = performance.now();
+    this.remote = new MediaStream();
+    const connection = this.#connection = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    connection.ontrack = ({ track }) => this.#track(track);
+    connection.onicecandidate = ({ candidate }) => {
+      // An empty candidate ends one generation, null ends them all; the wire knows one end.
+      if (candidate?.candidate !== '') call.addCandidate(candidate);
+    };
+    connection.onconnectionstatechange = () => {
+      if (connection.connectionState === 'connected') call.connected();
+      if (connection.connectionState === 'failed') call.failed(call.state === 'active' ? 'lost' : 'ice');
+    };
+    call.on('accepted', () => this.#do(() => this.#offer()));
+    call.on('description', (description) => this.#do(() => this.#describe(description)));
+    call.on('candidate', (candidate) => this.#do(() => this.#candidate(candidate)));
+    call.on('ended', () => this.close());
+    this.#timer = setInterval(() => this.#measure(), INTERVAL);
+    video.requestVideoFrameCallback?.(() => this.#picture());
+  }
+
+  get connection() { return this.#connection; }
+
+  /** Milliseconds since the last byte of media, as of the measurements. */
+  get quiet() { return performance.now() - (this.#last?.moved ?? this.began); }
+
+  // ── Sound, snapshot, full screen ──
+
+  get muted() { return this.video.muted; }
+  set muted(muted) {
+    this.video.muted = muted;
+    this.emit('sound', muted);
+  }
+
+  /** The picture as a PNG, in the size it came. */
+  snapshot() {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    const canvas = Object.assign(document.createElement('canvas'), { width, height });
+    canvas.getContext('2d').drawImage(this.video, 0, 0);
+    return new Promise((resolve, reject) => {
+      canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('No picture yet'))), 'image/png');
+    });
+  }
+
+  close() {
+    if (this.state === 'ended') return;
+    clearInterval(this.#timer);
+    this.#connection.onconnectionstatechange = null;
+    this.#connection.close();
+    this.#enter('ended');
+  }
+
+  // ── Negotiation ──
+
+  #do(job) {
+    this.#work = this.#work.then(() => (this.state === 'ended' ? undefined : job())).catch((error) => {
+      this.error = error;
+      this.call.failed('media');
+    });
+  }
+
+  async #offer() {
+    this.#send();
+    for (const kind of ['video', 'audio']) {
+      const sending = this.stream?.getTracks().some((track) => track.kind === kind);
+      if (!sending) this.#connection.addTransceiver(kind, { direction: 'recvonly' });
+    }
+    await this.#connection.setLocalDescription();
+    this.call.describe(this.#connection.localDescription);
+  }
+
+  async #describe(description) {
+    await this.#connection.setRemoteDescription(description);
+    if (description.type === 'offer') {
+      this.#send();
+      await this.#connection.setLocalDescription();
+      this.call.describe(this.#connection.localDescription);
+    }
+    if (!this.#connection.getTransceivers().some(({ currentDirection: way }) => way && way !== 'inactive' && way !== 'stopped')) {
+      this.call.failed('codec');
+    }
+  }
+
+  #send() {
+    const sent = this.#connection.getSenders().map(({ track }) => track);
+    for (const track of this.stream?.getTracks() ?? []) {
+      if (!sent.includes(track)) this.#connection.addTrack(track, this.stream);
+    }
+  }
+
+  async #candidate(candidate) {
+    // One that this browser cannot use (a foreign .local name, TCP) is no reason to end the call.
+    await this.#connection.addIceCandidate(candidate ?? undefined).catch(() => {});
+  }
+
+  #track(track) {
+    this.remote.addTrack(track);
+    if (this.video.srcObject !== this.remote) this.video.srcObject = this.remote;
+    this.play();
+  }
+
+  async play() {
+    try {
+      await this.video.play();
+    } catch (error) {
+      if (error.name !== 'NotAllowedError' || this.video.muted) return;
+      // No sound before a gesture: silence plays everywhere.
+      this.muted = true;
+      await this.video.play().catch(() => {});
+    }
+  }
+
+  // ── Measuring ──
+
+  #picture() {
+    if (this.firstPicture !== null || this.state === 'ended') return;
+    this.firstPicture = performance.now() - this.began;
+    this.emit('picture', this.firstPicture);
+    this.#enter('playing');
+  }
+
+  #enter(state) {
+    if (this.state === state || this.state === 'ended') return;
+    this.state = state;
+    this.emit('state', state);
+  }
+
+  async #measure() {
+    const report = await this.#connection.getStats().catch(() => null);
+    if (!report || this.state === 'ended') return;
+    const now = performance.now();
+    const all = [...report.values()];
+    const video = all.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video');
+    const audio = all.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio');
+    const chosen = all.find(({ type }) => type === 'transport')?.selectedCandidatePairId;
+    const pair = report.get(chosen)
+      ?? all.find((it) => it.type === 'candidate-pair' && (it.selected || (it.nominated && it.state === 'succeeded')));
+    const bytes = (video?.bytesReceived ?? 0) + (audio?.bytesReceived ?? 0);
+    const frames = video?.framesDecoded ?? 0;
+    const last = this.#last ?? { now, bytes, frames, moved: now };
+    const seconds = (now - last.now) / 1000;
+    this.#last = { now, bytes, frames, moved: bytes > last.bytes ? now : last.moved };
+    this.stats = {
+      state: this.state,
+      width: this.video.videoWidth,
+      height: this.video.videoHeight,
+      fps: seconds ? Math.max(0, (frames - last.frames) / seconds) : null,
+      bitrate: seconds ? Math.max(0, ((bytes - last.bytes) * 8) / seconds) : null, // bit/s
+      rtt: pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000, // ms
+      codec: report.get(video?.codecId)?.mimeType?.split('/')[1] ?? null,
+      lost: video?.packetsLost ?? 0,
+      frames,
+    };
+    this.emit('stats', this.stats);
+    if (frames > 0 && this.firstPicture === null && this.video.videoWidth) this.#picture();
+    const quiet = now - this.#last.moved;
+    const path = this.#connection.connectionState;
+    if (this.call.state === 'active' && path !== 'connected' && quiet >= DEAD) this.call.failed('lost');
+    else if (quiet >= STALLED && this.state === 'playing') this.#enter('stalled');
+    else if (quiet < STALLED && this.state === 'stalled') this.#enter('playing');
+  }
+}
+
+/** Whether this browser can play anything that a camera sends. */
+export function playable() {
+  if (!globalThis.RTCPeerConnection) return false;
+  const codecs = RTCRtpReceiver.getCapabilities?.('video')?.codecs;
+  return !codecs || codecs.some(({ mimeType }) => /\/(h264|vp8)$/i.test(mimeType));
+}

@@ -1,0 +1,48 @@
+// Who is online, by address; fed with presences.
+//
+// Events: added(peer), updated(peer, before), removed(peer, { lost }).
+// `lost` says that we lost the server, and so know nothing of the peer, rather than that it left.
+
+import { Emitter, isObject } from './events.js';
+
+export class Roster extends Emitter {
+  #peers = new Map();
+
+  get size() { return this.#peers.size; }
+  get(address) { return this.#peers.get(address); }
+  list() { return [...this.#peers.values()]; }
+  cameras() { return this.list().filter((peer) => peer.peerType === 'camera'); }
+  of(user) { return this.list().filter((peer) => peer.user === user); }
+
+  /** Takes a presence as it came; `self` is the address that is never listed. */
+  handle(presence, self) {
+    const data = isObject(presence.data) ? presence.data : {};
+    const address = addressOf(presence.from, data);
+    if (!address || address === self) return;
+    const before = this.#peers.get(address);
+    if (data.online === false) {
+      if (!before) return;
+      this.#peers.delete(address);
+      this.emit('removed', before, { lost: false });
+      return;
+    }
+    const bar = address.indexOf('|');
+    const forced = { address, user: address.slice(0, bar), id: address.slice(bar + 1), online: true };
+    const peer = Object.freeze({ ...before, ...data, ...forced });
+    this.#peers.set(address, peer);
+    if (before) this.emit('updated', peer, before);
+    else this.emit('added', peer);
+  }
+
+  /** Forgets everybody: the connection is gone, and so is what it told. */
+  clear() {
+    const peers = this.list();
+    this.#peers.clear();
+    for (const peer of peers) this.emit('removed', peer, { lost: true });
+  }
+}
+
+function addressOf(from, { user, id }) {
+  if (typeof from === 'string' && from.includes('|')) return from;
+  return typeof user === 'string' && typeof id === 'string' ? `${user}|${id}` : null;
+}

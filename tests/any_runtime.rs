@@ -1,0 +1,152 @@
+//! The drivers' futures run under smol, on tokio's threads and on bare threads: one scenario, three ways.
+#![cfg(all(feature = "client", feature = "server"))]
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use symple::client::{Config, Event};
+use symple::net::{Client, Server, ServerConfig};
+use symple::proto::{Draft, Kind};
+
+/// Far more than any of this takes; a deadline, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A server with a peer inside and two outside: presence, rooms, a direct message, a room message, a
+/// shutdown. Every future is given to `spawn`.
+fn scenario(mut spawn: impl FnMut(Task)) {
+    let server =
+        Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
+    let url = format!("ws://{}", server.addresses()[0]);
+    let config = |user: &str| Config { rooms: vec!["team".into()], ..Config::new(user) };
+
+    let inside = server.peer(config("inside"));
+    let alice = Client::new(&url, config("alice")).expect("a good address");
+    let bob = Client::new(&url, config("bob")).expect("a good address");
+    let [heard_inside, heard_alice, heard_bob] = [&inside, &alice, &bob].map(listen);
+
+    spawn(Box::pin(server.run()));
+    spawn(Box::pin(inside.run()));
+    spawn(Box::pin(alice.run()));
+    wait(&heard_inside, "alice comes", |e| matches!(e, Event::PeerAdded(p) if p.user == "alice"));
+    spawn(Box::pin(bob.run()));
+    wait(&heard_alice, "bob comes", |e| matches!(e, Event::PeerAdded(p) if p.user == "bob"));
+    wait(&heard_bob, "the peer inside is known", |e| matches!(e, Event::PeerAdded(p) if p.user == "inside"));
+
+    alice.send(Draft::new(Kind::Message).to("bob").data("direct")).expect("online");
+    let direct =
+        |e: &Event| matches!(e, Event::Message(m) if m.data::<String>().is_ok_and(|d| d == "direct"));
+    let got = wait(&heard_bob, "a direct message", direct);
+    let Event::Message(got) = got else { unreachable!("just matched") };
+    assert_eq!(got.from().map(|f| f.user()), Some("alice"));
+
+    bob.send(Draft::new(Kind::Event).to("team").with("name", "tick")).expect("online");
+    let tick = |e: &Event| matches!(e, Event::Message(m) if m.raw("name") == Some("\"tick\""));
+    wait(&heard_alice, "a room message outside", tick);
+    wait(&heard_inside, "a room message inside", tick);
+
+    bob.close();
+    wait(&heard_alice, "bob goes", |e| matches!(e, Event::PeerRemoved(p) if p.user == "bob"));
+    wait(&heard_bob, "bob's end", |e| matches!(e, Event::Ended { .. }));
+    server.shutdown();
+    wait(&heard_alice, "the server's end", |e| matches!(e, Event::Offline { .. }));
+    alice.close();
+    inside.close();
+    wait(&heard_alice, "alice's end", |e| matches!(e, Event::Ended { .. }));
+    wait(&heard_inside, "the end inside", |e| matches!(e, Event::Ended { .. }));
+}
+
+fn listen(client: &Client) -> Receiver<Event> {
+    let (tell, heard) = channel();
+    client.on(move |event| _ = tell.send(event));
+    heard
+}
+
+fn wait(heard: &Receiver<Event>, what: &str, is: impl Fn(&Event) -> bool) -> Event {
+    loop {
+        let event = heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} was not heard"));
+        if is(&event) {
+            return event;
+        }
+    }
+}
+
+#[test]
+fn on_bare_threads() {
+    let mut threads = Vec::new();
+    scenario(|task| threads.push(std::thread::spawn(move || futures_lite::future::block_on(task))));
+    threads.into_iter().for_each(|t| t.join().expect("no driver panics"));
+}
+
+#[test]
+fn under_smol() {
+    let executor = std::sync::Arc::new(smol::Executor::new());
+    let (stop, stopped) = smol::channel::bounded::<()>(1);
+    let thread = std::thread::spawn({
+        let executor = executor.clone();
+        move || smol::block_on(executor.run(stopped.recv()))
+    });
+    let mut tasks = Vec::new();
+    scenario(|task| tasks.push(executor.spawn(task)));
+    smol::block_on(async {
+        for task in tasks {
+            task.await;
+        }
+    });
+    drop(stop);
+    assert!(thread.join().expect("no driver panics").is_err(), "it ends when its sender does");
+}
+
+#[test]
+fn on_tokio() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+    let mut tasks = Vec::new();
+    scenario(|task| tasks.push(runtime.spawn(task)));
+    runtime.block_on(async {
+        for task in tasks {
+            task.await.expect("no driver panics");
+        }
+    });
+}
+
+#[test]
+fn several_drivers_share_one_hub() {
+    let server =
+        Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
+    let url = format!("ws://{}", server.addresses()[0]);
+    let drivers: Vec<_> = (0..3)
+        .map(|_| {
+            std::thread::spawn({
+                let run = server.run();
+                move || smol::block_on(run)
+            })
+        })
+        .collect();
+    let client = Client::new(&url, Config::new("alice")).expect("a good address");
+    let heard = listen(&client);
+    let running = std::thread::spawn({
+        let run = client.run();
+        move || smol::block_on(run)
+    });
+    wait(&heard, "welcome", |e| matches!(e, Event::Online { .. }));
+    client.close();
+    running.join().expect("no driver panics");
+    server.shutdown();
+    drivers.into_iter().for_each(|d| d.join().expect("every driver ends"));
+}
+
+#[test]
+fn dropping_the_driver_frees_the_port() {
+    let server =
+        Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
+    let address = server.addresses()[0];
+    let run = server.run();
+    futures_lite::future::block_on(async {
+        futures_lite::future::poll_once(run).await;
+    });
+    drop(server);
+    Server::bind(ServerConfig::listen([address])).expect("nobody holds it any more");
+}

@@ -1,0 +1,603 @@
+// The page's modules that need no browser, on a virtual clock: `node --test tests/browser/unit.test.mjs`.
+
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { Client, LIMITS, nextDelay } from '../../src/web/client.js';
+import { Calls, candidateOf, compareBytes } from '../../src/web/call.js';
+import { Roster } from '../../src/web/roster.js';
+
+// ── A clock that moves when told to, and a socket that we are the server of ──
+
+class Clock {
+  time = 0;
+  #timers = new Map();
+  #next = 1;
+  now = () => this.time;
+  random = () => 1;
+  after = (ms, run) => {
+    this.#timers.set(this.#next, { at: this.time + ms, run });
+    return this.#next++;
+  };
+  cancel = (timer) => this.#timers.delete(timer);
+  advance(ms) {
+    const end = this.time + ms;
+    for (;;) {
+      const [id, due] = [...this.#timers].sort(([a, x], [b, y]) => x.at - y.at || a - b)[0] ?? [];
+      if (!due || due.at > end) break;
+      this.#timers.delete(id);
+      this.time = due.at;
+      due.run();
+    }
+    this.time = end;
+  }
+}
+
+function world(options = {}) {
+  const sockets = [];
+  class Socket {
+    readyState = 0;
+    sent = [];
+    constructor(url) { this.url = url; sockets.push(this); }
+    send(text) { this.sent.push({ at: clock.time, ...JSON.parse(text) }); }
+    close() { this.readyState = 3; }
+    open() { this.readyState = 1; this.onopen?.({}); }
+    say(frame) { this.onmessage?.({ data: typeof frame === 'string' ? frame : JSON.stringify(frame) }); }
+    die(code = 1006, reason = '') { this.readyState = 3; this.onclose?.({ code, reason }); }
+    of(type) { return this.sent.filter((frame) => frame.type === type); }
+    welcome(id = 'ME', rooms = ['me', 'public']) {
+      this.open();
+      this.say({ type: 'welcome', protocol: 'symple/4', status: 200, peer: { id, user: 'me', online: true }, rooms });
+      return this;
+    }
+  }
+  const clock = new Clock();
+  const client = new Client({ url: 'ws://server/', user: 'me', name: 'Me', WebSocket: Socket, clock, ...options });
+  const states = [];
+  client.on('state', (state) => states.push(state));
+  client.connect();
+  return { client, clock, sockets, states, get socket() { return sockets.at(-1); } };
+}
+
+const presence = (user, id, data = {}, more = {}) => (
+  { type: 'presence', from: `${user}|${id}`, data: { user, id, online: true, ...data }, ...more });
+
+// ── Client ──
+
+test('auth is the first frame, with its token, and welcome makes us online', () => {
+  const w = world({ token: 't0', data: { peerType: 'person' }, rooms: ['team'] });
+  assert.equal(w.socket.sent.length, 0, 'nothing before the socket is open');
+  w.socket.open();
+  assert.deepEqual(w.socket.sent, [
+    { at: 0, type: 'auth', user: 'me', name: 'Me', token: 't0', rooms: ['team'], data: { peerType: 'person' } },
+  ]);
+  w.socket.say({ type: 'welcome', peer: { id: 'X', user: 'me' }, rooms: ['me', 'team'] });
+  assert.deepEqual(w.states, ['connecting', 'online']);
+  assert.equal(w.client.address, 'me|X');
+  assert.equal(w.socket.of('presence')[0].probe, true);
+  assert.equal(w.socket.of('join').length, 0, 'the server put us there');
+});
+
+test('a 401 is not tried again until somebody says so', () => {
+  const w = world({ token: 'wrong' });
+  w.socket.open();
+  w.socket.say({ type: 'error', status: 401, message: 'Authentication failed: No session' });
+  assert.equal(w.client.state, 'denied');
+  w.clock.advance(3_600_000);
+  assert.equal(w.sockets.length, 1);
+  w.client.token = 'right';
+  w.client.connect();
+  w.socket.welcome();
+  assert.equal(w.client.state, 'online');
+  w.socket.say({ type: 'error', status: 401, message: 'Session expired' });
+  w.clock.advance(60_000);
+  assert.equal(w.client.state, 'denied', 'the same in the middle of a session');
+});
+
+test('the first connect is tried again too, and it never gives up', () => {
+  const w = world();
+  for (let i = 0; i < 50; i += 1) {
+    w.socket.die();
+    assert.equal(w.client.state, 'waiting');
+    w.clock.advance(nextDelay(i, 1));
+    assert.equal(w.sockets.length, i + 2);
+  }
+});
+
+test('delays double up to a limit, and chance takes up to half', () => {
+  const delays = [0, 1, 2, 3, 4, 5, 6, 1000].map((attempt) => nextDelay(attempt, 1));
+  assert.deepEqual(delays, [500, 1000, 2000, 4000, 8000, 15000, 15000, 15000]);
+  assert.deepEqual([0, 4].map((attempt) => nextDelay(attempt, 0)), [250, 4000]);
+});
+
+test('delays start over only after the connection was good for a while', () => {
+  const w = world();
+  const delay = () => {
+    const began = w.clock.time;
+    const sockets = w.sockets.length;
+    for (let step = 0; step < 400 && w.sockets.length === sockets; step += 1) w.clock.advance(50);
+    return w.clock.time - began;
+  };
+  w.socket.welcome().die();
+  assert.equal(delay(), 500);
+  w.socket.welcome().die();
+  assert.equal(delay(), 1000, 'a server that welcomes and closes is not hammered');
+  w.socket.welcome();
+  w.clock.advance(3000);
+  w.socket.say({ type: 'join:ok', room: 'x' });
+  w.clock.advance(3000);
+  w.socket.die();
+  assert.equal(delay(), 500);
+});
+
+test('a server that went silent is noticed within 10 s', () => {
+  const w = world();
+  w.socket.welcome();
+  w.clock.advance(7000);
+  assert.deepEqual(w.socket.of('join').map(({ room }) => room), ['public'], 'the heartbeat is a join of a room we are in');
+  assert.equal(w.client.state, 'online');
+  w.clock.advance(3000);
+  assert.notEqual(w.client.state, 'online');
+  assert.ok(w.states.includes('waiting'));
+});
+
+test('any frame is a sign of life, and a refused heartbeat too', () => {
+  const w = world();
+  w.socket.welcome();
+  const errors = [];
+  w.client.on('error', (error) => errors.push(error));
+  for (let i = 0; i < 20; i += 1) {
+    w.clock.advance(2 * LIMITS.beat - 1);
+    assert.equal(w.socket.of('join').length, i + 1);
+    w.socket.say(i % 2 ? { type: 'error', status: 403, message: 'No dynamic rooms' } : { type: 'join:ok', room: 'public' });
+  }
+  assert.equal(w.client.state, 'online');
+  assert.equal(w.sockets.length, 1);
+  assert.deepEqual(errors, []);
+});
+
+test('a socket that never opens, or never welcomes, is given up', () => {
+  const w = world();
+  w.clock.advance(LIMITS.open);
+  assert.equal(w.client.state, 'waiting');
+  w.clock.advance(500);
+  w.socket.open();
+  w.clock.advance(LIMITS.welcome);
+  assert.equal(w.client.state, 'waiting');
+  w.sockets[0].welcome();
+  assert.notEqual(w.client.state, 'online', 'what a socket of the past says counts for nothing');
+});
+
+test('rooms survive a reconnect, and left ones stay left', async () => {
+  const w = world();
+  w.socket.welcome();
+  const joined = w.client.join('team');
+  w.client.join('gone');
+  w.socket.say({ type: 'join:ok', room: 'team' });
+  await joined;
+  w.client.leave('gone');
+  w.socket.die();
+  assert.equal(w.client.joined.size, 0);
+  w.clock.advance(500);
+  w.socket.open();
+  assert.deepEqual(w.socket.sent[0].rooms, ['team']);
+  w.socket.welcome('ME2');
+  assert.deepEqual(w.socket.of('join').map(({ room }) => room), ['team']);
+});
+
+test('a join while offline is answered after the welcome; a refused one is rejected', async () => {
+  const w = world();
+  const later = w.client.join('later');
+  w.socket.welcome();
+  w.socket.say({ type: 'join:ok', room: 'later' });
+  await later;
+  const refused = w.client.join('no');
+  w.socket.say({ type: 'error', status: 403, message: 'Dynamic rooms are off' });
+  await assert.rejects(refused, { status: 403 });
+  assert.ok(!w.client.rooms.has('no'), 'not asked for again');
+});
+
+test('a probe is answered once, to its sender, without a probe', () => {
+  const w = world({ data: { peerType: 'person' } });
+  w.socket.welcome();
+  w.socket.sent.length = 0;
+  w.socket.say(presence('bob', 'B', {}, { probe: true }));
+  w.socket.say(presence('bob', 'B'));
+  assert.equal(w.socket.sent.length, 1);
+  const [answer] = w.socket.sent;
+  assert.deepEqual([answer.type, answer.to, answer.probe], ['presence', 'bob|B', undefined]);
+  assert.deepEqual(answer.data, { peerType: 'person', name: 'Me' });
+});
+
+test('commands find their replies: progress, the final one, strangers, the deadline, the loss', async () => {
+  const w = world();
+  w.socket.welcome();
+  const steps = [];
+  const asked = w.client.command('cam|C', { node: 'light', action: 'on' }, { progress: ({ status }) => steps.push(status) });
+  const { id, node, action } = w.socket.of('command')[0];
+  assert.deepEqual([node, action], ['light', 'on']);
+  w.socket.say({ type: 'command', id, from: 'eve|E', status: 200 });
+  w.socket.say({ type: 'command', id, from: 'cam|C', status: 202 });
+  w.socket.say({ type: 'command', id, from: 'cam|C', status: 200, data: { lit: true } });
+  assert.deepEqual((await asked).data, { lit: true });
+  assert.deepEqual(steps, [202]);
+  const late = w.client.command('cam|C', { node: 'x' });
+  w.clock.advance(4500);
+  w.socket.say({ type: 'join:ok', room: 'public' });
+  w.clock.advance(4500);
+  w.socket.say({ type: 'join:ok', room: 'public' });
+  w.clock.advance(1000);
+  await assert.rejects(late, /No answer/);
+  const lost = w.client.command('cam|C', { node: 'x' });
+  w.socket.die();
+  await assert.rejects(lost);
+  await assert.rejects(w.client.command('cam|C', { node: 'x' }), /Not connected/);
+});
+
+test('commands to us are events, and are answered under their id', () => {
+  const w = world();
+  w.socket.welcome();
+  w.client.on('command', (command) => w.client.respond(command, { status: 404 }));
+  w.socket.say({ type: 'command', id: '7', from: 'bob|B', node: 'light', action: 'on' });
+  const [reply] = w.socket.of('command');
+  assert.deepEqual([reply.id, reply.to, reply.status], ['7', 'bob|B', 404]);
+});
+
+test('a receipt comes back to who asked for it', async () => {
+  const w = world();
+  w.socket.welcome();
+  const receipt = w.client.deliver({ type: 'message', to: 'bob', data: 1 });
+  const { id } = w.socket.of('message')[0];
+  w.socket.say({ type: 'receipt', id, status: 404, delivered: 0 });
+  assert.equal((await receipt).status, 404);
+});
+
+test('a flood is paced below the server\'s rate, in order, and nothing is lost', () => {
+  const w = world();
+  w.socket.welcome();
+  for (let n = 0; n < 1000; n += 1) w.client.send({ type: 'message', n });
+  for (let s = 0; s < 15; s += 1) {
+    w.clock.advance(1000);
+    w.socket.say({ type: 'join:ok', room: 'public' });
+  }
+  const sent = w.socket.of('message');
+  assert.deepEqual(sent.map(({ n }) => n), Array.from({ length: 1000 }, (_, n) => n));
+  const late = sent.filter(({ at }) => at > 0 && at <= 1000).length;
+  assert.ok(late <= 85, `${late} in a second`);
+});
+
+test('frames that are no frames change nothing', () => {
+  const w = world();
+  for (const open of [false, true]) {
+    if (open) w.socket.welcome();
+    for (const text of ['', '{', 'null', '[]', '3', '"x"', '{}', '{"type":7}', '{"type":"welcome"}', '{"type":"presence"}',
+      '{"type":"presence","data":[],"from":3}', '{"type":"error"}', '{"type":"receipt"}', '{"type":"join:ok"}',
+      '{"type":"command","status":200,"id":{}}', '{"type":"message","subtype":3}', '{"type":"new"}']) {
+      w.socket.say(text);
+    }
+    assert.equal(w.client.state, open ? 'online' : 'connecting');
+  }
+});
+
+// ── Roster ──
+
+test('the roster adds, updates, removes, and never lists ourselves', () => {
+  const roster = new Roster();
+  const seen = [];
+  for (const name of ['added', 'updated', 'removed']) roster.on(name, (peer) => seen.push(`${name} ${peer.address}`));
+  roster.handle(presence('me', 'ME'), 'me|ME');
+  roster.handle(presence('cam', 'C', { peerType: 'camera', name: 'Garden' }), 'me|ME');
+  roster.handle(presence('cam', 'C', { name: 'Yard' }), 'me|ME');
+  assert.deepEqual(roster.cameras().map(({ name, user }) => [name, user]), [['Yard', 'cam']]);
+  roster.handle(presence('cam', 'C', { online: false }), 'me|ME');
+  roster.handle(presence('cam', 'C', { online: false }), 'me|ME');
+  assert.deepEqual(seen, ['added cam|C', 'updated cam|C', 'removed cam|C']);
+});
+
+test('a lost server empties the roster, and says that it was that', () => {
+  const w = world();
+  w.socket.welcome();
+  w.socket.say(presence('cam', 'C'));
+  const why = [];
+  w.client.roster.on('removed', (peer, { lost }) => why.push(lost));
+  w.socket.die();
+  assert.deepEqual(why, [true]);
+  assert.equal(w.client.roster.size, 0);
+});
+
+// ── Calls ──
+
+const OWN = 'm|M';
+
+function desk({ own = OWN, limits } = {}) {
+  const clock = new Clock();
+  const sent = [];
+  const calls = new Calls({ send: (message) => sent.push(message), address: () => own, clock, limits });
+  const incoming = [];
+  calls.on('incoming', (call) => incoming.push(call));
+  return {
+    clock, sent, calls, incoming,
+    say: (from, subtype, data, call) => calls.handle({ type: 'message', from, subtype: `call:${subtype}`, data, call }),
+    last: () => { const m = sent.at(-1); return [m.subtype.slice(5), m.to, m.call, m.data]; },
+    verbs: () => sent.map(({ subtype }) => subtype.slice(5)),
+  };
+}
+
+function log(call) {
+  const seen = [];
+  for (const name of ['accepted', 'description', 'candidate']) {
+    call.on(name, (value) => seen.push(name === 'description' ? value.type : name === 'candidate' ? value?.candidate ?? null : name));
+  }
+  return seen;
+}
+
+const OFFER = { type: 'offer', sdp: 'v=0 offer' };
+const ANSWER = { type: 'answer', sdp: 'v=0 answer' };
+const line = (n) => ({ candidate: `candidate:${n}`, sdpMid: '0', sdpMLineIndex: 0 });
+
+/** A call in a state, from either side. */
+function inState(state, outgoing = true) {
+  const d = desk();
+  let call;
+  if (outgoing) {
+    call = d.calls.invite('r|R');
+    if (state !== 'ringing') {
+      d.say('r|R', 'accept', {}, call.wire);
+      call.describe(OFFER);
+    }
+  } else {
+    d.say('r|R', 'init', {}, 'w1');
+    [call] = d.incoming;
+    if (state !== 'incoming') call.accept();
+  }
+  if (state === 'active') call.connected();
+  assert.equal(call.state, state);
+  return { ...d, call };
+}
+
+test('a call we make: init, accept, offer, answer, candidates, hangup', () => {
+  const d = desk();
+  const call = d.calls.invite('cam|C', { video: true });
+  const seen = log(call);
+  assert.match(call.wire, /^[0-9a-f]{32}$/);
+  assert.deepEqual(d.last(), ['init', 'cam|C', call.wire, { video: true }]);
+  call.addCandidate(line(0));
+  assert.equal(d.sent.length, 1, 'no candidate before our description');
+  d.say('cam|C', 'accept', {}, call.wire);
+  call.describe(OFFER);
+  assert.deepEqual(d.verbs(), ['init', 'offer', 'candidate']);
+  d.say('cam|C', 'candidate', line(1), call.wire);
+  d.say('cam|C', 'candidate', { candidate: 'a=candidate:2' }, call.wire);
+  assert.deepEqual(seen, ['accepted'], 'theirs wait for their description');
+  d.say('cam|C', 'answer', ANSWER, call.wire);
+  d.say('cam|C', 'candidate', { candidate: '' }, call.wire);
+  assert.deepEqual(seen, ['accepted', 'answer', 'candidate:1', 'candidate:2', null]);
+  call.connected();
+  assert.equal(call.state, 'active');
+  call.addCandidate(null);
+  assert.deepEqual(d.last()[3], { candidate: '', sdpMid: '0', sdpMLineIndex: 0 });
+  call.hangup();
+  assert.deepEqual(d.last(), ['hangup', 'cam|C', call.wire, { reason: 'hangup' }]);
+  assert.equal(d.calls.list().length, 0);
+});
+
+test('a call we get: candidates before the accept and before the offer are kept', () => {
+  const d = desk();
+  d.say('cam|C', 'init', { video: true }, 'w1');
+  const [call] = d.incoming;
+  const seen = log(call);
+  assert.deepEqual(call.data, { video: true });
+  d.say('cam|C', 'candidate', line(1), 'w1');
+  call.accept();
+  d.say('cam|C', 'candidate', line(2), 'w1');
+  assert.deepEqual(seen, []);
+  d.say('cam|C', 'offer', OFFER, 'w1');
+  assert.deepEqual(seen, ['offer', 'candidate:1', 'candidate:2']);
+  call.addCandidate(line(9));
+  call.describe(ANSWER);
+  assert.deepEqual(d.verbs(), ['accept', 'answer', 'candidate']);
+  assert.ok(d.sent.every((message) => message.call === 'w1'));
+});
+
+test('candidates kept early are bounded', () => {
+  const d = desk({ limits: { early: 3 } });
+  const call = d.calls.invite('cam|C');
+  const seen = log(call);
+  d.say('cam|C', 'accept', {}, call.wire);
+  call.describe(OFFER);
+  for (let n = 0; n < 9; n += 1) d.say('cam|C', 'candidate', line(n), call.wire);
+  d.say('cam|C', 'answer', ANSWER, call.wire);
+  assert.equal(seen.length, 2 + 3);
+});
+
+// state before, whether we called, what comes, state after, reason
+const TABLE = [
+  ['ringing', true, ['accept', {}], 'connecting'],
+  ['ringing', true, ['reject', { reason: 'declined' }], 'ended', 'declined'],
+  ['ringing', true, ['reject', {}], 'ended', 'declined'],
+  ['ringing', true, ['hangup', { reason: 'bye' }], 'ended', 'bye'],
+  ['ringing', true, ['offer', OFFER], 'ringing'],
+  ['ringing', true, ['answer', ANSWER], 'ringing'],
+  ['connecting', true, ['accept', {}], 'connecting'],
+  ['connecting', true, ['answer', ANSWER], 'connecting'],
+  ['connecting', true, ['answer', { sdp: 3 }], 'connecting'],
+  ['connecting', true, ['reject', { reason: 'no codec' }], 'ended', 'no codec'],
+  ['connecting', true, ['hangup', {}], 'ended', 'hangup'],
+  ['connecting', true, ['nonsense', {}], 'connecting'],
+  ['active', true, ['offer', OFFER], 'active'],
+  ['active', true, ['hangup', { reason: 7 }], 'ended', 'hangup'],
+  ['incoming', false, ['hangup', { reason: 'timeout' }], 'ended', 'timeout'],
+  ['incoming', false, ['accept', {}], 'incoming'],
+  ['incoming', false, ['reject', {}], 'incoming'],
+  ['incoming', false, ['offer', OFFER], 'incoming'],
+  ['connecting', false, ['offer', OFFER], 'connecting'],
+  ['connecting', false, ['accept', {}], 'connecting'],
+  ['active', false, ['offer', OFFER], 'active'],
+  ['active', false, ['hangup', {}], 'ended', 'hangup'],
+];
+
+for (const [before, outgoing, [verb, data], after, reason] of TABLE) {
+  test(`${before}, ${outgoing ? 'ours' : 'theirs'}: ${verb} ${JSON.stringify(data)} makes it ${after}`, () => {
+    const d = inState(before, outgoing);
+    d.say('r|R', verb, data, d.call.wire);
+    assert.equal(d.call.state, after);
+    assert.equal(d.call.reason, reason ?? null);
+    if (after === 'ended') assert.equal(d.call.endedByRemote, true);
+  });
+}
+
+test('who bears no call id is matched by its address, and who bears a wrong one is not', () => {
+  const d = inState('connecting');
+  d.say('r|R', 'hangup', {}, 'other');
+  d.say('eve|E', 'hangup', {}, d.call.wire);
+  d.say('eve|E', 'hangup', {});
+  assert.equal(d.call.state, 'connecting');
+  d.say('r|R', 'hangup', {});
+  assert.equal(d.call.state, 'ended');
+});
+
+test('an init without an id is answered without one', () => {
+  const d = desk();
+  d.say('old|O', 'init', {});
+  d.incoming[0].accept();
+  assert.deepEqual(d.last(), ['accept', 'old|O', undefined, {}]);
+});
+
+test('a call to a user goes on with the session that takes it', () => {
+  const d = desk();
+  const call = d.calls.invite('bob');
+  d.say('bob|B2', 'accept', {}, call.wire);
+  call.describe(OFFER);
+  assert.deepEqual(d.last()[1], 'bob|B2');
+});
+
+test('nobody answers: the caller hangs up, the callee rejects, each after 30 s', () => {
+  const out = inState('ringing');
+  out.clock.advance(29_999);
+  assert.equal(out.call.state, 'ringing');
+  out.clock.advance(1);
+  assert.deepEqual([out.last()[0], out.last()[3], out.call.reason], ['hangup', { reason: 'timeout' }, 'timeout']);
+  const back = inState('incoming', false);
+  back.clock.advance(30_000);
+  assert.deepEqual([back.last()[0], back.last()[3], back.call.reason], ['reject', { reason: 'timeout' }, 'timeout']);
+});
+
+test('one call at a time: others are busy', () => {
+  const d = inState('active');
+  d.say('eve|E', 'init', {}, 'w9');
+  assert.deepEqual(d.last(), ['reject', 'eve|E', 'w9', { reason: 'busy' }]);
+  assert.equal(d.call.state, 'active');
+  assert.equal(d.incoming.length, 0);
+});
+
+test('a second init from the same remote replaces its call; the same init twice does not', () => {
+  const d = inState('active', false);
+  d.say('r|R', 'init', {}, 'w1');
+  assert.equal(d.call.state, 'active');
+  d.say('r|R', 'init', {}, 'w2');
+  assert.deepEqual([d.call.state, d.call.reason], ['ended', 'replaced']);
+  assert.equal(d.incoming.at(-1).wire, 'w2');
+  d.say('r|R', 'hangup', {}, 'w1');
+  assert.equal(d.incoming.at(-1).state, 'incoming', 'what is late for the old one leaves the new one alone');
+});
+
+test('glare: the greater address drops its own and takes the other\'s', () => {
+  const d = desk();
+  const call = d.calls.invite('a|A');
+  d.say('a|A', 'init', {}, 'theirs');
+  assert.deepEqual([call.state, call.reason], ['ended', 'glare']);
+  assert.deepEqual([d.incoming[0].wire, d.incoming[0].mutual], ['theirs', true]);
+  assert.deepEqual(d.verbs(), ['init'], 'without a word');
+});
+
+test('glare: the smaller address holds the other\'s until its own is decided', () => {
+  const begin = () => {
+    const d = desk();
+    const call = d.calls.invite('z|Z');
+    d.say('z|Z', 'init', {}, 'theirs');
+    assert.deepEqual([call.state, d.incoming.length, d.sent.length], ['ringing', 0, 1]);
+    return { ...d, call };
+  };
+  const accepted = begin();
+  accepted.say('z|Z', 'accept', {}, accepted.call.wire);
+  assert.deepEqual([accepted.call.state, accepted.incoming.length], ['connecting', 0]);
+
+  const busy = begin();
+  busy.say('z|Z', 'reject', { reason: 'busy' }, busy.call.wire);
+  assert.deepEqual([busy.call.state, busy.incoming[0].wire, busy.incoming[0].mutual], ['ended', 'theirs', true]);
+
+  const gaveUp = begin();
+  gaveUp.say('z|Z', 'hangup', {}, 'theirs');
+  gaveUp.say('z|Z', 'reject', { reason: 'busy' }, gaveUp.call.wire);
+  assert.deepEqual([gaveUp.call.reason, gaveUp.incoming.length], ['busy', 0]);
+
+  const cancelled = begin();
+  cancelled.call.hangup();
+  assert.deepEqual(cancelled.verbs(), ['init', 'hangup', 'reject'], 'the held one is not left ringing');
+});
+
+test('addresses are ordered by their bytes', () => {
+  assert.ok(compareBytes('a|1', 'a|2') < 0);
+  assert.ok(compareBytes('a', 'a|') < 0);
+  assert.equal(compareBytes('x', 'x'), 0);
+  assert.ok(compareBytes('\u{1F600}', '\uFF5E') > 0, 'where UTF-16 has it the other way round');
+  assert.ok('\u{1F600}' < '\uFF5E');
+});
+
+test('the remote goes offline: before media it ends the call, after that ICE decides for 30 s', () => {
+  for (const [state, outgoing] of [['ringing', true], ['incoming', false], ['connecting', true]]) {
+    const d = inState(state, outgoing);
+    d.calls.peerOffline('other|O');
+    assert.equal(d.call.state, state);
+    d.calls.peerOffline('r|R');
+    assert.equal(d.call.reason, 'offline');
+  }
+  const d = inState('active');
+  d.calls.peerOffline('r|R');
+  d.clock.advance(29_999);
+  assert.equal(d.call.state, 'active');
+  d.clock.advance(1);
+  assert.equal(d.call.reason, 'offline');
+});
+
+test('a remote that is back under a new address goes on by the call\'s id', () => {
+  const d = inState('active');
+  d.calls.peerOffline('r|R');
+  d.say('eve|E', 'candidate', line(1), d.call.wire);
+  assert.equal(d.call.remote, 'r|R', 'another user does not');
+  d.say('r|R2', 'candidate', line(1), d.call.wire);
+  d.clock.advance(60_000);
+  assert.deepEqual([d.call.state, d.call.remote], ['active', 'r|R2']);
+});
+
+test('when we are back ourselves, the remote hears from us under the call\'s id', () => {
+  const d = inState('active');
+  d.calls.signallingLost();
+  d.calls.peerOnline('other|O');
+  d.calls.peerOnline('r|R2');
+  assert.deepEqual(d.last().slice(0, 3), ['candidate', 'r|R2', d.call.wire]);
+  d.clock.advance(60_000);
+  assert.equal(d.call.state, 'active');
+});
+
+test('a call that never connects ends', () => {
+  const d = inState('connecting');
+  d.clock.advance(30_000);
+  assert.deepEqual([d.call.reason, d.last()[0]], ['unconnected', 'hangup']);
+});
+
+test('messages that are not of calls, or broken ones, change nothing', () => {
+  const d = inState('active');
+  for (const message of [{}, { subtype: 3 }, { subtype: 'chat', from: 'r|R' }, { subtype: 'call:hangup' }, { subtype: 'call:hangup', from: {} }]) {
+    assert.equal(d.calls.handle(message), false);
+  }
+  for (const data of [null, [], 'x', 3, { candidate: 4 }, { candidate: null }]) d.say('r|R', 'candidate', data, d.call.wire);
+  for (const data of [null, [], { sdp: null }]) d.say('r|R', 'offer', data, d.call.wire);
+  assert.equal(d.call.state, 'active');
+});
+
+test('candidates are read as they come', () => {
+  assert.deepEqual(candidateOf({ candidate: 'a=candidate:1', sdpMid: 'v' }), { candidate: 'candidate:1', sdpMid: 'v' });
+  assert.deepEqual(candidateOf({ candidate: 'candidate:1' }), { candidate: 'candidate:1', sdpMLineIndex: 0 });
+  assert.deepEqual(candidateOf({ candidate: 'candidate:1', sdpMLineIndex: 1 }), { candidate: 'candidate:1', sdpMLineIndex: 1 });
+  assert.equal(candidateOf({ candidate: '' }), null);
+});

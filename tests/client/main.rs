@@ -1,0 +1,10 @@
+//! The client alone, against a scripted server, on a virtual clock.
+
+mod connecting;
+mod disclosure;
+mod limits;
+mod messages;
+mod reconnecting;
+mod rooms;
+mod roster;
+mod scenario;

@@ -1,0 +1,148 @@
+//! An agent, its driver and a small server, on a clock that only the test moves.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use symple::client::{Agent, Config, Event, Input, Output, State};
+use symple::proto::CloseCode;
+
+/// An agent with a driver that writes down what it is told.
+pub struct Client {
+    pub agent: Agent,
+    pub start: Instant,
+    pub now: Instant,
+    pub sent: Vec<String>,
+    pub events: Vec<Event>,
+    pub opens: usize,
+    pub pings: usize,
+    pub closes: Vec<u16>,
+    pub wake: Option<Instant>,
+}
+
+impl Client {
+    pub fn new(config: Config) -> Self {
+        let now = Instant::now();
+        Client {
+            agent: Agent::new(config, 42, now),
+            start: now,
+            now,
+            sent: Vec::new(),
+            events: Vec::new(),
+            opens: 0,
+            pings: 0,
+            closes: Vec::new(),
+            wake: None,
+        }
+    }
+
+    /// Connected, welcomed as `user|1`, and what that said read.
+    pub fn online(config: Config) -> Self {
+        let mut client = Client::new(config);
+        client.connect();
+        client.admit(1, &[]);
+        client.drop_past();
+        client
+    }
+
+    pub fn connect(&mut self) {
+        self.agent.connect(self.now);
+        self.drain();
+    }
+
+    /// Opens the socket and welcomes.
+    pub fn admit(&mut self, id: u32, rooms: &[&str]) {
+        self.input(Input::Opened);
+        self.text(&welcome(id, rooms));
+    }
+
+    pub fn input(&mut self, input: Input<'_>) {
+        self.agent.handle_input(input, self.now);
+        self.drain();
+    }
+
+    pub fn text(&mut self, text: &str) {
+        self.input(Input::Text(text));
+    }
+
+    pub fn json(&mut self, value: Value) {
+        self.text(&value.to_string());
+    }
+
+    pub fn lose(&mut self, code: Option<u16>) {
+        self.input(Input::Closed { code: code.map(CloseCode), reason: "" });
+    }
+
+    /// Obeys until nothing is left to do.
+    pub fn drain(&mut self) {
+        for _ in 0..100_000 {
+            match self.agent.poll_output() {
+                Output::Open => self.opens += 1,
+                Output::Send(text) => self.sent.push(text),
+                Output::Ping => self.pings += 1,
+                Output::Close { code, .. } => self.closes.push(code.0),
+                Output::Event(event) => self.events.push(event),
+                Output::Timeout(at) => return self.wake = at,
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    /// Lets time pass, waking the agent whenever it asked for it.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        for _ in 0..100_000 {
+            match self.wake {
+                Some(at) if at <= end => {
+                    self.now = self.now.max(at);
+                    self.input(Input::Timeout);
+                }
+                _ => return self.now = end,
+            }
+        }
+        panic!("it wakes without end");
+    }
+
+    /// Waits for the next dialling.
+    pub fn wait_for_dial(&mut self) -> Duration {
+        let State::Waiting { until } = self.agent.state() else { panic!("{:?}", self.agent.state()) };
+        let wait = until - self.now;
+        self.run(wait);
+        assert_eq!(self.agent.state(), State::Opening);
+        wait
+    }
+
+    pub fn drop_past(&mut self) {
+        self.sent.clear();
+        self.events.clear();
+    }
+
+    /// What was sent since the last time, as values.
+    pub fn take_sent(&mut self) -> Vec<Value> {
+        self.sent.drain(..).map(|text| serde_json::from_str(&text).expect("JSON")).collect()
+    }
+
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+}
+
+pub fn config() -> Config {
+    Config::new("alice")
+}
+
+pub fn welcome(id: u32, rooms: &[&str]) -> String {
+    let mut all = vec!["alice"];
+    all.extend(rooms);
+    json!({"type": "welcome", "protocol": "symple/4", "status": 200, "rooms": all,
+        "peer": {"id": id.to_string(), "user": "alice", "name": "Alice", "online": true, "host": "192.0.2.7"}})
+    .to_string()
+}
+
+pub fn presence(user: &str, id: u32, online: bool) -> Value {
+    json!({"type": "presence", "from": format!("{user}|{id}"),
+        "data": {"id": id.to_string(), "user": user, "name": user, "online": online}})
+}
+
+pub fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}

@@ -1,0 +1,290 @@
+//! The test pattern through real encoders.
+#![cfg(feature = "gst")]
+
+mod media;
+
+use std::time::{Duration, Instant};
+
+use media::{ALL, H264, Watched, open, settings};
+use symple::media::gst::pattern::{self, Burned};
+use symple::media::gst::{MediaEvent, Settings, Streams};
+use symple::media::queue::{FrameQueue, Pushed};
+use symple::media::sps::{Sps, is_idr, nal_units};
+use symple::media::{AUDIO_OPUS, Codec, Frame, VIDEO_H264, VIDEO_VP8};
+
+fn pattern() -> Watched {
+    open(settings("test")).expect("the test pattern works everywhere")
+}
+
+fn bytes(frames: &[Frame]) -> usize {
+    frames.iter().map(|frame| frame.data.len()).sum()
+}
+
+#[test]
+fn the_first_frame_is_a_key_frame_of_constrained_baseline() {
+    let watched = open(Settings { width: 1280, height: 720, ..settings("test") }).expect("a pipeline");
+    let began = Instant::now();
+    watched.pipeline.start(H264);
+    watched.event("the start", |event| matches!(event, MediaEvent::Started));
+    let told = watched.until("the format", |event| match event {
+        MediaEvent::Format { stream: VIDEO_H264, width, height, fps, profile_level_id } => {
+            Some((*width, *height, *fps, *profile_level_id))
+        }
+        MediaEvent::Frame(_) => panic!("a frame before its format"),
+        _ => None,
+    });
+    let frame = watched.frame(VIDEO_H264);
+    println!("first frame after {:?} by {}", began.elapsed(), watched.pipeline.encoder().name);
+    assert!(frame.key && frame.codec == Codec::H264);
+    let sps = Sps::find(&frame.data).expect("parameter sets before the key frame");
+    assert_eq!((told.0, told.1, told.2), (1280, 720, 30));
+    assert_eq!(told.3, Some(sps.profile_level_id));
+    assert_eq!((sps.width, sps.height), (1280, 720));
+    let [profile, flags, level] = sps.profile_level_id;
+    assert_eq!((profile, flags & 0x40, level), (0x42, 0x40, 0x1f), "constrained baseline 3.1");
+    // Annex B with a start code at its very beginning, and parameter sets before the picture.
+    assert!(frame.data.starts_with(&[0, 0, 0, 1]) || frame.data.starts_with(&[0, 0, 1]));
+    let types: Vec<u8> = nal_units(&frame.data).map(|nal| nal[0] & 0x1f).collect();
+    let at = |kind| types.iter().position(|&other| other == kind);
+    assert!(at(7) < at(8) && at(8) < at(5), "{types:?}");
+}
+
+#[test]
+fn times_rise_at_the_frame_rate_and_share_one_zero() {
+    let watched = pattern();
+    watched.pipeline.start(ALL);
+    let mut video = vec![watched.key_frame(VIDEO_H264)];
+    video.extend(watched.frames(VIDEO_H264, 30));
+    let sound = watched.frames(AUDIO_OPUS, 20);
+    assert!(video.windows(2).all(|pair| pair[0].pts < pair[1].pts));
+    assert!(video.iter().all(|frame| frame.captured <= Instant::now()));
+    // Pictures are dropped only when the machine is too slow, so the middle step is the frame's.
+    let mut steps: Vec<Duration> = video.windows(2).map(|pair| pair[1].pts - pair[0].pts).collect();
+    steps.sort();
+    assert_eq!(steps[steps.len() / 2].as_millis(), 33);
+    for pair in sound.windows(2) {
+        assert_eq!((pair[1].pts - pair[0].pts).as_millis(), 20, "20 ms of sound a packet");
+    }
+    assert!(sound.iter().all(|frame| frame.key && frame.codec == Codec::Opus && frame.data.len() < 1000));
+    // `captured` and `pts` differ by the same zero for both, up to what is clamped to the present.
+    let zero = |frame: &Frame| frame.captured - frame.pts;
+    let apart = zero(&video[30]).max(zero(&sound[19])) - zero(&video[30]).min(zero(&sound[19]));
+    assert!(apart < Duration::from_millis(50), "{apart:?}");
+}
+
+#[test]
+fn a_key_frame_comes_when_asked_for() {
+    let watched = pattern();
+    watched.pipeline.start(H264);
+    for _ in 0..3 {
+        let before = watched.frame_where(VIDEO_H264, "other pictures", |frame| !frame.key);
+        watched.pipeline.request_key_frame(VIDEO_H264);
+        let key = watched.key_frame(VIDEO_H264);
+        assert!(is_idr(&key.data) && Sps::find(&key.data).is_some());
+        // The next one unasked is 10 s away.
+        assert!(key.pts - before.pts < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn the_bitrate_changes_while_it_runs() {
+    for stream in [VIDEO_H264, VIDEO_VP8] {
+        let watched = open(Settings { width: 640, height: 360, ..settings("test") }).expect("a pipeline");
+        watched.pipeline.start(Streams {
+            h264: stream == VIDEO_H264,
+            vp8: stream == VIDEO_VP8,
+            audio: false,
+        });
+        watched.pipeline.set_bitrate(stream, 100_000);
+        watched.frames(stream, 45);
+        let low = bytes(&watched.frames(stream, 60));
+        watched.pipeline.set_bitrate(stream, 2_000_000);
+        let mut formats = 0;
+        let mut high = Vec::new();
+        watched.until("60 frames", |event| {
+            match event {
+                MediaEvent::Frame(frame) => high.push(frame.clone()),
+                MediaEvent::Started | MediaEvent::Format { .. } => formats += 1,
+                _ => {}
+            }
+            (high.len() == 90).then_some(())
+        });
+        assert_eq!(formats, 0, "without a restart");
+        assert!(high.iter().all(|frame| !frame.key), "and without a key frame");
+        let high = bytes(&high[30..]);
+        println!("{stream:?}: 60 frames in {low} and {high} bytes");
+        assert!(high > 3 * low, "{stream:?}: {high} bytes after {low}");
+    }
+}
+
+#[test]
+fn the_burned_in_counter_and_clock_survive_a_low_bitrate() {
+    gstreamer::init().expect("GStreamer");
+    for (stream, decoder) in [(VIDEO_H264, "h264parse ! avdec_h264"), (VIDEO_VP8, "vp8dec")] {
+        let watched = open(Settings { width: 640, height: 360, ..settings("test") }).expect("a pipeline");
+        watched.pipeline.start(Streams {
+            h264: stream == VIDEO_H264,
+            vp8: stream == VIDEO_VP8,
+            audio: false,
+        });
+        watched.pipeline.set_bitrate(stream, 300_000);
+        watched.key_frame(stream);
+        watched.pipeline.request_key_frame(stream);
+        let mut frames = vec![watched.key_frame(stream)];
+        frames.extend(watched.frames(stream, 60));
+        let seen = decoded(&frames, decoder);
+        assert_eq!(seen.len(), frames.len());
+        for (pair, burned) in frames.windows(2).zip(seen.windows(2)) {
+            let counted = burned[1].frame.wrapping_sub(burned[0].frame);
+            let passed = i32::from(burned[1].millis.wrapping_sub(burned[0].millis));
+            assert!(counted >= 1, "the counter goes forward");
+            assert_eq!(u128::from(counted), (pair[1].pts - pair[0].pts).as_millis().div_ceil(34));
+            // The clock is the machine's own, and the machine may be busy: about a frame a frame.
+            assert!((0..2000).contains(&passed), "{passed} ms between pictures");
+        }
+    }
+}
+
+/// What is burned into the pictures that a decoder makes of these frames.
+fn decoded(frames: &[Frame], decoder: &str) -> Vec<Burned> {
+    use gstreamer::prelude::*;
+    let caps = if decoder == "vp8dec" { "video/x-vp8" } else { "video/x-h264,stream-format=byte-stream" };
+    let launch = format!(
+        "appsrc name=in format=time caps={caps} ! {decoder} ! videoconvert ! video/x-raw,format=I420 ! \
+         appsink name=out sync=false"
+    );
+    let pipeline = gstreamer::parse::launch(&launch).expect("a decoder");
+    let bin = pipeline.downcast_ref::<gstreamer::Bin>().expect("a pipeline");
+    let input = bin.by_name("in").and_downcast::<gstreamer_app::AppSrc>().expect("named above");
+    let output = bin.by_name("out").and_downcast::<gstreamer_app::AppSink>().expect("named above");
+    pipeline.set_state(gstreamer::State::Playing).expect("it plays");
+    for frame in frames {
+        let mut buffer = gstreamer::Buffer::from_slice(frame.data.clone());
+        buffer.get_mut().expect("just made").set_pts(gstreamer::ClockTime::try_from(frame.pts).ok());
+        input.push_buffer(buffer).expect("it takes buffers");
+    }
+    input.end_of_stream().expect("it takes the end");
+    let mut seen = Vec::new();
+    while let Ok(sample) = output.pull_sample() {
+        let picture = sample.buffer().expect("a picture").map_readable().expect("in memory");
+        seen.push(pattern::read(&picture, 640, 640, 360).expect("the blocks can be read"));
+    }
+    pipeline.set_state(gstreamer::State::Null).expect("it stops");
+    seen
+}
+
+#[test]
+fn vp8_joins_and_leaves_without_disturbing_h264() {
+    let watched = pattern();
+    watched.pipeline.start(H264);
+    let mut last = watched.key_frame(VIDEO_H264);
+    // Every H.264 frame that comes meanwhile must follow the one before.
+    let mut check = |event: &MediaEvent| {
+        if let MediaEvent::Frame(frame) = event
+            && frame.stream == VIDEO_H264
+        {
+            assert!(frame.pts > last.pts && !frame.key, "H.264 was disturbed");
+            last = frame.clone();
+        }
+    };
+    for _ in 0..3 {
+        watched.pipeline.start(Streams { vp8: true, ..H264 });
+        let first = watched.until("VP8", |event| {
+            check(event);
+            match event {
+                MediaEvent::Frame(frame) if frame.stream == VIDEO_VP8 => Some(frame.clone()),
+                _ => None,
+            }
+        });
+        assert!(first.key && first.codec == Codec::Vp8);
+        // The size stands in a key frame (RFC 6386, 9.1).
+        assert_eq!(first.data[3..10], [0x9d, 0x01, 0x2a, 64, 1, 180, 0]);
+        watched.pipeline.start(H264);
+        // Once ten H.264 pictures come in a row without VP8, it has left.
+        let mut alone = 0;
+        watched.until("H.264 alone", |event| {
+            check(event);
+            if let MediaEvent::Frame(frame) = event {
+                alone = if frame.stream == VIDEO_H264 { alone + 1 } else { 0 };
+            }
+            (alone == 10).then_some(())
+        });
+    }
+    watched.pipeline.start(Streams { vp8: true, ..Streams::default() });
+    let first = watched.frame(VIDEO_VP8);
+    assert!(first.key);
+    watched.pipeline.request_key_frame(VIDEO_VP8);
+    watched.frame_where(VIDEO_VP8, "other pictures", |frame| !frame.key);
+    watched.key_frame(VIDEO_VP8);
+}
+
+#[test]
+fn stopping_stops_and_a_new_start_begins_with_a_key_frame() {
+    let watched = pattern();
+    let mut last = Duration::ZERO;
+    for _ in 0..3 {
+        watched.pipeline.start(ALL);
+        watched.pipeline.start(ALL);
+        watched.event("the start", |event| matches!(event, MediaEvent::Started));
+        let first = watched.frame(VIDEO_H264);
+        assert!(first.key && first.pts > last, "times rise over a restart");
+        last = watched.frame(VIDEO_H264).pts;
+        watched.frame(AUDIO_OPUS);
+        watched.pipeline.stop();
+        watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+        assert!(watched.rest().is_empty(), "nothing comes after Stopped");
+    }
+    watched.pipeline.stop();
+}
+
+#[test]
+fn the_encoder_is_chosen_by_trying_and_each_rejection_has_its_reason() {
+    let names = ["nosuchenc", "openh264enc", "x264enc"].map(String::from);
+    let watched = open(Settings { encoders: names.to_vec(), ..settings("test") }).expect("a pipeline");
+    let encoder = watched.pipeline.encoder();
+    assert_eq!((encoder.name.as_str(), encoder.hardware), ("openh264enc", false), "{:?}", encoder.tried);
+    assert_eq!(encoder.tried.len(), 1);
+    assert!(encoder.tried[0].reason.contains("x264enc"), "{}", encoder.tried[0]);
+    watched.pipeline.start(H264);
+    let key = watched.key_frame(VIDEO_H264);
+    assert!(Sps::find(&key.data).is_some_and(|sps| sps.is_baseline()));
+    watched.frame_where(VIDEO_H264, "other pictures", |frame| !frame.key);
+    watched.pipeline.request_key_frame(VIDEO_H264);
+    watched.key_frame(VIDEO_H264);
+
+    let none = Settings { encoders: vec!["nosuchenc".into()], ..settings("test") };
+    let error = open(none).err().expect("no encoder of that name");
+    assert_eq!(error.code(), "no_encoder");
+    println!("{error}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_in_words() {
+    let good = settings("test");
+    let table = [
+        Settings { width: 321, ..good.clone() },
+        Settings { height: 0, ..good.clone() },
+        Settings { width: 100_000, ..good.clone() },
+        Settings { fps: 0, ..good.clone() },
+        Settings { bitrate: 1, ..good.clone() },
+    ];
+    for settings in table {
+        assert_eq!(open(settings).err().map(|error| error.code()), Some("bad_settings"));
+    }
+}
+
+#[test]
+fn a_queue_that_nobody_empties_drops_to_the_next_key_frame() {
+    let queue = FrameQueue::new(5);
+    let watched = pattern();
+    watched.pipeline.start(H264);
+    let mut pushed = 0;
+    while queue.dropped() < 8 {
+        queue.push(watched.frame(VIDEO_H264));
+        pushed += 1;
+    }
+    assert!(pushed >= 8 && queue.pop().is_none(), "no key frame, nothing to decode");
+    watched.pipeline.request_key_frame(VIDEO_H264);
+    while queue.push(watched.frame(VIDEO_H264)) == Pushed::NeedsKeyFrame {}
+    assert!(queue.pop().is_some_and(|frame| frame.key));
+}
