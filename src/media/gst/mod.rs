@@ -82,7 +82,7 @@ impl Settings {
                 "a picture of {} x {} is not possible: 64 x 64 to 7680 x 4320 is",
                 self.width, self.height
             )
-        } else if self.width % 2 != 0 || self.height % 2 != 0 {
+        } else if !self.width.is_multiple_of(2) || !self.height.is_multiple_of(2) {
             format!("a picture of {} x {} is not possible: both must be even", self.width, self.height)
         } else if !(1..=240).contains(&self.fps) {
             format!("{} pictures a second are not possible: 1 to 240 are", self.fps)
