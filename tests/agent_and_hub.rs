@@ -94,7 +94,7 @@ impl World {
                         self.carry(conn);
                     }
                     server::Output::Event(server::Event::Authenticate { conn, auth }) => {
-                        let verdict = if auth.token.is_some_and(|token| token.secret() == self.token) {
+                        let verdict = if auth.token.is_some_and(|token| token.reveal() == self.token) {
                             Verdict::Admit(Default::default())
                         } else {
                             Verdict::Refuse { status: Status::UNAUTHORIZED, message: "No session".into() }
@@ -360,7 +360,7 @@ fn a_room_that_is_refused_is_let_go() {
 fn a_refusal_ends_and_a_token_opens() {
     let mut world = World::new(server::Config { authenticate: true, ..public() });
     world.token = "right";
-    let with = |token| client::Config { token: Some(proto::Token::new(token)), ..config("alice") };
+    let with = |token| client::Config { token: Some(symple::proto::Token::new(token)), ..config("alice") };
     world.add("alice", with("wrong"));
     world.run(secs(600));
     let events = world.take_events("alice");
@@ -369,7 +369,7 @@ fn a_refusal_ends_and_a_token_opens() {
         "{events:?}"
     );
     let (alice, now) = world.agent("alice");
-    alice.set_token(Some(proto::Token::new("right")));
+    alice.set_token(Some(symple::proto::Token::new("right")));
     alice.connect(now);
     assert!(matches!(world.take_events("alice")[..], [client::Event::Online { .. }]));
 }
