@@ -111,8 +111,9 @@ scenario('the page notices a server that only went silent', { needs: ['chromium'
   // Its sockets stay open, and nothing comes: as from a board whose power went.
   const began = performance.now();
   camera.process.signal('SIGSTOP');
+  // It does so in 8 s; the rest is for a machine whose cores are all busy.
   await until('the page notices', async () =>
-    (await page.probe('attribute', '#connection', 'data-state')) !== 'online', { within: 10_000 });
+    (await page.probe('attribute', '#connection', 'data-state')) !== 'online', { within: 15_000 });
   s.note(`noticed after ${Math.round(performance.now() - began)} ms`);
   camera.process.signal('SIGCONT');
   await online(page, { within: 60_000 });
