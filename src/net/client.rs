@@ -215,7 +215,7 @@ impl fmt::Debug for Client {
 /// Where the connection stands.
 enum Line {
     Dialling(Pin<Box<dyn Future<Output = Result<Link, String>> + Send>>),
-    Socket(Link),
+    Socket(Box<Link>),
     #[cfg(feature = "server")]
     Local(Local),
 }
@@ -267,7 +267,7 @@ impl Local {
 
 /// A socket that is given up and says so.
 struct Goodbye {
-    link: Link,
+    link: Box<Link>,
     out: VecDeque<Put>,
     alarm: Alarm,
 }
@@ -373,7 +373,7 @@ impl Driver {
             Some(Line::Dialling(dial)) => match dial.poll(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(link)) => {
-                    self.line = Some(Line::Socket(link));
+                    self.line = Some(Line::Socket(Box::new(link)));
                     self.input(Input::Opened);
                     return true;
                 }
