@@ -74,8 +74,8 @@ fn pictures_and_sound_come_over_udp_and_over_tcp() {
         assert!(watched.key_frame(VIDEO_H264).key);
         watched.frame(VIDEO_VP8);
         watched.frame(AUDIO_OPUS);
-        watched.pipeline.request_key_frame(VIDEO_H264);
         watched.frame_where(VIDEO_H264, "other pictures", |frame| !frame.key);
+        watched.pipeline.request_key_frame(VIDEO_H264);
         watched.key_frame(VIDEO_H264);
         watched.pipeline.stop();
         watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
