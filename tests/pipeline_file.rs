@@ -98,8 +98,25 @@ fn a_file_plays_with_sound_in_its_own_shape_and_starts_again_at_its_end() {
         });
         assert!(first.key);
     }
+}
+
+#[test]
+fn a_stopped_pipeline_holds_nothing_open() {
+    let folder = Folder::new("closed");
+    let path = folder.record("clip.mkv", VIDEO);
+    let open_now = || {
+        let links = std::fs::read_dir("/proc/self/fd").expect("Linux").flatten();
+        links.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|file| file == Path::new(&path))).count()
+    };
+    let watched = open(settings(&path)).expect("it opens");
+    assert_eq!(open_now(), 0, "before the start");
+    watched.pipeline.start(H264);
+    watched.frame(VIDEO_H264);
+    assert_eq!(open_now(), 1, "while it plays");
     watched.pipeline.stop();
     watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+    assert_eq!(open_now(), 0, "after Stopped");
+    assert!(watched.rest().is_empty(), "nothing comes after Stopped");
 }
 
 #[test]

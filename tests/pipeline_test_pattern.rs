@@ -213,8 +213,8 @@ fn vp8_joins_and_leaves_without_disturbing_h264() {
     watched.pipeline.start(Streams { vp8: true, ..Streams::default() });
     let first = watched.frame(VIDEO_VP8);
     assert!(first.key);
-    watched.pipeline.request_key_frame(VIDEO_VP8);
     watched.frame_where(VIDEO_VP8, "other pictures", |frame| !frame.key);
+    watched.pipeline.request_key_frame(VIDEO_VP8);
     watched.key_frame(VIDEO_VP8);
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A network camera for tests: an RTSP server on a free port of 127.0.0.1.
+"""A network camera for tests: an RTSP server on a port of 127.0.0.1, a free one unless it is given.
 
 Prints "PORT <n>" and serves until its standard input ends.
 
@@ -49,7 +49,7 @@ def stall(_factory, media):
 def main():
     server = GstRtspServer.RTSPServer.new()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(sys.argv[1] if len(sys.argv) > 1 else "0")
     mounts = server.get_mount_points()
 
     def mount(path, launch, protocols=None, secret=False, configure=None):

@@ -40,9 +40,10 @@ pub enum ErrorKind {
     Other,
 }
 
-/// Why a source of pictures cannot be used: [`kind`](Self::kind) for programs, [`Display`](fmt::Display) for people.
+/// Why a source of pictures cannot be used: [`kind`](Self::kind) for programs, [`Display`](fmt::Display) for
+/// people.
 ///
-/// Never holds a password: see [`Source`](super::source::Source).
+/// It may hold the source's address, and never a password: see [`Source`](super::source::Source).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaError {
     kind: ErrorKind,

@@ -52,7 +52,8 @@ pub struct Settings {
     /// The H.264 encoders to try, by their GStreamer names, in this order. Empty: all that are known,
     /// hardware first.
     pub encoders: Vec<String>,
-    /// A key frame comes this often, asked for or not. Viewers ask when they need one, so it can be long.
+    /// A key frame comes this often, asked for or not; encoders count it in pictures, so a source slower than
+    /// `fps` takes longer. Viewers ask when they need one, so it can be long.
     pub key_interval: Duration,
     /// Whether a file starts again at its end.
     pub repeat: bool,

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_burned_in_is_read_back_in_every_size() {
-        for (width, height) in [(64, 64), (320, 180), (642, 362), (1280, 720), (1920, 1080)] {
+        for (width, height) in [(64usize, 64usize), (320, 180), (642, 362), (1280, 720), (1920, 1080)] {
             let stride = width.next_multiple_of(4);
             let chroma = (width / 2).next_multiple_of(4) * (height / 2);
             let mut picture = vec![100; stride * height + 2 * chroma];
