@@ -167,14 +167,14 @@ fn sound_can_be_left_out() {
 fn what_cannot_be_played_is_refused_in_words_at_once() {
     let folder = Folder::new("refused");
     let table = [
-        (text(&folder.0.join("missing.mp4")), "no_file", "there is no file"),
-        (text(&folder.0), "no_file", "is a folder"),
-        (folder.write("text.mp4", b"This is no video."), "not_media", "no video that can be played"),
-        (folder.write("empty.mp4", b""), "not_media", "no video that can be played"),
-        (folder.record("sound.mkv", AUDIO), "no_pictures", "has no pictures"),
-        ("/dev/video97".into(), "no_camera", "there is no camera /dev/video97"),
-        ("/dev/null".into(), "not_a_camera", "is not a camera"),
-        ("/dev/v4l".into(), "no_camera", "there is no camera"),
+        (text(&folder.0.join("missing.mp4")), "no-file", "there is no file"),
+        (text(&folder.0), "no-file", "is a folder"),
+        (folder.write("text.mp4", b"This is no video."), "not-media", "no video that can be played"),
+        (folder.write("empty.mp4", b""), "not-media", "no video that can be played"),
+        (folder.record("sound.mkv", AUDIO), "no-pictures", "has no pictures"),
+        ("/dev/video97".into(), "no-camera", "there is no camera /dev/video97"),
+        ("/dev/null".into(), "not-a-camera", "is not a camera"),
+        ("/dev/v4l".into(), "no-camera", "there is no camera"),
     ];
     for (source, code, words) in table {
         let error = open(settings(&source)).err().unwrap_or_else(|| panic!("{source} is refused"));
@@ -192,7 +192,7 @@ fn a_file_that_vanishes_fails_in_words_and_can_be_started_again() {
     std::fs::rename(&path, folder.0.join("away")).expect("it moves");
     watched.pipeline.start(H264);
     let error = watched.failure();
-    assert_eq!(error.code(), "no_file", "{error}");
+    assert_eq!(error.code(), "no-file", "{error}");
     watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
     std::fs::rename(folder.0.join("away"), &path).expect("it moves back");
     watched.pipeline.start(H264);

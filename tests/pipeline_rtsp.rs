@@ -107,10 +107,10 @@ fn each_failure_has_its_words_and_no_password_in_them() {
         TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
     let secret = |login: &str| format!("rtsp://{login}@127.0.0.1:{}/secret", camera.port);
     let table = [
-        (camera.address("/nothing"), "not_found"),
+        (camera.address("/nothing"), "not-found"),
         (camera.address("/secret"), "unauthorized"),
         (secret("me:wrong"), "unauthorized"),
-        (camera.address("/sound"), "no_pictures"),
+        (camera.address("/sound"), "no-pictures"),
         (format!("rtsp://me:wrong@{closed}/av"), "unreachable"),
         ("rtsp://no-such-host.invalid/av".into(), "unreachable"),
     ];

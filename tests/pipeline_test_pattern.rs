@@ -254,7 +254,7 @@ fn the_encoder_is_chosen_by_trying_and_each_rejection_has_its_reason() {
 
     let none = Settings { encoders: vec!["nosuchenc".into()], ..settings("test") };
     let error = open(none).err().expect("no encoder of that name");
-    assert_eq!(error.code(), "no_encoder");
+    assert_eq!(error.code(), "no-encoder");
     println!("{error}");
 }
 
@@ -269,7 +269,7 @@ fn settings_that_make_no_sense_are_refused_in_words() {
         Settings { bitrate: 1, ..good.clone() },
     ];
     for settings in table {
-        assert_eq!(open(settings).err().map(|error| error.code()), Some("bad_settings"));
+        assert_eq!(open(settings).err().map(|error| error.code()), Some("bad-settings"));
     }
 }
 

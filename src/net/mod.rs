@@ -43,7 +43,7 @@ pub use events::Events;
 #[cfg(feature = "camera")]
 pub(crate) use events::{Lossy, Outlet};
 #[cfg(feature = "server")]
-pub use http::{Origins, Request, Response};
+pub use http::{Handler, Origins, Request, Response};
 #[cfg(feature = "server")]
 pub use server::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
 #[cfg(feature = "camera")]

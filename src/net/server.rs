@@ -54,7 +54,8 @@ pub struct ServerConfig {
     /// The certificate to serve `https://` and `wss://` with; without one `http://` and `ws://`.
     #[cfg(feature = "tls")]
     pub tls: Option<super::ServerTls>,
-    pub(crate) handler: Option<Handler>,
+    /// What answers GET requests; see [`ServerConfig::http`].
+    pub handler: Option<Handler>,
 }
 
 impl ServerConfig {
