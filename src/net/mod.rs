@@ -19,6 +19,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]
+pub(crate) mod clock;
+#[cfg(feature = "client")]
 mod dial;
 mod events;
 #[cfg(feature = "server")]
@@ -64,6 +66,16 @@ pub fn random_id() -> String {
     getrandom::fill(&mut bytes).expect("the system has random numbers");
     let bits = u128::from_be_bytes(bytes);
     (0..22).map(|i| ALPHABET[(bits >> (i * 6)) as usize & 63] as char).collect()
+}
+
+/// The address by which this machine reaches others. No packet is sent to find it out.
+#[cfg(feature = "camera")]
+pub(crate) fn outward_address() -> Option<std::net::IpAddr> {
+    use std::net::{Ipv4Addr, UdpSocket};
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // TEST-NET-1 (RFC 5737): a route is looked up, nothing leaves.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 /// A seed for what needs no secrecy, such as the jitter of a reconnect.
