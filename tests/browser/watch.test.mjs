@@ -35,7 +35,7 @@ scenario('three viewers share one encoder', { needs: ['chromium'] }, async (s) =
   const pages = [];
   for (let i = 0; i < 3; i++) pages.push(await watch(browser, camera.url));
   const status = await viewers(camera, 3);
-  assert.equal(status.pipelines, 1, 'one pipeline for all');
+  assert.deepEqual([status.pipelines, status.encoders], [1, 1], 'one pipeline and one encoder for all');
   s.note(`encoder ${JSON.stringify(status.encoder)}`);
   // A page in the background shows nothing: each is asked while it is in front.
   for (const page of pages) {
