@@ -403,7 +403,9 @@ impl Driver {
             Got::Binary | Got::Alive => inner.input(Input::Alive),
             Got::Closed(code, reason) => return Err((code, reason)),
             Got::TooLarge => return Err((None, "the server sent a message over the limit".into())),
-            Got::Malformed(_) => return Err((None, "the server broke the WebSocket protocol".into())),
+            Got::Malformed(code) => {
+                return Err((None, format!("the server broke the WebSocket protocol (close code {code})")));
+            }
         }
         Ok(true)
     }

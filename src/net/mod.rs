@@ -14,6 +14,7 @@
 //! # Ok::<(), symple::net::UrlError>(())
 //! ```
 
+#[cfg(any(feature = "client", feature = "server"))]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "client")]
@@ -22,15 +23,19 @@ mod client;
 pub(crate) mod clock;
 #[cfg(feature = "client")]
 mod dial;
+#[cfg(any(feature = "client", feature = "server"))]
 mod events;
 #[cfg(feature = "server")]
 mod http;
+#[cfg(any(feature = "client", feature = "server"))]
 mod io;
+#[cfg(any(feature = "client", feature = "server"))]
 mod link;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(any(feature = "client", feature = "server"))]
 mod signal;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;
 #[cfg(feature = "rtc")]
 pub mod udp;
@@ -39,6 +44,7 @@ pub mod udp;
 pub use client::{Client, ClientEvent};
 #[cfg(feature = "client")]
 pub use dial::UrlError;
+#[cfg(any(feature = "client", feature = "server"))]
 pub use events::Events;
 #[cfg(feature = "camera")]
 pub(crate) use events::{Lossy, Outlet};
@@ -48,10 +54,15 @@ pub use http::{Handler, Origins, Request, Response};
 pub use server::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
 #[cfg(feature = "camera")]
 pub(crate) use signal::Signal;
-#[cfg(feature = "tls")]
-pub use tls::{Roots, ServerTls, TlsError};
+#[cfg(all(feature = "tls", feature = "client"))]
+pub use tls::Roots;
+#[cfg(all(feature = "tls", feature = "server"))]
+pub use tls::ServerTls;
+#[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
+pub use tls::TlsError;
 
 /// Nothing of ours panics while it holds a lock but by a bug; the state behind it is still whole.
+#[cfg(any(feature = "client", feature = "server"))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

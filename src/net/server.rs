@@ -519,7 +519,10 @@ impl Inner {
         let (mut got, mut ended) = (Vec::new(), false);
         while !ended {
             let Poll::Ready(frame) = link.poll_read(cx) else { break };
-            ended = matches!(frame, Got::Closed(..));
+            if let Got::Closed(code, reason) = &frame {
+                log::trace!("connection {} is closed: {code:?} {reason}", conn.0);
+                ended = true;
+            }
             let broken = matches!(frame, Got::TooLarge | Got::Malformed(_));
             got.push(frame);
             if broken {
