@@ -229,9 +229,6 @@ impl Server {
                 "open without authentication: whoever reaches this port may join, see who is here and call them"
             );
         }
-        if config.hub.authenticate && config.hub.dynamic_rooms {
-            log::warn!("dynamic rooms are on: an authenticated peer may join any room whose name it knows");
-        }
         let site = Site {
             origins: config.origins.unwrap_or(Origins::Any),
             handler: config.handler,
