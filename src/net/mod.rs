@@ -20,6 +20,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 mod client;
 #[cfg(feature = "client")]
 mod dial;
+#[cfg(feature = "server")]
+mod door;
 mod events;
 #[cfg(feature = "server")]
 mod http;
