@@ -25,10 +25,8 @@ struct Command {
     run: fn(Vec<OsString>) -> Result<(), Failure>,
 }
 
-const COMMANDS: &[Command] = &[
-    Command { name: "serve", line: "a server for peers, a drop-in for the Node.js one", run: serve::main },
-    Command { name: "watch", line: "print what a peer sees: who comes and goes, and messages" },
-];
+const COMMANDS: &[Command] =
+    &[Command { name: "serve", line: "a server for peers, a drop-in for the Node.js one", run: serve::main }];
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
