@@ -6,4 +6,5 @@ mod http;
 mod peers;
 mod signals;
 mod tls;
+mod watch;
 mod world;

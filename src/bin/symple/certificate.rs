@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DnType, KeyPair};
-use symple::net::ServerTls;
+use symple::net::{Server, ServerTls};
 
 use super::exit::{Failure, Kind};
 
@@ -64,6 +64,17 @@ impl Certificate {
             }
         };
         ServerTls::from_pem(&chain, &key).map_err(Failure::of(Kind::Config, named.display()))
+    }
+
+    /// Reads it again. The old one stays where the new one is no good.
+    pub fn reload(&self, server: &Server) {
+        match self.load() {
+            Ok(tls) => {
+                server.set_tls(tls);
+                log::info!("the certificate was read again");
+            }
+            Err(failure) => log::error!("the certificate stays as it was: {}", failure.words),
+        }
     }
 
     /// Says whether it could be loaded, without making anything.

@@ -49,9 +49,19 @@ impl Failure {
 
 /// Writes to stdout. Whoever closed it has seen enough.
 pub fn print(text: &str) -> Result<(), Failure> {
+    write(text).map(drop)
+}
+
+/// Writes a line to stdout; false when nobody reads any more.
+pub fn line(text: &str) -> Result<bool, Failure> {
+    write(&format!("{text}\n"))
+}
+
+fn write(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::of(Kind::System, "stdout")(e)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Failure::of(Kind::System, "stdout")(e)),
     }
 }

@@ -15,6 +15,7 @@ Commands:
 {list}
 `symple COMMAND --help` teaches a command. Try:
   symple serve                                  a server on port 4500
+  symple watch                                  see who comes to it
 
 Every setting has one name: `max_connections` in a TOML file is SYMPLE_MAX_CONNECTIONS in the
 environment and --max-connections as a flag. Flags win over the environment, that over the file.

@@ -2,7 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod args;
+#[cfg(feature = "camera")]
+mod camera;
 mod certificate;
+#[cfg(feature = "redis")]
+mod emit;
 mod exit;
 mod files;
 mod help;
@@ -10,8 +14,11 @@ mod logger;
 mod merge;
 mod nearest;
 mod serve;
+#[cfg(feature = "redis")]
+mod session;
 mod signals;
 mod value;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,8 +32,20 @@ struct Command {
     run: fn(Vec<OsString>) -> Result<(), Failure>,
 }
 
-const COMMANDS: &[Command] =
-    &[Command { name: "serve", line: "a server for peers, a drop-in for the Node.js one", run: serve::main }];
+const COMMANDS: &[Command] = &[
+    Command { name: "serve", line: "a server for peers, a drop-in for the Node.js one", run: serve::main },
+    #[cfg(feature = "camera")]
+    Command { name: "camera", line: "a camera that browsers watch", run: camera::main },
+    Command {
+        name: "watch",
+        line: "print what a peer sees: who comes and goes, and messages",
+        run: watch::main,
+    },
+    #[cfg(feature = "redis")]
+    Command { name: "emit", line: "publish a message to peers, through Redis", run: emit::main },
+    #[cfg(feature = "redis")]
+    Command { name: "session", line: "set, show, extend and delete sessions in Redis", run: session::main },
+];
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use serde_json::Value;
-use symple::proto::Token;
+use symple::proto::{Object, Token};
 
 /// Puts what was read into its place.
 pub fn set<T>(place: &mut T, read: Result<T, String>) -> Result<(), String> {
@@ -90,6 +90,15 @@ pub fn list(value: &Value) -> Result<Vec<String>, String> {
 pub fn parsed_list<T: FromStr<Err: Display>>(value: &Value) -> Result<Vec<T>, String> {
     let read = |entry: String| entry.parse().map_err(|e| format!("{entry}: {e}"));
     list(value)?.into_iter().map(read).collect()
+}
+
+/// A JSON object, or the text of one.
+pub fn object(value: &Value) -> Result<Object, String> {
+    match value {
+        Value::Object(object) => Ok(object.clone()),
+        Value::String(text) => serde_json::from_str(text).map_err(|e| format!("must be a JSON object: {e}")),
+        _ => Err("must be a JSON object".into()),
+    }
 }
 
 /// A list of JSON objects, or the text of one.

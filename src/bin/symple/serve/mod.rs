@@ -106,7 +106,10 @@ fn run(plan: &Plan) -> Result<(), Failure> {
             site.ends();
             server.shutdown();
         }
-        Wish::Reload => reload(plan, &server),
+        Wish::Reload => match &plan.certificate {
+            Some(certificate) => certificate.reload(&server),
+            None => log::info!("nothing to read again: there is no certificate"),
+        },
     });
     smol::block_on(server.run().or(heed));
     drivers.into_iter().for_each(|driver| _ = driver.join());
@@ -126,20 +129,6 @@ fn judge(request: &AuthRequest, token: &Token) {
         Some(shown) if same(shown.reveal(), token.reveal()) => request.admit(Admission::default()),
         Some(_) => request.refuse(Status::UNAUTHORIZED, "Authentication failed: wrong token"),
         None => request.refuse(Status::UNAUTHORIZED, "Authentication failed: a token is needed"),
-    }
-}
-
-/// The old certificate stays where the new one is no good.
-fn reload(plan: &Plan, server: &Server) {
-    let Some(certificate) = &plan.certificate else {
-        return log::info!("nothing to read again: there is no certificate");
-    };
-    match certificate.load() {
-        Ok(tls) => {
-            server.set_tls(tls);
-            log::info!("the certificate was read again");
-        }
-        Err(failure) => log::error!("the certificate stays as it was: {}", failure.words),
     }
 }
 
