@@ -23,6 +23,8 @@ mod client;
 pub(crate) mod clock;
 #[cfg(feature = "client")]
 mod dial;
+#[cfg(feature = "server")]
+mod door;
 #[cfg(any(feature = "client", feature = "server"))]
 mod events;
 #[cfg(feature = "server")]

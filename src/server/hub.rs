@@ -184,12 +184,20 @@ impl Hub {
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        let (mut peers, mut queued) = (0, 0);
+        let (mut peers, mut queued, mut longest_queue) = (0, 0, 0);
         for (_, session) in self.sessions.iter() {
             peers += usize::from(matches!(session.state, State::Live(_)));
             queued += session.outbox.bytes();
+            longest_queue = longest_queue.max(session.outbox.bytes());
         }
-        Stats { connections: self.conns.len(), peers, rooms: self.rooms.len(), queued, ..self.stats }
+        Stats {
+            connections: self.conns.len(),
+            peers,
+            rooms: self.rooms.len(),
+            queued,
+            longest_queue,
+            ..self.stats
+        }
     }
 
     fn connected(&mut self, conn: ConnId, id: String, host: Option<IpAddr>, local: bool, now: Instant) {
