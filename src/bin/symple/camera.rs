@@ -330,7 +330,7 @@ fn every_address() -> IpAddr {
 
 fn unusable(e: StartError) -> Failure {
     let kind = match e.code() {
-        "bad-setting" | "bad-settings" | "bad-url" => Kind::Config,
+        "bad-setting" | "bad_settings" | "bad-url" => Kind::Config,
         "port-forbidden" => Kind::NoPermission,
         _ => Kind::Unavailable,
     };

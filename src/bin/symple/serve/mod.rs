@@ -74,7 +74,8 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         None => Guard::Everybody,
     };
     let room = settings.rooms.first().map_or("public", String::as_str);
-    let site = Arc::new(Site::new(&settings.ice_servers, room, plan.authenticate, guard));
+    let page = site::page(&settings.ice_servers, room, plan.authenticate);
+    let site = Arc::new(Site::new(page, guard, plan.judges_by_sessions()));
     let mut config = ServerConfig::default().http({
         let site = site.clone();
         move |request| site.answer(request)
@@ -85,6 +86,10 @@ fn run(plan: &Plan) -> Result<(), Failure> {
     config.max_per_address = settings.max_per_address;
     config.max_unauthenticated = plan.max_unauthenticated(open_files);
     config.tls = plan.certificate.as_ref().map(|certificate| certificate.load()).transpose()?;
+    #[cfg(feature = "redis")]
+    {
+        config.redis = plan.redis()?;
+    }
     let server = bind(plan, config)?;
     site.serves(server.clone());
     if let Some(token) = settings.token.clone() {
