@@ -6,6 +6,8 @@ mod camera;
 mod command_line;
 mod http;
 mod peers;
+#[cfg(feature = "redis")]
+mod redis;
 mod signals;
 mod tls;
 mod watch;
