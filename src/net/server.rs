@@ -60,7 +60,8 @@ pub struct ServerConfig {
     /// The certificate to serve `https://` and `wss://` with; without one `http://` and `ws://`.
     #[cfg(feature = "tls")]
     pub tls: Option<super::ServerTls>,
-    pub(crate) handler: Option<Handler>,
+    /// What answers GET requests; see [`ServerConfig::http`].
+    pub handler: Option<Handler>,
 }
 
 impl ServerConfig {
@@ -236,9 +237,6 @@ impl Server {
             log::warn!(
                 "open without authentication: whoever reaches this port may join, see who is here and call them"
             );
-        }
-        if config.hub.authenticate && config.hub.dynamic_rooms {
-            log::warn!("dynamic rooms are on: an authenticated peer may join any room whose name it knows");
         }
         let door = Door::new(config.max_per_address, config.max_unauthenticated);
         let site = Site {
@@ -556,7 +554,10 @@ impl Inner {
         let (mut got, mut ended) = (Vec::new(), false);
         while !ended {
             let Poll::Ready(frame) = link.poll_read(cx) else { break };
-            ended = matches!(frame, Got::Closed(..));
+            if let Got::Closed(code, reason) = &frame {
+                log::trace!("connection {} is closed: {code:?} {reason}", conn.0);
+                ended = true;
+            }
             let broken = matches!(frame, Got::TooLarge | Got::Malformed(_));
             got.push(frame);
             if broken {

@@ -15,7 +15,7 @@ use super::limits::Deadlines;
 use super::outbox::{Class, Item, Outbox};
 use super::presence::{self, Who};
 use super::rooms::Rooms;
-use super::session::{Arrival, Session, State, is_past};
+use super::session::{Arrival, MAX_FAREWELL, Session, State, is_past};
 use super::slab::{Key, Slab};
 use super::{Config, Stats, policy};
 
@@ -363,7 +363,7 @@ impl Hub {
         now: Instant,
     ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        session.outbox.shut(code, reason(why), discard);
+        session.outbox.shut(code, reason(why), discard, now);
         // Said again: a driver that is stuck in a write to a slow peer must hear of it.
         session.outbox.announced = false;
         self.depart(key, now);
@@ -479,6 +479,14 @@ impl Hub {
                     session.outbox.push_ping();
                     self.wake(key);
                 }
+            }
+            State::Closing
+                if session.outbox.closing_since().is_some_and(|t| is_past(t, MAX_FAREWELL, now)) =>
+            {
+                debug!("connection {conn} does not take its close; what waits before it is given up");
+                session.outbox.discard();
+                session.outbox.announced = false;
+                self.wake(key);
             }
             _ => {}
         }
