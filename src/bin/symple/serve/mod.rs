@@ -73,7 +73,9 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         None if plan.authenticate => Guard::Nobody,
         None => Guard::Everybody,
     };
-    let room = settings.rooms.first().map_or("public", String::as_str);
+    // Whoever is not authenticated is put into the rooms that it asks for.
+    let joins = settings.dynamic_rooms || !plan.authenticate;
+    let room = settings.rooms.first().map(String::as_str).or(joins.then_some("public"));
     let page = site::page(&settings.ice_servers, room, plan.authenticate);
     let site = Arc::new(Site::new(page, guard, plan.judges_by_sessions()));
     let mut config = ServerConfig::default().http({

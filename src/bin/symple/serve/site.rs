@@ -30,8 +30,8 @@ pub enum Guard {
     Nobody,
 }
 
-/// What the page is told.
-pub fn page(ice_servers: &[Value], room: &str, authenticate: bool) -> String {
+/// What the page is told: the room where its people and cameras meet, if it may go there.
+pub fn page(ice_servers: &[Value], room: Option<&str>, authenticate: bool) -> String {
     json!({ "iceServers": ice_servers, "room": room, "auth": authenticate }).to_string()
 }
 
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn numbers_are_guarded_and_health_is_not() {
         let ask = |guard, path, bearer| {
-            let site = Site::new(page(&[], "public", true), guard, false);
+            let site = Site::new(page(&[], Some("public"), true), guard, false);
             site.answer(&Request { path, query: None, bearer }).map(|response| response.status)
         };
         let token = || Guard::Token(Token::new("secret"));
