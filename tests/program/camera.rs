@@ -43,6 +43,7 @@ fn what_is_wrong_is_said_before_it_starts() {
     let file = folder.write("camera.toml", "sise = '1x1'\n");
     for (args, code, part) in [
         (&["--source", "/dev/video99"][..], 69, "/dev/video99"),
+        (&["--source", "/nowhere.mp4"][..], 66, "/nowhere.mp4"),
         (&["--source", "http://camera"][..], 64, "--source: "),
         (&["--size", "big"][..], 64, "must look like 1280x720"),
         (&["--size", "63x63"][..], 78, "63 x 63 is not possible"),
