@@ -174,8 +174,18 @@ fn metrics(now: &Now) -> String {
     let version = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
     family("build_info", "gauge", "The version that runs.", &[(version, 1)]);
     family("uptime_seconds", "gauge", "Seconds since the start.", &[("", now.uptime)]);
+    #[cfg(feature = "redis")]
     if let Some(up) = now.redis {
         family("redis_up", "gauge", "Whether Redis is reached.", &[("", up.into())]);
+        let away = [("", stats.peers_away as u64)];
+        family("peers_away", "gauge", "Peers of other instances that share a room with one of these.", &away);
+        let lost = [("", stats.dropped_bus)];
+        family(
+            "dropped_bus_total",
+            "counter",
+            "Messages not sent to other instances: too much waited.",
+            &lost,
+        );
     }
     for (name, help, count) in [
         ("connections", "Open connections.", stats.connections),
