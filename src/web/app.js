@@ -496,6 +496,8 @@ function keep(storage, key, value) {
 // ── Start ──
 
 await loadConfig();
+// A camera's own server has put us there; another lets us join.
+if (config.room) client.rooms.add(config.room);
 show();
 if (config.auth && !client.token) askToken('');
 else client.connect();
