@@ -1,6 +1,6 @@
 //! The hub: connections come and go. How they are admitted is in `admit`, what they say in `live`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use log::{debug, trace, warn};
 
 use crate::proto::{CloseCode, Status, Target, valid_room};
 
+use super::cluster::{Bus, Cluster, Settings};
 use super::error::{Refusal, reason};
 use super::io::{ConnId, Event, Input, Output, Transmit, Whom};
 use super::limits::Deadlines;
@@ -40,7 +41,9 @@ pub struct Hub {
     pub(super) found: Vec<Key>,
     /// Connections that count against `max_connections`.
     counted: usize,
-    down: bool,
+    pub(super) down: bool,
+    /// The other instances, where there are any.
+    pub(super) cluster: Option<Box<Cluster>>,
 }
 
 impl Hub {
@@ -56,6 +59,8 @@ impl Hub {
             }
             valid
         });
+        let mut seen = HashSet::new();
+        config.rooms.retain(|room| seen.insert(room.clone()));
         Hub {
             config,
             conns: HashMap::new(),
@@ -68,7 +73,13 @@ impl Hub {
             found: Vec::new(),
             counted: 0,
             down: false,
+            cluster: None,
         }
+    }
+
+    /// An empty hub that is one of several instances. It begins without the bus.
+    pub fn clustered(config: Config, settings: Settings, now: Instant) -> Hub {
+        Hub { cluster: Some(Box::new(Cluster::new(settings, now))), ..Hub::new(config) }
     }
 
     /// Takes in what happened. Poll afterwards. What comes for a connection that is unknown or closing is
@@ -95,7 +106,8 @@ impl Hub {
             Input::Alive { conn } => _ = self.heard(conn, now),
             Input::Closed { conn } => self.closed(conn, now),
             Input::Verdict { conn, verdict } => self.judged(conn, verdict, now),
-            Input::Inject { text } => self.inject(text, now),
+            Input::Inject { text } => self.inject(text, true, now),
+            Input::Bus(input) => self.bus(input, now),
             Input::Kick { whom, status, message } => {
                 let refusal = Refusal::new(status, message.to_owned());
                 for key in self.meant(whom) {
@@ -115,7 +127,25 @@ impl Hub {
         if let Some(conn) = self.ready.pop_front() {
             return Output::Ready(conn);
         }
-        Output::Timeout(self.deadlines.next())
+        let Some(cluster) = &mut self.cluster else { return Output::Timeout(self.deadlines.next()) };
+        if cluster.announce() {
+            return Output::Bus;
+        }
+        Output::Timeout(self.deadlines.next().into_iter().chain([cluster.due()]).min())
+    }
+
+    /// Moves what waits for the bus into `out`, in order, up to about `max_bytes`. Returns whether more
+    /// waits; if none does, [`Output::Bus`] tells of the next.
+    pub fn transmit_bus(&mut self, max_bytes: usize, out: &mut Vec<Bus>) -> bool {
+        self.cluster.as_mut().is_some_and(|cluster| cluster.transmit(max_bytes, out))
+    }
+
+    /// When a peer last sent a frame of its own; `None` where it is not admitted.
+    pub fn last_active(&self, conn: ConnId) -> Option<Instant> {
+        match &self.sessions.get(*self.conns.get(&conn)?)?.state {
+            State::Live(live) => Some(live.bucket.last()),
+            _ => None,
+        }
     }
 
     /// Moves what waits for a connection into `out`, in order, up to about `max_bytes` (one frame goes over
@@ -184,12 +214,15 @@ impl Hub {
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        let (mut peers, mut queued) = (0, 0);
+        let (mut peers, mut peers_away, mut queued) = (0, 0, 0);
         for (_, session) in self.sessions.iter() {
             peers += usize::from(matches!(session.state, State::Live(_)));
+            peers_away += usize::from(matches!(session.state, State::Away(_)));
             queued += session.outbox.bytes();
         }
-        Stats { connections: self.conns.len(), peers, rooms: self.rooms.len(), queued, ..self.stats }
+        let (rooms, connections) = (self.rooms.len(), self.conns.len());
+        let dropped_bus = self.cluster.as_ref().map_or(0, |cluster| cluster.dropped);
+        Stats { connections, peers, peers_away, rooms, queued, dropped_bus, ..self.stats }
     }
 
     fn connected(&mut self, conn: ConnId, id: String, host: Option<IpAddr>, local: bool, now: Instant) {
@@ -245,7 +278,7 @@ impl Hub {
                     self.refuse(key, &refusal, CloseCode::POLICY, now);
                 }
             }
-            State::Closing => {}
+            State::Closing | State::Away(_) => {}
         }
     }
 
@@ -270,9 +303,14 @@ impl Hub {
     }
 
     /// The presence that tells of a live session.
-    fn card(&mut self, key: Key) -> Option<Arc<str>> {
-        let State::Live(live) = &mut self.sessions.get_mut(key)?.state else { return None };
-        Some(live.card.get_or_insert_with(|| presence::online(&live.who, &live.profile)).clone())
+    pub(super) fn card(&mut self, key: Key) -> Option<Arc<str>> {
+        match &mut self.sessions.get_mut(key)?.state {
+            State::Live(live) => {
+                Some(live.card.get_or_insert_with(|| presence::online(&live.who, &live.profile)).clone())
+            }
+            State::Away(away) => Some(Self::away_card(away)),
+            _ => None,
+        }
     }
 
     /// Queues a text for a session. False if it was dropped.
@@ -324,7 +362,7 @@ impl Hub {
     pub(super) fn refuse(&mut self, key: Key, refusal: &Refusal, code: CloseCode, now: Instant) {
         let Some(session) = self.sessions.get(key) else { return };
         let host = match &session.state {
-            State::Closing => return,
+            State::Closing | State::Away(_) => return,
             State::Live(_) => None,
             State::Waiting(arrival) => Some(arrival.host),
             State::Judging(judging) => Some(judging.arrival.host),
@@ -378,14 +416,20 @@ impl Hub {
             self.counted -= usize::from(policy::is_limited(session.local));
         }
         self.deadlines.set(key, &mut session.alarm, None);
-        let State::Live(live) = was else { return };
+        let live = match was {
+            State::Live(live) => live,
+            State::Judging(judging) => return self.turned_away(&judging, now),
+            _ => return,
+        };
         let mut peers = Vec::new();
         self.rooms.peers(key, &mut peers);
+        let names = self.departs(key, &live.who);
         self.rooms.unseat(key);
         let peer = presence::peer(&live.who, &live.profile, false);
         self.events.push_back(Event::PeerOffline { conn, peer });
         debug!("connection {} is offline", conn.0);
         self.part(key, &live.who, &peers, now);
+        self.departed(&names, now);
     }
 
     /// Tells `peers`, who share no room with `key` any more, that it is offline. On a shutdown all go, and
@@ -422,14 +466,16 @@ impl Hub {
             return;
         }
         debug!("shutting down with {} connections", self.conns.len());
-        let (event, keys) = (SHUTDOWN.into(), self.sessions.iter().map(|(key, _)| key).collect::<Vec<_>>());
+        let (event, keys) = (SHUTDOWN.into(), self.conns.values().copied().collect::<Vec<_>>());
         for key in keys {
             self.answer(key, &event, now);
             self.close(key, CloseCode::GOING_AWAY, "Server shutting down".into(), false, now);
         }
+        self.say_bye();
     }
 
     fn timeout(&mut self, now: Instant) {
+        self.beat(now);
         while let Some(key) = self.deadlines.pop(now) {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.alarm = None;

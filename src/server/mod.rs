@@ -46,11 +46,13 @@
 //!   find it full are dropped and counted; presences are told later, in their newest state.
 //! - A peer's name and data are bounded (400), so is the number of names in one `to` (400).
 //!
-//! Who may what is decided in `policy` alone. Out of scope: sockets, TLS, Redis and other instances, which are
-//! the driver's and the host's; what is in calls, which are messages like others.
+//! Who may what is decided in `policy` alone. A hub may be one of several instances ([`cluster`]).
+//! Out of scope: sockets, TLS and Redis, which are the driver's; what is in calls, which are messages like
+//! others.
 
 mod admission;
 mod admit;
+pub mod cluster;
 mod config;
 mod error;
 mod hub;
