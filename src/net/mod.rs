@@ -25,6 +25,10 @@ mod events;
 mod http;
 mod io;
 mod link;
+#[cfg(any(feature = "client", feature = "redis"))]
+mod lookup;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "server")]
 mod server;
 mod signal;

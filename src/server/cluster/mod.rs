@@ -248,6 +248,9 @@ impl Cluster {
 
     /// Moves commands into `out`, about `max_bytes`; whether more wait.
     pub fn transmit(&mut self, max_bytes: usize, out: &mut Vec<Bus>) -> bool {
+        if max_bytes == 0 {
+            return !self.out.is_empty();
+        }
         let mut room = max_bytes;
         while room > 0
             && let Some(bus) = self.out.pop_front()
