@@ -140,6 +140,11 @@ impl Hub {
         self.cluster.as_mut().is_some_and(|cluster| cluster.transmit(max_bytes, out))
     }
 
+    /// Whether other instances are reached.
+    pub fn has_bus(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_up())
+    }
+
     /// When a peer last sent a frame of its own; `None` where it is not admitted.
     pub fn last_active(&self, conn: ConnId) -> Option<Instant> {
         match &self.sessions.get(*self.conns.get(&conn)?)?.state {

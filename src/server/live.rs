@@ -173,6 +173,10 @@ impl Hub {
         let State::Live(live) = &mut session.state else { return Ok(()) };
         let changed = head.data.map_or(Ok(false), |raw| merge(live, raw, forced, max))?;
         let who = live.who.clone();
+        if changed {
+            // Before the message that tells of it: whoever is shown the peer in between must see the new state.
+            self.changed(key);
+        }
         let print = |head: &Head<'_>| {
             let peer = Peer {
                 id: who.address.id().into(),
@@ -183,9 +187,6 @@ impl Hub {
             proto::presence(head, who.address.as_str(), &peer, forced)
         };
         self.route(key, head, &to, Class::State { of: key, gone: None }, print, now);
-        if changed {
-            self.changed(key);
-        }
         Ok(())
     }
 

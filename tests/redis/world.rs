@@ -161,6 +161,7 @@ pub fn config(user: &str, rooms: &[&str], token: Option<&str>) -> Config {
     Config {
         rooms: rooms.iter().map(|room| (*room).to_owned()).collect(),
         token: token.map(Token::new),
+        backoff_max: Duration::from_secs(1),
         rate: 1_000_000,
         burst: 1_000_000,
         ..Config::new(user)

@@ -42,7 +42,8 @@ impl Hub {
             },
             None => return,
         };
-        let before = self.sharers(key);
+        // The seat alone may make it share the room of its user with some, who are not told yet.
+        let before = if known.is_some() { self.sharers(key) } else { BTreeSet::new() };
         self.seat_in(key, &rooms);
         let changed = self.learn(key, card, sync);
         let after = self.sharers(key);

@@ -236,6 +236,10 @@ impl Cluster {
         }
     }
 
+    pub fn is_up(&self) -> bool {
+        self.link == Link::Up
+    }
+
     /// When something is due here.
     pub fn due(&self) -> Instant {
         self.receipts.values().map(|receipt| receipt.until).min().map_or(self.beat, |at| at.min(self.beat))

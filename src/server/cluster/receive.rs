@@ -293,13 +293,17 @@ impl Hub {
             let mut rooms: Vec<_> = own.into_iter().chain(named).collect();
             rooms.sort_unstable();
             let other = self.cluster.as_ref().and_then(|cluster| cluster.others.get(&*head.i));
-            let class = match other.and_then(|other| other.peers.get(from.id())) {
-                Some(of) if route.state => Class::State { of: *of, gone: None },
-                _ => Class::Message,
-            };
+            let of = other.and_then(|other| other.peers.get(from.id())).copied();
             let to = To::from(route.to);
             let mut found = std::mem::take(&mut self.found);
             recipients(&to, Sender::Away(&rooms), &mut self.rooms, &mut found);
+            let mut class = Class::Message;
+            if route.state {
+                // Whoever hears that a peer is there must hear that it goes, and does if we know that they
+                // share a room. Until we do, the answer of its instance is on its way.
+                found.retain(|peer| of.is_some_and(|of| self.rooms.share(of, *peer)));
+                class = of.map_or(class, |of| Class::State { of, gone: None });
+            }
             if !found.is_empty() {
                 delivered = self.deliver(&found, &frame.into(), class, now);
             }

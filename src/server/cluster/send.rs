@@ -148,7 +148,7 @@ impl Hub {
         self.unwant(room, now);
     }
 
-    /// A peer changed what it tells of itself, and told so in a message if `told`.
+    /// A peer changed what it tells of itself, and tells so in a message next.
     pub(in crate::server) fn changed(&mut self, key: Key) {
         if self.cluster.is_some() {
             let rooms = self.rooms.of(key).to_vec();

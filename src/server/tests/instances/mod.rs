@@ -15,6 +15,8 @@ use serde_json::Value;
 use crate::server::cluster::{BROADCAST, Bus, BusInput, Settings};
 use crate::server::{Config, ConnId, Hub, Input, Output, Transmit};
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// What comes back from the bus.
 enum Back {
     Subscribed(u64),
@@ -65,7 +67,8 @@ impl Fleet {
             instances: BTreeMap::new(),
             clients: BTreeMap::new(),
             bus: true,
-            config: Config { rate: 1e9, burst: 1e9, ..Config::default() },
+            // A line to the bus may stand still for long here, where a driver would give it up.
+            config: Config { rate: 1e9, burst: 1e9, verdict_timeout: HOUR, idle_timeout: HOUR, ..Config::default() },
             started: 0,
             conns: 0,
         };
