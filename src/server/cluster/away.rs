@@ -20,12 +20,14 @@ pub(in crate::server) struct Away {
     pub who: Arc<Who>,
     pub profile: Profile,
     pub card: Option<Arc<str>>,
+    /// A change of its data is to be told by a message of its own, which has not come yet.
+    pub untold: bool,
     /// The number of the last question to its instance before it was told of.
     pub sync: u64,
 }
 
 impl Hub {
-    /// Takes in a peer of `instance` as it is; `told`: what changed in its data was told to ours already.
+    /// Takes in a peer of `instance` as it is; `told`: a message of its own tells what changed in its data.
     pub(super) fn meet(&mut self, instance: &Arc<str>, card: &Card<'_>, told: bool, now: Instant) {
         let rooms = self.heard_rooms(card);
         let Some(other) = self.cluster.as_ref().and_then(|cluster| cluster.others.get(instance)) else {
@@ -45,14 +47,14 @@ impl Hub {
         // The seat alone may make it share the room of its user with some, who are not told yet.
         let before = if known.is_some() { self.sharers(key) } else { BTreeSet::new() };
         self.seat_in(key, &rooms);
-        let changed = self.learn(key, card, sync);
+        let changed = self.learn(key, card, told, sync);
         let after = self.sharers(key);
         let fresh: Vec<Key> = after.difference(&before).copied().collect();
         let lost: Vec<Key> = before.difference(&after).copied().collect();
         if !fresh.is_empty() {
             self.show(key, &fresh, now);
         }
-        if changed && !told {
+        if changed {
             let same: Vec<Key> = after.intersection(&before).copied().collect();
             self.show(key, &same, now);
         }
@@ -110,7 +112,14 @@ impl Hub {
 
     fn seat_away(&mut self, instance: &Arc<str>, card: &Card<'_>) -> Option<Key> {
         let who = Arc::new(Who { address: Address::new(&card.user, &card.id), name: (&*card.name).into() });
-        let away = Away { instance: instance.clone(), who, profile: Profile::default(), card: None, sync: 0 };
+        let away = Away {
+            instance: instance.clone(),
+            who,
+            profile: Profile::default(),
+            card: None,
+            untold: false,
+            sync: 0,
+        };
         let now = self.cluster.as_ref()?.others.get(instance)?.heard;
         let key = self.sessions.insert(Session {
             conn: ConnId(u64::MAX),
@@ -142,8 +151,8 @@ impl Hub {
         }
     }
 
-    /// Whether what is told of the peer is another thing now.
-    fn learn(&mut self, key: Key, card: &Card<'_>, sync: u64) -> bool {
+    /// Whether those who know the peer have to be told something new; not if it is `told` anyway.
+    fn learn(&mut self, key: Key, card: &Card<'_>, told: bool, sync: u64) -> bool {
         let max = self.config.max_peer_data.saturating_mul(2);
         let Some(session) = self.sessions.get_mut(key) else { return false };
         let State::Away(away) = &mut session.state else { return false };
@@ -151,14 +160,15 @@ impl Hub {
         let profile = Profile::read(card.data.get(), max);
         let renamed = *away.who.name != *card.name;
         if !renamed && profile == away.profile {
-            return false;
+            return !told && std::mem::take(&mut away.untold);
         }
+        away.untold = told;
         if renamed {
             away.who = Arc::new(Who { address: away.who.address.clone(), name: (&*card.name).into() });
         }
         away.profile = profile;
         away.card = None;
-        true
+        !told
     }
 
     fn show(&mut self, key: Key, to: &[Key], now: Instant) {
@@ -175,6 +185,13 @@ impl Hub {
 }
 
 impl Hub {
+    /// A message of its own told of it.
+    pub(super) fn told_of(&mut self, key: Key) {
+        if let Some(State::Away(away)) = self.sessions.get_mut(key).map(|session| &mut session.state) {
+            away.untold = false;
+        }
+    }
+
     /// Before which question its instance told of a peer last.
     pub(super) fn away_sync(&self, key: Key) -> Option<u64> {
         match &self.sessions.get(key)?.state {

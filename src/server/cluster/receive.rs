@@ -302,7 +302,10 @@ impl Hub {
                 // Whoever hears that a peer is there must hear that it goes, and does if we know that they
                 // share a room. Until we do, the answer of its instance is on its way.
                 found.retain(|peer| of.is_some_and(|of| self.rooms.share(of, *peer)));
-                class = of.map_or(class, |of| Class::State { of, gone: None });
+                if let Some(of) = of {
+                    class = Class::State { of, gone: None };
+                    self.told_of(of);
+                }
             }
             if !found.is_empty() {
                 delivered = self.deliver(&found, &frame.into(), class, now);

@@ -99,7 +99,7 @@ impl<'a> From<Names<'a>> for To<'a> {
 pub struct Peers<'a> {
     #[serde(borrow)]
     pub peers: Vec<Card<'a>>,
-    /// What changed in the data of those who are known was told by a message already.
+    /// What changed in their data is told by a message next.
     pub told: bool,
     /// Which [`Ask`] this answers, if it had a number.
     pub sync: Option<u64>,

@@ -68,7 +68,13 @@ impl Fleet {
             clients: BTreeMap::new(),
             bus: true,
             // A line to the bus may stand still for long here, where a driver would give it up.
-            config: Config { rate: 1e9, burst: 1e9, verdict_timeout: HOUR, idle_timeout: HOUR, ..Config::default() },
+            config: Config {
+                rate: 1e9,
+                burst: 1e9,
+                verdict_timeout: HOUR,
+                idle_timeout: HOUR,
+                ..Config::default()
+            },
             started: 0,
             conns: 0,
         };
