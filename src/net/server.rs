@@ -302,7 +302,7 @@ impl Server {
         self.inner.input(Input::Inject { text });
     }
 
-    /// Throws out whom `address` names (`user|id`, or every session of `user`): an `error`, then the close
+    /// Throws out whom `address` names (`user|id`, or every session of `user`), on all instances: an `error`, then the close
     /// that goes with the status.
     pub fn kick(&self, address: &str, status: Status, message: &str) {
         self.inner.input(Input::Kick { whom: Whom::Address(address), status, message });

@@ -109,9 +109,9 @@ impl Hub {
             Input::Inject { text } => self.inject(text, true, now),
             Input::Bus(input) => self.bus(input, now),
             Input::Kick { whom, status, message } => {
-                let refusal = Refusal::new(status, message.to_owned());
-                for key in self.meant(whom) {
-                    self.refuse(key, &refusal, refusal.close_code(), now);
+                self.kick(whom, status, message, now);
+                if let (Whom::Address(address), true) = (whom, self.cluster.is_some()) {
+                    self.spread_kick(address, status, message);
                 }
             }
             Input::Shutdown => self.shutdown(now),
@@ -446,6 +446,13 @@ impl Hub {
         let text = presence::offline(who);
         for peer in peers {
             self.post(*peer, &text, Class::State { of: key, gone: Some(who) }, now);
+        }
+    }
+
+    pub(super) fn kick(&mut self, whom: Whom<'_>, status: Status, message: &str, now: Instant) {
+        let refusal = Refusal::new(status, message.to_owned());
+        for key in self.meant(whom) {
+            self.refuse(key, &refusal, refusal.close_code(), now);
         }
     }
 

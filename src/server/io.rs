@@ -97,7 +97,7 @@ pub enum Input<'a> {
 pub enum Whom<'a> {
     /// This connection.
     Conn(ConnId),
-    /// A session `user|id`, every session of `user`, or the session `|id`.
+    /// A session `user|id`, every session of `user`, or the session `|id`, on all instances.
     Address(&'a str),
 }
 

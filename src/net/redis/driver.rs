@@ -39,13 +39,16 @@ const AT_THE_DOOR: Duration = Duration::from_secs(2);
 /// let in yet.
 const ENTERING: Duration = Duration::from_secs(60);
 
+/// Somebody at the door, and since when.
+type Asker = (Instant, AuthRequest);
+
 /// What a server keeps for its Redis.
 pub(crate) struct Hook {
     config: RedisConfig,
     /// There is something for the bus.
     bus: Signal,
-    asks: Sender<AuthRequest>,
-    asked: Receiver<AuthRequest>,
+    asks: Sender<Asker>,
+    asked: Receiver<Asker>,
     /// Whose session is behind which connection, and when it was last looked at.
     tokens: Mutex<HashMap<ConnId, (Token, Instant)>>,
     up: AtomicBool,
@@ -77,7 +80,7 @@ impl Hook {
     /// Takes over who wants in.
     pub fn ask(&self, request: AuthRequest) {
         // Each is one of the hub's connections, so there are not many.
-        _ = self.asks.try_send(request);
+        _ = self.asks.try_send((Instant::now(), request));
     }
 
     /// The hub has something for the bus.
@@ -140,7 +143,7 @@ impl Hook {
     }
 
     /// Without Redis: who waits for too long hears so.
-    async fn keep_door<T>(&self, door: &mut VecDeque<(Instant, AuthRequest)>) -> T {
+    async fn keep_door<T>(&self, door: &mut VecDeque<Asker>) -> T {
         loop {
             let first = door.front().map(|(since, _)| *since + AT_THE_DOOR);
             let due = async {
@@ -151,16 +154,16 @@ impl Hook {
                 None
             };
             match due.or(async { self.asked.recv().await.ok() }).await {
-                Some(request) => door.push_back((Instant::now(), request)),
+                Some(asker) => door.push_back(asker),
                 None => _ = door.pop_front().map(|(_, request)| unavailable(&request)),
             }
         }
     }
 
     /// Ends when the connection does, or Redis takes too long.
-    async fn serve(&self, inner: &Arc<Inner>, line: Line, door: &mut VecDeque<(Instant, AuthRequest)>) {
+    async fn serve(&self, inner: &Arc<Inner>, line: Line, door: &mut VecDeque<Asker>) {
         let Line { commands, driver } = line;
-        let waiting: Vec<AuthRequest> = door.drain(..).map(|(_, request)| request).collect();
+        let waiting = door.drain(..).map(|(_, request)| request).collect();
         let bus = self.carry(inner, commands.clone());
         let asks = self.judge(waiting, commands.clone());
         let touches = self.touch(inner, commands);
@@ -195,11 +198,11 @@ impl Hook {
     async fn judge(&self, mut requests: Vec<AuthRequest>, mut redis: MultiplexedConnection) {
         loop {
             if requests.is_empty() {
-                let Ok(request) = self.asked.recv().await else { return };
+                let Ok((_, request)) = self.asked.recv().await else { return };
                 requests.push(request);
             }
             while requests.len() < ASKED
-                && let Ok(request) = self.asked.try_recv()
+                && let Ok((_, request)) = self.asked.try_recv()
             {
                 requests.push(request);
             }

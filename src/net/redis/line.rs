@@ -18,6 +18,9 @@ use super::{PATIENCE, RedisError, RedisUrl};
 /// Ends when the connection does.
 pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Is told the channel and content of what is published.
+pub type Said = Box<dyn Fn(&str, &str) + Send + Sync>;
+
 /// An open connection: what commands go through, and what moves them.
 pub struct Line {
     pub commands: MultiplexedConnection,
@@ -25,11 +28,8 @@ pub struct Line {
 }
 
 impl Line {
-    /// Opens one. `said` is called with the channel and content of what is published where it subscribed.
-    pub async fn open(
-        url: &RedisUrl,
-        said: Option<Box<dyn Fn(&str, &str) + Send + Sync>>,
-    ) -> Result<Line, RedisError> {
+    /// Opens one; `said` hears what is published where it subscribes.
+    pub async fn open(url: &RedisUrl, said: Option<Said>) -> Result<Line, RedisError> {
         let late = async {
             Timer::after(PATIENCE).await;
             Err(RedisError::late())
@@ -37,10 +37,7 @@ impl Line {
         Self::dial(url, said).or(late).await
     }
 
-    async fn dial(
-        url: &RedisUrl,
-        said: Option<Box<dyn Fn(&str, &str) + Send + Sync>>,
-    ) -> Result<Line, RedisError> {
+    async fn dial(url: &RedisUrl, said: Option<Said>) -> Result<Line, RedisError> {
         let stream = Stream(connect(url).await?);
         // Who waits keeps the time.
         let mut config = AsyncConnectionConfig::new().set_response_timeout(None);

@@ -106,7 +106,7 @@ mod tests {
             ("redis://", "no host"),
             ("redis://h/x", "cannot be read"),
         ] {
-            let said = text.parse::<RedisUrl>().err().expect(text).to_string();
+            let said = text.parse::<RedisUrl>().expect_err(text).to_string();
             assert!(said.contains(why) || said.contains("cannot be read"), "{text}: {said}");
         }
         assert_eq!("rediss://h".parse::<RedisUrl>().is_ok(), cfg!(feature = "tls"));

@@ -44,11 +44,20 @@ impl Hub {
             },
             None => return,
         };
+        let moves = known.is_none() || self.moves(key, &rooms);
         // The seat alone may make it share the room of its user with some, who are not told yet.
-        let before = if known.is_some() { self.sharers(key) } else { BTreeSet::new() };
-        self.seat_in(key, &rooms);
+        let before = if known.is_some() && moves { self.sharers(key) } else { BTreeSet::new() };
+        if moves {
+            self.seat_in(key, &rooms);
+        }
         let changed = self.learn(key, card, told, sync);
+        if !moves && !changed {
+            return;
+        }
         let after = self.sharers(key);
+        if !moves {
+            return self.show(key, &after.into_iter().collect::<Vec<_>>(), now);
+        }
         let fresh: Vec<Key> = after.difference(&before).copied().collect();
         let lost: Vec<Key> = before.difference(&after).copied().collect();
         if !fresh.is_empty() {
@@ -102,7 +111,10 @@ impl Hub {
         let Some(cluster) = &self.cluster else { return Vec::new() };
         let heard = card.rooms.iter().filter(|name| cluster.interest.hears(name));
         let rooms = heard.filter_map(|name| self.rooms.named(name));
-        rooms.filter(|room| !self.rooms.members(*room).is_empty()).collect()
+        let mut rooms: Vec<RoomId> = rooms.filter(|room| !self.rooms.members(*room).is_empty()).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        rooms
     }
 
     fn is_heard_user(&self, user: &str) -> bool {
@@ -137,6 +149,13 @@ impl Hub {
         let other = self.cluster.as_mut()?.others.get_mut(instance)?;
         other.peers.insert((&*card.id).into(), key);
         Some(key)
+    }
+
+    /// Whether a peer sits in other named rooms than these.
+    fn moves(&self, key: Key, rooms: &[RoomId]) -> bool {
+        let named = self.rooms.of(key).iter().filter(|room| !self.rooms.name(**room).1);
+        let mut count = 0;
+        !named.inspect(|_| count += 1).all(|room| rooms.contains(room)) || count != rooms.len()
     }
 
     fn seat_in(&mut self, key: Key, rooms: &[RoomId]) {

@@ -205,7 +205,7 @@ pub(super) struct Cluster {
     interest: Interest,
     waits: VecDeque<(u64, Wait)>,
     others: BTreeMap<Arc<str>, Other>,
-    /// By the number of the message.
+    /// By the number of the message, and so by the time that each waits until.
     receipts: BTreeMap<u64, Receipt>,
     syncs: u64,
     beat: Instant,
@@ -242,7 +242,8 @@ impl Cluster {
 
     /// When something is due here.
     pub fn due(&self) -> Instant {
-        self.receipts.values().map(|receipt| receipt.until).min().map_or(self.beat, |at| at.min(self.beat))
+        let receipt = self.receipts.first_key_value().map(|(_, receipt)| receipt.until);
+        receipt.into_iter().chain([self.beat]).min().unwrap_or(self.beat)
     }
 
     /// Whether the driver is to be told that something waits.

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use log::{debug, info, warn};
 
-use super::super::Hub;
 use super::super::outbox::Class;
 use super::super::routing::{Sender, recipients};
 use super::super::session::is_past;
 use super::super::slab::Key;
-use super::wire::{self, Alive, Ask, Card, Gone, Got, Head, Kind, Peers, Route};
+use super::super::{Hub, Whom};
+use super::wire::{self, Alive, Ask, Card, Gone, Got, Head, Kick, Kind, Peers, Route};
 use super::{ASK_AGAIN, BusInput, Link, MAX_INSTANCES, Other, Receipt, Wait};
-use crate::proto::{Address, To};
+use crate::proto::{Address, Status, To};
 
 /// Peers in one answer, so that it stays below a few MiB.
 const ANSWER: usize = 64;
@@ -51,9 +51,10 @@ impl Hub {
     /// Heartbeats, the dead, and receipts that wait no longer.
     pub(in crate::server) fn beat(&mut self, now: Instant) {
         let Some(cluster) = &mut self.cluster else { return };
-        let late: Vec<u64> =
-            cluster.receipts.iter().filter(|(_, r)| r.until <= now).map(|(n, _)| *n).collect();
-        let late: Vec<Receipt> = late.iter().filter_map(|n| cluster.receipts.remove(n)).collect();
+        let mut late = Vec::new();
+        while let Some(first) = cluster.receipts.first_entry().filter(|first| first.get().until <= now) {
+            late.push(first.remove());
+        }
         if cluster.beat <= now {
             let (heartbeat, dead_after) = (cluster.settings.heartbeat, cluster.settings.dead_after);
             // A clock that jumped so far is this process's own sleep: what others said meanwhile may still
@@ -129,6 +130,9 @@ impl Hub {
                 self.routed(&head, route, frame, is_fresh, now);
             }),
             _ if !is_fresh => Ok(()),
+            Kind::Kick => serde_json::from_str(body).map(|kick: Kick<'_>| {
+                self.kick(Whom::Address(&kick.address), Status(kick.status), &kick.message, now);
+            }),
             Kind::Host => {
                 self.inject(frame, false, now);
                 Ok(())

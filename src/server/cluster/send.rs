@@ -14,9 +14,9 @@ use super::super::rooms::{RoomId, Rooms};
 use super::super::session::State;
 use super::super::slab::Key;
 use super::interest::Wanted;
-use super::wire::{Ask, Card, Gone, Kind, Peers, Route};
+use super::wire::{Ask, Card, Gone, Kick, Kind, Peers, Route};
 use super::{Bus, Cluster, Link, MAX_NAME, Receipt, Wait};
-use crate::proto::{Target, To};
+use crate::proto::{Status, Target, To};
 
 /// What a hub says of a peer's message to other instances.
 pub(in crate::server) struct Spread<'a> {
@@ -81,6 +81,15 @@ impl Hub {
         let channels = self.channels(None, to);
         if let Some(cluster) = self.cluster.as_mut().filter(|_| !channels.is_empty()) {
             cluster.say(&channels, Kind::Host, &(), text);
+        }
+    }
+
+    /// Throws peers of the host's choice out at other instances.
+    pub(in crate::server) fn spread_kick(&mut self, address: &str, status: Status, message: &str) {
+        let channels = self.channels(None, &To::One(address.into()));
+        if let Some(cluster) = self.cluster.as_mut().filter(|_| !channels.is_empty()) {
+            let kick = Kick { address: address.into(), status: status.0, message: message.into() };
+            cluster.say(&channels, Kind::Kick, &kick, "");
         }
     }
 

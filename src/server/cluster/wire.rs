@@ -36,6 +36,8 @@ pub enum Kind {
     Route,
     /// A message of the host (frame).
     Host,
+    /// The host throws peers out ([`Kick`]).
+    Kick,
     /// Peers as they are ([`Peers`]).
     Peers,
     /// Peers that have gone ([`Gone`]).
@@ -121,6 +123,15 @@ pub struct Card<'a> {
     pub rooms: Vec<Cow<'a, str>>,
     /// What it adds to itself; an object.
     pub data: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Kick<'a> {
+    #[serde(borrow)]
+    pub address: Cow<'a, str>,
+    pub status: u16,
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,6 +1,8 @@
 //! What peers at several instances see, fault by fault.
 
 use super::*;
+use crate::proto::Status;
+use crate::server::Whom;
 
 /// alice and carol at the first instance, bob at the second, dave at the third; all but dave in `team`.
 fn fleet() -> Fleet {
@@ -287,6 +289,21 @@ fn what_emitters_push_reaches_each_peer_once_and_the_host_reaches_all() {
         assert_eq!(fleet.heard(name), ["pushed", "host"], "{name}");
     }
     assert_eq!(fleet.heard("dave"), ["host"]);
+}
+
+#[test]
+fn the_host_throws_out_at_all_instances() {
+    let mut fleet = fleet();
+    fleet.connect("bob.2", 0, &[]);
+    fleet.connect("team", 2, &[]);
+    fleet.settle();
+    let kick = |address| Input::Kick { whom: Whom::Address(address), status: Status(401), message: "out" };
+    fleet.say(2, kick("bob"));
+    fleet.say(2, kick("team"));
+    fleet.settle();
+    let closed = ["alice", "bob", "bob.2", "carol", "dave", "team"].map(|name| fleet.clients[name].closed);
+    assert_eq!(closed, [false, true, true, false, false, true]);
+    assert_eq!(fleet.roster("alice"), ["carol"]);
 }
 
 #[test]
