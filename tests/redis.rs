@@ -2,6 +2,8 @@
 //! one each test says SKIPPED.
 #![cfg(all(feature = "client", feature = "redis"))]
 
+#[path = "redis/chaos.rs"]
+mod chaos;
 #[path = "redis/world.rs"]
 mod world;
 
