@@ -18,7 +18,7 @@ help:
 	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
 	@echo '  SOURCE=      test (a moving pattern, the default), /dev/video0, a file, rtsp://…'
 	@echo '  PORT=        of HTTP and WebSocket, 4500 by default'
-	@echo '  LISTEN=      the address to listen on, loopback by default; 0.0.0.0 is every one'
+	@echo '  LISTEN=      the address to listen on, loopback by default; all is every one'
 	@echo '  TOKEN=       what viewers must know; set one with LISTEN='
 	@echo '  ORIGINS=     other web origins whose pages may connect, separated by commas'
 	@echo 'make test      every test that fits into half an hour'

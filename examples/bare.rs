@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use async_tungstenite::tungstenite::{self, Message, WebSocket, protocol::CloseFrame};
 use symple::client::{Agent, Config, Event, Input, Output};
+use tungstenite::{Message, WebSocket, protocol::CloseFrame};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4500".into());
@@ -32,7 +32,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     let frame = CloseFrame { code: code.0.into(), reason: reason.into() };
                     _ = socket.take().map(|mut s| s.close(Some(frame)));
                 }
-                Output::Event(Event::Ended { why }) => return Ok(println!("ended: {why}")),
+                Output::Event(Event::Ended { why }) => {
+                    println!("ended: {why}");
+                    return Ok(());
+                }
                 Output::Event(event) => println!("{event:?}"),
                 Output::Timeout(wake) => break wake,
             }

@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     client.on(move |event| match event {
         Event::Online { peer, rooms } => println!("I am {}, in {}", peer.user, rooms.join(", ")),
         Event::Offline { reason, .. } => println!("offline: {reason}"),
+        Event::Ended { why } => println!("ended: {why}"),
         Event::PeerAdded(peer) => {
             println!("{} is here", peer.user);
             let hello = Draft::new(Kind::Message).to(peer.address().as_str()).data("hello");

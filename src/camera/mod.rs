@@ -26,11 +26,9 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_lite::FutureExt;
 use futures_lite::future::zip;
-use smol::Timer;
 
 pub use config::{Config, Connect, Serve, Signalling};
 pub use event::{Event, StartError, Viewer, ViewerId};
@@ -39,6 +37,7 @@ use crate::call::CallError;
 use crate::client;
 use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, Streams};
 use crate::media::queue::FrameQueue;
+use crate::net::clock::{self, Alarm};
 use crate::net::udp::Udp;
 use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id};
 use crate::proto::{Draft, Kind, Message};
@@ -146,7 +145,7 @@ impl Camera {
         };
         let urls = server.as_ref().map(|s| site::urls(s, &config.signalling)).unwrap_or_default();
         let shared = Arc::new(Shared {
-            studio: Mutex::new(Studio::new(studio, Instant::now())),
+            studio: Mutex::new(Studio::new(studio, clock::now())),
             inbox,
             events: Outlet::new(),
             client,
@@ -200,14 +199,14 @@ impl Camera {
 
     /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first) to show it the pictures.
     pub fn call(&self, to: &str) -> Result<ViewerId, CallError> {
-        let id = lock(&self.shared.studio).invite(to, &random_id(), Instant::now());
+        let id = lock(&self.shared.studio).invite(to, &random_id(), clock::now());
         self.shared.inbox.changed.notify();
         id
     }
 
     /// Ends a call. The viewer is told `reason`.
     pub fn hang_up(&self, viewer: ViewerId, reason: &str) -> Result<(), CallError> {
-        let done = lock(&self.shared.studio).hang_up(viewer, reason, Instant::now());
+        let done = lock(&self.shared.studio).hang_up(viewer, reason, clock::now());
         self.shared.inbox.changed.notify();
         done
     }
@@ -221,7 +220,7 @@ impl Camera {
     pub fn shutdown(&self) {
         let shared = &self.shared;
         lock(&shared.inbox.ending).asked = true;
-        lock(&shared.studio).handle_input(Input::Shutdown, Instant::now());
+        lock(&shared.studio).handle_input(Input::Shutdown, clock::now());
         shared.inbox.changed.notify();
     }
 
@@ -244,13 +243,7 @@ impl Camera {
                 inbox.changed.notify();
             }
         };
-        let mut driver = Driver {
-            shared,
-            transmits: VecDeque::new(),
-            timer: Timer::never(),
-            deadline: None,
-            goodbye: None,
-        };
+        let mut driver = Driver { shared, transmits: VecDeque::new(), alarm: Alarm::unset(), goodbye: None };
         let worked = poll_fn(move |cx| driver.poll(cx));
         async move {
             zip(zip(served, connected), worked).await;
@@ -279,7 +272,7 @@ impl Inbox {
 
 impl Shared {
     fn input(&self, input: Input<'_>) {
-        lock(&self.studio).handle_input(input, Instant::now());
+        lock(&self.studio).handle_input(input, clock::now());
     }
 
     fn status(&self) -> Status {
@@ -336,9 +329,8 @@ fn is_call(message: &Message) -> bool {
 struct Driver {
     shared: Arc<Shared>,
     transmits: VecDeque<Transmit>,
-    timer: Timer,
-    deadline: Option<Instant>,
-    goodbye: Option<Timer>,
+    alarm: Alarm,
+    goodbye: Option<Alarm>,
 }
 
 impl Driver {
@@ -356,7 +348,7 @@ impl Driver {
                 }
                 self.shared.input(Input::Media(event));
             }
-            any |= self.poll_timer(cx);
+            any |= self.poll_alarm(cx);
             self.drain();
             self.poll_transmits(cx);
             any |= self.shared.events.poll(cx).is_ready();
@@ -387,7 +379,7 @@ impl Driver {
 
     fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
         let mut studio = lock(&self.shared.studio);
-        let now = Instant::now();
+        let now = clock::now();
         let came = lock(&self.shared.udp).poll_recv(cx, |local, from, data| {
             studio.handle_input(Input::Datagram { local, from, data }, now);
         });
@@ -412,12 +404,9 @@ impl Driver {
         }
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.deadline else { return false };
-        self.timer.set_at(deadline);
-        let due = self.timer.poll(cx).is_ready();
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        let due = self.alarm.poll(cx).is_ready();
         if due {
-            self.deadline = None;
             self.shared.input(Input::Timeout);
         }
         due
@@ -429,7 +418,7 @@ impl Driver {
         loop {
             let output = lock(&shared.studio).poll_output();
             match output {
-                Output::Timeout(at) => return self.deadline = at,
+                Output::Timeout(at) => return self.alarm.set(at),
                 Output::Transmit(transmit) => {
                     if self.transmits.len() < MAX_TRANSMITS {
                         self.transmits.push_back(transmit);
@@ -465,7 +454,7 @@ impl Driver {
             return Poll::Pending;
         }
         if self.goodbye.is_none() {
-            self.goodbye = Some(Timer::after(LAST_GOODBYE));
+            self.goodbye = Some(Alarm::after(LAST_GOODBYE));
             shared.input(Input::Shutdown);
             self.drain();
             shared.client.close();
@@ -478,7 +467,7 @@ impl Driver {
             studio.is_idle() && studio.producing().is_empty()
         };
         let over = offline && idle && stopped;
-        let late = self.goodbye.as_mut().is_some_and(|timer| timer.poll(cx).is_ready());
+        let late = self.goodbye.as_mut().is_some_and(|alarm| alarm.poll(cx).is_ready());
         if !over && !late {
             return Poll::Pending;
         }

@@ -1,13 +1,13 @@
 //! The camera's place on the network: its own server with page and rules, or a client of one elsewhere.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::json;
 
 use super::{Config, Connect, Serve, Signalling, StartError, Status};
 use crate::client;
 use crate::net::udp::Udp;
-use crate::net::{Client, Origins, Request, Response, Server, ServerConfig, ServerEvent};
+use crate::net::{Client, Origins, Request, Response, Server, ServerConfig, ServerEvent, outward_address};
 use crate::proto::{Status as Code, Token};
 use crate::rtc::LocalCandidate;
 use crate::server::{self, Admission};
@@ -189,18 +189,10 @@ pub(super) fn urls(server: &Server, signalling: &Signalling) -> Vec<String> {
         };
         if address.ip().is_unspecified() {
             show(Ipv4Addr::LOCALHOST.into());
-            outward().into_iter().for_each(show);
+            outward_address().into_iter().for_each(show);
         } else {
             show(address.ip());
         }
     }
     urls
-}
-
-/// The address by which this machine reaches others: no packet is sent to find it out.
-fn outward() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // TEST-NET-1 (RFC 5737): a route is looked up, nothing leaves.
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_unspecified())
 }

@@ -1,1 +1,230 @@
+//! Calls, viewers and the source's life on a virtual clock; the viewer is a real browser's offer.
 
+use std::time::{Duration, Instant};
+
+use super::event::Event;
+use super::studio::{Config, Input, Output, Studio, media_set};
+use crate::media::gst::Streams;
+use crate::media::rate::Limits;
+use crate::media::{VIDEO_H264, VIDEO_VP8};
+use crate::rtc;
+
+const OFFER: &str = include_str!("../rtc/tests/chromium_offer.sdp");
+
+struct World {
+    studio: Studio,
+    now: Instant,
+    /// Messages that left, `subtype to data`.
+    said: Vec<String>,
+    produced: Vec<Streams>,
+    events: Vec<Event>,
+    bitrates: Vec<u32>,
+    next: Option<Instant>,
+}
+
+impl World {
+    fn new(max_viewers: usize, vp8: bool) -> World {
+        let now = Instant::now();
+        let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
+        let config = Config {
+            rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
+            media: media_set(vp8, true),
+            bitrate: Limits::default(),
+            max_viewers,
+            linger: Duration::from_secs(10),
+        };
+        let studio = Studio::new(config, now);
+        let mut world = World {
+            studio,
+            now,
+            said: vec![],
+            produced: vec![],
+            events: vec![],
+            bitrates: vec![],
+            next: None,
+        };
+        world.input(Input::Online { address: "camera|1" });
+        world
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.studio.handle_input(input, self.now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.studio.poll_output() {
+                Output::Timeout(at) => return self.next = at,
+                Output::Send { to, subtype, data, .. } => self.said.push(format!("{subtype} {to} {data}")),
+                Output::Produce(streams) => self.produced.push(streams),
+                Output::Event(event) => self.events.push(event),
+                Output::Bitrate(_, bps) => self.bitrates.push(bps),
+                Output::Transmit(_) | Output::KeyFrame(_) => {}
+            }
+        }
+    }
+
+    /// Lets time pass, waking the core when it wants.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.next.filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.input(Input::Timeout);
+        }
+        self.now = end;
+        self.input(Input::Timeout);
+    }
+
+    fn call(&mut self, from: &str, subtype: &str, data: &str) {
+        self.input(Input::Call { from, subtype, data: Some(data), call: Some(from) });
+    }
+
+    fn offer(&mut self, from: &str, sdp: &str) {
+        self.call(from, "call:init", "{}");
+        self.call(from, "call:offer", &serde_json::json!({ "type": "offer", "sdp": sdp }).to_string());
+    }
+
+    fn said(&self, start: &str) -> usize {
+        self.said.iter().filter(|s| s.starts_with(start)).count()
+    }
+}
+
+/// The same offer without H.264: every payload type of it becomes an unknown codec's.
+fn without_h264() -> String {
+    OFFER.replace("H264/90000", "H266/90000")
+}
+
+const BOTH: Streams = Streams { h264: true, vp8: false, audio: true };
+
+#[test]
+fn an_offer_starts_the_source_before_the_viewer_is_connected() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    assert_eq!((world.said("call:accept bob|2"), world.said("call:answer bob|2")), (1, 1));
+    assert_eq!(world.produced, [BOTH]);
+    let answer = world.said.iter().find(|s| s.starts_with("call:answer")).expect("counted above");
+    assert!(answer.contains("a=sendonly") && answer.contains("192.0.2.1 4000"), "{answer}");
+}
+
+#[test]
+fn the_source_runs_ten_seconds_longer_than_the_last_call() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.offer("eve|3", OFFER);
+    world.call("bob|2", "call:hangup", "{}");
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.produced, [BOTH], "somebody still watches");
+    world.call("eve|3", "call:hangup", "{}");
+    world.pass(Duration::from_millis(9_990));
+    assert_eq!(world.produced, [BOTH]);
+    world.pass(Duration::from_millis(20));
+    assert_eq!(world.produced, [BOTH, Streams::default()]);
+    assert!(!world.bitrates.is_empty(), "the next viewer's network is another one");
+}
+
+#[test]
+fn who_comes_back_within_ten_seconds_finds_the_source_running() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.call("bob|2", "call:hangup", "{}");
+    world.pass(Duration::from_secs(9));
+    world.offer("bob|2", OFFER);
+    world.pass(Duration::from_secs(9));
+    assert_eq!(world.produced, [BOTH]);
+}
+
+#[test]
+fn a_viewer_without_h264_gets_vp8_or_a_refusal_in_words() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", &without_h264());
+    assert_eq!(world.produced, [Streams { h264: false, vp8: true, audio: true }]);
+    world.offer("eve|3", OFFER);
+    assert_eq!(world.produced[1], Streams { h264: true, vp8: true, audio: true });
+    world.call("bob|2", "call:hangup", "{}");
+    assert_eq!(world.produced[2], BOTH, "the second encoder stops with its last viewer");
+
+    let mut world = World::new(4, false);
+    world.offer("bob|2", &without_h264());
+    assert!(world.produced.is_empty());
+    let hangup = world.said.iter().find(|s| s.starts_with("call:hangup bob|2")).expect("it is refused");
+    assert!(hangup.contains("H264") || hangup.contains("H.264"), "{hangup}");
+}
+
+#[test]
+fn a_bad_description_ends_its_call_and_nothing_else() {
+    let mut world = World::new(8, true);
+    world.offer("good|1", OFFER);
+    let cut: String =
+        OFFER.lines().filter(|l| !l.starts_with("a=ice-ufrag")).map(|l| format!("{l}\r\n")).collect();
+    for (at, sdp) in ["", "v=0", "nonsense", "v=0\r\nm=video 9 x 1\r\n", &cut, &"a=\u{1F4A5}\r\n".repeat(500)]
+        .iter()
+        .enumerate()
+    {
+        let from = format!("bad|{at}");
+        world.offer(&from, sdp);
+        assert_eq!(world.said(&format!("call:hangup {from}")), 1, "{sdp:.40}");
+    }
+    world.call("good|1", "call:candidate", r#"{"candidate":"candidate:nonsense"}"#);
+    world.call("good|1", "call:candidate", r#"{"candidate":"candidate:1 1 udp 1 f00.local 9 typ host"}"#);
+    assert_eq!(world.said("call:hangup good|1"), 0, "a bad candidate is passed over");
+    assert_eq!(world.produced, [BOTH]);
+}
+
+#[test]
+fn one_viewer_too_many_is_told_busy() {
+    let mut world = World::new(1, true);
+    world.offer("bob|2", OFFER);
+    world.offer("eve|3", OFFER);
+    assert_eq!(world.said(r#"call:reject eve|3 {"reason":"busy"}"#), 1);
+    assert_eq!(world.said("call:answer"), 1);
+}
+
+#[test]
+fn an_accepted_call_that_brings_no_media_ends_by_itself() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.pass(Duration::from_secs(90));
+    assert!(world.studio.is_idle());
+    assert!(world.events.iter().any(|e| matches!(e, Event::CallFailed(..))));
+    assert_eq!(world.produced.last(), Some(&Streams::default()));
+}
+
+#[test]
+fn a_peer_that_goes_offline_before_its_pictures_is_gone() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.input(Input::PeerGone { address: "bob|2" });
+    assert!(world.studio.is_idle());
+}
+
+#[test]
+fn the_camera_calls_with_an_offer_and_hangs_up() {
+    let mut world = World::new(1, true);
+    let id = world.studio.invite("bob|2", "k3Jq", world.now).expect("online");
+    world.drain();
+    assert_eq!(world.said("call:init bob|2"), 1);
+    assert!(world.studio.invite("eve|3", "x9", world.now).is_err(), "as many viewers as allowed");
+    world.input(Input::Call { from: "bob|2", subtype: "call:accept", data: Some("{}"), call: Some("k3Jq") });
+    assert_eq!(world.said("call:offer bob|2"), 1);
+    world.studio.hang_up(id, "done", world.now).expect("it is on");
+    world.drain();
+    assert_eq!(world.said(r#"call:hangup bob|2 {"reason":"done"}"#), 1);
+    assert!(world.produced.is_empty(), "nothing was agreed");
+}
+
+#[test]
+fn a_shutdown_hangs_up_and_stops_the_source_at_once() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.input(Input::Shutdown);
+    assert_eq!(world.said("call:hangup bob|2"), 1);
+    assert_eq!(world.produced.last(), Some(&Streams::default()));
+}
+
+#[test]
+fn both_streams_have_a_bitrate_of_their_own() {
+    let world = World::new(1, true);
+    let start = Limits::default().start;
+    assert_eq!([VIDEO_H264, VIDEO_VP8].map(|s| world.studio.bitrate(s)), [Some(start); 2]);
+}

@@ -40,9 +40,10 @@ pub enum ErrorKind {
     Other,
 }
 
-/// Why a source of pictures cannot be used: [`kind`](Self::kind) for programs, [`Display`](fmt::Display) for people.
+/// Why a source of pictures cannot be used: [`kind`](Self::kind) for programs, [`Display`](fmt::Display) for
+/// people.
 ///
-/// Never holds a password: see [`Source`](super::source::Source).
+/// It may hold the source's address, and never a password: see [`Source`](super::source::Source).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaError {
     kind: ErrorKind,
@@ -70,18 +71,18 @@ impl MediaError {
     /// A stable name of the kind, for logs and other languages.
     pub fn code(&self) -> &'static str {
         match self.kind {
-            ErrorKind::BadSettings => "bad_settings",
-            ErrorKind::MissingPlugin => "missing_plugin",
-            ErrorKind::NoEncoder => "no_encoder",
-            ErrorKind::NoCamera => "no_camera",
-            ErrorKind::CameraBusy => "camera_busy",
-            ErrorKind::NotACamera => "not_a_camera",
-            ErrorKind::NotAllowed => "not_allowed",
-            ErrorKind::NoFile => "no_file",
-            ErrorKind::NotMedia => "not_media",
-            ErrorKind::NoPictures => "no_pictures",
+            ErrorKind::BadSettings => "bad-settings",
+            ErrorKind::MissingPlugin => "missing-plugin",
+            ErrorKind::NoEncoder => "no-encoder",
+            ErrorKind::NoCamera => "no-camera",
+            ErrorKind::CameraBusy => "camera-busy",
+            ErrorKind::NotACamera => "not-a-camera",
+            ErrorKind::NotAllowed => "not-allowed",
+            ErrorKind::NoFile => "no-file",
+            ErrorKind::NotMedia => "not-media",
+            ErrorKind::NoPictures => "no-pictures",
             ErrorKind::Unreachable => "unreachable",
-            ErrorKind::NotFound => "not_found",
+            ErrorKind::NotFound => "not-found",
             ErrorKind::Unauthorized => "unauthorized",
             ErrorKind::Ended => "ended",
             ErrorKind::Stalled => "stalled",

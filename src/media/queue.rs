@@ -2,8 +2,8 @@
 //!
 //! [`FrameQueue::push`] is called on a pipeline's own threads and must never wait for the network. When
 //! the sender falls behind, old frames are worth nothing and a gap spoils every picture up to the next
-//! key frame: so a full queue drops a stream's frames up to its next key frame, and counts them. What comes out of it
-//! can be decoded from the first frame on.
+//! key frame: so a full queue drops a stream's frames up to its next key frame, and counts them. What
+//! comes out of it can be decoded from the first frame on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};

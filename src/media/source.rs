@@ -192,7 +192,7 @@ mod tests {
         ];
         for text in table.into_iter().chain(["file://host/x", "file:x", "file:///%ff"]) {
             let error = text.parse::<Source>().expect_err(text);
-            assert_eq!(error.code(), "bad_settings", "{text}");
+            assert_eq!(error.code(), "bad-settings", "{text}");
         }
     }
 

@@ -195,7 +195,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// Each from an encoder's real output: x264enc, openh264enc.
-    const SEEN: [(&str, &[u8], [u8; 3], u32, u32); 8] = [
+    type Row = (&'static str, &'static [u8], [u8; 3], u32, u32);
+    const SEEN: [Row; 8] = [
         (
             "x264 cropped",
             b"\x67\x42\xc0\x15\xd9\x01\x41\x9f\x9f\x01\x6a\x0c\x0c\x0d\x4a",

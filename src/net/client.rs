@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
-use smol::Timer;
 
+use super::clock::{Alarm, now};
 use super::dial::{Dialer, Url};
 use super::events::{Events, Lossy, Outlet};
 use super::link::{BATCH, Got, Link, Put};
@@ -86,7 +86,7 @@ impl Client {
     }
 
     fn with(way: Way, config: Config) -> Client {
-        let agent = Mutex::new(Agent::new(config, random_seed(), Instant::now()));
+        let agent = Mutex::new(Agent::new(config, random_seed(), now()));
         Client { inner: Arc::new(Inner { agent, changed: Signal::default(), events: Outlet::new(), way }) }
     }
 
@@ -183,19 +183,18 @@ impl Client {
             inner: self.inner.clone(),
             line: None,
             out: VecDeque::new(),
-            deadline: None,
-            timer: Timer::never(),
+            alarm: Alarm::unset(),
             goodbye: None,
             ended: false,
         };
         async move {
-            lock(&driver.inner.agent).connect(Instant::now());
+            lock(&driver.inner.agent).connect(now());
             poll_fn(|cx| driver.poll(cx)).await;
         }
     }
 
     fn with_agent<R>(&self, act: impl FnOnce(&mut Agent, Instant) -> R) -> R {
-        let result = act(&mut lock(&self.inner.agent), Instant::now());
+        let result = act(&mut lock(&self.inner.agent), now());
         self.inner.changed.notify();
         result
     }
@@ -203,7 +202,7 @@ impl Client {
 
 impl Inner {
     fn input(&self, input: Input<'_>) {
-        lock(&self.agent).handle_input(input, Instant::now());
+        lock(&self.agent).handle_input(input, now());
     }
 }
 
@@ -216,7 +215,7 @@ impl fmt::Debug for Client {
 /// Where the connection stands.
 enum Line {
     Dialling(Pin<Box<dyn Future<Output = Result<Link, String>> + Send>>),
-    Socket(Link),
+    Socket(Box<Link>),
     #[cfg(feature = "server")]
     Local(Local),
 }
@@ -268,17 +267,16 @@ impl Local {
 
 /// A socket that is given up and says so.
 struct Goodbye {
-    link: Link,
+    link: Box<Link>,
     out: VecDeque<Put>,
-    timer: Timer,
+    alarm: Alarm,
 }
 
 struct Driver {
     inner: Arc<Inner>,
     line: Option<Line>,
     out: VecDeque<Put>,
-    deadline: Option<Instant>,
-    timer: Timer,
+    alarm: Alarm,
     goodbye: Option<Goodbye>,
     ended: bool,
 }
@@ -289,7 +287,7 @@ impl Driver {
             self.drain();
             let mut any = self.inner.events.poll(cx).is_ready();
             any |= self.inner.changed.poll(cx).is_ready();
-            any |= self.poll_timer(cx);
+            any |= self.poll_alarm(cx);
             any |= self.poll_line(cx);
             self.poll_goodbye(cx);
             if self.ended && self.goodbye.is_none() {
@@ -324,10 +322,7 @@ impl Driver {
                     }
                     inner.events.push(ClientEvent::Event(event));
                 }
-                Output::Timeout(deadline) => {
-                    self.deadline = deadline;
-                    return;
-                }
+                Output::Timeout(at) => return self.alarm.set(at),
             }
         }
     }
@@ -337,15 +332,15 @@ impl Driver {
         let mut out = std::mem::take(&mut self.out);
         if let Some(Line::Socket(link)) = self.line.take() {
             out.push_back(Put::Close(code, reason.into()));
-            self.goodbye = Some(Goodbye { link, out, timer: Timer::after(LINGER) });
+            self.goodbye = Some(Goodbye { link, out, alarm: Alarm::after(LINGER) });
         }
     }
 
     fn poll_goodbye(&mut self, cx: &mut Context<'_>) {
-        let Some(Goodbye { link, out, timer }) = &mut self.goodbye else { return };
+        let Some(Goodbye { link, out, alarm }) = &mut self.goodbye else { return };
         let written = Self::write(link, out, cx);
         let answered = matches!(link.poll_read(cx), Poll::Ready(Got::Closed(..)));
-        if written.is_err() || answered || timer.poll(cx).is_ready() {
+        if written.is_err() || answered || alarm.poll(cx).is_ready() {
             self.goodbye = None;
         }
     }
@@ -363,10 +358,8 @@ impl Driver {
         }
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.deadline else { return false };
-        self.timer.set_at(deadline);
-        let due = self.timer.poll(cx).is_ready();
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        let due = self.alarm.poll(cx).is_ready();
         if due {
             self.input(Input::Timeout);
         }
@@ -380,7 +373,7 @@ impl Driver {
             Some(Line::Dialling(dial)) => match dial.poll(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(link)) => {
-                    self.line = Some(Line::Socket(link));
+                    self.line = Some(Line::Socket(Box::new(link)));
                     self.input(Input::Opened);
                     return true;
                 }
@@ -410,7 +403,9 @@ impl Driver {
             Got::Binary | Got::Alive => inner.input(Input::Alive),
             Got::Closed(code, reason) => return Err((code, reason)),
             Got::TooLarge => return Err((None, "the server sent a message over the limit".into())),
-            Got::Malformed(_) => return Err((None, "the server broke the WebSocket protocol".into())),
+            Got::Malformed(code) => {
+                return Err((None, format!("the server broke the WebSocket protocol (close code {code})")));
+            }
         }
         Ok(true)
     }

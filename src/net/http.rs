@@ -96,7 +96,8 @@ impl Response {
     }
 }
 
-pub(crate) type Handler = Arc<dyn Fn(&Request<'_>) -> Option<Response> + Send + Sync>;
+/// Answers requests; `None` is 404. It must not block.
+pub type Handler = Arc<dyn Fn(&Request<'_>) -> Option<Response> + Send + Sync>;
 
 /// What an HTTP connection may do.
 pub(crate) struct Site {

@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_tungstenite::WebSocketStream;
-use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+#[cfg(feature = "server")]
+use async_tungstenite::tungstenite::protocol::Role;
+use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 use futures_lite::Stream;
 use futures_sink::Sink;
@@ -55,6 +57,7 @@ pub(crate) fn config(max: usize) -> WebSocketConfig {
 
 impl Link {
     /// A socket after its handshake; `read` is what came behind it.
+    #[cfg(feature = "server")]
     pub async fn new(io: Io, read: Vec<u8>, role: Role, max: usize) -> Link {
         Link { ws: WebSocketStream::from_partially_read(io, read, role, Some(config(max))).await }
     }

@@ -14,16 +14,24 @@
 //! # Ok::<(), symple::net::UrlError>(())
 //! ```
 
+#[cfg(any(feature = "client", feature = "server"))]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]
+pub(crate) mod clock;
+#[cfg(feature = "client")]
 mod dial;
+#[cfg(feature = "server")]
+mod door;
+#[cfg(any(feature = "client", feature = "server"))]
 mod events;
 #[cfg(feature = "server")]
 mod http;
+#[cfg(any(feature = "client", feature = "server"))]
 mod io;
+#[cfg(any(feature = "client", feature = "server"))]
 mod link;
 #[cfg(any(feature = "client", feature = "redis"))]
 mod lookup;
@@ -31,8 +39,9 @@ mod lookup;
 pub mod redis;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(any(feature = "client", feature = "server"))]
 mod signal;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;
 #[cfg(feature = "rtc")]
 pub mod udp;
@@ -41,19 +50,25 @@ pub mod udp;
 pub use client::{Client, ClientEvent};
 #[cfg(feature = "client")]
 pub use dial::UrlError;
+#[cfg(any(feature = "client", feature = "server"))]
 pub use events::Events;
 #[cfg(feature = "camera")]
 pub(crate) use events::{Lossy, Outlet};
 #[cfg(feature = "server")]
-pub use http::{Origins, Request, Response};
+pub use http::{Handler, Origins, Request, Response};
 #[cfg(feature = "server")]
 pub use server::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
 #[cfg(feature = "camera")]
 pub(crate) use signal::Signal;
-#[cfg(feature = "tls")]
-pub use tls::{Roots, ServerTls, TlsError};
+#[cfg(all(feature = "tls", feature = "client"))]
+pub use tls::Roots;
+#[cfg(all(feature = "tls", feature = "server"))]
+pub use tls::ServerTls;
+#[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
+pub use tls::TlsError;
 
 /// Nothing of ours panics while it holds a lock but by a bug; the state behind it is still whole.
+#[cfg(any(feature = "client", feature = "server"))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -68,6 +83,16 @@ pub fn random_id() -> String {
     getrandom::fill(&mut bytes).expect("the system has random numbers");
     let bits = u128::from_be_bytes(bytes);
     (0..22).map(|i| ALPHABET[(bits >> (i * 6)) as usize & 63] as char).collect()
+}
+
+/// The address by which this machine reaches others. No packet is sent to find it out.
+#[cfg(feature = "camera")]
+pub(crate) fn outward_address() -> Option<std::net::IpAddr> {
+    use std::net::{Ipv4Addr, UdpSocket};
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // TEST-NET-1 (RFC 5737): a route is looked up, nothing leaves.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 /// A seed for what needs no secrecy, such as the jitter of a reconnect.

@@ -16,6 +16,7 @@ use futures_lite::FutureExt;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, Executor, Timer};
 
+use super::door::{Door, Stranger};
 use super::events::{Events, Lossy, Outlet};
 use super::http::{self, Handler, Origins, Request, Response, Site};
 use super::io::Io;
@@ -51,13 +52,19 @@ pub struct ServerConfig {
     pub origins: Option<Origins>,
     /// Proxies whose `X-Forwarded-For` and `X-Real-IP` are believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Sockets that one address may hold; what is over is closed at once. Trusted proxies are not counted,
+    /// but the clients they tell of. Default: no limit, for a whole office may share an address.
+    pub max_per_address: Option<usize>,
+    /// Sockets that may be open without a peer admitted on them. Default: no limit but that on sockets.
+    pub max_unauthenticated: Option<usize>,
     /// The certificate to serve `https://` and `wss://` with; without one `http://` and `ws://`.
     #[cfg(feature = "tls")]
     pub tls: Option<super::ServerTls>,
     /// The Redis that this server shares with other instances.
     #[cfg(feature = "redis")]
     pub redis: Option<super::redis::RedisConfig>,
-    pub(crate) handler: Option<Handler>,
+    /// What answers GET requests; see [`ServerConfig::http`].
+    pub handler: Option<Handler>,
 }
 
 impl ServerConfig {
@@ -213,13 +220,16 @@ pub(crate) struct Inner {
     max_sockets: usize,
     max_message_size: usize,
     site: Arc<Site>,
+    door: Arc<Door>,
+    /// Those at the hub that are not admitted yet.
+    strangers: Mutex<HashMap<ConnId, Stranger>>,
     closing: AtomicBool,
     /// Dropped at the end, which every waiting `run` hears from `end`.
     running: Mutex<Option<Sender<()>>>,
     end: Receiver<()>,
     this: Weak<Inner>,
     #[cfg(feature = "tls")]
-    tls: Option<futures_rustls::TlsAcceptor>,
+    tls: Mutex<Option<futures_rustls::TlsAcceptor>>,
     #[cfg(feature = "redis")]
     redis: Option<Arc<super::redis::Hook>>,
 }
@@ -238,9 +248,7 @@ impl Server {
                 "open without authentication: whoever reaches this port may join, see who is here and call them"
             );
         }
-        if config.hub.authenticate && config.hub.dynamic_rooms {
-            log::warn!("dynamic rooms are on: an authenticated peer may join any room whose name it knows");
-        }
+        let door = Door::new(config.max_per_address, config.max_unauthenticated);
         let site = Site {
             origins: config.origins.unwrap_or(Origins::Any),
             handler: config.handler,
@@ -269,12 +277,14 @@ impl Server {
             next_conn: AtomicU64::new(1),
             sockets: AtomicUsize::new(0),
             site: Arc::new(site),
+            door,
+            strangers: Mutex::default(),
             closing: AtomicBool::new(false),
             running: Mutex::new(Some(running)),
             end,
             this: this.clone(),
             #[cfg(feature = "tls")]
-            tls: config.tls.map(|tls| tls.config.into()),
+            tls: Mutex::new(config.tls.map(|tls| tls.config.into())),
             #[cfg(feature = "redis")]
             redis,
         });
@@ -317,6 +327,12 @@ impl Server {
     #[cfg(feature = "redis")]
     pub fn redis_is_up(&self) -> Option<bool> {
         self.inner.redis.as_ref().map(|redis| redis.is_up())
+    }
+
+    /// Shows this certificate from the next connection on; those that are open stay.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, tls: super::ServerTls) {
+        *lock(&self.inner.tls) = Some(tls.config.into());
     }
 
     /// Says goodbye to every client and ends all [`Server::run`].
@@ -458,7 +474,10 @@ impl Inner {
                 }
                 ServerEvent::Authenticate(request)
             }
-            Event::PeerOnline { peer, .. } => ServerEvent::PeerOnline(peer),
+            Event::PeerOnline { conn, peer } => {
+                lock(&self.strangers).remove(&conn);
+                ServerEvent::PeerOnline(peer)
+            }
             Event::PeerOffline { peer, .. } => ServerEvent::PeerOffline(peer),
             _ => return,
         };
@@ -539,15 +558,31 @@ impl Inner {
 
     async fn socket(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr, _counted: Socket) {
         _ = tcp.get_ref().set_nodelay(true);
+        let host = host.to_canonical();
+        let Some(stranger) = self.door.stranger() else {
+            return log::debug!("too many sockets are open that nobody is admitted on; one more was closed");
+        };
+        // A proxy holds the sockets of many; those are counted when it has told of whom they are.
+        let proxied = self.site.proxies.contains(&host);
+        let guest = if proxied { None } else { self.door.guest(host) };
+        if guest.is_none() && !proxied {
+            return log::debug!("an address has too many sockets; one more was closed");
+        }
         let Some(io) = self.secure(tcp).await else { return };
-        let Some(upgraded) = http::serve(self.site.clone(), io, host.to_canonical()).await else { return };
+        let Some(upgraded) = http::serve(self.site.clone(), io, host).await else { return };
+        let _counted = match guest.or_else(|| self.door.guest(upgraded.host)) {
+            Some(guest) => guest,
+            None => {
+                return log::debug!("an address behind a proxy has too many sockets; one more was closed");
+            }
+        };
         let link = Link::new(upgraded.io, upgraded.read, Role::Server, self.max_message_size).await;
-        self.websocket(link, upgraded.host).await;
+        self.websocket(link, upgraded.host, stranger).await;
     }
 
     #[cfg(feature = "tls")]
     async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
-        let Some(acceptor) = &self.tls else { return Some(Io::Plain(tcp)) };
+        let Some(acceptor) = lock(&self.tls).clone() else { return Some(Io::Plain(tcp)) };
         let late = async {
             Timer::after(Duration::from_secs(10)).await;
             Err(io::ErrorKind::TimedOut.into())
@@ -566,8 +601,9 @@ impl Inner {
         Some(Io::Plain(tcp))
     }
 
-    async fn websocket(self: Arc<Self>, mut link: Link, host: IpAddr) {
+    async fn websocket(self: Arc<Self>, mut link: Link, host: IpAddr, stranger: Stranger) {
         let port = Port::open(&self, Some(host));
+        lock(&self.strangers).insert(port.conn, stranger);
         let mut batch = Vec::new();
         let mut linger: Option<Timer> = None;
         poll_fn(|cx| {
@@ -595,7 +631,10 @@ impl Inner {
         let (mut got, mut ended) = (Vec::new(), false);
         while !ended {
             let Poll::Ready(frame) = link.poll_read(cx) else { break };
-            ended = matches!(frame, Got::Closed(..));
+            if let Got::Closed(code, reason) = &frame {
+                log::trace!("connection {} is closed: {code:?} {reason}", conn.0);
+                ended = true;
+            }
             let broken = matches!(frame, Got::TooLarge | Got::Malformed(_));
             got.push(frame);
             if broken {
@@ -724,6 +763,7 @@ impl Port {
 impl Drop for Port {
     fn drop(&mut self) {
         lock(&self.inner.wakes).remove(&self.conn);
+        lock(&self.inner.strangers).remove(&self.conn);
         self.inner.input(Input::Closed { conn: self.conn });
     }
 }

@@ -4,11 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_rustls::rustls::crypto::ring::default_provider;
+use futures_rustls::rustls::pki_types::CertificateDer;
 use futures_rustls::rustls::pki_types::pem::PemObject;
-use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use futures_rustls::rustls::{self, ClientConfig, RootCertStore};
+#[cfg(feature = "server")]
+use futures_rustls::rustls::{self, pki_types::PrivateKeyDer};
+#[cfg(feature = "client")]
+use futures_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Whose certificates a client believes.
+#[cfg(feature = "client")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Roots {
@@ -60,11 +64,13 @@ pub(crate) fn connector(roots: &Roots) -> Result<futures_rustls::TlsConnector, T
 }
 
 /// The certificate and key that a server shows.
+#[cfg(feature = "server")]
 #[derive(Clone)]
 pub struct ServerTls {
     pub(crate) config: Arc<rustls::ServerConfig>,
 }
 
+#[cfg(feature = "server")]
 impl ServerTls {
     /// Reads a certificate chain, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1),
     /// both in PEM.
@@ -81,6 +87,7 @@ impl ServerTls {
     }
 }
 
+#[cfg(feature = "server")]
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ServerTls")
@@ -102,7 +109,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
+        #[cfg(feature = "server")]
         let said = |r: Result<ServerTls, TlsError>| r.expect_err("bad input").to_string();
+        #[cfg(feature = "server")]
         assert!(said(ServerTls::from_pem(b"", b"")).contains("no PEM private key"));
         #[cfg(feature = "client")]
         assert!(

@@ -250,10 +250,10 @@ impl Fanout {
         }
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.addresses.push_back(path);
-        if session.addresses.len() > MAX_PATHS {
-            if let Some(oldest) = session.addresses.pop_front() {
-                self.paths.remove(&oldest);
-            }
+        if session.addresses.len() > MAX_PATHS
+            && let Some(oldest) = session.addresses.pop_front()
+        {
+            self.paths.remove(&oldest);
         }
     }
 
@@ -281,7 +281,7 @@ impl Fanout {
         }));
         match over {
             Some(reason) => {
-                log::debug!("session {} is over: {reason}", id.0);
+                log::debug!("session {} is over", id.0);
                 self.forget(id);
                 self.events.push_back(Event::Closed { session: id, reason });
             }

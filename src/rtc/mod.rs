@@ -49,6 +49,7 @@ mod sdp;
 mod session;
 #[cfg(test)]
 mod tests;
+mod track;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

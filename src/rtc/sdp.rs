@@ -281,10 +281,10 @@ impl Section {
             "extmap" => {
                 let mut words = value.split_whitespace();
                 let id = words.next().and_then(|w| w.split('/').next()?.parse::<u8>().ok());
-                if let (Some(id @ 1..=14), Some(uri)) = (id, words.next()) {
-                    if self.extensions.len() < 32 {
-                        self.extensions.push((id, uri.to_owned()));
-                    }
+                if let (Some(id @ 1..=14), Some(uri)) = (id, words.next())
+                    && self.extensions.len() < 32
+                {
+                    self.extensions.push((id, uri.to_owned()));
                 }
             }
             _ => self.receives = receives(key).unwrap_or(self.receives),

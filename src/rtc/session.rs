@@ -11,7 +11,7 @@ use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::FormatParams;
 use str0m::media::{Direction, Frequency, MediaKind, Mid, Pt};
 use str0m::net::Receive;
-use str0m::rtp::{Extension, RtpWrite};
+use str0m::rtp::Extension;
 use str0m::{Candidate, IceConnectionState, PacerReason, Reason, Rtc};
 
 use super::batch::Batches;
@@ -20,6 +20,7 @@ use super::cut::Payloads;
 use super::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled};
 use super::refusal::Refusal;
 use super::sdp::{self, Remote};
+use super::track::Track;
 use super::{Answer, Answered, Config, LocalCandidate, MediaSet, SessionId, SessionStats};
 use crate::media::keyframes::Why;
 use crate::media::{Codec, StreamId};
@@ -28,18 +29,11 @@ use crate::media::{Codec, StreamId};
 const STEP: Duration = Duration::from_micros(1);
 const BURST: Duration = Duration::from_micros(500);
 /// str0m wants to wake up more often than a camera can afford (its own wake-ups cost more than the
-/// packets). Timers wait so long, but for those that pace packets.
+/// packets). Timers wait so long, those that pace packets less.
 const SLACK: Duration = Duration::from_millis(5);
 const PACED_SLACK: Duration = Duration::from_millis(1);
-/// A viewer whose queue is older than this can't follow: it is sent nothing more until the queue is
-/// empty, and then a key frame. str0m itself would let it grow to two seconds.
-const STUCK: Duration = Duration::from_secs(1);
-/// A viewer that waits for a key frame while others come asks again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// How long repeated packets are of use.
-const RESEND_AGE: Duration = Duration::from_secs(2);
-/// When more than this part of what is sent is repetition, repeating makes it worse.
-const RESEND_RATIO: f32 = 0.3;
+/// Where no media flows str0m pads with 160 packets of 31 bytes a second; fewer keep the path open too.
+const PADDING_SLACK: Duration = Duration::from_millis(50);
 const STATS_EVERY: Duration = Duration::from_secs(2);
 /// How long ICE may have lost its path while datagrams still come.
 const ICE_LOST: Duration = Duration::from_secs(8);
@@ -62,30 +56,6 @@ pub(super) enum Note {
 pub(super) struct Sink<'a> {
     pub(super) batches: &'a mut Batches,
     pub(super) notes: &'a mut Vec<Note>,
-}
-
-/// A stream on its way to this viewer.
-struct Track {
-    stream: StreamId,
-    codec: Codec,
-    mid: Mid,
-    pt: Pt,
-    /// The number of the next packet. Its start and the offset are taken from str0m's random SSRC.
-    seq: u64,
-    offset: u32,
-    gate: Gate,
-    /// Whether lost packets are repeated.
-    repeats: bool,
-}
-
-/// Whether frames pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gate {
-    Open,
-    /// Until a key frame; asked for it then.
-    AwaitsKey(Instant),
-    /// Until the queue is empty.
-    Stuck,
 }
 
 pub(super) struct Session {
@@ -215,9 +185,8 @@ impl Session {
     }
 
     fn apply_offer(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<Answer, Refusal> {
-        let offer =
-            SdpOffer::from_sdp_string(&plan.for_str0m(remote)).map_err(|e| Refusal::BadSdp(e.to_string()))?;
-        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|e| Refusal::BadSdp(e.to_string()))?;
+        let offer = SdpOffer::from_sdp_string(&plan.for_str0m(remote)).map_err(unusable)?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?;
         // An offer of ours that was open is void: str0m has rolled it back.
         self.pending = None;
         let sdp = plan.complete(remote, &answer.to_sdp_string());
@@ -234,10 +203,9 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let Some((_, mids)) = &self.pending else { return Err(Refusal::NoOpenOffer) };
         let plan = Plan::of_answer(remote, media, mids)?;
-        let answer = SdpAnswer::from_sdp_string(&plan.for_str0m(remote))
-            .map_err(|e| Refusal::BadSdp(e.to_string()))?;
+        let answer = SdpAnswer::from_sdp_string(&plan.for_str0m(remote)).map_err(unusable)?;
         let (pending, _) = self.pending.take().expect("seen above");
-        self.rtc.sdp_api().accept_answer(pending, answer).map_err(|e| Refusal::BadSdp(e.to_string()))?;
+        self.rtc.sdp_api().accept_answer(pending, answer).map_err(unusable)?;
         self.settle(shared, remote, plan)?;
         Ok(Answered { video: self.stats.video, audio: self.stats.audio })
     }
@@ -269,21 +237,7 @@ impl Session {
         let Some(tx) = api.stream_tx_by_mid(mid, None).filter(|_| agreed) else {
             return Err(Refusal::Failed("what was negotiated can't be sent".into()));
         };
-        if lane.choice.codec.is_video() {
-            tx.set_rtx_cache(shared.config.resend_packets, RESEND_AGE, Some(RESEND_RATIO));
-        }
-        let random = *tx.ssrc();
-        Ok(Track {
-            stream: lane.stream,
-            codec: lane.choice.codec,
-            mid,
-            pt,
-            // Below 2^15, so that the first packets don't wrap: the other side could not tell.
-            seq: u64::from(random & 0x7fff),
-            offset: random,
-            gate: Gate::AwaitsKey(self.made),
-            repeats: lane.choice.codec.is_video() && shared.config.resend_packets > 0,
-        })
+        Ok(Track::new(lane, tx, shared.config.resend_packets, self.made))
     }
 
     /// A candidate of the other side. Those of no use to us are ignored.
@@ -357,47 +311,14 @@ impl Session {
         let Some(track) = self.tracks.iter_mut().find(|t| t.stream == stream) else { return };
         let mut api = self.rtc.direct_api();
         let Some(tx) = api.stream_tx_by_mid(track.mid, None) else { return };
-        let video = track.codec.is_video();
-        if video {
-            let queue = tx.queue_info();
-            let stuck = queue
-                .and_then(|q| q.first_unsent())
-                .is_some_and(|t| now.saturating_duration_since(t) > STUCK);
-            let empty = queue.is_none_or(|q| q.packet_count() == 0);
-            match track.gate {
-                Gate::Open if stuck => track.gate = Gate::Stuck,
-                Gate::Stuck if empty => {
-                    track.gate = Gate::AwaitsKey(now);
-                    sink.notes.push(Note::KeyFrameWanted(stream, Why::Loss));
-                }
-                _ => {}
-            }
-            match track.gate {
-                Gate::AwaitsKey(_) if key => track.gate = Gate::Open,
-                Gate::AwaitsKey(asked) if now.saturating_duration_since(asked) >= ASK_AGAIN => {
-                    track.gate = Gate::AwaitsKey(now);
-                    sink.notes.push(Note::KeyFrameWanted(stream, Why::Join));
-                }
-                _ => {}
-            }
-        } else {
-            track.gate = Gate::Open;
-        }
-        if track.gate != Gate::Open {
+        let (admitted, wanted) = track.admit(tx, key, now);
+        sink.notes.extend(wanted.map(|why| Note::KeyFrameWanted(stream, why)));
+        if !admitted {
             self.stats.skipped += 1;
             return;
         }
         self.stats.frames += 1;
-        let last = payloads.len() - 1;
-        for (i, payload) in payloads.iter().enumerate() {
-            let time = place.ticks.wrapping_add(track.offset);
-            tx.write_rtp(
-                RtpWrite::new(track.pt, track.seq.into(), time, place.wallclock, payload.clone())
-                    .marker(video && i == last)
-                    .nackable(track.repeats),
-            );
-            track.seq += 1;
-        }
+        track.write(tx, payloads, place);
         self.tick(now);
         let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
         self.check(result);
@@ -475,7 +396,8 @@ impl Session {
                         continue;
                     }
                     let slack = match self.rtc.last_timeout_reason() {
-                        Reason::Pacer(PacerReason::Handle | PacerReason::Padding) => SLACK,
+                        Reason::Pacer(PacerReason::Padding) => PADDING_SLACK,
+                        Reason::Pacer(PacerReason::Handle) => SLACK,
                         Reason::Pacer(_) => PACED_SLACK,
                         _ => SLACK,
                     };
@@ -498,9 +420,10 @@ impl Session {
                 self.connected = true;
                 self.stats.connected = true;
                 notes.push(Note::Connected);
-                for track in self.tracks.iter_mut().filter(|t| t.codec.is_video()) {
-                    track.gate = Gate::AwaitsKey(now);
-                    notes.push(Note::KeyFrameWanted(track.stream, Why::Join));
+                for track in &mut self.tracks {
+                    if track.await_key(now) {
+                        notes.push(Note::KeyFrameWanted(track.stream, Why::Join));
+                    }
                 }
             }
             str0m::Event::IceConnectionStateChange(state) => {
@@ -529,10 +452,10 @@ impl Session {
                 self.stats.rtt = s.rtt.or(ice).or(self.stats.rtt);
                 self.stats.loss = s.egress_loss_fraction.or(self.stats.loss);
             }
-            str0m::Event::MediaEgressStats(s) => {
-                if self.tracks.iter().any(|t| t.mid == s.mid && t.codec.is_video()) {
-                    self.stats.nacks = s.nacks;
-                }
+            str0m::Event::MediaEgressStats(s)
+                if self.tracks.iter().any(|t| t.mid == s.mid && t.codec.is_video()) =>
+            {
+                self.stats.nacks = s.nacks;
             }
             str0m::Event::Closed => {
                 self.over.get_or_insert_with(|| "the viewer closed the connection".into());
@@ -546,6 +469,12 @@ impl Session {
         self.stats.estimate = Some(bps);
         notes.push(Note::Estimate(bps));
     }
+}
+
+/// str0m's own words may repeat what it read.
+fn unusable(e: impl std::fmt::Display) -> Refusal {
+    log::trace!("a description was refused: {e}");
+    Refusal::BadSdp("its ICE, DTLS or media attributes don't fit".into())
 }
 
 /// RTP, and not STUN, DTLS or RTCP (RFC 7983, RFC 5761).

@@ -21,7 +21,7 @@ pub struct Config {
     /// The largest frame in bytes. Default: 512 KiB. The driver refuses larger ones before it holds them
     /// ([`Input::TooLarge`](super::Input)); the hub checks too.
     pub max_message_size: usize,
-    /// Messages a second that a session may send. Default: 100.
+    /// Messages a second that a session may send; `f64::INFINITY` for no limit. Default: 100.
     pub rate: f64,
     /// Messages that a session may send at once. Default: 500.
     pub burst: f64,

@@ -16,7 +16,7 @@ use super::limits::Deadlines;
 use super::outbox::{Class, Item, Outbox};
 use super::presence::{self, Who};
 use super::rooms::Rooms;
-use super::session::{Arrival, Session, State, is_past};
+use super::session::{Arrival, MAX_FAREWELL, Session, State, is_past};
 use super::slab::{Key, Slab};
 use super::{Config, Stats, policy};
 
@@ -219,15 +219,23 @@ impl Hub {
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        let (mut peers, mut peers_away, mut queued) = (0, 0, 0);
+        let (mut peers, mut peers_away, mut queued, mut longest_queue) = (0, 0, 0, 0);
         for (_, session) in self.sessions.iter() {
             peers += usize::from(matches!(session.state, State::Live(_)));
             peers_away += usize::from(matches!(session.state, State::Away(_)));
             queued += session.outbox.bytes();
+            longest_queue = longest_queue.max(session.outbox.bytes());
         }
-        let (rooms, connections) = (self.rooms.len(), self.conns.len());
-        let dropped_bus = self.cluster.as_ref().map_or(0, |cluster| cluster.dropped);
-        Stats { connections, peers, peers_away, rooms, queued, dropped_bus, ..self.stats }
+        Stats {
+            connections: self.conns.len(),
+            peers,
+            peers_away,
+            rooms: self.rooms.len(),
+            queued,
+            longest_queue,
+            dropped_bus: self.cluster.as_ref().map_or(0, |cluster| cluster.dropped),
+            ..self.stats
+        }
     }
 
     fn connected(&mut self, conn: ConnId, id: String, host: Option<IpAddr>, local: bool, now: Instant) {
@@ -398,7 +406,7 @@ impl Hub {
         now: Instant,
     ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        session.outbox.shut(code, reason(why), discard);
+        session.outbox.shut(code, reason(why), discard, now);
         // Said again: a driver that is stuck in a write to a slow peer must hear of it.
         session.outbox.announced = false;
         self.depart(key, now);
@@ -529,6 +537,14 @@ impl Hub {
                     session.outbox.push_ping();
                     self.wake(key);
                 }
+            }
+            State::Closing
+                if session.outbox.closing_since().is_some_and(|t| is_past(t, MAX_FAREWELL, now)) =>
+            {
+                debug!("connection {conn} does not take its close; what waits before it is given up");
+                session.outbox.discard();
+                session.outbox.announced = false;
+                self.wake(key);
             }
             _ => {}
         }

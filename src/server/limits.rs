@@ -108,6 +108,16 @@ mod tests {
     }
 
     #[test]
+    fn an_infinite_rate_is_no_limit() {
+        let config = Config { rate: f64::INFINITY, ..Config::default() };
+        let start = Instant::now();
+        let mut bucket = Bucket::new(&config, start);
+        assert!(
+            (0..10_000).all(|ms| bucket.take(&config, start + Duration::from_millis(ms / 5000)) == Pass::Yes)
+        );
+    }
+
+    #[test]
     fn only_excess_without_a_pause_is_abuse() {
         let (config, start) = (Config::default(), Instant::now());
         let at = |ms: u64| start + Duration::from_millis(ms);

@@ -44,6 +44,7 @@
 //! - Each frame over the rate is answered 429; an excess is without a pause if no second passes without one.
 //! - A queue is full from the first message that finds no room until half of it has drained. Messages that
 //!   find it full are dropped and counted; presences are told later, in their newest state.
+//! - A close waits behind what is queued, for 5 s; then that is given up, and the close comes first.
 //! - A peer's name and data are bounded (400), so is the number of names in one `to` (400).
 //!
 //! Who may what is decided in `policy` alone. A hub may be one of several instances ([`cluster`]).

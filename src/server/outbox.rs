@@ -58,6 +58,13 @@ pub(super) enum Class<'a> {
     State { of: Key, gone: Option<&'a Arc<Who>> },
 }
 
+#[derive(Debug)]
+struct Farewell {
+    code: CloseCode,
+    reason: Cow<'static, str>,
+    since: Instant,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     items: VecDeque<Item>,
@@ -67,7 +74,7 @@ pub(super) struct Outbox {
     pub full_since: Option<Instant>,
     /// Whose state could not be told; with whom it was if they may have gone for good.
     owed: Option<BTreeMap<Key, Option<Arc<Who>>>>,
-    close: Option<Box<(CloseCode, Cow<'static, str>)>>,
+    close: Option<Box<Farewell>>,
     ping: bool,
     /// Nothing is taken any more.
     shut: bool,
@@ -132,18 +139,28 @@ impl Outbox {
     }
 
     /// The last thing that is sent, behind what waits; or, of a peer that takes nothing, instead of it.
-    pub fn shut(&mut self, code: CloseCode, reason: Cow<'static, str>, discard: bool) {
+    pub fn shut(&mut self, code: CloseCode, reason: Cow<'static, str>, discard: bool, now: Instant) {
         if self.shut {
             return;
         }
         self.shut = true;
-        self.close = Some(Box::new((code, reason)));
+        self.close = Some(Box::new(Farewell { code, reason, since: now }));
         self.full_since = None;
         self.owed = None;
         if discard {
-            self.items = VecDeque::new();
-            self.bytes = 0;
+            self.discard();
         }
+    }
+
+    /// Since when a close has been waiting behind other things.
+    pub fn closing_since(&self) -> Option<Instant> {
+        self.close.as_ref().filter(|_| !self.items.is_empty()).map(|close| close.since)
+    }
+
+    /// Gives up what waits.
+    pub fn discard(&mut self) {
+        self.items = VecDeque::new();
+        self.bytes = 0;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -173,7 +190,8 @@ impl Outbox {
 
     /// The close, once nothing else waits.
     pub fn take_close(&mut self) -> Option<(CloseCode, Cow<'static, str>)> {
-        if self.items.is_empty() { self.close.take().map(|close| *close) } else { None }
+        let close = if self.items.is_empty() { self.close.take() } else { None };
+        close.map(|close| (close.code, close.reason))
     }
 
     /// Gives back room, and whose state is owed now that there is some. `None` as owner: of whom nothing
@@ -263,7 +281,7 @@ mod tests {
         for (discard, waits) in [(false, true), (true, false)] {
             let (mut outbox, now) = (Outbox::new(1000), Instant::now());
             outbox.push(&text(10), Class::Message, now);
-            outbox.shut(CloseCode::POLICY, "why".into(), discard);
+            outbox.shut(CloseCode::POLICY, "why".into(), discard, now);
             assert_eq!(outbox.take_close().is_none(), waits);
             assert!(!outbox.push(&text(10), Class::Answer, now), "nothing is taken any more");
             assert_eq!(outbox.pop().is_some(), waits);

@@ -17,6 +17,10 @@ use super::{Config, policy};
 /// that pipelines its first joins and probes stays far below it.
 const MAX_HELD: (usize, usize) = (64, 64 << 10);
 
+/// How long a close waits behind what is queued: a peer that has not taken it by then does not read, and a
+/// connection that is not counted any more must not stay. As long as drivers commonly wait for a close's answer.
+pub(super) const MAX_FAREWELL: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub conn: ConnId,
@@ -93,7 +97,10 @@ impl Session {
                 earlier(after(self.heard.max(self.pinged), config.ping_interval), dead)
             }
             State::Live(_) => None,
-            State::Closing | State::Away(_) => return None,
+            State::Away(_) => return None,
+            State::Closing => {
+                return self.outbox.closing_since().and_then(|since| after(since, MAX_FAREWELL));
+            }
         };
         earlier(own, self.outbox.full_since.and_then(|full| after(full, config.slow_after)))
     }

@@ -14,6 +14,8 @@ pub struct Stats {
     pub rooms: usize,
     /// Bytes that wait for all connections now.
     pub queued: usize,
+    /// The most bytes that wait for one connection now.
+    pub longest_queue: usize,
     /// Peers admitted so far.
     pub admitted: u64,
     /// Connections refused so far: by the host, for a bad `auth`, too late, or because the server was full.

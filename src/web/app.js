@@ -49,14 +49,14 @@ client.on('state', (state, { reason = '' }) => {
   const words = {
     connecting: 'Connecting…',
     online: 'Online',
-    waiting: `Server gone, trying again${reason ? ` (${reason})` : ''}`,
+    waiting: 'Server gone, trying again',
     denied: 'A token is needed',
     idle: 'Disconnected',
   };
   const pill = $('connection');
   pill.dataset.state = state;
   // Between two tries nothing new is said.
-  if (state !== 'connecting' || !pill.textContent.startsWith('Server gone')) pill.textContent = words[state];
+  if (state !== 'connecting' || pill.textContent !== words.waiting) pill.textContent = words[state];
   pill.title = reason;
   if (state === 'denied') askToken(client.token ? reason : '');
   if (state === 'waiting' && !current) {
@@ -132,7 +132,7 @@ roster.on('removed', (peer, { lost }) => {
 });
 
 function consider() {
-  if (!client.online || current || again || preparing) return;
+  if (!client.online || current || again || preparing || asking) return;
   const cameras = roster.cameras();
   if (auto && cameras.length === 1 && !(wanted && cameras[0].address === wanted.refused)) {
     wanted = { ...wanted, ...cameras[0] };
@@ -238,7 +238,7 @@ function ended({ reason, endedByRemote }, peer, player) {
   }
   // It ended the call, or cannot be reached: not again before it has a new session, or we are asked to.
   if (camera && wanted) wanted.refused = peer.address;
-  if (!wanted) video.srcObject = null;
+  video.srcObject = null;
   told = true;
   say(words, { retry: camera ? 'Play again' : 'Call again', run: () => retry(peer) });
 }
@@ -309,6 +309,7 @@ $('incoming').addEventListener('close', () => {
   const call = asking;
   asking = null;
   call?.reject('declined');
+  settle();
   show();
 });
 
@@ -425,7 +426,7 @@ function show() {
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');
   $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Sound';
   $('snapshot').disabled = $('fullscreen').disabled = !playing;
-  $('hangup').disabled = !current && !wanted;
+  $('hangup').disabled = !current && (!wanted || told); // without a call it stops the waiting for one
   document.title = asking ? 'Incoming call · Symple' : playing ? `${peer.name} · Symple` : 'Symple';
   list($('cameras'), roster.cameras(), 'camera');
   list($('people'), roster.list().filter((it) => it.peerType !== 'camera'), 'person');
@@ -448,7 +449,7 @@ function list(element, peers, kind) {
     button.onclick = () => choose(peer);
     button.setAttribute('aria-current', String(here));
     button.querySelector('.who').textContent = peer.name ?? peer.user;
-    button.querySelector('.what').textContent = here ? 'On screen' : kind === 'camera' ? 'Watch' : 'Call';
+    button.querySelector('.what').textContent = here ? (current.player.firstPicture === null ? 'Calling' : 'On screen') : kind === 'camera' ? 'Watch' : 'Call';
   }
   for (const item of items.values()) item.remove();
   const none = $(kind === 'camera' ? 'no-cameras' : 'no-people');

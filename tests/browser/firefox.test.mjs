@@ -33,7 +33,10 @@ scenario('Firefox and Chromium watch at once', { needs: ['firefox', 'chromium'] 
   const camera = await s.camera();
   const one = await watch(await s.chromium(), camera.url);
   const other = await watch(await s.firefox(), camera.url);
-  await viewers(camera, 2);
+  const { pipelines, encoders } = await viewers(camera, 2);
+  // A second encoder, where Firefox came without H.264; never a second pipeline.
+  assert.equal(pipelines, 1);
+  s.note(`${encoders} encoders`);
   await one.moves('#video', 20);
   await other.moves('#video', 20);
 });

@@ -5,11 +5,12 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
-import { createServer as createHttpsServer } from 'node:https';
-import { connect, createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { connect } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -148,34 +149,37 @@ class Scenario {
     return { ca: path('ca.pem'), cert: path('cert.pem'), key: path('key.pem') };
   }
 
-  /** An https front at localhost, as a reverse proxy would be: the page, and sockets passed on to `target`. */
-  async front(target, { cert, key }, config = { iceServers: [], room: 'public', auth: false }) {
-    const types = { html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml', json: 'application/json' };
-    const server = createHttpsServer({ cert: readFileSync(cert), key: readFileSync(key) }, ({ url }, response) => {
-      const path = new URL(url, 'https://localhost').pathname;
+  /** The page at an address of its own, its sockets passed on to a server of ours behind TLS. */
+  async front({ port, ca }, config = { iceServers: [], room: 'public', auth: true }) {
+    const types = { html: 'text/html', js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
+    const server = createHttpServer(({ url }, response) => {
+      const path = new URL(url, 'http://localhost').pathname;
       const name = path === '/' ? 'index.html' : path.slice(1);
       const file = join(ROOT, 'src/web', name);
-      const body = path === '/api/config' ? JSON.stringify(config) : /^[\w-]+\.\w+$/.test(name) && existsSync(file) ? readFileSync(file) : null;
-      response.writeHead(body ? 200 : 404, { 'content-type': types[name.split('.').pop()] ?? 'application/json' }).end(body);
+      const asset = /^[\w-]+\.\w+$/.test(name) && existsSync(file) && readFileSync(file);
+      const body = path === '/api/config' ? JSON.stringify(config) : asset;
+      response.writeHead(body ? 200 : 404, { 'content-type': types[name.split('.').pop()] ?? 'application/json' }).end(body || '');
     });
-    server.on('upgrade', (request, socket, head) => {
-      const onward = connect(target, '127.0.0.1', () => {
-        const { rawHeaders: raw } = request;
+    const open = new Set();
+    server.on('upgrade', ({ url, rawHeaders: raw }, socket, head) => {
+      const onward = connect({ port, host: '127.0.0.1', servername: 'localhost', ca }, () => {
         const headers = raw.flatMap((name, i) => (i % 2 ? [] : [`${name}: ${raw[i + 1]}\r\n`])).join('');
-        onward.write(`GET ${request.url} HTTP/1.1\r\n${headers}\r\n`);
+        onward.write(`GET ${url} HTTP/1.1\r\n${headers}\r\n`);
         onward.write(head);
         socket.pipe(onward).pipe(socket);
       });
-      onward.on('error', () => socket.destroy());
-      socket.on('error', () => onward.destroy());
-      socket.on('close', () => onward.destroy());
+      for (const [one, other] of [[socket, onward], [onward, socket]]) {
+        open.add(one);
+        one.on('error', () => other.destroy()).on('close', () => open.delete(one) && other.destroy());
+      }
     });
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
     this.after(() => new Promise((done) => {
       server.close(done);
       server.closeAllConnections();
+      open.forEach((socket) => socket.destroy());
     }));
-    return { port: server.address().port, host: `localhost:${server.address().port}` };
+    return `http://127.0.0.1:${server.address().port}/`;
   }
 
   /** A Chromium with a fresh profile. */

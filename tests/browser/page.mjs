@@ -21,6 +21,9 @@ export const words = (page, pattern, options) => until(`the page says ${pattern}
   return pattern.test(said) ? said : Promise.reject(new Error(said));
 }, options);
 
+/** For a page's `before`: the viewer is this user, not one of a random name. */
+export const as = (user) => (page) => page.addInitScript(`sessionStorage.setItem('symple.user', ${JSON.stringify(user)})`);
+
 /** Opens a camera's page, which plays the only camera by itself; returns the page, with a picture. */
 export async function watch(browser, url, options) {
   const page = await browser.page(url, options);

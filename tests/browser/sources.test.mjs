@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { scenario, until } from './harness.mjs';
-import { watch } from './page.mjs';
+import { freePort, scenario, until } from './harness.mjs';
+import { online, watch } from './page.mjs';
 
 const SECONDS = 4;
 const TONE = 523; // Hz, that of no other source here
@@ -29,15 +29,25 @@ scenario('a file plays with its sound, again and again', { needs: ['chromium', '
 });
 
 scenario('an RTSP source plays with its sound', { needs: ['chromium', 'rtsp'] }, async (s) => {
-  const server = await s.program('/usr/bin/python3', ['tests/rtsp_server.py'], { ready: /rtsp:\/\/\S+/ });
-  const [address] = await server.says(/rtsp:\/\/\S+/);
-  const camera = await s.camera({ SOURCE: address });
+  const server = await s.program('/usr/bin/python3', ['tests/rtsp_server.py'], { ready: /PORT/ });
+  const [, port] = await server.says(/PORT (\d+)/);
+  // The name and the password of a network camera are in its address.
+  const camera = await s.camera({ SOURCE: `rtsp://me:p%40ss@127.0.0.1:${port}/secret` });
   const page = await watch(await s.chromium(), camera.url);
   s.note(`first picture ${page.first} ms after the page's start`);
   const seen = await page.probe('different', '#video', 20);
   assert.ok(seen.pictures > 10, `different pictures: ${JSON.stringify(seen)}`);
   const heard = await page.sound();
   s.note(`${seen.width}x${seen.height}, tone ${heard.hertz} Hz at level ${heard.level.toFixed(3)}`);
+  for (const line of camera.process.lines) assert.doesNotMatch(line, /p%40ss|p@ss/, 'a password in the log');
+});
+
+scenario('an address where nothing serves is an event in words, and the page stays', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera({ SOURCE: `rtsp://127.0.0.1:${await freePort()}/none` });
+  const page = await (await s.chromium()).page(camera.url);
+  await online(page);
+  const [said] = await camera.process.says(/^source: .+/);
+  s.note(said);
 });
 
 async function plays(s, page) {

@@ -35,7 +35,7 @@ scenario('three viewers share one encoder', { needs: ['chromium'] }, async (s) =
   const pages = [];
   for (let i = 0; i < 3; i++) pages.push(await watch(browser, camera.url));
   const status = await viewers(camera, 3);
-  assert.equal(status.pipelines, 1, 'one pipeline for all');
+  assert.deepEqual([status.pipelines, status.encoders], [1, 1], 'one pipeline and one encoder for all');
   s.note(`encoder ${JSON.stringify(status.encoder)}`);
   // A page in the background shows nothing: each is asked while it is in front.
   for (const page of pages) {
@@ -111,8 +111,9 @@ scenario('the page notices a server that only went silent', { needs: ['chromium'
   // Its sockets stay open, and nothing comes: as from a board whose power went.
   const began = performance.now();
   camera.process.signal('SIGSTOP');
+  // It does so in 8 s; the rest is for a machine whose cores are all busy.
   await until('the page notices', async () =>
-    (await page.probe('attribute', '#connection', 'data-state')) !== 'online', { within: 10_000 });
+    (await page.probe('attribute', '#connection', 'data-state')) !== 'online', { within: 15_000 });
   s.note(`noticed after ${Math.round(performance.now() - began)} ms`);
   camera.process.signal('SIGCONT');
   await online(page, { within: 60_000 });

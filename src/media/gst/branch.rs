@@ -1,6 +1,6 @@
 //! One encoder at a tee, from its queue to our callback: a part of the pipeline that comes and goes alone.
 
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, Mutex, Once, OnceLock};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
@@ -111,9 +111,8 @@ impl Branch {
     /// [`remove`](Self::remove) does the rest.
     pub(super) fn detach(self, unlinked: impl FnOnce(Branch) + Send + 'static) {
         let pad = self.tee_pad.clone();
-        let mut last = Some((self, unlinked));
         // An idle probe may be called once more before its removal is seen, hence the Option.
-        let last = std::sync::Mutex::new(last.take());
+        let last = Mutex::new(Some((self, unlinked)));
         pad.add_probe(gst::PadProbeType::IDLE, move |pad, _| {
             let taken = last.lock().ok().and_then(|mut last| last.take());
             if let Some((branch, unlinked)) = taken {

@@ -75,12 +75,10 @@ pub(super) fn build(
     Ok(capture)
 }
 
-/// Bars that move, with a field of snow: it makes the encoder use the bitrate that it has, as a real scene
-/// would.
 fn test(settings: &Settings) -> Result<Capture, MediaError> {
     let Settings { width, height, fps, .. } = settings;
     parsed(&format!(
-        "videotestsrc is-live=true pattern=smpte horizontal-speed=2 ! \
+        "videotestsrc is-live=true pattern=smpte75 horizontal-speed=2 ! \
          video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! \
          tee name=video allow-not-linked=true \
          audiotestsrc is-live=true wave=sine freq=440 volume=0.2 samplesperbuffer=480 ! \

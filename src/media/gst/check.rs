@@ -147,16 +147,23 @@ fn launch(description: &str) -> Result<gst::Pipeline, MediaError> {
 }
 
 fn play_to_the_end(pipeline: &gst::Pipeline, source: &Source) -> Result<(), MediaError> {
-    let started = pipeline.set_state(gst::State::Playing);
-    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
-    let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
-    let wait = if started.is_err() { gst::ClockTime::ZERO } else { PATIENCE };
-    match bus.timed_pop_filtered(wait, &wanted).as_ref().map(|message| message.view()) {
+    match end_of(pipeline, PATIENCE).as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => Ok(()),
         Some(gst::MessageView::Error(error)) => {
             Err(fault::from_gstreamer(source, &error.error(), &error.debug().unwrap_or_default()))
         }
         _ => Err(fault::stalled(source)),
+    }
+}
+
+/// Plays until the end or an error; `None` when neither comes in time.
+pub(super) fn end_of(pipeline: &gst::Pipeline, patience: gst::ClockTime) -> Option<gst::Message> {
+    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
+    match pipeline.set_state(gst::State::Playing) {
+        Ok(_) => bus.timed_pop_filtered(patience, &wanted),
+        // What failed has been posted already.
+        Err(_) => bus.pop_filtered(&wanted),
     }
 }
 

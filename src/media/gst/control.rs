@@ -1,11 +1,11 @@
 //! The control thread: it alone opens, changes and closes runs, and opens them again when they fail.
 //!
 //! ```text
-//!            start                 first frame
-//!  stopped ────────▶ opening ─────────────────▶ giving
-//!     ▲                │  ▲                        │
-//!     │ stop           │  └── after a wait ──┐     │ error, stall, end
-//!     └────────────────┴────────────────── waiting ◀
+//! stopped ── start ─▶ opening ── first frame ─▶ giving
+//!    ▲                 │   ▲                      │
+//!    │                 │   └── after a wait ──┐   │ error, stall, end
+//!    │                 └──── error ────────▶ waiting ◀┘
+//!    └── stop, from anywhere; or an error that waiting does not mend
 //! ```
 
 use std::collections::BTreeMap;
@@ -166,20 +166,16 @@ impl Control {
     fn open(&mut self) {
         self.reopen_at = None;
         self.runs += 1;
-        let opened = Run::open(&self.plan, self.runs).and_then(|run| {
-            let playing = run.play();
-            self.run = Some(run);
-            playing
-        });
-        if let Err(error) = opened {
-            // GStreamer has posted the cause before it gave up, and it comes as news; if not, so be it.
-            let posted = self
-                .run
-                .is_some()
-                .then(|| Command::News(self.runs, News::Error(no_cause(&error), String::new())));
-            match posted {
-                Some(late) => _ = self.plan.commands.send(late),
-                None => self.fail(error),
+        match Run::open(&self.plan, self.runs) {
+            Err(error) => self.fail(error),
+            Ok(run) => {
+                let playing = run.play();
+                self.run = Some(run);
+                if let Err(error) = playing {
+                    // GStreamer has posted the cause, which is news already on its way; this comes after it.
+                    let late = News::Error(no_cause(&error), String::new());
+                    _ = self.plan.commands.send(Command::News(self.runs, late));
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::{ErrorKind, MediaError, Settings};
+use super::{ErrorKind, MediaError, Settings, check};
 use crate::media::sps::Sps;
 
 /// How long a candidate has for its few pictures. Loading a firmware takes a second on some boards.
@@ -136,7 +136,7 @@ static ENCODERS: [Encoder; 8] = [
         name: "openh264enc",
         hardware: false,
         chain: "openh264enc name=enc usage-type=camera rate-control=bitrate complexity=low bitrate={bps} \
-                gop-size={gop} ! video/x-h264,profile=constrained-baseline",
+                enable-frame-skip=true gop-size={gop} ! video/x-h264,profile=constrained-baseline",
         bitrate: Bitrate::Bits("bitrate"),
         package: "gstreamer1.0-plugins-bad",
     },
@@ -175,16 +175,11 @@ impl Encoder {
 }
 
 fn encode_a_little(pipeline: &gst::Pipeline) -> Result<(), String> {
-    let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
     let out = pipeline.by_name("out").and_downcast::<gst_app::AppSink>().ok_or("it has no output")?;
-    let started = pipeline.set_state(gst::State::Playing);
-    let wait = if started.is_err() { gst::ClockTime::ZERO } else { TRIAL };
-    let end = bus.timed_pop_filtered(wait, &[gst::MessageType::Eos, gst::MessageType::Error]);
-    match end.as_ref().map(|message| message.view()) {
+    match check::end_of(pipeline, TRIAL).as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => {}
         Some(gst::MessageView::Error(error)) => return Err(error.error().message().to_string()),
-        _ if started.is_err() => return Err("it does not start".into()),
-        _ => return Err(format!("it encoded nothing within {} s", TRIAL.seconds())),
+        _ => return Err(format!("it does not start, or encodes nothing within {} s", TRIAL.seconds())),
     }
     let sample = out.try_pull_sample(gst::ClockTime::ZERO).ok_or("it encoded nothing")?;
     let map =

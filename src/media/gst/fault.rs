@@ -102,21 +102,21 @@ mod tests {
         let error = |code: R| glib::Error::new(code, "words");
         let stream = |code: S| glib::Error::new(code, "words");
         let table = [
-            (&camera, error(R::Busy), "", "camera_busy"),
-            (&camera, error(R::OpenReadWrite), "system error: Device or resource busy", "camera_busy"),
-            (&camera, error(R::OpenReadWrite), "system error: Permission denied", "not_allowed"),
-            (&camera, error(R::NotFound), "Device '/dev/null' is not a capture device.", "not_a_camera"),
-            (&camera, error(R::NotFound), "", "no_camera"),
-            (&camera, error(R::Read), "", "no_camera"),
+            (&camera, error(R::Busy), "", "camera-busy"),
+            (&camera, error(R::OpenReadWrite), "system error: Device or resource busy", "camera-busy"),
+            (&camera, error(R::OpenReadWrite), "system error: Permission denied", "not-allowed"),
+            (&camera, error(R::NotFound), "Device '/dev/null' is not a capture device.", "not-a-camera"),
+            (&camera, error(R::NotFound), "", "no-camera"),
+            (&camera, error(R::Read), "", "no-camera"),
             (&rtsp, error(R::NotAuthorized), "", "unauthorized"),
-            (&rtsp, error(R::NotFound), "", "not_found"),
+            (&rtsp, error(R::NotFound), "", "not-found"),
             (&rtsp, error(R::OpenReadWrite), "", "unreachable"),
             (&rtsp, error(R::Read), "", "unreachable"),
-            (&rtsp, stream(S::CodecNotFound), "", "missing_plugin"),
-            (&file, error(R::NotFound), "", "no_file"),
-            (&file, error(R::OpenRead), "", "not_allowed"),
-            (&file, stream(S::TypeNotFound), "", "not_media"),
-            (&file, stream(S::Demux), "", "not_media"),
+            (&rtsp, stream(S::CodecNotFound), "", "missing-plugin"),
+            (&file, error(R::NotFound), "", "no-file"),
+            (&file, error(R::OpenRead), "", "not-allowed"),
+            (&file, stream(S::TypeNotFound), "", "not-media"),
+            (&file, stream(S::Demux), "", "not-media"),
             (&Source::Test, stream(S::Failed), "", "media"),
         ];
         for (source, error, debug, code) in table {
@@ -130,7 +130,7 @@ mod tests {
     fn a_missing_decoder_is_named() {
         let error = MediaError::new(ErrorKind::NoPictures, "no pictures");
         let named = with_missing(error.clone(), Some("H.265 (Main Profile) decoder"));
-        assert_eq!(named.code(), "missing_plugin");
+        assert_eq!(named.code(), "missing-plugin");
         assert!(named.to_string().contains("H.265 (Main Profile) decoder"), "{named}");
         assert_eq!(with_missing(error.clone(), None), error);
     }

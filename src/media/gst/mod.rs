@@ -52,7 +52,8 @@ pub struct Settings {
     /// The H.264 encoders to try, by their GStreamer names, in this order. Empty: all that are known,
     /// hardware first.
     pub encoders: Vec<String>,
-    /// A key frame comes this often, asked for or not. Viewers ask when they need one, so it can be long.
+    /// A key frame comes this often, asked for or not; encoders count it in pictures, so a source slower than
+    /// `fps` takes longer. Viewers ask when they need one, so it can be long.
     pub key_interval: Duration,
     /// Whether a file starts again at its end.
     pub repeat: bool,
@@ -82,7 +83,7 @@ impl Settings {
                 "a picture of {} x {} is not possible: 64 x 64 to 7680 x 4320 is",
                 self.width, self.height
             )
-        } else if self.width % 2 != 0 || self.height % 2 != 0 {
+        } else if !self.width.is_multiple_of(2) || !self.height.is_multiple_of(2) {
             format!("a picture of {} x {} is not possible: both must be even", self.width, self.height)
         } else if !(1..=240).contains(&self.fps) {
             format!("{} pictures a second are not possible: 1 to 240 are", self.fps)

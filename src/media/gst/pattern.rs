@@ -29,7 +29,9 @@
 //! }
 //! ```
 //!
-//! Below stands the same for people: `12:34:56.789 #1234`, in UTC.
+//! Below stands the same for people: `12:34:56.789 #1234`, in UTC. A square of faint noise in the lower right
+//! corner makes an encoder use the bitrate that it is given, as a camera's picture would: bars alone need
+//! next to none.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -100,9 +102,25 @@ pub(super) fn burn(i420: &mut [u8], width: usize, height: usize, frame: u32, now
         since.subsec_millis()
     );
     let bottom = text_box(luma, stride, width, height, 2 * row, &text);
+    noise(luma, stride, width, height, frame);
     // Grey chroma, or the blocks and the text would have the bars' colours.
     for plane in chroma.chunks_exact_mut(chroma_size).take(2) {
         plane[..bottom.div_ceil(2) * chroma_stride].fill(128);
+    }
+}
+
+/// Grey and up to 32 lighter or darker, so that a coarse quantizer swallows it and a fine one does not.
+fn noise(luma: &mut [u8], stride: usize, width: usize, height: usize, seed: u32) {
+    let side = (height / 4).min(width);
+    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+    for y in height - side..height {
+        for luma in &mut luma[y * stride + width - side..][..side] {
+            // Xorshift: it need not be good, only different in each picture.
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            *luma = 96 + (state >> 26) as u8;
+        }
     }
 }
 
@@ -156,9 +174,10 @@ mod tests {
 
     #[test]
     fn what_is_burned_in_is_read_back_in_every_size() {
-        for (width, height) in [(64, 64), (320, 180), (642, 362), (1280, 720), (1920, 1080)] {
-            let stride = (width + 3) / 4 * 4;
-            let mut picture = vec![100; stride * height + 2 * ((width / 2 + 3) / 4 * 4) * (height / 2)];
+        for (width, height) in [(64usize, 64usize), (320, 180), (642, 362), (1280, 720), (1920, 1080)] {
+            let stride = width.next_multiple_of(4);
+            let chroma = (width / 2).next_multiple_of(4) * (height / 2);
+            let mut picture = vec![100; stride * height + 2 * chroma];
             assert_eq!(read(&picture, stride, width, height), None, "grey is not the pattern");
             for (frame, millis) in [(0, 0), (1, 65_535), (70_000, 1_234), (u32::MAX, 0x8001)] {
                 let now = UNIX_EPOCH + Duration::from_millis((7 << 32) + millis);

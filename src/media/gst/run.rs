@@ -49,11 +49,12 @@ impl Plan {
         match stream {
             VIDEO_H264 => self.encoder.chain(&self.settings, bps),
             AUDIO_OPUS => format!("opusenc name=enc bitrate={bps} frame-size=20"),
-            // A second of rate control memory in place of six: the network has no more patience.
+            // A second of rate control memory in place of six, and a picture dropped when that is not
+            // enough: the network has no more patience.
             _ => format!(
                 "videoconvert ! vp8enc name=enc deadline=1 cpu-used=8 threads=2 end-usage=cbr \
                  error-resilient=default lag-in-frames=0 keyframe-max-dist={} target-bitrate={bps} \
-                 buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600",
+                 buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 dropframe-threshold=30",
                 encoders::gop(&self.settings)
             ),
         }

@@ -302,29 +302,51 @@ fn bad_answers_are_refused() {
     w.fanout.answer(SessionId(1), &good, w.now).expect("the offer stayed open");
 }
 
-proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(150))]
+type Edits = Vec<(usize, usize, u8, usize)>;
 
-    /// Lines of a real offer left out, doubled, swapped and cut never panic.
-    #[test]
-    fn mangled_offers_never_panic(edits in proptest::collection::vec((0usize..240, 0usize..240, 0u8..5, 0usize..60), 1..12)) {
-        let mut lines: Vec<String> = CHROMIUM.lines().map(str::to_owned).collect();
-        for (a, b, how, at) in edits {
-            let (a, b) = (a % lines.len(), b % lines.len());
-            match how {
-                0 => { lines.remove(a); }
-                1 => { let l = lines[a].clone(); lines.insert(b, l); }
-                2 => lines.swap(a, b),
-                3 => { let n = at.min(lines[a].len()); lines[a].truncate(n); }
-                _ => { let l = lines[b].clone(); lines[a].push_str(&l); }
-            }
-            if lines.is_empty() { lines.push("v=0".into()); }
+fn edits() -> impl proptest::strategy::Strategy<Value = Edits> {
+    proptest::collection::vec((0usize..240, 0usize..240, 0u8..6, 0usize..60), 1..12)
+}
+
+fn mangle(sdp: &str, edits: Edits) -> String {
+    let mut lines: Vec<String> = sdp.lines().map(str::to_owned).collect();
+    for (a, b, how, at) in edits {
+        let (a, b) = (a % lines.len(), b % lines.len());
+        let line = lines[b].clone();
+        match how {
+            0 if lines.len() > 1 => drop(lines.remove(a)),
+            1 => lines.insert(b, lines[a].clone()),
+            2 => lines.swap(a, b),
+            3 => lines[a].truncate(at),
+            4 => lines[a].push_str(&line),
+            _ => lines[a] = lines[a].replace(char::is_numeric, &(at % 10).to_string()),
         }
+    }
+    lines.join("\r\n") + "\r\n"
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(60))]
+
+    /// Lines of a real offer left out, doubled, swapped and cut never panic, on a new session or an old one.
+    #[test]
+    fn mangled_offers_never_panic(edits in edits()) {
+        let mangled = mangle(CHROMIUM, edits);
         let mut w = World::new();
-        let mangled = lines.join("\r\n") + "\r\n";
         let _ = accept(&mut w, &mangled);
         let _ = w.fanout.accept(SessionId(9), CHROMIUM, w.now);
         let _ = accept(&mut w, &mangled);
+        w.drain_camera();
+    }
+
+    /// Nor do answers.
+    #[test]
+    fn mangled_answers_never_panic(edits in edits()) {
+        let mut w = World::new();
+        w.browser(1, |c| c.enable_vp8(true).enable_h264(true));
+        let good = w.call_browser(1);
+        let _ = w.fanout.answer(SessionId(1), &mangle(&good, edits), w.now);
+        let _ = w.fanout.answer(SessionId(1), &good, w.now);
         w.drain_camera();
     }
 

@@ -1,10 +1,10 @@
 //! Viewers that watch, lose packets, vanish and come back.
 
 use str0m::format::Codec as Theirs;
-use str0m::media::Direction;
+use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use crate::rtc::{Config, Event, SessionId};
+use crate::rtc::{Config, Event, Fanout, Input, LocalCandidate, SessionId};
 
 /// Whether a browser got these bytes unbroken, from a key frame on; says how many frames.
 fn unbroken(world: &World, id: u64, codec: Theirs, fed: &[std::sync::Arc<[u8]>]) -> usize {
@@ -316,4 +316,130 @@ fn a_viewer_whose_network_is_too_thin_gets_fewer_pictures_and_no_growing_delay()
     let made = ms(33) * w.fed[&H264].iter().position(|f| **f == *last.data).expect("one of ours") as u32;
     let came = last.network_time - w.start;
     assert!(came - made < ms(2500), "{made:?} {came:?}");
+}
+
+#[test]
+fn a_viewer_behind_a_nat_is_found_by_its_name() {
+    let mut w = World::new();
+    let inside = std::net::SocketAddr::from(([198, 51, 100, 1], 5000));
+    w.nat.insert(inside, "203.0.113.20:61000".parse().expect("literal"));
+    w.viewer(1);
+    w.viewer(2);
+    w.run(ms(2000));
+    assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > 40);
+    assert!(unbroken(&w, 2, Theirs::H264, &w.fed[&H264]) > 40);
+}
+
+#[test]
+fn a_camera_behind_a_port_forward_is_reached_by_the_advertised_address() {
+    let public = "203.0.113.5:40000".parse().expect("literal");
+    let candidate = LocalCandidate { base: CAMERA.parse().expect("literal"), advertised: Some(public) };
+    let mut w = World::with(Config { candidates: vec![candidate], ..Config::default() });
+    w.forward = Some(public);
+    w.viewer(1);
+    w.run(ms(2000));
+    assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > 40);
+    assert!(w.sent.iter().all(|t| t.local == candidate.base), "what leaves, leaves by the base");
+}
+
+#[test]
+fn each_family_is_spoken_by_its_own_candidate() {
+    let v4 = LocalCandidate { base: CAMERA.parse().expect("literal"), advertised: None };
+    let v6 = LocalCandidate { base: "[2001:db8::5]:4000".parse().expect("literal"), advertised: None };
+    let mut w = World::with(Config { candidates: vec![v4, v6], ..Config::default() });
+    w.browser_at(1, "[2001:db8::77]:5000".parse().expect("literal"), |c| c.enable_h264(true));
+    w.call(1, Direction::RecvOnly).expect("accepted");
+    w.viewer(2);
+    w.run(ms(2000));
+    for id in [1, 2] {
+        assert!(unbroken(&w, id, Theirs::H264, &w.fed[&H264]) > 40);
+    }
+    assert!(w.sent.iter().all(|t| t.local.is_ipv4() == t.to.is_ipv4()));
+}
+
+#[test]
+fn a_datagram_to_an_address_that_is_no_candidate_is_not_answered() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(5));
+    // The first check of the browser, to an address of ours that nobody was told.
+    let before = w.sent.len();
+    let (from, _, check) =
+        w.taken.iter().find(|(_, to, _)| *to == CAMERA.parse().expect("literal")).expect("sent").clone();
+    let local = "192.0.2.200:4000".parse().expect("literal");
+    w.fanout.handle_input(Input::Datagram { local, from, data: &check }, w.now);
+    w.drain_camera();
+    assert!(w.sent[before..].iter().all(|t| t.local != local));
+}
+
+#[test]
+fn an_ice_restart_goes_on_with_the_same_stream() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(2000));
+    let before = w.browsers[&1].frames(Theirs::H264).len();
+    w.reoffer(1, |b| {
+        let mut api = b.rtc.sdp_api();
+        api.ice_restart(true);
+        let (offer, pending) = api.apply().expect("a change");
+        (offer.to_sdp_string(), pending)
+    });
+    w.run(ms(3000));
+    assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > before + 70);
+    assert!(w.closed(1).is_none());
+}
+
+#[test]
+fn a_viewer_costs_few_wake_ups() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(5000));
+    let each_second = |w: &mut World| {
+        let before = w.wakes;
+        w.run(ms(10_000));
+        (w.wakes - before) / 10
+    };
+    // While frames come they drive it.
+    let watching = each_second(&mut w);
+    w.streams.clear();
+    let idle = each_second(&mut w);
+    assert!(watching < 20 && idle < 20, "{watching} {idle}");
+}
+
+#[test]
+fn a_fan_out_can_be_sent_to_a_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Fanout>();
+}
+
+#[test]
+fn pictures_that_are_wanted_later_begin_at_a_key_frame_too() {
+    let mut w = World::new();
+    w.browser(1, |c| c.enable_h264(true));
+    let answer = w.call_for(1, &[MediaKind::Audio], Direction::RecvOnly).expect("accepted");
+    assert_eq!((answer.video, answer.audio), (None, Some(OPUS)));
+    w.run(ms(2000));
+    assert!(!w.saw(|e| *e == join(H264)));
+    let answer = w.call_for(1, &[MediaKind::Video], Direction::RecvOnly).expect("renegotiated");
+    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+    w.run(ms(2000));
+    assert!(w.saw(|e| *e == join(H264)));
+    assert!(is_key(Theirs::H264, &w.browsers[&1].frames(Theirs::H264)[0].data));
+    assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > 40);
+    assert!(unbroken(&w, 1, Theirs::Opus, &w.fed[&OPUS]) > 150);
+}
+
+#[test]
+fn an_address_may_pass_from_one_viewer_to_the_next() {
+    let mut w = World::new();
+    w.viewer(1);
+    w.run(ms(1000));
+    let address = w.browsers[&1].address;
+    w.browsers.get_mut(&1).expect("made").gone = true;
+    w.browser_at(2, address, |c| c.enable_h264(true));
+    w.call(2, Direction::RecvOnly).expect("accepted");
+    w.run(ms(2000));
+    assert!(unbroken(&w, 2, Theirs::H264, &w.fed[&H264]) > 40);
+    w.run(ms(8000));
+    assert!(w.closed(1).is_some() && w.closed(2).is_none());
 }

@@ -22,6 +22,8 @@ pub(super) const OPUS: StreamId = StreamId(2);
 pub(super) const CAMERA: &str = "192.0.2.1:4000";
 const FRAME_EVERY: Duration = Duration::from_millis(33);
 const SOUND_EVERY: Duration = Duration::from_millis(20);
+/// From a request to its key frame.
+const ENCODER: Duration = Duration::from_millis(100);
 const LATENCY: Duration = Duration::from_millis(10);
 
 pub(super) fn ms(ms: u64) -> Duration {
@@ -59,6 +61,8 @@ pub(super) struct World {
     pub(super) browsers: BTreeMap<u64, Browser>,
     pub(super) events: Vec<(Duration, Event)>,
     pub(super) sent: Vec<Transmit>,
+    /// What the browsers sent: from, to, payload.
+    pub(super) taken: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// What was fed in, by stream and data.
     pub(super) fed: HashMap<StreamId, Vec<Arc<[u8]>>>,
     /// Whether a datagram is lost, by its number.
@@ -69,7 +73,15 @@ pub(super) struct World {
     link_free: Instant,
     /// Bytes of a delta frame.
     pub(super) frame_size: usize,
-    key_wanted: bool,
+    /// How browsers' addresses look behind their NATs.
+    pub(super) nat: HashMap<SocketAddr, SocketAddr>,
+    /// The camera is behind a port forward, and can't be reached but by this.
+    pub(super) forward: Option<SocketAddr>,
+    /// How often the camera's time-out was due.
+    pub(super) wakes: u64,
+    camera: Vec<SocketAddr>,
+    /// When the encoder has the key frame ready that was asked for.
+    key_at: Option<Instant>,
     datagrams: u64,
     wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     next_frame: Instant,
@@ -91,6 +103,7 @@ impl World {
         let now = Instant::now();
         let host = LocalCandidate { base: CAMERA.parse().expect("literal"), advertised: None };
         let candidates = if config.candidates.is_empty() { vec![host] } else { config.candidates.clone() };
+        let camera = candidates.iter().map(|c| c.base).collect();
         let mut fanout = Fanout::new(Config { candidates, ..config }, now);
         fanout.set_media(all_media());
         World {
@@ -100,13 +113,18 @@ impl World {
             browsers: BTreeMap::new(),
             events: vec![],
             sent: vec![],
+            taken: vec![],
             fed: HashMap::new(),
             lose: |_| false,
             streams: vec![H264, VP8, OPUS],
             link: None,
             link_free: now,
             frame_size: 4000,
-            key_wanted: true,
+            nat: HashMap::new(),
+            forward: None,
+            wakes: 0,
+            camera,
+            key_at: Some(now),
             datagrams: 0,
             wire: BTreeMap::new(),
             next_frame: now,
@@ -118,7 +136,15 @@ impl World {
 
     /// A browser that has not called yet.
     pub(super) fn browser(&mut self, id: u64, codecs: impl FnOnce(RtcConfig) -> RtcConfig) {
-        let address = SocketAddr::from(([198, 51, 100, id as u8], 5000));
+        self.browser_at(id, SocketAddr::from(([198, 51, 100, id as u8], 5000)), codecs);
+    }
+
+    pub(super) fn browser_at(
+        &mut self,
+        id: u64,
+        address: SocketAddr,
+        codecs: impl FnOnce(RtcConfig) -> RtcConfig,
+    ) {
         let mut rtc = codecs(Rtc::builder().clear_codecs().enable_opus(true, false)).build(self.now);
         rtc.add_local_candidate(Candidate::host(address, "udp").expect("an address"));
         let browser = Browser {
@@ -136,11 +162,11 @@ impl World {
     }
 
     /// The browser's offer, as a page makes it with transceivers of this direction.
-    pub(super) fn offer(&mut self, id: u64, direction: Direction) -> String {
+    pub(super) fn offer(&mut self, id: u64, kinds: &[MediaKind], direction: Direction) -> String {
         let b = self.browsers.get_mut(&id).expect("made");
         let mut api = b.rtc.sdp_api();
-        for kind in [MediaKind::Audio, MediaKind::Video] {
-            b.mids.push((kind, api.add_media(kind, direction, None, None, None)));
+        for kind in kinds {
+            b.mids.push((*kind, api.add_media(*kind, direction, None, None, None)));
         }
         let (offer, pending) = api.apply().expect("changes");
         b.pending = Some(pending);
@@ -157,7 +183,16 @@ impl World {
     }
 
     pub(super) fn call(&mut self, id: u64, direction: Direction) -> Result<Answer, Refusal> {
-        let offer = self.offer(id, direction);
+        self.call_for(id, &[MediaKind::Audio, MediaKind::Video], direction)
+    }
+
+    pub(super) fn call_for(
+        &mut self,
+        id: u64,
+        kinds: &[MediaKind],
+        direction: Direction,
+    ) -> Result<Answer, Refusal> {
+        let offer = self.offer(id, kinds, direction);
         let answer = self.fanout.accept(SessionId(id), &offer, self.now)?;
         self.drain_camera();
         self.take_answer(id, &answer.sdp);
@@ -251,6 +286,7 @@ impl World {
             self.deliver();
             self.make_frames();
             if self.camera_deadline <= self.now {
+                self.wakes += 1;
                 self.fanout.handle_input(Input::Timeout, self.now);
                 self.drain_camera();
             }
@@ -276,7 +312,7 @@ impl World {
     fn deliver(&mut self) {
         while let Some(entry) = self.wire.first_entry().filter(|e| e.key().0 <= self.now) {
             let (from, to, data) = entry.remove();
-            if to == CAMERA.parse().expect("literal") {
+            if self.camera.contains(&to) {
                 self.fanout.handle_input(Input::Datagram { local: to, from, data: &data }, self.now);
                 self.drain_camera();
                 continue;
@@ -294,8 +330,16 @@ impl World {
 
     fn put_on_wire(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8]) {
         self.datagrams += 1;
+        let private = self.nat.iter().find(|(_, public)| **public == to).map(|(private, _)| *private);
+        let from_browser = *self.nat.get(&from).unwrap_or(&from);
+        let (from, to) = match self.forward {
+            Some(public) if public == to => (from_browser, self.camera[0]),
+            Some(_) if self.camera.contains(&to) => return,
+            Some(public) if self.camera.contains(&from) => (public, private.unwrap_or(to)),
+            _ => (from_browser, private.unwrap_or(to)),
+        };
         let mut leaves = self.now;
-        if let Some(bps) = self.link.filter(|_| from == CAMERA.parse().expect("literal")) {
+        if let Some(bps) = self.link.filter(|_| !self.camera.contains(&to)) {
             leaves = leaves.max(self.link_free);
             if leaves > self.now + ms(500) {
                 return;
@@ -317,7 +361,7 @@ impl World {
                 }
                 Output::Event(e) => {
                     if let Event::KeyFrameWanted { .. } = e {
-                        self.key_wanted = true;
+                        self.key_at.get_or_insert(self.now + ENCODER);
                     }
                     self.events.push((self.now - self.start, e));
                 }
@@ -342,6 +386,7 @@ impl World {
                 str0m::Output::Transmit(t) => {
                     let (gone, data) = (b.gone, Vec::from(t.contents));
                     if !gone {
+                        self.taken.push((t.source, t.destination, data.clone()));
                         self.put_on_wire(t.source, t.destination, &data);
                     }
                 }
@@ -359,7 +404,10 @@ impl World {
     fn make_frames(&mut self) {
         if self.next_frame <= self.now {
             self.next_frame += FRAME_EVERY;
-            let key = std::mem::take(&mut self.key_wanted);
+            let key = self.key_at.is_some_and(|at| at <= self.now);
+            if key {
+                self.key_at = None;
+            }
             for (stream, codec) in [(H264, Codec::H264), (VP8, Codec::Vp8)] {
                 self.feed(stream, codec, key);
             }

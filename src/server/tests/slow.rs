@@ -96,6 +96,23 @@ fn a_close_reaches_whoever_reads_again() {
 }
 
 #[test]
+fn a_close_does_not_wait_for_whoever_never_reads() {
+    let mut w = small();
+    w.stop_reading("bob");
+    shout(&mut w, 3);
+    w.send("bob", r#"{"type":"close"}"#);
+    w.pass(millis(4_999));
+    assert!(w.hub.stats().queued > 3000);
+    w.pass(millis(1));
+    assert_eq!(w.hub.stats().queued, 0);
+    w.read("bob");
+    assert_eq!((w.got("bob").len(), w.close_code("bob")), (0, Some(1000)));
+    w.cut("bob");
+    w.pass(secs(10));
+    assert_eq!(w.hub.stats().connections, 2);
+}
+
+#[test]
 fn ready_is_said_once_until_all_is_read() {
     let mut w = small();
     let conn = w.end("bob").conn;

@@ -1,0 +1,148 @@
+//! The command line: flags by the tables of settings, and the few that are none.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+use serde_json::Value;
+
+use super::exit::{Failure, Kind};
+use super::merge::Setting;
+use super::nearest;
+
+/// What stands on it.
+#[derive(Debug, Default)]
+pub struct Line {
+    pub flags: Vec<(&'static str, Value)>,
+    pub words: Vec<String>,
+    pub config: Option<PathBuf>,
+    pub check: bool,
+    pub help: bool,
+}
+
+/// What a command takes beside its settings and `--help`.
+#[derive(Clone, Copy, Default)]
+pub struct Takes {
+    /// `--config FILE` and `--check`.
+    pub config: bool,
+    /// So many words.
+    pub words: usize,
+}
+
+/// Reads a command's arguments.
+pub fn read<T>(
+    command: &str,
+    table: &[Setting<T>],
+    takes: Takes,
+    args: Vec<OsString>,
+) -> Result<Line, Failure> {
+    let usage = |words: String| {
+        Failure::new(
+            Kind::Usage,
+            format!("{} (`symple {command} --help` lists all flags)", words.trim_end_matches('.')),
+        )
+    };
+    let mut line = Line::default();
+    let mut parser = Parser::from_args(args);
+    loop {
+        let arg = parser.next().map_err(|e| usage(e.to_string()))?;
+        let name = match arg {
+            None => return Ok(line),
+            Some(Arg::Short('h')) => {
+                line.help = true;
+                continue;
+            }
+            Some(Arg::Value(word)) if line.words.len() < takes.words => {
+                line.words.push(word.string().map_err(|e| usage(e.to_string()))?);
+                continue;
+            }
+            Some(Arg::Value(word)) => {
+                return Err(usage(format!("\"{}\" is one word too many", word.to_string_lossy())));
+            }
+            Some(Arg::Short(letter)) => return Err(usage(format!("There is no flag -{letter}"))),
+            Some(Arg::Long(name)) => name.to_owned(),
+        };
+        match name.as_str() {
+            "help" => line.help = true,
+            "check" if takes.config => line.check = true,
+            "config" if takes.config => {
+                line.config = Some(parser.value().map_err(|e| usage(e.to_string()))?.into());
+            }
+            name => {
+                let (key, on) = name.strip_prefix("no-").map_or((name, true), |key| (key, false));
+                let named = |setting: &&Setting<T>| setting.flag()[2..] == *key;
+                let Some(setting) = table.iter().find(named).filter(|s| on || s.value.is_empty()) else {
+                    let mut known: Vec<String> = table.iter().map(Setting::flag).collect();
+                    known.push("--help".into());
+                    if takes.config {
+                        known.extend(["--config".into(), "--check".into()]);
+                    }
+                    let hint = nearest::hint(&format!("--{name}"), known.iter().map(String::as_str));
+                    return Err(usage(format!("There is no flag --{name}{hint}")));
+                };
+                let value = match (setting.value, on) {
+                    ("", false) => Value::Bool(false),
+                    ("", true) => match parser.optional_value() {
+                        Some(value) => Value::String(value.string().map_err(|e| usage(e.to_string()))?),
+                        None => Value::Bool(true),
+                    },
+                    _ => {
+                        let value = parser.value().and_then(ValueExt::string);
+                        Value::String(value.map_err(|e| usage(e.to_string()))?)
+                    }
+                };
+                line.flags.push((setting.key, value));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const TABLE: &[Setting<()>] = &[
+        Setting::new("max_connections", "N", "", |_, _| Ok(())),
+        Setting::new("dynamic_rooms", "", "", |_, _| Ok(())),
+    ];
+
+    fn line(args: &[&str]) -> Result<Line, String> {
+        let takes = Takes { config: true, words: 1 };
+        let args = args.iter().map(OsString::from).collect();
+        read("serve", TABLE, takes, args).map_err(|failure| {
+            assert_eq!(failure.kind, Kind::Usage);
+            failure.words
+        })
+    }
+
+    #[test]
+    fn flags_are_read_in_every_spelling() {
+        for (args, flags) in [
+            (&["--max-connections", "5"][..], vec![("max_connections", json!("5"))]),
+            (&["--max-connections=5"][..], vec![("max_connections", json!("5"))]),
+            (&["--dynamic-rooms"][..], vec![("dynamic_rooms", json!(true))]),
+            (&["--no-dynamic-rooms"][..], vec![("dynamic_rooms", json!(false))]),
+            (&["--dynamic-rooms=off"][..], vec![("dynamic_rooms", json!("off"))]),
+        ] {
+            assert_eq!(line(args).expect("right").flags, flags, "{args:?}");
+        }
+        let all = line(&["word", "--config", "a.toml", "--check", "-h"]).expect("right");
+        assert!(all.check && all.help && all.words == ["word"] && all.config == Some("a.toml".into()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (args, words) in [
+            (&["--max-conections", "5"][..], "did you mean \"--max-connections\"?"),
+            (&["--no-max-connections"][..], "There is no flag --no-max-connections"),
+            (&["--chekc"][..], "did you mean \"--check\"?"),
+            (&["--max-connections"][..], "missing argument"),
+            (&["-x"][..], "There is no flag -x"),
+            (&["a", "b"][..], "one word too many"),
+        ] {
+            let said = line(args).expect_err("wrong");
+            assert!(said.contains(words) && said.contains("symple serve --help"), "{args:?}: {said}");
+        }
+    }
+}

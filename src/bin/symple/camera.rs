@@ -1,0 +1,402 @@
+//! `symple camera`: a camera that browsers watch.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use log::LevelFilter;
+use symple::camera::{Camera, Config, Connect, Event, Serve, Signalling, StartError};
+use symple::net::Roots;
+use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
+use symple::{client, proto};
+
+use crate::args::Takes;
+use crate::certificate::Certificate;
+use crate::exit::{self, Failure, Kind};
+use crate::merge::Setting;
+use crate::signals::{self, Wish};
+use crate::value::{count, list, object, objects, parsed, parsed_list, secret, set, switch, text};
+use crate::{files, help, logger};
+
+/// What the camera runs with: what the library takes, and what becomes that.
+struct Settings {
+    camera: Config,
+    port: u16,
+    /// `None`: every address of the machine.
+    listen: Option<Vec<IpAddr>>,
+    token: Option<Token>,
+    origins: Vec<String>,
+    trusted_proxies: Vec<IpAddr>,
+    ssl_enabled: bool,
+    ssl_cert: Option<PathBuf>,
+    ssl_key: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    connect: Option<String>,
+    roots: Option<PathBuf>,
+    ring: Option<String>,
+    log: LevelFilter,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            camera: Config::default(),
+            port: DEFAULT_PORT,
+            listen: Some(vec![Ipv4Addr::LOCALHOST.into()]),
+            token: None,
+            origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            ssl_enabled: false,
+            ssl_cert: None,
+            ssl_key: None,
+            state_dir: None,
+            connect: None,
+            roots: None,
+            ring: None,
+            log: LevelFilter::Warn,
+        }
+    }
+}
+
+type S = Settings;
+
+const GROUPS: &[(&str, &[Setting<Settings>])] =
+    &[("Pictures and sound", PICTURES), ("Who it is", IDENTITY), ("Its own server", SERVE), ("Rest", REST)];
+
+const PICTURES: &[Setting<Settings>] = &[
+    Setting::new(
+        "source",
+        "SOURCE",
+        "test (a moving pattern, the default), /dev/video0, a file, or rtsp://…",
+        |s: &mut S, v| set(&mut s.camera.media.source, parsed(v)),
+    ),
+    Setting::new("size", "WxH", "The largest picture. Default: 1280x720", |s: &mut S, v| {
+        let text = text(v)?;
+        let sides =
+            text.split_once('x').and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)));
+        let media = &mut s.camera.media;
+        (media.width, media.height) = sides.ok_or("must look like 1280x720")?;
+        Ok(())
+    }),
+    Setting::new("fps", "N", "Pictures a second, at most. Default: 30", |s: &mut S, v| {
+        set(&mut s.camera.media.fps, small(count(v, 1)))
+    }),
+    Setting::new("bitrate", "KBIT", "Kilobits a second at the start. Default: 1000", |s: &mut S, v| {
+        let bps = kilobits(v)?;
+        (s.camera.media.bitrate, s.camera.bitrate.start) = (bps, bps);
+        Ok(())
+    }),
+    Setting::new("min_bitrate", "KBIT", "What it does not go below for bad networks", |s: &mut S, v| {
+        set(&mut s.camera.bitrate.min, kilobits(v))
+    }),
+    Setting::new("max_bitrate", "KBIT", "What it does not go above for good ones", |s: &mut S, v| {
+        set(&mut s.camera.bitrate.max, kilobits(v))
+    }),
+    Setting::new("audio", "", "Take the source's sound. Default: yes", |s: &mut S, v| {
+        set(&mut s.camera.media.audio, switch(v))
+    }),
+    Setting::new("vp8", "", "Encode VP8 too for viewers without H.264. Default: yes", |s: &mut S, v| {
+        set(&mut s.camera.vp8, switch(v))
+    }),
+    Setting::new(
+        "encoders",
+        "NAME",
+        "H.264 encoders to try, by their GStreamer names, in this order. Default: all known, hardware first",
+        |s: &mut S, v| set(&mut s.camera.media.encoders, list(v)),
+    )
+    .list(),
+    Setting::new("key_interval", "SECONDS", "A key frame at least so often. Default: 10", |s: &mut S, v| {
+        set(&mut s.camera.media.key_interval, count(v, 1).map(Duration::from_secs))
+    }),
+    Setting::new("repeat", "", "Start a file again at its end. Default: yes", |s: &mut S, v| {
+        set(&mut s.camera.media.repeat, switch(v))
+    }),
+    Setting::new(
+        "linger",
+        "SECONDS",
+        "For how long the source runs on without viewers. Default: 10",
+        |s: &mut S, v| set(&mut s.camera.linger, count(v, 0).map(Duration::from_secs)),
+    ),
+    Setting::new(
+        "max_viewers",
+        "N",
+        "Who may watch at once; others hear `busy`. Default: 64",
+        |s: &mut S, v| {
+            set(&mut s.camera.max_viewers, count(v, 1).map(|n| usize::try_from(n).unwrap_or(usize::MAX)))
+        },
+    ),
+];
+
+const IDENTITY: &[Setting<Settings>] = &[
+    Setting::new("user", "NAME", "The user that it is. Default: camera", |s: &mut S, v| {
+        set(&mut s.camera.user, text(v))?;
+        if valid_user(&s.camera.user) { Ok(()) } else { Err("must be 1 to 128 bytes without |".into()) }
+    }),
+    Setting::new("name", "TEXT", "Its name for people. Default: the user", |s: &mut S, v| {
+        set(&mut s.camera.name, text(v).map(Some))
+    }),
+    Setting::new("data", "JSON", "What it tells of itself, an object", |s: &mut S, v| {
+        set(&mut s.camera.data, object(v))
+    }),
+    Setting::new("room", "NAME", "Where it and viewers meet. Default: public", |s: &mut S, v| {
+        set(&mut s.camera.room, text(v))?;
+        if valid_room(&s.camera.room) { Ok(()) } else { Err("must have 1 to 256 bytes".into()) }
+    }),
+    Setting::new("ring", "USER", "Call this user when it comes, as a doorbell does", |s: &mut S, v| {
+        set(&mut s.ring, text(v).map(Some))
+    }),
+];
+
+const SERVE: &[Setting<Settings>] = &[
+    Setting::new(
+        "port",
+        "N",
+        "TCP for page and signalling, and UDP of the same number for pictures; 0 for any. Default: 4500",
+        |s: &mut S, v| set(&mut s.port, parsed(v).map_err(|_| "must be a port, 0 to 65535".into())),
+    )
+    .also(&["PORT"], &[]),
+    Setting::new(
+        "listen",
+        "IP",
+        "Address to listen on, or `all`. Default: this machine alone",
+        |s: &mut S, v| {
+            s.listen = if list(v)? == ["all"] { None } else { Some(parsed_list(v)?) };
+            Ok(())
+        },
+    )
+    .list(),
+    Setting::new(
+        "token",
+        "SECRET",
+        "What viewers must know; better a variable or the file. With --connect: what that server asks for",
+        |s: &mut S, v| set(&mut s.token, secret(v).map(Some)),
+    )
+    .secret(),
+    Setting::new(
+        "origins",
+        "URL",
+        "Origins of other pages that may connect, https://viewer.example",
+        |s: &mut S, v| set(&mut s.origins, list(v)),
+    )
+    .list(),
+    Setting::new("trusted_proxies", "IP", "Proxies whose X-Forwarded-For is believed", |s: &mut S, v| {
+        set(&mut s.trusted_proxies, parsed_list(v))
+    })
+    .list(),
+    Setting::new("ssl_enabled", "", "Serve https and wss", |s: &mut S, v| set(&mut s.ssl_enabled, switch(v))),
+    Setting::new(
+        "ssl_cert",
+        "FILE",
+        "Certificate chain in PEM, read again at SIGHUP. Without it and the key a self-signed one is kept",
+        |s: &mut S, v| set(&mut s.ssl_cert, text(v).map(|file| Some(file.into()))),
+    ),
+    Setting::new("ssl_key", "FILE", "Its private key in PEM", |s: &mut S, v| {
+        set(&mut s.ssl_key, text(v).map(|file| Some(file.into())))
+    }),
+    Setting::new("state_dir", "DIR", "Where a self-signed certificate is kept", |s: &mut S, v| {
+        set(&mut s.state_dir, text(v).map(|dir| Some(dir.into())))
+    }),
+];
+
+const REST: &[Setting<Settings>] = &[
+    Setting::new(
+        "connect",
+        "URL",
+        "Be a client of a server elsewhere, wss://…, and serve nothing",
+        |s: &mut S, v| set(&mut s.connect, text(v).map(Some)),
+    ),
+    Setting::new(
+        "roots",
+        "FILE",
+        "Certificates to believe for it, in PEM, instead of the system's",
+        |s: &mut S, v| set(&mut s.roots, text(v).map(|file| Some(file.into()))),
+    ),
+    Setting::new("udp_port", "N", "UDP port, where it must differ. Default: as --port", |s: &mut S, v| {
+        set(&mut s.camera.udp_port, parsed(v).map(Some).map_err(|_| "must be a port, 0 to 65535".into()))
+    }),
+    Setting::new(
+        "advertise",
+        "IP:PORT",
+        "Where a port forward makes the UDP port reachable",
+        |s: &mut S, v| {
+            set(
+                &mut s.camera.advertise,
+                parsed(v).map(Some).map_err(|_| "must look like 203.0.113.5:4500".into()),
+            )
+        },
+    ),
+    Setting::new(
+        "ice_servers",
+        "JSON",
+        "STUN and TURN servers for viewers, a list of RTCIceServer",
+        |s: &mut S, v| set(&mut s.camera.ice_servers, objects(v)),
+    )
+    .list(),
+    Setting::new("log", "LEVEL", "off, error, warn (the default), info, debug or trace", |s: &mut S, v| {
+        set(&mut s.log, parsed(v).map_err(|_| "must be off, error, warn, info, debug or trace".into()))
+    }),
+];
+
+const INTRODUCTION: &str = "
+symple camera: a camera that browsers watch
+
+Usage: symple camera [FLAGS]
+
+  symple camera                                 a moving pattern at http://127.0.0.1:4500/
+  symple camera --source /dev/video0            a camera
+  SYMPLE_TOKEN=secret symple camera --listen all --ssl-enabled
+  symple camera --connect wss://chat.example    at a server elsewhere
+
+Each setting is a flag, a key of the file with _ for -, and a variable: --max-viewers is max_viewers = 8 in
+the file and SYMPLE_MAX_VIEWERS=8 in the environment. Flags win over variables, those over the file.
+
+  --config FILE               Read this TOML file [also SYMPLE_CONFIG]
+  --check                     Check settings, source and encoder, say what would run, and end
+";
+
+fn kilobits(value: &serde_json::Value) -> Result<u32, String> {
+    small(count(value, 1)).map(|kbit| kbit.saturating_mul(1000))
+}
+
+fn small(n: Result<u64, String>) -> Result<u32, String> {
+    u32::try_from(n?).map_err(|_| "is too large".into())
+}
+
+/// Runs the command.
+pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+    let table: Vec<Setting<Settings>> =
+        GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
+    let takes = Takes { config: true, words: 0 };
+    let Some(loaded) = files::load("camera", &table, takes, args)? else {
+        return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
+    };
+    logger::start(loaded.settings.log);
+    files::warn_of_slips(&table);
+    let settings = loaded.settings;
+    let certificate = certificate(&settings)?;
+    let (config, ring) = config(settings, certificate.as_ref(), loaded.line.check)?;
+    let camera = Camera::new(config).map_err(unusable)?;
+    let mut said = format!("encoder: {}\n", camera.encoder().name);
+    said.extend(camera.urls().iter().map(|url| format!("open {url}\n")));
+    exit::print(&said)?;
+    if loaded.line.check { Ok(()) } else { run(&camera, ring, certificate.as_ref()) }
+}
+
+fn certificate(s: &Settings) -> Result<Option<Certificate>, Failure> {
+    let listen = s.listen.as_deref().unwrap_or_default();
+    let choose =
+        || Certificate::choose(s.ssl_cert.as_deref(), s.ssl_key.as_deref(), s.state_dir.as_deref(), listen);
+    (s.ssl_enabled && s.connect.is_none()).then(choose).transpose()
+}
+
+fn config(
+    settings: Settings,
+    certificate: Option<&Certificate>,
+    check: bool,
+) -> Result<(Config, Option<String>), Failure> {
+    let mut camera = settings.camera;
+    camera.signalling = if let Some(url) = settings.connect {
+        let roots = match &settings.roots {
+            Some(file) => {
+                Roots::Pem(std::fs::read(file).map_err(Failure::of(Kind::NoInput, file.display()))?)
+            }
+            None => Roots::System,
+        };
+        Signalling::Connect(Connect { token: settings.token, roots, ..Connect::new(url) })
+    } else {
+        let ips = settings.listen.unwrap_or_else(|| vec![every_address()]);
+        // A check must not stumble over the camera that runs.
+        let port = if check { 0 } else { settings.port };
+        Signalling::Serve(Serve {
+            listen: ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
+            token: settings.token,
+            origins: settings.origins,
+            trusted_proxies: settings.trusted_proxies,
+            tls: certificate.map(Certificate::load).transpose()?,
+        })
+    };
+    Ok((camera, settings.ring))
+}
+
+/// IPv6's wildcard has IPv4 in it, where the system has IPv6.
+fn every_address() -> IpAddr {
+    match std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn unusable(e: StartError) -> Failure {
+    let kind = match e.code() {
+        "bad-setting" | "bad-settings" | "bad-url" => Kind::Config,
+        "port-forbidden" => Kind::NoPermission,
+        _ => Kind::Unavailable,
+    };
+    Failure::new(kind, format!("The camera cannot start. {e}"))
+}
+
+fn run(camera: &Camera, ring: Option<String>, certificate: Option<&Certificate>) -> Result<(), Failure> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let handle = camera.clone();
+    camera.on(move |event| {
+        match &event {
+            Event::Client(client::Event::PeerAdded(peer)) if Some(&peer.user) == ring.as_ref() => {
+                if let Err(e) = handle.call(peer.address().as_str()) {
+                    log::warn!("the one to be rung cannot be called: {e}");
+                }
+            }
+            Event::Ended { status, reason } => {
+                let kind = match status {
+                    Some(proto::Status::UNAUTHORIZED) => Kind::NoPermission,
+                    _ => Kind::Unavailable,
+                };
+                _ = tell.send(Failure::new(kind, reason.clone()));
+            }
+            _ => {}
+        }
+        if let Some(line) = words_of(&event) {
+            // Who reads is of no matter to who watches.
+            _ = exit::line(&line);
+        }
+    });
+    let mut asked = false;
+    let heed = signals::heed(signals::listen()?, |wish| match (wish, camera.server(), certificate) {
+        (Wish::End, ..) => {
+            asked = true;
+            camera.shutdown();
+        }
+        (Wish::Reload, Some(server), Some(certificate)) => certificate.reload(server),
+        (Wish::Reload, ..) => log::info!("nothing to read again: there is no certificate"),
+    });
+    smol::block_on(camera.run().or(heed));
+    // Without a wish to end, only a server that refuses it ends a camera.
+    if asked { Ok(()) } else { told.try_recv().map_or(Ok(()), Err) }
+}
+
+fn words_of(event: &Event) -> Option<String> {
+    let words = match event {
+        Event::Calling(id, address) => format!("call {id}: with {}", address.user()),
+        Event::ViewerJoined(viewer) => {
+            format!("call {}: {} watches ({:?})", viewer.id, viewer.address.user(), viewer.video)
+        }
+        Event::ViewerLeft(viewer, reason) => format!("call {}: ended ({reason})", viewer.id),
+        Event::CallFailed(id, _, reason) => format!("call {id}: failed ({reason})"),
+        Event::Streaming(streams) if streams.is_empty() => "producing nothing".into(),
+        Event::Streaming(streams) => {
+            let parts = [(streams.h264, "H.264"), (streams.vp8, "VP8"), (streams.audio, "Opus")];
+            let names: Vec<&str> = parts.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+            format!("producing {}", names.join(", "))
+        }
+        Event::Format { width, height, fps, .. } => format!("pictures of {width} x {height}, {fps} a second"),
+        Event::Bitrate { bps, .. } => format!("the encoder goes to {} kbit/s", bps / 1000),
+        Event::Media(trouble) => format!("source: {trouble}"),
+        Event::SourceEnded => "the source came to its end".into(),
+        Event::Online(_) => "online".into(),
+        Event::Offline(reason) => format!("offline: {reason}"),
+        Event::Lost(count) => format!("{count} events were lost"),
+        _ => return None,
+    };
+    Some(words.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())
+}

@@ -1,0 +1,71 @@
+//! Settings from where they are: the command line, a TOML file, the environment.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::args::{self, Line, Takes};
+use super::exit::{Failure, Kind};
+use super::merge::{self, Origin, Origins, Setting, Written};
+
+/// What a command runs with.
+pub struct Loaded<T> {
+    pub settings: T,
+    pub origins: Origins,
+    pub line: Line,
+}
+
+/// Reads and merges all. `None` when only help was asked for.
+pub fn load<T: Default>(
+    command: &str,
+    table: &[Setting<T>],
+    takes: Takes,
+    args: Vec<OsString>,
+) -> Result<Option<Loaded<T>>, Failure> {
+    let line = args::read(command, table, takes, args)?;
+    if line.help {
+        return Ok(None);
+    }
+    let config = line.config.clone().or_else(|| {
+        let named = std::env::var_os("SYMPLE_CONFIG").filter(|name| takes.config && !name.is_empty());
+        named.map(Into::into)
+    });
+    let file = config.as_deref().map(toml_file).transpose()?;
+    let environment = |name: &str| std::env::var(name).ok();
+    let written = Written {
+        file: file.as_ref().map(|(name, content)| (name.as_str(), content)),
+        environment: &environment,
+        flags: &line.flags,
+    };
+    let mut settings = T::default();
+    let origins = merge::merge(table, &written, &mut settings).map_err(failure)?;
+    Ok(Some(Loaded { settings, origins, line }))
+}
+
+/// Warns of what looks like a slip in a variable's name. After the logger has started.
+pub fn warn_of_slips<T>(table: &[Setting<T>]) {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for (name, near) in merge::slips(table, names.filter(|name| name != "SYMPLE_CONFIG")) {
+        log::warn!("the variable {name} means nothing here; did you mean {near}?");
+    }
+}
+
+/// A failure of all that is wrong: the command line's if that alone is.
+fn failure(wrong: Vec<(Origin, String)>) -> Failure {
+    let flags = wrong.iter().all(|(origin, _)| matches!(origin, Origin::Flag(_)));
+    let words: Vec<String> = wrong.iter().map(|(origin, why)| format!("{origin}: {why}")).collect();
+    Failure::new(if flags { Kind::Usage } else { Kind::Config }, words.join("\nsymple: "))
+}
+
+fn toml_file(path: &Path) -> Result<(String, Map<String, Value>), Failure> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(Failure::of(Kind::NoInput, &name))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+        Failure::new(Kind::Config, format!("{name} is no TOML: {}", e.to_string().trim()))
+    })?;
+    match serde_json::to_value(table) {
+        Ok(Value::Object(content)) => Ok((name, content)),
+        _ => Err(Failure::new(Kind::Config, format!("{name} holds a number that is none"))),
+    }
+}

@@ -1,0 +1,76 @@
+//! The program `symple`: the server, a camera, and tools for people and scripts, by the public API alone.
+#![forbid(unsafe_code)]
+
+mod args;
+#[cfg(feature = "camera")]
+mod camera;
+mod certificate;
+#[cfg(feature = "redis")]
+mod emit;
+mod exit;
+mod files;
+mod help;
+mod logger;
+mod merge;
+mod nearest;
+mod serve;
+#[cfg(feature = "redis")]
+mod session;
+mod signals;
+mod value;
+mod watch;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use exit::{Failure, Kind};
+
+/// A command, the line of it in the list, and what it does with its arguments.
+struct Command {
+    name: &'static str,
+    line: &'static str,
+    run: fn(Vec<OsString>) -> Result<(), Failure>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command { name: "serve", line: "a server for peers, a drop-in for the Node.js one", run: serve::main },
+    #[cfg(feature = "camera")]
+    Command { name: "camera", line: "a camera that browsers watch", run: camera::main },
+    Command {
+        name: "watch",
+        line: "print what a peer sees: who comes and goes, and messages",
+        run: watch::main,
+    },
+    #[cfg(feature = "redis")]
+    Command { name: "emit", line: "publish a message to peers, through Redis", run: emit::main },
+    #[cfg(feature = "redis")]
+    Command { name: "session", line: "set, show, extend and delete sessions in Redis", run: session::main },
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let first = args.next().and_then(|a| a.into_string().ok()).unwrap_or_default();
+    let result = match first.as_str() {
+        "" | "-h" | "--help" | "help" => {
+            let asked = args.next().and_then(|a| a.into_string().ok());
+            match asked.and_then(|name| COMMANDS.iter().find(|c| c.name == name)) {
+                Some(command) => (command.run)(vec!["--help".into()]),
+                None => exit::print(&help::overview(COMMANDS.iter().map(|c| (c.name, c.line)))),
+            }
+        }
+        "-V" | "--version" | "version" => exit::print(concat!("symple ", env!("CARGO_PKG_VERSION"), "\n")),
+        name => match COMMANDS.iter().find(|c| c.name == name) {
+            Some(command) => (command.run)(args.collect()),
+            None => Err(unknown_command(name)),
+        },
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn unknown_command(name: &str) -> Failure {
+    let hint = nearest::hint(name, COMMANDS.iter().map(|c| c.name));
+    Failure::new(Kind::Usage, format!("There is no command \"{name}\"{hint} (`symple --help` lists them)"))
+}

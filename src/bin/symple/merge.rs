@@ -1,0 +1,261 @@
+//! One name for a setting in three places, and which place wins: default < file < environment < flag.
+//!
+//! `max_connections` in the file is `SYMPLE_MAX_CONNECTIONS` in the environment and `--max-connections` as
+//! a flag. Pure: what is read where is the caller's.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::nearest;
+
+/// A setting of `T`.
+pub struct Setting<T> {
+    /// Its name.
+    pub key: &'static str,
+    /// Its value in the help; empty for what is on or off.
+    pub value: &'static str,
+    /// What it does, in the help.
+    pub help: &'static str,
+    /// Names in the environment beside its own, those before it (stronger) and those behind it.
+    pub also: (&'static [&'static str], &'static [&'static str]),
+    pub kind: Kind,
+    /// Reads a value; the error says what would be right.
+    pub take: fn(&mut T, &Value) -> Result<(), String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    /// A flag may come several times.
+    List,
+    /// Never printed.
+    Secret,
+}
+
+impl<T> Setting<T> {
+    pub const fn new(
+        key: &'static str,
+        value: &'static str,
+        help: &'static str,
+        take: fn(&mut T, &Value) -> Result<(), String>,
+    ) -> Self {
+        Setting { key, value, help, also: (&[], &[]), kind: Kind::Plain, take }
+    }
+
+    pub const fn list(mut self) -> Self {
+        self.kind = Kind::List;
+        self
+    }
+
+    pub const fn secret(mut self) -> Self {
+        self.kind = Kind::Secret;
+        self
+    }
+
+    pub const fn also(mut self, before: &'static [&'static str], behind: &'static [&'static str]) -> Self {
+        self.also = (before, behind);
+        self
+    }
+
+    /// `--max-connections`.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.key.replace('_', "-"))
+    }
+
+    /// Its names in the environment, the strongest first.
+    pub fn variables(&self) -> Vec<String> {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let own = format!("SYMPLE_{}", self.key.to_uppercase());
+        [names(self.also.0), vec![own], names(self.also.1)].concat()
+    }
+}
+
+/// Where a value was found. The later ones win.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The file, by its name.
+    File(String),
+    /// A variable.
+    Environment(String),
+    /// A flag.
+    Flag(String),
+}
+
+impl Origin {
+    /// The place without its name, to compare; what is found nowhere is 0.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Origin::File(_) => 1,
+            Origin::Environment(_) => 2,
+            Origin::Flag(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::File(name) | Origin::Environment(name) | Origin::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// All that was written.
+pub struct Written<'a> {
+    /// The file's name and content.
+    pub file: Option<(&'a str, &'a Map<String, Value>)>,
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// Keys and values, in the order of the command line.
+    pub flags: &'a [(&'static str, Value)],
+}
+
+/// Where each value that is no default came from, and the value.
+pub type Origins = BTreeMap<&'static str, (Origin, Value)>;
+
+/// Takes every setting from the strongest place. All that is wrong is said, each with its place.
+pub fn merge<T>(
+    table: &[Setting<T>],
+    written: &Written<'_>,
+    target: &mut T,
+) -> Result<Origins, Vec<(Origin, String)>> {
+    let (mut origins, mut wrong) = (Origins::new(), Vec::new());
+    if let Some((name, file)) = written.file {
+        for key in file.keys().filter(|key| table.iter().all(|setting| setting.key != **key)) {
+            let hint = nearest::hint(key, table.iter().map(|s| s.key));
+            wrong.push((Origin::File(name.into()), format!("\"{key}\" is no setting{hint}")));
+        }
+    }
+    for setting in table {
+        let Some((origin, value)) = strongest(setting, written) else { continue };
+        if let Err(why) = (setting.take)(target, &value) {
+            let what = match &origin {
+                Origin::File(_) => format!("\"{}\" {why}", setting.key),
+                _ => why,
+            };
+            wrong.push((origin, what));
+            continue;
+        }
+        origins.insert(setting.key, (origin, value));
+    }
+    if wrong.is_empty() { Ok(origins) } else { Err(wrong) }
+}
+
+fn strongest<T>(setting: &Setting<T>, written: &Written<'_>) -> Option<(Origin, Value)> {
+    let flags: Vec<&Value> =
+        written.flags.iter().filter(|(key, _)| *key == setting.key).map(|(_, value)| value).collect();
+    if let Some(last) = flags.last() {
+        let value = match setting.kind {
+            Kind::List => Value::Array(flags.into_iter().cloned().collect()),
+            _ => (*last).clone(),
+        };
+        return Some((Origin::Flag(setting.flag()), value));
+    }
+    for name in setting.variables() {
+        let value = (written.environment)(&name).filter(|value| !value.trim().is_empty());
+        // In Kubernetes a service named `symple` puts its own address here.
+        if let Some(value) = value.filter(|value| !(name == "SYMPLE_PORT" && value.starts_with("tcp://"))) {
+            return Some((Origin::Environment(name), Value::String(value)));
+        }
+    }
+    let (name, file) = written.file?;
+    file.get(setting.key).map(|value| (Origin::File(name.into()), value.clone()))
+}
+
+/// Variables that look like a slip of one of ours: `SYMPLE_AUTHENTICATON` must not leave a door open.
+pub fn slips<T>(table: &[Setting<T>], names: impl Iterator<Item = String>) -> Vec<(String, String)> {
+    let known: Vec<String> = table.iter().flat_map(Setting::variables).collect();
+    let unknown = names.filter(|name| name.starts_with("SYMPLE_") && !known.contains(name));
+    let near = |name: String| {
+        let rest = |name: &str| name.trim_start_matches("SYMPLE_").to_owned();
+        let rests: Vec<String> = known.iter().map(|name| rest(name)).collect();
+        let at = nearest::nearest(&rest(&name), rests.iter().map(String::as_str))?;
+        let at = rests.iter().position(|rest| rest == at)?;
+        Some((name, known[at].clone()))
+    };
+    unknown.filter_map(near).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value;
+    use serde_json::json;
+
+    #[derive(Default)]
+    struct S {
+        port: u64,
+        rooms: Vec<String>,
+    }
+
+    const TABLE: &[Setting<S>] = &[
+        Setting::new("port", "N", "", |s: &mut S, v| value::set(&mut s.port, value::count(v, 0)))
+            .also(&["PORT"], &["OLD_PORT"]),
+        Setting::new("rooms", "NAME", "", |s: &mut S, v| value::set(&mut s.rooms, value::list(v))).list(),
+    ];
+
+    fn merged(
+        file: Value,
+        environment: &[(&str, &str)],
+        flags: &[(&'static str, Value)],
+    ) -> (S, Result<Origins, Vec<(Origin, String)>>) {
+        let mut target = S::default();
+        let find = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let file = file.as_object().cloned().unwrap_or_default();
+        let written = Written { file: Some(("a.toml", &file)), environment: &find, flags };
+        let result = merge(TABLE, &written, &mut target);
+        (target, result)
+    }
+
+    #[test]
+    fn the_stronger_place_wins() {
+        let file = || json!({"port": 1});
+        let flag = || ("port", json!("9"));
+        for (environment, flags, port, origin) in [
+            (&[][..], vec![], 1, "a.toml"),
+            (&[("OLD_PORT", "2")][..], vec![], 2, "OLD_PORT"),
+            (&[("OLD_PORT", "2"), ("SYMPLE_PORT", "3")][..], vec![], 3, "SYMPLE_PORT"),
+            (&[("SYMPLE_PORT", "3"), ("PORT", "4")][..], vec![], 4, "PORT"),
+            (&[("SYMPLE_PORT", "3"), ("PORT", "")][..], vec![], 3, "SYMPLE_PORT"),
+            (&[("SYMPLE_PORT", "tcp://10.0.0.1:4500")][..], vec![], 1, "a.toml"),
+            (&[("PORT", "4")][..], vec![flag()], 9, "--port"),
+            (&[][..], vec![("port", json!("8")), flag()], 9, "--port"),
+        ] {
+            let (settings, origins) = merged(file(), environment, &flags);
+            let origins = origins.expect("all is right");
+            assert_eq!((settings.port, origins["port"].0.to_string()), (port, origin.to_owned()));
+        }
+    }
+
+    #[test]
+    fn lists_replace_each_other_and_flags_add_up() {
+        let flags = [("rooms", json!("a,b")), ("rooms", json!("c"))];
+        let (settings, _) = merged(json!({"rooms": ["x"]}), &[("SYMPLE_ROOMS", "y")], &flags);
+        assert_eq!(settings.rooms, ["a", "b", "c"]);
+        let (settings, _) = merged(json!({"rooms": ["x"]}), &[("SYMPLE_ROOMS", "y, z")], &[]);
+        assert_eq!(settings.rooms, ["y", "z"]);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_with_its_place() {
+        let (_, result) = merged(json!({"prot": 1, "rooms": 7}), &[("PORT", "x")], &[]);
+        let said: Vec<String> =
+            result.expect_err("three are wrong").iter().map(|(o, w)| format!("{o}: {w}")).collect();
+        assert_eq!(
+            said,
+            [
+                "a.toml: \"prot\" is no setting; did you mean \"port\"?",
+                "PORT: must be a whole number from 0 on",
+                "a.toml: \"rooms\" must be a list of texts",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_slip_in_the_environment_is_seen_and_strangers_are_not() {
+        let names = ["SYMPLE_ROMS", "SYMPLE_SERVICE_HOST", "PORT", "SYMPLE_PORT", "HOME"];
+        let slips = slips(TABLE, names.into_iter().map(String::from));
+        assert_eq!(slips, [("SYMPLE_ROMS".to_owned(), "SYMPLE_ROOMS".to_owned())]);
+    }
+}

@@ -1,0 +1,171 @@
+//! From settings to what runs: checked as a whole, and told in words by `--check`.
+
+use std::fmt::Write;
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+use serde_json::Value;
+use symple::net::Origins as Pages;
+use symple::proto::Token;
+use symple::server::Config;
+
+use super::limit;
+use super::settings::Settings;
+use crate::certificate::Certificate;
+use crate::exit::{Failure, Kind};
+use crate::merge::{self, Origins, Setting};
+
+/// What would run.
+pub struct Plan {
+    pub settings: Settings,
+    pub authenticate: bool,
+    pub redis: Option<Token>,
+    pub certificate: Option<Certificate>,
+    pub threads: usize,
+    origins: Origins,
+}
+
+impl Plan {
+    pub fn new(settings: Settings, origins: Origins) -> Result<Plan, Failure> {
+        let config = |words: String| Failure::new(Kind::Config, words);
+        let authenticate = settings.authenticates().map_err(config)?;
+        let redis = settings.redis_url(&origins);
+        if redis.is_some() && cfg!(not(feature = "redis")) {
+            return Err(config(without_redis(&settings, &origins)));
+        }
+        let (cert, key) = (settings.ssl_cert.as_deref(), settings.ssl_key.as_deref());
+        let certificate = settings
+            .ssl_enabled
+            .then(|| Certificate::choose(cert, key, settings.state_dir.as_deref(), &settings.listen))
+            .transpose()?;
+        let threads = settings.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
+        Ok(Plan { settings, authenticate, redis, certificate, threads, origins })
+    }
+
+    /// The protocol's rules and limits.
+    pub fn hub(&self, open_files: u64) -> Config {
+        let settings = &self.settings;
+        let max_connections = self.max_connections(open_files);
+        if max_connections > limit::connections(open_files) {
+            log::warn!(
+                "{max_connections} connections are allowed, but {open_files} open files are enough for {}",
+                limit::connections(open_files)
+            );
+        }
+        Config {
+            authenticate: self.authenticate,
+            dynamic_rooms: settings.dynamic_rooms,
+            rooms: settings.rooms.clone(),
+            max_message_size: settings.max_message_size,
+            rate: settings.rate.unwrap_or(f64::INFINITY),
+            burst: settings.burst,
+            max_connections,
+            queue_limit: settings.queue,
+            ..Config::default()
+        }
+    }
+
+    pub fn max_connections(&self, open_files: u64) -> usize {
+        self.settings.max_connections.unwrap_or_else(|| limit::connections(open_files))
+    }
+
+    pub fn max_unauthenticated(&self, open_files: u64) -> Option<usize> {
+        let quarter = self.max_connections(open_files).div_ceil(4);
+        self.settings.max_unauthenticated.unwrap_or(Some(quarter))
+    }
+
+    pub fn origins(&self) -> Option<Pages> {
+        self.settings.origins.clone().map(Pages::OwnAnd)
+    }
+
+    pub fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "wss" } else { "ws" }
+    }
+
+    /// What would run, in words, and which settings made it so. Fails where it would not run.
+    pub fn describe(&self, table: &[Setting<Settings>]) -> Result<String, Failure> {
+        let settings = &self.settings;
+        let files = limit::reachable();
+        let number = |limit: Option<usize>| limit.map_or("any number".into(), |n| n.to_string());
+        let mut out = "symple serve would run:\n".to_owned();
+        let mut row = |name: &str, words: String| _ = writeln!(out, "  {name:16}{words}");
+        let listen = match settings.listen.as_slice() {
+            [] => "all addresses".to_owned(),
+            ips => ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        };
+        row("listen", format!("{}, port {} of {listen}", self.scheme(), settings.port));
+        row(
+            "certificate",
+            match &self.certificate {
+                Some(certificate) => certificate.check()?,
+                None if settings.ssl_cert.is_some() => "given, but not used: ssl_enabled is off".into(),
+                None => "none".into(),
+            },
+        );
+        row(
+            "pages from",
+            settings.origins.as_ref().map_or("anywhere".into(), |list| {
+                ["this server".to_owned()].iter().chain(list).cloned().collect::<Vec<_>>().join(", ")
+            }),
+        );
+        row(
+            "who may in",
+            match (self.authenticate, &settings.token) {
+                (false, _) => "everybody who reaches the port".into(),
+                (true, Some(_)) => "who has the token".into(),
+                (true, None) => "who has a session in Redis".into(),
+            },
+        );
+        row("redis", self.redis.as_ref().map_or("none".into(), |url| without_login(url.reveal())));
+        let rooms = if settings.dynamic_rooms { "dynamic" } else { "fixed" };
+        row("rooms", [&[rooms.to_owned()], settings.rooms.as_slice()].concat().join(", "));
+        let ttl = settings.session_ttl.map(|ttl| format!("extended to {} s by activity", ttl.as_secs()));
+        row("sessions", ttl.unwrap_or("as long as they last".into()));
+        let rate = settings.rate.map_or("any number of".into(), |n| n.to_string());
+        row("one peer", format!("{rate} messages a second, {} at once", settings.burst));
+        row("message", format!("{} bytes", settings.max_message_size));
+        row("queue", format!("{} bytes", settings.queue));
+        row(
+            "connections",
+            format!(
+                "{}; of one address {}, not admitted yet {}",
+                self.max_connections(files),
+                number(settings.max_per_address),
+                number(self.max_unauthenticated(files))
+            ),
+        );
+        row("open files", files.to_string());
+        row("threads", self.threads.to_string());
+        if !self.origins.is_empty() {
+            out += "set by:\n";
+        }
+        for (key, (origin, value)) in &self.origins {
+            let secret = table.iter().any(|s| s.key == *key && s.kind == merge::Kind::Secret);
+            let shown = match value {
+                _ if secret => "…".to_owned(),
+                Value::String(text) => text.clone(),
+                value => value.to_string(),
+            };
+            _ = writeln!(out, "  {key:20}{shown}  ({origin})");
+        }
+        Ok(out)
+    }
+}
+
+fn without_redis(settings: &Settings, origins: &Origins) -> String {
+    let named = ["redis_url", "redis_host", "redis_port"].iter().find_map(|key| origins.get(key));
+    let why = match named {
+        Some((origin, _)) => format!("Redis is asked for ({origin})"),
+        None => "Authentication needs sessions in Redis".to_owned(),
+    };
+    let token = if settings.token.is_none() { ", or give everybody one token (SYMPLE_TOKEN)" } else { "" };
+    format!("{why}, which this program was built without: build it with the feature `redis`{token}")
+}
+
+/// An address as it may be shown.
+fn without_login(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://…@{place}"),
+        _ => url.to_owned(),
+    }
+}

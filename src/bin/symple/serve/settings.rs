@@ -1,0 +1,348 @@
+//! What `symple serve` can be told: a table, whose rows are keys of the file, variables and flags at once.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+use serde_json::Value;
+use symple::proto::{DEFAULT_PORT, Token, valid_room};
+use symple::server::Config;
+
+use crate::merge::{Origins, Setting};
+use crate::value::{bytes, count, limit, list, objects, parsed, parsed_list, secret, set, switch, text};
+
+/// What the server runs with.
+pub struct Settings {
+    pub port: u16,
+    /// None at all: every address of the machine.
+    pub listen: Vec<IpAddr>,
+    /// `None`: pages of any origin.
+    pub origins: Option<Vec<String>>,
+    pub trusted_proxies: Vec<IpAddr>,
+    pub ssl_enabled: bool,
+    pub ssl_key: Option<PathBuf>,
+    pub ssl_cert: Option<PathBuf>,
+    pub state_dir: Option<PathBuf>,
+    pub authentication: Option<bool>,
+    pub token: Option<Token>,
+    pub status_token: Option<Token>,
+    pub dynamic_rooms: bool,
+    pub rooms: Vec<String>,
+    /// For how long activity extends a session; `None`: it does not.
+    pub session_ttl: Option<Duration>,
+    pub redis: Redis,
+    /// `None`: no limit.
+    pub rate: Option<f64>,
+    pub burst: f64,
+    /// `None`: as many as the system lets.
+    pub max_connections: Option<usize>,
+    pub max_message_size: usize,
+    pub queue: usize,
+    pub max_per_address: Option<usize>,
+    /// `None`: a quarter of all connections.
+    pub max_unauthenticated: Option<Option<usize>>,
+    pub ice_servers: Vec<Value>,
+    /// `None`: one for each core.
+    pub threads: Option<usize>,
+    pub log: LevelFilter,
+}
+
+/// Where Redis is, in the words of the settings.
+#[derive(Default)]
+pub struct Redis {
+    pub url: Option<Token>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub protocol: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let hub = Config::default();
+        Settings {
+            port: DEFAULT_PORT,
+            listen: Vec::new(),
+            origins: None,
+            trusted_proxies: Vec::new(),
+            ssl_enabled: false,
+            ssl_key: None,
+            ssl_cert: None,
+            state_dir: None,
+            authentication: None,
+            token: None,
+            status_token: None,
+            dynamic_rooms: hub.dynamic_rooms,
+            rooms: Vec::new(),
+            session_ttl: None,
+            redis: Redis::default(),
+            rate: Some(hub.rate),
+            burst: hub.burst,
+            max_connections: None,
+            max_message_size: hub.max_message_size,
+            queue: hub.queue_limit,
+            max_per_address: None,
+            max_unauthenticated: None,
+            ice_servers: Vec::new(),
+            threads: None,
+            log: LevelFilter::Info,
+        }
+    }
+}
+
+type S = Settings;
+
+/// The settings in the groups of the help.
+pub const GROUPS: &[(&str, &[Setting<Settings>])] =
+    &[("Network", NETWORK), ("Who may in", ADMISSION), ("Redis", REDIS), ("Limits", LIMITS), ("Rest", REST)];
+
+const NETWORK: &[Setting<Settings>] = &[
+    Setting::new("port", "N", "Port to listen on, 0 for any free one. Default: 4500", |s: &mut S, v| {
+        let right = |_: String| "must be a port, 0 to 65535".to_owned();
+        set(&mut s.port, parsed(v).map_err(right))
+    })
+    .also(&["PORT"], &[]),
+    Setting::new(
+        "listen",
+        "IP",
+        "Address to listen on, or `all`, the default; several by commas or repetition",
+        |s: &mut S, v| {
+            let words = list(v)?;
+            s.listen = if words == ["all"] { Vec::new() } else { parsed_list(v)? };
+            Ok(())
+        },
+    )
+    .list(),
+    Setting::new("ssl_enabled", "", "Speak https and wss", |s: &mut S, v| set(&mut s.ssl_enabled, switch(v))),
+    Setting::new(
+        "ssl_cert",
+        "FILE",
+        "Certificate chain in PEM, read again at SIGHUP. Without it and the key a self-signed one is made \
+         and kept",
+        |s: &mut S, v| set(&mut s.ssl_cert, text(v).map(|found| Some(found.into()))),
+    ),
+    Setting::new("ssl_key", "FILE", "Its private key in PEM", |s: &mut S, v| {
+        set(&mut s.ssl_key, text(v).map(|found| Some(found.into())))
+    }),
+    Setting::new(
+        "state_dir",
+        "DIR",
+        "Where a self-signed certificate is kept. Default: what systemd gives (STATE_DIRECTORY), or \
+         ~/.local/state/symple",
+        |s: &mut S, v| set(&mut s.state_dir, text(v).map(|found| Some(found.into()))),
+    ),
+    Setting::new(
+        "origins",
+        "URL",
+        "Origins of web pages that may connect, such as https://chat.example, beside those that this \
+         server serves itself. Default: `*`, any",
+        |s: &mut S, v| {
+            let origins = list(v)?;
+            let bad = |o: &&String| !o.contains("://") && *o != "*";
+            if let Some(bad) = origins.iter().find(bad) {
+                return Err(format!("{bad} is no origin: one looks like https://chat.example"));
+            }
+            s.origins = (!origins.iter().any(|o| o == "*")).then_some(origins);
+            Ok(())
+        },
+    )
+    .list()
+    .also(&[], &["SYMPLE_CORS_ORIGINS"]),
+    Setting::new(
+        "trusted_proxies",
+        "IP",
+        "Proxies whose X-Forwarded-For and X-Real-IP are believed",
+        |s: &mut S, v| set(&mut s.trusted_proxies, parsed_list(v)),
+    )
+    .list(),
+];
+
+const ADMISSION: &[Setting<Settings>] = &[
+    Setting::new(
+        "authentication",
+        "",
+        "Let in only who has a token: that of a session in Redis, or the one of --token. Default: no",
+        |s: &mut S, v| set(&mut s.authentication, switch(v).map(Some)),
+    ),
+    Setting::new(
+        "token",
+        "SECRET",
+        "One token for everybody, for a server without Redis. Other users of this machine see flags, so \
+         use the file or the environment",
+        |s: &mut S, v| set(&mut s.token, secret(v).map(Some)),
+    )
+    .secret(),
+    Setting::new(
+        "status_token",
+        "SECRET",
+        "What /api/status and /metrics ask for, as `Authorization: Bearer SECRET`. Default: that of \
+         --token; with authentication on and neither, they are closed",
+        |s: &mut S, v| set(&mut s.status_token, secret(v).map(Some)),
+    )
+    .secret(),
+    Setting::new(
+        "dynamic_rooms",
+        "",
+        "Let peers join rooms by name. Default: yes; --no-dynamic-rooms forbids it",
+        |s: &mut S, v| set(&mut s.dynamic_rooms, switch(v)),
+    ),
+    Setting::new("rooms", "NAME", "Rooms that every peer is put into. Default: none", |s: &mut S, v| {
+        s.rooms = list(v)?;
+        if s.rooms.iter().all(|room| valid_room(room)) {
+            Ok(())
+        } else {
+            Err("a room has 1 to 256 bytes".into())
+        }
+    })
+    .list(),
+];
+
+const REDIS: &[Setting<Settings>] = &[
+    Setting::new(
+        "redis_url",
+        "URL",
+        "Redis for sessions, pushed messages and other instances: redis://user:password@host:6379/0, or \
+         rediss:// over TLS",
+        |s: &mut S, v| {
+            let url = text(v)?;
+            if !url.contains("://") {
+                return Err("must look like redis://localhost:6379".into());
+            }
+            s.redis.url = Some(Token::new(url));
+            Ok(())
+        },
+    )
+    .also(&[], &["REDIS_URL"])
+    .secret(),
+    Setting::new("redis_host", "HOST", "Its host, where no URL is given", |s: &mut S, v| {
+        set(&mut s.redis.host, text(v).map(Some))
+    })
+    .also(&[], &["REDIS_HOST"]),
+    Setting::new("redis_port", "N", "Its port. Default: 6379", |s: &mut S, v| {
+        set(&mut s.redis.port, parsed(v).map_err(|_| "must be a port, 1 to 65535".into()).map(Some))
+    })
+    .also(&[], &["REDIS_PORT"]),
+    Setting::new("redis_protocol", "NAME", "redis or rediss. Default: redis", |s: &mut S, v| {
+        let name = text(v)?;
+        if name != "redis" && name != "rediss" {
+            return Err("must be redis or rediss".into());
+        }
+        s.redis.protocol = Some(name);
+        Ok(())
+    }),
+    Setting::new(
+        "session_ttl",
+        "MINUTES",
+        "For how long activity extends a session; -1, the default: not at all",
+        |s: &mut S, v| {
+            let right = "must be a number of minutes, or -1";
+            let minutes = text(v)?.trim().parse::<f64>().map_err(|_| right)?;
+            s.session_ttl = match minutes {
+                -1.0 => None,
+                m if m > 0.0 && m < 1e9 => Some(Duration::from_secs_f64(m * 60.0)),
+                _ => return Err(right.into()),
+            };
+            Ok(())
+        },
+    ),
+];
+
+const LIMITS: &[Setting<Settings>] = &[
+    Setting::new(
+        "rate",
+        "N",
+        "Messages a second from one peer, 0 for no limit. Default: 100",
+        |s: &mut S, v| {
+            let found = text(v)?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+            let rate = found.ok_or("must be messages a second, 0 for no limit")?;
+            s.rate = (rate > 0.0).then_some(rate);
+            Ok(())
+        },
+    ),
+    Setting::new("burst", "N", "Messages from one peer at once. Default: 500", |s: &mut S, v| {
+        set(&mut s.burst, count(v, 1).map(|n| n as f64))
+    }),
+    Setting::new(
+        "max_connections",
+        "N",
+        "Connections at one time. Default: as many as the limit on open files allows, which is raised",
+        |s: &mut S, v| set(&mut s.max_connections, count(v, 1).map(|n| Some(n as usize))),
+    ),
+    Setting::new(
+        "max_per_address",
+        "N",
+        "Connections of one address, 0 for no limit, the default",
+        |s: &mut S, v| set(&mut s.max_per_address, limit(v)),
+    ),
+    Setting::new(
+        "max_unauthenticated",
+        "N",
+        "Connections that have not been admitted yet, 0 for no limit. Default: a quarter of all",
+        |s: &mut S, v| set(&mut s.max_unauthenticated, limit(v).map(Some)),
+    ),
+    Setting::new("max_message_size", "BYTES", "The largest message. Default: 512K", |s: &mut S, v| {
+        set(&mut s.max_message_size, bytes(v))
+    }),
+    Setting::new(
+        "queue",
+        "BYTES",
+        "What may wait for a peer that reads slowly, before it is closed. Default: 1M",
+        |s: &mut S, v| set(&mut s.queue, bytes(v)),
+    ),
+];
+
+const REST: &[Setting<Settings>] = &[
+    Setting::new(
+        "ice_servers",
+        "JSON",
+        "STUN and TURN servers that the page is told, a list of RTCIceServer: \
+         [{\"urls\":\"stun:stun.example\"}]. Default: none",
+        |s: &mut S, v| set(&mut s.ice_servers, objects(v)),
+    ),
+    Setting::new("threads", "N", "Threads that serve. Default: one for each core", |s: &mut S, v| {
+        set(&mut s.threads, count(v, 1).map(|n| Some(n as usize)))
+    }),
+    Setting::new("log", "LEVEL", "off, error, warn, info (the default), debug or trace", |s: &mut S, v| {
+        set(&mut s.log, parsed(v).map_err(|_| "must be off, error, warn, info, debug or trace".into()))
+    }),
+];
+
+/// All rows.
+pub fn table() -> Vec<Setting<Settings>> {
+    let copy = |s: &Setting<Settings>| Setting { ..*s };
+    GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(copy)).collect()
+}
+
+impl Settings {
+    /// Whether peers need a token; an error where the settings contradict each other.
+    pub fn authenticates(&self) -> Result<bool, String> {
+        match (self.authentication, &self.token) {
+            (Some(false), Some(_)) => {
+                Err("a token is set, and authentication is off: leave one of them out".into())
+            }
+            (on, token) => Ok(on.unwrap_or(false) || token.is_some()),
+        }
+    }
+
+    /// Redis' address, where there is to be one: the URL, unless a stronger place names host, port or
+    /// protocol; that of this machine where sessions are asked for and nothing is said.
+    pub fn redis_url(&self, origins: &Origins) -> Option<Token> {
+        let rank = |key: &str| origins.get(key).map_or(0, |(origin, _)| origin.rank());
+        let redis = &self.redis;
+        let parts = ["redis_host", "redis_port", "redis_protocol"].map(rank).into_iter().max().unwrap_or(0);
+        if let Some(url) = redis.url.as_ref().filter(|_| rank("redis_url") >= parts) {
+            return Some(url.clone());
+        }
+        let sessions = self.authentication == Some(true) && self.token.is_none();
+        if redis.host.is_none() && redis.port.is_none() && !sessions {
+            return None;
+        }
+        let host = redis.host.as_deref().unwrap_or("localhost");
+        let protocol = redis.protocol.as_deref().unwrap_or("redis");
+        Some(Token::new(format!("{protocol}://{host}:{}", redis.port.unwrap_or(6379))))
+    }
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -1,0 +1,228 @@
+//! What the server answers on HTTP: its health, its numbers, and the page.
+
+use std::fmt::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use symple::net::{Request, Response, Server};
+use symple::proto::Token;
+use symple::server::Stats;
+
+/// Answers requests. It never waits.
+pub struct Site {
+    /// What the page is told.
+    page: String,
+    guard: Guard,
+    started: Instant,
+    ending: AtomicBool,
+    server: OnceLock<Server>,
+}
+
+/// Who may see the numbers.
+pub enum Guard {
+    Everybody,
+    /// Who has this token.
+    Token(Token),
+    Nobody,
+}
+
+impl Site {
+    pub fn new(ice_servers: &[Value], room: &str, authenticate: bool, guard: Guard) -> Site {
+        Site {
+            page: json!({ "iceServers": ice_servers, "room": room, "auth": authenticate }).to_string(),
+            guard,
+            started: Instant::now(),
+            ending: AtomicBool::new(false),
+            server: OnceLock::new(),
+        }
+    }
+
+    /// The server whose site this is, once it has its ports.
+    pub fn serves(&self, server: Server) {
+        _ = self.server.set(server);
+    }
+
+    /// From now on it is not ready for more.
+    pub fn ends(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+
+    pub fn answer(&self, request: &Request<'_>) -> Option<Response> {
+        match request.path {
+            "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),
+            "/api/ready" => Some(self.ready()),
+            "/api/config" => Some(Response::json(self.page.clone())),
+            "/api/status" => Some(self.numbers(request, |stats, uptime| {
+                Response::json(status(stats, uptime, self.ending.load(Ordering::Acquire)).to_string())
+            })),
+            "/metrics" => Some(self.numbers(request, |stats, uptime| Response {
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                ..Response::json(metrics(stats, uptime))
+            })),
+            path => symple::web::asset(path).map(|asset| Response {
+                status: 200,
+                content_type: asset.mime,
+                body: asset.body.into(),
+                etag: Some(asset.etag.into()),
+            }),
+        }
+    }
+
+    /// A load balancer sends nobody here from the moment the server begins to end.
+    fn ready(&self) -> Response {
+        let ready = self.server.get().is_some() && !self.ending.load(Ordering::Acquire);
+        let mut response = Response::json(json!({ "ready": ready }).to_string());
+        response.status = if ready { 200 } else { 503 };
+        response
+    }
+
+    fn numbers(&self, request: &Request<'_>, show: impl FnOnce(&Stats, u64) -> Response) -> Response {
+        match (&self.guard, request.bearer) {
+            (Guard::Everybody, _) => {}
+            (Guard::Token(token), Some(bearer)) if same(bearer, token.reveal()) => {}
+            (Guard::Token(_), _) => {
+                return Response::text(401, "This needs the status token: Authorization: Bearer …\n");
+            }
+            (Guard::Nobody, _) => {
+                return Response::text(401, "This server has no status token; set one with status_token.\n");
+            }
+        }
+        match self.server.get() {
+            Some(server) => show(&server.stats(), self.started.elapsed().as_secs()),
+            None => Response::text(503, "The server is about to start.\n"),
+        }
+    }
+}
+
+/// Compares in a time that does not tell where the first difference is.
+pub fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+}
+
+fn status(stats: &Stats, uptime: u64, ending: bool) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime": uptime,
+        "ending": ending,
+        "connections": stats.connections,
+        "peers": stats.peers,
+        "rooms": stats.rooms,
+        "queued": stats.queued,
+        "longestQueue": stats.longest_queue,
+        "admitted": stats.admitted,
+        "refused": stats.refused,
+        "routed": {
+            "message": stats.messages,
+            "presence": stats.presences,
+            "command": stats.commands,
+            "event": stats.events,
+            "pushed": stats.injected,
+        },
+        "deliveries": stats.deliveries,
+        "unheard": stats.unheard,
+        "dropped": { "slow": stats.dropped_slow, "rate": stats.dropped_rate, "bad": stats.bad_frames },
+        "closedSlow": stats.closed_slow,
+    })
+}
+
+/// In the text format of Prometheus, version 0.0.4.
+fn metrics(stats: &Stats, uptime: u64) -> String {
+    let mut out = String::new();
+    let mut family = |name: &str, kind: &str, help: &str, rows: &[(&str, u64)]| {
+        _ = writeln!(out, "# HELP symple_{name} {help}\n# TYPE symple_{name} {kind}");
+        for (labels, value) in rows {
+            _ = writeln!(out, "symple_{name}{labels} {value}");
+        }
+    };
+    let version = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+    family("build_info", "gauge", "The version that runs.", &[(version, 1)]);
+    family("uptime_seconds", "gauge", "Seconds since the start.", &[("", uptime)]);
+    for (name, help, now) in [
+        ("connections", "Open connections.", stats.connections),
+        ("peers", "Admitted peers.", stats.peers),
+        ("rooms", "Rooms with members, those of users included.", stats.rooms),
+        ("queue_bytes", "Bytes that wait for all connections.", stats.queued),
+        (
+            "longest_queue_bytes",
+            "Bytes that wait for the connection that is furthest behind.",
+            stats.longest_queue,
+        ),
+    ] {
+        family(name, "gauge", help, &[("", now as u64)]);
+    }
+    family("admitted_total", "counter", "Peers admitted.", &[("", stats.admitted)]);
+    family("refused_total", "counter", "Connections refused.", &[("", stats.refused)]);
+    family(
+        "messages_total",
+        "counter",
+        "Routed messages by type; pushed by the host or through Redis are those of type pushed.",
+        &[
+            ("{type=\"message\"}", stats.messages),
+            ("{type=\"presence\"}", stats.presences),
+            ("{type=\"command\"}", stats.commands),
+            ("{type=\"event\"}", stats.events),
+            ("{type=\"pushed\"}", stats.injected),
+        ],
+    );
+    family("deliveries_total", "counter", "Copies queued for recipients.", &[("", stats.deliveries)]);
+    family("unheard_total", "counter", "Routed messages that reached nobody.", &[("", stats.unheard)]);
+    family(
+        "dropped_total",
+        "counter",
+        "Dropped: copies for a full queue (slow), messages over the rate (rate), refused ones (bad).",
+        &[
+            ("{reason=\"slow\"}", stats.dropped_slow),
+            ("{reason=\"rate\"}", stats.dropped_rate),
+            ("{reason=\"bad\"}", stats.bad_frames),
+        ],
+    );
+    family(
+        "closed_slow_total",
+        "counter",
+        "Connections closed for reading too slowly.",
+        &[("", stats.closed_slow)],
+    );
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_what_prometheus_reads() {
+        let text = metrics(&Stats::default(), 7);
+        assert!(text.contains("\nsymple_uptime_seconds 7\n") && text.ends_with('\n'));
+        let mut announced = String::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                announced = rest.split(' ').next().expect("a name").to_owned();
+            } else if !line.starts_with('#') {
+                let (series, value) = line.rsplit_once(' ').expect("a name and a value");
+                let name = series.split('{').next().expect("a name");
+                assert_eq!(name, announced, "announced before it comes");
+                assert!(value.parse::<u64>().is_ok(), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_guarded_and_health_is_not() {
+        let ask = |guard, path, bearer| {
+            let site = Site::new(&[], "public", true, guard);
+            site.answer(&Request { path, query: None, bearer }).map(|response| response.status)
+        };
+        let token = || Guard::Token(Token::new("secret"));
+        // 503: let in, and no server there yet.
+        assert_eq!(ask(token(), "/metrics", Some("secret")), Some(503));
+        assert_eq!(ask(token(), "/metrics", Some("secreT")), Some(401));
+        assert_eq!(ask(token(), "/api/status", None), Some(401));
+        assert_eq!(ask(Guard::Nobody, "/api/status", Some("")), Some(401));
+        assert_eq!(ask(Guard::Everybody, "/api/status", None), Some(503));
+        assert_eq!(ask(Guard::Nobody, "/api/health", None), Some(200));
+        assert_eq!(ask(Guard::Nobody, "/", None), Some(200));
+        assert_eq!(ask(Guard::Nobody, "/nothing", None), None);
+    }
+}

@@ -1,0 +1,40 @@
+//! What the system tells the program to do.
+
+use std::pin::pin;
+
+use async_signal::{Signal, Signals};
+use futures_lite::StreamExt;
+
+use super::exit::{Failure, Kind};
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// SIGTERM or SIGINT.
+    End,
+    /// SIGHUP.
+    Reload,
+}
+
+/// Hears from now on. A second wish to end is fulfilled at once.
+pub fn listen() -> Result<Signals, Failure> {
+    Signals::new([Signal::Term, Signal::Int, Signal::Hup]).map_err(Failure::of(Kind::System, "signals"))
+}
+
+/// Tells each wish, for good.
+pub async fn heed(signals: Signals, mut tell: impl FnMut(Wish)) {
+    let mut signals = pin!(signals);
+    let mut ending = false;
+    while let Some(signal) = signals.next().await {
+        match signal {
+            Ok(Signal::Hup) => tell(Wish::Reload),
+            Ok(signal) if ending => std::process::exit(128 + signal as i32),
+            Ok(_) => {
+                ending = true;
+                tell(Wish::End);
+            }
+            Err(e) => log::warn!("a signal was lost: {e}"),
+        }
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,244 @@
+//! `symple watch`: what a peer sees, a line for each event.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_lite::FutureExt;
+use serde_json::{Value, json};
+use symple::client::{Config, End, Event};
+use symple::net::{Client, Roots};
+use symple::proto::{Address, DEFAULT_PORT, Object, Peer, Token, valid_user};
+
+use crate::args::Takes;
+use crate::exit::{self, Failure, Kind};
+use crate::merge::Setting;
+use crate::signals::{self, Wish};
+use crate::value::{count, list, object, parsed, secret, set, switch, text};
+use crate::{files, help, logger};
+
+struct Settings {
+    user: String,
+    name: Option<String>,
+    token: Option<Token>,
+    rooms: Vec<String>,
+    data: Object,
+    roots: Option<PathBuf>,
+    attempts: Option<u32>,
+    count: Option<u64>,
+    json: bool,
+    log: log::LevelFilter,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            user: "watch".into(),
+            name: None,
+            token: None,
+            rooms: Vec::new(),
+            data: Object::new(),
+            roots: None,
+            attempts: None,
+            count: None,
+            json: false,
+            log: log::LevelFilter::Error,
+        }
+    }
+}
+
+type S = Settings;
+
+const TABLE: &[Setting<Settings>] = &[
+    Setting::new("user", "NAME", "The user to be. Default: watch", |s: &mut S, v| {
+        set(&mut s.user, text(v))?;
+        if valid_user(&s.user) {
+            Ok(())
+        } else {
+            Err("must be 1 to 128 bytes without | and control characters".into())
+        }
+    }),
+    Setting::new("name", "TEXT", "The name for people. Default: the user", |s: &mut S, v| {
+        set(&mut s.name, text(v).map(Some))
+    }),
+    Setting::new(
+        "token",
+        "SECRET",
+        "What a server that authenticates asks for; better a variable",
+        |s: &mut S, v| set(&mut s.token, secret(v).map(Some)),
+    )
+    .secret(),
+    Setting::new(
+        "rooms",
+        "NAME",
+        "Rooms to join; several by commas or repetition. Default: public",
+        |s: &mut S, v| set(&mut s.rooms, list(v)),
+    )
+    .list(),
+    Setting::new("data", "JSON", "What to tell of oneself, an object", |s: &mut S, v| {
+        set(&mut s.data, object(v))
+    }),
+    Setting::new(
+        "roots",
+        "FILE",
+        "Certificates to believe for wss, in PEM, instead of the system's",
+        |s: &mut S, v| set(&mut s.roots, text(v).map(|file| Some(file.into()))),
+    ),
+    Setting::new("json", "", "Print JSON, an object a line, messages as they came", |s: &mut S, v| {
+        set(&mut s.json, switch(v))
+    }),
+    Setting::new("count", "N", "End after so many lines", |s: &mut S, v| {
+        set(&mut s.count, count(v, 1).map(Some))
+    }),
+    Setting::new(
+        "attempts",
+        "N",
+        "Give up after so many attempts in a row. Default: never",
+        |s: &mut S, v| set(&mut s.attempts, count(v, 1).map(|n| u32::try_from(n).ok())),
+    ),
+    Setting::new("log", "LEVEL", "off, error (the default), warn, info, debug or trace", |s: &mut S, v| {
+        set(&mut s.log, parsed(v).map_err(|_| "must be off, error, warn, info, debug or trace".into()))
+    }),
+];
+
+const INTRODUCTION: &str = "
+symple watch: print what a peer sees
+
+Usage: symple watch [URL] [FLAGS]
+
+It joins as a peer and prints who is there, who comes and goes, and every message it gets:
+  symple watch                                  a server on this machine, in the room public
+  symple watch wss://chat.example --rooms team  another, in another room
+  symple watch --json | jq .                    for scripts
+  symple watch --attempts 1 --count 1           is a server there? exit code 0 if so
+
+Flags are variables too: --token is SYMPLE_TOKEN.
+";
+
+/// Runs the command.
+pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+    let takes = Takes { config: false, words: 1 };
+    let Some(loaded) = files::load("watch", TABLE, takes, args)? else {
+        return exit::print(&help::command(INTRODUCTION, &[("Flags", TABLE)], ""));
+    };
+    let settings = loaded.settings;
+    logger::start(settings.log);
+    let local = format!("ws://127.0.0.1:{DEFAULT_PORT}");
+    let url = loaded.line.words.first().unwrap_or(&local);
+    let rooms = if settings.rooms.is_empty() { vec!["public".into()] } else { settings.rooms };
+    let config = Config {
+        name: settings.name,
+        token: settings.token,
+        rooms,
+        data: settings.data,
+        max_attempts: settings.attempts,
+        ..Config::new(settings.user)
+    };
+    let client = Client::new(url, config).map_err(Failure::of(Kind::Usage, url))?;
+    if let Some(file) = settings.roots {
+        let pem = std::fs::read(&file).map_err(Failure::of(Kind::NoInput, file.display()))?;
+        client.trust(Roots::Pem(pem));
+    }
+    watch(&client, settings.json, settings.count)
+}
+
+fn watch(client: &Client, as_json: bool, count: Option<u64>) -> Result<(), Failure> {
+    let end: Arc<Mutex<Result<(), Failure>>> = Arc::new(Mutex::new(Ok(())));
+    let (handle, result, mut left) = (client.clone(), end.clone(), count);
+    client.on(move |event| {
+        let outcome = match &event {
+            // Asked for, by a signal, a count or a reader that went away.
+            Event::Ended { why: End::Closed } => return,
+            Event::Ended { why: End::Refused { message } } => {
+                Err(Failure::new(Kind::NoPermission, format!("The server refuses us: {message}")))
+            }
+            Event::Ended { why } => Err(Failure::new(Kind::Unavailable, why.to_string())),
+            _ if left == Some(0) => return,
+            event => {
+                let line = if as_json { json_of(event) } else { words_of(event) };
+                let Some(line) = line else { return };
+                // Trouble with the connection is not what was to be counted.
+                if !matches!(event, Event::Offline { .. } | Event::Error { .. }) {
+                    left = left.map(|n| n - 1);
+                }
+                let printed = exit::line(&line);
+                if left == Some(0) || !matches!(printed, Ok(true)) {
+                    handle.close();
+                }
+                printed.map(drop)
+            }
+        };
+        if outcome.is_err() {
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+        }
+    });
+    let closing = client.clone();
+    let heed = signals::heed(signals::listen()?, move |wish| {
+        if wish == Wish::End {
+            closing.close();
+        }
+    });
+    smol::block_on(client.run().or(heed));
+    std::mem::replace(&mut *end.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))
+}
+
+/// What a person reads; `None` for what the program does by itself. What others wrote cannot steer a terminal.
+fn words_of(event: &Event) -> Option<String> {
+    let words = match event {
+        Event::Online { peer, rooms } => format!("online as {}, in {}", who(peer), rooms.join(", ")),
+        Event::Offline { reason, retry_in, .. } => {
+            format!("offline: {reason}; again in {:.1} s", retry_in.as_secs_f32())
+        }
+        Event::PeerAdded(peer) => format!("+ {}{}", who(peer), extras(peer)),
+        Event::PeerUpdated(peer) => format!("= {}{}", who(peer), extras(peer)),
+        Event::PeerRemoved(peer) => format!("- {}", who(peer)),
+        Event::Joined(room) => format!("joined {room}"),
+        Event::Left(room) => format!("left {room}"),
+        Event::RoomRefused { room, status, message } => format!("room {room} refused: {status} {message}"),
+        Event::Message(message) | Event::Command(message) => {
+            format!("{} {}", message.from().map_or("server", Address::as_str), message.as_str())
+        }
+        Event::Error { status, message } => format!("error {status}: {message}"),
+        _ => return None,
+    };
+    Some(words.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())
+}
+
+fn who(peer: &Peer) -> String {
+    if peer.name.is_empty() || peer.name == peer.user {
+        peer.address().as_str().to_owned()
+    } else {
+        format!("{} ({})", peer.address().as_str(), peer.name)
+    }
+}
+
+fn extras(peer: &Peer) -> String {
+    if peer.extra.is_empty() { String::new() } else { format!(" {}", Value::from(peer.extra.clone())) }
+}
+
+/// What a script reads: messages byte for byte.
+fn json_of(event: &Event) -> Option<String> {
+    let peer = |what: &str, peer: &Peer| json!({ "event": what, "peer": peer });
+    let told = match event {
+        Event::Online { peer, rooms } => json!({ "event": "online", "peer": peer, "rooms": rooms }),
+        Event::Offline { reason, retry_in, .. } => {
+            json!({ "event": "offline", "reason": reason, "retryInMs": retry_in.as_millis() as u64 })
+        }
+        Event::PeerAdded(known) => peer("added", known),
+        Event::PeerUpdated(known) => peer("updated", known),
+        Event::PeerRemoved(known) => peer("removed", known),
+        Event::Joined(room) => json!({ "event": "joined", "room": room }),
+        Event::Left(room) => json!({ "event": "left", "room": room }),
+        Event::RoomRefused { room, status, message } => {
+            json!({ "event": "refused", "room": room, "status": status.0, "message": message })
+        }
+        Event::Message(message) | Event::Command(message) => {
+            return Some(format!(r#"{{"event":"message","message":{}}}"#, message.as_str()));
+        }
+        Event::Error { status, message } => {
+            json!({ "event": "error", "status": status.0, "message": message })
+        }
+        _ => return None,
+    };
+    Some(told.to_string())
+}

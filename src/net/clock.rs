@@ -1,0 +1,64 @@
+//! The one clock of the drivers, and an alarm that is set to what a core wants.
+
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt;
+use smol::Timer;
+
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+pub(crate) struct Alarm {
+    timer: Timer,
+    at: Option<Instant>,
+}
+
+impl Alarm {
+    /// One that never rings until it is set.
+    pub fn unset() -> Self {
+        Alarm { timer: Timer::never(), at: None }
+    }
+
+    pub fn after(delay: Duration) -> Self {
+        let at = now() + delay;
+        Alarm { timer: Timer::at(at), at: Some(at) }
+    }
+
+    pub fn set(&mut self, at: Option<Instant>) {
+        if self.at != at {
+            self.at = at;
+            match at {
+                Some(at) => self.timer.set_at(at),
+                None => self.timer.clear(),
+            }
+        }
+    }
+
+    /// Ready once for each time that it is set to.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.at.is_none() || self.timer.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.at = None;
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_fn};
+
+    #[test]
+    fn an_alarm_rings_once() {
+        let mut alarm = Alarm::unset();
+        let past = now();
+        alarm.set(Some(past));
+        block_on(poll_fn(|cx| alarm.poll(cx)));
+        assert!(block_on(poll_fn(|cx| Poll::Ready(alarm.poll(cx)))).is_pending());
+        alarm.set(Some(past));
+        block_on(poll_fn(|cx| alarm.poll(cx)));
+    }
+}

@@ -1,0 +1,161 @@
+//! A stream on its way to one viewer: its numbers and times, and whether frames pass.
+
+use std::time::{Duration, Instant};
+
+use str0m::media::{Mid, Pt};
+use str0m::rtp::{RtpWrite, StreamTx};
+
+use super::clock::Place;
+use super::cut::Payloads;
+use super::negotiate::Lane;
+use crate::media::keyframes::Why;
+use crate::media::{Codec, StreamId};
+
+/// A viewer whose queue is older than this can't follow: it is sent nothing more until the queue is
+/// empty, and then a key frame. str0m itself would let it grow to two seconds.
+const STUCK: Duration = Duration::from_secs(1);
+/// A viewer that waits for a key frame while others come asks again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long repeated packets are of use.
+const RESEND_AGE: Duration = Duration::from_secs(2);
+/// When more than this part of what is sent is repetition, repeating makes it worse.
+const RESEND_RATIO: f32 = 0.3;
+
+pub(super) struct Track {
+    pub(super) stream: StreamId,
+    pub(super) codec: Codec,
+    pub(super) mid: Mid,
+    pt: Pt,
+    /// The number of the next packet.
+    seq: u64,
+    /// Of this viewer's RTP time.
+    offset: u32,
+    gate: Gate,
+    /// Whether lost packets are repeated.
+    repeats: bool,
+}
+
+impl Track {
+    /// Starts a stream, which waits for a key frame that was asked for at `asked`.
+    pub(super) fn new(lane: &Lane, tx: &mut StreamTx, resend_packets: usize, asked: Instant) -> Track {
+        let video = lane.choice.codec.is_video();
+        if video {
+            tx.set_rtx_cache(resend_packets, RESEND_AGE, Some(RESEND_RATIO));
+        }
+        // Where numbers and times begin must not be guessed; str0m's SSRC is random.
+        let random = *tx.ssrc();
+        Track {
+            stream: lane.stream,
+            codec: lane.choice.codec,
+            mid: tx.mid(),
+            pt: Pt::from(lane.choice.pt),
+            // Below 2^15, so that the first packets don't wrap: the other side could not tell.
+            seq: u64::from(random & 0x7fff),
+            offset: random,
+            gate: if video { Gate::AwaitsKey(asked) } else { Gate::Open },
+            repeats: video && resend_packets > 0,
+        }
+    }
+
+    /// Holds frames back until a key frame, which is asked for now. Says whether there is something to
+    /// ask for: sound has no key frames.
+    pub(super) fn await_key(&mut self, now: Instant) -> bool {
+        let video = self.codec.is_video();
+        if video {
+            self.gate = Gate::AwaitsKey(now);
+        }
+        video
+    }
+
+    /// Whether a frame passes, and whether a key frame is wanted.
+    pub(super) fn admit(&mut self, tx: &StreamTx, key: bool, now: Instant) -> (bool, Option<Why>) {
+        if !self.codec.is_video() {
+            return (true, None);
+        }
+        let queue = match tx.queue_info() {
+            Some(q) if q.packet_count() > 0 => {
+                let oldest = q.first_unsent().map_or(Duration::ZERO, |t| now.saturating_duration_since(t));
+                if oldest > STUCK { Queue::Stuck } else { Queue::Moving }
+            }
+            _ => Queue::Empty,
+        };
+        let (gate, wanted) = self.gate.next(queue, key, now);
+        self.gate = gate;
+        (gate == Gate::Open, wanted)
+    }
+
+    pub(super) fn write(&mut self, tx: &mut StreamTx, payloads: &Payloads, place: Place) {
+        let time = place.ticks.wrapping_add(self.offset);
+        for (i, payload) in payloads.iter().enumerate() {
+            let last = i + 1 == payloads.len();
+            tx.write_rtp(
+                RtpWrite::new(self.pt, self.seq.into(), time, place.wallclock, payload.clone())
+                    .marker(last && self.codec.is_video())
+                    .nackable(self.repeats),
+            );
+            self.seq += 1;
+        }
+    }
+}
+
+/// Whether frames pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// Until a key frame, which was asked for then.
+    AwaitsKey(Instant),
+    /// Until the queue is empty.
+    Stuck,
+}
+
+/// How packets written earlier get out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    Empty,
+    Moving,
+    Stuck,
+}
+
+impl Gate {
+    /// The gate for a frame that comes now; and why a key frame is wanted, if one is.
+    fn next(self, queue: Queue, key: bool, now: Instant) -> (Gate, Option<Why>) {
+        match self {
+            Gate::Open if queue == Queue::Stuck => (Gate::Stuck, None),
+            Gate::Open => (Gate::Open, None),
+            Gate::Stuck if queue != Queue::Empty => (Gate::Stuck, None),
+            Gate::Stuck | Gate::AwaitsKey(_) if key => (Gate::Open, None),
+            Gate::Stuck => (Gate::AwaitsKey(now), Some(Why::Loss)),
+            Gate::AwaitsKey(asked) if now.saturating_duration_since(asked) < ASK_AGAIN => (self, None),
+            Gate::AwaitsKey(_) => (Gate::AwaitsKey(now), Some(Why::Join)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_opens_at_a_key_frame_and_shuts_when_the_queue_is_stuck() {
+        let now = Instant::now();
+        let later = now + ASK_AGAIN;
+        let waits = Gate::AwaitsKey(now);
+        let table = [
+            (Gate::Open, Queue::Empty, false, now, (Gate::Open, None)),
+            (Gate::Open, Queue::Moving, false, now, (Gate::Open, None)),
+            (Gate::Open, Queue::Stuck, false, now, (Gate::Stuck, None)),
+            (Gate::Open, Queue::Stuck, true, now, (Gate::Stuck, None)),
+            (Gate::Stuck, Queue::Stuck, true, now, (Gate::Stuck, None)),
+            (Gate::Stuck, Queue::Moving, true, now, (Gate::Stuck, None)),
+            (Gate::Stuck, Queue::Empty, false, now, (waits, Some(Why::Loss))),
+            (Gate::Stuck, Queue::Empty, true, now, (Gate::Open, None)),
+            (waits, Queue::Empty, false, now, (waits, None)),
+            (waits, Queue::Empty, false, later, (Gate::AwaitsKey(later), Some(Why::Join))),
+            (waits, Queue::Empty, true, now, (Gate::Open, None)),
+            (waits, Queue::Empty, true, later, (Gate::Open, None)),
+        ];
+        for (gate, queue, key, at, expected) in table {
+            assert_eq!(gate.next(queue, key, at), expected, "{gate:?} {queue:?} key {key}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Files with real pictures and sound, and what is no such file.
+#![cfg(feature = "gst")]
+
+mod media;
+
+use std::path::{Path, PathBuf};
+
+use gstreamer::prelude::*;
+use media::{ALL, H264, open, settings};
+use symple::media::gst::{MediaEvent, Settings};
+use symple::media::{AUDIO_OPUS, VIDEO_H264, VIDEO_VP8};
+
+const VIDEO: &str = "videotestsrc num-buffers=45 pattern=ball ! video/x-raw,width=322,height=242,framerate=15/1 ! \
+                     x264enc tune=zerolatency speed-preset=ultrafast ! mux.";
+const AUDIO: &str = "audiotestsrc num-buffers=130 ! audio/x-raw,rate=44100,channels=1 ! flacenc ! mux.";
+
+/// A folder of the test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("symple-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Folder(path)
+    }
+
+    /// Three seconds of what the chains make, in Matroska.
+    fn record(&self, name: &str, chains: &str) -> String {
+        gstreamer::init().expect("GStreamer");
+        let path = self.0.join(name);
+        let launch = format!("matroskamux name=mux ! filesink name=file {chains}");
+        let pipeline =
+            gstreamer::parse::launch(&launch).expect("the chains").downcast::<gstreamer::Pipeline>();
+        let pipeline = pipeline.expect("a pipeline");
+        pipeline
+            .by_name("file")
+            .expect("named above")
+            .set_property("location", path.to_str().expect("UTF-8"));
+        pipeline.set_state(gstreamer::State::Playing).expect("it records");
+        let ends = [gstreamer::MessageType::Eos, gstreamer::MessageType::Error];
+        let end = pipeline.bus().expect("a bus").timed_pop_filtered(None, &ends).expect("an end");
+        assert_eq!(end.type_(), gstreamer::MessageType::Eos, "{end:?}");
+        pipeline.set_state(gstreamer::State::Null).expect("it stops");
+        text(&path)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).expect("a file");
+        text(&path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").into()
+}
+
+#[test]
+fn a_file_plays_with_sound_in_its_own_shape_and_starts_again_at_its_end() {
+    let folder = Folder::new("plays");
+    let watched =
+        open(settings(&folder.record("a clip 1%.mkv", &format!("{VIDEO} {AUDIO}")))).expect("it opens");
+    assert!(watched.pipeline.has_audio());
+    watched.pipeline.start(ALL);
+    let (width, height) = watched.until("the format", |event| match event {
+        MediaEvent::Format { stream: VIDEO_H264, width, height, .. } => Some((*width, *height)),
+        _ => None,
+    });
+    assert_eq!((width, height), (240, 180), "4:3 within 320 x 180");
+    let mut last = watched.key_frame(VIDEO_H264).pts;
+    watched.frame(VIDEO_VP8);
+    watched.frame(AUDIO_OPUS);
+    for _ in 0..2 {
+        // Times rise over the end, each round begins with a key frame, and says that it begins.
+        let mut ended = false;
+        let mut started = false;
+        let first = watched.until("the next round", |event| match event {
+            MediaEvent::Ended => {
+                ended = true;
+                None
+            }
+            MediaEvent::Started => {
+                started = ended;
+                None
+            }
+            MediaEvent::Frame(frame) if frame.stream == VIDEO_H264 => {
+                assert!(frame.pts > last);
+                last = frame.pts;
+                (ended && started).then(|| frame.clone())
+            }
+            _ => None,
+        });
+        assert!(first.key);
+    }
+}
+
+#[test]
+fn a_stopped_pipeline_holds_nothing_open() {
+    let folder = Folder::new("closed");
+    let path = folder.record("clip.mkv", VIDEO);
+    let open_now = || {
+        let links = std::fs::read_dir("/proc/self/fd").expect("Linux").flatten();
+        links.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|file| file == Path::new(&path))).count()
+    };
+    let watched = open(settings(&path)).expect("it opens");
+    assert_eq!(open_now(), 0, "before the start");
+    watched.pipeline.start(H264);
+    watched.frame(VIDEO_H264);
+    assert_eq!(open_now(), 1, "while it plays");
+    watched.pipeline.stop();
+    watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+    assert_eq!(open_now(), 0, "after Stopped");
+    assert!(watched.rest().is_empty(), "nothing comes after Stopped");
+}
+
+#[test]
+fn a_file_plays_at_its_own_speed() {
+    let folder = Folder::new("speed");
+    let path = folder.record("silent.mkv", VIDEO);
+    let watched = open(Settings { repeat: false, ..settings(&path) }).expect("it opens");
+    assert!(!watched.pipeline.has_audio());
+    watched.pipeline.start(ALL);
+    let first = watched.key_frame(VIDEO_H264);
+    let mut frames = vec![first];
+    watched.until("the end", |event| match event {
+        MediaEvent::Frame(frame) if frame.stream == VIDEO_H264 => {
+            frames.push(frame.clone());
+            None
+        }
+        MediaEvent::Frame(frame) => {
+            assert_eq!(frame.stream, VIDEO_VP8, "there is no sound in it");
+            None
+        }
+        MediaEvent::Ended => Some(()),
+        _ => None,
+    });
+    watched.event("the stop, as it is not repeated", |event| matches!(event, MediaEvent::Stopped));
+    // 45 pictures at 15 a second; `captured` is when each came by the clock.
+    let took = frames[frames.len() - 1].captured - frames[0].captured;
+    assert!(took.as_millis() >= 2500, "{} pictures within {took:?}", frames.len());
+}
+
+#[test]
+fn sound_can_be_left_out() {
+    let folder = Folder::new("mute");
+    let path = folder.record("clip.mkv", &format!("{VIDEO} {AUDIO}"));
+    let watched = open(Settings { audio: false, ..settings(&path) }).expect("it opens");
+    assert!(!watched.pipeline.has_audio());
+    watched.pipeline.start(ALL);
+    watched.until("the second round", |event| match event {
+        MediaEvent::Ended => Some(()),
+        MediaEvent::Frame(frame) => {
+            assert_ne!(frame.stream, AUDIO_OPUS);
+            None
+        }
+        _ => None,
+    });
+}
+
+#[test]
+fn what_cannot_be_played_is_refused_in_words_at_once() {
+    let folder = Folder::new("refused");
+    let table = [
+        (text(&folder.0.join("missing.mp4")), "no-file", "there is no file"),
+        (text(&folder.0), "no-file", "is a folder"),
+        (folder.write("text.mp4", b"This is no video."), "not-media", "no video that can be played"),
+        (folder.write("empty.mp4", b""), "not-media", "no video that can be played"),
+        (folder.record("sound.mkv", AUDIO), "no-pictures", "has no pictures"),
+        ("/dev/video97".into(), "no-camera", "there is no camera /dev/video97"),
+        ("/dev/null".into(), "not-a-camera", "is not a camera"),
+        ("/dev/v4l".into(), "no-camera", "there is no camera"),
+    ];
+    for (source, code, words) in table {
+        let error = open(settings(&source)).err().unwrap_or_else(|| panic!("{source} is refused"));
+        println!("{}: {error}", error.code());
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_vanishes_fails_in_words_and_can_be_started_again() {
+    let folder = Folder::new("vanishes");
+    let path = folder.record("clip.mkv", VIDEO);
+    let watched = open(settings(&path)).expect("it opens");
+    std::fs::rename(&path, folder.0.join("away")).expect("it moves");
+    watched.pipeline.start(H264);
+    let error = watched.failure();
+    assert_eq!(error.code(), "no-file", "{error}");
+    watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+    std::fs::rename(folder.0.join("away"), &path).expect("it moves back");
+    watched.pipeline.start(H264);
+    assert!(watched.frame(VIDEO_H264).key);
+}

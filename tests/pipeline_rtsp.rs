@@ -1,0 +1,175 @@
+//! A network camera, played by GStreamer's own RTSP server in another process.
+#![cfg(feature = "gst")]
+
+mod media;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use media::{ALL, H264, open, settings};
+use symple::media::gst::{MediaEvent, Settings};
+use symple::media::{AUDIO_OPUS, VIDEO_H264, VIDEO_VP8};
+
+struct Camera {
+    server: Child,
+    port: u16,
+}
+
+impl Camera {
+    /// `None`, with a line that says why, where Debian's RTSP server is not installed.
+    fn new() -> Option<Camera> {
+        Camera::on(0)
+    }
+
+    /// On this port, 0 being a free one.
+    fn on(port: u16) -> Option<Camera> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rtsp_server.py");
+        // Debian's own Python: another one in the path has no GStreamer.
+        let spawned = Command::new("/usr/bin/python3")
+            .args([script, &port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut server = match spawned {
+            Ok(server) => server,
+            Err(error) => {
+                println!("SKIPPED: no RTSP server: /usr/bin/python3: {error}");
+                return None;
+            }
+        };
+        let mut line = String::new();
+        let output = server.stdout.take().expect("piped");
+        BufReader::new(output).read_line(&mut line).expect("the server says something");
+        match line.trim().strip_prefix("PORT ") {
+            Some(port) => Some(Camera { port: port.parse().expect("a port"), server }),
+            None => {
+                _ = server.wait();
+                println!(
+                    "SKIPPED: no RTSP server (apt install python3-gi gir1.2-gst-rtsp-server-1.0): {line}"
+                );
+                None
+            }
+        }
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("rtsp://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        _ = self.server.kill();
+        _ = self.server.wait();
+    }
+}
+
+#[test]
+fn pictures_and_sound_come_over_udp_and_over_tcp() {
+    let Some(camera) = Camera::new() else { return };
+    for path in ["/av", "/tcp"] {
+        let watched = open(settings(&camera.address(path))).expect("nothing is asked before the start");
+        watched.pipeline.start(ALL);
+        let format = watched.until("the format", |event| match event {
+            MediaEvent::Format { stream: VIDEO_H264, width, height, profile_level_id, .. } => {
+                Some((*width, *height, profile_level_id.map(|id| id[0])))
+            }
+            MediaEvent::Failed(error) | MediaEvent::Stalled(error) => panic!("{path}: {error}"),
+            _ => None,
+        });
+        assert_eq!(format, (240, 180, Some(0x42)), "High of the camera becomes baseline");
+        assert!(watched.key_frame(VIDEO_H264).key);
+        watched.frame(VIDEO_VP8);
+        watched.frame(AUDIO_OPUS);
+        watched.frame_where(VIDEO_H264, "other pictures", |frame| !frame.key);
+        watched.pipeline.request_key_frame(VIDEO_H264);
+        watched.key_frame(VIDEO_H264);
+        watched.pipeline.stop();
+        watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+    }
+}
+
+#[test]
+fn a_camera_without_sound_is_watched_without() {
+    let Some(camera) = Camera::new() else { return };
+    let watched = open(settings(&camera.address("/video"))).expect("a pipeline");
+    watched.pipeline.start(ALL);
+    let frames = watched.frames(VIDEO_H264, 20);
+    assert!(frames[0].key);
+    assert!(frames.windows(2).all(|pair| pair[0].pts < pair[1].pts));
+}
+
+#[test]
+fn each_failure_has_its_words_and_no_password_in_them() {
+    let Some(camera) = Camera::new() else { return };
+    let closed =
+        TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+    let secret = |login: &str| format!("rtsp://{login}@127.0.0.1:{}/secret", camera.port);
+    let table = [
+        (camera.address("/nothing"), "not-found"),
+        (camera.address("/secret"), "unauthorized"),
+        (secret("me:wrong"), "unauthorized"),
+        (camera.address("/sound"), "no-pictures"),
+        (format!("rtsp://me:wrong@{closed}/av"), "unreachable"),
+        ("rtsp://no-such-host.invalid/av".into(), "unreachable"),
+    ];
+    for (address, code) in table {
+        let watched = open(settings(&address)).expect("nothing is asked before the start");
+        watched.pipeline.start(H264);
+        let error = watched.failure();
+        println!("{}: {error}", error.code());
+        assert_eq!(error.code(), code, "{address}: {error}");
+        assert!(!error.to_string().contains("wrong"), "{error}");
+        if code == "unauthorized" {
+            // Tried once: cameras lock accounts.
+            watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+        } else {
+            assert_eq!(watched.failure().code(), code, "it is tried again by itself");
+        }
+    }
+    let watched = open(settings(&secret("me:p%40ss"))).expect("a pipeline");
+    watched.pipeline.start(H264);
+    assert!(watched.frame(VIDEO_H264).key);
+}
+
+#[test]
+fn a_source_that_ends_or_stalls_is_told_and_opened_again() {
+    let Some(camera) = Camera::new() else { return };
+    let watched = open(Settings { audio: false, ..settings(&camera.address("/short")) }).expect("a pipeline");
+    watched.pipeline.start(H264);
+    let first = watched.frame(VIDEO_H264);
+    watched.event("the end", |event| matches!(event, MediaEvent::Ended));
+    let again = watched.frame(VIDEO_H264);
+    assert!(first.key && again.key && again.pts > first.pts);
+
+    let watched = open(settings(&camera.address("/stall"))).expect("a pipeline");
+    watched.pipeline.start(H264);
+    let first = watched.frame(VIDEO_H264);
+    let error = watched.until("the stall", |event| match event {
+        MediaEvent::Stalled(error) => Some(error.clone()),
+        _ => None,
+    });
+    assert_eq!(error.code(), "stalled");
+    println!("{error}");
+    let again = watched.frame(VIDEO_H264);
+    assert!(first.key && again.key && again.pts > first.pts);
+}
+
+#[test]
+fn a_camera_that_comes_back_is_watched_again() {
+    let Some(camera) = Camera::new() else { return };
+    let port = camera.port;
+    let watched = open(settings(&camera.address("/video"))).expect("a pipeline");
+    watched.pipeline.start(H264);
+    let before = watched.frame(VIDEO_H264);
+    drop(camera);
+    watched.event("the loss", |event| {
+        matches!(event, MediaEvent::Failed(_) | MediaEvent::Stalled(_) | MediaEvent::Ended)
+    });
+    let error = watched.failure();
+    assert_eq!(error.code(), "unreachable", "{error}");
+    let _camera = Camera::on(port).expect("it was there before");
+    let after = watched.frame(VIDEO_H264);
+    assert!(after.key && after.pts > before.pts);
+}

@@ -1,0 +1,101 @@
+//! Flags, variables and the file; `--check`, `--help`, exit codes.
+
+use crate::world::{Folder, run};
+
+#[test]
+fn the_variables_of_the_node_server_are_honoured() {
+    for (variables, part) in [
+        (&[][..], "ws, port 4500 of all addresses"),
+        (&[("SYMPLE_PORT", "4600")][..], "port 4600"),
+        (&[("SYMPLE_PORT", "4600"), ("PORT", "4700")][..], "port 4700"),
+        (&[("SYMPLE_AUTHENTICATION", "false")][..], "everybody who reaches the port"),
+        (&[("SYMPLE_DYNAMIC_ROOMS", "false")][..], "fixed"),
+        (&[("SYMPLE_DYNAMIC_ROOMS", "yes")][..], "dynamic"),
+        (&[("SYMPLE_SESSION_TTL", "30")][..], "extended to 1800 s by activity"),
+        (&[("SYMPLE_SESSION_TTL", "-1")][..], "as long as they last"),
+        (&[("SYMPLE_SSL_ENABLED", "1"), ("HOME", "/home/me")][..], "wss, port 4500"),
+        (&[("SYMPLE_SSL_KEY", "k"), ("SYMPLE_SSL_CERT", "c")][..], "given, but not used: ssl_enabled is off"),
+    ] {
+        let (code, out, err) = run(&["serve", "--check"], variables);
+        assert_eq!(code, 0, "{variables:?}: {err}");
+        assert!(out.contains(part), "{variables:?}: {out}");
+    }
+}
+
+#[test]
+fn redis_is_found_or_its_absence_is_said() {
+    for (variables, url, named) in [
+        (&[("SYMPLE_AUTHENTICATION", "true")][..], "redis://localhost:6379", "sessions in Redis"),
+        (&[("REDIS_URL", "redis://:secret@r:1/2")][..], "redis://…@r:1/2", "(REDIS_URL)"),
+        (&[("SYMPLE_REDIS_HOST", "r"), ("SYMPLE_REDIS_PROTOCOL", "rediss")][..], "rediss://r:6379", "_HOST)"),
+        (&[("SYMPLE_REDIS_PORT", "7")][..], "redis://localhost:7", "(SYMPLE_REDIS_PORT)"),
+    ] {
+        let (code, out, err) = run(&["serve", "--check"], variables);
+        assert!(!out.contains("secret") && !err.contains("secret"));
+        if cfg!(feature = "redis") {
+            assert!(code == 0 && out.contains(url), "{variables:?}: {out}{err}");
+        } else {
+            assert!(code == 78 && err.contains(named) && err.contains("feature `redis`"), "{err}");
+        }
+    }
+}
+
+#[test]
+fn the_file_gives_way_to_variables_and_those_to_flags() {
+    let folder = Folder::new();
+    let file = folder.write("symple.toml", "port = 1\nqueue = '64K'\nrooms = ['public', 'team']\n");
+    let check = |args: &[&str], variables| {
+        let (code, out, err) = run(&[&["serve", "--check", "--config", &file], args].concat(), variables);
+        assert_eq!(code, 0, "{err}");
+        out
+    };
+    let out = check(&[], &[]);
+    assert!(out.contains("port 1 ") && out.contains("65536 bytes") && out.contains("public, team"), "{out}");
+    assert!(check(&[], &[("PORT", "2")]).contains("port 2 "));
+    let out = check(&["--port", "3"], &[("PORT", "2")]);
+    assert!(out.contains("port 3 ") && out.contains("(--port)") && out.contains("symple.toml)"), "{out}");
+    let (_, out, _) = run(&["serve", "--check"], &[("SYMPLE_CONFIG", &file)]);
+    assert!(out.contains("port 1 "), "{out}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_a_number_and_the_nearest_right_name() {
+    let folder = Folder::new();
+    let key = folder.write("key.toml", "max_conections = 5\n");
+    let broken = folder.write("broken.toml", "port = \n");
+    let junk = folder.write("junk.pem", "not a certificate");
+    for (args, code, part) in [
+        (&["sevre"][..], 64, "did you mean \"serve\"?"),
+        (&["serve", "--prot", "1"][..], 64, "did you mean \"--port\"?"),
+        (&["serve", "--port", "x"][..], 64, "--port: must be a port"),
+        (&["serve", "--port"][..], 64, "--port"),
+        (&["serve", "here"][..], 64, "\"here\" is one word too many"),
+        (&["serve", "--config", &key][..], 78, "did you mean \"max_connections\"?"),
+        (&["serve", "--config", &broken][..], 78, "broken.toml is no TOML"),
+        (&["serve", "--config", "/nowhere.toml"][..], 66, "/nowhere.toml"),
+        (&["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk][..], 78, "without ssl_key"),
+        (&["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk, "--ssl-key", &junk][..], 78, "no PEM"),
+        (&["serve", "--check", "--ssl-enabled", "--ssl-cert", "/no", "--ssl-key", "/no"][..], 66, "/no"),
+        (&["serve", "--ssl-enabled"][..], 78, "--state-dir"),
+        (&["serve", "--listen", "192.0.2.1"][..], 69, "This machine has no address 192.0.2.1"),
+    ] {
+        let (found, out, err) = run(args, &[]);
+        assert!(found == code && err.contains(part), "{args:?}: {found} {out}{err}");
+    }
+    let (code, _, err) = run(&["serve"], &[("PORT", "x"), ("SYMPLE_RATE", "fast")]);
+    assert!(
+        code == 78 && err.contains("PORT: ") && err.contains("SYMPLE_RATE: "),
+        "all is said at once: {err}"
+    );
+}
+
+#[test]
+fn help_names_every_command_and_setting() {
+    let (code, out, _) = run(&[], &[]);
+    assert!(code == 0 && out.contains("serve") && out.contains("Exit codes"), "{out}");
+    assert_eq!(run(&["--help"], &[]), run(&[], &[]));
+    let (code, out, _) = run(&["serve", "--help"], &[]);
+    assert!(code == 0 && out.contains("--max-connections N") && out.contains("/metrics"), "{out}");
+    assert_eq!(run(&["help", "serve"], &[]).1, out);
+    assert_eq!(run(&["--version"], &[]).1, concat!("symple ", env!("CARGO_PKG_VERSION"), "\n"));
+}

@@ -1,0 +1,89 @@
+//! Peers at the door and inside: the token, and the limits.
+
+use std::io::Read;
+
+use async_tungstenite::tungstenite::Message;
+
+use crate::world::{Program, Server, run};
+
+const ALICE: &str = r#"{"type":"auth","user":"alice"}"#;
+
+#[test]
+fn a_token_is_asked_for() {
+    let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
+    server.peer(r#"{"type":"auth","user":"alice","token":"s3cret"}"#);
+    for (auth, words) in
+        [(r#"{"type":"auth","user":"alice","token":"s3cre"}"#, "wrong token"), (ALICE, "a token is needed")]
+    {
+        let mut refused = server.socket();
+        refused.send(auth);
+        assert!(refused.text("401").contains(words));
+        let Some(Message::Close(Some(close))) = refused.next() else { panic!("no close came") };
+        assert_eq!(u16::from(close.code), 1008);
+    }
+}
+
+#[test]
+fn rooms_are_as_configured() {
+    let server = Server::start(&["--no-dynamic-rooms", "--rooms", "lobby,hall"], &[]);
+    let mut alice = server.socket();
+    alice.send(ALICE);
+    let welcome = alice.text("welcome");
+    assert!(welcome.contains(r#""lobby""#) && welcome.contains(r#""hall""#), "{welcome}");
+    alice.send(r#"{"type":"join","room":"cellar"}"#);
+    alice.text("403");
+}
+
+#[test]
+fn a_rate_of_zero_is_none() {
+    /// More than the default burst.
+    const MANY: usize = 700;
+    let answers = |args: &[&str], part: &str| {
+        let server = Server::start(args, &[]);
+        let mut alice = server.peer(ALICE);
+        for n in 0..MANY {
+            alice.send(&format!(r#"{{"type":"message","id":"{n}","to":"nobody","receipt":true}}"#));
+        }
+        alice.text(part);
+    };
+    answers(&["--rate", "0"], &format!(r#""id":"{}""#, MANY - 1));
+    answers(&["--burst", "5"], "429");
+}
+
+#[test]
+fn an_address_has_its_share_of_sockets() {
+    let server = Server::start(&["--max-per-address", "1"], &[]);
+    let held = server.peer(ALICE);
+    assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0, "the second is closed at once");
+    drop(held);
+}
+
+#[test]
+fn only_so_many_strangers_wait_at_the_door() {
+    let server = Server::start(&["--max-unauthenticated", "1"], &[]);
+    // Whoever is let in makes room.
+    let _alice = server.peer(ALICE);
+    let _silent = server.socket();
+    assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0);
+}
+
+#[test]
+fn a_full_server_says_so() {
+    let server = Server::start(&["--max-connections", "1"], &[]);
+    let _alice = server.peer(ALICE);
+    let mut second = server.socket();
+    second.text("503");
+    let Some(Message::Close(Some(close))) = second.next() else { panic!("no close came") };
+    assert_eq!(u16::from(close.code), 1013);
+}
+
+#[test]
+fn a_taken_port_is_said_and_an_open_door_too() {
+    let server = Server::start(&[], &[]);
+    let port = server.address.port().to_string();
+    let (code, _, err) = run(&["serve", "--listen", "127.0.0.1", "--port", &port], &[]);
+    assert!(code == 69 && err.contains("taken by another program"), "{code} {err}");
+    let open = Program::start(&["serve", "--port", "0"], &[]);
+    open.logs("open without authentication");
+    open.says("listening on ws://");
+}

@@ -1,0 +1,43 @@
+//! SIGTERM, SIGINT, SIGHUP.
+
+use async_tungstenite::tungstenite::Message;
+use rustix::process::Signal;
+
+use crate::world::Server;
+
+#[test]
+fn the_end_is_told_to_every_peer_after_all_that_waits() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Server::start(&["--rooms", "public"], &[]);
+        let mut alice = server.peer(r#"{"type":"auth","user":"alice"}"#);
+        let mut bob = server.peer(r#"{"type":"auth","user":"bob"}"#);
+        for n in 0..50 {
+            bob.send(&format!(r#"{{"type":"message","to":"alice","data":{n}}}"#));
+        }
+        // The server has all of bob's, and alice has read none.
+        bob.send(r#"{"type":"message","id":"last","to":"alice","receipt":true}"#);
+        bob.text(r#""type":"receipt""#);
+        server.program.signal(signal);
+        for n in 0..50 {
+            alice.text(&format!(r#""data":{n}"#));
+        }
+        for peer in [&mut alice, &mut bob] {
+            let words = peer.text("shutdown");
+            assert_eq!(
+                words,
+                r#"{"type":"event","name":"shutdown","subtype":"shutdown","message":"Server shutting down"}"#
+            );
+            let Some(Message::Close(Some(close))) = peer.next() else { panic!("no close came") };
+            assert_eq!(u16::from(close.code), 1001);
+        }
+        assert_eq!(server.program.end().code(), Some(0));
+    }
+}
+
+#[test]
+fn without_a_certificate_there_is_nothing_to_read_again() {
+    let server = Server::start(&[], &[]);
+    server.program.signal(Signal::HUP);
+    server.program.logs("nothing to read again");
+    assert_eq!(server.get("/api/health", None).0, 200);
+}

@@ -1,0 +1,218 @@
+//! A program that runs, and what talks to it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::Message;
+use futures_lite::{FutureExt, StreamExt};
+use rustix::process::{Pid, Signal, kill_process};
+use smol::{Async, Timer};
+
+/// Far more than any of this takes; a deadline, not a measurement.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+/// Nothing of this machine's settings reaches the program.
+fn command(args: &[&str], variables: Variables<'_>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_symple"));
+    command.args(args).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end: the exit code, stdout and stderr.
+pub fn run(args: &[&str], variables: Variables<'_>) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command(args, variables).output().expect("the program starts");
+    let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
+    (status.code().expect("no signal ended it"), text(stdout), text(stderr))
+}
+
+/// A program that is killed when it is dropped.
+pub struct Program {
+    child: Child,
+    out: Receiver<String>,
+    log: Receiver<String>,
+}
+
+impl Program {
+    pub fn start(args: &[&str], variables: Variables<'_>) -> Program {
+        let mut command = command(args, variables);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let out = lines(child.stdout.take().expect("piped"));
+        let log = lines(child.stderr.take().expect("piped"));
+        Program { child, out, log }
+    }
+
+    /// A line of its output, the next that has `part` in it.
+    pub fn says(&self, part: &str) -> String {
+        await_line(&self.out, part)
+    }
+
+    /// A line of its log, the next that has `part` in it.
+    pub fn logs(&self, part: &str) -> String {
+        await_line(&self.log, part)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> ExitStatus {
+        // Its log ends with it.
+        while self.log.recv_timeout(PATIENCE).is_ok() {}
+        self.child.wait().expect("it was started")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if tell.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
+
+fn await_line(lines: &Receiver<String>, part: &str) -> String {
+    let mut before = String::new();
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {part:?} after:\n{before}"));
+        if line.contains(part) {
+            return line;
+        }
+        before += &(line + "\n");
+    }
+}
+
+/// `symple serve` on a port of this machine alone.
+pub struct Server {
+    pub program: Program,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    pub fn start(args: &[&str], variables: Variables<'_>) -> Server {
+        let program =
+            Program::start(&[&["serve", "--listen", "127.0.0.1", "--port", "0"], args].concat(), variables);
+        let line = program.says("listening on ");
+        let address = line.rsplit('/').next().and_then(|a| a.parse().ok()).expect("an address");
+        Server { program, address }
+    }
+
+    /// Status, head and body of a GET.
+    pub fn get(&self, path: &str, token: Option<&str>) -> (u16, String, String) {
+        let mut tcp = self.tcp();
+        let token = token.map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
+        write!(tcp, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{token}Connection: close\r\n\r\n")
+            .expect("it listens");
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).expect("it answers in UTF-8");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+        (status, head.to_owned(), body.to_owned())
+    }
+
+    /// A socket that says nothing by itself.
+    pub fn tcp(&self) -> TcpStream {
+        let tcp = TcpStream::connect(self.address).expect("it listens");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        tcp
+    }
+
+    /// A WebSocket on which nothing was said yet.
+    pub fn socket(&self) -> Socket {
+        smol::block_on(async {
+            let tcp = Async::<TcpStream>::connect(self.address).await.expect("it listens");
+            let url = format!("ws://{}/", self.address);
+            let (ws, _) = async_tungstenite::client_async(url, tcp).await.expect("it speaks WebSocket");
+            Socket { ws }
+        })
+    }
+
+    /// A peer that is let in.
+    pub fn peer(&self, auth: &str) -> Socket {
+        let mut socket = self.socket();
+        socket.send(auth);
+        socket.text("welcome");
+        socket
+    }
+}
+
+/// A WebSocket, frame by frame.
+pub struct Socket {
+    ws: WebSocketStream<Async<TcpStream>>,
+}
+
+impl Socket {
+    pub fn send(&mut self, text: &str) {
+        smol::block_on(self.ws.send(Message::text(text))).expect("it is open");
+    }
+
+    /// The next frame of any kind; `None` at the end.
+    pub fn next(&mut self) -> Option<Message> {
+        let late = async {
+            Timer::after(PATIENCE).await;
+            panic!("nothing came");
+        };
+        smol::block_on(self.ws.next().or(late))?.ok()
+    }
+
+    /// The next text frame that has `part` in it.
+    pub fn text(&mut self, part: &str) -> String {
+        loop {
+            match self.next() {
+                Some(Message::Text(text)) if text.contains(part) => return text.to_string(),
+                Some(Message::Text(_) | Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("{other:?} came before {part:?}"),
+            }
+        }
+    }
+}
+
+/// A folder of this test alone, removed with it.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("symple-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a folder for temporary files");
+        Folder(path)
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("an ASCII path").to_owned()
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("it can be written");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
