@@ -104,7 +104,7 @@ impl Dialer {
     #[cfg(feature = "tls")]
     async fn secure(&self, tcp: Async<TcpStream>) -> Result<Io, String> {
         if !self.url.tls {
-            return Ok(Io::Plain(tcp));
+            return Ok(Io::plain(tcp));
         }
         let name = self
             .url
@@ -114,12 +114,12 @@ impl Dialer {
             .map_err(|_| "The server's name cannot stand in a certificate".to_owned())?;
         let connector = super::tls::connector(&self.roots).map_err(|e| e.to_string())?;
         let tls = connector.connect(name, tcp).await.map_err(|e| format!("TLS failed: {e}"))?;
-        Ok(Io::Tls(Box::new(tls.into())))
+        Ok(Io::tls(tls.into()))
     }
 
     #[cfg(not(feature = "tls"))]
     async fn secure(&self, tcp: Async<TcpStream>) -> Result<Io, String> {
-        Ok(Io::Plain(tcp))
+        Ok(Io::plain(tcp))
     }
 }
 

@@ -582,13 +582,13 @@ impl Inner {
 
     #[cfg(feature = "tls")]
     async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
-        let Some(acceptor) = lock(&self.tls).clone() else { return Some(Io::Plain(tcp)) };
+        let Some(acceptor) = lock(&self.tls).clone() else { return Some(Io::plain(tcp)) };
         let late = async {
             Timer::after(Duration::from_secs(10)).await;
             Err(io::ErrorKind::TimedOut.into())
         };
         match acceptor.accept(tcp).or(late).await {
-            Ok(tls) => Some(Io::Tls(Box::new(tls.into()))),
+            Ok(tls) => Some(Io::tls(tls.into())),
             Err(e) => {
                 log::debug!("TLS handshake failed: {e}");
                 None
@@ -598,7 +598,7 @@ impl Inner {
 
     #[cfg(not(feature = "tls"))]
     async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
-        Some(Io::Plain(tcp))
+        Some(Io::plain(tcp))
     }
 
     async fn websocket(self: Arc<Self>, mut link: Link, host: IpAddr, stranger: Stranger) {
