@@ -256,3 +256,15 @@ fn password_and_database_are_used() {
     assert_eq!(said.code(), "refused");
     assert!(!said.to_string().contains("wrong@"));
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_redis_behind_tls_is_believed_by_its_certificate() {
+    let Some((world, root)) = World::encrypted() else { return };
+    let trusted = world.url().trust(symple::net::Roots::Pem(root));
+    let sessions = Sessions::new(trusted);
+    block_on(sessions.set("t", &Session::new("alice"), None)).expect("believed");
+    assert_eq!(block_on(sessions.exists("t")), Ok(true));
+    let said = block_on(Sessions::new(world.url()).exists("t")).expect_err("nobody vouches for it");
+    assert_eq!(said.code(), "unreachable");
+}

@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct World {
     pub port: u16,
-    login: String,
+    scheme: String,
+    args: Vec<String>,
     redis: Option<Child>,
     password: Option<String>,
     pub servers: Vec<Instance>,
@@ -65,7 +66,7 @@ impl World {
 
     /// Instances that `adjust` had its way with. `None`, and SKIPPED, without a redis-server.
     pub fn with(instances: usize, adjust: impl Fn(&mut ServerConfig)) -> Option<World> {
-        let mut world = World::bare(String::new(), None)?;
+        let mut world = World::bare("redis://", &[])?;
         for _ in 0..instances {
             let mut config = ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")]);
             config.redis = Some(RedisConfig::new(world.url()));
@@ -80,10 +81,34 @@ impl World {
 
     /// A Redis that wants this password, and no instances; its addresses name the database 3.
     pub fn secured(password: &str) -> Option<World> {
-        World::bare(format!(":{password}@"), Some(password.into()))
+        let mut world = World::bare(&format!("redis://:{password}@"), &["--requirepass", password])?;
+        world.password = Some(password.into());
+        Some(world)
     }
 
-    fn bare(login: String, password: Option<String>) -> Option<World> {
+    /// A Redis that speaks TLS alone, and its certificate.
+    #[cfg(feature = "tls")]
+    pub fn encrypted() -> Option<(World, Vec<u8>)> {
+        let dir = std::env::temp_dir().join(format!("symple-redis-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder of our own");
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.join(name).display().to_string());
+        let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=redis \
+            -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+        let mut made = Command::new("openssl");
+        made.args(words.split_whitespace()).args(["-out", &cert, "-keyout", &key]);
+        if !made.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            println!("SKIPPED: there is no openssl to make a certificate");
+            return None;
+        }
+        let args = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+        let world = World::bare("rediss://", &args)?;
+        let cert = std::fs::read(cert).expect("just made");
+        _ = std::fs::remove_dir_all(dir);
+        Some((world, cert))
+    }
+
+    /// `scheme` is what its addresses begin with.
+    fn bare(scheme: &str, args: &[&str]) -> Option<World> {
         let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         if found.is_err() {
             println!("SKIPPED: there is no redis-server; `apt-get install redis-server` brings it");
@@ -92,34 +117,35 @@ impl World {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let dir = std::env::temp_dir().join(format!("symple-redis-{}-{}", std::process::id(), free.port()));
         std::fs::create_dir_all(&dir).expect("a folder of our own");
-        let servers = Vec::new();
-        let mut world = World { port: free.port(), login, redis: None, password, servers, dir };
+        let mut world = World {
+            port: free.port(),
+            scheme: scheme.into(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            redis: None,
+            password: None,
+            servers: Vec::new(),
+            dir,
+        };
         world.start_redis();
         Some(world)
     }
 
     pub fn url(&self) -> RedisUrl {
         let db = if self.password.is_some() { "/3" } else { "" };
-        format!("redis://{}127.0.0.1:{}{db}", self.login, self.port).parse().expect("a good address")
+        format!("{}127.0.0.1:{}{db}", self.scheme, self.port).parse().expect("a good address")
     }
 
     pub fn start_redis(&mut self) {
         let mut command = Command::new("redis-server");
-        command.args([
-            "--port",
-            &self.port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "yes",
-        ]);
-        command.arg("--dir").arg(&self.dir);
-        if let Some(password) = &self.password {
-            command.args(["--requirepass", password]);
+        let port = self.port.to_string();
+        if self.scheme.starts_with("rediss") {
+            command.args(["--port", "0", "--tls-port", &port]);
+        } else {
+            command.args(["--port", &port]);
         }
-        self.redis = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it was found"));
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]).args(&self.args);
+        command.arg("--dir").arg(&self.dir).stdout(Stdio::null()).stderr(Stdio::null());
+        self.redis = Some(command.spawn().expect("it was found"));
         wait_for("Redis listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
 

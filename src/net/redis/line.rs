@@ -101,18 +101,18 @@ async fn connect(url: &RedisUrl) -> Result<Io, RedisError> {
 async fn secure(url: &RedisUrl, tcp: Async<TcpStream>) -> Result<Io, RedisError> {
     let failed = |why: String| RedisError::new("unreachable", format!("TLS to Redis failed: {why}"));
     if !url.tls {
-        return Ok(Io::Plain(tcp));
+        return Ok(Io::plain(tcp));
     }
     let name =
         url.host.clone().try_into().map_err(|_| failed("its name cannot stand in a certificate".into()))?;
     let connector = super::super::tls::connector(&url.roots).map_err(|e| failed(e.to_string()))?;
     let tls = connector.connect(name, tcp).await.map_err(|e| failed(e.to_string()))?;
-    Ok(Io::Tls(Box::new(tls.into())))
+    Ok(Io::tls(tls.into()))
 }
 
 #[cfg(not(feature = "tls"))]
 async fn secure(_: &RedisUrl, tcp: Async<TcpStream>) -> Result<Io, RedisError> {
-    Ok(Io::Plain(tcp))
+    Ok(Io::plain(tcp))
 }
 
 /// Our stream under the traits that the client library reads and writes by.
