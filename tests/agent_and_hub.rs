@@ -102,6 +102,7 @@ impl World {
                         self.hub_input(server::Input::Verdict { conn, verdict });
                     }
                     server::Output::Event(_) => {}
+                    server::Output::Bus => unreachable!("this hub is alone"),
                 }
             }
             if !busy {

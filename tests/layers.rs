@@ -48,6 +48,8 @@ const HIDDEN: &[(&str, &str)] = &[
     ("quinn_udp", "net"),
     ("if_addrs", "net"),
     ("futures_rustls", "net"),
+    ("redis", "net::redis"),
+    ("tokio", "net::redis"),
 ];
 
 #[test]

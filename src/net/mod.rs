@@ -33,6 +33,10 @@ mod http;
 mod io;
 #[cfg(any(feature = "client", feature = "server"))]
 mod link;
+#[cfg(any(feature = "client", feature = "redis"))]
+mod lookup;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(any(feature = "client", feature = "server"))]

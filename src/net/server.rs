@@ -60,6 +60,9 @@ pub struct ServerConfig {
     /// The certificate to serve `https://` and `wss://` with; without one `http://` and `ws://`.
     #[cfg(feature = "tls")]
     pub tls: Option<super::ServerTls>,
+    /// The Redis that this server shares with other instances.
+    #[cfg(feature = "redis")]
+    pub redis: Option<super::redis::RedisConfig>,
     /// What answers GET requests; see [`ServerConfig::http`].
     pub handler: Option<Handler>,
 }
@@ -172,7 +175,12 @@ impl AuthRequest {
         self.answer(Verdict::Refuse { status, message: message.into() });
     }
 
-    fn answer(&self, verdict: Verdict) {
+    #[cfg(feature = "redis")]
+    pub(crate) fn conn(&self) -> ConnId {
+        self.conn
+    }
+
+    pub(crate) fn answer(&self, verdict: Verdict) {
         if let Some(server) = self.server.upgrade() {
             server.input(Input::Verdict { conn: self.conn, verdict });
         }
@@ -222,6 +230,8 @@ pub(crate) struct Inner {
     this: Weak<Inner>,
     #[cfg(feature = "tls")]
     tls: Mutex<Option<futures_rustls::TlsAcceptor>>,
+    #[cfg(feature = "redis")]
+    redis: Option<Arc<super::redis::Hook>>,
 }
 
 impl Server {
@@ -245,9 +255,17 @@ impl Server {
             proxies: config.trusted_proxies,
         };
         let (running, end) = bounded(1);
+        #[cfg(feature = "redis")]
+        let redis = config.redis.map(|redis| Arc::new(super::redis::Hook::new(redis)));
         let inner = Arc::new_cyclic(|this| Inner {
             max_sockets: config.hub.max_connections.saturating_add(SPARE_SOCKETS),
             max_message_size: config.hub.max_message_size,
+            #[cfg(feature = "redis")]
+            hub: Mutex::new(match &redis {
+                Some(redis) => Hub::clustered(config.hub, redis.settings(), Instant::now()),
+                None => Hub::new(config.hub),
+            }),
+            #[cfg(not(feature = "redis"))]
             hub: Mutex::new(Hub::new(config.hub)),
             wakes: Mutex::default(),
             deadline: Mutex::default(),
@@ -267,6 +285,8 @@ impl Server {
             this: this.clone(),
             #[cfg(feature = "tls")]
             tls: Mutex::new(config.tls.map(|tls| tls.config.into())),
+            #[cfg(feature = "redis")]
+            redis,
         });
         Ok(Server { inner })
     }
@@ -293,12 +313,12 @@ impl Server {
     }
 
     /// Gives a message, as it stands, to the peers that its `to` names (`"user|id"`, `"user"`, a room, or a
-    /// list of them), without a permission check. Without a `to` it goes nowhere.
+    /// list of them), on all instances, without a permission check. Without a `to` it goes nowhere.
     pub fn publish(&self, text: &str) {
         self.inner.input(Input::Inject { text });
     }
 
-    /// Throws out whom `address` names (`user|id`, or every session of `user`): an `error`, then the close
+    /// Throws out whom `address` names (`user|id`, or every session of `user`), on all instances: an `error`, then the close
     /// that goes with the status.
     pub fn kick(&self, address: &str, status: Status, message: &str) {
         self.inner.input(Input::Kick { whom: Whom::Address(address), status, message });
@@ -307,6 +327,12 @@ impl Server {
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
         lock(&self.inner.hub).stats()
+    }
+
+    /// Whether Redis is there, if there is one: other instances are reached, and sessions can be looked up.
+    #[cfg(feature = "redis")]
+    pub fn redis_is_up(&self) -> Option<bool> {
+        self.inner.redis.as_ref().map(|redis| redis.is_up())
     }
 
     /// Shows this certificate from the next connection on; those that are open stay.
@@ -346,6 +372,10 @@ impl Server {
             let executor = inner.clone().executor();
             // Nothing is ever sent: this ends when the sender is dropped.
             _ = executor.run(inner.end.recv()).await;
+            #[cfg(feature = "redis")]
+            if let Some(redis) = &inner.redis {
+                executor.run(redis.flush(&inner)).await;
+            }
         }
     }
 }
@@ -371,6 +401,10 @@ impl Inner {
             executor.spawn(self.clone().accept(listener)).detach();
         }
         executor.spawn(self.clone().keep_time()).detach();
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis {
+            executor.spawn(redis.clone().run(self.clone())).detach();
+        }
         executor
             .spawn({
                 let inner = self.clone();
@@ -397,7 +431,7 @@ impl Inner {
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut Hub, Instant) -> R) -> R {
-        let mut wake = Vec::new();
+        let (mut wake, mut bus) = (Vec::new(), false);
         let (result, sooner) = {
             let mut hub = lock(&self.hub);
             let result = act(&mut hub, Instant::now());
@@ -405,6 +439,7 @@ impl Inner {
                 match hub.poll_output() {
                     Output::Ready(conn) => wake.push(conn),
                     Output::Event(event) => self.tell(event),
+                    Output::Bus => bus = true,
                     Output::Timeout(deadline) => break deadline,
                 }
             };
@@ -418,14 +453,32 @@ impl Inner {
         if sooner {
             self.timer.notify();
         }
+        if bus {
+            self.notify_bus();
+        }
         result
     }
+
+    #[cfg(feature = "redis")]
+    fn notify_bus(&self) {
+        if let Some(redis) = &self.redis {
+            redis.notify();
+        }
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn notify_bus(&self) {}
 
     /// Under the hub's lock, so that the order of events is the hub's.
     fn tell(&self, event: Event) {
         let event = match event {
             Event::Authenticate { conn, auth } => {
-                ServerEvent::Authenticate(AuthRequest { auth, conn, server: self.this.clone() })
+                let request = AuthRequest { auth, conn, server: self.this.clone() };
+                #[cfg(feature = "redis")]
+                if let Some(redis) = self.redis.as_ref().filter(|redis| redis.judges()) {
+                    return redis.ask(request);
+                }
+                ServerEvent::Authenticate(request)
             }
             Event::PeerOnline { conn, peer } => {
                 lock(&self.strangers).remove(&conn);
@@ -435,6 +488,30 @@ impl Inner {
             _ => return,
         };
         self.events.push(event);
+    }
+
+    /// Moves what the hub has for the bus into `batch`; whether more waits.
+    #[cfg(feature = "redis")]
+    pub fn take_bus(&self, max: usize, batch: &mut Vec<crate::server::cluster::Bus>) -> bool {
+        self.with(|hub, _| hub.transmit_bus(max, batch))
+    }
+
+    /// Hands the hub what the bus answered.
+    #[cfg(feature = "redis")]
+    pub fn bus<'a>(&self, inputs: impl Iterator<Item = crate::server::cluster::BusInput<'a>>) {
+        self.with(|hub, now| inputs.for_each(|input| hub.handle_input(Input::Bus(input), now)));
+    }
+
+    /// Whether the hub has something for the bus.
+    #[cfg(feature = "redis")]
+    pub fn says_more(&self) -> bool {
+        self.with(|hub, _| hub.transmit_bus(0, &mut Vec::new()))
+    }
+
+    /// When the peer of a connection last sent a frame.
+    #[cfg(feature = "redis")]
+    pub fn last_active(&self, conn: ConnId) -> Option<Instant> {
+        lock(&self.hub).last_active(conn)
     }
 
     async fn keep_time(self: Arc<Self>) {

@@ -35,7 +35,7 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "redis"))]
 pub(crate) fn connector(roots: &Roots) -> Result<futures_rustls::TlsConnector, TlsError> {
     let mut store = RootCertStore::empty();
     match roots {

@@ -1,5 +1,6 @@
 //! Letting peers in: the first frame, the host's verdict, and on which terms.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,12 +19,20 @@ use super::slab::Key;
 use super::{Hub, policy};
 
 /// What a peer comes in with.
-struct Terms {
+#[derive(Debug)]
+pub(super) struct Terms {
     user: String,
     name: String,
     profile: Profile,
     /// Named ones.
     rooms: Vec<String>,
+}
+
+impl Terms {
+    /// The names under which others reach the peer.
+    fn names<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+        [&*self.user, id].into_iter().chain(self.rooms.iter().map(|room| &**room)).collect()
+    }
 }
 
 impl Hub {
@@ -52,7 +61,8 @@ impl Hub {
         };
         self.events.push_back(Event::Authenticate { conn, auth });
         let held = Vec::new();
-        session.state = State::Judging(Box::new(Judging { arrival: *arrival, claim, since: now, held }));
+        session.state =
+            State::Judging(Box::new(Judging { arrival: *arrival, claim, since: now, held, terms: None }));
         debug!("connection {} waits for the host's verdict", conn.0);
         self.reschedule(key);
     }
@@ -63,6 +73,9 @@ impl Hub {
         let State::Judging(judging) = &mut session.state else {
             return debug!("connection {} waits for no verdict", conn.0);
         };
+        if judging.terms.is_some() {
+            return debug!("connection {} has its verdict", conn.0);
+        }
         match verdict {
             Verdict::Refuse { status, message } => {
                 let refusal = Refusal::new(status, message);
@@ -78,24 +91,70 @@ impl Hub {
         }
     }
 
-    /// Lets a peer in: `welcome` to it, its presence to those who share a room, theirs to it. Or refuses it.
+    /// Lets a peer in, once other instances reach it, or refuses it.
     fn admit(&mut self, key: Key, claim: Claim, admission: Option<Admission>, now: Instant) {
         let Some(session) = self.sessions.get(key) else { return };
         let Arrival { id, host, .. } = match &session.state {
             State::Waiting(arrival) => arrival,
             State::Judging(judging) => &judging.arrival,
-            State::Live(_) | State::Closing => return,
+            State::Live(_) | State::Closing | State::Away(_) => return,
         };
-        let conn = session.conn;
-        let terms = self.terms(claim, admission, session.local);
-        let seated = terms.and_then(|terms| {
-            let taken = || Refusal::new(Status::INTERNAL, "The server made an id that is taken; try again");
-            if self.rooms.seat(key, &terms.user, id) { Ok(terms) } else { Err(taken()) }
-        });
-        let Terms { user, name, profile, rooms } = match seated {
+        let (id, host) = (id.clone(), *host);
+        let terms = match self.terms(claim.clone(), admission, session.local) {
             Ok(terms) => terms,
             Err(refusal) => return self.refuse(key, &refusal, refusal.close_code(), now),
         };
+        if self.cluster.is_none() || !self.expect(key, &terms.names(&id)) {
+            return self.enter(key, &id, host, terms, now);
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let mut judging = match std::mem::replace(&mut session.state, State::Closing) {
+            State::Judging(judging) => judging,
+            _ => Box::new(Judging {
+                arrival: Arrival { id, host, since: now },
+                claim,
+                since: now,
+                held: Vec::new(),
+                terms: None,
+            }),
+        };
+        judging.terms = Some(Box::new(terms));
+        session.state = State::Judging(judging);
+        self.reschedule(key);
+    }
+
+    /// Other instances reach the newcomer.
+    pub(super) fn expected(&mut self, key: Key, now: Instant) {
+        let Some(State::Judging(judging)) = self.sessions.get_mut(key).map(|session| &mut session.state)
+        else {
+            return;
+        };
+        let Some(terms) = judging.terms.take() else { return };
+        let Arrival { id, host, .. } = &judging.arrival;
+        let (id, host, held) = (id.clone(), *host, std::mem::take(&mut judging.held));
+        self.enter(key, &id, host, *terms, now);
+        for text in held {
+            self.text(key, &text, now);
+        }
+    }
+
+    /// A peer whose verdict was or would have been awaited has gone.
+    pub(super) fn turned_away(&mut self, judging: &Judging, now: Instant) {
+        if let Some(terms) = &judging.terms {
+            self.unexpect(&terms.names(&judging.arrival.id), now);
+        }
+    }
+
+    /// `welcome` to a peer, its presence to those who share a room, theirs to it.
+    fn enter(&mut self, key: Key, id: &str, host: Option<IpAddr>, terms: Terms, now: Instant) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let conn = session.conn;
+        if !self.rooms.seat(key, &terms.user, id) {
+            self.unexpect(&terms.names(id), now);
+            let refusal = Refusal::new(Status::INTERNAL, "The server made an id that is taken; try again");
+            return self.refuse(key, &refusal, refusal.close_code(), now);
+        }
+        let Terms { user, name, profile, rooms } = terms;
         debug!("connection {} is admitted to {} named rooms", conn.0, rooms.len());
         let mut names = vec![user];
         for room in rooms {
@@ -121,7 +180,9 @@ impl Hub {
         self.answer(key, &welcome.into(), now);
         let mut peers = Vec::new();
         self.rooms.peers(key, &mut peers);
+        self.rooms.peers_away(key, &mut peers);
         self.introduce(key, peers, now);
+        self.arrived(key);
         self.reschedule(key);
     }
 

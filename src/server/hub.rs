@@ -1,6 +1,6 @@
 //! The hub: connections come and go. How they are admitted is in `admit`, what they say in `live`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use log::{debug, trace, warn};
 
 use crate::proto::{CloseCode, Status, Target, valid_room};
 
+use super::cluster::{Bus, Cluster, Settings};
 use super::error::{Refusal, reason};
 use super::io::{ConnId, Event, Input, Output, Transmit, Whom};
 use super::limits::Deadlines;
@@ -40,7 +41,9 @@ pub struct Hub {
     pub(super) found: Vec<Key>,
     /// Connections that count against `max_connections`.
     counted: usize,
-    down: bool,
+    pub(super) down: bool,
+    /// The other instances, where there are any.
+    pub(super) cluster: Option<Box<Cluster>>,
 }
 
 impl Hub {
@@ -56,6 +59,8 @@ impl Hub {
             }
             valid
         });
+        let mut seen = HashSet::new();
+        config.rooms.retain(|room| seen.insert(room.clone()));
         Hub {
             config,
             conns: HashMap::new(),
@@ -68,7 +73,13 @@ impl Hub {
             found: Vec::new(),
             counted: 0,
             down: false,
+            cluster: None,
         }
+    }
+
+    /// An empty hub that is one of several instances. It begins without the bus.
+    pub fn clustered(config: Config, settings: Settings, now: Instant) -> Hub {
+        Hub { cluster: Some(Box::new(Cluster::new(settings, now))), ..Hub::new(config) }
     }
 
     /// Takes in what happened. Poll afterwards. What comes for a connection that is unknown or closing is
@@ -95,11 +106,12 @@ impl Hub {
             Input::Alive { conn } => _ = self.heard(conn, now),
             Input::Closed { conn } => self.closed(conn, now),
             Input::Verdict { conn, verdict } => self.judged(conn, verdict, now),
-            Input::Inject { text } => self.inject(text, now),
+            Input::Inject { text } => self.inject(text, true, now),
+            Input::Bus(input) => self.bus(input, now),
             Input::Kick { whom, status, message } => {
-                let refusal = Refusal::new(status, message.to_owned());
-                for key in self.meant(whom) {
-                    self.refuse(key, &refusal, refusal.close_code(), now);
+                self.kick(whom, status, message, now);
+                if let (Whom::Address(address), true) = (whom, self.cluster.is_some()) {
+                    self.spread_kick(address, status, message);
                 }
             }
             Input::Shutdown => self.shutdown(now),
@@ -115,7 +127,30 @@ impl Hub {
         if let Some(conn) = self.ready.pop_front() {
             return Output::Ready(conn);
         }
-        Output::Timeout(self.deadlines.next())
+        let Some(cluster) = &mut self.cluster else { return Output::Timeout(self.deadlines.next()) };
+        if cluster.announce() {
+            return Output::Bus;
+        }
+        Output::Timeout(self.deadlines.next().into_iter().chain([cluster.due()]).min())
+    }
+
+    /// Moves what waits for the bus into `out`, in order, up to about `max_bytes`. Returns whether more
+    /// waits; if none does, [`Output::Bus`] tells of the next.
+    pub fn transmit_bus(&mut self, max_bytes: usize, out: &mut Vec<Bus>) -> bool {
+        self.cluster.as_mut().is_some_and(|cluster| cluster.transmit(max_bytes, out))
+    }
+
+    /// Whether other instances are reached.
+    pub fn has_bus(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_up())
+    }
+
+    /// When a peer last sent a frame of its own; `None` where it is not admitted.
+    pub fn last_active(&self, conn: ConnId) -> Option<Instant> {
+        match &self.sessions.get(*self.conns.get(&conn)?)?.state {
+            State::Live(live) => Some(live.bucket.last()),
+            _ => None,
+        }
     }
 
     /// Moves what waits for a connection into `out`, in order, up to about `max_bytes` (one frame goes over
@@ -184,18 +219,21 @@ impl Hub {
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        let (mut peers, mut queued, mut longest_queue) = (0, 0, 0);
+        let (mut peers, mut peers_away, mut queued, mut longest_queue) = (0, 0, 0, 0);
         for (_, session) in self.sessions.iter() {
             peers += usize::from(matches!(session.state, State::Live(_)));
+            peers_away += usize::from(matches!(session.state, State::Away(_)));
             queued += session.outbox.bytes();
             longest_queue = longest_queue.max(session.outbox.bytes());
         }
         Stats {
             connections: self.conns.len(),
             peers,
+            peers_away,
             rooms: self.rooms.len(),
             queued,
             longest_queue,
+            dropped_bus: self.cluster.as_ref().map_or(0, |cluster| cluster.dropped),
             ..self.stats
         }
     }
@@ -253,7 +291,7 @@ impl Hub {
                     self.refuse(key, &refusal, CloseCode::POLICY, now);
                 }
             }
-            State::Closing => {}
+            State::Closing | State::Away(_) => {}
         }
     }
 
@@ -278,9 +316,14 @@ impl Hub {
     }
 
     /// The presence that tells of a live session.
-    fn card(&mut self, key: Key) -> Option<Arc<str>> {
-        let State::Live(live) = &mut self.sessions.get_mut(key)?.state else { return None };
-        Some(live.card.get_or_insert_with(|| presence::online(&live.who, &live.profile)).clone())
+    pub(super) fn card(&mut self, key: Key) -> Option<Arc<str>> {
+        match &mut self.sessions.get_mut(key)?.state {
+            State::Live(live) => {
+                Some(live.card.get_or_insert_with(|| presence::online(&live.who, &live.profile)).clone())
+            }
+            State::Away(away) => Some(Self::away_card(away)),
+            _ => None,
+        }
     }
 
     /// Queues a text for a session. False if it was dropped.
@@ -332,7 +375,7 @@ impl Hub {
     pub(super) fn refuse(&mut self, key: Key, refusal: &Refusal, code: CloseCode, now: Instant) {
         let Some(session) = self.sessions.get(key) else { return };
         let host = match &session.state {
-            State::Closing => return,
+            State::Closing | State::Away(_) => return,
             State::Live(_) => None,
             State::Waiting(arrival) => Some(arrival.host),
             State::Judging(judging) => Some(judging.arrival.host),
@@ -386,14 +429,20 @@ impl Hub {
             self.counted -= usize::from(policy::is_limited(session.local));
         }
         self.deadlines.set(key, &mut session.alarm, None);
-        let State::Live(live) = was else { return };
+        let live = match was {
+            State::Live(live) => live,
+            State::Judging(judging) => return self.turned_away(&judging, now),
+            _ => return,
+        };
         let mut peers = Vec::new();
         self.rooms.peers(key, &mut peers);
+        let names = self.departs(key, &live.who);
         self.rooms.unseat(key);
         let peer = presence::peer(&live.who, &live.profile, false);
         self.events.push_back(Event::PeerOffline { conn, peer });
         debug!("connection {} is offline", conn.0);
         self.part(key, &live.who, &peers, now);
+        self.departed(&names, now);
     }
 
     /// Tells `peers`, who share no room with `key` any more, that it is offline. On a shutdown all go, and
@@ -405,6 +454,13 @@ impl Hub {
         let text = presence::offline(who);
         for peer in peers {
             self.post(*peer, &text, Class::State { of: key, gone: Some(who) }, now);
+        }
+    }
+
+    pub(super) fn kick(&mut self, whom: Whom<'_>, status: Status, message: &str, now: Instant) {
+        let refusal = Refusal::new(status, message.to_owned());
+        for key in self.meant(whom) {
+            self.refuse(key, &refusal, refusal.close_code(), now);
         }
     }
 
@@ -430,14 +486,16 @@ impl Hub {
             return;
         }
         debug!("shutting down with {} connections", self.conns.len());
-        let (event, keys) = (SHUTDOWN.into(), self.sessions.iter().map(|(key, _)| key).collect::<Vec<_>>());
+        let (event, keys) = (SHUTDOWN.into(), self.conns.values().copied().collect::<Vec<_>>());
         for key in keys {
             self.answer(key, &event, now);
             self.close(key, CloseCode::GOING_AWAY, "Server shutting down".into(), false, now);
         }
+        self.say_bye();
     }
 
     fn timeout(&mut self, now: Instant) {
+        self.beat(now);
         while let Some(key) = self.deadlines.pop(now) {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.alarm = None;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cluster::BusInput;
 use crate::proto::{CloseCode, Object, Peer, Status, Token};
 
 /// Names a connection. The driver chooses it and never uses it again.
@@ -68,8 +69,8 @@ pub enum Input<'a> {
         verdict: Verdict,
     },
     /// The host pushes a message, as a publisher on `symple:broadcast` does: it goes, as it stands, to whom
-    /// its `to` names (`"user|id"`, `"user"`, room, or a list), without a permission check. Without a `to`,
-    /// or when it is no message, it is dropped.
+    /// its `to` names (`"user|id"`, `"user"`, room, or a list), on all instances, without a permission check.
+    /// Without a `to`, or when it is no message, it is dropped.
     Inject {
         /// The whole message.
         text: &'a str,
@@ -83,6 +84,8 @@ pub enum Input<'a> {
         /// Its words.
         message: &'a str,
     },
+    /// What other instances are reached by did something. Only for a hub that is one of several.
+    Bus(BusInput<'a>),
     /// The server ends: everybody gets the event `shutdown` and close 1001. Nobody is admitted any more.
     Shutdown,
     /// The instant that [`Output::Timeout`] asked for has come.
@@ -94,7 +97,7 @@ pub enum Input<'a> {
 pub enum Whom<'a> {
     /// This connection.
     Conn(ConnId),
-    /// A session `user|id`, every session of `user`, or the session `|id`.
+    /// A session `user|id`, every session of `user`, or the session `|id`, on all instances.
     Address(&'a str),
 }
 
@@ -105,6 +108,9 @@ pub enum Output {
     /// transmitted to the end, and again when it is to be closed: so a driver that waits for a slow socket
     /// transmits then too, and finds the close.
     Ready(ConnId),
+    /// There is something to do for the bus ([`transmit_bus`](super::Hub::transmit_bus)). Said once until
+    /// all of it is taken. Only from a hub that is one of several.
+    Bus,
     /// Something that the host may want to know, or must answer.
     Event(Event),
     /// Nothing more to do before an input comes, or this instant ([`Input::Timeout`]).

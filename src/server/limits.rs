@@ -34,6 +34,11 @@ impl Bucket {
         Bucket { tokens: config.burst, filled: now, excess: None }
     }
 
+    /// When something was last taken.
+    pub fn last(&self) -> Instant {
+        self.filled
+    }
+
     /// Takes one message's worth.
     pub fn take(&mut self, config: &Config, now: Instant) -> Pass {
         let since = now.saturating_duration_since(self.filled).as_secs_f64();

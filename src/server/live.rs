@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::proto::{self, CloseCode, Head, Peer, Status, To, stamped};
 
 use super::Hub;
+use super::cluster::Spread;
 use super::error::Refusal;
 use super::limits::Pass;
 use super::outbox::Class;
@@ -88,9 +89,10 @@ impl Hub {
         }
     }
 
-    fn who(&self, key: Key) -> Option<Arc<Who>> {
+    pub(super) fn who(&self, key: Key) -> Option<Arc<Who>> {
         match &self.sessions.get(key)?.state {
             State::Live(live) => Some(live.who.clone()),
+            State::Away(away) => Some(away.who.clone()),
             _ => None,
         }
     }
@@ -107,30 +109,46 @@ impl Hub {
     ) {
         let mut found = std::mem::take(&mut self.found);
         recipients(to, Sender::Session(key), &mut self.rooms, &mut found);
+        let channels = if self.cluster.is_some() { self.channels(Some(key), to) } else { Vec::new() };
         let mut delivered = 0;
-        if !found.is_empty() {
+        let mut receipt = head.receipt.then(|| head.id.unwrap_or("null"));
+        if !found.is_empty() || !channels.is_empty() {
             let text: Arc<str> = print(head).into();
             delivered = self.deliver(&found, &text, class, now);
+            let what = Spread { to, text: &text, class, receipt: receipt.map(|id| (id, delivered)) };
+            if self.spread(key, &channels, &what, now) {
+                receipt = None;
+            }
         }
         found.clear();
         self.found = found;
-        self.stats.unheard += u64::from(delivered == 0);
-        if head.receipt {
-            let id = head.id.unwrap_or("null");
-            let status = if delivered > 0 { Status::OK } else { Status::NOT_FOUND };
-            let receipt =
-                format!(r#"{{"type":"receipt","id":{id},"status":{status},"delivered":{delivered}}}"#);
-            self.answer(key, &receipt.into(), now);
+        self.stats.unheard += u64::from(delivered == 0 && channels.is_empty());
+        if let Some(id) = receipt {
+            self.receipt(key, id, delivered, now);
         }
     }
 
-    fn deliver(&mut self, found: &[Key], text: &Arc<str>, class: Class<'_>, now: Instant) -> usize {
+    /// Tells a sender whom its message reached. `id` is raw.
+    pub(super) fn receipt(&mut self, key: Key, id: &str, delivered: usize, now: Instant) {
+        let status = if delivered > 0 { Status::OK } else { Status::NOT_FOUND };
+        let receipt = format!(r#"{{"type":"receipt","id":{id},"status":{status},"delivered":{delivered}}}"#);
+        self.answer(key, &receipt.into(), now);
+    }
+
+    pub(super) fn deliver(
+        &mut self,
+        found: &[Key],
+        text: &Arc<str>,
+        class: Class<'_>,
+        now: Instant,
+    ) -> usize {
         let queued = found.iter().filter(|peer| self.post(**peer, text, class, now)).count();
         self.stats.deliveries += queued as u64;
         queued
     }
 
-    pub(super) fn inject(&mut self, text: &str, now: Instant) {
+    /// Gives a message of the host to the peers here, and to those elsewhere too if `everywhere`.
+    pub(super) fn inject(&mut self, text: &str, everywhere: bool, now: Instant) {
         let to = Head::parse(text).ok().and_then(|head| head.to());
         let Some(to) = to.filter(|to| *to != To::Absent) else {
             return debug!(
@@ -141,6 +159,9 @@ impl Hub {
         let mut found = Vec::new();
         recipients(&to, Sender::Host, &mut self.rooms, &mut found);
         self.deliver(&found, &text.into(), Class::Message, now);
+        if everywhere && self.cluster.is_some() {
+            self.spread_host(&to, text);
+        }
     }
 
     /// Merges what a peer tells of itself, and passes its presence on.
@@ -150,10 +171,12 @@ impl Hub {
         let max = self.config.max_peer_data;
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         let State::Live(live) = &mut session.state else { return Ok(()) };
-        if let Some(raw) = head.data {
-            merge(live, raw, forced, max)?;
-        }
+        let changed = head.data.map_or(Ok(false), |raw| merge(live, raw, forced, max))?;
         let who = live.who.clone();
+        if changed {
+            // Before the message that tells of it: whoever is shown the peer in between must see the new state.
+            self.changed(key);
+        }
         let print = |head: &Head<'_>| {
             let peer = Peer {
                 id: who.address.id().into(),
@@ -174,22 +197,34 @@ impl Hub {
         let mut met = Vec::new();
         if joins == Join::Enters {
             if let Some(room) = self.rooms.named(&room) {
-                let strangers = self.rooms.members(room).iter().filter(|peer| !self.rooms.share(key, **peer));
-                met.extend(strangers);
+                let all = self.rooms.members(room).iter().chain(self.rooms.away(room));
+                met.extend(all.filter(|peer| !self.rooms.share(key, **peer)));
             }
             self.rooms.join(key, &room);
         }
-        self.answer(key, &done("join:ok", &room), now);
-        self.introduce(key, met, now);
+        if !self.entered(key, &room, joins == Join::Enters, &met) {
+            self.joined(key, &room, met, now);
+        }
         Ok(())
+    }
+
+    /// Answers a `join` and introduces who came to those it met.
+    pub(super) fn joined(&mut self, key: Key, room: &str, mut met: Vec<Key>, now: Instant) {
+        self.answer(key, &done("join:ok", room), now);
+        met.retain(|peer| self.rooms.share(key, *peer));
+        self.introduce(key, met, now);
     }
 
     fn leave(&mut self, key: Key, local: bool, head: &Head<'_>, now: Instant) -> Result<(), Refusal> {
         let name = room(head);
         let room = policy::leave(&self.config, local, &self.rooms, key, name.as_deref())?;
-        self.answer(key, &done("leave:ok", &name.unwrap_or_default()), now);
+        if let Some(name) = name.as_deref().filter(|_| self.cluster.is_some()) {
+            self.settle_join(key, name, now);
+        }
+        self.answer(key, &done("leave:ok", name.as_deref().unwrap_or_default()), now);
         let (Some(room), Some(who)) = (room, self.who(key)) else { return Ok(()) };
-        let members = self.rooms.members(room).to_vec();
+        let members: Vec<Key> =
+            self.rooms.members(room).iter().chain(self.rooms.away(room)).copied().collect();
         self.rooms.leave(key, room);
         let lost: Vec<Key> =
             members.into_iter().filter(|peer| *peer != key && !self.rooms.share(key, *peer)).collect();
@@ -199,6 +234,9 @@ impl Hub {
             session.outbox.push_lost(gone, now);
         }
         self.wake(key);
+        if let Some(name) = name.as_deref().filter(|_| self.cluster.is_some()) {
+            self.left(key, name, now);
+        }
         Ok(())
     }
 
@@ -207,9 +245,11 @@ impl Hub {
     }
 }
 
-/// Merges the `data` of a presence. The card is printed anew when somebody has to be told.
-fn merge(live: &mut Live, raw: &str, forced_name: bool, max: usize) -> Result<(), Refusal> {
+/// Merges the `data` of a presence; whether it changed anything. The card is printed anew when somebody
+/// has to be told.
+fn merge(live: &mut Live, raw: &str, forced_name: bool, max: usize) -> Result<bool, Refusal> {
     let merged = live.profile.merge(raw, live.who.name.len(), max)?;
+    let mut changed = merged.profile.is_some();
     if let Some(profile) = merged.profile {
         live.profile = profile;
         live.card = None;
@@ -218,8 +258,9 @@ fn merge(live: &mut Live, raw: &str, forced_name: bool, max: usize) -> Result<()
     if let Some(name) = name {
         live.who = Arc::new(Who { address: live.who.address.clone(), name: name.into() });
         live.card = None;
+        changed = true;
     }
-    Ok(())
+    Ok(changed)
 }
 
 fn room<'a>(head: &Head<'a>) -> Option<Cow<'a, str>> {

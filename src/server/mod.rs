@@ -47,11 +47,13 @@
 //! - A close waits behind what is queued, for 5 s; then that is given up, and the close comes first.
 //! - A peer's name and data are bounded (400), so is the number of names in one `to` (400).
 //!
-//! Who may what is decided in `policy` alone. Out of scope: sockets, TLS, Redis and other instances, which are
-//! the driver's and the host's; what is in calls, which are messages like others.
+//! Who may what is decided in `policy` alone. A hub may be one of several instances ([`cluster`]).
+//! Out of scope: sockets, TLS and Redis, which are the driver's; what is in calls, which are messages like
+//! others.
 
 mod admission;
 mod admit;
+pub mod cluster;
 mod config;
 mod error;
 mod hub;

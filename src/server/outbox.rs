@@ -87,6 +87,11 @@ impl Outbox {
         Outbox { limit, ..Outbox::default() }
     }
 
+    /// One that takes nothing.
+    pub fn closed() -> Self {
+        Outbox { shut: true, ..Outbox::default() }
+    }
+
     /// Queues a text. False if it was dropped.
     pub fn push(&mut self, text: &Arc<str>, class: Class<'_>, now: Instant) -> bool {
         let cost = ENTRY + text.len();

@@ -41,6 +41,16 @@ pub(super) fn may_speak_in(rooms: &Rooms, sender: Key, room: RoomId) -> bool {
     rooms.is_member(sender, room)
 }
 
+/// Whether a message from a peer of another instance, which is in these rooms, may reach `peer`.
+pub(super) fn away_may_reach(rooms: &Rooms, of: &[RoomId], peer: Key) -> bool {
+    rooms.is_in_any(peer, of)
+}
+
+/// Whether a peer of another instance, which is in these rooms, may address the named room `room`.
+pub(super) fn away_may_speak_in(of: &[RoomId], room: RoomId) -> bool {
+    of.binary_search(&room).is_ok()
+}
+
 /// What a `join` does.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Join {

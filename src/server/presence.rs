@@ -67,6 +67,22 @@ impl Profile {
         }
     }
 
+    /// Reads an object that [`Profile::json`] wrote; what is none, or over `max` bytes, tells nothing.
+    pub fn read(raw: &str, max: usize) -> Self {
+        let merged = Profile::default().merge(raw, 0, max);
+        merged.ok().and_then(|merged| merged.profile).unwrap_or_default()
+    }
+
+    /// The members as an object.
+    pub fn json(&self) -> String {
+        let mut text = String::from("{");
+        for (member, value) in &self.members {
+            push(&mut text, member, value);
+        }
+        text.push('}');
+        text
+    }
+
     fn set(&mut self, member: &str, value: &str) {
         match self.members.iter_mut().find(|(name, _)| **name == *member) {
             Some((_, old)) if **old == *value => {}
@@ -128,7 +144,9 @@ fn identity(who: &Who, online: bool) -> String {
 }
 
 fn push(text: &mut String, member: &str, value: &str) {
-    text.push(',');
+    if !text.ends_with('{') {
+        text.push(',');
+    }
     text.push_str(&Value::from(member).to_string());
     text.push(':');
     text.push_str(value);

@@ -2,6 +2,9 @@
 //!
 //! Every session sits in the room of its user and in named rooms. A user's room and a named room of the
 //! same name are two rooms, so nobody enters a user's room by naming one after it.
+//!
+//! Peers of other instances have seats too, beside those that are here: they share rooms, but messages are
+//! not routed to them, and a room is heard of from elsewhere while somebody here is in it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +21,17 @@ struct Room {
     /// Whether it is the room of the user `name`.
     own: bool,
     members: Vec<Key>,
+    /// Members at other instances.
+    away: Vec<Key>,
+    /// Other instances were asked who is in it.
+    asked: bool,
     mark: u64,
+}
+
+impl Room {
+    fn side(&mut self, away: bool) -> &mut Vec<Key> {
+        if away { &mut self.away } else { &mut self.members }
+    }
 }
 
 /// What a session occupies.
@@ -31,6 +44,8 @@ struct Seat {
     own: RoomId,
     /// Its rooms, that one too, in ascending order, so that two lists are compared in one pass.
     rooms: Vec<RoomId>,
+    /// Whether the session is at another instance.
+    away: bool,
     mark: u64,
 }
 
@@ -50,17 +65,26 @@ pub(super) struct Rooms {
 impl Rooms {
     /// Seats a session in the room of its user. Whose id is taken gets no seat.
     pub fn seat(&mut self, key: Key, user: &str, id: &str) -> bool {
+        self.sit(key, user, id, false)
+    }
+
+    /// Seats a session of another instance.
+    pub fn seat_away(&mut self, key: Key, user: &str, id: &str) -> bool {
+        self.sit(key, user, id, true)
+    }
+
+    fn sit(&mut self, key: Key, user: &str, id: &str, away: bool) -> bool {
         if self.ids.contains_key(id) {
             return false;
         }
         let id: Arc<str> = id.into();
         self.ids.insert(id.clone(), key);
         let own = self.open(user, true);
-        self.rooms[own.0 as usize].members.push(key);
+        self.rooms[own.0 as usize].side(away).push(key);
         if self.seats.len() <= key.index() {
             self.seats.resize_with(key.index() + 1, || None);
         }
-        self.seats[key.index()] = Some(Seat { key, id, own, rooms: vec![own], mark: 0 });
+        self.seats[key.index()] = Some(Seat { key, id, own, rooms: vec![own], away, mark: 0 });
         true
     }
 
@@ -72,7 +96,7 @@ impl Rooms {
         let seat = self.seats[key.index()].take().expect("looked at three lines above");
         self.ids.remove(&seat.id);
         for room in seat.rooms {
-            self.drop_member(room, key);
+            self.drop_member(room, key, seat.away);
         }
     }
 
@@ -85,7 +109,8 @@ impl Rooms {
         let seat = self.sitting_mut(key).expect("looked at four lines above");
         let Err(at) = seat.rooms.binary_search(&room) else { return false };
         seat.rooms.insert(at, room);
-        self.rooms[room.0 as usize].members.push(key);
+        let away = seat.away;
+        self.rooms[room.0 as usize].side(away).push(key);
         true
     }
 
@@ -94,13 +119,15 @@ impl Rooms {
         let Some(seat) = self.sitting_mut(key) else { return false };
         let Ok(at) = seat.rooms.binary_search(&room) else { return false };
         seat.rooms.remove(at);
-        self.drop_member(room, key);
+        let away = seat.away;
+        self.drop_member(room, key, away);
         true
     }
 
-    /// The session with this id.
+    /// The session with this id, if it is here.
     pub fn session(&self, id: &str) -> Option<Key> {
-        self.ids.get(id).copied()
+        let key = *self.ids.get(id)?;
+        self.sitting(key).is_some_and(|seat| !seat.away).then_some(key)
     }
 
     /// The room of a user.
@@ -113,8 +140,30 @@ impl Rooms {
         self.named.get(name).copied()
     }
 
+    /// Who is in a room, of those who are here.
     pub fn members(&self, room: RoomId) -> &[Key] {
         &self.rooms[room.0 as usize].members
+    }
+
+    /// Who is in a room, of those who are at other instances.
+    pub fn away(&self, room: RoomId) -> &[Key] {
+        &self.rooms[room.0 as usize].away
+    }
+
+    /// A room's name, and whether it is a user's own.
+    pub fn name(&self, room: RoomId) -> (&Arc<str>, bool) {
+        let room = &self.rooms[room.0 as usize];
+        (&room.name, room.own)
+    }
+
+    /// Notes that other instances are asked who is in a room. False where they were before.
+    pub fn ask(&mut self, room: RoomId) -> bool {
+        !std::mem::replace(&mut self.rooms[room.0 as usize].asked, true)
+    }
+
+    /// Whether one of these rooms, in ascending order, is a room of `key`.
+    pub fn is_in_any(&self, key: Key, rooms: &[RoomId]) -> bool {
+        common(self.of(key), rooms)
     }
 
     /// A session's rooms, that of its user included.
@@ -133,15 +182,7 @@ impl Rooms {
 
     /// Whether two sessions have a room in common.
     pub fn share(&self, a: Key, b: Key) -> bool {
-        let (mut a, mut b) = (self.of(a), self.of(b));
-        while let (Some(first), Some(second)) = (a.first(), b.first()) {
-            match first.cmp(second) {
-                std::cmp::Ordering::Less => a = &a[1..],
-                std::cmp::Ordering::Greater => b = &b[1..],
-                std::cmp::Ordering::Equal => return true,
-            }
-        }
-        false
+        common(self.of(a), self.of(b))
     }
 
     /// How many rooms there are.
@@ -181,7 +222,7 @@ impl Rooms {
         std::mem::replace(&mut self.rooms[room.0 as usize].mark, self.mark) != self.mark
     }
 
-    /// Appends everybody who shares a room with `key`, once each, itself not.
+    /// Appends everybody here who shares a room with `key`, once each, itself not.
     pub fn peers(&mut self, key: Key, found: &mut Vec<Key>) {
         self.begin();
         self.visit(key);
@@ -189,6 +230,14 @@ impl Rooms {
             let room = self.of(key)[at];
             self.visit_room(room, found);
         }
+    }
+
+    /// Appends everybody at other instances who shares a room with `key`, once each.
+    pub fn peers_away(&self, key: Key, found: &mut Vec<Key>) {
+        let start = found.len();
+        self.of(key).iter().for_each(|room| found.extend(self.away(*room)));
+        found[start..].sort_unstable();
+        found.dedup();
     }
 
     fn sitting(&self, key: Key) -> Option<&Seat> {
@@ -206,7 +255,8 @@ impl Rooms {
             return *room;
         }
         let name: Arc<str> = name.into();
-        let room = Room { name: name.clone(), own, members: Vec::new(), mark: 0 };
+        let room =
+            Room { name: name.clone(), own, members: Vec::new(), away: Vec::new(), asked: false, mark: 0 };
         let id = match self.free.pop() {
             Some(id) => {
                 self.rooms[id.0 as usize] = room;
@@ -221,18 +271,34 @@ impl Rooms {
         id
     }
 
-    fn drop_member(&mut self, id: RoomId, key: Key) {
+    fn drop_member(&mut self, id: RoomId, key: Key, away: bool) {
         let room = &mut self.rooms[id.0 as usize];
-        if let Some(at) = room.members.iter().position(|member| *member == key) {
-            room.members.swap_remove(at);
+        let side = room.side(away);
+        if let Some(at) = side.iter().position(|member| *member == key) {
+            side.swap_remove(at);
         }
         if room.members.is_empty() {
+            room.asked = false;
+        }
+        if room.members.is_empty() && room.away.is_empty() {
             let names = if room.own { &mut self.users } else { &mut self.named };
             names.remove(&room.name);
-            room.members = Vec::new();
+            (room.members, room.away) = Default::default();
             self.free.push(id);
         }
     }
+}
+
+/// Whether two ascending lists have an entry in common.
+fn common(mut a: &[RoomId], mut b: &[RoomId]) -> bool {
+    while let (Some(first), Some(second)) = (a.first(), b.first()) {
+        match first.cmp(second) {
+            std::cmp::Ordering::Less => a = &a[1..],
+            std::cmp::Ordering::Greater => b = &b[1..],
+            std::cmp::Ordering::Equal => return true,
+        }
+    }
+    false
 }
 
 #[cfg(test)]

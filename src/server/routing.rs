@@ -3,20 +3,22 @@
 use crate::proto::{Target, To};
 
 use super::policy;
-use super::rooms::Rooms;
+use super::rooms::{RoomId, Rooms};
 use super::slab::Key;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sender {
+pub(super) enum Sender<'a> {
     /// A session, which reaches whom it may.
     Session(Key),
+    /// A session of another instance, by its rooms as they were when it spoke, in ascending order.
+    Away(&'a [RoomId]),
     /// The host, which is trusted.
     Host,
 }
 
-/// Appends whom `to` reaches, once each and without the sender.
-pub(super) fn recipients(to: &To<'_>, sender: Sender, rooms: &mut Rooms, found: &mut Vec<Key>) {
+/// Appends whom of those here `to` reaches, once each and without the sender.
+pub(super) fn recipients(to: &To<'_>, sender: Sender<'_>, rooms: &mut Rooms, found: &mut Vec<Key>) {
     rooms.begin();
     if let Sender::Session(key) = sender {
         rooms.visit(key);
@@ -24,13 +26,14 @@ pub(super) fn recipients(to: &To<'_>, sender: Sender, rooms: &mut Rooms, found: 
     match (to, sender) {
         // The sender bears the mark of this round already, and so will those found.
         (To::Absent, Sender::Session(key)) => rooms.peers(key, found),
+        (To::Absent, Sender::Away(of)) => of.iter().for_each(|room| rooms.visit_room(*room, found)),
         (To::Absent, Sender::Host) => {}
         (To::One(name), _) => named(name, sender, rooms, found),
         (To::List(names), _) => names.iter().for_each(|name| named(name, sender, rooms, found)),
     }
 }
 
-fn named(name: &str, sender: Sender, rooms: &mut Rooms, found: &mut Vec<Key>) {
+fn named(name: &str, sender: Sender<'_>, rooms: &mut Rooms, found: &mut Vec<Key>) {
     match Target::parse(name) {
         Some(Target::Session { user, id }) => session(id, Some(user), sender, rooms, found),
         Some(Target::Id(id)) => session(id, None, sender, rooms, found),
@@ -44,7 +47,7 @@ fn named(name: &str, sender: Sender, rooms: &mut Rooms, found: &mut Vec<Key>) {
     }
 }
 
-fn session(id: &str, user: Option<&str>, sender: Sender, rooms: &mut Rooms, found: &mut Vec<Key>) {
+fn session(id: &str, user: Option<&str>, sender: Sender<'_>, rooms: &mut Rooms, found: &mut Vec<Key>) {
     let Some(key) = rooms.session(id) else { return };
     let is_users = user.is_none() || user == rooms.user_of(key);
     if is_users && reaches(sender, key, rooms) && rooms.visit(key) {
@@ -52,7 +55,7 @@ fn session(id: &str, user: Option<&str>, sender: Sender, rooms: &mut Rooms, foun
     }
 }
 
-fn user(name: &str, sender: Sender, rooms: &mut Rooms, found: &mut Vec<Key>) {
+fn user(name: &str, sender: Sender<'_>, rooms: &mut Rooms, found: &mut Vec<Key>) {
     let Some(room) = rooms.user(name) else { return };
     if !rooms.enter(room) {
         return;
@@ -65,10 +68,11 @@ fn user(name: &str, sender: Sender, rooms: &mut Rooms, found: &mut Vec<Key>) {
     }
 }
 
-fn room(name: &str, sender: Sender, rooms: &mut Rooms, found: &mut Vec<Key>) {
+fn room(name: &str, sender: Sender<'_>, rooms: &mut Rooms, found: &mut Vec<Key>) {
     let Some(room) = rooms.named(name) else { return };
     let may = match sender {
         Sender::Session(key) => policy::may_speak_in(rooms, key, room),
+        Sender::Away(of) => policy::away_may_speak_in(of, room),
         Sender::Host => true,
     };
     if may {
@@ -76,9 +80,10 @@ fn room(name: &str, sender: Sender, rooms: &mut Rooms, found: &mut Vec<Key>) {
     }
 }
 
-fn reaches(sender: Sender, peer: Key, rooms: &Rooms) -> bool {
+fn reaches(sender: Sender<'_>, peer: Key, rooms: &Rooms) -> bool {
     match sender {
         Sender::Session(key) => policy::may_reach(rooms, key, peer),
+        Sender::Away(of) => policy::away_may_reach(rooms, of, peer),
         Sender::Host => true,
     }
 }
@@ -108,7 +113,7 @@ mod tests {
         (rooms, all.iter().map(|(_, id, _)| *id).collect())
     }
 
-    fn reached(to: &To<'_>, sender: Sender) -> String {
+    fn reached(to: &To<'_>, sender: Sender<'_>) -> String {
         let ((mut rooms, ids), mut found) = (town(), Vec::new());
         recipients(to, sender, &mut rooms, &mut found);
         let mut names: Vec<&str> = found.iter().map(|key| ids[key.index()]).collect();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admission::Claim;
+use super::admit::Terms;
+use super::cluster::Away;
 use super::io::ConnId;
 use super::limits::Bucket;
 use super::outbox::Outbox;
@@ -40,6 +42,8 @@ pub(super) enum State {
     /// The host is asked.
     Judging(Box<Judging>),
     Live(Box<Live>),
+    /// A peer of another instance, which has no connection here.
+    Away(Box<Away>),
     /// What waits is sent, then the close; whatever still comes is passed over.
     Closing,
 }
@@ -57,6 +61,8 @@ pub(super) struct Judging {
     pub claim: Claim,
     pub since: Instant,
     pub held: Vec<Box<str>>,
+    /// How it will be let in, once what is said to it arrives here from other instances too.
+    pub terms: Option<Box<Terms>>,
 }
 
 impl Judging {
@@ -91,6 +97,7 @@ impl Session {
                 earlier(after(self.heard.max(self.pinged), config.ping_interval), dead)
             }
             State::Live(_) => None,
+            State::Away(_) => return None,
             State::Closing => {
                 return self.outbox.closing_since().and_then(|since| after(since, MAX_FAREWELL));
             }

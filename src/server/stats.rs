@@ -8,6 +8,8 @@ pub struct Stats {
     pub connections: usize,
     /// Peers that are admitted now.
     pub peers: usize,
+    /// Peers of other instances that share a room with one of these now.
+    pub peers_away: usize,
     /// Rooms that have members now, those of the users included.
     pub rooms: usize,
     /// Bytes that wait for all connections now.
@@ -34,6 +36,8 @@ pub struct Stats {
     pub unheard: u64,
     /// Copies and answers that were dropped because the recipient's queue was full.
     pub dropped_slow: u64,
+    /// Messages that did not go to other instances because too much waited for the bus.
+    pub dropped_bus: u64,
     /// Frames that were dropped because their sender was over its rate.
     pub dropped_rate: u64,
     /// Frames answered 400, 403 or 429 for what they held.

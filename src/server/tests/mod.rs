@@ -6,6 +6,7 @@ mod admission;
 mod bad_frames;
 mod ghosts;
 mod host;
+mod instances;
 mod messages;
 mod pace;
 mod presence;
@@ -158,6 +159,7 @@ impl World {
             match self.hub.poll_output() {
                 Output::Timeout(at) => return at,
                 Output::Event(event) => self.events.push(event),
+                Output::Bus => unreachable!("this hub is alone"),
                 Output::Ready(conn) => {
                     let end = self.names.get(&conn).and_then(|name| self.ends.get_mut(name));
                     if let Some(end) = end.filter(|end| end.conn == conn && end.reads) {

@@ -1,0 +1,333 @@
+//! The server's line to Redis: it carries what the hub says to other instances, and asks for sessions.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt;
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, Value};
+use smol::Timer;
+use smol::channel::{Receiver, Sender, unbounded};
+
+use super::super::server::{AuthRequest, Inner};
+use super::super::signal::Signal;
+use super::super::{lock, random_id};
+use super::line::Line;
+use super::sessions::{millis, verdict};
+use super::{PATIENCE, RedisConfig, key};
+use crate::proto::{Status, Token};
+use crate::server::cluster::{BROADCAST, Bus, BusInput, Settings};
+use crate::server::{ConnId, Input, Verdict, Whom};
+
+/// Bytes that go to Redis in one batch.
+const BATCH: usize = 256 << 10;
+
+/// Sessions that are asked for at once.
+const ASKED: usize = 256;
+
+/// The first wait before Redis is tried again, and the longest: well below the time after which the others
+/// would take us for dead.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long somebody at the door waits for a Redis that is just coming; the words are owed within 5 s.
+const AT_THE_DOOR: Duration = Duration::from_secs(2);
+
+/// A verdict and a subscription take this long at most, so that a token may be forgotten whose connection is not
+/// let in yet.
+const ENTERING: Duration = Duration::from_secs(60);
+
+/// Somebody at the door, and since when.
+type Asker = (Instant, AuthRequest);
+
+/// What a server keeps for its Redis.
+pub(crate) struct Hook {
+    config: RedisConfig,
+    /// There is something for the bus.
+    bus: Signal,
+    asks: Sender<Asker>,
+    asked: Receiver<Asker>,
+    /// Whose session is behind which connection, and when it was last looked at.
+    tokens: Mutex<HashMap<ConnId, (Token, Instant)>>,
+    up: AtomicBool,
+    /// Nothing that was taken from the hub is still on its way.
+    idle: AtomicBool,
+}
+
+impl Hook {
+    pub fn new(config: RedisConfig) -> Self {
+        let (asks, asked) = unbounded();
+        let (up, idle) = (AtomicBool::new(false), AtomicBool::new(true));
+        Hook { config, bus: Signal::default(), asks, asked, tokens: Mutex::default(), up, idle }
+    }
+
+    /// How the hub takes part.
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings::new(random_id());
+        settings.dead_after = self.config.dead_after;
+        settings.heartbeat = (self.config.dead_after / 3).min(settings.heartbeat);
+        settings.prefix = format!("symple:cluster:{}", self.config.url.db());
+        settings
+    }
+
+    /// Whether sessions decide who is let in.
+    pub fn judges(&self) -> bool {
+        self.config.sessions
+    }
+
+    /// Takes over who wants in.
+    pub fn ask(&self, request: AuthRequest) {
+        // Each is one of the hub's connections, so there are not many.
+        _ = self.asks.try_send((Instant::now(), request));
+    }
+
+    /// The hub has something for the bus.
+    pub fn notify(&self) {
+        self.bus.notify();
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    /// What the hub said last leaves, if it may.
+    pub async fn flush(&self, inner: &Inner) {
+        let done = async {
+            while self.is_up() && (!self.idle.load(Ordering::Acquire) || inner.says_more()) {
+                Timer::after(Duration::from_millis(5)).await;
+            }
+        };
+        let late = async { _ = Timer::after(Duration::from_millis(500)).await };
+        done.or(late).await;
+    }
+
+    /// Connects, stays connected, and comes back.
+    pub async fn run(self: Arc<Self>, inner: Arc<Inner>) {
+        let mut wait = BACKOFF.0;
+        let mut door = VecDeque::new();
+        loop {
+            let open = async {
+                let weak = Arc::downgrade(&inner);
+                let said = move |channel: &str, text: &str| {
+                    let Some(inner) = weak.upgrade() else { return };
+                    let said = match channel {
+                        BROADCAST => BusInput::Broadcast { text },
+                        _ => BusInput::Said { payload: text },
+                    };
+                    inner.input(Input::Bus(said));
+                };
+                Line::open(&self.config.url, Some(Box::new(said))).await
+            };
+            match open.or(self.keep_door(&mut door)).await {
+                Ok(line) => {
+                    log::info!("connected to Redis");
+                    wait = BACKOFF.0;
+                    self.up.store(true, Ordering::Release);
+                    inner.input(Input::Bus(BusInput::Up));
+                    self.serve(&inner, line, &mut door).await;
+                    self.up.store(false, Ordering::Release);
+                    self.idle.store(true, Ordering::Release);
+                    inner.input(Input::Bus(BusInput::Down));
+                    log::warn!("the connection to Redis is lost; it is tried again");
+                }
+                Err(e) => log::warn!("{e}; it is tried again in {wait:?}"),
+            }
+            // Several instances shall not come back in one instant.
+            let jitter = getrandom::u32().unwrap_or(0) % 256;
+            let pause = async { _ = Timer::after(wait / 2 + wait * jitter / 512).await };
+            pause.or(self.keep_door(&mut door)).await;
+            wait = (wait * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Without Redis: who waits for too long hears so.
+    async fn keep_door<T>(&self, door: &mut VecDeque<Asker>) -> T {
+        loop {
+            let first = door.front().map(|(since, _)| *since + AT_THE_DOOR);
+            let due = async {
+                match first {
+                    Some(at) => _ = Timer::at(at).await,
+                    None => std::future::pending().await,
+                }
+                None
+            };
+            match due.or(async { self.asked.recv().await.ok() }).await {
+                Some(asker) => door.push_back(asker),
+                None => _ = door.pop_front().map(|(_, request)| unavailable(&request)),
+            }
+        }
+    }
+
+    /// Ends when the connection does, or Redis takes too long.
+    async fn serve(&self, inner: &Arc<Inner>, line: Line, door: &mut VecDeque<Asker>) {
+        let Line { commands, driver } = line;
+        let waiting = door.drain(..).map(|(_, request)| request).collect();
+        let bus = self.carry(inner, commands.clone());
+        let asks = self.judge(waiting, commands.clone());
+        let touches = self.touch(inner, commands);
+        driver.or(bus).or(asks).or(touches).await;
+    }
+
+    /// What the hub says.
+    async fn carry(&self, inner: &Inner, mut redis: MultiplexedConnection) {
+        loop {
+            let (mut batch, mut more) = (Vec::new(), true);
+            while more {
+                self.idle.store(false, Ordering::Release);
+                more = inner.take_bus(BATCH, &mut batch);
+                if batch.is_empty() {
+                    break;
+                }
+                let Some(answers) = send(&mut redis, &batch).await else { return };
+                inner.bus(batch.drain(..).zip(&answers).filter_map(|(bus, answer)| match (bus, answer) {
+                    (Bus::Subscribe { tag, .. }, _) => Some(BusInput::Subscribed(tag)),
+                    (Bus::Publish { tag: Some(tag), .. }, Value::Int(heard)) => {
+                        Some(BusInput::Published { tag, receivers: u64::try_from(*heard).unwrap_or(0) })
+                    }
+                    _ => None,
+                }));
+            }
+            self.idle.store(true, Ordering::Release);
+            poll_fn(|cx| self.bus.poll(cx)).await;
+        }
+    }
+
+    /// Asks for the sessions of those at the door.
+    async fn judge(&self, mut requests: Vec<AuthRequest>, mut redis: MultiplexedConnection) {
+        loop {
+            if requests.is_empty() {
+                let Ok((_, request)) = self.asked.recv().await else { return };
+                requests.push(request);
+            }
+            while requests.len() < ASKED
+                && let Ok((_, request)) = self.asked.try_recv()
+            {
+                requests.push(request);
+            }
+            let asked = Asked { requests: std::mem::take(&mut requests) };
+            let mut get = Pipeline::new();
+            for request in &asked.requests {
+                let key = request.auth.token.as_ref().map(|token| key(token.reveal())).unwrap_or_default();
+                match self.config.session_ttl {
+                    // An admission is activity.
+                    Some(ttl) => {
+                        get.cmd("PEXPIRE").arg(&key).arg(millis(ttl)).arg("GT").ignore();
+                        get.cmd("GET").arg(key)
+                    }
+                    None => get.cmd("GET").arg(key),
+                };
+            }
+            let got = in_time(get.query_async::<Vec<Option<Vec<u8>>>>(&mut redis)).await;
+            let Some(Ok(stored)) = got else { return };
+            for (request, stored) in asked.done().into_iter().zip(stored) {
+                let verdict = verdict(stored.as_deref());
+                if let (Verdict::Admit(_), Some(token)) = (&verdict, &request.auth.token) {
+                    lock(&self.tokens).insert(request.conn(), (token.clone(), Instant::now()));
+                }
+                request.answer(verdict);
+            }
+        }
+    }
+
+    /// Looks at the sessions of those who are here, and extends those of the active.
+    async fn touch(&self, inner: &Inner, mut redis: MultiplexedConnection) {
+        loop {
+            Timer::after(self.config.touch_interval).await;
+            let now = Instant::now();
+            let held: Vec<(ConnId, Token, Instant)> =
+                lock(&self.tokens).iter().map(|(conn, (token, at))| (*conn, token.clone(), *at)).collect();
+            for part in held.chunks(ASKED) {
+                let mut look = Pipeline::new();
+                let mut looked = Vec::new();
+                for (conn, token, last) in part {
+                    let key = key(token.reveal());
+                    match (inner.last_active(*conn), self.config.session_ttl) {
+                        (None, _) => {
+                            if now.saturating_duration_since(*last) > ENTERING {
+                                lock(&self.tokens).remove(conn);
+                            }
+                            continue;
+                        }
+                        // Extended, never shortened.
+                        (Some(active), Some(ttl)) if active >= *last => {
+                            look.cmd("PEXPIRE").arg(&key).arg(millis(ttl)).arg("GT").ignore();
+                        }
+                        _ => {}
+                    }
+                    look.cmd("EXISTS").arg(key);
+                    looked.push(*conn);
+                }
+                if looked.is_empty() {
+                    continue;
+                }
+                let Some(Ok(there)) = in_time(look.query_async::<Vec<bool>>(&mut redis)).await else {
+                    return;
+                };
+                for (conn, there) in looked.into_iter().zip(there) {
+                    if there {
+                        lock(&self.tokens).entry(conn).and_modify(|(_, at)| *at = now);
+                        continue;
+                    }
+                    lock(&self.tokens).remove(&conn);
+                    inner.input(Input::Kick {
+                        whom: Whom::Conn(conn),
+                        status: Status::UNAUTHORIZED,
+                        message: "Authentication failed: The session has ended",
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Those whose sessions are being asked for. If that is given up, they hear so.
+struct Asked {
+    requests: Vec<AuthRequest>,
+}
+
+impl Asked {
+    fn done(mut self) -> Vec<AuthRequest> {
+        std::mem::take(&mut self.requests)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.requests.iter().for_each(unavailable);
+    }
+}
+
+fn unavailable(request: &AuthRequest) {
+    request.refuse(Status::UNAVAILABLE, "Authentication is not possible just now; try again");
+}
+
+/// Does a batch in order. `None` when it failed or took too long.
+async fn send(redis: &mut MultiplexedConnection, batch: &[Bus]) -> Option<Vec<Value>> {
+    let mut pipeline = Pipeline::with_capacity(batch.len());
+    for bus in batch {
+        match bus {
+            Bus::Subscribe { channel, .. } => pipeline.cmd("SUBSCRIBE").arg(channel),
+            Bus::Unsubscribe { channel } => pipeline.cmd("UNSUBSCRIBE").arg(channel),
+            Bus::Publish { channel, payload, .. } => pipeline.cmd("PUBLISH").arg(&**channel).arg(&**payload),
+        };
+    }
+    match in_time(redis.send_packed_commands(&pipeline, 0, batch.len())).await? {
+        Ok(answers) if answers.len() == batch.len() => Some(answers),
+        Ok(_) => None,
+        Err(e) => {
+            log::warn!("{}", super::RedisError::from(e));
+            None
+        }
+    }
+}
+
+async fn in_time<T>(act: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        Timer::after(PATIENCE).await;
+        log::warn!("Redis takes too long");
+        None
+    };
+    async { Some(act.await) }.or(late).await
+}

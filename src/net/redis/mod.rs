@@ -1,0 +1,119 @@
+//! Redis: several instances as one, sessions that a web application keeps there, and messages from it.
+//!
+//! - A [`Server`](super::Server) with [`ServerConfig::redis`](super::ServerConfig) shares its peers with
+//!   every other that names the same Redis, and lets in whom a session there vouches for.
+//! - [`Sessions`] writes those sessions, and [`Emitter`] pushes messages to peers: what a web application
+//!   does when somebody logs in, and when something happened.
+//!
+//! ```no_run
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use symple::net::redis::{Emitter, RedisUrl, Session, Sessions};
+//! let redis: RedisUrl = "redis://127.0.0.1:6379".parse()?;
+//! let session = Session::new("alice").name("Alice").room("team-a");
+//! Sessions::new(redis.clone()).set("t0k3n", &session, Some(Duration::from_secs(1800))).await?;
+//! Emitter::new(redis).from("app|1").to("alice").event("order-shipped", &7).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Redis 7 or newer. `redis://user:password@host:port/db`, and `rediss://` with the crate's feature `tls`.
+//! Nothing is spawned: futures do their work while they are polled. Out of scope: Sentinel and Cluster.
+
+mod driver;
+mod emitter;
+mod line;
+mod sessions;
+mod url;
+
+use std::fmt;
+use std::time::Duration;
+
+pub(crate) use driver::Hook;
+pub use emitter::Emitter;
+pub use sessions::{Session, Sessions};
+pub use url::{RedisUrl, RedisUrlError};
+
+/// How long a Redis may take to do what it is told.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The key of a session.
+fn key(token: &str) -> String {
+    format!("symple:session:{token}")
+}
+
+/// What a server does with its Redis. Build it from [`RedisConfig::new`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RedisConfig {
+    /// Where it is.
+    pub url: RedisUrl,
+    /// Whether `symple:session:<token>` decides who is let in, where the hub authenticates. Without it the
+    /// host is asked, as without a Redis. Default: yes.
+    pub sessions: bool,
+    /// How long a session lives on after its peer did something. `None`, the default, leaves its end alone.
+    pub session_ttl: Option<Duration>,
+    /// How often the sessions of connected peers are looked at. Default: 10 s.
+    pub touch_interval: Duration,
+    /// An instance that says nothing for so long is gone, and its peers with it. Default: 10 s.
+    pub dead_after: Duration,
+}
+
+impl RedisConfig {
+    /// The defaults, at this Redis.
+    pub fn new(url: RedisUrl) -> Self {
+        RedisConfig {
+            url,
+            sessions: true,
+            session_ttl: None,
+            touch_interval: Duration::from_secs(10),
+            dead_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why Redis did not do what it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisError {
+    code: &'static str,
+    words: String,
+}
+
+impl RedisError {
+    fn new(code: &'static str, words: impl Into<String>) -> Self {
+        RedisError { code, words: words.into() }
+    }
+
+    /// A stable name: `unreachable`, `late`, `refused` (the words say why), `malformed` (what is stored).
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    fn late() -> Self {
+        RedisError::new("late", format!("Redis did not answer within {PATIENCE:?}"))
+    }
+}
+
+impl fmt::Display for RedisError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl std::error::Error for RedisError {}
+
+impl From<::redis::RedisError> for RedisError {
+    /// The client's own words may hold what was sent.
+    fn from(e: ::redis::RedisError) -> Self {
+        match e.code() {
+            Some(code @ ("NOAUTH" | "WRONGPASS" | "NOPERM")) => RedisError::new(
+                "refused",
+                format!("Redis refused it ({code}): the password or user of its address is wrong"),
+            ),
+            Some(code) => RedisError::new("refused", format!("Redis refused it ({code})")),
+            None => {
+                RedisError::new("unreachable", format!("The connection to Redis failed: {}", e.category()))
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Peers of other instances that share a room with one of ours.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::outbox::{Class, Outbox};
+use super::super::presence::{self, Profile, Who};
+use super::super::rooms::RoomId;
+use super::super::session::{Session, State};
+use super::super::slab::Key;
+use super::super::{ConnId, Hub};
+use super::wire::Card;
+use crate::proto::{Address, valid_user};
+
+/// What is known of a peer at another instance.
+#[derive(Debug)]
+pub(in crate::server) struct Away {
+    pub instance: Arc<str>,
+    pub who: Arc<Who>,
+    pub profile: Profile,
+    pub card: Option<Arc<str>>,
+    /// A change of its data is to be told by a message of its own, which has not come yet.
+    pub untold: bool,
+    /// The number of the last question to its instance before it was told of.
+    pub sync: u64,
+}
+
+impl Hub {
+    /// Takes in a peer of `instance` as it is; `told`: a message of its own tells what changed in its data.
+    pub(super) fn meet(&mut self, instance: &Arc<str>, card: &Card<'_>, told: bool, now: Instant) {
+        let rooms = self.heard_rooms(card);
+        let Some(other) = self.cluster.as_ref().and_then(|cluster| cluster.others.get(instance)) else {
+            return;
+        };
+        let (sync, known) = (other.sync, other.peers.get(&*card.id).copied());
+        let wanted = !rooms.is_empty() || self.is_heard_user(&card.user);
+        let key = match known {
+            Some(key) if wanted => key,
+            Some(key) => return self.forget(key, now),
+            None if wanted && valid_user(&card.user) => match self.seat_away(instance, card) {
+                Some(key) => key,
+                None => return,
+            },
+            None => return,
+        };
+        let moves = known.is_none() || self.moves(key, &rooms);
+        // The seat alone may make it share the room of its user with some, who are not told yet.
+        let before = if known.is_some() && moves { self.sharers(key) } else { BTreeSet::new() };
+        if moves {
+            self.seat_in(key, &rooms);
+        }
+        let changed = self.learn(key, card, told, sync);
+        if !moves && !changed {
+            return;
+        }
+        let after = self.sharers(key);
+        if !moves {
+            return self.show(key, &after.into_iter().collect::<Vec<_>>(), now);
+        }
+        let fresh: Vec<Key> = after.difference(&before).copied().collect();
+        let lost: Vec<Key> = before.difference(&after).copied().collect();
+        if !fresh.is_empty() {
+            self.show(key, &fresh, now);
+        }
+        if changed {
+            let same: Vec<Key> = after.intersection(&before).copied().collect();
+            self.show(key, &same, now);
+        }
+        if let (false, Some(who)) = (lost.is_empty(), self.who(key)) {
+            self.part(key, &who, &lost, now);
+        }
+    }
+
+    /// The peer is there no more, or shares no room with any of ours.
+    pub(super) fn forget(&mut self, key: Key, now: Instant) {
+        let peers: Vec<Key> = self.sharers(key).into_iter().collect();
+        let Some(session) = self.sessions.get(key) else { return };
+        let State::Away(away) = &session.state else { return };
+        let who = away.who.clone();
+        if let Some(other) = self.cluster.as_mut().and_then(|cluster| cluster.others.get_mut(&away.instance))
+        {
+            other.peers.remove(who.address.id());
+        }
+        self.rooms.unseat(key);
+        self.part(key, &who, &peers, now);
+        self.sessions.remove(key);
+    }
+
+    /// Nobody of ours is in a room any more: those who were shown for it alone go.
+    pub(super) fn desert(&mut self, room: RoomId, now: Instant) {
+        for key in self.rooms.away(room).to_vec() {
+            if !self.rooms.name(room).1 {
+                self.rooms.leave(key, room);
+            }
+            if self.rooms.of(key).iter().all(|room| self.rooms.members(*room).is_empty()) {
+                self.forget(key, now);
+            }
+        }
+    }
+
+    /// Those of ours who share a room with a peer.
+    fn sharers(&mut self, key: Key) -> BTreeSet<Key> {
+        let mut found = Vec::new();
+        self.rooms.peers(key, &mut found);
+        found.into_iter().collect()
+    }
+
+    /// Which of a peer's named rooms we hear of.
+    fn heard_rooms(&self, card: &Card<'_>) -> Vec<RoomId> {
+        let Some(cluster) = &self.cluster else { return Vec::new() };
+        let heard = card.rooms.iter().filter(|name| cluster.interest.hears(name));
+        let rooms = heard.filter_map(|name| self.rooms.named(name));
+        let mut rooms: Vec<RoomId> = rooms.filter(|room| !self.rooms.members(*room).is_empty()).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        rooms
+    }
+
+    fn is_heard_user(&self, user: &str) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.interest.hears(user))
+            && self.rooms.user(user).is_some_and(|room| !self.rooms.members(room).is_empty())
+    }
+
+    fn seat_away(&mut self, instance: &Arc<str>, card: &Card<'_>) -> Option<Key> {
+        let who = Arc::new(Who { address: Address::new(&card.user, &card.id), name: (&*card.name).into() });
+        let away = Away {
+            instance: instance.clone(),
+            who,
+            profile: Profile::default(),
+            card: None,
+            untold: false,
+            sync: 0,
+        };
+        let now = self.cluster.as_ref()?.others.get(instance)?.heard;
+        let key = self.sessions.insert(Session {
+            conn: ConnId(u64::MAX),
+            local: true,
+            heard: now,
+            pinged: now,
+            alarm: None,
+            outbox: Outbox::closed(),
+            state: State::Away(Box::new(away)),
+        });
+        if !self.rooms.seat_away(key, &card.user, &card.id) {
+            self.sessions.remove(key);
+            return None;
+        }
+        let other = self.cluster.as_mut()?.others.get_mut(instance)?;
+        other.peers.insert((&*card.id).into(), key);
+        Some(key)
+    }
+
+    /// Whether a peer sits in other named rooms than these.
+    fn moves(&self, key: Key, rooms: &[RoomId]) -> bool {
+        let named = self.rooms.of(key).iter().filter(|room| !self.rooms.name(**room).1);
+        let mut count = 0;
+        !named.inspect(|_| count += 1).all(|room| rooms.contains(room)) || count != rooms.len()
+    }
+
+    fn seat_in(&mut self, key: Key, rooms: &[RoomId]) {
+        for room in self.rooms.of(key).to_vec() {
+            if !self.rooms.name(room).1 && !rooms.contains(&room) {
+                self.rooms.leave(key, room);
+            }
+        }
+        for room in rooms {
+            let name = self.rooms.name(*room).0.clone();
+            self.rooms.join(key, &name);
+        }
+    }
+
+    /// Whether those who know the peer have to be told something new; not if it is `told` anyway.
+    fn learn(&mut self, key: Key, card: &Card<'_>, told: bool, sync: u64) -> bool {
+        let max = self.config.max_peer_data.saturating_mul(2);
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let State::Away(away) = &mut session.state else { return false };
+        away.sync = sync;
+        let profile = Profile::read(card.data.get(), max);
+        let renamed = *away.who.name != *card.name;
+        if !renamed && profile == away.profile {
+            return !told && std::mem::take(&mut away.untold);
+        }
+        away.untold = told;
+        if renamed {
+            away.who = Arc::new(Who { address: away.who.address.clone(), name: (&*card.name).into() });
+        }
+        away.profile = profile;
+        away.card = None;
+        !told
+    }
+
+    fn show(&mut self, key: Key, to: &[Key], now: Instant) {
+        let Some(card) = self.card(key) else { return };
+        for peer in to {
+            self.post(*peer, &card, Class::State { of: key, gone: None }, now);
+        }
+    }
+
+    /// The presence that tells of it.
+    pub(in crate::server) fn away_card(away: &mut Away) -> Arc<str> {
+        away.card.get_or_insert_with(|| presence::online(&away.who, &away.profile)).clone()
+    }
+}
+
+impl Hub {
+    /// A message of its own told of it.
+    pub(super) fn told_of(&mut self, key: Key) {
+        if let Some(State::Away(away)) = self.sessions.get_mut(key).map(|session| &mut session.state) {
+            away.untold = false;
+        }
+    }
+
+    /// Before which question its instance told of a peer last.
+    pub(super) fn away_sync(&self, key: Key) -> Option<u64> {
+        match &self.sessions.get(key)?.state {
+            State::Away(away) => Some(away.sync),
+            _ => None,
+        }
+    }
+}

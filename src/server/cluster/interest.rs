@@ -1,0 +1,136 @@
+//! Which names this instance hears: those of its own peers, their users and their rooms.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+#[derive(Debug)]
+struct Name {
+    /// How many of our peers it concerns, in how many ways.
+    count: u32,
+    /// The number of the subscription that it came or comes with; none while there is no bus.
+    tag: Option<u64>,
+}
+
+/// The names, and how far the bus has confirmed the subscriptions.
+#[derive(Debug, Default)]
+pub struct Interest {
+    names: HashMap<Arc<str>, Name>,
+    next: u64,
+    confirmed: u64,
+}
+
+/// What becomes of a name that somebody wants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is heard.
+    Heard,
+    /// It will be, when the subscription of this number is confirmed.
+    Coming(u64),
+    /// It must be subscribed to, under this number.
+    New(u64),
+}
+
+impl Interest {
+    /// One more wants `name`. `up`: there is a bus to subscribe at.
+    pub fn acquire(&mut self, name: &str, up: bool) -> Wanted {
+        if !self.names.contains_key(name) {
+            self.names.insert(name.into(), Name { count: 0, tag: None });
+        }
+        let entry = self.names.get_mut(name).expect("inserted above if it was not there");
+        entry.count += 1;
+        match entry.tag {
+            Some(tag) if tag <= self.confirmed => Wanted::Heard,
+            Some(tag) => Wanted::Coming(tag),
+            None if up => {
+                self.next += 1;
+                entry.tag = Some(self.next);
+                Wanted::New(self.next)
+            }
+            None => Wanted::Heard,
+        }
+    }
+
+    /// One less wants it. True for the last.
+    pub fn release(&mut self, name: &str) -> bool {
+        let Some(entry) = self.names.get_mut(name) else { return false };
+        entry.count -= 1;
+        entry.count == 0 && self.names.remove(name).is_some()
+    }
+
+    /// When `name` will be heard, if it is not yet.
+    pub fn coming(&self, name: &str) -> Option<u64> {
+        self.names.get(name)?.tag.filter(|tag| *tag > self.confirmed)
+    }
+
+    /// Whether all that is said under `name` arrives here.
+    pub fn hears(&self, name: &str) -> bool {
+        self.names.get(name).is_some_and(|entry| entry.tag.is_some_and(|tag| tag <= self.confirmed))
+    }
+
+    /// The number of a subscription that is none of a name's.
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// The subscriptions up to this number are confirmed; whether that is news.
+    pub fn confirm(&mut self, tag: u64) -> bool {
+        let news = tag > self.confirmed && tag <= self.next;
+        if news {
+            self.confirmed = tag;
+        }
+        news
+    }
+
+    /// The bus has gone, and with it all subscriptions.
+    pub fn lose(&mut self) {
+        self.names.values_mut().for_each(|entry| entry.tag = None);
+    }
+
+    /// Numbers all names anew.
+    pub fn renew(&mut self) -> Vec<(Arc<str>, u64)> {
+        let next = &mut self.next;
+        let numbered = self.names.iter_mut().map(|(name, entry)| {
+            *next += 1;
+            entry.tag = Some(*next);
+            (name.clone(), *next)
+        });
+        numbered.collect()
+    }
+
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.names.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_subscribed_once_and_dropped_with_the_last() {
+        let mut interest = Interest::default();
+        assert_eq!(interest.acquire("team", true), Wanted::New(1));
+        assert_eq!(interest.acquire("team", true), Wanted::Coming(1));
+        assert!(!interest.hears("team"));
+        assert!(interest.confirm(1) && !interest.confirm(1) && !interest.confirm(9));
+        assert_eq!((interest.acquire("team", true), interest.hears("team")), (Wanted::Heard, true));
+        assert_eq!([(); 3].map(|()| interest.release("team")), [false, false, true]);
+        assert!(!interest.release("team"));
+        assert_eq!(interest.acquire("team", true), Wanted::New(2), "an old confirmation is not its");
+        assert_eq!((interest.hears("team"), interest.coming("team")), (false, Some(2)));
+    }
+
+    #[test]
+    fn without_a_bus_nobody_waits_and_with_it_all_is_numbered_anew() {
+        let mut interest = Interest::default();
+        assert_eq!(interest.acquire("a", false), Wanted::Heard);
+        assert!(!interest.hears("a") && interest.coming("a").is_none());
+        assert_eq!(interest.renew(), [("a".into(), 1)]);
+        interest.confirm(1);
+        assert!(interest.hears("a"));
+        interest.lose();
+        assert!(!interest.hears("a"));
+    }
+}

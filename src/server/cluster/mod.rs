@@ -1,0 +1,348 @@
+//! Several hubs as one: what is exchanged with other instances, sans-IO.
+//!
+//! Instances share a bus, which is what a Redis gives: named channels, each told to those who subscribed,
+//! what one publisher says in the order it said it, and nothing kept for those who were away. The driver
+//! carries [`Bus`] commands out ([`Hub::transmit_bus`](super::Hub::transmit_bus)) and what happens in
+//! ([`Input::Bus`](super::Input::Bus)). A hub that has no cluster pays nothing for it.
+//!
+//! | channel | who hears it | what is said |
+//! |---|---|---|
+//! | `PREFIX:to:NAME` | instances with a peer of that id or user, or in that room | messages, peers of that room, "who is there?" |
+//! | `PREFIX:at:INSTANCE` | that instance | answers |
+//! | `PREFIX:all` | every instance | heartbeats |
+//! | `symple:broadcast` | every instance | what emitters push, for the peers that are here |
+//!
+//! - **A message** goes to the channels of the names in its `to` (of all rooms of the sender where there is
+//!   none), with the sender's rooms. Whom it reaches is decided where the recipients are, by the same table
+//!   as at home. An instance that hears several channels gets several copies; all have the same number, and
+//!   the first counts.
+//! - **Subscribed before confirmed:** `welcome` and `join:ok` wait for the bus to confirm the
+//!   subscriptions. What is published afterwards arrives.
+//! - **Peers of others** that share a room with one of ours sit in the same rooms and are told to ours as our
+//!   own are. Who enters a room that nobody here was in asks on its channel who is there.
+//! - **An epoch** begins whenever the bus comes back. Who sees a new one, or an instance that it does not
+//!   know, asks it for the peers of all its rooms, and forgets those who are not in the answer. So what was
+//!   missed while the bus was away, or while one of them hung, is made up for without a peer flickering.
+//! - **An instance that says nothing** for [`Settings::dead_after`] has no peers any more, and neither has
+//!   anyone while the bus is away for so long. A process that hung itself gives the others that time anew.
+//!
+//! While there is no bus, all waits end, and messages reach the peers that are here.
+
+mod away;
+mod interest;
+mod receive;
+mod send;
+mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::slab::Key;
+use interest::Interest;
+
+pub(super) use away::Away;
+pub(super) use send::Spread;
+
+/// What carries `symple:broadcast`.
+pub const BROADCAST: &str = "symple:broadcast";
+
+/// Longer names are nobody's: a room's has at most 256 bytes.
+const MAX_NAME: usize = 256;
+
+/// Instances that are kept in mind; what others say is passed over until one of these dies.
+const MAX_INSTANCES: usize = 1024;
+
+/// An answer that is owed for so long is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How an instance takes part. Build it from [`Settings::new`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The name of this instance: one that no other ever has, also none that ran here before.
+    pub instance: String,
+    /// What the channels begin with. Instances that shall be one agree in it. Default: `symple:cluster`.
+    pub prefix: String,
+    /// How often the others are told that this one lives. Default: 3 s.
+    pub heartbeat: Duration,
+    /// An instance that says nothing for so long is gone, and its peers with it. Default: 10 s.
+    pub dead_after: Duration,
+    /// How long a receipt waits for other instances to count. Default: 800 ms, for it is owed within a second.
+    pub receipt_wait: Duration,
+    /// Bytes that may wait for the bus. What peers say beyond it is dropped. Default: 16 MiB.
+    pub queue_limit: usize,
+}
+
+impl Settings {
+    /// The defaults, for the instance of this name.
+    pub fn new(instance: impl Into<String>) -> Self {
+        Settings {
+            instance: instance.into(),
+            prefix: "symple:cluster".into(),
+            heartbeat: Duration::from_secs(3),
+            dead_after: Duration::from_secs(10),
+            receipt_wait: Duration::from_millis(800),
+            queue_limit: 16 << 20,
+        }
+    }
+}
+
+/// What the bus is to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// Hear a channel; to be confirmed by [`BusInput::Subscribed`].
+    Subscribe {
+        /// Which.
+        channel: String,
+        /// The number of the subscription; ascending.
+        tag: u64,
+    },
+    /// Hear it no more.
+    Unsubscribe {
+        /// Which.
+        channel: String,
+    },
+    /// Say something once. It need not be said again when it fails: with the bus's next coming all is
+    /// made up for.
+    Publish {
+        /// Where.
+        channel: Arc<str>,
+        /// What.
+        payload: Arc<str>,
+        /// How many heard it is to be told by [`BusInput::Published`].
+        tag: Option<u64>,
+    },
+}
+
+impl Bus {
+    fn cost(&self) -> usize {
+        64 + match self {
+            Bus::Subscribe { channel, .. } | Bus::Unsubscribe { channel } => channel.len(),
+            Bus::Publish { channel, payload, .. } => channel.len() + payload.len(),
+        }
+    }
+}
+
+/// What the bus did.
+#[derive(Clone, Copy, Debug)]
+pub enum BusInput<'a> {
+    /// It is there, and nothing is subscribed.
+    Up,
+    /// It is gone, with all subscriptions and whatever was under way.
+    Down,
+    /// All subscriptions up to this number are in force.
+    Subscribed(u64),
+    /// So many subscribers were handed what was published under this tag.
+    Published {
+        /// The tag.
+        tag: u64,
+        /// How many.
+        receivers: u64,
+    },
+    /// Something was said on a channel of ours, [`BROADCAST`] excepted.
+    Said {
+        /// What.
+        payload: &'a str,
+    },
+    /// Something was said on [`BROADCAST`].
+    Broadcast {
+        /// A message.
+        text: &'a str,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Down,
+    /// Up to this number subscriptions must be in force before we speak.
+    Rising(u64),
+    Up,
+}
+
+/// What waits for a subscription.
+#[derive(Debug)]
+enum Wait {
+    Admit(Key),
+    /// And whom it is to be introduced to.
+    Join(Key, Box<str>, Vec<Key>),
+}
+
+/// Another instance.
+#[derive(Debug)]
+struct Other {
+    epoch: u64,
+    /// The number of its last envelope.
+    last: u64,
+    heard: Instant,
+    /// What it was asked for all its peers with, and whether it answered.
+    sync: u64,
+    synced: bool,
+    asked: Option<Instant>,
+    peers: BTreeMap<Box<str>, Key>,
+}
+
+/// A receipt that waits for other instances.
+#[derive(Debug)]
+struct Receipt {
+    key: Key,
+    id: Box<str>,
+    delivered: usize,
+    /// Copies that the bus has not taken yet.
+    unsent: usize,
+    /// Subscribers that have not said how many they reached. The bus's count and theirs may come in any order.
+    silent: i64,
+    until: Instant,
+}
+
+pub(super) struct Cluster {
+    settings: Settings,
+    link: Link,
+    epoch: u64,
+    number: u64,
+    interest: Interest,
+    waits: VecDeque<(u64, Wait)>,
+    others: BTreeMap<Arc<str>, Other>,
+    /// By the number of the message, and so by the time that each waits until.
+    receipts: BTreeMap<u64, Receipt>,
+    syncs: u64,
+    beat: Instant,
+    out: VecDeque<Bus>,
+    waiting: usize,
+    announced: bool,
+    /// Messages that found the queue full.
+    pub dropped: u64,
+}
+
+impl Cluster {
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        Cluster {
+            beat: now + settings.heartbeat,
+            settings,
+            link: Link::Down,
+            epoch: 0,
+            number: 0,
+            interest: Interest::default(),
+            waits: VecDeque::new(),
+            others: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            syncs: 0,
+            out: VecDeque::new(),
+            waiting: 0,
+            announced: false,
+            dropped: 0,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.link == Link::Up
+    }
+
+    /// When something is due here.
+    pub fn due(&self) -> Instant {
+        let receipt = self.receipts.first_key_value().map(|(_, receipt)| receipt.until);
+        receipt.into_iter().chain([self.beat]).min().unwrap_or(self.beat)
+    }
+
+    /// Whether the driver is to be told that something waits.
+    pub fn announce(&mut self) -> bool {
+        !self.out.is_empty() && !std::mem::replace(&mut self.announced, true)
+    }
+
+    /// Moves commands into `out`, about `max_bytes`; whether more wait.
+    pub fn transmit(&mut self, max_bytes: usize, out: &mut Vec<Bus>) -> bool {
+        if max_bytes == 0 {
+            return !self.out.is_empty();
+        }
+        let mut room = max_bytes;
+        while room > 0
+            && let Some(bus) = self.out.pop_front()
+        {
+            self.waiting -= bus.cost();
+            room = room.saturating_sub(bus.cost());
+            out.push(bus);
+        }
+        self.announced = !self.out.is_empty();
+        self.announced
+    }
+
+    fn to(&self, name: &str) -> Arc<str> {
+        format!("{}:to:{name}", self.settings.prefix).into()
+    }
+
+    fn at(&self, instance: &str) -> Arc<str> {
+        format!("{}:at:{instance}", self.settings.prefix).into()
+    }
+
+    fn all(&self) -> Arc<str> {
+        format!("{}:all", self.settings.prefix).into()
+    }
+
+    fn push(&mut self, bus: Bus) {
+        self.waiting += bus.cost();
+        self.out.push_back(bus);
+    }
+
+    /// Says one thing on several channels, under one number, which is returned.
+    fn say(&mut self, channels: &[Arc<str>], kind: wire::Kind, body: &impl Serialize, frame: &str) -> u64 {
+        self.say_counted(channels, kind, body, frame, false)
+    }
+
+    fn say_counted(
+        &mut self,
+        channels: &[Arc<str>],
+        k: wire::Kind,
+        body: &impl Serialize,
+        frame: &str,
+        counted: bool,
+    ) -> u64 {
+        self.number += 1;
+        let n = self.number;
+        if self.link != Link::Up {
+            return n;
+        }
+        let head = wire::Head { i: (&*self.settings.instance).into(), e: self.epoch, n, k };
+        let payload: Arc<str> = wire::write(&head, body, frame).into();
+        for channel in channels {
+            let (channel, payload) = (channel.clone(), payload.clone());
+            self.push(Bus::Publish { channel, payload, tag: counted.then_some(n) });
+        }
+        n
+    }
+
+    /// Whether what a peer says has room.
+    fn has_room(&mut self) -> bool {
+        let fits = self.waiting <= self.settings.queue_limit;
+        self.dropped += u64::from(!fits);
+        fits
+    }
+
+    fn lose(&mut self) {
+        self.link = Link::Down;
+        self.interest.lose();
+        self.out.clear();
+        self.waiting = 0;
+    }
+
+    fn rise(&mut self, now: Instant) {
+        self.lose();
+        self.epoch += 1;
+        for fixed in [self.all().to_string(), self.at(&self.settings.instance).to_string(), BROADCAST.into()]
+        {
+            let tag = self.interest.number();
+            self.push(Bus::Subscribe { channel: fixed, tag });
+        }
+        for (name, tag) in self.interest.renew() {
+            let channel = self.to(&name).to_string();
+            self.push(Bus::Subscribe { channel, tag });
+        }
+        // Taken last, so that it is behind all of them.
+        let Some(Bus::Subscribe { tag, .. }) = self.out.back() else { return };
+        self.link = Link::Rising(*tag);
+        self.others.values_mut().for_each(|other| {
+            (other.synced, other.asked, other.heard) = (false, None, now);
+        });
+    }
+}

@@ -1,0 +1,338 @@
+//! What comes from the bus.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use log::{debug, info, warn};
+
+use super::super::outbox::Class;
+use super::super::routing::{Sender, recipients};
+use super::super::session::is_past;
+use super::super::slab::Key;
+use super::super::{Hub, Whom};
+use super::wire::{self, Alive, Ask, Card, Gone, Got, Head, Kick, Kind, Peers, Route};
+use super::{ASK_AGAIN, BusInput, Link, MAX_INSTANCES, Other, Receipt, Wait};
+use crate::proto::{Address, Status, To};
+
+/// Peers in one answer, so that it stays below a few MiB.
+const ANSWER: usize = 64;
+
+impl Hub {
+    pub(in crate::server) fn bus(&mut self, input: BusInput<'_>, now: Instant) {
+        let Some(cluster) = &mut self.cluster else { return };
+        match input {
+            BusInput::Up => cluster.rise(now),
+            BusInput::Down => {
+                if cluster.link != Link::Down {
+                    info!("the bus is gone; the peers of this instance go on among themselves");
+                }
+                cluster.lose();
+                let (waits, receipts) =
+                    (std::mem::take(&mut cluster.waits), std::mem::take(&mut cluster.receipts));
+                self.finish(waits, now);
+                receipts.into_values().for_each(|receipt| self.settle_receipt(&receipt, now));
+            }
+            BusInput::Subscribed(tag) => self.subscribed(tag, now),
+            BusInput::Published { tag, receivers } => {
+                if let Some(receipt) = cluster.receipts.get_mut(&tag) {
+                    receipt.unsent = receipt.unsent.saturating_sub(1);
+                    receipt.silent = receipt.silent.saturating_add_unsigned(receivers);
+                    self.count(tag, now);
+                }
+            }
+            BusInput::Said { payload } if cluster.link == Link::Up => self.said(payload, now),
+            BusInput::Said { .. } => {}
+            BusInput::Broadcast { text } => self.inject(text, false, now),
+        }
+    }
+
+    /// Heartbeats, the dead, and receipts that wait no longer.
+    pub(in crate::server) fn beat(&mut self, now: Instant) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let mut late = Vec::new();
+        while let Some(first) = cluster.receipts.first_entry().filter(|first| first.get().until <= now) {
+            late.push(first.remove());
+        }
+        if cluster.beat <= now {
+            let (heartbeat, dead_after) = (cluster.settings.heartbeat, cluster.settings.dead_after);
+            // A clock that jumped so far is this process's own sleep: what others said meanwhile may still
+            // wait to be read.
+            if is_past(cluster.beat, dead_after / 2, now) {
+                cluster.others.values_mut().for_each(|other| other.heard = now);
+            }
+            cluster.beat = now + heartbeat;
+            let all = cluster.all();
+            cluster.say(&[all], Kind::Alive, &Alive { hail: false }, "");
+            let dead = cluster.others.iter().filter(|(_, other)| is_past(other.heard, dead_after, now));
+            let dead: Vec<Arc<str>> = dead.map(|(instance, _)| instance.clone()).collect();
+            dead.iter().for_each(|instance| self.bury(instance, now));
+        }
+        late.iter().for_each(|receipt| self.settle_receipt(receipt, now));
+    }
+
+    fn subscribed(&mut self, tag: u64, now: Instant) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if !cluster.interest.confirm(tag) {
+            return;
+        }
+        if matches!(cluster.link, Link::Rising(last) if last <= tag) {
+            cluster.link = Link::Up;
+            cluster.beat = now + cluster.settings.heartbeat;
+            let all = cluster.all();
+            cluster.say(&[all], Kind::Alive, &Alive { hail: true }, "");
+            info!("on the bus, with {} names", cluster.interest.names().count());
+            // Each instance is asked for all of them, and the ways to ask for one come later.
+            let heard = cluster.interest.names().filter(|name| cluster.interest.hears(name));
+            for name in heard {
+                for room in [self.rooms.user(name), self.rooms.named(name)].into_iter().flatten() {
+                    self.rooms.ask(room);
+                }
+            }
+        }
+        let due = cluster.waits.partition_point(|(wanted, _)| *wanted <= tag);
+        let due = cluster.waits.drain(..due).collect();
+        self.finish(due, now);
+    }
+
+    /// Does what waited.
+    pub(super) fn finish(&mut self, due: VecDeque<(u64, Wait)>, now: Instant) {
+        for (_, wait) in due {
+            match wait {
+                Wait::Admit(key) => self.expected(key, now),
+                Wait::Join(key, room, met) => {
+                    if self.rooms.named(&room).is_some_and(|room| self.rooms.is_member(key, room)) {
+                        self.joined(key, &room, met, now);
+                        self.known_in(key, &room);
+                    }
+                }
+            }
+        }
+    }
+
+    fn said(&mut self, payload: &str, now: Instant) {
+        let Some((head, body, frame)) = wire::read(payload) else {
+            return debug!("what was said on the bus is passed over: it is no envelope of this version");
+        };
+        let Some(cluster) = &mut self.cluster else { return };
+        if *head.i == *cluster.settings.instance {
+            // Our own, which we hear as others do, and were counted for.
+            if let (Kind::Route, Some(receipt)) = (head.k, cluster.receipts.get_mut(&head.n)) {
+                receipt.silent -= 1;
+                self.count(head.n, now);
+            }
+            return;
+        }
+        let Some(is_fresh) = self.note(&head, now) else { return };
+        let done = match head.k {
+            Kind::Route => serde_json::from_str(body).map(|route| {
+                self.routed(&head, route, frame, is_fresh, now);
+            }),
+            _ if !is_fresh => Ok(()),
+            Kind::Kick => serde_json::from_str(body).map(|kick: Kick<'_>| {
+                self.kick(Whom::Address(&kick.address), Status(kick.status), &kick.message, now);
+            }),
+            Kind::Host => {
+                self.inject(frame, false, now);
+                Ok(())
+            }
+            Kind::Peers => serde_json::from_str(body).map(|peers| self.told(&head.i, &peers, now)),
+            Kind::Gone => serde_json::from_str(body).map(|gone| self.gone(&head.i, &gone, now)),
+            Kind::Ask => serde_json::from_str(body).map(|ask| self.asked(&head.i, &ask)),
+            Kind::Alive => serde_json::from_str(body).map(|alive: Alive| self.alive(&head.i, &alive)),
+            Kind::Bye => {
+                self.bury(&head.i, now);
+                Ok(())
+            }
+            Kind::Got => serde_json::from_str(body).map(|got: Got| {
+                let cluster = self.cluster.as_mut().expect("looked at above");
+                if let Some(receipt) = cluster.receipts.get_mut(&got.n) {
+                    receipt.delivered += got.delivered;
+                    receipt.silent -= 1;
+                    self.count(got.n, now);
+                }
+            }),
+        };
+        if done.is_err() {
+            debug!("an envelope is passed over: its body is none of this version");
+        }
+    }
+
+    /// Notes that an instance spoke, and asks it for its peers if it has to. `None` if it was not to
+    /// speak any more, false if it says so again.
+    fn note(&mut self, head: &Head<'_>, now: Instant) -> Option<bool> {
+        let cluster = self.cluster.as_mut()?;
+        if !cluster.others.contains_key(&*head.i) {
+            if cluster.others.len() >= MAX_INSTANCES {
+                warn!("there are more than {MAX_INSTANCES} instances; one more is passed over");
+                return None;
+            }
+            let other = Other {
+                epoch: head.e,
+                last: 0,
+                heard: now,
+                sync: 0,
+                synced: false,
+                asked: None,
+                peers: Default::default(),
+            };
+            cluster.others.insert((&*head.i).into(), other);
+        }
+        let other = cluster.others.get_mut(&*head.i)?;
+        if head.e < other.epoch {
+            return None;
+        }
+        if head.e > other.epoch {
+            (other.epoch, other.last, other.synced, other.asked) = (head.e, 0, false, None);
+        }
+        let is_fresh = head.n > other.last;
+        other.last = other.last.max(head.n);
+        other.heard = now;
+        if !other.synced && other.asked.is_none_or(|at| is_past(at, ASK_AGAIN, now)) && head.k != Kind::Bye {
+            self.ask_all(&head.i, now);
+        }
+        Some(is_fresh)
+    }
+
+    /// Asks an instance for all that concerns us.
+    fn ask_all(&mut self, instance: &str, now: Instant) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let names = cluster.interest.names().filter(|name| cluster.interest.hears(name));
+        let (mut users, mut rooms) = (Vec::new(), Vec::new());
+        let has = |room: Option<_>| room.is_some_and(|room| !self.rooms.members(room).is_empty());
+        for name in names {
+            if has(self.rooms.user(name)) {
+                users.push(Cow::Owned(name.to_string()));
+            }
+            if has(self.rooms.named(name)) {
+                rooms.push(Cow::Owned(name.to_string()));
+            }
+        }
+        cluster.syncs += 1;
+        let (sync, channel) = (cluster.syncs, cluster.at(instance));
+        let Some(other) = cluster.others.get_mut(instance) else { return };
+        (other.sync, other.asked) = (sync, Some(now));
+        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: Some(sync) }, "");
+    }
+
+    fn asked(&mut self, instance: &str, ask: &Ask<'_>) {
+        let users = ask.users.iter().filter_map(|name| self.rooms.user(name));
+        let rooms = ask.rooms.iter().filter_map(|name| self.rooms.named(name));
+        let mut keys: Vec<Key> =
+            users.chain(rooms).flat_map(|room| self.rooms.members(room)).copied().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut cards: Vec<Card<'_>> = keys.into_iter().filter_map(|key| self.own_card(key)).collect();
+        let Some(cluster) = &mut self.cluster else { return };
+        let channel = [cluster.at(instance)];
+        loop {
+            let rest = cards.split_off(cards.len().min(ANSWER));
+            let last = rest.is_empty();
+            if !cards.is_empty() || ask.sync.is_some() {
+                let peers = Peers { peers: cards, told: false, sync: ask.sync, last };
+                cluster.say(&channel, Kind::Peers, &peers, "");
+            }
+            if last {
+                return;
+            }
+            cards = rest;
+        }
+    }
+
+    fn told(&mut self, instance: &str, peers: &Peers<'_>, now: Instant) {
+        let instance: Arc<str> = instance.into();
+        for card in &peers.peers {
+            self.meet(&instance, card, peers.told, now);
+        }
+        let Some(other) = self.cluster.as_mut().and_then(|cluster| cluster.others.get_mut(&instance)) else {
+            return;
+        };
+        if !peers.last || peers.sync != Some(other.sync) {
+            return;
+        }
+        // Whoever was not told of since the question is not there.
+        other.synced = true;
+        let (sync, keys) = (other.sync, other.peers.values().copied().collect::<Vec<_>>());
+        for key in keys {
+            if self.away_sync(key).is_some_and(|seen| seen < sync) {
+                self.forget(key, now);
+            }
+        }
+    }
+
+    fn gone(&mut self, instance: &str, gone: &Gone<'_>, now: Instant) {
+        for id in &gone.ids {
+            let other = self.cluster.as_ref().and_then(|cluster| cluster.others.get(instance));
+            if let Some(key) = other.and_then(|other| other.peers.get(&**id)).copied() {
+                self.forget(key, now);
+            }
+        }
+    }
+
+    fn alive(&mut self, instance: &str, alive: &Alive) {
+        let Some(cluster) = self.cluster.as_mut().filter(|_| alive.hail) else { return };
+        let channel = cluster.at(instance);
+        cluster.say(&[channel], Kind::Alive, &Alive { hail: false }, "");
+    }
+
+    /// An instance is no more, and its peers with it.
+    fn bury(&mut self, instance: &str, now: Instant) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(other) = cluster.others.get(instance) else { return };
+        let keys: Vec<Key> = other.peers.values().copied().collect();
+        info!("an instance has gone, and {} peers with it", keys.len());
+        keys.into_iter().for_each(|key| self.forget(key, now));
+        if let Some(cluster) = &mut self.cluster {
+            cluster.others.remove(instance);
+        }
+    }
+
+    fn routed(&mut self, head: &Head<'_>, route: Route<'_>, frame: &str, is_fresh: bool, now: Instant) {
+        let mut delivered = 0;
+        if is_fresh {
+            let from = Address::from(&*route.from);
+            let own = self.rooms.user(from.user());
+            let named = route.rooms.iter().filter_map(|name| self.rooms.named(name));
+            let mut rooms: Vec<_> = own.into_iter().chain(named).collect();
+            rooms.sort_unstable();
+            let other = self.cluster.as_ref().and_then(|cluster| cluster.others.get(&*head.i));
+            let of = other.and_then(|other| other.peers.get(from.id())).copied();
+            let to = To::from(route.to);
+            let mut found = std::mem::take(&mut self.found);
+            recipients(&to, Sender::Away(&rooms), &mut self.rooms, &mut found);
+            let mut class = Class::Message;
+            if route.state {
+                // Whoever hears that a peer is there must hear that it goes, and does if we know that they
+                // share a room. Until we do, the answer of its instance is on its way.
+                found.retain(|peer| of.is_some_and(|of| self.rooms.share(of, *peer)));
+                if let Some(of) = of {
+                    class = Class::State { of, gone: None };
+                    self.told_of(of);
+                }
+            }
+            if !found.is_empty() {
+                delivered = self.deliver(&found, &frame.into(), class, now);
+            }
+            found.clear();
+            self.found = found;
+        }
+        let Some(cluster) = self.cluster.as_mut().filter(|_| route.receipt) else { return };
+        let channel = cluster.at(&head.i);
+        cluster.say(&[channel], Kind::Got, &Got { n: head.n, delivered }, "");
+    }
+
+    /// Answers a receipt once all have spoken.
+    fn count(&mut self, n: u64, now: Instant) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.receipts.get(&n).is_some_and(|receipt| receipt.unsent == 0 && receipt.silent <= 0)
+            && let Some(receipt) = cluster.receipts.remove(&n)
+        {
+            self.settle_receipt(&receipt, now);
+        }
+    }
+
+    fn settle_receipt(&mut self, receipt: &Receipt, now: Instant) {
+        self.receipt(receipt.key, &receipt.id, receipt.delivered, now);
+    }
+}

@@ -1,0 +1,288 @@
+//! What our own peers make known at other instances.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::value::RawValue;
+
+use super::super::Hub;
+use super::super::outbox::Class;
+use super::super::presence::{Profile, Who};
+use super::super::rooms::{RoomId, Rooms};
+use super::super::session::State;
+use super::super::slab::Key;
+use super::interest::Wanted;
+use super::wire::{Ask, Card, Gone, Kick, Kind, Peers, Route};
+use super::{Bus, Cluster, Link, MAX_NAME, Receipt, Wait};
+use crate::proto::{Status, Target, To};
+
+/// What a hub says of a peer's message to other instances.
+pub(in crate::server) struct Spread<'a> {
+    pub to: &'a To<'a>,
+    pub text: &'a str,
+    pub class: Class<'a>,
+    /// The message's id, if its sender wants a receipt, and how many it reached here.
+    pub receipt: Option<(&'a str, usize)>,
+}
+
+impl Hub {
+    /// The channels that a message to `to` goes to, once each. None without other instances.
+    pub(in crate::server) fn channels(&self, sender: Option<Key>, to: &To<'_>) -> Vec<Arc<str>> {
+        let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.link == Link::Up) else {
+            return Vec::new();
+        };
+        let mut names = BTreeSet::new();
+        match to {
+            To::Absent => {
+                let rooms = sender.map_or(&[][..], |key| self.rooms.of(key));
+                names.extend(rooms.iter().map(|room| &**self.rooms.name(*room).0));
+            }
+            To::One(name) => names.extend(channel(&self.rooms, name)),
+            To::List(list) => names.extend(list.iter().filter_map(|name| channel(&self.rooms, name))),
+        }
+        names.into_iter().map(|name| cluster.to(name)).collect()
+    }
+
+    /// Says a peer's message on these channels. True if other instances will say whom it reached.
+    pub(in crate::server) fn spread(
+        &mut self,
+        key: Key,
+        channels: &[Arc<str>],
+        what: &Spread<'_>,
+        now: Instant,
+    ) -> bool {
+        let Some(who) = self.who(key) else { return false };
+        let rooms = named(&self.rooms, key);
+        let Some(cluster) = &mut self.cluster else { return false };
+        let state = matches!(what.class, Class::State { .. });
+        if channels.is_empty() || !(state || cluster.has_room()) {
+            return false;
+        }
+        let body = Route {
+            from: who.address.as_str().into(),
+            rooms: rooms.iter().map(|name| Cow::Borrowed(&**name)).collect(),
+            to: what.to.into(),
+            receipt: what.receipt.is_some(),
+            state,
+        };
+        let counted = what.receipt.is_some();
+        let n = cluster.say_counted(channels, Kind::Route, &body, what.text, counted);
+        let Some((id, delivered)) = what.receipt else { return false };
+        let until = now + cluster.settings.receipt_wait;
+        let (id, unsent) = (id.into(), channels.len());
+        cluster.receipts.insert(n, Receipt { key, id, delivered, unsent, silent: 0, until });
+        true
+    }
+
+    /// Says a message of the host at other instances.
+    pub(in crate::server) fn spread_host(&mut self, to: &To<'_>, text: &str) {
+        let channels = self.channels(None, to);
+        if let Some(cluster) = self.cluster.as_mut().filter(|_| !channels.is_empty()) {
+            cluster.say(&channels, Kind::Host, &(), text);
+        }
+    }
+
+    /// Throws peers of the host's choice out at other instances.
+    pub(in crate::server) fn spread_kick(&mut self, address: &str, status: Status, message: &str) {
+        let channels = self.channels(None, &To::One(address.into()));
+        if let Some(cluster) = self.cluster.as_mut().filter(|_| !channels.is_empty()) {
+            let kick = Kick { address: address.into(), status: status.0, message: message.into() };
+            cluster.say(&channels, Kind::Kick, &kick, "");
+        }
+    }
+
+    /// Wants what is said to a newcomer, before it is let in. True if it has to wait, which it does then.
+    pub(in crate::server) fn expect(&mut self, key: Key, names: &[&str]) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        let tag = names.iter().filter_map(|name| cluster.want(name)).max();
+        if let Some(tag) = tag {
+            cluster.wait(tag, Wait::Admit(key));
+        }
+        tag.is_some()
+    }
+
+    /// The names that [`Hub::expect`] wanted concern nobody any more.
+    pub(in crate::server) fn unexpect(&mut self, names: &[&str], now: Instant) {
+        names.iter().for_each(|name| self.unwant(name, now));
+    }
+
+    /// A peer was let in: its rooms are asked who else is there, and told of it.
+    pub(in crate::server) fn arrived(&mut self, key: Key) {
+        if self.cluster.is_none() {
+            return;
+        }
+        let rooms = self.rooms.of(key).to_vec();
+        self.announce(key, &rooms, false);
+        rooms.into_iter().for_each(|room| self.ask(room));
+    }
+
+    /// A peer entered a named room, which it was not in before if `enters`. True if its answer waits.
+    pub(in crate::server) fn entered(&mut self, key: Key, room: &str, enters: bool, met: &[Key]) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        let tag = if enters { cluster.want(room) } else { cluster.interest.coming(room) };
+        if let Some(tag) = tag {
+            cluster.wait(tag, Wait::Join(key, room.into(), met.to_vec()));
+        } else if enters {
+            self.known_in(key, room);
+        }
+        tag.is_some()
+    }
+
+    /// Makes a peer known in a room that it is in.
+    pub(super) fn known_in(&mut self, key: Key, room: &str) {
+        if let Some(room) = self.rooms.named(room) {
+            self.announce(key, &[room], false);
+            self.ask(room);
+        }
+    }
+
+    /// Ends the waits of a peer for a room: what comes for it now must come behind the `join:ok`.
+    pub(in crate::server) fn settle_join(&mut self, key: Key, room: &str, now: Instant) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let is = |wait: &Wait| matches!(wait, Wait::Join(of, name, _) if *of == key && **name == *room);
+        let (due, rest) = std::mem::take(&mut cluster.waits).into_iter().partition(|(_, wait)| is(wait));
+        cluster.waits = rest;
+        self.finish(due, now);
+    }
+
+    /// A peer left a room, after it did.
+    pub(in crate::server) fn left(&mut self, key: Key, room: &str, now: Instant) {
+        let Some(card) = self.own_card(key) else { return };
+        if let Some(cluster) = &mut self.cluster {
+            let channel = cluster.to(room);
+            cluster.say(&[channel], Kind::Peers, &peers(card, false), "");
+        }
+        self.unwant(room, now);
+    }
+
+    /// A peer changed what it tells of itself, and tells so in a message next.
+    pub(in crate::server) fn changed(&mut self, key: Key) {
+        if self.cluster.is_some() {
+            let rooms = self.rooms.of(key).to_vec();
+            self.announce(key, &rooms, true);
+        }
+    }
+
+    /// A peer that was in these rooms has gone. Before it loses its seat.
+    pub(in crate::server) fn departs(&mut self, key: Key, who: &Who) -> Vec<Arc<str>> {
+        if self.cluster.is_none() {
+            return Vec::new();
+        }
+        let name = |room: &RoomId| self.rooms.name(*room).0.clone();
+        let mut names: Vec<Arc<str>> = self.rooms.of(key).iter().map(name).collect();
+        let channels: BTreeSet<&Arc<str>> = names.iter().collect();
+        if let Some(cluster) = self.cluster.as_mut().filter(|_| !self.down) {
+            let channels: Vec<_> = channels.into_iter().map(|name| cluster.to(name)).collect();
+            cluster.say(&channels, Kind::Gone, &Gone { ids: vec![who.address.id().into()] }, "");
+        }
+        names.push(who.address.id().into());
+        names
+    }
+
+    /// What a peer that has gone wanted is wanted no more. After it lost its seat.
+    pub(in crate::server) fn departed(&mut self, names: &[Arc<str>], now: Instant) {
+        names.iter().for_each(|name| self.unwant(name, now));
+    }
+
+    pub(in crate::server) fn say_bye(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            let all = cluster.all();
+            cluster.say(&[all], Kind::Bye, &(), "");
+        }
+    }
+
+    fn unwant(&mut self, name: &str, now: Instant) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.interest.release(name) && cluster.link != Link::Down {
+            let channel = cluster.to(name).to_string();
+            cluster.push(Bus::Unsubscribe { channel });
+        }
+        for room in [self.rooms.user(name), self.rooms.named(name)].into_iter().flatten() {
+            if self.rooms.members(room).is_empty() {
+                self.desert(room, now);
+            }
+        }
+    }
+
+    /// Asks who is in a room elsewhere, if that is not known.
+    pub(super) fn ask(&mut self, room: RoomId) {
+        let (name, own) = self.rooms.name(room);
+        let name = name.clone();
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.link != Link::Up || !cluster.interest.hears(&name) || !self.rooms.ask(room) {
+            return;
+        }
+        let (mut users, mut rooms) = (Vec::new(), Vec::new());
+        if own { &mut users } else { &mut rooms }.push(Cow::Borrowed(&*name));
+        let channel = cluster.to(&name);
+        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: None }, "");
+    }
+
+    fn announce(&mut self, key: Key, rooms: &[RoomId], told: bool) {
+        let Some(card) = self.own_card(key) else { return };
+        let names: BTreeSet<&Arc<str>> = rooms.iter().map(|room| self.rooms.name(*room).0).collect();
+        let Some(cluster) = &mut self.cluster else { return };
+        let channels: Vec<_> = names.into_iter().map(|name| cluster.to(name)).collect();
+        cluster.say(&channels, Kind::Peers, &peers(card, told), "");
+    }
+
+    /// One of ours, as others are to know it.
+    pub(super) fn own_card(&self, key: Key) -> Option<Card<'static>> {
+        self.cluster.as_ref()?;
+        let State::Live(live) = &self.sessions.get(key)?.state else { return None };
+        let text = |text: &str| Cow::Owned(text.to_owned());
+        Some(Card {
+            id: text(live.who.address.id()),
+            user: text(live.who.address.user()),
+            name: text(&live.who.name),
+            rooms: named(&self.rooms, key).iter().map(|name| text(name)).collect(),
+            data: data(&live.profile),
+        })
+    }
+}
+
+impl Cluster {
+    /// Hears what is said to a name; the number of the subscription if that is still to come.
+    fn want(&mut self, name: &str) -> Option<u64> {
+        match self.interest.acquire(name, self.link != Link::Down) {
+            Wanted::Heard => None,
+            Wanted::Coming(tag) => Some(tag),
+            Wanted::New(tag) => {
+                let channel = self.to(name).to_string();
+                self.push(Bus::Subscribe { channel, tag });
+                Some(tag)
+            }
+        }
+    }
+
+    fn wait(&mut self, tag: u64, wait: Wait) {
+        let at = self.waits.partition_point(|(other, _)| *other <= tag);
+        self.waits.insert(at, (tag, wait));
+    }
+}
+
+/// The channel of the instances that may have whom `name` names.
+fn channel<'a>(rooms: &Rooms, name: &'a str) -> Option<&'a str> {
+    let name = match Target::parse(name)? {
+        // Ids are unique over all instances.
+        Target::Session { id, .. } | Target::Id(id) if rooms.session(id).is_some() => return None,
+        Target::Session { user, .. } => user,
+        Target::Id(name) | Target::User(name) | Target::Name(name) => name,
+    };
+    (name.len() <= MAX_NAME).then_some(name)
+}
+
+fn named(rooms: &Rooms, key: Key) -> Vec<Arc<str>> {
+    let of = rooms.of(key).iter().map(|room| rooms.name(*room));
+    of.filter(|(_, own)| !own).map(|(name, _)| name.clone()).collect()
+}
+
+fn data(profile: &Profile) -> Box<RawValue> {
+    RawValue::from_string(profile.json()).expect("members are JSON as they were read")
+}
+
+fn peers(card: Card<'_>, told: bool) -> Peers<'_> {
+    Peers { peers: vec![card], told, sync: None, last: false }
+}

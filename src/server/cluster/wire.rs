@@ -1,0 +1,221 @@
+//! What instances say to each other: three lines, a head, a body by its kind, and a frame as it goes out.
+//!
+//! ```text
+//! {"i":"3k…","e":2,"n":71,"k":"route"}
+//! {"from":"alice|9f…","rooms":["team"],"to":"bob","receipt":false,"state":false}
+//! {"from":"alice|9f…","type":"message","to":"bob","data":1.0}
+//! ```
+//!
+//! Who can publish is trusted, as with `symple:broadcast`, but what cannot be read is passed over: another
+//! version may speak here.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::proto::To;
+
+/// Who speaks, and in which order.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head<'a> {
+    /// The instance, by a name that no other one ever has.
+    #[serde(borrow)]
+    pub i: Cow<'a, str>,
+    /// Its epoch: how often it came back to the bus.
+    pub e: u64,
+    /// Its number of the envelope, ascending within the epoch. Copies on several channels have the same.
+    pub n: u64,
+    pub k: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A message of a peer ([`Route`], frame).
+    Route,
+    /// A message of the host (frame).
+    Host,
+    /// The host throws peers out ([`Kick`]).
+    Kick,
+    /// Peers as they are ([`Peers`]).
+    Peers,
+    /// Peers that have gone ([`Gone`]).
+    Gone,
+    /// Who is in these rooms? ([`Ask`])
+    Ask,
+    /// The instance lives ([`Alive`]).
+    Alive,
+    /// It ends.
+    Bye,
+    /// How many a message reached ([`Got`]).
+    Got,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Route<'a> {
+    #[serde(borrow)]
+    pub from: Cow<'a, str>,
+    /// The named rooms of the sender: what it may reach is decided where its recipients are.
+    #[serde(borrow)]
+    pub rooms: Vec<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub to: Names<'a>,
+    /// Each copy is answered with [`Got`].
+    pub receipt: bool,
+    /// It tells the state of the sender, which must not be lost on a slow peer.
+    pub state: bool,
+}
+
+/// `to`, read.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Names<'a> {
+    All,
+    One(#[serde(borrow)] Cow<'a, str>),
+    List(#[serde(borrow)] Vec<Cow<'a, str>>),
+}
+
+impl<'a> From<&'a To<'_>> for Names<'a> {
+    fn from(to: &'a To<'_>) -> Self {
+        let name = |name: &'a Cow<'_, str>| Cow::Borrowed(&**name);
+        match to {
+            To::Absent => Names::All,
+            To::One(one) => Names::One(name(one)),
+            To::List(list) => Names::List(list.iter().map(name).collect()),
+        }
+    }
+}
+
+impl<'a> From<Names<'a>> for To<'a> {
+    fn from(names: Names<'a>) -> Self {
+        match names {
+            Names::All => To::Absent,
+            Names::One(one) => To::One(one),
+            Names::List(list) => To::List(list),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Peers<'a> {
+    #[serde(borrow)]
+    pub peers: Vec<Card<'a>>,
+    /// What changed in their data is told by a message next.
+    pub told: bool,
+    /// Which [`Ask`] this answers, if it had a number.
+    pub sync: Option<u64>,
+    /// Nothing more answers it.
+    pub last: bool,
+}
+
+/// A peer as it is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Card<'a> {
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub user: Cow<'a, str>,
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// Its named rooms, all of them.
+    #[serde(borrow)]
+    pub rooms: Vec<Cow<'a, str>>,
+    /// What it adds to itself; an object.
+    pub data: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Kick<'a> {
+    #[serde(borrow)]
+    pub address: Cow<'a, str>,
+    pub status: u16,
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Gone<'a> {
+    #[serde(borrow)]
+    pub ids: Vec<Cow<'a, str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ask<'a> {
+    #[serde(borrow)]
+    pub users: Vec<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub rooms: Vec<Cow<'a, str>>,
+    /// Whoever is not in the answer is not in these rooms.
+    pub sync: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Alive {
+    /// Others shall say so too.
+    pub hail: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Got {
+    /// The number of the message.
+    pub n: u64,
+    pub delivered: usize,
+}
+
+/// Writes an envelope.
+pub fn write(head: &Head<'_>, body: &impl Serialize, frame: &str) -> String {
+    let plain = "strings, numbers and lists have JSON";
+    let mut text = serde_json::to_string(head).expect(plain);
+    text.push('\n');
+    text.push_str(&serde_json::to_string(body).expect(plain));
+    text.push('\n');
+    text.push_str(frame);
+    text
+}
+
+/// The head of an envelope, its body and its frame.
+pub fn read(text: &str) -> Option<(Head<'_>, &str, &str)> {
+    let (head, rest) = text.split_once('\n')?;
+    let (body, frame) = rest.split_once('\n')?;
+    Some((serde_json::from_str(head).ok()?, body, frame))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_reads_as_it_was_written() {
+        let to = To::List(vec!["bob".into(), "ro\"om\n".into()]);
+        let route = Route {
+            from: "alice|9f".into(),
+            rooms: vec!["team".into()],
+            to: (&to).into(),
+            receipt: true,
+            state: false,
+        };
+        let head = Head { i: "x".into(), e: 2, n: 71, k: Kind::Route };
+        let text = write(&head, &route, "{\n\"type\":\"message\"\n}");
+        assert!(text.starts_with(
+            r#"{"i":"x","e":2,"n":71,"k":"route"}
+{"from":"alice|9f","rooms":["team"],"to":["bob","ro\"om\n"],"receipt":true,"state":false}
+"#
+        ));
+        let (read_head, body, frame) = read(&text).expect("just written");
+        assert_eq!((read_head, frame), (head, "{\n\"type\":\"message\"\n}"));
+        let route: Route<'_> = serde_json::from_str(body).expect("just written");
+        assert_eq!(To::from(route.to), to);
+        for to in [To::Absent, To::One("a".into())] {
+            let names = serde_json::to_string(&Names::from(&to)).expect("plain");
+            assert_eq!(To::from(serde_json::from_str::<Names<'_>>(&names).expect("plain")), to);
+        }
+    }
+
+    #[test]
+    fn what_is_no_envelope_is_passed_over() {
+        for text in ["", "{}", "{}\n\n", "x\ny\nz", "{\"i\":\"x\",\"e\":1,\"n\":1,\"k\":\"new\"}\n\n"] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Several hubs around one virtual bus, on a virtual clock.
+//!
+//! Each instance has one line to the bus and one back, as a connection to Redis has: what is on a line stays
+//! in order, and which line moves next is up to the test. A bus that restarts loses what is on the lines.
+
+mod random;
+mod scenarios;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::server::cluster::{BROADCAST, Bus, BusInput, Settings};
+use crate::server::{Config, ConnId, Hub, Input, Output, Transmit};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What comes back from the bus.
+enum Back {
+    Subscribed(u64),
+    Published(u64, u64),
+    Said(String, Arc<str>),
+    Down,
+}
+
+pub(super) struct Instance {
+    pub hub: Hub,
+    name: String,
+    connected: bool,
+    /// Nothing is done here; what comes waits.
+    pub hangs: bool,
+    to_bus: VecDeque<Bus>,
+    from_bus: VecDeque<Back>,
+    channels: BTreeSet<String>,
+    due: Option<Instant>,
+    /// Which client has which connection.
+    conns: BTreeMap<ConnId, String>,
+}
+
+/// A client as its user sees it.
+pub(super) struct Client {
+    pub at: usize,
+    conn: ConnId,
+    pub inbox: Vec<Value>,
+    /// Addresses, and what was told of them last.
+    pub roster: BTreeMap<String, Value>,
+    pub closed: bool,
+}
+
+pub(super) struct Fleet {
+    pub now: Instant,
+    pub instances: BTreeMap<usize, Instance>,
+    pub clients: BTreeMap<String, Client>,
+    /// The bus takes connections.
+    pub bus: bool,
+    pub config: Config,
+    started: usize,
+    conns: u64,
+}
+
+impl Fleet {
+    pub fn new(instances: usize) -> Fleet {
+        let mut fleet = Fleet {
+            now: Instant::now(),
+            instances: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            bus: true,
+            // A line to the bus may stand still for long here, where a driver would give it up.
+            config: Config {
+                rate: 1e9,
+                burst: 1e9,
+                verdict_timeout: HOUR,
+                idle_timeout: HOUR,
+                ..Config::default()
+            },
+            started: 0,
+            conns: 0,
+        };
+        for at in 0..instances {
+            fleet.start(at);
+        }
+        fleet.settle();
+        fleet
+    }
+
+    pub fn start(&mut self, at: usize) {
+        self.started += 1;
+        let name = format!("i{}", self.started);
+        let instance = Instance {
+            hub: Hub::clustered(self.config.clone(), Settings::new(&*name), self.now),
+            name,
+            connected: false,
+            hangs: false,
+            to_bus: VecDeque::new(),
+            from_bus: VecDeque::new(),
+            channels: BTreeSet::new(),
+            due: None,
+            conns: BTreeMap::new(),
+        };
+        assert!(self.instances.insert(at, instance).is_none(), "it runs already");
+    }
+
+    /// The process dies, and its clients' sockets with it.
+    pub fn kill(&mut self, at: usize) {
+        self.instances.remove(&at);
+        self.clients.retain(|_, client| client.at != at);
+    }
+
+    /// One line to the bus breaks.
+    pub fn part(&mut self, at: usize) {
+        let Some(instance) = self.instances.get_mut(&at) else { return };
+        if instance.connected {
+            instance.connected = false;
+            instance.channels.clear();
+            instance.to_bus.clear();
+            // What the kernel has is read before the end.
+            instance.from_bus.push_back(Back::Down);
+        }
+    }
+
+    pub fn stop_bus(&mut self) {
+        self.bus = false;
+        for at in self.instances.keys().copied().collect::<Vec<_>>() {
+            self.part(at);
+        }
+    }
+
+    pub fn connect(&mut self, name: &str, at: usize, rooms: &[&str]) {
+        self.conns += 1;
+        let conn = ConnId(self.conns);
+        let client = Client { at, conn, inbox: Vec::new(), roster: BTreeMap::new(), closed: false };
+        assert!(self.clients.insert(name.into(), client).is_none(), "{name} is there already");
+        let id = format!("#{name}");
+        let instance = self.instances.get_mut(&at).expect("runs");
+        instance.conns.insert(conn, name.into());
+        instance.hub.handle_input(Input::Connected { conn, id, host: None, local: false }, self.now);
+        let user = name.split('.').next().expect("a split has a first part");
+        self.send(name, &format!(r#"{{"type":"auth","user":"{user}","rooms":{rooms:?}}}"#));
+    }
+
+    pub fn send(&mut self, name: &str, text: &str) {
+        let client = &self.clients[name];
+        let (at, conn) = (client.at, client.conn);
+        let now = self.now;
+        self.instances.get_mut(&at).expect("runs").hub.handle_input(Input::Text { conn, text }, now);
+        self.drain(at);
+    }
+
+    pub fn cut(&mut self, name: &str) {
+        let client = self.clients.remove(name).expect("connected");
+        let now = self.now;
+        let instance = self.instances.get_mut(&client.at).expect("runs");
+        instance.conns.remove(&client.conn);
+        instance.hub.handle_input(Input::Closed { conn: client.conn }, now);
+        self.drain(client.at);
+    }
+
+    /// An emitter publishes.
+    pub fn emit(&mut self, text: &str) {
+        self.publish(BROADCAST, &text.into());
+    }
+
+    pub fn say(&mut self, at: usize, input: Input<'_>) {
+        let now = self.now;
+        self.instances.get_mut(&at).expect("runs").hub.handle_input(input, now);
+        self.drain(at);
+    }
+
+    fn publish(&mut self, channel: &str, payload: &Arc<str>) -> u64 {
+        let mut heard = 0;
+        for instance in self.instances.values_mut().filter(|i| i.connected && i.channels.contains(channel)) {
+            instance.from_bus.push_back(Back::Said(channel.into(), payload.clone()));
+            heard += 1;
+        }
+        heard
+    }
+
+    /// Moves one entry on one of the lines; false if there is none. Lines are 0 to the bus, 1 from it.
+    pub fn step(&mut self, at: usize, line: usize) -> bool {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&at) else { return false };
+        if line == 0 {
+            if !instance.connected {
+                if !self.bus || instance.hangs || !instance.from_bus.is_empty() {
+                    return false;
+                }
+                instance.connected = true;
+                instance.hub.handle_input(Input::Bus(BusInput::Up), now);
+                self.drain(at);
+                return true;
+            }
+            let Some(bus) = instance.to_bus.pop_front() else { return false };
+            match bus {
+                Bus::Subscribe { channel, tag } => {
+                    instance.channels.insert(channel);
+                    instance.from_bus.push_back(Back::Subscribed(tag));
+                }
+                Bus::Unsubscribe { channel } => _ = instance.channels.remove(&channel),
+                Bus::Publish { channel, payload, tag } => {
+                    let heard = self.publish(&channel, &payload);
+                    let instance = self.instances.get_mut(&at).expect("looked at above");
+                    instance.from_bus.extend(tag.map(|tag| Back::Published(tag, heard)));
+                }
+            }
+            return true;
+        }
+        if instance.hangs {
+            return false;
+        }
+        let Some(back) = instance.from_bus.pop_front() else { return false };
+        let input = match &back {
+            Back::Subscribed(tag) => BusInput::Subscribed(*tag),
+            Back::Published(tag, receivers) => BusInput::Published { tag: *tag, receivers: *receivers },
+            Back::Said(channel, text) if channel == BROADCAST => BusInput::Broadcast { text },
+            Back::Said(_, payload) => BusInput::Said { payload },
+            Back::Down => BusInput::Down,
+        };
+        instance.hub.handle_input(Input::Bus(input), now);
+        self.drain(at);
+        true
+    }
+
+    /// Lets everything arrive.
+    pub fn settle(&mut self) {
+        loop {
+            let all: Vec<usize> = self.instances.keys().copied().collect();
+            let mut any = false;
+            for at in all {
+                self.drain(at);
+                any |= self.step(at, 0) | self.step(at, 1);
+            }
+            if !any {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass, and everything arrive meanwhile.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.settle();
+            let due = self.instances.values().filter(|i| !i.hangs).filter_map(|i| i.due).min();
+            let Some(due) = due.filter(|due| *due <= end) else { break };
+            self.now = self.now.max(due);
+            self.wake();
+        }
+        self.now = end;
+    }
+
+    /// Wakes the hubs whose time has come.
+    pub fn wake(&mut self) {
+        let now = self.now;
+        for at in self.instances.keys().copied().collect::<Vec<_>>() {
+            let instance = self.instances.get_mut(&at).expect("a key");
+            if !instance.hangs && instance.due.is_some_and(|due| due <= now) {
+                instance.hub.handle_input(Input::Timeout, now);
+                self.drain(at);
+            }
+        }
+    }
+
+    pub fn drain(&mut self, at: usize) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&at) else { return };
+        if instance.hangs {
+            return;
+        }
+        loop {
+            match instance.hub.poll_output() {
+                Output::Timeout(due) => {
+                    instance.due = due.map(|due| due.max(now));
+                    return;
+                }
+                Output::Event(_) => {}
+                Output::Bus => {
+                    let mut out = Vec::new();
+                    while instance.hub.transmit_bus(1 << 10, &mut out) {}
+                    if instance.connected {
+                        instance.to_bus.extend(out);
+                    }
+                }
+                Output::Ready(conn) => {
+                    let mut out = Vec::new();
+                    while instance.hub.transmit(conn, usize::MAX, &mut out) {}
+                    let name = instance.conns.get(&conn);
+                    let Some(client) = name.and_then(|name| self.clients.get_mut(name)) else { continue };
+                    out.into_iter().for_each(|transmit| client.take(transmit));
+                }
+            }
+        }
+    }
+
+    /// What a client got since it was last asked for, presences left out.
+    pub fn got(&mut self, name: &str) -> Vec<Value> {
+        let inbox = std::mem::take(&mut self.clients.get_mut(name).expect("connected").inbox);
+        inbox.into_iter().filter(|m| m["type"] != "presence").collect()
+    }
+
+    /// The `data` of the messages that a client got.
+    pub fn heard(&mut self, name: &str) -> Vec<String> {
+        let got = self.got(name);
+        let said = got.iter().filter(|m| m["data"].is_string());
+        said.map(|m| m["data"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The names in a client's roster.
+    pub fn roster(&self, name: &str) -> Vec<String> {
+        let names = self.clients[name].roster.keys().filter_map(|address| address.split_once("|#"));
+        names.map(|(_, name)| name.to_owned()).collect()
+    }
+
+    pub fn forget(&mut self) {
+        self.clients.values_mut().for_each(|client| client.inbox.clear());
+    }
+}
+
+impl Client {
+    fn take(&mut self, transmit: Transmit) {
+        let text = match transmit {
+            Transmit::Text(text) => text,
+            Transmit::Ping => return,
+            Transmit::Close { .. } => return self.closed = true,
+        };
+        let message: Value = serde_json::from_str(&text).expect("the hub writes JSON");
+        if message["type"] == "presence" {
+            let from = message["from"].as_str().expect("the hub stamps it").to_owned();
+            if message["data"]["online"] == true {
+                self.roster.insert(from, message["data"].clone());
+            } else {
+                self.roster.remove(&from);
+            }
+        }
+        self.inbox.push(message);
+    }
+}
+
+impl Instance {
+    /// What it was called at the bus.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}

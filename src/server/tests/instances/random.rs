@@ -1,0 +1,355 @@
+//! Anything, in any order: peers come, go, join, leave and speak at several instances, while lines break,
+//! the bus restarts, and instances hang and die. Nothing comes twice, order is kept, nothing is lost that
+//! had no fault in its way, and when all is calm nobody sees a ghost or misses a peer.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// SplitMix64: the same run for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % sides as u64) as usize
+    }
+
+    fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        (!of.is_empty()).then(|| &of[self.roll(of.len())])
+    }
+}
+
+const USERS: [&str; 4] = ["ann", "ben", "cat", "dan"];
+const ROOMS: [&str; 3] = ["red", "blue", "ann"];
+
+/// What a client knows that it is in, and is certain of.
+#[derive(Clone, Default, PartialEq)]
+struct Sure {
+    welcome: bool,
+    rooms: BTreeSet<String>,
+}
+
+struct Sent {
+    number: usize,
+    from: String,
+    /// Who must get it, if there is no fault until all is calm.
+    owed: Vec<String>,
+}
+
+struct Run {
+    fleet: Fleet,
+    dice: Dice,
+    sure: BTreeMap<String, Sure>,
+    sent: Vec<Sent>,
+    clients: usize,
+    /// Every (client, number) that arrived.
+    got: BTreeSet<(String, usize)>,
+    /// The last number that came from one client to another.
+    last: BTreeMap<(String, String), usize>,
+    faults: bool,
+    delivered: usize,
+}
+
+impl Run {
+    fn new(seed: u64, faults: bool) -> Run {
+        Run {
+            fleet: Fleet::new(3),
+            dice: Dice(seed),
+            sure: BTreeMap::new(),
+            sent: Vec::new(),
+            clients: 0,
+            got: BTreeSet::new(),
+            last: BTreeMap::new(),
+            faults,
+            delivered: 0,
+        }
+    }
+
+    fn act(&mut self) {
+        let clients: Vec<String> = self.sure.keys().cloned().collect();
+        let awake = |run: &Run, at: usize| run.fleet.instances.get(&at).is_some_and(|i| !i.hangs);
+        let able: Vec<String> =
+            clients.iter().filter(|name| awake(self, self.fleet.clients[*name].at)).cloned().collect();
+        match self.dice.roll(100) {
+            0..4 if clients.len() < 12 => {
+                let at = self.dice.roll(3);
+                if awake(self, at) {
+                    self.clients += 1;
+                    let name = format!("{}.{}", USERS[self.dice.roll(4)], self.clients);
+                    let room = ROOMS[self.dice.roll(3)];
+                    self.fleet.connect(&name, at, &[room]);
+                    self.sure.insert(name, Sure::default());
+                }
+            }
+            4..6 => {
+                if let Some(name) = self.dice.pick(&able).cloned() {
+                    self.fleet.cut(&name);
+                    self.vanish(&name);
+                }
+            }
+            6..12 => {
+                let room = ROOMS[self.dice.roll(3)];
+                if let Some(name) = self.dice.pick(&able).cloned() {
+                    self.fleet.send(&name, &format!(r#"{{"type":"join","room":"{room}"}}"#));
+                }
+            }
+            12..15 => {
+                let room = ROOMS[self.dice.roll(3)];
+                if let Some(name) = self.dice.pick(&able).cloned()
+                    && self.sure[&name].rooms.contains(room)
+                {
+                    self.sure.get_mut(&name).expect("there").rooms.remove(room);
+                    self.release(&name);
+                    self.fleet.send(&name, &format!(r#"{{"type":"leave","room":"{room}"}}"#));
+                }
+            }
+            15..18 => {
+                if let Some(name) = self.dice.pick(&able).cloned() {
+                    let n = self.dice.roll(1000);
+                    self.fleet.send(&name, &format!(r#"{{"type":"presence","data":{{"n":{n}}}}}"#));
+                }
+            }
+            18..50 => self.speak(&able),
+            50..52 if self.faults => self.fault(),
+            _ => {
+                for _ in 0..self.dice.roll(12) {
+                    let (at, line) = (self.dice.roll(3), self.dice.roll(2));
+                    self.fleet.step(at, line);
+                }
+                if self.dice.roll(20) == 0 {
+                    self.fleet.now += Duration::from_millis(self.dice.roll(2000) as u64);
+                    self.fleet.wake();
+                }
+            }
+        }
+        self.read();
+    }
+
+    fn speak(&mut self, able: &[String]) {
+        let Some(from) = self.dice.pick(able).cloned() else { return };
+        if !self.sure[&from].welcome {
+            return;
+        }
+        let number = self.sent.len();
+        let clients: Vec<String> = self.sure.keys().cloned().collect();
+        let mut names = BTreeSet::new();
+        for _ in 0..1 + self.dice.roll(3) {
+            let name = match self.dice.roll(4) {
+                0 => ROOMS[self.dice.roll(3)].to_owned(),
+                1 => USERS[self.dice.roll(4)].to_owned(),
+                2 => self.dice.pick(&clients).map(|c| format!("{}|#{c}", user(c))).unwrap_or_default(),
+                _ => self.dice.pick(&clients).map(|c| format!("#{c}")).unwrap_or_default(),
+            };
+            names.insert(name);
+        }
+        let to: Vec<String> = if self.dice.roll(6) == 0 { Vec::new() } else { names.into_iter().collect() };
+        let owed = clients.iter().filter(|name| **name != from && self.must_reach(&from, name, &to)).cloned();
+        let owed = if self.calm() { owed.collect() } else { Vec::new() };
+        let to = match &*to {
+            [] => String::new(),
+            [one] => format!(r#""to":"{one}","#),
+            all => format!(r#""to":{all:?},"#),
+        };
+        self.fleet.send(&from, &format!(r#"{{"type":"message",{to}"from":"x","data":{number}}}"#));
+        self.sent.push(Sent { number, from, owed });
+    }
+
+    /// Whether a message surely goes there: both know of the room that they share, and the name fits.
+    fn must_reach(&self, from: &str, name: &str, to: &[String]) -> bool {
+        let (a, b) = (&self.sure[from], &self.sure[name]);
+        let both = |room: &str| a.rooms.contains(room) && b.rooms.contains(room);
+        let shares = b.welcome && (user(from) == user(name) || ROOMS.iter().any(|room| both(room)));
+        to.is_empty() && shares
+            || to.iter().any(|to| match to.as_str() {
+                to if to.contains('#') => to.ends_with(&format!("#{name}")) && shares,
+                to => (to == user(name) && shares) || (both(to) && b.welcome),
+            })
+    }
+
+    fn fault(&mut self) {
+        let at = self.dice.roll(3);
+        match self.dice.roll(5) {
+            0 => {
+                let lost: Vec<String> = self
+                    .fleet
+                    .clients
+                    .iter()
+                    .filter(|(_, c)| c.at == at)
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                self.fleet.kill(at);
+                lost.iter().for_each(|name| self.vanish(name));
+                self.fleet.start(at);
+            }
+            1 => self.fleet.part(at),
+            2 => {
+                self.fleet.stop_bus();
+                self.sent.iter_mut().for_each(|sent| sent.owed.clear());
+            }
+            3 => {
+                if let Some(instance) = self.fleet.instances.get_mut(&at) {
+                    instance.hangs = !instance.hangs;
+                }
+            }
+            _ => self.fleet.bus = true,
+        }
+        // Whatever is under way may be lost.
+        self.sent.iter_mut().for_each(|sent| sent.owed.clear());
+    }
+
+    /// Whether a fault is going on, so that nothing is owed.
+    fn calm(&self) -> bool {
+        self.fleet.bus && self.fleet.instances.values().all(|i| i.connected && !i.hangs && i.hub.has_bus())
+    }
+
+    fn vanish(&mut self, name: &str) {
+        self.sure.remove(name);
+        self.release(name);
+        self.sent.iter_mut().filter(|sent| sent.from == name).for_each(|sent| sent.owed.clear());
+    }
+
+    /// Nothing is owed to a client, or by it, any more.
+    fn release(&mut self, name: &str) {
+        self.sent.iter_mut().for_each(|sent| sent.owed.retain(|owed| owed != name));
+    }
+
+    /// Looks at all that came.
+    fn read(&mut self) {
+        for (name, client) in &mut self.fleet.clients {
+            for message in std::mem::take(&mut client.inbox) {
+                let sure = self.sure.get_mut(name).expect("it is there");
+                match message["type"].as_str() {
+                    Some("welcome") => {
+                        assert!(!std::mem::replace(&mut sure.welcome, true), "welcome once");
+                        let rooms = message["rooms"].as_array().expect("a list").iter().skip(1);
+                        sure.rooms.extend(rooms.filter_map(|room| room.as_str().map(str::to_owned)));
+                    }
+                    // A user's own room is no named one.
+                    Some("join:ok") if message["room"] == user(name) => {}
+                    Some("join:ok") => {
+                        _ = sure.rooms.insert(message["room"].as_str().expect("a name").into())
+                    }
+                    Some("message") => {
+                        let number = message["data"].as_u64().expect("a number") as usize;
+                        let from = message["from"].as_str().expect("stamped");
+                        let sent = &self.sent[number];
+                        assert_eq!(from, format!("{}|#{}", user(&sent.from), sent.from));
+                        assert!(self.got.insert((name.clone(), number)), "{number} came twice to {name}");
+                        let last = self.last.insert((sent.from.clone(), name.clone()), number);
+                        assert!(last < Some(number), "{number} came to {name} behind {last:?}");
+                        assert_ne!(*name, sent.from, "nobody hears itself");
+                        self.delivered += 1;
+                    }
+                    Some("leave:ok") => _ = sure.rooms.remove(message["room"].as_str().expect("a name")),
+                    Some("presence") => assert!(sure.welcome, "{message} before welcome"),
+                    _ => panic!("{name} got {message}"),
+                }
+            }
+        }
+    }
+
+    /// All faults end, and all that waits arrives.
+    fn calm_down(&mut self) {
+        self.fleet.bus = true;
+        self.fleet.instances.values_mut().for_each(|instance| instance.hangs = false);
+        self.fleet.wake();
+        for _ in 0..20 {
+            self.fleet.pass(Duration::from_secs(1));
+            self.read();
+        }
+        for sent in &self.sent {
+            for name in &sent.owed {
+                let got = self.got.contains(&(name.clone(), sent.number));
+                assert!(got, "{} of {} is lost on its way to {name}", sent.number, sent.from);
+            }
+        }
+        for (name, sure) in &self.sure {
+            let shares = |other: &&String| {
+                let rooms = &self.sure[*other].rooms;
+                *other != name && (user(name) == user(other) || !rooms.is_disjoint(&sure.rooms))
+            };
+            let want: Vec<String> = self.sure.keys().filter(shares).cloned().collect();
+            let mut roster = self.fleet.roster(name);
+            roster.sort();
+            let mut want = want;
+            want.sort();
+            assert_eq!(roster, want, "the roster of {name}");
+        }
+    }
+
+    /// What is told of each peer is the same everywhere.
+    fn same_data(&self) {
+        let mut told: BTreeMap<&String, &Value> = BTreeMap::new();
+        for client in self.fleet.clients.values() {
+            for (address, data) in &client.roster {
+                let first = told.entry(address).or_insert(data);
+                assert_eq!(first["n"], data["n"], "what is told of {address}");
+            }
+        }
+    }
+}
+
+fn user(name: &str) -> &str {
+    name.split('.').next().expect("a split has a first part")
+}
+
+fn run(seed: u64, faults: bool, steps: usize) -> usize {
+    let mut run = Run::new(seed, faults);
+    for step in 0..steps {
+        run.act();
+        if !run.calm() {
+            run.sent.iter_mut().for_each(|sent| sent.owed.clear());
+        }
+        if step % 500 == 499 {
+            run.calm_down();
+            run.same_data();
+        }
+    }
+    run.calm_down();
+    run.same_data();
+    let peers = run.fleet.clients.keys().cloned().collect::<Vec<_>>();
+    for name in peers {
+        run.fleet.cut(&name);
+    }
+    run.fleet.pass(Duration::from_secs(1));
+    for instance in run.fleet.instances.values() {
+        let stats = instance.hub.stats();
+        assert_eq!((stats.peers_away, stats.rooms, instance.channels.len()), (0, 0, 3), "nothing is kept");
+    }
+    run.delivered
+}
+
+fn seeds(faults: bool, salt: u64, count: u64) {
+    let (count, first) = match std::env::var("SYMPLE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => (1, seed),
+        None => (count, salt),
+    };
+    for seed in first..first + count {
+        let done = std::panic::catch_unwind(|| run(seed, faults, 2000));
+        match done {
+            Ok(delivered) => assert!(delivered > 100, "seed {seed} says something: {delivered}"),
+            Err(_) => panic!("SYMPLE_SEED={seed} shows it"),
+        }
+    }
+}
+
+#[test]
+fn without_faults_nothing_is_lost_doubled_or_out_of_order() {
+    seeds(false, 1, 10);
+}
+
+#[test]
+fn with_faults_nothing_is_doubled_and_all_heals() {
+    seeds(true, 1000, 20);
+}
+
+/// 400,000 messages.
+#[test]
+#[ignore = "takes minutes"]
+fn with_faults_for_long() {
+    seeds(true, 100_000, 600);
+}

@@ -1,0 +1,330 @@
+//! What peers at several instances see, fault by fault.
+
+use super::*;
+use crate::proto::Status;
+use crate::server::Whom;
+
+/// alice and carol at the first instance, bob at the second, dave at the third; all but dave in `team`.
+fn fleet() -> Fleet {
+    let mut fleet = Fleet::new(3);
+    for (name, at, rooms) in
+        [("alice", 0, &["team"][..]), ("bob", 1, &["team"]), ("carol", 0, &["team"]), ("dave", 2, &[])]
+    {
+        fleet.connect(name, at, rooms);
+        fleet.settle();
+    }
+    fleet.forget();
+    fleet
+}
+
+fn message(to: &str, data: &str) -> String {
+    format!(r#"{{"type":"message","to":{to},"data":"{data}"}}"#)
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn every_form_of_to_reaches_over_instances_once() {
+    for (to, want) in [
+        (r#""bob""#, &["bob"][..]),
+        (r##""bob|#bob""##, &["bob"]),
+        (r##""carol|#bob""##, &[]),
+        (r##""|#bob""##, &["bob"]),
+        (r##""#bob""##, &["bob"]),
+        (r#""bob|""#, &["bob"]),
+        (r#""team""#, &["bob", "carol"]),
+        (r##"["team","bob","bob|#bob","carol"]"##, &["bob", "carol"]),
+        (r#""dave""#, &[]),
+        (r##""dave|#dave""##, &[]),
+        (r##"["#dave","nobody"]"##, &[]),
+    ] {
+        let mut fleet = fleet();
+        fleet.send("alice", &message(to, "x"));
+        fleet.settle();
+        for name in ["alice", "bob", "carol", "dave"] {
+            let times = usize::from(want.contains(&name));
+            assert_eq!(fleet.heard(name).len(), times, "{to} at {name}");
+        }
+    }
+    let mut fleet = fleet();
+    fleet.send("alice", r#"{"type":"message","data":"x","n":1.0}"#);
+    fleet.settle();
+    assert_eq!(["bob", "carol", "dave"].map(|name| fleet.heard(name).len()), [1, 1, 0]);
+}
+
+#[test]
+fn rooms_are_the_boundary_over_instances_too() {
+    let mut fleet = fleet();
+    fleet.connect("eve", 1, &["alice"]);
+    fleet.connect("alice.2", 2, &[]);
+    fleet.settle();
+    fleet.forget();
+    fleet.send("eve", &message(r##"["alice","team","bob","#alice","alice|#alice"]"##, "x"));
+    fleet.send("dave", &message(r#""alice""#, "x"));
+    fleet.settle();
+    for name in ["alice", "alice.2", "bob", "carol"] {
+        assert_eq!(fleet.heard(name), [""; 0], "{name}");
+    }
+    fleet.send("alice.2", &message(r#""alice""#, "own"));
+    fleet.settle();
+    assert_eq!(fleet.heard("alice"), ["own"]);
+    assert_eq!(fleet.roster("eve"), [""; 0]);
+}
+
+#[test]
+fn rosters_are_complete_from_the_start_and_follow_joins_and_leaves() {
+    let mut fleet = fleet();
+    assert_eq!(fleet.roster("alice"), ["bob", "carol"]);
+    assert_eq!(fleet.roster("bob"), ["alice", "carol"]);
+    assert_eq!(fleet.roster("dave"), [""; 0]);
+    fleet.send("dave", r#"{"type":"join","room":"team"}"#);
+    fleet.settle();
+    assert_eq!(fleet.got("dave")[0]["type"], "join:ok");
+    assert_eq!(fleet.roster("dave"), ["alice", "bob", "carol"]);
+    assert_eq!(fleet.roster("bob"), ["alice", "carol", "dave"]);
+    fleet.send("bob", r#"{"type":"leave","room":"team"}"#);
+    fleet.settle();
+    assert_eq!(fleet.roster("bob"), [""; 0]);
+    assert_eq!(fleet.roster("alice"), ["carol", "dave"]);
+    fleet.cut("alice");
+    fleet.settle();
+    assert_eq!(fleet.roster("dave"), ["carol"]);
+    for at in 0..3 {
+        let rooms = fleet.instances[&at].hub.stats();
+        assert!(rooms.peers_away <= 1, "nobody is kept who shares no room");
+    }
+}
+
+#[test]
+fn what_a_peer_tells_of_itself_is_told_later_at_other_instances() {
+    let mut fleet = fleet();
+    fleet.send("bob", r#"{"type":"presence","data":{"peerType":"camera","n":1.0}}"#);
+    fleet.settle();
+    assert_eq!(fleet.clients["alice"].roster["bob|#bob"]["peerType"], "camera");
+    let inbox = std::mem::take(&mut fleet.clients.get_mut("alice").expect("there").inbox);
+    assert_eq!(inbox.len(), 1, "told once: {inbox:?}");
+    fleet.connect("erin", 0, &["team"]);
+    fleet.connect("fred", 2, &["team"]);
+    fleet.settle();
+    for name in ["erin", "fred"] {
+        assert_eq!(fleet.clients[name].roster["bob|#bob"]["peerType"], "camera", "{name}");
+    }
+}
+
+#[test]
+fn a_join_is_answered_when_the_bus_has_confirmed_it() {
+    let mut fleet = fleet();
+    fleet.send("dave", r#"{"type":"join","room":"team"}"#);
+    fleet.send("dave", &message(r#""team""#, "early"));
+    assert_eq!(fleet.got("dave").len(), 0);
+    assert!(fleet.step(2, 0), "the subscription reaches the bus");
+    fleet.send("alice", &message(r#""team""#, "first"));
+    assert!(fleet.step(0, 0), "the message reaches the bus");
+    fleet.settle();
+    let got = fleet.got("dave");
+    assert_eq!((&got[0]["type"], &got[1]["data"]), (&"join:ok".into(), &"first".into()));
+    assert_eq!(fleet.heard("alice"), ["early"]);
+}
+
+#[test]
+fn a_welcome_waits_for_the_bus_and_what_the_client_sends_meanwhile_waits_with_it() {
+    let mut fleet = fleet();
+    fleet.connect("erin", 2, &["team"]);
+    fleet.send("erin", &message(r#""team""#, "hello"));
+    assert_eq!(fleet.got("erin").len(), 0);
+    fleet.settle();
+    assert_eq!(fleet.got("erin")[0]["type"], "welcome");
+    assert_eq!(["alice", "bob"].map(|name| fleet.heard(name)), [["hello"]; 2]);
+    fleet.connect("gone", 2, &["team"]);
+    fleet.cut("gone");
+    fleet.settle();
+    assert_eq!(fleet.roster("bob"), ["alice", "carol", "erin"]);
+}
+
+#[test]
+fn a_receipt_counts_over_instances() {
+    let mut fleet = fleet();
+    for (to, delivered) in [("team", 2), ("bob", 1), ("nobody", 0), ("dave", 0), ("carol", 1)] {
+        let text = format!(r#"{{"type":"message","id":7,"to":"{to}","receipt":true}}"#);
+        fleet.send("alice", &text);
+        fleet.settle();
+        let got = fleet.got("alice");
+        assert_eq!(got.len(), 1, "{to}: {got:?}");
+        assert_eq!((&got[0]["id"], &got[0]["delivered"]), (&7.into(), &delivered.into()), "{to}");
+        assert_eq!(got[0]["status"], if delivered > 0 { 200 } else { 404 });
+    }
+    fleet.instances.get_mut(&1).expect("runs").hangs = true;
+    fleet.send("alice", r#"{"type":"message","id":8,"to":"team","receipt":true}"#);
+    fleet.settle();
+    assert_eq!(fleet.got("alice").len(), 0);
+    fleet.pass(secs(1));
+    assert_eq!(fleet.got("alice")[0]["delivered"], 1, "who hangs is not waited for");
+}
+
+#[test]
+fn an_instance_hears_only_what_concerns_its_peers() {
+    let mut fleet = fleet();
+    let channels = &fleet.instances[&2].channels;
+    let own = ["symple:cluster:to:#dave", "symple:cluster:to:dave"];
+    let fixed =
+        [BROADCAST, "symple:cluster:all", &format!("symple:cluster:at:{}", fleet.instances[&2].name())];
+    assert_eq!(*channels, own.into_iter().chain(fixed).map(Into::into).collect());
+    fleet.cut("dave");
+    fleet.settle();
+    assert_eq!(fleet.instances[&2].channels.len(), 3);
+    fleet.send("bob", r#"{"type":"leave","room":"team"}"#);
+    fleet.settle();
+    assert!(!fleet.instances[&1].channels.contains("symple:cluster:to:team"));
+    assert_eq!(fleet.instances[&1].hub.stats().peers_away, 0);
+}
+
+#[test]
+fn an_instance_that_dies_takes_its_peers_along_within_fifteen_seconds() {
+    let mut fleet = fleet();
+    fleet.kill(1);
+    fleet.pass(secs(5));
+    assert_eq!(fleet.roster("alice"), ["bob", "carol"]);
+    fleet.pass(secs(10));
+    assert_eq!(fleet.roster("alice"), ["carol"]);
+    fleet.start(1);
+    fleet.connect("bob.2", 1, &["team"]);
+    fleet.settle();
+    assert_eq!(fleet.roster("alice"), ["bob.2", "carol"]);
+}
+
+#[test]
+fn an_instance_that_ends_takes_its_peers_along_at_once() {
+    let mut fleet = fleet();
+    fleet.say(1, Input::Shutdown);
+    fleet.settle();
+    assert_eq!(fleet.roster("alice"), ["carol"]);
+}
+
+#[test]
+fn one_that_hangs_and_returns_brings_no_ghosts() {
+    let mut fleet = fleet();
+    fleet.connect("erin", 1, &["team"]);
+    fleet.settle();
+    fleet.instances.get_mut(&1).expect("runs").hangs = true;
+    fleet.pass(secs(20));
+    assert_eq!(fleet.roster("alice"), ["carol"]);
+    let end = fleet.clients.remove("erin").expect("connected");
+    fleet.cut("carol");
+    fleet.settle();
+    fleet.instances.get_mut(&1).expect("runs").hangs = false;
+    // Its timer comes first, then all that waited for it, the end of erin's socket last.
+    fleet.wake();
+    fleet.settle();
+    fleet.say(1, Input::Closed { conn: end.conn });
+    fleet.pass(secs(4));
+    assert_eq!(fleet.roster("alice"), ["bob"]);
+    assert_eq!(fleet.roster("bob"), ["alice"], "those who were away for it only are not lost");
+}
+
+#[test]
+fn without_the_bus_local_traffic_goes_on_and_all_heals() {
+    let mut fleet = fleet();
+    fleet.stop_bus();
+    fleet.settle();
+    fleet.connect("erin", 1, &["team"]);
+    fleet.send("dave", r#"{"type":"join","room":"team"}"#);
+    assert_eq!(fleet.got("erin")[0]["type"], "welcome");
+    assert_eq!(fleet.got("dave")[0]["type"], "join:ok");
+    fleet.send("alice", &message(r#""team""#, "home"));
+    assert_eq!((fleet.heard("carol"), fleet.heard("bob").len()), (vec!["home".into()], 0));
+    fleet.cut("bob");
+    fleet.pass(secs(5));
+    assert_eq!(fleet.roster("alice"), ["bob", "carol"]);
+    fleet.bus = true;
+    fleet.forget();
+    fleet.settle();
+    assert_eq!(fleet.roster("alice"), ["carol", "dave", "erin"]);
+    assert_eq!(fleet.roster("erin"), ["alice", "carol", "dave"]);
+    let told = fleet.clients["carol"].inbox.len();
+    assert_eq!(told, 3, "nobody flickers: {:?}", fleet.clients["carol"].inbox);
+    fleet.send("alice", &message(r#""team""#, "again"));
+    fleet.settle();
+    assert_eq!(["carol", "dave", "erin"].map(|name| fleet.heard(name)), [["again"]; 3]);
+}
+
+#[test]
+fn nobody_is_shown_for_long_who_cannot_be_reached() {
+    let mut fleet = fleet();
+    fleet.stop_bus();
+    fleet.pass(secs(15));
+    assert_eq!(fleet.roster("alice"), ["carol"]);
+    fleet.bus = true;
+    fleet.pass(secs(1));
+    assert_eq!(fleet.roster("alice"), ["bob", "carol"]);
+}
+
+#[test]
+fn a_line_that_breaks_is_made_up_for_on_both_sides() {
+    let mut fleet = fleet();
+    fleet.part(1);
+    fleet.cut("carol");
+    fleet.send("dave", r#"{"type":"join","room":"team"}"#);
+    for line in [0, 0, 0, 0, 0, 0] {
+        fleet.step(0, line);
+        fleet.step(2, line);
+    }
+    fleet.send("bob", r#"{"type":"presence","data":{"x":1}}"#);
+    fleet.settle();
+    assert_eq!(fleet.roster("bob"), ["alice", "dave"]);
+    assert_eq!(fleet.roster("alice"), ["bob", "dave"]);
+    assert_eq!(fleet.clients["alice"].roster["bob|#bob"]["x"], 1);
+}
+
+#[test]
+fn what_emitters_push_reaches_each_peer_once_and_the_host_reaches_all() {
+    let mut fleet = fleet();
+    fleet.emit(r#"{"type":"event","from":"app|1","to":["team","bob"],"data":"pushed"}"#);
+    fleet.emit(r#"{"type":"event","from":"app|1","data":"lost"}"#);
+    fleet.emit("no JSON");
+    fleet.say(2, Input::Inject { text: r#"{"type":"event","to":["team","dave"],"data":"host"}"# });
+    fleet.settle();
+    for name in ["alice", "bob", "carol"] {
+        assert_eq!(fleet.heard(name), ["pushed", "host"], "{name}");
+    }
+    assert_eq!(fleet.heard("dave"), ["host"]);
+}
+
+#[test]
+fn the_host_throws_out_at_all_instances() {
+    let mut fleet = fleet();
+    fleet.connect("bob.2", 0, &[]);
+    fleet.connect("team", 2, &[]);
+    fleet.settle();
+    let kick = |address| Input::Kick { whom: Whom::Address(address), status: Status(401), message: "out" };
+    fleet.say(2, kick("bob"));
+    fleet.say(2, kick("team"));
+    fleet.settle();
+    let closed = ["alice", "bob", "bob.2", "carol", "dave", "team"].map(|name| fleet.clients[name].closed);
+    assert_eq!(closed, [false, true, true, false, false, true]);
+    assert_eq!(fleet.roster("alice"), ["carol"]);
+}
+
+#[test]
+fn nonsense_on_the_bus_harms_nobody() {
+    let mut fleet = fleet();
+    let all: Vec<String> = fleet.instances[&0].channels.iter().cloned().collect();
+    let nonsense = [
+        "",
+        "{}",
+        "\n\n",
+        "{\"i\":\"x\",\"e\":1,\"n\":1,\"k\":\"route\"}\n\n",
+        "{\"i\":\"x\",\"e\":1,\"n\":2,\"k\":\"peers\"}\n{\"peers\":[{\"id\":\"\",\"user\":\"\",\"name\":\"\",\"rooms\":[\"team\"],\"data\":7}],\"told\":false,\"sync\":null,\"last\":true}\n",
+        "{\"i\":\"x\",\"e\":1,\"n\":3,\"k\":\"got\"}\n{\"n\":1,\"delivered\":1}\n",
+        "{\"i\":\"x\",\"e\":0,\"n\":4,\"k\":\"bye\"}\n\n",
+        "{\"i\":\"x\",\"e\":1,\"n\":5,\"k\":\"gone\"}\n{\"ids\":[\"#alice\",\"#bob\"]}\n",
+    ];
+    for channel in &all {
+        for text in nonsense {
+            fleet.publish(channel, &text.into());
+        }
+    }
+    fleet.settle();
+    assert_eq!(fleet.roster("alice"), ["bob", "carol"]);
+}

@@ -1,0 +1,334 @@
+//! Three instances in processes of their own around one Redis, clients that never stop talking, and faults:
+//! an instance is killed and started again, another is stopped for longer than others wait and goes on,
+//! Redis restarts. While nothing is wrong all arrives, once and in order; after each fault every roster is
+//! exact again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Lines, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use symple::client::{Config, Event};
+use symple::net::redis::RedisConfig;
+use symple::net::{Client, Server, ServerConfig};
+use symple::proto::{Draft, Kind};
+
+use super::world::{World, wait_for};
+
+const REDIS: &str = "SYMPLE_TEST_REDIS";
+const LISTEN: &str = "SYMPLE_TEST_LISTEN";
+const CLIENTS: usize = 9;
+
+/// What the test's own program is in a child process; nothing otherwise.
+#[test]
+fn an_instance_in_a_process_of_its_own() {
+    let (Ok(redis), Ok(listen)) = (std::env::var(REDIS), std::env::var(LISTEN)) else { return };
+    let mut config = ServerConfig::listen([listen.parse().expect("an address")]);
+    config.redis = Some(RedisConfig::new(redis.parse().expect("an address")));
+    (config.hub.rate, config.hub.burst, config.hub.queue_limit) = (1e6, 1e6, 64 << 20);
+    let server = Server::bind(config).expect("a free port");
+    println!("\nlistening {}", server.addresses()[0]);
+    // Ends with the test, however that ends.
+    std::thread::spawn(|| {
+        _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    smol::block_on(server.run());
+}
+
+struct Process {
+    child: Child,
+    /// Kept, or what the child says at its end breaks the pipe.
+    _said: Lines<BufReader<ChildStdout>>,
+    address: String,
+}
+
+impl Process {
+    fn start(world: &World, listen: &str) -> Process {
+        let mut child = Command::new(std::env::current_exe().expect("we run"))
+            .args(["--exact", "chaos::an_instance_in_a_process_of_its_own", "--nocapture"])
+            .env(REDIS, format!("redis://127.0.0.1:{}", world.port))
+            .env(LISTEN, listen)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs already once");
+        let mut said = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut words = said.by_ref().map_while(Result::ok);
+        let address = words.find_map(|line| line.strip_prefix("listening ").map(str::to_owned));
+        Process { child, _said: said, address: address.expect("it says where") }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().expect("kill is there").success());
+    }
+
+    fn kill(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// One client, and what it heard.
+struct Talker {
+    client: Client,
+    thread: Option<std::thread::JoinHandle<()>>,
+    heard: Arc<Mutex<Heard>>,
+    said: u64,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// The numbers of each sender, as they came.
+    last: BTreeMap<String, u64>,
+    /// Those of the current round.
+    round: BTreeSet<(String, u64)>,
+    wrong: Vec<String>,
+}
+
+impl Talker {
+    fn start(address: &str, at: usize) -> Talker {
+        let config = Config {
+            rooms: vec!["all".into(), format!("third-{}", at % 3), format!("half-{}", at % 2)],
+            backoff_min: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(1),
+            ping_interval: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(30),
+            rate: 1_000_000,
+            burst: 1_000_000,
+            ..Config::new(&format!("user-{at}"))
+        };
+        let client = Client::new(&format!("ws://{address}"), config).expect("a good address");
+        let heard = Arc::new(Mutex::new(Heard::default()));
+        client.on({
+            let heard = heard.clone();
+            move |event| {
+                let Event::Message(message) = event else { return };
+                let (Some(from), Ok(n)) = (message.from(), message.data::<u64>()) else { return };
+                let mut heard = heard.lock().expect("nobody panics with it");
+                let from = from.user().to_owned();
+                let last = heard.last.insert(from.clone(), n);
+                if last >= Some(n) {
+                    heard.wrong.push(format!("{n} of {from} came behind {last:?}"));
+                }
+                heard.round.insert((from, n));
+            }
+        });
+        let thread = Some(std::thread::spawn({
+            let run = client.run();
+            move || smol::block_on(run)
+        }));
+        Talker { client, thread, heard, said: 0 }
+    }
+}
+
+impl Drop for Talker {
+    fn drop(&mut self) {
+        self.client.close();
+        self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+struct Chaos {
+    world: World,
+    processes: Vec<Process>,
+    talkers: Vec<Talker>,
+    dice: u64,
+    sent: u64,
+    delivered: u64,
+}
+
+impl Chaos {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.dice = self.dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.dice >> 33) as usize % sides
+    }
+
+    /// One message of any form; whom it is for, if it left.
+    fn say(&mut self) -> Option<(usize, u64, Vec<usize>)> {
+        let (from, to) = (self.roll(CLIENTS), self.roll(CLIENTS));
+        let form = self.roll(6);
+        let all = 0..CLIENTS;
+        let address = |talker: &Talker| talker.client.peer().map(|p| p.address().to_string());
+        let draft = Draft::new(Kind::Message);
+        let (draft, whom): (_, Vec<usize>) = match form {
+            0 => (draft.to(&address(&self.talkers[to])?), vec![to]),
+            1 => (draft.to(&format!("user-{to}")), vec![to]),
+            2 => (draft.to("all"), all.collect()),
+            3 => {
+                let room = format!("third-{}", from % 3);
+                (
+                    draft.to_all(&[room, format!("user-{to}")]),
+                    all.filter(|n| n % 3 == from % 3 || *n == to).collect(),
+                )
+            }
+            4 => (draft.to(&format!("half-{}", from % 2)), all.filter(|n| n % 2 == from % 2).collect()),
+            _ => (draft, all.collect()),
+        };
+        let talker = &mut self.talkers[from];
+        talker.client.send(draft.data(&talker.said)).ok()?;
+        let n = talker.said;
+        talker.said += 1;
+        self.sent += 1;
+        Some((from, n, whom.into_iter().filter(|whom| *whom != from).collect()))
+    }
+
+    fn clear(&self) {
+        for talker in &self.talkers {
+            talker.heard.lock().expect("nobody panics with it").round.clear();
+        }
+    }
+
+    /// So many messages while nothing is wrong: all arrive.
+    fn calm(&mut self, messages: usize) {
+        self.clear();
+        let mut owed: Vec<BTreeSet<(String, u64)>> = vec![BTreeSet::new(); CLIENTS];
+        let mut said = 0;
+        while said < messages {
+            match self.say() {
+                Some((from, n, whom)) => {
+                    said += 1;
+                    whom.into_iter().for_each(|whom| _ = owed[whom].insert((format!("user-{from}"), n)));
+                }
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+            if said % 200 == 0 {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        for (at, owed) in owed.iter().enumerate() {
+            let heard = self.talkers[at].heard.clone();
+            let missing = || {
+                let heard = heard.lock().expect("nobody panics with it");
+                owed.difference(&heard.round).count()
+            };
+            let end = Instant::now() + Duration::from_secs(30);
+            while missing() > 0 {
+                assert!(
+                    Instant::now() < end,
+                    "{} of {} are lost on their way to user-{at}",
+                    missing(),
+                    owed.len()
+                );
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            self.delivered += owed.len() as u64;
+        }
+        self.right();
+    }
+
+    /// Goes on talking while something is wrong.
+    fn talk(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            (0..10).for_each(|_| _ = self.say());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// All see exactly all others, as they are now.
+    fn heal(&mut self) {
+        wait_for("exact rosters", || {
+            let ids: Option<BTreeSet<String>> =
+                self.talkers.iter().map(|t| Some(t.client.peer()?.address().to_string())).collect();
+            let Some(ids) = ids else { return false };
+            self.talkers.iter().all(|talker| {
+                let mut roster: BTreeSet<String> =
+                    talker.client.roster().iter().map(|peer| peer.address().to_string()).collect();
+                roster.extend(talker.client.peer().map(|peer| peer.address().to_string()));
+                roster == ids
+            })
+        });
+        // A Redis that was away for a moment leaves the rosters as they are.
+        let end = Instant::now() + Duration::from_secs(30);
+        while !self.all_hear_all() {
+            assert!(Instant::now() < end, "not everybody hears everybody");
+        }
+        self.right();
+    }
+
+    fn all_hear_all(&mut self) -> bool {
+        self.clear();
+        for talker in &mut self.talkers {
+            let sent = talker.client.send(Draft::new(Kind::Message).to("all").data(&talker.said));
+            talker.said += u64::from(sent.is_ok());
+        }
+        let hears = |talker: &Talker| {
+            let heard = talker.heard.lock().expect("nobody panics with it");
+            heard.round.iter().map(|(from, _)| from).collect::<BTreeSet<_>>().len() == CLIENTS - 1
+        };
+        (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            self.talkers.iter().all(hears)
+        })
+    }
+
+    fn right(&self) {
+        for (at, talker) in self.talkers.iter().enumerate() {
+            let heard = talker.heard.lock().expect("nobody panics with it");
+            assert!(heard.wrong.is_empty(), "user-{at}: {:?}", heard.wrong);
+        }
+    }
+
+    fn fault(&mut self, kind: usize) {
+        let at = self.roll(3);
+        match kind % 3 {
+            0 => {
+                let address = self.processes[at].address.clone();
+                self.processes[at].kill();
+                let time = Duration::from_millis(self.roll(3000) as u64);
+                self.talk(time);
+                self.processes[at] = Process::start(&self.world, &address);
+            }
+            1 => {
+                self.processes[at].signal("-STOP");
+                let time = Duration::from_millis(11_000 + self.roll(3000) as u64);
+                self.talk(time);
+                self.processes[at].signal("-CONT");
+            }
+            _ => {
+                self.world.kill_redis();
+                let time = Duration::from_millis(self.roll(4000) as u64);
+                self.talk(time);
+                self.world.start_redis();
+            }
+        }
+        self.talk(Duration::from_millis(500));
+        self.heal();
+    }
+}
+
+fn run(rounds: usize, messages: usize) {
+    let Some(world) = World::start(0) else { return };
+    let dice = std::env::var("SYMPLE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+    let processes: Vec<_> = (0..3).map(|_| Process::start(&world, "127.0.0.1:0")).collect();
+    let talkers = (0..CLIENTS).map(|at| Talker::start(&processes[at % 3].address, at)).collect();
+    let mut chaos = Chaos { world, processes, talkers, dice, sent: 0, delivered: 0 };
+    chaos.heal();
+    for round in 0..rounds {
+        chaos.calm(messages);
+        chaos.fault(round);
+    }
+    chaos.calm(messages);
+    println!("{} messages were sent, {} deliveries owed and made", chaos.sent, chaos.delivered);
+}
+
+#[test]
+fn faults_cost_nothing_but_what_was_in_flight() {
+    run(3, 1000);
+}
+
+/// 200,000 messages and more.
+#[test]
+#[ignore = "takes ten minutes"]
+fn faults_for_long() {
+    run(40, 5000);
+}

@@ -1,0 +1,254 @@
+//! A redis-server of our own, instances around it, and clients.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use symple::client::{Config, Event};
+use symple::net::redis::{RedisConfig, RedisUrl};
+use symple::net::{Client, Server, ServerConfig};
+use symple::proto::{Address, Token};
+
+/// Far more than any of this takes; a deadline, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct World {
+    pub port: u16,
+    scheme: String,
+    args: Vec<String>,
+    redis: Option<Child>,
+    password: Option<String>,
+    pub servers: Vec<Instance>,
+    dir: std::path::PathBuf,
+}
+
+/// One server and its driver.
+pub struct Instance {
+    pub server: Server,
+    pub url: String,
+    stop: Option<smol::channel::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Instance {
+    fn start(config: ServerConfig) -> Instance {
+        let server = Server::bind(config).expect("a free port");
+        let url = format!("ws://{}", server.addresses()[0]);
+        let (stop, stopped) = smol::channel::bounded::<()>(1);
+        let run = server.run();
+        let thread = std::thread::spawn(move || {
+            let killed = async { _ = stopped.recv().await };
+            smol::block_on(smol::future::or(run, killed));
+        });
+        Instance { server, url, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Its driver is dropped, and all sockets with it, without a word.
+    pub fn kill(mut self) {
+        self.stop.take();
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.stop.take();
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl World {
+    pub fn start(instances: usize) -> Option<World> {
+        World::with(instances, |_| {})
+    }
+
+    /// Instances that `adjust` had its way with. `None`, and SKIPPED, without a redis-server.
+    pub fn with(instances: usize, adjust: impl Fn(&mut ServerConfig)) -> Option<World> {
+        let mut world = World::bare("redis://", &[])?;
+        for _ in 0..instances {
+            let mut config = ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")]);
+            config.redis = Some(RedisConfig::new(world.url()));
+            config.hub.rate = 1e6;
+            config.hub.burst = 1e6;
+            adjust(&mut config);
+            world.servers.push(Instance::start(config));
+        }
+        wait_for("all are connected", || world.servers.iter().all(|s| s.server.redis_is_up() == Some(true)));
+        Some(world)
+    }
+
+    /// A Redis that wants this password, and no instances; its addresses name the database 3.
+    pub fn secured(password: &str) -> Option<World> {
+        let mut world = World::bare(&format!("redis://:{password}@"), &["--requirepass", password])?;
+        world.password = Some(password.into());
+        Some(world)
+    }
+
+    /// A Redis that speaks TLS alone, and its certificate.
+    #[cfg(feature = "tls")]
+    pub fn encrypted() -> Option<(World, Vec<u8>)> {
+        let dir = std::env::temp_dir().join(format!("symple-redis-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder of our own");
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.join(name).display().to_string());
+        let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=redis \
+            -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+        let mut made = Command::new("openssl");
+        made.args(words.split_whitespace()).args(["-out", &cert, "-keyout", &key]);
+        if !made.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            println!("SKIPPED: there is no openssl to make a certificate");
+            return None;
+        }
+        let args = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+        let world = World::bare("rediss://", &args)?;
+        let cert = std::fs::read(cert).expect("just made");
+        _ = std::fs::remove_dir_all(dir);
+        Some((world, cert))
+    }
+
+    /// `scheme` is what its addresses begin with.
+    fn bare(scheme: &str, args: &[&str]) -> Option<World> {
+        let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+        if found.is_err() {
+            println!("SKIPPED: there is no redis-server; `apt-get install redis-server` brings it");
+            return None;
+        }
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let dir = std::env::temp_dir().join(format!("symple-redis-{}-{}", std::process::id(), free.port()));
+        std::fs::create_dir_all(&dir).expect("a folder of our own");
+        let mut world = World {
+            port: free.port(),
+            scheme: scheme.into(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            redis: None,
+            password: None,
+            servers: Vec::new(),
+            dir,
+        };
+        world.start_redis();
+        Some(world)
+    }
+
+    pub fn url(&self) -> RedisUrl {
+        let db = if self.password.is_some() { "/3" } else { "" };
+        format!("{}127.0.0.1:{}{db}", self.scheme, self.port).parse().expect("a good address")
+    }
+
+    pub fn start_redis(&mut self) {
+        let mut command = Command::new("redis-server");
+        let port = self.port.to_string();
+        if self.scheme.starts_with("rediss") {
+            command.args(["--port", "0", "--tls-port", &port]);
+        } else {
+            command.args(["--port", &port]);
+        }
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]).args(&self.args);
+        command.arg("--dir").arg(&self.dir).stdout(Stdio::null()).stderr(Stdio::null());
+        self.redis = Some(command.spawn().expect("it was found"));
+        wait_for("Redis listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    }
+
+    pub fn kill_redis(&mut self) {
+        if let Some(mut redis) = self.redis.take() {
+            _ = redis.kill();
+            _ = redis.wait();
+        }
+    }
+
+    /// What redis-cli answers.
+    pub fn cli(&self, args: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string()]);
+        if let Some(password) = &self.password {
+            command.args(["--no-auth-warning", "-a", password]);
+        }
+        let out = command.args(args).output().expect("it comes with redis-server");
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    }
+
+    /// A client of an instance, online.
+    pub fn peer(&self, at: usize, user: &str, rooms: &[&str]) -> Peer {
+        let peer = Peer::start(&self.servers[at].url, config(user, rooms, None));
+        peer.wait("welcome", |e| matches!(e, Event::Online { .. }));
+        peer
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.servers.clear();
+        self.kill_redis();
+        _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+pub fn config(user: &str, rooms: &[&str], token: Option<&str>) -> Config {
+    Config {
+        rooms: rooms.iter().map(|room| (*room).to_owned()).collect(),
+        token: token.map(Token::new),
+        backoff_max: Duration::from_secs(1),
+        rate: 1_000_000,
+        burst: 1_000_000,
+        ..Config::new(user)
+    }
+}
+
+pub struct Peer {
+    pub client: Client,
+    heard: Receiver<Event>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Peer {
+    pub fn start(url: &str, config: Config) -> Peer {
+        let client = Client::new(url, config).expect("a good address");
+        let (tell, heard) = channel();
+        client.on(move |event| _ = tell.send(event));
+        let run = client.run();
+        let thread = Some(std::thread::spawn(move || smol::block_on(run)));
+        Peer { client, heard, thread }
+    }
+
+    pub fn address(&self) -> String {
+        self.client.peer().map(|peer| Address::new(&peer.user, &peer.id).to_string()).unwrap_or_default()
+    }
+
+    pub fn wait(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            let event = self.heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} was not heard"));
+            if is(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// The data of the next `count` messages.
+    pub fn hear(&self, count: usize) -> Vec<String> {
+        let mut got = Vec::new();
+        while got.len() < count {
+            let event =
+                self.heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("only {got:?} were heard"));
+            if let Event::Message(message) = event {
+                got.push(message.data().unwrap_or_default());
+            }
+        }
+        got
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.client.close();
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Waits until something is so.
+pub fn wait_for(what: &str, is: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < end, "{what}: not so");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
