@@ -14,6 +14,9 @@ use futures_sink::Sink;
 use super::io::Io;
 use crate::proto::CloseCode;
 
+#[cfg(all(test, feature = "server"))]
+mod conformance;
+
 /// Bytes that are put on the socket in one go; tungstenite's own default is 128 KiB, a buffer that an
 /// idle peer would keep.
 pub(crate) const BATCH: usize = 16 << 10;
@@ -68,7 +71,12 @@ impl Link {
     }
 
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
-        let got = match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
+        let next = ready!(Pin::new(&mut self.ws).poll_next(cx));
+        Poll::Ready(self.got(next, cx))
+    }
+
+    fn got(&mut self, next: Option<Result<Message, Error>>, cx: &mut Context<'_>) -> Got {
+        match next {
             None => Got::Closed(None, String::new()),
             Some(Ok(Message::Text(text))) => Got::Text(text),
             Some(Ok(Message::Binary(_))) => Got::Binary,
@@ -87,8 +95,7 @@ impl Link {
             Some(Err(Error::Protocol(_))) => Got::Malformed(CloseCode(1002)),
             Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => Got::Closed(None, String::new()),
             Some(Err(e)) => Got::Closed(None, e.to_string()),
-        };
-        Poll::Ready(got)
+        }
     }
 
     /// Puts one message into the buffer. To be called when [`Link::poll_flush`] was ready, and then for at
