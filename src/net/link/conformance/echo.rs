@@ -23,7 +23,7 @@ const MAX: usize = 16 << 20;
 pub fn serve(tcp: TcpStream, role: Role) {
     _ = tcp.set_nodelay(true);
     smol::block_on(async {
-        let io = Io::Plain(Async::new(tcp).expect("a fresh socket"));
+        let io = Io::plain(Async::new(tcp).expect("a fresh socket"));
         let mut link = Link::new(io, Vec::new(), role, MAX).await;
         let mut closing = false;
         poll_fn(|cx| while_open(&mut link, &mut closing, cx)).await;
