@@ -6,11 +6,14 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use async_tungstenite::tungstenite::{Message, Utf8Bytes};
+use atomic_waker::AtomicWaker;
 use futures_lite::Stream;
 use futures_sink::Sink;
 use smol::{Async, LocalExecutor};
@@ -44,6 +47,19 @@ struct Peer {
     waker: Option<Waker>,
 }
 
+/// Tells a wake for reading from one for writing, so that who only writes asks no socket in vain.
+struct Readable {
+    came: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Readable {
+    fn wake(self: Arc<Self>) {
+        self.came.store(true, Ordering::Release);
+        self.task.wake();
+    }
+}
+
 /// Relays on a port that the system chooses, until it is killed.
 pub fn run() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
@@ -70,8 +86,12 @@ async fn serve(relay: Shared, tcp: Async<TcpStream>) {
         relay.peers.insert(id, Peer::default());
         id
     };
+    let readable = Arc::new(Readable { came: AtomicBool::new(true), task: AtomicWaker::new() });
+    let waker = Waker::from(readable.clone());
     std::future::poll_fn(|cx| {
-        if read(&relay, id, &mut socket, cx).is_ready() {
+        readable.task.register(cx.waker());
+        let reads = readable.came.swap(false, Ordering::AcqRel);
+        if reads && read(&relay, id, &mut socket, &mut Context::from_waker(&waker)).is_ready() {
             return Poll::Ready(());
         }
         write(&relay, id, &mut socket, cx)
