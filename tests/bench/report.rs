@@ -92,7 +92,7 @@ pub fn run() {
     println!("{}", machine(cores));
     println!();
     println!(
-        "| | symple, a thread a core | symple, one thread | floor, one thread | ratio of one thread to floor | rounds |"
+        "| | symple, a thread a core | symple, one thread | floor, one thread | ratio of one thread | rounds |"
     );
     println!("|---|---|---|---|---|---|");
     for case in table() {
@@ -108,13 +108,14 @@ pub fn run() {
         let rounds = figures[0].len();
         let [all, one, floor] = figures.map(median);
         let show = |value| case.unit.show(value);
+        let ratio = one / floor;
+        let digits = if ratio < 0.1 { 3 } else { 2 };
         println!(
-            "| {} | {} | {} | {} | {:.2} | {rounds} |",
+            "| {} | {} | {} | {} | {ratio:.digits$} | {rounds} |",
             case.name,
             show(all),
             show(one),
-            show(floor),
-            one / floor
+            show(floor)
         );
     }
     println!();
