@@ -66,13 +66,16 @@ pub fn run() {
     println!("listening on ws://{}", listener.local_addr().expect("it is bound"));
     let listener = Async::new(listener).expect("a listener can be polled");
     let (relay, executor) = (Shared::default(), Rc::new(LocalExecutor::new()));
-    let accept = async {
-        loop {
+    let tasks = Rc::downgrade(&executor);
+    // A task, for what `run` itself waits for is asked anew at each wake.
+    let accept = async move {
+        while let Some(executor) = tasks.upgrade() {
             let Ok((tcp, _)) = listener.accept().await else { continue };
             executor.spawn(serve(relay.clone(), tcp)).detach();
         }
     };
-    smol::block_on(executor.run(accept))
+    executor.spawn(accept).detach();
+    smol::block_on(executor.run(std::future::pending()))
 }
 
 async fn serve(relay: Shared, tcp: Async<TcpStream>) {
