@@ -12,7 +12,7 @@ setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
 # Newer versions of Node.js run one file at a time when told so; a camera and a browser want both cores.
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
-.PHONY: help run test test-all test-cores test-library test-browser setup-run setup-test
+.PHONY: help run test test-all test-cores test-library test-browser bench setup-run setup-test
 
 help:
 	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
@@ -23,6 +23,7 @@ help:
 	@echo '  ORIGINS=     other web origins whose pages may connect, separated by commas'
 	@echo 'make test      every test that fits into half an hour'
 	@echo 'make test-all  those, and the long ones'
+	@echo 'make bench     what the server costs beside a bare relay; four minutes at most'
 
 run: setup-run
 	@$(cargo) run --release --locked --example camera --features camera,tls,web
@@ -43,6 +44,9 @@ test-library: setup-test
 test-browser: setup-test
 	@$(cargo) build --locked --all-features --bins --examples
 	@node --test $(one_by_one) tests/browser/*.test.mjs
+
+bench: setup-run
+	@$(cargo) bench --quiet --locked --features program --bench server
 
 setup-run:
 	$(setup) run

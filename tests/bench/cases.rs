@@ -1,0 +1,149 @@
+//! The cases. Each loads a fresh process and returns what it took of it.
+
+use std::time::{Duration, Instant};
+
+use crate::load::Load;
+use crate::peers::{Deadline, WAIT, admit, after, is, message};
+use crate::subject::Subject;
+
+/// Nothing more is sent when a case has taken so long; what was sent counts.
+const LONG_ENOUGH: Duration = Duration::from_secs(3);
+
+/// How many messages of a sender that nobody waits for may be under way.
+const STREAM: usize = 8;
+
+/// One way between pairs, each in a room of its own, `in_flight` at a time: microseconds a message.
+pub struct Direct {
+    pub pairs: usize,
+    pub in_flight: usize,
+    pub bytes: usize,
+    pub messages: usize,
+}
+
+pub fn direct(subject: &Subject, case: &Direct) -> f64 {
+    let mut load = Load::new(subject.address);
+    let peers = admit(&mut load, 2 * case.pairs, |peer| Some(format!("room-{}", peer / 2)));
+    load.settle();
+    let texts: Vec<String> =
+        peers.chunks(2).map(|pair| message(&pair[0], Some(&pair[1]), case.bytes)).collect();
+    subject.cost(|| {
+        let (mut sent, mut came, began, deadline) = (0, 0, Instant::now(), Deadline::new());
+        for (pair, text) in texts.iter().enumerate() {
+            (0..case.in_flight).for_each(|_| load.send(2 * pair, text));
+            sent += case.in_flight;
+        }
+        while came < sent {
+            deadline.check(|| format!("{came} of {sent} messages came"));
+            let more = began.elapsed() < LONG_ENOUGH;
+            load.turn(WAIT, |outbox, peer, text| {
+                if !is(text, "message") {
+                    return;
+                }
+                came += 1;
+                if more && sent < case.messages {
+                    outbox.send(peer - 1, &texts[peer / 2]);
+                    sent += 1;
+                }
+            });
+        }
+        came
+    })
+}
+
+/// One tells its whole room, two messages at a time: microseconds a delivery.
+pub fn fan_out(subject: &Subject, members: usize, messages: usize) -> f64 {
+    let mut load = Load::new(subject.address);
+    let peers = admit(&mut load, members + 1, |_| Some("room".into()));
+    load.settle();
+    let text = message(&peers[0], None, 200);
+    subject.cost(|| {
+        let (mut sent, mut came, began, deadline) = (0, 0, Instant::now(), Deadline::new());
+        while came < sent * members || sent == 0 {
+            deadline.check(|| format!("{came} of {} deliveries came", sent * members));
+            while sent < messages && came + members > sent * members && began.elapsed() < LONG_ENOUGH {
+                load.send(0, &text);
+                sent += 1;
+            }
+            load.turn(WAIT, |_, _, text| came += usize::from(is(text, "message")));
+        }
+        came
+    })
+}
+
+/// All join one room at once, ask who is there, and answer each other, until all rosters are complete and
+/// all is said: microseconds a delivered frame, whatever it was.
+pub fn join(subject: &Subject, count: usize) -> f64 {
+    let mut load = Load::new(subject.address);
+    let peers = admit(&mut load, count, |_| None);
+    load.settle();
+    subject.cost(|| {
+        let presence = |peer: usize, rest: &str| {
+            let (address, id) = (&peers[peer], peers[peer].split('|').nth(1).unwrap_or_default());
+            format!(
+                r#"{{"type":"presence",{rest},"from":"{address}","data":{{"user":"p{peer}","name":"p{peer}","id":"{id}","online":true}}}}"#
+            )
+        };
+        for peer in 0..count {
+            load.send(peer, r#"{"type":"join","room":"all"}"#);
+            load.send(peer, &presence(peer, r#""probe":true"#));
+        }
+        let mut known = vec![false; count * count];
+        let (mut pairs, mut frames, deadline) = (0, 0, Deadline::new());
+        let mut quiet = false;
+        while pairs < count * (count - 1) || !quiet {
+            deadline.check(|| format!("of {} entries of rosters {pairs} came", count * (count - 1)));
+            quiet = !load.turn(5 * WAIT, |outbox, peer, text| {
+                frames += 1;
+                if !is(text, "presence") {
+                    return;
+                }
+                let from = after(text, r#""from":""#).expect("a presence tells of whom");
+                let number = from[1..].split('|').next().and_then(|n| n.parse::<usize>().ok());
+                let other = number.expect("users are numbered");
+                pairs += usize::from(!std::mem::replace(&mut known[peer * count + other], true));
+                if text.contains(r#""probe":true"#) {
+                    outbox.send(peer, &presence(peer, &format!(r#""to":"{from}""#)));
+                }
+            });
+        }
+        frames
+    })
+}
+
+/// Peers come, two to a room: microseconds for each.
+pub fn connect(subject: &Subject, count: usize) -> f64 {
+    let mut load = Load::new(subject.address);
+    subject.cost(|| admit(&mut load, count, |peer| Some(format!("room-{}", peer / 2))).len())
+}
+
+/// Peers are there, two to a room, and say nothing: bytes of resident memory for each.
+pub fn idle(subject: &Subject, count: usize) -> f64 {
+    let mut load = Load::new(subject.address);
+    let before = subject.resident();
+    admit(&mut load, count, |peer| Some(format!("room-{}", peer / 2)));
+    load.settle();
+    (subject.resident() - before) as f64 / count as f64
+}
+
+/// One of two readers stops, and its room goes on until `bytes` are said, as fast as the other reads: bytes of
+/// memory that the process grew at most.
+pub fn stopped_reader(subject: &Subject, bytes: usize) -> f64 {
+    const MESSAGE: usize = 4096;
+    let mut load = Load::new(subject.address);
+    let peers = admit(&mut load, 3, |_| Some("room".into()));
+    load.settle();
+    let before = subject.resident();
+    load.stop_reading(2);
+    let text = message(&peers[0], None, MESSAGE);
+    let (mut sent, mut came, deadline) = (0, 0, Deadline::new());
+    while came < bytes / MESSAGE {
+        deadline.check(|| format!("{came} of {sent} messages came"));
+        assert!(load.is_open(1), "the one that reads was closed");
+        while sent < (came + STREAM).min(bytes / MESSAGE) {
+            load.send(0, &text);
+            sent += 1;
+        }
+        load.turn(WAIT, |_, _, text| came += usize::from(is(text, "message")));
+    }
+    (subject.peak().saturating_sub(before)) as f64
+}

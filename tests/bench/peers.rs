@@ -1,0 +1,71 @@
+//! Peers that are let in, and what they say.
+
+use std::time::{Duration, Instant};
+
+use crate::load::Load;
+
+/// How many are on their way in at one time.
+const AT_ONCE: usize = 64;
+
+/// Far more than any case takes; a deadline, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a turn of the loop waits.
+pub const WAIT: Duration = Duration::from_millis(20);
+
+/// How much of a text is searched for what it is: all of them say that first.
+const HEAD: usize = 200;
+
+/// Ends a run in which something does not come.
+pub struct Deadline(Instant);
+
+impl Deadline {
+    pub fn new() -> Deadline {
+        Deadline(Instant::now() + PATIENCE)
+    }
+
+    pub fn check(&self, words: impl FnOnce() -> String) {
+        assert!(Instant::now() < self.0, "the time is up: {}", words());
+    }
+}
+
+/// Lets in `count` peers, each into the room that `room` names for it; their addresses, by number.
+pub fn admit(load: &mut Load, count: usize, room: impl Fn(usize) -> Option<String>) -> Vec<String> {
+    let mut addresses = vec![String::new(); count];
+    let (mut dialled, mut admitted, deadline) = (0, 0, Deadline::new());
+    while admitted < count {
+        deadline.check(|| format!("{admitted} of {count} peers were let in"));
+        while dialled < count.min(admitted + AT_ONCE) {
+            let rooms = room(dialled).map(|room| format!(r#","rooms":["{room}"]"#)).unwrap_or_default();
+            load.dial(format!(r#"{{"type":"auth","user":"p{dialled}"{rooms}}}"#));
+            dialled += 1;
+        }
+        load.turn(WAIT, |_, peer, text| {
+            if is(text, "welcome") {
+                let id = after(text, r#""id":""#).expect("a welcome tells the id");
+                addresses[peer] = format!("p{peer}|{id}");
+                admitted += 1;
+            }
+        });
+    }
+    addresses
+}
+
+/// A message with `bytes` of data, to one address or to the sender's rooms.
+pub fn message(from: &str, to: Option<&str>, bytes: usize) -> String {
+    let to = to.map(|to| format!(r#""to":"{to}","#)).unwrap_or_default();
+    let data = "x".repeat(bytes);
+    format!(r#"{{"type":"message","id":"m1",{to}"from":"{from}","data":"{data}"}}"#)
+}
+
+/// Whether a text is of this type.
+pub fn is(text: &str, kind: &str) -> bool {
+    let value = after(text.get(..HEAD).unwrap_or(text), r#""type":""#);
+    assert!(value != Some("error"), "the server says {text}");
+    value == Some(kind)
+}
+
+/// The string that stands behind `key`.
+pub fn after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.split_once(key)?.1.split('"').next()
+}

@@ -1,0 +1,144 @@
+//! Runs the cases and prints the table.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::cases::{self, Direct};
+use crate::subject::{Kind, Subject};
+
+/// How often each measures a CPU time; the median counts. Memory hardly varies.
+const ROUNDS: usize = 5;
+const ROUNDS_OF_MEMORY: usize = 1;
+
+/// Further rounds are left out when the run has taken so long.
+const BUDGET: Duration = Duration::from_secs(180);
+
+/// Peers that are idle, where so many files may be open.
+const IDLE: usize = 10_000;
+/// Files that a process has open beside peers.
+const BESIDE: usize = 400;
+
+struct Case {
+    name: String,
+    unit: Unit,
+    rounds: usize,
+    run: Box<dyn Fn(&Subject) -> f64>,
+}
+
+enum Unit {
+    Microseconds,
+    Kilobytes,
+    Megabytes,
+}
+
+impl Case {
+    fn cpu(name: impl Into<String>, run: impl Fn(&Subject) -> f64 + 'static) -> Case {
+        Case { name: name.into(), unit: Unit::Microseconds, rounds: ROUNDS, run: Box::new(run) }
+    }
+
+    fn memory(name: impl Into<String>, unit: Unit, run: impl Fn(&Subject) -> f64 + 'static) -> Case {
+        Case { name: name.into(), unit, rounds: ROUNDS_OF_MEMORY, run: Box::new(run) }
+    }
+}
+
+impl Unit {
+    fn show(&self, value: f64) -> String {
+        match self {
+            Unit::Microseconds if value < 20.0 => format!("{value:.2} µs"),
+            Unit::Microseconds => format!("{value:.0} µs"),
+            Unit::Kilobytes => format!("{:.1} KB", value / 1024.0),
+            Unit::Megabytes => format!("{:.1} MB", value / f64::from(1 << 20)),
+        }
+    }
+}
+
+fn table() -> Vec<Case> {
+    let idle = IDLE.min(files().saturating_sub(BESIDE));
+    let cut = if idle < IDLE { format!(" (not {IDLE}: the limit on open files)") } else { String::new() };
+    let direct = |pairs, in_flight, bytes, messages| {
+        let case = Direct { pairs, in_flight, bytes, messages };
+        move |subject: &Subject| cases::direct(subject, &case)
+    };
+    vec![
+        Case::cpu("direct, 50 pairs, 16 in flight, 200 B, a message", direct(50, 16, 200, 50_000)),
+        Case::cpu("the same, 4096 B", direct(50, 16, 4096, 20_000)),
+        Case::cpu("direct, 1 pair, 1 in flight, 200 B, a message", direct(1, 1, 200, 5_000)),
+        Case::cpu("fan-out to 1000 in a room, a delivery", |s| cases::fan_out(s, 1000, 100)),
+        Case::cpu("200 join one room at once, a delivered frame", |s| cases::join(s, 200)),
+        Case::cpu("connect and authenticate, a peer", |s| cases::connect(s, 1000)),
+        Case::memory(format!("memory of an idle peer, of {idle}{cut}"), Unit::Kilobytes, move |s| {
+            cases::idle(s, idle)
+        }),
+        Case::memory("a reader that stops, 200 MB said in its room", Unit::Megabytes, |s| {
+            cases::stopped_reader(s, 200 << 20)
+        }),
+    ]
+}
+
+/// Raises the limit on open files as far as it may, and says how far that is. The processes that are started
+/// inherit it.
+fn files() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    getrlimit(Resource::Nofile).current.or(current).map_or(usize::MAX, |n| n as usize)
+}
+
+pub fn run() {
+    let began = Instant::now();
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let kinds = [Kind::Server { threads: None }, Kind::Server { threads: Some(1) }, Kind::Floor];
+    println!("{}", machine(cores));
+    println!();
+    println!(
+        "| | symple, a thread a core | symple, one thread | floor, one thread | ratio of one thread | rounds |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for case in table() {
+        let mut figures = kinds.map(|_| Vec::new());
+        for round in 0..case.rounds {
+            if round > 0 && began.elapsed() > BUDGET {
+                break;
+            }
+            for (kind, figures) in kinds.iter().zip(&mut figures) {
+                figures.push((case.run)(&Subject::start(*kind)));
+            }
+        }
+        let rounds = figures[0].len();
+        let [all, one, floor] = figures.map(median);
+        let show = |value| case.unit.show(value);
+        let ratio = one / floor;
+        let digits = if ratio < 0.1 { 3 } else { 2 };
+        println!(
+            "| {} | {} | {} | {} | {ratio:.digits$} | {rounds} |",
+            case.name,
+            show(all),
+            show(one),
+            show(floor)
+        );
+    }
+    println!();
+    println!("{:.0} s in all; load of the machine at the end {}", began.elapsed().as_secs_f64(), load());
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// On what this was measured.
+fn machine(cores: usize) -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or(std::env::consts::ARCH, |(_, model)| model);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{model}, {cores} cores, Linux {}, load {}", kernel.trim(), load())
+}
+
+/// The mean number of those that want a CPU, over the last minute.
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("unknown").to_owned()
+}

@@ -1,0 +1,124 @@
+//! A process that is measured.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use crate::floor;
+
+/// What can be measured.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// The program, with one driver or as it comes: one for each core.
+    Server {
+        threads: Option<usize>,
+    },
+    Floor,
+}
+
+pub struct Subject {
+    pub address: SocketAddr,
+    child: Child,
+    /// Held open, for a program may fail whose output nobody takes.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Subject {
+    /// Starts it on a free port of this machine alone. Nothing of this machine's settings reaches it.
+    pub fn start(kind: Kind) -> Subject {
+        let mut command = match kind {
+            Kind::Server { threads } => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_symple"));
+                command.args([
+                    "serve",
+                    "--listen",
+                    "127.0.0.1",
+                    "--port",
+                    "0",
+                    "--rate",
+                    "0",
+                    "--log",
+                    "error",
+                ]);
+                command.args(threads.map(|n| format!("--threads={n}")));
+                command
+            }
+            Kind::Floor => {
+                let mut command = Command::new(std::env::current_exe().expect("Linux knows it"));
+                command.arg(floor::NAME);
+                command
+            }
+        };
+        let mut child = command
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("cargo has just built it");
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("it writes UTF-8");
+        let address = line.trim().rsplit('/').next().and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no address where it listens, but: {line:?}"));
+        Subject { address, child, _output: output }
+    }
+
+    /// CPU time of `work`, in microseconds for each of the things that it says it did.
+    pub fn cost(&self, work: impl FnOnce() -> usize) -> f64 {
+        let before = self.cpu();
+        let done = work();
+        let taken = self.cpu() - before;
+        taken.as_secs_f64() * 1e6 / done as f64
+    }
+
+    /// CPU time of all its threads so far, once it has come to rest.
+    fn cpu(&self) -> Duration {
+        let mut last = self.cpu_now();
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_millis(5));
+            let now = self.cpu_now();
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        last
+    }
+
+    /// The first word of `schedstat` is nanoseconds on a CPU. No thread ends while a case runs.
+    fn cpu_now(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let on_cpu = tasks.map(|task| {
+            let path = task.expect("it runs").path().join("schedstat");
+            let text = fs::read_to_string(path).expect("the kernel counts (CONFIG_SCHED_INFO)");
+            text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("nanoseconds")
+        });
+        Duration::from_nanos(on_cpu.sum())
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it ever held.
+    pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, key: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("Linux tells it");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kilobytes << 10
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
