@@ -41,7 +41,7 @@ test-library: setup-test
 
 # In real browsers, against the examples as they are built for the test above.
 test-browser: setup-test
-	@$(cargo) build --locked --all-features --examples
+	@$(cargo) build --locked --all-features --bins --examples
 	@node --test $(one_by_one) tests/browser/*.test.mjs
 
 setup-run:

@@ -150,3 +150,73 @@ fn dropping_the_driver_frees_the_port() {
     drop(server);
     Server::bind(ServerConfig::listen([address])).expect("nobody holds it any more");
 }
+
+#[test]
+fn a_peer_inside_is_not_dropped_for_its_silence() {
+    let server = Server::bind(ServerConfig::default()).expect("it listens nowhere");
+    let second = Duration::from_secs(1);
+    let config = Config { ping_interval: second, idle_timeout: 2 * second, ..Config::new("inside") };
+    let inside = server.peer(config);
+    let heard = listen(&inside);
+    let runs = futures_lite::future::zip(server.run(), inside.run());
+    let running = std::thread::spawn(move || smol::block_on(runs));
+    wait(&heard, "welcome", |e| matches!(e, Event::Online { .. }));
+    // Twice as long as silence may last; whatever comes meanwhile is too much.
+    let came = heard.recv_timeout(4 * second);
+    assert!(came.is_err(), "{came:?}");
+    inside.close();
+    server.shutdown();
+    running.join().expect("no driver panics");
+}
+
+#[test]
+fn the_last_words_of_a_peer_inside_arrive() {
+    let server = Server::bind(ServerConfig::default()).expect("it listens nowhere");
+    let config = |user: &str| Config { rooms: vec!["team".into()], ..Config::new(user) };
+    let (alice, bob) = (server.peer(config("alice")), server.peer(config("bob")));
+    let [heard_alice, heard_bob] = [&alice, &bob].map(listen);
+    let clients = futures_lite::future::zip(alice.run(), bob.run());
+    let runs = futures_lite::future::zip(server.run(), clients);
+    let running = std::thread::spawn(move || smol::block_on(runs));
+    wait(&heard_alice, "bob", |e| matches!(e, Event::PeerAdded(p) if p.user == "bob"));
+    alice.send(Draft::new(Kind::Message).to("bob").data("goodbye")).expect("online");
+    alice.close();
+    wait(&heard_bob, "the goodbye", |e| matches!(e, Event::Message(_)));
+    bob.close();
+    server.shutdown();
+    running.join().expect("no driver panics");
+}
+
+#[test]
+fn a_client_runs_once_at_a_time_and_again_after_a_drop() {
+    let server = Server::bind(ServerConfig::default()).expect("it listens nowhere");
+    let inside = server.peer(Config::new("inside"));
+    let heard = listen(&inside);
+    let serving = std::thread::spawn({
+        let run = server.run();
+        move || smol::block_on(run)
+    });
+    smol::block_on(async {
+        let online = async {
+            while !matches!(heard.try_recv(), Ok(Event::Online { .. })) {
+                futures_lite::future::yield_now().await;
+            }
+        };
+        // The second ends at once; the first is dropped where it stands.
+        futures_lite::future::or(inside.run(), async {
+            online.await;
+            inside.run().await;
+        })
+        .await;
+        assert!(inside.peer().is_none(), "its connection went with it");
+    });
+    let again = std::thread::spawn({
+        let run = inside.run();
+        move || smol::block_on(run)
+    });
+    wait(&heard, "welcome again", |e| matches!(e, Event::Online { .. }));
+    inside.close();
+    again.join().expect("no driver panics");
+    server.shutdown();
+    serving.join().expect("no driver panics");
+}

@@ -185,6 +185,20 @@ fn a_limit_that_is_set_holds() {
 }
 
 #[test]
+fn a_frame_larger_than_every_buffer_is_still_told_why() {
+    let (server, address) = serve(any_port());
+    let mut peer = admitted(address, "alice");
+    let frame =
+        [&[0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 0, 0][..], &vec![b'x'; 6 << 20]].concat();
+    let mut writing = peer.get_ref().try_clone().expect("a socket");
+    let writer = std::thread::spawn(move || writing.write_all(&frame));
+    assert!(error(&mut peer).contains(r#""status":413"#));
+    assert_eq!(closed(&mut peer), Some(CloseCode::Size));
+    writer.join().expect("no panic").expect("it is read to its end");
+    server.shutdown();
+}
+
+#[test]
 fn a_full_server_says_so() {
     let mut config = any_port();
     config.hub.max_connections = 1;

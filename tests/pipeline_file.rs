@@ -140,7 +140,7 @@ fn a_file_plays_at_its_own_speed() {
         MediaEvent::Ended => Some(()),
         _ => None,
     });
-    watched.event("the stop, as it is not repeated", |event| matches!(event, MediaEvent::Stopped));
+    watched.event("the stop, as it is not repeated", |event| matches!(event, MediaEvent::GaveUp));
     // 45 pictures at 15 a second; `captured` is when each came by the clock.
     let took = frames[frames.len() - 1].captured - frames[0].captured;
     assert!(took.as_millis() >= 2500, "{} pictures within {took:?}", frames.len());
@@ -193,7 +193,7 @@ fn a_file_that_vanishes_fails_in_words_and_can_be_started_again() {
     watched.pipeline.start(H264);
     let error = watched.failure();
     assert_eq!(error.code(), "no-file", "{error}");
-    watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+    watched.event("the stop", |event| matches!(event, MediaEvent::GaveUp));
     std::fs::rename(folder.0.join("away"), &path).expect("it moves back");
     watched.pipeline.start(H264);
     assert!(watched.frame(VIDEO_H264).key);

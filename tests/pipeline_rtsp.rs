@@ -123,7 +123,7 @@ fn each_failure_has_its_words_and_no_password_in_them() {
         assert!(!error.to_string().contains("wrong"), "{error}");
         if code == "unauthorized" {
             // Tried once: cameras lock accounts.
-            watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+            watched.event("the stop", |event| matches!(event, MediaEvent::GaveUp));
         } else {
             assert_eq!(watched.failure().code(), code, "it is tried again by itself");
         }

@@ -21,12 +21,12 @@ mod studio;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
 
@@ -35,8 +35,9 @@ pub use event::{Event, StartError, Viewer, ViewerId};
 
 use crate::call::CallError;
 use crate::client;
+use crate::media::StreamId;
 use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, Streams};
-use crate::media::queue::FrameQueue;
+use crate::media::queue::{FrameQueue, Pushed};
 use crate::net::clock::{self, Alarm};
 use crate::net::udp::Udp;
 use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id};
@@ -70,7 +71,9 @@ struct Shared {
     client: Client,
     server: Option<Server>,
     pipeline: Pipeline,
-    udp: Mutex<Udp>,
+    /// The UDP port, until the driver takes it.
+    udp: Mutex<Option<Udp>>,
+    place: site::Place,
     urls: Vec<String>,
 }
 
@@ -78,6 +81,8 @@ struct Shared {
 struct Inbox {
     frames: FrameQueue,
     events: Mutex<VecDeque<MediaEvent>>,
+    /// Streams of which frames were dropped.
+    torn: Mutex<BTreeSet<StreamId>>,
     changed: Signal,
     /// The camera is told to end, and its connection has ended.
     ending: Mutex<Ending>,
@@ -87,7 +92,6 @@ struct Inbox {
 struct Ending {
     asked: bool,
     offline: bool,
-    stopped: bool,
 }
 
 /// What a camera does just now.
@@ -115,6 +119,7 @@ impl Camera {
         let inbox = Arc::new(Inbox {
             frames: FrameQueue::new(QUEUE),
             events: Mutex::default(),
+            torn: Mutex::default(),
             changed: Signal::default(),
             ending: Mutex::default(),
         });
@@ -129,7 +134,10 @@ impl Camera {
             move || lock(&status).upgrade().map(|shared| shared.status())
         })?;
         let tcp = server.as_ref().and_then(|s| s.addresses().first().copied());
-        let (udp, candidates) = site::udp(&config, tcp)?;
+        let udp = site::udp(&config, tcp)?;
+        let place =
+            site::Place { advertise: config.advertise, loopback: tcp.is_some_and(|a| a.ip().is_loopback()) };
+        let candidates = place.candidates(&udp);
         let studio = studio::Config {
             rtc: rtc::Config {
                 candidates,
@@ -151,11 +159,12 @@ impl Camera {
             client,
             server,
             pipeline,
-            udp: Mutex::new(udp),
+            udp: Mutex::new(Some(udp)),
+            place,
             urls,
         });
         *lock(&status) = Arc::downgrade(&shared);
-        shared.client.on({
+        shared.client.hook({
             let shared = Arc::downgrade(&shared);
             move |event| {
                 if let Some(shared) = shared.upgrade() {
@@ -243,10 +252,21 @@ impl Camera {
                 inbox.changed.notify();
             }
         };
-        let mut driver = Driver { shared, transmits: VecDeque::new(), alarm: Alarm::unset(), goodbye: None };
-        let worked = poll_fn(move |cx| driver.poll(cx));
+        let udp = lock(&shared.udp).take();
+        let mut driver = Driver {
+            udp,
+            candidates_at: None,
+            producing: false,
+            shared: shared.clone(),
+            transmits: VecDeque::new(),
+            alarm: Alarm::unset(),
+            goodbye: None,
+        };
+        let worked = async move { poll_fn(|cx| driver.poll(cx)).await };
         async move {
             zip(zip(served, connected), worked).await;
+            // A callback may hold the camera, and the camera its ports.
+            shared.events.clear();
         }
     }
 }
@@ -261,7 +281,13 @@ impl Inbox {
     /// On the pipeline's threads: never waits.
     fn take(&self, event: MediaEvent) {
         match event {
-            MediaEvent::Frame(frame) => _ = self.frames.push(frame),
+            MediaEvent::Frame(frame) => {
+                let (stream, video) = (frame.stream, frame.codec.is_video());
+                if self.frames.push(frame) == Pushed::NeedsKeyFrame && video {
+                    lock(&self.torn).insert(stream);
+                    self.changed.notify();
+                }
+            }
             event => {
                 lock(&self.events).push_back(event);
                 self.changed.notify();
@@ -328,6 +354,11 @@ fn is_call(message: &Message) -> bool {
 /// The task between pipeline, sockets and core.
 struct Driver {
     shared: Arc<Shared>,
+    udp: Option<Udp>,
+    /// When interfaces were asked for their addresses last.
+    candidates_at: Option<Instant>,
+    /// The pipeline is told to produce, and has not said that it stopped.
+    producing: bool,
     transmits: VecDeque<Transmit>,
     alarm: Alarm,
     goodbye: Option<Alarm>,
@@ -338,16 +369,11 @@ impl Driver {
         for _ in 0..TURN {
             let mut any = self.poll_frames(cx);
             any |= self.poll_datagrams(cx);
-            any |= self.shared.inbox.changed.poll(cx).is_ready();
-            while let Some(event) = { lock(&self.shared.inbox.events).pop_front() } {
+            if self.shared.inbox.changed.poll(cx).is_ready() {
                 any = true;
-                if matches!(event, MediaEvent::Stopped) {
-                    lock(&self.shared.inbox.ending).stopped = true;
-                } else if matches!(event, MediaEvent::Started) {
-                    lock(&self.shared.inbox.ending).stopped = false;
-                }
-                self.shared.input(Input::Media(event));
+                self.find_candidates();
             }
+            any |= self.take_media();
             any |= self.poll_alarm(cx);
             self.drain();
             self.poll_transmits(cx);
@@ -377,10 +403,39 @@ impl Driver {
         any
     }
 
+    fn take_media(&mut self) -> bool {
+        let inbox = &self.shared.inbox;
+        let torn = std::mem::take(&mut *lock(&inbox.torn));
+        let mut any = !torn.is_empty();
+        for stream in torn {
+            self.shared.input(Input::Torn(stream));
+        }
+        while let Some(event) = { lock(&inbox.events).pop_front() } {
+            any = true;
+            if matches!(event, MediaEvent::Stopped | MediaEvent::GaveUp) {
+                self.producing = false;
+            }
+            self.shared.input(Input::Media(event));
+        }
+        any
+    }
+
+    /// Networks come and go: what viewers are told of next is asked anew, at most once a second.
+    fn find_candidates(&mut self) {
+        let now = clock::now();
+        let Some(udp) = &self.udp else { return };
+        if self.candidates_at.is_some_and(|at| now < at + Duration::from_secs(1)) {
+            return;
+        }
+        self.candidates_at = Some(now);
+        lock(&self.shared.studio).set_candidates(self.shared.place.candidates(udp));
+    }
+
     fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(udp) = &mut self.udp else { return false };
         let mut studio = lock(&self.shared.studio);
         let now = clock::now();
-        let came = lock(&self.shared.udp).poll_recv(cx, |local, from, data| {
+        let came = udp.poll_recv(cx, |local, from, data| {
             studio.handle_input(Input::Datagram { local, from, data }, now);
         });
         match came {
@@ -388,6 +443,7 @@ impl Driver {
             Poll::Ready(Ok(())) => true,
             Poll::Ready(Err(e)) => {
                 log::error!("the UDP port is lost, and with it all viewers: {e}");
+                self.udp = None;
                 false
             }
         }
@@ -395,7 +451,7 @@ impl Driver {
 
     /// Sends what waits, as far as the system takes it.
     fn poll_transmits(&mut self, cx: &mut Context<'_>) {
-        let mut udp = lock(&self.shared.udp);
+        let Some(udp) = &mut self.udp else { return self.transmits.clear() };
         while let Some(transmit) = self.transmits.front() {
             if udp.poll_send(cx, transmit).is_pending() {
                 return;
@@ -425,7 +481,10 @@ impl Driver {
                     }
                 }
                 Output::Send { to, subtype, call, data } => self.send(&to, subtype, call.as_deref(), &data),
-                Output::Produce(streams) => shared.pipeline.start(streams),
+                Output::Produce(streams) => {
+                    self.producing |= !streams.is_empty();
+                    shared.pipeline.start(streams);
+                }
                 Output::KeyFrame(stream) => shared.pipeline.request_key_frame(stream),
                 Output::Bitrate(stream, bps) => shared.pipeline.set_bitrate(stream, bps),
                 Output::Event(event) => shared.events.push(event),
@@ -446,9 +505,9 @@ impl Driver {
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared.clone();
-        let (asked, offline, stopped) = {
+        let (asked, offline) = {
             let ending = lock(&shared.inbox.ending);
-            (ending.asked, ending.offline, ending.stopped)
+            (ending.asked, ending.offline)
         };
         if !asked && !offline {
             return Poll::Pending;
@@ -458,17 +517,17 @@ impl Driver {
             shared.input(Input::Shutdown);
             self.drain();
             shared.client.close();
-            if let Some(server) = &shared.server {
-                server.shutdown();
-            }
         }
         let idle = {
             let studio = lock(&shared.studio);
             studio.is_idle() && studio.producing().is_empty()
         };
-        let over = offline && idle && stopped;
         let late = self.goodbye.as_mut().is_some_and(|alarm| alarm.poll(cx).is_ready());
-        if !over && !late {
+        // Our own goodbyes go first.
+        if let Some(server) = shared.server.as_ref().filter(|_| offline || late) {
+            server.shutdown();
+        }
+        if !late && (!offline || !idle || self.producing) {
             return Poll::Pending;
         }
         while shared.events.poll(cx).is_ready() {}

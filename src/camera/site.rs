@@ -57,8 +57,10 @@ fn serve_here(
         ..server::Config::default()
     };
     let token = serve.token.clone();
-    let page =
-        json!({ "iceServers": config.ice_servers, "room": config.room, "auth": token.is_some() }).to_string();
+    let page = |ice: &[serde_json::Value]| {
+        json!({ "iceServers": ice, "room": config.room, "auth": token.is_some() }).to_string()
+    };
+    let page = (page(&[]), page(&config.ice_servers));
     let site = ServerConfig {
         hub,
         listen: serve.listen.clone(),
@@ -74,7 +76,7 @@ fn serve_here(
     }))?;
     if let Some(token) = token {
         let (room, own) = (config.room.clone(), config.user.clone());
-        server.on(move |event| {
+        server.hook(move |event| {
             let ServerEvent::Authenticate(request) = event else { return };
             if !request.auth.token.as_ref().is_some_and(|t| same(t.reveal(), token.reveal())) {
                 request.refuse(Code::UNAUTHORIZED, "Authentication failed: wrong or missing token");
@@ -93,17 +95,24 @@ fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
+fn is_known(request: &Request<'_>, token: Option<&Token>) -> bool {
+    token.is_none_or(|t| request.bearer.is_some_and(|b| same(b, t.reveal())))
+}
+
 fn answer(
     request: &Request<'_>,
-    page: &str,
+    page: &(String, String),
     token: Option<&Token>,
     status: &impl Fn() -> Option<Status>,
 ) -> Option<Response> {
     match request.path {
-        "/api/config" => Some(Response::json(page.to_owned())),
+        // ICE servers' passwords are for those who may watch.
+        "/api/config" => {
+            Some(Response::json(if is_known(request, token) { page.1.clone() } else { page.0.clone() }))
+        }
         "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),
         "/api/status" => {
-            if token.is_some_and(|t| !request.bearer.is_some_and(|b| same(b, t.reveal()))) {
+            if !is_known(request, token) {
                 return Some(Response::text(401, "The status needs the token: Authorization: Bearer …\n"));
             }
             status().map(|status| Response::json(status.to_json().to_string()))
@@ -146,25 +155,37 @@ impl Status {
 
 /// One UDP port for all viewers, on every address: ICE's passwords guard it, and a browser on this machine
 /// reaches us by whatever address it prefers.
-pub(super) fn udp(
-    config: &Config,
-    tcp: Option<SocketAddr>,
-) -> Result<(Udp, Vec<LocalCandidate>), StartError> {
+pub(super) fn udp(config: &Config, tcp: Option<SocketAddr>) -> Result<Udp, StartError> {
     let port = config.udp_port.or(tcp.map(|a| a.port())).unwrap_or(0);
     let bind = |port| Udp::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
-    let failed = |cause| StartError::Udp { port, cause };
-    let udp = match bind(port) {
+    match bind(port) {
         // Nobody asked for this number: the TCP port was the system's choice.
         Err(_) if config.udp_port.is_none() && chosen_by_system(config) => bind(0),
         bound => bound,
     }
-    .map_err(failed)?;
-    let mut candidates = udp.local_candidates(config.advertise).map_err(failed)?;
-    let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), udp.port());
-    if tcp.is_some_and(|a| a.ip().is_loopback()) && candidates.iter().all(|c| c.base != loopback) {
-        candidates.push(LocalCandidate { base: loopback, advertised: None });
+    .map_err(|cause| StartError::Udp { port, cause })
+}
+
+/// What decides where viewers find the UDP port.
+pub(super) struct Place {
+    pub advertise: Option<SocketAddr>,
+    /// The page is on loopback alone.
+    pub loopback: bool,
+}
+
+impl Place {
+    /// The port at every address that this machine has now.
+    pub fn candidates(&self, udp: &Udp) -> Vec<LocalCandidate> {
+        let mut candidates = udp.local_candidates(self.advertise).unwrap_or_else(|e| {
+            log::warn!("the network interfaces cannot be listed: {e}");
+            Vec::new()
+        });
+        let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), udp.port());
+        if self.loopback && candidates.iter().all(|c| c.base != loopback) {
+            candidates.push(LocalCandidate { base: loopback, advertised: None });
+        }
+        candidates
     }
-    Ok((udp, candidates))
 }
 
 fn chosen_by_system(config: &Config) -> bool {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::event::{Event, Viewer, ViewerId};
 use crate::call::{self, CallError, CallId, Calls};
 use crate::media::gst::{MediaEvent, Streams};
-use crate::media::keyframes::KeyFrames;
+use crate::media::keyframes::{KeyFrames, Why};
 use crate::media::rate::{Limits, Rate};
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
 use crate::proto::Address;
@@ -43,6 +43,8 @@ pub(super) enum Input<'a> {
         call: Option<&'a str>,
     },
     Frame(&'a Frame),
+    /// Frames of a stream were lost before they came here.
+    Torn(StreamId),
     Media(MediaEvent),
     Datagram {
         local: std::net::SocketAddr,
@@ -142,6 +144,11 @@ impl Studio {
         Ok(())
     }
 
+    /// Where the viewers of later calls can reach us.
+    pub fn set_candidates(&mut self, candidates: Vec<rtc::LocalCandidate>) {
+        self.fanout.set_candidates(candidates);
+    }
+
     pub fn viewers(&self) -> impl Iterator<Item = (&Viewer, Option<SessionStats>)> {
         self.seats.values().filter(|s| s.joined).map(|s| (&s.viewer, self.fanout.stats(s.session)))
     }
@@ -172,7 +179,8 @@ impl Studio {
                 }
                 self.fanout.handle_input(rtc::Input::Frame(frame), now);
             }
-            Input::Media(event) => self.media_event(event),
+            Input::Torn(stream) => self.key_frames.request(stream, Why::Loss, now),
+            Input::Media(event) => self.media_event(event, now),
             Input::Datagram { local, from, data } => {
                 self.fanout.handle_input(rtc::Input::Datagram { local, from, data }, now);
             }
@@ -298,7 +306,7 @@ impl Studio {
         }
     }
 
-    fn media_event(&mut self, event: MediaEvent) {
+    fn media_event(&mut self, event: MediaEvent, now: Instant) {
         let event = match event {
             MediaEvent::Format { stream, width, height, fps, profile_level_id } => {
                 if let Some([profile, constraints, _]) = profile_level_id
@@ -311,6 +319,15 @@ impl Studio {
                 Event::Format { stream, width, height, fps }
             }
             MediaEvent::Ended => Event::SourceEnded,
+            MediaEvent::GaveUp => {
+                // Whoever calls next makes it try again.
+                self.producing = Streams::default();
+                self.stop_at = None;
+                for id in self.seats.keys().copied().collect::<Vec<_>>() {
+                    _ = self.calls.hangup(id, "the camera's source ended or failed", now);
+                }
+                Event::Streaming(Streams::default())
+            }
             MediaEvent::Stalled(e) | MediaEvent::Failed(e) => Event::Media(e),
             _ => return,
         };

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::event::Event;
 use super::studio::{Config, Input, Output, Studio, media_set};
-use crate::media::gst::Streams;
+use crate::media::StreamId;
+use crate::media::gst::{MediaEvent, Streams};
 use crate::media::rate::Limits;
 use crate::media::{VIDEO_H264, VIDEO_VP8};
 use crate::rtc;
@@ -19,6 +20,7 @@ struct World {
     produced: Vec<Streams>,
     events: Vec<Event>,
     bitrates: Vec<u32>,
+    key_frames: Vec<StreamId>,
     next: Option<Instant>,
 }
 
@@ -41,6 +43,7 @@ impl World {
             produced: vec![],
             events: vec![],
             bitrates: vec![],
+            key_frames: vec![],
             next: None,
         };
         world.input(Input::Online { address: "camera|1" });
@@ -60,7 +63,8 @@ impl World {
                 Output::Produce(streams) => self.produced.push(streams),
                 Output::Event(event) => self.events.push(event),
                 Output::Bitrate(_, bps) => self.bitrates.push(bps),
-                Output::Transmit(_) | Output::KeyFrame(_) => {}
+                Output::KeyFrame(stream) => self.key_frames.push(stream),
+                Output::Transmit(_) => {}
             }
         }
     }
@@ -227,4 +231,34 @@ fn both_streams_have_a_bitrate_of_their_own() {
     let world = World::new(1, true);
     let start = Limits::default().start;
     assert_eq!([VIDEO_H264, VIDEO_VP8].map(|s| world.studio.bitrate(s)), [Some(start); 2]);
+}
+
+#[test]
+fn a_source_that_gave_up_ends_its_calls_and_is_tried_again_by_the_next() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.input(Input::Media(MediaEvent::GaveUp));
+    assert_eq!(world.said("call:hangup bob|2"), 1);
+    assert!(world.studio.is_idle() && world.studio.producing().is_empty());
+    world.offer("eve|3", OFFER);
+    assert_eq!(world.produced, [BOTH, BOTH]);
+}
+
+#[test]
+fn torn_pictures_ask_for_a_key_frame() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.input(Input::Torn(VIDEO_H264));
+    world.pass(Duration::from_millis(500));
+    assert_eq!(world.key_frames, [VIDEO_H264]);
+}
+
+#[test]
+fn later_calls_are_told_of_new_addresses() {
+    let mut world = World::new(4, true);
+    let base = "192.0.2.99:4000".parse().expect("literal");
+    world.studio.set_candidates(vec![rtc::LocalCandidate { base, advertised: None }]);
+    world.offer("bob|2", OFFER);
+    let answer = world.said.iter().find(|s| s.starts_with("call:answer")).expect("it is answered");
+    assert!(answer.contains("192.0.2.99 4000") && !answer.contains("192.0.2.1 4000"), "{answer}");
 }

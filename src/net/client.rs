@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use super::link::{BATCH, Got, Link, Put};
 use super::signal::Signal;
 use super::{UrlError, lock, random_seed};
 use crate::client::{Agent, CommandId, Config, Event, Input, Output, SendError};
-use crate::proto::{CloseCode, Draft, Message, Object, Peer, Status};
+use crate::proto::{CloseCode, Draft, Message, Object, Peer, Status, Token};
 
 /// Turns of the driver before it lets others run.
 const TURN: usize = 64;
@@ -54,6 +55,7 @@ pub struct Client {
 }
 
 struct Inner {
+    running: AtomicBool,
     agent: Mutex<Agent>,
     changed: Signal,
     events: Outlet<ClientEvent>,
@@ -87,7 +89,15 @@ impl Client {
 
     fn with(way: Way, config: Config) -> Client {
         let agent = Mutex::new(Agent::new(config, random_seed(), now()));
-        Client { inner: Arc::new(Inner { agent, changed: Signal::default(), events: Outlet::new(), way }) }
+        Client {
+            inner: Arc::new(Inner {
+                running: AtomicBool::new(false),
+                agent,
+                changed: Signal::default(),
+                events: Outlet::new(),
+                way,
+            }),
+        }
     }
 
     /// Trusts these roots for `wss://`, from the next dial on.
@@ -100,12 +110,23 @@ impl Client {
         }
     }
 
-    /// Sets the callback. Events come in order, one at a time, from within [`Client::run`].
+    /// Sets the callback. Events come in order, one at a time, from within [`Client::run`]. A callback that
+    /// holds a clone of the client keeps it alive.
     pub fn on(&self, mut callback: impl FnMut(Event) + Send + 'static) {
         self.inner.events.set_callback(Box::new(move |event| match event {
             ClientEvent::Event(event) => callback(event),
             ClientEvent::Lost(count) => {
                 log::error!("{count} events were lost: the callback does not come back")
+            }
+        }));
+    }
+
+    /// A callback of the crate's own, called before the application's.
+    #[cfg(feature = "camera")]
+    pub(crate) fn hook(&self, mut callback: impl FnMut(Event) + Send + 'static) {
+        self.inner.events.set_hook(Box::new(move |event| {
+            if let ClientEvent::Event(event) = event {
+                callback(event);
             }
         }));
     }
@@ -171,13 +192,20 @@ impl Client {
         lock(&self.inner.agent).roster().cloned().collect()
     }
 
+    /// The token for the next connection, where the old one has run out: after an end by refusal,
+    /// [`Client::run`] again.
+    pub fn set_token(&self, token: Option<Token>) {
+        self.with_agent(|agent, _| agent.set_token(token));
+    }
+
     /// Says goodbye and ends [`Client::run`].
     pub fn close(&self) {
         self.with_agent(|agent, now| agent.close(now));
     }
 
     /// Connects, and stays connected, until it is refused, told to give up, or closed; the last event,
-    /// [`Event::Ended`], says which. Of several such futures of one client only the first does anything.
+    /// [`Event::Ended`], says which. Of several such futures at a time only the first does anything; when
+    /// it is dropped, the connection is, and the next one connects anew.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut driver = Driver {
             inner: self.inner.clone(),
@@ -188,6 +216,9 @@ impl Client {
             ended: false,
         };
         async move {
+            let Some(_running) = Running::begin(&driver.inner) else {
+                return log::error!("the client runs already: this second run() does nothing");
+            };
             lock(&driver.inner.agent).connect(now());
             poll_fn(|cx| driver.poll(cx)).await;
         }
@@ -209,6 +240,22 @@ impl Inner {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// The one driver of a client. Dropped, it takes the connection along.
+struct Running(Arc<Inner>);
+
+impl Running {
+    fn begin(inner: &Arc<Inner>) -> Option<Running> {
+        (!inner.running.swap(true, Ordering::AcqRel)).then(|| Running(inner.clone()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.input(Input::Closed { code: None, reason: "the driver stopped" });
+        self.0.running.store(false, Ordering::Release);
     }
 }
 
@@ -248,7 +295,9 @@ impl Local {
             any = true;
             match put {
                 Put::Text(text) => self.port.send(&text),
-                Put::Ping | Put::Close(..) => {}
+                // A line in this process answers at once.
+                Put::Ping => inner.input(Input::Alive),
+                Put::Close(..) => {}
             }
         }
         while self.port.signal.poll(cx).is_ready() {}
@@ -330,9 +379,20 @@ impl Driver {
     /// Forgets the line; a socket may still take what waits and the close.
     fn hang_up(&mut self, code: CloseCode, reason: &'static str) {
         let mut out = std::mem::take(&mut self.out);
-        if let Some(Line::Socket(link)) = self.line.take() {
-            out.push_back(Put::Close(code, reason.into()));
-            self.goodbye = Some(Goodbye { link, out, alarm: Alarm::after(LINGER) });
+        match self.line.take() {
+            Some(Line::Socket(link)) => {
+                out.push_back(Put::Close(code, reason.into()));
+                self.goodbye = Some(Goodbye { link, out, alarm: Alarm::after(LINGER) });
+            }
+            #[cfg(feature = "server")]
+            Some(Line::Local(local)) => {
+                for put in out {
+                    if let Put::Text(text) = put {
+                        local.port.send(&text);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 

@@ -26,6 +26,8 @@ type Callback<E> = Box<dyn FnMut(E) + Send>;
 /// Where a driver puts events and from where its own task hands them on.
 pub(crate) struct Outlet<E> {
     waiting: Mutex<Waiting<E>>,
+    /// The crate's own listener, which an application's does not replace.
+    hook: Mutex<Option<Callback<E>>>,
     callback: Mutex<Option<Callback<E>>>,
     streams: Mutex<Vec<Tap<E>>>,
     signal: Signal,
@@ -45,6 +47,7 @@ impl<E: Lossy> Outlet<E> {
     pub fn new() -> Self {
         Outlet {
             waiting: Mutex::new(Waiting { queue: VecDeque::new(), lost: 0 }),
+            hook: Mutex::new(None),
             callback: Mutex::new(None),
             streams: Mutex::new(Vec::new()),
             signal: Signal::default(),
@@ -53,6 +56,18 @@ impl<E: Lossy> Outlet<E> {
 
     pub fn set_callback(&self, callback: Callback<E>) {
         *lock(&self.callback) = Some(callback);
+    }
+
+    #[cfg(feature = "camera")]
+    pub fn set_hook(&self, hook: Callback<E>) {
+        *lock(&self.hook) = Some(hook);
+    }
+
+    /// Lets go of what the application gave, and of all that it holds.
+    #[cfg(feature = "camera")]
+    pub fn clear(&self) {
+        lock(&self.callback).take();
+        lock(&self.streams).clear();
     }
 
     pub fn stream(&self, capacity: usize) -> Events<E> {
@@ -98,11 +113,16 @@ impl<E: Lossy> Outlet<E> {
 
     fn hand_on(&self, event: E) {
         lock(&self.streams).retain_mut(|tap| tap.give(&event));
-        // Taken out for the call, so that a callback may set another, and no lock is held meanwhile.
-        let taken = lock(&self.callback).take();
+        Self::call(&self.hook, &event);
+        Self::call(&self.callback, &event);
+    }
+
+    /// Taken out for the call, so that a callback may set another, and no lock is held meanwhile.
+    fn call(slot: &Mutex<Option<Callback<E>>>, event: &E) {
+        let taken = lock(slot).take();
         if let Some(mut callback) = taken {
-            callback(event);
-            lock(&self.callback).get_or_insert(callback);
+            callback(event.clone());
+            lock(slot).get_or_insert(callback);
         }
     }
 }

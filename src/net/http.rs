@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use futures_lite::FutureExt;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -20,6 +21,9 @@ use super::lock;
 /// How long a client may take to the end of a request's head, and a connection be idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a connection may speak HTTP: a client that does not read what it asked for would stay for ever.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The largest head; the least that hyper takes.
 const HEAD_SIZE: usize = 8 << 10;
 
@@ -28,7 +32,9 @@ const HEAD_SIZE: usize = 8 << 10;
 pub enum Origins {
     /// Every page; tokens protect.
     Any,
-    /// Pages that this server served itself, and those of these origins (`https://viewer.example`).
+    /// Pages that this server served itself, and those of these origins (`https://viewer.example`). Its own
+    /// are those that were opened by its address, by a name without a dot, or by one in `.local`; by any
+    /// other name it answers only where that is among the origins.
     OwnAnd(Vec<String>),
 }
 
@@ -44,6 +50,16 @@ impl Origins {
         }
         let (Some((_, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
         authority.eq_ignore_ascii_case(host) && is_local_name(host)
+    }
+
+    /// Whether to answer a plain request to `host`: where pages are held apart, a stranger's name that
+    /// points here must not make its page our own.
+    fn serve(&self, host: Option<&str>) -> bool {
+        let (Origins::OwnAnd(others), Some(host)) = (self, host) else { return true };
+        let named = |o: &String| {
+            o.split_once("://").is_some_and(|(_, a)| a.trim_end_matches('/').eq_ignore_ascii_case(host))
+        };
+        is_local_name(host) || others.iter().any(named)
     }
 }
 
@@ -128,7 +144,14 @@ pub(crate) async fn serve(site: Arc<Site>, io: Io, host: IpAddr) -> Option<Upgra
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_SIZE)
         .serve_connection(FuturesIo::new(io), service);
-    let end = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let end = {
+        let served = async { Some(std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await) };
+        let late = async {
+            smol::Timer::after(HTTP_TIMEOUT).await;
+            None
+        };
+        served.or(late).await?
+    };
     let host = lock(&upgrade).take();
     if let Err(e) = end {
         log::debug!("http: {e}");
@@ -158,6 +181,11 @@ fn answer(
             }
             Err(refusal) => respond(request, refusal),
         };
+    }
+    if !site.origins.serve(text(headers, "host")) {
+        let words =
+            "This server is not known by that name: use its address, or allow the name in its origins.\n";
+        return respond(request, Response::text(421, words));
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return respond(request, Response::text(405, "Only GET is answered here.\n"));
@@ -251,10 +279,20 @@ fn client_address(headers: &HeaderMap, peer: IpAddr, proxies: &[IpAddr]) -> IpAd
         return peer;
     }
     let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
-    let hops: Vec<IpAddr> =
-        forwarded.flat_map(|v| v.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
-    let real = || text(headers, "x-real-ip").and_then(|ip| ip.trim().parse().ok());
-    hops.into_iter().rev().find(|hop| !proxies.contains(hop)).or_else(real).unwrap_or(peer)
+    let hops: Vec<Option<IpAddr>> = forwarded.flat_map(|v| v.split(',')).map(hop).collect();
+    match hops.into_iter().rev().find(|hop| hop.is_none_or(|ip| !proxies.contains(&ip))) {
+        Some(Some(ip)) => ip,
+        // What stands before an unreadable hop may be the client's own invention.
+        Some(None) => peer,
+        None => text(headers, "x-real-ip").and_then(hop).unwrap_or(peer),
+    }
+}
+
+/// An address, as proxies write it: alone, or with a port.
+fn hop(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let socket = || text.parse::<std::net::SocketAddr>().ok().map(|a| a.ip());
+    text.parse().ok().or_else(socket).map(|ip: IpAddr| ip.to_canonical())
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -285,6 +323,15 @@ mod tests {
             assert_eq!(own.admit(origin, host), admitted, "{origin:?} at {host:?}");
             assert!(Origins::Any.admit(origin, host));
         }
+        for (host, served) in [
+            ("192.0.2.7:4500", true),
+            ("camera.local", true),
+            ("viewer.example", true),
+            ("evil.example:4500", false),
+        ] {
+            assert_eq!(own.serve(Some(host)), served, "{host}");
+            assert!(Origins::Any.serve(Some(host)) && own.serve(None));
+        }
     }
 
     #[test]
@@ -295,6 +342,14 @@ mod tests {
         let proxies = [ip("10.0.0.1"), ip("10.0.0.2")];
         assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip("192.0.2.9"));
         assert_eq!(client_address(&headers, ip("203.0.113.5"), &proxies), ip("203.0.113.5"));
+        for (forwarded, found) in [
+            ("192.0.2.9:51234", "192.0.2.9"),
+            ("1.2.3.4, [2001:db8::1]:4000, 10.0.0.2", "2001:db8::1"),
+            ("1.2.3.4, unknown", "10.0.0.1"),
+        ] {
+            headers.insert("x-forwarded-for", HeaderValue::from_static(forwarded));
+            assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip(found), "{forwarded}");
+        }
         let mut headers = HeaderMap::new();
         headers.insert("x-real-ip", HeaderValue::from_static("192.0.2.8"));
         assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip("192.0.2.8"));

@@ -8,6 +8,8 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::Role;
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
+#[cfg(feature = "server")]
+use futures_lite::AsyncRead;
 use futures_lite::Stream;
 use futures_sink::Sink;
 
@@ -21,6 +23,10 @@ pub(crate) const BATCH: usize = 16 << 10;
 /// The buffer of tungstenite, which every connection keeps; `io` has a larger one for all. With 4 KiB an idle
 /// peer cost 8.3 KB in all.
 const READ: usize = 1 << 10;
+
+/// What is read of a frame that is refused, so that its sender hears why.
+#[cfg(feature = "server")]
+const MAX_DISCARD: usize = 8 << 20;
 
 /// What came.
 pub(crate) enum Got {
@@ -45,6 +51,9 @@ pub(crate) enum Put {
 
 pub(crate) struct Link {
     ws: WebSocketStream<Io>,
+    /// A frame broke the protocol; what follows has no meaning.
+    broken: bool,
+    discarded: usize,
 }
 
 /// Buffers and limits of a socket whose messages have at most `max` bytes.
@@ -60,12 +69,16 @@ impl Link {
     /// A socket after its handshake; `read` is what came behind it.
     #[cfg(feature = "server")]
     pub async fn new(io: Io, read: Vec<u8>, role: Role, max: usize) -> Link {
-        Link { ws: WebSocketStream::from_partially_read(io, read, role, Some(config(max))).await }
+        Link {
+            ws: WebSocketStream::from_partially_read(io, read, role, Some(config(max))).await,
+            broken: false,
+            discarded: 0,
+        }
     }
 
     #[cfg(feature = "client")]
     pub fn from_stream(ws: WebSocketStream<Io>) -> Link {
-        Link { ws }
+        Link { ws, broken: false, discarded: 0 }
     }
 
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
@@ -89,7 +102,21 @@ impl Link {
             Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => Got::Closed(None, String::new()),
             Some(Err(e)) => Got::Closed(None, e.to_string()),
         };
+        self.broken |= matches!(got, Got::TooLarge | Got::Malformed(_));
         Poll::Ready(got)
+    }
+
+    /// Reads what still comes after our close and forgets it; `None` at its end. A socket that is dropped
+    /// with unread bytes is reset, and the reset may overtake our close.
+    #[cfg(feature = "server")]
+    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        if !self.broken {
+            return self.poll_read(cx).map(|got| (!matches!(got, Got::Closed(..))).then_some(()));
+        }
+        let mut scrap = [0; 4096];
+        let n = ready!(Pin::new(self.ws.get_mut()).poll_read(cx, &mut scrap)).unwrap_or(0);
+        self.discarded += n;
+        Poll::Ready((n > 0 && self.discarded < MAX_DISCARD).then_some(()))
     }
 
     /// Puts one message into the buffer. To be called when [`Link::poll_flush`] was ready, and then for at

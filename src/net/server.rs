@@ -301,6 +301,12 @@ impl Server {
         self.inner.events.set_callback(Box::new(callback));
     }
 
+    /// A callback of the crate's own, called before the application's.
+    #[cfg(feature = "camera")]
+    pub(crate) fn hook(&self, callback: impl FnMut(ServerEvent) + Send + 'static) {
+        self.inner.events.set_hook(Box::new(callback));
+    }
+
     /// The same events as a stream that holds at most `capacity`.
     pub fn events(&self, capacity: usize) -> Events<ServerEvent> {
         self.inner.events.stream(capacity)
@@ -615,8 +621,8 @@ impl Inner {
             }
             let Some(timer) = &mut linger else { return Poll::Pending };
             // Both closes have been said when nothing more is read.
-            while let Poll::Ready(got) = link.poll_read(cx) {
-                if matches!(got, Got::Closed(..) | Got::TooLarge | Got::Malformed(_)) {
+            while let Poll::Ready(got) = link.poll_rest(cx) {
+                if got.is_none() {
                     return Poll::Ready(());
                 }
             }

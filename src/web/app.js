@@ -80,7 +80,10 @@ addEventListener('pageshow', ({ persisted }) => persisted && client.connect());
 
 async function loadConfig() {
   try {
-    const response = await fetch('api/config', { cache: 'no-store' });
+    const response = await fetch('api/config', {
+      cache: 'no-store',
+      headers: client.token ? { Authorization: `Bearer ${client.token}` } : {},
+    });
     if (response.ok) config = { ...config, ...(await response.json()) };
   } catch { /* the socket will say that the server is gone */ }
 }
@@ -104,9 +107,10 @@ function askToken(reason) {
   if (!$('token-dialog').open) $('token-dialog').showModal();
 }
 
-$('token-form').addEventListener('submit', () => {
+$('token-form').addEventListener('submit', async () => {
   client.token = $('token').value.trim();
   keep(sessionStorage, 'symple.token', client.token);
+  await loadConfig(); // what it says of ICE servers is for those who know the token
   client.connect();
 });
 
@@ -492,6 +496,8 @@ function keep(storage, key, value) {
 // ── Start ──
 
 await loadConfig();
+// A camera's own server has put us there; another lets us join.
+if (config.room) client.rooms.add(config.room);
 show();
 if (config.auth && !client.token) askToken('');
 else client.connect();

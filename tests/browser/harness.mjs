@@ -117,6 +117,13 @@ class Scenario {
     return program;
   }
 
+  /** Starts the program, which `cargo build --bins` made. */
+  async symple(args, options) {
+    const path = join(TARGET, 'debug/symple');
+    if (!existsSync(path)) throw new Error(`No ${path}: run 'cargo build --all-features --bins' first`);
+    return this.program(path, args, options);
+  }
+
   /** Starts one of our examples, which `cargo build --examples` made. */
   async example(name, { env = {}, ready = /\bhttps?:\/\/\S+/ } = {}) {
     const path = process.env[name.toUpperCase()] ?? join(TARGET, 'debug/examples', name);

@@ -1,9 +1,13 @@
 //! The program `symple` as people and scripts meet it: started as it is built, talked to over its port.
 #![cfg(all(feature = "program", unix))]
 
+#[cfg(feature = "camera")]
+mod camera;
 mod command_line;
 mod http;
 mod peers;
+#[cfg(feature = "redis")]
+mod redis;
 mod signals;
 mod tls;
 mod watch;

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use async_tungstenite::tungstenite::Message;
 
-use crate::world::{Program, Server, run};
+use crate::world::{HERE, Program, Server, run};
 
 const ALICE: &str = r#"{"type":"auth","user":"alice"}"#;
 
@@ -86,4 +86,22 @@ fn a_taken_port_is_said_and_an_open_door_too() {
     let open = Program::start(&["serve", "--port", "0"], &[]);
     open.logs("open without authentication");
     open.says("listening on ws://");
+}
+
+#[test]
+fn the_limit_on_open_files_is_raised() {
+    let server = Server::of(Program::start_limited(64, &HERE));
+    let peers: Vec<_> = (0..100).map(|_| server.peer(ALICE)).collect();
+    assert_eq!(server.get("/api/health", None).0, 200);
+    drop(peers);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn as_many_threads_serve_as_it_is_told() {
+    let server = Server::start(&["--threads", "3"], &[]);
+    server.peer(ALICE); // by now all run
+    let tasks = std::fs::read_dir(server.program.proc().join("task")).expect("it runs");
+    let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    assert_eq!(names.filter(|name| name.trim() == "symple-driver").count(), 2, "and the first");
 }

@@ -30,6 +30,7 @@ fn the_end_is_told_to_every_peer_after_all_that_waits() {
             let Some(Message::Close(Some(close))) = peer.next() else { panic!("no close came") };
             assert_eq!(u16::from(close.code), 1001);
         }
+        drop((alice, bob));
         assert_eq!(server.program.end().code(), Some(0));
     }
 }

@@ -42,9 +42,34 @@ pub struct Program {
 
 impl Program {
     pub fn start(args: &[&str], variables: Variables<'_>) -> Program {
-        let mut command = command(args, variables);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        Program::spawn(command(args, variables))
+    }
+
+    /// Starts it with a soft limit of so many open files.
+    pub fn start_limited(files: u32, args: &[&str]) -> Program {
+        let mut shell = Command::new("/bin/sh");
+        let script = format!("ulimit -Sn {files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_symple")]).args(args).env_clear().stdin(Stdio::null());
+        Program::spawn(shell)
+    }
+
+    /// Starts another program, if it is there.
+    #[cfg(feature = "redis")]
+    pub fn start_other(name: &str, args: &[&str]) -> Option<Program> {
+        let mut command = Command::new(name);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        match command.spawn() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            child => Some(Program::of(child.expect("it starts"))),
+        }
+    }
+
+    fn spawn(mut command: Command) -> Program {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Program::of(child.expect("the program starts"))
+    }
+
+    fn of(mut child: Child) -> Program {
         let out = lines(child.stdout.take().expect("piped"));
         let log = lines(child.stderr.take().expect("piped"));
         Program { child, out, log }
@@ -63,6 +88,12 @@ impl Program {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Its number, and the folder that Linux tells of it in.
+    #[cfg(target_os = "linux")]
+    pub fn proc(&self) -> PathBuf {
+        format!("/proc/{}", self.child.id()).into()
     }
 
     /// Waits for its end.
@@ -103,6 +134,9 @@ fn await_line(lines: &Receiver<String>, part: &str) -> String {
     }
 }
 
+/// Arguments for any port of this machine alone.
+pub const HERE: [&str; 5] = ["serve", "--listen", "127.0.0.1", "--port", "0"];
+
 /// `symple serve` on a port of this machine alone.
 pub struct Server {
     pub program: Program,
@@ -111,8 +145,11 @@ pub struct Server {
 
 impl Server {
     pub fn start(args: &[&str], variables: Variables<'_>) -> Server {
-        let program =
-            Program::start(&[&["serve", "--listen", "127.0.0.1", "--port", "0"], args].concat(), variables);
+        Server::of(Program::start(&[&HERE, args].concat(), variables))
+    }
+
+    /// A program that was started with [`HERE`].
+    pub fn of(program: Program) -> Server {
         let line = program.says("listening on ");
         let address = line.rsplit('/').next().and_then(|a| a.parse().ok()).expect("an address");
         Server { program, address }

@@ -331,7 +331,8 @@ fn every_address() -> IpAddr {
 fn unusable(e: StartError) -> Failure {
     let kind = match e.code() {
         "bad-setting" | "bad-settings" | "bad-url" => Kind::Config,
-        "port-forbidden" => Kind::NoPermission,
+        "no-file" => Kind::NoInput,
+        "port-forbidden" | "not-allowed" | "unauthorized" => Kind::NoPermission,
         _ => Kind::Unavailable,
     };
     Failure::new(kind, format!("The camera cannot start. {e}"))

@@ -1,1 +1,124 @@
+//! `symple emit`: a message to peers, through Redis, from a program that is no peer.
 
+use std::ffi::OsString;
+
+use serde_json::Value;
+use symple::net::redis::Emitter;
+use symple::proto::Object;
+
+use crate::args::Takes;
+use crate::exit::{self, Failure, Kind};
+use crate::merge::Setting;
+use crate::redis::{self, HasRedis, Redis};
+use crate::value::{list, set, switch, text};
+use crate::{files, help, logger};
+
+#[derive(Default)]
+struct Settings {
+    to: Vec<String>,
+    from: Option<String>,
+    event: Option<String>,
+    subtype: Option<String>,
+    presence: bool,
+    redis: Redis,
+}
+
+impl HasRedis for Settings {
+    fn redis(&mut self) -> &mut Redis {
+        &mut self.redis
+    }
+}
+
+type S = Settings;
+
+const GROUPS: &[(&str, &[Setting<Settings>])] = &[("The message", MESSAGE), ("Redis", &redis::rows())];
+
+const MESSAGE: &[Setting<Settings>] = &[
+    Setting::new(
+        "to",
+        "NAME",
+        "To whom: `user|id`, a user or a room; several by commas or repetition, one copy each",
+        |s: &mut S, v| set(&mut s.to, list(v)),
+    )
+    .list(),
+    Setting::new("from", "NAME", "From whom, such as `app|1`; peers see it as it is", |s: &mut S, v| {
+        set(&mut s.from, text(v).map(Some))
+    }),
+    Setting::new("event", "NAME", "An event of this name, instead of a message", |s: &mut S, v| {
+        set(&mut s.event, text(v).map(Some))
+    }),
+    Setting::new("subtype", "NAME", "A message of this subtype", |s: &mut S, v| {
+        set(&mut s.subtype, text(v).map(Some))
+    }),
+    Setting::new(
+        "presence",
+        "",
+        "A presence, instead of a message; the data is an object",
+        |s: &mut S, v| set(&mut s.presence, switch(v)),
+    ),
+];
+
+const INTRODUCTION: &str = "
+symple emit: publish a message to peers, through Redis
+
+Usage: symple emit --to NAME [DATA] [FLAGS]
+
+DATA is JSON, or a text where it is none; `-` or nothing reads it from the standard input:
+  symple emit --to alice '{\"text\":\"your order left\"}'
+  symple emit --to team-a --from 'app|1' --event deployed 1.2.0
+  date | symple emit --to public
+
+Whoever can write to Redis is trusted: no permission is checked, and nobody says whether it arrived.
+";
+
+/// Runs the command.
+pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+    let table: Vec<Setting<Settings>> =
+        GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
+    let takes = Takes { config: true, words: 1 };
+    let Some(loaded) = files::load("emit", &table, takes, args)? else {
+        return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
+    };
+    logger::start(log::LevelFilter::Warn);
+    let settings = loaded.settings;
+    let url = settings.redis.address(&loaded.origins, true).expect("needed");
+    if settings.to.is_empty() {
+        return Err(Failure::new(Kind::Usage, "To whom? Say it with --to"));
+    }
+    if [settings.event.is_some(), settings.subtype.is_some(), settings.presence]
+        .iter()
+        .filter(|on| **on)
+        .count()
+        > 1
+    {
+        return Err(Failure::new(Kind::Usage, "A message is one of --event, --subtype and --presence"));
+    }
+    let data = match loaded.line.words.first().map(String::as_str) {
+        None | Some("-") => {
+            let read = std::io::read_to_string(std::io::stdin());
+            read.map_err(Failure::of(Kind::NoInput, "the standard input"))?
+        }
+        Some(word) => word.to_owned(),
+    };
+    let data = data_of(data.trim_end_matches('\n'));
+    if settings.presence && serde_json::from_value::<Object>(data.clone()).is_err() {
+        return Err(Failure::new(Kind::Data, "A presence tells an object, such as {\"status\":\"away\"}"));
+    }
+    let mut emitter = Emitter::new(redis::parse(&url)?).rooms(settings.to);
+    if let Some(from) = &settings.from {
+        emitter = emitter.from(from);
+    }
+    let sent = smol::block_on(async {
+        match (&settings.event, &settings.subtype, settings.presence) {
+            (Some(name), ..) => emitter.event(name, &data).await,
+            (_, Some(subtype), _) => emitter.emit(subtype, &data).await,
+            (_, _, true) => emitter.presence(&data).await,
+            _ => emitter.send(&data).await,
+        }
+    });
+    sent.map_err(redis::failure)
+}
+
+fn data_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}

@@ -7,8 +7,14 @@ use std::process::ExitCode;
 /// What went wrong, by the numbers of BSD's sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// What was asked for is not there.
+    #[cfg(feature = "redis")]
+    No = 1,
     /// The command line is wrong.
     Usage = 64,
+    /// What was given cannot be read.
+    #[cfg(feature = "redis")]
+    Data = 65,
     /// A file that was named cannot be read.
     NoInput = 66,
     /// A server cannot be reached, or a source or device cannot be used.

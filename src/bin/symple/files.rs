@@ -27,6 +27,12 @@ pub fn load<T: Default>(
     if line.help {
         return Ok(None);
     }
+    for name in table.iter().flat_map(Setting::variables) {
+        // To pass it over might leave a door open.
+        if std::env::var_os(&name).is_some_and(|value| value.to_str().is_none()) {
+            return Err(Failure::new(Kind::Config, format!("{name}: must be UTF-8")));
+        }
+    }
     let config = line.config.clone().or_else(|| {
         let named = std::env::var_os("SYMPLE_CONFIG").filter(|name| takes.config && !name.is_empty());
         named.map(Into::into)

@@ -13,6 +13,7 @@ mod help;
 mod logger;
 mod merge;
 mod nearest;
+mod redis;
 mod serve;
 #[cfg(feature = "redis")]
 mod session;

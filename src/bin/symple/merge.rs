@@ -153,7 +153,10 @@ fn strongest<T>(setting: &Setting<T>, written: &Written<'_>) -> Option<(Origin, 
         return Some((Origin::Flag(setting.flag()), value));
     }
     for name in setting.variables() {
-        let value = (written.environment)(&name).filter(|value| !value.trim().is_empty());
+        // Empty is absent, as in the Node.js server. Blanks may be a secret.
+        let blank =
+            |value: &str| value.is_empty() || (setting.kind != Kind::Secret && value.trim().is_empty());
+        let value = (written.environment)(&name).filter(|value| !blank(value));
         // In Kubernetes a service named `symple` puts its own address here.
         if let Some(value) = value.filter(|value| !(name == "SYMPLE_PORT" && value.starts_with("tcp://"))) {
             return Some((Origin::Environment(name), Value::String(value)));

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde_json::Value;
 use symple::proto::{Object, Token};
@@ -55,6 +56,15 @@ pub fn count(value: &Value, least: u64) -> Result<u64, String> {
 pub fn limit(value: &Value) -> Result<Option<usize>, String> {
     let n = count(value, 0).map_err(|_| "must be a whole number, 0 for no limit")?;
     Ok((n > 0).then(|| usize::try_from(n).unwrap_or(usize::MAX)))
+}
+
+/// Minutes from now; -1 for never.
+pub fn minutes(value: &Value) -> Result<Option<Duration>, String> {
+    match text(value)?.trim().parse::<f64>() {
+        Ok(-1.0) => Ok(None),
+        Ok(minutes) if minutes > 0.0 && minutes < 1e9 => Ok(Some(Duration::from_secs_f64(minutes * 60.0))),
+        _ => Err("must be a number of minutes, or -1".into()),
+    }
 }
 
 /// Bytes: a number, or one with K or M behind it.

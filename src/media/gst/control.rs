@@ -199,6 +199,12 @@ impl Control {
         }
     }
 
+    fn give_up(&mut self) {
+        self.wanted = None;
+        self.failures = 0;
+        self.tell(MediaEvent::GaveUp);
+    }
+
     fn end(&mut self) {
         let began = self.run.as_ref().map_or_else(Instant::now, |run| run.began);
         self.close();
@@ -207,7 +213,7 @@ impl Control {
             Source::File(_) if self.plan.settings.repeat => {
                 self.reopen_at = Some(Instant::now().max(began + SHORTEST_REPEAT))
             }
-            Source::File(_) => self.stop(),
+            Source::File(_) => self.give_up(),
             _ => self.reopen_later(),
         }
     }
@@ -224,7 +230,7 @@ impl Control {
         if live && !hopeless {
             self.reopen_later();
         } else {
-            self.stop();
+            self.give_up();
         }
     }
 

@@ -153,6 +153,9 @@ pub enum MediaEvent {
     Failed(MediaError),
     /// All is closed, and no frame comes any more.
     Stopped,
+    /// The source is not tried again by itself: it failed for good, or ended and is not repeated. All is
+    /// closed; the next [`Pipeline::start`] tries anew.
+    GaveUp,
 }
 
 /// A source of encoded pictures and sound: a cheap handle. The last one dropped closes everything.

@@ -73,8 +73,11 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         None if plan.authenticate => Guard::Nobody,
         None => Guard::Everybody,
     };
-    let room = settings.rooms.first().map_or("public", String::as_str);
-    let site = Arc::new(Site::new(&settings.ice_servers, room, plan.authenticate, guard));
+    // Whoever is not authenticated is put into the rooms that it asks for.
+    let joins = settings.dynamic_rooms || !plan.authenticate;
+    let room = settings.rooms.first().map(String::as_str).or(joins.then_some("public"));
+    let page = site::page(&settings.ice_servers, room, plan.authenticate);
+    let site = Arc::new(Site::new(page, guard, plan.judges_by_sessions()));
     let mut config = ServerConfig::default().http({
         let site = site.clone();
         move |request| site.answer(request)
@@ -85,6 +88,10 @@ fn run(plan: &Plan) -> Result<(), Failure> {
     config.max_per_address = settings.max_per_address;
     config.max_unauthenticated = plan.max_unauthenticated(open_files);
     config.tls = plan.certificate.as_ref().map(|certificate| certificate.load()).transpose()?;
+    #[cfg(feature = "redis")]
+    {
+        config.redis = plan.redis()?;
+    }
     let server = bind(plan, config)?;
     site.serves(server.clone());
     if let Some(token) = settings.token.clone() {

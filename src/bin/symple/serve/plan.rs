@@ -14,6 +14,7 @@ use super::settings::Settings;
 use crate::certificate::Certificate;
 use crate::exit::{Failure, Kind};
 use crate::merge::{self, Origins, Setting};
+use crate::redis;
 
 /// What would run.
 pub struct Plan {
@@ -33,6 +34,8 @@ impl Plan {
         if redis.is_some() && cfg!(not(feature = "redis")) {
             return Err(config(without_redis(&settings, &origins)));
         }
+        #[cfg(feature = "redis")]
+        redis.as_ref().map(redis::parse).transpose()?;
         let (cert, key) = (settings.ssl_cert.as_deref(), settings.ssl_key.as_deref());
         let certificate = settings
             .ssl_enabled
@@ -72,6 +75,21 @@ impl Plan {
     pub fn max_unauthenticated(&self, open_files: u64) -> Option<usize> {
         let quarter = self.max_connections(open_files).div_ceil(4);
         self.settings.max_unauthenticated.unwrap_or(Some(quarter))
+    }
+
+    /// Whether sessions in Redis decide who is let in.
+    pub fn judges_by_sessions(&self) -> bool {
+        self.authenticate && self.settings.token.is_none()
+    }
+
+    /// What is shared with other instances.
+    #[cfg(feature = "redis")]
+    pub fn redis(&self) -> Result<Option<symple::net::redis::RedisConfig>, Failure> {
+        let Some(url) = &self.redis else { return Ok(None) };
+        let mut config = symple::net::redis::RedisConfig::new(redis::parse(url)?);
+        config.sessions = self.judges_by_sessions();
+        config.session_ttl = self.settings.session_ttl;
+        Ok(Some(config))
     }
 
     pub fn origins(&self) -> Option<Pages> {
@@ -116,7 +134,7 @@ impl Plan {
                 (true, None) => "who has a session in Redis".into(),
             },
         );
-        row("redis", self.redis.as_ref().map_or("none".into(), |url| without_login(url.reveal())));
+        row("redis", self.redis.as_ref().map_or("none".into(), |url| redis::without_login(url.reveal())));
         let rooms = if settings.dynamic_rooms { "dynamic" } else { "fixed" };
         row("rooms", [&[rooms.to_owned()], settings.rooms.as_slice()].concat().join(", "));
         let ttl = settings.session_ttl.map(|ttl| format!("extended to {} s by activity", ttl.as_secs()));
@@ -160,12 +178,4 @@ fn without_redis(settings: &Settings, origins: &Origins) -> String {
     };
     let token = if settings.token.is_none() { ", or give everybody one token (SYMPLE_TOKEN)" } else { "" };
     format!("{why}, which this program was built without: build it with the feature `redis`{token}")
-}
-
-/// An address as it may be shown.
-fn without_login(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://…@{place}"),
-        _ => url.to_owned(),
-    }
 }

@@ -10,7 +10,10 @@ use symple::proto::{DEFAULT_PORT, Token, valid_room};
 use symple::server::Config;
 
 use crate::merge::{Origins, Setting};
-use crate::value::{bytes, count, limit, list, objects, parsed, parsed_list, secret, set, switch, text};
+use crate::redis::{self, HasRedis, Redis};
+use crate::value::{
+    bytes, count, limit, list, minutes, objects, parsed, parsed_list, secret, set, switch, text,
+};
 
 /// What the server runs with.
 pub struct Settings {
@@ -48,13 +51,10 @@ pub struct Settings {
     pub log: LevelFilter,
 }
 
-/// Where Redis is, in the words of the settings.
-#[derive(Default)]
-pub struct Redis {
-    pub url: Option<Token>,
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    pub protocol: Option<String>,
+impl HasRedis for Settings {
+    fn redis(&mut self) -> &mut Redis {
+        &mut self.redis
+    }
 }
 
 impl Default for Settings {
@@ -93,8 +93,13 @@ impl Default for Settings {
 type S = Settings;
 
 /// The settings in the groups of the help.
-pub const GROUPS: &[(&str, &[Setting<Settings>])] =
-    &[("Network", NETWORK), ("Who may in", ADMISSION), ("Redis", REDIS), ("Limits", LIMITS), ("Rest", REST)];
+pub const GROUPS: &[(&str, &[Setting<Settings>])] = &[
+    ("Network", NETWORK),
+    ("Who may in", ADMISSION),
+    ("Redis", &redis::rows()),
+    ("Limits", LIMITS),
+    ("Rest", REST),
+];
 
 const NETWORK: &[Setting<Settings>] = &[
     Setting::new("port", "N", "Port to listen on, 0 for any free one. Default: 4500", |s: &mut S, v| {
@@ -195,55 +200,11 @@ const ADMISSION: &[Setting<Settings>] = &[
         }
     })
     .list(),
-];
-
-const REDIS: &[Setting<Settings>] = &[
-    Setting::new(
-        "redis_url",
-        "URL",
-        "Redis for sessions, pushed messages and other instances: redis://user:password@host:6379/0, or \
-         rediss:// over TLS",
-        |s: &mut S, v| {
-            let url = text(v)?;
-            if !url.contains("://") {
-                return Err("must look like redis://localhost:6379".into());
-            }
-            s.redis.url = Some(Token::new(url));
-            Ok(())
-        },
-    )
-    .also(&[], &["REDIS_URL"])
-    .secret(),
-    Setting::new("redis_host", "HOST", "Its host, where no URL is given", |s: &mut S, v| {
-        set(&mut s.redis.host, text(v).map(Some))
-    })
-    .also(&[], &["REDIS_HOST"]),
-    Setting::new("redis_port", "N", "Its port. Default: 6379", |s: &mut S, v| {
-        set(&mut s.redis.port, parsed(v).map_err(|_| "must be a port, 1 to 65535".into()).map(Some))
-    })
-    .also(&[], &["REDIS_PORT"]),
-    Setting::new("redis_protocol", "NAME", "redis or rediss. Default: redis", |s: &mut S, v| {
-        let name = text(v)?;
-        if name != "redis" && name != "rediss" {
-            return Err("must be redis or rediss".into());
-        }
-        s.redis.protocol = Some(name);
-        Ok(())
-    }),
     Setting::new(
         "session_ttl",
         "MINUTES",
         "For how long activity extends a session; -1, the default: not at all",
-        |s: &mut S, v| {
-            let right = "must be a number of minutes, or -1";
-            let minutes = text(v)?.trim().parse::<f64>().map_err(|_| right)?;
-            s.session_ttl = match minutes {
-                -1.0 => None,
-                m if m > 0.0 && m < 1e9 => Some(Duration::from_secs_f64(m * 60.0)),
-                _ => return Err(right.into()),
-            };
-            Ok(())
-        },
+        |s: &mut S, v| set(&mut s.session_ttl, minutes(v)),
     ),
 ];
 
@@ -324,22 +285,10 @@ impl Settings {
         }
     }
 
-    /// Redis' address, where there is to be one: the URL, unless a stronger place names host, port or
-    /// protocol; that of this machine where sessions are asked for and nothing is said.
+    /// Redis' address, where there is to be one: sessions need it.
     pub fn redis_url(&self, origins: &Origins) -> Option<Token> {
-        let rank = |key: &str| origins.get(key).map_or(0, |(origin, _)| origin.rank());
-        let redis = &self.redis;
-        let parts = ["redis_host", "redis_port", "redis_protocol"].map(rank).into_iter().max().unwrap_or(0);
-        if let Some(url) = redis.url.as_ref().filter(|_| rank("redis_url") >= parts) {
-            return Some(url.clone());
-        }
         let sessions = self.authentication == Some(true) && self.token.is_none();
-        if redis.host.is_none() && redis.port.is_none() && !sessions {
-            return None;
-        }
-        let host = redis.host.as_deref().unwrap_or("localhost");
-        let protocol = redis.protocol.as_deref().unwrap_or("redis");
-        Some(Token::new(format!("{protocol}://{host}:{}", redis.port.unwrap_or(6379))))
+        self.redis.address(origins, sessions)
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Site {
     /// What the page is told.
     page: String,
     guard: Guard,
+    /// Without Redis nobody is let in.
+    needs_redis: bool,
     started: Instant,
     ending: AtomicBool,
     server: OnceLock<Server>,
@@ -28,11 +30,17 @@ pub enum Guard {
     Nobody,
 }
 
+/// What the page is told: the room where its people and cameras meet, if it may go there.
+pub fn page(ice_servers: &[Value], room: Option<&str>, authenticate: bool) -> String {
+    json!({ "iceServers": ice_servers, "room": room, "auth": authenticate }).to_string()
+}
+
 impl Site {
-    pub fn new(ice_servers: &[Value], room: &str, authenticate: bool, guard: Guard) -> Site {
+    pub fn new(page: String, guard: Guard, needs_redis: bool) -> Site {
         Site {
-            page: json!({ "iceServers": ice_servers, "room": room, "auth": authenticate }).to_string(),
+            page,
             guard,
+            needs_redis,
             started: Instant::now(),
             ending: AtomicBool::new(false),
             server: OnceLock::new(),
@@ -54,12 +62,10 @@ impl Site {
             "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),
             "/api/ready" => Some(self.ready()),
             "/api/config" => Some(Response::json(self.page.clone())),
-            "/api/status" => Some(self.numbers(request, |stats, uptime| {
-                Response::json(status(stats, uptime, self.ending.load(Ordering::Acquire)).to_string())
-            })),
-            "/metrics" => Some(self.numbers(request, |stats, uptime| Response {
+            "/api/status" => Some(self.numbers(request, |now| Response::json(status(now).to_string()))),
+            "/metrics" => Some(self.numbers(request, |now| Response {
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
-                ..Response::json(metrics(stats, uptime))
+                ..Response::json(metrics(now))
             })),
             path => symple::web::asset(path).map(|asset| Response {
                 status: 200,
@@ -70,15 +76,17 @@ impl Site {
         }
     }
 
-    /// A load balancer sends nobody here from the moment the server begins to end.
+    /// A load balancer sends nobody here from the moment the server begins to end, nor while nobody could be
+    /// let in.
     fn ready(&self) -> Response {
-        let ready = self.server.get().is_some() && !self.ending.load(Ordering::Acquire);
+        let able = |server: &Server| !self.needs_redis || redis_is_up(server) != Some(false);
+        let ready = self.server.get().is_some_and(able) && !self.ending.load(Ordering::Acquire);
         let mut response = Response::json(json!({ "ready": ready }).to_string());
         response.status = if ready { 200 } else { 503 };
         response
     }
 
-    fn numbers(&self, request: &Request<'_>, show: impl FnOnce(&Stats, u64) -> Response) -> Response {
+    fn numbers(&self, request: &Request<'_>, show: impl FnOnce(&Now) -> Response) -> Response {
         match (&self.guard, request.bearer) {
             (Guard::Everybody, _) => {}
             (Guard::Token(token), Some(bearer)) if same(bearer, token.reveal()) => {}
@@ -90,10 +98,34 @@ impl Site {
             }
         }
         match self.server.get() {
-            Some(server) => show(&server.stats(), self.started.elapsed().as_secs()),
+            Some(server) => show(&Now {
+                stats: server.stats(),
+                uptime: self.started.elapsed().as_secs(),
+                ending: self.ending.load(Ordering::Acquire),
+                redis: redis_is_up(server),
+            }),
             None => Response::text(503, "The server is about to start.\n"),
         }
     }
+}
+
+#[cfg(feature = "redis")]
+fn redis_is_up(server: &Server) -> Option<bool> {
+    server.redis_is_up()
+}
+
+/// `None`: there is none.
+#[cfg(not(feature = "redis"))]
+fn redis_is_up(_: &Server) -> Option<bool> {
+    None
+}
+
+/// What numbers are told of.
+struct Now {
+    stats: Stats,
+    uptime: u64,
+    ending: bool,
+    redis: Option<bool>,
 }
 
 /// Compares in a time that does not tell where the first difference is.
@@ -101,11 +133,13 @@ pub fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
-fn status(stats: &Stats, uptime: u64, ending: bool) -> Value {
+fn status(now: &Now) -> Value {
+    let stats = &now.stats;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "uptime": uptime,
-        "ending": ending,
+        "uptime": now.uptime,
+        "ending": now.ending,
+        "redis": now.redis.map(|up| if up { "up" } else { "down" }),
         "connections": stats.connections,
         "peers": stats.peers,
         "rooms": stats.rooms,
@@ -128,7 +162,8 @@ fn status(stats: &Stats, uptime: u64, ending: bool) -> Value {
 }
 
 /// In the text format of Prometheus, version 0.0.4.
-fn metrics(stats: &Stats, uptime: u64) -> String {
+fn metrics(now: &Now) -> String {
+    let stats = &now.stats;
     let mut out = String::new();
     let mut family = |name: &str, kind: &str, help: &str, rows: &[(&str, u64)]| {
         _ = writeln!(out, "# HELP symple_{name} {help}\n# TYPE symple_{name} {kind}");
@@ -138,8 +173,21 @@ fn metrics(stats: &Stats, uptime: u64) -> String {
     };
     let version = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
     family("build_info", "gauge", "The version that runs.", &[(version, 1)]);
-    family("uptime_seconds", "gauge", "Seconds since the start.", &[("", uptime)]);
-    for (name, help, now) in [
+    family("uptime_seconds", "gauge", "Seconds since the start.", &[("", now.uptime)]);
+    #[cfg(feature = "redis")]
+    if let Some(up) = now.redis {
+        family("redis_up", "gauge", "Whether Redis is reached.", &[("", up.into())]);
+        let away = [("", stats.peers_away as u64)];
+        family("peers_away", "gauge", "Peers of other instances that share a room with one of these.", &away);
+        let lost = [("", stats.dropped_bus)];
+        family(
+            "dropped_bus_total",
+            "counter",
+            "Messages not sent to other instances: too much waited.",
+            &lost,
+        );
+    }
+    for (name, help, count) in [
         ("connections", "Open connections.", stats.connections),
         ("peers", "Admitted peers.", stats.peers),
         ("rooms", "Rooms with members, those of users included.", stats.rooms),
@@ -150,7 +198,7 @@ fn metrics(stats: &Stats, uptime: u64) -> String {
             stats.longest_queue,
         ),
     ] {
-        family(name, "gauge", help, &[("", now as u64)]);
+        family(name, "gauge", help, &[("", count as u64)]);
     }
     family("admitted_total", "counter", "Peers admitted.", &[("", stats.admitted)]);
     family("refused_total", "counter", "Connections refused.", &[("", stats.refused)]);
@@ -193,7 +241,7 @@ mod tests {
 
     #[test]
     fn metrics_are_what_prometheus_reads() {
-        let text = metrics(&Stats::default(), 7);
+        let text = metrics(&Now { stats: Stats::default(), uptime: 7, ending: false, redis: Some(true) });
         assert!(text.contains("\nsymple_uptime_seconds 7\n") && text.ends_with('\n'));
         let mut announced = String::new();
         for line in text.lines() {
@@ -211,7 +259,7 @@ mod tests {
     #[test]
     fn numbers_are_guarded_and_health_is_not() {
         let ask = |guard, path, bearer| {
-            let site = Site::new(&[], "public", true, guard);
+            let site = Site::new(page(&[], Some("public"), true), guard, false);
             site.answer(&Request { path, query: None, bearer }).map(|response| response.status)
         };
         let token = || Guard::Token(Token::new("secret"));

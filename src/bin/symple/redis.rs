@@ -1,0 +1,104 @@
+//! Where Redis is, in the words of the settings: a URL, or its parts, as the Node.js server takes them.
+
+use symple::proto::Token;
+
+use super::merge::{Origins, Setting};
+use super::value::{parsed, set, text};
+
+/// What was said.
+#[derive(Default)]
+pub struct Redis {
+    /// It may hold a password.
+    pub url: Option<Token>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub protocol: Option<String>,
+}
+
+/// Settings with a Redis among them.
+pub trait HasRedis {
+    fn redis(&mut self) -> &mut Redis;
+}
+
+/// The rows of the table.
+pub const fn rows<T: HasRedis>() -> [Setting<T>; 4] {
+    [
+        Setting::new(
+            "redis_url",
+            "URL",
+            "Redis for sessions, pushed messages and other instances: redis://user:password@host:6379/0, or \
+             rediss:// over TLS",
+            |s: &mut T, v| {
+                let url = text(v)?;
+                if !url.contains("://") {
+                    return Err("must look like redis://localhost:6379".into());
+                }
+                s.redis().url = Some(Token::new(url));
+                Ok(())
+            },
+        )
+        .also(&[], &["REDIS_URL"])
+        .secret(),
+        Setting::new("redis_host", "HOST", "Its host, where no URL is given", |s: &mut T, v| {
+            set(&mut s.redis().host, text(v).map(Some))
+        })
+        .also(&[], &["REDIS_HOST"]),
+        Setting::new("redis_port", "N", "Its port. Default: 6379", |s: &mut T, v| {
+            set(&mut s.redis().port, parsed(v).map(Some).map_err(|_| "must be a port, 1 to 65535".into()))
+        })
+        .also(&[], &["REDIS_PORT"]),
+        Setting::new("redis_protocol", "NAME", "redis or rediss. Default: redis", |s: &mut T, v| {
+            let name = text(v)?;
+            if name != "redis" && name != "rediss" {
+                return Err("must be redis or rediss".into());
+            }
+            s.redis().protocol = Some(name);
+            Ok(())
+        }),
+    ]
+}
+
+impl Redis {
+    /// Its address: the URL, unless a stronger place names host or port; that of this machine where nothing
+    /// is said and it is `needed`.
+    pub fn address(&self, origins: &Origins, needed: bool) -> Option<Token> {
+        let rank = |key: &str| origins.get(key).map_or(0, |(origin, _)| origin.rank());
+        let parts = ["redis_host", "redis_port", "redis_protocol"].map(rank).into_iter().max().unwrap_or(0);
+        if let Some(url) = self.url.as_ref().filter(|_| rank("redis_url") >= parts) {
+            return Some(url.clone());
+        }
+        if self.host.is_none() && self.port.is_none() && !needed {
+            return None;
+        }
+        let host = self.host.as_deref().unwrap_or("localhost");
+        let protocol = self.protocol.as_deref().unwrap_or("redis");
+        Some(Token::new(format!("{protocol}://{host}:{}", self.port.unwrap_or(6379))))
+    }
+}
+
+/// An address as it may be shown.
+pub fn without_login(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://…@{place}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// A failed command's number.
+#[cfg(feature = "redis")]
+pub fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
+    use super::exit::{Failure, Kind};
+    let kind = match e.code() {
+        "unreachable" | "late" => Kind::Unavailable,
+        "refused" => Kind::NoPermission,
+        _ => Kind::Data,
+    };
+    Failure::new(kind, e.to_string())
+}
+
+/// The address as the library takes it.
+#[cfg(feature = "redis")]
+pub fn parse(url: &Token) -> Result<symple::net::redis::RedisUrl, super::exit::Failure> {
+    use super::exit::{Failure, Kind};
+    url.reveal().parse().map_err(Failure::of(Kind::Config, "redis"))
+}

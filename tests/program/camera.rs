@@ -1,0 +1,57 @@
+//! `symple camera`: that it starts, is found, and ends as told. What it shows is for the browsers' tests.
+
+use rustix::process::Signal;
+
+use crate::world::{Folder, Program, Server, run};
+
+/// Small pictures, any port.
+const SMALL: [&str; 8] = ["camera", "--port", "0", "--size", "320x240", "--fps", "10", "--no-audio"];
+
+#[test]
+fn it_serves_itself_and_ends_as_told() {
+    let camera = Program::start(&[&SMALL[..], &["--token", "s3cret"]].concat(), &[]);
+    camera.says("encoder: ");
+    let line = camera.says("open http://127.0.0.1:");
+    let address = line.trim_start_matches("open http://").trim_end_matches('/').parse().expect("an address");
+    camera.says("online");
+    let server = Server { program: camera, address };
+    assert_eq!(server.get("/api/health", None).0, 200);
+    assert_eq!(server.get("/api/status", None).0, 401);
+    assert_eq!(server.get("/api/status", Some("s3cret")).0, 200);
+    server.program.signal(Signal::TERM);
+    assert_eq!(server.program.end().code(), Some(0));
+}
+
+#[test]
+fn it_is_a_peer_of_a_server_elsewhere_or_refused() {
+    let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
+    let url = format!("ws://{}", server.address);
+    let args = [&SMALL[..], &["--connect", &url, "--user", "door", "--room", "public"]].concat();
+    let camera = Program::start(&args, &[("SYMPLE_TOKEN", "s3cret")]);
+    let watch = Program::start(&["watch", &url], &[("SYMPLE_TOKEN", "s3cret")]);
+    let line = watch.says("door|");
+    assert!(line.contains(r#""peerType":"camera""#), "{line}");
+    drop(camera);
+    watch.says("- door|");
+    let (code, _, err) = run(&args, &[]);
+    assert!(code == 77 && err.contains("a token is needed"), "{code} {err}");
+}
+
+#[test]
+fn what_is_wrong_is_said_before_it_starts() {
+    let folder = Folder::new();
+    let file = folder.write("camera.toml", "sise = '1x1'\n");
+    for (args, code, part) in [
+        (&["--source", "/dev/video99"][..], 69, "/dev/video99"),
+        (&["--source", "/nowhere.mp4"][..], 66, "/nowhere.mp4"),
+        (&["--source", "http://camera"][..], 64, "--source: "),
+        (&["--size", "big"][..], 64, "must look like 1280x720"),
+        (&["--size", "63x63"][..], 78, "63 x 63 is not possible"),
+        (&["--config", &file][..], 78, "did you mean \"size\"?"),
+    ] {
+        let (found, out, err) = run(&[&["camera", "--check"], args].concat(), &[]);
+        assert!(found == code && err.contains(part), "{args:?}: {found} {out}{err}");
+    }
+    let (code, out, err) = run(&[&SMALL[..], &["--check"]].concat(), &[]);
+    assert!(code == 0 && out.contains("encoder: "), "{out}{err}");
+}

@@ -1,0 +1,128 @@
+//! With a Redis: sessions, messages from outside, two servers as one. Says SKIPPED where there is none.
+
+use std::net::TcpListener;
+
+use rustix::process::Signal;
+
+use crate::world::{Folder, Program, Server, run};
+
+/// A Redis of this test alone.
+struct Redis {
+    // Before the folder that it works in.
+    program: Program,
+    url: String,
+    _folder: Folder,
+}
+
+impl Redis {
+    fn start() -> Option<Redis> {
+        let folder = Folder::new();
+        // Free a moment ago; Redis cannot choose one by itself.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let arguments =
+            ["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir", &folder.path("")];
+        let Some(program) = Program::start_other("redis-server", &arguments) else {
+            eprintln!("SKIPPED: there is no redis-server");
+            return None;
+        };
+        program.says("Ready to accept connections");
+        Some(Redis { program, url: format!("redis://127.0.0.1:{port}"), _folder: folder })
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, String, String) {
+        run(args, &[("REDIS_URL", &self.url)])
+    }
+
+    /// A server that asks for sessions.
+    fn server(&self) -> Server {
+        let variables = [
+            ("SYMPLE_REDIS_URL", &*self.url),
+            ("SYMPLE_AUTHENTICATION", "true"),
+            ("SYMPLE_STATUS_TOKEN", "n"),
+        ];
+        let server = Server::start(&[], &variables);
+        server.program.logs("on the bus");
+        server
+    }
+
+    fn session(&self, user: &str) -> String {
+        let (code, token, err) = self.run(&["session", "new", "--user", user, "--rooms", "team"]);
+        assert_eq!(code, 0, "{err}");
+        token.trim().to_owned()
+    }
+}
+
+fn watch(server: &Server, token: &str) -> Program {
+    let watch = Program::start(&["watch", &format!("ws://{}", server.address)], &[("SYMPLE_TOKEN", token)]);
+    watch.says("online as ");
+    watch
+}
+
+#[test]
+fn sessions_let_in_and_messages_from_outside_reach_peers_of_every_server() {
+    let Some(redis) = Redis::start() else { return };
+    let (one, two) = (redis.server(), redis.server());
+    let token = redis.session("alice");
+    let alice = watch(&one, &token);
+    let bob = watch(&two, &redis.session("bob"));
+    alice.says("+ bob|");
+    for args in [
+        &["emit", "--to", "team", "--from", "app|1", "--event", "deployed", "1.2.0"][..],
+        &["emit", "--to", "alice,bob", "--subtype", "order", r#"{"n":7}"#][..],
+    ] {
+        let (code, _, err) = redis.run(args);
+        assert_eq!(code, 0, "{err}");
+    }
+    for peer in [&alice, &bob] {
+        let event = peer.says(r#""name":"deployed""#);
+        assert!(event.starts_with("app|1 ") && event.contains(r#""data":"1.2.0""#), "{event}");
+        assert!(peer.says(r#""subtype":"order""#).contains(r#""data":{"n":7}"#));
+    }
+    assert!(one.get("/metrics", Some("n")).2.contains("\nsymple_redis_up 1\n"));
+
+    assert_eq!(redis.run(&["session", "delete", &token]).0, 0);
+    assert_eq!(alice.end().code(), Some(77), "its peer is thrown out");
+    bob.says("- alice|");
+    let (code, _, err) = redis.run(&["watch", &format!("ws://{}", one.address), "--token", &token]);
+    assert!(code == 77 && err.contains("No session"), "{err}");
+}
+
+#[test]
+fn sessions_are_kept_by_commands() {
+    let Some(redis) = Redis::start() else { return };
+    let (code, _, err) =
+        redis.run(&["session", "set", "t0k", "--user", "alice", "--name", "Alice", "--session-ttl", "5"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(redis.run(&["session", "get", "t0k"]).1, "{\"name\":\"Alice\",\"user\":\"alice\"}\n");
+    for (args, code) in [
+        (&["session", "exists", "t0k"][..], 0),
+        (&["session", "touch", "t0k", "--session-ttl", "9"][..], 0),
+        (&["session", "delete", "t0k"][..], 0),
+        (&["session", "exists", "t0k"][..], 1),
+        (&["session", "get", "t0k"][..], 1),
+        (&["session", "touch", "t0k", "--session-ttl", "9"][..], 1),
+        (&["session", "touch", "t0k"][..], 64),
+        (&["session", "set", "t0k"][..], 64),
+        (&["session", "set"][..], 64),
+        (&["session", "forget", "t0k"][..], 64),
+        (&["emit", "hello"][..], 64),
+        (&["emit", "--to", "a", "--event", "x", "--presence", "{}"][..], 64),
+        (&["emit", "--to", "a", "--presence", "away"][..], 65),
+        (&["emit", "--to", "a", "--redis-url", "redis://127.0.0.1:1", "x"][..], 69),
+    ] {
+        let (found, _, err) = redis.run(args);
+        assert_eq!(found, code, "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn without_redis_a_server_that_needs_it_is_not_ready() {
+    let Some(redis) = Redis::start() else { return };
+    let server = redis.server();
+    assert_eq!(server.get("/api/ready", None).0, 200);
+    redis.program.signal(Signal::KILL);
+    server.program.logs("the connection to Redis is lost");
+    assert_eq!(server.get("/api/ready", None).0, 503);
+    assert_eq!(server.get("/api/health", None).0, 200);
+    assert!(server.get("/api/status", Some("n")).2.contains(r#""redis":"down""#));
+}
