@@ -16,6 +16,9 @@ use futures_sink::Sink;
 use super::io::Io;
 use crate::proto::CloseCode;
 
+#[cfg(all(test, feature = "server"))]
+mod conformance;
+
 /// Bytes that are put on the socket in one go; tungstenite's own default is 128 KiB, a buffer that an
 /// idle peer would keep.
 pub(crate) const BATCH: usize = 16 << 10;
@@ -82,7 +85,12 @@ impl Link {
     }
 
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
-        let got = match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
+        let next = ready!(Pin::new(&mut self.ws).poll_next(cx));
+        Poll::Ready(self.got(next, cx))
+    }
+
+    fn got(&mut self, next: Option<Result<Message, Error>>, cx: &mut Context<'_>) -> Got {
+        let got = match next {
             None => Got::Closed(None, String::new()),
             Some(Ok(Message::Text(text))) => Got::Text(text),
             Some(Ok(Message::Binary(_))) => Got::Binary,
@@ -103,7 +111,7 @@ impl Link {
             Some(Err(e)) => Got::Closed(None, e.to_string()),
         };
         self.broken |= matches!(got, Got::TooLarge | Got::Malformed(_));
-        Poll::Ready(got)
+        got
     }
 
     /// Reads what still comes after our close and forgets it; `None` at its end. A socket that is dropped

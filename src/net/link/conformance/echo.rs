@@ -1,0 +1,69 @@
+//! An echo over [`Link`]: what the server's driver does with a socket, with sending back in the hub's place.
+//! As a client it does the same, so that the close codes show; `net::client` drops a connection it fails.
+
+use std::future::poll_fn;
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_tungstenite::tungstenite::Message;
+use async_tungstenite::tungstenite::protocol::Role;
+use futures_lite::Stream;
+use futures_sink::Sink;
+use smol::Async;
+
+use super::super::{Got, Link, Put};
+use crate::net::io::Io;
+use crate::proto::CloseCode;
+
+/// The greatest message of the suite.
+const MAX: usize = 16 << 20;
+
+/// Ends when the socket does.
+pub fn serve(tcp: TcpStream, role: Role) {
+    _ = tcp.set_nodelay(true);
+    smol::block_on(async {
+        let io = Io::Plain(Async::new(tcp).expect("a fresh socket"));
+        let mut link = Link::new(io, Vec::new(), role, MAX).await;
+        let mut closing = false;
+        poll_fn(|cx| while_open(&mut link, &mut closing, cx)).await;
+    });
+}
+
+fn while_open(link: &mut Link, closing: &mut bool, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if ready!(link.poll_flush(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let put = match ready!(read(link, cx)) {
+            Read::Binary(message) if !*closing => Pin::new(&mut link.ws).start_send(message),
+            Read::Got(Got::Text(text)) if !*closing => link.put(Put::Text(text)),
+            Read::Got(Got::Malformed(code)) if !*closing => close(link, closing, code),
+            Read::Got(Got::TooLarge) if !*closing => close(link, closing, CloseCode(1009)),
+            Read::Got(Got::Malformed(_) | Got::TooLarge | Got::Closed(..)) => return Poll::Ready(()),
+            Read::Binary(_) | Read::Got(_) => Ok(()),
+        };
+        if put.is_err() {
+            return Poll::Ready(());
+        }
+    }
+}
+
+fn close(link: &mut Link, closing: &mut bool, code: CloseCode) -> Result<(), super::super::Error> {
+    *closing = true;
+    link.put(Put::Close(code, String::new()))
+}
+
+enum Read {
+    Binary(Message),
+    Got(Got),
+}
+
+/// [`Link::poll_read`], except that it keeps the binary messages: Symple speaks none, and [`Got::Binary`]
+/// says only that one came.
+fn read(link: &mut Link, cx: &mut Context<'_>) -> Poll<Read> {
+    Poll::Ready(match ready!(Pin::new(&mut link.ws).poll_next(cx)) {
+        Some(Ok(message @ Message::Binary(_))) => Read::Binary(message),
+        next => Read::Got(link.got(next, cx)),
+    })
+}
