@@ -268,3 +268,25 @@ fn a_redis_behind_tls_is_believed_by_its_certificate() {
     let said = block_on(Sessions::new(world.url()).exists("t")).expect_err("nobody vouches for it");
     assert_eq!(said.code(), "unreachable");
 }
+
+#[test]
+fn behind_sentinel_the_next_master_is_found() {
+    let Some(mut first) = World::start(0) else { return };
+    let second = World::start(0).expect("there was one just now");
+    assert_eq!(second.cli(&["REPLICAOF", "127.0.0.1", &first.port.to_string()]), "OK");
+    let sentinel = first.sentinel("main");
+    let url = |name: &str| format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/{name}", sentinel.port).parse();
+    let sessions = Sessions::new(url("main").expect("a good address"));
+    block_on(sessions.set("t", &Session::new("alice"), None)).expect("stored at the first");
+    assert_eq!(first.cli(&["EXISTS", "symple:session:t"]), "1");
+    let nobody = Sessions::new(url("other").expect("a good address"));
+    let said = block_on(nobody.exists("t")).expect_err("no Redis of this name");
+    assert!(said.to_string().contains("of this name"), "{said}");
+    wait_for("the second is a copy", || second.cli(&["EXISTS", "symple:session:t"]) == "1");
+    wait_for("the sentinel knows the second", || {
+        sentinel.cli(&["SENTINEL", "replicas", "main"]).contains("slave")
+    });
+    first.kill_redis();
+    wait_for("the second is found", || block_on(sessions.exists("t")) == Ok(true));
+    assert!(second.cli(&["ROLE"]).starts_with("master"));
+}

@@ -104,7 +104,7 @@ impl Talker {
             idle_timeout: Duration::from_secs(30),
             rate: 1_000_000,
             burst: 1_000_000,
-            ..Config::new(&format!("user-{at}"))
+            ..Config::new(format!("user-{at}"))
         };
         let client = Client::new(&format!("ws://{address}"), config).expect("a good address");
         let heard = Arc::new(Mutex::new(Heard::default()));

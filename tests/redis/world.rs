@@ -149,6 +149,27 @@ impl World {
         wait_for("Redis listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
 
+    /// A sentinel that watches over this one under a name.
+    pub fn sentinel(&self, name: &str) -> World {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let dir = self.dir.join("sentinel");
+        std::fs::create_dir_all(&dir).expect("a folder of our own");
+        let (port, file) = (free.port(), dir.join("sentinel.conf"));
+        let config = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {name} 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 3000\n",
+            dir.display(),
+            self.port
+        );
+        std::fs::write(&file, config).expect("a folder of our own");
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null());
+        let redis = Some(command.spawn().expect("it was found"));
+        wait_for("the sentinel listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let (args, servers) = (Vec::new(), Vec::new());
+        World { port, scheme: "redis://".into(), args, redis, password: None, servers, dir }
+    }
+
     pub fn kill_redis(&mut self) {
         if let Some(mut redis) = self.redis.take() {
             _ = redis.kill();

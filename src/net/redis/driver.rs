@@ -180,6 +180,9 @@ impl Hook {
                 if batch.is_empty() {
                     break;
                 }
+                if batch.contains(&Bus::Reset) {
+                    return;
+                }
                 let Some(answers) = send(&mut redis, &batch).await else { return };
                 inner.bus(batch.drain(..).zip(&answers).filter_map(|(bus, answer)| match (bus, answer) {
                     (Bus::Subscribe { tag, .. }, _) => Some(BusInput::Subscribed(tag)),
@@ -311,6 +314,7 @@ async fn send(redis: &mut MultiplexedConnection, batch: &[Bus]) -> Option<Vec<Va
             Bus::Subscribe { channel, .. } => pipeline.cmd("SUBSCRIBE").arg(channel),
             Bus::Unsubscribe { channel } => pipeline.cmd("UNSUBSCRIBE").arg(channel),
             Bus::Publish { channel, payload, .. } => pipeline.cmd("PUBLISH").arg(&**channel).arg(&**payload),
+            Bus::Reset => continue,
         };
     }
     match in_time(redis.send_packed_commands(&pipeline, 0, batch.len())).await? {

@@ -4,16 +4,21 @@ use std::future::{Future, poll_fn};
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_lite::{AsyncRead as _, AsyncWrite as _, FutureExt};
-use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, RedisConnectionInfo, Value};
 use smol::{Async, Timer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::io::Io;
 use super::super::lookup::look_up;
+use super::url::{HostPort, Place};
 use super::{PATIENCE, RedisError, RedisUrl};
+
+/// How long one sentinel may take, so that the next is asked in time.
+const SENTINEL: Duration = Duration::from_secs(1);
 
 /// Ends when the connection does.
 pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -38,7 +43,14 @@ impl Line {
     }
 
     async fn dial(url: &RedisUrl, said: Option<Said>) -> Result<Line, RedisError> {
-        let stream = Stream(connect(url).await?);
+        let stream = match &url.place {
+            Place::At(at) => connect(url, at).await?,
+            Place::Sentinels(sentinels, name) => {
+                let at = ask(url, sentinels, name).await?;
+                connect(url, &at).await?
+            }
+        };
+        let stream = Stream(stream);
         // Who waits keeps the time.
         let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
         if let Some(said) = said {
@@ -55,7 +67,15 @@ impl Line {
             });
         }
         let (commands, driver) = MultiplexedConnection::new_with_config(&url.login, stream, config).await?;
-        Ok(Line { commands, driver: Box::pin(driver) })
+        let mut line = Line { commands, driver: Box::pin(driver) };
+        if matches!(url.place, Place::Sentinels(..)) {
+            // A sentinel may not know yet that there is another one.
+            let role: Vec<Value> = line.run(async |line| redis::cmd("ROLE").query_async(line).await).await?;
+            if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
+                return Err(RedisError::new("unreachable", "The Redis that a sentinel named is a replica"));
+            }
+        }
+        Ok(line)
     }
 
     /// Whether the other end is still there, as far as can be told without asking.
@@ -82,14 +102,41 @@ impl Line {
     }
 }
 
-async fn connect(url: &RedisUrl) -> Result<Io, RedisError> {
+/// Asks one sentinel after the other where the Redis of this name is.
+async fn ask(url: &RedisUrl, sentinels: &[HostPort], name: &str) -> Result<HostPort, RedisError> {
+    let mut last = RedisError::new("unreachable", "No sentinel is named");
+    for at in sentinels {
+        let asked = async {
+            let stream = Stream(connect(url, at).await?);
+            let config = AsyncConnectionConfig::new().set_response_timeout(None);
+            let login = RedisConnectionInfo::default();
+            let (commands, driver) = MultiplexedConnection::new_with_config(&login, stream, config).await?;
+            let mut line = Line { commands, driver: Box::pin(driver) };
+            let mut ask = redis::cmd("SENTINEL");
+            ask.arg("get-master-addr-by-name").arg(name);
+            line.run(async |line| ask.query_async::<Option<HostPort>>(line).await).await
+        };
+        let late = async {
+            Timer::after(SENTINEL).await;
+            Err(RedisError::late())
+        };
+        match asked.or(late).await {
+            Ok(Some(at)) => return Ok(at),
+            Ok(None) => last = RedisError::new("unreachable", "The sentinels know no Redis of this name"),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+async fn connect(url: &RedisUrl, (host, port): &HostPort) -> Result<Io, RedisError> {
     let unreachable = |words: String| RedisError::new("unreachable", words);
     let mut last = "The name of the Redis has no address".to_owned();
-    for address in look_up(&url.host, url.port).await.map_err(unreachable)? {
+    for address in look_up(host, *port).await.map_err(unreachable)? {
         match Async::<TcpStream>::connect(address).await {
             Ok(tcp) => {
                 _ = tcp.get_ref().set_nodelay(true);
-                return secure(url, tcp).await;
+                return secure(url, host, tcp).await;
             }
             Err(e) => last = format!("Redis cannot be reached: {}", e.kind()),
         }
@@ -98,20 +145,20 @@ async fn connect(url: &RedisUrl) -> Result<Io, RedisError> {
 }
 
 #[cfg(feature = "tls")]
-async fn secure(url: &RedisUrl, tcp: Async<TcpStream>) -> Result<Io, RedisError> {
+async fn secure(url: &RedisUrl, host: &str, tcp: Async<TcpStream>) -> Result<Io, RedisError> {
     let failed = |why: String| RedisError::new("unreachable", format!("TLS to Redis failed: {why}"));
     if !url.tls {
         return Ok(Io::plain(tcp));
     }
     let name =
-        url.host.clone().try_into().map_err(|_| failed("its name cannot stand in a certificate".into()))?;
+        host.to_owned().try_into().map_err(|_| failed("its name cannot stand in a certificate".into()))?;
     let connector = super::super::tls::connector(&url.roots).map_err(|e| failed(e.to_string()))?;
     let tls = connector.connect(name, tcp).await.map_err(|e| failed(e.to_string()))?;
     Ok(Io::tls(tls.into()))
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(_: &RedisUrl, tcp: Async<TcpStream>) -> Result<Io, RedisError> {
+async fn secure(_: &RedisUrl, _: &str, tcp: Async<TcpStream>) -> Result<Io, RedisError> {
     Ok(Io::plain(tcp))
 }
 

@@ -17,8 +17,9 @@
 //! # }
 //! ```
 //!
-//! Redis 7 or newer. `redis://user:password@host:port/db`, and `rediss://` with the crate's feature `tls`.
-//! Nothing is spawned: futures do their work while they are polled. Out of scope: Sentinel and Cluster.
+//! Redis 7 or newer. `redis://user:password@host:port/db`, behind Sentinel
+//! `redis+sentinel://user:password@host:port,host:port/name/db`, and both with `rediss` by the crate's feature
+//! `tls`. Nothing is spawned: futures do their work while they are polled. Out of scope: Redis Cluster.
 
 mod driver;
 mod emitter;

@@ -171,6 +171,16 @@ mod tests {
     }
 
     #[test]
+    fn futures_may_run_on_any_thread() {
+        fn send<T: Send>(_: T) {}
+        let sessions = Sessions::new("redis://127.0.0.1".parse().expect("literal"));
+        send(sessions.get("t"));
+        send(sessions.delete("t"));
+        let emitter = super::super::Emitter::new("redis://127.0.0.1".parse().expect("literal"));
+        send(emitter.send("x"));
+    }
+
+    #[test]
     fn a_session_reads_as_it_was_written() {
         let session = Session::new("alice").name("Alice").room("a").room("b");
         let text = Value::Object(session.object().clone()).to_string();

@@ -11,17 +11,32 @@ pub struct RedisUrlError(String);
 
 impl fmt::Display for RedisUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; a Redis looks like redis://:password@127.0.0.1:6379/0", self.0)
+        write!(
+            f,
+            "{}; a Redis looks like redis://:password@127.0.0.1:6379/0, one behind Sentinel like \
+             redis+sentinel://:password@10.0.0.1:26379,10.0.0.2:26379/mymaster/0",
+            self.0
+        )
     }
 }
 
 impl std::error::Error for RedisUrlError {}
 
+/// A host and a port.
+pub(super) type HostPort = (String, u16);
+
+/// Where a Redis is, or who knows.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    At(HostPort),
+    /// These sentinels, of whom any will do, watch over the one of this name.
+    Sentinels(Vec<HostPort>, String),
+}
+
 /// Where a Redis is, and how it lets us in. `Debug` shows host and port alone.
 #[derive(Clone)]
 pub struct RedisUrl {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) place: Place,
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "refused when it was read"))]
     pub(super) tls: bool,
     pub(super) login: RedisConnectionInfo,
@@ -50,28 +65,44 @@ impl FromStr for RedisUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = |why: &str| RedisUrlError(why.to_owned());
         // The client library reads all but TLS, which is ours.
-        let (tls, plain) = match text.split_once("://") {
-            Some(("redis", rest)) => (false, rest),
-            Some(("rediss", rest)) => (true, rest),
-            Some(_) => return Err(bad("Only redis:// and rediss:// are spoken")),
+        let (tls, sentinel, rest) = match text.split_once("://") {
+            Some(("redis", rest)) => (false, false, rest),
+            Some(("rediss", rest)) => (true, false, rest),
+            Some(("redis+sentinel", rest)) => (false, true, rest),
+            Some(("rediss+sentinel", rest)) => (true, true, rest),
+            Some(_) => return Err(bad("Only redis://, rediss:// and redis+sentinel:// are spoken")),
             None => return Err(bad("The address has no redis://")),
         };
         if tls && cfg!(not(feature = "tls")) {
             return Err(bad("rediss:// needs the crate's feature `tls`"));
         }
-        let info = format!("redis://{plain}").into_connection_info();
-        let info = info.map_err(|_| bad("The address cannot be read"))?;
-        let ConnectionAddr::Tcp(host, port) = info.addr() else {
-            return Err(bad("The address names no host"));
+        let read = |plain: &str| {
+            let info = format!("redis://{plain}").into_connection_info();
+            let info = info.map_err(|_| bad("The address cannot be read"))?;
+            let login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+            match info.addr() {
+                ConnectionAddr::Tcp(host, port) if !host.is_empty() => Ok(((host.clone(), *port), login)),
+                _ => Err(bad("The address names no host")),
+            }
         };
-        if host.is_empty() {
-            return Err(bad("The address names no host"));
-        }
+        let (place, login) = if sentinel {
+            let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(login, rest)| (login, rest));
+            let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let (name, db) = path.split_once('/').unwrap_or((path, ""));
+            if name.is_empty() {
+                return Err(bad("The address does not name which Redis the sentinels watch over"));
+            }
+            let hosts: Result<Vec<_>, _> = hosts.split(',').map(|host| Ok(read(host)?.0)).collect();
+            let (_, login) = read(&format!("{login}{}host/{db}", if login.is_empty() { "" } else { "@" }))?;
+            (Place::Sentinels(hosts?, name.to_owned()), login)
+        } else {
+            let (at, login) = read(rest)?;
+            (Place::At(at), login)
+        };
         Ok(RedisUrl {
-            host: host.clone(),
-            port: *port,
+            place,
             tls,
-            login: info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3),
+            login,
             #[cfg(feature = "tls")]
             roots: Default::default(),
         })
@@ -80,7 +111,10 @@ impl FromStr for RedisUrl {
 
 impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RedisUrl({}:{})", self.host, self.port)
+        match &self.place {
+            Place::At((host, port)) => write!(f, "RedisUrl({host}:{port})"),
+            Place::Sentinels(at, name) => write!(f, "RedisUrl({name} of {} sentinels)", at.len()),
+        }
     }
 }
 
@@ -97,7 +131,8 @@ mod tests {
         ] {
             let url: RedisUrl = text.parse().expect(text);
             let login = (url.login.db(), url.login.password());
-            assert_eq!((&*url.host, url.port, login), (host, port, (db, password)), "{text}");
+            assert!(url.place == Place::At((host.into(), port)), "{text}");
+            assert_eq!(login, (db, password), "{text}");
             assert!(!format!("{url:?}").contains("cret"));
         }
         for (text, why) in [
@@ -109,6 +144,12 @@ mod tests {
             let said = text.parse::<RedisUrl>().expect_err(text).to_string();
             assert!(said.contains(why) || said.contains("cannot be read"), "{text}: {said}");
         }
+        let url: RedisUrl = "redis+sentinel://:s3cret@a:1,b/main/3".parse().expect("good");
+        let sentinels = vec![("a".to_owned(), 1), ("b".to_owned(), 6379)];
+        assert!(url.place == Place::Sentinels(sentinels, "main".into()));
+        assert_eq!((url.db(), url.login.password()), (3, Some("s3cret")));
+        let said = "redis+sentinel://a:1".parse::<RedisUrl>().expect_err("which one?").to_string();
+        assert!(said.contains("does not name which"), "{said}");
         assert_eq!("rediss://h".parse::<RedisUrl>().is_ok(), cfg!(feature = "tls"));
     }
 }

@@ -38,6 +38,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::warn;
 use serde::Serialize;
 
 use super::slab::Key;
@@ -72,7 +73,8 @@ pub struct Settings {
     pub dead_after: Duration,
     /// How long a receipt waits for other instances to count. Default: 800 ms, for it is owed within a second.
     pub receipt_wait: Duration,
-    /// Bytes that may wait for the bus. What peers say beyond it is dropped. Default: 16 MiB.
+    /// Bytes that may wait for the bus, each copy counted. What peers say beyond it is dropped; who comes and
+    /// goes is not, so where that alone takes four times as much the bus is begun anew. Default: 16 MiB.
     pub queue_limit: usize,
 }
 
@@ -105,6 +107,8 @@ pub enum Bus {
         /// Which.
         channel: String,
     },
+    /// Give it up and come back, for it falls behind: [`BusInput::Down`], then [`BusInput::Up`].
+    Reset,
     /// Say something once. It need not be said again when it fails: with the bus's next coming all is
     /// made up for.
     Publish {
@@ -120,6 +124,7 @@ pub enum Bus {
 impl Bus {
     fn cost(&self) -> usize {
         64 + match self {
+            Bus::Reset => 0,
             Bus::Subscribe { channel, .. } | Bus::Unsubscribe { channel } => channel.len(),
             Bus::Publish { channel, payload, .. } => channel.len() + payload.len(),
         }
@@ -283,6 +288,12 @@ impl Cluster {
     fn push(&mut self, bus: Bus) {
         self.waiting += bus.cost();
         self.out.push_back(bus);
+        if self.waiting > self.settings.queue_limit.saturating_mul(4) {
+            warn!("the bus falls behind; it is begun anew");
+            self.lose();
+            self.waiting += Bus::Reset.cost();
+            self.out.push_back(Bus::Reset);
+        }
     }
 
     /// Says one thing on several channels, under one number, which is returned.
@@ -312,9 +323,9 @@ impl Cluster {
         n
     }
 
-    /// Whether what a peer says has room.
-    fn has_room(&mut self) -> bool {
-        let fits = self.waiting <= self.settings.queue_limit;
+    /// Whether what a peer says, so many bytes in all, has room.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let fits = self.waiting.saturating_add(bytes) <= self.settings.queue_limit;
         self.dropped += u64::from(!fits);
         fits
     }

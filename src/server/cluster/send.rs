@@ -56,8 +56,7 @@ impl Hub {
         let Some(who) = self.who(key) else { return false };
         let rooms = named(&self.rooms, key);
         let Some(cluster) = &mut self.cluster else { return false };
-        let state = matches!(what.class, Class::State { .. });
-        if channels.is_empty() || !(state || cluster.has_room()) {
+        if channels.is_empty() || !cluster.has_room(what.text.len() * channels.len()) {
             return false;
         }
         let body = Route {
@@ -65,7 +64,7 @@ impl Hub {
             rooms: rooms.iter().map(|name| Cow::Borrowed(&**name)).collect(),
             to: what.to.into(),
             receipt: what.receipt.is_some(),
-            state,
+            state: matches!(what.class, Class::State { .. }),
         };
         let counted = what.receipt.is_some();
         let n = cluster.say_counted(channels, Kind::Route, &body, what.text, counted);

@@ -31,6 +31,8 @@ pub(super) struct Instance {
     connected: bool,
     /// Nothing is done here; what comes waits.
     pub hangs: bool,
+    /// Its driver waits for the bus, and takes nothing from the hub.
+    pub stalls: bool,
     to_bus: VecDeque<Bus>,
     from_bus: VecDeque<Back>,
     channels: BTreeSet<String>,
@@ -93,6 +95,7 @@ impl Fleet {
             name,
             connected: false,
             hangs: false,
+            stalls: false,
             to_bus: VecDeque::new(),
             from_bus: VecDeque::new(),
             channels: BTreeSet::new(),
@@ -193,6 +196,7 @@ impl Fleet {
             }
             let Some(bus) = instance.to_bus.pop_front() else { return false };
             match bus {
+                Bus::Reset => self.part(at),
                 Bus::Subscribe { channel, tag } => {
                     instance.channels.insert(channel);
                     instance.from_bus.push_back(Back::Subscribed(tag));
@@ -275,6 +279,7 @@ impl Fleet {
                     return;
                 }
                 Output::Event(_) => {}
+                Output::Bus if instance.stalls => {}
                 Output::Bus => {
                     let mut out = Vec::new();
                     while instance.hub.transmit_bus(1 << 10, &mut out) {}
@@ -291,6 +296,16 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    /// The driver of an instance comes back to its hub.
+    pub fn go_on(&mut self, at: usize) {
+        let instance = self.instances.get_mut(&at).expect("runs");
+        instance.stalls = false;
+        let mut out = Vec::new();
+        while instance.hub.transmit_bus(1 << 10, &mut out) {}
+        instance.to_bus.extend(out);
+        self.settle();
     }
 
     /// What a client got since it was last asked for, presences left out.

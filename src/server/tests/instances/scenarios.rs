@@ -220,7 +220,10 @@ fn one_that_hangs_and_returns_brings_no_ghosts() {
     fleet.say(1, Input::Closed { conn: end.conn });
     fleet.pass(secs(4));
     assert_eq!(fleet.roster("alice"), ["bob"]);
-    assert_eq!(fleet.roster("bob"), ["alice"], "those who were away for it only are not lost");
+    assert_eq!(fleet.roster("bob"), ["alice"]);
+    let inbox = &fleet.clients["bob"].inbox;
+    let lost = inbox.iter().filter(|m| m["data"]["online"] == false).map(|m| &m["data"]["user"]);
+    assert_eq!(lost.collect::<Vec<_>>(), ["carol", "erin"], "it was away itself, and takes nobody for dead");
 }
 
 #[test]
@@ -304,6 +307,35 @@ fn the_host_throws_out_at_all_instances() {
     let closed = ["alice", "bob", "bob.2", "carol", "dave", "team"].map(|name| fleet.clients[name].closed);
     assert_eq!(closed, [false, true, true, false, false, true]);
     assert_eq!(fleet.roster("alice"), ["carol"]);
+}
+
+#[test]
+fn a_bus_that_does_not_keep_up_costs_messages_then_begins_anew() {
+    let mut fleet = fleet();
+    let long = "x".repeat(400 << 10);
+    fleet.instances.get_mut(&0).expect("runs").stalls = true;
+    for _ in 0..100 {
+        fleet.send("alice", &message(r#""bob""#, &long));
+    }
+    assert!(fleet.instances[&0].hub.stats().dropped_bus > 50);
+    fleet.go_on(0);
+    let heard = fleet.heard("bob").len();
+    assert!((30..50).contains(&heard), "16 MiB of them: {heard}");
+    // Who comes, goes and changes is not dropped; a peer in many rooms makes much of it.
+    let rooms: Vec<String> = (0..200).map(|n| format!("r{n}")).collect();
+    fleet.connect("erin", 0, &rooms.iter().map(|room| &**room).collect::<Vec<_>>());
+    fleet.settle();
+    fleet.instances.get_mut(&0).expect("runs").stalls = true;
+    for n in 0..100 {
+        let data = format!(r#"{{"type":"presence","to":"bob","data":{{"x":"{n}{}"}}}}"#, &long[..10_000]);
+        fleet.send("erin", &data);
+    }
+    assert!(!fleet.instances[&0].hub.has_bus(), "64 MiB are enough");
+    fleet.go_on(0);
+    fleet.connect("fred", 1, &["r7"]);
+    fleet.settle();
+    let x = fleet.clients["fred"].roster["erin|#erin"]["x"].as_str().expect("told").len();
+    assert_eq!(x, 10_002, "the newest state, after all");
 }
 
 #[test]
