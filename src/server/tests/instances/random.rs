@@ -328,13 +328,15 @@ fn seeds(faults: bool, salt: u64, count: u64) {
         Some(seed) => (1, seed),
         None => (count, salt),
     };
+    let mut all = 0;
     for seed in first..first + count {
         let done = std::panic::catch_unwind(|| run(seed, faults, 2000));
         match done {
-            Ok(delivered) => assert!(delivered > 100, "seed {seed} says something: {delivered}"),
+            Ok(delivered) => all += delivered,
             Err(_) => panic!("SYMPLE_SEED={seed} shows it"),
         }
     }
+    assert!(all > 200 * count as usize, "they talk: {all}");
 }
 
 #[test]
