@@ -54,9 +54,9 @@ pub(crate) enum Put {
 
 pub(crate) struct Link {
     ws: WebSocketStream<Io>,
-    /// A frame broke the protocol; what follows has no meaning.
-    broken: bool,
-    discarded: usize,
+    /// A frame broke the protocol, and what follows has no meaning: so much of it is still read.
+    #[cfg(feature = "server")]
+    discard: Option<usize>,
 }
 
 /// Buffers and limits of a socket whose messages have at most `max` bytes.
@@ -74,14 +74,17 @@ impl Link {
     pub async fn new(io: Io, read: Vec<u8>, role: Role, max: usize) -> Link {
         Link {
             ws: WebSocketStream::from_partially_read(io, read, role, Some(config(max))).await,
-            broken: false,
-            discarded: 0,
+            discard: None,
         }
     }
 
     #[cfg(feature = "client")]
     pub fn from_stream(ws: WebSocketStream<Io>) -> Link {
-        Link { ws, broken: false, discarded: 0 }
+        Link {
+            ws,
+            #[cfg(feature = "server")]
+            discard: None,
+        }
     }
 
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
@@ -110,7 +113,10 @@ impl Link {
             Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => Got::Closed(None, String::new()),
             Some(Err(e)) => Got::Closed(None, e.to_string()),
         };
-        self.broken |= matches!(got, Got::TooLarge | Got::Malformed(_));
+        #[cfg(feature = "server")]
+        if matches!(got, Got::TooLarge | Got::Malformed(_)) {
+            self.discard = Some(MAX_DISCARD);
+        }
         got
     }
 
@@ -118,13 +124,13 @@ impl Link {
     /// with unread bytes is reset, and the reset may overtake our close.
     #[cfg(feature = "server")]
     pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        if !self.broken {
+        let Some(left) = self.discard else {
             return self.poll_read(cx).map(|got| (!matches!(got, Got::Closed(..))).then_some(()));
-        }
+        };
         let mut scrap = [0; 4096];
         let n = ready!(Pin::new(self.ws.get_mut()).poll_read(cx, &mut scrap)).unwrap_or(0);
-        self.discarded += n;
-        Poll::Ready((n > 0 && self.discarded < MAX_DISCARD).then_some(()))
+        self.discard = Some(left.saturating_sub(n));
+        Poll::Ready((n > 0 && left > n).then_some(()))
     }
 
     /// Puts one message into the buffer. To be called when [`Link::poll_flush`] was ready, and then for at
