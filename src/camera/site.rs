@@ -78,7 +78,7 @@ fn serve_here(
         let (room, own) = (config.room.clone(), config.user.clone());
         server.hook(move |event| {
             let ServerEvent::Authenticate(request) = event else { return };
-            if !request.auth.token.as_ref().is_some_and(|t| same(t.reveal(), token.reveal())) {
+            if !request.auth.token.as_ref().is_some_and(|t| token.is(t.reveal())) {
                 request.refuse(Code::UNAUTHORIZED, "Authentication failed: wrong or missing token");
             } else if request.auth.user == own {
                 request.refuse(Code::UNAUTHORIZED, "Authentication failed: that user is the camera itself");
@@ -90,13 +90,8 @@ fn serve_here(
     Ok(server)
 }
 
-/// Compares in a time that does not tell where the first difference is.
-fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
-}
-
 fn is_known(request: &Request<'_>, token: Option<&Token>) -> bool {
-    token.is_none_or(|t| request.bearer.is_some_and(|b| same(b, t.reveal())))
+    token.is_none_or(|t| request.bearer.is_some_and(|b| t.is(b)))
 }
 
 fn answer(

@@ -19,7 +19,7 @@ use crate::exit::{self, Failure, Kind};
 use crate::signals::{self, Wish};
 use crate::{files, help, logger};
 use plan::Plan;
-use site::{Guard, Site, same};
+use site::{Guard, Site};
 
 const INTRODUCTION: &str = "
 symple serve: a Symple v4 server, a drop-in for the Node.js one
@@ -133,7 +133,7 @@ fn driver(server: &Server) -> Option<std::thread::JoinHandle<()>> {
 /// One token for everybody.
 fn judge(request: &AuthRequest, token: &Token) {
     match &request.auth.token {
-        Some(shown) if same(shown.reveal(), token.reveal()) => request.admit(Admission::default()),
+        Some(shown) if token.is(shown.reveal()) => request.admit(Admission::default()),
         Some(_) => request.refuse(Status::UNAUTHORIZED, "Authentication failed: wrong token"),
         None => request.refuse(Status::UNAUTHORIZED, "Authentication failed: a token is needed"),
     }

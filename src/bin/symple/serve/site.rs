@@ -89,7 +89,7 @@ impl Site {
     fn numbers(&self, request: &Request<'_>, show: impl FnOnce(&Now) -> Response) -> Response {
         match (&self.guard, request.bearer) {
             (Guard::Everybody, _) => {}
-            (Guard::Token(token), Some(bearer)) if same(bearer, token.reveal()) => {}
+            (Guard::Token(token), Some(bearer)) if token.is(bearer) => {}
             (Guard::Token(_), _) => {
                 return Response::text(401, "This needs the status token: Authorization: Bearer …\n");
             }
@@ -126,11 +126,6 @@ struct Now {
     uptime: u64,
     ending: bool,
     redis: Option<bool>,
-}
-
-/// Compares in a time that does not tell where the first difference is.
-pub fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
 fn status(now: &Now) -> Value {
