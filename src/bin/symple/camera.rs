@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures_lite::FutureExt;
 use log::LevelFilter;
 use symple::camera::{Camera, Config, Connect, Event, Serve, Signalling, StartError};
 use symple::net::Roots;
@@ -363,7 +362,7 @@ fn run(camera: &Camera, ring: Option<String>, certificate: Option<&Certificate>)
         }
     });
     let mut asked = false;
-    let heed = signals::heed(signals::listen()?, |wish| match (wish, camera.server(), certificate) {
+    signals::run(camera.run(), signals::listen()?, |wish| match (wish, camera.server(), certificate) {
         (Wish::End, ..) => {
             asked = true;
             camera.shutdown();
@@ -371,7 +370,6 @@ fn run(camera: &Camera, ring: Option<String>, certificate: Option<&Certificate>)
         (Wish::Reload, Some(server), Some(certificate)) => certificate.reload(server),
         (Wish::Reload, ..) => log::info!("nothing to read again: there is no certificate"),
     });
-    smol::block_on(camera.run().or(heed));
     // Without a wish to end, only a server that refuses it ends a camera.
     if asked { Ok(()) } else { told.try_recv().map_or(Ok(()), Err) }
 }

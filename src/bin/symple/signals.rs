@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt;
+use smol::LocalExecutor;
 
 use super::exit::{Failure, Kind};
 
@@ -21,8 +22,15 @@ pub fn listen() -> Result<Signals, Failure> {
     Signals::new([Signal::Term, Signal::Int, Signal::Hup]).map_err(Failure::of(Kind::System, "signals"))
 }
 
-/// Tells each wish, for good.
-pub async fn heed(signals: Signals, mut tell: impl FnMut(Wish)) {
+/// Runs `work`, and tells each wish meanwhile. That is a task of its own, for what a future itself waits for is
+/// asked anew at each of its wakes: beside a server it took a system call a message.
+pub fn run(work: impl Future<Output = ()>, signals: Signals, tell: impl FnMut(Wish)) {
+    let tasks = LocalExecutor::new();
+    let _heed = tasks.spawn(heed(signals, tell));
+    smol::block_on(tasks.run(work));
+}
+
+async fn heed(signals: Signals, mut tell: impl FnMut(Wish)) {
     let mut signals = pin!(signals);
     let mut ending = false;
     while let Some(signal) = signals.next().await {
@@ -36,5 +44,4 @@ pub async fn heed(signals: Signals, mut tell: impl FnMut(Wish)) {
             Err(e) => log::warn!("a signal was lost: {e}"),
         }
     }
-    std::future::pending().await
 }

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_lite::FutureExt;
 use serde_json::{Value, json};
 use symple::client::{Config, End, Event};
 use symple::net::{Client, Roots};
@@ -173,12 +172,11 @@ fn watch(client: &Client, as_json: bool, count: Option<u64>) -> Result<(), Failu
         }
     });
     let closing = client.clone();
-    let heed = signals::heed(signals::listen()?, move |wish| {
+    signals::run(client.run(), signals::listen()?, move |wish| {
         if wish == Wish::End {
             closing.close();
         }
     });
-    smol::block_on(client.run().or(heed));
     std::mem::replace(&mut *end.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))
 }
 

@@ -9,7 +9,6 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use futures_lite::FutureExt;
 use symple::net::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
 use symple::proto::{Status, Token};
 use symple::server::Admission;
@@ -107,7 +106,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
 
     // One driver for each core over one hub; this thread is the first, and hears the signals.
     let drivers: Vec<_> = (1..plan.threads).map_while(|_| driver(&server)).collect();
-    let heed = signals::heed(signals, |wish| match wish {
+    signals::run(server.run(), signals, |wish| match wish {
         Wish::End => {
             log::info!("ending: every peer is told");
             site.ends();
@@ -118,7 +117,6 @@ fn run(plan: &Plan) -> Result<(), Failure> {
             None => log::info!("nothing to read again: there is no certificate"),
         },
     });
-    smol::block_on(server.run().or(heed));
     drivers.into_iter().for_each(|driver| _ = driver.join());
     Ok(())
 }
