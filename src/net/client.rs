@@ -300,8 +300,8 @@ impl Local {
                 Put::Close(..) => {}
             }
         }
-        while self.port.signal.poll(cx).is_ready() {}
-        self.port.take(&mut self.batch);
+        self.port.signal.take(cx);
+        self.port.transmit(BATCH, &mut self.batch);
         for transmit in self.batch.drain(..) {
             any = true;
             match transmit {

@@ -1,11 +1,15 @@
 //! One WebSocket, read and written in one task.
 
+use std::ops::Deref;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_tungstenite::WebSocketStream;
 #[cfg(feature = "server")]
 use async_tungstenite::tungstenite::protocol::Role;
+use async_tungstenite::tungstenite::protocol::frame::Frame;
+use async_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 #[cfg(feature = "server")]
@@ -47,9 +51,38 @@ pub(crate) enum Got {
 
 /// What goes.
 pub(crate) enum Put {
-    Text(Utf8Bytes),
+    Text(Text),
     Ping,
     Close(CloseCode, String),
+}
+
+/// A text that all recipients share.
+pub(crate) struct Text(Arc<str>);
+
+impl From<Arc<str>> for Text {
+    fn from(text: Arc<str>) -> Text {
+        Text(text)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Text {
+        Text(text.into())
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 pub(crate) struct Link {
@@ -137,7 +170,10 @@ impl Link {
     /// most about [`BATCH`] bytes.
     pub fn put(&mut self, put: Put) -> Result<(), Error> {
         let message = match put {
-            Put::Text(text) => Message::Text(text),
+            // As a frame: a `Message::Text` would be asked for its UTF-8 again for each recipient.
+            Put::Text(text) => {
+                Message::Frame(Frame::message(Bytes::from_owner(text), OpCode::Data(Data::Text), true))
+            }
             Put::Ping => Message::Ping(Bytes::new()),
             Put::Close(code, reason) => {
                 Message::Close(Some(CloseFrame { code: code.0.into(), reason: reason.into() }))

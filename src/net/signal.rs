@@ -1,7 +1,8 @@
 //! "Look again": one waiting task, any number of notifiers, no allocation.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake};
 
 use atomic_waker::AtomicWaker;
 
@@ -19,6 +20,15 @@ impl Signal {
         }
     }
 
+    /// Whether there was a notification since the last time; the next one wakes the task.
+    pub fn take(&self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while self.poll(cx).is_ready() {
+            any = true;
+        }
+        any
+    }
+
     /// Ready once for any number of notifications since the last time.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.set.swap(false, Ordering::AcqRel) {
@@ -26,6 +36,17 @@ impl Signal {
         }
         self.waker.register(cx.waker());
         if self.set.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// As a waker it tells one reason to be woken from the others of the same task.
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.notify();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.notify();
     }
 }
 

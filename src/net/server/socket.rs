@@ -6,10 +6,9 @@ use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use async_tungstenite::tungstenite::Utf8Bytes;
 use async_tungstenite::tungstenite::protocol::Role;
 use futures_lite::FutureExt;
 use smol::{Async, Timer};
@@ -75,36 +74,61 @@ impl Inner {
         Some(Io::plain(tcp))
     }
 
-    async fn websocket(self: Arc<Self>, mut link: Link, host: IpAddr, stranger: Stranger) {
+    async fn websocket(self: Arc<Self>, link: Link, host: IpAddr, stranger: Stranger) {
         let port = Port::open(&self, Some(host));
         lock(&self.strangers).insert(port.conn, stranger);
-        let mut batch = Vec::new();
-        let mut linger: Option<Timer> = None;
+        let readable = Arc::new(Signal::default());
+        readable.notify();
+        let reads = Waker::from(readable.clone());
+        let mut line = Line { link, port, batch: Vec::new(), more: false, full: false, linger: None };
         poll_fn(|cx| {
-            if linger.is_none() && self.read(&mut link, &port, cx).is_ready() {
-                return Poll::Ready(());
-            }
-            if self.write(&mut link, &port, &mut batch, &mut linger, cx).is_ready() {
-                return Poll::Ready(());
-            }
-            let Some(timer) = &mut linger else { return Poll::Pending };
-            // Both closes have been said when nothing more is read.
-            while let Poll::Ready(got) = link.poll_rest(cx) {
-                if got.is_none() {
-                    return Poll::Ready(());
-                }
-            }
-            timer.poll(cx).map(drop)
+            let comes = readable.take(cx);
+            line.poll(comes, &mut Context::from_waker(&reads), cx)
         })
         .await;
     }
+}
+
+/// A socket at its port, and what is under way on it.
+struct Line {
+    link: Link,
+    port: Port,
+    batch: Vec<Transmit>,
+    /// The hub has more for it, and will not say so again.
+    more: bool,
+    /// The socket takes nothing just now.
+    full: bool,
+    /// A close was sent; what still comes is read and forgotten.
+    linger: Option<Timer>,
+}
+
+impl Line {
+    /// Ready when the socket has ended. Reading has a waker of its own, `reads`, that `comes` tells of: a turn
+    /// that only writes, as all those of a fan-out do, asks no socket in vain.
+    fn poll(&mut self, comes: bool, reads: &mut Context<'_>, cx: &mut Context<'_>) -> Poll<()> {
+        if comes && self.linger.is_none() && self.read(reads).is_ready() {
+            return Poll::Ready(());
+        }
+        self.more |= self.port.signal.take(cx);
+        if (self.more || self.full) && self.write(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(timer) = &mut self.linger else { return Poll::Pending };
+        // Both closes have been said when nothing more is read.
+        while let Poll::Ready(got) = self.link.poll_rest(reads) {
+            if got.is_none() {
+                return Poll::Ready(());
+            }
+        }
+        timer.poll(cx).map(drop)
+    }
 
     /// Ready when the socket ended.
-    fn read(&self, link: &mut Link, port: &Port, cx: &mut Context<'_>) -> Poll<()> {
-        let conn = port.conn;
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let conn = self.port.conn;
         let (mut got, mut ended) = (Vec::new(), false);
         while !ended {
-            let Poll::Ready(frame) = link.poll_read(cx) else { break };
+            let Poll::Ready(frame) = self.link.poll_read(cx) else { break };
             if let Got::Closed(code, reason) = &frame {
                 log::trace!("connection {} is closed: {code:?} {reason}", conn.0);
                 ended = true;
@@ -120,7 +144,7 @@ impl Inner {
             }
         }
         if !got.is_empty() {
-            self.with(|hub, now| {
+            self.port.inner.with(|hub, now| {
                 for frame in &got {
                     let input = match frame {
                         Got::Text(text) => Input::Text { conn, text },
@@ -138,56 +162,37 @@ impl Inner {
     }
 
     /// Ready when the socket cannot be written any more.
-    fn write(
-        &self,
-        link: &mut Link,
-        port: &Port,
-        batch: &mut Vec<Transmit>,
-        linger: &mut Option<Timer>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        while port.signal.poll(cx).is_ready() {}
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let room = match link.poll_flush(cx) {
-                Poll::Ready(Ok(())) => BATCH,
+            self.full = match self.link.poll_flush(cx) {
+                Poll::Ready(Ok(())) => false,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                // A full socket takes nothing more, but must learn that it is given up.
-                Poll::Pending => 0,
+                Poll::Pending => true,
             };
-            if linger.is_some() {
+            if self.linger.is_some() || !self.more {
                 return Poll::Pending;
             }
-            self.with(|hub, _| hub.transmit(port.conn, room, batch));
-            if batch.is_empty() {
+            // A full socket takes nothing more, but must learn that it is given up.
+            let room = if self.full { 0 } else { BATCH };
+            self.more = self.port.transmit(room, &mut self.batch);
+            if self.batch.is_empty() {
                 return Poll::Pending;
             }
-            for transmit in batch.drain(..) {
+            for transmit in self.batch.drain(..) {
                 let put = match transmit {
-                    Transmit::Text(text) => Put::Text(shared(text)),
+                    Transmit::Text(text) => Put::Text(text.into()),
                     Transmit::Ping => Put::Ping,
                     Transmit::Close { code, reason } => {
-                        *linger = Some(Timer::after(LINGER));
+                        self.linger = Some(Timer::after(LINGER));
                         Put::Close(code, reason.to_string())
                     }
                 };
-                if link.put(put).is_err() {
+                if self.link.put(put).is_err() {
                     return Poll::Ready(());
                 }
             }
         }
     }
-}
-
-/// The same bytes for all recipients.
-fn shared(text: Arc<str>) -> Utf8Bytes {
-    struct Owner(Arc<str>);
-    impl AsRef<[u8]> for Owner {
-        fn as_ref(&self) -> &[u8] {
-            self.0.as_bytes()
-        }
-    }
-    let bytes = async_tungstenite::tungstenite::Bytes::from_owner(Owner(text));
-    Utf8Bytes::try_from(bytes).expect("a str is UTF-8")
 }
 
 /// One accepted socket in the count.
@@ -228,9 +233,10 @@ impl Port {
         self.inner.input(Input::Text { conn: self.conn, text });
     }
 
-    #[cfg(feature = "client")]
-    pub fn take(&self, batch: &mut Vec<Transmit>) {
-        self.inner.with(|hub, _| hub.transmit(self.conn, BATCH, batch));
+    /// Moves what the hub has for it into `batch`, up to about `max` bytes; whether more waits. The hub has
+    /// nothing to tell of it, so nobody has to be woken.
+    pub fn transmit(&self, max: usize, batch: &mut Vec<Transmit>) -> bool {
+        lock(&self.inner.hub).transmit(self.conn, max, batch)
     }
 }
 

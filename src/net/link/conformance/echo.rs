@@ -37,7 +37,7 @@ fn while_open(link: &mut Link, closing: &mut bool, cx: &mut Context<'_>) -> Poll
         }
         let put = match ready!(read(link, cx)) {
             Read::Binary(message) if !*closing => Pin::new(&mut link.ws).start_send(message),
-            Read::Got(Got::Text(text)) if !*closing => link.put(Put::Text(text)),
+            Read::Got(Got::Text(text)) if !*closing => link.put(Put::Text(text.to_string().into())),
             Read::Got(Got::Malformed(code)) if !*closing => close(link, closing, code),
             Read::Got(Got::TooLarge) if !*closing => close(link, closing, CloseCode(1009)),
             Read::Got(Got::Malformed(_) | Got::TooLarge | Got::Closed(..)) => return Poll::Ready(()),
