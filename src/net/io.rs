@@ -1,8 +1,10 @@
-//! A byte stream: TCP, or TLS over it, read through a buffer that all connections of a thread share.
+//! A byte stream: TCP, or TLS over it, read and written through buffers that all connections of a thread share.
 //!
 //! A WebSocket library that reads into a buffer of its own either keeps a large one for each connection,
 //! or asks the system for every few bytes: with 1 KiB it made 1.8 calls a message of 200 bytes. So the
 //! system fills one large buffer, the connection whose turn it is empties it, and an idle one keeps nothing.
+//! Writing likewise: what all have to say is put together in one buffer, and a connection keeps of it only what
+//! its socket did not take.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,17 +18,24 @@ use smol::Async;
 /// What is read in one call: some fifty signalling messages, or the largest TLS record.
 const SCRATCH: usize = 16 << 10;
 
+/// What the shared buffer for writing keeps of its room; a message may be larger for once.
+const KEPT: usize = 64 << 10;
+
 thread_local! {
-    static SHARED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static INCOMING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(crate) struct Io {
     stream: Stream,
-    /// What was read and not taken yet, from `taken` on; without capacity where there is none.
-    held: Vec<u8>,
-    taken: usize,
+    /// What was read and not asked for yet.
+    read: Rest,
+    /// What the socket did not take; it goes before all else.
+    unsent: Rest,
     /// The last call gave less than was asked for, so the socket is empty, and the next call in vain.
     drained: bool,
+    /// How many bytes were read from it.
+    given: u64,
 }
 
 enum Stream {
@@ -35,9 +44,33 @@ enum Stream {
     Tls(Box<futures_rustls::TlsStream<Async<TcpStream>>>),
 }
 
+/// Bytes that go from the front; without capacity where there are none.
+#[derive(Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    gone: usize,
+}
+
+impl Rest {
+    fn left(&self) -> &[u8] {
+        &self.bytes[self.gone..]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.gone += n;
+        if self.gone >= self.bytes.len() {
+            *self = Rest::default();
+        }
+    }
+}
+
 macro_rules! each {
-    ($self:ident, $io:ident => $do:expr) => {
-        match &mut $self.get_mut().stream {
+    ($self:expr, $io:ident => $do:expr) => {
+        match &mut $self.stream {
             Stream::Plain($io) => $do,
             #[cfg(feature = "tls")]
             Stream::Tls($io) => $do,
@@ -56,39 +89,65 @@ impl Io {
     }
 
     fn new(stream: Stream) -> Io {
-        Io { stream, held: Vec::new(), taken: 0, drained: false }
+        Io { stream, read: Rest::default(), unsent: Rest::default(), drained: false, given: 0 }
     }
 
-    fn take_held(&mut self, buf: &mut [u8]) -> usize {
-        let rest = &self.held[self.taken..];
-        let n = rest.len().min(buf.len());
-        buf[..n].copy_from_slice(&rest[..n]);
-        self.taken += n;
-        if self.taken == self.held.len() {
-            (self.held, self.taken) = (Vec::new(), 0);
+    /// How many bytes were read from it.
+    #[cfg(feature = "server")]
+    pub fn given(&self) -> u64 {
+        self.given
+    }
+
+    /// Writes what `put` appends to the shared buffer, after what is unsent. What the socket does not take now
+    /// leaves with [`AsyncWrite::poll_flush`].
+    #[cfg(feature = "server")]
+    pub fn send(&mut self, cx: &mut Context<'_>, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        OUTGOING.with_borrow_mut(|bytes| {
+            bytes.clear();
+            put(bytes);
+            let mut sent = 0;
+            if self.unsent.is_empty() {
+                while sent < bytes.len() {
+                    match each!(self, io => Pin::new(io).poll_write(cx, &bytes[sent..])) {
+                        Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                        Poll::Ready(n) => sent += n?,
+                        Poll::Pending => break,
+                    }
+                }
+            }
+            self.unsent.bytes.extend_from_slice(&bytes[sent..]);
+            bytes.shrink_to(KEPT);
+            Ok(())
+        })
+    }
+
+    /// Ready when nothing is unsent.
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let n = ready!(each!(self, io => Pin::new(io).poll_write(cx, self.unsent.left())))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.advance(n);
         }
-        n
+        Poll::Ready(Ok(()))
     }
 
-    /// Fills the shared buffer and deals it out: to `buf` first, the rest is held.
+    /// Fills the shared buffer and deals it out: to `buf` first, the rest is kept.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.drained
             && let Stream::Plain(tcp) = &self.stream
         {
             ready!(tcp.poll_readable(cx))?;
         }
-        SHARED.with_borrow_mut(|shared| {
+        INCOMING.with_borrow_mut(|shared| {
             shared.resize(SCRATCH, 0);
-            let n = ready!(match &mut self.stream {
-                Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, shared),
-                #[cfg(feature = "tls")]
-                Stream::Tls(tls) => Pin::new(tls).poll_read(cx, shared),
-            })?;
+            let n = ready!(each!(self, io => Pin::new(io).poll_read(cx, shared)))?;
             // Zero is the end, which is told again as often as somebody asks.
             self.drained = n > 0 && n < SCRATCH;
             let now = n.min(buf.len());
             buf[..now].copy_from_slice(&shared[..now]);
-            self.held.extend_from_slice(&shared[now..n]);
+            self.read.bytes.extend_from_slice(&shared[now..n]);
             Poll::Ready(Ok(now))
         })
     }
@@ -97,21 +156,34 @@ impl Io {
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let io = self.get_mut();
-        if io.held.is_empty() { io.poll_fill(cx, buf) } else { Poll::Ready(Ok(io.take_held(buf))) }
+        let n = if io.read.is_empty() {
+            ready!(io.poll_fill(cx, buf))?
+        } else {
+            let n = io.read.left().len().min(buf.len());
+            buf[..n].copy_from_slice(&io.read.left()[..n]);
+            io.read.advance(n);
+            n
+        };
+        io.given += n as u64;
+        Poll::Ready(Ok(n))
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, io => Pin::new(io).poll_write(cx, buf))
+        let io = self.get_mut();
+        ready!(io.poll_unsent(cx))?;
+        each!(io, io => Pin::new(io).poll_write(cx, buf))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, io => Pin::new(io).poll_flush(cx))
+        let io = self.get_mut();
+        ready!(io.poll_unsent(cx))?;
+        each!(io, io => Pin::new(io).poll_flush(cx))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, io => Pin::new(io).poll_close(cx))
+        each!(self.get_mut(), io => Pin::new(io).poll_close(cx))
     }
 }
 
@@ -151,6 +223,6 @@ mod tests {
             let (got, ()) = futures_lite::future::zip(reading, writing).await;
             assert!(got == sent);
         });
-        assert_eq!(here.held.capacity(), 0, "an idle connection keeps nothing");
+        assert_eq!(here.read.bytes.capacity(), 0, "an idle connection keeps nothing");
     }
 }

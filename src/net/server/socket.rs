@@ -1,20 +1,22 @@
 //! One connection: its socket read and written in one task, and its port at the hub.
 
-use std::future::poll_fn;
+use std::future::Future;
 #[cfg(feature = "tls")]
 use std::io;
 use std::net::{IpAddr, TcpStream};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::protocol::Role;
+#[cfg(feature = "tls")]
 use futures_lite::FutureExt;
 use smol::{Async, Timer};
 
 use super::Inner;
-use crate::net::door::Stranger;
+use crate::net::door::Guest;
 use crate::net::http;
 use crate::net::io::Io;
 use crate::net::link::{BATCH, Got, Link, Put};
@@ -30,27 +32,35 @@ const LINGER: Duration = Duration::from_secs(2);
 
 impl Inner {
     pub(super) async fn socket(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr, _counted: Socket) {
+        // In a box that goes when it is done: TLS and HTTP take more room than all that comes after.
+        let Some((line, _counted)) = Box::pin(self.greet(tcp, host.to_canonical())).await else { return };
+        line.await;
+    }
+
+    /// From an accepted socket to a WebSocket at the hub.
+    async fn greet(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr) -> Option<(Line, Guest)> {
         _ = tcp.get_ref().set_nodelay(true);
-        let host = host.to_canonical();
         let Some(stranger) = self.door.stranger() else {
-            return log::debug!("too many sockets are open that nobody is admitted on; one more was closed");
+            log::debug!("too many sockets are open that nobody is admitted on; one more was closed");
+            return None;
         };
         // A proxy holds the sockets of many; those are counted when it has told of whom they are.
         let proxied = self.site.proxies.contains(&host);
         let guest = if proxied { None } else { self.door.guest(host) };
         if guest.is_none() && !proxied {
-            return log::debug!("an address has too many sockets; one more was closed");
+            log::debug!("an address has too many sockets; one more was closed");
+            return None;
         }
-        let Some(io) = self.secure(tcp).await else { return };
-        let Some(upgraded) = http::serve(self.site.clone(), io, host).await else { return };
-        let _counted = match guest.or_else(|| self.door.guest(upgraded.host)) {
-            Some(guest) => guest,
-            None => {
-                return log::debug!("an address behind a proxy has too many sockets; one more was closed");
-            }
+        let io = self.secure(tcp).await?;
+        let upgraded = http::serve(self.site.clone(), io, host).await?;
+        let Some(guest) = guest.or_else(|| self.door.guest(upgraded.host)) else {
+            log::debug!("an address behind a proxy has too many sockets; one more was closed");
+            return None;
         };
         let link = Link::new(upgraded.io, upgraded.read, Role::Server, self.max_message_size).await;
-        self.websocket(link, upgraded.host, stranger).await;
+        let port = Port::open(&self, Some(upgraded.host));
+        lock(&self.strangers).insert(port.conn, stranger);
+        Some((Line::new(link, port), guest))
     }
 
     #[cfg(feature = "tls")]
@@ -73,26 +83,15 @@ impl Inner {
     async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
         Some(Io::plain(tcp))
     }
-
-    async fn websocket(self: Arc<Self>, link: Link, host: IpAddr, stranger: Stranger) {
-        let port = Port::open(&self, Some(host));
-        lock(&self.strangers).insert(port.conn, stranger);
-        let readable = Arc::new(Signal::default());
-        readable.notify();
-        let reads = Waker::from(readable.clone());
-        let mut line = Line { link, port, batch: Vec::new(), more: false, full: false, linger: None };
-        poll_fn(|cx| {
-            let comes = readable.take(cx);
-            line.poll(comes, &mut Context::from_waker(&reads), cx)
-        })
-        .await;
-    }
 }
 
 /// A socket at its port, and what is under way on it.
 struct Line {
     link: Link,
     port: Port,
+    /// Reading has a waker of its own, so that a turn that only writes, as all those of a fan-out do, asks no
+    /// socket in vain.
+    readable: Arc<Signal>,
     batch: Vec<Transmit>,
     /// The hub has more for it, and will not say so again.
     more: bool,
@@ -102,25 +101,37 @@ struct Line {
     linger: Option<Timer>,
 }
 
-impl Line {
-    /// Ready when the socket has ended. Reading has a waker of its own, `reads`, that `comes` tells of: a turn
-    /// that only writes, as all those of a fan-out do, asks no socket in vain.
-    fn poll(&mut self, comes: bool, reads: &mut Context<'_>, cx: &mut Context<'_>) -> Poll<()> {
-        if comes && self.linger.is_none() && self.read(reads).is_ready() {
+impl Future for Line {
+    type Output = ();
+
+    /// Ready when the socket has ended.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let line = self.get_mut();
+        let waker = Waker::from(line.readable.clone());
+        let reads = &mut Context::from_waker(&waker);
+        if line.readable.take(cx) && line.linger.is_none() && line.read(reads).is_ready() {
             return Poll::Ready(());
         }
-        self.more |= self.port.signal.take(cx);
-        if (self.more || self.full) && self.write(cx).is_ready() {
+        line.more |= line.port.signal.take(cx);
+        if (line.more || line.full) && line.write(cx).is_ready() {
             return Poll::Ready(());
         }
-        let Some(timer) = &mut self.linger else { return Poll::Pending };
+        let Some(timer) = &mut line.linger else { return Poll::Pending };
         // Both closes have been said when nothing more is read.
-        while let Poll::Ready(got) = self.link.poll_rest(reads) {
+        while let Poll::Ready(got) = line.link.poll_rest(reads) {
             if got.is_none() {
                 return Poll::Ready(());
             }
         }
         timer.poll(cx).map(drop)
+    }
+}
+
+impl Line {
+    fn new(link: Link, port: Port) -> Line {
+        let readable = Arc::new(Signal::default());
+        readable.notify();
+        Line { link, port, readable, batch: Vec::new(), more: false, full: false, linger: None }
     }
 
     /// Ready when the socket ended.
@@ -178,18 +189,21 @@ impl Line {
             if self.batch.is_empty() {
                 return Poll::Pending;
             }
-            for transmit in self.batch.drain(..) {
-                let put = match transmit {
-                    Transmit::Text(text) => Put::Text(text.into()),
-                    Transmit::Ping => Put::Ping,
-                    Transmit::Close { code, reason } => {
-                        self.linger = Some(Timer::after(LINGER));
-                        Put::Close(code, reason.to_string())
-                    }
-                };
-                if self.link.put(put).is_err() {
-                    return Poll::Ready(());
+            if self.batch.first() == Some(&Transmit::Ping) {
+                self.link.idle(cx);
+                self.readable.notify();
+            }
+            let linger = &mut self.linger;
+            let puts = self.batch.drain(..).map(|transmit| match transmit {
+                Transmit::Text(text) => Put::Text(text),
+                Transmit::Ping => Put::Ping,
+                Transmit::Close { code, reason } => {
+                    *linger = Some(Timer::after(LINGER));
+                    Put::Close(code, reason.to_string())
                 }
+            });
+            if self.link.put_all(cx, puts).is_err() {
+                return Poll::Ready(());
             }
         }
     }

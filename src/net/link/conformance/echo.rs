@@ -3,7 +3,6 @@
 
 use std::future::poll_fn;
 use std::net::TcpStream;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_tungstenite::tungstenite::Message;
@@ -36,8 +35,10 @@ fn while_open(link: &mut Link, closing: &mut bool, cx: &mut Context<'_>) -> Poll
             return Poll::Ready(());
         }
         let put = match ready!(read(link, cx)) {
-            Read::Binary(message) if !*closing => Pin::new(&mut link.ws).start_send(message),
-            Read::Got(Got::Text(text)) if !*closing => link.put(Put::Text(text.to_string().into())),
+            Read::Binary(message) if !*closing => link.ws().start_send(message),
+            Read::Got(Got::Text(text)) if !*closing => {
+                link.put_all(cx, std::iter::once(Put::Text((*text).into())))
+            }
             Read::Got(Got::Malformed(code)) if !*closing => close(link, closing, code),
             Read::Got(Got::TooLarge) if !*closing => close(link, closing, CloseCode(1009)),
             Read::Got(Got::Malformed(_) | Got::TooLarge | Got::Closed(..)) => return Poll::Ready(()),
@@ -62,7 +63,7 @@ enum Read {
 /// [`Link::poll_read`], except that it keeps the binary messages: Symple speaks none, and [`Got::Binary`]
 /// says only that one came.
 fn read(link: &mut Link, cx: &mut Context<'_>) -> Poll<Read> {
-    Poll::Ready(match ready!(Pin::new(&mut link.ws).poll_next(cx)) {
+    Poll::Ready(match ready!(link.ws().poll_next(cx)) {
         Some(Ok(message @ Message::Binary(_))) => Read::Binary(message),
         next => Read::Got(link.got(next, cx)),
     })

@@ -1,0 +1,127 @@
+//! The room of large messages is given back, and no byte is lost by it.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use futures_lite::future::{block_on, poll_fn};
+use smol::Async;
+
+use super::*;
+
+const MAX: usize = 1 << 20;
+
+/// A masked frame, as a client sends it; the mask is zero.
+fn frame(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![opcode | if last { 0x80 } else { 0 }];
+    match payload.len() {
+        n @ 0..=125 => bytes.push(0x80 | n as u8),
+        n @ 126..=65_535 => {
+            bytes.push(0x80 | 126);
+            bytes.extend((n as u16).to_be_bytes());
+        }
+        n => {
+            bytes.push(0x80 | 127);
+            bytes.extend((n as u64).to_be_bytes());
+        }
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(payload);
+    bytes
+}
+
+const TEXT: u8 = 1;
+const CONTINUATION: u8 = 0;
+const PING: u8 = 9;
+
+fn pair() -> (Link, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+    let (server, _) = listener.accept().expect("one is coming");
+    let io = Io::plain(Async::new(server).expect("a fresh socket"));
+    (block_on(Link::new(io, Vec::new(), Role::Server, MAX)), client)
+}
+
+/// Reads `count` texts, and then until nothing more is there.
+fn read(link: &mut Link, count: usize) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    let late = async {
+        smol::Timer::after(Duration::from_secs(20)).await;
+        panic!("of {count} texts too few came");
+    };
+    let reading = poll_fn(|cx| {
+        loop {
+            match link.poll_read(cx) {
+                Poll::Ready(Got::Text(text)) => {
+                    assert!(text.bytes().all(|b| b == b'x'));
+                    sizes.push(text.len());
+                }
+                Poll::Ready(Got::Alive) => {}
+                Poll::Ready(_) => panic!("neither text nor ping"),
+                Poll::Pending if sizes.len() == count => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    });
+    block_on(reading.or(late));
+    sizes
+}
+
+#[test]
+fn the_room_of_a_large_message_is_given_back_and_nothing_is_lost() {
+    let (mut link, mut client) = pair();
+    let sizes = [10, LARGE + 1, 3, 70_000, 400_000, 126, LARGE, 65_536];
+    // One by one, so that nothing of another is in the buffer; and together, torn at any place.
+    for pause in [true, false] {
+        let mut all = Vec::new();
+        for size in sizes {
+            all.extend(frame(TEXT, true, &vec![b'x'; size]));
+            all.extend(frame(PING, true, b"alive?"));
+            if pause {
+                client.write_all(&all).expect("somebody reads");
+                all.clear();
+                assert_eq!(read(&mut link, 1), [size]);
+                assert!(link.served.largest <= LARGE, "the room of {size} bytes is kept");
+            }
+        }
+        if !pause {
+            let writer = std::thread::spawn(move || {
+                all.chunks(7_919).for_each(|part| client.write_all(part).expect("somebody reads"));
+                client
+            });
+            assert_eq!(read(&mut link, sizes.len()), sizes);
+            client = writer.join().expect("it only writes");
+        }
+    }
+}
+
+#[test]
+fn what_stands_in_the_buffer_is_never_given_away() {
+    let (mut link, mut client) = pair();
+    let large = vec![b'x'; 100_000];
+    // The beginning of a next frame, even of its header alone, and a message in fragments of which one came.
+    for rest in [frame(TEXT, true, b"xyz"[..1].into()), frame(TEXT, false, &large[..50])] {
+        let end = if rest[0] & 0x80 == 0 { frame(CONTINUATION, true, b"x") } else { Vec::new() };
+        let whole = [&frame(TEXT, true, &large)[..], &rest, &end].concat();
+        for cut in 1..rest.len() + end.len() {
+            let (first, second) = whole.split_at(whole.len() - cut);
+            client.write_all(first).expect("somebody reads");
+            assert_eq!(read(&mut link, 1), [large.len()]);
+            client.write_all(second).expect("somebody reads");
+            assert_eq!(read(&mut link, 1).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_gives_back_what_small_messages_took() {
+    let (mut link, mut client) = pair();
+    client.write_all(&frame(TEXT, true, &[b'x'; 4096])).expect("somebody reads");
+    assert_eq!(read(&mut link, 1), [4096]);
+    assert_eq!(link.served.largest, 4096, "it may have more to say");
+    block_on(poll_fn(|cx| Poll::Ready(link.idle(cx))));
+    assert_eq!(link.served.largest, 0);
+    client.write_all(&frame(TEXT, true, b"x")).expect("somebody reads");
+    assert_eq!(read(&mut link, 1), [1]);
+}
