@@ -1,8 +1,11 @@
 //! "Look again": one waiting task, any number of notifiers, no allocation.
 
+#[cfg(feature = "server")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake};
+#[cfg(feature = "server")]
+use std::task::Wake;
+use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 
@@ -21,6 +24,7 @@ impl Signal {
     }
 
     /// Whether there was a notification since the last time; the next one wakes the task.
+    #[cfg(feature = "server")]
     pub fn take(&self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         while self.poll(cx).is_ready() {
@@ -40,6 +44,7 @@ impl Signal {
 }
 
 /// As a waker it tells one reason to be woken from the others of the same task.
+#[cfg(feature = "server")]
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
         self.notify();

@@ -123,7 +123,7 @@ impl Future for Line {
                 return Poll::Ready(());
             }
         }
-        timer.poll(cx).map(drop)
+        Pin::new(timer).poll(cx).map(drop)
     }
 }
 
