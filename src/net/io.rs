@@ -19,10 +19,12 @@ use smol::Async;
 const SCRATCH: usize = 16 << 10;
 
 /// What the shared buffer for writing keeps of its room; a message may be larger for once.
+#[cfg(feature = "server")]
 const KEPT: usize = 64 << 10;
 
 thread_local! {
     static INCOMING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    #[cfg(feature = "server")]
     static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
