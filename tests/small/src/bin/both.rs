@@ -1,0 +1,22 @@
+//! A server, and a device in its own process.
+
+use symple::client::{Config, Event};
+use symple::net::{Server, ServerConfig};
+use symple::proto::{Draft, Kind};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let server = Server::bind(ServerConfig::listen(["127.0.0.1:4500".parse()?]))?;
+    let device = server.peer(Config { rooms: vec!["public".into()], ..Config::new("device") });
+    let handle = device.clone();
+    device.on(move |event| {
+        if let Event::Message(message) = event
+            && let Some(from) = message.from()
+        {
+            _ = handle.send(Draft::new(Kind::Message).to(from.as_str()).data("heard"));
+        }
+    });
+    let device = smol::spawn(device.run());
+    smol::block_on(server.run());
+    smol::block_on(device);
+    Ok(())
+}

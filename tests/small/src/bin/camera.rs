@@ -1,0 +1,22 @@
+//! A camera with its page: `camera SOURCE ADDRESS TOKEN`.
+
+use symple::camera::{Camera, Config, Serve, Signalling};
+use symple::proto::Token;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [source, address, token] = &args[..] else {
+        return Err("usage: camera SOURCE ADDRESS TOKEN".into());
+    };
+    let mut config = Config::default();
+    config.media.source = source.parse()?;
+    config.signalling = Signalling::Serve(Serve {
+        listen: vec![address.parse()?],
+        token: Some(Token::new(token.clone())),
+        ..Serve::default()
+    });
+    let camera = Camera::new(config)?;
+    println!("open {}", camera.urls().join(" or "));
+    smol::block_on(camera.run());
+    Ok(())
+}
