@@ -11,6 +11,8 @@ pub mod queue;
 pub mod rate;
 pub mod source;
 pub mod sps;
+#[cfg(feature = "v4l2")]
+pub mod v4l2;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
