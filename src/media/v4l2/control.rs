@@ -111,6 +111,16 @@ impl Value {
 }
 
 impl Control {
+    /// A control that is not set to anything yet.
+    pub fn new(id: u32, label: &str, kind: ControlKind) -> Self {
+        let name = match NAMES.iter().find(|(known, _)| *known == id) {
+            Some((_, name)) => (*name).into(),
+            None => plain(label),
+        };
+        let (value, default) = (None, 0);
+        Control { id, name, label: label.into(), kind, value, default, read_only: false, inactive: false }
+    }
+
     /// The control of this name among `controls`: ours, or as `v4l2-ctl` writes it.
     pub fn find<'a>(controls: &'a [Control], name: &str) -> Option<&'a Control> {
         let by = |has: &dyn Fn(&Control) -> bool| controls.iter().find(|control| has(control));
@@ -208,6 +218,24 @@ pub fn unknown(controls: &[Control], name: &str) -> MediaError {
     MediaError::new(ErrorKind::NoControl, format!("the camera has no control {name}: {there}"))
 }
 
+/// Numbers of what the H.264 encoder within a camera is told by (linux/v4l2-controls.h).
+pub mod codec {
+    /// In bit/s.
+    pub const BITRATE: u32 = 0x0099_09cf;
+    /// Parameter sets before each key frame.
+    pub const REPEAT_HEADERS: u32 = 0x0099_09e2;
+    /// A button: the next picture is a key frame.
+    pub const FORCE_KEY_FRAME: u32 = 0x0099_09e5;
+    /// Pictures from one key frame to the next.
+    pub const KEY_INTERVAL: u32 = 0x0099_0a66;
+    /// A menu; see the next two.
+    pub const PROFILE: u32 = 0x0099_0a6b;
+    /// What browsers take.
+    pub const CONSTRAINED_BASELINE: i64 = 1;
+    /// The same to them.
+    pub const BASELINE: i64 = 0;
+}
+
 fn bad(words: impl Into<String>) -> MediaError {
     MediaError::new(ErrorKind::BadValue, words)
 }
@@ -243,14 +271,6 @@ const NAMES: [(u32, &str); 26] = [
     (0x009a_090d, "zoom"),
 ];
 
-/// What a control is called here.
-pub(super) fn name(id: u32, label: &str) -> String {
-    match NAMES.iter().find(|(known, _)| *known == id) {
-        Some((_, name)) => (*name).into(),
-        None => plain(label),
-    }
-}
-
 /// As `v4l2-ctl` writes it: lower case, `_` for all that is neither letter nor digit, none at the ends.
 fn plain(label: &str) -> String {
     let mut name = String::with_capacity(label.len());
@@ -266,12 +286,11 @@ fn plain(label: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
-    pub(in crate::media::v4l2) fn control(id: u32, label: &str, kind: ControlKind) -> Control {
-        let (label, name) = (label.to_owned(), name(id, label));
-        Control { id, name, label, kind, value: Some(0), default: 3, read_only: false, inactive: false }
+    fn control(id: u32, label: &str, kind: ControlKind) -> Control {
+        Control { value: Some(0), default: 3, ..Control::new(id, label, kind) }
     }
 
     #[test]

@@ -135,15 +135,21 @@ impl Camera {
         let controls = self.controls()?;
         let control = Control::find(&controls, name).ok_or_else(|| control::unknown(&controls, name))?;
         let number = control.number(value)?;
-        let raw = match control.kind {
-            ControlKind::Button => Raw::None,
-            _ => Raw::Integer(number),
-        };
-        self.device
-            .set_control(Setting { id: control.id, value: raw })
-            .map_err(|error| self.not_set(control, number, &error))?;
+        let value = (control.kind != ControlKind::Button).then_some(number);
+        self.write(control.id, value).map_err(|error| self.not_set(control, number, &error))?;
         let now = unsafe_ioctl::control(&self.device, control.id).ok().and_then(|now| self.described(&now));
         Ok(now.unwrap_or_else(|| control.clone()))
+    }
+
+    /// Sets a control by its number in the kernel, whatever its range; `None` presses a button.
+    ///
+    /// Errors: no such control, another range, or the device is gone.
+    pub fn set_id(&self, id: u32, value: Option<i64>) -> Result<(), MediaError> {
+        self.write(id, value).map_err(|error| fault(&self.path, &error))
+    }
+
+    fn write(&self, id: u32, value: Option<i64>) -> io::Result<()> {
+        self.device.set_control(Setting { id, value: value.map_or(Raw::None, Raw::Integer) })
     }
 
     fn not_set(&self, control: &Control, number: i64, error: &io::Error) -> MediaError {
@@ -209,14 +215,11 @@ impl Camera {
             value.map(|value| if bits { value & 0xffff_ffff } else { value })
         };
         Some(Control {
-            id: raw.id,
-            name: control::name(raw.id, &label),
-            label,
-            kind,
             value,
             default: raw.default_value,
             read_only: flag(sys::V4L2_CTRL_FLAG_READ_ONLY),
             inactive: flag(sys::V4L2_CTRL_FLAG_INACTIVE),
+            ..Control::new(raw.id, &label, kind)
         })
     }
 

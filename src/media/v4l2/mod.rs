@@ -11,7 +11,7 @@
 //!
 //! What a device says is plain values ([`device`], [`control`]), and what is made of them is functions of
 //! these ([`choose`]): both are tested with real cameras' lists. The driver below reads the values from the
-//! kernel; it exists on Linux, elsewhere it answers in words.
+//! kernel; it exists on Linux with the feature `v4l2`, elsewhere it answers in words.
 //!
 //! Out of scope: pictures. They come by the `gst` layer, which asks here what to ask a camera for.
 
@@ -19,12 +19,12 @@ pub mod choose;
 pub mod control;
 pub mod device;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "v4l2"))]
 mod linux;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", feature = "v4l2")))]
 #[path = "elsewhere.rs"]
 mod linux;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "v4l2"))]
 mod unsafe_ioctl;
 
 pub use linux::{Camera, devices, probe};
