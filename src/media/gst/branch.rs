@@ -90,9 +90,15 @@ impl Branch {
             |what: &str| MediaError::new(ErrorKind::Other, format!("the encoder cannot start: {what}"));
         let room = room.properties();
         let launch = format!(
-            "queue leaky=downstream max-size-bytes=0 {room} ! {chain} ! appsink name=out sync=false async=false"
+            "queue name=in leaky=downstream max-size-bytes=0 {room} ! {chain} ! appsink name=out sync=false async=false"
         );
-        let bin = gst::parse::bin_from_description(&launch, true).map_err(|error| failed(error.message()))?;
+        let bin =
+            gst::parse::bin_from_description(&launch, false).map_err(|error| failed(error.message()))?;
+        // By name: where a decoder is within, what follows it is unlinked too until it has looked.
+        let input = bin.by_name("in").and_then(|queue| queue.static_pad("sink"));
+        let input = input.and_then(|pad| gst::GhostPad::builder_with_target(&pad).ok());
+        let input = input.ok_or_else(|| failed("it has no input"))?;
+        bin.add_pad(&input.name("sink").build()).map_err(|error| failed(&error.to_string()))?;
         let sink = bin
             .by_name("out")
             .and_downcast::<gst_app::AppSink>()

@@ -281,3 +281,7 @@ fn listen(pipeline: &gst::Pipeline, number: u64, commands: Sender<Command>) {
         gst::BusSyncReply::Drop
     });
 }
+
+#[cfg(test)]
+#[path = "pass_through_tests.rs"]
+mod pass_through;
