@@ -82,8 +82,8 @@ impl Default for Config {
 /// commands go to the program ([`Event::Client`](super::Event::Client)), which may have controls of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Controllers {
-    /// At an own server with a token whoever knows it, and at one that listens on loopback alone everybody;
-    /// elsewhere nobody.
+    /// At an own server with a token whoever knows it, and at one that listens on loopback alone, without
+    /// trusted proxies, everybody; elsewhere nobody.
     #[default]
     Auto,
     /// The program alone.

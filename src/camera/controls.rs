@@ -40,9 +40,11 @@ pub(super) struct Desk {
 impl Desk {
     pub fn new(may: Controllers, signalling: &Signalling, known: Vec<Control>) -> Self {
         let open = match signalling {
-            // Who knows the token may do what the token is for; and who reaches loopback is at home.
+            // Who knows the token may do what the token is for; and who reaches loopback is at home, unless a
+            // proxy there brings in anybody.
             Signalling::Serve(serve) => {
-                serve.token.is_some() || serve.listen.iter().all(|address| address.ip().is_loopback())
+                let home = serve.listen.iter().all(|address| address.ip().is_loopback());
+                serve.token.is_some() || home && serve.trusted_proxies.is_empty()
             }
             // That server's rules are not ours to guess.
             Signalling::Connect(_) => false,
@@ -189,12 +191,16 @@ mod tests {
     #[test]
     fn who_may_is_told_by_configuration_token_and_reach() {
         let elsewhere = Signalling::Connect(Connect::new("wss://a.example"));
+        let Signalling::Serve(home) = serve("127.0.0.1:4500", None) else { unreachable!("made as such") };
+        let trusted_proxies = vec!["127.0.0.1".parse().expect("literal")];
+        let proxied = Signalling::Serve(Serve { trusted_proxies, ..home });
         let users = |names: &[&str]| Controllers::Users(names.iter().map(|&name| name.into()).collect());
         let table = [
             (Controllers::Auto, serve("127.0.0.1:4500", None), true),
             (Controllers::Auto, serve("[::1]:4500", None), true),
             (Controllers::Auto, serve("0.0.0.0:4500", None), false),
             (Controllers::Auto, serve("0.0.0.0:4500", Some("secret")), true),
+            (Controllers::Auto, proxied, false),
             (Controllers::Auto, elsewhere.clone(), false),
             (Controllers::Everybody, elsewhere.clone(), true),
             (Controllers::Everybody, serve("0.0.0.0:4500", None), true),

@@ -9,6 +9,7 @@
 //!
 //! [`Pipeline`] is a handle whose methods never wait: one control thread owns the GStreamer objects. While
 //! stopped there are none: no device is open and no CPU is used.
+//! (GStreamer 1.22 keeps a handle of a V4L2 device each time that its v4l2src played; it stays free for others.)
 //!
 //! Pictures of all runs of one [`Pipeline`], and its sound, have times that count from its making, so
 //! they rise over restarts and over the end of a repeated file.

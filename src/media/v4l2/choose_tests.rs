@@ -95,19 +95,26 @@ fn pi_legacy() -> Device {
     device("bm2835 mmal", raw.into_iter().chain(coded).collect())
 }
 
-/// The kernel's virtual camera as a webcam.
+/// The kernel's virtual camera as a webcam, as Linux 6.1 lists it: the larger, the slower.
 fn vivid() -> Device {
-    let sizes: &[(u32, u32)] = &[(320, 180), (640, 360), (640, 480), (1280, 720)];
-    let fast: &[u32] = &[60, 30, 25, 15, 10, 5, 2, 1];
-    camera(
-        "vivid",
-        &[
-            (b"YUYV", sizes, fast),
-            (b"YUYV", &[(1920, 1080), (3840, 2160)], &[30, 15, 5]),
-            (b"NV12", sizes, fast),
-            (b"GREY", sizes, fast),
-        ],
-    )
+    let rates: &[u32] = &[1, 2, 4, 5, 10, 15, 25, 30, 40, 50, 60];
+    let sizes = [
+        ((320, 180), 11),
+        ((640, 360), 9),
+        ((640, 480), 7),
+        ((1280, 720), 5),
+        ((1920, 1080), 4),
+        ((3840, 2160), 2),
+    ];
+    let formats = [b"YUYV", b"UYVY", b"NV12", b"YU12", b"RGB3", b"GREY"].map(|letters| {
+        let mut format = Format::new(FourCc(*letters), "", false);
+        for (size, count) in sizes {
+            let rates = Rates::Some(rates[..count].iter().filter_map(|&fps| Rate::new(fps, 1)).collect());
+            format.sizes.push(Sizes::One { size, rates });
+        }
+        format
+    });
+    device("vivid", formats.to_vec())
 }
 
 /// A sensor behind a receiver without an ISP.
@@ -187,8 +194,9 @@ fn the_best_of_real_cameras_is_taken() {
             Wish { size: (1281, 721), fps: 120, ..no_h264.clone() },
             "YU12 of 1280 x 720, 90 a second, encoded",
         ),
-        ("vivid", vivid(), hd.clone(), "NV12 of 1280 x 720, 30 a second, encoded"),
-        ("vivid, full HD", vivid(), wish((1920, 1080), 30), "YUYV of 1920 x 1080, 30 a second, encoded"),
+        ("vivid", vivid(), hd.clone(), "NV12 of 640 x 360, 30 a second, encoded"),
+        ("vivid, slow", vivid(), wish((1280, 720), 10), "NV12 of 1280 x 720, 10 a second, encoded"),
+        ("vivid, full HD", vivid(), wish((1920, 1080), 25), "NV12 of 640 x 480, 25 a second, encoded"),
         ("a bare sensor", bayer(), hd.clone(), "nothing"),
         ("nothing at all", device("uvcvideo", vec![]), hd, "nothing"),
     ];
@@ -223,7 +231,11 @@ fn the_reason_is_told() {
             wish((1280, 720), 12),
             "raw pictures, converted for the encoder; 12 a second were wanted, 10 is the most of this size",
         ),
-        (vivid(), hd, "raw pictures that the encoder takes as they are"),
+        (
+            vivid(),
+            hd,
+            "raw pictures that the encoder takes as they are; 1280 x 720 comes at 10 a second only",
+        ),
     ];
     for (device, wish, why) in table {
         assert_eq!(choose(&device, &wish).map(|choice| choice.why).as_deref(), Some(why));
