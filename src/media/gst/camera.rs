@@ -10,10 +10,10 @@ use gstreamer as gst;
 
 use super::encoders::gop;
 use super::{EncoderInfo, ErrorKind, MediaError, Settings};
+use crate::media::v4l2;
 use crate::media::v4l2::choose::{Choice, Encoder, Io, Way, Wish, choose};
 use crate::media::v4l2::control::{Control, ControlKind, Value, codec};
 use crate::media::v4l2::device::{Device, Identity, Role};
-use crate::media::v4l2::{self};
 
 /// What constrained baseline is made of by every encoder: other raw formats make other profiles of some.
 const PLAIN: [&str; 3] = ["I420", "NV12", "YV12"];
@@ -202,10 +202,18 @@ impl Camera {
             return;
         }
         let restored = v4l2::Camera::open(&device.path).map(|camera| {
-            for (name, value) in &self.set {
-                if let Err(error) = camera.set(name, value) {
-                    log::debug!("{name} is not as it was set: {error}");
-                }
+            let mut left: Vec<_> = self.set.iter().collect();
+            // One may govern another (gain_auto and gain), so what fails is tried once more after the others.
+            for last in [false, true] {
+                left.retain(|(name, value)| match camera.set(name, value) {
+                    Ok(_) => false,
+                    Err(error) => {
+                        if last {
+                            log::debug!("{name} is not as it was set: {error}");
+                        }
+                        true
+                    }
+                });
             }
         });
         if let Err(error) = restored {

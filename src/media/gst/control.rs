@@ -180,6 +180,8 @@ impl Control {
         if self.wanted.take().is_some() {
             self.close();
             self.failures = 0;
+            // The next start tells anew.
+            (self.told, self.absent) = (None, false);
             self.tell(MediaEvent::Stopped);
         }
     }
