@@ -163,6 +163,12 @@ fn the_best_of_real_cameras_is_taken() {
             wish((700, 500), 30),
             "H264 of 640 x 480, 30 a second, passed through",
         ),
+        (
+            "coded and large alone",
+            camera("uvcvideo", &[(b"H264", &[(1920, 1080)], &[30]), (b"MJPG", &[(1920, 1080)], &[30])]),
+            hd.clone(),
+            "MJPG of 1920 x 1080, 30 a second, decoded and encoded",
+        ),
         ("cheap", cheap(), hd.clone(), "MJPG of 1280 x 720, 30 a second, decoded and encoded"),
         ("cheap, VGA", cheap(), wish((640, 480), 30), "YUYV of 640 x 480, 30 a second, encoded"),
         ("cheap, 800x600 at 20", cheap(), wish((800, 600), 20), "YUYV of 800 x 600, 20 a second, encoded"),

@@ -334,7 +334,7 @@ mod tests {
             (&push, Value::Press, Ok(0)),
             (&push, Value::Number(1), Err("do_it takes no value")),
             (&bits, Value::Number(4), Ok(4)),
-            (&bits, Value::Number(2), Err("bits takes bits of 0x5, not 2")),
+            (&bits, Value::Number(6), Err("bits takes bits of 0x5, not 6")),
         ];
         for (control, value, expected) in table {
             let number = control.number(&value).map_err(|error| error.to_string());
