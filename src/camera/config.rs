@@ -24,6 +24,8 @@ pub struct Config {
     pub media: Settings,
     /// Whether a viewer without H.264 is served VP8 by a second, software encoder. Default: yes.
     pub vp8: bool,
+    /// Who may set a V4L2 camera's controls by command.
+    pub controls: Controllers,
     /// Between what bitrates the encoder follows the viewers' networks.
     pub bitrate: Limits,
     /// How many may watch at once; further ones are told `busy`. Default: 64.
@@ -52,6 +54,7 @@ impl Default for Config {
             bitrate: Limits { start: media.bitrate, ..Limits::default() },
             media,
             vp8: true,
+            controls: Controllers::default(),
             max_viewers: 64,
             linger: Duration::from_secs(10),
             udp_port: None,
@@ -59,6 +62,37 @@ impl Default for Config {
             ice_servers: Vec::new(),
         }
     }
+}
+
+/// Who may set a V4L2 camera's controls: exposure, focus, brightness …, which all viewers see the effect of.
+///
+/// A peer sends a command of the node `camera:control` and gets a reply under the same id:
+///
+/// | action | data | reply's data, with status 200 |
+/// |---|---|---|
+/// | `list` | | `{"controls":[…]}`, each a [`Control`](crate::media::v4l2::control::Control) |
+/// | `set` | `{"name":"gain","value":12}` | `{"control":{…}}`, as it is then: a driver may round |
+/// | `reset` | `{"name":"gain"}` | the same |
+///
+/// A value is a number, `true` or `false`, a menu item's name, or `null` for a button. What is refused has a
+/// `code` and a `message`: 400 out of range or no such action, 403 not allowed, 404 no such control, 503 not
+/// now (the camera is unplugged, or too much is asked at once), 500 anything else.
+///
+/// A camera that has controls says `"controls":true` in its presence. Where the source is another one, such
+/// commands go to the program ([`Event::Client`](super::Event::Client)), which may have controls of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Controllers {
+    /// At an own server with a token whoever knows it, and at one that listens on loopback alone, without
+    /// trusted proxies, everybody; elsewhere nobody.
+    #[default]
+    Auto,
+    /// The program alone.
+    Nobody,
+    /// Every peer that shares a room with the camera.
+    Everybody,
+    /// The peers of these users. Their names are what the server vouches for: at one that asks for no token
+    /// anybody has any name.
+    Users(Vec<String>),
 }
 
 /// Where camera and viewers meet.

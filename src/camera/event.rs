@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::client;
 use crate::media::error::MediaError;
-use crate::media::gst::Streams;
+use crate::media::gst::{CaptureInfo, RequestId, Streams};
+use crate::media::v4l2::control::Control;
 use crate::media::{Codec, StreamId};
 use crate::net::StartError as ListenError;
 use crate::proto::{Address, Status};
@@ -75,6 +76,26 @@ pub enum Event {
         stream: StreamId,
         /// In bit/s.
         bps: u32,
+    },
+    /// How a V4L2 camera's pictures come: format, size, rate, and why; and what it cannot do.
+    Capture(CaptureInfo),
+    /// How the setting of a control ended, by [`Camera::set_control`](super::Camera::set_control) or by a
+    /// peer's command.
+    Control {
+        /// As it was asked for.
+        request: RequestId,
+        /// The control's name.
+        name: String,
+        /// The control as it is now, or why it is not set.
+        result: Result<Control, MediaError>,
+    },
+    /// The camera's controls, read anew for [`Camera::read_controls`](super::Camera::read_controls) or for a
+    /// peer.
+    Controls {
+        /// As it was asked for.
+        request: RequestId,
+        /// All of them, or why they cannot be read.
+        result: Result<Vec<Control>, MediaError>,
     },
     /// The source is in trouble; it is opened anew where that may help.
     Media(MediaError),

@@ -15,6 +15,7 @@
 //! ```
 
 mod config;
+mod controls;
 mod event;
 mod site;
 mod studio;
@@ -30,19 +31,22 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
 
-pub use config::{Config, Connect, Serve, Signalling};
+pub use config::{Config, Connect, Controllers, Serve, Signalling};
 pub use event::{Event, StartError, Viewer, ViewerId};
 
 use crate::call::CallError;
 use crate::client;
 use crate::media::StreamId;
-use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, Streams};
+use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, RequestId, Streams};
 use crate::media::queue::{FrameQueue, Pushed};
+use crate::media::source::Source;
+use crate::media::v4l2::control::{Control, Value};
 use crate::net::clock::{self, Alarm};
 use crate::net::udp::Udp;
 use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id};
 use crate::proto::{Draft, Kind, Message};
 use crate::rtc::{self, SessionStats, Transmit};
+use controls::{Desk, Reply, Wish};
 use studio::{Input, Output, Studio};
 
 /// Frames between encoder and viewers: a second of pictures and sound. More is delay, not safety.
@@ -67,6 +71,8 @@ struct Shared {
     studio: Mutex<Studio>,
     /// What the pipeline says beside frames.
     inbox: Arc<Inbox>,
+    /// Of a V4L2 source; other sources' commands are the application's.
+    desk: Option<Mutex<Desk>>,
     events: Outlet<Event>,
     client: Client,
     server: Option<Server>,
@@ -115,7 +121,7 @@ impl Camera {
     /// blocks; nothing is served and no device stays open before [`Camera::run`] is polled.
     ///
     /// Errors: a setting, port, source or encoder that does not work, with cause and cure in words.
-    pub fn new(config: Config) -> Result<Camera, StartError> {
+    pub fn new(mut config: Config) -> Result<Camera, StartError> {
         let inbox = Arc::new(Inbox {
             frames: FrameQueue::new(QUEUE),
             events: Mutex::default(),
@@ -128,6 +134,12 @@ impl Camera {
             move |event| inbox.take(event)
         })?;
         let media = studio::media_set(config.vp8 && pipeline.has_vp8(), pipeline.has_audio());
+        let desk = matches!(config.media.source, Source::V4l2(_))
+            .then(|| Desk::new(config.controls.clone(), &config.signalling, pipeline.controls().to_vec()));
+        if desk.as_ref().is_some_and(Desk::is_of_use) {
+            // Pages offer what they may only.
+            config.data.entry("controls").or_insert_with(|| true.into());
+        }
         let status: Arc<Mutex<Weak<Shared>>> = Arc::default();
         let (server, client) = site::open(&config, {
             let status = status.clone();
@@ -155,6 +167,7 @@ impl Camera {
         let shared = Arc::new(Shared {
             studio: Mutex::new(Studio::new(studio, clock::now())),
             inbox,
+            desk: desk.map(Mutex::new),
             events: Outlet::new(),
             client,
             server,
@@ -218,6 +231,29 @@ impl Camera {
         let done = lock(&self.shared.studio).hang_up(viewer, reason, clock::now());
         self.shared.inbox.changed.notify();
         done
+    }
+
+    /// The controls of a V4L2 camera, as they were read last; none of another source.
+    pub fn controls(&self) -> Vec<Control> {
+        self.shared.desk.as_ref().map(|desk| lock(desk).known.clone()).unwrap_or_default()
+    }
+
+    /// Sets a control of a V4L2 camera by its name; [`Event::Control`] tells how that ended. It is set again
+    /// when the camera was unplugged.
+    ///
+    /// ```no_run
+    /// # let camera = symple::camera::Camera::new(Default::default())?;
+    /// camera.set_control("exposure_auto", "manual_mode");
+    /// camera.set_control("gain", 12);
+    /// # Ok::<(), symple::camera::StartError>(())
+    /// ```
+    pub fn set_control(&self, name: &str, value: impl Into<Value>) -> RequestId {
+        self.shared.pipeline.set_control(name, value)
+    }
+
+    /// Asks a V4L2 camera for its controls, which [`Event::Controls`] tells: some change by themselves.
+    pub fn read_controls(&self) -> RequestId {
+        self.shared.pipeline.read_controls()
     }
 
     /// Who watches, what is produced, and how that goes.
@@ -329,6 +365,9 @@ impl Shared {
                 self.events.push(Event::Ended { status, reason: why.to_string() });
             }
             client::Event::Message(message) if is_call(&message) => self.call_message(&message),
+            client::Event::Command(command) if self.desk.is_some() && Desk::is_concerned(&command) => {
+                self.control_command(command);
+            }
             event => {
                 if let client::Event::PeerRemoved(peer) = &event {
                     self.input(Input::PeerGone { address: peer.address().as_str() });
@@ -337,6 +376,37 @@ impl Shared {
             }
         }
         self.inbox.changed.notify();
+    }
+
+    fn control_command(&self, command: Message) {
+        let Some(desk) = &self.desk else { return };
+        let mut desk = lock(desk);
+        let request = match desk.wish(&command) {
+            Ok(Wish::List) => self.pipeline.read_controls(),
+            Ok(Wish::Set(name, value)) => self.pipeline.set_control(&name, value),
+            Err(reply) => return self.reply(&command, &reply),
+        };
+        // Under the lock that the device's answer takes too.
+        desk.asked(request, command);
+    }
+
+    fn reply(&self, command: &Message, (status, data): &Reply) {
+        if let Err(e) = self.client.reply(command, *status, data) {
+            log::debug!("a command is not answered: {e}");
+        }
+    }
+
+    /// What the device answered.
+    fn controlled(&self, event: &MediaEvent) {
+        let Some(desk) = &self.desk else { return };
+        let answered = match event {
+            MediaEvent::Control { request, result, .. } => lock(desk).handle_control(*request, result),
+            MediaEvent::Controls { request, result } => lock(desk).handle_controls(*request, result),
+            _ => None,
+        };
+        if let Some((command, reply)) = answered {
+            self.reply(&command, &reply);
+        }
     }
 
     fn call_message(&self, message: &Message) {
@@ -415,6 +485,7 @@ impl Driver {
             if matches!(event, MediaEvent::Stopped | MediaEvent::GaveUp) {
                 self.producing = false;
             }
+            self.shared.controlled(&event);
             self.shared.input(Input::Media(event));
         }
         any

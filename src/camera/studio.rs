@@ -95,6 +95,8 @@ pub(super) struct Studio {
     max_viewers: usize,
     linger: Duration,
     producing: Streams,
+    /// Whether the encoder of H.264 takes a bitrate: not where it sits in a camera without such a control.
+    steered: bool,
     /// When to stop producing, if nobody comes.
     stop_at: Option<Instant>,
     out: VecDeque<Output>,
@@ -120,6 +122,7 @@ impl Studio {
             max_viewers: config.max_viewers,
             linger: config.linger,
             producing: Streams::default(),
+            steered: true,
             stop_at: None,
             out: VecDeque::new(),
             calls_at: None,
@@ -328,7 +331,13 @@ impl Studio {
                 }
                 Event::Streaming(Streams::default())
             }
-            MediaEvent::Stalled(e) | MediaEvent::Failed(e) => Event::Media(e),
+            MediaEvent::Stalled(e) | MediaEvent::Failed(e) | MediaEvent::Trouble(e) => Event::Media(e),
+            MediaEvent::Capture(info) => {
+                self.steered = info.steers_bitrate;
+                Event::Capture(info)
+            }
+            MediaEvent::Control { request, name, result } => Event::Control { request, name, result },
+            MediaEvent::Controls { request, result } => Event::Controls { request, result },
             _ => return,
         };
         self.out.push_back(Output::Event(event));
@@ -408,7 +417,8 @@ impl Studio {
             self.out.push_back(Output::KeyFrame(stream));
         }
         for (stream, rate) in &mut self.rates {
-            if let Some(bps) = rate.poll(now) {
+            // What cannot follow is not told to, nor told of.
+            if let Some(bps) = rate.poll(now).filter(|_| self.steered || *stream != VIDEO_H264) {
                 self.out.push_back(Output::Bitrate(*stream, bps));
                 self.out.push_back(Output::Event(Event::Bitrate { stream: *stream, bps }));
             }

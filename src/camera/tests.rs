@@ -262,3 +262,29 @@ fn later_calls_are_told_of_new_addresses() {
     let answer = world.said.iter().find(|s| s.starts_with("call:answer")).expect("it is answered");
     assert!(answer.contains("192.0.2.99 4000") && !answer.contains("192.0.2.1 4000"), "{answer}");
 }
+
+#[test]
+fn what_the_source_says_reaches_the_program() {
+    use crate::media::error::{ErrorKind, MediaError};
+    use crate::media::gst::RequestId;
+
+    let mut world = World::new(4, true);
+    let slow = MediaError::new(ErrorKind::TooSlow, "12 pictures a second, not 30");
+    world.input(Input::Media(MediaEvent::Trouble(slow.clone())));
+    world.input(Input::Media(MediaEvent::Control {
+        request: RequestId(7),
+        name: "gain".into(),
+        result: Err(slow.clone()),
+    }));
+    world.input(Input::Media(MediaEvent::Controls { request: RequestId(8), result: Ok(vec![]) }));
+    let [
+        Event::Media(trouble),
+        Event::Control { request, name, result: Err(why) },
+        Event::Controls { result, .. },
+    ] = &world.events[..]
+    else {
+        panic!("{:?}", world.events)
+    };
+    assert_eq!((trouble, why, request.0, name.as_str()), (&slow, &slow, 7, "gain"));
+    assert_eq!(result, &Ok(vec![]));
+}

@@ -36,6 +36,14 @@ pub enum ErrorKind {
     Ended,
     /// The source is open and gives nothing.
     Stalled,
+    /// The camera gives pictures of another size or kind than it agreed to.
+    WrongPictures,
+    /// The camera gives far fewer pictures a second than it agreed to.
+    TooSlow,
+    /// The camera has no such control.
+    NoControl,
+    /// A control does not take this value, or none now.
+    BadValue,
     /// Anything else, in GStreamer's words.
     Other,
 }
@@ -86,6 +94,10 @@ impl MediaError {
             ErrorKind::Unauthorized => "unauthorized",
             ErrorKind::Ended => "ended",
             ErrorKind::Stalled => "stalled",
+            ErrorKind::WrongPictures => "wrong-pictures",
+            ErrorKind::TooSlow => "too-slow",
+            ErrorKind::NoControl => "no-control",
+            ErrorKind::BadValue => "bad-value",
             ErrorKind::Other => "media",
         }
     }

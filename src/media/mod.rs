@@ -7,10 +7,13 @@ pub mod error;
 #[cfg(feature = "gst")]
 pub mod gst;
 pub mod keyframes;
+pub mod pace;
 pub mod queue;
 pub mod rate;
 pub mod source;
 pub mod sps;
+#[cfg(any(feature = "v4l2", feature = "gst"))]
+pub mod v4l2;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@
 import { Client } from './client.js';
 import { Calls } from './call.js';
 import { Player, playable } from './player.js';
+import { Controls } from './controls.js';
 import { randomId } from './events.js';
 import { advice } from './words.js';
 
@@ -20,6 +21,7 @@ let sound = false; // the user asked for it; browsers play silence before that
 let again = null; // timer of the next try
 let tries = 0;
 let preparing = false; // the browser asks the user for the camera
+let tuning = false; // the camera's controls are shown
 let told = false; // why the last call ended stays on screen
 
 const token = takeToken();
@@ -37,6 +39,8 @@ const client = new Client({
 });
 const { roster } = client;
 const calls = Calls.over(client);
+
+const controls = new Controls({ client, form: $('tuning-form'), said: toast, changed: () => show() });
 
 // For tests, and the curious.
 Object.defineProperty(window, 'symple', {
@@ -387,6 +391,13 @@ $('stage').addEventListener('pointermove', () => {
   still = setTimeout(() => $('stage').classList.add('still'), 3000);
 });
 
+$('adjust').addEventListener('click', () => {
+  tuning = !tuning;
+  if (tuning) controls.read(); // some change by themselves
+  show();
+});
+$('tuning-reset').addEventListener('click', () => controls.reset());
+
 $('name').value = client.name;
 $('name').addEventListener('change', () => {
   const name = $('name').value.trim() || `Viewer ${user.slice(-4)}`;
@@ -430,6 +441,10 @@ function show() {
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');
   $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Sound';
   $('snapshot').disabled = $('fullscreen').disabled = !playing;
+  controls.of(playing ? roster.get(peer.address) ?? peer : null);
+  $('adjust').hidden = !controls.any;
+  $('tuning').hidden = !(tuning && controls.any);
+  $('adjust').setAttribute('aria-expanded', String(!$('tuning').hidden));
   $('hangup').disabled = !current && (!wanted || told); // without a call it stops the waiting for one
   document.title = asking ? 'Incoming call · Symple' : playing ? `${peer.name} · Symple` : 'Symple';
   list($('cameras'), roster.cameras(), 'camera');

@@ -1,7 +1,7 @@
 //! The viewer page: plain HTML, CSS and ES modules, embedded at compile time.
 //!
 //! The page is served at `/`, its parts by name beside it. Another page may import `client.js`, `roster.js`,
-//! `call.js` and `player.js` on their own. What the page needs from its host is a WebSocket at its own origin
+//! `call.js`, `player.js` and `controls.js` on their own. What the page needs from its host is a WebSocket at its own origin
 //! and `GET /api/config`: `{"iceServers":[…],"room":"public","auth":true}`.
 
 /// A file of the page.
@@ -66,6 +66,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "call.js": SCRIPT,
     "player.js": SCRIPT,
     "events.js": SCRIPT,
+    "controls.js": SCRIPT,
 };
 
 /// FNV-1a in hexadecimal, between quotes: enough to tell one build's file from another's.

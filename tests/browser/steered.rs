@@ -1,23 +1,37 @@
-//! A camera that does what the lines on its input say: `call USER`, `hangup`. For the browser tests.
+//! A camera that does what the lines on its input say: `call USER`, `hangup`. It has controls as a camera of
+//! V4L2 has, which are numbers of its own. For the browser tests.
 
 use std::collections::HashSet;
 use std::io::BufRead;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use serde_json::json;
 use symple::camera::{Camera, Config, Event, Serve, Signalling};
+use symple::client;
+use symple::media::v4l2::control::{Control, ControlKind, Value};
+use symple::proto::{Message, Status};
 
 fn main() {
     let port = std::env::var("PORT").expect("PORT is set").parse().expect("PORT is a number");
     let listen = vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)];
     let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
-    let camera = Camera::new(Config { signalling, ..Config::default() }).expect("the test pattern starts");
+    let data = [("controls".to_owned(), true.into())].into_iter().collect();
+    let camera =
+        Camera::new(Config { signalling, data, ..Config::default() }).expect("the test pattern starts");
+    let mut tuning = Tuning::default();
+    let handle = camera.clone();
 
     let viewers = Arc::new(Mutex::new(HashSet::new()));
     let watching = viewers.clone();
     camera.on(move |event| match event {
         Event::ViewerJoined(viewer) => drop(watching.lock().expect("nobody panics").insert(viewer.id)),
         Event::ViewerLeft(viewer, _) => drop(watching.lock().expect("nobody panics").remove(&viewer.id)),
+        // The pattern is no V4L2 device, so these are for the program.
+        Event::Client(client::Event::Command(command)) => {
+            let (status, data) = tuning.answer(&command);
+            _ = handle.client().reply(&command, status, &data);
+        }
         _ => {}
     });
     println!("open {}", camera.urls().first().expect("it serves"));
@@ -37,4 +51,79 @@ fn main() {
         }
     });
     smol::block_on(camera.run());
+}
+
+struct Tuning {
+    brightness: i64,
+    automatic: bool,
+    exposure: i64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning { brightness: 128, automatic: true, exposure: 156 }
+    }
+}
+
+impl Tuning {
+    fn controls(&self) -> Vec<Control> {
+        let number = |id, label, min, max, value, default| {
+            let kind = ControlKind::Integer { min, max, step: 1 };
+            with(Control::new(id, label, kind), value, default)
+        };
+        let items = vec![(1, "Manual Mode".into()), (3, "Aperture Priority Mode".into())];
+        let auto = Control::new(0x009a_0901, "Auto Exposure", ControlKind::Menu { items });
+        let mut exposure = number(0x009a_0902, "Exposure Time, Absolute", 3, 2047, self.exposure, 250);
+        exposure.inactive = self.automatic;
+        vec![
+            number(0x0098_0900, "Brightness", 0, 255, self.brightness, 128),
+            with(auto, if self.automatic { 3 } else { 1 }, 3),
+            exposure,
+            with(Control::new(0x0098_0914, "Horizontal Flip", ControlKind::Switch), 0, 0),
+        ]
+    }
+
+    fn answer(&mut self, command: &Message) -> (Status, serde_json::Value) {
+        let text = |member| command.get::<String>(member).ok().flatten().unwrap_or_default();
+        let data: serde_json::Value = command.data().unwrap_or_default();
+        println!("{} {data}", text("action"));
+        let name = data["name"].as_str().unwrap_or_default();
+        if text("action") != "list" {
+            let controls = self.controls();
+            let value = match text("action").as_str() {
+                "reset" => Ok(Value::Default),
+                _ => Value::from_json(&data["value"]),
+            };
+            let control = Control::find(&controls, name).expect("the page knows what there is");
+            match value.and_then(|value| control.number(&value)) {
+                // As a driver that does not take the last of its range.
+                Ok(255) => {
+                    return (
+                        Status::BAD_REQUEST,
+                        json!({ "code": "bad-value", "message": "not that bright" }),
+                    );
+                }
+                Ok(number) => match name {
+                    "brightness" => self.brightness = number,
+                    "exposure_auto" => self.automatic = number == 3,
+                    "exposure_time" => self.exposure = number,
+                    _ => {}
+                },
+                Err(error) => {
+                    return (
+                        Status::BAD_REQUEST,
+                        json!({ "code": error.code(), "message": error.to_string() }),
+                    );
+                }
+            }
+            let control = Control::find(&self.controls(), name).cloned();
+            return (Status::OK, json!({ "control": control }));
+        }
+        (Status::OK, json!({ "controls": self.controls() }))
+    }
+}
+
+fn with(mut control: Control, value: i64, default: i64) -> Control {
+    (control.value, control.default) = (Some(value), default);
+    control
 }

@@ -4,6 +4,8 @@
 #[cfg(feature = "camera")]
 mod camera;
 mod command_line;
+#[cfg(feature = "v4l2")]
+mod devices;
 mod http;
 mod peers;
 #[cfg(feature = "redis")]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
-use symple::camera::{Camera, Config, Connect, Event, Serve, Signalling, StartError};
+use symple::camera::{Camera, Config, Connect, Controllers, Event, Serve, Signalling, StartError};
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
 use symple::{client, proto};
@@ -35,6 +35,8 @@ struct Settings {
     connect: Option<String>,
     roots: Option<PathBuf>,
     ring: Option<String>,
+    /// Controls of the camera, as they are set at the start.
+    set: Vec<String>,
     log: LevelFilter,
 }
 
@@ -54,6 +56,7 @@ impl Default for Settings {
             connect: None,
             roots: None,
             ring: None,
+            set: Vec::new(),
             log: LevelFilter::Warn,
         }
     }
@@ -96,6 +99,42 @@ const PICTURES: &[Setting<Settings>] = &[
     Setting::new("audio", "", "Take the source's sound. Default: yes", |s: &mut S, v| {
         set(&mut s.camera.media.audio, switch(v))
     }),
+    Setting::new(
+        "pass_through",
+        "",
+        "Send H.264 that a camera makes itself as it is. Default: yes",
+        |s: &mut S, v| set(&mut s.camera.media.pass_through, switch(v)),
+    ),
+    Setting::new(
+        "set",
+        "NAME=VALUE",
+        "Set a V4L2 camera's control at the start; `symple devices` lists them. May come several times",
+        |s: &mut S, v| {
+            set(&mut s.set, list(v))?;
+            if s.set.iter().all(|wish| wish.contains('=')) {
+                Ok(())
+            } else {
+                Err("must look like gain=12".into())
+            }
+        },
+    )
+    .list(),
+    Setting::new(
+        "controls",
+        "WHO",
+        "Who else may set them: nobody, everybody, or users by commas. Default: who knows the token, and \
+         everybody where it listens on loopback alone",
+        |s: &mut S, v| {
+            s.camera.controls = match list(v)?.as_slice() {
+                [auto] if auto == "auto" => Controllers::Auto,
+                [nobody] if nobody == "nobody" => Controllers::Nobody,
+                [all] if all == "everybody" => Controllers::Everybody,
+                users => Controllers::Users(users.to_vec()),
+            };
+            Ok(())
+        },
+    )
+    .list(),
     Setting::new("vp8", "", "Encode VP8 too for viewers without H.264. Default: yes", |s: &mut S, v| {
         set(&mut s.camera.vp8, switch(v))
     }),
@@ -275,8 +314,12 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     files::warn_of_slips(&table);
     let settings = loaded.settings;
     let certificate = certificate(&settings)?;
+    let controls = settings.set.clone();
     let (config, ring) = config(settings, certificate.as_ref(), loaded.line.check)?;
     let camera = Camera::new(config).map_err(unusable)?;
+    for (name, value) in controls.iter().filter_map(|wish| wish.split_once('=')) {
+        camera.set_control(name.trim(), value);
+    }
     let mut said = format!("encoder: {}\n", camera.encoder().name);
     said.extend(camera.urls().iter().map(|url| format!("open {url}\n")));
     exit::print(&said)?;
@@ -389,6 +432,9 @@ fn words_of(event: &Event) -> Option<String> {
             format!("producing {}", names.join(", "))
         }
         Event::Format { width, height, fps, .. } => format!("pictures of {width} x {height}, {fps} a second"),
+        Event::Capture(info) => format!("camera: {info}"),
+        Event::Control { name, result: Ok(control), .. } => format!("{name} is {}", control.value_text()),
+        Event::Control { name, result: Err(why), .. } => format!("{name} is not set: {why}"),
         Event::Bitrate { bps, .. } => format!("the encoder goes to {} kbit/s", bps / 1000),
         Event::Media(trouble) => format!("source: {trouble}"),
         Event::SourceEnded => "the source came to its end".into(),

@@ -5,6 +5,8 @@ mod args;
 #[cfg(feature = "camera")]
 mod camera;
 mod certificate;
+#[cfg(feature = "v4l2")]
+mod devices;
 #[cfg(feature = "redis")]
 mod emit;
 mod exit;
@@ -37,6 +39,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "serve", line: "a server for peers, a drop-in for the Node.js one", run: serve::main },
     #[cfg(feature = "camera")]
     Command { name: "camera", line: "a camera that browsers watch", run: camera::main },
+    #[cfg(feature = "v4l2")]
+    Command { name: "devices", line: "the V4L2 cameras and codecs of this machine", run: devices::main },
     Command {
         name: "watch",
         line: "print what a peer sees: who comes and goes, and messages",

@@ -48,6 +48,26 @@ impl Timing {
     }
 }
 
+/// What may wait before a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Leaky: an encoder that falls behind skips pictures, it does not delay them.
+    Raw,
+    Sound,
+    /// Pictures that need those before them: only what would never be caught up with is thrown away.
+    Coded,
+}
+
+impl Room {
+    fn properties(self) -> &'static str {
+        match self {
+            Room::Raw => "max-size-buffers=3 max-size-time=0",
+            Room::Sound => "max-size-buffers=0 max-size-time=1000000000",
+            Room::Coded => "max-size-buffers=120 max-size-time=0",
+        }
+    }
+}
+
 /// An encoder at work.
 pub(super) struct Branch {
     bin: gst::Bin,
@@ -62,21 +82,23 @@ impl Branch {
         tee: &gst::Element,
         stream: StreamId,
         chain: &str,
+        room: Room,
         timing: Arc<Timing>,
         on: Callback,
     ) -> Result<Branch, MediaError> {
         let failed =
             |what: &str| MediaError::new(ErrorKind::Other, format!("the encoder cannot start: {what}"));
-        // Leaky: an encoder that falls behind skips pictures, it does not delay them.
-        let room = if stream == AUDIO_OPUS {
-            "max-size-buffers=0 max-size-time=1000000000"
-        } else {
-            "max-size-buffers=3 max-size-time=0"
-        };
+        let room = room.properties();
         let launch = format!(
-            "queue leaky=downstream max-size-bytes=0 {room} ! {chain} ! appsink name=out sync=false async=false"
+            "queue name=in leaky=downstream max-size-bytes=0 {room} ! {chain} ! appsink name=out sync=false async=false"
         );
-        let bin = gst::parse::bin_from_description(&launch, true).map_err(|error| failed(error.message()))?;
+        let bin =
+            gst::parse::bin_from_description(&launch, false).map_err(|error| failed(error.message()))?;
+        // By name: where a decoder is within, what follows it is unlinked too until it has looked.
+        let input = bin.by_name("in").and_then(|queue| queue.static_pad("sink"));
+        let input = input.and_then(|pad| gst::GhostPad::builder_with_target(&pad).ok());
+        let input = input.ok_or_else(|| failed("it has no input"))?;
+        bin.add_pad(&input.name("sink").build()).map_err(|error| failed(&error.to_string()))?;
         let sink = bin
             .by_name("out")
             .and_downcast::<gst_app::AppSink>()

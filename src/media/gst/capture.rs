@@ -4,15 +4,20 @@
 //! linked as they appear, and [`Found`] says so.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime};
 
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::camera::Target;
+use super::encoders::H264_TAIL;
 use super::{ErrorKind, MediaError, Settings, pattern};
+use crate::media::pace::{Pace, Verdict};
 use crate::media::source::{Login, Source};
+use crate::media::sps::Sps;
+use crate::media::v4l2::device::{Rate, Size};
 
 /// How much of a network camera's jitter is smoothed away, in milliseconds: it is paid only when packets are
 /// late or lost, as nothing here waits for a presentation time.
@@ -23,12 +28,18 @@ const RTSP_UDP_WAIT: u64 = 2_000_000;
 const RTSP_CONNECT_WAIT: u64 = 5_000_000;
 
 /// What a source turned out to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Found {
     Video,
     Audio,
     /// That was all.
     NoMore,
+    /// A camera's H.264 of a profile that browsers are not promised.
+    Foreign([u8; 3]),
+    /// Pictures of another size than agreed to.
+    Size(u32, u32),
+    /// The camera's rate changed for the worse or the better.
+    Pace(Verdict),
 }
 
 /// A pipeline that ends in two tees.
@@ -36,17 +47,24 @@ pub(super) struct Capture {
     pub pipeline: gst::Pipeline,
     pub video: gst::Element,
     pub audio: gst::Element,
+    /// The pictures are H.264 already.
+    pub coded: bool,
 }
 
-/// Builds the front for a source. `counter` numbers the pattern's pictures.
+/// Builds the front for a source. `counter` numbers the pattern's pictures, `camera` is what a V4L2 source is.
 pub(super) fn build(
     settings: &Settings,
     counter: &Arc<AtomicU32>,
+    camera: Option<&Target>,
     found: impl Fn(Found) + Send + Sync + 'static,
 ) -> Result<Capture, MediaError> {
     let capture = match &settings.source {
         Source::Test => test(settings)?,
-        Source::V4l2(_) => parsed(&decoded(settings, &v4l2_chain(settings), false))?,
+        Source::V4l2(_) => {
+            let camera =
+                camera.ok_or_else(|| MediaError::new(ErrorKind::Other, "no camera was looked for"))?;
+            return self::camera(settings, camera, Arc::new(found));
+        }
         Source::File(_) => parsed(&decoded(settings, "uridecodebin name=decoder", true))?,
         Source::Rtsp { .. } => parsed(&decoded(settings, "uridecodebin name=decoder", false))?,
     };
@@ -57,7 +75,7 @@ pub(super) fn build(
             found(Found::Audio);
             return Ok(capture);
         }
-        Source::V4l2(path) => part(&capture.pipeline, "camera")?.set_property("device", path_text(path)?),
+        Source::V4l2(_) => {}
         Source::File(path) => part(&capture.pipeline, "decoder")?.set_property("uri", file_uri(path)?),
         Source::Rtsp { url, login } => {
             let decoder = part(&capture.pipeline, "decoder")?;
@@ -75,6 +93,95 @@ pub(super) fn build(
     Ok(capture)
 }
 
+/// A camera's front: coded where its H.264 is passed through, else decoded. It is watched for what it agreed to.
+fn camera<F>(settings: &Settings, target: &Target, found: Arc<F>) -> Result<Capture, MediaError>
+where
+    F: Fn(Found) + Send + Sync + 'static,
+{
+    let capture = if target.passes_through() {
+        coded(&target.head)?
+    } else {
+        let decoder = format!("{} ! decodebin name=decoder", target.head);
+        parsed(&decoded(settings, &decoder, false))?
+    };
+    let camera = part(&capture.pipeline, "camera")?;
+    if camera.has_property("device") {
+        camera.set_property("device", path_text(&target.path)?);
+    }
+    if let Some(info) = &target.info {
+        let tell = found.clone();
+        let pad = camera.static_pad("src").expect("a source has one");
+        watch_pace(&pad, info.choice.rate, move |verdict| tell(Found::Pace(verdict)));
+    }
+    let agreed = target.info.as_ref().map(|info| info.choice.size);
+    if capture.coded {
+        let tell = found.clone();
+        watch_parameter_sets(&capture.video, agreed, move |what| tell(what));
+        found(Found::Video);
+        found(Found::NoMore);
+    } else {
+        let tell = found.clone();
+        watch_size(&part(&capture.pipeline, "video_in")?, agreed, move |(w, h)| tell(Found::Size(w, h)));
+        link_as_they_come(&capture.pipeline, settings, move |what| found(what))?;
+    }
+    Ok(capture)
+}
+
+/// Counts a camera's pictures before any is left out.
+fn watch_pace(pad: &gst::Pad, rate: Option<Rate>, tell: impl Fn(Verdict) + Send + Sync + 'static) {
+    let Some(rate) = rate else { return };
+    let pace = Mutex::new(Pace::new(rate.per_second()));
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        // Only one thread comes here, and it does not panic in between.
+        let verdict = pace.lock().ok().and_then(|mut pace| pace.handle_picture(Instant::now()));
+        if let Some(verdict) = verdict {
+            tell(verdict);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Tells of raw pictures whose size is not the agreed one: a JPEG says its size itself.
+fn watch_size(into: &gst::Element, agreed: Option<Size>, tell: impl Fn(Size) + Send + Sync + 'static) {
+    let Some(agreed) = agreed else { return };
+    let pad = into.static_pad("sink").expect("a filter has a sink pad");
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
+            && let Some(size) = caps.caps().structure(0).and_then(size_of)
+            && size != agreed
+        {
+            tell(size);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn size_of(caps: &gst::StructureRef) -> Option<Size> {
+    let number = |name| caps.get::<i32>(name).ok().and_then(|n| u32::try_from(n).ok());
+    Some((number("width")?, number("height")?))
+}
+
+/// Tells what a camera's first SPS says, where that is not what was agreed, or not for browsers.
+fn watch_parameter_sets(
+    tee: &gst::Element,
+    agreed: Option<Size>,
+    tell: impl Fn(Found) + Send + Sync + 'static,
+) {
+    let pad = tee.static_pad("sink").expect("a tee has a sink pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let map = info.buffer().and_then(|buffer| buffer.map_readable().ok());
+        let Some(sps) = map.and_then(|map| Sps::find(&map)) else { return gst::PadProbeReturn::Ok };
+        if !sps.is_baseline() {
+            tell(Found::Foreign(sps.profile_level_id));
+            return gst::PadProbeReturn::Drop;
+        }
+        if agreed.is_some_and(|agreed| agreed != (sps.width, sps.height)) {
+            tell(Found::Size(sps.width, sps.height));
+        }
+        gst::PadProbeReturn::Remove
+    });
+}
+
 fn test(settings: &Settings) -> Result<Capture, MediaError> {
     let Settings { width, height, fps, .. } = settings;
     parsed(&format!(
@@ -86,17 +193,13 @@ fn test(settings: &Settings) -> Result<Capture, MediaError> {
     ))
 }
 
-/// Cameras offer a format for each of many sizes; the first one listed here that it has is taken.
-/// Compressed ones after raw ones: at the wanted size USB often carries raw at a few pictures a second only,
-/// which the rate rules out.
-fn v4l2_chain(settings: &Settings) -> String {
-    let Settings { width, height, fps, .. } = settings;
-    let exact = format!("width={width},height={height},framerate={fps}/1");
-    format!(
-        "v4l2src name=camera ! capsfilter caps=\"video/x-raw,{exact};image/jpeg,{exact};\
-         image/jpeg,width=[1,{width}],height=[1,{height}];video/x-raw,width=[1,{width}],height=[1,{height}];\
-         image/jpeg;video/x-raw;video/x-h264\" ! decodebin name=decoder"
-    )
+/// The front of a camera that makes H.264: parameter sets are kept and repeated, so that a viewer who comes
+/// late has them.
+fn coded(head: &str) -> Result<Capture, MediaError> {
+    let capture = parsed(&format!(
+        "{head} ! {H264_TAIL} ! tee name=video allow-not-linked=true tee name=audio allow-not-linked=true"
+    ))?;
+    Ok(Capture { coded: true, ..capture })
 }
 
 /// The rest of the front for what is decoded. `paced` holds a source that is not live to the clock.
@@ -122,7 +225,7 @@ fn parsed(launch: &str) -> Result<Capture, MediaError> {
         .map_err(|_| MediaError::new(ErrorKind::Other, "GStreamer made no pipeline of the source"))?;
     let video = part(&pipeline, "video")?;
     let audio = part(&pipeline, "audio")?;
-    Ok(Capture { pipeline, video, audio })
+    Ok(Capture { pipeline, video, audio, coded: false })
 }
 
 fn part(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element, MediaError> {

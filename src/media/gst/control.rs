@@ -18,12 +18,16 @@ use std::time::{Duration, Instant};
 use gstreamer::glib;
 
 use super::branch::{Branch, Callback};
+use super::camera::{Camera, CaptureInfo};
 use super::capture::Found;
 use super::encoders::Encoder;
 use super::run::{Plan, Run};
-use super::{ErrorKind, MediaError, MediaEvent, Settings, Streams, fault};
+use super::{ErrorKind, MediaError, MediaEvent, RequestId, Settings, Streams, fault};
 use crate::media::StreamId;
+use crate::media::pace::Verdict;
 use crate::media::source::Source;
+use crate::media::v4l2::control::Value;
+use crate::media::v4l2::device::Rate;
 
 /// What the control thread is told.
 pub(super) enum Command {
@@ -31,6 +35,9 @@ pub(super) enum Command {
     Start(Streams),
     KeyFrame(StreamId),
     Bitrate(StreamId, u32),
+    /// A control of the camera, for the event that bears the number.
+    SetControl(RequestId, String, Value),
+    ReadControls(RequestId),
     /// From the run of this number.
     News(u64, News),
     /// A branch that can be removed now.
@@ -50,6 +57,8 @@ pub(super) enum News {
 
 /// A file that is shorter (a still picture) is not repeated more often.
 const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
+/// How often it is looked whether a camera is plugged in again.
+const ABSENT: Duration = Duration::from_secs(2);
 /// A run that gave so long was good: the next failure's wait begins small again.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 
@@ -61,12 +70,17 @@ pub(super) struct Control {
     runs: u64,
     failures: u32,
     reopen_at: Option<Instant>,
+    /// How the camera's pictures come, as it was told last.
+    told: Option<CaptureInfo>,
+    /// The camera is not plugged in, and that was told.
+    absent: bool,
 }
 
 impl Control {
     pub(super) fn new(
         settings: Settings,
         encoder: &'static Encoder,
+        camera: Option<Camera>,
         on: Callback,
         commands: Sender<Command>,
     ) -> Self {
@@ -78,8 +92,10 @@ impl Control {
             epoch: Instant::now(),
             counter: Arc::new(AtomicU32::new(0)),
             bitrates: BTreeMap::new(),
+            camera,
         };
-        Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None }
+        let (told, absent) = (None, false);
+        Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None, told, absent }
     }
 
     pub(super) fn run(mut self, inbox: Receiver<Command>) {
@@ -124,6 +140,11 @@ impl Control {
                     self.handle_news(news);
                 }
             }
+            Command::SetControl(request, name, value) => self.set_control(request, name, value),
+            Command::ReadControls(request) => {
+                let result = self.camera().and_then(Camera::controls);
+                self.tell(MediaEvent::Controls { request, result });
+            }
             Command::Detached(branch) => branch.remove(),
             Command::Quit => return ControlFlow::Break(()),
         }
@@ -159,16 +180,30 @@ impl Control {
         if self.wanted.take().is_some() {
             self.close();
             self.failures = 0;
+            // The next start tells anew.
+            (self.told, self.absent) = (None, false);
             self.tell(MediaEvent::Stopped);
         }
+    }
+
+    fn camera(&mut self) -> Result<&mut Camera, MediaError> {
+        let none = "only a V4L2 camera has controls, and this source is none";
+        self.plan.camera.as_mut().ok_or_else(|| MediaError::new(ErrorKind::NoControl, none))
+    }
+
+    fn set_control(&mut self, request: RequestId, name: String, value: Value) {
+        let result = self.camera().and_then(|camera| camera.set(&name, value));
+        self.tell(MediaEvent::Control { request, name, result });
     }
 
     fn open(&mut self) {
         self.reopen_at = None;
         self.runs += 1;
-        match Run::open(&self.plan, self.runs) {
+        let target = self.plan.camera.as_mut().map(Camera::find).transpose();
+        match target.and_then(|target| Run::open(&self.plan, self.runs, target)) {
             Err(error) => self.fail(error),
             Ok(run) => {
+                self.absent = false;
                 let playing = run.play();
                 self.run = Some(run);
                 if let Err(error) = playing {
@@ -183,7 +218,39 @@ impl Control {
     fn handle_news(&mut self, news: News) {
         let Some((run, streams)) = self.run.as_mut().zip(self.wanted) else { return };
         match news {
+            News::Found(Found::Foreign([profile, constraints, _])) => {
+                let words = format!(
+                    "the camera's H.264 is of profile {profile:02x}{constraints:02x}, which browsers are not \
+                     promised: its pictures are encoded here"
+                );
+                self.tell(MediaEvent::Trouble(MediaError::new(ErrorKind::WrongPictures, words)));
+                if let Some(camera) = &mut self.plan.camera {
+                    camera.refuse_h264();
+                }
+                self.close();
+                self.open();
+            }
+            News::Found(Found::Size(width, height)) => {
+                let agreed = run.info().map_or((0, 0), |info| info.choice.size);
+                let error = fault::wrong_size(&self.plan.settings.source, agreed, (width, height));
+                self.tell(MediaEvent::Trouble(error));
+            }
+            News::Found(Found::Pace(verdict)) => {
+                let agreed = run.info().and_then(|info| info.choice.rate).map_or(0.0, Rate::per_second);
+                match verdict {
+                    Verdict::TooSlow(rate) => {
+                        let error = fault::too_slow(&self.plan.settings.source, agreed, rate);
+                        self.tell(MediaEvent::Trouble(error));
+                    }
+                    Verdict::Kept => log::info!("the camera gives {agreed} pictures a second again"),
+                }
+            }
             News::Found(found) => {
+                let info = run.info().filter(|_| found == Found::Video).cloned();
+                if info.is_some() && info != self.told {
+                    self.told.clone_from(&info);
+                    info.into_iter().for_each(|info| (self.plan.on)(MediaEvent::Capture(info)));
+                }
                 if let Err(error) = run.handle_found(found, &self.plan, streams) {
                     let error = fault::with_missing(error, run.missing.as_deref());
                     self.fail(error);
@@ -193,6 +260,12 @@ impl Control {
             News::Error(error, debug) => {
                 let error = fault::from_gstreamer(&self.plan.settings.source, &error, &debug);
                 let error = fault::with_missing(error, run.missing.as_deref());
+                let early = !run.has_started() && run.info().is_some() && fault::is_disagreement(&debug);
+                if early && self.plan.camera.as_mut().is_some_and(Camera::distrust) {
+                    log::warn!("the camera does not give what it said it has ({error}): asking for anything");
+                    self.close();
+                    return self.open();
+                }
                 self.fail(error);
             }
             News::Ended => self.end(),
@@ -226,6 +299,13 @@ impl Control {
             error.kind(),
             ErrorKind::MissingPlugin | ErrorKind::Unauthorized | ErrorKind::BadSettings
         );
+        let absent = live && error.kind() == ErrorKind::NoCamera;
+        if absent && self.absent {
+            // It was told, and to look again costs nothing.
+            self.reopen_at = Some(Instant::now() + ABSENT);
+            return;
+        }
+        self.absent = absent;
         self.tell(MediaEvent::Failed(error));
         if live && !hopeless {
             self.reopen_later();

@@ -79,6 +79,29 @@ pub(super) fn with_missing(error: MediaError, missing: Option<&str>) -> MediaErr
     }
 }
 
+/// GStreamer's words for caps that nobody agreed on: what was enumerated is not what is given.
+pub(super) fn is_disagreement(debug: &str) -> bool {
+    debug.contains("not-negotiated") || debug.contains("S_FMT") || debug.contains("set_format")
+}
+
+/// Pictures of another size than the camera agreed to.
+pub(super) fn wrong_size(source: &Source, agreed: (u32, u32), given: (u32, u32)) -> MediaError {
+    let words = format!(
+        "{source} agreed to pictures of {} x {} and gives {} x {}: they are taken as they come",
+        agreed.0, agreed.1, given.0, given.1
+    );
+    MediaError::new(ErrorKind::WrongPictures, words)
+}
+
+/// Far fewer pictures than the camera agreed to.
+pub(super) fn too_slow(source: &Source, agreed: f64, rate: f64) -> MediaError {
+    let words = format!(
+        "{source} agreed to {agreed:.0} pictures a second and gives {rate:.1}: in the dark many cameras expose \
+         longer (their control exposure_auto_priority, off, keeps the rate), and a USB hub may be too slow"
+    );
+    MediaError::new(ErrorKind::TooSlow, words)
+}
+
 /// Nothing came for too long.
 pub(super) fn stalled(source: &Source) -> MediaError {
     let cure = match source {

@@ -9,11 +9,13 @@
 //!
 //! [`Pipeline`] is a handle whose methods never wait: one control thread owns the GStreamer objects. While
 //! stopped there are none: no device is open and no CPU is used.
+//! (GStreamer 1.22 keeps a handle of a V4L2 device each time that its v4l2src played; it stays free for others.)
 //!
 //! Pictures of all runs of one [`Pipeline`], and its sound, have times that count from its making, so
 //! they rise over restarts and over the end of a repeated file.
 
 mod branch;
+mod camera;
 mod capture;
 mod check;
 mod control;
@@ -23,13 +25,16 @@ pub mod pattern;
 mod run;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use super::error::{ErrorKind, MediaError};
 use super::source::Source;
+use super::v4l2::{self, control::Value};
 use super::{Frame, StreamId};
 
+pub use camera::CaptureInfo;
 use control::{Command, Control};
 pub use encoders::{EncoderInfo, Rejected};
 
@@ -57,6 +62,8 @@ pub struct Settings {
     pub key_interval: Duration,
     /// Whether a file starts again at its end.
     pub repeat: bool,
+    /// Whether H.264 that a camera makes itself goes to the viewers as it is, where it is what browsers take.
+    pub pass_through: bool,
 }
 
 impl Default for Settings {
@@ -72,6 +79,7 @@ impl Default for Settings {
             encoders: Vec::new(),
             key_interval: Duration::from_secs(10),
             repeat: true,
+            pass_through: true,
         }
     }
 }
@@ -151,6 +159,27 @@ pub enum MediaEvent {
     /// The source cannot be used. RTSP sources and devices are tried again by themselves after a wait that
     /// grows to 30 s, with one such event each time; others stay stopped until the next `start`.
     Failed(MediaError),
+    /// How a V4L2 camera's pictures come, before the first of them, where it says what it has. Comes again
+    /// when that has changed, as after it was plugged in elsewhere.
+    Capture(CaptureInfo),
+    /// Something is not as it should be, and the source goes on.
+    Trouble(MediaError),
+    /// How the setting of a control ended; see [`Pipeline::set_control`].
+    Control {
+        /// As it was asked for.
+        request: RequestId,
+        /// The control's name.
+        name: String,
+        /// The control as it is now, or why it is not set.
+        result: Result<v4l2::control::Control, MediaError>,
+    },
+    /// The camera's controls, read anew; see [`Pipeline::read_controls`].
+    Controls {
+        /// As it was asked for.
+        request: RequestId,
+        /// All of them, or why they cannot be read.
+        result: Result<Vec<v4l2::control::Control>, MediaError>,
+    },
     /// All is closed, and no frame comes any more.
     Stopped,
     /// The source is not tried again by itself: it failed for good, or ended and is not repeated. All is
@@ -164,7 +193,13 @@ pub struct Pipeline {
     inner: Arc<Inner>,
 }
 
+/// Names a wish, to know its event by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
 struct Inner {
+    requests: AtomicU64,
+    controls: Vec<v4l2::control::Control>,
     commands: Sender<Command>,
     encoder: EncoderInfo,
     has_audio: bool,
@@ -191,13 +226,23 @@ impl Pipeline {
         check::gstreamer(&settings)?;
         let found = check::source(&settings)?;
         let (encoder, info) = encoders::choose(&settings)?;
-        let has_vp8 = check::has_vp8();
+        let mut camera = match &settings.source {
+            Source::V4l2(path) => Some(camera::Camera::new(path, &settings, &info)),
+            _ => None,
+        };
+        let target = camera.as_mut().map(camera::Camera::find).transpose()?;
+        let passes_through = target.is_some_and(|target| target.passes_through());
+        let has_vp8 = check::has_vp8() && (!passes_through || camera::decodes_h264());
+        let controls = camera.as_mut().and_then(|camera| camera.controls().ok()).unwrap_or_default();
         let (commands, inbox) = mpsc::channel();
-        let control = Control::new(settings, encoder, Arc::new(on), commands.clone());
+        let control = Control::new(settings, encoder, camera, Arc::new(on), commands.clone());
         std::thread::Builder::new().name("symple-media".into()).spawn(move || control.run(inbox)).map_err(
             |error| MediaError::new(ErrorKind::Other, format!("no thread for the pipeline: {error}")),
         )?;
-        Ok(Pipeline { inner: Arc::new(Inner { commands, encoder: info, has_audio: found.audio, has_vp8 }) })
+        let requests = AtomicU64::new(0);
+        let has_audio = found.audio;
+        let inner = Inner { requests, controls, commands, encoder: info, has_audio, has_vp8 };
+        Ok(Pipeline { inner: Arc::new(inner) })
     }
 
     /// Produces these streams from now on. While running, streams are added and taken away without
@@ -222,6 +267,30 @@ impl Pipeline {
     /// Changes a stream's bitrate (bit/s) while it runs, and for its later starts.
     pub fn set_bitrate(&self, stream: StreamId, bps: u32) {
         self.send(Command::Bitrate(stream, bps));
+    }
+
+    /// Sets a control of a V4L2 camera, by name; [`MediaEvent::Control`] says how that ended. It is set again
+    /// when the camera was away.
+    pub fn set_control(&self, name: &str, value: impl Into<Value>) -> RequestId {
+        let request = self.request();
+        self.send(Command::SetControl(request, name.into(), value.into()));
+        request
+    }
+
+    /// Asks a V4L2 camera for its controls, which [`MediaEvent::Controls`] tells.
+    pub fn read_controls(&self) -> RequestId {
+        let request = self.request();
+        self.send(Command::ReadControls(request));
+        request
+    }
+
+    /// The controls that a V4L2 camera had when the pipeline was made.
+    pub fn controls(&self) -> &[v4l2::control::Control] {
+        &self.inner.controls
+    }
+
+    fn request(&self) -> RequestId {
+        RequestId(self.inner.requests.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The H.264 encoder that was chosen, and why not those before it.

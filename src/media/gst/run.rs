@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::branch::{Branch, Callback, Timing};
+use super::branch::{Branch, Callback, Room, Timing};
+use super::camera::{Camera, CaptureInfo, Steering, Target};
 use super::capture::{self, Capture, Found};
 use super::control::{Command, News};
 use super::encoders::{self, Bitrate, Encoder};
 use super::{ErrorKind, MediaError, Settings, Streams};
+use crate::media::v4l2::choose::Io;
 use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
 
 /// A source that gives nothing for so long has stalled.
@@ -35,6 +37,8 @@ pub(super) struct Plan {
     pub counter: Arc<AtomicU32>,
     /// The bitrates that were asked for.
     pub bitrates: BTreeMap<StreamId, u32>,
+    /// What a V4L2 source is.
+    pub camera: Option<Camera>,
 }
 
 impl Plan {
@@ -44,9 +48,15 @@ impl Plan {
     }
 
     /// How a stream is made of raw pictures or sound.
-    fn chain(&self, stream: StreamId) -> String {
+    fn chain(&self, stream: StreamId, coded: bool) -> String {
         let bps = self.bitrate(stream);
         match stream {
+            VIDEO_H264 if coded => "identity".into(),
+            _ if coded && stream != AUDIO_OPUS => format!(
+                "decodebin ! videorate drop-only=true max-rate={} ! {}",
+                self.settings.fps,
+                self.chain(stream, false)
+            ),
             VIDEO_H264 => self.encoder.chain(&self.settings, bps),
             AUDIO_OPUS => format!("opusenc name=enc bitrate={bps} frame-size=20"),
             // A second of rate control memory in place of six, and a picture dropped when that is not
@@ -82,14 +92,17 @@ pub(super) struct Run {
     pulse: Arc<AtomicU64>,
     /// What GStreamer said it has no plugin for.
     pub missing: Option<String>,
+    target: Option<Target>,
+    /// The encoder in the camera, where that is the one.
+    steering: Option<Steering>,
 }
 
 impl Run {
     /// Opens the source. What it has is told by [`News::Found`], its troubles by other [`News`].
-    pub(super) fn open(plan: &Plan, number: u64) -> Result<Run, MediaError> {
+    pub(super) fn open(plan: &Plan, number: u64, target: Option<Target>) -> Result<Run, MediaError> {
         let commands = plan.commands.clone();
         let found = move |found| _ = commands.send(Command::News(number, News::Found(found)));
-        let capture = capture::build(&plan.settings, &plan.counter, found)?;
+        let capture = capture::build(&plan.settings, &plan.counter, target.as_ref(), found)?;
         let began = Instant::now();
         let pulse = Arc::new(AtomicU64::new(0));
         feel_pulse(&capture.video, began, &pulse);
@@ -112,6 +125,8 @@ impl Run {
             has_audio,
             pulse,
             missing: None,
+            steering: target.as_ref().and_then(Steering::of),
+            target,
             capture,
         })
     }
@@ -133,6 +148,7 @@ impl Run {
         match found {
             Found::Video => self.has_video = true,
             Found::Audio => self.has_audio = true,
+            Found::Foreign(_) | Found::Size(..) | Found::Pace(_) => return Ok(()),
             Found::NoMore if self.has_video => return Ok(()),
             Found::NoMore => {
                 let words = format!("{} has no pictures that can be decoded", plan.settings.source);
@@ -151,9 +167,25 @@ impl Run {
                 (true, false) if possible => {
                     let tee = if audio { &self.capture.audio } else { &self.capture.video };
                     let (timing, on) = (self.timing.clone(), plan.on.clone());
-                    let chain = plan.chain(stream);
-                    let branch = Branch::attach(&self.capture.pipeline, tee, stream, &chain, timing, on)?;
+                    let coded = self.capture.coded && !audio;
+                    let mut chain = plan.chain(stream, coded);
+                    if self.info().is_some_and(|info| info.choice.io == Io::DmaBuf) {
+                        chain = chain.replace("v4l2h264enc ", "v4l2h264enc output-io-mode=dmabuf-import ");
+                    }
+                    let room = match stream {
+                        _ if coded => Room::Coded,
+                        AUDIO_OPUS => Room::Sound,
+                        _ => Room::Raw,
+                    };
+                    let pipeline = &self.capture.pipeline;
+                    let branch = Branch::attach(pipeline, tee, stream, &chain, room, timing, on)?;
                     self.branches.insert(stream, branch);
+                    if coded {
+                        // It begins with the next key frame, which may be far.
+                        if let Some(steering) = &self.steering {
+                            steering.request_key_frame();
+                        }
+                    }
                 }
                 (false, true) => {
                     let commands = plan.commands.clone();
@@ -168,15 +200,32 @@ impl Run {
     }
 
     pub(super) fn request_key_frame(&self, stream: StreamId) {
-        if let Some(branch) = self.branches.get(&stream) {
-            branch.request_key_frame();
+        match (&self.steering, self.branches.get(&stream)) {
+            // Its decoder's viewers wait for their own encoder's key frame.
+            (Some(steering), Some(_)) if stream == VIDEO_H264 => steering.request_key_frame(),
+            (_, Some(branch)) => branch.request_key_frame(),
+            _ => {}
         }
     }
 
     pub(super) fn set_bitrate(&self, plan: &Plan, stream: StreamId) {
-        if let Some(branch) = self.branches.get(&stream) {
+        if self.capture.coded && stream == VIDEO_H264 {
+            if let Some(steering) = &self.steering {
+                steering.set_bitrate(plan.bitrate(stream));
+            }
+        } else if let Some(branch) = self.branches.get(&stream) {
             branch.set_bitrate(plan.bitrate_property(stream), plan.bitrate(stream));
         }
+    }
+
+    /// Of a camera that says what it has: how its pictures come.
+    pub(super) fn info(&self) -> Option<&CaptureInfo> {
+        self.target.as_ref()?.info.as_ref()
+    }
+
+    /// Something came of it.
+    pub(super) fn has_started(&self) -> bool {
+        self.timing.has_started()
     }
 
     /// How long it has given pictures or sound.
@@ -232,3 +281,7 @@ fn listen(pipeline: &gst::Pipeline, number: u64, commands: Sender<Command>) {
         gst::BusSyncReply::Drop
     });
 }
+
+#[cfg(test)]
+#[path = "pass_through_tests.rs"]
+mod pass_through;

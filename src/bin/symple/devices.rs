@@ -1,0 +1,263 @@
+//! `symple devices`: the V4L2 devices, what each can do, and what `symple camera` would ask of it.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+use symple::media::error::{ErrorKind, MediaError};
+use symple::media::v4l2::choose::{Encoder, Wish, choose};
+use symple::media::v4l2::control::{Control, Value};
+use symple::media::v4l2::device::{Device, Format, Rates, Role, Sizes};
+use symple::media::v4l2::{self, Camera};
+
+use crate::args::Takes;
+use crate::exit::{self, Failure, Kind};
+use crate::merge::Setting;
+use crate::value::{count, list, set, switch, text};
+use crate::{files, help};
+
+struct Settings {
+    json: bool,
+    size: (u32, u32),
+    fps: u32,
+    set: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { json: false, size: (1280, 720), fps: 30, set: Vec::new() }
+    }
+}
+
+type S = Settings;
+
+const GROUPS: &[(&str, &[Setting<Settings>])] = &[("Flags", FLAGS)];
+
+const FLAGS: &[Setting<Settings>] = &[
+    Setting::new("json", "", "Print JSON: a list of all devices", |s: &mut S, v| set(&mut s.json, switch(v))),
+    Setting::new("size", "WxH", "Say what is best for this size. Default: 1280x720", |s: &mut S, v| {
+        let text = text(v)?;
+        let sides =
+            text.split_once('x').and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)));
+        s.size = sides.ok_or("must look like 1280x720")?;
+        Ok(())
+    }),
+    Setting::new("fps", "N", "… and this many pictures a second. Default: 30", |s: &mut S, v| {
+        set(&mut s.fps, count(v, 1).and_then(|n| u32::try_from(n).map_err(|_| "is too large".into())))
+    }),
+    Setting::new(
+        "set",
+        "NAME=VALUE",
+        "Set a control of DEVICE first; may come several times",
+        |s: &mut S, v| set(&mut s.set, list(v)),
+    )
+    .list(),
+];
+
+const INTRODUCTION: &str = "
+symple devices: the V4L2 cameras and codecs of this machine, and what they can do
+
+Usage: symple devices [DEVICE] [FLAGS]
+
+  symple devices                                all of them
+  symple devices /dev/video0 --set brightness=10 --set exposure_auto=manual_mode
+  symple devices --json | jq '.[] | select(.role == \"camera\") | .path'
+
+In JSON each device has `path`, `link`, `card`, `driver`, `bus`, `role`, `formats`, `takes`, `controls`, and a
+camera `best`; one that cannot be opened has `path` and `error` with `code` and `message`. Without any the
+list is empty, and the exit code 0.
+";
+
+/// Runs the command.
+pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+    let table: Vec<Setting<Settings>> =
+        GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
+    let Some(loaded) = files::load("devices", &table, Takes { config: false, words: 1 }, args)? else {
+        return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
+    };
+    let settings = loaded.settings;
+    let found = match loaded.line.words.first() {
+        Some(path) => {
+            let path = Path::new(path);
+            set_controls(path, &settings.set)?;
+            vec![(path.to_owned(), Ok(v4l2::probe(path).map_err(unusable)?))]
+        }
+        None if settings.set.is_empty() => v4l2::devices(),
+        None => {
+            return Err(Failure::new(Kind::Usage, "--set sets on which device? Say `symple devices DEVICE`"));
+        }
+    };
+    let wish = Wish {
+        size: settings.size,
+        fps: settings.fps,
+        pass_through: true,
+        jpeg: true,
+        encoder: Encoder::default(),
+    };
+    exit::print(&if settings.json { json_of(&found, &wish) } else { words_of(&found, &wish) })
+}
+
+fn unusable(error: MediaError) -> Failure {
+    let kind = match error.kind() {
+        ErrorKind::NotAllowed => Kind::NoPermission,
+        ErrorKind::BadValue | ErrorKind::NoControl => Kind::Usage,
+        _ => Kind::Unavailable,
+    };
+    Failure::new(kind, error.to_string())
+}
+
+fn set_controls(path: &Path, wishes: &[String]) -> Result<(), Failure> {
+    if wishes.is_empty() {
+        return Ok(());
+    }
+    let camera = Camera::open(path).map_err(unusable)?;
+    for wish in wishes {
+        let (name, value) = match wish.split_once('=') {
+            Some((name, "default")) => (name, Value::Default),
+            Some((name, value)) => (name, value.into()),
+            None => (wish.as_str(), Value::Press),
+        };
+        camera.set(name.trim(), &value).map_err(unusable)?;
+    }
+    Ok(())
+}
+
+type Found = (PathBuf, Result<Device, MediaError>);
+
+fn json_of(found: &[Found], wish: &Wish) -> String {
+    let devices = found.iter().map(|(path, device)| match device {
+        Ok(device) => {
+            let mut json = serde_json::to_value(device).expect("plain values");
+            if device.role == Role::Camera {
+                json["best"] = serde_json::to_value(choose(device, wish)).expect("plain values");
+            }
+            json
+        }
+        Err(error) => {
+            json!({ "path": path, "error": { "code": error.code(), "message": error.to_string() } })
+        }
+    });
+    format!("{:#}\n", devices.collect::<Json>())
+}
+
+fn words_of(found: &[Found], wish: &Wish) -> String {
+    if found.is_empty() {
+        return "There is no video device. Check the cable and the power of the camera; `sudo dmesg` tells what \
+                the kernel saw of it.\nIn a container: is /dev/video0 passed on? A camera at a CSI socket must be \
+                switched on in the board's configuration.\n"
+            .into();
+    }
+    let mut out = String::new();
+    for (path, device) in found {
+        // Writing to a string never fails.
+        _ = match device {
+            Ok(device) => describe(&mut out, device, wish),
+            Err(error) => writeln!(out, "{}\n  cannot be used: {error}", path.display()),
+        };
+    }
+    if found.iter().any(|(_, d)| d.as_ref().is_err_and(|e| e.kind() == ErrorKind::NotAllowed)) {
+        out += "\nTo use devices a user must be in the group `video`; a service says SupplementaryGroups=video.\n";
+    }
+    out
+}
+
+fn describe(out: &mut String, device: &Device, wish: &Wish) -> std::fmt::Result {
+    writeln!(out, "{}  {} ({})", device.path.display(), device.card, device.role)?;
+    writeln!(out, "  driver {}, at {}", device.driver, device.bus)?;
+    if let Some(link) = &device.link {
+        writeln!(out, "  the same at every start: {}", link.display())?;
+    }
+    if device.role == Role::Camera {
+        let ((width, height), fps) = (wish.size, wish.fps);
+        match choose(device, wish) {
+            Some(choice) => {
+                writeln!(out, "  best for {width} x {height}, {fps} a second: {choice} ({})", choice.why)?;
+            }
+            None => writeln!(out, "  it gives nothing that can be shown without an ISP: try libcamera")?,
+        }
+    }
+    for (what, formats) in [("gives", &device.formats), ("takes", &device.takes)] {
+        for format in formats {
+            write!(out, "  {what} {} ({})", format.fourcc, format.description)?;
+            sizes(out, format)?;
+        }
+    }
+    for control in &device.controls {
+        line(out, control)?;
+    }
+    Ok(())
+}
+
+fn sizes(out: &mut String, format: &Format) -> std::fmt::Result {
+    for sizes in &format.sizes {
+        match sizes {
+            Sizes::One { size: (width, height), rates } => {
+                write!(out, "\n    {width} x {height}{}", rates_text(rates))?;
+            }
+            Sizes::Range { min, max, step, rates } => {
+                let (min, max, step) = (pair(*min), pair(*max), pair(*step));
+                write!(out, "\n    {min} to {max} in steps of {step}")?;
+                for (size, rates) in rates.iter().filter(|(_, rates)| *rates != Rates::Unknown) {
+                    write!(out, "\n      {}{}", pair(*size), rates_text(rates))?;
+                }
+            }
+        }
+    }
+    out.write_char('\n')
+}
+
+fn pair((width, height): (u32, u32)) -> String {
+    format!("{width} x {height}")
+}
+
+fn rates_text(rates: &Rates) -> String {
+    match rates {
+        Rates::Unknown => String::new(),
+        Rates::Range { min, max } => format!(": {min} to {max} a second"),
+        Rates::Some(rates) => {
+            let rates: Vec<String> = rates.iter().map(ToString::to_string).collect();
+            format!(": {} a second", rates.join(", "))
+        }
+    }
+}
+
+fn line(out: &mut String, control: &Control) -> std::fmt::Result {
+    let Control { name, kind, default, .. } = control;
+    write!(out, "  {name} = {}  ({kind}; default {default}", control.value_text())?;
+    if control.read_only {
+        out.push_str("; read only");
+    }
+    if control.inactive {
+        out.push_str("; does nothing now");
+    }
+    out.push_str(")\n");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish() -> Wish {
+        Wish { size: (1280, 720), fps: 30, pass_through: true, jpeg: true, encoder: Encoder::default() }
+    }
+
+    #[test]
+    fn no_camera_is_an_empty_list_and_words() {
+        assert_eq!(json_of(&[], &wish()), "[]\n");
+        assert!(words_of(&[], &wish()).starts_with("There is no video device. Check the cable"));
+    }
+
+    #[test]
+    fn one_that_may_not_be_opened_tells_the_cure() {
+        let error = MediaError::new(ErrorKind::NotAllowed, "this user may not open /dev/video0");
+        let found = [(PathBuf::from("/dev/video0"), Err(error))];
+        let words = words_of(&found, &wish());
+        assert!(words.contains("this user may not open") && words.contains("group `video`"), "{words}");
+        let json: Json = serde_json::from_str(&json_of(&found, &wish())).expect("JSON");
+        let expected = json!([{ "path": "/dev/video0", "error": {
+            "code": "not-allowed", "message": "this user may not open /dev/video0" } }]);
+        assert_eq!(json, expected);
+    }
+}

@@ -1,0 +1,287 @@
+//! The camera's controls by the wire: who may, what is asked, and what is answered.
+//!
+//! The commands are described at [`Controllers`].
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use super::config::{Controllers, Signalling};
+use crate::media::error::{ErrorKind, MediaError};
+use crate::media::gst::RequestId;
+use crate::media::v4l2::control::{Control, Value};
+use crate::proto::{Message, Status};
+
+/// What such commands are sent to.
+const NODE: &str = "camera:control";
+
+/// Commands that wait for the device. Each takes it milliseconds.
+const MAX_ASKED: usize = 32;
+
+/// What a peer wants.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Wish {
+    List,
+    Set(String, Value),
+}
+
+/// A reply: its status and data.
+pub(super) type Reply = (Status, Json);
+
+/// The commands under way, and what is known of the controls.
+pub(super) struct Desk {
+    may: Controllers,
+    /// Whether [`Controllers::Auto`] is everybody.
+    open: bool,
+    pub known: Vec<Control>,
+    asked: BTreeMap<RequestId, Message>,
+}
+
+impl Desk {
+    pub fn new(may: Controllers, signalling: &Signalling, known: Vec<Control>) -> Self {
+        let open = match signalling {
+            // Who knows the token may do what the token is for; and who reaches loopback is at home, unless a
+            // proxy there brings in anybody.
+            Signalling::Serve(serve) => {
+                let home = serve.listen.iter().all(|address| address.ip().is_loopback());
+                serve.token.is_some() || home && serve.trusted_proxies.is_empty()
+            }
+            // That server's rules are not ours to guess.
+            Signalling::Connect(_) => false,
+        };
+        Desk { may, open, known, asked: BTreeMap::new() }
+    }
+
+    /// Whether a command is one of these.
+    pub fn is_concerned(command: &Message) -> bool {
+        command.get::<String>("node").ok().flatten().is_some_and(|node| node == NODE)
+    }
+
+    /// Whether anybody at all may.
+    pub fn is_of_use(&self) -> bool {
+        !self.known.is_empty()
+            && match &self.may {
+                Controllers::Auto => self.open,
+                Controllers::Nobody => false,
+                Controllers::Everybody => true,
+                Controllers::Users(users) => !users.is_empty(),
+            }
+    }
+
+    fn allows(&self, user: &str) -> bool {
+        match &self.may {
+            Controllers::Auto => self.open,
+            Controllers::Nobody => false,
+            Controllers::Everybody => true,
+            Controllers::Users(users) => users.iter().any(|allowed| allowed == user),
+        }
+    }
+
+    /// What a command wants of the device.
+    ///
+    /// Errors: the reply to one that wants what it may not, or what nobody understands.
+    pub fn wish(&self, command: &Message) -> Result<Wish, Reply> {
+        let refuse =
+            |status, code: &str, message: String| (status, json!({ "code": code, "message": message }));
+        let user = command.from().map(|from| from.user().to_owned()).unwrap_or_default();
+        if !self.allows(&user) {
+            let message = "this camera's controls are not for you: its owner says who may set them";
+            return Err(refuse(Status::FORBIDDEN, "not-allowed", message.into()));
+        }
+        if self.asked.len() >= MAX_ASKED {
+            let message = "too much is asked of the camera at once: wait for the replies";
+            return Err(refuse(Status::UNAVAILABLE, "busy", message.into()));
+        }
+        let bad = |message: &str| refuse(Status::BAD_REQUEST, "bad-request", message.into());
+        let data: Option<Json> = command.get("data").ok().flatten();
+        let name = || {
+            let name = data.as_ref().and_then(|data| data.get("name")).and_then(Json::as_str);
+            name.map(str::to_owned).ok_or_else(|| bad("data is {\"name\":…,\"value\":…}"))
+        };
+        let action: Option<String> = command.get("action").ok().flatten();
+        match action.as_deref() {
+            Some("list") => Ok(Wish::List),
+            Some("reset") => Ok(Wish::Set(name()?, Value::Default)),
+            Some("set") => {
+                let json = data.as_ref().and_then(|data| data.get("value")).unwrap_or(&Json::Null);
+                let value = Value::from_json(json).map_err(|error| answer_error(&error))?;
+                Ok(Wish::Set(name()?, value))
+            }
+            _ => Err(bad("its actions are list, set and reset")),
+        }
+    }
+
+    /// A command's wish is with the device now.
+    pub fn asked(&mut self, request: RequestId, command: Message) {
+        self.asked.insert(request, command);
+    }
+
+    /// A control was set, or not. Answers the command that wanted it, where one did.
+    pub fn handle_control(
+        &mut self,
+        request: RequestId,
+        result: &Result<Control, MediaError>,
+    ) -> Option<(Message, Reply)> {
+        if let Ok(control) = result
+            && let Some(known) = self.known.iter_mut().find(|known| known.id == control.id)
+        {
+            known.clone_from(control);
+        }
+        let reply = match result {
+            Ok(control) => (Status::OK, json!({ "control": control })),
+            Err(error) => answer_error(error),
+        };
+        self.asked.remove(&request).map(|command| (command, reply))
+    }
+
+    /// All controls were read, or not. Answers the command that wanted them, where one did.
+    pub fn handle_controls(
+        &mut self,
+        request: RequestId,
+        result: &Result<Vec<Control>, MediaError>,
+    ) -> Option<(Message, Reply)> {
+        if let Ok(controls) = result {
+            self.known.clone_from(controls);
+        }
+        let reply = match result {
+            Ok(controls) => (Status::OK, json!({ "controls": controls })),
+            Err(error) => answer_error(error),
+        };
+        self.asked.remove(&request).map(|command| (command, reply))
+    }
+}
+
+fn answer_error(error: &MediaError) -> Reply {
+    let status = match error.kind() {
+        ErrorKind::BadValue => Status::BAD_REQUEST,
+        ErrorKind::NoControl => Status::NOT_FOUND,
+        ErrorKind::NoCamera | ErrorKind::CameraBusy | ErrorKind::NotAllowed => Status::UNAVAILABLE,
+        _ => Status::INTERNAL,
+    };
+    (status, json!({ "code": error.code(), "message": error.to_string() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::{Connect, Serve};
+    use crate::media::v4l2::control::ControlKind;
+    use crate::proto::Token;
+
+    fn gain() -> Control {
+        Control::new(0x0098_0913, "Gain", ControlKind::Integer { min: 0, max: 255, step: 1 })
+    }
+
+    fn serve(listen: &str, token: Option<&str>) -> Signalling {
+        let listen = vec![listen.parse().expect("literal")];
+        Signalling::Serve(Serve { listen, token: token.map(Token::new), ..Serve::default() })
+    }
+
+    fn command(action: &str, data: &str) -> Message {
+        let text = format!(
+            r#"{{"type":"command","id":"7","from":"bob|1","node":"camera:control","action":"{action}","data":{data}}}"#
+        );
+        Message::parse(text).expect("a command")
+    }
+
+    fn desk(may: Controllers) -> Desk {
+        Desk::new(may, &serve("127.0.0.1:4500", None), vec![gain()])
+    }
+
+    #[test]
+    fn who_may_is_told_by_configuration_token_and_reach() {
+        let elsewhere = Signalling::Connect(Connect::new("wss://a.example"));
+        let Signalling::Serve(home) = serve("127.0.0.1:4500", None) else { unreachable!("made as such") };
+        let trusted_proxies = vec!["127.0.0.1".parse().expect("literal")];
+        let proxied = Signalling::Serve(Serve { trusted_proxies, ..home });
+        let users = |names: &[&str]| Controllers::Users(names.iter().map(|&name| name.into()).collect());
+        let table = [
+            (Controllers::Auto, serve("127.0.0.1:4500", None), true),
+            (Controllers::Auto, serve("[::1]:4500", None), true),
+            (Controllers::Auto, serve("0.0.0.0:4500", None), false),
+            (Controllers::Auto, serve("0.0.0.0:4500", Some("secret")), true),
+            (Controllers::Auto, proxied, false),
+            (Controllers::Auto, elsewhere.clone(), false),
+            (Controllers::Everybody, elsewhere.clone(), true),
+            (Controllers::Everybody, serve("0.0.0.0:4500", None), true),
+            (Controllers::Nobody, serve("127.0.0.1:4500", Some("secret")), false),
+            (users(&["bob"]), elsewhere.clone(), true),
+            (users(&["eve"]), serve("127.0.0.1:4500", None), false),
+            (users(&[]), elsewhere, false),
+        ];
+        for (may, signalling, expected) in table {
+            let words = format!("{may:?} {signalling:?}");
+            let desk = Desk::new(may, &signalling, vec![gain()]);
+            assert_eq!(desk.allows("bob"), expected, "{words}");
+            let refused = desk.wish(&command("list", "null")).err().map(|(status, _)| status);
+            assert_eq!(refused, (!expected).then_some(Status::FORBIDDEN), "{words}");
+        }
+        assert!(!Desk::new(Controllers::Everybody, &serve("127.0.0.1:1", None), vec![]).is_of_use());
+    }
+
+    #[test]
+    fn commands_are_understood_or_answered_in_words() {
+        let set = |value: Value| Ok(Wish::Set("gain".into(), value));
+        let table = [
+            ("list", "null", Ok(Wish::List)),
+            ("set", r#"{"name":"gain","value":12}"#, set(12.into())),
+            ("set", r#"{"name":"gain","value":true}"#, set(true.into())),
+            ("set", r#"{"name":"gain","value":"high"}"#, set("high".into())),
+            ("set", r#"{"name":"gain"}"#, set(Value::Press)),
+            ("reset", r#"{"name":"gain"}"#, set(Value::Default)),
+            ("set", r#"{"name":"gain","value":[1]}"#, Err("bad-value")),
+            ("set", r#"{"value":1}"#, Err("bad-request")),
+            ("set", r#"{"name":7,"value":1}"#, Err("bad-request")),
+            ("set", r#""gain""#, Err("bad-request")),
+            ("erase", "null", Err("bad-request")),
+        ];
+        for (action, data, expected) in table {
+            let wish = desk(Controllers::Auto).wish(&command(action, data));
+            let wish = wish.map_err(|(status, data)| {
+                assert_eq!(status, Status::BAD_REQUEST);
+                data["code"].as_str().map(str::to_owned).expect("a code")
+            });
+            assert_eq!(wish, expected.map_err(str::to_owned), "{action} {data}");
+        }
+        assert!(Desk::is_concerned(&command("list", "null")));
+        let other = Message::parse(r#"{"type":"command","from":"bob|1","node":"door","action":"open"}"#);
+        assert!(!Desk::is_concerned(&other.expect("a command")));
+    }
+
+    #[test]
+    fn replies_tell_the_control_as_it_is_and_errors_their_code() {
+        let mut desk = desk(Controllers::Auto);
+        desk.asked(RequestId(1), command("set", "null"));
+        let set = Control { value: Some(12), ..gain() };
+        let (to, (status, data)) = desk.handle_control(RequestId(1), &Ok(set)).expect("it was asked");
+        assert_eq!((to.id(), status), (Some("7"), Status::OK));
+        assert_eq!((&data["control"]["name"], &data["control"]["value"]), (&json!("gain"), &json!(12)));
+        assert_eq!(desk.known[0].value, Some(12));
+        assert!(desk.handle_control(RequestId(1), &Ok(gain())).is_none(), "answered once");
+        for (kind, status) in [
+            (ErrorKind::BadValue, 400),
+            (ErrorKind::NoControl, 404),
+            (ErrorKind::NoCamera, 503),
+            (ErrorKind::Other, 500),
+        ] {
+            desk.asked(RequestId(2), command("list", "null"));
+            let error = MediaError::new(kind, "words");
+            let (_, (found, data)) = desk.handle_controls(RequestId(2), &Err(error.clone())).expect("asked");
+            assert_eq!(found, Status(status));
+            assert_eq!(data, json!({ "code": error.code(), "message": "words" }));
+        }
+    }
+
+    #[test]
+    fn no_more_is_taken_than_the_device_can_answer() {
+        let mut desk = desk(Controllers::Auto);
+        for request in 0..MAX_ASKED {
+            assert!(desk.wish(&command("list", "null")).is_ok());
+            desk.asked(RequestId(request as u64), command("list", "null"));
+        }
+        let (status, data) = desk.wish(&command("list", "null")).expect_err("too many");
+        assert_eq!((status, &data["code"]), (Status::UNAVAILABLE, &json!("busy")));
+        desk.handle_controls(RequestId(0), &Ok(vec![]));
+        assert!(desk.wish(&command("list", "null")).is_ok());
+    }
+}

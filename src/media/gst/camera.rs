@@ -1,0 +1,351 @@
+//! A V4L2 camera before a run: where it is now, what is asked of it, and what was set on it.
+//!
+//! It is looked at anew for each run, as it may have come back under another number, or be another one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use gstreamer as gst;
+
+use super::encoders::gop;
+use super::{EncoderInfo, ErrorKind, MediaError, Settings};
+use crate::media::v4l2;
+use crate::media::v4l2::choose::{Choice, Encoder, Io, Way, Wish, choose};
+use crate::media::v4l2::control::{Control, ControlKind, Value, codec};
+use crate::media::v4l2::device::{Device, Identity, Role};
+
+/// What constrained baseline is made of by every encoder: other raw formats make other profiles of some.
+const PLAIN: [&str; 3] = ["I420", "NV12", "YV12"];
+
+/// How a camera's pictures come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaptureInfo {
+    /// Its name for people.
+    pub card: String,
+    /// The node that it has now.
+    pub path: PathBuf,
+    /// Format, size, rate, and why.
+    pub choice: Choice,
+    /// Whether the bitrate follows what is asked for: not where a camera makes H.264 and takes no bitrate.
+    pub steers_bitrate: bool,
+    /// Whether key frames come when they are asked for: not where a camera makes H.264 and cannot be asked.
+    pub gives_key_frames: bool,
+}
+
+impl fmt::Display for CaptureInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {} ({})", self.card, self.path.display(), self.choice, self.choice.why)?;
+        if !self.steers_bitrate {
+            f.write_str("; its bitrate cannot follow the viewers' networks")?;
+        }
+        if !self.gives_key_frames {
+            f.write_str(
+                "; it makes key frames when it likes, so a new viewer's first picture may take a while",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// What one run opens.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// The pipeline's first elements, launch syntax; the source is named `camera`.
+    pub head: String,
+    pub path: PathBuf,
+    /// `None` where the device does not say what it has: then GStreamer finds out.
+    pub info: Option<CaptureInfo>,
+}
+
+impl Target {
+    pub(super) fn passes_through(&self) -> bool {
+        self.info.as_ref().is_some_and(|info| info.choice.way == Way::PassThrough)
+    }
+}
+
+pub(super) struct Camera {
+    /// As it was named.
+    path: PathBuf,
+    /// Who that was when it was first seen.
+    identity: Option<Identity>,
+    wish: Wish,
+    /// Pictures between key frames, and bit/s, for a camera that encodes.
+    gop: u32,
+    bitrate: u32,
+    /// What it says cannot be relied on.
+    distrusted: bool,
+    /// What was set, for when it comes back: cameras forget with their power.
+    set: BTreeMap<String, Value>,
+}
+
+impl Camera {
+    /// GStreamer must have been started.
+    pub(super) fn new(path: &Path, settings: &Settings, encoder: &EncoderInfo) -> Self {
+        let takes = formats(&encoder.name).into_iter();
+        let wish = Wish {
+            size: (settings.width, settings.height),
+            fps: settings.fps,
+            pass_through: settings.pass_through,
+            jpeg: gst::ElementFactory::find("jpegdec").is_some(),
+            encoder: Encoder {
+                name: encoder.name.clone(),
+                formats: takes.filter(|f| encoder.hardware || PLAIN.contains(&f.as_str())).collect(),
+            },
+        };
+        Camera {
+            path: path.into(),
+            identity: None,
+            wish,
+            gop: gop(settings),
+            bitrate: settings.bitrate,
+            distrusted: false,
+            set: BTreeMap::new(),
+        }
+    }
+
+    /// Its H.264 is not what browsers take.
+    pub(super) fn refuse_h264(&mut self) {
+        self.wish.pass_through = false;
+    }
+
+    /// It did not give what it said it has: GStreamer is to find out. False when that is so already.
+    pub(super) fn distrust(&mut self) -> bool {
+        !std::mem::replace(&mut self.distrusted, true)
+    }
+
+    /// Where it is now, and what to ask of it.
+    ///
+    /// Errors: it is not there, or may not be opened.
+    pub(super) fn find(&mut self) -> Result<Target, MediaError> {
+        let device = match self.device() {
+            Ok(device) => device,
+            // This build cannot look: GStreamer can.
+            Err(error) if error.kind() == ErrorKind::Other => {
+                log::debug!("{error}");
+                return Ok(guess(self.path.clone(), &self.wish));
+            }
+            Err(error) => return Err(error),
+        };
+        self.restore(&device);
+        let choice = if self.distrusted { None } else { choose(&device, &self.wish) };
+        let Some(choice) = choice else { return Ok(guess(device.path, &self.wish)) };
+        let passed = choice.way == Way::PassThrough;
+        if passed {
+            self.prepare_encoder(&device);
+        }
+        let has = |id| device.controls.iter().any(|control| control.id == id);
+        let info = CaptureInfo {
+            card: device.card,
+            path: device.path.clone(),
+            steers_bitrate: !passed || has(codec::BITRATE),
+            gives_key_frames: !passed || has(codec::FORCE_KEY_FRAME),
+            choice,
+        };
+        Ok(Target { head: head(&info.choice), path: device.path, info: Some(info) })
+    }
+
+    /// Its controls, read anew.
+    pub(super) fn controls(&mut self) -> Result<Vec<Control>, MediaError> {
+        self.device().map(|device| device.controls)
+    }
+
+    /// Sets a control, now and whenever it comes back.
+    pub(super) fn set(&mut self, name: &str, value: Value) -> Result<Control, MediaError> {
+        let device = self.device()?;
+        let control = v4l2::Camera::open(&device.path)?.set(name, &value)?;
+        if control.kind != ControlKind::Button {
+            self.set.insert(control.name.clone(), value);
+        }
+        Ok(control)
+    }
+
+    /// The device, wherever it is plugged in.
+    fn device(&mut self) -> Result<Device, MediaError> {
+        let named = v4l2::probe(&self.path);
+        let Some(identity) = &self.identity else {
+            let device = named?;
+            if device.role != Role::Camera {
+                let words = format!("{} is no camera but of the kind: {}", self.path.display(), device.role);
+                return Err(MediaError::new(ErrorKind::NotACamera, words));
+            }
+            self.identity = Some(device.identity());
+            return Ok(device);
+        };
+        if let Ok(device) = &named
+            && identity.find(std::slice::from_ref(device)).is_some()
+        {
+            return named;
+        }
+        let devices: Vec<Device> =
+            v4l2::devices().into_iter().filter_map(|(_, device)| device.ok()).collect();
+        match (identity.find(&devices), named) {
+            (Some(found), _) => {
+                log::info!("the camera {} is {} now", self.path.display(), found.path.display());
+                Ok(found.clone())
+            }
+            (None, Err(error)) => Err(error),
+            (None, Ok(stranger)) => {
+                let words = format!(
+                    "the camera is gone, and {} is another one now ({}): plug it in again",
+                    self.path.display(),
+                    stranger.card
+                );
+                Err(MediaError::new(ErrorKind::NoCamera, words))
+            }
+        }
+    }
+
+    fn restore(&self, device: &Device) {
+        if self.set.is_empty() {
+            return;
+        }
+        let restored = v4l2::Camera::open(&device.path).map(|camera| {
+            let mut left: Vec<_> = self.set.iter().collect();
+            // One may govern another (gain_auto and gain), so what fails is tried once more after the others.
+            for last in [false, true] {
+                left.retain(|(name, value)| match camera.set(name, value) {
+                    Ok(_) => false,
+                    Err(error) => {
+                        if last {
+                            log::debug!("{name} is not as it was set: {error}");
+                        }
+                        true
+                    }
+                });
+            }
+        });
+        if let Err(error) = restored {
+            log::debug!("no control is as it was set: {error}");
+        }
+    }
+
+    /// Asks the encoder in the camera for what browsers take.
+    fn prepare_encoder(&self, device: &Device) {
+        let Ok(camera) = v4l2::Camera::open(&device.path) else { return };
+        for control in &device.controls {
+            let value = match (control.id, &control.kind) {
+                (codec::PROFILE, ControlKind::Menu { items }) => {
+                    let known = [codec::CONSTRAINED_BASELINE, codec::BASELINE];
+                    known.into_iter().find(|profile| items.iter().any(|(item, _)| item == profile))
+                }
+                (codec::REPEAT_HEADERS, _) => Some(1),
+                (codec::KEY_INTERVAL, ControlKind::Integer { min, max, .. }) => {
+                    Some(i64::from(self.gop).clamp(*min, *max))
+                }
+                (codec::BITRATE, kind) => Some(bitrate(kind, self.bitrate)),
+                _ => None,
+            };
+            if let Some(value) = value
+                && let Err(error) = camera.set_id(control.id, Some(value))
+            {
+                log::debug!("{} stays as it is: {error}", control.name);
+            }
+        }
+    }
+}
+
+/// The encoder in a camera while it runs.
+pub(super) struct Steering {
+    camera: v4l2::Camera,
+    bitrate: Option<ControlKind>,
+    key_frames: bool,
+}
+
+impl Steering {
+    /// `None` where nothing can be steered.
+    pub(super) fn of(target: &Target) -> Option<Steering> {
+        let info = target.info.as_ref().filter(|_| target.passes_through())?;
+        let camera = v4l2::Camera::open(&info.path).ok()?;
+        let controls = camera.controls().ok()?;
+        let bitrate = controls.into_iter().find(|control| control.id == codec::BITRATE).map(|c| c.kind);
+        Some(Steering { camera, bitrate, key_frames: info.gives_key_frames })
+    }
+
+    pub(super) fn request_key_frame(&self) {
+        if self.key_frames
+            && let Err(error) = self.camera.set_id(codec::FORCE_KEY_FRAME, None)
+        {
+            log::debug!("no key frame: {error}");
+        }
+    }
+
+    pub(super) fn set_bitrate(&self, bps: u32) {
+        if let Some(kind) = &self.bitrate
+            && let Err(error) = self.camera.set_id(codec::BITRATE, Some(bitrate(kind, bps)))
+        {
+            log::debug!("the bitrate stays as it is: {error}");
+        }
+    }
+}
+
+/// The next one that a control takes.
+fn bitrate(kind: &ControlKind, bps: u32) -> i64 {
+    let bps = i64::from(bps);
+    match kind {
+        ControlKind::Integer { min, max, step } => {
+            let bps = bps.clamp(*min, (*max).max(*min));
+            let over = (bps.abs_diff(*min) % (*step).max(1)).cast_signed();
+            bps.saturating_sub(over)
+        }
+        _ => bps,
+    }
+}
+
+/// What is asked of a camera that says what it has: exactly this.
+fn head(choice: &Choice) -> String {
+    let io = match choice.io {
+        Io::DmaBuf => " io-mode=dmabuf",
+        Io::Mmap => "",
+    };
+    let kind = match (choice.way, choice.fourcc.gst_name()) {
+        (Way::PassThrough, _) => "video/x-h264,stream-format=byte-stream".to_owned(),
+        (Way::Encode, Some(format)) => format!("video/x-raw,format={format}"),
+        _ => "image/jpeg".into(),
+    };
+    let (width, height) = choice.size;
+    let rate =
+        choice.rate.map_or(String::new(), |rate| format!(",framerate={}/{}", rate.pictures, rate.seconds));
+    format!("v4l2src name=camera{io} ! {kind},width={width},height={height}{rate}")
+}
+
+/// Cameras offer a format for each of many sizes; the first one listed here that it has is taken.
+/// Compressed ones after raw ones: at the wanted size USB often carries raw at a few pictures a second only,
+/// which the rate rules out.
+fn guess(path: PathBuf, wish: &Wish) -> Target {
+    let ((width, height), fps) = (wish.size, wish.fps);
+    let exact = format!("width={width},height={height},framerate={fps}/1");
+    let head = format!(
+        "v4l2src name=camera ! capsfilter caps=\"video/x-raw,{exact};image/jpeg,{exact};\
+         image/jpeg,width=[1,{width}],height=[1,{height}];video/x-raw,width=[1,{width}],height=[1,{height}];\
+         image/jpeg;video/x-raw;video/x-h264\""
+    );
+    Target { head, path, info: None }
+}
+
+/// The raw formats that an element takes in ordinary memory.
+fn formats(element: &str) -> Vec<String> {
+    let Some(factory) = gst::ElementFactory::find(element) else { return Vec::new() };
+    let sinks = factory.static_pad_templates().into_iter();
+    let sinks = sinks.filter(|template| template.direction() == gst::PadDirection::Sink);
+    let mut formats = Vec::new();
+    for template in sinks {
+        for structure in template.caps().iter().filter(|structure| structure.name() == "video/x-raw") {
+            if let Ok(one) = structure.get::<String>("format") {
+                formats.push(one);
+            } else if let Ok(list) = structure.get::<gst::List>("format") {
+                formats.extend(list.iter().filter_map(|format| format.get::<String>().ok()));
+            }
+        }
+    }
+    formats
+}
+
+/// Whether H.264 can be decoded here, for viewers who take VP8 alone.
+pub(super) fn decodes_h264() -> bool {
+    let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
+    let h264 = gst::Caps::builder("video/x-h264").build();
+    let decoders = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
+    decoders.iter().any(|decoder| decoder.can_sink_any_caps(&h264))
+}

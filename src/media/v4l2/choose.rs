@@ -1,0 +1,336 @@
+//! The best way from a camera to H.264: which format, size and rate, and what is done with it. Pure.
+//!
+//! - **What is seen counts first**: the sharpness (the edge of the picture within the wanted size) times the
+//!   motion (the rate, up to the wanted one). So 640x480 at 30 beats 1280x720 at 10, and not that at 25.
+//! - **Among equals the cheaper way**: H.264 as the camera makes it; raw pictures that the encoder takes as
+//!   they are; other raw ones; and JPEG, which is decoded first. Over USB raw pictures of some size come at
+//!   a few a second only: then JPEG has more motion, and wins by the first rule.
+//! - **Among equal ways the wanted size**, then one that is scaled down. Never more than four times its area,
+//!   unless there is nothing else.
+
+use std::cmp::Reverse;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::device::{Device, Format, FourCc, Rate, Rates, Size, Sizes};
+
+/// What is wanted of a camera, and what can be done with its pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// In pixels.
+    pub size: Size,
+    /// Pictures a second.
+    pub fps: u32,
+    /// Whether H.264 that the camera makes may go to the viewers as it is.
+    pub pass_through: bool,
+    /// Whether JPEG can be decoded here.
+    pub jpeg: bool,
+    /// The raw formats that the encoder takes without conversion, and whether it imports DMA buffers.
+    pub encoder: Encoder,
+}
+
+/// What an encoder takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoder {
+    /// Its GStreamer name.
+    pub name: String,
+    /// Raw formats by their GStreamer names (`I420`, `NV12`, `YUY2`).
+    pub formats: Vec<String>,
+}
+
+/// How pictures come to the viewers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Way {
+    /// The camera's own H.264, untouched.
+    PassThrough,
+    /// Raw pictures are encoded.
+    Encode,
+    /// JPEG is decoded and encoded.
+    Decode,
+}
+
+/// How pictures get from the driver into the pipeline: `io-mode` of v4l2src.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Io {
+    /// Memory of the driver, mapped: what every driver can.
+    Mmap,
+    /// The same, handed to the encoder as DMA buffers: no copy.
+    DmaBuf,
+}
+
+/// What was chosen, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Choice {
+    /// What the camera gives.
+    pub fourcc: FourCc,
+    /// In pixels.
+    pub size: Size,
+    /// `None` where the driver does not say which rates it has.
+    pub rate: Option<Rate>,
+    /// What is done with it.
+    pub way: Way,
+    /// How it gets here.
+    pub io: Io,
+    /// Why this, in words.
+    pub why: String,
+}
+
+/// The raw formats that can be converted, with their GStreamer names and bits a pixel: what a picture costs
+/// on its way. Bayer and depth formats are not among them: they need an ISP.
+const RAW: [(&[u8; 4], &str, u32); 22] = [
+    (b"YU12", "I420", 12),
+    (b"YM12", "I420", 12),
+    (b"NV12", "NV12", 12),
+    (b"NM12", "NV12", 12),
+    (b"NV21", "NV21", 12),
+    (b"NM21", "NV21", 12),
+    (b"YV12", "YV12", 12),
+    (b"YUYV", "YUY2", 16),
+    (b"UYVY", "UYVY", 16),
+    (b"YVYU", "YVYU", 16),
+    (b"VYUY", "VYUY", 16),
+    (b"NV16", "NV16", 16),
+    (b"422P", "Y42B", 16),
+    (b"RGB3", "RGB", 24),
+    (b"BGR3", "BGR", 24),
+    (b"NV24", "NV24", 24),
+    (b"XR24", "BGRx", 32),
+    (b"BX24", "xRGB", 32),
+    (b"AR24", "BGRA", 32),
+    (b"BA24", "ARGB", 32),
+    (b"RGBP", "RGB16", 16),
+    (b"GREY", "GRAY8", 1000), // without colour: what comes last
+];
+
+/// Camera drivers and encoders that share DMA buffers. Others copy: a USB camera's buffers are scattered
+/// memory, which codecs that want it in one piece refuse only once they run.
+///
+/// Both pairs as their makers show them in pipelines with `io-mode=dmabuf` and `output-io-mode=dmabuf-import`;
+/// neither was seen here.
+const ZERO_COPY: [(&str, &str); 3] =
+    [("bm2835 mmal", "v4l2h264enc"), ("unicam", "v4l2h264enc"), ("mxc-isi-cap", "v4l2h264enc")];
+
+impl FourCc {
+    /// What GStreamer calls this raw format; `None` of coded ones and those that cannot be converted.
+    pub fn gst_name(self) -> Option<&'static str> {
+        RAW.iter().find(|(letters, ..)| **letters == self.0).map(|(_, name, _)| *name)
+    }
+
+    fn bits(self) -> u32 {
+        RAW.iter().find(|(letters, ..)| **letters == self.0).map_or(0, |(.., bits)| *bits)
+    }
+
+    fn is_jpeg(self) -> bool {
+        matches!(&self.0, b"MJPG" | b"JPEG")
+    }
+
+    /// Annex B; `AVC1` is without start codes.
+    fn is_h264(self) -> bool {
+        self.0 == *b"H264"
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (width, height) = self.size;
+        write!(f, "{} of {width} x {height}", self.fourcc)?;
+        if let Some(rate) = self.rate {
+            write!(f, ", {rate} a second")?;
+        }
+        f.write_str(match self.way {
+            Way::PassThrough => ", passed through",
+            Way::Encode => ", encoded",
+            Way::Decode => ", decoded and encoded",
+        })
+    }
+}
+
+/// One thing that the camera can do.
+#[derive(Clone, Copy)]
+struct Candidate {
+    fourcc: FourCc,
+    way: Way,
+    size: Size,
+    rate: Option<Rate>,
+}
+
+/// Chooses among what a camera offers; `None` when it has nothing that we can use, or says nothing.
+pub fn choose(device: &Device, wish: &Wish) -> Option<Choice> {
+    let candidates: Vec<Candidate> =
+        device.formats.iter().flat_map(|format| candidates(format, wish)).collect();
+    let best = *candidates.iter().min_by_key(|candidate| rank(candidate, wish))?;
+    let shared = ZERO_COPY.contains(&(device.driver.as_str(), wish.encoder.name.as_str()));
+    let zero_copy = shared && best.way == Way::Encode && taken(best.fourcc, wish);
+    Some(Choice {
+        fourcc: best.fourcc,
+        size: best.size,
+        rate: best.rate,
+        way: best.way,
+        io: if zero_copy { Io::DmaBuf } else { Io::Mmap },
+        why: why(&best, &candidates, device, wish),
+    })
+}
+
+/// What of a format comes into question: for each of its sizes the best rate.
+fn candidates(format: &Format, wish: &Wish) -> Vec<Candidate> {
+    let fourcc = format.fourcc;
+    let way = match fourcc {
+        _ if fourcc.is_h264() && wish.pass_through => Way::PassThrough,
+        _ if fourcc.is_jpeg() && wish.jpeg => Way::Decode,
+        _ if fourcc.gst_name().is_some() => Way::Encode,
+        _ => return Vec::new(),
+    };
+    let sizes = format.sizes.iter().map(|sizes| match sizes {
+        Sizes::One { size, rates } => (*size, best_rate(rates, wish.fps)),
+        Sizes::Range { min, max, step, rates } => {
+            let size = (snap(wish.size.0, min.0, max.0, step.0), snap(wish.size.1, min.1, max.1, step.1));
+            // A larger picture is never faster, so the next larger one that was asked for is on the safe side.
+            let large_enough = |(of, _): &&(Size, Rates)| of.0 >= size.0 && of.1 >= size.1;
+            let rates = rates.iter().find(large_enough).or(rates.last());
+            (size, rates.and_then(|(_, rates)| best_rate(rates, wish.fps)))
+        }
+    });
+    let usable = |(size, _): &(Size, _)| {
+        // What is passed through is not scaled.
+        size.0 > 0 && size.1 > 0 && (way != Way::PassThrough || fits(*size, wish.size))
+    };
+    sizes.filter(usable).map(|(size, rate)| Candidate { fourcc, way, size, rate }).collect()
+}
+
+/// The greatest length of a range that is not over the wanted one, else the least.
+fn snap(wanted: u32, min: u32, max: u32, step: u32) -> u32 {
+    let length = wanted.clamp(min, max.max(min));
+    length - (length - min) % step.max(1)
+}
+
+/// The slowest rate that is fast enough, else the fastest.
+fn best_rate(rates: &Rates, fps: u32) -> Option<Rate> {
+    match rates {
+        Rates::Unknown => None,
+        Rates::Some(rates) => {
+            let by_speed = |a: &&Rate, b: &&Rate| a.per_second().total_cmp(&b.per_second());
+            let enough = rates.iter().filter(|rate| keeps(rate.per_second(), fps)).min_by(by_speed);
+            enough.or_else(|| rates.iter().max_by(by_speed)).copied()
+        }
+        Rates::Range { min, max } => {
+            let wanted = Rate { pictures: fps.max(1), seconds: 1 };
+            Some(match wanted.per_second() {
+                rate if rate < min.per_second() => *min,
+                rate if rate > max.per_second() => *max,
+                _ => wanted,
+            })
+        }
+    }
+}
+
+/// 29.97 is 30 to a viewer.
+fn keeps(rate: f64, fps: u32) -> bool {
+    rate >= f64::from(fps) * 0.95
+}
+
+fn fits(size: Size, wanted: Size) -> bool {
+    size.0 <= wanted.0 && size.1 <= wanted.1
+}
+
+fn area(size: Size) -> u64 {
+    u64::from(size.0) * u64::from(size.1)
+}
+
+fn taken(fourcc: FourCc, wish: &Wish) -> bool {
+    fourcc.gst_name().is_some_and(|name| wish.encoder.formats.iter().any(|format| format == name))
+}
+
+/// In percent: 100 is all that was wanted. A rate that is not known counts as kept.
+fn quality(candidate: &Candidate, wish: &Wish) -> u32 {
+    let [width, height, wanted_width, wanted_height] =
+        [candidate.size.0, candidate.size.1, wish.size.0.max(1), wish.size.1.max(1)].map(f64::from);
+    // Brought into the wanted box with its shape kept, and never enlarged.
+    let scale = (wanted_width / width).min(wanted_height / height).min(1.0);
+    let sharpness = (width * scale * height * scale / (wanted_width * wanted_height)).sqrt();
+    let motion = match candidate.rate.map(Rate::per_second) {
+        Some(rate) if !keeps(rate, wish.fps) => rate / f64::from(wish.fps.max(1)),
+        _ => 1.0,
+    };
+    (sharpness * motion * 100.0).round() as u32
+}
+
+/// The least is the best.
+fn rank(candidate: &Candidate, wish: &Wish) -> impl Ord + use<> {
+    let huge = area(candidate.size) / 4 > area(wish.size);
+    let way = match candidate.way {
+        Way::PassThrough => 0,
+        Way::Encode if taken(candidate.fourcc, wish) => 1,
+        Way::Encode => 2,
+        Way::Decode => 3,
+    };
+    let fast = candidate.rate.map_or(0, |rate| (rate.per_second() * 100.0) as u64);
+    (
+        huge,
+        Reverse(quality(candidate, wish)),
+        !fits(candidate.size, wish.size), // scaling costs more than a conversion
+        way,
+        candidate.rate.is_none(),
+        Reverse(area(candidate.size).min(area(wish.size))),
+        area(candidate.size),
+        fast,
+        candidate.fourcc.bits(),
+    )
+}
+
+fn why(best: &Candidate, all: &[Candidate], device: &Device, wish: &Wish) -> String {
+    let mut words = Vec::new();
+    words.push(match best.way {
+        Way::PassThrough => "the camera makes H.264 itself, so nothing is encoded here".to_owned(),
+        Way::Encode if taken(best.fourcc, wish) => "raw pictures that the encoder takes as they are".into(),
+        Way::Encode => "raw pictures, converted for the encoder".into(),
+        Way::Decode => "JPEG, which must be decoded".into(),
+    });
+    if best.way == Way::Decode {
+        let raw = all.iter().filter(|c| c.way == Way::Encode && c.size == best.size);
+        let fastest = raw.max_by(|a, b| speed(a).total_cmp(&speed(b)));
+        words.push(match fastest {
+            Some(raw) if raw.rate.is_some() => {
+                format!(
+                    "raw pictures of this size come at {} a second only",
+                    raw.rate.expect("asked in the guard")
+                )
+            }
+            _ => "there are no raw pictures of this size".into(),
+        });
+    }
+    if best.way != Way::PassThrough && device.formats.iter().any(|format| format.fourcc.is_h264()) {
+        let fitting = all.iter().any(|c| c.way == Way::PassThrough);
+        words.push(if !wish.pass_through {
+            "its H.264 is not passed through".into()
+        } else if fitting {
+            "its H.264 comes smaller or slower".into()
+        } else {
+            "its H.264 comes in no size that fits".to_owned()
+        });
+    }
+    let wanted = all.iter().filter(|c| c.size == wish.size).max_by(|a, b| speed(a).total_cmp(&speed(b)));
+    let (width, height) = wish.size;
+    if best.size != wish.size {
+        words.push(match wanted.and_then(|c| c.rate) {
+            Some(rate) => format!("{width} x {height} comes at {rate} a second only"),
+            None => format!("it has no {width} x {height}"),
+        });
+    } else if let Some(rate) = best.rate.filter(|rate| !keeps(rate.per_second(), wish.fps)) {
+        words.push(format!("{} a second were wanted, {rate} is the most of this size", wish.fps));
+    }
+    words.join("; ")
+}
+
+fn speed(candidate: &Candidate) -> f64 {
+    candidate.rate.map_or(f64::INFINITY, Rate::per_second)
+}
+
+#[cfg(test)]
+#[path = "choose_tests.rs"]
+mod tests;

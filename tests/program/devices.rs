@@ -1,0 +1,35 @@
+//! `symple devices`: what it says of this machine's, whichever there are, and of what is none.
+
+use crate::world::run;
+
+#[test]
+fn the_list_is_json_and_words_and_no_camera_is_no_error() {
+    let (code, out, err) = run(&["devices", "--json"], &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let list: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let devices = list.as_array().expect("a list");
+    for device in devices {
+        assert!(device["path"].as_str().is_some_and(|path| path.starts_with("/dev/video")), "{device}");
+        assert!(device["role"].is_string() != device["error"]["code"].is_string(), "{device}");
+    }
+    let (code, out, _) = run(&["devices"], &[]);
+    assert_eq!(code, 0);
+    match devices.first() {
+        Some(device) => assert!(out.contains(device["path"].as_str().expect("seen above")), "{out}"),
+        None => assert!(out.starts_with("There is no video device"), "{out}"),
+    }
+}
+
+#[test]
+fn what_is_no_camera_is_said() {
+    for (args, code, part) in [
+        (&["/dev/null"][..], 69, "/dev/null is no video device"),
+        (&["/dev/video9999"][..], 69, "there is no camera /dev/video9999"),
+        (&["--set", "gain=1"][..], 64, "on which device"),
+        (&["/dev/video9999", "--set", "gain=1"][..], 69, "there is no camera"),
+        (&["--size", "big"][..], 64, "must look like 1280x720"),
+    ] {
+        let (found, out, err) = run(&[&["devices"], args].concat(), &[]);
+        assert!(found == code && err.contains(part), "{args:?}: {found} {out}{err}");
+    }
+}
