@@ -137,6 +137,7 @@ fn status(now: &Now) -> Value {
         "redis": now.redis.map(|up| if up { "up" } else { "down" }),
         "connections": stats.connections,
         "peers": stats.peers,
+        "peersAway": stats.peers_away,
         "rooms": stats.rooms,
         "queued": stats.queued,
         "longestQueue": stats.longest_queue,
@@ -151,7 +152,7 @@ fn status(now: &Now) -> Value {
         },
         "deliveries": stats.deliveries,
         "unheard": stats.unheard,
-        "dropped": { "slow": stats.dropped_slow, "rate": stats.dropped_rate, "bad": stats.bad_frames },
+        "dropped": { "slow": stats.dropped_slow, "rate": stats.dropped_rate, "bad": stats.bad_frames, "bus": stats.dropped_bus },
         "closedSlow": stats.closed_slow,
     })
 }
