@@ -236,8 +236,10 @@ impl Peer {
     }
 
     pub fn wait(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
+        let end = Instant::now() + PATIENCE;
         loop {
-            let event = self.heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} was not heard"));
+            let left = end.saturating_duration_since(Instant::now());
+            let event = self.heard.recv_timeout(left).unwrap_or_else(|_| panic!("{what} was not heard"));
             if is(&event) {
                 return event;
             }
