@@ -1,7 +1,7 @@
 //! The server's line to Redis: it carries what the hub says to other instances, and asks for sessions.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,10 +15,11 @@ use smol::channel::{Receiver, Sender, unbounded};
 use super::super::server::{AuthRequest, Inner};
 use super::super::signal::Signal;
 use super::super::{lock, random_id};
+use super::keys::{Keys, in_time, question, send};
 use super::line::Line;
-use super::nodes::{Answer, Ask, Nodes};
-use super::sessions::{millis, verdict};
-use super::{PATIENCE, RedisConfig, RedisError, key};
+use super::nodes::{Ask, Nodes};
+use super::sessions::verdict;
+use super::{RedisConfig, key};
 use crate::proto::{Status, Token};
 use crate::server::cluster::{BROADCAST, Bus, BusInput, Settings};
 use crate::server::{ConnId, Input, Verdict, Whom};
@@ -325,43 +326,6 @@ impl Hook {
     }
 }
 
-/// Who is asked for sessions: the one Redis on the line that there is, or the nodes of a cluster.
-enum Keys {
-    Line(MultiplexedConnection),
-    Nodes(Nodes),
-}
-
-impl Keys {
-    /// `None`: the line is to be given up.
-    async fn ask(&mut self, asks: &[Ask]) -> Option<Vec<Answer>> {
-        let redis = match self {
-            Keys::Nodes(nodes) => return Some(nodes.ask(asks, AT_THE_DOOR).await),
-            Keys::Line(redis) => redis,
-        };
-        let mut pipeline = Pipeline::new();
-        for command in asks.iter().flat_map(|ask| &ask.commands) {
-            pipeline.add_command(command.clone());
-        }
-        let mut answers = send(redis, &pipeline).await?.into_iter();
-        let each = asks.iter().map(|ask| answers.by_ref().take(ask.commands.len()).last());
-        each.map(|last| last.map(|value| Ok(value.extract_error()?))).collect()
-    }
-}
-
-/// A command on the key of a session, which before it lives on for `extend`: extended, never shortened.
-fn question(command: &str, key: String, extend: Option<Duration>) -> Ask {
-    let mut commands = Vec::new();
-    if let Some(ttl) = extend {
-        let mut later = redis::cmd("PEXPIRE");
-        later.arg(&key).arg(millis(ttl)).arg("GT");
-        commands.push(later);
-    }
-    let mut last = redis::cmd(command);
-    last.arg(&key);
-    commands.push(last);
-    Ask { key, commands }
-}
-
 /// Those whose sessions are being asked for. If that is given up, they hear so.
 struct Asked {
     requests: Vec<AuthRequest>,
@@ -395,31 +359,4 @@ fn commands(batch: &[Bus]) -> Pipeline {
         };
     }
     pipeline
-}
-
-/// Does all in order. `None` when something was refused, failed or took too long. That a key holds no text is
-/// an answer: whoever wrote that must not cut the instances off from each other.
-async fn send(redis: &mut MultiplexedConnection, pipeline: &Pipeline) -> Option<Vec<Value>> {
-    let count = pipeline.len();
-    let answers = in_time(redis.send_packed_commands(pipeline, 0, count)).await?;
-    let refused = |answer: &Value| match answer {
-        Value::ServerError(e) if e.code() != "WRONGTYPE" => Some(redis::RedisError::from(e.clone())),
-        _ => None,
-    };
-    match answers.and_then(|answers| answers.iter().find_map(refused).map_or(Ok(answers), Err)) {
-        Ok(answers) => Some(answers).filter(|answers| answers.len() == count),
-        Err(e) => {
-            log::warn!("{}", RedisError::from(e));
-            None
-        }
-    }
-}
-
-async fn in_time<T>(act: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::after(PATIENCE).await;
-        log::warn!("Redis takes too long");
-        None
-    };
-    async { Some(act.await) }.or(late).await
 }

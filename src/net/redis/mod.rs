@@ -29,6 +29,7 @@
 
 mod driver;
 mod emitter;
+mod keys;
 mod line;
 mod nodes;
 mod sessions;
