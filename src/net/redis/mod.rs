@@ -100,7 +100,7 @@ impl RedisError {
     }
 
     fn late() -> Self {
-        RedisError::new("late", format!("Redis did not answer within {PATIENCE:?}"))
+        RedisError::new("late", "Redis did not answer in time")
     }
 }
 
