@@ -225,6 +225,10 @@ fn a_shutdown_is_told_and_closes_with_1001() {
 #[test]
 fn http_is_answered_beside_websocket() {
     let config = any_port().http(|request| {
+        if request.path == "/more" {
+            let more = Response::text(200, "no split\n").header("X-A", "1").header("X-B", "1\r\nno split");
+            return Some(more.header("X-A", "2"));
+        }
         let known = request.path == "/hello" && request.query == Some("x=1") && request.bearer == Some("t");
         known.then(|| Response { etag: Some("\"1\"".into()), ..Response::text(200, "hi\n") })
     });
@@ -251,10 +255,17 @@ fn http_is_answered_beside_websocket() {
             "etag",
         ),
         ("GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404, "WebSocket"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 405, "GET"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            405,
+            "allow: GET, HEAD",
+        ),
+        // A host's own headers, without the one that would begin a line of its own.
+        ("GET /more HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200, "x-a: 1\r\nx-a: 2\r\n"),
+        ("GET /more HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200, "no split"),
         (&foreign, 403, "origin"),
         (&no_key, 400, "Sec-WebSocket-Key"),
-        (&old, 426, "13"),
+        (&old, 426, "sec-websocket-version: 13"),
         // RFC 6455, section 1.3: the sample key and its answer.
         (&good, 101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
         ("\r\n\r\nnonsense at all\r\n\r\n", 400, ""),

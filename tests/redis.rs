@@ -4,6 +4,8 @@
 
 #[path = "redis/chaos.rs"]
 mod chaos;
+#[path = "redis/cluster.rs"]
+mod cluster;
 #[path = "redis/world.rs"]
 mod world;
 
@@ -128,9 +130,11 @@ fn sessions_are_kept_and_decide_who_is_let_in() {
     world.cli(&["SET", "symple:session:t3", r#"["user"]"#]);
     world.cli(&["SET", "symple:session:t4", r#"{"name":"X"}"#]);
     world.cli(&["SET", "symple:session:t5", r#"{"user":"x"}"#, "PX", "1"]);
+    world.cli(&["LPUSH", "symple:session:t6", "a list"]);
     std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(block_on(sessions.get("t6")).expect_err("no session").code(), "malformed");
     assert_eq!(block_on(sessions.get("t2")).expect_err("no session").code(), "malformed");
-    for token in ["none", "t2", "t3", "t4", "t5"] {
+    for token in ["none", "t2", "t3", "t4", "t5", "t6"] {
         let peer = Peer::start(&world.servers[0].url, config("mallory", &["team-a"], Some(token)));
         let end = peer.wait("an end", |e| matches!(e, Event::Ended { .. }));
         assert!(format!("{end:?}").contains("Authentication failed"), "{token}: {end:?}");

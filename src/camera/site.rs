@@ -108,16 +108,15 @@ fn answer(
         "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),
         "/api/status" => {
             if !is_known(request, token) {
-                return Some(Response::text(401, "The status needs the token: Authorization: Bearer …\n"));
+                let words = "The status needs the token: Authorization: Bearer …\n";
+                return Some(Response::unauthorized(request, words));
             }
             status().map(|status| Response::json(status.to_json().to_string()))
         }
         #[cfg(feature = "web")]
-        path => crate::web::asset(path).map(|asset| Response {
-            status: 200,
-            content_type: asset.mime,
-            body: asset.body.into(),
-            etag: Some(asset.etag.into()),
+        path => crate::web::asset(path).map(|asset| {
+            Response::file(asset.mime, asset.body, asset.etag)
+                .header("Content-Security-Policy", crate::web::CONTENT_SECURITY_POLICY)
         }),
         #[cfg(not(feature = "web"))]
         _ => None,

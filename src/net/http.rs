@@ -1,6 +1,7 @@
 //! What a server answers on HTTP, beside the upgrade to WebSocket: hyper over smol's sockets.
 
-use std::borrow::Cow;
+mod exchange;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use futures_lite::FutureExt;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
@@ -17,6 +18,7 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::io::Io;
 use super::lock;
+pub use exchange::{Handler, Request, Response};
 
 /// How long a client may take to the end of a request's head, and a connection be idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,50 +72,6 @@ fn is_local_name(host: &str) -> bool {
     };
     name.parse::<IpAddr>().is_ok() || !name.contains('.') || name.to_ascii_lowercase().ends_with(".local")
 }
-
-/// A request that is no WebSocket.
-#[derive(Debug)]
-pub struct Request<'a> {
-    /// `GET` or `HEAD`; others are answered 405 before anybody is asked.
-    pub path: &'a str,
-    /// What stands behind the `?`.
-    pub query: Option<&'a str>,
-    /// What stands behind `Bearer ` in `Authorization`.
-    pub bearer: Option<&'a str>,
-}
-
-/// An answer.
-#[derive(Clone, Debug)]
-pub struct Response {
-    /// The HTTP status, such as 200.
-    pub status: u16,
-    /// Such as `text/html; charset=utf-8`.
-    pub content_type: &'static str,
-    /// The whole body.
-    pub body: Cow<'static, [u8]>,
-    /// A validator; a client that has it gets 304.
-    pub etag: Option<String>,
-}
-
-impl Response {
-    /// 200 with JSON.
-    pub fn json(body: String) -> Self {
-        Response { status: 200, content_type: "application/json", body: body.into_bytes().into(), etag: None }
-    }
-
-    /// A status with a sentence.
-    pub fn text(status: u16, body: &'static str) -> Self {
-        Response {
-            status,
-            content_type: "text/plain; charset=utf-8",
-            body: body.as_bytes().into(),
-            etag: None,
-        }
-    }
-}
-
-/// Answers requests; `None` is 404. It must not block.
-pub type Handler = Arc<dyn Fn(&Request<'_>) -> Option<Response> + Send + Sync>;
 
 /// What an HTTP connection may do.
 pub(crate) struct Site {
@@ -188,12 +146,13 @@ fn answer(
         return respond(request, Response::text(421, words));
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return respond(request, Response::text(405, "Only GET is answered here.\n"));
+        let refusal = Response::text(405, "Only GET is answered here.\n").header("Allow", "GET, HEAD");
+        return respond(request, refusal);
     }
     let asked = Request {
         path: request.uri().path(),
         query: request.uri().query(),
-        bearer: text(headers, header::AUTHORIZATION.as_str()).and_then(|a| a.strip_prefix("Bearer ")),
+        bearer: text(headers, header::AUTHORIZATION.as_str()).and_then(bearer),
     };
     let found = site.handler.as_ref().and_then(|handler| handler(&asked));
     respond(
@@ -208,10 +167,11 @@ fn answer(
 fn handshake(site: &Site, request: &hyper::Request<Incoming>) -> Result<String, Response> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err(Response::text(405, "A WebSocket is asked for by GET.\n"));
+        return Err(Response::text(405, "A WebSocket is asked for by GET.\n").header("Allow", "GET"));
     }
     if text(headers, "sec-websocket-version") != Some("13") {
-        return Err(Response::text(426, "Only version 13 of WebSocket is spoken here.\n"));
+        let refusal = Response::text(426, "Only version 13 of WebSocket is spoken here.\n");
+        return Err(refusal.header("Upgrade", "websocket").header("Sec-WebSocket-Version", "13"));
     }
     // 16 bytes in base64 are 22 characters and two of padding.
     let Some(key) =
@@ -240,37 +200,45 @@ fn is_websocket(headers: &HeaderMap) -> bool {
     has("upgrade", "websocket") && has("connection", "upgrade")
 }
 
+/// The token of an `Authorization`; the name of the scheme is spelled as anybody likes (RFC 9110, 11.1).
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start_matches(' '))
+}
+
 fn respond(request: &hyper::Request<Incoming>, response: Response) -> hyper::Response<Full<Bytes>> {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let known = text(request.headers(), header::IF_NONE_MATCH.as_str());
-    let mut out = plain(status).header(header::CONTENT_TYPE, response.content_type);
-    let mut body = Bytes::from_owner(response.body);
-    match response.etag {
-        Some(etag) if known == Some(&*etag) => {
-            out = out.status(StatusCode::NOT_MODIFIED).header(header::ETAG, etag);
-            body = Bytes::new();
+    let cached = response.etag.is_some() && known == response.etag.as_deref();
+    let (status, body) = match cached {
+        true => (StatusCode::NOT_MODIFIED, Bytes::new()),
+        false => (status, Bytes::from_owner(response.body)),
+    };
+    let mut out = plain(status).body(Full::new(body)).expect("all headers are valid text");
+    let own = [
+        ("Content-Type", Some(response.content_type.into())),
+        (
+            "Cache-Control",
+            (!cached).then(|| if response.etag.is_some() { "no-cache" } else { "no-store" }.into()),
+        ),
+        ("ETag", response.etag.map(Into::into)),
+    ];
+    let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    for (name, value) in own.chain(response.headers) {
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            (Ok(name), Ok(value)) => _ = out.headers_mut().append(name, value),
+            _ => log::error!("an answer's header {name:?} cannot be sent and is left out"),
         }
-        Some(etag) => out = out.header(header::ETAG, etag).header(header::CACHE_CONTROL, "no-cache"),
-        None => out = out.header(header::CACHE_CONTROL, "no-store"),
     }
-    if response.status == 426 {
-        out = out.header("Sec-WebSocket-Version", "13");
-    }
-    out.body(Full::new(body)).expect("all headers are valid text")
+    out
 }
 
-/// What every answer bears. The page needs no inline script, no other host and no frame around it.
+/// What every answer bears.
 fn plain(status: StatusCode) -> hyper::http::response::Builder {
     hyper::Response::builder()
         .status(status)
         .header("X-Content-Type-Options", HeaderValue::from_static("nosniff"))
         .header(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
-        .header(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(
-                "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; media-src 'self' blob:; frame-ancestors 'self'",
-            ),
-        )
 }
 
 /// The client's address: the peer's, or behind trusted proxies the last one that is none of theirs.
@@ -331,6 +299,19 @@ mod tests {
         ] {
             assert_eq!(own.serve(Some(host)), served, "{host}");
             assert!(Origins::Any.serve(Some(host)) && own.serve(None));
+        }
+    }
+
+    #[test]
+    fn a_bearer_is_known_by_any_spelling_of_its_scheme() {
+        for (authorization, token) in [
+            ("Bearer s3cret", Some("s3cret")),
+            ("bearer s3cret", Some("s3cret")),
+            ("BEARER  s3cret", Some("s3cret")),
+            ("Basic s3cret", None),
+            ("Bearer", None),
+        ] {
+            assert_eq!(bearer(authorization), token, "{authorization}");
         }
     }
 

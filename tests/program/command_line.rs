@@ -87,12 +87,16 @@ fn what_is_wrong_is_said_with_a_number_and_the_nearest_right_name() {
         code == 78 && err.contains("PORT: ") && err.contains("SYMPLE_RATE: "),
         "all is said at once: {err}"
     );
+    // Others' variables may begin with our name, so a slip is no error; the check says it all the same.
+    let (code, _, err) = run(&["serve", "--check"], &[("SYMPLE_AUTHENTICATON", "true")]);
+    assert!(code == 0 && err.contains("did you mean SYMPLE_AUTHENTICATION?"), "{err}");
 }
 
 #[test]
 fn help_names_every_command_and_setting() {
     let (code, out, _) = run(&[], &[]);
     assert!(code == 0 && out.contains("serve") && out.contains("Exit codes"), "{out}");
+    assert!(out.lines().all(|line| line.chars().count() <= 100), "lines fit a terminal: {out}");
     assert_eq!(run(&["--help"], &[]), run(&[], &[]));
     let (code, out, _) = run(&["serve", "--help"], &[]);
     assert!(code == 0 && out.contains("--max-connections N") && out.contains("/metrics"), "{out}");

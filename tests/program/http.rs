@@ -13,6 +13,8 @@ fn health_status_and_metrics_tell_how_it_is() {
     assert_eq!((status, &*config), (200, r#"{"auth":false,"iceServers":[],"room":"public"}"#));
     let (status, head, page) = server.get("/", None);
     assert!(status == 200 && head.contains("text/html") && page.contains("<script"), "{head}");
+    let policy = format!("content-security-policy: {}\r\n", symple::web::CONTENT_SECURITY_POLICY);
+    assert!(head.contains(&policy), "{head}");
     assert_eq!(server.get("/nothing", None).0, 404);
 
     let (mut alice, mut bob) = (server.peer(ALICE), server.peer(r#"{"type":"auth","user":"bob"}"#));
@@ -37,8 +39,14 @@ fn health_status_and_metrics_tell_how_it_is() {
 fn numbers_ask_for_the_token_once_authentication_is_on() {
     let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
     for path in ["/api/status", "/metrics"] {
-        assert_eq!(server.get(path, None).0, 401, "{path}");
-        assert_eq!(server.get(path, Some("wrong")).0, 401, "{path}");
+        for (token, challenge) in [
+            (None, "Bearer realm=\"symple\"\r\n"),
+            (Some("wrong"), "Bearer realm=\"symple\", error=\"invalid_token\"\r\n"),
+        ] {
+            let (status, head, _) = server.get(path, token);
+            assert_eq!(status, 401, "{path}");
+            assert!((head + "\r\n").contains(&format!("\r\nwww-authenticate: {challenge}")), "{path}");
+        }
         assert_eq!(server.get(path, Some("s3cret")).0, 200, "{path}");
     }
     for path in ["/", "/api/health", "/api/ready", "/api/config"] {

@@ -11,6 +11,8 @@ mod peers;
 #[cfg(feature = "redis")]
 mod redis;
 mod signals;
+#[cfg(target_os = "linux")]
+mod soak;
 mod tls;
 mod watch;
 mod world;

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use async_tungstenite::tungstenite::Message;
 
-use crate::world::{HERE, Program, Server, run};
+use crate::world::{HERE, Program, Server, Socket, run};
 
 const ALICE: &str = r#"{"type":"auth","user":"alice"}"#;
 
@@ -56,6 +56,43 @@ fn an_address_has_its_share_of_sockets() {
     let held = server.peer(ALICE);
     assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0, "the second is closed at once");
     drop(held);
+}
+
+#[test]
+fn behind_a_trusted_proxy_each_client_has_its_share() {
+    let server = Server::start(&["--max-per-address", "1", "--trusted-proxies", "127.0.0.1"], &[]);
+    let from = |forwarded| server.socket_with(&[("X-Forwarded-For", forwarded)]);
+    let enter = |mut socket: Socket, host: &str| {
+        socket.send(ALICE);
+        assert!(socket.text("welcome").contains(&format!(r#""host":"{host}""#)));
+        socket
+    };
+    let first = enter(from("192.0.2.1"), "192.0.2.1");
+    assert!(from("192.0.2.1").next().is_none(), "its second is closed at once");
+    // What a client writes itself stands before what the proxy adds.
+    assert!(from("198.51.100.7, 192.0.2.1").next().is_none(), "nobody gets a share by inventing an address");
+    // The proxy holds more sockets by now than an address may.
+    let _second = enter(from("192.0.2.2"), "192.0.2.2");
+    let _third = enter(server.socket_with(&[("X-Real-IP", "192.0.2.3")]), "192.0.2.3");
+    drop(first);
+    // What it held is given back when the server sees the end, which is a moment later.
+    let again = (0..1000).find_map(|_| {
+        let mut socket = from("192.0.2.1");
+        match socket.try_send(ALICE) {
+            true => socket.next(),
+            false => None,
+        }
+    });
+    assert!(again.is_some(), "who goes makes room");
+}
+
+#[test]
+fn who_is_no_trusted_proxy_is_not_believed() {
+    let server = Server::start(&["--max-per-address", "1", "--trusted-proxies", "192.0.2.9"], &[]);
+    let mut first = server.socket_with(&[("X-Forwarded-For", "192.0.2.1"), ("X-Real-IP", "192.0.2.1")]);
+    first.send(ALICE);
+    assert!(first.text("welcome").contains(r#""host":"127.0.0.1""#));
+    assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0, "it has its share, whatever it says");
 }
 
 #[test]

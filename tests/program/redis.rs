@@ -79,6 +79,8 @@ fn sessions_let_in_and_messages_from_outside_reach_peers_of_every_server() {
         assert!(peer.says(r#""subtype":"order""#).contains(r#""data":{"n":7}"#));
     }
     assert!(one.get("/metrics", Some("n")).2.contains("\nsymple_redis_up 1\n"));
+    let status = one.get("/api/status", Some("n")).2;
+    assert!(status.contains(r#""redis":"up""#) && status.contains(r#""peersAway":1"#), "{status}");
 
     assert_eq!(redis.run(&["session", "delete", &token]).0, 0);
     assert_eq!(alice.end().code(), Some(77), "its peer is thrown out");

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::Message;
+use async_tungstenite::tungstenite::client::IntoClientRequest;
 use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Pid, Signal, kill_process};
 use smol::{Async, Timer};
@@ -177,10 +178,19 @@ impl Server {
 
     /// A WebSocket on which nothing was said yet.
     pub fn socket(&self) -> Socket {
+        self.socket_with(&[])
+    }
+
+    /// The same, whose request bears these headers too.
+    pub fn socket_with(&self, headers: &[(&'static str, &str)]) -> Socket {
         smol::block_on(async {
             let tcp = Async::<TcpStream>::connect(self.address).await.expect("it listens");
-            let url = format!("ws://{}/", self.address);
-            let (ws, _) = async_tungstenite::client_async(url, tcp).await.expect("it speaks WebSocket");
+            let mut request =
+                format!("ws://{}/", self.address).into_client_request().expect("a good address");
+            for (name, value) in headers {
+                request.headers_mut().append(*name, value.parse().expect("a header's value"));
+            }
+            let (ws, _) = async_tungstenite::client_async(request, tcp).await.expect("it speaks WebSocket");
             Socket { ws }
         })
     }
@@ -202,6 +212,11 @@ pub struct Socket {
 impl Socket {
     pub fn send(&mut self, text: &str) {
         smol::block_on(self.ws.send(Message::text(text))).expect("it is open");
+    }
+
+    /// Whether it could be sent.
+    pub fn try_send(&mut self, text: &str) -> bool {
+        smol::block_on(self.ws.send(Message::text(text))).is_ok()
     }
 
     /// The next frame of any kind; `None` at the end.

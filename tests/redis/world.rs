@@ -33,7 +33,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    fn start(config: ServerConfig) -> Instance {
+    pub fn start(config: ServerConfig) -> Instance {
         let server = Server::bind(config).expect("a free port");
         let url = format!("ws://{}", server.addresses()[0]);
         let (stop, stopped) = smol::channel::bounded::<()>(1);
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// `scheme` is what its addresses begin with.
-    fn bare(scheme: &str, args: &[&str]) -> Option<World> {
+    pub fn bare(scheme: &str, args: &[&str]) -> Option<World> {
         let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         if found.is_err() {
             println!("SKIPPED: there is no redis-server; `apt-get install redis-server` brings it");
@@ -236,8 +236,10 @@ impl Peer {
     }
 
     pub fn wait(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
+        let end = Instant::now() + PATIENCE;
         loop {
-            let event = self.heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} was not heard"));
+            let left = end.saturating_duration_since(Instant::now());
+            let event = self.heard.recv_timeout(left).unwrap_or_else(|_| panic!("{what} was not heard"));
             if is(&event) {
                 return event;
             }

@@ -20,9 +20,10 @@ Commands:
 Every setting has one name: `max_connections` in a TOML file is SYMPLE_MAX_CONNECTIONS in the
 environment and --max-connections as a flag. Flags win over the environment, that over the file.
 
-Exit codes: 0 done; 1 what was asked for is not there; 64 the command line is wrong; 65 what was given
-cannot be read; 66 a file cannot be read; 69 a server, port, source or device cannot be used; 71 the system failed; 73 a file cannot be written; 77 not allowed; 78 a setting in
-a file or in the environment is wrong.
+Exit codes: 0 done; 1 what was asked for is not there; 64 the command line is wrong; 65 what was
+given cannot be read; 66 a file cannot be read; 69 a server, port, source or device cannot be used;
+71 the system failed; 73 a file cannot be written; 77 not allowed; 78 a setting in a file or in the
+environment is wrong.
 "
     )
 }

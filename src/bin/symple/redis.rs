@@ -26,8 +26,9 @@ pub const fn rows<T: HasRedis>() -> [Setting<T>; 4] {
         Setting::new(
             "redis_url",
             "URL",
-            "Redis for sessions, pushed messages and other instances: redis://user:password@host:6379/0, or \
-             rediss:// over TLS",
+            "Redis for sessions, pushed messages and other instances: redis://user:password@host:6379/0, \
+             rediss:// over TLS, redis+sentinel://host:26379,host:26379/name, or \
+             redis+cluster://host:6379,host:6379",
             |s: &mut T, v| {
                 let url = text(v)?;
                 if !url.contains("://") {

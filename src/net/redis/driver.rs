@@ -1,7 +1,7 @@
 //! The server's line to Redis: it carries what the hub says to other instances, and asks for sessions.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,9 +15,11 @@ use smol::channel::{Receiver, Sender, unbounded};
 use super::super::server::{AuthRequest, Inner};
 use super::super::signal::Signal;
 use super::super::{lock, random_id};
+use super::keys::{Keys, in_time, question, send};
 use super::line::Line;
-use super::sessions::{millis, verdict};
-use super::{PATIENCE, RedisConfig, key};
+use super::nodes::{Ask, Nodes};
+use super::sessions::verdict;
+use super::{RedisConfig, key};
 use crate::proto::{Status, Token};
 use crate::server::cluster::{BROADCAST, Bus, BusInput, Settings};
 use crate::server::{ConnId, Input, Verdict, Whom};
@@ -118,7 +120,7 @@ impl Hook {
                     };
                     inner.input(Input::Bus(said));
                 };
-                Line::open(&self.config.url, Some(Box::new(said))).await
+                Line::open(&self.config.url, Box::new(said)).await
             };
             match open.or(self.keep_door(&mut door)).await {
                 Ok(line) => {
@@ -165,9 +167,36 @@ impl Hook {
         let Line { commands, driver } = line;
         let waiting = door.drain(..).map(|(_, request)| request).collect();
         let bus = self.carry(inner, commands.clone());
-        let asks = self.judge(waiting, commands.clone());
-        let touches = self.touch(inner, commands);
-        driver.or(bus).or(asks).or(touches).await;
+        let asks = self.judge(waiting, self.keys(&commands));
+        let touches = self.touch(inner, self.keys(&commands));
+        let place = self.keep_place(commands);
+        driver.or(bus).or(asks).or(touches).or(place).await;
+    }
+
+    /// Who is asked for sessions.
+    fn keys(&self, line: &MultiplexedConnection) -> Keys {
+        match self.config.url.is_cluster() {
+            true => Keys::Nodes(Nodes::new(self.config.url.clone())),
+            false => Keys::Line(line.clone()),
+        }
+    }
+
+    /// Ends when a cluster's node no longer holds the slot that all instances meet at: its connections
+    /// outlive that, and so would two meeting places.
+    async fn keep_place(&self, mut redis: MultiplexedConnection) {
+        if !self.config.url.is_cluster() {
+            return std::future::pending().await;
+        }
+        let mut look = redis::cmd("EXISTS");
+        look.arg(BROADCAST);
+        loop {
+            Timer::after(self.config.touch_interval).await;
+            match in_time(look.query_async::<bool>(&mut redis)).await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return log::info!("the cluster's instances meet at another node now"),
+                None => return,
+            }
+        }
     }
 
     /// What the hub says.
@@ -183,7 +212,7 @@ impl Hook {
                 if batch.contains(&Bus::Reset) {
                     return;
                 }
-                let Some(answers) = send(&mut redis, &batch).await else { return };
+                let Some(answers) = send(&mut redis, &commands(&batch)).await else { return };
                 inner.bus(batch.drain(..).zip(&answers).filter_map(|(bus, answer)| match (bus, answer) {
                     (Bus::Subscribe { tag, .. }, _) => Some(BusInput::Subscribed(tag)),
                     (Bus::Publish { tag: Some(tag), .. }, Value::Int(heard)) => {
@@ -198,33 +227,50 @@ impl Hook {
     }
 
     /// Asks for the sessions of those at the door.
-    async fn judge(&self, mut requests: Vec<AuthRequest>, mut redis: MultiplexedConnection) {
+    async fn judge(&self, mut requests: Vec<AuthRequest>, mut keys: Keys) {
         loop {
+            let mut next = None;
             if requests.is_empty() {
-                let Ok((_, request)) = self.asked.recv().await else { return };
-                requests.push(request);
+                let Ok(asker) = self.asked.recv().await else { return };
+                next = Some(asker);
             }
-            while requests.len() < ASKED
-                && let Ok((_, request)) = self.asked.try_recv()
-            {
-                requests.push(request);
+            while let Some((since, request)) = next.take().or_else(|| self.asked.try_recv().ok()) {
+                // While others were waited for.
+                match since.elapsed() > AT_THE_DOOR {
+                    true => unavailable(&request),
+                    false => requests.push(request),
+                }
+                if requests.len() >= ASKED {
+                    break;
+                }
+            }
+            if requests.is_empty() {
+                continue;
             }
             let asked = Asked { requests: std::mem::take(&mut requests) };
-            let mut get = Pipeline::new();
-            for request in &asked.requests {
-                let key = request.auth.token.as_ref().map(|token| key(token.reveal())).unwrap_or_default();
-                match self.config.session_ttl {
+            let questions: Vec<Ask> = asked
+                .requests
+                .iter()
+                .map(|request| {
+                    let key =
+                        request.auth.token.as_ref().map(|token| key(token.reveal())).unwrap_or_default();
                     // An admission is activity.
-                    Some(ttl) => {
-                        get.cmd("PEXPIRE").arg(&key).arg(millis(ttl)).arg("GT").ignore();
-                        get.cmd("GET").arg(key)
+                    let extend = self.config.session_ttl;
+                    question("GET", key, extend)
+                })
+                .collect();
+            let Some(answers) = keys.ask(&questions).await else { return };
+            for (request, answer) in asked.done().into_iter().zip(answers) {
+                let stored = match answer {
+                    Ok(Value::BulkString(stored)) => Some(stored),
+                    Ok(_) => None,
+                    Err(e) if e.code() == "malformed" => Some(Vec::new()),
+                    Err(e) => {
+                        log::warn!("a session cannot be asked for: {e}");
+                        unavailable(&request);
+                        continue;
                     }
-                    None => get.cmd("GET").arg(key),
                 };
-            }
-            let got = in_time(get.query_async::<Vec<Option<Vec<u8>>>>(&mut redis)).await;
-            let Some(Ok(stored)) = got else { return };
-            for (request, stored) in asked.done().into_iter().zip(stored) {
                 let verdict = verdict(stored.as_deref());
                 if let (Verdict::Admit(_), Some(token)) = (&verdict, &request.auth.token) {
                     lock(&self.tokens).insert(request.conn(), (token.clone(), Instant::now()));
@@ -235,40 +281,35 @@ impl Hook {
     }
 
     /// Looks at the sessions of those who are here, and extends those of the active.
-    async fn touch(&self, inner: &Inner, mut redis: MultiplexedConnection) {
+    async fn touch(&self, inner: &Inner, mut keys: Keys) {
         loop {
             Timer::after(self.config.touch_interval).await;
             let now = Instant::now();
             let held: Vec<(ConnId, Token, Instant)> =
                 lock(&self.tokens).iter().map(|(conn, (token, at))| (*conn, token.clone(), *at)).collect();
             for part in held.chunks(ASKED) {
-                let mut look = Pipeline::new();
-                let mut looked = Vec::new();
+                let (mut look, mut looked) = (Vec::new(), Vec::new());
                 for (conn, token, last) in part {
-                    let key = key(token.reveal());
-                    match (inner.last_active(*conn), self.config.session_ttl) {
-                        (None, _) => {
+                    let extend = match inner.last_active(*conn) {
+                        None => {
                             if now.saturating_duration_since(*last) > ENTERING {
                                 lock(&self.tokens).remove(conn);
                             }
                             continue;
                         }
-                        // Extended, never shortened.
-                        (Some(active), Some(ttl)) if active >= *last => {
-                            look.cmd("PEXPIRE").arg(&key).arg(millis(ttl)).arg("GT").ignore();
-                        }
-                        _ => {}
-                    }
-                    look.cmd("EXISTS").arg(key);
+                        Some(active) => self.config.session_ttl.filter(|_| active >= *last),
+                    };
+                    look.push(question("EXISTS", key(token.reveal()), extend));
                     looked.push(*conn);
                 }
                 if looked.is_empty() {
                     continue;
                 }
-                let Some(Ok(there)) = in_time(look.query_async::<Vec<bool>>(&mut redis)).await else {
-                    return;
-                };
-                for (conn, there) in looked.into_iter().zip(there) {
+                let Some(answers) = keys.ask(&look).await else { return };
+                for (conn, answer) in looked.into_iter().zip(answers) {
+                    // Who cannot be asked for stays.
+                    let Ok(Value::Int(there)) = answer else { continue };
+                    let there = there > 0;
                     if there {
                         lock(&self.tokens).entry(conn).and_modify(|(_, at)| *at = now);
                         continue;
@@ -306,8 +347,8 @@ fn unavailable(request: &AuthRequest) {
     request.refuse(Status::UNAVAILABLE, "Authentication is not possible just now; try again");
 }
 
-/// Does a batch in order. `None` when it failed or took too long.
-async fn send(redis: &mut MultiplexedConnection, batch: &[Bus]) -> Option<Vec<Value>> {
+/// What the hub says, as commands.
+fn commands(batch: &[Bus]) -> Pipeline {
     let mut pipeline = Pipeline::with_capacity(batch.len());
     for bus in batch {
         match bus {
@@ -317,21 +358,5 @@ async fn send(redis: &mut MultiplexedConnection, batch: &[Bus]) -> Option<Vec<Va
             Bus::Reset => continue,
         };
     }
-    match in_time(redis.send_packed_commands(&pipeline, 0, batch.len())).await? {
-        Ok(answers) if answers.len() == batch.len() => Some(answers),
-        Ok(_) => None,
-        Err(e) => {
-            log::warn!("{}", super::RedisError::from(e));
-            None
-        }
-    }
-}
-
-async fn in_time<T>(act: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::after(PATIENCE).await;
-        log::warn!("Redis takes too long");
-        None
-    };
-    async { Some(act.await) }.or(late).await
+    pipeline
 }

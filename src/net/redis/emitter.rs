@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::line::Shared;
+use super::nodes::Shared;
 use super::{RedisError, RedisUrl};
 use crate::proto::{Draft, Kind};
 use crate::server::cluster::BROADCAST;
@@ -74,7 +74,7 @@ impl Emitter {
         let text = self.print(draft)?;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(BROADCAST).arg(text);
-        self.redis.run(async |line| publish.exec_async(line).await).await
+        self.redis.ask(BROADCAST, publish).await
     }
 
     fn print(&self, draft: Draft) -> Result<String, RedisError> {

@@ -14,11 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::io::Io;
 use super::super::lookup::look_up;
+use super::slots::{Slots, slot};
 use super::url::{HostPort, Place};
 use super::{PATIENCE, RedisError, RedisUrl};
+use crate::server::cluster::BROADCAST;
 
-/// How long one sentinel may take, so that the next is asked in time.
-const SENTINEL: Duration = Duration::from_secs(1);
+/// How long one sentinel or node may take to say where others are, so that the next is asked in time.
+const GUIDE: Duration = Duration::from_secs(1);
 
 /// Ends when the connection does.
 pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -33,24 +35,49 @@ pub struct Line {
 }
 
 impl Line {
-    /// Opens one; `said` hears what is published where it subscribes.
-    pub async fn open(url: &RedisUrl, said: Option<Said>) -> Result<Line, RedisError> {
-        let late = async {
-            Timer::after(PATIENCE).await;
-            Err(RedisError::late())
+    /// Opens one where all instances meet; `said` hears what is published where it subscribes.
+    ///
+    /// In a cluster that is the node that holds the slot of [`BROADCAST`]: what is published reaches
+    /// subscribers at every node, but `PUBLISH` counts those of its own alone.
+    pub async fn open(url: &RedisUrl, said: Said) -> Result<Line, RedisError> {
+        let opened = async {
+            let at = match &url.place {
+                Place::At(at) => at.clone(),
+                Place::Sentinels(sentinels, name) => master(url, sentinels, name).await?,
+                Place::Cluster(nodes) => {
+                    let slots = slots(url, nodes).await?;
+                    slots.holder(slot(BROADCAST)).cloned().ok_or_else(nobody)?
+                }
+            };
+            Line::dial(url, &at, Some(said)).await
         };
-        Self::dial(url, said).or(late).await
+        in_time(PATIENCE, opened).await
     }
 
-    async fn dial(url: &RedisUrl, said: Option<Said>) -> Result<Line, RedisError> {
-        let stream = match &url.place {
-            Place::At(at) => connect(url, at).await?,
-            Place::Sentinels(sentinels, name) => {
-                let at = ask(url, sentinels, name).await?;
-                connect(url, &at).await?
+    /// Opens one to the Redis at this place.
+    pub async fn to(url: &RedisUrl, at: &HostPort) -> Result<Line, RedisError> {
+        in_time(PATIENCE, Line::dial(url, at, None)).await
+    }
+
+    async fn dial(url: &RedisUrl, at: &HostPort, said: Option<Said>) -> Result<Line, RedisError> {
+        let mut line = Line::start(url, at, &url.login, said).await?;
+        if !matches!(url.place, Place::At(_)) {
+            // Who named it may not know yet that there is another one.
+            let role: Vec<Value> = line.run(async |line| redis::cmd("ROLE").query_async(line).await).await?;
+            if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
+                return Err(RedisError::new("unreachable", "The Redis that was named is a replica"));
             }
-        };
-        let stream = Stream(stream);
+        }
+        Ok(line)
+    }
+
+    async fn start(
+        url: &RedisUrl,
+        at: &HostPort,
+        login: &RedisConnectionInfo,
+        said: Option<Said>,
+    ) -> Result<Line, RedisError> {
+        let stream = Stream(connect(url, at).await?);
         // Who waits keeps the time.
         let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
         if let Some(said) = said {
@@ -66,16 +93,8 @@ impl Line {
                 Ok::<(), ()>(())
             });
         }
-        let (commands, driver) = MultiplexedConnection::new_with_config(&url.login, stream, config).await?;
-        let mut line = Line { commands, driver: Box::pin(driver) };
-        if matches!(url.place, Place::Sentinels(..)) {
-            // A sentinel may not know yet that there is another one.
-            let role: Vec<Value> = line.run(async |line| redis::cmd("ROLE").query_async(line).await).await?;
-            if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
-                return Err(RedisError::new("unreachable", "The Redis that a sentinel named is a replica"));
-            }
-        }
-        Ok(line)
+        let (commands, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
+        Ok(Line { commands, driver: Box::pin(driver) })
     }
 
     /// Whether the other end is still there, as far as can be told without asking.
@@ -94,39 +113,68 @@ impl Line {
             driver.await;
             Err(RedisError::new("unreachable", "Redis closed the connection"))
         };
-        let late = async {
-            Timer::after(PATIENCE).await;
-            Err(RedisError::late())
-        };
-        act.or(ended).or(late).await
+        in_time(PATIENCE, act.or(ended)).await
     }
 }
 
+async fn in_time<T>(
+    time: Duration,
+    act: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, RedisError> {
+    let late = async {
+        Timer::after(time).await;
+        Err(RedisError::late())
+    };
+    act.or(late).await
+}
+
 /// Asks one sentinel after the other where the Redis of this name is.
-async fn ask(url: &RedisUrl, sentinels: &[HostPort], name: &str) -> Result<HostPort, RedisError> {
-    let mut last = RedisError::new("unreachable", "No sentinel is named");
-    for at in sentinels {
+pub async fn master(url: &RedisUrl, sentinels: &[HostPort], name: &str) -> Result<HostPort, RedisError> {
+    let mut question = redis::cmd("SENTINEL");
+    question.arg("get-master-addr-by-name").arg(name);
+    let none = "The sentinels know no Redis of this name";
+    // The password of the address is the Redis', not the sentinels'.
+    let login = RedisConnectionInfo::default();
+    ask(url, &login, sentinels, &question, none, |answer, _| redis::from_redis_value(answer).ok()?).await
+}
+
+/// Asks one node of a cluster after the other who holds what.
+pub async fn slots(url: &RedisUrl, nodes: &[HostPort]) -> Result<Slots, RedisError> {
+    let mut question = redis::cmd("CLUSTER");
+    question.arg("SLOTS");
+    let none = "The Redis is of no cluster, or of one without nodes";
+    let read =
+        |answer: Value, at: &HostPort| Some(Slots::read(&answer, at)).filter(|slots| !slots.is_empty());
+    ask(url, &url.login, nodes, &question, none, read).await
+}
+
+/// What the first of `guides` answers that `read` finds an answer in; `none` are the words for no answer.
+async fn ask<T>(
+    url: &RedisUrl,
+    login: &RedisConnectionInfo,
+    guides: &[HostPort],
+    question: &redis::Cmd,
+    none: &'static str,
+    read: impl Fn(Value, &HostPort) -> Option<T>,
+) -> Result<T, RedisError> {
+    let mut last = RedisError::new("unreachable", none);
+    for at in guides {
         let asked = async {
-            let stream = Stream(connect(url, at).await?);
-            let config = AsyncConnectionConfig::new().set_response_timeout(None);
-            let login = RedisConnectionInfo::default();
-            let (commands, driver) = MultiplexedConnection::new_with_config(&login, stream, config).await?;
-            let mut line = Line { commands, driver: Box::pin(driver) };
-            let mut ask = redis::cmd("SENTINEL");
-            ask.arg("get-master-addr-by-name").arg(name);
-            line.run(async |line| ask.query_async::<Option<HostPort>>(line).await).await
+            let mut line = Line::start(url, at, login, None).await?;
+            line.run(async |line| question.query_async::<Value>(line).await).await
         };
-        let late = async {
-            Timer::after(SENTINEL).await;
-            Err(RedisError::late())
-        };
-        match asked.or(late).await {
-            Ok(Some(at)) => return Ok(at),
-            Ok(None) => last = RedisError::new("unreachable", "The sentinels know no Redis of this name"),
+        match in_time(GUIDE, asked).await.map(|answer| read(answer, at)) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => last = RedisError::new("unreachable", none),
             Err(e) => last = e,
         }
     }
     Err(last)
+}
+
+/// A cluster of which a part is down, or which is being made.
+pub fn nobody() -> RedisError {
+    RedisError::new("unreachable", "No node of the cluster holds the key just now")
 }
 
 async fn connect(url: &RedisUrl, (host, port): &HostPort) -> Result<Io, RedisError> {
@@ -192,47 +240,5 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_close(cx)
-    }
-}
-
-/// One connection that is opened when it is needed, for one command at a time.
-#[derive(Clone)]
-pub struct Shared {
-    url: RedisUrl,
-    line: std::sync::Arc<smol::lock::Mutex<Option<Line>>>,
-}
-
-impl Shared {
-    pub fn new(url: RedisUrl) -> Self {
-        Shared { url, line: Default::default() }
-    }
-
-    pub async fn run<T>(
-        &self,
-        act: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
-    ) -> Result<T, RedisError> {
-        let mut held = self.line.lock().await;
-        // Taken out, so that a future that is dropped half-way leaves no connection in the middle of a word.
-        let mut kept = held.take();
-        if let Some(line) = &mut kept
-            && !line.is_open().await
-        {
-            kept = None;
-        }
-        let mut line = match kept {
-            Some(line) => line,
-            None => Line::open(&self.url, None).await?,
-        };
-        let done = line.run(act).await;
-        if done.as_ref().map_or_else(|e| e.code() == "refused", |_| true) {
-            *held = Some(line);
-        }
-        done
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.url.fmt(f)
     }
 }

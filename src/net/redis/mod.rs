@@ -18,13 +18,22 @@
 //! ```
 //!
 //! Redis 7 or newer. `redis://user:password@host:port/db`, behind Sentinel
-//! `redis+sentinel://user:password@host:port,host:port/name/db`, and both with `rediss` by the crate's feature
-//! `tls`. Nothing is spawned: futures do their work while they are polled. Out of scope: Redis Cluster.
+//! `redis+sentinel://user:password@host:port,host:port/name/db`, a cluster
+//! `redis+cluster://user:password@host:port,host:port`, and all with `rediss` by the crate's feature `tls`.
+//! Nothing is spawned: futures do their work while they are polled.
+//!
+//! Of a cluster name several nodes: those are asked who holds what. Each session is asked for where its slot
+//! is. The instances meet at the master of the slot of `symple:broadcast`, since only subscribers of one node
+//! are counted; what others publish reaches them from any node. When that master fails they are without a
+//! Redis until its replica is promoted.
 
 mod driver;
 mod emitter;
+mod keys;
 mod line;
+mod nodes;
 mod sessions;
+mod slots;
 mod url;
 
 use std::fmt;
@@ -91,7 +100,7 @@ impl RedisError {
     }
 
     fn late() -> Self {
-        RedisError::new("late", format!("Redis did not answer within {PATIENCE:?}"))
+        RedisError::new("late", "Redis did not answer in time")
     }
 }
 
@@ -111,6 +120,13 @@ impl From<::redis::RedisError> for RedisError {
                 "refused",
                 format!("Redis refused it ({code}): the password or user of its address is wrong"),
             ),
+            Some(code @ ("MOVED" | "ASK")) => RedisError::new(
+                "refused",
+                format!(
+                    "Redis refused it ({code}): it belongs to a cluster, whose address begins with redis+cluster://"
+                ),
+            ),
+            Some("WRONGTYPE") => RedisError::new("malformed", "The session is no text"),
             Some(code) => RedisError::new("refused", format!("Redis refused it ({code})")),
             None => {
                 RedisError::new("unreachable", format!("The connection to Redis failed: {}", e.category()))

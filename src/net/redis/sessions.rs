@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::line::Shared;
+use super::nodes::Shared;
 use super::{RedisError, RedisUrl, key};
 use crate::proto::{Object, Status, valid_user};
 use crate::server::{Admission, Verdict};
@@ -103,14 +103,14 @@ impl Sessions {
         if let Some(ttl) = ttl {
             set.arg("PX").arg(millis(ttl));
         }
-        self.redis.run(async |line| set.exec_async(line).await).await
+        self.redis.ask(key(token), set).await
     }
 
     /// The session of a token; `None` where there is none.
     pub async fn get(&self, token: &str) -> Result<Option<Session>, RedisError> {
         let mut get = redis::cmd("GET");
         get.arg(key(token));
-        let stored: Option<Vec<u8>> = self.redis.run(async |line| get.query_async(line).await).await?;
+        let stored: Option<Vec<u8>> = self.redis.ask(key(token), get).await?;
         let read = stored.as_deref().map(Session::read).transpose();
         read.map_err(|why| RedisError::new("malformed", why))
     }
@@ -119,21 +119,21 @@ impl Sessions {
     pub async fn touch(&self, token: &str, ttl: Duration) -> Result<bool, RedisError> {
         let mut touch = redis::cmd("PEXPIRE");
         touch.arg(key(token)).arg(millis(ttl));
-        self.redis.run(async |line| touch.query_async(line).await).await
+        self.redis.ask(key(token), touch).await
     }
 
     /// Whether a token has a session.
     pub async fn exists(&self, token: &str) -> Result<bool, RedisError> {
         let mut exists = redis::cmd("EXISTS");
         exists.arg(key(token));
-        self.redis.run(async |line| exists.query_async(line).await).await
+        self.redis.ask(key(token), exists).await
     }
 
     /// Ends a session; whether there was one. Its peers are closed soon after.
     pub async fn delete(&self, token: &str) -> Result<bool, RedisError> {
         let mut delete = redis::cmd("DEL");
         delete.arg(key(token));
-        self.redis.run(async |line| delete.query_async(line).await).await
+        self.redis.ask(key(token), delete).await
     }
 }
 

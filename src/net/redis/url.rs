@@ -14,7 +14,8 @@ impl fmt::Display for RedisUrlError {
         write!(
             f,
             "{}; a Redis looks like redis://:password@127.0.0.1:6379/0, one behind Sentinel like \
-             redis+sentinel://:password@10.0.0.1:26379,10.0.0.2:26379/mymaster/0",
+             redis+sentinel://:password@10.0.0.1:26379,10.0.0.2:26379/mymaster/0, a cluster like \
+             redis+cluster://:password@10.0.0.1:6379,10.0.0.2:6379",
             self.0
         )
     }
@@ -31,6 +32,15 @@ pub(super) enum Place {
     At(HostPort),
     /// These sentinels, of whom any will do, watch over the one of this name.
     Sentinels(Vec<HostPort>, String),
+    /// A cluster; any of these nodes knows the others.
+    Cluster(Vec<HostPort>),
+}
+
+/// What stands before the host.
+enum Scheme {
+    Plain,
+    Sentinel,
+    Cluster,
 }
 
 /// Where a Redis is, and how it lets us in. `Debug` shows host and port alone.
@@ -53,6 +63,10 @@ impl RedisUrl {
         self
     }
 
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.place, Place::Cluster(_))
+    }
+
     /// The number of the database. Channels know none, so instances with another number have other names.
     pub(super) fn db(&self) -> i64 {
         self.login.db()
@@ -64,13 +78,19 @@ impl FromStr for RedisUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = |why: &str| RedisUrlError(why.to_owned());
-        // The client library reads all but TLS, which is ours.
-        let (tls, sentinel, rest) = match text.split_once("://") {
-            Some(("redis", rest)) => (false, false, rest),
-            Some(("rediss", rest)) => (true, false, rest),
-            Some(("redis+sentinel", rest)) => (false, true, rest),
-            Some(("rediss+sentinel", rest)) => (true, true, rest),
-            Some(_) => return Err(bad("Only redis://, rediss:// and redis+sentinel:// are spoken")),
+        // The client library reads one Redis; TLS, Sentinel and clusters are ours.
+        let (tls, scheme, rest) = match text.split_once("://") {
+            Some(("redis", rest)) => (false, Scheme::Plain, rest),
+            Some(("rediss", rest)) => (true, Scheme::Plain, rest),
+            Some(("redis+sentinel", rest)) => (false, Scheme::Sentinel, rest),
+            Some(("rediss+sentinel", rest)) => (true, Scheme::Sentinel, rest),
+            Some(("redis+cluster", rest)) => (false, Scheme::Cluster, rest),
+            Some(("rediss+cluster", rest)) => (true, Scheme::Cluster, rest),
+            Some(_) => {
+                return Err(bad(
+                    "Only redis://, rediss://, redis+sentinel:// and redis+cluster:// are spoken",
+                ));
+            }
             None => return Err(bad("The address has no redis://")),
         };
         if tls && cfg!(not(feature = "tls")) {
@@ -85,19 +105,35 @@ impl FromStr for RedisUrl {
                 _ => Err(bad("The address names no host")),
             }
         };
-        let (place, login) = if sentinel {
+        // Several hosts, what stands behind them, and the login before them for a database.
+        let hosts = || {
             let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(login, rest)| (login, rest));
             let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let (name, db) = path.split_once('/').unwrap_or((path, ""));
-            if name.is_empty() {
-                return Err(bad("The address does not name which Redis the sentinels watch over"));
-            }
             let hosts: Result<Vec<_>, _> = hosts.split(',').map(|host| Ok(read(host)?.0)).collect();
-            let (_, login) = read(&format!("{login}{}host/{db}", if login.is_empty() { "" } else { "@" }))?;
-            (Place::Sentinels(hosts?, name.to_owned()), login)
-        } else {
-            let (at, login) = read(rest)?;
-            (Place::At(at), login)
+            let at = if login.is_empty() { "" } else { "@" };
+            hosts.map(|hosts| (hosts, path, move |db: &str| Ok(read(&format!("{login}{at}host/{db}"))?.1)))
+        };
+        let (place, login) = match scheme {
+            Scheme::Plain => {
+                let (at, login) = read(rest)?;
+                (Place::At(at), login)
+            }
+            Scheme::Sentinel => {
+                let (hosts, path, login) = hosts()?;
+                let (name, db) = path.split_once('/').unwrap_or((path, ""));
+                if name.is_empty() {
+                    return Err(bad("The address does not name which Redis the sentinels watch over"));
+                }
+                (Place::Sentinels(hosts, name.to_owned()), login(db)?)
+            }
+            Scheme::Cluster => {
+                let (hosts, db, login) = hosts()?;
+                let login = login(db)?;
+                if login.db() != 0 {
+                    return Err(bad("A cluster has the database 0 alone"));
+                }
+                (Place::Cluster(hosts), login)
+            }
         };
         Ok(RedisUrl {
             place,
@@ -114,6 +150,7 @@ impl fmt::Debug for RedisUrl {
         match &self.place {
             Place::At((host, port)) => write!(f, "RedisUrl({host}:{port})"),
             Place::Sentinels(at, name) => write!(f, "RedisUrl({name} of {} sentinels)", at.len()),
+            Place::Cluster(at) => write!(f, "RedisUrl(a cluster by {} of its nodes)", at.len()),
         }
     }
 }
@@ -150,6 +187,12 @@ mod tests {
         assert_eq!((url.db(), url.login.password()), (3, Some("s3cret")));
         let said = "redis+sentinel://a:1".parse::<RedisUrl>().expect_err("which one?").to_string();
         assert!(said.contains("does not name which"), "{said}");
+        let url: RedisUrl = "redis+cluster://app:s3cret@a:1,b".parse().expect("good");
+        assert!(url.place == Place::Cluster(vec![("a".to_owned(), 1), ("b".to_owned(), 6379)]));
+        assert_eq!((url.login.username(), url.login.password()), (Some("app"), Some("s3cret")));
+        assert!(!format!("{url:?}").contains("cret"));
+        let said = "redis+cluster://a/3".parse::<RedisUrl>().expect_err("which 3?").to_string();
+        assert!(said.contains("database 0 alone"), "{said}");
         assert_eq!("rediss://h".parse::<RedisUrl>().is_ok(), cfg!(feature = "tls"));
     }
 }

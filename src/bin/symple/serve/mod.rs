@@ -55,11 +55,11 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     };
     let check = loaded.line.check;
     let plan = Plan::new(loaded.settings, loaded.origins)?;
+    logger::start(plan.settings.log);
+    files::warn_of_slips(&table);
     if check {
         return exit::print(&plan.describe(&table)?);
     }
-    logger::start(plan.settings.log);
-    files::warn_of_slips(&table);
     run(&plan)
 }
 

@@ -67,11 +67,9 @@ impl Site {
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
                 ..Response::json(metrics(now))
             })),
-            path => symple::web::asset(path).map(|asset| Response {
-                status: 200,
-                content_type: asset.mime,
-                body: asset.body.into(),
-                etag: Some(asset.etag.into()),
+            path => symple::web::asset(path).map(|asset| {
+                Response::file(asset.mime, asset.body, asset.etag)
+                    .header("Content-Security-Policy", symple::web::CONTENT_SECURITY_POLICY)
             }),
         }
     }
@@ -91,10 +89,12 @@ impl Site {
             (Guard::Everybody, _) => {}
             (Guard::Token(token), Some(bearer)) if token.is(bearer) => {}
             (Guard::Token(_), _) => {
-                return Response::text(401, "This needs the status token: Authorization: Bearer …\n");
+                let words = "This needs the status token: Authorization: Bearer …\n";
+                return Response::unauthorized(request, words);
             }
             (Guard::Nobody, _) => {
-                return Response::text(401, "This server has no status token; set one with status_token.\n");
+                let words = "This server has no status token; set one with status_token.\n";
+                return Response::unauthorized(request, words);
             }
         }
         match self.server.get() {
@@ -137,6 +137,7 @@ fn status(now: &Now) -> Value {
         "redis": now.redis.map(|up| if up { "up" } else { "down" }),
         "connections": stats.connections,
         "peers": stats.peers,
+        "peersAway": stats.peers_away,
         "rooms": stats.rooms,
         "queued": stats.queued,
         "longestQueue": stats.longest_queue,
@@ -151,7 +152,7 @@ fn status(now: &Now) -> Value {
         },
         "deliveries": stats.deliveries,
         "unheard": stats.unheard,
-        "dropped": { "slow": stats.dropped_slow, "rate": stats.dropped_rate, "bad": stats.bad_frames },
+        "dropped": { "slow": stats.dropped_slow, "rate": stats.dropped_rate, "bad": stats.bad_frames, "bus": stats.dropped_bus },
         "closedSlow": stats.closed_slow,
     })
 }

@@ -1,0 +1,71 @@
+//! What a host is asked on HTTP, and what it answers.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A request that is no WebSocket.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// `GET` or `HEAD`; others are answered 405 before anybody is asked.
+    pub path: &'a str,
+    /// What stands behind the `?`.
+    pub query: Option<&'a str>,
+    /// What stands behind `Bearer ` in `Authorization`.
+    pub bearer: Option<&'a str>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The HTTP status, such as 200.
+    pub status: u16,
+    /// Such as `text/html; charset=utf-8`.
+    pub content_type: &'static str,
+    /// The whole body.
+    pub body: Cow<'static, [u8]>,
+    /// A validator; a client that has it gets 304.
+    pub etag: Option<String>,
+    /// Headers beside those that the members above make; see [`Response::header`].
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+}
+
+impl Response {
+    /// 200 with JSON.
+    pub fn json(body: String) -> Self {
+        Response::of(200, "application/json", body.into_bytes())
+    }
+
+    /// A status with a sentence.
+    pub fn text(status: u16, body: &'static str) -> Self {
+        Response::of(status, "text/plain; charset=utf-8", body.as_bytes())
+    }
+
+    /// 200 with a file that lies in the program, and its validator with the quotes.
+    pub fn file(content_type: &'static str, body: &'static [u8], etag: &'static str) -> Self {
+        Response { etag: Some(etag.into()), ..Response::of(200, content_type, body) }
+    }
+
+    /// 401 with a sentence, for a request whose bearer token is missing or wrong: the challenge says which
+    /// (RFC 9110, section 11.6.1; RFC 6750, section 3).
+    pub fn unauthorized(request: &Request<'_>, body: &'static str) -> Self {
+        let challenge = match request.bearer {
+            None => r#"Bearer realm="symple""#,
+            Some(_) => r#"Bearer realm="symple", error="invalid_token""#,
+        };
+        Response::text(401, body).header("WWW-Authenticate", challenge)
+    }
+
+    /// One more header, or another value of it. What cannot stand in the head of an answer is left out,
+    /// and said in the log.
+    pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn of(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        Response { status, content_type, body: body.into(), etag: None, headers: Vec::new() }
+    }
+}
+
+/// Answers requests; `None` is 404. It must not block.
+pub type Handler = Arc<dyn Fn(&Request<'_>) -> Option<Response> + Send + Sync>;

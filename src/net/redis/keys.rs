@@ -1,0 +1,80 @@
+//! Questions about sessions, to the one Redis on the server's own line or to the nodes of a cluster.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, Value};
+use smol::Timer;
+
+use super::nodes::{Answer, Ask, Nodes};
+use super::sessions::millis;
+use super::{PATIENCE, RedisError};
+
+/// How long the nodes of a cluster may take together: one that hangs must not keep those who ask others.
+const TURN: Duration = Duration::from_secs(2);
+
+/// Who is asked for sessions: the one Redis on the line that there is, or the nodes of a cluster.
+pub enum Keys {
+    Line(MultiplexedConnection),
+    Nodes(Nodes),
+}
+
+impl Keys {
+    /// `None`: the line is to be given up.
+    pub async fn ask(&mut self, asks: &[Ask]) -> Option<Vec<Answer>> {
+        let redis = match self {
+            Keys::Nodes(nodes) => return Some(nodes.ask(asks, TURN).await),
+            Keys::Line(redis) => redis,
+        };
+        let mut pipeline = Pipeline::new();
+        for command in asks.iter().flat_map(|ask| &ask.commands) {
+            pipeline.add_command(command.clone());
+        }
+        let mut answers = send(redis, &pipeline).await?.into_iter();
+        let each = asks.iter().map(|ask| answers.by_ref().take(ask.commands.len()).last());
+        each.map(|last| last.map(|value| Ok(value.extract_error()?))).collect()
+    }
+}
+
+/// A command on the key of a session, which before it lives on for `extend`: extended, never shortened.
+pub fn question(command: &str, key: String, extend: Option<Duration>) -> Ask {
+    let mut commands = Vec::new();
+    if let Some(ttl) = extend {
+        let mut later = redis::cmd("PEXPIRE");
+        later.arg(&key).arg(millis(ttl)).arg("GT");
+        commands.push(later);
+    }
+    let mut last = redis::cmd(command);
+    last.arg(&key);
+    commands.push(last);
+    Ask { key, commands }
+}
+
+/// Does all in order. `None` when something was refused, failed or took too long. That a key holds no text is
+/// an answer: whoever wrote that must not cut the instances off from each other.
+pub async fn send(redis: &mut MultiplexedConnection, pipeline: &Pipeline) -> Option<Vec<Value>> {
+    let count = pipeline.len();
+    let answers = in_time(redis.send_packed_commands(pipeline, 0, count)).await?;
+    let refused = |answer: &Value| match answer {
+        Value::ServerError(e) if e.code() != "WRONGTYPE" => Some(redis::RedisError::from(e.clone())),
+        _ => None,
+    };
+    match answers.and_then(|answers| answers.iter().find_map(refused).map_or(Ok(answers), Err)) {
+        Ok(answers) => Some(answers).filter(|answers| answers.len() == count),
+        Err(e) => {
+            log::warn!("{}", RedisError::from(e));
+            None
+        }
+    }
+}
+
+pub async fn in_time<T>(act: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        Timer::after(PATIENCE).await;
+        log::warn!("Redis takes too long");
+        None
+    };
+    async { Some(act.await) }.or(late).await
+}

@@ -1,0 +1,296 @@
+//! Questions about keys, each to the Redis that holds the key: the one there is, or its node of a cluster.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt;
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use smol::Timer;
+
+use super::line::{Line, master, nobody, slots};
+use super::slots::{Redirect, Slots, slot};
+use super::url::{HostPort, Place};
+use super::{PATIENCE, RedisError, RedisUrl};
+
+/// How often a question may be sent on: once to where the slot moved and once to where the key did, and
+/// both again when the cluster changes meanwhile.
+const HOPS: usize = 5;
+
+/// Commands on one key; the answer is that to the last.
+pub struct Ask {
+    pub key: String,
+    pub commands: Vec<Cmd>,
+}
+
+impl Ask {
+    pub fn new(key: impl Into<String>, command: Cmd) -> Self {
+        Ask { key: key.into(), commands: vec![command] }
+    }
+}
+
+/// What became of a question.
+pub type Answer = Result<Value, RedisError>;
+
+/// Connections that are opened when they are needed.
+pub struct Nodes {
+    url: RedisUrl,
+    slots: Slots,
+    lines: HashMap<HostPort, Line>,
+}
+
+/// A question that has no answer yet.
+#[derive(Clone)]
+struct Open {
+    /// Its place among all.
+    at: usize,
+    /// Where it was sent on to; otherwise whoever holds its slot is asked.
+    redirect: Option<Redirect>,
+    /// The node that could not be reached; if it holds the slot still, that is the answer.
+    failed: Option<(HostPort, RedisError)>,
+}
+
+/// What one node answered.
+struct Answered {
+    node: HostPort,
+    /// Kept, unless it is in the middle of a word.
+    line: Option<Line>,
+    answers: Vec<(Open, Result<Vec<Value>, RedisError>)>,
+}
+
+impl Nodes {
+    pub fn new(url: RedisUrl) -> Self {
+        Nodes { url, slots: Slots::default(), lines: HashMap::new() }
+    }
+
+    /// Asks all at once; the answers are in their order, and one that cannot be had in this time takes no
+    /// other along.
+    pub async fn ask(&mut self, asks: &[Ask], time: Duration) -> Vec<Answer> {
+        let deadline = Instant::now() + time;
+        let mut answers: Vec<Answer> = asks.iter().map(|_| Err(RedisError::late())).collect();
+        let mut open: Vec<Open> =
+            (0..asks.len()).map(|at| Open { at, redirect: None, failed: None }).collect();
+        let mut stale = self.slots.is_empty();
+        for _ in 0..HOPS {
+            if open.is_empty() || Instant::now() >= deadline {
+                break;
+            }
+            let mut parts: HashMap<HostPort, Vec<Open>> = HashMap::new();
+            match self.learn(std::mem::take(&mut stale)).or(late(deadline)).await {
+                Ok(only) => {
+                    for one in open.drain(..) {
+                        match self.holder(&one, &asks[one.at], only.as_ref()) {
+                            Ok(node) => parts.entry(node).or_default().push(one),
+                            Err(e) => answers[one.at] = Err(e),
+                        }
+                    }
+                }
+                Err(e) => {
+                    open.iter().for_each(|one| answers[one.at] = Err(e.clone()));
+                    break;
+                }
+            }
+            let parts = parts.into_iter().map(|(node, part)| {
+                let line = self.lines.remove(&node);
+                Box::pin(talk(&self.url, line, node, part, asks, deadline)) as Pin<Box<_>>
+            });
+            let done = together(parts.collect::<Vec<_>>()).await;
+            for Answered { node, line, answers: given } in done {
+                for (one, got) in given {
+                    let at = one.at;
+                    match self.settle(&node, one, got) {
+                        Ok(answer) => answers[at] = answer,
+                        Err(again) => {
+                            stale |= !matches!(again.redirect, Some(Redirect::Ask(_)));
+                            open.push(again);
+                        }
+                    }
+                }
+                self.lines.extend(line.map(|line| (node, line)));
+            }
+        }
+        answers
+    }
+
+    /// Brings what is known of the cluster up to date. Where there is none, answers the only Redis.
+    async fn learn(&mut self, stale: bool) -> Result<Option<HostPort>, RedisError> {
+        match &self.url.place {
+            Place::At(at) => Ok(Some(at.clone())),
+            Place::Sentinels(sentinels, name) => {
+                let kept = self.lines.iter_mut().next();
+                if let Some((at, line)) = kept
+                    && line.is_open().await
+                {
+                    return Ok(Some(at.clone()));
+                }
+                self.lines.clear();
+                master(&self.url, sentinels, name).await.map(Some)
+            }
+            Place::Cluster(named) => {
+                if stale {
+                    // Who was named at the start may be gone, and who is known now may be too.
+                    let known = self.slots.nodes().iter().filter(|at| !named.contains(at));
+                    let guides: Vec<HostPort> = named.iter().chain(known).cloned().collect();
+                    self.slots = slots(&self.url, &guides).await?;
+                    let nodes = self.slots.nodes();
+                    self.lines.retain(|at, _| nodes.contains(at));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn holder(&self, one: &Open, ask: &Ask, only: Option<&HostPort>) -> Result<HostPort, RedisError> {
+        let node = match (only, &one.redirect) {
+            (Some(only), _) => only,
+            (None, Some(Redirect::Ask(at) | Redirect::Moved(at))) => at,
+            (None, None) => self.slots.holder(slot(&ask.key)).ok_or_else(nobody)?,
+        };
+        match &one.failed {
+            Some((failed, why)) if failed == node => Err(why.clone()),
+            _ => Ok(node.clone()),
+        }
+    }
+
+    /// The answer, or the question that is to be asked again elsewhere.
+    fn settle(
+        &self,
+        node: &HostPort,
+        one: Open,
+        got: Result<Vec<Value>, RedisError>,
+    ) -> Result<Answer, Open> {
+        let cluster = matches!(self.url.place, Place::Cluster(_));
+        let values = match got {
+            Err(e) if cluster && e.code() == "unreachable" && one.failed.is_none() => {
+                return Err(Open { redirect: None, failed: Some((node.clone(), e)), ..one });
+            }
+            got => got,
+        };
+        let error = |value: &Value| match value {
+            Value::ServerError(e) => Some(redis::RedisError::from(e.clone())),
+            _ => None,
+        };
+        match values {
+            Err(e) => Ok(Err(e)),
+            Ok(mut values) => match values.iter().find_map(error) {
+                None => Ok(values.pop().ok_or_else(RedisError::late)),
+                Some(e) => match Redirect::read(&e, node).filter(|_| cluster) {
+                    Some(redirect) => Err(Open { redirect: Some(redirect), ..one }),
+                    None => Ok(Err(e.into())),
+                },
+            },
+        }
+    }
+}
+
+/// Asks one node all that it is to be asked, in one turn.
+async fn talk(
+    url: &RedisUrl,
+    kept: Option<Line>,
+    node: HostPort,
+    part: Vec<Open>,
+    asks: &[Ask],
+    deadline: Instant,
+) -> Answered {
+    let mut pipeline = Pipeline::new();
+    let mut lengths = Vec::new();
+    for one in &part {
+        let asking = matches!(one.redirect, Some(Redirect::Ask(_)));
+        for command in &asks[one.at].commands {
+            if asking {
+                pipeline.cmd("ASKING");
+            }
+            pipeline.add_command(command.clone());
+        }
+        lengths.push(asks[one.at].commands.len() * if asking { 2 } else { 1 });
+    }
+    let said = async {
+        let kept = match kept {
+            Some(mut line) => line.is_open().await.then_some(line),
+            None => None,
+        };
+        let mut line = match kept {
+            Some(line) => line,
+            None => Line::to(url, &node).await?,
+        };
+        let count = lengths.iter().sum();
+        let got = line.run(async |line| line.send_packed_commands(&pipeline, 0, count).await).await?;
+        Ok((line, got))
+    };
+    match said.or(late(deadline)).await {
+        Ok((line, values)) => {
+            let mut values = values.into_iter();
+            let answers = part.into_iter().zip(lengths);
+            let answers = answers.map(|(one, length)| (one, Ok(values.by_ref().take(length).collect())));
+            Answered { answers: answers.collect(), line: Some(line), node }
+        }
+        Err(e) => {
+            let answers = part.into_iter().map(|one| (one, Err(e.clone()))).collect();
+            Answered { node, line: None, answers }
+        }
+    }
+}
+
+async fn late<T>(deadline: Instant) -> Result<T, RedisError> {
+    Timer::at(deadline).await;
+    Err(RedisError::late())
+}
+
+/// Polls all until all are done.
+async fn together<T>(futures: Vec<Pin<Box<impl Future<Output = T> + ?Sized>>>) -> Vec<T> {
+    let mut running: Vec<_> = futures.into_iter().map(|future| (future, None)).collect();
+    poll_fn(|cx| {
+        let mut pending = false;
+        for (future, done) in &mut running {
+            if done.is_none() {
+                match future.as_mut().poll(cx) {
+                    Poll::Ready(result) => *done = Some(result),
+                    Poll::Pending => pending = true,
+                }
+            }
+        }
+        if pending { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, done)| done).collect()
+}
+
+/// Nodes that clones share, for one question at a time.
+#[derive(Clone)]
+pub struct Shared {
+    nodes: Arc<smol::lock::Mutex<Nodes>>,
+    url: RedisUrl,
+}
+
+impl Shared {
+    pub fn new(url: RedisUrl) -> Self {
+        Shared { nodes: Arc::new(smol::lock::Mutex::new(Nodes::new(url.clone()))), url }
+    }
+
+    /// What the Redis that holds this key answers to a command.
+    pub async fn ask<T: FromRedisValue>(
+        &self,
+        key: impl Into<String>,
+        command: Cmd,
+    ) -> Result<T, RedisError> {
+        let asks = [Ask::new(key, command)];
+        let answer = self
+            .nodes
+            .lock()
+            .await
+            .ask(&asks, PATIENCE)
+            .await
+            .pop()
+            .unwrap_or_else(|| Err(RedisError::late()))?;
+        redis::from_redis_value(answer).map_err(|e| redis::RedisError::from(e).into())
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.url.fmt(f)
+    }
+}

@@ -1,0 +1,163 @@
+//! Which node of a Redis Cluster holds which key: 16384 slots in ranges, each with its master.
+//!
+//! See the [cluster specification](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
+
+use redis::Value;
+
+use super::url::HostPort;
+
+const SLOTS: u16 = 16_384;
+
+/// The slot of a key: CRC16 of what its first pair of braces holds, or of all of it.
+pub fn slot(key: &str) -> u16 {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    crc16(tag.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes()) % SLOTS
+}
+
+/// CRC-16/XMODEM: polynomial 0x1021, from 0, no reflection.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
+        })
+    })
+}
+
+/// Who holds what, as one node told it.
+#[derive(Debug, Default, PartialEq)]
+pub struct Slots {
+    /// First and last slot, and the node that takes writes.
+    ranges: Vec<(u16, u16, HostPort)>,
+    /// Every node that was named, replicas too: who to ask when masters are gone.
+    nodes: Vec<HostPort>,
+}
+
+impl Slots {
+    /// Reads the answer of `node` to `CLUSTER SLOTS`: ranges of first, last, master, replicas.
+    pub fn read(answer: &Value, node: &HostPort) -> Slots {
+        let mut slots = Slots::default();
+        for range in items(answer) {
+            let [Value::Int(first), Value::Int(last), holders @ ..] = items(range) else { continue };
+            let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(*last)) else { continue };
+            for (n, holder) in holders.iter().enumerate() {
+                let [host, Value::Int(port), ..] = items(holder) else { continue };
+                let Ok(port) = u16::try_from(*port) else { continue };
+                let host = match host {
+                    Value::BulkString(host) => std::str::from_utf8(host).unwrap_or("?"),
+                    Value::SimpleString(host) => host,
+                    _ => "",
+                };
+                // Without a name: the one that was asked by. "?": it does not know.
+                let at = match host {
+                    "?" => continue,
+                    "" => (node.0.clone(), port),
+                    host => (host.to_owned(), port),
+                };
+                if n == 0 {
+                    slots.ranges.push((first, last, at.clone()));
+                }
+                if !slots.nodes.contains(&at) {
+                    slots.nodes.push(at);
+                }
+            }
+        }
+        slots
+    }
+
+    /// Who takes writes of a slot; `None` while nobody does.
+    pub fn holder(&self, slot: u16) -> Option<&HostPort> {
+        self.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot)).map(|(_, _, at)| at)
+    }
+
+    pub fn nodes(&self) -> &[HostPort] {
+        &self.nodes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+}
+
+fn items(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(items) => items,
+        _ => &[],
+    }
+}
+
+/// Where a node sends somebody who asked it for a key that it does not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Redirect {
+    /// The slot lives there from now on.
+    Moved(HostPort),
+    /// This key is on its way there already.
+    Ask(HostPort),
+}
+
+impl Redirect {
+    /// Reads the error of `node`: a code, and the slot and the other node behind it.
+    pub fn read(error: &redis::RedisError, node: &HostPort) -> Option<Redirect> {
+        let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
+        let host = if host.is_empty() { &node.0 } else { host.trim_start_matches('[').trim_end_matches(']') };
+        let at = (host.to_owned(), port.parse().ok()?);
+        match error.code()? {
+            "MOVED" => Some(Redirect::Moved(at)),
+            "ASK" => Some(Redirect::Ask(at)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(port: u16) -> HostPort {
+        ("10.0.0.1".into(), port)
+    }
+
+    #[test]
+    fn keys_fall_where_redis_puts_them() {
+        assert_eq!(crc16(b"123456789"), 0x31c3, "the specification's check value");
+        for (key, found) in [
+            ("foo", 12_182),
+            ("{user1000}.following", slot("user1000")),
+            ("foo{}{bar}", crc16(b"foo{}{bar}") % SLOTS),
+            ("foo{{bar}}zap", slot("{bar")),
+            ("foo{bar}{zap}", slot("bar")),
+            ("foo{bar", crc16(b"foo{bar") % SLOTS),
+        ] {
+            assert_eq!(slot(key), found, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_a_node_tells_is_read_and_what_it_cannot_know_passed_over() {
+        let holder = |host: Value, port| Value::Array(vec![host, Value::Int(port), Value::Nil]);
+        let text = |host: &str| Value::BulkString(host.into());
+        let range = |first, last, holders: Vec<Value>| {
+            Value::Array([vec![Value::Int(first), Value::Int(last)], holders].concat())
+        };
+        let told = Value::Array(vec![
+            range(0, 5000, vec![holder(text("10.0.0.2"), 1), holder(text("10.0.0.3"), 2)]),
+            range(5001, 9000, vec![holder(text(""), 3)]),
+            range(9001, 9002, vec![holder(Value::Nil, 4)]),
+            range(9003, 9004, vec![holder(text("?"), 5)]),
+            range(-1, 70_000, vec![holder(text("10.0.0.9"), 6)]),
+            Value::Int(7),
+        ]);
+        let slots = Slots::read(&told, &node(9));
+        for (slot, at) in [
+            (0, Some(("10.0.0.2".to_owned(), 1))),
+            (5000, Some(("10.0.0.2".to_owned(), 1))),
+            (5001, Some(node(3))),
+            (9001, Some(node(4))),
+            (9003, None),
+            (16_383, None),
+        ] {
+            assert_eq!(slots.holder(slot), at.as_ref(), "{slot}");
+        }
+        assert_eq!(slots.nodes().len(), 4, "replicas too");
+        assert!(Slots::read(&Value::Nil, &node(9)).is_empty());
+    }
+}
