@@ -36,6 +36,7 @@ pub use event::{Event, StartError, Viewer, ViewerId};
 use crate::call::CallError;
 use crate::client;
 use crate::media::StreamId;
+use crate::media::board::BoardInfo;
 use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, Streams};
 use crate::media::queue::{FrameQueue, Pushed};
 use crate::net::clock::{self, Alarm};
@@ -189,6 +190,11 @@ impl Camera {
     /// Where its page is, the address for other machines last; empty where the server is elsewhere.
     pub fn urls(&self) -> &[String] {
         &self.shared.urls
+    }
+
+    /// The board's profile that was chosen, and why.
+    pub fn board(&self) -> &BoardInfo {
+        self.shared.pipeline.board()
     }
 
     /// The H.264 encoder that was chosen, and why not those before it.

@@ -12,6 +12,7 @@ mod files;
 mod help;
 mod logger;
 mod merge;
+#[path = "../../media/board/nearest.rs"]
 mod nearest;
 mod redis;
 mod serve;

@@ -7,8 +7,8 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::encoders::Bitrate;
 use super::{ErrorKind, MediaError, MediaEvent};
+use crate::media::board::{Knob, Place};
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, sps};
 
 /// Where the events go.
@@ -146,12 +146,13 @@ impl Branch {
         }
     }
 
-    pub(super) fn set_bitrate(&self, how: Bitrate, bps: u32) {
+    /// Sets a bitrate (bit/s), or a number of pictures, while it runs.
+    pub(super) fn turn(&self, knob: &Knob, value: u32) {
         let Some(encoder) = self.bin.by_name("enc") else { return };
-        let (property, value) = match how {
-            Bitrate::Kilobits(name) => (name, (bps / 1000).max(1).to_string()),
-            Bitrate::Bits(name) => (name, bps.to_string()),
-            Bitrate::V4l2Control => ("extra-controls", format!("controls,video_bitrate={bps}")),
+        let value = knob.unit.of(value);
+        let (property, value) = match &knob.place {
+            Place::Property(name) => (name.as_str(), value.to_string()),
+            Place::Control(name) => ("extra-controls", format!("controls,{name}={value}")),
         };
         if encoder.has_property(property) {
             encoder.set_property_from_str(property, &value);

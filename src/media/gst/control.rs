@@ -19,7 +19,7 @@ use gstreamer::glib;
 
 use super::branch::{Branch, Callback};
 use super::capture::Found;
-use super::encoders::Encoder;
+use super::encoders::Chosen;
 use super::run::{Plan, Run};
 use super::{ErrorKind, MediaError, MediaEvent, Settings, Streams, fault};
 use crate::media::StreamId;
@@ -64,12 +64,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(
-        settings: Settings,
-        encoder: &'static Encoder,
-        on: Callback,
-        commands: Sender<Command>,
-    ) -> Self {
+    pub(super) fn new(settings: Settings, encoder: Chosen, on: Callback, commands: Sender<Command>) -> Self {
         let plan = Plan {
             settings,
             encoder,

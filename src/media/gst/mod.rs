@@ -19,13 +19,16 @@ mod check;
 mod control;
 mod encoders;
 mod fault;
+mod machine;
 pub mod pattern;
 mod run;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
+use super::board::{self, Board, BoardInfo};
 use super::error::{ErrorKind, MediaError};
 use super::source::Source;
 use super::{Frame, StreamId};
@@ -49,8 +52,9 @@ pub struct Settings {
     pub bitrate: u32,
     /// Whether to take the source's sound.
     pub audio: bool,
-    /// The H.264 encoders to try, by their GStreamer names, in this order. Empty: all that are known,
-    /// hardware first.
+    /// The board's profile: which encoders are tried, in which order and with which settings.
+    pub board: Board,
+    /// The H.264 encoders to try, by their GStreamer names, in this order. Empty: those of the board.
     pub encoders: Vec<String>,
     /// A key frame comes this often, asked for or not; encoders count it in pictures, so a source slower than
     /// `fps` takes longer. Viewers ask when they need one, so it can be long.
@@ -69,6 +73,7 @@ impl Default for Settings {
             fps: 30,
             bitrate: 1_000_000,
             audio: true,
+            board: Board::Auto,
             encoders: Vec::new(),
             key_interval: Duration::from_secs(10),
             repeat: true,
@@ -166,6 +171,7 @@ pub struct Pipeline {
 
 struct Inner {
     commands: Sender<Command>,
+    board: BoardInfo,
     encoder: EncoderInfo,
     has_audio: bool,
     has_vp8: bool,
@@ -188,16 +194,21 @@ impl Pipeline {
         on: impl Fn(MediaEvent) + Send + Sync + 'static,
     ) -> Result<Pipeline, MediaError> {
         settings.check()?;
+        let elements = board::elements();
+        let (profile, board) = machine::board(Path::new("/"), &settings.board, &elements)?;
+        log::info!("board: {board}");
         check::gstreamer(&settings)?;
         let found = check::source(&settings)?;
-        let (encoder, info) = encoders::choose(&settings)?;
-        let has_vp8 = check::has_vp8();
+        let (encoder, info) = encoders::choose(&settings, &profile, &elements)?;
+        let has_vp8 = profile.two_encodes && check::has_vp8();
         let (commands, inbox) = mpsc::channel();
         let control = Control::new(settings, encoder, Arc::new(on), commands.clone());
         std::thread::Builder::new().name("symple-media".into()).spawn(move || control.run(inbox)).map_err(
             |error| MediaError::new(ErrorKind::Other, format!("no thread for the pipeline: {error}")),
         )?;
-        Ok(Pipeline { inner: Arc::new(Inner { commands, encoder: info, has_audio: found.audio, has_vp8 }) })
+        Ok(Pipeline {
+            inner: Arc::new(Inner { commands, board, encoder: info, has_audio: found.audio, has_vp8 }),
+        })
     }
 
     /// Produces these streams from now on. While running, streams are added and taken away without
@@ -224,6 +235,11 @@ impl Pipeline {
         self.send(Command::Bitrate(stream, bps));
     }
 
+    /// The board's profile that was chosen, and why.
+    pub fn board(&self) -> &BoardInfo {
+        &self.inner.board
+    }
+
     /// The H.264 encoder that was chosen, and why not those before it.
     pub fn encoder(&self) -> &EncoderInfo {
         &self.inner.encoder
@@ -234,7 +250,7 @@ impl Pipeline {
         self.inner.has_audio
     }
 
-    /// Whether a VP8 encoder is installed.
+    /// Whether VP8 can be made beside H.264: an encoder is installed, and the board is said to be fast enough.
     pub fn has_vp8(&self) -> bool {
         self.inner.has_vp8
     }

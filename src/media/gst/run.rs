@@ -12,8 +12,9 @@ use gstreamer as gst;
 use super::branch::{Branch, Callback, Timing};
 use super::capture::{self, Capture, Found};
 use super::control::{Command, News};
-use super::encoders::{self, Bitrate, Encoder};
+use super::encoders::{Chosen, Picture};
 use super::{ErrorKind, MediaError, Settings, Streams};
+use crate::media::board::{Knob, Place, Unit};
 use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
 
 /// A source that gives nothing for so long has stalled.
@@ -26,7 +27,7 @@ const AUDIO_BITRATE: u32 = 64_000;
 /// What all runs of a pipeline have in common.
 pub(super) struct Plan {
     pub settings: Settings,
-    pub encoder: &'static Encoder,
+    pub encoder: Chosen,
     pub on: Callback,
     pub commands: Sender<Command>,
     /// Zero of all presentation times.
@@ -47,7 +48,7 @@ impl Plan {
     fn chain(&self, stream: StreamId) -> String {
         let bps = self.bitrate(stream);
         match stream {
-            VIDEO_H264 => self.encoder.chain(&self.settings, bps),
+            VIDEO_H264 => self.encoder.chain(Picture::of(&self.settings), self.settings.key_interval, bps),
             AUDIO_OPUS => format!("opusenc name=enc bitrate={bps} frame-size=20"),
             // A second of rate control memory in place of six, and a picture dropped when that is not
             // enough: the network has no more patience.
@@ -55,16 +56,17 @@ impl Plan {
                 "videoconvert ! vp8enc name=enc deadline=1 cpu-used=8 threads=2 end-usage=cbr \
                  error-resilient=default lag-in-frames=0 keyframe-max-dist={} target-bitrate={bps} \
                  buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 dropframe-threshold=30",
-                encoders::gop(&self.settings)
+                Picture::of(&self.settings).gop(self.settings.key_interval)
             ),
         }
     }
 
-    fn bitrate_property(&self, stream: StreamId) -> Bitrate {
+    fn bitrate_knob(&self, stream: StreamId) -> Knob {
+        let bits = |name: &str| Knob { place: Place::Property(name.into()), unit: Unit::Bits };
         match stream {
-            VIDEO_H264 => self.encoder.bitrate,
-            AUDIO_OPUS => Bitrate::Bits("bitrate"),
-            _ => Bitrate::Bits("target-bitrate"),
+            VIDEO_H264 => self.encoder.element.bitrate.clone(),
+            AUDIO_OPUS => bits("bitrate"),
+            _ => bits("target-bitrate"),
         }
     }
 }
@@ -175,7 +177,7 @@ impl Run {
 
     pub(super) fn set_bitrate(&self, plan: &Plan, stream: StreamId) {
         if let Some(branch) = self.branches.get(&stream) {
-            branch.set_bitrate(plan.bitrate_property(stream), plan.bitrate(stream));
+            branch.turn(&plan.bitrate_knob(stream), plan.bitrate(stream));
         }
     }
 
