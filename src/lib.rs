@@ -14,7 +14,7 @@
 //! Every core has one shape: `handle_input(input, now)`, then `poll_output()` until it says when to
 //! wake it (`Output::Timeout`). A driver is a future that the caller runs on whatever runtime it has.
 #![warn(missing_docs)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod call;
 pub mod client;

@@ -8,11 +8,15 @@ pub mod board;
 pub mod error;
 #[cfg(feature = "gst")]
 pub mod gst;
+pub mod heat;
 pub mod keyframes;
+pub mod ladder;
 pub mod queue;
 pub mod rate;
 pub mod source;
 pub mod sps;
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+pub mod v4l2;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

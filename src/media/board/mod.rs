@@ -16,6 +16,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+pub(crate) use controls::id as control_id;
 pub(crate) use elements::{Elements, Encoder, Knob, Place, Start, Unit};
 pub(crate) use profile::Profile;
 

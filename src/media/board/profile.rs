@@ -176,9 +176,11 @@ impl Profile {
 
     fn described<'a>(&'a self, name: &str, elements: &'a Elements) -> Result<&'a Encoder, String> {
         self.element.get(name).or_else(|| elements.encoder.get(name)).ok_or_else(|| {
-            let known = elements.encoder.keys().chain(self.element.keys());
-            let hint = nearest::hint(name, known.map(String::as_str));
-            format!("\"{name}\" is no encoder that is known here{hint}; describe it in [element.{name}]")
+            let known: Vec<&str> =
+                elements.encoder.keys().chain(self.element.keys()).map(String::as_str).collect();
+            let hint = nearest::hint(name, known.iter().copied());
+            let known = known.join(", ");
+            format!("\"{name}\" is no encoder that is known here{hint}; known are {known}")
         })
     }
 

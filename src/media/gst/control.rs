@@ -23,6 +23,7 @@ use super::encoders::Chosen;
 use super::run::{Plan, Run};
 use super::{ErrorKind, MediaError, MediaEvent, Settings, Streams, fault};
 use crate::media::StreamId;
+use crate::media::ladder::Quality;
 use crate::media::source::Source;
 
 /// What the control thread is told.
@@ -31,10 +32,16 @@ pub(super) enum Command {
     Start(Streams),
     KeyFrame(StreamId),
     Bitrate(StreamId, u32),
+    Quality(StreamId, Quality),
+    KeyInterval(Duration),
     /// From the run of this number.
     News(u64, News),
     /// A branch that can be removed now.
-    Detached(Branch),
+    Detached {
+        run: u64,
+        stream: StreamId,
+        branch: Branch,
+    },
     /// The last handle is gone.
     Quit,
 }
@@ -73,6 +80,7 @@ impl Control {
             epoch: Instant::now(),
             counter: Arc::new(AtomicU32::new(0)),
             bitrates: BTreeMap::new(),
+            qualities: BTreeMap::new(),
         };
         Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None }
     }
@@ -105,7 +113,7 @@ impl Control {
             Command::Start(streams) => self.start(streams),
             Command::KeyFrame(stream) => {
                 if let Some(run) = &self.run {
-                    run.request_key_frame(stream);
+                    run.request_key_frame(&self.plan, stream);
                 }
             }
             Command::Bitrate(stream, bps) => {
@@ -119,10 +127,35 @@ impl Control {
                     self.handle_news(news);
                 }
             }
-            Command::Detached(branch) => branch.remove(),
+            Command::Quality(stream, quality) => {
+                let before = self.plan.qualities.insert(stream, quality);
+                if let Some(run) = self.run.as_mut().filter(|_| before != Some(quality)) {
+                    run.rebuild(&self.plan, stream);
+                }
+            }
+            Command::KeyInterval(interval) => {
+                self.plan.settings.key_interval = interval;
+                if let Some(run) = &mut self.run {
+                    run.set_key_interval(&self.plan);
+                }
+            }
+            Command::Detached { run, stream, branch } => {
+                branch.remove();
+                self.detached(run, stream);
+            }
             Command::Quit => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
+    }
+
+    /// An encoder has made room; perhaps for another of the same stream.
+    fn detached(&mut self, number: u64, stream: StreamId) {
+        let Some(run) = self.run.as_mut().filter(|run| run.number == number) else { return };
+        run.handle_detached(stream);
+        let Some(streams) = self.wanted else { return };
+        if let Err(error) = run.produce(&self.plan, streams) {
+            self.fail(error);
+        }
     }
 
     fn handle_time(&mut self, now: Instant) {

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use super::board::{self, Board, BoardInfo};
 use super::error::{ErrorKind, MediaError};
+use super::ladder::Quality;
 use super::source::Source;
 use super::{Frame, StreamId};
 
@@ -233,6 +234,20 @@ impl Pipeline {
     /// Changes a stream's bitrate (bit/s) while it runs, and for its later starts.
     pub fn set_bitrate(&self, stream: StreamId, bps: u32) {
         self.send(Command::Bitrate(stream, bps));
+    }
+
+    /// Makes a video stream of fewer and smaller pictures, or of all again, from now on. The stream begins
+    /// anew with a key frame, and [`MediaEvent::Format`] before it.
+    pub fn set_quality(&self, stream: StreamId, quality: Quality) {
+        if stream != super::AUDIO_OPUS {
+            self.send(Command::Quality(stream, quality));
+        }
+    }
+
+    /// Changes [`Settings::key_interval`] while it runs. Where the encoder cannot, it is built anew, which
+    /// is a key frame.
+    pub fn set_key_interval(&self, interval: Duration) {
+        self.send(Command::KeyInterval(interval));
     }
 
     /// The board's profile that was chosen, and why.

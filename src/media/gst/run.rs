@@ -1,6 +1,6 @@
 //! One run of the source: a GStreamer pipeline from its opening to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -15,6 +15,7 @@ use super::control::{Command, News};
 use super::encoders::{Chosen, Picture};
 use super::{ErrorKind, MediaError, Settings, Streams};
 use crate::media::board::{Knob, Place, Unit};
+use crate::media::ladder::Quality;
 use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
 
 /// A source that gives nothing for so long has stalled.
@@ -36,6 +37,8 @@ pub(super) struct Plan {
     pub counter: Arc<AtomicU32>,
     /// The bitrates that were asked for.
     pub bitrates: BTreeMap<StreamId, u32>,
+    /// What pictures a stream gets, where that is not all.
+    pub qualities: BTreeMap<StreamId, Quality>,
 }
 
 impl Plan {
@@ -44,21 +47,44 @@ impl Plan {
         self.bitrates.get(&stream).copied().unwrap_or(default)
     }
 
-    /// How a stream is made of raw pictures or sound.
-    fn chain(&self, stream: StreamId) -> String {
+    /// How a stream is made of raw pictures (of this size) or sound.
+    fn chain(&self, stream: StreamId, (width, height): (u32, u32)) -> String {
         let bps = self.bitrate(stream);
+        let all = Picture { width, height, fps: self.settings.fps };
+        let quality = self.qualities.get(&stream);
+        let picture = quality.map_or(all, |quality| Picture {
+            width: quality.of(width),
+            height: quality.of(height),
+            fps: quality.fps,
+        });
+        let fewer = if picture == all {
+            String::new()
+        } else {
+            let Picture { width, height, fps } = picture;
+            // Without skip-to-first it lets every picture pass until it has made up for the time before it came.
+            format!(
+                "videorate drop-only=true skip-to-first=true max-rate={fps} ! videoscale ! \
+                 video/x-raw,width={width},height={height},pixel-aspect-ratio=1/1 ! "
+            )
+        };
         match stream {
-            VIDEO_H264 => self.encoder.chain(Picture::of(&self.settings), self.settings.key_interval, bps),
+            VIDEO_H264 => fewer + &self.encoder.chain(picture, self.settings.key_interval, bps),
             AUDIO_OPUS => format!("opusenc name=enc bitrate={bps} frame-size=20"),
             // A second of rate control memory in place of six, and a picture dropped when that is not
             // enough: the network has no more patience.
             _ => format!(
-                "videoconvert ! vp8enc name=enc deadline=1 cpu-used=8 threads=2 end-usage=cbr \
+                "{fewer}videoconvert ! vp8enc name=enc deadline=1 cpu-used=8 threads=2 end-usage=cbr \
                  error-resilient=default lag-in-frames=0 keyframe-max-dist={} target-bitrate={bps} \
                  buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 dropframe-threshold=30",
-                Picture::of(&self.settings).gop(self.settings.key_interval)
+                picture.gop(self.settings.key_interval)
             ),
         }
+    }
+
+    /// Pictures between two key frames of H.264.
+    fn gop(&self) -> u32 {
+        let fps = self.qualities.get(&VIDEO_H264).map_or(self.settings.fps, |quality| quality.fps);
+        Picture { fps, ..Picture::of(&self.settings) }.gop(self.settings.key_interval)
     }
 
     fn bitrate_knob(&self, stream: StreamId) -> Knob {
@@ -78,6 +104,9 @@ pub(super) struct Run {
     capture: Capture,
     timing: Arc<Timing>,
     branches: BTreeMap<StreamId, Branch>,
+    /// Those whose encoder is on its way out: one piece of hardware may be all that there is, so the next one
+    /// waits for it.
+    leaving: BTreeSet<StreamId>,
     has_video: bool,
     has_audio: bool,
     /// When a buffer last came: milliseconds after `began`, and 0 before the first.
@@ -110,6 +139,7 @@ impl Run {
             began,
             timing,
             branches: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             has_video,
             has_audio,
             pulse,
@@ -150,28 +180,56 @@ impl Run {
             let audio = stream == AUDIO_OPUS;
             let possible = if audio { self.has_audio } else { self.has_video };
             match (streams.has(stream), self.branches.contains_key(&stream)) {
-                (true, false) if possible => {
+                (true, false) if possible && !self.leaving.contains(&stream) => {
                     let tee = if audio { &self.capture.audio } else { &self.capture.video };
                     let (timing, on) = (self.timing.clone(), plan.on.clone());
-                    let chain = plan.chain(stream);
+                    let chain = plan.chain(stream, size(tee, plan));
                     let branch = Branch::attach(&self.capture.pipeline, tee, stream, &chain, timing, on)?;
                     self.branches.insert(stream, branch);
                 }
-                (false, true) => {
-                    let commands = plan.commands.clone();
-                    if let Some(branch) = self.branches.remove(&stream) {
-                        branch.detach(move |branch| _ = commands.send(Command::Detached(branch)));
-                    }
-                }
+                (false, true) => self.detach(plan, stream),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    pub(super) fn request_key_frame(&self, stream: StreamId) {
+    /// Takes a stream's encoder away, if it has one; [`Command::Detached`] follows.
+    fn detach(&mut self, plan: &Plan, stream: StreamId) {
+        let Some(branch) = self.branches.remove(&stream) else { return };
+        self.leaving.insert(stream);
+        let (commands, run) = (plan.commands.clone(), self.number);
+        branch.detach(move |branch| _ = commands.send(Command::Detached { run, stream, branch }));
+    }
+
+    /// The encoder of a stream is gone: another may come.
+    pub(super) fn handle_detached(&mut self, stream: StreamId) {
+        self.leaving.remove(&stream);
+    }
+
+    /// Makes a stream by what the plan says now. The encoder is closed and another one opened: a stateful
+    /// hardware encoder takes no other size while it runs.
+    pub(super) fn rebuild(&mut self, plan: &Plan, stream: StreamId) {
+        self.detach(plan, stream);
+    }
+
+    /// Sets the interval of H.264 key frames as the plan has it, without a break where the encoder can.
+    pub(super) fn set_key_interval(&mut self, plan: &Plan) {
+        let Some(branch) = self.branches.get(&VIDEO_H264) else { return };
+        let knobs = &plan.encoder.element.key_interval;
+        let live = knobs.iter().all(|knob| branch.turns_live(knob));
+        // Of several names for it a driver knows one at least.
+        if !live
+            || !knobs.iter().map(|knob| branch.turn(knob, plan.gop())).fold(false, |any, done| any | done)
+        {
+            self.rebuild(plan, VIDEO_H264);
+        }
+    }
+
+    pub(super) fn request_key_frame(&self, plan: &Plan, stream: StreamId) {
         if let Some(branch) = self.branches.get(&stream) {
-            branch.request_key_frame();
+            let control = plan.encoder.element.key_frame.as_deref().filter(|_| stream == VIDEO_H264);
+            branch.request_key_frame(control);
         }
     }
 
@@ -200,6 +258,17 @@ impl Drop for Run {
         // Waits for the streaming threads, so no frame comes after it.
         _ = self.capture.pipeline.set_state(gst::State::Null);
     }
+}
+
+/// The size of the pictures that a tee gives; what was asked for while it has none yet.
+fn size(tee: &gst::Element, plan: &Plan) -> (u32, u32) {
+    let caps = tee.static_pad("sink").and_then(|pad| pad.current_caps());
+    let number = |name| {
+        let number = caps.as_ref()?.structure(0)?.get::<i32>(name).ok()?;
+        u32::try_from(number).ok().filter(|number| *number > 0)
+    };
+    let Settings { width, height, .. } = plan.settings;
+    number("width").zip(number("height")).unwrap_or((width, height))
 }
 
 fn feel_pulse(tee: &gst::Element, began: Instant, pulse: &Arc<AtomicU64>) {

@@ -1,0 +1,6 @@
+//! Video4Linux devices and their controls.
+
+#[cfg(feature = "gst")]
+pub(crate) mod encoder;
+#[cfg(feature = "gst")]
+mod encoder_ioctl;
