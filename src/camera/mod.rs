@@ -37,7 +37,7 @@ use crate::call::CallError;
 use crate::client;
 use crate::media::StreamId;
 use crate::media::board::BoardInfo;
-use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, Streams};
+use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, Streams, Thermometer};
 use crate::media::queue::{FrameQueue, Pushed};
 use crate::net::clock::{self, Alarm};
 use crate::net::udp::Udp;
@@ -149,6 +149,9 @@ impl Camera {
             },
             media,
             bitrate: config.bitrate,
+            pictures: (config.media.width, config.media.height, config.media.fps),
+            adapt: config.adapt,
+            heat: pipeline.thermometer().map(|thermometer| thermometer.limits),
             max_viewers: config.max_viewers,
             linger: config.linger,
         };
@@ -493,6 +496,12 @@ impl Driver {
                 }
                 Output::KeyFrame(stream) => shared.pipeline.request_key_frame(stream),
                 Output::Bitrate(stream, bps) => shared.pipeline.set_bitrate(stream, bps),
+                Output::Quality(stream, quality) => shared.pipeline.set_quality(stream, quality),
+                Output::ReadHeat => {
+                    let thermometer = shared.pipeline.thermometer();
+                    let reading = thermometer.map(Thermometer::read).unwrap_or_default();
+                    shared.input(Input::Heat(reading));
+                }
                 Output::Event(event) => shared.events.push(event),
             }
         }

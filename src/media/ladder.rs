@@ -61,6 +61,7 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Ladder {
     rungs: Vec<Quality>,
+    fixed: bool,
     /// The full picture.
     size: (u32, u32),
     bps: Option<u32>,
@@ -79,6 +80,7 @@ impl Ladder {
     pub fn new(width: u32, height: u32, fps: u32) -> Self {
         Ladder {
             rungs: rungs((width, height), fps),
+            fixed: false,
             size: (width, height),
             bps: None,
             by_bits: 0,
@@ -87,6 +89,14 @@ impl Ladder {
             low_since: None,
             room_since: None,
         }
+    }
+
+    /// One rung and no other: everything, whatever happens.
+    pub fn fixed(width: u32, height: u32, fps: u32) -> Self {
+        let mut ladder = Ladder::new(width, height, fps);
+        ladder.rungs.truncate(1);
+        ladder.fixed = true;
+        ladder
     }
 
     /// What is made now.
@@ -106,7 +116,7 @@ impl Ladder {
 
     /// The full picture turned out to be of this size.
     pub fn handle_size(&mut self, width: u32, height: u32) {
-        if self.at == 0 && width > 0 && height > 0 && self.size != (width, height) {
+        if !self.fixed && self.at == 0 && width > 0 && height > 0 && self.size != (width, height) {
             self.size = (width, height);
             self.rungs = rungs(self.size, self.rungs[0].fps);
             self.by_bits = 0;
@@ -116,6 +126,12 @@ impl Ladder {
     /// The encoder may use so many bit/s.
     pub fn handle_rate(&mut self, bps: u32) {
         self.bps = Some(bps);
+    }
+
+    /// What the encoder may use is unknown again: the next viewer's network is another one.
+    pub fn forget_rate(&mut self) {
+        (self.bps, self.by_bits) = (None, 0);
+        (self.low_since, self.room_since) = (None, None);
     }
 
     /// Heat asks for so many steps down; 0 is none.
@@ -284,6 +300,19 @@ mod tests {
         assert_eq!(run(hd, &[(1, Heat(99))]), [(1000, 33, 15)], "there are no more rungs than there are");
         let both = [(0, Rate(300)), (1, Heat(2)), (10, Heat(0))];
         assert_eq!(run(hd, &both), [(1000, 67, 15), (10000, 100, 15)]);
+    }
+
+    #[test]
+    fn a_fixed_one_stays_whatever_happens() {
+        let start = Instant::now();
+        let mut ladder = Ladder::fixed(1280, 720, 30);
+        ladder.handle_rate(1);
+        ladder.handle_heat(4, "hot");
+        ladder.handle_size(640, 360);
+        assert_eq!(
+            (ladder.poll(start), ladder.poll(start + UP_HOLD), ladder.poll_timeout()),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -100,6 +100,12 @@ const PICTURES: &[Setting<Settings>] = &[
         set(&mut s.camera.vp8, switch(v))
     }),
     Setting::new(
+        "adapt",
+        "",
+        "Fewer and smaller pictures where bits are very few or the board is hot. Default: yes",
+        |s: &mut S, v| set(&mut s.camera.adapt, switch(v)),
+    ),
+    Setting::new(
         "board",
         "BOARD",
         "The board's profile: auto (the default), a name such as raspberry-pi-4, or a TOML file of one's own",
@@ -415,6 +421,10 @@ fn words_of(event: &Event) -> Option<String> {
         }
         Event::Format { width, height, fps, .. } => format!("pictures of {width} x {height}, {fps} a second"),
         Event::Bitrate { bps, .. } => format!("the encoder goes to {} kbit/s", bps / 1000),
+        Event::Quality { percent, fps, why, .. } => {
+            format!("pictures of {percent} % of the size, {fps} a second at most: {why}")
+        }
+        Event::Board(words) => format!("board: {words}"),
         Event::Media(trouble) => format!("source: {trouble}"),
         Event::SourceEnded => "the source came to its end".into(),
         Event::Online(_) => "online".into(),

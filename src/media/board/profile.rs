@@ -111,6 +111,7 @@ pub(crate) struct Heat {
     pub firmware: Option<Firmware>,
     /// Where the temperatures are written.
     #[serde(default)]
+    #[allow(dead_code, reason = "for who reads the file; a test holds that it is there")]
     pub source: Option<String>,
 }
 

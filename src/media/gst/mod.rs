@@ -36,6 +36,7 @@ use super::{Frame, StreamId};
 
 use control::{Command, Control};
 pub use encoders::{EncoderInfo, Rejected};
+pub use machine::Thermometer;
 
 /// What to capture and how to encode it.
 #[derive(Clone, Debug)]
@@ -174,6 +175,7 @@ struct Inner {
     commands: Sender<Command>,
     board: BoardInfo,
     encoder: EncoderInfo,
+    thermometer: Option<Thermometer>,
     has_audio: bool,
     has_vp8: bool,
 }
@@ -201,6 +203,8 @@ impl Pipeline {
         check::gstreamer(&settings)?;
         let found = check::source(&settings)?;
         let (encoder, info) = encoders::choose(&settings, &profile, &elements)?;
+        let heat = profile.heat.as_ref();
+        let thermometer = heat.and_then(|heat| Thermometer::find(Path::new("/"), heat));
         let has_vp8 = profile.two_encodes && check::has_vp8();
         let (commands, inbox) = mpsc::channel();
         let control = Control::new(settings, encoder, Arc::new(on), commands.clone());
@@ -208,7 +212,14 @@ impl Pipeline {
             |error| MediaError::new(ErrorKind::Other, format!("no thread for the pipeline: {error}")),
         )?;
         Ok(Pipeline {
-            inner: Arc::new(Inner { commands, board, encoder: info, has_audio: found.audio, has_vp8 }),
+            inner: Arc::new(Inner {
+                commands,
+                board,
+                encoder: info,
+                thermometer,
+                has_audio: found.audio,
+                has_vp8,
+            }),
         })
     }
 
@@ -258,6 +269,11 @@ impl Pipeline {
     /// The H.264 encoder that was chosen, and why not those before it.
     pub fn encoder(&self) -> &EncoderInfo {
         &self.inner.encoder
+    }
+
+    /// Where the board's heat is read, if anywhere.
+    pub fn thermometer(&self) -> Option<&Thermometer> {
+        self.inner.thermometer.as_ref()
     }
 
     /// Whether there is sound, as far as is known before the start: an RTSP source may turn out to have none.
