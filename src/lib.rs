@@ -14,6 +14,7 @@
 //! Every core has one shape: `handle_input(input, now)`, then `poll_output()` until it says when to
 //! wake it (`Output::Timeout`). A driver is a future that the caller runs on whatever runtime it has.
 #![warn(missing_docs)]
+// Only in files named for it.
 #![deny(unsafe_code)]
 
 pub mod call;

@@ -17,7 +17,7 @@ pub(crate) struct Profile {
     _target: Option<String>,
     /// The features of a cross build, for the build alone.
     #[serde(default, rename = "features")]
-    _features: Option<String>,
+    _features: Vec<String>,
     /// Its name for people.
     pub name: String,
     /// What was measured on the board, or `not measured`.

@@ -35,9 +35,11 @@ pub(super) fn board(
 
 /// Device tree and DMI, as far as there are any.
 fn facts(root: &Path) -> Facts {
-    // A device tree's texts end in a zero.
+    // A device tree's texts end in a zero. Its place in /proc may be hidden from a service.
     let texts = |path: &str| -> Vec<String> {
-        let bytes = fs::read(root.join(path)).unwrap_or_default();
+        let elsewhere = path.replace("proc/device-tree", "sys/firmware/devicetree/base");
+        let read = |path: &str| fs::read(root.join(path)).ok();
+        let bytes = read(path).or_else(|| read(&elsewhere)).unwrap_or_default();
         let texts =
             bytes.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).trim().to_owned());
         texts.filter(|text| !text.is_empty()).collect()
@@ -179,7 +181,8 @@ mod tests {
         assert!(info.because.contains("Raspberry Pi 4 Model B Rev 1.4"), "{info}");
         let (_, info) = super::board(&pi.0, &Board::Named("rk3588".into()), &elements).expect("it is known");
         assert_eq!((info.file.as_str(), info.because.as_str()), ("rk3588", "as asked for"));
-        let compatible = Root::new("cm4", &[("proc/device-tree/compatible", "acme,carrier\0brcm,bcm2711\0")]);
+        let path = "sys/firmware/devicetree/base/compatible";
+        let compatible = Root::new("cm4", &[(path, "acme,carrier\0brcm,bcm2711\0")]);
         let (_, info) = super::board(&compatible.0, &Board::Auto, &elements).expect("one fits");
         assert_eq!(info.file, "raspberry-pi-4");
         let bare = Root::new("bare", &[]);

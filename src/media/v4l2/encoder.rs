@@ -6,13 +6,13 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::encoder_ioctl;
+use super::unsafe_control;
 
 /// Sets a control, and reads it back: the driver may take a value that is near in place of this one.
 ///
 /// Errors: `EINVAL` where the encoder has no such control, `EBUSY` where it takes none while it runs.
 pub(crate) fn set(file: RawFd, control: u32, value: i32) -> io::Result<i32> {
-    encoder_ioctl::set_control(file, control, value)
+    unsafe_control::set_control(file, control, value)
 }
 
 #[cfg(test)]

@@ -3,4 +3,4 @@
 #[cfg(feature = "gst")]
 pub(crate) mod encoder;
 #[cfg(feature = "gst")]
-mod encoder_ioctl;
+mod unsafe_control;

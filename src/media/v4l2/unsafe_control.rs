@@ -1,6 +1,5 @@
-//! One control of an open V4L2 device, by its file's number: the only unsafe code of the library.
-//!
-//! The crate `v4l` opens its devices itself; the encoder's file is GStreamer's.
+//! One control of a V4L2 file that somebody else has open: the crate `v4l` knows only those that it opened
+//! itself, and an encoder's is GStreamer's.
 #![allow(unsafe_code)]
 
 use std::io;
