@@ -299,3 +299,7 @@ impl Taker {
         }
     }
 }
+
+#[cfg(all(test, feature = "v4l2", target_os = "linux"))]
+#[path = "stateful_tests.rs"]
+mod stateful;

@@ -15,6 +15,16 @@ pub(crate) fn set(file: RawFd, control: u32, value: i32) -> io::Result<i32> {
     unsafe_control::set_control(file, control, value)
 }
 
+/// What a device that is opened once more has for a control.
+#[cfg(test)]
+pub(crate) fn of_another_opening(path: &str, control: u32) -> i64 {
+    let device = v4l::Device::with_path(path).expect("it opens");
+    match device.control(control).expect("it has it").value {
+        v4l::control::Value::Integer(value) => value,
+        other => panic!("{other:?} is no number"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd;
