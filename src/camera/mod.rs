@@ -38,6 +38,7 @@ use crate::client;
 use crate::media::StreamId;
 use crate::media::board::BoardInfo;
 use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, Streams, Thermometer};
+use crate::media::ladder::Quality;
 use crate::media::queue::{FrameQueue, Pushed};
 use crate::net::clock::{self, Alarm};
 use crate::net::udp::Udp;
@@ -109,6 +110,10 @@ pub struct Status {
     pub encoder: String,
     /// The bitrate that the H.264 encoder is asked for, in bit/s.
     pub bitrate: u32,
+    /// What pictures it is asked for: less than all where network or board do not allow that.
+    pub quality: Quality,
+    /// The name of the board's profile.
+    pub board: String,
 }
 
 impl Camera {
@@ -318,6 +323,8 @@ impl Shared {
             dropped: self.inbox.frames.dropped(),
             encoder: self.pipeline.encoder().name.to_string(),
             bitrate: studio.bitrate(crate::media::VIDEO_H264).unwrap_or_default(),
+            quality: studio.quality(),
+            board: self.pipeline.board().file.clone(),
         }
     }
 

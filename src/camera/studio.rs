@@ -199,6 +199,11 @@ impl Studio {
         self.encodings.iter().find(|encoding| encoding.stream == stream).map(|encoding| encoding.told)
     }
 
+    /// What pictures the H.264 encoder is asked for.
+    pub fn quality(&self) -> Quality {
+        self.encodings[0].ladder.quality()
+    }
+
     pub fn is_idle(&self) -> bool {
         self.seats.is_empty()
     }

@@ -9,7 +9,8 @@ const SMALL: [&str; 8] = ["camera", "--port", "0", "--size", "320x240", "--fps",
 
 #[test]
 fn it_serves_itself_and_ends_as_told() {
-    let camera = Program::start(&[&SMALL[..], &["--token", "s3cret"]].concat(), &[]);
+    let camera = Program::start(&[&SMALL[..], &["--token", "s3cret", "--board", "generic"]].concat(), &[]);
+    camera.says("board: any machine (generic: as asked for)");
     camera.says("encoder: ");
     let line = camera.says("open http://127.0.0.1:");
     let address = line.trim_start_matches("open http://").trim_end_matches('/').parse().expect("an address");
@@ -17,7 +18,11 @@ fn it_serves_itself_and_ends_as_told() {
     let server = Server { program: camera, address };
     assert_eq!(server.get("/api/health", None).0, 200);
     assert_eq!(server.get("/api/status", None).0, 401);
-    assert_eq!(server.get("/api/status", Some("s3cret")).0, 200);
+    let (code, _, status) = server.get("/api/status", Some("s3cret"));
+    assert_eq!(code, 200);
+    for part in [r#""board":"generic""#, r#""percent":100"#, r#""fps":10"#] {
+        assert!(status.contains(part), "{part} {status}");
+    }
     server.program.signal(Signal::TERM);
     assert_eq!(server.program.end().code(), Some(0));
 }
