@@ -6,6 +6,7 @@ mod media;
 use std::time::{Duration, Instant};
 
 use media::{ALL, H264, Watched, open, settings};
+use symple::media::board::Board;
 use symple::media::gst::pattern::{self, Burned};
 use symple::media::gst::{MediaEvent, Settings, Streams};
 use symple::media::ladder::Quality;
@@ -365,4 +366,50 @@ fn every_quality_is_built_at_once_however_often_it_is_changed() {
     });
     assert_eq!(found.height, 90);
     assert!(watched.frames(VIDEO_H264, 30).iter().skip(3).all(|frame| !frame.key), "and then it stays");
+}
+
+/// An encoder of which there can be one at a time, as of most hardware: it holds a port.
+fn exclusive(port: u16) -> String {
+    format!(
+        "name = 'one encoder'\nmeasured = 'not measured'\ntwo_encodes = false\n[match]\n[[encoder]]\nname = 'x264enc'\n\
+         [element.x264enc]\nhardware = true\npackage = 'none'\nsource = 'this test'\ncaps = 'video/x-h264,profile=constrained-baseline'\n\
+         before = 'tee name=held held. ! queue ! tcpserversink host=127.0.0.1 port={port} sync=false async=false held. ! queue'\n\
+         bitrate = {{ property = 'bitrate', unit = 'kbit/s' }}\nkey_interval = [{{ property = 'key-int-max', unit = 'pictures' }}]\n\
+         properties = {{ tune = 'zerolatency' }}\ndocumented = ['bitrate', 'key-int-max', 'tune']\n"
+    )
+}
+
+#[test]
+fn the_only_encoder_is_closed_before_it_is_opened_again() {
+    gstreamer::init().expect("GStreamer");
+    if gstreamer::ElementFactory::find("tcpserversink").is_none() {
+        return println!("SKIPPED: GStreamer's plugin tcp is not installed here");
+    }
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let file = std::env::temp_dir().join(format!("symple-exclusive-{port}.toml"));
+    std::fs::write(&file, exclusive(port)).expect("a file");
+    let watched = open(Settings { board: Board::File(file.clone()), ..settings("test") });
+    std::fs::remove_file(file).expect("it was there");
+    let watched = watched.expect("it works alone");
+    assert_eq!((watched.pipeline.board().name.as_str(), watched.pipeline.has_vp8()), ("one encoder", false));
+    assert!(watched.pipeline.encoder().hardware);
+    watched.pipeline.start(H264);
+    watched.key_frame(VIDEO_H264);
+    for (percent, width) in [(50, 160), (100, 320), (50, 160)] {
+        watched.pipeline.set_quality(VIDEO_H264, Quality { percent, fps: 30 });
+        watched.until("pictures of that size", |event| match event {
+            MediaEvent::Frame(frame) => Sps::find(&frame.data).filter(|sps| sps.width == width),
+            MediaEvent::Failed(error) => panic!("{error}"),
+            _ => None,
+        });
+        // And one that leaves and comes back before it is gone.
+        watched.pipeline.start(Streams { audio: true, ..Streams::default() });
+        watched.pipeline.start(H264);
+        watched.until("pictures again", |event| match event {
+            MediaEvent::Frame(frame) if frame.stream == VIDEO_H264 => frame.key.then_some(()),
+            MediaEvent::Failed(error) => panic!("{error}"),
+            _ => None,
+        });
+    }
 }
