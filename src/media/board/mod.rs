@@ -1,7 +1,7 @@
 //! Boards: which encoders to try, in which order and with which settings, where their heat is read, what is
 //! known to be odd. All of it is data, in `boards/*.toml` of the source.
 //!
-//! A profile is chosen by what the machine says of itself ([`Facts`]), by its name, or is a file of the
+//! A profile is chosen by what the machine says of itself, by its name, or is a file of the
 //! user's own ([`Board`]). This module is pure: who reads files is the pipeline.
 
 mod controls;
@@ -80,7 +80,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// What a machine says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The device tree's model, such as `Raspberry Pi 4 Model B Rev 1.4`.
     pub model: Option<String>,
     /// The device tree's `compatible`, from the most special to the most general.
