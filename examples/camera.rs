@@ -39,6 +39,10 @@ fn main() -> ExitCode {
             println!("pictures of {width} x {height}, {fps} a second")
         }
         Event::Bitrate { bps, .. } => println!("the encoder goes to {} kbit/s", bps / 1000),
+        Event::Quality { percent, fps, why, .. } => {
+            println!("{percent} % of the size at {fps} a second: {why}")
+        }
+        Event::Board(words) => eprintln!("board: {words}"),
         Event::Media(trouble) => eprintln!("source: {trouble}"),
         Event::SourceEnded => println!("the source came to its end"),
         Event::Online(_) => println!("online"),

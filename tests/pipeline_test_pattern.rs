@@ -6,8 +6,10 @@ mod media;
 use std::time::{Duration, Instant};
 
 use media::{ALL, H264, Watched, open, settings};
+use symple::media::board::Board;
 use symple::media::gst::pattern::{self, Burned};
 use symple::media::gst::{MediaEvent, Settings, Streams};
+use symple::media::ladder::Quality;
 use symple::media::queue::{FrameQueue, Pushed};
 use symple::media::sps::{Sps, is_idr, nal_units};
 use symple::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
@@ -287,4 +289,127 @@ fn a_queue_that_nobody_empties_drops_to_the_next_key_frame() {
     watched.pipeline.request_key_frame(VIDEO_H264);
     while queue.push(watched.frame(VIDEO_H264)) == Pushed::NeedsKeyFrame {}
     assert!(queue.pop().is_some_and(|frame| frame.key));
+}
+
+#[test]
+fn fewer_and_smaller_pictures_come_without_disturbing_the_others() {
+    let watched = pattern();
+    watched.pipeline.start(ALL);
+    watched.key_frame(VIDEO_H264);
+    watched.key_frame(VIDEO_VP8);
+    let mut last = watched.frame(VIDEO_H264);
+    for (percent, fps, width, height) in [(50, 10, 160, 90), (100, 15, 320, 180), (100, 30, 320, 180)] {
+        watched.pipeline.set_quality(VIDEO_H264, Quality { percent, fps });
+        // What VP8 gives meanwhile goes on as it was.
+        let told = watched.until("the new format", |event| match event {
+            MediaEvent::Format { stream: VIDEO_VP8, .. } => panic!("VP8 was disturbed"),
+            MediaEvent::Format { stream: VIDEO_H264, width, height, .. } => Some((*width, *height)),
+            _ => None,
+        });
+        assert_eq!(told, (width, height), "{percent} %");
+        let first = watched.frame(VIDEO_H264);
+        assert!(first.key && first.pts > last.pts, "{percent} %");
+        let sps = Sps::find(&first.data).expect("parameter sets before the key frame");
+        assert_eq!((sps.width, sps.height), (width, height));
+        let frames: Vec<Frame> = std::iter::once(first).chain(watched.frames(VIDEO_H264, 20)).collect();
+        assert!(frames[1..].iter().all(|frame| !frame.key), "one key frame is enough");
+        // A busy machine makes fewer; one that was late may be followed soon, so the whole is what counts.
+        let second = 20.0 / (frames[20].pts - frames[0].pts).as_secs_f64();
+        assert!(second < f64::from(fps) * 1.1, "{second} a second where {fps} were asked for");
+        last = frames[20].clone();
+    }
+    // Told again, and nothing happens; told while stopped, and the next start has it.
+    watched.pipeline.set_quality(VIDEO_H264, Quality { percent: 100, fps: 30 });
+    assert!(watched.frames(VIDEO_H264, 10).iter().all(|frame| !frame.key));
+    watched.pipeline.stop();
+    watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+    watched.pipeline.set_quality(VIDEO_H264, Quality { percent: 50, fps: 30 });
+    watched.pipeline.start(H264);
+    let sps = Sps::find(&watched.frame(VIDEO_H264).data).expect("a key frame first");
+    assert_eq!((sps.width, sps.height), (160, 90));
+}
+
+#[test]
+fn the_interval_of_key_frames_changes_while_it_runs() {
+    let watched = pattern();
+    watched.pipeline.start(H264);
+    watched.key_frame(VIDEO_H264);
+    watched.pipeline.set_key_interval(Duration::from_millis(500));
+    // Where the encoder has to be built anew the first one is that.
+    watched.key_frame(VIDEO_H264);
+    let mut since = 0;
+    for _ in 0..2 {
+        watched.until("a key frame", |event| match event {
+            MediaEvent::Frame(frame) => {
+                since += 1;
+                frame.key.then_some(())
+            }
+            _ => None,
+        });
+    }
+    assert_eq!(since, 30, "each 15 pictures");
+}
+
+#[test]
+fn every_quality_is_built_at_once_however_often_it_is_changed() {
+    let watched = pattern();
+    watched.pipeline.start(H264);
+    for round in 0..30 {
+        let percent = if round % 2 == 0 { 50 } else { 100 };
+        watched.pipeline.set_quality(VIDEO_H264, Quality { percent, fps: 30 });
+    }
+    watched.pipeline.set_quality(VIDEO_H264, Quality { percent: 50, fps: 30 });
+    let found = watched.until("the last one", |event| match event {
+        MediaEvent::Frame(frame) => Sps::find(&frame.data).filter(|sps| sps.width == 160),
+        MediaEvent::Failed(error) => panic!("{error}"),
+        _ => None,
+    });
+    assert_eq!(found.height, 90);
+    assert!(watched.frames(VIDEO_H264, 30).iter().skip(3).all(|frame| !frame.key), "and then it stays");
+}
+
+/// An encoder of which there can be one at a time, as of most hardware: it holds a port.
+fn exclusive(port: u16) -> String {
+    format!(
+        "name = 'one encoder'\nmeasured = 'not measured'\ntwo_encodes = false\n[match]\n[[encoder]]\nname = 'x264enc'\n\
+         [element.x264enc]\nhardware = true\npackage = 'none'\nsource = 'this test'\ncaps = 'video/x-h264,profile=constrained-baseline'\n\
+         before = 'tee name=held held. ! queue ! tcpserversink host=127.0.0.1 port={port} sync=false async=false held. ! queue'\n\
+         bitrate = {{ property = 'bitrate', unit = 'kbit/s' }}\nkey_interval = [{{ property = 'key-int-max', unit = 'pictures' }}]\n\
+         properties = {{ tune = 'zerolatency' }}\ndocumented = ['bitrate', 'key-int-max', 'tune']\n"
+    )
+}
+
+#[test]
+fn the_only_encoder_is_closed_before_it_is_opened_again() {
+    gstreamer::init().expect("GStreamer");
+    if gstreamer::ElementFactory::find("tcpserversink").is_none() {
+        return println!("SKIPPED: GStreamer's plugin tcp is not installed here");
+    }
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let file = std::env::temp_dir().join(format!("symple-exclusive-{port}.toml"));
+    std::fs::write(&file, exclusive(port)).expect("a file");
+    let watched = open(Settings { board: Board::File(file.clone()), ..settings("test") });
+    std::fs::remove_file(file).expect("it was there");
+    let watched = watched.expect("it works alone");
+    assert_eq!((watched.pipeline.board().name.as_str(), watched.pipeline.has_vp8()), ("one encoder", false));
+    assert!(watched.pipeline.encoder().hardware);
+    watched.pipeline.start(H264);
+    watched.key_frame(VIDEO_H264);
+    for (percent, width) in [(50, 160), (100, 320), (50, 160)] {
+        watched.pipeline.set_quality(VIDEO_H264, Quality { percent, fps: 30 });
+        watched.until("pictures of that size", |event| match event {
+            MediaEvent::Frame(frame) => Sps::find(&frame.data).filter(|sps| sps.width == width),
+            MediaEvent::Failed(error) => panic!("{error}"),
+            _ => None,
+        });
+        // And one that leaves and comes back before it is gone.
+        watched.pipeline.start(Streams { audio: true, ..Streams::default() });
+        watched.pipeline.start(H264);
+        watched.until("pictures again", |event| match event {
+            MediaEvent::Frame(frame) if frame.stream == VIDEO_H264 => frame.key.then_some(()),
+            MediaEvent::Failed(error) => panic!("{error}"),
+            _ => None,
+        });
+    }
 }

@@ -28,6 +28,9 @@ pub struct Config {
     pub controls: Controllers,
     /// Between what bitrates the encoder follows the viewers' networks.
     pub bitrate: Limits,
+    /// Whether pictures become fewer and smaller when bits are very few or the board is hot, and come back by
+    /// themselves: see [`ladder`](crate::media::ladder) and [`heat`](crate::media::heat). Default: yes.
+    pub adapt: bool,
     /// How many may watch at once; further ones are told `busy`. Default: 64.
     pub max_viewers: usize,
     /// For how long the source runs on when the last viewer left. Default: 10 s.
@@ -55,6 +58,7 @@ impl Default for Config {
             media,
             vp8: true,
             controls: Controllers::default(),
+            adapt: true,
             max_viewers: 64,
             linger: Duration::from_secs(10),
             udp_port: None,

@@ -97,6 +97,19 @@ pub enum Event {
         /// All of them, or why they cannot be read.
         result: Result<Vec<Control>, MediaError>,
     },
+    /// Fewer and smaller pictures are made, or more again: for the network's or the board's sake.
+    Quality {
+        /// Which stream.
+        stream: StreamId,
+        /// Of the full width and height, in percent.
+        percent: u32,
+        /// Pictures a second, at most.
+        fps: u32,
+        /// In words: how hot the board is, how few bits the network takes.
+        why: String,
+    },
+    /// The board itself is in trouble, such as a power supply that is too weak; in words.
+    Board(String),
     /// The source is in trouble; it is opened anew where that may help.
     Media(MediaError),
     /// The source came to its end. A file starts again.

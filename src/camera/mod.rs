@@ -37,7 +37,9 @@ pub use event::{Event, StartError, Viewer, ViewerId};
 use crate::call::CallError;
 use crate::client;
 use crate::media::StreamId;
-use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, RequestId, Streams};
+use crate::media::board::BoardInfo;
+use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, RequestId, Streams, Thermometer};
+use crate::media::ladder::Quality;
 use crate::media::queue::{FrameQueue, Pushed};
 use crate::media::source::Source;
 use crate::media::v4l2::control::{Control, Value};
@@ -114,6 +116,10 @@ pub struct Status {
     pub encoder: String,
     /// The bitrate that the H.264 encoder is asked for, in bit/s.
     pub bitrate: u32,
+    /// What pictures it is asked for: less than all where network or board do not allow that.
+    pub quality: Quality,
+    /// The name of the board's profile.
+    pub board: String,
 }
 
 impl Camera {
@@ -160,6 +166,9 @@ impl Camera {
             },
             media,
             bitrate: config.bitrate,
+            pictures: (config.media.width, config.media.height, config.media.fps),
+            adapt: config.adapt,
+            heat: pipeline.thermometer().map(|thermometer| thermometer.limits),
             max_viewers: config.max_viewers,
             linger: config.linger,
         };
@@ -202,6 +211,11 @@ impl Camera {
     /// Where its page is, the address for other machines last; empty where the server is elsewhere.
     pub fn urls(&self) -> &[String] {
         &self.shared.urls
+    }
+
+    /// The board's profile that was chosen, and why.
+    pub fn board(&self) -> &BoardInfo {
+        self.shared.pipeline.board()
     }
 
     /// The H.264 encoder that was chosen, and why not those before it.
@@ -345,6 +359,8 @@ impl Shared {
             dropped: self.inbox.frames.dropped(),
             encoder: self.pipeline.encoder().name.to_string(),
             bitrate: studio.bitrate(crate::media::VIDEO_H264).unwrap_or_default(),
+            quality: studio.quality(),
+            board: self.pipeline.board().file.clone(),
         }
     }
 
@@ -558,6 +574,12 @@ impl Driver {
                 }
                 Output::KeyFrame(stream) => shared.pipeline.request_key_frame(stream),
                 Output::Bitrate(stream, bps) => shared.pipeline.set_bitrate(stream, bps),
+                Output::Quality(stream, quality) => shared.pipeline.set_quality(stream, quality),
+                Output::ReadHeat => {
+                    let thermometer = shared.pipeline.thermometer();
+                    let reading = thermometer.map(Thermometer::read).unwrap_or_default();
+                    shared.input(Input::Heat(reading));
+                }
                 Output::Event(event) => shared.events.push(event),
             }
         }

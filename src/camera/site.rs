@@ -141,6 +141,9 @@ impl Status {
             "encoders": u32::from(self.streams.h264) + u32::from(self.streams.vp8),
             "encoder": self.encoder,
             "bitrate": self.bitrate,
+            "percent": self.quality.percent,
+            "fps": self.quality.fps,
+            "board": self.board,
             "dropped": self.dropped,
             "sessions": viewers.collect::<Vec<_>>(),
         })

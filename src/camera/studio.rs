@@ -9,9 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::event::{Event, Viewer, ViewerId};
 use crate::call::{self, CallError, CallId, Calls};
+use crate::media::error::{ErrorKind, MediaError};
 use crate::media::gst::{MediaEvent, Streams};
+use crate::media::heat::{self, Heat};
 use crate::media::keyframes::{KeyFrames, Why};
+use crate::media::ladder::{Ladder, Quality, Step};
 use crate::media::rate::{Limits, Rate};
+use crate::media::sps::{self, Agreement};
+use crate::media::v4l2::choose::Way;
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
 use crate::proto::Address;
 use crate::rtc::{self, Fanout, MediaSet, SessionId, SessionStats, Transmit};
@@ -21,6 +26,12 @@ pub(super) struct Config {
     pub rtc: rtc::Config,
     pub media: MediaSet,
     pub bitrate: Limits,
+    /// All that is asked of an encoder: width, height and pictures a second.
+    pub pictures: (u32, u32, u32),
+    /// Whether less may be asked of it.
+    pub adapt: bool,
+    /// From which temperatures on less is asked; `None` where nothing is read.
+    pub heat: Option<heat::Limits>,
     pub max_viewers: usize,
     pub linger: Duration,
 }
@@ -51,6 +62,8 @@ pub(super) enum Input<'a> {
         from: std::net::SocketAddr,
         data: &'a [u8],
     },
+    /// What the board said, as [`Output::ReadHeat`] wanted.
+    Heat(heat::Reading),
     /// All calls are hung up.
     Shutdown,
     Timeout,
@@ -71,6 +84,9 @@ pub(super) enum Output {
     Produce(Streams),
     KeyFrame(StreamId),
     Bitrate(StreamId, u32),
+    Quality(StreamId, Quality),
+    /// [`Input::Heat`] is wanted.
+    ReadHeat,
     Event(Event),
     Timeout(Option<Instant>),
 }
@@ -83,11 +99,21 @@ struct Seat {
     joined: bool,
 }
 
+/// What an encoder is asked for.
+struct Encoding {
+    stream: StreamId,
+    rate: Rate,
+    ladder: Ladder,
+    /// The bitrate that it was told last.
+    told: u32,
+}
+
 pub(super) struct Studio {
     calls: Calls,
     fanout: Fanout,
     limits: Limits,
-    rates: [(StreamId, Rate); 2],
+    encodings: [Encoding; 2],
+    heat: Option<Heat>,
     key_frames: KeyFrames,
     seats: BTreeMap<CallId, Seat>,
     sessions: HashMap<SessionId, CallId>,
@@ -95,8 +121,10 @@ pub(super) struct Studio {
     max_viewers: usize,
     linger: Duration,
     producing: Streams,
-    /// Whether the encoder of H.264 takes a bitrate: not where it sits in a camera without such a control.
-    steered: bool,
+    /// What can be turned at the encoder of H.264.
+    h264: Turns,
+    /// What the H.264 encoder says that it makes.
+    made: Option<[u8; 3]>,
     /// When to stop producing, if nobody comes.
     stop_at: Option<Instant>,
     out: VecDeque<Output>,
@@ -108,12 +136,22 @@ impl Studio {
     pub fn new(config: Config, now: Instant) -> Self {
         let mut fanout = Fanout::new(config.rtc, now);
         fanout.set_media(config.media);
-        let rate = |stream| (stream, Rate::new(config.bitrate.clone()));
+        let (width, height, fps) = config.pictures;
+        let ladder = || match config.adapt {
+            true => Ladder::new(width, height, fps),
+            false => Ladder::fixed(width, height, fps),
+        };
+        let encoding = |stream| {
+            let rate = Rate::new(config.bitrate.clone());
+            Encoding { stream, told: rate.current(), rate, ladder: ladder() }
+        };
+        let depth = ladder().depth();
         Studio {
             // The limit of viewers is ours, and told in the same word.
             calls: Calls::new(call::Config { max_calls: config.max_viewers + 64, ..call::Config::default() }),
             fanout,
-            rates: [rate(VIDEO_H264), rate(VIDEO_VP8)],
+            encodings: [encoding(VIDEO_H264), encoding(VIDEO_VP8)],
+            heat: config.heat.map(|limits| Heat::new(limits, depth)),
             limits: config.bitrate,
             key_frames: KeyFrames::new(),
             seats: BTreeMap::new(),
@@ -122,7 +160,8 @@ impl Studio {
             max_viewers: config.max_viewers,
             linger: config.linger,
             producing: Streams::default(),
-            steered: true,
+            h264: Turns::ALL,
+            made: None,
             stop_at: None,
             out: VecDeque::new(),
             calls_at: None,
@@ -161,7 +200,12 @@ impl Studio {
     }
 
     pub fn bitrate(&self, stream: StreamId) -> Option<u32> {
-        self.rates.iter().find(|(s, _)| *s == stream).map(|(_, rate)| rate.current())
+        self.encodings.iter().find(|encoding| encoding.stream == stream).map(|encoding| encoding.told)
+    }
+
+    /// What pictures the H.264 encoder is asked for.
+    pub fn quality(&self) -> Quality {
+        self.encodings[0].ladder.quality()
     }
 
     pub fn is_idle(&self) -> bool {
@@ -193,6 +237,11 @@ impl Studio {
                 }
                 self.linger = Duration::ZERO;
             }
+            Input::Heat(reading) => {
+                if let Some(heat) = &mut self.heat {
+                    heat.handle_reading(reading, now);
+                }
+            }
             Input::Timeout => self.fanout.handle_input(rtc::Input::Timeout, now),
         }
         self.settle(now);
@@ -200,9 +249,11 @@ impl Studio {
 
     pub fn poll_output(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| {
-            let rates = self.rates.iter().filter_map(|(_, rate)| rate.poll_timeout());
-            let fixed = [self.calls_at, self.fanout_at, self.stop_at, self.key_frames.poll_timeout()];
-            Output::Timeout(fixed.into_iter().flatten().chain(rates).min())
+            let rates = self.encodings.iter().filter_map(|encoding| encoding.rate.poll_timeout());
+            let ladders = self.encodings.iter().filter_map(|encoding| encoding.ladder.poll_timeout());
+            let heat = self.heat.as_ref().and_then(Heat::poll_timeout);
+            let fixed = [self.calls_at, self.fanout_at, self.stop_at, self.key_frames.poll_timeout(), heat];
+            Output::Timeout(fixed.into_iter().flatten().chain(rates).chain(ladders).min())
         })
     }
 
@@ -295,8 +346,8 @@ impl Studio {
             rtc::Event::Estimate { session, bps } => {
                 let seat = self.sessions.get(&session).and_then(|id| self.seats.get(id));
                 let Some(stream) = seat.and_then(|s| s.video) else { return };
-                if let Some((_, rate)) = self.rates.iter_mut().find(|(s, _)| *s == stream) {
-                    rate.handle_estimate(session.0, bps.into(), now);
+                if let Some(encoding) = self.encodings.iter_mut().find(|e| e.stream == stream) {
+                    encoding.rate.handle_estimate(session.0, bps.into(), now);
                 }
             }
             rtc::Event::Closed { session, reason } => {
@@ -312,12 +363,13 @@ impl Studio {
     fn media_event(&mut self, event: MediaEvent, now: Instant) {
         let event = match event {
             MediaEvent::Format { stream, width, height, fps, profile_level_id } => {
-                if let Some([profile, constraints, _]) = profile_level_id
-                    && (profile != 0x42 || constraints & 0x40 == 0)
-                {
-                    log::warn!(
-                        "the encoder's pictures are not constrained baseline (profile {profile:02x}{constraints:02x}), as promised to viewers: some may not show them"
-                    );
+                if let Some(made) = profile_level_id {
+                    self.made = Some(made);
+                    let all: Vec<CallId> = self.seats.keys().copied().collect();
+                    self.hold_to_agreement(&all);
+                }
+                if let Some(encoding) = self.encodings.iter_mut().find(|e| e.stream == stream) {
+                    encoding.ladder.handle_size(width, height);
                 }
                 Event::Format { stream, width, height, fps }
             }
@@ -333,7 +385,8 @@ impl Studio {
             }
             MediaEvent::Stalled(e) | MediaEvent::Failed(e) | MediaEvent::Trouble(e) => Event::Media(e),
             MediaEvent::Capture(info) => {
-                self.steered = info.steers_bitrate;
+                let pictures = info.choice.way != Way::PassThrough;
+                self.h264 = Turns { bitrate: info.steers_bitrate, pictures };
                 Event::Capture(info)
             }
             MediaEvent::Control { request, name, result } => Event::Control { request, name, result },
@@ -358,6 +411,36 @@ impl Studio {
         seat.video = video;
         seat.viewer.video = video.map(|v| if v == VIDEO_VP8 { Codec::Vp8 } else { Codec::H264 });
         seat.viewer.audio = audio.is_some();
+        self.hold_to_agreement(&[id]);
+    }
+
+    /// Whether the encoder makes what was negotiated with these viewers; told once for all of them.
+    fn hold_to_agreement(&mut self, calls: &[CallId]) {
+        let Some(made) = self.made else { return };
+        let seats = calls.iter().filter_map(|id| self.seats.get(id));
+        let agreed = seats.filter_map(|seat| self.fanout.stats(seat.session)?.profile_level_id);
+        let (mut higher, mut other) = (0, 0);
+        for negotiated in agreed {
+            match sps::agreement(made, negotiated) {
+                Agreement::Kept => {}
+                Agreement::HigherLevel => higher += 1,
+                Agreement::OtherProfile => other += 1,
+            }
+        }
+        let [profile, constraints, level] = made;
+        if higher > 0 {
+            log::info!(
+                "H.264 of level {level} goes to {higher} who agreed to a lower one: browsers decode it"
+            );
+        }
+        if other > 0 {
+            let words = format!(
+                "the encoder makes H.264 {profile:02x}{constraints:02x}{level:02x}, which is not the profile \
+                 that was agreed with viewers ({other}): some may see nothing. Choose another encoder"
+            );
+            log::warn!("{words}");
+            self.out.push_back(Output::Event(Event::Media(MediaError::new(ErrorKind::OtherProfile, words))));
+        }
     }
 
     /// Hands our description over; all our candidates are in it.
@@ -384,7 +467,7 @@ impl Studio {
         let Some(seat) = self.seats.remove(&id) else { return };
         self.sessions.remove(&seat.session);
         self.fanout.close(seat.session, now);
-        self.rates.iter_mut().for_each(|(_, rate)| rate.remove(seat.session.0));
+        self.encodings.iter_mut().for_each(|encoding| encoding.rate.remove(seat.session.0));
         self.out.push_back(Output::Event(if seat.joined {
             Event::ViewerLeft(seat.viewer, reason)
         } else {
@@ -406,21 +489,38 @@ impl Studio {
                 self.stop_at = None;
                 self.produce(wanted);
                 // The next viewer's network is another one.
-                let start = &self.limits;
-                for (stream, rate) in &mut self.rates {
-                    *rate = Rate::new(start.clone());
-                    self.out.push_back(Output::Bitrate(*stream, rate.current()));
+                for encoding in &mut self.encodings {
+                    encoding.rate = Rate::new(self.limits.clone());
+                    encoding.ladder.forget_rate();
+                    encoding.told = encoding.rate.current();
+                    self.out.push_back(Output::Bitrate(encoding.stream, encoding.told));
                 }
             }
         }
         while let Some(stream) = self.key_frames.poll(now) {
             self.out.push_back(Output::KeyFrame(stream));
         }
-        for (stream, rate) in &mut self.rates {
-            // What cannot follow is not told to, nor told of.
-            if let Some(bps) = rate.poll(now).filter(|_| self.steered || *stream != VIDEO_H264) {
-                self.out.push_back(Output::Bitrate(*stream, bps));
-                self.out.push_back(Output::Event(Event::Bitrate { stream: *stream, bps }));
+        self.tend_heat(now);
+        for encoding in &mut self.encodings {
+            let (runs, turns) = match encoding.stream {
+                VIDEO_H264 => (self.producing.h264, self.h264),
+                _ => (self.producing.vp8, Turns::ALL),
+            };
+            encoding.tend(runs, turns, now, &mut self.out);
+        }
+    }
+
+    /// Has the board looked at while pictures are made, and heeds what it says.
+    fn tend_heat(&mut self, now: Instant) {
+        let Some(heat) = &mut self.heat else { return };
+        heat.handle_watched(self.producing.h264 || self.producing.vp8, now);
+        while let Some(output) = heat.poll_output(now) {
+            match output {
+                heat::Output::Read => self.out.push_back(Output::ReadHeat),
+                heat::Output::Say(words) => self.out.push_back(Output::Event(Event::Board(words))),
+                heat::Output::Steps(steps, why) => {
+                    self.encodings.iter_mut().for_each(|encoding| encoding.ladder.handle_heat(steps, &why));
+                }
             }
         }
     }
@@ -430,6 +530,50 @@ impl Studio {
             self.producing = streams;
             self.out.push_back(Output::Produce(streams));
             self.out.push_back(Output::Event(Event::Streaming(streams)));
+        }
+    }
+}
+
+/// What can be turned at an encoder. One within a camera has its own size, and perhaps no control for bits; what
+/// cannot follow is neither told to nor told of.
+#[derive(Clone, Copy, Debug)]
+struct Turns {
+    bitrate: bool,
+    pictures: bool,
+}
+
+impl Turns {
+    const ALL: Turns = Turns { bitrate: true, pictures: true };
+}
+
+impl Encoding {
+    /// Brings the encoder into step with network and board.
+    fn tend(&mut self, runs: bool, turns: Turns, now: Instant, out: &mut VecDeque<Output>) {
+        let stream = self.stream;
+        let changed = self.rate.poll(now).is_some();
+        if runs {
+            self.ladder.handle_rate(self.rate.current());
+        }
+        // Asked in any case, for its time has come.
+        let step = self.ladder.poll(now).filter(|_| turns.pictures);
+        if let Some(Step { quality, why }) = step {
+            out.push_back(Output::Quality(stream, quality));
+            if runs {
+                let Quality { percent, fps } = quality;
+                out.push_back(Output::Event(Event::Quality { stream, percent, fps, why }));
+            }
+        }
+        let ceiling = self.ladder.ceiling().filter(|_| turns.pictures);
+        let bps = ceiling.map_or(self.rate.current(), |most| most.min(self.rate.current()));
+        if !turns.bitrate {
+            return;
+        }
+        if bps != self.told {
+            self.told = bps;
+            out.push_back(Output::Bitrate(stream, bps));
+        }
+        if changed {
+            out.push_back(Output::Event(Event::Bitrate { stream, bps }));
         }
     }
 }

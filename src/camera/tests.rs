@@ -6,6 +6,8 @@ use super::event::Event;
 use super::studio::{Config, Input, Output, Studio, media_set};
 use crate::media::StreamId;
 use crate::media::gst::{MediaEvent, Streams};
+use crate::media::heat;
+use crate::media::ladder::Quality;
 use crate::media::rate::Limits;
 use crate::media::{VIDEO_H264, VIDEO_VP8};
 use crate::rtc;
@@ -21,6 +23,10 @@ struct World {
     events: Vec<Event>,
     bitrates: Vec<u32>,
     key_frames: Vec<StreamId>,
+    qualities: Vec<(StreamId, Quality)>,
+    /// How hot the board is, and how often that was read.
+    celsius: f32,
+    reads: usize,
     next: Option<Instant>,
 }
 
@@ -32,6 +38,9 @@ impl World {
             rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
             media: media_set(vp8, true),
             bitrate: Limits::default(),
+            pictures: (1280, 720, 30),
+            adapt: true,
+            heat: Some(heat::Limits { step_down: 75.0, step_up: 68.0 }),
             max_viewers,
             linger: Duration::from_secs(10),
         };
@@ -44,6 +53,9 @@ impl World {
             events: vec![],
             bitrates: vec![],
             key_frames: vec![],
+            qualities: vec![],
+            celsius: 40.0,
+            reads: 0,
             next: None,
         };
         world.input(Input::Online { address: "camera|1" });
@@ -64,6 +76,12 @@ impl World {
                 Output::Event(event) => self.events.push(event),
                 Output::Bitrate(_, bps) => self.bitrates.push(bps),
                 Output::KeyFrame(stream) => self.key_frames.push(stream),
+                Output::Quality(stream, quality) => self.qualities.push((stream, quality)),
+                Output::ReadHeat => {
+                    self.reads += 1;
+                    let reading = heat::Reading { celsius: Some(self.celsius), throttled: None };
+                    self.studio.handle_input(Input::Heat(reading), self.now);
+                }
                 Output::Transmit(_) => {}
             }
         }
@@ -287,4 +305,85 @@ fn what_the_source_says_reaches_the_program() {
     };
     assert_eq!((trouble, why, request.0, name.as_str()), (&slow, &slow, 7, "gain"));
     assert_eq!(result, &Ok(vec![]));
+}
+
+#[test]
+fn a_hot_board_is_asked_for_less_and_that_is_said() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.celsius = 76.5;
+    world.pass(Duration::from_secs(6));
+    // H.264 runs; VP8 will begin with as much, if anybody comes for it.
+    let half = Quality { percent: 100, fps: 15 };
+    assert_eq!(world.qualities, [(VIDEO_H264, half), (VIDEO_VP8, half)]);
+    let said = world.events.iter().filter_map(|event| match event {
+        Event::Quality { stream, percent, fps, why } => Some((*stream, *percent, *fps, why.as_str())),
+        _ => None,
+    });
+    assert_eq!(said.collect::<Vec<_>>(), [(VIDEO_H264, 100, 15, "the board is at 76.5 °C")]);
+    world.celsius = 80.5;
+    world.pass(Duration::from_secs(20));
+    let last = |world: &World| *world.qualities.last().expect("some came");
+    assert_eq!(last(&world), (VIDEO_VP8, Quality { percent: 33, fps: 15 }));
+    assert!(world.bitrates.last().is_some_and(|bps| *bps < 400_000), "so small a picture needs few bits");
+    // The call brings no media and ends. Who comes later finds the board cooled down.
+    world.pass(Duration::from_secs(300));
+    world.celsius = 60.0;
+    world.offer("eve|3", OFFER);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(last(&world), (VIDEO_VP8, Quality { percent: 100, fps: 30 }));
+    assert_eq!(world.bitrates.last(), Some(&1_000_000));
+}
+
+#[test]
+fn nobody_watches_and_the_camera_does_not_wake() {
+    let mut world = World::new(4, true);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.reads, 0);
+    world.offer("bob|2", OFFER);
+    world.pass(Duration::from_secs(9));
+    assert_eq!(world.reads, 2, "at once, and each 5 s");
+    world.call("bob|2", "call:hangup", "{}");
+    world.pass(Duration::from_secs(15));
+    let reads = world.reads;
+    let mut wakes = 0;
+    let end = world.now + Duration::from_secs(600);
+    while let Some(at) = world.next.filter(|at| *at <= end) {
+        world.now = world.now.max(at);
+        world.input(Input::Timeout);
+        wakes += 1;
+    }
+    assert_eq!(world.reads, reads, "the board is left alone");
+    println!("{wakes} wake-ups in ten minutes");
+    assert!(wakes < 1200, "{wakes} in ten minutes are more than two a second");
+}
+
+#[test]
+fn a_stream_that_is_not_what_was_agreed_is_told_once() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.offer("eve|3", OFFER);
+    let format = |profile_level_id| MediaEvent::Format {
+        stream: VIDEO_H264,
+        width: 1280,
+        height: 720,
+        fps: 30,
+        profile_level_id: Some(profile_level_id),
+    };
+    let told = |world: &World| {
+        let media = world.events.iter().filter_map(|event| match event {
+            Event::Media(error) => Some(error.to_string()),
+            _ => None,
+        });
+        media.collect::<Vec<_>>()
+    };
+    for kept in [[0x42, 0xc0, 0x1f], [0x42, 0xc0, 0x28]] {
+        world.input(Input::Media(format(kept)));
+    }
+    assert_eq!(told(&world), Vec::<String>::new());
+    world.input(Input::Media(format([0x64, 0x00, 0x28])));
+    let words = told(&world);
+    assert!(words.len() == 1 && words[0].contains("640028") && words[0].contains("(2)"), "{words:?}");
+    world.offer("ann|4", OFFER);
+    assert!(told(&world).len() == 2, "and to who comes then");
 }

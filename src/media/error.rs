@@ -26,6 +26,8 @@ pub enum ErrorKind {
     NotMedia,
     /// The source has no pictures.
     NoPictures,
+    /// The pictures are coded otherwise than was agreed with viewers.
+    OtherProfile,
     /// The network source does not answer.
     Unreachable,
     /// The network source answers that it knows no such address.
@@ -89,6 +91,7 @@ impl MediaError {
             ErrorKind::NoFile => "no-file",
             ErrorKind::NotMedia => "not-media",
             ErrorKind::NoPictures => "no-pictures",
+            ErrorKind::OtherProfile => "other-profile",
             ErrorKind::Unreachable => "unreachable",
             ErrorKind::NotFound => "not-found",
             ErrorKind::Unauthorized => "unauthorized",

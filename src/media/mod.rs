@@ -3,10 +3,14 @@
 //! A [`Frame`] is one access unit of one stream. Whatever makes frames (a GStreamer pipeline, a test)
 //! and whatever takes them (WebRTC viewers, a recorder) meet in this type alone.
 
+#[cfg(feature = "gst")]
+pub mod board;
 pub mod error;
 #[cfg(feature = "gst")]
 pub mod gst;
+pub mod heat;
 pub mod keyframes;
+pub mod ladder;
 pub mod pace;
 pub mod queue;
 pub mod rate;

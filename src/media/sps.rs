@@ -99,6 +99,32 @@ impl Sps {
     }
 }
 
+/// How a stream stands to the `profile-level-id` that was negotiated for it (RFC 6184, 8.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// It is what was agreed.
+    Kept,
+    /// It may be larger than was agreed, which `level-asymmetry-allowed` permits and browsers decode.
+    HigherLevel,
+    /// It needs tools that were not agreed: a decoder may show nothing.
+    OtherProfile,
+}
+
+/// Holds a stream's profile, constraints and level against those that were negotiated.
+pub fn agreement(stream: [u8; 3], negotiated: [u8; 3]) -> Agreement {
+    let [profile, constraints, level] = stream;
+    // Baseline without the flag of its constrained form is taken for that: see `Sps::is_baseline`. Main and
+    // high streams with the flag of constrained baseline are one (A.2.1).
+    let constrained = profile == 66 || (matches!(profile, 77 | 88) && constraints & 0x80 != 0);
+    if !(constrained && negotiated[0] == 66 || profile == negotiated[0]) {
+        Agreement::OtherProfile
+    } else if level > negotiated[2] {
+        Agreement::HigherLevel
+    } else {
+        Agreement::Kept
+    }
+}
+
 /// Whether an Annex B access unit holds an IDR picture: nothing before it is needed to decode it.
 pub fn is_idr(access_unit: &[u8]) -> bool {
     nal_units(access_unit).any(|nal| nal.first().is_some_and(|header| header & 0x1f == NAL_IDR))
@@ -259,6 +285,28 @@ mod tests {
     fn size_and_profile_are_read() {
         for (name, nal, profile_level_id, width, height) in SEEN {
             assert_eq!(Sps::parse(nal), Some(Sps { profile_level_id, width, height }), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_held_against_what_was_negotiated() {
+        use Agreement::{HigherLevel, Kept, OtherProfile};
+        for (stream, negotiated, expected) in [
+            (0x42c01f, 0x42e01f, Kept),
+            (0x42c00d, 0x42e01f, Kept),
+            (0x42001f, 0x42e01f, Kept),
+            (0x4d801f, 0x42e01f, Kept),
+            (0x42c028, 0x42e01f, HigherLevel),
+            (0x4d401f, 0x42e01f, OtherProfile),
+            (0x64001f, 0x42e01f, OtherProfile),
+            (0x640028, 0x64001f, HigherLevel),
+        ] {
+            let bytes = |id: u32| [(id >> 16) as u8, (id >> 8) as u8, id as u8];
+            assert_eq!(
+                agreement(bytes(stream), bytes(negotiated)),
+                expected,
+                "{stream:06x} {negotiated:06x}"
+            );
         }
     }
 

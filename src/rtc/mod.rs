@@ -237,6 +237,8 @@ pub struct SessionStats {
     pub video: Option<StreamId>,
     /// The audio stream it is sent.
     pub audio: Option<StreamId>,
+    /// The `profile-level-id` that was agreed for H.264 (RFC 6184, 8.1).
+    pub profile_level_id: Option<[u8; 3]>,
     /// RTP packets sent, repeated ones included.
     pub packets: u64,
     /// Their bytes, as UDP carried them.

@@ -216,6 +216,11 @@ impl Session {
         self.remote_candidates += remote.transport.candidates.len();
         self.stats.video = plan.video.as_ref().map(|lane| lane.stream);
         self.stats.audio = plan.audio.as_ref().map(|lane| lane.stream);
+        let h264 = plan.video.as_ref().map(|lane| lane.choice).filter(|choice| choice.codec == Codec::H264);
+        self.stats.profile_level_id = h264.map(|choice| {
+            let [_, profile, constraints, level] = choice.profile.to_be_bytes();
+            [profile, constraints, level]
+        });
         let mut before = std::mem::take(&mut self.tracks);
         for lane in [plan.audio, plan.video].into_iter().flatten() {
             let track = match before.iter().position(|t| t.stream == lane.stream && *t.mid == *lane.mid) {

@@ -83,10 +83,7 @@ fn switches(process: &str) -> (u64, usize) {
     let tasks = fs::read_dir(format!("{process}/task")).expect("it runs");
     let all: Vec<u64> = tasks
         .map(|task| {
-            number(
-                &format!("{}/status", task.expect("it runs").path().display()),
-                "voluntary_ctxt_switches:",
-            )
+            number(&format!("{}/status", task.expect("it runs").path().display()), "voluntary_ctxt_switches:")
         })
         .collect();
     (all.iter().sum(), all.len())

@@ -9,7 +9,8 @@ const SMALL: [&str; 8] = ["camera", "--port", "0", "--size", "320x240", "--fps",
 
 #[test]
 fn it_serves_itself_and_ends_as_told() {
-    let camera = Program::start(&[&SMALL[..], &["--token", "s3cret"]].concat(), &[]);
+    let camera = Program::start(&[&SMALL[..], &["--token", "s3cret", "--board", "generic"]].concat(), &[]);
+    camera.says("board: any machine (generic: as asked for)");
     camera.says("encoder: ");
     let line = camera.says("open http://127.0.0.1:");
     let address = line.trim_start_matches("open http://").trim_end_matches('/').parse().expect("an address");
@@ -17,7 +18,11 @@ fn it_serves_itself_and_ends_as_told() {
     let server = Server { program: camera, address };
     assert_eq!(server.get("/api/health", None).0, 200);
     assert_eq!(server.get("/api/status", None).0, 401);
-    assert_eq!(server.get("/api/status", Some("s3cret")).0, 200);
+    let (code, _, status) = server.get("/api/status", Some("s3cret"));
+    assert_eq!(code, 200);
+    for part in [r#""board":"generic""#, r#""percent":100"#, r#""fps":10"#] {
+        assert!(status.contains(part), "{part} {status}");
+    }
     server.program.signal(Signal::TERM);
     assert_eq!(server.program.end().code(), Some(0));
 }
@@ -41,7 +46,11 @@ fn it_is_a_peer_of_a_server_elsewhere_or_refused() {
 fn what_is_wrong_is_said_before_it_starts() {
     let folder = Folder::new();
     let file = folder.write("camera.toml", "sise = '1x1'\n");
+    let board = folder.write("board.toml", "nmae = 'mine'\n");
     for (args, code, part) in [
+        (&["--board", "rasberry-pi-4"][..], 64, "did you mean \"raspberry-pi-4\"?"),
+        (&["--board", &board][..], 78, "did you mean \"name\"?"),
+        (&["--board", "/nowhere.toml"][..], 66, "/nowhere.toml"),
         (&["--source", "/dev/video99"][..], 69, "/dev/video99"),
         (&["--source", "/nowhere.mp4"][..], 66, "/nowhere.mp4"),
         (&["--source", "http://camera"][..], 64, "--source: "),
@@ -54,4 +63,16 @@ fn what_is_wrong_is_said_before_it_starts() {
     }
     let (code, out, err) = run(&[&SMALL[..], &["--check"]].concat(), &[]);
     assert!(code == 0 && out.contains("encoder: "), "{out}{err}");
+    let board = ["--board", "raspberry-pi-5", "--encoders", "mpph264enc,x264enc"];
+    let (code, out, err) = run(&[&SMALL[..], &board, &["--check"]].concat(), &[]);
+    assert_eq!(code, 0, "{err}");
+    for part in [
+        "board: Raspberry Pi 5 (raspberry-pi-5: as asked for)",
+        "  captures with: libcamerasrc (csi), v4l2src (usb)",
+        "  known: There is no hardware encoder at all",
+        "encoder: x264enc (software, H.264 42c0",
+        "  not mpph264enc: not installed (package gstreamer1.0-rockchip1)",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
 }

@@ -139,9 +139,21 @@ const PICTURES: &[Setting<Settings>] = &[
         set(&mut s.camera.vp8, switch(v))
     }),
     Setting::new(
+        "adapt",
+        "",
+        "Fewer and smaller pictures where bits are very few or the board is hot. Default: yes",
+        |s: &mut S, v| set(&mut s.camera.adapt, switch(v)),
+    ),
+    Setting::new(
+        "board",
+        "BOARD",
+        "The board's profile: auto (the default), a name such as raspberry-pi-4, or a TOML file of one's own",
+        |s: &mut S, v| set(&mut s.camera.media.board, parsed(v)),
+    ),
+    Setting::new(
         "encoders",
         "NAME",
-        "H.264 encoders to try, by their GStreamer names, in this order. Default: all known, hardware first",
+        "H.264 encoders to try, by their GStreamer names, in this order. Default: the board's, hardware first",
         |s: &mut S, v| set(&mut s.camera.media.encoders, list(v)),
     )
     .list(),
@@ -320,10 +332,29 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     for (name, value) in controls.iter().filter_map(|wish| wish.split_once('=')) {
         camera.set_control(name.trim(), value);
     }
-    let mut said = format!("encoder: {}\n", camera.encoder().name);
+    let mut said = chosen(&camera, loaded.line.check);
     said.extend(camera.urls().iter().map(|url| format!("open {url}\n")));
     exit::print(&said)?;
     if loaded.line.check { Ok(()) } else { run(&camera, ring, certificate.as_ref()) }
+}
+
+/// Board and encoder; with `all` why not others, and what is known of the board.
+fn chosen(camera: &Camera, all: bool) -> String {
+    let (board, encoder) = (camera.board(), camera.encoder());
+    let kind = if encoder.hardware { "hardware" } else { "software" };
+    let [profile, constraints, level] = encoder.profile_level_id;
+    let mut lines = vec![format!("board: {board}")];
+    if all {
+        lines.push(format!("  captures with: {}", board.capture.join(", ")));
+        lines.push(format!("  measured: {}", board.measured));
+        lines.extend(board.quirks.iter().map(|quirk| format!("  known: {quirk}")));
+    }
+    lines
+        .push(format!("encoder: {} ({kind}, H.264 {profile:02x}{constraints:02x}{level:02x})", encoder.name));
+    if all {
+        lines.extend(encoder.tried.iter().map(|rejected| format!("  not {rejected}")));
+    }
+    lines.join("\n") + "\n"
 }
 
 fn certificate(s: &Settings) -> Result<Option<Certificate>, Failure> {
@@ -436,6 +467,10 @@ fn words_of(event: &Event) -> Option<String> {
         Event::Control { name, result: Ok(control), .. } => format!("{name} is {}", control.value_text()),
         Event::Control { name, result: Err(why), .. } => format!("{name} is not set: {why}"),
         Event::Bitrate { bps, .. } => format!("the encoder goes to {} kbit/s", bps / 1000),
+        Event::Quality { percent, fps, why, .. } => {
+            format!("pictures of {percent} % of the size, {fps} a second at most: {why}")
+        }
+        Event::Board(words) => format!("board: {words}"),
         Event::Media(trouble) => format!("source: {trouble}"),
         Event::SourceEnded => "the source came to its end".into(),
         Event::Online(_) => "online".into(),

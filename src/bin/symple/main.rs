@@ -14,6 +14,7 @@ mod files;
 mod help;
 mod logger;
 mod merge;
+#[path = "../../media/board/nearest.rs"]
 mod nearest;
 mod redis;
 mod serve;

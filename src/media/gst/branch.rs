@@ -7,8 +7,8 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::encoders::Bitrate;
 use super::{ErrorKind, MediaError, MediaEvent};
+use crate::media::board::{Knob, Place};
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, sps};
 
 /// Where the events go.
@@ -157,8 +157,15 @@ impl Branch {
         self.tee.release_request_pad(&self.tee_pad);
     }
 
-    /// The next picture is to be a key frame: the event that gst-video calls force-key-unit.
-    pub(super) fn request_key_frame(&self) {
+    /// The next picture is to be a key frame: by the encoder's control where it has one and takes it, else by
+    /// the event that gst-video calls force-key-unit.
+    pub(super) fn request_key_frame(&self, control: Option<&str>) {
+        if let Some((control, encoder)) = control.zip(self.encoder()) {
+            match set_control(&encoder, control, 1) {
+                Ok(_) => return,
+                Err(words) => log::debug!("{words}; GStreamer's event is sent instead"),
+            }
+        }
         let wish = gst::Structure::builder("GstForceKeyUnit")
             .field("all-headers", true)
             .field("count", 0u32)
@@ -168,17 +175,74 @@ impl Branch {
         }
     }
 
-    pub(super) fn set_bitrate(&self, how: Bitrate, bps: u32) {
-        let Some(encoder) = self.bin.by_name("enc") else { return };
-        let (property, value) = match how {
-            Bitrate::Kilobits(name) => (name, (bps / 1000).max(1).to_string()),
-            Bitrate::Bits(name) => (name, bps.to_string()),
-            Bitrate::V4l2Control => ("extra-controls", format!("controls,video_bitrate={bps}")),
-        };
-        if encoder.has_property(property) {
-            encoder.set_property_from_str(property, &value);
+    /// Sets a bitrate (bit/s), or a number of pictures, while it runs. Says whether that could be done.
+    pub(super) fn turn(&self, knob: &Knob, value: u32) -> bool {
+        let Some(encoder) = self.encoder() else { return false };
+        let value = knob.unit.of(value);
+        match &knob.place {
+            Place::Property(name) => {
+                let has = encoder.has_property(name);
+                if has {
+                    encoder.set_property_from_str(name, &value.to_string());
+                }
+                has
+            }
+            Place::Control(name) => match set_control(&encoder, name, value) {
+                Ok(taken) => {
+                    if i64::from(taken) != i64::from(value) {
+                        log::debug!("the encoder's {name} is {taken} where {value} was asked for");
+                    }
+                    true
+                }
+                Err(words) => {
+                    log::debug!("{words}");
+                    false
+                }
+            },
         }
     }
+
+    /// Whether the element says that this may be turned while it runs.
+    pub(super) fn turns_live(&self, knob: &Knob) -> bool {
+        match &knob.place {
+            Place::Control(_) => true,
+            Place::Property(name) => {
+                let spec = self.encoder().and_then(|encoder| encoder.find_property(name));
+                spec.is_some_and(|spec| spec.flags().contains(gst::PARAM_FLAG_MUTABLE_PLAYING))
+            }
+        }
+    }
+
+    fn encoder(&self) -> Option<gst::Element> {
+        self.bin.by_name("enc")
+    }
+}
+
+/// Sets a V4L2 control on the file that the element has open. The value is as the driver took it.
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+fn set_control(encoder: &gst::Element, name: &str, value: u32) -> Result<i32, String> {
+    use crate::media::{board, v4l2};
+    let id = board::control_id(name)?;
+    // Who closes the element is the thread that calls this, so the file stays open meanwhile.
+    let file = encoder
+        .has_property("device-fd")
+        .then(|| encoder.property_value("device-fd").get::<i32>().ok())
+        .flatten()
+        .filter(|file| *file >= 0)
+        .ok_or_else(|| format!("{} has no device open", encoder.name()))?;
+    let value = i32::try_from(value).unwrap_or(i32::MAX);
+    v4l2::encoder::set(file, id, value)
+        .map_err(|error| format!("the encoder does not take {name} = {value} while it runs: {error}"))
+}
+
+/// Without V4L2 the element itself must do it, and GStreamer before 1.24 reads its controls at the start only.
+#[cfg(not(all(feature = "v4l2", target_os = "linux")))]
+fn set_control(encoder: &gst::Element, name: &str, value: u32) -> Result<i32, String> {
+    if !encoder.has_property("extra-controls") {
+        return Err(format!("{} has no controls", encoder.name()));
+    }
+    encoder.set_property_from_str("extra-controls", &format!("controls,{name}={value}"));
+    Ok(i32::try_from(value).unwrap_or(i32::MAX))
 }
 
 /// Turns samples into frames.
@@ -257,3 +321,7 @@ impl Taker {
         }
     }
 }
+
+#[cfg(all(test, feature = "v4l2", target_os = "linux"))]
+#[path = "stateful_tests.rs"]
+mod stateful;

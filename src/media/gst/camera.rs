@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
 
-use super::encoders::gop;
+use super::encoders::Picture;
 use super::{EncoderInfo, ErrorKind, MediaError, Settings};
 use crate::media::v4l2;
 use crate::media::v4l2::choose::{Choice, Encoder, Io, Way, Wish, choose};
@@ -98,7 +98,7 @@ impl Camera {
             path: path.into(),
             identity: None,
             wish,
-            gop: gop(settings),
+            gop: Picture::of(settings).gop(settings.key_interval),
             bitrate: settings.bitrate,
             distrusted: false,
             set: BTreeMap::new(),

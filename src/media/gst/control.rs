@@ -20,10 +20,11 @@ use gstreamer::glib;
 use super::branch::{Branch, Callback};
 use super::camera::{Camera, CaptureInfo};
 use super::capture::Found;
-use super::encoders::Encoder;
+use super::encoders::Chosen;
 use super::run::{Plan, Run};
 use super::{ErrorKind, MediaError, MediaEvent, RequestId, Settings, Streams, fault};
 use crate::media::StreamId;
+use crate::media::ladder::Quality;
 use crate::media::pace::Verdict;
 use crate::media::source::Source;
 use crate::media::v4l2::control::Value;
@@ -38,10 +39,16 @@ pub(super) enum Command {
     /// A control of the camera, for the event that bears the number.
     SetControl(RequestId, String, Value),
     ReadControls(RequestId),
+    Quality(StreamId, Quality),
+    KeyInterval(Duration),
     /// From the run of this number.
     News(u64, News),
     /// A branch that can be removed now.
-    Detached(Branch),
+    Detached {
+        run: u64,
+        stream: StreamId,
+        branch: Branch,
+    },
     /// The last handle is gone.
     Quit,
 }
@@ -79,7 +86,7 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(
         settings: Settings,
-        encoder: &'static Encoder,
+        encoder: Chosen,
         camera: Option<Camera>,
         on: Callback,
         commands: Sender<Command>,
@@ -93,6 +100,7 @@ impl Control {
             counter: Arc::new(AtomicU32::new(0)),
             bitrates: BTreeMap::new(),
             camera,
+            qualities: BTreeMap::new(),
         };
         let (told, absent) = (None, false);
         Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None, told, absent }
@@ -126,7 +134,7 @@ impl Control {
             Command::Start(streams) => self.start(streams),
             Command::KeyFrame(stream) => {
                 if let Some(run) = &self.run {
-                    run.request_key_frame(stream);
+                    run.request_key_frame(&self.plan, stream);
                 }
             }
             Command::Bitrate(stream, bps) => {
@@ -145,10 +153,35 @@ impl Control {
                 let result = self.camera().and_then(Camera::controls);
                 self.tell(MediaEvent::Controls { request, result });
             }
-            Command::Detached(branch) => branch.remove(),
+            Command::Quality(stream, quality) => {
+                let before = self.plan.qualities.insert(stream, quality);
+                if let Some(run) = self.run.as_mut().filter(|_| before != Some(quality)) {
+                    run.rebuild(&self.plan, stream);
+                }
+            }
+            Command::KeyInterval(interval) => {
+                self.plan.settings.key_interval = interval;
+                if let Some(run) = &mut self.run {
+                    run.set_key_interval(&self.plan);
+                }
+            }
+            Command::Detached { run, stream, branch } => {
+                branch.remove();
+                self.detached(run, stream);
+            }
             Command::Quit => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
+    }
+
+    /// An encoder has made room; perhaps for another of the same stream.
+    fn detached(&mut self, number: u64, stream: StreamId) {
+        let Some(run) = self.run.as_mut().filter(|run| run.number == number) else { return };
+        run.handle_detached(stream);
+        let Some(streams) = self.wanted else { return };
+        if let Err(error) = run.produce(&self.plan, streams) {
+            self.fail(error);
+        }
     }
 
     fn handle_time(&mut self, now: Instant) {

@@ -21,15 +21,19 @@ mod check;
 mod control;
 mod encoders;
 mod fault;
+mod machine;
 pub mod pattern;
 mod run;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
+use super::board::{self, Board, BoardInfo};
 use super::error::{ErrorKind, MediaError};
+use super::ladder::Quality;
 use super::source::Source;
 use super::v4l2::{self, control::Value};
 use super::{Frame, StreamId};
@@ -37,6 +41,7 @@ use super::{Frame, StreamId};
 pub use camera::CaptureInfo;
 use control::{Command, Control};
 pub use encoders::{EncoderInfo, Rejected};
+pub use machine::Thermometer;
 
 /// What to capture and how to encode it.
 #[derive(Clone, Debug)]
@@ -54,8 +59,9 @@ pub struct Settings {
     pub bitrate: u32,
     /// Whether to take the source's sound.
     pub audio: bool,
-    /// The H.264 encoders to try, by their GStreamer names, in this order. Empty: all that are known,
-    /// hardware first.
+    /// The board's profile: which encoders are tried, in which order and with which settings.
+    pub board: Board,
+    /// The H.264 encoders to try, by their GStreamer names, in this order. Empty: those of the board.
     pub encoders: Vec<String>,
     /// A key frame comes this often, asked for or not; encoders count it in pictures, so a source slower than
     /// `fps` takes longer. Viewers ask when they need one, so it can be long.
@@ -76,6 +82,7 @@ impl Default for Settings {
             fps: 30,
             bitrate: 1_000_000,
             audio: true,
+            board: Board::Auto,
             encoders: Vec::new(),
             key_interval: Duration::from_secs(10),
             repeat: true,
@@ -201,7 +208,9 @@ struct Inner {
     requests: AtomicU64,
     controls: Vec<v4l2::control::Control>,
     commands: Sender<Command>,
+    board: BoardInfo,
     encoder: EncoderInfo,
+    thermometer: Option<Thermometer>,
     has_audio: bool,
     has_vp8: bool,
 }
@@ -223,26 +232,39 @@ impl Pipeline {
         on: impl Fn(MediaEvent) + Send + Sync + 'static,
     ) -> Result<Pipeline, MediaError> {
         settings.check()?;
+        let elements = board::elements();
+        let (profile, board) = machine::board(Path::new("/"), &settings.board, &elements)?;
+        log::info!("board: {board}");
         check::gstreamer(&settings)?;
         let found = check::source(&settings)?;
-        let (encoder, info) = encoders::choose(&settings)?;
+        let (encoder, info) = encoders::choose(&settings, &profile, &elements)?;
         let mut camera = match &settings.source {
             Source::V4l2(path) => Some(camera::Camera::new(path, &settings, &info)),
             _ => None,
         };
         let target = camera.as_mut().map(camera::Camera::find).transpose()?;
         let passes_through = target.is_some_and(|target| target.passes_through());
-        let has_vp8 = check::has_vp8() && (!passes_through || camera::decodes_h264());
+        let has_vp8 = profile.two_encodes && check::has_vp8() && (!passes_through || camera::decodes_h264());
         let controls = camera.as_mut().and_then(|camera| camera.controls().ok()).unwrap_or_default();
+        let heat = profile.heat.as_ref();
+        let thermometer = heat.and_then(|heat| Thermometer::find(Path::new("/"), heat));
         let (commands, inbox) = mpsc::channel();
         let control = Control::new(settings, encoder, camera, Arc::new(on), commands.clone());
         std::thread::Builder::new().name("symple-media".into()).spawn(move || control.run(inbox)).map_err(
             |error| MediaError::new(ErrorKind::Other, format!("no thread for the pipeline: {error}")),
         )?;
-        let requests = AtomicU64::new(0);
-        let has_audio = found.audio;
-        let inner = Inner { requests, controls, commands, encoder: info, has_audio, has_vp8 };
-        Ok(Pipeline { inner: Arc::new(inner) })
+        Ok(Pipeline {
+            inner: Arc::new(Inner {
+                requests: AtomicU64::new(0),
+                controls,
+                commands,
+                board,
+                encoder: info,
+                thermometer,
+                has_audio: found.audio,
+                has_vp8,
+            }),
+        })
     }
 
     /// Produces these streams from now on. While running, streams are added and taken away without
@@ -293,9 +315,34 @@ impl Pipeline {
         RequestId(self.inner.requests.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Makes a video stream of fewer and smaller pictures, or of all again, from now on. The stream begins
+    /// anew with a key frame, and [`MediaEvent::Format`] before it. Pictures that a camera encodes itself stay
+    /// as they are.
+    pub fn set_quality(&self, stream: StreamId, quality: Quality) {
+        if stream != super::AUDIO_OPUS {
+            self.send(Command::Quality(stream, quality));
+        }
+    }
+
+    /// Changes [`Settings::key_interval`] while it runs. Where the encoder cannot, it is built anew, which
+    /// is a key frame.
+    pub fn set_key_interval(&self, interval: Duration) {
+        self.send(Command::KeyInterval(interval));
+    }
+
+    /// The board's profile that was chosen, and why.
+    pub fn board(&self) -> &BoardInfo {
+        &self.inner.board
+    }
+
     /// The H.264 encoder that was chosen, and why not those before it.
     pub fn encoder(&self) -> &EncoderInfo {
         &self.inner.encoder
+    }
+
+    /// Where the board's heat is read, if anywhere.
+    pub fn thermometer(&self) -> Option<&Thermometer> {
+        self.inner.thermometer.as_ref()
     }
 
     /// Whether there is sound, as far as is known before the start: an RTSP source may turn out to have none.
@@ -303,7 +350,7 @@ impl Pipeline {
         self.inner.has_audio
     }
 
-    /// Whether a VP8 encoder is installed.
+    /// Whether VP8 can be made beside H.264: an encoder is installed, and the board is said to be fast enough.
     pub fn has_vp8(&self) -> bool {
         self.inner.has_vp8
     }

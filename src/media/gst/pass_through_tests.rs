@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::super::encoders;
 use super::*;
 use crate::media::Codec;
+use crate::media::board;
 use crate::media::gst::MediaEvent;
 use crate::media::pace::Verdict;
 use crate::media::source::Source;
@@ -52,7 +53,9 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     let target = Target { head, path: info.path.clone(), info: Some(info) };
     let (told, commands) = channel();
     let (tell, events) = channel();
-    let (encoder, _) = encoders::choose(&settings).expect("x264enc");
+    let elements = board::elements();
+    let (profile, _) = board::named("generic", &elements).expect("it is built in");
+    let (encoder, _) = encoders::choose(&settings, &profile, &elements).expect("x264enc");
     let plan = Plan {
         settings,
         encoder,
@@ -61,6 +64,7 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
         epoch: Instant::now(),
         counter: Arc::default(),
         bitrates: BTreeMap::new(),
+        qualities: BTreeMap::new(),
         camera: None,
     };
     let run = Run::open(&plan, 1, Some(target)).expect("its front is built");

@@ -1,6 +1,6 @@
 //! One run of the source: a GStreamer pipeline from its opening to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -13,8 +13,10 @@ use super::branch::{Branch, Callback, Room, Timing};
 use super::camera::{Camera, CaptureInfo, Steering, Target};
 use super::capture::{self, Capture, Found};
 use super::control::{Command, News};
-use super::encoders::{self, Bitrate, Encoder};
+use super::encoders::{Chosen, Picture};
 use super::{ErrorKind, MediaError, Settings, Streams};
+use crate::media::board::{Knob, Place, Unit};
+use crate::media::ladder::Quality;
 use crate::media::v4l2::choose::Io;
 use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
 
@@ -28,7 +30,7 @@ const AUDIO_BITRATE: u32 = 64_000;
 /// What all runs of a pipeline have in common.
 pub(super) struct Plan {
     pub settings: Settings,
-    pub encoder: &'static Encoder,
+    pub encoder: Chosen,
     pub on: Callback,
     pub commands: Sender<Command>,
     /// Zero of all presentation times.
@@ -39,6 +41,8 @@ pub(super) struct Plan {
     pub bitrates: BTreeMap<StreamId, u32>,
     /// What a V4L2 source is.
     pub camera: Option<Camera>,
+    /// What pictures a stream gets, where that is not all.
+    pub qualities: BTreeMap<StreamId, Quality>,
 }
 
 impl Plan {
@@ -47,34 +51,58 @@ impl Plan {
         self.bitrates.get(&stream).copied().unwrap_or(default)
     }
 
-    /// How a stream is made of raw pictures or sound.
-    fn chain(&self, stream: StreamId, coded: bool) -> String {
+    /// How a stream is made of raw pictures (of this size) or sound, or of pictures that came `coded`.
+    fn chain(&self, stream: StreamId, (width, height): (u32, u32), coded: bool) -> String {
         let bps = self.bitrate(stream);
+        let all = Picture { width, height, fps: self.settings.fps };
+        let quality = self.qualities.get(&stream);
+        let picture = quality.map_or(all, |quality| Picture {
+            width: quality.of(width),
+            height: quality.of(height),
+            fps: quality.fps,
+        });
+        let fewer = if picture == all {
+            String::new()
+        } else {
+            let Picture { width, height, fps } = picture;
+            // Without skip-to-first it lets every picture pass until it has made up for the time before it came.
+            format!(
+                "videorate drop-only=true skip-to-first=true max-rate={fps} ! videoscale ! \
+                 video/x-raw,width={width},height={height},pixel-aspect-ratio=1/1 ! "
+            )
+        };
         match stream {
             VIDEO_H264 if coded => "identity".into(),
             _ if coded && stream != AUDIO_OPUS => format!(
                 "decodebin ! videorate drop-only=true max-rate={} ! {}",
                 self.settings.fps,
-                self.chain(stream, false)
+                self.chain(stream, (width, height), false)
             ),
-            VIDEO_H264 => self.encoder.chain(&self.settings, bps),
+            VIDEO_H264 => fewer + &self.encoder.chain(picture, self.settings.key_interval, bps),
             AUDIO_OPUS => format!("opusenc name=enc bitrate={bps} frame-size=20"),
             // A second of rate control memory in place of six, and a picture dropped when that is not
             // enough: the network has no more patience.
             _ => format!(
-                "videoconvert ! vp8enc name=enc deadline=1 cpu-used=8 threads=2 end-usage=cbr \
+                "{fewer}videoconvert ! vp8enc name=enc deadline=1 cpu-used=8 threads=2 end-usage=cbr \
                  error-resilient=default lag-in-frames=0 keyframe-max-dist={} target-bitrate={bps} \
                  buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 dropframe-threshold=30",
-                encoders::gop(&self.settings)
+                picture.gop(self.settings.key_interval)
             ),
         }
     }
 
-    fn bitrate_property(&self, stream: StreamId) -> Bitrate {
+    /// Pictures between two key frames of H.264.
+    fn gop(&self) -> u32 {
+        let fps = self.qualities.get(&VIDEO_H264).map_or(self.settings.fps, |quality| quality.fps);
+        Picture { fps, ..Picture::of(&self.settings) }.gop(self.settings.key_interval)
+    }
+
+    fn bitrate_knob(&self, stream: StreamId) -> Knob {
+        let bits = |name: &str| Knob { place: Place::Property(name.into()), unit: Unit::Bits };
         match stream {
-            VIDEO_H264 => self.encoder.bitrate,
-            AUDIO_OPUS => Bitrate::Bits("bitrate"),
-            _ => Bitrate::Bits("target-bitrate"),
+            VIDEO_H264 => self.encoder.element.bitrate.clone(),
+            AUDIO_OPUS => bits("bitrate"),
+            _ => bits("target-bitrate"),
         }
     }
 }
@@ -86,6 +114,9 @@ pub(super) struct Run {
     capture: Capture,
     timing: Arc<Timing>,
     branches: BTreeMap<StreamId, Branch>,
+    /// Those whose encoder is on its way out: one piece of hardware may be all that there is, so the next one
+    /// waits for it.
+    leaving: BTreeSet<StreamId>,
     has_video: bool,
     has_audio: bool,
     /// When a buffer last came: milliseconds after `began`, and 0 before the first.
@@ -121,6 +152,7 @@ impl Run {
             began,
             timing,
             branches: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             has_video,
             has_audio,
             pulse,
@@ -164,11 +196,11 @@ impl Run {
             let audio = stream == AUDIO_OPUS;
             let possible = if audio { self.has_audio } else { self.has_video };
             match (streams.has(stream), self.branches.contains_key(&stream)) {
-                (true, false) if possible => {
+                (true, false) if possible && !self.leaving.contains(&stream) => {
                     let tee = if audio { &self.capture.audio } else { &self.capture.video };
                     let (timing, on) = (self.timing.clone(), plan.on.clone());
                     let coded = self.capture.coded && !audio;
-                    let mut chain = plan.chain(stream, coded);
+                    let mut chain = plan.chain(stream, size(tee, plan), coded);
                     if self.info().is_some_and(|info| info.choice.io == Io::DmaBuf) {
                         chain = chain.replace("v4l2h264enc ", "v4l2h264enc output-io-mode=dmabuf-import ");
                     }
@@ -187,34 +219,74 @@ impl Run {
                         }
                     }
                 }
-                (false, true) => {
-                    let commands = plan.commands.clone();
-                    if let Some(branch) = self.branches.remove(&stream) {
-                        branch.detach(move |branch| _ = commands.send(Command::Detached(branch)));
-                    }
-                }
+                (false, true) => self.detach(plan, stream),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    pub(super) fn request_key_frame(&self, stream: StreamId) {
+    /// Takes a stream's encoder away, if it has one; [`Command::Detached`] follows.
+    fn detach(&mut self, plan: &Plan, stream: StreamId) {
+        let Some(branch) = self.branches.remove(&stream) else { return };
+        self.leaving.insert(stream);
+        let (commands, run) = (plan.commands.clone(), self.number);
+        branch.detach(move |branch| _ = commands.send(Command::Detached { run, stream, branch }));
+    }
+
+    /// The encoder of a stream is gone: another may come.
+    pub(super) fn handle_detached(&mut self, stream: StreamId) {
+        self.leaving.remove(&stream);
+    }
+
+    /// Whether the camera itself makes a stream: nothing of ours can make it other.
+    fn passes_through(&self, stream: StreamId) -> bool {
+        self.capture.coded && stream == VIDEO_H264
+    }
+
+    /// Makes a stream by what the plan says now. The encoder is closed and another one opened: a stateful
+    /// hardware encoder takes no other size while it runs.
+    pub(super) fn rebuild(&mut self, plan: &Plan, stream: StreamId) {
+        if !self.passes_through(stream) {
+            self.detach(plan, stream);
+        }
+    }
+
+    /// Sets the interval of H.264 key frames as the plan has it, without a break where the encoder can.
+    pub(super) fn set_key_interval(&mut self, plan: &Plan) {
+        if self.passes_through(VIDEO_H264) {
+            return;
+        }
+        let Some(branch) = self.branches.get(&VIDEO_H264) else { return };
+        let knobs = &plan.encoder.element.key_interval;
+        let live = knobs.iter().all(|knob| branch.turns_live(knob));
+        // Of several names for it a driver knows one at least.
+        if !live
+            || !knobs.iter().map(|knob| branch.turn(knob, plan.gop())).fold(false, |any, done| any | done)
+        {
+            self.rebuild(plan, VIDEO_H264);
+        }
+    }
+
+    pub(super) fn request_key_frame(&self, plan: &Plan, stream: StreamId) {
         match (&self.steering, self.branches.get(&stream)) {
             // Its decoder's viewers wait for their own encoder's key frame.
             (Some(steering), Some(_)) if stream == VIDEO_H264 => steering.request_key_frame(),
-            (_, Some(branch)) => branch.request_key_frame(),
+            (_, Some(branch)) => {
+                let control = plan.encoder.element.key_frame.as_deref().filter(|_| stream == VIDEO_H264);
+                branch.request_key_frame(control);
+            }
             _ => {}
         }
     }
 
     pub(super) fn set_bitrate(&self, plan: &Plan, stream: StreamId) {
-        if self.capture.coded && stream == VIDEO_H264 {
+        if self.passes_through(stream) {
             if let Some(steering) = &self.steering {
                 steering.set_bitrate(plan.bitrate(stream));
             }
         } else if let Some(branch) = self.branches.get(&stream) {
-            branch.set_bitrate(plan.bitrate_property(stream), plan.bitrate(stream));
+            branch.turn(&plan.bitrate_knob(stream), plan.bitrate(stream));
         }
     }
 
@@ -247,6 +319,17 @@ impl Drop for Run {
         // Waits for the streaming threads, so no frame comes after it.
         _ = self.capture.pipeline.set_state(gst::State::Null);
     }
+}
+
+/// The size of the pictures that a tee gives; what was asked for while it has none yet.
+fn size(tee: &gst::Element, plan: &Plan) -> (u32, u32) {
+    let caps = tee.static_pad("sink").and_then(|pad| pad.current_caps());
+    let number = |name| {
+        let number = caps.as_ref()?.structure(0)?.get::<i32>(name).ok()?;
+        u32::try_from(number).ok().filter(|number| *number > 0)
+    };
+    let Settings { width, height, .. } = plan.settings;
+    number("width").zip(number("height")).unwrap_or((width, height))
 }
 
 fn feel_pulse(tee: &gst::Element, began: Instant, pulse: &Arc<AtomicU64>) {

@@ -19,11 +19,15 @@ pub mod choose;
 pub mod control;
 pub mod device;
 
+#[cfg(all(target_os = "linux", feature = "v4l2", feature = "gst"))]
+pub(crate) mod encoder;
 #[cfg(all(target_os = "linux", feature = "v4l2"))]
 mod linux;
 #[cfg(not(all(target_os = "linux", feature = "v4l2")))]
 #[path = "elsewhere.rs"]
 mod linux;
+#[cfg(all(target_os = "linux", feature = "v4l2", feature = "gst"))]
+mod unsafe_control;
 #[cfg(all(target_os = "linux", feature = "v4l2"))]
 mod unsafe_ioctl;
 

@@ -1,4 +1,4 @@
-//! "Did you mean …?"
+//! "Did you mean …?" For keys of profiles, and for the settings of the program, which takes this file in.
 
 /// `; did you mean "port"?`, or nothing where no candidate is near.
 pub fn hint<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {

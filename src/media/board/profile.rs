@@ -1,0 +1,215 @@
+//! A board's profile as it is written, and whether all that it names exists.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::elements::{self, Elements, Encoder, Value};
+use super::{nearest, read};
+
+/// What is known of a board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Profile {
+    /// The Rust target of a cross build, for the build alone.
+    #[serde(default, rename = "target")]
+    _target: Option<String>,
+    /// The features of a cross build, for the build alone.
+    #[serde(default, rename = "features")]
+    _features: Vec<String>,
+    /// Its name for people.
+    pub name: String,
+    /// What was measured on the board, or `not measured`.
+    pub measured: String,
+    /// Whether it may encode VP8 in software beside H.264.
+    pub two_encodes: bool,
+    #[serde(rename = "match")]
+    pub matches: Match,
+    /// What pictures are captured with, in this order.
+    #[serde(default)]
+    pub capture: Vec<Capture>,
+    /// The H.264 encoders, in this order.
+    pub encoder: Vec<Choice>,
+    #[serde(default)]
+    pub heat: Option<Heat>,
+    #[serde(default)]
+    pub quirk: Vec<Quirk>,
+    /// Encoders that only this profile knows.
+    #[serde(default)]
+    pub element: BTreeMap<String, Encoder>,
+}
+
+/// How the board is known; nothing at all fits any.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Match {
+    /// Beginnings of the device tree's model.
+    pub model: Vec<String>,
+    /// Names of the device tree's `compatible`.
+    pub compatible: Vec<String>,
+    /// Beginnings of the product's name in DMI.
+    pub dmi: Vec<String>,
+    /// The processor, in Rust's word for it.
+    pub arch: Vec<String>,
+}
+
+/// An element that captures.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Capture {
+    pub element: String,
+    pub sensors: Sensors,
+    #[serde(default)]
+    pub properties: BTreeMap<String, Value>,
+}
+
+/// What is behind a capture element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sensors {
+    /// A sensor on the board's own camera port.
+    Csi,
+    /// Whatever the kernel drives by itself, as a USB camera.
+    Usb,
+}
+
+impl fmt::Display for Sensors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sensors::Csi => "csi",
+            Sensors::Usb => "usb",
+        })
+    }
+}
+
+/// An encoder, and what this board sets otherwise than others.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Choice {
+    pub name: String,
+    #[serde(default)]
+    pub properties: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub controls: BTreeMap<String, i64>,
+}
+
+/// Where the board's temperature is read, and from when on less is asked of it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Heat {
+    /// The `type` of its thermal zone.
+    pub zone: String,
+    /// From so many °C on, a step down; without it 5 °C below the zone's first passive trip point.
+    #[serde(default)]
+    pub step_down: Option<f32>,
+    /// Below so many °C, a step up; without it 5 °C below `step_down`.
+    #[serde(default)]
+    pub step_up: Option<f32>,
+    /// Whose firmware tells of throttling.
+    #[serde(default)]
+    pub firmware: Option<Firmware>,
+    /// Where the temperatures are written.
+    #[serde(default)]
+    #[allow(dead_code, reason = "for who reads the file; a test holds that it is there")]
+    pub source: Option<String>,
+}
+
+/// A firmware that tells of throttling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Firmware {
+    /// `get_throttled`.
+    RaspberryPi,
+}
+
+/// Something to know about the board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Quirk {
+    pub what: String,
+    pub source: String,
+}
+
+impl Profile {
+    /// Reads a profile, and holds it against the elements.
+    pub fn parse(text: &str, elements: &Elements) -> Result<Profile, String> {
+        let profile: Profile = read::read(text)?;
+        profile.check(elements)?;
+        Ok(profile)
+    }
+
+    fn check(&self, elements: &Elements) -> Result<(), String> {
+        for (name, encoder) in &self.element {
+            encoder.check().map_err(|words| format!("element.{name}: {words}"))?;
+        }
+        if self.encoder.is_empty() {
+            return Err("encoder: name at least one".into());
+        }
+        for (choice, at) in self.encoder.iter().zip(1..) {
+            let encoder = self.described(&choice.name, elements);
+            let found = encoder.map(|encoder| choice.on(encoder).check());
+            found.and_then(|checked| checked).map_err(|words| format!("encoder.[{at}]: {words}"))?;
+        }
+        for (capture, at) in self.capture.iter().zip(1..) {
+            let words = |words| format!("capture.[{at}]: {words}");
+            let known = elements.capture.get(&capture.element).ok_or_else(|| {
+                let hint = nearest::hint(&capture.element, elements.capture.keys().map(String::as_str));
+                words(format!("\"{}\" is no capture element that is known here{hint}", capture.element))
+            })?;
+            for name in capture.properties.keys() {
+                elements::documented(name, &known.documented).map_err(words)?;
+            }
+        }
+        match &self.heat {
+            Some(Heat { step_down: None, step_up: Some(_), .. }) => {
+                Err("heat.step_up: makes sense with a step_down alone".into())
+            }
+            Some(Heat { step_down: Some(down), step_up: Some(up), .. }) if up >= down => {
+                Err(format!("heat.step_up: {up} °C must be lower than step_down, {down} °C"))
+            }
+            Some(Heat { step_down: Some(down), .. }) if !(20.0..=120.0).contains(down) => {
+                Err(format!("heat.step_down: {down} °C is no temperature to work at; give 20 to 120"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn described<'a>(&'a self, name: &str, elements: &'a Elements) -> Result<&'a Encoder, String> {
+        self.element.get(name).or_else(|| elements.encoder.get(name)).ok_or_else(|| {
+            let known: Vec<&str> =
+                elements.encoder.keys().chain(self.element.keys()).map(String::as_str).collect();
+            let hint = nearest::hint(name, known.iter().copied());
+            let known = known.join(", ");
+            format!("\"{name}\" is no encoder that is known here{hint}; known are {known}")
+        })
+    }
+
+    /// The encoders to try, each as this board wants it. `wanted` names others, or an order of its own; of
+    /// those that nobody knows the reason is told.
+    pub fn candidates(
+        &self,
+        wanted: &[String],
+        elements: &Elements,
+    ) -> Vec<(String, Result<Encoder, String>)> {
+        let of = |name: &str| {
+            let described = self.described(name, elements)?;
+            let choice = self.encoder.iter().find(|choice| choice.name == name);
+            Ok(choice.map_or_else(|| described.clone(), |choice| choice.on(described)))
+        };
+        let own = self.encoder.iter().map(|choice| choice.name.as_str());
+        let names: Vec<&str> =
+            if wanted.is_empty() { own.collect() } else { wanted.iter().map(String::as_str).collect() };
+        names.into_iter().map(|name| (name.to_owned(), of(name))).collect()
+    }
+}
+
+impl Choice {
+    /// The encoder with what is said here in place of what it has.
+    fn on(&self, encoder: &Encoder) -> Encoder {
+        let mut encoder = encoder.clone();
+        encoder.properties.extend(self.properties.clone());
+        encoder.controls.extend(self.controls.clone());
+        encoder
+    }
+}

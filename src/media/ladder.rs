@@ -1,0 +1,348 @@
+//! How large and how many pictures: fewer, then smaller, where bits are very few or the board is hot.
+//!
+//! # The policy
+//!
+//! - **The rungs.** From all that was asked for: half the pictures a second, then two thirds, a half and a
+//!   third of the width and height. Nothing below 160 x 90, and no fewer than ten a second.
+//! - **Bits.** A rung wants 0.012 bit for each of its pixels ([`FLOOR`]). Fewer for 3 s ([`DOWN_HOLD`]) is a
+//!   step down; half as much again as the next rung up wants, for 15 s ([`UP_HOLD`]), is a step up.
+//! - **Heat.** So many steps as [`Heat`](super::heat::Heat) asks for are the highest that is allowed, at once.
+//! - **Said once.** A change comes with its reason in words, and only when something does change.
+//!
+//! An encoder is built anew for each change, which costs a key frame: hence the patience.
+
+use std::time::{Duration, Instant};
+
+/// Bits a pixel below which a rung is too much, in thousandths. A choice, not a measurement: 1280 x 720 at 30 a
+/// second keeps above 332 kbit/s, at 15 above 166.
+pub const FLOOR: u64 = 12;
+/// Bits a pixel above which a lower rung gains nothing, in thousandths. A choice as well.
+pub const CEILING: u64 = 200;
+/// How long bits must have been too few before a step down.
+pub const DOWN_HOLD: Duration = Duration::from_secs(3);
+/// How long there must have been bits enough before a step up.
+pub const UP_HOLD: Duration = Duration::from_secs(15);
+
+/// What of the width and height is left, in percent.
+const SCALES: [u32; 4] = [100, 67, 50, 33];
+const LEAST_FPS: u32 = 10;
+const LEAST_SIZE: (u32, u32) = (160, 90);
+
+/// What pictures an encoder gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quality {
+    /// Of the full width and height, in percent.
+    pub percent: u32,
+    /// Pictures a second, at most.
+    pub fps: u32,
+}
+
+impl Quality {
+    /// A length of the full picture at this quality, even as 4:2:0 needs it.
+    pub fn of(self, length: u32) -> u32 {
+        if self.percent >= 100 {
+            return length;
+        }
+        let scaled = u64::from(length) * u64::from(self.percent) / 100;
+        (u32::try_from(scaled).expect("smaller than a u32") / 2 * 2).max(16)
+    }
+}
+
+/// A change, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is to be made from now on.
+    pub quality: Quality,
+    /// In words.
+    pub why: String,
+}
+
+/// The controller of one stream. Give it what happens, then call [`poll`](Self::poll).
+#[derive(Debug)]
+pub struct Ladder {
+    rungs: Vec<Quality>,
+    fixed: bool,
+    /// The full picture.
+    size: (u32, u32),
+    bps: Option<u32>,
+    /// The rung by the bits alone.
+    by_bits: usize,
+    /// The highest rung that heat allows, and its words.
+    by_heat: (usize, String),
+    at: usize,
+    /// Since when bits have been too few, and enough for more.
+    low_since: Option<Instant>,
+    room_since: Option<Instant>,
+}
+
+impl Ladder {
+    /// All is well, and everything is made.
+    pub fn new(width: u32, height: u32, fps: u32) -> Self {
+        Ladder {
+            rungs: rungs((width, height), fps),
+            fixed: false,
+            size: (width, height),
+            bps: None,
+            by_bits: 0,
+            by_heat: (0, String::new()),
+            at: 0,
+            low_since: None,
+            room_since: None,
+        }
+    }
+
+    /// One rung and no other: everything, whatever happens.
+    pub fn fixed(width: u32, height: u32, fps: u32) -> Self {
+        let mut ladder = Ladder::new(width, height, fps);
+        ladder.rungs.truncate(1);
+        ladder.fixed = true;
+        ladder
+    }
+
+    /// What is made now.
+    pub fn quality(&self) -> Quality {
+        self.rungs[self.at]
+    }
+
+    /// How many steps down there are.
+    pub fn depth(&self) -> usize {
+        self.rungs.len() - 1
+    }
+
+    /// More than so many bit/s are wasted on what is made now; `None` where all is made that was asked for.
+    pub fn ceiling(&self) -> Option<u32> {
+        (self.at > 0).then(|| u32::try_from(self.bits(self.at, CEILING)).unwrap_or(u32::MAX))
+    }
+
+    /// The full picture turned out to be of this size.
+    pub fn handle_size(&mut self, width: u32, height: u32) {
+        if !self.fixed && self.at == 0 && width > 0 && height > 0 && self.size != (width, height) {
+            self.size = (width, height);
+            self.rungs = rungs(self.size, self.rungs[0].fps);
+            self.by_bits = 0;
+        }
+    }
+
+    /// The encoder may use so many bit/s.
+    pub fn handle_rate(&mut self, bps: u32) {
+        self.bps = Some(bps);
+    }
+
+    /// What the encoder may use is unknown again: the next viewer's network is another one.
+    pub fn forget_rate(&mut self) {
+        (self.bps, self.by_bits) = (None, 0);
+        (self.low_since, self.room_since) = (None, None);
+    }
+
+    /// Heat asks for so many steps down; 0 is none.
+    pub fn handle_heat(&mut self, steps: usize, why: &str) {
+        self.by_heat = (steps, why.to_owned());
+    }
+
+    /// The change that is to be made now.
+    pub fn poll(&mut self, now: Instant) -> Option<Step> {
+        self.by_bits = self.by_bits.min(self.depth());
+        self.follow_bits(now);
+        let heat = self.by_heat.0.min(self.depth());
+        let wanted = self.by_bits.max(heat);
+        let before = std::mem::replace(&mut self.at, wanted);
+        if wanted == before {
+            return None;
+        }
+        let kbits = self.bps.unwrap_or_default() / 1000;
+        let why = match (wanted > before, wanted == heat && heat > 0) {
+            (true, true) => self.by_heat.1.clone(),
+            (true, false) => format!("{kbits} kbit/s are too few for more"),
+            (false, true) => format!("{}, which is better than it was", self.by_heat.1),
+            (false, false) if self.by_bits > 0 => format!("{kbits} kbit/s are enough for so much"),
+            (false, false) => "network and board allow it again".into(),
+        };
+        Some(Step { quality: self.quality(), why })
+    }
+
+    /// When to call [`poll`](Self::poll) again, if nothing else happens.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let down = self.low_since.map(|since| since + DOWN_HOLD);
+        let up = self.room_since.map(|since| since + UP_HOLD);
+        down.into_iter().chain(up).min()
+    }
+
+    fn follow_bits(&mut self, now: Instant) {
+        let Some(bps) = self.bps.map(u64::from) else { return };
+        let rung = self.by_bits;
+        let low = rung < self.depth() && bps < self.bits(rung, FLOOR);
+        let room = rung > 0 && bps >= self.bits(rung - 1, FLOOR) * 3 / 2;
+        self.low_since = low.then(|| self.low_since.unwrap_or(now));
+        self.room_since = room.then(|| self.room_since.unwrap_or(now));
+        if self.low_since.is_some_and(|since| now >= since + DOWN_HOLD) {
+            self.by_bits += 1;
+        } else if self.room_since.is_some_and(|since| now >= since + UP_HOLD) {
+            self.by_bits -= 1;
+        } else {
+            return;
+        }
+        // The next step waits again.
+        (self.low_since, self.room_since) = (None, None);
+        self.follow_bits(now);
+    }
+
+    fn bits(&self, rung: usize, thousandths: u64) -> u64 {
+        let Quality { percent, fps } = self.rungs[rung];
+        let (width, height) = self.size;
+        let pixels = u64::from(width) * u64::from(height) * u64::from(percent * percent) / 10_000;
+        pixels * u64::from(fps) * thousandths / 1000
+    }
+}
+
+fn rungs((width, height): (u32, u32), fps: u32) -> Vec<Quality> {
+    let slow = (fps / 2).max(fps.min(LEAST_FPS));
+    let mut rungs = vec![Quality { percent: 100, fps }];
+    let large = |quality: &Quality| {
+        quality.of(width) >= LEAST_SIZE.0.min(width) && quality.of(height) >= LEAST_SIZE.1.min(height)
+    };
+    let lower = SCALES.map(|percent| Quality { percent, fps: slow });
+    rungs.extend(lower.into_iter().filter(|quality| *quality != rungs[0]).filter(large).collect::<Vec<_>>());
+    rungs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    enum Do {
+        /// kbit/s.
+        Rate(u32),
+        Heat(usize),
+    }
+    use Do::{Heat, Rate};
+
+    /// Plays (s, what happens) on a virtual clock for 120 s, and returns the changes as (ms, percent, fps).
+    fn run(size: (u32, u32, u32), script: &[(u64, Do)]) -> Vec<(u64, u32, u32)> {
+        let start = Instant::now();
+        let mut ladder = Ladder::new(size.0, size.1, size.2);
+        let mut changes = Vec::new();
+        let mut wake = |ladder: &mut Ladder, now: Instant| {
+            let step = ladder.poll(now);
+            changes.extend(step.map(|step| {
+                assert!(!step.why.is_empty());
+                let Quality { percent, fps } = step.quality;
+                ((now - start).as_millis() as u64, percent, fps)
+            }));
+        };
+        let end = (120, None);
+        for (seconds, what) in script.iter().map(|(at, what)| (*at, Some(what))).chain([end]) {
+            let now = start + Duration::from_secs(seconds);
+            while let Some(at) = ladder.poll_timeout().filter(|&at| at < now) {
+                wake(&mut ladder, at);
+                assert_ne!(ladder.poll_timeout(), Some(at), "a timeout that was served must not come again");
+            }
+            match what {
+                Some(Rate(kbits)) => ladder.handle_rate(kbits * 1000),
+                Some(Heat(steps)) => ladder.handle_heat(*steps, "it is hot"),
+                None => break,
+            }
+            wake(&mut ladder, now);
+        }
+        changes
+    }
+
+    #[test]
+    fn bits_move_it_down_and_up_with_hysteresis() {
+        type Row<'a> = (&'a str, (u32, u32, u32), &'a [(u64, Do)], &'a [(u64, u32, u32)]);
+        let hd = (1280, 720, 30);
+        let table: &[Row] = &[
+            ("nothing known", hd, &[], &[]),
+            ("enough", hd, &[(0, Rate(332))], &[]),
+            ("fewer first", hd, &[(0, Rate(300))], &[(3000, 100, 15)]),
+            ("then smaller", hd, &[(0, Rate(150))], &[(3000, 100, 15), (6000, 67, 15)]),
+            (
+                "to the bottom",
+                hd,
+                &[(0, Rate(10))],
+                &[(3000, 100, 15), (6000, 67, 15), (9000, 50, 15), (12000, 33, 15)],
+            ),
+            ("a dip is nothing", hd, &[(0, Rate(300)), (2, Rate(400)), (3, Rate(300)), (5, Rate(400))], &[]),
+            ("not up for just enough", hd, &[(0, Rate(300)), (10, Rate(490))], &[(3000, 100, 15)]),
+            (
+                "up with half as much again",
+                hd,
+                &[(0, Rate(300)), (10, Rate(500))],
+                &[(3000, 100, 15), (25000, 100, 30)],
+            ),
+            (
+                "one rung at a time",
+                hd,
+                &[(0, Rate(150)), (10, Rate(2000))],
+                &[(3000, 100, 15), (6000, 67, 15), (25000, 100, 15), (40000, 100, 30)],
+            ),
+            ("a small picture needs few", (320, 180, 30), &[(0, Rate(21))], &[]),
+            (
+                "and is not made too small",
+                (320, 180, 30),
+                &[(0, Rate(1))],
+                &[(3000, 100, 15), (6000, 67, 15), (9000, 50, 15)],
+            ),
+            ("ten a second stay ten", (1280, 720, 10), &[(0, Rate(100))], &[(3000, 67, 10)]),
+            ("a dot stays", (64, 64, 5), &[(0, Rate(0))], &[]),
+        ];
+        for (name, size, script, expected) in table {
+            assert_eq!(run(*size, script), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn heat_is_heeded_at_once_and_with_bits_the_lower_one_counts() {
+        let hd = (1280, 720, 30);
+        assert_eq!(
+            run(hd, &[(1, Heat(1)), (2, Heat(3)), (3, Heat(0))]),
+            [(1000, 100, 15), (2000, 50, 15), (3000, 100, 30)]
+        );
+        assert_eq!(run(hd, &[(1, Heat(99))]), [(1000, 33, 15)], "there are no more rungs than there are");
+        let both = [(0, Rate(300)), (1, Heat(2)), (10, Heat(0))];
+        assert_eq!(run(hd, &both), [(1000, 67, 15), (10000, 100, 15)]);
+    }
+
+    #[test]
+    fn a_fixed_one_stays_whatever_happens() {
+        let start = Instant::now();
+        let mut ladder = Ladder::fixed(1280, 720, 30);
+        ladder.handle_rate(1);
+        ladder.handle_heat(4, "hot");
+        ladder.handle_size(640, 360);
+        assert_eq!(
+            (ladder.poll(start), ladder.poll(start + UP_HOLD), ladder.poll_timeout()),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn the_reason_is_told() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut ladder = Ladder::new(1280, 720, 30);
+        ladder.handle_heat(1, "the board is at 76.0 °C");
+        assert_eq!(ladder.poll(at(0)).map(|step| step.why), Some("the board is at 76.0 °C".into()));
+        ladder.handle_heat(0, "");
+        assert_eq!(ladder.poll(at(1)).map(|step| step.why), Some("network and board allow it again".into()));
+        ladder.handle_rate(200_000);
+        assert_eq!(ladder.poll(at(2)), None);
+        assert_eq!(ladder.poll(at(5)).map(|step| step.why), Some("200 kbit/s are too few for more".into()));
+    }
+
+    #[test]
+    fn the_size_that_a_camera_really_has_is_what_counts() {
+        let start = Instant::now();
+        let mut ladder = Ladder::new(1280, 720, 30);
+        ladder.handle_size(640, 360);
+        ladder.handle_rate(100_000);
+        ladder.poll(start);
+        assert_eq!(ladder.poll(start + DOWN_HOLD), None, "enough for so small a picture");
+        assert_eq!(ladder.ceiling(), None);
+        ladder.handle_heat(2, "hot");
+        let quality = ladder.poll(start + DOWN_HOLD).expect("a step").quality;
+        assert_eq!((quality.of(640), quality.of(360)), (428, 240));
+        assert!(ladder.ceiling().is_some_and(|bps| bps < 320_000), "{:?}", ladder.ceiling());
+        ladder.handle_size(428, 240);
+        assert_eq!(ladder.size, (640, 360), "a smaller picture is not the full one");
+    }
+}
