@@ -173,7 +173,8 @@ fn watch_parameter_sets(
         let Some(sps) = map.and_then(|map| Sps::find(&map)) else { return gst::PadProbeReturn::Ok };
         if !sps.is_baseline() {
             tell(Found::Foreign(sps.profile_level_id));
-            return gst::PadProbeReturn::Drop;
+            // Not `Drop`: with GStreamer 1.22 that ends in a warning of a buffer that is no more.
+            return gst::PadProbeReturn::Handled;
         }
         if agreed.is_some_and(|agreed| agreed != (sps.width, sps.height)) {
             tell(Found::Size(sps.width, sps.height));
