@@ -257,6 +257,7 @@ fn a_busy_camera_is_told_and_comes_back_when_it_is_free() {
     let error = watched.failure();
     assert!(error.code() == "camera-busy" && error.to_string().contains("fuser"), "{error}");
     drop(other);
+    assert_eq!(capture(&watched).choice.size, (320, 180), "that it was busy says nothing of what it has");
     watched.key_frame(VIDEO_H264);
 }
 

@@ -7,6 +7,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
+use super::camera::CaptureInfo;
 use super::{ErrorKind, MediaError, MediaEvent};
 use crate::media::board::{Knob, Place};
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, sps};
@@ -22,11 +23,13 @@ pub(super) struct Timing {
     /// From the epoch to zero of this run's running time.
     offset: OnceLock<Duration>,
     started: Once,
+    /// How the pictures come, told with the first of them.
+    info: Option<CaptureInfo>,
 }
 
 impl Timing {
-    pub(super) fn new(epoch: Instant, pipeline: &gst::Pipeline) -> Self {
-        Timing { epoch, pipeline: pipeline.downgrade(), offset: OnceLock::new(), started: Once::new() }
+    pub(super) fn new(epoch: Instant, pipeline: &gst::Pipeline, info: Option<CaptureInfo>) -> Self {
+        Timing { epoch, pipeline: pipeline.downgrade(), offset: OnceLock::new(), started: Once::new(), info }
     }
 
     pub(super) fn has_started(&self) -> bool {
@@ -270,7 +273,10 @@ impl Taker {
         if !self.running {
             return;
         }
-        self.timing.started.call_once(|| (self.on)(MediaEvent::Started));
+        self.timing.started.call_once(|| {
+            self.timing.info.clone().into_iter().for_each(|info| (self.on)(MediaEvent::Capture(info)));
+            (self.on)(MediaEvent::Started);
+        });
         if frame.key && frame.codec.is_video() {
             self.tell_format(sample, &frame);
         }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use gstreamer::glib;
 
 use super::branch::{Branch, Callback};
-use super::camera::{Camera, CaptureInfo};
+use super::camera::Camera;
 use super::capture::Found;
 use super::encoders::Chosen;
 use super::run::{Plan, Run};
@@ -77,8 +77,6 @@ pub(super) struct Control {
     runs: u64,
     failures: u32,
     reopen_at: Option<Instant>,
-    /// How the camera's pictures come, as it was told last.
-    told: Option<CaptureInfo>,
     /// The camera is not plugged in, and that was told.
     absent: bool,
 }
@@ -102,8 +100,7 @@ impl Control {
             camera,
             qualities: BTreeMap::new(),
         };
-        let (told, absent) = (None, false);
-        Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None, told, absent }
+        Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None, absent: false }
     }
 
     pub(super) fn run(mut self, inbox: Receiver<Command>) {
@@ -214,7 +211,7 @@ impl Control {
             self.close();
             self.failures = 0;
             // The next start tells anew.
-            (self.told, self.absent) = (None, false);
+            self.absent = false;
             self.tell(MediaEvent::Stopped);
         }
     }
@@ -279,11 +276,6 @@ impl Control {
                 }
             }
             News::Found(found) => {
-                let info = run.info().filter(|_| found == Found::Video).cloned();
-                if info.is_some() && info != self.told {
-                    self.told.clone_from(&info);
-                    info.into_iter().for_each(|info| (self.plan.on)(MediaEvent::Capture(info)));
-                }
                 if let Err(error) = run.handle_found(found, &self.plan, streams) {
                     let error = fault::with_missing(error, run.missing.as_deref());
                     self.fail(error);
@@ -293,7 +285,8 @@ impl Control {
             News::Error(error, debug) => {
                 let error = fault::from_gstreamer(&self.plan.settings.source, &error, &debug);
                 let error = fault::with_missing(error, run.missing.as_deref());
-                let early = !run.has_started() && run.info().is_some() && fault::is_disagreement(&debug);
+                let early =
+                    !run.has_started() && run.info().is_some() && fault::is_disagreement(&error, &debug);
                 if early && self.plan.camera.as_mut().is_some_and(Camera::distrust) {
                     log::warn!("the camera does not give what it said it has ({error}): asking for anything");
                     self.close();

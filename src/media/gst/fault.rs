@@ -79,9 +79,10 @@ pub(super) fn with_missing(error: MediaError, missing: Option<&str>) -> MediaErr
     }
 }
 
-/// GStreamer's words for caps that nobody agreed on: what was enumerated is not what is given.
-pub(super) fn is_disagreement(debug: &str) -> bool {
-    debug.contains("not-negotiated") || debug.contains("S_FMT") || debug.contains("set_format")
+/// Whether nobody agreed on caps: what was enumerated is not what is given. One that is busy or gone says so
+/// at the same calls, and that tells nothing of what it has.
+pub(super) fn is_disagreement(error: &MediaError, debug: &str) -> bool {
+    error.kind() == ErrorKind::Other && (debug.contains("not-negotiated") || debug.contains("S_FMT"))
 }
 
 /// Pictures of another size than the camera agreed to.
@@ -146,6 +147,24 @@ mod tests {
             let found = from_gstreamer(source, &error, debug);
             assert_eq!(found.code(), code, "{source} {error:?} {debug}");
             assert!(!found.to_string().contains("hunter2"), "{found}");
+        }
+    }
+
+    #[test]
+    fn what_a_camera_cannot_give_is_told_from_what_it_does_not_give_now() {
+        let camera: Source = "/dev/video9".parse().expect("a device");
+        let settings = || glib::Error::new(R::Settings, "words");
+        let table = [
+            (settings(), "Call to S_FMT failed for YUYV @ 640x480: Invalid argument", true),
+            (settings(), "Call to S_FMT failed for YUYV @ 640x480: Device or resource busy", false),
+            (glib::Error::new(R::Busy, "words"), "Call to S_FMT failed", false),
+            (glib::Error::new(S::Failed, "words"), "streaming stopped, reason not-negotiated (-4)", true),
+            (glib::Error::new(S::Failed, "words"), "streaming stopped, reason error (-5)", false),
+            (glib::Error::new(R::Read, "words"), "poll error 1: No such device (19)", false),
+        ];
+        for (error, debug, expected) in table {
+            let found = is_disagreement(&from_gstreamer(&camera, &error, debug), debug);
+            assert_eq!(found, expected, "{error:?} {debug}");
         }
     }
 

@@ -166,8 +166,8 @@ pub enum MediaEvent {
     /// The source cannot be used. RTSP sources and devices are tried again by themselves after a wait that
     /// grows to 30 s, with one such event each time; others stay stopped until the next `start`.
     Failed(MediaError),
-    /// How a V4L2 camera's pictures come, before the first of them, where it says what it has. Comes again
-    /// when that has changed, as after it was plugged in elsewhere.
+    /// How a V4L2 camera's pictures come, where it says what it has: just before each
+    /// [`Started`](Self::Started).
     Capture(CaptureInfo),
     /// Something is not as it should be, and the source goes on.
     Trouble(MediaError),

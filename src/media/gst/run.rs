@@ -145,7 +145,11 @@ impl Run {
         // Presentation times are compared with `Instant`s, so no device's own clock.
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
         listen(pipeline, number, plan.commands.clone());
-        let timing = Arc::new(Timing::new(plan.epoch, pipeline));
+        let timing = Arc::new(Timing::new(
+            plan.epoch,
+            pipeline,
+            target.as_ref().and_then(|target| target.info.clone()),
+        ));
         let (has_video, has_audio) = (false, false);
         Ok(Run {
             number,
