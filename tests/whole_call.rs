@@ -15,6 +15,7 @@ use futures_lite::FutureExt;
 use futures_lite::future::zip;
 use side::Side;
 use symple::net::{Server, ServerConfig};
+use viewer::Enough;
 
 /// Far more than it takes, in an emulator too; a deadline, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,9 +36,12 @@ fn whole_call(caller: Caller) {
     let (film, watch) = (Side::new(&url, "camera"), Side::new(&url, "viewer"));
     let (film_client, watch_client) = (film.client.clone(), watch.client.clone());
 
+    let enough = Enough { pictures: PICTURES, sounds: SOUNDS };
     let call = async {
-        let ends =
-            zip(camera::film(film, caller == Caller::Camera), viewer::watch(watch, caller == Caller::Viewer));
+        let ends = zip(
+            camera::film(film, caller == Caller::Camera),
+            viewer::watch(watch, caller == Caller::Viewer, enough),
+        );
         let ends = ends.await;
         film_client.close();
         watch_client.close();

@@ -12,8 +12,6 @@ use symple::call::{CallId, Event};
 use symple::rtc::Transmit;
 
 use super::side::{Came, Side};
-use super::{PICTURES, SOUNDS};
-
 /// So many pictures it sees before it asks for a key frame.
 pub const ASKS_AFTER: usize = 20;
 
@@ -30,16 +28,24 @@ struct Viewer {
     pending: Option<SdpPendingOffer>,
     call: Option<CallId>,
     video: Option<Mid>,
+    enough: Enough,
     watched: Watched,
 }
 
+/// When it has seen enough.
+#[derive(Clone, Copy)]
+pub struct Enough {
+    pub pictures: usize,
+    pub sounds: usize,
+}
+
 /// Watches until all has come, and hangs up.
-pub async fn watch(side: Side, calls: bool) -> Watched {
+pub async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
     let mut rtc =
         Rtc::builder().clear_codecs().enable_h264(true).enable_opus(true, false).build(Instant::now());
     rtc.add_local_candidate(Candidate::host(side.address(), "udp").expect("an address"));
     let watched = Watched { pictures: vec![], sounds: vec![], reason: String::new() };
-    let mut viewer = Viewer { side, rtc, pending: None, call: None, video: None, watched };
+    let mut viewer = Viewer { side, rtc, pending: None, call: None, video: None, enough, watched };
     loop {
         let due = viewer.drain().await;
         match viewer.side.next(due).await {
@@ -133,18 +139,19 @@ impl Viewer {
                     let mut writer = self.rtc.writer(data.mid).expect("agreed upon");
                     writer.request_keyframe(None, KeyframeRequestKind::Pli).expect("PLI is agreed upon");
                 }
-                self.enough();
+                self.count();
             }
             str0m::Event::MediaData(data) => {
                 self.watched.sounds.push(data.data.clone());
-                self.enough();
+                self.count();
             }
             _ => {}
         }
     }
 
-    fn enough(&mut self) {
-        if (self.watched.pictures.len(), self.watched.sounds.len()) == (PICTURES, SOUNDS) {
+    fn count(&mut self) {
+        let Enough { pictures, sounds } = self.enough;
+        if (self.watched.pictures.len(), self.watched.sounds.len()) == (pictures, sounds) {
             let call = self.call.expect("it is connected");
             self.side.calls.hangup(call, "seen enough", Instant::now()).expect("it is active");
         }
