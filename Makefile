@@ -12,8 +12,8 @@ setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
 # Newer versions of Node.js run one file at a time when told so; a camera and a browser want both cores.
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
-.PHONY: help run test test-all test-cores test-library test-browser test-board test-boards board bench \
-  setup-run setup-test setup-board setup-emulate
+.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine board bench \
+  setup-run setup-test setup-board setup-emulate setup-machine
 
 help:
 	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
@@ -33,7 +33,7 @@ run: setup-run
 
 test: test-cores test-library test-browser
 
-test-all: test test-board test-boards
+test-all: test test-board test-packages test-machine
 	@$(cargo) test --locked --all-features -- --ignored
 
 # The cores alone: serde, and nothing that does I/O.
@@ -51,12 +51,15 @@ test-browser: setup-test
 board: setup-board
 	@boards/build "$(BOARD)"
 
-# What CI has the time for, and the rest: the packages of a board of each kind.
+# What CI has the time for; the packages of a board of each kind; a camera in an emulated machine.
 test-board: setup-emulate
 	@boards/test
 
-test-boards: setup-emulate
-	@boards/test all
+test-packages: setup-emulate
+	@tests/boards/packages
+
+test-machine: setup-machine
+	@tests/machine/camera
 
 bench: setup-run
 	@$(cargo) bench --quiet --locked --features program --bench server
@@ -72,3 +75,6 @@ setup-board:
 
 setup-emulate:
 	$(setup) emulate
+
+setup-machine:
+	$(setup) machine
