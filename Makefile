@@ -3,7 +3,7 @@
 
 SHELL := bash
 # Empty is absent: the camera has its own defaults.
-export SOURCE LISTEN TOKEN ORIGINS
+export SOURCE LISTEN TOKEN ORIGINS PROFILE
 export PORT ?= 4500
 
 # The cargo that is new enough, which need not be the first on the PATH.
@@ -24,7 +24,7 @@ help:
 	@echo '  ORIGINS=     other web origins whose pages may connect, separated by commas'
 	@echo 'make test      every test that fits into half an hour'
 	@echo 'make test-all  those, and the long ones'
-	@echo 'make board BOARD=raspberry-pi-4   the program and a .deb for a board; boards/README.md tells more'
+	@echo 'make board BOARD=generic-arm64   the program and a .deb for a board; boards/README.md tells more'
 	@echo 'make test-board  tests cross-built for 64-bit ARM, in an emulator'
 	@echo 'make bench     what the server costs beside a bare relay; four minutes at most'
 
