@@ -34,6 +34,11 @@ SYMPLE_TEST_DEVICE=/dev/video0 check 'it is captured, encoded and watched over s
   says 'test result: ok. 1 passed' ./device_call --nocapture
 grep -E 'pictures by|Format' /tmp/said
 
+check 'it is listed' says 'vivid' ./symple devices
+check 'it is asked for its best, set, found busy, unplugged and back' \
+  says 'test result: ok' ./v4l2_vivid --nocapture --test-threads=1
+grep -E '^test |SKIPPED' /tmp/said
+
 ./symple camera --source /dev/video0 --size 640x360 >/tmp/camera 2>&1 &
 camera=$!
 check 'it is there for a peer' says '^\+ camera\|' timeout 20 ./symple watch --count 2
