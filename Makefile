@@ -3,7 +3,7 @@
 
 SHELL := bash
 # Empty is absent: the camera has its own defaults.
-export SOURCE LISTEN TOKEN ORIGINS
+export SOURCE LISTEN TOKEN ORIGINS PROFILE
 export PORT ?= 4500
 
 # The cargo that is new enough, which need not be the first on the PATH.
@@ -12,7 +12,8 @@ setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
 # Newer versions of Node.js run one file at a time when told so; a camera and a browser want both cores.
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
-.PHONY: help run test test-all test-cores test-library test-browser bench setup-run setup-test
+.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine board bench \
+  setup-run setup-test setup-board setup-emulate setup-machine
 
 help:
 	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
@@ -23,6 +24,8 @@ help:
 	@echo '  ORIGINS=     other web origins whose pages may connect, separated by commas'
 	@echo 'make test      every test that fits into half an hour'
 	@echo 'make test-all  those, and the long ones'
+	@echo 'make board BOARD=generic-arm64   the program and a .deb for a board; boards/README.md tells more'
+	@echo 'make test-board  tests cross-built for 64-bit ARM, in an emulator'
 	@echo 'make bench     what the server costs beside a bare relay; four minutes at most'
 
 run: setup-run
@@ -30,7 +33,7 @@ run: setup-run
 
 test: test-cores test-library test-browser
 
-test-all: test
+test-all: test test-board test-packages test-machine
 	@$(cargo) test --locked --all-features -- --ignored
 
 # The cores alone: serde, and nothing that does I/O.
@@ -45,6 +48,19 @@ test-browser: setup-test
 	@$(cargo) build --locked --all-features --bins --examples
 	@node --test $(one_by_one) tests/browser/*.test.mjs
 
+board: setup-board
+	@boards/build "$(BOARD)"
+
+# What CI has the time for; the packages of a board of each kind; a camera in an emulated machine.
+test-board: setup-emulate
+	@boards/test
+
+test-packages: setup-emulate
+	@tests/boards/packages
+
+test-machine: setup-machine
+	@tests/machine/camera
+
 bench: setup-run
 	@$(cargo) bench --quiet --locked --features program --bench server
 
@@ -53,3 +69,12 @@ setup-run:
 
 setup-test:
 	$(setup) test
+
+setup-board:
+	$(setup) $(if $(filter armv7,$(BOARD)),emulate,board)
+
+setup-emulate:
+	$(setup) emulate
+
+setup-machine:
+	$(setup) machine

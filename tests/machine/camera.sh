@@ -1,0 +1,54 @@
+# Runs in the emulated machine, by busybox's shell: see `camera` beside it.
+# shellcheck shell=dash disable=SC2317
+
+passed=0 failed=0
+check() {
+  what=$1
+  shift
+  if "$@" >/tmp/said 2>&1; then
+    echo "ok: $what"
+    passed=$((passed + 1))
+  else
+    echo "FAILED: $what (status $?)"
+    sed 's/^/  /' /tmp/said
+    failed=$((failed + 1))
+  fi
+}
+says() {
+  pattern=$1
+  shift
+  "$@" >/tmp/words 2>&1
+  code=$?
+  cat /tmp/words
+  grep -qE "$pattern" /tmp/words && [ "$code" = "${want:-0}" ]
+}
+
+uname -srm
+
+want=69 check 'without a camera it says so' says '/dev/video0' ./symple camera --source /dev/video0 --check
+
+insmod /modules/vivid.ko n_devs=1 node_types=0x1
+check 'a camera is plugged in' test -c /dev/video0
+check 'the program takes it' says 'encoder: ' ./symple camera --source /dev/video0 --size 640x360 --check
+SYMPLE_TEST_DEVICE=/dev/video0 check 'it is captured, encoded and watched over sockets' \
+  says 'test result: ok. 1 passed' ./device_call --nocapture
+grep -E 'pictures by|Format' /tmp/said
+
+check 'it is listed' says 'vivid' ./symple devices
+check 'it is asked for its best, set, found busy, unplugged and back' \
+  says 'test result: ok' ./v4l2_vivid --nocapture --test-threads=1
+grep -E '^test |SKIPPED' /tmp/said
+
+./symple camera --source /dev/video0 --size 640x360 >/tmp/camera 2>&1 &
+camera=$!
+check 'it is there for a peer' says '^\+ camera\|' timeout 20 ./symple watch --count 2
+kill $camera
+wait $camera
+check 'told to end, it ends well' test $? = 0
+rmmod vivid
+check 'the camera is unplugged' test ! -e /dev/video0
+
+result=ok
+[ $failed = 0 ] || result=FAILED
+echo "test result: $result. $passed passed; $failed failed; 0 ignored"
+exit $failed

@@ -1,0 +1,161 @@
+//! What both sides have: a client, its calls and a UDP port, told as one row of happenings.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use futures_lite::{FutureExt, Stream};
+use smol::Timer;
+use symple::call::{self, CallId, Calls, Input, Output};
+use symple::client::{Config, Event};
+use symple::net::udp::Udp;
+use symple::net::{Client, ClientEvent, Events, random_id};
+use symple::proto::{Draft, Kind, Message};
+use symple::rtc::Transmit;
+
+const ROOM: &str = "public";
+
+/// What happened to a side.
+pub enum Came {
+    /// A peer is there.
+    Peer(String),
+    Call(call::Event),
+    Datagram {
+        local: SocketAddr,
+        from: SocketAddr,
+        data: Vec<u8>,
+    },
+    /// The time that was waited for.
+    Due,
+}
+
+pub struct Side {
+    pub client: Client,
+    pub calls: Calls,
+    events: Events<ClientEvent>,
+    udp: Udp,
+    datagrams: VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>,
+    timer: Timer,
+}
+
+impl Side {
+    pub fn new(url: &str, user: &str) -> Side {
+        let config = Config { rooms: vec![ROOM.into()], ..Config::new(user) };
+        let client = Client::new(url, config).expect("a good address");
+        Side {
+            events: client.events(1000),
+            client,
+            calls: Calls::new(call::Config::default()),
+            udp: Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port"),
+            datagrams: VecDeque::new(),
+            timer: Timer::never(),
+        }
+    }
+
+    /// Where the other side reaches our port.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.udp.port()))
+    }
+
+    pub fn invite(&mut self, who: &str) {
+        self.calls.invite(who, &random_id(), "{}", Instant::now()).expect("a first call");
+    }
+
+    /// Gives our description to the other side; all candidates are in it.
+    pub fn describe(&mut self, id: CallId, kind: call::body::Kind, sdp: &str) {
+        let now = Instant::now();
+        match kind {
+            call::body::Kind::Offer => self.calls.local_offer(id, sdp, now),
+            call::body::Kind::Answer => self.calls.local_answer(id, sdp, now),
+        }
+        .and_then(|()| self.calls.local_candidates_done(id, now))
+        .expect("it is our turn");
+    }
+
+    pub async fn send(&mut self, transmit: Transmit) {
+        poll_fn(|cx| self.udp.poll_send(cx, &transmit)).await;
+    }
+
+    /// The next happening, or [`Came::Due`].
+    pub async fn next(&mut self, due: Instant) -> Came {
+        loop {
+            let calls_due = match self.calls.poll_output(Instant::now()) {
+                Output::Event(event) => return Came::Call(event),
+                Output::Send { to, subtype, call, data } => {
+                    self.say(&to, subtype, call.as_deref(), &data);
+                    continue;
+                }
+                Output::Timeout(at) => at.unwrap_or(due),
+            };
+            if let Some((local, from, data)) = self.datagrams.pop_front() {
+                return Came::Datagram { local, from, data };
+            }
+            self.timer.set_at(due.min(calls_due));
+            match self.wait().await {
+                Some(event) => {
+                    if let Some(user) = self.take(event) {
+                        return Came::Peer(user);
+                    }
+                }
+                None if Instant::now() >= due => return Came::Due,
+                None => {}
+            }
+        }
+    }
+
+    /// For an event, datagrams, or the timer.
+    async fn wait(&mut self) -> Option<Event> {
+        poll_fn(|cx| {
+            match Pin::new(&mut self.events).poll_next(cx) {
+                Poll::Ready(Some(ClientEvent::Event(event))) => return Poll::Ready(Some(event)),
+                Poll::Ready(lost) => panic!("the client told {lost:?}"),
+                Poll::Pending => {}
+            }
+            let datagrams = &mut self.datagrams;
+            let came =
+                self.udp.poll_recv(cx, |local, from, data| datagrams.push_back((local, from, data.into())));
+            if let Poll::Ready(result) = came {
+                result.expect("the port is ours");
+                return Poll::Ready(None);
+            }
+            self.timer.poll(cx).map(|_| None)
+        })
+        .await
+    }
+
+    fn say(&self, to: &str, subtype: &str, call: Option<&str>, data: &str) {
+        let call = call.expect("both sides write the call's id");
+        let draft = Draft::new(Kind::Message).to(to).subtype(subtype).with("call", call);
+        self.client.send(draft.raw("data", data)).expect("online");
+    }
+
+    /// Gives what concerns calls to them; a peer who came is told.
+    fn take(&mut self, event: Event) -> Option<String> {
+        let now = Instant::now();
+        match event {
+            Event::Online { peer, .. } => {
+                self.calls.handle_input(Input::Own { address: peer.address().as_str() }, now);
+            }
+            Event::PeerAdded(peer) => return Some(peer.address().as_str().to_owned()),
+            Event::PeerRemoved(peer) => {
+                self.calls.handle_input(Input::PeerOffline { address: peer.address().as_str() }, now);
+            }
+            Event::Message(message) => self.hear(&message, now),
+            _ => {}
+        }
+        None
+    }
+
+    fn hear(&mut self, message: &Message, now: Instant) {
+        let (Some(subtype), Some(from)) = (message.subtype(), message.from()) else {
+            panic!("all messages are of the call");
+        };
+        let call: Option<String> = message.get("call").expect("a text");
+        let input =
+            Input::Message { from: from.as_str(), subtype, data: message.raw("data"), call: call.as_deref() };
+        self.calls.handle_input(input, now);
+    }
+}

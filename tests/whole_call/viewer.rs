@@ -1,0 +1,159 @@
+//! The side that watches: calls, and a WebRTC peer that puts frames together by a hand other than ours.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Input, Output, Rtc};
+use symple::call::body::Kind;
+use symple::call::{CallId, Event};
+use symple::rtc::Transmit;
+
+use super::side::{Came, Side};
+/// So many pictures it sees before it asks for a key frame.
+pub const ASKS_AFTER: usize = 20;
+
+/// What came, and how the call went.
+pub struct Watched {
+    pub pictures: Vec<Arc<[u8]>>,
+    pub sounds: Vec<Arc<[u8]>>,
+    pub reason: String,
+}
+
+struct Viewer {
+    side: Side,
+    rtc: Rtc,
+    pending: Option<SdpPendingOffer>,
+    call: Option<CallId>,
+    video: Option<Mid>,
+    enough: Enough,
+    watched: Watched,
+}
+
+/// When it has seen enough.
+#[derive(Clone, Copy)]
+pub struct Enough {
+    pub pictures: usize,
+    pub sounds: usize,
+}
+
+/// Watches until all has come, and hangs up.
+pub async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
+    let mut rtc =
+        Rtc::builder().clear_codecs().enable_h264(true).enable_opus(true, false).build(Instant::now());
+    rtc.add_local_candidate(Candidate::host(side.address(), "udp").expect("an address"));
+    let watched = Watched { pictures: vec![], sounds: vec![], reason: String::new() };
+    let mut viewer = Viewer { side, rtc, pending: None, call: None, video: None, enough, watched };
+    loop {
+        let due = viewer.drain().await;
+        match viewer.side.next(due).await {
+            Came::Peer(who) if calls && who.starts_with("camera|") => viewer.side.invite(&who),
+            Came::Peer(_) => {}
+            Came::Call(Event::Ended { reason, .. }) => {
+                viewer.watched.reason = reason;
+                // The hangup is still to be sent.
+                let now = Instant::now();
+                while let Came::Call(_) = viewer.side.next(now).await {}
+                return viewer.watched;
+            }
+            Came::Call(event) => viewer.call_event(event),
+            Came::Datagram { local, from, data } => {
+                let receive = Receive::new(Protocol::Udp, from, local, &data).expect("a datagram of WebRTC");
+                viewer.rtc.handle_input(Input::Receive(Instant::now(), receive)).expect("no error");
+            }
+            Came::Due => viewer.rtc.handle_input(Input::Timeout(Instant::now())).expect("no error"),
+        }
+    }
+}
+
+impl Viewer {
+    fn call_event(&mut self, event: Event) {
+        match event {
+            Event::Incoming { id, .. } => {
+                self.call = Some(id);
+                self.side.calls.accept(id, Instant::now()).expect("it rings");
+            }
+            Event::Accepted { id } => {
+                self.call = Some(id);
+                let mut api = self.rtc.sdp_api();
+                for kind in [MediaKind::Video, MediaKind::Audio] {
+                    let mid = api.add_media(kind, Direction::RecvOnly, None, None, None);
+                    if kind == MediaKind::Video {
+                        self.video = Some(mid);
+                    }
+                }
+                let (offer, pending) = api.apply().expect("there is something to offer");
+                self.pending = Some(pending);
+                self.side.describe(id, Kind::Offer, &offer.to_sdp_string());
+            }
+            Event::RemoteAnswer { sdp, .. } => {
+                let answer = SdpAnswer::from_sdp_string(&sdp).expect("an answer");
+                let pending = self.pending.take().expect("an offer went before");
+                self.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that fits");
+            }
+            Event::RemoteOffer { id, sdp } => {
+                let offer = SdpOffer::from_sdp_string(&sdp).expect("an offer");
+                let answer = self.rtc.sdp_api().accept_offer(offer).expect("an offer that fits");
+                self.side.describe(id, Kind::Answer, &answer.to_sdp_string());
+            }
+            Event::RemoteCandidate { candidate, .. } => {
+                let candidate = Candidate::from_sdp_string(&candidate.candidate).expect("a candidate");
+                self.rtc.add_remote_candidate(candidate);
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends what there is, keeps what came, and says until when to wait.
+    async fn drain(&mut self) -> Instant {
+        loop {
+            match self.rtc.poll_output().expect("no error") {
+                Output::Timeout(at) => return at,
+                Output::Transmit(t) => {
+                    let transmit = Transmit {
+                        local: t.source,
+                        to: t.destination,
+                        segment: None,
+                        data: t.contents.into(),
+                    };
+                    self.side.send(transmit).await;
+                }
+                Output::Event(event) => self.rtc_event(event),
+            }
+        }
+    }
+
+    fn rtc_event(&mut self, event: str0m::Event) {
+        let now = Instant::now();
+        match event {
+            str0m::Event::Connected => {
+                let call = self.call.expect("descriptions went over it");
+                self.side.calls.media_connected(call, now).expect("descriptions agree");
+            }
+            str0m::Event::MediaAdded(media) if media.kind == MediaKind::Video => self.video = Some(media.mid),
+            str0m::Event::MediaData(data) if Some(data.mid) == self.video => {
+                self.watched.pictures.push(data.data.clone());
+                if self.watched.pictures.len() == ASKS_AFTER {
+                    let mut writer = self.rtc.writer(data.mid).expect("agreed upon");
+                    writer.request_keyframe(None, KeyframeRequestKind::Pli).expect("PLI is agreed upon");
+                }
+                self.count();
+            }
+            str0m::Event::MediaData(data) => {
+                self.watched.sounds.push(data.data.clone());
+                self.count();
+            }
+            _ => {}
+        }
+    }
+
+    fn count(&mut self) {
+        let Enough { pictures, sounds } = self.enough;
+        if (self.watched.pictures.len(), self.watched.sounds.len()) == (pictures, sounds) {
+            let call = self.call.expect("it is connected");
+            self.side.calls.hangup(call, "seen enough", Instant::now()).expect("it is active");
+        }
+    }
+}
