@@ -12,7 +12,7 @@ setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
 # Newer versions of Node.js run one file at a time when told so; a camera and a browser want both cores.
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
-.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine board bench \
+.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine board bench size \
   setup-run setup-test setup-board setup-emulate setup-machine
 
 help:
@@ -27,13 +27,14 @@ help:
 	@echo 'make board BOARD=generic-arm64   the program and a .deb for a board; boards/README.md tells more'
 	@echo 'make test-board  tests cross-built for 64-bit ARM, in an emulator'
 	@echo 'make bench     what the server costs beside a bare relay; four minutes at most'
+	@echo 'make size      how large firmware is, and what it holds, against its limits'
 
 run: setup-run
 	@$(cargo) run --release --locked --example camera --features camera,tls,web
 
 test: test-cores test-library test-browser
 
-test-all: test test-board test-packages test-machine
+test-all: test test-board test-packages test-machine size
 	@$(cargo) test --locked --all-features -- --ignored
 
 # The cores alone: serde, and nothing that does I/O.
@@ -63,6 +64,10 @@ test-machine: setup-machine
 
 bench: setup-run
 	@$(cargo) bench --quiet --locked --features program --bench server
+
+# By Debian's compiler for ARM too, where boards/env finds the cross compilers.
+size: setup-board
+	@boards/size native aarch64
 
 setup-run:
 	$(setup) run
