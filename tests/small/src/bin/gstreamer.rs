@@ -1,19 +1,21 @@
-//! GStreamer alone: encodes a few pictures with a camera's encoder and rests, as a camera does that has chosen one.
-//! What it holds is none of ours.
+//! GStreamer alone: encodes a few pictures with a camera's encoder, takes them, and rests, as a camera does that has
+//! chosen one. What it holds is none of ours.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use gstreamer_app::AppSink;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     gst::init()?;
     let launch = "videotestsrc num-buffers=5 ! video/x-raw,format=I420,width=1280,height=720,framerate=30/1 ! \
-                  videoconvert ! x264enc tune=zerolatency speed-preset=superfast ! h264parse ! fakesink";
-    let pipeline = gst::parse::launch(launch)?;
+                  videoconvert ! x264enc tune=zerolatency speed-preset=superfast ! h264parse ! appsink name=out sync=false";
+    let pipeline = gst::parse::launch(launch)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let out = pipeline.by_name("out").and_downcast::<AppSink>().ok_or("no output")?;
     pipeline.set_state(gst::State::Playing)?;
-    let bus = pipeline.bus().ok_or("a pipeline without a bus")?;
-    bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &[gst::MessageType::Eos]).ok_or("no end")?;
+    let pictures = std::iter::from_fn(|| out.pull_sample().ok()).count();
     pipeline.set_state(gst::State::Null)?;
-    drop((bus, pipeline));
+    drop((out, pipeline));
+    assert_eq!(pictures, 5, "all that were made");
     println!("at rest");
     loop {
         std::thread::park();
