@@ -1,4 +1,4 @@
-//! Where pictures come from, as a person writes it: `test`, `/dev/video0`, a file, an RTSP address.
+//! Where pictures come from, as a person writes it: `test`, `/dev/video0`, `csi`, a file, an RTSP address.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,8 +12,12 @@ use super::error::{ErrorKind, MediaError};
 /// |---|---|
 /// | `test` | a moving pattern with a clock, a frame counter and a tone |
 /// | `/dev/…` | a V4L2 device |
+/// | `csi` | the first camera at the board's own camera port |
+/// | `csi:NAME` | the one of this name: libcamera's (`cam --list` tells it), on a Jetson a number |
 /// | `rtsp://…`, `rtsps://…` | a network camera |
 /// | `file:///…`, or any other path | a file |
+///
+/// A file called `csi` or `test` is written `./csi`, `./test`.
 ///
 /// ```
 /// use symple::media::source::Source;
@@ -28,6 +32,9 @@ pub enum Source {
     Test,
     /// A V4L2 device by its path.
     V4l2(PathBuf),
+    /// A camera at the board's own port (MIPI CSI-2), by its name, or the first one. The board's profile says
+    /// what opens it; no sensor was seen, so none of this is measured.
+    Csi(Option<String>),
     /// A file with pictures.
     File(PathBuf),
     /// A network camera.
@@ -59,6 +66,8 @@ impl fmt::Display for Source {
         match self {
             Source::Test => f.write_str("test"),
             Source::V4l2(path) | Source::File(path) => path.display().fmt(f),
+            Source::Csi(None) => f.write_str("csi"),
+            Source::Csi(Some(name)) => write!(f, "csi:{name}"),
             Source::Rtsp { url, .. } => f.write_str(url),
         }
     }
@@ -71,19 +80,23 @@ impl FromStr for Source {
         let text = text.trim();
         if text.is_empty() {
             return Err(bad(
-                "the source is empty: give `test`, a device such as /dev/video0, a file or rtsp://…",
+                "the source is empty: give `test`, a device such as /dev/video0, `csi`, a file or rtsp://…",
             ));
         }
         if text == "test" {
             return Ok(Source::Test);
+        }
+        if text == "csi" {
+            return Ok(Source::Csi(None));
         }
         // A scheme before `:` has two letters at least (RFC 3986 allows one, which is a Windows drive).
         let scheme = text.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
         match scheme {
             Some((scheme, rest)) if scheme == "rtsp" || scheme == "rtsps" => rtsp(&scheme, rest),
             Some((scheme, rest)) if scheme == "file" => file_url(rest),
+            Some((scheme, rest)) if scheme == "csi" => csi(rest),
             Some((scheme, rest)) if rest.starts_with("//") => Err(bad(format!(
-                "a source cannot be a {scheme}: address: give rtsp://…, a file, a device or `test`"
+                "a source cannot be a {scheme}: address: give rtsp://…, a file, a device, `csi` or `test`"
             ))),
             _ if text.starts_with("/dev/") => Ok(Source::V4l2(text.into())),
             _ => Ok(Source::File(text.into())),
@@ -111,6 +124,17 @@ fn rtsp(scheme: &str, rest: &str) -> Result<Source, MediaError> {
         })
         .transpose()?;
     Ok(Source::Rtsp { url: format!("{scheme}://{host}{path}"), login })
+}
+
+fn csi(name: &str) -> Result<Source, MediaError> {
+    let name = name.trim();
+    // libcamera's names begin with one slash: /base/soc/i2c0mux/i2c@1/imx219@10.
+    if name.is_empty() || name.starts_with("//") || name.contains(char::is_control) {
+        return Err(bad(
+            "a CSI camera is written `csi`, the first one, or csi:NAME with a name that `cam --list` tells",
+        ));
+    }
+    Ok(Source::Csi(Some(name.into())))
 }
 
 fn file_url(rest: &str) -> Result<Source, MediaError> {
@@ -159,6 +183,12 @@ mod tests {
             (" test ", Source::Test),
             ("/dev/video0", Source::V4l2("/dev/video0".into())),
             ("/dev/v4l/by-id/usb-x", Source::V4l2("/dev/v4l/by-id/usb-x".into())),
+            (" csi ", Source::Csi(None)),
+            ("csi:0", Source::Csi(Some("0".into()))),
+            ("CSI: imx219 ", Source::Csi(Some("imx219".into()))),
+            ("csi:/base/soc/i2c@1/imx219@10", Source::Csi(Some("/base/soc/i2c@1/imx219@10".into()))),
+            ("./csi", Source::File("./csi".into())),
+            ("csi.mp4", Source::File("csi.mp4".into())),
             ("clip.mp4", Source::File("clip.mp4".into())),
             ("./test", Source::File("./test".into())),
             ("/srv/a b.mkv", Source::File("/srv/a b.mkv".into())),
@@ -190,7 +220,8 @@ mod tests {
             "rtsp://a b/",
             "http://x/y.mp4",
         ];
-        for text in table.into_iter().chain(["file://host/x", "file:x", "file:///%ff"]) {
+        let csi = ["csi:", "csi:  ", "csi://0", "csi:a\nb"];
+        for text in table.into_iter().chain(csi).chain(["file://host/x", "file:x", "file:///%ff"]) {
             let error = text.parse::<Source>().expect_err(text);
             assert_eq!(error.code(), "bad-settings", "{text}");
         }

@@ -54,6 +54,8 @@ fn what_is_wrong_is_said_before_it_starts() {
         (&["--source", "/dev/video99"][..], 69, "/dev/video99"),
         (&["--source", "/nowhere.mp4"][..], 66, "/nowhere.mp4"),
         (&["--source", "http://camera"][..], 64, "--source: "),
+        (&["--source", "csi:"][..], 64, "csi:NAME"),
+        (&["--source", "csi", "--board", "imx8mp"][..], 78, "v4l2src (csi), v4l2src (usb)"),
         (&["--size", "big"][..], 64, "must look like 1280x720"),
         (&["--size", "63x63"][..], 78, "63 x 63 is not possible"),
         (&["--config", &file][..], 78, "did you mean \"size\"?"),

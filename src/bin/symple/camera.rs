@@ -71,7 +71,8 @@ const PICTURES: &[Setting<Settings>] = &[
     Setting::new(
         "source",
         "SOURCE",
-        "test (a moving pattern, the default), /dev/video0, a file, or rtsp://…",
+        "test (a moving pattern, the default), /dev/video0, csi or csi:NAME (the board's camera port), a file, or \
+         rtsp://…",
         |s: &mut S, v| set(&mut s.camera.media.source, parsed(v)),
     ),
     Setting::new("size", "WxH", "The largest picture. Default: 1280x720", |s: &mut S, v| {
@@ -296,6 +297,7 @@ Usage: symple camera [FLAGS]
 
   symple camera                                 a moving pattern at http://127.0.0.1:4500/
   symple camera --source /dev/video0            a camera
+  symple camera --source csi                    a board's own, as a Raspberry Pi's
   SYMPLE_TOKEN=secret symple camera --listen all --ssl-enabled
   symple camera --connect wss://chat.example    at a server elsewhere
 

@@ -48,11 +48,45 @@ pub(crate) struct Encoder {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Capture {
-    #[allow(dead_code, reason = "for who reads the file; a test holds that it is there")]
+    /// What to install.
     pub package: String,
+    #[serde(default)]
+    pub properties: BTreeMap<String, Value>,
+    /// How it opens a sensor at the board's own port by itself; `None` where a device's path is needed.
+    #[serde(default)]
+    pub csi: Option<Csi>,
     #[allow(dead_code, reason = "for who reads the file; a test holds that it is there")]
     pub source: String,
     pub documented: Vec<String>,
+}
+
+/// How a capture element opens a sensor.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Csi {
+    /// The property that says which sensor; without it the element takes the first.
+    pub camera: String,
+    /// Whether sensors have numbers there, not names.
+    #[serde(default)]
+    pub numbered: bool,
+    /// What it is asked for, in launch syntax; `{width}`, `{height}`, `{fps}` are what is wanted.
+    pub caps: String,
+    /// What must stand after it to have pictures in ordinary memory, in launch syntax.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// The elements of `after`, of the same package.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// What to do when no camera is found.
+    pub advice: String,
+}
+
+/// The largest pictures that are asked of a sensor, and how many a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub width: u32,
+    pub height: u32,
+    pub fps: u32,
 }
 
 /// What a number is written in.
@@ -216,6 +250,55 @@ impl Encoder {
             return Err(format!("the unit of a key frame interval is pictures, not {:?}", knob.unit));
         }
         Ok(())
+    }
+}
+
+impl Capture {
+    /// What is wrong with it, if anything: a property that nobody documented.
+    pub fn check(&self) -> Result<(), String> {
+        let camera = self.csi.iter().map(|csi| &csi.camera);
+        camera.chain(self.properties.keys()).try_for_each(|name| documented(name, &self.documented))
+    }
+}
+
+impl Csi {
+    /// From the sensor to raw pictures in GStreamer's launch syntax; the element is named `camera`.
+    ///
+    /// Errors: where sensors have numbers, a camera that is none.
+    pub fn head(
+        &self,
+        element: &str,
+        properties: &BTreeMap<String, Value>,
+        camera: Option<&str>,
+        asked: Asked,
+    ) -> Result<String, String> {
+        let camera = match camera {
+            Some(text) if self.numbered => {
+                let number = text.parse::<u32>().map_err(|_| {
+                    format!("cameras have numbers with {element}: write csi:0, csi:1, not csi:{text}")
+                })?;
+                Some(Value::Int(number.into()))
+            }
+            other => other.map(|name| Value::Text(name.into())),
+        };
+        let mut properties = properties.clone();
+        properties.extend(camera.map(|camera| (self.camera.clone(), camera)));
+        let mut head = format!("{element} name=camera");
+        for (name, value) in &properties {
+            write!(head, " {name}={value}").expect("a String takes everything");
+        }
+        let Asked { width, height, fps } = asked;
+        head += " ! ";
+        head += &self
+            .caps
+            .replace("{width}", &width.to_string())
+            .replace("{height}", &height.to_string())
+            .replace("{fps}", &fps.to_string());
+        if let Some(after) = &self.after {
+            head += " ! ";
+            head += after;
+        }
+        Ok(head)
     }
 }
 

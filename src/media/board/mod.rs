@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 #[cfg(all(feature = "v4l2", target_os = "linux"))]
 pub(crate) use controls::id as control_id;
-pub(crate) use elements::{Elements, Encoder, Knob, Place, Start, Unit};
+pub(crate) use elements::{Asked, Elements, Encoder, Knob, Place, Start, Unit};
 pub(crate) use profile::{Firmware, Heat, Profile};
 
 use super::error::{ErrorKind, MediaError};

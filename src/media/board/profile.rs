@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::elements::{self, Elements, Encoder, Value};
+use super::elements::{self, Csi, Elements, Encoder, Value};
 use super::{nearest, read};
 
 /// What is known of a board.
@@ -157,6 +157,7 @@ impl Profile {
                 let hint = nearest::hint(&capture.element, elements.capture.keys().map(String::as_str));
                 words(format!("\"{}\" is no capture element that is known here{hint}", capture.element))
             })?;
+            known.check().map_err(words)?;
             for name in capture.properties.keys() {
                 elements::documented(name, &known.documented).map_err(words)?;
             }
@@ -202,6 +203,29 @@ impl Profile {
             if wanted.is_empty() { own.collect() } else { wanted.iter().map(String::as_str).collect() };
         names.into_iter().map(|name| (name.to_owned(), of(name))).collect()
     }
+}
+
+impl Profile {
+    /// What opens a sensor at the board's own port by itself, in this order.
+    pub fn csi<'a>(&'a self, elements: &'a Elements) -> impl Iterator<Item = CsiElement<'a>> {
+        let csi = self.capture.iter().filter(|capture| capture.sensors == Sensors::Csi);
+        csi.filter_map(|capture| {
+            let known = elements.capture.get(&capture.element)?;
+            let mut properties = known.properties.clone();
+            properties.extend(capture.properties.clone());
+            let (name, package) = (capture.element.as_str(), known.package.as_str());
+            Some(CsiElement { name, package, properties, csi: known.csi.as_ref()? })
+        })
+    }
+}
+
+/// An element that opens a sensor, as the board wants it.
+pub(crate) struct CsiElement<'a> {
+    pub name: &'a str,
+    /// What to install.
+    pub package: &'a str,
+    pub properties: BTreeMap<String, Value>,
+    pub csi: &'a Csi,
 }
 
 impl Choice {

@@ -27,7 +27,15 @@ fn every_profile_of_the_folder_is_embedded_and_makes_sense() {
         assert!(!encoder.source.is_empty() && !encoder.package.is_empty(), "{name}");
     }
     for (name, capture) in &elements.capture {
+        capture.check().unwrap_or_else(|words| panic!("{name}: {words}"));
+        let placeholders =
+            |text: &str| ["{width}", "{height}", "{fps}"].iter().all(|part| text.contains(part));
+        assert!(capture.csi.iter().all(|csi| placeholders(&csi.caps) && !csi.advice.is_empty()), "{name}");
         assert!(!capture.source.is_empty() && !capture.package.is_empty(), "{name}");
+        for part in capture.csi.iter().flat_map(|csi| &csi.needs) {
+            let after = capture.csi.as_ref().and_then(|csi| csi.after.as_deref()).unwrap_or_default();
+            assert!(after.contains(part.as_str()), "{name}: {part} is not needed");
+        }
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("boards");
     let files = std::fs::read_dir(folder).expect("boards/ is there");

@@ -12,6 +12,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::camera::Target;
+use super::csi::Csi;
 use super::encoders::H264_TAIL;
 use super::{ErrorKind, MediaError, Settings, pattern};
 use crate::media::pace::{Pace, Verdict};
@@ -51,11 +52,13 @@ pub(super) struct Capture {
     pub coded: bool,
 }
 
-/// Builds the front for a source. `counter` numbers the pattern's pictures, `camera` is what a V4L2 source is.
+/// Builds the front for a source. `counter` numbers the pattern's pictures, `camera` is what a V4L2 source is,
+/// `csi` how a CSI source is opened.
 pub(super) fn build(
     settings: &Settings,
     counter: &Arc<AtomicU32>,
     camera: Option<&Target>,
+    csi: Option<&Csi>,
     found: impl Fn(Found) + Send + Sync + 'static,
 ) -> Result<Capture, MediaError> {
     let capture = match &settings.source {
@@ -64,6 +67,10 @@ pub(super) fn build(
             let camera =
                 camera.ok_or_else(|| MediaError::new(ErrorKind::Other, "no camera was looked for"))?;
             return self::camera(settings, camera, Arc::new(found));
+        }
+        Source::Csi(_) => {
+            let csi = csi.ok_or_else(|| MediaError::new(ErrorKind::Other, "no CSI camera was looked for"))?;
+            parsed(&decoded(settings, &format!("{} ! decodebin name=decoder", csi.head), false))?
         }
         Source::File(_) => parsed(&decoded(settings, "uridecodebin name=decoder", true))?,
         Source::Rtsp { .. } => parsed(&decoded(settings, "uridecodebin name=decoder", false))?,
@@ -75,7 +82,7 @@ pub(super) fn build(
             found(Found::Audio);
             return Ok(capture);
         }
-        Source::V4l2(_) => {}
+        Source::V4l2(_) | Source::Csi(_) => {}
         Source::File(path) => part(&capture.pipeline, "decoder")?.set_property("uri", file_uri(path)?),
         Source::Rtsp { url, login } => {
             let decoder = part(&capture.pipeline, "decoder")?;

@@ -8,6 +8,7 @@ use std::path::Path;
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::csi::Csi;
 use super::{ErrorKind, MediaError, Settings, capture, fault};
 use crate::media::source::Source;
 
@@ -49,6 +50,8 @@ pub(super) fn gstreamer(settings: &Settings) -> Result<(), MediaError> {
     let own: &[(&str, &str)] = match settings.source {
         Source::Test => &[("audiotestsrc", BASE)],
         Source::V4l2(_) => &[("v4l2src", GOOD), ("jpegdec", GOOD)],
+        // Its own element is the board's: see `csi`.
+        Source::Csi(_) => &[("identity", CORE)],
         Source::File(_) => &[("filesrc", CORE), ("clocksync", CORE)],
         Source::Rtsp { .. } => {
             &[("rtspsrc", GOOD), ("udpsrc", GOOD), ("rtpbin", GOOD), ("rtph264depay", GOOD)]
@@ -70,10 +73,16 @@ pub(super) fn has_vp8() -> bool {
 }
 
 /// Whether the source is there. A network camera is not asked: it may come later.
-pub(super) fn source(settings: &Settings) -> Result<Has, MediaError> {
+pub(super) fn source(settings: &Settings, csi: Option<&Csi>) -> Result<Has, MediaError> {
     let found = match &settings.source {
         Source::Test | Source::Rtsp { .. } => Has { audio: true },
         Source::V4l2(path) => camera(path, &settings.source).map(|()| Has { audio: false })?,
+        Source::Csi(_) => {
+            if let Some(csi) = csi {
+                sensor(csi, &settings.source)?;
+            }
+            Has { audio: false }
+        }
         Source::File(path) => file(path, &settings.source)?,
     };
     Ok(Has { audio: found.audio && settings.audio })
@@ -99,6 +108,14 @@ fn camera(path: &Path, source: &Source) -> Result<(), MediaError> {
     let outcome = play_to_the_end(&pipeline, source);
     _ = pipeline.set_state(gst::State::Null);
     outcome
+}
+
+/// Takes one picture of a CSI camera, as its element says only then whether there is one.
+fn sensor(csi: &Csi, source: &Source) -> Result<(), MediaError> {
+    let pipeline = launch(&format!("{} ! identity eos-after=1 ! fakesink sync=false", csi.head))?;
+    let outcome = play_to_the_end(&pipeline, source);
+    _ = pipeline.set_state(gst::State::Null);
+    outcome.map_err(|error| fault::with_advice(error, Some(&csi.advice)))
 }
 
 /// The cameras that there are, in words.

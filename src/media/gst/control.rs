@@ -20,6 +20,7 @@ use gstreamer::glib;
 use super::branch::{Branch, Callback};
 use super::camera::Camera;
 use super::capture::Found;
+use super::csi::Csi;
 use super::encoders::Chosen;
 use super::run::{Plan, Run};
 use super::{ErrorKind, MediaError, MediaEvent, RequestId, Settings, Streams, fault};
@@ -86,6 +87,7 @@ impl Control {
         settings: Settings,
         encoder: Chosen,
         camera: Option<Camera>,
+        csi: Option<Csi>,
         on: Callback,
         commands: Sender<Command>,
     ) -> Self {
@@ -98,6 +100,7 @@ impl Control {
             counter: Arc::new(AtomicU32::new(0)),
             bitrates: BTreeMap::new(),
             camera,
+            csi,
             qualities: BTreeMap::new(),
         };
         Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None, absent: false }
@@ -285,6 +288,7 @@ impl Control {
             News::Error(error, debug) => {
                 let error = fault::from_gstreamer(&self.plan.settings.source, &error, &debug);
                 let error = fault::with_missing(error, run.missing.as_deref());
+                let error = fault::with_advice(error, self.plan.csi.as_ref().map(|csi| csi.advice.as_str()));
                 let early =
                     !run.has_started() && run.info().is_some() && fault::is_disagreement(&error, &debug);
                 if early && self.plan.camera.as_mut().is_some_and(Camera::distrust) {
@@ -319,13 +323,15 @@ impl Control {
 
     fn fail(&mut self, error: MediaError) {
         self.close();
-        let live = matches!(self.plan.settings.source, Source::V4l2(_) | Source::Rtsp { .. });
+        let source = &self.plan.settings.source;
+        let live = matches!(source, Source::V4l2(_) | Source::Csi(_) | Source::Rtsp { .. });
         // A wrong password again and again locks a camera's account.
         let hopeless = matches!(
             error.kind(),
             ErrorKind::MissingPlugin | ErrorKind::Unauthorized | ErrorKind::BadSettings
         );
-        let absent = live && error.kind() == ErrorKind::NoCamera;
+        // A CSI camera is looked for by opening all that opens it, which is not done every other second.
+        let absent = matches!(source, Source::V4l2(_)) && error.kind() == ErrorKind::NoCamera;
         if absent && self.absent {
             // It was told, and to look again costs nothing.
             self.reopen_at = Some(Instant::now() + ABSENT);

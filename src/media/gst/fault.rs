@@ -40,6 +40,22 @@ pub(super) fn from_gstreamer(source: &Source, error: &glib::Error, debug: &str) 
             ErrorKind::NoCamera,
             format!("the camera {source} does not answer (unplugged?): {}", error.message()),
         ),
+        (Source::Csi(_), Some(R::Busy), _) => {
+            let words = format!("the camera {source} is in use by another program, or by this one twice");
+            (ErrorKind::CameraBusy, words)
+        }
+        (Source::Csi(_), Some(R::NotFound), _) if has("named") => {
+            (ErrorKind::NoCamera, format!("there is no camera {source}: {}", error.message()))
+        }
+        // NVIDIA's element says of all that it failed.
+        (Source::Csi(_), Some(_), _) => (
+            ErrorKind::NoCamera,
+            format!("no camera answers at the board's camera port: {}", error.message()),
+        ),
+        (Source::Csi(_), ..) if has("not-negotiated") => (
+            ErrorKind::WrongPictures,
+            format!("{source} does not give pictures of this size and rate: try others, as 1280x720 and 30"),
+        ),
         (Source::Rtsp { .. }, Some(R::NotAuthorized), _) => (
             ErrorKind::Unauthorized,
             format!("{source} wants a user and password, or others: write rtsp://user:password@…"),
@@ -79,6 +95,17 @@ pub(super) fn with_missing(error: MediaError, missing: Option<&str>) -> MediaErr
     }
 }
 
+/// Of a camera that is not there: what to do.
+pub(super) fn with_advice(error: MediaError, advice: Option<&str>) -> MediaError {
+    match advice {
+        Some(advice) if matches!(error.kind(), ErrorKind::NoCamera | ErrorKind::Stalled) => {
+            let words = error.to_string();
+            MediaError::new(error.kind(), format!("{}; {advice}", words.trim_end_matches(['.', ' '])))
+        }
+        _ => error,
+    }
+}
+
 /// Whether nobody agreed on caps: what was enumerated is not what is given. One that is busy or gone says so
 /// at the same calls, and that tells nothing of what it has.
 pub(super) fn is_disagreement(error: &MediaError, debug: &str) -> bool {
@@ -107,6 +134,7 @@ pub(super) fn too_slow(source: &Source, agreed: f64, rate: f64) -> MediaError {
 pub(super) fn stalled(source: &Source) -> MediaError {
     let cure = match source {
         Source::V4l2(_) => "unplug the camera and plug it in again if this goes on",
+        Source::Csi(_) => "is the sensor of another kind than the board's configuration says?",
         Source::Rtsp { .. } => "check the camera and the network",
         _ => "is the machine overloaded?",
     };
@@ -121,6 +149,7 @@ mod tests {
     #[test]
     fn errors_name_the_cause_by_the_source() {
         let camera: Source = "/dev/video9".parse().expect("a device");
+        let csi: Source = "csi".parse().expect("a camera");
         let rtsp: Source = "rtsp://admin:hunter2@cam/live".parse().expect("an address");
         let file: Source = "a.mp4".parse().expect("a file");
         let error = |code: R| glib::Error::new(code, "words");
@@ -132,6 +161,11 @@ mod tests {
             (&camera, error(R::NotFound), "Device '/dev/null' is not a capture device.", "not-a-camera"),
             (&camera, error(R::NotFound), "", "no-camera"),
             (&camera, error(R::Read), "", "no-camera"),
+            (&csi, error(R::NotFound), "cameras() is empty", "no-camera"),
+            (&csi, error(R::Failed), "", "no-camera"),
+            (&csi, error(R::Busy), "", "camera-busy"),
+            (&csi, stream(S::Failed), "reason not-negotiated (-4)", "wrong-pictures"),
+            (&csi, stream(S::Failed), "reason error (-5)", "media"),
             (&rtsp, error(R::NotAuthorized), "", "unauthorized"),
             (&rtsp, error(R::NotFound), "", "not-found"),
             (&rtsp, error(R::OpenReadWrite), "", "unreachable"),

@@ -1,7 +1,7 @@
 //! Live pictures and sound through GStreamer: a source, encoders, and [`Frame`]s out.
 //!
 //! ```text
-//! test │ V4L2 │ file │ RTSP                 (capture)
+//! test │ V4L2 │ CSI │ file │ RTSP           (capture)
 //!    video ─ scaled, I420 ─ tee ─┬─ H.264 ── frames VIDEO_H264
 //!                                └─ VP8 ──── frames VIDEO_VP8      (branches that come and go)
 //!    audio ─ 48 kHz ─────── tee ─── Opus ─── frames AUDIO_OPUS
@@ -19,6 +19,7 @@ mod camera;
 mod capture;
 mod check;
 mod control;
+mod csi;
 mod encoders;
 mod fault;
 mod machine;
@@ -30,6 +31,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
+
+use gstreamer as gst;
 
 use super::board::{self, Board, BoardInfo};
 use super::error::{ErrorKind, MediaError};
@@ -236,7 +239,9 @@ impl Pipeline {
         let (profile, board) = machine::board(Path::new("/"), &settings.board, &elements)?;
         log::info!("board: {board}");
         check::gstreamer(&settings)?;
-        let found = check::source(&settings)?;
+        let installed = |name: &str| gst::ElementFactory::find(name).is_some();
+        let csi = csi::find(&settings, &profile, &elements, installed)?;
+        let found = check::source(&settings, csi.as_ref())?;
         let (encoder, info) = encoders::choose(&settings, &profile, &elements)?;
         let mut camera = match &settings.source {
             Source::V4l2(path) => Some(camera::Camera::new(path, &settings, &info)),
@@ -249,7 +254,7 @@ impl Pipeline {
         let heat = profile.heat.as_ref();
         let thermometer = heat.and_then(|heat| Thermometer::find(Path::new("/"), heat));
         let (commands, inbox) = mpsc::channel();
-        let control = Control::new(settings, encoder, camera, Arc::new(on), commands.clone());
+        let control = Control::new(settings, encoder, camera, csi, Arc::new(on), commands.clone());
         std::thread::Builder::new().name("symple-media".into()).spawn(move || control.run(inbox)).map_err(
             |error| MediaError::new(ErrorKind::Other, format!("no thread for the pipeline: {error}")),
         )?;

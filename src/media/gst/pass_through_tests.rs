@@ -66,6 +66,7 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
         bitrates: BTreeMap::new(),
         qualities: BTreeMap::new(),
         camera: None,
+        csi: None,
     };
     let run = Run::open(&plan, 1, Some(target)).expect("its front is built");
     run.play().expect("it plays");

@@ -13,6 +13,7 @@ use super::branch::{Branch, Callback, Room, Timing};
 use super::camera::{Camera, CaptureInfo, Steering, Target};
 use super::capture::{self, Capture, Found};
 use super::control::{Command, News};
+use super::csi::Csi;
 use super::encoders::{Chosen, Picture};
 use super::{ErrorKind, MediaError, Settings, Streams};
 use crate::media::board::{Knob, Place, Unit};
@@ -41,6 +42,8 @@ pub(super) struct Plan {
     pub bitrates: BTreeMap<StreamId, u32>,
     /// What a V4L2 source is.
     pub camera: Option<Camera>,
+    /// How a CSI source is opened.
+    pub csi: Option<Csi>,
     /// What pictures a stream gets, where that is not all.
     pub qualities: BTreeMap<StreamId, Quality>,
 }
@@ -133,7 +136,8 @@ impl Run {
     pub(super) fn open(plan: &Plan, number: u64, target: Option<Target>) -> Result<Run, MediaError> {
         let commands = plan.commands.clone();
         let found = move |found| _ = commands.send(Command::News(number, News::Found(found)));
-        let capture = capture::build(&plan.settings, &plan.counter, target.as_ref(), found)?;
+        let csi = plan.csi.as_ref();
+        let capture = capture::build(&plan.settings, &plan.counter, target.as_ref(), csi, found)?;
         let began = Instant::now();
         let pulse = Arc::new(AtomicU64::new(0));
         feel_pulse(&capture.video, began, &pulse);
