@@ -106,6 +106,9 @@ class Scenario {
   /** What is done at the end, the last first. */
   after(job) { this.#ends.push(job); }
 
+  /** Lines that a failure shows the last of, as it does of each program's. */
+  tells(name, lines) { this.#programs.push({ name, get lines() { return lines(); } }); }
+
   /** A line of the report. */
   note(words) { console.log(`    ${this.name}: ${words}`); }
 

@@ -37,7 +37,7 @@ globalThis.probe = (() => {
     return out;
   }
 
-  /** Where the newest open connection sends to: { address, port, protocol, type }. */
+  /** Where the newest connection that stands sends to: { address, port, protocol, type }. */
   async function remoteCandidate() {
     const last = connections.filter(({ connection }) => connection.connectionState === 'connected').pop();
     const report = await last?.connection.getStats() ?? new Map();

@@ -13,7 +13,7 @@ until [ -e end ]; do
       echo vivid.0 >/sys/bus/platform/drivers/vivid/$wish && echo "vivid: $wish"
     fi
   done
-  kill -0 $camera || exit 1
+  kill -0 $camera 2>/dev/null || exit 1
   sleep 0.2
 done
 kill $camera

@@ -49,19 +49,17 @@ async function start(s) {
   const machine = await s.program('tests/machine/run', [], { env: { FORWARD: String(port), SHARE: share, PATIENCE: String(PATIENCE) } });
   machine.child.stdin.end(readFileSync(new URL('browser.sh', import.meta.url)));
 
-  const output = () => readFileSync(join(share, 'output'), 'utf8');
+  const output = () => (existsSync(join(share, 'output')) ? readFileSync(join(share, 'output'), 'utf8').split('\n').filter(Boolean) : []);
+  s.tells('the board', output);
   const alive = () => {
-    if (machine.end) throw Object.assign(new Error(`the machine ended (${machine.end}):\n${machine.lines.join('\n')}`), { fatal: true });
+    if (machine.end) throw Object.assign(new Error(`the machine ended (${machine.end})`), { fatal: true });
   };
   const url = `http://127.0.0.1:${port}/`;
   const answers = async () => {
     alive();
     return (await fetch(url, { signal: AbortSignal.timeout(5000) })).status === 200;
   };
-  await until("the board's page answers", answers, { within: 120_000, every: 500 }).catch((error) => {
-    error.message += `\nthe board said:\n${existsSync(join(share, 'output')) ? output() : 'nothing'}`;
-    throw error;
-  });
+  await until("the board's page answers", answers, { within: 120_000, every: 500 });
   s.note(`the board's page answers after ${Math.round((performance.now() - began) / 1000)} s`);
   return {
     machine, port, url,
@@ -70,8 +68,7 @@ async function start(s) {
     /** The first match in what the board says. */
     says: (pattern) => until(`the board says ${pattern}`, () => {
       alive();
-      const said = output();
-      return said.split('\n').map((line) => line.match(pattern)?.[0]).find(Boolean) ?? Promise.reject(new Error(said.slice(-500)));
+      return output().map((line) => line.match(pattern)?.[0]).find(Boolean);
     }, SLOW),
   };
 }
