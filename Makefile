@@ -52,7 +52,8 @@ test-browser: setup-test
 board: setup-board
 	@boards/build "$(BOARD)"
 
-# What CI has the time for; the packages of a board of each kind; a camera in an emulated machine.
+# What CI has the time for; the packages of a board of each kind; a camera and an encoder in an emulated
+# machine, and a browser that watches it.
 test-board: setup-emulate
 	@boards/test
 
@@ -61,6 +62,8 @@ test-packages: setup-emulate
 
 test-machine: setup-machine
 	@tests/machine/camera
+	@tests/machine/vicodec
+	@node --test $(one_by_one) tests/machine/*.test.mjs
 
 bench: setup-run
 	@$(cargo) bench --quiet --locked --features program --bench server

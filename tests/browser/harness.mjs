@@ -77,6 +77,7 @@ export function scenario(name, { needs = [], timeout = 180_000 } = {}, run) {
 const NEEDS = {
   chromium: () => found('chromium') ? '' : 'no Chromium here (Debian: chromium)',
   firefox: () => found('firefox-esr') || found('firefox') ? '' : 'no Firefox here (Debian: firefox-esr)',
+  qemu: () => found('qemu-system-aarch64') ? '' : 'no qemu-system-aarch64 here (Debian: qemu-system-arm)',
   gstreamer: () => found('gst-launch-1.0') ? '' : 'no gst-launch-1.0 here (Debian: gstreamer1.0-tools)',
   openssl: () => found('openssl') ? '' : 'no openssl here (Debian: openssl)',
   rtsp: () => {
@@ -104,6 +105,9 @@ class Scenario {
 
   /** What is done at the end, the last first. */
   after(job) { this.#ends.push(job); }
+
+  /** Lines that a failure shows the last of, as it does of each program's. */
+  tells(name, lines) { this.#programs.push({ name, get lines() { return lines(); } }); }
 
   /** A line of the report. */
   note(words) { console.log(`    ${this.name}: ${words}`); }

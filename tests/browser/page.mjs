@@ -25,10 +25,10 @@ export const words = (page, pattern, options) => until(`the page says ${pattern}
 export const as = (user) => (page) => page.addInitScript(`sessionStorage.setItem('symple.user', ${JSON.stringify(user)})`);
 
 /** Opens a camera's page, which plays the only camera by itself; returns the page, with a picture. */
-export async function watch(browser, url, options) {
+export async function watch(browser, url, { within, ...options } = {}) {
   const page = await browser.page(url, options);
-  page.first = await page.firstPicture();
-  await playing(page);
+  page.first = await page.firstPicture('#video', { within });
+  await playing(page, { within });
   return page;
 }
 

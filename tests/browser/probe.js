@@ -37,6 +37,16 @@ globalThis.probe = (() => {
     return out;
   }
 
+  /** Where the newest connection that stands sends to: { address, port, protocol, type }. */
+  async function remoteCandidate() {
+    const last = connections.filter(({ connection }) => connection.connectionState === 'connected').pop();
+    const report = await last?.connection.getStats() ?? new Map();
+    const [transport] = [...report.values()].filter(({ type }) => type === 'transport');
+    const pair = report.get(transport?.selectedCandidatePairId);
+    const { address, port, protocol, candidateType } = report.get(pair?.remoteCandidateId) ?? {};
+    return { address, port, protocol, type: candidateType };
+  }
+
   // ── Pictures ──
 
   let pressed = 0; // when the last press was, or the page's start
@@ -175,6 +185,6 @@ globalThis.probe = (() => {
   const count = (selector) => document.querySelectorAll(selector).length;
 
   return {
-    iceServers, open, received, firstPicture, pictures, different, sound, visible, pressable, text, attribute, count,
+    iceServers, open, received, remoteCandidate, firstPicture, pictures, different, sound, visible, pressable, text, attribute, count,
   };
 })();
