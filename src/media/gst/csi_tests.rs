@@ -80,6 +80,16 @@ fn a_camera_that_is_not_there_is_tried_again_with_growing_waits() {
 }
 
 #[test]
+fn a_size_that_a_sensor_does_not_give_is_told() {
+    // A decoder finds out while it runs, as libcamera does.
+    let head = "videotestsrc name=camera ! video/x-raw,width=100 ! jpegenc ! jpegdec ! video/x-raw,width=320";
+    let all = told(head, |all| matches!(all.last(), Some((_, MediaEvent::Failed(_)))));
+    let Some((_, MediaEvent::Failed(error))) = all.last() else { panic!("{all:?}") };
+    assert_eq!(error.kind(), ErrorKind::WrongPictures, "{error}");
+    assert!(error.to_string().contains("size and rate"), "{error}");
+}
+
+#[test]
 fn libcamera_without_a_camera_says_what_to_check() {
     gst::init().expect("GStreamer");
     let settings = |source: &str| Settings {
