@@ -6,7 +6,7 @@
 import { Emitter } from './events.js';
 
 const INTERVAL = 1000; // ms between measurements
-const STALLED = 2000; // ms without a byte before we say so
+const STALLED = 2000; // ms without a picture or a sound before we say so
 const DEAD = 8000; // ms without a byte on a disconnected path before we give up; ICE itself takes longer
 
 export class Player extends Emitter {
@@ -157,9 +157,15 @@ export class Player extends Emitter {
       ?? all.find((it) => it.type === 'candidate-pair' && (it.selected || (it.nominated && it.state === 'succeeded')));
     const bytes = (video?.bytesReceived ?? 0) + (audio?.bytesReceived ?? 0);
     const frames = video?.framesDecoded ?? 0;
-    const last = this.#last ?? { now, bytes, frames, moved: now };
+    // Bytes come without a picture, too: a sender probes the path with padding, and with what it sent before.
+    const media = (video?.framesReceived ?? frames) + (audio?.packetsReceived ?? 0);
+    const last = this.#last ?? { now, bytes, frames, media, moved: now, fresh: now };
     const seconds = (now - last.now) / 1000;
-    this.#last = { now, bytes, frames, moved: bytes > last.bytes ? now : last.moved };
+    this.#last = {
+      now, bytes, frames, media,
+      moved: bytes > last.bytes ? now : last.moved,
+      fresh: media > last.media ? now : last.fresh,
+    };
     this.stats = {
       state: this.state,
       width: this.video.videoWidth,
@@ -174,10 +180,11 @@ export class Player extends Emitter {
     this.emit('stats', this.stats);
     if (frames > 0 && this.firstPicture === null && this.video.videoWidth) this.#picture();
     const quiet = now - this.#last.moved;
+    const still = now - this.#last.fresh;
     const path = this.#connection.connectionState;
     if (this.call.state === 'active' && path !== 'connected' && quiet >= DEAD) this.call.failed('lost');
-    else if (quiet >= STALLED && this.state === 'playing') this.#enter('stalled');
-    else if (quiet < STALLED && this.state === 'stalled') this.#enter('playing');
+    else if (still >= STALLED && this.state === 'playing') this.#enter('stalled');
+    else if (still < STALLED && this.state === 'stalled') this.#enter('playing');
   }
 }
 

@@ -25,8 +25,12 @@ scenario('Chromium plays the camera of an emulated board behind a port forward',
   board.tell('unbind');
   s.note(`the board: ${await board.says(/^source: .*/)}`);
   s.note(`the page: ${await words(page, /stands still/, SLOW)}`);
+  // The camera probes the path every few seconds, with packets that are no pictures.
+  const state = () => page.probe('attribute', '#stage', 'data-state');
+  const mind = until('another state', async () => (await state()) !== 'stalled', { within: 8000 }).then(state, () => 'stalled');
+  assert.equal(await mind, 'stalled', 'it says so until a picture comes');
   board.tell('bind');
-  await until('it plays again', async () => (await page.probe('attribute', '#stage', 'data-state')) === 'playing', SLOW);
+  await until('it plays again', async () => (await state()) === 'playing', SLOW);
   await plays(s, page);
 
   board.tell('end');
