@@ -1,0 +1,226 @@
+//! The task between pipeline, sockets and core.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::studio::{Input, Output};
+use crate::media::gst::{MediaEvent, Thermometer};
+use crate::net::clock::{self, Alarm};
+use crate::net::lock;
+use crate::net::udp::Udp;
+use crate::proto::{Draft, Kind};
+use crate::rtc::Transmit;
+
+/// Sendings that wait for the system; what is over is lost, as on a network. A frame to 64 viewers, 16 times.
+const MAX_TRANSMITS: usize = 1024;
+
+/// Turns of the driver before it lets others run.
+const TURN: usize = 64;
+
+/// How long a shutdown waits for goodbyes and for the source to close.
+const LAST_GOODBYE: Duration = Duration::from_secs(3);
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    udp: Option<Udp>,
+    /// When interfaces were asked for their addresses last.
+    candidates_at: Option<Instant>,
+    /// The pipeline is told to produce, and has not said that it stopped.
+    producing: bool,
+    transmits: VecDeque<Transmit>,
+    alarm: Alarm,
+    goodbye: Option<Alarm>,
+}
+
+impl Driver {
+    pub fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Self {
+        Driver {
+            udp,
+            candidates_at: None,
+            producing: false,
+            shared,
+            transmits: VecDeque::new(),
+            alarm: Alarm::unset(),
+            goodbye: None,
+        }
+    }
+
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURN {
+            let mut any = self.poll_frames(cx);
+            any |= self.poll_datagrams(cx);
+            if self.shared.inbox.changed.poll(cx).is_ready() {
+                any = true;
+                self.find_candidates();
+            }
+            any |= self.take_media();
+            any |= self.poll_alarm(cx);
+            self.drain();
+            self.poll_transmits(cx);
+            any |= self.shared.events.poll(cx).is_ready();
+            if self.poll_end(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !any {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while self.shared.inbox.frames.poll_ready(cx).is_ready() {
+            while let Some(frame) = self.shared.inbox.frames.pop() {
+                any = true;
+                self.shared.input(Input::Frame(&frame));
+                // Each frame leaves before the next is cut.
+                self.drain();
+                self.poll_transmits(cx);
+            }
+        }
+        any
+    }
+
+    fn take_media(&mut self) -> bool {
+        let inbox = &self.shared.inbox;
+        let torn = std::mem::take(&mut *lock(&inbox.torn));
+        let mut any = !torn.is_empty();
+        for stream in torn {
+            self.shared.input(Input::Torn(stream));
+        }
+        while let Some(event) = { lock(&inbox.events).pop_front() } {
+            any = true;
+            if matches!(event, MediaEvent::Stopped | MediaEvent::GaveUp) {
+                self.producing = false;
+            }
+            self.shared.controlled(&event);
+            self.shared.input(Input::Media(event));
+        }
+        any
+    }
+
+    /// Networks come and go: what viewers are told of next is asked anew, at most once a second.
+    fn find_candidates(&mut self) {
+        let now = clock::now();
+        let Some(udp) = &self.udp else { return };
+        if self.candidates_at.is_some_and(|at| now < at + Duration::from_secs(1)) {
+            return;
+        }
+        self.candidates_at = Some(now);
+        lock(&self.shared.studio).set_candidates(self.shared.place.candidates(udp));
+    }
+
+    fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(udp) = &mut self.udp else { return false };
+        let mut studio = lock(&self.shared.studio);
+        let now = clock::now();
+        let came = udp.poll_recv(cx, |local, from, data| {
+            studio.handle_input(Input::Datagram { local, from, data }, now);
+        });
+        match came {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(e)) => {
+                log::error!("the UDP port is lost, and with it all viewers: {e}");
+                self.udp = None;
+                false
+            }
+        }
+    }
+
+    /// Sends what waits, as far as the system takes it.
+    fn poll_transmits(&mut self, cx: &mut Context<'_>) {
+        let Some(udp) = &mut self.udp else { return self.transmits.clear() };
+        while let Some(transmit) = self.transmits.front() {
+            if udp.poll_send(cx, transmit).is_pending() {
+                return;
+            }
+            self.transmits.pop_front();
+        }
+    }
+
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        let due = self.alarm.poll(cx).is_ready();
+        if due {
+            self.shared.input(Input::Timeout);
+        }
+        due
+    }
+
+    /// Does all that the core wants done.
+    fn drain(&mut self) {
+        let shared = self.shared.clone();
+        loop {
+            let output = lock(&shared.studio).poll_output();
+            match output {
+                Output::Timeout(at) => return self.alarm.set(at),
+                Output::Transmit(transmit) => {
+                    if self.transmits.len() < MAX_TRANSMITS {
+                        self.transmits.push_back(transmit);
+                    }
+                }
+                Output::Send { to, subtype, call, data } => self.send(&to, subtype, call.as_deref(), &data),
+                Output::Produce(streams) => {
+                    self.producing |= !streams.is_empty();
+                    shared.pipeline.start(streams);
+                }
+                Output::KeyFrame(stream) => shared.pipeline.request_key_frame(stream),
+                Output::Bitrate(stream, bps) => shared.pipeline.set_bitrate(stream, bps),
+                Output::Quality(stream, quality) => shared.pipeline.set_quality(stream, quality),
+                Output::ReadHeat => {
+                    let thermometer = shared.pipeline.thermometer();
+                    let reading = thermometer.map(Thermometer::read).unwrap_or_default();
+                    shared.input(Input::Heat(reading));
+                }
+                Output::Event(event) => shared.events.push(event),
+            }
+        }
+    }
+
+    fn send(&self, to: &str, subtype: &'static str, call: Option<&str>, data: &str) {
+        let mut draft = Draft::new(Kind::Message).to(to).subtype(subtype);
+        if let Some(call) = call {
+            draft = draft.with("call", call);
+        }
+        // Offline, a call's words are lost as its remote's are; its timers end it.
+        if let Err(e) = self.shared.client.send(draft.raw("data", data)) {
+            log::debug!("{subtype} was not sent: {e}");
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let shared = self.shared.clone();
+        let (asked, offline) = {
+            let ending = lock(&shared.inbox.ending);
+            (ending.asked, ending.offline)
+        };
+        if !asked && !offline {
+            return Poll::Pending;
+        }
+        if self.goodbye.is_none() {
+            self.goodbye = Some(Alarm::after(LAST_GOODBYE));
+            shared.input(Input::Shutdown);
+            self.drain();
+            shared.client.close();
+        }
+        let idle = {
+            let studio = lock(&shared.studio);
+            studio.is_idle() && studio.producing().is_empty()
+        };
+        let late = self.goodbye.as_mut().is_some_and(|alarm| alarm.poll(cx).is_ready());
+        // Our own goodbyes go first.
+        if let Some(server) = shared.server.as_ref().filter(|_| offline || late) {
+            server.shutdown();
+        }
+        if !late && (!offline || !idle || self.producing) {
+            return Poll::Pending;
+        }
+        while shared.events.poll(cx).is_ready() {}
+        Poll::Ready(())
+    }
+}
