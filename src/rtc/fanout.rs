@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use str0m::net::{Protocol, Receive};
@@ -45,12 +45,11 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// A fan-out without sessions. Makes the DTLS certificate that all its sessions share.
+    /// A fan-out without sessions. The DTLS certificate that all its sessions share is made for the first one.
     pub fn new(config: Config, now: Instant) -> Fanout {
         let crypto = Arc::new(str0m::crypto::from_feature_flags());
-        let certificate = crypto.dtls_provider.generate_certificate().expect("OpenSSL makes certificates");
         Fanout {
-            shared: Shared { config, crypto, certificate },
+            shared: Shared { config, crypto, certificate: OnceLock::new() },
             media: MediaSet::default(),
             sessions: HashMap::new(),
             paths: HashMap::new(),

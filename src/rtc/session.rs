@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use str0m::bwe::{Bitrate, BweKind};
@@ -42,7 +42,15 @@ const ICE_LOST: Duration = Duration::from_secs(8);
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) crypto: Arc<CryptoProvider>,
-    pub(super) certificate: DtlsCert,
+    /// Made for the first session: until somebody watches, most of OpenSSL need not be in memory.
+    pub(super) certificate: OnceLock<DtlsCert>,
+}
+
+impl Shared {
+    fn certificate(&self) -> DtlsCert {
+        let make = || self.crypto.dtls_provider.generate_certificate().expect("OpenSSL makes certificates");
+        self.certificate.get_or_init(make).clone()
+    }
 }
 
 /// What a session has to say to the fan-out.
@@ -125,7 +133,7 @@ impl Session {
         let config = &shared.config;
         let mut builder = Rtc::builder()
             .set_crypto_provider(shared.crypto.clone())
-            .set_dtls_cert(shared.certificate.clone())
+            .set_dtls_cert(shared.certificate())
             .set_rtp_mode(true)
             .set_stats_interval(Some(STATS_EVERY))
             .enable_bwe(Some(Bitrate::bps(config.initial_bitrate.into())))

@@ -1,11 +1,12 @@
-//! A server, and a device in its own process.
+//! A server, and a device in its own process: `both 0.0.0.0:4500`.
 
 use symple::client::{Config, Event};
 use symple::net::{Server, ServerConfig};
 use symple::proto::{Draft, Kind};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::bind(ServerConfig::listen(["127.0.0.1:4500".parse()?]))?;
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4500".into());
+    let server = Server::bind(ServerConfig::listen([address.parse()?]))?;
     let device = server.peer(Config { rooms: vec!["public".into()], ..Config::new("device") });
     let handle = device.clone();
     device.on(move |event| {
