@@ -40,6 +40,7 @@ const IO: &[&str] = &[
 /// Crates that one place hides from all others.
 const HIDDEN: &[(&str, &str)] = &[
     ("str0m", "rtc"),
+    ("openssl", "rtc::crypto"),
     ("gstreamer", "media::gst"),
     ("gstreamer_app", "media::gst"),
     ("v4l", "media::v4l2"),

@@ -2,6 +2,9 @@
 //! The network is two queues in memory, and its time is ours to pass.
 #![cfg(all(feature = "gst", feature = "rtc"))]
 
+// str0m has no cryptography of its own, and none of its types are in our API.
+#[path = "../src/rtc/crypto/mod.rs"]
+mod crypto;
 mod media;
 
 use std::net::SocketAddr;
@@ -43,7 +46,9 @@ impl Pair {
         let mut fanout = Fanout::new(Config { candidates, ..Config::default() }, now);
         fanout.set_media(MediaSet { video: vec![(VIDEO_H264, Codec::H264)], audio: None });
 
-        let mut viewer = Rtc::builder().clear_codecs().enable_h264(true).build(now);
+        let crypto = Arc::new(crypto::provider());
+        let mut viewer =
+            Rtc::builder().set_crypto_provider(crypto).clear_codecs().enable_h264(true).build(now);
         viewer.add_local_candidate(Candidate::host(address, "udp").expect("an address"));
         let mut api = viewer.sdp_api();
         let video = api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);

@@ -47,7 +47,7 @@ pub struct Fanout {
 impl Fanout {
     /// A fan-out without sessions. The DTLS certificate that all its sessions share is made for the first one.
     pub fn new(config: Config, now: Instant) -> Fanout {
-        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let crypto = Arc::new(super::crypto::provider());
         Fanout {
             shared: Shared { config, crypto, certificate: OnceLock::new() },
             media: MediaSet::default(),

@@ -41,6 +41,7 @@
 
 mod batch;
 mod clock;
+mod crypto;
 mod cut;
 mod fanout;
 mod negotiate;

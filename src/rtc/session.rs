@@ -146,7 +146,7 @@ impl Session {
             add_codec(&mut builder, choice);
         }
         let mut rtc = builder.build(now);
-        rtc.bwe().set_desired_bitrate(Bitrate::bps(config.max_bitrate.into()));
+        rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::bps(config.max_bitrate.into()));
         let mut local_candidates = vec![];
         for LocalCandidate { base, advertised } in &config.candidates {
             let outside = advertised.map(|a| Candidate::server_reflexive(a, *base, "udp"));

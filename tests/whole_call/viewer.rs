@@ -12,6 +12,11 @@ use symple::call::{CallId, Event};
 use symple::rtc::Transmit;
 
 use super::side::{Came, Side};
+
+// str0m has no cryptography of its own, and none of its types are in our API.
+#[path = "../../src/rtc/crypto/mod.rs"]
+mod crypto;
+
 /// So many pictures it sees before it asks for a key frame.
 pub const ASKS_AFTER: usize = 20;
 
@@ -41,8 +46,12 @@ pub struct Enough {
 
 /// Watches until all has come, and hangs up.
 pub async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
-    let mut rtc =
-        Rtc::builder().clear_codecs().enable_h264(true).enable_opus(true, false).build(Instant::now());
+    let mut rtc = Rtc::builder()
+        .set_crypto_provider(Arc::new(crypto::provider()))
+        .clear_codecs()
+        .enable_h264(true)
+        .enable_opus(true, false)
+        .build(Instant::now());
     rtc.add_local_candidate(Candidate::host(side.address(), "udp").expect("an address"));
     let watched = Watched { pictures: vec![], sounds: vec![], reason: String::new() };
     let mut viewer = Viewer { side, rtc, pending: None, call: None, video: None, enough, watched };

@@ -145,7 +145,10 @@ impl World {
         address: SocketAddr,
         codecs: impl FnOnce(RtcConfig) -> RtcConfig,
     ) {
-        let mut rtc = codecs(Rtc::builder().clear_codecs().enable_opus(true, false)).build(self.now);
+        let provider = Arc::new(crate::rtc::crypto::provider());
+        let mut rtc =
+            codecs(Rtc::builder().set_crypto_provider(provider).clear_codecs().enable_opus(true, false))
+                .build(self.now);
         rtc.add_local_candidate(Candidate::host(address, "udp").expect("an address"));
         let browser = Browser {
             rtc,
