@@ -13,7 +13,7 @@ setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
 .PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine board bench size \
-  setup-run setup-test setup-board setup-emulate setup-machine
+  setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-size
 
 help:
 	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
@@ -57,7 +57,7 @@ board: setup-board
 test-board: setup-emulate
 	@boards/test
 
-test-packages: setup-emulate
+test-packages: setup-packages
 	@tests/boards/packages
 
 test-machine: setup-machine
@@ -69,7 +69,7 @@ bench: setup-run
 	@$(cargo) bench --quiet --locked --features program --bench server
 
 # By Debian's compiler for ARM too, where boards/env finds the cross compilers.
-size: setup-board
+size: setup-size
 	@boards/size native aarch64
 
 setup-run:
@@ -84,5 +84,11 @@ setup-board:
 setup-emulate:
 	$(setup) emulate
 
+setup-packages:
+	$(setup) packages
+
 setup-machine:
 	$(setup) machine
+
+setup-size:
+	$(setup) size
