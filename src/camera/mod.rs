@@ -163,7 +163,7 @@ impl Camera {
             max_viewers: config.max_viewers,
             linger: config.linger,
         };
-        let urls = server.as_ref().map(|s| site::urls(s, &config.signalling)).unwrap_or_default();
+        let urls = server.as_ref().map(|s| site::urls(s.addresses(), &config.signalling)).unwrap_or_default();
         let shared = Arc::new(Shared {
             studio: Mutex::new(Studio::new(studio, clock::now())),
             inbox,

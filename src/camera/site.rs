@@ -7,7 +7,9 @@ use serde_json::json;
 use super::{Config, Connect, Serve, Signalling, StartError, Status};
 use crate::client;
 use crate::net::udp::Udp;
-use crate::net::{Client, Origins, Request, Response, Server, ServerConfig, ServerEvent, outward_address};
+use crate::net::{
+    Client, Origins, Request, Response, Server, ServerConfig, ServerEvent, addresses, outward_address,
+};
 use crate::proto::{Status as Code, Token};
 use crate::rtc::LocalCandidate;
 use crate::server::{self, Admission};
@@ -189,8 +191,23 @@ fn chosen_by_system(config: &Config) -> bool {
     matches!(&config.signalling, Signalling::Serve(serve) if serve.listen.iter().all(|a| a.port() == 0))
 }
 
-/// Where a person opens the page.
-pub(super) fn urls(server: &Server, signalling: &Signalling) -> Vec<String> {
+impl Config {
+    /// Where a person opens the page of a camera with these settings, the addresses for other machines last:
+    /// what [`Camera::urls`](super::Camera::urls) tells of one that runs. A port that the system is to choose
+    /// is not known before; empty too where the server is elsewhere.
+    pub fn urls(&self) -> Vec<String> {
+        match &self.signalling {
+            Signalling::Serve(serve) => {
+                let known: Vec<SocketAddr> = serve.listen.iter().filter(|a| a.port() != 0).copied().collect();
+                urls(&known, &self.signalling)
+            }
+            Signalling::Connect(_) => vec![],
+        }
+    }
+}
+
+/// Where a person opens the page of a server that listens on these addresses.
+pub(super) fn urls(listen: &[SocketAddr], signalling: &Signalling) -> Vec<String> {
     let secure = match signalling {
         #[cfg(feature = "tls")]
         Signalling::Serve(serve) => serve.tls.is_some(),
@@ -198,19 +215,31 @@ pub(super) fn urls(server: &Server, signalling: &Signalling) -> Vec<String> {
     };
     let scheme = if secure { "https" } else { "http" };
     let mut urls = Vec::new();
-    for address in server.addresses() {
-        let mut show = |ip: IpAddr| {
+    for address in listen {
+        let hosts = if address.ip().is_unspecified() {
+            let mut hosts = vec![Ipv4Addr::LOCALHOST.into()];
+            hosts.extend(others_reach(address.ip()));
+            hosts
+        } else {
+            vec![address.ip()]
+        };
+        for ip in hosts {
             let url = format!("{scheme}://{}/", SocketAddr::new(ip, address.port()));
             if !urls.contains(&url) {
                 urls.push(url);
             }
-        };
-        if address.ip().is_unspecified() {
-            show(Ipv4Addr::LOCALHOST.into());
-            outward_address().into_iter().for_each(show);
-        } else {
-            show(address.ip());
         }
     }
     urls
+}
+
+/// The addresses by which others reach a wildcard: the one that leads outside, or, where none does (a cable, a
+/// network without a router), all.
+fn others_reach(wildcard: IpAddr) -> Vec<IpAddr> {
+    if let Some(ip) = outward_address() {
+        return vec![ip];
+    }
+    let all = addresses::of_this_machine().unwrap_or_default();
+    // IPv6's wildcard has IPv4 in it.
+    all.into_iter().filter(|ip| !ip.is_loopback() && (ip.is_ipv4() || wildcard.is_ipv6())).collect()
 }

@@ -17,6 +17,8 @@
 #[cfg(any(feature = "client", feature = "server"))]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+#[cfg(feature = "rtc")]
+pub(crate) mod addresses;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]

@@ -29,6 +29,17 @@ fn it_serves_itself_and_ends_as_told() {
 
 #[test]
 fn it_is_a_peer_of_a_server_elsewhere_or_refused() {
+#[test]
+#[cfg(target_os = "linux")]
+fn on_a_cable_without_a_router_it_tells_the_address_that_it_has_there() {
+    let args = [&SMALL[..], &["--listen", "all", "--token", "s3cret"]].concat();
+    let Some(camera) = Program::start_on_cable("169.254.7.8/16", "169.254.9.9/16", &args) else {
+        return eprintln!("SKIPPED: no network namespace can be made here");
+    };
+    camera.says("open http://127.0.0.1:");
+    camera.says("open http://169.254.7.8:");
+}
+
     let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
     let url = format!("ws://{}", server.address);
     let args = [&SMALL[..], &["--connect", &url, "--user", "door", "--room", "public"]].concat();

@@ -54,6 +54,25 @@ impl Program {
         Program::spawn(shell)
     }
 
+    /// Starts it in a network of its own with loopback and one cable, at whose ends these addresses are, if this
+    /// system lets us make one.
+    #[cfg(all(feature = "camera", target_os = "linux"))]
+    pub fn start_on_cable(ours: &str, theirs: &str, args: &[&str]) -> Option<Program> {
+        let script = format!(
+            "ip link set lo up && ip link add cable type veth peer name end && ip address add {ours} dev cable \
+             && ip address add {theirs} dev end && ip link set end up && ip link set cable up || exit 99\n\
+             [ $# = 0 ] || exec \"$0\" \"$@\""
+        );
+        let alone = |args: &[&str]| {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--net", "sh", "-c", &script]);
+            command.arg(env!("CARGO_BIN_EXE_symple")).args(args).stdin(Stdio::null());
+            command
+        };
+        let possible = alone(&[]).output().is_ok_and(|tried| tried.status.success());
+        possible.then(|| Program::spawn(alone(args)))
+    }
+
     /// Starts another program, if it is there.
     #[cfg(feature = "redis")]
     pub fn start_other(name: &str, args: &[&str]) -> Option<Program> {

@@ -1,0 +1,91 @@
+//! By which addresses other machines reach this one.
+
+use std::io;
+use std::net::IpAddr;
+
+/// The addresses of all interfaces that are up, each as [`reachable`] ranks them.
+pub(crate) fn of_this_machine() -> io::Result<Vec<IpAddr>> {
+    let all = if_addrs::get_if_addrs()?;
+    let up = all.iter().filter(|i| i.oper_status != if_addrs::IfOperStatus::Down);
+    Ok(reachable(up.map(|i| (i.name.as_str(), i.ip()))))
+}
+
+/// Which of these addresses, each with the name of its interface, another machine can reach.
+///
+/// - An IPv4 address that is valid on one link alone (169.254.0.0/16, RFC 3927) counts where its interface has
+///   no better one: a board on a cable without a DHCP server has no other, and whoever sits at the cable's other
+///   end reaches it by that, whatever the board's other interfaces have.
+/// - IPv6's link-local addresses never count. Each is meant for a link that only the zone behind its `%` names,
+///   and a candidate carries no zone (RFC 8839, 5.1): both sides would send to whichever link their system likes
+///   best. A link that has them and nothing else has IPv4's too where an address is chosen by itself.
+/// - Loopback counts where there is nothing else.
+fn reachable<'a>(addresses: impl Iterator<Item = (&'a str, IpAddr)>) -> Vec<IpAddr> {
+    let is_v4_link_local = |ip: &IpAddr| matches!(ip, IpAddr::V4(ip) if ip.is_link_local());
+    let of_no_use = |ip: &IpAddr| {
+        ip.is_unspecified()
+            || ip.is_multicast()
+            || matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
+            || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+    };
+    let all: Vec<(&str, IpAddr)> = addresses.filter(|(_, ip)| !of_no_use(ip)).collect();
+    let has_better =
+        |name: &str| all.iter().any(|(other, ip)| *other == name && ip.is_ipv4() && !is_v4_link_local(ip));
+    let mut ips: Vec<IpAddr> = vec![];
+    for (name, ip) in &all {
+        if !(is_v4_link_local(ip) && has_better(name)) && !ips.contains(ip) {
+            ips.push(*ip);
+        }
+    }
+    if ips.iter().any(|ip| !ip.is_loopback()) {
+        ips.retain(|ip| !ip.is_loopback());
+    }
+    ips
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_by_which_others_reach_this_machine() {
+        type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+        let table: [Row; 11] = [
+            ("a network", &[("lo", "127.0.0.1"), ("eth0", "192.0.2.1")], &["192.0.2.1"]),
+            ("no network", &[("lo", "127.0.0.1"), ("lo", "::1")], &["127.0.0.1", "::1"]),
+            (
+                "a cable to another machine",
+                &[("lo", "127.0.0.1"), ("lo", "::1"), ("eth0", "169.254.7.8"), ("eth0", "fe80::1")],
+                &["169.254.7.8"],
+            ),
+            (
+                "an interface with an address by DHCP keeps its own one beside",
+                &[("eth0", "169.254.7.8"), ("eth0", "192.0.2.1"), ("eth0", "fe80::1")],
+                &["192.0.2.1"],
+            ),
+            (
+                "the cable's end is reached by no other interface's address",
+                &[("lo", "127.0.0.1"), ("wlan0", "192.0.2.1"), ("eth0", "169.254.7.8")],
+                &["192.0.2.1", "169.254.7.8"],
+            ),
+            (
+                "IPv6 is no way for who has IPv4 alone",
+                &[("eth0", "169.254.7.8"), ("eth0", "2001:db8::1")],
+                &["169.254.7.8", "2001:db8::1"],
+            ),
+            ("IPv6 by itself on a link", &[("lo", "::1"), ("eth0", "fe80::1")], &["::1"]),
+            (
+                "several networks",
+                &[("a", "192.0.2.1"), ("b", "172.17.0.1"), ("a", "2001:db8::1"), ("lo", "::1")],
+                &["192.0.2.1", "172.17.0.1", "2001:db8::1"],
+            ),
+            ("one address twice", &[("a", "192.0.2.1"), ("b", "192.0.2.1")], &["192.0.2.1"]),
+            ("none that a datagram has", &[("a", "0.0.0.0"), ("a", "224.0.0.1"), ("a", "ff02::1")], &[]),
+            ("nothing", &[], &[]),
+        ];
+        let ip = |text: &str| text.parse::<IpAddr>().expect("literal");
+        for (what, all, kept) in table {
+            let kept: Vec<IpAddr> = kept.iter().map(|s| ip(s)).collect();
+            assert_eq!(reachable(all.iter().map(|(name, s)| (*name, ip(s)))), kept, "{what}");
+        }
+    }
+}
