@@ -47,6 +47,8 @@ mod signal;
 mod tls;
 #[cfg(feature = "rtc")]
 pub mod udp;
+#[cfg(all(feature = "tls", feature = "server"))]
+mod validity;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientEvent};

@@ -1,7 +1,11 @@
 //! TLS by rustls with the `ring` provider: whom a client trusts, and what a server shows.
 
 use std::fmt;
+#[cfg(feature = "server")]
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+#[cfg(feature = "server")]
+use std::time::SystemTime;
 
 use futures_rustls::rustls::crypto::ring::default_provider;
 use futures_rustls::rustls::pki_types::CertificateDer;
@@ -10,6 +14,9 @@ use futures_rustls::rustls::pki_types::pem::PemObject;
 use futures_rustls::rustls::{self, pki_types::PrivateKeyDer};
 #[cfg(feature = "client")]
 use futures_rustls::rustls::{ClientConfig, RootCertStore};
+
+#[cfg(feature = "server")]
+use super::validity;
 
 /// Whose certificates a client believes.
 #[cfg(feature = "client")]
@@ -68,6 +75,7 @@ pub(crate) fn connector(roots: &Roots) -> Result<futures_rustls::TlsConnector, T
 #[derive(Clone)]
 pub struct ServerTls {
     pub(crate) config: Arc<rustls::ServerConfig>,
+    validity: Option<RangeInclusive<SystemTime>>,
 }
 
 #[cfg(feature = "server")]
@@ -77,13 +85,22 @@ impl ServerTls {
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|_| TlsError("The key holds no PEM private key (PKCS #8, PKCS #1 or SEC 1)".into()))?;
+        let chain = certificates(chain)?;
+        let validity = chain.first().and_then(|own| validity::of(own));
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring has suites for TLS 1.2 and 1.3")
             .with_no_client_auth()
-            .with_single_cert(certificates(chain)?, key)
+            .with_single_cert(chain, key)
             .map_err(|e| TlsError(format!("Certificate and key do not go together: {e}")))?;
-        Ok(ServerTls { config: Arc::new(config) })
+        Ok(ServerTls { config: Arc::new(config), validity })
+    }
+
+    /// From when until when the server's own certificate is good (RFC 5280, 4.1.2.5); `None` where it does not
+    /// say so in a form that can be read. Nothing else looks at it: a server shows a certificate that has ended,
+    /// and its clients refuse it.
+    pub fn validity(&self) -> Option<RangeInclusive<SystemTime>> {
+        self.validity.clone()
     }
 }
 

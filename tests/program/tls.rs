@@ -5,12 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
-use rcgen::generate_simple_self_signed;
+use rcgen::{CertificateParams, KeyPair, date_time_ymd, generate_simple_self_signed};
 use rustix::process::Signal;
 use symple::client::{Config, Event};
 use symple::net::{Client, Roots};
 
 use crate::world::{Folder, PATIENCE, Server};
+#[cfg(target_os = "linux")]
+use crate::world::{HERE, Program};
 
 /// A client that trusts one certificate.
 struct Peer {
@@ -51,6 +53,21 @@ impl Drop for Peer {
         self.client.close();
         self.run.take().map(JoinHandle::join);
     }
+}
+
+/// Variables under which a program takes it for early 1970, if this machine has the library for that.
+fn in_1970() -> Option<[(&'static str, &'static str); 4]> {
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    let library: &str = library.leak();
+    // Delays are not by the clock on the wall.
+    let slow = ("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let zone = ("TZ", "UTC");
+    fs::exists(library).is_ok_and(|there| there).then_some([
+        ("LD_PRELOAD", library),
+        ("FAKETIME", "@1970-01-01 00:00:30"),
+        slow,
+        zone,
+    ])
 }
 
 /// A certificate for `localhost` and its key.
@@ -99,4 +116,77 @@ fn an_own_certificate_is_made_once_and_kept_for_its_owner_alone() {
     let server = Server::start(&args, &[]);
     assert_eq!(fs::read_to_string(&file).expect("it is kept"), made);
     Peer::start(&server, "alice", &made).is_let_in();
+}
+
+#[test]
+fn an_own_certificate_that_was_made_in_1970_for_ten_years_is_made_anew() {
+    let folder = Folder::new();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a good name");
+    (params.not_before, params.not_after) = (date_time_ymd(1970, 1, 1), date_time_ymd(1979, 12, 30));
+    let key = KeyPair::generate().expect("a key");
+    let old = params.self_signed(&key).expect("a certificate").pem() + &key.serialize_pem();
+    let file = folder.write("self-signed.pem", &old);
+    // Of a program that a full disk ended.
+    let left = folder.write("self-signed.4711.new", "");
+    let args = ["--ssl-enabled", "--state-dir", &folder.path("")];
+    let server = Server::start(&args, &[]);
+    server.program.logs("the certificate ended on 1979-12-30T00:00:00Z");
+    let made = fs::read_to_string(&file).expect("it is kept");
+    assert!(made != old, "a browser refuses the old one for good");
+    assert!(!fs::exists(&left).expect("the folder is there"), "it is of no use");
+    Peer::start(&server, "alice", &made).is_let_in();
+    drop(server);
+    let server = Server::start(&args, &[]);
+    assert_eq!(fs::read_to_string(&file).expect("it is kept"), made);
+    Peer::start(&server, "alice", &made).is_let_in();
+}
+
+#[test]
+fn an_own_certificate_that_is_made_before_the_clock_is_right_is_good_afterwards_too() {
+    let Some(in_1970) = in_1970() else { return eprintln!("SKIPPED: no libfaketime (package faketime)") };
+    let folder = Folder::new();
+    let args = ["--ssl-enabled", "--log", "info", "--state-dir", &folder.path("")];
+    let server = Server::start(&args, &in_1970);
+    assert!(server.program.logs("made a self-signed certificate").starts_with("1970-01-01T00:00:"));
+    let file = folder.path("self-signed.pem");
+    let made = fs::read_to_string(&file).expect("it is kept");
+    // The client's clock is right.
+    Peer::start(&server, "alice", &made).is_let_in();
+    drop(server);
+    for variables in [&in_1970[..], &[], &in_1970[..]] {
+        let server = Server::start(&args, variables);
+        Peer::start(&server, "alice", &made).is_let_in();
+        assert_eq!(fs::read_to_string(&file).expect("it is kept"), made);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn on_a_full_disk_it_serves_and_leaves_nothing_behind() {
+    let folder = Folder::new();
+    let state = folder.path("");
+    let Some(program) = Program::start_on_full_disk(&state, &[&HERE[..], &["--ssl-enabled"]].concat()) else {
+        return eprintln!("SKIPPED: no file system can be mounted here");
+    };
+    let disk = program.proc().join("root").join(state.trim_start_matches('/'));
+    let names = || -> Vec<_> {
+        fs::read_dir(&disk).expect("it is mounted").flatten().map(|entry| entry.file_name()).collect()
+    };
+    let server = Server::of(program);
+    server.program.logs("cannot be kept in");
+    assert_eq!(names(), ["full"]);
+    let untrusting = Peer::start(&server, "alice", &pair().0);
+    untrusting.hears("that it answers, by a certificate", |e| matches!(e, Event::Ended { .. }));
+    server.program.signal(Signal::HUP);
+    server.program.logs("cannot be kept in");
+    server.program.logs("the certificate was read again");
+    assert_eq!(names(), ["full"]);
+
+    // With room again the one that is shown is kept: nobody has to trust another one.
+    fs::remove_file(disk.join("full")).expect("it is there");
+    server.program.signal(Signal::HUP);
+    server.program.logs("the certificate was read again");
+    assert_eq!(names(), ["self-signed.pem"]);
+    let kept = fs::read_to_string(disk.join("self-signed.pem")).expect("it is kept");
+    Peer::start(&server, "alice", &kept).is_let_in();
 }

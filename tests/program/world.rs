@@ -73,6 +73,24 @@ impl Program {
         possible.then(|| Program::spawn(alone(args)))
     }
 
+    /// Starts it with a disk of its own mounted at `folder`, full with one file `full`, as `--state-dir`, if this
+    /// system lets us mount one.
+    #[cfg(target_os = "linux")]
+    pub fn start_on_full_disk(folder: &str, args: &[&str]) -> Option<Program> {
+        // A page is the least there is.
+        let script = "mount -t tmpfs -o size=4k tmpfs \"$1\" && folder=$1 && shift || exit 99\n\
+                      head -c 4096 /dev/zero >\"$folder/full\" || exit 99\n\
+                      [ $# = 0 ] || exec \"$0\" \"$@\" --state-dir \"$folder\"";
+        let mounted = |args: &[&str]| {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+            command.args([env!("CARGO_BIN_EXE_symple"), folder]).args(args).stdin(Stdio::null());
+            command
+        };
+        let possible = mounted(&[]).output().is_ok_and(|tried| tried.status.success());
+        possible.then(|| Program::spawn(mounted(args)))
+    }
+
     /// Starts another program, if it is there.
     #[cfg(feature = "redis")]
     pub fn start_other(name: &str, args: &[&str]) -> Option<Program> {

@@ -17,7 +17,7 @@ use crate::exit::{self, Failure, Kind};
 use crate::merge::Setting;
 use crate::signals::{self, Wish};
 use crate::value::{count, list, object, objects, parsed, parsed_list, secret, set, switch, text};
-use crate::{files, help, logger};
+use crate::{certificate, files, help, logger};
 
 /// What the camera runs with: what the library takes, and what becomes that.
 struct Settings {
@@ -438,14 +438,15 @@ fn run(camera: &Camera, ring: Option<String>, certificate: Option<&Certificate>)
         }
     });
     let mut asked = false;
-    signals::run(camera.run(), signals::listen()?, |wish| match (wish, camera.server(), certificate) {
+    let tell = |wish| match (wish, camera.server(), certificate) {
         (Wish::End, ..) => {
             asked = true;
             camera.shutdown();
         }
         (Wish::Reload, Some(server), Some(certificate)) => certificate.reload(server),
         (Wish::Reload, ..) => log::info!("nothing to read again: there is no certificate"),
-    });
+    };
+    signals::run(camera.run(), signals::listen()?, tell, certificate::tend(certificate, camera.server()));
     // Without a wish to end, only a server that refuses it ends a camera.
     if asked { Ok(()) } else { told.try_recv().map_or(Ok(()), Err) }
 }

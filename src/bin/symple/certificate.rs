@@ -1,22 +1,40 @@
 //! The certificate that a server shows: the user's, or one of its own that is made once and kept.
+//!
+//! Both are looked at when they are read and once a day, since who runs a board may not be there: a certificate of
+//! ours is made anew before it ends, the user's is read again when it changed, and its end is told in the log.
+//!
+//! An own one holds from 1970 to 9999. A board without a battery makes it at the first of January 1970, before the
+//! network has told it the time, and neither its own clock nor a viewer's may matter then; an end at 9999-12-31 is
+//! what RFC 5280 (4.1.2.5) has for "no end". Nobody's authority signed it, so browsers ask about it whatever its
+//! dates are, and limits on how long a certificate may last (398 days) are for known authorities; Apple's of
+//! 825 days, which is for all, is for those that begin after June 2019.
 
+mod dates;
+mod own;
+
+use std::cell::RefCell;
 use std::fs;
-use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateParams, DnType, KeyPair};
 use symple::net::{Server, ServerTls};
 
 use super::exit::{Failure, Kind};
+use dates::{earliest, judge};
 
-/// How long an own certificate is good for. Whoever trusts it does so by hand, and should not have to again.
-const VALID: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How often the certificate of a server that runs is looked at.
+const DAILY: Duration = Duration::from_secs(86_400);
+
+/// A certificate, from its place to what is shown of it.
+pub struct Certificate {
+    place: Place,
+    /// What was read last: the chain and the key.
+    shown: RefCell<Option<(Vec<u8>, Vec<u8>)>>,
+}
 
 /// Where a certificate comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Certificate {
+enum Place {
     /// Two PEM files.
     Given { chain: PathBuf, key: PathBuf },
     /// One PEM file with both, made when it is not there, for these addresses beside this machine's names.
@@ -31,8 +49,8 @@ impl Certificate {
         state_dir: Option<&Path>,
         listen: &[IpAddr],
     ) -> Result<Certificate, Failure> {
-        match (cert, key) {
-            (Some(chain), Some(key)) => Ok(Certificate::Given { chain: chain.into(), key: key.into() }),
+        let place = match (cert, key) {
+            (Some(chain), Some(key)) => Place::Given { chain: chain.into(), key: key.into() },
             (None, None) => {
                 let folder = state_dir.map(PathBuf::from).or_else(default_state_dir).ok_or_else(|| {
                     Failure::new(
@@ -42,28 +60,34 @@ impl Certificate {
                     )
                 })?;
                 let addresses = listen.iter().filter(|ip| !ip.is_unspecified()).copied().collect();
-                Ok(Certificate::Own { file: folder.join("self-signed.pem"), addresses })
+                Place::Own { file: folder.join("self-signed.pem"), addresses }
             }
-            (Some(_), None) => Err(Failure::new(Kind::Config, "ssl_cert is given without ssl_key")),
-            (None, Some(_)) => Err(Failure::new(Kind::Config, "ssl_key is given without ssl_cert")),
-        }
+            (Some(_), None) => return Err(Failure::new(Kind::Config, "ssl_cert is given without ssl_key")),
+            (None, Some(_)) => return Err(Failure::new(Kind::Config, "ssl_key is given without ssl_cert")),
+        };
+        Ok(Certificate { place, shown: RefCell::default() })
     }
 
-    /// Reads it; an own one is made if it is not there.
+    /// Reads it; an own one is made if it is not there, or is of no use any more.
     pub fn load(&self) -> Result<ServerTls, Failure> {
-        let read = |path: &Path| fs::read(path).map_err(Failure::of(Kind::NoInput, path.display()));
-        let (chain, key, named) = match self {
-            Certificate::Given { chain, key } => (read(chain)?, read(key)?, chain),
-            Certificate::Own { file, addresses } => {
-                if !file.exists() {
-                    make(file, addresses)?;
-                    log::info!("made a self-signed certificate, kept in {}", file.display());
-                }
-                let both = read(file)?;
-                (both.clone(), both, file)
+        self.load_at(SystemTime::now())
+    }
+
+    fn load_at(&self, now: SystemTime) -> Result<ServerTls, Failure> {
+        let pem = match &self.place {
+            Place::Given { chain, key } => (read(chain)?, read(key)?),
+            Place::Own { file, addresses } => {
+                let shown = self.shown.borrow().as_ref().map(|(pem, _)| pem.clone());
+                let both = own::get(file, addresses, shown.as_deref(), now)?;
+                (both.clone(), both)
             }
         };
-        ServerTls::from_pem(&chain, &key).map_err(Failure::of(Kind::Config, named.display()))
+        let tls = parse(&pem.0, &pem.1, self.file())?;
+        if let (Place::Given { chain, .. }, Some(why)) = (&self.place, fault(&tls, now)) {
+            log::warn!("{}: {why}; browsers refuse it outside of its dates", chain.display());
+        }
+        self.shown.replace(Some(pem));
+        Ok(tls)
     }
 
     /// Reads it again. The old one stays where the new one is no good.
@@ -77,18 +101,66 @@ impl Certificate {
         }
     }
 
-    /// Says whether it could be loaded, without making anything.
-    pub fn check(&self) -> Result<String, Failure> {
-        match self {
-            Certificate::Own { file, .. } if !file.exists() => {
-                Ok(format!("self-signed, would be made and kept in {}", file.display()))
-            }
-            Certificate::Own { file, .. } => {
-                self.load().map(|_| format!("self-signed, kept in {}", file.display()))
-            }
-            Certificate::Given { chain, .. } => self.load().map(|_| chain.display().to_string()),
+    async fn tend_each(&self, time: Duration, server: &Server) {
+        loop {
+            // By a clock that nobody sets: a board's jumps by decades when the network comes.
+            smol::Timer::after(time).await;
+            self.look(server, SystemTime::now());
         }
     }
+
+    /// Shows what is there now, if that is another one.
+    fn look(&self, server: &Server, now: SystemTime) {
+        let before = self.shown.borrow().clone();
+        match self.load_at(now) {
+            Ok(_) if *self.shown.borrow() == before => {}
+            Ok(tls) => {
+                server.set_tls(tls);
+                log::info!("{} changed: the new certificate is shown from now on", self.file().display());
+            }
+            Err(failure) => log::error!("the certificate stays as it was: {}", failure.words),
+        }
+    }
+
+    /// Says whether it could be loaded, without making anything.
+    pub fn check(&self) -> Result<String, Failure> {
+        let now = SystemTime::now();
+        match &self.place {
+            Place::Own { file, .. } => own::describe(file, now),
+            Place::Given { chain, key } => {
+                let tls = parse(&read(chain)?, &read(key)?, chain)?;
+                let why = fault(&tls, now).map(|why| format!(" ({why})")).unwrap_or_default();
+                Ok(format!("{}{why}", chain.display()))
+            }
+        }
+    }
+
+    /// The file that a failure names.
+    fn file(&self) -> &Path {
+        match &self.place {
+            Place::Given { chain: file, .. } | Place::Own { file, .. } => file,
+        }
+    }
+}
+
+/// Looks at a certificate once a day, for as long as this is polled, where a server shows one.
+pub async fn tend(certificate: Option<&Certificate>, server: Option<&Server>) {
+    if let (Some(certificate), Some(server)) = (certificate, server) {
+        certificate.tend_each(DAILY, server).await;
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(Failure::of(Kind::NoInput, path.display()))
+}
+
+fn parse(chain: &[u8], key: &[u8], file: &Path) -> Result<ServerTls, Failure> {
+    ServerTls::from_pem(chain, key).map_err(Failure::of(Kind::Config, file.display()))
+}
+
+/// What is wrong with its dates.
+fn fault(tls: &ServerTls, now: SystemTime) -> Option<String> {
+    judge(tls.validity(), now, earliest()).fault()
 }
 
 /// systemd's, or the user's own.
@@ -101,40 +173,5 @@ fn default_state_dir() -> Option<PathBuf> {
         .or_else(|| var("HOME").map(|dir| dir.join(".local/state/symple")))
 }
 
-fn make(file: &Path, addresses: &[IpAddr]) -> Result<(), Failure> {
-    let failed =
-        |e: rcgen::Error| Failure::new(Kind::System, format!("a certificate could not be made: {e}"));
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
-    if let Some(host) = host_name() {
-        names.extend([format!("{host}.local"), host]);
-    }
-    names.extend(addresses.iter().filter(|ip| !ip.is_loopback()).map(IpAddr::to_string));
-    let mut params = CertificateParams::new(names).map_err(failed)?;
-    params.distinguished_name.push(DnType::CommonName, "symple, self-signed");
-    let now = SystemTime::now();
-    (params.not_before, params.not_after) = (now.into(), (now + VALID).into());
-    let key = KeyPair::generate().map_err(failed)?;
-    let pem = params.self_signed(&key).map_err(failed)?.pem() + &key.serialize_pem();
-    keep(file, &pem).map_err(Failure::of(Kind::CantCreate, file.display()))
-}
-
-/// Whole or not at all, and for nobody else's eyes: it holds the key.
-fn keep(file: &Path, pem: &str) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let draft = file.with_extension(format!("{}.new", std::process::id()));
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&draft)?.write_all(pem.as_bytes())?;
-    fs::rename(&draft, file)
-}
-
-fn host_name() -> Option<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    let name = name.trim();
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    (!name.is_empty() && name.chars().all(fits)).then(|| name.to_owned())
-}
+#[cfg(test)]
+mod tests;

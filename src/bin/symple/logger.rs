@@ -36,7 +36,7 @@ impl Log for Logger {
         _ = if self.journal {
             writeln!(io::stderr(), "<{}>{}", priority(record.level()), record.args())
         } else {
-            writeln!(io::stderr(), "{} {:5} {}", Now(SystemTime::now()), record.level(), record.args())
+            writeln!(io::stderr(), "{} {:5} {}", Date(SystemTime::now()), record.level(), record.args())
         };
     }
 
@@ -54,9 +54,9 @@ fn priority(level: Level) -> u8 {
 }
 
 /// RFC 3339, in UTC.
-struct Now(SystemTime);
+pub struct Date(pub SystemTime);
 
-impl fmt::Display for Now {
+impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (days, second) = (seconds / 86_400, seconds % 86_400);
@@ -89,7 +89,7 @@ mod tests {
             (1_798_761_599, "2026-12-31T23:59:59Z"),
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
-            assert_eq!(Now(UNIX_EPOCH + Duration::from_secs(seconds)).to_string(), want);
+            assert_eq!(Date(UNIX_EPOCH + Duration::from_secs(seconds)).to_string(), want);
         }
     }
 }

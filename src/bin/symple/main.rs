@@ -24,6 +24,7 @@ mod signals;
 mod value;
 mod watch;
 
+mod whole;
 use std::ffi::OsString;
 use std::process::ExitCode;
 

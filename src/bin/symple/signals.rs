@@ -22,11 +22,18 @@ pub fn listen() -> Result<Signals, Failure> {
     Signals::new([Signal::Term, Signal::Int, Signal::Hup]).map_err(Failure::of(Kind::System, "signals"))
 }
 
-/// Runs `work`, and tells each wish meanwhile. That is a task of its own, for what a future itself waits for is
-/// asked anew at each of its wakes: beside a server it took a system call a message.
-pub fn run(work: impl Future<Output = ()>, signals: Signals, tell: impl FnMut(Wish)) {
+/// Runs `work`, and meanwhile tells each wish and does what is to be done `beside`. Those are tasks of their own,
+/// for what a future itself waits for is asked anew at each of its wakes: beside a server it took a system call a
+/// message.
+pub fn run(
+    work: impl Future<Output = ()>,
+    signals: Signals,
+    tell: impl FnMut(Wish),
+    beside: impl Future<Output = ()>,
+) {
     let tasks = LocalExecutor::new();
     let _heed = tasks.spawn(heed(signals, tell));
+    let _beside = tasks.spawn(beside);
     smol::block_on(tasks.run(work));
 }
 

@@ -172,11 +172,12 @@ fn watch(client: &Client, as_json: bool, count: Option<u64>) -> Result<(), Failu
         }
     });
     let closing = client.clone();
-    signals::run(client.run(), signals::listen()?, move |wish| {
+    let tell = move |wish| {
         if wish == Wish::End {
             closing.close();
         }
-    });
+    };
+    signals::run(client.run(), signals::listen()?, tell, async {});
     std::mem::replace(&mut *end.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))
 }
 

@@ -16,7 +16,7 @@ use symple::server::Admission;
 use crate::args::Takes;
 use crate::exit::{self, Failure, Kind};
 use crate::signals::{self, Wish};
-use crate::{files, help, logger};
+use crate::{certificate, files, help, logger};
 use plan::Plan;
 use site::{Guard, Site};
 
@@ -106,7 +106,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
 
     // One driver for each core over one hub; this thread is the first, and hears the signals.
     let drivers: Vec<_> = (1..plan.threads).map_while(|_| driver(&server)).collect();
-    signals::run(server.run(), signals, |wish| match wish {
+    let tell = |wish| match wish {
         Wish::End => {
             log::info!("ending: every peer is told");
             site.ends();
@@ -116,7 +116,8 @@ fn run(plan: &Plan) -> Result<(), Failure> {
             Some(certificate) => certificate.reload(&server),
             None => log::info!("nothing to read again: there is no certificate"),
         },
-    });
+    };
+    signals::run(server.run(), signals, tell, certificate::tend(plan.certificate.as_ref(), Some(&server)));
     drivers.into_iter().for_each(|driver| _ = driver.join());
     Ok(())
 }
