@@ -1,5 +1,7 @@
 //! `symple camera`: that it starts, is found, and ends as told. What it shows is for the browsers' tests.
 
+use std::net::{TcpListener, UdpSocket};
+
 use rustix::process::Signal;
 
 use crate::world::{Folder, Program, Server, run};
@@ -28,8 +30,6 @@ fn it_serves_itself_and_ends_as_told() {
 }
 
 #[test]
-fn it_is_a_peer_of_a_server_elsewhere_or_refused() {
-#[test]
 #[cfg(target_os = "linux")]
 fn on_a_cable_without_a_router_it_tells_the_address_that_it_has_there() {
     let args = [&SMALL[..], &["--listen", "all", "--token", "s3cret"]].concat();
@@ -40,6 +40,8 @@ fn on_a_cable_without_a_router_it_tells_the_address_that_it_has_there() {
     camera.says("open http://169.254.7.8:");
 }
 
+#[test]
+fn it_is_a_peer_of_a_server_elsewhere_or_refused() {
     let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
     let url = format!("ws://{}", server.address);
     let args = [&SMALL[..], &["--connect", &url, "--user", "door", "--room", "public"]].concat();
@@ -88,4 +90,101 @@ fn what_is_wrong_is_said_before_it_starts() {
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }
+}
+
+#[test]
+fn a_check_says_what_would_run_and_opens_nothing() {
+    // The camera that runs has the port; the check of its settings says nothing of that.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let args =
+        ["camera", "--check", "--size", "320x240", "--fps", "10", "--port", &port, "--max-viewers", "7"];
+    let (code, out, err) = run(&args, &[("SYMPLE_TOKEN", "s3cret")]);
+    assert_eq!(code, 0, "{err}");
+    for part in [
+        &*format!("http, port {port} of 127.0.0.1\n"),
+        &format!("open http://127.0.0.1:{port}/\n"),
+        "who has the token",
+        "320x240 at most, 10 frames a second",
+        "viewers         7 at most",
+        "  source          test\n",
+        "encoder: x264enc (software",
+        "set by:\n",
+        "  token               …  (SYMPLE_TOKEN)",
+        "  max_viewers         7  (--max-viewers)",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    assert!(!out.contains("s3cret") && !out.contains("tried:"), "{out}");
+
+    let (_, out, _) = run(&["camera", "--check", "--port", "0", "--listen", "all"], &[]);
+    assert!(out.contains("http, any free port of all addresses\n") && !out.contains("open http"), "{out}");
+    let rtsp = ["camera", "--check", "--source", "rtsp://me:hunter2@127.0.0.1:1/none"];
+    let (code, out, err) = run(&rtsp, &[]);
+    assert!(
+        code == 0 && out.contains("rtsp://127.0.0.1:1/none (not asked; --check=deep does)"),
+        "{out}{err}"
+    );
+    assert!(!out.contains("hunter2"), "{out}");
+    let folder = Folder::new();
+    let state = folder.path("state");
+    let (code, out, err) =
+        run(&["camera", "--check", "--ssl-enabled", "--state-dir", &state, "--port", "4567"], &[]);
+    assert!(code == 0 && out.contains("would be made and kept in"), "{out}{err}");
+    assert!(out.contains("open https://127.0.0.1:4567/"), "{out}");
+    assert!(!std::fs::exists(&state).expect("its folder is there"), "a check makes nothing");
+    let connect = ["camera", "--check", "--connect", "wss://me:hunter2@chat.example"];
+    let (code, out, err) = run(&connect, &[]);
+    assert!(code == 0 && out.contains("wss://…@chat.example, without a token"), "{out}{err}");
+    assert!(!out.contains("hunter2"), "{out}");
+}
+
+#[test]
+fn a_deep_check_tries_all_and_says_what_failed() {
+    let deep = [&SMALL[..], &["--check=deep"]].concat();
+    let (code, out, err) = run(&deep, &[]);
+    assert_eq!(code, 0, "{out}{err}");
+    for part in
+        ["  ok      port", "  ok      UDP port", "  ok      source      test gave a frame", "encoded it"]
+    {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+
+    // Both fail, and both are told.
+    let (tcp, udp) =
+        (TcpListener::bind("127.0.0.1:0").expect("a port"), UdpSocket::bind("0.0.0.0:0").expect("a port"));
+    let tcp = tcp.local_addr().map(|a| (a.port().to_string(), tcp)).expect("bound");
+    let udp = udp.local_addr().map(|a| (a.port().to_string(), udp)).expect("bound");
+    let gone = "rtsp://me:hunter2@127.0.0.1:1/none";
+    let args = ["camera", "--check=deep", "--port", &tcp.0, "--udp-port", &udp.0, "--source", gone];
+    let (code, out, err) = run(&args, &[]);
+    assert_eq!(code, 69, "{out}{err}");
+    for part in [
+        format!("  FAILED  port        Port {} of 127.0.0.1 is taken", tcp.0),
+        format!("  FAILED  UDP port    UDP port {}", udp.0),
+        "  FAILED  source      rtsp://127.0.0.1:1/none cannot be reached".into(),
+        "  ok      encoder".into(),
+    ] {
+        assert!(out.contains(&part), "{part}\n{out}");
+    }
+    assert!(err.contains("these do not work: port, UDP port, source"), "{err}");
+    assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
+
+    let (code, out, err) = run(&[&deep[..], &["--source", "/nowhere.mp4"]].concat(), &[]);
+    assert!(code == 66 && out.contains("  FAILED  source      there is no file /nowhere.mp4"), "{out}{err}");
+    assert!(out.contains("  ok      port"), "the rest is tried all the same: {out}");
+}
+
+#[test]
+fn a_deep_check_asks_the_server_elsewhere() {
+    let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
+    let url = format!("ws://{}", server.address);
+    let deep = [&SMALL[..], &["--check=deep", "--connect", &url]].concat();
+    let (code, out, err) = run(&deep, &[("SYMPLE_TOKEN", "s3cret")]);
+    assert!(code == 0 && out.contains(&format!("  ok      server      {url} lets it in")), "{out}{err}");
+    let (code, out, err) = run(&deep, &[("SYMPLE_TOKEN", "wrong")]);
+    assert!(code == 77 && out.contains("  FAILED  server") && out.contains("wrong token"), "{out}{err}");
+    drop(server);
+    let (code, out, err) = run(&deep, &[]);
+    assert!(code == 69 && out.contains("  FAILED  server"), "{out}{err}");
 }

@@ -1,5 +1,7 @@
 //! Flags, variables and the file; `--check`, `--help`, exit codes.
 
+use std::net::TcpListener;
+
 use crate::world::{Folder, run};
 
 #[test]
@@ -102,4 +104,26 @@ fn help_names_every_command_and_setting() {
     assert!(code == 0 && out.contains("--max-connections N") && out.contains("/metrics"), "{out}");
     assert_eq!(run(&["help", "serve"], &[]).1, out);
     assert_eq!(run(&["--version"], &[]).1, concat!("symple ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn a_deep_check_tries_the_port_and_the_certificate() {
+    let (code, out, err) = run(&["serve", "--check=deep", "--listen", "127.0.0.1", "--port", "0"], &[]);
+    assert!(code == 0 && out.contains("  ok      port        127.0.0.1:"), "{out}{err}");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let folder = Folder::new();
+    let junk = folder.write("junk.pem", "not a certificate");
+    let ssl = ["--ssl-enabled", "--ssl-cert", &junk, "--ssl-key", &junk];
+    let args = [&["serve", "--check=deep", "--listen", "127.0.0.1", "--port", &port], &ssl[..]].concat();
+    let (code, out, err) = run(&args, &[]);
+    assert_eq!(code, 78, "{out}{err}");
+    assert!(out.contains("  FAILED  certificate") && out.contains("  FAILED  port"), "{out}");
+    assert!(err.contains("these do not work: certificate, port"), "{err}");
+    let (code, out, _) = run(&["serve", "--check", "--listen", "127.0.0.1", "--port", &port], &[]);
+    assert!(code == 0 && !out.contains("tried:"), "a plain check opens nothing: {out}");
+    let (code, _, err) = run(&["serve", "--check=shallow"], &[]);
+    assert!(code == 64 && err.contains("--check=deep"), "{err}");
+    let (code, _, err) = run(&["watch", "--check"], &[]);
+    assert!(code == 64 && err.contains("There is no flag --check"), "{err}");
 }

@@ -128,3 +128,19 @@ fn without_redis_a_server_that_needs_it_is_not_ready() {
     assert_eq!(server.get("/api/health", None).0, 200);
     assert!(server.get("/api/status", Some("n")).2.contains(r#""redis":"down""#));
 }
+
+#[test]
+fn a_deep_check_asks_redis() {
+    let Some(redis) = Redis::start() else { return };
+    let args = ["serve", "--check=deep", "--listen", "127.0.0.1", "--port", "0"];
+    let (code, out, err) = redis.run(&args);
+    assert!(code == 0 && out.contains("  ok      redis       redis://127.0.0.1"), "{out}{err}");
+    let secret = redis.url.replace("//", "//me:hunter2@");
+    let (code, out, err) = run(&args, &[("REDIS_URL", &secret)]);
+    assert!(code == 77 && out.contains("  FAILED  redis       Redis refused it"), "{out}{err}");
+    assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
+    let (code, out, err) = run(&args, &[("REDIS_URL", "redis://127.0.0.1:1")]);
+    assert!(code == 69 && out.contains("  FAILED  redis") && out.contains("  ok      port"), "{out}{err}");
+    let (code, out, err) = run(&["serve", "--check"], &[("REDIS_URL", "redis://127.0.0.1:1")]);
+    assert!(code == 0 && !out.contains("tried:"), "{out}{err}");
+}

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::exit::{Failure, Kind};
 use super::merge::Setting;
 use super::nearest;
+use super::trial::Depth;
 
 /// What stands on it.
 #[derive(Debug, Default)]
@@ -16,15 +17,17 @@ pub struct Line {
     pub flags: Vec<(&'static str, Value)>,
     pub words: Vec<String>,
     pub config: Option<PathBuf>,
-    pub check: bool,
+    pub check: Option<Depth>,
     pub help: bool,
 }
 
 /// What a command takes beside its settings and `--help`.
 #[derive(Clone, Copy, Default)]
 pub struct Takes {
-    /// `--config FILE` and `--check`.
+    /// `--config FILE`.
     pub config: bool,
+    /// `--check` and `--check=deep`.
+    pub check: bool,
     /// So many words.
     pub words: usize,
 }
@@ -56,6 +59,9 @@ pub fn read<T>(
                 line.words.push(word.string().map_err(|e| usage(e.to_string()))?);
                 continue;
             }
+            Some(Arg::Value(word)) if word == "deep" && line.check == Some(Depth::Plain) => {
+                return Err(usage("A deep check is written --check=deep".into()));
+            }
             Some(Arg::Value(word)) => {
                 return Err(usage(format!("\"{}\" is one word too many", word.to_string_lossy())));
             }
@@ -64,7 +70,14 @@ pub fn read<T>(
         };
         match name.as_str() {
             "help" => line.help = true,
-            "check" if takes.config => line.check = true,
+            "check" if takes.check => {
+                let depth = parser.optional_value();
+                line.check = Some(match depth.as_ref().map(|depth| depth.to_str()) {
+                    None => Depth::Plain,
+                    Some(Some("deep")) => Depth::Deep,
+                    Some(_) => return Err(usage("--check stands alone, or is --check=deep".into())),
+                });
+            }
             "config" if takes.config => {
                 line.config = Some(parser.value().map_err(|e| usage(e.to_string()))?.into());
             }
@@ -74,9 +87,8 @@ pub fn read<T>(
                 let Some(setting) = table.iter().find(named).filter(|s| on || s.value.is_empty()) else {
                     let mut known: Vec<String> = table.iter().map(Setting::flag).collect();
                     known.push("--help".into());
-                    if takes.config {
-                        known.extend(["--config".into(), "--check".into()]);
-                    }
+                    known.extend(takes.config.then(|| "--config".into()));
+                    known.extend(takes.check.then(|| "--check".into()));
                     let hint = nearest::hint(&format!("--{name}"), known.iter().map(String::as_str));
                     return Err(usage(format!("There is no flag --{name}{hint}")));
                 };
@@ -108,7 +120,7 @@ mod tests {
     ];
 
     fn line(args: &[&str]) -> Result<Line, String> {
-        let takes = Takes { config: true, words: 1 };
+        let takes = Takes { config: true, check: true, words: 1 };
         let args = args.iter().map(OsString::from).collect();
         read("serve", TABLE, takes, args).map_err(|failure| {
             assert_eq!(failure.kind, Kind::Usage);
@@ -128,7 +140,9 @@ mod tests {
             assert_eq!(line(args).expect("right").flags, flags, "{args:?}");
         }
         let all = line(&["word", "--config", "a.toml", "--check", "-h"]).expect("right");
-        assert!(all.check && all.help && all.words == ["word"] && all.config == Some("a.toml".into()));
+        assert!(all.help && all.words == ["word"] && all.config == Some("a.toml".into()));
+        assert_eq!((all.check, line(&[]).expect("right").check), (Some(Depth::Plain), None));
+        assert_eq!(line(&["--check=deep"]).expect("right").check, Some(Depth::Deep));
     }
 
     #[test]
@@ -140,6 +154,8 @@ mod tests {
             (&["--max-connections"][..], "missing argument"),
             (&["-x"][..], "There is no flag -x"),
             (&["a", "b"][..], "one word too many"),
+            (&["--check=shallow"][..], "--check=deep"),
+            (&["a", "--check", "deep"][..], "--check=deep"),
         ] {
             let said = line(args).expect_err("wrong");
             assert!(said.contains(words) && said.contains("symple serve --help"), "{args:?}: {said}");

@@ -1,5 +1,7 @@
 //! `symple camera`: a camera that browsers watch.
 
+mod check;
+
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use symple::camera::{Camera, Config, Connect, Controllers, Event, Serve, Signalling, StartError};
+use symple::media::board::BoardInfo;
+use symple::media::gst::EncoderInfo;
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
 use symple::{client, proto};
@@ -16,6 +20,7 @@ use crate::certificate::Certificate;
 use crate::exit::{self, Failure, Kind};
 use crate::merge::Setting;
 use crate::signals::{self, Wish};
+use crate::trial::Depth;
 use crate::value::{count, list, object, objects, parsed, parsed_list, secret, set, switch, text};
 use crate::{certificate, files, help, logger};
 
@@ -305,7 +310,10 @@ Each setting is a flag, a key of the file with _ for -, and a variable: --max-vi
 the file and SYMPLE_MAX_VIEWERS=8 in the environment. Flags win over variables, those over the file.
 
   --config FILE               Read this TOML file [also SYMPLE_CONFIG]
-  --check                     Check settings, source and encoder, say what would run, and end
+  --check                     Check settings, source and encoder, say what would run, and end; no port is
+                              opened, and no other machine asked
+  --check=deep                Try the ports, the source (RTSP too) and the encoder until there is a frame, with
+                              --connect the server; tell how each went, and fail if one did
 ";
 
 fn kilobits(value: &serde_json::Value) -> Result<u32, String> {
@@ -320,7 +328,7 @@ fn small(n: Result<u64, String>) -> Result<u32, String> {
 pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table: Vec<Setting<Settings>> =
         GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
-    let takes = Takes { config: true, words: 0 };
+    let takes = Takes { config: true, check: true, words: 0 };
     let Some(loaded) = files::load("camera", &table, takes, args)? else {
         return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
     };
@@ -329,20 +337,27 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let settings = loaded.settings;
     let certificate = certificate(&settings)?;
     let controls = settings.set.clone();
-    let (config, ring) = config(settings, certificate.as_ref(), loaded.line.check)?;
+    let (mut config, ring) = config(settings, loaded.line.check)?;
+    if let Some(depth) = loaded.line.check {
+        let (certificate, ring) = (certificate.as_ref(), ring.as_deref());
+        let checked = check::Checked { config, certificate, ring, set: &controls };
+        return check::run(&checked, depth, &table, &loaded.origins);
+    }
+    if let (Signalling::Serve(serve), Some(certificate)) = (&mut config.signalling, &certificate) {
+        serve.tls = Some(certificate.load()?);
+    }
     let camera = Camera::new(config).map_err(unusable)?;
     for (name, value) in controls.iter().filter_map(|wish| wish.split_once('=')) {
         camera.set_control(name.trim(), value);
     }
-    let mut said = chosen(&camera, loaded.line.check);
+    let mut said = chosen(camera.board(), camera.encoder(), false);
     said.extend(camera.urls().iter().map(|url| format!("open {url}\n")));
     exit::print(&said)?;
-    if loaded.line.check { Ok(()) } else { run(&camera, ring, certificate.as_ref()) }
+    run(&camera, ring, certificate.as_ref())
 }
 
 /// Board and encoder; with `all` why not others, and what is known of the board.
-fn chosen(camera: &Camera, all: bool) -> String {
-    let (board, encoder) = (camera.board(), camera.encoder());
+fn chosen(board: &BoardInfo, encoder: &EncoderInfo, all: bool) -> String {
     let kind = if encoder.hardware { "hardware" } else { "software" };
     let [profile, constraints, level] = encoder.profile_level_id;
     let mut lines = vec![format!("board: {board}")];
@@ -366,11 +381,8 @@ fn certificate(s: &Settings) -> Result<Option<Certificate>, Failure> {
     (s.ssl_enabled && s.connect.is_none()).then(choose).transpose()
 }
 
-fn config(
-    settings: Settings,
-    certificate: Option<&Certificate>,
-    check: bool,
-) -> Result<(Config, Option<String>), Failure> {
+/// What the library takes, but for the certificate, and who is to be called.
+fn config(settings: Settings, check: Option<Depth>) -> Result<(Config, Option<String>), Failure> {
     let mut camera = settings.camera;
     camera.signalling = if let Some(url) = settings.connect {
         let roots = match &settings.roots {
@@ -381,15 +393,17 @@ fn config(
         };
         Signalling::Connect(Connect { token: settings.token, roots, ..Connect::new(url) })
     } else {
-        let ips = settings.listen.unwrap_or_else(|| vec![every_address()]);
-        // A check must not stumble over the camera that runs.
-        let port = if check { 0 } else { settings.port };
+        // To find out what every address is takes a port, which a check does not open.
+        let every =
+            || if check == Some(Depth::Plain) { Ipv6Addr::UNSPECIFIED.into() } else { every_address() };
+        let ips = settings.listen.unwrap_or_else(|| vec![every()]);
+        let port = settings.port;
         Signalling::Serve(Serve {
             listen: ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
             token: settings.token,
             origins: settings.origins,
             trusted_proxies: settings.trusted_proxies,
-            tls: certificate.map(Certificate::load).transpose()?,
+            tls: None,
         })
     };
     Ok((camera, settings.ring))
@@ -401,6 +415,11 @@ fn every_address() -> IpAddr {
         Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
         Err(_) => Ipv4Addr::UNSPECIFIED.into(),
     }
+}
+
+fn listen_failure(e: symple::net::StartError) -> Failure {
+    let words = e.to_string();
+    Failure { words, ..unusable(e.into()) }
 }
 
 fn unusable(e: StartError) -> Failure {

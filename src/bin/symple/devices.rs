@@ -73,7 +73,8 @@ list is empty, and the exit code 0.
 pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table: Vec<Setting<Settings>> =
         GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
-    let Some(loaded) = files::load("devices", &table, Takes { config: false, words: 1 }, args)? else {
+    let Some(loaded) = files::load("devices", &table, Takes { config: false, check: false, words: 1 }, args)?
+    else {
         return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
     };
     let settings = loaded.settings;

@@ -75,7 +75,7 @@ Whoever can write to Redis is trusted: no permission is checked, and nobody says
 pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table: Vec<Setting<Settings>> =
         GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
-    let takes = Takes { config: true, words: 1 };
+    let takes = Takes { config: true, check: false, words: 1 };
     let Some(loaded) = files::load("emit", &table, takes, args)? else {
         return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
     };

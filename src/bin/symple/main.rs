@@ -21,10 +21,11 @@ mod serve;
 #[cfg(feature = "redis")]
 mod session;
 mod signals;
+mod trial;
 mod value;
 mod watch;
-
 mod whole;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

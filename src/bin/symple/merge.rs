@@ -180,6 +180,28 @@ pub fn slips<T>(table: &[Setting<T>], names: impl Iterator<Item = String>) -> Ve
     unknown.filter_map(near).collect()
 }
 
+/// Which settings made it so, a line each, for a check to print: without secrets, and addresses without a login.
+pub fn set_by<T>(table: &[Setting<T>], origins: &Origins) -> String {
+    let shown = |key: &str, value: &Value| {
+        let secret = table.iter().any(|setting| setting.key == key && setting.kind == Kind::Secret);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        // Servers for ICE have a password each.
+        if secret || text.contains("credential") { "…".to_owned() } else { without_login(&text) }
+    };
+    let lines =
+        origins.iter().map(|(key, (origin, value))| format!("  {key:20}{}  ({origin})\n", shown(key, value)));
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { format!("set by:\n{lines}") }
+}
+
+/// An address as it may be shown; what is none is as it was.
+pub fn without_login(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://…@{place}"),
+        _ => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,6 +275,28 @@ mod tests {
                 "a.toml: \"rooms\" must be a list of texts",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_secret_is_not_shown() {
+        const SECRET: &[Setting<()>] = &[Setting::new("token", "", "", |_, _| Ok(())).secret()];
+        let origin = || Origin::Flag("there".into());
+        let origins = Origins::from([
+            ("connect", (origin(), json!("wss://me:hunter2@chat.example"))),
+            (
+                "ice_servers",
+                (origin(), json!([{"urls": "turn:t", "username": "me", "credential": "hunter2"}])),
+            ),
+            ("port", (origin(), json!(1))),
+            ("token", (origin(), json!("hunter2"))),
+        ]);
+        let said = set_by(SECRET, &origins);
+        assert!(!said.contains("hunter2") && said.starts_with("set by:\n"), "{said}");
+        assert!(
+            said.contains("wss://…@chat.example  (there)") && said.contains("port                1"),
+            "{said}"
+        );
+        assert_eq!(set_by(SECRET, &Origins::new()), "");
     }
 
     #[test]

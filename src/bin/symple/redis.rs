@@ -77,14 +77,6 @@ impl Redis {
     }
 }
 
-/// An address as it may be shown.
-pub fn without_login(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://…@{place}"),
-        _ => url.to_owned(),
-    }
-}
-
 /// A failed command's number.
 #[cfg(feature = "redis")]
 pub fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
@@ -102,4 +94,12 @@ pub fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
 pub fn parse(url: &Token) -> Result<symple::net::redis::RedisUrl, super::exit::Failure> {
     use super::exit::{Failure, Kind};
     url.reveal().parse().map_err(Failure::of(Kind::Config, "redis"))
+}
+
+/// Whether it answers; what it is asked does not matter.
+#[cfg(feature = "redis")]
+pub fn ask(url: &Token) -> Result<String, super::exit::Failure> {
+    let sessions = symple::net::redis::Sessions::new(parse(url)?);
+    smol::block_on(sessions.exists(&symple::net::random_id())).map_err(failure)?;
+    Ok(format!("{} answers", super::merge::without_login(url.reveal())))
 }

@@ -84,7 +84,7 @@ Others see a token on the command line: `-` reads it from the standard input.
 pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table: Vec<Setting<Settings>> =
         GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
-    let takes = Takes { config: true, words: 2 };
+    let takes = Takes { config: true, check: false, words: 2 };
     let Some(loaded) = files::load("session", &table, takes, args)? else {
         return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
     };

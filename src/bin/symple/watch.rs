@@ -116,7 +116,7 @@ Flags are variables too: --token is SYMPLE_TOKEN.
 
 /// Runs the command.
 pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
-    let takes = Takes { config: false, words: 1 };
+    let takes = Takes { config: false, check: false, words: 1 };
     let Some(loaded) = files::load("watch", TABLE, takes, args)? else {
         return exit::print(&help::command(INTRODUCTION, &[("Flags", TABLE)], ""));
     };

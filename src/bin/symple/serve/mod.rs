@@ -15,7 +15,10 @@ use symple::server::Admission;
 
 use crate::args::Takes;
 use crate::exit::{self, Failure, Kind};
+#[cfg(feature = "redis")]
+use crate::redis;
 use crate::signals::{self, Wish};
+use crate::trial::{Depth, Trial};
 use crate::{certificate, files, help, logger};
 use plan::Plan;
 use site::{Guard, Site};
@@ -31,13 +34,15 @@ It listens on port 4500 of every address, and lets in whoever comes, unless told
   symple serve --ssl-enabled                    https and wss, with a certificate of its own
   symple serve --config /etc/symple.toml        settings from a file
   symple serve --check                          say what would run, and what is wrong
+  symple serve --check=deep                     try it
 
 Each setting is a flag, a key of the file with _ for -, and a variable: --max-connections is
 max_connections = 1000 in the file and SYMPLE_MAX_CONNECTIONS=1000 in the environment. Flags win over
 variables, those over the file. --ssl-enabled is true, --no-ssl-enabled false.
 
   --config FILE               Read this TOML file [also SYMPLE_CONFIG]
-  --check                     Check all settings, print what would run, and end
+  --check                     Check all settings, print what would run, and end; nothing is opened or asked
+  --check=deep                Try the ports and Redis too, tell how each went, and fail if one did
 ";
 
 const END: &str = "
@@ -49,7 +54,7 @@ SIGHUP reads the certificate again.
 /// Runs the command.
 pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table = settings::table();
-    let takes = Takes { config: true, words: 0 };
+    let takes = Takes { config: true, check: true, words: 0 };
     let Some(loaded) = files::load("serve", &table, takes, args)? else {
         return exit::print(&help::command(INTRODUCTION, settings::GROUPS, END));
     };
@@ -57,10 +62,35 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let plan = Plan::new(loaded.settings, loaded.origins)?;
     logger::start(plan.settings.log);
     files::warn_of_slips(&table);
-    if check {
-        return exit::print(&plan.describe(&table)?);
+    match check {
+        None => run(&plan),
+        Some(Depth::Plain) => exit::print(&plan.describe(&table, &plan.certificate()?)),
+        Some(Depth::Deep) => {
+            let mut trial = Trial::default();
+            let certificate = plan.certificate();
+            let plan_words =
+                plan.describe(&table, certificate.as_deref().unwrap_or("one that does not work: see below"));
+            if plan.certificate.is_some() {
+                trial.add("certificate", certificate);
+            }
+            trial.add("port", try_ports(&plan));
+            #[cfg(feature = "redis")]
+            if let Some(url) = &plan.redis {
+                trial.add("redis", redis::ask(url));
+            }
+            trial.end(&plan_words)
+        }
     }
-    run(&plan)
+}
+
+/// Takes the ports, and lets them go.
+fn try_ports(plan: &Plan) -> Result<String, Failure> {
+    let mut config = ServerConfig::default();
+    // So that nobody is warned of a server that does not run.
+    (config.hub.authenticate, config.hub.dynamic_rooms) = (true, false);
+    let server = bind(plan, config)?;
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    Ok(format!("{} can be listened on", addresses.join(", ")))
 }
 
 fn run(plan: &Plan) -> Result<(), Failure> {

@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-use serde_json::Value;
 use symple::net::Origins as Pages;
 use symple::proto::Token;
 use symple::server::Config;
@@ -14,6 +13,7 @@ use super::settings::Settings;
 use crate::certificate::Certificate;
 use crate::exit::{Failure, Kind};
 use crate::merge::{self, Origins, Setting};
+#[cfg(feature = "redis")]
 use crate::redis;
 
 /// What would run.
@@ -100,8 +100,17 @@ impl Plan {
         if self.certificate.is_some() { "wss" } else { "ws" }
     }
 
-    /// What would run, in words, and which settings made it so. Fails where it would not run.
-    pub fn describe(&self, table: &[Setting<Settings>]) -> Result<String, Failure> {
+    /// What would be shown, in words. Fails where that would fail.
+    pub fn certificate(&self) -> Result<String, Failure> {
+        match &self.certificate {
+            Some(certificate) => certificate.check(),
+            None if self.settings.ssl_cert.is_some() => Ok("given, but not used: ssl_enabled is off".into()),
+            None => Ok("none".into()),
+        }
+    }
+
+    /// What would run, in words, and which settings made it so.
+    pub fn describe(&self, table: &[Setting<Settings>], certificate: &str) -> String {
         let settings = &self.settings;
         let files = limit::reachable();
         let number = |limit: Option<usize>| limit.map_or("any number".into(), |n| n.to_string());
@@ -112,14 +121,7 @@ impl Plan {
             ips => ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         };
         row("listen", format!("{}, port {} of {listen}", self.scheme(), settings.port));
-        row(
-            "certificate",
-            match &self.certificate {
-                Some(certificate) => certificate.check()?,
-                None if settings.ssl_cert.is_some() => "given, but not used: ssl_enabled is off".into(),
-                None => "none".into(),
-            },
-        );
+        row("certificate", certificate.into());
         row(
             "pages from",
             settings.origins.as_ref().map_or("anywhere".into(), |list| {
@@ -134,7 +136,7 @@ impl Plan {
                 (true, None) => "who has a session in Redis".into(),
             },
         );
-        row("redis", self.redis.as_ref().map_or("none".into(), |url| redis::without_login(url.reveal())));
+        row("redis", self.redis.as_ref().map_or("none".into(), |url| merge::without_login(url.reveal())));
         let rooms = if settings.dynamic_rooms { "dynamic" } else { "fixed" };
         row("rooms", [&[rooms.to_owned()], settings.rooms.as_slice()].concat().join(", "));
         let ttl = settings.session_ttl.map(|ttl| format!("extended to {} s by activity", ttl.as_secs()));
@@ -154,19 +156,7 @@ impl Plan {
         );
         row("open files", files.to_string());
         row("threads", self.threads.to_string());
-        if !self.origins.is_empty() {
-            out += "set by:\n";
-        }
-        for (key, (origin, value)) in &self.origins {
-            let secret = table.iter().any(|s| s.key == *key && s.kind == merge::Kind::Secret);
-            let shown = match value {
-                _ if secret => "…".to_owned(),
-                Value::String(text) => text.clone(),
-                value => value.to_string(),
-            };
-            _ = writeln!(out, "  {key:20}{shown}  ({origin})");
-        }
-        Ok(out)
+        out + &merge::set_by(table, &self.origins)
     }
 }
 

@@ -1,0 +1,286 @@
+//! `symple camera --check`: what would run, in words; and `--check=deep`: whether it does.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use symple::camera::{Config, Connect, Controllers, Serve, Signalling, StartError};
+use symple::client::{self, Event};
+use symple::media::VIDEO_H264;
+use symple::media::error::{ErrorKind, MediaError};
+use symple::media::gst::{EncoderInfo, MediaEvent, Pipeline, Settings as Media, Streams};
+use symple::media::source::Source;
+use symple::net::udp::Udp;
+use symple::net::{Client, Server, ServerConfig};
+
+use super::{Settings, chosen, listen_failure, unusable};
+use crate::certificate::Certificate;
+use crate::exit::{self, Failure, Kind};
+use crate::merge::{self, Origins, Setting};
+use crate::trial::{Depth, Trial};
+
+/// Longer than a source may take to give its first frame: RTSP waits for UDP before it takes TCP.
+const FIRST_FRAME: Duration = Duration::from_secs(25);
+/// How long a server elsewhere may take to let us in.
+const WELCOME: Duration = Duration::from_secs(10);
+
+/// What is checked beside what the library takes.
+pub struct Checked<'a> {
+    pub config: Config,
+    pub certificate: Option<&'a Certificate>,
+    pub ring: Option<&'a str>,
+    /// Controls that are set at the start.
+    pub set: &'a [String],
+}
+
+/// Prints what would run, and fails where it would not.
+pub fn run(
+    checked: &Checked<'_>,
+    depth: Depth,
+    table: &[Setting<Settings>],
+    origins: &Origins,
+) -> Result<(), Failure> {
+    let set_by = set_by(checked, table, origins);
+    let media = &checked.config.media;
+    if depth == Depth::Plain {
+        let plan = describe(checked, &certificate(checked.certificate)?);
+        let source = match media.source {
+            Source::Rtsp { .. } => " (not asked; --check=deep does)",
+            _ => "",
+        };
+        let pipeline = Pipeline::new(media.clone(), |_| {}).map_err(|e| unusable(e.into()))?;
+        let chosen = chosen(pipeline.board(), pipeline.encoder(), true);
+        return exit::print(&format!("{plan}  {:16}{}{source}\n{chosen}{set_by}", "source", media.source));
+    }
+    let mut trial = Trial::default();
+    let shown = certificate(checked.certificate);
+    let mut plan = describe(checked, shown.as_deref().unwrap_or("one that does not work: see below"));
+    _ = writeln!(plan, "  {:16}{}", "source", media.source);
+    if checked.certificate.is_some() {
+        trial.add("certificate", shown);
+    }
+    match &checked.config.signalling {
+        Signalling::Serve(serve) => {
+            trial.add("port", tcp_ports(serve));
+            trial.add("UDP port", udp_port(udp_number(&checked.config)));
+        }
+        Signalling::Connect(connect) => {
+            trial.add("server", welcome(&checked.config, connect));
+            trial.add("UDP port", udp_port(udp_number(&checked.config)));
+        }
+    }
+    plan += &try_media(&mut trial, media);
+    trial.end(&(plan + &set_by))
+}
+
+/// The source until its first encoded frame; what is known of board and encoder.
+fn try_media(trial: &mut Trial, media: &Media) -> String {
+    let (tell, told) = channel();
+    let pipeline = Pipeline::new(media.clone(), move |event| {
+        // The trial may be over.
+        _ = tell.send(event);
+    });
+    let pipeline = match pipeline {
+        Ok(pipeline) => pipeline,
+        Err(e) => {
+            let what = if e.kind() == ErrorKind::NoEncoder { "encoder" } else { "source" };
+            trial.add(what, Err(failure(e)));
+            return String::new();
+        }
+    };
+    let began = Instant::now();
+    pipeline.start(Streams { h264: true, ..Streams::default() });
+    let mut picture = String::new();
+    let outcome = loop {
+        let left = FIRST_FRAME.saturating_sub(began.elapsed());
+        match told.recv_timeout(left) {
+            Ok(MediaEvent::Format { stream: VIDEO_H264, width, height, .. }) => {
+                picture = format!(" of {width}x{height}");
+            }
+            Ok(MediaEvent::Frame(frame)) if frame.stream == VIDEO_H264 => {
+                let took = began.elapsed().as_secs_f64();
+                break Ok(format!("{} gave a frame{picture} after {took:.1} s", media.source));
+            }
+            Ok(MediaEvent::Failed(e) | MediaEvent::Stalled(e)) => break Err(failure(e)),
+            Ok(MediaEvent::Ended | MediaEvent::GaveUp | MediaEvent::Stopped) => {
+                break Err(unavailable(format!("{} ended before its first frame", media.source)));
+            }
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                let seconds = FIRST_FRAME.as_secs();
+                break Err(unavailable(format!("{} gave no frame in {seconds} s", media.source)));
+            }
+        }
+    };
+    pipeline.stop();
+    let encoded = outcome.is_ok();
+    trial.add("source", outcome);
+    let EncoderInfo { name, .. } = pipeline.encoder();
+    trial.add(
+        "encoder",
+        Ok(format!("{name} {}", if encoded { "encoded it" } else { "encoded a test pattern" })),
+    );
+    chosen(pipeline.board(), pipeline.encoder(), true)
+}
+
+fn certificate(certificate: Option<&Certificate>) -> Result<String, Failure> {
+    certificate.map_or(Ok("none".into()), Certificate::check)
+}
+
+/// Takes the ports of page and signalling, and lets them go.
+fn tcp_ports(serve: &Serve) -> Result<String, Failure> {
+    let mut config = ServerConfig::listen(serve.listen.iter().copied());
+    // So that nobody is warned of a server that does not run.
+    (config.hub.authenticate, config.hub.dynamic_rooms) = (true, false);
+    let server = Server::bind(config).map_err(listen_failure)?;
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    Ok(format!("{} can be listened on", addresses.join(", ")))
+}
+
+/// The number that the camera would ask for; 0 is any.
+fn udp_number(config: &Config) -> u16 {
+    let tcp = match &config.signalling {
+        Signalling::Serve(serve) => serve.listen.first().map(SocketAddr::port),
+        Signalling::Connect(_) => None,
+    };
+    config.udp_port.or(tcp).unwrap_or(0)
+}
+
+fn udp_port(port: u16) -> Result<String, Failure> {
+    match Udp::bind((Ipv4Addr::UNSPECIFIED, port).into()) {
+        Ok(udp) => Ok(format!("{} can be used", udp.port())),
+        Err(cause) => Err(unavailable(StartError::Udp { port, cause }.to_string())),
+    }
+}
+
+/// Asks the server elsewhere to let us in, where nobody else is told of it.
+fn welcome(config: &Config, connect: &Connect) -> Result<String, Failure> {
+    let identity = client::Config {
+        token: connect.token.clone(),
+        max_attempts: Some(1),
+        ..client::Config::new(&config.user)
+    };
+    let client = Client::new(&connect.url, identity).map_err(|e| unusable(e.into()))?;
+    client.trust(connect.roots.clone());
+    let (tell, told) = channel();
+    client.on(move |event| {
+        _ = tell.send(event);
+    });
+    let run = client.run();
+    let late = async {
+        smol::Timer::after(WELCOME).await;
+    };
+    let heard = client.clone();
+    let ended = std::thread::spawn(move || smol::block_on(smol::future::or(run, late)));
+    let place = merge::without_login(&connect.url);
+    let outcome = loop {
+        match told.recv_timeout(WELCOME + Duration::from_secs(1)) {
+            Ok(Event::Online { .. }) => break Ok(format!("{place} lets it in")),
+            Ok(Event::Ended { why }) => {
+                let kind = match why {
+                    client::End::Refused { .. } => Kind::NoPermission,
+                    _ => Kind::Unavailable,
+                };
+                break Err(Failure::new(kind, format!("{place}: {why}")));
+            }
+            Ok(_) => {}
+            Err(_) => break Err(unavailable(format!("{place} did not answer in {} s", WELCOME.as_secs()))),
+        }
+    };
+    heard.close();
+    // It has nothing more to say.
+    _ = ended.join();
+    outcome
+}
+
+fn failure(e: MediaError) -> Failure {
+    let words = e.to_string();
+    Failure { words, ..unusable(e.into()) }
+}
+
+fn unavailable(words: impl Into<String>) -> Failure {
+    Failure::new(Kind::Unavailable, words)
+}
+
+/// Like any other's, but for the source: its address may hold a password in more ways than one.
+fn set_by(checked: &Checked<'_>, table: &[Setting<Settings>], origins: &Origins) -> String {
+    let mut origins = origins.clone();
+    if let Some((_, value)) = origins.get_mut("source") {
+        *value = checked.config.media.source.to_string().into();
+    }
+    merge::set_by(table, &origins)
+}
+
+fn describe(checked: &Checked<'_>, certificate: &str) -> String {
+    let config = &checked.config;
+    let mut out = "symple camera would run:\n".to_owned();
+    let mut row = |name: &str, words: String| _ = writeln!(out, "  {name:16}{words}");
+    let number = |port: u16| if port == 0 { "any free port".to_owned() } else { format!("port {port}") };
+    match &config.signalling {
+        Signalling::Serve(serve) => {
+            let scheme = if serve.tls.is_some() || checked.certificate.is_some() { "https" } else { "http" };
+            let port = serve.listen.first().map_or(0, SocketAddr::port);
+            let all = serve.listen.iter().any(|address| address.ip().is_unspecified());
+            let ips: Vec<String> = serve.listen.iter().map(|address| address.ip().to_string()).collect();
+            let ips = if all { "all addresses".to_owned() } else { ips.join(", ") };
+            row("listen", format!("{scheme}, {} of {ips}", number(port)));
+            // The library goes by a certificate that it has, and a check makes none.
+            let secure = |url: &String| url.replacen("http:", &format!("{scheme}:"), 1);
+            let urls: Vec<String> = config.urls().iter().map(secure).collect();
+            if !urls.is_empty() {
+                row("page", format!("open {}", urls.join(" or ")));
+            }
+            row("certificate", certificate.into());
+            let pages = ["its own page".to_owned()].into_iter().chain(serve.origins.iter().cloned());
+            row("pages from", pages.collect::<Vec<_>>().join(", "));
+            row(
+                "who may watch",
+                match &serve.token {
+                    Some(_) => "who has the token".into(),
+                    None => "everybody who reaches the port".into(),
+                },
+            );
+            if !serve.trusted_proxies.is_empty() {
+                let proxies: Vec<String> = serve.trusted_proxies.iter().map(ToString::to_string).collect();
+                row("proxies", proxies.join(", "));
+            }
+        }
+        Signalling::Connect(connect) => {
+            let token = if connect.token.is_some() { "with a token" } else { "without a token" };
+            row("server", format!("{}, {token}", merge::without_login(&connect.url)));
+        }
+    }
+    let advertised = config.advertise.map(|at| format!(", from outside {at}")).unwrap_or_default();
+    row("UDP", format!("{}{advertised}", number(udp_number(config))));
+    row("ICE servers", config.ice_servers.len().to_string());
+    let name = config.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    row("user", format!("{}{name}, in room {}", config.user, config.room));
+    if let Some(user) = checked.ring {
+        row("rings", user.into());
+    }
+    row("viewers", format!("{} at most", config.max_viewers));
+    row(
+        "controls",
+        match &config.controls {
+            Controllers::Auto => "set by who knows the token, or by this machine's users".into(),
+            Controllers::Nobody => "set by nobody else".into(),
+            Controllers::Everybody => "set by everybody".into(),
+            Controllers::Users(users) => format!("set by {}", users.join(", ")),
+        },
+    );
+    if !checked.set.is_empty() {
+        row("at the start", checked.set.join(", "));
+    }
+    let media = &config.media;
+    let vp8 = if config.vp8 { ", VP8 for viewers without H.264" } else { "" };
+    row("video", format!("{}x{} at most, {} frames a second{vp8}", media.width, media.height, media.fps));
+    let kbit = |bps: u32| bps / 1000;
+    let limits = &config.bitrate;
+    row(
+        "bitrate",
+        format!("{} kbit/s, from {} to {}", kbit(limits.start), kbit(limits.min), kbit(limits.max)),
+    );
+    row("audio", if media.audio { "where the source has it" } else { "none" }.into());
+    out
+}
