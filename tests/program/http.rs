@@ -1,5 +1,10 @@
 //! What the server answers to those who speak HTTP, and to whom.
 
+#[cfg(target_os = "linux")]
+use std::net::{SocketAddr, TcpListener};
+
+#[cfg(target_os = "linux")]
+use crate::world::Program;
 use crate::world::Server;
 
 const ALICE: &str = r#"{"type":"auth","user":"alice","token":"s3cret"}"#;
@@ -57,4 +62,20 @@ fn numbers_ask_for_the_token_once_authentication_is_on() {
     let other = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret"), ("SYMPLE_STATUS_TOKEN", "numbers")]);
     assert_eq!(other.get("/metrics", Some("s3cret")).0, 401, "peers see no numbers");
     assert_eq!(other.get("/metrics", Some("numbers")).0, 200);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_behind_its_output_ends_nobody() {
+    let commands = [&["serve"][..], &["camera", "--size", "320x240", "--fps", "10"][..]];
+    for command in &commands[..if cfg!(feature = "camera") { 2 } else { 1 }] {
+        // Free a moment ago; where it listens is not said.
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let port = address.port().to_string();
+        let args = [command, &["--listen", "127.0.0.1", "--port", &port, "--log", "info"][..]].concat();
+        let program = Program::start_mute(&args);
+        program.logs("stdout: No space left on device");
+        let server = Server { program, address: SocketAddr::from(([127, 0, 0, 1], address.port())) };
+        assert_eq!(server.get("/api/health", None).0, 200, "{command:?}");
+    }
 }

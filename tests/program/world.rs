@@ -46,6 +46,15 @@ impl Program {
         Program::spawn(command(args, variables))
     }
 
+    /// Starts it with its output going to a disk that is full.
+    #[cfg(target_os = "linux")]
+    pub fn start_mute(args: &[&str]) -> Program {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" >/dev/full", env!("CARGO_BIN_EXE_symple")]).args(args);
+        shell.env_clear().stdin(Stdio::null());
+        Program::spawn(shell)
+    }
+
     /// Starts it with a soft limit of so many open files.
     pub fn start_limited(files: u32, args: &[&str]) -> Program {
         let mut shell = Command::new("/bin/sh");

@@ -352,7 +352,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     }
     let mut said = chosen(camera.board(), camera.encoder(), false);
     said.extend(camera.urls().iter().map(|url| format!("open {url}\n")));
-    exit::print(&said)?;
+    exit::tell(&said);
     run(&camera, ring, certificate.as_ref())
 }
 

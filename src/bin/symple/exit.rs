@@ -58,6 +58,13 @@ pub fn print(text: &str) -> Result<(), Failure> {
     write(text).map(drop)
 }
 
+/// Writes to stdout what a program that runs on has to say: where that goes may be full, and it serves all the same.
+pub fn tell(text: &str) {
+    if let Err(failure) = write(text) {
+        log::warn!("{}", failure.words);
+    }
+}
+
 /// Writes a line to stdout; false when nobody reads any more.
 pub fn line(text: &str) -> Result<bool, Failure> {
     write(&format!("{text}\n"))
