@@ -18,7 +18,7 @@ pub struct Config {
     pub dynamic_rooms: bool,
     /// Named rooms that every admitted peer is put into. Default: none.
     pub rooms: Vec<String>,
-    /// The largest frame in bytes. Default: 512 KiB. The driver refuses larger ones before it holds them
+    /// The largest frame in bytes. Default: 512 KiB; before `welcome` 16 KiB at most. The driver refuses larger ones before it holds them
     /// ([`Input::TooLarge`](super::Input)); the hub checks too.
     pub max_message_size: usize,
     /// Messages a second that a session may send; `f64::INFINITY` for no limit. Default: 100.

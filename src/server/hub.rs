@@ -12,7 +12,7 @@ use crate::proto::{CloseCode, Status, Target, valid_room};
 use super::cluster::{Bus, Cluster, Settings};
 use super::error::{Refusal, reason};
 use super::io::{ConnId, Event, Input, Output, Transmit, Whom};
-use super::limits::Deadlines;
+use super::limits::{Deadlines, Seldom};
 use super::outbox::{Class, Item, Outbox};
 use super::presence::{self, Who};
 use super::rooms::Rooms;
@@ -26,6 +26,10 @@ const TICK: Duration = Duration::from_millis(1);
 const SHUTDOWN: &str =
     r#"{"type":"event","name":"shutdown","subtype":"shutdown","message":"Server shutting down"}"#;
 
+fn too_large(max: usize) -> Refusal {
+    Refusal::new(Status::TOO_LARGE, format!("A frame may have {max} bytes at most"))
+}
+
 /// The server without its sockets: give it what happens, poll what it wants, and
 /// [`transmit`](Hub::transmit) what it has for each connection. See the [module](super) for a walk.
 pub struct Hub {
@@ -37,6 +41,7 @@ pub struct Hub {
     ready: VecDeque<ConnId>,
     pub(super) events: VecDeque<Event>,
     pub(super) stats: Stats,
+    pub(super) push_warning: Seldom,
     /// Recipients of the message at hand; kept for its room.
     pub(super) found: Vec<Key>,
     /// Connections that count against `max_connections`.
@@ -70,6 +75,7 @@ impl Hub {
             ready: VecDeque::new(),
             events: VecDeque::new(),
             stats: Stats::default(),
+            push_warning: Seldom::default(),
             found: Vec::new(),
             counted: 0,
             down: false,
@@ -97,7 +103,8 @@ impl Hub {
                 self.refuse_conn(conn, &refusal, CloseCode::UNSUPPORTED, now);
             }
             Input::TooLarge { conn } => {
-                let refusal = self.too_large();
+                let session = self.conns.get(&conn).and_then(|key| self.sessions.get(*key));
+                let refusal = too_large(session.map_or(0, |session| session.max_frame(&self.config)));
                 self.refuse_conn(conn, &refusal, CloseCode::TOO_BIG, now);
             }
             Input::BadFrame { conn, code } => {
@@ -278,8 +285,9 @@ impl Hub {
 
     pub(super) fn text(&mut self, key: Key, text: &str, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if text.len() > self.config.max_message_size && !matches!(session.state, State::Closing) {
-            let refusal = self.too_large();
+        let max = session.max_frame(&self.config);
+        if text.len() > max && !matches!(session.state, State::Closing) {
+            let refusal = too_large(max);
             return self.refuse(key, &refusal, CloseCode::TOO_BIG, now);
         }
         match &mut session.state {
@@ -293,11 +301,6 @@ impl Hub {
             }
             State::Closing | State::Away(_) => {}
         }
-    }
-
-    fn too_large(&self) -> Refusal {
-        let max = self.config.max_message_size;
-        Refusal::new(Status::TOO_LARGE, format!("A frame may have {max} bytes at most"))
     }
 
     /// Tells `peers`, who share a room with `key` since now, of it, and it of them.

@@ -39,7 +39,8 @@ pub enum Input<'a> {
         /// From here.
         conn: ConnId,
     },
-    /// A frame over [`Config::max_message_size`](super::Config) begins to come. The driver reads no more.
+    /// A frame over [`Config::max_message_size`](super::Config), or over what is allowed before `welcome`,
+    /// begins to come. The driver reads no more.
     TooLarge {
         /// From here.
         conn: ConnId,

@@ -57,6 +57,27 @@ impl Bucket {
     }
 }
 
+/// A warning that comes at most once a minute, and tells how often it was due since the last one.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom {
+    said: Option<Instant>,
+    count: u64,
+}
+
+impl Seldom {
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    /// Counts one. If it is time for a warning, how many it is about.
+    pub fn due(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        if self.said.is_some_and(|said| now.saturating_duration_since(said) < Self::PAUSE) {
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
 /// One deadline for each session, the nearest of what it waits for. A session that was heard meanwhile is
 /// looked at when its old deadline comes and put back, so a frame costs nothing here.
 #[derive(Default)]
@@ -105,6 +126,13 @@ mod tests {
         assert_eq!(taken(600, start), 500);
         assert_eq!(taken(600, start + Duration::from_secs(2)), 200);
         assert_eq!(taken(600, start + Duration::from_secs(60)), 500);
+    }
+
+    #[test]
+    fn a_seldom_warning_comes_once_a_minute_and_tells_of_all() {
+        let (mut seldom, start) = (Seldom::default(), Instant::now());
+        let mut due = |secs| seldom.due(start + Duration::from_secs(secs));
+        assert_eq!([due(0), due(1), due(59), due(60), due(61)], [Some(1), None, None, Some(3), None]);
     }
 
     #[test]

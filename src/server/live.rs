@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use log::{debug, trace};
+use log::{debug, trace, warn};
 use serde_json::Value;
 
 use crate::proto::{self, CloseCode, Head, Peer, Status, To, stamped};
@@ -151,9 +151,13 @@ impl Hub {
     pub(super) fn inject(&mut self, text: &str, everywhere: bool, now: Instant) {
         let to = Head::parse(text).ok().and_then(|head| head.to());
         let Some(to) = to.filter(|to| *to != To::Absent) else {
-            return debug!(
-                "a pushed message is dropped: it must be one JSON object with \"type\" and \"to\""
-            );
+            self.stats.bad_pushes += 1;
+            if let Some(count) = self.push_warning.due(now) {
+                warn!(
+                    "{count} pushed messages were dropped: each must be one JSON object with \"type\" and \"to\""
+                );
+            }
+            return;
         };
         self.stats.injected += 1;
         let mut found = Vec::new();

@@ -39,6 +39,7 @@
 //!
 //! Where protocol.md leaves room, the hub decides so:
 //!
+//! - Before `welcome` a frame may have 16 KiB at most; an in-process peer's may be as large as ever.
 //! - Frames that come between `auth` and the verdict are held, 64 of them and 64 KiB at most, since clients
 //!   send their first `join` right behind; more is `error` 429 and a close.
 //! - Each frame over the rate is answered 429; an excess is without a pause if no second passes without one.
@@ -74,4 +75,8 @@ mod tests;
 pub use config::Config;
 pub use hub::Hub;
 pub use io::{Admission, Auth, ConnId, Event, Input, Output, Transmit, Verdict, Whom};
+#[cfg(feature = "server")]
+pub(crate) use limits::Seldom;
+#[cfg(feature = "server")]
+pub(crate) use session::MAX_BEFORE_WELCOME;
 pub use stats::Stats;

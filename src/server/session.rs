@@ -17,6 +17,10 @@ use super::{Config, policy};
 /// that pipelines its first joins and probes stays far below it.
 const MAX_HELD: (usize, usize) = (64, 64 << 10);
 
+/// The largest frame in bytes before `welcome`. An `auth` has some hundred; and whoever is not admitted must
+/// not make the server hold more.
+pub const MAX_BEFORE_WELCOME: usize = 16 << 10;
+
 /// How long a close waits behind what is queued: a peer that has not taken it by then does not read, and a
 /// connection that is not counted any more must not stay. As long as drivers commonly wait for a close's answer.
 pub(super) const MAX_FAREWELL: Duration = Duration::from_secs(5);
@@ -87,6 +91,16 @@ pub(super) struct Live {
 }
 
 impl Session {
+    /// The most bytes that a frame of it may have now.
+    pub fn max_frame(&self, config: &Config) -> usize {
+        let stranger = matches!(self.state, State::Waiting(_) | State::Judging(_));
+        if stranger && policy::is_limited(self.local) {
+            config.max_message_size.min(MAX_BEFORE_WELCOME)
+        } else {
+            config.max_message_size
+        }
+    }
+
     /// When it must be looked at next if nothing comes.
     pub fn due(&self, config: &Config) -> Option<Instant> {
         let own = match &self.state {

@@ -30,6 +30,9 @@ pub struct Stats {
     pub events: u64,
     /// Messages that the host pushed.
     pub injected: u64,
+    /// Pushed messages, the host's and those on `symple:broadcast`, that were dropped because they are no
+    /// message or name no recipient.
+    pub bad_pushes: u64,
     /// Copies of routed and pushed messages that were queued for a recipient.
     pub deliveries: u64,
     /// Routed frames that reached nobody.

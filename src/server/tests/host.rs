@@ -39,6 +39,7 @@ fn a_pushed_message_without_to_is_dropped() {
         w.input(Input::Inject { text });
     }
     assert!(NAMES.into_iter().all(|name| w.got(name).is_empty()));
+    assert_eq!((w.hub.stats().bad_pushes, w.hub.stats().injected), (5, 0));
 }
 
 #[test]

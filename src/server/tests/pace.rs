@@ -124,3 +124,28 @@ fn odd_timeouts_do_not_hang() {
         w.pass(millis(100));
     }
 }
+
+#[test]
+fn before_welcome_a_frame_has_16_kib_at_most() {
+    const MAX: usize = 16 << 10;
+    let auth = |len: usize| {
+        let head = r#"{"type":"auth","user":"alice","token":"t","pad":""#;
+        format!("{head}{}\"}}", "x".repeat(len - head.len() - 2))
+    };
+    let mut w = World::new(Config { authenticate: true, ..Config::default() });
+    for (name, len, refused) in [("fits", MAX, false), ("over", MAX + 1, true)] {
+        w.connect(name);
+        w.send(name, &auth(len));
+        assert_eq!(w.close_code(name), refused.then_some(1009), "{name}");
+    }
+    // While the host decides it is no different, and the words tell the limit of the moment.
+    let conn = w.end("fits").conn;
+    w.input(Input::TooLarge { conn });
+    assert!(w.got("fits")[0].contains("A frame may have 16384 bytes at most"));
+    // Who is admitted, and who lives in this process, may say more.
+    w.connect_as("inside", true);
+    w.send("inside", &auth(100_000));
+    assert_eq!(w.close_code("inside"), None);
+    w.send("inside", &format!(r#"{{"type":"message","to":"inside","data":"{}"}}"#, "x".repeat(100_000)));
+    assert_eq!((w.errors("inside"), w.close_code("inside")), (vec![], None));
+}

@@ -166,10 +166,13 @@ fn what_is_kept_of_a_peer_is_bounded() {
     w.connect("carol");
     w.auth("carol", &["r"]);
     assert!(w.got("carol").contains(&online("alice")), "of what was refused nothing is kept");
-    for data in [format!(r#""data":{{"big":"{big}"}}"#), format!(r#""name":"{big}""#)] {
+    // Small enough for an auth, but each member is counted with 64 bytes beside its text.
+    let many: Vec<String> = (0..300).map(|n| format!(r#""k{n}":{n}"#)).collect();
+    let many = format!(r#""data":{{{}}}"#, many.join(","));
+    for (data, status) in [(many, 400), (format!(r#""name":"{big}""#), 413)] {
         w.connect("dave");
         w.send("dave", &format!(r#"{{"type":"auth","user":"dave",{data}}}"#));
-        assert_eq!(w.errors("dave"), [400]);
+        assert_eq!(w.errors("dave"), [status]);
         w.cut("dave");
     }
 }
