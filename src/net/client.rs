@@ -399,7 +399,16 @@ impl Driver {
     fn poll_goodbye(&mut self, cx: &mut Context<'_>) {
         let Some(Goodbye { link, out, alarm }) = &mut self.goodbye else { return };
         let written = Self::write(link, out, cx);
-        let answered = matches!(link.poll_read(cx), Poll::Ready(Got::Closed(..)));
+        // To the end of what is there: whoever stops before is not woken for the answer behind it.
+        let answered = (0..TURN).find_map(|_| match link.poll_read(cx) {
+            Poll::Ready(Got::Closed(..) | Got::TooLarge | Got::Malformed(_)) => Some(true),
+            Poll::Ready(_) => None,
+            Poll::Pending => Some(false),
+        });
+        let answered = answered.unwrap_or_else(|| {
+            cx.waker().wake_by_ref();
+            false
+        });
         if written.is_err() || answered || alarm.poll(cx).is_ready() {
             self.goodbye = None;
         }
