@@ -7,6 +7,8 @@
 //! its socket did not take.
 
 use std::cell::RefCell;
+#[cfg(feature = "server")]
+use std::fmt;
 use std::io;
 use std::net::TcpStream;
 use std::pin::Pin;
@@ -14,6 +16,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Async;
+
+#[cfg(feature = "server")]
+use super::link::Gate;
 
 /// What is read in one call: some fifty signalling messages, or the largest TLS record.
 const SCRATCH: usize = 16 << 10;
@@ -38,6 +43,9 @@ pub(crate) struct Io {
     drained: bool,
     /// How many bytes were read from it.
     given: u64,
+    /// What a server allows whom it has not admitted.
+    #[cfg(feature = "server")]
+    gate: Option<Box<Gate>>,
 }
 
 enum Stream {
@@ -70,6 +78,21 @@ impl Rest {
     }
 }
 
+/// A frame is over the limit of whom the server has not admitted.
+#[cfg(feature = "server")]
+#[derive(Debug)]
+pub(crate) struct TooLarge;
+
+#[cfg(feature = "server")]
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a frame is too large before \"welcome\"")
+    }
+}
+
+#[cfg(feature = "server")]
+impl std::error::Error for TooLarge {}
+
 macro_rules! each {
     ($self:expr, $io:ident => $do:expr) => {
         match &mut $self.stream {
@@ -91,7 +114,38 @@ impl Io {
     }
 
     fn new(stream: Stream) -> Io {
-        Io { stream, read: Rest::default(), unsent: Rest::default(), drained: false, given: 0 }
+        Io {
+            stream,
+            read: Rest::default(),
+            unsent: Rest::default(),
+            drained: false,
+            given: 0,
+            #[cfg(feature = "server")]
+            gate: None,
+        }
+    }
+
+    /// From now on frames pass as `gate` lets them, and reading ends with [`TooLarge`] where one does not.
+    /// `ahead` was read already.
+    #[cfg(feature = "server")]
+    pub fn guard(&mut self, mut gate: Gate, ahead: &mut Vec<u8>) {
+        ahead.truncate(gate.pass(ahead));
+        self.gate = Some(Box::new(gate));
+    }
+
+    /// Fails once where a frame was over the limit of a stranger; what follows is then read as it comes.
+    #[cfg(feature = "server")]
+    fn check_gate(&mut self) -> io::Result<()> {
+        match &self.gate {
+            // First, for what came behind its head is not there any more.
+            Some(gate) if gate.is_over() => {
+                self.gate = None;
+                return Err(io::Error::other(TooLarge));
+            }
+            Some(gate) if gate.is_open() => self.gate = None,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// How many bytes were read from it.
@@ -158,7 +212,10 @@ impl Io {
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let io = self.get_mut();
-        let n = if io.read.is_empty() {
+        #[cfg(feature = "server")]
+        io.check_gate()?;
+        #[cfg_attr(not(feature = "server"), expect(unused_mut))]
+        let mut n = if io.read.is_empty() {
             ready!(io.poll_fill(cx, buf))?
         } else {
             let n = io.read.left().len().min(buf.len());
@@ -166,6 +223,13 @@ impl AsyncRead for Io {
             io.read.advance(n);
             n
         };
+        #[cfg(feature = "server")]
+        if let Some(gate) = &mut io.gate {
+            n = gate.pass(&buf[..n]);
+            if n == 0 && gate.is_over() {
+                io.check_gate()?;
+            }
+        }
         io.given += n as u64;
         Poll::Ready(Ok(n))
     }

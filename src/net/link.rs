@@ -16,9 +16,14 @@ use crate::proto::CloseCode;
 #[cfg(all(test, feature = "server"))]
 mod conformance;
 #[cfg(feature = "server")]
+mod gate;
+#[cfg(feature = "server")]
 mod served;
 #[cfg(all(test, feature = "server"))]
 mod tests;
+
+#[cfg(feature = "server")]
+pub(crate) use gate::Gate;
 
 /// Bytes that are put on the socket in one go; tungstenite's own default is 128 KiB, a buffer that an
 /// idle peer would keep.
@@ -103,6 +108,10 @@ impl Link {
                 Got::Closed(code, reason.unwrap_or_default())
             }
             Some(Err(Error::Capacity(_))) => Got::TooLarge,
+            #[cfg(feature = "server")]
+            Some(Err(Error::Io(e))) if e.get_ref().is_some_and(|e| e.is::<super::io::TooLarge>()) => {
+                Got::TooLarge
+            }
             Some(Err(Error::Utf8(_))) => Got::Malformed(CloseCode(1007)),
             Some(Err(Error::Protocol(
                 async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
