@@ -76,12 +76,16 @@ fn closed(ws: &mut WebSocket<TcpStream>) -> Option<CloseCode> {
 }
 
 /// A frame as RFC 6455 has it, masked with zeros, whatever its bytes mean.
-fn raw(ws: &mut WebSocket<TcpStream>, first: u8, len: u64, payload: &[u8]) {
+fn frame(first: u8, len: u64, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first, 0x80 | 127];
     frame.extend(len.to_be_bytes());
     frame.extend([0; 4]);
     frame.extend(payload);
-    ws.get_mut().write_all(&frame).expect("open");
+    frame
+}
+
+fn raw(ws: &mut WebSocket<TcpStream>, first: u8, len: u64, payload: &[u8]) {
+    ws.get_mut().write_all(&frame(first, len, payload)).expect("open");
 }
 
 struct Bystanders {
@@ -181,6 +185,33 @@ fn a_limit_that_is_set_holds() {
     peer.send(Message::text(format!(r#"{{"type":"event","x":"{}"}}"#, "y".repeat(1000)))).expect("open");
     assert!(error(&mut peer).contains(r#""status":413"#));
     assert_eq!(closed(&mut peer), Some(CloseCode::Size));
+    server.shutdown();
+}
+
+#[test]
+fn before_welcome_a_frame_over_16_kib_is_refused_by_its_head() {
+    let (server, address) = serve(any_port());
+    let auth = br#"{"type":"auth","user":"alice"}"#;
+    for (name, words, frames) in [
+        ("the head alone", "16384 bytes", &[(0x81, (16 << 10) + 1, &b""[..])][..]),
+        ("fragments", "16384 bytes", &[(0x01, 9 << 10, &[b' '; 9 << 10][..]), (0x80, 9 << 10, b"")]),
+        ("behind an auth", r#""status":413"#, &[(0x81, auth.len() as u64, auth), (0x81, 17 << 10, b"")]),
+    ] {
+        let mut peer = ws(address);
+        // At once, so that nobody is admitted in between.
+        let all: Vec<u8> =
+            frames.iter().flat_map(|(first, len, payload)| frame(*first, *len, payload)).collect();
+        peer.get_mut().write_all(&all).expect("open");
+        let said = error(&mut peer);
+        assert!(said.contains(words), "{name}: {said}");
+        assert_eq!(closed(&mut peer), Some(CloseCode::Size), "{name}");
+    }
+    // Who is admitted may say more at once.
+    let mut peer = admitted(address, "alice");
+    let long = "x".repeat(100_000);
+    peer.send(Message::text(format!(r#"{{"type":"message","id":"1","to":"{long}","receipt":true}}"#)))
+        .expect("open");
+    assert!(text(&mut peer).contains(r#""type":"receipt""#));
     server.shutdown();
 }
 

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Not the calls themselves: `rtc` works with another signalling, `call` with another WebRTC stack.
     ("rtc", &["call::body", "call::Candidate", "call::Description", "media"]),
     ("media", &[]),
-    ("net", &["proto", "client", "server", "call", "rtc", "media"]),
+    ("net", &["proto", "client", "server", "call", "rtc", "media", "web"]),
     ("web", &[]),
     ("camera", &["proto", "client", "server", "call", "rtc", "media", "net", "web"]),
 ];

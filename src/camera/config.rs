@@ -1,10 +1,11 @@
 //! What a camera is told at its start.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::media::gst::Settings;
 use crate::media::rate::Limits;
+use crate::net::Network;
 use crate::proto::{DEFAULT_PORT, Object, Token};
 
 /// How a camera works. Its `Default` is a test pattern on `http://127.0.0.1:4500`.
@@ -118,7 +119,15 @@ pub struct Serve {
     /// Origins of pages beside its own that may connect, such as `https://viewer.example`.
     pub origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
+    /// Sockets that one address may hold, a /64 of IPv6 counting as one; `None` is no limit. Default: 32, some
+    /// ten browsers with all that each opens.
+    pub max_per_address: Option<usize>,
+    /// Those of them on which no peer is admitted yet. Default: 16.
+    pub max_unauthenticated_per_address: Option<usize>,
+    /// Whose sockets are counted for no address, and who may guess tokens without waiting. Default: this
+    /// machine.
+    pub exempt: Vec<Network>,
     /// The certificate to serve `https://` with; without one `http://`.
     #[cfg(feature = "tls")]
     pub tls: Option<crate::net::ServerTls>,
@@ -131,6 +140,9 @@ impl Default for Serve {
             token: None,
             origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            max_per_address: Some(32),
+            max_unauthenticated_per_address: Some(16),
+            exempt: Network::LOOPBACK.to_vec(),
             #[cfg(feature = "tls")]
             tls: None,
         }

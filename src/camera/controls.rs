@@ -192,7 +192,7 @@ mod tests {
     fn who_may_is_told_by_configuration_token_and_reach() {
         let elsewhere = Signalling::Connect(Connect::new("wss://a.example"));
         let Signalling::Serve(home) = serve("127.0.0.1:4500", None) else { unreachable!("made as such") };
-        let trusted_proxies = vec!["127.0.0.1".parse().expect("literal")];
+        let trusted_proxies = vec!["127.0.0.1".parse().expect("a network")];
         let proxied = Signalling::Serve(Serve { trusted_proxies, ..home });
         let users = |names: &[&str]| Controllers::Users(names.iter().map(|&name| name.into()).collect());
         let table = [

@@ -6,13 +6,18 @@ use serde_json::json;
 
 use super::{Config, Connect, Serve, Signalling, StartError, Status};
 use crate::client;
+use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
 use crate::net::{
-    Client, Origins, Request, Response, Server, ServerConfig, ServerEvent, addresses, outward_address,
+    Client, Origins, Response, Server, ServerConfig, ServerEvent, addresses, outward_address,
 };
 use crate::proto::{Status as Code, Token};
 use crate::rtc::LocalCandidate;
 use crate::server::{self, Admission};
+
+/// Files that source, encoders and log keep open, and what they open when they start anew: a pipeline has some
+/// twenty.
+const OWN_FILES: usize = 128;
 
 /// Opens the server, where it is our own, and makes the client.
 pub(super) fn open(
@@ -59,23 +64,29 @@ fn serve_here(
         ..server::Config::default()
     };
     let token = serve.token.clone();
-    let page = |ice: &[serde_json::Value]| {
-        json!({ "iceServers": ice, "room": config.room, "auth": token.is_some() }).to_string()
-    };
-    let page = (page(&[]), page(&config.ice_servers));
-    let site = ServerConfig {
+    let guard = token.clone().map_or(Guard::Everybody, Guard::Token);
+    // ICE servers' passwords are for those who may watch.
+    let site = Site::new(&config.ice_servers, Some(&config.room), token.is_some())
+        .watchers(guard.clone())
+        .numbers(guard)
+        .guarded("/api/status", move || match status() {
+            Some(status) => Response::json(status.to_json().to_string()),
+            None => Response::text(503, "The camera is about to start.\n"),
+        });
+    let server = ServerConfig {
         hub,
         listen: serve.listen.clone(),
         origins: Some(Origins::OwnAnd(serve.origins.clone())),
         trusted_proxies: serve.trusted_proxies.clone(),
+        max_per_address: serve.max_per_address,
+        max_unauthenticated_per_address: serve.max_unauthenticated_per_address,
+        exempt: serve.exempt.clone(),
+        reserved_files: OWN_FILES,
         #[cfg(feature = "tls")]
         tls: serve.tls.clone(),
         ..ServerConfig::default()
     };
-    let server = Server::bind(site.http({
-        let token = token.clone();
-        move |request| answer(request, &page, token.as_ref(), &status)
-    }))?;
+    let server = Server::bind(server.http(move |request| site.answer(request)))?;
     if let Some(token) = token {
         let (room, own) = (config.room.clone(), config.user.clone());
         server.hook(move |event| {
@@ -90,39 +101,6 @@ fn serve_here(
         });
     }
     Ok(server)
-}
-
-fn is_known(request: &Request<'_>, token: Option<&Token>) -> bool {
-    token.is_none_or(|t| request.bearer.is_some_and(|b| t.is(b)))
-}
-
-fn answer(
-    request: &Request<'_>,
-    page: &(String, String),
-    token: Option<&Token>,
-    status: &impl Fn() -> Option<Status>,
-) -> Option<Response> {
-    match request.path {
-        // ICE servers' passwords are for those who may watch.
-        "/api/config" => {
-            Some(Response::json(if is_known(request, token) { page.1.clone() } else { page.0.clone() }))
-        }
-        "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),
-        "/api/status" => {
-            if !is_known(request, token) {
-                let words = "The status needs the token: Authorization: Bearer …\n";
-                return Some(Response::unauthorized(request, words));
-            }
-            status().map(|status| Response::json(status.to_json().to_string()))
-        }
-        #[cfg(feature = "web")]
-        path => crate::web::asset(path).map(|asset| {
-            Response::file(asset.mime, asset.body, asset.etag)
-                .header("Content-Security-Policy", crate::web::CONTENT_SECURITY_POLICY)
-        }),
-        #[cfg(not(feature = "web"))]
-        _ => None,
-    }
 }
 
 impl Status {

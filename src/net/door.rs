@@ -1,74 +1,151 @@
-//! Who may hold a socket: so many of one address, and so many that nobody knows yet.
+//! Who may hold a socket: so many in all, so many of one address, and so many that nobody is admitted on.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use super::lock;
+use super::{Network, lock};
+
+/// What the door allows; `None` is no limit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limits {
+    /// Sockets that one address may hold.
+    pub per_address: Option<usize>,
+    /// Those of them without a peer.
+    pub strangers_per_address: Option<usize>,
+    /// Sockets of all addresses without a peer.
+    pub strangers: Option<usize>,
+    /// Whose sockets are counted for no address.
+    pub exempt: Vec<Network>,
+}
 
 /// Counts sockets. What it gives out counts until it is dropped.
 #[derive(Default)]
 pub(crate) struct Door {
-    max_per_address: Option<usize>,
-    max_strangers: Option<usize>,
+    limits: Limits,
     inside: Mutex<Inside>,
 }
 
 #[derive(Default)]
 struct Inside {
     /// No more entries than open sockets.
-    addresses: HashMap<IpAddr, usize>,
+    addresses: HashMap<IpAddr, Held>,
     strangers: usize,
 }
 
-/// A socket that has not been admitted.
-pub(crate) struct Stranger(Arc<Door>);
+/// What one address holds.
+#[derive(Default)]
+struct Held {
+    sockets: usize,
+    strangers: usize,
+}
+
+/// A socket on which nobody is admitted.
+pub(crate) struct Stranger {
+    door: Arc<Door>,
+    /// Whose it is, once that is known, where that counts.
+    address: Option<IpAddr>,
+}
 
 /// A socket of an address.
 pub(crate) struct Guest {
     door: Arc<Door>,
-    address: IpAddr,
+    /// `None` where it is exempt.
+    address: Option<IpAddr>,
+}
+
+/// What is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Of this address.
+    Address,
+    /// Of this address, those on which nobody is admitted.
+    AddressStrangers,
 }
 
 impl Door {
-    pub fn new(max_per_address: Option<usize>, max_strangers: Option<usize>) -> Arc<Door> {
-        Arc::new(Door { max_per_address, max_strangers, ..Door::default() })
+    pub fn new(limits: Limits) -> Arc<Door> {
+        Arc::new(Door { limits, ..Door::default() })
     }
 
     /// `None` when too many are unknown already.
     pub fn stranger(self: &Arc<Self>) -> Option<Stranger> {
         let mut inside = lock(&self.inside);
-        if self.max_strangers.is_some_and(|max| inside.strangers >= max) {
+        if self.limits.strangers.is_some_and(|max| inside.strangers >= max) {
             return None;
         }
         inside.strangers += 1;
-        Some(Stranger(self.clone()))
+        Some(Stranger { door: self.clone(), address: None })
     }
 
-    /// `None` when that address has too many already.
-    pub fn guest(self: &Arc<Self>, address: IpAddr) -> Option<Guest> {
-        let mut inside = lock(&self.inside);
-        let held = inside.addresses.get(&address).copied().unwrap_or(0);
-        if self.max_per_address.is_some_and(|max| held >= max) {
-            return None;
+    /// Counts the socket of a stranger for its address.
+    pub fn guest(self: &Arc<Self>, address: IpAddr, stranger: &mut Stranger) -> Result<Guest, Full> {
+        if self.is_exempt(address) {
+            return Ok(Guest { door: self.clone(), address: None });
         }
-        inside.addresses.insert(address, held + 1);
-        Some(Guest { door: self.clone(), address })
+        let address = owner(address);
+        let mut inside = lock(&self.inside);
+        let held = inside.addresses.entry(address).or_default();
+        let full = |limit: Option<usize>, held| limit.is_some_and(|max| held >= max);
+        let result = if full(self.limits.per_address, held.sockets) {
+            Err(Full::Address)
+        } else if full(self.limits.strangers_per_address, held.strangers) {
+            Err(Full::AddressStrangers)
+        } else {
+            held.sockets += 1;
+            held.strangers += 1;
+            stranger.address = Some(address);
+            Ok(Guest { door: self.clone(), address: Some(address) })
+        };
+        inside.forget(address);
+        result
+    }
+
+    /// Whether the sockets of an address are not counted.
+    pub fn is_exempt(&self, address: IpAddr) -> bool {
+        self.limits.exempt.iter().any(|network| network.contains(address))
+    }
+}
+
+/// One customer of a provider has a whole /64 of IPv6 (RFC 6177), and as many addresses as it likes.
+pub(crate) fn owner(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 => v4,
+    }
+}
+
+impl Inside {
+    fn held(&mut self, address: Option<IpAddr>) -> Option<(IpAddr, &mut Held)> {
+        let address = address?;
+        Some((address, self.addresses.get_mut(&address)?))
+    }
+
+    /// Keeps nothing of who holds nothing.
+    fn forget(&mut self, address: IpAddr) {
+        if self.addresses.get(&address).is_some_and(|held| held.sockets == 0 && held.strangers == 0) {
+            self.addresses.remove(&address);
+        }
     }
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        lock(&self.0.inside).strangers -= 1;
+        let mut inside = lock(&self.door.inside);
+        inside.strangers -= 1;
+        if let Some((address, held)) = inside.held(self.address) {
+            held.strangers -= 1;
+            inside.forget(address);
+        }
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
         let mut inside = lock(&self.door.inside);
-        match inside.addresses.get_mut(&self.address) {
-            Some(held) if *held > 1 => *held -= 1,
-            _ => _ = inside.addresses.remove(&self.address),
+        if let Some((address, held)) = inside.held(self.address) {
+            held.sockets -= 1;
+            inside.forget(address);
         }
     }
 }
@@ -77,20 +154,65 @@ impl Drop for Guest {
 mod tests {
     use super::*;
 
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn enter(door: &Arc<Door>, address: &str) -> Result<(Stranger, Guest), Option<Full>> {
+        let mut stranger = door.stranger().ok_or(None)?;
+        let guest = door.guest(ip(address), &mut stranger).map_err(Some)?;
+        Ok((stranger, guest))
+    }
+
     #[test]
     fn an_address_has_its_share_until_it_gives_back() {
-        let door = Door::new(Some(2), None);
-        let [a, b] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
-        let held = [door.guest(a), door.guest(a)];
-        assert!(held.iter().all(Option::is_some) && door.guest(a).is_none());
-        assert!(door.guest(b).is_some(), "another is not concerned");
+        let door = Door::new(Limits { per_address: Some(2), ..Limits::default() });
+        let held = [enter(&door, "192.0.2.1"), enter(&door, "192.0.2.1")];
+        assert!(held.iter().all(Result::is_ok));
+        assert_eq!(enter(&door, "192.0.2.1").err(), Some(Some(Full::Address)));
+        assert_eq!(
+            enter(&door, "::ffff:192.0.2.1").err(),
+            Some(Some(Full::Address)),
+            "it is the same address"
+        );
+        assert!(enter(&door, "192.0.2.2").is_ok(), "others are not concerned");
         drop(held);
         assert!(lock(&door.inside).addresses.is_empty(), "nothing is kept of who went");
+        assert_eq!(lock(&door.inside).strangers, 0);
+    }
+
+    #[test]
+    fn who_is_admitted_makes_room_for_strangers_of_its_address() {
+        let limits = Limits { per_address: Some(3), strangers_per_address: Some(1), ..Limits::default() };
+        let door = Door::new(limits);
+        let (stranger, first) = enter(&door, "192.0.2.1").expect("the first");
+        assert_eq!(enter(&door, "192.0.2.1").err(), Some(Some(Full::AddressStrangers)));
+        drop(stranger);
+        let (_stranger, second) = enter(&door, "192.0.2.1").expect("the first is admitted");
+        drop((first, second));
+        assert_eq!(enter(&door, "192.0.2.1").err(), Some(Some(Full::AddressStrangers)));
+    }
+
+    #[test]
+    fn ipv6_is_counted_by_its_64() {
+        let door = Door::new(Limits { per_address: Some(1), ..Limits::default() });
+        let _held = enter(&door, "2001:db8:0:1::1").expect("the first");
+        assert!(enter(&door, "2001:db8:0:1:ffff::2").is_err());
+        assert!(enter(&door, "2001:db8:0:2::1").is_ok());
+    }
+
+    #[test]
+    fn who_is_exempt_is_not_counted() {
+        let exempt = vec!["127.0.0.0/8".parse().expect("a network")];
+        let door = Door::new(Limits { per_address: Some(1), exempt, ..Limits::default() });
+        let held: Vec<_> = (0..5).map(|_| enter(&door, "127.0.0.1")).collect();
+        assert!(held.iter().all(Result::is_ok) && lock(&door.inside).addresses.is_empty());
+        assert_eq!(lock(&door.inside).strangers, 5, "but for all together it is");
     }
 
     #[test]
     fn strangers_make_room_when_they_are_known() {
-        let door = Door::new(None, Some(1));
+        let door = Door::new(Limits { strangers: Some(1), ..Limits::default() });
         let first = door.stranger();
         assert!(first.is_some() && door.stranger().is_none());
         drop(first);

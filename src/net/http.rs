@@ -1,10 +1,12 @@
 //! What a server answers on HTTP, beside the upgrade to WebSocket: hyper over smol's sockets.
 
 mod exchange;
+mod proxy;
+mod trouble;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use futures_lite::FutureExt;
@@ -13,12 +15,16 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, Version};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
+use super::door::Door;
 use super::io::Io;
-use super::lock;
+use super::tries::Tries;
+use super::{Network, lock};
 pub use exchange::{Handler, Request, Response};
+use proxy::client_address;
+use trouble::{Trouble, Troubles};
 
 /// How long a client may take to the end of a request's head, and a connection be idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,10 +80,48 @@ fn is_local_name(host: &str) -> bool {
 }
 
 /// What an HTTP connection may do.
-pub(crate) struct Site {
+pub(crate) struct Rules {
     pub origins: Origins,
     pub handler: Option<Handler>,
-    pub proxies: Vec<IpAddr>,
+    pub proxies: Vec<Network>,
+    pub door: Arc<Door>,
+    pub tries: Mutex<Tries>,
+    troubles: Mutex<Troubles>,
+}
+
+impl Rules {
+    pub fn new(
+        origins: Origins,
+        handler: Option<Handler>,
+        proxies: Vec<Network>,
+        door: Arc<Door>,
+    ) -> Arc<Rules> {
+        let (tries, troubles) = Default::default();
+        Arc::new(Rules { origins, handler, proxies, door, tries, troubles })
+    }
+
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(address))
+    }
+
+    /// A token is shown; the error is how long to wait before the next one is looked at.
+    pub fn begin_try(&self, from: IpAddr) -> Result<(), Duration> {
+        match self.door.is_exempt(from) {
+            true => Ok(()),
+            false => lock(&self.tries).begin(from, Instant::now()),
+        }
+    }
+
+    /// What came of it.
+    pub fn end_try(&self, from: IpAddr, wrong: bool) {
+        if !self.door.is_exempt(from) {
+            lock(&self.tries).end(from, wrong, Instant::now());
+        }
+    }
+
+    fn warn(&self, trouble: Trouble) {
+        lock(&self.troubles).warn(trouble, Instant::now());
+    }
 }
 
 /// A connection that asked for a WebSocket and has its 101.
@@ -88,12 +132,12 @@ pub(crate) struct Upgraded {
 }
 
 /// Serves HTTP until the client goes or asks for a WebSocket.
-pub(crate) async fn serve(site: Arc<Site>, io: Io, host: IpAddr) -> Option<Upgraded> {
+pub(crate) async fn serve(rules: Arc<Rules>, io: Io, host: IpAddr) -> Option<Upgraded> {
     let upgrade = Arc::new(Mutex::new(None));
     let service = service_fn({
-        let (site, upgrade) = (site.clone(), upgrade.clone());
+        let (rules, upgrade) = (rules.clone(), upgrade.clone());
         move |request: hyper::Request<Incoming>| {
-            let response = answer(&site, &request, host, &upgrade);
+            let response = answer(&rules, &request, host, &upgrade);
             std::future::ready(Ok::<_, std::convert::Infallible>(response))
         }
     });
@@ -120,16 +164,24 @@ pub(crate) async fn serve(site: Arc<Site>, io: Io, host: IpAddr) -> Option<Upgra
 }
 
 fn answer(
-    site: &Site,
+    rules: &Rules,
     request: &hyper::Request<Incoming>,
-    host: IpAddr,
+    peer: IpAddr,
     upgrade: &Mutex<Option<IpAddr>>,
 ) -> hyper::Response<Full<Bytes>> {
     let headers = request.headers();
-    if is_websocket(headers) {
-        return match handshake(site, request) {
+    let from = client_address(headers, peer, &rules.proxies);
+    if let Some(trouble) = proxy::trouble(headers, peer, rules) {
+        rules.warn(trouble);
+    }
+    let host = match host(rules, request) {
+        Ok(host) => host,
+        Err(refusal) => return respond(request, refusal),
+    };
+    if is_websocket(headers) && request.version() > Version::HTTP_10 {
+        return match handshake(rules, request, host) {
             Ok(accept) => {
-                *lock(upgrade) = Some(client_address(headers, host, &site.proxies));
+                *lock(upgrade) = Some(from);
                 plain(StatusCode::SWITCHING_PROTOCOLS)
                     .header(header::UPGRADE, "websocket")
                     .header(header::CONNECTION, "Upgrade")
@@ -140,31 +192,59 @@ fn answer(
             Err(refusal) => respond(request, refusal),
         };
     }
-    if !site.origins.serve(text(headers, "host")) {
-        let words =
-            "This server is not known by that name: use its address, or allow the name in its origins.\n";
-        return respond(request, Response::text(421, words));
+    if headers.contains_key("sec-websocket-key") {
+        rules.warn(Trouble::NoUpgrade);
+        return respond(request, Trouble::NoUpgrade.refusal(426).header("Upgrade", "websocket"));
+    }
+    if !rules.origins.serve(host) {
+        rules.warn(Trouble::ForeignHost);
+        return respond(request, Trouble::ForeignHost.refusal(421));
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let refusal = Response::text(405, "Only GET is answered here.\n").header("Allow", "GET, HEAD");
         return respond(request, refusal);
     }
-    let asked = Request {
-        path: request.uri().path(),
-        query: request.uri().query(),
-        bearer: text(headers, header::AUTHORIZATION.as_str()).and_then(bearer),
+    respond(request, handle(rules, request, from))
+}
+
+/// What the host has for a request, to whom shows the right token or none.
+fn handle(rules: &Rules, request: &hyper::Request<Incoming>, from: IpAddr) -> Response {
+    let Ok(authorization) = single(request.headers(), header::AUTHORIZATION.as_str()) else {
+        return Response::text(400, "Authorization must come once, and as text.\n");
     };
-    let found = site.handler.as_ref().and_then(|handler| handler(&asked));
-    respond(
-        request,
-        found.unwrap_or_else(|| {
-            Response::text(404, "Nothing is here. Symple speaks WebSocket on this port.\n")
-        }),
-    )
+    let mut asked = Request::new(request.uri().path(), authorization.and_then(bearer));
+    asked.query = request.uri().query();
+    let shows_token = asked.bearer.is_some();
+    if shows_token && let Err(wait) = rules.begin_try(from) {
+        return Response::text(429, "Too many wrong tokens came from this address; wait, and try again.\n")
+            .header("Retry-After", wait.as_secs_f64().ceil().to_string());
+    }
+    let found = rules.handler.as_ref().and_then(|handler| handler(&asked));
+    if shows_token {
+        let refused = found.as_ref().is_some_and(|response| response.status == 401);
+        rules.end_try(from, refused || asked.was_wrong());
+    }
+    found.unwrap_or_else(|| Response::text(404, "Nothing is here. Symple speaks WebSocket on this port.\n"))
+}
+
+/// The host that was asked for, or why that cannot be told (RFC 9112, section 3.2).
+fn host<'a>(rules: &Rules, request: &'a hyper::Request<Incoming>) -> Result<Option<&'a str>, Response> {
+    match single(request.headers(), header::HOST.as_str()) {
+        Ok(None) if request.version() > Version::HTTP_10 => {
+            rules.warn(Trouble::NoHost);
+            Err(Trouble::NoHost.refusal(400))
+        }
+        Ok(host) => Ok(host),
+        Err(Unclear) => Err(Response::text(400, "Host must come once, and as text.\n")),
+    }
 }
 
 /// Checks an upgrade (RFC 6455, section 4.2.1) and makes its `Sec-WebSocket-Accept`.
-fn handshake(site: &Site, request: &hyper::Request<Incoming>) -> Result<String, Response> {
+fn handshake(
+    rules: &Rules,
+    request: &hyper::Request<Incoming>,
+    host: Option<&str>,
+) -> Result<String, Response> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return Err(Response::text(405, "A WebSocket is asked for by GET.\n").header("Allow", "GET"));
@@ -179,12 +259,13 @@ fn handshake(site: &Site, request: &hyper::Request<Incoming>) -> Result<String, 
     else {
         return Err(Response::text(400, "Sec-WebSocket-Key must be 16 bytes in base64.\n"));
     };
-    if !site.origins.admit(text(headers, "origin"), text(headers, "host")) {
-        log::info!("a page of another origin asked for a socket and was refused");
-        return Err(Response::text(
-            403,
-            "Pages of this origin may not connect; allow it in the server's origins.\n",
-        ));
+    // What cannot be read must not count as absent, for what sends no origin is no browser.
+    let Ok(origin) = single(headers, header::ORIGIN.as_str()) else {
+        return Err(Response::text(403, "Origin must come once, and as text.\n"));
+    };
+    if !rules.origins.admit(origin, host) {
+        rules.warn(Trouble::ForeignOrigin);
+        return Err(Trouble::ForeignOrigin.refusal(403));
     }
     Ok(derive_accept_key(key.as_bytes()))
 }
@@ -241,30 +322,22 @@ fn plain(status: StatusCode) -> hyper::http::response::Builder {
         .header(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
 }
 
-/// The client's address: the peer's, or behind trusted proxies the last one that is none of theirs.
-fn client_address(headers: &HeaderMap, peer: IpAddr, proxies: &[IpAddr]) -> IpAddr {
-    if !proxies.contains(&peer) {
-        return peer;
-    }
-    let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
-    let hops: Vec<Option<IpAddr>> = forwarded.flat_map(|v| v.split(',')).map(hop).collect();
-    match hops.into_iter().rev().find(|hop| hop.is_none_or(|ip| !proxies.contains(&ip))) {
-        Some(Some(ip)) => ip,
-        // What stands before an unreadable hop may be the client's own invention.
-        Some(None) => peer,
-        None => text(headers, "x-real-ip").and_then(hop).unwrap_or(peer),
-    }
-}
-
-/// An address, as proxies write it: alone, or with a port.
-fn hop(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    let socket = || text.parse::<std::net::SocketAddr>().ok().map(|a| a.ip());
-    text.parse().ok().or_else(socket).map(|ip: IpAddr| ip.to_canonical())
-}
-
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// A header came several times, or is no text.
+#[derive(Debug, PartialEq, Eq)]
+struct Unclear;
+
+/// A header that decides something: it is there once, or not at all.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Unclear> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Unclear),
+        (Some(_), Some(_)) => Err(Unclear),
+    }
 }
 
 #[cfg(test)]
@@ -316,23 +389,18 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_addresses_count_only_from_trusted_proxies() {
-        let ip = |s: &str| s.parse::<IpAddr>().expect("literal");
-        let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", HeaderValue::from_static("198.51.100.1, 192.0.2.9, 10.0.0.2"));
-        let proxies = [ip("10.0.0.1"), ip("10.0.0.2")];
-        assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip("192.0.2.9"));
-        assert_eq!(client_address(&headers, ip("203.0.113.5"), &proxies), ip("203.0.113.5"));
-        for (forwarded, found) in [
-            ("192.0.2.9:51234", "192.0.2.9"),
-            ("1.2.3.4, [2001:db8::1]:4000, 10.0.0.2", "2001:db8::1"),
-            ("1.2.3.4, unknown", "10.0.0.1"),
+    fn a_header_that_decides_is_there_once_or_not_at_all() {
+        let value = |bytes| HeaderValue::from_bytes(bytes).expect("visible or opaque");
+        for (values, want) in [
+            (&[][..], Ok(None)),
+            (&[&b"a.example"[..]][..], Ok(Some("a.example"))),
+            (&[&b"a.example"[..], b"a.example"][..], Err(Unclear)),
+            (&[&b"\xff"[..]][..], Err(Unclear)),
+            (&[&b"a.example\xe9"[..]][..], Err(Unclear)),
         ] {
-            headers.insert("x-forwarded-for", HeaderValue::from_static(forwarded));
-            assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip(found), "{forwarded}");
+            let mut headers = HeaderMap::new();
+            values.iter().for_each(|bytes| _ = headers.append("origin", value(bytes)));
+            assert_eq!(single(&headers, "origin"), want, "{values:?}");
         }
-        let mut headers = HeaderMap::new();
-        headers.insert("x-real-ip", HeaderValue::from_static("192.0.2.8"));
-        assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip("192.0.2.8"));
     }
 }

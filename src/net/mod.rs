@@ -37,14 +37,20 @@ mod io;
 mod link;
 #[cfg(any(feature = "client", feature = "redis"))]
 mod lookup;
+#[cfg(feature = "server")]
+mod network;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(any(feature = "client", feature = "server"))]
 mod signal;
+#[cfg(feature = "server")]
+pub mod site;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;
+#[cfg(feature = "server")]
+mod tries;
 #[cfg(feature = "rtc")]
 pub mod udp;
 #[cfg(all(feature = "tls", feature = "server"))]
@@ -60,6 +66,8 @@ pub use events::Events;
 pub(crate) use events::{Lossy, Outlet};
 #[cfg(feature = "server")]
 pub use http::{Handler, Origins, Request, Response};
+#[cfg(feature = "server")]
+pub use network::{Network, NetworkError};
 #[cfg(feature = "server")]
 pub use server::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
 #[cfg(feature = "camera")]

@@ -1,5 +1,6 @@
 //! The server's driver: sockets in, the hub's verdicts out.
 
+mod files;
 mod socket;
 
 use std::collections::HashMap;
@@ -16,13 +17,15 @@ use futures_lite::FutureExt;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, Executor, Timer};
 
-use super::door::{Door, Stranger};
+use super::door::{Door, Limits, Stranger};
 use super::events::{Events, Lossy, Outlet};
-use super::http::{Handler, Origins, Request, Response, Site};
-use super::lock;
+use super::http::{Handler, Origins, Request, Response, Rules};
 use super::signal::Signal;
+use super::{Network, lock};
 use crate::proto::{Peer, Status};
-use crate::server::{Admission, Auth, Config, ConnId, Event, Hub, Input, Output, Stats, Verdict, Whom};
+use crate::server::{
+    Admission, Auth, Config, ConnId, Event, Hub, Input, Output, Seldom, Stats, Verdict, Whom,
+};
 #[cfg(feature = "client")]
 pub(crate) use socket::Port;
 use socket::Socket;
@@ -34,7 +37,7 @@ const LAST_GOODBYE: Duration = Duration::from_secs(3);
 const SPARE_SOCKETS: usize = 256;
 
 /// What a server does beside the protocol. Its `Default` listens nowhere: it serves peers of its process.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ServerConfig {
     /// Rules and limits of the protocol.
     pub hub: Config,
@@ -43,13 +46,23 @@ pub struct ServerConfig {
     pub listen: Vec<SocketAddr>,
     /// Which pages may connect; by default any, for tokens protect.
     pub origins: Option<Origins>,
-    /// Proxies whose `X-Forwarded-For` and `X-Real-IP` are believed.
-    pub trusted_proxies: Vec<IpAddr>,
-    /// Sockets that one address may hold; what is over is closed at once. Trusted proxies are not counted,
-    /// but the clients they tell of. Default: no limit, for a whole office may share an address.
+    /// Proxies whose `X-Forwarded-For` and `X-Real-IP` are believed. In a network that is named here nobody
+    /// but proxies should be able to connect: who can, invents addresses.
+    pub trusted_proxies: Vec<Network>,
+    /// Sockets that one address may hold, a /64 of IPv6 counting as one address; what is over is closed at
+    /// once. Trusted proxies are not counted, but the clients they tell of. Default: no limit, for a whole
+    /// office may share an address.
     pub max_per_address: Option<usize>,
+    /// Sockets of one address that may be open without a peer admitted on them. Default: no limit.
+    pub max_unauthenticated_per_address: Option<usize>,
     /// Sockets that may be open without a peer admitted on them. Default: no limit but that on sockets.
     pub max_unauthenticated: Option<usize>,
+    /// Whose sockets are counted for no address, and who may guess tokens without waiting; else an address
+    /// has 10 wrong ones, and then one each 10 s. Default: this machine, [`Network::LOOPBACK`].
+    pub exempt: Vec<Network>,
+    /// How many of the files that the process may have open sockets leave for all else. Sockets beyond are
+    /// closed at once. The limit is looked at when the server is made. Default: 64.
+    pub reserved_files: usize,
     /// The certificate to serve `https://` and `wss://` with; without one `http://` and `ws://`.
     #[cfg(feature = "tls")]
     pub tls: Option<super::ServerTls>,
@@ -58,6 +71,27 @@ pub struct ServerConfig {
     pub redis: Option<super::redis::RedisConfig>,
     /// What answers GET requests; see [`ServerConfig::http`].
     pub handler: Option<Handler>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            hub: Config::default(),
+            listen: Vec::new(),
+            origins: None,
+            trusted_proxies: Vec::new(),
+            max_per_address: None,
+            max_unauthenticated_per_address: None,
+            max_unauthenticated: None,
+            exempt: Network::LOOPBACK.to_vec(),
+            reserved_files: 64,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "redis")]
+            redis: None,
+            handler: None,
+        }
+    }
 }
 
 impl ServerConfig {
@@ -155,6 +189,36 @@ pub struct AuthRequest {
     pub auth: Auth,
     conn: ConnId,
     server: Weak<Inner>,
+    /// Its token counts as shown until the answer.
+    shown: Option<Arc<Shown>>,
+}
+
+/// A token that waits for its verdict.
+struct Shown {
+    from: IpAddr,
+    rules: Arc<Rules>,
+    judged: AtomicBool,
+}
+
+impl Shown {
+    /// The error is how long to wait before a token from there is looked at.
+    fn new(auth: &Auth, rules: &Arc<Rules>) -> Result<Option<Arc<Shown>>, Duration> {
+        let (Some(from), Some(_)) = (auth.host, &auth.token) else { return Ok(None) };
+        rules.begin_try(from)?;
+        Ok(Some(Arc::new(Shown { from, rules: rules.clone(), judged: AtomicBool::new(false) })))
+    }
+
+    fn judge(&self, wrong: bool) {
+        if !self.judged.swap(true, Ordering::AcqRel) {
+            self.rules.end_try(self.from, wrong);
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.judge(false);
+    }
 }
 
 impl AuthRequest {
@@ -174,6 +238,9 @@ impl AuthRequest {
     }
 
     pub(crate) fn answer(&self, verdict: Verdict) {
+        if let Some(shown) = &self.shown {
+            shown.judge(matches!(verdict, Verdict::Refuse { status: Status::UNAUTHORIZED, .. }));
+        }
         if let Some(server) = self.server.upgrade() {
             server.input(Input::Verdict { conn: self.conn, verdict });
         }
@@ -212,11 +279,16 @@ pub(crate) struct Inner {
     sockets: AtomicUsize,
     max_sockets: usize,
     max_message_size: usize,
-    site: Arc<Site>,
+    rules: Arc<Rules>,
     door: Arc<Door>,
-    /// Those at the hub that are not admitted yet.
-    strangers: Mutex<HashMap<ConnId, Stranger>>,
+    /// Those at the hub that are not admitted yet, and what tells their sockets that they are.
+    strangers: Mutex<HashMap<ConnId, (Stranger, Arc<AtomicBool>)>>,
+    /// What is warned of once a minute.
+    warnings: Mutex<Warnings>,
     closing: AtomicBool,
+    /// Dropped when the server begins to end, which whoever speaks HTTP hears from `last_call`.
+    open: Mutex<Option<Sender<()>>>,
+    last_call: Receiver<()>,
     /// Dropped at the end, which every waiting `run` hears from `end`.
     running: Mutex<Option<Sender<()>>>,
     end: Receiver<()>,
@@ -225,6 +297,13 @@ pub(crate) struct Inner {
     tls: Mutex<Option<futures_rustls::TlsAcceptor>>,
     #[cfg(feature = "redis")]
     redis: Option<Arc<super::redis::Hook>>,
+}
+
+#[derive(Default)]
+struct Warnings {
+    accept: Seldom,
+    full: Seldom,
+    door: Seldom,
 }
 
 impl Server {
@@ -241,17 +320,20 @@ impl Server {
                 "open without authentication: whoever reaches this port may join, see who is here and call them"
             );
         }
-        let door = Door::new(config.max_per_address, config.max_unauthenticated);
-        let site = Site {
-            origins: config.origins.unwrap_or(Origins::Any),
-            handler: config.handler,
-            proxies: config.trusted_proxies,
-        };
-        let (running, end) = bounded(1);
+        let door = Door::new(Limits {
+            per_address: config.max_per_address,
+            strangers_per_address: config.max_unauthenticated_per_address,
+            strangers: config.max_unauthenticated,
+            exempt: config.exempt.iter().chain(&config.trusted_proxies).copied().collect(),
+        });
+        let origins = config.origins.unwrap_or(Origins::Any);
+        let rules = Rules::new(origins, config.handler, config.trusted_proxies, door.clone());
+        let ((running, end), (open, last_call)) = (bounded(1), bounded(1));
         #[cfg(feature = "redis")]
         let redis = config.redis.map(|redis| Arc::new(super::redis::Hook::new(redis)));
         let inner = Arc::new_cyclic(|this| Inner {
-            max_sockets: config.hub.max_connections.saturating_add(SPARE_SOCKETS),
+            max_sockets: files::sockets(config.reserved_files)
+                .min(config.hub.max_connections.saturating_add(SPARE_SOCKETS)),
             max_message_size: config.hub.max_message_size,
             #[cfg(feature = "redis")]
             hub: Mutex::new(match &redis {
@@ -269,10 +351,13 @@ impl Server {
             executor: Mutex::default(),
             next_conn: AtomicU64::new(1),
             sockets: AtomicUsize::new(0),
-            site: Arc::new(site),
+            rules,
             door,
             strangers: Mutex::default(),
+            warnings: Mutex::default(),
             closing: AtomicBool::new(false),
+            open: Mutex::new(Some(open)),
+            last_call,
             running: Mutex::new(Some(running)),
             end,
             this: this.clone(),
@@ -328,6 +413,12 @@ impl Server {
         self.inner.redis.as_ref().map(|redis| redis.is_up())
     }
 
+    /// Whether a peer is here whose session in Redis this token names.
+    #[cfg(feature = "redis")]
+    pub fn has_session(&self, token: &str) -> bool {
+        self.inner.redis.as_ref().is_some_and(|redis| redis.has_session(token))
+    }
+
     /// Shows this certificate from the next connection on; those that are open stay.
     #[cfg(feature = "tls")]
     pub fn set_tls(&self, tls: super::ServerTls) {
@@ -337,6 +428,7 @@ impl Server {
     /// Says goodbye to every client and ends all [`Server::run`].
     pub fn shutdown(&self) {
         self.inner.closing.store(true, Ordering::Release);
+        lock(&self.inner.open).take();
         self.inner.input(Input::Shutdown);
         self.inner.end_if_over();
         if let Some(executor) = lock(&self.inner.executor).upgrade() {
@@ -431,7 +523,11 @@ impl Inner {
             let deadline = loop {
                 match hub.poll_output() {
                     Output::Ready(conn) => wake.push(conn),
-                    Output::Event(event) => self.tell(event),
+                    Output::Event(event) => {
+                        if let Some((conn, verdict)) = self.tell(event) {
+                            hub.handle_input(Input::Verdict { conn, verdict }, Instant::now());
+                        }
+                    }
                     Output::Bus => bus = true,
                     Output::Timeout(deadline) => break deadline,
                 }
@@ -462,25 +558,34 @@ impl Inner {
     #[cfg(not(feature = "redis"))]
     fn notify_bus(&self) {}
 
-    /// Under the hub's lock, so that the order of events is the hub's.
-    fn tell(&self, event: Event) {
+    /// Under the hub's lock, so that the order of events is the hub's. Returns a verdict for which nobody has
+    /// to be asked.
+    fn tell(&self, event: Event) -> Option<(ConnId, Verdict)> {
         let event = match event {
             Event::Authenticate { conn, auth } => {
-                let request = AuthRequest { auth, conn, server: self.this.clone() };
+                let shown = match Shown::new(&auth, &self.rules) {
+                    Ok(shown) => shown,
+                    Err(wait) => return Some((conn, too_many_tries(wait))),
+                };
+                let request = AuthRequest { auth, conn, server: self.this.clone(), shown };
                 #[cfg(feature = "redis")]
                 if let Some(redis) = self.redis.as_ref().filter(|redis| redis.judges()) {
-                    return redis.ask(request);
+                    redis.ask(request);
+                    return None;
                 }
                 ServerEvent::Authenticate(request)
             }
             Event::PeerOnline { conn, peer } => {
-                lock(&self.strangers).remove(&conn);
+                if let Some((_, admitted)) = lock(&self.strangers).remove(&conn) {
+                    admitted.store(true, Ordering::Release);
+                }
                 ServerEvent::PeerOnline(peer)
             }
             Event::PeerOffline { peer, .. } => ServerEvent::PeerOffline(peer),
-            _ => return,
+            _ => return None,
         };
         self.events.push(event);
+        None
     }
 
     /// Moves what the hub has for the bus into `batch`; whether more waits.
@@ -528,6 +633,13 @@ impl Inner {
         }
     }
 
+    /// Warns once a minute, in words that tell of how many.
+    fn warn(&self, which: impl FnOnce(&mut Warnings) -> &mut Seldom, words: impl FnOnce(u64) -> String) {
+        if let Some(count) = which(&mut lock(&self.warnings)).due(Instant::now()) {
+            log::warn!("{}", words(count));
+        }
+    }
+
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         let listener = match Async::new(listener) {
             Ok(listener) => listener,
@@ -541,17 +653,32 @@ impl Inner {
                         return;
                     }
                     let Some(socket) = Socket::open(&self) else {
-                        log::warn!("too many sockets are open; one more was closed at once");
+                        self.warn(|warnings| &mut warnings.full, |count| {
+                            format!(
+                                "{} sockets are open, as many as connections and open files allow: {count} \
+                                 more were closed at once",
+                                self.max_sockets
+                            )
+                        });
                         continue;
                     };
                     executor.spawn(self.clone().socket(tcp, peer.ip(), socket)).detach();
                 }
                 Err(e) => {
                     // Out of descriptors or memory: trying again at once would only burn the CPU.
-                    log::warn!("a connection could not be accepted: {e}");
+                    self.warn(
+                        |warnings| &mut warnings.accept,
+                        |count| format!("a connection could not be accepted ({e}), {count} times"),
+                    );
                     Timer::after(Duration::from_millis(100)).await;
                 }
             }
         }
     }
+}
+
+fn too_many_tries(wait: Duration) -> Verdict {
+    let seconds = wait.as_secs_f64().ceil();
+    let message = format!("Too many wrong tokens came from this address; try again in {seconds} s");
+    Verdict::Refuse { status: Status::TOO_MANY, message }
 }

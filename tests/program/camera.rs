@@ -1,5 +1,7 @@
 //! `symple camera`: that it starts, is found, and ends as told. What it shows is for the browsers' tests.
 
+#[cfg(target_os = "linux")]
+use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 
 use rustix::process::Signal;
@@ -27,6 +29,27 @@ fn it_serves_itself_and_ends_as_told() {
     }
     server.program.signal(Signal::TERM);
     assert_eq!(server.program.end().code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_address_has_its_share_by_default_and_open_files_are_raised() {
+    let args = [&SMALL[..], &["--board", "generic", "--exempt", "none"]].concat();
+    let camera = Program::start_limited(64, &args);
+    let line = camera.says("open http://127.0.0.1:");
+    let address = line.trim_start_matches("open http://").trim_end_matches('/').parse().expect("an address");
+    let limits = std::fs::read_to_string(camera.proc().join("limits")).expect("it runs");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("Linux tells it");
+    let soft: u64 = files.split_whitespace().nth(3).expect("a column").parse().expect("a number");
+    assert!(soft > 64, "{files}");
+    let server = Server { program: camera, address };
+    let auth = r#"{"type":"auth","user":"alice"}"#;
+    let peers: Vec<_> = (0..20).map(|_| server.peer(auth)).collect();
+    let strangers: Vec<_> = (0..12).map(|_| server.socket()).collect();
+    let closed = || server.tcp().read(&mut [0]).expect("a clean end") == 0;
+    assert!(closed(), "it holds 32");
+    server.program.logs("max_per_address is reached");
+    drop((strangers, peers));
 }
 
 #[test]

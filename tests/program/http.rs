@@ -1,5 +1,6 @@
 //! What the server answers to those who speak HTTP, and to whom.
 
+use std::io::{Read, Write};
 #[cfg(target_os = "linux")]
 use std::net::{SocketAddr, TcpListener};
 
@@ -78,4 +79,108 @@ fn a_full_disk_behind_its_output_ends_nobody() {
         let server = Server { program, address: SocketAddr::from(([127, 0, 0, 1], address.port())) };
         assert_eq!(server.get("/api/health", None).0, 200, "{command:?}");
     }
+}
+
+/// The answer to a request as it is written here.
+fn answer(server: &Server, request: &[u8]) -> String {
+    let mut tcp = server.tcp();
+    tcp.write_all(request).expect("it reads");
+    let mut answer = Vec::new();
+    // Of an upgrade no end comes.
+    while !answer.windows(4).any(|w| w == b"\r\n\r\n") || !answer.starts_with(b"HTTP/1.1 101") {
+        let mut part = [0; 4096];
+        match tcp.read(&mut part).expect("it answers") {
+            0 => break,
+            n => answer.extend(&part[..n]),
+        }
+    }
+    String::from_utf8(answer).expect("it answers in UTF-8")
+}
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+const SOCKET: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+#[test]
+fn what_cannot_be_read_does_not_count_as_absent() {
+    let origins = ["--origins", "https://viewer.example"];
+    let server = Server::start(&origins, &[("SYMPLE_TOKEN", "s3cret")]);
+    let own = format!("Host: {}\r\n", server.address);
+    let origin = "Origin: https://viewer.example\r\n";
+    let right = "Authorization: Bearer s3cret\r\n";
+    let socket = [UPGRADE, SOCKET].concat();
+    for (head, status) in [
+        ([own.as_bytes(), socket.as_bytes()].concat(), 101),
+        ([own.as_bytes(), socket.as_bytes(), origin.as_bytes()].concat(), 101),
+        ([own.as_bytes(), socket.as_bytes(), b"Origin: https://evil.example\r\n"].concat(), 403),
+        ([own.as_bytes(), socket.as_bytes(), b"Origin: https://evil.example/\xff\r\n"].concat(), 403),
+        (
+            [own.as_bytes(), socket.as_bytes(), origin.as_bytes(), b"Origin: https://evil.example\r\n"]
+                .concat(),
+            403,
+        ),
+        ([own.as_bytes(), b"Host: evil.example\r\n", socket.as_bytes()].concat(), 400),
+        ([b"Host: evil\xff.example\r\n", socket.as_bytes()].concat(), 400),
+        ([b"Host: evil\xff.example\r\nConnection: close\r\n".as_slice()].concat(), 400),
+        ([own.as_bytes(), b"Connection: close\r\n", right.as_bytes()].concat(), 200),
+        ([own.as_bytes(), b"Connection: close\r\n", right.as_bytes(), right.as_bytes()].concat(), 400),
+        ([own.as_bytes(), b"Connection: close\r\nAuthorization: Bearer \xff\r\n"].concat(), 400),
+    ] {
+        let close: &[u8] = if status == 101 { b"" } else { b"Connection: close\r\n" };
+        let request = [b"GET /metrics HTTP/1.1\r\n", &head[..], close, b"\r\n"].concat();
+        let said = answer(&server, &request);
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{}: {said}", head.escape_ascii());
+    }
+}
+
+#[test]
+fn a_proxy_that_passes_too_little_is_told_so() {
+    let server = Server::start(&["--origins", "https://viewer.example"], &[]);
+    let own = format!("Host: {}\r\n", server.address);
+    for (request, status, cure) in [
+        (format!("GET / HTTP/1.1\r\n{own}{SOCKET}"), 426, "proxy_set_header Upgrade $http_upgrade"),
+        (format!("GET / HTTP/1.1\r\n{own}{SOCKET}Upgrade: websocket\r\n"), 426, "Connection \"upgrade\""),
+        (format!("GET / HTTP/1.0\r\n{own}{SOCKET}{UPGRADE}"), 426, "proxy_http_version 1.1"),
+        ("GET / HTTP/1.1\r\n".into(), 400, "proxy_set_header Host $host"),
+        ("GET / HTTP/1.1\r\nHost: cam.example\r\n".into(), 421, "proxy_set_header Host $host"),
+        (
+            format!(
+                "GET / HTTP/1.1\r\nHost: 127.0.0.1:9\r\nOrigin: https://cam.example\r\n{SOCKET}{UPGRADE}"
+            ),
+            403,
+            "allow it in the server's origins",
+        ),
+    ] {
+        let said = answer(&server, format!("{request}Connection: close\r\n\r\n").as_bytes());
+        let version = &said[..8];
+        assert!(
+            version.starts_with("HTTP/1.") && said[9..].starts_with(&status.to_string()),
+            "{request}: {said}"
+        );
+        assert!(said.contains(cure), "{request}: {said}");
+    }
+    for words in [
+        "without its headers Upgrade",
+        "without the header Host",
+        "not known by that name",
+        "Pages of this origin",
+    ] {
+        server.program.logs(words);
+    }
+    // Once a minute is enough.
+    answer(&server, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+    server.program.signal(rustix::process::Signal::TERM);
+    let rest = server.program.rest_of_log();
+    assert!(!rest.contains("without the header Host"), "{rest}");
+}
+
+#[test]
+fn passwords_of_ice_servers_are_for_those_who_have_the_token() {
+    let ice = r#"[{"urls":"turn:turn.example","username":"u","credential":"p4ss"}]"#;
+    let guarded = Server::start(&["--ice-servers", ice], &[("SYMPLE_TOKEN", "s3cret")]);
+    for (token, told) in [(None, false), (Some("wrong"), false), (Some("s3cret"), true)] {
+        let (status, _, config) = guarded.get("/api/config", token);
+        assert_eq!((status, config.contains("p4ss")), (200, told), "{token:?}: {config}");
+    }
+    let open = Server::start(&["--ice-servers", ice], &[]);
+    assert!(open.get("/api/config", None).2.contains("p4ss"), "whoever comes may watch");
 }

@@ -52,7 +52,7 @@ fn a_rate_of_zero_is_none() {
 
 #[test]
 fn an_address_has_its_share_of_sockets() {
-    let server = Server::start(&["--max-per-address", "1"], &[]);
+    let server = Server::start(&["--max-per-address", "1", "--exempt", "none"], &[]);
     let held = server.peer(ALICE);
     assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0, "the second is closed at once");
     drop(held);
@@ -60,7 +60,7 @@ fn an_address_has_its_share_of_sockets() {
 
 #[test]
 fn behind_a_trusted_proxy_each_client_has_its_share() {
-    let server = Server::start(&["--max-per-address", "1", "--trusted-proxies", "127.0.0.1"], &[]);
+    let server = Server::start(&["--max-per-address", "1", "--trusted-proxies", "127.0.0.0/8"], &[]);
     let from = |forwarded| server.socket_with(&[("X-Forwarded-For", forwarded)]);
     let enter = |mut socket: Socket, host: &str| {
         socket.send(ALICE);
@@ -88,11 +88,62 @@ fn behind_a_trusted_proxy_each_client_has_its_share() {
 
 #[test]
 fn who_is_no_trusted_proxy_is_not_believed() {
-    let server = Server::start(&["--max-per-address", "1", "--trusted-proxies", "192.0.2.9"], &[]);
+    let limits = ["--max-per-address", "1", "--exempt", "none", "--trusted-proxies", "192.0.2.9"];
+    let server = Server::start(&limits, &[]);
     let mut first = server.socket_with(&[("X-Forwarded-For", "192.0.2.1"), ("X-Real-IP", "192.0.2.1")]);
     first.send(ALICE);
     assert!(first.text("welcome").contains(r#""host":"127.0.0.1""#));
     assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0, "it has its share, whatever it says");
+}
+
+#[test]
+fn this_machine_has_no_share() {
+    let server = Server::start(&["--max-per-address", "1"], &[]);
+    let _held: Vec<_> = (0..5).map(|_| server.peer(ALICE)).collect();
+}
+
+#[test]
+fn who_is_admitted_makes_room_at_the_door_for_its_address() {
+    let server = Server::start(&["--max-unauthenticated-per-address", "1", "--exempt", "none"], &[]);
+    let _alice = server.peer(ALICE);
+    let _silent = server.socket();
+    assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0);
+    server.program.logs("max_unauthenticated_per_address is reached");
+}
+
+#[test]
+fn guessing_tokens_is_slow() {
+    const WRONG: &str = r#"{"type":"auth","user":"alice","token":"wrong"}"#;
+    const RIGHT: &str = r#"{"type":"auth","user":"alice","token":"s3cret"}"#;
+    let token = [("SYMPLE_TOKEN", "s3cret")];
+    let server = Server::start(&["--exempt", "none"], &token);
+    server.peer(RIGHT);
+    // Frames and requests share what an address may get wrong.
+    for n in 0..10 {
+        if n % 2 == 0 {
+            let mut guess = server.socket();
+            guess.send(WRONG);
+            guess.text("401");
+        } else {
+            assert_eq!(server.get("/api/config", Some("wrong")).0, 200, "told without what is secret");
+        }
+    }
+    for token in ["wrong", "s3cret"] {
+        let (status, head, _) = server.get("/metrics", Some(token));
+        assert_eq!(status, 429, "not looked at, be it right or wrong");
+        assert!(head.contains("retry-after: "), "{head}");
+    }
+    let mut guess = server.socket();
+    guess.send(RIGHT);
+    assert!(guess.text("429").contains("try again in"));
+    let Some(Message::Close(Some(close))) = guess.next() else { panic!("no close came") };
+    assert_eq!(u16::from(close.code), 1008);
+    assert_eq!(server.get("/api/health", None).0, 200, "who shows no token guesses nothing");
+
+    let here = Server::start(&[], &token);
+    for _ in 0..12 {
+        assert_eq!(here.get("/metrics", Some("wrong")).0, 401, "this machine does not wait");
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! SIGTERM, SIGINT, SIGHUP.
 
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
 use async_tungstenite::tungstenite::Message;
 use rustix::process::Signal;
 
@@ -41,4 +44,21 @@ fn without_a_certificate_there_is_nothing_to_read_again() {
     server.program.signal(Signal::HUP);
     server.program.logs("nothing to read again");
     assert_eq!(server.get("/api/health", None).0, 200);
+}
+
+#[test]
+fn without_peers_the_end_is_at_once() {
+    let server = Server::start(&[], &[]);
+    // A browser's connection that is kept for the next request, one in the middle of a head, a silent one.
+    let mut kept = server.tcp();
+    write!(kept, "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+    assert!(kept.read(&mut [0; 1024]).expect("it answers") > 0);
+    let mut half = server.tcp();
+    write!(half, "GET / HTTP/1.1\r\nHo").expect("it reads");
+    let _silent = server.tcp();
+    assert_eq!(server.get("/api/health", None).0, 200, "all of them are accepted by now");
+    server.program.signal(Signal::TERM);
+    let told = Instant::now();
+    assert_eq!(server.program.end().code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
 }

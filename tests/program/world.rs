@@ -57,8 +57,17 @@ impl Program {
 
     /// Starts it with a soft limit of so many open files.
     pub fn start_limited(files: u32, args: &[&str]) -> Program {
+        Program::start_with_limit("S", files, args)
+    }
+
+    /// Starts it with a limit of so many open files that it cannot raise.
+    pub fn start_bound(files: u32, args: &[&str]) -> Program {
+        Program::start_with_limit("", files, args)
+    }
+
+    fn start_with_limit(which: &str, files: u32, args: &[&str]) -> Program {
         let mut shell = Command::new("/bin/sh");
-        let script = format!("ulimit -Sn {files} && exec \"$0\" \"$@\"");
+        let script = format!("ulimit -{which}n {files} && exec \"$0\" \"$@\"");
         shell.args(["-c", &script, env!("CARGO_BIN_EXE_symple")]).args(args).env_clear().stdin(Stdio::null());
         Program::spawn(shell)
     }
@@ -130,6 +139,15 @@ impl Program {
     /// A line of its log, the next that has `part` in it.
     pub fn logs(&self, part: &str) -> String {
         await_line(&self.log, part)
+    }
+
+    /// What it logs from here to its end.
+    pub fn rest_of_log(&self) -> String {
+        let mut rest = String::new();
+        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
+            rest += &(line + "\n");
+        }
+        rest
     }
 
     pub fn signal(&self, signal: Signal) {

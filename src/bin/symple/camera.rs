@@ -18,11 +18,12 @@ use symple::{client, proto};
 use crate::args::Takes;
 use crate::certificate::Certificate;
 use crate::exit::{self, Failure, Kind};
+use crate::limits::{self, HasLimits, Limits};
 use crate::merge::Setting;
 use crate::signals::{self, Wish};
 use crate::trial::Depth;
 use crate::value::{count, list, object, objects, parsed, parsed_list, secret, set, switch, text};
-use crate::{certificate, files, help, logger};
+use crate::{certificate, files, help, logger, open_files};
 
 /// What the camera runs with: what the library takes, and what becomes that.
 struct Settings {
@@ -32,7 +33,7 @@ struct Settings {
     listen: Option<Vec<IpAddr>>,
     token: Option<Token>,
     origins: Vec<String>,
-    trusted_proxies: Vec<IpAddr>,
+    limits: Limits,
     ssl_enabled: bool,
     ssl_cert: Option<PathBuf>,
     ssl_key: Option<PathBuf>,
@@ -53,7 +54,7 @@ impl Default for Settings {
             listen: Some(vec![Ipv4Addr::LOCALHOST.into()]),
             token: None,
             origins: Vec::new(),
-            trusted_proxies: Vec::new(),
+            limits: camera_limits(),
             ssl_enabled: false,
             ssl_cert: None,
             ssl_key: None,
@@ -64,6 +65,23 @@ impl Default for Settings {
             set: Vec::new(),
             log: LevelFilter::Warn,
         }
+    }
+}
+
+/// Those of a camera's own server.
+fn camera_limits() -> Limits {
+    let serve = Serve::default();
+    Limits {
+        trusted_proxies: serve.trusted_proxies,
+        per_address: serve.max_per_address,
+        strangers_per_address: serve.max_unauthenticated_per_address,
+        exempt: serve.exempt,
+    }
+}
+
+impl HasLimits for Settings {
+    fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
     }
 }
 
@@ -237,10 +255,12 @@ const SERVE: &[Setting<Settings>] = &[
         |s: &mut S, v| set(&mut s.origins, list(v)),
     )
     .list(),
-    Setting::new("trusted_proxies", "IP", "Proxies whose X-Forwarded-For is believed", |s: &mut S, v| {
-        set(&mut s.trusted_proxies, parsed_list(v))
-    })
-    .list(),
+    limits::trusted_proxies(),
+    limits::max_per_address("Connections of one address, 0 for no limit. Default: 32"),
+    limits::max_unauthenticated_per_address(
+        "Those of them that have not been admitted yet, 0 for no limit. Default: 16",
+    ),
+    limits::exempt(),
     Setting::new("ssl_enabled", "", "Serve https and wss", |s: &mut S, v| set(&mut s.ssl_enabled, switch(v))),
     Setting::new(
         "ssl_cert",
@@ -334,6 +354,8 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     };
     logger::start(loaded.settings.log);
     files::warn_of_slips(&table);
+    // Before the server looks at it.
+    open_files::raise();
     let settings = loaded.settings;
     let certificate = certificate(&settings)?;
     let controls = settings.set.clone();
@@ -402,7 +424,10 @@ fn config(settings: Settings, check: Option<Depth>) -> Result<(Config, Option<St
             listen: ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
             token: settings.token,
             origins: settings.origins,
-            trusted_proxies: settings.trusted_proxies,
+            trusted_proxies: settings.limits.trusted_proxies,
+            max_per_address: settings.limits.per_address,
+            max_unauthenticated_per_address: settings.limits.strangers_per_address,
+            exempt: settings.limits.exempt,
             tls: None,
         })
     };

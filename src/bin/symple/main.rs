@@ -12,10 +12,12 @@ mod emit;
 mod exit;
 mod files;
 mod help;
+mod limits;
 mod logger;
 mod merge;
 #[path = "../../media/board/nearest.rs"]
 mod nearest;
+mod open_files;
 mod redis;
 mod serve;
 #[cfg(feature = "redis")]

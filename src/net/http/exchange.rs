@@ -1,7 +1,10 @@
 //! What a host is asked on HTTP, and what it answers.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
+
+use crate::proto::Token;
 
 /// A request that is no WebSocket.
 #[derive(Debug)]
@@ -12,6 +15,27 @@ pub struct Request<'a> {
     pub query: Option<&'a str>,
     /// What stands behind `Bearer ` in `Authorization`.
     pub bearer: Option<&'a str>,
+    /// Whether its token was right for something, once it was looked at.
+    right: Cell<Option<bool>>,
+}
+
+impl<'a> Request<'a> {
+    /// A request for `path` that shows `bearer`: to try a handler with.
+    pub fn new(path: &'a str, bearer: Option<&'a str>) -> Self {
+        Request { path, query: None, bearer, right: Cell::new(None) }
+    }
+
+    /// Whether it shows this token. A wrong one is counted as a guess, as is one that is answered 401: whose
+    /// address guesses too often is answered 429 before its token is looked at.
+    pub fn bears(&self, token: &Token) -> bool {
+        let right = self.bearer.is_some_and(|bearer| token.is(bearer));
+        self.right.set(Some(right || self.right.get() == Some(true)));
+        right
+    }
+
+    pub(super) fn was_wrong(&self) -> bool {
+        self.bearer.is_some() && self.right.get() == Some(false)
+    }
 }
 
 /// An answer.

@@ -79,6 +79,11 @@ impl Hook {
         self.config.sessions
     }
 
+    /// Whether a peer is here that came in with this token.
+    pub fn has_session(&self, token: &str) -> bool {
+        lock(&self.tokens).values().any(|(known, _)| known.is(token))
+    }
+
     /// Takes over who wants in.
     pub fn ask(&self, request: AuthRequest) {
         // Each is one of the hub's connections, so there are not many.

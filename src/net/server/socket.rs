@@ -6,61 +6,90 @@ use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::protocol::Role;
-#[cfg(feature = "tls")]
 use futures_lite::FutureExt;
 use smol::{Async, Timer};
 
 use super::Inner;
-use crate::net::door::Guest;
+use crate::net::door::{Full, Guest, Stranger};
 use crate::net::http;
 use crate::net::io::Io;
-use crate::net::link::{BATCH, Got, Link, Put};
+use crate::net::link::{BATCH, Gate, Got, Link, Put};
 use crate::net::signal::Signal;
 use crate::net::{lock, random_id};
-use crate::server::{ConnId, Input, Transmit};
+use crate::server::{ConnId, Input, MAX_BEFORE_WELCOME, Transmit};
 
 /// How many frames of one socket are read before others have their turn.
 const TURN: usize = 32;
+
+/// How long a server that ends waits for what it answers on HTTP.
+const LAST_ANSWER: Duration = Duration::from_millis(200);
 
 /// How long a closed socket may take to say goodbye.
 const LINGER: Duration = Duration::from_secs(2);
 
 impl Inner {
     pub(super) async fn socket(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr, _counted: Socket) {
+        let last_call = self.last_call.clone();
+        // Whoever has no WebSocket by then is owed no goodbye: answers are written within this.
+        let ending = async {
+            _ = last_call.recv().await;
+            Timer::after(LAST_ANSWER).await;
+            None
+        };
         // In a box that goes when it is done: TLS and HTTP take more room than all that comes after.
-        let Some((line, _counted)) = Box::pin(self.greet(tcp, host.to_canonical())).await else { return };
+        let greeted = Box::pin(self.greet(tcp, host.to_canonical()).or(ending)).await;
+        let Some((line, _guest)) = greeted else { return };
         line.await;
     }
 
     /// From an accepted socket to a WebSocket at the hub.
     async fn greet(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr) -> Option<(Line, Guest)> {
         _ = tcp.get_ref().set_nodelay(true);
-        let Some(stranger) = self.door.stranger() else {
-            log::debug!("too many sockets are open that nobody is admitted on; one more was closed");
+        let Some(mut stranger) = self.door.stranger() else {
+            self.turn_away("max_unauthenticated");
             return None;
         };
         // A proxy holds the sockets of many; those are counted when it has told of whom they are.
-        let proxied = self.site.proxies.contains(&host);
-        let guest = if proxied { None } else { self.door.guest(host) };
-        if guest.is_none() && !proxied {
-            log::debug!("an address has too many sockets; one more was closed");
-            return None;
-        }
-        let io = self.secure(tcp).await?;
-        let upgraded = http::serve(self.site.clone(), io, host).await?;
-        let Some(guest) = guest.or_else(|| self.door.guest(upgraded.host)) else {
-            log::debug!("an address behind a proxy has too many sockets; one more was closed");
-            return None;
+        let guest = match self.rules.is_proxy(host) {
+            true => None,
+            false => Some(self.enter(host, &mut stranger)?),
         };
+        let io = self.secure(tcp).await?;
+        let mut upgraded = http::serve(self.rules.clone(), io, host).await?;
+        let guest = match guest {
+            Some(guest) => guest,
+            None => self.enter(upgraded.host, &mut stranger)?,
+        };
+        let admitted = Arc::<AtomicBool>::default();
+        upgraded.io.guard(Gate::new(MAX_BEFORE_WELCOME, admitted.clone()), &mut upgraded.read);
         let link = Link::new(upgraded.io, upgraded.read, Role::Server, self.max_message_size).await;
         let port = Port::open(&self, Some(upgraded.host));
-        lock(&self.strangers).insert(port.conn, stranger);
+        lock(&self.strangers).insert(port.conn, (stranger, admitted));
         Some((Line::new(link, port), guest))
+    }
+
+    /// Counts a socket for its address.
+    fn enter(&self, host: IpAddr, stranger: &mut Stranger) -> Option<Guest> {
+        let full = match self.door.guest(host, stranger) {
+            Ok(guest) => return Some(guest),
+            Err(Full::Address) => "max_per_address",
+            Err(Full::AddressStrangers) => "max_unauthenticated_per_address",
+        };
+        self.turn_away(full);
+        None
+    }
+
+    fn turn_away(&self, limit: &str) {
+        log::debug!("a socket was closed at once: {limit} is reached");
+        self.warn(
+            |warnings| &mut warnings.door,
+            |count| format!("{count} sockets were closed at once, because {limit} is reached"),
+        );
     }
 
     #[cfg(feature = "tls")]

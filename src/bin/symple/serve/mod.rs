@@ -1,6 +1,5 @@
 //! `symple serve`: the server.
 
-mod limit;
 mod plan;
 mod settings;
 mod site;
@@ -9,6 +8,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use symple::net::site::Guard;
 use symple::net::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
 use symple::proto::{Status, Token};
 use symple::server::Admission;
@@ -19,9 +19,8 @@ use crate::exit::{self, Failure, Kind};
 use crate::redis;
 use crate::signals::{self, Wish};
 use crate::trial::{Depth, Trial};
-use crate::{certificate, files, help, logger};
+use crate::{certificate, files, help, logger, open_files};
 use plan::Plan;
-use site::{Guard, Site};
 
 const INTRODUCTION: &str = "
 symple serve: a Symple v4 server, a drop-in for the Node.js one
@@ -59,8 +58,8 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
         return exit::print(&help::command(INTRODUCTION, settings::GROUPS, END));
     };
     let check = loaded.line.check;
+    logger::start(loaded.settings.log);
     let plan = Plan::new(loaded.settings, loaded.origins)?;
-    logger::start(plan.settings.log);
     files::warn_of_slips(&table);
     match check {
         None => run(&plan),
@@ -95,7 +94,7 @@ fn try_ports(plan: &Plan) -> Result<String, Failure> {
 
 fn run(plan: &Plan) -> Result<(), Failure> {
     let signals = signals::listen()?;
-    let open_files = limit::raise();
+    let open_files = open_files::raise();
     let settings = &plan.settings;
     let guard = match settings.status_token.as_ref().or(settings.token.as_ref()) {
         Some(token) => Guard::Token(token.clone()),
@@ -105,16 +104,24 @@ fn run(plan: &Plan) -> Result<(), Failure> {
     // Whoever is not authenticated is put into the rooms that it asks for.
     let joins = settings.dynamic_rooms || !plan.authenticate;
     let room = settings.rooms.first().map(String::as_str).or(joins.then_some("public"));
-    let page = site::page(&settings.ice_servers, room, plan.authenticate);
-    let site = Arc::new(Site::new(page, guard, plan.judges_by_sessions()));
-    let mut config = ServerConfig::default().http({
-        let site = site.clone();
-        move |request| site.answer(request)
-    });
+    let state = Arc::new(site::State::new(plan.judges_by_sessions()));
+    // ICE servers' passwords are for those who are let in.
+    let watchers = match &settings.token {
+        Some(token) => Guard::Token(token.clone()),
+        None if plan.authenticate => state.has_session(),
+        None => Guard::Everybody,
+    };
+    let site = symple::net::site::Site::new(&settings.ice_servers, room, plan.authenticate)
+        .watchers(watchers)
+        .numbers(guard);
+    let site = state.clone().on(site);
+    let mut config = ServerConfig::default().http(move |request| site.answer(request));
     config.hub = plan.hub(open_files);
     config.origins = plan.origins();
-    config.trusted_proxies = settings.trusted_proxies.clone();
-    config.max_per_address = settings.max_per_address;
+    config.trusted_proxies = settings.limits.trusted_proxies.clone();
+    config.max_per_address = settings.limits.per_address;
+    config.max_unauthenticated_per_address = settings.limits.strangers_per_address;
+    config.exempt = settings.limits.exempt.clone();
     config.max_unauthenticated = plan.max_unauthenticated(open_files);
     config.tls = plan.certificate.as_ref().map(|certificate| certificate.load()).transpose()?;
     #[cfg(feature = "redis")]
@@ -122,7 +129,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         config.redis = plan.redis()?;
     }
     let server = bind(plan, config)?;
-    site.serves(server.clone());
+    state.serves(server.clone());
     if let Some(token) = settings.token.clone() {
         server.on(move |event| {
             if let ServerEvent::Authenticate(request) = event {
@@ -139,7 +146,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
     let tell = |wish| match wish {
         Wish::End => {
             log::info!("ending: every peer is told");
-            site.ends();
+            state.ends();
             server.shutdown();
         }
         Wish::Reload => match &plan.certificate {

@@ -8,11 +8,11 @@ use symple::net::Origins as Pages;
 use symple::proto::Token;
 use symple::server::Config;
 
-use super::limit;
 use super::settings::Settings;
 use crate::certificate::Certificate;
 use crate::exit::{Failure, Kind};
 use crate::merge::{self, Origins, Setting};
+use crate::open_files;
 #[cfg(feature = "redis")]
 use crate::redis;
 
@@ -49,10 +49,10 @@ impl Plan {
     pub fn hub(&self, open_files: u64) -> Config {
         let settings = &self.settings;
         let max_connections = self.max_connections(open_files);
-        if max_connections > limit::connections(open_files) {
+        if max_connections > open_files::connections(open_files) {
             log::warn!(
                 "{max_connections} connections are allowed, but {open_files} open files are enough for {}",
-                limit::connections(open_files)
+                open_files::connections(open_files)
             );
         }
         Config {
@@ -69,7 +69,7 @@ impl Plan {
     }
 
     pub fn max_connections(&self, open_files: u64) -> usize {
-        self.settings.max_connections.unwrap_or_else(|| limit::connections(open_files))
+        self.settings.max_connections.unwrap_or_else(|| open_files::connections(open_files))
     }
 
     pub fn max_unauthenticated(&self, open_files: u64) -> Option<usize> {
@@ -112,7 +112,7 @@ impl Plan {
     /// What would run, in words, and which settings made it so.
     pub fn describe(&self, table: &[Setting<Settings>], certificate: &str) -> String {
         let settings = &self.settings;
-        let files = limit::reachable();
+        let files = open_files::reachable();
         let number = |limit: Option<usize>| limit.map_or("any number".into(), |n| n.to_string());
         let mut out = "symple serve would run:\n".to_owned();
         let mut row = |name: &str, words: String| _ = writeln!(out, "  {name:16}{words}");
@@ -148,10 +148,11 @@ impl Plan {
         row(
             "connections",
             format!(
-                "{}; of one address {}, not admitted yet {}",
+                "{}; of one address {}, not admitted yet {} and of one address {}",
                 self.max_connections(files),
-                number(settings.max_per_address),
-                number(self.max_unauthenticated(files))
+                number(settings.limits.per_address),
+                number(self.max_unauthenticated(files)),
+                number(settings.limits.strangers_per_address)
             ),
         );
         row("open files", files.to_string());

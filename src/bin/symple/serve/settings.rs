@@ -9,6 +9,7 @@ use serde_json::Value;
 use symple::proto::{DEFAULT_PORT, Token, valid_room};
 use symple::server::Config;
 
+use crate::limits::{self, HasLimits, Limits};
 use crate::merge::{Origins, Setting};
 use crate::redis::{self, HasRedis, Redis};
 use crate::value::{
@@ -22,7 +23,6 @@ pub struct Settings {
     pub listen: Vec<IpAddr>,
     /// `None`: pages of any origin.
     pub origins: Option<Vec<String>>,
-    pub trusted_proxies: Vec<IpAddr>,
     pub ssl_enabled: bool,
     pub ssl_key: Option<PathBuf>,
     pub ssl_cert: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub struct Settings {
     pub max_connections: Option<usize>,
     pub max_message_size: usize,
     pub queue: usize,
-    pub max_per_address: Option<usize>,
+    pub limits: Limits,
     /// `None`: a quarter of all connections.
     pub max_unauthenticated: Option<Option<usize>>,
     pub ice_servers: Vec<Value>,
@@ -57,6 +57,12 @@ impl HasRedis for Settings {
     }
 }
 
+impl HasLimits for Settings {
+    fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let hub = Config::default();
@@ -64,7 +70,6 @@ impl Default for Settings {
             port: DEFAULT_PORT,
             listen: Vec::new(),
             origins: None,
-            trusted_proxies: Vec::new(),
             ssl_enabled: false,
             ssl_key: None,
             ssl_cert: None,
@@ -81,7 +86,7 @@ impl Default for Settings {
             max_connections: None,
             max_message_size: hub.max_message_size,
             queue: hub.queue_limit,
-            max_per_address: None,
+            limits: Limits::default(),
             max_unauthenticated: None,
             ice_servers: Vec::new(),
             threads: None,
@@ -153,13 +158,7 @@ const NETWORK: &[Setting<Settings>] = &[
     )
     .list()
     .also(&[], &["SYMPLE_CORS_ORIGINS"]),
-    Setting::new(
-        "trusted_proxies",
-        "IP",
-        "Proxies whose X-Forwarded-For and X-Real-IP are believed",
-        |s: &mut S, v| set(&mut s.trusted_proxies, parsed_list(v)),
-    )
-    .list(),
+    limits::trusted_proxies(),
 ];
 
 const ADMISSION: &[Setting<Settings>] = &[
@@ -229,12 +228,11 @@ const LIMITS: &[Setting<Settings>] = &[
         "Connections at one time. Default: as many as the limit on open files allows, which is raised",
         |s: &mut S, v| set(&mut s.max_connections, count(v, 1).map(|n| Some(n as usize))),
     ),
-    Setting::new(
-        "max_per_address",
-        "N",
-        "Connections of one address, 0 for no limit, the default",
-        |s: &mut S, v| set(&mut s.max_per_address, limit(v)),
+    limits::max_per_address("Connections of one address, 0 for no limit, the default"),
+    limits::max_unauthenticated_per_address(
+        "Those of them that have not been admitted yet, 0 for no limit, the default",
     ),
+    limits::exempt(),
     Setting::new(
         "max_unauthenticated",
         "N",

@@ -71,15 +71,18 @@ fn redis_is_found_as_the_node_server_finds_it() {
 fn every_limit_can_be_set() {
     let file = json!({
         "rate": 0, "burst": 7, "max_connections": 8, "max_message_size": "64K", "queue": 9000,
-        "max_per_address": 3, "max_unauthenticated": 0, "threads": 2, "rooms": ["public"], "log": "warn",
+        "max_per_address": 3, "max_unauthenticated": 0,
+        "max_unauthenticated_per_address": 2, "exempt": "none", "trusted_proxies": ["10.0.0.0/8", "::1"], "threads": 2, "rooms": ["public"], "log": "warn",
         "ice_servers": [{"urls": "stun:192.0.2.1"}], "listen": ["127.0.0.1", "::1"],
     });
     let (s, origins) = merged(&[], file).expect("all is right");
     assert_eq!((s.rate, s.burst, s.max_connections, s.queue), (None, 7.0, Some(8), 9000));
     assert_eq!(
-        (s.max_message_size, s.max_per_address, s.max_unauthenticated),
+        (s.max_message_size, s.limits.per_address, s.max_unauthenticated),
         (64 << 10, Some(3), Some(None))
     );
+    assert_eq!((s.limits.strangers_per_address, s.limits.exempt.len()), (Some(2), 0));
+    assert_eq!(s.limits.trusted_proxies.len(), 2);
     assert_eq!((s.threads, s.listen.len(), s.ice_servers.len(), s.log), (Some(2), 2, 1, LevelFilter::Warn));
     assert!(origins.values().all(|(origin, _)| *origin == Origin::File("symple.toml".into())));
 }
@@ -97,6 +100,8 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         (&[], json!({"sslcert": "a"}), "did you mean \"ssl_cert\"?"),
         (&[], json!({"queue": "lots"}), "symple.toml: \"queue\" must be a number of bytes"),
         (&[], json!({"listen": "here"}), "symple.toml: \"listen\" here: invalid IP address"),
+        (&[], json!({"trusted_proxies": "10.0.0.0/33"}), "behind 10.0.0.0/ it must be 0 to 32"),
+        (&[], json!({"trusted_proxies": "proxy.lan"}), "\"proxy.lan\" is no IP address"),
         (&[], json!({"origins": ["chat.example"]}), "one looks like https://chat.example"),
         (&[], json!({"token": ""}), "must not be empty"),
     ] {

@@ -1,20 +1,17 @@
-//! What the server answers on HTTP: its health, its numbers, and the page.
+//! What the server tells of itself on HTTP: whether it is ready, and its numbers.
 
 use std::fmt::Write;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use symple::net::{Request, Response, Server};
-use symple::proto::Token;
+use symple::net::site::{Guard, Site};
+use symple::net::{Response, Server};
 use symple::server::Stats;
 
-/// Answers requests. It never waits.
-pub struct Site {
-    /// What the page is told.
-    page: String,
-    guard: Guard,
+/// How the server is. It never waits.
+pub struct State {
     /// Without Redis nobody is let in.
     needs_redis: bool,
     started: Instant,
@@ -22,24 +19,9 @@ pub struct Site {
     server: OnceLock<Server>,
 }
 
-/// Who may see the numbers.
-pub enum Guard {
-    Everybody,
-    /// Who has this token.
-    Token(Token),
-    Nobody,
-}
-
-/// What the page is told: the room where its people and cameras meet, if it may go there.
-pub fn page(ice_servers: &[Value], room: Option<&str>, authenticate: bool) -> String {
-    json!({ "iceServers": ice_servers, "room": room, "auth": authenticate }).to_string()
-}
-
-impl Site {
-    pub fn new(page: String, guard: Guard, needs_redis: bool) -> Site {
-        Site {
-            page,
-            guard,
+impl State {
+    pub fn new(needs_redis: bool) -> State {
+        State {
             needs_redis,
             started: Instant::now(),
             ending: AtomicBool::new(false),
@@ -47,7 +29,7 @@ impl Site {
         }
     }
 
-    /// The server whose site this is, once it has its ports.
+    /// The server whose state this is, once it has its ports.
     pub fn serves(&self, server: Server) {
         _ = self.server.set(server);
     }
@@ -57,21 +39,33 @@ impl Site {
         self.ending.store(true, Ordering::Release);
     }
 
-    pub fn answer(&self, request: &Request<'_>) -> Option<Response> {
-        match request.path {
-            "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),
-            "/api/ready" => Some(self.ready()),
-            "/api/config" => Some(Response::json(self.page.clone())),
-            "/api/status" => Some(self.numbers(request, |now| Response::json(status(now).to_string()))),
-            "/metrics" => Some(self.numbers(request, |now| Response {
-                content_type: "text/plain; version=0.0.4; charset=utf-8",
-                ..Response::json(metrics(now))
-            })),
-            path => symple::web::asset(path).map(|asset| {
-                Response::file(asset.mime, asset.body, asset.etag)
-                    .header("Content-Security-Policy", symple::web::CONTENT_SECURITY_POLICY)
-            }),
-        }
+    /// Adds what tells of it to a site.
+    pub fn on(self: Arc<Self>, site: Site) -> Site {
+        let [ready, status, metrics] = [(); 3].map(|()| self.clone());
+        site.open("/api/ready", move || ready.ready())
+            .guarded("/api/status", move || {
+                status.numbers(|now| Response::json(self::status(now).to_string()))
+            })
+            .guarded("/metrics", move || {
+                metrics.numbers(|now| Response {
+                    content_type: "text/plain; version=0.0.4; charset=utf-8",
+                    ..Response::json(self::metrics(now))
+                })
+            })
+    }
+
+    /// Those whose session brought a peer here.
+    #[cfg(feature = "redis")]
+    pub fn has_session(self: &Arc<Self>) -> Guard {
+        let state = self.clone();
+        Guard::Check(Arc::new(move |token| {
+            state.server.get().is_some_and(|server| server.has_session(token))
+        }))
+    }
+
+    #[cfg(not(feature = "redis"))]
+    pub fn has_session(&self) -> Guard {
+        Guard::Nobody
     }
 
     /// A load balancer sends nobody here from the moment the server begins to end, nor while nobody could be
@@ -84,19 +78,7 @@ impl Site {
         response
     }
 
-    fn numbers(&self, request: &Request<'_>, show: impl FnOnce(&Now) -> Response) -> Response {
-        match (&self.guard, request.bearer) {
-            (Guard::Everybody, _) => {}
-            (Guard::Token(token), Some(bearer)) if token.is(bearer) => {}
-            (Guard::Token(_), _) => {
-                let words = "This needs the status token: Authorization: Bearer …\n";
-                return Response::unauthorized(request, words);
-            }
-            (Guard::Nobody, _) => {
-                let words = "This server has no status token; set one with status_token.\n";
-                return Response::unauthorized(request, words);
-            }
-        }
+    fn numbers(&self, show: impl FnOnce(&Now) -> Response) -> Response {
         match self.server.get() {
             Some(server) => show(&Now {
                 stats: server.stats(),
@@ -152,7 +134,7 @@ fn status(now: &Now) -> Value {
         },
         "deliveries": stats.deliveries,
         "unheard": stats.unheard,
-        "dropped": { "slow": stats.dropped_slow, "rate": stats.dropped_rate, "bad": stats.bad_frames, "bus": stats.dropped_bus },
+        "dropped": { "slow": stats.dropped_slow, "rate": stats.dropped_rate, "bad": stats.bad_frames, "bus": stats.dropped_bus, "pushed": stats.bad_pushes },
         "closedSlow": stats.closed_slow,
     })
 }
@@ -215,11 +197,13 @@ fn metrics(now: &Now) -> String {
     family(
         "dropped_total",
         "counter",
-        "Dropped: copies for a full queue (slow), messages over the rate (rate), refused ones (bad).",
+        "Dropped: copies for a full queue (slow), messages over the rate (rate), refused ones (bad), pushed ones \
+         that are no message or name nobody (pushed).",
         &[
             ("{reason=\"slow\"}", stats.dropped_slow),
             ("{reason=\"rate\"}", stats.dropped_rate),
             ("{reason=\"bad\"}", stats.bad_frames),
+            ("{reason=\"pushed\"}", stats.bad_pushes),
         ],
     );
     family(
@@ -250,23 +234,5 @@ mod tests {
                 assert!(value.parse::<u64>().is_ok(), "{line}");
             }
         }
-    }
-
-    #[test]
-    fn numbers_are_guarded_and_health_is_not() {
-        let ask = |guard, path, bearer| {
-            let site = Site::new(page(&[], Some("public"), true), guard, false);
-            site.answer(&Request { path, query: None, bearer }).map(|response| response.status)
-        };
-        let token = || Guard::Token(Token::new("secret"));
-        // 503: let in, and no server there yet.
-        assert_eq!(ask(token(), "/metrics", Some("secret")), Some(503));
-        assert_eq!(ask(token(), "/metrics", Some("secreT")), Some(401));
-        assert_eq!(ask(token(), "/api/status", None), Some(401));
-        assert_eq!(ask(Guard::Nobody, "/api/status", Some("")), Some(401));
-        assert_eq!(ask(Guard::Everybody, "/api/status", None), Some(503));
-        assert_eq!(ask(Guard::Nobody, "/api/health", None), Some(200));
-        assert_eq!(ask(Guard::Nobody, "/", None), Some(200));
-        assert_eq!(ask(Guard::Nobody, "/nothing", None), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The limit on open files, which is one on connections.
+//! The limit on open files, which is one on connections: raised by whoever serves.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

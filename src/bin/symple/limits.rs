@@ -1,0 +1,67 @@
+//! Who may hold a socket, in the words of the settings that `serve` and `camera` share.
+
+use symple::net::{Network, ServerConfig};
+
+use super::merge::Setting;
+use super::value::{limit, list, parsed_list, set};
+
+/// What was said.
+pub struct Limits {
+    pub trusted_proxies: Vec<Network>,
+    /// `None`: no limit.
+    pub per_address: Option<usize>,
+    pub strangers_per_address: Option<usize>,
+    pub exempt: Vec<Network>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let config = ServerConfig::default();
+        Limits {
+            trusted_proxies: config.trusted_proxies,
+            per_address: config.max_per_address,
+            strangers_per_address: config.max_unauthenticated_per_address,
+            exempt: config.exempt,
+        }
+    }
+}
+
+/// Settings with such limits among them.
+pub trait HasLimits {
+    fn limits(&mut self) -> &mut Limits;
+}
+
+pub const fn trusted_proxies<T: HasLimits>() -> Setting<T> {
+    Setting::new(
+        "trusted_proxies",
+        "IP",
+        "Proxies whose X-Forwarded-For and X-Real-IP are believed: addresses, or networks such as 10.0.0.0/8 \
+         where nobody else can connect from",
+        |s: &mut T, v| set(&mut s.limits().trusted_proxies, parsed_list(v)),
+    )
+    .list()
+}
+
+pub const fn max_per_address<T: HasLimits>(help: &'static str) -> Setting<T> {
+    Setting::new("max_per_address", "N", help, |s: &mut T, v| set(&mut s.limits().per_address, limit(v)))
+}
+
+pub const fn max_unauthenticated_per_address<T: HasLimits>(help: &'static str) -> Setting<T> {
+    Setting::new("max_unauthenticated_per_address", "N", help, |s: &mut T, v| {
+        set(&mut s.limits().strangers_per_address, limit(v))
+    })
+}
+
+pub const fn exempt<T: HasLimits>() -> Setting<T> {
+    Setting::new(
+        "exempt",
+        "IP",
+        "Addresses and networks that have no limit of their own and may show wrong tokens without waiting; \
+         `none` for nobody. Default: this machine",
+        |s: &mut T, v| {
+            s.limits().exempt = if list(v)? == ["none"] { Vec::new() } else { parsed_list(v)? };
+            Ok(())
+        },
+    )
+    .list()
+}

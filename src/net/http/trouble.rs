@@ -1,0 +1,97 @@
+//! What is commonly wrong between a server and the proxy before it: words for the log and for the answer.
+
+use std::time::Instant;
+
+use super::Response;
+use crate::server::Seldom;
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    NoUpgrade,
+    NoHost,
+    ForeignHost,
+    ForeignOrigin,
+    ProxyTellsNothing,
+    ProxyNotTrusted,
+}
+
+impl Trouble {
+    /// Cause and cure.
+    fn words(self) -> &'static str {
+        match self {
+            Trouble::NoUpgrade => {
+                "A WebSocket handshake came without its headers Upgrade and Connection, or by HTTP/1.0: the \
+                 proxy in between does not pass them. nginx: proxy_http_version 1.1; proxy_set_header Upgrade \
+                 $http_upgrade; proxy_set_header Connection \"upgrade\"; Apache: ProxyPass with \
+                 upgrade=websocket; Caddy passes them by itself.\n"
+            }
+            Trouble::NoHost => {
+                "A request came without the header Host: the proxy in between does not pass it. nginx: \
+                 proxy_set_header Host $host; Apache: ProxyPreserveHost On; Caddy passes it by itself.\n"
+            }
+            Trouble::ForeignHost => {
+                "This server is not known by that name: use its address, or allow the name in its origins \
+                 (https://NAME). A proxy in between may have to pass the header Host: nginx: proxy_set_header \
+                 Host $host;\n"
+            }
+            Trouble::ForeignOrigin => {
+                "Pages of this origin may not connect; allow it in the server's origins (https://NAME). If it is \
+                 the server's own page behind a proxy, the proxy must also pass the header Host: nginx: \
+                 proxy_set_header Host $host;\n"
+            }
+            Trouble::ProxyTellsNothing => {
+                "A trusted proxy tells neither X-Forwarded-For nor X-Real-IP, so all its clients count as one. \
+                 nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
+            }
+            Trouble::ProxyNotTrusted => {
+                "A program on this machine sends X-Forwarded-For or X-Real-IP. If it is a proxy, name its address \
+                 in trusted_proxies; until then all its clients count as one, and no limit for an address \
+                 holds for them.\n"
+            }
+        }
+    }
+
+    /// The answer to the request.
+    pub fn refusal(self, status: u16) -> Response {
+        Response::text(status, self.words())
+    }
+}
+
+/// What was warned of, and when.
+#[derive(Debug, Default)]
+pub(super) struct Troubles([Seldom; 6]);
+
+impl Troubles {
+    /// Warns once a minute of each.
+    pub fn warn(&mut self, trouble: Trouble, now: Instant) {
+        let words = trouble.words().trim_end();
+        match self.0[trouble as usize].due(now) {
+            None => {}
+            Some(1) => log::warn!("{words}"),
+            Some(count) => log::warn!("{words} ({count} requests since the last warning)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trouble_has_its_place_and_a_cure() {
+        let mut troubles = Troubles::default();
+        for trouble in [
+            Trouble::NoUpgrade,
+            Trouble::NoHost,
+            Trouble::ForeignHost,
+            Trouble::ForeignOrigin,
+            Trouble::ProxyTellsNothing,
+            Trouble::ProxyNotTrusted,
+        ] {
+            troubles.warn(trouble, Instant::now());
+            let words = trouble.words();
+            assert!(words.ends_with('\n') && !words.contains("  "), "{words}");
+        }
+    }
+}

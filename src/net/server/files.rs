@@ -1,0 +1,39 @@
+//! How many sockets the limit on open files allows.
+
+/// At the least, whatever the limit: a server that takes nobody is none.
+const LEAST: usize = 16;
+
+/// Sockets that leave `reserved` files of the process for all else.
+pub(super) fn sockets(reserved: usize) -> usize {
+    within(limit(), reserved)
+}
+
+fn within(limit: Option<u64>, reserved: usize) -> usize {
+    let Some(limit) = limit else { return usize::MAX };
+    usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved).max(LEAST)
+}
+
+/// The soft limit of the process, where there is one.
+#[cfg(unix)]
+fn limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+#[cfg(not(unix))]
+fn limit() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_leave_the_reserve_alone() {
+        for (limit, reserved, sockets) in
+            [(Some(1024), 64, 960), (Some(80), 64, 16), (Some(10), 64, 16), (None, 64, usize::MAX)]
+        {
+            assert_eq!(within(limit, reserved), sockets, "{limit:?}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What a server of ours answers on HTTP beside the WebSocket: its health, what the page is told, what only
+//! those may see who show a token, and the page itself. A camera's own server and `symple serve` both do.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/api/health` | `{"status":"ok"}` |
+//! | `/api/config` | `{"auth":true,"iceServers":[…],"room":"public"}`; the ICE servers, which bear passwords, for whom [`Site::watchers`] lets in |
+//! | of [`Site::open`] | its own, for everybody |
+//! | of [`Site::guarded`] | its own, for whom [`Site::numbers`] lets in; else 401 |
+//! | anything else | the page and its parts (feature `web`), or 404 |
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Request, Response};
+use crate::proto::Token;
+
+/// Who may see something.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Guard {
+    /// Whoever asks.
+    Everybody,
+    /// Who shows this token, as `Authorization: Bearer TOKEN`.
+    Token(Token),
+    /// Who shows a token of which this is true. It must not block, and what it refuses is not counted as a
+    /// guess.
+    Check(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+    /// Nobody at all.
+    Nobody,
+}
+
+impl Guard {
+    /// Whether this request may.
+    pub fn admits(&self, request: &Request<'_>) -> bool {
+        match self {
+            Guard::Everybody => true,
+            Guard::Token(token) => request.bears(token),
+            Guard::Check(is_known) => request.bearer.is_some_and(|bearer| is_known(bearer)),
+            Guard::Nobody => false,
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Guard::Everybody => "Everybody",
+            Guard::Token(_) => "Token(…)",
+            Guard::Check(_) => "Check(…)",
+            Guard::Nobody => "Nobody",
+        })
+    }
+}
+
+/// Answers a path.
+type Answer = Box<dyn Fn() -> Response + Send + Sync>;
+
+/// The site of a server; see the [module](self) for what it answers.
+///
+/// ```
+/// use symple::net::site::{Guard, Site};
+/// use symple::net::{Request, Response, ServerConfig};
+/// use symple::proto::Token;
+///
+/// let guard = Guard::Token(Token::new("s3cret"));
+/// let site = Site::new(&[], Some("public"), true)
+///     .watchers(guard.clone())
+///     .numbers(guard)
+///     .guarded("/api/status", || Response::json("{}".into()));
+/// assert_eq!(site.answer(&Request::new("/api/status", None)).map(|r| r.status), Some(401));
+/// let config = ServerConfig::default().http(move |request| site.answer(request));
+/// ```
+pub struct Site {
+    /// What the page is told: without the ICE servers, and with them.
+    config: (String, String),
+    watchers: Guard,
+    numbers: Guard,
+    routes: Vec<(&'static str, bool, Answer)>,
+}
+
+impl Site {
+    /// A site that tells the page of these ICE servers (each an `RTCIceServer` of the W3C), of the room where
+    /// people and cameras meet, and whether the server asks for a token. Everybody may see all of it.
+    pub fn new(ice_servers: &[Value], room: Option<&str>, auth: bool) -> Site {
+        let config = |ice: &[Value]| json!({ "iceServers": ice, "room": room, "auth": auth }).to_string();
+        Site {
+            config: (config(&[]), config(ice_servers)),
+            watchers: Guard::Everybody,
+            numbers: Guard::Everybody,
+            routes: Vec::new(),
+        }
+    }
+
+    /// Who is told of the ICE servers.
+    pub fn watchers(mut self, guard: Guard) -> Self {
+        self.watchers = guard;
+        self
+    }
+
+    /// Who may see what is [`guarded`](Site::guarded).
+    pub fn numbers(mut self, guard: Guard) -> Self {
+        self.numbers = guard;
+        self
+    }
+
+    /// Answers this path to everybody.
+    pub fn open(mut self, path: &'static str, answer: impl Fn() -> Response + Send + Sync + 'static) -> Self {
+        self.routes.push((path, false, Box::new(answer)));
+        self
+    }
+
+    /// Answers this path to those who may see the numbers.
+    pub fn guarded(
+        mut self,
+        path: &'static str,
+        answer: impl Fn() -> Response + Send + Sync + 'static,
+    ) -> Self {
+        self.routes.push((path, true, Box::new(answer)));
+        self
+    }
+
+    /// The answer to a request; `None` is 404.
+    pub fn answer(&self, request: &Request<'_>) -> Option<Response> {
+        match request.path {
+            "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),
+            "/api/config" => {
+                let (open, whole) = &self.config;
+                let config = if self.watchers.admits(request) { whole } else { open };
+                Some(Response::json(config.clone()))
+            }
+            path => match self.routes.iter().find(|(route, ..)| *route == path) {
+                Some((_, true, _)) if !self.numbers.admits(request) => Some(self.refuse(request)),
+                Some((.., answer)) => Some(answer()),
+                None => page(path),
+            },
+        }
+    }
+
+    fn refuse(&self, request: &Request<'_>) -> Response {
+        let words = match self.numbers {
+            Guard::Nobody => "This server has no status token; set one with status_token.\n",
+            _ => "This needs the token: Authorization: Bearer …\n",
+        };
+        Response::unauthorized(request, words)
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("watchers", &self.watchers)
+            .field("numbers", &self.numbers)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "web")]
+fn page(path: &str) -> Option<Response> {
+    crate::web::asset(path).map(|asset| {
+        Response::file(asset.mime, asset.body, asset.etag)
+            .header("Content-Security-Policy", crate::web::CONTENT_SECURITY_POLICY)
+    })
+}
+
+#[cfg(not(feature = "web"))]
+fn page(_: &str) -> Option<Response> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(watchers: Guard, numbers: Guard) -> Site {
+        let ice = json!({ "urls": "turn:turn.example", "username": "u", "credential": "p4ss" });
+        Site::new(&[ice], Some("public"), true)
+            .watchers(watchers)
+            .numbers(numbers)
+            .open("/api/ready", || Response::json("{}".into()))
+            .guarded("/metrics", || Response::json("{}".into()))
+    }
+
+    fn token() -> Guard {
+        Guard::Token(Token::new("secret"))
+    }
+
+    #[test]
+    fn ice_servers_are_for_those_who_may_watch() {
+        let online = || Guard::Check(Arc::new(|bearer| bearer == "online"));
+        for (guard, bearer, told) in [
+            (Guard::Everybody, None, true),
+            (token(), None, false),
+            (token(), Some("secreT"), false),
+            (token(), Some("secret"), true),
+            (online(), None, false),
+            (online(), Some("offline"), false),
+            (online(), Some("online"), true),
+            (Guard::Nobody, Some("secret"), false),
+        ] {
+            let site = site(guard, Guard::Nobody);
+            let response = site.answer(&Request::new("/api/config", bearer)).expect("it is there");
+            let body = String::from_utf8(response.body.into_owned()).expect("JSON");
+            assert_eq!((response.status, body.contains("p4ss")), (200, told), "{site:?} {bearer:?}");
+            assert!(body.contains(r#""room":"public""#) && body.contains(r#""auth":true"#), "{body}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_guarded_and_health_is_not() {
+        let ask = |guard, path, bearer| {
+            site(Guard::Nobody, guard).answer(&Request::new(path, bearer)).map(|response| response.status)
+        };
+        assert_eq!(ask(token(), "/metrics", Some("secret")), Some(200));
+        assert_eq!(ask(token(), "/metrics", Some("secreT")), Some(401));
+        assert_eq!(ask(token(), "/metrics", None), Some(401));
+        assert_eq!(ask(Guard::Nobody, "/metrics", Some("")), Some(401));
+        assert_eq!(ask(Guard::Everybody, "/metrics", None), Some(200));
+        for path in ["/api/health", "/api/ready"] {
+            assert_eq!(ask(Guard::Nobody, path, None), Some(200), "{path}");
+        }
+        assert_eq!(ask(Guard::Nobody, "/", None), cfg!(feature = "web").then_some(200));
+        assert_eq!(ask(Guard::Nobody, "/nothing", None), None);
+    }
+}

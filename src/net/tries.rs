@@ -1,0 +1,151 @@
+//! Guessing tokens is slow: who shows wrong ones waits.
+//!
+//! An address has [`AT_ONCE`] wrong tokens, and gets one back every [`EACH`]; so a guesser has 8,650 a day,
+//! and an owner who mistyped, or who shares the address with a guesser that gave up, waits seconds. A try
+//! that comes too early is not looked at, for else waiting would not matter.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::door::owner;
+
+/// More than anybody mistypes, and than the devices of a household that keep an old token.
+const AT_ONCE: u32 = 10;
+
+/// A day has 8,640 of them.
+const EACH: Duration = Duration::from_secs(10);
+
+/// Tries of one address that wait for their verdicts: what all of them could cost it is 11 minutes.
+const UNDECIDED: u32 = 64;
+
+/// Addresses that are remembered. Whoever has more of them is not slowed by this.
+const ADDRESSES: usize = 4096;
+
+/// Who showed wrong tokens lately.
+#[derive(Default)]
+pub(crate) struct Tries {
+    addresses: HashMap<IpAddr, Record>,
+}
+
+struct Record {
+    /// When all is forgiven: [`EACH`] from now for each wrong token.
+    clear: Instant,
+    undecided: u32,
+}
+
+impl Tries {
+    /// A token is shown. `Err`: not now, but after this time.
+    pub fn begin(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let record = self.record(address, now);
+        let owed = record.clear.saturating_duration_since(now);
+        let free = EACH * (AT_ONCE - 1);
+        if owed > free {
+            return Err(owed - free);
+        }
+        if record.undecided >= UNDECIDED {
+            return Err(EACH);
+        }
+        record.undecided += 1;
+        Ok(())
+    }
+
+    /// What came of a try that had begun.
+    pub fn end(&mut self, address: IpAddr, wrong: bool, now: Instant) {
+        let record = self.record(address, now);
+        record.undecided = record.undecided.saturating_sub(1);
+        if wrong {
+            record.clear = record.clear.max(now) + EACH;
+        } else if record.undecided == 0 && record.clear <= now {
+            self.addresses.remove(&owner(address));
+        }
+    }
+
+    fn record(&mut self, address: IpAddr, now: Instant) -> &mut Record {
+        let address = owner(address);
+        if self.addresses.len() >= ADDRESSES && !self.addresses.contains_key(&address) {
+            self.addresses.retain(|_, record| record.clear > now || record.undecided > 0);
+            if self.addresses.len() >= ADDRESSES {
+                // Who owes the least, first of those that nobody waits for.
+                let least = self.addresses.iter().min_by_key(|(_, r)| (r.undecided > 0, r.clear));
+                if let Some(least) = least.map(|(address, _)| *address) {
+                    self.addresses.remove(&least);
+                }
+            }
+        }
+        self.addresses.entry(address).or_insert(Record { clear: now, undecided: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn guess(tries: &mut Tries, address: &str, now: Instant) -> bool {
+        let may = tries.begin(ip(address), now).is_ok();
+        if may {
+            tries.end(ip(address), true, now);
+        }
+        may
+    }
+
+    #[test]
+    fn a_day_has_8650_guesses() {
+        let (mut tries, start) = (Tries::default(), Instant::now());
+        // Ten a second, from ever new addresses of one /64.
+        let guesses = (0..864_000u64).filter(|n| {
+            let address = format!("2001:db8::{:x}:{:x}", n >> 16, n & 0xffff);
+            guess(&mut tries, &address, start + Duration::from_millis(n * 100))
+        });
+        assert_eq!(guesses.count(), 8650 - 1, "the last one is due at midnight");
+        assert!(guess(&mut tries, "192.0.2.1", start), "others are not concerned");
+    }
+
+    #[test]
+    fn who_waits_may_try_again() {
+        let (mut tries, start) = (Tries::default(), Instant::now());
+        while guess(&mut tries, "192.0.2.1", start) {}
+        assert_eq!(tries.begin(ip("192.0.2.1"), start), Err(EACH));
+        let later = start + EACH;
+        assert_eq!(tries.begin(ip("192.0.2.1"), later), Ok(()));
+        tries.end(ip("192.0.2.1"), false, later);
+        assert!(tries.begin(ip("192.0.2.1"), later).is_ok(), "a right token costs nothing");
+    }
+
+    #[test]
+    fn guesses_at_once_are_paid_for() {
+        let (mut tries, start) = (Tries::default(), Instant::now());
+        let begun = (0..1000).filter(|_| tries.begin(ip("192.0.2.1"), start).is_ok()).count();
+        assert_eq!(begun, UNDECIDED as usize);
+        (0..begun).for_each(|_| tries.end(ip("192.0.2.1"), true, start));
+        let wait = EACH * (UNDECIDED - AT_ONCE + 1);
+        assert_eq!(tries.begin(ip("192.0.2.1"), start), Err(wait));
+        assert!(tries.begin(ip("192.0.2.1"), start + wait).is_ok());
+    }
+
+    #[test]
+    fn right_tokens_are_never_slowed_and_leave_nothing() {
+        let (mut tries, now) = (Tries::default(), Instant::now());
+        for _ in 0..10_000 {
+            assert!(tries.begin(ip("192.0.2.1"), now).is_ok());
+            tries.end(ip("192.0.2.1"), false, now);
+        }
+        assert!(tries.addresses.is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_worst_stay() {
+        let (mut tries, now) = (Tries::default(), Instant::now());
+        while guess(&mut tries, "192.0.2.1", now) {}
+        for n in 0..3 * ADDRESSES as u32 {
+            tries.begin(IpAddr::V4(n.into()), now).expect("its first");
+            tries.end(IpAddr::V4(n.into()), true, now);
+        }
+        assert_eq!(tries.addresses.len(), ADDRESSES);
+        assert!(!guess(&mut tries, "192.0.2.1", now));
+    }
+}
