@@ -6,6 +6,8 @@ mod camera;
 mod command_line;
 #[cfg(feature = "v4l2")]
 mod devices;
+#[cfg(target_os = "linux")]
+mod flood;
 mod http;
 mod peers;
 #[cfg(feature = "redis")]

@@ -1,12 +1,18 @@
 //! What the system tells the program to do.
 
 use std::pin::pin;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use std::time::Duration;
 
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt;
 use smol::LocalExecutor;
 
 use super::exit::{Failure, Kind};
+
+/// How often memory is given back to the system: soon after a flood, and rarely enough to cost nothing.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const GIVE_BACK: Duration = Duration::from_secs(10);
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,13 @@ pub fn run(
     let tasks = LocalExecutor::new();
     let _heed = tasks.spawn(heed(signals, tell));
     let _beside = tasks.spawn(beside);
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    let _give_back = tasks.spawn(async {
+        loop {
+            smol::Timer::after(GIVE_BACK).await;
+            super::unsafe_malloc::give_back();
+        }
+    });
     smol::block_on(tasks.run(work));
 }
 
