@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use symple::client::{Config, Event};
 use symple::net::{Client, Roots};
 
-use crate::world::{Folder, PATIENCE, Server};
+use crate::world::{Folder, PATIENCE, Server, run};
 #[cfg(target_os = "linux")]
 use crate::world::{HERE, Program};
 
@@ -189,4 +189,35 @@ fn on_a_full_disk_it_serves_and_leaves_nothing_behind() {
     assert_eq!(names(), ["self-signed.pem"]);
     let kept = fs::read_to_string(disk.join("self-signed.pem")).expect("it is kept");
     Peer::start(&server, "alice", &kept).is_let_in();
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_told_of() {
+    let folder = Folder::new();
+    let (chain, key) = pair();
+    let (cert, key) = (folder.write("cert.pem", &chain), folder.write("key.pem", &key));
+    let file = folder.write("symple.toml", "token = 's3cret'\n");
+    let args = [
+        &["serve", "--check", "--config", &file, "--ssl-enabled"][..],
+        &["--ssl-cert", &cert, "--ssl-key", &key],
+    ]
+    .concat();
+    let set = |mode| {
+        for file in [&key, &file] {
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+    };
+    for (mode, told) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
+        set(mode);
+        let (code, _, err) = run(&args, &[]);
+        assert_eq!(code, 0, "{err}");
+        for cure in [format!("chmod 600 {key}"), format!("chmod 600 {file}")] {
+            assert_eq!(err.contains(&cure), told, "{mode:o}: {err}");
+        }
+        assert!(!err.contains("s3cret"), "{err}");
+    }
+    // Without a secret a file of settings is anybody's to read.
+    fs::write(&file, "port = 1\n").expect("it can be written");
+    set(0o644);
+    assert!(!run(&args, &[]).2.contains("symple.toml"));
 }

@@ -354,6 +354,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     };
     logger::start(loaded.settings.log);
     files::warn_of_slips(&table);
+    loaded.warn_of_open_secrets(&table);
     // Before the server looks at it.
     open_files::raise();
     let settings = loaded.settings;

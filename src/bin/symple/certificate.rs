@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use symple::net::{Server, ServerTls};
 
 use super::exit::{Failure, Kind};
+use super::secrets;
 use dates::{earliest, judge};
 
 /// How often the certificate of a server that runs is looked at.
@@ -74,6 +75,7 @@ impl Certificate {
     }
 
     fn load_at(&self, now: SystemTime) -> Result<ServerTls, Failure> {
+        self.warn_if_open();
         let pem = match &self.place {
             Place::Given { chain, key } => (read(chain)?, read(key)?),
             Place::Own { file, addresses } => {
@@ -124,6 +126,7 @@ impl Certificate {
 
     /// Says whether it could be loaded, without making anything.
     pub fn check(&self) -> Result<String, Failure> {
+        self.warn_if_open();
         let now = SystemTime::now();
         match &self.place {
             Place::Own { file, .. } => own::describe(file, now),
@@ -133,6 +136,12 @@ impl Certificate {
                 Ok(format!("{}{why}", chain.display()))
             }
         }
+    }
+
+    /// Whoever can read the private key can pose as this server.
+    fn warn_if_open(&self) {
+        let (Place::Given { key: file, .. } | Place::Own { file, .. }) = &self.place;
+        secrets::warn_if_open(file, "the private key");
     }
 
     /// The file that a failure names.

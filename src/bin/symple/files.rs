@@ -8,12 +8,24 @@ use serde_json::{Map, Value};
 use super::args::{self, Line, Takes};
 use super::exit::{Failure, Kind};
 use super::merge::{self, Origin, Origins, Setting, Written};
+use super::secrets;
 
 /// What a command runs with.
 pub struct Loaded<T> {
     pub settings: T,
     pub origins: Origins,
     pub line: Line,
+    /// The file that was read, and its content.
+    file: Option<(String, Map<String, Value>)>,
+}
+
+impl<T> Loaded<T> {
+    /// Warns where a file that others can read holds a secret. After the logger has started.
+    pub fn warn_of_open_secrets(&self, table: &[Setting<T>]) {
+        if let Some((name, content)) = &self.file {
+            secrets::warn_if_settings_are_open(Path::new(name), content, table);
+        }
+    }
 }
 
 /// Reads and merges all. `None` when only help was asked for.
@@ -46,7 +58,7 @@ pub fn load<T: Default>(
     };
     let mut settings = T::default();
     let origins = merge::merge(table, &written, &mut settings).map_err(failure)?;
-    Ok(Some(Loaded { settings, origins, line }))
+    Ok(Some(Loaded { settings, origins, line, file }))
 }
 
 /// Warns of what looks like a slip in a variable's name. After the logger has started.

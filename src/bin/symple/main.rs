@@ -20,6 +20,7 @@ mod merge;
 mod nearest;
 mod open_files;
 mod redis;
+mod secrets;
 mod serve;
 #[cfg(feature = "redis")]
 mod session;

@@ -59,6 +59,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     };
     let check = loaded.line.check;
     logger::start(loaded.settings.log);
+    loaded.warn_of_open_secrets(&table);
     let plan = Plan::new(loaded.settings, loaded.origins)?;
     files::warn_of_slips(&table);
     match check {
