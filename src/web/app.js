@@ -23,6 +23,7 @@ let tries = 0;
 let preparing = false; // the browser asks the user for the camera
 let tuning = false; // the camera's controls are shown
 let told = false; // why the last call ended stays on screen
+let answers = false; // the server answers HTTP, but gives no WebSocket
 
 const token = takeToken();
 const user = remember(sessionStorage, 'symple.user', () => `viewer-${randomId().slice(0, 10)}`);
@@ -49,11 +50,12 @@ Object.defineProperty(window, 'symple', {
 
 // ── The connection ──
 
-client.on('state', (state, { reason = '' }) => {
+client.on('state', (state, { reason = '', opened = true }) => {
+  if (state === 'online') answers = false;
   const words = {
     connecting: 'Connecting…',
     online: 'Online',
-    waiting: 'Server gone, trying again',
+    waiting: answers ? 'No WebSocket, trying again' : 'Server gone, trying again',
     denied: 'A token is needed',
     idle: 'Disconnected',
   };
@@ -65,12 +67,25 @@ client.on('state', (state, { reason = '' }) => {
   if (state === 'denied') askToken(client.token ? reason : '');
   if (state === 'waiting' && !current) {
     told = false;
-    say(advice('server'), { busy: true });
+    const limited = client.lastError?.status === 429;
+    say(advice(limited ? 'limited' : answers ? 'proxy' : 'server', { detail: reason }), { busy: true });
+    if (!opened) lookWhy();
   }
   if (state === 'online') settle();
   show();
 });
 client.on('welcome', () => loadConfig());
+
+/** A socket that does not open while the server answers: something in between passes no WebSockets. */
+async function lookWhy() {
+  let health = null;
+  try { health = await fetch('api/health', { cache: 'no-store' }); } catch { /* gone indeed */ }
+  answers = Boolean(health?.ok);
+  if (answers && client.state === 'waiting' && !current) {
+    $('connection').textContent = 'No WebSocket, trying again';
+    say(advice('proxy'), { busy: true });
+  }
+}
 client.on('error', ({ status, message }) => status !== 401 && toast(`${message} (${status})`));
 
 addEventListener('online', () => client.check());

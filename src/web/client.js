@@ -118,10 +118,12 @@ export class Client extends Emitter {
   #open() {
     this.#cancel('retry');
     this.#enter('connecting');
+    this.opened = false; // whether this attempt got a WebSocket
     const socket = this.#socket = new this.WebSocket(this.url);
     const mine = (run) => (event) => { if (this.#socket === socket) run(event); };
     this.#after('deadline', this.limits.open, () => this.#lost('The server does not answer'));
     socket.onopen = mine(() => {
+      this.opened = true;
       const { user, name, token, data } = this;
       this.#write({ type: 'auth', user, name, token: token || undefined, rooms: [...this.rooms], data });
       this.#after('deadline', this.limits.welcome, () => this.#lost('The server does not let us in'));
@@ -158,7 +160,7 @@ export class Client extends Emitter {
     this.#drop(reason);
     const delay = nextDelay(this.attempt++, this.clock.random(), this.limits);
     this.#after('retry', delay, () => this.#open());
-    this.#enter('waiting', { reason, code, delay });
+    this.#enter('waiting', { reason, code, delay, opened: this.opened });
   }
 
   #enter(state, detail = {}) {

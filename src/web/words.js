@@ -4,6 +4,8 @@
 export function advice(reason, { name = '', detail = '', remote = false, camera = true } = {}) {
   switch (reason) {
     case 'server': return ['The server is gone', 'This page connects again by itself. If it stays so, look whether the server runs and this device is on its network.'];
+    case 'proxy': return ['The server answers, but opens no WebSocket', 'A proxy in between must pass the headers Upgrade, Connection and Host. If there is none, too many pages of your address may be open. The log of the server says which.'];
+    case 'limited': return ['Too many tries', detail];
     case 'token': return ['A token is needed', detail ? `The server said: ${detail}` : 'Enter the one that was printed where the server was started.'];
     case 'hangup': return remote ? [`${name} ended the call`] : ['Stopped', 'Choose who to see from the list.'];
     case 'offline': return [`${name} is offline`, camera ? 'It plays here again as soon as it is back.' : ''];

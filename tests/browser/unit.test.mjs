@@ -167,6 +167,18 @@ test('a socket that never opens, or never welcomes, is given up', () => {
   assert.notEqual(w.client.state, 'online', 'what a socket of the past says counts for nothing');
 });
 
+test('a socket that never opened is told from one that was lost', () => {
+  const w = world();
+  const opened = [];
+  w.client.on('state', (state, detail) => state === 'waiting' && opened.push(detail.opened));
+  w.socket.die();
+  w.clock.advance(nextDelay(0, 1));
+  w.socket.welcome().die();
+  w.clock.advance(nextDelay(1, 1));
+  w.socket.die();
+  assert.deepEqual(opened, [false, true, false]);
+});
+
 test('rooms survive a reconnect, and left ones stay left', async () => {
   const w = world();
   w.socket.welcome();
