@@ -101,6 +101,16 @@ impl Door {
         result
     }
 
+    /// Whether an address holds more than half of the sockets that it may hold without a peer. A browser keeps
+    /// six for a while after it has loaded a page, which others behind the address then lack.
+    pub fn is_crowded(&self, address: IpAddr) -> bool {
+        let inside = lock(&self.inside);
+        let Some(held) = inside.addresses.get(&owner(address)) else { return false };
+        let over_half = |limit: Option<usize>, held| limit.is_some_and(|max| held > max / 2);
+        over_half(self.limits.per_address, held.sockets)
+            || over_half(self.limits.strangers_per_address, held.strangers)
+    }
+
     /// Whether the sockets of an address are not counted.
     pub fn is_exempt(&self, address: IpAddr) -> bool {
         self.limits.exempt.iter().any(|network| network.contains(address))
@@ -191,6 +201,25 @@ mod tests {
         let (_stranger, second) = enter(&door, "192.0.2.1").expect("the first is admitted");
         drop((first, second));
         assert_eq!(enter(&door, "192.0.2.1").err(), Some(Some(Full::AddressStrangers)));
+    }
+
+    #[test]
+    fn more_than_half_is_crowded() {
+        for limits in [
+            Limits { per_address: Some(4), ..Limits::default() },
+            Limits { strangers_per_address: Some(4), ..Limits::default() },
+        ] {
+            let door = Door::new(limits);
+            let mut held = Vec::new();
+            let crowded: Vec<bool> = (0..4)
+                .map(|_| {
+                    held.push(enter(&door, "192.0.2.1").expect("four may"));
+                    door.is_crowded(ip("192.0.2.1"))
+                })
+                .collect();
+            assert_eq!(crowded, [false, false, true, true]);
+            assert!(!door.is_crowded(ip("192.0.2.2")));
+        }
     }
 
     #[test]

@@ -137,7 +137,10 @@ pub(crate) async fn serve(rules: Arc<Rules>, io: Io, host: IpAddr) -> Option<Upg
     let service = service_fn({
         let (rules, upgrade) = (rules.clone(), upgrade.clone());
         move |request: hyper::Request<Incoming>| {
-            let response = answer(&rules, &request, host, &upgrade);
+            let mut response = answer(&rules, &request, host, &upgrade);
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS && rules.door.is_crowded(host) {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             std::future::ready(Ok::<_, std::convert::Infallible>(response))
         }
     });

@@ -1,6 +1,6 @@
 //! Peers at the door and inside: the token, and the limits.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use async_tungstenite::tungstenite::Message;
 
@@ -109,6 +109,26 @@ fn who_is_admitted_makes_room_at_the_door_for_its_address() {
     let _silent = server.socket();
     assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0);
     server.program.logs("max_unauthenticated_per_address is reached");
+}
+
+#[test]
+fn where_many_share_an_address_no_connection_is_kept_for_the_next_request() {
+    let server = Server::start(&["--max-unauthenticated-per-address", "4", "--exempt", "none"], &[]);
+    let ask = || {
+        let mut tcp = server.tcp();
+        write!(tcp, "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+        tcp
+    };
+    let mut part = [0; 1024];
+    let kept: Vec<_> =
+        (0..2).map(|_| ask()).map(|mut tcp| (tcp.read(&mut part).expect("it answers"), tcp)).collect();
+    assert!(kept.iter().all(|(n, _)| *n > 0));
+    // Two of four are kept; however many come now find a place, since none of them stays.
+    for _ in 0..10 {
+        let mut answer = String::new();
+        ask().read_to_string(&mut answer).expect("it ends");
+        assert!(answer.contains("connection: close") && answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
+    }
 }
 
 #[test]
