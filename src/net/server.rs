@@ -1,5 +1,6 @@
 //! The server's driver: sockets in, the hub's verdicts out.
 
+mod config;
 mod files;
 mod socket;
 
@@ -19,13 +20,12 @@ use smol::{Async, Executor, Timer};
 
 use super::door::{Door, Limits, Stranger};
 use super::events::{Events, Lossy, Outlet};
-use super::http::{Handler, Origins, Request, Response, Rules};
+use super::http::{Origins, Rules};
+use super::lock;
 use super::signal::Signal;
-use super::{Network, lock};
 use crate::proto::{Peer, Status};
-use crate::server::{
-    Admission, Auth, Config, ConnId, Event, Hub, Input, Output, Seldom, Stats, Verdict, Whom,
-};
+use crate::server::{Admission, Auth, ConnId, Event, Hub, Input, Output, Seldom, Stats, Verdict, Whom};
+pub use config::ServerConfig;
 #[cfg(feature = "client")]
 pub(crate) use socket::Port;
 use socket::Socket;
@@ -35,89 +35,6 @@ const LAST_GOODBYE: Duration = Duration::from_secs(3);
 
 /// Sockets beyond the hub's limit, for pages and for those that are told that it is full.
 const SPARE_SOCKETS: usize = 256;
-
-/// What a server does beside the protocol. Its `Default` listens nowhere: it serves peers of its process.
-#[derive(Clone)]
-pub struct ServerConfig {
-    /// Rules and limits of the protocol.
-    pub hub: Config,
-    /// Addresses to listen on, port 0 for any free one. Loopback is the safe choice; who listens openly
-    /// without authentication is warned in the log.
-    pub listen: Vec<SocketAddr>,
-    /// Which pages may connect; by default any, for tokens protect.
-    pub origins: Option<Origins>,
-    /// Proxies whose `X-Forwarded-For` and `X-Real-IP` are believed. In a network that is named here nobody
-    /// but proxies should be able to connect: who can, invents addresses.
-    pub trusted_proxies: Vec<Network>,
-    /// Sockets that one address may hold, a /64 of IPv6 counting as one address; what is over is closed at
-    /// once. Trusted proxies are not counted, but the clients they tell of. Default: no limit, for a whole
-    /// office may share an address.
-    pub max_per_address: Option<usize>,
-    /// Sockets of one address that may be open without a peer admitted on them. Default: no limit.
-    pub max_unauthenticated_per_address: Option<usize>,
-    /// Sockets that may be open without a peer admitted on them. Default: no limit but that on sockets.
-    pub max_unauthenticated: Option<usize>,
-    /// Whose sockets are counted for no address, and who may guess tokens without waiting; else an address
-    /// has 10 wrong ones, and then one each 10 s. Default: this machine, [`Network::LOOPBACK`].
-    pub exempt: Vec<Network>,
-    /// How many of the files that the process may have open sockets leave for all else. Sockets beyond are
-    /// closed at once. The limit is looked at when the server is made. Default: 64.
-    pub reserved_files: usize,
-    /// The certificate to serve `https://` and `wss://` with; without one `http://` and `ws://`.
-    #[cfg(feature = "tls")]
-    pub tls: Option<super::ServerTls>,
-    /// The Redis that this server shares with other instances.
-    #[cfg(feature = "redis")]
-    pub redis: Option<super::redis::RedisConfig>,
-    /// What answers GET requests; see [`ServerConfig::http`].
-    pub handler: Option<Handler>,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        ServerConfig {
-            hub: Config::default(),
-            listen: Vec::new(),
-            origins: None,
-            trusted_proxies: Vec::new(),
-            max_per_address: None,
-            max_unauthenticated_per_address: None,
-            max_unauthenticated: None,
-            exempt: Network::LOOPBACK.to_vec(),
-            reserved_files: 64,
-            #[cfg(feature = "tls")]
-            tls: None,
-            #[cfg(feature = "redis")]
-            redis: None,
-            handler: None,
-        }
-    }
-}
-
-impl ServerConfig {
-    /// Listens on these addresses, with the protocol's default limits.
-    pub fn listen(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
-        ServerConfig { listen: addresses.into_iter().collect(), ..ServerConfig::default() }
-    }
-
-    /// Answers GET requests; `None` is 404. It must not block.
-    pub fn http(
-        mut self,
-        handler: impl Fn(&Request<'_>) -> Option<Response> + Send + Sync + 'static,
-    ) -> Self {
-        self.handler = Some(Arc::new(handler));
-        self
-    }
-}
-
-impl fmt::Debug for ServerConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerConfig")
-            .field("hub", &self.hub)
-            .field("listen", &self.listen)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Why a server does not start.
 #[derive(Debug)]
@@ -165,7 +82,7 @@ impl std::error::Error for StartError {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServerEvent {
-    /// Somebody wants in, and [`Config::authenticate`] is on: answer with [`AuthRequest::admit`] or
+    /// Somebody wants in, and [`Config::authenticate`](crate::server::Config::authenticate) is on: answer with [`AuthRequest::admit`] or
     /// [`AuthRequest::refuse`], now or later.
     Authenticate(AuthRequest),
     /// A peer was admitted.
