@@ -281,6 +281,11 @@ impl Plan {
                     write_line(&mut body, format_args!("c=IN IP4 0.0.0.0"));
                     write_line(&mut body, format_args!("a=inactive"));
                     write_line(&mut body, format_args!("a=mid:{}", s.mid));
+                    // Not needed in a section that is over, but str0m reads no dynamic number without it.
+                    let named = s.formats.iter().find(|f| f.pt.to_string() == *format && !f.name.is_empty());
+                    if let Some(f) = named {
+                        write_line(&mut body, format_args!("a=rtpmap:{} {}", f.pt, f.name));
+                    }
                 }
             }
         }
