@@ -65,6 +65,11 @@ impl Fanout {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn set_crypto(&mut self, crypto: Arc<str0m::config::CryptoProvider>) {
+        self.shared.crypto = crypto;
+    }
+
     /// Says what there is to send. Sessions that exist keep what they settled on.
     pub fn set_media(&mut self, media: MediaSet) {
         self.media = media;

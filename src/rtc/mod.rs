@@ -45,6 +45,7 @@ mod crypto;
 mod cut;
 mod fanout;
 mod negotiate;
+mod numbers;
 mod refusal;
 mod sdp;
 mod session;

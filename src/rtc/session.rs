@@ -18,6 +18,7 @@ use super::batch::Batches;
 use super::clock::Place;
 use super::cut::Payloads;
 use super::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled};
+use super::numbers::Numbers;
 use super::refusal::Refusal;
 use super::sdp::{self, Remote};
 use super::track::Track;
@@ -82,6 +83,7 @@ pub(super) struct Session {
     settled: Settled,
     pending: Option<(SdpPendingOffer, Vec<String>)>,
     tracks: Vec<Track>,
+    numbers: Numbers,
     remote_candidates: usize,
     local_candidates: Vec<String>,
     /// Remote addresses that the fan-out's map knows for this session.
@@ -168,6 +170,7 @@ impl Session {
             settled: Settled::default(),
             pending: None,
             tracks: vec![],
+            numbers: Numbers::default(),
             remote_candidates: 0,
             local_candidates,
             addresses: VecDeque::new(),
@@ -331,7 +334,8 @@ impl Session {
             return;
         }
         self.stats.frames += 1;
-        track.write(tx, payloads, place);
+        let numbering = self.numbers.of(*tx.ssrc());
+        track.write(tx, numbering, payloads, place);
         self.tick(now);
         let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
         self.check(result);

@@ -1,4 +1,4 @@
-//! A stream on its way to one viewer: its numbers and times, and whether frames pass.
+//! A stream on its way to one viewer: its packets, and whether frames pass.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use str0m::rtp::{RtpWrite, StreamTx};
 use super::clock::Place;
 use super::cut::Payloads;
 use super::negotiate::Lane;
+use super::numbers::Numbering;
 use crate::media::keyframes::Why;
 use crate::media::{Codec, StreamId};
 
@@ -26,10 +27,6 @@ pub(super) struct Track {
     pub(super) codec: Codec,
     pub(super) mid: Mid,
     pt: Pt,
-    /// The number of the next packet.
-    seq: u64,
-    /// Of this viewer's RTP time.
-    offset: u32,
     gate: Gate,
     /// Whether lost packets are repeated.
     repeats: bool,
@@ -42,16 +39,11 @@ impl Track {
         if video {
             tx.set_rtx_cache(resend_packets, RESEND_AGE, Some(RESEND_RATIO));
         }
-        // Where numbers and times begin must not be guessed; str0m's SSRC is random.
-        let random = *tx.ssrc();
         Track {
             stream: lane.stream,
             codec: lane.choice.codec,
             mid: tx.mid(),
             pt: Pt::from(lane.choice.pt),
-            // Below 2^15, so that the first packets don't wrap: the other side could not tell.
-            seq: u64::from(random & 0x7fff),
-            offset: random,
             gate: if video { Gate::AwaitsKey(asked) } else { Gate::Open },
             repeats: video && resend_packets > 0,
         }
@@ -84,16 +76,21 @@ impl Track {
         (gate == Gate::Open, wanted)
     }
 
-    pub(super) fn write(&mut self, tx: &mut StreamTx, payloads: &Payloads, place: Place) {
-        let time = place.ticks.wrapping_add(self.offset);
+    pub(super) fn write(
+        &self,
+        tx: &mut StreamTx,
+        numbering: &mut Numbering,
+        payloads: &Payloads,
+        place: Place,
+    ) {
+        let time = numbering.time(place.ticks);
         for (i, payload) in payloads.iter().enumerate() {
             let last = i + 1 == payloads.len();
             tx.write_rtp(
-                RtpWrite::new(self.pt, self.seq.into(), time, place.wallclock, payload.clone())
+                RtpWrite::new(self.pt, numbering.take().into(), time, place.wallclock, payload.clone())
                     .marker(last && self.codec.is_video())
                     .nackable(self.repeats),
             );
-            self.seq += 1;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Two ends on a virtual network and clock.
 
 mod description;
+mod numbers;
+mod recorder;
 mod viewing;
 mod world;

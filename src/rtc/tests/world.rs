@@ -49,7 +49,7 @@ impl Browser {
         self.media.iter().filter(|m| m.params.spec().codec == codec).collect()
     }
 
-    fn mid(&self, kind: MediaKind) -> Mid {
+    pub(super) fn mid(&self, kind: MediaKind) -> Mid {
         self.mids.iter().find(|(k, _)| *k == kind).expect("negotiated").1
     }
 }
@@ -68,6 +68,8 @@ pub(super) struct World {
     /// Whether a datagram is lost, by its number.
     pub(super) lose: fn(u64) -> bool,
     pub(super) streams: Vec<StreamId>,
+    /// Under which id the H.264 stream is fed in, if not its own.
+    pub(super) moved: Option<StreamId>,
     /// What a browser's link carries in bit/s; it queues for half a second and then drops.
     pub(super) link: Option<u64>,
     link_free: Instant,
@@ -117,6 +119,7 @@ impl World {
             fed: HashMap::new(),
             lose: |_| false,
             streams: vec![H264, VP8, OPUS],
+            moved: None,
             link: None,
             link_free: now,
             frame_size: 4000,
@@ -421,6 +424,11 @@ impl World {
         }
     }
 
+    /// A packet of audio out of turn.
+    pub(super) fn hear(&mut self) {
+        self.feed(OPUS, Codec::Opus, true);
+    }
+
     fn feed(&mut self, stream: StreamId, codec: Codec, key: bool) {
         if !self.streams.contains(&stream) {
             return;
@@ -429,7 +437,7 @@ impl World {
         let data: Arc<[u8]> = picture(codec, key, self.count, self.frame_size).into();
         self.fed.entry(stream).or_default().push(data.clone());
         let frame = Frame {
-            stream,
+            stream: self.moved.filter(|_| stream == H264).unwrap_or(stream),
             codec,
             key,
             captured: self.now,

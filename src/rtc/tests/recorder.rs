@@ -1,0 +1,101 @@
+//! SRTP's cipher, watched: which nonces it sealed with, under which key.
+//!
+//! The nonce of a packet is its SSRC and index, mixed with a salt that goes with the key (RFC 7714, 8.1). So two
+//! packets have one nonce exactly if they have one SSRC and one index.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use str0m::config::CryptoProvider;
+use str0m::crypto::{
+    AeadAes256GcmCipher, CryptoError, SrtpProvider, SupportedAeadAes128Gcm, SupportedAeadAes256Gcm,
+    SupportedAes128CmSha1_80,
+};
+
+use crate::rtc::crypto;
+
+thread_local! {
+    static SEALED: RefCell<HashSet<([u8; 32], [u8; 12])>> = RefCell::default();
+    static TWICE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Our cryptography, with this thread's packets recorded.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    SEALED.take();
+    TWICE.set(0);
+    Arc::new(CryptoProvider { srtp_provider: &Recorder, ..crypto::provider() })
+}
+
+/// How many packets were sealed.
+pub(super) fn sealed() -> usize {
+    SEALED.with_borrow(HashSet::len)
+}
+
+/// How many of them had the number of an earlier one.
+pub(super) fn sealed_twice() -> usize {
+    TWICE.get()
+}
+
+#[derive(Debug)]
+struct Recorder;
+
+#[derive(Debug)]
+struct Watched {
+    key: [u8; 32],
+    cipher: Box<dyn AeadAes256GcmCipher>,
+}
+
+impl SrtpProvider for Recorder {
+    fn aes_128_cm_sha1_80(&self) -> &'static dyn SupportedAes128CmSha1_80 {
+        panic!("two ends of ours choose the first profile, AES-256-GCM")
+    }
+
+    fn aead_aes_128_gcm(&self) -> &'static dyn SupportedAeadAes128Gcm {
+        panic!("two ends of ours choose the first profile, AES-256-GCM")
+    }
+
+    fn aead_aes_256_gcm(&self) -> &'static dyn SupportedAeadAes256Gcm {
+        &Recorder
+    }
+
+    fn srtp_aes_128_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
+        crypto::provider().srtp_provider.srtp_aes_128_ecb_round(key, input, output);
+    }
+
+    fn srtp_aes_256_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
+        crypto::provider().srtp_provider.srtp_aes_256_ecb_round(key, input, output);
+    }
+}
+
+impl SupportedAeadAes256Gcm for Recorder {
+    fn create_cipher(&self, key: [u8; 32], encrypt: bool) -> Box<dyn AeadAes256GcmCipher> {
+        let cipher = crypto::provider().srtp_provider.aead_aes_256_gcm().create_cipher(key, encrypt);
+        Box::new(Watched { key, cipher })
+    }
+}
+
+impl AeadAes256GcmCipher for Watched {
+    fn encrypt(
+        &mut self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        if !SEALED.with_borrow_mut(|sealed| sealed.insert((self.key, *iv))) {
+            TWICE.set(TWICE.get() + 1);
+        }
+        self.cipher.encrypt(iv, aad, input, output)
+    }
+
+    fn decrypt(
+        &mut self,
+        iv: &[u8; 12],
+        aads: &[&[u8]],
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<usize, CryptoError> {
+        self.cipher.decrypt(iv, aads, input, output)
+    }
+}
