@@ -2,6 +2,7 @@
 
 mod description;
 mod numbers;
+mod paths;
 mod recorder;
 mod viewing;
 mod world;
