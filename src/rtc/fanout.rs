@@ -10,6 +10,7 @@ use str0m::net::{Protocol, Receive};
 use super::batch::Batches;
 use super::clock::{Position, Timeline};
 use super::cut::Cutter;
+use super::guard::contained;
 use super::refusal::Refusal;
 use super::sdp::Remote;
 use super::session::{Note, Session, Shared, Sink};
@@ -85,17 +86,19 @@ impl Fanout {
     /// peer connection (the page was loaded anew) takes its place.
     pub fn accept(&mut self, id: SessionId, offer: &str, now: Instant) -> Result<Answer, Refusal> {
         self.now = self.now.max(now);
-        let remote = Remote::parse(offer)?;
+        let remote = self.refused(contained(|| Remote::parse(offer)))?;
         let answer = match self.sessions.get_mut(&id) {
             Some(session) if session.is_with(&remote) => {
-                session.renegotiate(&self.shared, &remote, &self.media)?
+                let done = contained(|| session.renegotiate(&self.shared, &remote, &self.media));
+                self.ended(id, done)?
             }
             existing => {
                 let room = existing.is_some() || self.sessions.len() < self.shared.config.max_sessions;
                 if !room {
                     return Err(Refusal::Full { limit: self.shared.config.max_sessions });
                 }
-                let (session, answer) = Session::accept(id, &self.shared, &remote, &self.media, self.now)?;
+                let made = contained(|| Session::accept(id, &self.shared, &remote, &self.media, self.now));
+                let (session, answer) = self.refused(made)?;
                 self.close(id, now);
                 self.sessions.insert(id, session);
                 answer
@@ -115,7 +118,8 @@ impl Fanout {
         if self.sessions.len() >= self.shared.config.max_sessions {
             return Err(Refusal::Full { limit: self.shared.config.max_sessions });
         }
-        let (session, sdp) = Session::offer(id, &self.shared, &self.media, self.now)?;
+        let made = contained(|| Session::offer(id, &self.shared, &self.media, self.now));
+        let (session, sdp) = self.refused(made)?;
         self.sessions.insert(id, session);
         self.adopt(id);
         Ok(Offer { sdp })
@@ -125,9 +129,13 @@ impl Fanout {
     /// not even be read; otherwise close the session.
     pub fn answer(&mut self, id: SessionId, answer: &str, now: Instant) -> Result<Answered, Refusal> {
         self.now = self.now.max(now);
+        if !self.sessions.contains_key(&id) {
+            return Err(Refusal::UnknownSession);
+        }
+        let remote = self.refused(contained(|| Remote::parse(answer)))?;
         let session = self.sessions.get_mut(&id).ok_or(Refusal::UnknownSession)?;
-        let remote = Remote::parse(answer)?;
-        let answered = session.answer(&self.shared, &remote, &self.media)?;
+        let done = contained(|| session.answer(&self.shared, &remote, &self.media));
+        let answered = self.ended(id, done)?;
         self.adopt(id);
         Ok(answered)
     }
@@ -136,7 +144,8 @@ impl Fanout {
     /// are of no use here and ignored; an error never harms the session.
     pub fn add_remote_candidate(&mut self, id: SessionId, candidate: &str) -> Result<(), Refusal> {
         let session = self.sessions.get_mut(&id).ok_or(Refusal::UnknownSession)?;
-        session.add_remote_candidate(candidate)?;
+        let done = contained(|| session.add_remote_candidate(candidate));
+        self.ended(id, done)?;
         self.step(id, Session::handle_timeout);
         Ok(())
     }
@@ -151,7 +160,11 @@ impl Fanout {
     pub fn close(&mut self, id: SessionId, now: Instant) {
         self.now = self.now.max(now);
         if let Some(mut session) = self.forget(id) {
-            session.close(self.now, &mut Sink { batches: &mut self.batches, notes: &mut vec![] });
+            let done = contained(|| {
+                session.close(self.now, &mut Sink { batches: &mut self.batches, notes: &mut vec![] });
+                drop(session);
+            });
+            self.totals.panics += u64::from(done.is_none());
         }
     }
 
@@ -160,7 +173,9 @@ impl Fanout {
         self.now = self.now.max(now);
         match input {
             Input::Datagram { local, from, data } => {
-                self.handle_datagram(canonical(local), canonical(from), data)
+                // What looks for the session reads only; what changes one is contained in its step.
+                let done = contained(|| self.handle_datagram(canonical(local), canonical(from), data));
+                self.totals.panics += u64::from(done.is_none());
             }
             Input::Frame(frame) => self.handle_frame(frame),
             Input::Timeout => {
@@ -275,9 +290,12 @@ impl Fanout {
     fn step(&mut self, id: SessionId, act: impl FnOnce(&mut Session, Instant, &mut Sink<'_>)) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let mut notes = vec![];
-        act(session, self.now, &mut Sink { batches: &mut self.batches, notes: &mut notes });
-        let over = session.check_alive(&self.shared.config, self.now);
-        let due = session.deadline(&self.shared.config);
+        let done = contained(|| {
+            act(session, self.now, &mut Sink { batches: &mut self.batches, notes: &mut notes });
+            let over = session.check_alive(&self.shared.config, self.now);
+            (over, session.deadline(&self.shared.config))
+        });
+        let Some((over, due)) = done else { return self.bury(id) };
         self.events.extend(notes.into_iter().map(|note| match note {
             Note::Connected => Event::Connected(id),
             Note::KeyFrameWanted(stream, why) => Event::KeyFrameWanted { stream, why },
@@ -299,6 +317,37 @@ impl Fanout {
                 }
             }
         }
+    }
+
+    /// What a session's work returned; if it panicked, the session is over.
+    fn ended<T>(&mut self, id: SessionId, done: Option<Result<T, Refusal>>) -> Result<T, Refusal> {
+        done.unwrap_or_else(|| {
+            self.bury(id);
+            Err(Refusal::panicked())
+        })
+    }
+
+    /// What work outside any session returned; if it panicked, nothing came of it.
+    fn refused<T>(&mut self, done: Option<Result<T, Refusal>>) -> Result<T, Refusal> {
+        self.totals.panics += u64::from(done.is_none());
+        done.unwrap_or_else(|| Err(Refusal::panicked()))
+    }
+
+    /// Drops a session that panicked, without another word to it.
+    fn bury(&mut self, id: SessionId) {
+        log::error!("session {} panicked and was closed: this is a defect, please report it", id.0);
+        self.totals.panics += 1;
+        // Datagrams that it put out before are whole.
+        self.batches.flush();
+        let session = self.forget(id);
+        // What is broken may be broken in its drop, too.
+        contained(|| drop(session));
+        self.events.push_back(Event::Closed { session: id, reason: "an internal error".into() });
+    }
+
+    #[cfg(test)]
+    pub(super) fn panic_in(&mut self, id: SessionId) {
+        self.sessions.get_mut(&id).expect("made").panics = true;
     }
 
     fn forget(&mut self, id: SessionId) -> Option<Session> {

@@ -19,6 +19,9 @@
 //! It knows no rooms, no users and no signalling: descriptions and candidates come and go as text. The
 //! sockets are the caller's; each datagram says by which local address it came or goes.
 //!
+//! A panic in a session, of ours or of a library, ends that session alone ([`Totals::panics`]), unless the
+//! program is built with `panic = "abort"`.
+//!
 //! Out of scope: receiving media, data channels (declined for now), TURN, ICE over TCP, simulcast.
 //!
 //! ```
@@ -44,6 +47,7 @@ mod clock;
 mod crypto;
 mod cut;
 mod fanout;
+mod guard;
 mod negotiate;
 mod numbers;
 mod refusal;
@@ -271,4 +275,6 @@ pub struct Totals {
     pub cut: u64,
     /// Datagrams that belonged to no session.
     pub strays: u64,
+    /// Panics of ours or of a library that ended a session, or refused a description. Each is a defect to report.
+    pub panics: u64,
 }

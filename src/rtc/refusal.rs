@@ -39,6 +39,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// After a panic of ours or a library's.
+    pub(super) fn panicked() -> Refusal {
+        Refusal::Failed("an internal error; the log of the camera has it".into())
+    }
+
     /// A stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {

@@ -90,6 +90,9 @@ pub(super) struct Session {
     pub(super) addresses: VecDeque<(SocketAddr, SocketAddr)>,
     stats: SessionStats,
     by_twcc: bool,
+    /// A test wants the next thing it does to panic.
+    #[cfg(test)]
+    pub(super) panics: bool,
 }
 
 impl Session {
@@ -176,6 +179,8 @@ impl Session {
             addresses: VecDeque::new(),
             stats: SessionStats::default(),
             by_twcc: false,
+            #[cfg(test)]
+            panics: false,
         }
     }
 
@@ -196,6 +201,8 @@ impl Session {
     }
 
     fn apply_offer(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<Answer, Refusal> {
+        #[cfg(test)]
+        assert!(!self.panics, "a test wants this");
         let offer = SdpOffer::from_sdp_string(&plan.for_str0m(remote)).map_err(unusable)?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?;
         // An offer of ours that was open is void: str0m has rolled it back.
@@ -382,6 +389,8 @@ impl Session {
     }
 
     fn tick(&mut self, now: Instant) {
+        #[cfg(test)]
+        assert!(!self.panics, "a test wants this");
         self.time = self.time.max(now);
     }
 

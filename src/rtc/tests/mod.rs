@@ -2,6 +2,7 @@
 
 mod description;
 mod numbers;
+mod panics;
 mod paths;
 mod recorder;
 mod viewing;

@@ -18,12 +18,14 @@ use crate::rtc::crypto;
 thread_local! {
     static SEALED: RefCell<HashSet<([u8; 32], [u8; 12])>> = RefCell::default();
     static TWICE: Cell<usize> = const { Cell::new(0) };
+    static PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Our cryptography, with this thread's packets recorded.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     SEALED.take();
     TWICE.set(0);
+    PANICS.set(false);
     Arc::new(CryptoProvider { srtp_provider: &Recorder, ..crypto::provider() })
 }
 
@@ -35,6 +37,11 @@ pub(super) fn sealed() -> usize {
 /// How many of them had the number of an earlier one.
 pub(super) fn sealed_twice() -> usize {
     TWICE.get()
+}
+
+/// Makes the next packet's cipher panic, in the midst of str0m.
+pub(super) fn panic_at_the_next() {
+    PANICS.set(true);
 }
 
 #[derive(Debug)]
@@ -83,6 +90,7 @@ impl AeadAes256GcmCipher for Watched {
         input: &[u8],
         output: &mut [u8],
     ) -> Result<(), CryptoError> {
+        assert!(!PANICS.take(), "a test wants this");
         if !SEALED.with_borrow_mut(|sealed| sealed.insert((self.key, *iv))) {
             TWICE.set(TWICE.get() + 1);
         }
