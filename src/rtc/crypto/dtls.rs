@@ -243,11 +243,11 @@ impl DtlsInstance for Instance {
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
         let wire = self.stream.get_mut();
-        if let Some(datagram) = wire.outgoing.pop_front_if(|d| d.len() <= buffer.len()) {
-            return DtlsOutput::Packet(fill(buffer, &datagram));
-        }
-        if let Some(datagram) = wire.outgoing.front() {
+        if let Some(datagram) = wire.outgoing.front().filter(|d| d.len() > buffer.len()) {
             return DtlsOutput::BufferTooSmall { needed: datagram.len() };
+        }
+        if let Some(datagram) = wire.outgoing.pop_front() {
+            return DtlsOutput::Packet(fill(buffer, &datagram));
         }
         if let Some(Outcome::PeerCert(data) | Outcome::Data(data)) = self.output.front()
             && data.len() > buffer.len()
