@@ -61,6 +61,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub use fanout::Fanout;
+pub use guard::panic_is_contained;
 pub use refusal::Refusal;
 
 use crate::media::keyframes::Why;
