@@ -103,6 +103,8 @@ pub struct Status {
     pub streams: Streams,
     /// Frames that were dropped because the viewers' side did not keep up with the encoder.
     pub dropped: u64,
+    /// Panics that ended a viewer's session, and nothing else. Each is a defect to report.
+    pub panics: u64,
     /// The H.264 encoder's name.
     pub encoder: String,
     /// The bitrate that the H.264 encoder is asked for, in bit/s.
@@ -340,6 +342,7 @@ impl Shared {
             viewers: studio.viewers().map(|(viewer, stats)| (viewer.clone(), stats)).collect(),
             streams: studio.producing(),
             dropped: self.inbox.frames.dropped(),
+            panics: studio.panics(),
             encoder: self.pipeline.encoder().name.to_string(),
             bitrate: studio.bitrate(crate::media::VIDEO_H264).unwrap_or_default(),
             quality: studio.quality(),

@@ -125,6 +125,7 @@ impl Status {
             "fps": self.quality.fps,
             "board": self.board,
             "dropped": self.dropped,
+            "panics": self.panics,
             "sessions": viewers.collect::<Vec<_>>(),
         })
     }

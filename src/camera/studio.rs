@@ -195,6 +195,11 @@ impl Studio {
         self.seats.values().filter(|s| s.joined).map(|s| (&s.viewer, self.fanout.stats(s.session)))
     }
 
+    /// Sessions that a panic ended.
+    pub fn panics(&self) -> u64 {
+        self.fanout.totals().panics
+    }
+
     pub fn producing(&self) -> Streams {
         self.producing
     }

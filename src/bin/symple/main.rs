@@ -19,6 +19,7 @@ mod merge;
 #[path = "../../media/board/nearest.rs"]
 mod nearest;
 mod open_files;
+mod panics;
 mod redis;
 mod secrets;
 mod serve;
@@ -62,6 +63,7 @@ const COMMANDS: &[Command] = &[
 ];
 
 fn main() -> ExitCode {
+    panics::abort_where_not_contained();
     let mut args = std::env::args_os().skip(1);
     let first = args.next().and_then(|a| a.into_string().ok()).unwrap_or_default();
     let result = match first.as_str() {
