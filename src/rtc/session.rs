@@ -455,8 +455,9 @@ impl Session {
             str0m::Event::IceConnectionStateChange(state) => {
                 log::debug!("session {}: ICE {state:?}", self.id.0);
                 self.ice_lost = match state {
-                    IceConnectionState::Disconnected => self.ice_lost.or(Some(now)),
-                    _ => None,
+                    IceConnectionState::Connected | IceConnectionState::Completed => None,
+                    // Checking, too: a peer that only asks, and never answers, keeps ICE at it for good.
+                    _ => self.ice_lost.or(Some(now)),
                 };
             }
             str0m::Event::KeyframeRequest(request) => {
