@@ -1,16 +1,19 @@
 //! All viewers of a source: whose datagram it is, who gets the frame, who is over.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use str0m::net::{Protocol, Receive};
 
 use super::batch::Batches;
+use super::candidates::canonical;
 use super::clock::{Position, Timeline};
 use super::cut::Cutter;
+use super::demux::{self, BadRecord, BadStun, Class, Stun, StunKind};
 use super::guard::contained;
+use super::paths::{Path, Paths};
 use super::refusal::Refusal;
 use super::sdp::Remote;
 use super::session::{Note, Session, Shared, Sink};
@@ -20,9 +23,6 @@ use super::{
 };
 use crate::media::{Frame, StreamId};
 
-/// Paths that a session's datagrams are known by. A browser tries one for each of its addresses and ours;
-/// the oldest is forgotten first, and found again by its STUN user name.
-const MAX_PATHS: usize = 32;
 /// When nothing is due, look again then.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -31,8 +31,7 @@ pub struct Fanout {
     shared: Shared,
     media: MediaSet,
     sessions: HashMap<SessionId, Session>,
-    /// (our address, theirs) of the datagrams that belong to a session.
-    paths: HashMap<(SocketAddr, SocketAddr), SessionId>,
+    paths: Paths,
     /// Each session's ICE user name, with which it is called from a new address.
     ufrags: HashMap<String, SessionId>,
     timers: BTreeSet<(Instant, SessionId)>,
@@ -53,7 +52,7 @@ impl Fanout {
             shared: Shared { config, crypto, certificate: OnceLock::new() },
             media: MediaSet::default(),
             sessions: HashMap::new(),
-            paths: HashMap::new(),
+            paths: Paths::new(now),
             ufrags: HashMap::new(),
             timers: BTreeSet::new(),
             due: HashMap::new(),
@@ -140,8 +139,10 @@ impl Fanout {
         Ok(answered)
     }
 
-    /// Takes a candidate (`candidate:…`) of the other side. Those with an mDNS name, over TCP or for RTCP
-    /// are of no use here and ignored; an error never harms the session.
+    /// Takes a candidate (`candidate:…`) of the other side. Those of no use here are ignored: with an mDNS
+    /// name, over TCP, for RTCP, or at an address that is not sent to. Of the rest 64 are taken in the
+    /// session's life, its descriptions' included, and 16 are checked; what is over that is ignored and
+    /// counted ([`SessionStats::candidates_ignored`]). An error never harms the session.
     pub fn add_remote_candidate(&mut self, id: SessionId, candidate: &str) -> Result<(), Refusal> {
         let session = self.sessions.get_mut(&id).ok_or(Refusal::UnknownSession)?;
         let done = contained(|| session.add_remote_candidate(candidate));
@@ -161,10 +162,12 @@ impl Fanout {
         self.now = self.now.max(now);
         if let Some(mut session) = self.forget(id) {
             let done = contained(|| {
-                session.close(self.now, &mut Sink { batches: &mut self.batches, notes: &mut vec![] });
+                let paths = &mut self.paths;
+                session.close(self.now, &mut Sink { batches: &mut self.batches, paths, notes: &mut vec![] });
                 drop(session);
             });
             self.totals.panics += u64::from(done.is_none());
+            self.paths.forget(id);
         }
     }
 
@@ -209,7 +212,7 @@ impl Fanout {
 
     /// What was done in all.
     pub fn totals(&self) -> Totals {
-        self.totals
+        Totals { checks: self.paths.checks_sent(), checks_held: self.paths.checks_held(), ..self.totals }
     }
 
     fn handle_frame(&mut self, frame: &Frame) {
@@ -235,51 +238,133 @@ impl Fanout {
     }
 
     fn handle_datagram(&mut self, local: SocketAddr, from: SocketAddr, data: &[u8]) {
-        let Ok(receive) = Receive::new(Protocol::Udp, from, local, data) else {
-            self.totals.strays += 1;
-            return;
-        };
-        let input = str0m::Input::Receive(self.now, receive);
         let path = (local, from);
-        // A STUN request names its session, and a path may have passed from one session to the next.
-        let named = stun_user(data).map(|user| self.ufrags.get(user).copied());
-        let known = self.paths.get(&path).copied();
-        let by_name = named.flatten().filter(|id| Some(*id) == known || self.claims(*id, &input));
-        let found = match named {
-            Some(_) => by_name,
-            None => known.or_else(|| self.sessions.keys().copied().find(|id| self.claims(*id, &input))),
+        match demux::classify(data) {
+            Some(Class::Stun) => self.handle_stun(path, data),
+            Some(Class::Dtls) => self.handle_dtls(path, data),
+            Some(Class::Media) if !demux::media_is_whole(data) => self.totals.dropped.media_malformed += 1,
+            Some(Class::Media) => self.hand_over(path, data),
+            None => self.totals.strays += 1,
+        }
+    }
+
+    fn handle_stun(&mut self, path: Path, data: &[u8]) {
+        let stun = match demux::stun(data) {
+            Ok(stun) => stun,
+            Err(why) => {
+                let dropped = &mut self.totals.dropped;
+                *match why {
+                    BadStun::Kind => &mut dropped.stun_kind,
+                    BadStun::Username | BadStun::Integrity => &mut dropped.stun_unsigned,
+                    BadStun::Header | BadStun::Attribute | BadStun::Fingerprint => {
+                        &mut dropped.stun_malformed
+                    }
+                } += 1;
+                return;
+            }
         };
-        let (Some(id), str0m::Input::Receive(_, receive)) = (found, input) else {
+        let id = match (stun.kind, stun.user) {
+            (StunKind::Request, Some((ours, _))) => self.ufrags.get(ours).copied(),
+            (StunKind::Request, None) => None,
+            (StunKind::Success, _) => self.paths.asker(&stun.transaction, path),
+            // It asks for no answer, and anybody can send it: it keeps a NAT's port open, and that is all.
+            (StunKind::Indication, _) => {
+                self.totals.strays += u64::from(self.paths.claimants(path).next().is_none());
+                return;
+            }
+        };
+        let Some(id) = id else {
             self.totals.strays += 1;
             return;
         };
-        if known != Some(id) {
-            self.learn(path, id);
+        let room = || {
+            let reached = self.sessions.get(&id).is_some_and(|session| session.reaches(path.1));
+            reached && self.paths.has_room(id, path, self.now)
+        };
+        if stun.kind == StunKind::Request && !room() {
+            self.totals.dropped.stun_paths += 1;
+            return;
         }
-        self.step(id, |session, now, sink| session.handle_datagram(receive, now, sink));
+        if !self.is_authentic(id, &stun) {
+            self.totals.dropped.stun_unsigned += 1;
+            return;
+        }
+        match stun.kind {
+            StunKind::Success => self.paths.handle_answer(id, &stun.transaction, path, self.now),
+            _ => self.paths.handle_request(id, path, self.now),
+        }
+        self.deliver(id, path, data, true);
     }
 
-    fn claims(&self, id: SessionId, input: &str0m::Input<'_>) -> bool {
-        self.sessions.get(&id).is_some_and(|s| s.accepts(input))
+    fn is_authentic(&self, id: SessionId, stun: &Stun<'_>) -> bool {
+        let crypto = &self.shared.crypto.sha1_hmac_provider;
+        self.sessions.get(&id).is_some_and(|session| {
+            let names = session.names();
+            let password = match (stun.kind, stun.user) {
+                (StunKind::Success, _) => &names.their_password,
+                // Checks may come before the answer to our offer.
+                (_, Some((_, theirs))) if names.theirs.is_empty() || theirs == names.theirs => {
+                    &names.our_password
+                }
+                _ => return false,
+            };
+            !password.is_empty() && stun.is_signed_with(|parts| crypto.sha1_hmac(password.as_bytes(), parts))
+        })
     }
 
-    fn learn(&mut self, path: (SocketAddr, SocketAddr), id: SessionId) {
-        if let Some(before) = self.paths.insert(path, id).and_then(|other| self.sessions.get_mut(&other)) {
-            before.addresses.retain(|p| *p != path);
+    fn handle_dtls(&mut self, path: Path, data: &[u8]) {
+        let ids = self.claimants(path);
+        for id in &ids {
+            let (id, alone) = (*id, ids.len() == 1);
+            let Some(stage) = self.sessions.get(&id).map(Session::stage) else { continue };
+            // One by one: a lost last flight comes again as plaintext, which is too late, and a Finished,
+            // which must be answered.
+            for record in demux::records(data, stage) {
+                match record {
+                    Ok(record) => self.deliver(id, path, record, alone),
+                    Err(BadRecord::Truncated | BadRecord::Kind | BadRecord::Short) => {
+                        self.totals.dropped.dtls_malformed += 1;
+                    }
+                    Err(BadRecord::Epoch | BadRecord::Plaintext | BadRecord::Data) => {
+                        self.totals.dropped.dtls_unexpected += 1;
+                    }
+                }
+            }
         }
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.addresses.push_back(path);
-        if session.addresses.len() > MAX_PATHS
-            && let Some(oldest) = session.addresses.pop_front()
-        {
-            self.paths.remove(&oldest);
+    }
+
+    /// Hands RTP or RTCP to those whose it may be; their keys decide.
+    fn hand_over(&mut self, path: Path, data: &[u8]) {
+        let ids = self.claimants(path);
+        for id in &ids {
+            self.deliver(*id, path, data, ids.len() == 1);
+        }
+    }
+
+    fn claimants(&mut self, path: Path) -> Vec<SessionId> {
+        let ids: Vec<SessionId> = self.paths.claimants(path).collect();
+        self.totals.strays += u64::from(ids.is_empty());
+        ids
+    }
+
+    /// Lets a session's library read a datagram; `alive` says that it is the session's and nobody else's.
+    fn deliver(&mut self, id: SessionId, (local, from): Path, data: &[u8], alive: bool) {
+        match Receive::new(Protocol::Udp, from, local, data) {
+            Ok(receive) => self.step(id, |session, now, sink| {
+                session.handle_datagram(receive, alive, now, sink);
+            }),
+            // Read here as well-formed, there not.
+            Err(_) => self.totals.dropped.stun_malformed += 1,
         }
     }
 
     /// Registers a session that is new or was renegotiated: its user name may have changed.
     fn adopt(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            let ufrag = session.local_ufrag();
+            if session.renew_names() {
+                self.paths.restart(id);
+            }
+            let ufrag = session.names().ours.clone();
             self.ufrags.retain(|_, owner| *owner != id);
             self.ufrags.insert(ufrag, id);
             self.step(id, Session::handle_timeout);
@@ -291,7 +376,8 @@ impl Fanout {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let mut notes = vec![];
         let done = contained(|| {
-            act(session, self.now, &mut Sink { batches: &mut self.batches, notes: &mut notes });
+            let paths = &mut self.paths;
+            act(session, self.now, &mut Sink { batches: &mut self.batches, paths, notes: &mut notes });
             let over = session.check_alive(&self.shared.config, self.now);
             (over, session.deadline(&self.shared.config))
         });
@@ -352,9 +438,7 @@ impl Fanout {
 
     fn forget(&mut self, id: SessionId) -> Option<Session> {
         let session = self.sessions.remove(&id)?;
-        for path in &session.addresses {
-            self.paths.remove(path);
-        }
+        self.paths.forget(id);
         self.ufrags.retain(|_, owner| *owner != id);
         if let Some(due) = self.due.remove(&id) {
             self.timers.remove(&(due, id));
@@ -370,32 +454,4 @@ impl std::fmt::Debug for Fanout {
             .field("totals", &self.totals)
             .finish()
     }
-}
-
-/// The address as str0m compares it: IPv4 as IPv4, and no scope or flow label.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
-        v4 => v4,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-/// Whom a STUN binding request is for: the first half of its USERNAME (RFC 8445 7.1.1).
-fn stun_user(data: &[u8]) -> Option<&str> {
-    const HEADER: usize = 20;
-    const USERNAME: u16 = 6;
-    if data.len() < HEADER || data[..2] != [0, 1] || data[4..8] != [0x21, 0x12, 0xa4, 0x42] {
-        return None;
-    }
-    let mut rest = &data[HEADER..];
-    while let [t0, t1, l0, l1, body @ ..] = rest {
-        let len = usize::from(u16::from_be_bytes([*l0, *l1]));
-        if u16::from_be_bytes([*t0, *t1]) == USERNAME {
-            let user = std::str::from_utf8(body.get(..len)?).ok()?;
-            return user.split(':').next();
-        }
-        rest = body.get(len.next_multiple_of(4)..)?;
-    }
-    None
 }

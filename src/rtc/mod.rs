@@ -43,13 +43,16 @@
 //! ```
 
 mod batch;
+mod candidates;
 mod clock;
 mod crypto;
 mod cut;
+mod demux;
 mod fanout;
 mod guard;
 mod negotiate;
 mod numbers;
+mod paths;
 mod refusal;
 mod sdp;
 mod session;
@@ -264,6 +267,10 @@ pub struct SessionStats {
     pub rtt: Option<Duration>,
     /// The part of its packets that was lost of late, 0 to 1.
     pub loss: Option<f32>,
+    /// Addresses that it named as its candidates and that are checked, or were, since ICE began: at most 16.
+    pub candidates_checked: u64,
+    /// Candidates that were ignored: those over the limit, and those that can't be sent to from here.
+    pub candidates_ignored: u64,
 }
 
 /// What a [`Fanout`] did in all.
@@ -274,8 +281,37 @@ pub struct Totals {
     pub frames: u64,
     /// Frames that were cut into packets: once each, however many viewers, and never for none.
     pub cut: u64,
-    /// Datagrams that belonged to no session.
+    /// Datagrams that belonged to no session: of no protocol that is spoken here, from where nobody has
+    /// shown to be by ICE, under a name that is nobody's, or in answer to nothing.
     pub strays: u64,
     /// Panics of ours or of a library that ended a session, or refused a description. Each is a defect to report.
     pub panics: u64,
+    /// What was dropped before a library saw it.
+    pub dropped: Dropped,
+    /// Connectivity checks sent to addresses that had not answered before.
+    pub checks: u64,
+    /// Connectivity checks that were held back, for there were too many over all sessions.
+    pub checks_held: u64,
+}
+
+/// What came and was dropped before a library saw it, by reason. A datagram counts once, or once for each of
+/// its DTLS records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// STUN that is not well-formed (RFC 8489 5 and 14): lengths, attributes, FINGERPRINT.
+    pub stun_malformed: u64,
+    /// STUN error responses, and messages other than Binding.
+    pub stun_kind: u64,
+    /// STUN without a right MESSAGE-INTEGRITY, or without the names that go with it.
+    pub stun_unsigned: u64,
+    /// Checks by a path beyond those that a session may have, or from an address that is never sent to.
+    pub stun_paths: u64,
+    /// DTLS records that are truncated, or whose type, version or length no record can have.
+    pub dtls_malformed: u64,
+    /// DTLS records in plaintext, or of an epoch, that don't belong where the handshake is; and application
+    /// data.
+    pub dtls_unexpected: u64,
+    /// RTP and RTCP too short to be encrypted, or at odds with their headers.
+    pub media_malformed: u64,
 }

@@ -206,8 +206,8 @@ impl Plan {
         Ok(())
     }
 
-    /// The remote description, reduced to what was chosen.
-    pub(super) fn for_str0m(&self, remote: &Remote) -> String {
+    /// The remote description, reduced to what was chosen, with these of its candidates.
+    pub(super) fn for_str0m(&self, remote: &Remote, candidates: &[String]) -> String {
         let shown: Vec<(&Section, Choice, bool)> = remote
             .sections
             .iter()
@@ -233,7 +233,7 @@ impl Plan {
         if t.ice_lite {
             write_line(&mut sdp, format_args!("a=ice-lite"));
         }
-        for candidate in &t.candidates {
+        for candidate in candidates {
             write_line(&mut sdp, format_args!("a={candidate}"));
         }
         for (s, choice, sends) in shown {

@@ -3,6 +3,8 @@
 //! str0m sees nothing that wasn't read here first: it is given a description written anew from what was
 //! chosen (see [`super::negotiate`]), so that what a peer claims can't lead it astray.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::refusal::Refusal;
 
 /// Chromium's longest offers are about 12 KB; this leaves room for many candidates.
@@ -11,8 +13,8 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_SECTIONS: usize = 16;
 /// RTP payload types are 7 bits.
 const MAX_FORMATS: usize = 128;
-/// Beyond these a description's candidates are ignored; a host has a handful.
-pub(super) const MAX_CANDIDATES: usize = 64;
+/// Beyond these a description's candidates are not even read; a host has a handful.
+const MAX_CANDIDATES: usize = 64;
 
 fn bad<T>(why: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::BadSdp(why.into()))
@@ -328,6 +330,13 @@ fn is_sha256(value: &str) -> bool {
         && digest.split(':').all(|h| h.len() == 2 && h.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
+/// Where a [usable](candidate_is_usable) candidate is.
+pub(super) fn candidate_address(attribute: &str) -> Option<SocketAddr> {
+    let mut words = attribute.split_whitespace().skip(4);
+    let ip = words.next()?.parse::<IpAddr>().ok()?;
+    Some(SocketAddr::new(ip, words.next()?.parse().ok()?))
+}
+
 /// Whether a candidate attribute is one to try: UDP, for RTP, with a literal address. mDNS names are for
 /// others to resolve: their owner reaches us first, and we learn its address then. An error says what is
 /// wrong with the line.
@@ -349,7 +358,7 @@ pub(super) fn candidate_is_usable(attribute: &str) -> Result<bool, &'static str>
     {
         return Ok(false);
     }
-    if address.parse::<std::net::IpAddr>().is_err() {
+    if address.parse::<IpAddr>().is_err() {
         return Err("its address is not an IP address");
     }
     Ok(true)

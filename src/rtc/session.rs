@@ -1,6 +1,5 @@
 //! One viewer: a str0m session, what it is sent, and when it is over.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -15,12 +14,15 @@ use str0m::rtp::Extension;
 use str0m::{Candidate, IceConnectionState, PacerReason, Reason, Rtc};
 
 use super::batch::Batches;
+use super::candidates::{Candidates, Verdict, canonical, is_reachable};
 use super::clock::Place;
 use super::cut::Payloads;
+use super::demux::{self, Stage};
 use super::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled};
 use super::numbers::Numbers;
+use super::paths::Paths;
 use super::refusal::Refusal;
-use super::sdp::{self, Remote};
+use super::sdp::{self, Remote, Transport};
 use super::track::Track;
 use super::{Answer, Answered, Config, LocalCandidate, MediaSet, SessionId, SessionStats};
 use crate::media::keyframes::Why;
@@ -64,7 +66,18 @@ pub(super) enum Note {
 /// Where the output of a session goes.
 pub(super) struct Sink<'a> {
     pub(super) batches: &'a mut Batches,
+    /// Says which checks may leave.
+    pub(super) paths: &'a mut Paths,
     pub(super) notes: &'a mut Vec<Note>,
+}
+
+/// What both sides sign their checks with (RFC 8445 7.2.2). Theirs is empty until they have spoken.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    pub(super) ours: String,
+    pub(super) our_password: String,
+    pub(super) theirs: String,
+    pub(super) their_password: String,
 }
 
 pub(super) struct Session {
@@ -84,10 +97,11 @@ pub(super) struct Session {
     pending: Option<(SdpPendingOffer, Vec<String>)>,
     tracks: Vec<Track>,
     numbers: Numbers,
-    remote_candidates: usize,
+    names: Names,
+    candidates: Candidates,
+    /// Our own addresses, inside and outside.
+    addresses: Vec<SocketAddr>,
     local_candidates: Vec<String>,
-    /// Remote addresses that the fan-out's map knows for this session.
-    pub(super) addresses: VecDeque<(SocketAddr, SocketAddr)>,
     stats: SessionStats,
     by_twcc: bool,
     /// A test wants the next thing it does to panic.
@@ -174,9 +188,16 @@ impl Session {
             pending: None,
             tracks: vec![],
             numbers: Numbers::default(),
-            remote_candidates: 0,
+            names: Names::default(),
+            candidates: Candidates::default(),
+            addresses: config
+                .candidates
+                .iter()
+                .flat_map(|c| [Some(c.base), c.advertised])
+                .flatten()
+                .map(canonical)
+                .collect(),
             local_candidates,
-            addresses: VecDeque::new(),
             stats: SessionStats::default(),
             by_twcc: false,
             #[cfg(test)]
@@ -203,7 +224,8 @@ impl Session {
     fn apply_offer(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<Answer, Refusal> {
         #[cfg(test)]
         assert!(!self.panics, "a test wants this");
-        let offer = SdpOffer::from_sdp_string(&plan.for_str0m(remote)).map_err(unusable)?;
+        let fresh = self.fresh_candidates(remote);
+        let offer = SdpOffer::from_sdp_string(&plan.for_str0m(remote, &fresh)).map_err(unusable)?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?;
         // An offer of ours that was open is void: str0m has rolled it back.
         self.pending = None;
@@ -221,7 +243,8 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let Some((_, mids)) = &self.pending else { return Err(Refusal::NoOpenOffer) };
         let plan = Plan::of_answer(remote, media, mids)?;
-        let answer = SdpAnswer::from_sdp_string(&plan.for_str0m(remote)).map_err(unusable)?;
+        let fresh = self.fresh_candidates(remote);
+        let answer = SdpAnswer::from_sdp_string(&plan.for_str0m(remote, &fresh)).map_err(unusable)?;
         let (pending, _) = self.pending.take().expect("seen above");
         self.rtc.sdp_api().accept_answer(pending, answer).map_err(unusable)?;
         self.settle(shared, remote, plan)?;
@@ -231,7 +254,8 @@ impl Session {
     /// Takes over what was negotiated.
     fn settle(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<(), Refusal> {
         self.fingerprint.clone_from(&remote.transport.fingerprint);
-        self.remote_candidates += remote.transport.candidates.len();
+        self.names.theirs.clone_from(&remote.transport.ufrag);
+        self.names.their_password.clone_from(&remote.transport.pwd);
         self.stats.video = plan.video.as_ref().map(|lane| lane.stream);
         self.stats.audio = plan.audio.as_ref().map(|lane| lane.stream);
         let h264 = plan.video.as_ref().map(|lane| lane.choice).filter(|choice| choice.codec == Codec::H264);
@@ -263,29 +287,64 @@ impl Session {
         Ok(Track::new(lane, tx, shared.config.resend_packets, self.made))
     }
 
+    /// The candidates of a description that are to be checked from now on.
+    fn fresh_candidates(&mut self, remote: &Remote) -> Vec<String> {
+        let Transport { ufrag, pwd, candidates, .. } = &remote.transport;
+        let known = !self.names.theirs.is_empty();
+        if known && (*ufrag != self.names.theirs || *pwd != self.names.their_password) {
+            self.candidates.restart();
+        }
+        let fresh = |c: &&String| self.candidate_verdict(c) == Verdict::Check;
+        candidates.iter().filter(fresh).cloned().collect()
+    }
+
+    fn candidate_verdict(&mut self, candidate: &str) -> Verdict {
+        let Some(address) = sdp::candidate_address(candidate) else { return Verdict::Ignore };
+        let verdict = self.candidates.take(address, &self.addresses);
+        self.stats.candidates_checked = self.candidates.checked() as u64;
+        self.stats.candidates_ignored = self.candidates.ignored();
+        verdict
+    }
+
     /// A candidate of the other side. Those of no use to us are ignored.
     pub(super) fn add_remote_candidate(&mut self, candidate: &str) -> Result<(), Refusal> {
         let candidate = candidate.trim();
         let candidate = candidate.strip_prefix("a=").unwrap_or(candidate);
-        let bad = |why: String| Err(Refusal::BadCandidate(why));
+        let bad = |why: &str| Err(Refusal::BadCandidate(why.into()));
         match sdp::candidate_is_usable(candidate) {
-            Ok(true) if self.remote_candidates < sdp::MAX_CANDIDATES => {}
-            Ok(true) => return bad(format!("more than {} were sent", sdp::MAX_CANDIDATES)),
+            Ok(true) => {}
             Ok(false) => return Ok(()),
-            Err(why) => return bad(why.into()),
+            Err(why) => return bad(why),
         }
-        match Candidate::from_sdp_string(candidate) {
-            Ok(candidate) => {
-                self.remote_candidates += 1;
-                self.rtc.add_remote_candidate(candidate);
-                Ok(())
-            }
-            Err(_) => bad("it is not a candidate that WebRTC knows".into()),
+        let Ok(parsed) = Candidate::from_sdp_string(candidate) else {
+            return bad("it is not a candidate that WebRTC knows");
+        };
+        if self.candidate_verdict(candidate) == Verdict::Check {
+            self.rtc.add_remote_candidate(parsed);
         }
+        Ok(())
     }
 
-    pub(super) fn local_ufrag(&mut self) -> String {
-        self.rtc.direct_api().local_ice_credentials().ufrag
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Takes over our own ICE credentials; says whether they are others than before, as after a restart.
+    pub(super) fn renew_names(&mut self) -> bool {
+        let own = self.rtc.direct_api().local_ice_credentials();
+        let before = std::mem::replace(&mut self.names.ours, own.ufrag);
+        self.names.our_password = own.pass;
+        !before.is_empty() && before != self.names.ours
+    }
+
+    /// Whether an address is one to answer to.
+    pub(super) fn reaches(&self, address: SocketAddr) -> bool {
+        is_reachable(address, &self.addresses)
+    }
+
+    /// How far DTLS is.
+    pub(super) fn stage(&self) -> Stage {
+        if self.connected { Stage::Established } else { Stage::Handshake }
     }
 
     pub(super) fn local_candidates(&self) -> &[String] {
@@ -301,13 +360,17 @@ impl Session {
         self.connected && self.tracks.iter().any(|t| t.stream == stream)
     }
 
-    /// Whether a datagram that no address names is for this session.
-    pub(super) fn accepts(&self, input: &str0m::Input<'_>) -> bool {
-        self.rtc.accepts(input)
-    }
-
-    pub(super) fn handle_datagram(&mut self, receive: Receive<'_>, now: Instant, sink: &mut Sink<'_>) {
-        self.heard = now;
+    /// Takes a datagram; `alive` says that it shows that the viewer is there.
+    pub(super) fn handle_datagram(
+        &mut self,
+        receive: Receive<'_>,
+        alive: bool,
+        now: Instant,
+        sink: &mut Sink<'_>,
+    ) {
+        if alive {
+            self.heard = now;
+        }
         self.tick(now);
         let result = self.rtc.handle_input(str0m::Input::Receive(self.time, receive));
         self.check(result);
@@ -406,6 +469,11 @@ impl Session {
             match self.rtc.poll_output() {
                 Ok(str0m::Output::Transmit(t)) => {
                     let data: Vec<u8> = t.contents.into();
+                    if let Some(check) = demux::check_sent(&data)
+                        && !sink.paths.handle_check(self.id, (t.source, t.destination), check, now)
+                    {
+                        continue;
+                    }
                     if is_rtp(&data) {
                         self.stats.packets += 1;
                         self.stats.bytes += data.len() as u64;

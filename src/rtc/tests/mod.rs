@@ -1,6 +1,7 @@
 //! Two ends on a virtual network and clock.
 
 mod description;
+mod hostile;
 mod numbers;
 mod panics;
 mod paths;

@@ -1,0 +1,199 @@
+//! Which of a caller's candidates are checked: an address in a description is a wish to have datagrams sent
+//! there.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Addresses that a call may name, over all its descriptions and trickled candidates. Browsers name a handful
+/// for each network they come to.
+pub(super) const MAX_NAMED: usize = 64;
+/// How many of those are checked at a time: each takes some 14 datagrams until it is given up. An ICE restart
+/// begins anew.
+pub(super) const MAX_CHECKED: usize = 16;
+
+/// The candidates of one call.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    named: Vec<SocketAddr>,
+    checked: Vec<SocketAddr>,
+    ignored: u64,
+}
+
+/// What becomes of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is to be checked.
+    Check,
+    /// It is checked already.
+    Known,
+    /// It is not for us: not reachable from here, or one too many.
+    Ignore,
+}
+
+impl Candidates {
+    /// Decides on a candidate, and counts it. `ours` are our own addresses.
+    pub(super) fn take(&mut self, address: SocketAddr, ours: &[SocketAddr]) -> Verdict {
+        if self.checked.contains(&address) {
+            return Verdict::Known;
+        }
+        // IPv4 in IPv6's clothes would be sent by the wrong socket, and its answers not known again.
+        let usable = is_reachable(address, ours)
+            && canonical(address).is_ipv4() == address.is_ipv4()
+            && !ours.contains(&address)
+            && ours.iter().any(|a| a.is_ipv4() == address.is_ipv4());
+        let named = self.named.contains(&address);
+        if !usable || (!named && self.named.len() == MAX_NAMED) {
+            self.ignored += 1;
+            return Verdict::Ignore;
+        }
+        if !named {
+            self.named.push(address);
+        }
+        if self.checked.len() == MAX_CHECKED {
+            self.ignored += 1;
+            return Verdict::Ignore;
+        }
+        self.checked.push(address);
+        Verdict::Check
+    }
+
+    /// The other side began ICE anew: its candidates are checked again.
+    pub(super) fn restart(&mut self) {
+        self.checked.clear();
+    }
+
+    pub(super) fn checked(&self) -> usize {
+        self.checked.len()
+    }
+
+    pub(super) fn ignored(&self) -> u64 {
+        self.ignored
+    }
+}
+
+/// Whether what a caller names, or comes from, is one address to send to. Multicast and broadcast are many
+/// at once; loopback is this machine, and what trusts it: it is for those alone to whom we name a loopback
+/// address of ours.
+pub(super) fn is_reachable(address: SocketAddr, ours: &[SocketAddr]) -> bool {
+    let address = canonical(address);
+    let loopback = ours.iter().any(|a| a.ip().is_loopback());
+    if address.port() == 0 {
+        return false;
+    }
+    match address.ip() {
+        ip if ip.is_loopback() => loopback,
+        // 0.0.0.0/8 is this host, 240.0.0.0/4 reserved, with broadcast at its end (RFC 6890 2.2.2).
+        IpAddr::V4(ip) => !matches!(ip.octets()[0], 0 | 240..) && !ip.is_multicast(),
+        // ::/96 is unspecified or an IPv4 address in disguise; link-local needs a zone, which no
+        // candidate has.
+        IpAddr::V6(ip) => {
+            ip.segments()[..6] != [0; 6]
+                && !ip.is_multicast()
+                && !ip.is_unicast_link_local()
+                && !is_nat64(ip.octets())
+        }
+    }
+}
+
+/// An IPv4 address behind a translator (RFC 6052 2.1) that would be refused as such.
+fn is_nat64(octets: [u8; 16]) -> bool {
+    let [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] = octets else { return false };
+    let inner = Ipv4Addr::new(a, b, c, d);
+    !is_reachable(SocketAddr::new(inner.into(), 1), &[])
+}
+
+/// The address as str0m compares it: IPv4 as IPv4, and no scope or flow label.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().expect("literal")
+    }
+
+    #[test]
+    fn addresses_that_are_nobodys_many_peoples_or_our_own_machines_are_not_sent_to() {
+        let table: &[(&str, bool, bool)] = &[
+            // address, from afar, where we are on loopback ourselves
+            ("198.51.100.7:5000", true, true),
+            ("10.0.0.7:5000", true, true),
+            ("192.168.1.7:5000", true, true),
+            ("169.254.3.4:5000", true, true),
+            ("100.64.0.1:5000", true, true),
+            ("[2001:db8::7]:5000", true, true),
+            ("[fd00::7]:5000", true, true),
+            ("[::ffff:198.51.100.7]:5000", true, true),
+            ("[64:ff9b::c633:6407]:5000", true, true),
+            ("127.0.0.1:5000", false, true),
+            ("127.9.9.9:5000", false, true),
+            ("[::1]:5000", false, true),
+            ("[::ffff:127.0.0.1]:5000", false, true),
+            ("127.0.0.1:0", false, false),
+            ("198.51.100.7:0", false, false),
+            ("0.0.0.0:5000", false, false),
+            ("0.1.2.3:5000", false, false),
+            ("[::]:5000", false, false),
+            ("[::ffff:0.0.0.0]:5000", false, false),
+            ("[::7f00:1]:5000", false, false),
+            ("255.255.255.255:5000", false, false),
+            ("240.0.0.1:5000", false, false),
+            ("[::ffff:255.255.255.255]:5000", false, false),
+            ("224.0.0.251:5353", false, false),
+            ("239.255.255.250:1900", false, false),
+            ("[ff02::fb]:5353", false, false),
+            ("[::ffff:224.0.0.251]:5353", false, false),
+            ("[fe80::1]:5000", false, false),
+            ("[64:ff9b::7f00:1]:5000", false, false),
+            ("[64:ff9b::e000:fb]:5000", false, false),
+        ];
+        for (address, afar, loopback) in table {
+            assert_eq!(is_reachable(at(address), &[at("192.0.2.1:4000")]), *afar, "{address} from afar");
+            assert_eq!(is_reachable(at(address), &[at("127.0.0.1:4000")]), *loopback, "{address} from here");
+        }
+    }
+
+    #[test]
+    fn sixteen_are_checked_and_sixty_four_named_whatever_a_caller_claims() {
+        let ours = [at("192.0.2.1:4000")];
+        let mut candidates = Candidates::default();
+        let mut checked = 0;
+        for restart in 0..10 {
+            for n in 0..1000 {
+                let address = SocketAddr::from(([10, restart, (n >> 8) as u8, n as u8], 5000));
+                checked += usize::from(candidates.take(address, &ours) == Verdict::Check);
+            }
+            assert!(candidates.checked() <= MAX_CHECKED);
+            candidates.restart();
+        }
+        // The first 64 were named before the first restart, of which 16 had their turn.
+        assert_eq!((checked, candidates.named.len()), (MAX_CHECKED, MAX_NAMED));
+        assert_eq!(candidates.ignored(), 10_000 - 16);
+    }
+
+    #[test]
+    fn the_same_candidates_again_cost_nothing_and_are_checked_again_after_a_restart() {
+        let ours = [at("192.0.2.1:4000")];
+        let mut candidates = Candidates::default();
+        let theirs = at("198.51.100.7:5000");
+        assert_eq!(candidates.take(theirs, &ours), Verdict::Check);
+        for _ in 0..100 {
+            assert_eq!(candidates.take(theirs, &ours), Verdict::Known);
+        }
+        candidates.restart();
+        assert_eq!(candidates.take(theirs, &ours), Verdict::Check);
+        assert_eq!(candidates.ignored(), 0);
+    }
+
+    #[test]
+    fn our_own_addresses_and_those_of_another_family_are_of_no_use() {
+        let ours = [at("192.0.2.1:4000")];
+        let mut candidates = Candidates::default();
+        assert_eq!(candidates.take(ours[0], &ours), Verdict::Ignore);
+        assert_eq!(candidates.take(at("[2001:db8::7]:5000"), &ours), Verdict::Ignore);
+        assert_eq!(candidates.take(at("[::ffff:198.51.100.7]:5000"), &ours), Verdict::Ignore);
+        assert_eq!(candidates.take(at("192.0.2.1:4001"), &ours), Verdict::Check);
+    }
+}
