@@ -19,6 +19,7 @@
 
 pub mod call;
 pub mod client;
+mod limit;
 pub mod media;
 pub mod proto;
 pub mod server;

@@ -9,15 +9,17 @@ use std::path::Path;
 /// A layer, and the paths below `crate` that it may name (a prefix allows what is under it).
 const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
-    ("client", &["proto"]),
+    // Token buckets.
+    ("limit", &[]),
+    ("client", &["proto", "limit"]),
     ("server", &["proto"]),
-    ("call", &["proto"]),
+    ("call", &["proto", "limit"]),
     // Not the calls themselves: `rtc` works with another signalling, `call` with another WebRTC stack.
     ("rtc", &["call::body", "call::Candidate", "call::Description", "media"]),
     ("media", &[]),
     ("net", &["proto", "client", "server", "call", "rtc", "media", "web"]),
     ("web", &[]),
-    ("camera", &["proto", "client", "server", "call", "rtc", "media", "net", "web"]),
+    ("camera", &["proto", "limit", "client", "server", "call", "rtc", "media", "net", "web"]),
 ];
 
 /// Where clocks, threads and sockets may be.

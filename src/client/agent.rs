@@ -6,15 +6,19 @@ use std::time::{Duration, Instant};
 
 use super::backoff::{Random, Wait, after_close, next_delay};
 use super::commands::Commands;
-use super::pacing::{Bucket, Outbox};
+use super::pacing::Outbox;
 use super::rooms::Wishes;
 use super::roster::Roster;
 use super::{CommandError, Config, End, Event, Input, Output};
+use crate::limit::{Bucket, Buckets, Origin, RateLimit};
 use crate::proto::{Address, CloseCode, Draft, Kind, Peer};
 
 /// A session that lasted this long was a good one: the waits begin from the shortest again. It is the
 /// time after which a server closes for a rate that is too high, so such a loop slows down.
 const STABLE: Duration = Duration::from_secs(10);
+
+/// How often one user's probes are answered: a browser asks once for each time that it comes.
+const PROBES: RateLimit = RateLimit { per_second: 2, burst: 8 };
 
 /// Where an [`Agent`] stands; the module shows the way from each to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +77,7 @@ pub struct Agent {
     /// Session ids that were ours lately: a server that has not noticed our loss still tells of them.
     pub(super) past: VecDeque<String>,
     outputs: VecDeque<Output>,
+    pub(super) probes: Buckets<Origin>,
     pub(super) random: Random,
     /// Dials, and waits, since the last good session.
     dials: u32,
@@ -100,6 +105,7 @@ impl Agent {
             commands: Commands::default(),
             past: VecDeque::new(),
             outputs: VecDeque::new(),
+            probes: Buckets::new(PROBES),
             random: Random(seed),
             dials: 0,
             waits: 0,

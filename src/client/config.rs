@@ -44,7 +44,7 @@ pub struct Config {
     /// How long a reply may take. 10 s.
     pub command_timeout: Duration,
 
-    /// Frames a second that we send at most. 80: below the server's 100.
+    /// Frames a second that we send at most; `u32::MAX`, for this and `burst`, is no limit. 80: below the server's 100.
     pub rate: u32,
     /// Frames that may leave at once before `rate` holds. 400: below the server's 500.
     pub burst: u32,

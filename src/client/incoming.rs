@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::agent::{Session, Stage, brief, later};
 use super::backoff::{Wait, after_error};
-use super::pacing::{Bucket, Outbox};
+use super::pacing::Outbox;
 use super::roster::Change;
 use super::{Agent, CommandError, End, Event};
+use crate::limit::{Bucket, Origin, RateLimit};
 use crate::proto::{Address, CloseCode, Draft, Kind, Message, Object, Peer, Status, valid_room};
 
 /// Rooms of ours that are believed: far above what any server allows a session.
@@ -97,7 +98,7 @@ impl Agent {
             since: now,
             heard: now,
             pinged: now,
-            bucket: Bucket::new(self.config.rate, self.config.burst, now),
+            bucket: Bucket::new(RateLimit { per_second: self.config.rate, burst: self.config.burst }, now),
             outbox: Outbox::new(self.config.outbox_limit),
             askers: VecDeque::new(),
             peer: peer.clone(),
@@ -108,14 +109,14 @@ impl Agent {
         let spare = self.wishes.unwanted().filter(|room| rooms.contains(*room));
         for (kind, room) in missing.map(|r| (Kind::Join, r)).chain(spare.map(|r| (Kind::Leave, r))) {
             session.note_asked(room);
-            session.outbox.push(Draft::new(kind).with("room", room).finish());
+            session.outbox.push(Draft::new(kind).with("room", room).finish(), None);
         }
         self.stage = Stage::Online(Box::new(session));
         self.event(Event::Online { peer, rooms: rooms.into_iter().collect() });
         // Last, so that it reaches the rooms just joined.
         let probe = self.presence(None, true);
         if let Stage::Online(session) = &mut self.stage {
-            session.outbox.push(probe);
+            session.outbox.push(probe, None);
         }
     }
 
@@ -187,7 +188,8 @@ impl Agent {
         }
         if message.is_probe() && !peer.id().is_empty() {
             let room = session.askers.len() < MAX_ASKERS && peer.as_str().len() <= 1024;
-            if room && !session.askers.contains(&peer) {
+            let fresh = room && !session.askers.contains(&peer);
+            if fresh && self.probes.take(&Origin::new(None, peer.as_str()), self.now) {
                 session.askers.push_back(peer.clone());
             }
         }

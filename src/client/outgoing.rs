@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::agent::{Stage, later};
 use super::{Agent, CommandId, SendError, State};
-use crate::proto::{Draft, Head, Kind, Message, Object, Peer, Status, Token};
+use crate::proto::{Draft, Head, Kind, Message, Object, Peer, Status, Target, To, Token};
 
 impl Agent {
     /// The token for the next `auth`, where the old one has run out.
@@ -29,9 +29,14 @@ impl Agent {
             kind if kind.is_routed() || matches!(kind, Kind::Other(_)) => {}
             _ => return invalid("its \"type\" is none that a client sends"),
         }
-        if head.to().is_none() {
-            return invalid("\"to\" is a non-empty string or a list of them");
-        }
+        let session = match head.to() {
+            None => return invalid("\"to\" is a non-empty string or a list of them"),
+            Some(To::One(to)) => match Target::parse(&to) {
+                Some(Target::Session { .. }) => Some(to.into_owned()),
+                _ => None,
+            },
+            Some(To::Absent | To::List(_)) => None,
+        };
         let id = match head.id.map(serde_json::from_str::<String>) {
             Some(Ok(id)) => id,
             Some(Err(_)) => return invalid("\"id\" is a string"),
@@ -42,7 +47,7 @@ impl Agent {
                 id
             }
         };
-        self.enqueue(frame)?;
+        self.enqueue(frame, session.as_deref())?;
         Ok(id)
     }
 
@@ -129,7 +134,7 @@ impl Agent {
         // A server that authenticates keeps the name that it knows.
         session.peer.merge(self.config.data.clone(), self.config.token.is_some());
         let frame = self.presence(None, false);
-        self.enqueue(frame)
+        self.enqueue(frame, None)
     }
 
     /// Asks all who share a room with us for their presence. It happens by itself after `welcome`.
@@ -138,19 +143,20 @@ impl Agent {
     pub fn probe(&mut self, now: Instant) -> Result<(), SendError> {
         self.tick(now);
         let frame = self.presence(None, true);
-        self.enqueue(frame)
+        self.enqueue(frame, None)
     }
 
-    pub(super) fn enqueue(&mut self, frame: String) -> Result<(), SendError> {
-        let Stage::Online(session) = &mut self.stage else { return Err(SendError::Offline) };
+    /// `session` is the address of the one session that a frame is for, if it is for one.
+    pub(super) fn enqueue(&mut self, frame: String, session: Option<&str>) -> Result<(), SendError> {
+        let Stage::Online(online) = &mut self.stage else { return Err(SendError::Offline) };
         let (bytes, limit) = (frame.len(), self.config.max_message_size);
         if bytes > limit {
             return Err(SendError::TooLarge { bytes, limit });
         }
-        if !session.outbox.fits(bytes) {
+        if !online.outbox.fits(bytes) {
             return Err(SendError::Full);
         }
-        session.outbox.push(frame);
+        online.outbox.push(frame, session);
         Ok(())
     }
 
@@ -159,7 +165,7 @@ impl Agent {
         if self.state() != State::Online {
             return Ok(());
         }
-        self.enqueue(Draft::new(kind).with("room", room).finish())?;
+        self.enqueue(Draft::new(kind).with("room", room).finish(), None)?;
         if let Stage::Online(session) = &mut self.stage {
             session.note_asked(room);
         }

@@ -1,83 +1,106 @@
-//! Sending below the server's rate: a token bucket, and what waits for it in order.
+//! What waits to be sent below the server's rate: in order, and shared between recipients.
+//!
+//! What goes to one session takes turns with what goes to others, so that nobody who makes us say much delays what
+//! somebody else waits for. All else, such as a message to a room or a `join`, is a barrier: what was given before
+//! it leaves before it, and what was given after it leaves after it, for its recipients may be the same.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
-
-/// A token bucket that is kept as the time at which it will be full again, so no token is ever counted
-/// in fractions and a wake-up is never a nanosecond early.
-pub(super) struct Bucket {
-    /// Time for one token.
-    each: Duration,
-    /// Time from empty to full.
-    whole: Duration,
-    full_at: Instant,
-}
-
-impl Bucket {
-    /// A full one.
-    pub(super) fn new(rate: u32, burst: u32, now: Instant) -> Self {
-        let each = Duration::from_secs(1) / rate.max(1);
-        Bucket { each, whole: each.saturating_mul(burst.max(1)), full_at: now }
-    }
-
-    /// When a token may be taken: `now` or later.
-    pub(super) fn ready_at(&self, now: Instant) -> Instant {
-        self.ready_within(self.whole, now)
-    }
-
-    /// When a token may be taken that leaves the bucket half full.
-    pub(super) fn half_at(&self, now: Instant) -> Instant {
-        self.ready_within((self.whole / 2).max(self.each), now)
-    }
-
-    fn ready_within(&self, whole: Duration, now: Instant) -> Instant {
-        // `full_at` is at most `whole` ahead, so this is at most that far from `now`.
-        let wait = (self.full_at.saturating_duration_since(now) + self.each).saturating_sub(whole);
-        now + wait
-    }
-
-    pub(super) fn take(&mut self, now: Instant) {
-        self.full_at = self.full_at.max(now) + self.each;
-    }
-}
+use std::collections::{HashMap, VecDeque};
 
 /// What a message costs beside its bytes: the string's own record and the allocator's share.
 const OVERHEAD: usize = 64;
 
-/// Frames that wait for a token, first in, first out, bounded in bytes.
+/// Frames that wait for a token, bounded in bytes.
 pub(super) struct Outbox {
-    frames: VecDeque<String>,
+    parts: VecDeque<Part>,
+    frames: usize,
     bytes: usize,
     limit: usize,
 }
 
+enum Part {
+    Barrier(String),
+    Sessions(Sessions),
+}
+
+/// A queue for each session; one that is empty is not kept.
+#[derive(Default)]
+struct Sessions {
+    queues: HashMap<Box<str>, VecDeque<String>>,
+    /// The keys of `queues`, whose turn it is first.
+    turns: VecDeque<Box<str>>,
+}
+
 impl Outbox {
     pub(super) fn new(limit: usize) -> Self {
-        Outbox { frames: VecDeque::new(), bytes: 0, limit }
+        Outbox { parts: VecDeque::new(), frames: 0, bytes: 0, limit }
     }
 
     pub(super) fn fits(&self, bytes: usize) -> bool {
         self.bytes + bytes + OVERHEAD <= self.limit
     }
 
-    /// Appends; whether it fits was asked before, or the caller is bounded otherwise.
-    pub(super) fn push(&mut self, frame: String) {
+    /// Appends, for the one session with this address or for others; whether it fits was asked before, or the caller
+    /// is bounded otherwise.
+    pub(super) fn push(&mut self, frame: String, session: Option<&str>) {
+        self.frames += 1;
         self.bytes += frame.len() + OVERHEAD;
-        self.frames.push_back(frame);
+        let Some(session) = session else { return self.parts.push_back(Part::Barrier(frame)) };
+        match self.parts.back_mut() {
+            Some(Part::Sessions(sessions)) => sessions.push(frame, session),
+            _ => {
+                let mut sessions = Sessions::default();
+                sessions.push(frame, session);
+                self.parts.push_back(Part::Sessions(sessions));
+            }
+        }
     }
 
     pub(super) fn pop(&mut self) -> Option<String> {
-        let frame = self.frames.pop_front()?;
+        let frame = match self.parts.pop_front()? {
+            Part::Barrier(frame) => frame,
+            Part::Sessions(mut sessions) => {
+                let frame = sessions.pop()?;
+                if !sessions.turns.is_empty() {
+                    self.parts.push_front(Part::Sessions(sessions));
+                }
+                frame
+            }
+        };
+        self.frames -= 1;
         self.bytes -= frame.len() + OVERHEAD;
         Some(frame)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.frames.len()
+        self.frames
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames == 0
+    }
+}
+
+impl Sessions {
+    fn push(&mut self, frame: String, session: &str) {
+        match self.queues.get_mut(session) {
+            Some(queue) => queue.push_back(frame),
+            None => {
+                self.queues.insert(session.into(), VecDeque::from([frame]));
+                self.turns.push_back(session.into());
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<String> {
+        let session = self.turns.pop_front()?;
+        let queue = self.queues.get_mut(&session)?;
+        let frame = queue.pop_front()?;
+        if queue.is_empty() {
+            self.queues.remove(&session);
+        } else {
+            self.turns.push_back(session);
+        }
+        Some(frame)
     }
 }
 
@@ -86,44 +109,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_leaves_at_once_and_then_the_rate_holds() {
-        let start = Instant::now();
-        let mut now = start;
-        let mut bucket = Bucket::new(80, 400, now);
-        for _ in 0..400 {
-            assert_eq!(bucket.ready_at(now), now);
-            bucket.take(now);
-        }
-        for n in 1..=160u32 {
-            now = bucket.ready_at(now);
-            assert_eq!(now, start + Duration::from_micros(12_500) * n);
-            bucket.take(now);
-        }
-        now += Duration::from_secs(3600);
-        let left =
-            (0..1000).take_while(|_| bucket.ready_at(now) == now && (bucket.take(now), true).1).count();
-        assert_eq!(left, 400, "an hour of silence saves up no more than a burst");
-    }
-
-    #[test]
-    fn half_of_the_burst_is_kept_for_what_matters() {
-        let now = Instant::now();
-        let mut bucket = Bucket::new(10, 10, now);
-        let early = (0..100).take_while(|_| bucket.half_at(now) == now && (bucket.take(now), true).1).count();
-        assert_eq!((early, bucket.half_at(now)), (5, now + Duration::from_millis(100)));
-        assert_eq!(bucket.ready_at(now), now);
-    }
-
-    #[test]
     fn an_outbox_counts_its_bytes_both_ways() {
         let mut outbox = Outbox::new(300);
         for text in ["a", "b", "c", "d"] {
             assert!(outbox.fits(1));
-            outbox.push(text.into());
+            outbox.push(text.into(), None);
         }
         assert!(!outbox.fits(100));
         assert_eq!(outbox.pop().as_deref(), Some("a"));
         assert!(outbox.fits(1));
         assert_eq!((outbox.len(), outbox.is_empty()), (3, false));
+    }
+    #[test]
+    fn sessions_take_turns_and_barriers_hold() {
+        let mut outbox = Outbox::new(10_000);
+        for n in 0..100 {
+            outbox.push(format!("m{n}"), Some("mallory|1"));
+        }
+        outbox.push("b0".into(), Some("bob|2"));
+        outbox.push("b1".into(), Some("bob|2"));
+        outbox.push("room".into(), None);
+        outbox.push("b2".into(), Some("bob|2"));
+        let all: Vec<String> = std::iter::from_fn(|| outbox.pop()).collect();
+        assert_eq!(all[..6], ["m0", "b0", "m1", "b1", "m2", "m3"]);
+        assert_eq!(all[101..], ["m99", "room", "b2"]);
+        assert_eq!((outbox.len(), outbox.bytes), (0, 0));
     }
 }

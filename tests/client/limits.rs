@@ -76,6 +76,37 @@ fn what_may_leave_leaves_before_a_close() {
 }
 
 #[test]
+fn probes_of_one_user_are_answered_now_and_then() {
+    let mut client = Client::online(config());
+    for n in 0..1000 {
+        let probe = json!({"type": "presence", "from": format!("mallory|m{}", n % 7), "probe": true});
+        client.json(probe);
+    }
+    assert_eq!(client.take_sent().len(), 8);
+    client.json(json!({"type": "presence", "from": "bob|b1", "probe": true}));
+    assert_eq!(client.take_sent()[0]["to"], "bob|b1");
+    client.run(secs(2));
+    client.drop_past();
+    for _ in 0..100 {
+        client.json(json!({"type": "presence", "from": "mallory|m1", "probe": true}));
+    }
+    assert_eq!(client.take_sent().len(), 4, "2 a second");
+}
+
+#[test]
+fn what_is_said_to_many_is_shared_between_them() {
+    let mut client = Client::online(Config { rate: 10, burst: 10, ..config() });
+    for n in 0..1000 {
+        client.agent.send(Draft::new(Kind::Message).to("mallory|1").data(&n), client.now).expect("fits");
+    }
+    client.drain();
+    client.drop_past();
+    say(&mut client, 0).expect("fits");
+    client.run(Duration::from_millis(200));
+    assert!(client.take_sent().iter().any(|frame| frame["to"] == "bob|2"), "it waits for one turn at most");
+}
+
+#[test]
 fn an_overlong_frame_is_passed_over() {
     let mut client = Client::online(config());
     client.json(json!({"type":"message","data":"x".repeat(512 << 10)}));

@@ -150,7 +150,8 @@ fn a_storm_of_probes_does_not_hold_up_our_own_messages() {
     let mut client = Client::online(Config { burst: 10, rate: 10, ..config() });
     client.run(secs(10));
     for n in 0..1000 {
-        client.json(json!({"type":"presence","from":format!("bob|{n}"),"data":{"online":true},"probe":true}));
+        client
+            .json(json!({"type":"presence","from":format!("bob{n}|1"),"data":{"online":true},"probe":true}));
         client.json(json!({"type":"presence","from":"bob|2","data":{"online":true},"probe":true}));
     }
     assert_eq!(client.sent.len(), 5, "half of the burst");

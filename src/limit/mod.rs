@@ -1,0 +1,230 @@
+//! How often something may happen: token buckets, one or one for each of many, in bounded memory.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+/// A rate with a burst: what a token bucket of `burst` tokens lets through that gets `per_second` of them back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Tokens a second; 0 counts as 1.
+    pub per_second: u32,
+    /// Tokens that a full bucket holds; 0 counts as 1.
+    pub burst: u32,
+}
+
+impl RateLimit {
+    /// No limit.
+    pub const UNLIMITED: RateLimit = RateLimit { per_second: u32::MAX, burst: u32::MAX };
+}
+
+/// Whom limits count together: whoever comes from one host, and where no host is known, one user's sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    /// An IPv4 address, or the /64 network of an IPv6 one, which one subscriber has all of.
+    Host(IpAddr),
+    /// A user's name.
+    User(String),
+}
+
+impl Origin {
+    /// Of the peer with `address` (`user|id`), which comes from `host` as far as that is known.
+    pub fn new(host: Option<IpAddr>, address: &str) -> Origin {
+        match host.map(|host| host.to_canonical()) {
+            Some(IpAddr::V6(v6)) => {
+                let network = v6.to_bits() & !u128::from(u64::MAX);
+                Origin::Host(Ipv6Addr::from_bits(network).into())
+            }
+            Some(v4) => Origin::Host(v4),
+            None => Origin::User(address.split('|').next().unwrap_or_default().to_owned()),
+        }
+    }
+}
+
+/// A token bucket that is kept as the time at which it will be full again, so no token is ever counted
+/// in fractions and a wake-up is never a nanosecond early.
+pub(crate) struct Bucket {
+    /// Time for one token.
+    each: Duration,
+    /// Time from empty to full.
+    whole: Duration,
+    full_at: Instant,
+}
+
+impl Bucket {
+    /// A full one.
+    pub fn new(rate: RateLimit, now: Instant) -> Self {
+        let each = Duration::from_secs(1) / rate.per_second.max(1);
+        Bucket { each, whole: each.saturating_mul(rate.burst.max(1)), full_at: now }
+    }
+
+    /// When a token may be taken: `now` or later.
+    pub fn ready_at(&self, now: Instant) -> Instant {
+        self.ready_within(self.whole, now)
+    }
+
+    /// When a token may be taken that leaves the bucket half full.
+    pub fn half_at(&self, now: Instant) -> Instant {
+        self.ready_within((self.whole / 2).max(self.each), now)
+    }
+
+    fn ready_within(&self, whole: Duration, now: Instant) -> Instant {
+        // `full_at` is at most `whole` ahead, so this is at most that far from `now`.
+        let wait = (self.full_at.saturating_duration_since(now) + self.each).saturating_sub(whole);
+        now + wait
+    }
+
+    /// Takes a token, which must be ready.
+    pub fn take(&mut self, now: Instant) {
+        self.full_at = self.full_at.max(now) + self.each;
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
+    }
+}
+
+/// Buckets that are kept at most. A bucket that is full again is not kept, so an honest crowd has far fewer; who
+/// comes while there are so many shares one bucket with all others that do.
+const MAX_BUCKETS: usize = 1024;
+
+/// A bucket for each of many. Made without a clock: the buckets begin when they are first asked.
+pub(crate) struct Buckets<K> {
+    rate: RateLimit,
+    table: HashMap<K, Bucket>,
+    /// For those that find the table full.
+    rest: Option<Bucket>,
+    /// Before then no bucket can have filled up that was not full at the last look.
+    swept: Option<Instant>,
+}
+
+impl<K: Clone + Eq + Hash> Buckets<K> {
+    pub fn new(rate: RateLimit) -> Self {
+        Buckets { rate, table: HashMap::new(), rest: None, swept: None }
+    }
+
+    /// Takes a token of `key`'s; false where there is none now.
+    pub fn take(&mut self, key: &K, now: Instant) -> bool {
+        if self.rate == RateLimit::UNLIMITED {
+            return true;
+        }
+        let bucket = self.bucket(key, now);
+        let ready = bucket.ready_at(now) <= now;
+        if ready {
+            bucket.take(now);
+        }
+        ready
+    }
+
+    /// When a token of `key`'s may be taken: `now` or later.
+    #[cfg(any(test, feature = "camera"))]
+    pub fn ready_at(&self, key: &K, now: Instant) -> Instant {
+        self.find(key).map_or(now, |bucket| bucket.ready_at(now))
+    }
+
+    /// When the bucket of `key` is full again: the later, the more it has taken lately.
+    #[cfg(any(test, feature = "camera"))]
+    pub fn full_at(&self, key: &K, now: Instant) -> Instant {
+        self.find(key).map_or(now, |bucket| bucket.full_at.max(now))
+    }
+
+    #[cfg(any(test, feature = "camera"))]
+    fn find(&self, key: &K) -> Option<&Bucket> {
+        let rest = self.rest.as_ref().filter(|_| self.table.len() >= MAX_BUCKETS);
+        self.table.get(key).or(rest)
+    }
+
+    fn bucket(&mut self, key: &K, now: Instant) -> &mut Bucket {
+        if self.table.len() >= MAX_BUCKETS && !self.table.contains_key(key) {
+            self.sweep(now);
+        }
+        if self.table.len() >= MAX_BUCKETS && !self.table.contains_key(key) {
+            return self.rest.get_or_insert_with(|| Bucket::new(self.rate, now));
+        }
+        self.table.entry(key.clone()).or_insert_with(|| Bucket::new(self.rate, now))
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(1)) {
+            self.swept = Some(now);
+            self.table.retain(|_, bucket| !bucket.is_full(now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EIGHTY: RateLimit = RateLimit { per_second: 80, burst: 400 };
+
+    #[test]
+    fn a_burst_leaves_at_once_and_then_the_rate_holds() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut bucket = Bucket::new(EIGHTY, now);
+        for _ in 0..400 {
+            assert_eq!(bucket.ready_at(now), now);
+            bucket.take(now);
+        }
+        for n in 1..=160u32 {
+            now = bucket.ready_at(now);
+            assert_eq!(now, start + Duration::from_micros(12_500) * n);
+            bucket.take(now);
+        }
+        now += Duration::from_secs(3600);
+        let left =
+            (0..1000).take_while(|_| bucket.ready_at(now) == now && (bucket.take(now), true).1).count();
+        assert_eq!(left, 400, "an hour of silence saves up no more than a burst");
+    }
+
+    #[test]
+    fn half_of_the_burst_is_kept_for_what_matters() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(RateLimit { per_second: 10, burst: 10 }, now);
+        let early = (0..100).take_while(|_| bucket.half_at(now) == now && (bucket.take(now), true).1).count();
+        assert_eq!((early, bucket.half_at(now)), (5, now + Duration::from_millis(100)));
+        assert_eq!(bucket.ready_at(now), now);
+    }
+
+    #[test]
+    fn without_a_limit_everything_leaves_at_once() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(RateLimit::UNLIMITED, now);
+        for _ in 0..100_000 {
+            assert_eq!((bucket.ready_at(now), bucket.half_at(now)), (now, now));
+            bucket.take(now);
+        }
+    }
+
+    #[test]
+    fn each_has_its_own_and_the_table_is_bounded() {
+        let mut buckets = Buckets::new(RateLimit { per_second: 2, burst: 8 });
+        let start = Instant::now();
+        let taken = |buckets: &mut Buckets<u32>, key: u32, now: Instant| {
+            (0..100).filter(|_| buckets.take(&key, now)).count()
+        };
+        assert_eq!((taken(&mut buckets, 1, start), taken(&mut buckets, 2, start)), (8, 8));
+        assert_eq!(buckets.ready_at(&1, start), start + Duration::from_millis(500));
+        assert_eq!(buckets.full_at(&1, start), start + Duration::from_secs(4));
+        assert_eq!(taken(&mut buckets, 1, start + Duration::from_secs(1)), 2);
+        // Far more come than are kept: the last of them share one bucket.
+        let all: usize = (10..11_010).map(|key| taken(&mut buckets, key, start)).sum();
+        assert_eq!(all, (MAX_BUCKETS - 2 + 1) * 8);
+        assert_eq!(buckets.table.len(), MAX_BUCKETS);
+        // They are full again, and nobody else has to share.
+        let later = start + Duration::from_secs(10);
+        assert_eq!((taken(&mut buckets, 99_999, later), buckets.table.len()), (8, 1));
+    }
+
+    #[test]
+    fn one_subscriber_is_one_origin() {
+        let of = |host: &str| Origin::new(Some(host.parse().expect("literal")), "bob|1");
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(Origin::new(None, "bob|1"), Origin::new(None, "bob|2"));
+    }
+}
