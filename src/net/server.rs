@@ -319,6 +319,19 @@ impl Server {
         self.inner.input(Input::Kick { whom: Whom::Address(address), status, message });
     }
 
+    /// Where the peer with this address (`user|id`) comes from; `None` where it is none of this server's sockets.
+    /// For limits and logs: no other peer is told.
+    pub fn host_of(&self, address: &str) -> Option<IpAddr> {
+        lock(&self.inner.hub).host_of(address)
+    }
+
+    /// Whether limits for each address leave this one out, since it stands for many.
+    #[cfg(feature = "camera")]
+    pub(crate) fn exempts(&self, host: IpAddr) -> bool {
+        let host = host.to_canonical();
+        host.is_loopback() || self.inner.site.proxies.contains(&host)
+    }
+
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
         lock(&self.inner.hub).stats()

@@ -45,6 +45,10 @@ impl Hub {
             if ask && claim.token.is_none() { Err(denied("a token is needed")) } else { Ok(claim) }
         });
         let mut claim = match claim {
+            Ok(claim) if policy::is_reserved(&self.config, local, &claim.user) => {
+                let refusal = reserved();
+                return self.refuse(key, &refusal, refusal.close_code(), now);
+            }
             Ok(claim) if ask => claim,
             Ok(claim) => return self.admit(key, claim, None, now),
             Err(refusal) => return self.refuse(key, &refusal, refusal.close_code(), now),
@@ -164,7 +168,8 @@ impl Hub {
             }
         }
         let who = Arc::new(Who { address: Address::new(&names[0], id), name: name.into() });
-        let host = host.map(|host| host.to_canonical().to_string());
+        let from = host.map(|host| host.to_canonical());
+        let host = from.map(|host| host.to_string());
         let welcome = format!(
             r#"{{"type":"welcome","protocol":"{PROTOCOL}","status":200,"peer":{},"rooms":{}}}"#,
             presence::object(&who, &profile, host.as_deref()),
@@ -175,7 +180,7 @@ impl Hub {
         self.stats.admitted += 1;
         let bucket = Bucket::new(&self.config, now);
         if let Some(session) = self.sessions.get_mut(key) {
-            session.state = State::Live(Box::new(Live { who, profile, card: None, bucket }));
+            session.state = State::Live(Box::new(Live { who, host: from, profile, card: None, bucket }));
         }
         self.answer(key, &welcome.into(), now);
         let mut peers = Vec::new();
@@ -192,6 +197,9 @@ impl Hub {
         let user = admission.user.unwrap_or(claim.user);
         if !valid_user(&user) {
             return Err(Refusal::new(Status::INTERNAL, "The server's admission names no valid user"));
+        }
+        if policy::is_reserved(&self.config, local, &user) {
+            return Err(reserved());
         }
         let named = admission.name.or(claim.name).filter(|name| !name.is_empty());
         let taken = named.as_ref().map_or(user.len(), String::len);
@@ -218,4 +226,8 @@ impl Hub {
         policy::check_count(&self.config, rooms.len() + 1)?;
         Ok(Terms { user, name, profile, rooms })
     }
+}
+
+fn reserved() -> Refusal {
+    denied("this user is reserved for the server's own process; take another name")
 }

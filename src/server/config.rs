@@ -18,6 +18,9 @@ pub struct Config {
     pub dynamic_rooms: bool,
     /// Named rooms that every admitted peer is put into. Default: none.
     pub rooms: Vec<String>,
+    /// Users that peers of this process alone may be; whoever else wants to be one is refused with 401, whatever the
+    /// host says. Default: none.
+    pub reserved: Vec<String>,
     /// The largest frame in bytes. Default: 512 KiB; before `welcome` 16 KiB at most. The driver refuses larger ones before it holds them
     /// ([`Input::TooLarge`](super::Input)); the hub checks too.
     pub max_message_size: usize,
@@ -56,6 +59,7 @@ impl Default for Config {
             authenticate: false,
             dynamic_rooms: true,
             rooms: Vec::new(),
+            reserved: Vec::new(),
             max_message_size: 512 << 10,
             rate: 100.0,
             burst: 500.0,

@@ -160,6 +160,16 @@ impl Hub {
         }
     }
 
+    /// Where the session with this address (`user|id`) comes from, if it is live here and has a socket.
+    pub fn host_of(&self, address: &str) -> Option<IpAddr> {
+        let Some(Target::Session { user, id }) = Target::parse(address) else { return None };
+        let key = self.rooms.session(id).filter(|key| self.rooms.user_of(*key) == Some(user))?;
+        match &self.sessions.get(key)?.state {
+            State::Live(live) => live.host,
+            _ => None,
+        }
+    }
+
     /// Moves what waits for a connection into `out`, in order, up to about `max_bytes` (one frame goes over
     /// it). Returns whether more waits; if none does, [`Output::Ready`] tells of the next.
     pub fn transmit(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Transmit>) -> bool {

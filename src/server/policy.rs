@@ -16,6 +16,11 @@ pub(super) fn needs_verdict(config: &Config, local: bool) -> bool {
     config.authenticate && !local
 }
 
+/// Whether a user's name is not this peer's to take.
+pub(super) fn is_reserved(config: &Config, local: bool, user: &str) -> bool {
+    !local && config.reserved.iter().any(|reserved| reserved == user)
+}
+
 /// Whether a peer is put into the rooms that it asks for in `auth`.
 pub(super) fn grants_own_rooms(config: &Config, local: bool) -> bool {
     !config.authenticate || local
@@ -136,6 +141,16 @@ mod tests {
             assert_eq!(grants_own_rooms(config, local), own_rooms);
             assert_eq!(forces_name(config, local), name);
             assert_eq!(is_limited(local), !local);
+        }
+    }
+
+    #[test]
+    fn a_reserved_user_is_of_this_process_alone() {
+        let config = Config { reserved: vec!["camera".into()], ..Config::default() };
+        for (local, user, reserved) in
+            [(false, "camera", true), (false, "camera2", false), (true, "camera", false)]
+        {
+            assert_eq!(is_reserved(&config, local, user), reserved, "{local} {user}");
         }
     }
 

@@ -84,6 +84,8 @@ impl Judging {
 #[derive(Debug)]
 pub(super) struct Live {
     pub who: Arc<Who>,
+    /// Where it comes from; told to nobody else.
+    pub host: Option<IpAddr>,
     pub profile: Profile,
     /// The presence that tells of it, once somebody had to be told.
     pub card: Option<Arc<str>>,

@@ -337,3 +337,42 @@ fn a_host_reads_as_the_peer_knows_it() {
         assert!(matches!(&out[..], [Transmit::Text(text)] if text.contains(&host)), "{out:?}");
     }
 }
+
+#[test]
+fn a_reserved_user_is_a_peer_of_this_process_alone() {
+    let words =
+        "Authentication failed: this user is reserved for the server's own process; take another name";
+    for authenticate in [false, true] {
+        let mut w = World::new(Config { authenticate, reserved: vec!["camera".into()], ..Config::default() });
+        w.connect_as("camera", true);
+        w.auth("camera", &["public"]);
+        assert!(w.got("camera")[0].contains(r#""type":"welcome""#));
+        w.events.clear();
+        w.connect("mallory");
+        w.send("mallory", r#"{"type":"auth","user":"camera","token":"t0ken"}"#);
+        assert_eq!(w.got("mallory"), [error(401, words)]);
+        assert_eq!(w.close("mallory").expect("closed").0, 1008);
+        assert!(!w.events.iter().any(|e| matches!(e, Event::Authenticate { .. })), "no host is asked");
+    }
+    // Nor by the host's own verdict.
+    let mut w =
+        World::new(Config { authenticate: true, reserved: vec!["camera".into()], ..Config::default() });
+    w.connect("mallory");
+    w.send("mallory", r#"{"type":"auth","user":"mallory","token":"t0ken"}"#);
+    let admission = Admission { user: Some("camera".into()), ..Admission::default() };
+    judge(&mut w, "mallory", Verdict::Admit(admission));
+    assert_eq!(w.got("mallory"), [error(401, words)]);
+}
+
+#[test]
+fn the_host_finds_where_a_peer_comes_from() {
+    let mut w = World::open();
+    w.join("alice", &[]);
+    w.connect("bob");
+    assert_eq!(w.hub.host_of("alice|#alice"), Some(HOST));
+    for nobody in ["alice", "bob|#alice", "bob|#bob", "alice|", "", "|"] {
+        assert_eq!(w.hub.host_of(nobody), None, "{nobody}");
+    }
+    w.cut("alice");
+    assert_eq!(w.hub.host_of("alice|#alice"), None);
+}
