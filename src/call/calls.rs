@@ -6,8 +6,10 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 
 use super::body::{self, Candidate, Description, Kind, Reason, reason};
+use super::messages::Sender;
 use super::timers::{Timer, Timers};
 use super::{CallError, CallId, Config, Event, Input, MAX_NAME, Output, State};
+use crate::limit::{Buckets, Origin};
 
 pub(super) const INIT: &str = "call:init";
 pub(super) const ACCEPT: &str = "call:accept";
@@ -27,6 +29,9 @@ pub struct Calls {
     online: bool,
     pub(super) calls: BTreeMap<CallId, Call>,
     pub(super) timers: Timers,
+    /// How often peers may call, and how often they are turned away in words.
+    pub(super) inits: Buckets<Origin>,
+    pub(super) answers: Buckets<Origin>,
     outputs: VecDeque<Output>,
     next: u64,
 }
@@ -35,6 +40,8 @@ pub(super) struct Call {
     /// The id on the wire, if the caller gave one.
     pub wire: Option<String>,
     pub remote: String,
+    /// Whom limits count the remote with; `None` until it has spoken.
+    pub origin: Option<Origin>,
     pub role: Role,
     pub phase: Phase,
     pub negotiation: Negotiation,
@@ -91,6 +98,8 @@ impl Calls {
     /// No calls yet, and signalling taken for connected.
     pub fn new(config: Config) -> Self {
         Calls {
+            inits: Buckets::new(config.init_rate),
+            answers: Buckets::new(config.answer_rate),
             config,
             own: None,
             online: true,
@@ -109,6 +118,12 @@ impl Calls {
     /// The address of the call's remote, as last heard.
     pub fn remote(&self, id: CallId) -> Option<&str> {
         self.calls.get(&id).filter(|call| call.state().is_some()).map(|call| call.remote.as_str())
+    }
+
+    /// Whom limits count the call's remote with; `None` while it has not spoken.
+    #[cfg(feature = "camera")]
+    pub(crate) fn origin(&self, id: CallId) -> Option<&Origin> {
+        self.calls.get(&id)?.origin.as_ref()
     }
 
     /// All calls, oldest first, with their states.
@@ -221,6 +236,18 @@ impl Calls {
         )
     }
 
+    /// Leaves the last [`Event::RemoteOffer`] without an answer, for what it asks is impossible: a call that was
+    /// negotiated before goes on as it was.
+    pub fn refuse_offer(&mut self, id: CallId, now: Instant) -> Result<(), CallError> {
+        self.expire(now);
+        let call = self.known(id)?;
+        if call.negotiation != Negotiation::TheirsWaits || !call.described {
+            return Err(call.wrong(id, "a negotiated call whose remote offer waits for an answer"));
+        }
+        self.calls.get_mut(&id).expect("known four statements above").negotiation = Negotiation::Stable;
+        Ok(())
+    }
+
     /// Sends a candidate of ours, at once or after our first description, in order.
     pub fn local_candidate(
         &mut self,
@@ -275,7 +302,9 @@ impl Calls {
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         self.expire(now);
         match input {
-            Input::Message { from, subtype, data, call } => self.message(from, subtype, data, call, now),
+            Input::Message { from, host, subtype, data, call } => {
+                self.message(&Sender { from, origin: Origin::new(host, from) }, subtype, data, call, now);
+            }
             Input::Own { address } => self.welcomed(address, now),
             Input::PeerOffline { address } => self.peer_offline(address, now),
             Input::SignallingLost => self.signalling_lost(now),
@@ -497,6 +526,7 @@ impl Call {
         Call {
             wire: wire.map(str::to_owned),
             remote: remote.to_owned(),
+            origin: None,
             role,
             phase,
             negotiation: Negotiation::Fresh,

@@ -11,40 +11,48 @@ use super::calls::{
 };
 use super::timers::Timer;
 use super::{CallId, Event, MAX_NAME, State};
+use crate::limit::Origin;
+
+/// Who sent a message.
+pub(super) struct Sender<'a> {
+    /// `user|id`
+    pub from: &'a str,
+    pub origin: Origin,
+}
 
 impl Calls {
     pub(super) fn message(
         &mut self,
-        from: &str,
+        sender: &Sender<'_>,
         subtype: &str,
         data: Option<&str>,
         wire: Option<&str>,
         now: Instant,
     ) {
-        let wire = wire.filter(|wire| !wire.is_empty());
+        let (from, wire) = (sender.from, wire.filter(|wire| !wire.is_empty()));
         if from.is_empty() || from.len() > MAX_NAME {
             log::debug!("call message ignored: its sender's address is empty or too long");
             return;
         }
         if subtype == INIT {
-            self.on_init(from, data, wire, now);
+            self.on_init(sender, data, wire, now);
             return;
         }
         let Some(id) = self.find(from, wire) else {
             // Who waits for us is told; the rest is the tail of a call that is over.
             if matches!(subtype, ACCEPT | OFFER | ANSWER) {
-                self.turn_away(from, wire, HANGUP, reason::GONE);
+                self.turn_away(sender, wire, HANGUP, reason::GONE, now);
             }
             return;
         };
-        if !self.speaks_for(id, from, subtype) {
+        if !self.speaks_for(id, sender, subtype) {
             if subtype == ACCEPT {
-                self.turn_away(from, wire, HANGUP, reason::ELSEWHERE);
+                self.turn_away(sender, wire, HANGUP, reason::ELSEWHERE, now);
             }
             return;
         }
         match subtype {
-            ACCEPT => self.on_accept(id, from, now),
+            ACCEPT => self.on_accept(id, sender, now),
             REJECT => self.on_reject(id, from, &reason_of(data, reason::DECLINED)),
             OFFER => self.on_offer(id, data),
             ANSWER => self.on_answer(id, data),
@@ -74,7 +82,8 @@ impl Calls {
     }
 
     /// Whether the sender is the call's remote; in an active call whoever bears the id becomes it.
-    fn speaks_for(&mut self, id: CallId, from: &str, subtype: &str) -> bool {
+    fn speaks_for(&mut self, id: CallId, sender: &Sender<'_>, subtype: &str) -> bool {
+        let from = sender.from;
         let Some(call) = self.calls.get_mut(&id) else { return false };
         let same = call.remote == from;
         match &mut call.phase {
@@ -84,6 +93,7 @@ impl Calls {
                 *away = false;
                 let both_moved = std::mem::take(moved) && !same;
                 from.clone_into(&mut call.remote);
+                call.origin = Some(sender.origin.clone());
                 self.timers.clear(id);
                 if both_moved {
                     // Ours went to where the remote no longer was.
@@ -96,10 +106,16 @@ impl Calls {
         }
     }
 
-    fn on_init(&mut self, from: &str, data: Option<&str>, wire: Option<&str>, now: Instant) {
+    fn on_init(&mut self, sender: &Sender<'_>, data: Option<&str>, wire: Option<&str>, now: Instant) {
+        let from = sender.from;
         let data = data.unwrap_or("{}");
         if data.len() > self.config.max_init || serde_json::from_str::<&RawValue>(data).is_err() {
-            self.turn_away(from, wire, REJECT, reason::MALFORMED);
+            self.turn_away(sender, wire, REJECT, reason::MALFORMED, now);
+            return;
+        }
+        // Before anything is replaced: who calls too often keeps the call it has.
+        if !self.inits.take(&sender.origin, now) {
+            self.turn_away(sender, wire, REJECT, reason::BUSY, now);
             return;
         }
         // A remote that is back under a new address and calls anew.
@@ -124,30 +140,32 @@ impl Calls {
             }
         }
         if wire.is_some_and(|wire| wire.len() > MAX_NAME || self.by_wire(wire).is_some()) {
-            self.turn_away(from, wire, REJECT, reason::MALFORMED);
+            self.turn_away(sender, wire, REJECT, reason::MALFORMED, now);
             return;
         }
         let busy = held_by.is_none()
             && self.config.busy_limit.is_some_and(|limit| self.iter().take(limit).count() == limit);
         if busy || self.calls.len() >= self.config.max_calls {
-            self.turn_away(from, wire, REJECT, reason::BUSY);
+            self.turn_away(sender, wire, REJECT, reason::BUSY, now);
             return;
         }
         let data = data.to_owned();
+        let origin = Some(sender.origin.clone());
         match held_by {
             Some(by) => {
                 let phase = Phase::Held { by, data, offer: None };
-                self.insert(Call::new(from, wire, Role::Callee, phase), now);
+                self.insert(Call { origin, ..Call::new(from, wire, Role::Callee, phase) }, now);
             }
             None => {
                 let phase = Phase::Incoming { offer: None };
-                let id = self.insert(Call::new(from, wire, Role::Callee, phase), now);
+                let id = self.insert(Call { origin, ..Call::new(from, wire, Role::Callee, phase) }, now);
                 self.event(Event::Incoming { id, from: from.to_owned(), data, replaces });
             }
         }
     }
 
-    fn on_accept(&mut self, id: CallId, from: &str, now: Instant) {
+    fn on_accept(&mut self, id: CallId, sender: &Sender<'_>, now: Instant) {
+        let from = sender.from;
         if self.state(id) != Some(State::Ringing) {
             return;
         }
@@ -161,6 +179,7 @@ impl Calls {
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
         from.clone_into(&mut call.remote);
+        call.origin = Some(sender.origin.clone());
         call.phase = Phase::Connecting;
         self.timers.set(id, Timer::Connect, &self.config, now);
         self.event(Event::State { id, state: State::Connecting });
@@ -246,10 +265,22 @@ impl Calls {
             .map(|description| description.sdp)
     }
 
-    /// Answers a message that gets no call.
-    fn turn_away(&mut self, to: &str, wire: Option<&str>, subtype: &'static str, reason: &str) {
+    /// Answers a message that gets no call, unless its sender sent many of the kind: it would make us send as
+    /// much as it likes.
+    fn turn_away(
+        &mut self,
+        sender: &Sender<'_>,
+        wire: Option<&str>,
+        subtype: &'static str,
+        reason: &str,
+        now: Instant,
+    ) {
+        if !self.answers.take(&sender.origin, now) {
+            log::debug!("a call message that belongs to no call gets no answer: its sender sends too many");
+            return;
+        }
         let wire = wire.filter(|wire| wire.len() <= MAX_NAME).map(str::to_owned);
-        self.send(to, subtype, wire, body::json(&Reason { reason }));
+        self.send(sender.from, subtype, wire, body::json(&Reason { reason }));
     }
 }
 

@@ -42,7 +42,7 @@
 //!     .collect()
 //! }
 //! let hears = |calls: &mut Calls, subtype, data| {
-//!     calls.handle_input(Input::Message { from: "bob|2", subtype, data: Some(data), call: Some("k3Jq") }, now);
+//!     calls.handle_input(Input::Message { from: "bob|2", host: None, subtype, data: Some(data), call: Some("k3Jq") }, now);
 //!     drain(calls, now)
 //! };
 //! let sent = |to: &str, subtype, data: &str| {
@@ -108,6 +108,10 @@
 //! A body that cannot be read ends its call with reason `malformed`, and the remote is told; where the message would
 //! be ignored, and in accept, reject and hangup, it does nothing. An init whose data is not JSON is rejected.
 //!
+//! What a peer makes us send is limited for each host, or user where no host is known: of inits over
+//! [`Config::init_rate`] each is turned down with `busy` and leaves the sender's call as it was, and what is turned
+//! down over [`Config::answer_rate`] gets no answer at all.
+//!
 //! # Glare
 //! When both call each other, the one with the greater address drops its own call without a word (reason `glare`)
 //! and gets the other's as [`Event::Incoming`] with `replaces`. The one with the smaller keeps ringing and holds the
@@ -131,10 +135,13 @@ mod tests;
 mod timers;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use body::Candidate;
 pub use calls::Calls;
+
+pub use crate::limit::RateLimit;
 
 /// The longest address and call id that is taken, in bytes. Ours are 22 characters; a user is at most 128 bytes.
 pub const MAX_NAME: usize = 512;
@@ -161,6 +168,12 @@ pub struct Config {
     pub max_description: usize,
     /// The longest body of an init, in bytes of JSON: 16 KiB.
     pub max_init: usize,
+    /// Inits of one host, or of one user where no host is known: 2 a second and 8 at once, since each may replace
+    /// a call and start the media anew. Those over it are answered `busy`.
+    pub init_rate: RateLimit,
+    /// What is answered to messages of one host or user that belong to no call, and to inits that are turned down
+    /// here: 2 a second and 8 at once. Those over it get no answer.
+    pub answer_rate: RateLimit,
 }
 
 impl Default for Config {
@@ -175,6 +188,8 @@ impl Default for Config {
             max_candidate: 2048,
             max_description: 128 * 1024,
             max_init: 16 * 1024,
+            init_rate: RateLimit { per_second: 2, burst: 8 },
+            answer_rate: RateLimit { per_second: 2, burst: 8 },
         }
     }
 }
@@ -209,6 +224,8 @@ pub enum Input<'a> {
     Message {
         /// The sender's address, as the server stamped it.
         from: &'a str,
+        /// Where the sender comes from, if the server tells us: whom the limits count together.
+        host: Option<IpAddr>,
         /// With its `call:`.
         subtype: &'a str,
         /// The raw JSON of `data`.

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::call::RateLimit;
 use crate::media::gst::Settings;
 use crate::media::rate::Limits;
 use crate::net::Network;
@@ -32,8 +33,19 @@ pub struct Config {
     /// Whether pictures become fewer and smaller when bits are very few or the board is hot, and come back by
     /// themselves: see [`ladder`](crate::media::ladder) and [`heat`](crate::media::heat). Default: yes.
     pub adapt: bool,
-    /// How many may watch at once; further ones are told `busy`. Default: 64.
+    /// Who answers calls. Default: the camera, all of them.
+    pub answer: Answer,
+    /// How many may watch at once; further ones are told `busy`. A call that has brought no media yet gives way to a
+    /// new one, the oldest first, and is told `busy` too. Default: 64.
     pub max_viewers: usize,
+    /// How many calls of one host may be without media at a time; then its oldest gives way to its newest and is
+    /// told `busy`. A host is an IPv4 address or a /64 network, as the own server sees it; this machine itself and
+    /// trusted proxies are not counted. A server elsewhere does not tell hosts: there users are counted, whose names
+    /// are worth what that server vouches for. Default: 4; 0 counts as 1.
+    pub max_unconnected: usize,
+    /// How often one host, or user as for `max_unconnected`, may offer a session or another form of one. What is
+    /// over it waits, and no call ends by it. Default: 2 a second, 8 at once.
+    pub offer_rate: RateLimit,
     /// For how long the source runs on when the last viewer left. Default: 10 s.
     pub linger: Duration,
     /// The UDP port for all viewers. By default that of the own server's TCP port, so that a port forward
@@ -60,13 +72,27 @@ impl Default for Config {
             vp8: true,
             controls: Controllers::default(),
             adapt: true,
+            answer: Answer::default(),
             max_viewers: 64,
+            max_unconnected: 4,
+            offer_rate: RateLimit { per_second: 2, burst: 8 },
             linger: Duration::from_secs(10),
             udp_port: None,
             advertise: None,
             ice_servers: Vec::new(),
         }
     }
+}
+
+/// Who answers a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// The camera accepts each.
+    #[default]
+    All,
+    /// The application decides on each [`Event::Incoming`](super::Event::Incoming).
+    Ask,
 }
 
 /// Who may set a V4L2 camera's controls: exposure, focus, brightness …, which all viewers see the effect of.

@@ -3,10 +3,14 @@
 //! The commands are described at [`Controllers`].
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
 use super::config::{Controllers, Signalling};
+use crate::call::RateLimit;
+use crate::limit::{Buckets, Origin};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::gst::RequestId;
 use crate::media::v4l2::control::{Control, Value};
@@ -17,6 +21,12 @@ const NODE: &str = "camera:control";
 
 /// Commands that wait for the device. Each takes it milliseconds.
 const MAX_ASKED: usize = 32;
+
+/// Commands of one host, or user, who may set the controls: a hand that drags a slider.
+const ALLOWED: RateLimit = RateLimit { per_second: 50, burst: 100 };
+
+/// Commands of one host, or user, who may not, and is told so.
+const REFUSED: RateLimit = RateLimit { per_second: 2, burst: 8 };
 
 /// What a peer wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +45,8 @@ pub(super) struct Desk {
     open: bool,
     pub known: Vec<Control>,
     asked: BTreeMap<RequestId, Message>,
+    heard: Buckets<Origin>,
+    refused: Buckets<Origin>,
 }
 
 impl Desk {
@@ -49,7 +61,14 @@ impl Desk {
             // That server's rules are not ours to guess.
             Signalling::Connect(_) => false,
         };
-        Desk { may, open, known, asked: BTreeMap::new() }
+        Desk {
+            may,
+            open,
+            known,
+            asked: BTreeMap::new(),
+            heard: Buckets::new(ALLOWED),
+            refused: Buckets::new(REFUSED),
+        }
     }
 
     /// Whether a command is one of these.
@@ -75,6 +94,14 @@ impl Desk {
             Controllers::Everybody => true,
             Controllers::Users(users) => users.iter().any(|allowed| allowed == user),
         }
+    }
+
+    /// Whether to answer a command at all: each is answered, and nobody makes us send as much as they like.
+    pub fn hears(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
+        let Some(from) = command.from() else { return false };
+        let allowed = self.allows(from.user());
+        let buckets = if allowed { &mut self.heard } else { &mut self.refused };
+        buckets.take(&Origin::new(host, from.as_str()), now)
     }
 
     /// What a command wants of the device.
@@ -182,6 +209,17 @@ mod tests {
             r#"{{"type":"command","id":"7","from":"bob|1","node":"camera:control","action":"{action}","data":{data}}}"#
         );
         Message::parse(text).expect("a command")
+    }
+
+    #[test]
+    fn who_may_not_is_told_so_often_and_no_more() {
+        let now = Instant::now();
+        let answered = |may: Controllers| {
+            let mut desk = desk(may);
+            (0..1000).filter(|_| desk.hears(&command("list", "null"), None, now)).count()
+        };
+        assert_eq!(answered(Controllers::Nobody), 8);
+        assert_eq!(answered(Controllers::Everybody), 100);
     }
 
     fn desk(may: Controllers) -> Desk {

@@ -10,7 +10,7 @@ use crate::media::{Codec, StreamId};
 use crate::net::StartError as ListenError;
 use crate::proto::{Address, Status};
 
-/// Names a call with a viewer, from [`Event::Calling`] to [`Event::ViewerLeft`] or [`Event::CallFailed`].
+/// Names a call with a viewer, from [`Event::Incoming`] or [`Event::Calling`] to [`Event::ViewerLeft`] or [`Event::CallFailed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ViewerId(pub(super) crate::call::CallId);
 
@@ -49,7 +49,18 @@ pub enum Event {
         /// In words.
         reason: String,
     },
-    /// A call with a peer began, made by it or by us.
+    /// A peer calls and waits for [`Camera::accept`](super::Camera::accept) or
+    /// [`Camera::reject`](super::Camera::reject), 30 s at most: only with [`Answer::Ask`](super::Answer). A call
+    /// that is not taken ends with [`Event::CallFailed`].
+    Incoming {
+        /// The call.
+        id: ViewerId,
+        /// Who calls.
+        peer: Address,
+        /// What it wants, in its own words: JSON, `{}` where it says nothing.
+        data: String,
+    },
+    /// A call with a peer is on its way, made by us, or by the peer and accepted.
     Calling(ViewerId, Address),
     /// Pictures flow to a viewer.
     ViewerJoined(Viewer),

@@ -14,10 +14,14 @@
 //! # Ok::<(), symple::camera::StartError>(())
 //! ```
 
+mod callers;
+#[cfg(test)]
+mod callers_tests;
 mod config;
 mod controls;
 mod driver;
 mod event;
+mod offers;
 mod site;
 mod studio;
 #[cfg(test)]
@@ -30,7 +34,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use futures_lite::future::zip;
 
-pub use config::{Config, Connect, Controllers, Serve, Signalling};
+pub use config::{Answer, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{Event, StartError, Viewer, ViewerId};
 
 use crate::call::CallError;
@@ -49,7 +53,7 @@ use crate::proto::{Kind, Message};
 use crate::rtc::{self, SessionStats};
 use controls::{Desk, Reply, Wish};
 use driver::Driver;
-use studio::{Input, Studio};
+use studio::{Input, Studio, Whence};
 
 /// Frames between encoder and viewers: a second of pictures and sound. More is delay, not safety.
 const QUEUE: usize = 100;
@@ -162,7 +166,10 @@ impl Camera {
             pictures: (config.media.width, config.media.height, config.media.fps),
             adapt: config.adapt,
             heat: pipeline.thermometer().map(|thermometer| thermometer.limits),
+            answer: config.answer,
             max_viewers: config.max_viewers,
+            max_unconnected: config.max_unconnected,
+            offer_rate: config.offer_rate,
             linger: config.linger,
         };
         let urls = server.as_ref().map(|s| site::urls(s.addresses(), &config.signalling)).unwrap_or_default();
@@ -231,6 +238,22 @@ impl Camera {
         let id = lock(&self.shared.studio).invite(to, &random_id(), clock::now());
         self.shared.inbox.changed.notify();
         id
+    }
+
+    /// Takes a call that [`Event::Incoming`] told of. What the caller sent meanwhile, its offer and candidates, was
+    /// kept.
+    pub fn accept(&self, call: ViewerId) -> Result<(), CallError> {
+        let done = lock(&self.shared.studio).accept(call, clock::now());
+        self.shared.inbox.changed.notify();
+        done
+    }
+
+    /// Turns a call down that [`Event::Incoming`] told of. The caller is told `reason`, such as
+    /// [`declined`](crate::call::body::reason::DECLINED).
+    pub fn reject(&self, call: ViewerId, reason: &str) -> Result<(), CallError> {
+        let done = lock(&self.shared.studio).reject(call, reason, clock::now());
+        self.shared.inbox.changed.notify();
+        done
     }
 
     /// Ends a call. The viewer is told `reason`.
@@ -383,6 +406,13 @@ impl Shared {
     fn control_command(&self, command: Message) {
         let Some(desk) = &self.desk else { return };
         let mut desk = lock(desk);
+        let host = command.from().and_then(|from| match self.whence(from.as_str()) {
+            Whence::At(host) => Some(host),
+            Whence::Exempt | Whence::Unknown => None,
+        });
+        if !desk.hears(&command, host, clock::now()) {
+            return log::debug!("a control command is passed over: its sender sends too many");
+        }
         let request = match desk.wish(&command) {
             Ok(Wish::List) => self.pipeline.read_controls(),
             Ok(Wish::Set(name, value)) => self.pipeline.set_control(&name, value),
@@ -411,11 +441,27 @@ impl Shared {
         }
     }
 
+    fn whence(&self, address: &str) -> Whence {
+        let Some(server) = &self.server else { return Whence::Unknown };
+        match server.host_of(address) {
+            Some(host) if server.exempts(host) => Whence::Exempt,
+            Some(host) => Whence::At(host),
+            // A peer of this process, or one that has gone.
+            None => Whence::Unknown,
+        }
+    }
+
     fn call_message(&self, message: &Message) {
         let (Some(subtype), Some(from)) = (message.subtype(), message.from()) else { return };
         let call: Option<String> = message.get("call").ok().flatten();
         let (data, call) = (message.raw("data"), call.as_deref());
-        self.input(Input::Call { from: from.as_str(), subtype, data, call });
+        self.input(Input::Call {
+            from: from.as_str(),
+            whence: self.whence(from.as_str()),
+            subtype,
+            data,
+            call,
+        });
     }
 }
 

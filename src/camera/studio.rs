@@ -5,10 +5,14 @@
 //! estimates go through one rate controller for each stream.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::callers::Caller;
+use super::config::Answer;
 use super::event::{Event, Viewer, ViewerId};
-use crate::call::{self, CallError, CallId, Calls};
+use super::offers::Offers;
+use crate::call::{self, CallError, CallId, Calls, RateLimit};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::gst::{MediaEvent, Streams};
 use crate::media::heat::{self, Heat};
@@ -32,7 +36,12 @@ pub(super) struct Config {
     pub adapt: bool,
     /// From which temperatures on less is asked; `None` where nothing is read.
     pub heat: Option<heat::Limits>,
+    pub answer: Answer,
     pub max_viewers: usize,
+    /// Calls without media that each host, or user, may have.
+    pub max_unconnected: usize,
+    /// Offers of each host, or user.
+    pub offer_rate: RateLimit,
     pub linger: Duration,
 }
 
@@ -49,6 +58,7 @@ pub(super) enum Input<'a> {
     /// A `call:…` message.
     Call {
         from: &'a str,
+        whence: Whence,
         subtype: &'a str,
         data: Option<&'a str>,
         call: Option<&'a str>,
@@ -91,12 +101,24 @@ pub(super) enum Output {
     Timeout(Option<Instant>),
 }
 
+/// Where a peer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whence {
+    At(IpAddr),
+    /// From this machine or a trusted proxy: others may be behind that address, so it is not counted.
+    Exempt,
+    /// The server is elsewhere and does not tell.
+    Unknown,
+}
+
 /// A call that is not over.
-struct Seat {
-    session: SessionId,
-    viewer: Viewer,
+pub(super) struct Seat {
+    pub session: SessionId,
+    /// Whose share it is taken from; `None` for those that we called.
+    pub caller: Option<Caller>,
+    pub viewer: Viewer,
     video: Option<StreamId>,
-    joined: bool,
+    pub joined: bool,
 }
 
 /// What an encoder is asked for.
@@ -109,16 +131,21 @@ struct Encoding {
 }
 
 pub(super) struct Studio {
-    calls: Calls,
-    fanout: Fanout,
+    pub calls: Calls,
+    pub fanout: Fanout,
     limits: Limits,
     encodings: [Encoding; 2],
     heat: Option<Heat>,
     key_frames: KeyFrames,
-    seats: BTreeMap<CallId, Seat>,
+    pub seats: BTreeMap<CallId, Seat>,
     sessions: HashMap<SessionId, CallId>,
     next_session: u64,
-    max_viewers: usize,
+    pub offers: Offers,
+    /// Of the message at hand.
+    pub whence: Whence,
+    pub answer: Answer,
+    pub max_viewers: usize,
+    pub max_unconnected: usize,
     linger: Duration,
     producing: Streams,
     /// What can be turned at the encoder of H.264.
@@ -127,8 +154,9 @@ pub(super) struct Studio {
     made: Option<[u8; 3]>,
     /// When to stop producing, if nobody comes.
     stop_at: Option<Instant>,
-    out: VecDeque<Output>,
+    pub out: VecDeque<Output>,
     calls_at: Option<Instant>,
+    offers_at: Option<Instant>,
     fanout_at: Option<Instant>,
 }
 
@@ -157,7 +185,11 @@ impl Studio {
             seats: BTreeMap::new(),
             sessions: HashMap::new(),
             next_session: 0,
+            offers: Offers::new(config.offer_rate, now),
+            whence: Whence::Unknown,
+            answer: config.answer,
             max_viewers: config.max_viewers,
+            max_unconnected: config.max_unconnected.max(1),
             linger: config.linger,
             producing: Streams::default(),
             h264: Turns::ALL,
@@ -165,17 +197,19 @@ impl Studio {
             stop_at: None,
             out: VecDeque::new(),
             calls_at: None,
+            offers_at: None,
             fanout_at: None,
         }
     }
 
     /// Calls a peer, to show it the pictures.
     pub fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<ViewerId, CallError> {
-        if self.seats.len() >= self.max_viewers {
+        if !self.make_room(None, now) {
             return Err(CallError::Full(self.max_viewers));
         }
         let id = self.calls.invite(to, wire_id, "{}", now)?;
-        self.seat(id, to);
+        self.seat(id, to, None);
+        self.calling(id);
         self.settle(now);
         Ok(ViewerId(id))
     }
@@ -222,8 +256,13 @@ impl Studio {
             Input::Online { address } => self.calls.handle_input(call::Input::Own { address }, now),
             Input::Offline => self.calls.handle_input(call::Input::SignallingLost, now),
             Input::PeerGone { address } => self.calls.handle_input(call::Input::PeerOffline { address }, now),
-            Input::Call { from, subtype, data, call } => {
-                self.calls.handle_input(call::Input::Message { from, subtype, data, call }, now);
+            Input::Call { from, whence, subtype, data, call } => {
+                self.whence = whence;
+                let host = match whence {
+                    Whence::At(host) => Some(host),
+                    Whence::Exempt | Whence::Unknown => None,
+                };
+                self.calls.handle_input(call::Input::Message { from, host, subtype, data, call }, now);
             }
             Input::Frame(frame) => {
                 if frame.key && frame.codec.is_video() {
@@ -247,7 +286,11 @@ impl Studio {
                     heat.handle_reading(reading, now);
                 }
             }
-            Input::Timeout => self.fanout.handle_input(rtc::Input::Timeout, now),
+            Input::Timeout => {
+                self.fanout.handle_input(rtc::Input::Timeout, now);
+                // One at a time: between two of them the driver sees to frames and datagrams.
+                self.take_offer(now);
+            }
         }
         self.settle(now);
     }
@@ -257,13 +300,20 @@ impl Studio {
             let rates = self.encodings.iter().filter_map(|encoding| encoding.rate.poll_timeout());
             let ladders = self.encodings.iter().filter_map(|encoding| encoding.ladder.poll_timeout());
             let heat = self.heat.as_ref().and_then(Heat::poll_timeout);
-            let fixed = [self.calls_at, self.fanout_at, self.stop_at, self.key_frames.poll_timeout(), heat];
+            let fixed = [
+                self.calls_at,
+                self.offers_at,
+                self.fanout_at,
+                self.stop_at,
+                self.key_frames.poll_timeout(),
+                heat,
+            ];
             Output::Timeout(fixed.into_iter().flatten().chain(rates).chain(ladders).min())
         })
     }
 
     /// Lets calls and viewers talk to each other until both are quiet.
-    fn settle(&mut self, now: Instant) {
+    pub fn settle(&mut self, now: Instant) {
         loop {
             let mut quiet = true;
             loop {
@@ -290,19 +340,13 @@ impl Studio {
                 break;
             }
         }
+        self.offers_at = self.offers.poll_timeout(now);
         self.tend(now);
     }
 
     fn call_event(&mut self, event: call::Event, now: Instant) {
         match event {
-            call::Event::Incoming { id, from, .. } => {
-                if self.seats.len() >= self.max_viewers {
-                    _ = self.calls.reject(id, call::body::reason::BUSY, now);
-                    return;
-                }
-                self.seat(id, &from);
-                _ = self.calls.accept(id, now);
-            }
+            call::Event::Incoming { id, from, data, .. } => self.incoming(id, &from, data, now),
             call::Event::Accepted { id } => {
                 let Some(seat) = self.seats.get(&id) else { return };
                 match self.fanout.offer(seat.session, now) {
@@ -311,13 +355,8 @@ impl Studio {
                 }
             }
             call::Event::RemoteOffer { id, sdp } => {
-                let Some(seat) = self.seats.get(&id) else { return };
-                match self.fanout.accept(seat.session, &sdp, now) {
-                    Ok(answer) => {
-                        self.agree(id, answer.video, answer.audio);
-                        self.describe(id, &answer.sdp, Calls::local_answer, now);
-                    }
-                    Err(refusal) => self.refuse(id, &refusal, now),
+                if let (true, Some(origin)) = (self.seats.contains_key(&id), self.calls.origin(id)) {
+                    self.offers.push(id, origin.clone(), sdp);
                 }
             }
             call::Event::RemoteAnswer { id, sdp } => {
@@ -328,9 +367,8 @@ impl Studio {
                 }
             }
             call::Event::RemoteCandidate { id, candidate } => {
-                let Some(seat) = self.seats.get(&id) else { return };
-                if let Err(refusal) = self.fanout.add_remote_candidate(seat.session, &candidate.candidate) {
-                    log::debug!("call {id}: a candidate is passed over: {}", refusal.code());
+                if let Some(candidate) = self.offers.hold(id, candidate) {
+                    self.add_candidate(id, &candidate);
                 }
             }
             call::Event::Ended { id, remote, reason } => self.leave(id, &remote, reason, now),
@@ -401,17 +439,16 @@ impl Studio {
         self.out.push_back(Output::Event(event));
     }
 
-    fn seat(&mut self, id: CallId, remote: &str) {
+    pub fn seat(&mut self, id: CallId, remote: &str, caller: Option<Caller>) {
         let session = SessionId(self.next_session);
         self.next_session += 1;
         let address = Address::from(remote);
-        self.out.push_back(Output::Event(Event::Calling(ViewerId(id), address.clone())));
         let viewer = Viewer { id: ViewerId(id), address, video: None, audio: false };
-        self.seats.insert(id, Seat { session, viewer, video: None, joined: false });
+        self.seats.insert(id, Seat { session, caller, viewer, video: None, joined: false });
         self.sessions.insert(session, id);
     }
 
-    fn agree(&mut self, id: CallId, video: Option<StreamId>, audio: Option<StreamId>) {
+    pub fn agree(&mut self, id: CallId, video: Option<StreamId>, audio: Option<StreamId>) {
         let Some(seat) = self.seats.get_mut(&id) else { return };
         seat.video = video;
         seat.viewer.video = video.map(|v| if v == VIDEO_VP8 { Codec::Vp8 } else { Codec::H264 });
@@ -449,7 +486,7 @@ impl Studio {
     }
 
     /// Hands our description over; all our candidates are in it.
-    fn describe(
+    pub fn describe(
         &mut self,
         id: CallId,
         sdp: &str,
@@ -463,14 +500,15 @@ impl Studio {
         }
     }
 
-    fn refuse(&mut self, id: CallId, refusal: &rtc::Refusal, now: Instant) {
+    pub fn refuse(&mut self, id: CallId, refusal: &rtc::Refusal, now: Instant) {
         log::info!("call {id} is refused: {}", refusal.code());
         _ = self.calls.hangup(id, &refusal.to_string(), now);
     }
 
-    fn leave(&mut self, id: CallId, remote: &str, reason: String, now: Instant) {
+    pub fn leave(&mut self, id: CallId, remote: &str, reason: String, now: Instant) {
         let Some(seat) = self.seats.remove(&id) else { return };
         self.sessions.remove(&seat.session);
+        self.offers.remove(id);
         self.fanout.close(seat.session, now);
         self.encodings.iter_mut().for_each(|encoding| encoding.rate.remove(seat.session.0));
         self.out.push_back(Output::Event(if seat.joined {

@@ -1,9 +1,12 @@
 //! Calls, viewers and the source's life on a virtual clock; the viewer is a real browser's offer.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::config::Answer;
 use super::event::Event;
-use super::studio::{Config, Input, Output, Studio, media_set};
+use super::studio::{Config, Input, Output, Studio, Whence, media_set};
+use crate::call::RateLimit;
 use crate::media::StreamId;
 use crate::media::gst::{MediaEvent, Streams};
 use crate::media::heat;
@@ -12,26 +15,32 @@ use crate::media::rate::Limits;
 use crate::media::{VIDEO_H264, VIDEO_VP8};
 use crate::rtc;
 
-const OFFER: &str = include_str!("../rtc/tests/chromium_offer.sdp");
+pub(super) const OFFER: &str = include_str!("../rtc/tests/chromium_offer.sdp");
 
-struct World {
-    studio: Studio,
-    now: Instant,
+pub(super) struct World {
+    pub studio: Studio,
+    pub now: Instant,
     /// Messages that left, `subtype to data`.
-    said: Vec<String>,
-    produced: Vec<Streams>,
-    events: Vec<Event>,
-    bitrates: Vec<u32>,
-    key_frames: Vec<StreamId>,
-    qualities: Vec<(StreamId, Quality)>,
+    pub said: Vec<String>,
+    pub produced: Vec<Streams>,
+    pub events: Vec<Event>,
+    pub bitrates: Vec<u32>,
+    pub key_frames: Vec<StreamId>,
+    pub qualities: Vec<(StreamId, Quality)>,
     /// How hot the board is, and how often that was read.
-    celsius: f32,
-    reads: usize,
-    next: Option<Instant>,
+    pub celsius: f32,
+    pub reads: usize,
+    pub next: Option<Instant>,
+    /// Where datagrams went.
+    pub reached: Vec<SocketAddr>,
 }
 
 impl World {
-    fn new(max_viewers: usize, vp8: bool) -> World {
+    pub fn new(max_viewers: usize, vp8: bool) -> World {
+        World::with(max_viewers, vp8, Answer::All)
+    }
+
+    pub fn with(max_viewers: usize, vp8: bool, answer: Answer) -> World {
         let now = Instant::now();
         let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
         let config = Config {
@@ -41,7 +50,10 @@ impl World {
             pictures: (1280, 720, 30),
             adapt: true,
             heat: Some(heat::Limits { step_down: 75.0, step_up: 68.0 }),
+            answer,
             max_viewers,
+            max_unconnected: 4,
+            offer_rate: RateLimit { per_second: 2, burst: 8 },
             linger: Duration::from_secs(10),
         };
         let studio = Studio::new(config, now);
@@ -57,19 +69,23 @@ impl World {
             celsius: 40.0,
             reads: 0,
             next: None,
+            reached: vec![],
         };
         world.input(Input::Online { address: "camera|1" });
         world
     }
 
-    fn input(&mut self, input: Input<'_>) {
+    pub fn input(&mut self, input: Input<'_>) {
         self.studio.handle_input(input, self.now);
         self.drain();
     }
 
-    fn drain(&mut self) {
+    pub fn drain(&mut self) {
         loop {
             match self.studio.poll_output() {
+                Output::Timeout(Some(at)) if at <= self.now => {
+                    self.studio.handle_input(Input::Timeout, self.now);
+                }
                 Output::Timeout(at) => return self.next = at,
                 Output::Send { to, subtype, data, .. } => self.said.push(format!("{subtype} {to} {data}")),
                 Output::Produce(streams) => self.produced.push(streams),
@@ -82,13 +98,13 @@ impl World {
                     let reading = heat::Reading { celsius: Some(self.celsius), throttled: None };
                     self.studio.handle_input(Input::Heat(reading), self.now);
                 }
-                Output::Transmit(_) => {}
+                Output::Transmit(transmit) => self.reached.push(transmit.to),
             }
         }
     }
 
     /// Lets time pass, waking the core when it wants.
-    fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.next.filter(|at| *at <= end) {
             self.now = self.now.max(at);
@@ -98,16 +114,29 @@ impl World {
         self.input(Input::Timeout);
     }
 
-    fn call(&mut self, from: &str, subtype: &str, data: &str) {
-        self.input(Input::Call { from, subtype, data: Some(data), call: Some(from) });
+    pub fn call(&mut self, from: &str, subtype: &str, data: &str) {
+        self.call_from(from, Whence::Unknown, subtype, data);
     }
 
-    fn offer(&mut self, from: &str, sdp: &str) {
+    pub fn call_from(&mut self, from: &str, whence: Whence, subtype: &str, data: &str) {
+        self.input(Input::Call { from, whence, subtype, data: Some(data), call: Some(from) });
+    }
+
+    pub fn offer(&mut self, from: &str, sdp: &str) {
         self.call(from, "call:init", "{}");
         self.call(from, "call:offer", &serde_json::json!({ "type": "offer", "sdp": sdp }).to_string());
     }
 
-    fn said(&self, start: &str) -> usize {
+    /// What the fan-out says when a viewer's media is there.
+    pub fn connect(&mut self, from: &str) {
+        let seats = &mut self.studio.seats;
+        let (id, seat) =
+            seats.iter_mut().find(|(_, s)| s.viewer.address.as_str() == from).expect("it called");
+        seat.joined = true;
+        self.studio.calls.media_connected(*id, self.now).expect("it was accepted");
+    }
+
+    pub fn said(&self, start: &str) -> usize {
         self.said.iter().filter(|s| s.starts_with(start)).count()
     }
 }
@@ -197,6 +226,7 @@ fn a_bad_description_ends_its_call_and_nothing_else() {
 fn one_viewer_too_many_is_told_busy() {
     let mut world = World::new(1, true);
     world.offer("bob|2", OFFER);
+    world.connect("bob|2");
     world.offer("eve|3", OFFER);
     assert_eq!(world.said(r#"call:reject eve|3 {"reason":"busy"}"#), 1);
     assert_eq!(world.said("call:answer"), 1);
@@ -227,7 +257,13 @@ fn the_camera_calls_with_an_offer_and_hangs_up() {
     world.drain();
     assert_eq!(world.said("call:init bob|2"), 1);
     assert!(world.studio.invite("eve|3", "x9", world.now).is_err(), "as many viewers as allowed");
-    world.input(Input::Call { from: "bob|2", subtype: "call:accept", data: Some("{}"), call: Some("k3Jq") });
+    world.input(Input::Call {
+        from: "bob|2",
+        whence: Whence::Unknown,
+        subtype: "call:accept",
+        data: Some("{}"),
+        call: Some("k3Jq"),
+    });
     assert_eq!(world.said("call:offer bob|2"), 1);
     world.studio.hang_up(id, "done", world.now).expect("it is on");
     world.drain();

@@ -154,8 +154,13 @@ impl Side {
             panic!("all messages are of the call");
         };
         let call: Option<String> = message.get("call").expect("a text");
-        let input =
-            Input::Message { from: from.as_str(), subtype, data: message.raw("data"), call: call.as_deref() };
+        let input = Input::Message {
+            from: from.as_str(),
+            host: None,
+            subtype,
+            data: message.raw("data"),
+            call: call.as_deref(),
+        };
         self.calls.handle_input(input, now);
     }
 }

@@ -201,6 +201,14 @@ const PICTURES: &[Setting<Settings>] = &[
             set(&mut s.camera.max_viewers, count(v, 1).map(|n| usize::try_from(n).unwrap_or(usize::MAX)))
         },
     ),
+    Setting::new(
+        "max_unconnected",
+        "N",
+        "Calls of one address that may wait for their media at once; the oldest gives way. Default: 4",
+        |s: &mut S, v| {
+            set(&mut s.camera.max_unconnected, count(v, 1).map(|n| usize::try_from(n).unwrap_or(usize::MAX)))
+        },
+    ),
 ];
 
 const IDENTITY: &[Setting<Settings>] = &[

@@ -9,7 +9,7 @@ use super::bench::US;
 use super::net::{App, Net};
 use crate::call::body::Candidate;
 use crate::call::calls::Phase;
-use crate::call::{CallId, Calls, Config, Event, Input, Output, State};
+use crate::call::{CallId, Calls, Config, Event, Input, Output, RateLimit, State};
 
 const LIMITS: Config = Config {
     ring_timeout: Duration::from_secs(30),
@@ -21,6 +21,8 @@ const LIMITS: Config = Config {
     max_candidate: 120,
     max_description: 120,
     max_init: 60,
+    init_rate: RateLimit::UNLIMITED,
+    answer_rate: RateLimit::UNLIMITED,
 };
 
 #[derive(Clone, Debug)]
@@ -174,7 +176,7 @@ proptest! {
             let n = CallId;
             match &op {
                 Op::Hear { from, subtype, data, call } => calls.handle_input(
-                    Input::Message { from, subtype, data: data.as_deref(), call: call.as_deref() },
+                    Input::Message { from, host: None, subtype, data: data.as_deref(), call: call.as_deref() },
                     now,
                 ),
                 Op::Own(address) => calls.handle_input(Input::Own { address }, now),

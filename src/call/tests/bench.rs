@@ -163,16 +163,16 @@ impl Bench {
 
     /// A message that bears the id `w`.
     pub fn hear(&mut self, from: &str, subtype: &str, data: &str) -> Vec<String> {
-        self.input(Input::Message { from, subtype, data: Some(data), call: Some("w") })
+        self.input(Input::Message { from, host: None, subtype, data: Some(data), call: Some("w") })
     }
 
     /// A message of a client that knows no ids.
     pub fn hear_plain(&mut self, from: &str, subtype: &str, data: &str) -> Vec<String> {
-        self.input(Input::Message { from, subtype, data: Some(data), call: None })
+        self.input(Input::Message { from, host: None, subtype, data: Some(data), call: None })
     }
 
     pub fn hear_id(&mut self, from: &str, call: &str, subtype: &str, data: &str) -> Vec<String> {
-        self.input(Input::Message { from, subtype, data: Some(data), call: Some(call) })
+        self.input(Input::Message { from, host: None, subtype, data: Some(data), call: Some(call) })
     }
 
     pub fn pass(&mut self, seconds: u64) -> Vec<String> {

@@ -192,6 +192,7 @@ impl Net {
             (Kind::Ours(calls, _), Flying::Message { from, subtype, call, data }) => {
                 let input = Input::Message {
                     from: &from,
+                    host: None,
                     subtype: &subtype,
                     data: Some(&data),
                     call: call.as_deref(),

@@ -129,7 +129,7 @@ fn bodies_that_cannot_be_read_end_that_call_alone() {
     let mut check = |stage: Stage, subtype: &str, data: Option<&str>, told: &str| {
         let mut b = Bench::at(stage);
         b.hear_id(HIGH, "h", "call:init", "{}");
-        let said = b.input(Input::Message { from: LOW, subtype, data, call: Some("w") });
+        let said = b.input(Input::Message { from: LOW, host: None, subtype, data, call: Some("w") });
         assert_eq!(
             said,
             [format!(r#"b|2 < {told} w {{"reason":"malformed"}}"#).as_str(), "ended 1 b|2 malformed"],
@@ -184,7 +184,7 @@ fn an_init_holds_any_json_or_nothing_at_all() {
         assert_eq!(Bench::at(Stage::Idle).hear(LOW, "call:init", data), [format!("incoming 1 b|2 {data}")]);
     }
     let mut b = Bench::at(Stage::Idle);
-    let none = Input::Message { from: LOW, subtype: "call:init", data: None, call: Some("w") };
+    let none = Input::Message { from: LOW, host: None, subtype: "call:init", data: None, call: Some("w") };
     assert_eq!(b.input(none), ["incoming 1 b|2 {}"]);
     for data in ["", "{", "{}{}", "\u{0}"] {
         assert_eq!(

@@ -118,7 +118,7 @@ fn a_camera_holds_many_calls_and_loses_one_at_a_time() {
     let mut net = Net::new();
     net.ours("camera|0", App { accepts: true, connects: true });
     for n in 1..=20 {
-        let end = net.ours(&format!("viewer|{n}"), App { accepts: false, connects: true });
+        let end = net.ours(&format!("viewer{n}|{n}"), App { accepts: false, connects: true });
         net.invite(end, 0);
     }
     net.run(1000);
@@ -144,7 +144,7 @@ fn a_camera_with_a_limit_is_busy_for_the_rest() {
         Config { busy_limit: Some(2), ..Config::default() },
     );
     for n in 1..=3 {
-        let end = net.ours(&format!("viewer|{n}"), App { accepts: false, connects: true });
+        let end = net.ours(&format!("viewer{n}|{n}"), App { accepts: false, connects: true });
         net.invite(end, 0);
     }
     net.run(1000);
