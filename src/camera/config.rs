@@ -1,12 +1,14 @@
 //! What a camera is told at its start.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::RateLimit;
 use crate::media::gst::Settings;
 use crate::media::rate::Limits;
-use crate::net::Network;
+use crate::net::{AuthRequest, Network};
 use crate::proto::{DEFAULT_PORT, Object, Token};
 
 /// How a camera works. Its `Default` is a test pattern on `http://127.0.0.1:4500`.
@@ -142,6 +144,8 @@ pub struct Serve {
     pub listen: Vec<SocketAddr>,
     /// What a viewer must know; without one, whoever reaches the port may watch.
     pub token: Option<Token>,
+    /// Who decides whom it lets in. Default: the token.
+    pub admit: Admit,
     /// Origins of pages beside its own that may connect, such as `https://viewer.example`.
     pub origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -164,6 +168,7 @@ impl Default for Serve {
         Serve {
             listen: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT)],
             token: None,
+            admit: Admit::default(),
             origins: Vec::new(),
             trusted_proxies: Vec::new(),
             max_per_address: Some(32),
@@ -172,6 +177,63 @@ impl Default for Serve {
             #[cfg(feature = "tls")]
             tls: None,
         }
+    }
+}
+
+impl Serve {
+    /// Whether each newcomer needs a verdict.
+    pub(super) fn asks(&self) -> bool {
+        self.token.is_some() || matches!(self.admit, Admit::Application(_))
+    }
+}
+
+/// Who decides whom the camera's own server lets in. It is one of them, never two, and whom nobody answers is
+/// refused after 10 s. Whatever is decided, nobody but the camera is admitted as [`Config::user`].
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Admit {
+    /// [`Serve::token`]: whoever knows it; without one whoever reaches the port.
+    ///
+    /// An application that listens to the events of [`Camera::server`](super::Camera::server) of a camera with a
+    /// token takes the decision over: it gets each
+    /// [`ServerEvent::Authenticate`](crate::net::ServerEvent::Authenticate), and must answer it, while the camera
+    /// compares no token any more. Without a token nobody is asked, and there is none to answer.
+    #[default]
+    Token,
+    /// The application, by this callback, which answers each request now or later; it is called from within
+    /// [`Camera::run`](super::Camera::run) and must not block. The server's events tell of no request then.
+    ///
+    /// A token, where there is one too, is what `/api/status` and the ICE servers' passwords are told for; without
+    /// one nobody gets those by HTTP.
+    Application(Arc<dyn Fn(AuthRequest) + Send + Sync>),
+}
+
+impl Admit {
+    /// Lets `judge` decide.
+    ///
+    /// ```
+    /// use symple::camera::{Admit, Serve};
+    /// use symple::proto::Status;
+    /// use symple::server::Admission;
+    ///
+    /// let admit = Admit::application(|request| match request.auth.user.as_str() {
+    ///     "alice" => request.admit(Admission::default()),
+    ///     _ => request.refuse(Status::UNAUTHORIZED, "Authentication failed: you are not Alice"),
+    /// });
+    /// let serve = Serve { admit, ..Serve::default() };
+    /// # _ = serve;
+    /// ```
+    pub fn application(judge: impl Fn(AuthRequest) + Send + Sync + 'static) -> Admit {
+        Admit::Application(Arc::new(judge))
+    }
+}
+
+impl fmt::Debug for Admit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Admit::Token => "Token",
+            Admit::Application(_) => "Application",
+        })
     }
 }
 

@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use futures_lite::future::zip;
 
-pub use config::{Answer, Config, Connect, Controllers, Serve, Signalling};
+pub use config::{Admit, Answer, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{Event, StartError, Viewer, ViewerId};
 
 use crate::call::CallError;
@@ -228,7 +228,8 @@ impl Camera {
         &self.shared.client
     }
 
-    /// Its own server, where it has one.
+    /// Its own server, where it has one. Who listens to its events gives the verdicts on newcomers, where there are
+    /// any to give: see [`Admit`].
     pub fn server(&self) -> Option<&Server> {
         self.shared.server.as_ref()
     }

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::json;
 
-use super::{Config, Connect, Serve, Signalling, StartError, Status};
+use super::{Admit, Config, Connect, Serve, Signalling, StartError, Status};
 use crate::client;
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
 use crate::net::{
-    Client, Origins, Response, Server, ServerConfig, ServerEvent, addresses, outward_address,
+    AuthRequest, Client, Origins, Response, Server, ServerConfig, addresses, outward_address,
 };
 use crate::proto::{Status as Code, Token};
 use crate::rtc::LocalCandidate;
@@ -59,14 +59,19 @@ fn serve_here(
     status: impl Fn() -> Option<Status> + Send + Sync + 'static,
 ) -> Result<Server, StartError> {
     let hub = server::Config {
-        authenticate: serve.token.is_some(),
+        authenticate: serve.asks(),
         rooms: vec![config.room.clone()],
+        // Viewers call whoever bears this name.
+        reserved: vec![config.user.clone()],
         ..server::Config::default()
     };
-    let token = serve.token.clone();
-    let guard = token.clone().map_or(Guard::Everybody, Guard::Token);
+    let guard = match &serve.token {
+        Some(token) => Guard::Token(token.clone()),
+        None if serve.asks() => Guard::Nobody,
+        None => Guard::Everybody,
+    };
     // ICE servers' passwords are for those who may watch.
-    let site = Site::new(&config.ice_servers, Some(&config.room), token.is_some())
+    let site = Site::new(&config.ice_servers, Some(&config.room), serve.asks())
         .watchers(guard.clone())
         .numbers(guard)
         .guarded("/api/status", move || match status() {
@@ -87,20 +92,33 @@ fn serve_here(
         ..ServerConfig::default()
     };
     let server = Server::bind(server.http(move |request| site.answer(request)))?;
-    if let Some(token) = token {
-        let (room, own) = (config.room.clone(), config.user.clone());
-        server.hook(move |event| {
-            let ServerEvent::Authenticate(request) = event else { return };
-            if !request.auth.token.as_ref().is_some_and(|t| token.is(t.reveal())) {
-                request.refuse(Code::UNAUTHORIZED, "Authentication failed: wrong or missing token");
-            } else if request.auth.user == own {
-                request.refuse(Code::UNAUTHORIZED, "Authentication failed: that user is the camera itself");
-            } else {
-                request.admit(Admission { rooms: vec![room.clone()], ..Admission::default() });
+    match (&serve.admit, serve.token.clone()) {
+        (Admit::Token, None) => {}
+        (Admit::Token, Some(token)) => server.judge(move |request| {
+            let mine = !request.is_heard();
+            if mine {
+                judge(request, &token);
             }
-        });
+            mine
+        }),
+        (Admit::Application(judge), _) => {
+            let judge = judge.clone();
+            server.judge(move |request| {
+                judge(request.clone());
+                true
+            });
+        }
     }
     Ok(server)
+}
+
+/// Lets in who knows the token; the hub puts all into the camera's room.
+fn judge(request: &AuthRequest, token: &Token) {
+    if request.auth.token.as_ref().is_some_and(|t| token.is(t.reveal())) {
+        request.admit(Admission::default());
+    } else {
+        request.refuse(Code::UNAUTHORIZED, "Authentication failed: wrong or missing token");
+    }
 }
 
 impl Status {

@@ -129,8 +129,9 @@ impl Client {
     pub(crate) fn hook(&self, mut callback: impl FnMut(Event) + Send + 'static) {
         self.inner.events.set_hook(Box::new(move |event| {
             if let ClientEvent::Event(event) = event {
-                callback(event);
+                callback(event.clone());
             }
+            false
         }));
     }
 

@@ -23,11 +23,14 @@ pub(crate) trait Lossy: Clone + Send + 'static {
 
 type Callback<E> = Box<dyn FnMut(E) + Send>;
 
+/// Whether it keeps the event: then nobody else gets it.
+type Hook<E> = Box<dyn FnMut(&E) -> bool + Send>;
+
 /// Where a driver puts events and from where its own task hands them on.
 pub(crate) struct Outlet<E> {
     waiting: Mutex<Waiting<E>>,
-    /// The crate's own listener, which an application's does not replace.
-    hook: Mutex<Option<Callback<E>>>,
+    /// The crate's own listener, which an application's does not replace, and which comes first.
+    hook: Mutex<Option<Hook<E>>>,
     callback: Mutex<Option<Callback<E>>>,
     streams: Mutex<Vec<Tap<E>>>,
     signal: Signal,
@@ -59,8 +62,14 @@ impl<E: Lossy> Outlet<E> {
     }
 
     #[cfg(feature = "camera")]
-    pub fn set_hook(&self, hook: Callback<E>) {
+    pub fn set_hook(&self, hook: Hook<E>) {
         *lock(&self.hook) = Some(hook);
+    }
+
+    /// Whether the application listens, by its callback or by a stream. To be asked outside of the callback.
+    #[cfg(feature = "camera")]
+    pub fn is_heard(&self) -> bool {
+        lock(&self.callback).is_some() || lock(&self.streams).iter().any(|tap| !tap.to.is_closed())
     }
 
     /// Lets go of what the application gave, and of all that it holds.
@@ -112,17 +121,20 @@ impl<E: Lossy> Outlet<E> {
     }
 
     fn hand_on(&self, event: E) {
+        // Taken out for the call, so that a callback may set another, and no lock is held meanwhile.
+        let hook = lock(&self.hook).take();
+        if let Some(mut hook) = hook {
+            let kept = hook(&event);
+            lock(&self.hook).get_or_insert(hook);
+            if kept {
+                return;
+            }
+        }
         lock(&self.streams).retain_mut(|tap| tap.give(&event));
-        Self::call(&self.hook, &event);
-        Self::call(&self.callback, &event);
-    }
-
-    /// Taken out for the call, so that a callback may set another, and no lock is held meanwhile.
-    fn call(slot: &Mutex<Option<Callback<E>>>, event: &E) {
-        let taken = lock(slot).take();
-        if let Some(mut callback) = taken {
-            callback(event.clone());
-            lock(slot).get_or_insert(callback);
+        let callback = lock(&self.callback).take();
+        if let Some(mut callback) = callback {
+            callback(event);
+            lock(&self.callback).get_or_insert(callback);
         }
     }
 }

@@ -149,6 +149,12 @@ impl AuthRequest {
         self.answer(Verdict::Refuse { status, message: message.into() });
     }
 
+    /// Whether the application listens to the server that asks, and so gives the verdicts.
+    #[cfg(feature = "camera")]
+    pub(crate) fn is_heard(&self) -> bool {
+        self.server.upgrade().is_some_and(|server| server.events.is_heard())
+    }
+
     #[cfg(feature = "redis")]
     pub(crate) fn conn(&self) -> ConnId {
         self.conn
@@ -292,14 +298,22 @@ impl Server {
     }
 
     /// Sets the callback. Events come in order, one at a time, from within [`Server::run`].
+    ///
+    /// At a server that authenticates it must answer each [`ServerEvent::Authenticate`]: whom nobody answers is
+    /// refused after [`Config::verdict_timeout`]. That is so at a camera's own server too, whose own check of its
+    /// token then admits nobody (`camera::Admit`).
     pub fn on(&self, callback: impl FnMut(ServerEvent) + Send + 'static) {
         self.inner.events.set_callback(Box::new(callback));
     }
 
-    /// A callback of the crate's own, called before the application's.
+    /// Has `judge` called before the application hears of a newcomer; what it keeps, by `true`, the application
+    /// does not hear of.
     #[cfg(feature = "camera")]
-    pub(crate) fn hook(&self, callback: impl FnMut(ServerEvent) + Send + 'static) {
-        self.inner.events.set_hook(Box::new(callback));
+    pub(crate) fn judge(&self, mut judge: impl FnMut(&AuthRequest) -> bool + Send + 'static) {
+        self.inner.events.set_hook(Box::new(move |event| match event {
+            ServerEvent::Authenticate(request) => judge(request),
+            _ => false,
+        }));
     }
 
     /// The same events as a stream that holds at most `capacity`.

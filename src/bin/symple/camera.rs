@@ -438,6 +438,7 @@ fn config(settings: Settings, check: Option<Depth>) -> Result<(Config, Option<St
             max_unauthenticated_per_address: settings.limits.strangers_per_address,
             exempt: settings.limits.exempt,
             tls: None,
+            ..Serve::default()
         })
     };
     Ok((camera, settings.ring))

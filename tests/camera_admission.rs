@@ -1,0 +1,130 @@
+//! Whom a camera's own server lets in is decided by one party: the token or the application, never both.
+#![cfg(feature = "camera")]
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use symple::camera::{Admit, Camera, Config, Serve, Signalling};
+use symple::net::ServerEvent;
+use symple::proto::{Status, Token};
+use symple::server::Admission;
+use tungstenite::Message;
+
+struct Running {
+    camera: Camera,
+    address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(token: Option<&str>, admit: Admit, prepare: impl FnOnce(&Camera)) -> Running {
+        let listen = vec!["127.0.0.1:0".parse().expect("literal")];
+        let serve = Serve { listen, token: token.map(Token::new), admit, ..Serve::default() };
+        let mut config = Config { signalling: Signalling::Serve(serve), ..Config::default() };
+        config.ice_servers = vec![json!({"urls": "turn:turn.example", "credential": "s3cret"})];
+        (config.media.width, config.media.height, config.media.fps) = (320, 240, 10);
+        let camera = Camera::new(config).expect("it starts");
+        prepare(&camera);
+        let address = camera.server().expect("its own").addresses()[0];
+        let run = camera.run();
+        let thread = Some(std::thread::spawn(move || smol::block_on(run)));
+        Running { camera, address, thread }
+    }
+
+    /// What the server says first to somebody: `welcome`, or the status of an error.
+    fn says_to(&self, user: &str, token: Option<&str>) -> Result<(), u64> {
+        let tcp = TcpStream::connect(self.address).expect("it listens");
+        tcp.set_read_timeout(Some(Duration::from_secs(30))).expect("not zero");
+        let (mut ws, _) = tungstenite::client(format!("ws://{}/", self.address), tcp).expect("upgraded");
+        let auth = json!({"type":"auth","user":user,"token":token,"rooms":["public"]});
+        ws.send(Message::text(auth.to_string())).expect("open");
+        let Message::Text(text) = ws.read().expect("an answer") else { panic!("a text") };
+        let message: Value = serde_json::from_str(&text).expect("JSON");
+        match message["type"].as_str() {
+            Some("welcome") => Ok(()),
+            _ => Err(message["status"].as_u64().expect("an error has a status")),
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        use std::io::{Read, Write};
+        let mut tcp = TcpStream::connect(self.address).expect("it listens");
+        write!(tcp, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("open");
+        let mut all = String::new();
+        tcp.read_to_string(&mut all).expect("an answer");
+        all
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.camera.shutdown();
+        _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Lets in whoever is Alice.
+fn alice_alone(request: &symple::net::AuthRequest) {
+    match request.auth.user.as_str() {
+        "alice" => request.admit(Admission::default()),
+        _ => request.refuse(Status::FORBIDDEN, "you are not Alice"),
+    }
+}
+
+#[test]
+fn the_token_decides_where_the_application_does_not() {
+    let running = Running::start(Some("t0ken"), Admit::default(), |_| {});
+    assert_eq!(running.says_to("bob", Some("t0ken")), Ok(()));
+    assert_eq!(running.says_to("bob", Some("wrong")), Err(401));
+    assert_eq!(running.says_to("bob", None), Err(401));
+    assert_eq!(running.says_to("camera", Some("t0ken")), Err(401));
+}
+
+#[test]
+fn a_hook_on_the_server_decides_and_the_token_does_not() {
+    let running = Running::start(Some("t0ken"), Admit::default(), |camera| {
+        camera.server().expect("its own").on(|event| {
+            if let ServerEvent::Authenticate(request) = event {
+                alice_alone(&request);
+            }
+        });
+    });
+    assert_eq!(running.says_to("bob", Some("t0ken")), Err(403), "whom it refuses stays out");
+    assert_eq!(running.says_to("alice", Some("another")), Ok(()), "whom it admits comes in");
+    assert_eq!(running.says_to("camera", Some("t0ken")), Err(401));
+}
+
+#[test]
+fn whom_a_hook_does_not_answer_is_refused_after_a_while() {
+    let running = Running::start(Some("t0ken"), Admit::default(), |camera| {
+        camera.server().expect("its own").on(|_| {});
+    });
+    let began = Instant::now();
+    assert_eq!(running.says_to("bob", Some("t0ken")), Err(503));
+    assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_callback_of_the_settings_decides_alone() {
+    let seen = Arc::new(Mutex::new(0));
+    let count = seen.clone();
+    let admit = Admit::application(|request| alice_alone(&request));
+    let running = Running::start(None, admit, move |camera| {
+        camera.server().expect("its own").on(move |event| {
+            if let ServerEvent::Authenticate(request) = event {
+                *count.lock().expect("no panic") += 1;
+                request.admit(Admission::default());
+            }
+        });
+    });
+    assert_eq!(running.says_to("bob", Some("any")), Err(403));
+    assert_eq!(running.says_to("alice", Some("any")), Ok(()));
+    assert_eq!(running.says_to("alice", None), Err(401), "who shows nothing is not judged");
+    assert_eq!(*seen.lock().expect("no panic"), 0, "it is not asked too");
+    // What the token would have opened stays shut.
+    assert!(running.get("/api/status").starts_with("HTTP/1.1 401"));
+    assert!(!running.get("/api/config").contains("s3cret"));
+}
