@@ -146,7 +146,7 @@ pub struct Serve {
     pub token: Option<Token>,
     /// Who decides whom it lets in. Default: the token.
     pub admit: Admit,
-    /// Origins of pages beside its own that may connect, such as `https://viewer.example`.
+    /// Origins of pages beside its own that may connect, such as `https://viewer.example`; `*` is any.
     pub origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,

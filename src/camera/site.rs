@@ -81,7 +81,7 @@ fn serve_here(
     let server = ServerConfig {
         hub,
         listen: serve.listen.clone(),
-        origins: Some(Origins::OwnAnd(serve.origins.clone())),
+        origins: Some(origins(&serve.origins)),
         trusted_proxies: serve.trusted_proxies.clone(),
         max_per_address: serve.max_per_address,
         max_unauthenticated_per_address: serve.max_unauthenticated_per_address,
@@ -119,6 +119,17 @@ fn judge(request: &AuthRequest, token: &Token) {
     } else {
         request.refuse(Code::UNAUTHORIZED, "Authentication failed: wrong or missing token");
     }
+}
+
+/// Which pages may connect beside the camera's own.
+fn origins(listed: &[String]) -> Origins {
+    if listed.iter().any(|origin| origin.trim() == "*") {
+        log::warn!(
+            "origins has *: a page of any site may connect to this camera from its visitors' browsers"
+        );
+        return Origins::Any;
+    }
+    Origins::OwnAnd(listed.to_vec())
 }
 
 impl Status {

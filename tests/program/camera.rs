@@ -1,7 +1,6 @@
 //! `symple camera`: that it starts, is found, and ends as told. What it shows is for the browsers' tests.
 
-#[cfg(target_os = "linux")]
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 
 use rustix::process::Signal;
@@ -79,6 +78,29 @@ fn it_is_a_peer_of_a_server_elsewhere_or_refused() {
 }
 
 #[test]
+fn an_asterisk_lets_pages_of_any_site_connect_and_is_warned_of() {
+    let upgrade = |origins: &str| {
+        let camera = Program::start(&[&SMALL[..], &["--origins", origins]].concat(), &[]);
+        let line = camera.says("open http://127.0.0.1:");
+        let address =
+            line.trim_start_matches("open http://").trim_end_matches('/').parse().expect("an address");
+        let server = Server { program: camera, address };
+        let mut tcp = server.tcp();
+        let request = "GET / HTTP/1.1\r\nHost: camera.local\r\nOrigin: https://any.example\r\nUpgrade: websocket\r\n\
+                       Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        tcp.write_all(request.as_bytes()).expect("open");
+        let mut status = [0; 12];
+        tcp.read_exact(&mut status).expect("an answer");
+        (String::from_utf8_lossy(&status).into_owned(), server)
+    };
+    let (status, server) = upgrade("*");
+    assert_eq!(status, "HTTP/1.1 101");
+    server.program.logs("origins has *");
+    assert_eq!(upgrade("https://viewer.example").0, "HTTP/1.1 403");
+}
+
+#[test]
 fn what_is_wrong_is_said_before_it_starts() {
     let folder = Folder::new();
     let file = folder.write("camera.toml", "sise = '1x1'\n");
@@ -93,6 +115,7 @@ fn what_is_wrong_is_said_before_it_starts() {
         (&["--source", "csi:"][..], 64, "csi:NAME"),
         (&["--source", "csi", "--board", "imx8mp"][..], 78, "v4l2src (csi), v4l2src (usb)"),
         (&["--size", "big"][..], 64, "must look like 1280x720"),
+        (&["--origins", "viewer.example"][..], 64, "one looks like https://chat.example"),
         (&["--size", "63x63"][..], 78, "63 x 63 is not possible"),
         (&["--config", &file][..], 78, "did you mean \"size\"?"),
     ] {

@@ -22,7 +22,7 @@ use crate::limits::{self, HasLimits, Limits};
 use crate::merge::Setting;
 use crate::signals::{self, Wish};
 use crate::trial::Depth;
-use crate::value::{count, list, object, objects, parsed, parsed_list, secret, set, switch, text};
+use crate::value::{count, list, object, objects, origins, parsed, parsed_list, secret, set, switch, text};
 use crate::{certificate, files, help, logger, open_files};
 
 /// What the camera runs with: what the library takes, and what becomes that.
@@ -259,8 +259,8 @@ const SERVE: &[Setting<Settings>] = &[
     Setting::new(
         "origins",
         "URL",
-        "Origins of other pages that may connect, https://viewer.example",
-        |s: &mut S, v| set(&mut s.origins, list(v)),
+        "Origins of other pages that may connect, https://viewer.example; `*` for any",
+        |s: &mut S, v| set(&mut s.origins, origins(v)),
     )
     .list(),
     limits::trusted_proxies(),

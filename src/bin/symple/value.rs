@@ -46,6 +46,15 @@ pub fn parsed<T: FromStr<Err: Display>>(value: &Value) -> Result<T, String> {
     text(value)?.trim().parse().map_err(|e| format!("{e}"))
 }
 
+/// Origins of web pages, or `*`, which is all of them.
+pub fn origins(value: &Value) -> Result<Vec<String>, String> {
+    let origins = list(value)?;
+    match origins.iter().find(|o| !o.contains("://") && *o != "*") {
+        Some(bad) => Err(format!("{bad} is no origin: one looks like https://chat.example")),
+        None => Ok(origins),
+    }
+}
+
 /// A whole number from `least` on.
 pub fn count(value: &Value, least: u64) -> Result<u64, String> {
     let found = text(value).ok().and_then(|text| text.trim().parse::<u64>().ok());

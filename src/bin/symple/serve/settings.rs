@@ -13,7 +13,7 @@ use crate::limits::{self, HasLimits, Limits};
 use crate::merge::{Origins, Setting};
 use crate::redis::{self, HasRedis, Redis};
 use crate::value::{
-    bytes, count, limit, list, minutes, objects, parsed, parsed_list, secret, set, switch, text,
+    bytes, count, limit, list, minutes, objects, origins, parsed, parsed_list, secret, set, switch, text,
 };
 
 /// What the server runs with.
@@ -147,11 +147,7 @@ const NETWORK: &[Setting<Settings>] = &[
         "Origins of web pages that may connect, such as https://chat.example, beside those that this \
          server serves itself. Default: `*`, any",
         |s: &mut S, v| {
-            let origins = list(v)?;
-            let bad = |o: &&String| !o.contains("://") && *o != "*";
-            if let Some(bad) = origins.iter().find(bad) {
-                return Err(format!("{bad} is no origin: one looks like https://chat.example"));
-            }
+            let origins = origins(v)?;
             s.origins = (!origins.iter().any(|o| o == "*")).then_some(origins);
             Ok(())
         },
