@@ -16,9 +16,9 @@ const OFFER: &str = include_str!("../src/rtc/tests/chromium_offer.sdp");
 /// Frames of one hostile client: just below what the server lets a session send.
 const EVERY: Duration = Duration::from_micros(10_500);
 
-/// Within this an honest caller hears something. It takes some 10 ms; under an attack that worked it took the
-/// attack's length or more.
-const SOON: Duration = Duration::from_secs(2);
+/// Within this an honest caller is served: a deadline, not a measurement. It takes some 10 ms on an idle machine. Without
+/// limits a caller waited for as long as the attack went on, and longer.
+const SOON: Duration = Duration::from_secs(10);
 
 struct Running {
     camera: Camera,
