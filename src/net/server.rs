@@ -342,8 +342,7 @@ impl Server {
     /// Whether limits for each address leave this one out, since it stands for many.
     #[cfg(feature = "camera")]
     pub(crate) fn exempts(&self, host: IpAddr) -> bool {
-        let host = host.to_canonical();
-        host.is_loopback() || self.inner.site.proxies.contains(&host)
+        self.inner.door.is_exempt(host)
     }
 
     /// Counters and gauges.
