@@ -14,8 +14,11 @@ pub mod ladder;
 pub mod pace;
 pub mod queue;
 pub mod rate;
+pub mod sender_clock;
 pub mod source;
 pub mod sps;
+pub mod stamp;
+pub mod thin;
 #[cfg(any(feature = "v4l2", feature = "gst"))]
 pub mod v4l2;
 
