@@ -53,7 +53,7 @@ pub enum ErrorKind {
 /// Why a source of pictures cannot be used: [`kind`](Self::kind) for programs, [`Display`](fmt::Display) for
 /// people.
 ///
-/// It may hold the source's address, and never a password: see [`Source`](super::source::Source).
+/// It may name the source's host, path or device, and never a credential: see [`Source`](super::source::Source).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaError {
     kind: ErrorKind,
@@ -76,6 +76,11 @@ impl MediaError {
     /// What kind of error this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Whether waiting may mend it. A wrong password does not become right, and many tries lock an account.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self.kind, ErrorKind::MissingPlugin | ErrorKind::Unauthorized | ErrorKind::BadSettings)
     }
 
     /// A stable name of the kind, for logs and other languages.

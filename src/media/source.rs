@@ -21,11 +21,11 @@ use super::error::{ErrorKind, MediaError};
 ///
 /// ```
 /// use symple::media::source::Source;
-/// let source: Source = "rtsp://me:secret@192.0.2.7/live".parse().unwrap();
-/// assert_eq!(source.to_string(), "rtsp://192.0.2.7/live"); // a password is never printed
+/// let source: Source = "rtsp://me:secret@192.0.2.7/live?token=secret".parse().unwrap();
+/// assert_eq!(source.to_string(), "rtsp://192.0.2.7/…"); // what may be a credential is never printed
 /// assert!("http://example.com/".parse::<Source>().is_err());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
     /// The built-in pattern and tone.
@@ -39,11 +39,52 @@ pub enum Source {
     File(PathBuf),
     /// A network camera.
     Rtsp {
-        /// The address, without user and password.
-        url: String,
+        /// The address, without user and password before its host.
+        url: RtspUrl,
         /// User and password, when the address held them.
         login: Option<Login>,
     },
+}
+
+impl Source {
+    /// Whether it is a camera that may be back after a while, and no file or pattern.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Source::V4l2(_) | Source::Csi(_) | Source::Rtsp { .. })
+    }
+}
+
+/// The address of a network camera. Printed it is scheme, host and port alone: cameras take passwords in the path
+/// and the query too, under names that nobody can list.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RtspUrl(String);
+
+impl RtspUrl {
+    /// All of it, for the one who connects.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether an `@` follows the host. Then what looks like the host may be the beginning of a password.
+    pub fn is_ambiguous(&self) -> bool {
+        self.0.contains('@')
+    }
+}
+
+impl fmt::Display for RtspUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("rtsp", ""));
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let host = if self.is_ambiguous() { "" } else { &rest[..end] };
+        write!(f, "{scheme}://{host}")?;
+        // `/` tells nothing.
+        if host.is_empty() || rest.len() > end + 1 { f.write_str("/…") } else { f.write_str(&rest[end..]) }
+    }
+}
+
+impl fmt::Debug for RtspUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RtspUrl({self})")
+    }
 }
 
 /// A user and password. Prints neither.
@@ -65,11 +106,30 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Test => f.write_str("test"),
-            Source::V4l2(path) | Source::File(path) => path.display().fmt(f),
+            Source::V4l2(path) => path.display().fmt(f),
+            Source::File(path) => f.write_str(&masked(&path.display().to_string())),
             Source::Csi(None) => f.write_str("csi"),
             Source::Csi(Some(name)) => write!(f, "csi:{name}"),
-            Source::Rtsp { url, .. } => f.write_str(url),
+            Source::Rtsp { url, .. } => url.fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({self})")
+    }
+}
+
+/// A path as it may be shown: an address that was written without its scheme looks like one, with the password in
+/// it. `me:secret@camera/live` becomes `…@camera/live`.
+pub(super) fn masked(path: &str) -> String {
+    let end = path.rfind('@').filter(|at| path[..*at].contains(':'));
+    let shown = end.map_or(path.to_owned(), |at| format!("…{}", &path[at..]));
+    // Pairs such as user=a&password=b; files have no `=` before an `&`.
+    match (shown.find('='), shown.rfind('&')) {
+        (Some(equals), Some(and)) if equals < and => format!("{}=…", &shown[..equals]),
+        _ => shown,
     }
 }
 
@@ -105,16 +165,16 @@ impl FromStr for Source {
 }
 
 fn rtsp(scheme: &str, rest: &str) -> Result<Source, MediaError> {
-    let wrong = || bad("an RTSP source is written rtsp://host/path or rtsp://user:password@host:port/path");
-    let rest = rest.strip_prefix("//").ok_or_else(wrong)?;
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    // The last `@` ends the login: people write passwords with `@` in them unescaped.
-    let (login, host) = match authority.rsplit_once('@') {
-        Some((login, host)) => (Some(login), host),
-        None => (None, authority),
+    let wrong = || {
+        bad(
+            "an RTSP source is written rtsp://host/path or rtsp://user:password@host:port/path; in a password write \
+             %2F for /, %3F for ?, %23 for #, %40 for @ and %25 for %",
+        )
     };
-    let name = host.split_once(']').map_or_else(|| host.split(':').next().unwrap_or(host), |(v6, _)| v6);
-    if name.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    let rest = rest.strip_prefix("//").ok_or_else(wrong)?;
+    let (login, rest) = split_login(rest);
+    let (host, path) = rest.split_at(end_of_authority(rest));
+    if !is_host(host) {
         return Err(wrong());
     }
     let login = login
@@ -123,7 +183,45 @@ fn rtsp(scheme: &str, rest: &str) -> Result<Source, MediaError> {
             Ok(Login { user: percent_decoded(user)?, password: percent_decoded(password)? })
         })
         .transpose()?;
-    Ok(Source::Rtsp { url: format!("{scheme}://{host}{path}"), login })
+    Ok(Source::Rtsp { url: RtspUrl(format!("{scheme}://{host}{path}")), login })
+}
+
+fn end_of_authority(rest: &str) -> usize {
+    rest.find(['/', '?', '#']).unwrap_or(rest.len())
+}
+
+/// Login, if there is one, and what follows its `@`.
+///
+/// People write passwords as they are. The last `@` before the path ends the login; and where what stands before
+/// the path is no host and port (`me:pa` of `me:pa/ss@host`), the password goes on.
+fn split_login(rest: &str) -> (Option<&str>, &str) {
+    let mut begin = 0;
+    let authority = &rest[..end_of_authority(rest)];
+    if !authority.contains('@') {
+        if is_host(authority) {
+            return (None, rest);
+        }
+        let Some(at) = rest.find('@') else { return (None, rest) };
+        begin = at;
+    }
+    let end = begin + 1 + end_of_authority(rest.get(begin + 1..).unwrap_or_default());
+    let end = if begin == 0 { authority.len() } else { end };
+    match rest[..end].rfind('@') {
+        Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+        None => (None, rest),
+    }
+}
+
+/// A name or address, and perhaps a port.
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(']') {
+        Some((name, port)) => (name.strip_prefix('[').unwrap_or_default(), port.strip_prefix(':')),
+        None => host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port))),
+    };
+    let strange =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '%' | '&' | '=' | '"' | '<' | '>');
+    let port = port.filter(|port| !port.is_empty()).is_none_or(|port| port.parse::<u16>().is_ok());
+    !name.is_empty() && !name.contains(strange) && port
 }
 
 fn csi(name: &str) -> Result<Source, MediaError> {
@@ -177,7 +275,7 @@ mod tests {
 
     #[test]
     fn sources_are_read_as_people_write_them() {
-        let rtsp = |url: &str, login| Source::Rtsp { url: url.into(), login };
+        let rtsp = |url: &str, login| Source::Rtsp { url: RtspUrl(url.into()), login };
         let table = [
             ("test", Source::Test),
             (" test ", Source::Test),
@@ -202,6 +300,13 @@ mod tests {
             ("rtsp://me:secret@cam/live", rtsp("rtsp://cam/live", login("me", "secret"))),
             ("rtsp://me:p%40ss@wd@cam", rtsp("rtsp://cam", login("me", "p@ss@wd"))),
             ("rtsp://me@cam/", rtsp("rtsp://cam/", login("me", ""))),
+            ("rtsp://me:pa/ss@cam/live", rtsp("rtsp://cam/live", login("me", "pa/ss"))),
+            ("rtsp://me:pa?s#s@cam:554/a", rtsp("rtsp://cam:554/a", login("me", "pa?s#s"))),
+            ("rtsp://me:p/a@ss@cam/a@b", rtsp("rtsp://cam/a@b", login("me", "p/a@ss"))),
+            ("rtsp://me:pa:ss@cam", rtsp("rtsp://cam", login("me", "pa:ss"))),
+            ("rtsp://me:100%@cam", rtsp("rtsp://cam", login("me", "100%"))),
+            ("rtsp://me:%2F%3f%23%25@cam", rtsp("rtsp://cam", login("me", "/?#%"))),
+            ("rtsp://cam/user=a&password=b", rtsp("rtsp://cam/user=a&password=b", None)),
         ];
         for (text, source) in table {
             assert_eq!(text.parse::<Source>().as_ref(), Ok(&source), "{text}");
@@ -218,6 +323,8 @@ mod tests {
             "rtsp:///live",
             "rtsp://me@/x",
             "rtsp://a b/",
+            "rtsp://me:secret",
+            "rtsp://cam:99999/",
             "http://x/y.mp4",
         ];
         let csi = ["csi:", "csi:  ", "csi://0", "csi:a\nb"];
@@ -228,11 +335,45 @@ mod tests {
     }
 
     #[test]
-    fn no_login_is_ever_printed() {
-        let source: Source = "rtsp://admin:hunter2@cam/live".parse().expect("an address");
-        let printed = format!("{source} {source:?}");
-        assert!(!printed.contains("hunter2") && !printed.contains("admin"), "{printed}");
-        let error = "rtsp://admin:hunter2@/live".parse::<Source>().expect_err("no host").to_string();
-        assert!(!error.contains("hunter2"), "{error}");
+    fn no_credential_is_printed_however_it_is_spelled() {
+        let table = [
+            ("rtsp://u5er:s3cret@cam/live", "rtsp://cam/…"),
+            ("rtsp://u5er:s3/cret@cam/live", "rtsp://cam/…"),
+            ("rtsp://u5er:s3?cret@cam", "rtsp://cam"),
+            ("rtsp://u5er:s3#cret@cam/", "rtsp://cam/"),
+            ("rtsp://u5er:s3@cret@cam:8554/", "rtsp://cam:8554/"),
+            ("rtsp://u5er:s3:cret@[2001:db8::1]/", "rtsp://[2001:db8::1]/"),
+            ("rtsp://u5er:s3%cret@cam/", "rtsp://cam/"),
+            ("rtsp://u5er:s3%2Fcret@cam/", "rtsp://cam/"),
+            // Read as a host `s3cret`, or a port 12, and shown as neither.
+            ("rtsp://u5er:1@s3cret/x@cam/", "rtsp:///…"),
+            ("rtsp://u5er:12/s3cret@cam/", "rtsp:///…"),
+            ("rtsp://u5er/s3cret@cam/", "rtsp:///…"),
+            ("rtsp://cam/user=u5er&password=s3cret", "rtsp://cam/…"),
+            ("rtsp://cam/u5er/s3cret/live", "rtsp://cam/…"),
+            ("rtsp://cam?user=u5er&pwd=s3cret", "rtsp://cam/…"),
+            ("rtsp://cam:554/live?token=s3cret", "rtsp://cam:554/…"),
+            ("rtsps://cam/live?auth=s3cret#key=s3cret", "rtsps://cam/…"),
+            ("u5er:s3cret@cam/live", "…@cam/live"),
+            ("//u5er:s3cret@cam/live", "…@cam/live"),
+            ("cam/user=u5er&password=s3cret", "cam/user=…"),
+        ];
+        for (text, shown) in table {
+            let source: Source = text.parse().expect(text);
+            assert_eq!(source.to_string(), shown, "{text}");
+            let printed = format!("{source} {source:?}").replace("user", "");
+            for secret in ["u5er", "s3", "cret", "12"] {
+                assert!(!printed.contains(secret), "{text}: {printed}");
+            }
+        }
+        for text in [
+            "rtsp://u5er:s3cret@/live",
+            "rtsp://u5er:s3cret",
+            "http://u5er:s3cret@cam/",
+            "csi://u5er:s3cret@x",
+        ] {
+            let error = text.parse::<Source>().expect_err(text).to_string();
+            assert!(!error.contains("s3cret") && !error.contains("u5er"), "{text}: {error}");
+        }
     }
 }

@@ -80,7 +80,10 @@ fn toml_file(path: &Path) -> Result<(String, Map<String, Value>), Failure> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(Failure::of(Kind::NoInput, &name))?;
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-        Failure::new(Kind::Config, format!("{name} is no TOML: {}", e.to_string().trim()))
+        // Its own words show the line, and with it a password.
+        let line =
+            e.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
+        Failure::new(Kind::Config, format!("{name} is no TOML: line {line}: {}", e.message().trim()))
     })?;
     match serde_json::to_value(table) {
         Ok(Value::Object(content)) => Ok((name, content)),

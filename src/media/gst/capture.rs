@@ -93,7 +93,7 @@ pub(super) fn build(
                 }
                 None
             });
-            decoder.set_property("uri", url);
+            decoder.set_property("uri", url.reveal());
         }
     }
     link_as_they_come(&capture.pipeline, settings, found)?;

@@ -58,15 +58,24 @@ pub(super) fn from_gstreamer(source: &Source, error: &glib::Error, debug: &str) 
         ),
         (Source::Rtsp { .. }, Some(R::NotAuthorized), _) => (
             ErrorKind::Unauthorized,
-            format!("{source} wants a user and password, or others: write rtsp://user:password@…"),
+            format!(
+                "{source} wants a user and password, or others: write rtsp://user:password@…{}",
+                spelling(source)
+            ),
         ),
         (Source::Rtsp { .. }, Some(R::NotFound), _) => {
-            (ErrorKind::NotFound, format!("the camera at {source} answers, and knows no such path: check it"))
+            let words = format!(
+                "the camera at {source} answers, and knows no such path: check it{}",
+                spelling(source)
+            );
+            (ErrorKind::NotFound, words)
         }
         (Source::Rtsp { .. }, Some(_), _) => (
             ErrorKind::Unreachable,
-            format!("{source} cannot be reached: check address, network and camera ({})", error.message()),
+            format!("{source} cannot be reached: check address, network and camera{}", spelling(source)),
         ),
+        // GStreamer's words may hold the address, and with it a password.
+        (Source::Rtsp { .. }, ..) => (ErrorKind::Other, format!("what {source} sends cannot be played")),
         (Source::File(_), Some(R::NotFound), _) => (ErrorKind::NoFile, format!("there is no file {source}")),
         (Source::File(_), Some(R::OpenRead | R::Read), _) => {
             (ErrorKind::NotAllowed, format!("{source} cannot be read"))
@@ -77,6 +86,16 @@ pub(super) fn from_gstreamer(source: &Source, error: &glib::Error, debug: &str) 
         _ => (ErrorKind::Other, format!("{source}: {}", error.message())),
     };
     MediaError::new(kind, words)
+}
+
+/// How a password is to be written, where the address can be read in two ways.
+fn spelling(source: &Source) -> &'static str {
+    match source {
+        Source::Rtsp { url, .. } if url.is_ambiguous() => {
+            "; an @ stands in the path: if it belongs to a password with /, ? or # in it, write these as %2F, %3F, %23"
+        }
+        _ => "",
+    }
 }
 
 /// When GStreamer said what it lacks, that is the cause.
@@ -152,8 +171,10 @@ mod tests {
         let csi: Source = "csi".parse().expect("a camera");
         let rtsp: Source = "rtsp://admin:hunter2@cam/live".parse().expect("an address");
         let file: Source = "a.mp4".parse().expect("a file");
-        let error = |code: R| glib::Error::new(code, "words");
-        let stream = |code: S| glib::Error::new(code, "words");
+        let hidden: Source = "rtsp://cam/user=admin&password=hunter2".parse().expect("an address");
+        let words = "Could not open rtsp://admin:hunter2@cam/user=admin&password=hunter2";
+        let error = |code: R| glib::Error::new(code, words);
+        let stream = |code: S| glib::Error::new(code, words);
         let table = [
             (&camera, error(R::Busy), "", "camera-busy"),
             (&camera, error(R::OpenReadWrite), "system error: Device or resource busy", "camera-busy"),
@@ -171,6 +192,11 @@ mod tests {
             (&rtsp, error(R::OpenReadWrite), "", "unreachable"),
             (&rtsp, error(R::Read), "", "unreachable"),
             (&rtsp, stream(S::CodecNotFound), "", "missing-plugin"),
+            (&rtsp, stream(S::Failed), "", "media"),
+            (&hidden, error(R::NotAuthorized), "", "unauthorized"),
+            (&hidden, error(R::NotFound), "", "not-found"),
+            (&hidden, error(R::Read), "", "unreachable"),
+            (&hidden, stream(S::Demux), "", "media"),
             (&file, error(R::NotFound), "", "no-file"),
             (&file, error(R::OpenRead), "", "not-allowed"),
             (&file, stream(S::TypeNotFound), "", "not-media"),
@@ -180,7 +206,8 @@ mod tests {
         for (source, error, debug, code) in table {
             let found = from_gstreamer(source, &error, debug);
             assert_eq!(found.code(), code, "{source} {error:?} {debug}");
-            assert!(!found.to_string().contains("hunter2"), "{found}");
+            let secret = matches!(source, Source::Rtsp { .. }) && found.to_string().contains("hunter2");
+            assert!(!secret, "{found}");
         }
     }
 
