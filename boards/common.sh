@@ -39,7 +39,8 @@ target() {
 # GStreamer's plugins that tests take: to look at one is to load it, and 200 take long in an emulator.
 # shellcheck disable=SC2034
 plugins=(coreelements app videotestsrc audiotestsrc videoconvertscale audioconvert audioresample videoparsersbad
-  x264 openh264 vpx opus typefindfunctions playback jpeg jpegformat video4linux2 rawparse videorate)
+  x264 openh264 vpx opus typefindfunctions playback jpeg jpegformat video4linux2 rawparse deinterlace videofilter
+  imagefreeze)
 
 # The names of all boards that are built for here, in a line: those with a target that the table above has.
 boards() {

@@ -45,6 +45,7 @@ const HIDDEN: &[(&str, &str)] = &[
     ("openssl", "rtc::crypto"),
     ("gstreamer", "media::gst"),
     ("gstreamer_app", "media::gst"),
+    ("gstreamer_sdp", "media::gst"),
     ("v4l", "media::v4l2"),
     ("async_tungstenite", "net"),
     ("hyper", "net"),

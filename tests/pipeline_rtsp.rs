@@ -6,6 +6,7 @@ mod media;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use media::{ALL, H264, open, settings};
 use symple::media::gst::{MediaEvent, Settings};
@@ -24,10 +25,18 @@ impl Camera {
 
     /// On this port, 0 being a free one.
     fn on(port: u16) -> Option<Camera> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rtsp_server.py");
+        Camera::of("rtsp_server.py", port)
+    }
+
+    /// One that does what GStreamer's server never would.
+    fn raw() -> Option<Camera> {
+        Camera::of("rtsp_raw.py", 0)
+    }
+
+    fn of(script: &str, port: u16) -> Option<Camera> {
         // Debian's own Python: another one in the path has no GStreamer.
         let spawned = Command::new("/usr/bin/python3")
-            .args([script, &port.to_string()])
+            .args([format!("{}/tests/{script}", env!("CARGO_MANIFEST_DIR")), port.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -172,4 +181,40 @@ fn a_camera_that_comes_back_is_watched_again() {
     let _camera = Camera::on(port).expect("it was there before");
     let after = watched.frame(VIDEO_H264);
     assert!(after.key && after.pts > before.pts);
+}
+
+#[test]
+fn what_other_servers_leave_out_or_send_plays() {
+    let Some(camera) = Camera::raw() else { return };
+    for path in ["/plain", "/no-control", "/no-track", "/no-rate", "/interlaced"] {
+        let watched = open(settings(&camera.address(path))).expect("a pipeline");
+        watched.pipeline.start(H264);
+        let frames = watched.frames_in_a_row(path, 25);
+        assert!(frames[0].key && frames.windows(2).all(|pair| pair[0].pts < pair[1].pts), "{path}");
+    }
+}
+
+#[test]
+fn a_camera_whose_clock_is_impossible_loses_no_frame() {
+    let Some(camera) = Camera::raw() else { return };
+    for path in ["/fast", "/slow"] {
+        let watched = open(settings(&camera.address(path))).expect("a pipeline");
+        watched.pipeline.start(H264);
+        let first = watched.frame(VIDEO_H264);
+        // It is judged twice, for three seconds each.
+        let before = watched.frame_where(VIDEO_H264, "what comes after ten seconds", |frame| {
+            frame.captured > first.captured + Duration::from_secs(10)
+        });
+        let settled = Instant::now();
+        let frames = watched.frames(VIDEO_H264, 100);
+        // When they came by our own clock, and what their times say.
+        let (took, shown) = (settled.elapsed(), frames[99].pts - before.pts);
+        println!("{path}: 100 frames in {took:?}, shown for {shown:?}");
+        for time in [took, shown] {
+            assert!(
+                (3.4..4.6).contains(&time.as_secs_f64()),
+                "{path}: 25 a second, in {took:?} for {shown:?}"
+            );
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use symple::media::error::MediaError;
 use symple::media::gst::{MediaEvent, Pipeline, Settings, Streams};
 use symple::media::source::Source;
-use symple::media::{Frame, StreamId};
+use symple::media::{Frame, StreamId, VIDEO_H264};
 
 pub const H264: Streams = Streams { h264: true, vp8: false, audio: false };
 pub const ALL: Streams = Streams { h264: true, vp8: true, audio: true };
@@ -68,6 +68,18 @@ impl Watched {
 
     pub fn frames(&self, stream: StreamId, count: usize) -> Vec<Frame> {
         (0..count).map(|_| self.frame(stream)).collect()
+    }
+
+    /// So many H.264 frames in a row; trouble of the source ends the test.
+    pub fn frames_in_a_row(&self, what: &str, count: usize) -> Vec<Frame> {
+        let next = || {
+            self.until(what, |event| match event {
+                MediaEvent::Frame(frame) if frame.stream == VIDEO_H264 => Some(frame.clone()),
+                MediaEvent::Failed(error) | MediaEvent::Stalled(error) => panic!("{what}: {error}"),
+                _ => None,
+            })
+        };
+        (0..count).map(|_| next()).collect()
     }
 
     pub fn failure(&self) -> MediaError {

@@ -15,6 +15,8 @@ mod redis;
 mod signals;
 #[cfg(target_os = "linux")]
 mod soak;
+#[cfg(feature = "camera")]
+mod sources;
 mod tls;
 mod watch;
 mod world;

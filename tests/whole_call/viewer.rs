@@ -34,6 +34,7 @@ struct Viewer {
     call: Option<CallId>,
     video: Option<Mid>,
     enough: Enough,
+    hung_up: bool,
     watched: Watched,
 }
 
@@ -54,7 +55,8 @@ pub async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
         .build(Instant::now());
     rtc.add_local_candidate(Candidate::host(side.address(), "udp").expect("an address"));
     let watched = Watched { pictures: vec![], sounds: vec![], reason: String::new() };
-    let mut viewer = Viewer { side, rtc, pending: None, call: None, video: None, enough, watched };
+    let mut viewer =
+        Viewer { side, rtc, pending: None, call: None, video: None, enough, hung_up: false, watched };
     loop {
         let due = viewer.drain().await;
         match viewer.side.next(due).await {
@@ -160,7 +162,9 @@ impl Viewer {
 
     fn count(&mut self) {
         let Enough { pictures, sounds } = self.enough;
-        if (self.watched.pictures.len(), self.watched.sounds.len()) == (pictures, sounds) {
+        let came = (self.watched.pictures.len(), self.watched.sounds.len());
+        if came.0 >= pictures && came.1 >= sounds && !self.hung_up {
+            self.hung_up = true;
             let call = self.call.expect("it is connected");
             self.side.calls.hangup(call, "seen enough", Instant::now()).expect("it is active");
         }

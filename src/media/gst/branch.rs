@@ -8,9 +8,13 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::camera::CaptureInfo;
-use super::{ErrorKind, MediaError, MediaEvent};
+use super::{ErrorKind, MediaError, MediaEvent, gate};
 use crate::media::board::{Knob, Place};
+use crate::media::stamp::Missing;
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, sps};
+
+/// The elements of a chain that a gate is put before: what was decoded within, and the frames for the encoder.
+pub(super) const GATES: [&str; 2] = ["decoded", "thin"];
 
 /// Where the events go.
 pub(super) type Callback = Arc<dyn Fn(MediaEvent) + Send + Sync>;
@@ -79,12 +83,14 @@ pub(super) struct Branch {
 }
 
 impl Branch {
-    /// Adds `chain` (from raw to coded, launch syntax) to a running pipeline.
+    /// Adds `chain` (from raw to coded, launch syntax, of at most `fps` frames a second) to a running pipeline.
+    #[allow(clippy::too_many_arguments, reason = "one place calls it")]
     pub(super) fn attach(
         pipeline: &gst::Pipeline,
         tee: &gst::Element,
         stream: StreamId,
         chain: &str,
+        fps: u32,
         room: Room,
         timing: Arc<Timing>,
         on: Callback,
@@ -102,6 +108,10 @@ impl Branch {
         let input = input.and_then(|pad| gst::GhostPad::builder_with_target(&pad).ok());
         let input = input.ok_or_else(|| failed("it has no input"))?;
         bin.add_pad(&input.name("sink").build()).map_err(|error| failed(&error.to_string()))?;
+        for gated in GATES.iter().filter_map(|name| bin.by_name(name)) {
+            let pad = gated.static_pad("sink").ok_or_else(|| failed("it has no gate"))?;
+            gate::put(&pad, fps, Missing::Arrived);
+        }
         let sink = bin
             .by_name("out")
             .and_downcast::<gst_app::AppSink>()

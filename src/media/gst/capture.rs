@@ -4,7 +4,7 @@
 //! linked as they appear, and [`Found`] says so.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
@@ -14,19 +14,17 @@ use gstreamer as gst;
 use super::camera::Target;
 use super::csi::Csi;
 use super::encoders::H264_TAIL;
-use super::{ErrorKind, MediaError, Settings, pattern};
-use crate::media::pace::{Pace, Verdict};
-use crate::media::source::{Login, Source};
+use super::{ErrorKind, MediaError, Settings, gate, pattern, rtsp};
+use crate::media::pace::{self, Verdict};
+use crate::media::source::Source;
 use crate::media::sps::Sps;
+use crate::media::stamp::Missing;
 use crate::media::v4l2::device::{Rate, Size};
 
-/// How much of a network camera's jitter is smoothed away, in milliseconds: it is paid only when packets are
-/// late or lost, as nothing here waits for a presentation time.
-const RTSP_LATENCY: u32 = 100;
-/// How long RTSP waits for pictures over UDP, in microseconds, before it asks for TCP.
-const RTSP_UDP_WAIT: u64 = 2_000_000;
-/// How long RTSP waits for a connection, in microseconds.
-const RTSP_CONNECT_WAIT: u64 = 5_000_000;
+/// How often a still picture is repeated: who comes later sees it within a moment, and it costs next to nothing.
+const STILL_FPS: u32 = 5;
+/// From this rate on both fields of an interlaced frame become a frame: 25 of them are 50.
+const FIELDS_FPS: u32 = 60;
 
 /// What a source turned out to have.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +39,12 @@ pub(super) enum Found {
     Size(u32, u32),
     /// The camera's rate changed for the worse or the better.
     Pace(Verdict),
+    /// The file holds one picture only.
+    Still,
+    /// The sound beside a still picture has ended.
+    SoundEnded,
+    /// Frames have another size from now on.
+    Resized,
 }
 
 /// A pipeline that ends in two tees.
@@ -52,28 +56,40 @@ pub(super) struct Capture {
     pub coded: bool,
 }
 
-/// Builds the front for a source. `counter` numbers the pattern's pictures, `camera` is what a V4L2 source is,
-/// `csi` how a CSI source is opened.
+/// What is known of a source before it is opened.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// What a V4L2 source is.
+    pub camera: Option<&'a Target>,
+    /// How a CSI source is opened.
+    pub csi: Option<&'a Csi>,
+    /// The file holds one picture only, which is shown for as long as anybody watches.
+    pub still: bool,
+}
+
+/// Builds the front for a source. `counter` numbers the pattern's pictures.
 pub(super) fn build(
     settings: &Settings,
     counter: &Arc<AtomicU32>,
-    camera: Option<&Target>,
-    csi: Option<&Csi>,
+    known: Known<'_>,
     found: impl Fn(Found) + Send + Sync + 'static,
 ) -> Result<Capture, MediaError> {
     let capture = match &settings.source {
         Source::Test => test(settings)?,
         Source::V4l2(_) => {
-            let camera =
-                camera.ok_or_else(|| MediaError::new(ErrorKind::Other, "no camera was looked for"))?;
-            return self::camera(settings, camera, Arc::new(found));
+            let none = || MediaError::new(ErrorKind::Other, "no camera was looked for");
+            return camera(settings, known.camera.ok_or_else(none)?, Arc::new(found));
         }
         Source::Csi(_) => {
-            let csi = csi.ok_or_else(|| MediaError::new(ErrorKind::Other, "no CSI camera was looked for"))?;
-            parsed(&decoded(settings, &format!("{} ! decodebin name=decoder", csi.head), false))?
+            let none = || MediaError::new(ErrorKind::Other, "no CSI camera was looked for");
+            let csi = known.csi.ok_or_else(none)?;
+            parsed(&decoded(settings, &format!("{} ! decodebin name=decoder", csi.head), Pace::Live))?
         }
-        Source::File(_) => parsed(&decoded(settings, "uridecodebin name=decoder", true))?,
-        Source::Rtsp { .. } => parsed(&decoded(settings, "uridecodebin name=decoder", false))?,
+        Source::File(_) => {
+            let pace = if known.still { Pace::Still } else { Pace::Clock };
+            parsed(&decoded(settings, "uridecodebin name=decoder", pace))?
+        }
+        Source::Rtsp { .. } => parsed(&decoded(settings, "uridecodebin name=decoder", Pace::Live))?,
     };
     match &settings.source {
         Source::Test => {
@@ -89,12 +105,16 @@ pub(super) fn build(
             let login = login.clone();
             decoder.connect("source-setup", false, move |values| {
                 if let Some(Ok(source)) = values.get(1).map(|value| value.get::<gst::Element>()) {
-                    set_up_rtsp(&source, login.as_ref());
+                    rtsp::set_up(&source, login.as_ref());
                 }
                 None
             });
             decoder.set_property("uri", url.reveal());
         }
+    }
+    let found = Arc::new(found);
+    if matches!(settings.source, Source::File(_)) {
+        watch_end(&capture.pipeline, known.still, found.clone())?;
     }
     link_as_they_come(&capture.pipeline, settings, found)?;
     Ok(capture)
@@ -109,7 +129,7 @@ where
         coded(&target.head)?
     } else {
         let decoder = format!("{} ! decodebin name=decoder", target.head);
-        parsed(&decoded(settings, &decoder, false))?
+        parsed(&decoded(settings, &decoder, Pace::Live))?
     };
     let camera = part(&capture.pipeline, "camera")?;
     if camera.has_property("device") {
@@ -129,7 +149,7 @@ where
     } else {
         let tell = found.clone();
         watch_size(&part(&capture.pipeline, "video_in")?, agreed, move |(w, h)| tell(Found::Size(w, h)));
-        link_as_they_come(&capture.pipeline, settings, move |what| found(what))?;
+        link_as_they_come(&capture.pipeline, settings, found)?;
     }
     Ok(capture)
 }
@@ -137,7 +157,7 @@ where
 /// Counts a camera's pictures before any is left out.
 fn watch_pace(pad: &gst::Pad, rate: Option<Rate>, tell: impl Fn(Verdict) + Send + Sync + 'static) {
     let Some(rate) = rate else { return };
-    let pace = Mutex::new(Pace::new(rate.per_second()));
+    let pace = Mutex::new(pace::Pace::new(rate.per_second()));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         // Only one thread comes here, and it does not panic in between.
         let verdict = pace.lock().ok().and_then(|mut pace| pace.handle_picture(Instant::now()));
@@ -210,16 +230,35 @@ fn coded(head: &str) -> Result<Capture, MediaError> {
     Ok(Capture { coded: true, ..capture })
 }
 
-/// The rest of the front for what is decoded. `paced` holds a source that is not live to the clock.
-fn decoded(settings: &Settings, decoder: &str, paced: bool) -> String {
-    let pace = if paced { "clocksync !" } else { "" };
+/// What holds a source to the clock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// It does so itself.
+    Live,
+    /// A file, which would be read as fast as it can be.
+    Clock,
+    /// A single picture, repeated.
+    Still,
+}
+
+/// The rest of the front for what is decoded. Deinterlacing and turning let progressive, upright frames pass as they
+/// are; the first `videoconvert` works for formats alone that these two don't take.
+fn decoded(settings: &Settings, decoder: &str, pace: Pace) -> String {
+    let clock = if pace == Pace::Live { "" } else { "clocksync !" };
+    let freeze = match pace {
+        Pace::Still => {
+            format!("imagefreeze is-live=true ! video/x-raw,framerate={}/1 !", settings.fps.min(STILL_FPS))
+        }
+        _ => String::new(),
+    };
+    let fields = if settings.fps >= FIELDS_FPS { "all" } else { "top" };
     format!(
         "{decoder} \
-         videorate name=video_in drop-only=true max-rate={} ! {pace} videoscale ! videoconvert ! \
-         capsfilter name=fit ! tee name=video allow-not-linked=true \
-         audioconvert name=audio_in ! {pace} audioresample ! \
-         audio/x-raw,format=S16LE,rate=48000,channels=[1,2] ! tee name=audio allow-not-linked=true",
-        settings.fps
+         identity name=video_in ! {clock} videoconvert ! deinterlace fields={fields} ! \
+         videoflip video-direction=auto ! videoscale name=scale ! videoconvert ! capsfilter name=fit ! {freeze} \
+         tee name=video allow-not-linked=true \
+         audioconvert name=audio_in ! {clock} audioresample ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=[1,2] ! tee name=audio allow-not-linked=true"
     )
 }
 
@@ -254,17 +293,6 @@ pub(super) fn file_uri(path: &Path) -> Result<String, MediaError> {
     Ok(gst::glib::filename_to_uri(&path, None).map_err(|error| bad(&error.message()))?.into())
 }
 
-fn set_up_rtsp(source: &gst::Element, login: Option<&Login>) {
-    // `rtsps` and `rtsp` are both rtspsrc, and it has these properties since 1.0.
-    source.set_property("latency", RTSP_LATENCY);
-    source.set_property("timeout", RTSP_UDP_WAIT);
-    source.set_property("tcp-timeout", RTSP_CONNECT_WAIT);
-    if let Some(login) = login {
-        source.set_property("user-id", &login.user);
-        source.set_property("user-pw", &login.password);
-    }
-}
-
 /// Draws the clock and the counter into each picture.
 fn burn_into(tee: &gst::Element, settings: &Settings, counter: Arc<AtomicU32>) {
     let (width, height) = (settings.width as usize, settings.height as usize);
@@ -278,21 +306,82 @@ fn burn_into(tee: &gst::Element, settings: &Settings, counter: Arc<AtomicU32>) {
     });
 }
 
+/// Tells when a file's video ended after one picture, and when the sound beside a still picture ended: nothing else
+/// ends then.
+fn watch_end<F>(pipeline: &gst::Pipeline, still: bool, found: Arc<F>) -> Result<(), MediaError>
+where
+    F: Fn(Found) + Send + Sync + 'static,
+{
+    let (name, what) = if still { ("audio_in", Found::SoundEnded) } else { ("video_in", Found::Still) };
+    let pad = part(pipeline, name)?.static_pad("sink").expect("a filter has a sink pad");
+    let frames = AtomicU32::new(0);
+    let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
+    pad.add_probe(mask, move |_, info| {
+        match &info.data {
+            Some(gst::PadProbeData::Buffer(_)) => _ = frames.fetch_add(1, Ordering::Relaxed),
+            Some(gst::PadProbeData::Event(event))
+                if event.type_() == gst::EventType::Eos && (still || frames.load(Ordering::Relaxed) == 1) =>
+            {
+                found(what.clone());
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
+}
+
+/// Brings frames to the size that fits, whenever it changes.
+fn fit_as_it_comes<F>(pipeline: &gst::Pipeline, settings: &Settings, found: Arc<F>) -> Result<(), MediaError>
+where
+    F: Fn(Found) + Send + Sync + 'static,
+{
+    let fit = part(pipeline, "fit")?;
+    let pad = part(pipeline, "scale")?.static_pad("sink").expect("a filter has a sink pad");
+    let Settings { width, height, .. } = *settings;
+    let running = AtomicBool::new(false);
+    let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
+    pad.add_probe(mask, move |_, info| {
+        match info.event().map(|event| event.view()) {
+            Some(gst::EventView::Caps(caps)) => {
+                let caps = fitting(caps.caps(), width, height);
+                if fit.property::<gst::Caps>("caps") != caps {
+                    fit.set_property("caps", caps);
+                    if running.load(Ordering::Relaxed) {
+                        found(Found::Resized);
+                    }
+                }
+            }
+            Some(_) => {}
+            None => running.store(true, Ordering::Relaxed),
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
+}
+
 /// Links the first pad of each kind; what is left over is thrown away, or the source would stop.
-fn link_as_they_come(
+fn link_as_they_come<F>(
     pipeline: &gst::Pipeline,
     settings: &Settings,
-    found: impl Fn(Found) + Send + Sync + 'static,
-) -> Result<(), MediaError> {
+    found: Arc<F>,
+) -> Result<(), MediaError>
+where
+    F: Fn(Found) + Send + Sync + 'static,
+{
     let decoder = part(pipeline, "decoder")?;
     let sink_pad = |name| -> Result<gst::Pad, MediaError> {
         Ok(part(pipeline, name)?.static_pad("sink").expect("a filter has a sink pad"))
     };
     let video_in = sink_pad("video_in")?;
     let audio_in = sink_pad("audio_in")?;
-    let fit = part(pipeline, "fit")?;
-    let Settings { width, height, audio, .. } = *settings;
-    let found = Arc::new(found);
+    let missing = match settings.source {
+        Source::File(_) => Missing::Follows,
+        _ => Missing::Arrived,
+    };
+    gate::put(&video_in, settings.fps, missing);
+    fit_as_it_comes(pipeline, settings, found.clone())?;
+    let audio = settings.audio;
     let found_pad = found.clone();
     decoder.connect_pad_added(move |decoder, pad| {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
@@ -302,9 +391,6 @@ fn link_as_they_come(
             "audio/x-raw" if audio && !audio_in.is_linked() => (Found::Audio, &audio_in),
             _ => return discard(decoder, pad),
         };
-        if kind == Found::Video {
-            fit.set_property("caps", fitting(&caps, width, height));
-        }
         match pad.link(sink) {
             Ok(_) => found_pad(kind),
             Err(error) => {
@@ -327,7 +413,7 @@ fn discard(decoder: &gst::Element, pad: &gst::Pad) {
 }
 
 /// The caps that raw pictures are brought to.
-fn fitting(caps: &gst::Caps, max_width: u32, max_height: u32) -> gst::Caps {
+fn fitting(caps: &gst::CapsRef, max_width: u32, max_height: u32) -> gst::Caps {
     let structure = caps.structure(0);
     let number = |name| structure.and_then(|s| s.get::<i32>(name).ok()).and_then(|n| u32::try_from(n).ok());
     let (width, height) = (number("width").unwrap_or(max_width), number("height").unwrap_or(max_height));

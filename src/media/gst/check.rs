@@ -24,13 +24,19 @@ const ALWAYS: &[(&str, &str)] = &[
     ("capsfilter", CORE),
     ("appsink", BASE),
     ("videoconvert", BASE),
-    ("videorate", BASE), // fewer and smaller pictures on a bad day
+    ("identity", CORE),
     ("videoscale", BASE),
     ("videotestsrc", BASE), // every encoder is tried with it
     ("h264parse", BAD),
 ];
-const DECODED: &[(&str, &str)] =
-    &[("audioconvert", BASE), ("audioresample", BASE), ("decodebin", BASE), ("uridecodebin", BASE)];
+const DECODED: &[(&str, &str)] = &[
+    ("audioconvert", BASE),
+    ("audioresample", BASE),
+    ("decodebin", BASE),
+    ("uridecodebin", BASE),
+    ("deinterlace", GOOD),
+    ("videoflip", GOOD),
+];
 
 /// How long a file or device may take to say what it has.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(10);
@@ -51,8 +57,8 @@ pub(super) fn gstreamer(settings: &Settings) -> Result<(), MediaError> {
         Source::Test => &[("audiotestsrc", BASE)],
         Source::V4l2(_) => &[("v4l2src", GOOD), ("jpegdec", GOOD)],
         // Its own element is the board's: see `csi`.
-        Source::Csi(_) => &[("identity", CORE)],
-        Source::File(_) => &[("filesrc", CORE), ("clocksync", CORE)],
+        Source::Csi(_) => &[],
+        Source::File(_) => &[("filesrc", CORE), ("clocksync", CORE), ("imagefreeze", GOOD)],
         Source::Rtsp { .. } => {
             &[("rtspsrc", GOOD), ("udpsrc", GOOD), ("rtpbin", GOOD), ("rtph264depay", GOOD)]
         }

@@ -63,7 +63,7 @@ pub(super) enum News {
     Ended,
 }
 
-/// A file that is shorter (a still picture) is not repeated more often.
+/// A file that is shorter is not repeated more often.
 const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
 /// How often it is looked whether a camera is plugged in again.
 const ABSENT: Duration = Duration::from_secs(2);
@@ -102,6 +102,7 @@ impl Control {
             camera,
             csi,
             qualities: BTreeMap::new(),
+            still: false,
         };
         Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None, absent: false }
     }
@@ -204,7 +205,11 @@ impl Control {
                     self.fail(error);
                 }
             }
-            None if before.is_none() => self.open(),
+            None if before.is_none() => {
+                // It may be another file by now.
+                self.plan.still = false;
+                self.open();
+            }
             None => {} // waits to be opened again
         }
     }
@@ -278,6 +283,13 @@ impl Control {
                     Verdict::Kept => log::info!("the camera gives {agreed} pictures a second again"),
                 }
             }
+            News::Found(Found::Still) => {
+                log::debug!("the file holds one picture: it is repeated");
+                self.plan.still = true;
+                self.close();
+                self.open();
+            }
+            News::Found(Found::SoundEnded) => self.end(),
             News::Found(found) => {
                 if let Err(error) = run.handle_found(found, &self.plan, streams) {
                     let error = fault::with_missing(error, run.missing.as_deref());
@@ -324,12 +336,7 @@ impl Control {
     fn fail(&mut self, error: MediaError) {
         self.close();
         let source = &self.plan.settings.source;
-        let live = matches!(source, Source::V4l2(_) | Source::Csi(_) | Source::Rtsp { .. });
-        // A wrong password again and again locks a camera's account.
-        let hopeless = matches!(
-            error.kind(),
-            ErrorKind::MissingPlugin | ErrorKind::Unauthorized | ErrorKind::BadSettings
-        );
+        let again = source.is_live() && error.may_pass();
         // A CSI camera is looked for by opening all that opens it, which is not done every other second.
         let absent = matches!(source, Source::V4l2(_)) && error.kind() == ErrorKind::NoCamera;
         if absent && self.absent {
@@ -339,7 +346,7 @@ impl Control {
         }
         self.absent = absent;
         self.tell(MediaEvent::Failed(error));
-        if live && !hopeless {
+        if again {
             self.reopen_later();
         } else {
             self.give_up();

@@ -22,9 +22,12 @@ mod control;
 mod csi;
 mod encoders;
 mod fault;
+mod gate;
 mod machine;
 pub mod pattern;
+mod rtsp;
 mod run;
+mod unsafe_sdp;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -65,6 +65,7 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
         counter: Arc::default(),
         bitrates: BTreeMap::new(),
         qualities: BTreeMap::new(),
+        still: false,
         camera: None,
         csi: None,
     };

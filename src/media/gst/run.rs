@@ -11,13 +11,14 @@ use gstreamer as gst;
 
 use super::branch::{Branch, Callback, Room, Timing};
 use super::camera::{Camera, CaptureInfo, Steering, Target};
-use super::capture::{self, Capture, Found};
+use super::capture::{self, Capture, Found, Known};
 use super::control::{Command, News};
 use super::csi::Csi;
 use super::encoders::{Chosen, Picture};
 use super::{ErrorKind, MediaError, Settings, Streams};
 use crate::media::board::{Knob, Place, Unit};
 use crate::media::ladder::Quality;
+use crate::media::source::Source;
 use crate::media::v4l2::choose::Io;
 use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
 
@@ -46,6 +47,8 @@ pub(super) struct Plan {
     pub csi: Option<Csi>,
     /// What pictures a stream gets, where that is not all.
     pub qualities: BTreeMap<StreamId, Quality>,
+    /// The file turned out to hold one picture only.
+    pub still: bool,
 }
 
 impl Plan {
@@ -62,25 +65,22 @@ impl Plan {
         let picture = quality.map_or(all, |quality| Picture {
             width: quality.of(width),
             height: quality.of(height),
-            fps: quality.fps,
+            fps: self.fps(stream),
         });
         let fewer = if picture == all {
             String::new()
         } else {
-            let Picture { width, height, fps } = picture;
-            // Without skip-to-first it lets every picture pass until it has made up for the time before it came.
+            let Picture { width, height, .. } = picture;
             format!(
-                "videorate drop-only=true skip-to-first=true max-rate={fps} ! videoscale ! \
+                "identity name=thin ! videoscale ! \
                  video/x-raw,width={width},height={height},pixel-aspect-ratio=1/1 ! "
             )
         };
         match stream {
             VIDEO_H264 if coded => "identity".into(),
-            _ if coded && stream != AUDIO_OPUS => format!(
-                "decodebin ! videorate drop-only=true max-rate={} ! {}",
-                self.settings.fps,
-                self.chain(stream, (width, height), false)
-            ),
+            _ if coded && stream != AUDIO_OPUS => {
+                format!("decodebin ! identity name=decoded ! {}", self.chain(stream, (width, height), false))
+            }
             VIDEO_H264 => fewer + &self.encoder.chain(picture, self.settings.key_interval, bps),
             AUDIO_OPUS => format!("opusenc name=enc bitrate={bps} frame-size=20"),
             // A second of rate control memory in place of six, and a picture dropped when that is not
@@ -96,8 +96,12 @@ impl Plan {
 
     /// Pictures between two key frames of H.264.
     fn gop(&self) -> u32 {
-        let fps = self.qualities.get(&VIDEO_H264).map_or(self.settings.fps, |quality| quality.fps);
-        Picture { fps, ..Picture::of(&self.settings) }.gop(self.settings.key_interval)
+        Picture { fps: self.fps(VIDEO_H264), ..Picture::of(&self.settings) }.gop(self.settings.key_interval)
+    }
+
+    /// Frames a second of a video stream, at most.
+    fn fps(&self, stream: StreamId) -> u32 {
+        self.qualities.get(&stream).map_or(self.settings.fps, |quality| quality.fps)
     }
 
     fn bitrate_knob(&self, stream: StreamId) -> Knob {
@@ -129,6 +133,7 @@ pub(super) struct Run {
     target: Option<Target>,
     /// The encoder in the camera, where that is the one.
     steering: Option<Steering>,
+    file: bool,
 }
 
 impl Run {
@@ -136,12 +141,13 @@ impl Run {
     pub(super) fn open(plan: &Plan, number: u64, target: Option<Target>) -> Result<Run, MediaError> {
         let commands = plan.commands.clone();
         let found = move |found| _ = commands.send(Command::News(number, News::Found(found)));
-        let csi = plan.csi.as_ref();
-        let capture = capture::build(&plan.settings, &plan.counter, target.as_ref(), csi, found)?;
+        let known = Known { camera: target.as_ref(), csi: plan.csi.as_ref(), still: plan.still };
+        let capture = capture::build(&plan.settings, &plan.counter, known, found)?;
         let began = Instant::now();
         let pulse = Arc::new(AtomicU64::new(0));
         feel_pulse(&capture.video, began, &pulse);
-        if matches!(plan.settings.source, crate::media::source::Source::File(_)) {
+        let file = matches!(plan.settings.source, Source::File(_));
+        if file {
             // A file may go on with sound alone. Elsewhere sound must not hide that the pictures stand still.
             feel_pulse(&capture.audio, began, &pulse);
         }
@@ -168,12 +174,19 @@ impl Run {
             steering: target.as_ref().and_then(Steering::of),
             target,
             capture,
+            file,
         })
     }
 
     /// Lets it play. The source may take its time; an error comes as [`News`] with its cause.
+    ///
+    /// A file waits until its streams have encoders, or the first frames of a short one would be lost.
     pub(super) fn play(&self) -> Result<(), MediaError> {
-        match self.capture.pipeline.set_state(gst::State::Playing) {
+        self.set_state(if self.file { gst::State::Paused } else { gst::State::Playing })
+    }
+
+    fn set_state(&self, state: gst::State) -> Result<(), MediaError> {
+        match self.capture.pipeline.set_state(state) {
             Ok(_) => Ok(()),
             Err(_) => Err(MediaError::new(ErrorKind::Other, "the source does not start")),
         }
@@ -188,14 +201,31 @@ impl Run {
         match found {
             Found::Video => self.has_video = true,
             Found::Audio => self.has_audio = true,
-            Found::Foreign(_) | Found::Size(..) | Found::Pace(_) => return Ok(()),
+            Found::Resized => {
+                self.resize(plan);
+                return Ok(());
+            }
+            Found::NoMore if self.has_video && self.file => {
+                self.produce(plan, streams)?;
+                return self.set_state(gst::State::Playing);
+            }
             Found::NoMore if self.has_video => return Ok(()),
             Found::NoMore => {
                 let words = format!("{} has no pictures that can be decoded", plan.settings.source);
                 return Err(MediaError::new(ErrorKind::NoPictures, words));
             }
+            _ => return Ok(()),
         }
         self.produce(plan, streams)
+    }
+
+    /// Encoders take another size by themselves; what is scaled for one would lose its shape.
+    fn resize(&mut self, plan: &Plan) {
+        for stream in [VIDEO_H264, VIDEO_VP8] {
+            if plan.qualities.contains_key(&stream) {
+                self.rebuild(plan, stream);
+            }
+        }
     }
 
     /// Adds and takes away encoders until these streams are produced, as far as the source has them.
@@ -218,7 +248,8 @@ impl Run {
                         _ => Room::Raw,
                     };
                     let pipeline = &self.capture.pipeline;
-                    let branch = Branch::attach(pipeline, tee, stream, &chain, room, timing, on)?;
+                    let fps = plan.fps(stream);
+                    let branch = Branch::attach(pipeline, tee, stream, &chain, fps, room, timing, on)?;
                     self.branches.insert(stream, branch);
                     if coded {
                         // It begins with the next key frame, which may be far.

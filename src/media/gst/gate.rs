@@ -1,0 +1,154 @@
+//! The gate before everything that works on raw frames: behind it caps always have a frame rate, each frame has a
+//! time that rises, and there are no more frames a second than wanted.
+//!
+//! GStreamer's elements rely on one or another of these: `videorate` aborts the process at a frame without a
+//! duration when the rate is unknown, others divide by the rate. Nothing that a source says reaches them unread.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use crate::media::stamp::{Missing, Stamp};
+use crate::media::thin::Thin;
+
+/// What a file without a frame rate is played at: other players take the same, and nothing in raw H.264 tells.
+const FILE_FPS: u32 = 25;
+
+/// What passes the gate.
+struct Gate {
+    fps: u32,
+    missing: Missing,
+    thin: Thin,
+    stamp: Stamp,
+    segment: gst::FormattedSegment<gst::ClockTime>,
+}
+
+/// Puts the gate on an element's sink pad: at most `fps` frames a second.
+pub(super) fn put(pad: &gst::Pad, fps: u32, missing: Missing) {
+    let nominal = Duration::from_secs(1) / unknown(fps, missing);
+    let gate = Mutex::new(Gate {
+        fps,
+        missing,
+        thin: Thin::new(fps),
+        stamp: Stamp::new(missing, nominal),
+        segment: gst::FormattedSegment::new(),
+    });
+    let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
+    pad.add_probe(mask, move |pad, info| {
+        // Only the streaming thread comes here, and it does not panic in between.
+        let Ok(mut gate) = gate.lock() else { return gst::PadProbeReturn::Ok };
+        if let Some(gst::PadProbeData::Event(event)) = &mut info.data {
+            gate.handle_event(event);
+        }
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+            && !gate.passes(buffer, pad)
+        {
+            // Not `Drop`: with GStreamer 1.22 that ends in a warning of a buffer that is no more.
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// The rate that a source counts as which does not tell its own.
+fn unknown(fps: u32, missing: Missing) -> u32 {
+    match missing {
+        Missing::Follows => fps.clamp(1, FILE_FPS),
+        Missing::Arrived => fps.max(1),
+    }
+}
+
+impl Gate {
+    fn handle_event(&mut self, event: &mut gst::Event) {
+        let told = match event.view() {
+            gst::EventView::Segment(segment) => {
+                if let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() {
+                    self.segment = segment.clone();
+                }
+                None
+            }
+            gst::EventView::Caps(caps) => {
+                let told = rate(caps.caps());
+                let rate = possible(told, self.fps, unknown(self.fps, self.missing));
+                let lasts =
+                    Duration::from_secs(1) * rate.denom().unsigned_abs() / rate.numer().unsigned_abs();
+                self.stamp.set_nominal(lasts);
+                (told != Some(rate)).then(|| {
+                    let mut caps = caps.caps_owned();
+                    caps.make_mut().set("framerate", rate);
+                    gst::event::Caps::builder(&caps).seqnum(event.seqnum()).build()
+                })
+            }
+            _ => None,
+        };
+        if let Some(told) = told {
+            *event = told;
+        }
+    }
+
+    fn passes(&mut self, buffer: &mut gst::Buffer, pad: &gst::Pad) -> bool {
+        let running = buffer.pts().and_then(|pts| self.segment.to_running_time(pts)).map(Duration::from);
+        let arrived = pad.parent_element().and_then(|element| element.current_running_time());
+        let arrived = arrived.map_or(Duration::ZERO, Duration::from);
+        let time = self.stamp.stamp(running, buffer.duration().map(Duration::from), arrived);
+        if running != Some(time) {
+            let time = gst::ClockTime::try_from(time).ok();
+            let pts = time.and_then(|time| self.segment.position_from_running_time(time));
+            buffer.make_mut().set_pts(pts);
+        }
+        self.thin.keeps(time)
+    }
+}
+
+fn rate(caps: &gst::CapsRef) -> Option<gst::Fraction> {
+    caps.structure(0)?.get::<gst::Fraction>("framerate").ok()
+}
+
+/// A rate that encoders can work with. `told` is zero where it varies, and some sources say 1000 for not knowing.
+fn possible(told: Option<gst::Fraction>, most: u32, unknown: u32) -> gst::Fraction {
+    let number = |n: u32| gst::Fraction::new(n.clamp(1, 1000).cast_signed(), 1);
+    match told.filter(|rate| rate.numer() > 0 && rate.denom() > 0) {
+        None => number(unknown),
+        Some(rate) => {
+            let per_second = f64::from(rate.numer()) / f64::from(rate.denom());
+            if per_second > f64::from(most) {
+                number(most)
+            } else if per_second < 1.0 {
+                number(1)
+            } else {
+                rate
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoders_are_told_a_rate_that_is_possible() {
+        let table = [
+            (None, (30, 1)),
+            (Some((0, 1)), (30, 1)),
+            (Some((30, 1)), (30, 1)),
+            (Some((30000, 1001)), (30000, 1001)),
+            (Some((25, 1)), (25, 1)),
+            (Some((1, 1)), (1, 1)),
+            (Some((1, 60)), (1, 1)),
+            (Some((60, 1)), (30, 1)),
+            (Some((1000, 1)), (30, 1)),
+            (Some((i32::MAX, 1)), (30, 1)),
+            (Some((1, i32::MAX)), (1, 1)),
+        ];
+        for (told, (numer, denom)) in table {
+            let told = told.map(|(numer, denom)| gst::Fraction::new(numer, denom));
+            assert_eq!(possible(told, 30, 30), gst::Fraction::new(numer, denom), "{told:?}");
+        }
+        assert_eq!(unknown(30, Missing::Follows), 25);
+        assert_eq!(unknown(10, Missing::Follows), 10);
+        assert_eq!(unknown(60, Missing::Arrived), 60);
+    }
+}
