@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use symple::camera::{Camera, Config, Serve, Signalling};
+use symple::camera::{Camera, Config, Event, Serve, Signalling};
 use symple::proto::Token;
 use tungstenite::{Message, WebSocket};
 
@@ -63,6 +63,37 @@ impl Viewer {
     }
 }
 
+/// All that a camera with this source tells its program and a viewer until it is lost.
+fn dead_source(source: &str) -> String {
+    let listen = vec!["127.0.0.1:0".parse().expect("literal")];
+    let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
+    let mut config = Config { signalling, ..Config::default() };
+    config.media.source = source.parse().expect("a source");
+    let printed = format!("{config:?}");
+    let camera = Camera::new(config).expect("nothing is asked of the source before the start");
+    let port = camera.server().expect("its own").addresses()[0].port();
+    let (tell, told) = std::sync::mpsc::channel();
+    camera.on(move |event| {
+        // What a viewer says of itself is no secret of the source's.
+        if !matches!(event, Event::Client(_) | Event::Calling(..) | Event::CallFailed(..)) {
+            _ = tell.send(format!("{event:?}"));
+        }
+    });
+    let run = camera.run();
+    let running = std::thread::spawn(move || smol::block_on(run));
+    let mut viewer = Viewer::connect(port, "");
+    let to = viewer.next(|m| m["data"]["peerType"] == "camera").expect("it is there")["from"].clone();
+    let to = to.as_str().expect("an address");
+    viewer.say(to, "call:init", json!({}));
+    viewer.say(to, "call:offer", json!({"type":"offer","sdp":OFFER}));
+    let lost = viewer.next(|m| m["name"] == "source" && m["data"]["state"] == "lost").expect("it is told");
+    let status = format!("{:?}", camera.status().source);
+    drop(viewer);
+    camera.shutdown();
+    running.join().expect("no driver panics");
+    [printed, lost["data"].to_string(), status, told.try_iter().collect()].concat()
+}
+
 #[test]
 fn no_line_tells_a_token_a_description_or_an_address() {
     log::set_logger(&Recorder).expect("no other logger in this process");
@@ -112,6 +143,13 @@ fn no_line_tells_a_token_a_description_or_an_address() {
     drop(viewer);
     camera.shutdown();
     running.join().expect("no driver panics");
+
+    // A network camera that is not there, with credentials in each part of its address.
+    for source in ["rtsp://s3cret:s3cret/x@127.0.0.1:1/s3cret", "rtsp://127.0.0.1:1/user=s3cret?token=s3cret"]
+    {
+        let told = dead_source(source);
+        assert!(told.contains("unreachable") && !told.contains("s3cret"), "{source}: {told}");
+    }
 
     let secrets = sdp
         .lines()

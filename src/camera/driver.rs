@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::Shared;
+use super::source::SourceStatus;
 use super::studio::{Input, Output};
 use crate::media::gst::{MediaEvent, Thermometer};
 use crate::net::clock::{self, Alarm};
 use crate::net::lock;
 use crate::net::udp::Udp;
-use crate::proto::{Draft, Kind};
+use crate::proto::{Draft, Kind, Object};
 use crate::rtc::Transmit;
 
 /// Sendings that wait for the system; what is over is lost, as on a network. A frame to 64 viewers, 16 times.
@@ -177,8 +180,24 @@ impl Driver {
                     let reading = thermometer.map(Thermometer::read).unwrap_or_default();
                     shared.input(Input::Heat(reading));
                 }
+                Output::Source(status, to) => self.tell_source(status, &to),
                 Output::Event(event) => shared.events.push(event),
             }
+        }
+    }
+
+    fn tell_source(&self, status: Option<SourceStatus>, to: &[String]) {
+        let client = &self.shared.client;
+        let data = status.map_or(Value::Null, SourceStatus::to_json);
+        for to in to.iter().filter(|_| status.is_some()) {
+            let draft = Draft::new(Kind::Event).to(to).with("name", "source").with("data", &data);
+            if let Err(e) = client.send(draft) {
+                log::debug!("a viewer is not told of the source: {e}");
+            }
+        }
+        // For those who come later. Offline it is told at the next welcome.
+        if let Err(e) = client.set_data(Object::from_iter([("source".to_owned(), data)])) {
+            log::debug!("the presence does not tell of the source: {e}");
         }
     }
 

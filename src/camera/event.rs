@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::source::SourceStatus;
 use crate::client;
 use crate::media::error::MediaError;
 use crate::media::gst::{CaptureInfo, RequestId, Streams};
@@ -121,6 +122,8 @@ pub enum Event {
     },
     /// The board itself is in trouble, such as a power supply that is too weak; in words.
     Board(String),
+    /// What the source does from now on, as viewers are told it too. Not told while nobody watches.
+    Source(SourceStatus),
     /// The source is in trouble; it is opened anew where that may help.
     Media(MediaError),
     /// The source came to its end. A file starts again.

@@ -23,6 +23,7 @@ mod driver;
 mod event;
 mod offers;
 mod site;
+mod source;
 mod studio;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use futures_lite::future::zip;
 
 pub use config::{Admit, Answer, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{Event, StartError, Viewer, ViewerId};
+pub use source::{SourceState, SourceStatus};
 
 use crate::call::CallError;
 use crate::client;
@@ -105,6 +107,8 @@ pub struct Status {
     pub viewers: Vec<(Viewer, Option<SessionStats>)>,
     /// What is produced.
     pub streams: Streams,
+    /// What the source does; `None` while nobody watches.
+    pub source: Option<SourceStatus>,
     /// Frames that were dropped because the viewers' side did not keep up with the encoder.
     pub dropped: u64,
     /// Panics that ended a viewer's session, and nothing else. Each is a defect to report.
@@ -171,6 +175,7 @@ impl Camera {
             max_unconnected: config.max_unconnected,
             offer_rate: config.offer_rate,
             linger: config.linger,
+            live: config.media.source.is_live(),
         };
         let urls = server.as_ref().map(|s| site::urls(s.addresses(), &config.signalling)).unwrap_or_default();
         let shared = Arc::new(Shared {
@@ -365,6 +370,7 @@ impl Shared {
         Status {
             viewers: studio.viewers().map(|(viewer, stats)| (viewer.clone(), stats)).collect(),
             streams: studio.producing(),
+            source: studio.source(),
             dropped: self.inbox.frames.dropped(),
             panics: studio.panics(),
             encoder: self.pipeline.encoder().name.to_string(),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::json;
 
-use super::{Admit, Config, Connect, Serve, Signalling, StartError, Status};
+use super::{Admit, Config, Connect, Serve, Signalling, SourceStatus, StartError, Status};
 use crate::client;
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
@@ -148,6 +148,7 @@ impl Status {
             "viewers": self.viewers.len(),
             "pipelines": u32::from(!self.streams.is_empty()),
             "encoders": u32::from(self.streams.h264) + u32::from(self.streams.vp8),
+            "source": self.source.map(SourceStatus::to_json),
             "encoder": self.encoder,
             "bitrate": self.bitrate,
             "percent": self.quality.percent,

@@ -12,6 +12,7 @@ use super::callers::Caller;
 use super::config::Answer;
 use super::event::{Event, Viewer, ViewerId};
 use super::offers::Offers;
+use super::source::{Follower, SourceState, SourceStatus};
 use crate::call::{self, CallError, CallId, Calls, RateLimit};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::gst::{MediaEvent, Streams};
@@ -43,7 +44,13 @@ pub(super) struct Config {
     /// Offers of each host, or user.
     pub offer_rate: RateLimit,
     pub linger: Duration,
+    /// The source is a camera, and no file that comes to an end.
+    pub live: bool,
 }
+
+/// Why calls end when the source is given up.
+const SOURCE_ENDED: &str = "source-ended";
+const SOURCE_FAILED: &str = "source-failed";
 
 /// What happened outside. Frames and datagrams are borrowed.
 pub(super) enum Input<'a> {
@@ -97,6 +104,8 @@ pub(super) enum Output {
     Quality(StreamId, Quality),
     /// [`Input::Heat`] is wanted.
     ReadHeat,
+    /// What the source does now, for everybody who comes and, at once, for these; `None` while nobody watches.
+    Source(Option<SourceStatus>, Vec<String>),
     Event(Event),
     Timeout(Option<Instant>),
 }
@@ -137,6 +146,7 @@ pub(super) struct Studio {
     encodings: [Encoding; 2],
     heat: Option<Heat>,
     key_frames: KeyFrames,
+    source: Follower,
     pub seats: BTreeMap<CallId, Seat>,
     sessions: HashMap<SessionId, CallId>,
     next_session: u64,
@@ -182,6 +192,7 @@ impl Studio {
             heat: config.heat.map(|limits| Heat::new(limits, depth)),
             limits: config.bitrate,
             key_frames: KeyFrames::new(),
+            source: Follower::new(config.live),
             seats: BTreeMap::new(),
             sessions: HashMap::new(),
             next_session: 0,
@@ -247,6 +258,11 @@ impl Studio {
         self.encodings[0].ladder.quality()
     }
 
+    /// What the source does; `None` while nobody watches.
+    pub fn source(&self) -> Option<SourceStatus> {
+        self.source.status()
+    }
+
     pub fn is_idle(&self) -> bool {
         self.seats.is_empty()
     }
@@ -265,6 +281,9 @@ impl Studio {
                 self.calls.handle_input(call::Input::Message { from, host, subtype, data, call }, now);
             }
             Input::Frame(frame) => {
+                if frame.codec.is_video() {
+                    self.source.handle_frame();
+                }
                 if frame.key && frame.codec.is_video() {
                     self.key_frames.handle_key_frame(frame.stream, now);
                 }
@@ -297,7 +316,9 @@ impl Studio {
 
     pub fn poll_output(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| {
-            let rates = self.encodings.iter().filter_map(|encoding| encoding.rate.poll_timeout());
+            let flows = self.source.flows();
+            let adapted = self.encodings.iter().filter(|_| flows);
+            let rates = adapted.filter_map(|encoding| encoding.rate.poll_timeout());
             let ladders = self.encodings.iter().filter_map(|encoding| encoding.ladder.poll_timeout());
             let heat = self.heat.as_ref().and_then(Heat::poll_timeout);
             let fixed = [
@@ -386,6 +407,8 @@ impl Studio {
                 self.out.push_back(Output::Event(Event::ViewerJoined(seat.viewer.clone())));
             }
             rtc::Event::KeyFrameWanted { stream, why } => self.key_frames.request(stream, why, now),
+            // What is estimated while nothing is sent says nothing of the network.
+            rtc::Event::Estimate { .. } if !self.source.flows() => {}
             rtc::Event::Estimate { session, bps } => {
                 let seat = self.sessions.get(&session).and_then(|id| self.seats.get(id));
                 let Some(stream) = seat.and_then(|s| s.video) else { return };
@@ -404,6 +427,9 @@ impl Studio {
     }
 
     fn media_event(&mut self, event: MediaEvent, now: Instant) {
+        if self.source.handle_media(&event) {
+            self.tell_source();
+        }
         let event = match event {
             MediaEvent::Format { stream, width, height, fps, profile_level_id } => {
                 if let Some(made) = profile_level_id {
@@ -421,8 +447,10 @@ impl Studio {
                 // Whoever calls next makes it try again.
                 self.producing = Streams::default();
                 self.stop_at = None;
+                let ended = self.source.end() == Some(SourceState::Ended);
+                let reason = if ended { SOURCE_ENDED } else { SOURCE_FAILED };
                 for id in self.seats.keys().copied().collect::<Vec<_>>() {
-                    _ = self.calls.hangup(id, "the camera's source ended or failed", now);
+                    _ = self.calls.hangup(id, reason, now);
                 }
                 Event::Streaming(Streams::default())
             }
@@ -544,12 +572,13 @@ impl Studio {
             self.out.push_back(Output::KeyFrame(stream));
         }
         self.tend_heat(now);
+        let flows = self.source.flows();
         for encoding in &mut self.encodings {
             let (runs, turns) = match encoding.stream {
                 VIDEO_H264 => (self.producing.h264, self.h264),
                 _ => (self.producing.vp8, Turns::ALL),
             };
-            encoding.tend(runs, turns, now, &mut self.out);
+            encoding.tend(runs, flows, turns, now, &mut self.out);
         }
     }
 
@@ -573,7 +602,18 @@ impl Studio {
             self.producing = streams;
             self.out.push_back(Output::Produce(streams));
             self.out.push_back(Output::Event(Event::Streaming(streams)));
+            if self.source.handle_produce(!streams.is_empty()) {
+                self.tell_source();
+            }
         }
+    }
+
+    /// Tells the program, and all who watch or are about to.
+    fn tell_source(&mut self) {
+        let status = self.source.status();
+        let to = self.seats.values().map(|seat| seat.viewer.address.as_str().to_owned());
+        self.out.push_back(Output::Source(status, to.collect()));
+        self.out.extend(status.map(|status| Output::Event(Event::Source(status))));
     }
 }
 
@@ -590,11 +630,11 @@ impl Turns {
 }
 
 impl Encoding {
-    /// Brings the encoder into step with network and board.
-    fn tend(&mut self, runs: bool, turns: Turns, now: Instant, out: &mut VecDeque<Output>) {
+    /// Brings the encoder into step with network and board; with the network only while frames flow.
+    fn tend(&mut self, runs: bool, flows: bool, turns: Turns, now: Instant, out: &mut VecDeque<Output>) {
         let stream = self.stream;
-        let changed = self.rate.poll(now).is_some();
-        if runs {
+        let changed = flows && self.rate.poll(now).is_some();
+        if runs && flows {
             self.ladder.handle_rate(self.rate.current());
         }
         // Asked in any case, for its time has come.

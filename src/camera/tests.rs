@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::config::Answer;
 use super::event::Event;
+use super::source::{SourceState, SourceStatus};
 use super::studio::{Config, Input, Output, Studio, Whence, media_set};
 use crate::call::RateLimit;
 use crate::media::StreamId;
@@ -24,6 +25,8 @@ pub(super) struct World {
     pub said: Vec<String>,
     pub produced: Vec<Streams>,
     pub events: Vec<Event>,
+    /// Whom the source's state was told to, and what.
+    pub sources: Vec<(Option<SourceStatus>, Vec<String>)>,
     pub bitrates: Vec<u32>,
     pub key_frames: Vec<StreamId>,
     pub qualities: Vec<(StreamId, Quality)>,
@@ -55,6 +58,7 @@ impl World {
             max_unconnected: 4,
             offer_rate: RateLimit { per_second: 2, burst: 8 },
             linger: Duration::from_secs(10),
+            live: true,
         };
         let studio = Studio::new(config, now);
         let mut world = World {
@@ -63,6 +67,7 @@ impl World {
             said: vec![],
             produced: vec![],
             events: vec![],
+            sources: vec![],
             bitrates: vec![],
             key_frames: vec![],
             qualities: vec![],
@@ -98,6 +103,7 @@ impl World {
                     let reading = heat::Reading { celsius: Some(self.celsius), throttled: None };
                     self.studio.handle_input(Input::Heat(reading), self.now);
                 }
+                Output::Source(status, to) => self.sources.push((status, to)),
                 Output::Transmit(transmit) => self.reached.push(transmit.to),
             }
         }
@@ -292,10 +298,39 @@ fn a_source_that_gave_up_ends_its_calls_and_is_tried_again_by_the_next() {
     let mut world = World::new(4, true);
     world.offer("bob|2", OFFER);
     world.input(Input::Media(MediaEvent::GaveUp));
-    assert_eq!(world.said("call:hangup bob|2"), 1);
+    assert_eq!(world.said(r#"call:hangup bob|2 {"reason":"source-failed""#), 1, "{:?}", world.said);
     assert!(world.studio.is_idle() && world.studio.producing().is_empty());
     world.offer("eve|3", OFFER);
     assert_eq!(world.produced, [BOTH, BOTH]);
+}
+
+#[test]
+fn viewers_are_told_what_the_source_does() {
+    use crate::media::error::{ErrorKind, MediaError};
+
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    let gone = MediaError::new(ErrorKind::Unreachable, "rtsp://192.0.2.7/ cannot be reached");
+    for event in [MediaEvent::Failed(gone.clone()), MediaEvent::Failed(gone), MediaEvent::Started] {
+        world.input(Input::Media(event));
+    }
+    assert_eq!(world.said("call:hangup"), 0, "calls stay while it is lost");
+    let states = |world: &World| -> Vec<_> {
+        let told = world.sources.iter().map(|(status, to)| (status.map(|s| (s.state, s.code)), to.clone()));
+        told.collect()
+    };
+    let bob = vec!["bob|2".to_owned()];
+    let expected = [
+        (Some((SourceState::Starting, "starting")), bob.clone()),
+        (Some((SourceState::Lost, "unreachable")), bob.clone()),
+        (Some((SourceState::Playing, "playing")), bob),
+    ];
+    assert_eq!(states(&world), expected);
+    let events = world.events.iter().filter(|event| matches!(event, Event::Source(_)));
+    assert_eq!(events.count(), 3);
+    world.call("bob|2", "call:hangup", "{}");
+    world.pass(Duration::from_secs(11));
+    assert_eq!(states(&world).last(), Some(&(None, vec![])), "nobody watches");
 }
 
 #[test]

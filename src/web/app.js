@@ -250,11 +250,13 @@ function ended({ reason, endedByRemote }, peer, player) {
   if (['glare', 'replaced', 'left'].includes(reason)) return;
   const camera = peer.peerType === 'camera';
   const what = reason === 'offline' && !client.online ? 'server' : reason;
-  const words = advice(what, { name: peer.name, detail: player.error?.message, remote: endedByRemote, camera });
-  if (camera && wanted && ['lost', 'offline', 'busy'].includes(reason)) {
+  const source = reason.startsWith('source-');
+  const detail = source ? roster.get(peer.address)?.source?.message : player.error?.message;
+  const words = advice(what, { name: peer.name, detail, remote: endedByRemote, camera });
+  if (camera && wanted && (source || ['lost', 'offline', 'busy'].includes(reason))) {
     // It may well be back: soon, then less and less often.
     say(words, { busy: true });
-    const wait = reason === 'busy' ? 5000 : tries === 0 ? 0 : Math.min(15000, 1000 * 2 ** tries);
+    const wait = source ? Math.min(60000, 5000 * 2 ** tries) : reason === 'busy' ? 5000 : tries === 0 ? 0 : Math.min(15000, 1000 * 2 ** tries);
     tries += 1;
     again = setTimeout(() => { again = null; consider(); }, wait * (0.75 + Math.random() / 2));
     return;
@@ -440,7 +442,9 @@ function show() {
   const playing = player?.state === 'playing' || player?.state === 'stalled';
   if (current) {
     const camera = peer.peerType === 'camera';
+    const source = roster.get(peer.address)?.source;
     if (player.state === 'playing') say([`Playing ${peer.name}`]);
+    else if (client.online && source?.state === 'lost') say(advice('source-lost', { name: peer.name, detail: source.message }), { busy: true });
     else if (player.state === 'stalled') say(advice(client.online ? 'stalled' : 'server', peer), { busy: true });
     else if (call.state === 'ringing') say([`Calling ${peer.name}`, camera ? '' : 'Waiting for an answer.'], { busy: true });
     else say([`Connecting to ${peer.name}`], { busy: true });

@@ -16,6 +16,9 @@ export function advice(reason, { name = '', detail = '', remote = false, camera 
     case 'unconnected': return ['No path to the picture', `${name} answered, but no media came through. A firewall or another network may be between: allow its UDP port, or set up a TURN server.`];
     case 'lost': return ['The picture was lost', camera ? 'Looking for it again.' : 'The network between you broke down.'];
     case 'stalled': return ['The picture stands still', `Nothing comes from ${name} at the moment. The network may be slow, or its source has stopped.`];
+    case 'source-lost': return [`${name} has no picture at the moment`, `${detail} It is tried again.`.trim()];
+    case 'source-ended': return [`${name} came to its end`, 'Its source ended. Trying again shortly.'];
+    case 'source-failed': return [`${name} has no picture`, `${detail || 'Its source failed.'} Trying again shortly.`];
     case 'codec': return ['No common video format', `${name} sends nothing that this browser plays. It needs H.264 or VP8: try Chrome, Edge or Safari, or let the camera send VP8.`];
     case 'unplayable': return ['This browser cannot play it', 'It has neither H.264 nor VP8 over WebRTC. Try a current Chrome, Edge, Safari or Firefox.'];
     case 'media': return ['The call failed in this browser', detail || 'Try again, or another browser.'];

@@ -233,4 +233,50 @@ fn a_deep_check_asks_the_server_elsewhere() {
     drop(server);
     let (code, out, err) = run(&deep, &[]);
     assert!(code == 69 && out.contains("  FAILED  server"), "{out}{err}");
+
+const OFFER: &str = include_str!("../../src/rtc/tests/chromium_offer.sdp");
+
+#[test]
+fn a_dead_source_is_told_and_its_credentials_are_not() {
+    let spellings = [
+        "rtsp://u5er:s3cret@127.0.0.1:1/none",
+        "rtsp://u5er:s3/cret@127.0.0.1:1/none",
+        "rtsp://u5er:s3?cr#et@127.0.0.1:1/none",
+        "rtsp://u5er:s3@cret@127.0.0.1:1/none",
+        "rtsp://127.0.0.1:1/user=u5er&password=s3cret",
+        "rtsp://127.0.0.1:1/none?token=s3cret&key=u5er",
+    ];
+    for source in spellings {
+        let args = [&SMALL[..], &["--source", source, "--log", "debug"]].concat();
+        let camera = Program::start(&args, &[]);
+        let line = camera.says("open http://127.0.0.1:");
+        let address = line.trim_start_matches("open http://").trim_end_matches('/').parse().expect("one");
+        let server = Server { program: camera, address };
+        let mut viewer = server.peer(r#"{"type":"auth","user":"bob"}"#);
+        let presence = viewer.text(r#""peerType":"camera""#);
+        let presence: serde_json::Value = serde_json::from_str(&presence).expect("JSON");
+        let to = presence["from"].as_str().expect("an address").to_owned();
+        let mut say = |subtype: &str, data: serde_json::Value| {
+            let message =
+                serde_json::json!({"type":"message","to":to,"subtype":subtype,"call":"1","data":data});
+            viewer.send(&message.to_string());
+        };
+        say("call:init", serde_json::json!({}));
+        say("call:offer", serde_json::json!({"type":"offer","sdp":OFFER}));
+        // In an event for who watches, and in the presence for who comes.
+        let told = viewer.text(r#""state":"lost""#);
+        assert!(told.contains(r#""code":"unreachable""#) && told.contains(r#""name":"source""#), "{told}");
+        let told = viewer.text(r#""state":"lost""#);
+        assert!(told.contains(r#""type":"presence""#), "{told}");
+        let (_, _, status) = server.get("/api/status", None);
+        assert!(status.contains(r#""state":"lost""#) && status.contains("unreachable"), "{status}");
+        // It is tried again, and the program says so each time.
+        let said =
+            [server.program.says("cannot be reached"), server.program.says("cannot be reached")].concat();
+        server.program.signal(Signal::TERM);
+        let all = [said, told, status, server.program.rest()].concat().replace("user", "");
+        for secret in ["u5er", "s3", "cret", "/none"] {
+            assert!(!all.contains(secret), "{source}: {secret} is told: {all}");
+        }
+    }
 }

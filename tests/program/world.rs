@@ -161,6 +161,14 @@ impl Program {
         format!("/proc/{}", self.child.id()).into()
     }
 
+    /// Waits for its end; what it wrote and was not looked at, to both.
+    #[cfg(feature = "camera")]
+    pub fn rest(mut self) -> String {
+        let lines: Vec<String> = self.log.iter().chain(self.out.iter()).collect();
+        self.child.wait().expect("it was started");
+        lines.join("\n")
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> ExitStatus {
         // Its log ends with it.

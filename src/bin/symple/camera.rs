@@ -528,6 +528,7 @@ fn words_of(event: &Event) -> Option<String> {
             format!("pictures of {percent} % of the size, {fps} a second at most: {why}")
         }
         Event::Board(words) => format!("board: {words}"),
+        Event::Source(source) => format!("source: {} ({})", source.state.as_str(), source.code),
         Event::Media(trouble) => format!("source: {trouble}"),
         Event::SourceEnded => "the source came to its end".into(),
         Event::Online(_) => "online".into(),

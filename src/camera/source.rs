@@ -1,0 +1,275 @@
+//! What the camera's source does, as viewers are told it: a state with a code and words, and never an address.
+
+use serde_json::{Value, json};
+
+use crate::media::error::{ErrorKind, MediaError};
+use crate::media::gst::MediaEvent;
+
+/// What a source does while somebody watches.
+///
+/// ```text
+/// starting ──▶ playing ◀──▶ lost
+///     │           │           │
+///     └───────────┴───────────┴──▶ ended │ failed ── the next viewer ──▶ starting
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SourceState {
+    /// It is being opened.
+    Starting,
+    /// Frames flow.
+    Playing,
+    /// Nothing comes from it. Calls stay, and it is tried again.
+    Lost,
+    /// It came to its end and is not repeated; calls have ended. The next viewer opens it again.
+    Ended,
+    /// It cannot be used, and is not tried again by itself; calls have ended. The next viewer opens it again.
+    Failed,
+}
+
+impl SourceState {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceState::Starting => "starting",
+            SourceState::Playing => "playing",
+            SourceState::Lost => "lost",
+            SourceState::Ended => "ended",
+            SourceState::Failed => "failed",
+        }
+    }
+}
+
+/// What the source does, and why. Neither code nor words hold an address or a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceStatus {
+    /// What it does.
+    pub state: SourceState,
+    /// The state's name, or where something is wrong that of [`MediaError::code`].
+    pub code: &'static str,
+    /// The same for people.
+    pub message: &'static str,
+}
+
+impl SourceStatus {
+    fn of(state: SourceState) -> Self {
+        let message = match state {
+            SourceState::Starting => "The source is being opened.",
+            SourceState::Playing => "The source plays.",
+            SourceState::Lost => "The source ended and is opened again.",
+            SourceState::Ended => "The source came to its end.",
+            SourceState::Failed => "The source failed.",
+        };
+        let code = if state == SourceState::Lost { "ended" } else { state.as_str() };
+        SourceStatus { state, code, message }
+    }
+
+    fn because(state: SourceState, error: &MediaError) -> Self {
+        SourceStatus { state, code: error.code(), message: words(error.kind()) }
+    }
+
+    /// As it stands in an event and in the presence.
+    pub(super) fn to_json(self) -> Value {
+        json!({ "state": self.state.as_str(), "code": self.code, "message": self.message })
+    }
+}
+
+/// An error's own words may name a path or a host, which are not for everybody who watches.
+fn words(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::BadSettings => "The source's settings make no sense.",
+        ErrorKind::MissingPlugin => "The camera's machine lacks a plugin for this source.",
+        ErrorKind::NoEncoder => "The camera's machine has no encoder that works.",
+        ErrorKind::NoCamera => "The camera is not plugged in.",
+        ErrorKind::CameraBusy => "The camera is in use by another program.",
+        ErrorKind::NotACamera => "The device is not a camera.",
+        ErrorKind::NotAllowed => "The program has no permission to open the source.",
+        ErrorKind::NoFile => "The file is not there.",
+        ErrorKind::NotMedia => "The file cannot be played.",
+        ErrorKind::NoPictures => "The source has no video.",
+        ErrorKind::Unreachable => "The network camera cannot be reached.",
+        ErrorKind::NotFound => "The network camera knows no such path.",
+        ErrorKind::Unauthorized => "The network camera wants another user and password.",
+        ErrorKind::Stalled => "Nothing comes from the source.",
+        _ => "The source is in trouble.",
+    }
+}
+
+/// Follows a source by what the pipeline says.
+pub(super) struct Follower {
+    /// Of a source that is tried again: not a file.
+    live: bool,
+    status: Option<SourceStatus>,
+    /// Frames have come since the last trouble.
+    flows: bool,
+    ended: bool,
+}
+
+impl Follower {
+    pub fn new(live: bool) -> Self {
+        Follower { live, status: None, flows: false, ended: false }
+    }
+
+    /// `None` while nobody watches.
+    pub fn status(&self) -> Option<SourceStatus> {
+        self.status
+    }
+
+    /// Whether frames flow: without any there is nothing to adapt.
+    pub fn flows(&self) -> bool {
+        self.flows
+    }
+
+    /// Whether it is given up, and why.
+    pub fn end(&self) -> Option<SourceState> {
+        self.status
+            .map(|status| status.state)
+            .filter(|s| matches!(s, SourceState::Ended | SourceState::Failed))
+    }
+
+    /// It is to produce something, or nothing. True when that is news.
+    pub fn handle_produce(&mut self, something: bool) -> bool {
+        let status = match (something, self.status) {
+            (true, Some(status)) if self.end().is_none() => Some(status),
+            (true, _) => Some(SourceStatus::of(SourceState::Starting)),
+            (false, _) => None,
+        };
+        if status.map(|s| s.state) != self.status.map(|s| s.state) {
+            self.flows = false;
+        }
+        self.set(status)
+    }
+
+    /// A video frame came.
+    pub fn handle_frame(&mut self) {
+        self.flows = self.status.is_some() && self.end().is_none();
+    }
+
+    /// What the pipeline says. True when that is news.
+    pub fn handle_media(&mut self, event: &MediaEvent) -> bool {
+        // What comes after the last viewer left is of no interest.
+        let Some(now) = self.status else { return false };
+        let next = match event {
+            MediaEvent::Started => {
+                self.ended = false;
+                SourceStatus::of(SourceState::Playing)
+            }
+            MediaEvent::Stalled(error) => SourceStatus::because(SourceState::Lost, error),
+            MediaEvent::Failed(error) => {
+                self.ended = false;
+                let state =
+                    if self.live && error.may_pass() { SourceState::Lost } else { SourceState::Failed };
+                SourceStatus::because(state, error)
+            }
+            MediaEvent::Ended => {
+                self.ended = true;
+                // A file goes on at its beginning, or is given up with the next event.
+                if !self.live {
+                    return false;
+                }
+                SourceStatus::of(SourceState::Lost)
+            }
+            MediaEvent::GaveUp if self.ended => SourceStatus::of(SourceState::Ended),
+            MediaEvent::GaveUp if now.state != SourceState::Failed => SourceStatus::of(SourceState::Failed),
+            _ => return false,
+        };
+        if next.state != SourceState::Playing {
+            self.flows = false;
+        }
+        self.set(Some(next))
+    }
+
+    fn set(&mut self, status: Option<SourceStatus>) -> bool {
+        std::mem::replace(&mut self.status, status) != status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: ErrorKind) -> MediaError {
+        MediaError::new(kind, "rtsp://192.0.2.7/s3cret")
+    }
+
+    /// The states that are told, in order.
+    fn told(live: bool, events: &[MediaEvent]) -> Vec<(&'static str, &'static str)> {
+        let mut follower = Follower::new(live);
+        assert!(follower.handle_produce(true));
+        let mut told = vec![];
+        for event in events {
+            if follower.handle_media(event) {
+                let status = follower.status().expect("it is to produce");
+                told.push((status.state.as_str(), status.code));
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_live_source_is_lost_and_comes_back() {
+        let events = [
+            MediaEvent::Failed(error(ErrorKind::Unreachable)),
+            MediaEvent::Failed(error(ErrorKind::Unreachable)),
+            MediaEvent::Started,
+            MediaEvent::Stalled(error(ErrorKind::Stalled)),
+            MediaEvent::Started,
+            MediaEvent::Ended,
+            MediaEvent::Started,
+        ];
+        let expected = [
+            ("lost", "unreachable"),
+            ("playing", "playing"),
+            ("lost", "stalled"),
+            ("playing", "playing"),
+            ("lost", "ended"),
+            ("playing", "playing"),
+        ];
+        assert_eq!(told(true, &events), expected);
+    }
+
+    #[test]
+    fn what_waiting_does_not_mend_is_failed_and_told_once() {
+        let events = [MediaEvent::Failed(error(ErrorKind::Unauthorized)), MediaEvent::GaveUp];
+        assert_eq!(told(true, &events), [("failed", "unauthorized")]);
+        let events = [MediaEvent::Started, MediaEvent::Failed(error(ErrorKind::NoFile)), MediaEvent::GaveUp];
+        assert_eq!(told(false, &events), [("playing", "playing"), ("failed", "no-file")]);
+        assert_eq!(told(false, &[MediaEvent::GaveUp]), [("failed", "failed")]);
+    }
+
+    #[test]
+    fn a_file_ends_or_goes_round_without_a_word() {
+        let round = [MediaEvent::Started, MediaEvent::Ended, MediaEvent::Started, MediaEvent::Ended];
+        assert_eq!(told(false, &round), [("playing", "playing")]);
+        let once = [MediaEvent::Started, MediaEvent::Ended, MediaEvent::GaveUp];
+        assert_eq!(told(false, &once), [("playing", "playing"), ("ended", "ended")]);
+    }
+
+    #[test]
+    fn frames_flow_until_something_is_wrong() {
+        let mut follower = Follower::new(true);
+        follower.handle_frame();
+        assert!(!follower.flows(), "one that was on its way when the last viewer left");
+        follower.handle_produce(true);
+        assert!(!follower.flows());
+        follower.handle_frame();
+        assert!(follower.flows());
+        follower.handle_media(&MediaEvent::Stalled(error(ErrorKind::Stalled)));
+        assert!(!follower.flows());
+        follower.handle_frame();
+        assert!(follower.flows() && follower.handle_produce(false) && !follower.flows());
+    }
+
+    #[test]
+    fn no_address_is_told() {
+        let mut follower = Follower::new(true);
+        follower.handle_produce(true);
+        follower.handle_media(&MediaEvent::Failed(error(ErrorKind::Unreachable)));
+        let told = follower.status().expect("it failed").to_json().to_string();
+        assert_eq!(
+            told,
+            r#"{"code":"unreachable","message":"The network camera cannot be reached.","state":"lost"}"#
+        );
+    }
+}
