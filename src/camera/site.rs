@@ -8,9 +8,7 @@ use super::{Admit, Config, Connect, Serve, Signalling, SourceStatus, StartError,
 use crate::client;
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
-use crate::net::{
-    AuthRequest, Client, Origins, Response, Server, ServerConfig, addresses, outward_address,
-};
+use crate::net::{AuthRequest, Client, Origins, Response, Server, ServerConfig, addresses, outward_address};
 use crate::proto::{Status as Code, Token};
 use crate::rtc::LocalCandidate;
 use crate::server::{self, Admission};

@@ -233,6 +233,7 @@ fn a_deep_check_asks_the_server_elsewhere() {
     drop(server);
     let (code, out, err) = run(&deep, &[]);
     assert!(code == 69 && out.contains("  FAILED  server"), "{out}{err}");
+}
 
 const OFFER: &str = include_str!("../../src/rtc/tests/chromium_offer.sdp");
 
