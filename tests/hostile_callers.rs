@@ -2,7 +2,7 @@
 #![cfg(feature = "camera")]
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,14 +20,20 @@ const EVERY: Duration = Duration::from_micros(10_500);
 /// limits a caller waited for as long as the attack went on, and longer.
 const SOON: Duration = Duration::from_secs(10);
 
+/// One camera with its attackers at a time: two would show how many cores there are.
+static ALONE: Mutex<()> = Mutex::new(());
+
 struct Running {
     camera: Camera,
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Running {
     fn start(config: Config) -> Running {
+        // A test that failed is no reason for the next not to run.
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let listen = vec!["127.0.0.1:0".parse().expect("literal")];
         let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
         let mut config = Config { signalling, ..config };
@@ -36,7 +42,7 @@ impl Running {
         let address = camera.server().expect("its own").addresses()[0];
         let run = camera.run();
         let thread = Some(std::thread::spawn(move || smol::block_on(run)));
-        Running { camera, address, thread }
+        Running { camera, address, thread, _alone: alone }
     }
 }
 
