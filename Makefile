@@ -12,8 +12,8 @@ setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
 # Newer versions of Node.js run one file at a time when told so; a camera and a browser want both cores.
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
-.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine board bench size \
-  setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-size
+.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-hostile board \
+  bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-size
 
 help:
 	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test-all  those, and the long ones'
 	@echo 'make board BOARD=generic-arm64   the program and a .deb for a board; boards/README.md tells more'
 	@echo 'make test-board  tests cross-built for 64-bit ARM, in an emulator'
+	@echo 'make test-hostile  a camera with viewers while strangers do their worst, with figures'
 	@echo 'make bench     what the server costs beside a bare relay; four minutes at most'
 	@echo 'make size      how large firmware is, and what it holds, against its limits'
 
@@ -34,7 +35,7 @@ run: setup-run
 
 test: test-cores test-library test-browser
 
-test-all: test test-board test-packages test-machine size
+test-all: test test-board test-packages test-machine test-hostile size
 	@$(cargo) test --locked --all-features -- --ignored
 
 # The cores alone: serde, and nothing that does I/O.
@@ -64,6 +65,10 @@ test-machine: setup-machine
 	@tests/machine/camera
 	@tests/machine/vicodec
 	@node --test $(one_by_one) tests/machine/*.test.mjs
+
+# Strangers at a camera's door, each kind for longer than in `make test`, with figures.
+test-hostile: setup-test
+	@HOSTILE_SECONDS=15 $(cargo) test --locked --all-features --test hostile -- --nocapture
 
 bench: setup-run
 	@$(cargo) bench --quiet --locked --features program --bench server

@@ -1,0 +1,115 @@
+//! A peer by hand: a socket from an address of its own, JSON out and in.
+
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+use str0m::change::SdpPendingOffer;
+use str0m::media::{Direction, MediaKind};
+use str0m::{Candidate, Rtc};
+use tungstenite::{Error, Message, WebSocket};
+
+use crate::camera;
+
+/// What a stranger waits for an answer.
+const WAIT: Duration = Duration::from_secs(5);
+
+pub struct Stranger {
+    ws: WebSocket<TcpStream>,
+}
+
+/// A TCP connection from this address to the camera.
+pub fn tcp(ip: Ipv4Addr) -> Option<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+    socket.bind(&SocketAddr::from((ip, 0)).into()).ok()?;
+    socket.connect_timeout(&camera::address().into(), WAIT).ok()?;
+    Some(socket.into())
+}
+
+impl Stranger {
+    /// A WebSocket on which nothing was said yet.
+    pub fn connect(ip: Ipv4Addr) -> Option<Stranger> {
+        let tcp = tcp(ip)?;
+        tcp.set_read_timeout(Some(WAIT)).ok()?;
+        tcp.set_write_timeout(Some(WAIT)).ok()?;
+        tcp.set_nodelay(true).ok()?;
+        let (ws, _) = tungstenite::client(format!("ws://{}/", camera::address()), tcp).ok()?;
+        Some(Stranger { ws })
+    }
+
+    /// A peer that was let in.
+    pub fn join(ip: Ipv4Addr, user: &str) -> Option<Stranger> {
+        let mut stranger = Stranger::connect(ip)?;
+        stranger.send(&json!({ "type": "auth", "user": user, "rooms": ["public"] }).to_string())?;
+        stranger.awaits(|message| message["type"] == "welcome")?;
+        stranger.ws.get_ref().set_read_timeout(Some(Duration::from_millis(1))).ok()?;
+        Some(stranger)
+    }
+
+    pub fn send(&mut self, text: &str) -> Option<()> {
+        self.ws.send(Message::text(text)).ok()
+    }
+
+    /// What has come: `Some(None)` when nothing has, `None` at the end.
+    pub fn read(&mut self) -> Option<Option<String>> {
+        match self.ws.read() {
+            Ok(Message::Text(text)) => Some(Some(text.to_string())),
+            Ok(Message::Close(_)) => None,
+            Ok(_) => Some(None),
+            Err(Error::Io(e)) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Some(None)
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// The next message of a kind.
+    pub fn awaits(&mut self, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
+        let late = Instant::now() + WAIT;
+        while Instant::now() < late {
+            let Some(text) = self.read()? else { continue };
+            let message: Value = serde_json::from_str(&text).ok()?;
+            if is_it(&message) {
+                return Some(message);
+            }
+        }
+        None
+    }
+
+    /// Says something of a call to the camera.
+    pub fn say(&mut self, subtype: &str, call: &str, data: &Value) -> Option<()> {
+        let message =
+            json!({ "type": "message", "to": "camera", "subtype": subtype, "call": call, "data": data });
+        self.send(&message.to_string())
+    }
+
+    /// Puts bytes on its connection as they are.
+    pub fn write(&mut self, bytes: &[u8]) -> Option<()> {
+        self.ws.get_mut().write_all(bytes).ok()
+    }
+
+    /// Reads and forgets what has come.
+    pub fn skip(&mut self) -> Option<()> {
+        while self.read()?.is_some() {}
+        Some(())
+    }
+}
+
+/// A good offer of somebody who is never reached: its ICE name and password are its own.
+pub fn offer(candidates: &[SocketAddr]) -> String {
+    caller(candidates).2
+}
+
+/// A viewer of WebRTC with its offer, at these addresses.
+pub fn caller(candidates: &[SocketAddr]) -> (Rtc, SdpPendingOffer, String) {
+    let mut rtc = Rtc::builder().clear_codecs().enable_h264(true).build(Instant::now());
+    for address in candidates {
+        rtc.add_local_candidate(Candidate::host(*address, "udp").expect("an address"));
+    }
+    let mut api = rtc.sdp_api();
+    api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+    let (offer, pending) = api.apply().expect("there is something to offer");
+    (rtc, pending, offer.to_sdp_string())
+}
