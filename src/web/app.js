@@ -1,29 +1,28 @@
-// The page: who is online, one call at a time, and words for everything that can go wrong.
-// What it plays, and whether it plays again after a loss, is decided in consider() and ended().
+// The page: what happens goes to watching.js, what it decides is done here, and view.js shows what is.
 
 import { Client } from './client.js';
 import { Calls } from './call.js';
 import { Player, playable } from './player.js';
 import { Controls } from './controls.js';
+import { Talk, cannotTalk } from './talk.js';
 import { randomId } from './events.js';
-import { advice } from './words.js';
+import { START, due, step } from './watching.js';
+import { PAGE, notice, standing } from './words.js';
+import { words } from './reasons.js';
+import { $, keep, line, list, measure, remember, say, toast } from './view.js';
 
-const $ = (id) => document.getElementById(id);
 const video = $('video');
 
 // ── State ──
 
 let config = { iceServers: [], room: 'public', auth: false };
-let current = null; // { call, player, peer, stream }
-let wanted = null; // the camera to play, again too: { user, address, name }, `refused`: not at this address
-let auto = true; // until the user chooses: a single camera plays by itself
-let sound = false; // the user asked for it; browsers play silence before that
-let again = null; // timer of the next try
-let tries = 0;
-let preparing = false; // the browser asks the user for the camera
+let watching = START;
+let current = null; // the camera's call: { call, player, peer }
+let sound = false; // a person asked for it; browsers play silence before that
 let tuning = false; // the camera's controls are shown
-let told = false; // why the last call ended stays on screen
+let denied = null; // why the server wants a token: its words
 let answers = false; // the server answers HTTP, but gives no WebSocket
+let broken = null; // what this browser cannot do: [title, advice]
 
 const token = takeToken();
 const user = remember(sessionStorage, 'symple.user', () => `viewer-${randomId().slice(0, 10)}`);
@@ -39,63 +38,162 @@ const client = new Client({
   data: { peerType: 'person' },
 });
 const { roster } = client;
-const calls = Calls.over(client);
-
+// A camera's call, and a person's that is not answered yet.
+const calls = Calls.over(client, { limits: { calls: 2 } });
+const talk = new Talk({ calls, roster, video, ice: () => config.iceServers });
 const controls = new Controls({ client, form: $('tuning-form'), said: toast, changed: () => show() });
 
 // For tests, and the curious.
 Object.defineProperty(window, 'symple', {
-  value: Object.freeze({ client, roster, calls, get player() { return current?.player ?? null; } }),
+  value: Object.freeze({
+    client, roster, calls,
+    get player() { return talk.player ?? current?.player ?? null; },
+    get watching() { return watching; },
+  }),
+});
+
+// ── What happens, and what is done about it ──
+
+let alarm;
+function happens(event) {
+  const { state, effects } = step(watching, event, { now: performance.now(), random: Math.random() });
+  watching = state;
+  for (const { call, hangup, check } of effects) {
+    if (call) ring(call);
+    if (hangup) leave(hangup);
+    if (check) client.check();
+  }
+  clearTimeout(alarm);
+  const at = due(watching);
+  if (at !== null) alarm = setTimeout(() => happens({ type: 'time' }), Math.max(0, at - performance.now()) + 1);
+  show();
+}
+
+function ring(peer) {
+  if (!playable()) return fails(PAGE.unplayable, 'no-codec');
+  begin(calls.invite(peer.address, { video: true, audio: true, direction: 'recvonly' }), peer);
+}
+
+function begin(call, peer) {
+  let player;
+  try {
+    player = new Player({ call, video, iceServers: config.iceServers });
+  } catch (error) {
+    call.hangup('bad-description');
+    return fails(PAGE.media(error.message), 'bad-description');
+  }
+  broken = null;
+  current = { call, player, peer };
+  video.muted = !sound;
+  player.on('sound', show);
+  player.on('picture', () => happens({ type: 'picture' }));
+  player.on('state', (state) => {
+    if (state === 'stalled') happens({ type: 'stalled' });
+    else if (state === 'playing') happens({ type: 'flowing' });
+  });
+  player.on('stats', measure);
+  call.on('state', show);
+}
+
+/** This browser cannot: nothing is tried again by itself. */
+function fails(said, code) {
+  broken = said;
+  queueMicrotask(() => happens({ type: 'ended', code }));
+}
+
+/** Ends the camera's call; what its end tells is not news. */
+function leave(code) {
+  const gone = current;
+  current = null;
+  measure();
+  gone?.call.hangup(code);
+}
+
+calls.on('ended', (call) => {
+  if (current?.call !== call) return;
+  current = null;
+  measure();
+  happens({ type: 'ended', code: call.reason, message: call.message, remote: call.endedByRemote });
+  if (watching.phase === 'none' && watching.hold?.never) video.srcObject = null;
+});
+
+calls.on('incoming', (call) => {
+  const known = roster.get(call.remote);
+  const of = call.remote.split('|')[0];
+  const peer = known ?? { address: call.remote, user: of, name: of };
+  if (peer.peerType !== 'camera') return void talk.incoming(call, peer);
+  if (talk.busy) return void call.reject('busy');
+  happens({ type: 'called', peer });
+  begin(call, peer);
+  call.accept();
+});
+
+// ── People ──
+
+talk.on('changed', show);
+talk.on('said', toast);
+talk.on('stage', () => {
+  happens({ type: 'pause' });
+  sound = true;
+  video.muted = false;
+});
+talk.on('over', ({ call, peer, player, staged }) => {
+  if (call.reason === 'glare') return;
+  const [title, more] = words(call.reason, { name: peer.name, remote: call.endedByRemote });
+  if (call.endedByRemote || call.reason !== 'ended') toast([title, player?.error?.message ?? (staged ? '' : more)].filter(Boolean).join('. '));
+  if (staged) video.srcObject = null;
+  measure();
+  if (staged) happens({ type: 'resume' });
 });
 
 // ── The connection ──
 
 client.on('state', (state, { reason = '', opened = true }) => {
   if (state === 'online') answers = false;
-  const words = {
-    connecting: 'Connecting…',
-    online: 'Online',
-    waiting: answers ? 'No WebSocket, trying again' : 'Server gone, trying again',
-    denied: 'A token is needed',
-    idle: 'Disconnected',
-  };
-  const pill = $('connection');
-  pill.dataset.state = state;
-  // Between two tries nothing new is said.
-  if (state !== 'connecting' || pill.textContent !== words.waiting) pill.textContent = words[state];
-  pill.title = reason;
-  if (state === 'denied') askToken(client.token ? reason : '');
-  if (state === 'waiting' && !current) {
-    told = false;
-    const limited = client.lastError?.status === 429;
-    say(advice(limited ? 'limited' : answers ? 'proxy' : 'server', { detail: reason }), { busy: true });
-    if (!opened) lookWhy();
-  }
-  if (state === 'online') settle();
-  show();
+  line(state, reason, answers);
+  if (state === 'waiting' && !opened) lookWhy(reason);
+  denied = state === 'denied' ? (client.token ? reason : '') : null;
+  if (state === 'denied') askToken(denied);
+  happens({ type: 'line', state });
 });
 client.on('welcome', () => loadConfig());
 
 /** A socket that does not open while the server answers: something in between passes no WebSockets. */
-async function lookWhy() {
+async function lookWhy(reason) {
   let health = null;
   try { health = await fetch('api/health', { cache: 'no-store' }); } catch { /* gone indeed */ }
   answers = Boolean(health?.ok);
-  if (answers && client.state === 'waiting' && !current) {
-    $('connection').textContent = 'No WebSocket, trying again';
-    say(advice('proxy'), { busy: true });
-  }
+  line(client.state, reason, answers);
+  show();
 }
+
+/** What is known of a server that does not let us in. */
+const server = () => ({ answers, limited: client.lastError?.status === 429 ? client.lastError.message : '' });
+
 client.on('error', ({ status, message }) => status !== 401 && toast(`${message} (${status})`));
 
-addEventListener('online', () => client.check());
+const woke = () => happens({ type: 'woke' });
+addEventListener('online', woke);
 addEventListener('offline', () => client.check());
-document.addEventListener('visibilitychange', () => document.hidden || client.check());
+document.addEventListener('visibilitychange', () => document.hidden || woke());
 addEventListener('pagehide', () => {
-  current?.call.hangup('left');
+  leave('ended');
+  talk.stop();
   client.close();
 });
 addEventListener('pageshow', ({ persisted }) => persisted && client.connect());
+
+/** Snapshots come one by one after the welcome: look once they are in. */
+let settling = null;
+function settle() {
+  settling ??= setTimeout(() => {
+    settling = null;
+    happens({ type: 'cameras', cameras: roster.cameras() });
+  }, 150);
+}
+roster.on('added', settle);
+roster.on('updated', settle);
+roster.on('removed', (peer, { lost }) => (lost ? show() : settle()));
 
 async function loadConfig() {
   try {
@@ -118,10 +216,9 @@ function takeToken() {
 }
 
 function askToken(reason) {
-  say(advice('token', { detail: reason }), { retry: 'Enter token', run: () => askToken('') });
   $('token-words').textContent = reason
-    ? `It was not accepted: ${reason}. Look for a typing error, or ask whoever runs the server.`
-    : 'Whoever runs it has it: it was printed where the server was started.';
+    ? `It was not accepted: ${reason}. Look for a typing error, or ask whoever runs the camera.`
+    : 'Whoever runs the camera knows it.';
   $('token').value = '';
   if (!$('token-dialog').open) $('token-dialog').showModal();
 }
@@ -133,258 +230,38 @@ $('token-form').addEventListener('submit', async () => {
   client.connect();
 });
 
-// ── What to play ──
+// ── What a person does ──
 
-/** Snapshots come one by one after the welcome: look once they are in. */
-let settling;
-function settle() {
-  clearTimeout(settling);
-  settling = setTimeout(consider, 150);
-}
-
-roster.on('added', (peer) => {
-  // The camera of this call has a new session: it may have been restarted, and know nothing of us.
-  if (current?.peer.user === peer.user) current.suspect = true;
-  show();
-  settle();
-});
-roster.on('updated', show);
-roster.on('removed', (peer, { lost }) => {
-  show();
-  if (!lost) settle();
-});
-
-function consider() {
-  if (!client.online || current || again || preparing || asking) return;
-  const cameras = roster.cameras();
-  if (auto && cameras.length === 1 && !(wanted && cameras[0].address === wanted.refused)) {
-    wanted = { ...wanted, ...cameras[0] };
-  }
-  if (!wanted) {
-    if (told) return;
-    if (cameras.length) say(['Choose a camera', 'Those that are online are in the list.']);
-    else say(['No camera is online', 'One that comes will play here by itself.'], { waiting: true });
-    return;
-  }
-  const mine = cameras.filter((peer) => peer.user === wanted.user && peer.address !== wanted.refused);
-  const peer = mine.find((it) => it.address === wanted.address) ?? mine.at(-1);
-  if (peer) ring(peer, null);
-  else if (!roster.get(wanted.refused)) say(advice('offline', wanted), { waiting: true });
-}
-
-/** A click on a peer. */
-async function choose(peer) {
-  if (current?.peer.address === peer.address) return;
-  auto = false;
+function choose(peer) {
   sound = true;
-  tries = 0;
-  stop('hangup');
-  clearTimer();
   if (peer.peerType === 'camera') {
-    wanted = { ...peer };
-    consider();
-  } else {
-    wanted = null;
-    say([`Calling ${peer.name}`, 'Allow the camera and the microphone when the browser asks.'], { busy: true });
-    preparing = true;
-    const stream = await ownMedia();
-    preparing = false;
-    if (!stream) say(['Not called', 'A call needs your microphone at least.'], { retry: 'Try again', run: () => choose(peer) });
-    else if (roster.get(peer.address) && !current) ring(peer, stream);
-    else {
-      release(stream);
-      if (!current) say(advice('offline', { name: peer.name, camera: false }));
-    }
-  }
+    happens({ type: 'choose', peer });
+    talk.stop();
+  } else talk.start(peer);
 }
-
-function ring(peer, stream) {
-  if (!playable()) return say(advice('unplayable'));
-  const direction = stream ? 'sendrecv' : 'recvonly';
-  begin(calls.invite(peer.address, { video: true, audio: true, direction }), peer, stream);
-}
-
-// ── A call ──
-
-function begin(call, peer, stream) {
-  let player;
-  try {
-    player = new Player({ call, video, iceServers: config.iceServers, stream });
-  } catch (error) {
-    call.hangup('media');
-    return say(advice('media', { detail: error.message }));
-  }
-  told = false;
-  current = { call, player, peer, stream, suspect: false };
-  video.muted = !sound;
-  $('self').srcObject = stream;
-  $('self').hidden = !stream?.getVideoTracks().length;
-  if (stream) $('self').play().catch(() => {});
-  player.on('state', show);
-  player.on('sound', show);
-  player.on('picture', () => { tries = 0; });
-  player.on('stats', (stats) => {
-    measure(stats);
-    if (current?.suspect && player.quiet > 2000) call.failed('lost');
-  });
-  call.on('state', show);
-  show();
-}
-
-calls.on('ended', (call) => {
-  if (call.id === asking?.id) closePrompt();
-  if (current?.call !== call) return;
-  const { peer, player } = current;
-  const kept = call.reason === 'glare' ? current.stream : (release(current.stream), null);
-  current = null;
-  measure({});
-  $('self').hidden = true;
-  $('self').srcObject = null;
-  held = kept;
-  ended(call, peer, player);
-  show();
-});
-
-/** What a call's end means: words, and whether to try again. */
-function ended({ reason, endedByRemote }, peer, player) {
-  if (['glare', 'replaced', 'left'].includes(reason)) return;
-  const camera = peer.peerType === 'camera';
-  const what = reason === 'offline' && !client.online ? 'server' : reason;
-  const source = reason.startsWith('source-');
-  const detail = source ? roster.get(peer.address)?.source?.message : player.error?.message;
-  const words = advice(what, { name: peer.name, detail, remote: endedByRemote, camera });
-  if (camera && wanted && (source || ['lost', 'offline', 'busy'].includes(reason))) {
-    // It may well be back: soon, then less and less often.
-    say(words, { busy: true });
-    const wait = source ? Math.min(60000, 5000 * 2 ** tries) : reason === 'busy' ? 5000 : tries === 0 ? 0 : Math.min(15000, 1000 * 2 ** tries);
-    tries += 1;
-    again = setTimeout(() => { again = null; consider(); }, wait * (0.75 + Math.random() / 2));
-    return;
-  }
-  // It ended the call, or cannot be reached: not again before it has a new session, or we are asked to.
-  if (camera && wanted) wanted.refused = peer.address;
-  video.srcObject = null;
-  told = true;
-  say(words, { retry: camera ? 'Play again' : 'Call again', run: () => retry(peer) });
-}
-
-function retry(peer) {
-  const now = roster.get(peer.address) ?? roster.of(peer.user).at(-1);
-  if (now) choose(now);
-  else {
-    wanted = peer.peerType === 'camera' ? { ...peer } : null;
-    say(advice('offline', { name: peer.name, camera: Boolean(wanted) }), { waiting: true });
-  }
-}
-
-function stop(reason) {
-  if (reason === 'hangup') wanted = null;
-  current?.call.hangup(reason);
-}
-
-function clearTimer() {
-  clearTimeout(again);
-  again = null;
-}
-
-// ── Being called ──
-
-let asking = null; // the incoming call of the prompt
-let held = null; // our stream of a call that gave way to the other's
-
-calls.on('incoming', (call) => {
-  const peer = roster.get(call.remote) ?? { address: call.remote, user: call.remote.split('|')[0], name: call.remote.split('|')[0] };
-  if (peer.peerType === 'camera') {
-    clearTimer();
-    wanted = { ...peer };
-    return answer(call, peer, null);
-  }
-  if (call.mutual) return answer(call, peer, held);
-  asking = call;
-  $('incoming-title').textContent = `${peer.name} calls`;
-  $('accept').onclick = async () => {
-    const stream = await ownMedia();
-    asking = null;
-    $('incoming').close();
-    if (call.state === 'incoming') {
-      sound = true;
-      wanted = null;
-      auto = false;
-      answer(call, peer, stream);
-    } else release(stream);
-  };
-  $('incoming').showModal();
-  show();
-});
-
-function answer(call, peer, stream) {
-  held = null;
-  begin(call, peer, stream);
-  call.accept();
-}
-
-function closePrompt() {
-  if (asking?.reason === 'timeout' || asking?.endedByRemote) toast('The caller gave up.');
-  asking = null;
-  $('incoming').close();
-}
-
-$('decline').addEventListener('click', () => $('incoming').close());
-$('incoming').addEventListener('close', () => {
-  const call = asking;
-  asking = null;
-  call?.reject('declined');
-  settle();
-  show();
-});
-
-/** Our camera and microphone; null with words when there is none. */
-async function ownMedia() {
-  if (!navigator.mediaDevices?.getUserMedia) {
-    toast('Browsers give a camera only to pages from https or localhost. Open this page by https to be seen and heard.');
-    return null;
-  }
-  for (const wish of [{ video: true, audio: true }, { audio: true }]) {
-    try {
-      return await navigator.mediaDevices.getUserMedia(wish);
-    } catch ({ name }) {
-      if (name === 'NotAllowedError') {
-        toast('The browser was told not to give the camera and microphone. Allow them at the left of the address.');
-        return null;
-      }
-      if (wish.video) toast(name === 'NotReadableError' ? 'Your camera is used by another program.' : 'No camera was found here: sound only.');
-    }
-  }
-  return null;
-}
-
-const release = (stream) => stream?.getTracks().forEach((track) => track.stop());
-
-// ── Controls ──
 
 function setSound(on) {
   sound = on;
-  if (current) current.player.muted = !on;
+  const player = talk.player ?? current?.player;
+  if (player) player.muted = !on;
   if (on) video.play().catch(() => {});
 }
 
+let offered = true; // the big button for sound, until the small one was used
 $('mute').addEventListener('click', () => {
   offered = false;
   setSound(video.muted);
 });
 $('unmute').addEventListener('click', () => setSound(true));
 $('hangup').addEventListener('click', () => {
-  auto = false;
-  clearTimer();
-  if (!current) told = false;
-  stop('hangup');
-  consider();
-  show();
+  if (talk.call) talk.stop();
+  else happens({ type: 'stop' });
 });
 $('snapshot').addEventListener('click', async () => {
+  const { peer, player } = talk.staged ? talk : current ?? {};
   try {
-    const blob = await current.player.snapshot();
-    const name = `${current.peer.name} ${new Date().toISOString().slice(0, 19)}`.replace(/[^\p{L}\p{N}]+/gu, '-');
+    const blob = await player.snapshot();
+    const name = `${peer.name} ${new Date().toISOString().slice(0, 19)}`.replace(/[^\p{L}\p{N}]+/gu, '-');
     const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `${name}.png` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
@@ -415,6 +292,10 @@ $('adjust').addEventListener('click', () => {
 });
 $('tuning-reset').addEventListener('click', () => controls.reset());
 
+$('accept').addEventListener('click', () => talk.accept());
+$('decline').addEventListener('click', () => talk.decline());
+$('incoming').addEventListener('cancel', () => talk.decline());
+
 $('name').value = client.name;
 $('name').addEventListener('change', () => {
   const name = $('name').value.trim() || `Viewer ${user.slice(-4)}`;
@@ -425,31 +306,44 @@ $('name').addEventListener('change', () => {
 
 // ── What is shown ──
 
-let offered = true; // the big button for sound, until the small one was used
+/** What the picture's words are told of a call. */
+function why({ player, peer }) {
+  const source = roster.get(peer.address)?.source ?? peer.source;
+  return { source, online: client.online, server: server(), path: player.path, bitrate: player.stats?.bitrate ?? 0 };
+}
 
 /** The words over the picture. */
-function say([title, more = ''], { busy = false, waiting = false, retry = '', run = null } = {}) {
-  $('stage').dataset.state = busy ? 'busy' : waiting ? 'waiting' : 'idle';
-  if ($('state').textContent !== title) $('state').textContent = title;
-  if ($('advice').textContent !== more) $('advice').textContent = more;
-  $('retry').hidden = !run;
-  $('retry').textContent = retry;
-  $('retry').onclick = run;
+function over() {
+  if (talk.staged) {
+    const { player, peer, call } = talk;
+    if (player.state === 'playing') return { title: `Playing ${peer.name}`, kind: 'playing' };
+    if (player.state === 'stalled') return { title: standing({ ...why(talk), name: peer.name })[0], kind: 'stalled' };
+    return { title: `${call.state === 'ringing' ? 'Calling' : 'Connecting to'} ${peer.name}`, kind: 'busy' };
+  }
+  if (broken) return { title: broken[0], more: broken[1], retry: 'Try again', run: again };
+  if (denied !== null) {
+    const [title, more] = PAGE.token(denied);
+    return { title, more, retry: 'Enter token', run: () => askToken('') };
+  }
+  if (watching.phase === 'none' && (talk.preparing || talk.call)) {
+    const more = talk.preparing ? 'Allow the camera and the microphone when the browser asks.' : 'Waiting for an answer.';
+    return { title: `Calling ${talk.peer.name}`, more, kind: 'busy' };
+  }
+  const ringing = current?.call.state === 'ringing';
+  return { ...notice(watching, { ringing, why: current ? why(current) : {}, server: server() }), run: again };
+}
+
+function again() {
+  broken = null;
+  sound = true;
+  happens({ type: 'again' });
 }
 
 function show() {
-  const { call, player, peer } = current ?? {};
-  const playing = player?.state === 'playing' || player?.state === 'stalled';
-  if (current) {
-    const camera = peer.peerType === 'camera';
-    const source = roster.get(peer.address)?.source;
-    if (player.state === 'playing') say([`Playing ${peer.name}`]);
-    else if (client.online && source?.state === 'lost') say(advice('source-lost', { name: peer.name, detail: source.message }), { busy: true });
-    else if (player.state === 'stalled') say(advice(client.online ? 'stalled' : 'server', peer), { busy: true });
-    else if (call.state === 'ringing') say([`Calling ${peer.name}`, camera ? '' : 'Waiting for an answer.'], { busy: true });
-    else say([`Connecting to ${peer.name}`], { busy: true });
-    if (playing) $('stage').dataset.state = player.state;
-  }
+  const { player, peer } = talk.staged ? talk : current ?? {};
+  const phase = talk.staged ? player.state : watching.phase;
+  const playing = phase === 'playing' || phase === 'stalled';
+  say(over());
   const muted = video.muted;
   const audible = Boolean(player?.remote.getAudioTracks().length);
   $('live').hidden = !playing;
@@ -460,71 +354,47 @@ function show() {
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');
   $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Sound';
   $('snapshot').disabled = $('fullscreen').disabled = !playing;
-  controls.of(playing ? roster.get(peer.address) ?? peer : null);
+  showSelf();
+  controls.of(playing && !talk.staged ? roster.get(peer.address) ?? peer : null);
   $('adjust').hidden = !controls.any;
   $('tuning').hidden = !(tuning && controls.any);
   $('adjust').setAttribute('aria-expanded', String(!$('tuning').hidden));
-  $('hangup').disabled = !current && (!wanted || told); // without a call it stops the waiting for one
-  document.title = asking ? 'Incoming call · Symple' : playing ? `${peer.name} · Symple` : 'Symple';
-  list($('cameras'), roster.cameras(), 'camera');
-  list($('people'), roster.list().filter((it) => it.peerType !== 'camera'), 'person');
+  $('hangup').disabled = !talk.call && !watching.wish; // without a call it stops the waiting for one
+  document.title = talk.asking ? 'Incoming call · Symple' : playing ? `${peer.name} · Symple` : 'Symple';
+  showPrompt();
+  showPeers();
 }
 
-/** Keeps a list's items in place, so that focus stays where it is. */
-function list(element, peers, kind) {
-  const items = new Map([...element.children].map((item) => [item.dataset.address, item]));
-  for (const peer of peers) {
-    let item = items.get(peer.address);
-    items.delete(peer.address);
-    if (!item) {
-      item = $('peer').content.firstElementChild.cloneNode(true);
-      item.dataset.address = peer.address;
-      item.querySelector('use').setAttribute('href', `#i-${kind}`);
-      element.append(item);
-    }
-    const here = current?.peer.address === peer.address;
-    const button = item.firstElementChild;
-    button.onclick = () => choose(peer);
-    button.setAttribute('aria-current', String(here));
-    button.querySelector('.who').textContent = peer.name ?? peer.user;
-    button.querySelector('.what').textContent = here ? (current.player.firstPicture === null ? 'Calling' : 'On screen') : kind === 'camera' ? 'Watch' : 'Call';
+function showSelf() {
+  const stream = talk.staged ? talk.stream : null;
+  if ($('self').srcObject !== stream) {
+    $('self').srcObject = stream;
+    if (stream) $('self').play().catch(() => {});
   }
-  for (const item of items.values()) item.remove();
-  const none = $(kind === 'camera' ? 'no-cameras' : 'no-people');
-  none.hidden = peers.length > 0;
-  none.textContent = !client.online ? 'Not known before the server answers.'
-    : kind === 'camera' ? 'None online. One that comes shows up here by itself.' : 'Nobody else is here.';
+  $('self').hidden = !stream?.getVideoTracks().length;
 }
 
-function measure({ width, height, fps, bitrate, rtt, codec }) {
-  const put = (id, value) => { $(id).textContent = value ?? '–'; };
-  put('stat-size', width ? `${width}×${height}` : null);
-  put('stat-fps', fps == null ? null : `${Math.round(fps)} fps`);
-  put('stat-bitrate', bitrate == null ? null : bitrate >= 995000 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1000)} kbit/s`);
-  put('stat-rtt', rtt == null ? null : `${rtt < 10 ? rtt.toFixed(1) : Math.round(rtt)} ms`);
-  put('stat-codec', codec);
+function showPrompt() {
+  const dialog = $('incoming');
+  if (talk.asking && !dialog.open) {
+    $('incoming-title').textContent = `${talk.peer.name} calls`;
+    dialog.showModal();
+  } else if (!talk.asking && dialog.open) dialog.close();
 }
 
-let toasting;
-function toast(words) {
-  $('toast').textContent = words;
-  $('toast').hidden = false;
-  clearTimeout(toasting);
-  toasting = setTimeout(() => { $('toast').hidden = true; }, 7000);
-}
-
-// ── Storage, which a private window may refuse ──
-
-function remember(storage, key, otherwise) {
-  try {
-    const value = storage.getItem(key) ?? otherwise();
-    storage.setItem(key, value);
-    return value;
-  } catch { return otherwise(); }
-}
-
-function keep(storage, key, value) {
-  try { storage.setItem(key, value); } catch { /* only this page will know */ }
+function showPeers() {
+  const unknown = 'Not known before the server answers.';
+  list($('cameras'), roster.cameras(), 'camera', client.online ? 'None online. One that comes shows up here by itself.' : unknown, (peer) => {
+    const here = !talk.staged && watching.peer?.address === peer.address;
+    return { here, what: !here ? 'Watch' : watching.phase === 'calling' ? 'Calling' : 'On screen', run: () => choose(peer) };
+  });
+  const people = roster.list().filter((it) => it.peerType !== 'camera');
+  const cannot = cannotTalk();
+  list($('people'), people, 'person', client.online ? 'Nobody else is here.' : unknown, (peer) => {
+    const here = talk.peer?.address === peer.address;
+    const what = !here ? 'Call' : talk.staged ? 'On screen' : 'Calling';
+    return { here, what, disabled: Boolean(cannot), title: cannot, run: () => choose(peer) };
+  });
 }
 
 // ── Start ──
@@ -533,5 +403,8 @@ await loadConfig();
 // A camera's own server has put us there; another lets us join.
 if (config.room) client.rooms.add(config.room);
 show();
-if (config.auth && !client.token) askToken('');
-else client.connect();
+if (config.auth && !client.token) {
+  denied = '';
+  askToken('');
+  show();
+} else client.connect();

@@ -139,7 +139,7 @@ export class Call extends Emitter {
     super();
     this.#calls = calls;
     Object.assign(this, { id, wire, remote, outgoing, data, mutual, state: 'idle', gone: false, held: null });
-    Object.assign(this, { reason: null, endedByRemote: false });
+    Object.assign(this, { reason: null, message: '', endedByRemote: false });
   }
 
   accept() {
@@ -148,13 +148,14 @@ export class Call extends Emitter {
     this.enter('connecting');
   }
 
+  /** `reason` is a code of the protocol's list, as in hangup(). */
   reject(reason = 'declined') {
     if (this.state !== 'incoming') return;
     this.tell('reject', { reason });
     this.finish(reason);
   }
 
-  hangup(reason = 'hangup') {
+  hangup(reason = 'ended') {
     if (this.state === 'incoming') return this.reject();
     if (this.state === 'ended') return;
     this.tell('hangup', { reason });
@@ -201,8 +202,8 @@ export class Call extends Emitter {
         this.held = null;
         this.finish('glare');
         this.#calls.take(held, true);
-      } else this.finish(reasonOf(data, 'declined'), { remote: true });
-    } else if (verb === 'hangup') this.finish(reasonOf(data, 'hangup'), { remote: true });
+      } else this.finish(codeOf(data, 'declined'), { remote: true, message: messageOf(data) });
+    } else if (verb === 'hangup') this.finish(codeOf(data, 'ended'), { remote: true, message: messageOf(data) });
     else if ((verb === 'offer' && agreed) || (verb === 'answer' && agreed && this.#described)) {
       if (typeof data.sdp === 'string') this.#description({ type: verb, sdp: data.sdp });
     } else if (verb === 'candidate' && typeof data.candidate === 'string') this.#candidate(candidateOf(data));
@@ -251,14 +252,15 @@ export class Call extends Emitter {
     const { ring, connect } = this.#calls.limits;
     if (state === 'ringing') this.#wait(ring, () => this.hangup('timeout'));
     else if (state === 'incoming') this.#wait(ring, () => this.reject('timeout'));
-    else if (state === 'connecting') this.#wait(connect, () => this.hangup('unconnected'));
+    else if (state === 'connecting') this.#wait(connect, () => this.hangup('ice-failed'));
     else this.#wait(null);
     this.emit('state', state);
   }
 
-  finish(reason, { remote = false } = {}) {
+  /** `reason` is a code, `message` the other side's words beside it. */
+  finish(reason, { remote = false, message = '' } = {}) {
     if (this.state === 'ended') return;
-    Object.assign(this, { reason, endedByRemote: remote });
+    Object.assign(this, { reason, message, endedByRemote: remote });
     if (this.held) this.#calls.refuse(this.held, 'declined');
     this.held = null;
     this.enter('ended');
@@ -290,4 +292,5 @@ export function candidateOf({ candidate, sdpMid, sdpMLineIndex }) {
   return init;
 }
 
-const reasonOf = ({ reason }, otherwise) => (typeof reason === 'string' && reason ? reason.slice(0, 200) : otherwise);
+const codeOf = ({ reason }, otherwise) => (typeof reason === 'string' && reason ? reason.slice(0, 64) : otherwise);
+const messageOf = ({ message }) => (typeof message === 'string' ? message.slice(0, 240) : '');

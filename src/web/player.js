@@ -6,13 +6,17 @@
 import { Emitter } from './events.js';
 
 const INTERVAL = 1000; // ms between measurements
-const STALLED = 2000; // ms without a picture or a sound before we say so
+const LOOK = 250; // ms between looks at whether frames come
+const STALLED = 1000; // ms without a frame before we say so; without video, 2 measurements without sound
 const DEAD = 8000; // ms without a byte on a disconnected path before we give up; ICE itself takes longer
 
 export class Player extends Emitter {
   #connection;
   #work = Promise.resolve(); // descriptions and candidates are applied one after another
   #timer;
+  #looking;
+  #looked = null;
+  #shown = null; // when a frame was shown last, as the browser tells of each
   #last = null;
 
   /** `call` from call.js, the `video` element, `iceServers`, and our own `stream` where we send too. */
@@ -29,17 +33,22 @@ export class Player extends Emitter {
     };
     connection.onconnectionstatechange = () => {
       if (connection.connectionState === 'connected') call.connected();
-      if (connection.connectionState === 'failed') call.failed(call.state === 'active' ? 'lost' : 'ice');
+      if (connection.connectionState === 'failed') call.failed(call.state === 'active' ? 'lost' : 'ice-failed');
+      this.emit('path', connection.connectionState);
     };
     call.on('accepted', () => this.#do(() => this.#offer()));
     call.on('description', (description) => this.#do(() => this.#describe(description)));
     call.on('candidate', (candidate) => this.#do(() => this.#candidate(candidate)));
     call.on('ended', () => this.close());
     this.#timer = setInterval(() => this.#measure(), INTERVAL);
-    video.requestVideoFrameCallback?.(() => this.#picture());
+    this.#looking = setInterval(() => this.#look(), LOOK);
+    this.#frames();
   }
 
   get connection() { return this.#connection; }
+
+  /** Of the network path: connecting, connected, disconnected … */
+  get path() { return this.#connection.connectionState; }
 
   /** Milliseconds since the last byte of media, as of the measurements. */
   get quiet() { return performance.now() - (this.#last?.moved ?? this.began); }
@@ -65,6 +74,7 @@ export class Player extends Emitter {
   close() {
     if (this.state === 'ended') return;
     clearInterval(this.#timer);
+    clearInterval(this.#looking);
     this.#connection.onconnectionstatechange = null;
     this.#connection.close();
     this.#enter('ended');
@@ -75,7 +85,7 @@ export class Player extends Emitter {
   #do(job) {
     this.#work = this.#work.then(() => (this.state === 'ended' ? undefined : job())).catch((error) => {
       this.error = error;
-      this.call.failed('media');
+      this.call.failed('bad-description');
     });
   }
 
@@ -97,7 +107,7 @@ export class Player extends Emitter {
       this.call.describe(this.#connection.localDescription);
     }
     if (!this.#connection.getTransceivers().some(({ currentDirection: way }) => way && way !== 'inactive' && way !== 'stopped')) {
-      this.call.failed('codec');
+      this.call.failed('no-codec');
     }
   }
 
@@ -131,6 +141,35 @@ export class Player extends Emitter {
   }
 
   // ── Measuring ──
+
+  /** Follows the frames that are shown, where the browser tells of them and this call has the element. */
+  #frames() {
+    this.video.requestVideoFrameCallback?.(() => {
+      if (this.state === 'ended') return;
+      if (this.video.srcObject === this.remote) {
+        this.#shown = performance.now();
+        this.#picture();
+        this.#look();
+      }
+      this.#frames();
+    });
+  }
+
+  /** Says within a second that the picture stands still. A hidden page is shown no frames: measurements tell then. */
+  #look() {
+    const video = this.remote.getVideoTracks().length > 0;
+    if (this.firstPicture === null || document.hidden || !video || this.#shown === null) return;
+    // What the page slept through is no sign of anything: the next frame or measurement is.
+    const slept = performance.now() - (this.#looked ?? performance.now()) > 4 * LOOK;
+    this.#looked = performance.now();
+    if (slept) this.#shown = this.#looked;
+    this.#flows(performance.now() - this.#shown < STALLED);
+  }
+
+  #flows(flows) {
+    if (!flows && this.state === 'playing') this.#enter('stalled');
+    else if (flows && this.state === 'stalled') this.#enter('playing');
+  }
 
   #picture() {
     if (this.firstPicture !== null || this.state === 'ended') return;
@@ -183,8 +222,7 @@ export class Player extends Emitter {
     const still = now - this.#last.fresh;
     const path = this.#connection.connectionState;
     if (this.call.state === 'active' && path !== 'connected' && quiet >= DEAD) this.call.failed('lost');
-    else if (still >= STALLED && this.state === 'playing') this.#enter('stalled');
-    else if (still < STALLED && this.state === 'stalled') this.#enter('playing');
+    else if (document.hidden || this.#shown === null || !video) this.#flows(still < 2 * INTERVAL);
   }
 }
 

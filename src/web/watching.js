@@ -65,7 +65,10 @@ const EVENTS = {
   },
 
   /** A person wants no camera. */
-  stop: (state) => leave({ ...state, auto: false, wish: null, tries: 0, hold: null, end: null }),
+  stop: (state) => {
+    const end = state.phase === 'none' ? null : { code: 'ended', message: '', remote: false, peer: state.peer };
+    return leave({ ...state, auto: false, wish: null, tries: 0, hold: null, end });
+  },
 
   /** A person wants the last one again. */
   again: (state) => {

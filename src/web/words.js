@@ -1,28 +1,62 @@
-// What went wrong, in words, and what to do about it.
+// What the page says over the picture, for each state: [title, advice].
 
-/** `reason` is that of a call's end, or one of the page's own; returns [title, advice]. */
-export function advice(reason, { name = '', detail = '', remote = false, camera = true } = {}) {
-  switch (reason) {
-    case 'server': return ['The server is gone', 'This page connects again by itself. If it stays so, look whether the server runs and this device is on its network.'];
-    case 'proxy': return ['The server answers, but opens no WebSocket', 'A proxy in between must pass the headers Upgrade, Connection and Host. If there is none, too many pages of your address may be open. The log of the server says which.'];
-    case 'limited': return ['Too many tries', detail];
-    case 'token': return ['A token is needed', detail ? `The server said: ${detail}` : 'Enter the one that was printed where the server was started.'];
-    case 'hangup': return remote ? [`${name} ended the call`] : ['Stopped', 'Choose who to see from the list.'];
-    case 'offline': return [`${name} is offline`, camera ? 'It plays here again as soon as it is back.' : ''];
-    case 'busy': return [`${name} is busy`, camera ? 'It serves as many as it can. Trying again shortly.' : 'Try again later.'];
-    case 'declined': return [`${name} declined`];
-    case 'timeout': return [`${name} does not answer`, 'Try again in a moment.'];
-    case 'ice':
-    case 'unconnected': return ['No path to the picture', `${name} answered, but no media came through. A firewall or another network may be between: allow its UDP port, or set up a TURN server.`];
-    case 'lost': return ['The picture was lost', camera ? 'Looking for it again.' : 'The network between you broke down.'];
-    case 'stalled': return ['The picture stands still', `Nothing comes from ${name} at the moment. The network may be slow, or its source has stopped.`];
-    case 'source-lost': return [`${name} has no picture at the moment`, `${detail} It is tried again.`.trim()];
-    case 'source-ended': return [`${name} came to its end`, 'Its source ended. Trying again shortly.'];
-    case 'source-failed': return [`${name} has no picture`, `${detail || 'Its source failed.'} Trying again shortly.`];
-    case 'codec': return ['No common video format', `${name} sends nothing that this browser plays. It needs H.264 or VP8: try Chrome, Edge or Safari, or let the camera send VP8.`];
-    case 'unplayable': return ['This browser cannot play it', 'It has neither H.264 nor VP8 over WebRTC. Try a current Chrome, Edge, Safari or Firefox.'];
-    case 'media': return ['The call failed in this browser', detail || 'Try again, or another browser.'];
-    // The others of the wire say it in their own words.
-    default: return [`${name} ended the call`, reason];
+import { words } from './reasons.js';
+
+const SERVER = ['The server is gone', 'This page connects again by itself. If it stays so, look whether the server runs and this device is on its network.'];
+const PROXY = ['The server answers, but opens no WebSocket', 'A proxy in between must pass the headers Upgrade, Connection and Host. If there is none, too many pages of your address may be open. The log of the server says which.'];
+const TOKEN = 'Whoever runs the camera knows the token.';
+
+/** What needs a person before anything can play. */
+export const PAGE = Object.freeze({
+  token: (detail) => ['A token is needed', detail ? `The server said: ${detail}` : TOKEN],
+  unplayable: ['This browser cannot play it', 'It has neither H.264 nor VP8 over WebRTC. Try a current Chrome, Edge, Safari or Firefox.'],
+  media: (detail) => ['The call failed in this browser', detail || 'Try again, or another browser.'],
+});
+
+/** Why there is no connection; `server` is what is known of it: { answers, limited }. */
+const away = ({ answers = false, limited = '' } = {}) => (limited ? ['Too many tries', sentence(limited)] : answers ? PROXY : SERVER);
+
+/** Why no frame comes although a call stands; `source` is what the camera tells of its own. */
+export function standing({ name, source, online, server, path, bitrate }) {
+  if (source?.state === 'lost' || source?.state === 'failed') return [`The source of ${name} is gone`, sentence(source.message) || 'It is tried again by itself.'];
+  if (source?.state === 'starting') return [`${name} is starting`, 'Its source is being opened.'];
+  if (source?.state === 'ended') return [`The recording of ${name} is over`];
+  if (!online) return away(server);
+  if (path !== 'connected') return ['Reconnecting', `The network path to ${name} is being looked for again.`];
+  if (bitrate > 0 && bitrate < 200000) return ['The network is slow', `Your network carries ${Math.max(1, Math.round(bitrate / 1000))} kbit/s at the moment.`];
+  return ['The picture stands still', `Nothing comes from ${name} at the moment. The network may be slow, or its source has stopped.`];
+}
+
+/**
+ * What is over the picture while no person is called: { title, more, busy, waiting, retry }. `state` is that of
+ * watching.js, `phase` of the call's signalling, `why` what standing() is told.
+ */
+export function notice(state, { ringing = false, why = {}, server } = {}) {
+  const { line, phase, peer, wish, hold, end, cameras } = state;
+  if (phase === 'playing') return { title: `Playing ${peer.name}`, kind: 'playing' };
+  if (phase === 'stalled') return { ...said(standing({ ...why, name: peer.name })), kind: 'stalled' };
+  if (phase === 'calling') {
+    const source = why.source?.state;
+    if (source && source !== 'playing' && !ringing) return { ...said(standing({ ...why, name: peer.name })), kind: 'busy' };
+    return { title: `${ringing ? 'Calling' : 'Connecting to'} ${peer.name}`, kind: 'busy' };
   }
+  if (line === 'waiting') return { ...said(away(server)), kind: 'busy' };
+  if (line !== 'online') return { title: 'Connecting to the server', kind: 'busy' };
+  if (end && (wish || hold || !end.remote)) {
+    const [title, more] = words(end.code, { name: end.peer.name, remote: end.remote });
+    const never = hold?.never || !wish;
+    return { title, more: sentence(end.message) || more, kind: never ? 'idle' : 'busy', retry: never ? 'Play again' : '' };
+  }
+  if (wish) return { ...said(words('offline', { name: wish.name })), kind: 'waiting' };
+  if (cameras.length) return { title: 'Choose a camera', more: 'Those that are online are in the list.', kind: 'idle' };
+  return { title: 'No camera is online', more: 'One that comes will play here by itself.', kind: 'waiting' };
+}
+
+const said = ([title, more = '']) => ({ title, more });
+
+/** Words of the other side, as one sentence of bounded length. */
+function sentence(text) {
+  if (typeof text !== 'string' || !text.trim()) return '';
+  const line = text.replace(/\s+/g, ' ').trim().slice(0, 240);
+  return /[.!?…]$/.test(line) ? line : `${line}.`;
 }

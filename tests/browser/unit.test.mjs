@@ -390,7 +390,7 @@ test('a call we make: init, accept, offer, answer, candidates, hangup', () => {
   call.addCandidate(null);
   assert.deepEqual(d.last()[3], { candidate: '', sdpMid: '0', sdpMLineIndex: 0 });
   call.hangup();
-  assert.deepEqual(d.last(), ['hangup', 'cam|C', call.wire, { reason: 'hangup' }]);
+  assert.deepEqual(d.last(), ['hangup', 'cam|C', call.wire, { reason: 'ended' }]);
   assert.equal(d.calls.list().length, 0);
 });
 
@@ -435,10 +435,10 @@ const TABLE = [
   ['connecting', true, ['answer', ANSWER], 'connecting'],
   ['connecting', true, ['answer', { sdp: 3 }], 'connecting'],
   ['connecting', true, ['reject', { reason: 'no codec' }], 'ended', 'no codec'],
-  ['connecting', true, ['hangup', {}], 'ended', 'hangup'],
+  ['connecting', true, ['hangup', {}], 'ended', 'ended'],
   ['connecting', true, ['nonsense', {}], 'connecting'],
   ['active', true, ['offer', OFFER], 'active'],
-  ['active', true, ['hangup', { reason: 7 }], 'ended', 'hangup'],
+  ['active', true, ['hangup', { reason: 7 }], 'ended', 'ended'],
   ['incoming', false, ['hangup', { reason: 'timeout' }], 'ended', 'timeout'],
   ['incoming', false, ['accept', {}], 'incoming'],
   ['incoming', false, ['reject', {}], 'incoming'],
@@ -446,7 +446,7 @@ const TABLE = [
   ['connecting', false, ['offer', OFFER], 'connecting'],
   ['connecting', false, ['accept', {}], 'connecting'],
   ['active', false, ['offer', OFFER], 'active'],
-  ['active', false, ['hangup', {}], 'ended', 'hangup'],
+  ['active', false, ['hangup', {}], 'ended', 'ended'],
 ];
 
 for (const [before, outgoing, [verb, data], after, reason] of TABLE) {
@@ -596,7 +596,7 @@ test('when we are back ourselves, the remote hears from us under the call\'s id'
 test('a call that never connects ends', () => {
   const d = inState('connecting');
   d.clock.advance(30_000);
-  assert.deepEqual([d.call.reason, d.last()[0]], ['unconnected', 'hangup']);
+  assert.deepEqual([d.call.reason, d.last()[0]], ['ice-failed', 'hangup']);
 });
 
 test('messages that are not of calls, or broken ones, change nothing', () => {

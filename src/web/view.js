@@ -1,0 +1,90 @@
+// What the page shows: words, lists, measurements. It decides nothing.
+
+export const $ = (id) => document.getElementById(id);
+
+/** The words over the picture. */
+export function say({ title, more = '', kind = 'idle', retry = '', run = null }) {
+  $('stage').dataset.state = kind;
+  if ($('state').textContent !== title) $('state').textContent = title;
+  if ($('advice').textContent !== more) $('advice').textContent = more;
+  $('retry').hidden = !retry;
+  $('retry').textContent = retry;
+  $('retry').onclick = run;
+}
+
+const LINE = {
+  connecting: 'Connecting…',
+  online: 'Online',
+  waiting: 'Server gone, trying again',
+  denied: 'A token is needed',
+  idle: 'Disconnected',
+};
+
+/** The connection to the server; `answers`: it does, but by HTTP alone. */
+export function line(state, reason, answers) {
+  const pill = $('connection');
+  // Between two tries nothing new is said.
+  const waiting = answers ? 'No WebSocket, trying again' : LINE.waiting;
+  const again = state === 'connecting' && ['waiting', 'connecting'].includes(pill.dataset.state) && pill.textContent !== LINE.connecting;
+  if (!again) pill.textContent = state === 'waiting' ? waiting : LINE[state];
+  pill.dataset.state = state;
+  pill.title = reason;
+}
+
+/** Keeps a list's items in place, so that focus stays where it is. `row(peer)` is { what, here, title, disabled, run }. */
+export function list(element, peers, kind, none, row) {
+  const items = new Map([...element.children].map((item) => [item.dataset.address, item]));
+  for (const peer of peers) {
+    let item = items.get(peer.address);
+    items.delete(peer.address);
+    if (!item) {
+      item = $('peer').content.firstElementChild.cloneNode(true);
+      item.dataset.address = peer.address;
+      item.querySelector('use').setAttribute('href', `#i-${kind}`);
+      element.append(item);
+    }
+    const { what, here = false, title = '', disabled = false, run } = row(peer);
+    const button = item.firstElementChild;
+    button.onclick = run;
+    button.disabled = disabled;
+    button.title = title || peer.name || peer.user;
+    button.setAttribute('aria-current', String(here));
+    button.querySelector('.who').textContent = peer.name ?? peer.user;
+    button.querySelector('.what').textContent = what;
+  }
+  for (const item of items.values()) item.remove();
+  const words = $(`no-${kind === 'camera' ? 'cameras' : 'people'}`);
+  words.hidden = peers.length > 0;
+  words.textContent = none;
+}
+
+export function measure({ width, height, fps, bitrate, rtt, codec } = {}) {
+  const put = (id, value) => { $(id).textContent = value ?? '–'; };
+  put('stat-size', width ? `${width}×${height}` : null);
+  put('stat-fps', fps == null ? null : `${Math.round(fps)} fps`);
+  put('stat-bitrate', bitrate == null ? null : bitrate >= 995000 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1000)} kbit/s`);
+  put('stat-rtt', rtt == null ? null : `${rtt < 10 ? rtt.toFixed(1) : Math.round(rtt)} ms`);
+  put('stat-codec', codec);
+}
+
+let toasting;
+export function toast(words) {
+  $('toast').textContent = words;
+  $('toast').hidden = false;
+  clearTimeout(toasting);
+  toasting = setTimeout(() => { $('toast').hidden = true; }, 7000);
+}
+
+// ── Storage, which a private window may refuse ──
+
+export function remember(storage, key, otherwise) {
+  try {
+    const value = storage.getItem(key) ?? otherwise();
+    storage.setItem(key, value);
+    return value;
+  } catch { return otherwise(); }
+}
+
+export function keep(storage, key, value) {
+  try { storage.setItem(key, value); } catch { /* only this page will know */ }
+}
