@@ -91,7 +91,7 @@ function begin(call, peer) {
     if (state === 'stalled') happens({ type: 'stalled' });
     else if (state === 'playing') happens({ type: 'flowing' });
   });
-  player.on('stats', measure);
+  player.on('stats', (stats) => measure({ ...stats, viewers: roster.get(peer.address)?.viewers }));
   call.on('state', show);
 }
 
@@ -277,6 +277,21 @@ $('fullscreen').addEventListener('click', () => {
 });
 video.addEventListener('dblclick', () => $('fullscreen').click());
 
+document.addEventListener('fullscreenchange', () => {
+  $('fullscreen').querySelector('span').textContent = document.fullscreenElement ? 'Leave full screen' : 'Full screen';
+});
+
+// Keys do what their buttons do; where something is written, or a dialog asks, they are letters.
+const KEYS = { m: 'mute', s: 'snapshot', f: 'fullscreen' };
+addEventListener('keydown', (event) => {
+  const { key, ctrlKey, metaKey, altKey, repeat, target } = event;
+  const id = KEYS[key.toLowerCase()];
+  if (!id || ctrlKey || metaKey || altKey || repeat || target.closest?.('input, select, textarea, dialog')) return;
+  if (document.querySelector('dialog[open]')) return;
+  event.preventDefault();
+  $(id).click();
+});
+
 // In full screen the bar leaves when nothing moves.
 let still;
 $('stage').addEventListener('pointermove', () => {
@@ -339,7 +354,14 @@ function again() {
   happens({ type: 'again' });
 }
 
+/** Shows what is, once a frame however much happened; a hidden page has no frames. */
+let showing = null;
 function show() {
+  showing ??= document.hidden ? setTimeout(paint, 200) : requestAnimationFrame(paint);
+}
+
+function paint() {
+  showing = null;
   const { player, peer } = talk.staged ? talk : current ?? {};
   const phase = talk.staged ? player.state : watching.phase;
   const playing = phase === 'playing' || phase === 'stalled';
@@ -348,11 +370,10 @@ function show() {
   const audible = Boolean(player?.remote.getAudioTracks().length);
   $('live').hidden = !playing;
   $('live-name').textContent = peer?.name ?? '';
-  $('unmute').hidden = !(playing && muted && audible && offered);
+  $('unmute').hidden = !(phase === 'playing' && muted && audible && offered);
   $('mute').disabled = !(playing && audible);
-  $('mute').setAttribute('aria-pressed', String(!muted && playing));
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');
-  $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Sound';
+  $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Unmute';
   $('snapshot').disabled = $('fullscreen').disabled = !playing;
   showSelf();
   controls.of(playing && !talk.staged ? roster.get(peer.address) ?? peer : null);
@@ -382,13 +403,21 @@ function showPrompt() {
   } else if (!talk.asking && dialog.open) dialog.close();
 }
 
+/** From so many peers on they can be found by name. */
+const MANY = 20;
+$('filter').addEventListener('input', show);
+
 function showPeers() {
+  const everybody = roster.list();
+  $('filter').hidden = everybody.length < MANY;
+  const part = $('filter').hidden ? '' : $('filter').value.trim().toLowerCase();
+  const found = ({ name, user: of }) => !part || `${name ?? ''} ${of}`.toLowerCase().includes(part);
   const unknown = 'Not known before the server answers.';
-  list($('cameras'), roster.cameras(), 'camera', client.online ? 'None online. One that comes shows up here by itself.' : unknown, (peer) => {
+  list($('cameras'), roster.cameras().filter(found), 'camera', client.online ? 'None online. One that comes shows up here by itself.' : unknown, (peer) => {
     const here = !talk.staged && watching.peer?.address === peer.address;
     return { here, what: !here ? 'Watch' : watching.phase === 'calling' ? 'Calling' : 'On screen', run: () => choose(peer) };
   });
-  const people = roster.list().filter((it) => it.peerType !== 'camera');
+  const people = everybody.filter((it) => it.peerType !== 'camera' && found(it));
   const cannot = cannotTalk();
   list($('people'), people, 'person', client.online ? 'Nobody else is here.' : unknown, (peer) => {
     const here = talk.peer?.address === peer.address;

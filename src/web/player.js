@@ -198,10 +198,13 @@ export class Player extends Emitter {
     const frames = video?.framesDecoded ?? 0;
     // Bytes come without a picture, too: a sender probes the path with padding, and with what it sent before.
     const media = (video?.framesReceived ?? frames) + (audio?.packetsReceived ?? 0);
-    const last = this.#last ?? { now, bytes, frames, media, moved: now, fresh: now };
+    const lost = video?.packetsLost ?? 0;
+    const received = video?.packetsReceived ?? 0;
+    const processing = video?.totalProcessingDelay ?? 0;
+    const last = this.#last ?? { now, bytes, frames, media, lost, received, processing, moved: now, fresh: now };
     const seconds = (now - last.now) / 1000;
     this.#last = {
-      now, bytes, frames, media,
+      now, bytes, frames, media, lost, received, processing,
       moved: bytes > last.bytes ? now : last.moved,
       fresh: media > last.media ? now : last.fresh,
     };
@@ -213,7 +216,9 @@ export class Player extends Emitter {
       bitrate: seconds ? Math.max(0, ((bytes - last.bytes) * 8) / seconds) : null, // bit/s
       rtt: pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000, // ms
       codec: report.get(video?.codecId)?.mimeType?.split('/')[1] ?? null,
-      lost: video?.packetsLost ?? 0,
+      loss: lossOf(received - last.received, lost - last.lost), // 0 to 1, of this interval
+      delay: perFrame(processing - last.processing, frames - last.frames), // ms, first packet to decoded frame
+      lost,
       frames,
     };
     this.emit('stats', this.stats);
@@ -225,6 +230,11 @@ export class Player extends Emitter {
     else if (document.hidden || this.#shown === null || !video) this.#flows(still < 2 * INTERVAL);
   }
 }
+
+/** The part of an interval's packets that did not arrive; null where none was due. */
+const lossOf = (received, lost) => (received + Math.max(0, lost) > 0 ? Math.max(0, lost) / (received + Math.max(0, lost)) : null);
+
+const perFrame = (seconds, frames) => (frames > 0 && seconds > 0 ? (seconds * 1000) / frames : null);
 
 /** Whether this browser can play anything that a camera sends. */
 export function playable() {

@@ -31,10 +31,17 @@ export function line(state, reason, answers) {
   pill.title = reason;
 }
 
-/** Keeps a list's items in place, so that focus stays where it is. `row(peer)` is { what, here, title, disabled, run }. */
+/** Rows of one list; who is not among them is found by name. */
+const ROWS = 100;
+
+/**
+ * Keeps a list's items in place, so that focus stays where it is. `row(peer)` is { what, here, title, disabled, run };
+ * `none` is said when nobody is there.
+ */
 export function list(element, peers, kind, none, row) {
   const items = new Map([...element.children].map((item) => [item.dataset.address, item]));
-  for (const peer of peers) {
+  const shown = peers.slice(0, ROWS);
+  for (const peer of shown) {
     let item = items.get(peer.address);
     items.delete(peer.address);
     if (!item) {
@@ -49,30 +56,45 @@ export function list(element, peers, kind, none, row) {
     button.disabled = disabled;
     button.title = title || peer.name || peer.user;
     button.setAttribute('aria-current', String(here));
-    button.querySelector('.who').textContent = peer.name ?? peer.user;
-    button.querySelector('.what').textContent = what;
+    put(button.querySelector('.who'), peer.name ?? peer.user);
+    put(button.querySelector('.what'), what);
   }
   for (const item of items.values()) item.remove();
   const words = $(`no-${kind === 'camera' ? 'cameras' : 'people'}`);
-  words.hidden = peers.length > 0;
-  words.textContent = none;
+  const more = peers.length - shown.length;
+  words.hidden = peers.length > 0 && more === 0;
+  words.textContent = more ? `${more} more are online: find them by name.` : none;
 }
 
-export function measure({ width, height, fps, bitrate, rtt, codec } = {}) {
+function put(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function measure({ width, height, fps, bitrate, loss, rtt, delay, viewers, codec } = {}) {
   const put = (id, value) => { $(id).textContent = value ?? '–'; };
+  const ms = (value) => (value == null ? null : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
   put('stat-size', width ? `${width}×${height}` : null);
   put('stat-fps', fps == null ? null : `${Math.round(fps)} fps`);
   put('stat-bitrate', bitrate == null ? null : bitrate >= 995000 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1000)} kbit/s`);
-  put('stat-rtt', rtt == null ? null : `${rtt < 10 ? rtt.toFixed(1) : Math.round(rtt)} ms`);
+  put('stat-loss', loss == null ? null : `${loss < 0.0995 && loss > 0 ? (loss * 100).toFixed(1) : Math.round(loss * 100)} %`);
+  put('stat-rtt', ms(rtt));
+  put('stat-delay', ms(delay));
+  put('stat-viewers', viewers);
   put('stat-codec', codec);
 }
 
 let toasting;
 export function toast(words) {
-  $('toast').textContent = words;
-  $('toast').hidden = false;
+  const toast = $('toast');
+  toast.hidden = false;
+  // In the top layer, where it is seen over a picture in full screen, too.
+  if (toast.showPopover && !toast.matches(':popover-open')) toast.showPopover();
+  toast.textContent = words;
   clearTimeout(toasting);
-  toasting = setTimeout(() => { $('toast').hidden = true; }, 7000);
+  toasting = setTimeout(() => {
+    if (toast.hidePopover && toast.matches(':popover-open')) toast.hidePopover();
+    toast.hidden = true;
+  }, 7000);
 }
 
 // ── Storage, which a private window may refuse ──
