@@ -92,7 +92,7 @@ impl Pair {
                 }
                 Output::Event(Event::KeyFrameWanted { stream: VIDEO_H264, .. }) => self.wanted += 1,
                 Output::Event(Event::Connected(_)) => self.connected = true,
-                Output::Event(Event::Closed { reason, .. }) => panic!("the session broke: {reason}"),
+                Output::Event(Event::Closed { end, .. }) => panic!("the session broke: {end}"),
                 _ => {}
             }
         }

@@ -1,33 +1,11 @@
 //! The bodies of call messages: what stands in `data`, both ways.
 
+mod ending;
+
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Why a call ended, as it stands in `{"reason":"…"}` and in [`Event::Ended`](super::Event::Ended).
-///
-/// These are ours; a peer may send any other, which is passed on as it came.
-pub mod reason {
-    /// The callee has as many calls as it takes.
-    pub const BUSY: &str = "busy";
-    /// The callee does not want this call; also what a `call:reject` without a reason means.
-    pub const DECLINED: &str = "declined";
-    /// What a `call:hangup` without a reason means.
-    pub const HANGUP: &str = "hangup";
-    /// Nobody answered, or no media was connected, in time.
-    pub const TIMEOUT: &str = "timeout";
-    /// The remote (or our own signalling) went offline and was not back in time.
-    pub const OFFLINE: &str = "offline";
-    /// The same remote made a new call in its place.
-    pub const REPLACED: &str = "replaced";
-    /// Both called each other, and the remote's call is the one that stays.
-    pub const GLARE: &str = "glare";
-    /// Another device of the user answered before.
-    pub const ELSEWHERE: &str = "answered elsewhere";
-    /// The answer to what belongs to a call that is over, or never was.
-    pub const GONE: &str = "no such call";
-    /// A message of the call could not be read, or was larger than we take.
-    pub const MALFORMED: &str = "malformed";
-}
+pub use ending::{End, EndReason};
 
 /// The body of `call:candidate`: one ICE candidate, or the end of them.
 ///
@@ -117,29 +95,6 @@ pub struct Description {
     pub kind: Kind,
     /// The session description, opaque here.
     pub sdp: String,
-}
-
-/// The body of `call:reject` and `call:hangup`.
-#[derive(Serialize)]
-pub(super) struct Reason<'a> {
-    pub reason: &'a str,
-}
-
-/// The reason a peer gives, or `default`: a reject or hangup counts however odd its body is. Cut to 128 bytes
-/// and freed of control characters, since it ends on screens.
-pub(super) fn reason_of(data: Option<&str>, default: &str) -> String {
-    #[derive(Deserialize)]
-    struct Body {
-        reason: String,
-    }
-    let Some(body) = data.and_then(|data| serde_json::from_str::<Body>(data).ok()) else {
-        return default.to_owned();
-    };
-    let mut reason: String = body.reason.chars().filter(|c| !c.is_control()).take(128).collect();
-    while reason.len() > 128 {
-        reason.pop();
-    }
-    if reason.is_empty() { default.to_owned() } else { reason }
 }
 
 /// Prints a body of ours as JSON.
@@ -232,24 +187,5 @@ mod tests {
         {
             assert!(serde_json::from_str::<Description>(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_reason_is_read_from_any_body() {
-        let long = format!(r#"{{"reason":"{}"}}"#, "é".repeat(500));
-        for (data, expected) in [
-            (None, "declined"),
-            (Some("{}"), "declined"),
-            (Some("null"), "declined"),
-            (Some("not json"), "declined"),
-            (Some(r#"{"reason":7}"#), "declined"),
-            (Some(r#"{"reason":""}"#), "declined"),
-            (Some(r#"{"reason":"busy","more":1}"#), "busy"),
-            (Some(r#"{"reason":"a\u0000b\n"}"#), "ab"),
-        ] {
-            assert_eq!(reason_of(data, reason::DECLINED), expected, "{data:?}");
-        }
-        assert_eq!(reason_of(Some(&long), ""), "é".repeat(64));
-        assert_eq!(json(&Reason { reason: "bu\"sy" }), r#"{"reason":"bu\"sy"}"#);
     }
 }

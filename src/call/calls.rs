@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::value::RawValue;
 
-use super::body::{self, Candidate, Description, Kind, Reason, reason};
+use super::body::{self, Candidate, Description, End, EndReason, Kind};
 use super::messages::Sender;
 use super::timers::{Timer, Timers};
 use super::{CallError, CallId, Config, Event, Input, MAX_NAME, Output, State};
@@ -32,6 +32,8 @@ pub struct Calls {
     /// How often peers may call, and how often they are turned away in words.
     pub(super) inits: Buckets<Origin>,
     pub(super) answers: Buckets<Origin>,
+    /// Candidates that could not be read.
+    pub(super) unread_candidates: u64,
     outputs: VecDeque<Output>,
     next: u64,
 }
@@ -105,6 +107,7 @@ impl Calls {
             online: true,
             calls: BTreeMap::new(),
             timers: Timers::default(),
+            unread_candidates: 0,
             outputs: VecDeque::new(),
             next: 1,
         }
@@ -124,6 +127,11 @@ impl Calls {
     #[cfg(feature = "camera")]
     pub(crate) fn origin(&self, id: CallId) -> Option<&Origin> {
         self.calls.get(&id)?.origin.as_ref()
+    }
+
+    /// How many candidates could not be read and were passed over.
+    pub fn unread_candidates(&self) -> u64 {
+        self.unread_candidates
     }
 
     /// All calls, oldest first, with their states.
@@ -181,22 +189,22 @@ impl Calls {
         Ok(())
     }
 
-    /// Turns an incoming call down, with a word for the caller such as [`reason::DECLINED`].
-    pub fn reject(&mut self, id: CallId, reason: &str, now: Instant) -> Result<(), CallError> {
+    /// Turns an incoming call down; the caller is told how.
+    pub fn reject(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         let call = self.calls.get(&id).ok_or(CallError::Unknown(id))?;
         if !matches!(call.phase, Phase::Incoming { .. }) {
             return Err(call.wrong(id, "an incoming call; hangup ends any other"));
         }
-        self.end(id, Tell::Remote, reason);
+        self.end(id, Tell::Remote, end);
         Ok(())
     }
 
-    /// Ends a call in whatever state.
-    pub fn hangup(&mut self, id: CallId, reason: &str, now: Instant) -> Result<(), CallError> {
+    /// Ends a call in whatever state; the remote is told how.
+    pub fn hangup(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         self.known(id)?;
-        self.end(id, Tell::Remote, reason);
+        self.end(id, Tell::Remote, end);
         Ok(())
     }
 
@@ -294,8 +302,8 @@ impl Calls {
     }
 
     /// The media of a call failed, which ends it: the same as [`Calls::hangup`], from whatever state.
-    pub fn media_failed(&mut self, id: CallId, reason: &str, now: Instant) -> Result<(), CallError> {
-        self.hangup(id, reason, now)
+    pub fn media_failed(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
+        self.hangup(id, end, now)
     }
 
     /// Takes what happened outside. Nothing a peer sends is an error here.
@@ -321,8 +329,8 @@ impl Calls {
     fn expire(&mut self, now: Instant) {
         while let Some((id, timer)) = self.timers.expired(now) {
             match timer {
-                Timer::Ring | Timer::Connect => self.end(id, Tell::Remote, reason::TIMEOUT),
-                Timer::Resume => self.end(id, Tell::Nobody, reason::OFFLINE),
+                Timer::Ring | Timer::Connect => self.end(id, Tell::Remote, EndReason::Timeout),
+                Timer::Resume => self.end(id, Tell::Nobody, EndReason::Offline),
             }
         }
     }
@@ -365,7 +373,7 @@ impl Calls {
                     *away = true;
                     self.open_window(id, now);
                 }
-                _ => self.end(id, Tell::Nobody, reason::OFFLINE),
+                _ => self.end(id, Tell::Nobody, EndReason::Offline),
             }
         }
     }
@@ -377,7 +385,7 @@ impl Calls {
             match self.state(id) {
                 Some(State::Active) => self.open_window(id, now),
                 // The server tells the remote that we are offline, so it ends there too.
-                _ => self.end(id, Tell::Nobody, reason::OFFLINE),
+                _ => self.end(id, Tell::Nobody, EndReason::Offline),
             }
         }
     }
@@ -459,20 +467,21 @@ impl Calls {
     }
 
     /// The one way out for every call. A held init goes with the call that holds it.
-    pub(super) fn end(&mut self, id: CallId, tell: Tell, reason: &str) {
+    pub(super) fn end(&mut self, id: CallId, tell: Tell, end: impl Into<End>) {
+        let end = end.into();
         let Some(call) = self.calls.remove(&id) else { return };
         self.timers.clear(id);
         if tell == Tell::Remote {
             let subtype = if call.is_unanswered() { REJECT } else { HANGUP };
-            self.send(&call.remote, subtype, call.wire.clone(), body::json(&Reason { reason }));
+            self.send(&call.remote, subtype, call.wire.clone(), end.body());
         }
         if call.is_held() {
             return;
         }
-        self.event(Event::Ended { id, remote: call.remote, reason: reason.to_owned() });
+        self.event(Event::Ended { id, remote: call.remote, end: end.clone() });
         log::debug!("call {id} ended");
         if let Some(held) = self.held_by(id) {
-            self.end(held, tell, reason);
+            self.end(held, tell, end);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::body::{self, Candidate, Description, Kind, Reason, reason, reason_of};
+use super::body::{self, Candidate, Description, End, EndReason, Kind};
 use super::calls::{
     ACCEPT, ANSWER, CANDIDATE, Call, Calls, HANGUP, INIT, Negotiation, OFFER, Phase, REJECT, Role, Tell,
 };
@@ -41,23 +41,23 @@ impl Calls {
         let Some(id) = self.find(from, wire) else {
             // Who waits for us is told; the rest is the tail of a call that is over.
             if matches!(subtype, ACCEPT | OFFER | ANSWER) {
-                self.turn_away(sender, wire, HANGUP, reason::GONE, now);
+                self.turn_away(sender, wire, HANGUP, EndReason::NoSuchCall, now);
             }
             return;
         };
         if !self.speaks_for(id, sender, subtype) {
             if subtype == ACCEPT {
-                self.turn_away(sender, wire, HANGUP, reason::ELSEWHERE, now);
+                self.turn_away(sender, wire, HANGUP, EndReason::Replaced, now);
             }
             return;
         }
         match subtype {
             ACCEPT => self.on_accept(id, sender, now),
-            REJECT => self.on_reject(id, from, &reason_of(data, reason::DECLINED)),
+            REJECT => self.on_reject(id, from, &End::of(data, EndReason::Declined)),
             OFFER => self.on_offer(id, data),
             ANSWER => self.on_answer(id, data),
             CANDIDATE => self.on_candidate(id, data),
-            HANGUP => self.end(id, Tell::Nobody, &reason_of(data, reason::HANGUP)),
+            HANGUP => self.end(id, Tell::Nobody, End::of(data, EndReason::Ended)),
             _ => log::trace!("unknown call subtype ignored"),
         }
     }
@@ -110,12 +110,12 @@ impl Calls {
         let from = sender.from;
         let data = data.unwrap_or("{}");
         if data.len() > self.config.max_init || serde_json::from_str::<&RawValue>(data).is_err() {
-            self.turn_away(sender, wire, REJECT, reason::MALFORMED, now);
+            self.turn_away(sender, wire, REJECT, EndReason::BadDescription, now);
             return;
         }
         // Before anything is replaced: who calls too often keeps the call it has.
         if !self.inits.take(&sender.origin, now) {
-            self.turn_away(sender, wire, REJECT, reason::BUSY, now);
+            self.turn_away(sender, wire, REJECT, EndReason::Busy, now);
             return;
         }
         // A remote that is back under a new address and calls anew.
@@ -123,7 +123,7 @@ impl Calls {
             .and_then(|wire| self.by_wire(wire))
             .filter(|id| self.state(*id) == Some(State::Active) && self.remote(*id) != Some(from));
         if let Some(id) = replaces {
-            self.end(id, Tell::Nobody, reason::REPLACED);
+            self.end(id, Tell::Nobody, EndReason::Replaced);
         }
         let mut held_by = None;
         if let Some(id) = self.with(from) {
@@ -131,22 +131,22 @@ impl Calls {
             if ringing && self.own.as_deref().is_none_or(|own| own <= from) {
                 held_by = Some(id);
                 if let Some(earlier) = self.held_by(id) {
-                    self.end(earlier, Tell::Nobody, reason::REPLACED);
+                    self.end(earlier, Tell::Nobody, EndReason::Replaced);
                 }
             } else {
                 // Not a word to the remote: one that knows no ids would take it for the new call's end.
-                self.end(id, Tell::Nobody, if ringing { reason::GLARE } else { reason::REPLACED });
+                self.end(id, Tell::Nobody, EndReason::Replaced);
                 replaces = Some(id);
             }
         }
         if wire.is_some_and(|wire| wire.len() > MAX_NAME || self.by_wire(wire).is_some()) {
-            self.turn_away(sender, wire, REJECT, reason::MALFORMED, now);
+            self.turn_away(sender, wire, REJECT, EndReason::BadDescription, now);
             return;
         }
         let busy = held_by.is_none()
             && self.config.busy_limit.is_some_and(|limit| self.iter().take(limit).count() == limit);
         if busy || self.calls.len() >= self.config.max_calls {
-            self.turn_away(sender, wire, REJECT, reason::BUSY, now);
+            self.turn_away(sender, wire, REJECT, EndReason::Busy, now);
             return;
         }
         let data = data.to_owned();
@@ -170,12 +170,12 @@ impl Calls {
             return;
         }
         if let Some(held) = self.held_by(id) {
-            self.end(held, Tell::Nobody, reason::GLARE);
+            self.end(held, Tell::Nobody, EndReason::Replaced);
         }
         // We rang at a name, and it was a device that we had a call with: our init replaced that one there.
         let earlier = self.calls.iter().find(|(other, call)| **other != id && call.remote == from);
         if let Some(earlier) = earlier.map(|(earlier, _)| *earlier) {
-            self.end(earlier, Tell::Nobody, reason::REPLACED);
+            self.end(earlier, Tell::Nobody, EndReason::Replaced);
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
         from.clone_into(&mut call.remote);
@@ -186,18 +186,18 @@ impl Calls {
         self.event(Event::Accepted { id });
     }
 
-    fn on_reject(&mut self, id: CallId, from: &str, reason: &str) {
+    fn on_reject(&mut self, id: CallId, from: &str, end: &End) {
         let Some(call) = self.calls.get(&id).filter(|call| call.role == Role::Caller) else { return };
         if matches!(call.phase, Phase::Ringing) {
             if call.remote != from {
                 // Other devices may ring at this name.
-                self.tell(id, HANGUP, body::json(&Reason { reason }));
+                self.tell(id, HANGUP, end.body());
             }
-            if reason == reason::BUSY && self.take_held(id) {
+            if end.reason == EndReason::Busy && self.take_held(id) {
                 return;
             }
         }
-        self.end(id, Tell::Nobody, reason);
+        self.end(id, Tell::Nobody, end.clone());
     }
 
     /// Our own call was answered `busy`: the remote's, if one is held, goes on in its place.
@@ -208,7 +208,7 @@ impl Calls {
         let (data, offer) = (std::mem::take(data), offer.take());
         call.phase = Phase::Incoming { offer };
         let from = call.remote.clone();
-        self.end(own, Tell::Nobody, reason::BUSY);
+        self.end(own, Tell::Nobody, EndReason::Busy);
         self.event(Event::Incoming { id, from, data, replaces: Some(own) });
         true
     }
@@ -225,7 +225,7 @@ impl Calls {
             return;
         }
         let Some(sdp) = self.description(data, Kind::Offer) else {
-            self.end(id, Tell::Remote, reason::MALFORMED);
+            self.end(id, Tell::Remote, EndReason::BadDescription);
             return;
         };
         match self.calls.get_mut(&id).map(|call| &mut call.phase) {
@@ -240,14 +240,15 @@ impl Calls {
         }
         match self.description(data, Kind::Answer) {
             Some(sdp) => self.described(id, Kind::Answer, sdp),
-            None => self.end(id, Tell::Remote, reason::MALFORMED),
+            None => self.end(id, Tell::Remote, EndReason::BadDescription),
         }
     }
 
     fn on_candidate(&mut self, id: CallId, data: Option<&str>) {
         // `null` is what a browser's last icecandidate event holds.
         let Some(candidate) = parse::<Option<Candidate>>(data, self.config.max_candidate) else {
-            self.end(id, Tell::Remote, reason::MALFORMED);
+            self.unread_candidates += 1;
+            log::debug!("call {id}: a candidate that cannot be read is passed over");
             return;
         };
         let candidate = candidate.unwrap_or_default();
@@ -272,7 +273,7 @@ impl Calls {
         sender: &Sender<'_>,
         wire: Option<&str>,
         subtype: &'static str,
-        reason: &str,
+        reason: EndReason,
         now: Instant,
     ) {
         if !self.answers.take(&sender.origin, now) {
@@ -280,7 +281,7 @@ impl Calls {
             return;
         }
         let wire = wire.filter(|wire| wire.len() <= MAX_NAME).map(str::to_owned);
-        self.send(sender.from, subtype, wire, body::json(&Reason { reason }));
+        self.send(sender.from, subtype, wire, End::from(reason).body());
     }
 }
 

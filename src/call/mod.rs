@@ -19,7 +19,7 @@
 //!          └─────────┬──────────┘
 //!                    ▼
 //!                  Ended ──► idle     from every state: hangup, reject, timeout, offline, media failure,
-//!                                     a new call of the same remote, a malformed body
+//!                                     a new call of the same remote, an unreadable one
 //! ```
 //!
 //! Feed [`Calls`] with [`Calls::handle_input`] and the commands, and after each drain
@@ -74,7 +74,7 @@
 //! // Active → Ended → idle.
 //! assert_eq!(
 //!     hears(&mut calls, "call:hangup", r#"{"reason":"bye"}"#),
-//!     [Output::Event(Event::Ended { id, remote: "bob|2".into(), reason: "bye".into() })]
+//!     [Output::Event(Event::Ended { id, remote: "bob|2".into(), end: "bye".into() })]
 //! );
 //! assert_eq!(calls.state(id), None);
 //! # Ok::<(), symple::call::CallError>(())
@@ -88,10 +88,10 @@
 //! | message | Ringing (we called) | Incoming | Connecting, Active | no such call |
 //! |---|---|---|---|---|
 //! | `call:init` | glare | replaces the call | replaces the call | Incoming, or `busy` |
-//! | `call:accept` | Connecting | ignored | ignored; from another device: hangup `answered elsewhere` | hangup `no such call` |
+//! | `call:accept` | Connecting | ignored | ignored; from another device: hangup `replaced` | hangup `no-such-call` |
 //! | `call:reject` | ended; `busy` in a glare: takes the remote's | ignored | to the caller: ended; to the callee: ignored | ignored |
-//! | `call:offer` | ignored | kept until accepted | see below | hangup `no such call` |
-//! | `call:answer` | ignored | ignored | taken when our offer waits for it, else ignored | hangup `no such call` |
+//! | `call:offer` | ignored | kept until accepted | see below | hangup `no-such-call` |
+//! | `call:answer` | ignored | ignored | taken when our offer waits for it, else ignored | hangup `no-such-call` |
 //! | `call:candidate` | kept | kept | kept until the remote description, then passed on | ignored |
 //! | `call:hangup` | ended | ended | ended | ignored |
 //! | unknown subtype | ignored | ignored | ignored | ignored |
@@ -105,15 +105,16 @@
 //! | an offer of theirs waits for our answer | the newer is taken | the newer is taken |
 //! | an offer of ours waits for their answer | taken, ours is void | ignored, ours stands |
 //!
-//! A body that cannot be read ends its call with reason `malformed`, and the remote is told; where the message would
-//! be ignored, and in accept, reject and hangup, it does nothing. An init whose data is not JSON is rejected.
+//! A description that cannot be read ends its call with reason `bad-description`, and the remote is told; where the
+//! message would be ignored, and in accept, reject and hangup, it does nothing. A candidate that cannot be read is
+//! passed over and counted. An init whose data is not JSON is rejected.
 //!
 //! What a peer makes us send is limited for each host, or user where no host is known: of inits over
 //! [`Config::init_rate`] each is turned down with `busy` and leaves the sender's call as it was, and what is turned
 //! down over [`Config::answer_rate`] gets no answer at all.
 //!
 //! # Glare
-//! When both call each other, the one with the greater address drops its own call without a word (reason `glare`)
+//! When both call each other, the one with the greater address drops its own call without a word (reason `replaced`)
 //! and gets the other's as [`Event::Incoming`] with `replaces`. The one with the smaller keeps ringing and holds the
 //! other's init; when its own call is answered `busy`, it gets the held one in the same way, and otherwise the held
 //! one is dropped. The application may well accept a call that replaces its own without asking anybody.
@@ -330,8 +331,8 @@ pub enum Event {
         id: CallId,
         /// The remote's address.
         remote: String,
-        /// One of [`body::reason`], or what the peer or the application gave.
-        reason: String,
+        /// Why, as the peer or the application told, or as it came.
+        end: body::End,
     },
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::config::Answer;
 use super::event::{Event, ViewerId};
 use super::studio::{Output, Seat, Studio, Whence};
-use crate::call::body::{Candidate, reason};
+use crate::call::body::{Candidate, End, EndReason};
 use crate::call::{CallError, CallId, Calls};
 use crate::limit::Origin;
 use crate::proto::Address;
@@ -31,8 +31,8 @@ impl Studio {
     }
 
     /// Turns a call down that [`Event::Incoming`] told of.
-    pub fn reject(&mut self, viewer: ViewerId, reason: &str, now: Instant) -> Result<(), CallError> {
-        self.calls.reject(viewer.0, reason, now)?;
+    pub fn reject(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
+        self.calls.reject(viewer.0, end, now)?;
         self.settle(now);
         Ok(())
     }
@@ -42,7 +42,7 @@ impl Studio {
         let origin = self.calls.origin(id).cloned();
         let caller = origin.map(|origin| Caller { origin, exempt: self.whence == Whence::Exempt });
         if !self.make_room(caller.as_ref(), now) {
-            _ = self.calls.reject(id, reason::BUSY, now);
+            _ = self.calls.reject(id, EndReason::Busy, now);
             return;
         }
         self.seat(id, from, caller);
@@ -86,9 +86,9 @@ impl Studio {
     fn displace(&mut self, id: CallId, now: Instant) {
         let Some(remote) = self.calls.remote(id).map(str::to_owned) else { return };
         log::debug!("call {id} without media gives way to a newer one");
-        _ = self.calls.hangup(id, reason::BUSY, now);
+        _ = self.calls.hangup(id, EndReason::Busy, now);
         // At once: the seat is needed before the call's last event comes.
-        self.leave(id, &remote, reason::BUSY.to_owned(), now);
+        self.leave(id, &remote, EndReason::Busy.into(), now);
     }
 
     /// Answers the offer whose turn it is.

@@ -45,7 +45,7 @@ fn the_oldest_call_without_media_gives_way_when_all_seats_are_taken() {
     assert_eq!(told(&world, "call:hangup", "mallory0|1", "busy"), 1, "{:?}", world.said);
     assert_eq!((world.said("call:accept owner|1"), told(&world, "call:reject", "owner|1", "busy")), (1, 0));
     assert!(world.events.iter().any(|e| matches!(e, Event::CallFailed(_, who, why)
-        if who.as_str() == "mallory0|1" && why == "busy")));
+        if who.as_str() == "mallory0|1" && why.reason.code() == "busy")));
     // However many more come, seats are not exceeded, and the newest is served.
     for n in 10..60 {
         init(&mut world, &format!("mallory{n}|1"), at(&format!("203.0.113.{n}")));
@@ -239,7 +239,7 @@ fn messages_of_no_call_are_answered_now_and_then() {
     world.call_from("mallory2|1", at("192.0.2.1"), "call:accept", "{}");
     assert_eq!(world.said.len(), 8);
     world.call_from("alice|1", at("192.0.2.2"), "call:accept", "{}");
-    assert_eq!(told(&world, "call:hangup", "alice|1", "no such call"), 1);
+    assert_eq!(told(&world, "call:hangup", "alice|1", "no-such-call"), 1);
 }
 
 #[test]
@@ -266,10 +266,10 @@ fn the_application_rejects_or_says_nothing() {
     world.offer("bob|2", OFFER);
     world.offer("eve|3", OFFER);
     let asked = incoming(&world);
-    world.studio.reject(asked[0].0, "declined", world.now).expect("it waits");
+    world.studio.reject(asked[0].0, "declined".into(), world.now).expect("it waits");
     world.drain();
     assert_eq!(told(&world, "call:reject", "bob|2", "declined"), 1);
-    assert!(world.studio.reject(asked[0].0, "declined", world.now).is_err(), "it is over");
+    assert!(world.studio.reject(asked[0].0, "declined".into(), world.now).is_err(), "it is over");
     assert!(world.studio.accept(asked[0].0, world.now).is_err(), "it is over");
     world.pass(Duration::from_secs(29));
     assert_eq!(world.said("call:reject eve|3"), 0);
@@ -280,7 +280,7 @@ fn the_application_rejects_or_says_nothing() {
         world
             .events
             .iter()
-            .any(|e| matches!(e, Event::CallFailed(_, peer, words) if peer.as_str() == who && words == why))
+            .any(|e| matches!(e, Event::CallFailed(_, peer, words) if peer.as_str() == who && words.reason.code() == why))
     };
     assert!(failed("bob|2", "declined") && failed("eve|3", "timeout"), "{:?}", world.events);
 }

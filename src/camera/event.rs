@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::source::SourceStatus;
+use crate::call::body::End;
 use crate::client;
 use crate::media::error::MediaError;
 use crate::media::gst::{CaptureInfo, RequestId, Streams};
@@ -65,10 +66,10 @@ pub enum Event {
     Calling(ViewerId, Address),
     /// Pictures flow to a viewer.
     ViewerJoined(Viewer),
-    /// A viewer is gone; in words.
-    ViewerLeft(Viewer, String),
-    /// A call ended before any picture flowed; in words.
-    CallFailed(ViewerId, Address, String),
+    /// A viewer is gone, and why.
+    ViewerLeft(Viewer, End),
+    /// A call ended before any frame was sent, and why.
+    CallFailed(ViewerId, Address, End),
     /// The streams that are produced from now on; none of them when nobody has watched for a while.
     Streaming(Streams),
     /// What pictures are, from the next key frame on.

@@ -40,6 +40,7 @@ pub use event::{Event, StartError, Viewer, ViewerId};
 pub use source::{SourceState, SourceStatus};
 
 use crate::call::CallError;
+use crate::call::body::End;
 use crate::client;
 use crate::media::StreamId;
 use crate::media::board::BoardInfo;
@@ -254,17 +255,17 @@ impl Camera {
         done
     }
 
-    /// Turns a call down that [`Event::Incoming`] told of. The caller is told `reason`, such as
-    /// [`declined`](crate::call::body::reason::DECLINED).
-    pub fn reject(&self, call: ViewerId, reason: &str) -> Result<(), CallError> {
-        let done = lock(&self.shared.studio).reject(call, reason, clock::now());
+    /// Turns a call down that [`Event::Incoming`] told of. The caller is told why, such as
+    /// [`EndReason::Declined`](crate::call::body::EndReason).
+    pub fn reject(&self, call: ViewerId, end: impl Into<End>) -> Result<(), CallError> {
+        let done = lock(&self.shared.studio).reject(call, end.into(), clock::now());
         self.shared.inbox.changed.notify();
         done
     }
 
-    /// Ends a call. The viewer is told `reason`.
-    pub fn hang_up(&self, viewer: ViewerId, reason: &str) -> Result<(), CallError> {
-        let done = lock(&self.shared.studio).hang_up(viewer, reason, clock::now());
+    /// Ends a call. The viewer is told why; its page calls again or not, as the reason has it.
+    pub fn hang_up(&self, viewer: ViewerId, end: impl Into<End>) -> Result<(), CallError> {
+        let done = lock(&self.shared.studio).hang_up(viewer, end.into(), clock::now());
         self.shared.inbox.changed.notify();
         done
     }

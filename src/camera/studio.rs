@@ -13,6 +13,7 @@ use super::config::Answer;
 use super::event::{Event, Viewer, ViewerId};
 use super::offers::Offers;
 use super::source::{Follower, SourceState, SourceStatus};
+use crate::call::body::{End, EndReason};
 use crate::call::{self, CallError, CallId, Calls, RateLimit};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::gst::{MediaEvent, Streams};
@@ -47,10 +48,6 @@ pub(super) struct Config {
     /// The source is a camera, and no file that comes to an end.
     pub live: bool,
 }
-
-/// Why calls end when the source is given up.
-const SOURCE_ENDED: &str = "source-ended";
-const SOURCE_FAILED: &str = "source-failed";
 
 /// What happened outside. Frames and datagrams are borrowed.
 pub(super) enum Input<'a> {
@@ -225,8 +222,8 @@ impl Studio {
         Ok(ViewerId(id))
     }
 
-    pub fn hang_up(&mut self, viewer: ViewerId, reason: &str, now: Instant) -> Result<(), CallError> {
-        self.calls.hangup(viewer.0, reason, now)?;
+    pub fn hang_up(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
+        self.calls.hangup(viewer.0, end, now)?;
         self.settle(now);
         Ok(())
     }
@@ -296,7 +293,7 @@ impl Studio {
             }
             Input::Shutdown => {
                 for id in self.seats.keys().copied().collect::<Vec<_>>() {
-                    _ = self.calls.hangup(id, "shutdown", now);
+                    _ = self.calls.hangup(id, EndReason::Shutdown, now);
                 }
                 self.linger = Duration::ZERO;
             }
@@ -392,7 +389,7 @@ impl Studio {
                     self.add_candidate(id, &candidate);
                 }
             }
-            call::Event::Ended { id, remote, reason } => self.leave(id, &remote, reason, now),
+            call::Event::Ended { id, remote, end } => self.leave(id, &remote, end, now),
             _ => {}
         }
     }
@@ -416,9 +413,9 @@ impl Studio {
                     encoding.rate.handle_estimate(session.0, bps.into(), now);
                 }
             }
-            rtc::Event::Closed { session, reason } => {
+            rtc::Event::Closed { session, end } => {
                 if let Some(id) = self.sessions.get(&session) {
-                    _ = self.calls.media_failed(*id, &reason, now);
+                    _ = self.calls.media_failed(*id, end, now);
                 }
             }
             #[allow(unreachable_patterns, reason = "the enum grows")]
@@ -448,9 +445,9 @@ impl Studio {
                 self.producing = Streams::default();
                 self.stop_at = None;
                 let ended = self.source.end() == Some(SourceState::Ended);
-                let reason = if ended { SOURCE_ENDED } else { SOURCE_FAILED };
+                let reason = if ended { EndReason::SourceEnded } else { EndReason::SourceFailed };
                 for id in self.seats.keys().copied().collect::<Vec<_>>() {
-                    _ = self.calls.hangup(id, reason, now);
+                    _ = self.calls.hangup(id, reason.clone(), now);
                 }
                 Event::Streaming(Streams::default())
             }
@@ -530,19 +527,19 @@ impl Studio {
 
     pub fn refuse(&mut self, id: CallId, refusal: &rtc::Refusal, now: Instant) {
         log::info!("call {id} is refused: {}", refusal.code());
-        _ = self.calls.hangup(id, &refusal.to_string(), now);
+        _ = self.calls.hangup(id, refusal.end(), now);
     }
 
-    pub fn leave(&mut self, id: CallId, remote: &str, reason: String, now: Instant) {
+    pub fn leave(&mut self, id: CallId, remote: &str, end: End, now: Instant) {
         let Some(seat) = self.seats.remove(&id) else { return };
         self.sessions.remove(&seat.session);
         self.offers.remove(id);
         self.fanout.close(seat.session, now);
         self.encodings.iter_mut().for_each(|encoding| encoding.rate.remove(seat.session.0));
         self.out.push_back(Output::Event(if seat.joined {
-            Event::ViewerLeft(seat.viewer, reason)
+            Event::ViewerLeft(seat.viewer, end)
         } else {
-            Event::CallFailed(seat.viewer.id, remote.into(), reason)
+            Event::CallFailed(seat.viewer.id, remote.into(), end)
         }));
     }
 

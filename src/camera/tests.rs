@@ -271,7 +271,7 @@ fn the_camera_calls_with_an_offer_and_hangs_up() {
         call: Some("k3Jq"),
     });
     assert_eq!(world.said("call:offer bob|2"), 1);
-    world.studio.hang_up(id, "done", world.now).expect("it is on");
+    world.studio.hang_up(id, "done".into(), world.now).expect("it is on");
     world.drain();
     assert_eq!(world.said(r#"call:hangup bob|2 {"reason":"done"}"#), 1);
     assert!(world.produced.is_empty(), "nothing was agreed");

@@ -21,6 +21,7 @@ use super::{
     Answer, Answered, Config, Event, Input, LocalCandidate, MediaSet, Offer, Output, SessionId, SessionStats,
     Totals,
 };
+use crate::call::body::{End, EndReason};
 use crate::media::{Frame, StreamId};
 
 /// When nothing is due, look again then.
@@ -388,10 +389,10 @@ impl Fanout {
             Note::Estimate(bps) => Event::Estimate { session: id, bps },
         }));
         match over {
-            Some(reason) => {
+            Some(end) => {
                 log::debug!("session {} is over", id.0);
                 self.forget(id);
-                self.events.push_back(Event::Closed { session: id, reason });
+                self.events.push_back(Event::Closed { session: id, end });
             }
             None => {
                 let before = self.due.insert(id, due);
@@ -428,7 +429,8 @@ impl Fanout {
         let session = self.forget(id);
         // What is broken may be broken in its drop, too.
         contained(|| drop(session));
-        self.events.push_back(Event::Closed { session: id, reason: "an internal error".into() });
+        self.events
+            .push_back(Event::Closed { session: id, end: End::new(EndReason::Lost, "an internal error") });
     }
 
     #[cfg(test)]

@@ -67,6 +67,7 @@ pub use fanout::Fanout;
 pub use guard::panic_is_contained;
 pub use refusal::Refusal;
 
+use crate::call::body::End;
 use crate::media::keyframes::Why;
 use crate::media::{Codec, Frame, StreamId};
 
@@ -205,8 +206,8 @@ pub enum Event {
     Closed {
         /// The session that was.
         session: SessionId,
-        /// Why, in words.
-        reason: String,
+        /// Why.
+        end: End,
     },
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::call::body::{End, EndReason};
+
 /// Why a call, a description or a candidate was refused. [`Display`](fmt::Display) says it in words that
 /// can go to the other side as they are: they name no address and repeat nothing of its description but
 /// codec names.
@@ -42,6 +44,23 @@ impl Refusal {
     /// After a panic of ours or a library's.
     pub(super) fn panicked() -> Refusal {
         Refusal::Failed("an internal error; the log of the camera has it".into())
+    }
+
+    /// How a call ends that a refused description ends.
+    pub fn end(&self) -> End {
+        let reason = match self {
+            Refusal::NoCommonCodec { .. } => EndReason::NoCodec,
+            Refusal::Full { .. } => EndReason::Busy,
+            // The source is not there yet: it is worth another try.
+            Refusal::NothingToSend => EndReason::SourceFailed,
+            Refusal::UnknownSession | Refusal::NoOpenOffer => EndReason::NoSuchCall,
+            Refusal::BadSdp(_)
+            | Refusal::BadCandidate(_)
+            | Refusal::NothingWanted
+            | Refusal::SessionExists
+            | Refusal::Failed(_) => EndReason::BadDescription,
+        };
+        End::new(reason, self.to_string())
     }
 
     /// A stable name for programs.

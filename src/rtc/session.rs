@@ -25,6 +25,7 @@ use super::refusal::Refusal;
 use super::sdp::{self, Remote, Transport};
 use super::track::Track;
 use super::{Answer, Answered, Config, LocalCandidate, MediaSet, SessionId, SessionStats};
+use crate::call::body::{End, EndReason};
 use crate::media::keyframes::Why;
 use crate::media::{Codec, StreamId};
 
@@ -91,7 +92,7 @@ pub(super) struct Session {
     heard: Instant,
     connected: bool,
     ice_lost: Option<Instant>,
-    over: Option<String>,
+    over: Option<End>,
     fingerprint: String,
     settled: Settled,
     pending: Option<(SdpPendingOffer, Vec<String>)>,
@@ -429,23 +430,25 @@ impl Session {
     }
 
     /// Ends the session if its time has come.
-    pub(super) fn check_alive(&mut self, config: &Config, now: Instant) -> Option<String> {
+    pub(super) fn check_alive(&mut self, config: &Config, now: Instant) -> Option<End> {
         let secs = |d: Duration| d.as_secs();
         let silent = now.saturating_duration_since(self.heard);
         if self.over.is_none() {
             if !self.connected && now.saturating_duration_since(self.made) >= config.connect_within {
-                self.over = Some(format!(
+                let words = format!(
                     "no connection within {} s: no network path to the viewer was found; check that UDP is not blocked",
                     secs(config.connect_within)
-                ));
+                );
+                self.over = Some(End::new(EndReason::IceFailed, words));
             } else if self.connected && silent >= config.silence {
-                self.over = Some(format!("the viewer vanished: nothing heard of it for {} s", secs(silent)));
+                let words = format!("the viewer vanished: nothing heard of it for {} s", secs(silent));
+                self.over = Some(End::new(EndReason::Vanished, words));
             } else if self.connected
                 && self.ice_lost.is_some_and(|t| now.saturating_duration_since(t) >= ICE_LOST)
             {
-                self.over = Some("the network path to the viewer was lost".into());
+                self.over = Some(End::new(EndReason::Lost, "the network path to the viewer was lost"));
             } else if !self.rtc.is_alive() {
-                self.over = Some("the viewer closed the connection".into());
+                self.over = Some(End::new(EndReason::Ended, "the viewer closed the connection"));
             }
         }
         self.over.clone()
@@ -459,7 +462,7 @@ impl Session {
 
     fn check(&mut self, result: Result<(), str0m::RtcError>) {
         if let Err(e) = result {
-            self.over.get_or_insert_with(|| format!("WebRTC failed: {e}"));
+            self.over.get_or_insert_with(|| End::new(EndReason::Lost, format!("WebRTC failed: {e}")));
         }
     }
 
@@ -553,7 +556,8 @@ impl Session {
                 self.stats.nacks = s.nacks;
             }
             str0m::Event::Closed => {
-                self.over.get_or_insert_with(|| "the viewer closed the connection".into());
+                self.over
+                    .get_or_insert_with(|| End::new(EndReason::Ended, "the viewer closed the connection"));
             }
             _ => {}
         }

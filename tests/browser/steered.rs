@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
+use symple::call::body::EndReason;
 use symple::camera::{Camera, Config, Event, Serve, Signalling};
 use symple::client;
 use symple::media::v4l2::control::{Control, ControlKind, Value};
@@ -43,7 +44,7 @@ fn main() {
                 Some(("call", user)) => steered.call(user).map(drop),
                 _ if line == "hangup" => {
                     let all: Vec<_> = viewers.lock().expect("nobody panics").iter().copied().collect();
-                    all.into_iter().try_for_each(|viewer| steered.hang_up(viewer, "hangup"))
+                    all.into_iter().try_for_each(|viewer| steered.hang_up(viewer, EndReason::Ended))
                 }
                 _ => panic!("neither call nor hangup: {line}"),
             };

@@ -63,9 +63,9 @@ pub async fn film(side: Side, calls: bool) -> Filmed {
         match camera.side.next(due).await {
             Came::Peer(who) if calls && who.starts_with("viewer|") => camera.side.invite(&who),
             Came::Peer(_) => {}
-            Came::Call(Event::Ended { reason, .. }) => {
+            Came::Call(Event::Ended { end, .. }) => {
                 camera.filmed.stats = camera.fanout.stats(SESSION).expect("it is closed below");
-                camera.filmed.reason = reason;
+                camera.filmed.reason = end.reason.code().to_owned();
                 camera.fanout.close(SESSION, Instant::now());
                 camera.drain().await;
                 return camera.filmed;
@@ -156,7 +156,7 @@ impl Camera {
                 Output::Event(rtc::Event::KeyFrameWanted { stream: VIDEO_H264, .. }) => {
                     self.key_wanted = true
                 }
-                Output::Event(rtc::Event::Closed { reason, .. }) => panic!("the session broke: {reason}"),
+                Output::Event(rtc::Event::Closed { end, .. }) => panic!("the session broke: {end}"),
                 Output::Event(_) => {}
                 _ => unreachable!("there are no other outputs"),
             }

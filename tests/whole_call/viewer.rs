@@ -62,8 +62,8 @@ pub async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
         match viewer.side.next(due).await {
             Came::Peer(who) if calls && who.starts_with("camera|") => viewer.side.invite(&who),
             Came::Peer(_) => {}
-            Came::Call(Event::Ended { reason, .. }) => {
-                viewer.watched.reason = reason;
+            Came::Call(Event::Ended { end, .. }) => {
+                viewer.watched.reason = end.reason.code().to_owned();
                 // The hangup is still to be sent.
                 let now = Instant::now();
                 while let Came::Call(_) = viewer.side.next(now).await {}

@@ -217,7 +217,7 @@ pub fn line(output: &Output) -> String {
             Event::RemoteCandidate { id, candidate } => format!("candidate {id} {}", candidate.candidate),
             Event::RemoteCandidatesDone { id } => format!("done {id}"),
             Event::State { id, state } => format!("state {id} {state:?}"),
-            Event::Ended { id, remote, reason } => format!("ended {id} {remote} {reason}"),
+            Event::Ended { id, remote, end } => format!("ended {id} {remote} {}", end.reason.code()),
         },
         Output::Timeout(at) => format!("timeout {at:?}"),
     }

@@ -10,7 +10,7 @@ fn in_a_glare_the_greater_address_takes_the_others_call() {
     let mut b = Bench::at(Stage::Ringing); // b|2 is smaller than m|1
     assert_eq!(
         b.hear_id(LOW, "theirs", "call:init", r#"{"t":1}"#),
-        ["ended 1 b|2 glare", r#"incoming 2 b|2 {"t":1} for 1"#]
+        ["ended 1 b|2 replaced", r#"incoming 2 b|2 {"t":1} for 1"#]
     );
     // The published browser client answers our init all the same, and that must not end its own.
     assert_eq!(b.hear_plain(LOW, "call:reject", r#"{"reason":"busy"}"#), NOTHING);
@@ -73,7 +73,7 @@ fn a_held_call_goes_with_the_one_that_holds_it() {
     assert_eq!(b.calls.calls.len(), 0);
 
     let mut b = holding();
-    assert_eq!(b.hear(HIGH, "call:hangup", "{}"), ["ended 1 z|3 hangup"]);
+    assert_eq!(b.hear(HIGH, "call:hangup", "{}"), ["ended 1 z|3 ended"]);
     assert_eq!(b.calls.calls.len(), 0);
 
     let mut b = holding();
@@ -111,11 +111,11 @@ fn a_name_is_the_first_device_that_answers() {
         b.drain();
         assert_eq!(b.hear_plain(LOW, "call:accept", "{}"), ["state 1 Connecting", "accepted 1"], "{name}");
         assert_eq!(b.calls.remote(id(1)), Some(LOW));
-        assert_eq!(b.hear("b|9", "call:accept", "{}"), [r#"b|9 < hangup w {"reason":"answered elsewhere"}"#]);
+        assert_eq!(b.hear("b|9", "call:accept", "{}"), [r#"b|9 < hangup w {"reason":"replaced"}"#]);
         assert_eq!(b.hear("b|9", "call:reject", r#"{"reason":"timeout"}"#), NOTHING);
         b.calls.media_connected(id(1), b.now).expect("connecting");
         b.drain();
-        assert_eq!(b.hear("b|9", "call:accept", "{}"), [r#"b|9 < hangup w {"reason":"answered elsewhere"}"#]);
+        assert_eq!(b.hear("b|9", "call:accept", "{}"), [r#"b|9 < hangup w {"reason":"replaced"}"#]);
         assert_eq!(b.hear("b|9", "call:reject", r#"{"reason":"timeout"}"#), NOTHING);
         assert_eq!(b.calls.remote(id(1)), Some(LOW));
     }
@@ -137,7 +137,7 @@ fn a_name_is_the_first_device_that_answers() {
     let mut b = Bench::at(Stage::Idle);
     b.calls.invite("b", "w", "{}", b.now).expect("idle");
     b.drain();
-    assert_eq!(b.hear_id(LOW, "v", "call:init", "{}"), ["ended 1 b glare", "incoming 2 b|2 {} for 1"]);
+    assert_eq!(b.hear_id(LOW, "v", "call:init", "{}"), ["ended 1 b replaced", "incoming 2 b|2 {} for 1"]);
     // A held call goes, whichever device it was of.
     let mut b = Bench::at(Stage::Idle);
     b.calls.invite("z", "w", "{}", b.now).expect("idle");

@@ -44,20 +44,25 @@ fn early_candidates_over_the_limit_are_dropped() {
 }
 
 #[test]
-fn bodies_over_their_limits_are_malformed() {
+fn bodies_over_their_limits_are_refused() {
     let config = Config { max_candidate: 100, max_description: 100, max_init: 100, ..Config::default() };
     let long = "x".repeat(100);
     for (stage, subtype, data) in [
-        (Stage::CalleeFresh, "call:candidate", format!(r#"{{"candidate":"{long}"}}"#)),
         (Stage::CalleeFresh, "call:offer", format!(r#"{{"type":"offer","sdp":"{long}"}}"#)),
         (Stage::CallerOffered, "call:answer", format!(r#"{{"type":"answer","sdp":"{long}"}}"#)),
     ] {
         let mut b = Bench::with(config.clone(), stage);
-        assert_eq!(b.hear(LOW, subtype, &data).last().map(String::as_str), Some("ended 1 b|2 malformed"));
+        assert_eq!(
+            b.hear(LOW, subtype, &data).last().map(String::as_str),
+            Some("ended 1 b|2 bad-description")
+        );
     }
+    let mut b = Bench::with(config.clone(), Stage::CalleeFresh);
+    assert_eq!(b.hear(LOW, "call:candidate", &format!(r#"{{"candidate":"{long}"}}"#)), NOTHING);
+    assert_eq!(b.calls.unread_candidates(), 1);
     let mut b = Bench::with(config.clone(), Stage::Idle);
     let data = format!(r#"{{"x":"{long}"}}"#);
-    assert_eq!(b.hear(LOW, "call:init", &data), [r#"b|2 < reject w {"reason":"malformed"}"#]);
+    assert_eq!(b.hear(LOW, "call:init", &data), [r#"b|2 < reject w {"reason":"bad-description"}"#]);
     let large = |error| matches!(error, Err(CallError::TooLarge { limit: 100, .. }));
     assert!(large(b.calls.invite(LOW, "w", &data, b.now).map(drop)));
     let mut b = Bench::with(config.clone(), Stage::CallerFresh);
@@ -75,8 +80,8 @@ fn names_over_the_limit_are_nobodys() {
     let mut b = Bench::at(Stage::Idle);
     assert_eq!(b.hear(&long, "call:init", "{}"), NOTHING);
     assert_eq!(b.hear("", "call:init", "{}"), NOTHING);
-    assert_eq!(b.hear_id(LOW, &long, "call:init", "{}"), [r#"b|2 < reject - {"reason":"malformed"}"#]);
-    assert_eq!(b.hear_id(LOW, &long, "call:offer", "{}"), [r#"b|2 < hangup - {"reason":"no such call"}"#]);
+    assert_eq!(b.hear_id(LOW, &long, "call:init", "{}"), [r#"b|2 < reject - {"reason":"bad-description"}"#]);
+    assert_eq!(b.hear_id(LOW, &long, "call:offer", "{}"), [r#"b|2 < hangup - {"reason":"no-such-call"}"#]);
     assert!(matches!(b.calls.invite(&long, "w", "{}", b.now), Err(CallError::BadName(_))));
     assert!(matches!(b.calls.invite(LOW, &long, "{}", b.now), Err(CallError::BadName(_))));
     assert_eq!(b.calls.calls.len(), 0);

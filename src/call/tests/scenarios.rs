@@ -53,7 +53,7 @@ fn glare_leaves_one_call_whoever_was_first() {
                 // Which of the two it is: the smaller address's, when they really crossed.
                 if between < 5 {
                     let log = net.ends[1].log.join("\n");
-                    assert!(log.contains("ended 1 a|1 glare"), "{log}");
+                    assert!(log.contains("ended 1 a|1 replaced"), "{log}");
                     assert!(!net.ends[0].log.join("\n").contains("ended"), "the smaller's call stays");
                 }
             }
@@ -237,6 +237,6 @@ fn a_name_rings_at_every_device_and_the_first_gets_the_call() {
     }
     net.run(60_000);
     assert_one_active_call(&mut net, 0, 2, "the first");
-    assert_eq!(net.ends[3].log.last().map(String::as_str), Some("ended 1 a|1 answered elsewhere"));
+    assert_eq!(net.ends[3].log.last().map(String::as_str), Some("ended 1 a|1 replaced"));
     assert_eq!(net.ends[1].log.last().map(String::as_str), Some("ended 1 a|1 timeout"));
 }

@@ -48,7 +48,7 @@ fn any_message_with_the_id_goes_on_from_a_new_address() {
         ("call:offer", OFFER, "offer 1 O"),
         ("call:candidate", CANDIDATE, "candidate 1 candidate:c"),
         ("call:candidate", END, "done 1"),
-        ("call:hangup", "{}", "ended 1 b|7 hangup"),
+        ("call:hangup", "{}", "ended 1 b|7 ended"),
         ("call:whatever", "{}", ""),
     ] {
         for away in [true, false] {
@@ -98,7 +98,7 @@ fn an_init_with_the_id_from_a_new_address_replaces_an_active_call_only() {
         let mut b = Bench::at(stage);
         assert_eq!(
             b.hear(HIGH, "call:init", "{}"),
-            [r#"z|3 < reject w {"reason":"malformed"}"#],
+            [r#"z|3 < reject w {"reason":"bad-description"}"#],
             "{stage:?}"
         );
         assert!(b.calls.state(id(1)).is_some());

@@ -269,7 +269,7 @@ impl World {
 
     pub(super) fn closed(&self, id: u64) -> Option<(Duration, String)> {
         self.events.iter().find_map(|(at, e)| match e {
-            Event::Closed { session, reason } if session.0 == id => Some((*at, reason.clone())),
+            Event::Closed { session, end } if session.0 == id => Some((*at, end.to_string())),
             _ => None,
         })
     }
