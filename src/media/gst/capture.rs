@@ -403,7 +403,8 @@ where
     Ok(())
 }
 
-fn discard(decoder: &gst::Element, pad: &gst::Pad) {
+/// Links a pad to where all is thrown away.
+pub(super) fn discard(decoder: &gst::Element, pad: &gst::Pad) {
     let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build();
     let (Ok(sink), Some(bin)) = (sink, decoder.parent().and_downcast::<gst::Bin>()) else { return };
     if bin.add(&sink).is_ok() && sink.sync_state_with_parent().is_ok() {

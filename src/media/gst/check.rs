@@ -150,6 +150,8 @@ fn file(path: &Path, source: &Source) -> Result<Has, MediaError> {
     let pipeline = launch("uridecodebin name=decoder")?;
     let decoder = pipeline.by_name("decoder").expect("named in the line above");
     decoder.set_property("uri", capture::file_uri(path)?);
+    // A pad that leads nowhere is an error of the stream, which may be told before all is known.
+    decoder.connect_pad_added(capture::discard);
     let outcome = look_inside(&pipeline, &decoder, source);
     _ = pipeline.set_state(gst::State::Null);
     outcome
