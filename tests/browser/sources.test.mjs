@@ -48,6 +48,11 @@ scenario('an address where nothing serves is an event in words, and the page sta
   await online(page);
   const [said] = await camera.process.says(/^source: .+/);
   s.note(said);
+  await until('words on the page', async () => {
+    const words = `${await page.text('#state')} ${await page.text('#advice')}`;
+    assert.match(words, /has no picture at the moment The network camera cannot be reached\. It is tried again\./);
+    return true;
+  });
 });
 
 async function plays(s, page) {
