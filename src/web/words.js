@@ -18,7 +18,8 @@ const away = ({ answers = false, limited = '' } = {}) => (limited ? ['Too many t
 
 /** Why no frame comes although a call stands; `source` is what the camera tells of its own. */
 export function standing({ name, source, online, server, path, bitrate }) {
-  if (source?.state === 'lost' || source?.state === 'failed') return [`The source of ${name} is gone`, sentence(source.message) || 'It is tried again by itself.'];
+  if (source?.state === 'lost') return [`${name} has no picture at the moment`, `${sentence(source.message)} It is tried again.`.trim()];
+  if (source?.state === 'failed') return [`${name} has no picture`, sentence(source.message) || 'Its source failed.'];
   if (source?.state === 'starting') return [`${name} is starting`, 'Its source is being opened.'];
   if (source?.state === 'ended') return [`The recording of ${name} is over`];
   if (!online) return away(server);

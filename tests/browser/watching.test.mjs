@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { START, due, step } from '../../src/web/watching.js';
 import { AGAIN, CODES, again, wait, words } from '../../src/web/reasons.js';
+import { standing } from '../../src/web/words.js';
 
 const door = { address: 'door|1', user: 'door', name: 'Door' };
 const door2 = { ...door, address: 'door|2' };
@@ -347,6 +348,26 @@ test('a source that plays again is not waited for', () => {
   const failed = { ...STATES.later, cameras: [{ ...door, source: { state: 'failed' } }], hold: { until: 60000 } };
   const well = { type: 'cameras', cameras: [{ ...door, source: { state: 'playing' } }] };
   assert.equal(step(failed, well, { now: 1000 }).state.phase, 'calling');
+});
+
+test('why no frame comes is told by what is known', () => {
+  const call = { name: 'Door', online: true, path: 'connected', bitrate: 900000 };
+  for (const [known, title, advice] of [
+    [{ source: { state: 'lost', message: 'The network camera cannot be reached' } }, /^Door has no picture at the moment$/, /cannot be reached\. It is tried again\.$/],
+    [{ source: { state: 'failed', message: 'No such file.' } }, /^Door has no picture$/, /^No such file\.$/],
+    [{ source: { state: 'starting' } }, /starting/, /opened/],
+    [{ source: { state: 'ended' } }, /over/, /^$/],
+    [{ online: false }, /server is gone/, /connects again/],
+    [{ online: false, server: { answers: true } }, /no WebSocket/, /proxy/],
+    [{ online: false, server: { limited: 'Wait 7 s' } }, /Too many tries/, /^Wait 7 s\.$/],
+    [{ path: 'disconnected' }, /Reconnecting/, /path to Door/],
+    [{ bitrate: 150000 }, /network is slow/, /150 kbit\/s/],
+    [{}, /stands still/, /Nothing comes from Door/],
+  ]) {
+    const [said, more = ''] = standing({ ...call, ...known });
+    assert.match(said, title);
+    assert.match(more, advice);
+  }
 });
 
 // ── Codes ──
