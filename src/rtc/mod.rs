@@ -45,6 +45,7 @@
 mod batch;
 mod candidates;
 mod clock;
+mod credentials;
 mod crypto;
 mod cut;
 mod demux;

@@ -16,6 +16,7 @@ use str0m::{Candidate, IceConnectionState, PacerReason, Reason, Rtc};
 use super::batch::Batches;
 use super::candidates::{Candidates, Verdict, canonical, is_reachable};
 use super::clock::Place;
+use super::credentials::credentials;
 use super::cut::Payloads;
 use super::demux::{self, Stage};
 use super::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled};
@@ -154,6 +155,7 @@ impl Session {
         let mut builder = Rtc::builder()
             .set_crypto_provider(shared.crypto.clone())
             .set_dtls_cert(shared.certificate())
+            .set_local_ice_credentials(credentials())
             .set_rtp_mode(true)
             .set_stats_interval(Some(STATS_EVERY))
             .enable_bwe(Some(Bitrate::bps(config.initial_bitrate.into())))

@@ -1,0 +1,37 @@
+//! ICE names and passwords, from the system's random: str0m's own follow from a generator whose other numbers peers
+//! see, and whoever knows a session's password can answer its checks.
+
+use str0m::IceCreds;
+
+/// `ice-char` of RFC 8839, 5.4: 64 of them, so that each takes six bits.
+const CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// RFC 8839 asks for 4 and 22 at least; these are 48 and 144 bits.
+const UFRAG: usize = 8;
+const PASSWORD: usize = 24;
+
+pub(super) fn credentials() -> IceCreds {
+    let mut random = [0; UFRAG + PASSWORD];
+    getrandom::fill(&mut random).expect("the system has random numbers");
+    let text: String = random.iter().map(|byte| char::from(CHARS[usize::from(byte & 63)])).collect();
+    let (ufrag, pass) = text.split_at(UFRAG);
+    IceCreds { ufrag: ufrag.to_owned(), pass: pass.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_sessions_have_the_same_and_all_are_as_the_rfc_has_them() {
+        let all: Vec<IceCreds> = (0..1000).map(|_| credentials()).collect();
+        let names: HashSet<&str> = all.iter().map(|c| c.ufrag.as_str()).collect();
+        let passwords: HashSet<&str> = all.iter().map(|c| c.pass.as_str()).collect();
+        assert_eq!((names.len(), passwords.len()), (1000, 1000));
+        for c in &all {
+            assert_eq!((c.ufrag.len(), c.pass.len()), (UFRAG, PASSWORD));
+            assert!(c.ufrag.bytes().chain(c.pass.bytes()).all(|b| CHARS.contains(&b)), "{c:?}");
+        }
+    }
+}
