@@ -32,7 +32,8 @@ fn reachable<'a>(addresses: impl Iterator<Item = (&'a str, IpAddr)>) -> Vec<IpAd
         |name: &str| all.iter().any(|(other, ip)| *other == name && ip.is_ipv4() && !is_v4_link_local(ip));
     let mut ips: Vec<IpAddr> = vec![];
     for (name, ip) in &all {
-        if !(is_v4_link_local(ip) && has_better(name)) && !ips.contains(ip) {
+        let second_best = is_v4_link_local(ip) && has_better(name);
+        if !second_best && !ips.contains(ip) {
             ips.push(*ip);
         }
     }
