@@ -18,6 +18,9 @@ const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
 const SHOTS = join(TARGET, 'browser');
 const PATIENCE = 30_000; // ms that a condition has, unless told otherwise; a debug build on two busy cores
 
+/** Makes a program that it is loaded into take it for another time; Debian's name of this machine's kind is in it. */
+export const FAKETIME = `/usr/lib/${{ x64: 'x86_64', arm64: 'aarch64' }[process.arch]}-linux-gnu/faketime/libfaketime.so.1`;
+
 const children = new Set();
 process.on('exit', () => children.forEach((child) => kill(child, 'SIGKILL')));
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
@@ -79,6 +82,7 @@ const NEEDS = {
   firefox: () => found('firefox-esr') || found('firefox') ? '' : 'no Firefox here (Debian: firefox-esr)',
   qemu: () => found('qemu-system-aarch64') ? '' : 'no qemu-system-aarch64 here (Debian: qemu-system-arm)',
   gstreamer: () => found('gst-launch-1.0') ? '' : 'no gst-launch-1.0 here (Debian: gstreamer1.0-tools)',
+  faketime: () => existsSync(FAKETIME) ? '' : 'no libfaketime here (Debian: faketime)',
   openssl: () => found('openssl') ? '' : 'no openssl here (Debian: openssl)',
   rtsp: () => {
     const asked = spawnSync('/usr/bin/python3', ['-c',
