@@ -151,6 +151,7 @@ fn a_check_says_what_would_run_and_opens_nothing() {
         &*format!("http, port {port} of 127.0.0.1\n"),
         &format!("open http://127.0.0.1:{port}/\n"),
         "who has the token",
+        "  each address    32 sockets, 16 without a peer, 4 calls without media",
         "320x240 at most, 10 frames a second",
         "viewers         7 at most",
         "  source          test\n",

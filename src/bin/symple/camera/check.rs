@@ -245,6 +245,16 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
                 let proxies: Vec<String> = serve.trusted_proxies.iter().map(ToString::to_string).collect();
                 row("proxies", proxies.join(", "));
             }
+            let most = |limit: Option<usize>| limit.map_or("any number of".into(), |n| n.to_string());
+            row(
+                "each address",
+                format!(
+                    "{} sockets, {} without a peer, {} calls without media",
+                    most(serve.max_per_address),
+                    most(serve.max_unauthenticated_per_address),
+                    config.max_unconnected
+                ),
+            );
         }
         Signalling::Connect(connect) => {
             let token = if connect.token.is_some() { "with a token" } else { "without a token" };
