@@ -36,7 +36,10 @@ impl Watcher {
             move || {
                 while !shared.over.load(Ordering::Acquire) {
                     if let Some(mut call) = Call::begin(ip, &shared) {
-                        while !shared.over.load(Ordering::Acquire) && call.turn(&shared, &injected) {}
+                        let mut goes_on = true;
+                        while goes_on && !shared.over.load(Ordering::Acquire) {
+                            goes_on = call.turn(&shared, &injected);
+                        }
                         call.end();
                     } else {
                         std::thread::sleep(Duration::from_millis(50));

@@ -168,10 +168,7 @@ fn a_check_says_what_would_run_and_opens_nothing() {
     assert!(out.contains("http, any free port of all addresses\n") && !out.contains("open http"), "{out}");
     let rtsp = ["camera", "--check", "--source", "rtsp://me:hunter2@127.0.0.1:1/none"];
     let (code, out, err) = run(&rtsp, &[]);
-    assert!(
-        code == 0 && out.contains("rtsp://127.0.0.1:1/… (not asked; --check=deep does)"),
-        "{out}{err}"
-    );
+    assert!(code == 0 && out.contains("rtsp://127.0.0.1:1/… (not asked; --check=deep does)"), "{out}{err}");
     assert!(!out.contains("hunter2"), "{out}");
     let folder = Folder::new();
     let state = folder.path("state");
