@@ -34,7 +34,7 @@ scenario('the camera hangs up, and calls', { needs: ['chromium'] }, async (s) =>
   inOrder(await page.pictures(30), forward);
 });
 
-scenario('what is no candidate and no answer ends at most its call', { needs: ['chromium'] }, async (s) => {
+scenario('what is no candidate and no offer leaves the call as it was', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const browser = await s.chromium();
   const stays = await watch(browser, camera.url);
@@ -49,7 +49,10 @@ scenario('what is no candidate and no answer ends at most its call', { needs: ['
       symple.client.send({ type: 'message', to, subtype: 'call:candidate', call, data });
     symple.client.send({ type: 'message', to, subtype: 'call:offer', call, data: { type: 'offer', sdp: 'v=0\\r\\nnonsense' } });
   })()`);
-  await viewers(camera, 1);
-  await stays.inner.bringToFront();
-  await stays.moves('#video', 10);
+  await camera.process.says(/a renegotiation is refused/);
+  for (const page of [stays, bad]) {
+    await page.inner.bringToFront();
+    await page.moves('#video', 30);
+  }
+  await viewers(camera, 2);
 });
