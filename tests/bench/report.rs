@@ -88,7 +88,7 @@ fn files() -> usize {
 pub fn run() {
     let began = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let kinds = [Kind::Server { threads: None }, Kind::Server { threads: Some(1) }, Kind::Floor];
+    let kinds = [Kind::Server { threads: cores }, Kind::Server { threads: 1 }, Kind::Floor];
     println!("{}", machine(cores));
     println!();
     println!(

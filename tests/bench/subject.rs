@@ -11,9 +11,9 @@ use crate::floor;
 /// What can be measured.
 #[derive(Clone, Copy)]
 pub enum Kind {
-    /// The program, with one driver or as it comes: one for each core.
+    /// The program, with so many drivers.
     Server {
-        threads: Option<usize>,
+        threads: usize,
     },
     Floor,
 }
@@ -42,7 +42,7 @@ impl Subject {
                     "--log",
                     "error",
                 ]);
-                command.args(threads.map(|n| format!("--threads={n}")));
+                command.arg(format!("--threads={threads}"));
                 command
             }
             Kind::Floor => {

@@ -142,7 +142,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         server.addresses().iter().map(|a| format!("listening on {}://{a}\n", plan.scheme())).collect();
     exit::tell(&said);
 
-    // One driver for each core over one hub; this thread is the first, and hears the signals.
+    // All drivers are of one hub; this thread is the first, and hears the signals.
     let drivers: Vec<_> = (1..plan.threads).map_while(|_| driver(&server)).collect();
     let tell = |wish| match wish {
         Wish::End => {

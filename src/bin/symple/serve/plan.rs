@@ -1,8 +1,6 @@
 //! From settings to what runs: checked as a whole, and told in words by `--check`.
 
 use std::fmt::Write;
-use std::num::NonZero;
-use std::thread::available_parallelism;
 
 use symple::net::Origins as Pages;
 use symple::proto::Token;
@@ -41,7 +39,7 @@ impl Plan {
             .ssl_enabled
             .then(|| Certificate::choose(cert, key, settings.state_dir.as_deref(), &settings.listen))
             .transpose()?;
-        let threads = settings.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
+        let threads = settings.threads.unwrap_or(1);
         Ok(Plan { settings, authenticate, redis, certificate, threads, origins })
     }
 

@@ -254,9 +254,12 @@ const REST: &[Setting<Settings>] = &[
          [{\"urls\":\"stun:stun.example\"}]. Default: none",
         |s: &mut S, v| set(&mut s.ice_servers, objects(v)),
     ),
-    Setting::new("threads", "N", "Threads that serve. Default: one for each core", |s: &mut S, v| {
-        set(&mut s.threads, count(v, 1).map(|n| Some(n as usize)))
-    }),
+    Setting::new(
+        "threads",
+        "N",
+        "Threads that serve. Default: 1, which costs least a message; more serve more peers at once",
+        |s: &mut S, v| set(&mut s.threads, count(v, 1).map(|n| Some(n as usize))),
+    ),
     Setting::new("log", "LEVEL", "off, error, warn, info (the default), debug or trace", |s: &mut S, v| {
         set(&mut s.log, parsed(v).map_err(|_| "must be off, error, warn, info, debug or trace".into()))
     }),
