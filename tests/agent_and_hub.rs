@@ -102,6 +102,8 @@ impl World {
                         self.hub_input(server::Input::Verdict { conn, verdict });
                     }
                     server::Output::Event(_) => {}
+                    // No queue is ever so full here that anybody waits.
+                    server::Output::Resume(_) => {}
                     server::Output::Bus => unreachable!("this hub is alone"),
                 }
             }
@@ -160,7 +162,7 @@ impl World {
     fn carry(&mut self, conn: ConnId) {
         let Some(hub) = &mut self.hub else { return };
         let mut out = Vec::new();
-        while hub.transmit(conn, 1 << 20, &mut out) {}
+        while hub.transmit(conn, 1 << 20, self.now, &mut out) {}
         let end = self.ends.values_mut().find(|end| end.conn == Some(conn) && !end.cut);
         let mut closed = false;
         if let Some(end) = end {

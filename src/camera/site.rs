@@ -61,6 +61,9 @@ fn serve_here(
         rooms: vec![config.room.clone()],
         // Viewers call whoever bears this name.
         reserved: vec![config.user.clone()],
+        // A board has little memory, and its viewers say little.
+        queue_limit: 1 << 20,
+        memory_limit: 8 << 20,
         ..server::Config::default()
     };
     let guard = match &serve.token {

@@ -280,6 +280,8 @@ struct Local {
     port: super::server::Port,
     batch: Vec<crate::server::Transmit>,
     opened: bool,
+    /// The hub takes nothing from it, because a recipient has too much waiting.
+    held: bool,
 }
 
 #[cfg(feature = "server")]
@@ -295,17 +297,21 @@ impl Local {
         if any {
             inner.input(Input::Opened);
         }
-        for put in out.drain(..) {
+        if self.port.signal.take(cx) {
+            self.held = self.held && self.port.is_held();
+        }
+        while !self.held
+            && let Some(put) = out.pop_front()
+        {
             any = true;
             match put {
-                Put::Text(text) => self.port.send(&text),
+                Put::Text(text) => self.held = self.port.send(&text),
                 // A line in this process answers at once.
                 Put::Ping => inner.input(Input::Alive),
                 Put::Close(..) => {}
             }
         }
-        self.port.signal.take(cx);
-        self.port.transmit(BATCH, &mut self.batch);
+        self.port.transmit(BATCH, None, &mut self.batch);
         for transmit in self.batch.drain(..) {
             any = true;
             match transmit {
@@ -392,7 +398,7 @@ impl Driver {
             Some(Line::Local(local)) => {
                 for put in out {
                     if let Put::Text(text) = put {
-                        local.port.send(&text);
+                        _ = local.port.send(&text);
                     }
                 }
             }
@@ -427,6 +433,7 @@ impl Driver {
                 port: super::server::Port::open(server, None),
                 batch: Vec::new(),
                 opened: false,
+                held: false,
             }),
         }
     }

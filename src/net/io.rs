@@ -154,6 +154,23 @@ impl Io {
         self.given
     }
 
+    /// Bytes that the socket did not take yet.
+    #[cfg(feature = "server")]
+    pub fn unsent(&self) -> usize {
+        self.unsent.left().len()
+    }
+
+    /// Whether the socket has failed.
+    #[cfg(feature = "server")]
+    pub fn is_reset(&self) -> bool {
+        let tcp = match &self.stream {
+            Stream::Plain(tcp) => tcp,
+            #[cfg(feature = "tls")]
+            Stream::Tls(tls) => tls.get_ref().0,
+        };
+        !matches!(tcp.get_ref().take_error(), Ok(None))
+    }
+
     /// Writes what `put` appends to the shared buffer, after what is unsent. What the socket does not take now
     /// leaves with [`AsyncWrite::poll_flush`].
     #[cfg(feature = "server")]

@@ -47,6 +47,17 @@ pub(crate) enum Got {
     Closed(Option<CloseCode>, String),
 }
 
+impl Got {
+    /// Bytes of its content.
+    #[cfg(feature = "server")]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Got::Text(text) => text.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What goes.
 pub(crate) enum Put {
     Text(Arc<str>),
@@ -95,6 +106,7 @@ impl Link {
         #[cfg(feature = "server")]
         if let Some(Ok(message)) = &next {
             self.served.count(message);
+            self.served.whole = self.ws().get_ref().given();
         }
         let got = match next {
             None => Got::Closed(None, String::new()),

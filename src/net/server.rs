@@ -322,9 +322,11 @@ impl Server {
     }
 
     /// Gives a message, as it stands, to the peers that its `to` names (`"user|id"`, `"user"`, a room, or a
-    /// list of them), on all instances, without a permission check. Without a `to` it goes nowhere.
-    pub fn publish(&self, text: &str) {
-        self.inner.input(Input::Inject { text });
+    /// list of them), on all instances, without a permission check. Without a `to` it goes nowhere. Nobody is held
+    /// for it: answers how many of the peers here did not get it because too much waits for them already. Those are told
+    /// how much they missed.
+    pub fn publish(&self, text: &str) -> usize {
+        self.inner.with(|hub, now| hub.publish(text, now))
     }
 
     /// Throws out whom `address` names (`user|id`, or every session of `user`), on all instances: an `error`, then the close
@@ -465,7 +467,7 @@ impl Inner {
             let result = act(&mut hub, Instant::now());
             let deadline = loop {
                 match hub.poll_output() {
-                    Output::Ready(conn) => wake.push(conn),
+                    Output::Ready(conn) | Output::Resume(conn) => wake.push(conn),
                     Output::Event(event) => {
                         if let Some((conn, verdict)) = self.tell(event) {
                             hub.handle_input(Input::Verdict { conn, verdict }, Instant::now());
@@ -534,7 +536,7 @@ impl Inner {
     /// Moves what the hub has for the bus into `batch`; whether more waits.
     #[cfg(feature = "redis")]
     pub fn take_bus(&self, max: usize, batch: &mut Vec<crate::server::cluster::Bus>) -> bool {
-        self.with(|hub, _| hub.transmit_bus(max, batch))
+        self.with(|hub, now| hub.transmit_bus(max, now, batch))
     }
 
     /// Hands the hub what the bus answered.
@@ -546,7 +548,7 @@ impl Inner {
     /// Whether the hub has something for the bus.
     #[cfg(feature = "redis")]
     pub fn says_more(&self) -> bool {
-        self.with(|hub, _| hub.transmit_bus(0, &mut Vec::new()))
+        self.with(|hub, now| hub.transmit_bus(0, now, &mut Vec::new()))
     }
 
     /// When the peer of a connection last sent a frame.

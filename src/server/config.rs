@@ -44,9 +44,15 @@ pub struct Config {
     pub max_rooms: usize,
     /// Names that one `to` may list. Default: 1024: more than that is a room's work, and each costs a look-up.
     pub max_to: usize,
-    /// Bytes that may wait for one connection. Default: 1 MiB.
+    /// Bytes that may wait for one connection. From half of it on its senders are held until it has read down
+    /// to a quarter; over it each of them adds one frame at most, and only while the connection takes something.
+    /// Default: 8 MiB, sixteen of the largest frames.
     pub queue_limit: usize,
-    /// A connection whose queue has been full for so long is closed. Default: 1 s.
+    /// Bytes of messages that may wait for all connections together, a message for many counted once, and of
+    /// frames that are not whole yet. Over it the connection that keeps most is closed. Default: 64 MiB.
+    pub memory_limit: usize,
+    /// How long a connection that reads too slowly may hold those who send to it before it is closed, and how
+    /// long a sender may be held in a minute. Half of it for one that takes nothing at all. Default: 10 s.
     pub slow_after: Duration,
     /// Bytes of name and data that are kept of one peer and told to others, each member counted with
     /// 64 bytes beside its text. Default: 16 KiB.
@@ -71,8 +77,9 @@ impl Default for Config {
             max_connections: 1024,
             max_rooms: 256,
             max_to: 1024,
-            queue_limit: 1 << 20,
-            slow_after: Duration::from_secs(1),
+            queue_limit: 8 << 20,
+            memory_limit: 64 << 20,
+            slow_after: Duration::from_secs(10),
             max_peer_data: 16 << 10,
         }
     }

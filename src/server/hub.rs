@@ -11,6 +11,8 @@ use crate::proto::{CloseCode, Status, Target, valid_room};
 
 use super::cluster::{Bus, Cluster, Settings};
 use super::error::{Refusal, reason};
+use super::flow::Memory;
+use super::hold::Holds;
 use super::io::{ConnId, Event, Input, Output, Transmit, Whom};
 use super::limits::{Deadlines, Seldom};
 use super::outbox::{Class, Item, Outbox};
@@ -38,7 +40,11 @@ pub struct Hub {
     pub(super) sessions: Slab<Session>,
     pub(super) rooms: Rooms,
     deadlines: Deadlines,
-    ready: VecDeque<ConnId>,
+    pub(super) ready: VecDeque<ConnId>,
+    /// Those who are held no more.
+    pub(super) resumed: VecDeque<ConnId>,
+    pub(super) holds: Holds<Key>,
+    pub(super) memory: Memory,
     pub(super) events: VecDeque<Event>,
     pub(super) stats: Stats,
     pub(super) push_warning: Seldom,
@@ -67,6 +73,9 @@ impl Hub {
         let mut seen = HashSet::new();
         config.rooms.retain(|room| seen.insert(room.clone()));
         Hub {
+            holds: Holds::new(config.slow_after),
+            memory: Memory::new(config.memory_limit),
+            resumed: VecDeque::new(),
             config,
             conns: HashMap::new(),
             sessions: Slab::new(),
@@ -111,9 +120,11 @@ impl Hub {
                 self.refuse_conn(conn, &Refusal::bad("The WebSocket protocol was broken"), code, now);
             }
             Input::Alive { conn } => _ = self.heard(conn, now),
+            Input::Full { conn, moved } => self.full(conn, moved, now),
+            Input::Buffered { conn, bytes } => self.buffered(conn, bytes, now),
             Input::Closed { conn } => self.closed(conn, now),
             Input::Verdict { conn, verdict } => self.judged(conn, verdict, now),
-            Input::Inject { text } => self.inject(text, true, now),
+            Input::Inject { text } => _ = self.publish(text, now),
             Input::Bus(input) => self.bus(input, now),
             Input::Kick { whom, status, message } => {
                 self.kick(whom, status, message, now);
@@ -124,6 +135,7 @@ impl Hub {
             Input::Shutdown => self.shutdown(now),
             Input::Timeout => self.timeout(now),
         }
+        self.relieve(now);
     }
 
     /// What the hub wants next. Ends with [`Output::Timeout`].
@@ -134,17 +146,25 @@ impl Hub {
         if let Some(conn) = self.ready.pop_front() {
             return Output::Ready(conn);
         }
-        let Some(cluster) = &mut self.cluster else { return Output::Timeout(self.deadlines.next()) };
+        if let Some(conn) = self.resumed.pop_front() {
+            return Output::Resume(conn);
+        }
+        let due = [self.deadlines.next(), self.holds.due()].into_iter().flatten().min();
+        let Some(cluster) = &mut self.cluster else { return Output::Timeout(due) };
         if cluster.announce() {
             return Output::Bus;
         }
-        Output::Timeout(self.deadlines.next().into_iter().chain([cluster.due()]).min())
+        Output::Timeout(due.into_iter().chain([cluster.due()]).min())
     }
 
     /// Moves what waits for the bus into `out`, in order, up to about `max_bytes`. Returns whether more
     /// waits; if none does, [`Output::Bus`] tells of the next.
-    pub fn transmit_bus(&mut self, max_bytes: usize, out: &mut Vec<Bus>) -> bool {
-        self.cluster.as_mut().is_some_and(|cluster| cluster.transmit(max_bytes, out))
+    pub fn transmit_bus(&mut self, max_bytes: usize, now: Instant, out: &mut Vec<Bus>) -> bool {
+        let more = self.cluster.as_mut().is_some_and(|cluster| cluster.transmit(max_bytes, out));
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.is_low()) {
+            self.drained(Key::BUS, now);
+        }
+        more
     }
 
     /// Whether other instances are reached.
@@ -171,10 +191,21 @@ impl Hub {
     }
 
     /// Moves what waits for a connection into `out`, in order, up to about `max_bytes` (one frame goes over
-    /// it). Returns whether more waits; if none does, [`Output::Ready`] tells of the next.
-    pub fn transmit(&mut self, conn: ConnId, max_bytes: usize, out: &mut Vec<Transmit>) -> bool {
+    /// it). Returns whether more waits; if none does, [`Output::Ready`] tells of the next. A driver whose
+    /// socket is full asks for 0 bytes: it may be that all is given up. If [`Hub::has_resumed`] then, others can go on.
+    pub fn transmit(
+        &mut self,
+        conn: ConnId,
+        max_bytes: usize,
+        now: Instant,
+        out: &mut Vec<Transmit>,
+    ) -> bool {
         let Some(&key) = self.conns.get(&conn) else { return false };
         let Some(session) = self.sessions.get_mut(key) else { return false };
+        let local = session.local;
+        if max_bytes > 0 && session.outbox.accept() {
+            self.holds.takes(key, now);
+        }
         // Taken out, since entries become text by looking at other sessions.
         let mut outbox = std::mem::take(&mut session.outbox);
         if outbox.take_ping() {
@@ -228,10 +259,23 @@ impl Hub {
         }
         let more = !outbox.is_empty();
         outbox.announced = more;
+        if local && more {
+            outbox.refuse(true, now);
+            self.holds.refuses(key, true, now);
+        }
+        let is_low = outbox.is_low();
         if let Some(session) = self.sessions.get_mut(key) {
             session.outbox = outbox;
         }
+        if is_low {
+            self.drained(key, now);
+        }
         more
+    }
+
+    /// Whether [`Output::Resume`] is to be told, after a [`Hub::transmit`].
+    pub fn has_resumed(&self) -> bool {
+        !self.resumed.is_empty()
     }
 
     /// Counters.
@@ -250,6 +294,7 @@ impl Hub {
             rooms: self.rooms.len(),
             queued,
             longest_queue,
+            held: self.holds.held(),
             dropped_bus: self.cluster.as_ref().map_or(0, |cluster| cluster.dropped),
             ..self.stats
         }
@@ -267,6 +312,7 @@ impl Hub {
             heard: now,
             pinged: now,
             alarm: None,
+            input: 0,
             outbox: Outbox::new(self.config.queue_limit),
             state: State::Waiting(Box::new(Arrival { id, host, since: now })),
         });
@@ -304,10 +350,11 @@ impl Hub {
             State::Live(_) => self.live_frame(key, text, now),
             State::Waiting(_) => self.first_frame(key, text, now),
             State::Judging(judging) => {
-                if !judging.hold(text) {
-                    let refusal = Refusal::new(Status::TOO_MANY, "Too much was sent before \"welcome\"");
-                    self.refuse(key, &refusal, CloseCode::POLICY, now);
+                if judging.hold(text) {
+                    return self.relieve_strangers(now);
                 }
+                let refusal = Refusal::new(Status::TOO_MANY, "Too much was sent before \"welcome\"");
+                self.refuse(key, &refusal, CloseCode::POLICY, now);
             }
             State::Closing | State::Away(_) => {}
         }
@@ -319,11 +366,12 @@ impl Hub {
             return;
         }
         let Some(card) = self.card(key) else { return };
+        self.memory.add(&card);
         for peer in &peers {
             self.post(*peer, &card, Class::State { of: key, gone: None }, now);
         }
         if let Some(session) = self.sessions.get_mut(key) {
-            session.outbox.push_cards(peers, now);
+            session.outbox.push_cards(peers);
         }
         self.wake(key);
     }
@@ -337,29 +385,6 @@ impl Hub {
             State::Away(away) => Some(Self::away_card(away)),
             _ => None,
         }
-    }
-
-    /// Queues a text for a session. False if it was dropped.
-    pub(super) fn post(&mut self, key: Key, text: &Arc<str>, class: Class<'_>, now: Instant) -> bool {
-        let Some(session) = self.sessions.get_mut(key) else { return false };
-        let was_full = session.outbox.full_since.is_some();
-        let queued = session.outbox.push(text, class, now);
-        if !queued && !matches!(class, Class::State { .. }) {
-            self.stats.dropped_slow += 1;
-        }
-        if queued && !session.outbox.announced {
-            session.outbox.announced = true;
-            self.ready.push_back(session.conn);
-        }
-        if !was_full && session.outbox.full_since.is_some() {
-            self.reschedule(key);
-        }
-        queued
-    }
-
-    /// Answers a session itself.
-    pub(super) fn answer(&mut self, key: Key, text: &Arc<str>, now: Instant) {
-        self.post(key, text, Class::Answer, now);
     }
 
     /// Says that there is something to transmit, if there is, and when to look at the session again.
@@ -430,7 +455,9 @@ impl Hub {
         let Some(key) = self.conns.remove(&conn) else { return };
         self.depart(key, now);
         trace!("connection {} has gone", conn.0);
-        self.sessions.remove(key);
+        if let Some(session) = self.sessions.remove(key) {
+            self.unbuffered(&session);
+        }
     }
 
     /// Takes a session out of the rooms and tells those who shared one; once for each, however it goes.
@@ -442,6 +469,7 @@ impl Hub {
             self.counted -= usize::from(policy::is_limited(session.local));
         }
         self.deadlines.set(key, &mut session.alarm, None);
+        self.forget_holds(key, now);
         let live = match was {
             State::Live(live) => live,
             State::Judging(judging) => return self.turned_away(&judging, now),
@@ -465,6 +493,7 @@ impl Hub {
             return;
         }
         let text = presence::offline(who);
+        self.memory.add(&text);
         for peer in peers {
             self.post(*peer, &text, Class::State { of: key, gone: Some(who) }, now);
         }
@@ -509,6 +538,7 @@ impl Hub {
 
     fn timeout(&mut self, now: Instant) {
         self.beat(now);
+        self.look_at_holds(now);
         while let Some(key) = self.deadlines.pop(now) {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.alarm = None;
@@ -524,11 +554,6 @@ impl Hub {
         let config = &self.config;
         let Some(session) = self.sessions.get_mut(key) else { return };
         let conn = session.conn.0;
-        if session.outbox.full_since.is_some_and(|full| is_past(full, config.slow_after, now)) {
-            debug!("connection {conn} is closed: it reads too slowly, {} bytes wait", session.outbox.bytes());
-            self.stats.closed_slow += 1;
-            return self.close(key, CloseCode::POLICY, "too slow".into(), true, now);
-        }
         match &session.state {
             State::Waiting(arrival) if is_past(arrival.since, config.auth_timeout, now) => {
                 let wait = config.auth_timeout;
@@ -541,11 +566,16 @@ impl Hub {
                 self.refuse(key, &refusal, CloseCode::TRY_AGAIN, now);
             }
             State::Live(_) if policy::is_limited(session.local) => {
+                let is_quiet = is_past(session.heard.max(session.pinged), config.ping_interval, now);
+                if self.holds.is_held(key) {
+                    // Nobody listens to it.
+                    session.heard = now;
+                }
                 if is_past(session.heard, config.idle_timeout, now) {
                     debug!("connection {conn} is closed: nothing came for {:?}", config.idle_timeout);
                     return self.close(key, CloseCode::POLICY, "nothing came for too long".into(), true, now);
                 }
-                if is_past(session.heard.max(session.pinged), config.ping_interval, now) {
+                if is_quiet {
                     session.pinged = now;
                     session.outbox.push_ping();
                     self.wake(key);
@@ -555,9 +585,7 @@ impl Hub {
                 if session.outbox.closing_since().is_some_and(|t| is_past(t, MAX_FAREWELL, now)) =>
             {
                 debug!("connection {conn} does not take its close; what waits before it is given up");
-                session.outbox.discard();
-                session.outbox.announced = false;
-                self.wake(key);
+                self.give_up(key);
             }
             _ => {}
         }

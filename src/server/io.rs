@@ -24,7 +24,7 @@ pub enum Input<'a> {
         /// Where it comes from; told to itself in `welcome` and to nobody else.
         host: Option<IpAddr>,
         /// An in-process peer: it is admitted without a token, into the rooms it asks for; it is not
-        /// counted, pinged or limited in its rate. Its queue is bounded as everybody's.
+        /// counted, pinged, limited in its rate, or held by others. Its queue is bounded as everybody's.
         local: bool,
     },
     /// A text frame came.
@@ -56,6 +56,23 @@ pub enum Input<'a> {
     Alive {
         /// From here.
         conn: ConnId,
+    },
+    /// The socket takes nothing more just now, and there is more for it. Said when that begins, and each time
+    /// the socket took a part of what the driver had; it ends with a [`transmit`](super::Hub::transmit) of more than 0
+    /// bytes.
+    Full {
+        /// This one.
+        conn: ConnId,
+        /// The socket took something since this was last said.
+        moved: bool,
+    },
+    /// The driver keeps so many bytes of a frame that is not whole, and of frames that it has not handed over
+    /// because the connection is held.
+    Buffered {
+        /// This one.
+        conn: ConnId,
+        /// How many; 0 when nothing is kept any more.
+        bytes: usize,
     },
     /// The connection has ended, however it did. The hub forgets it.
     Closed {
@@ -109,6 +126,8 @@ pub enum Output {
     /// transmitted to the end, and again when it is to be closed: so a driver that waits for a slow socket
     /// transmits then too, and finds the close.
     Ready(ConnId),
+    /// A connection that was [held](super::Hub::is_held) is held no more: its socket is to be read again.
+    Resume(ConnId),
     /// There is something to do for the bus ([`transmit_bus`](super::Hub::transmit_bus)). Said once until
     /// all of it is taken. Only from a hub that is one of several.
     Bus,

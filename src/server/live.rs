@@ -114,7 +114,7 @@ impl Hub {
         let mut receipt = head.receipt.then(|| head.id.unwrap_or("null"));
         if !found.is_empty() || !channels.is_empty() {
             let text: Arc<str> = print(head).into();
-            delivered = self.deliver(&found, &text, class, now);
+            delivered = self.deliver(Some(key), &found, &text, class, now);
             let what = Spread { to, text: &text, class, receipt: receipt.map(|id| (id, delivered)) };
             if self.spread(key, &channels, &what, now) {
                 receipt = None;
@@ -135,20 +135,15 @@ impl Hub {
         self.answer(key, &receipt.into(), now);
     }
 
-    pub(super) fn deliver(
-        &mut self,
-        found: &[Key],
-        text: &Arc<str>,
-        class: Class<'_>,
-        now: Instant,
-    ) -> usize {
-        let queued = found.iter().filter(|peer| self.post(**peer, text, class, now)).count();
-        self.stats.deliveries += queued as u64;
-        queued
+    /// Gives a message of the host to whom its `to` names, as [`Input::Inject`](super::Input::Inject) does. Nobody
+    /// is held for it. Answers how many of the peers here did not get it because too much waits for them; each of
+    /// those is told so when it has read.
+    pub fn publish(&mut self, text: &str, now: Instant) -> usize {
+        self.inject(text, true, now)
     }
 
     /// Gives a message of the host to the peers here, and to those elsewhere too if `everywhere`.
-    pub(super) fn inject(&mut self, text: &str, everywhere: bool, now: Instant) {
+    pub(super) fn inject(&mut self, text: &str, everywhere: bool, now: Instant) -> usize {
         let to = Head::parse(text).ok().and_then(|head| head.to());
         let Some(to) = to.filter(|to| *to != To::Absent) else {
             self.stats.bad_pushes += 1;
@@ -157,15 +152,16 @@ impl Hub {
                     "{count} pushed messages were dropped: each must be one JSON object with \"type\" and \"to\""
                 );
             }
-            return;
+            return 0;
         };
         self.stats.injected += 1;
         let mut found = Vec::new();
         recipients(&to, Sender::Host, &mut self.rooms, &mut found);
-        self.deliver(&found, &text.into(), Class::Message, now);
+        let queued = self.deliver(None, &found, &text.into(), Class::Pushed, now);
         if everywhere && self.cluster.is_some() {
             self.spread_host(&to, text);
         }
+        found.len() - queued
     }
 
     /// Merges what a peer tells of itself, and passes its presence on.
@@ -235,7 +231,7 @@ impl Hub {
         self.part(key, &who, &lost, now);
         let gone = lost.iter().filter_map(|peer| Some((*peer, self.who(*peer)?))).collect();
         if let Some(session) = self.sessions.get_mut(key) {
-            session.outbox.push_lost(gone, now);
+            session.outbox.push_lost(gone);
         }
         self.wake(key);
         if let Some(name) = name.as_deref().filter(|_| self.cluster.is_some()) {

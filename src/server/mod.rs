@@ -32,7 +32,7 @@
 //! assert!(matches!(hub.poll_output(), Output::Timeout(Some(_))));
 //!
 //! let mut out = Vec::new();
-//! assert!(!hub.transmit(alice, 64 << 10, &mut out), "nothing more waits");
+//! assert!(!hub.transmit(alice, 64 << 10, now, &mut out), "nothing more waits");
 //! let welcome = r#"{"type":"welcome","protocol":"symple/4","status":200,"peer":{"id":"9f","user":"alice","name":"alice","online":true},"rooms":["alice"]}"#;
 //! assert_eq!(out, [Transmit::Text(welcome.into())]);
 //! ```
@@ -43,8 +43,12 @@
 //! - Frames that come between `auth` and the verdict are held, 64 of them and 64 KiB at most, since clients
 //!   send their first `join` right behind; more is `error` 429 and a close.
 //! - Each frame over the rate is answered 429; an excess is without a pause if no second passes without one.
-//! - A queue is full from the first message that finds no room until half of it has drained. Messages that
-//!   find it full are dropped and counted; presences are told later, in their newest state.
+//! - Between a sender and a live recipient nothing is dropped. A recipient whose queue is over half of
+//!   [`Config::queue_limit`] holds whoever adds to it: the driver reads no more of that connection
+//!   ([`Hub::is_held`]) until the queue is down to a quarter ([`Output::Resume`]). How long that may last, and
+//!   that nobody waits for ever, is in the docs of `hold`; then the recipient is closed, 1008 `too slow`.
+//! - What the host pushes holds nobody. It is not queued over the limit; [`Hub::publish`] answers how many missed
+//!   it, and each of those is told by an event `missed`. Presences are told later, in their newest state.
 //! - A close waits behind what is queued, for 5 s; then that is given up, and the close comes first.
 //! - A peer's name and data are bounded (400), so is the number of names in one `to` (400).
 //!
@@ -57,6 +61,8 @@ mod admit;
 pub mod cluster;
 mod config;
 mod error;
+mod flow;
+mod hold;
 mod hub;
 mod io;
 mod limits;

@@ -1,14 +1,23 @@
 //! What waits for one connection: a bounded queue, and what a peer is owed that found it full.
 //!
-//! Presences are state: one that is lost leaves a ghost in a roster. So of what finds the queue full a
-//! message is dropped and counted, but of a presence it is noted whom it told of, and when half of the queue
-//! has drained the newest state of each of those is told. Rosters of newcomers are notes too, a key a
-//! peer, and become text as the socket takes them.
+//! Over the high mark, half of the limit, the recipient holds its senders ([`hold`](super::hold)), so that each
+//! of them adds one frame more at most. Over the limit such a frame is still taken while the socket takes
+//! something: keeping it here or at its sender costs the same, and here it keeps its place. Otherwise the
+//! recipient is to be closed.
+//!
+//! Nobody is held for what a peer of this process says: over the limit the recipient is closed at once, or over
+//! twice the limit while its socket has refused nothing and the server is behind.
+//!
+//! Nobody can be held for what the host pushes either: over the limit it is not taken, and the recipient is told how
+//! much it missed once it has read. Presences are state, and one that is lost would leave a ghost in a roster: over
+//! the high mark it is noted whom it told of, and the newest state of each of those is told below the low mark,
+//! a quarter of the limit. Rosters of newcomers are notes too, a key a peer, and become text as the socket
+//! takes them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::proto::CloseCode;
 
@@ -50,13 +59,30 @@ impl Item {
 /// What a text means to its recipient, which decides what becomes of it when the queue is full.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Class<'a> {
-    /// It is dropped.
+    /// Its sender is held.
     Message,
+    /// Its sender is of this process and is not: one slow peer must not stop a camera.
+    Unheld,
+    /// Nobody is: the host or another program sent it.
+    Pushed,
     /// It has the reserve.
     Answer,
     /// It tells the state of a peer, which is told later; `gone` if it tells of its going.
     State { of: Key, gone: Option<&'a Arc<Who>> },
 }
+
+/// What became of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Yes,
+    /// Noted, missed, or for a connection that is closing.
+    No,
+    /// There is no room, and there will be none: the connection is to be closed.
+    Stuck,
+}
+
+/// A socket that took something within this time is slow, and not stuck.
+const MOVING: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Farewell {
@@ -70,8 +96,10 @@ pub(super) struct Outbox {
     items: VecDeque<Item>,
     bytes: usize,
     limit: usize,
-    /// Since when the queue has been full. It is full until half of it has drained.
-    pub full_since: Option<Instant>,
+    /// When the socket last took something; only while it refuses more.
+    refuses: Option<Instant>,
+    /// What the host pushed and did not fit, since that was last told.
+    missed: u32,
     /// Whose state could not be told; with whom it was if they may have gone for good.
     owed: Option<BTreeMap<Key, Option<Arc<Who>>>>,
     close: Option<Box<Farewell>>,
@@ -92,30 +120,44 @@ impl Outbox {
         Outbox { shut: true, ..Outbox::default() }
     }
 
-    /// Queues a text. False if it was dropped.
-    pub fn push(&mut self, text: &Arc<str>, class: Class<'_>, now: Instant) -> bool {
-        let cost = ENTRY + text.len();
-        let limit = self.limit + if matches!(class, Class::Answer) { RESERVE } else { 0 };
+    /// Queues a text.
+    pub fn push(&mut self, text: &Arc<str>, class: Class<'_>, now: Instant) -> Taken {
         if self.shut {
-            return false;
+            return Taken::No;
         }
-        if self.fits(cost, limit, now) {
-            self.add(Item::Text(text.clone()));
-            return true;
+        let limit = match class {
+            Class::Message | Class::Pushed => self.limit,
+            // Nobody waits, so what the server itself has not written yet must end too.
+            Class::Unheld if self.refuses() => self.limit,
+            Class::Unheld => self.limit * 2,
+            Class::Answer => self.limit + RESERVE,
+            Class::State { .. } => self.high(),
+        };
+        if !self.fits(ENTRY + text.len(), limit) {
+            match class {
+                Class::Message | Class::Answer if self.is_moving(now) => {}
+                Class::Message | Class::Unheld | Class::Answer => return Taken::Stuck,
+                Class::Pushed => {
+                    self.missed = self.missed.saturating_add(1);
+                    return Taken::No;
+                }
+                Class::State { of, gone } => {
+                    self.owe(of, gone.cloned());
+                    return Taken::No;
+                }
+            }
         }
-        if let Class::State { of, gone } = class {
-            self.owe(of, gone.cloned());
-        }
-        false
+        self.add(Item::Text(text.clone()));
+        Taken::Yes
     }
 
     /// Queues peers to be told of.
-    pub fn push_cards(&mut self, peers: Vec<Key>, now: Instant) {
+    pub fn push_cards(&mut self, peers: Vec<Key>) {
         if peers.is_empty() || self.shut {
             return;
         }
         let item = Item::Cards(peers);
-        if self.fits(item.cost(), self.limit, now) {
+        if self.fits(item.cost(), self.high()) {
             return self.add(item);
         }
         if let Item::Cards(peers) = item {
@@ -124,11 +166,11 @@ impl Outbox {
     }
 
     /// Queues peers that were lost.
-    pub fn push_lost(&mut self, peers: Vec<(Key, Arc<Who>)>, now: Instant) {
+    pub fn push_lost(&mut self, peers: Vec<(Key, Arc<Who>)>) {
         if peers.is_empty() || self.shut {
             return;
         }
-        if self.fits(ENTRY + peers.len() * LOST, self.limit, now) {
+        if self.fits(ENTRY + peers.len() * LOST, self.high()) {
             return self.add(Item::Lost(peers.into_iter().map(|(_, who)| who).collect()));
         }
         peers.into_iter().for_each(|(key, who)| self.owe(key, Some(who)));
@@ -145,8 +187,8 @@ impl Outbox {
         }
         self.shut = true;
         self.close = Some(Box::new(Farewell { code, reason, since: now }));
-        self.full_since = None;
         self.owed = None;
+        self.missed = 0;
         if discard {
             self.discard();
         }
@@ -172,6 +214,14 @@ impl Outbox {
         self.bytes
     }
 
+    /// The texts that wait.
+    pub fn texts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Text(text) => Some(text),
+            Item::Cards(_) | Item::Lost(_) => None,
+        })
+    }
+
     pub fn take_ping(&mut self) -> bool {
         std::mem::take(&mut self.ping)
     }
@@ -194,16 +244,56 @@ impl Outbox {
         close.map(|close| (close.code, close.reason))
     }
 
+    /// The socket takes nothing more just now; `moved`: it took something since this was last said.
+    pub fn refuse(&mut self, moved: bool, now: Instant) {
+        match &mut self.refuses {
+            Some(at) if moved => *at = now,
+            Some(_) => {}
+            refuses => *refuses = Some(now),
+        }
+    }
+
+    /// The socket takes more. Whether it did not before.
+    pub fn accept(&mut self) -> bool {
+        self.refuses.take().is_some()
+    }
+
+    pub fn refuses(&self) -> bool {
+        self.refuses.is_some()
+    }
+
+    /// Whether its socket takes what it is given, however slowly.
+    fn is_moving(&self, now: Instant) -> bool {
+        self.refuses.is_none_or(|at| now.saturating_duration_since(at) < MOVING)
+    }
+
+    fn high(&self) -> usize {
+        self.limit / 2
+    }
+
+    /// Senders are to be held.
+    pub fn is_high(&self) -> bool {
+        self.bytes > self.high() && !self.shut
+    }
+
+    /// Senders are to be held no more.
+    pub fn is_low(&self) -> bool {
+        self.bytes <= self.limit / 4
+    }
+
     /// Gives back room, and whose state is owed now that there is some. `None` as owner: of whom nothing
     /// is to be told unless they are there.
     pub fn drained(&mut self) -> Option<BTreeMap<Key, Option<Arc<Who>>>> {
         if self.items.is_empty() && self.items.capacity() > KEPT {
             self.items = VecDeque::new();
         }
-        if self.bytes > self.limit / 2 {
+        if !self.is_low() {
             return None;
         }
-        self.full_since = None;
+        let missed = std::mem::take(&mut self.missed);
+        if missed > 0 {
+            self.add(Item::Text(told_missed(missed)));
+        }
         self.owed.take()
     }
 
@@ -223,13 +313,9 @@ impl Outbox {
         self.items.push_back(item);
     }
 
-    /// Whether there is room; notes since when there is none. A queue that is empty takes anything.
-    fn fits(&mut self, cost: usize, limit: usize, now: Instant) -> bool {
-        let fits = self.items.is_empty() || self.bytes + cost <= limit;
-        if !fits {
-            self.full_since.get_or_insert(now);
-        }
-        fits
+    /// Whether there is room. A queue that is empty takes anything.
+    fn fits(&self, cost: usize, limit: usize) -> bool {
+        self.items.is_empty() || self.bytes + cost <= limit
     }
 
     /// A later note does not forget that somebody may have to be told offline.
@@ -237,6 +323,14 @@ impl Outbox {
         let owed = self.owed.get_or_insert_default().entry(key).or_default();
         *owed = gone.or(owed.take());
     }
+}
+
+/// Tells a peer how many messages it did not get.
+pub(super) fn told_missed(count: u32) -> Arc<str> {
+    format!(
+        r#"{{"type":"event","name":"missed","subtype":"missed","missed":{count},"message":"{count} messages for you were lost"}}"#
+    )
+    .into()
 }
 
 #[cfg(test)]
@@ -252,28 +346,61 @@ mod tests {
         Arc::new(Who { address: Address::new("u", id), name: "u".into() })
     }
 
-    #[test]
-    fn a_full_queue_drops_messages_and_notes_states() {
+    fn filled() -> (Outbox, Instant) {
         let (mut outbox, now) = (Outbox::new(1000), Instant::now());
-        assert!(outbox.push(&text(900), Class::Message, now));
-        assert!(!outbox.push(&text(100), Class::Message, now));
-        assert_eq!(outbox.full_since, Some(now));
-        assert!(outbox.push(&text(100), Class::Answer, now), "answers have a reserve");
-        assert!(!outbox.push(&text(100), Class::State { of: Key::test(1), gone: Some(&who("1")) }, now));
-        assert!(!outbox.push(&text(100), Class::State { of: Key::test(1), gone: None }, now));
-        outbox.push_cards((2..200).map(Key::test).collect(), now);
-        assert!(outbox.drained().is_none(), "more than half still waits");
+        assert_eq!(outbox.push(&text(900), Class::Message, now), Taken::Yes);
+        assert!(outbox.is_high());
+        (outbox, now)
+    }
+
+    #[test]
+    fn at_the_limit_who_takes_nothing_is_stuck_and_others_get_more() {
+        for class in [Class::Message, Class::Answer] {
+            let (mut outbox, now) = filled();
+            assert_eq!(outbox.push(&text(70_000), class, now), Taken::Yes, "the server is behind");
+            outbox.refuse(false, now);
+            assert_eq!(outbox.push(&text(100), class, now + MOVING / 2), Taken::Yes);
+            assert_eq!(outbox.push(&text(100), class, now + MOVING), Taken::Stuck);
+            outbox.refuse(true, now + MOVING);
+            assert_eq!(outbox.push(&text(100), class, now + MOVING), Taken::Yes);
+            assert!(outbox.accept() && !outbox.accept());
+            assert_eq!(outbox.push(&text(100), class, now + 9 * MOVING), Taken::Yes);
+        }
+        let (mut outbox, now) = filled();
+        outbox.refuse(false, now);
+        assert_eq!(
+            outbox.push(&text(1000), Class::Answer, now + MOVING),
+            Taken::Yes,
+            "answers have a reserve"
+        );
+    }
+
+    #[test]
+    fn states_are_noted_and_pushes_are_counted() {
+        let ((mut outbox, now), one) = (filled(), who("1"));
+        let state = |gone| Class::State { of: Key::test(1), gone };
+        assert_eq!(outbox.push(&text(100), Class::Pushed, now), Taken::No);
+        assert_eq!(outbox.push(&text(100), state(Some(&one)), now), Taken::No);
+        assert_eq!(outbox.push(&text(100), state(None), now), Taken::No);
+        outbox.push_cards((2..200).map(Key::test).collect());
+        assert!(outbox.drained().is_none(), "more than a quarter still waits");
         outbox.pop().expect("queued first");
-        let owed = outbox.drained().expect("less than half waits");
-        assert_eq!((owed.len(), outbox.full_since), (199, None));
+        let owed = outbox.drained().expect("less than a quarter waits");
+        assert_eq!(owed.len(), 199);
         assert!(owed[&Key::test(1)].is_some(), "it may have to be told that 1 has gone");
+        assert!(matches!(outbox.pop(), Some(Item::Text(text)) if text.contains(r#""missed":1,"#)));
+        assert!(outbox.drained().is_none() && outbox.is_empty(), "told once");
     }
 
     #[test]
     fn an_empty_queue_takes_one_message_of_any_size() {
-        let (mut outbox, now) = (Outbox::new(100), Instant::now());
-        assert!(outbox.push(&text(500), Class::Message, now));
-        assert!(!outbox.push(&text(1), Class::Message, now));
+        for class in
+            [Class::Message, Class::Pushed, Class::Answer, Class::State { of: Key::test(1), gone: None }]
+        {
+            let (mut outbox, now) = (Outbox::new(100), Instant::now());
+            outbox.refuse(false, now);
+            assert_eq!(outbox.push(&text(500), class, now + MOVING), Taken::Yes);
+        }
     }
 
     #[test]
@@ -283,7 +410,7 @@ mod tests {
             outbox.push(&text(10), Class::Message, now);
             outbox.shut(CloseCode::POLICY, "why".into(), discard, now);
             assert_eq!(outbox.take_close().is_none(), waits);
-            assert!(!outbox.push(&text(10), Class::Answer, now), "nothing is taken any more");
+            assert_eq!(outbox.push(&text(10), Class::Answer, now), Taken::No, "nothing is taken any more");
             assert_eq!(outbox.pop().is_some(), waits);
             assert_eq!(outbox.take_close().is_some(), waits);
             assert!(outbox.is_empty() && outbox.bytes() == 0);

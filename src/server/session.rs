@@ -35,6 +35,8 @@ pub(super) struct Session {
     pub pinged: Instant,
     /// Its place in the table of deadlines.
     pub alarm: Option<Instant>,
+    /// What the driver keeps of what it sent.
+    pub input: u32,
     pub outbox: Outbox,
     pub state: State,
 }
@@ -95,17 +97,35 @@ pub(super) struct Live {
 impl Session {
     /// The most bytes that a frame of it may have now.
     pub fn max_frame(&self, config: &Config) -> usize {
-        let stranger = matches!(self.state, State::Waiting(_) | State::Judging(_));
-        if stranger && policy::is_limited(self.local) {
+        if self.is_stranger() && policy::is_limited(self.local) {
             config.max_message_size.min(MAX_BEFORE_WELCOME)
         } else {
             config.max_message_size
         }
     }
 
+    /// Whether it is a peer of this process.
+    pub fn is_local(&self) -> bool {
+        self.local && !matches!(self.state, State::Away(_))
+    }
+
+    /// Whether it has a connection and is not admitted.
+    pub fn is_stranger(&self) -> bool {
+        matches!(self.state, State::Waiting(_) | State::Judging(_))
+    }
+
+    /// Bytes of what it sent that are kept.
+    pub fn kept(&self) -> usize {
+        let held = match &self.state {
+            State::Judging(judging) => judging.held.iter().map(|text| text.len()).sum(),
+            _ => 0,
+        };
+        self.input as usize + held
+    }
+
     /// When it must be looked at next if nothing comes.
     pub fn due(&self, config: &Config) -> Option<Instant> {
-        let own = match &self.state {
+        match &self.state {
             State::Waiting(arrival) => after(arrival.since, config.auth_timeout),
             State::Judging(judging) => after(judging.since, config.verdict_timeout),
             State::Live(_) if policy::is_limited(self.local) => {
@@ -113,12 +133,9 @@ impl Session {
                 earlier(after(self.heard.max(self.pinged), config.ping_interval), dead)
             }
             State::Live(_) => None,
-            State::Away(_) => return None,
-            State::Closing => {
-                return self.outbox.closing_since().and_then(|since| after(since, MAX_FAREWELL));
-            }
-        };
-        earlier(own, self.outbox.full_since.and_then(|full| after(full, config.slow_after)))
+            State::Away(_) => None,
+            State::Closing => self.outbox.closing_since().and_then(|since| after(since, MAX_FAREWELL)),
+        }
     }
 }
 

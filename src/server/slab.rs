@@ -8,6 +8,9 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// No session's: there are never so many.
+    pub const BUS: Key = Key { index: u32::MAX, generation: 0 };
+
     /// Where the entry lies; two that live at the same time differ in it.
     pub fn index(self) -> usize {
         self.index as usize

@@ -16,6 +16,8 @@ pub struct Stats {
     pub queued: usize,
     /// The most bytes that wait for one connection now.
     pub longest_queue: usize,
+    /// Peers whose sockets are not read now, because a recipient has too much waiting.
+    pub held: usize,
     /// Peers admitted so far.
     pub admitted: u64,
     /// Connections refused so far: by the host, for a bad `auth`, too late, or because the server was full.
@@ -37,7 +39,7 @@ pub struct Stats {
     pub deliveries: u64,
     /// Routed frames that reached nobody.
     pub unheard: u64,
-    /// Copies and answers that were dropped because the recipient's queue was full.
+    /// Copies of what the host pushed that did not fit a recipient's queue; each recipient is told how many.
     pub dropped_slow: u64,
     /// Messages that did not go to other instances because too much waited for the bus.
     pub dropped_bus: u64,

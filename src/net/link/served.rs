@@ -29,6 +29,8 @@ pub(super) struct Served {
     discard: Option<usize>,
     /// The least that the frames took which were read.
     seen: u64,
+    /// What had been read from [`Io`] when the last message was whole.
+    pub(super) whole: u64,
     /// What was read besides from [`Io`].
     ahead: u64,
     /// The largest message since the library got its buffer; it keeps the room for the next such one.
@@ -90,6 +92,22 @@ impl Link {
         if self.served.largest > READ {
             self.shrink(cx);
         }
+    }
+
+    /// Bytes of a message that is not whole yet, to within the library's buffer.
+    pub fn half_received(&mut self) -> usize {
+        let bytes = self.ws().get_ref().given() - self.served.whole;
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes that the socket did not take yet.
+    pub fn unsent(&mut self) -> usize {
+        self.ws().get_ref().unsent()
+    }
+
+    /// Whether the socket was reset, which nobody hears of who does not read.
+    pub fn is_reset(&mut self) -> bool {
+        self.ws().get_ref().is_reset()
     }
 
     /// Takes a new buffer in the place of the library's, which would keep its size as long as the connection

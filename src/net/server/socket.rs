@@ -1,5 +1,6 @@
 //! One connection: its socket read and written in one task, and its port at the hub.
 
+use std::collections::VecDeque;
 use std::future::Future;
 #[cfg(feature = "tls")]
 use std::io;
@@ -8,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::protocol::Role;
 use futures_lite::FutureExt;
@@ -23,8 +24,15 @@ use crate::net::signal::Signal;
 use crate::net::{lock, random_id};
 use crate::server::{ConnId, Input, MAX_BEFORE_WELCOME, Transmit};
 
-/// How many frames of one socket are read before others have their turn.
-const TURN: usize = 32;
+/// How many frames of one socket are read before others have their turn, and how many bytes: what is read is kept
+/// if the first frame of them has its sender held.
+const TURN: (usize, usize) = (32, 64 << 10);
+
+/// What is kept of a connection's input is told to the hub when it changed by so much.
+const TOLD: usize = 4 << 10;
+
+/// How often a socket that is not read is asked whether it was reset: nothing else tells of it then.
+const RESET: Duration = Duration::from_millis(200);
 
 /// How long a server that ends waits for what it answers on HTTP.
 const LAST_ANSWER: Duration = Duration::from_millis(200);
@@ -126,6 +134,14 @@ struct Line {
     more: bool,
     /// The socket takes nothing just now.
     full: bool,
+    /// And the hub knows.
+    refused: bool,
+    /// Frames that were read before the hub held their sender.
+    kept: VecDeque<Got>,
+    /// The hub holds it, so its socket is not read; it looks now and then whether that was reset.
+    held: Option<Timer>,
+    /// Bytes of input that the hub believes to be kept.
+    told: usize,
     /// A close was sent; what still comes is read and forgotten.
     linger: Option<Timer>,
 }
@@ -138,10 +154,20 @@ impl Future for Line {
         let line = self.get_mut();
         let waker = Waker::from(line.readable.clone());
         let reads = &mut Context::from_waker(&waker);
-        if line.readable.take(cx) && line.linger.is_none() && line.read(reads).is_ready() {
+        if line.hear(cx).is_none() {
             return Poll::Ready(());
         }
-        line.more |= line.port.signal.take(cx);
+        if line.held.is_none()
+            && line.readable.take(cx)
+            && line.linger.is_none()
+            && line.read(reads).is_ready()
+        {
+            return Poll::Ready(());
+        }
+        // What was read may have been answered, or may hold it.
+        if line.hear(cx).is_none() {
+            return Poll::Ready(());
+        }
         if (line.more || line.full) && line.write(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -160,43 +186,96 @@ impl Line {
     fn new(link: Link, port: Port) -> Line {
         let readable = Arc::new(Signal::default());
         readable.notify();
-        Line { link, port, readable, batch: Vec::new(), more: false, full: false, linger: None }
+        Line {
+            link,
+            port,
+            readable,
+            batch: Vec::new(),
+            more: false,
+            full: false,
+            refused: false,
+            kept: VecDeque::new(),
+            held: None,
+            told: 0,
+            linger: None,
+        }
+    }
+
+    /// Hears what the hub has for it, and whether it is held no more. `None` if its socket was reset meanwhile.
+    fn hear(&mut self, cx: &mut Context<'_>) -> Option<()> {
+        let told = self.port.signal.take(cx);
+        self.more |= told;
+        let Some(timer) = &mut self.held else { return Some(()) };
+        // Once it is closed there is nothing to hold.
+        if self.linger.is_some() || told && !self.port.is_held() {
+            self.held = None;
+            self.readable.notify();
+            return Some(());
+        }
+        while Pin::new(&mut *timer).poll(cx).is_ready() {
+            if self.link.is_reset() {
+                return None;
+            }
+            timer.set_after(RESET);
+        }
+        Some(())
     }
 
     /// Ready when the socket ended.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let conn = self.port.conn;
-        let (mut got, mut ended) = (Vec::new(), false);
-        while !ended {
-            let Poll::Ready(frame) = self.link.poll_read(cx) else { break };
-            if let Got::Closed(code, reason) = &frame {
-                log::trace!("connection {} is closed: {code:?} {reason}", conn.0);
-                ended = true;
-            }
-            let broken = matches!(frame, Got::TooLarge | Got::Malformed(_));
-            got.push(frame);
-            if broken {
-                break;
-            }
-            if got.len() == TURN {
-                cx.waker().wake_by_ref();
-                break;
+        let (mut ended, mut bytes) = (false, 0);
+        // What was read before comes first.
+        if !self.kept.is_empty() {
+            cx.waker().wake_by_ref();
+        } else {
+            while let Poll::Ready(frame) = self.link.poll_read(cx) {
+                bytes += frame.bytes();
+                let is_last = matches!(frame, Got::TooLarge | Got::Malformed(_) | Got::Closed(..));
+                self.kept.push_back(frame);
+                if is_last {
+                    break;
+                }
+                if self.kept.len() == TURN.0 || bytes >= TURN.1 {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
             }
         }
-        if !got.is_empty() {
-            self.port.inner.with(|hub, now| {
-                for frame in &got {
-                    let input = match frame {
-                        Got::Text(text) => Input::Text { conn, text },
-                        Got::Binary => Input::Binary { conn },
-                        Got::Alive => Input::Alive { conn },
-                        Got::TooLarge => Input::TooLarge { conn },
-                        Got::Malformed(code) => Input::BadFrame { conn, code: *code },
-                        Got::Closed(..) => continue,
-                    };
-                    hub.handle_input(input, now);
-                }
-            });
+        let half = self.link.half_received();
+        if self.kept.is_empty() && half.abs_diff(self.told) < TOLD && (half > 0 || self.told == 0) {
+            return Poll::Pending;
+        }
+        let (kept, told) = (&mut self.kept, &mut self.told);
+        let held = self.port.inner.with(|hub, now| {
+            let mut held = false;
+            while !held && let Some(frame) = kept.pop_front() {
+                let input = match &frame {
+                    Got::Text(text) => Input::Text { conn, text },
+                    Got::Binary => Input::Binary { conn },
+                    Got::Alive => Input::Alive { conn },
+                    Got::TooLarge => Input::TooLarge { conn },
+                    Got::Malformed(code) => Input::BadFrame { conn, code: *code },
+                    Got::Closed(code, reason) => {
+                        log::trace!("connection {} is closed: {code:?} {reason}", conn.0);
+                        ended = true;
+                        continue;
+                    }
+                };
+                hub.handle_input(input, now);
+                held = hub.is_held(conn);
+            }
+            let bytes = half + kept.iter().map(Got::bytes).sum::<usize>();
+            if bytes.abs_diff(*told) >= TOLD || (bytes == 0 && *told > 0) {
+                *told = bytes;
+                hub.handle_input(Input::Buffered { conn, bytes }, now);
+            }
+            held
+        });
+        if held {
+            self.held = Some(Timer::after(RESET));
+        } else if self.kept.is_empty() && self.kept.capacity() > TURN.0 {
+            self.kept = VecDeque::new();
         }
         if ended { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -204,6 +283,7 @@ impl Line {
     /// Ready when the socket cannot be written any more.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            let before = self.link.unsent();
             self.full = match self.link.poll_flush(cx) {
                 Poll::Ready(Ok(())) => false,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
@@ -214,7 +294,10 @@ impl Line {
             }
             // A full socket takes nothing more, but must learn that it is given up.
             let room = if self.full { 0 } else { BATCH };
-            self.more = self.port.transmit(room, &mut self.batch);
+            let moved = self.link.unsent() < before;
+            let full = (self.full && (moved || !self.refused)).then_some(moved);
+            self.refused = self.full;
+            self.more = self.port.transmit(room, full, &mut self.batch);
             if self.batch.is_empty() {
                 return Poll::Pending;
             }
@@ -271,15 +354,34 @@ impl Port {
         Port { conn, signal, inner: inner.clone() }
     }
 
+    /// Hands a text over; whether the hub holds the connection since.
     #[cfg(feature = "client")]
-    pub fn send(&self, text: &str) {
-        self.inner.input(Input::Text { conn: self.conn, text });
+    pub fn send(&self, text: &str) -> bool {
+        self.inner.with(|hub, now| {
+            hub.handle_input(Input::Text { conn: self.conn, text }, now);
+            hub.is_held(self.conn)
+        })
     }
 
-    /// Moves what the hub has for it into `batch`, up to about `max` bytes; whether more waits. The hub has
-    /// nothing to tell of it, so nobody has to be woken.
-    pub fn transmit(&self, max: usize, batch: &mut Vec<Transmit>) -> bool {
-        lock(&self.inner.hub).transmit(self.conn, max, batch)
+    pub fn is_held(&self) -> bool {
+        lock(&self.inner.hub).is_held(self.conn)
+    }
+
+    /// Moves what the hub has for it into `batch`, up to about `max` bytes; whether more waits. `full`: the socket
+    /// takes nothing since now, or took something and is full again.
+    pub fn transmit(&self, max: usize, full: Option<bool>, batch: &mut Vec<Transmit>) -> bool {
+        let now = Instant::now();
+        let mut hub = lock(&self.inner.hub);
+        if let Some(moved) = full {
+            hub.handle_input(Input::Full { conn: self.conn, moved }, now);
+        }
+        let more = hub.transmit(self.conn, max, now, batch);
+        // Otherwise the hub has nothing to tell of it, and nobody has to be woken.
+        if full.is_some() || hub.has_resumed() {
+            drop(hub);
+            self.inner.with(|_, _| ());
+        }
+        more
     }
 }
 

@@ -83,6 +83,7 @@ impl Hub {
             other.peers.remove(who.address.id());
         }
         self.rooms.unseat(key);
+        self.forget_holds(key, now);
         self.part(key, &who, &peers, now);
         self.sessions.remove(key);
     }
@@ -139,6 +140,7 @@ impl Hub {
             heard: now,
             pinged: now,
             alarm: None,
+            input: 0,
             outbox: Outbox::closed(),
             state: State::Away(Box::new(away)),
         });
@@ -192,6 +194,7 @@ impl Hub {
 
     fn show(&mut self, key: Key, to: &[Key], now: Instant) {
         let Some(card) = self.card(key) else { return };
+        self.memory.add(&card);
         for peer in to {
             self.post(*peer, &card, Class::State { of: key, gone: None }, now);
         }

@@ -26,6 +26,9 @@
 //! - **An instance that says nothing** for [`Settings::dead_after`] has no peers any more, and neither has
 //!   anyone while the bus is away for so long. A process that hung itself gives the others that time anew.
 //!
+//! - **Who is slow** holds peers of other instances as it holds our own ([`Hub`](super::Hub)): their instance is told whom,
+//!   and when that ends. A new epoch ends it too; whoever still is too slow says so again at the next message.
+//!
 //! While there is no bus, all waits end, and messages reach the peers that are here.
 
 mod away;
@@ -59,6 +62,10 @@ const MAX_INSTANCES: usize = 1024;
 /// An answer that is owed for so long is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
+/// The part of the queue from which on senders are held: 2 MiB by default, eight batches of the driver. Less
+/// waits then at a recipient whose word to hold comes late.
+const HIGH: usize = 8;
+
 /// How an instance takes part. Build it from [`Settings::new`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -73,8 +80,9 @@ pub struct Settings {
     pub dead_after: Duration,
     /// How long a receipt waits for other instances to count. Default: 800 ms, for it is owed within a second.
     pub receipt_wait: Duration,
-    /// Bytes that may wait for the bus, each copy counted. What peers say beyond it is dropped; who comes and
-    /// goes is not, so where that alone takes four times as much the bus is begun anew. Default: 16 MiB.
+    /// Bytes that may wait for the bus, each copy counted. From an eighth of it on the peers that add to it are
+    /// held. What they say beyond all of it is dropped; who comes and goes is not, so where that alone takes
+    /// four times as much the bus is begun anew. Default: 16 MiB.
     pub queue_limit: usize,
 }
 
@@ -328,6 +336,16 @@ impl Cluster {
         let fits = self.waiting.saturating_add(bytes) <= self.settings.queue_limit;
         self.dropped += u64::from(!fits);
         fits
+    }
+
+    /// So much waits that those who add to it are to be held.
+    pub fn is_high(&self) -> bool {
+        self.waiting > self.settings.queue_limit / HIGH
+    }
+
+    /// So little waits that nobody is to be held for it.
+    pub fn is_low(&self) -> bool {
+        self.waiting <= self.settings.queue_limit / HIGH / 2
     }
 
     fn lose(&mut self) {

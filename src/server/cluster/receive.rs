@@ -12,7 +12,7 @@ use super::super::routing::{Sender, recipients};
 use super::super::session::is_past;
 use super::super::slab::Key;
 use super::super::{Hub, Whom};
-use super::wire::{self, Alive, Ask, Card, Gone, Got, Head, Kick, Kind, Peers, Route};
+use super::wire::{self, Alive, Ask, Card, Gone, Got, Head, Hold, Kick, Kind, Peers, Route};
 use super::{ASK_AGAIN, BusInput, Link, MAX_INSTANCES, Other, Receipt, Wait};
 use crate::proto::{Address, Status, To};
 
@@ -29,8 +29,15 @@ impl Hub {
                     info!("the bus is gone; the peers of this instance go on among themselves");
                 }
                 cluster.lose();
+                let keys = cluster
+                    .others
+                    .values()
+                    .flat_map(|other| other.peers.values().copied())
+                    .collect::<Vec<_>>();
                 let (waits, receipts) =
                     (std::mem::take(&mut cluster.waits), std::mem::take(&mut cluster.receipts));
+                keys.into_iter().for_each(|key| self.free_away(key, now));
+                self.drained(Key::BUS, now);
                 self.finish(waits, now);
                 receipts.into_values().for_each(|receipt| self.settle_receipt(&receipt, now));
             }
@@ -44,7 +51,7 @@ impl Hub {
             }
             BusInput::Said { payload } if cluster.link == Link::Up => self.said(payload, now),
             BusInput::Said { .. } => {}
-            BusInput::Broadcast { text } => self.inject(text, false, now),
+            BusInput::Broadcast { text } => _ = self.inject(text, false, now),
         }
     }
 
@@ -145,6 +152,7 @@ impl Hub {
                 self.bury(&head.i, now);
                 Ok(())
             }
+            Kind::Hold => serde_json::from_str(body).map(|hold| self.hold_told(&head.i, &hold, now)),
             Kind::Got => serde_json::from_str(body).map(|got: Got| {
                 let cluster = self.cluster.as_mut().expect("looked at above");
                 if let Some(receipt) = cluster.receipts.get_mut(&got.n) {
@@ -183,12 +191,16 @@ impl Hub {
         if head.e < other.epoch {
             return None;
         }
-        if head.e > other.epoch {
+        let is_new = head.e > other.epoch;
+        if is_new {
             (other.epoch, other.last, other.synced, other.asked) = (head.e, 0, false, None);
         }
         let is_fresh = head.n > other.last;
         other.last = other.last.max(head.n);
         other.heard = now;
+        let peers = if is_new { other.peers.values().copied().collect() } else { Vec::new() };
+        peers.into_iter().for_each(|key| self.free_away(key, now));
+        let other = self.cluster.as_ref()?.others.get(&*head.i)?;
         if !other.synced && other.asked.is_none_or(|at| is_past(at, ASK_AGAIN, now)) && head.k != Kind::Bye {
             self.ask_all(&head.i, now);
         }
@@ -270,6 +282,20 @@ impl Hub {
         }
     }
 
+    /// A peer of another instance holds one of ours, or nobody any more.
+    fn hold_told(&mut self, instance: &str, hold: &Hold<'_>, now: Instant) {
+        let other = self.cluster.as_ref().and_then(|cluster| cluster.others.get(instance));
+        let Some(by) = other.and_then(|other| other.peers.get(&*hold.by)).copied() else { return };
+        match &hold.held {
+            None => self.drained(by, now),
+            Some(id) => {
+                if let Some(sender) = self.rooms.session(id) {
+                    self.held_from_away(by, sender, now);
+                }
+            }
+        }
+    }
+
     fn alive(&mut self, instance: &str, alive: &Alive) {
         let Some(cluster) = self.cluster.as_mut().filter(|_| alive.hail) else { return };
         let channel = cluster.at(instance);
@@ -312,7 +338,7 @@ impl Hub {
                 }
             }
             if !found.is_empty() {
-                delivered = self.deliver(&found, &frame.into(), class, now);
+                delivered = self.deliver(of, &found, &frame.into(), class, now);
             }
             found.clear();
             self.found = found;

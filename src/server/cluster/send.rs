@@ -14,7 +14,7 @@ use super::super::rooms::{RoomId, Rooms};
 use super::super::session::State;
 use super::super::slab::Key;
 use super::interest::Wanted;
-use super::wire::{Ask, Card, Gone, Kick, Kind, Peers, Route};
+use super::wire::{Ask, Card, Gone, Hold, Kick, Kind, Peers, Route};
 use super::{Bus, Cluster, Link, MAX_NAME, Receipt, Wait};
 use crate::proto::{Status, Target, To};
 
@@ -68,11 +68,43 @@ impl Hub {
         };
         let counted = what.receipt.is_some();
         let n = cluster.say_counted(channels, Kind::Route, &body, what.text, counted);
+        if cluster.is_high() {
+            self.hold_for_bus(key, now);
+        }
+        let Some(cluster) = &mut self.cluster else { return false };
         let Some((id, delivered)) = what.receipt else { return false };
         let until = now + cluster.settings.receipt_wait;
         let (id, unsent) = (id.into(), channels.len());
         cluster.receipts.insert(n, Receipt { key, id, delivered, unsent, silent: 0, until });
         true
+    }
+
+    /// Holds the sender where it is, if that is at another instance.
+    pub(in crate::server) fn hold_away(&mut self, recipient: Key, sender: Key) {
+        let Some(State::Away(away)) = self.sessions.get(sender).map(|session| &session.state) else { return };
+        let (instance, held) = (away.instance.clone(), away.who.clone());
+        let Some(by) = self.who(recipient) else { return };
+        let Some(cluster) = &mut self.cluster else { return };
+        let channel = cluster.at(&instance);
+        let hold = Hold { by: by.address.id().into(), held: Some(held.address.id().into()) };
+        cluster.say(&[channel], Kind::Hold, &hold, "");
+    }
+
+    /// Before a recipient holds nobody any more: tells those instances whose peers it held.
+    pub(in crate::server) fn resume_away(&mut self, recipient: Key) {
+        let Some(cluster) = &self.cluster else { return };
+        let held = self.holds.held_by(recipient).iter();
+        let away = held.filter_map(|key| match &self.sessions.get(*key)?.state {
+            State::Away(away) => Some(cluster.at(&away.instance)),
+            _ => None,
+        });
+        let channels: BTreeSet<Arc<str>> = away.collect();
+        let Some(by) = self.who(recipient).filter(|_| !channels.is_empty()) else { return };
+        let hold = Hold { by: by.address.id().into(), held: None };
+        let Some(cluster) = &mut self.cluster else { return };
+        for channel in channels {
+            cluster.say(&[channel], Kind::Hold, &hold, "");
+        }
     }
 
     /// Says a message of the host at other instances.

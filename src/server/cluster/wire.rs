@@ -50,6 +50,8 @@ pub enum Kind {
     Bye,
     /// How many a message reached ([`Got`]).
     Got,
+    /// A peer has too much waiting for it, or no more ([`Hold`]).
+    Hold,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -161,6 +163,16 @@ pub struct Got {
     /// The number of the message.
     pub n: u64,
     pub delivered: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Hold<'a> {
+    /// The id of the recipient.
+    #[serde(borrow)]
+    pub by: Cow<'a, str>,
+    /// The id of the sender that is held; without it, all are free whom this recipient holds.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Cow<'a, str>>,
 }
 
 /// Writes an envelope.

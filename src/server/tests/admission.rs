@@ -315,7 +315,7 @@ fn an_id_is_a_sessions_own() {
         w.input(Input::Connected { conn, id: id.into(), host: None, local: false });
         w.input(Input::Text { conn, text: r#"{"type":"auth","user":"x"}"# });
         let mut out = Vec::new();
-        w.hub.transmit(conn, 1000, &mut out);
+        w.hub.transmit(conn, 1000, w.now, &mut out);
         assert!(
             matches!(&out[..], [Transmit::Text(_), Transmit::Close { code, .. }] if *code == CloseCode::INTERNAL)
         );
@@ -332,7 +332,7 @@ fn a_host_reads_as_the_peer_knows_it() {
         let host = host.parse().ok();
         w.input(Input::Connected { conn, id: "9f".into(), host, local: false });
         w.input(Input::Text { conn, text: r#"{"type":"auth","user":"alice"}"# });
-        w.hub.transmit(conn, 1000, &mut out);
+        w.hub.transmit(conn, 1000, w.now, &mut out);
         let host = format!(r#""host":"{told}""#);
         assert!(matches!(&out[..], [Transmit::Text(text)] if text.contains(&host)), "{out:?}");
     }

@@ -144,7 +144,7 @@ fn inputs_for_whom_nobody_knows_mean_nothing() {
     ] {
         w.input(input);
     }
-    assert!(!w.hub.transmit(conn, 1000, &mut Vec::new()) && w.events.is_empty());
+    assert!(!w.hub.transmit(conn, 1000, w.now, &mut Vec::new()) && w.events.is_empty());
     w.connect("a");
     let conn = w.end("a").conn;
     w.input(Input::Connected { conn, id: "again".into(), host: None, local: false });

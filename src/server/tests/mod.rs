@@ -13,7 +13,7 @@ mod presence;
 mod rooms;
 mod slow;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub(super) struct End {
     pub close: Option<(u16, String)>,
     /// A peer that does not read leaves what waits for it in the hub.
     reads: bool,
+    /// What it sends while it is held stays on its socket.
+    pub unread: VecDeque<String>,
 }
 
 pub(super) const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
@@ -61,7 +63,8 @@ impl World {
     pub fn connect_as(&mut self, name: &str, local: bool) -> ConnId {
         self.conns += 1;
         let conn = ConnId(self.conns);
-        let end = End { conn, inbox: Vec::new(), pings: 0, close: None, reads: true };
+        let end =
+            End { conn, inbox: Vec::new(), pings: 0, close: None, reads: true, unread: VecDeque::new() };
         assert!(self.ends.insert(name.into(), end).is_none(), "{name} is there already");
         self.names.insert(conn, name.into());
         self.input(Input::Connected { conn, id: format!("#{name}"), host: Some(HOST), local });
@@ -83,7 +86,15 @@ impl World {
 
     pub fn send(&mut self, name: &str, text: &str) {
         let conn = self.end(name).conn;
+        if self.hub.is_held(conn) {
+            return self.end(name).unread.push_back(text.into());
+        }
         self.input(Input::Text { conn, text });
+    }
+
+    pub fn is_held(&mut self, name: &str) -> bool {
+        let conn = self.end(name).conn;
+        self.hub.is_held(conn)
     }
 
     /// The socket of a peer ends.
@@ -129,14 +140,19 @@ impl World {
     pub fn read(&mut self, name: &str) {
         self.end(name).reads = true;
         let end = self.ends.get_mut(name).expect("asked for above");
-        drain(&mut self.hub, end, usize::MAX);
+        drain(&mut self.hub, end, usize::MAX, self.now);
         self.settle();
     }
 
     /// Reads about so many bytes; returns whether more waits.
     pub fn read_some(&mut self, name: &str, bytes: usize) -> bool {
         let end = self.ends.get_mut(name).expect("connected");
-        take(&mut self.hub, end, bytes)
+        let (conn, more) = (end.conn, take(&mut self.hub, end, bytes, self.now));
+        if more {
+            self.hub.handle_input(Input::Full { conn, moved: true }, self.now);
+        }
+        self.settle();
+        more
     }
 
     pub fn input(&mut self, input: Input<'_>) {
@@ -162,8 +178,19 @@ impl World {
                 Output::Bus => unreachable!("this hub is alone"),
                 Output::Ready(conn) => {
                     let end = self.names.get(&conn).and_then(|name| self.ends.get_mut(name));
-                    if let Some(end) = end.filter(|end| end.conn == conn && end.reads) {
-                        drain(&mut self.hub, end, usize::MAX);
+                    match end.filter(|end| end.conn == conn) {
+                        Some(end) if end.reads => drain(&mut self.hub, end, usize::MAX, self.now),
+                        Some(_) => self.hub.handle_input(Input::Full { conn, moved: false }, self.now),
+                        None => {}
+                    }
+                }
+                Output::Resume(conn) => {
+                    let name = self.names[&conn].clone();
+                    while let Some(end) = self.ends.get_mut(&name).filter(|end| end.conn == conn)
+                        && !self.hub.is_held(conn)
+                        && let Some(text) = end.unread.pop_front()
+                    {
+                        self.hub.handle_input(Input::Text { conn, text: &text }, self.now);
                     }
                 }
             }
@@ -171,13 +198,13 @@ impl World {
     }
 }
 
-fn drain(hub: &mut Hub, end: &mut End, bytes: usize) {
-    while take(hub, end, bytes) {}
+fn drain(hub: &mut Hub, end: &mut End, bytes: usize, now: Instant) {
+    while take(hub, end, bytes, now) {}
 }
 
-fn take(hub: &mut Hub, end: &mut End, bytes: usize) -> bool {
+fn take(hub: &mut Hub, end: &mut End, bytes: usize, now: Instant) -> bool {
     let mut out = Vec::new();
-    let more = hub.transmit(end.conn, bytes, &mut out);
+    let more = hub.transmit(end.conn, bytes, now, &mut out);
     for transmit in out {
         assert!(end.close.is_none(), "nothing comes after the close: {transmit:?}");
         match transmit {

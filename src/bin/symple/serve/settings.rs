@@ -241,7 +241,7 @@ const LIMITS: &[Setting<Settings>] = &[
     Setting::new(
         "queue",
         "BYTES",
-        "What may wait for a peer that reads slowly, before it is closed. Default: 1M",
+        "What may wait for a peer that reads slowly. Over half of it its senders wait, for 10 s. Default: 8M",
         |s: &mut S, v| set(&mut s.queue, bytes(v)),
     ),
 ];

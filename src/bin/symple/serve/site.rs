@@ -123,6 +123,7 @@ fn status(now: &Now) -> Value {
         "rooms": stats.rooms,
         "queued": stats.queued,
         "longestQueue": stats.longest_queue,
+        "held": stats.held,
         "admitted": stats.admitted,
         "refused": stats.refused,
         "routed": {
@@ -169,6 +170,7 @@ fn metrics(now: &Now) -> String {
         ("connections", "Open connections.", stats.connections),
         ("peers", "Admitted peers.", stats.peers),
         ("rooms", "Rooms with members, those of users included.", stats.rooms),
+        ("held_peers", "Peers that wait because a recipient has too much waiting.", stats.held),
         ("queue_bytes", "Bytes that wait for all connections.", stats.queued),
         (
             "longest_queue_bytes",
@@ -197,8 +199,8 @@ fn metrics(now: &Now) -> String {
     family(
         "dropped_total",
         "counter",
-        "Dropped: copies for a full queue (slow), messages over the rate (rate), refused ones (bad), pushed ones \
-         that are no message or name nobody (pushed).",
+        "Dropped: copies of pushed messages, for a full queue (slow), messages over the rate (rate), refused ones \
+         (bad), pushed ones that are no message or name nobody (pushed).",
         &[
             ("{reason=\"slow\"}", stats.dropped_slow),
             ("{reason=\"rate\"}", stats.dropped_rate),

@@ -49,6 +49,10 @@ pub(super) struct Client {
     /// Addresses, and what was told of them last.
     pub roster: BTreeMap<String, Value>,
     pub closed: bool,
+    /// What it sends while it is held stays on its socket.
+    pub unread: Vec<String>,
+    /// It takes nothing from its socket.
+    pub stopped: bool,
 }
 
 pub(super) struct Fleet {
@@ -133,7 +137,15 @@ impl Fleet {
     pub fn connect(&mut self, name: &str, at: usize, rooms: &[&str]) {
         self.conns += 1;
         let conn = ConnId(self.conns);
-        let client = Client { at, conn, inbox: Vec::new(), roster: BTreeMap::new(), closed: false };
+        let client = Client {
+            at,
+            conn,
+            inbox: Vec::new(),
+            roster: BTreeMap::new(),
+            closed: false,
+            unread: Vec::new(),
+            stopped: false,
+        };
         assert!(self.clients.insert(name.into(), client).is_none(), "{name} is there already");
         let id = format!("#{name}");
         let instance = self.instances.get_mut(&at).expect("runs");
@@ -144,10 +156,25 @@ impl Fleet {
     }
 
     pub fn send(&mut self, name: &str, text: &str) {
-        let client = &self.clients[name];
+        let client = self.clients.get_mut(name).expect("connected");
         let (at, conn) = (client.at, client.conn);
         let now = self.now;
+        if self.instances[&at].hub.is_held(conn) {
+            return client.unread.push(text.into());
+        }
         self.instances.get_mut(&at).expect("runs").hub.handle_input(Input::Text { conn, text }, now);
+        self.drain(at);
+    }
+
+    /// A client reads all, and goes on reading.
+    pub fn read(&mut self, name: &str) {
+        let client = self.clients.get_mut(name).expect("connected");
+        client.stopped = false;
+        let (at, conn, now) = (client.at, client.conn, self.now);
+        let hub = &mut self.instances.get_mut(&at).expect("runs").hub;
+        let mut out = Vec::new();
+        while hub.transmit(conn, usize::MAX, now, &mut out) {}
+        out.into_iter().for_each(|transmit| client.take(transmit));
         self.drain(at);
     }
 
@@ -279,18 +306,35 @@ impl Fleet {
                     return;
                 }
                 Output::Event(_) => {}
+                Output::Resume(conn) => {
+                    let Some(name) = instance.conns.get(&conn) else { continue };
+                    let unread = std::mem::take(&mut self.clients.get_mut(name).expect("connected").unread);
+                    let mut unread = VecDeque::from(unread);
+                    while !instance.hub.is_held(conn)
+                        && let Some(text) = unread.pop_front()
+                    {
+                        instance.hub.handle_input(Input::Text { conn, text: &text }, now);
+                    }
+                    self.clients.get_mut(name).expect("connected").unread = unread.into();
+                }
                 Output::Bus if instance.stalls => {}
                 Output::Bus => {
                     let mut out = Vec::new();
-                    while instance.hub.transmit_bus(1 << 10, &mut out) {}
+                    while instance.hub.transmit_bus(1 << 10, now, &mut out) {}
                     if instance.connected {
                         instance.to_bus.extend(out);
                     }
                 }
                 Output::Ready(conn) => {
                     let mut out = Vec::new();
-                    while instance.hub.transmit(conn, usize::MAX, &mut out) {}
                     let name = instance.conns.get(&conn);
+                    if name.and_then(|name| self.clients.get(name)).is_some_and(|client| client.stopped) {
+                        instance.hub.handle_input(Input::Full { conn, moved: false }, now);
+                        // It may have been given up.
+                        instance.hub.transmit(conn, 0, now, &mut out);
+                    } else {
+                        while instance.hub.transmit(conn, usize::MAX, now, &mut out) {}
+                    }
                     let Some(client) = name.and_then(|name| self.clients.get_mut(name)) else { continue };
                     out.into_iter().for_each(|transmit| client.take(transmit));
                 }
@@ -303,7 +347,7 @@ impl Fleet {
         let instance = self.instances.get_mut(&at).expect("runs");
         instance.stalls = false;
         let mut out = Vec::new();
-        while instance.hub.transmit_bus(1 << 10, &mut out) {}
+        while instance.hub.transmit_bus(1 << 10, self.now, &mut out) {}
         instance.to_bus.extend(out);
         self.settle();
     }

@@ -310,32 +310,97 @@ fn the_host_throws_out_at_all_instances() {
 }
 
 #[test]
-fn a_bus_that_does_not_keep_up_costs_messages_then_begins_anew() {
+fn a_bus_that_does_not_keep_up_holds_those_who_add_to_it() {
     let mut fleet = fleet();
     let long = "x".repeat(400 << 10);
     fleet.instances.get_mut(&0).expect("runs").stalls = true;
     for _ in 0..100 {
         fleet.send("alice", &message(r#""bob""#, &long));
     }
-    assert!(fleet.instances[&0].hub.stats().dropped_bus > 50);
+    assert_eq!(fleet.clients["alice"].unread.len(), 94, "over 2 MiB with the sixth");
     fleet.go_on(0);
-    let heard = fleet.heard("bob").len();
-    assert!((30..50).contains(&heard), "16 MiB of them: {heard}");
-    // Who comes, goes and changes is not dropped; a peer in many rooms makes much of it.
+    assert_eq!((fleet.heard("bob").len(), fleet.instances[&0].hub.stats().dropped_bus), (100, 0));
+}
+
+#[test]
+fn a_bus_that_is_far_behind_is_begun_anew_and_tells_the_newest_state() {
+    let mut fleet = fleet();
+    // Who comes, goes and changes is not dropped; peers in many rooms make much of it.
     let rooms: Vec<String> = (0..200).map(|n| format!("r{n}")).collect();
-    fleet.connect("erin", 0, &rooms.iter().map(|room| &**room).collect::<Vec<_>>());
+    let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+    let names: Vec<String> = (0..20).map(|n| format!("e{n}")).collect();
+    names.iter().for_each(|name| fleet.connect(name, 0, &rooms));
     fleet.settle();
     fleet.instances.get_mut(&0).expect("runs").stalls = true;
-    for n in 0..100 {
-        let data = format!(r#"{{"type":"presence","to":"bob","data":{{"x":"{n}{}"}}}}"#, &long[..10_000]);
-        fleet.send("erin", &data);
+    for name in &names {
+        let data = format!(r#"{{"type":"presence","to":"bob","data":{{"x":"{}"}}}}"#, "x".repeat(16_000));
+        fleet.send(name, &data);
     }
     assert!(!fleet.instances[&0].hub.has_bus(), "64 MiB are enough");
     fleet.go_on(0);
     fleet.connect("fred", 1, &["r7"]);
     fleet.settle();
-    let x = fleet.clients["fred"].roster["erin|#erin"]["x"].as_str().expect("told").len();
-    assert_eq!(x, 10_002, "the newest state, after all");
+    let x = fleet.clients["fred"].roster["e19|#e19"]["x"].as_str().expect("told").len();
+    assert_eq!(x, 16_000, "the newest state, after all");
+}
+
+/// alice at the first instance sends to bob at the second, who has stopped reading, and carol beside her.
+fn one_stops() -> Fleet {
+    let mut fleet = fleet();
+    fleet.clients.get_mut("bob").expect("connected").stopped = true;
+    let long = "x".repeat(400 << 10);
+    for _ in 0..30 {
+        fleet.send("alice", &message(r#"["bob","carol"]"#, &long));
+        fleet.settle();
+    }
+    fleet
+}
+
+#[test]
+fn a_recipient_elsewhere_holds_a_sender_until_it_reads() {
+    let mut fleet = one_stops();
+    assert_eq!(fleet.clients["alice"].unread.len(), 19, "over 4 MiB with the eleventh");
+    fleet.pass(secs(4));
+    fleet.read("bob");
+    fleet.settle();
+    assert_eq!((fleet.heard("bob").len(), fleet.heard("carol").len()), (30, 30));
+    assert!(fleet.instances.values().all(|i| i.hub.stats().held == 0));
+}
+
+#[test]
+fn a_recipient_elsewhere_is_closed_when_its_time_is_up() {
+    let mut fleet = one_stops();
+    fleet.pass(secs(6));
+    assert!(fleet.clients["bob"].closed && fleet.instances[&1].hub.stats().closed_slow == 1);
+    assert_eq!(fleet.heard("carol").len(), 30);
+    assert!(fleet.instances.values().all(|i| i.hub.stats().held == 0));
+}
+
+#[test]
+fn nobody_is_held_by_what_was_said_before_the_bus_went() {
+    for fault in [0, 1, 2] {
+        let mut fleet = one_stops();
+        match fault {
+            0 => fleet.stop_bus(),
+            at => fleet.part(at - 1),
+        }
+        fleet.settle();
+        // What waits on her socket goes on to carol, and to bob as long as he does not hold her anew.
+        fleet.bus = true;
+        fleet.settle();
+        fleet.read("bob");
+        fleet.pass(secs(1));
+        assert_eq!((fleet.clients["alice"].unread.len(), fleet.heard("carol").len()), (0, 30));
+        assert!(fleet.instances.values().all(|i| i.hub.stats().held == 0));
+    }
+}
+
+#[test]
+fn an_instance_that_dies_holds_nobody() {
+    let mut fleet = one_stops();
+    fleet.kill(1);
+    fleet.pass(secs(14));
+    assert_eq!((fleet.clients["alice"].unread.len(), fleet.heard("carol").len()), (0, 30));
 }
 
 #[test]

@@ -1,0 +1,301 @@
+//! How much waits for whom, who waits because of it, and what all of it may take.
+//!
+//! The rule in words is in the [module's](super) docs, its clockwork in [`hold`](super::hold).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use log::{debug, warn};
+
+use crate::proto::{CloseCode, Status};
+
+use super::Hub;
+use super::error::Refusal;
+use super::hold::Origin;
+use super::io::ConnId;
+use super::outbox::{Class, Taken};
+use super::session::{Session, State};
+use super::slab::Key;
+
+/// Bytes that connections may have sent, and the server kept, before they are admitted; of all together. Sixty-four
+/// clients whose first frame is as large as it may be, where one of 500 bytes is usual.
+const STRANGERS: usize = 1 << 20;
+
+/// Bytes that wait in the process.
+#[derive(Debug)]
+pub(super) struct Memory {
+    limit: usize,
+    /// Texts in queues, each counted once: not less than they are, for what has left is not taken off.
+    texts: usize,
+    /// They are counted anew over this.
+    recount: usize,
+    /// What drivers keep of frames that are not whole, or not handled yet.
+    input: usize,
+}
+
+impl Memory {
+    pub fn new(limit: usize) -> Self {
+        Memory { limit, texts: 0, recount: limit, input: 0 }
+    }
+
+    /// A text was queued, once or often.
+    pub fn add(&mut self, text: &str) {
+        self.texts = self.texts.saturating_add(text.len());
+    }
+
+    fn is_over(&self) -> bool {
+        self.texts.saturating_add(self.input) > self.recount
+    }
+}
+
+impl Hub {
+    /// Queues a text for a session. False if it was not taken.
+    pub(super) fn post(&mut self, key: Key, text: &Arc<str>, class: Class<'_>, now: Instant) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        match session.outbox.push(text, class, now) {
+            Taken::Yes => {}
+            Taken::No => {
+                self.stats.dropped_slow += u64::from(matches!(class, Class::Pushed));
+                return false;
+            }
+            Taken::Stuck => {
+                self.too_slow(key, now);
+                return false;
+            }
+        }
+        if session.local && !session.outbox.refuses() {
+            // There is no socket to ask: it has what it fetches.
+            session.outbox.refuse(false, now);
+        }
+        if !session.outbox.announced {
+            session.outbox.announced = true;
+            self.ready.push_back(session.conn);
+        }
+        true
+    }
+
+    /// Queues a text for all of these; how many took it. `sender` is held by those who have too much.
+    pub(super) fn deliver(
+        &mut self,
+        sender: Option<Key>,
+        found: &[Key],
+        text: &Arc<str>,
+        class: Class<'_>,
+        now: Instant,
+    ) -> usize {
+        let mut queued = 0;
+        let is_local = |key| self.sessions.get(key).is_some_and(Session::is_local);
+        let class = match class {
+            Class::Message if sender.is_some_and(is_local) => Class::Unheld,
+            class => class,
+        };
+        for peer in found {
+            if !self.post(*peer, text, class, now) {
+                continue;
+            }
+            queued += 1;
+            if let (Some(sender), Class::Message) = (sender, class)
+                && self.sessions.get(*peer).is_some_and(|session| session.outbox.is_high())
+            {
+                self.hold(*peer, sender, now);
+            }
+        }
+        self.memory.add(text);
+        self.stats.deliveries += queued as u64;
+        queued
+    }
+
+    /// Answers a session itself, which is held by its own queue.
+    pub(super) fn answer(&mut self, key: Key, text: &Arc<str>, now: Instant) {
+        self.memory.add(text);
+        self.post(key, text, Class::Answer, now);
+        let full = |session: &Session| session.outbox.is_high() && matches!(session.state, State::Live(_));
+        if self.sessions.get(key).is_some_and(full) {
+            self.hold(key, key, now);
+        }
+    }
+
+    /// What goes to other instances has too much waiting: a sender is held until less does.
+    pub(super) fn hold_for_bus(&mut self, sender: Key, now: Instant) {
+        self.holds.hold(Key::BUS, sender, false, now);
+    }
+
+    fn hold(&mut self, recipient: Key, sender: Key, now: Instant) {
+        let Some(session) = self.sessions.get(recipient) else { return };
+        let refuses = session.outbox.refuses();
+        if refuses && self.is_barred(recipient, now) {
+            return self.too_slow(recipient, now);
+        }
+        if self.holds.hold(recipient, sender, refuses, now) {
+            self.hold_away(recipient, sender);
+        }
+    }
+
+    /// Whether a connection is held: nothing more of it is to be handed over until
+    /// [`Output::Resume`](super::Output::Resume).
+    pub fn is_held(&self, conn: ConnId) -> bool {
+        !self.holds.is_idle() && self.conns.get(&conn).is_some_and(|key| self.holds.is_held(*key))
+    }
+
+    /// A recipient holds nobody any more, if its queue allows.
+    pub(super) fn drained(&mut self, recipient: Key, now: Instant) {
+        if self.holds.is_holding(recipient) {
+            self.resume_away(recipient);
+            let free = self.holds.release(recipient, now);
+            self.resume(free, now);
+        }
+    }
+
+    /// A session holds nobody, and nobody holds it: it has gone.
+    pub(super) fn forget_holds(&mut self, key: Key, now: Instant) {
+        let free = self.holds.remove(key, now);
+        self.resume(free, now);
+    }
+
+    /// One held by peers of another instance, or holding some, starts anew with it.
+    pub(super) fn free_away(&mut self, key: Key, now: Instant) {
+        self.holds.free(key);
+        let free = self.holds.release(key, now);
+        self.resume(free, now);
+    }
+
+    /// A peer of another instance holds one of ours.
+    pub(super) fn held_from_away(&mut self, recipient: Key, sender: Key, now: Instant) {
+        if self.sessions.get(sender).is_none_or(Session::is_local) {
+            return;
+        }
+        // Its own instance counts, and knows what its socket does.
+        self.holds.hold(recipient, sender, false, now);
+    }
+
+    fn resume(&mut self, free: Vec<Key>, now: Instant) {
+        for key in free {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            if matches!(session.state, State::Away(_)) {
+                continue;
+            }
+            // It may have spoken all the time.
+            session.heard = now;
+            self.resumed.push_back(session.conn);
+            self.reschedule(key);
+        }
+    }
+
+    /// A socket takes nothing more just now.
+    pub(super) fn full(&mut self, conn: ConnId, moved: bool, now: Instant) {
+        let Some(&key) = self.conns.get(&conn) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.outbox.refuse(moved, now);
+        if !self.holds.is_holding(key) {
+            return;
+        }
+        if self.is_barred(key, now) {
+            return self.too_slow(key, now);
+        }
+        self.holds.refuses(key, moved, now);
+    }
+
+    /// Closes those who have held others for too long.
+    pub(super) fn look_at_holds(&mut self, now: Instant) {
+        if self.holds.due().is_none_or(|due| due > now) {
+            return;
+        }
+        for key in self.holds.look(now) {
+            // Not if those whom it held went with another.
+            if self.holds.is_holding(key) {
+                self.too_slow(key, now);
+            }
+        }
+    }
+
+    pub(super) fn too_slow(&mut self, key: Key, now: Instant) {
+        let Some(session) = self.sessions.get(key) else { return };
+        debug!(
+            "connection {} is closed: it reads too slowly, {} bytes wait",
+            session.conn.0,
+            session.outbox.bytes()
+        );
+        self.stats.closed_slow += 1;
+        if let Some(origin) = self.origin(key) {
+            self.holds.bar(origin, now);
+        }
+        self.close(key, CloseCode::POLICY, "too slow".into(), true, now);
+    }
+
+    fn is_barred(&self, key: Key, now: Instant) -> bool {
+        self.origin(key).is_some_and(|origin| self.holds.is_barred(&origin, now))
+    }
+
+    fn origin(&self, key: Key) -> Option<Origin> {
+        let session = self.sessions.get(key).filter(|session| !session.local)?;
+        let State::Live(live) = &session.state else { return None };
+        Some((live.who.address.user().into(), live.host))
+    }
+
+    /// A driver keeps so many bytes of what a connection sent.
+    pub(super) fn buffered(&mut self, conn: ConnId, bytes: usize, now: Instant) {
+        let Some(&key) = self.conns.get(&conn) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let old = std::mem::replace(&mut session.input, u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.memory.input =
+            self.memory.input.saturating_sub(old as usize).saturating_add(session.input as usize);
+        if bytes > 0 && session.is_stranger() {
+            self.relieve_strangers(now);
+        }
+    }
+
+    /// The session is gone, and what was kept of it.
+    pub(super) fn unbuffered(&mut self, session: &Session) {
+        self.memory.input = self.memory.input.saturating_sub(session.input as usize);
+    }
+
+    /// Refuses the newest who is not admitted while those together have sent too much.
+    pub(super) fn relieve_strangers(&mut self, now: Instant) {
+        loop {
+            let strangers = || self.sessions.iter().filter(|(_, session)| session.is_stranger());
+            if strangers().map(|(_, session)| session.kept()).sum::<usize>() <= STRANGERS {
+                return;
+            }
+            let Some((key, _)) = strangers().max_by_key(|(_, session)| session.conn) else { return };
+            let words = "Too much was sent by those who are not admitted yet; try again later";
+            self.refuse(key, &Refusal::new(Status::UNAVAILABLE, words), CloseCode::TRY_AGAIN, now);
+        }
+    }
+
+    /// Closes the largest while all together keep too much.
+    pub(super) fn relieve(&mut self, now: Instant) {
+        while self.memory.is_over() {
+            let mut seen = HashSet::new();
+            let texts = self.sessions.iter().flat_map(|(_, session)| session.outbox.texts());
+            self.memory.texts = texts.filter(|text| seen.insert(text.as_ptr())).map(|text| text.len()).sum();
+            let Memory { limit, texts, input, .. } = self.memory;
+            if texts + input <= limit {
+                // Counted again once an eighth more has come, so that counting costs little near the limit too.
+                self.memory.recount = limit.max(texts + input + limit / 8);
+                return;
+            }
+            self.memory.recount = limit;
+            let of = |session: &Session| session.outbox.bytes() + session.kept();
+            let largest = self.sessions.iter().max_by_key(|(_, session)| of(session));
+            let Some((key, session)) = largest.filter(|(_, session)| of(session) > 0) else { return };
+            warn!("the queues take {} bytes, over the limit: the largest is closed", texts + input);
+            self.memory.input = input.saturating_sub(session.input as usize);
+            match session.state {
+                State::Closing => self.give_up(key),
+                _ => self.too_slow(key, now),
+            }
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.input = 0;
+            }
+        }
+    }
+
+    /// What waits for a connection that is closing is given up.
+    pub(super) fn give_up(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.outbox.discard();
+        session.outbox.announced = false;
+        self.wake(key);
+    }
+}

@@ -1,0 +1,508 @@
+//! Who is held by whom, and for how long that may last.
+//!
+//! A recipient whose queue is over its high mark **holds** those who add to it: their sockets are not read
+//! until the queue is below the low mark, or the recipient is closed. Two allowances bound it:
+//!
+//! - a recipient may hold others for [`Config::slow_after`](super::Config::slow_after) in all, of which it
+//!   regains a sixtieth of the time that passes; one whose socket takes nothing at all has half of it at a
+//!   time, so that its senders keep the other half of theirs for recipients that are slow but read;
+//! - a sender is held for `slow_after` a minute at most, by whomever; then whoever holds it is closed, the one
+//!   that has for longest first.
+//!
+//! Peers of this process are held by nobody: one stranger must not stop a camera, so who has no room for them is
+//! closed.
+//!
+//! Only time in which the recipient's socket refuses bytes counts, so a server that is behind by itself closes
+//! nobody. Who was closed may hold nobody for [`BARRED`]: the same user at the same address cannot come back for
+//! another ten seconds of everybody's time.
+//!
+//! **Nobody waits for ever.** What is queued for a recipient leaves as its socket takes it, whether it is held
+//! itself or not: writing never waits for reading. So a hold ends as soon as the recipient reads, and if it
+//! does not, because it has stopped or waits itself to be read first, its allowance ends it. No circle of peers
+//! that wait for each other outlives that.
+//!
+//! What is counted is looked at every [`LOOK`] while anybody is held, and costs nothing otherwise.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// How often those who hold are looked at. A hundredth of the allowance: a close comes so much late at most.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A recipient regains its whole allowance of 10 s in ten minutes: one that needs it more often than that is
+/// slower than what it is sent, whatever its link does.
+const REGAIN: u32 = 60;
+
+/// How long a user at an address may hold nobody after it was closed.
+const BARRED: Duration = Duration::from_secs(60);
+
+/// Users at addresses that are remembered for it. Of more the oldest is forgotten, who then has one allowance again.
+const MAX_BARRED: usize = 1024;
+
+/// A user at an address.
+pub(super) type Origin = (Box<str>, Option<IpAddr>);
+
+/// Who holds whom. `K` names a session.
+pub(super) struct Holds<K> {
+    allowance: Duration,
+    recipients: BTreeMap<K, Recipient<K>>,
+    senders: BTreeMap<K, Sender<K>>,
+    barred: BTreeMap<Origin, Instant>,
+    /// When they were last looked at; only while somebody is held.
+    looked: Option<Instant>,
+    /// What [`Minute`] counts from.
+    began: Option<Instant>,
+}
+
+struct Recipient<K> {
+    /// Whom it holds.
+    senders: Vec<K>,
+    since: Instant,
+    /// Since when its socket has refused bytes, as far as it is not in `refused` yet.
+    refuses: Option<Instant>,
+    /// Since the last look.
+    refused: Duration,
+    /// When its socket last took something.
+    moved: Instant,
+    left: Duration,
+    counted: Instant,
+}
+
+struct Sender<K> {
+    holders: Vec<K>,
+    /// Since the last look, by whomever.
+    pending: Duration,
+    minute: Minute,
+}
+
+impl<K: Copy + Ord> Holds<K> {
+    /// Nobody is held. `allowance` is that of a recipient, and of a sender in a minute.
+    pub fn new(allowance: Duration) -> Self {
+        Holds {
+            allowance,
+            recipients: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            barred: BTreeMap::new(),
+            looked: None,
+            began: None,
+        }
+    }
+
+    /// `recipient`, whose socket refuses bytes just now or does not, holds `sender` from now on. True if it did not
+    /// before.
+    pub fn hold(&mut self, recipient: K, sender: K, refuses: bool, now: Instant) -> bool {
+        self.looked.get_or_insert(now);
+        self.began.get_or_insert(now);
+        let allowance = self.allowance;
+        let entry = self.recipients.entry(recipient).or_insert_with(|| Recipient {
+            senders: Vec::new(),
+            since: now,
+            refuses: None,
+            refused: Duration::ZERO,
+            moved: now,
+            left: allowance,
+            counted: now,
+        });
+        if entry.senders.is_empty() {
+            (entry.since, entry.refused) = (now, Duration::ZERO);
+            // What it did not take before anybody waited for it is its own affair.
+            (entry.refuses, entry.moved) = (refuses.then_some(now), now);
+        }
+        let held = self.senders.entry(sender).or_insert_with(|| Sender {
+            holders: Vec::new(),
+            pending: Duration::ZERO,
+            minute: Minute::new(),
+        });
+        if held.holders.contains(&recipient) {
+            return false;
+        }
+        entry.senders.push(sender);
+        held.holders.push(recipient);
+        true
+    }
+
+    pub fn is_held(&self, sender: K) -> bool {
+        self.senders.get(&sender).is_some_and(|held| !held.holders.is_empty())
+    }
+
+    /// Whom a recipient holds.
+    pub fn held_by(&self, recipient: K) -> &[K] {
+        self.recipients.get(&recipient).map_or(&[], |entry| &entry.senders)
+    }
+
+    pub fn is_holding(&self, recipient: K) -> bool {
+        self.recipients.get(&recipient).is_some_and(|entry| !entry.senders.is_empty())
+    }
+
+    /// Nobody is held.
+    pub fn is_idle(&self) -> bool {
+        self.looked.is_none()
+    }
+
+    /// How many are held.
+    pub fn held(&self) -> usize {
+        self.senders.values().filter(|held| !held.holders.is_empty()).count()
+    }
+
+    /// A recipient's socket refuses bytes since now; `moved`: it took some since this was last said.
+    pub fn refuses(&mut self, recipient: K, moved: bool, now: Instant) {
+        if let Some(entry) = self.recipients.get_mut(&recipient) {
+            entry.refuses.get_or_insert(now);
+            if moved {
+                entry.moved = now;
+            }
+        }
+    }
+
+    /// A recipient's socket takes bytes again.
+    pub fn takes(&mut self, recipient: K, now: Instant) {
+        if let Some(entry) = self.recipients.get_mut(&recipient) {
+            entry.settle(now);
+            (entry.refuses, entry.moved) = (None, now);
+        }
+    }
+
+    /// A recipient holds nobody any more; those whom nobody else holds.
+    pub fn release(&mut self, recipient: K, now: Instant) -> Vec<K> {
+        let Some(entry) = self.recipients.get_mut(&recipient) else { return Vec::new() };
+        entry.settle(now);
+        let (elapsed, at) = (since(self.looked, now), since(self.began, now));
+        let refused = std::mem::take(&mut entry.refused);
+        entry.spend(refused, self.allowance, now);
+        let mut free = Vec::new();
+        for key in std::mem::take(&mut entry.senders) {
+            let Some(held) = self.senders.get_mut(&key) else { continue };
+            held.pending = (held.pending + refused).min(elapsed);
+            held.holders.retain(|other| *other != recipient);
+            if held.holders.is_empty() {
+                held.minute.add(std::mem::take(&mut held.pending), at);
+                free.push(key);
+            }
+        }
+        self.rest();
+        free
+    }
+
+    /// A session has gone; those who were held by it alone.
+    pub fn remove(&mut self, key: K, now: Instant) -> Vec<K> {
+        let free = self.release(key, now);
+        self.recipients.remove(&key);
+        self.free(key);
+        self.senders.remove(&key);
+        free
+    }
+
+    /// Nobody holds `sender` any more.
+    pub fn free(&mut self, sender: K) {
+        let holders = self.senders.get_mut(&sender).map(|held| std::mem::take(&mut held.holders));
+        for recipient in holders.unwrap_or_default() {
+            if let Some(entry) = self.recipients.get_mut(&recipient) {
+                entry.senders.retain(|other| *other != sender);
+            }
+        }
+        self.rest();
+    }
+
+    /// When they are to be looked at next.
+    pub fn due(&self) -> Option<Instant> {
+        self.looked.map(|at| at + LOOK)
+    }
+
+    /// Counts what has passed. Those whose time is up, in the order in which they are to be closed; each is
+    /// expected to be [removed](Holds::remove).
+    pub fn look(&mut self, now: Instant) -> Vec<K> {
+        let elapsed = since(self.looked, now);
+        if self.looked.is_some() {
+            self.looked = Some(now);
+        }
+        let allowance = self.allowance;
+        for entry in self.recipients.values_mut() {
+            entry.settle(now);
+            let refused = std::mem::take(&mut entry.refused);
+            entry.spend(refused, allowance, now);
+            for key in &entry.senders {
+                if let Some(held) = self.senders.get_mut(key) {
+                    held.pending = (held.pending + refused).min(elapsed);
+                }
+            }
+        }
+        let at = since(self.began, now);
+        self.senders.values_mut().for_each(|held| held.minute.add(std::mem::take(&mut held.pending), at));
+        let spent = |held: &Sender<K>| held.minute.sum(at) >= allowance;
+        let is_due = |entry: &Recipient<K>| {
+            let stands =
+                entry.refuses.is_some() && now.saturating_duration_since(entry.moved) >= allowance / 2;
+            let holds_too_long =
+                |key: &K| entry.refuses.is_some() && self.senders.get(key).is_some_and(spent);
+            !entry.senders.is_empty()
+                && (entry.left.is_zero() || stands || entry.senders.iter().any(holds_too_long))
+        };
+        let mut due: Vec<(Instant, K)> = self
+            .recipients
+            .iter()
+            .filter(|(_, entry)| is_due(entry))
+            .map(|(key, entry)| (entry.since, *key))
+            .collect();
+        due.sort_unstable();
+        // What says nothing that a new entry would not say.
+        self.recipients.retain(|_, entry| !entry.senders.is_empty() || entry.left < allowance);
+        self.senders.retain(|_, held| !held.holders.is_empty() || !held.minute.sum(at).is_zero());
+        due.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// This user at this address was closed for being too slow.
+    pub fn bar(&mut self, origin: Origin, now: Instant) {
+        self.barred.retain(|_, since| now.saturating_duration_since(*since) < BARRED);
+        if self.barred.len() >= MAX_BARRED {
+            let oldest =
+                self.barred.iter().min_by_key(|(_, since)| **since).map(|(origin, _)| origin.clone());
+            oldest.map(|origin| self.barred.remove(&origin));
+        }
+        self.barred.insert(origin, now);
+    }
+
+    /// Whether this user at this address may hold nobody.
+    pub fn is_barred(&self, origin: &Origin, now: Instant) -> bool {
+        self.barred.get(origin).is_some_and(|since| now.saturating_duration_since(*since) < BARRED)
+    }
+
+    /// Nothing has to be looked at while nobody is held.
+    fn rest(&mut self) {
+        if self.recipients.values().all(|entry| entry.senders.is_empty()) {
+            self.looked = None;
+        }
+    }
+}
+
+impl<K> Recipient<K> {
+    fn settle(&mut self, now: Instant) {
+        if let Some(at) = &mut self.refuses {
+            self.refused += now.saturating_duration_since(*at);
+            *at = now;
+        }
+    }
+
+    fn spend(&mut self, refused: Duration, allowance: Duration, now: Instant) {
+        let regained = now.saturating_duration_since(self.counted) / REGAIN;
+        self.counted = now;
+        self.left = (self.left + regained).min(allowance).saturating_sub(refused);
+    }
+}
+
+fn since(at: Option<Instant>, now: Instant) -> Duration {
+    at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+}
+
+/// Milliseconds in each second of the last minute, and of the one that is not over.
+struct Minute {
+    seconds: [u16; Self::SECONDS],
+    /// The second of the last entry.
+    last: u64,
+}
+
+impl Minute {
+    const SECONDS: usize = 61;
+
+    fn new() -> Self {
+        Minute { seconds: [0; Self::SECONDS], last: 0 }
+    }
+
+    /// `at` is the time since an instant that is the same for all calls.
+    fn add(&mut self, time: Duration, at: Duration) {
+        self.turn(at);
+        let second = &mut self.seconds[(self.last % Self::SECONDS as u64) as usize];
+        *second = second.saturating_add(u16::try_from(time.as_millis()).unwrap_or(u16::MAX));
+    }
+
+    fn sum(&self, at: Duration) -> Duration {
+        let old = at.as_secs().saturating_sub(self.last);
+        let kept = (Self::SECONDS as u64).saturating_sub(old);
+        let of = |back: u64| self.last.checked_sub(back).map(|at| (at % Self::SECONDS as u64) as usize);
+        let sum = (0..kept).filter_map(of).map(|at| u64::from(self.seconds[at])).sum();
+        Duration::from_millis(sum)
+    }
+
+    /// Forgets the seconds that lie more than a minute back.
+    fn turn(&mut self, at: Duration) {
+        let new = at.as_secs().saturating_sub(self.last).min(Self::SECONDS as u64);
+        (0..new).for_each(|n| self.seconds[((at.as_secs() - n) % Self::SECONDS as u64) as usize] = 0);
+        self.last = self.last.max(at.as_secs());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN: Duration = Duration::from_secs(10);
+
+    fn secs(n: f64) -> Duration {
+        Duration::from_secs_f64(n)
+    }
+
+    /// Recipients are numbers from 100 on.
+    struct World {
+        holds: Holds<u32>,
+        began: Instant,
+        now: Instant,
+        /// Who was closed, and after how long.
+        closed: Vec<(u32, f64)>,
+    }
+
+    impl World {
+        fn new() -> World {
+            let now = Instant::now();
+            World { holds: Holds::new(TEN), began: now, now, closed: Vec::new() }
+        }
+
+        fn hold(&mut self, recipient: u32, sender: u32) {
+            self.holds.hold(recipient, sender, true, self.now);
+        }
+
+        fn pass(&mut self, time: f64) {
+            let end = self.now + secs(time);
+            while let Some(at) = self.holds.due().filter(|at| *at <= end) {
+                self.now = at;
+                for key in self.holds.look(at) {
+                    self.holds.remove(key, at);
+                    let after = (at - self.began).as_secs_f64();
+                    self.closed.push((key, (after * 10.0).round() / 10.0));
+                }
+            }
+            self.now = end;
+        }
+
+        /// The recipient takes bytes once in so many seconds.
+        fn trickle(&mut self, recipient: u32, each: f64, time: f64) {
+            for _ in 0..(time / each) as u32 {
+                self.pass(each);
+                self.holds.refuses(recipient, true, self.now);
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_stands_still_is_closed_after_half_of_its_time() {
+        let mut w = World::new();
+        w.hold(100, 1);
+        w.pass(20.0);
+        assert_eq!((w.closed, w.holds.is_held(1)), (vec![(100, 5.0)], false));
+    }
+
+    #[test]
+    fn one_that_trickles_has_all_of_its_time() {
+        let mut w = World::new();
+        w.hold(100, 1);
+        w.trickle(100, 1.0, 20.0);
+        // It regained a sixtieth meanwhile, but its sender did not.
+        assert_eq!(w.closed, [(100, 10.0)]);
+    }
+
+    #[test]
+    fn time_in_which_the_socket_takes_bytes_is_not_counted() {
+        let mut w = World::new();
+        w.holds.hold(100, 1, false, w.now);
+        w.pass(3600.0);
+        assert!(w.closed.is_empty() && w.holds.is_held(1), "the server is behind, nobody else");
+    }
+
+    #[test]
+    fn who_reads_keeps_its_senders_for_a_moment_and_regains_a_second_a_minute() {
+        let mut w = World::new();
+        for _ in 0..30 {
+            w.hold(100, 1);
+            w.trickle(100, 0.1, 0.35);
+            assert_eq!(w.holds.release(100, w.now), [1]);
+            w.pass(9.9);
+        }
+        assert!(w.closed.is_empty(), "{:?}", w.closed);
+        w.hold(100, 2);
+        w.trickle(100, 1.0, 20.0);
+        let [(100, after)] = w.closed[..] else { panic!("{:?}", w.closed) };
+        // Of 10 s thirty times 0.3 were spent in 306 s, and a sixtieth of those was regained.
+        assert!((306.0 + 6.0..306.0 + 6.5).contains(&after), "{after}");
+    }
+
+    #[test]
+    fn no_sender_is_held_for_more_than_ten_seconds_a_minute() {
+        let mut w = World::new();
+        // Nine of them hold it for 1.1 s one after the other, each as its first time.
+        for recipient in 100..109 {
+            w.hold(recipient, 1);
+            w.trickle(recipient, 0.1, 1.1);
+            w.holds.release(recipient, w.now);
+        }
+        assert!(w.closed.is_empty());
+        w.hold(200, 1);
+        w.pass(1.0);
+        assert_eq!(w.closed, [(200, 10.0)]);
+        w.pass(52.0);
+        w.hold(201, 1);
+        w.trickle(201, 0.1, 1.0);
+        assert_eq!(w.closed.len(), 1, "the first seconds lie more than a minute back");
+    }
+
+    #[test]
+    fn several_that_hold_one_at_a_time_count_once() {
+        let mut w = World::new();
+        (100..110).for_each(|recipient| w.hold(recipient, 1));
+        w.pass(4.0);
+        (100..110).for_each(|recipient| _ = w.holds.release(recipient, w.now));
+        w.hold(200, 1);
+        w.trickle(200, 0.5, 5.0);
+        assert!(w.closed.is_empty(), "four seconds and five");
+        w.trickle(200, 0.5, 5.0);
+        assert_eq!(w.closed, [(200, 10.0)]);
+    }
+
+    #[test]
+    fn of_those_who_used_a_senders_time_up_the_longest_is_closed_first() {
+        let mut w = World::new();
+        w.hold(101, 1);
+        w.trickle(101, 1.0, 8.0);
+        w.hold(100, 1);
+        w.trickle(101, 1.0, 4.0);
+        assert_eq!(w.closed, [(101, 10.0), (100, 10.0)]);
+    }
+
+    #[test]
+    fn who_is_held_by_two_waits_for_both() {
+        let mut w = World::new();
+        assert!(w.holds.hold(100, 1, false, w.now));
+        assert!(w.holds.hold(101, 1, false, w.now));
+        assert!(!w.holds.hold(101, 1, false, w.now), "said again");
+        assert!(w.holds.hold(101, 2, false, w.now));
+        assert_eq!(w.holds.release(101, w.now), [2]);
+        assert_eq!(w.holds.held(), 1);
+        assert_eq!(w.holds.remove(100, w.now), [1]);
+        assert_eq!((w.holds.held(), w.holds.due()), (0, None));
+    }
+
+    #[test]
+    fn a_sender_that_goes_leaves_nothing() {
+        let mut w = World::new();
+        w.hold(100, 1);
+        assert!(w.holds.remove(1, w.now).is_empty());
+        assert!(!w.holds.is_holding(100));
+        assert_eq!(w.holds.due(), None);
+    }
+
+    #[test]
+    fn who_was_closed_may_hold_nobody_for_a_minute() {
+        let mut w = World::new();
+        let origin = |user: &str| (Box::from(user), None);
+        w.holds.bar(origin("eve"), w.now);
+        for (after, user, barred) in
+            [(0, "eve", true), (59, "eve", true), (59, "bob", false), (60, "eve", false)]
+        {
+            assert_eq!(
+                w.holds.is_barred(&origin(user), w.now + secs(f64::from(after))),
+                barred,
+                "{user} {after}"
+            );
+        }
+        (0..5000).for_each(|n| w.holds.bar(origin(&n.to_string()), w.now));
+        assert_eq!(w.holds.barred.len(), MAX_BARRED);
+    }
+}
