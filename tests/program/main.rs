@@ -14,6 +14,8 @@ mod peers;
 mod redis;
 mod signals;
 #[cfg(target_os = "linux")]
+mod slow;
+#[cfg(target_os = "linux")]
 mod soak;
 #[cfg(feature = "camera")]
 mod sources;

@@ -1,0 +1,156 @@
+//! Readers that are slow, or stop: everybody who reads gets everything, and nobody waits for the others for ever.
+//!
+//! Each reader has a thread of its own, as another process would, so that it reads while its sender sends.
+
+use std::net::TcpStream;
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_socket_linger;
+use tungstenite::{Message, WebSocket};
+
+use crate::world::{PATIENCE, Server};
+
+type Peer = WebSocket<TcpStream>;
+
+fn server() -> Server {
+    Server::start(&["--rate", "0"], &[])
+}
+
+/// A peer in the room `r`, which hears nothing more of its own coming.
+fn enter(server: &Server, user: &str) -> Peer {
+    let tcp = TcpStream::connect(server.address).expect("it listens");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    let url = format!("ws://{}/", server.address);
+    let (mut ws, _) = tungstenite::client(url, tcp).expect("it speaks WebSocket");
+    ws.send(Message::text(format!(r#"{{"type":"auth","user":"{user}","rooms":["r"]}}"#))).expect("it reads");
+    await_text(&mut ws, "welcome");
+    ws
+}
+
+fn await_text(ws: &mut Peer, part: &str) -> String {
+    loop {
+        let message = ws.read().expect("it is open");
+        if let Message::Text(text) = message
+            && text.contains(part)
+        {
+            return text.to_string();
+        }
+    }
+}
+
+/// Sends so many messages of so many bytes, numbered; the longest that one of them had to wait.
+fn send(ws: &mut Peer, count: usize, bytes: usize) -> Duration {
+    let rest = "x".repeat(bytes);
+    let mut longest = Duration::ZERO;
+    for n in 0..count {
+        let text = format!(r#"{{"type":"message","data":{n},"rest":"{rest}"}}"#);
+        let began = Instant::now();
+        ws.send(Message::text(text)).expect("it reads in the end");
+        longest = longest.max(began.elapsed());
+    }
+    longest
+}
+
+/// Reads until so many messages came or the connection ended, at so many bytes a second at most; their numbers.
+fn read(mut ws: Peer, count: usize, rate: Option<usize>) -> JoinHandle<Vec<usize>> {
+    spawn(move || {
+        let (mut numbers, mut bytes, began) = (Vec::new(), 0, Instant::now());
+        while numbers.len() < count {
+            let Ok(message) = ws.read() else { break };
+            bytes += message.len();
+            if let Message::Text(text) = &message
+                && let Some(data) = text.split_once(r#""data":"#)
+                && text.contains(r#""message""#)
+            {
+                let number = data.1.split(',').next().and_then(|number| number.parse().ok());
+                numbers.push(number.expect("a number"));
+            }
+            if let Some(rate) = rate {
+                let due = Duration::from_secs_f64(bytes as f64 / rate as f64);
+                sleep(due.saturating_sub(began.elapsed()));
+            }
+        }
+        numbers
+    })
+}
+
+fn closed_slow(server: &Server) -> String {
+    let metrics = server.get("/metrics", None).2;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("symple_closed_slow_total "));
+    line.expect("it is counted").to_owned()
+}
+
+/// Messages, their bytes, and the bytes a second of who reads them.
+const CASES: [(usize, usize, Option<usize>); 3] =
+    [(250, 100_000, Some(5_000_000)), (100, 500_000, None), (400, 4096, None)];
+
+#[test]
+fn who_reads_gets_all_in_order() {
+    for (count, bytes, rate) in CASES {
+        let server = server();
+        let (mut alice, bob) = (enter(&server, "alice"), enter(&server, "bob"));
+        let reader = read(bob, count, rate);
+        send(&mut alice, count, bytes);
+        let got = reader.join().expect("it reads");
+        assert!(got.iter().copied().eq(0..count), "{} of {count} of {bytes} bytes", got.len());
+        assert_eq!(closed_slow(&server), "0");
+    }
+}
+
+#[test]
+fn beside_one_that_has_stopped_who_reads_gets_all_in_order() {
+    for (count, bytes, rate) in CASES {
+        let server = server();
+        let [mut alice, bob, mut eve] = ["alice", "bob", "eve"].map(|user| enter(&server, user));
+        let reader = read(bob, count, rate);
+        let waited = send(&mut alice, count, bytes);
+        let got = reader.join().expect("it reads");
+        assert!(got.iter().copied().eq(0..count), "{} of {count} of {bytes} bytes", got.len());
+        println!("{count} of {bytes} bytes beside one that has stopped: the sender waited {waited:.1?}");
+        assert!(waited < Duration::from_secs(10), "{waited:?}");
+        // What does not fill a queue harms nobody.
+        let is_too_much = count * bytes > 20 << 20;
+        assert_eq!(closed_slow(&server), if is_too_much { "1" } else { "0" });
+        if is_too_much {
+            assert!(await_text(&mut alice, r#""online":false"#).contains("eve"), "its senders learn of it");
+            let end = std::iter::from_fn(|| eve.read().ok()).count();
+            assert!(end < count, "it was not told all that: {end}");
+        }
+    }
+}
+
+#[test]
+fn one_that_stops_costs_what_its_queue_may_hold() {
+    const COUNT: usize = 150;
+    let server = server();
+    let [mut alice, bob, _eve] = ["alice", "bob", "eve"].map(|user| enter(&server, user));
+    let memory = |name: &str| {
+        let status = std::fs::read_to_string(server.program.proc().join("status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells it");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
+    };
+    let before = memory("VmRSS:");
+    let reader = read(bob, COUNT, None);
+    send(&mut alice, COUNT, 400_000);
+    assert_eq!(reader.join().expect("it reads").len(), COUNT);
+    let grown = memory("VmHWM:") - before;
+    println!("60 MB for one that stops: {grown} KiB more at most");
+    assert!(grown < 20 << 10, "{grown} KiB, where a queue holds 8 MiB");
+}
+
+#[test]
+fn a_sender_that_is_reset_while_it_is_held_is_gone_at_once() {
+    let server = server();
+    let [mut alice, mut bob, _eve] = ["alice", "bob", "eve"].map(|user| enter(&server, user));
+    let first_to_go = spawn(move || await_text(&mut bob, r#""online":false"#));
+    // Blocks once it is held, which is once eve's queue is half full; it is left then without a goodbye.
+    alice.get_mut().set_write_timeout(Some(Duration::from_secs(1))).expect("not zero");
+    set_socket_linger(alice.get_ref(), Some(Duration::ZERO)).expect("a socket");
+    let text = format!(r#"{{"type":"message","rest":"{}"}}"#, "x".repeat(100_000));
+    while alice.send(Message::text(&*text)).is_ok() {}
+    assert!(server.get("/metrics", None).2.contains("symple_held_peers 1\n"));
+    drop(alice);
+    let first = first_to_go.join().expect("it hears that somebody has gone");
+    assert!(first.contains("alice"), "before eve is closed: {first}");
+}
