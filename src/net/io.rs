@@ -163,6 +163,7 @@ impl Io {
     /// Whether the socket has failed.
     #[cfg(feature = "server")]
     pub fn is_reset(&self) -> bool {
+        #[cfg_attr(not(feature = "tls"), expect(clippy::infallible_destructuring_match))]
         let tcp = match &self.stream {
             Stream::Plain(tcp) => tcp,
             #[cfg(feature = "tls")]
