@@ -300,8 +300,8 @@ impl Server {
     /// Sets the callback. Events come in order, one at a time, from within [`Server::run`].
     ///
     /// At a server that authenticates it must answer each [`ServerEvent::Authenticate`]: whom nobody answers is
-    /// refused after [`Config::verdict_timeout`]. That is so at a camera's own server too, whose own check of its
-    /// token then admits nobody (`camera::Admit`).
+    /// refused after [`verdict_timeout`](crate::server::Config::verdict_timeout). That is so at a camera's own
+    /// server too, whose own check of its token then admits nobody (`camera::Admit`).
     pub fn on(&self, callback: impl FnMut(ServerEvent) + Send + 'static) {
         self.inner.events.set_callback(Box::new(callback));
     }
