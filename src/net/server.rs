@@ -2,12 +2,12 @@
 
 mod config;
 mod files;
+mod listening;
 mod socket;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -26,6 +26,7 @@ use super::signal::Signal;
 use crate::proto::{Peer, Status};
 use crate::server::{Admission, Auth, ConnId, Event, Hub, Input, Output, Seldom, Stats, Verdict, Whom};
 pub use config::ServerConfig;
+pub use listening::StartError;
 #[cfg(feature = "client")]
 pub(crate) use socket::Port;
 use socket::Socket;
@@ -35,48 +36,6 @@ const LAST_GOODBYE: Duration = Duration::from_secs(3);
 
 /// Sockets beyond the hub's limit, for pages and for those that are told that it is full.
 const SPARE_SOCKETS: usize = 256;
-
-/// Why a server does not start.
-#[derive(Debug)]
-pub struct StartError {
-    address: SocketAddr,
-    cause: io::Error,
-}
-
-impl StartError {
-    /// A stable name: `port-taken`, `port-forbidden`, `no-such-address` or `listen-failed`.
-    pub fn code(&self) -> &'static str {
-        match self.cause.kind() {
-            io::ErrorKind::AddrInUse => "port-taken",
-            io::ErrorKind::PermissionDenied => "port-forbidden",
-            io::ErrorKind::AddrNotAvailable => "no-such-address",
-            _ => "listen-failed",
-        }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ip, port) = (self.address.ip(), self.address.port());
-        match self.code() {
-            "port-taken" => write!(
-                f,
-                "Port {port} of {ip} is taken by another program: stop that one, or choose another port"
-            ),
-            "port-forbidden" => write!(f, "Port {port} is not allowed to this user: choose one from 1024 on"),
-            "no-such-address" => {
-                write!(f, "This machine has no address {ip}: choose one of its own, or 0.0.0.0 for all")
-            }
-            _ => write!(f, "Listening on {} failed: {}", self.address, self.cause),
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
-    }
-}
 
 /// What a server tells its host.
 #[derive(Clone, Debug)]
@@ -232,12 +191,8 @@ struct Warnings {
 impl Server {
     /// Takes the ports. Nothing is served before [`Server::run`] is polled.
     pub fn bind(config: ServerConfig) -> Result<Server, StartError> {
-        let listen = |address: &SocketAddr| {
-            let listener = TcpListener::bind(address).and_then(|l| Ok((l.local_addr()?, l)));
-            listener.map_err(|cause| StartError { address: *address, cause })
-        };
         let (addresses, listeners): (Vec<_>, Vec<_>) =
-            config.listen.iter().map(listen).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+            config.listen.iter().map(listening::listen).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         if !config.hub.authenticate && addresses.iter().any(|a| !a.ip().is_loopback()) {
             log::warn!(
                 "open without authentication: whoever reaches this port may join, see who is here and call them"
