@@ -1,4 +1,5 @@
-//! Whom a camera's own server lets in is decided by one party: the token or the application, never both.
+//! Who decides at a camera: whom its own server lets in, the token or the application, never both; and whose calls are
+//! taken.
 #![cfg(feature = "camera")]
 
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use symple::camera::{Admit, Camera, Config, Serve, Signalling};
+use symple::call::body::{End, EndReason};
+use symple::camera::{Admit, Answer, Camera, Config, Event, Serve, Signalling};
 use symple::net::ServerEvent;
 use symple::proto::{Status, Token};
 use symple::server::Admission;
@@ -21,9 +23,18 @@ struct Running {
 
 impl Running {
     fn start(token: Option<&str>, admit: Admit, prepare: impl FnOnce(&Camera)) -> Running {
+        Running::answering(Answer::default(), token, admit, prepare)
+    }
+
+    fn answering(
+        answer: Answer,
+        token: Option<&str>,
+        admit: Admit,
+        prepare: impl FnOnce(&Camera),
+    ) -> Running {
         let listen = vec!["127.0.0.1:0".parse().expect("literal")];
         let serve = Serve { listen, token: token.map(Token::new), admit, ..Serve::default() };
-        let mut config = Config { signalling: Signalling::Serve(serve), ..Config::default() };
+        let mut config = Config { signalling: Signalling::Serve(serve), answer, ..Config::default() };
         config.ice_servers = vec![json!({"urls": "turn:turn.example", "credential": "s3cret"})];
         (config.media.width, config.media.height, config.media.fps) = (320, 240, 10);
         let camera = Camera::new(config).expect("it starts");
@@ -36,13 +47,7 @@ impl Running {
 
     /// What the server says first to somebody: `welcome`, or the status of an error.
     fn says_to(&self, user: &str, token: Option<&str>) -> Result<(), u64> {
-        let tcp = TcpStream::connect(self.address).expect("it listens");
-        tcp.set_read_timeout(Some(Duration::from_secs(30))).expect("not zero");
-        let (mut ws, _) = tungstenite::client(format!("ws://{}/", self.address), tcp).expect("upgraded");
-        let auth = json!({"type":"auth","user":user,"token":token,"rooms":["public"]});
-        ws.send(Message::text(auth.to_string())).expect("open");
-        let Message::Text(text) = ws.read().expect("an answer") else { panic!("a text") };
-        let message: Value = serde_json::from_str(&text).expect("JSON");
+        let message = Peer::enter(self, user, token).next();
         match message["type"].as_str() {
             Some("welcome") => Ok(()),
             _ => Err(message["status"].as_u64().expect("an error has a status")),
@@ -63,6 +68,40 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.camera.shutdown();
         _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Somebody at the server who has said `auth`.
+struct Peer(tungstenite::WebSocket<TcpStream>);
+
+impl Peer {
+    fn enter(running: &Running, user: &str, token: Option<&str>) -> Peer {
+        let tcp = TcpStream::connect(running.address).expect("it listens");
+        tcp.set_read_timeout(Some(Duration::from_secs(30))).expect("not zero");
+        let (ws, _) = tungstenite::client(format!("ws://{}/", running.address), tcp).expect("upgraded");
+        let mut peer = Peer(ws);
+        peer.send(&json!({"type":"auth","user":user,"token":token,"rooms":["public"]}));
+        peer
+    }
+
+    fn send(&mut self, message: &Value) {
+        self.0.send(Message::text(message.to_string())).expect("open");
+    }
+
+    fn next(&mut self) -> Value {
+        let Message::Text(text) = self.0.read().expect("a message") else { panic!("a text") };
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Calls the camera; the answer.
+    fn call(&mut self, call: &str, data: &Value) -> Value {
+        self.send(&json!({"type":"message","to":"camera","subtype":"call:init","call":call,"data":data}));
+        loop {
+            let message = self.next();
+            if message["call"] == call {
+                return message;
+            }
+        }
     }
 }
 
@@ -127,4 +166,30 @@ fn a_callback_of_the_settings_decides_alone() {
     // What the token would have opened stays shut.
     assert!(running.get("/api/status").starts_with("HTTP/1.1 401"));
     assert!(!running.get("/api/config").contains("s3cret"));
+}
+
+#[test]
+fn the_application_takes_a_call_or_turns_it_down() {
+    let running = Running::answering(Answer::Ask, None, Admit::default(), |camera| {
+        let handle = camera.clone();
+        camera.on(move |event| {
+            let Event::Incoming { id, peer, data } = event else { return };
+            let answered = match serde_json::from_str::<Value>(&data).expect("JSON")["purpose"].as_str() {
+                Some("delivery") => handle.accept(id),
+                Some("sales") => handle.reject(id, EndReason::NotAllowed),
+                _ => handle.reject(id, End::new(EndReason::Declined, format!("not today, {}", peer.user()))),
+            };
+            answered.expect("it waits for an answer");
+            handle.accept(id).expect_err("the first answer counts");
+        });
+    });
+    let mut caller = Peer::enter(&running, "postman", None);
+    let taken = caller.call("c1", &json!({"purpose": "delivery"}));
+    assert_eq!(taken["subtype"], "call:accept");
+    // A call takes the place of the one before.
+    let refused = caller.call("c2", &json!({"purpose": "sales"}));
+    assert_eq!((&refused["subtype"], &refused["data"]["reason"]), (&"call:reject".into(), &"not-allowed".into()));
+    let declined = caller.call("c3", &json!({}));
+    assert_eq!(declined["data"]["reason"], "declined");
+    assert_eq!(declined["data"]["message"], "not today, postman");
 }
