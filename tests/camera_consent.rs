@@ -188,7 +188,10 @@ fn the_application_takes_a_call_or_turns_it_down() {
     assert_eq!(taken["subtype"], "call:accept");
     // A call takes the place of the one before.
     let refused = caller.call("c2", &json!({"purpose": "sales"}));
-    assert_eq!((&refused["subtype"], &refused["data"]["reason"]), (&"call:reject".into(), &"not-allowed".into()));
+    assert_eq!(
+        (&refused["subtype"], &refused["data"]["reason"]),
+        (&"call:reject".into(), &"not-allowed".into())
+    );
     let declined = caller.call("c3", &json!({}));
     assert_eq!(declined["data"]["reason"], "declined");
     assert_eq!(declined["data"]["message"], "not today, postman");

@@ -17,7 +17,8 @@ pub(super) struct Claim {
     pub data: Option<Box<str>>,
 }
 
-/// Reads the first frame of a connection. Its `rooms`, at most `max_rooms`, must be in order where they are
+/// Reads the first frame of a connection. As on the Node.js server, a `name`, `rooms` or `data` that cannot be used is
+/// passed over, and so is each room that is no usable name. More than `max_rooms` of them are refused where rooms are
 /// `granted`; where they are not, they are a wish that the host may look at.
 pub(super) fn claim(text: &str, granted: bool, max_rooms: usize) -> Result<Claim, Refusal> {
     let head = Head::parse(text).map_err(|malformed| Refusal::bad(malformed.to_string()))?;
@@ -39,23 +40,19 @@ pub(super) fn claim(text: &str, granted: bool, max_rooms: usize) -> Result<Claim
     let user = user.and_then(string).filter(|user| valid_user(user)).ok_or_else(|| {
         denied(format!("\"user\" must be a string of 1 to {MAX_USER} bytes without | and control characters"))
     })?;
-    let optional = |value: Option<&str>, refusal| match value.map(string) {
-        Some(None) => Err(refusal),
-        Some(text) => Ok(text.filter(|text| !text.is_empty())),
-        None => Ok(None),
+    let token = match token.map(string) {
+        Some(None) => return Err(denied("\"token\" must be a string")),
+        token => token.flatten().filter(|token| !token.is_empty()),
     };
     Ok(Claim {
         user,
-        name: optional(name, Refusal::bad("\"name\" must be a string"))?,
-        token: optional(token, denied("\"token\" must be a string"))?.map(Token::new),
+        name: name.and_then(string).filter(|name| !name.is_empty()),
+        token: token.map(Token::new),
         rooms: match rooms.map_or(Ok(Vec::new()), |raw| names(raw, max_rooms)) {
             Err(refusal) if granted => return Err(refusal),
             names => names.unwrap_or_default(),
         },
-        data: match data {
-            Some(raw) if !raw.starts_with('{') => return Err(Refusal::bad("\"data\" must be an object")),
-            raw => raw.map(Into::into),
-        },
+        data: data.filter(|raw| raw.starts_with('{')).map(Into::into),
     })
 }
 
@@ -64,15 +61,15 @@ pub(super) fn denied(why: impl std::fmt::Display) -> Refusal {
     Refusal::new(Status::UNAUTHORIZED, format!("Authentication failed: {why}"))
 }
 
+/// The names in `raw`; what is no list, and entries that are no names, are passed over.
 fn names(raw: &str, max: usize) -> Result<Vec<String>, Refusal> {
-    let bad = || Refusal::bad("\"rooms\" must be a list of strings of 1 to 256 bytes");
-    let entries: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| bad())?;
-    if entries.len() > max {
-        return Err(Refusal::new(Status::TOO_MANY, format!("A session may be in {max} rooms at most")));
+    let entries: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
+    let names: Vec<String> =
+        entries.iter().filter_map(|entry| string(entry.get())).filter(|room| valid_room(room)).collect();
+    if names.len() > max {
+        return Err(Refusal::new(Status::TOO_MANY, format!("A session can be in {max} rooms at most")));
     }
-    let names =
-        entries.iter().map(|entry| string(entry.get()).filter(|room| valid_room(room)).ok_or_else(bad));
-    names.collect()
+    Ok(names)
 }
 
 fn string(raw: &str) -> Option<String> {
@@ -113,17 +110,21 @@ mod tests {
             (r#""user":"\ud800""#, Err(401)),
             (&long, Err(401)),
             (r#""user":"a","token":7"#, Err(401)),
-            (r#""user":"a","name":7"#, Err(400)),
-            (r#""user":"a","rooms":"r""#, Err(400)),
-            (r#""user":"a","rooms":["r",7]"#, Err(400)),
-            (r#""user":"a","rooms":[""]"#, Err(400)),
+            (r#""user":"a","name":7"#, Ok(())),
+            (r#""user":"a","rooms":"r""#, Ok(())),
+            (r#""user":"a","rooms":{"0":"r"}"#, Ok(())),
+            (r#""user":"a","rooms":["1","2",""]"#, Ok(())),
             (r#""user":"a","rooms":["1","2","3"]"#, Err(429)),
-            (r#""user":"a","data":[]"#, Err(400)),
+            (r#""user":"a","data":[]"#, Ok(())),
+            (r#""user":"a","data":"{}""#, Ok(())),
         ] {
             let text = format!(r#"{{"type":"auth",{members}}}"#);
             let got = claim(&text, true, 2).map(drop).map_err(|refusal| refusal.status.0);
             assert_eq!(got, want, "{members}");
         }
+        let odd = r#"{"type":"auth","user":"a","name":{},"rooms":["r",7,null,"",["x"],"s"],"data":[1]}"#;
+        let odd = claim(odd, true, 2).expect("what is usable counts");
+        assert_eq!((odd.name, odd.rooms, odd.data), (None, vec!["r".into(), "s".into()], None));
         let wished =
             claim(r#"{"type":"auth","user":"a","rooms":7}"#, false, 2).expect("rooms are but a wish");
         assert!(wished.rooms.is_empty());
