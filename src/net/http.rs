@@ -1,5 +1,6 @@
 //! What a server answers on HTTP, beside the upgrade to WebSocket: hyper over smol's sockets.
 
+mod encoding;
 mod exchange;
 mod proxy;
 mod trouble;
@@ -292,20 +293,20 @@ fn bearer(authorization: &str) -> Option<&str> {
 
 fn respond(request: &hyper::Request<Incoming>, response: Response) -> hyper::Response<Full<Bytes>> {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let known = text(request.headers(), header::IF_NONE_MATCH.as_str());
-    let cached = response.etag.is_some() && known == response.etag.as_deref();
-    let (status, body) = match cached {
+    let shape = encoding::choose(request.headers(), &response);
+    let (status, body) = match shape.cached {
         true => (StatusCode::NOT_MODIFIED, Bytes::new()),
-        false => (status, Bytes::from_owner(response.body)),
+        false => (status, shape.gzip.map_or_else(|| Bytes::from_owner(response.body), Bytes::from_static)),
     };
     let mut out = plain(status).body(Full::new(body)).expect("all headers are valid text");
+    let keep = if shape.etag.is_some() { "no-cache" } else { "no-store" };
     let own = [
         ("Content-Type", Some(response.content_type.into())),
-        (
-            "Cache-Control",
-            (!cached).then(|| if response.etag.is_some() { "no-cache" } else { "no-store" }.into()),
-        ),
-        ("ETag", response.etag.map(Into::into)),
+        ("Cache-Control", (!shape.cached).then(|| keep.into())),
+        ("Content-Encoding", shape.gzip.map(|_| "gzip".into())),
+        // Also of the answer that is not compressed: a cache on the way must ask for each kind of client.
+        ("Vary", response.gzip.map(|_| "Accept-Encoding".into())),
+        ("ETag", shape.etag.map(Into::into)),
     ];
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
     for (name, value) in own.chain(response.headers) {

@@ -161,6 +161,7 @@ impl fmt::Debug for Site {
 fn page(path: &str) -> Option<Response> {
     crate::web::asset(path).map(|asset| {
         Response::file(asset.mime, asset.body, asset.etag)
+            .gzipped(asset.gzip)
             .header("Content-Security-Policy", crate::web::CONTENT_SECURITY_POLICY)
     })
 }

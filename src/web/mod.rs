@@ -11,6 +11,8 @@ pub struct Asset {
     pub mime: &'static str,
     /// The file as it is, not compressed.
     pub body: &'static [u8],
+    /// The same with `Content-Encoding: gzip`.
+    pub gzip: &'static [u8],
     /// A strong `ETag` with its quotes; it changes with the body.
     pub etag: &'static str,
 }
@@ -48,7 +50,12 @@ macro_rules! assets {
             const BODY: &[u8] = include_bytes!($name);
             const ETAG: [u8; 18] = etag(BODY);
             match std::str::from_utf8(&ETAG) {
-                Ok(etag) => Asset { mime: $mime, body: BODY, etag },
+                Ok(etag) => Asset {
+                    mime: $mime,
+                    body: BODY,
+                    gzip: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
+                    etag,
+                },
                 Err(_) => panic!("quotes and hexadecimal digits are UTF-8"),
             }
         })),*]
@@ -99,7 +106,20 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web");
         for entry in std::fs::read_dir(folder).expect("the folder of this file") {
             let name = entry.expect("a readable entry").file_name().into_string().expect("an ASCII name");
-            assert_eq!(asset(&name).is_some(), name != "mod.rs", "{name}");
+            assert_eq!(asset(&name).is_some(), !name.ends_with(".rs"), "{name}");
+        }
+    }
+
+    #[test]
+    fn compressed_files_hold_the_same_in_less() {
+        let bytes = |of: fn(&Asset) -> &'static [u8]| ASSETS.iter().map(|(_, a)| of(a).len()).sum::<usize>();
+        let (plain, gzip) = (bytes(|asset| asset.body), bytes(|asset| asset.gzip));
+        assert!(gzip * 2 < plain, "{gzip} bytes of {plain}");
+        for (name, asset) in ASSETS {
+            // RFC 1952, section 2.3.1: the magic, the method, and at the end the length of what was compressed.
+            assert_eq!(&asset.gzip[..3], [0x1f, 0x8b, 8], "{name}");
+            let length = asset.gzip.last_chunk::<4>().expect("long enough");
+            assert_eq!(u32::from_le_bytes(*length) as usize, asset.body.len(), "{name}");
         }
     }
 

@@ -184,3 +184,32 @@ fn passwords_of_ice_servers_are_for_those_who_have_the_token() {
     let open = Server::start(&["--ice-servers", ice], &[]);
     assert!(open.get("/api/config", None).2.contains("p4ss"), "whoever comes may watch");
 }
+
+#[test]
+fn the_page_travels_compressed_to_who_accepts_it() {
+    let server = Server::start(&[], &[]);
+    let get = |headers: &str| {
+        let request =
+            format!("GET /app.js HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n");
+        let mut tcp = server.tcp();
+        tcp.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = Vec::new();
+        tcp.read_to_end(&mut answer).expect("it answers");
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+        let body = answer.split_off(end);
+        (String::from_utf8(answer).expect("text"), body)
+    };
+    let (plain, whole) = get("");
+    let (head, less) = get("Accept-Encoding: gzip, deflate\r\n");
+    assert!(!plain.contains("content-encoding") && plain.contains("vary: Accept-Encoding"), "{plain}");
+    assert!(head.contains("content-encoding: gzip") && head.contains("vary: Accept-Encoding"), "{head}");
+    assert!(
+        less.starts_with(&[0x1f, 0x8b]) && less.len() * 2 < whole.len(),
+        "{} {}",
+        less.len(),
+        whole.len()
+    );
+    let etag = head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a validator");
+    let (again, nothing) = get(&format!("Accept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n"));
+    assert!(again.starts_with("HTTP/1.1 304") && nothing.is_empty(), "{again}");
+}

@@ -47,7 +47,9 @@ pub struct Response {
     pub content_type: &'static str,
     /// The whole body.
     pub body: Cow<'static, [u8]>,
-    /// A validator; a client that has it gets 304.
+    /// The body with `Content-Encoding: gzip`, for those who accept it.
+    pub gzip: Option<&'static [u8]>,
+    /// A validator; a client that has it gets 304. The compressed body has one of its own, made of this one.
     pub etag: Option<String>,
     /// Headers beside those that the members above make; see [`Response::header`].
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
@@ -69,6 +71,12 @@ impl Response {
         Response { etag: Some(etag.into()), ..Response::of(200, content_type, body) }
     }
 
+    /// The same body compressed with gzip, for clients that accept it.
+    pub fn gzipped(mut self, body: &'static [u8]) -> Self {
+        self.gzip = Some(body);
+        self
+    }
+
     /// 401 with a sentence, for a request whose bearer token is missing or wrong: the challenge says which
     /// (RFC 9110, section 11.6.1; RFC 6750, section 3).
     pub fn unauthorized(request: &Request<'_>, body: &'static str) -> Self {
@@ -87,7 +95,7 @@ impl Response {
     }
 
     fn of(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        Response { status, content_type, body: body.into(), etag: None, headers: Vec::new() }
+        Response { status, content_type, body: body.into(), gzip: None, etag: None, headers: Vec::new() }
     }
 }
 
