@@ -180,6 +180,7 @@ impl Driver {
                     let reading = thermometer.map(Thermometer::read).unwrap_or_default();
                     shared.input(Input::Heat(reading));
                 }
+                Output::Viewers(count) => self.publish("viewers", count.into()),
                 Output::Source(status, to) => self.tell_source(status, &to),
                 Output::Event(event) => shared.events.push(event),
             }
@@ -195,9 +196,14 @@ impl Driver {
                 log::debug!("a viewer is not told of the source: {e}");
             }
         }
-        // For those who come later. Offline it is told at the next welcome.
-        if let Err(e) = client.set_data(Object::from_iter([("source".to_owned(), data)])) {
-            log::debug!("the presence does not tell of the source: {e}");
+        self.publish("source", data);
+    }
+
+    /// Puts a member into our presence, for all who are there and those who come later. Offline it waits for the next
+    /// welcome.
+    fn publish(&self, member: &str, value: Value) {
+        if let Err(e) = self.shared.client.set_data(Object::from_iter([(member.to_owned(), value)])) {
+            log::debug!("the presence goes without a new {member:?}: {e}");
         }
     }
 

@@ -14,6 +14,7 @@
 //! # Ok::<(), symple::camera::StartError>(())
 //! ```
 
+mod audience;
 mod callers;
 #[cfg(test)]
 mod callers_tests;

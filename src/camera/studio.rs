@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::audience::Audience;
 use super::callers::Caller;
 use super::config::Answer;
 use super::event::{Event, Viewer, ViewerId};
@@ -103,6 +104,8 @@ pub(super) enum Output {
     ReadHeat,
     /// What the source does now, for everybody who comes and, at once, for these; `None` while nobody watches.
     Source(Option<SourceStatus>, Vec<String>),
+    /// So many watch now, for everybody.
+    Viewers(usize),
     Event(Event),
     Timeout(Option<Instant>),
 }
@@ -144,6 +147,7 @@ pub(super) struct Studio {
     heat: Option<Heat>,
     key_frames: KeyFrames,
     source: Follower,
+    audience: Audience,
     pub seats: BTreeMap<CallId, Seat>,
     sessions: HashMap<SessionId, CallId>,
     next_session: u64,
@@ -190,6 +194,7 @@ impl Studio {
             limits: config.bitrate,
             key_frames: KeyFrames::new(),
             source: Follower::new(config.live),
+            audience: Audience::default(),
             seats: BTreeMap::new(),
             sessions: HashMap::new(),
             next_session: 0,
@@ -324,6 +329,7 @@ impl Studio {
                 self.fanout_at,
                 self.stop_at,
                 self.key_frames.poll_timeout(),
+                self.audience.poll_timeout(),
                 heat,
             ];
             Output::Timeout(fixed.into_iter().flatten().chain(rates).chain(ladders).min())
@@ -545,6 +551,8 @@ impl Studio {
 
     /// Brings the source into step with what viewers take.
     fn tend(&mut self, now: Instant) {
+        let joined = self.seats.values().filter(|seat| seat.joined).count();
+        self.out.extend(self.audience.handle_count(joined, now).map(Output::Viewers));
         let takes = |stream| self.seats.values().any(|s| s.video == Some(stream));
         let sound = self.seats.values().any(|s| s.viewer.audio);
         let wanted = Streams { h264: takes(VIDEO_H264), vp8: takes(VIDEO_VP8), audio: sound };

@@ -27,6 +27,7 @@ pub(super) struct World {
     pub events: Vec<Event>,
     /// Whom the source's state was told to, and what.
     pub sources: Vec<(Option<SourceStatus>, Vec<String>)>,
+    pub viewers: Vec<usize>,
     pub bitrates: Vec<u32>,
     pub key_frames: Vec<StreamId>,
     pub qualities: Vec<(StreamId, Quality)>,
@@ -68,6 +69,7 @@ impl World {
             produced: vec![],
             events: vec![],
             sources: vec![],
+            viewers: vec![],
             bitrates: vec![],
             key_frames: vec![],
             qualities: vec![],
@@ -104,6 +106,7 @@ impl World {
                     self.studio.handle_input(Input::Heat(reading), self.now);
                 }
                 Output::Source(status, to) => self.sources.push((status, to)),
+                Output::Viewers(count) => self.viewers.push(count),
                 Output::Transmit(transmit) => self.reached.push(transmit.to),
             }
         }
@@ -331,6 +334,20 @@ fn viewers_are_told_what_the_source_does() {
     world.call("bob|2", "call:hangup", "{}");
     world.pass(Duration::from_secs(11));
     assert_eq!(states(&world).last(), Some(&(None, vec![])), "nobody watches");
+}
+
+#[test]
+fn the_presence_has_the_number_of_viewers() {
+    let mut world = World::new(4, true);
+    for peer in ["bob|2", "eve|3"] {
+        world.offer(peer, OFFER);
+        world.connect(peer);
+        world.pass(Duration::from_millis(1500));
+    }
+    world.call("bob|2", "call:hangup", "{}");
+    world.call("eve|3", "call:hangup", "{}");
+    world.pass(Duration::from_millis(1500));
+    assert_eq!(world.viewers, [1, 2, 1, 0]);
 }
 
 #[test]
