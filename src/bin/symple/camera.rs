@@ -1,6 +1,7 @@
 //! `symple camera`: a camera that browsers watch.
 
 mod check;
+mod phone;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -382,7 +383,9 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
         camera.set_control(name.trim(), value);
     }
     let mut said = chosen(camera.board(), camera.encoder(), false);
-    said.extend(camera.urls().iter().map(|url| format!("open {url}\n")));
+    let urls = camera.urls();
+    said.extend(urls.iter().map(|url| format!("open {url}\n")));
+    said += &phone::code(&urls);
     exit::tell(&said);
     run(&camera, ring, certificate.as_ref())
 }
@@ -523,7 +526,11 @@ fn words_of(event: &Event) -> Option<String> {
         Event::Capture(info) => format!("camera: {info}"),
         Event::Control { name, result: Ok(control), .. } => format!("{name} is {}", control.value_text()),
         Event::Control { name, result: Err(why), .. } => format!("{name} is not set: {why}"),
-        Event::Bitrate { bps, .. } => format!("the encoder goes to {} kbit/s", bps / 1000),
+        // Several a minute for each viewer on a bad network; `/api/status` has the newest.
+        Event::Bitrate { bps, .. } => {
+            log::debug!("the encoder goes to {} kbit/s", bps / 1000);
+            return None;
+        }
         Event::Quality { percent, fps, why, .. } => {
             format!("pictures of {percent} % of the size, {fps} a second at most: {why}")
         }
