@@ -15,7 +15,7 @@ export const LIMITS = {
   open: 8000, // ms for the socket to open
   welcome: 15000, // ms from auth to welcome; a host may ask elsewhere before it admits
   firstDelay: 500, // ms; doubled at every attempt
-  lastDelay: 15000,
+  lastDelay: 4000, // somebody looks at the page: the picture is back within 5 s of its server
   stable: 5000, // ms online after which the delays start over
   rate: 80, // messages a second; the server's own limit is 100
   burst: 200, // the server's is 500

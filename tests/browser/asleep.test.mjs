@@ -1,0 +1,112 @@
+// Whoever sleeps, dies or goes comes back: a stopped browser, a stopped or killed camera, a source that is gone. The
+// picture returns without a click, on the page that was open all the time.
+//
+// A browser is put to sleep with SIGSTOP, as a laptop is. `LONG=1` adds a sleep of three minutes.
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { freePort, scenario, until } from './harness.mjs';
+import { online, playing, viewers, watch, words } from './page.mjs';
+
+const SLEEPS = [15, 30, ...(process.env.LONG ? [180] : [])]; // seconds
+// The page has 5 s by its rules, and these machines have two busy cores and debug builds.
+const BACK = { within: 20_000 };
+
+scenario('a browser that slept shows the picture again by itself', { needs: ['chromium'], timeout: 400_000 }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url);
+  await mark(page);
+  for (const seconds of SLEEPS) {
+    const asleep = chromium(s.dir);
+    assert.ok(asleep.length > 2, `processes of the browser: ${asleep.length}`);
+    signal(asleep, 'SIGSTOP');
+    await pause(seconds * 1000);
+    signal(asleep, 'SIGCONT');
+    await back(s, page, `asleep for ${seconds} s`);
+  }
+  await viewers(camera, 1);
+});
+
+scenario('a camera that was killed, and one that was told to end, is watched again', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url);
+  await mark(page);
+  for (const how of ['SIGKILL', 'SIGTERM']) {
+    await camera.process.stop(how);
+    await until('the page notices', async () =>
+      (await page.probe('attribute', '#connection', 'data-state')) !== 'online', { within: 15_000 });
+    await pause(6000);
+    await camera.start();
+    await back(s, page, `${how}, and a start 6 s later`);
+    await viewers(camera, 1, BACK);
+  }
+});
+
+scenario('a camera that stood still is watched again', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url);
+  await mark(page);
+  camera.process.signal('SIGSTOP');
+  await pause(14_000);
+  camera.process.signal('SIGCONT');
+  await back(s, page, 'the camera stood still for 14 s');
+  await viewers(camera, 1, BACK);
+});
+
+scenario('a network camera that is gone is told of, and plays when it is back', { needs: ['chromium', 'rtsp'] }, async (s) => {
+  const port = String(await freePort());
+  const serve = () => s.program('/usr/bin/python3', ['tests/rtsp_server.py', port], { ready: /PORT/ });
+  const source = await serve();
+  const camera = await s.camera({ SOURCE: `rtsp://127.0.0.1:${port}/av` });
+  const page = await watch(await s.chromium(), camera.url);
+  await mark(page);
+  await source.stop('SIGKILL');
+  s.note(await words(page, /no picture at the moment|nothing comes/i));
+  await serve();
+  await back(s, page, 'the source is back');
+  await online(page);
+});
+
+/** So that a page that was loaded anew is not taken for one that came back. */
+const mark = (page) => page.evaluate('void (window.neverReloaded = true)');
+
+async function back(s, page, after) {
+  const began = performance.now();
+  await until(`different pictures, ${after}`, async () => {
+    const seen = await page.probe('different', '#video', 3);
+    return seen.pictures >= 3 || Promise.reject(new Error(JSON.stringify(seen)));
+  }, BACK);
+  s.note(`${after}: the picture is back after ${((performance.now() - began) / 1000).toFixed(1)} s`);
+  await playing(page, BACK);
+  assert.equal(await page.evaluate('window.neverReloaded'), true);
+}
+
+/** The processes of the browser whose profile lies in `dir`: the first, and all that it started. */
+function chromium(dir) {
+  const read = (pid, file) => {
+    try {
+      return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+    } catch {
+      return ''; // it ended meanwhile
+    }
+  };
+  const all = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const parent = new Map(all.map((pid) => [pid, read(pid, 'stat').split(') ').pop().split(' ')[1]]));
+  const found = new Set(all.filter((pid) => read(pid, 'cmdline').includes(`--user-data-dir=${dir}`)));
+  for (let size = 0; size !== found.size;) {
+    size = found.size;
+    for (const [pid, above] of parent) if (found.has(above)) found.add(pid);
+  }
+  return [...found].map(Number);
+}
+
+function signal(pids, name) {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, name);
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+}
