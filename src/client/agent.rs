@@ -9,7 +9,7 @@ use super::commands::Commands;
 use super::pacing::Outbox;
 use super::rooms::Wishes;
 use super::roster::Roster;
-use super::{CommandError, Config, End, Event, Input, Output};
+use super::{CommandError, Config, End, Event, Input, Output, SendError};
 use crate::limit::{Bucket, Buckets, Origin, RateLimit};
 use crate::proto::{Address, CloseCode, Draft, Kind, Peer};
 
@@ -63,6 +63,8 @@ pub(super) struct Session {
     pub(super) sweep: Option<Instant>,
     pub(super) bucket: Bucket,
     pub(super) outbox: Outbox,
+    /// The socket takes nothing just now.
+    pub(super) full: bool,
     /// Who asked for our presence. Answered after all else, so nobody's probes delay a call.
     pub(super) askers: VecDeque<Address>,
 }
@@ -133,6 +135,15 @@ impl Agent {
         }
     }
 
+    /// Whether at least half of `outbox_limit` is free: a sender that waits for it does not meet
+    /// [`SendError::Full`](super::SendError::Full). The error while there is no connection.
+    pub fn has_room(&self) -> Result<bool, SendError> {
+        match &self.stage {
+            Stage::Online(session) => Ok(session.outbox.is_half_free()),
+            _ => Err(SendError::Offline),
+        }
+    }
+
     /// The rooms that we are in, while online.
     pub fn rooms(&self) -> impl Iterator<Item = &str> {
         let rooms = match &self.stage {
@@ -197,6 +208,8 @@ impl Agent {
             }
             (Input::Text(text), Stage::Authenticating { .. } | Stage::Online(_)) => self.handle_text(text),
             (Input::Alive, Stage::Online(session)) => session.heard = self.now,
+            (Input::Full, Stage::Online(session)) => session.full = true,
+            (Input::Writable, Stage::Online(session)) => session.full = false,
             (
                 Input::Closed { code, reason },
                 Stage::Opening { .. } | Stage::Authenticating { .. } | Stage::Online(_),
@@ -328,6 +341,7 @@ impl Agent {
                 let ping = later(session.heard.max(session.pinged), self.config.ping_interval);
                 let idle = later(session.heard, self.config.idle_timeout);
                 let send = match (session.outbox.is_empty(), session.askers.is_empty()) {
+                    _ if session.full => None,
                     (false, _) => Some(session.bucket.ready_at(self.now)),
                     (true, false) => Some(session.bucket.half_at(self.now)),
                     (true, true) => None,
@@ -342,6 +356,9 @@ impl Agent {
     fn next_frame(&mut self) -> Option<String> {
         let now = self.now;
         let Stage::Online(session) = &mut self.stage else { return None };
+        if session.full {
+            return None;
+        }
         if !session.outbox.is_empty() {
             if session.bucket.ready_at(now) > now {
                 return None;

@@ -100,6 +100,7 @@ impl Agent {
             pinged: now,
             bucket: Bucket::new(RateLimit { per_second: self.config.rate, burst: self.config.burst }, now),
             outbox: Outbox::new(self.config.outbox_limit),
+            full: false,
             askers: VecDeque::new(),
             peer: peer.clone(),
             rooms: rooms.clone(),

@@ -20,6 +20,11 @@ pub enum Input<'a> {
     Text(&'a str),
     /// A ping or a pong.
     Alive,
+    /// The socket takes nothing more just now. No [`Output::Send`] comes until [`Input::Writable`]; what the
+    /// application sends waits, within `outbox_limit`.
+    Full,
+    /// The socket takes something again.
+    Writable,
     /// The socket ended, however that was.
     Closed {
         /// The code of the server's close frame, where there was one.
@@ -180,7 +185,8 @@ impl fmt::Display for End {
 pub enum SendError {
     /// There is no connection now.
     Offline,
-    /// Too much is waiting already.
+    /// Too much is waiting already, because the server's rate or a slow recipient holds us;
+    /// [`Agent::has_room`](super::Agent::has_room) tells when there is room again.
     Full,
     /// The message, or what it tells of us, is longer than the server takes.
     TooLarge {

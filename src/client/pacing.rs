@@ -39,6 +39,10 @@ impl Outbox {
         self.bytes + bytes + OVERHEAD <= self.limit
     }
 
+    pub(super) fn is_half_free(&self) -> bool {
+        self.bytes <= self.limit / 2
+    }
+
     /// Appends, for the one session with this address or for others; whether it fits was asked before, or the caller
     /// is bounded otherwise.
     pub(super) fn push(&mut self, frame: String, session: Option<&str>) {

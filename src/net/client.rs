@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
@@ -25,9 +25,6 @@ const TURN: usize = 64;
 
 /// The largest message a client takes: what servers pass on at most, by default.
 const MAX_MESSAGE: usize = 512 << 10;
-
-/// Frames that wait for the socket: as many as a minute of the core's own pace.
-const MAX_UNREAD: usize = 4800;
 
 /// How long a goodbye may take to leave.
 const LINGER: Duration = Duration::from_secs(1);
@@ -58,6 +55,8 @@ struct Inner {
     running: AtomicBool,
     agent: Mutex<Agent>,
     changed: Signal,
+    /// Those who wait for room in the core's queue.
+    waiting: Mutex<Vec<Waker>>,
     events: Outlet<ClientEvent>,
     way: Way,
 }
@@ -97,6 +96,7 @@ impl Client {
                 running: AtomicBool::new(false),
                 agent,
                 changed: Signal::default(),
+                waiting: Mutex::default(),
                 events: Outlet::new(),
                 way,
             }),
@@ -143,6 +143,40 @@ impl Client {
     /// Sends a message, and answers its `id`.
     pub fn send(&self, draft: Draft) -> Result<String, SendError> {
         self.with_agent(|agent, now| agent.send(draft, now))
+    }
+
+    /// Waits until at least half of `outbox_limit` is free, so that [`Client::send`] does not answer
+    /// [`SendError::Full`]: at the pace of the server's rate and of slow recipients. The error while there is no
+    /// connection, also when it is lost meanwhile.
+    ///
+    /// ```no_run
+    /// # async fn all(client: symple::net::Client, lines: Vec<String>) -> Result<(), symple::client::SendError> {
+    /// use symple::proto::{Draft, Kind};
+    ///
+    /// for line in lines {
+    ///     client.room_to_send().await?;
+    ///     client.send(Draft::new(Kind::Message).to("log").with("body", &line))?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn room_to_send(&self) -> impl Future<Output = Result<(), SendError>> + Send + use<> {
+        let inner = self.inner.clone();
+        poll_fn(move |cx| {
+            let agent = lock(&inner.agent);
+            match agent.has_room() {
+                Ok(true) => Poll::Ready(Ok(())),
+                Ok(false) => {
+                    // Under the lock, so that the driver cannot make room in between.
+                    let mut waiting = lock(&inner.waiting);
+                    if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                        waiting.push(cx.waker().clone());
+                    }
+                    Poll::Pending
+                }
+                Err(error) => Poll::Ready(Err(error)),
+            }
+        })
     }
 
     /// Enters a room, now and after every reconnect.
@@ -215,6 +249,7 @@ impl Client {
             inner: self.inner.clone(),
             line: None,
             out: VecDeque::new(),
+            full: false,
             alarm: Alarm::unset(),
             goodbye: None,
             ended: false,
@@ -335,6 +370,8 @@ struct Driver {
     inner: Arc<Inner>,
     line: Option<Line>,
     out: VecDeque<Put>,
+    /// The line does not take all of that just now, and the core knows.
+    full: bool,
     alarm: Alarm,
     goodbye: Option<Goodbye>,
     ended: bool,
@@ -348,6 +385,7 @@ impl Driver {
             any |= self.inner.changed.poll(cx).is_ready();
             any |= self.poll_alarm(cx);
             any |= self.poll_line(cx);
+            any |= self.tell_fullness();
             self.poll_goodbye(cx);
             if self.ended && self.goodbye.is_none() {
                 while self.inner.events.poll(cx).is_ready() {}
@@ -381,8 +419,14 @@ impl Driver {
                     }
                     inner.events.push(ClientEvent::Event(event));
                 }
-                Output::Timeout(at) => return self.alarm.set(at),
+                Output::Timeout(at) => {
+                    self.alarm.set(at);
+                    break;
+                }
             }
+        }
+        if agent.has_room() != Ok(false) {
+            lock(&inner.waiting).drain(..).for_each(Waker::wake);
         }
     }
 
@@ -424,8 +468,20 @@ impl Driver {
         }
     }
 
+    /// Tells the core whether what it sends leaves, so that it waits there, within its limit. True when that is news.
+    fn tell_fullness(&mut self) -> bool {
+        let full = !self.out.is_empty();
+        if full == self.full {
+            return false;
+        }
+        self.full = full;
+        self.input(if full { Input::Full } else { Input::Writable });
+        true
+    }
+
     fn open(&mut self) -> Line {
         self.out.clear();
+        self.full = false;
         match &self.inner.way {
             Way::Dial(dialer) => Line::Dialling(lock(dialer).clone().dial().boxed()),
             #[cfg(feature = "server")]
@@ -491,9 +547,6 @@ impl Driver {
     }
 
     fn write(link: &mut Link, out: &mut VecDeque<Put>, cx: &mut Context<'_>) -> Result<bool, Closed> {
-        if out.len() > MAX_UNREAD {
-            return Err((None, "the server does not read".into()));
-        }
         let failed = |e: async_tungstenite::tungstenite::Error| (None, e.to_string());
         let mut any = false;
         loop {

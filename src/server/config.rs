@@ -19,7 +19,7 @@ pub struct Config {
     /// Named rooms that every admitted peer is put into. Default: none.
     pub rooms: Vec<String>,
     /// Users that peers of this process alone may be; whoever else wants to be one is refused with 401, whatever the
-    /// host says. Default: none.
+    /// host says. They speak for the host: no slow recipient holds them; who has no room for them is closed. Default: none.
     pub reserved: Vec<String>,
     /// The largest frame in bytes. Default: 512 KiB; before `welcome` 16 KiB at most. The driver refuses larger ones before it holds them
     /// ([`Input::TooLarge`](super::Input)); the hub checks too.

@@ -15,6 +15,7 @@ use super::error::Refusal;
 use super::hold::Origin;
 use super::io::ConnId;
 use super::outbox::{Class, Taken};
+use super::policy;
 use super::session::{Session, State};
 use super::slab::Key;
 
@@ -85,9 +86,8 @@ impl Hub {
         now: Instant,
     ) -> usize {
         let mut queued = 0;
-        let is_local = |key| self.sessions.get(key).is_some_and(Session::is_local);
         let class = match class {
-            Class::Message if sender.is_some_and(is_local) => Class::Unheld,
+            Class::Message if sender.is_some_and(|sender| !self.can_be_held(sender)) => Class::Unheld,
             class => class,
         };
         for peer in found {
@@ -162,11 +162,19 @@ impl Hub {
 
     /// A peer of another instance holds one of ours.
     pub(super) fn held_from_away(&mut self, recipient: Key, sender: Key, now: Instant) {
-        if self.sessions.get(sender).is_none_or(Session::is_local) {
+        if !self.can_be_held(sender) {
             return;
         }
         // Its own instance counts, and knows what its socket does.
         self.holds.hold(recipient, sender, false, now);
+    }
+
+    fn can_be_held(&self, sender: Key) -> bool {
+        let Some(session) = self.sessions.get(sender) else { return false };
+        match &session.state {
+            State::Live(live) => policy::is_held(&self.config, session.local, live.who.address.user()),
+            _ => !session.is_local(),
+        }
     }
 
     fn resume(&mut self, free: Vec<Key>, now: Instant) {

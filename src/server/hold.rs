@@ -9,8 +9,9 @@
 //! - a sender is held for `slow_after` a minute at most, by whomever; then whoever holds it is closed, the one
 //!   that has for longest first.
 //!
-//! Peers of this process are held by nobody: one stranger must not stop a camera, so who has no room for them is
-//! closed.
+//! Peers of this process are held like any other; their client's queue fills up then, and says so. Those under a
+//! [reserved](super::Config::reserved) name are not: one stranger must not stop a camera, so who has no room for them
+//! is closed.
 //!
 //! Only time in which the recipient's socket refuses bytes counts, so a server that is behind by itself closes
 //! nobody. Who was closed may hold nobody for [`BARRED`]: the same user at the same address cannot come back for

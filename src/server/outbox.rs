@@ -5,8 +5,8 @@
 //! something: keeping it here or at its sender costs the same, and here it keeps its place. Otherwise the
 //! recipient is to be closed.
 //!
-//! Nobody is held for what a peer of this process says: over the limit the recipient is closed at once, or over
-//! twice the limit while its socket has refused nothing and the server is behind.
+//! A peer of this process under a reserved name is held by nobody: over the limit the recipient is closed at once, or
+//! over twice the limit while its socket has refused nothing and the server is behind.
 //!
 //! Nobody can be held for what the host pushes either: over the limit it is not taken, and the recipient is told how
 //! much it missed once it has read. Presences are state, and one that is lost would leave a ghost in a roster: over

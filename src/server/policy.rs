@@ -21,6 +21,12 @@ pub(super) fn is_reserved(config: &Config, local: bool, user: &str) -> bool {
     !local && config.reserved.iter().any(|reserved| reserved == user)
 }
 
+/// Whether slow recipients hold this peer. One of this process under a reserved name speaks for the host: a stranger
+/// that does not read must not stop a camera.
+pub(super) fn is_held(config: &Config, local: bool, user: &str) -> bool {
+    !local || !config.reserved.iter().any(|reserved| reserved == user)
+}
+
 /// Whether a peer is put into the rooms that it asks for in `auth`.
 pub(super) fn grants_own_rooms(config: &Config, local: bool) -> bool {
     !config.authenticate || local

@@ -66,6 +66,30 @@ fn what_waits_is_bounded_and_says_so() {
 }
 
 #[test]
+fn what_the_socket_does_not_take_waits_within_the_limit() {
+    let mut client = Client::online(Config { outbox_limit: 10_000, rate: 1000, burst: 1000, ..config() });
+    assert_eq!(client.agent.has_room(), Ok(true));
+    client.input(Input::Full);
+    let taken = (0..10_000).take_while(|n| say(&mut client, *n).is_ok()).count();
+    assert!((50..100).contains(&taken), "{taken}");
+    client.run(secs(20));
+    assert_eq!(client.take_sent(), Vec::<Value>::new(), "nothing leaves");
+    assert_eq!((client.agent.has_room(), say(&mut client, 0)), (Ok(false), Err(SendError::Full)));
+    client.input(Input::Writable);
+    assert_eq!(client.take_sent().len(), taken, "all of it, and nothing was lost");
+    assert_eq!(client.agent.has_room(), Ok(true));
+    client.input(Input::Full);
+    client.input(Input::Closed { code: None, reason: "gone" });
+    assert_eq!(client.agent.has_room(), Err(SendError::Offline));
+    client.run(secs(2));
+    client.admit(2, &[]);
+    client.drop_past();
+    say(&mut client, 1).expect("online");
+    client.drain();
+    assert_eq!(client.take_sent().len(), 1, "a new socket is not full");
+}
+
+#[test]
 fn what_may_leave_leaves_before_a_close() {
     let mut client = Client::online(config());
     say(&mut client, 1).expect("online");

@@ -395,9 +395,28 @@ fn what_strangers_send_has_a_budget_of_its_own() {
     assert_eq!(w.close("late"), None, "there is room again");
 }
 
+/// A camera's own server, whose camera is a peer of this process.
+fn with_a_host() -> World {
+    World::new(Config { queue_limit: 10_000, reserved: vec!["cam".into()], ..Config::default() })
+}
+
 #[test]
-fn a_peer_of_this_process_is_held_by_nobody() {
+fn a_peer_of_this_process_is_held_as_any_other() {
     let mut w = World::new(Config { queue_limit: 10_000, ..Config::default() });
+    w.connect_as("clock", true);
+    w.auth("clock", &["r"]);
+    w.join("bob", &["r"]);
+    w.stop_reading("bob");
+    say(&mut w, "clock", 20, 1000);
+    assert!(w.is_held("clock"));
+    w.read("bob");
+    assert!(!w.is_held("clock"));
+    assert_eq!((heard(&mut w, "bob"), w.hub.stats().closed_slow), (20, 0));
+}
+
+#[test]
+fn the_host_itself_is_held_by_nobody() {
+    let mut w = with_a_host();
     w.connect_as("cam", true);
     w.auth("cam", &["r"]);
     w.join("alice", &["r"]);
@@ -413,8 +432,8 @@ fn a_peer_of_this_process_is_held_by_nobody() {
 }
 
 #[test]
-fn what_a_peer_of_this_process_says_while_the_server_is_behind_is_bounded() {
-    let mut w = World::new(Config { queue_limit: 10_000, ..Config::default() });
+fn what_the_host_says_while_the_server_is_behind_is_bounded() {
+    let mut w = with_a_host();
     w.connect_as("cam", true);
     w.auth("cam", &["r"]);
     w.join("bob", &["r"]);

@@ -1,0 +1,80 @@
+//! A peer of this process that says more than a slow reader takes: its queue fills up and says so, it waits, and
+//! nothing is lost.
+#![cfg(all(feature = "client", feature = "server"))]
+
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use futures_lite::future::block_on;
+use serde_json::{Value, json};
+use symple::client::{Config, Event, SendError};
+use symple::net::{Server, ServerConfig};
+use symple::proto::{Draft, Kind};
+use tungstenite::Message;
+
+const BODY: usize = 100_000;
+/// 40 MB: several times what the hub, the client and the kernel keep together.
+const MESSAGES: usize = 400;
+
+#[test]
+fn a_peer_of_this_process_waits_for_a_slow_reader() {
+    let server =
+        Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
+    let inside = server.peer(Config { rooms: vec!["team".into()], ..Config::new("inside") });
+    let (tell, told) = channel();
+    inside.on(move |event| {
+        if let Event::PeerAdded(peer) = event {
+            _ = tell.send(peer.user);
+        }
+    });
+    let drivers = [
+        std::thread::spawn({
+            let run = server.run();
+            move || smol::block_on(run)
+        }),
+        std::thread::spawn({
+            let run = inside.run();
+            move || smol::block_on(run)
+        }),
+    ];
+
+    let address = server.addresses()[0];
+    let tcp = TcpStream::connect(address).expect("it listens");
+    tcp.set_read_timeout(Some(Duration::from_secs(30))).expect("not zero");
+    let (mut reader, _) = tungstenite::client(format!("ws://{address}/"), tcp).expect("upgraded");
+    reader
+        .send(Message::text(json!({"type":"auth","user":"bob","rooms":["team"]}).to_string()))
+        .expect("open");
+    assert_eq!(told.recv_timeout(Duration::from_secs(20)).as_deref(), Ok("bob"));
+
+    // Nobody reads.
+    let body = "x".repeat(BODY);
+    let draft = |n: usize| Draft::new(Kind::Message).to("bob").with("n", &n).with("body", &body);
+    let sent = (0..MESSAGES).find(|n| match inside.send(draft(*n)) {
+        Ok(_) => false,
+        Err(error) => error == SendError::Full,
+    });
+    let sent = sent.expect("what waits is bounded");
+
+    let reading = std::thread::spawn(move || {
+        let mut next = 0;
+        while next < MESSAGES {
+            let Message::Text(text) = reader.read().expect("it is not closed") else { continue };
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            if message["type"] == "message" {
+                assert_eq!(message["n"], next, "all, in order");
+                next += 1;
+            }
+        }
+    });
+    for n in sent..MESSAGES {
+        block_on(inside.room_to_send()).expect("online");
+        inside.send(draft(n)).expect("there is room");
+    }
+    reading.join().expect("all came");
+    inside.close();
+    assert_eq!(block_on(inside.room_to_send()), Err(SendError::Offline));
+    server.shutdown();
+    drivers.into_iter().for_each(|driver| driver.join().expect("no panic"));
+}
