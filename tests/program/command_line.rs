@@ -76,6 +76,7 @@ fn what_is_wrong_is_said_with_a_number_and_the_nearest_right_name() {
         (&["serve", "--config", &broken][..], 78, "broken.toml is no TOML"),
         (&["serve", "--config", "/nowhere.toml"][..], 66, "/nowhere.toml"),
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk][..], 78, "without ssl_key"),
+        (&["serve", "--check", "--queue", "80M"], 78, "must fit what may wait for all"),
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk, "--ssl-key", &junk][..], 78, "no PEM"),
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", "/no", "--ssl-key", "/no"][..], 66, "/no"),
         (&["serve", "--ssl-enabled"][..], 78, "--state-dir"),

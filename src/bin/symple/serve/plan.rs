@@ -39,6 +39,12 @@ impl Plan {
             .ssl_enabled
             .then(|| Certificate::choose(cert, key, settings.state_dir.as_deref(), &settings.listen))
             .transpose()?;
+        let (queue, queues) = (settings.queue, settings.queues);
+        if queue > queues {
+            return Err(config(format!(
+                "queue is {queue} bytes and queues {queues}: what may wait for one peer must fit what may wait for all"
+            )));
+        }
         let threads = settings.threads.unwrap_or(1);
         Ok(Plan { settings, authenticate, redis, certificate, threads, origins })
     }
@@ -62,6 +68,7 @@ impl Plan {
             burst: settings.burst,
             max_connections,
             queue_limit: settings.queue,
+            memory_limit: settings.queues,
             ..Config::default()
         }
     }
@@ -142,7 +149,7 @@ impl Plan {
         let rate = settings.rate.map_or("any number of".into(), |n| n.to_string());
         row("one peer", format!("{rate} messages a second, {} at once", settings.burst));
         row("message", format!("{} bytes", settings.max_message_size));
-        row("queue", format!("{} bytes", settings.queue));
+        row("queue", format!("{} bytes, {} for all", settings.queue, settings.queues));
         row(
             "connections",
             format!(

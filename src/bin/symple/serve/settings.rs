@@ -42,6 +42,7 @@ pub struct Settings {
     pub max_connections: Option<usize>,
     pub max_message_size: usize,
     pub queue: usize,
+    pub queues: usize,
     pub limits: Limits,
     /// `None`: a quarter of all connections.
     pub max_unauthenticated: Option<Option<usize>>,
@@ -86,6 +87,7 @@ impl Default for Settings {
             max_connections: None,
             max_message_size: hub.max_message_size,
             queue: hub.queue_limit,
+            queues: hub.memory_limit,
             limits: Limits::default(),
             max_unauthenticated: None,
             ice_servers: Vec::new(),
@@ -243,6 +245,12 @@ const LIMITS: &[Setting<Settings>] = &[
         "BYTES",
         "What may wait for a peer that reads slowly. Over half of it its senders wait, for 10 s. Default: 8M",
         |s: &mut S, v| set(&mut s.queue, bytes(v)),
+    ),
+    Setting::new(
+        "queues",
+        "BYTES",
+        "What may wait for all peers together; over it the one with most is closed. Default: 64M",
+        |s: &mut S, v| set(&mut s.queues, bytes(v)),
     ),
 ];
 

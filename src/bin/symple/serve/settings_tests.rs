@@ -70,13 +70,14 @@ fn redis_is_found_as_the_node_server_finds_it() {
 #[test]
 fn every_limit_can_be_set() {
     let file = json!({
-        "rate": 0, "burst": 7, "max_connections": 8, "max_message_size": "64K", "queue": 9000,
+        "rate": 0, "burst": 7, "max_connections": 8, "max_message_size": "64K", "queue": 9000, "queues": "1M",
         "max_per_address": 3, "max_unauthenticated": 0,
         "max_unauthenticated_per_address": 2, "exempt": "none", "trusted_proxies": ["10.0.0.0/8", "::1"], "threads": 2, "rooms": ["public"], "log": "warn",
         "ice_servers": [{"urls": "stun:192.0.2.1"}], "listen": ["127.0.0.1", "::1"],
     });
     let (s, origins) = merged(&[], file).expect("all is right");
-    assert_eq!((s.rate, s.burst, s.max_connections, s.queue), (None, 7.0, Some(8), 9000));
+    assert_eq!((s.rate, s.burst, s.max_connections), (None, 7.0, Some(8)));
+    assert_eq!((s.queue, s.queues), (9000, 1 << 20));
     assert_eq!(
         (s.max_message_size, s.limits.per_address, s.max_unauthenticated),
         (64 << 10, Some(3), Some(None))
