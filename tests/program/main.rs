@@ -15,6 +15,7 @@ mod redis;
 mod signals;
 #[cfg(target_os = "linux")]
 mod slow;
+mod slow_rooms;
 #[cfg(target_os = "linux")]
 mod soak;
 #[cfg(feature = "camera")]

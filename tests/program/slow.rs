@@ -2,7 +2,7 @@
 //!
 //! Each reader has a thread of its own, as another process would, so that it reads while its sender sends.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
@@ -11,19 +11,24 @@ use tungstenite::{Message, WebSocket};
 
 use crate::world::{PATIENCE, Server};
 
-type Peer = WebSocket<TcpStream>;
+pub type Peer = WebSocket<TcpStream>;
 
-fn server() -> Server {
+pub fn server() -> Server {
     Server::start(&["--rate", "0"], &[])
 }
 
 /// A peer in the room `r`, which hears nothing more of its own coming.
 fn enter(server: &Server, user: &str) -> Peer {
-    let tcp = TcpStream::connect(server.address).expect("it listens");
+    enter_room(server.address, user, "r")
+}
+
+pub fn enter_room(address: SocketAddr, user: &str, room: &str) -> Peer {
+    let tcp = TcpStream::connect(address).expect("it listens");
     tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
-    let url = format!("ws://{}/", server.address);
+    let url = format!("ws://{}/", address);
     let (mut ws, _) = tungstenite::client(url, tcp).expect("it speaks WebSocket");
-    ws.send(Message::text(format!(r#"{{"type":"auth","user":"{user}","rooms":["r"]}}"#))).expect("it reads");
+    ws.send(Message::text(format!(r#"{{"type":"auth","user":"{user}","rooms":["{room}"]}}"#)))
+        .expect("it reads");
     await_text(&mut ws, "welcome");
     ws
 }
@@ -75,7 +80,7 @@ fn read(mut ws: Peer, count: usize, rate: Option<usize>) -> JoinHandle<Vec<usize
     })
 }
 
-fn closed_slow(server: &Server) -> String {
+pub fn closed_slow(server: &Server) -> String {
     let metrics = server.get("/metrics", None).2;
     let line = metrics.lines().find_map(|line| line.strip_prefix("symple_closed_slow_total "));
     line.expect("it is counted").to_owned()

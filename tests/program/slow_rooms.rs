@@ -1,0 +1,177 @@
+//! Rooms with many senders and readers of every speed: who keeps up loses nothing, and no sender waits for long.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use tungstenite::Message;
+
+use crate::slow::{Peer, closed_slow, enter_room, server};
+use crate::world::Server;
+
+/// Messages of each sender, one each quarter of a second.
+const MESSAGES: usize = 40;
+const PACE: Duration = Duration::from_millis(250);
+const SENDERS: usize = 20;
+const READERS: usize = 20;
+const BYTES: usize = 8192;
+/// While they send; afterwards it reads what is left as fast as it comes.
+const SLOW: usize = 50_000;
+
+/// What came of one sender: how many, and the longest that one was under way.
+type Came = HashMap<String, (usize, Duration)>;
+
+/// Reads what all senders say, while they do at so many bytes a second at most, until all came or it is closed.
+fn read_all(mut ws: Peer, rate: Option<usize>, began: Instant) -> Came {
+    let (mut came, mut total, mut bytes) = (Came::new(), 0, 0);
+    while total < SENDERS * MESSAGES {
+        let Ok(message) = ws.read() else { break };
+        bytes += message.len();
+        if let Message::Text(text) = &message
+            && let Some((_, data)) = text.split_once(r#""data":["#)
+        {
+            let data: Vec<u64> = data
+                .split(']')
+                .next()
+                .unwrap_or_default()
+                .split(',')
+                .filter_map(|n| n.parse().ok())
+                .collect();
+            let [sender, number, sent] = data[..] else { panic!("{data:?}") };
+            let (next, longest) = came.entry(sender.to_string()).or_default();
+            assert_eq!(number as usize, *next, "of {sender}");
+            *next += 1;
+            *longest = (*longest).max(began.elapsed().saturating_sub(Duration::from_micros(sent)));
+            total += 1;
+        }
+        if let Some(rate) = rate {
+            let due = Duration::from_secs_f64(bytes as f64 / rate as f64).min(PACE * MESSAGES as u32);
+            sleep(due.saturating_sub(began.elapsed()));
+        }
+    }
+    came
+}
+
+/// Sends its messages at their pace. What others say is read too, or it would be a slow one itself.
+fn send_all(mut ws: Peer, sender: usize, began: Instant) -> Peer {
+    let rest = "x".repeat(BYTES);
+    ws.get_mut().set_nonblocking(true).expect("a socket");
+    for n in 0..MESSAGES {
+        let now = began.elapsed().as_micros();
+        let text = format!(r#"{{"type":"message","data":[{sender},{n},{now}],"rest":"{rest}"}}"#);
+        let mut written = ws.send(Message::text(text));
+        while would_block(&written) {
+            while ws.read().is_ok() {}
+            sleep(Duration::from_millis(1));
+            written = ws.flush();
+        }
+        written.expect("it is not closed");
+        while began.elapsed() < PACE * (n as u32 + 1) {
+            while ws.read().is_ok() {}
+            sleep(Duration::from_millis(5));
+        }
+    }
+    ws
+}
+
+/// Twenty senders bring 660 KB a second into a room of forty, where one reads 50 KB of that.
+#[test]
+fn one_slow_reader_of_a_room_costs_nobody_a_message() {
+    // Little room, at the server and in the kernel, so that what lags behind fills it within the test.
+    let server = Server::start(&["--rate", "0", "--queue", "256K"], &[]);
+    let slow = enter_room(server.address, "slow", "r");
+    set_socket_recv_buffer_size(slow.get_ref(), 16 << 10).expect("a socket");
+    let enter = |user: &str, n: usize| enter_room(server.address, &format!("{user}{n}"), "r");
+    let readers: Vec<Peer> = (0..READERS).map(|n| enter("reader", n)).collect();
+    let senders: Vec<Peer> = (0..SENDERS).map(|n| enter("sender", n)).collect();
+    let began = Instant::now();
+    scope(|threads| {
+        let slow = threads.spawn(move || read_all(slow, Some(SLOW), began));
+        let readers: Vec<_> =
+            readers.into_iter().map(|ws| threads.spawn(move || read_all(ws, None, began))).collect();
+        let senders: Vec<_> = (senders.into_iter().enumerate())
+            .map(|(n, ws)| threads.spawn(move || send_all(ws, n, began)))
+            .collect();
+        let senders: Vec<Peer> = senders.into_iter().map(|sender| sender.join().expect("it sends")).collect();
+        let mut longest = Duration::ZERO;
+        for (n, reader) in readers.into_iter().enumerate() {
+            let came = reader.join().expect("all in order");
+            assert!(
+                came.len() == SENDERS && came.values().all(|(n, _)| *n == MESSAGES),
+                "reader {n}: {came:?}"
+            );
+            longest = came.values().map(|(_, longest)| *longest).fold(longest, Duration::max);
+        }
+        let came: usize = slow.join().expect("what came is in order").values().map(|(n, _)| n).sum();
+        drop(senders);
+        let closed = closed_slow(&server);
+        let all = SENDERS * MESSAGES;
+        println!("the slow one got {came} of {all}, closed {closed}; others waited {longest:.1?} at most");
+        assert!(closed == "1" || came == all && closed == "0");
+        assert!(longest < Duration::from_secs(10), "{longest:?}");
+    });
+}
+
+fn would_block(result: &tungstenite::Result<()>) -> bool {
+    matches!(result, Err(tungstenite::Error::Io(e)) if e.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// In each of ten rooms ten that read a byte a second, and come back again and again.
+#[test]
+#[ignore = "takes a minute: in `make test-all`"]
+fn those_who_stop_again_and_again_hold_a_sender_for_ten_seconds_a_minute() {
+    const ROOMS: usize = 10;
+    const STOPPED: usize = 10;
+    const MINUTE: Duration = Duration::from_secs(60);
+    let server = server();
+    let over = AtomicBool::new(false);
+    let rest = "x".repeat(100_000);
+    let waits: Vec<(Duration, usize)> = scope(|threads| {
+        for (room, n) in (0..ROOMS).flat_map(|room| (0..STOPPED).map(move |n| (room, n))) {
+            let (address, over) = (server.address, &over);
+            threads.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let mut ws = enter_room(address, &format!("stopped{room}-{n}"), &format!("r{room}"));
+                    // Longer than one may stand still before it is closed, which it does not see behind what waits.
+                    for _ in 0..12 {
+                        sleep(Duration::from_secs(1));
+                        if over.load(Ordering::Relaxed) || ws.get_mut().read(&mut [0]).is_err() {
+                            break;
+                        }
+                    }
+                }
+            });
+        }
+        let senders: Vec<_> = (0..ROOMS)
+            .map(|room| {
+                let (address, over, rest) = (server.address, &over, &rest);
+                let mut reader = enter_room(address, &format!("reader{room}"), &format!("r{room}"));
+                threads.spawn(move || while !over.load(Ordering::Relaxed) && reader.read().is_ok() {});
+                threads.spawn(move || {
+                    let mut ws = enter_room(address, &format!("sender{room}"), &format!("r{room}"));
+                    let (began, mut waited, mut sent) = (Instant::now(), Duration::ZERO, 0);
+                    while began.elapsed() < MINUTE {
+                        let text = format!(r#"{{"type":"message","rest":"{rest}"}}"#);
+                        let at = Instant::now();
+                        ws.send(Message::text(text)).expect("it is not closed");
+                        waited += at.elapsed();
+                        sent += 1;
+                        sleep(Duration::from_millis(100));
+                    }
+                    (waited, sent)
+                })
+            })
+            .collect();
+        let waits = senders.into_iter().map(|sender| sender.join().expect("it sends")).collect();
+        over.store(true, Ordering::Relaxed);
+        waits
+    });
+    let closed = closed_slow(&server);
+    println!("of a minute the senders waited {waits:.1?} (messages); {closed} were closed");
+    assert!(closed.parse::<usize>().expect("a number") >= ROOMS * STOPPED);
+    // The kernel's buffers fill up too, and a machine that is busy is slow by itself.
+    assert!(waits.iter().all(|(waited, _)| *waited < Duration::from_secs(12)), "{waits:?}");
+}
