@@ -72,9 +72,13 @@ fn candidate_line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, 
     Ok(without_prefix(&line).to_owned())
 }
 
+/// However often it stands there, so that what was read is written as it is.
 fn without_prefix(line: &str) -> &str {
-    let line = line.trim();
-    line.strip_prefix("a=").unwrap_or(line)
+    let mut line = line.trim();
+    while let Some(rest) = line.strip_prefix("a=") {
+        line = rest.trim_start();
+    }
+    line
 }
 
 /// Which half of a negotiation a [`Description`] is.
@@ -129,9 +133,13 @@ mod tests {
             ),
             (r#"{"candidate":"","sdpMid":"0","sdpMLineIndex":0}"#, candidate("", Some("0"), Some(0))),
             (r#"{"candidate":null}"#, Candidate::end()),
+            (r#"{"candidate":"a=a= candidate:1 x"}"#, candidate("candidate:1 x", None, None)),
+            (r#"{"candidate":"a=a="}"#, Candidate::end()),
         ] {
             let read: Candidate = serde_json::from_str(json).expect(json);
             assert_eq!(read, expected, "{json}");
+            let again: Candidate = serde_json::from_str(&super::json(&read)).expect("just written");
+            assert_eq!(again.candidate, read.candidate, "{json}");
             assert_eq!(read.is_end(), expected.candidate.is_empty());
         }
     }
