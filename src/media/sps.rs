@@ -84,7 +84,9 @@ impl Sps {
         };
         let width = width_mbs.checked_mul(16)?.checked_sub(crop_x)?;
         let height = height_units.checked_mul(16 * fields)?.checked_sub(crop_y)?;
-        Some(Sps { profile_level_id: [profile, flags, level], width, height })
+        // What is cropped is less than all (7.4.2.1.1).
+        let is_picture = width > 0 && height > 0;
+        is_picture.then_some(Sps { profile_level_id: [profile, flags, level], width, height })
     }
 
     /// The first SPS in an Annex B access unit.
@@ -318,6 +320,11 @@ mod tests {
             }
         }
         assert_eq!(Sps::parse(b"\x68\xcb\x8c\xb2"), None, "a PPS");
+    }
+
+    #[test]
+    fn an_sps_that_crops_all_of_its_picture_is_none() {
+        assert_eq!(Sps::parse(b"\x67\x01\x00\x13\xff\x13\x13"), None);
     }
 
     #[test]
