@@ -10,24 +10,24 @@ use crate::media::{Codec, Frame};
 /// The most bytes of a payload. With the RTP header and its extensions (at most 44), the original number
 /// of a retransmission (2) and the tag of AES-GCM (16) a packet stays at or below 1200 bytes, which
 /// passes wherever WebRTC does.
-pub(super) const MAX_PAYLOAD: usize = 1136;
+pub(crate) const MAX_PAYLOAD: usize = 1136;
 
 /// Opus frames are 1275 bytes at most (RFC 6716 3.2); what is longer isn't one, and str0m has room for
 /// 2000 in a packet.
 const MAX_AUDIO: usize = 1275;
 
 /// The payloads of one frame, in order; the last one gets the marker if the frame is video.
-pub(super) type Payloads = Vec<Arc<[u8]>>;
+pub(crate) type Payloads = Vec<Arc<[u8]>>;
 
 /// Cuts the frames of one stream.
 #[derive(Debug, Default)]
-pub(super) struct Cutter {
+pub(crate) struct Cutter {
     picture_id: u16,
 }
 
 impl Cutter {
     /// The payloads of a frame; none if it is empty or not what its codec says.
-    pub(super) fn cut(&mut self, frame: &Frame) -> Payloads {
+    pub(crate) fn cut(&mut self, frame: &Frame) -> Payloads {
         match frame.codec {
             Codec::H264 => h264(&frame.data),
             Codec::Vp8 => {
@@ -50,14 +50,20 @@ const FRAGMENT: u8 = 28;
 const ACCESS_UNIT_DELIMITER: u8 = 9;
 const FILLER: u8 = 12;
 
+/// Whether a unit is sent. Delimiters and filler say nothing that packets don't. Types 0 and 24 on are no units of
+/// H.264 (table 7-1), and in a packet they would be taken for aggregates and fragments (RFC 6184, 5.2).
+fn is_sent(nal: &[u8]) -> bool {
+    matches!(nal[0] & 0x1f, 1..SINGLE_TIME_AGGREGATION)
+        && ![ACCESS_UNIT_DELIMITER, FILLER].contains(&(nal[0] & 0x1f))
+}
+
 /// RFC 6184 in non-interleaved mode: neighbouring small NAL units (parameter sets, thin slices) share a
-/// packet, long ones are fragmented. Delimiters and filler are left out: the marker bit and the packets'
-/// lengths say the same.
+/// packet, long ones are fragmented.
 fn h264(data: &[u8]) -> Payloads {
     let mut out = vec![];
     let mut small: Vec<&[u8]> = vec![];
     let mut small_len = 1;
-    for nal in nal_units(data).filter(|n| ![ACCESS_UNIT_DELIMITER, FILLER].contains(&(n[0] & 0x1f))) {
+    for nal in nal_units(data).filter(|nal| is_sent(nal)) {
         if small_len + 2 + nal.len() > MAX_PAYLOAD {
             aggregate(&small, &mut out);
             small.clear();
@@ -242,6 +248,17 @@ mod tests {
     fn delimiters_and_filler_are_left_out() {
         let payloads = h264(&annex_b(&[nal(9, 2), nal(1, 50), nal(12, 30)]));
         assert_eq!(glue(&payloads), [nal(1, 50)]);
+    }
+
+    #[test]
+    fn units_whose_types_are_packets_in_rtp_are_left_out() {
+        for kind in [0, 24, 25, 28, 29, 30, 31] {
+            for len in [1, 50, 3000] {
+                let payloads = h264(&annex_b(&[nal(1, 50), nal(kind, len)]));
+                assert_eq!(glue(&payloads), [nal(1, 50)], "type {kind}, {len} bytes");
+            }
+        }
+        assert!(h264(&[0x1c, 0x00, 0x65, 0x2f, 0x09]).is_empty(), "found by a fuzzer");
     }
 
     #[test]
