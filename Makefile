@@ -13,7 +13,7 @@ setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
 .PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-hostile board \
-  bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-size
+  fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-size setup-fuzz
 
 help:
 	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
@@ -27,6 +27,7 @@ help:
 	@echo 'make board BOARD=generic-arm64   the program and a .deb for a board; boards/README.md tells more'
 	@echo 'make test-board  tests cross-built for 64-bit ARM, in an emulator'
 	@echo 'make test-hostile  a camera with viewers while strangers do their worst, with figures'
+	@echo 'make fuzz      random inputs by what they reach, a minute for each kind; fuzz/run tells more'
 	@echo 'make bench     what the server costs beside a bare relay; four minutes at most'
 	@echo 'make size      how large firmware is, and what it holds, against its limits'
 
@@ -35,7 +36,7 @@ run: setup-run
 
 test: test-cores test-library test-browser
 
-test-all: test test-board test-packages test-machine test-hostile size
+test-all: test test-board test-packages test-machine test-hostile fuzz size
 	@$(cargo) test --locked --all-features -- --ignored
 
 # The cores alone: serde, and nothing that does I/O.
@@ -70,6 +71,10 @@ test-machine: setup-machine
 test-hostile: setup-test
 	@HOSTILE_SECONDS=15 $(cargo) test --locked --all-features --test hostile -- --nocapture
 
+# What strangers can send, under libFuzzer.
+fuzz: setup-fuzz
+	@PATH="$$(.ci/setup cargo):$$PATH" fuzz/run
+
 bench: setup-run
 	@$(cargo) bench --quiet --locked --features program --bench server
 
@@ -97,3 +102,6 @@ setup-machine:
 
 setup-size:
 	$(setup) size
+
+setup-fuzz:
+	$(setup) fuzz

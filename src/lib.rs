@@ -36,6 +36,10 @@ pub mod camera;
 #[cfg(feature = "web")]
 pub mod web;
 
+#[cfg(all(any(test, fuzzing), feature = "camera", feature = "redis"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 /// The README's program is compiled as the others are.
 #[cfg(all(doctest, feature = "camera"))]
 #[doc = include_str!("../README.md")]

@@ -15,7 +15,7 @@ use crate::limit::Origin;
 use crate::proto::Address;
 
 /// Whose share a call is taken from.
-pub(super) struct Caller {
+pub(crate) struct Caller {
     origin: Origin,
     /// Many may come from there.
     exempt: bool,

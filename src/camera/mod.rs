@@ -25,7 +25,7 @@ mod event;
 mod offers;
 mod site;
 mod source;
-mod studio;
+pub(crate) mod studio;
 #[cfg(test)]
 mod tests;
 

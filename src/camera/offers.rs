@@ -20,7 +20,7 @@ const ALL: RateLimit = RateLimit { per_second: 16, burst: 64 };
 const MAX_CANDIDATES: usize = 64;
 
 /// An offer, and what came for the same call after it.
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     pub id: CallId,
     pub sdp: String,
     pub candidates: Vec<Candidate>,
@@ -29,7 +29,7 @@ pub(super) struct Waiting {
     number: u64,
 }
 
-pub(super) struct Offers {
+pub(crate) struct Offers {
     each: Buckets<Origin>,
     all: Bucket,
     /// No more than calls.

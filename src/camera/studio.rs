@@ -29,7 +29,7 @@ use crate::proto::Address;
 use crate::rtc::{self, Fanout, MediaSet, SessionId, SessionStats, Transmit};
 
 /// What a studio is told at its start.
-pub(super) struct Config {
+pub(crate) struct Config {
     pub rtc: rtc::Config,
     pub media: MediaSet,
     pub bitrate: Limits,
@@ -51,7 +51,7 @@ pub(super) struct Config {
 }
 
 /// What happened outside. Frames and datagrams are borrowed.
-pub(super) enum Input<'a> {
+pub(crate) enum Input<'a> {
     /// The server knows us under this address.
     Online {
         address: &'a str,
@@ -86,7 +86,7 @@ pub(super) enum Input<'a> {
 
 /// What is to be done outside.
 #[derive(Debug)]
-pub(super) enum Output {
+pub(crate) enum Output {
     /// A message of a call, by the signalling.
     Send {
         to: String,
@@ -112,7 +112,7 @@ pub(super) enum Output {
 
 /// Where a peer comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whence {
+pub(crate) enum Whence {
     At(IpAddr),
     /// From this machine or a trusted proxy: others may be behind that address, so it is not counted.
     Exempt,
@@ -121,7 +121,7 @@ pub(super) enum Whence {
 }
 
 /// A call that is not over.
-pub(super) struct Seat {
+pub(crate) struct Seat {
     pub session: SessionId,
     /// Whose share it is taken from; `None` for those that we called.
     pub caller: Option<Caller>,
@@ -139,7 +139,7 @@ struct Encoding {
     told: u32,
 }
 
-pub(super) struct Studio {
+pub(crate) struct Studio {
     pub calls: Calls,
     pub fanout: Fanout,
     limits: Limits,
@@ -667,7 +667,7 @@ impl Encoding {
 }
 
 /// What a source with these abilities can send.
-pub(super) fn media_set(vp8: bool, audio: bool) -> MediaSet {
+pub(crate) fn media_set(vp8: bool, audio: bool) -> MediaSet {
     let mut video = vec![(VIDEO_H264, Codec::H264)];
     if vp8 {
         video.push((VIDEO_VP8, Codec::Vp8));

@@ -167,9 +167,9 @@ pub(crate) async fn serve(rules: Arc<Rules>, io: Io, host: IpAddr) -> Option<Upg
     host.map(|host| Upgraded { io: parts.io.into_inner(), read: parts.read_buf.to_vec(), host })
 }
 
-fn answer(
+pub(crate) fn answer<B>(
     rules: &Rules,
-    request: &hyper::Request<Incoming>,
+    request: &hyper::Request<B>,
     peer: IpAddr,
     upgrade: &Mutex<Option<IpAddr>>,
 ) -> hyper::Response<Full<Bytes>> {
@@ -212,7 +212,7 @@ fn answer(
 }
 
 /// What the host has for a request, to whom shows the right token or none.
-fn handle(rules: &Rules, request: &hyper::Request<Incoming>, from: IpAddr) -> Response {
+fn handle<B>(rules: &Rules, request: &hyper::Request<B>, from: IpAddr) -> Response {
     let Ok(authorization) = single(request.headers(), header::AUTHORIZATION.as_str()) else {
         return Response::text(400, "Authorization must come once, and as text.\n");
     };
@@ -232,7 +232,7 @@ fn handle(rules: &Rules, request: &hyper::Request<Incoming>, from: IpAddr) -> Re
 }
 
 /// The host that was asked for, or why that cannot be told (RFC 9112, section 3.2).
-fn host<'a>(rules: &Rules, request: &'a hyper::Request<Incoming>) -> Result<Option<&'a str>, Response> {
+fn host<'a, B>(rules: &Rules, request: &'a hyper::Request<B>) -> Result<Option<&'a str>, Response> {
     match single(request.headers(), header::HOST.as_str()) {
         Ok(None) if request.version() > Version::HTTP_10 => {
             rules.warn(Trouble::NoHost);
@@ -244,11 +244,7 @@ fn host<'a>(rules: &Rules, request: &'a hyper::Request<Incoming>) -> Result<Opti
 }
 
 /// Checks an upgrade (RFC 6455, section 4.2.1) and makes its `Sec-WebSocket-Accept`.
-fn handshake(
-    rules: &Rules,
-    request: &hyper::Request<Incoming>,
-    host: Option<&str>,
-) -> Result<String, Response> {
+fn handshake<B>(rules: &Rules, request: &hyper::Request<B>, host: Option<&str>) -> Result<String, Response> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return Err(Response::text(405, "A WebSocket is asked for by GET.\n").header("Allow", "GET"));
@@ -291,7 +287,7 @@ fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start_matches(' '))
 }
 
-fn respond(request: &hyper::Request<Incoming>, response: Response) -> hyper::Response<Full<Bytes>> {
+fn respond<B>(request: &hyper::Request<B>, response: Response) -> hyper::Response<Full<Bytes>> {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let shape = encoding::choose(request.headers(), &response);
     let (status, body) = match shape.cached {

@@ -30,11 +30,11 @@ mod door;
 #[cfg(any(feature = "client", feature = "server"))]
 mod events;
 #[cfg(feature = "server")]
-mod http;
+pub(crate) mod http;
 #[cfg(any(feature = "client", feature = "server"))]
 mod io;
 #[cfg(any(feature = "client", feature = "server"))]
-mod link;
+pub(crate) mod link;
 #[cfg(any(feature = "client", feature = "redis"))]
 mod lookup;
 #[cfg(feature = "server")]

@@ -73,7 +73,7 @@ impl Candidates {
 /// Whether what a caller names, or comes from, is one address to send to. Multicast and broadcast are many
 /// at once; loopback is this machine, and what trusts it: it is for those alone to whom we name a loopback
 /// address of ours.
-pub(super) fn is_reachable(address: SocketAddr, ours: &[SocketAddr]) -> bool {
+pub(crate) fn is_reachable(address: SocketAddr, ours: &[SocketAddr]) -> bool {
     let address = canonical(address);
     let loopback = ours.iter().any(|a| a.ip().is_loopback());
     if address.port() == 0 {

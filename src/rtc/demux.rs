@@ -8,14 +8,14 @@
 
 /// What the first byte tells (RFC 7983 7). ZRTP and TURN channels are nothing that is spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(crate) enum Class {
     Stun,
     Dtls,
     /// RTP or RTCP, which [`is_rtcp`] tells apart.
     Media,
 }
 
-pub(super) fn classify(datagram: &[u8]) -> Option<Class> {
+pub(crate) fn classify(datagram: &[u8]) -> Option<Class> {
     match datagram.first()? {
         0..=3 => Some(Class::Stun),
         20..=63 => Some(Class::Dtls),
@@ -25,11 +25,11 @@ pub(super) fn classify(datagram: &[u8]) -> Option<Class> {
 }
 
 /// The 96 bits that a check and its answer share.
-pub(super) type Transaction = [u8; 12];
+pub(crate) type Transaction = [u8; 12];
 
 /// The STUN messages that ICE needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StunKind {
+pub(crate) enum StunKind {
     Request,
     Indication,
     Success,
@@ -37,7 +37,7 @@ pub(super) enum StunKind {
 
 /// Why a STUN message is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BadStun {
+pub(crate) enum BadStun {
     /// No header, another length than the datagram's, or no magic cookie.
     Header,
     /// An error response, or no Binding message.
@@ -55,11 +55,11 @@ pub(super) enum BadStun {
 
 /// A STUN message that is well-formed; who sent it is not known before [`Stun::is_signed_with`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stun<'a> {
-    pub(super) kind: StunKind,
-    pub(super) transaction: Transaction,
+pub(crate) struct Stun<'a> {
+    pub(crate) kind: StunKind,
+    pub(crate) transaction: Transaction,
     /// USERNAME: the receiver's half and the sender's (RFC 8445 7.2.2). Requests have it.
-    pub(super) user: Option<(&'a str, &'a str)>,
+    pub(crate) user: Option<(&'a str, &'a str)>,
     message: &'a [u8],
     /// Where MESSAGE-INTEGRITY begins. Requests and success responses have it.
     integrity: Option<usize>,
@@ -87,7 +87,7 @@ mod attribute {
 }
 
 /// Reads a STUN message as far as ICE is concerned (RFC 8489 5 and 14, RFC 8445 7).
-pub(super) fn stun(datagram: &[u8]) -> Result<Stun<'_>, BadStun> {
+pub(crate) fn stun(datagram: &[u8]) -> Result<Stun<'_>, BadStun> {
     if !(STUN_HEADER..=MAX_STUN).contains(&datagram.len()) {
         return Err(BadStun::Header);
     }
@@ -197,7 +197,7 @@ impl<'a> Stun<'a> {
 
     /// Whether MESSAGE-INTEGRITY is the HMAC-SHA1 of what precedes it (RFC 8489 14.5). `hmac` computes it
     /// over the concatenation of its parts, under the password.
-    pub(super) fn is_signed_with(&self, hmac: impl FnOnce(&[&[u8]]) -> [u8; 20]) -> bool {
+    pub(crate) fn is_signed_with(&self, hmac: impl FnOnce(&[&[u8]]) -> [u8; 20]) -> bool {
         let Some(at) = self.integrity else { return false };
         let Some(mac) = self.message.get(at + 4..at + 24) else { return false };
         // The length it was computed with is that of a message which ends with this attribute.
@@ -244,7 +244,7 @@ fn u16_at(data: &[u8], at: usize) -> u16 {
 
 /// How far a session's DTLS handshake is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// Plaintext (epoch 0) is to be expected.
     Handshake,
     /// Both sides have proven their keys.
@@ -253,7 +253,7 @@ pub(super) enum Stage {
 
 /// Why a DTLS record is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BadRecord {
+pub(crate) enum BadRecord {
     /// Its header or what it announces is not all there, or it is longer than any that comes over UDP.
     /// Nothing behind it can be found.
     Truncated,
@@ -291,7 +291,7 @@ const DATA_RECORD: u8 = 23;
 
 /// The DTLS records of a datagram one by one, each with its header, or why it is to be dropped
 /// (RFC 6347 4.1).
-pub(super) fn records(datagram: &[u8], stage: Stage) -> impl Iterator<Item = Result<&[u8], BadRecord>> {
+pub(crate) fn records(datagram: &[u8], stage: Stage) -> impl Iterator<Item = Result<&[u8], BadRecord>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -367,7 +367,7 @@ fn is_handshake(mut body: &[u8]) -> bool {
 }
 
 /// RTCP, and not RTP (RFC 5761 4).
-pub(super) fn is_rtcp(datagram: &[u8]) -> bool {
+pub(crate) fn is_rtcp(datagram: &[u8]) -> bool {
     datagram.get(1).is_some_and(|kind| (64..96).contains(&(kind & 0x7f)))
 }
 
@@ -375,7 +375,7 @@ pub(super) fn is_rtcp(datagram: &[u8]) -> bool {
 const TAG: usize = 10;
 
 /// Whether RTP or RTCP is long enough to be encrypted and whole (RFC 3550 5.1 and 6.4, RFC 3711 3.1 and 3.4).
-pub(super) fn media_is_whole(datagram: &[u8]) -> bool {
+pub(crate) fn media_is_whole(datagram: &[u8]) -> bool {
     let [first, ..] = datagram else { return false };
     if first >> 6 != 2 {
         return false;

@@ -43,12 +43,12 @@
 //! ```
 
 mod batch;
-mod candidates;
+pub(crate) mod candidates;
 mod clock;
 mod credentials;
-mod crypto;
-mod cut;
-mod demux;
+pub(crate) mod crypto;
+pub(crate) mod cut;
+pub(crate) mod demux;
 mod fanout;
 mod guard;
 mod negotiate;

@@ -120,7 +120,7 @@ impl End {
     }
 
     /// What a peer's body says, or `default`: a reject or hangup counts however odd its body is.
-    pub(in crate::call) fn of(data: Option<&str>, default: EndReason) -> End {
+    pub(crate) fn of(data: Option<&str>, default: EndReason) -> End {
         let object: Object = data.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
         let member = |name: &str| object.get(name).and_then(serde_json::Value::as_str);
         let code = member("reason").map(|code| clean(code, MAX_CODE)).filter(|code| !code.is_empty());
@@ -131,7 +131,7 @@ impl End {
     }
 
     /// The body of `call:reject` and `call:hangup`.
-    pub(in crate::call) fn body(&self) -> String {
+    pub(crate) fn body(&self) -> String {
         #[derive(Serialize)]
         struct Body<'a> {
             reason: &'a str,

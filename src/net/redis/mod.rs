@@ -32,9 +32,9 @@ mod emitter;
 mod keys;
 mod line;
 mod nodes;
-mod sessions;
-mod slots;
-mod url;
+pub(crate) mod sessions;
+pub(crate) mod slots;
+pub(crate) mod url;
 
 use std::fmt;
 use std::time::Duration;

@@ -64,7 +64,7 @@ impl From<Object> for Session {
 }
 
 /// Whom the value of a session's key lets in.
-pub(super) fn verdict(stored: Option<&[u8]>) -> Verdict {
+pub(crate) fn verdict(stored: Option<&[u8]>) -> Verdict {
     let read = stored.ok_or("No session").and_then(Session::read);
     let admitted = read.and_then(|session| {
         let text = |member: &str| session.object.get(member).and_then(Value::as_str).map(str::to_owned);

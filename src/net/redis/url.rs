@@ -24,11 +24,11 @@ impl fmt::Display for RedisUrlError {
 impl std::error::Error for RedisUrlError {}
 
 /// A host and a port.
-pub(super) type HostPort = (String, u16);
+pub(crate) type HostPort = (String, u16);
 
 /// Where a Redis is, or who knows.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     At(HostPort),
     /// These sentinels, of whom any will do, watch over the one of this name.
     Sentinels(Vec<HostPort>, String),
@@ -46,10 +46,10 @@ enum Scheme {
 /// Where a Redis is, and how it lets us in. `Debug` shows host and port alone.
 #[derive(Clone)]
 pub struct RedisUrl {
-    pub(super) place: Place,
+    pub(crate) place: Place,
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "refused when it was read"))]
     pub(super) tls: bool,
-    pub(super) login: RedisConnectionInfo,
+    pub(crate) login: RedisConnectionInfo,
     /// Whose certificate is believed.
     #[cfg(feature = "tls")]
     pub(super) roots: crate::net::Roots,

@@ -23,7 +23,7 @@ use dtls::Dtls;
 use srtp::Srtp;
 
 /// What [`str0m::RtcConfig::set_crypto_provider`] takes.
-pub(super) fn provider() -> CryptoProvider {
+pub(crate) fn provider() -> CryptoProvider {
     CryptoProvider {
         srtp_provider: &Srtp,
         sha1_hmac_provider: &Digest,

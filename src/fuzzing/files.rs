@@ -1,0 +1,143 @@
+//! What sources feed in and people write: encoded frames and their headers, addresses of sources, boards' profiles.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::bytes::{Bytes, valid};
+use crate::media::board::{self, Elements, Start};
+use crate::media::source::Source;
+use crate::media::sps::{self, Sps};
+use crate::media::{AUDIO_OPUS, Codec, Frame, VIDEO_H264};
+use crate::rtc::cut::{Cutter, MAX_PAYLOAD};
+
+/// H.264: the units of a byte stream hold no start code, an SPS that is read has a size, and what is in it survives
+/// whatever comes behind.
+pub fn h264(data: &[u8]) {
+    let units: Vec<&[u8]> = sps::nal_units(data).collect();
+    for unit in &units {
+        assert!(!unit.windows(3).any(|w| w == [0, 0, 1]) && unit.last() != Some(&0) && !unit.is_empty());
+    }
+    let joined: Vec<u8> = units.iter().flat_map(|unit| [&[0, 0, 1], *unit].concat()).collect();
+    assert!(sps::nal_units(&joined).eq(units.iter().copied()));
+    assert_eq!(sps::is_idr(data), units.iter().any(|unit| unit[0] & 31 == 5));
+    assert_eq!(Sps::find(data), units.iter().find_map(|unit| Sps::parse(unit)));
+    if let Some(found) = Sps::parse(data) {
+        let prevented = data[1..4] == [0, 0, 3];
+        assert!(prevented || found.profile_level_id == data[1..4], "{found:?}");
+        assert!(found.width > 0 && found.height > 0, "{found:?}");
+        let longer = [data, &[0x80]].concat();
+        assert_eq!(Sps::parse(&longer), Some(found));
+    }
+}
+
+/// Frames cut into payloads: none is too long, and put together by the RFC they are the frame.
+pub fn cut(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let codec = bytes.pick(&[Codec::H264, Codec::Vp8, Codec::Opus]);
+    let repeat = usize::from(bytes.u8() & 15) + 1;
+    // Longer than a fuzzer's inputs are.
+    let data: Arc<[u8]> = bytes.0.repeat(repeat).into();
+    let stream = if codec.is_video() { VIDEO_H264 } else { AUDIO_OPUS };
+    let (captured, pts, duration) = (Instant::now(), Duration::ZERO, Duration::ZERO);
+    let frame = Frame { stream, codec, key: true, captured, pts, duration, data: data.clone() };
+    let payloads = Cutter::default().cut(&frame);
+    let max = if codec == Codec::Opus { 1275 } else { MAX_PAYLOAD };
+    assert!(payloads.iter().all(|p| (1..=max).contains(&p.len())));
+    match codec {
+        Codec::H264 => {
+            let (mut glued, has_code) = (units(&payloads), data.windows(3).any(|w| w == [0, 0, 1]));
+            glued.retain(|unit| !unit.is_empty());
+            let kept = |unit: &&[u8]| ![0, 9, 12].contains(&(unit[0] & 31)) && unit[0] & 31 < 24;
+            if has_code {
+                assert!(glued.iter().map(|u| &u[..]).eq(sps::nal_units(&data).filter(kept)));
+            }
+        }
+        Codec::Vp8 => {
+            let glued: Vec<u8> = payloads.iter().flat_map(|p| p[4..].to_vec()).collect();
+            assert_eq!(glued, *data);
+            assert!(payloads.iter().enumerate().all(|(i, p)| (p[0] == 0x90) == (i == 0)));
+        }
+        Codec::Opus => assert!(payloads.iter().all(|p| *p == data)),
+    }
+}
+
+/// RFC 6184, 5.7 and 5.8.
+fn units(payloads: &[Arc<[u8]>]) -> Vec<Vec<u8>> {
+    let mut units: Vec<Vec<u8>> = vec![];
+    let mut open = false;
+    for payload in payloads {
+        match payload[0] & 31 {
+            24 => {
+                let mut rest = &payload[1..];
+                while let Some((len, behind)) = rest.split_first_chunk::<2>() {
+                    let (unit, behind) = behind.split_at(usize::from(u16::from_be_bytes(*len)));
+                    units.push(unit.to_vec());
+                    rest = behind;
+                }
+                assert!(rest.is_empty());
+            }
+            28 => {
+                let (start, end) = (payload[1] & 0x80 != 0, payload[1] & 0x40 != 0);
+                assert_ne!(start, open, "fragments begin where none is open");
+                if start {
+                    units.push(vec![payload[0] & 0xe0 | payload[1] & 31]);
+                }
+                units.last_mut().expect("begun").extend_from_slice(&payload[2..]);
+                open = !end;
+            }
+            _ => units.push(payload.to_vec()),
+        }
+    }
+    assert!(!open);
+    units
+}
+
+/// Sources as people write them: no credential is shown, and what is kept of an address reads the same.
+pub fn source(data: &[u8]) {
+    let text = valid(data);
+    let Ok(source) = text.parse::<Source>() else { return };
+    let shown = source.to_string();
+    if let Source::Rtsp { url, login } = &source {
+        assert!(!shown.contains('@'), "{shown}");
+        let (_, rest) = shown.split_once("://").expect("a scheme");
+        let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
+        assert!(["", "/", "?", "#", "/…"].contains(&path), "{shown}");
+        if !url.is_ambiguous() {
+            let again: Source = url.reveal().parse().expect("an address that was read");
+            assert!(again == Source::Rtsp { url: url.clone(), login: None }, "{}", url.reveal());
+        }
+        if let Some(login) = login {
+            // A password that is nowhere else in the address.
+            let secret = &login.password;
+            let tells = secret.len() > 3 && secret.contains(char::is_alphanumeric);
+            if tells && !url.reveal().contains(&**secret) {
+                assert!(!shown.contains(&**secret), "{shown}");
+            }
+            assert!(!format!("{source:?}{login:?}").contains('@'));
+        }
+    }
+}
+
+/// Boards' profiles: every encoder that one offers can be launched, and what is wrong is told in words.
+pub fn board(data: &[u8]) {
+    static ELEMENTS: OnceLock<Elements> = OnceLock::new();
+    let elements = ELEMENTS.get_or_init(board::elements);
+    let text = valid(data);
+    match board::written("mine.toml", text, elements) {
+        Ok((profile, info)) => {
+            assert_eq!(info.file, "mine.toml");
+            let candidates = profile.candidates(&[], elements);
+            assert!(!candidates.is_empty());
+            for (name, encoder) in candidates {
+                let encoder = encoder.expect("what a profile names was looked up");
+                let chain =
+                    encoder.chain(&name, Start { bitrate: 1_500_000, key_interval: 300, level: "3.1" });
+                assert!(chain.contains(" name=enc ") && chain.contains(&*name), "{chain}");
+            }
+            for element in profile.csi(elements) {
+                assert!(elements.capture.contains_key(element.name));
+            }
+        }
+        Err(e) => assert!(e.to_string().contains("mine.toml"), "{e}"),
+    }
+}
