@@ -39,6 +39,10 @@ impl Slots {
         for range in items(answer) {
             let [Value::Int(first), Value::Int(last), holders @ ..] = items(range) else { continue };
             let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(*last)) else { continue };
+            // One without slots would make an answer of what is none.
+            if first > last || last >= SLOTS {
+                continue;
+            }
             for (n, holder) in holders.iter().enumerate() {
                 let [host, Value::Int(port), ..] = items(holder) else { continue };
                 let Ok(port) = u16::try_from(*port) else { continue };
@@ -144,6 +148,7 @@ mod tests {
             range(9001, 9002, vec![holder(Value::Nil, 4)]),
             range(9003, 9004, vec![holder(text("?"), 5)]),
             range(-1, 70_000, vec![holder(text("10.0.0.9"), 6)]),
+            range(9006, 9005, vec![holder(text("10.0.0.9"), 6)]),
             Value::Int(7),
         ]);
         let slots = Slots::read(&told, &node(9));
@@ -158,6 +163,9 @@ mod tests {
             assert_eq!(slots.holder(slot), at.as_ref(), "{slot}");
         }
         assert_eq!(slots.nodes().len(), 4, "replicas too");
-        assert!(Slots::read(&Value::Nil, &node(9)).is_empty());
+        let backwards = Value::Array(vec![range(2, 1, vec![holder(text("10.0.0.2"), 1)])]);
+        for nothing in [Value::Nil, backwards] {
+            assert!(Slots::read(&nothing, &node(9)).is_empty(), "{nothing:?}");
+        }
     }
 }
