@@ -109,7 +109,7 @@ pub fn source(data: &[u8]) {
         if let Some(login) = login {
             // A password that is nowhere else in the address.
             let secret = &login.password;
-            let tells = secret.len() > 3 && secret.contains(char::is_alphanumeric);
+            let tells = secret.len() > 3 && !"rtsps:///…".contains(&**secret);
             if tells && !url.reveal().contains(&**secret) {
                 assert!(!shown.contains(&**secret), "{shown}");
             }

@@ -277,7 +277,8 @@ fn agrees(offer: &str, answer: &str) {
     // What is declined is named as the offer named it, which may be anything.
     let declined = answer.lines().any(|l| l.starts_with("m=") && l.split(' ').nth(1) == Some("0"));
     assert!(declined || SdpAnswer::from_sdp_string(answer).is_ok(), "{answer}");
-    assert!(answer.split_terminator("\r\n").all(|line| !line.contains(char::is_control)), "{answer:?}");
+    let plain = |text: &str| text.lines().all(|line| !line.contains(char::is_control));
+    assert!(plain(answer) || !plain(offer), "{answer:?}");
     let (offered, answered) = (sections(offer), sections(answer));
     assert_eq!(offered.len(), answered.len(), "{answer}");
     for ((kind, mid, formats), (kind2, mid2, formats2)) in offered.iter().zip(&answered) {
