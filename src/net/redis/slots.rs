@@ -103,6 +103,9 @@ impl Redirect {
     pub fn read(error: &redis::RedisError, node: &HostPort) -> Option<Redirect> {
         let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
         let host = if host.is_empty() { &node.0 } else { host.trim_start_matches('[').trim_end_matches(']') };
+        if host.is_empty() {
+            return None; // brackets around nothing
+        }
         let at = (host.to_owned(), port.parse().ok()?);
         match error.code()? {
             "MOVED" => Some(Redirect::Moved(at)),
@@ -132,6 +135,24 @@ mod tests {
             ("foo{bar", crc16(b"foo{bar") % SLOTS),
         ] {
             assert_eq!(slot(key), found, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_names_the_other_node_or_is_none() {
+        for (words, to) in [
+            ("MOVED 3999 127.0.0.1:6381", Some(Redirect::Moved(("127.0.0.1".into(), 6381)))),
+            ("ASK 3999 [2001:db8::1]:6381", Some(Redirect::Ask(("2001:db8::1".into(), 6381)))),
+            ("MOVED 3999 :7001", Some(Redirect::Moved(node(7001)))),
+            ("ASK 39 ]:681", None),
+            ("MOVED 39 []:681", None),
+            ("MOVED 39 host", None),
+            ("CLUSTERDOWN 39 127.0.0.1:6381", None),
+        ] {
+            let told =
+                redis::parse_redis_value(format!("-{words}\r\n").as_bytes()).expect("an error is a value");
+            let Value::ServerError(error) = told else { panic!("{words} is an error") };
+            assert_eq!(Redirect::read(&error.into(), &node(9)), to, "{words}");
         }
     }
 
