@@ -385,7 +385,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let mut said = chosen(camera.board(), camera.encoder(), false);
     let urls = camera.urls();
     said.extend(urls.iter().map(|url| format!("open {url}\n")));
-    said += &phone::code(&urls);
+    said += &phone::code(urls);
     exit::tell(&said);
     run(&camera, ring, certificate.as_ref())
 }

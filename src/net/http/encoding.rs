@@ -91,7 +91,7 @@ mod tests {
         let tag = |tag: &str| Some(tag.to_owned());
         assert_eq!(shape(&[], &file), (false, tag("\"1\""), false));
         assert_eq!(shape(&[(IF_NONE_MATCH, "\"1\"")], &file), (false, tag("\"1\""), true));
-        assert_eq!(shape(&[accepts.clone()], &file), (true, tag("\"1-gzip\""), false));
+        assert_eq!(shape(std::slice::from_ref(&accepts), &file), (true, tag("\"1-gzip\""), false));
         assert_eq!(
             shape(&[accepts.clone(), (IF_NONE_MATCH, "\"1\"")], &file),
             (true, tag("\"1-gzip\""), false)
