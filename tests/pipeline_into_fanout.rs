@@ -3,6 +3,7 @@
 #![cfg(all(feature = "gst", feature = "rtc"))]
 
 // str0m has no cryptography of its own, and none of its types are in our API.
+#[allow(dead_code, unused_imports, reason = "some of it is for the sender alone")]
 #[path = "../src/rtc/crypto/mod.rs"]
 mod crypto;
 mod media;

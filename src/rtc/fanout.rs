@@ -1,7 +1,8 @@
 //! All viewers of a source: whose datagram it is, who gets the frame, who is over.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use super::demux::{self, BadRecord, BadStun, Class, Stun, StunKind};
 use super::guard::contained;
 use super::paths::{Path, Paths};
 use super::refusal::Refusal;
+use super::route::Sign;
 use super::sdp::Remote;
 use super::session::{Note, Session, Shared, Sink};
 use super::{
@@ -26,6 +28,11 @@ use crate::media::{Frame, StreamId};
 
 /// When nothing is due, look again then.
 const IDLE: Duration = Duration::from_secs(60);
+/// A path that carried nothing for so long may have moved to another port: two intervals of the feedback that
+/// browsers send for bandwidth estimation.
+const MOVED: Duration = Duration::from_millis(200);
+/// Sessions whose keys are tried on media that came by a path of nobody's.
+const MAX_TRIES: usize = 4;
 
 /// One encoded stream to many viewers. See the [module](super).
 pub struct Fanout {
@@ -290,11 +297,14 @@ impl Fanout {
             self.totals.dropped.stun_unsigned += 1;
             return;
         }
-        match stun.kind {
-            StunKind::Success => self.paths.handle_answer(id, &stun.transaction, path, self.now),
-            _ => self.paths.handle_request(id, path, self.now),
-        }
-        self.deliver(id, path, data, true);
+        let sign = if stun.kind == StunKind::Success {
+            self.paths.handle_answer(id, &stun.transaction, path, self.now);
+            Sign::Answer
+        } else {
+            self.paths.handle_request(id, path, self.now);
+            Sign::Check
+        };
+        self.deliver(id, path, data, Some(sign));
     }
 
     fn is_authentic(&self, id: SessionId, stun: &Stun<'_>) -> bool {
@@ -316,13 +326,13 @@ impl Fanout {
     fn handle_dtls(&mut self, path: Path, data: &[u8]) {
         let ids = self.claimants(path);
         for id in &ids {
-            let (id, alone) = (*id, ids.len() == 1);
+            let id = *id;
             let Some(stage) = self.sessions.get(&id).map(Session::stage) else { continue };
             // One by one: a lost last flight comes again as plaintext, which is too late, and a Finished,
             // which must be answered.
             for record in demux::records(data, stage) {
                 match record {
-                    Ok(record) => self.deliver(id, path, record, alone),
+                    Ok(record) => _ = self.deliver(id, path, record, None),
                     Err(BadRecord::Truncated | BadRecord::Kind | BadRecord::Short) => {
                         self.totals.dropped.dtls_malformed += 1;
                     }
@@ -334,12 +344,27 @@ impl Fanout {
         }
     }
 
-    /// Hands RTP or RTCP to those whose it may be; their keys decide.
+    /// Hands RTP or RTCP to those whose it may be, until one finds by its keys that it is its own.
     fn hand_over(&mut self, path: Path, data: &[u8]) {
-        let ids = self.claimants(path);
-        for id in &ids {
-            self.deliver(*id, path, data, ids.len() == 1);
+        let known: Vec<SessionId> = self.paths.claimants(path).collect();
+        let mut take = |id: &SessionId| self.deliver(*id, path, data, Some(Sign::Media));
+        if known.iter().any(&mut take) {
+            return;
         }
+        let others: Vec<SessionId> = self.silent_of(path.1.ip()).filter(|id| !known.contains(id)).collect();
+        let taken = others.iter().any(|id| self.deliver(*id, path, data, Some(Sign::Media)));
+        self.totals.strays += u64::from(!taken && known.is_empty());
+    }
+
+    /// The sessions of a host whose path carries nothing just now: a NAT may have given one another port. Those
+    /// that are silent for longest come first.
+    fn silent_of(&self, host: IpAddr) -> impl Iterator<Item = SessionId> + use<> {
+        let silent = |id| Some((self.sessions.get(&id)?.silent(self.now)?, id));
+        let mut found: Vec<(Duration, SessionId)> =
+            self.paths.of_host(host).filter_map(silent).filter(|(silent, _)| *silent >= MOVED).collect();
+        found.sort_by_key(|(silent, id)| (Reverse(*silent), *id));
+        found.dedup();
+        found.into_iter().map(|(_, id)| id).take(MAX_TRIES)
     }
 
     fn claimants(&mut self, path: Path) -> Vec<SessionId> {
@@ -348,15 +373,17 @@ impl Fanout {
         ids
     }
 
-    /// Lets a session's library read a datagram; `alive` says that it is the session's and nobody else's.
-    fn deliver(&mut self, id: SessionId, (local, from): Path, data: &[u8], alive: bool) {
+    /// Lets a session's library read a datagram, and says whether the session took it for authentic.
+    fn deliver(&mut self, id: SessionId, (local, from): Path, data: &[u8], sign: Option<Sign>) -> bool {
+        let mut authentic = false;
         match Receive::new(Protocol::Udp, from, local, data) {
             Ok(receive) => self.step(id, |session, now, sink| {
-                session.handle_datagram(receive, alive, now, sink);
+                authentic = session.handle_datagram(receive, sign, now, sink);
             }),
             // Read here as well-formed, there not.
             Err(_) => self.totals.dropped.stun_malformed += 1,
         }
+        authentic
     }
 
     /// Registers a session that is new or was renegotiated: its user name may have changed.

@@ -55,6 +55,7 @@ mod negotiate;
 mod numbers;
 mod paths;
 mod refusal;
+mod route;
 mod sdp;
 mod session;
 #[cfg(test)]

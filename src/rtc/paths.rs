@@ -14,7 +14,7 @@
 //! limited over all sessions: see [`CHECKS_A_SECOND`].
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::SessionId;
@@ -56,8 +56,8 @@ struct Claim {
     session: SessionId,
     /// When a check or an answer came by it last; consent asks for one every few seconds.
     heard: Instant,
-    /// A check of ours by this path was answered: somebody is there, and knows the password.
-    proven: bool,
+    /// When a check of ours by this path was answered last: somebody is there, and knows the password.
+    answered: Option<Instant>,
     /// Checks that may leave by it without being counted, since as many requests came.
     credit: u8,
     generation: u32,
@@ -84,6 +84,8 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Paths {
     claims: HashMap<Path, Vec<Claim>>,
+    /// Who claims paths from a host, once for each.
+    hosts: HashMap<IpAddr, Vec<SessionId>>,
     owners: HashMap<SessionId, Owner>,
     /// The checks that wait for their answers.
     checks: HashMap<Transaction, SessionId>,
@@ -98,6 +100,7 @@ impl Paths {
     pub(super) fn new(now: Instant) -> Paths {
         Paths {
             claims: HashMap::new(),
+            hosts: HashMap::new(),
             owners: HashMap::new(),
             checks: HashMap::new(),
             tokens: CHECKS_AT_ONCE,
@@ -110,6 +113,16 @@ impl Paths {
     /// The sessions that datagrams other than STUN by this path may be for.
     pub(super) fn claimants(&self, path: Path) -> impl Iterator<Item = SessionId> {
         self.claims.get(&path).into_iter().flatten().map(|c| c.session)
+    }
+
+    /// The sessions that are reached at other ports of a host.
+    pub(super) fn of_host(&self, host: IpAddr) -> impl Iterator<Item = SessionId> {
+        self.hosts.get(&host).into_iter().flatten().copied()
+    }
+
+    /// When a check of a session by this path was answered last.
+    pub(super) fn answered(&self, id: SessionId, path: Path) -> Option<Instant> {
+        self.claim(id, path)?.answered
     }
 
     /// Whether a request of a session by this path is to be looked at: it is known, or there is room for it.
@@ -152,7 +165,7 @@ impl Paths {
         if let Some(owner) = self.owners.get_mut(&id) {
             owner.waiting.retain(|w| w.transaction != *transaction);
         }
-        self.learn(id, path, now).proven = true;
+        self.learn(id, path, now).answered = Some(now);
     }
 
     /// Whether a check of a session may leave; one that may not is as good as lost, and will be repeated.
@@ -164,8 +177,8 @@ impl Paths {
         now: Instant,
     ) -> bool {
         let free = self.claim_mut(id, path).is_some_and(|claim| {
-            let free = claim.proven || claim.credit > 0;
-            if !claim.proven {
+            let free = claim.answered.is_some() || claim.credit > 0;
+            if !claim.answered.is_some() {
                 claim.credit = claim.credit.saturating_sub(1);
             }
             free
@@ -201,7 +214,10 @@ impl Paths {
             .paths
             .iter()
             .filter_map(|path| {
-                Some((self.claims.get(path)?.iter().find(|c| c.session == id && c.proven)?.heard, *path))
+                Some((
+                    self.claims.get(path)?.iter().find(|c| c.session == id && c.answered.is_some())?.heard,
+                    *path,
+                ))
             })
             .collect();
         heard.sort_by(|a, b| b.cmp(a));
@@ -260,8 +276,9 @@ impl Paths {
             let owner = self.owners.entry(id).or_default();
             owner.paths.push(path);
             owner.new += 1;
-            let claim = Claim { session: id, heard: now, proven: false, credit: 0, generation };
+            let claim = Claim { session: id, heard: now, answered: None, credit: 0, generation };
             self.claims.entry(path).or_default().push(claim);
+            self.hosts.entry(path.1.ip()).or_default().push(id);
         }
         let claim = self.claim_mut(id, path).expect("made above, where there was none");
         claim.heard = now;
@@ -296,6 +313,14 @@ impl Paths {
                 self.claims.remove(&path);
             }
         }
+        if let Some(ids) = self.hosts.get_mut(&path.1.ip()) {
+            if let Some(i) = ids.iter().position(|other| *other == id) {
+                ids.swap_remove(i);
+            }
+            if ids.is_empty() {
+                self.hosts.remove(&path.1.ip());
+            }
+        }
     }
 
     fn fill(&mut self, now: Instant) {
@@ -313,7 +338,7 @@ impl Paths {
 }
 
 fn gives_way(claim: &Claim, now: Instant) -> bool {
-    !claim.proven || now.saturating_duration_since(claim.heard) >= STALE
+    !claim.answered.is_some() || now.saturating_duration_since(claim.heard) >= STALE
 }
 
 #[cfg(test)]
@@ -366,6 +391,7 @@ mod tests {
         paths.forget(ME);
         paths.forget(SessionId(2));
         assert!(paths.claims.is_empty() && paths.owners.is_empty() && paths.checks.is_empty());
+        assert!(paths.hosts.is_empty());
     }
 
     #[test]

@@ -17,12 +17,14 @@ use super::batch::Batches;
 use super::candidates::{Candidates, Verdict, canonical, is_reachable};
 use super::clock::Place;
 use super::credentials::credentials;
+use super::crypto;
 use super::cut::Payloads;
-use super::demux::{self, Stage};
+use super::demux::{self, Class, Stage};
 use super::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled};
 use super::numbers::Numbers;
-use super::paths::Paths;
+use super::paths::{Path, Paths};
 use super::refusal::Refusal;
+use super::route::{Route, Sign, Wish};
 use super::sdp::{self, Remote, Transport};
 use super::track::Track;
 use super::{Answer, Answered, Config, LocalCandidate, MediaSet, SessionId, SessionStats};
@@ -40,7 +42,7 @@ const PACED_SLACK: Duration = Duration::from_millis(1);
 /// Where no media flows str0m pads with 160 packets of 31 bytes a second; fewer keep the path open too.
 const PADDING_SLACK: Duration = Duration::from_millis(50);
 const STATS_EVERY: Duration = Duration::from_secs(2);
-/// How long ICE may have lost its path while datagrams still come.
+/// How long ICE may have lost its path, and no check by the one in use was answered, while datagrams still come.
 const ICE_LOST: Duration = Duration::from_secs(8);
 
 /// What all sessions of a fan-out share.
@@ -92,6 +94,7 @@ pub(super) struct Session {
     made: Instant,
     heard: Instant,
     connected: bool,
+    route: Route,
     ice_lost: Option<Instant>,
     over: Option<End>,
     fingerprint: String,
@@ -184,6 +187,7 @@ impl Session {
             made: now,
             heard: now,
             connected: false,
+            route: Route::new(now),
             ice_lost: None,
             over: None,
             fingerprint: String::new(),
@@ -363,21 +367,49 @@ impl Session {
         self.connected && self.tracks.iter().any(|t| t.stream == stream)
     }
 
-    /// Takes a datagram; `alive` says that it shows that the viewer is there.
+    /// Takes a datagram; says whether it is authentic, and so shows that the viewer is there. What sign it is then
+    /// is known before, `None` for DTLS.
     pub(super) fn handle_datagram(
         &mut self,
         receive: Receive<'_>,
-        alive: bool,
+        sign: Option<Sign>,
         now: Instant,
         sink: &mut Sink<'_>,
-    ) {
-        if alive {
-            self.heard = now;
-        }
+    ) -> bool {
+        let path = (receive.destination, receive.source);
         self.tick(now);
+        let opened = crypto::opened();
         let result = self.rtc.handle_input(str0m::Input::Receive(self.time, receive));
         self.check(result);
+        // Checks and answers were found authentic before they came here.
+        let sign = sign.filter(|sign| *sign != Sign::Media || crypto::opened() > opened);
+        if let Some(sign) = sign {
+            self.heard = now;
+            let answered = sink.paths.answered(self.id, path);
+            if self.route.handle(path, sign, answered, now) == Wish::Check {
+                self.check_path(path);
+            }
+        }
         self.drain(now, sink);
+        sign.is_some()
+    }
+
+    /// Has ICE check a path by which the viewer sends.
+    fn check_path(&mut self, (_, theirs): Path) {
+        if !self.reaches(theirs) {
+            return;
+        }
+        let (ip, port) = (theirs.ip(), theirs.port());
+        // Of the least priority: what ICE nominates by itself goes before.
+        let line = format!("candidate:moved 1 udp 1 {ip} {port} typ srflx raddr 0.0.0.0 rport 0");
+        if let Err(refusal) = self.add_remote_candidate(&line) {
+            log::debug!("session {}: a new path isn't checked: {}", self.id.0, refusal.code());
+        }
+    }
+
+    /// How long nothing authentic came by the path in use; `None` before there is one.
+    pub(super) fn silent(&self, now: Instant) -> Option<Duration> {
+        self.route.path().map(|_| self.route.silent(now))
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, sink: &mut Sink<'_>) {
@@ -427,8 +459,16 @@ impl Session {
     pub(super) fn deadline(&self, config: &Config) -> Instant {
         let own =
             if self.connected { self.heard + config.silence } else { self.made + config.connect_within };
-        let ice = self.ice_lost.filter(|_| self.connected).map_or(own, |t| t + ICE_LOST);
-        self.rtc_deadline.min(own).min(ice)
+        let lost = self.lost_at().filter(|_| self.connected).unwrap_or(own);
+        self.rtc_deadline.min(own).min(lost)
+    }
+
+    /// When the path in use is given up: without consent, and sooner where ICE has no other.
+    fn lost_at(&self) -> Option<Instant> {
+        self.route.path()?;
+        let consent = self.route.consent_until();
+        let ice = self.ice_lost.map(|at| at.max(self.route.answered()) + ICE_LOST);
+        Some(ice.map_or(consent, |at| at.min(consent)))
     }
 
     /// Ends the session if its time has come.
@@ -445,9 +485,7 @@ impl Session {
             } else if self.connected && silent >= config.silence {
                 let words = format!("the viewer vanished: nothing heard of it for {} s", secs(silent));
                 self.over = Some(End::new(EndReason::Vanished, words));
-            } else if self.connected
-                && self.ice_lost.is_some_and(|t| now.saturating_duration_since(t) >= ICE_LOST)
-            {
+            } else if self.connected && self.lost_at().is_some_and(|at| now >= at) {
                 self.over = Some(End::new(EndReason::Lost, "the network path to the viewer was lost"));
             } else if !self.rtc.is_alive() {
                 self.over = Some(End::new(EndReason::Ended, "the viewer closed the connection"));
@@ -483,7 +521,12 @@ impl Session {
                         self.stats.packets += 1;
                         self.stats.bytes += data.len() as u64;
                     }
-                    sink.batches.push(t.source, t.destination, data);
+                    let mut path = (t.source, t.destination);
+                    // An answer goes to who asked.
+                    if demux::classify(&data) != Some(Class::Stun) {
+                        path = self.route.direct(path, sink.paths.answered(self.id, path), now);
+                    }
+                    sink.batches.push(path.0, path.1, data);
                 }
                 Ok(str0m::Output::Event(e)) => self.handle_event(e, now, sink.notes),
                 Ok(str0m::Output::Timeout(at)) => {

@@ -15,6 +15,7 @@ use tungstenite::{Error, Message, WebSocket};
 use crate::camera;
 
 // str0m has no cryptography of its own, and none of its types are in our API.
+#[allow(dead_code, unused_imports, reason = "some of it is for the sender alone")]
 #[path = "../../src/rtc/crypto/mod.rs"]
 mod crypto;
 

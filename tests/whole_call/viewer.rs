@@ -14,6 +14,7 @@ use symple::rtc::Transmit;
 use super::side::{Came, Side};
 
 // str0m has no cryptography of its own, and none of its types are in our API.
+#[allow(dead_code, unused_imports, reason = "some of it is for the sender alone")]
 #[path = "../../src/rtc/crypto/mod.rs"]
 mod crypto;
 

@@ -21,6 +21,7 @@ use str0m::crypto::{CryptoProvider, Sha1HmacProvider, Sha1Provider, Sha256Provid
 
 use dtls::Dtls;
 use srtp::Srtp;
+pub(super) use srtp::opened;
 
 /// What [`str0m::RtcConfig::set_crypto_provider`] takes.
 pub(crate) fn provider() -> CryptoProvider {

@@ -1,5 +1,7 @@
 //! The ciphers of SRTP (RFC 3711, RFC 7714).
 
+use std::cell::Cell;
+
 use openssl::cipher::{Cipher, CipherRef};
 use openssl::cipher_ctx::CipherCtx;
 use openssl::error::ErrorStack;
@@ -10,6 +12,16 @@ use str0m::crypto::{
 
 /// Of an authentication tag, which is the same for both key lengths (RFC 7714, 12).
 const TAG: usize = AeadAes128Gcm::TAG_LEN;
+
+thread_local! {
+    static OPENED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many packets this thread has opened, each of which was authentic: str0m doesn't tell of which it took, and
+/// asks for decryption only after the tag was found right.
+pub(crate) fn opened() -> u64 {
+    OPENED.get()
+}
 
 #[derive(Debug)]
 pub(super) struct Srtp;
@@ -113,7 +125,9 @@ impl Keyed {
             self.0.set_tag(tag)?;
             self.stream(text, output)
         };
-        open().map(|()| length).map_err(other)
+        open().map_err(other)?;
+        OPENED.set(OPENED.get() + 1);
+        Ok(length)
     }
 }
 
@@ -125,7 +139,9 @@ impl Aes128CmSha1_80Cipher for Keyed {
 
     fn decrypt(&mut self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
         self.0.decrypt_init(None, None, Some(iv)).map_err(other)?;
-        self.stream(input, output).map_err(other)
+        self.stream(input, output).map_err(other)?;
+        OPENED.set(OPENED.get() + 1);
+        Ok(())
     }
 }
 

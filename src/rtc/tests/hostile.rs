@@ -44,7 +44,7 @@ impl World {
     }
 }
 
-fn attribute(description: &str, name: &str) -> String {
+pub(super) fn attribute(description: &str, name: &str) -> String {
     let line = description.lines().find_map(|l| l.strip_prefix(name));
     line.expect("descriptions have it").trim().to_owned()
 }
@@ -104,7 +104,12 @@ impl Caller {
 }
 
 /// A STUN message, signed where there is a password, without FINGERPRINT.
-fn stun(kind: u16, transaction: [u8; 12], attributes: &[(u16, Vec<u8>)], password: Option<&str>) -> Vec<u8> {
+pub(super) fn stun(
+    kind: u16,
+    transaction: [u8; 12],
+    attributes: &[(u16, Vec<u8>)],
+    password: Option<&str>,
+) -> Vec<u8> {
     let mut body = vec![];
     for (kind, value) in attributes {
         body.extend_from_slice(&kind.to_be_bytes());

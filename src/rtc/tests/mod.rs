@@ -2,6 +2,7 @@
 
 mod description;
 mod hostile;
+mod moves;
 mod numbers;
 mod panics;
 mod paths;

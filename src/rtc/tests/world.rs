@@ -10,6 +10,7 @@ use str0m::media::{Direction, KeyframeRequestKind, MediaData, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Rtc, RtcConfig};
 
+use crate::call::body::End;
 use crate::media::keyframes::Why;
 use crate::media::{Codec, Frame, StreamId};
 use crate::rtc::{
@@ -77,6 +78,11 @@ pub(super) struct World {
     pub(super) frame_size: usize,
     /// How browsers' addresses look behind their NATs.
     pub(super) nat: HashMap<SocketAddr, SocketAddr>,
+    /// Browsers that nominate a path once and then ask for consent alone, as Firefox and aiortc do, and the passwords
+    /// of the camera for them.
+    pub(super) nominates_once: HashMap<u64, String>,
+    /// Browsers answer no check any more.
+    pub(super) answers_none: bool,
     /// The camera is behind a port forward, and can't be reached but by this.
     pub(super) forward: Option<SocketAddr>,
     /// How often the camera's time-out was due.
@@ -124,6 +130,8 @@ impl World {
             link_free: now,
             frame_size: 4000,
             nat: HashMap::new(),
+            nominates_once: HashMap::new(),
+            answers_none: false,
             forward: None,
             wakes: 0,
             camera,
@@ -274,6 +282,15 @@ impl World {
         })
     }
 
+    /// How a session that is over ended.
+    pub(super) fn end(&self, id: u64) -> End {
+        let end = self.events.iter().find_map(|(_, e)| match e {
+            Event::Closed { session, end } if session.0 == id => Some(end.clone()),
+            _ => None,
+        });
+        end.expect("it is over")
+    }
+
     pub(super) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         loop {
@@ -390,8 +407,11 @@ impl World {
                     return;
                 }
                 str0m::Output::Transmit(t) => {
-                    let (gone, data) = (b.gone, Vec::from(t.contents));
-                    if !gone {
+                    let (gone, connected, mut data) = (b.gone, b.connected, Vec::from(t.contents));
+                    if let Some(password) = self.nominates_once.get(&id).filter(|_| connected) {
+                        data = without_nomination(&data, password).unwrap_or(data);
+                    }
+                    if !(gone || self.answers_none && data.starts_with(&[1, 1])) {
                         self.taken.push((t.source, t.destination, data.clone()));
                         self.put_on_wire(t.source, t.destination, &data);
                     }
@@ -448,6 +468,24 @@ impl World {
         self.fanout.handle_input(Input::Frame(&frame), self.now);
         self.drain_camera();
     }
+}
+
+/// A check without its USE-CANDIDATE, signed anew; `None` for anything else.
+fn without_nomination(datagram: &[u8], password: &str) -> Option<Vec<u8>> {
+    let body = datagram.strip_prefix(&[0, 1]).map(|_| &datagram[20..])?;
+    let transaction = datagram[8..20].try_into().expect("12 bytes");
+    let mut attributes = vec![];
+    let mut at = 0;
+    while at + 4 <= body.len() {
+        let u16_at = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
+        let (kind, len) = (u16_at(at), usize::from(u16_at(at + 2)));
+        // USE-CANDIDATE, MESSAGE-INTEGRITY and FINGERPRINT (RFC 8445, 16.1, and RFC 8489, 18.3).
+        if ![0x0025, 0x0008, 0x8028].contains(&kind) {
+            attributes.push((kind, body[at + 4..at + 4 + len].to_vec()));
+        }
+        at += 4 + len.next_multiple_of(4);
+    }
+    Some(super::hostile::stun(0x0001, transaction, &attributes, Some(password)))
 }
 
 /// Something that looks coded, told apart by its count.
