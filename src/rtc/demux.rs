@@ -348,6 +348,16 @@ fn check_record(record: &[u8], stage: Stage) -> Result<(), BadRecord> {
     }
 }
 
+/// The random number of a ClientHello in plaintext (RFC 6347, 4.2.1), by which a client's handshake is told from
+/// another's.
+pub(super) fn client_random(record: &[u8]) -> Option<[u8; 32]> {
+    const CLIENT_HELLO: u8 = 1;
+    let body = record.get(RECORD_HEADER..).filter(|_| record[0] == HANDSHAKE_RECORD)?;
+    let first = body.first() == Some(&CLIENT_HELLO) && body.get(6..9) == Some(&[0, 0, 0]);
+    // After the version.
+    body.get(HANDSHAKE_HEADER + 2..HANDSHAKE_HEADER + 34).filter(|_| first)?.try_into().ok()
+}
+
 /// Whether a plaintext record is made of handshake messages, or one fragment of one, that agree with
 /// themselves.
 fn is_handshake(mut body: &[u8]) -> bool {

@@ -12,7 +12,7 @@ use super::batch::Batches;
 use super::candidates::canonical;
 use super::clock::{Position, Timeline};
 use super::cut::Cutter;
-use super::demux::{self, BadRecord, BadStun, Class, Stun, StunKind};
+use super::demux::{self, BadRecord, BadStun, Class, Stage, Stun, StunKind};
 use super::guard::contained;
 use super::paths::{Path, Paths};
 use super::refusal::Refusal;
@@ -31,6 +31,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A path that carried nothing for so long may have moved to another port: two intervals of the feedback that
 /// browsers send for bandwidth estimation.
 const MOVED: Duration = Duration::from_millis(200);
+/// A session that was silent for so long while a newer one was heard by the same path gives way to it: viewers send
+/// reports every second or more often.
+const GONE: Duration = Duration::from_secs(3);
 /// Sessions whose keys are tried on media that came by a path of nobody's.
 const MAX_TRIES: usize = 4;
 
@@ -305,6 +308,25 @@ impl Fanout {
             Sign::Check
         };
         self.deliver(id, path, data, Some(sign));
+        self.replace_others(id, path, sign);
+    }
+
+    /// Ends what a session takes the place of at its path: one whose DTLS can't be told from its own, one of a
+    /// viewer that is there no more.
+    fn replace_others(&mut self, id: SessionId, path: Path, sign: Sign) {
+        let Some(newer) = self.sessions.get(&id) else { return };
+        let gives_way = |other: &SessionId| {
+            let Some(older) = self.sessions.get(other).filter(|older| older.made() < newer.made()) else {
+                return false;
+            };
+            let (connected, both) =
+                (newer.stage() == Stage::Established, older.stage() == Stage::Established);
+            let mixed = sign == Sign::Answer && !connected && !both && older.uses(path);
+            mixed || (connected && older.uses(path) && newer.heard() >= older.heard() + GONE)
+        };
+        for other in self.paths.claimants(path).filter(gives_way).collect::<Vec<_>>() {
+            self.step(other, |session, _, _| session.replace());
+        }
     }
 
     fn is_authentic(&self, id: SessionId, stun: &Stun<'_>) -> bool {
@@ -332,6 +354,7 @@ impl Fanout {
             // which must be answered.
             for record in demux::records(data, stage) {
                 match record {
+                    Ok(record) if !self.is_handshake_of(id, record) => {}
                     Ok(record) => _ = self.deliver(id, path, record, None),
                     Err(BadRecord::Truncated | BadRecord::Kind | BadRecord::Short) => {
                         self.totals.dropped.dtls_malformed += 1;
@@ -344,11 +367,20 @@ impl Fanout {
         }
     }
 
+    /// Whether a record may belong to a session's handshake: a client that began one goes on with it.
+    fn is_handshake_of(&mut self, id: SessionId, record: &[u8]) -> bool {
+        let Some(random) = demux::client_random(record) else { return true };
+        self.sessions.get_mut(&id).is_some_and(|session| *session.client.get_or_insert(random) == random)
+    }
+
     /// Hands RTP or RTCP to those whose it may be, until one finds by its keys that it is its own.
     fn hand_over(&mut self, path: Path, data: &[u8]) {
         let known: Vec<SessionId> = self.paths.claimants(path).collect();
         let mut take = |id: &SessionId| self.deliver(*id, path, data, Some(Sign::Media));
-        if known.iter().any(&mut take) {
+        if let Some(id) = known.iter().copied().find(&mut take) {
+            if known.len() > 1 {
+                self.replace_others(id, path, Sign::Media);
+            }
             return;
         }
         let others: Vec<SessionId> = self.silent_of(path.1.ip()).filter(|id| !known.contains(id)).collect();

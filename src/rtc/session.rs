@@ -95,6 +95,8 @@ pub(super) struct Session {
     heard: Instant,
     connected: bool,
     route: Route,
+    /// Whose DTLS handshake it is, where the other side began it.
+    pub(super) client: Option<[u8; 32]>,
     ice_lost: Option<Instant>,
     over: Option<End>,
     fingerprint: String,
@@ -188,6 +190,7 @@ impl Session {
             heard: now,
             connected: false,
             route: Route::new(now),
+            client: None,
             ice_lost: None,
             over: None,
             fingerprint: String::new(),
@@ -347,6 +350,28 @@ impl Session {
     /// Whether an address is one to answer to.
     pub(super) fn reaches(&self, address: SocketAddr) -> bool {
         is_reachable(address, &self.addresses)
+    }
+
+    /// When it was made; its id tells two of a moment apart.
+    pub(super) fn made(&self) -> (Instant, SessionId) {
+        (self.made, self.id)
+    }
+
+    /// When something authentic came last.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Whether a path is the one in use, or may become so.
+    pub(super) fn uses(&self, path: Path) -> bool {
+        self.route.path().is_none_or(|used| used == path)
+    }
+
+    /// A newer session took its place.
+    pub(super) fn replace(&mut self) {
+        self.over.get_or_insert_with(|| {
+            End::new(EndReason::Replaced, "a newer call from the same address and port took its place")
+        });
     }
 
     /// How far DTLS is.

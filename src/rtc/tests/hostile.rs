@@ -18,7 +18,7 @@ fn camera() -> SocketAddr {
 
 impl World {
     /// A datagram from whatever address its sender claims.
-    fn forge(&mut self, from: SocketAddr, data: &[u8]) {
+    pub(super) fn forge(&mut self, from: SocketAddr, data: &[u8]) {
         self.fanout.handle_input(Input::Datagram { local: camera(), from, data }, self.now);
         self.drain_camera();
     }
@@ -50,7 +50,7 @@ pub(super) fn attribute(description: &str, name: &str) -> String {
 }
 
 /// A caller that speaks STUN itself.
-struct Caller {
+pub(super) struct Caller {
     user: String,
     theirs: String,
     password: String,
@@ -69,7 +69,7 @@ impl Caller {
     }
 
     /// Calls with an offer that a browser made, and does not let the browser know.
-    fn call(w: &mut World, id: u64, change: impl Fn(String) -> String) -> Caller {
+    pub(super) fn call(w: &mut World, id: u64, change: impl Fn(String) -> String) -> Caller {
         w.browser(id, |c| c.enable_h264(true).enable_vp8(true));
         let offer = w.offer(id, &[MediaKind::Video], Direction::RecvOnly);
         w.browsers.get_mut(&id).expect("made").gone = true;
@@ -80,7 +80,7 @@ impl Caller {
     }
 
     /// A check as ICE makes it.
-    fn check(&self, number: u32, nominate: bool) -> Vec<u8> {
+    pub(super) fn check(&self, number: u32, nominate: bool) -> Vec<u8> {
         let user = format!("{}:{}", self.user, self.theirs);
         let mut attributes = vec![
             (0x0006, user.into_bytes()),

@@ -7,5 +7,6 @@ mod numbers;
 mod panics;
 mod paths;
 mod recorder;
+mod shared_ports;
 mod viewing;
 mod world;

@@ -340,15 +340,35 @@ impl World {
                 self.drain_camera();
                 continue;
             }
-            let Some(id) = self.browsers.iter().find(|(_, b)| b.address == to && !b.gone).map(|(id, _)| *id)
-            else {
-                continue;
-            };
-            let b = self.browsers.get_mut(&id).expect("found");
-            let receive = Receive::new(Protocol::Udp, from, to, &data).expect("ours");
-            b.rtc.handle_input(str0m::Input::Receive(self.now, receive)).expect("no error at the browser");
-            self.drain_browser(id);
+            for id in self.addressees(from, to, &data) {
+                let b = self.browsers.get_mut(&id).expect("found");
+                let receive = Receive::new(Protocol::Udp, from, to, &data).expect("ours");
+                b.rtc
+                    .handle_input(str0m::Input::Receive(self.now, receive))
+                    .expect("no error at the browser");
+                self.drain_browser(id);
+            }
         }
+    }
+
+    /// The browsers that a datagram is for. Several may share a socket: then checks are told apart by their names,
+    /// and DTLS is for who still needs it.
+    fn addressees(&self, from: SocketAddr, to: SocketAddr, data: &[u8]) -> Vec<u64> {
+        let here = self.browsers.iter().filter(|(_, b)| b.address == to && !b.gone);
+        let all: Vec<u64> = here.map(|(id, _)| *id).collect();
+        if all.len() < 2 {
+            return all;
+        }
+        let takes = |id: &u64| {
+            let receive = Receive::new(Protocol::Udp, from, to, data).expect("ours");
+            let b = &self.browsers[id];
+            match data[0] {
+                0..=3 => b.rtc.accepts(&str0m::Input::Receive(self.now, receive)),
+                20..=63 => !b.connected || all.iter().all(|id| self.browsers[id].connected),
+                _ => true,
+            }
+        };
+        all.iter().copied().filter(takes).collect()
     }
 
     fn put_on_wire(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8]) {
