@@ -1,4 +1,4 @@
-//! ICE names and passwords, from the system's random: str0m's own follow from a generator whose other numbers peers
+//! Names and passwords, from the system's random: str0m's own follow from a generator whose other numbers peers
 //! see, and whoever knows a session's password can answer its checks.
 
 use str0m::IceCreds;
@@ -8,13 +8,30 @@ const CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 /// RFC 8839 asks for 4 and 22 at least; these are 48 and 144 bits.
 const UFRAG: usize = 8;
 const PASSWORD: usize = 24;
+const NAME: usize = 20;
 
 pub(super) fn credentials() -> IceCreds {
-    let mut random = [0; UFRAG + PASSWORD];
-    getrandom::fill(&mut random).expect("the system has random numbers");
-    let text: String = random.iter().map(|byte| char::from(CHARS[usize::from(byte & 63)])).collect();
+    let text = text(UFRAG + PASSWORD);
     let (ufrag, pass) = text.split_at(UFRAG);
     IceCreds { ufrag: ufrag.to_owned(), pass: pass.to_owned() }
+}
+
+/// A CNAME that lasts for a session and tells nothing (RFC 7022, 4.2, which asks for 96 bits). As long as str0m's.
+pub(super) fn random_name() -> String {
+    text(NAME)
+}
+
+/// For the `o=` line: below 2^62, so that it fits wherever it is read (RFC 8829, 5.2.1).
+pub(super) fn random_number() -> u64 {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).expect("the system has random numbers");
+    u64::from_be_bytes(random) >> 2
+}
+
+fn text(len: usize) -> String {
+    let mut random = vec![0; len];
+    getrandom::fill(&mut random).expect("the system has random numbers");
+    random.iter().map(|byte| char::from(CHARS[usize::from(byte & 63)])).collect()
 }
 
 #[cfg(test)]

@@ -1,32 +1,24 @@
-//! Decides what a viewer is sent, and writes the descriptions that say so.
+//! Decides what a viewer is sent.
 //!
 //! A remote description becomes a [`Plan`]: for each of its media sections whether we send there, keep it
 //! silent or decline it. str0m is then given a description with just the sections, payload types and
-//! extensions of the plan ([`Plan::for_str0m`]), and its answer is completed with the declined sections
-//! ([`Plan::complete`]).
-
-use std::borrow::Cow;
-use std::fmt::Write;
+//! extensions of the plan ([`Plan::for_str0m`]), and the other side gets an answer with all sections
+//! ([`Plan::parts`]).
 
 use super::MediaSet;
+use super::describe::{Part, Used};
 use super::refusal::Refusal;
-use super::sdp::{Format, Kind, Remote, Section};
+use super::sdp::{Format, Kind, Remote, Section, Transport};
+use super::slots::{self, Slots};
 use crate::media::{Codec, StreamId};
 
-/// Constrained baseline, level 3.1: what browsers offer first and encoders for them make.
-pub(super) const CONSTRAINED_BASELINE: u32 = 0x42_e01f;
-/// Baseline, level 3.1: a decoder of it decodes constrained baseline, which is a part of it.
-const BASELINE: u32 = 0x42_001f;
+/// Constrained baseline, without its level: what browsers offer first and encoders for them make.
+const CONSTRAINED_BASELINE: u32 = 0x42_e000;
+/// Baseline of level 3.1: what is meant where no profile is given (RFC 6184, 8.1), of the level that is common.
+const NO_PROFILE: u32 = 0x42_001f;
 
 /// The MediaStream that sound and pictures are in: in one, browsers play them in step.
 pub(super) const STREAM_NAME: &str = "symple";
-
-/// The RTP header extensions we use: arrival times for bandwidth estimation, and the section's name.
-const EXTENSIONS: [&str; 3] = [
-    "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
-    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
-    "urn:ietf:params:rtp-hdrext:sdes:mid",
-];
 
 /// A payload type that was chosen, with its retransmissions'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,20 +28,22 @@ pub(super) struct Choice {
     pub(super) rtx: Option<u8>,
     /// `profile-level-id`, for H.264.
     pub(super) profile: u32,
+    /// Each side has a level of its own (RFC 6184, 8.1).
+    pub(super) asymmetric: bool,
 }
 
 impl Choice {
     /// What we propose where the other side has not spoken yet.
-    pub(super) fn proposal(codec: Codec) -> Choice {
+    pub(super) fn proposal(codec: Codec, level: u8) -> Choice {
         let (pt, rtx) = match codec {
             Codec::H264 => (96, Some(97)),
             Codec::Vp8 => (98, Some(99)),
             Codec::Opus => (111, None),
         };
-        Choice { codec, pt, rtx, profile: CONSTRAINED_BASELINE }
+        Choice { codec, pt, rtx, profile: CONSTRAINED_BASELINE | u32::from(level), asymmetric: true }
     }
 
-    fn payload_types(&self) -> impl Iterator<Item = u8> {
+    pub(super) fn payload_types(&self) -> impl Iterator<Item = u8> + use<> {
         [Some(self.pt), self.rtx].into_iter().flatten()
     }
 }
@@ -57,14 +51,21 @@ impl Choice {
 /// What becomes of a remote section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// We send this there.
-    Send(Choice),
+    /// We send this in this slot.
+    Send(usize, Choice),
     /// Understood, but nothing is sent: `a=inactive`.
-    Silent(Choice),
-    /// Port 0; str0m never sees it.
+    Silent(usize, Choice),
+    /// Port 0; for str0m it isn't there, or is over.
     Decline,
-    /// Port 0, but str0m knows it from before, as inactive.
-    Retire(Choice),
+}
+
+impl Fate {
+    fn slot(&self) -> Option<usize> {
+        match self {
+            Fate::Send(slot, _) | Fate::Silent(slot, _) => Some(*slot),
+            Fate::Decline => None,
+        }
+    }
 }
 
 /// What a session settled on, which later descriptions of it must keep.
@@ -72,16 +73,24 @@ enum Fate {
 pub(super) struct Settled {
     pub(super) video: Option<Choice>,
     pub(super) audio: Option<Choice>,
-    /// The sections that str0m has seen.
-    shown: Vec<String>,
+    slots: Slots,
 }
 
 /// A stream and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lane {
     pub(super) stream: StreamId,
+    /// The section, as str0m names it.
     pub(super) mid: String,
     pub(super) choice: Choice,
+}
+
+/// What there is to send, and how an H.264 stream of it may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Supply<'a> {
+    pub(super) media: &'a MediaSet,
+    /// `level_idc` that the streams need.
+    pub(super) level: u8,
 }
 
 /// What a remote description leads to.
@@ -97,21 +106,29 @@ impl Plan {
     /// What to do about an offer; `before` is what the session settled on if it isn't new.
     pub(super) fn of_offer(
         remote: &Remote,
-        media: &MediaSet,
+        supply: Supply<'_>,
         before: Option<&Settled>,
     ) -> Result<Plan, Refusal> {
+        let media = supply.media;
         if media.video.is_empty() && media.audio.is_none() {
             return Err(Refusal::NothingToSend);
         }
         let mut plan =
             Plan { fates: vec![], video: None, audio: None, settled: before.cloned().unwrap_or_default() };
+        let mut free = plan.settled.slots.free();
+        // What goes on keeps its place before anything new looks for one.
+        let known = |plan: &Plan, s: &Section| plan.settled.slots.find(&s.mid).is_some();
+        let order: Vec<bool> = remote.sections.iter().map(|s| known(&plan, s)).collect();
         let mut pictures_missed = false;
-        for s in &remote.sections {
-            let fate = plan.fate(s, media);
-            let wants_pictures =
-                s.kind == Kind::Video && s.receives && !s.rejected && !media.video.is_empty();
-            pictures_missed |= wants_pictures && !matches!(fate, Fate::Send(_));
-            plan.fates.push(fate);
+        plan.fates = vec![Fate::Decline; remote.sections.len()];
+        for turn in [true, false] {
+            for (i, s) in remote.sections.iter().enumerate().filter(|(i, _)| order[*i] == turn) {
+                let fate = plan.fate(s, supply, &mut free);
+                let wants_pictures =
+                    s.kind == Kind::Video && s.receives && s.reachable && !media.video.is_empty();
+                pictures_missed |= wants_pictures && !matches!(fate, Fate::Send(..));
+                plan.fates[i] = fate;
+            }
         }
         if pictures_missed && plan.video.is_none() {
             let ours: Vec<&str> = media.video.iter().map(|(_, codec)| words(*codec)).collect();
@@ -121,75 +138,97 @@ impl Plan {
         if before.is_none() && plan.video.is_none() && plan.audio.is_none() {
             return Err(Refusal::NothingWanted);
         }
+        let used: Vec<usize> = plan.fates.iter().filter_map(Fate::slot).collect();
+        plan.settled.slots.keep(|slot| used.contains(&slot));
         plan.check_payload_types()?;
         Ok(plan)
     }
 
     /// What to do about the answer to an offer of ours with these sections.
-    pub(super) fn of_answer(remote: &Remote, media: &MediaSet, offered: &[String]) -> Result<Plan, Refusal> {
-        if !remote.sections.iter().map(|s| &s.mid).eq(offered) {
+    pub(super) fn of_answer(
+        remote: &Remote,
+        supply: Supply<'_>,
+        offered: &[String],
+    ) -> Result<Plan, Refusal> {
+        let same = |(s, mid): (&Section, &String)| s.mid.is_empty() || s.mid == *mid;
+        if remote.sections.len() != offered.len() || !remote.sections.iter().zip(offered).all(same) {
             return Err(Refusal::BadSdp("the answer's media sections are not those of the offer".into()));
         }
-        let mut plan = Plan { fates: vec![], video: None, audio: None, settled: Settled::default() };
-        for s in &remote.sections {
-            let fate = match plan.fate(s, media) {
-                // Our own section: str0m must hear of it even if it was declined.
-                Fate::Decline | Fate::Retire(_) => Fate::Silent(Choice::proposal(match s.kind {
-                    Kind::Audio => Codec::Opus,
-                    _ => media.video.first().map_or(Codec::H264, |(_, codec)| *codec),
-                })),
-                fate => fate,
-            };
+        let settled = Settled { slots: Slots::of(offered), ..Settled::default() };
+        let mut plan = Plan { fates: vec![], video: None, audio: None, settled };
+        for (slot, s) in remote.sections.iter().enumerate() {
+            let fate = plan.answered(slot, s, supply);
             plan.fates.push(fate);
         }
         if plan.video.is_none() && plan.audio.is_none() {
             return Err(Refusal::NothingWanted);
         }
-        plan.settled.shown = offered.to_vec();
         plan.check_payload_types()?;
         Ok(plan)
     }
 
-    fn fate(&mut self, s: &Section, media: &MediaSet) -> Fate {
-        let known = self.settled.shown.contains(&s.mid);
+    /// A section of an answer. What we offered under a number is meant by it, whatever else is said of it or not:
+    /// webrtcbin leaves out the profile.
+    fn answered(&mut self, slot: usize, s: &Section, supply: Supply<'_>) -> Fate {
+        let taken = choose_of(s, supply).find_map(|(stream, codec)| {
+            let ours = Choice::proposal(codec, supply.level);
+            let theirs = s.formats.iter().find(|f| f.pt == ours.pt && is_named(f, codec))?;
+            let rtx = ours.rtx.filter(|rtx| s.formats.iter().any(|f| f.pt == *rtx));
+            let profile = profile_of(theirs).unwrap_or(ours.profile);
+            Some((stream?, Choice { rtx, profile, ..ours }))
+        });
+        let name = self.settled.slots.name(slot).to_owned();
+        let (lane, settled) = match s.kind {
+            Kind::Audio => (&mut self.audio, &mut self.settled.audio),
+            _ => (&mut self.video, &mut self.settled.video),
+        };
+        match taken.filter(|_| s.reachable && s.receives && lane.is_none()) {
+            Some((stream, choice)) => {
+                settled.get_or_insert(choice);
+                *lane = Some(Lane { stream, mid: name, choice });
+                Fate::Send(slot, choice)
+            }
+            // Our own section: str0m must hear of it even if it was declined.
+            None => {
+                let codec = match s.kind {
+                    Kind::Audio => Codec::Opus,
+                    _ => supply.media.video.first().map_or(Codec::H264, |(_, codec)| *codec),
+                };
+                let choice = taken.map_or(Choice::proposal(codec, supply.level), |(_, choice)| choice);
+                Fate::Silent(slot, choice)
+            }
+        }
+    }
+
+    fn fate(&mut self, s: &Section, supply: Supply<'_>, free: &mut Vec<usize>) -> Fate {
         let (lane, settled) = match s.kind {
             Kind::Audio => (&mut self.audio, &mut self.settled.audio),
             Kind::Video => (&mut self.video, &mut self.settled.video),
             Kind::Other => return Fate::Decline,
         };
-        if s.rejected {
-            return match *settled {
-                Some(choice) if known => Fate::Retire(choice),
-                _ => Fate::Decline,
-            };
+        if !s.reachable {
+            return Fate::Decline;
         }
-        // What is really sent goes first; the rest is for sections that stay silent.
-        let streams: Vec<(Option<StreamId>, Codec)> = match s.kind {
-            Kind::Audio => vec![(media.audio, Codec::Opus)],
-            _ => {
-                let real = media.video.iter().map(|(id, codec)| (Some(*id), *codec));
-                real.chain([(None, Codec::H264), (None, Codec::Vp8)]).collect()
-            }
-        };
-        let found = streams.into_iter().find_map(|(stream, codec)| {
+        let found = choose_of(s, supply).find_map(|(stream, codec)| {
             let choice = match settled {
                 Some(c) => (c.codec == codec && s.formats.iter().any(|f| matches(f, codec) && f.pt == c.pt))
                     .then_some(*c),
-                None => choose(s, codec),
+                None => choose(s, codec, supply.level),
             };
             Some((stream, choice?))
         });
+        let slots = &mut self.settled.slots;
         let Some((stream, choice)) = found else { return Fate::Decline };
+        let Some(slot) = slots.find(&s.mid).or_else(|| slots.make(&s.mid, free)) else {
+            return Fate::Decline;
+        };
         settled.get_or_insert(choice);
-        if !known {
-            self.settled.shown.push(s.mid.clone());
-        }
         match stream {
             Some(stream) if s.receives && lane.is_none() => {
-                *lane = Some(Lane { stream, mid: s.mid.clone(), choice });
-                Fate::Send(choice)
+                *lane = Some(Lane { stream, mid: slots.name(slot).to_owned(), choice });
+                Fate::Send(slot, choice)
             }
-            _ => Fate::Silent(choice),
+            _ => Fate::Silent(slot, choice),
         }
     }
 
@@ -207,161 +246,43 @@ impl Plan {
     }
 
     /// The remote description, reduced to what was chosen, with these of its candidates.
-    pub(super) fn for_str0m(&self, remote: &Remote, candidates: &[String]) -> String {
-        let shown: Vec<(&Section, Choice, bool)> = remote
+    pub(super) fn for_str0m(&self, remote: &Remote, transport: &Transport, candidates: &[String]) -> String {
+        let shown: Vec<(usize, &Section, Choice, bool)> = remote
             .sections
             .iter()
             .zip(&self.fates)
             .filter_map(|(s, fate)| match *fate {
-                Fate::Send(choice) => Some((s, choice, true)),
-                Fate::Silent(choice) | Fate::Retire(choice) => Some((s, choice, false)),
+                Fate::Send(slot, choice) => Some((slot, s, choice, true)),
+                Fate::Silent(slot, choice) => Some((slot, s, choice, false)),
                 Fate::Decline => None,
             })
             .collect();
-        let mids: Vec<&str> = shown.iter().map(|(s, ..)| s.mid.as_str()).collect();
-        let mut sdp = format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n",
-            mids.join(" ")
-        );
-        let t = &remote.transport;
-        write_line(&mut sdp, format_args!("a=ice-ufrag:{}", t.ufrag));
-        write_line(&mut sdp, format_args!("a=ice-pwd:{}", t.pwd));
-        write_line(&mut sdp, format_args!("a=fingerprint:{}", t.fingerprint));
-        if let Some(setup) = &t.setup {
-            write_line(&mut sdp, format_args!("a=setup:{setup}"));
-        }
-        if t.ice_lite {
-            write_line(&mut sdp, format_args!("a=ice-lite"));
-        }
-        for candidate in candidates {
-            write_line(&mut sdp, format_args!("a={candidate}"));
-        }
-        for (s, choice, sends) in shown {
-            write_section(&mut sdp, s, &choice, sends);
-        }
-        sdp
+        self.settled.slots.describe(transport, candidates, &shown)
     }
 
-    /// str0m's answer with the sections it never saw, or that are over, declined in their places.
-    pub(super) fn complete(&self, remote: &Remote, ours: &str) -> String {
-        let mut parts = ours.split_inclusive("\r\n").fold(vec![String::new()], |mut parts, line| {
-            if line.starts_with("m=") {
-                parts.push(String::new());
-            }
-            parts.last_mut().expect("made with one").push_str(line);
-            parts
-        });
-        let sections = parts.split_off(1);
-        // str0m puts its candidates into its first section, which may be one that is declined here.
-        let candidates: String = sections
-            .iter()
-            .flat_map(|s| s.split_inclusive("\r\n"))
-            .filter(|l| l.starts_with("a=candidate:"))
-            .collect();
-        let mut sections = sections.into_iter();
-        let mut body = String::new();
-        let mut mids = String::new();
-        for (s, fate) in remote.sections.iter().zip(&self.fates) {
-            let section = if *fate == Fate::Decline { None } else { sections.next() };
-            match section {
-                Some(section) if !matches!(fate, Fate::Retire(_)) => {
-                    for line in section.split_inclusive("\r\n").filter(|l| !l.starts_with("a=candidate:")) {
-                        body.push_str(&in_one_stream(line));
-                        if mids.is_empty() && line.starts_with("c=") {
-                            body.push_str(&candidates);
-                        }
-                    }
-                    mids.push(' ');
-                    mids.push_str(&s.mid);
-                }
-                _ => {
-                    let words: Vec<&str> = s.line.split_whitespace().collect();
-                    let (kind, protocol, format) = (words[0], words[2], words.get(3).unwrap_or(&"0"));
-                    write_line(&mut body, format_args!("m={kind} 0 {protocol} {format}"));
-                    write_line(&mut body, format_args!("c=IN IP4 0.0.0.0"));
-                    write_line(&mut body, format_args!("a=inactive"));
-                    write_line(&mut body, format_args!("a=mid:{}", s.mid));
-                    // Not needed in a section that is over, but str0m reads no dynamic number without it.
-                    let named = s.formats.iter().find(|f| f.pt.to_string() == *format && !f.name.is_empty());
-                    if let Some(f) = named {
-                        write_line(&mut body, format_args!("a=rtpmap:{} {}", f.pt, f.name));
-                    }
-                }
-            }
-        }
-        let mut sdp = String::new();
-        for line in parts[0].split_inclusive("\r\n") {
-            if line.starts_with("a=group:BUNDLE") {
-                write_line(&mut sdp, format_args!("a=group:BUNDLE{mids}"));
-            } else if line.starts_with("a=msid-semantic:") {
-                write_line(&mut sdp, format_args!("a=msid-semantic: WMS {STREAM_NAME}"));
-            } else {
-                sdp.push_str(line);
-            }
-        }
-        sdp + &body
-    }
-}
-
-/// `a=msid:<stream> <track>`, alone or as an attribute of an SSRC: str0m names a stream for each track.
-fn in_one_stream(line: &str) -> Cow<'_, str> {
-    let at = line.find("msid:").filter(|_| line.starts_with("a=msid:") || line.starts_with("a=ssrc:"));
-    match at.map(|at| line.split_at(at + "msid:".len())) {
-        Some((head, rest)) => {
-            let track = rest.split_once(' ').map_or(rest, |(_, track)| track);
-            Cow::Owned(format!("{head}{STREAM_NAME} {track}"))
-        }
-        None => Cow::Borrowed(line),
-    }
-}
-
-fn write_line(sdp: &mut String, line: std::fmt::Arguments<'_>) {
-    let _ = write!(sdp, "{line}\r\n"); // writing to a String can't fail
-}
-
-fn write_section(sdp: &mut String, s: &Section, choice: &Choice, sends: bool) {
-    let kind = if choice.codec.is_video() { "video" } else { "audio" };
-    let rtx = choice.rtx.map(|pt| format!(" {pt}")).unwrap_or_default();
-    write_line(sdp, format_args!("m={kind} 9 UDP/TLS/RTP/SAVPF {}{rtx}", choice.pt));
-    write_line(sdp, format_args!("c=IN IP4 0.0.0.0"));
-    write_line(sdp, format_args!("a=mid:{}", s.mid));
-    write_line(sdp, format_args!("{}", if sends { "a=recvonly" } else { "a=inactive" }));
-    write_line(sdp, format_args!("a=rtcp-mux"));
-    let mut taken: Vec<(u8, &str)> = vec![];
-    for (id, uri) in &s.extensions {
-        let free = !taken.iter().any(|(i, u)| i == id || u == uri);
-        if free && EXTENSIONS.contains(&uri.as_str()) {
-            taken.push((*id, uri));
-            write_line(sdp, format_args!("a=extmap:{id} {uri}"));
-        }
-    }
-    let pt = choice.pt;
-    match choice.codec {
-        Codec::H264 => {
-            write_line(sdp, format_args!("a=rtpmap:{pt} H264/90000"));
-            write_line(
-                sdp,
-                format_args!(
-                    "a=fmtp:{pt} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={:06x}",
-                    choice.profile
-                ),
-            );
-        }
-        Codec::Vp8 => write_line(sdp, format_args!("a=rtpmap:{pt} VP8/90000")),
-        Codec::Opus => {
-            write_line(sdp, format_args!("a=rtpmap:{pt} opus/48000/2"));
-            write_line(sdp, format_args!("a=fmtp:{pt} minptime=10;useinbandfec=1"));
-        }
-    }
-    let feedback = s.formats.iter().find(|f| f.pt == pt).map_or(&[][..], |f| &f.feedback);
-    for what in ["transport-cc", "goog-remb", "ccm fir", "nack", "nack pli"] {
-        if feedback.iter().any(|f| f == what) {
-            write_line(sdp, format_args!("a=rtcp-fb:{pt} {what}"));
-        }
-    }
-    if let Some(rtx) = choice.rtx {
-        write_line(sdp, format_args!("a=rtpmap:{rtx} rtx/90000"));
-        write_line(sdp, format_args!("a=fmtp:{rtx} apt={pt}"));
+    /// The sections of our answer; `ssrcs` says what is sent in a section that str0m knows by this name.
+    pub(super) fn parts<'a>(
+        &self,
+        remote: &'a Remote,
+        mut ssrcs: impl FnMut(&str) -> Option<(u32, Option<u32>)>,
+    ) -> Vec<Part<'a>> {
+        let slots = &self.settled.slots;
+        let part = |(s, fate): (&'a Section, &Fate)| {
+            let (slot, choice, sends) = match *fate {
+                Fate::Send(slot, choice) => (slot, choice, ssrcs(slots.name(slot))),
+                Fate::Silent(slot, choice) => (slot, choice, None),
+                Fate::Decline => return Part::Declined(s),
+            };
+            Part::Used(Used {
+                kind: s.kind,
+                mid: &s.mid,
+                sends,
+                formats: vec![(choice, slots::feedback(s, choice.pt).collect())],
+                extensions: slots.extensions(slot, s),
+                reduced_rtcp: s.reduced_rtcp,
+            })
+        };
+        remote.sections.iter().zip(&self.fates).map(part).collect()
     }
 }
 
@@ -373,35 +294,66 @@ fn words(codec: Codec) -> &'static str {
     }
 }
 
-/// Whether a format can carry what our encoders make.
-fn matches(f: &Format, codec: Codec) -> bool {
-    match codec {
-        Codec::H264 => {
-            f.is("H264/90000") && f.param("packetization-mode") == Some("1") && profile(f).is_some()
+/// What a section may be sent: what is really sent goes first, the rest is for sections that stay silent.
+fn choose_of(s: &Section, supply: Supply<'_>) -> impl Iterator<Item = (Option<StreamId>, Codec)> {
+    let (video, audio) = (supply.media.video.clone(), supply.media.audio);
+    let streams: Vec<(Option<StreamId>, Codec)> = match s.kind {
+        Kind::Audio => vec![(audio, Codec::Opus)],
+        _ => {
+            let real = video.into_iter().map(|(id, codec)| (Some(id), codec));
+            real.chain([(None, Codec::H264), (None, Codec::Vp8)]).collect()
         }
-        Codec::Vp8 => f.is("VP8/90000"),
-        Codec::Opus => f.is("opus/48000/2"),
-    }
+    };
+    streams.into_iter()
 }
 
-/// The profile to answer an H.264 format with. RFC 6184 8.1: without one it is baseline.
-fn profile(f: &Format) -> Option<u32> {
-    let Some(id) = f.param("profile-level-id") else { return Some(BASELINE) };
-    let id = u32::from_str_radix(id, 16).ok().filter(|_| id.len() == 6)?;
-    let constraint_set1 = id & 0x4000 != 0;
-    match id >> 16 {
-        0x42 if constraint_set1 => Some(CONSTRAINED_BASELINE),
-        0x42 => Some(BASELINE),
+/// Whether a format can be this codec by its name; one without a name can.
+fn is_named(f: &Format, codec: Codec) -> bool {
+    f.name.is_empty()
+        || f.is(match codec {
+            Codec::H264 => "H264/90000",
+            Codec::Vp8 => "VP8/90000",
+            Codec::Opus => "opus/48000/2",
+        })
+}
+
+/// Whether a format can carry what our encoders make.
+fn matches(f: &Format, codec: Codec) -> bool {
+    let mode =
+        || f.param("packetization-mode") == Some("1") && profile_of(f).is_some_and(|p| rank(p).is_some());
+    !f.name.is_empty() && is_named(f, codec) && (codec != Codec::H264 || mode())
+}
+
+/// The `profile-level-id` of a format; `None` where it can't be read.
+fn profile_of(f: &Format) -> Option<u32> {
+    let Some(id) = f.param("profile-level-id") else { return Some(NO_PROFILE) };
+    u32::from_str_radix(id, 16).ok().filter(|_| id.len() == 6)
+}
+
+/// How well a decoder of a profile suits a constrained baseline stream, the best first; `None` is not at all
+/// (H.264, A.2). Baseline has tools beyond main's and high's, but constrained baseline is a part of each.
+fn rank(profile: u32) -> Option<u8> {
+    let constraint_set1 = profile & 0x4000 != 0;
+    match profile >> 16 {
+        0x42 if constraint_set1 => Some(0),
+        0x42 => Some(1),
+        // Main, High, High 10, High 4:2:2, High 4:4:4 Predictive.
+        0x4d => Some(2),
+        0x64 => Some(3),
+        0x6e | 0x7a | 0xf4 => Some(4),
         _ => None,
     }
 }
 
 /// The best payload type of a section for a codec.
-fn choose(s: &Section, codec: Codec) -> Option<Choice> {
+fn choose(s: &Section, codec: Codec, level: u8) -> Option<Choice> {
     // 64 to 95 can't be told from RTCP on a shared port (RFC 5761 4).
     let usable = |pt: u8| !(64..96).contains(&pt);
     let candidates = s.formats.iter().filter(|f| usable(f.pt) && matches(f, codec));
-    let best = candidates.min_by_key(|f| codec == Codec::H264 && profile(f) != Some(CONSTRAINED_BASELINE))?;
+    let best = candidates.min_by_key(|f| match codec {
+        Codec::H264 => profile_of(f).and_then(rank),
+        _ => None,
+    })?;
     let rtx = s.formats.iter().find(|f| {
         codec.is_video()
             && usable(f.pt)
@@ -409,6 +361,9 @@ fn choose(s: &Section, codec: Codec) -> Option<Choice> {
             && f.is("rtx/90000")
             && f.param("apt").and_then(|apt| apt.parse().ok()) == Some(best.pt)
     });
-    let profile = profile(best).filter(|_| codec == Codec::H264).unwrap_or(CONSTRAINED_BASELINE);
-    Some(Choice { codec, pt: best.pt, rtx: rtx.map(|f| f.pt), profile })
+    let asymmetric = best.param("level-asymmetry-allowed") == Some("1");
+    let offered = profile_of(best).unwrap_or(NO_PROFILE);
+    // The profile as it was offered (RFC 6184, 8.2.2), and a level that covers what is sent, if it may be another.
+    let profile = if asymmetric { offered & 0xff_ff00 | (offered & 0xff).max(level.into()) } else { offered };
+    Some(Choice { codec, pt: best.pt, rtx: rtx.map(|f| f.pt), profile, asymmetric })
 }

@@ -9,8 +9,10 @@ use super::refusal::Refusal;
 
 /// Chromium's longest offers are about 12 KB; this leaves room for many candidates.
 const MAX_BYTES: usize = 64 * 1024;
-/// A browser with one peer connection for sound, pictures and data makes three.
-const MAX_SECTIONS: usize = 16;
+/// A conference page may offer one for each participant; those that aren't used cost a line.
+const MAX_SECTIONS: usize = 256;
+/// No identification tag in use is longer; 16 bytes fit into a header extension of one byte (RFC 8285, 4.2).
+const MAX_MID: usize = 256;
 /// RTP payload types are 7 bits.
 const MAX_FORMATS: usize = 128;
 /// Beyond these a description's candidates are not even read; a host has a handful.
@@ -28,7 +30,7 @@ pub(super) enum Kind {
     Other,
 }
 
-/// How ICE and DTLS are reached; one for all sections, which are bundled.
+/// How ICE and DTLS are reached; one for all sections that are used, which are bundled.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transport {
     pub(super) ufrag: String,
@@ -71,20 +73,33 @@ pub(super) struct Section {
     pub(super) kind: Kind,
     /// `m=video 9 UDP/TLS/RTP/SAVPF 96 …` without the `m=`.
     pub(super) line: String,
+    /// Empty where there is none: in what is rejected, or alone.
     pub(super) mid: String,
     /// Port 0, and not bundled without a port of its own (`a=bundle-only`).
     pub(super) rejected: bool,
+    /// Whether it shares the transport of those that are used.
+    pub(super) reachable: bool,
     /// Whether the other side wants to receive here.
     pub(super) receives: bool,
     pub(super) formats: Vec<Format>,
     /// (id, URI) of the RTP header extensions.
     pub(super) extensions: Vec<(u8, String)>,
+    /// RTCP of reduced size is welcome (RFC 5506, 5).
+    pub(super) reduced_rtcp: bool,
+    /// Of data channels (RFC 8841, 5.1).
+    pub(super) sctp_port: Option<String>,
+    transport: Transport,
 }
 
 /// A description as the other side wrote it.
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
+    /// Empty where every section is rejected.
     pub(super) transport: Transport,
+    /// Whether it has a bundle: an answer has one only to that (RFC 8843, 7.3).
+    pub(super) bundles: bool,
+    /// Both forms of header extensions may be mixed (RFC 8285, 6).
+    pub(super) mixes_extensions: bool,
     pub(super) sections: Vec<Section>,
 }
 
@@ -93,13 +108,16 @@ impl Remote {
         if sdp.len() > MAX_BYTES {
             return bad(format!("it is longer than {} KiB", MAX_BYTES / 1024));
         }
+        let sdp = sdp.trim_start();
         if !sdp.starts_with("v=0") {
             return bad("it does not begin with v=0");
         }
-        let mut transport = Transport::default();
+        let mut session = Transport::default();
         let mut sections: Vec<Section> = vec![];
         let mut session_receives = true;
+        let mut mixes_extensions = false;
         let mut bundle: Option<Vec<&str>> = None;
+        let mut candidates = 0;
         for line in sdp.lines().map(str::trim_end) {
             if let Some(m) = line.strip_prefix("m=") {
                 if sections.len() == MAX_SECTIONS {
@@ -110,6 +128,13 @@ impl Remote {
             }
             let Some(attribute) = line.strip_prefix("a=") else { continue };
             let (key, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+            if key == "candidate" {
+                candidates += 1;
+                if candidates > MAX_CANDIDATES {
+                    continue;
+                }
+            }
+            let transport = sections.last_mut().map_or(&mut session, |section| &mut section.transport);
             if transport.take(key, value, attribute) {
                 continue;
             }
@@ -119,33 +144,77 @@ impl Remote {
                         bundle.get_or_insert_with(|| mids.split_whitespace().collect());
                     }
                 }
+                ("extmap-allow-mixed", None) => mixes_extensions = true,
                 (_, None) => session_receives = receives(key).unwrap_or(session_receives),
-                (_, Some(section)) => section.take(key, value)?,
+                (_, Some(section)) => section.take(key, value),
             }
         }
-        let remote = Remote { transport, sections };
-        remote.check(bundle.as_deref())?;
+        let bundles = bundle.is_some();
+        let mut remote = Remote { transport: session, bundles, mixes_extensions, sections };
+        remote.check_sections()?;
+        remote.choose_transport(bundle.as_deref());
+        remote.check_transport()?;
         Ok(remote)
     }
 
-    /// What str0m asserts about a description, or would trip over.
-    fn check(&self, bundle: Option<&[&str]>) -> Result<(), Refusal> {
+    /// What str0m asserts about a description, or would trip over. What is rejected may look like anything.
+    fn check_sections(&self) -> Result<(), Refusal> {
         if self.sections.is_empty() {
             return bad("it has no media sections");
         }
-        let Some(bundle) = bundle else {
-            return bad("it does not bundle its media (a=group:BUNDLE)");
-        };
-        for (i, s) in self.sections.iter().enumerate() {
-            if !is_token(&s.mid, 16) {
-                return bad("a media section has no a=mid of 1 to 16 plain characters");
+        for (i, s) in self.sections.iter().enumerate().filter(|(_, s)| !s.rejected) {
+            if s.kind != Kind::Other {
+                s.check()?;
             }
-            if self.sections[..i].iter().any(|other| other.mid == s.mid) {
+            // Nothing needs to be told apart where there is one section.
+            if !is_token(&s.mid, MAX_MID) && !(s.mid.is_empty() && self.sections.len() == 1) {
+                return bad(format!("a media section has no a=mid of 1 to {MAX_MID} plain characters"));
+            }
+            let same = |other: &Section| !other.rejected && other.mid == s.mid;
+            if self.sections[..i].iter().any(same) {
                 return bad("two media sections have the same a=mid");
             }
-            if s.kind != Kind::Other && !s.rejected && !bundle.contains(&s.mid.as_str()) {
-                return bad("a media section is not in the bundle");
+        }
+        Ok(())
+    }
+
+    /// Decides which sections can be reached, which are those of one transport: the bundle, or else a single one,
+    /// with video before audio.
+    fn choose_transport(&mut self, bundle: Option<&[&str]>) {
+        let live = |s: &Section| !s.rejected;
+        let used = match bundle {
+            Some(mids) => {
+                for s in &mut self.sections {
+                    s.reachable = !s.rejected && mids.contains(&s.mid.as_str());
+                }
+                // The bundle's first section names the transport (RFC 8843, 7.1).
+                let tagged = |mid: &&str| self.sections.iter().position(|s| s.reachable && s.mid == **mid);
+                mids.iter().find_map(|mid| tagged(&mid))
             }
+            None => {
+                let of = |kind| self.sections.iter().position(|s| live(s) && s.kind == kind && s.receives);
+                let used = of(Kind::Video).or_else(|| of(Kind::Audio));
+                let used = used.or_else(|| self.sections.iter().position(live));
+                if let Some(i) = used {
+                    self.sections[i].reachable = true;
+                }
+                used
+            }
+        };
+        let session = std::mem::take(&mut self.transport);
+        let Some(used) = used else { return };
+        let others = |s: &&Section| s.reachable;
+        let mut transport = self.sections[used].transport.clone();
+        transport.fill(&session);
+        for s in self.sections.iter().filter(others) {
+            transport.fill(&s.transport);
+        }
+        self.transport = transport;
+    }
+
+    fn check_transport(&self) -> Result<(), Refusal> {
+        if self.sections.iter().all(|s| s.rejected) {
+            return Ok(());
         }
         let t = &self.transport;
         if !is_token(&t.ufrag, 256) || t.ufrag.len() < 4 || !is_token(&t.pwd, 256) || t.pwd.len() < 22 {
@@ -211,18 +280,42 @@ impl Transport {
             }
             "ice-lite" => self.ice_lite = true,
             "candidate" => {
-                let usable = candidate_is_usable(attribute).unwrap_or(false);
-                if usable
-                    && self.candidates.len() < MAX_CANDIDATES
-                    && !self.candidates.iter().any(|c| c == attribute)
-                {
-                    self.candidates.push(attribute.to_owned());
+                if candidate_is_usable(attribute).unwrap_or(false) {
+                    self.push(attribute);
                 }
             }
             "ice-options" | "end-of-candidates" => {}
             _ => return false,
         }
         true
+    }
+
+    fn push(&mut self, candidate: &str) {
+        if !self.candidates.iter().any(|c| c == candidate) {
+            self.candidates.push(candidate.to_owned());
+        }
+    }
+
+    /// Takes from another section, or from the session, what is missing here.
+    fn fill(&mut self, other: &Transport) {
+        // A name goes with its password, and with its candidates.
+        if self.ufrag.is_empty() {
+            self.ufrag.clone_from(&other.ufrag);
+            self.pwd.clone_from(&other.pwd);
+        }
+        if other.ufrag.is_empty() || other.ufrag == self.ufrag {
+            if self.pwd.is_empty() {
+                self.pwd.clone_from(&other.pwd);
+            }
+            other.candidates.iter().for_each(|c| self.push(c));
+        }
+        if self.fingerprint.is_empty() {
+            self.fingerprint.clone_from(&other.fingerprint);
+        }
+        if self.setup.is_none() {
+            self.setup.clone_from(&other.setup);
+        }
+        self.ice_lite |= other.ice_lite;
     }
 }
 
@@ -238,39 +331,55 @@ impl Section {
         let Some(port) = words.next().and_then(|p| p.split('/').next()?.parse::<u16>().ok()) else {
             return bad("an m= line has no port");
         };
-        let Some(protocol) = words.next() else {
-            return bad("an m= line has no protocol");
-        };
-        let mut formats: Vec<Format> = vec![];
-        if kind != Kind::Other {
-            if !protocol.ends_with("RTP/SAVPF") {
-                return bad("its media is not UDP/TLS/RTP/SAVPF, which WebRTC needs");
-            }
-            for word in words {
-                let Some(pt) = word.parse::<u8>().ok().filter(|pt| *pt < 128) else {
-                    return bad("an m= line has a payload type that is not a number from 0 to 127");
-                };
-                if formats.len() == MAX_FORMATS || formats.iter().any(|f| f.pt == pt) {
-                    return bad("an m= line names a payload type twice");
-                }
-                formats.push(Format { pt, ..Format::default() });
-            }
-        }
         Ok(Section {
             kind,
             line: line.to_owned(),
             mid: String::new(),
             rejected: port == 0,
+            reachable: false,
             receives,
-            formats,
+            // What is no payload type counts only where it is used: see `check`.
+            formats: words.skip(1).take(MAX_FORMATS).filter_map(payload_type).map(Format::of).collect(),
             extensions: vec![],
+            reduced_rtcp: false,
+            sctp_port: None,
+            transport: Transport::default(),
         })
     }
 
-    fn take(&mut self, key: &str, value: &str) -> Result<(), Refusal> {
+    /// The protocol, and what comes after it.
+    pub(super) fn protocol(&self) -> Option<(&str, impl Iterator<Item = &str>)> {
+        let mut words = self.line.split_whitespace().skip(2);
+        Some((words.next()?, words))
+    }
+
+    /// Whether the line of a section with media can be used.
+    fn check(&self) -> Result<(), Refusal> {
+        let Some((protocol, formats)) = self.protocol() else {
+            return bad("an m= line has no protocol");
+        };
+        if !protocol.ends_with("RTP/SAVPF") {
+            return bad("its media is not UDP/TLS/RTP/SAVPF, which WebRTC needs");
+        }
+        let mut seen: Vec<u8> = vec![];
+        for word in formats {
+            let Some(pt) = payload_type(word) else {
+                return bad("an m= line has a payload type that is not a number from 0 to 127");
+            };
+            if seen.contains(&pt) {
+                return bad("an m= line names a payload type twice");
+            }
+            seen.push(pt);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, key: &str, value: &str) {
         match key {
             "mid" => value.clone_into(&mut self.mid),
             "bundle-only" => self.rejected = false,
+            "rtcp-rsize" => self.reduced_rtcp = true,
+            "sctp-port" => self.sctp_port = value.parse::<u16>().ok().map(|port| port.to_string()),
             "rtpmap" => self.about(value, |f, name| name.clone_into(&mut f.name)),
             "fmtp" => self.about(value, |f, fmtp| fmtp.clone_into(&mut f.fmtp)),
             "rtcp-fb" => {
@@ -291,7 +400,6 @@ impl Section {
             }
             _ => self.receives = receives(key).unwrap_or(self.receives),
         }
-        Ok(())
     }
 
     /// `96 something`: hands something to the format of that number.
@@ -302,6 +410,16 @@ impl Section {
             f(format, rest.trim());
         }
     }
+}
+
+impl Format {
+    fn of(pt: u8) -> Format {
+        Format { pt, ..Format::default() }
+    }
+}
+
+fn payload_type(word: &str) -> Option<u8> {
+    word.parse().ok().filter(|pt| *pt < 128)
 }
 
 fn push_feedback(f: &mut Format, what: &str) {

@@ -16,16 +16,18 @@ use str0m::{Candidate, IceConnectionState, PacerReason, Reason, Rtc};
 use super::batch::Batches;
 use super::candidates::{Candidates, Verdict, canonical, is_reachable};
 use super::clock::Place;
-use super::credentials::credentials;
+use super::credentials::{credentials, random_name, random_number};
 use super::crypto;
 use super::cut::Payloads;
 use super::demux::{self, Class, Stage};
-use super::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled};
+use super::describe::{self, Facts, Part, Used, Whole};
+use super::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled, Supply};
 use super::numbers::Numbers;
 use super::paths::{Path, Paths};
 use super::refusal::Refusal;
 use super::route::{Route, Sign, Wish};
-use super::sdp::{self, Remote, Transport};
+use super::sdp::{self, Kind, Remote, Transport};
+use super::slots::STR0M_PROFILE;
 use super::track::Track;
 use super::{Answer, Answered, Config, LocalCandidate, MediaSet, SessionId, SessionStats};
 use crate::call::body::{End, EndReason};
@@ -54,6 +56,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    fn supply<'a>(&self, media: &'a MediaSet) -> Supply<'a> {
+        Supply { media, level: self.config.h264_level }
+    }
+
     fn certificate(&self) -> DtlsCert {
         let make = || self.crypto.dtls_provider.generate_certificate().expect("OpenSSL makes certificates");
         self.certificate.get_or_init(make).clone()
@@ -99,9 +105,14 @@ pub(super) struct Session {
     pub(super) client: Option<[u8; 32]>,
     ice_lost: Option<Instant>,
     over: Option<End>,
-    fingerprint: String,
+    /// How the other side is reached, as its last description says.
+    remote: Transport,
     settled: Settled,
     pending: Option<(SdpPendingOffer, Vec<String>)>,
+    /// Of our descriptions' `o=` line.
+    origin: u64,
+    version: u64,
+    cname: String,
     tracks: Vec<Track>,
     numbers: Numbers,
     names: Names,
@@ -109,6 +120,8 @@ pub(super) struct Session {
     /// Our own addresses, inside and outside.
     addresses: Vec<SocketAddr>,
     local_candidates: Vec<String>,
+    /// The one of them for who reads no others.
+    default: Option<SocketAddr>,
     stats: SessionStats,
     by_twcc: bool,
     /// A test wants the next thing it does to panic.
@@ -125,8 +138,8 @@ impl Session {
         media: &MediaSet,
         now: Instant,
     ) -> Result<(Session, Answer), Refusal> {
-        let plan = Plan::of_offer(remote, media, None)?;
-        let mut session = Session::new(id, shared, &choices(&plan.settled, media), now);
+        let plan = Plan::of_offer(remote, shared.supply(media), None)?;
+        let mut session = Session::new(id, shared, &choices(&plan.settled, shared.supply(media)), now);
         let answer = session.apply_offer(shared, remote, plan)?;
         Ok((session, answer))
     }
@@ -141,18 +154,35 @@ impl Session {
         if media.video.is_empty() && media.audio.is_none() {
             return Err(Refusal::NothingToSend);
         }
-        let mut session = Session::new(id, shared, &choices(&Settled::default(), media), now);
+        let choices = choices(&Settled::default(), shared.supply(media));
+        let mut session = Session::new(id, shared, &choices, now);
+        let cname = session.cname.clone();
         let mut api = session.rtc.sdp_api();
         let mut mids = vec![];
         let wanted = [(MediaKind::Audio, media.audio.is_some()), (MediaKind::Video, !media.video.is_empty())];
         for (kind, _) in wanted.iter().filter(|(_, wanted)| *wanted) {
-            mids.push(
-                api.add_media(*kind, Direction::SendOnly, Some(STREAM_NAME.into()), None, None).to_string(),
-            );
+            let stream = Some(STREAM_NAME.into());
+            // str0m takes the name of the track for the CNAME.
+            let mid = api.add_media(*kind, Direction::SendOnly, stream, Some(cname.clone()), None);
+            mids.push((*kind, mid.to_string()));
         }
         let (offer, pending) = api.apply().ok_or_else(|| Refusal::Failed("no offer was made".into()))?;
-        session.pending = Some((pending, mids));
-        Ok((session, offer.to_sdp_string()))
+        session.pending = Some((pending, mids.iter().map(|(_, mid)| mid.clone()).collect()));
+        let offer = offer.to_sdp_string();
+        let sections: Vec<&str> = offer.split("\r\nm=").skip(1).collect();
+        let mut parts = vec![];
+        for ((kind, mid), section) in mids.iter().zip(sections) {
+            let Some(ssrcs) = announced(section) else {
+                return Err(Refusal::Failed("an offer without an SSRC".into()));
+            };
+            let video = kind.is_video();
+            let own: Vec<Choice> =
+                choices.iter().filter(|choice| choice.codec.is_video() == video).copied().collect();
+            let kind = if video { Kind::Video } else { Kind::Audio };
+            parts.push(Part::Used(Used::offered(kind, mid, ssrcs, &own)));
+        }
+        let sdp = session.describe("actpass", Whole { bundles: true, mixes_extensions: false }, &parts);
+        Ok((session, sdp))
     }
 
     fn new(id: SessionId, shared: &Shared, choices: &[Choice], now: Instant) -> Session {
@@ -178,7 +208,10 @@ impl Session {
         for LocalCandidate { base, advertised } in &config.candidates {
             let outside = advertised.map(|a| Candidate::server_reflexive(a, *base, "udp"));
             for candidate in [Some(Candidate::host(*base, "udp")), outside].into_iter().flatten().flatten() {
-                local_candidates.extend(rtc.add_local_candidate(candidate).map(Candidate::to_sdp_string));
+                let Some(added) = rtc.add_local_candidate(candidate) else { continue };
+                let line = added.to_sdp_string();
+                // Its ICE name says whose generation it is, and outlives none.
+                local_candidates.push(line.split(" ufrag ").next().expect("a first part").to_owned());
             }
         }
         Session {
@@ -193,9 +226,12 @@ impl Session {
             client: None,
             ice_lost: None,
             over: None,
-            fingerprint: String::new(),
+            remote: Transport::default(),
             settled: Settled::default(),
             pending: None,
+            origin: random_number(),
+            version: 0,
+            cname: random_name(),
             tracks: vec![],
             numbers: Numbers::default(),
             names: Names::default(),
@@ -208,6 +244,7 @@ impl Session {
                 .map(canonical)
                 .collect(),
             local_candidates,
+            default: default_candidate(&config.candidates),
             stats: SessionStats::default(),
             by_twcc: false,
             #[cfg(test)]
@@ -217,7 +254,9 @@ impl Session {
 
     /// Whether a description comes from the peer connection that this session talks with.
     pub(super) fn is_with(&self, remote: &Remote) -> bool {
-        self.fingerprint == remote.transport.fingerprint
+        let theirs = &remote.transport.fingerprint;
+        // Where every section is over nothing says whose it is.
+        theirs.is_empty() || self.remote.fingerprint == *theirs
     }
 
     /// Another offer of the same peer connection.
@@ -227,20 +266,32 @@ impl Session {
         remote: &Remote,
         media: &MediaSet,
     ) -> Result<Answer, Refusal> {
-        let plan = Plan::of_offer(remote, media, Some(&self.settled))?;
+        let plan = Plan::of_offer(remote, shared.supply(media), Some(&self.settled))?;
         self.apply_offer(shared, remote, plan)
     }
 
     fn apply_offer(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<Answer, Refusal> {
         #[cfg(test)]
         assert!(!self.panics, "a test wants this");
-        let fresh = self.fresh_candidates(remote);
-        let offer = SdpOffer::from_sdp_string(&plan.for_str0m(remote, &fresh)).map_err(unusable)?;
-        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?;
+        let transport = self.transport(remote);
+        let fresh = self.fresh_candidates(&transport);
+        let offer = plan.for_str0m(remote, &transport, &fresh);
+        let offer = SdpOffer::from_sdp_string(&offer).map_err(unusable)?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?.to_sdp_string();
         // An offer of ours that was open is void: str0m has rolled it back.
         self.pending = None;
-        let sdp = plan.complete(remote, &answer.to_sdp_string());
-        self.settle(shared, remote, plan)?;
+        if !self.names.ours.is_empty()
+            && self.rtc.direct_api().local_ice_credentials().ufrag != self.names.ours
+        {
+            // ICE began anew, under a name and a password of str0m's making.
+            self.rtc.direct_api().set_local_ice_credentials(credentials());
+        }
+        self.settle(shared, transport, &plan)?;
+        let setup = answer.lines().find_map(|line| line.strip_prefix("a=setup:")).unwrap_or("passive");
+        let parts = plan.parts(remote, |mid| self.ssrcs(mid));
+        let session = Whole { bundles: remote.bundles, mixes_extensions: remote.mixes_extensions };
+        let sdp = self.describe(setup, session, &parts);
+        self.settled = plan.settled;
         Ok(Answer { sdp, video: self.stats.video, audio: self.stats.audio })
     }
 
@@ -252,20 +303,23 @@ impl Session {
         media: &MediaSet,
     ) -> Result<Answered, Refusal> {
         let Some((_, mids)) = &self.pending else { return Err(Refusal::NoOpenOffer) };
-        let plan = Plan::of_answer(remote, media, mids)?;
-        let fresh = self.fresh_candidates(remote);
-        let answer = SdpAnswer::from_sdp_string(&plan.for_str0m(remote, &fresh)).map_err(unusable)?;
+        let plan = Plan::of_answer(remote, shared.supply(media), mids)?;
+        let transport = self.transport(remote);
+        let fresh = self.fresh_candidates(&transport);
+        let answer = plan.for_str0m(remote, &transport, &fresh);
+        let answer = SdpAnswer::from_sdp_string(&answer).map_err(unusable)?;
         let (pending, _) = self.pending.take().expect("seen above");
         self.rtc.sdp_api().accept_answer(pending, answer).map_err(unusable)?;
-        self.settle(shared, remote, plan)?;
+        self.settle(shared, transport, &plan)?;
+        self.settled = plan.settled;
         Ok(Answered { video: self.stats.video, audio: self.stats.audio })
     }
 
     /// Takes over what was negotiated.
-    fn settle(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<(), Refusal> {
-        self.fingerprint.clone_from(&remote.transport.fingerprint);
-        self.names.theirs.clone_from(&remote.transport.ufrag);
-        self.names.their_password.clone_from(&remote.transport.pwd);
+    fn settle(&mut self, shared: &Shared, transport: Transport, plan: &Plan) -> Result<(), Refusal> {
+        self.names.theirs.clone_from(&transport.ufrag);
+        self.names.their_password.clone_from(&transport.pwd);
+        self.remote = transport;
         self.stats.video = plan.video.as_ref().map(|lane| lane.stream);
         self.stats.audio = plan.audio.as_ref().map(|lane| lane.stream);
         let h264 = plan.video.as_ref().map(|lane| lane.choice).filter(|choice| choice.codec == Codec::H264);
@@ -274,14 +328,13 @@ impl Session {
             [profile, constraints, level]
         });
         let mut before = std::mem::take(&mut self.tracks);
-        for lane in [plan.audio, plan.video].into_iter().flatten() {
+        for lane in [&plan.audio, &plan.video].into_iter().flatten() {
             let track = match before.iter().position(|t| t.stream == lane.stream && *t.mid == *lane.mid) {
                 Some(i) => before.swap_remove(i),
-                None => self.open_track(shared, &lane)?,
+                None => self.open_track(shared, lane)?,
             };
             self.tracks.push(track);
         }
-        self.settled = plan.settled;
         Ok(())
     }
 
@@ -297,9 +350,43 @@ impl Session {
         Ok(Track::new(lane, tx, shared.config.resend_packets, self.made))
     }
 
+    /// How the other side is reached from now on; as before, if all sections of its description are over.
+    fn transport(&self, remote: &Remote) -> Transport {
+        let theirs = &remote.transport;
+        if theirs.ufrag.is_empty() { self.remote.clone() } else { theirs.clone() }
+    }
+
+    /// What is sent in a section that str0m knows by this name.
+    fn ssrcs(&mut self, mid: &str) -> Option<(u32, Option<u32>)> {
+        let mut api = self.rtc.direct_api();
+        let tx = api.stream_tx_by_mid(Mid::from(mid), None)?;
+        Some((*tx.ssrc(), tx.rtx().map(|rtx| *rtx)))
+    }
+
+    /// Writes a description of ours.
+    fn describe(&mut self, setup: &str, whole: Whole, parts: &[Part<'_>]) -> String {
+        self.version += 1;
+        let api = self.rtc.direct_api();
+        let own = api.local_ice_credentials();
+        let fingerprint = api.local_dtls_fingerprint().to_string();
+        let facts = Facts {
+            origin: self.origin,
+            version: self.version,
+            ufrag: &own.ufrag,
+            pwd: &own.pass,
+            fingerprint: &fingerprint,
+            setup,
+            cname: &self.cname,
+            candidates: &self.local_candidates,
+            default: self.default,
+            whole,
+        };
+        describe::write(&facts, parts)
+    }
+
     /// The candidates of a description that are to be checked from now on.
-    fn fresh_candidates(&mut self, remote: &Remote) -> Vec<String> {
-        let Transport { ufrag, pwd, candidates, .. } = &remote.transport;
+    fn fresh_candidates(&mut self, transport: &Transport) -> Vec<String> {
+        let Transport { ufrag, pwd, candidates, .. } = transport;
         let known = !self.names.theirs.is_empty();
         if known && (*ufrag != self.names.theirs || *pwd != self.names.their_password) {
             self.candidates.restart();
@@ -651,14 +738,35 @@ fn is_rtp(datagram: &[u8]) -> bool {
     matches!(datagram, [128..=191, kind, ..] if !(64..96).contains(&(kind & 0x7f)))
 }
 
+/// The candidate of `m=` and `c=`: the one that is most likely to be reached from elsewhere (RFC 8839, 4.2.1.2).
+fn default_candidate(candidates: &[LocalCandidate]) -> Option<SocketAddr> {
+    let outside = candidates.iter().filter_map(|c| c.advertised);
+    let all = || candidates.iter().map(|c| c.base);
+    let away = all().filter(|address| !address.ip().is_loopback());
+    let mut by_likelihood = outside.chain(away).chain(all());
+    let first = by_likelihood.clone().next();
+    by_likelihood.find(SocketAddr::is_ipv4).or(first).map(canonical)
+}
+
+/// The SSRC that str0m announces in a section of an offer, and that of its retransmissions.
+fn announced(section: &str) -> Option<(u32, Option<u32>)> {
+    let value = |name: &str| section.lines().find_map(|line| line.strip_prefix(name));
+    if let Some(group) = value("a=ssrc-group:FID ") {
+        let (ssrc, rtx) = group.split_once(' ')?;
+        return Some((ssrc.parse().ok()?, Some(rtx.trim().parse().ok()?)));
+    }
+    Some((value("a=ssrc:")?.split(' ').next()?.parse().ok()?, None))
+}
+
 /// The payload types to configure: what was settled, and proposals for the rest.
-fn choices(settled: &Settled, media: &MediaSet) -> Vec<Choice> {
+fn choices(settled: &Settled, supply: Supply<'_>) -> Vec<Choice> {
+    let Supply { media, level } = supply;
     let mut choices: Vec<Choice> = match settled.video {
         Some(choice) => vec![choice],
-        None if media.video.is_empty() => vec![Choice::proposal(Codec::H264)],
-        None => media.video.iter().map(|(_, codec)| Choice::proposal(*codec)).collect(),
+        None if media.video.is_empty() => vec![Choice::proposal(Codec::H264, level)],
+        None => media.video.iter().map(|(_, codec)| Choice::proposal(*codec, level)).collect(),
     };
-    choices.push(settled.audio.unwrap_or(Choice::proposal(Codec::Opus)));
+    choices.push(settled.audio.unwrap_or(Choice::proposal(Codec::Opus, level)));
     choices
 }
 
@@ -667,7 +775,7 @@ fn add_codec(builder: &mut str0m::RtcConfig, choice: &Choice) {
     let rtx = choice.rtx.map(Pt::from);
     let config = builder.codec_config();
     match choice.codec {
-        Codec::H264 => config.add_h264(pt, rtx, true, choice.profile),
+        Codec::H264 => config.add_h264(pt, rtx, true, STR0M_PROFILE),
         Codec::Vp8 => {
             config.add_config(
                 pt,

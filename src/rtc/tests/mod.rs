@@ -4,6 +4,7 @@ mod description;
 mod hostile;
 mod moves;
 mod numbers;
+mod odd;
 mod panics;
 mod paths;
 mod recorder;

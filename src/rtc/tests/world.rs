@@ -247,12 +247,37 @@ impl World {
         id: u64,
         change: impl FnOnce(&mut Browser) -> (String, SdpPendingOffer),
     ) -> Answer {
+        self.reoffer_as(id, change, str::to_owned)
+    }
+
+    /// The same, with an offer that is rewritten on its way. Sections of the offer that are lost by that are rejected
+    /// in the answer that the browser gets.
+    pub(super) fn reoffer_as(
+        &mut self,
+        id: u64,
+        change: impl FnOnce(&mut Browser) -> (String, SdpPendingOffer),
+        rewrite: impl FnOnce(&str) -> String,
+    ) -> Answer {
         let b = self.browsers.get_mut(&id).expect("made");
         let (offer, pending) = change(b);
         b.pending = Some(pending);
-        let answer = self.fanout.accept(SessionId(id), &offer, self.now).expect("renegotiated");
+        let answer = self.fanout.accept(SessionId(id), &rewrite(&offer), self.now).expect("renegotiated");
         self.drain_camera();
-        self.take_answer(id, &answer.sdp);
+        let mut parts = answer.sdp.split("m=");
+        let mut whole = parts.next().expect("a head").to_owned();
+        let parts: Vec<&str> = parts.collect();
+        for section in offer.split("m=").skip(1) {
+            let mid = section.lines().find(|l| l.starts_with("a=mid:")).expect("each has a name");
+            match parts.iter().find(|part| part.lines().any(|l| l == mid)) {
+                Some(part) => whole += &format!("m={part}"),
+                None => {
+                    whole += &format!(
+                        "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\n{mid}\r\na=inactive\r\n"
+                    )
+                }
+            }
+        }
+        self.take_answer(id, &whole);
         answer
     }
 

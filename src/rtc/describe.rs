@@ -1,0 +1,186 @@
+//! Writes our descriptions: offers, and answers to what was read and planned (RFC 8829, 5.2 and 5.3).
+//!
+//! str0m's own are not used: what goes out names one CNAME for all, only what the other side offered, and how to
+//! reach us without waiting for candidates.
+
+use std::net::SocketAddr;
+
+use super::negotiate::{Choice, STREAM_NAME};
+use super::sdp::{Kind, Section};
+use super::slots::{EXTENSIONS, FEEDBACK, kind, write_format, write_line};
+
+/// What all sections of a description share.
+pub(super) struct Facts<'a> {
+    /// Of `o=`: the same in all descriptions of a session, and the number of this one.
+    pub(super) origin: u64,
+    pub(super) version: u64,
+    pub(super) ufrag: &'a str,
+    pub(super) pwd: &'a str,
+    /// `sha-256 AA:BB…`
+    pub(super) fingerprint: &'a str,
+    pub(super) setup: &'a str,
+    pub(super) cname: &'a str,
+    pub(super) candidates: &'a [String],
+    /// The candidate for who reads no others (RFC 8839, 4.2.1.2).
+    pub(super) default: Option<SocketAddr>,
+    pub(super) whole: Whole,
+}
+
+/// What is said of all sections together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole {
+    pub(super) bundles: bool,
+    pub(super) mixes_extensions: bool,
+}
+
+/// One section.
+pub(super) enum Part<'a> {
+    Used(Used<'a>),
+    /// Declined in its place.
+    Declined(&'a Section),
+}
+
+pub(super) struct Used<'a> {
+    pub(super) kind: Kind,
+    pub(super) mid: &'a str,
+    /// What is sent there: (SSRC, that of its retransmissions); `None` is inactive.
+    pub(super) sends: Option<(u32, Option<u32>)>,
+    pub(super) formats: Vec<(Choice, Vec<&'static str>)>,
+    pub(super) extensions: Vec<(u8, &'a str)>,
+    pub(super) reduced_rtcp: bool,
+}
+
+impl<'a> Used<'a> {
+    /// A section of an offer.
+    pub(super) fn offered(
+        kind: Kind,
+        mid: &'a str,
+        ssrcs: (u32, Option<u32>),
+        choices: &[Choice],
+    ) -> Used<'a> {
+        let feedback = |choice: &Choice| match choice.codec.is_video() {
+            true => FEEDBACK.to_vec(),
+            false => FEEDBACK[..1].to_vec(),
+        };
+        Used {
+            kind,
+            mid,
+            sends: Some(ssrcs),
+            formats: choices.iter().map(|choice| (*choice, feedback(choice))).collect(),
+            extensions: (2..).zip(EXTENSIONS).collect(),
+            reduced_rtcp: true,
+        }
+    }
+}
+
+pub(super) fn write(facts: &Facts<'_>, parts: &[Part<'_>]) -> String {
+    let mut sdp = String::new();
+    let used = || parts.iter().filter_map(|part| if let Part::Used(used) = part { Some(used) } else { None });
+    write_line(&mut sdp, format_args!("v=0"));
+    write_line(&mut sdp, format_args!("o=- {} {} IN IP4 127.0.0.1", facts.origin, facts.version));
+    write_line(&mut sdp, format_args!("s=-"));
+    write_line(&mut sdp, format_args!("t=0 0"));
+    if facts.whole.bundles {
+        let mids: String = used().map(|used| format!(" {}", used.mid)).collect();
+        write_line(&mut sdp, format_args!("a=group:BUNDLE{mids}"));
+    }
+    if facts.whole.mixes_extensions {
+        write_line(&mut sdp, format_args!("a=extmap-allow-mixed"));
+    }
+    write_line(&mut sdp, format_args!("a=msid-semantic: WMS {STREAM_NAME}"));
+    let mut candidates = facts.candidates;
+    for part in parts {
+        match part {
+            Part::Used(used) => write_used(&mut sdp, facts, used, std::mem::take(&mut candidates)),
+            Part::Declined(section) => write_declined(&mut sdp, facts, section),
+        }
+    }
+    sdp
+}
+
+/// How ICE and DTLS reach us. In declined sections, too: several stacks refuse a description without.
+fn write_transport(sdp: &mut String, facts: &Facts<'_>) {
+    write_line(sdp, format_args!("a=ice-ufrag:{}", facts.ufrag));
+    write_line(sdp, format_args!("a=ice-pwd:{}", facts.pwd));
+    write_line(sdp, format_args!("a=ice-options:trickle"));
+    write_line(sdp, format_args!("a=fingerprint:{}", facts.fingerprint));
+    write_line(sdp, format_args!("a=setup:{}", facts.setup));
+}
+
+fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used<'_>, candidates: &[String]) {
+    let numbers: String = used
+        .formats
+        .iter()
+        .flat_map(|(choice, _)| choice.payload_types())
+        .map(|pt| format!(" {pt}"))
+        .collect();
+    let kind = kind(used.kind);
+    // 9 stands for none yet (RFC 8829, 5.2.1).
+    let port = facts.default.map_or(9, |address| address.port());
+    write_line(sdp, format_args!("m={kind} {port} UDP/TLS/RTP/SAVPF{numbers}"));
+    match facts.default.map(|address| address.ip()) {
+        Some(ip) if ip.is_ipv6() => write_line(sdp, format_args!("c=IN IP6 {ip}")),
+        Some(ip) => write_line(sdp, format_args!("c=IN IP4 {ip}")),
+        None => write_line(sdp, format_args!("c=IN IP4 0.0.0.0")),
+    }
+    for candidate in candidates {
+        write_line(sdp, format_args!("a={candidate}"));
+    }
+    if !candidates.is_empty() {
+        write_line(sdp, format_args!("a=end-of-candidates"));
+    }
+    write_transport(sdp, facts);
+    if !used.mid.is_empty() {
+        write_line(sdp, format_args!("a=mid:{}", used.mid));
+    }
+    for (id, uri) in &used.extensions {
+        write_line(sdp, format_args!("a=extmap:{id} {uri}"));
+    }
+    write_line(sdp, format_args!("{}", if used.sends.is_some() { "a=sendonly" } else { "a=inactive" }));
+    if let Some((ssrc, _)) = used.sends {
+        write_line(sdp, format_args!("a=msid:{STREAM_NAME} {kind}-{ssrc}"));
+    }
+    write_line(sdp, format_args!("a=rtcp-mux"));
+    if used.reduced_rtcp {
+        write_line(sdp, format_args!("a=rtcp-rsize"));
+    }
+    for (choice, feedback) in &used.formats {
+        write_format(sdp, choice, choice.profile, choice.asymmetric);
+        for what in feedback {
+            write_line(sdp, format_args!("a=rtcp-fb:{} {what}", choice.pt));
+        }
+    }
+    let Some((ssrc, rtx)) = used.sends else { return };
+    if let Some(rtx) = rtx {
+        write_line(sdp, format_args!("a=ssrc-group:FID {ssrc} {rtx}"));
+    }
+    for one in [Some(ssrc), rtx].into_iter().flatten() {
+        write_line(sdp, format_args!("a=ssrc:{one} cname:{}", facts.cname));
+        write_line(sdp, format_args!("a=ssrc:{one} msid:{STREAM_NAME} {kind}-{ssrc}"));
+    }
+}
+
+fn write_declined(sdp: &mut String, facts: &Facts<'_>, s: &Section) {
+    let kind = s.line.split_whitespace().next().unwrap_or("audio");
+    let (protocol, format) = match s.protocol() {
+        Some((protocol, mut formats)) => (protocol, formats.next().unwrap_or("0")),
+        None => ("UDP/TLS/RTP/SAVPF", "0"),
+    };
+    write_line(sdp, format_args!("m={kind} 0 {protocol} {format}"));
+    write_line(sdp, format_args!("c=IN IP4 0.0.0.0"));
+    write_line(sdp, format_args!("a=inactive"));
+    if !s.mid.is_empty() {
+        write_line(sdp, format_args!("a=mid:{}", s.mid));
+    }
+    write_transport(sdp, facts);
+    match (s.kind, &s.sctp_port) {
+        (Kind::Other, Some(port)) => write_line(sdp, format_args!("a=sctp-port:{port}")),
+        (Kind::Other, None) => {}
+        _ => write_line(sdp, format_args!("a=rtcp-mux")),
+    }
+    // Not needed in a section that is over, but str0m reads no dynamic number without it.
+    let named = s.formats.iter().find(|f| f.pt.to_string() == *format && !f.name.is_empty());
+    if let Some(f) = named {
+        write_line(sdp, format_args!("a=rtpmap:{} {}", f.pt, f.name));
+    }
+}
