@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use super::negotiate::{Choice, STREAM_NAME};
 use super::sdp::{Kind, Section};
-use super::slots::{EXTENSIONS, FEEDBACK, kind, write_format, write_line};
+use super::slots::{EXTENSIONS, FEEDBACK, feedback, kind, write_format, write_line};
 
 /// What all sections of a description share.
 pub(super) struct Facts<'a> {
@@ -178,9 +178,16 @@ fn write_declined(sdp: &mut String, facts: &Facts<'_>, s: &Section) {
         (Kind::Other, None) => {}
         _ => write_line(sdp, format_args!("a=rtcp-mux")),
     }
-    // Not needed in a section that is over, but str0m reads no dynamic number without it.
+    // Not needed in a section that is over, but str0m reads no dynamic number without its name, and werift takes what
+    // stands here for what its codecs are when the section comes back.
     let named = s.formats.iter().find(|f| f.pt.to_string() == *format && !f.name.is_empty());
     if let Some(f) = named {
         write_line(sdp, format_args!("a=rtpmap:{} {}", f.pt, f.name));
+        if !f.fmtp.is_empty() {
+            write_line(sdp, format_args!("a=fmtp:{} {}", f.pt, f.fmtp));
+        }
+        for what in feedback(s, f.pt) {
+            write_line(sdp, format_args!("a=rtcp-fb:{} {what}", f.pt));
+        }
     }
 }

@@ -211,8 +211,12 @@ impl Plan {
         }
         let found = choose_of(s, supply).find_map(|(stream, codec)| {
             let choice = match settled {
-                Some(c) => (c.codec == codec && s.formats.iter().any(|f| matches(f, codec) && f.pt == c.pt))
-                    .then_some(*c),
+                // A number means the same as before (RFC 3264, 8.3.2); werift says no more of it when it comes back.
+                Some(c) => {
+                    let again = |f: &Format| f.pt == c.pt && is_named(f, codec) && f.fmtp.is_empty();
+                    let same = |f: &Format| f.pt == c.pt && matches(f, codec);
+                    (c.codec == codec && s.formats.iter().any(|f| same(f) || again(f))).then_some(*c)
+                }
                 None => choose(s, codec, supply.level),
             };
             Some((stream, choice?))

@@ -340,6 +340,30 @@ fn a_section_may_change_its_kind_when_it_comes_again() {
     assert!(section(&answer.sdp, "video").contains(&"a=mid:1"));
 }
 
+#[test]
+fn a_section_that_was_paused_by_port_0_comes_back_with_less_said() {
+    let mut w = World::new();
+    accept(&mut w, CHROMIUM).expect("accepted");
+    let (before, video) = CHROMIUM.split_once("m=video").expect("one");
+    let rejected = format!(
+        "{before}m=video 0 UDP/TLS/RTP/SAVPF 108\r\na=mid:1\r\na=inactive\r\na=rtpmap:108 H264/90000\r\n\
+                            a=fmtp:108 profile-level-id=42e01f;packetization-mode=1\r\na=rtcp-fb:108 nack pli\r\n"
+    );
+    let answer = accept(&mut w, &rejected.replace("BUNDLE 0 1", "BUNDLE 0")).expect("paused");
+    let declined = section(&answer.sdp, "video");
+    for line in [
+        "a=rtpmap:108 H264/90000",
+        "a=fmtp:108 profile-level-id=42e01f;packetization-mode=1",
+        "a=rtcp-fb:108 nack pli",
+    ] {
+        assert!(declined.contains(&line), "{line} in {declined:#?}");
+    }
+    let back = video.lines().filter(|l| !l.starts_with("a=fmtp:108"));
+    let back: String = back.map(|l| format!("{l}\r\n")).collect();
+    let answer = accept(&mut w, &format!("{before}m=video{back}")).expect("resumed");
+    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+}
+
 // ---- What we say
 
 fn values<'a>(sdp: &'a str, name: &str) -> Vec<&'a str> {
