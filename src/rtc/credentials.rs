@@ -18,7 +18,8 @@ pub(super) fn credentials() -> IceCreds {
 
 /// A CNAME that lasts for a session and tells nothing (RFC 7022, 4.2, which asks for 96 bits). As long as str0m's.
 pub(super) fn random_name() -> String {
-    text(NAME)
+    // str0m takes no slash in a name.
+    text(2 * NAME).chars().filter(char::is_ascii_alphanumeric).take(NAME).collect()
 }
 
 /// For the `o=` line: below 2^62, so that it fits wherever it is read (RFC 8829, 5.2.1).

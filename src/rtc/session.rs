@@ -17,7 +17,7 @@ use super::batch::Batches;
 use super::candidates::{Candidates, Verdict, canonical, is_reachable};
 use super::clock::Place;
 use super::credentials::{credentials, random_name, random_number};
-use super::crypto;
+use super::crypto::{self, reports};
 use super::cut::Payloads;
 use super::demux::{self, Class, Stage};
 use super::describe::{self, Facts, Part, Used, Whole};
@@ -44,6 +44,9 @@ const PACED_SLACK: Duration = Duration::from_millis(1);
 /// Where no media flows str0m pads with 160 packets of 31 bytes a second; fewer keep the path open too.
 const PADDING_SLACK: Duration = Duration::from_millis(50);
 const STATS_EVERY: Duration = Duration::from_secs(2);
+/// A receiver plays sound and pictures in step from the first reports on, so those on sound come as often as those on
+/// pictures; str0m would wait for 5 s.
+const REPORTS_EVERY: Duration = Duration::from_secs(1);
 /// How long ICE may have lost its path, and no check by the one in use was answered, while datagrams still come.
 const ICE_LOST: Duration = Duration::from_secs(8);
 
@@ -105,6 +108,8 @@ pub(super) struct Session {
     pub(super) client: Option<[u8; 32]>,
     ice_lost: Option<Instant>,
     over: Option<End>,
+    /// It says goodbye.
+    closing: bool,
     /// How the other side is reached, as its last description says.
     remote: Transport,
     settled: Settled,
@@ -113,6 +118,8 @@ pub(super) struct Session {
     origin: u64,
     version: u64,
     cname: String,
+    /// What its reports say.
+    ledger: reports::Ledger,
     tracks: Vec<Track>,
     numbers: Numbers,
     names: Names,
@@ -193,6 +200,8 @@ impl Session {
             .set_local_ice_credentials(credentials())
             .set_rtp_mode(true)
             .set_stats_interval(Some(STATS_EVERY))
+            .set_rtcp_report_interval_audio(REPORTS_EVERY)
+            .set_rtcp_report_interval_video(REPORTS_EVERY)
             .enable_bwe(Some(Bitrate::bps(config.initial_bitrate.into())))
             .clear_extension_map()
             .set_extension(2, Extension::AbsoluteSendTime)
@@ -214,6 +223,7 @@ impl Session {
                 local_candidates.push(line.split(" ufrag ").next().expect("a first part").to_owned());
             }
         }
+        let cname = random_name();
         Session {
             id,
             rtc,
@@ -226,12 +236,14 @@ impl Session {
             client: None,
             ice_lost: None,
             over: None,
+            closing: false,
             remote: Transport::default(),
             settled: Settled::default(),
             pending: None,
             origin: random_number(),
             version: 0,
-            cname: random_name(),
+            ledger: reports::Ledger::new(&cname),
+            cname,
             tracks: vec![],
             numbers: Numbers::default(),
             names: Names::default(),
@@ -562,6 +574,7 @@ impl Session {
     /// Says goodbye.
     pub(super) fn close(&mut self, now: Instant, sink: &mut Sink<'_>) {
         self.tick(now);
+        self.closing = true;
         let result = self.rtc.close();
         self.check(result);
         self.drain(now, sink);
@@ -620,6 +633,9 @@ impl Session {
 
     /// Takes out all that str0m has to say.
     fn drain(&mut self, now: Instant, sink: &mut Sink<'_>) {
+        reports::open(std::mem::take(&mut self.ledger));
+        // Its last words are reports, which nobody could open after the end of DTLS.
+        let mut last = vec![];
         loop {
             match self.rtc.poll_output() {
                 Ok(str0m::Output::Transmit(t)) => {
@@ -632,11 +648,16 @@ impl Session {
                     if is_rtp(&data) {
                         self.stats.packets += 1;
                         self.stats.bytes += data.len() as u64;
+                        reports::handle_sent(&data);
                     }
                     let mut path = (t.source, t.destination);
                     // An answer goes to who asked.
                     if demux::classify(&data) != Some(Class::Stun) {
                         path = self.route.direct(path, sink.paths.answered(self.id, path), now);
+                    }
+                    if self.closing && demux::classify(&data) == Some(Class::Dtls) {
+                        last.push((path, data));
+                        continue;
                     }
                     sink.batches.push(path.0, path.1, data);
                 }
@@ -664,6 +685,10 @@ impl Session {
                 }
             }
         }
+        for ((local, to), data) in last {
+            sink.batches.push(local, to, data);
+        }
+        self.ledger = reports::close();
         sink.batches.flush();
     }
 

@@ -4,6 +4,7 @@
 //! device keeps one crypto library, and a later send path can take the keys of a session where they are made.
 
 mod dtls;
+pub(super) mod reports;
 mod srtp;
 
 use openssl::asn1::Asn1Time;

@@ -10,6 +10,8 @@ use str0m::crypto::{
     SrtpProvider, SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
 };
 
+use super::reports;
+
 /// Of an authentication tag, which is the same for both key lengths (RFC 7714, 12).
 const TAG: usize = AeadAes128Gcm::TAG_LEN;
 
@@ -98,6 +100,14 @@ impl Keyed {
     fn seal(&mut self, iv: &[u8], aad: &[u8], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
         let sealed = output.get_mut(..input.len() + TAG).ok_or_else(|| other("no room for the tag"))?;
         let (text, tag) = sealed.split_at_mut(input.len());
+        let mut corrected = vec![];
+        let input = if reports::is_report(aad) {
+            corrected.extend_from_slice(input);
+            reports::correct(aad, &mut corrected);
+            &corrected
+        } else {
+            input
+        };
         let mut seal = || {
             self.0.encrypt_init(None, None, Some(iv))?;
             self.0.cipher_update(aad, None)?;

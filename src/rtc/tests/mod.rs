@@ -8,6 +8,7 @@ mod odd;
 mod panics;
 mod paths;
 mod recorder;
+mod reports;
 mod shared_ports;
 mod viewing;
 mod world;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaData, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
+use str0m::rtp::RawPacket;
 use str0m::{Candidate, Rtc, RtcConfig};
 
 use crate::call::body::End;
@@ -41,6 +42,8 @@ pub(super) struct Browser {
     /// Pulled the plug.
     pub(super) gone: bool,
     pub(super) mids: Vec<(MediaKind, Mid)>,
+    /// RTP and RTCP as it came, in the clear; where that is wanted.
+    pub(super) raw: Vec<(Duration, RawPacket)>,
     pending: Option<SdpPendingOffer>,
     deadline: Instant,
 }
@@ -62,6 +65,8 @@ pub(super) struct World {
     pub(super) browsers: BTreeMap<u64, Browser>,
     pub(super) events: Vec<(Duration, Event)>,
     pub(super) sent: Vec<Transmit>,
+    /// When each of them was.
+    pub(super) sent_at: Vec<Duration>,
     /// What the browsers sent: from, to, payload.
     pub(super) taken: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// What was fed in, by stream and data.
@@ -121,6 +126,7 @@ impl World {
             browsers: BTreeMap::new(),
             events: vec![],
             sent: vec![],
+            sent_at: vec![],
             taken: vec![],
             fed: HashMap::new(),
             lose: |_| false,
@@ -169,6 +175,7 @@ impl World {
             closed: false,
             gone: false,
             mids: vec![],
+            raw: vec![],
             pending: None,
             deadline: self.now,
         };
@@ -438,6 +445,7 @@ impl World {
                         self.put_on_wire(t.local, t.to, datagram);
                     }
                     self.sent.push(t);
+                    self.sent_at.push(self.now - self.start);
                 }
             }
         }
@@ -465,6 +473,7 @@ impl World {
                     str0m::Event::Connected => b.connected = true,
                     str0m::Event::MediaData(m) => b.media.push(m),
                     str0m::Event::MediaAdded(m) => b.mids.push((m.kind, m.mid)),
+                    str0m::Event::RawPacket(p) => b.raw.push((self.now - self.start, *p)),
                     str0m::Event::Closed => b.closed = true,
                     _ => {}
                 },

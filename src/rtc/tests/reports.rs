@@ -1,0 +1,122 @@
+//! RTCP as a viewer sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use str0m::media::Direction;
+use str0m::rtp::RawPacket;
+use str0m::rtp::rtcp::{Rtcp, SenderInfo};
+
+use super::world::*;
+use crate::rtc::SessionId;
+
+fn watching(lose: fn(u64) -> bool, last: Duration) -> (World, String) {
+    let mut w = World::new();
+    w.browser(1, |c| c.enable_h264(true).enable_raw_packets(true));
+    let answer = w.call(1, Direction::RecvOnly).expect("accepted");
+    w.lose = lose;
+    w.run(last);
+    (w, answer.sdp)
+}
+
+/// The reports that came, by SSRC.
+fn reports(w: &World) -> BTreeMap<u32, Vec<(Duration, SenderInfo)>> {
+    let mut all: BTreeMap<u32, Vec<(Duration, SenderInfo)>> = BTreeMap::new();
+    for (at, packet) in &w.browsers[&1].raw {
+        if let RawPacket::RtcpRx(Rtcp::SenderReport(sr)) = packet {
+            all.entry(*sr.sender_info.ssrc).or_default().push((*at, sr.sender_info));
+        }
+    }
+    all
+}
+
+/// How many packets of an SSRC the camera had sent by then.
+fn sent(w: &World, ssrc: u32, until: Duration) -> u32 {
+    let datagrams =
+        w.sent.iter().zip(&w.sent_at).filter(|(_, at)| **at <= until).flat_map(|(t, _)| t.datagrams());
+    let is_rtp = |d: &&[u8]| d.len() > 12 && d[0] >= 128 && !(64..96).contains(&(d[1] & 0x7f));
+    datagrams.filter(is_rtp).filter(|d| d[8..12] == ssrc.to_be_bytes()).count() as u32
+}
+
+#[test]
+fn a_report_counts_what_went_out_and_no_repetition() {
+    let (w, _) = watching(|n| n % 17 == 0, ms(8000));
+    let stats = w.fanout.stats(SessionId(1)).expect("lives");
+    assert!(stats.nacks > 5, "{stats:?}");
+    let all = reports(&w);
+    assert_eq!(all.len(), 2);
+    for (ssrc, reports) in all {
+        assert!(reports.len() > 4);
+        for (came, report) in reports {
+            // It was 10 ms on its way; what left in the same moment may have been before or after.
+            let (least, most) = (sent(&w, ssrc, came - ms(12)), sent(&w, ssrc, came - ms(8)));
+            let said = report.sender_packet_count;
+            assert!((least..=most).contains(&said), "{said} said, {least} to {most} sent");
+        }
+    }
+}
+
+#[test]
+fn without_loss_the_octets_are_those_of_the_payload() {
+    let (w, _) = watching(|_| false, ms(6000));
+    for (ssrc, reports) in reports(&w) {
+        let (_, last) = reports.last().expect("some");
+        let packets = w.browsers[&1].raw.iter().filter_map(|(_, packet)| match packet {
+            RawPacket::RtpRx(header, data) if *header.ssrc == ssrc => Some(data.len() as u32),
+            _ => None,
+        });
+        let bytes: Vec<u32> = packets.take(last.sender_packet_count as usize).collect();
+        assert_eq!(bytes.len(), last.sender_packet_count as usize);
+        assert_eq!(bytes.iter().sum::<u32>(), last.sender_octet_count);
+    }
+}
+
+#[test]
+fn the_first_report_on_each_stream_comes_in_its_first_second() {
+    let (w, _) = watching(|_| false, ms(3000));
+    let all = reports(&w);
+    assert_eq!(all.len(), 2, "sound and pictures");
+    for reports in all.values() {
+        let (at, _) =
+            reports.iter().find(|(_, r)| r.sender_packet_count > 0).expect("a report of what was sent");
+        assert!(*at < ms(1300), "{at:?}");
+        // And one before anything was sent gives no time.
+        let early = reports.iter().filter(|(_, r)| r.sender_packet_count == 0);
+        for (_, report) in early {
+            let since = report.ntp_time.duration_since(std::time::UNIX_EPOCH);
+            assert!(since.is_err() || since.is_ok_and(|d| d.as_secs() == 0), "{report:?}");
+        }
+    }
+}
+
+#[test]
+fn one_cname_for_all_streams_and_both_places() {
+    let (w, answer) = watching(|_| false, ms(3000));
+    let names = w.browsers[&1].raw.iter().filter_map(|(_, packet)| match packet {
+        RawPacket::RtcpRx(Rtcp::SourceDescription(d)) => Some(format!("{d:?}")),
+        _ => None,
+    });
+    let said: BTreeSet<&str> =
+        answer.lines().filter_map(|l| l.split_once(" cname:")).map(|(_, name)| name).collect();
+    assert_eq!(said.len(), 1);
+    let name = said.first().expect("one");
+    let names: Vec<String> = names.collect();
+    assert!(names.len() >= 2, "{names:?}");
+    for described in names {
+        assert_eq!(described.matches("CNAME").count(), described.matches(name).count(), "{described}");
+    }
+}
+
+#[test]
+fn goodbye_is_said_before_dtls_ends() {
+    let (mut w, _) = watching(|_| false, ms(2000));
+    let before = w.sent.len();
+    w.fanout.close(SessionId(1), w.now);
+    w.drain_camera();
+    let kinds: Vec<u8> = w.sent[before..].iter().flat_map(|t| t.datagrams()).map(|d| d[0]).collect();
+    let dtls = kinds.iter().position(|k| (20..=63).contains(k)).expect("an end of DTLS");
+    assert!(kinds[..dtls].iter().any(|k| *k >= 128) && kinds[dtls..].iter().all(|k| *k < 128), "{kinds:?}");
+    w.run(ms(200));
+    let byes = w.browsers[&1].raw.iter().filter(|(_, p)| matches!(p, RawPacket::RtcpRx(Rtcp::Goodbye(_))));
+    assert_eq!(byes.count(), 1);
+}
