@@ -49,6 +49,7 @@ use crate::media::gst::{EncoderInfo, MediaEvent, Pipeline, RequestId, Streams};
 use crate::media::ladder::Quality;
 use crate::media::queue::{FrameQueue, Pushed};
 use crate::media::source::Source;
+use crate::media::sps;
 use crate::media::v4l2::control::{Control, Value};
 use crate::net::clock;
 use crate::net::udp::Udp;
@@ -165,6 +166,7 @@ impl Camera {
                 initial_bitrate: config.bitrate.start,
                 max_bitrate: config.bitrate.max,
                 max_sessions: config.max_viewers + 1,
+                h264_level: sps::level(config.media.width, config.media.height, config.media.fps),
                 ..rtc::Config::default()
             },
             media,

@@ -437,6 +437,8 @@ impl Studio {
             MediaEvent::Format { stream, width, height, fps, profile_level_id } => {
                 if let Some(made) = profile_level_id {
                     self.made = Some(made);
+                    // What comes as it is, from a camera that encodes, may be larger than was asked for.
+                    self.fanout.raise_h264_level(made[2]);
                     let all: Vec<CallId> = self.seats.keys().copied().collect();
                     self.hold_to_agreement(&all);
                 }

@@ -469,6 +469,11 @@ fn a_stream_that_is_not_what_was_agreed_is_told_once() {
         world.input(Input::Media(format(kept)));
     }
     assert_eq!(told(&world), Vec::<String>::new());
+    // Who comes later is told the level that it gets.
+    world.offer("dan|5", OFFER);
+    let answer = world.said.iter().rev().find(|said| said.contains("profile-level-id")).expect("an answer");
+    assert!(answer.contains("profile-level-id=42e028"), "{answer}");
+    world.call("dan|5", "call:hangup", "{}");
     world.input(Input::Media(format([0x64, 0x00, 0x28])));
     let words = told(&world);
     assert!(words.len() == 1 && words[0].contains("640028") && words[0].contains("(2)"), "{words:?}");

@@ -118,12 +118,37 @@ pub fn agreement(stream: [u8; 3], negotiated: [u8; 3]) -> Agreement {
     // Baseline without the flag of its constrained form is taken for that: see `Sps::is_baseline`. Main and
     // high streams with the flag of constrained baseline are one (A.2.1).
     let constrained = profile == 66 || (matches!(profile, 77 | 88) && constraints & 0x80 != 0);
-    if !(constrained && negotiated[0] == 66 || profile == negotiated[0]) {
+    // Each of these has all tools of those before it (A.2), plain baseline apart.
+    let step = |profile: u8| [66, 77, 100, 110, 122, 244].iter().position(|p| *p == profile);
+    let decodes = match (step(if constrained { 66 } else { profile }), step(negotiated[0])) {
+        (Some(stream), Some(decoder)) => stream <= decoder,
+        _ => profile == negotiated[0],
+    };
+    if !decodes {
         Agreement::OtherProfile
     } else if level > negotiated[2] {
         Agreement::HigherLevel
     } else {
         Agreement::Kept
+    }
+}
+
+/// The least common level (table A-1, macroblocks a frame and a second) that a size fits, as `level_idc`: ten times
+/// its number. Nothing below 3.1, which browsers offer, and below which some hardware hangs.
+///
+/// ```
+/// use symple::media::sps::level;
+/// assert_eq!((level(1280, 720, 30), level(1920, 1080, 30)), (31, 40));
+/// ```
+pub fn level(width: u32, height: u32, fps: u32) -> u8 {
+    let frame = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
+    let second = frame * u64::from(fps);
+    match (frame, second) {
+        (..=3_600, ..=108_000) => 31,
+        (..=8_192, ..=245_760) => 40,
+        (..=8_704, ..=522_240) => 42,
+        (..=22_080, ..=589_824) => 50,
+        _ => 52,
     }
 }
 
@@ -302,6 +327,11 @@ mod tests {
             (0x4d401f, 0x42e01f, OtherProfile),
             (0x64001f, 0x42e01f, OtherProfile),
             (0x640028, 0x64001f, HigherLevel),
+            (0x42c01f, 0x4d001f, Kept),
+            (0x42001f, 0x64001f, Kept),
+            (0x4d401f, 0x640028, Kept),
+            (0x64001f, 0x4d001f, OtherProfile),
+            (0x64001f, 0xf4001f, Kept),
         ] {
             let bytes = |id: u32| [(id >> 16) as u8, (id >> 8) as u8, id as u8];
             assert_eq!(

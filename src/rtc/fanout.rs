@@ -86,6 +86,13 @@ impl Fanout {
         self.media = media;
     }
 
+    /// Says that H.264 is of this level (`level_idc`), if it is higher than [`Config::h264_level`]. Sessions made from
+    /// now on are told of it.
+    pub fn raise_h264_level(&mut self, level: u8) {
+        let known = &mut self.shared.config.h264_level;
+        *known = level.max(*known);
+    }
+
     /// Says where sessions made from now on can be reached: a network came up, or changed.
     pub fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
         self.shared.config.candidates = candidates;

@@ -13,7 +13,7 @@ use gstreamer_app as gst_app;
 
 use super::{ErrorKind, MediaError, Settings, check};
 use crate::media::board::{Elements, Encoder, Profile, Start};
-use crate::media::sps::Sps;
+use crate::media::sps::{self, Sps};
 
 /// How long a candidate has for its few pictures. Loading a firmware takes a second on some boards.
 const TRIAL: gst::ClockTime = gst::ClockTime::from_seconds(5);
@@ -157,16 +157,13 @@ impl Picture {
         (pictures as u32).clamp(1, i32::MAX as u32)
     }
 
-    /// The least common H.264 level (table A-1, macroblocks a second and a frame) that the size fits:
-    /// browsers offer 3.1, and decode more. Nothing lower, for some hardware hangs with it.
+    /// The H.264 level as GStreamer writes it.
     fn level(self) -> &'static str {
-        let frame = u64::from(self.width.div_ceil(16)) * u64::from(self.height.div_ceil(16));
-        let second = frame * u64::from(self.fps);
-        match (frame, second) {
-            (..=3_600, ..=108_000) => "3.1",
-            (..=8_192, ..=245_760) => "4",
-            (..=8_704, ..=522_240) => "4.2",
-            (..=22_080, ..=589_824) => "5",
+        match sps::level(self.width, self.height, self.fps) {
+            31 => "3.1",
+            40 => "4",
+            42 => "4.2",
+            50 => "5",
             _ => "5.2",
         }
     }
