@@ -356,6 +356,11 @@ impl Fanout {
         let ids = self.claimants(path);
         for id in &ids {
             let id = *id;
+            let random = demux::records(data, Stage::Handshake).find_map(|r| demux::client_random(r.ok()?));
+            let begins = |s: &Session| random.is_some_and(|random| s.may_begin_anew(random));
+            if self.paths.answered(id, path).is_some() && self.sessions.get(&id).is_some_and(begins) {
+                self.begin_anew(id);
+            }
             let Some(stage) = self.sessions.get(&id).map(Session::stage) else { continue };
             // One by one: a lost last flight comes again as plaintext, which is too late, and a Finished,
             // which must be answered.
@@ -449,11 +454,16 @@ impl Fanout {
             (over, session.deadline(&self.shared.config))
         });
         let Some((over, due)) = done else { return self.bury(id) };
-        self.events.extend(notes.into_iter().map(|note| match note {
-            Note::Connected => Event::Connected(id),
-            Note::KeyFrameWanted(stream, why) => Event::KeyFrameWanted { stream, why },
-            Note::Estimate(bps) => Event::Estimate { session: id, bps },
+        let anew = notes.iter().any(|note| matches!(note, Note::Anew));
+        self.events.extend(notes.into_iter().filter_map(|note| match note {
+            Note::Connected => Some(Event::Connected(id)),
+            Note::KeyFrameWanted(stream, why) => Some(Event::KeyFrameWanted { stream, why }),
+            Note::Estimate(bps) => Some(Event::Estimate { session: id, bps }),
+            Note::Anew => None,
         }));
+        if anew && over.is_none() {
+            return self.begin_anew(id);
+        }
         match over {
             Some(end) => {
                 log::debug!("session {} is over", id.0);
@@ -469,6 +479,19 @@ impl Fanout {
                     self.timers.insert((due, id));
                 }
             }
+        }
+    }
+
+    /// Begins a session's transport anew.
+    fn begin_anew(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match contained(|| session.begin_anew(&self.shared, &self.media, self.now)) {
+            Some(Ok(())) => self.adopt(id),
+            Some(Err(refusal)) => {
+                log::debug!("session {}: its transport can't begin anew: {}", id.0, refusal.code());
+                self.step(id, |session, _, _| session.lose());
+            }
+            None => self.bury(id),
         }
     }
 

@@ -73,7 +73,7 @@ impl Fate {
 pub(super) struct Settled {
     pub(super) video: Option<Choice>,
     pub(super) audio: Option<Choice>,
-    slots: Slots,
+    pub(super) slots: Slots,
 }
 
 /// A stream and where it goes.

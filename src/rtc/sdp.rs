@@ -96,6 +96,8 @@ pub(super) struct Section {
 pub(super) struct Remote {
     /// Empty where every section is rejected.
     pub(super) transport: Transport,
+    /// The section that the transport is named after.
+    pub(super) tag: String,
     /// Whether it has a bundle: an answer has one only to that (RFC 8843, 7.3).
     pub(super) bundles: bool,
     /// Both forms of header extensions may be mixed (RFC 8285, 6).
@@ -150,7 +152,8 @@ impl Remote {
             }
         }
         let bundles = bundle.is_some();
-        let mut remote = Remote { transport: session, bundles, mixes_extensions, sections };
+        let mut remote =
+            Remote { transport: session, tag: String::new(), bundles, mixes_extensions, sections };
         remote.check_sections()?;
         remote.choose_transport(bundle.as_deref());
         remote.check_transport()?;
@@ -203,6 +206,7 @@ impl Remote {
         };
         let session = std::mem::take(&mut self.transport);
         let Some(used) = used else { return };
+        self.tag.clone_from(&self.sections[used].mid);
         let others = |s: &&Section| s.reachable;
         let mut transport = self.sections[used].transport.clone();
         transport.fill(&session);

@@ -173,6 +173,61 @@ fn the_bundles_first_section_may_be_stopped_later() {
 }
 
 #[test]
+fn a_transport_may_begin_anew_when_its_first_section_is_stopped() {
+    // As Chromium does it: the same names and certificate, another port.
+    for says_goodbye in [true, false] {
+        let mut w = World::new();
+        w.fanout.set_crypto(super::recorder::provider());
+        let certificate =
+            crate::rtc::crypto::provider().dtls_provider.generate_certificate().expect("OpenSSL");
+        let names = str0m::IceCreds { ufrag: "browser1".into(), pass: "0123456789abcdefghijkl".into() };
+        let same = |c: str0m::RtcConfig| {
+            c.enable_h264(true).set_dtls_cert(certificate.clone()).set_local_ice_credentials(names.clone())
+        };
+        w.browser(1, same);
+        w.call(1, Direction::RecvOnly).expect("accepted");
+        w.run(ms(2000));
+        assert!(flows(&mut w, true));
+        let mut old = w.browsers.remove(&1).expect("made");
+        let video = old.mid(MediaKind::Video);
+        w.browser_at(1, "198.51.100.1:5001".parse().expect("literal"), same);
+        let offer = w.offer(1, &[MediaKind::Video], Direction::RecvOnly);
+        let own = attribute(&offer, "a=mid:");
+        let there = |sdp: &str| {
+            sdp.replace(&format!("a=mid:{own}\r"), &format!("a=mid:{video}\r"))
+                .replace(&format!("BUNDLE {own}"), &format!("BUNDLE {video}"))
+        };
+        let (head, section) = offer.split_once("m=video").expect("one");
+        let stopped = "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n";
+        let offer = there(&format!("{head}{stopped}m=video{section}"));
+        let answer = w.fanout.accept(SessionId(1), &offer, w.now).expect("renegotiated");
+        w.drain_camera();
+        assert_eq!((answer.video, answer.audio), (Some(H264), None));
+        if says_goodbye {
+            old.rtc.close().expect("open");
+            w.browsers.insert(2, old);
+            w.poke(2);
+            w.browsers.get_mut(&2).expect("put in").gone = true;
+        }
+        let (head, rest) = answer.sdp.split_once("m=audio").expect("one");
+        let (_, rest) = rest.split_once("m=video").expect("one");
+        let back = format!("{head}m=video{rest}");
+        w.take_answer(
+            1,
+            &back
+                .replace(&format!("a=mid:{video}"), &format!("a=mid:{own}"))
+                .replace(&format!("BUNDLE {video}"), &format!("BUNDLE {own}")),
+        );
+        w.run(ms(2500));
+        assert!(w.closed(1).is_none(), "{:?}", w.closed(1));
+        assert!(flows(&mut w, false), "with a goodbye: {says_goodbye}");
+        let joined = w.events.iter().filter(|(_, e)| matches!(e, crate::rtc::Event::Connected(_))).count();
+        assert_eq!(joined, 1, "it is the same viewer");
+        assert_eq!(super::recorder::sealed_twice(), 0);
+    }
+}
+
+#[test]
 fn all_sections_may_be_stopped_and_the_call_goes_on() {
     let mut w = World::new();
     w.viewer(1);

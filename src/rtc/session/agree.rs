@@ -1,0 +1,417 @@
+//! What a session agrees on with the other side, and how it is told.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use str0m::bwe::Bitrate;
+use str0m::change::{SdpAnswer, SdpOffer};
+use str0m::format::FormatParams;
+use str0m::media::{Direction, Frequency, MediaKind, Mid, Pt};
+use str0m::rtp::Extension;
+use str0m::{Candidate, IceCreds, Rtc};
+
+use super::{Names, REPORTS_EVERY, STATS_EVERY, Session, Shared};
+use crate::media::Codec;
+use crate::rtc::candidates::{Candidates, Verdict, canonical};
+use crate::rtc::credentials::{credentials, random_name, random_number};
+use crate::rtc::crypto::reports;
+use crate::rtc::describe::{self, Facts, Part, Used, Whole};
+use crate::rtc::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled, Supply};
+use crate::rtc::numbers::Numbers;
+use crate::rtc::refusal::Refusal;
+use crate::rtc::route::Route;
+use crate::rtc::sdp::{self, Kind, Remote, Transport};
+use crate::rtc::slots::STR0M_PROFILE;
+use crate::rtc::track::Track;
+use crate::rtc::{Answer, Answered, LocalCandidate, MediaSet, SessionId, SessionStats};
+
+impl Session {
+    /// A session for an offer that was read; and our answer.
+    pub(in crate::rtc) fn accept(
+        id: SessionId,
+        shared: &Shared,
+        remote: &Remote,
+        media: &MediaSet,
+        now: Instant,
+    ) -> Result<(Session, Answer), Refusal> {
+        let plan = Plan::of_offer(remote, shared.supply(media), None)?;
+        let mut session = Session::new(id, shared, &choices(&plan.settled, shared.supply(media)), now);
+        let answer = session.apply_offer(shared, remote, plan)?;
+        Ok((session, answer))
+    }
+
+    /// A session with an offer of ours.
+    pub(in crate::rtc) fn offer(
+        id: SessionId,
+        shared: &Shared,
+        media: &MediaSet,
+        now: Instant,
+    ) -> Result<(Session, String), Refusal> {
+        if media.video.is_empty() && media.audio.is_none() {
+            return Err(Refusal::NothingToSend);
+        }
+        let choices = choices(&Settled::default(), shared.supply(media));
+        let mut session = Session::new(id, shared, &choices, now);
+        let cname = session.cname.clone();
+        let mut api = session.rtc.sdp_api();
+        let mut mids = vec![];
+        let wanted = [(MediaKind::Audio, media.audio.is_some()), (MediaKind::Video, !media.video.is_empty())];
+        for (kind, _) in wanted.iter().filter(|(_, wanted)| *wanted) {
+            let stream = Some(STREAM_NAME.into());
+            // str0m takes the name of the track for the CNAME.
+            let mid = api.add_media(*kind, Direction::SendOnly, stream, Some(cname.clone()), None);
+            mids.push((*kind, mid.to_string()));
+        }
+        let (offer, pending) = api.apply().ok_or_else(|| Refusal::Failed("no offer was made".into()))?;
+        session.pending = Some((pending, mids.iter().map(|(_, mid)| mid.clone()).collect()));
+        let offer = offer.to_sdp_string();
+        let sections: Vec<&str> = offer.split("\r\nm=").skip(1).collect();
+        let mut parts = vec![];
+        for ((kind, mid), section) in mids.iter().zip(sections) {
+            let Some(ssrcs) = announced(section) else {
+                return Err(Refusal::Failed("an offer without an SSRC".into()));
+            };
+            let video = kind.is_video();
+            let own: Vec<Choice> =
+                choices.iter().filter(|choice| choice.codec.is_video() == video).copied().collect();
+            let kind = if video { Kind::Video } else { Kind::Audio };
+            parts.push(Part::Used(Used::offered(kind, mid, ssrcs, &own)));
+        }
+        let sdp = session.describe("actpass", Whole { bundles: true, mixes_extensions: false }, &parts);
+        Ok((session, sdp))
+    }
+
+    fn new(id: SessionId, shared: &Shared, choices: &[Choice], now: Instant) -> Session {
+        let config = &shared.config;
+        let (rtc, local_candidates) = stack(shared, choices, credentials(), now);
+        let cname = random_name();
+        Session {
+            id,
+            rtc,
+            time: now,
+            rtc_deadline: now,
+            made: now,
+            heard: now,
+            connected: false,
+            route: Route::new(now),
+            client: None,
+            ice_lost: None,
+            over: None,
+            closing: false,
+            remote: Transport::default(),
+            tag: String::new(),
+            moved: None,
+            setup: String::new(),
+            settled: Settled::default(),
+            pending: None,
+            origin: random_number(),
+            version: 0,
+            ledger: reports::Ledger::new(&cname),
+            cname,
+            tracks: vec![],
+            numbers: Numbers::default(),
+            names: Names::default(),
+            candidates: Candidates::default(),
+            addresses: config
+                .candidates
+                .iter()
+                .flat_map(|c| [Some(c.base), c.advertised])
+                .flatten()
+                .map(canonical)
+                .collect(),
+            local_candidates,
+            default: default_candidate(&config.candidates),
+            stats: SessionStats::default(),
+            by_twcc: false,
+            #[cfg(test)]
+            panics: false,
+        }
+    }
+
+    /// Whether a description comes from the peer connection that this session talks with.
+    pub(in crate::rtc) fn is_with(&self, remote: &Remote) -> bool {
+        let theirs = &remote.transport.fingerprint;
+        // Where every section is over nothing says whose it is.
+        theirs.is_empty() || self.remote.fingerprint == *theirs
+    }
+
+    /// Another offer of the same peer connection.
+    pub(in crate::rtc) fn renegotiate(
+        &mut self,
+        shared: &Shared,
+        remote: &Remote,
+        media: &MediaSet,
+    ) -> Result<Answer, Refusal> {
+        let plan = Plan::of_offer(remote, shared.supply(media), Some(&self.settled))?;
+        self.apply_offer(shared, remote, plan)
+    }
+
+    fn apply_offer(&mut self, shared: &Shared, remote: &Remote, plan: Plan) -> Result<Answer, Refusal> {
+        #[cfg(test)]
+        assert!(!self.panics, "a test wants this");
+        let transport = self.transport(remote);
+        let fresh = self.fresh_candidates(&transport);
+        let offer = plan.for_str0m(remote, &transport, &fresh);
+        let offer = SdpOffer::from_sdp_string(&offer).map_err(unusable)?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?.to_sdp_string();
+        // An offer of ours that was open is void: str0m has rolled it back.
+        self.pending = None;
+        if !self.names.ours.is_empty()
+            && self.rtc.direct_api().local_ice_credentials().ufrag != self.names.ours
+        {
+            // ICE began anew, under a name and a password of str0m's making.
+            self.rtc.direct_api().set_local_ice_credentials(credentials());
+        }
+        self.settle(shared, transport, &plan)?;
+        self.note_transport(remote);
+        let setup = answer.lines().find_map(|line| line.strip_prefix("a=setup:")).unwrap_or("passive");
+        let parts = plan.parts(remote, |mid| self.ssrcs(mid));
+        let session = Whole { bundles: remote.bundles, mixes_extensions: remote.mixes_extensions };
+        setup.clone_into(&mut self.setup);
+        let sdp = self.describe(setup, session, &parts);
+        self.settled = plan.settled;
+        Ok(Answer { sdp, video: self.stats.video, audio: self.stats.audio })
+    }
+
+    /// The answer to our open offer.
+    pub(in crate::rtc) fn answer(
+        &mut self,
+        shared: &Shared,
+        remote: &Remote,
+        media: &MediaSet,
+    ) -> Result<Answered, Refusal> {
+        let Some((_, mids)) = &self.pending else { return Err(Refusal::NoOpenOffer) };
+        let plan = Plan::of_answer(remote, shared.supply(media), mids)?;
+        let transport = self.transport(remote);
+        let fresh = self.fresh_candidates(&transport);
+        let answer = plan.for_str0m(remote, &transport, &fresh);
+        let answer = SdpAnswer::from_sdp_string(&answer).map_err(unusable)?;
+        let (pending, _) = self.pending.take().expect("seen above");
+        self.rtc.sdp_api().accept_answer(pending, answer).map_err(unusable)?;
+        self.settle(shared, transport, &plan)?;
+        self.note_transport(remote);
+        self.settled = plan.settled;
+        Ok(Answered { video: self.stats.video, audio: self.stats.audio })
+    }
+
+    /// Takes over what was negotiated.
+    pub(super) fn settle(
+        &mut self,
+        shared: &Shared,
+        transport: Transport,
+        plan: &Plan,
+    ) -> Result<(), Refusal> {
+        self.names.theirs.clone_from(&transport.ufrag);
+        self.names.their_password.clone_from(&transport.pwd);
+        self.remote = transport;
+        self.stats.video = plan.video.as_ref().map(|lane| lane.stream);
+        self.stats.audio = plan.audio.as_ref().map(|lane| lane.stream);
+        let h264 = plan.video.as_ref().map(|lane| lane.choice).filter(|choice| choice.codec == Codec::H264);
+        self.stats.profile_level_id = h264.map(|choice| {
+            let [_, profile, constraints, level] = choice.profile.to_be_bytes();
+            [profile, constraints, level]
+        });
+        let mut before = std::mem::take(&mut self.tracks);
+        for lane in [&plan.audio, &plan.video].into_iter().flatten() {
+            let track = match before.iter().position(|t| t.stream == lane.stream && *t.mid == *lane.mid) {
+                Some(i) => before.swap_remove(i),
+                None => self.open_track(shared, lane)?,
+            };
+            self.tracks.push(track);
+        }
+        Ok(())
+    }
+
+    fn open_track(&mut self, shared: &Shared, lane: &Lane) -> Result<Track, Refusal> {
+        let mid = Mid::from(lane.mid.as_str());
+        let pt = Pt::from(lane.choice.pt);
+        let agreed =
+            self.rtc.media(mid).is_some_and(|m| m.direction().is_sending() && m.remote_pts().contains(&pt));
+        let mut api = self.rtc.direct_api();
+        let Some(tx) = api.stream_tx_by_mid(mid, None).filter(|_| agreed) else {
+            return Err(Refusal::Failed("what was negotiated can't be sent".into()));
+        };
+        Ok(Track::new(lane, tx, shared.config.resend_packets, self.made))
+    }
+
+    /// How the other side is reached from now on; as before, if all sections of its description are over.
+    fn transport(&self, remote: &Remote) -> Transport {
+        let theirs = &remote.transport;
+        if theirs.ufrag.is_empty() { self.remote.clone() } else { theirs.clone() }
+    }
+
+    /// What is sent in a section that str0m knows by this name.
+    pub(super) fn ssrcs(&mut self, mid: &str) -> Option<(u32, Option<u32>)> {
+        let mut api = self.rtc.direct_api();
+        let tx = api.stream_tx_by_mid(Mid::from(mid), None)?;
+        Some((*tx.ssrc(), tx.rtx().map(|rtx| *rtx)))
+    }
+
+    /// Writes a description of ours.
+    fn describe(&mut self, setup: &str, whole: Whole, parts: &[Part<'_>]) -> String {
+        self.version += 1;
+        let api = self.rtc.direct_api();
+        let own = api.local_ice_credentials();
+        let fingerprint = api.local_dtls_fingerprint().to_string();
+        let facts = Facts {
+            origin: self.origin,
+            version: self.version,
+            ufrag: &own.ufrag,
+            pwd: &own.pass,
+            fingerprint: &fingerprint,
+            setup,
+            cname: &self.cname,
+            candidates: &self.local_candidates,
+            default: self.default,
+            whole,
+        };
+        describe::write(&facts, parts)
+    }
+
+    /// The candidates of a description that are to be checked from now on.
+    pub(super) fn fresh_candidates(&mut self, transport: &Transport) -> Vec<String> {
+        let Transport { ufrag, pwd, candidates, .. } = transport;
+        let known = !self.names.theirs.is_empty();
+        if known && (*ufrag != self.names.theirs || *pwd != self.names.their_password) {
+            self.candidates.restart();
+        }
+        let fresh = |c: &&String| self.candidate_verdict(c) == Verdict::Check;
+        candidates.iter().filter(fresh).cloned().collect()
+    }
+
+    fn candidate_verdict(&mut self, candidate: &str) -> Verdict {
+        let Some(address) = sdp::candidate_address(candidate) else { return Verdict::Ignore };
+        let verdict = self.candidates.take(address, &self.addresses);
+        self.stats.candidates_checked = self.candidates.checked() as u64;
+        self.stats.candidates_ignored = self.candidates.ignored();
+        verdict
+    }
+
+    /// A candidate of the other side. Those of no use to us are ignored.
+    pub(in crate::rtc) fn add_remote_candidate(&mut self, candidate: &str) -> Result<(), Refusal> {
+        let candidate = candidate.trim();
+        let candidate = candidate.strip_prefix("a=").unwrap_or(candidate);
+        let bad = |why: &str| Err(Refusal::BadCandidate(why.into()));
+        match sdp::candidate_is_usable(candidate) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(why) => return bad(why),
+        }
+        let Ok(parsed) = Candidate::from_sdp_string(candidate) else {
+            return bad("it is not a candidate that WebRTC knows");
+        };
+        if self.candidate_verdict(candidate) == Verdict::Check {
+            self.rtc.add_remote_candidate(parsed);
+        }
+        Ok(())
+    }
+}
+
+/// A str0m of its own for a session, and the candidates that it has.
+pub(super) fn stack(
+    shared: &Shared,
+    choices: &[Choice],
+    credentials: IceCreds,
+    now: Instant,
+) -> (Rtc, Vec<String>) {
+    let config = &shared.config;
+    let mut builder = Rtc::builder()
+        .set_crypto_provider(shared.crypto.clone())
+        .set_dtls_cert(shared.certificate())
+        .set_local_ice_credentials(credentials)
+        .set_rtp_mode(true)
+        .set_stats_interval(Some(STATS_EVERY))
+        .set_rtcp_report_interval_audio(REPORTS_EVERY)
+        .set_rtcp_report_interval_video(REPORTS_EVERY)
+        .enable_bwe(Some(Bitrate::bps(config.initial_bitrate.into())))
+        .clear_extension_map()
+        .set_extension(2, Extension::AbsoluteSendTime)
+        .set_extension(3, Extension::TransportSequenceNumber)
+        .set_extension(4, Extension::RtpMid)
+        .clear_codecs();
+    for choice in choices {
+        add_codec(&mut builder, choice);
+    }
+    let mut rtc = builder.build(now);
+    rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::bps(config.max_bitrate.into()));
+    let mut lines = vec![];
+    for LocalCandidate { base, advertised } in &config.candidates {
+        let outside = advertised.map(|a| Candidate::server_reflexive(a, *base, "udp"));
+        for candidate in [Some(Candidate::host(*base, "udp")), outside].into_iter().flatten().flatten() {
+            let Some(added) = rtc.add_local_candidate(candidate) else { continue };
+            let line = added.to_sdp_string();
+            // Its ICE name says whose generation it is, and outlives none.
+            lines.push(line.split(" ufrag ").next().expect("a first part").to_owned());
+        }
+    }
+    (rtc, lines)
+}
+
+/// str0m's own words may repeat what it read.
+pub(super) fn unusable(e: impl std::fmt::Display) -> Refusal {
+    log::trace!("a description was refused: {e}");
+    Refusal::BadSdp("its ICE, DTLS or media attributes don't fit".into())
+}
+
+/// The candidate of `m=` and `c=`: the one that is most likely to be reached from elsewhere (RFC 8839, 4.2.1.2).
+fn default_candidate(candidates: &[LocalCandidate]) -> Option<SocketAddr> {
+    let outside = candidates.iter().filter_map(|c| c.advertised);
+    let all = || candidates.iter().map(|c| c.base);
+    let away = all().filter(|address| !address.ip().is_loopback());
+    let mut by_likelihood = outside.chain(away).chain(all());
+    let first = by_likelihood.clone().next();
+    by_likelihood.find(SocketAddr::is_ipv4).or(first).map(canonical)
+}
+
+/// The SSRC that str0m announces in a section of an offer, and that of its retransmissions.
+fn announced(section: &str) -> Option<(u32, Option<u32>)> {
+    let value = |name: &str| section.lines().find_map(|line| line.strip_prefix(name));
+    if let Some(group) = value("a=ssrc-group:FID ") {
+        let (ssrc, rtx) = group.split_once(' ')?;
+        return Some((ssrc.parse().ok()?, Some(rtx.trim().parse().ok()?)));
+    }
+    Some((value("a=ssrc:")?.split(' ').next()?.parse().ok()?, None))
+}
+
+/// The payload types to configure: what was settled, and proposals for the rest.
+pub(super) fn choices(settled: &Settled, supply: Supply<'_>) -> Vec<Choice> {
+    let Supply { media, level } = supply;
+    let mut choices: Vec<Choice> = match settled.video {
+        Some(choice) => vec![choice],
+        None if media.video.is_empty() => vec![Choice::proposal(Codec::H264, level)],
+        None => media.video.iter().map(|(_, codec)| Choice::proposal(*codec, level)).collect(),
+    };
+    choices.push(settled.audio.unwrap_or(Choice::proposal(Codec::Opus, level)));
+    choices
+}
+
+fn add_codec(builder: &mut str0m::RtcConfig, choice: &Choice) {
+    let pt = Pt::from(choice.pt);
+    let rtx = choice.rtx.map(Pt::from);
+    let config = builder.codec_config();
+    match choice.codec {
+        Codec::H264 => config.add_h264(pt, rtx, true, STR0M_PROFILE),
+        Codec::Vp8 => {
+            config.add_config(
+                pt,
+                rtx,
+                str0m::format::Codec::Vp8,
+                Frequency::NINETY_KHZ,
+                None,
+                FormatParams::default(),
+            );
+        }
+        Codec::Opus => {
+            let format =
+                FormatParams { min_p_time: Some(10), use_inband_fec: Some(true), ..FormatParams::default() };
+            config.add_config(
+                pt,
+                rtx,
+                str0m::format::Codec::Opus,
+                Frequency::FORTY_EIGHT_KHZ,
+                Some(2),
+                format,
+            );
+        }
+    }
+}

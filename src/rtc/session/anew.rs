@@ -1,0 +1,98 @@
+//! Begins a session's transport anew.
+//!
+//! Where the section is stopped that the bundle is named after, Chromium ends ICE and DTLS with it, and begins both
+//! again for the sections that go on: with the same ICE names and the same certificate, from another port. Other
+//! stacks go on with what they have, and nothing in the description tells which. So the old transport stays until the
+//! other side ends it, or begins the handshake of another.
+
+use std::time::{Duration, Instant};
+
+use str0m::IceCreds;
+use str0m::change::SdpOffer;
+use str0m::media::Mid;
+
+use super::agree::{choices, stack, unusable};
+use super::{Session, Shared};
+use crate::rtc::MediaSet;
+use crate::rtc::negotiate::{Plan, Settled};
+use crate::rtc::refusal::Refusal;
+use crate::rtc::route::Route;
+use crate::rtc::sdp::Remote;
+
+/// Chromium ends the old transport when it has our answer.
+const MOVES_WITHIN: Duration = Duration::from_secs(15);
+
+impl Session {
+    /// Takes notice of which section a description's transport is named after.
+    pub(super) fn note_transport(&mut self, remote: &Remote) {
+        let goes_on = |s: &&crate::rtc::sdp::Section| s.reachable && s.mid == self.tag;
+        let over = self.connected && !remote.sections.iter().any(|s| goes_on(&s));
+        if over || self.may_move() {
+            // What is agreed after that holds for the new one, too.
+            let until = self.time + MOVES_WITHIN;
+            self.moved = Some((until, remote.clone())).filter(|_| !remote.tag.is_empty());
+        }
+        self.tag.clone_from(&remote.tag);
+    }
+
+    /// Whether the other side may begin its transport anew.
+    pub(super) fn may_move(&self) -> bool {
+        self.moved.as_ref().is_some_and(|(until, _)| self.time < *until)
+    }
+
+    /// Whether the other side may begin DTLS anew, and this handshake is not the one that we know.
+    pub(in crate::rtc) fn may_begin_anew(&self, client: [u8; 32]) -> bool {
+        self.may_move() && self.client != Some(client)
+    }
+
+    /// Begins ICE and DTLS again, with what was agreed and said before.
+    pub(in crate::rtc) fn begin_anew(
+        &mut self,
+        shared: &Shared,
+        media: &MediaSet,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let Some((_, mut remote)) = self.moved.take() else { return Ok(()) };
+        log::debug!("session {}: the transport begins anew", self.id.0);
+        let supply = shared.supply(media);
+        let known = Settled { video: self.settled.video, audio: self.settled.audio, ..Settled::default() };
+        let plan = Plan::of_offer(&remote, supply, Some(&known))?;
+        // The roles that we answered with.
+        let theirs = if self.setup == "active" { "passive" } else { "active" };
+        remote.transport.setup = Some(theirs.to_owned());
+        let own = IceCreds { ufrag: self.names.ours.clone(), pass: self.names.our_password.clone() };
+        let (rtc, _) = stack(shared, &choices(&known, supply), own, now);
+        let said: Vec<(bool, u32, Option<u32>)> = self
+            .tracks
+            .iter()
+            .map(|track| (track.codec.is_video(), track.mid))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .filter_map(|(video, mid)| self.ssrcs(&mid).map(|(ssrc, rtx)| (video, ssrc, rtx)))
+            .collect();
+        self.rtc = rtc;
+        self.time = self.time.max(now);
+        self.candidates.restart();
+        let fresh = self.fresh_candidates(&remote.transport);
+        let offer = plan.for_str0m(&remote, &remote.transport, &fresh);
+        let offer = SdpOffer::from_sdp_string(&offer).map_err(unusable)?;
+        self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?;
+        for (lane, video) in [(&plan.video, true), (&plan.audio, false)] {
+            let ours = said.iter().find(|(of_video, ..)| *of_video == video);
+            if let (Some(lane), Some((_, ssrc, rtx))) = (lane, ours) {
+                let mid = Mid::from(lane.mid.as_str());
+                let rtx = rtx.map(Into::into);
+                self.rtc.direct_api().reset_stream_tx(mid, None, (*ssrc).into(), rtx);
+            }
+        }
+        self.tracks.clear();
+        self.connected = false;
+        self.client = None;
+        self.ice_lost = None;
+        (self.made, self.heard) = (now, now);
+        self.route = Route::new(now);
+        self.settle(shared, remote.transport.clone(), &plan)?;
+        self.settled = plan.settled;
+        Ok(())
+    }
+}
