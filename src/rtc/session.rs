@@ -112,7 +112,7 @@ pub(super) struct Session {
     remote: Transport,
     /// The section whose transport it is.
     tag: String,
-    /// What was agreed when that section was stopped, after which the other side may begin DTLS anew.
+    /// What was agreed when that changed, after which the other side may begin DTLS anew, and until when.
     moved: Option<(Instant, Remote)>,
     /// Which side begins DTLS, as we answered.
     setup: String,

@@ -1,7 +1,8 @@
 //! Begins a session's transport anew.
 //!
-//! Where the section is stopped that the bundle is named after, Chromium ends ICE and DTLS with it, and begins both
-//! again for the sections that go on: with the same ICE names and the same certificate, from another port. Other
+//! Where the bundle is no longer named after the section that it was named after, for that was stopped, or another
+//! stands before it now, Chromium ends ICE and DTLS, and begins both again for the sections that go on: with the same
+//! ICE names and the same certificate, from another port. Other
 //! stacks go on with what they have, and nothing in the description tells which. So the old transport stays until the
 //! other side ends it, or begins the handshake of another.
 
@@ -25,9 +26,7 @@ const MOVES_WITHIN: Duration = Duration::from_secs(15);
 impl Session {
     /// Takes notice of which section a description's transport is named after.
     pub(super) fn note_transport(&mut self, remote: &Remote) {
-        let goes_on = |s: &&crate::rtc::sdp::Section| s.reachable && s.mid == self.tag;
-        let over = self.connected && !remote.sections.iter().any(|s| goes_on(&s));
-        if over || self.may_move() {
+        if self.connected && remote.tag != self.tag || self.may_move() {
             // What is agreed after that holds for the new one, too.
             let until = self.time + MOVES_WITHIN;
             self.moved = Some((until, remote.clone())).filter(|_| !remote.tag.is_empty());
