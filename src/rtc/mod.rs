@@ -13,6 +13,11 @@
 //!                                 └────────▶ Closed ◀────────┴───────────────────────┘
 //! ```
 //!
+//! Media goes by the path that the viewer sends by, once a check of ours by it was answered: a NAT that gives a viewer
+//! another port costs it no more than a moment. Without an answer for 30 s nothing is sent any more (RFC 7675). Sessions
+//! that share a remote address and port are told apart by their keys; where they can't be, or the older is silent, the
+//! newer replaces it.
+//!
 //! A session is mutated once (one of the calls below, or one [`Input`]), then [`Fanout::poll_output`] is
 //! drained until it says [`Output::Timeout`].
 //!
@@ -194,7 +199,8 @@ impl Transmit {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// ICE and DTLS are through: the viewer gets frames from the next key frame on.
+    /// ICE and DTLS are through: the viewer gets frames from the next key frame on. Comes once for a session, though
+    /// its transport may begin anew.
     Connected(SessionId),
     /// A viewer of this stream can't begin, or can't go on, without a key frame.
     KeyFrameWanted {

@@ -178,7 +178,7 @@ impl Paths {
     ) -> bool {
         let free = self.claim_mut(id, path).is_some_and(|claim| {
             let free = claim.answered.is_some() || claim.credit > 0;
-            if !claim.answered.is_some() {
+            if claim.answered.is_none() {
                 claim.credit = claim.credit.saturating_sub(1);
             }
             free
@@ -338,7 +338,7 @@ impl Paths {
 }
 
 fn gives_way(claim: &Claim, now: Instant) -> bool {
-    !claim.answered.is_some() || now.saturating_duration_since(claim.heard) >= STALE
+    claim.answered.is_none() || now.saturating_duration_since(claim.heard) >= STALE
 }
 
 #[cfg(test)]

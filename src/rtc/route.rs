@@ -81,12 +81,17 @@ impl Route {
         self.answered + CONSENT
     }
 
-    /// Where a datagram goes that str0m sends by this path.
-    pub(super) fn direct(&mut self, nominated: Path, answered: Option<Instant>, now: Instant) -> Path {
+    /// Where a datagram goes that str0m sends by this path; `answered` says when a check of ours by it was.
+    pub(super) fn direct(
+        &mut self,
+        nominated: Path,
+        answered: impl FnOnce() -> Option<Instant>,
+        now: Instant,
+    ) -> Path {
         if self.nominated != Some(nominated) {
             self.nominated = Some(nominated);
             if self.followed.take() != Some(nominated) {
-                self.take(nominated, answered.unwrap_or(now), now);
+                self.take(nominated, answered().unwrap_or(now), now);
             }
         }
         self.followed.unwrap_or(nominated)
@@ -151,7 +156,7 @@ mod tests {
     /// A route by path 1.
     fn route(now: Instant) -> Route {
         let mut route = Route::new(now);
-        assert_eq!(route.direct(path(1), Some(now), now), path(1));
+        assert_eq!(route.direct(path(1), || Some(now), now), path(1));
         route
     }
 
@@ -161,15 +166,15 @@ mod tests {
         let mut r = route(now);
         assert_eq!(r.handle(path(2), Sign::Media, None, at(now, 10)), Wish::Check);
         assert_eq!(r.handle(path(2), Sign::Media, None, at(now, 20)), Wish::Nothing, "asked for already");
-        assert_eq!(r.direct(path(1), None, at(now, 25)), path(1));
+        assert_eq!(r.direct(path(1), || None, at(now, 25)), path(1));
         // Someone else's answer is nothing to it.
         assert_eq!(r.handle(path(3), Sign::Answer, Some(at(now, 30)), at(now, 30)), Wish::Nothing);
         assert_eq!(r.path(), Some(path(1)));
         r.handle(path(2), Sign::Answer, Some(at(now, 40)), at(now, 40));
-        assert_eq!(r.direct(path(1), None, at(now, 45)), path(2));
+        assert_eq!(r.direct(path(1), || None, at(now, 45)), path(2));
         // Back again, where it is proven still.
         r.handle(path(1), Sign::Media, Some(now), at(now, 50));
-        assert_eq!(r.direct(path(1), None, at(now, 55)), path(1));
+        assert_eq!(r.direct(path(1), || None, at(now, 55)), path(1));
     }
 
     #[test]
@@ -188,9 +193,9 @@ mod tests {
         let now = Instant::now();
         let mut r = route(now);
         r.handle(path(2), Sign::Media, Some(now), now);
-        assert_eq!(r.direct(path(1), None, now), path(2));
-        assert_eq!(r.direct(path(3), Some(now), now), path(3));
-        assert_eq!(r.direct(path(3), Some(now), now), path(3));
+        assert_eq!(r.direct(path(1), || None, now), path(2));
+        assert_eq!(r.direct(path(3), || Some(now), now), path(3));
+        assert_eq!(r.direct(path(3), || Some(now), now), path(3));
     }
 
     #[test]

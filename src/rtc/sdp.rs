@@ -170,7 +170,8 @@ impl Remote {
                 s.check()?;
             }
             // Nothing needs to be told apart where there is one section.
-            if !is_token(&s.mid, MAX_MID) && !(s.mid.is_empty() && self.sections.len() == 1) {
+            let alone = s.mid.is_empty() && self.sections.len() == 1;
+            if !(alone || is_token(&s.mid, MAX_MID)) {
                 return bad(format!("a media section has no a=mid of 1 to {MAX_MID} plain characters"));
             }
             let same = |other: &Section| !other.rejected && other.mid == s.mid;
@@ -184,35 +185,34 @@ impl Remote {
     /// Decides which sections can be reached, which are those of one transport: the bundle, or else a single one,
     /// with video before audio.
     fn choose_transport(&mut self, bundle: Option<&[&str]>) {
-        let live = |s: &Section| !s.rejected;
+        let sections = &mut self.sections;
         let used = match bundle {
             Some(mids) => {
-                for s in &mut self.sections {
+                for s in &mut *sections {
                     s.reachable = !s.rejected && mids.contains(&s.mid.as_str());
                 }
                 // The bundle's first section names the transport (RFC 8843, 7.1).
-                let tagged = |mid: &&str| self.sections.iter().position(|s| s.reachable && s.mid == **mid);
-                mids.iter().find_map(|mid| tagged(&mid))
+                let place = |mid: &&str| sections.iter().position(|s| s.reachable && s.mid == **mid);
+                mids.iter().find_map(place)
             }
             None => {
-                let of = |kind| self.sections.iter().position(|s| live(s) && s.kind == kind && s.receives);
-                let used = of(Kind::Video).or_else(|| of(Kind::Audio));
-                let used = used.or_else(|| self.sections.iter().position(live));
+                let of = |kind| sections.iter().position(|s| !s.rejected && s.kind == kind && s.receives);
+                let any = || sections.iter().position(|s| !s.rejected);
+                let used = of(Kind::Video).or_else(|| of(Kind::Audio)).or_else(any);
                 if let Some(i) = used {
-                    self.sections[i].reachable = true;
+                    sections[i].reachable = true;
                 }
                 used
             }
         };
         let session = std::mem::take(&mut self.transport);
-        let Some(used) = used else { return };
-        self.tag.clone_from(&self.sections[used].mid);
-        let others = |s: &&Section| s.reachable;
-        let mut transport = self.sections[used].transport.clone();
+        let Some(used) = used.map(|i| &self.sections[i]) else { return };
+        let mut transport = used.transport.clone();
         transport.fill(&session);
-        for s in self.sections.iter().filter(others) {
+        for s in self.sections.iter().filter(|s| s.reachable) {
             transport.fill(&s.transport);
         }
+        self.tag.clone_from(&used.mid);
         self.transport = transport;
     }
 

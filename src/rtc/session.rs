@@ -365,7 +365,7 @@ impl Session {
                     let mut path = (t.source, t.destination);
                     // An answer goes to who asked.
                     if demux::classify(&data) != Some(Class::Stun) {
-                        path = self.route.direct(path, sink.paths.answered(self.id, path), now);
+                        path = self.route.direct(path, || sink.paths.answered(self.id, path), now);
                     }
                     if self.closing && demux::classify(&data) == Some(Class::Dtls) {
                         last.push((path, data));
