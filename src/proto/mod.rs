@@ -27,6 +27,10 @@ pub use token::Token;
 /// The value of `protocol` in `welcome`.
 pub const PROTOCOL: &str = "symple/4";
 
+/// The type of a frame that holds several presences in its `data`, a list, and what a client that understands it names
+/// in `accept` of its `auth`.
+pub const PRESENCE_BATCH: &str = "presence:batch";
+
 /// The port that every Symple server listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 4500;
 

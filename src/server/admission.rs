@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::proto::{Head, MAX_USER, Status, Token, valid_room, valid_user, walk};
+use crate::proto::{Head, MAX_USER, PRESENCE_BATCH, Status, Token, valid_room, valid_user, walk};
 
 use super::error::Refusal;
 
@@ -15,6 +15,8 @@ pub(super) struct Claim {
     pub rooms: Vec<String>,
     /// Raw; an object.
     pub data: Option<Box<str>>,
+    /// It understands `presence:batch`.
+    pub batches: bool,
 }
 
 /// Reads the first frame of a connection. As on the Node.js server, a `name`, `rooms` or `data` that cannot be used is
@@ -26,12 +28,14 @@ pub(super) fn claim(text: &str, granted: bool, max_rooms: usize) -> Result<Claim
         return Err(denied("the first frame must be \"auth\""));
     }
     let (mut user, mut name, mut token, mut rooms, mut data) = (None, None, None, None, None);
+    let mut batches = false;
     walk(text, |member, value, _| match member {
         "user" => user = Some(value),
         "name" => name = Some(value),
         "token" => token = Some(value),
         "rooms" => rooms = Some(value),
         "data" => data = Some(value),
+        "accept" => batches = accepts(value, PRESENCE_BATCH),
         _ => {}
     })
     .expect("the head was parsed from the same text");
@@ -53,6 +57,7 @@ pub(super) fn claim(text: &str, granted: bool, max_rooms: usize) -> Result<Claim
             names => names.unwrap_or_default(),
         },
         data: data.filter(|raw| raw.starts_with('{')).map(Into::into),
+        batches,
     })
 }
 
@@ -70,6 +75,12 @@ fn names(raw: &str, max: usize) -> Result<Vec<String>, Refusal> {
         return Err(Refusal::new(Status::TOO_MANY, format!("A session can be in {max} rooms at most")));
     }
     Ok(names)
+}
+
+/// Whether `accept`, a list, has this entry. What else it holds is passed over, and so is anything that is no list.
+fn accepts(raw: &str, what: &str) -> bool {
+    let entries: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
+    entries.iter().any(|entry| string(entry.get()).as_deref() == Some(what))
 }
 
 fn string(raw: &str) -> Option<String> {
@@ -91,6 +102,22 @@ mod tests {
             (&["team-a".into()][..], Some(r#"{"peerType":"person"}"#))
         );
         assert!(!format!("{claim:?}").contains("t0k"));
+    }
+
+    #[test]
+    fn what_a_client_accepts_is_a_list_of_which_one_entry_is_known() {
+        for (accept, batches) in [
+            (r#"["presence:batch"]"#, true),
+            (r#"["x",7,"presence\u003abatch",null]"#, true),
+            (r#"["presence"]"#, false),
+            ("[]", false),
+            (r#""presence:batch""#, false),
+            ("null", false),
+        ] {
+            let text = format!(r#"{{"type":"auth","user":"a","accept":{accept}}}"#);
+            assert_eq!(claim(&text, true, 2).expect("valid").batches, batches, "{accept}");
+        }
+        assert!(!claim(r#"{"type":"auth","user":"a"}"#, true, 2).expect("valid").batches);
     }
 
     #[test]

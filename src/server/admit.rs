@@ -26,6 +26,8 @@ pub(super) struct Terms {
     profile: Profile,
     /// Named ones.
     rooms: Vec<String>,
+    /// It understands `presence:batch`.
+    batches: bool,
 }
 
 impl Terms {
@@ -158,7 +160,7 @@ impl Hub {
             let refusal = Refusal::new(Status::INTERNAL, "The server made an id that is taken; try again");
             return self.refuse(key, &refusal, refusal.close_code(), now);
         }
-        let Terms { user, name, profile, rooms } = terms;
+        let Terms { user, name, profile, rooms, batches } = terms;
         debug!("connection {} is admitted to {} named rooms", conn.0, rooms.len());
         let mut names = vec![user];
         for room in rooms {
@@ -180,13 +182,12 @@ impl Hub {
         self.stats.admitted += 1;
         let bucket = Bucket::new(&self.config, now);
         if let Some(session) = self.sessions.get_mut(key) {
+            session.outbox.batches = batches;
             session.state = State::Live(Box::new(Live { who, host: from, profile, card: None, bucket }));
         }
         self.answer(key, &welcome.into(), now);
-        let mut peers = Vec::new();
-        self.rooms.peers(key, &mut peers);
-        self.rooms.peers_away(key, &mut peers);
-        self.introduce(key, peers, now);
+        self.catch_up(key);
+        self.tell_changes(now);
         self.arrived(key);
         self.reschedule(key);
     }
@@ -224,7 +225,7 @@ impl Hub {
             rooms.truncate(self.config.max_rooms.saturating_sub(1));
         }
         policy::check_count(&self.config, rooms.len() + 1)?;
-        Ok(Terms { user, name, profile, rooms })
+        Ok(Terms { user, name, profile, rooms, batches: claim.batches })
     }
 }
 

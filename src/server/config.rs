@@ -57,6 +57,10 @@ pub struct Config {
     /// Bytes of name and data that are kept of one peer and told to others, each member counted with
     /// 64 bytes beside its text. Default: 16 KiB.
     pub max_peer_data: usize,
+    /// A named room with more members than this tells its members how many they are, by an event `room:count`, and no
+    /// more who comes; and again who is there once a quarter less are in it. Members are told of the going of those
+    /// they know, and messages go to all as ever. Default: none, every room tells who is in it.
+    pub count_above: Option<usize>,
 }
 
 impl Default for Config {
@@ -81,6 +85,7 @@ impl Default for Config {
             memory_limit: 64 << 20,
             slow_after: Duration::from_secs(10),
             max_peer_data: 16 << 10,
+            count_above: None,
         }
     }
 }

@@ -52,7 +52,7 @@ impl Memory {
 
 impl Hub {
     /// Queues a text for a session. False if it was not taken.
-    pub(super) fn post(&mut self, key: Key, text: &Arc<str>, class: Class<'_>, now: Instant) -> bool {
+    pub(super) fn post(&mut self, key: Key, text: &Arc<str>, class: Class, now: Instant) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
         match session.outbox.push(text, class, now) {
             Taken::Yes => {}
@@ -82,15 +82,19 @@ impl Hub {
         sender: Option<Key>,
         found: &[Key],
         text: &Arc<str>,
-        class: Class<'_>,
+        class: Class,
         now: Instant,
     ) -> usize {
         let mut queued = 0;
+        let shown = sender.map_or(0, |sender| self.rooms.shown(sender));
         let class = match class {
             Class::Message if sender.is_some_and(|sender| !self.can_be_held(sender)) => Class::Unheld,
             class => class,
         };
         for peer in found {
+            if !self.is_told(*peer, shown, class) {
+                continue;
+            }
             if !self.post(*peer, text, class, now) {
                 continue;
             }
@@ -104,6 +108,21 @@ impl Hub {
         self.memory.add(text);
         self.stats.deliveries += queued as u64;
         queued
+    }
+
+    /// Sees to it that a recipient was told of a peer, which came by the change `shown`, before it hears from it. False
+    /// if that cannot be yet, and what it is to hear is a state, which it is told with the rest later.
+    fn is_told(&mut self, recipient: Key, shown: u64, class: Class) -> bool {
+        let Some(session) = self.sessions.get_mut(recipient) else { return false };
+        let is_joining = session.outbox.joining > 0;
+        if let (true, Class::State { of }) = (is_joining, class) {
+            session.outbox.owe(of);
+            return false;
+        }
+        if session.outbox.told() < shown && !is_joining {
+            self.catch_up(recipient);
+        }
+        true
     }
 
     /// Answers a session itself, which is held by its own queue.

@@ -13,13 +13,14 @@ use super::cluster::{Bus, Cluster, Settings};
 use super::error::{Refusal, reason};
 use super::flow::Memory;
 use super::hold::Holds;
-use super::io::{ConnId, Event, Input, Output, Transmit, Whom};
+use super::io::{ConnId, Event, Input, Output, Whom};
 use super::limits::{Deadlines, Seldom};
-use super::outbox::{Class, Item, Outbox};
-use super::presence::{self, Who};
+use super::outbox::Outbox;
+use super::presence;
 use super::rooms::Rooms;
 use super::session::{Arrival, MAX_FAREWELL, Session, State, is_past};
 use super::slab::{Key, Slab};
+use super::telling::Telling;
 use super::{Config, Stats, policy};
 
 /// Deadlines closer than this are met together, whatever a host sets its timeouts to.
@@ -50,6 +51,8 @@ pub struct Hub {
     pub(super) push_warning: Seldom,
     /// Recipients of the message at hand; kept for its room.
     pub(super) found: Vec<Key>,
+    /// Rooms whose members are told together.
+    pub(super) telling: Telling,
     /// Connections that count against `max_connections`.
     counted: usize,
     pub(super) down: bool,
@@ -86,6 +89,7 @@ impl Hub {
             stats: Stats::default(),
             push_warning: Seldom::default(),
             found: Vec::new(),
+            telling: Telling::default(),
             counted: 0,
             down: false,
             cluster: None,
@@ -149,7 +153,7 @@ impl Hub {
         if let Some(conn) = self.resumed.pop_front() {
             return Output::Resume(conn);
         }
-        let due = [self.deadlines.next(), self.holds.due()].into_iter().flatten().min();
+        let due = [self.deadlines.next(), self.holds.due(), self.telling.due()].into_iter().flatten().min();
         let Some(cluster) = &mut self.cluster else { return Output::Timeout(due) };
         if cluster.announce() {
             return Output::Bus;
@@ -188,89 +192,6 @@ impl Hub {
             State::Live(live) => live.host,
             _ => None,
         }
-    }
-
-    /// Moves what waits for a connection into `out`, in order, up to about `max_bytes` (one frame goes over
-    /// it). Returns whether more waits; if none does, [`Output::Ready`] tells of the next. A driver whose
-    /// socket is full asks for 0 bytes: it may be that all is given up. If [`Hub::has_resumed`] then, others can go on.
-    pub fn transmit(
-        &mut self,
-        conn: ConnId,
-        max_bytes: usize,
-        now: Instant,
-        out: &mut Vec<Transmit>,
-    ) -> bool {
-        let Some(&key) = self.conns.get(&conn) else { return false };
-        let Some(session) = self.sessions.get_mut(key) else { return false };
-        let local = session.local;
-        if max_bytes > 0 && session.outbox.accept() {
-            self.holds.takes(key, now);
-        }
-        // Taken out, since entries become text by looking at other sessions.
-        let mut outbox = std::mem::take(&mut session.outbox);
-        if outbox.take_ping() {
-            out.push(Transmit::Ping);
-        }
-        let mut room = max_bytes;
-        while room > 0 {
-            let Some(item) = outbox.pop() else { break };
-            let mut send = |text: Arc<str>| {
-                room = room.saturating_sub(text.len());
-                out.push(Transmit::Text(text));
-                room > 0
-            };
-            match item {
-                Item::Text(text) => _ = send(text),
-                Item::Cards(mut peers) => {
-                    while let Some(peer) = peers.pop() {
-                        if self.rooms.share(key, peer) && self.card(peer).is_some_and(|card| !send(card)) {
-                            break;
-                        }
-                    }
-                    if !peers.is_empty() {
-                        outbox.put_back(Item::Cards(peers));
-                    }
-                }
-                Item::Lost(mut peers) => {
-                    while let Some(who) = peers.pop() {
-                        if !send(presence::offline(&who)) {
-                            break;
-                        }
-                    }
-                    if !peers.is_empty() {
-                        outbox.put_back(Item::Lost(peers));
-                    }
-                }
-            }
-        }
-        if let Some(owed) = outbox.drained() {
-            let (mut there, mut gone) = (Vec::new(), Vec::new());
-            for (peer, who) in owed {
-                if self.rooms.share(key, peer) {
-                    there.push(peer);
-                } else {
-                    gone.extend(who);
-                }
-            }
-            outbox.pay(there, gone);
-        }
-        if let Some((code, reason)) = outbox.take_close() {
-            out.push(Transmit::Close { code, reason });
-        }
-        let more = !outbox.is_empty();
-        outbox.announced = more;
-        if local && more {
-            outbox.refuse(true, now);
-            self.holds.refuses(key, true, now);
-        }
-        let is_low = outbox.is_low();
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.outbox = outbox;
-        }
-        if is_low {
-            self.drained(key, now);
-        }
-        more
     }
 
     /// Whether [`Output::Resume`] is to be told, after a [`Hub::transmit`].
@@ -358,22 +279,6 @@ impl Hub {
             }
             State::Closing | State::Away(_) => {}
         }
-    }
-
-    /// Tells `peers`, who share a room with `key` since now, of it, and it of them.
-    pub(super) fn introduce(&mut self, key: Key, peers: Vec<Key>, now: Instant) {
-        if peers.is_empty() {
-            return;
-        }
-        let Some(card) = self.card(key) else { return };
-        self.memory.add(&card);
-        for peer in &peers {
-            self.post(*peer, &card, Class::State { of: key, gone: None }, now);
-        }
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.outbox.push_cards(peers);
-        }
-        self.wake(key);
     }
 
     /// The presence that tells of a live session.
@@ -475,28 +380,13 @@ impl Hub {
             State::Judging(judging) => return self.turned_away(&judging, now),
             _ => return,
         };
-        let mut peers = Vec::new();
-        self.rooms.peers(key, &mut peers);
         let names = self.departs(key, &live.who);
-        self.rooms.unseat(key);
+        self.rooms.unseat(key, &live.who);
         let peer = presence::peer(&live.who, &live.profile, false);
         self.events.push_back(Event::PeerOffline { conn, peer });
         debug!("connection {} is offline", conn.0);
-        self.part(key, &live.who, &peers, now);
+        self.tell_changes(now);
         self.departed(&names, now);
-    }
-
-    /// Tells `peers`, who share no room with `key` any more, that it is offline. On a shutdown all go, and
-    /// nobody has to be told.
-    pub(super) fn part(&mut self, key: Key, who: &Arc<Who>, peers: &[Key], now: Instant) {
-        if peers.is_empty() || self.down {
-            return;
-        }
-        let text = presence::offline(who);
-        self.memory.add(&text);
-        for peer in peers {
-            self.post(*peer, &text, Class::State { of: key, gone: Some(who) }, now);
-        }
     }
 
     pub(super) fn kick(&mut self, whom: Whom<'_>, status: Status, message: &str, now: Instant) {
@@ -539,6 +429,7 @@ impl Hub {
     fn timeout(&mut self, now: Instant) {
         self.beat(now);
         self.look_at_holds(now);
+        self.tell_due(now);
         while let Some(key) = self.deadlines.pop(now) {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.alarm = None;

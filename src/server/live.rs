@@ -103,12 +103,16 @@ impl Hub {
         key: Key,
         head: &Head<'_>,
         to: &To<'_>,
-        class: Class<'_>,
+        class: Class,
         print: impl FnOnce(&Head<'_>) -> String,
         now: Instant,
     ) {
         let mut found = std::mem::take(&mut self.found);
         recipients(to, Sender::Session(key), &mut self.rooms, &mut found);
+        if self.rooms.any_quiet() && matches!(class, Class::State { .. }) {
+            // Whoever hears that a peer is there must hear that it goes.
+            found.retain(|peer| self.rooms.knows(key, *peer));
+        }
         let channels = if self.cluster.is_some() { self.channels(Some(key), to) } else { Vec::new() };
         let mut delivered = 0;
         let mut receipt = head.receipt.then(|| head.id.unwrap_or("null"));
@@ -186,7 +190,7 @@ impl Hub {
             };
             proto::presence(head, who.address.as_str(), &peer, forced)
         };
-        self.route(key, head, &to, Class::State { of: key, gone: None }, print, now);
+        self.route(key, head, &to, Class::State { of: key }, print, now);
         Ok(())
     }
 
@@ -194,25 +198,20 @@ impl Hub {
         let room = room(head);
         let joins = policy::join(&self.config, local, &self.rooms, key, room.as_deref())?;
         let room = room.unwrap_or_default();
-        let mut met = Vec::new();
         if joins == Join::Enters {
-            if let Some(room) = self.rooms.named(&room) {
-                let all = self.rooms.members(room).iter().chain(self.rooms.away(room));
-                met.extend(all.filter(|peer| !self.rooms.share(key, **peer)));
-            }
             self.rooms.join(key, &room);
         }
-        if !self.entered(key, &room, joins == Join::Enters, &met) {
-            self.joined(key, &room, met, now);
+        if !self.entered(key, &room, joins == Join::Enters) {
+            self.joined(key, &room, now);
         }
+        self.tell_changes(now);
         Ok(())
     }
 
-    /// Answers a `join` and introduces who came to those it met.
-    pub(super) fn joined(&mut self, key: Key, room: &str, mut met: Vec<Key>, now: Instant) {
+    /// Answers a `join`; behind it comes who else is in the room.
+    pub(super) fn joined(&mut self, key: Key, room: &str, now: Instant) {
         self.answer(key, &done("join:ok", room), now);
-        met.retain(|peer| self.rooms.share(key, *peer));
-        self.introduce(key, met, now);
+        self.catch_up(key);
     }
 
     fn leave(&mut self, key: Key, local: bool, head: &Head<'_>, now: Instant) -> Result<(), Refusal> {
@@ -223,17 +222,9 @@ impl Hub {
         }
         self.answer(key, &done("leave:ok", name.as_deref().unwrap_or_default()), now);
         let (Some(room), Some(who)) = (room, self.who(key)) else { return Ok(()) };
-        let members: Vec<Key> =
-            self.rooms.members(room).iter().chain(self.rooms.away(room)).copied().collect();
-        self.rooms.leave(key, room);
-        let lost: Vec<Key> =
-            members.into_iter().filter(|peer| *peer != key && !self.rooms.share(key, *peer)).collect();
-        self.part(key, &who, &lost, now);
-        let gone = lost.iter().filter_map(|peer| Some((*peer, self.who(*peer)?))).collect();
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.outbox.push_lost(gone);
-        }
-        self.wake(key);
+        self.rooms.leave(key, room, &who);
+        self.catch_up(key);
+        self.tell_changes(now);
         if let Some(name) = name.as_deref().filter(|_| self.cluster.is_some()) {
             self.left(key, name, now);
         }

@@ -75,8 +75,10 @@ mod routing;
 mod session;
 mod slab;
 mod stats;
+mod telling;
 #[cfg(test)]
 mod tests;
+mod transmit;
 
 pub use config::Config;
 pub use hub::Hub;

@@ -9,27 +9,24 @@
 //! over twice the limit while its socket has refused nothing and the server is behind.
 //!
 //! Nobody can be held for what the host pushes either: over the limit it is not taken, and the recipient is told how
-//! much it missed once it has read. Presences are state, and one that is lost would leave a ghost in a roster: over
-//! the high mark it is noted whom it told of, and the newest state of each of those is told below the low mark,
-//! a quarter of the limit. Rosters of newcomers are notes too, a key a peer, and become text as the socket
-//! takes them.
+//! much it missed once it has read. Who comes and who goes is in the logs of the rooms, and an entry here says up to
+//! which change of them the recipient is to be told at this place; that becomes text as the socket takes it. Presences
+//! that peers send are state: over the high mark it is noted whom they told of, and the newest state of each of those
+//! is told below the low mark, a quarter of the limit.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::proto::CloseCode;
 
-use super::presence::Who;
 use super::slab::Key;
 
 /// What an entry costs beside its text: its place in the queue, and the counters of a shared text.
 const ENTRY: usize = 40;
 /// What is kept of a peer that a newcomer is to be told of.
 const CARD: usize = size_of::<Key>();
-/// What is kept of a peer that was lost, if nobody else keeps it any more.
-const LOST: usize = 128;
 /// What answers may take beyond the limit, so that a burst of requests to a full queue is still answered.
 const RESERVE: usize = 64 << 10;
 /// A queue that has drained gives back room for more entries than this.
@@ -41,8 +38,11 @@ pub(super) enum Item {
     /// Peers to be told of, as they are when their turn comes; who has gone by then is passed over, as the
     /// presence of the going is behind this entry.
     Cards(Vec<Key>),
-    /// Peers that were lost, to be told offline.
-    Lost(Vec<Arc<Who>>),
+    /// What has changed in its rooms up to this change of them is to be told. Some of it was, if `begun`.
+    Roster {
+        upto: u64,
+        begun: bool,
+    },
 }
 
 impl Item {
@@ -51,14 +51,14 @@ impl Item {
             + match self {
                 Item::Text(text) => text.len(),
                 Item::Cards(peers) => peers.len() * CARD,
-                Item::Lost(peers) => peers.len() * LOST,
+                Item::Roster { .. } => 0,
             }
     }
 }
 
 /// What a text means to its recipient, which decides what becomes of it when the queue is full.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Class<'a> {
+pub(super) enum Class {
     /// Its sender is held.
     Message,
     /// Its sender is of this process and is not: one slow peer must not stop a camera.
@@ -67,8 +67,8 @@ pub(super) enum Class<'a> {
     Pushed,
     /// It has the reserve.
     Answer,
-    /// It tells the state of a peer, which is told later; `gone` if it tells of its going.
-    State { of: Key, gone: Option<&'a Arc<Who>> },
+    /// It tells the state of a peer that is there, which is told later.
+    State { of: Key },
 }
 
 /// What became of a text.
@@ -100,14 +100,20 @@ pub(super) struct Outbox {
     refuses: Option<Instant>,
     /// What the host pushed and did not fit, since that was last told.
     missed: u32,
-    /// Whose state could not be told; with whom it was if they may have gone for good.
-    owed: Option<BTreeMap<Key, Option<Arc<Who>>>>,
+    /// Whose state could not be told.
+    owed: BTreeSet<Key>,
+    /// Up to which change of its rooms it is told, once all of this was sent.
+    told: u64,
     close: Option<Box<Farewell>>,
     ping: bool,
     /// Nothing is taken any more.
     shut: bool,
     /// The driver knows that there is something.
     pub announced: bool,
+    /// It understands `presence:batch`.
+    pub batches: bool,
+    /// Joins that are not answered yet, before which nothing of their rooms is told.
+    pub joining: u16,
 }
 
 impl Outbox {
@@ -121,7 +127,7 @@ impl Outbox {
     }
 
     /// Queues a text.
-    pub fn push(&mut self, text: &Arc<str>, class: Class<'_>, now: Instant) -> Taken {
+    pub fn push(&mut self, text: &Arc<str>, class: Class, now: Instant) -> Taken {
         if self.shut {
             return Taken::No;
         }
@@ -141,8 +147,8 @@ impl Outbox {
                     self.missed = self.missed.saturating_add(1);
                     return Taken::No;
                 }
-                Class::State { of, gone } => {
-                    self.owe(of, gone.cloned());
+                Class::State { of } => {
+                    self.owe(of);
                     return Taken::No;
                 }
             }
@@ -151,29 +157,29 @@ impl Outbox {
         Taken::Yes
     }
 
-    /// Queues peers to be told of.
-    pub fn push_cards(&mut self, peers: Vec<Key>) {
-        if peers.is_empty() || self.shut {
+    /// The recipient is to be told what has changed in its rooms up to this change of them, at this place.
+    pub fn push_roster(&mut self, seq: u64) {
+        if self.shut || self.joining > 0 || self.told >= seq {
             return;
         }
-        let item = Item::Cards(peers);
-        if self.fits(item.cost(), self.high()) {
-            return self.add(item);
-        }
-        if let Item::Cards(peers) = item {
-            peers.into_iter().for_each(|key| self.owe(key, None));
+        self.told = seq;
+        match self.items.back_mut() {
+            Some(Item::Roster { upto, begun: false }) => *upto = seq,
+            _ => self.add(Item::Roster { upto: seq, begun: false }),
         }
     }
 
-    /// Queues peers that were lost.
-    pub fn push_lost(&mut self, peers: Vec<(Key, Arc<Who>)>) {
-        if peers.is_empty() || self.shut {
-            return;
-        }
-        if self.fits(ENTRY + peers.len() * LOST, self.high()) {
-            return self.add(Item::Lost(peers.into_iter().map(|(_, who)| who).collect()));
-        }
-        peers.into_iter().for_each(|(key, who)| self.owe(key, Some(who)));
+    /// Up to which change of its rooms it is told before what is queued next.
+    pub fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// The changes up to which it will have been told at one time or another.
+    pub fn rosters(&self) -> impl Iterator<Item = u64> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Roster { upto, .. } => Some(*upto),
+            Item::Text(_) | Item::Cards(_) => None,
+        })
     }
 
     pub fn push_ping(&mut self) {
@@ -187,7 +193,7 @@ impl Outbox {
         }
         self.shut = true;
         self.close = Some(Box::new(Farewell { code, reason, since: now }));
-        self.owed = None;
+        self.owed = BTreeSet::new();
         self.missed = 0;
         if discard {
             self.discard();
@@ -218,7 +224,7 @@ impl Outbox {
     pub fn texts(&self) -> impl Iterator<Item = &Arc<str>> {
         self.items.iter().filter_map(|item| match item {
             Item::Text(text) => Some(text),
-            Item::Cards(_) | Item::Lost(_) => None,
+            Item::Cards(_) | Item::Roster { .. } => None,
         })
     }
 
@@ -281,30 +287,32 @@ impl Outbox {
         self.bytes <= self.limit / 4
     }
 
-    /// Gives back room, and whose state is owed now that there is some. `None` as owner: of whom nothing
-    /// is to be told unless they are there.
-    pub fn drained(&mut self) -> Option<BTreeMap<Key, Option<Arc<Who>>>> {
+    /// Gives back room, and whose state is owed now that there is some.
+    pub fn drained(&mut self) -> BTreeSet<Key> {
         if self.items.is_empty() && self.items.capacity() > KEPT {
             self.items = VecDeque::new();
         }
         if !self.is_low() {
-            return None;
+            return BTreeSet::new();
         }
         let missed = std::mem::take(&mut self.missed);
         if missed > 0 {
             self.add(Item::Text(told_missed(missed)));
         }
-        self.owed.take()
+        if self.joining > 0 { BTreeSet::new() } else { std::mem::take(&mut self.owed) }
     }
 
-    /// Queues whose state was owed: who is there, and who has gone. Takes no part in the limit, since it was noted
-    /// already in about as many bytes.
-    pub fn pay(&mut self, there: Vec<Key>, gone: Vec<Arc<Who>>) {
-        if !gone.is_empty() {
-            self.add(Item::Lost(gone));
+    /// The state of a peer could not be told.
+    pub fn owe(&mut self, of: Key) {
+        if !self.shut {
+            self.owed.insert(of);
         }
-        if !there.is_empty() {
-            self.add(Item::Cards(there));
+    }
+
+    /// Queues whose state was owed. Takes no part in the limit, since it was noted already in about as many bytes.
+    pub fn pay(&mut self, peers: Vec<Key>) {
+        if !peers.is_empty() {
+            self.add(Item::Cards(peers));
         }
     }
 
@@ -316,12 +324,6 @@ impl Outbox {
     /// Whether there is room. A queue that is empty takes anything.
     fn fits(&self, cost: usize, limit: usize) -> bool {
         self.items.is_empty() || self.bytes + cost <= limit
-    }
-
-    /// A later note does not forget that somebody may have to be told offline.
-    fn owe(&mut self, key: Key, gone: Option<Arc<Who>>) {
-        let owed = self.owed.get_or_insert_default().entry(key).or_default();
-        *owed = gone.or(owed.take());
     }
 }
 
@@ -336,14 +338,9 @@ pub(super) fn told_missed(count: u32) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Address;
 
     fn text(n: usize) -> Arc<str> {
         "x".repeat(n).into()
-    }
-
-    fn who(id: &str) -> Arc<Who> {
-        Arc::new(Who { address: Address::new("u", id), name: "u".into() })
     }
 
     fn filled() -> (Outbox, Instant) {
@@ -377,26 +374,44 @@ mod tests {
 
     #[test]
     fn states_are_noted_and_pushes_are_counted() {
-        let ((mut outbox, now), one) = (filled(), who("1"));
-        let state = |gone| Class::State { of: Key::test(1), gone };
+        let (mut outbox, now) = filled();
+        let state = |of| Class::State { of: Key::test(of) };
         assert_eq!(outbox.push(&text(100), Class::Pushed, now), Taken::No);
-        assert_eq!(outbox.push(&text(100), state(Some(&one)), now), Taken::No);
-        assert_eq!(outbox.push(&text(100), state(None), now), Taken::No);
-        outbox.push_cards((2..200).map(Key::test).collect());
-        assert!(outbox.drained().is_none(), "more than a quarter still waits");
+        for of in [1, 2, 1] {
+            assert_eq!(outbox.push(&text(100), state(of), now), Taken::No);
+        }
+        assert!(outbox.drained().is_empty(), "more than a quarter still waits");
         outbox.pop().expect("queued first");
-        let owed = outbox.drained().expect("less than a quarter waits");
-        assert_eq!(owed.len(), 199);
-        assert!(owed[&Key::test(1)].is_some(), "it may have to be told that 1 has gone");
+        assert_eq!(outbox.drained(), BTreeSet::from([1, 2].map(Key::test)), "less than a quarter waits");
         assert!(matches!(outbox.pop(), Some(Item::Text(text)) if text.contains(r#""missed":1,"#)));
-        assert!(outbox.drained().is_none() && outbox.is_empty(), "told once");
+        assert!(outbox.drained().is_empty() && outbox.is_empty(), "told once");
+    }
+
+    #[test]
+    fn changes_of_rooms_are_told_where_they_happened() {
+        let (mut outbox, now) = (Outbox::new(1000), Instant::now());
+        let upto = |outbox: &Outbox| outbox.rosters().collect::<Vec<_>>();
+        (1..=9).for_each(|seq| outbox.push_roster(seq));
+        assert_eq!((upto(&outbox), outbox.told(), outbox.bytes()), (vec![9], 9, ENTRY), "one entry");
+        outbox.push(&text(10), Class::Message, now);
+        outbox.push_roster(9);
+        assert_eq!(upto(&outbox), [9]);
+        outbox.push_roster(10);
+        assert_eq!(upto(&outbox), [9, 10]);
+        let Some(Item::Roster { upto: 9, .. }) = outbox.pop() else { panic!("queued first") };
+        outbox.pop().expect("the text");
+        outbox.pop().expect("the last");
+        outbox.put_back(Item::Roster { upto: 10, begun: true });
+        outbox.push_roster(11);
+        assert_eq!(upto(&outbox), [10, 11], "what has begun ends where it was to");
+        outbox.joining = 1;
+        outbox.push_roster(12);
+        assert_eq!(outbox.told(), 11, "not before the join is answered");
     }
 
     #[test]
     fn an_empty_queue_takes_one_message_of_any_size() {
-        for class in
-            [Class::Message, Class::Pushed, Class::Answer, Class::State { of: Key::test(1), gone: None }]
-        {
+        for class in [Class::Message, Class::Pushed, Class::Answer, Class::State { of: Key::test(1) }] {
             let (mut outbox, now) = (Outbox::new(100), Instant::now());
             outbox.refuse(false, now);
             assert_eq!(outbox.push(&text(500), class, now + MOVING), Taken::Yes);

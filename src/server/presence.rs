@@ -114,6 +114,11 @@ pub(super) fn online(who: &Who, profile: &Profile) -> Arc<str> {
     frame(who, &object(who, profile, None))
 }
 
+/// The presence that told of a peer that has gone meanwhile: what it is called, and nothing else of it.
+pub(super) fn was(who: &Who) -> Arc<str> {
+    frame(who, &(identity(who, true) + "}"))
+}
+
 /// The presence that tells of a peer's going.
 pub(super) fn offline(who: &Who) -> Arc<str> {
     frame(who, &(identity(who, false) + "}"))

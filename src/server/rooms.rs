@@ -5,11 +5,25 @@
 //!
 //! Peers of other instances have seats too, beside those that are here: they share rooms, but messages are
 //! not routed to them, and a room is heard of from elsewhere while somebody here is in it.
+//!
+//! Each room keeps a [`log`] of who came and went, from which its members are told in [rounds](round).
+
+mod log;
+mod round;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::presence::Who;
 use super::slab::Key;
+use log::{Entry, Log};
+use round::{Past, Span};
+
+pub(super) use round::{Round, Told};
+
+/// Since when a member is told of that is told of to nobody: the room tells numbers alone.
+const MUTE: u64 = u64::MAX;
 
 /// A room while it has members; reused afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,9 +40,41 @@ struct Room {
     /// Other instances were asked who is in it.
     asked: bool,
     mark: u64,
+    log: Log,
+    /// Who has left it and has to be told what that means for its roster.
+    leavers: Vec<Key>,
+    /// It is among those that have changed.
+    dirty: bool,
+    /// When its members are to be told, if that waits.
+    pub due: Option<Instant>,
+    /// It tells how many its members are, and not of those who came since.
+    quiet: bool,
+    /// The last change of that number while it is quiet.
+    counted: u64,
 }
 
 impl Room {
+    fn new(name: Arc<str>, own: bool) -> Room {
+        Room {
+            name,
+            own,
+            members: Vec::new(),
+            away: Vec::new(),
+            asked: false,
+            mark: 0,
+            log: Log::default(),
+            leavers: Vec::new(),
+            dirty: false,
+            due: None,
+            quiet: false,
+            counted: 0,
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.members.len() + self.away.len()
+    }
+
     fn side(&mut self, away: bool) -> &mut Vec<Key> {
         if away { &mut self.away } else { &mut self.members }
     }
@@ -44,9 +90,27 @@ struct Seat {
     own: RoomId,
     /// Its rooms, that one too, in ascending order, so that two lists are compared in one pass.
     rooms: Vec<RoomId>,
+    /// The change by which it came into each of them, or [`MUTE`].
+    since: Vec<u64>,
     /// Whether the session is at another instance.
     away: bool,
     mark: u64,
+    /// The last change by which it came into a room.
+    shown: u64,
+    /// There may be something in [`Rooms::past`].
+    past: bool,
+    /// The change up to which it was told.
+    told: u64,
+    /// Where it is on its way to a later one.
+    round: Option<Box<Round>>,
+    /// What it left since.
+    left: Option<Box<Vec<Span>>>,
+}
+
+impl Seat {
+    fn since_in(&self, room: RoomId) -> Option<u64> {
+        self.rooms.binary_search(&room).ok().map(|at| self.since[at])
+    }
 }
 
 #[derive(Default)]
@@ -60,6 +124,14 @@ pub(super) struct Rooms {
     seats: Vec<Option<Seat>>,
     /// What bears the current mark was visited in the current round; nothing has to be cleared.
     mark: u64,
+    /// The number of the last change.
+    seq: u64,
+    /// Rooms that have changed and were not [taken](Rooms::take_changed) yet.
+    changed: Vec<RoomId>,
+    /// Of those who left rooms, while somebody has to be told.
+    past: HashMap<Key, Past>,
+    /// How many rooms are quiet.
+    quiet: usize,
 }
 
 impl Rooms {
@@ -80,23 +152,40 @@ impl Rooms {
         let id: Arc<str> = id.into();
         self.ids.insert(id.clone(), key);
         let own = self.open(user, true);
-        self.rooms[own.0 as usize].side(away).push(key);
         if self.seats.len() <= key.index() {
             self.seats.resize_with(key.index() + 1, || None);
         }
-        self.seats[key.index()] = Some(Seat { key, id, own, rooms: vec![own], away, mark: 0 });
+        let seat = Seat {
+            key,
+            id,
+            own,
+            rooms: Vec::new(),
+            since: Vec::new(),
+            away,
+            mark: 0,
+            shown: 0,
+            past: false,
+            told: 0,
+            round: None,
+            left: None,
+        };
+        self.seats[key.index()] = Some(seat);
+        self.put(key, own);
         true
     }
 
     /// Takes a session out of everything.
-    pub fn unseat(&mut self, key: Key) {
+    pub fn unseat(&mut self, key: Key, who: &Arc<Who>) {
         if self.sitting(key).is_none() {
             return;
         }
         let seat = self.seats[key.index()].take().expect("looked at three lines above");
         self.ids.remove(&seat.id);
-        for room in seat.rooms {
-            self.drop_member(room, key, seat.away);
+        for (room, since) in seat.rooms.into_iter().zip(seat.since) {
+            self.take(key, room, since, seat.away, who);
+        }
+        for span in seat.left.iter().flat_map(|left| left.iter()) {
+            self.forget_leaver(span.room, key);
         }
     }
 
@@ -106,21 +195,47 @@ impl Rooms {
             return false;
         }
         let room = self.open(name, false);
-        let seat = self.sitting_mut(key).expect("looked at four lines above");
+        self.put(key, room)
+    }
+
+    fn put(&mut self, key: Key, room: RoomId) -> bool {
+        let seat = self.sitting_mut(key).expect("looked at by the callers");
         let Err(at) = seat.rooms.binary_search(&room) else { return false };
         seat.rooms.insert(at, room);
+        seat.since.insert(at, MUTE);
         let away = seat.away;
-        self.rooms[room.0 as usize].side(away).push(key);
+        let place = &mut self.rooms[room.0 as usize];
+        place.side(away).push(key);
+        if !place.quiet {
+            self.show(key, room);
+        }
+        self.change(room);
         true
     }
 
+    /// From now on a member is told of, and told.
+    fn show(&mut self, key: Key, room: RoomId) {
+        self.seq += 1;
+        let seq = self.seq;
+        let Some(seat) = self.sitting_mut(key) else { return };
+        let Ok(at) = seat.rooms.binary_search(&room) else { return };
+        (seat.since[at], seat.shown) = (seq, seq);
+        self.rooms[room.0 as usize].log.push(Entry { seq, key, went: false });
+    }
+
     /// Takes a session out of a named room. False where it was not there.
-    pub fn leave(&mut self, key: Key, room: RoomId) -> bool {
+    pub fn leave(&mut self, key: Key, room: RoomId, who: &Arc<Who>) -> bool {
         let Some(seat) = self.sitting_mut(key) else { return false };
         let Ok(at) = seat.rooms.binary_search(&room) else { return false };
         seat.rooms.remove(at);
-        let away = seat.away;
-        self.drop_member(room, key, away);
+        let (since, away) = (seat.since.remove(at), seat.away);
+        if since != MUTE && !away {
+            let to = self.seq + 1;
+            let seat = self.sitting_mut(key).expect("looked at above");
+            seat.left.get_or_insert_default().push(Span { room, from: since, to });
+            self.rooms[room.0 as usize].leavers.push(key);
+        }
+        self.take(key, room, since, away, who);
         true
     }
 
@@ -190,6 +305,99 @@ impl Rooms {
         self.users.len() + self.named.len()
     }
 
+    /// The number of the last change.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The last change by which a session came into a room that tells of it.
+    pub fn shown(&self, key: Key) -> u64 {
+        self.sitting(key).map_or(0, |seat| seat.shown)
+    }
+
+    /// The name of one who left a room, while somebody has to be told.
+    pub fn was(&self, key: Key) -> Option<&Arc<Who>> {
+        self.past.get(&key).map(|past| &past.who)
+    }
+
+    /// A room that has changed, and how many are in it.
+    pub fn take_changed(&mut self) -> Option<(RoomId, usize)> {
+        loop {
+            let id = self.changed.pop()?;
+            let room = &mut self.rooms[id.0 as usize];
+            // It may be another by now, or none.
+            if std::mem::take(&mut room.dirty) && room.size() > 0 {
+                return Some((id, room.size()));
+            }
+        }
+    }
+
+    /// When the members of a room are to be told of its changes, if that waits.
+    pub fn due(&mut self, room: RoomId) -> &mut Option<Instant> {
+        &mut self.rooms[room.0 as usize].due
+    }
+
+    /// Whether any room is quiet.
+    pub fn any_quiet(&self) -> bool {
+        self.quiet > 0
+    }
+
+    /// A named room is to tell of its members, or of their number alone.
+    pub fn set_quiet(&mut self, id: RoomId, quiet: bool) {
+        let room = &mut self.rooms[id.0 as usize];
+        if room.quiet == quiet || room.own {
+            return;
+        }
+        room.quiet = quiet;
+        if quiet {
+            self.quiet += 1;
+            self.seq += 1;
+            room.counted = self.seq;
+            return;
+        }
+        self.quiet -= 1;
+        let all: Vec<Key> = room.members.iter().chain(&room.away).copied().collect();
+        for key in all {
+            if self.sitting(key).and_then(|seat| seat.since_in(id)) == Some(MUTE) {
+                self.show(key, id);
+            }
+        }
+    }
+
+    /// Whether the log of a room should be compacted.
+    pub fn is_full(&self, room: RoomId) -> bool {
+        let room = &self.rooms[room.0 as usize];
+        room.log.is_full(room.size())
+    }
+
+    /// Who is told from the log of a room.
+    pub fn readers(&self, room: RoomId) -> impl Iterator<Item = Key> {
+        let room = &self.rooms[room.0 as usize];
+        room.members.iter().chain(&room.leavers).copied()
+    }
+
+    /// Takes out of a room's log who came and went between any two of these times, in ascending order, up to which
+    /// its readers are told or will be.
+    pub fn compact(&mut self, id: RoomId, times: &[u64]) {
+        let room = &mut self.rooms[id.0 as usize];
+        let mut log = std::mem::take(&mut room.log);
+        let mut over = std::collections::HashSet::new();
+        for entry in log.entries().iter().filter(|entry| entry.went) {
+            self.forget_past(entry.key, |span| {
+                let at = times.partition_point(|time| *time < span.from);
+                let is = span.room == id
+                    && span.to == entry.seq
+                    && times.get(at).is_none_or(|time| *time >= span.to);
+                if is {
+                    over.extend([span.from, span.to]);
+                }
+                is
+            });
+        }
+        log.retain(|entry| !over.contains(&entry.seq));
+        self.rooms[id.0 as usize].log = log;
+    }
+
     /// Begins a round of [`Rooms::visit`], [`Rooms::enter`] and [`Rooms::visit_room`].
     pub fn begin(&mut self) {
         self.mark += 1;
@@ -232,14 +440,6 @@ impl Rooms {
         }
     }
 
-    /// Appends everybody at other instances who shares a room with `key`, once each.
-    pub fn peers_away(&self, key: Key, found: &mut Vec<Key>) {
-        let start = found.len();
-        self.of(key).iter().for_each(|room| found.extend(self.away(*room)));
-        found[start..].sort_unstable();
-        found.dedup();
-    }
-
     fn sitting(&self, key: Key) -> Option<&Seat> {
         self.seats.get(key.index())?.as_ref().filter(|seat| seat.key == key)
     }
@@ -255,8 +455,7 @@ impl Rooms {
             return *room;
         }
         let name: Arc<str> = name.into();
-        let room =
-            Room { name: name.clone(), own, members: Vec::new(), away: Vec::new(), asked: false, mark: 0 };
+        let room = Room::new(name.clone(), own);
         let id = match self.free.pop() {
             Some(id) => {
                 self.rooms[id.0 as usize] = room;
@@ -271,7 +470,8 @@ impl Rooms {
         id
     }
 
-    fn drop_member(&mut self, id: RoomId, key: Key, away: bool) {
+    /// Takes a member, who is or is not told of, out of a room.
+    fn take(&mut self, key: Key, id: RoomId, since: u64, away: bool, who: &Arc<Who>) {
         let room = &mut self.rooms[id.0 as usize];
         let side = room.side(away);
         if let Some(at) = side.iter().position(|member| *member == key) {
@@ -280,11 +480,69 @@ impl Rooms {
         if room.members.is_empty() {
             room.asked = false;
         }
-        if room.members.is_empty() && room.away.is_empty() {
+        let is_over = room.members.is_empty() && room.away.is_empty();
+        if is_over {
             let names = if room.own { &mut self.users } else { &mut self.named };
             names.remove(&room.name);
-            (room.members, room.away) = Default::default();
-            self.free.push(id);
+        }
+        if since != MUTE {
+            self.seq += 1;
+            let (seq, room) = (self.seq, &mut self.rooms[id.0 as usize]);
+            room.log.push(Entry { seq, key, went: true });
+            let past = self.past.entry(key).or_insert_with(|| Past { who: who.clone(), spans: Vec::new() });
+            past.who = who.clone();
+            past.spans.push(Span { room: id, from: since, to: seq });
+            if let Some(seat) = self.sitting_mut(key) {
+                seat.past = true;
+            }
+        }
+        if is_over {
+            self.end(id);
+        } else {
+            self.change(id);
+        }
+    }
+
+    /// A room without members is reused once nobody has to be told of it any more.
+    fn end(&mut self, id: RoomId) {
+        let room = &mut self.rooms[id.0 as usize];
+        if !(room.members.is_empty() && room.away.is_empty() && room.leavers.is_empty()) {
+            return;
+        }
+        let log = std::mem::take(&mut room.log);
+        (room.members, room.away, room.leavers, room.due) = Default::default();
+        self.quiet -= usize::from(std::mem::take(&mut room.quiet));
+        for entry in log.entries().iter().filter(|entry| entry.went) {
+            self.forget_past(entry.key, |span| span.room == id);
+        }
+        self.free.push(id);
+    }
+
+    fn forget_past(&mut self, key: Key, mut is: impl FnMut(&Span) -> bool) {
+        if let Some(past) = self.past.get_mut(&key) {
+            past.spans.retain(|span| !is(span));
+            if past.spans.is_empty() {
+                self.past.remove(&key);
+            }
+        }
+    }
+
+    fn forget_leaver(&mut self, id: RoomId, key: Key) {
+        let leavers = &mut self.rooms[id.0 as usize].leavers;
+        if let Some(at) = leavers.iter().position(|leaver| *leaver == key) {
+            leavers.swap_remove(at);
+            self.end(id);
+        }
+    }
+
+    fn change(&mut self, id: RoomId) {
+        let room = &mut self.rooms[id.0 as usize];
+        if room.quiet {
+            self.seq += 1;
+            room.counted = self.seq;
+        }
+        if !std::mem::replace(&mut room.dirty, true) {
+            self.changed.push(id);
         }
     }
 }
@@ -302,8 +560,23 @@ fn common(mut a: &[RoomId], mut b: &[RoomId]) -> bool {
 }
 
 #[cfg(test)]
+impl Rooms {
+    /// Entries of the log of a named room, and what is kept of those who left any.
+    pub fn kept(&self, room: &str) -> (usize, usize) {
+        let log = self.named(room).map_or(0, |room| self.rooms[room.0 as usize].log.entries().len());
+        (log, self.past.values().map(|past| past.spans.len()).sum())
+    }
+
+    /// Whether nothing at all is kept.
+    pub fn is_clean(&self) -> bool {
+        self.past.is_empty() && self.free.len() == self.rooms.len() && self.quiet == 0
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::Address;
 
     #[test]
     fn a_users_room_and_a_named_room_are_two() {
@@ -324,9 +597,13 @@ mod tests {
         rooms.join(b, "r");
         assert!(rooms.share(a, b));
         let room = rooms.named("r").expect("joined above");
-        assert!(rooms.leave(a, room) && !rooms.leave(a, room) && !rooms.share(a, b));
-        rooms.unseat(b);
+        let who = &Arc::new(Who { address: Address::new("a", "1"), name: "a".into() });
+        assert!(rooms.leave(a, room, who) && !rooms.leave(a, room, who) && !rooms.share(a, b));
+        rooms.unseat(b, who);
         assert_eq!((rooms.named("r"), rooms.session("2"), rooms.len()), (None, None, 1));
+        assert_eq!(rooms.free.len(), 1, "of r it is to be told what it left");
+        let round = rooms.round(a, rooms.seq()).expect("it has a seat");
+        rooms.finish(&round);
         rooms.join(a, "s");
         assert_eq!(rooms.rooms.len(), 3, "places of rooms are reused");
     }

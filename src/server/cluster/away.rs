@@ -1,6 +1,5 @@
 //! Peers of other instances that share a room with one of ours.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,36 +44,20 @@ impl Hub {
             None => return,
         };
         let moves = known.is_none() || self.moves(key, &rooms);
-        // The seat alone may make it share the room of its user with some, who are not told yet.
-        let before = if known.is_some() && moves { self.sharers(key) } else { BTreeSet::new() };
+        // Those who met it before are told what is new of it; the others all of it, from the logs.
+        let met = if known.is_some() { self.sharers(key) } else { Vec::new() };
         if moves {
             self.seat_in(key, &rooms);
         }
         let changed = self.learn(key, card, told, sync);
-        if !moves && !changed {
-            return;
-        }
-        let after = self.sharers(key);
-        if !moves {
-            return self.show(key, &after.into_iter().collect::<Vec<_>>(), now);
-        }
-        let fresh: Vec<Key> = after.difference(&before).copied().collect();
-        let lost: Vec<Key> = before.difference(&after).copied().collect();
-        if !fresh.is_empty() {
-            self.show(key, &fresh, now);
-        }
+        self.tell_changes(now);
         if changed {
-            let same: Vec<Key> = after.intersection(&before).copied().collect();
-            self.show(key, &same, now);
-        }
-        if let (false, Some(who)) = (lost.is_empty(), self.who(key)) {
-            self.part(key, &who, &lost, now);
+            self.show(key, &met, now);
         }
     }
 
     /// The peer is there no more, or shares no room with any of ours.
     pub(super) fn forget(&mut self, key: Key, now: Instant) {
-        let peers: Vec<Key> = self.sharers(key).into_iter().collect();
         let Some(session) = self.sessions.get(key) else { return };
         let State::Away(away) = &session.state else { return };
         let who = away.who.clone();
@@ -82,17 +65,17 @@ impl Hub {
         {
             other.peers.remove(who.address.id());
         }
-        self.rooms.unseat(key);
+        self.rooms.unseat(key, &who);
         self.forget_holds(key, now);
-        self.part(key, &who, &peers, now);
         self.sessions.remove(key);
+        self.tell_changes(now);
     }
 
     /// Nobody of ours is in a room any more: those who were shown for it alone go.
     pub(super) fn desert(&mut self, room: RoomId, now: Instant) {
         for key in self.rooms.away(room).to_vec() {
-            if !self.rooms.name(room).1 {
-                self.rooms.leave(key, room);
+            if let (false, Some(who)) = (self.rooms.name(room).1, self.who(key)) {
+                self.rooms.leave(key, room, &who);
             }
             if self.rooms.of(key).iter().all(|room| self.rooms.members(*room).is_empty()) {
                 self.forget(key, now);
@@ -101,10 +84,10 @@ impl Hub {
     }
 
     /// Those of ours who share a room with a peer.
-    fn sharers(&mut self, key: Key) -> BTreeSet<Key> {
+    fn sharers(&mut self, key: Key) -> Vec<Key> {
         let mut found = Vec::new();
         self.rooms.peers(key, &mut found);
-        found.into_iter().collect()
+        found
     }
 
     /// Which of a peer's named rooms we hear of.
@@ -161,9 +144,10 @@ impl Hub {
     }
 
     fn seat_in(&mut self, key: Key, rooms: &[RoomId]) {
+        let Some(who) = self.who(key) else { return };
         for room in self.rooms.of(key).to_vec() {
             if !self.rooms.name(room).1 && !rooms.contains(&room) {
-                self.rooms.leave(key, room);
+                self.rooms.leave(key, room, &who);
             }
         }
         for room in rooms {
@@ -193,11 +177,9 @@ impl Hub {
     }
 
     fn show(&mut self, key: Key, to: &[Key], now: Instant) {
-        let Some(card) = self.card(key) else { return };
-        self.memory.add(&card);
-        for peer in to {
-            self.post(*peer, &card, Class::State { of: key, gone: None }, now);
-        }
+        let to: Vec<Key> = to.iter().copied().filter(|peer| self.rooms.knows(key, *peer)).collect();
+        let Some(card) = self.card(key).filter(|_| !to.is_empty()) else { return };
+        self.deliver(Some(key), &to, &card, Class::State { of: key }, now);
     }
 
     /// The presence that tells of it.

@@ -179,8 +179,7 @@ enum Link {
 #[derive(Debug)]
 enum Wait {
     Admit(Key),
-    /// And whom it is to be introduced to.
-    Join(Key, Box<str>, Vec<Key>),
+    Join(Key, Box<str>),
 }
 
 /// Another instance.

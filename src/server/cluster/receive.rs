@@ -108,9 +108,12 @@ impl Hub {
         for (_, wait) in due {
             match wait {
                 Wait::Admit(key) => self.expected(key, now),
-                Wait::Join(key, room, met) => {
+                Wait::Join(key, room) => {
+                    if let Some(session) = self.sessions.get_mut(key) {
+                        session.outbox.joining = session.outbox.joining.saturating_sub(1);
+                    }
                     if self.rooms.named(&room).is_some_and(|room| self.rooms.is_member(key, room)) {
-                        self.joined(key, &room, met, now);
+                        self.joined(key, &room, now);
                         self.known_in(key, &room);
                     }
                 }
@@ -331,9 +334,9 @@ impl Hub {
             if route.state {
                 // Whoever hears that a peer is there must hear that it goes, and does if we know that they
                 // share a room. Until we do, the answer of its instance is on its way.
-                found.retain(|peer| of.is_some_and(|of| self.rooms.share(of, *peer)));
+                found.retain(|peer| of.is_some_and(|of| self.rooms.knows(of, *peer)));
                 if let Some(of) = of {
-                    class = Class::State { of, gone: None };
+                    class = Class::State { of };
                     self.told_of(of);
                 }
             }

@@ -22,7 +22,7 @@ use crate::proto::{Status, Target, To};
 pub(in crate::server) struct Spread<'a> {
     pub to: &'a To<'a>,
     pub text: &'a str,
-    pub class: Class<'a>,
+    pub class: Class,
     /// The message's id, if its sender wants a receipt, and how many it reached here.
     pub receipt: Option<(&'a str, usize)>,
 }
@@ -150,11 +150,14 @@ impl Hub {
     }
 
     /// A peer entered a named room, which it was not in before if `enters`. True if its answer waits.
-    pub(in crate::server) fn entered(&mut self, key: Key, room: &str, enters: bool, met: &[Key]) -> bool {
+    pub(in crate::server) fn entered(&mut self, key: Key, room: &str, enters: bool) -> bool {
         let Some(cluster) = &mut self.cluster else { return false };
         let tag = if enters { cluster.want(room) } else { cluster.interest.coming(room) };
         if let Some(tag) = tag {
-            cluster.wait(tag, Wait::Join(key, room.into(), met.to_vec()));
+            cluster.wait(tag, Wait::Join(key, room.into()));
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.outbox.joining += 1;
+            }
         } else if enters {
             self.known_in(key, room);
         }
@@ -172,7 +175,7 @@ impl Hub {
     /// Ends the waits of a peer for a room: what comes for it now must come behind the `join:ok`.
     pub(in crate::server) fn settle_join(&mut self, key: Key, room: &str, now: Instant) {
         let Some(cluster) = &mut self.cluster else { return };
-        let is = |wait: &Wait| matches!(wait, Wait::Join(of, name, _) if *of == key && **name == *room);
+        let is = |wait: &Wait| matches!(wait, Wait::Join(of, name) if *of == key && **name == *room);
         let (due, rest) = std::mem::take(&mut cluster.waits).into_iter().partition(|(_, wait)| is(wait));
         cluster.waits = rest;
         self.finish(due, now);

@@ -53,7 +53,7 @@ fn fold(roster: &mut BTreeMap<String, Option<i64>>, got: Vec<String>, own: &str)
         if peer.online {
             roster.insert(peer.id, peer.extra.get("told").and_then(|told| told.as_i64()));
         } else {
-            roster.remove(&peer.id);
+            assert!(roster.remove(&peer.id).is_some(), "{own} was not told that {} was there", peer.id);
         }
     }
 }

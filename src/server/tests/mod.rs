@@ -4,6 +4,7 @@
 
 mod admission;
 mod bad_frames;
+mod crowds;
 mod ghosts;
 mod host;
 mod instances;

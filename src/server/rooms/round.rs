@@ -1,0 +1,249 @@
+//! What a reader has to be told, between two points of time.
+//!
+//! Time is the number of the last change of any room. A session is in a room for a [`Span`] of it, and two sessions
+//! share a room where their spans overlap; so whom a reader knew at any time is a fact that does not change any
+//! more. A [`Round`] takes a reader from the time that it was told up to, to a later one, and yields the difference:
+//! who shared no room then and does now, and the other way round. Whoever came and went in between is in neither,
+//! and is told to nobody; whoever went and came back is told again, since something may be new of it. A round keeps its place, so it goes on when the socket takes more.
+//!
+//! With several rooms in common a peer is met several times in a round. It is told where the first room that they
+//! share lies, in the order of the reader's rooms: of those that they share at the end for who came, of those that
+//! they shared at the beginning for who went.
+
+use std::sync::Arc;
+
+use super::super::presence::Who;
+use super::super::slab::Key;
+use super::log::Entry;
+use super::{MUTE, RoomId, Rooms, Seat};
+
+/// A time in a room: from its first change on, until before its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Span {
+    pub room: RoomId,
+    pub from: u64,
+    pub to: u64,
+}
+
+impl Span {
+    fn holds(&self, at: u64) -> bool {
+        self.from <= at && at < self.to
+    }
+}
+
+/// What is kept of a peer that left a room while somebody has to be told so.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub who: Arc<Who>,
+    pub spans: Vec<Span>,
+}
+
+/// One thing to be told.
+#[derive(Debug)]
+pub(in crate::server) enum Told {
+    /// A peer is there.
+    Here(Key),
+    /// A peer was there, and has gone meanwhile, which a later round tells: something that it said may lie in between.
+    Was(Key),
+    /// A peer has gone.
+    Gone(Key),
+    /// The number of members of a room has changed.
+    Count(RoomId),
+}
+
+/// A reader on its way from one time to another.
+#[derive(Debug)]
+pub(in crate::server) struct Round {
+    reader: Key,
+    from: u64,
+    to: u64,
+    /// The reader's own, in order.
+    spans: Vec<Span>,
+    /// Where it is in them.
+    at: usize,
+    /// The last entry that was looked at there, and where it lay.
+    seq: u64,
+    index: usize,
+    /// Rooms whose number is to be told in the end.
+    counts: Vec<RoomId>,
+}
+
+/// What a room means in a round.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scan {
+    /// The reader was in it all the time.
+    Stayed,
+    Entered,
+    Left,
+}
+
+impl Round {
+    /// The span that it is in, and how far it is to be looked through.
+    fn scan(&self) -> Option<(Span, Scan, u64)> {
+        let span = *self.spans.get(self.at)?;
+        let (scan, end) = match (span.holds(self.from), span.holds(self.to)) {
+            (true, true) => (Scan::Stayed, self.to),
+            (false, true) => (Scan::Entered, self.to),
+            (true, false) => (Scan::Left, self.from),
+            (false, false) => (Scan::Left, 0),
+        };
+        Some((span, scan, end))
+    }
+
+    fn turn(&mut self, at: usize) {
+        (self.at, self.index) = (at, usize::MAX);
+        self.seq = match self.scan() {
+            Some((_, Scan::Stayed, _)) => self.from,
+            _ => 0,
+        };
+    }
+}
+
+impl Rooms {
+    /// Begins a round of a reader up to a time, or goes on with the one that it is in. `None` for who has no seat.
+    pub fn round(&mut self, reader: Key, to: u64) -> Option<Box<Round>> {
+        let seat = self.sitting_mut(reader)?;
+        if let Some(round) = seat.round.take() {
+            return Some(round);
+        }
+        let seat = self.sitting(reader)?;
+        let (from, rooms) = (seat.told, seat.rooms.iter().zip(&seat.since));
+        let now = rooms.map(|(room, since)| Span { room: *room, from: *since, to: u64::MAX });
+        let mut spans: Vec<Span> =
+            now.chain(seat.left.iter().flat_map(|left| left.iter().copied())).collect();
+        spans.retain(|span| span.from <= to && self.concerns(span, reader));
+        if seat.left.is_some() {
+            spans.sort_unstable();
+        }
+        let counted = |room: &RoomId| (from + 1..=to).contains(&self.rooms[room.0 as usize].counted);
+        let counts =
+            if self.quiet == 0 { Vec::new() } else { seat.rooms.iter().copied().filter(counted).collect() };
+        let mut round = Round { reader, from, to, spans, at: 0, seq: 0, index: usize::MAX, counts };
+        round.turn(0);
+        Some(Box::new(round))
+    }
+
+    /// Whether anybody else is or was there; in the room of a user mostly nobody.
+    fn concerns(&self, span: &Span, reader: Key) -> bool {
+        self.rooms[span.room.0 as usize].log.entries().iter().any(|entry| entry.key != reader)
+    }
+
+    /// The next that the reader is to be told; `None` at the end.
+    pub fn step(&self, round: &mut Round) -> Option<Told> {
+        while let Some((span, scan, end)) = round.scan() {
+            let log = &self.rooms[span.room.0 as usize].log;
+            let entries = log.entries();
+            let mut at = match entries.get(round.index) {
+                Some(entry) if entry.seq == round.seq => round.index + 1,
+                _ => log.after(round.seq),
+            };
+            while let Some(entry) = entries.get(at).filter(|entry| entry.seq <= end) {
+                (round.seq, round.index) = (entry.seq, at);
+                if let Some(told) = self.look(round, span, scan, entry) {
+                    return Some(told);
+                }
+                at += 1;
+            }
+            round.turn(round.at + 1);
+        }
+        round.counts.pop().map(Told::Count)
+    }
+
+    /// Keeps a round that goes on later.
+    pub fn pause(&mut self, round: Box<Round>) {
+        if let Some(seat) = self.sitting_mut(round.reader) {
+            seat.round = Some(round);
+        }
+    }
+
+    /// Ends a round: the reader was told all of it.
+    pub fn finish(&mut self, round: &Round) {
+        let Some(seat) = self.sitting_mut(round.reader) else { return };
+        seat.told = round.to;
+        let Some(left) = &mut seat.left else { return };
+        let mut done = Vec::new();
+        left.retain(|span| {
+            let over = span.to <= round.to;
+            done.extend(over.then_some(span.room));
+            !over
+        });
+        if left.is_empty() {
+            seat.left = None;
+        }
+        done.into_iter().for_each(|room| self.forget_leaver(room, round.reader));
+    }
+
+    fn look(&self, round: &Round, span: Span, scan: Scan, entry: &Entry) -> Option<Told> {
+        if entry.key == round.reader {
+            return None;
+        }
+        let first = |at| self.first(&round.spans, entry.key, at);
+        match (scan, entry.went) {
+            (Scan::Stayed | Scan::Entered, false) => {
+                let here = Some((span.room, entry.seq));
+                if first(round.to) != here || self.stays(round, entry.key) {
+                    return None;
+                }
+                let is =
+                    |key, since| self.sitting(key).and_then(|seat| seat.since_in(span.room)) == Some(since);
+                let stay = is(entry.key, entry.seq) && is(round.reader, span.from);
+                let here = stay || self.knows(round.reader, entry.key);
+                Some(if here { Told::Here(entry.key) } else { Told::Was(entry.key) })
+            }
+            (Scan::Stayed, true) => {
+                let past = self.past.get(&entry.key)?;
+                let its = |other: &&Span| other.room == span.room && other.to == entry.seq;
+                let from = past.spans.iter().find(its)?.from;
+                self.gone(round, (span.room, from), entry.key)
+            }
+            (Scan::Left, false) => self.gone(round, (span.room, entry.seq), entry.key),
+            (Scan::Entered | Scan::Left, true) => None,
+        }
+    }
+
+    fn gone(&self, round: &Round, span: (RoomId, u64), peer: Key) -> Option<Told> {
+        let first = |at| self.first(&round.spans, peer, at);
+        (first(round.from) == Some(span) && first(round.to).is_none()).then_some(Told::Gone(peer))
+    }
+
+    /// The first room that a reader with these spans shared with a peer at some time, and since when the peer was
+    /// in it.
+    fn first(&self, spans: &[Span], peer: Key, at: u64) -> Option<(RoomId, u64)> {
+        let (seat, past) = self.times(peer);
+        spans.iter().filter(|span| span.holds(at)).find_map(|span| {
+            let now = seat.and_then(|seat| seat.since_in(span.room)).filter(|since| *since <= at);
+            let was =
+                || past.iter().find(|past| past.room == span.room && past.holds(at)).map(|past| past.from);
+            Some((span.room, now.or_else(was)?))
+        })
+    }
+
+    /// Whether a reader shared one room with a peer all the time, and so heard what that told of itself.
+    fn stays(&self, round: &Round, peer: Key) -> bool {
+        let (seat, past) = self.times(peer);
+        let all = |span: &Span| span.holds(round.from) && span.holds(round.to);
+        round.spans.iter().filter(|span| all(span)).any(|span| {
+            seat.and_then(|seat| seat.since_in(span.room)).is_some_and(|since| since <= round.from)
+                || past.iter().any(|past| past.room == span.room && all(past))
+        })
+    }
+
+    /// The rooms of a peer, now and before.
+    fn times(&self, peer: Key) -> (Option<&Seat>, &[Span]) {
+        let seat = self.sitting(peer);
+        let past = if seat.is_none_or(|seat| seat.past) { self.past.get(&peer) } else { None };
+        (seat, past.map_or(&[], |past| &past.spans))
+    }
+
+    /// Whether each of two is told of the other: they share a room that tells of its members.
+    pub fn knows(&self, a: Key, b: Key) -> bool {
+        let (Some(a), Some(b)) = (self.sitting(a), self.sitting(b)) else { return false };
+        let mut told = a.rooms.iter().zip(&a.since).filter(|(_, since)| **since != MUTE);
+        told.any(|(room, _)| b.since_in(*room).is_some_and(|since| since != MUTE))
+    }
+
+    /// Up to when a reader was told.
+    pub fn told(&self, reader: Key) -> Option<u64> {
+        Some(self.sitting(reader)?.told)
+    }
+}

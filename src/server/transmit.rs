@@ -1,0 +1,204 @@
+//! From what waits for a connection to what goes out: texts as they are, and the changes of its rooms, which become
+//! presences only now, in their newest form.
+//!
+//! To a client that understands it, several small presences go in one frame, `presence:batch`. Large ones go by
+//! themselves: all who are told of a peer share that text, which would have to be copied for each.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::Hub;
+use super::io::{ConnId, Transmit};
+use super::outbox::{Item, Outbox};
+use super::presence;
+use super::rooms::Told;
+use super::slab::Key;
+
+/// The most bytes of a batch: what a driver asks for at a time, and what a small device has room for.
+const BATCH: usize = 16 << 10;
+
+/// A presence with more bytes goes by itself: a frame's own cost is small beside copying so much.
+const LARGE: usize = 1 << 10;
+
+const HEAD: &str = r#"{"type":"presence:batch","data":["#;
+const TAIL: &str = "]}";
+
+/// Presences on their way out.
+struct Presences<'a> {
+    out: &'a mut Vec<Transmit>,
+    /// Bytes that may still go out.
+    room: usize,
+    batches: bool,
+    first: Option<Arc<str>>,
+    /// Of at least two.
+    batch: String,
+}
+
+impl Presences<'_> {
+    /// Whether more may follow.
+    fn add(&mut self, text: Arc<str>) -> bool {
+        self.room = self.room.saturating_sub(text.len());
+        if !self.batches || text.len() > LARGE {
+            self.flush();
+            self.out.push(Transmit::Text(text));
+            return self.room > 0;
+        }
+        if self.batch.len() + text.len() + TAIL.len() >= BATCH {
+            self.flush();
+        }
+        match self.first.take() {
+            None if self.batch.is_empty() => self.first = Some(text),
+            first => {
+                if let Some(first) = first {
+                    self.batch.reserve(BATCH.min(self.room));
+                    self.batch.push_str(HEAD);
+                    self.batch.push_str(&first);
+                }
+                self.batch.push(',');
+                self.batch.push_str(&text);
+            }
+        }
+        self.room > 0
+    }
+
+    /// Something that is no presence.
+    fn other(&mut self, text: Arc<str>) -> bool {
+        self.flush();
+        self.room = self.room.saturating_sub(text.len());
+        self.out.push(Transmit::Text(text));
+        self.room > 0
+    }
+
+    fn flush(&mut self) {
+        if let Some(first) = self.first.take() {
+            self.out.push(Transmit::Text(first));
+        } else if !self.batch.is_empty() {
+            self.batch.push_str(TAIL);
+            self.out.push(Transmit::Text(std::mem::take(&mut self.batch).into()));
+        }
+    }
+}
+
+impl Hub {
+    /// Moves what waits for a connection into `out`, in order, up to about `max_bytes` (one frame goes over
+    /// it). Returns whether more waits; if none does, [`Output::Ready`](super::Output) tells of the next. A driver whose
+    /// socket is full asks for 0 bytes: it may be that all is given up. If [`Hub::has_resumed`] then, others can go on.
+    pub fn transmit(
+        &mut self,
+        conn: ConnId,
+        max_bytes: usize,
+        now: Instant,
+        out: &mut Vec<Transmit>,
+    ) -> bool {
+        let Some(&key) = self.conns.get(&conn) else { return false };
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let local = session.local;
+        if max_bytes > 0 && session.outbox.accept() {
+            self.holds.takes(key, now);
+        }
+        // Taken out, since entries become text by looking at other sessions.
+        let mut outbox = std::mem::take(&mut session.outbox);
+        if outbox.take_ping() {
+            out.push(Transmit::Ping);
+        }
+        let mut room = max_bytes;
+        while room > 0 {
+            let Some(item) = outbox.pop() else { break };
+            match item {
+                Item::Text(text) => {
+                    room = room.saturating_sub(text.len());
+                    out.push(Transmit::Text(text));
+                }
+                Item::Cards(mut peers) => {
+                    while room > 0
+                        && let Some(peer) = peers.pop()
+                    {
+                        if let Some(card) = self.card(peer).filter(|_| self.rooms.knows(key, peer)) {
+                            room = room.saturating_sub(card.len());
+                            out.push(Transmit::Text(card));
+                        }
+                    }
+                    if !peers.is_empty() {
+                        outbox.put_back(Item::Cards(peers));
+                    }
+                }
+                Item::Roster { upto, .. } => room = self.tell_roster(key, upto, room, &mut outbox, out),
+            }
+        }
+        let owed = outbox.drained();
+        if !owed.is_empty() {
+            // Behind whatever introduces them.
+            outbox.push_roster(self.rooms.seq());
+            outbox.pay(owed.into_iter().filter(|peer| self.rooms.knows(key, *peer)).collect());
+        }
+        if let Some((code, reason)) = outbox.take_close() {
+            out.push(Transmit::Close { code, reason });
+        }
+        let more = !outbox.is_empty();
+        outbox.announced = more;
+        if local && more {
+            outbox.refuse(true, now);
+            self.holds.refuses(key, true, now);
+        }
+        let is_low = outbox.is_low();
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.outbox = outbox;
+        }
+        if is_low {
+            self.drained(key, now);
+        }
+        more
+    }
+
+    /// Tells a session what has changed in its rooms up to `upto`, or a part of it that has about so many bytes;
+    /// returns how many are left.
+    fn tell_roster(
+        &mut self,
+        key: Key,
+        upto: u64,
+        room: usize,
+        outbox: &mut Outbox,
+        out: &mut Vec<Transmit>,
+    ) -> usize {
+        let Some(mut round) = self.rooms.round(key, upto) else { return room };
+        let (batches, batch) = (outbox.batches, String::new());
+        let mut presences = Presences { out, room, batches, first: None, batch };
+        loop {
+            let Some(told) = self.rooms.step(&mut round) else {
+                self.rooms.finish(&round);
+                break;
+            };
+            let goes_on = match told {
+                Told::Here(peer) => self.card(peer).is_none_or(|card| presences.add(card)),
+                Told::Was(peer) => {
+                    let who = self.who(peer).or_else(|| self.rooms.was(peer).cloned());
+                    who.is_none_or(|who| presences.add(presence::was(&who)))
+                }
+                Told::Gone(peer) => {
+                    let who = self.who(peer).or_else(|| self.rooms.was(peer).cloned());
+                    who.is_none_or(|who| presences.add(presence::offline(&who)))
+                }
+                Told::Count(of) => {
+                    let members = self.rooms.members(of).len() + self.rooms.away(of).len();
+                    presences.other(count(self.rooms.name(of).0, members))
+                }
+            };
+            if !goes_on {
+                self.rooms.pause(round);
+                outbox.put_back(Item::Roster { upto, begun: true });
+                break;
+            }
+        }
+        presences.flush();
+        presences.room
+    }
+}
+
+/// How many are in a room that tells no more of them.
+fn count(room: &str, count: usize) -> Arc<str> {
+    let room = Value::from(room);
+    format!(r#"{{"type":"event","name":"room:count","subtype":"room:count","room":{room},"count":{count}}}"#)
+        .into()
+}
