@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::agent::{Session, Stage, brief, later};
 use super::backoff::{Wait, after_error};
@@ -10,7 +11,9 @@ use super::pacing::Outbox;
 use super::roster::Change;
 use super::{Agent, CommandError, End, Event};
 use crate::limit::{Bucket, Origin, RateLimit};
-use crate::proto::{Address, CloseCode, Draft, Kind, Message, Object, Peer, Status, valid_room};
+use crate::proto::{
+    Address, CloseCode, Draft, Kind, Message, Object, PRESENCE_BATCH, Peer, Status, valid_room,
+};
 
 /// Rooms of ours that are believed: far above what any server allows a session.
 const MAX_ROOMS_TOLD: usize = 1024;
@@ -61,6 +64,7 @@ impl Agent {
             Kind::JoinOk => self.room_answer(&message, true),
             Kind::LeaveOk => self.room_answer(&message, false),
             Kind::Presence => self.presence_came(&message),
+            Kind::Other(kind) if **kind == *PRESENCE_BATCH => self.presences_came(message),
             Kind::Receipt => self.receipt(&message),
             Kind::Command => self.command_came(message),
             _ => self.event(Event::Message(message)),
@@ -196,6 +200,19 @@ impl Agent {
         }
         if let Some(change) = data.and_then(|data| self.roster.presence(&peer, data)) {
             self.event(change.into());
+        }
+    }
+
+    /// Several at once, in order. Entries that are no presences are passed over.
+    fn presences_came(&mut self, message: Message) {
+        let Ok(batch) = message.data::<Vec<Box<RawValue>>>() else {
+            return self.event(Event::Message(message));
+        };
+        for raw in batch {
+            match Message::parse(raw.get()) {
+                Ok(presence) if *presence.kind() == Kind::Presence => self.presence_came(&presence),
+                _ => log::debug!("an entry of a batch is passed over: it is no presence"),
+            }
         }
     }
 

@@ -36,7 +36,9 @@
 //!
 //! agent.handle_input(Input::Opened, now);
 //! assert_eq!(agent.state(), State::Authenticating);
-//! assert_eq!(drain(&mut agent), [Output::Send(r#"{"type":"auth","user":"alice"}"#.into())]);
+//! assert_eq!(drain(&mut agent), [Output::Send(
+//!     r#"{"type":"auth","user":"alice","accept":["presence:batch"]}"#.into(),
+//! )]);
 //!
 //! let welcome = r#"{"type":"welcome","status":200,"peer":{"id":"9f","user":"alice","online":true},"rooms":["alice"]}"#;
 //! agent.handle_input(Input::Text(welcome), now);

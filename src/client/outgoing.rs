@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use super::agent::{Stage, later};
 use super::{Agent, CommandId, SendError, State};
-use crate::proto::{Draft, Head, Kind, Message, Object, Peer, Status, Target, To, Token};
+use crate::proto::{Draft, Head, Kind, Message, Object, PRESENCE_BATCH, Peer, Status, Target, To, Token};
+
+/// Whoever takes smaller frames only is told of each peer by itself. Four times what our own server puts into a batch.
+const LARGEST_BATCH: usize = 64 << 10;
 
 impl Agent {
     /// The token for the next `auth`, where the old one has run out.
@@ -186,6 +189,9 @@ impl Agent {
         }
         if !self.config.data.is_empty() {
             draft = draft.data(&self.config.data);
+        }
+        if self.config.max_message_size >= LARGEST_BATCH {
+            draft = draft.with("accept", &[PRESENCE_BATCH]);
         }
         draft.finish()
     }

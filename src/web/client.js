@@ -4,7 +4,8 @@
 //                        └──── 401 ────→ denied: nothing more until connect() is called again
 //
 // Events: state(state, detail), welcome(frame), message, presence, command, event, other (any frame
-// of these types; what we do not know is "other"), error({ status, message }).
+// of these types; what we do not know is "other"), error({ status, message }). Presences that come together
+// in one frame are one event each.
 
 import { Emitter, clock as realClock, isObject, randomId } from './events.js';
 import { Roster } from './roster.js';
@@ -125,7 +126,8 @@ export class Client extends Emitter {
     socket.onopen = mine(() => {
       this.opened = true;
       const { user, name, token, data } = this;
-      this.#write({ type: 'auth', user, name, token: token || undefined, rooms: [...this.rooms], data });
+      const accept = ['presence:batch'];
+      this.#write({ type: 'auth', user, name, token: token || undefined, rooms: [...this.rooms], data, accept });
       this.#after('deadline', this.limits.welcome, () => this.#lost('The server does not let us in'));
     });
     socket.onmessage = mine(({ data }) => this.#frame(data));
@@ -188,6 +190,10 @@ export class Client extends Emitter {
       case 'leave:ok': return this.#answered('leave', frame.room);
       case 'receipt': return this.#reply(frame);
       case 'presence': return this.#presenceCame(frame);
+      case 'presence:batch':
+        if (!Array.isArray(frame.data)) return this.emit('other', frame);
+        for (const one of frame.data) if (isObject(one) && one.type === 'presence') this.#presenceCame(one);
+        return;
       case 'command':
         if (frame.status !== undefined && this.#reply(frame)) return;
         return this.emit('command', frame);

@@ -68,13 +68,32 @@ test('auth is the first frame, with its token, and welcome makes us online', () 
   assert.equal(w.socket.sent.length, 0, 'nothing before the socket is open');
   w.socket.open();
   assert.deepEqual(w.socket.sent, [
-    { at: 0, type: 'auth', user: 'me', name: 'Me', token: 't0', rooms: ['team'], data: { peerType: 'person' } },
+    { at: 0, type: 'auth', user: 'me', name: 'Me', token: 't0', rooms: ['team'], data: { peerType: 'person' },
+      accept: ['presence:batch'] },
   ]);
   w.socket.say({ type: 'welcome', peer: { id: 'X', user: 'me' }, rooms: ['me', 'team'] });
   assert.deepEqual(w.states, ['connecting', 'online']);
   assert.equal(w.client.address, 'me|X');
   assert.equal(w.socket.of('presence')[0].probe, true);
   assert.equal(w.socket.of('join').length, 0, 'the server put us there');
+});
+
+test('presences that come together are told one by one, and what is no list is the page\'s', () => {
+  const w = world();
+  w.socket.open();
+  w.socket.welcome();
+  const told = [];
+  w.client.on('presence', ({ from }) => told.push(from));
+  w.client.on('other', ({ type }) => told.push(type));
+  const bob = presence('bob', 'B');
+  const data = [bob, presence('eve', 'E', {}, { probe: true }), 7, { type: 'message', from: 'x|X' },
+    presence('bob', 'B', { online: false })];
+  w.socket.say({ type: 'presence:batch', data });
+  w.socket.say({ type: 'presence:batch', data: bob });
+  w.socket.say({ type: 'else' });
+  assert.deepEqual(told, ['bob|B', 'eve|E', 'bob|B', 'presence:batch', 'else']);
+  assert.deepEqual(w.client.roster.list().map(({ address }) => address), ['eve|E']);
+  assert.ok(w.socket.of('presence').some(({ to }) => to === 'eve|E'), 'a probe is answered');
 });
 
 test('a 401 is not tried again until somebody says so', () => {

@@ -22,7 +22,7 @@ fn auth_is_the_first_frame_and_reads_as_the_wire_has_it() {
     assert_eq!(
         client.sent,
         [
-            r#"{"type":"auth","user":"alice","name":"Alice","token":"t0ken","rooms":["team-a"],"data":{"peerType":"person"}}"#
+            r#"{"type":"auth","user":"alice","name":"Alice","token":"t0ken","rooms":["team-a"],"data":{"peerType":"person"},"accept":["presence:batch"]}"#
         ]
     );
 }

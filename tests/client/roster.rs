@@ -34,6 +34,40 @@ fn presences_make_the_roster() {
 }
 
 #[test]
+fn presences_that_come_together_are_told_one_by_one() {
+    let mut client = Client::online(config());
+    let batch = |data: serde_json::Value| json!({"type":"presence:batch","data":data});
+    let probe = json!({"type":"presence","from":"dan|4","probe":true,"data":{"online":true}});
+    client.json(batch(json!([
+        presence("bob", 2, true),
+        presence("cyd", 3, true),
+        {"type":"message","from":"eve|5"},
+        7,
+        presence("bob", 2, false),
+        probe,
+    ])));
+    assert_eq!(told(&mut client), ["+bob|2", "+cyd|3", "-bob|2", "+dan|4"]);
+    client.run(secs(1));
+    assert!(client.sent.iter().any(|text| text.contains(r#""to":"dan|4""#)), "a probe is answered");
+    client.json(batch(json!([])));
+    assert!(told(&mut client).is_empty());
+    client.json(batch(json!({"no":"list"})));
+    assert!(
+        matches!(&client.take_events()[..], [Event::Message(message)] if message.kind().as_str() == "presence:batch")
+    );
+}
+
+#[test]
+fn who_takes_small_frames_only_asks_for_no_batches() {
+    for (max_message_size, asks) in [(4096, false), (64 << 10, true)] {
+        let mut client = Client::new(Config { max_message_size, ..config() });
+        client.connect();
+        client.input(symple::client::Input::Opened);
+        assert_eq!(client.sent[0].contains(r#""accept":["presence:batch"]"#), asks, "{max_message_size}");
+    }
+}
+
+#[test]
 fn capabilities_are_kept_and_found() {
     let mut client = Client::online(config());
     client.json(json!({"type":"presence","from":"cam|2","data":{"id":"2","user":"cam","online":true,"peerType":"camera","capabilities":{"audio":true}}}));
