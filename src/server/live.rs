@@ -178,6 +178,7 @@ impl Hub {
         let changed = head.data.map_or(Ok(false), |raw| merge(live, raw, forced, max))?;
         let who = live.who.clone();
         if changed {
+            self.rooms.renew(key);
             // Before the message that tells of it: whoever is shown the peer in between must see the new state.
             self.changed(key);
         }

@@ -68,6 +68,7 @@ mod io;
 mod limits;
 mod live;
 mod outbox;
+mod pages;
 mod policy;
 mod presence;
 mod rooms;

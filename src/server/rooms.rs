@@ -6,8 +6,9 @@
 //! Peers of other instances have seats too, beside those that are here: they share rooms, but messages are
 //! not routed to them, and a room is heard of from elsewhere while somebody here is in it.
 //!
-//! Each room keeps a [`log`] of who came and went, from which its members are told in [rounds](round).
+//! Each room keeps a [`log`] of who came and went ([`changes`]), from which its members are told in [rounds](round).
 
+mod changes;
 mod log;
 mod round;
 
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::pages::{Pages, page_of};
 use super::presence::Who;
 use super::slab::Key;
 use log::{Entry, Log};
@@ -132,6 +134,8 @@ pub(super) struct Rooms {
     past: HashMap<Key, Past>,
     /// How many rooms are quiet.
     quiet: usize,
+    /// What many are told.
+    pub pages: Pages,
 }
 
 impl Rooms {
@@ -211,16 +215,6 @@ impl Rooms {
         }
         self.change(room);
         true
-    }
-
-    /// From now on a member is told of, and told.
-    fn show(&mut self, key: Key, room: RoomId) {
-        self.seq += 1;
-        let seq = self.seq;
-        let Some(seat) = self.sitting_mut(key) else { return };
-        let Ok(at) = seat.rooms.binary_search(&room) else { return };
-        (seat.since[at], seat.shown) = (seq, seq);
-        self.rooms[room.0 as usize].log.push(Entry { seq, key, went: false });
     }
 
     /// Takes a session out of a named room. False where it was not there.
@@ -303,99 +297,6 @@ impl Rooms {
     /// How many rooms there are.
     pub fn len(&self) -> usize {
         self.users.len() + self.named.len()
-    }
-
-    /// The number of the last change.
-    pub fn seq(&self) -> u64 {
-        self.seq
-    }
-
-    /// The last change by which a session came into a room that tells of it.
-    pub fn shown(&self, key: Key) -> u64 {
-        self.sitting(key).map_or(0, |seat| seat.shown)
-    }
-
-    /// The name of one who left a room, while somebody has to be told.
-    pub fn was(&self, key: Key) -> Option<&Arc<Who>> {
-        self.past.get(&key).map(|past| &past.who)
-    }
-
-    /// A room that has changed, and how many are in it.
-    pub fn take_changed(&mut self) -> Option<(RoomId, usize)> {
-        loop {
-            let id = self.changed.pop()?;
-            let room = &mut self.rooms[id.0 as usize];
-            // It may be another by now, or none.
-            if std::mem::take(&mut room.dirty) && room.size() > 0 {
-                return Some((id, room.size()));
-            }
-        }
-    }
-
-    /// When the members of a room are to be told of its changes, if that waits.
-    pub fn due(&mut self, room: RoomId) -> &mut Option<Instant> {
-        &mut self.rooms[room.0 as usize].due
-    }
-
-    /// Whether any room is quiet.
-    pub fn any_quiet(&self) -> bool {
-        self.quiet > 0
-    }
-
-    /// A named room is to tell of its members, or of their number alone.
-    pub fn set_quiet(&mut self, id: RoomId, quiet: bool) {
-        let room = &mut self.rooms[id.0 as usize];
-        if room.quiet == quiet || room.own {
-            return;
-        }
-        room.quiet = quiet;
-        if quiet {
-            self.quiet += 1;
-            self.seq += 1;
-            room.counted = self.seq;
-            return;
-        }
-        self.quiet -= 1;
-        let all: Vec<Key> = room.members.iter().chain(&room.away).copied().collect();
-        for key in all {
-            if self.sitting(key).and_then(|seat| seat.since_in(id)) == Some(MUTE) {
-                self.show(key, id);
-            }
-        }
-    }
-
-    /// Whether the log of a room should be compacted.
-    pub fn is_full(&self, room: RoomId) -> bool {
-        let room = &self.rooms[room.0 as usize];
-        room.log.is_full(room.size())
-    }
-
-    /// Who is told from the log of a room.
-    pub fn readers(&self, room: RoomId) -> impl Iterator<Item = Key> {
-        let room = &self.rooms[room.0 as usize];
-        room.members.iter().chain(&room.leavers).copied()
-    }
-
-    /// Takes out of a room's log who came and went between any two of these times, in ascending order, up to which
-    /// its readers are told or will be.
-    pub fn compact(&mut self, id: RoomId, times: &[u64]) {
-        let room = &mut self.rooms[id.0 as usize];
-        let mut log = std::mem::take(&mut room.log);
-        let mut over = std::collections::HashSet::new();
-        for entry in log.entries().iter().filter(|entry| entry.went) {
-            self.forget_past(entry.key, |span| {
-                let at = times.partition_point(|time| *time < span.from);
-                let is = span.room == id
-                    && span.to == entry.seq
-                    && times.get(at).is_none_or(|time| *time >= span.to);
-                if is {
-                    over.extend([span.from, span.to]);
-                }
-                is
-            });
-        }
-        log.retain(|entry| !over.contains(&entry.seq));
-        self.rooms[id.0 as usize].log = log;
     }
 
     /// Begins a round of [`Rooms::visit`], [`Rooms::enter`] and [`Rooms::visit_room`].
@@ -489,6 +390,8 @@ impl Rooms {
             self.seq += 1;
             let (seq, room) = (self.seq, &mut self.rooms[id.0 as usize]);
             room.log.push(Entry { seq, key, went: true });
+            self.pages.drop((id, page_of(since)));
+            self.pages.drop((id, page_of(seq)));
             let past = self.past.entry(key).or_insert_with(|| Past { who: who.clone(), spans: Vec::new() });
             past.who = who.clone();
             past.spans.push(Span { room: id, from: since, to: seq });
@@ -510,6 +413,9 @@ impl Rooms {
             return;
         }
         let log = std::mem::take(&mut room.log);
+        for entry in log.entries() {
+            self.pages.drop((id, page_of(entry.seq)));
+        }
         (room.members, room.away, room.leavers, room.due) = Default::default();
         self.quiet -= usize::from(std::mem::take(&mut room.quiet));
         for entry in log.entries().iter().filter(|entry| entry.went) {
@@ -518,31 +424,11 @@ impl Rooms {
         self.free.push(id);
     }
 
-    fn forget_past(&mut self, key: Key, mut is: impl FnMut(&Span) -> bool) {
-        if let Some(past) = self.past.get_mut(&key) {
-            past.spans.retain(|span| !is(span));
-            if past.spans.is_empty() {
-                self.past.remove(&key);
-            }
-        }
-    }
-
     fn forget_leaver(&mut self, id: RoomId, key: Key) {
         let leavers = &mut self.rooms[id.0 as usize].leavers;
         if let Some(at) = leavers.iter().position(|leaver| *leaver == key) {
             leavers.swap_remove(at);
             self.end(id);
-        }
-    }
-
-    fn change(&mut self, id: RoomId) {
-        let room = &mut self.rooms[id.0 as usize];
-        if room.quiet {
-            self.seq += 1;
-            room.counted = self.seq;
-        }
-        if !std::mem::replace(&mut room.dirty, true) {
-            self.changed.push(id);
         }
     }
 }

@@ -56,11 +56,11 @@ impl Hub {
                 // All go, and nobody has to be told.
                 continue;
             }
-            self.choose(room, members);
+            let shows = self.choose(room, members);
             if self.rooms.is_full(room) {
                 self.compact(room);
             }
-            if members <= SMALL {
+            if members <= SMALL || shows {
                 self.tell(room);
             } else if self.rooms.due(room).is_none() {
                 let due = now + wait(members);
@@ -72,6 +72,7 @@ impl Hub {
 
     /// Tells the members of the rooms whose time has come.
     pub(super) fn tell_due(&mut self, now: Instant) {
+        self.rooms.pages.expire(now);
         while let Some((due, room)) = self.telling.rooms.first().copied().filter(|(due, _)| *due <= now) {
             self.telling.rooms.pop_first();
             // It may be another room by now.
@@ -88,15 +89,15 @@ impl Hub {
         }
     }
 
-    /// Whether a room tells of its members or of their number; it tells of them again once a quarter less are there
-    /// than would be too many.
-    fn choose(&mut self, room: RoomId, members: usize) {
-        let Some(most) = self.config.count_above else { return };
+    /// Decides whether a room tells of its members or of their number; of them again once a quarter less are there than
+    /// would be too many. True if it does since now: then all are told at once, so that whoever hears from a peer that
+    /// shares the room was told of it.
+    fn choose(&mut self, room: RoomId, members: usize) -> bool {
+        let Some(most) = self.config.count_above else { return false };
         if members > most {
             self.rooms.set_quiet(room, true);
-        } else if members <= most - most / 4 {
-            self.rooms.set_quiet(room, false);
         }
+        members <= most - most / 4 && self.rooms.set_quiet(room, false)
     }
 
     fn compact(&mut self, room: RoomId) {

@@ -12,12 +12,13 @@ use serde_json::Value;
 use super::Hub;
 use super::io::{ConnId, Transmit};
 use super::outbox::{Item, Outbox};
+use super::pages::{Page, PageId};
 use super::presence;
 use super::rooms::Told;
 use super::slab::Key;
 
-/// The most bytes of a batch: what a driver asks for at a time, and what a small device has room for.
-const BATCH: usize = 16 << 10;
+/// The most bytes of a batch. Larger ones were measured to save little, and a client has to hold a frame whole.
+const BATCH: usize = 32 << 10;
 
 /// A presence with more bytes goes by itself: a frame's own cost is small beside copying so much.
 const LARGE: usize = 1 << 10;
@@ -124,7 +125,7 @@ impl Hub {
                         outbox.put_back(Item::Cards(peers));
                     }
                 }
-                Item::Roster { upto, .. } => room = self.tell_roster(key, upto, room, &mut outbox, out),
+                Item::Roster { upto, .. } => room = self.tell_roster(key, upto, room, &mut outbox, out, now),
             }
         }
         let owed = outbox.drained();
@@ -161,11 +162,26 @@ impl Hub {
         room: usize,
         outbox: &mut Outbox,
         out: &mut Vec<Transmit>,
+        now: Instant,
     ) -> usize {
         let Some(mut round) = self.rooms.round(key, upto) else { return room };
         let (batches, batch) = (outbox.batches, String::new());
         let mut presences = Presences { out, room, batches, first: None, batch };
         loop {
+            if let Some(frame) = round.next_frame() {
+                if !presences.other(frame) {
+                    self.rooms.pause(round);
+                    outbox.put_back(Item::Roster { upto, begun: true });
+                    break;
+                }
+                continue;
+            }
+            if batches
+                && let Some(id) = self.rooms.page_ahead(&round)
+                && round.enter(&self.page(id, now))
+            {
+                continue;
+            }
             let Some(told) = self.rooms.step(&mut round) else {
                 self.rooms.finish(&round);
                 break;
@@ -193,6 +209,36 @@ impl Hub {
         }
         presences.flush();
         presences.room
+    }
+}
+
+impl Hub {
+    /// A page of a room's log in frames.
+    fn page(&mut self, id: PageId, now: Instant) -> Arc<Page> {
+        if let Some(page) = self.rooms.pages.get(id, now) {
+            return page;
+        }
+        let (keys, mut page) = self.rooms.page(id);
+        let mut out = Vec::new();
+        let mut presences =
+            Presences { out: &mut out, room: usize::MAX, batches: true, first: None, batch: String::new() };
+        for key in keys {
+            if let Some(card) = self.card(key) {
+                presences.add(card);
+            }
+        }
+        presences.flush();
+        let frames = out.into_iter().filter_map(|transmit| match transmit {
+            Transmit::Text(text) => Some(text),
+            _ => None,
+        });
+        page.frames = frames.collect();
+        let own: usize =
+            page.frames.iter().filter(|text| text.starts_with(HEAD)).map(|text| text.len()).sum();
+        let bytes = own + page.frames.len() * size_of::<Arc<str>>();
+        let page = Arc::new(page);
+        self.rooms.pages.keep(id, page.clone(), bytes, now);
+        page
     }
 }
 

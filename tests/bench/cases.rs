@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::load::Load;
-use crate::peers::{Deadline, WAIT, admit, after, is, message};
+use crate::peers::{Deadline, WAIT, admit, admit_with, after, is, message};
 use crate::subject::Subject;
 
 /// Nothing more is sent when a case has taken so long; what was sent counts.
@@ -108,6 +108,37 @@ pub fn join(subject: &Subject, count: usize) -> f64 {
         }
         frames
     })
+}
+
+/// All join one room at once and say nothing: microseconds for each that one is told of, until all are told of all.
+/// Each tells `bytes` of itself; clients take several presences in one frame.
+pub fn storm(subject: &Subject, count: usize, bytes: usize) -> f64 {
+    let mut load = Load::new(subject.address);
+    let more = format!(r#","accept":["presence:batch"],"data":{{"x":"{}"}}"#, "x".repeat(bytes));
+    admit_with(&mut load, count, &more, |_| None);
+    load.settle();
+    let cost = subject.cost(|| {
+        (0..count).for_each(|peer| load.send(peer, r#"{"type":"join","room":"all"}"#));
+        let mut known = vec![false; count * count];
+        let (mut pairs, deadline) = (0, Deadline::new());
+        while pairs < count * (count - 1) {
+            deadline.check(|| format!("of {} entries of rosters {pairs} came", count * (count - 1)));
+            load.turn(WAIT, |_, peer, text| {
+                if !is(text, "presence") && !is(text, "presence:batch") {
+                    return;
+                }
+                for of in text.split(r#""from":"p"#).skip(1) {
+                    let other = of.split('|').next().and_then(|n| n.parse::<usize>().ok());
+                    let other = other.expect("users are numbered");
+                    assert!(!std::mem::replace(&mut known[peer * count + other], true), "told twice");
+                    pairs += 1;
+                }
+            });
+        }
+        pairs
+    });
+    assert!((0..count).all(|peer| load.is_open(peer)), "the server closed peers");
+    cost
 }
 
 /// Peers come, two to a room: microseconds for each.

@@ -31,13 +31,23 @@ impl Deadline {
 
 /// Lets in `count` peers, each into the room that `room` names for it; their addresses, by number.
 pub fn admit(load: &mut Load, count: usize, room: impl Fn(usize) -> Option<String>) -> Vec<String> {
+    admit_with(load, count, "", room)
+}
+
+/// The same, with `more` members in their `auth`, each behind a comma.
+pub fn admit_with(
+    load: &mut Load,
+    count: usize,
+    more: &str,
+    room: impl Fn(usize) -> Option<String>,
+) -> Vec<String> {
     let mut addresses = vec![String::new(); count];
     let (mut dialled, mut admitted, deadline) = (0, 0, Deadline::new());
     while admitted < count {
         deadline.check(|| format!("{admitted} of {count} peers were let in"));
         while dialled < count.min(admitted + AT_ONCE) {
             let rooms = room(dialled).map(|room| format!(r#","rooms":["{room}"]"#)).unwrap_or_default();
-            load.dial(format!(r#"{{"type":"auth","user":"p{dialled}"{rooms}}}"#));
+            load.dial(format!(r#"{{"type":"auth","user":"p{dialled}"{rooms}{more}}}"#));
             dialled += 1;
         }
         load.turn(WAIT, |_, peer, text| {

@@ -24,6 +24,8 @@ struct Case {
     name: String,
     unit: Unit,
     rounds: usize,
+    /// The floor can do it too.
+    floor: bool,
     run: Box<dyn Fn(&Subject) -> f64>,
 }
 
@@ -35,11 +37,16 @@ enum Unit {
 
 impl Case {
     fn cpu(name: impl Into<String>, run: impl Fn(&Subject) -> f64 + 'static) -> Case {
-        Case { name: name.into(), unit: Unit::Microseconds, rounds: ROUNDS, run: Box::new(run) }
+        Case { name: name.into(), unit: Unit::Microseconds, rounds: ROUNDS, floor: true, run: Box::new(run) }
+    }
+
+    /// What a relay that keeps no rosters cannot do.
+    fn without_floor(self) -> Case {
+        Case { floor: false, ..self }
     }
 
     fn memory(name: impl Into<String>, unit: Unit, run: impl Fn(&Subject) -> f64 + 'static) -> Case {
-        Case { name: name.into(), unit, rounds: ROUNDS_OF_MEMORY, run: Box::new(run) }
+        Case { name: name.into(), unit, rounds: ROUNDS_OF_MEMORY, floor: true, run: Box::new(run) }
     }
 }
 
@@ -67,6 +74,10 @@ fn table() -> Vec<Case> {
         Case::cpu("direct, 1 pair, 1 in flight, 200 B, a message", direct(1, 1, 200, 5_000)),
         Case::cpu("fan-out to 1000 in a room, a delivery", |s| cases::fan_out(s, 1000, 100)),
         Case::cpu("200 join one room at once, a delivered frame", |s| cases::join(s, 200)),
+        Case::cpu("2000 join one room at once, one told of one", |s| cases::storm(s, 2000, 0))
+            .without_floor(),
+        Case::cpu("1000 with 4 KB of data each do, one told of one", |s| cases::storm(s, 1000, 4000))
+            .without_floor(),
         Case::cpu("connect and authenticate, a peer", |s| cases::connect(s, 1000)),
         Case::memory(format!("memory of an idle peer, of {idle}{cut}"), Unit::Kilobytes, move |s| {
             cases::idle(s, idle)
@@ -105,29 +116,29 @@ pub fn run() {
                 break;
             }
             for (kind, figures) in kinds.iter().zip(&mut figures) {
-                figures.push((case.run)(&Subject::start(*kind)));
+                if case.floor || !matches!(kind, Kind::Floor) {
+                    figures.push((case.run)(&Subject::start(*kind)));
+                }
             }
         }
         let rounds = figures[0].len();
         let [all, one, floor] = figures.map(median);
-        let show = |value| case.unit.show(value);
-        let ratio = one / floor;
-        let digits = if ratio < 0.1 { 3 } else { 2 };
-        println!(
-            "| {} | {} | {} | {} | {ratio:.digits$} | {rounds} |",
-            case.name,
-            show(all),
-            show(one),
-            show(floor)
-        );
+        let show = |value: Option<f64>| value.map_or("–".to_owned(), |value| case.unit.show(value));
+        let ratio = one.zip(floor).map_or("–".to_owned(), |(one, floor)| {
+            let ratio = one / floor;
+            let digits = if ratio < 0.1 { 3 } else { 2 };
+            format!("{ratio:.digits$}")
+        });
+        println!("| {} | {} | {} | {} | {ratio} | {rounds} |", case.name, show(all), show(one), show(floor));
     }
     println!();
     println!("{:.0} s in all; load of the machine at the end {}", began.elapsed().as_secs_f64(), load());
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+/// `None` of none.
+fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    figures.get(figures.len() / 2).copied()
 }
 
 /// On what this was measured.

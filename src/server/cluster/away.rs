@@ -173,6 +173,7 @@ impl Hub {
         }
         away.profile = profile;
         away.card = None;
+        self.rooms.renew(key);
         !told
     }
 

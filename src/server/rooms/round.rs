@@ -12,10 +12,14 @@
 
 use std::sync::Arc;
 
+use super::super::pages::{Page, PageId, end_of, page_of};
 use super::super::presence::Who;
 use super::super::slab::Key;
 use super::log::Entry;
 use super::{MUTE, RoomId, Rooms, Seat};
+
+/// A page with fewer entries is not worth being kept.
+const WORTH: usize = 32;
 
 /// A time in a room: from its first change on, until before its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +70,8 @@ pub(in crate::server) struct Round {
     index: usize,
     /// Rooms whose number is to be told in the end.
     counts: Vec<RoomId>,
+    /// A page that it is in, and how many of its frames it was told.
+    page: Option<(Arc<Page>, usize)>,
 }
 
 /// What a room means in a round.
@@ -99,7 +105,71 @@ impl Round {
     }
 }
 
+impl Round {
+    /// Goes on with a page, if it is in one.
+    pub fn next_frame(&mut self) -> Option<Arc<str>> {
+        let (page, at) = self.page.as_mut()?;
+        let frame = page.frames.get(*at).cloned();
+        *at += 1;
+        if frame.is_none() {
+            self.page = None;
+        }
+        frame
+    }
+
+    /// Is told from a page, and goes on behind it. False if that does not hold what it has to be told.
+    pub fn enter(&mut self, page: &Arc<Page>) -> bool {
+        let Some((_, scan, end)) = self.scan() else { return false };
+        let fits = page.last <= end && page.from <= self.to && (scan == Scan::Entered || !page.went);
+        if fits {
+            (self.seq, self.index) = (page.last, usize::MAX);
+            self.page = Some((page.clone(), 0));
+        }
+        fits
+    }
+}
+
 impl Rooms {
+    /// Where a round has a page of changes before it that others may have been told.
+    pub fn page_ahead(&self, round: &Round) -> Option<PageId> {
+        let (span, scan, end) = round.scan().filter(|_| round.spans.len() == 1)?;
+        let entries = self.rooms[span.room.0 as usize].log.entries();
+        let at = match entries.get(round.index) {
+            Some(entry) if entry.seq == round.seq => round.index + 1,
+            _ => self.rooms[span.room.0 as usize].log.after(round.seq),
+        };
+        let page = page_of(entries.get(at)?.seq);
+        if scan == Scan::Left || at.checked_sub(1).is_some_and(|before| page_of(entries[before].seq) == page)
+        {
+            return None;
+        }
+        let rest = &entries[at..];
+        let count = rest.partition_point(|entry| entry.seq < end_of(page));
+        let own = page_of(span.from) == page;
+        (count >= WORTH && rest[count - 1].seq <= end && !own).then_some((span.room, page))
+    }
+
+    /// Who came in a page of changes and is still there, in order; and the page, without frames.
+    pub fn page(&self, (room, page): PageId) -> (Vec<Key>, Page) {
+        let log = &self.rooms[room.0 as usize].log;
+        let entries = log.entries();
+        let first = entries.partition_point(|entry| page_of(entry.seq) < page);
+        let (mut keys, mut of) = (Vec::new(), Page { frames: Vec::new(), last: 0, from: 0, went: false });
+        for entry in entries[first..].iter().take_while(|entry| entry.seq < end_of(page)) {
+            of.last = entry.seq;
+            if entry.went {
+                of.went = true;
+            } else if self.sitting(entry.key).and_then(|seat| seat.since_in(room)) == Some(entry.seq) {
+                keys.push(entry.key);
+            } else {
+                let past = self.past.get(&entry.key).map_or(&[][..], |past| &past.spans);
+                let span = past.iter().find(|span| span.room == room && span.from == entry.seq);
+                of.from = of.from.max(span.map_or(u64::MAX, |span| span.to));
+            }
+        }
+        (keys, of)
+    }
+
     /// Begins a round of a reader up to a time, or goes on with the one that it is in. `None` for who has no seat.
     pub fn round(&mut self, reader: Key, to: u64) -> Option<Box<Round>> {
         let seat = self.sitting_mut(reader)?;
@@ -118,7 +188,8 @@ impl Rooms {
         let counted = |room: &RoomId| (from + 1..=to).contains(&self.rooms[room.0 as usize].counted);
         let counts =
             if self.quiet == 0 { Vec::new() } else { seat.rooms.iter().copied().filter(counted).collect() };
-        let mut round = Round { reader, from, to, spans, at: 0, seq: 0, index: usize::MAX, counts };
+        let mut round =
+            Round { reader, from, to, spans, at: 0, seq: 0, index: usize::MAX, counts, page: None };
         round.turn(0);
         Some(Box::new(round))
     }

@@ -148,6 +148,50 @@ fn several_presences_share_a_frame_of_bounded_size() {
 }
 
 #[test]
+fn what_many_are_told_is_made_once_and_true() {
+    let mut w = World::open();
+    for n in 0..300 {
+        w.connect(&format!("p{n}"));
+        w.auth(&format!("p{n}"), &["r"]);
+    }
+    w.pass(secs(1));
+    let told = |w: &mut World, name: &str| {
+        w.connect(name);
+        auth_batches(w, name, &["r"]);
+        let got = w.got(name);
+        got.iter().flat_map(|text| unpacked(text)).skip(1).collect::<Vec<_>>()
+    };
+    let of = |told: &[Value], id: &str| told.iter().find(|one| one["data"]["id"] == id).cloned();
+    // The last page has the readers themselves.
+    assert_eq!((told(&mut w, "a").len(), w.hub.rooms.pages.len()), (300, 2));
+    assert_eq!((told(&mut w, "b").len(), w.hub.rooms.pages.len()), (301, 2));
+    w.send("p7", r#"{"type":"presence","to":"nobody","data":{"new":1}}"#);
+    w.cut("p200");
+    assert_eq!(w.hub.rooms.pages.len(), 0);
+    let c = told(&mut w, "c");
+    assert_eq!((c.len(), of(&c, "#p200")), (301, None));
+    assert_eq!(of(&c, "#p7").expect("it is there")["data"]["new"], 1);
+    // A reader in the midst of a page is told what it is in, and what has changed after that.
+    w.connect("d");
+    w.stop_reading("d");
+    auth_batches(&mut w, "d", &["r"]);
+    w.read_some("d", 1);
+    w.read_some("d", 1);
+    w.cut("p8");
+    w.send("p9", r#"{"type":"presence","data":{"new":2}}"#);
+    w.pass(secs(1));
+    w.read("d");
+    let d: Vec<Value> = w.got("d").iter().flat_map(|text| unpacked(text)).skip(1).collect();
+    let of =
+        |id: &str| d.iter().filter(|one| one["data"]["id"] == id).map(|one| &one["data"]).collect::<Vec<_>>();
+    assert!(of("#p8").iter().map(|data| &data["online"]).eq([true, false]));
+    assert_eq!(of("#p9").last().expect("it is there")["new"], 2);
+    w.pass(secs(11));
+    w.input(Input::Timeout);
+    assert_eq!(w.hub.rooms.pages.len(), 0, "the rush is over");
+}
+
+#[test]
 fn a_room_may_tell_its_number_alone() {
     let mut w = World::new(Config { count_above: Some(4), ..Config::default() });
     for name in ["a", "b", "c", "d"] {
@@ -237,11 +281,27 @@ struct Model {
     counts: HashMap<String, u64>,
 }
 
-const ROOMS: usize = 3;
+/// What a walk is through.
+struct Town {
+    /// At most so many are there.
+    most: usize,
+    rooms: usize,
+    /// So many users, each with as many sessions as come to it.
+    users: usize,
+    /// Of ten, so many take batches.
+    batches: usize,
+    count_above: Option<usize>,
+}
+
+const TOWN: Town = Town { most: 120, rooms: 3, users: 60, batches: 5, count_above: None };
+const VILLAGE: Town = Town { most: 12, rooms: 3, users: 6, batches: 5, count_above: None };
+/// Where all are told the same.
+const HALL: Town = Town { most: 150, rooms: 1, users: usize::MAX, batches: 9, count_above: None };
 
 /// Comings, goings, messages and pauses of many, some of whom read slowly. Whatever each was told is checked as it comes,
 /// and rosters are compared with the model whenever all has been read.
-fn walk(seed: u64, steps: usize, most: usize, count_above: Option<usize>) {
+fn walk(seed: u64, steps: usize, town: &Town) {
+    let Town { most, rooms, users, batches, count_above } = *town;
     let config = Config {
         count_above,
         rate: 1e9,
@@ -257,17 +317,17 @@ fn walk(seed: u64, steps: usize, most: usize, count_above: Option<usize>) {
         let any = |dice: &mut Dice, peers: &BTreeMap<String, Model>| {
             peers.keys().nth(dice.roll(peers.len().max(1))).cloned()
         };
-        let room = dice.roll(ROOMS);
+        let room = dice.roll(rooms);
         match dice.roll(20) {
             // Waves: all come, then most go.
             0..=6 if peers.len() < most && (at / 400) % 3 != 2 => {
                 came += 1;
-                let name = format!("u{}.{came}", came % (most / 2));
+                let name = format!("u{}.{came}", came % users);
                 w.connect(&name);
                 if dice.roll(3) == 0 {
                     w.stop_reading(&name);
                 }
-                let accept = if dice.roll(2) == 0 { BATCHES } else { "" };
+                let accept = if dice.roll(10) < batches { BATCHES } else { "" };
                 let auth =
                     format!(r#"{{"type":"auth",{accept}"user":"{}","rooms":["r{room}"]}}"#, user(&name));
                 w.send(&name, &auth);
@@ -413,18 +473,14 @@ fn compare(peers: &BTreeMap<String, Model>, count_above: Option<usize>, user: &d
 
 #[test]
 fn rosters_equal_a_simple_model_whatever_happens() {
-    for seed in 1..=2 {
-        walk(seed, 3000, 120, None);
-    }
-    for seed in 3..=10 {
-        walk(seed, 4000, 12, None);
-    }
+    walk(1, 2000, &TOWN);
+    (2..=7).for_each(|seed| walk(seed, 3000, &VILLAGE));
+    walk(8, 2000, &HALL);
 }
 
 #[test]
 fn rosters_are_right_where_rooms_tell_their_number() {
-    walk(21, 3000, 120, Some(40));
-    for seed in 22..=26 {
-        walk(seed, 3000, 20, Some(5));
-    }
+    walk(21, 1500, &Town { count_above: Some(40), ..TOWN });
+    (22..=25).for_each(|seed| walk(seed, 3000, &Town { count_above: Some(4), ..VILLAGE }));
+    walk(26, 1500, &Town { count_above: Some(80), ..HALL });
 }

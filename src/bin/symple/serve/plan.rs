@@ -69,6 +69,7 @@ impl Plan {
             max_connections,
             queue_limit: settings.queue,
             memory_limit: settings.queues,
+            count_above: settings.count_above,
             ..Config::default()
         }
     }

@@ -43,6 +43,8 @@ pub struct Settings {
     pub max_message_size: usize,
     pub queue: usize,
     pub queues: usize,
+    /// `None`: every room tells who is in it.
+    pub count_above: Option<usize>,
     pub limits: Limits,
     /// `None`: a quarter of all connections.
     pub max_unauthenticated: Option<Option<usize>>,
@@ -88,6 +90,7 @@ impl Default for Settings {
             max_message_size: hub.max_message_size,
             queue: hub.queue_limit,
             queues: hub.memory_limit,
+            count_above: hub.count_above,
             limits: Limits::default(),
             max_unauthenticated: None,
             ice_servers: Vec::new(),
@@ -251,6 +254,12 @@ const LIMITS: &[Setting<Settings>] = &[
         "BYTES",
         "What may wait for all peers together; over it the one with most is closed. Default: 64M",
         |s: &mut S, v| set(&mut s.queues, bytes(v)),
+    ),
+    Setting::new(
+        "count_above",
+        "N",
+        "Rooms with more peers tell how many are in them, not who. Default: 0, all tell who",
+        |s: &mut S, v| set(&mut s.count_above, limit(v)),
     ),
 ];
 

@@ -32,6 +32,9 @@ fn the_variables_of_the_node_server_mean_what_they_mean_there() {
     }
     assert!(with(&[("SYMPLE_DYNAMIC_ROOMS", "")]).dynamic_rooms, "empty is absent");
     assert_eq!(with(&[("SYMPLE_SESSION_TTL", "-1")]).session_ttl, None);
+    assert_eq!(with(&[]).count_above, None);
+    assert_eq!(with(&[("SYMPLE_COUNT_ABOVE", "0")]).count_above, None);
+    assert_eq!(with(&[("SYMPLE_COUNT_ABOVE", "500")]).count_above, Some(500));
     assert_eq!(with(&[("SYMPLE_SESSION_TTL", "30")]).session_ttl, Some(Duration::from_secs(1800)));
     let tls = with(&[("SYMPLE_SSL_KEY", "a.key"), ("SYMPLE_SSL_CERT", "a.pem")]);
     assert_eq!((tls.ssl_key, tls.ssl_cert), (Some("a.key".into()), Some("a.pem".into())));

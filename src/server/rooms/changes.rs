@@ -1,0 +1,148 @@
+//! Which rooms have changed, and what is kept of that: whose members are to be told, of whom, and for how long it has to
+//! be remembered.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::pages::page_of;
+use super::super::presence::Who;
+use super::super::slab::Key;
+use super::log::Entry;
+use super::round::Span;
+use super::{MUTE, RoomId, Rooms};
+
+impl Rooms {
+    /// The number of the last change.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The last change by which a session came into a room that tells of it.
+    pub fn shown(&self, key: Key) -> u64 {
+        self.sitting(key).map_or(0, |seat| seat.shown)
+    }
+
+    /// The name of one who left a room, while somebody has to be told.
+    pub fn was(&self, key: Key) -> Option<&Arc<Who>> {
+        self.past.get(&key).map(|past| &past.who)
+    }
+
+    /// Something is new of a session: what is kept to tell of it is true no more.
+    pub fn renew(&mut self, key: Key) {
+        let Some(seat) = self.seats.get(key.index()).and_then(|seat| seat.as_ref()) else { return };
+        for (room, since) in seat.rooms.iter().zip(&seat.since).filter(|_| seat.key == key) {
+            self.pages.drop((*room, page_of(*since)));
+        }
+    }
+
+    /// A room that has changed, and how many are in it.
+    pub fn take_changed(&mut self) -> Option<(RoomId, usize)> {
+        loop {
+            let id = self.changed.pop()?;
+            let room = &mut self.rooms[id.0 as usize];
+            // It may be another by now, or none.
+            if std::mem::take(&mut room.dirty) && room.size() > 0 {
+                return Some((id, room.size()));
+            }
+        }
+    }
+
+    /// When the members of a room are to be told of its changes, if that waits.
+    pub fn due(&mut self, room: RoomId) -> &mut Option<Instant> {
+        &mut self.rooms[room.0 as usize].due
+    }
+
+    /// Whether any room is quiet.
+    pub fn any_quiet(&self) -> bool {
+        self.quiet > 0
+    }
+
+    /// A named room is to tell of its members, or of their number alone. Whether it did otherwise before.
+    pub fn set_quiet(&mut self, id: RoomId, quiet: bool) -> bool {
+        let room = &mut self.rooms[id.0 as usize];
+        if room.quiet == quiet || room.own {
+            return false;
+        }
+        room.quiet = quiet;
+        if quiet {
+            self.quiet += 1;
+            self.seq += 1;
+            room.counted = self.seq;
+            return true;
+        }
+        self.quiet -= 1;
+        let all: Vec<Key> = room.members.iter().chain(&room.away).copied().collect();
+        for key in all {
+            if self.sitting(key).and_then(|seat| seat.since_in(id)) == Some(MUTE) {
+                self.show(key, id);
+            }
+        }
+        true
+    }
+
+    /// Whether the log of a room should be compacted.
+    pub fn is_full(&self, room: RoomId) -> bool {
+        let room = &self.rooms[room.0 as usize];
+        room.log.is_full(room.size())
+    }
+
+    /// Who is told from the log of a room.
+    pub fn readers(&self, room: RoomId) -> impl Iterator<Item = Key> {
+        let room = &self.rooms[room.0 as usize];
+        room.members.iter().chain(&room.leavers).copied()
+    }
+
+    /// Takes out of a room's log who came and went between any two of these times, in ascending order, up to which
+    /// its readers are told or will be.
+    pub fn compact(&mut self, id: RoomId, times: &[u64]) {
+        let room = &mut self.rooms[id.0 as usize];
+        let mut log = std::mem::take(&mut room.log);
+        let mut over = HashSet::new();
+        for entry in log.entries().iter().filter(|entry| entry.went) {
+            self.forget_past(entry.key, |span| {
+                let at = times.partition_point(|time| *time < span.from);
+                let is = span.room == id
+                    && span.to == entry.seq
+                    && times.get(at).is_none_or(|time| *time >= span.to);
+                if is {
+                    over.extend([span.from, span.to]);
+                }
+                is
+            });
+        }
+        log.retain(|entry| !over.contains(&entry.seq));
+        self.rooms[id.0 as usize].log = log;
+    }
+
+    /// From now on a member is told of, and told.
+    pub(super) fn show(&mut self, key: Key, room: RoomId) {
+        self.seq += 1;
+        let seq = self.seq;
+        let Some(seat) = self.sitting_mut(key) else { return };
+        let Ok(at) = seat.rooms.binary_search(&room) else { return };
+        (seat.since[at], seat.shown) = (seq, seq);
+        self.rooms[room.0 as usize].log.push(Entry { seq, key, went: false });
+        self.pages.drop((room, page_of(seq)));
+    }
+
+    pub(super) fn forget_past(&mut self, key: Key, mut is: impl FnMut(&Span) -> bool) {
+        if let Some(past) = self.past.get_mut(&key) {
+            past.spans.retain(|span| !is(span));
+            if past.spans.is_empty() {
+                self.past.remove(&key);
+            }
+        }
+    }
+
+    pub(super) fn change(&mut self, id: RoomId) {
+        let room = &mut self.rooms[id.0 as usize];
+        if room.quiet {
+            self.seq += 1;
+            room.counted = self.seq;
+        }
+        if !std::mem::replace(&mut room.dirty, true) {
+            self.changed.push(id);
+        }
+    }
+}
