@@ -214,6 +214,10 @@ impl Hub {
         let Some(&key) = self.conns.get(&conn) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.outbox.refuse(moved, now);
+        if moved {
+            // Its answer to a ping is behind all that it has still to read.
+            session.heard = now;
+        }
         if !self.holds.is_holding(key) {
             return;
         }

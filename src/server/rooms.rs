@@ -106,7 +106,7 @@ struct Seat {
     /// Where it is on its way to a later one.
     round: Option<Box<Round>>,
     /// What it left since.
-    left: Option<Box<Vec<Span>>>,
+    left: Vec<Span>,
 }
 
 impl Seat {
@@ -171,7 +171,7 @@ impl Rooms {
             past: false,
             told: 0,
             round: None,
-            left: None,
+            left: Vec::new(),
         };
         self.seats[key.index()] = Some(seat);
         self.put(key, own);
@@ -188,7 +188,7 @@ impl Rooms {
         for (room, since) in seat.rooms.into_iter().zip(seat.since) {
             self.take(key, room, since, seat.away, who);
         }
-        for span in seat.left.iter().flat_map(|left| left.iter()) {
+        for span in seat.left {
             self.forget_leaver(span.room, key);
         }
     }
@@ -226,7 +226,7 @@ impl Rooms {
         if since != MUTE && !away {
             let to = self.seq + 1;
             let seat = self.sitting_mut(key).expect("looked at above");
-            seat.left.get_or_insert_default().push(Span { room, from: since, to });
+            seat.left.push(Span { room, from: since, to });
             self.rooms[room.0 as usize].leavers.push(key);
         }
         self.take(key, room, since, away, who);

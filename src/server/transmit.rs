@@ -97,6 +97,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else { return false };
         let local = session.local;
         if max_bytes > 0 && session.outbox.accept() {
+            session.heard = now;
             self.holds.takes(key, now);
         }
         // Taken out, since entries become text by looking at other sessions.

@@ -179,10 +179,9 @@ impl Rooms {
         let seat = self.sitting(reader)?;
         let (from, rooms) = (seat.told, seat.rooms.iter().zip(&seat.since));
         let now = rooms.map(|(room, since)| Span { room: *room, from: *since, to: u64::MAX });
-        let mut spans: Vec<Span> =
-            now.chain(seat.left.iter().flat_map(|left| left.iter().copied())).collect();
+        let mut spans: Vec<Span> = now.chain(seat.left.iter().copied()).collect();
         spans.retain(|span| span.from <= to && self.concerns(span, reader));
-        if seat.left.is_some() {
+        if !seat.left.is_empty() {
             spans.sort_unstable();
         }
         let counted = |room: &RoomId| (from + 1..=to).contains(&self.rooms[room.0 as usize].counted);
@@ -231,15 +230,17 @@ impl Rooms {
     pub fn finish(&mut self, round: &Round) {
         let Some(seat) = self.sitting_mut(round.reader) else { return };
         seat.told = round.to;
-        let Some(left) = &mut seat.left else { return };
+        if seat.left.is_empty() {
+            return;
+        }
         let mut done = Vec::new();
-        left.retain(|span| {
+        seat.left.retain(|span| {
             let over = span.to <= round.to;
             done.extend(over.then_some(span.room));
             !over
         });
-        if left.is_empty() {
-            seat.left = None;
+        if seat.left.is_empty() {
+            seat.left = Vec::new();
         }
         done.into_iter().for_each(|room| self.forget_leaver(room, round.reader));
     }

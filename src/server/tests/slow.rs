@@ -274,6 +274,29 @@ fn time_held_is_no_silence() {
 }
 
 #[test]
+fn who_takes_what_waits_is_not_silent() {
+    let mut w = World::new(Config { slow_after: secs(1000), ..Config::default() });
+    w.join("alice", &["r"]);
+    w.join("bob", &["r"]);
+    let [alice, bob] = ["alice", "bob"].map(|name| w.end(name).conn);
+    w.stop_reading("bob");
+    shout(&mut w, 10);
+    // A ping is behind so much that its answer takes longer than anybody may be silent.
+    for _ in 0..8 {
+        w.pass(secs(20));
+        w.input(Input::Alive { conn: alice });
+        assert!(w.read_some("bob", 1));
+    }
+    w.pass(secs(59));
+    w.input(Input::Alive { conn: alice });
+    assert!(w.close("bob").is_none() && w.hub.stats().peers == 2);
+    w.pass(secs(1));
+    assert_eq!(w.hub.stats().peers, 1, "it has taken nothing for too long");
+    w.read("bob");
+    assert_eq!(w.close_code("bob"), Some(1008), "{bob:?}");
+}
+
+#[test]
 fn two_that_wait_for_each_other_do_not_wait_for_ever() {
     let mut w = small();
     for name in ["alice", "bob"] {
