@@ -14,7 +14,6 @@ mod round;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::pages::{Pages, page_of};
 use super::presence::Who;
@@ -43,16 +42,8 @@ struct Room {
     asked: bool,
     mark: u64,
     log: Log,
-    /// Who has left it and has to be told what that means for its roster.
-    leavers: Vec<Key>,
     /// It is among those that have changed.
     dirty: bool,
-    /// When its members are to be told, if that waits.
-    pub due: Option<Instant>,
-    /// It tells how many its members are, and not of those who came since.
-    quiet: bool,
-    /// The last change of that number while it is quiet.
-    counted: u64,
 }
 
 impl Room {
@@ -65,11 +56,7 @@ impl Room {
             asked: false,
             mark: 0,
             log: Log::default(),
-            leavers: Vec::new(),
             dirty: false,
-            due: None,
-            quiet: false,
-            counted: 0,
         }
     }
 
@@ -105,8 +92,6 @@ struct Seat {
     told: u64,
     /// Where it is on its way to a later one.
     round: Option<Box<Round>>,
-    /// What it left since.
-    left: Vec<Span>,
 }
 
 impl Seat {
@@ -132,8 +117,11 @@ pub(super) struct Rooms {
     changed: Vec<RoomId>,
     /// Of those who left rooms, while somebody has to be told.
     past: HashMap<Key, Past>,
-    /// How many rooms are quiet.
-    quiet: usize,
+    /// What sessions have left since the change up to which they were told; and of each room who has.
+    left: HashMap<Key, Vec<Span>>,
+    leavers: HashMap<RoomId, Vec<Key>>,
+    /// Rooms that tell how many their members are, and not of those who came since; with the last change of that number.
+    quiet: HashMap<RoomId, u64>,
     /// What many are told.
     pub pages: Pages,
 }
@@ -171,7 +159,6 @@ impl Rooms {
             past: false,
             told: 0,
             round: None,
-            left: Vec::new(),
         };
         self.seats[key.index()] = Some(seat);
         self.put(key, own);
@@ -188,7 +175,7 @@ impl Rooms {
         for (room, since) in seat.rooms.into_iter().zip(seat.since) {
             self.take(key, room, since, seat.away, who);
         }
-        for span in seat.left {
+        for span in self.left.remove(&key).unwrap_or_default() {
             self.forget_leaver(span.room, key);
         }
     }
@@ -206,11 +193,12 @@ impl Rooms {
         let seat = self.sitting_mut(key).expect("looked at by the callers");
         let Err(at) = seat.rooms.binary_search(&room) else { return false };
         seat.rooms.insert(at, room);
+        // Most are in two, and stay there.
+        seat.since.reserve_exact(1);
         seat.since.insert(at, MUTE);
         let away = seat.away;
-        let place = &mut self.rooms[room.0 as usize];
-        place.side(away).push(key);
-        if !place.quiet {
+        self.rooms[room.0 as usize].side(away).push(key);
+        if !self.quiet.contains_key(&room) {
             self.show(key, room);
         }
         self.change(room);
@@ -225,9 +213,8 @@ impl Rooms {
         let (since, away) = (seat.since.remove(at), seat.away);
         if since != MUTE && !away {
             let to = self.seq + 1;
-            let seat = self.sitting_mut(key).expect("looked at above");
-            seat.left.push(Span { room, from: since, to });
-            self.rooms[room.0 as usize].leavers.push(key);
+            self.left.entry(key).or_default().push(Span { room, from: since, to });
+            self.leavers.entry(room).or_default().push(key);
         }
         self.take(key, room, since, away, who);
         true
@@ -409,15 +396,15 @@ impl Rooms {
     /// A room without members is reused once nobody has to be told of it any more.
     fn end(&mut self, id: RoomId) {
         let room = &mut self.rooms[id.0 as usize];
-        if !(room.members.is_empty() && room.away.is_empty() && room.leavers.is_empty()) {
+        if !(room.members.is_empty() && room.away.is_empty()) || self.leavers.contains_key(&id) {
             return;
         }
         let log = std::mem::take(&mut room.log);
         for entry in log.entries() {
             self.pages.drop((id, page_of(entry.seq)));
         }
-        (room.members, room.away, room.leavers, room.due) = Default::default();
-        self.quiet -= usize::from(std::mem::take(&mut room.quiet));
+        (room.members, room.away) = Default::default();
+        self.quiet.remove(&id);
         for entry in log.entries().iter().filter(|entry| entry.went) {
             self.forget_past(entry.key, |span| span.room == id);
         }
@@ -425,9 +412,12 @@ impl Rooms {
     }
 
     fn forget_leaver(&mut self, id: RoomId, key: Key) {
-        let leavers = &mut self.rooms[id.0 as usize].leavers;
+        let Some(leavers) = self.leavers.get_mut(&id) else { return };
         if let Some(at) = leavers.iter().position(|leaver| *leaver == key) {
             leavers.swap_remove(at);
+        }
+        if leavers.is_empty() {
+            self.leavers.remove(&id);
             self.end(id);
         }
     }
@@ -455,7 +445,11 @@ impl Rooms {
 
     /// Whether nothing at all is kept.
     pub fn is_clean(&self) -> bool {
-        self.past.is_empty() && self.free.len() == self.rooms.len() && self.quiet == 0
+        self.past.is_empty()
+            && self.left.is_empty()
+            && self.leavers.is_empty()
+            && self.free.len() == self.rooms.len()
+            && self.quiet.is_empty()
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! A message of a peer does not wait, so the entry comes before it where its recipient was not told of that peer yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use super::Hub;
@@ -27,13 +27,14 @@ fn wait(members: usize) -> Duration {
 /// Rooms whose members are told together.
 #[derive(Debug, Default)]
 pub(super) struct Telling {
-    rooms: BTreeSet<(Instant, RoomId)>,
+    queue: BTreeSet<(Instant, RoomId)>,
+    rooms: HashSet<RoomId>,
 }
 
 impl Telling {
     /// When the first is due.
     pub fn due(&self) -> Option<Instant> {
-        self.rooms.first().map(|(due, _)| *due)
+        self.queue.first().map(|(due, _)| *due)
     }
 }
 
@@ -62,10 +63,8 @@ impl Hub {
             }
             if members <= SMALL || shows {
                 self.tell(room);
-            } else if self.rooms.due(room).is_none() {
-                let due = now + wait(members);
-                *self.rooms.due(room) = Some(due);
-                self.telling.rooms.insert((due, room));
+            } else if self.telling.rooms.insert(room) {
+                self.telling.queue.insert((now + wait(members), room));
             }
         }
     }
@@ -73,13 +72,11 @@ impl Hub {
     /// Tells the members of the rooms whose time has come.
     pub(super) fn tell_due(&mut self, now: Instant) {
         self.rooms.pages.expire(now);
-        while let Some((due, room)) = self.telling.rooms.first().copied().filter(|(due, _)| *due <= now) {
-            self.telling.rooms.pop_first();
-            // It may be another room by now.
-            if *self.rooms.due(room) == Some(due) {
-                *self.rooms.due(room) = None;
-                self.tell(room);
-            }
+        while let Some((_, room)) = self.telling.queue.first().copied().filter(|(due, _)| *due <= now) {
+            self.telling.queue.pop_first();
+            self.telling.rooms.remove(&room);
+            // It may be another room by now, which is told a little early.
+            self.tell(room);
         }
     }
 

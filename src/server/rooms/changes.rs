@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::super::pages::page_of;
 use super::super::presence::Who;
@@ -48,30 +47,23 @@ impl Rooms {
         }
     }
 
-    /// When the members of a room are to be told of its changes, if that waits.
-    pub fn due(&mut self, room: RoomId) -> &mut Option<Instant> {
-        &mut self.rooms[room.0 as usize].due
-    }
-
     /// Whether any room is quiet.
     pub fn any_quiet(&self) -> bool {
-        self.quiet > 0
+        !self.quiet.is_empty()
     }
 
     /// A named room is to tell of its members, or of their number alone. Whether it did otherwise before.
     pub fn set_quiet(&mut self, id: RoomId, quiet: bool) -> bool {
-        let room = &mut self.rooms[id.0 as usize];
-        if room.quiet == quiet || room.own {
+        if self.quiet.contains_key(&id) == quiet || self.rooms[id.0 as usize].own {
             return false;
         }
-        room.quiet = quiet;
         if quiet {
-            self.quiet += 1;
             self.seq += 1;
-            room.counted = self.seq;
+            self.quiet.insert(id, self.seq);
             return true;
         }
-        self.quiet -= 1;
+        self.quiet.remove(&id);
+        let room = &self.rooms[id.0 as usize];
         let all: Vec<Key> = room.members.iter().chain(&room.away).copied().collect();
         for key in all {
             if self.sitting(key).and_then(|seat| seat.since_in(id)) == Some(MUTE) {
@@ -88,9 +80,10 @@ impl Rooms {
     }
 
     /// Who is told from the log of a room.
-    pub fn readers(&self, room: RoomId) -> impl Iterator<Item = Key> {
-        let room = &self.rooms[room.0 as usize];
-        room.members.iter().chain(&room.leavers).copied()
+    pub fn readers(&self, id: RoomId) -> impl Iterator<Item = Key> {
+        let room = &self.rooms[id.0 as usize];
+        let leavers = self.leavers.get(&id).map_or(&[][..], |leavers| leavers);
+        room.members.iter().chain(leavers).copied()
     }
 
     /// Takes out of a room's log who came and went between any two of these times, in ascending order, up to which
@@ -136,11 +129,11 @@ impl Rooms {
     }
 
     pub(super) fn change(&mut self, id: RoomId) {
-        let room = &mut self.rooms[id.0 as usize];
-        if room.quiet {
+        if let Some(counted) = self.quiet.get_mut(&id) {
             self.seq += 1;
-            room.counted = self.seq;
+            *counted = self.seq;
         }
+        let room = &mut self.rooms[id.0 as usize];
         if !std::mem::replace(&mut room.dirty, true) {
             self.changed.push(id);
         }

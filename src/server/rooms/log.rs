@@ -17,9 +17,9 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     entries: Vec<Entry>,
-    went: usize,
+    went: u32,
     /// It is worth a look at so many goings.
-    full: usize,
+    full: u32,
 }
 
 /// A log with fewer goings is not worth a look.
@@ -27,11 +27,11 @@ const FEW: usize = 4;
 
 impl Log {
     pub fn push(&mut self, entry: Entry) {
-        if self.entries.is_empty() {
-            // Most rooms are those of users, with one session each.
+        if self.entries.len() < FEW {
+            // Most rooms are those of users, with one session each, or of two.
             self.entries.reserve_exact(1);
         }
-        self.went += usize::from(entry.went);
+        self.went += u32::from(entry.went);
         self.entries.push(entry);
     }
 
@@ -50,12 +50,12 @@ impl Log {
     /// Whether so many goings are in it that it should be compacted, of a room with so many members. A quarter of
     /// them must have gone since the last time, so that a going costs a constant number of steps.
     pub fn is_full(&self, members: usize) -> bool {
-        self.went >= self.full.max(FEW).max(members / 4)
+        self.went as usize >= (self.full as usize).max(FEW).max(members / 4)
     }
 
     pub fn retain(&mut self, keeps: impl FnMut(&Entry) -> bool) {
         self.entries.retain(keeps);
-        self.went = self.entries.iter().filter(|entry| entry.went).count();
+        self.went = self.entries.iter().map(|entry| u32::from(entry.went)).sum();
         self.full = 2 * self.went;
         if self.entries.capacity() > 4 * self.entries.len() + FEW {
             self.entries.shrink_to_fit();

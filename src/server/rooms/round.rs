@@ -178,15 +178,19 @@ impl Rooms {
         }
         let seat = self.sitting(reader)?;
         let (from, rooms) = (seat.told, seat.rooms.iter().zip(&seat.since));
+        let left = self.left.get(&reader).map_or(&[][..], |left| left);
         let now = rooms.map(|(room, since)| Span { room: *room, from: *since, to: u64::MAX });
-        let mut spans: Vec<Span> = now.chain(seat.left.iter().copied()).collect();
+        let mut spans: Vec<Span> = now.chain(left.iter().copied()).collect();
         spans.retain(|span| span.from <= to && self.concerns(span, reader));
-        if !seat.left.is_empty() {
+        if !left.is_empty() {
             spans.sort_unstable();
         }
-        let counted = |room: &RoomId| (from + 1..=to).contains(&self.rooms[room.0 as usize].counted);
-        let counts =
-            if self.quiet == 0 { Vec::new() } else { seat.rooms.iter().copied().filter(counted).collect() };
+        let counted = |room: &RoomId| (from + 1..=to).contains(self.quiet.get(room).unwrap_or(&0));
+        let counts = if self.quiet.is_empty() {
+            Vec::new()
+        } else {
+            seat.rooms.iter().copied().filter(counted).collect()
+        };
         let mut round =
             Round { reader, from, to, spans, at: 0, seq: 0, index: usize::MAX, counts, page: None };
         round.turn(0);
@@ -230,17 +234,15 @@ impl Rooms {
     pub fn finish(&mut self, round: &Round) {
         let Some(seat) = self.sitting_mut(round.reader) else { return };
         seat.told = round.to;
-        if seat.left.is_empty() {
-            return;
-        }
+        let Some(left) = self.left.get_mut(&round.reader) else { return };
         let mut done = Vec::new();
-        seat.left.retain(|span| {
+        left.retain(|span| {
             let over = span.to <= round.to;
             done.extend(over.then_some(span.room));
             !over
         });
-        if seat.left.is_empty() {
-            seat.left = Vec::new();
+        if left.is_empty() {
+            self.left.remove(&round.reader);
         }
         done.into_iter().for_each(|room| self.forget_leaver(room, round.reader));
     }
