@@ -9,7 +9,7 @@ use super::agent::{Stage, later};
 use super::{Agent, CommandId, SendError, State};
 use crate::proto::{Draft, Head, Kind, Message, Object, PRESENCE_BATCH, Peer, Status, Target, To, Token};
 
-/// Whoever takes smaller frames only is told of each peer by itself. Four times what our own server puts into a batch.
+/// A client that takes smaller frames asks for no batches. Twice the largest batch of our own server.
 const LARGEST_BATCH: usize = 64 << 10;
 
 impl Agent {

@@ -57,9 +57,9 @@ pub struct Config {
     /// Bytes of name and data that are kept of one peer and told to others, each member counted with
     /// 64 bytes beside its text. Default: 16 KiB.
     pub max_peer_data: usize,
-    /// A named room with more members than this tells its members how many they are, by an event `room:count`, and no
-    /// more who comes; and again who is there once a quarter less are in it. Members are told of the going of those
-    /// they know, and messages go to all as ever. Default: none, every room tells who is in it.
+    /// A named room with more members than this no longer tells who comes, but how many are in it, by an event
+    /// `room:count` (see the [module](super)); who is in it again once a quarter fewer are. Messages reach all members
+    /// as ever. Default: `None`, every room tells who is in it.
     pub count_above: Option<usize>,
 }
 

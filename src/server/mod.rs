@@ -49,6 +49,17 @@
 //!   that nobody waits for ever, is in the docs of `hold`; then the recipient is closed, 1008 `too slow`.
 //! - What the host pushes holds nobody. It is not queued over the limit; [`Hub::publish`] answers how many missed
 //!   it, and each of those is told by an event `missed`. Presences are told later, in their newest state.
+//! - Up to 50 members of a room are told at once who comes and goes; in a larger room that waits for 50 to 250 ms,
+//!   a quarter of a millisecond for each member. A newcomer gets its roster at once, and no message of a peer comes
+//!   before the presence that introduces it. Whoever comes and goes before a member could be told is not told to it,
+//!   unless something that it said lies in between; whoever leaves and comes back is told again.
+//! - To clients that accept them, presences of up to 1 KiB come in batches of at most 32 KiB; larger ones, and
+//!   single ones, come by themselves.
+//! - A named room with more than [`Config::count_above`] members tells who comes no more, but how many they are:
+//!   `{"type":"event","name":"room:count","subtype":"room:count","room":"r","count":1234}`, to each member and each
+//!   newcomer, whenever that has changed and no more often than it would have told of peers. Members who were told of
+//!   each other hear of each other's going. Presences that peers send reach only those who will hear of their going.
+//!   Once a quarter fewer are in it, all are told of those whom they don't know.
 //! - A close waits behind what is queued, for 5 s; then that is given up, and the close comes first.
 //! - A peer's name and data are bounded (400), so is the number of names in one `to` (400).
 //!

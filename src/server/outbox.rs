@@ -25,7 +25,7 @@ use super::slab::Key;
 
 /// What an entry costs beside its text: its place in the queue, and the counters of a shared text.
 const ENTRY: usize = 40;
-/// What is kept of a peer that a newcomer is to be told of.
+/// What is kept of a peer whose state is owed.
 const CARD: usize = size_of::<Key>();
 /// What answers may take beyond the limit, so that a burst of requests to a full queue is still answered.
 const RESERVE: usize = 64 << 10;

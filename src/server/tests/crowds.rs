@@ -293,7 +293,7 @@ struct Town {
     count_above: Option<usize>,
 }
 
-const TOWN: Town = Town { most: 120, rooms: 3, users: 60, batches: 5, count_above: None };
+const TOWN: Town = Town { most: 130, rooms: 2, users: 60, batches: 5, count_above: None };
 const VILLAGE: Town = Town { most: 12, rooms: 3, users: 6, batches: 5, count_above: None };
 /// Where all are told the same.
 const HALL: Town = Town { most: 150, rooms: 1, users: usize::MAX, batches: 9, count_above: None };
@@ -371,11 +371,11 @@ fn walk(seed: u64, steps: usize, town: &Town) {
             }
             15 => {
                 if let (Some(name), Some(to)) = (any(&mut dice, &peers), any(&mut dice, &peers)) {
-                    let to = user(&to);
-                    w.send(
-                        &name,
-                        &format!(r#"{{"type":"message","to":"{to}","x":"{}"}}"#, "x".repeat(dice.roll(900))),
-                    );
+                    let (to, size) = match dice.roll(2) {
+                        0 => (format!(r#""to":"{}","#, user(&to)), dice.roll(900)),
+                        _ => (String::new(), dice.roll(20)),
+                    };
+                    w.send(&name, &format!(r#"{{"type":"message",{to}"x":"{}"}}"#, "x".repeat(size)));
                 }
             }
             16 | 17 => {
