@@ -14,12 +14,13 @@ use super::rooms::RoomId;
 use super::session::State;
 use super::slab::Key;
 
-/// Up to so many members a room is told at once: one turn of the server for all of them takes less than a
-/// millisecond, so waiting would save little.
+/// Up to so many members a room is told at once: waking all of them takes less than a millisecond, so waiting would
+/// save little.
 const SMALL: usize = 50;
 
-/// How long the changes of a room with so many members wait for each other. A quarter of a millisecond a member, which is
-/// what it costs to tell them, several times over; a quarter of a second is what a person takes for at once.
+/// How long the changes of a room with so many members wait for each other: a quarter of a millisecond for each, so that
+/// waking all of them, some microseconds each, takes a small part of the time; and at most what a person takes for at
+/// once.
 fn wait(members: usize) -> Duration {
     Duration::from_millis((members as u64 / 4).clamp(50, 250))
 }
