@@ -1,5 +1,7 @@
 //! A camera that does what the lines on its input say: `call USER`, `hangup`. It has controls as a camera of
-//! V4L2 has, which are numbers of its own. For the browser tests.
+//! V4L2 has, which are numbers of its own. For the tests in browsers and with other WebRTC stacks.
+//!
+//! PORT is the port that it listens on; LISTEN the address, loopback by default; SIZE such as 640x360.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -15,11 +17,17 @@ use symple::proto::{Message, Status};
 
 fn main() {
     let port = std::env::var("PORT").expect("PORT is set").parse().expect("PORT is a number");
-    let listen = vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)];
+    let ip = std::env::var("LISTEN").map_or(Ipv4Addr::LOCALHOST.into(), |ip| ip.parse().expect("an address"));
+    let listen = vec![SocketAddr::new(ip, port)];
     let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
     let data = [("controls".to_owned(), true.into())].into_iter().collect();
-    let camera =
-        Camera::new(Config { signalling, data, ..Config::default() }).expect("the test pattern starts");
+    let mut config = Config { signalling, data, ..Config::default() };
+    if let Ok(size) = std::env::var("SIZE") {
+        let (width, height) = size.split_once('x').expect("SIZE is like 640x360");
+        config.media.width = width.parse().expect("SIZE has a width");
+        config.media.height = height.parse().expect("SIZE has a height");
+    }
+    let camera = Camera::new(config).expect("the test pattern starts");
     let mut tuning = Tuning::default();
     let handle = camera.clone();
 
@@ -28,6 +36,7 @@ fn main() {
     camera.on(move |event| match event {
         Event::ViewerJoined(viewer) => drop(watching.lock().expect("nobody panics").insert(viewer.id)),
         Event::ViewerLeft(viewer, _) => drop(watching.lock().expect("nobody panics").remove(&viewer.id)),
+        Event::CallFailed(_, to, end) => println!("the call with {} failed: {end}", to.user()),
         // The pattern is no V4L2 device, so these are for the program.
         Event::Client(client::Event::Command(command)) => {
             let (status, data) = tuning.answer(&command);

@@ -1,0 +1,125 @@
+// What stands between a viewer and the camera: their signalling passes through it, so a test sees it all, and
+// with a relay their datagrams do too, some of which get lost, or come from another port from then on.
+
+import { createSocket } from 'node:dgram';
+import { WebSocket, WebSocketServer } from 'ws';
+
+/** Passes on what viewers and the camera at `host`:`port` send each other. */
+export class Between {
+  /** What was said, the oldest first: { by: 'viewer' or 'camera', …the message }. */
+  messages = [];
+
+  static async start(s, { host, port }, { relay = false } = {}) {
+    const between = new Between();
+    if (relay) between.relay = await Relay.start(s, { host, port });
+    between.server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    await new Promise((done) => between.server.once('listening', done));
+    between.url = `ws://127.0.0.1:${between.server.address().port}/`;
+    between.server.on('connection', (viewer) => between.#join(viewer, new WebSocket(`ws://${host}:${port}/`)));
+    s.after(() => {
+      between.server.clients.forEach((client) => client.terminate());
+      between.server.close();
+    });
+    return between;
+  }
+
+  #join(viewer, camera) {
+    const early = [];
+    const pass = (by, to) => (text) => {
+      const message = this.#rewrite(by, JSON.parse(text));
+      if (!message) return;
+      if (message.subtype?.startsWith('call:')) this.messages.push({ by, at: performance.now(), ...message });
+      if (to.readyState === WebSocket.CONNECTING) early.push(JSON.stringify(message));
+      else to.send(JSON.stringify(message));
+    };
+    viewer.on('message', pass('viewer', camera)).on('close', () => camera.terminate()).on('error', () => {});
+    camera.on('message', pass('camera', viewer)).on('close', () => viewer.close()).on('error', () => viewer.close());
+    camera.on('open', () => early.splice(0).forEach((text) => camera.send(text)));
+  }
+
+  /** Puts the relay in the place of what either side says of itself. */
+  #rewrite(by, message) {
+    const { data } = message;
+    if (!this.relay || !data || typeof data !== 'object') return message;
+    if (typeof data.sdp === 'string') {
+      const lines = data.sdp.split(/\r?\n/).map((line) => (line.startsWith('a=candidate:') ? this.relay.candidate(by, line) : line));
+      data.sdp = lines.filter((line) => line !== undefined).join('\r\n');
+    }
+    if (message.subtype === 'call:candidate' && data.candidate) {
+      data.candidate = this.relay.candidate(by, data.candidate);
+      if (data.candidate === undefined) return undefined;
+    }
+    return message;
+  }
+
+  /** How many messages of a kind there were. */
+  count(by, subtype) { return this.messages.filter((message) => message.by === by && message.subtype === subtype).length; }
+
+  /** The last message of a kind: `last('camera', 'call:answer')`. */
+  last(by, subtype) { return this.messages.findLast((message) => message.by === by && message.subtype === subtype); }
+}
+
+/** Passes datagrams on between a camera and whoever sends it some; each sender has a port of its own. */
+class Relay {
+  /** The share of the camera's datagrams that do not arrive. */
+  loss = 0;
+  lost = 0;
+  passed = 0;
+  /** When a check of ICE came from a new port first, in ms. */
+  checked;
+  #senders = new Map();
+  #random = 1;
+
+  static async start(s, camera) {
+    const relay = new Relay();
+    Object.assign(relay, { camera, socket: createSocket('udp4') });
+    relay.socket.on('message', (datagram, { address, port }) => relay.#out(`${address} ${port}`, datagram));
+    await new Promise((done) => relay.socket.bind(0, camera.host, done));
+    s.after(() => {
+      relay.socket.close();
+      relay.#senders.forEach((sender) => sender.close());
+    });
+    return relay;
+  }
+
+  /** The camera's candidate, which leads here instead; the viewer's is not passed on: the camera learns it by its checks. */
+  candidate(by, line) {
+    const parts = line.split(' ');
+    if (by === 'viewer' || parts[2].toLowerCase() !== 'udp' || parts[4] !== this.camera.host) return undefined;
+    return [...parts.slice(0, 5), this.socket.address().port, ...parts.slice(6)].join(' ');
+  }
+
+  #out(key, datagram) {
+    if (!this.#senders.has(key)) this.#senders.set(key, this.#sender(key));
+    // STUN has 0 to 3 in its first byte (RFC 7983).
+    if (this.rebound && datagram[0] < 4) this.checked ??= performance.now();
+    this.#senders.get(key).send(datagram, this.camera.port, this.camera.host, () => {});
+  }
+
+  #sender(key) {
+    const [address, port] = key.split(' ');
+    const sender = createSocket('udp4');
+    sender.on('message', (datagram) => {
+      if (this.#chance() < this.loss) return this.lost++;
+      this.passed++;
+      return this.socket.send(datagram, Number(port), address, () => {});
+    });
+    sender.bind(0, this.camera.host);
+    return sender;
+  }
+
+  // The same in every run: a linear congruential generator, with the numbers of C's rand in POSIX.
+  #chance() {
+    this.#random = (Math.imul(this.#random, 1103515245) + 12345) & 0x7fffffff;
+    return this.#random / 0x80000000;
+  }
+
+  /** What viewers send comes from other ports from now on, and what goes to the old ones is lost, as after NAT forgot. */
+  rebind() {
+    Object.assign(this, { rebound: true, checked: undefined });
+    for (const [key, sender] of this.#senders) {
+      sender.close();
+      this.#senders.set(key, this.#sender(key));
+    }
+  }
+}

@@ -1,0 +1,153 @@
+// Other WebRTC stacks watch the camera: each calls it and is called by it.
+
+import assert from 'node:assert/strict';
+import { freePort, scenario, until } from '../browser/harness.mjs';
+import { STACKS } from './stacks.mjs';
+import { Viewer } from './viewer.mjs';
+
+// The end of the cable that `run` laid: most stacks leave loopback out.
+const HOST = process.env.INTEROP_HOST;
+const FRAMES = 60; // in 10 s, which two busy cores manage with a debug build
+const SIZE = '640x360';
+const lone = () => (HOST ? '' : 'no network of its own: start this by tests/interop/run');
+
+/** A camera, and what stands between it and a viewer. */
+async function world(s, stack, { relay, camera = watched } = {}) {
+  const { Between } = await import('./between.mjs');
+  const port = await freePort();
+  const process = await camera(s, port);
+  const between = await Between.start(s, { host: HOST, port }, { relay });
+  const viewer = await Viewer.start(s, stack, between.url);
+  return { camera: process, between, viewer };
+}
+
+/** The program, which is called. */
+const watched = (s, port) => s.symple(['camera', '--source', 'test', '--size', SIZE, '--listen', HOST, '--port', String(port), '--log', 'info'], { ready: /^online/ });
+/** A camera that calls when it is told to. */
+const calling = (s, port) => s.example('steered', { env: { LISTEN: HOST, PORT: String(port), SIZE } });
+
+/** A viewer that called, and sees the first frame. */
+async function calls(s, stack, { data, ...options } = {}) {
+  const all = await world(s, stack, options);
+  all.viewer.tell(data ? 'call data' : 'call');
+  await all.viewer.sees('answered');
+  await all.viewer.frames(1);
+  return all;
+}
+
+/** A viewer that was called, and sees the first frame. */
+async function called(s, stack) {
+  const all = await world(s, stack, { camera: calling });
+  all.camera.tell('call visitor');
+  await all.viewer.sees('offered');
+  await until('the call fails or brings frames', () => {
+    const failed = all.camera.lines.find((line) => line.includes('failed'));
+    if (failed) throw Object.assign(new Error(failed), { fatal: true });
+    return all.viewer.counts.video.frames > 0;
+  }, { within: 10_000 });
+  return all;
+}
+
+/** A case of every stack that can take part in it; `known` are faults of ours that are not mended yet. */
+function each(what, run, { cannot, known = {} } = {}) {
+  for (const stack of STACKS) {
+    const needs = [lone, stack.needs, () => stack.cannot[cannot] ?? ''];
+    scenario(`${stack.name} ${what}`, { needs, timeout: 60_000, todo: known.all ?? known[stack.name] }, (s) => run(s, stack));
+  }
+}
+
+/** Frames and sound arrive, and all of it decodes. */
+async function plays(s, { viewer }, stack, frames = FRAMES) {
+  const took = await viewer.frames(frames);
+  await viewer.frames(25, { medium: 'audio' });
+  const { video, audio } = viewer.counts;
+  assert.match(video.codec, new RegExp(stack.codec));
+  assert.equal(video.errors, 0, 'every frame decodes');
+  assert.equal(audio.errors, 0, 'all audio decodes');
+  assert.deepEqual([video.lost, audio.lost], [0, 0], 'nothing is lost on a cable');
+  s.note(`${frames} frames of ${stack.codec} in ${took} ms`);
+}
+
+each('calls, and hangs up', async (s, stack) => {
+  const all = await calls(s, stack);
+  await plays(s, all, stack);
+  all.viewer.tell('hangup');
+  await all.camera.says(/call .*: ended \(the call was ended/);
+});
+
+each('is called, and the camera hangs up', async (s, stack) => {
+  const all = await called(s, stack);
+  await plays(s, all, stack);
+  all.camera.tell('hangup');
+  await all.viewer.sees('ended', { reason: 'ended' });
+});
+
+each('gets sender reports of one name, and a goodbye', async (s, stack) => {
+  const all = await calls(s, stack);
+  const { viewer } = all;
+  // Before a player has to guess what audio belongs to what frame.
+  await viewer.wait('reports of both media', () => Object.keys(viewer.counts.reports).length >= 2, { within: 4000 });
+  await all.camera.stop();
+  await viewer.sees('ended', { reason: 'shutdown' });
+  if (stack.cannot.overhear) return;
+  assert.equal(new Set(Object.values(viewer.counts.cnames)).size, 1, `one name: ${JSON.stringify(viewer.counts.cnames)}`);
+  assert.ok(viewer.counts.byes > 0, 'a goodbye (RTCP BYE) comes');
+});
+
+each('calls with a data channel beside', async (s, stack) => {
+  const all = await calls(s, stack, { data: true });
+  const answer = all.between.last('camera', 'call:answer').data.sdp;
+  const ports = [...answer.matchAll(/^m=(\w+) (\d+)/gm)].map(([, kind, port]) => [kind, port !== '0']);
+  assert.deepEqual(ports, [['audio', true], ['video', true], ['application', false]], 'the data channel alone is declined');
+  await plays(s, all, stack, 15);
+});
+
+each('pauses video, and resumes it', async (s, stack) => {
+  const all = await calls(s, stack);
+  all.viewer.tell('pause');
+  await all.viewer.still(700);
+  await all.viewer.frames(25, { medium: 'audio' });
+  all.viewer.tell('resume');
+  await plays(s, all, stack, 15);
+}, { cannot: 'direct' });
+
+each('stops video, and adds it again', async (s, stack) => {
+  const all = await calls(s, stack);
+  all.viewer.tell('stop');
+  await all.viewer.still(700);
+  await all.viewer.frames(25, { medium: 'audio' });
+  all.viewer.tell('add');
+  await plays(s, all, stack, 15);
+}, { cannot: 'stop' });
+
+each('restarts ICE', async (s, stack) => {
+  const all = await calls(s, stack);
+  const ufrags = () => ['viewer', 'camera'].map((by) => all.between.last(by, by === 'viewer' ? 'call:offer' : 'call:answer').data.sdp.match(/a=ice-ufrag:(\S+)/)[1]);
+  const before = ufrags();
+  const answers = all.between.count('camera', 'call:answer');
+  all.viewer.tell('restart');
+  await until('the restart is answered', () => all.between.count('camera', 'call:answer') > answers, { within: 5000 });
+  ufrags().forEach((ufrag, i) => assert.notEqual(ufrag, before[i], 'both sides have new credentials'));
+  await plays(s, all, stack, 15);
+}, { cannot: 'restart' });
+
+each('loses 5 % of all packets, and sees every frame', async (s, stack) => {
+  const all = await calls(s, stack, { relay: true });
+  const { relay } = all.between;
+  relay.loss = 0.05;
+  await all.viewer.frames(2 * FRAMES, { within: 20_000 });
+  const { video } = all.viewer.counts;
+  assert.ok(relay.lost > 20, `${relay.lost} packets were lost`);
+  assert.equal(video.errors, 0, 'every frame decodes');
+  s.note(`${relay.lost} of ${relay.lost + relay.passed} lost`);
+}, { cannot: 'repair' });
+
+each('comes from another port, and media follows', async (s, stack) => {
+  const all = await calls(s, stack, { relay: true });
+  const { relay } = all.between;
+  await all.viewer.frames(15);
+  relay.rebind();
+  await until('the viewer checks from the new port', () => relay.checked, { within: 15_000 });
+  await all.viewer.frames(15, { within: 2000 });
+  await plays(s, all, stack, 15);
+});

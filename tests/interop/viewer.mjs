@@ -1,0 +1,57 @@
+// The test's end of a viewer: commands go in, what it saw comes out.
+
+import { until } from '../browser/harness.mjs';
+
+export class Viewer {
+  constructor(program) { this.program = program; }
+
+  static async start(s, { command: [program, ...args] }, url, user = 'visitor') {
+    const viewer = new Viewer(await s.program(program, [...args, url, user]));
+    await viewer.sees('online');
+    return viewer;
+  }
+
+  get #lines() { return this.program.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line)); }
+
+  tell(command) { this.program.tell(command); }
+
+  /** The counters as they were last. */
+  get counts() { return this.#lines.findLast(({ saw }) => saw === 'counts') ?? { video: { frames: 0 }, audio: { frames: 0 } }; }
+
+  /** What went wrong in it. */
+  get faults() { return this.#lines.filter(({ saw }) => saw === 'fault').map(({ what, error }) => `${what}: ${error}`); }
+
+  /** Whether it ever saw such a thing. */
+  saw(what, match = {}) {
+    return this.#lines.find((line) => line.saw === what && Object.entries(match).every(([member, value]) => line[member] === value));
+  }
+
+  /** Waits until it did. */
+  async sees(what, match, options) { return this.wait(`${what} ${match ? JSON.stringify(match) : ''}`, () => this.saw(what, match), options); }
+
+  /** Waits for something of it; a viewer that ended, or saw a fault, will not get there. */
+  async wait(what, probe, options) {
+    return until(`the viewer: ${what}`, () => {
+      if (this.faults.length) throw Object.assign(new Error(this.faults.join('\n')), { fatal: true });
+      if (this.program.end) throw Object.assign(new Error(`it ended (${this.program.end})`), { fatal: true });
+      return probe();
+    }, options);
+  }
+
+  /** Waits for so many more frames, and tells in how many ms they came. */
+  async frames(more, { within = 10_000, medium = 'video' } = {}) {
+    const [from, start] = [this.counts[medium].frames, performance.now()];
+    await this.wait(`${more} frames of ${medium}`, () => this.counts[medium].frames >= from + more || Promise.reject(new Error(JSON.stringify(this.counts))), { within });
+    return Math.round(performance.now() - start);
+  }
+
+  /** Waits until no frame has come for `ms`. */
+  async still(ms, options) {
+    let [last, since] = [this.counts.video.frames, performance.now()];
+    return this.wait(`no frame of video for ${ms} ms`, () => {
+      const { frames } = this.counts.video;
+      if (frames !== last) [last, since] = [frames, performance.now()];
+      return performance.now() - since > ms;
+    }, options);
+  }
+}

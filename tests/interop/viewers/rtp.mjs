@@ -1,0 +1,65 @@
+// RTP and RTCP for the stacks that hand them out as they came: losses, reports and names are read off, and
+// decode.py decodes the rest.
+
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { medium } from './symple.mjs';
+
+const DECODE = fileURLToPath(new URL('decode.py', import.meta.url));
+
+/** Takes the packets of one medium. */
+export class Receiver {
+  counts = medium();
+  #decoder;
+  #highest;
+
+  constructor(codec) { Object.assign(this, { codec }); }
+
+  packet(packet) {
+    const [payload, sequence] = [packet[1] & 0x7f, packet.readUInt16BE(2)];
+    const { counts } = this;
+    counts.packets++;
+    // What is skipped is lost, until it comes after all.
+    const step = this.#highest === undefined ? 1 : (sequence - this.#highest) & 0xffff;
+    if (step === 0) return;
+    if (step < 0x8000) {
+      counts.lost += step - 1;
+      this.#highest = sequence;
+    } else counts.lost--;
+    this.#decoder ??= this.#start(payload);
+    const length = Buffer.alloc(2);
+    length.writeUInt16BE(packet.length);
+    this.#decoder.stdin.write(Buffer.concat([length, packet]));
+  }
+
+  #start(payload) {
+    this.counts.codec = this.codec;
+    const child = spawn('/usr/bin/python3', [DECODE, this.codec, String(payload)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    child.stdin.on('error', () => {}); // it was ended
+    createInterface({ input: child.stdout }).on('line', (line) => Object.assign(this.counts, JSON.parse(line)));
+    return child;
+  }
+
+  close() { this.#decoder?.kill(); }
+}
+
+/** Reads sender reports, names and goodbyes off a compound packet (RFC 3550, 6). */
+export function control(counts, compound) {
+  for (let at = 0; at + 8 <= compound.length;) {
+    const [count, type] = [compound[at] & 0x1f, compound[at + 1]];
+    const end = at + 4 * (compound.readUInt16BE(at + 2) + 1);
+    const ssrc = compound.readUInt32BE(at + 4);
+    if (type === 200) counts.reports[ssrc] = (counts.reports[ssrc] ?? 0) + 1;
+    // The first item of the first chunk is the CNAME, of type 1.
+    if (type === 202 && count && compound[at + 8] === 1) {
+      const name = compound.toString('utf8', at + 10, at + 10 + compound[at + 9]);
+      counts.cnames[ssrc] = name;
+    }
+    if (type === 203) counts.byes++;
+    at = end;
+  }
+}
+
+/** Counters as `control` fills them: of sender reports and of names, by SSRC. */
+export const counters = (video, audio) => ({ video, audio, reports: {}, cnames: {}, byes: 0 });

@@ -1,0 +1,139 @@
+// A viewer's half of a call, whatever WebRTC stack it has: what goes over the WebSocket, and what the test
+// says on the viewer's input. viewers/symple.py is the same in Python.
+//
+//   node STACK.mjs ws://HOST:PORT/ USER
+//
+// Input, a command a line: `call`, `call data` (with a data channel beside the media), `pause`, `resume`,
+// `stop`, `add`, `restart`, `hangup`. Output, a JSON object a line, its member `saw` telling what it is.
+
+import { randomBytes } from 'node:crypto';
+import { createInterface } from 'node:readline';
+import WebSocket from 'ws';
+
+const COUNT = 100; // ms between two looks at the counters
+
+export const say = (saw, more = {}) => console.log(JSON.stringify({ saw, ...more }));
+const fault = (what) => (error) => say('fault', { what, error: String(error?.stack ?? error) });
+
+/** Counters of one medium. */
+export const medium = () => ({ codec: null, frames: 0, errors: 0, packets: 0, lost: 0 });
+
+/**
+ * Runs a viewer. `connect(events)` makes a peer connection: `offer(data)`, `answer(sdp)`, `accept(sdp)`,
+ * `candidate(init)`, `change(command)`, which prepares what the next offer asks for, `counts()` and `close()`;
+ * it calls `events.candidate(init)` and `events.state(word)`.
+ */
+export function run(connect) {
+  const [url, user] = process.argv.slice(2);
+  const socket = new WebSocket(url);
+  let camera; // its address
+  let call; // { id, to, peer, ready, waiting, end }
+  let wanted; // by a command that came before the camera was there
+
+  const send = (message) => socket.send(JSON.stringify(message));
+  const signal = (subtype, data) => call && send({ type: 'message', subtype, to: call.to, call: call.id, data });
+
+  function begin(to, id) {
+    call?.peer.close();
+    const mine = { id, to, ready: false, waiting: [] };
+    mine.peer = connect({
+      candidate: (init) => mine === call && signal('call:candidate', init),
+      state: (state) => mine === call && say('state', { state }),
+    });
+    call = mine;
+  }
+
+  function end(reason) {
+    if (!call) return;
+    say('counts', { ...call.peer.counts() });
+    call.peer.close();
+    call = undefined;
+    say('ended', { reason });
+  }
+
+  // Candidates that come before the description are kept.
+  async function described() {
+    call.ready = true;
+    for (const init of call.waiting.splice(0)) await candidate(init);
+  }
+  async function candidate(init) {
+    if (!call.ready) return call.waiting.push(init);
+    if (!init?.candidate) return say('end-of-candidates');
+    await call.peer.candidate({ ...init, candidate: init.candidate.replace(/^a=/, '') });
+  }
+
+  async function offer(data) {
+    const sdp = await call.peer.offer(data);
+    signal('call:offer', { type: 'offer', sdp });
+  }
+
+  const heard = {
+    'call:init': ({ from, call: id }) => {
+      say('called', { from });
+      begin(from, id);
+      signal('call:accept', {});
+    },
+    'call:accept': () => offer(call.data),
+    'call:offer': async ({ data }) => {
+      say('offered');
+      const sdp = await call.peer.answer(data.sdp);
+      signal('call:answer', { type: 'answer', sdp });
+      await described();
+    },
+    'call:answer': async ({ data }) => {
+      await call.peer.accept(data.sdp);
+      await described();
+      say('answered');
+    },
+    'call:candidate': ({ data }) => candidate(data),
+    'call:reject': ({ data }) => end(data?.reason),
+    'call:hangup': ({ data }) => end(data?.reason),
+  };
+
+  // One after the other: a candidate must not overtake the description that it belongs to.
+  let queue = Promise.resolve();
+  const next = (what, job) => (queue = queue.then(job).catch(fault(what)));
+
+  socket.on('open', () => send({ type: 'auth', user, rooms: ['public'] }));
+  socket.on('error', fault('socket'));
+  socket.on('close', () => end('offline'));
+  socket.on('message', (text) => {
+    const message = JSON.parse(text);
+    if (message.type === 'presence' && message.data?.peerType === 'camera' && message.data.online) {
+      if (!camera) say('online');
+      camera = `${message.data.user}|${message.data.id}`;
+      wanted?.();
+      wanted = undefined;
+    }
+    const act = heard[message.subtype];
+    if (act && (message.subtype === 'call:init' || message.call === call?.id)) next(message.subtype, () => act(message));
+  });
+
+  function command(line) {
+    const [word, ...more] = line.split(' ');
+    if (word === 'call') {
+      const dial = () => {
+        begin(camera, randomBytes(16).toString('hex'));
+        call.data = more.includes('data');
+        signal('call:init', {});
+      };
+      if (camera) dial();
+      else wanted = dial;
+    } else if (word === 'hangup') {
+      signal('call:hangup', { reason: more[0] ?? 'ended' });
+      end('hung up');
+    } else {
+      next(word, async () => {
+        await call.peer.change(word);
+        await offer(call.data);
+      });
+    }
+  }
+  createInterface({ input: process.stdin }).on('line', command).on('close', () => process.exit(0));
+
+  let last;
+  setInterval(() => {
+    const now = call && JSON.stringify({ saw: 'counts', ...call.peer.counts() });
+    if (now && now !== last) console.log((last = now));
+  }, COUNT);
+}

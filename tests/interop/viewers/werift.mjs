@@ -1,0 +1,78 @@
+// werift, a stack in TypeScript. It has no decoder.
+
+import { RTCPeerConnection, useH264, useOPUS } from 'werift';
+import { control, counters, Receiver } from './rtp.mjs';
+import { run } from './symple.mjs';
+
+run((events) => {
+  const pc = new RTCPeerConnection({
+    bundlePolicy: 'max-bundle',
+    iceServers: [],
+    codecs: { video: [useH264()], audio: [useOPUS()] },
+  });
+  let [video, audio] = [new Receiver('H264'), new Receiver('OPUS')];
+  const counts = counters(video.counts, audio.counts);
+  const listened = new Set();
+  let looks;
+  let transceiver;
+  let options = {};
+
+  pc.onTrack.subscribe((track) => {
+    const receiver = track.kind === 'video' ? video : audio;
+    track.onReceiveRtp.subscribe((packet) => receiver.packet(packet.serialize()));
+    // It asks for no key frame by itself.
+    const pli = () => transceiver?.receiver.sendRtcpPLI(track.ssrc).catch(() => {});
+    if (track.kind === 'video') looks = setInterval(() => !video.counts.frames && track.ssrc && pli(), 500);
+  });
+  pc.onIceCandidate.subscribe((candidate) => {
+    const { candidate: text = '', sdpMid = '0', sdpMLineIndex = 0 } = candidate?.toJSON?.() ?? candidate ?? {};
+    events.candidate({ candidate: text, sdpMid, sdpMLineIndex });
+  });
+  pc.connectionStateChange.subscribe((state) => {
+    events.state(state);
+    for (const transport of pc.dtlsTransports) {
+      if (listened.has(transport)) continue;
+      listened.add(transport);
+      transport.onRtcp.subscribe((packet) => control(counts, packet.serialize()));
+    }
+  });
+
+  const described = async (description) => {
+    await pc.setLocalDescription(description);
+    return pc.localDescription.sdp;
+  };
+  const transceive = () => (transceiver = pc.addTransceiver('video', { direction: 'recvonly' }));
+
+  return {
+    counts: () => counts,
+    async offer(data) {
+      if (!pc.getTransceivers().length) {
+        pc.addTransceiver('audio', { direction: 'recvonly' });
+        transceive();
+        if (data) pc.createDataChannel('beside');
+      }
+      const offer = await pc.createOffer(options);
+      options = {};
+      return described(offer);
+    },
+    async answer(sdp) {
+      await pc.setRemoteDescription({ type: 'offer', sdp });
+      return described(await pc.createAnswer());
+    },
+    accept: (sdp) => pc.setRemoteDescription({ type: 'answer', sdp }),
+    candidate: (init) => pc.addIceCandidate(init),
+    change(command) {
+      if (command === 'pause') transceiver.setDirection('inactive');
+      if (command === 'resume') transceiver.setDirection('recvonly');
+      if (command === 'stop') transceiver.stop();
+      if (command === 'add') transceive();
+      if (command === 'restart') options = { iceRestart: true };
+    },
+    close() {
+      clearInterval(looks);
+      video.close();
+      audio.close();
+      pc.close();
+    },
+  };
+});

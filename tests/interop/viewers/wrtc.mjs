@@ -1,0 +1,85 @@
+// libwebrtc, by @roamhq/wrtc. It has no H.264, so the camera encodes VP8 for it.
+
+import wrtc from '@roamhq/wrtc';
+import { medium, run } from './symple.mjs';
+
+const { RTCVideoSink, RTCAudioSink } = wrtc.nonstandard;
+
+run((events) => {
+  const pc = new wrtc.RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+  const counts = { video: medium(), audio: medium(), reports: {}, cnames: [], byes: null };
+  const sinks = [];
+  let video;
+  let asked = false;
+  let first = 0;
+
+  pc.ontrack = ({ track }) => {
+    const sink = track.kind === 'video' ? new RTCVideoSink(track) : new RTCAudioSink(track);
+    // Sound is made up while none comes: what arrived is counted by packets, from the statistics.
+    if (track.kind === 'video') sink.onframe = () => counts.video.frames++;
+    sinks.push(sink);
+  };
+  pc.onicecandidate = ({ candidate }) => {
+    const { candidate: text = '', sdpMid = '0', sdpMLineIndex = 0 } = candidate ?? {};
+    events.candidate({ candidate: text, sdpMid, sdpMLineIndex });
+  };
+  pc.onconnectionstatechange = () => events.state(pc.connectionState);
+
+  const look = setInterval(async () => {
+    if (asked) return;
+    asked = true;
+    const stats = [...(await pc.getStats().catch(() => new Map())).values()];
+    asked = false;
+    const codecs = new Map(stats.filter(({ type }) => type === 'codec').map((codec) => [codec.id, codec.mimeType]));
+    for (const one of stats) {
+      const seen = counts[one.kind];
+      if (one.type === 'inbound-rtp') {
+        Object.assign(seen, { packets: one.packetsReceived, lost: one.packetsLost, codec: codecs.get(one.codecId) ?? seen.codec });
+        if (one.kind === 'audio') seen.frames = one.packetsReceived;
+        // It asks for a key frame at the start, and whenever it cannot decode.
+        else if (!seen.frames) first = one.pliCount;
+        else seen.errors = one.pliCount - first;
+      }
+      if (one.type === 'remote-outbound-rtp') counts.reports[one.kind] = one.reportsSent;
+    }
+  }, 200);
+
+  const described = async (description) => {
+    await pc.setLocalDescription(description);
+    return pc.localDescription.sdp;
+  };
+  const transceive = () => (video = pc.addTransceiver('video', { direction: 'recvonly' }));
+  let options = {};
+
+  return {
+    counts: () => counts,
+    async offer(data) {
+      if (!pc.getTransceivers().length) {
+        pc.addTransceiver('audio', { direction: 'recvonly' });
+        transceive();
+        if (data) pc.createDataChannel('beside');
+      }
+      const offer = await pc.createOffer(options);
+      options = {};
+      return described(offer);
+    },
+    async answer(sdp) {
+      await pc.setRemoteDescription({ type: 'offer', sdp });
+      return described(await pc.createAnswer());
+    },
+    accept: (sdp) => pc.setRemoteDescription({ type: 'answer', sdp }),
+    candidate: (init) => pc.addIceCandidate(init),
+    change(command) {
+      if (command === 'pause') video.direction = 'inactive';
+      if (command === 'resume') video.direction = 'recvonly';
+      if (command === 'stop') video.stop();
+      if (command === 'add') transceive();
+      if (command === 'restart') options = { iceRestart: true };
+    },
+    close() {
+      clearInterval(look);
+      sinks.forEach((sink) => sink.stop());
+      pc.close();
+    },
+  };
+});
