@@ -16,6 +16,7 @@ export class Between {
     await new Promise((done) => between.server.once('listening', done));
     between.url = `ws://127.0.0.1:${between.server.address().port}/`;
     between.server.on('connection', (viewer) => between.#join(viewer, new WebSocket(`ws://${host}:${port}/`)));
+    s.tells('signalling', () => between.messages.map(trimmed));
     s.after(() => {
       between.server.clients.forEach((client) => client.terminate());
       between.server.close();
@@ -57,6 +58,12 @@ export class Between {
 
   /** The last message of a kind: `last('camera', 'call:answer')`. */
   last(by, subtype) { return this.messages.findLast((message) => message.by === by && message.subtype === subtype); }
+}
+
+/** A message on a line, for failures. */
+function trimmed({ by, subtype, data }) {
+  const words = typeof data?.sdp === 'string' ? data.sdp.trim().split(/\r?\n/).join(' ; ') : JSON.stringify(data);
+  return `${by} ${subtype} ${words}`;
 }
 
 /** Passes datagrams on between a camera and whoever sends it some; each sender has a port of its own. */

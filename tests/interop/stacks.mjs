@@ -49,7 +49,7 @@ export const STACKS = [
     command: ['node', here('viewers/werift.mjs')],
     needs: () => npm('werift') || npm('ws') || decoder(),
     codec: 'H264',
-    cannot: {},
+    cannot: { stop: 'werift 0.24 offers a stopped transceiver as before' },
   },
   {
     name: 'libdatachannel',
@@ -75,6 +75,11 @@ export const STACKS = [
     command: [VENV, here('viewers/webrtcbin.py')],
     needs: () => python(VENV, `import websockets\n${elements(['webrtcbin', 'nicesrc', 'avdec_h264', 'opusdec'])}`, 'webrtcbin (Debian: gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0)'),
     codec: 'H264',
-    cannot: { restart: 'webrtcbin 1.22 cannot restart ICE', stop: 'webrtcbin 1.22 cannot stop a transceiver' },
+    cannot: {
+      direct: 'webrtcbin 1.22 cannot change a direction',
+      restart: 'webrtcbin 1.22 cannot restart ICE',
+      stop: 'webrtcbin 1.22 cannot stop a transceiver',
+      move: 'webrtcbin checks a path that works no more (RFC 7675)',
+    },
   },
 ];

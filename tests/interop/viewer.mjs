@@ -7,16 +7,30 @@ export class Viewer {
 
   static async start(s, { command: [program, ...args] }, url, user = 'visitor') {
     const viewer = new Viewer(await s.program(program, [...args, url, user]));
+    s.tells('counters', () => [JSON.stringify(viewer.counts)]);
     await viewer.sees('online');
     return viewer;
   }
 
-  get #lines() { return this.program.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line)); }
+  /** The counters as they were last. */
+  #counts = { video: { frames: 0 }, audio: { frames: 0 } };
+
+  /** What it saw, but for the counters. */
+  get #lines() {
+    // Taken out as they come, so that a failure shows the rest.
+    const { lines } = this.program;
+    const rest = lines.filter((line) => {
+      if (!line.startsWith('{"saw":"counts"')) return true;
+      this.#counts = JSON.parse(line);
+      return false;
+    });
+    lines.splice(0, lines.length, ...rest);
+    return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  }
 
   tell(command) { this.program.tell(command); }
 
-  /** The counters as they were last. */
-  get counts() { return this.#lines.findLast(({ saw }) => saw === 'counts') ?? { video: { frames: 0 }, audio: { frames: 0 } }; }
+  get counts() { return this.#lines && this.#counts; }
 
   /** What went wrong in it. */
   get faults() { return this.#lines.filter(({ saw }) => saw === 'fault').map(({ what, error }) => `${what}: ${error}`); }

@@ -32,7 +32,7 @@ run((events) => {
 
   const described = (type) => {
     pc.setLocalDescription(type);
-    return pc.localDescription().sdp;
+    return audio.describe(video.describe(pc.localDescription().sdp));
   };
 
   return {

@@ -14,10 +14,21 @@ export class Receiver {
   #decoder;
   #highest;
 
+  #payloads = new Set();
+
   constructor(codec) { Object.assign(this, { codec }); }
+
+  /** Reads the payload types off a description: what else comes, such as retransmissions, is not for the decoder. */
+  describe(sdp) {
+    for (const [, payload, codec] of sdp.matchAll(/^a=rtpmap:(\d+) (\w+)/gm)) {
+      if (codec.toUpperCase() === this.codec) this.#payloads.add(Number(payload));
+    }
+    return sdp;
+  }
 
   packet(packet) {
     const [payload, sequence] = [packet[1] & 0x7f, packet.readUInt16BE(2)];
+    if (!this.#payloads.has(payload)) return;
     const { counts } = this;
     counts.packets++;
     // What is skipped is lost, until it comes after all.

@@ -15,8 +15,12 @@ import websockets
 COUNT = 0.1  # seconds between two looks at the counters
 
 
+def line(saw, **more):
+    return json.dumps({"saw": saw, **more}, separators=(",", ":"))
+
+
 def say(saw, **more):
-    print(json.dumps({"saw": saw, **more}), flush=True)
+    print(line(saw, **more), flush=True)
 
 
 def fault(what):
@@ -167,14 +171,14 @@ class Viewer:
     async def read(self):
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        while line := await reader.readline():
-            self.jobs.put_nowait((self.command, *line.decode().split()))
+        while text := await reader.readline():
+            self.jobs.put_nowait((self.command, *text.decode().split()))
 
     async def count(self):
         last = None
         while True:
             peer = self.peer
-            now = json.dumps({"saw": "counts", **await peer.counts()}) if peer else last
+            now = line("counts", **await peer.counts()) if peer else last
             if now != last:
                 print(now, flush=True)
                 last = now

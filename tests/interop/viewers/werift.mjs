@@ -10,7 +10,7 @@ run((events) => {
     iceServers: [],
     codecs: { video: [useH264()], audio: [useOPUS()] },
   });
-  let [video, audio] = [new Receiver('H264'), new Receiver('OPUS')];
+  const [video, audio] = [new Receiver('H264'), new Receiver('OPUS')];
   const counts = counters(video.counts, audio.counts);
   const listened = new Set();
   let looks;
@@ -18,6 +18,9 @@ run((events) => {
   let options = {};
 
   pc.onTrack.subscribe((track) => {
+    // It comes again with each negotiation.
+    if (listened.has(track)) return;
+    listened.add(track);
     const receiver = track.kind === 'video' ? video : audio;
     track.onReceiveRtp.subscribe((packet) => receiver.packet(packet.serialize()));
     // It asks for no key frame by itself.
@@ -39,7 +42,7 @@ run((events) => {
 
   const described = async (description) => {
     await pc.setLocalDescription(description);
-    return pc.localDescription.sdp;
+    return audio.describe(video.describe(pc.localDescription.sdp));
   };
   const transceive = () => (transceiver = pc.addTransceiver('video', { direction: 'recvonly' }));
 
