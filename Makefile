@@ -12,8 +12,8 @@ setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
 # Newer versions of Node.js run one file at a time when told so; a camera and a browser want both cores.
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
-.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-hostile board \
-  fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-size setup-fuzz
+.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-hostile test-interop board \
+  fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-interop setup-size setup-fuzz
 
 help:
 	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
@@ -28,6 +28,7 @@ help:
 	@echo 'make test-board  tests cross-built for 64-bit ARM, in an emulator'
 	@echo 'make test-hostile  a camera with viewers while strangers do their worst, with figures'
 	@echo 'make fuzz      random inputs by what they reach, a minute for each kind; fuzz/run tells more'
+	@echo 'make test-interop  other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin'
 	@echo 'make bench     what the server costs beside a bare relay; four minutes at most'
 	@echo 'make size      how large firmware is, and what it holds, against its limits'
 
@@ -36,7 +37,7 @@ run: setup-run
 
 test: test-cores test-library test-browser
 
-test-all: test test-board test-packages test-machine test-hostile fuzz size
+test-all: test test-board test-packages test-machine test-hostile test-interop fuzz size
 	@$(cargo) test --locked --all-features -- --ignored
 
 # The cores alone: serde, and nothing that does I/O.
@@ -75,6 +76,11 @@ test-hostile: setup-test
 fuzz: setup-fuzz
 	@PATH="$$(.ci/setup cargo):$$PATH" fuzz/run
 
+# Other WebRTC stacks as viewers, against the program and an example as they are built for the test above.
+test-interop: setup-interop
+	@$(cargo) build --locked --all-features --bins --examples
+	@tests/interop/run
+
 bench: setup-run
 	@$(cargo) bench --quiet --locked --features program --bench server
 
@@ -99,6 +105,9 @@ setup-packages:
 
 setup-machine:
 	$(setup) machine
+
+setup-interop:
+	$(setup) interop
 
 setup-size:
 	$(setup) size
