@@ -300,7 +300,8 @@ impl Studio {
                 for id in self.seats.keys().copied().collect::<Vec<_>>() {
                     _ = self.calls.hangup(id, EndReason::Shutdown, now);
                 }
-                self.linger = Duration::ZERO;
+                // Whoever left before is not lingered for either.
+                (self.linger, self.stop_at) = (Duration::ZERO, None);
             }
             Input::Heat(reading) => {
                 if let Some(heat) = &mut self.heat {

@@ -290,6 +290,16 @@ fn a_shutdown_hangs_up_and_stops_the_source_at_once() {
 }
 
 #[test]
+fn a_shutdown_does_not_linger_for_a_viewer_who_left_before() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.call("bob|2", "call:hangup", "{}");
+    assert_eq!(world.produced, [BOTH], "it lingers");
+    world.input(Input::Shutdown);
+    assert_eq!(world.produced.last(), Some(&Streams::default()));
+}
+
+#[test]
 fn both_streams_have_a_bitrate_of_their_own() {
     let world = World::new(1, true);
     let start = Limits::default().start;

@@ -52,10 +52,10 @@ export class Viewer {
     }, options);
   }
 
-  /** Waits for so many more frames, and tells in how many ms they came. */
-  async frames(more, { within = 10_000, medium = 'video' } = {}) {
-    const [from, start] = [this.counts[medium].frames, performance.now()];
-    await this.wait(`${more} frames of ${medium}`, () => this.counts[medium].frames >= from + more || Promise.reject(new Error(JSON.stringify(this.counts))), { within });
+  /** Waits for so many more frames, or `what` else is counted, and tells in how many ms they came. */
+  async frames(more, { within = 10_000, medium = 'video', what = 'frames' } = {}) {
+    const [from, start] = [this.counts[medium][what], performance.now()];
+    await this.wait(`${more} ${what} of ${medium}`, () => this.counts[medium][what] >= from + more || Promise.reject(new Error(JSON.stringify(this.counts))), { within });
     return Math.round(performance.now() - start);
   }
 

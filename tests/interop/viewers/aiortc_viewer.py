@@ -62,9 +62,11 @@ class Peer(logging.Handler):
         self.tasks.append(asyncio.create_task(take()))
 
     async def counts(self):
-        for report in (await self.pc.getStats()).values():
-            if report.type == "inbound-rtp":
-                self.seen[report.kind].update(packets=report.packetsReceived, lost=report.packetsLost)
+        for receiver in self.pc.getReceivers():
+            # Its statistics show one stream of each receiver, and retransmissions are one of their own.
+            streams = receiver._RTCRtpReceiver__remote_streams.values()  # noqa: SLF001
+            packets, lost = sum(each.packets_received for each in streams), sum(each.packets_lost for each in streams)
+            self.seen[receiver.track.kind].update(packets=packets, lost=lost)
         return self.seen
 
     def codecs(self):
