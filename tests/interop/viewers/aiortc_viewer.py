@@ -62,11 +62,11 @@ class Peer(logging.Handler):
         self.tasks.append(asyncio.create_task(take()))
 
     async def counts(self):
-        for receiver in self.pc.getReceivers():
+        for transceiver in self.pc.getTransceivers():
             # Its statistics show one stream of each receiver, and retransmissions are one of their own.
-            streams = receiver._RTCRtpReceiver__remote_streams.values()  # noqa: SLF001
+            streams = transceiver.receiver._RTCRtpReceiver__remote_streams.values()  # noqa: SLF001
             packets, lost = sum(each.packets_received for each in streams), sum(each.packets_lost for each in streams)
-            self.seen[receiver.track.kind].update(packets=packets, lost=lost)
+            self.seen[transceiver.kind].update(packets=packets, lost=lost)
         return self.seen
 
     def codecs(self):

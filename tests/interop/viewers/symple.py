@@ -178,7 +178,12 @@ class Viewer:
         last = None
         while True:
             peer = self.peer
-            now = line("counts", **await peer.counts()) if peer else last
+            try:
+                now = line("counts", **await peer.counts()) if peer else last
+            except Exception:  # noqa: BLE001 whatever it is, the test shows it
+                if peer is self.peer:
+                    fault("counts")
+                return
             if now != last:
                 print(now, flush=True)
                 last = now

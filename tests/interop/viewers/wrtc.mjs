@@ -12,6 +12,7 @@ run((events) => {
   let video;
   let asked = false;
   let first = 0;
+  let settling = 0; // until there are more frames than this
 
   pc.ontrack = ({ track }) => {
     const sink = track.kind === 'video' ? new RTCVideoSink(track) : new RTCAudioSink(track);
@@ -36,9 +37,11 @@ run((events) => {
       if (one.type === 'inbound-rtp') {
         Object.assign(seen, { packets: one.packetsReceived, lost: one.packetsLost, codec: codecs.get(one.codecId) ?? seen.codec });
         if (one.kind === 'audio') seen.frames = one.packetsReceived;
-        // It asks for a key frame at the start, and whenever it cannot decode.
-        else if (!seen.frames) first = one.pliCount;
-        else seen.errors = one.pliCount - first;
+        // It asks for a key frame at the start and after a change, and then whenever it cannot decode.
+        else if (settling !== undefined) {
+          first = one.pliCount - seen.errors;
+          if (seen.frames > settling) settling = undefined;
+        } else seen.errors = one.pliCount - first;
       }
       if (one.type === 'remote-outbound-rtp') counts.reports[one.kind] = one.reportsSent;
     }
@@ -70,6 +73,7 @@ run((events) => {
     accept: (sdp) => pc.setRemoteDescription({ type: 'answer', sdp }),
     candidate: (init) => pc.addIceCandidate(init),
     change(command) {
+      settling = counts.video.frames;
       if (command === 'pause') video.direction = 'inactive';
       if (command === 'resume') video.direction = 'recvonly';
       if (command === 'stop') video.stop();
