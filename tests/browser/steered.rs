@@ -1,7 +1,7 @@
 //! A camera that does what the lines on its input say: `call USER`, `hangup`. It has controls as a camera of
 //! V4L2 has, which are numbers of its own. For the tests in browsers and with other WebRTC stacks.
 //!
-//! PORT is the port that it listens on; LISTEN the address, loopback by default; SIZE such as 640x360.
+//! PORT is the port that it listens on; LISTEN the address, loopback by default; SIZE such as 320x180.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -23,7 +23,7 @@ fn main() {
     let data = [("controls".to_owned(), true.into())].into_iter().collect();
     let mut config = Config { signalling, data, ..Config::default() };
     if let Ok(size) = std::env::var("SIZE") {
-        let (width, height) = size.split_once('x').expect("SIZE is like 640x360");
+        let (width, height) = size.split_once('x').expect("SIZE is like 320x180");
         config.media.width = width.parse().expect("SIZE has a width");
         config.media.height = height.parse().expect("SIZE has a height");
     }

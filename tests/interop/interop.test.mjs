@@ -8,7 +8,7 @@ import { Viewer } from './viewer.mjs';
 // The end of the cable that `run` laid: most stacks leave loopback out.
 const HOST = process.env.INTEROP_HOST;
 const FRAMES = 60; // in 10 s, which two busy cores manage with a debug build
-const SIZE = '640x360';
+const SIZE = '320x180';
 const lone = () => (HOST ? '' : 'no network of its own: start this by tests/interop/run');
 
 /** A camera, and what stands between it and a viewer. */

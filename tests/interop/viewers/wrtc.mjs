@@ -3,23 +3,14 @@
 import wrtc from '@roamhq/wrtc';
 import { medium, run } from './symple.mjs';
 
-const { RTCVideoSink, RTCAudioSink } = wrtc.nonstandard;
-
 run((events) => {
   const pc = new wrtc.RTCPeerConnection({ bundlePolicy: 'max-bundle' });
   const counts = { video: medium(), audio: medium(), reports: {}, cnames: [], byes: null };
-  const sinks = [];
   let video;
   let asked = false;
   let first = 0;
   let settling = 0; // until there are more frames than this
 
-  pc.ontrack = ({ track }) => {
-    const sink = track.kind === 'video' ? new RTCVideoSink(track) : new RTCAudioSink(track);
-    // Sound is made up while none comes: what arrived is counted by packets, from the statistics.
-    if (track.kind === 'video') sink.onframe = () => counts.video.frames++;
-    sinks.push(sink);
-  };
   pc.onicecandidate = ({ candidate }) => {
     const { candidate: text = '', sdpMid = '0', sdpMLineIndex = 0 } = candidate ?? {};
     events.candidate({ candidate: text, sdpMid, sdpMLineIndex });
@@ -36,9 +27,11 @@ run((events) => {
       const seen = counts[one.kind];
       if (one.type === 'inbound-rtp') {
         Object.assign(seen, { packets: one.packetsReceived, lost: one.packetsLost, codec: codecs.get(one.codecId) ?? seen.codec });
-        if (one.kind === 'audio') seen.frames = one.packetsReceived;
+        // Audio is made up while none comes: what arrived is counted.
+        seen.frames = one.kind === 'audio' ? one.packetsReceived : one.framesDecoded;
+        if (one.kind === 'audio') continue;
         // It asks for a key frame at the start and after a change, and then whenever it cannot decode.
-        else if (settling !== undefined) {
+        if (settling !== undefined) {
           first = one.pliCount - seen.errors;
           if (seen.frames > settling) settling = undefined;
         } else seen.errors = one.pliCount - first;
@@ -82,7 +75,6 @@ run((events) => {
     },
     close() {
       clearInterval(look);
-      sinks.forEach((sink) => sink.stop());
       pc.close();
     },
   };
