@@ -42,7 +42,7 @@ export const STACKS = [
     command: [VENV, here('viewers/aiortc_viewer.py')],
     needs: () => python(VENV, 'import aiortc, websockets', 'aiortc'),
     codec: 'H264',
-    cannot: { restart: 'aiortc cannot restart ICE', stop: 'aiortc cannot stop a transceiver and negotiate that' },
+    cannot: { main: 'aiortc offers profiles of its own', restart: 'aiortc cannot restart ICE', stop: 'aiortc cannot stop a transceiver and negotiate that' },
   },
   {
     name: 'werift',
@@ -68,7 +68,7 @@ export const STACKS = [
     command: ['node', here('viewers/wrtc.mjs')],
     needs: () => npm('@roamhq/wrtc') || npm('ws'),
     codec: 'VP8',
-    cannot: { overhear: 'libwebrtc shows no RTCP' },
+    cannot: { main: 'libwebrtc has no H.264 here', overhear: 'libwebrtc shows no RTCP' },
   },
   {
     name: 'webrtcbin',
@@ -81,5 +81,12 @@ export const STACKS = [
       stop: 'webrtcbin 1.22 cannot stop a transceiver',
       move: 'webrtcbin checks a path that works no more (RFC 7675)',
     },
+  },
+  {
+    name: 'Janus',
+    command: ['node', here('viewers/janus.mjs')],
+    needs: () => (existsSync('/usr/bin/janus') ? '' : `Janus is not installed (Debian: janus): ${SETUP}`) || npm('ws') || decoder(),
+    codec: 'H264',
+    cannot: { call: 'Janus asks for no media' },
   },
 ];

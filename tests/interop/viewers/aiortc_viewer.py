@@ -25,9 +25,9 @@ rtp.RtcpPacket.parse = overhear
 
 
 class Peer(logging.Handler):
-    def __init__(self, events):
+    def __init__(self, events, wishes):
         super().__init__(logging.WARNING)
-        self.events = events
+        self.events, self.wishes = events, wishes
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.seen = {"video": medium(), "audio": medium(), "reports": {}, "cnames": {}, "byes": 0}
         self.video, self.tasks = None, []
@@ -79,11 +79,12 @@ class Peer(logging.Handler):
         await self.pc.setLocalDescription(description)
         return self.pc.localDescription.sdp
 
-    async def offer(self, data):
+    async def offer(self):
         if not self.pc.getTransceivers():
-            self.pc.addTransceiver("audio", direction="recvonly")
+            if "video" not in self.wishes:
+                self.pc.addTransceiver("audio", direction="recvonly")
             self.transceive()
-            if data:
+            if "data" in self.wishes:
                 self.pc.createDataChannel("beside")
         return await self.described(await self.pc.createOffer())
 

@@ -8,7 +8,9 @@ const { PeerConnection, Video, Audio } = library;
 // As numbered by us; any would do.
 const [H264, OPUS] = [102, 111];
 
-run((events) => {
+const MAIN = 'profile-level-id=4d001f;packetization-mode=1;level-asymmetry-allowed=1';
+
+run((events, wishes) => {
   const pc = new PeerConnection('viewer', { iceServers: [], disableAutoNegotiation: true });
   const [video, audio] = [new Receiver('H264'), new Receiver('OPUS')];
   const counts = counters(video.counts, audio.counts);
@@ -37,14 +39,14 @@ run((events) => {
 
   return {
     counts: () => counts,
-    offer(data) {
+    offer() {
       if (!tracks.length) {
         const sound = new Audio('0', 'RecvOnly');
         sound.addOpusCodec(OPUS);
-        const pictures = new Video('1', 'RecvOnly');
-        pictures.addH264Codec(H264);
-        [sound, pictures].forEach((media) => take(pc.addTrack(media)));
-        if (data) pc.createDataChannel('beside');
+        const frames = new Video('1', 'RecvOnly');
+        frames.addH264Codec(H264, ...(wishes.has('main') ? [MAIN] : []));
+        (wishes.has('video') ? [frames] : [sound, frames]).forEach((media) => take(pc.addTrack(media)));
+        if (wishes.has('data')) pc.createDataChannel('beside');
       }
       return described('offer');
     },

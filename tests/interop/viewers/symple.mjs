@@ -3,8 +3,8 @@
 //
 //   node STACK.mjs ws://HOST:PORT/ USER
 //
-// Input, a command a line: `call`, `call data` (with a data channel beside the media), `pause`, `resume`,
-// `stop`, `add`, `restart`, `hangup`. Output, a JSON object a line, its member `saw` telling what it is.
+// Input, a command a line: `call`, and beside it `data` (a data channel too), `video` (no audio), `main` (H.264 of
+// the main profile alone); `pause`, `resume`, `stop`, `add`, `restart`, `hangup`. Output, a JSON object a line, its member `saw` telling what it is.
 
 import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -19,9 +19,9 @@ const fault = (what) => (error) => say('fault', { what, error: String(error?.sta
 export const medium = () => ({ codec: null, frames: 0, errors: 0, packets: 0, lost: 0 });
 
 /**
- * Runs a viewer. `connect(events)` makes a peer connection: `offer(data)`, `answer(sdp)`, `accept(sdp)`,
+ * Runs a viewer. `connect(events, wishes)` makes a peer connection: `offer()`, `answer(sdp)`, `accept(sdp)`,
  * `candidate(init)`, `change(command)`, which prepares what the next offer asks for, `counts()` and `close()`;
- * it calls `events.candidate(init)` and `events.state(word)`.
+ * it calls `events.candidate(init)` and `events.state(word)`. Wishes are the words after `call`.
  */
 export function run(connect) {
   const [url, user] = process.argv.slice(2);
@@ -33,13 +33,13 @@ export function run(connect) {
   const send = (message) => socket.send(JSON.stringify(message));
   const signal = (subtype, data) => call && send({ type: 'message', subtype, to: call.to, call: call.id, data });
 
-  function begin(to, id) {
+  function begin(to, id, wishes = []) {
     call?.peer.close();
     const mine = { id, to, ready: false, waiting: [] };
     mine.peer = connect({
       candidate: (init) => mine === call && signal('call:candidate', init),
       state: (state) => mine === call && say('state', { state }),
-    });
+    }, new Set(wishes));
     call = mine;
   }
 
@@ -62,8 +62,8 @@ export function run(connect) {
     await call.peer.candidate({ ...init, candidate: init.candidate.replace(/^a=/, '') });
   }
 
-  async function offer(data) {
-    const sdp = await call.peer.offer(data);
+  async function offer() {
+    const sdp = await call.peer.offer();
     signal('call:offer', { type: 'offer', sdp });
   }
 
@@ -73,7 +73,7 @@ export function run(connect) {
       begin(from, id);
       signal('call:accept', {});
     },
-    'call:accept': () => offer(call.data),
+    'call:accept': offer,
     'call:offer': async ({ data }) => {
       say('offered');
       const sdp = await call.peer.answer(data.sdp);
@@ -113,8 +113,7 @@ export function run(connect) {
     const [word, ...more] = line.split(' ');
     if (word === 'call') {
       const dial = () => {
-        begin(camera, randomBytes(16).toString('hex'));
-        call.data = more.includes('data');
+        begin(camera, randomBytes(16).toString('hex'), more);
         signal('call:init', {});
       };
       if (camera) dial();
@@ -125,7 +124,7 @@ export function run(connect) {
     } else {
       next(word, async () => {
         await call.peer.change(word);
-        await offer(call.data);
+        await offer();
       });
     }
   }

@@ -47,13 +47,13 @@ class Events:
 
 
 class Viewer:
-    """Runs a call at a time. `connect(events)` makes a peer connection: the coroutines `offer(data)`,
+    """Runs a call at a time. `connect(events, wishes)` makes a peer connection: the coroutines `offer()`,
     `answer(sdp)`, `accept(sdp)`, `candidate(init)`, `change(command)`, `counts()` and `close()`."""
 
     def __init__(self, connect, socket):
         self.connect, self.socket = connect, socket
         self.camera = self.peer = self.events = self.to = self.call = None
-        self.waiting, self.ready, self.data, self.wanted = [], False, False, None
+        self.waiting, self.ready, self.wanted = [], False, None
         self.outgoing = asyncio.Queue()
         self.jobs = asyncio.Queue()
 
@@ -64,12 +64,12 @@ class Viewer:
         if events is self.events and self.call:
             self.send({"type": "message", "subtype": subtype, "to": self.to, "call": self.call, "data": data})
 
-    async def begin(self, to, call):
+    async def begin(self, to, call, wishes=()):
         if self.peer:
             await self.peer.close()
         self.to, self.call, self.waiting, self.ready = to, call, [], False
         self.events = Events(self)
-        self.peer = self.connect(self.events)
+        self.peer = self.connect(self.events, wishes)
 
     async def end(self, reason):
         if not self.call:
@@ -94,7 +94,7 @@ class Viewer:
             await self.peer.candidate({**init, "candidate": init["candidate"].removeprefix("a=")})
 
     async def offer(self):
-        sdp = await self.peer.offer(self.data)
+        sdp = await self.peer.offer()
         self.signal(self.events, "call:offer", {"type": "offer", "sdp": sdp})
 
     async def heard(self, message):
@@ -123,9 +123,8 @@ class Viewer:
 
     async def command(self, word, *more):
         if word == "call":
-            self.data = "data" in more
             if self.camera:
-                await self.begin(self.camera, secrets.token_hex(16))
+                await self.begin(self.camera, secrets.token_hex(16), more)
                 self.signal(self.events, "call:init", {})
             else:
                 self.wanted = (word, *more)

@@ -43,13 +43,15 @@ def control(seen, compound):
 
 
 class Peer:
-    def __init__(self, events):
-        self.events, self.loop = events, asyncio.get_running_loop()
+    def __init__(self, events, wishes):
+        self.events, self.wishes, self.loop = events, wishes, asyncio.get_running_loop()
         self.seen = {"video": medium(), "audio": medium(), "reports": {}, "cnames": {}, "byes": 0}
         self.video, self.mids, self.media = None, [], {}
         self.pipeline = Gst.Pipeline()
         self.bin = Gst.ElementFactory.make("webrtcbin")
-        self.bin.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
+        # A single section it leaves without a bundle by default.
+        if "video" not in wishes:
+            self.bin.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
         self.bin.set_property("latency", 200)
         self.pipeline.add(self.bin)
         self.bin.connect("on-ice-candidate", self.found)
@@ -152,16 +154,17 @@ class Peer:
         description = GstWebRTC.WebRTCSessionDescription.new(kind, message)
         await self.ask("set-remote-description", description)
 
-    async def offer(self, data):
+    async def offer(self):
         if not self.video:
-            self.bin.emit("add-transceiver", RECEIVE, Gst.Caps.from_string(OPUS))
+            if "video" not in self.wishes:
+                self.bin.emit("add-transceiver", RECEIVE, Gst.Caps.from_string(OPUS))
             self.transceive()
-            if data:
+            if "data" in self.wishes:
                 self.channel = self.bin.emit("create-data-channel", "beside", None)
         return await self.described("offer")
 
     def transceive(self):
-        self.video = self.bin.emit("add-transceiver", RECEIVE, Gst.Caps.from_string(H264))
+        self.video = self.bin.emit("add-transceiver", RECEIVE, Gst.Caps.from_string(H264.replace("42e01f", "4d001f") if "main" in self.wishes else H264))
         self.video.set_property("do-nack", True)
 
     async def answer(self, sdp):

@@ -4,11 +4,13 @@ import { RTCPeerConnection, useH264, useOPUS } from 'werift';
 import { control, counters, Receiver } from './rtp.mjs';
 import { run } from './symple.mjs';
 
-run((events) => {
+const MAIN = 'profile-level-id=4d001f;packetization-mode=1;level-asymmetry-allowed=1';
+
+run((events, wishes) => {
   const pc = new RTCPeerConnection({
     bundlePolicy: 'max-bundle',
     iceServers: [],
-    codecs: { video: [useH264()], audio: [useOPUS()] },
+    codecs: { video: [useH264(wishes.has('main') ? { parameters: MAIN } : {})], audio: [useOPUS()] },
   });
   const [video, audio] = [new Receiver('H264'), new Receiver('OPUS')];
   const counts = counters(video.counts, audio.counts);
@@ -48,11 +50,11 @@ run((events) => {
 
   return {
     counts: () => counts,
-    async offer(data) {
+    async offer() {
       if (!pc.getTransceivers().length) {
-        pc.addTransceiver('audio', { direction: 'recvonly' });
+        if (!wishes.has('video')) pc.addTransceiver('audio', { direction: 'recvonly' });
         transceive();
-        if (data) pc.createDataChannel('beside');
+        if (wishes.has('data')) pc.createDataChannel('beside');
       }
       const offer = await pc.createOffer(options);
       options = {};

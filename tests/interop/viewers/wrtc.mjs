@@ -3,7 +3,7 @@
 import wrtc from '@roamhq/wrtc';
 import { medium, run } from './symple.mjs';
 
-run((events) => {
+run((events, wishes) => {
   const pc = new wrtc.RTCPeerConnection({ bundlePolicy: 'max-bundle' });
   const counts = { video: medium(), audio: medium(), reports: {}, cnames: [], byes: null };
   let video;
@@ -49,11 +49,11 @@ run((events) => {
 
   return {
     counts: () => counts,
-    async offer(data) {
+    async offer() {
       if (!pc.getTransceivers().length) {
-        pc.addTransceiver('audio', { direction: 'recvonly' });
+        if (!wishes.has('video')) pc.addTransceiver('audio', { direction: 'recvonly' });
         transceive();
-        if (data) pc.createDataChannel('beside');
+        if (wishes.has('data')) pc.createDataChannel('beside');
       }
       const offer = await pc.createOffer(options);
       options = {};
