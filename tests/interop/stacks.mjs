@@ -49,7 +49,7 @@ export const STACKS = [
     command: ['node', here('viewers/werift.mjs')],
     needs: () => npm('werift') || npm('ws') || decoder(),
     codec: 'H264',
-    cannot: { stop: 'werift 0.24 offers a stopped transceiver as before' },
+    cannot: { stop: 'werift 0.24 offers a stopped transceiver as before', bye: 'werift reads no BYE' },
   },
   {
     name: 'libdatachannel',
@@ -68,7 +68,7 @@ export const STACKS = [
     command: ['node', here('viewers/wrtc.mjs')],
     needs: () => npm('@roamhq/wrtc') || npm('ws'),
     codec: 'VP8',
-    cannot: { main: 'libwebrtc has no H.264 here', overhear: 'libwebrtc shows no RTCP' },
+    cannot: { main: 'libwebrtc has no H.264 here', overhear: 'libwebrtc shows the reports of audio alone' },
   },
   {
     name: 'webrtcbin',

@@ -12,11 +12,15 @@ const DECODE = fileURLToPath(new URL('decode.py', import.meta.url));
 export class Receiver {
   counts = medium();
   #decoder;
+  #ssrc;
   #highest;
 
   #payloads = new Set();
 
   constructor(codec) { Object.assign(this, { codec }); }
+
+  /** The stream that came last. */
+  get ssrc() { return this.#ssrc; }
 
   /** Reads the payload types off a description: what else comes, such as retransmissions, is not for the decoder. */
   describe(sdp) {
@@ -30,6 +34,12 @@ export class Receiver {
     const [payload, sequence] = [packet[1] & 0x7f, packet.readUInt16BE(2)];
     if (!this.#payloads.has(payload)) return;
     const { counts } = this;
+    const ssrc = packet.readUInt32BE(8);
+    if (ssrc !== this.#ssrc) {
+      this.close();
+      [this.#ssrc, this.#highest] = [ssrc, undefined];
+      this.#decoder = this.#start(payload);
+    }
     counts.packets++;
     // What is skipped is lost, until it comes after all.
     const step = this.#highest === undefined ? 1 : (sequence - this.#highest) & 0xffff;
@@ -38,7 +48,6 @@ export class Receiver {
       counts.lost += step - 1;
       this.#highest = sequence;
     } else counts.lost--;
-    this.#decoder ??= this.#start(payload);
     const length = Buffer.alloc(2);
     length.writeUInt16BE(packet.length);
     this.#decoder.stdin.write(Buffer.concat([length, packet]));
@@ -48,7 +57,11 @@ export class Receiver {
     this.counts.codec = this.codec;
     const child = spawn('/usr/bin/python3', [DECODE, this.codec, String(payload)], { stdio: ['pipe', 'pipe', 'inherit'] });
     child.stdin.on('error', () => {}); // it was ended
-    createInterface({ input: child.stdout }).on('line', (line) => Object.assign(this.counts, JSON.parse(line)));
+    const { frames, errors } = this.counts; // of streams before
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const more = JSON.parse(line);
+      if (child === this.#decoder) Object.assign(this.counts, { frames: frames + more.frames, errors: errors + more.errors, words: more.words });
+    });
     return child;
   }
 

@@ -19,15 +19,12 @@ run((events, wishes) => {
   let transceiver;
   let options = {};
 
+  // It asks for no key frame by itself.
   pc.onTrack.subscribe((track) => {
-    // It comes again with each negotiation.
-    if (listened.has(track)) return;
-    listened.add(track);
-    const receiver = track.kind === 'video' ? video : audio;
-    track.onReceiveRtp.subscribe((packet) => receiver.packet(packet.serialize()));
-    // It asks for no key frame by itself.
-    const pli = () => transceiver?.receiver.sendRtcpPLI(track.ssrc).catch(() => {});
-    if (track.kind === 'video') looks = setInterval(() => !video.counts.frames && track.ssrc && pli(), 500);
+    clearInterval(looks);
+    if (track.kind !== 'video') return;
+    const before = video.counts.frames;
+    looks = setInterval(() => video.counts.frames === before && transceiver?.receiver.sendRtcpPLI(video.ssrc).catch(() => {}), 500);
   });
   pc.onIceCandidate.subscribe((candidate) => {
     const { candidate: text = '', sdpMid = '0', sdpMLineIndex = 0 } = candidate?.toJSON?.() ?? candidate ?? {};
@@ -38,6 +35,8 @@ run((events, wishes) => {
     for (const transport of pc.dtlsTransports) {
       if (listened.has(transport)) continue;
       listened.add(transport);
+      // Its tracks stay with the SSRC that they had at first.
+      transport.onRtp.subscribe((packet) => [video, audio].forEach((receiver) => receiver.packet(packet.serialize())));
       transport.onRtcp.subscribe((packet) => control(counts, packet.serialize()));
     }
   });
