@@ -248,7 +248,8 @@ const indent = (lines) => lines.map((line) => `    | ${line}`).join('\n');
 
 // ── Programs ──
 
-class Program {
+/** A program that was started, and what it says. */
+export class Program {
   lines = [];
 
   constructor(command, args, { env, cwd }) {

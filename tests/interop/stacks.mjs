@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { found } from '../browser/harness.mjs';
 
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const require = createRequire(import.meta.url);
@@ -24,6 +25,9 @@ function python(program, code, what) {
   const asked = spawnSync(program, ['-c', code], { encoding: 'utf8' });
   return asked.status === 0 ? '' : `${what} does not load (${asked.stderr.trim().split('\n').pop()}): ${SETUP}`;
 }
+
+const browser = (name, ...programs) => (programs.some(found) ? '' : `${name} is not installed: run .ci/setup test`);
+const playwright = () => (existsSync(here('../browser/node_modules/playwright-core')) ? '' : 'playwright-core is not installed: run .ci/setup test');
 
 const elements = (names) => `
 import gi
@@ -88,5 +92,19 @@ export const STACKS = [
     needs: () => (existsSync('/usr/bin/janus') ? '' : `Janus is not installed (Debian: janus): ${SETUP}`) || npm('ws') || decoder(),
     codec: 'H264',
     cannot: { call: 'Janus asks for no media' },
+  },
+  {
+    name: 'Chromium',
+    command: ['node', here('viewers/browser.mjs'), 'chromium'],
+    needs: () => browser('Chromium', 'chromium') || playwright() || npm('ws'),
+    codec: 'H264',
+    cannot: { main: 'Chromium offers profiles of its own', overhear: 'Chromium shows the reports of audio alone' },
+  },
+  {
+    name: 'Firefox',
+    command: ['node', here('viewers/browser.mjs'), 'firefox'],
+    needs: () => browser('Firefox', 'firefox-esr', 'firefox') || npm('ws'),
+    codec: 'VP8',
+    cannot: { main: 'Firefox offers profiles of its own', overhear: 'Firefox shows no names' },
   },
 ];
