@@ -35,7 +35,7 @@ export function standard(RTCPeerConnection, events, wishes) {
           if (seen.frames > settling) settling = undefined;
         } else seen.errors = one.pliCount - first;
       }
-      if (one.type === 'remote-outbound-rtp') counts.reports[one.kind] = one.reportsSent;
+      if (one.type === 'remote-outbound-rtp') counts.reports[one.kind] = one.reportsSent ?? 1;
     }
   }, 200);
 

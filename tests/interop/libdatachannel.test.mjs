@@ -1,0 +1,3 @@
+import { watch } from './cases.mjs';
+
+watch('libdatachannel');
