@@ -69,6 +69,7 @@ export function scenario(name, { needs = [], timeout = 180_000, todo = false } =
       // The runner's own time limit would leave what runs running.
       await deadline(run(s), timeout, 'the whole scenario');
     } catch (error) {
+      s.failed = true;
       error.message += await s.evidence();
       throw error;
     } finally {

@@ -1,12 +1,26 @@
 // The test's end of a viewer: commands go in, what it saw comes out.
 
-import { until } from '../browser/harness.mjs';
+import { Program, ROOT, until } from '../browser/harness.mjs';
+
+// A viewer goes on to the next case: browsers take seconds to start.
+const running = new Map();
 
 export class Viewer {
   constructor(program) { this.program = program; }
 
-  static async start(s, { command: [program, ...args] }, url, user = 'visitor') {
-    const viewer = new Viewer(await s.program(program, [...args, url, user]));
+  /** The viewer of a stack, at the server of this scenario; one that took part in a failure is replaced. */
+  static async start(s, { name, command: [path, ...args] }, url) {
+    if (!running.has(name)) running.set(name, new Program(path, args, { cwd: ROOT }));
+    const program = running.get(name);
+    program.lines.length = 0;
+    const viewer = new Viewer(program);
+    s.tells(name, () => program.lines);
+    s.after(async () => {
+      if (s.failed || program.end) return Viewer.end(name);
+      viewer.tell('close');
+      return program.says(/"saw":"closed"/, { within: 5000 }).catch(() => Viewer.end(name));
+    });
+    viewer.tell(`open ${url} visitor`);
     s.tells('counters', () => [JSON.stringify(viewer.counts)]);
     await viewer.sees('online');
     return viewer;
@@ -26,6 +40,13 @@ export class Viewer {
     });
     lines.splice(0, lines.length, ...rest);
     return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  }
+
+  /** Ends the viewer of a stack. */
+  static async end(name) {
+    const program = running.get(name);
+    running.delete(name);
+    await program?.stop();
   }
 
   tell(command) { this.program.tell(command); }

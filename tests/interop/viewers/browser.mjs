@@ -1,6 +1,6 @@
 // A browser: its page has the peer connection, and this process the signalling.
 //
-//   node browser.mjs chromium|firefox ws://HOST:PORT/ USER
+//   node browser.mjs chromium|firefox
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ import { run } from './symple.mjs';
 
 const LOOK = 50; // ms between two looks at the page
 
-const [name] = process.argv.splice(2, 1);
+const name = process.argv[2];
 const dir = mkdtempSync(join(tmpdir(), 'symple-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
 

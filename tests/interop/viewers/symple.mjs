@@ -1,10 +1,9 @@
 // A viewer's half of a call, whatever WebRTC stack it has: what goes over the WebSocket, and what the test
 // says on the viewer's input. viewers/symple.py is the same in Python.
 //
-//   node STACK.mjs ws://HOST:PORT/ USER
-//
-// Input, a command a line: `call`, and beside it `data` (a data channel too), `video` (no audio), `main` (H.264 of
-// the main profile alone); `pause`, `resume`, `stop`, `add`, `restart`, `hangup`. Output, a JSON object a line, its member `saw` telling what it is.
+// Input, a command a line: `open ws://HOST:PORT/ USER`; `call`, and beside it `data` (a data channel too), `video`
+// (no audio), `main` (H.264 of the main profile alone); `pause`, `resume`, `stop`, `add`, `restart`, `hangup`;
+// `close`. Output, a JSON object a line, its member `saw` telling what it is.
 
 import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -24,13 +23,12 @@ export const medium = () => ({ codec: null, frames: 0, errors: 0, packets: 0, lo
  * it calls `events.candidate(init)` and `events.state(word)`. Wishes are the words after `call`.
  */
 export function run(connect) {
-  const [url, user] = process.argv.slice(2);
-  const socket = new WebSocket(url);
+  let socket;
   let camera; // its address
   let call; // { id, to, peer, ready, waiting, end }
   let wanted; // by a command that came before the camera was there
 
-  const send = (message) => socket.send(JSON.stringify(message));
+  const send = (message) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
   const signal = (subtype, data) => call && send({ type: 'message', subtype, to: call.to, call: call.id, data });
 
   function begin(to, id, wishes = []) {
@@ -44,11 +42,12 @@ export function run(connect) {
   }
 
   function end(reason) {
-    if (!call) return;
+    if (!call) return undefined;
     say('counts', { ...call.peer.counts() });
-    call.peer.close();
+    const { peer } = call;
     call = undefined;
     say('ended', { reason });
+    return peer.close();
   }
 
   // Candidates that come before the description are kept.
@@ -94,24 +93,39 @@ export function run(connect) {
   let queue = Promise.resolve();
   const next = (what, job) => (queue = queue.then(job).catch(fault(what)));
 
-  socket.on('open', () => send({ type: 'auth', user, rooms: ['public'] }));
-  socket.on('error', fault('socket'));
-  socket.on('close', () => end('offline'));
-  socket.on('message', (text) => {
-    const message = JSON.parse(text);
-    if (message.type === 'presence' && message.data?.peerType === 'camera' && message.data.online) {
-      if (!camera) say('online');
-      camera = `${message.data.user}|${message.data.id}`;
-      wanted?.();
-      wanted = undefined;
-    }
-    const act = heard[message.subtype];
-    if (act && (message.subtype === 'call:init' || message.call === call?.id)) next(message.subtype, () => act(message));
-  });
+  function open(url, user) {
+    camera = wanted = undefined;
+    const mine = socket = new WebSocket(url);
+    mine.on('open', () => send({ type: 'auth', user, rooms: ['public'] }));
+    mine.on('error', (error) => mine === socket && fault('socket')(error));
+    mine.on('close', () => mine === socket && end('offline'));
+    mine.on('message', (text) => {
+      if (mine !== socket) return;
+      const message = JSON.parse(text);
+      if (message.type === 'presence' && message.data?.peerType === 'camera' && message.data.online) {
+        if (!camera) say('online');
+        camera = `${message.data.user}|${message.data.id}`;
+        wanted?.();
+        wanted = undefined;
+      }
+      const act = heard[message.subtype];
+      if (act && (message.subtype === 'call:init' || message.call === call?.id)) next(message.subtype, () => act(message));
+    });
+  }
+
+  async function close() {
+    const last = socket;
+    [socket, queue] = [undefined, Promise.resolve()]; // whatever still waits there is for nobody
+    last?.close();
+    await end('closed');
+    say('closed');
+  }
 
   function command(line) {
     const [word, ...more] = line.split(' ');
-    if (word === 'call') {
+    if (word === 'open') open(...more);
+    else if (word === 'close') close().catch(fault(word));
+    else if (word === 'call') {
       const dial = () => {
         begin(camera, randomBytes(16).toString('hex'), more);
         signal('call:init', {});
