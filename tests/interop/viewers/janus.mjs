@@ -122,7 +122,7 @@ run((events) => {
 
   return {
     counts: () => counts,
-    offer() { throw new Error('Janus asks for no media'); },
+    offer() { throw new Error('it makes no calls'); },
     async answer(sdp) {
       const janus = await api;
       await janus.room({ request: 'create', videocodec: 'h264', audiocodec: 'opus' });
