@@ -28,7 +28,7 @@ help:
 	@echo 'make test-board  tests cross-built for 64-bit ARM, in an emulator'
 	@echo 'make test-hostile  a camera with viewers while strangers do their worst, with figures'
 	@echo 'make fuzz      random inputs by what they reach, a minute for each kind; fuzz/run tells more'
-	@echo 'make test-interop  other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus'
+	@echo 'make test-interop  other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus, browsers'
 	@echo 'make bench     what the server costs beside a bare relay; four minutes at most'
 	@echo 'make size      how large firmware is, and what it holds, against its limits'
 
