@@ -60,10 +60,10 @@ const show = (value) => (typeof value === 'string' ? value : JSON.stringify(valu
  * A test whose `s` holds what it started: `s.camera()`, `s.chromium()`, `s.note()` …; `needs` names
  * what the machine must have, and the test is skipped in words where it has not.
  */
-export function scenario(name, { needs = [], timeout = 180_000, todo = false } = {}, run) {
+export function scenario(name, { needs = [], timeout = 180_000 } = {}, run) {
   const lacking = needs.map((need) => (typeof need === 'function' ? need : NEEDS[need])()).find(Boolean);
   if (lacking) console.log(`SKIPPED ${name}: ${lacking}`);
-  return test(name, { skip: lacking || false, todo }, async (t) => {
+  return test(name, { skip: lacking || false }, async (t) => {
     const s = new Scenario(name, t);
     try {
       // The runner's own time limit would leave what runs running.
