@@ -137,7 +137,9 @@ impl Hub {
 
     /// What goes to other instances has too much waiting: a sender is held until less does.
     pub(super) fn hold_for_bus(&mut self, sender: Key, now: Instant) {
-        self.holds.hold(Key::BUS, sender, false, now);
+        if self.can_be_held(sender) {
+            self.holds.hold(Key::BUS, sender, false, now);
+        }
     }
 
     fn hold(&mut self, recipient: Key, sender: Key, now: Instant) {

@@ -133,7 +133,7 @@ impl Hub {
             Input::Kick { whom, status, message } => {
                 self.kick(whom, status, message, now);
                 if let (Whom::Address(address), true) = (whom, self.cluster.is_some()) {
-                    self.spread_kick(address, status, message);
+                    self.spread_kick(address, status, message, now);
                 }
             }
             Input::Shutdown => self.shutdown(now),
@@ -165,15 +165,20 @@ impl Hub {
     /// waits; if none does, [`Output::Bus`] tells of the next.
     pub fn transmit_bus(&mut self, max_bytes: usize, now: Instant, out: &mut Vec<Bus>) -> bool {
         let more = self.cluster.as_mut().is_some_and(|cluster| cluster.transmit(max_bytes, out));
-        if self.cluster.as_ref().is_some_and(|cluster| cluster.is_low()) {
-            self.drained(Key::BUS, now);
-        }
+        self.bus_drained(now);
+        self.tell_unsent(now);
         more
     }
 
     /// Whether other instances are reached.
     pub fn has_bus(&self) -> bool {
         self.cluster.as_ref().is_some_and(|cluster| cluster.is_up())
+    }
+
+    /// Whether something is kept for an instance.
+    #[cfg(test)]
+    pub(super) fn knows(&self, instance: &str) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.knows(instance))
     }
 
     /// When a peer last sent a frame of its own; `None` where it is not admitted.

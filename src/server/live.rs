@@ -163,7 +163,7 @@ impl Hub {
         recipients(&to, Sender::Host, &mut self.rooms, &mut found);
         let queued = self.deliver(None, &found, &text.into(), Class::Pushed, now);
         if everywhere && self.cluster.is_some() {
-            self.spread_host(&to, text);
+            self.spread_host(&to, text, now);
         }
         found.len() - queued
     }

@@ -48,7 +48,8 @@
 //!   ([`Hub::is_held`]) until the queue is down to a quarter ([`Output::Resume`]). How long that may last, and
 //!   that nobody waits for ever, is in the docs of `hold`; then the recipient is closed, 1008 `too slow`.
 //! - What the host pushes holds nobody. It is not queued over the limit; [`Hub::publish`] answers how many missed
-//!   it, and each of those is told by an event `missed`. Presences are told later, in their newest state.
+//!   it, and each of those is told by an event `missed`, as is whoever missed something that was lost between
+//!   instances. Presences are told later, in their newest state.
 //! - Up to 50 members of a room are told at once who comes and goes; in a larger room that waits for 50 to 250 ms,
 //!   a quarter of a millisecond for each member. A newcomer gets its roster at once, and no message of a peer comes
 //!   before the presence that introduces it. Whoever comes and goes before a member could be told is not told to it,

@@ -98,7 +98,7 @@ pub(super) struct Outbox {
     limit: usize,
     /// When the socket last took something; only while it refuses more.
     refuses: Option<Instant>,
-    /// What the host pushed and did not fit, since that was last told.
+    /// What the host pushed and did not fit, and what was lost between instances, since that was last told.
     missed: u32,
     /// Whose state could not be told.
     owed: BTreeSet<Key>,
@@ -212,7 +212,13 @@ impl Outbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty() && !self.ping && self.close.is_none()
+        self.items.is_empty() && !self.ping && self.close.is_none() && self.missed == 0
+    }
+
+    /// A message was lost before it came here. Whether that is to be told.
+    pub fn miss(&mut self) -> bool {
+        self.missed += u32::from(!self.shut);
+        !self.shut
     }
 
     /// Bytes that wait.
@@ -292,14 +298,19 @@ impl Outbox {
         if self.items.is_empty() && self.items.capacity() > KEPT {
             self.items = VecDeque::new();
         }
-        if !self.is_low() {
+        self.tell_missed();
+        if !self.is_low() || self.joining > 0 {
             return BTreeSet::new();
         }
-        let missed = std::mem::take(&mut self.missed);
-        if missed > 0 {
+        std::mem::take(&mut self.owed)
+    }
+
+    /// Queues how many were missed, once there is room.
+    pub fn tell_missed(&mut self) {
+        if self.missed > 0 && self.is_low() {
+            let missed = std::mem::take(&mut self.missed);
             self.add(Item::Text(told_missed(missed)));
         }
-        if self.joining > 0 { BTreeSet::new() } else { std::mem::take(&mut self.owed) }
     }
 
     /// The state of a peer could not be told.

@@ -92,6 +92,8 @@ pub(super) struct Live {
     /// The presence that tells of it, once somebody had to be told.
     pub card: Option<Arc<str>>,
     pub bucket: Bucket,
+    /// When it was last told that messages of its own did not reach other instances.
+    pub unsent: Option<Instant>,
 }
 
 impl Session {

@@ -41,7 +41,8 @@ pub struct Stats {
     pub unheard: u64,
     /// Copies of what the host pushed that did not fit a recipient's queue; each recipient is told how many.
     pub dropped_slow: u64,
-    /// Messages that did not go to other instances because too much waited for the bus.
+    /// Messages that were given up on their way to other instances, because the bus was away for too long or too
+    /// much waited for it.
     pub dropped_bus: u64,
     /// Frames that were dropped because their sender was over its rate.
     pub dropped_rate: u64,

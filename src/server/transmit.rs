@@ -106,6 +106,8 @@ impl Hub {
         if outbox.take_ping() {
             out.push(Transmit::Ping);
         }
+        // Before anything is taken: a driver that is given nothing does not ask again.
+        outbox.tell_missed();
         let mut room = max_bytes;
         while room > 0 {
             let Some(item) = outbox.pop() else { break };

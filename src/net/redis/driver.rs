@@ -69,6 +69,8 @@ impl Hook {
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::new(random_id());
         settings.dead_after = self.config.dead_after;
+        settings.queue_limit = self.config.queue_limit;
+        settings.keep_for = self.config.keep_for;
         settings.heartbeat = (self.config.dead_after / 3).min(settings.heartbeat);
         settings.prefix = format!("symple:cluster:{}", self.config.url.db());
         settings

@@ -67,6 +67,11 @@ pub struct RedisConfig {
     pub touch_interval: Duration,
     /// An instance that says nothing for so long is gone, and its peers with it. Default: 10 s.
     pub dead_after: Duration,
+    /// Bytes of messages that may wait for Redis, or for other instances to confirm them. Senders are held before that,
+    /// except while there is no Redis; what does not fit then is lost, and they are told. Default: 16 MiB.
+    pub queue_limit: usize,
+    /// How long a message is kept that not all instances have confirmed. Default: 30 s.
+    pub keep_for: Duration,
 }
 
 impl RedisConfig {
@@ -78,6 +83,8 @@ impl RedisConfig {
             session_ttl: None,
             touch_interval: Duration::from_secs(10),
             dead_after: Duration::from_secs(10),
+            queue_limit: 16 << 20,
+            keep_for: Duration::from_secs(30),
         }
     }
 }

@@ -23,21 +23,41 @@
 //! - **An epoch** begins whenever the bus comes back. Who sees a new one, or an instance that it does not
 //!   know, asks it for the peers of all its rooms, and forgets those who are not in the answer. So what was
 //!   missed while the bus was away, or while one of them hung, is made up for without a peer flickering.
+//! - **Nothing is lost** that fits. Messages are kept until all instances have confirmed them: with every MiB, or
+//!   after a second, a mark asks how far each has heard. Whoever lost its subscriptions, or sees a new epoch,
+//!   passes over what it hears of that instance, asks for what is behind the last number that it has, gets
+//!   that again on its own channel, and goes on when told that it has caught up. All numbers ascend, so each
+//!   message counts once, and those of one sender stay in order. While there is no bus, messages are kept for
+//!   those who were known when it went.
+//! - **What does not fit** in [`Settings::queue_limit`], or is older than [`Settings::keep_for`], is given up. It is
+//!   counted, its sender is told by an `error` 503 (once a second at most), and whom it was for is noted: the
+//!   recipients get an event `missed` that tells how many.
 //! - **An instance that says nothing** for [`Settings::dead_after`] has no peers any more, and neither has
 //!   anyone while the bus is away for so long. A process that hung itself gives the others that time anew.
-//!
 //! - **Who is slow** holds peers of other instances as it holds our own ([`Hub`](super::Hub)): their instance is told whom,
 //!   and when that ends. A new epoch ends it too; whoever still is too slow says so again at the next message.
+//! - **A full bus** holds those who add to it: when an eighth of the limit waits for it here, or half of it is
+//!   under way and not confirmed. So a slow Redis, and a slow instance, slow those down who send to others.
 //!
-//! While there is no bus, all waits end, and messages reach the peers that are here.
+//! While there is no bus, nobody is held for it, all waits end, and messages reach the peers that are here.
+//!
+//! **Nobody waits for ever.** The driver hands over what comes from the bus whatever waits for it, and the hub takes it
+//! whatever waits for its peers: reading never waits for writing, and what is said to say so (hold, free, marks and
+//! their answers) is queued whatever else is. So a hold ends when its cause does: the recipient reads, or its
+//! instance closes it after its allowance; the bus takes what waits, or its driver gives it up after a few
+//! seconds without an answer; the other instances confirm, or are taken for dead. Whatever the message that ends
+//! a hold may have got lost with ends it as well: the loss of the bus, a new epoch, and the death of an instance
+//! free all whom they held.
 
+mod again;
 mod away;
 mod interest;
+mod kept;
 mod receive;
 mod send;
 mod wire;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,7 +65,9 @@ use log::warn;
 use serde::Serialize;
 
 use super::slab::Key;
+use again::{Absent, Resend};
 use interest::Interest;
+use kept::Kept;
 
 pub(super) use away::Away;
 pub(super) use send::Spread;
@@ -80,10 +102,15 @@ pub struct Settings {
     pub dead_after: Duration,
     /// How long a receipt waits for other instances to count. Default: 800 ms, for it is owed within a second.
     pub receipt_wait: Duration,
-    /// Bytes that may wait for the bus, each copy counted. From an eighth of it on the peers that add to it are
-    /// held. What they say beyond all of it is dropped; who comes and goes is not, so where that alone takes
-    /// four times as much the bus is begun anew. Default: 16 MiB.
+    /// Bytes that may wait for the bus, each copy counted, and bytes that are kept until other instances have
+    /// confirmed them. Peers that add to it are held from an eighth of the former and a half of the latter on,
+    /// while the bus is there. What they say beyond all of it is dropped, and they are told; who comes and goes
+    /// is not dropped, so where that alone takes four times as much the bus is begun anew. Default: 16 MiB, half
+    /// of what Redis lets wait for one subscriber (`client-output-buffer-limit`).
     pub queue_limit: usize,
+    /// How long a message is kept that not all instances have confirmed. Default: 30 s: a Redis that restarts is
+    /// back by then, and so is a master's successor with usual settings.
+    pub keep_for: Duration,
 }
 
 impl Settings {
@@ -96,6 +123,7 @@ impl Settings {
             dead_after: Duration::from_secs(10),
             receipt_wait: Duration::from_millis(800),
             queue_limit: 16 << 20,
+            keep_for: Duration::from_secs(30),
         }
     }
 }
@@ -117,7 +145,7 @@ pub enum Bus {
     },
     /// Give it up and come back, for it falls behind: [`BusInput::Down`], then [`BusInput::Up`].
     Reset,
-    /// Say something once. It need not be said again when it fails: with the bus's next coming all is
+    /// Say something once. The driver need not say it again when it fails: with the bus's next coming all is
     /// made up for.
     Publish {
         /// Where.
@@ -188,6 +216,12 @@ struct Other {
     epoch: u64,
     /// The number of its last envelope.
     last: u64,
+    /// Up to which number all that it keeps for us was heard.
+    got: u64,
+    /// Something behind that may have been missed: what it says is passed over until it has said all again.
+    behind: bool,
+    /// Up to which number it has heard all that we keep for it.
+    acked: u64,
     heard: Instant,
     /// What it was asked for all its peers with, and whether it answered.
     sync: u64,
@@ -224,7 +258,20 @@ pub(super) struct Cluster {
     out: VecDeque<Bus>,
     waiting: usize,
     announced: bool,
-    /// Messages that found the queue full.
+    /// What others may have missed.
+    kept: Kept,
+    /// The number of the last message that was too old to be kept.
+    forgot: u64,
+    absent: BTreeMap<Arc<str>, Absent>,
+    resends: VecDeque<Resend>,
+    /// Bytes that were said since others were last asked how far they heard, and when they are asked again.
+    unmarked: usize,
+    mark_due: Option<Instant>,
+    /// Whose messages were given up and who was not told yet.
+    unsent: Vec<Key>,
+    /// Who missed something and was not told yet.
+    missing: BTreeSet<Key>,
+    /// Messages that were given up.
     pub dropped: u64,
 }
 
@@ -232,6 +279,14 @@ impl Cluster {
     pub fn new(settings: Settings, now: Instant) -> Self {
         Cluster {
             beat: now + settings.heartbeat,
+            kept: Kept::new(settings.queue_limit, settings.keep_for),
+            forgot: 0,
+            absent: BTreeMap::new(),
+            resends: VecDeque::new(),
+            unmarked: 0,
+            mark_due: None,
+            unsent: Vec::new(),
+            missing: BTreeSet::new(),
             settings,
             link: Link::Down,
             epoch: 0,
@@ -255,20 +310,23 @@ impl Cluster {
     /// When something is due here.
     pub fn due(&self) -> Instant {
         let receipt = self.receipts.first_key_value().map(|(_, receipt)| receipt.until);
-        receipt.into_iter().chain([self.beat]).min().unwrap_or(self.beat)
+        receipt.into_iter().chain(self.mark_due).chain([self.beat]).min().unwrap_or(self.beat)
     }
 
     /// Whether the driver is to be told that something waits.
     pub fn announce(&mut self) -> bool {
-        !self.out.is_empty() && !std::mem::replace(&mut self.announced, true)
+        self.has_more() && !std::mem::replace(&mut self.announced, true)
     }
 
     /// Moves commands into `out`, about `max_bytes`; whether more wait.
     pub fn transmit(&mut self, max_bytes: usize, out: &mut Vec<Bus>) -> bool {
         if max_bytes == 0 {
-            return !self.out.is_empty();
+            return self.has_more();
         }
-        let mut room = max_bytes;
+        // What others missed has half of it, so that neither waits for the other.
+        let mut again = max_bytes / 2;
+        self.resend(&mut again, out);
+        let mut room = max_bytes / 2 + again;
         while room > 0
             && let Some(bus) = self.out.pop_front()
         {
@@ -276,8 +334,12 @@ impl Cluster {
             room = room.saturating_sub(bus.cost());
             out.push(bus);
         }
-        self.announced = !self.out.is_empty();
+        self.announced = self.has_more();
         self.announced
+    }
+
+    fn has_more(&self) -> bool {
+        !self.out.is_empty() || !self.resends.is_empty()
     }
 
     fn to(&self, name: &str) -> Arc<str> {
@@ -303,48 +365,27 @@ impl Cluster {
         }
     }
 
-    /// Says one thing on several channels, under one number, which is returned.
-    fn say(&mut self, channels: &[Arc<str>], kind: wire::Kind, body: &impl Serialize, frame: &str) -> u64 {
-        self.say_counted(channels, kind, body, frame, false)
-    }
-
-    fn say_counted(
-        &mut self,
-        channels: &[Arc<str>],
-        k: wire::Kind,
-        body: &impl Serialize,
-        frame: &str,
-        counted: bool,
-    ) -> u64 {
+    /// Says one thing on several channels, under one number.
+    fn say(&mut self, channels: &[Arc<str>], kind: wire::Kind, body: &impl Serialize, frame: &str) {
         self.number += 1;
-        let n = self.number;
         if self.link != Link::Up {
-            return n;
+            return;
         }
-        let head = wire::Head { i: (&*self.settings.instance).into(), e: self.epoch, n, k };
-        let payload: Arc<str> = wire::write(&head, body, frame).into();
+        let payload: Arc<str> = wire::write(&self.head(self.number, kind), body, frame).into();
         for channel in channels {
             let (channel, payload) = (channel.clone(), payload.clone());
-            self.push(Bus::Publish { channel, payload, tag: counted.then_some(n) });
+            self.push(Bus::Publish { channel, payload, tag: None });
         }
-        n
-    }
-
-    /// Whether what a peer says, so many bytes in all, has room.
-    fn has_room(&mut self, bytes: usize) -> bool {
-        let fits = self.waiting.saturating_add(bytes) <= self.settings.queue_limit;
-        self.dropped += u64::from(!fits);
-        fits
     }
 
     /// So much waits that those who add to it are to be held.
     pub fn is_high(&self) -> bool {
-        self.waiting > self.settings.queue_limit / HIGH
+        self.waiting > self.settings.queue_limit / HIGH || self.is_far_ahead()
     }
 
     /// So little waits that nobody is to be held for it.
     pub fn is_low(&self) -> bool {
-        self.waiting <= self.settings.queue_limit / HIGH / 2
+        self.waiting <= self.settings.queue_limit / HIGH / 2 && self.is_near()
     }
 
     fn lose(&mut self) {
@@ -352,6 +393,8 @@ impl Cluster {
         self.interest.lose();
         self.out.clear();
         self.waiting = 0;
+        self.resends.clear();
+        (self.unmarked, self.mark_due) = (0, None);
     }
 
     fn rise(&mut self, now: Instant) {
@@ -369,8 +412,13 @@ impl Cluster {
         // Taken last, so that it is behind all of them.
         let Some(Bus::Subscribe { tag, .. }) = self.out.back() else { return };
         self.link = Link::Rising(*tag);
+        // What still comes because of an old question has gaps.
+        self.syncs += 1;
+        let sync = self.syncs;
         self.others.values_mut().for_each(|other| {
-            (other.synced, other.asked, other.heard) = (false, None, now);
+            (other.synced, other.behind, other.asked) = (false, true, None);
+            (other.sync, other.heard) = (sync, now);
         });
+        self.absent.values_mut().for_each(|absent| absent.since = now);
     }
 }

@@ -5,15 +5,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use super::super::outbox::Class;
 use super::super::routing::{Sender, recipients};
 use super::super::session::is_past;
 use super::super::slab::Key;
 use super::super::{Hub, Whom};
-use super::wire::{self, Alive, Ask, Card, Gone, Got, Head, Hold, Kick, Kind, Peers, Route};
-use super::{ASK_AGAIN, BusInput, Link, MAX_INSTANCES, Other, Receipt, Wait};
+use super::wire::{self, Alive, Ask, Card, Gone, Got, Head, Heard, Hold, Kick, Kind, Peers, Route};
+use super::{ASK_AGAIN, BusInput, Link, Receipt, Wait};
 use crate::proto::{Address, Status, To};
 
 /// Peers in one answer, so that it stays below a few MiB.
@@ -34,12 +34,10 @@ impl Hub {
                     .values()
                     .flat_map(|other| other.peers.values().copied())
                     .collect::<Vec<_>>();
-                let (waits, receipts) =
-                    (std::mem::take(&mut cluster.waits), std::mem::take(&mut cluster.receipts));
+                let waits = std::mem::take(&mut cluster.waits);
                 keys.into_iter().for_each(|key| self.free_away(key, now));
                 self.drained(Key::BUS, now);
                 self.finish(waits, now);
-                receipts.into_values().for_each(|receipt| self.settle_receipt(&receipt, now));
             }
             BusInput::Subscribed(tag) => self.subscribed(tag, now),
             BusInput::Published { tag, receivers } => {
@@ -55,7 +53,7 @@ impl Hub {
         }
     }
 
-    /// Heartbeats, the dead, and receipts that wait no longer.
+    /// Heartbeats, the dead, receipts that wait no longer, and what was kept for too long.
     pub(in crate::server) fn beat(&mut self, now: Instant) {
         let Some(cluster) = &mut self.cluster else { return };
         let mut late = Vec::new();
@@ -74,8 +72,12 @@ impl Hub {
             cluster.say(&[all], Kind::Alive, &Alive { hail: false }, "");
             let dead = cluster.others.iter().filter(|(_, other)| is_past(other.heard, dead_after, now));
             let dead: Vec<Arc<str>> = dead.map(|(instance, _)| instance.clone()).collect();
-            dead.iter().for_each(|instance| self.bury(instance, now));
+            dead.iter().for_each(|instance| self.bury(instance, true, now));
         }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.look_at_kept(now);
+        }
+        self.tell_unsent(now);
         late.iter().for_each(|receipt| self.settle_receipt(receipt, now));
     }
 
@@ -90,11 +92,13 @@ impl Hub {
             let all = cluster.all();
             cluster.say(&[all], Kind::Alive, &Alive { hail: true }, "");
             info!("on the bus, with {} names", cluster.interest.names().count());
-            // Each instance is asked for all of them, and the ways to ask for one come later.
+            // Each instance is asked for all of them that somebody is in, and the ways to ask for one come later.
             let heard = cluster.interest.names().filter(|name| cluster.interest.hears(name));
             for name in heard {
                 for room in [self.rooms.user(name), self.rooms.named(name)].into_iter().flatten() {
-                    self.rooms.ask(room);
+                    if !self.rooms.members(room).is_empty() {
+                        self.rooms.ask(room);
+                    }
                 }
             }
         }
@@ -128,7 +132,7 @@ impl Hub {
         let Some(cluster) = &mut self.cluster else { return };
         if *head.i == *cluster.settings.instance {
             // Our own, which we hear as others do, and were counted for.
-            if let (Kind::Route, Some(receipt)) = (head.k, cluster.receipts.get_mut(&head.n)) {
+            if let (Kind::Route | Kind::State, Some(receipt)) = (head.k, cluster.receipts.get_mut(&head.n)) {
                 receipt.silent -= 1;
                 self.count(head.n, now);
             }
@@ -136,10 +140,22 @@ impl Hub {
         }
         let Some(is_fresh) = self.note(&head, now) else { return };
         let done = match head.k {
-            Kind::Route => serde_json::from_str(body).map(|route| {
+            Kind::Route | Kind::State => serde_json::from_str(body).map(|route| {
                 self.routed(&head, route, frame, is_fresh, now);
             }),
             _ if !is_fresh => Ok(()),
+            Kind::Lost => serde_json::from_str(body).map(|route| self.lost(&head, route)),
+            Kind::Caught => {
+                self.caught(&head.i, head.n);
+                Ok(())
+            }
+            Kind::Mark => {
+                self.confirm(&head.i);
+                Ok(())
+            }
+            Kind::Heard => {
+                serde_json::from_str(body).map(|heard: Heard| self.heard_up_to(&head.i, heard.n, now))
+            }
             Kind::Kick => serde_json::from_str(body).map(|kick: Kick<'_>| {
                 self.kick(Whom::Address(&kick.address), Status(kick.status), &kick.message, now);
             }),
@@ -149,10 +165,10 @@ impl Hub {
             }
             Kind::Peers => serde_json::from_str(body).map(|peers| self.told(&head.i, &peers, now)),
             Kind::Gone => serde_json::from_str(body).map(|gone| self.gone(&head.i, &gone, now)),
-            Kind::Ask => serde_json::from_str(body).map(|ask| self.asked(&head.i, &ask)),
+            Kind::Ask => serde_json::from_str(body).map(|ask| self.asked(&head.i, &ask, now)),
             Kind::Alive => serde_json::from_str(body).map(|alive: Alive| self.alive(&head.i, &alive)),
             Kind::Bye => {
-                self.bury(&head.i, now);
+                self.bury(&head.i, false, now);
                 Ok(())
             }
             Kind::Hold => serde_json::from_str(body).map(|hold| self.hold_told(&head.i, &hold, now)),
@@ -170,25 +186,12 @@ impl Hub {
         }
     }
 
-    /// Notes that an instance spoke, and asks it for its peers if it has to. `None` if it was not to
-    /// speak any more, false if it says so again.
+    /// Notes that an instance spoke, and asks it for its peers, and for what was missed, if it has to. `None` if
+    /// this is to be passed over, false if it says so again.
     fn note(&mut self, head: &Head<'_>, now: Instant) -> Option<bool> {
         let cluster = self.cluster.as_mut()?;
-        if !cluster.others.contains_key(&*head.i) {
-            if cluster.others.len() >= MAX_INSTANCES {
-                warn!("there are more than {MAX_INSTANCES} instances; one more is passed over");
-                return None;
-            }
-            let other = Other {
-                epoch: head.e,
-                last: 0,
-                heard: now,
-                sync: 0,
-                synced: false,
-                asked: None,
-                peers: Default::default(),
-            };
-            cluster.others.insert((&*head.i).into(), other);
+        if !cluster.others.contains_key(&*head.i) && !cluster.meet_instance(head, now) {
+            return None;
         }
         let other = cluster.others.get_mut(&*head.i)?;
         if head.e < other.epoch {
@@ -196,18 +199,18 @@ impl Hub {
         }
         let is_new = head.e > other.epoch;
         if is_new {
-            (other.epoch, other.last, other.synced, other.asked) = (head.e, 0, false, None);
+            (other.epoch, other.synced, other.behind, other.asked) = (head.e, false, true, None);
         }
-        let is_fresh = head.n > other.last;
-        other.last = other.last.max(head.n);
         other.heard = now;
+        let is_fresh = other.takes(head, now);
         let peers = if is_new { other.peers.values().copied().collect() } else { Vec::new() };
         peers.into_iter().for_each(|key| self.free_away(key, now));
         let other = self.cluster.as_ref()?.others.get(&*head.i)?;
-        if !other.synced && other.asked.is_none_or(|at| is_past(at, ASK_AGAIN, now)) && head.k != Kind::Bye {
+        let is_owed = !other.synced || other.behind;
+        if is_owed && other.asked.is_none_or(|at| is_past(at, ASK_AGAIN, now)) && head.k != Kind::Bye {
             self.ask_all(&head.i, now);
         }
-        Some(is_fresh)
+        is_fresh
     }
 
     /// Asks an instance for all that concerns us.
@@ -227,11 +230,12 @@ impl Hub {
         cluster.syncs += 1;
         let (sync, channel) = (cluster.syncs, cluster.at(instance));
         let Some(other) = cluster.others.get_mut(instance) else { return };
-        (other.sync, other.asked) = (sync, Some(now));
-        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: Some(sync) }, "");
+        (other.sync, other.synced, other.asked) = (sync, false, Some(now));
+        let since = Some(other.got);
+        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: Some(sync), since }, "");
     }
 
-    fn asked(&mut self, instance: &str, ask: &Ask<'_>) {
+    fn asked(&mut self, instance: &str, ask: &Ask<'_>, now: Instant) {
         let users = ask.users.iter().filter_map(|name| self.rooms.user(name));
         let rooms = ask.rooms.iter().filter_map(|name| self.rooms.named(name));
         let mut keys: Vec<Key> =
@@ -249,9 +253,13 @@ impl Hub {
                 cluster.say(&channel, Kind::Peers, &peers, "");
             }
             if last {
-                return;
+                break;
             }
             cards = rest;
+        }
+        if let (Some(sync), Some(since)) = (ask.sync, ask.since) {
+            cluster.say_again(instance, sync, since);
+            self.bus_drained(now);
         }
     }
 
@@ -305,33 +313,40 @@ impl Hub {
         cluster.say(&[channel], Kind::Alive, &Alive { hail: false }, "");
     }
 
-    /// An instance is no more, and its peers with it.
-    fn bury(&mut self, instance: &str, now: Instant) {
+    /// An instance has heard all up to this number: senders that were held for it may go on.
+    fn heard_up_to(&mut self, instance: &str, n: u64, now: Instant) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.heard(instance, n);
+        }
+        self.bus_drained(now);
+    }
+
+    /// An instance is no more, and its peers with it; it `returns` perhaps, if it was not its own will.
+    fn bury(&mut self, instance: &str, returns: bool, now: Instant) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(other) = cluster.others.get(instance) else { return };
         let keys: Vec<Key> = other.peers.values().copied().collect();
         info!("an instance has gone, and {} peers with it", keys.len());
         keys.into_iter().for_each(|key| self.forget(key, now));
         if let Some(cluster) = &mut self.cluster {
-            cluster.others.remove(instance);
+            cluster.part(instance, returns, now);
         }
+        self.bus_drained(now);
+        self.tell_missed();
     }
 
     fn routed(&mut self, head: &Head<'_>, route: Route<'_>, frame: &str, is_fresh: bool, now: Instant) {
         let mut delivered = 0;
         if is_fresh {
+            let rooms = self.rooms_of(&route);
             let from = Address::from(&*route.from);
-            let own = self.rooms.user(from.user());
-            let named = route.rooms.iter().filter_map(|name| self.rooms.named(name));
-            let mut rooms: Vec<_> = own.into_iter().chain(named).collect();
-            rooms.sort_unstable();
             let other = self.cluster.as_ref().and_then(|cluster| cluster.others.get(&*head.i));
             let of = other.and_then(|other| other.peers.get(from.id())).copied();
             let to = To::from(route.to);
             let mut found = std::mem::take(&mut self.found);
             recipients(&to, Sender::Away(&rooms), &mut self.rooms, &mut found);
             let mut class = Class::Message;
-            if route.state {
+            if head.k == Kind::State {
                 // Whoever hears that a peer is there must hear that it goes, and does if we know that they
                 // share a room. Until we do, the answer of its instance is on its way.
                 found.retain(|peer| of.is_some_and(|of| self.rooms.knows(of, *peer)));

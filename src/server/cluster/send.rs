@@ -14,6 +14,7 @@ use super::super::rooms::{RoomId, Rooms};
 use super::super::session::State;
 use super::super::slab::Key;
 use super::interest::Wanted;
+use super::kept::Owner;
 use super::wire::{Ask, Card, Gone, Hold, Kick, Kind, Peers, Route};
 use super::{Bus, Cluster, Link, MAX_NAME, Receipt, Wait};
 use crate::proto::{Status, Target, To};
@@ -28,11 +29,13 @@ pub(in crate::server) struct Spread<'a> {
 }
 
 impl Hub {
-    /// The channels that a message to `to` goes to, once each. None without other instances.
+    /// The channels that a message to `to` goes to, once each. None without other instances, or while there is no
+    /// bus and none has ever been heard.
     pub(in crate::server) fn channels(&self, sender: Option<Key>, to: &To<'_>) -> Vec<Arc<str>> {
-        let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.link == Link::Up) else {
+        let Some(cluster) = self.cluster.as_deref() else { return Vec::new() };
+        if cluster.link != Link::Up && !cluster.keeps() {
             return Vec::new();
-        };
+        }
         let mut names = BTreeSet::new();
         match to {
             To::Absent => {
@@ -45,7 +48,8 @@ impl Hub {
         names.into_iter().map(|name| cluster.to(name)).collect()
     }
 
-    /// Says a peer's message on these channels. True if other instances will say whom it reached.
+    /// Says a peer's message on these channels, or keeps it for when there is a bus. True if other instances will
+    /// say whom it reached.
     pub(in crate::server) fn spread(
         &mut self,
         key: Key,
@@ -56,23 +60,27 @@ impl Hub {
         let Some(who) = self.who(key) else { return false };
         let rooms = named(&self.rooms, key);
         let Some(cluster) = &mut self.cluster else { return false };
-        if channels.is_empty() || !cluster.has_room(what.text.len() * channels.len()) {
+        if channels.is_empty() {
             return false;
         }
+        let (kind, owner) = match what.class {
+            Class::State { .. } => (Kind::State, Owner::Nobody),
+            _ => (Kind::Route, Owner::Peer(key)),
+        };
         let body = Route {
             from: who.address.as_str().into(),
             rooms: rooms.iter().map(|name| Cow::Borrowed(&**name)).collect(),
             to: what.to.into(),
             receipt: what.receipt.is_some(),
-            state: matches!(what.class, Class::State { .. }),
         };
         let counted = what.receipt.is_some();
-        let n = cluster.say_counted(channels, Kind::Route, &body, what.text, counted);
-        if cluster.is_high() {
+        let said = cluster.say_kept(channels, (kind, owner), &body, what.text, counted, now);
+        if cluster.link == Link::Up && cluster.is_high() {
             self.hold_for_bus(key, now);
         }
+        self.tell_unsent(now);
         let Some(cluster) = &mut self.cluster else { return false };
-        let Some((id, delivered)) = what.receipt else { return false };
+        let (Some(n), Some((id, delivered))) = (said, what.receipt) else { return false };
         let until = now + cluster.settings.receipt_wait;
         let (id, unsent) = (id.into(), channels.len());
         cluster.receipts.insert(n, Receipt { key, id, delivered, unsent, silent: 0, until });
@@ -108,19 +116,27 @@ impl Hub {
     }
 
     /// Says a message of the host at other instances.
-    pub(in crate::server) fn spread_host(&mut self, to: &To<'_>, text: &str) {
+    pub(in crate::server) fn spread_host(&mut self, to: &To<'_>, text: &str, now: Instant) {
         let channels = self.channels(None, to);
         if let Some(cluster) = self.cluster.as_mut().filter(|_| !channels.is_empty()) {
-            cluster.say(&channels, Kind::Host, &(), text);
+            let (from, rooms) = ("".into(), Vec::new());
+            let body = Route { from, rooms, to: to.into(), receipt: false };
+            cluster.say_kept(&channels, (Kind::Host, Owner::Host), &body, text, false, now);
         }
     }
 
     /// Throws peers of the host's choice out at other instances.
-    pub(in crate::server) fn spread_kick(&mut self, address: &str, status: Status, message: &str) {
+    pub(in crate::server) fn spread_kick(
+        &mut self,
+        address: &str,
+        status: Status,
+        message: &str,
+        now: Instant,
+    ) {
         let channels = self.channels(None, &To::One(address.into()));
         if let Some(cluster) = self.cluster.as_mut().filter(|_| !channels.is_empty()) {
             let kick = Kick { address: address.into(), status: status.0, message: message.into() };
-            cluster.say(&channels, Kind::Kick, &kick, "");
+            cluster.say_kept(&channels, (Kind::Kick, Owner::Nobody), &kick, "", false, now);
         }
     }
 
@@ -251,7 +267,7 @@ impl Hub {
         let (mut users, mut rooms) = (Vec::new(), Vec::new());
         if own { &mut users } else { &mut rooms }.push(Cow::Borrowed(&*name));
         let channel = cluster.to(&name);
-        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: None }, "");
+        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: None, since: None }, "");
     }
 
     fn announce(&mut self, key: Key, rooms: &[RoomId], told: bool) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"i":"3k…","e":2,"n":71,"k":"route"}
-//! {"from":"alice|9f…","rooms":["team"],"to":"bob","receipt":false,"state":false}
+//! {"from":"alice|9f…","rooms":["team"],"to":"bob","receipt":false}
 //! {"from":"alice|9f…","type":"message","to":"bob","data":1.0}
 //! ```
 //!
@@ -24,9 +24,13 @@ pub struct Head<'a> {
     pub i: Cow<'a, str>,
     /// Its epoch: how often it came back to the bus.
     pub e: u64,
-    /// Its number of the envelope, ascending within the epoch. Copies on several channels have the same.
+    /// Its number of the envelope, ascending. Copies on several channels have the same, and so has one that is
+    /// said again.
     pub n: u64,
     pub k: Kind,
+    /// It is said again to one instance, because of its [`Ask`] of this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +38,9 @@ pub struct Head<'a> {
 pub enum Kind {
     /// A message of a peer ([`Route`], frame).
     Route,
-    /// A message of the host (frame).
+    /// One that tells the state of the peer, which must not be lost on a slow recipient ([`Route`], frame).
+    State,
+    /// A message of the host ([`Route`] from nobody, frame).
     Host,
     /// The host throws peers out ([`Kick`]).
     Kick,
@@ -52,6 +58,21 @@ pub enum Kind {
     Got,
     /// A peer has too much waiting for it, or no more ([`Hold`]).
     Hold,
+    /// A message that was given up ([`Route`]): whom it was for missed one.
+    Lost,
+    /// All that was said up to the head's number has been said again.
+    Caught,
+    /// How far have you heard?
+    Mark,
+    /// So far ([`Heard`]).
+    Heard,
+}
+
+impl Kind {
+    /// Whether it is kept for those who may have missed it. Of all else the newest is asked for.
+    pub fn is_kept(self) -> bool {
+        matches!(self, Kind::Route | Kind::Host | Kind::Kick | Kind::Lost)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,8 +86,6 @@ pub struct Route<'a> {
     pub to: Names<'a>,
     /// Each copy is answered with [`Got`].
     pub receipt: bool,
-    /// It tells the state of the sender, which must not be lost on a slow peer.
-    pub state: bool,
 }
 
 /// `to`, read.
@@ -150,6 +169,9 @@ pub struct Ask<'a> {
     pub rooms: Vec<Cow<'a, str>>,
     /// Whoever is not in the answer is not in these rooms.
     pub sync: Option<u64>,
+    /// All kept envelopes up to this number were heard; those behind it are to be said again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -166,6 +188,12 @@ pub struct Got {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+pub struct Heard {
+    /// All kept envelopes up to this number.
+    pub n: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Hold<'a> {
     /// The id of the recipient.
     #[serde(borrow)]
@@ -177,13 +205,19 @@ pub struct Hold<'a> {
 
 /// Writes an envelope.
 pub fn write(head: &Head<'_>, body: &impl Serialize, frame: &str) -> String {
-    let plain = "strings, numbers and lists have JSON";
-    let mut text = serde_json::to_string(head).expect(plain);
-    text.push('\n');
-    text.push_str(&serde_json::to_string(body).expect(plain));
-    text.push('\n');
+    let mut text = line(head);
+    text.push_str(&line(body));
     text.push_str(frame);
     text
+}
+
+/// Writes an envelope anew whose body and frame are printed already.
+pub fn rewrite(head: &Head<'_>, rest: &str) -> String {
+    line(head) + rest
+}
+
+fn line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("strings, numbers and lists have JSON") + "\n"
 }
 
 /// The head of an envelope, its body and its frame.
@@ -200,24 +234,25 @@ mod tests {
     #[test]
     fn an_envelope_reads_as_it_was_written() {
         let to = To::List(vec!["bob".into(), "ro\"om\n".into()]);
-        let route = Route {
-            from: "alice|9f".into(),
-            rooms: vec!["team".into()],
-            to: (&to).into(),
-            receipt: true,
-            state: false,
-        };
-        let head = Head { i: "x".into(), e: 2, n: 71, k: Kind::Route };
+        let route =
+            Route { from: "alice|9f".into(), rooms: vec!["team".into()], to: (&to).into(), receipt: true };
+        let head = Head { i: "x".into(), e: 2, n: 71, k: Kind::Route, again: None };
         let text = write(&head, &route, "{\n\"type\":\"message\"\n}");
         assert!(text.starts_with(
             r#"{"i":"x","e":2,"n":71,"k":"route"}
-{"from":"alice|9f","rooms":["team"],"to":["bob","ro\"om\n"],"receipt":true,"state":false}
+{"from":"alice|9f","rooms":["team"],"to":["bob","ro\"om\n"],"receipt":true}
 "#
         ));
         let (read_head, body, frame) = read(&text).expect("just written");
         assert_eq!((read_head, frame), (head, "{\n\"type\":\"message\"\n}"));
         let route: Route<'_> = serde_json::from_str(body).expect("just written");
         assert_eq!(To::from(route.to), to);
+        let again = Head { i: "x".into(), e: 3, n: 71, k: Kind::Route, again: Some(7) };
+        let (_, rest) = text.split_once('\n').expect("three lines");
+        assert!(
+            rewrite(&again, rest)
+                .starts_with("{\"i\":\"x\",\"e\":3,\"n\":71,\"k\":\"route\",\"again\":7}\n{\"from\"")
+        );
         for to in [To::Absent, To::One("a".into())] {
             let names = serde_json::to_string(&Names::from(&to)).expect("plain");
             assert_eq!(To::from(serde_json::from_str::<Names<'_>>(&names).expect("plain")), to);

@@ -162,7 +162,7 @@ fn metrics(now: &Now) -> String {
         family(
             "dropped_bus_total",
             "counter",
-            "Messages not sent to other instances: too much waited.",
+            "Messages that did not reach other instances: Redis was away for too long, or too much waited.",
             &lost,
         );
     }

@@ -3,6 +3,7 @@
 //! Each instance has one line to the bus and one back, as a connection to Redis has: what is on a line stays
 //! in order, and which line moves next is up to the test. A bus that restarts loses what is on the lines.
 
+mod outages;
 mod random;
 mod scenarios;
 
@@ -62,12 +63,19 @@ pub(super) struct Fleet {
     /// The bus takes connections.
     pub bus: bool,
     pub config: Config,
+    /// Of all instances: bytes that may wait.
+    limit: usize,
     started: usize,
     conns: u64,
 }
 
 impl Fleet {
     pub fn new(instances: usize) -> Fleet {
+        Fleet::limited(instances, Settings::new("").queue_limit)
+    }
+
+    /// Instances at which so many bytes may wait for the bus.
+    pub fn limited(instances: usize, limit: usize) -> Fleet {
         let mut fleet = Fleet {
             now: Instant::now(),
             instances: BTreeMap::new(),
@@ -81,6 +89,7 @@ impl Fleet {
                 idle_timeout: HOUR,
                 ..Config::default()
             },
+            limit,
             started: 0,
             conns: 0,
         };
@@ -94,8 +103,10 @@ impl Fleet {
     pub fn start(&mut self, at: usize) {
         self.started += 1;
         let name = format!("i{}", self.started);
+        let mut settings = Settings::new(&*name);
+        settings.queue_limit = self.limit;
         let instance = Instance {
-            hub: Hub::clustered(self.config.clone(), Settings::new(&*name), self.now),
+            hub: Hub::clustered(self.config.clone(), settings, self.now),
             name,
             connected: false,
             hangs: false,
@@ -171,9 +182,8 @@ impl Fleet {
         let client = self.clients.get_mut(name).expect("connected");
         client.stopped = false;
         let (at, conn, now) = (client.at, client.conn, self.now);
-        let hub = &mut self.instances.get_mut(&at).expect("runs").hub;
         let mut out = Vec::new();
-        while hub.transmit(conn, usize::MAX, now, &mut out) {}
+        fetch(&mut self.instances.get_mut(&at).expect("runs").hub, conn, now, &mut out);
         out.into_iter().for_each(|transmit| client.take(transmit));
         self.drain(at);
     }
@@ -333,7 +343,7 @@ impl Fleet {
                         // It may have been given up.
                         instance.hub.transmit(conn, 0, now, &mut out);
                     } else {
-                        while instance.hub.transmit(conn, usize::MAX, now, &mut out) {}
+                        fetch(&mut instance.hub, conn, now, &mut out);
                     }
                     let Some(client) = name.and_then(|name| self.clients.get_mut(name)) else { continue };
                     out.into_iter().for_each(|transmit| client.take(transmit));
@@ -373,6 +383,14 @@ impl Fleet {
 
     pub fn forget(&mut self) {
         self.clients.values_mut().for_each(|client| client.inbox.clear());
+    }
+}
+
+/// Moves all that waits for a connection, as a driver does: one that is given nothing waits to be told.
+fn fetch(hub: &mut Hub, conn: ConnId, now: Instant, out: &mut Vec<Transmit>) {
+    let mut before = out.len();
+    while hub.transmit(conn, usize::MAX, now, out) && out.len() > before {
+        before = out.len();
     }
 }
 

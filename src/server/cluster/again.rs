@@ -1,0 +1,388 @@
+//! What is said again to an instance that missed it, and what becomes of what cannot be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::warn;
+use serde::Serialize;
+
+use super::super::Hub;
+use super::super::error::Refusal;
+use super::super::rooms::RoomId;
+use super::super::routing::{Sender, recipients};
+use super::super::session::{State, is_past};
+use super::super::slab::Key;
+use super::kept::Owner;
+use super::wire::{self, Head, Heard, Kind, Route};
+use super::{Bus, Cluster, Link, MAX_INSTANCES, Other};
+use crate::proto::{Address, Status, To};
+
+/// How long what was said waits until others are asked whether they heard it: an outage that lasts too long counts
+/// a second of messages too many.
+const MARK_AFTER: Duration = Duration::from_secs(1);
+
+/// The part of the limit after which they are asked earlier: 1 MiB by default, an eighth of what holds senders.
+const MARK: usize = 16;
+
+/// The parts of the limit that may be under way to other instances before senders are held, and below which they
+/// go on. Half of it is 8 MiB by default: Redis cuts a subscriber off for whom more than that waits for a minute.
+const HIGH: usize = 2;
+const LOW: usize = 4;
+
+/// A sender is told of losses once in this time at most.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
+/// An instance that has gone and may return: from where on it has to be told, and we by it.
+#[derive(Debug)]
+pub(super) struct Absent {
+    pub epoch: u64,
+    pub got: u64,
+    pub acked: u64,
+    pub since: Instant,
+}
+
+/// What is being said again.
+#[derive(Debug)]
+pub(super) struct Resend {
+    instance: Arc<str>,
+    /// Which question it answers.
+    sync: u64,
+    /// The number of the last envelope that was said.
+    done: u64,
+}
+
+impl Cluster {
+    /// Whether what is said is kept: there is an instance that may have missed it.
+    pub(super) fn keeps(&self) -> bool {
+        !self.others.is_empty() || !self.absent.is_empty()
+    }
+
+    #[cfg(test)]
+    pub fn knows(&self, instance: &str) -> bool {
+        self.others.contains_key(instance) || self.absent.contains_key(instance)
+    }
+
+    /// Up to which number all present instances have heard.
+    fn heard_by_present(&self) -> u64 {
+        self.others.values().map(|other| other.acked).min().unwrap_or(self.number)
+    }
+
+    /// Forgets what all have heard, the absent too.
+    fn trim(&mut self) {
+        let absent = self.absent.values().map(|absent| absent.acked).min();
+        self.kept.trim(absent.unwrap_or(self.number).min(self.heard_by_present()));
+    }
+
+    /// Bytes that are under way to present instances.
+    fn under_way(&self) -> usize {
+        if self.kept.is_empty() { 0 } else { self.kept.bytes_after(self.heard_by_present()) }
+    }
+
+    pub(super) fn is_far_ahead(&self) -> bool {
+        self.under_way() > self.settings.queue_limit / HIGH
+    }
+
+    pub(super) fn is_near(&self) -> bool {
+        self.under_way() <= self.settings.queue_limit / LOW
+    }
+
+    /// Says a message, or keeps it until there is a bus. Its number; `None` if it is given up.
+    pub(super) fn say_kept(
+        &mut self,
+        channels: &[Arc<str>],
+        (kind, owner): (Kind, Owner),
+        body: &impl Serialize,
+        frame: &str,
+        counted: bool,
+        now: Instant,
+    ) -> Option<u64> {
+        self.number += 1;
+        let n = self.number;
+        let is_up = self.link == Link::Up;
+        let text: Arc<str> = wire::write(&self.head(n, kind), body, frame).into();
+        let waits = self.waiting.saturating_add(text.len().saturating_mul(channels.len()));
+        let mut fits = !is_up || kind == Kind::Kick || waits <= self.settings.queue_limit;
+        if !kind.is_kept() && !is_up {
+            return None;
+        }
+        if kind.is_kept() && self.keeps() {
+            self.trim();
+            fits &= self.kept.make_room(text.len(), self.heard_by_present());
+            if fits {
+                self.kept.add(n, kind, owner, text.clone(), now);
+            } else {
+                self.kept.add_lost(n, kind, owner, &text, now);
+            }
+        }
+        let mut text = text;
+        if !fits {
+            self.give_up(owner);
+            if owner == Owner::Nobody {
+                return None;
+            }
+            text = wire::write(&self.head(n, Kind::Lost), body, "").into();
+        }
+        if is_up {
+            for channel in channels {
+                let (channel, payload) = (channel.clone(), text.clone());
+                self.push(Bus::Publish { channel, payload, tag: (counted && fits).then_some(n) });
+            }
+            self.mark(text.len(), now);
+        }
+        fits.then_some(n)
+    }
+
+    pub(super) fn head(&self, n: u64, k: Kind) -> Head<'_> {
+        Head { i: (&*self.settings.instance).into(), e: self.epoch, n, k, again: None }
+    }
+
+    /// Counts a message that will not arrive.
+    fn give_up(&mut self, owner: Owner) {
+        self.dropped += 1;
+        self.unsent.extend(owner.peer());
+    }
+
+    /// So many bytes were said that others have to confirm.
+    fn mark(&mut self, bytes: usize, now: Instant) {
+        if !self.keeps() {
+            return;
+        }
+        self.unmarked += bytes;
+        self.mark_due.get_or_insert(now + MARK_AFTER);
+        if self.unmarked >= self.settings.queue_limit / MARK {
+            self.say_mark();
+        }
+    }
+
+    fn say_mark(&mut self) {
+        (self.unmarked, self.mark_due) = (0, None);
+        let all = self.all();
+        self.say(&[all], Kind::Mark, &(), "");
+    }
+
+    /// Asks whether what was said lately was heard, and gives up what is too old.
+    pub(super) fn look_at_kept(&mut self, now: Instant) {
+        if self.mark_due.is_some_and(|due| due <= now) {
+            self.say_mark();
+        }
+        let keep_for = self.settings.keep_for;
+        if self.link == Link::Up {
+            self.absent.retain(|_, absent| !is_past(absent.since, keep_for, now));
+        }
+        self.trim();
+        let before = self.dropped;
+        while let Some(entry) = self.kept.expire(now) {
+            self.forgot = entry.n;
+            // While there is a bus, those who have not confirmed it are gone themselves, and known to be.
+            if self.link != Link::Up {
+                self.give_up(entry.owner);
+            }
+        }
+        if self.dropped > before {
+            let count = self.dropped - before;
+            warn!("{count} messages for other instances are given up: they were kept for {keep_for:?}");
+        }
+    }
+
+    /// An instance asks for what was said behind this number.
+    pub(super) fn say_again(&mut self, instance: &str, sync: u64, since: u64) {
+        self.heard(instance, since);
+        if since < self.forgot {
+            warn!("an instance was away for too long: what was said to it meanwhile is kept no more");
+        }
+        self.resends.retain(|resend| *resend.instance != *instance);
+        self.resends.push_back(Resend { instance: instance.into(), sync, done: since });
+    }
+
+    /// An instance has heard all up to this number.
+    pub(super) fn heard(&mut self, instance: &str, n: u64) {
+        if let Some(other) = self.others.get_mut(instance) {
+            other.acked = other.acked.max(n);
+        }
+        self.trim();
+    }
+
+    /// Moves what is to be said again into `out`, of each instance in turn, as long as there is `room`.
+    pub(super) fn resend(&mut self, room: &mut usize, out: &mut Vec<Bus>) {
+        while *room > 0
+            && let Some(mut resend) = self.resends.pop_front()
+        {
+            let (instance, epoch) = (&*self.settings.instance, self.epoch);
+            let head = |n, k| Head { i: instance.into(), e: epoch, n, k, again: Some(resend.sync) };
+            let channel = self.at(&resend.instance);
+            let payload = match self.kept.after(resend.done) {
+                // Whatever is said from now on comes behind this.
+                None => wire::write(&head(self.number, Kind::Caught), &(), ""),
+                Some(entry) => {
+                    let kind = if entry.whole { entry.kind } else { Kind::Lost };
+                    let text = wire::rewrite(&head(entry.n, kind), entry.rest());
+                    let is_told = entry.whole || entry.owner != Owner::Nobody;
+                    if !entry.whole && is_told && !std::mem::replace(&mut entry.counted, true) {
+                        self.dropped += 1;
+                        self.unsent.extend(entry.owner.peer());
+                    }
+                    resend.done = entry.n;
+                    self.resends.push_back(resend);
+                    if !is_told {
+                        continue;
+                    }
+                    text
+                }
+            };
+            let bus = Bus::Publish { channel, payload: payload.into(), tag: None };
+            *room = room.saturating_sub(bus.cost());
+            out.push(bus);
+        }
+    }
+}
+
+impl Cluster {
+    /// Takes an instance in mind that spoke; false if it is not to be listened to.
+    pub(super) fn meet_instance(&mut self, head: &Head<'_>, now: Instant) -> bool {
+        if self.others.len() >= MAX_INSTANCES {
+            warn!("there are more than {MAX_INSTANCES} instances; one more is passed over");
+            return false;
+        }
+        if self.absent.get(&*head.i).is_some_and(|absent| head.e < absent.epoch) {
+            return false;
+        }
+        let absent = self.absent.remove(&*head.i);
+        let other = Other {
+            epoch: head.e,
+            last: 0,
+            got: absent.as_ref().map_or(head.n.saturating_sub(1), |absent| absent.got),
+            behind: absent.is_some(),
+            // It is owed what is said from now on.
+            acked: absent.map_or(self.number, |absent| absent.acked),
+            heard: now,
+            sync: 0,
+            synced: false,
+            asked: None,
+            peers: BTreeMap::new(),
+        };
+        self.others.insert((&*head.i).into(), other);
+        true
+    }
+
+    /// Forgets an instance, up to how far we heard each other if it may return.
+    pub(super) fn part(&mut self, instance: &str, returns: bool, now: Instant) {
+        self.resends.retain(|resend| *resend.instance != *instance);
+        if let Some((name, other)) = self.others.remove_entry(instance)
+            && returns
+            && self.absent.len() < MAX_INSTANCES
+        {
+            let Other { epoch, got, acked, .. } = other;
+            self.absent.insert(name, Absent { epoch, got, acked, since: now });
+        }
+        self.trim();
+    }
+}
+
+impl Other {
+    /// Notes the number of an envelope: whether it is the first copy, `None` if it is passed over.
+    pub(super) fn takes(&mut self, head: &Head<'_>, now: Instant) -> Option<bool> {
+        if let Some(sync) = head.again {
+            if !self.behind || sync != self.sync {
+                return None;
+            }
+            self.asked = Some(now);
+            if head.k == Kind::Caught {
+                return Some(true);
+            }
+            let is_fresh = head.n > self.got;
+            self.got = self.got.max(head.n);
+            return is_fresh.then_some(true);
+        }
+        let is_new = head.n > self.last;
+        self.last = self.last.max(head.n);
+        if self.behind {
+            return (!head.k.is_kept()).then_some(is_new);
+        }
+        let is_fresh = if head.k.is_kept() { head.n > self.got } else { is_new };
+        self.got = self.got.max(head.n);
+        Some(is_fresh)
+    }
+}
+
+impl Hub {
+    /// An instance has said again all that was missed.
+    pub(super) fn caught(&mut self, instance: &str, n: u64) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(other) = cluster.others.get_mut(instance) else { return };
+        (other.behind, other.got) = (false, other.got.max(n));
+        self.confirm(instance);
+        self.tell_missed();
+    }
+
+    /// Tells an instance how far it was heard.
+    pub(super) fn confirm(&mut self, instance: &str) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(other) = cluster.others.get(instance) else { return };
+        let (n, channel) = (other.got, cluster.at(instance));
+        cluster.say(&[channel], Kind::Heard, &Heard { n }, "");
+    }
+
+    /// A message was given up: those here whom it was for missed one.
+    pub(super) fn lost(&mut self, head: &Head<'_>, route: Route<'_>) {
+        let rooms = self.rooms_of(&route);
+        let sender = if route.from.is_empty() { Sender::Host } else { Sender::Away(&rooms) };
+        let mut found = Vec::new();
+        recipients(&To::from(route.to), sender, &mut self.rooms, &mut found);
+        for key in found {
+            if self.sessions.get_mut(key).is_some_and(|session| session.outbox.miss())
+                && let Some(cluster) = &mut self.cluster
+            {
+                cluster.missing.insert(key);
+            }
+        }
+        if head.again.is_none() {
+            self.tell_missed();
+        }
+    }
+
+    /// Tells those who missed something, together what came together.
+    pub(super) fn tell_missed(&mut self) {
+        let Some(cluster) = &mut self.cluster else { return };
+        for key in std::mem::take(&mut cluster.missing) {
+            self.wake(key);
+        }
+    }
+
+    /// The named and own rooms of a sender elsewhere that somebody here is in.
+    pub(super) fn rooms_of(&self, route: &Route<'_>) -> Vec<RoomId> {
+        let own = self.rooms.user(Address::from(&*route.from).user());
+        let named = route.rooms.iter().filter_map(|name| self.rooms.named(name));
+        let mut rooms: Vec<_> = own.into_iter().chain(named).collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
+    /// Tells those whose messages were given up, each once a second.
+    pub(in crate::server) fn tell_unsent(&mut self, now: Instant) {
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| !cluster.unsent.is_empty()) else {
+            return;
+        };
+        let mut unsent = std::mem::take(&mut cluster.unsent);
+        unsent.sort_unstable();
+        unsent.dedup();
+        let refusal = Refusal::new(Status::UNAVAILABLE, "Other servers cannot be reached: messages are lost");
+        let text: Arc<str> = refusal.frame().into();
+        for key in unsent {
+            let Some(State::Live(live)) = self.sessions.get_mut(key).map(|session| &mut session.state) else {
+                continue;
+            };
+            if live.unsent.is_none_or(|at| is_past(at, TELL_AFTER, now)) {
+                live.unsent = Some(now);
+                self.answer(key, &text, now);
+            }
+        }
+    }
+
+    /// Senders go on if little enough is under way to other instances.
+    pub(in crate::server) fn bus_drained(&mut self, now: Instant) {
+        if self.holds.is_holding(Key::BUS) && self.cluster.as_ref().is_some_and(|cluster| cluster.is_low()) {
+            self.drained(Key::BUS, now);
+        }
+    }
+}
