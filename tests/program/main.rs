@@ -21,5 +21,7 @@ mod soak;
 #[cfg(feature = "camera")]
 mod sources;
 mod tls;
+#[cfg(all(feature = "redis", target_os = "linux"))]
+mod two_servers;
 mod watch;
 mod world;

@@ -1,32 +1,57 @@
 //! With a Redis: sessions, messages from outside, two servers as one. Says SKIPPED where there is none.
 
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use rustix::process::Signal;
 
-use crate::world::{Folder, Program, Server, run};
+use crate::world::{Folder, PATIENCE, Program, Server, run};
 
 /// A Redis of this test alone.
-struct Redis {
+pub struct Redis {
     // Before the folder that it works in.
-    program: Program,
-    url: String,
-    _folder: Folder,
+    pub program: Program,
+    pub url: String,
+    port: u16,
+    folder: Folder,
 }
 
 impl Redis {
-    fn start() -> Option<Redis> {
+    pub fn start() -> Option<Redis> {
         let folder = Folder::new();
         // Free a moment ago; Redis cannot choose one by itself.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let arguments =
-            ["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir", &folder.path("")];
-        let Some(program) = Program::start_other("redis-server", &arguments) else {
+        let Some(program) = Redis::program(port, &folder) else {
             eprintln!("SKIPPED: there is no redis-server");
             return None;
         };
+        Some(Redis { program, url: format!("redis://127.0.0.1:{port}"), port, folder })
+    }
+
+    fn program(port: u16, folder: &Folder) -> Option<Program> {
+        let arguments =
+            ["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir", &folder.path("")];
+        let program = Program::start_other("redis-server", &arguments)?;
         program.says("Ready to accept connections");
-        Some(Redis { program, url: format!("redis://127.0.0.1:{port}"), _folder: folder })
+        Some(program)
+    }
+
+    /// It dies, and comes back with nothing.
+    pub fn restart(&mut self) {
+        self.program.signal(Signal::KILL);
+        self.program = Redis::program(self.port, &self.folder).expect("it was there a moment ago");
+    }
+
+    /// What it answers to one command, if that is a text.
+    pub fn ask(&self, command: &str) -> String {
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        write!(tcp, "{command}\r\n").expect("it reads");
+        let (mut answer, mut head) = (BufReader::new(tcp), String::new());
+        answer.read_line(&mut head).expect("it answers");
+        let mut text = vec![0; head.trim().strip_prefix('$').and_then(|n| n.parse().ok()).unwrap_or(0)];
+        answer.read_exact(&mut text).expect("as long as it says");
+        String::from_utf8(text).expect("it writes ASCII")
     }
 
     fn run(&self, args: &[&str]) -> (i32, String, String) {

@@ -18,7 +18,7 @@ pub fn server() -> Server {
 }
 
 /// A peer in the room `r`, which hears nothing more of its own coming.
-fn enter(server: &Server, user: &str) -> Peer {
+pub fn enter(server: &Server, user: &str) -> Peer {
     enter_room(server.address, user, "r")
 }
 
@@ -33,7 +33,7 @@ pub fn enter_room(address: SocketAddr, user: &str, room: &str) -> Peer {
     ws
 }
 
-fn await_text(ws: &mut Peer, part: &str) -> String {
+pub fn await_text(ws: &mut Peer, part: &str) -> String {
     loop {
         let message = ws.read().expect("it is open");
         if let Message::Text(text) = message
@@ -45,7 +45,7 @@ fn await_text(ws: &mut Peer, part: &str) -> String {
 }
 
 /// Sends so many messages of so many bytes, numbered; the longest that one of them had to wait.
-fn send(ws: &mut Peer, count: usize, bytes: usize) -> Duration {
+pub fn send(ws: &mut Peer, count: usize, bytes: usize) -> Duration {
     let rest = "x".repeat(bytes);
     let mut longest = Duration::ZERO;
     for n in 0..count {
@@ -58,7 +58,7 @@ fn send(ws: &mut Peer, count: usize, bytes: usize) -> Duration {
 }
 
 /// Reads until so many messages came or the connection ended, at so many bytes a second at most; their numbers.
-fn read(mut ws: Peer, count: usize, rate: Option<usize>) -> JoinHandle<Vec<usize>> {
+pub fn read(mut ws: Peer, count: usize, rate: Option<usize>) -> JoinHandle<Vec<usize>> {
     spawn(move || {
         let (mut numbers, mut bytes, began) = (Vec::new(), 0, Instant::now());
         while numbers.len() < count {
@@ -81,13 +81,24 @@ fn read(mut ws: Peer, count: usize, rate: Option<usize>) -> JoinHandle<Vec<usize
 }
 
 pub fn closed_slow(server: &Server) -> String {
+    metric(server, "symple_closed_slow_total")
+}
+
+pub fn metric(server: &Server, name: &str) -> String {
     let metrics = server.get("/metrics", None).2;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("symple_closed_slow_total "));
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.expect("it is counted").to_owned()
 }
 
+/// In KiB.
+pub fn memory(server: &Server, name: &str) -> usize {
+    let status = std::fs::read_to_string(server.program.proc().join("status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells it");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
+}
+
 /// Messages, their bytes, and the bytes a second of who reads them.
-const CASES: [(usize, usize, Option<usize>); 3] =
+pub const CASES: [(usize, usize, Option<usize>); 3] =
     [(250, 100_000, Some(5_000_000)), (100, 500_000, None), (400, 4096, None)];
 
 #[test]
@@ -130,16 +141,11 @@ fn one_that_stops_costs_what_its_queue_may_hold() {
     const COUNT: usize = 150;
     let server = server();
     let [mut alice, bob, _eve] = ["alice", "bob", "eve"].map(|user| enter(&server, user));
-    let memory = |name: &str| {
-        let status = std::fs::read_to_string(server.program.proc().join("status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells it");
-        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
-    };
-    let before = memory("VmRSS:");
+    let before = memory(&server, "VmRSS:");
     let reader = read(bob, COUNT, None);
     send(&mut alice, COUNT, 400_000);
     assert_eq!(reader.join().expect("it reads").len(), COUNT);
-    let grown = memory("VmHWM:") - before;
+    let grown = memory(&server, "VmHWM:") - before;
     println!("60 MB for one that stops: {grown} KiB more at most");
     assert!(grown < 20 << 10, "{grown} KiB, where a queue holds 8 MiB");
 }
