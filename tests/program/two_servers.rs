@@ -253,6 +253,28 @@ fn more_than_the_bus_carries_is_held_and_not_lost() {
     println!("{COUNT} of 2 KB took {:.1?}", began.elapsed());
 }
 
+#[test]
+fn a_server_that_stops_for_five_seconds_is_waited_for() {
+    const COUNT: usize = 30_000;
+    let Some(pair) = Pair::start() else { return };
+    let (mut alice, bob) = pair.peers();
+    let reader = read_to_end(bob);
+    // Redis would cut it off for 32 MiB that it does not take.
+    pair.two.program.signal(Signal::STOP);
+    let began = Instant::now();
+    let sender = spawn(move || {
+        send(&mut alice, COUNT, 2000);
+        end(&mut alice, COUNT);
+        alice
+    });
+    sleep(Duration::from_secs(5));
+    pair.two.program.signal(Signal::CONT);
+    let alice = sender.join().expect("it sends");
+    assert!(began.elapsed() > Duration::from_secs(5), "60 MB fit nowhere");
+    all(&pair, reader, COUNT);
+    drop(alice);
+}
+
 /// Everything arrived, and nothing is said to be lost.
 fn all(pair: &Pair, reader: JoinHandle<Vec<usize>>, count: usize) {
     let got = reader.join().expect("it reads");

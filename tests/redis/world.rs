@@ -177,6 +177,12 @@ impl World {
         }
     }
 
+    /// Sends it a signal, by its name for `kill`.
+    pub fn signal_redis(&self, name: &str) {
+        let id = self.redis.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().expect("kill is there").success());
+    }
+
     /// What redis-cli answers.
     pub fn cli(&self, args: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
