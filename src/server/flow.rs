@@ -163,14 +163,18 @@ impl Hub {
     pub(super) fn drained(&mut self, recipient: Key, now: Instant) {
         if self.holds.is_holding(recipient) {
             self.resume_away(recipient);
+            let away = self.held_away(recipient);
             let free = self.holds.release(recipient, now);
+            self.tell_spent(&away, now);
             self.resume(free, now);
         }
     }
 
     /// A session holds nobody, and nobody holds it: it has gone.
     pub(super) fn forget_holds(&mut self, key: Key, now: Instant) {
+        let away = self.held_away(key);
         let free = self.holds.remove(key, now);
+        self.tell_spent(&away, now);
         self.resume(free, now);
     }
 

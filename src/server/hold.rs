@@ -9,6 +9,9 @@
 //! - a sender is held for `slow_after` a minute at most, by whomever; then whoever holds it is closed, the one
 //!   that has for longest first.
 //!
+//! Of several instances each counts for its own recipients, and they tell each other what they counted for a sender:
+//! the larger number counts.
+//!
 //! Peers of this process are held like any other; their client's queue fills up then, and says so. Those under a
 //! [reserved](super::Config::reserved) name are not: one stranger must not stop a camera, so who has no room for them
 //! is closed.
@@ -110,11 +113,7 @@ impl<K: Copy + Ord> Holds<K> {
             // What it did not take before anybody waited for it is its own affair.
             (entry.refuses, entry.moved) = (refuses.then_some(now), now);
         }
-        let held = self.senders.entry(sender).or_insert_with(|| Sender {
-            holders: Vec::new(),
-            pending: Duration::ZERO,
-            minute: Minute::new(),
-        });
+        let held = self.senders.entry(sender).or_insert_with(Sender::new);
         if held.holders.contains(&recipient) {
             return false;
         }
@@ -205,6 +204,18 @@ impl<K: Copy + Ord> Holds<K> {
         self.rest();
     }
 
+    /// How long a sender was held in the last minute, as far as that is counted by now.
+    pub fn spent(&self, sender: K, now: Instant) -> Duration {
+        self.senders.get(&sender).map_or(Duration::ZERO, |held| held.minute.sum(since(self.began, now)))
+    }
+
+    /// A sender was held for so long in the last minute, by what another instance counts too.
+    pub fn learn_spent(&mut self, sender: K, spent: Duration, now: Instant) {
+        let at = since(Some(*self.began.get_or_insert(now)), now);
+        let minute = &mut self.senders.entry(sender).or_insert_with(Sender::new).minute;
+        minute.add(spent.min(self.allowance).saturating_sub(minute.sum(at)), at);
+    }
+
     /// When they are to be looked at next.
     pub fn due(&self) -> Option<Instant> {
         self.looked.map(|at| at + LOOK)
@@ -273,6 +284,12 @@ impl<K: Copy + Ord> Holds<K> {
         if self.recipients.values().all(|entry| entry.senders.is_empty()) {
             self.looked = None;
         }
+    }
+}
+
+impl<K> Sender<K> {
+    fn new() -> Self {
+        Sender { holders: Vec::new(), pending: Duration::ZERO, minute: Minute::new() }
     }
 }
 
@@ -455,6 +472,20 @@ mod tests {
         assert!(w.closed.is_empty(), "four seconds and five");
         w.trickle(200, 0.5, 5.0);
         assert_eq!(w.closed, [(200, 10.0)]);
+    }
+
+    #[test]
+    fn what_other_instances_counted_counts_too() {
+        let mut w = World::new();
+        w.holds.learn_spent(1, secs(6.0), w.now);
+        w.hold(100, 1);
+        w.trickle(100, 0.5, 5.0);
+        assert_eq!(w.closed, [(100, 4.0)]);
+        assert_eq!(w.holds.spent(1, w.now), secs(10.0));
+        w.holds.learn_spent(1, secs(9.0), w.now);
+        assert_eq!(w.holds.spent(1, w.now), secs(10.0), "they count the same time");
+        w.pass(61.0);
+        assert_eq!(w.holds.spent(1, w.now), secs(0.0));
     }
 
     #[test]

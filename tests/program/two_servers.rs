@@ -241,6 +241,30 @@ fn a_redis_that_restarts_empty_costs_nothing() {
 }
 
 #[test]
+fn what_an_outage_is_too_long_for_is_counted_and_told_at_both_ends() {
+    const COUNT: usize = 60;
+    let Some(mut pair) = Pair::start() else { return };
+    let (mut alice, mut bob) = pair.peers();
+    pair.redis.program.signal(Signal::KILL);
+    pair.one.program.logs("the connection to Redis is lost");
+    // 30 MB, of which 16 MiB are kept.
+    send(&mut alice, COUNT, 500_000);
+    let error = await_text(&mut alice, r#""error""#);
+    assert!(error.contains(r#""status":503,"#), "{error}");
+    let dropped: usize = metric(&pair.one, "symple_dropped_bus_total").parse().expect("a number");
+    assert!((20..40).contains(&dropped), "{dropped}");
+    pair.redis.restart();
+    for n in 0..COUNT - dropped {
+        let text = await_text(&mut bob, r#""message""#);
+        assert!(text.contains(&format!(r#""data":{n},"#)), "the first are kept, in order");
+    }
+    let missed = await_text(&mut bob, r#""missed""#);
+    assert!(missed.contains(&format!(r#""missed":{dropped},"#)), "{missed}");
+    end(&mut alice, 0);
+    await_text(&mut bob, r#""end""#);
+}
+
+#[test]
 fn more_than_the_bus_carries_is_held_and_not_lost() {
     const COUNT: usize = 40_000;
     let Some(pair) = Pair::start() else { return };

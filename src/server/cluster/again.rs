@@ -19,8 +19,9 @@ use super::{Bus, Cluster, Link, MAX_INSTANCES, Other};
 use crate::proto::{Address, Status, To};
 
 /// How long what was said waits until others are asked whether they heard it: an outage that lasts too long counts
-/// a second of messages too many.
+/// a second of messages too many. For each [`CROWD`] instances it is as long again, since all of them answer.
 const MARK_AFTER: Duration = Duration::from_secs(1);
+const CROWD: usize = 10;
 
 /// The part of the limit after which they are asked earlier: 1 MiB by default, an eighth of what holds senders.
 const MARK: usize = 16;
@@ -149,7 +150,8 @@ impl Cluster {
             return;
         }
         self.unmarked += bytes;
-        self.mark_due.get_or_insert(now + MARK_AFTER);
+        let crowds = u32::try_from(1 + self.others.len() / CROWD).unwrap_or(u32::MAX);
+        self.mark_due.get_or_insert(now + MARK_AFTER * crowds);
         if self.unmarked >= self.settings.queue_limit / MARK {
             self.say_mark();
         }

@@ -36,6 +36,7 @@
 //!   anyone while the bus is away for so long. A process that hung itself gives the others that time anew.
 //! - **Who is slow** holds peers of other instances as it holds our own ([`Hub`](super::Hub)): their instance is told whom,
 //!   and when that ends. A new epoch ends it too; whoever still is too slow says so again at the next message.
+//!   They tell each other for how long a sender was held, so that it is held for ten seconds a minute in all.
 //! - **A full bus** holds those who add to it: when an eighth of the limit waits for it here, or half of it is
 //!   under way and not confirmed. So a slow Redis, and a slow instance, slow those down who send to others.
 //!

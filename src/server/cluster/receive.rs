@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{debug, info};
 
@@ -12,7 +12,7 @@ use super::super::routing::{Sender, recipients};
 use super::super::session::is_past;
 use super::super::slab::Key;
 use super::super::{Hub, Whom};
-use super::wire::{self, Alive, Ask, Card, Gone, Got, Head, Heard, Hold, Kick, Kind, Peers, Route};
+use super::wire::{self, Alive, Ask, Card, Gone, Got, Head, Heard, Hold, Kick, Kind, Peers, Route, Spent};
 use super::{ASK_AGAIN, BusInput, Link, Receipt, Wait};
 use crate::proto::{Address, Status, To};
 
@@ -171,6 +171,7 @@ impl Hub {
                 self.bury(&head.i, false, now);
                 Ok(())
             }
+            Kind::Spent => serde_json::from_str(body).map(|spent| self.spent(&head.i, &spent, now)),
             Kind::Hold => serde_json::from_str(body).map(|hold| self.hold_told(&head.i, &hold, now)),
             Kind::Got => serde_json::from_str(body).map(|got: Got| {
                 let cluster = self.cluster.as_mut().expect("looked at above");
@@ -302,8 +303,18 @@ impl Hub {
             Some(id) => {
                 if let Some(sender) = self.rooms.session(id) {
                     self.held_from_away(by, sender, now);
+                    self.say_spent(instance, id, sender, now);
                 }
             }
+        }
+    }
+
+    /// Another instance counts for how long a sender was held too.
+    fn spent(&mut self, instance: &str, spent: &Spent<'_>, now: Instant) {
+        let other = self.cluster.as_ref().and_then(|cluster| cluster.others.get(instance));
+        let away = other.and_then(|other| other.peers.get(&*spent.id)).copied();
+        if let Some(sender) = away.or_else(|| self.rooms.session(&spent.id)) {
+            self.holds.learn_spent(sender, Duration::from_millis(spent.millis), now);
         }
     }
 

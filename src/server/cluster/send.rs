@@ -15,7 +15,7 @@ use super::super::session::State;
 use super::super::slab::Key;
 use super::interest::Wanted;
 use super::kept::Owner;
-use super::wire::{Ask, Card, Gone, Hold, Kick, Kind, Peers, Route};
+use super::wire::{Ask, Card, Gone, Hold, Kick, Kind, Peers, Route, Spent};
 use super::{Bus, Cluster, Link, MAX_NAME, Receipt, Wait};
 use crate::proto::{Status, Target, To};
 
@@ -96,6 +96,37 @@ impl Hub {
         let channel = cluster.at(&instance);
         let hold = Hold { by: by.address.id().into(), held: Some(held.address.id().into()) };
         cluster.say(&[channel], Kind::Hold, &hold, "");
+    }
+
+    /// Those of other instances whom a recipient holds.
+    pub(in crate::server) fn held_away(&self, recipient: Key) -> Vec<Key> {
+        if self.cluster.is_none() {
+            return Vec::new();
+        }
+        let is_away = |key: &&Key| {
+            self.sessions.get(**key).is_some_and(|session| matches!(session.state, State::Away(_)))
+        };
+        self.holds.held_by(recipient).iter().filter(is_away).copied().collect()
+    }
+
+    /// Tells the instances of these for how long they were held in the last minute.
+    pub(in crate::server) fn tell_spent(&mut self, senders: &[Key], now: Instant) {
+        for key in senders {
+            let Some(State::Away(away)) = self.sessions.get(*key).map(|session| &session.state) else {
+                continue;
+            };
+            let (instance, who) = (away.instance.clone(), away.who.clone());
+            self.say_spent(&instance, who.address.id(), *key, now);
+        }
+    }
+
+    /// Tells an instance for how long this sender was held in the last minute, if it was.
+    pub(super) fn say_spent(&mut self, instance: &str, id: &str, key: Key, now: Instant) {
+        let millis = u64::try_from(self.holds.spent(key, now).as_millis()).unwrap_or(u64::MAX);
+        if let Some(cluster) = self.cluster.as_mut().filter(|_| millis > 0) {
+            let channel = cluster.at(instance);
+            cluster.say(&[channel], Kind::Spent, &Spent { id: id.into(), millis }, "");
+        }
     }
 
     /// Before a recipient holds nobody any more: tells those instances whose peers it held.

@@ -58,6 +58,8 @@ pub enum Kind {
     Got,
     /// A peer has too much waiting for it, or no more ([`Hold`]).
     Hold,
+    /// For how long a sender was held in the last minute ([`Spent`]).
+    Spent,
     /// A message that was given up ([`Route`]): whom it was for missed one.
     Lost,
     /// All that was said up to the head's number has been said again.
@@ -191,6 +193,14 @@ pub struct Got {
 pub struct Heard {
     /// All kept envelopes up to this number.
     pub n: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Spent<'a> {
+    /// The id of the sender.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    pub millis: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

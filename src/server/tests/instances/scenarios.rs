@@ -380,6 +380,31 @@ fn a_recipient_elsewhere_is_closed_when_its_time_is_up() {
 }
 
 #[test]
+fn recipients_of_several_instances_hold_a_sender_for_ten_seconds_in_all() {
+    let mut fleet = fleet();
+    fleet.send("dave", r#"{"type":"join","room":"team"}"#);
+    fleet.connect("erin", 1, &["team"]);
+    fleet.settle();
+    let long = "x".repeat(400 << 10);
+    let mut held = Vec::new();
+    for name in ["bob", "dave", "erin"] {
+        fleet.clients.get_mut(name).expect("connected").stopped = true;
+        for _ in 0..15 {
+            fleet.send("alice", &message(&format!("{name:?}"), &long));
+            fleet.settle();
+        }
+        let mut tenths = 0;
+        while fleet.instances[&0].hub.stats().held > 0 {
+            fleet.pass(Duration::from_millis(100));
+            tenths += 1;
+        }
+        assert!(fleet.clients[name].closed, "{name}");
+        held.push(tenths);
+    }
+    assert!(matches!(held[..], [49..=52, 49..=52, 0..=2]), "{held:?}");
+}
+
+#[test]
 fn nobody_is_held_by_what_was_said_before_the_bus_went() {
     for fault in [0, 1, 2] {
         let mut fleet = one_stops();
