@@ -157,6 +157,13 @@ impl Cluster {
         }
     }
 
+    /// Asks again while something is not confirmed.
+    pub(super) fn remind(&mut self, now: Instant) {
+        if self.link == Link::Up && self.under_way() > 0 {
+            self.mark_due.get_or_insert(now);
+        }
+    }
+
     fn say_mark(&mut self) {
         (self.unmarked, self.mark_due) = (0, None);
         let all = self.all();

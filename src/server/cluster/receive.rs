@@ -70,6 +70,7 @@ impl Hub {
             cluster.beat = now + heartbeat;
             let all = cluster.all();
             cluster.say(&[all], Kind::Alive, &Alive { hail: false }, "");
+            cluster.remind(now);
             let dead = cluster.others.iter().filter(|(_, other)| is_past(other.heard, dead_after, now));
             let dead: Vec<Arc<str>> = dead.map(|(instance, _)| instance.clone()).collect();
             dead.iter().for_each(|instance| self.bury(instance, true, now));
