@@ -375,6 +375,12 @@ impl Fleet {
         said.map(|m| m["data"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// Whether a client is admitted, or may be still.
+    pub fn is_live(&self, name: &str) -> bool {
+        let client = &self.clients[name];
+        !client.closed && self.instances[&client.at].hub.last_active(client.conn).is_some()
+    }
+
     /// The names in a client's roster.
     pub fn roster(&self, name: &str) -> Vec<String> {
         let names = self.clients[name].roster.keys().filter_map(|address| address.split_once("|#"));

@@ -9,6 +9,8 @@ use super::*;
 #[derive(Clone, Copy, PartialEq)]
 enum Faults {
     None,
+    /// Peers stop reading, and some read on.
+    Slow,
     /// No process dies.
     Outages,
     All,
@@ -66,12 +68,21 @@ struct Run {
     delivered: usize,
     /// Of these it was certain that they had to arrive.
     made: usize,
+    /// Peers that were closed for reading too slowly.
+    closed: usize,
 }
 
 impl Run {
     fn new(seed: u64, faults: Faults) -> Run {
+        let mut fleet = Fleet::new(0);
+        if faults == Faults::Slow {
+            // A few messages fill a queue.
+            fleet.config.queue_limit = 2000;
+        }
+        (0..3).for_each(|at| fleet.start(at));
+        fleet.settle();
         Run {
-            fleet: Fleet::new(3),
+            fleet,
             dice: Dice(seed),
             sure: BTreeMap::new(),
             sent: Vec::new(),
@@ -81,6 +92,7 @@ impl Run {
             faults,
             delivered: 0,
             made: 0,
+            closed: 0,
         }
     }
 
@@ -129,6 +141,14 @@ impl Run {
                 }
             }
             18..50 => self.speak(&able),
+            50..53 if self.faults == Faults::Slow => {
+                if let Some(name) = self.dice.pick(&able).cloned() {
+                    match self.fleet.clients[&name].stopped {
+                        true => self.fleet.read(&name),
+                        false => self.fleet.clients.get_mut(&name).expect("there").stopped = true,
+                    }
+                }
+            }
             50..52 if self.faults != Faults::None => self.fault(),
             _ => {
                 for _ in 0..self.dice.roll(12) {
@@ -142,6 +162,20 @@ impl Run {
             }
         }
         self.read();
+        self.part_closed();
+    }
+
+    /// Those who were closed for being too slow have gone, and so has whatever waited for them or behind them.
+    fn part_closed(&mut self) {
+        let may_be = |name: &&String| self.fleet.clients[*name].stopped || self.fleet.clients[*name].closed;
+        for name in self.sure.keys().filter(may_be).cloned().collect::<Vec<_>>() {
+            let at = self.fleet.clients[&name].at;
+            if !self.fleet.instances[&at].hangs && !self.fleet.is_live(&name) {
+                self.closed += 1;
+                self.fleet.cut(&name);
+                self.vanish(&name);
+            }
+        }
     }
 
     fn speak(&mut self, able: &[String]) {
@@ -274,11 +308,20 @@ impl Run {
         self.fleet.bus = true;
         self.fleet.instances.values_mut().for_each(|instance| instance.hangs = false);
         self.fleet.wake();
+        self.part_closed();
         let began = self.fleet.now;
+        let stopped = |name: &&String| self.fleet.clients[*name].stopped;
+        for name in self.sure.keys().filter(stopped).cloned().collect::<Vec<_>>() {
+            self.fleet.read(&name);
+        }
+        // Those who go on may have brought one over its limit that had not read yet.
+        self.part_closed();
         for _ in 0..6 {
             self.fleet.pass(Duration::from_secs(1));
             self.read();
         }
+        let held: usize = self.fleet.instances.values().map(|i| i.hub.stats().held).sum();
+        assert_eq!(held, 0, "nobody is held when all read");
         for sent in self.sent.iter().filter(|sent| began - sent.at < SURE) {
             for name in &sent.owed {
                 let got = self.got.contains(&(name.clone(), sent.number));
@@ -321,7 +364,7 @@ fn user(name: &str) -> &str {
     name.split('.').next().expect("a split has a first part")
 }
 
-fn run(seed: u64, faults: Faults, steps: usize) -> (usize, usize) {
+fn run(seed: u64, faults: Faults, steps: usize) -> (usize, usize, usize) {
     let mut run = Run::new(seed, faults);
     for step in 0..steps {
         run.act();
@@ -341,7 +384,7 @@ fn run(seed: u64, faults: Faults, steps: usize) -> (usize, usize) {
         let stats = instance.hub.stats();
         assert_eq!((stats.peers_away, stats.rooms, instance.channels.len()), (0, 0, 3), "nothing is kept");
     }
-    (run.delivered, run.made)
+    (run.delivered, run.made, run.closed)
 }
 
 fn seeds(faults: Faults, salt: u64, count: u64) {
@@ -349,15 +392,18 @@ fn seeds(faults: Faults, salt: u64, count: u64) {
         Some(seed) => (1, seed),
         None => (count, salt),
     };
-    let (mut all, mut certain) = (0, 0);
+    let (mut all, mut certain, mut closed) = (0, 0, 0);
     for seed in first..first + count {
         let done = std::panic::catch_unwind(|| run(seed, faults, 2000));
         match done {
-            Ok((delivered, made)) => (all, certain) = (all + delivered, certain + made),
+            Ok((delivered, made, parted)) => {
+                (all, certain, closed) = (all + delivered, certain + made, closed + parted);
+            }
             Err(_) => panic!("SYMPLE_SEED={seed} shows it"),
         }
     }
     assert!(all > 200 * count as usize, "they talk: {all}");
+    assert!(closed > 0 || faults != Faults::Slow, "some were too slow");
     assert!(certain > 100 * count as usize, "it was certain of {certain} of {all} alone");
 }
 
@@ -372,6 +418,11 @@ fn with_faults_nothing_is_doubled_and_all_heals() {
 }
 
 #[test]
+fn slow_readers_cost_nobody_else_anything() {
+    seeds(Faults::Slow, 3000, 20);
+}
+
+#[test]
 fn outages_lose_nothing() {
     seeds(Faults::Outages, 2000, 20);
 }
@@ -382,4 +433,5 @@ fn outages_lose_nothing() {
 fn with_faults_for_long() {
     seeds(Faults::All, 100_000, 400);
     seeds(Faults::Outages, 200_000, 400);
+    seeds(Faults::Slow, 300_000, 400);
 }
