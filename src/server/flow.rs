@@ -194,6 +194,13 @@ impl Hub {
         self.holds.hold(recipient, sender, false, now);
     }
 
+    /// It holds that one no more.
+    pub(super) fn freed_from_away(&mut self, recipient: Key, sender: Key, now: Instant) {
+        if self.holds.part(recipient, sender, now) {
+            self.resume(vec![sender], now);
+        }
+    }
+
     fn can_be_held(&self, sender: Key) -> bool {
         let Some(session) = self.sessions.get(sender) else { return false };
         match &session.state {

@@ -184,6 +184,31 @@ impl<K: Copy + Ord> Holds<K> {
         free
     }
 
+    /// By whom a sender is held.
+    pub fn holders(&self, sender: K) -> &[K] {
+        self.senders.get(&sender).map_or(&[], |held| &held.holders)
+    }
+
+    /// A recipient holds this sender no more. True if nobody else does.
+    pub fn part(&mut self, recipient: K, sender: K, now: Instant) -> bool {
+        let (elapsed, at) = (since(self.looked, now), since(self.began, now));
+        let Some(entry) = self.recipients.get_mut(&recipient) else { return false };
+        let Some(held) = self.senders.get_mut(&sender).filter(|held| held.holders.contains(&recipient))
+        else {
+            return false;
+        };
+        entry.settle(now);
+        entry.senders.retain(|other| *other != sender);
+        held.pending = (held.pending + entry.refused).min(elapsed);
+        held.holders.retain(|other| *other != recipient);
+        let is_free = held.holders.is_empty();
+        if is_free {
+            held.minute.add(std::mem::take(&mut held.pending), at);
+        }
+        self.rest();
+        is_free
+    }
+
     /// A session has gone; those who were held by it alone.
     pub fn remove(&mut self, key: K, now: Instant) -> Vec<K> {
         let free = self.release(key, now);
@@ -509,6 +534,19 @@ mod tests {
         assert_eq!(w.holds.held(), 1);
         assert_eq!(w.holds.remove(100, w.now), [1]);
         assert_eq!((w.holds.held(), w.holds.due()), (0, None));
+    }
+
+    #[test]
+    fn one_of_those_who_are_held_is_freed_alone() {
+        let mut w = World::new();
+        [(100, 1), (100, 2), (101, 1)].iter().for_each(|(recipient, sender)| w.hold(*recipient, *sender));
+        w.pass(1.0);
+        assert!(!w.holds.part(100, 1, w.now) && w.holds.part(101, 1, w.now) && !w.holds.part(101, 1, w.now));
+        assert_eq!(
+            (w.holds.held_by(100), w.holds.holders(1), w.holds.spent(1, w.now)),
+            (&[2][..], &[][..], secs(1.0))
+        );
+        assert!(w.holds.part(100, 2, w.now) && w.holds.is_idle());
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl Hub {
         {
             other.peers.remove(who.address.id());
         }
+        self.free_elsewhere(key);
         self.rooms.unseat(key, &who);
         self.forget_holds(key, now);
         self.sessions.remove(key);

@@ -301,6 +301,11 @@ impl Hub {
         let Some(by) = other.and_then(|other| other.peers.get(&*hold.by)).copied() else { return };
         match &hold.held {
             None => self.drained(by, now),
+            Some(id) if hold.ends => {
+                if let Some(sender) = self.rooms.session(id) {
+                    self.freed_from_away(by, sender, now);
+                }
+            }
             Some(id) => {
                 if let Some(sender) = self.rooms.session(id) {
                     self.held_from_away(by, sender, now);

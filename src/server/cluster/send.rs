@@ -94,8 +94,23 @@ impl Hub {
         let Some(by) = self.who(recipient) else { return };
         let Some(cluster) = &mut self.cluster else { return };
         let channel = cluster.at(&instance);
-        let hold = Hold { by: by.address.id().into(), held: Some(held.address.id().into()) };
+        let hold = Hold { by: by.address.id().into(), held: Some(held.address.id().into()), ends: false };
         cluster.say(&[channel], Kind::Hold, &hold, "");
+    }
+
+    /// A peer of another instance concerns us no more: tells its instance that nobody here holds it.
+    pub(super) fn free_elsewhere(&mut self, sender: Key) {
+        for recipient in self.holds.holders(sender).to_vec() {
+            let Some(State::Away(away)) = self.sessions.get(sender).map(|session| &session.state) else {
+                return;
+            };
+            let (instance, held) = (away.instance.clone(), away.who.clone());
+            let Some(by) = self.who(recipient) else { continue };
+            let Some(cluster) = &mut self.cluster else { return };
+            let channel = cluster.at(&instance);
+            let (by, held) = (by.address.id().into(), Some(held.address.id().into()));
+            cluster.say(&[channel], Kind::Hold, &Hold { by, held, ends: true }, "");
+        }
     }
 
     /// Those of other instances whom a recipient holds.
@@ -139,7 +154,7 @@ impl Hub {
         });
         let channels: BTreeSet<Arc<str>> = away.collect();
         let Some(by) = self.who(recipient).filter(|_| !channels.is_empty()) else { return };
-        let hold = Hold { by: by.address.id().into(), held: None };
+        let hold = Hold { by: by.address.id().into(), held: None, ends: true };
         let Some(cluster) = &mut self.cluster else { return };
         for channel in channels {
             cluster.say(&[channel], Kind::Hold, &hold, "");

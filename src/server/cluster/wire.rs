@@ -211,6 +211,9 @@ pub struct Hold<'a> {
     /// The id of the sender that is held; without it, all are free whom this recipient holds.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Cow<'a, str>>,
+    /// This one is free.
+    #[serde(default)]
+    pub ends: bool,
 }
 
 /// Writes an envelope.

@@ -419,7 +419,7 @@ fn with_faults_nothing_is_doubled_and_all_heals() {
 
 #[test]
 fn slow_readers_cost_nobody_else_anything() {
-    seeds(Faults::Slow, 3000, 20);
+    seeds(Faults::Slow, 3003, 20);
 }
 
 #[test]
