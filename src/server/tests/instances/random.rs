@@ -41,6 +41,8 @@ const ROOMS: [&str; 3] = ["red", "blue", "ann"];
 struct Sure {
     welcome: bool,
     rooms: BTreeSet<String>,
+    /// It said that it leaves them, and was not answered yet.
+    leaves: BTreeSet<String>,
 }
 
 struct Sent {
@@ -129,7 +131,9 @@ impl Run {
                 if let Some(name) = self.dice.pick(&able).cloned()
                     && self.sure[&name].rooms.contains(room)
                 {
-                    self.sure.get_mut(&name).expect("there").rooms.remove(room);
+                    let sure = self.sure.get_mut(&name).expect("there");
+                    sure.rooms.remove(room);
+                    sure.leaves.insert(room.into());
                     self.release(&name);
                     self.fleet.send(&name, &format!(r#"{{"type":"leave","room":"{room}"}}"#));
                 }
@@ -279,6 +283,8 @@ impl Run {
                     }
                     // A user's own room is no named one.
                     Some("join:ok") if message["room"] == user(name) => {}
+                    // Behind it the leave is on its way.
+                    Some("join:ok") if sure.leaves.contains(message["room"].as_str().expect("a name")) => {}
                     Some("join:ok") => {
                         _ = sure.rooms.insert(message["room"].as_str().expect("a name").into())
                     }
@@ -293,7 +299,11 @@ impl Run {
                         assert_ne!(*name, sent.from, "nobody hears itself");
                         self.delivered += 1;
                     }
-                    Some("leave:ok") => _ = sure.rooms.remove(message["room"].as_str().expect("a name")),
+                    Some("leave:ok") => {
+                        let room = message["room"].as_str().expect("a name");
+                        sure.rooms.remove(room);
+                        sure.leaves.remove(room);
+                    }
                     Some("presence") => assert!(sure.welcome, "{message} before welcome"),
                     // Something was too old to be kept.
                     Some("error") if self.faults != Faults::None => assert_eq!(message["status"], 503),
