@@ -92,7 +92,8 @@ fn strangers_hold_little_and_it_is_given_back() {
 #[test]
 fn sockets_leave_files_for_other_work() {
     // 64 of the 100 are not for sockets.
-    let server = Server::of(Program::start_bound(100, &HERE));
+    let server =
+        Server::of(Program::start_bound(100, &[&HERE[..], &["--max-unauthenticated", "0"]].concat()));
     let held: Vec<_> = (0..60).map(|_| server.tcp()).collect();
     server.program.logs("as many as connections and open files allow");
     assert!(files(&server.program) <= 36 + 20, "{} files", files(&server.program));
@@ -104,7 +105,7 @@ fn sockets_leave_files_for_other_work() {
 #[test]
 fn without_a_file_left_it_waits_and_does_not_spin() {
     // Too few even for the 16 sockets that it always allows.
-    let server = Server::of(Program::start_bound(20, &HERE));
+    let server = Server::of(Program::start_bound(20, &[&HERE[..], &["--max-unauthenticated", "0"]].concat()));
     let held: Vec<_> = (0..16).map(|_| server.tcp()).collect();
     server.program.logs("a connection could not be accepted");
     let busy = || {
