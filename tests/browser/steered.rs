@@ -16,13 +16,15 @@ use symple::media::v4l2::control::{Control, ControlKind, Value};
 use symple::proto::{Message, Status};
 
 fn main() {
-    let port = std::env::var("PORT").expect("PORT is set").parse().expect("PORT is a number");
-    let ip = std::env::var("LISTEN").map_or(Ipv4Addr::LOCALHOST.into(), |ip| ip.parse().expect("an address"));
+    // `make` exports its variables, set or not: empty is absent.
+    let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let port = var("PORT").expect("PORT is set").parse().expect("PORT is a number");
+    let ip = var("LISTEN").map_or(Ipv4Addr::LOCALHOST.into(), |ip| ip.parse().expect("LISTEN is an address"));
     let listen = vec![SocketAddr::new(ip, port)];
     let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
     let data = [("controls".to_owned(), true.into())].into_iter().collect();
     let mut config = Config { signalling, data, ..Config::default() };
-    if let Ok(size) = std::env::var("SIZE") {
+    if let Some(size) = var("SIZE") {
         let (width, height) = size.split_once('x').expect("SIZE is like 320x180");
         config.media.width = width.parse().expect("SIZE has a width");
         config.media.height = height.parse().expect("SIZE has a height");
