@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
+use super::dice::Dice;
 use super::*;
 
 const BATCHES: &str = r#""accept":["presence:batch"],"#;
@@ -254,19 +255,6 @@ fn what_is_kept_of_a_room_does_not_grow_with_those_who_came_and_went() {
             w.cut(&format!("p{n}"));
         }
         assert_eq!(w.hub.rooms.kept("r"), (0, 0));
-    }
-}
-
-/// SplitMix64: the same walk for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
     }
 }
 

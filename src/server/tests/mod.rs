@@ -5,6 +5,7 @@
 mod admission;
 mod bad_frames;
 mod crowds;
+mod dice;
 mod ghosts;
 mod host;
 mod instances;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::dice::Dice;
 use super::*;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -14,23 +15,6 @@ enum Faults {
     /// No process dies.
     Outages,
     All,
-}
-
-/// SplitMix64: the same run for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
-    }
-
-    fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        (!of.is_empty()).then(|| &of[self.roll(of.len())])
-    }
 }
 
 const USERS: [&str; 4] = ["ann", "ben", "cat", "dan"];
