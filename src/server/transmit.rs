@@ -13,7 +13,7 @@ use super::Hub;
 use super::io::{ConnId, Transmit};
 use super::outbox::{Item, Outbox};
 use super::pages::{Page, PageId};
-use super::presence;
+use super::presence::{self, Who};
 use super::rooms::Told;
 use super::slab::Key;
 
@@ -172,37 +172,30 @@ impl Hub {
         let (batches, batch) = (outbox.batches, String::new());
         let mut presences = Presences { out, room, batches, first: None, batch };
         loop {
-            if let Some(frame) = round.next_frame() {
-                if !presences.other(frame) {
-                    self.rooms.pause(round);
-                    outbox.put_back(Item::Roster { upto, begun: true });
-                    break;
-                }
-                continue;
-            }
-            if batches
+            let goes_on = if let Some(frame) = round.next_frame() {
+                presences.other(frame)
+            } else if batches
                 && let Some(id) = self.rooms.page_ahead(&round)
                 && round.enter(&self.page(id, now))
             {
-                continue;
-            }
-            let Some(told) = self.rooms.step(&mut round) else {
-                self.rooms.finish(&round);
-                break;
-            };
-            let goes_on = match told {
-                Told::Here(peer) => self.card(peer).is_none_or(|card| presences.add(card)),
-                Told::Was(peer) => {
-                    let who = self.who(peer).or_else(|| self.rooms.was(peer).cloned());
-                    who.is_none_or(|who| presences.add(presence::was(&who)))
-                }
-                Told::Gone(peer) => {
-                    let who = self.who(peer).or_else(|| self.rooms.was(peer).cloned());
-                    who.is_none_or(|who| presences.add(presence::offline(&who)))
-                }
-                Told::Count(of) => {
-                    let members = self.rooms.members(of).len() + self.rooms.away(of).len();
-                    presences.other(count(self.rooms.name(of).0, members))
+                true
+            } else {
+                let Some(told) = self.rooms.step(&mut round) else {
+                    self.rooms.finish(&round);
+                    break;
+                };
+                match told {
+                    Told::Here(peer) => self.card(peer).is_none_or(|card| presences.add(card)),
+                    Told::Was(peer) => {
+                        self.who_was(peer).is_none_or(|who| presences.add(presence::was(&who)))
+                    }
+                    Told::Gone(peer) => {
+                        self.who_was(peer).is_none_or(|who| presences.add(presence::offline(&who)))
+                    }
+                    Told::Count(of) => {
+                        let members = self.rooms.members(of).len() + self.rooms.away(of).len();
+                        presences.other(count(self.rooms.name(of).0, members))
+                    }
                 }
             };
             if !goes_on {
@@ -217,6 +210,11 @@ impl Hub {
 }
 
 impl Hub {
+    /// Who a peer is, or was while readers may still be told of it.
+    fn who_was(&self, peer: Key) -> Option<Arc<Who>> {
+        self.who(peer).or_else(|| self.rooms.was(peer).cloned())
+    }
+
     /// A page of a room's log in frames.
     fn page(&mut self, id: PageId, now: Instant) -> Arc<Page> {
         if let Some(page) = self.rooms.pages.get(id, now) {
