@@ -2,8 +2,12 @@
 //! nothing is lost.
 #![cfg(all(feature = "client", feature = "server"))]
 
+use std::future::{Future, poll_fn};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_lite::future::block_on;
@@ -77,4 +81,43 @@ fn a_peer_of_this_process_waits_for_a_slow_reader() {
     assert_eq!(block_on(inside.room_to_send()), Err(SendError::Offline));
     server.shutdown();
     drivers.into_iter().for_each(|driver| driver.join().expect("no panic"));
+}
+
+/// Nobody drives the client any more, so nothing else would end the wait.
+#[test]
+fn whoever_waits_for_room_hears_that_the_driver_is_gone() {
+    let server =
+        Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
+    let inside = server.peer(Config { outbox_limit: 4096, ..Config::new("inside") });
+    let (tell, told) = channel();
+    inside.on(move |event| {
+        if let Event::Online { .. } = event {
+            _ = tell.send(());
+        }
+    });
+    let mut run = Box::pin(inside.run());
+    let mut serve = Box::pin(server.run());
+    block_on(poll_fn(|cx| {
+        _ = (serve.as_mut().poll(cx), run.as_mut().poll(cx));
+        if told.try_recv().is_ok() { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    let draft = || Draft::new(Kind::Message).to("nobody").with("body", &"x".repeat(1000));
+    while inside.send(draft()).is_ok() {}
+    let mut room = Box::pin(inside.room_to_send());
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let cx = &mut Context::from_waker(&waker);
+    assert!(room.as_mut().poll(cx).is_pending());
+    drop(run);
+    assert!(woken.0.load(Ordering::Relaxed), "it would wait for ever");
+    assert_eq!(room.as_mut().poll(cx), Poll::Ready(Err(SendError::Offline)));
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

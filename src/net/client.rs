@@ -294,6 +294,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.input(Input::Closed { code: None, reason: "the driver stopped" });
+        // Nobody else tells them.
+        lock(&self.0.waiting).drain(..).for_each(Waker::wake);
         self.0.running.store(false, Ordering::Release);
     }
 }
