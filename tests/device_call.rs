@@ -13,7 +13,7 @@ use futures_lite::FutureExt;
 use futures_lite::future::zip;
 use side::Side;
 use symple::camera::{Camera, Config, Serve, Signalling};
-use symple::media::sps::{Sps, is_idr};
+use symple::media::frame::sps::{Sps, is_idr};
 use viewer::Enough;
 
 /// Far more than it takes, in an emulator too; a deadline, not a measurement.

@@ -22,8 +22,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("camera", &["proto", "limit", "client", "server", "call", "rtc", "media", "net", "web"]),
 ];
 
+/// The folders of `media`, and those of its folders that each may name. What `media` itself re-exports is for all.
+const INSIDE_MEDIA: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("frame", &["error"]),
+    ("adapt", &["error", "frame"]),
+    ("board", &["error", "adapt"]),
+    ("source", &["error", "frame", "adapt", "board"]),
+];
+
 /// Where clocks, threads and sockets may be.
-const DRIVERS: &[&str] = &["net", "media::gst", "media::v4l2"];
+const DRIVERS: &[&str] = &["net", "media::source::gst", "media::source::v4l2"];
 
 /// What reads a clock, starts a thread or opens a socket. A last `*` takes any rest of the word.
 const IO: &[&str] = &[
@@ -43,10 +52,10 @@ const IO: &[&str] = &[
 const HIDDEN: &[(&str, &str)] = &[
     ("str0m", "rtc"),
     ("openssl", "rtc::crypto"),
-    ("gstreamer", "media::gst"),
-    ("gstreamer_app", "media::gst"),
-    ("gstreamer_sdp", "media::gst"),
-    ("v4l", "media::v4l2"),
+    ("gstreamer", "media::source::gst"),
+    ("gstreamer_app", "media::source::gst"),
+    ("gstreamer_sdp", "media::source::gst"),
+    ("v4l", "media::source::v4l2"),
     ("async_tungstenite", "net"),
     ("hyper", "net"),
     ("quinn_udp", "net"),
@@ -90,21 +99,40 @@ fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
         ("call/a/b.rs", "use super::super::body::Candidate;", ""),
         ("call/mod.rs", "mod tests { use super::body::Candidate; }", ""),
         ("call/mod.rs", "mod tests { use super::super::net::ws; }", "crate::net::ws"),
-        ("rtc/mod.rs", "use crate::call::body::Candidate; use crate::media::{Frame, keyframes::Why};", ""),
+        (
+            "rtc/mod.rs",
+            "use crate::call::body::Candidate; use crate::media::{Frame, adapt::keyframes::Why};",
+            "",
+        ),
         ("rtc/mod.rs", "use crate::call::Calls;", "crate::call::Calls"),
-        ("rtc/mod.rs", "use crate::media::gst::Pipeline;", "crate::media::gst::Pipeline"),
-        ("media/queue.rs", "use super::Frame; use super::gst::Pipeline;", "crate::media::gst::Pipeline"),
-        ("media/mod.rs", "pub mod gst; pub use gst::Pipeline;", ""),
-        ("media/gst/mod.rs", "use crate::media::Frame; use std::thread; use gstreamer as gst;", ""),
-        ("media/gst/mod.rs", "use crate::rtc::Fanout;", "crate::rtc::Fanout"),
-        ("media/gst/camera.rs", "use crate::media::v4l2::Camera;", ""),
-        ("media/gst/camera.rs", "use v4l::Device;", "v4l::Device"),
-        ("media/queue.rs", "use crate::media::v4l2::Camera;", "crate::media::v4l2::Camera"),
-        ("media/gst/branch.rs", "use crate::media::v4l2::encoder;", ""),
-        ("media/rate.rs", "use crate::media::v4l2::encoder;", "crate::media::v4l2::encoder"),
+        ("rtc/mod.rs", "use crate::media::source::gst::Pipeline;", "crate::media::source::gst::Pipeline"),
+        (
+            "media/queue.rs",
+            "use super::Frame; use crate::media::source::gst::Pipeline;",
+            "crate::media::source::gst::Pipeline",
+        ),
+        ("media/source/mod.rs", "pub mod gst; pub use gst::Pipeline;", ""),
+        ("media/source/gst/mod.rs", "use crate::media::Frame; use std::thread; use gstreamer as gst;", ""),
+        ("media/source/gst/mod.rs", "use crate::rtc::Fanout;", "crate::rtc::Fanout"),
+        ("media/source/gst/camera.rs", "use crate::media::source::v4l2::Camera;", ""),
+        ("media/source/gst/camera.rs", "use v4l::Device;", "v4l::Device"),
+        (
+            "media/frame/queue.rs",
+            "use crate::media::source::v4l2::Camera;",
+            "crate::media::source::v4l2::Camera",
+        ),
+        ("media/source/gst/branch.rs", "use crate::media::source::v4l2::encoder;", ""),
+        (
+            "media/adapt/rate.rs",
+            "use crate::media::source::v4l2::encoder;",
+            "crate::media::source::v4l2::encoder",
+        ),
+        ("media/adapt/rate.rs", "use crate::media::board::Board;", "media::adapt may not use"),
+        ("media/frame/queue.rs", "use crate::media::source::Source;", "media::frame may not use"),
+        ("media/source/gst/run.rs", "use crate::media::{StreamId, adapt::ladder::Quality};", ""),
         (
             "net/mod.rs",
-            "use crate::{rtc, media::gst::Pipeline}; use smol::Async; fn f() { Instant::now(); }",
+            "use crate::{rtc, media::source::gst::Pipeline}; use smol::Async; fn f() { Instant::now(); }",
             "",
         ),
         ("net/mod.rs", "use crate::camera::Camera;", "crate::camera::Camera"),
@@ -169,6 +197,11 @@ fn violations(name: &str, text: &str) -> Vec<String> {
             let reaches_io = io.is_some_and(|d| {
                 !beside && here != d.rsplit_once("::").expect("checked above").0 && !drives(layer)
             });
+            let inside =
+                (layer == "media" && into == layer).then(|| inside_media(module.get(1), inner)).flatten();
+            if let Some(folder) = inside.filter(|_| !test) {
+                complain(&format!("media::{folder} may not use"));
+            }
             if known && (foreign || reaches_io) {
                 complain(&format!("{layer} may not use"));
             }
@@ -186,6 +219,15 @@ fn violations(name: &str, text: &str) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// The folder of `media` that names what it may not: `path` is below `crate`.
+fn inside_media<'a>(from: Option<&'a String>, path: &str) -> Option<&'a str> {
+    let folder = from?;
+    let (_, allowed) = INSIDE_MEDIA.iter().find(|(name, _)| name == folder)?;
+    let into = path.split("::").nth(1)?;
+    let known = INSIDE_MEDIA.iter().any(|(name, _)| *name == into);
+    (known && into != folder && !allowed.contains(&into)).then_some(folder.as_str())
 }
 
 /// The layers that may hold a pipeline or a device: those that drive and the facade over them.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use gstreamer::prelude::*;
 use media::{ALL, H264, open, settings};
-use symple::media::gst::{MediaEvent, Settings};
+use symple::media::source::gst::{MediaEvent, Settings};
 use symple::media::{AUDIO_OPUS, VIDEO_H264, VIDEO_VP8};
 
 const VIDEO: &str = "videotestsrc num-buffers=45 pattern=ball ! video/x-raw,width=322,height=242,framerate=15/1 ! \

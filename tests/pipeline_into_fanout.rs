@@ -17,7 +17,7 @@ use str0m::change::SdpAnswer;
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Rtc};
-use symple::media::sps::{Sps, is_idr, nal_units};
+use symple::media::frame::sps::{Sps, is_idr, nal_units};
 use symple::media::{Codec, VIDEO_H264};
 use symple::rtc::{Config, Event, Fanout, Input, LocalCandidate, MediaSet, Output, SessionId};
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use media::{ALL, H264, open, settings};
-use symple::media::gst::{MediaEvent, Settings};
+use symple::media::source::gst::{MediaEvent, Settings};
 use symple::media::{AUDIO_OPUS, VIDEO_H264, VIDEO_VP8};
 
 struct Camera {

@@ -6,12 +6,12 @@ mod media;
 use std::time::{Duration, Instant};
 
 use media::{ALL, H264, Watched, open, settings};
+use symple::media::adapt::ladder::Quality;
 use symple::media::board::Board;
-use symple::media::gst::pattern::{self, Burned};
-use symple::media::gst::{MediaEvent, Settings, Streams};
-use symple::media::ladder::Quality;
-use symple::media::queue::{FrameQueue, Pushed};
-use symple::media::sps::{Sps, is_idr, nal_units};
+use symple::media::frame::queue::{FrameQueue, Pushed};
+use symple::media::frame::sps::{Sps, is_idr, nal_units};
+use symple::media::source::gst::pattern::{self, Burned};
+use symple::media::source::gst::{MediaEvent, Settings, Streams};
 use symple::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
 
 fn pattern() -> Watched {

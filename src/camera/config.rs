@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::RateLimit;
-use crate::media::gst::Settings;
-use crate::media::rate::Limits;
+use crate::media::adapt::rate::Limits;
+use crate::media::source::gst::Settings;
 use crate::net::{AuthRequest, Network};
 use crate::proto::{DEFAULT_PORT, Object, Token};
 
@@ -33,7 +33,7 @@ pub struct Config {
     /// Between what bitrates the encoder follows the viewers' networks.
     pub bitrate: Limits,
     /// Whether pictures become fewer and smaller when bits are very few or the board is hot, and come back by
-    /// themselves: see [`ladder`](crate::media::ladder) and [`heat`](crate::media::heat). Default: yes.
+    /// themselves: see [`ladder`](crate::media::adapt::ladder) and [`heat`](crate::media::adapt::heat). Default: yes.
     pub adapt: bool,
     /// Who answers calls. Default: the camera, all of them.
     pub answer: Answer,
@@ -103,7 +103,7 @@ pub enum Answer {
 ///
 /// | action | data | reply's data, with status 200 |
 /// |---|---|---|
-/// | `list` | | `{"controls":[…]}`, each a [`Control`](crate::media::v4l2::control::Control) |
+/// | `list` | | `{"controls":[…]}`, each a [`Control`](crate::media::source::v4l2::control::Control) |
 /// | `set` | `{"name":"gain","value":12}` | `{"control":{…}}`, as it is then: a driver may round |
 /// | `reset` | `{"name":"gain"}` | the same |
 ///

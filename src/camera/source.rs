@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::media::error::{ErrorKind, MediaError};
-use crate::media::gst::MediaEvent;
+use crate::media::source::gst::MediaEvent;
 
 /// What a source does while somebody watches.
 ///

@@ -9,10 +9,10 @@ use super::source::{SourceState, SourceStatus};
 use super::studio::{Config, Input, Output, Studio, Whence, media_set};
 use crate::call::RateLimit;
 use crate::media::StreamId;
-use crate::media::gst::{MediaEvent, Streams};
-use crate::media::heat;
-use crate::media::ladder::Quality;
-use crate::media::rate::Limits;
+use crate::media::adapt::heat;
+use crate::media::adapt::ladder::Quality;
+use crate::media::adapt::rate::Limits;
+use crate::media::source::gst::{MediaEvent, Streams};
 use crate::media::{VIDEO_H264, VIDEO_VP8};
 use crate::rtc;
 
@@ -382,7 +382,7 @@ fn later_calls_are_told_of_new_addresses() {
 #[test]
 fn what_the_source_says_reaches_the_program() {
     use crate::media::error::{ErrorKind, MediaError};
-    use crate::media::gst::RequestId;
+    use crate::media::source::gst::RequestId;
 
     let mut world = World::new(4, true);
     let slow = MediaError::new(ErrorKind::TooSlow, "12 pictures a second, not 30");

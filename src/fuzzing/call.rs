@@ -21,7 +21,7 @@ use super::rtc::{CAMERA, OFFER, all_media, append, at, fingerprint, sign};
 use crate::call::RateLimit;
 use crate::camera::Answer;
 use crate::camera::studio::{Config, Input, Output, Studio, Whence};
-use crate::media::rate::Limits;
+use crate::media::adapt::rate::Limits;
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
 use crate::rtc;
 use crate::rtc::candidates::is_reachable;

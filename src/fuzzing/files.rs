@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::bytes::{Bytes, valid};
 use crate::media::board::{self, Elements, Start};
+use crate::media::frame::sps::{self, Sps};
 use crate::media::source::Source;
-use crate::media::sps::{self, Sps};
 use crate::media::{AUDIO_OPUS, Codec, Frame, VIDEO_H264};
 use crate::rtc::cut::{Cutter, MAX_PAYLOAD};
 

@@ -77,7 +77,7 @@ pub use guard::panic_is_contained;
 pub use refusal::Refusal;
 
 use crate::call::body::End;
-use crate::media::keyframes::Why;
+use crate::media::adapt::keyframes::Why;
 use crate::media::{Codec, Frame, StreamId};
 
 /// How a [`Fanout`] works. The defaults are for a camera.

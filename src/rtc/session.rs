@@ -28,7 +28,7 @@ use super::track::Track;
 use super::{Config, MediaSet, SessionId, SessionStats};
 use crate::call::body::{End, EndReason};
 use crate::media::StreamId;
-use crate::media::keyframes::Why;
+use crate::media::adapt::keyframes::Why;
 
 /// str0m's pacer lets one packet out a microsecond; a burst is taken at once, up to this far ahead.
 const STEP: Duration = Duration::from_micros(1);

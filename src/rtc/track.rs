@@ -9,7 +9,7 @@ use super::clock::Place;
 use super::cut::Payloads;
 use super::negotiate::Lane;
 use super::numbers::Numbering;
-use crate::media::keyframes::Why;
+use crate::media::adapt::keyframes::Why;
 use crate::media::{Codec, StreamId};
 
 /// A viewer whose queue is older than this can't follow: it is sent nothing more until the queue is

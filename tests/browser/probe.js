@@ -72,7 +72,7 @@ globalThis.probe = (() => {
     return first === undefined ? null : Math.max(1, Math.round(first - pressed));
   };
 
-  // The two rows of blocks that src/media/gst/pattern.rs burns in, and describes.
+  // The two rows of blocks that src/media/source/gst/pattern.rs burns in, and describes.
   const BLOCKS = 32, HALF = 16, CLEAR = 64;
   const canvas = document.createElement('canvas');
   let context;

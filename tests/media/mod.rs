@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use symple::media::error::MediaError;
-use symple::media::gst::{MediaEvent, Pipeline, Settings, Streams};
 use symple::media::source::Source;
+use symple::media::source::gst::{MediaEvent, Pipeline, Settings, Streams};
 use symple::media::{Frame, StreamId, VIDEO_H264};
 
 pub const H264: Streams = Streams { h264: true, vp8: false, audio: false };

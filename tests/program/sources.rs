@@ -9,7 +9,7 @@ use futures_lite::future::zip;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use rustix::process::Signal;
-use symple::media::sps::{Sps, is_idr};
+use symple::media::frame::sps::{Sps, is_idr};
 
 use crate::world::{Folder, Program};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use symple::camera::{Camera, Config, Connect, Controllers, Event, Serve, Signalling, StartError};
 use symple::media::board::BoardInfo;
-use symple::media::gst::EncoderInfo;
+use symple::media::source::gst::EncoderInfo;
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
 use symple::{client, proto};

@@ -2,10 +2,11 @@
 //! known to be odd. All of it is data, in `boards/*.toml` of the source.
 //!
 //! A profile is chosen by what the machine says of itself, by its name, or is a file of the
-//! user's own ([`Board`]). This module is pure: who reads files is the pipeline.
+//! user's own ([`Board`]). Only `machine` reads files: of the machine, and the user's profile.
 
 mod controls;
 mod elements;
+pub(in crate::media) mod machine;
 mod nearest;
 mod profile;
 mod read;
@@ -19,9 +20,10 @@ use std::str::FromStr;
 #[cfg(all(feature = "v4l2", target_os = "linux"))]
 pub(crate) use controls::id as control_id;
 pub(crate) use elements::{Asked, Elements, Encoder, Knob, Place, Start, Unit};
+pub use machine::Thermometer;
 pub(crate) use profile::{Firmware, Heat, Profile};
 
-use super::error::{ErrorKind, MediaError};
+use crate::media::error::{ErrorKind, MediaError};
 
 const ELEMENTS: &str = include_str!("../../../boards/elements.toml");
 

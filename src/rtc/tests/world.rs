@@ -12,7 +12,7 @@ use str0m::rtp::RawPacket;
 use str0m::{Candidate, Rtc, RtcConfig};
 
 use crate::call::body::End;
-use crate::media::keyframes::Why;
+use crate::media::adapt::keyframes::Why;
 use crate::media::{Codec, Frame, StreamId};
 use crate::rtc::{
     Answer, Config, Event, Fanout, Input, LocalCandidate, MediaSet, Output, Refusal, SessionId, Transmit,

@@ -9,8 +9,8 @@ use symple::camera::{Config, Connect, Controllers, Serve, Signalling, StartError
 use symple::client::{self, Event};
 use symple::media::VIDEO_H264;
 use symple::media::error::{ErrorKind, MediaError};
-use symple::media::gst::{EncoderInfo, MediaEvent, Pipeline, Settings as Media, Streams};
 use symple::media::source::Source;
+use symple::media::source::gst::{EncoderInfo, MediaEvent, Pipeline, Settings as Media, Streams};
 use symple::net::udp::Udp;
 use symple::net::{Client, Server, ServerConfig};
 

@@ -137,7 +137,7 @@ pub fn agreement(stream: [u8; 3], negotiated: [u8; 3]) -> Agreement {
 /// its number. Nothing below 3.1, which browsers offer, and below which some hardware hangs.
 ///
 /// ```
-/// use symple::media::sps::level;
+/// use symple::media::frame::sps::level;
 /// assert_eq!((level(1280, 720, 30), level(1920, 1080, 30)), (31, 40));
 /// ```
 pub fn level(width: u32, height: u32, fps: u32) -> u8 {

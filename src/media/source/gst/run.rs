@@ -16,10 +16,10 @@ use super::control::{Command, News};
 use super::csi::Csi;
 use super::encoders::{Chosen, Picture};
 use super::{ErrorKind, MediaError, Settings, Streams};
+use crate::media::adapt::ladder::Quality;
 use crate::media::board::{Knob, Place, Unit};
-use crate::media::ladder::Quality;
 use crate::media::source::Source;
-use crate::media::v4l2::choose::Io;
+use crate::media::source::v4l2::choose::Io;
 use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
 
 /// A source that gives nothing for so long has stalled.

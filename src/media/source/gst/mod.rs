@@ -23,7 +23,6 @@ mod csi;
 mod encoders;
 mod fault;
 mod gate;
-mod machine;
 pub mod pattern;
 mod rtsp;
 mod run;
@@ -37,17 +36,16 @@ use std::time::Duration;
 
 use gstreamer as gst;
 
-use super::board::{self, Board, BoardInfo};
-use super::error::{ErrorKind, MediaError};
-use super::ladder::Quality;
-use super::source::Source;
+use super::Source;
 use super::v4l2::{self, control::Value};
-use super::{Frame, StreamId};
+use crate::media::adapt::ladder::Quality;
+use crate::media::board::{self, Board, BoardInfo, Thermometer, machine};
+use crate::media::error::{ErrorKind, MediaError};
+use crate::media::{Frame, StreamId};
 
 pub use camera::CaptureInfo;
 use control::{Command, Control};
 pub use encoders::{EncoderInfo, Rejected};
-pub use machine::Thermometer;
 
 /// What to capture and how to encode it.
 #[derive(Clone, Debug)]
@@ -120,11 +118,11 @@ impl Settings {
 /// Which streams are to be produced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Streams {
-    /// H.264 pictures, [`VIDEO_H264`](super::VIDEO_H264).
+    /// H.264 pictures, [`VIDEO_H264`](crate::media::VIDEO_H264).
     pub h264: bool,
-    /// VP8 pictures, [`VIDEO_VP8`](super::VIDEO_VP8).
+    /// VP8 pictures, [`VIDEO_VP8`](crate::media::VIDEO_VP8).
     pub vp8: bool,
-    /// Opus sound, [`AUDIO_OPUS`](super::AUDIO_OPUS), where the source has any.
+    /// Opus sound, [`AUDIO_OPUS`](crate::media::AUDIO_OPUS), where the source has any.
     pub audio: bool,
 }
 
@@ -136,9 +134,9 @@ impl Streams {
 
     fn has(self, stream: StreamId) -> bool {
         match stream {
-            super::VIDEO_H264 => self.h264,
-            super::VIDEO_VP8 => self.vp8,
-            super::AUDIO_OPUS => self.audio,
+            crate::media::VIDEO_H264 => self.h264,
+            crate::media::VIDEO_VP8 => self.vp8,
+            crate::media::AUDIO_OPUS => self.audio,
             _ => false,
         }
     }
@@ -288,7 +286,7 @@ impl Pipeline {
         self.send(Command::Start(Streams::default()));
     }
 
-    /// Makes the next picture of a video stream a key frame. See [`KeyFrames`](super::keyframes::KeyFrames)
+    /// Makes the next picture of a video stream a key frame. See [`KeyFrames`](crate::media::adapt::keyframes::KeyFrames)
     /// for merging what many viewers ask for.
     pub fn request_key_frame(&self, stream: StreamId) {
         self.send(Command::KeyFrame(stream));
@@ -327,7 +325,7 @@ impl Pipeline {
     /// anew with a key frame, and [`MediaEvent::Format`] before it. Pictures that a camera encodes itself stay
     /// as they are.
     pub fn set_quality(&self, stream: StreamId, quality: Quality) {
-        if stream != super::AUDIO_OPUS {
+        if stream != crate::media::AUDIO_OPUS {
             self.send(Command::Quality(stream, quality));
         }
     }

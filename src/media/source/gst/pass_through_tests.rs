@@ -7,12 +7,12 @@ use super::super::encoders;
 use super::*;
 use crate::media::Codec;
 use crate::media::board;
-use crate::media::gst::MediaEvent;
-use crate::media::pace::Verdict;
+use crate::media::frame::sps::Sps;
 use crate::media::source::Source;
-use crate::media::sps::Sps;
-use crate::media::v4l2::choose::{Choice, Way};
-use crate::media::v4l2::device::{FourCc, Rate};
+use crate::media::source::gst::MediaEvent;
+use crate::media::source::pace::Verdict;
+use crate::media::source::v4l2::choose::{Choice, Way};
+use crate::media::source::v4l2::device::{FourCc, Rate};
 
 const SIZE: (u32, u32) = (320, 180);
 

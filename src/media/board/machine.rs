@@ -4,15 +4,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{ErrorKind, MediaError};
-use crate::media::board::{self, Board, BoardInfo, Elements, Facts, Firmware, Profile};
-use crate::media::heat::{Limits, Reading, Throttled};
+use super::{Board, BoardInfo, Elements, Facts, Firmware, Profile};
+use crate::media::adapt::heat::{Limits, Reading, Throttled};
+use crate::media::board;
+use crate::media::error::{ErrorKind, MediaError};
 
 /// So far below the kernel's own trip point less is asked of a board, and so far below that more again, in °C.
 const MARGIN: f32 = 5.0;
 
 /// The profile to work by.
-pub(super) fn board(
+pub(in crate::media) fn board(
     root: &Path,
     wanted: &Board,
     elements: &Elements,
@@ -65,7 +66,7 @@ pub struct Thermometer {
 
 impl Thermometer {
     /// The one that a profile names; `None` where the machine has none, or nobody knows what is too hot.
-    pub(super) fn find(root: &Path, heat: &board::Heat) -> Option<Thermometer> {
+    pub(in crate::media) fn find(root: &Path, heat: &board::Heat) -> Option<Thermometer> {
         let zone = zone(root, &heat.zone);
         let flags = match heat.firmware {
             Some(Firmware::RaspberryPi) => throttled(root),

@@ -8,8 +8,8 @@ use gstreamer as gst;
 use gstreamer_sdp::SDPMessageRef;
 
 use super::unsafe_sdp;
-use crate::media::sender_clock::SenderClock;
 use crate::media::source::Login;
+use crate::media::source::sender_clock::SenderClock;
 
 /// How much of a network camera's jitter is smoothed away, in milliseconds: it is paid only when packets are
 /// late or lost, as nothing here waits for a presentation time.

@@ -25,11 +25,11 @@ use super::encoders::Chosen;
 use super::run::{Plan, Run};
 use super::{ErrorKind, MediaError, MediaEvent, RequestId, Settings, Streams, fault};
 use crate::media::StreamId;
-use crate::media::ladder::Quality;
-use crate::media::pace::Verdict;
+use crate::media::adapt::ladder::Quality;
 use crate::media::source::Source;
-use crate::media::v4l2::control::Value;
-use crate::media::v4l2::device::Rate;
+use crate::media::source::pace::Verdict;
+use crate::media::source::v4l2::control::Value;
+use crate::media::source::v4l2::device::Rate;
 
 /// What the control thread is told.
 pub(super) enum Command {

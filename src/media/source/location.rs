@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::error::{ErrorKind, MediaError};
+use crate::media::error::{ErrorKind, MediaError};
 
 /// A source of pictures and perhaps sound, parsed from a string.
 ///
@@ -123,7 +123,7 @@ impl fmt::Debug for Source {
 
 /// A path as it may be shown: an address that was written without its scheme looks like one, with the password in
 /// it. `me:secret@camera/live` becomes `…@camera/live`.
-pub(super) fn masked(path: &str) -> String {
+pub(in crate::media) fn masked(path: &str) -> String {
     let end = path.rfind('@').filter(|at| path[..*at].contains(':'));
     let shown = end.map_or(path.to_owned(), |at| format!("…{}", &path[at..]));
     // Pairs such as user=a&password=b; files have no `=` before an `&`.

@@ -1,7 +1,7 @@
 //! V4L2 devices: what there is, what each can do, the best of it for us, and its controls.
 //!
 //! ```no_run
-//! for (path, device) in symple::media::v4l2::devices() {
+//! for (path, device) in symple::media::source::v4l2::devices() {
 //!     match device {
 //!         Ok(device) => println!("{}: {} ({})", path.display(), device.card, device.role),
 //!         Err(why) => println!("{}: {why}", path.display()),

@@ -15,11 +15,11 @@ use super::camera::Target;
 use super::csi::Csi;
 use super::encoders::H264_TAIL;
 use super::{ErrorKind, MediaError, Settings, gate, pattern, rtsp};
-use crate::media::pace::{self, Verdict};
+use crate::media::frame::sps::Sps;
 use crate::media::source::Source;
-use crate::media::sps::Sps;
-use crate::media::stamp::Missing;
-use crate::media::v4l2::device::{Rate, Size};
+use crate::media::source::pace::{self, Verdict};
+use crate::media::source::stamp::Missing;
+use crate::media::source::v4l2::device::{Rate, Size};
 
 /// How often a still picture is repeated: who comes later sees it within a moment, and it costs next to nothing.
 const STILL_FPS: u32 = 5;

@@ -13,7 +13,7 @@ use gstreamer_app as gst_app;
 
 use super::{ErrorKind, MediaError, Settings, check};
 use crate::media::board::{Elements, Encoder, Profile, Start};
-use crate::media::sps::{self, Sps};
+use crate::media::frame::sps::{self, Sps};
 
 /// How long a candidate has for its few pictures. Loading a firmware takes a second on some boards.
 const TRIAL: gst::ClockTime = gst::ClockTime::from_seconds(5);

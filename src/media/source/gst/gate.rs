@@ -10,8 +10,8 @@ use std::time::Duration;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use crate::media::stamp::{Missing, Stamp};
-use crate::media::thin::Thin;
+use crate::media::source::stamp::{Missing, Stamp};
+use crate::media::source::thin::Thin;
 
 /// What a file without a frame rate is played at: other players take the same, and nothing in raw H.264 tells.
 const FILE_FPS: u32 = 25;

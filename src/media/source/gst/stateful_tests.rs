@@ -70,7 +70,7 @@ fn a_control_is_turned_while_pictures_flow_and_on_the_elements_own_file() {
     // Another opening of the device has controls of its own, which is why that would not do.
     let path = codec.encoder.property::<String>("device");
     let id = control_id("video_gop_size").expect("it is known");
-    let other = crate::media::v4l2::encoder::of_another_opening(&path, id);
+    let other = crate::media::source::v4l2::encoder::of_another_opening(&path, id);
     assert!(other != 5 && other != 16, "{other}");
 }
 

@@ -10,8 +10,9 @@ use gstreamer_app as gst_app;
 use super::camera::CaptureInfo;
 use super::{ErrorKind, MediaError, MediaEvent, gate};
 use crate::media::board::{Knob, Place};
-use crate::media::stamp::Missing;
-use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, sps};
+use crate::media::frame::sps;
+use crate::media::source::stamp::Missing;
+use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264};
 
 /// The elements of a chain that a gate is put before: what was decoded within, and the frames for the encoder.
 pub(super) const GATES: [&str; 2] = ["decoded", "thin"];
@@ -234,7 +235,8 @@ impl Branch {
 /// Sets a V4L2 control on the file that the element has open. The value is as the driver took it.
 #[cfg(all(feature = "v4l2", target_os = "linux"))]
 fn set_control(encoder: &gst::Element, name: &str, value: u32) -> Result<i32, String> {
-    use crate::media::{board, v4l2};
+    use crate::media::board;
+    use crate::media::source::v4l2;
     let id = board::control_id(name)?;
     // Who closes the element is the thread that calls this, so the file stays open meanwhile.
     let file = encoder

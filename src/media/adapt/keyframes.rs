@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::StreamId;
+use crate::media::StreamId;
 
 /// Why a key frame is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,7 @@
+//! Fits what is encoded to networks and boards: bitrate, frame rate and size, heat, key frames. Pure, on the
+//! caller's clock.
+
+pub mod heat;
+pub mod keyframes;
+pub mod ladder;
+pub mod rate;

@@ -1,0 +1,61 @@
+//! One access unit of one stream, the bounded queue it waits in, and the H.264 headers in front of it.
+
+pub mod queue;
+pub mod sps;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A camera's H.264 pictures.
+pub const VIDEO_H264: StreamId = StreamId(0);
+/// A camera's VP8 pictures.
+pub const VIDEO_VP8: StreamId = StreamId(1);
+/// A camera's Opus sound.
+pub const AUDIO_OPUS: StreamId = StreamId(2);
+
+/// Names one encoded stream of a source: fan-out is keyed by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u32);
+
+/// How a frame is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// H.264 in Annex B byte-stream form, one access unit a frame, parameter sets before each key frame.
+    H264,
+    /// VP8 (RFC 6386), one frame.
+    Vp8,
+    /// Opus (RFC 6716), one packet, 48 kHz clock.
+    Opus,
+}
+
+impl Codec {
+    /// Whether this codes pictures (and not sound).
+    pub fn is_video(self) -> bool {
+        !matches!(self, Codec::Opus)
+    }
+
+    /// RTP clock rate in Hz (RFC 6184, RFC 7741: 90 kHz; RFC 7587: 48 kHz).
+    pub fn clock_rate(self) -> u32 {
+        if self.is_video() { 90_000 } else { 48_000 }
+    }
+}
+
+/// One encoded access unit (video) or packet (audio). Cloning shares the bytes.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// How `data` is coded.
+    pub codec: Codec,
+    /// Decodable without any earlier frame. Audio is always `true`.
+    pub key: bool,
+    /// When the picture or sound was captured, as near as the source knows.
+    pub captured: Instant,
+    /// Presentation time, from the start of the source. Video and audio of a source share one zero.
+    pub pts: Duration,
+    /// How long it lasts; zero when unknown.
+    pub duration: Duration,
+    /// The coded bytes, shared by all who send them on.
+    pub data: Arc<[u8]>,
+}

@@ -1,0 +1,13 @@
+//! Where frames come from: GStreamer, V4L2, and the small cores that both need.
+
+#[cfg(feature = "gst")]
+pub mod gst;
+mod location;
+pub mod pace;
+pub mod sender_clock;
+pub mod stamp;
+pub mod thin;
+#[cfg(any(feature = "v4l2", feature = "gst"))]
+pub mod v4l2;
+
+pub use location::{Login, RtspUrl, Source};
