@@ -24,9 +24,9 @@ use crate::camera::studio::{Config, Input, Output, Studio, Whence};
 use crate::media::adapt::rate::Limits;
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
 use crate::rtc;
-use crate::rtc::candidates::is_reachable;
 use crate::rtc::crypto::provider;
 use crate::rtc::demux;
+use crate::rtc::session::candidates::is_reachable;
 
 const BROWSER: &str = "198.51.100.1:5000";
 /// Whom datagrams come from: the browser's address, another port of it, a stranger, this machine.

@@ -8,7 +8,7 @@ use crate::media::board::{self, Elements, Start};
 use crate::media::frame::sps::{self, Sps};
 use crate::media::source::Source;
 use crate::media::{AUDIO_OPUS, Codec, Frame, VIDEO_H264};
-use crate::rtc::cut::{Cutter, MAX_PAYLOAD};
+use crate::rtc::send::cut::{Cutter, MAX_PAYLOAD};
 
 /// H.264: the units of a byte stream hold no start code, an SPS that is read has a size, and what is in it survives
 /// whatever comes behind.

@@ -9,9 +9,9 @@ use str0m::net::{Protocol, Receive};
 
 use super::bytes::{Bytes, valid};
 use crate::media::{AUDIO_OPUS, Codec, VIDEO_H264, VIDEO_VP8};
-use crate::rtc::candidates::is_reachable;
 use crate::rtc::crypto::provider;
 use crate::rtc::demux::{self, Class, Stage, StunKind};
+use crate::rtc::session::candidates::is_reachable;
 use crate::rtc::{Config, Fanout, Input, LocalCandidate, MediaSet, Output, SessionId};
 
 pub(super) const OFFER: &str = include_str!("../rtc/tests/chromium_offer.sdp");

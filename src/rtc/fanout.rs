@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use str0m::net::{Protocol, Receive};
 
-use super::batch::Batches;
-use super::candidates::canonical;
-use super::clock::{Position, Timeline};
-use super::cut::Cutter;
+use super::demux::paths::{Path, Paths};
 use super::demux::{self, BadRecord, BadStun, Class, Stage, Stun, StunKind};
 use super::guard::contained;
-use super::paths::{Path, Paths};
 use super::refusal::Refusal;
-use super::route::Sign;
-use super::sdp::Remote;
+use super::send::batch::Batches;
+use super::send::clock::{Position, Timeline};
+use super::send::cut::Cutter;
+use super::session::candidates::canonical;
+use super::session::route::Sign;
+use super::session::sdp::Remote;
 use super::session::{Note, Session, Shared, Sink};
 use super::{
     Answer, Answered, Config, Event, Input, LocalCandidate, MediaSet, Offer, Output, SessionId, SessionStats,

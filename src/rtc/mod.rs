@@ -47,27 +47,15 @@
 //! assert!(matches!(fanout.poll_output(), Output::Timeout(_)));
 //! ```
 
-mod batch;
-pub(crate) mod candidates;
-mod clock;
-mod credentials;
 pub(crate) mod crypto;
-pub(crate) mod cut;
 pub(crate) mod demux;
-mod describe;
 mod fanout;
 mod guard;
-mod negotiate;
-mod numbers;
-mod paths;
 mod refusal;
-mod route;
-mod sdp;
-mod session;
-mod slots;
+pub(crate) mod send;
+pub(crate) mod session;
 #[cfg(test)]
 mod tests;
-mod track;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -12,17 +12,17 @@ use str0m::{Candidate, IceCreds, Rtc};
 
 use super::{Names, REPORTS_EVERY, STATS_EVERY, Session, Shared};
 use crate::media::Codec;
-use crate::rtc::candidates::{Candidates, Verdict, canonical};
-use crate::rtc::credentials::{credentials, random_name, random_number};
 use crate::rtc::crypto::reports;
-use crate::rtc::describe::{self, Facts, Part, Used, Whole};
-use crate::rtc::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled, Supply};
-use crate::rtc::numbers::Numbers;
 use crate::rtc::refusal::Refusal;
-use crate::rtc::route::Route;
-use crate::rtc::sdp::{self, Kind, Remote, Transport};
-use crate::rtc::slots::STR0M_PROFILE;
-use crate::rtc::track::Track;
+use crate::rtc::send::numbers::Numbers;
+use crate::rtc::send::track::Track;
+use crate::rtc::session::candidates::{Candidates, Verdict, canonical};
+use crate::rtc::session::credentials::{credentials, random_name, random_number};
+use crate::rtc::session::describe::{self, Facts, Part, Used, Whole};
+use crate::rtc::session::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled, Supply};
+use crate::rtc::session::route::Route;
+use crate::rtc::session::sdp::{self, Kind, Remote, Transport};
+use crate::rtc::session::slots::STR0M_PROFILE;
 use crate::rtc::{Answer, Answered, LocalCandidate, MediaSet, SessionId, SessionStats};
 
 impl Session {

@@ -15,10 +15,10 @@ use str0m::media::Mid;
 use super::agree::{choices, stack, unusable};
 use super::{Session, Shared};
 use crate::rtc::MediaSet;
-use crate::rtc::negotiate::{Plan, Settled};
 use crate::rtc::refusal::Refusal;
-use crate::rtc::route::Route;
-use crate::rtc::sdp::Remote;
+use crate::rtc::session::negotiate::{Plan, Settled};
+use crate::rtc::session::route::Route;
+use crate::rtc::session::sdp::Remote;
 
 /// Chromium ends the old transport when it has our answer.
 const MOVES_WITHIN: Duration = Duration::from_secs(15);

@@ -14,7 +14,7 @@ const NEAR: i64 = 100_000_000;
 /// repeated, a pipeline that was stopped for a while), and is shared by its streams, so that sound and
 /// pictures stay together. All in nanoseconds.
 #[derive(Debug)]
-pub(super) struct Timeline {
+pub(in crate::rtc) struct Timeline {
     epoch: Instant,
     /// Presentation time zero on the RTP clock.
     zero: Option<i64>,
@@ -24,26 +24,26 @@ pub(super) struct Timeline {
 
 /// Where a stream has come to.
 #[derive(Debug, Default)]
-pub(super) struct Position {
+pub(in crate::rtc) struct Position {
     pts: i64,
     at: i64,
 }
 
 /// A frame's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::rtc) struct Place {
     /// RTP time, before each viewer's own offset.
-    pub(super) ticks: u32,
+    pub(in crate::rtc) ticks: u32,
     /// When what it shows happened; never later than its capture.
-    pub(super) wallclock: Instant,
+    pub(in crate::rtc) wallclock: Instant,
 }
 
 impl Timeline {
-    pub(super) fn new(now: Instant) -> Timeline {
+    pub(in crate::rtc) fn new(now: Instant) -> Timeline {
         Timeline { epoch: now, zero: None, earliest: 0 }
     }
 
-    pub(super) fn place(&mut self, position: &mut Position, frame: &Frame) -> Place {
+    pub(in crate::rtc) fn place(&mut self, position: &mut Position, frame: &Frame) -> Place {
         let pts = nanos(frame.pts);
         let captured = match frame.captured.checked_duration_since(self.epoch) {
             Some(after) => nanos(after),

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::refusal::Refusal;
+use crate::rtc::refusal::Refusal;
 
 /// Chromium's longest offers are about 12 KB; this leaves room for many candidates.
 const MAX_BYTES: usize = 64 * 1024;
@@ -23,7 +23,7 @@ fn bad<T>(why: impl Into<String>) -> Result<T, Refusal> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::rtc) enum Kind {
     Audio,
     Video,
     /// Data channels and whatever else: declined.
@@ -32,81 +32,81 @@ pub(super) enum Kind {
 
 /// How ICE and DTLS are reached; one for all sections that are used, which are bundled.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Transport {
-    pub(super) ufrag: String,
-    pub(super) pwd: String,
+pub(in crate::rtc) struct Transport {
+    pub(in crate::rtc) ufrag: String,
+    pub(in crate::rtc) pwd: String,
     /// `sha-256 AA:BB…`, which also tells one peer connection from the next.
-    pub(super) fingerprint: String,
-    pub(super) setup: Option<String>,
-    pub(super) ice_lite: bool,
+    pub(in crate::rtc) fingerprint: String,
+    pub(in crate::rtc) setup: Option<String>,
+    pub(in crate::rtc) ice_lite: bool,
     /// Candidate attributes over UDP with literal addresses, without the leading `a=`.
-    pub(super) candidates: Vec<String>,
+    pub(in crate::rtc) candidates: Vec<String>,
 }
 
 /// One payload type of a section.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Format {
-    pub(super) pt: u8,
+pub(in crate::rtc) struct Format {
+    pub(in crate::rtc) pt: u8,
     /// `H264/90000`; empty where only the number was given.
-    pub(super) name: String,
-    pub(super) fmtp: String,
-    pub(super) feedback: Vec<String>,
+    pub(in crate::rtc) name: String,
+    pub(in crate::rtc) fmtp: String,
+    pub(in crate::rtc) feedback: Vec<String>,
 }
 
 impl Format {
     /// A parameter of `a=fmtp`, its key compared without case.
-    pub(super) fn param(&self, key: &str) -> Option<&str> {
+    pub(in crate::rtc) fn param(&self, key: &str) -> Option<&str> {
         self.fmtp.split(';').find_map(|pair| {
             let (k, v) = pair.split_once('=')?;
             k.trim().eq_ignore_ascii_case(key).then_some(v.trim())
         })
     }
 
-    pub(super) fn is(&self, name: &str) -> bool {
+    pub(in crate::rtc) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
 }
 
 /// One `m=` line and what follows it.
 #[derive(Clone, Debug)]
-pub(super) struct Section {
-    pub(super) kind: Kind,
+pub(in crate::rtc) struct Section {
+    pub(in crate::rtc) kind: Kind,
     /// `m=video 9 UDP/TLS/RTP/SAVPF 96 …` without the `m=`.
-    pub(super) line: String,
+    pub(in crate::rtc) line: String,
     /// Empty where there is none: in what is rejected, or alone.
-    pub(super) mid: String,
+    pub(in crate::rtc) mid: String,
     /// Port 0, and not bundled without a port of its own (`a=bundle-only`).
-    pub(super) rejected: bool,
+    pub(in crate::rtc) rejected: bool,
     /// Whether it shares the transport of those that are used.
-    pub(super) reachable: bool,
+    pub(in crate::rtc) reachable: bool,
     /// Whether the other side wants to receive here.
-    pub(super) receives: bool,
-    pub(super) formats: Vec<Format>,
+    pub(in crate::rtc) receives: bool,
+    pub(in crate::rtc) formats: Vec<Format>,
     /// (id, URI) of the RTP header extensions.
-    pub(super) extensions: Vec<(u8, String)>,
+    pub(in crate::rtc) extensions: Vec<(u8, String)>,
     /// RTCP of reduced size is welcome (RFC 5506, 5).
-    pub(super) reduced_rtcp: bool,
+    pub(in crate::rtc) reduced_rtcp: bool,
     /// Of data channels (RFC 8841, 5.1).
-    pub(super) sctp_port: Option<String>,
+    pub(in crate::rtc) sctp_port: Option<String>,
     transport: Transport,
 }
 
 /// A description as the other side wrote it.
 #[derive(Clone, Debug)]
-pub(super) struct Remote {
+pub(in crate::rtc) struct Remote {
     /// Empty where every section is rejected.
-    pub(super) transport: Transport,
+    pub(in crate::rtc) transport: Transport,
     /// The section that the transport is named after.
-    pub(super) tag: String,
+    pub(in crate::rtc) tag: String,
     /// Whether it has a bundle: an answer has one only to that (RFC 8843, 7.3).
-    pub(super) bundles: bool,
+    pub(in crate::rtc) bundles: bool,
     /// Both forms of header extensions may be mixed (RFC 8285, 6).
-    pub(super) mixes_extensions: bool,
-    pub(super) sections: Vec<Section>,
+    pub(in crate::rtc) mixes_extensions: bool,
+    pub(in crate::rtc) sections: Vec<Section>,
 }
 
 impl Remote {
-    pub(super) fn parse(sdp: &str) -> Result<Remote, Refusal> {
+    pub(in crate::rtc) fn parse(sdp: &str) -> Result<Remote, Refusal> {
         if sdp.len() > MAX_BYTES {
             return bad(format!("it is longer than {} KiB", MAX_BYTES / 1024));
         }
@@ -231,7 +231,7 @@ impl Remote {
     }
 
     /// The names of the video codecs, for words.
-    pub(super) fn video_codecs(&self) -> String {
+    pub(in crate::rtc) fn video_codecs(&self) -> String {
         let mut names: Vec<String> = vec![];
         let formats = self.sections.iter().filter(|s| s.kind == Kind::Video).flat_map(|s| &s.formats);
         for f in formats {
@@ -352,7 +352,7 @@ impl Section {
     }
 
     /// The protocol, and what comes after it.
-    pub(super) fn protocol(&self) -> Option<(&str, impl Iterator<Item = &str>)> {
+    pub(in crate::rtc) fn protocol(&self) -> Option<(&str, impl Iterator<Item = &str>)> {
         let mut words = self.line.split_whitespace().skip(2);
         Some((words.next()?, words))
     }
@@ -453,7 +453,7 @@ fn is_sha256(value: &str) -> bool {
 }
 
 /// Where a [usable](candidate_is_usable) candidate is.
-pub(super) fn candidate_address(attribute: &str) -> Option<SocketAddr> {
+pub(in crate::rtc) fn candidate_address(attribute: &str) -> Option<SocketAddr> {
     let mut words = attribute.split_whitespace().skip(4);
     let ip = words.next()?.parse::<IpAddr>().ok()?;
     Some(SocketAddr::new(ip, words.next()?.parse().ok()?))
@@ -462,7 +462,7 @@ pub(super) fn candidate_address(attribute: &str) -> Option<SocketAddr> {
 /// Whether a candidate attribute is one to try: UDP, for RTP, with a literal address. mDNS names are for
 /// others to resolve: their owner reaches us first, and we learn its address then. An error says what is
 /// wrong with the line.
-pub(super) fn candidate_is_usable(attribute: &str) -> Result<bool, &'static str> {
+pub(in crate::rtc) fn candidate_is_usable(attribute: &str) -> Result<bool, &'static str> {
     if attribute.len() > 512 {
         return Err("it is longer than 512 characters");
     }

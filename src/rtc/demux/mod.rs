@@ -4,7 +4,9 @@
 //! for it: STUN and DTLS libraries have ended processes and calls over a datagram that was not even
 //! authentic. Each kind of datagram (RFC 7983) is checked here as far as it can be without its keys;
 //! what can't be genuine is dropped and counted. Functions of their arguments alone; whom a datagram
-//! belongs to is decided by [`Paths`](super::paths::Paths).
+//! belongs to is decided by [`Paths`](paths::Paths).
+
+pub(in crate::rtc) mod paths;
 
 /// What the first byte tells (RFC 7983 7). ZRTP and TURN channels are nothing that is spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

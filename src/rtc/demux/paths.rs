@@ -17,18 +17,18 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::SessionId;
-use super::demux::Transaction;
+use super::Transaction;
+use crate::rtc::SessionId;
 
 /// Our address and theirs.
-pub(super) type Path = (SocketAddr, SocketAddr);
+pub(in crate::rtc) type Path = (SocketAddr, SocketAddr);
 
 /// Paths that a session is reached by. A browser tries one for each pair of its addresses and ours, the best
 /// first. str0m looks through all of them for each datagram, so there must not be many.
-pub(super) const MAX_PATHS: usize = 32;
+pub(in crate::rtc) const MAX_PATHS: usize = 32;
 /// New paths of a session until it begins ICE anew: str0m never forgets one. A NAT that gives a viewer a new
 /// port every minute comes so far in four hours.
-pub(super) const MAX_NEW_PATHS: usize = 256;
+pub(in crate::rtc) const MAX_NEW_PATHS: usize = 256;
 /// Sessions that claim one path.
 const MAX_CLAIMS: usize = 4;
 /// Paths that outlast an ICE restart: media goes on by the old one until there is a new one.
@@ -38,11 +38,11 @@ const STALE: Duration = Duration::from_secs(30);
 
 /// Checks to unproven addresses that may leave at once, over all sessions: 64 viewers that load their pages
 /// in the same moment, with eight candidates each.
-pub(super) const CHECKS_AT_ONCE: u32 = 512;
+pub(in crate::rtc) const CHECKS_AT_ONCE: u32 = 512;
 /// And how many a second after that: some 6 KB/s, which is no weapon. An honest viewer does not depend on
 /// them, for its own checks reach us and each of them is answered by one of ours that isn't counted; those
 /// to where nobody answers are repeated some 14 times in 30 s.
-pub(super) const CHECKS_A_SECOND: u32 = 50;
+pub(in crate::rtc) const CHECKS_A_SECOND: u32 = 50;
 
 /// Checks of one session that wait for their answer. str0m keeps 9 for each pair of addresses.
 const MAX_WAITING: usize = 256;
@@ -82,7 +82,7 @@ struct Waiting {
 
 /// All paths of all sessions.
 #[derive(Debug)]
-pub(super) struct Paths {
+pub(in crate::rtc) struct Paths {
     claims: HashMap<Path, Vec<Claim>>,
     /// Who claims paths from a host, once for each.
     hosts: HashMap<IpAddr, Vec<SessionId>>,
@@ -97,7 +97,7 @@ pub(super) struct Paths {
 }
 
 impl Paths {
-    pub(super) fn new(now: Instant) -> Paths {
+    pub(in crate::rtc) fn new(now: Instant) -> Paths {
         Paths {
             claims: HashMap::new(),
             hosts: HashMap::new(),
@@ -111,22 +111,22 @@ impl Paths {
     }
 
     /// The sessions that datagrams other than STUN by this path may be for.
-    pub(super) fn claimants(&self, path: Path) -> impl Iterator<Item = SessionId> {
+    pub(in crate::rtc) fn claimants(&self, path: Path) -> impl Iterator<Item = SessionId> {
         self.claims.get(&path).into_iter().flatten().map(|c| c.session)
     }
 
     /// The sessions that are reached at other ports of a host.
-    pub(super) fn of_host(&self, host: IpAddr) -> impl Iterator<Item = SessionId> {
+    pub(in crate::rtc) fn of_host(&self, host: IpAddr) -> impl Iterator<Item = SessionId> {
         self.hosts.get(&host).into_iter().flatten().copied()
     }
 
     /// When a check of a session by this path was answered last.
-    pub(super) fn answered(&self, id: SessionId, path: Path) -> Option<Instant> {
+    pub(in crate::rtc) fn answered(&self, id: SessionId, path: Path) -> Option<Instant> {
         self.claim(id, path)?.answered
     }
 
     /// Whether a request of a session by this path is to be looked at: it is known, or there is room for it.
-    pub(super) fn has_room(&self, id: SessionId, path: Path, now: Instant) -> bool {
+    pub(in crate::rtc) fn has_room(&self, id: SessionId, path: Path, now: Instant) -> bool {
         if self.claim(id, path).is_some() {
             return true;
         }
@@ -141,20 +141,20 @@ impl Paths {
 
     /// A request that bears the session's name and password came by this path, for which there is
     /// [room](Self::has_room).
-    pub(super) fn handle_request(&mut self, id: SessionId, path: Path, now: Instant) {
+    pub(in crate::rtc) fn handle_request(&mut self, id: SessionId, path: Path, now: Instant) {
         let claim = self.learn(id, path, now);
         claim.credit = (claim.credit + 1).min(MAX_CREDIT);
     }
 
     /// Whose check a success response answers, if it comes from where that check went (RFC 8445 7.2.5.2.1).
-    pub(super) fn asker(&self, transaction: &Transaction, path: Path) -> Option<SessionId> {
+    pub(in crate::rtc) fn asker(&self, transaction: &Transaction, path: Path) -> Option<SessionId> {
         let id = *self.checks.get(transaction)?;
         let waiting = &self.owners.get(&id)?.waiting;
         waiting.iter().any(|w| w.transaction == *transaction && w.path == path).then_some(id)
     }
 
     /// A check was answered, and the answer is authentic.
-    pub(super) fn handle_answer(
+    pub(in crate::rtc) fn handle_answer(
         &mut self,
         id: SessionId,
         transaction: &Transaction,
@@ -169,7 +169,7 @@ impl Paths {
     }
 
     /// Whether a check of a session may leave; one that may not is as good as lost, and will be repeated.
-    pub(super) fn handle_check(
+    pub(in crate::rtc) fn handle_check(
         &mut self,
         id: SessionId,
         path: Path,
@@ -206,7 +206,7 @@ impl Paths {
     }
 
     /// The session begins ICE anew: it may come by other paths, and by the old ones until then.
-    pub(super) fn restart(&mut self, id: SessionId) {
+    pub(in crate::rtc) fn restart(&mut self, id: SessionId) {
         let Some(owner) = self.owners.get_mut(&id) else { return };
         owner.generation += 1;
         owner.new = 0;
@@ -229,7 +229,7 @@ impl Paths {
         }
     }
 
-    pub(super) fn forget(&mut self, id: SessionId) {
+    pub(in crate::rtc) fn forget(&mut self, id: SessionId) {
         let Some(owner) = self.owners.remove(&id) else { return };
         for path in owner.paths {
             self.drop_claim(id, path);
@@ -240,12 +240,12 @@ impl Paths {
     }
 
     /// Checks to unproven addresses that left.
-    pub(super) fn checks_sent(&self) -> u64 {
+    pub(in crate::rtc) fn checks_sent(&self) -> u64 {
         self.sent
     }
 
     /// Checks that were held back.
-    pub(super) fn checks_held(&self) -> u64 {
+    pub(in crate::rtc) fn checks_held(&self) -> u64 {
         self.held
     }
 

@@ -7,10 +7,10 @@ use str0m::rtp::{RtpWrite, StreamTx};
 
 use super::clock::Place;
 use super::cut::Payloads;
-use super::negotiate::Lane;
 use super::numbers::Numbering;
 use crate::media::adapt::keyframes::Why;
 use crate::media::{Codec, StreamId};
+use crate::rtc::session::negotiate::Lane;
 
 /// A viewer whose queue is older than this can't follow: it is sent nothing more until the queue is
 /// empty, and then a key frame. str0m itself would let it grow to two seconds.
@@ -22,10 +22,10 @@ const RESEND_AGE: Duration = Duration::from_secs(2);
 /// When more than this part of what is sent is repetition, repeating makes it worse.
 const RESEND_RATIO: f32 = 0.3;
 
-pub(super) struct Track {
-    pub(super) stream: StreamId,
-    pub(super) codec: Codec,
-    pub(super) mid: Mid,
+pub(in crate::rtc) struct Track {
+    pub(in crate::rtc) stream: StreamId,
+    pub(in crate::rtc) codec: Codec,
+    pub(in crate::rtc) mid: Mid,
     pt: Pt,
     gate: Gate,
     /// Whether lost packets are repeated.
@@ -34,7 +34,12 @@ pub(super) struct Track {
 
 impl Track {
     /// Starts a stream, which waits for a key frame that was asked for at `asked`.
-    pub(super) fn new(lane: &Lane, tx: &mut StreamTx, resend_packets: usize, asked: Instant) -> Track {
+    pub(in crate::rtc) fn new(
+        lane: &Lane,
+        tx: &mut StreamTx,
+        resend_packets: usize,
+        asked: Instant,
+    ) -> Track {
         let video = lane.choice.codec.is_video();
         if video {
             tx.set_rtx_cache(resend_packets, RESEND_AGE, Some(RESEND_RATIO));
@@ -51,7 +56,7 @@ impl Track {
 
     /// Holds frames back until a key frame, which is asked for now. Says whether there is something to
     /// ask for: sound has no key frames.
-    pub(super) fn await_key(&mut self, now: Instant) -> bool {
+    pub(in crate::rtc) fn await_key(&mut self, now: Instant) -> bool {
         let video = self.codec.is_video();
         if video {
             self.gate = Gate::AwaitsKey(now);
@@ -60,7 +65,7 @@ impl Track {
     }
 
     /// Whether a frame passes, and whether a key frame is wanted.
-    pub(super) fn admit(&mut self, tx: &StreamTx, key: bool, now: Instant) -> (bool, Option<Why>) {
+    pub(in crate::rtc) fn admit(&mut self, tx: &StreamTx, key: bool, now: Instant) -> (bool, Option<Why>) {
         if !self.codec.is_video() {
             return (true, None);
         }
@@ -76,7 +81,7 @@ impl Track {
         (gate == Gate::Open, wanted)
     }
 
-    pub(super) fn write(
+    pub(in crate::rtc) fn write(
         &self,
         tx: &mut StreamTx,
         numbering: &mut Numbering,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::Transmit;
+use crate::rtc::Transmit;
 
 /// Linux takes at most 64 segments a call (`UDP_MAX_SEGMENTS`), later versions 128.
 const MAX_SEGMENTS: usize = 64;
@@ -13,13 +13,13 @@ const MAX_BYTES: usize = 65_000;
 /// Datagrams on their way out, joined where they follow one another to the same address and are of one
 /// size; the last of a batch may be shorter.
 #[derive(Debug, Default)]
-pub(super) struct Batches {
+pub(in crate::rtc) struct Batches {
     done: VecDeque<Transmit>,
     open: Option<Transmit>,
 }
 
 impl Batches {
-    pub(super) fn push(&mut self, local: SocketAddr, to: SocketAddr, data: Vec<u8>) {
+    pub(in crate::rtc) fn push(&mut self, local: SocketAddr, to: SocketAddr, data: Vec<u8>) {
         if let Some(open) = &mut self.open {
             let segment = open.segment.unwrap_or(open.data.len());
             let fits = open.local == local
@@ -41,11 +41,11 @@ impl Batches {
     }
 
     /// Closes the open batch: what comes next belongs to another moment.
-    pub(super) fn flush(&mut self) {
+    pub(in crate::rtc) fn flush(&mut self) {
         self.done.extend(self.open.take());
     }
 
-    pub(super) fn pop(&mut self) -> Option<Transmit> {
+    pub(in crate::rtc) fn pop(&mut self) -> Option<Transmit> {
         if self.done.is_empty() {
             self.flush();
         }

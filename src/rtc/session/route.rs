@@ -15,17 +15,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::paths::Path;
+use crate::rtc::demux::paths::Path;
 
 /// After this without an answer nothing may be sent any more (RFC 7675, 5.1).
-pub(super) const CONSENT: Duration = Duration::from_secs(30);
+pub(in crate::rtc) const CONSENT: Duration = Duration::from_secs(30);
 /// A path in use that carried nothing for so long gives way to another by which a check came: viewers that receive
 /// send reports every second or more often. Consent checks by other paths come while the one in use is fine.
 const SILENT: Duration = Duration::from_millis(1500);
 
 /// What came by a path, and is authentic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sign {
+pub(in crate::rtc) enum Sign {
     /// A check of the viewer's.
     Check,
     /// An answer to a check of ours.
@@ -36,14 +36,14 @@ pub(super) enum Sign {
 
 /// What is to be done about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(in crate::rtc) enum Wish {
     Nothing,
     /// To be checked: media would go by it.
     Check,
 }
 
 #[derive(Debug)]
-pub(super) struct Route {
+pub(in crate::rtc) struct Route {
     /// By which str0m sends.
     nominated: Option<Path>,
     /// By which the viewer sends, where that is another.
@@ -57,32 +57,32 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(now: Instant) -> Route {
+    pub(in crate::rtc) fn new(now: Instant) -> Route {
         Route { nominated: None, followed: None, wanted: None, heard: now, answered: now }
     }
 
     /// The path in use.
-    pub(super) fn path(&self) -> Option<Path> {
+    pub(in crate::rtc) fn path(&self) -> Option<Path> {
         self.followed.or(self.nominated)
     }
 
     /// How long nothing came by the path in use.
-    pub(super) fn silent(&self, now: Instant) -> Duration {
+    pub(in crate::rtc) fn silent(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)
     }
 
     /// When a check of ours by the path in use was answered.
-    pub(super) fn answered(&self) -> Instant {
+    pub(in crate::rtc) fn answered(&self) -> Instant {
         self.answered
     }
 
     /// When the right to send ends.
-    pub(super) fn consent_until(&self) -> Instant {
+    pub(in crate::rtc) fn consent_until(&self) -> Instant {
         self.answered + CONSENT
     }
 
     /// Where a datagram goes that str0m sends by this path; `answered` says when a check of ours by it was.
-    pub(super) fn direct(
+    pub(in crate::rtc) fn direct(
         &mut self,
         nominated: Path,
         answered: impl FnOnce() -> Option<Instant>,
@@ -98,7 +98,13 @@ impl Route {
     }
 
     /// Something authentic came by a path, by which a check of ours was answered at `answered`.
-    pub(super) fn handle(&mut self, path: Path, sign: Sign, answered: Option<Instant>, now: Instant) -> Wish {
+    pub(in crate::rtc) fn handle(
+        &mut self,
+        path: Path,
+        sign: Sign,
+        answered: Option<Instant>,
+        now: Instant,
+    ) -> Wish {
         let Some(current) = self.path() else { return Wish::Nothing };
         if path == current {
             self.heard = now;

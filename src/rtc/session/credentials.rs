@@ -10,20 +10,20 @@ const UFRAG: usize = 8;
 const PASSWORD: usize = 24;
 const NAME: usize = 20;
 
-pub(super) fn credentials() -> IceCreds {
+pub(in crate::rtc) fn credentials() -> IceCreds {
     let text = text(UFRAG + PASSWORD);
     let (ufrag, pass) = text.split_at(UFRAG);
     IceCreds { ufrag: ufrag.to_owned(), pass: pass.to_owned() }
 }
 
 /// A CNAME that lasts for a session and tells nothing (RFC 7022, 4.2, which asks for 96 bits). As long as str0m's.
-pub(super) fn random_name() -> String {
+pub(in crate::rtc) fn random_name() -> String {
     // str0m takes no slash in a name.
     text(2 * NAME).chars().filter(char::is_ascii_alphanumeric).take(NAME).collect()
 }
 
 /// For the `o=` line: below 2^62, so that it fits wherever it is read (RFC 8829, 5.2.1).
-pub(super) fn random_number() -> u64 {
+pub(in crate::rtc) fn random_number() -> u64 {
     let mut random = [0; 8];
     getrandom::fill(&mut random).expect("the system has random numbers");
     u64::from_be_bytes(random) >> 2

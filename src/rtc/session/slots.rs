@@ -16,7 +16,7 @@ const MAX_SLOTS: usize = 32;
 const MAX_NAME: usize = 16;
 
 /// The RTP header extensions we use: arrival times for bandwidth estimation, and the section's name.
-pub(super) const EXTENSIONS: [&str; 3] = [
+pub(in crate::rtc) const EXTENSIONS: [&str; 3] = [
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
     NAME_EXTENSION,
@@ -24,36 +24,36 @@ pub(super) const EXTENSIONS: [&str; 3] = [
 const NAME_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 /// Feedback that str0m understands, as in `a=rtcp-fb`.
-pub(super) const FEEDBACK: [&str; 5] = ["transport-cc", "goog-remb", "ccm fir", "nack", "nack pli"];
+pub(in crate::rtc) const FEEDBACK: [&str; 5] = ["transport-cc", "goog-remb", "ccm fir", "nack", "nack pli"];
 
 #[derive(Clone, Debug)]
-pub(super) struct Slot {
+pub(in crate::rtc) struct Slot {
     /// As the other side names the section.
     mid: String,
     /// As str0m does. The same, unless that is too long or odd for it, or was used before.
-    pub(super) name: String,
+    pub(in crate::rtc) name: String,
     over: bool,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Slots(Vec<Slot>);
+pub(in crate::rtc) struct Slots(Vec<Slot>);
 
 impl Slots {
     /// Of an offer of ours.
-    pub(super) fn of(mids: &[String]) -> Slots {
+    pub(in crate::rtc) fn of(mids: &[String]) -> Slots {
         Slots(mids.iter().map(|mid| Slot { mid: mid.clone(), name: mid.clone(), over: false }).collect())
     }
 
-    pub(super) fn name(&self, slot: usize) -> &str {
+    pub(in crate::rtc) fn name(&self, slot: usize) -> &str {
         &self.0[slot].name
     }
 
-    pub(super) fn find(&self, mid: &str) -> Option<usize> {
+    pub(in crate::rtc) fn find(&self, mid: &str) -> Option<usize> {
         self.0.iter().position(|slot| !slot.over && slot.mid == mid)
     }
 
     /// A slot for a section that is new; in a place that was `free` before this description, or behind all.
-    pub(super) fn make(&mut self, mid: &str, free: &mut Vec<usize>) -> Option<usize> {
+    pub(in crate::rtc) fn make(&mut self, mid: &str, free: &mut Vec<usize>) -> Option<usize> {
         let slot = Slot { mid: mid.to_owned(), name: self.new_name(mid), over: false };
         if let Some(i) = free.pop() {
             self.0[i] = slot;
@@ -66,12 +66,12 @@ impl Slots {
     }
 
     /// Where sections have been that are over.
-    pub(super) fn free(&self) -> Vec<usize> {
+    pub(in crate::rtc) fn free(&self) -> Vec<usize> {
         (0..self.0.len()).filter(|i| self.0[*i].over).collect()
     }
 
     /// What a description doesn't use is over.
-    pub(super) fn keep(&mut self, used: impl Fn(usize) -> bool) {
+    pub(in crate::rtc) fn keep(&mut self, used: impl Fn(usize) -> bool) {
         for (i, slot) in self.0.iter_mut().enumerate() {
             slot.over |= !used(i);
         }
@@ -88,7 +88,7 @@ impl Slots {
     }
 
     /// The header extensions of a section that we use. Its name goes with packets only if str0m has the same.
-    pub(super) fn extensions<'a>(&self, slot: usize, section: &'a Section) -> Vec<(u8, &'a str)> {
+    pub(in crate::rtc) fn extensions<'a>(&self, slot: usize, section: &'a Section) -> Vec<(u8, &'a str)> {
         let named = self.0[slot].name == self.0[slot].mid;
         let mut taken: Vec<(u8, &str)> = vec![];
         for (id, uri) in &section.extensions {
@@ -103,7 +103,7 @@ impl Slots {
 
     /// The description that str0m is given: `shown` says which of its slots are used, by which section, and whether
     /// we send there.
-    pub(super) fn describe(
+    pub(in crate::rtc) fn describe(
         &self,
         transport: &Transport,
         candidates: &[String],
@@ -161,16 +161,16 @@ impl Slots {
 }
 
 /// What str0m is told of H.264 in every session: constrained baseline, level 3.1.
-pub(super) const STR0M_PROFILE: u32 = 0x42_e01f;
+pub(in crate::rtc) const STR0M_PROFILE: u32 = 0x42_e01f;
 
 /// The feedback for a payload type that both sides know.
-pub(super) fn feedback(s: &Section, pt: u8) -> impl Iterator<Item = &'static str> {
+pub(in crate::rtc) fn feedback(s: &Section, pt: u8) -> impl Iterator<Item = &'static str> {
     let theirs = s.formats.iter().find(|f| f.pt == pt).map_or(&[][..], |f| &f.feedback);
     FEEDBACK.into_iter().filter(move |what| theirs.iter().any(|f| f == what))
 }
 
 /// `a=rtpmap` and `a=fmtp` of a payload type, and of its retransmissions.
-pub(super) fn write_format(sdp: &mut String, choice: &Choice, profile: u32, asymmetric: bool) {
+pub(in crate::rtc) fn write_format(sdp: &mut String, choice: &Choice, profile: u32, asymmetric: bool) {
     let pt = choice.pt;
     match choice.codec {
         Codec::H264 => {
@@ -193,11 +193,11 @@ pub(super) fn write_format(sdp: &mut String, choice: &Choice, profile: u32, asym
     }
 }
 
-pub(super) fn write_line(sdp: &mut String, line: std::fmt::Arguments<'_>) {
+pub(in crate::rtc) fn write_line(sdp: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = write!(sdp, "{line}\r\n"); // writing to a String can't fail
 }
 
-pub(super) fn kind(kind: Kind) -> &'static str {
+pub(in crate::rtc) fn kind(kind: Kind) -> &'static str {
     if kind == Kind::Audio { "audio" } else { "video" }
 }
 

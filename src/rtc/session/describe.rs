@@ -10,49 +10,49 @@ use super::sdp::{Kind, Section};
 use super::slots::{EXTENSIONS, FEEDBACK, feedback, kind, write_format, write_line};
 
 /// What all sections of a description share.
-pub(super) struct Facts<'a> {
+pub(in crate::rtc) struct Facts<'a> {
     /// Of `o=`: the same in all descriptions of a session, and the number of this one.
-    pub(super) origin: u64,
-    pub(super) version: u64,
-    pub(super) ufrag: &'a str,
-    pub(super) pwd: &'a str,
+    pub(in crate::rtc) origin: u64,
+    pub(in crate::rtc) version: u64,
+    pub(in crate::rtc) ufrag: &'a str,
+    pub(in crate::rtc) pwd: &'a str,
     /// `sha-256 AA:BB…`
-    pub(super) fingerprint: &'a str,
-    pub(super) setup: &'a str,
-    pub(super) cname: &'a str,
-    pub(super) candidates: &'a [String],
+    pub(in crate::rtc) fingerprint: &'a str,
+    pub(in crate::rtc) setup: &'a str,
+    pub(in crate::rtc) cname: &'a str,
+    pub(in crate::rtc) candidates: &'a [String],
     /// The candidate for who reads no others (RFC 8839, 4.2.1.2).
-    pub(super) default: Option<SocketAddr>,
-    pub(super) whole: Whole,
+    pub(in crate::rtc) default: Option<SocketAddr>,
+    pub(in crate::rtc) whole: Whole,
 }
 
 /// What is said of all sections together.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Whole {
-    pub(super) bundles: bool,
-    pub(super) mixes_extensions: bool,
+pub(in crate::rtc) struct Whole {
+    pub(in crate::rtc) bundles: bool,
+    pub(in crate::rtc) mixes_extensions: bool,
 }
 
 /// One section.
-pub(super) enum Part<'a> {
+pub(in crate::rtc) enum Part<'a> {
     Used(Used<'a>),
     /// Declined in its place.
     Declined(&'a Section),
 }
 
-pub(super) struct Used<'a> {
-    pub(super) kind: Kind,
-    pub(super) mid: &'a str,
+pub(in crate::rtc) struct Used<'a> {
+    pub(in crate::rtc) kind: Kind,
+    pub(in crate::rtc) mid: &'a str,
     /// What is sent there: (SSRC, that of its retransmissions); `None` is inactive.
-    pub(super) sends: Option<(u32, Option<u32>)>,
-    pub(super) formats: Vec<(Choice, Vec<&'static str>)>,
-    pub(super) extensions: Vec<(u8, &'a str)>,
-    pub(super) reduced_rtcp: bool,
+    pub(in crate::rtc) sends: Option<(u32, Option<u32>)>,
+    pub(in crate::rtc) formats: Vec<(Choice, Vec<&'static str>)>,
+    pub(in crate::rtc) extensions: Vec<(u8, &'a str)>,
+    pub(in crate::rtc) reduced_rtcp: bool,
 }
 
 impl<'a> Used<'a> {
     /// A section of an offer.
-    pub(super) fn offered(
+    pub(in crate::rtc) fn offered(
         kind: Kind,
         mid: &'a str,
         ssrcs: (u32, Option<u32>),
@@ -73,7 +73,7 @@ impl<'a> Used<'a> {
     }
 }
 
-pub(super) fn write(facts: &Facts<'_>, parts: &[Part<'_>]) -> String {
+pub(in crate::rtc) fn write(facts: &Facts<'_>, parts: &[Part<'_>]) -> String {
     let mut sdp = String::new();
     let used = || parts.iter().filter_map(|part| if let Part::Used(used) = part { Some(used) } else { None });
     write_line(&mut sdp, format_args!("v=0"));

@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Addresses that a call may name, over all its descriptions and trickled candidates. Browsers name a handful
 /// for each network they come to.
-pub(super) const MAX_NAMED: usize = 64;
+pub(in crate::rtc) const MAX_NAMED: usize = 64;
 /// How many of those are checked at a time: each takes some 14 datagrams until it is given up. An ICE restart
 /// begins anew.
-pub(super) const MAX_CHECKED: usize = 16;
+pub(in crate::rtc) const MAX_CHECKED: usize = 16;
 
 /// The candidates of one call.
 #[derive(Debug, Default)]
-pub(super) struct Candidates {
+pub(in crate::rtc) struct Candidates {
     named: Vec<SocketAddr>,
     checked: Vec<SocketAddr>,
     ignored: u64,
@@ -20,7 +20,7 @@ pub(super) struct Candidates {
 
 /// What becomes of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::rtc) enum Verdict {
     /// It is to be checked.
     Check,
     /// It is checked already.
@@ -31,7 +31,7 @@ pub(super) enum Verdict {
 
 impl Candidates {
     /// Decides on a candidate, and counts it. `ours` are our own addresses.
-    pub(super) fn take(&mut self, address: SocketAddr, ours: &[SocketAddr]) -> Verdict {
+    pub(in crate::rtc) fn take(&mut self, address: SocketAddr, ours: &[SocketAddr]) -> Verdict {
         if self.checked.contains(&address) {
             return Verdict::Known;
         }
@@ -57,15 +57,15 @@ impl Candidates {
     }
 
     /// The other side began ICE anew: its candidates are checked again.
-    pub(super) fn restart(&mut self) {
+    pub(in crate::rtc) fn restart(&mut self) {
         self.checked.clear();
     }
 
-    pub(super) fn checked(&self) -> usize {
+    pub(in crate::rtc) fn checked(&self) -> usize {
         self.checked.len()
     }
 
-    pub(super) fn ignored(&self) -> u64 {
+    pub(in crate::rtc) fn ignored(&self) -> u64 {
         self.ignored
     }
 }
@@ -102,7 +102,7 @@ fn is_nat64(octets: [u8; 16]) -> bool {
 }
 
 /// The address as str0m compares it: IPv4 as IPv4, and no scope or flow label.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+pub(in crate::rtc) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

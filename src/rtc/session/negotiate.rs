@@ -5,12 +5,12 @@
 //! extensions of the plan ([`Plan::for_str0m`]), and the other side gets an answer with all sections
 //! ([`Plan::parts`]).
 
-use super::MediaSet;
 use super::describe::{Part, Used};
-use super::refusal::Refusal;
 use super::sdp::{Format, Kind, Remote, Section, Transport};
 use super::slots::{self, Slots};
 use crate::media::{Codec, StreamId};
+use crate::rtc::MediaSet;
+use crate::rtc::refusal::Refusal;
 
 /// Constrained baseline, without its level: what browsers offer first and encoders for them make.
 const CONSTRAINED_BASELINE: u32 = 0x42_e000;
@@ -18,23 +18,23 @@ const CONSTRAINED_BASELINE: u32 = 0x42_e000;
 const NO_PROFILE: u32 = 0x42_001f;
 
 /// The MediaStream that sound and pictures are in: in one, browsers play them in step.
-pub(super) const STREAM_NAME: &str = "symple";
+pub(in crate::rtc) const STREAM_NAME: &str = "symple";
 
 /// A payload type that was chosen, with its retransmissions'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) codec: Codec,
-    pub(super) pt: u8,
-    pub(super) rtx: Option<u8>,
+pub(in crate::rtc) struct Choice {
+    pub(in crate::rtc) codec: Codec,
+    pub(in crate::rtc) pt: u8,
+    pub(in crate::rtc) rtx: Option<u8>,
     /// `profile-level-id`, for H.264.
-    pub(super) profile: u32,
+    pub(in crate::rtc) profile: u32,
     /// Each side has a level of its own (RFC 6184, 8.1).
-    pub(super) asymmetric: bool,
+    pub(in crate::rtc) asymmetric: bool,
 }
 
 impl Choice {
     /// What we propose where the other side has not spoken yet.
-    pub(super) fn proposal(codec: Codec, level: u8) -> Choice {
+    pub(in crate::rtc) fn proposal(codec: Codec, level: u8) -> Choice {
         let (pt, rtx) = match codec {
             Codec::H264 => (96, Some(97)),
             Codec::Vp8 => (98, Some(99)),
@@ -43,7 +43,7 @@ impl Choice {
         Choice { codec, pt, rtx, profile: CONSTRAINED_BASELINE | u32::from(level), asymmetric: true }
     }
 
-    pub(super) fn payload_types(&self) -> impl Iterator<Item = u8> + use<> {
+    pub(in crate::rtc) fn payload_types(&self) -> impl Iterator<Item = u8> + use<> {
         [Some(self.pt), self.rtx].into_iter().flatten()
     }
 }
@@ -70,41 +70,41 @@ impl Fate {
 
 /// What a session settled on, which later descriptions of it must keep.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Settled {
-    pub(super) video: Option<Choice>,
-    pub(super) audio: Option<Choice>,
-    pub(super) slots: Slots,
+pub(in crate::rtc) struct Settled {
+    pub(in crate::rtc) video: Option<Choice>,
+    pub(in crate::rtc) audio: Option<Choice>,
+    pub(in crate::rtc) slots: Slots,
 }
 
 /// A stream and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lane {
-    pub(super) stream: StreamId,
+pub(in crate::rtc) struct Lane {
+    pub(in crate::rtc) stream: StreamId,
     /// The section, as str0m names it.
-    pub(super) mid: String,
-    pub(super) choice: Choice,
+    pub(in crate::rtc) mid: String,
+    pub(in crate::rtc) choice: Choice,
 }
 
 /// What there is to send, and how an H.264 stream of it may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Supply<'a> {
-    pub(super) media: &'a MediaSet,
+pub(in crate::rtc) struct Supply<'a> {
+    pub(in crate::rtc) media: &'a MediaSet,
     /// `level_idc` that the streams need.
-    pub(super) level: u8,
+    pub(in crate::rtc) level: u8,
 }
 
 /// What a remote description leads to.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(in crate::rtc) struct Plan {
     fates: Vec<Fate>,
-    pub(super) video: Option<Lane>,
-    pub(super) audio: Option<Lane>,
-    pub(super) settled: Settled,
+    pub(in crate::rtc) video: Option<Lane>,
+    pub(in crate::rtc) audio: Option<Lane>,
+    pub(in crate::rtc) settled: Settled,
 }
 
 impl Plan {
     /// What to do about an offer; `before` is what the session settled on if it isn't new.
-    pub(super) fn of_offer(
+    pub(in crate::rtc) fn of_offer(
         remote: &Remote,
         supply: Supply<'_>,
         before: Option<&Settled>,
@@ -145,7 +145,7 @@ impl Plan {
     }
 
     /// What to do about the answer to an offer of ours with these sections.
-    pub(super) fn of_answer(
+    pub(in crate::rtc) fn of_answer(
         remote: &Remote,
         supply: Supply<'_>,
         offered: &[String],
@@ -250,7 +250,12 @@ impl Plan {
     }
 
     /// The remote description, reduced to what was chosen, with these of its candidates.
-    pub(super) fn for_str0m(&self, remote: &Remote, transport: &Transport, candidates: &[String]) -> String {
+    pub(in crate::rtc) fn for_str0m(
+        &self,
+        remote: &Remote,
+        transport: &Transport,
+        candidates: &[String],
+    ) -> String {
         let shown: Vec<(usize, &Section, Choice, bool)> = remote
             .sections
             .iter()
@@ -265,7 +270,7 @@ impl Plan {
     }
 
     /// The sections of our answer; `ssrcs` says what is sent in a section that str0m knows by this name.
-    pub(super) fn parts<'a>(
+    pub(in crate::rtc) fn parts<'a>(
         &self,
         remote: &'a Remote,
         mut ssrcs: impl FnMut(&str) -> Option<(u32, Option<u32>)>,

@@ -9,11 +9,11 @@ use std::collections::HashMap;
 
 /// All SSRCs that a session has sent on.
 #[derive(Debug, Default)]
-pub(super) struct Numbers(HashMap<u32, Numbering>);
+pub(in crate::rtc) struct Numbers(HashMap<u32, Numbering>);
 
 /// One SSRC's.
 #[derive(Debug)]
-pub(super) struct Numbering {
+pub(in crate::rtc) struct Numbering {
     /// Of the next packet; the upper bits are SRTP's rollover counter.
     next: u64,
     /// What is added to the media's time.
@@ -21,7 +21,7 @@ pub(super) struct Numbering {
 }
 
 impl Numbers {
-    pub(super) fn of(&mut self, ssrc: u32) -> &mut Numbering {
+    pub(in crate::rtc) fn of(&mut self, ssrc: u32) -> &mut Numbering {
         self.0.entry(ssrc).or_insert_with(Numbering::begin)
     }
 }
@@ -37,13 +37,13 @@ impl Numbering {
     }
 
     /// The number of a packet, which is given out this once.
-    pub(super) fn take(&mut self) -> u64 {
+    pub(in crate::rtc) fn take(&mut self) -> u64 {
         let number = self.next;
         self.next += 1;
         number
     }
 
-    pub(super) fn time(&self, ticks: u32) -> u32 {
+    pub(in crate::rtc) fn time(&self, ticks: u32) -> u32 {
         ticks.wrapping_add(self.offset)
     }
 }

@@ -2,6 +2,13 @@
 
 mod agree;
 mod anew;
+pub(crate) mod candidates;
+mod credentials;
+mod describe;
+pub(in crate::rtc) mod negotiate;
+pub(in crate::rtc) mod route;
+pub(crate) mod sdp;
+mod slots;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -13,22 +20,22 @@ use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::net::Receive;
 use str0m::{IceConnectionState, PacerReason, Reason, Rtc};
 
-use super::batch::Batches;
-use super::candidates::{Candidates, is_reachable};
-use super::clock::Place;
 use super::crypto::{self, reports};
-use super::cut::Payloads;
+use super::demux::paths::{Path, Paths};
 use super::demux::{self, Class, Stage};
-use super::negotiate::{Settled, Supply};
-use super::numbers::Numbers;
-use super::paths::{Path, Paths};
-use super::route::{Route, Sign, Wish};
-use super::sdp::{Remote, Transport};
-use super::track::Track;
+use super::send::batch::Batches;
+use super::send::clock::Place;
+use super::send::cut::Payloads;
+use super::send::numbers::Numbers;
+use super::send::track::Track;
 use super::{Config, MediaSet, SessionId, SessionStats};
 use crate::call::body::{End, EndReason};
 use crate::media::StreamId;
 use crate::media::adapt::keyframes::Why;
+use candidates::{Candidates, is_reachable};
+use negotiate::{Settled, Supply};
+use route::{Route, Sign, Wish};
+use sdp::{Remote, Transport};
 
 /// str0m's pacer lets one packet out a microsecond; a burst is taken at once, up to this far ahead.
 const STEP: Duration = Duration::from_micros(1);
