@@ -12,8 +12,8 @@ use super::source::SourceStatus;
 use super::studio::{Input, Output};
 use crate::media::board::Thermometer;
 use crate::media::source::gst::MediaEvent;
-use crate::net::clock::{self, Alarm};
 use crate::net::lock;
+use crate::net::time::{self, Alarm};
 use crate::net::udp::Udp;
 use crate::proto::{Draft, Kind, Object};
 use crate::rtc::Transmit;
@@ -110,7 +110,7 @@ impl Driver {
 
     /// Networks come and go: what viewers are told of next is asked anew, at most once a second.
     fn find_candidates(&mut self) {
-        let now = clock::now();
+        let now = time::now();
         let Some(udp) = &self.udp else { return };
         if self.candidates_at.is_some_and(|at| now < at + Duration::from_secs(1)) {
             return;
@@ -122,7 +122,7 @@ impl Driver {
     fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(udp) = &mut self.udp else { return false };
         let mut studio = lock(&self.shared.studio);
-        let now = clock::now();
+        let now = time::now();
         let came = udp.poll_recv(cx, |local, from, data| {
             studio.handle_input(Input::Datagram { local, from, data }, now);
         });

@@ -51,7 +51,7 @@ use crate::media::frame::sps;
 use crate::media::source::Source;
 use crate::media::source::gst::{EncoderInfo, MediaEvent, Pipeline, RequestId, Streams};
 use crate::media::source::v4l2::control::{Control, Value};
-use crate::net::clock;
+use crate::net::time;
 use crate::net::udp::Udp;
 use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id};
 use crate::proto::{Kind, Message};
@@ -183,7 +183,7 @@ impl Camera {
         };
         let urls = server.as_ref().map(|s| site::urls(s.addresses(), &config.signalling)).unwrap_or_default();
         let shared = Arc::new(Shared {
-            studio: Mutex::new(Studio::new(studio, clock::now())),
+            studio: Mutex::new(Studio::new(studio, time::now())),
             inbox,
             desk: desk.map(Mutex::new),
             events: Outlet::new(),
@@ -245,7 +245,7 @@ impl Camera {
 
     /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first) to show it the pictures.
     pub fn call(&self, to: &str) -> Result<ViewerId, CallError> {
-        let id = lock(&self.shared.studio).invite(to, &random_id(), clock::now());
+        let id = lock(&self.shared.studio).invite(to, &random_id(), time::now());
         self.shared.inbox.changed.notify();
         id
     }
@@ -253,7 +253,7 @@ impl Camera {
     /// Takes a call that [`Event::Incoming`] told of. What the caller sent meanwhile, its offer and candidates, was
     /// kept.
     pub fn accept(&self, call: ViewerId) -> Result<(), CallError> {
-        let done = lock(&self.shared.studio).accept(call, clock::now());
+        let done = lock(&self.shared.studio).accept(call, time::now());
         self.shared.inbox.changed.notify();
         done
     }
@@ -261,14 +261,14 @@ impl Camera {
     /// Turns a call down that [`Event::Incoming`] told of. The caller is told why, such as
     /// [`EndReason::Declined`](crate::call::body::EndReason).
     pub fn reject(&self, call: ViewerId, end: impl Into<End>) -> Result<(), CallError> {
-        let done = lock(&self.shared.studio).reject(call, end.into(), clock::now());
+        let done = lock(&self.shared.studio).reject(call, end.into(), time::now());
         self.shared.inbox.changed.notify();
         done
     }
 
     /// Ends a call. The viewer is told why; its page calls again or not, as the reason has it.
     pub fn hang_up(&self, viewer: ViewerId, end: impl Into<End>) -> Result<(), CallError> {
-        let done = lock(&self.shared.studio).hang_up(viewer, end.into(), clock::now());
+        let done = lock(&self.shared.studio).hang_up(viewer, end.into(), time::now());
         self.shared.inbox.changed.notify();
         done
     }
@@ -305,7 +305,7 @@ impl Camera {
     pub fn shutdown(&self) {
         let shared = &self.shared;
         lock(&shared.inbox.ending).asked = true;
-        lock(&shared.studio).handle_input(Input::Shutdown, clock::now());
+        lock(&shared.studio).handle_input(Input::Shutdown, time::now());
         shared.inbox.changed.notify();
     }
 
@@ -366,7 +366,7 @@ impl Inbox {
 
 impl Shared {
     fn input(&self, input: Input<'_>) {
-        lock(&self.studio).handle_input(input, clock::now());
+        lock(&self.studio).handle_input(input, time::now());
     }
 
     fn status(&self) -> Status {
@@ -421,7 +421,7 @@ impl Shared {
             Whence::At(host) => Some(host),
             Whence::Exempt | Whence::Unknown => None,
         });
-        if !desk.hears(&command, host, clock::now()) {
+        if !desk.hears(&command, host, time::now()) {
             return log::debug!("a control command is passed over: its sender sends too many");
         }
         let request = match desk.wish(&command) {

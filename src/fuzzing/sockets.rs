@@ -10,7 +10,7 @@ use hyper::{Method, StatusCode, Version};
 
 use super::bytes::{Bytes, valid};
 use crate::net::http::{Rules, answer};
-use crate::net::link::Gate;
+use crate::net::ws::Gate;
 use crate::net::{Network, Origins, Response};
 
 /// The gate before `welcome`: it passes what a reader of its own passes, however the bytes are cut, and the WebSocket

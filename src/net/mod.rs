@@ -21,20 +21,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) mod addresses;
 #[cfg(feature = "client")]
 mod client;
-#[cfg(feature = "client")]
-pub(crate) mod clock;
-#[cfg(feature = "client")]
-mod dial;
-#[cfg(feature = "server")]
-mod door;
 #[cfg(any(feature = "client", feature = "server"))]
 mod events;
 #[cfg(feature = "server")]
 pub(crate) mod http;
-#[cfg(any(feature = "client", feature = "server"))]
-mod io;
-#[cfg(any(feature = "client", feature = "server"))]
-pub(crate) mod link;
 #[cfg(any(feature = "client", feature = "redis"))]
 mod lookup;
 #[cfg(feature = "server")]
@@ -47,19 +37,19 @@ mod server;
 mod signal;
 #[cfg(feature = "server")]
 pub mod site;
+#[cfg(feature = "client")]
+pub(crate) mod time;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;
-#[cfg(feature = "server")]
-mod tries;
 #[cfg(feature = "rtc")]
 pub mod udp;
-#[cfg(all(feature = "tls", feature = "server"))]
-mod validity;
+#[cfg(any(feature = "client", feature = "server"))]
+pub(crate) mod ws;
 
 #[cfg(feature = "client")]
-pub use client::{Client, ClientEvent};
+pub use client::UrlError;
 #[cfg(feature = "client")]
-pub use dial::UrlError;
+pub use client::{Client, ClientEvent};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use events::Events;
 #[cfg(feature = "camera")]

@@ -12,11 +12,11 @@ use redis::{AsyncConnectionConfig, RedisConnectionInfo, Value};
 use smol::{Async, Timer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::io::Io;
 use super::super::lookup::look_up;
 use super::slots::{Slots, slot};
 use super::url::{HostPort, Place};
 use super::{PATIENCE, RedisError, RedisUrl};
+use crate::net::ws::io::Io;
 use crate::server::cluster::BROADCAST;
 
 /// How long one sentinel or node may take to say where others are, so that the next is asked in time.

@@ -16,11 +16,11 @@ use futures_lite::FutureExt;
 use smol::{Async, Timer};
 
 use super::Inner;
-use crate::net::door::{Full, Guest, Stranger};
 use crate::net::http;
-use crate::net::io::Io;
-use crate::net::link::{BATCH, Gate, Got, Link, Put};
+use crate::net::server::door::{Full, Guest, Stranger};
 use crate::net::signal::Signal;
+use crate::net::ws::io::Io;
+use crate::net::ws::{BATCH, Gate, Got, Link, Put};
 use crate::net::{lock, random_id};
 use crate::server::{ConnId, Input, MAX_BEFORE_WELCOME, Transmit};
 

@@ -10,13 +10,15 @@ use async_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 use futures_lite::Stream;
 use futures_sink::Sink;
 
-use super::io::Io;
+use io::Io;
+
 use crate::proto::CloseCode;
 
 #[cfg(all(test, feature = "server"))]
 mod conformance;
 #[cfg(feature = "server")]
 mod gate;
+pub(crate) mod io;
 #[cfg(feature = "server")]
 mod served;
 #[cfg(all(test, feature = "server"))]
@@ -121,9 +123,7 @@ impl Link {
             }
             Some(Err(Error::Capacity(_))) => Got::TooLarge,
             #[cfg(feature = "server")]
-            Some(Err(Error::Io(e))) if e.get_ref().is_some_and(|e| e.is::<super::io::TooLarge>()) => {
-                Got::TooLarge
-            }
+            Some(Err(Error::Io(e))) if e.get_ref().is_some_and(|e| e.is::<io::TooLarge>()) => Got::TooLarge,
             Some(Err(Error::Utf8(_))) => Got::Malformed(CloseCode(1007)),
             Some(Err(Error::Protocol(
                 async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,

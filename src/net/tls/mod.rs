@@ -16,7 +16,7 @@ use futures_rustls::rustls::{self, pki_types::PrivateKeyDer};
 use futures_rustls::rustls::{ClientConfig, RootCertStore};
 
 #[cfg(feature = "server")]
-use super::validity;
+mod validity;
 
 /// Whose certificates a client believes.
 #[cfg(feature = "client")]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use super::{Network, lock};
+use crate::net::{Network, lock};
 
 /// What the door allows; `None` is no limit.
 #[derive(Clone, Debug, Default)]

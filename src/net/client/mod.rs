@@ -1,5 +1,7 @@
 //! The client's driver: one future that dials, reads, writes, keeps time and hands on events.
 
+mod dial;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -11,12 +13,14 @@ use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 
-use super::clock::{Alarm, now};
-use super::dial::{Dialer, Url};
 use super::events::{Events, Lossy, Outlet};
-use super::link::{BATCH, Got, Link, Put};
 use super::signal::Signal;
-use super::{UrlError, lock, random_seed};
+use super::time::{Alarm, now};
+use super::ws::{BATCH, Got, Link, Put};
+use super::{lock, random_seed};
+pub use dial::UrlError;
+use dial::{Dialer, Url};
+
 use crate::client::{Agent, CommandId, Config, Event, Input, Output, SendError};
 use crate::proto::{CloseCode, Draft, Message, Object, Peer, Status, Token};
 

@@ -8,9 +8,9 @@ use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::http::Uri;
 use smol::Async;
 
-use super::io::Io;
-use super::link::{self, Link};
-use super::lookup::look_up;
+use crate::net::lookup::look_up;
+use crate::net::ws::io::Io;
+use crate::net::ws::{self, Link};
 
 /// Why a text is no server's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(crate) struct Dialer {
     pub url: Url,
     pub max_message_size: usize,
     #[cfg(feature = "tls")]
-    pub roots: super::Roots,
+    pub roots: crate::net::Roots,
 }
 
 impl Dialer {
@@ -80,7 +80,7 @@ impl Dialer {
         _ = tcp.get_ref().set_nodelay(true);
         let io = self.secure(tcp).await?;
         let request = self.url.uri.as_str().into_client_request().map_err(|e| e.to_string())?;
-        let config = Some(link::config(self.max_message_size));
+        let config = Some(ws::config(self.max_message_size));
         match async_tungstenite::client_async_with_config(request, io, config).await {
             Ok((ws, _)) => Ok(Link::from_stream(ws)),
             Err(Error::Http(answer)) => {
@@ -112,7 +112,7 @@ impl Dialer {
             .clone()
             .try_into()
             .map_err(|_| "The server's name cannot stand in a certificate".to_owned())?;
-        let connector = super::tls::connector(&self.roots).map_err(|e| e.to_string())?;
+        let connector = crate::net::tls::connector(&self.roots).map_err(|e| e.to_string())?;
         let tls = connector.connect(name, tcp).await.map_err(|e| format!("TLS failed: {e}"))?;
         Ok(Io::tls(tls.into()))
     }

@@ -1,6 +1,7 @@
 //! The server's driver: sockets in, the hub's verdicts out.
 
 mod config;
+pub(crate) mod door;
 mod files;
 mod listening;
 mod socket;
@@ -18,7 +19,6 @@ use futures_lite::FutureExt;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, Executor, Timer};
 
-use super::door::{Door, Limits, Stranger};
 use super::events::{Events, Lossy, Outlet};
 use super::http::{Origins, Rules};
 use super::lock;
@@ -26,6 +26,7 @@ use super::signal::Signal;
 use crate::proto::{Peer, Status};
 use crate::server::{Admission, Auth, ConnId, Event, Hub, Input, Output, Seldom, Stats, Verdict, Whom};
 pub use config::ServerConfig;
+use door::{Door, Limits, Stranger};
 pub use listening::StartError;
 #[cfg(feature = "client")]
 pub(crate) use socket::Port;

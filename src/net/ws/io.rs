@@ -18,7 +18,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Async;
 
 #[cfg(feature = "server")]
-use super::link::Gate;
+use crate::net::ws::Gate;
 
 /// What is read in one call: some fifty signalling messages, or the largest TLS record.
 const SCRATCH: usize = 16 << 10;

@@ -12,7 +12,7 @@ use futures_sink::Sink;
 use smol::Async;
 
 use super::super::{Got, Link, Put};
-use crate::net::io::Io;
+use crate::net::ws::io::Io;
 use crate::proto::CloseCode;
 
 /// The greatest message of the suite.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::door::owner;
+use crate::net::server::door::owner;
 
 /// More than anybody mistypes, and than the devices of a household that keep an old token.
 const AT_ONCE: u32 = 10;

@@ -3,6 +3,7 @@
 mod encoding;
 mod exchange;
 mod proxy;
+mod tries;
 mod trouble;
 
 use std::net::IpAddr;
@@ -19,12 +20,12 @@ use hyper::service::service_fn;
 use hyper::{Method, StatusCode, Version};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-use super::door::Door;
-use super::io::Io;
-use super::tries::Tries;
+use super::server::door::Door;
+use super::ws::io::Io;
 use super::{Network, lock};
 pub use exchange::{Handler, Request, Response};
 use proxy::client_address;
+use tries::Tries;
 use trouble::{Trouble, Troubles};
 
 /// How long a client may take to the end of a request's head, and a connection be idle between two.
