@@ -303,7 +303,16 @@ impl World {
         };
         let data = [head, &vec![0xab; size]].concat().into();
         let pts = self.now - self.start;
-        let frame = Frame { stream, codec, key, captured: self.now, pts, duration: Duration::ZERO, data };
+        let frame = Frame {
+            stream,
+            codec,
+            key,
+            captured: self.now,
+            pts,
+            duration: Duration::ZERO,
+            discontinuity: false,
+            data,
+        };
         self.input(Input::Frame(&frame));
     }
 

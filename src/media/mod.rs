@@ -10,4 +10,7 @@ pub mod error;
 pub mod frame;
 pub mod source;
 
-pub use frame::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
+pub use frame::{
+    AUDIO_OPUS, AudioFormat, ClockId, Codec, Format, Frame, Kind, StreamId, StreamInfo, VIDEO_H264,
+    VIDEO_VP8, VideoFormat,
+};

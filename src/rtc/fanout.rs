@@ -24,7 +24,7 @@ use super::{
     Totals,
 };
 use crate::call::body::{End, EndReason};
-use crate::media::{Frame, StreamId};
+use crate::media::{Codec, Frame, StreamId};
 
 /// When nothing is due, look again then.
 const IDLE: Duration = Duration::from_secs(60);
@@ -81,8 +81,9 @@ impl Fanout {
         self.shared.crypto = crypto;
     }
 
-    /// Says what there is to send. Sessions that exist keep what they settled on.
-    pub fn set_media(&mut self, media: MediaSet) {
+    /// Says what there is to send; JPEG is not. Sessions that exist keep what they settled on.
+    pub fn set_media(&mut self, mut media: MediaSet) {
+        media.video.retain(|(_, codec)| *codec != Codec::Jpeg);
         self.media = media;
     }
 

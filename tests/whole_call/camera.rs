@@ -135,7 +135,16 @@ impl Camera {
 
     fn feed(&mut self, stream: StreamId, codec: Codec, key: bool, data: Arc<[u8]>, now: Instant) {
         let pts = now - self.began.expect("the viewer is connected");
-        let frame = Frame { stream, codec, key, captured: now, pts, duration: Duration::ZERO, data };
+        let frame = Frame {
+            stream,
+            codec,
+            key,
+            captured: now,
+            pts,
+            duration: Duration::ZERO,
+            discontinuity: false,
+            data,
+        };
         self.fanout.handle_input(Input::Frame(&frame), now);
     }
 

@@ -2,9 +2,12 @@
 
 pub mod queue;
 pub mod sps;
+mod stream;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use stream::{AudioFormat, ClockId, Format, Kind, StreamId, StreamInfo, VideoFormat};
 
 /// A camera's H.264 pictures.
 pub const VIDEO_H264: StreamId = StreamId(0);
@@ -12,10 +15,6 @@ pub const VIDEO_H264: StreamId = StreamId(0);
 pub const VIDEO_VP8: StreamId = StreamId(1);
 /// A camera's Opus sound.
 pub const AUDIO_OPUS: StreamId = StreamId(2);
-
-/// Names one encoded stream of a source: fan-out is keyed by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub u32);
 
 /// How a frame is coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,12 +26,22 @@ pub enum Codec {
     Vp8,
     /// Opus (RFC 6716), one packet, 48 kHz clock.
     Opus,
+    /// JPEG (ITU-T T.81), one picture; each is a key frame. For snapshots; RTP carries none here.
+    Jpeg,
 }
 
 impl Codec {
+    /// Whether it codes something to see or something to hear.
+    pub fn kind(self) -> Kind {
+        match self {
+            Codec::H264 | Codec::Vp8 | Codec::Jpeg => Kind::Video,
+            Codec::Opus => Kind::Audio,
+        }
+    }
+
     /// Whether this codes pictures (and not sound).
     pub fn is_video(self) -> bool {
-        !matches!(self, Codec::Opus)
+        self.kind() == Kind::Video
     }
 
     /// RTP clock rate in Hz (RFC 6184, RFC 7741: 90 kHz; RFC 7587: 48 kHz).
@@ -56,6 +65,8 @@ pub struct Frame {
     pub pts: Duration,
     /// How long it lasts; zero when unknown.
     pub duration: Duration,
+    /// Frames before this one are missing: the source lost some, or began anew. Such a frame is a key frame.
+    pub discontinuity: bool,
     /// The coded bytes, shared by all who send them on.
     pub data: Arc<[u8]>,
 }

@@ -162,6 +162,7 @@ mod tests {
             captured: Instant::now(),
             pts,
             duration: Duration::ZERO,
+            discontinuity: false,
             data,
         }
     }

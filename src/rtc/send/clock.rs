@@ -101,6 +101,7 @@ mod tests {
             captured: epoch + Duration::from_millis(captured_ms),
             pts: Duration::from_millis(pts_ms),
             duration: Duration::ZERO,
+            discontinuity: false,
             data: [1].into(),
         }
     }

@@ -35,7 +35,7 @@ impl Cutter {
                 vp8(&frame.data, self.picture_id)
             }
             Codec::Opus if (1..=MAX_AUDIO).contains(&frame.data.len()) => vec![frame.data.clone()],
-            Codec::Opus => vec![],
+            Codec::Opus | Codec::Jpeg => vec![],
         }
     }
 }

@@ -413,5 +413,7 @@ fn add_codec(builder: &mut str0m::RtcConfig, choice: &Choice) {
                 format,
             );
         }
+        // No stream of it gets here: `Fanout::set_media`.
+        Codec::Jpeg => {}
     }
 }

@@ -39,6 +39,8 @@ impl Choice {
             Codec::H264 => (96, Some(97)),
             Codec::Vp8 => (98, Some(99)),
             Codec::Opus => (111, None),
+            // RFC 3551, table 5.
+            Codec::Jpeg => (26, None),
         };
         Choice { codec, pt, rtx, profile: CONSTRAINED_BASELINE | u32::from(level), asymmetric: true }
     }
@@ -300,6 +302,7 @@ fn words(codec: Codec) -> &'static str {
         Codec::H264 => "H264 42e01f mode 1",
         Codec::Vp8 => "VP8",
         Codec::Opus => "opus",
+        Codec::Jpeg => "JPEG",
     }
 }
 
@@ -323,6 +326,7 @@ fn is_named(f: &Format, codec: Codec) -> bool {
             Codec::H264 => "H264/90000",
             Codec::Vp8 => "VP8/90000",
             Codec::Opus => "opus/48000/2",
+            Codec::Jpeg => "JPEG/90000",
         })
 }
 

@@ -182,6 +182,7 @@ pub(in crate::rtc) fn write_format(sdp: &mut String, choice: &Choice, profile: u
             );
         }
         Codec::Vp8 => write_line(sdp, format_args!("a=rtpmap:{pt} VP8/90000")),
+        Codec::Jpeg => write_line(sdp, format_args!("a=rtpmap:{pt} JPEG/90000")),
         Codec::Opus => {
             write_line(sdp, format_args!("a=rtpmap:{pt} opus/48000/2"));
             write_line(sdp, format_args!("a=fmtp:{pt} minptime=10;useinbandfec=1"));

@@ -517,6 +517,7 @@ impl World {
             captured: self.now,
             pts: self.now - self.start,
             duration: Duration::ZERO,
+            discontinuity: false,
             data,
         };
         self.fanout.handle_input(Input::Frame(&frame), self.now);
@@ -573,7 +574,7 @@ pub(super) fn picture(codec: Codec, key: bool, count: u64, size: usize) -> Vec<u
                 if key { &[0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 2, 0xe0, 1] } else { &[0x11, 0, 0] };
             [head, &bytes(size)].concat()
         }
-        Codec::Opus => bytes(80),
+        Codec::Opus | Codec::Jpeg => bytes(80),
     }
 }
 

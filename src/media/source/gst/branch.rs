@@ -316,6 +316,7 @@ impl Taker {
             captured,
             pts,
             duration,
+            discontinuity: false,
             data: Arc::from(map.as_slice()),
         })
     }
