@@ -48,7 +48,7 @@ use crate::media::adapt::ladder::Quality;
 use crate::media::board::BoardInfo;
 use crate::media::frame::queue::{FrameQueue, Pushed};
 use crate::media::frame::sps;
-use crate::media::source::Source;
+use crate::media::source::Location;
 use crate::media::source::gst::{EncoderInfo, MediaEvent, Pipeline, RequestId, Streams};
 use crate::media::source::v4l2::control::{Control, Value};
 use crate::net::time;
@@ -144,7 +144,7 @@ impl Camera {
             move |event| inbox.take(event)
         })?;
         let media = studio::media_set(config.vp8 && pipeline.has_vp8(), pipeline.has_audio());
-        let desk = matches!(config.media.source, Source::V4l2(_))
+        let desk = matches!(config.media.source, Location::V4l2(_))
             .then(|| Desk::new(config.controls.clone(), &config.signalling, pipeline.controls().to_vec()));
         if desk.as_ref().is_some_and(Desk::is_of_use) {
             // Pages offer what they may only.

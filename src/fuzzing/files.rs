@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::bytes::{Bytes, valid};
 use crate::media::board::{self, Elements, Start};
 use crate::media::frame::sps::{self, Sps};
-use crate::media::source::Source;
+use crate::media::source::Location;
 use crate::media::{AUDIO_OPUS, Codec, Frame, VIDEO_H264};
 use crate::rtc::send::cut::{Cutter, MAX_PAYLOAD};
 
@@ -96,16 +96,16 @@ fn units(payloads: &[Arc<[u8]>]) -> Vec<Vec<u8>> {
 /// Sources as people write them: no credential is shown, and what is kept of an address reads the same.
 pub fn source(data: &[u8]) {
     let text = valid(data);
-    let Ok(source) = text.parse::<Source>() else { return };
+    let Ok(source) = text.parse::<Location>() else { return };
     let shown = source.to_string();
-    if let Source::Rtsp { url, login } = &source {
+    if let Location::Rtsp { url, login } = &source {
         assert!(!shown.contains('@'), "{shown}");
         let (_, rest) = shown.split_once("://").expect("a scheme");
         let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
         assert!(["", "/", "?", "#", "/…"].contains(&path), "{shown}");
         if !url.is_ambiguous() {
-            let again: Source = url.reveal().parse().expect("an address that was read");
-            assert!(again == Source::Rtsp { url: url.clone(), login: None }, "{}", url.reveal());
+            let again: Location = url.reveal().parse().expect("an address that was read");
+            assert!(again == Location::Rtsp { url: url.clone(), login: None }, "{}", url.reveal());
         }
         // Before its mark for a path, what is shown is of the address that has no login.
         let host = &shown[..shown.len() - path.len()];

@@ -53,7 +53,7 @@ pub enum ErrorKind {
 /// Why a source of pictures cannot be used: [`kind`](Self::kind) for programs, [`Display`](fmt::Display) for
 /// people.
 ///
-/// It may name the source's host, path or device, and never a credential: see [`Source`](super::source::Source).
+/// It may name the source's host, path or device, and never a credential: see [`Location`](super::source::Location).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaError {
     kind: ErrorKind,

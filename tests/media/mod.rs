@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use symple::media::error::MediaError;
-use symple::media::source::Source;
+use symple::media::source::Location;
 use symple::media::source::gst::{MediaEvent, Pipeline, Settings, Streams};
 use symple::media::{Frame, StreamId, VIDEO_H264};
 
@@ -22,7 +22,7 @@ pub struct Watched {
 
 /// Small pictures, so that tests leave the processor to the others.
 pub fn settings(source: &str) -> Settings {
-    let source: Source = source.parse().expect("a source");
+    let source: Location = source.parse().expect("a source");
     Settings { source, width: 320, height: 180, bitrate: 300_000, ..Settings::default() }
 }
 

@@ -20,14 +20,14 @@ use crate::media::error::{ErrorKind, MediaError};
 /// A file called `csi` or `test` is written `./csi`, `./test`.
 ///
 /// ```
-/// use symple::media::source::Source;
-/// let source: Source = "rtsp://me:secret@192.0.2.7/live?token=secret".parse().unwrap();
+/// use symple::media::source::Location;
+/// let source: Location = "rtsp://me:secret@192.0.2.7/live?token=secret".parse().unwrap();
 /// assert_eq!(source.to_string(), "rtsp://192.0.2.7/…"); // what may be a credential is never printed
-/// assert!("http://example.com/".parse::<Source>().is_err());
+/// assert!("http://example.com/".parse::<Location>().is_err());
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Source {
+pub enum Location {
     /// The built-in pattern and tone.
     Test,
     /// A V4L2 device by its path.
@@ -46,10 +46,10 @@ pub enum Source {
     },
 }
 
-impl Source {
+impl Location {
     /// Whether it is a camera that may be back after a while, and no file or pattern.
     pub fn is_live(&self) -> bool {
-        matches!(self, Source::V4l2(_) | Source::Csi(_) | Source::Rtsp { .. })
+        matches!(self, Location::V4l2(_) | Location::Csi(_) | Location::Rtsp { .. })
     }
 }
 
@@ -102,22 +102,22 @@ impl fmt::Debug for Login {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Test => f.write_str("test"),
-            Source::V4l2(path) => path.display().fmt(f),
-            Source::File(path) => f.write_str(&masked(&path.display().to_string())),
-            Source::Csi(None) => f.write_str("csi"),
-            Source::Csi(Some(name)) => write!(f, "csi:{name}"),
-            Source::Rtsp { url, .. } => url.fmt(f),
+            Location::Test => f.write_str("test"),
+            Location::V4l2(path) => path.display().fmt(f),
+            Location::File(path) => f.write_str(&masked(&path.display().to_string())),
+            Location::Csi(None) => f.write_str("csi"),
+            Location::Csi(Some(name)) => write!(f, "csi:{name}"),
+            Location::Rtsp { url, .. } => url.fmt(f),
         }
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Source({self})")
+        write!(f, "Location({self})")
     }
 }
 
@@ -133,7 +133,7 @@ pub(in crate::media) fn masked(path: &str) -> String {
     }
 }
 
-impl FromStr for Source {
+impl FromStr for Location {
     type Err = MediaError;
 
     fn from_str(text: &str) -> Result<Self, MediaError> {
@@ -144,10 +144,10 @@ impl FromStr for Source {
             ));
         }
         if text == "test" {
-            return Ok(Source::Test);
+            return Ok(Location::Test);
         }
         if text == "csi" {
-            return Ok(Source::Csi(None));
+            return Ok(Location::Csi(None));
         }
         // A scheme before `:` has two letters at least (RFC 3986 allows one, which is a Windows drive).
         let scheme = text.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
@@ -158,13 +158,13 @@ impl FromStr for Source {
             Some((scheme, rest)) if rest.starts_with("//") => Err(bad(format!(
                 "a source cannot be a {scheme}: address: give rtsp://…, a file, a device, `csi` or `test`"
             ))),
-            _ if text.starts_with("/dev/") => Ok(Source::V4l2(text.into())),
-            _ => Ok(Source::File(text.into())),
+            _ if text.starts_with("/dev/") => Ok(Location::V4l2(text.into())),
+            _ => Ok(Location::File(text.into())),
         }
     }
 }
 
-fn rtsp(scheme: &str, rest: &str) -> Result<Source, MediaError> {
+fn rtsp(scheme: &str, rest: &str) -> Result<Location, MediaError> {
     let wrong = || {
         bad(
             "an RTSP source is written rtsp://host/path or rtsp://user:password@host:port/path; in a password write \
@@ -183,7 +183,7 @@ fn rtsp(scheme: &str, rest: &str) -> Result<Source, MediaError> {
             Ok(Login { user: percent_decoded(user)?, password: percent_decoded(password)? })
         })
         .transpose()?;
-    Ok(Source::Rtsp { url: RtspUrl(format!("{scheme}://{host}{path}")), login })
+    Ok(Location::Rtsp { url: RtspUrl(format!("{scheme}://{host}{path}")), login })
 }
 
 fn end_of_authority(rest: &str) -> usize {
@@ -224,7 +224,7 @@ fn is_host(host: &str) -> bool {
     !name.is_empty() && !name.contains(strange) && port
 }
 
-fn csi(name: &str) -> Result<Source, MediaError> {
+fn csi(name: &str) -> Result<Location, MediaError> {
     let name = name.trim();
     // libcamera's names begin with one slash: /base/soc/i2c0mux/i2c@1/imx219@10.
     if name.is_empty() || name.starts_with("//") || name.contains(char::is_control) {
@@ -232,10 +232,10 @@ fn csi(name: &str) -> Result<Source, MediaError> {
             "a CSI camera is written `csi`, the first one, or csi:NAME with a name that `cam --list` tells",
         ));
     }
-    Ok(Source::Csi(Some(name.into())))
+    Ok(Location::Csi(Some(name.into())))
 }
 
-fn file_url(rest: &str) -> Result<Source, MediaError> {
+fn file_url(rest: &str) -> Result<Location, MediaError> {
     let path = match rest.strip_prefix("//") {
         Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
         None => rest,
@@ -243,7 +243,7 @@ fn file_url(rest: &str) -> Result<Source, MediaError> {
     if !path.starts_with('/') {
         return Err(bad("a file address is written file:///path/to/the/file"));
     }
-    Ok(Source::File(percent_decoded(path)?.into()))
+    Ok(Location::File(percent_decoded(path)?.into()))
 }
 
 fn percent_decoded(text: &str) -> Result<String, MediaError> {
@@ -275,25 +275,25 @@ mod tests {
 
     #[test]
     fn sources_are_read_as_people_write_them() {
-        let rtsp = |url: &str, login| Source::Rtsp { url: RtspUrl(url.into()), login };
+        let rtsp = |url: &str, login| Location::Rtsp { url: RtspUrl(url.into()), login };
         let table = [
-            ("test", Source::Test),
-            (" test ", Source::Test),
-            ("/dev/video0", Source::V4l2("/dev/video0".into())),
-            ("/dev/v4l/by-id/usb-x", Source::V4l2("/dev/v4l/by-id/usb-x".into())),
-            (" csi ", Source::Csi(None)),
-            ("csi:0", Source::Csi(Some("0".into()))),
-            ("CSI: imx219 ", Source::Csi(Some("imx219".into()))),
-            ("csi:/base/soc/i2c@1/imx219@10", Source::Csi(Some("/base/soc/i2c@1/imx219@10".into()))),
-            ("./csi", Source::File("./csi".into())),
-            ("csi.mp4", Source::File("csi.mp4".into())),
-            ("clip.mp4", Source::File("clip.mp4".into())),
-            ("./test", Source::File("./test".into())),
-            ("/srv/a b.mkv", Source::File("/srv/a b.mkv".into())),
-            ("a:b.mp4", Source::File("a:b.mp4".into())),
-            ("file:///srv/a%20b.mkv", Source::File("/srv/a b.mkv".into())),
-            ("file:/srv/100%.mkv", Source::File("/srv/100%.mkv".into())),
-            ("file://localhost/srv/a.mkv", Source::File("/srv/a.mkv".into())),
+            ("test", Location::Test),
+            (" test ", Location::Test),
+            ("/dev/video0", Location::V4l2("/dev/video0".into())),
+            ("/dev/v4l/by-id/usb-x", Location::V4l2("/dev/v4l/by-id/usb-x".into())),
+            (" csi ", Location::Csi(None)),
+            ("csi:0", Location::Csi(Some("0".into()))),
+            ("CSI: imx219 ", Location::Csi(Some("imx219".into()))),
+            ("csi:/base/soc/i2c@1/imx219@10", Location::Csi(Some("/base/soc/i2c@1/imx219@10".into()))),
+            ("./csi", Location::File("./csi".into())),
+            ("csi.mp4", Location::File("csi.mp4".into())),
+            ("clip.mp4", Location::File("clip.mp4".into())),
+            ("./test", Location::File("./test".into())),
+            ("/srv/a b.mkv", Location::File("/srv/a b.mkv".into())),
+            ("a:b.mp4", Location::File("a:b.mp4".into())),
+            ("file:///srv/a%20b.mkv", Location::File("/srv/a b.mkv".into())),
+            ("file:/srv/100%.mkv", Location::File("/srv/100%.mkv".into())),
+            ("file://localhost/srv/a.mkv", Location::File("/srv/a.mkv".into())),
             ("rtsp://cam/live", rtsp("rtsp://cam/live", None)),
             ("RTSP://cam:8554/live?x=1@2", rtsp("rtsp://cam:8554/live?x=1@2", None)),
             ("rtsps://[2001:db8::1]:322/", rtsp("rtsps://[2001:db8::1]:322/", None)),
@@ -309,7 +309,7 @@ mod tests {
             ("rtsp://cam/user=a&password=b", rtsp("rtsp://cam/user=a&password=b", None)),
         ];
         for (text, source) in table {
-            assert_eq!(text.parse::<Source>().as_ref(), Ok(&source), "{text}");
+            assert_eq!(text.parse::<Location>().as_ref(), Ok(&source), "{text}");
         }
     }
 
@@ -329,7 +329,7 @@ mod tests {
         ];
         let csi = ["csi:", "csi:  ", "csi://0", "csi:a\nb"];
         for text in table.into_iter().chain(csi).chain(["file://host/x", "file:x", "file:///%ff"]) {
-            let error = text.parse::<Source>().expect_err(text);
+            let error = text.parse::<Location>().expect_err(text);
             assert_eq!(error.code(), "bad-settings", "{text}");
         }
     }
@@ -359,7 +359,7 @@ mod tests {
             ("cam/user=u5er&password=s3cret", "cam/user=…"),
         ];
         for (text, shown) in table {
-            let source: Source = text.parse().expect(text);
+            let source: Location = text.parse().expect(text);
             assert_eq!(source.to_string(), shown, "{text}");
             let printed = format!("{source} {source:?}").replace("user", "");
             for secret in ["u5er", "s3", "cret", "12"] {
@@ -372,7 +372,7 @@ mod tests {
             "http://u5er:s3cret@cam/",
             "csi://u5er:s3cret@x",
         ] {
-            let error = text.parse::<Source>().expect_err(text).to_string();
+            let error = text.parse::<Location>().expect_err(text).to_string();
             assert!(!error.contains("s3cret") && !error.contains("u5er"), "{text}: {error}");
         }
     }

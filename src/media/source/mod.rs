@@ -10,4 +10,4 @@ pub mod thin;
 #[cfg(any(feature = "v4l2", feature = "gst"))]
 pub mod v4l2;
 
-pub use location::{Login, RtspUrl, Source};
+pub use location::{Location, Login, RtspUrl};

@@ -9,7 +9,7 @@ use symple::camera::{Config, Connect, Controllers, Serve, Signalling, StartError
 use symple::client::{self, Event};
 use symple::media::VIDEO_H264;
 use symple::media::error::{ErrorKind, MediaError};
-use symple::media::source::Source;
+use symple::media::source::Location;
 use symple::media::source::gst::{EncoderInfo, MediaEvent, Pipeline, Settings as Media, Streams};
 use symple::net::udp::Udp;
 use symple::net::{Client, Server, ServerConfig};
@@ -46,7 +46,7 @@ pub fn run(
     if depth == Depth::Plain {
         let plan = describe(checked, &certificate(checked.certificate)?);
         let source = match media.source {
-            Source::Rtsp { .. } => " (not asked; --check=deep does)",
+            Location::Rtsp { .. } => " (not asked; --check=deep does)",
             _ => "",
         };
         let pipeline = Pipeline::new(media.clone(), |_| {}).map_err(|e| unusable(e.into()))?;

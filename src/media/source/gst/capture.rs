@@ -16,7 +16,7 @@ use super::csi::Csi;
 use super::encoders::H264_TAIL;
 use super::{ErrorKind, MediaError, Settings, gate, pattern, rtsp};
 use crate::media::frame::sps::Sps;
-use crate::media::source::Source;
+use crate::media::source::Location;
 use crate::media::source::pace::{self, Verdict};
 use crate::media::source::stamp::Missing;
 use crate::media::source::v4l2::device::{Rate, Size};
@@ -75,32 +75,32 @@ pub(super) fn build(
     found: impl Fn(Found) + Send + Sync + 'static,
 ) -> Result<Capture, MediaError> {
     let capture = match &settings.source {
-        Source::Test => test(settings)?,
-        Source::V4l2(_) => {
+        Location::Test => test(settings)?,
+        Location::V4l2(_) => {
             let none = || MediaError::new(ErrorKind::Other, "no camera was looked for");
             return camera(settings, known.camera.ok_or_else(none)?, Arc::new(found));
         }
-        Source::Csi(_) => {
+        Location::Csi(_) => {
             let none = || MediaError::new(ErrorKind::Other, "no CSI camera was looked for");
             let csi = known.csi.ok_or_else(none)?;
             parsed(&decoded(settings, &format!("{} ! decodebin name=decoder", csi.head), Pace::Live))?
         }
-        Source::File(_) => {
+        Location::File(_) => {
             let pace = if known.still { Pace::Still } else { Pace::Clock };
             parsed(&decoded(settings, "uridecodebin name=decoder", pace))?
         }
-        Source::Rtsp { .. } => parsed(&decoded(settings, "uridecodebin name=decoder", Pace::Live))?,
+        Location::Rtsp { .. } => parsed(&decoded(settings, "uridecodebin name=decoder", Pace::Live))?,
     };
     match &settings.source {
-        Source::Test => {
+        Location::Test => {
             burn_into(&capture.video, settings, counter.clone());
             found(Found::Video);
             found(Found::Audio);
             return Ok(capture);
         }
-        Source::V4l2(_) | Source::Csi(_) => {}
-        Source::File(path) => part(&capture.pipeline, "decoder")?.set_property("uri", file_uri(path)?),
-        Source::Rtsp { url, login } => {
+        Location::V4l2(_) | Location::Csi(_) => {}
+        Location::File(path) => part(&capture.pipeline, "decoder")?.set_property("uri", file_uri(path)?),
+        Location::Rtsp { url, login } => {
             let decoder = part(&capture.pipeline, "decoder")?;
             let login = login.clone();
             decoder.connect("source-setup", false, move |values| {
@@ -113,7 +113,7 @@ pub(super) fn build(
         }
     }
     let found = Arc::new(found);
-    if matches!(settings.source, Source::File(_)) {
+    if matches!(settings.source, Location::File(_)) {
         watch_end(&capture.pipeline, known.still, found.clone())?;
     }
     link_as_they_come(&capture.pipeline, settings, found)?;
@@ -376,7 +376,7 @@ where
     let video_in = sink_pad("video_in")?;
     let audio_in = sink_pad("audio_in")?;
     let missing = match settings.source {
-        Source::File(_) => Missing::Follows,
+        Location::File(_) => Missing::Follows,
         _ => Missing::Arrived,
     };
     gate::put(&video_in, settings.fps, missing);

@@ -10,7 +10,7 @@ use gstreamer as gst;
 
 use super::csi::Csi;
 use super::{ErrorKind, MediaError, Settings, capture, fault};
-use crate::media::source::Source;
+use crate::media::source::Location;
 
 const CORE: &str = "libgstreamer1.0-0";
 const BASE: &str = "gstreamer1.0-plugins-base";
@@ -54,16 +54,16 @@ pub(super) fn gstreamer(settings: &Settings) -> Result<(), MediaError> {
         MediaError::new(ErrorKind::MissingPlugin, words)
     })?;
     let own: &[(&str, &str)] = match settings.source {
-        Source::Test => &[("audiotestsrc", BASE)],
-        Source::V4l2(_) => &[("v4l2src", GOOD), ("jpegdec", GOOD)],
+        Location::Test => &[("audiotestsrc", BASE)],
+        Location::V4l2(_) => &[("v4l2src", GOOD), ("jpegdec", GOOD)],
         // Its own element is the board's: see `csi`.
-        Source::Csi(_) => &[],
-        Source::File(_) => &[("filesrc", CORE), ("clocksync", CORE), ("imagefreeze", GOOD)],
-        Source::Rtsp { .. } => {
+        Location::Csi(_) => &[],
+        Location::File(_) => &[("filesrc", CORE), ("clocksync", CORE), ("imagefreeze", GOOD)],
+        Location::Rtsp { .. } => {
             &[("rtspsrc", GOOD), ("udpsrc", GOOD), ("rtpbin", GOOD), ("rtph264depay", GOOD)]
         }
     };
-    let decoded: &[_] = if settings.source == Source::Test { &[] } else { DECODED };
+    let decoded: &[_] = if settings.source == Location::Test { &[] } else { DECODED };
     let sound: &[_] = if settings.audio { &[("opusenc", BASE)] } else { &[] };
     for (element, package) in [ALWAYS, own, decoded, sound].into_iter().flatten() {
         if gst::ElementFactory::find(element).is_none() {
@@ -81,20 +81,20 @@ pub(super) fn has_vp8() -> bool {
 /// Whether the source is there. A network camera is not asked: it may come later.
 pub(super) fn source(settings: &Settings, csi: Option<&Csi>) -> Result<Has, MediaError> {
     let found = match &settings.source {
-        Source::Test | Source::Rtsp { .. } => Has { audio: true },
-        Source::V4l2(path) => camera(path, &settings.source).map(|()| Has { audio: false })?,
-        Source::Csi(_) => {
+        Location::Test | Location::Rtsp { .. } => Has { audio: true },
+        Location::V4l2(path) => camera(path, &settings.source).map(|()| Has { audio: false })?,
+        Location::Csi(_) => {
             if let Some(csi) = csi {
                 sensor(csi, &settings.source)?;
             }
             Has { audio: false }
         }
-        Source::File(path) => file(path, &settings.source)?,
+        Location::File(path) => file(path, &settings.source)?,
     };
     Ok(Has { audio: found.audio && settings.audio })
 }
 
-fn camera(path: &Path, source: &Source) -> Result<(), MediaError> {
+fn camera(path: &Path, source: &Location) -> Result<(), MediaError> {
     let kind = fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
             MediaError::new(ErrorKind::NotAllowed, format!("{source} may not be looked at by this user"))
@@ -117,7 +117,7 @@ fn camera(path: &Path, source: &Source) -> Result<(), MediaError> {
 }
 
 /// Takes one picture of a CSI camera, as its element says only then whether there is one.
-fn sensor(csi: &Csi, source: &Source) -> Result<(), MediaError> {
+fn sensor(csi: &Csi, source: &Location) -> Result<(), MediaError> {
     let pipeline = launch(&format!("{} ! identity eos-after=1 ! fakesink sync=false", csi.head))?;
     let outcome = play_to_the_end(&pipeline, source);
     _ = pipeline.set_state(gst::State::Null);
@@ -136,7 +136,7 @@ fn others() -> String {
     }
 }
 
-fn file(path: &Path, source: &Source) -> Result<Has, MediaError> {
+fn file(path: &Path, source: &Location) -> Result<Has, MediaError> {
     let kind = fs::File::open(path).and_then(|file| file.metadata()).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => MediaError::new(ErrorKind::NoFile, format!("there is no file {source}")),
         io::ErrorKind::PermissionDenied => {
@@ -167,7 +167,7 @@ fn launch(description: &str) -> Result<gst::Pipeline, MediaError> {
     })
 }
 
-fn play_to_the_end(pipeline: &gst::Pipeline, source: &Source) -> Result<(), MediaError> {
+fn play_to_the_end(pipeline: &gst::Pipeline, source: &Location) -> Result<(), MediaError> {
     match end_of(pipeline, PATIENCE).as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => Ok(()),
         Some(gst::MessageView::Error(error)) => {
@@ -189,7 +189,11 @@ pub(super) fn end_of(pipeline: &gst::Pipeline, patience: gst::ClockTime) -> Opti
 }
 
 /// Opens a file until it has said which streams it holds.
-fn look_inside(pipeline: &gst::Pipeline, decoder: &gst::Element, source: &Source) -> Result<Has, MediaError> {
+fn look_inside(
+    pipeline: &gst::Pipeline,
+    decoder: &gst::Element,
+    source: &Location,
+) -> Result<Has, MediaError> {
     let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
     _ = pipeline.set_state(gst::State::Paused);
     let mut missing = None;

@@ -26,7 +26,7 @@ use super::run::{Plan, Run};
 use super::{ErrorKind, MediaError, MediaEvent, RequestId, Settings, Streams, fault};
 use crate::media::StreamId;
 use crate::media::adapt::ladder::Quality;
-use crate::media::source::Source;
+use crate::media::source::Location;
 use crate::media::source::pace::Verdict;
 use crate::media::source::v4l2::control::Value;
 use crate::media::source::v4l2::device::Rate;
@@ -325,10 +325,10 @@ impl Control {
         self.close();
         self.tell(MediaEvent::Ended);
         match self.plan.settings.source {
-            Source::File(_) if self.plan.settings.repeat => {
+            Location::File(_) if self.plan.settings.repeat => {
                 self.reopen_at = Some(Instant::now().max(began + SHORTEST_REPEAT))
             }
-            Source::File(_) => self.give_up(),
+            Location::File(_) => self.give_up(),
             _ => self.reopen_later(),
         }
     }
@@ -338,7 +338,7 @@ impl Control {
         let source = &self.plan.settings.source;
         let again = source.is_live() && error.may_pass();
         // A CSI camera is looked for by opening all that opens it, which is not done every other second.
-        let absent = matches!(source, Source::V4l2(_)) && error.kind() == ErrorKind::NoCamera;
+        let absent = matches!(source, Location::V4l2(_)) && error.kind() == ErrorKind::NoCamera;
         if absent && self.absent {
             // It was told, and to look again costs nothing.
             self.reopen_at = Some(Instant::now() + ABSENT);

@@ -2,7 +2,7 @@
 
 use super::{ErrorKind, MediaError, Settings};
 use crate::media::board::{Asked, Elements, Profile};
-use crate::media::source::Source;
+use crate::media::source::Location;
 
 /// How the camera is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) fn find(
     elements: &Elements,
     installed: impl Fn(&str) -> bool,
 ) -> Result<Option<Csi>, MediaError> {
-    let Source::Csi(camera) = &settings.source else { return Ok(None) };
+    let Location::Csi(camera) = &settings.source else { return Ok(None) };
     let mut missing = None;
     for element in profile.csi(elements) {
         let names = std::iter::once(element.name).chain(element.csi.needs.iter().map(String::as_str));
@@ -44,7 +44,7 @@ pub(super) fn find(
     Err(missing.unwrap_or_else(|| none(&settings.source, profile)))
 }
 
-fn none(source: &Source, profile: &Profile) -> MediaError {
+fn none(source: &Location, profile: &Profile) -> MediaError {
     let has: Vec<String> =
         profile.capture.iter().map(|capture| format!("{} ({})", capture.element, capture.sensors)).collect();
     let has = if has.is_empty() { "nothing".into() } else { has.join(", ") };

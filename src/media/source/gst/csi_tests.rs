@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(30);
 /// A source `csi` that is opened by this head, asked for H.264 until `enough`; then all it told, and when.
 fn told(head: &str, enough: impl Fn(&[(Instant, MediaEvent)]) -> bool) -> Vec<(Instant, MediaEvent)> {
     gst::init().expect("GStreamer");
-    let source = Source::Csi(None);
+    let source = Location::Csi(None);
     let settings = Settings { source, width: 320, height: 180, fps: 10, ..Settings::default() };
     let elements = board::elements();
     let (profile, _) = board::named("generic", &elements).expect("it is built in");

@@ -4,13 +4,13 @@ use gstreamer as gst;
 use gstreamer::glib;
 
 use super::{ErrorKind, MediaError};
-use crate::media::source::Source;
+use crate::media::source::Location;
 
 /// The package with the decoders that most machines lack.
 const DECODERS: &str = "gstreamer1.0-libav";
 
 /// An error from the bus. The debug text is searched for causes and never shown: it is full of addresses.
-pub(super) fn from_gstreamer(source: &Source, error: &glib::Error, debug: &str) -> MediaError {
+pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str) -> MediaError {
     use gst::{ResourceError as R, StreamError as S};
     let has = |text: &str| debug.contains(text) || error.message().contains(text);
     let resource = error.kind::<R>();
@@ -19,16 +19,16 @@ pub(super) fn from_gstreamer(source: &Source, error: &glib::Error, debug: &str) 
             ErrorKind::MissingPlugin,
             format!("no decoder for {source} is installed: try `apt install {DECODERS}`"),
         ),
-        (Source::V4l2(path), ..) if has("Device or resource busy") || resource == Some(R::Busy) => {
+        (Location::V4l2(path), ..) if has("Device or resource busy") || resource == Some(R::Busy) => {
             let path = path.display();
             let words = format!("the camera {path} is in use by another program: `fuser {path}` names it");
             (ErrorKind::CameraBusy, words)
         }
-        (Source::V4l2(_), ..) if has("Permission denied") => (
+        (Location::V4l2(_), ..) if has("Permission denied") => (
             ErrorKind::NotAllowed,
             format!("this user may not open {source}: `sudo usermod -aG video $USER`, then log in again"),
         ),
-        (Source::V4l2(_), ..)
+        (Location::V4l2(_), ..)
             if has("is not a capture device") || has("not a device") || has("Inappropriate ioctl") =>
         {
             (
@@ -36,51 +36,53 @@ pub(super) fn from_gstreamer(source: &Source, error: &glib::Error, debug: &str) 
                 format!("{source} is not a camera: `v4l2-ctl --list-devices` shows those there are"),
             )
         }
-        (Source::V4l2(_), Some(R::NotFound | R::Read | R::OpenRead | R::OpenReadWrite), _) => (
+        (Location::V4l2(_), Some(R::NotFound | R::Read | R::OpenRead | R::OpenReadWrite), _) => (
             ErrorKind::NoCamera,
             format!("the camera {source} does not answer (unplugged?): {}", error.message()),
         ),
-        (Source::Csi(_), Some(R::Busy), _) => {
+        (Location::Csi(_), Some(R::Busy), _) => {
             let words = format!("the camera {source} is in use by another program, or by this one twice");
             (ErrorKind::CameraBusy, words)
         }
-        (Source::Csi(_), Some(R::NotFound), _) if has("named") => {
+        (Location::Csi(_), Some(R::NotFound), _) if has("named") => {
             (ErrorKind::NoCamera, format!("there is no camera {source}: {}", error.message()))
         }
         // NVIDIA's element says of all that it failed.
-        (Source::Csi(_), Some(_), _) => (
+        (Location::Csi(_), Some(_), _) => (
             ErrorKind::NoCamera,
             format!("no camera answers at the board's camera port: {}", error.message()),
         ),
-        (Source::Csi(_), ..) if has("not-negotiated") => (
+        (Location::Csi(_), ..) if has("not-negotiated") => (
             ErrorKind::WrongPictures,
             format!("{source} does not give pictures of this size and rate: try others, as 1280x720 and 30"),
         ),
-        (Source::Rtsp { .. }, Some(R::NotAuthorized), _) => (
+        (Location::Rtsp { .. }, Some(R::NotAuthorized), _) => (
             ErrorKind::Unauthorized,
             format!(
                 "{source} wants a user and password, or others: write rtsp://user:password@…{}",
                 spelling(source)
             ),
         ),
-        (Source::Rtsp { .. }, Some(R::NotFound), _) => {
+        (Location::Rtsp { .. }, Some(R::NotFound), _) => {
             let words = format!(
                 "the camera at {source} answers, and knows no such path: check it{}",
                 spelling(source)
             );
             (ErrorKind::NotFound, words)
         }
-        (Source::Rtsp { .. }, Some(_), _) => (
+        (Location::Rtsp { .. }, Some(_), _) => (
             ErrorKind::Unreachable,
             format!("{source} cannot be reached: check address, network and camera{}", spelling(source)),
         ),
         // GStreamer's words may hold the address, and with it a password.
-        (Source::Rtsp { .. }, ..) => (ErrorKind::Other, format!("what {source} sends cannot be played")),
-        (Source::File(_), Some(R::NotFound), _) => (ErrorKind::NoFile, format!("there is no file {source}")),
-        (Source::File(_), Some(R::OpenRead | R::Read), _) => {
+        (Location::Rtsp { .. }, ..) => (ErrorKind::Other, format!("what {source} sends cannot be played")),
+        (Location::File(_), Some(R::NotFound), _) => {
+            (ErrorKind::NoFile, format!("there is no file {source}"))
+        }
+        (Location::File(_), Some(R::OpenRead | R::Read), _) => {
             (ErrorKind::NotAllowed, format!("{source} cannot be read"))
         }
-        (Source::File(_), _, Some(_)) => {
+        (Location::File(_), _, Some(_)) => {
             (ErrorKind::NotMedia, format!("{source} is no video that can be played ({})", error.message()))
         }
         _ => (ErrorKind::Other, format!("{source}: {}", error.message())),
@@ -89,9 +91,9 @@ pub(super) fn from_gstreamer(source: &Source, error: &glib::Error, debug: &str) 
 }
 
 /// How a password is to be written, where the address can be read in two ways.
-fn spelling(source: &Source) -> &'static str {
+fn spelling(source: &Location) -> &'static str {
     match source {
-        Source::Rtsp { url, .. } if url.is_ambiguous() => {
+        Location::Rtsp { url, .. } if url.is_ambiguous() => {
             "; an @ stands in the path: if it belongs to a password with /, ? or # in it, write these as %2F, %3F, %23"
         }
         _ => "",
@@ -132,7 +134,7 @@ pub(super) fn is_disagreement(error: &MediaError, debug: &str) -> bool {
 }
 
 /// Pictures of another size than the camera agreed to.
-pub(super) fn wrong_size(source: &Source, agreed: (u32, u32), given: (u32, u32)) -> MediaError {
+pub(super) fn wrong_size(source: &Location, agreed: (u32, u32), given: (u32, u32)) -> MediaError {
     let words = format!(
         "{source} agreed to pictures of {} x {} and gives {} x {}: they are taken as they come",
         agreed.0, agreed.1, given.0, given.1
@@ -141,7 +143,7 @@ pub(super) fn wrong_size(source: &Source, agreed: (u32, u32), given: (u32, u32))
 }
 
 /// Far fewer pictures than the camera agreed to.
-pub(super) fn too_slow(source: &Source, agreed: f64, rate: f64) -> MediaError {
+pub(super) fn too_slow(source: &Location, agreed: f64, rate: f64) -> MediaError {
     let words = format!(
         "{source} agreed to {agreed:.0} pictures a second and gives {rate:.1}: in the dark many cameras expose \
          longer (their control exposure_auto_priority, off, keeps the rate), and a USB hub may be too slow"
@@ -150,11 +152,11 @@ pub(super) fn too_slow(source: &Source, agreed: f64, rate: f64) -> MediaError {
 }
 
 /// Nothing came for too long.
-pub(super) fn stalled(source: &Source) -> MediaError {
+pub(super) fn stalled(source: &Location) -> MediaError {
     let cure = match source {
-        Source::V4l2(_) => "unplug the camera and plug it in again if this goes on",
-        Source::Csi(_) => "is the sensor of another kind than the board's configuration says?",
-        Source::Rtsp { .. } => "check the camera and the network",
+        Location::V4l2(_) => "unplug the camera and plug it in again if this goes on",
+        Location::Csi(_) => "is the sensor of another kind than the board's configuration says?",
+        Location::Rtsp { .. } => "check the camera and the network",
         _ => "is the machine overloaded?",
     };
     MediaError::new(ErrorKind::Stalled, format!("{source} gives no pictures: {cure}"))
@@ -167,11 +169,11 @@ mod tests {
 
     #[test]
     fn errors_name_the_cause_by_the_source() {
-        let camera: Source = "/dev/video9".parse().expect("a device");
-        let csi: Source = "csi".parse().expect("a camera");
-        let rtsp: Source = "rtsp://admin:hunter2@cam/live".parse().expect("an address");
-        let file: Source = "a.mp4".parse().expect("a file");
-        let hidden: Source = "rtsp://cam/user=admin&password=hunter2".parse().expect("an address");
+        let camera: Location = "/dev/video9".parse().expect("a device");
+        let csi: Location = "csi".parse().expect("a camera");
+        let rtsp: Location = "rtsp://admin:hunter2@cam/live".parse().expect("an address");
+        let file: Location = "a.mp4".parse().expect("a file");
+        let hidden: Location = "rtsp://cam/user=admin&password=hunter2".parse().expect("an address");
         let words = "Could not open rtsp://admin:hunter2@cam/user=admin&password=hunter2";
         let error = |code: R| glib::Error::new(code, words);
         let stream = |code: S| glib::Error::new(code, words);
@@ -201,19 +203,19 @@ mod tests {
             (&file, error(R::OpenRead), "", "not-allowed"),
             (&file, stream(S::TypeNotFound), "", "not-media"),
             (&file, stream(S::Demux), "", "not-media"),
-            (&Source::Test, stream(S::Failed), "", "media"),
+            (&Location::Test, stream(S::Failed), "", "media"),
         ];
         for (source, error, debug, code) in table {
             let found = from_gstreamer(source, &error, debug);
             assert_eq!(found.code(), code, "{source} {error:?} {debug}");
-            let secret = matches!(source, Source::Rtsp { .. }) && found.to_string().contains("hunter2");
+            let secret = matches!(source, Location::Rtsp { .. }) && found.to_string().contains("hunter2");
             assert!(!secret, "{found}");
         }
     }
 
     #[test]
     fn what_a_camera_cannot_give_is_told_from_what_it_does_not_give_now() {
-        let camera: Source = "/dev/video9".parse().expect("a device");
+        let camera: Location = "/dev/video9".parse().expect("a device");
         let settings = || glib::Error::new(R::Settings, "words");
         let table = [
             (settings(), "Call to S_FMT failed for YUYV @ 640x480: Invalid argument", true),

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use gstreamer as gst;
 
-use super::Source;
+use super::Location;
 use super::v4l2::{self, control::Value};
 use crate::media::adapt::ladder::Quality;
 use crate::media::board::{self, Board, BoardInfo, Thermometer, machine};
@@ -51,7 +51,7 @@ pub use encoders::{EncoderInfo, Rejected};
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where pictures and sound come from.
-    pub source: Source,
+    pub source: Location,
     /// Width of the pictures in pixels. The test pattern has it exactly; other sources are scaled down,
     /// never up, to fit into `width` x `height` with their shape kept.
     pub width: u32,
@@ -80,7 +80,7 @@ impl Default for Settings {
     /// The test pattern in 1280 x 720, 30 pictures a second, 1 Mbit/s, with sound.
     fn default() -> Self {
         Settings {
-            source: Source::Test,
+            source: Location::Test,
             width: 1280,
             height: 720,
             fps: 30,
@@ -245,7 +245,7 @@ impl Pipeline {
         let found = check::source(&settings, csi.as_ref())?;
         let (encoder, info) = encoders::choose(&settings, &profile, &elements)?;
         let mut camera = match &settings.source {
-            Source::V4l2(path) => Some(camera::Camera::new(path, &settings, &info)),
+            Location::V4l2(path) => Some(camera::Camera::new(path, &settings, &info)),
             _ => None,
         };
         let target = camera.as_mut().map(camera::Camera::find).transpose()?;

@@ -8,7 +8,7 @@ use super::*;
 use crate::media::Codec;
 use crate::media::board;
 use crate::media::frame::sps::Sps;
-use crate::media::source::Source;
+use crate::media::source::Location;
 use crate::media::source::gst::MediaEvent;
 use crate::media::source::pace::Verdict;
 use crate::media::source::v4l2::choose::{Choice, Way};
@@ -28,7 +28,7 @@ struct World {
 fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     gst::init().expect("GStreamer");
     let settings = Settings {
-        source: Source::V4l2("/dev/video0".into()),
+        source: Location::V4l2("/dev/video0".into()),
         width: SIZE.0,
         height: SIZE.1,
         fps: 10,

@@ -18,7 +18,7 @@ use super::encoders::{Chosen, Picture};
 use super::{ErrorKind, MediaError, Settings, Streams};
 use crate::media::adapt::ladder::Quality;
 use crate::media::board::{Knob, Place, Unit};
-use crate::media::source::Source;
+use crate::media::source::Location;
 use crate::media::source::v4l2::choose::Io;
 use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
 
@@ -146,7 +146,7 @@ impl Run {
         let began = Instant::now();
         let pulse = Arc::new(AtomicU64::new(0));
         feel_pulse(&capture.video, began, &pulse);
-        let file = matches!(plan.settings.source, Source::File(_));
+        let file = matches!(plan.settings.source, Location::File(_));
         if file {
             // A file may go on with sound alone. Elsewhere sound must not hide that the pictures stand still.
             feel_pulse(&capture.audio, began, &pulse);
