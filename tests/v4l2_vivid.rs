@@ -14,9 +14,9 @@ use gstreamer::prelude::*;
 use media::{H264, Watched, open, settings};
 use symple::media::VIDEO_H264;
 use symple::media::frame::sps::Sps;
+use symple::media::source::controls::{Control, Value};
 use symple::media::source::gst::{CaptureInfo, MediaEvent, RequestId, Settings};
 use symple::media::source::v4l2::choose::Way;
-use symple::media::source::v4l2::control::{Control, Value};
 use symple::media::source::v4l2::device::{Device, Role};
 use symple::media::source::v4l2::{self, Camera};
 

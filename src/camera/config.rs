@@ -103,7 +103,7 @@ pub enum Answer {
 ///
 /// | action | data | reply's data, with status 200 |
 /// |---|---|---|
-/// | `list` | | `{"controls":[…]}`, each a [`Control`](crate::media::source::v4l2::control::Control) |
+/// | `list` | | `{"controls":[…]}`, each a [`Control`](crate::media::source::controls::Control) |
 /// | `set` | `{"name":"gain","value":12}` | `{"control":{…}}`, as it is then: a driver may round |
 /// | `reset` | `{"name":"gain"}` | the same |
 ///

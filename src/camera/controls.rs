@@ -12,8 +12,8 @@ use super::config::{Controllers, Signalling};
 use crate::call::RateLimit;
 use crate::limit::{Buckets, Origin};
 use crate::media::error::{ErrorKind, MediaError};
+use crate::media::source::controls::{Control, Value};
 use crate::media::source::gst::RequestId;
-use crate::media::source::v4l2::control::{Control, Value};
 use crate::proto::{Message, Status};
 
 /// What such commands are sent to.
@@ -192,7 +192,7 @@ fn answer_error(error: &MediaError) -> Reply {
 mod tests {
     use super::*;
     use crate::camera::{Connect, Serve};
-    use crate::media::source::v4l2::control::ControlKind;
+    use crate::media::source::controls::ControlKind;
     use crate::proto::Token;
 
     fn gain() -> Control {

@@ -12,7 +12,7 @@ use serde_json::json;
 use symple::call::body::EndReason;
 use symple::camera::{Camera, Config, Event, Serve, Signalling};
 use symple::client;
-use symple::media::source::v4l2::control::{Control, ControlKind, Value};
+use symple::media::source::controls::{Control, ControlKind, Value};
 use symple::proto::{Message, Status};
 
 fn main() {

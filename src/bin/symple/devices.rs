@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 use symple::media::error::{ErrorKind, MediaError};
+use symple::media::source::controls::{Control, Value};
 use symple::media::source::v4l2::choose::{Encoder, Wish, choose};
-use symple::media::source::v4l2::control::{Control, Value};
 use symple::media::source::v4l2::device::{Device, Format, Rates, Role, Sizes};
 use symple::media::source::v4l2::{self, Camera};
 

@@ -1,5 +1,6 @@
 //! Where frames come from: GStreamer, V4L2, and the small cores that both need.
 
+pub mod controls;
 #[cfg(feature = "gst")]
 pub mod gst;
 mod location;

@@ -10,9 +10,9 @@ use gstreamer as gst;
 
 use super::encoders::Picture;
 use super::{EncoderInfo, ErrorKind, MediaError, Settings};
+use crate::media::source::controls::{Control, ControlKind, Value, codec};
 use crate::media::source::v4l2;
 use crate::media::source::v4l2::choose::{Choice, Encoder, Io, Way, Wish, choose};
-use crate::media::source::v4l2::control::{Control, ControlKind, Value, codec};
 use crate::media::source::v4l2::device::{Device, Identity, Role};
 
 /// What constrained baseline is made of by every encoder: other raw formats make other profiles of some.

@@ -27,8 +27,8 @@ use super::{ErrorKind, MediaError, MediaEvent, RequestId, Settings, Streams, fau
 use crate::media::StreamId;
 use crate::media::adapt::ladder::Quality;
 use crate::media::source::Location;
+use crate::media::source::controls::Value;
 use crate::media::source::pace::Verdict;
-use crate::media::source::v4l2::control::Value;
 use crate::media::source::v4l2::device::Rate;
 
 /// What the control thread is told.

@@ -37,7 +37,7 @@ use std::time::Duration;
 use gstreamer as gst;
 
 use super::Location;
-use super::v4l2::{self, control::Value};
+use super::controls::{self, Value};
 use crate::media::adapt::ladder::Quality;
 use crate::media::board::{self, Board, BoardInfo, Thermometer, machine};
 use crate::media::error::{ErrorKind, MediaError};
@@ -182,14 +182,14 @@ pub enum MediaEvent {
         /// The control's name.
         name: String,
         /// The control as it is now, or why it is not set.
-        result: Result<v4l2::control::Control, MediaError>,
+        result: Result<controls::Control, MediaError>,
     },
     /// The camera's controls, read anew; see [`Pipeline::read_controls`].
     Controls {
         /// As it was asked for.
         request: RequestId,
         /// All of them, or why they cannot be read.
-        result: Result<Vec<v4l2::control::Control>, MediaError>,
+        result: Result<Vec<controls::Control>, MediaError>,
     },
     /// All is closed, and no frame comes any more.
     Stopped,
@@ -210,7 +210,7 @@ pub struct RequestId(pub u64);
 
 struct Inner {
     requests: AtomicU64,
-    controls: Vec<v4l2::control::Control>,
+    controls: Vec<controls::Control>,
     commands: Sender<Command>,
     board: BoardInfo,
     encoder: EncoderInfo,
@@ -313,7 +313,7 @@ impl Pipeline {
     }
 
     /// The controls that a V4L2 camera had when the pipeline was made.
-    pub fn controls(&self) -> &[v4l2::control::Control] {
+    pub fn controls(&self) -> &[controls::Control] {
         &self.inner.controls
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use super::control::Control;
+use crate::media::source::controls::Control;
 
 /// One `/dev/video…` node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::control::{Control, Value};
 use super::device::Device;
 use crate::media::error::{ErrorKind, MediaError};
+use crate::media::source::controls::{Control, Value};
 
 /// All video devices: none.
 pub fn devices() -> Vec<(PathBuf, Result<Device, MediaError>)> {

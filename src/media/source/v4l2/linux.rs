@@ -12,10 +12,10 @@ use v4l::framesize::FrameSizeEnum;
 use v4l::v4l_sys as sys;
 use v4l::video::Capture;
 
-use super::control::{self, Control, ControlKind, Value};
 use super::device::{Device, Format, FourCc, Rate, Rates, Role, Size, Sizes};
 use super::unsafe_ioctl;
 use crate::media::error::{ErrorKind, MediaError};
+use crate::media::source::controls::{self, Control, ControlKind, Value};
 
 /// More formats, sizes, controls or items than any device has: a driver that never says "that was all"
 /// must not hold us.

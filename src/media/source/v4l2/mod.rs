@@ -9,14 +9,14 @@
 //! }
 //! ```
 //!
-//! What a device says is plain values ([`device`], [`control`]), and what is made of them is functions of
+//! What a device says is plain values ([`device`], [`control`](super::controls)), and what is made of them is functions of
 //! these ([`choose`]): both are tested with real cameras' lists. The driver below reads the values from the
 //! kernel; it exists on Linux with the feature `v4l2`, elsewhere it answers in words.
 //!
 //! Out of scope: pictures. They come by the `gst` layer, which asks here what to ask a camera for.
 
 pub mod choose;
-pub mod control;
+
 pub mod device;
 
 #[cfg(all(target_os = "linux", feature = "v4l2", feature = "gst"))]
