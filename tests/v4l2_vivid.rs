@@ -14,8 +14,9 @@ use gstreamer::prelude::*;
 use media::{H264, Watched, open, settings};
 use symple::media::VIDEO_H264;
 use symple::media::frame::sps::Sps;
+use symple::media::source::RequestId;
 use symple::media::source::controls::{Control, Value};
-use symple::media::source::gst::{CaptureInfo, MediaEvent, RequestId, Settings};
+use symple::media::source::gst::{CaptureInfo, MediaEvent, Settings};
 use symple::media::source::v4l2::choose::Way;
 use symple::media::source::v4l2::device::{Device, Role};
 use symple::media::source::v4l2::{self, Camera};
@@ -205,14 +206,17 @@ fn controls_are_set_while_it_gives_pictures_and_told_in_events() {
             _ => None,
         })
     };
-    let set = answer(watched.pipeline.set_control("brightness", 200));
+    watched.pipeline.set_control(RequestId(1), "brightness", 200);
+    let set = answer(RequestId(1));
     assert_eq!(set.map(|control| control.value), Ok(Some(200)));
-    let refused = answer(watched.pipeline.set_control("brightness", 999));
+    watched.pipeline.set_control(RequestId(2), "brightness", 999);
+    let refused = answer(RequestId(2));
     assert_eq!(
         refused.map_err(|error| error.to_string()).err().as_deref(),
         Some("brightness takes 0 to 255, not 999")
     );
-    let request = watched.pipeline.read_controls();
+    let request = RequestId(3);
+    watched.pipeline.read_controls(request);
     let read = watched.until("the controls", |event| match event {
         MediaEvent::Controls { request: of, result } if *of == request => Some(result.clone()),
         _ => None,
@@ -285,7 +289,7 @@ fn one_that_is_unplugged_comes_back_by_itself_under_another_number_and_as_it_was
         return;
     }
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
-    watched.pipeline.set_control("brightness", 99);
+    watched.pipeline.set_control(RequestId(4), "brightness", 99);
     watched.pipeline.start(H264);
     let before = watched.key_frame(VIDEO_H264);
     plug("unbind").expect("it is unplugged");

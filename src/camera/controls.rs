@@ -12,8 +12,8 @@ use super::config::{Controllers, Signalling};
 use crate::call::RateLimit;
 use crate::limit::{Buckets, Origin};
 use crate::media::error::{ErrorKind, MediaError};
+use crate::media::source::RequestId;
 use crate::media::source::controls::{Control, Value};
-use crate::media::source::gst::RequestId;
 use crate::proto::{Message, Status};
 
 /// What such commands are sent to.

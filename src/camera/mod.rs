@@ -32,6 +32,7 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use futures_lite::future::zip;
@@ -49,8 +50,9 @@ use crate::media::board::BoardInfo;
 use crate::media::frame::queue::{FrameQueue, Pushed};
 use crate::media::frame::sps;
 use crate::media::source::Location;
+use crate::media::source::RequestId;
 use crate::media::source::controls::{Control, Value};
-use crate::media::source::gst::{EncoderInfo, MediaEvent, Pipeline, RequestId, Streams};
+use crate::media::source::gst::{EncoderInfo, MediaEvent, Pipeline, Streams};
 use crate::net::time;
 use crate::net::udp::Udp;
 use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id};
@@ -79,6 +81,7 @@ struct Shared {
     client: Client,
     server: Option<Server>,
     pipeline: Pipeline,
+    requests: AtomicU64,
     /// The UDP port, until the driver takes it.
     udp: Mutex<Option<Udp>>,
     place: site::Place,
@@ -190,6 +193,7 @@ impl Camera {
             client,
             server,
             pipeline,
+            requests: AtomicU64::new(0),
             udp: Mutex::new(Some(udp)),
             place,
             urls,
@@ -288,12 +292,16 @@ impl Camera {
     /// # Ok::<(), symple::camera::StartError>(())
     /// ```
     pub fn set_control(&self, name: &str, value: impl Into<Value>) -> RequestId {
-        self.shared.pipeline.set_control(name, value)
+        let request = self.shared.request();
+        self.shared.pipeline.set_control(request, name, value);
+        request
     }
 
     /// Asks a V4L2 camera for its controls, which [`Event::Controls`] tells: some change by themselves.
     pub fn read_controls(&self) -> RequestId {
-        self.shared.pipeline.read_controls()
+        let request = self.shared.request();
+        self.shared.pipeline.read_controls(request);
+        request
     }
 
     /// Who watches, what is produced, and how that goes.
@@ -365,6 +373,10 @@ impl Inbox {
 }
 
 impl Shared {
+    fn request(&self) -> RequestId {
+        RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
     fn input(&self, input: Input<'_>) {
         lock(&self.studio).handle_input(input, time::now());
     }
@@ -425,8 +437,16 @@ impl Shared {
             return log::debug!("a control command is passed over: its sender sends too many");
         }
         let request = match desk.wish(&command) {
-            Ok(Wish::List) => self.pipeline.read_controls(),
-            Ok(Wish::Set(name, value)) => self.pipeline.set_control(&name, value),
+            Ok(Wish::List) => {
+                let request = self.request();
+                self.pipeline.read_controls(request);
+                request
+            }
+            Ok(Wish::Set(name, value)) => {
+                let request = self.request();
+                self.pipeline.set_control(request, &name, value);
+                request
+            }
             Err(reply) => return self.reply(&command, &reply),
         };
         // Under the lock that the device's answer takes too.

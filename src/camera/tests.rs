@@ -382,7 +382,7 @@ fn later_calls_are_told_of_new_addresses() {
 #[test]
 fn what_the_source_says_reaches_the_program() {
     use crate::media::error::{ErrorKind, MediaError};
-    use crate::media::source::gst::RequestId;
+    use crate::media::source::RequestId;
 
     let mut world = World::new(4, true);
     let slow = MediaError::new(ErrorKind::TooSlow, "12 pictures a second, not 30");

@@ -5,6 +5,7 @@ pub mod controls;
 pub mod gst;
 mod location;
 pub mod pace;
+mod seam;
 pub mod sender_clock;
 pub mod stamp;
 pub mod thin;
@@ -12,3 +13,4 @@ pub mod thin;
 pub mod v4l2;
 
 pub use location::{Location, Login, RtspUrl};
+pub use seam::{Command, Listener, Produce, RequestId, Source, SourceEvent};

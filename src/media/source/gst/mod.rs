@@ -24,20 +24,20 @@ mod encoders;
 mod fault;
 mod gate;
 pub mod pattern;
+mod producer;
 mod rtsp;
 mod run;
 mod unsafe_sdp;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use gstreamer as gst;
 
-use super::Location;
 use super::controls::{self, Value};
+use super::{Location, RequestId};
 use crate::media::adapt::ladder::Quality;
 use crate::media::board::{self, Board, BoardInfo, Thermometer, machine};
 use crate::media::error::{ErrorKind, MediaError};
@@ -204,12 +204,7 @@ pub struct Pipeline {
     inner: Arc<Inner>,
 }
 
-/// Names a wish, to know its event by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
-
 struct Inner {
-    requests: AtomicU64,
     controls: Vec<controls::Control>,
     commands: Sender<Command>,
     board: BoardInfo,
@@ -261,7 +256,6 @@ impl Pipeline {
         )?;
         Ok(Pipeline {
             inner: Arc::new(Inner {
-                requests: AtomicU64::new(0),
                 controls,
                 commands,
                 board,
@@ -299,26 +293,18 @@ impl Pipeline {
 
     /// Sets a control of a V4L2 camera, by name; [`MediaEvent::Control`] says how that ended. It is set again
     /// when the camera was away.
-    pub fn set_control(&self, name: &str, value: impl Into<Value>) -> RequestId {
-        let request = self.request();
+    pub fn set_control(&self, request: RequestId, name: &str, value: impl Into<Value>) {
         self.send(Command::SetControl(request, name.into(), value.into()));
-        request
     }
 
     /// Asks a V4L2 camera for its controls, which [`MediaEvent::Controls`] tells.
-    pub fn read_controls(&self) -> RequestId {
-        let request = self.request();
+    pub fn read_controls(&self, request: RequestId) {
         self.send(Command::ReadControls(request));
-        request
     }
 
     /// The controls that a V4L2 camera had when the pipeline was made.
     pub fn controls(&self) -> &[controls::Control] {
         &self.inner.controls
-    }
-
-    fn request(&self) -> RequestId {
-        RequestId(self.inner.requests.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Makes a video stream of fewer and smaller pictures, or of all again, from now on. The stream begins

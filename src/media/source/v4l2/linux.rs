@@ -133,7 +133,7 @@ impl Camera {
     /// gone.
     pub fn set(&self, name: &str, value: &Value) -> Result<Control, MediaError> {
         let controls = self.controls()?;
-        let control = Control::find(&controls, name).ok_or_else(|| control::unknown(&controls, name))?;
+        let control = Control::find(&controls, name).ok_or_else(|| controls::unknown(&controls, name))?;
         let number = control.number(value)?;
         let value = (control.kind != ControlKind::Button).then_some(number);
         self.write(control.id, value).map_err(|error| self.not_set(control, number, &error))?;
