@@ -195,6 +195,17 @@ fn what_other_servers_leave_out_or_send_plays() {
 }
 
 #[test]
+fn the_video_of_several_media_without_a_control_attribute_plays() {
+    let Some(camera) = Camera::raw() else { return };
+    for path in ["/both", "/audio-first", "/both-no-track", "/one-track", "/two-videos"] {
+        let watched = open(settings(&camera.address(path))).expect("a pipeline");
+        watched.pipeline.start(ALL);
+        let frames = watched.frames_in_a_row(path, 25);
+        assert!(frames[0].key && frames.windows(2).all(|pair| pair[0].pts < pair[1].pts), "{path}");
+    }
+}
+
+#[test]
 fn a_camera_whose_clock_is_impossible_loses_no_frame() {
     let Some(camera) = Camera::raw() else { return };
     for path in ["/fast", "/slow"] {

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """A network camera that does what GStreamer's RTSP server never would: a tiny RTSP server over TCP.
 
-Prints "PORT <n>" and serves until its standard input ends. All streams are H.264 at 25 frames a second, sent
-interleaved on the RTSP connection.
+Prints "PORT <n>" and serves until its standard input ends. All video is H.264 at 25 frames a second, sent
+interleaved on the RTSP connection. A SETUP without a track means the first video that has none.
 
     /plain         as any camera
     /no-control    one medium, without a=control anywhere
@@ -11,6 +11,11 @@ interleaved on the RTSP connection.
     /slow          RTP timestamps a quarter as fast as time
     /interlaced    576i, as analogue cameras behind an encoder send it
     /no-rate       no frame rate in SDP or SPS
+    /both          video and audio, without a=control anywhere
+    /audio-first   audio and video, without a=control anywhere
+    /both-no-track video and audio without a=control in a session that has one
+    /one-track     audio without a=control beside video that has one
+    /two-videos    metadata and two of video, without a=control anywhere
 """
 import socket
 import sys
@@ -45,21 +50,46 @@ CHAINS = {
 }
 DEFAULT = f"{progressive()} ! {X264} ! {PAY}"
 SPEED = {"/fast": 2.0, "/slow": 0.25}
-PATHS = ["/plain", "/no-control", "/no-track", "/fast", "/slow", "/interlaced", "/no-rate"]
+MEDIA = {
+    "video": ["m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000", "a=fmtp:96 packetization-mode=1"],
+    "audio": ["m=audio 0 RTP/AVP 0", "a=rtpmap:0 PCMU/8000"],
+    "metadata": ["m=application 0 RTP/AVP 107", "a=rtpmap:107 vnd.onvif.metadata/90000"],
+}
+# Whether the session has an a=control, and each medium with its own.
+SESSIONS = {
+    "/no-control": (False, [("video", None)]),
+    "/no-track": (True, [("video", None)]),
+    "/both": (False, [("video", None), ("audio", None)]),
+    "/audio-first": (False, [("audio", None), ("video", None)]),
+    "/both-no-track": (True, [("video", None), ("audio", None)]),
+    "/one-track": (True, [("audio", None), ("video", "track1")]),
+    "/two-videos": (False, [("metadata", None), ("video", None), ("video", None)]),
+}
+USUAL = (True, [("video", "track1")])
+PATHS = ["/plain", "/fast", "/slow", "/interlaced", "/no-rate", *SESSIONS]
 
 
 def sdp(path):
-    session, track = path != "/no-control", path not in ("/no-control", "/no-track")
+    session, media = SESSIONS.get(path, USUAL)
     lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=camera", "c=IN IP4 0.0.0.0", "t=0 0"]
     if session:
         lines.append("a=control:*")
-    lines += ["m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000", "a=fmtp:96 packetization-mode=1"]
-    if track:
-        lines.append("a=control:track1")
+    for medium, track in media:
+        lines += MEDIA[medium]
+        if track:
+            lines.append(f"a=control:{track}")
     return "\r\n".join(lines) + "\r\n"
 
 
-def play(connection, path, lock):
+def set_up(path, url, taken):
+    """Which medium a SETUP means: that of its track, else the first video without one, once."""
+    media = SESSIONS.get(path, USUAL)[1]
+    tracks = (n for n, (_, track) in enumerate(media) if track and url.endswith(f"/{track}"))
+    whole = (n for n, medium in enumerate(media) if medium == ("video", None) and not taken)
+    return next(tracks, next(whole, None))
+
+
+def play(connection, path, channel, lock):
     pipeline = Gst.parse_launch(CHAINS.get(path, DEFAULT))
     pipeline.set_state(Gst.State.PLAYING)
     sink = pipeline.get_by_name("out")
@@ -78,7 +108,7 @@ def play(connection, path, lock):
                 time = first + int((time - first) * speed)
                 packet[4:8] = (time & 0xFFFFFFFF).to_bytes(4, "big")
                 with lock:
-                    connection.sendall(b"$\0" + len(packet).to_bytes(2, "big") + packet)
+                    connection.sendall(bytes([0x24, channel]) + len(packet).to_bytes(2, "big") + packet)
     except OSError:
         pass
     finally:
@@ -86,7 +116,7 @@ def play(connection, path, lock):
 
 
 def serve(connection):
-    reader, lock = connection.makefile("rb"), threading.Lock()
+    reader, lock, taken = connection.makefile("rb"), threading.Lock(), {}
     while True:
         line = reader.readline()
         if not line:
@@ -110,18 +140,24 @@ def serve(connection):
             answer.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
         elif method == "DESCRIBE" and path:
             body = sdp(path)
-            answer += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+            answer += [f"Content-Base: {url}/", "Content-Type: application/sdp", f"Content-Length: {len(body)}"]
         elif method == "SETUP":
             if "TCP" not in headers.get("transport", ""):
                 answer[0] = "RTSP/1.0 461 Unsupported Transport"
+            elif (number := set_up(path, url, taken)) is None:
+                answer[0] = "RTSP/1.0 455 Method Not Valid in This State"
             else:
-                answer += ["Session: 1", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"]
+                asked = headers["transport"].partition("interleaved=")[2]
+                taken[number] = int(asked.partition("-")[0] or 0)
+                channels = f"{taken[number]}-{taken[number] + 1}"
+                answer += ["Session: 1", f"Transport: RTP/AVP/TCP;unicast;interleaved={channels}"]
         elif method in ("PLAY", "TEARDOWN"):
             answer.append("Session: 1")
         with lock:
             connection.sendall(("\r\n".join(answer) + "\r\n\r\n" + body).encode())
         if method == "PLAY" and path:
-            threading.Thread(target=play, args=(connection, path, lock), daemon=True).start()
+            for channel in taken.values():
+                threading.Thread(target=play, args=(connection, path, channel, lock), daemon=True).start()
         if method == "TEARDOWN":
             return
 

@@ -50,7 +50,8 @@ pub(super) fn set_up(source: &gst::Element, login: Option<&Login>) {
 }
 
 /// Gives a medium without `a=control` the address of the whole: RFC 2326, C.3, allows a single one to have none, and
-/// `rtspsrc` passes it over where the session has an `a=control:*`. Of several only the first with video can be meant.
+/// `rtspsrc` passes it over where the session has an `a=control:*`. Each of several must have one; where they don't,
+/// only the first with video can be meant, as `rtspsrc` sends one SETUP for all that have the same address.
 fn mend_description(sdp: &mut SDPMessageRef, address: &str) {
     let video = sdp.medias_mut().find(|medium| medium.media() == Some("video"));
     if let Some(medium) = video.filter(|medium| medium.attribute_val("control").is_none()) {
