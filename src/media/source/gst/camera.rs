@@ -299,15 +299,21 @@ fn head(choice: &Choice) -> String {
         Io::DmaBuf => " io-mode=dmabuf",
         Io::Mmap => "",
     };
-    let kind = match (choice.way, choice.fourcc.gst_name()) {
-        (Way::PassThrough, _) => "video/x-h264,stream-format=byte-stream".to_owned(),
-        (Way::Encode, Some(format)) => format!("video/x-raw,format={format}"),
-        _ => "image/jpeg".into(),
-    };
     let (width, height) = choice.size;
     let rate =
         choice.rate.map_or(String::new(), |rate| format!(",framerate={}/{}", rate.pictures, rate.seconds));
-    format!("v4l2src name=camera{io} ! {kind},width={width},height={height}{rate}")
+    let exact = format!("width={width},height={height}{rate}");
+    let asked = match (choice.way, choice.fourcc.gst_name()) {
+        (Way::PassThrough, _) => format!("video/x-h264,stream-format=byte-stream,{exact}"),
+        (Way::Encode, Some(format)) => raw(&format!("format={format},{exact}")),
+        _ => format!("image/jpeg,{exact}"),
+    };
+    format!("v4l2src name=camera{io} ! {asked}")
+}
+
+/// Raw frames, or, from a camera that has nothing else, the fields of them each in a buffer (`V4L2_FIELD_ALTERNATE`).
+fn raw(exact: &str) -> String {
+    format!("video/x-raw,{exact};video/x-raw(format:Interlaced),{exact}")
 }
 
 /// Cameras offer a format for each of many sizes; the first one listed here that it has is taken.
@@ -316,10 +322,12 @@ fn head(choice: &Choice) -> String {
 fn guess(path: PathBuf, wish: &Wish) -> Target {
     let ((width, height), fps) = (wish.size, wish.fps);
     let exact = format!("width={width},height={height},framerate={fps}/1");
+    let smaller = format!("width=[1,{width}],height=[1,{height}]");
     let head = format!(
-        "v4l2src name=camera ! capsfilter caps=\"video/x-raw,{exact};image/jpeg,{exact};\
-         image/jpeg,width=[1,{width}],height=[1,{height}];video/x-raw,width=[1,{width}],height=[1,{height}];\
-         image/jpeg;video/x-raw;video/x-h264\""
+        "v4l2src name=camera ! capsfilter caps=\"{};image/jpeg,{exact};image/jpeg,{smaller};{};\
+         image/jpeg;video/x-raw;video/x-raw(format:Interlaced);video/x-h264\"",
+        raw(&exact),
+        raw(&smaller)
     );
     Target { head, path, info: None }
 }
@@ -348,4 +356,41 @@ pub(super) fn decodes_h264() -> bool {
     let h264 = gst::Caps::builder("video/x-h264").build();
     let decoders = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
     decoders.iter().any(|decoder| decoder.can_sink_any_caps(&h264))
+}
+
+#[cfg(test)]
+mod tests {
+    use gst::prelude::*;
+
+    use super::*;
+    use crate::media::source::v4l2::device::{FourCc, Rate};
+
+    #[test]
+    fn a_camera_that_gives_fields_alone_is_asked_for_them() {
+        gst::init().expect("GStreamer");
+        let choice = Choice {
+            fourcc: FourCc(*b"YUYV"),
+            size: (720, 576),
+            rate: Rate::new(25, 1),
+            way: Way::Encode,
+            io: Io::Mmap,
+            why: String::new(),
+        };
+        let wish =
+            Wish { size: (720, 576), fps: 25, pass_through: false, jpeg: true, encoder: Encoder::default() };
+        let exact = "format=YUY2,width=720,height=576,framerate=25/1";
+        for head in [head(&choice), guess("/dev/video0".into(), &wish).head] {
+            let launch = head.replace("v4l2src name=camera", "identity") + " ! identity";
+            let front = gst::parse::bin_from_description(&launch, true).expect(&launch);
+            let asked = front.static_pad("src").expect("one end").query_caps(None);
+            for caps in [
+                format!("video/x-raw(format:Interlaced),interlace-mode=alternate,{exact}"),
+                format!("video/x-raw,interlace-mode=interleaved,{exact}"),
+                format!("video/x-raw,interlace-mode=mixed,{exact}"),
+                format!("video/x-raw,interlace-mode=progressive,{exact}"),
+            ] {
+                assert!(asked.can_intersect(&caps.parse::<gst::Caps>().expect(&caps)), "{caps}: {launch}");
+            }
+        }
+    }
 }

@@ -254,7 +254,7 @@ fn decoded(settings: &Settings, decoder: &str, pace: Pace) -> String {
     let fields = if settings.fps >= FIELDS_FPS { "all" } else { "top" };
     format!(
         "{decoder} \
-         identity name=video_in ! {clock} videoconvert ! deinterlace fields={fields} ! \
+         identity name=video_in ! {clock} videoconvert ! deinterlace name=deinterlace fields={fields} ! \
          videoflip video-direction=auto ! videoscale name=scale ! videoconvert ! capsfilter name=fit ! {freeze} \
          tee name=video allow-not-linked=true \
          audioconvert name=audio_in ! {clock} audioresample ! \
@@ -360,6 +360,24 @@ where
     Ok(())
 }
 
+/// Makes one frame of two fields where each comes in a buffer: `deinterlace` gives those of a frame one time, which
+/// encoders and RTP take for one frame.
+fn join_fields(pipeline: &gst::Pipeline) -> Result<(), MediaError> {
+    let deinterlace = part(pipeline, "deinterlace")?;
+    let pad = deinterlace.static_pad("sink").expect("a filter has a sink pad");
+    let deinterlace = deinterlace.downgrade();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
+            && caps.caps().structure(0).is_some_and(gate::has_fields)
+            && let Some(deinterlace) = deinterlace.upgrade()
+        {
+            deinterlace.set_property_from_str("fields", "top");
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
+}
+
 /// Links the first pad of each kind; what is left over is thrown away, or the source would stop.
 fn link_as_they_come<F>(
     pipeline: &gst::Pipeline,
@@ -380,6 +398,7 @@ where
         _ => Missing::Arrived,
     };
     gate::put(&video_in, settings.fps, missing);
+    join_fields(pipeline)?;
     fit_as_it_comes(pipeline, settings, found.clone())?;
     let audio = settings.audio;
     let found_pad = found.clone();
@@ -462,3 +481,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "interlaced_tests.rs"]
+mod interlaced;

@@ -21,8 +21,19 @@ struct Gate {
     fps: u32,
     missing: Missing,
     thin: Thin,
+    fields: Fields,
     stamp: Stamp,
     segment: gst::FormattedSegment<gst::ClockTime>,
+}
+
+/// How the fields of an interlaced frame come.
+#[derive(Clone, Copy)]
+enum Fields {
+    /// A buffer holds both, or the frame is progressive.
+    Together,
+    /// Each is a buffer, `interlace-mode=alternate`: the second one is kept where the first was, as a field alone has
+    /// half the lines. `None` before the first of a frame.
+    Alone(Option<bool>),
 }
 
 /// Puts the gate on an element's sink pad: at most `fps` frames a second.
@@ -32,6 +43,7 @@ pub(super) fn put(pad: &gst::Pad, fps: u32, missing: Missing) {
         fps,
         missing,
         thin: Thin::new(fps),
+        fields: Fields::Together,
         stamp: Stamp::new(missing, nominal),
         segment: gst::FormattedSegment::new(),
     });
@@ -74,7 +86,9 @@ impl Gate {
                 let rate = possible(told, self.fps, unknown(self.fps, self.missing));
                 let lasts =
                     Duration::from_secs(1) * rate.denom().unsigned_abs() / rate.numer().unsigned_abs();
-                self.stamp.set_nominal(lasts);
+                let alternate = caps.caps().structure(0).is_some_and(has_fields);
+                self.stamp.set_nominal(if alternate { lasts / 2 } else { lasts });
+                self.fields = if alternate { Fields::Alone(None) } else { Fields::Together };
                 (told != Some(rate)).then(|| {
                     let mut caps = caps.caps_owned();
                     caps.make_mut().set("framerate", rate);
@@ -98,8 +112,19 @@ impl Gate {
             let pts = time.and_then(|time| self.segment.position_from_running_time(time));
             buffer.make_mut().set_pts(pts);
         }
-        self.thin.keeps(time)
+        match &mut self.fields {
+            Fields::Together => self.thin.keeps(time),
+            Fields::Alone(first) => {
+                let second = first.take();
+                second.unwrap_or_else(|| *first.insert(self.thin.keeps(time)))
+            }
+        }
     }
+}
+
+/// Whether each buffer is one field.
+pub(super) fn has_fields(caps: &gst::StructureRef) -> bool {
+    caps.get::<&str>("interlace-mode").is_ok_and(|mode| mode == "alternate")
 }
 
 fn rate(caps: &gst::CapsRef) -> Option<gst::Fraction> {
