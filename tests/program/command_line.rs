@@ -96,6 +96,35 @@ fn what_is_wrong_is_said_with_a_number_and_the_nearest_right_name() {
 }
 
 #[test]
+fn a_secret_among_the_arguments_is_warned_of() {
+    for (args, cure) in [
+        (&["serve", "--check", "--token", "hunter2"][..], "SYMPLE_TOKEN or the file of --config"),
+        (&["serve", "--check", "--ice-servers", "[{\"credential\":\"hunter2\"}]"], "SYMPLE_ICE_SERVERS or"),
+        #[cfg(feature = "redis")]
+        (&["serve", "--check", "--redis-url", "redis://:hunter2@r"], "SYMPLE_REDIS_URL or"),
+        #[cfg(feature = "redis")]
+        (&["emit", "--redis-url", "redis://:hunter2@r"], "SYMPLE_REDIS_URL or"),
+        (
+            &["watch", "ws://127.0.0.1:1", "--attempts", "1", "--log", "warn", "--token", "hunter2"],
+            "SYMPLE_TOKEN\n",
+        ),
+        #[cfg(feature = "camera")]
+        (
+            &["camera", "--check", "--source", "rtsp://me:hunter2@192.0.2.1/"],
+            "SYMPLE_SOURCE or the file of --config",
+        ),
+        #[cfg(feature = "camera")]
+        (&["camera", "--check", "--source", "rtsp://192.0.2.1/user=me&password=hunter2"], "SYMPLE_SOURCE or"),
+    ] {
+        let (_, out, err) = run(args, &[]);
+        assert!(err.contains("every user of this machine can read") && err.contains(cure), "{args:?}: {err}");
+        assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{args:?}: {out}{err}");
+    }
+    let (_, _, err) = run(&["serve", "--check"], &[("SYMPLE_TOKEN", "hunter2")]);
+    assert!(!err.contains("every user"), "{err}");
+}
+
+#[test]
 fn help_names_every_command_and_setting() {
     let (code, out, _) = run(&[], &[]);
     assert!(code == 0 && out.contains("serve") && out.contains("Exit codes"), "{out}");

@@ -96,7 +96,7 @@ const PICTURES: &[Setting<Settings>] = &[
         "source",
         "SOURCE",
         "test (a moving pattern, the default), /dev/video0, csi or csi:NAME (the board's camera port), a file, or \
-         rtsp://…",
+         rtsp://…; with a login in it better a variable or the file, as other users of this machine see flags",
         |s: &mut S, v| set(&mut s.camera.media.source, parsed(v)),
     ),
     Setting::new("size", "WxH", "The largest picture. Default: 1280x720", |s: &mut S, v| {
@@ -333,6 +333,7 @@ Usage: symple camera [FLAGS]
   symple camera --source /dev/video0            a camera
   symple camera --source csi                    a board's own, as a Raspberry Pi's
   SYMPLE_TOKEN=secret symple camera --listen all --ssl-enabled
+  SYMPLE_SOURCE=rtsp://user:password@camera.example/stream symple camera
   symple camera --connect wss://chat.example    at a server elsewhere
 
 Each setting is a flag, a key of the file with _ for -, and a variable: --max-viewers is max_viewers = 8 in

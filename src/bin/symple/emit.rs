@@ -80,6 +80,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
         return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
     };
     logger::start(log::LevelFilter::Warn);
+    loaded.warn_of_open_secrets(&table);
     let settings = loaded.settings;
     let url = settings.redis.address(&loaded.origins, true).expect("needed");
     if settings.to.is_empty() {

@@ -15,16 +15,18 @@ pub struct Loaded<T> {
     pub settings: T,
     pub origins: Origins,
     pub line: Line,
+    takes: Takes,
     /// The file that was read, and its content.
     file: Option<(String, Map<String, Value>)>,
 }
 
 impl<T> Loaded<T> {
-    /// Warns where a file that others can read holds a secret. After the logger has started.
+    /// Warns of secrets that others can read: in the file, or among the arguments. After the logger has started.
     pub fn warn_of_open_secrets(&self, table: &[Setting<T>]) {
         if let Some((name, content)) = &self.file {
             secrets::warn_if_settings_are_open(Path::new(name), content, table);
         }
+        secrets::warn_of_arguments(&self.origins, &self.line.words, table, self.takes.config);
     }
 }
 
@@ -58,7 +60,7 @@ pub fn load<T: Default>(
     };
     let mut settings = T::default();
     let origins = merge::merge(table, &written, &mut settings).map_err(failure)?;
-    Ok(Some(Loaded { settings, origins, line, file }))
+    Ok(Some(Loaded { settings, origins, line, takes, file }))
 }
 
 /// Warns of what looks like a slip in a variable's name. After the logger has started.

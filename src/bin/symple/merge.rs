@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::nearest;
+use super::{nearest, secrets};
 
 /// A setting of `T`.
 pub struct Setting<T> {
@@ -64,11 +64,15 @@ impl<T> Setting<T> {
         format!("--{}", self.key.replace('_', "-"))
     }
 
+    /// `SYMPLE_MAX_CONNECTIONS`.
+    pub fn variable(&self) -> String {
+        format!("SYMPLE_{}", self.key.to_uppercase())
+    }
+
     /// Its names in the environment, the strongest first.
     pub fn variables(&self) -> Vec<String> {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let own = format!("SYMPLE_{}", self.key.to_uppercase());
-        [names(self.also.0), vec![own], names(self.also.1)].concat()
+        [names(self.also.0), vec![self.variable()], names(self.also.1)].concat()
     }
 }
 
@@ -196,9 +200,15 @@ pub fn set_by<T>(table: &[Setting<T>], origins: &Origins) -> String {
 
 /// An address as it may be shown; what is none is as it was.
 pub fn without_login(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://…@{place}"),
+    let (scheme, rest) =
+        url.split_once("://").map_or(("", url), |(scheme, _)| url.split_at(scheme.len() + 3));
+    let shown = match rest.rsplit_once('@') {
+        Some((login, place)) if !scheme.is_empty() || login.contains(':') => format!("{scheme}…@{place}"),
         _ => url.to_owned(),
+    };
+    match shown.get(scheme.len()..).and_then(|rest| rest.find(['/', '?'])) {
+        Some(at) if secrets::has_password(&shown) => format!("{}/…", &shown[..scheme.len() + at]),
+        _ => shown,
     }
 }
 
@@ -288,6 +298,8 @@ mod tests {
                 (origin(), json!([{"urls": "turn:t", "username": "me", "credential": "hunter2"}])),
             ),
             ("port", (origin(), json!(1))),
+            ("roots", (origin(), json!("rtsp://192.0.2.1/user=me&password=hunter2"))),
+            ("ring", (origin(), json!("me:hunter2@192.0.2.1/live"))),
             ("token", (origin(), json!("hunter2"))),
         ]);
         let said = set_by(SECRET, &origins);
@@ -296,6 +308,7 @@ mod tests {
             said.contains("wss://…@chat.example  (there)") && said.contains("port                1"),
             "{said}"
         );
+        assert!(said.contains("rtsp://192.0.2.1/…") && said.contains(" …@192.0.2.1/live"), "{said}");
         assert_eq!(set_by(SECRET, &Origins::new()), "");
     }
 

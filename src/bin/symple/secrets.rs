@@ -1,10 +1,10 @@
-//! Files that hold a key or a token are for their owner's eyes.
+//! Where secrets can be seen: in files that others can read, and in the arguments of a process.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::merge::{Kind, Setting};
+use super::merge::{Kind, Origin, Origins, Setting};
 
 /// Warns where every user of this machine can read a file that holds `what`.
 pub fn warn_if_open(file: &Path, what: &str) {
@@ -18,10 +18,46 @@ pub fn warn_if_open(file: &Path, what: &str) {
 
 /// The same for a file of settings, where one of them is secret.
 pub fn warn_if_settings_are_open<T>(file: &Path, content: &Map<String, Value>, table: &[Setting<T>]) {
-    let secret = table.iter().find(|s| s.kind == Kind::Secret && content.contains_key(s.key));
+    let secret = table.iter().find(|s| content.get(s.key).is_some_and(|value| is_secret(s.kind, value)));
     if let Some(secret) = secret {
         warn_if_open(file, secret.key);
     }
+}
+
+/// Warns of secrets among the arguments; `config` says whether the command reads a file.
+pub fn warn_of_arguments<T>(origins: &Origins, words: &[String], table: &[Setting<T>], config: bool) {
+    let file = if config { " or the file of --config" } else { "" };
+    for setting in table {
+        if let Some((Origin::Flag(flag), value)) = origins.get(setting.key)
+            && is_secret(setting.kind, value)
+        {
+            let variable = setting.variable();
+            log::warn!("every user of this machine can read the value of {flag} (ps): use {variable}{file}");
+        }
+    }
+    if words.iter().any(|word| has_login(word)) {
+        log::warn!("every user of this machine can read the login in the address (ps)");
+    }
+}
+
+/// Addresses are as secret as what is in them.
+fn is_secret(kind: Kind, value: &Value) -> bool {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if text.contains("://") { has_login(&text) } else { kind == Kind::Secret || text.contains("credential") }
+}
+
+/// Whether an address has a login before its host, or a password anywhere.
+fn has_login(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let login = rest.rsplit_once('@').map(|(login, _)| login);
+    login.is_some_and(|login| login.contains(':') || !login.contains('/')) || has_password(text)
+}
+
+/// Whether a password is named in a text: network cameras take it in the path or the query, and an ICE server's is its
+/// `credential`.
+pub fn has_password(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["pass", "pwd", "credential"].iter().any(|name| text.contains(name))
 }
 
 /// A group may be meant to: Debian's `ssl-cert` is.
@@ -34,4 +70,31 @@ fn is_open(file: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_open(_: &Path) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_address_is_secret_where_a_login_is_in_it() {
+        for (kind, value, secret) in [
+            (Kind::Plain, json!("rtsp://me:hunter2@192.0.2.1/stream"), true),
+            (Kind::Plain, json!("rtsp://me@192.0.2.1/stream"), true),
+            (Kind::Plain, json!("rtsp://me:pa/ss@192.0.2.1/stream"), true),
+            (Kind::Plain, json!("rtsp://192.0.2.1/user=me&password=hunter2"), true),
+            (Kind::Plain, json!("rtsp://192.0.2.1/cam?usr=me&PWD=hunter2"), true),
+            (Kind::Plain, json!("rtsp://192.0.2.1/stream"), false),
+            (Kind::Plain, json!("rtsp://192.0.2.1/stream@2"), false),
+            (Kind::Plain, json!("/home/me@work/film.mp4"), false),
+            (Kind::List, json!([{"urls": "turn:t", "credential": "hunter2"}]), true),
+            (Kind::List, json!(["[{\"urls\":\"turn://t\",\"credential\":\"hunter2\"}]"]), true),
+            (Kind::Secret, json!("hunter2"), true),
+            (Kind::Secret, json!("redis://localhost:6379/0"), false),
+            (Kind::Secret, json!("redis://:hunter2@localhost:6379/0"), true),
+        ] {
+            assert_eq!(is_secret(kind, &value), secret, "{value}");
+        }
+    }
 }

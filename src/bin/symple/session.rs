@@ -89,6 +89,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
         return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
     };
     logger::start(log::LevelFilter::Warn);
+    loaded.warn_of_open_secrets(&table);
     let settings = loaded.settings;
     let usage =
         |words: &str| Failure::new(Kind::Usage, format!("{words} (`symple session --help` shows how)"));

@@ -120,8 +120,9 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let Some(loaded) = files::load("watch", TABLE, takes, args)? else {
         return exit::print(&help::command(INTRODUCTION, &[("Flags", TABLE)], ""));
     };
+    logger::start(loaded.settings.log);
+    loaded.warn_of_open_secrets(TABLE);
     let settings = loaded.settings;
-    logger::start(settings.log);
     let local = format!("ws://127.0.0.1:{DEFAULT_PORT}");
     let url = loaded.line.words.first().unwrap_or(&local);
     let rooms = if settings.rooms.is_empty() { vec!["public".into()] } else { settings.rooms };
