@@ -43,6 +43,31 @@ fn redis_is_found_or_its_absence_is_said() {
 }
 
 #[test]
+#[cfg(feature = "redis")]
+fn the_limits_of_redis_are_settings() {
+    let url = &[("REDIS_URL", "redis://r")][..];
+    for (args, variables, queue) in [
+        (&["serve", "--check"][..], url, "16777216 bytes, kept for 30 s"),
+        (
+            &["serve", "--check", "--redis-queue", "4M", "--redis-keep", "2.5"],
+            url,
+            "4194304 bytes, kept for 2.5 s",
+        ),
+        (
+            &["serve", "--check"],
+            &[("REDIS_URL", "redis://r"), ("SYMPLE_REDIS_KEEP", "60"), ("SYMPLE_REDIS_QUEUE", "64K")],
+            "65536 bytes, kept for 60 s",
+        ),
+    ] {
+        let (code, out, err) = run(args, variables);
+        assert!(code == 0 && out.contains(queue), "{args:?}: {out}{err}");
+    }
+    assert!(!run(&["serve", "--check"], &[]).1.contains("kept for"), "without Redis nothing is kept");
+    let (code, _, err) = run(&["serve", "--check", "--redis-keep", "0"], &[]);
+    assert!(code == 64 && err.contains("--redis-keep: must be a number of seconds"), "{err}");
+}
+
+#[test]
 fn the_file_gives_way_to_variables_and_those_to_flags() {
     let folder = Folder::new();
     let file = folder.write("symple.toml", "port = 1\nqueue = '64K'\nrooms = ['public', 'team']\n");

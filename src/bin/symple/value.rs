@@ -76,6 +76,13 @@ pub fn minutes(value: &Value) -> Result<Option<Duration>, String> {
     }
 }
 
+/// Seconds, more than none; a day at most, so that what is added up from them stays within bounds.
+pub fn seconds(value: &Value) -> Result<Duration, String> {
+    const DAY: f64 = 86_400.0;
+    let found = text(value)?.trim().parse::<f64>().ok().filter(|n| *n >= 0.001 && *n <= DAY);
+    found.map(Duration::from_secs_f64).ok_or_else(|| format!("must be a number of seconds, at most {DAY}"))
+}
+
 /// Bytes: a number, or one with K or M behind it.
 pub fn bytes(value: &Value) -> Result<usize, String> {
     let text = text(value)?;
@@ -152,6 +159,12 @@ mod tests {
             [(json!("512K"), 512 << 10), (json!("1 MiB"), 1 << 20), (json!(77), 77), (json!("77"), 77)]
         {
             assert_eq!(bytes(&value), Ok(want), "{value}");
+        }
+        for (value, want) in [(json!(30), 30_000), (json!("0.5"), 500), (json!(86_400), 86_400_000)] {
+            assert_eq!(seconds(&value), Ok(Duration::from_millis(want)), "{value}");
+        }
+        for wrong in [json!(0), json!(-1), json!("NaN"), json!(1e9), json!("inf"), json!(true)] {
+            assert!(seconds(&wrong).is_err(), "{wrong}");
         }
         assert!(bytes(&json!("1G1")).is_err() && bytes(&json!(0)).is_err());
         assert_eq!(list(&json!("a, b,")), Ok(vec!["a".into(), "b".into()]));

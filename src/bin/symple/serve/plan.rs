@@ -95,6 +95,8 @@ impl Plan {
         let mut config = symple::net::redis::RedisConfig::new(redis::parse(url)?);
         config.sessions = self.judges_by_sessions();
         config.session_ttl = self.settings.session_ttl;
+        config.queue_limit = self.settings.redis_queue;
+        config.keep_for = self.settings.redis_keep;
         Ok(Some(config))
     }
 
@@ -143,6 +145,10 @@ impl Plan {
             },
         );
         row("redis", self.redis.as_ref().map_or("none".into(), |url| merge::without_login(url.reveal())));
+        if self.redis.is_some() {
+            let (queue, keep) = (settings.redis_queue, settings.redis_keep.as_secs_f64());
+            row("redis queue", format!("{queue} bytes, kept for {keep} s"));
+        }
         let rooms = if settings.dynamic_rooms { "dynamic" } else { "fixed" };
         row("rooms", [&[rooms.to_owned()], settings.rooms.as_slice()].concat().join(", "));
         let ttl = settings.session_ttl.map(|ttl| format!("extended to {} s by activity", ttl.as_secs()));

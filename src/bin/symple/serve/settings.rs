@@ -13,8 +13,13 @@ use crate::limits::{self, HasLimits, Limits};
 use crate::merge::{Origins, Setting};
 use crate::redis::{self, HasRedis, Redis};
 use crate::value::{
-    bytes, count, limit, list, minutes, objects, origins, parsed, parsed_list, secret, set, switch, text,
+    bytes, count, limit, list, minutes, objects, origins, parsed, parsed_list, seconds, secret, set, switch,
+    text,
 };
+
+/// The library's defaults, which are there only with Redis.
+const REDIS_QUEUE: usize = 16 << 20;
+const REDIS_KEEP: Duration = Duration::from_secs(30);
 
 /// What the server runs with.
 pub struct Settings {
@@ -35,6 +40,10 @@ pub struct Settings {
     /// For how long activity extends a session; `None`: it does not.
     pub session_ttl: Option<Duration>,
     pub redis: Redis,
+    /// Bytes of messages that may wait for Redis or other instances.
+    pub redis_queue: usize,
+    /// For how long a message is kept for instances that have not confirmed it.
+    pub redis_keep: Duration,
     /// `None`: no limit.
     pub rate: Option<f64>,
     pub burst: f64,
@@ -84,6 +93,8 @@ impl Default for Settings {
             rooms: Vec::new(),
             session_ttl: None,
             redis: Redis::default(),
+            redis_queue: REDIS_QUEUE,
+            redis_keep: REDIS_KEEP,
             rate: Some(hub.rate),
             burst: hub.burst,
             max_connections: None,
@@ -254,6 +265,18 @@ const LIMITS: &[Setting<Settings>] = &[
         "BYTES",
         "What may wait for all peers together; over it the one with most is closed. Default: 64M",
         |s: &mut S, v| set(&mut s.queues, bytes(v)),
+    ),
+    Setting::new(
+        "redis_queue",
+        "BYTES",
+        "What may wait for Redis, or for other instances to confirm it. Over half of it senders wait. Default: 16M",
+        |s: &mut S, v| set(&mut s.redis_queue, bytes(v)),
+    ),
+    Setting::new(
+        "redis_keep",
+        "SECONDS",
+        "For how long a message is kept for an instance that has not confirmed it. Default: 30",
+        |s: &mut S, v| set(&mut s.redis_keep, seconds(v)),
     ),
     Setting::new(
         "count_above",

@@ -125,3 +125,11 @@ fn names_are_said_once() {
     names.dedup();
     assert_eq!(names.len(), all);
 }
+
+#[test]
+#[cfg(feature = "redis")]
+fn the_limits_of_redis_are_by_default_those_of_the_library() {
+    let config = symple::net::redis::RedisConfig::new("redis://r".parse().expect("an address"));
+    let settings = Settings::default();
+    assert_eq!((settings.redis_queue, settings.redis_keep), (config.queue_limit, config.keep_for));
+}
