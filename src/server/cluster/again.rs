@@ -15,7 +15,7 @@ use super::super::session::{State, is_past};
 use super::super::slab::Key;
 use super::kept::Owner;
 use super::wire::{self, Head, Heard, Kind, Route};
-use super::{Bus, Cluster, Link, MAX_INSTANCES, Other};
+use super::{Bus, Cluster, Early, Link, MAX_INSTANCES, Other};
 use crate::proto::{Address, Status, To};
 
 /// How long what was said waits until others are asked whether they heard it: an outage that lasts too long counts
@@ -33,6 +33,13 @@ const LOW: usize = 4;
 
 /// A sender is told of losses once in this time at most.
 const TELL_AFTER: Duration = Duration::from_secs(1);
+
+/// For how long an instance that went without a word is remembered after nothing is kept for it any more: when it
+/// returns, both tell the other what it missed.
+const REMEMBER_FOR: Duration = Duration::from_secs(3600);
+
+/// The part of the limit that may be heard of an instance before it has told what it owes us.
+const EARLY: usize = 8;
 
 /// An instance that has gone and may return: from where on it has to be told, and we by it.
 #[derive(Debug)]
@@ -71,8 +78,15 @@ impl Cluster {
 
     /// Forgets what all have heard, the absent too.
     fn trim(&mut self) {
+        self.kept.trim(self.heard_by_all());
+        let gone = self.gone.values().map(|gone| gone.acked).min();
+        self.kept.trim_notes(gone.unwrap_or(self.number).min(self.heard_by_all()));
+    }
+
+    /// Up to which number all have heard for whom something is kept.
+    fn heard_by_all(&self) -> u64 {
         let absent = self.absent.values().map(|absent| absent.acked).min();
-        self.kept.trim(absent.unwrap_or(self.number).min(self.heard_by_present()));
+        absent.unwrap_or(self.number).min(self.heard_by_present())
     }
 
     /// Bytes that are under way to present instances.
@@ -177,16 +191,14 @@ impl Cluster {
         }
         let keep_for = self.settings.keep_for;
         if self.link == Link::Up {
-            self.absent.retain(|_, absent| !is_past(absent.since, keep_for, now));
+            self.remember_gone(now);
         }
         self.trim();
-        let before = self.dropped;
-        while let Some(entry) = self.kept.expire(now) {
-            self.forgot = entry.n;
-            // While there is a bus, those who have not confirmed it are gone themselves, and known to be.
-            if self.link != Link::Up {
-                self.give_up(entry.owner);
-            }
+        // While there is a bus, those who have not confirmed it are gone themselves, and known to be: they are told
+        // when they return, and so are the senders.
+        let (before, told, confirmed) = (self.dropped, self.link != Link::Up, self.heard_by_all());
+        while let Some(owner) = self.kept.expire(now, confirmed, told) {
+            self.give_up(owner);
         }
         if self.dropped > before {
             let count = self.dropped - before;
@@ -194,11 +206,33 @@ impl Cluster {
         }
     }
 
+    /// Nothing is kept any more for those who were away for too long.
+    fn remember_gone(&mut self, now: Instant) {
+        let keep_for = self.settings.keep_for;
+        self.gone.retain(|_, gone| !is_past(gone.since, REMEMBER_FOR, now));
+        let is_gone = |_: &Arc<str>, absent: &mut Absent| is_past(absent.since, keep_for, now);
+        let mut confirmed = u64::MAX;
+        for (instance, absent) in self.absent.extract_if(.., is_gone) {
+            if self.gone.len() >= MAX_INSTANCES {
+                let oldest =
+                    self.gone.iter().min_by_key(|(_, gone)| gone.since).map(|(name, _)| name.clone());
+                oldest.map(|name| self.gone.remove(&name));
+            }
+            confirmed = confirmed.min(absent.acked);
+            self.gone.insert(instance, Absent { since: now, ..absent });
+        }
+        if confirmed < u64::MAX {
+            self.kept.give_up(self.heard_by_all(), confirmed);
+        }
+    }
+
     /// An instance asks for what was said behind this number.
     pub(super) fn say_again(&mut self, instance: &str, sync: u64, since: u64) {
         self.heard(instance, since);
-        if since < self.forgot {
-            warn!("an instance was away for too long: what was said to it meanwhile is kept no more");
+        if since < self.kept.forgot() {
+            warn!(
+                "an instance was away for too long: not even a note is left of all that was said to it meanwhile"
+            );
         }
         self.resends.retain(|resend| *resend.instance != *instance);
         self.resends.push_back(Resend { instance: instance.into(), sync, done: since });
@@ -253,15 +287,18 @@ impl Cluster {
             warn!("there are more than {MAX_INSTANCES} instances; one more is passed over");
             return false;
         }
-        if self.absent.get(&*head.i).is_some_and(|absent| head.e < absent.epoch) {
+        let known = self.absent.get(&*head.i).or_else(|| self.gone.get(&*head.i));
+        if known.is_some_and(|absent| head.e < absent.epoch) {
             return false;
         }
-        let absent = self.absent.remove(&*head.i);
+        let absent = self.absent.remove(&*head.i).or_else(|| self.gone.remove(&*head.i));
         let other = Other {
             epoch: head.e,
             last: 0,
-            got: absent.as_ref().map_or(head.n.saturating_sub(1), |absent| absent.got),
-            behind: absent.is_some(),
+            got: absent.as_ref().map_or(0, |absent| absent.got),
+            // One that is new to us may know us, and have kept something that we did not hear.
+            behind: true,
+            early: absent.is_none().then(Early::default),
             // It is owed what is said from now on.
             acked: absent.map_or(self.number, |absent| absent.acked),
             heard: now,
@@ -315,11 +352,45 @@ impl Other {
 }
 
 impl Hub {
+    /// What was passed over as its instance had not caught us up yet: of one that is new to us it is put by, as that
+    /// need not have kept it, having not known of us.
+    pub(super) fn put_by(&mut self, head: &Head<'_>, payload: &str, now: Instant) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(other) = cluster.others.get_mut(&*head.i) else { return };
+        let Some(early) = &mut other.early else { return };
+        if head.again.is_some() || !head.k.is_kept() || head.e != other.epoch {
+            return;
+        }
+        early.bytes += payload.len();
+        early.said.push_back((head.n, payload.into()));
+        if early.bytes > cluster.settings.queue_limit / EARLY {
+            self.take_up(&head.i, u64::MAX, now);
+            let other = self.cluster.as_mut().and_then(|cluster| cluster.others.get_mut(&*head.i));
+            other.into_iter().for_each(|other| (other.behind, other.early) = (false, None));
+        }
+    }
+
+    /// Takes up what was put by of an instance and comes before this number.
+    pub(super) fn take_up(&mut self, instance: &str, below: u64, now: Instant) {
+        while let Some(other) = self.cluster.as_mut().and_then(|cluster| cluster.others.get_mut(instance))
+            && let Some(early) = &mut other.early
+            && early.said.front().is_some_and(|(n, _)| *n < below)
+            && let Some((n, payload)) = early.said.pop_front()
+        {
+            early.bytes -= payload.len();
+            let is_fresh = n > other.got;
+            other.got = other.got.max(n);
+            if let Some((head, body, frame)) = wire::read(&payload).filter(|_| is_fresh) {
+                self.do_said(&head, body, frame, true, now);
+            }
+        }
+    }
+
     /// An instance has said again all that was missed.
     pub(super) fn caught(&mut self, instance: &str, n: u64) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(other) = cluster.others.get_mut(instance) else { return };
-        (other.behind, other.got) = (false, other.got.max(n));
+        (other.behind, other.got, other.early) = (false, other.got.max(n), None);
         self.confirm(instance);
         self.tell_missed();
     }

@@ -1,7 +1,7 @@
 //! What was said to other instances and may not have arrived at all of them.
 //!
-//! Entries leave when every instance has confirmed them, or when they are too old. Over the limit a message is
-//! shortened to what tells whom it was for, so that those can be told that they missed one.
+//! Entries leave when every instance has confirmed them, or when they are too old. Over the limit, and when it is too
+//! old, a message is shortened to what tells whom it was for, so that those can be told that they missed one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use super::wire::Kind;
 /// What an entry costs beside its text.
 const ENTRY: usize = 128;
 
-/// The part of the limit that shortened entries may take beside it. Of about 300 bytes each, 2 MiB keep 7,000.
+/// The part of the limit that shortened entries may take beside it, and those that were too old once more. Of about 300
+/// bytes each, 2 MiB keep 7,000.
 const SHORT: usize = 8;
 
 /// One envelope.
@@ -65,6 +66,11 @@ pub struct Kept {
     /// Entries at the front that are shortened.
     cut: usize,
     total: u64,
+    /// Shortened entries that were too old before all who may return had confirmed them.
+    notes: VecDeque<Entry>,
+    noted: usize,
+    /// The number of the last one of which not even a note is left.
+    forgot: u64,
 }
 
 impl Entry {
@@ -81,7 +87,18 @@ impl Entry {
 impl Kept {
     /// An empty one.
     pub fn new(limit: usize, keep_for: Duration) -> Self {
-        Kept { entries: VecDeque::new(), limit, keep_for, bytes: 0, short: 0, cut: 0, total: 0 }
+        Kept {
+            entries: VecDeque::new(),
+            limit,
+            keep_for,
+            bytes: 0,
+            short: 0,
+            cut: 0,
+            total: 0,
+            notes: VecDeque::new(),
+            noted: 0,
+            forgot: 0,
+        }
     }
 
     /// Whether an envelope of so many bytes has room, after entries up to number `idle` were shortened for it if
@@ -99,7 +116,7 @@ impl Kept {
             }
             self.cut += 1;
             while self.short > self.limit / SHORT && self.cut > 0 {
-                self.pop();
+                self.forgot = self.pop().map_or(self.forgot, |entry| entry.n);
             }
         }
         self.bytes + cost <= self.limit
@@ -132,8 +149,12 @@ impl Kept {
         self.entries.push_back(entry);
     }
 
-    /// The first entry behind this number.
+    /// The first entry behind this number, or the first note.
     pub fn after(&mut self, n: u64) -> Option<&mut Entry> {
+        let note = self.notes.partition_point(|note| note.n <= n);
+        if note < self.notes.len() {
+            return self.notes.get_mut(note);
+        }
         let at = self.entries.partition_point(|entry| entry.n <= n);
         self.entries.get_mut(at)
     }
@@ -156,15 +177,66 @@ impl Kept {
         }
     }
 
-    /// Gives up what is too old; the next such entry that nobody was told of.
-    pub fn expire(&mut self, now: Instant) -> Option<Entry> {
+    /// All have what is up to number `n` but for those for whom nothing is kept any more: what they had not `confirmed`
+    /// is noted.
+    pub fn give_up(&mut self, n: u64, confirmed: u64) {
+        while self.entries.front().is_some_and(|entry| entry.n <= n)
+            && let Some(entry) = self.pop()
+        {
+            if entry.n > confirmed && entry.owner != Owner::Nobody {
+                self.note(entry);
+            }
+        }
+    }
+
+    /// Gives up what is too old, and notes what is behind `confirmed`, up to where all have it who may ask for it. Whose
+    /// message the next one is of which nobody was told, where they are to be `told` now.
+    pub fn expire(&mut self, now: Instant, confirmed: u64, told: bool) -> Option<Owner> {
         while self.entries.front().is_some_and(|entry| is_past(entry.at, self.keep_for, now)) {
-            let entry = self.pop()?;
-            if !entry.counted && entry.owner != Owner::Nobody {
-                return Some(entry);
+            let mut entry = self.pop()?;
+            let owner = entry.owner;
+            if owner == Owner::Nobody {
+                continue;
+            }
+            let is_news = told && !entry.counted;
+            entry.counted |= told;
+            if entry.n > confirmed {
+                self.note(entry);
+            }
+            if is_news {
+                return Some(owner);
             }
         }
         None
+    }
+
+    fn note(&mut self, mut entry: Entry) {
+        if entry.whole {
+            shorten(&mut entry);
+        }
+        self.noted += entry.cost();
+        self.notes.push_back(entry);
+        while self.noted > self.limit / SHORT {
+            self.forgot = self.pop_note().unwrap_or(self.forgot);
+        }
+    }
+
+    /// Nobody asks for what is up to this number any more.
+    pub fn trim_notes(&mut self, n: u64) {
+        while self.notes.front().is_some_and(|note| note.n <= n) {
+            self.pop_note();
+        }
+    }
+
+    fn pop_note(&mut self) -> Option<u64> {
+        let note = self.notes.pop_front()?;
+        self.noted -= note.cost();
+        Some(note.n)
+    }
+
+    /// The number of the last envelope of which not even a note is left for those who had not confirmed it.
+    pub fn forgot(&self) -> u64 {
+        self.forgot
     }
 
     pub fn is_empty(&self) -> bool {
@@ -259,13 +331,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_leaves_and_is_told_once() {
+    fn what_is_too_old_leaves_a_note_and_is_told_once() {
         let (mut log, now) = filled(2);
         log.add_lost(3, Kind::Route, Owner::Host, &text(20), now);
         log.add(4, Kind::Route, Owner::Nobody, text(100), now);
         log.add(5, Kind::Route, Owner::Host, text(100), now + AGE / 2);
-        assert!(log.expire(now + AGE - Duration::from_millis(1)).is_none());
-        let lost: Vec<u64> = std::iter::from_fn(|| log.expire(now + AGE)).map(|entry| entry.n).collect();
-        assert_eq!((lost, log.after(0).map(|entry| entry.n)), (vec![1, 2], Some(5)));
+        assert!(log.expire(now + AGE - Duration::from_millis(1), 0, true).is_none());
+        // The third was counted when it was lost, and all but the first are owed to somebody.
+        let told = std::iter::from_fn(|| log.expire(now + AGE, 1, true)).count();
+        assert_eq!((told, log.bytes), (2, 100 + ENTRY));
+        let mut seen = Vec::new();
+        let mut n = 0;
+        while let Some(entry) = log.after(n) {
+            (n, _) = (entry.n, seen.push((entry.n, entry.whole, entry.counted)));
+        }
+        assert_eq!(seen, [(2, false, true), (3, false, true), (5, true, false)]);
+        assert!(log.expire(now + AGE * 2, 0, false).is_none(), "they are told when somebody asks");
+        assert!(log.after(3).is_some_and(|note| !note.whole && !note.counted));
+        log.trim_notes(3);
+        assert_eq!(log.after(0).map(|note| note.n), Some(5));
+        log.trim_notes(5);
+        assert!(log.after(0).is_none() && log.noted == 0);
+    }
+
+    #[test]
+    fn notes_are_bounded_and_those_that_went_are_known() {
+        let mut log = Kept::new(10_000, AGE);
+        let now = Instant::now();
+        for n in 1..=20 {
+            log.add(n, Kind::Route, Owner::Host, text(20), now);
+        }
+        assert!(log.expire(now + AGE, 0, false).is_none());
+        let left = (10_000 / SHORT / (ENTRY + 5)) as u64;
+        assert_eq!((log.forgot(), log.after(0).map(|note| note.n)), (20 - left, Some(21 - left)));
     }
 }

@@ -31,7 +31,11 @@
 //!   those who were known when it went.
 //! - **What does not fit** in [`Settings::queue_limit`], or is older than [`Settings::keep_for`], is given up. It is
 //!   counted, its sender is told by an `error` 503 (once a second at most), and whom it was for is noted: the
-//!   recipients get an event `missed` that tells how many.
+//!   recipients get an event `missed` that tells how many. What was given up for an instance that was away is counted
+//!   and told when that returns, within an hour; before that it may have ended, and its peers with it.
+//! - **First contact.** Of two instances one may have heard of the other first, and keep messages for it. So whoever
+//!   meets one that it does not know asks for what it is owed, and puts by what it hears meanwhile, which the other
+//!   need not have kept.
 //! - **An instance that says nothing** for [`Settings::dead_after`] has no peers any more, and neither has
 //!   anyone while the bus is away for so long. A process that hung itself gives the others that time anew.
 //! - **Who is slow** holds peers of other instances as it holds our own ([`Hub`](super::Hub)): their instance is told whom,
@@ -221,6 +225,8 @@ struct Other {
     got: u64,
     /// Something behind that may have been missed: what it says is passed over until it has said all again.
     behind: bool,
+    /// What was heard of it before it said what it owes us, where it is new to us.
+    early: Option<Early>,
     /// Up to which number it has heard all that we keep for it.
     acked: u64,
     heard: Instant,
@@ -229,6 +235,14 @@ struct Other {
     synced: bool,
     asked: Option<Instant>,
     peers: BTreeMap<Box<str>, Key>,
+}
+
+/// Envelopes that wait for those before them.
+#[derive(Debug, Default)]
+struct Early {
+    /// Their numbers, ascending, and texts.
+    said: VecDeque<(u64, Box<str>)>,
+    bytes: usize,
 }
 
 /// A receipt that waits for other instances.
@@ -261,9 +275,9 @@ pub(super) struct Cluster {
     announced: bool,
     /// What others may have missed.
     kept: Kept,
-    /// The number of the last message that was too old to be kept.
-    forgot: u64,
     absent: BTreeMap<Arc<str>, Absent>,
+    /// Those that were away for so long that nothing is kept for them.
+    gone: BTreeMap<Arc<str>, Absent>,
     resends: VecDeque<Resend>,
     /// Bytes that were said since others were last asked how far they heard, and when they are asked again.
     unmarked: usize,
@@ -281,8 +295,8 @@ impl Cluster {
         Cluster {
             beat: now + settings.heartbeat,
             kept: Kept::new(settings.queue_limit, settings.keep_for),
-            forgot: 0,
             absent: BTreeMap::new(),
+            gone: BTreeMap::new(),
             resends: VecDeque::new(),
             unmarked: 0,
             mark_due: None,

@@ -139,13 +139,30 @@ impl Hub {
             }
             return;
         }
-        let Some(is_fresh) = self.note(&head, now) else { return };
+        self.take_up_before(&head, now);
+        match self.note(&head, now) {
+            Some(is_fresh) => self.do_said(&head, body, frame, is_fresh, now),
+            None => self.put_by(&head, payload, now),
+        }
+    }
+
+    /// What is said again comes behind what was put by and has a smaller number.
+    fn take_up_before(&mut self, head: &Head<'_>, now: Instant) {
+        let other = self.cluster.as_ref().and_then(|cluster| cluster.others.get(&*head.i));
+        if head.again.is_some() && other.is_some_and(|other| head.again == Some(other.sync)) {
+            let below = if head.k == Kind::Caught { u64::MAX } else { head.n };
+            self.take_up(&head.i, below, now);
+        }
+    }
+
+    /// Does what an envelope says; not `is_fresh`: another copy of it did already.
+    pub(super) fn do_said(&mut self, head: &Head<'_>, body: &str, frame: &str, is_fresh: bool, now: Instant) {
         let done = match head.k {
             Kind::Route | Kind::State => serde_json::from_str(body).map(|route| {
-                self.routed(&head, route, frame, is_fresh, now);
+                self.routed(head, route, frame, is_fresh, now);
             }),
             _ if !is_fresh => Ok(()),
-            Kind::Lost => serde_json::from_str(body).map(|route| self.lost(&head, route)),
+            Kind::Lost => serde_json::from_str(body).map(|route| self.lost(head, route)),
             Kind::Caught => {
                 self.caught(&head.i, head.n);
                 Ok(())
@@ -233,8 +250,8 @@ impl Hub {
         let (sync, channel) = (cluster.syncs, cluster.at(instance));
         let Some(other) = cluster.others.get_mut(instance) else { return };
         (other.sync, other.synced, other.asked) = (sync, false, Some(now));
-        let since = Some(other.got);
-        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: Some(sync), since }, "");
+        let (since, first) = (Some(other.got), other.early.is_some());
+        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: Some(sync), since, first }, "");
     }
 
     fn asked(&mut self, instance: &str, ask: &Ask<'_>, now: Instant) {
@@ -260,6 +277,8 @@ impl Hub {
             cards = rest;
         }
         if let (Some(sync), Some(since)) = (ask.sync, ask.since) {
+            let owed = cluster.others.get(instance).filter(|_| ask.first).map(|other| other.acked);
+            let since = owed.unwrap_or(since);
             cluster.say_again(instance, sync, since);
             self.bus_drained(now);
         }
@@ -340,6 +359,8 @@ impl Hub {
 
     /// An instance is no more, and its peers with it; it `returns` perhaps, if it was not its own will.
     fn bury(&mut self, instance: &str, returns: bool, now: Instant) {
+        // Nothing that comes before it will come any more.
+        self.take_up(instance, u64::MAX, now);
         let Some(cluster) = &mut self.cluster else { return };
         let Some(other) = cluster.others.get(instance) else { return };
         let keys: Vec<Key> = other.peers.values().copied().collect();

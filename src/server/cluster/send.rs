@@ -313,7 +313,7 @@ impl Hub {
         let (mut users, mut rooms) = (Vec::new(), Vec::new());
         if own { &mut users } else { &mut rooms }.push(Cow::Borrowed(&*name));
         let channel = cluster.to(&name);
-        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: None, since: None }, "");
+        cluster.say(&[channel], Kind::Ask, &Ask { users, rooms, sync: None, since: None, first: false }, "");
     }
 
     fn announce(&mut self, key: Key, rooms: &[RoomId], told: bool) {

@@ -174,6 +174,9 @@ pub struct Ask<'a> {
     /// All kept envelopes up to this number were heard; those behind it are to be said again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
+    /// The asked one is new to who asks, and knows better than `since` what it owes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -32,6 +32,8 @@ pub(super) struct Instance {
     connected: bool,
     /// Nothing is done here; what comes waits.
     pub hangs: bool,
+    /// The bus cannot be reached from here.
+    pub cut_off: bool,
     /// Its driver waits for the bus, and takes nothing from the hub.
     pub stalls: bool,
     to_bus: VecDeque<Bus>,
@@ -110,6 +112,7 @@ impl Fleet {
             name,
             connected: false,
             hangs: false,
+            cut_off: false,
             stalls: false,
             to_bus: VecDeque::new(),
             from_bus: VecDeque::new(),
@@ -223,7 +226,7 @@ impl Fleet {
         let Some(instance) = self.instances.get_mut(&at) else { return false };
         if line == 0 {
             if !instance.connected {
-                if !self.bus || instance.hangs || !instance.from_bus.is_empty() {
+                if !self.bus || instance.hangs || instance.cut_off || !instance.from_bus.is_empty() {
                     return false;
                 }
                 instance.connected = true;

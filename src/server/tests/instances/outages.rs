@@ -138,7 +138,108 @@ fn what_is_too_old_is_counted_and_told() {
     assert_eq!((stats(&fleet, 0).dropped_bus, told(&mut fleet)), (3, 1));
     fleet.bus = true;
     fleet.pass(secs(1));
-    assert_eq!(fleet.heard("bob"), ["3"]);
+    assert_eq!(came(&mut fleet, "bob"), (vec!["3".into()], 3));
+    assert_eq!((stats(&fleet, 0).dropped_bus, told(&mut fleet)), (3, 0), "it was counted and told before");
+}
+
+/// The bus cannot be reached from the second instance for so many seconds, in each of which both ends say something.
+fn cut_off(fleet: &mut Fleet, seconds: usize) {
+    fleet.instances.get_mut(&1).expect("runs").cut_off = true;
+    fleet.part(1);
+    for n in 0..seconds {
+        say(fleet, n..n + 1, 10);
+        fleet.send("bob", &format!(r#"{{"type":"message","to":"team","data":"{n}"}}"#));
+        fleet.pass(secs(1));
+    }
+    fleet.instances.get_mut(&1).expect("runs").cut_off = false;
+    fleet.pass(secs(2));
+}
+
+/// What came to a client, and how many it was told that it missed.
+fn came(fleet: &mut Fleet, name: &str) -> (Vec<String>, u64) {
+    let got = fleet.got(name);
+    let missed = got.iter().filter_map(|m| m["missed"].as_u64()).sum();
+    (got.iter().filter_map(|m| Some(m["data"].as_str()?.to_owned())).collect(), missed)
+}
+
+#[test]
+fn an_instance_that_was_away_for_longer_than_messages_are_kept_learns_what_it_missed() {
+    for seconds in [20, 35, 60, 300] {
+        let mut fleet = two(16 << 20);
+        cut_off(&mut fleet, seconds);
+        // The first is forgotten 30 s after it was taken for dead, which takes up to 13; until then all is kept.
+        let (data, missed) = came(&mut fleet, "bob");
+        let (kept, gone) = (data.len(), missed as usize);
+        assert!(data.is_sorted_by_key(|n| n.parse::<usize>().expect("a number")), "{data:?}");
+        assert_eq!(stats(&fleet, 0).dropped_bus, missed, "{seconds} s");
+        if seconds <= 40 {
+            assert_eq!(kept + gone, seconds, "{seconds} s");
+            assert_eq!(data, numbers(gone..seconds));
+        } else {
+            assert!((40..46).contains(&(kept + gone)), "{seconds} s: {kept} and {gone}");
+        }
+        assert_eq!(gone > 0, seconds > 30);
+        let told = fleet.got("alice");
+        let refused = told.iter().filter(|m| m["status"] == 503).count();
+        assert_eq!(refused, usize::from(gone > 0), "alice hears that some of hers are lost");
+        // The one that was cut off knows that the other is there, and keeps what it can.
+        let missed: u64 = told.iter().filter_map(|m| m["missed"].as_u64()).sum();
+        let data: Vec<String> = told.iter().filter_map(|m| Some(m["data"].as_str()?.to_owned())).collect();
+        assert_eq!(data, numbers(missed as usize..seconds), "{seconds} s");
+        assert_eq!(stats(&fleet, 1).dropped_bus, missed);
+    }
+}
+
+#[test]
+fn who_alone_has_heard_of_the_other_loses_nothing() {
+    for breaks in [false, true] {
+        let mut fleet = Fleet::new(2);
+        fleet.connect("bob", 1, &["team"]);
+        fleet.pass(secs(60));
+        fleet.kill(0);
+        fleet.pass(secs(60));
+        fleet.start(0);
+        // The first speaks, and then hears nothing for a while: the second knows it, and not the other way round.
+        while fleet.step(0, 0) || fleet.step(0, 1) {}
+        fleet.connect("alice", 0, &["team"]);
+        while fleet.step(0, 0) || fleet.step(0, 1) {}
+        while fleet.step(1, 1) || fleet.step(1, 0) {}
+        assert_eq!(fleet.roster("bob"), ["alice"], "she is seen");
+        for n in 0..5 {
+            fleet.send("bob", &format!(r#"{{"type":"message","to":"alice","data":"{n}"}}"#));
+        }
+        while fleet.step(1, 0) {}
+        if breaks {
+            // What was on the line is lost, before the first instance knows that there is a second.
+            fleet.part(0);
+            fleet.instances.get_mut(&0).expect("runs").from_bus.retain(|back| matches!(back, Back::Down));
+        }
+        fleet.send("bob", r#"{"type":"message","to":"alice","data":"5"}"#);
+        fleet.settle();
+        fleet.send("bob", r#"{"type":"message","to":"alice","data":"6"}"#);
+        fleet.pass(secs(2));
+        assert_eq!(came(&mut fleet, "alice"), (numbers(0..7), 0), "breaks: {breaks}");
+        assert_eq!(fleet.roster("alice"), ["bob"]);
+    }
+}
+
+#[test]
+fn what_is_said_before_the_other_is_known_arrives_once_it_listens() {
+    let mut fleet = Fleet::new(1);
+    fleet.connect("bob", 0, &["team"]);
+    fleet.pass(secs(60));
+    fleet.start(1);
+    fleet.connect("alice", 1, &["team"]);
+    while fleet.step(1, 0) || fleet.step(1, 1) {}
+    assert_eq!(fleet.got("alice")[0]["type"], "welcome");
+    for n in 0..5 {
+        fleet.send("bob", &format!(r#"{{"type":"message","to":"team","data":"{n}"}}"#));
+        fleet.step(0, 0);
+    }
+    fleet.settle();
+    fleet.send("bob", r#"{"type":"message","to":"team","data":"5"}"#);
+    fleet.settle();
+    assert_eq!(came(&mut fleet, "alice"), (numbers(0..6), 0));
 }
 
 #[test]
