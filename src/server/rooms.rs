@@ -12,7 +12,7 @@ mod changes;
 mod log;
 mod round;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::pages::{Pages, page_of};
@@ -81,6 +81,8 @@ struct Seat {
     rooms: Vec<RoomId>,
     /// The change by which it came into each of them, or [`MUTE`].
     since: Vec<u64>,
+    /// Where it is in the list of each: a room is left without a search through it.
+    places: Vec<u32>,
     /// Whether the session is at another instance.
     away: bool,
     mark: u64,
@@ -117,9 +119,10 @@ pub(super) struct Rooms {
     changed: Vec<RoomId>,
     /// Of those who left rooms, while somebody has to be told.
     past: HashMap<Key, Past>,
-    /// What sessions have left since the change up to which they were told; and of each room who has.
+    /// What sessions have left since the change up to which they were told; and of each room who has, with
+    /// how often.
     left: HashMap<Key, Vec<Span>>,
-    leavers: HashMap<RoomId, Vec<Key>>,
+    leavers: HashMap<RoomId, BTreeMap<Key, u32>>,
     /// Rooms that tell how many their members are, and not of those who came since; with the last change of that number.
     quiet: HashMap<RoomId, u64>,
     /// What many are told.
@@ -153,6 +156,7 @@ impl Rooms {
             own,
             rooms: Vec::new(),
             since: Vec::new(),
+            places: Vec::new(),
             away,
             mark: 0,
             shown: 0,
@@ -172,8 +176,8 @@ impl Rooms {
         }
         let seat = self.seats[key.index()].take().expect("looked at three lines above");
         self.ids.remove(&seat.id);
-        for (room, since) in seat.rooms.into_iter().zip(seat.since) {
-            self.take(key, room, since, seat.away, who);
+        for ((room, since), place) in seat.rooms.into_iter().zip(seat.since).zip(seat.places) {
+            self.take(key, room, since, (place, seat.away), who);
         }
         for span in self.left.remove(&key).unwrap_or_default() {
             self.forget_leaver(span.room, key);
@@ -190,14 +194,19 @@ impl Rooms {
     }
 
     fn put(&mut self, key: Key, room: RoomId) -> bool {
-        let seat = self.sitting_mut(key).expect("looked at by the callers");
+        let seat = self.sitting(key).expect("looked at by the callers");
         let Err(at) = seat.rooms.binary_search(&room) else { return false };
+        let away = seat.away;
+        let side = self.rooms[room.0 as usize].side(away);
+        let place = u32::try_from(side.len()).expect("there are fewer sessions than keys");
+        side.push(key);
+        let seat = self.sitting_mut(key).expect("looked at above");
         seat.rooms.insert(at, room);
         // Most are in two, and stay there.
         seat.since.reserve_exact(1);
         seat.since.insert(at, MUTE);
-        let away = seat.away;
-        self.rooms[room.0 as usize].side(away).push(key);
+        seat.places.reserve_exact(1);
+        seat.places.insert(at, place);
         if !self.quiet.contains_key(&room) {
             self.show(key, room);
         }
@@ -210,13 +219,13 @@ impl Rooms {
         let Some(seat) = self.sitting_mut(key) else { return false };
         let Ok(at) = seat.rooms.binary_search(&room) else { return false };
         seat.rooms.remove(at);
-        let (since, away) = (seat.since.remove(at), seat.away);
+        let (since, place, away) = (seat.since.remove(at), seat.places.remove(at), seat.away);
         if since != MUTE && !away {
             let to = self.seq + 1;
             self.left.entry(key).or_default().push(Span { room, from: since, to });
-            self.leavers.entry(room).or_default().push(key);
+            *self.leavers.entry(room).or_default().entry(key).or_default() += 1;
         }
-        self.take(key, room, since, away, who);
+        self.take(key, room, since, (place, away), who);
         true
     }
 
@@ -359,12 +368,18 @@ impl Rooms {
     }
 
     /// Takes a member, who is or is not told of, out of a room.
-    fn take(&mut self, key: Key, id: RoomId, since: u64, away: bool, who: &Arc<Who>) {
-        let room = &mut self.rooms[id.0 as usize];
-        let side = room.side(away);
-        if let Some(at) = side.iter().position(|member| *member == key) {
-            side.swap_remove(at);
+    /// Takes a member out of the list of a room, from its place on one of the sides.
+    fn take(&mut self, key: Key, id: RoomId, since: u64, (place, away): (u32, bool), who: &Arc<Who>) {
+        let side = self.rooms[id.0 as usize].side(away);
+        side.swap_remove(place as usize);
+        // The last one has its place now.
+        if let Some(moved) = side.get(place as usize).copied()
+            && let Some(seat) = self.sitting_mut(moved)
+            && let Ok(at) = seat.rooms.binary_search(&id)
+        {
+            seat.places[at] = place;
         }
+        let room = &mut self.rooms[id.0 as usize];
         if room.members.is_empty() {
             room.asked = false;
         }
@@ -413,8 +428,11 @@ impl Rooms {
 
     fn forget_leaver(&mut self, id: RoomId, key: Key) {
         let Some(leavers) = self.leavers.get_mut(&id) else { return };
-        if let Some(at) = leavers.iter().position(|leaver| *leaver == key) {
-            leavers.swap_remove(at);
+        if let Some(spans) = leavers.get_mut(&key) {
+            *spans -= 1;
+            if *spans == 0 {
+                leavers.remove(&key);
+            }
         }
         if leavers.is_empty() {
             self.leavers.remove(&id);
@@ -486,6 +504,48 @@ mod tests {
         rooms.finish(&round);
         rooms.join(a, "s");
         assert_eq!(rooms.rooms.len(), 3, "places of rooms are reused");
+    }
+
+    #[test]
+    fn a_room_is_left_without_a_search_through_it() {
+        const PEERS: u32 = 2000;
+        let who = &Arc::new(Who { address: Address::new("a", "1"), name: "a".into() });
+        let keys: Vec<Key> = (0..PEERS).map(Key::test).collect();
+        let backwards: Vec<Key> = keys.iter().rev().copied().collect();
+        for order in [&keys, &backwards] {
+            for leaves in [false, true] {
+                let mut rooms = Rooms::default();
+                for key in &keys {
+                    let name = format!("{key:?}");
+                    assert!(rooms.seat(*key, &name, &name) && rooms.join(*key, "r"));
+                    // Some are in a room that comes before it.
+                    rooms.join(*key, "s");
+                }
+                let room = rooms.named("r").expect("joined above");
+                let before = Key::compared();
+                for (count, key) in order.iter().enumerate() {
+                    if leaves {
+                        assert!(rooms.leave(*key, room, who));
+                    } else {
+                        rooms.unseat(*key, who);
+                    }
+                    let left = order.len() - count - 1;
+                    assert_eq!(rooms.members(room).len(), left);
+                    // The others are where they are looked for.
+                    if left > 0 {
+                        assert!(rooms.is_member(rooms.members(room)[left / 2], room));
+                    }
+                }
+                for key in order {
+                    if let Some(round) = rooms.round(*key, rooms.seq()) {
+                        rooms.finish(&round);
+                    }
+                    rooms.unseat(*key, who);
+                }
+                let each = (Key::compared() - before) / u64::from(PEERS);
+                assert!(rooms.is_clean() && each < 50, "{each} keys compared for each that leaves");
+            }
+        }
     }
 
     #[test]

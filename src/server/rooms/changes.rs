@@ -82,7 +82,7 @@ impl Rooms {
     /// Who is told from the log of a room.
     pub fn readers(&self, id: RoomId) -> impl Iterator<Item = Key> {
         let room = &self.rooms[id.0 as usize];
-        let leavers = self.leavers.get(&id).map_or(&[][..], |leavers| leavers);
+        let leavers = self.leavers.get(&id).into_iter().flat_map(|leavers| leavers.keys());
         room.members.iter().chain(leavers).copied()
     }
 
