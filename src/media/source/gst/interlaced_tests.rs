@@ -16,7 +16,7 @@ struct Front {
 /// A camera of 25 frames a second, whose raw frames come as `tail` makes them of 50 progressive ones.
 fn camera(tail: &str, fps: u32) -> Front {
     gst::init().expect("GStreamer");
-    let source = Source::V4l2("/dev/video0".into());
+    let source = Location::V4l2("/dev/video0".into());
     let settings = Settings { source, width: 320, height: 240, fps, audio: false, ..Settings::default() };
     let head = format!(
         "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=50/1 ! \
