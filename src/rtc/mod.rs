@@ -134,6 +134,7 @@ pub struct MediaSet {
 
 /// What happened outside.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Input<'a> {
     /// A UDP datagram came.
     Datagram {

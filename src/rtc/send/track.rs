@@ -10,7 +10,6 @@ use super::cut::Payloads;
 use super::numbers::Numbering;
 use crate::media::adapt::keyframes::Why;
 use crate::media::{Codec, StreamId};
-use crate::rtc::session::negotiate::Lane;
 
 /// A viewer whose queue is older than this can't follow: it is sent nothing more until the queue is
 /// empty, and then a key frame. str0m itself would let it grow to two seconds.
@@ -35,20 +34,22 @@ pub(in crate::rtc) struct Track {
 impl Track {
     /// Starts a stream, which waits for a key frame that was asked for at `asked`.
     pub(in crate::rtc) fn new(
-        lane: &Lane,
+        stream: StreamId,
+        codec: Codec,
+        pt: u8,
         tx: &mut StreamTx,
         resend_packets: usize,
         asked: Instant,
     ) -> Track {
-        let video = lane.choice.codec.is_video();
+        let video = codec.is_video();
         if video {
             tx.set_rtx_cache(resend_packets, RESEND_AGE, Some(RESEND_RATIO));
         }
         Track {
-            stream: lane.stream,
-            codec: lane.choice.codec,
+            stream,
+            codec,
             mid: tx.mid(),
-            pt: Pt::from(lane.choice.pt),
+            pt: Pt::from(pt),
             gate: if video { Gate::AwaitsKey(asked) } else { Gate::Open },
             repeats: video && resend_packets > 0,
         }

@@ -17,9 +17,11 @@ use crate::rtc::refusal::Refusal;
 use crate::rtc::send::numbers::Numbers;
 use crate::rtc::send::track::Track;
 use crate::rtc::session::candidates::{Candidates, Verdict, canonical};
+use crate::rtc::session::choice::Choice;
 use crate::rtc::session::credentials::{credentials, random_name, random_number};
-use crate::rtc::session::describe::{self, Facts, Part, Used, Whole};
-use crate::rtc::session::negotiate::{Choice, Lane, Plan, STREAM_NAME, Settled, Supply};
+use crate::rtc::session::describe::{self, Facts};
+use crate::rtc::session::negotiate::{Lane, Plan, Settled, Supply};
+use crate::rtc::session::part::{Part, STREAM_NAME, Used, Whole};
 use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::{self, Kind, Remote, Transport};
 use crate::rtc::session::slots::STR0M_PROFILE;
@@ -231,7 +233,14 @@ impl Session {
         let Some(tx) = api.stream_tx_by_mid(mid, None).filter(|_| agreed) else {
             return Err(Refusal::Failed("what was negotiated can't be sent".into()));
         };
-        Ok(Track::new(lane, tx, shared.config.resend_packets, self.made))
+        Ok(Track::new(
+            lane.stream,
+            lane.choice.codec,
+            lane.choice.pt,
+            tx,
+            shared.config.resend_packets,
+            self.made,
+        ))
     }
 
     /// How the other side is reached from now on; as before, if all sections of its description are over.

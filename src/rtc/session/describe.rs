@@ -5,9 +5,9 @@
 
 use std::net::SocketAddr;
 
-use super::negotiate::{Choice, STREAM_NAME};
+use super::part::{Part, STREAM_NAME, Used, Whole};
 use super::sdp::{Kind, Section};
-use super::slots::{EXTENSIONS, FEEDBACK, feedback, kind, write_format, write_line};
+use super::slots::{feedback, kind, write_format, write_line};
 
 /// What all sections of a description share.
 pub(in crate::rtc) struct Facts<'a> {
@@ -24,53 +24,6 @@ pub(in crate::rtc) struct Facts<'a> {
     /// The candidate for who reads no others (RFC 8839, 4.2.1.2).
     pub(in crate::rtc) default: Option<SocketAddr>,
     pub(in crate::rtc) whole: Whole,
-}
-
-/// What is said of all sections together.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::rtc) struct Whole {
-    pub(in crate::rtc) bundles: bool,
-    pub(in crate::rtc) mixes_extensions: bool,
-}
-
-/// One section.
-pub(in crate::rtc) enum Part<'a> {
-    Used(Used<'a>),
-    /// Declined in its place.
-    Declined(&'a Section),
-}
-
-pub(in crate::rtc) struct Used<'a> {
-    pub(in crate::rtc) kind: Kind,
-    pub(in crate::rtc) mid: &'a str,
-    /// What is sent there: (SSRC, that of its retransmissions); `None` is inactive.
-    pub(in crate::rtc) sends: Option<(u32, Option<u32>)>,
-    pub(in crate::rtc) formats: Vec<(Choice, Vec<&'static str>)>,
-    pub(in crate::rtc) extensions: Vec<(u8, &'a str)>,
-    pub(in crate::rtc) reduced_rtcp: bool,
-}
-
-impl<'a> Used<'a> {
-    /// A section of an offer.
-    pub(in crate::rtc) fn offered(
-        kind: Kind,
-        mid: &'a str,
-        ssrcs: (u32, Option<u32>),
-        choices: &[Choice],
-    ) -> Used<'a> {
-        let feedback = |choice: &Choice| match choice.codec.is_video() {
-            true => FEEDBACK.to_vec(),
-            false => FEEDBACK[..1].to_vec(),
-        };
-        Used {
-            kind,
-            mid,
-            sends: Some(ssrcs),
-            formats: choices.iter().map(|choice| (*choice, feedback(choice))).collect(),
-            extensions: (2..).zip(EXTENSIONS).collect(),
-            reduced_rtcp: true,
-        }
-    }
 }
 
 pub(in crate::rtc) fn write(facts: &Facts<'_>, parts: &[Part<'_>]) -> String {

@@ -3,9 +3,11 @@
 mod agree;
 mod anew;
 pub(crate) mod candidates;
+mod choice;
 mod credentials;
 mod describe;
 pub(in crate::rtc) mod negotiate;
+mod part;
 pub(in crate::rtc) mod route;
 pub(crate) mod sdp;
 mod slots;

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::negotiate::Choice;
+use super::choice::Choice;
 use super::sdp::{Kind, Section, Transport};
 use crate::media::Codec;
 
