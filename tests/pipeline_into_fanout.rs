@@ -19,7 +19,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Rtc};
 use symple::media::frame::sps::{Sps, is_idr, nal_units};
 use symple::media::{Codec, VIDEO_H264};
-use symple::rtc::{Config, Event, Fanout, Input, LocalCandidate, MediaSet, Output, SessionId};
+use symple::rtc::{Config, Event, Fanout, Input, LocalCandidate, MediaSet, Output, Path, SessionId};
 
 const FRAMES: usize = 20;
 /// So many frames it sees before it asks for a key frame.
@@ -85,7 +85,8 @@ impl Pair {
                 Output::Transmit(transmit) => {
                     any = true;
                     for data in transmit.datagrams() {
-                        let receive = Receive::new(Protocol::Udp, transmit.local, transmit.to, data);
+                        let receive =
+                            Receive::new(Protocol::Udp, transmit.path.local, transmit.path.remote, data);
                         let input = str0m::Input::Receive(self.now, receive.expect("WebRTC's"));
                         self.viewer.handle_input(input).expect("no error");
                         self.drain_viewer();
@@ -107,7 +108,7 @@ impl Pair {
                 str0m::Output::Transmit(t) => {
                     any = true;
                     let input =
-                        Input::Datagram { local: t.destination, from: self.address, data: &t.contents };
+                        Input::Datagram { path: Path::udp(t.destination, self.address), data: &t.contents };
                     self.fanout.handle_input(input, self.now);
                 }
                 str0m::Output::Event(str0m::Event::MediaData(data)) => self.came.push(data.data.clone()),

@@ -123,8 +123,8 @@ impl Driver {
         let Some(udp) = &mut self.udp else { return false };
         let mut studio = lock(&self.shared.studio);
         let now = time::now();
-        let came = udp.poll_recv(cx, |local, from, data| {
-            studio.handle_input(Input::Datagram { local, from, data }, now);
+        let came = udp.poll_recv(cx, |path, data| {
+            studio.handle_input(Input::Datagram { path, data }, now);
         });
         match came {
             Poll::Pending => false,

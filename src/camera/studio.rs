@@ -73,8 +73,7 @@ pub(crate) enum Input<'a> {
     Torn(StreamId),
     Media(MediaEvent),
     Datagram {
-        local: std::net::SocketAddr,
-        from: std::net::SocketAddr,
+        path: rtc::Path,
         data: &'a [u8],
     },
     /// What the board said, as [`Output::ReadHeat`] wanted.
@@ -293,8 +292,8 @@ impl Studio {
             }
             Input::Torn(stream) => self.key_frames.request(stream, Why::Loss, now),
             Input::Media(event) => self.media_event(event, now),
-            Input::Datagram { local, from, data } => {
-                self.fanout.handle_input(rtc::Input::Datagram { local, from, data }, now);
+            Input::Datagram { path, data } => {
+                self.fanout.handle_input(rtc::Input::Datagram { path, data }, now);
             }
             Input::Shutdown => {
                 for id in self.seats.keys().copied().collect::<Vec<_>>() {

@@ -107,7 +107,7 @@ impl World {
                 }
                 Output::Source(status, to) => self.sources.push((status, to)),
                 Output::Viewers(count) => self.viewers.push(count),
-                Output::Transmit(transmit) => self.reached.push(transmit.to),
+                Output::Transmit(transmit) => self.reached.push(transmit.path.remote),
             }
         }
     }

@@ -24,6 +24,7 @@ use crate::camera::studio::{Config, Input, Output, Studio, Whence};
 use crate::media::adapt::rate::Limits;
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
 use crate::rtc;
+use crate::rtc::Path;
 use crate::rtc::crypto::provider;
 use crate::rtc::demux;
 use crate::rtc::session::candidates::is_reachable;
@@ -320,7 +321,7 @@ impl World {
     fn forge(&mut self, from: SocketAddr, data: &[u8]) {
         // Until the keys are agreed on, who can send from there can disturb.
         self.harmed |= !self.browser.as_ref().is_some_and(|b| b.connected);
-        self.input(Input::Datagram { local: at(CAMERA), from, data });
+        self.input(Input::Datagram { path: Path::udp(at(CAMERA), from), data });
     }
 
     /// Signalling that need not be honest.
@@ -345,9 +346,9 @@ impl World {
             match self.studio.poll_output() {
                 Output::Timeout(at) => return self.due = at,
                 Output::Transmit(t) => {
-                    assert_eq!(t.local, at(CAMERA));
+                    assert_eq!(t.path.local, at(CAMERA));
                     for datagram in t.datagrams() {
-                        self.sent(t.to, datagram);
+                        self.sent(t.path.remote, datagram);
                     }
                 }
                 Output::Send { to, subtype, data, call } => {
@@ -435,7 +436,7 @@ impl World {
             if data.starts_with(&[1, 1]) {
                 self.proven.insert(from);
             }
-            self.input(Input::Datagram { local: to, from, data });
+            self.input(Input::Datagram { path: Path::udp(to, from), data });
         } else if to == at(BROWSER) && self.browser.is_some() {
             match Receive::new(Protocol::Udp, from, to, data) {
                 Ok(receive) => self.wake_browser(str0m::Input::Receive(self.now, receive)),

@@ -220,7 +220,7 @@ fn pass(fanout: &mut Fanout, from: Instant, time: Duration) -> BTreeSet<SocketAd
     let (mut now, mut reached) = (from, BTreeSet::new());
     loop {
         match fanout.poll_output() {
-            Output::Transmit(transmit) => _ = reached.insert(transmit.to),
+            Output::Transmit(transmit) => _ = reached.insert(transmit.path.remote),
             Output::Event(_) => {}
             Output::Timeout(at) if at <= from + time => {
                 now = now.max(at);

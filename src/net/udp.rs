@@ -13,7 +13,7 @@ use smol::Async;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::addresses;
-use crate::rtc::{LocalCandidate, Transmit};
+use crate::rtc::{LocalCandidate, Path, Transmit};
 
 /// The kernel may hand over many datagrams of a sender in one piece (GRO), of up to this many bytes.
 const BUFFER: usize = 65_535;
@@ -93,12 +93,12 @@ impl Udp {
         Ok(candidates)
     }
 
-    /// Takes what has come: `on(our address, theirs, payload)` for each datagram. Ready when there were
+    /// Takes what has come: `on(path, payload)` for each datagram. Ready when there were
     /// some, and to be called again then. An error means that the port is lost.
     pub fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
-        mut on: impl FnMut(SocketAddr, SocketAddr, &[u8]),
+        mut on: impl FnMut(Path, &[u8]),
     ) -> Poll<io::Result<()>> {
         let mut came = false;
         for half in &self.sockets {
@@ -113,7 +113,7 @@ impl Udp {
     /// Sends. Pending while the system's buffer is full: come back with the same transmit. What the system
     /// refuses is dropped and counted.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, transmit: &Transmit) -> Poll<()> {
-        let Some(half) = self.sockets.iter().find(|h| h.ip.is_ipv4() == transmit.local.is_ipv4()) else {
+        let Some(half) = self.sockets.iter().find(|h| h.ip.is_ipv4() == transmit.path.local.is_ipv4()) else {
             self.failed += 1;
             return Poll::Ready(());
         };
@@ -171,7 +171,7 @@ impl Half {
         cx: &mut Context<'_>,
         buffers: &mut [Vec<u8>],
         port: u16,
-        on: &mut impl FnMut(SocketAddr, SocketAddr, &[u8]),
+        on: &mut impl FnMut(Path, &[u8]),
     ) -> Poll<io::Result<()>> {
         let mut meta = [RecvMeta::default(); BUFFERS];
         for _ in 0..MAX_ERRORS {
@@ -192,7 +192,7 @@ impl Half {
                 let ip = if self.ip.is_unspecified() { meta.dst_ip } else { Some(self.ip) };
                 let Some(ip) = ip else { continue };
                 for datagram in buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1)) {
-                    on(SocketAddr::new(ip, port), meta.addr, datagram);
+                    on(Path::udp(SocketAddr::new(ip, port), meta.addr), datagram);
                 }
             }
             return Poll::Ready(Ok(()));
@@ -202,11 +202,11 @@ impl Half {
 
     fn send(&self, transmit: &Transmit, piece: &[u8], segment: usize) -> io::Result<()> {
         let out = quinn_udp::Transmit {
-            destination: transmit.to,
+            destination: transmit.path.remote,
             ecn: None,
             contents: piece,
             segment_size: (piece.len() > segment).then_some(segment),
-            src_ip: self.ip.is_unspecified().then_some(transmit.local.ip()),
+            src_ip: self.ip.is_unspecified().then_some(transmit.path.local.ip()),
         };
         self.state.try_send(self.io.get_ref().into(), &out)
     }
@@ -242,7 +242,7 @@ mod tests {
         let mut got = vec![];
         smol::block_on(poll_fn(|cx| {
             while got.len() < n {
-                ready!(udp.poll_recv(cx, |local, from, data| got.push((local, from, data.to_vec()))))
+                ready!(udp.poll_recv(cx, |path, data| got.push((path.local, path.remote, data.to_vec()))))
                     .expect("open");
             }
             Poll::Ready(())
@@ -263,7 +263,7 @@ mod tests {
             let (local, from, data) = receive(&mut udp, 1).remove(0);
             assert_eq!(local, SocketAddr::from((ip, udp.port())));
             assert_eq!((from, &data[..]), (peer.local_addr().expect("bound"), &b"hello"[..]));
-            send(&mut udp, &Transmit { local, to: from, segment: None, data: b"yes".to_vec() });
+            send(&mut udp, &Transmit { path: Path::udp(local, from), segment: None, data: b"yes".to_vec() });
             let mut buffer = [0; 10];
             let (n, from) = peer.recv_from(&mut buffer).expect("an answer");
             assert_eq!((&buffer[..n], from), (&b"yes"[..], local));
@@ -293,7 +293,7 @@ mod tests {
         );
         for count in [1, 2, 7, 40, 150] {
             let data: Vec<u8> = (0..count * 400 - 100).map(|i| (i / 400) as u8).collect();
-            let transmit = Transmit { local, to, segment: Some(400), data };
+            let transmit = Transmit { path: Path::udp(local, to), segment: Some(400), data };
             send(&mut a, &transmit);
             let got = receive(&mut b, count);
             let expected: Vec<&[u8]> = transmit.datagrams().collect();
@@ -308,11 +308,11 @@ mod tests {
         let mut udp = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
         let local = SocketAddr::from(([127, 0, 0, 1], udp.port()));
         let to = local;
-        send(&mut udp, &Transmit { local, to, segment: None, data: vec![0; 70_000] });
+        send(&mut udp, &Transmit { path: Path::udp(local, to), segment: None, data: vec![0; 70_000] });
         let six = "[::1]:9".parse().expect("literal");
-        send(&mut udp, &Transmit { local: six, to: six, segment: None, data: vec![0] });
+        send(&mut udp, &Transmit { path: Path::udp(six, six), segment: None, data: vec![0] });
         assert_eq!(udp.failed(), 2);
-        send(&mut udp, &Transmit { local, to, segment: None, data: vec![7] });
+        send(&mut udp, &Transmit { path: Path::udp(local, to), segment: None, data: vec![7] });
         assert_eq!(receive(&mut udp, 1)[0].2, [7]);
     }
 

@@ -2,26 +2,25 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol as Carrier, Receive};
 
-use super::demux::paths::{Path, Paths};
+use super::demux::paths::Paths;
 use super::demux::{self, BadRecord, BadStun, Class, Stage, Stun, StunKind};
 use super::guard::contained;
 use super::refusal::Refusal;
 use super::send::batch::Batches;
 use super::send::clock::{Position, Timeline};
 use super::send::cut::Cutter;
-use super::session::candidates::canonical;
 use super::session::route::Sign;
 use super::session::sdp::Remote;
 use super::session::{Note, Session, Shared, Sink};
 use super::{
-    Answer, Answered, Config, Event, Input, LocalCandidate, MediaSet, Offer, Output, SessionId, SessionStats,
-    Totals,
+    Answer, Answered, Config, Event, Input, LocalCandidate, MediaSet, Offer, Output, Path, Protocol,
+    SessionId, SessionStats, Totals,
 };
 use crate::call::body::{End, EndReason};
 use crate::media::{Codec, Frame, StreamId};
@@ -194,9 +193,9 @@ impl Fanout {
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         self.now = self.now.max(now);
         match input {
-            Input::Datagram { local, from, data } => {
+            Input::Datagram { path, data } => {
                 // What looks for the session reads only; what changes one is contained in its step.
-                let done = contained(|| self.handle_datagram(canonical(local), canonical(from), data));
+                let done = contained(|| self.handle_datagram(path.canonical(), data));
                 self.totals.panics += u64::from(done.is_none());
             }
             Input::Frame(frame) => self.handle_frame(frame),
@@ -256,8 +255,7 @@ impl Fanout {
         }
     }
 
-    fn handle_datagram(&mut self, local: SocketAddr, from: SocketAddr, data: &[u8]) {
-        let path = (local, from);
+    fn handle_datagram(&mut self, path: Path, data: &[u8]) {
         match demux::classify(data) {
             Some(Class::Stun) => self.handle_stun(path, data),
             Some(Class::Dtls) => self.handle_dtls(path, data),
@@ -297,7 +295,7 @@ impl Fanout {
             return;
         };
         let room = || {
-            let reached = self.sessions.get(&id).is_some_and(|session| session.reaches(path.1));
+            let reached = self.sessions.get(&id).is_some_and(|session| session.reaches(path.remote));
             reached && self.paths.has_room(id, path, self.now)
         };
         if stun.kind == StunKind::Request && !room() {
@@ -396,7 +394,8 @@ impl Fanout {
             }
             return;
         }
-        let others: Vec<SessionId> = self.silent_of(path.1.ip()).filter(|id| !known.contains(id)).collect();
+        let others: Vec<SessionId> =
+            self.silent_of(path.remote.ip()).filter(|id| !known.contains(id)).collect();
         let taken = others.iter().any(|id| self.deliver(*id, path, data, Some(Sign::Media)));
         self.totals.strays += u64::from(!taken && known.is_empty());
     }
@@ -419,11 +418,14 @@ impl Fanout {
     }
 
     /// Lets a session's library read a datagram, and says whether the session took it for authentic.
-    fn deliver(&mut self, id: SessionId, (local, from): Path, data: &[u8], sign: Option<Sign>) -> bool {
+    fn deliver(&mut self, id: SessionId, path: Path, data: &[u8], sign: Option<Sign>) -> bool {
         let mut authentic = false;
-        match Receive::new(Protocol::Udp, from, local, data) {
+        let carrier = match path.proto {
+            Protocol::Udp => Carrier::Udp,
+        };
+        match Receive::new(carrier, path.remote, path.local, data) {
             Ok(receive) => self.step(id, |session, now, sink| {
-                authentic = session.handle_datagram(receive, sign, now, sink);
+                authentic = session.handle_datagram(path, receive, sign, now, sink);
             }),
             // Read here as well-formed, there not.
             Err(_) => self.totals.dropped.stun_malformed += 1,

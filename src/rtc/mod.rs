@@ -22,7 +22,7 @@
 //! drained until it says [`Output::Timeout`].
 //!
 //! It knows no rooms, no users and no signalling: descriptions and candidates come and go as text. The
-//! sockets are the caller's; each datagram says by which local address it came or goes.
+//! sockets are the caller's; each datagram says by which [`Path`] it came or goes.
 //!
 //! A panic in a session, of ours or of a library, ends that session alone ([`Totals::panics`]), unless the
 //! program is built with `panic = "abort"`.
@@ -51,6 +51,7 @@ pub(crate) mod crypto;
 pub(crate) mod demux;
 mod fanout;
 mod guard;
+mod path;
 mod refusal;
 pub(crate) mod send;
 pub(crate) mod session;
@@ -62,6 +63,7 @@ use std::time::{Duration, Instant};
 
 pub use fanout::Fanout;
 pub use guard::panic_is_contained;
+pub use path::{Path, Protocol};
 pub use refusal::Refusal;
 
 use crate::call::body::End;
@@ -112,7 +114,7 @@ impl Default for Config {
 /// An address at which a viewer can reach us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LocalCandidate {
-    /// The address of our socket: what [`Input::Datagram`] gives as `local`.
+    /// The address of our socket: what [`Path::local`] is of the datagrams that come by it.
     pub base: SocketAddr,
     /// How that address looks from outside, if it is behind a port forward or a NAT: it is advertised as
     /// a server-reflexive candidate, beside the host candidate `base`.
@@ -136,12 +138,10 @@ pub struct MediaSet {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input<'a> {
-    /// A UDP datagram came.
+    /// A datagram came.
     Datagram {
-        /// The address of ours that it was sent to, with the port; never a wildcard.
-        local: SocketAddr,
-        /// Where it came from.
-        from: SocketAddr,
+        /// By which path.
+        path: Path,
         /// Its payload.
         data: &'a [u8],
     },
@@ -163,13 +163,11 @@ pub enum Output {
     Timeout(Instant),
 }
 
-/// One or several datagrams to one address.
+/// One or several datagrams by one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// The address of ours to send from: the base of a local candidate.
-    pub local: SocketAddr,
-    /// Where to.
-    pub to: SocketAddr,
+    /// The path.
+    pub path: Path,
     /// `None`: `data` is one datagram. Otherwise it is several of this size, the last of which may be
     /// shorter, for one call with UDP GSO.
     pub segment: Option<usize>,

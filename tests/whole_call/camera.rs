@@ -71,8 +71,8 @@ pub async fn film(side: Side, calls: bool) -> Filmed {
                 return camera.filmed;
             }
             Came::Call(event) => camera.call_event(event),
-            Came::Datagram { local, from, data } => {
-                camera.fanout.handle_input(Input::Datagram { local, from, data: &data }, Instant::now());
+            Came::Datagram { path, data } => {
+                camera.fanout.handle_input(Input::Datagram { path, data: &data }, Instant::now());
             }
             Came::Due => camera.tick().await,
         }

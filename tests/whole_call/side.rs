@@ -14,7 +14,7 @@ use symple::client::{Config, Event};
 use symple::net::udp::Udp;
 use symple::net::{Client, ClientEvent, Events, random_id};
 use symple::proto::{Draft, Kind, Message};
-use symple::rtc::Transmit;
+use symple::rtc::{Path, Transmit};
 
 const ROOM: &str = "public";
 
@@ -24,8 +24,7 @@ pub enum Came {
     Peer(String),
     Call(call::Event),
     Datagram {
-        local: SocketAddr,
-        from: SocketAddr,
+        path: Path,
         data: Vec<u8>,
     },
     /// The time that was waited for.
@@ -37,7 +36,7 @@ pub struct Side {
     pub calls: Calls,
     events: Events<ClientEvent>,
     udp: Udp,
-    datagrams: VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>,
+    datagrams: VecDeque<(Path, Vec<u8>)>,
     timer: Timer,
 }
 
@@ -90,8 +89,8 @@ impl Side {
                 }
                 Output::Timeout(at) => at.unwrap_or(due),
             };
-            if let Some((local, from, data)) = self.datagrams.pop_front() {
-                return Came::Datagram { local, from, data };
+            if let Some((path, data)) = self.datagrams.pop_front() {
+                return Came::Datagram { path, data };
             }
             self.timer.set_at(due.min(calls_due));
             match self.wait().await {
@@ -115,8 +114,7 @@ impl Side {
                 Poll::Pending => {}
             }
             let datagrams = &mut self.datagrams;
-            let came =
-                self.udp.poll_recv(cx, |local, from, data| datagrams.push_back((local, from, data.into())));
+            let came = self.udp.poll_recv(cx, |path, data| datagrams.push_back((path, data.into())));
             if let Poll::Ready(result) = came {
                 result.expect("the port is ours");
                 return Poll::Ready(None);

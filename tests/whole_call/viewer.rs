@@ -9,7 +9,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Input, Output, Rtc};
 use symple::call::body::Kind;
 use symple::call::{CallId, Event};
-use symple::rtc::Transmit;
+use symple::rtc::{Path, Transmit};
 
 use super::side::{Came, Side};
 
@@ -71,8 +71,9 @@ pub async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
                 return viewer.watched;
             }
             Came::Call(event) => viewer.call_event(event),
-            Came::Datagram { local, from, data } => {
-                let receive = Receive::new(Protocol::Udp, from, local, &data).expect("a datagram of WebRTC");
+            Came::Datagram { path, data } => {
+                let receive = Receive::new(Protocol::Udp, path.remote, path.local, &data)
+                    .expect("a datagram of WebRTC");
                 viewer.rtc.handle_input(Input::Receive(Instant::now(), receive)).expect("no error");
             }
             Came::Due => viewer.rtc.handle_input(Input::Timeout(Instant::now())).expect("no error"),
@@ -125,8 +126,7 @@ impl Viewer {
                 Output::Timeout(at) => return at,
                 Output::Transmit(t) => {
                     let transmit = Transmit {
-                        local: t.source,
-                        to: t.destination,
+                        path: Path::udp(t.source, t.destination),
                         segment: None,
                         data: t.contents.into(),
                     };

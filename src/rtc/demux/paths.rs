@@ -6,7 +6,7 @@
 //!   (the source may be forged) └─────────┘  where the check went                   └────────┘
 //! ```
 //!
-//! A path is an address of ours and one of theirs. DTLS and media are taken by paths that a session claims,
+//! DTLS and media are taken by paths that a session claims,
 //! and by no others. Several sessions may claim one: its owner, and who forges its address, or is the next
 //! to use it; each gets what comes by it, and finds by its keys what is its own.
 //!
@@ -14,14 +14,11 @@
 //! limited over all sessions: see [`CHECKS_A_SECOND`].
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Transaction;
-use crate::rtc::SessionId;
-
-/// Our address and theirs.
-pub(in crate::rtc) type Path = (SocketAddr, SocketAddr);
+use crate::rtc::{Path, SessionId};
 
 /// Paths that a session is reached by. A browser tries one for each pair of its addresses and ours, the best
 /// first. str0m looks through all of them for each datagram, so there must not be many.
@@ -278,7 +275,7 @@ impl Paths {
             owner.new += 1;
             let claim = Claim { session: id, heard: now, answered: None, credit: 0, generation };
             self.claims.entry(path).or_default().push(claim);
-            self.hosts.entry(path.1.ip()).or_default().push(id);
+            self.hosts.entry(path.remote.ip()).or_default().push(id);
         }
         let claim = self.claim_mut(id, path).expect("made above, where there was none");
         claim.heard = now;
@@ -313,12 +310,12 @@ impl Paths {
                 self.claims.remove(&path);
             }
         }
-        if let Some(ids) = self.hosts.get_mut(&path.1.ip()) {
+        if let Some(ids) = self.hosts.get_mut(&path.remote.ip()) {
             if let Some(i) = ids.iter().position(|other| *other == id) {
                 ids.swap_remove(i);
             }
             if ids.is_empty() {
-                self.hosts.remove(&path.1.ip());
+                self.hosts.remove(&path.remote.ip());
             }
         }
     }
@@ -343,12 +340,14 @@ fn gives_way(claim: &Claim, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     const ME: SessionId = SessionId(1);
 
     fn path(n: u16) -> Path {
-        (SocketAddr::from(([192, 0, 2, 1], 4000)), SocketAddr::from(([198, 51, 100, 1], n)))
+        Path::udp(SocketAddr::from(([192, 0, 2, 1], 4000)), SocketAddr::from(([198, 51, 100, 1], n)))
     }
 
     fn transaction(n: u64) -> Transaction {

@@ -1,9 +1,7 @@
 //! Joins datagrams that one system call can send (UDP GSO).
 
+use crate::rtc::{Path, Transmit};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
-
-use crate::rtc::Transmit;
 
 /// Linux takes at most 64 segments a call (`UDP_MAX_SEGMENTS`), later versions 128.
 const MAX_SEGMENTS: usize = 64;
@@ -19,11 +17,10 @@ pub(in crate::rtc) struct Batches {
 }
 
 impl Batches {
-    pub(in crate::rtc) fn push(&mut self, local: SocketAddr, to: SocketAddr, data: Vec<u8>) {
+    pub(in crate::rtc) fn push(&mut self, path: Path, data: Vec<u8>) {
         if let Some(open) = &mut self.open {
             let segment = open.segment.unwrap_or(open.data.len());
-            let fits = open.local == local
-                && open.to == to
+            let fits = open.path == path
                 && (1..=segment).contains(&data.len())
                 && open.data.len() / segment.max(1) < MAX_SEGMENTS
                 && open.data.len() + data.len() <= MAX_BYTES;
@@ -37,7 +34,7 @@ impl Batches {
             }
         }
         self.flush();
-        self.open = Some(Transmit { local, to, segment: None, data });
+        self.open = Some(Transmit { path, segment: None, data });
     }
 
     /// Closes the open batch: what comes next belongs to another moment.
@@ -55,13 +52,15 @@ impl Batches {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn joined(sizes: &[(u16, usize)]) -> Vec<(Option<usize>, usize)> {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let mut b = Batches::default();
         for (to, size) in sizes {
-            b.push(address(1), address(*to), vec![0; *size]);
+            b.push(Path::udp(address(1), address(*to)), vec![0; *size]);
         }
         std::iter::from_fn(|| b.pop()).map(|t| (t.segment, t.data.len())).collect()
     }

@@ -23,14 +23,14 @@ use str0m::net::Receive;
 use str0m::{IceConnectionState, PacerReason, Reason, Rtc};
 
 use super::crypto::{self, reports};
-use super::demux::paths::{Path, Paths};
+use super::demux::paths::Paths;
 use super::demux::{self, Class, Stage};
 use super::send::batch::Batches;
 use super::send::clock::Place;
 use super::send::cut::Payloads;
 use super::send::numbers::Numbers;
 use super::send::track::Track;
-use super::{Config, MediaSet, SessionId, SessionStats};
+use super::{Config, MediaSet, Path, SessionId, SessionStats};
 use crate::call::body::{End, EndReason};
 use crate::media::StreamId;
 use crate::media::adapt::keyframes::Why;
@@ -216,12 +216,12 @@ impl Session {
     /// is known before, `None` for DTLS.
     pub(super) fn handle_datagram(
         &mut self,
+        path: Path,
         receive: Receive<'_>,
         sign: Option<Sign>,
         now: Instant,
         sink: &mut Sink<'_>,
     ) -> bool {
-        let path = (receive.destination, receive.source);
         self.tick(now);
         let opened = crypto::opened();
         let result = self.rtc.handle_input(str0m::Input::Receive(self.time, receive));
@@ -240,11 +240,11 @@ impl Session {
     }
 
     /// Has ICE check a path by which the viewer sends.
-    fn check_path(&mut self, (_, theirs): Path) {
-        if !self.reaches(theirs) {
+    fn check_path(&mut self, path: Path) {
+        if !self.reaches(path.remote) {
             return;
         }
-        let (ip, port) = (theirs.ip(), theirs.port());
+        let (ip, port) = (path.remote.ip(), path.remote.port());
         // Of the least priority: what ICE nominates by itself goes before.
         let line = format!("candidate:moved 1 udp 1 {ip} {port} typ srflx raddr 0.0.0.0 rport 0");
         if let Err(refusal) = self.add_remote_candidate(&line) {
@@ -361,8 +361,10 @@ impl Session {
             match self.rtc.poll_output() {
                 Ok(str0m::Output::Transmit(t)) => {
                     let data: Vec<u8> = t.contents.into();
+                    // No other protocol was among our candidates.
+                    let mut path = Path::udp(t.source, t.destination);
                     if let Some(check) = demux::check_sent(&data)
-                        && !sink.paths.handle_check(self.id, (t.source, t.destination), check, now)
+                        && !sink.paths.handle_check(self.id, path, check, now)
                     {
                         continue;
                     }
@@ -371,7 +373,6 @@ impl Session {
                         self.stats.bytes += data.len() as u64;
                         reports::handle_sent(&data);
                     }
-                    let mut path = (t.source, t.destination);
                     // An answer goes to who asked.
                     if demux::classify(&data) != Some(Class::Stun) {
                         path = self.route.direct(path, || sink.paths.answered(self.id, path), now);
@@ -380,7 +381,7 @@ impl Session {
                         last.push((path, data));
                         continue;
                     }
-                    sink.batches.push(path.0, path.1, data);
+                    sink.batches.push(path, data);
                 }
                 Ok(str0m::Output::Event(e)) => self.handle_event(e, now, sink.notes),
                 Ok(str0m::Output::Timeout(at)) => {
@@ -406,8 +407,8 @@ impl Session {
                 }
             }
         }
-        for ((local, to), data) in last {
-            sink.batches.push(local, to, data);
+        for (path, data) in last {
+            sink.batches.push(path, data);
         }
         self.ledger = reports::close();
         sink.batches.flush();

@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rtc::demux::paths::Path;
+use crate::rtc::Path;
 
 /// After this without an answer nothing may be sent any more (RFC 7675, 5.1).
 pub(in crate::rtc) const CONSENT: Duration = Duration::from_secs(30);
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn path(port: u16) -> Path {
-        (SocketAddr::from(([192, 0, 2, 1], 4000)), SocketAddr::from(([198, 51, 100, 1], port)))
+        Path::udp(SocketAddr::from(([192, 0, 2, 1], 4000)), SocketAddr::from(([198, 51, 100, 1], port)))
     }
 
     fn at(now: Instant, ms: u64) -> Instant {

@@ -358,8 +358,8 @@ proptest::proptest! {
         w.viewer(1);
         let (local, from) = (CAMERA.parse().expect("literal"), "203.0.113.99:9".parse().expect("literal"));
         let before = w.sent.len();
-        w.fanout.handle_input(crate::rtc::Input::Datagram { local, from, data: &data }, w.now);
+        w.fanout.handle_input(crate::rtc::Input::Datagram { path: crate::rtc::Path::udp(local, from), data: &data }, w.now);
         w.drain_camera();
-        assert!(w.sent[before..].iter().all(|t| t.to != from));
+        assert!(w.sent[before..].iter().all(|t| t.path.remote != from));
     }
 }

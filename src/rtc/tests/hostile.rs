@@ -8,7 +8,7 @@ use std::time::Duration;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use crate::rtc::{Answer, Event, Input, SessionId};
+use crate::rtc::{Answer, Event, Input, Path, SessionId};
 
 const MAGIC: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
@@ -19,7 +19,7 @@ fn camera() -> SocketAddr {
 impl World {
     /// A datagram from whatever address its sender claims.
     pub(super) fn forge(&mut self, from: SocketAddr, data: &[u8]) {
-        self.fanout.handle_input(Input::Datagram { local: camera(), from, data }, self.now);
+        self.fanout.handle_input(Input::Datagram { path: Path::udp(camera(), from), data }, self.now);
         self.drain_camera();
     }
 
@@ -40,7 +40,7 @@ impl World {
 
     /// What was sent to an address, or to any but those of browsers.
     fn sent_to(&self, wanted: impl Fn(SocketAddr) -> bool) -> Vec<&[u8]> {
-        self.sent.iter().filter(|t| wanted(t.to)).flat_map(|t| t.datagrams()).collect()
+        self.sent.iter().filter(|t| wanted(t.path.remote)).flat_map(|t| t.datagrams()).collect()
     }
 }
 
@@ -417,7 +417,7 @@ fn a_caller_with_thousands_of_ports_is_reached_by_few() {
         }
     }
     let reached: BTreeSet<SocketAddr> =
-        w.sent.iter().map(|t| t.to).filter(|to| to.ip() == from(0).ip()).collect();
+        w.sent.iter().map(|t| t.path.remote).filter(|to| to.ip() == from(0).ip()).collect();
     // 32 by its checks, and one that its description named.
     assert!(reached.len() <= 32 + 1, "{} addresses", reached.len());
     assert!(w.fanout.totals().dropped.stun_paths >= 5000 - 32);
@@ -470,7 +470,7 @@ fn few_of_an_offers_candidates_are_checked() {
     w.run(ms(31_000));
     assert!(w.closed(1).is_some());
     let sent = w.sent_to(is_silent);
-    let to: BTreeSet<SocketAddr> = w.sent.iter().map(|t| t.to).filter(|to| is_silent(*to)).collect();
+    let to: BTreeSet<SocketAddr> = w.sent.iter().map(|t| t.path.remote).filter(|to| is_silent(*to)).collect();
     println!(
         "{} datagrams to {} addresses, {} bytes",
         sent.len(),
@@ -504,7 +504,7 @@ fn a_flood_of_candidates_ends_no_call_and_is_not_checked() {
         w.run(ms(20));
     }
     w.run(ms(31_000));
-    let to: BTreeSet<SocketAddr> = w.sent.iter().map(|t| t.to).filter(|to| is_silent(*to)).collect();
+    let to: BTreeSet<SocketAddr> = w.sent.iter().map(|t| t.path.remote).filter(|to| is_silent(*to)).collect();
     println!("{} datagrams to {} addresses", w.sent_to(is_silent).len(), to.len());
     assert!(to.len() <= 16, "{} addresses", to.len());
     assert!(w.browsers[&1].connected && w.still_watches(1));
@@ -547,15 +547,15 @@ fn nothing_is_sent_to_loopback_multicast_or_broadcast() {
         let ip: std::net::IpAddr = ip.parse().expect("literal");
         let local = if ip.to_canonical().is_ipv4() { "192.0.2.1:4000" } else { "[2001:db8::5]:4000" };
         let input = Input::Datagram {
-            local: local.parse().expect("literal"),
-            from: SocketAddr::new(ip, 5000),
+            path: Path::udp(local.parse().expect("literal"), SocketAddr::new(ip, 5000)),
             data: &caller.check(number as u32, true),
         };
         w.fanout.handle_input(input, w.now);
         w.drain_camera();
     }
     w.run(ms(5000));
-    let to: BTreeSet<SocketAddr> = w.sent.iter().map(|t| t.to).filter(|to| to.port() == 5000).collect();
+    let to: BTreeSet<SocketAddr> =
+        w.sent.iter().map(|t| t.path.remote).filter(|to| to.port() == 5000).collect();
     let wrong: Vec<_> = to.iter().filter(|to| to.ip().to_string() != "198.51.100.1").collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }

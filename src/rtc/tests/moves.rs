@@ -67,7 +67,8 @@ fn media_follows_a_viewer_whose_source_port_changes() {
         let sent = w.sent.len();
         w.run(ms(60_000));
         assert!(w.closed(1).is_none(), "{:?}", w.closed(1));
-        let to_old = w.sent[sent..].iter().filter(|t| t.to == outside(20, 61_000) && t.data[0] >= 20);
+        let to_old =
+            w.sent[sent..].iter().filter(|t| t.path.remote == outside(20, 61_000) && t.data[0] >= 20);
         assert_eq!(to_old.count(), 0);
     }
 }
@@ -128,5 +129,5 @@ fn a_viewer_whose_new_path_answers_nothing_is_lost() {
     assert!(at - from <= ms(30_000), "{:?}", at - from);
     assert_eq!(w.end(1).reason, EndReason::Lost);
     let new = outside(20, 61_001);
-    assert_eq!(w.sent.iter().filter(|t| t.to == new && t.data[0] >= 20).count(), 0);
+    assert_eq!(w.sent.iter().filter(|t| t.path.remote == new && t.data[0] >= 20).count(), 0);
 }

@@ -6,7 +6,7 @@ use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use crate::rtc::{Input, SessionId};
+use crate::rtc::{Input, Path, SessionId};
 
 const BYSTANDER: &str = "203.0.113.99:9999";
 
@@ -69,7 +69,12 @@ fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
 }
 
 fn sent_to_bystander(w: &World, is: impl Fn(&[u8]) -> bool) -> usize {
-    w.sent.iter().filter(|t| t.to == bystander()).flat_map(|t| t.datagrams()).filter(|d| is(d)).count()
+    w.sent
+        .iter()
+        .filter(|t| t.path.remote == bystander())
+        .flat_map(|t| t.datagrams())
+        .filter(|d| is(d))
+        .count()
 }
 
 #[test]
@@ -82,11 +87,11 @@ fn an_error_response_to_our_own_check_ends_nothing() {
         .expect("a candidate");
     w.drain_camera();
     w.run(ms(1000));
-    let check = w.sent.iter().find(|t| t.to == bystander()).expect("it is checked").data.clone();
+    let check = w.sent.iter().find(|t| t.path.remote == bystander()).expect("it is checked").data.clone();
     let integrity = attribute(0x0008, &[7; 20]);
     for kind in [0x0111, 0x0101, 0x0011, 0x0001] {
         let data = message(kind, &check[8..20], &integrity, integrity.len());
-        w.fanout.handle_input(Input::Datagram { local: camera(), from: bystander(), data: &data }, w.now);
+        w.fanout.handle_input(Input::Datagram { path: Path::udp(camera(), bystander()), data: &data }, w.now);
         w.drain_camera();
     }
     w.run(ms(2000));
@@ -115,7 +120,7 @@ fn media_never_goes_to_an_address_that_answered_no_check() {
         let mut transaction = [9; 12];
         transaction[..4].copy_from_slice(&i.to_be_bytes());
         let data = nomination(&user, &password, transaction);
-        w.fanout.handle_input(Input::Datagram { local: camera(), from: bystander(), data: &data }, w.now);
+        w.fanout.handle_input(Input::Datagram { path: Path::udp(camera(), bystander()), data: &data }, w.now);
         w.drain_camera();
         w.run(ms(50));
     }

@@ -4,7 +4,7 @@ use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use crate::rtc::{Config, Event, Fanout, Input, LocalCandidate, SessionId};
+use crate::rtc::{Config, Event, Fanout, Input, LocalCandidate, Path, SessionId};
 
 /// Whether a browser got these bytes unbroken, from a key frame on; says how many frames.
 fn unbroken(world: &World, id: u64, codec: Theirs, fed: &[std::sync::Arc<[u8]>]) -> usize {
@@ -344,7 +344,7 @@ fn a_camera_behind_a_port_forward_is_reached_by_the_advertised_address() {
     w.viewer(1);
     w.run(ms(2000));
     assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > 40);
-    assert!(w.sent.iter().all(|t| t.local == candidate.base), "what leaves, leaves by the base");
+    assert!(w.sent.iter().all(|t| t.path.local == candidate.base), "what leaves, leaves by the base");
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn each_family_is_spoken_by_its_own_candidate() {
     for id in [1, 2] {
         assert!(unbroken(&w, id, Theirs::H264, &w.fed[&H264]) > 40);
     }
-    assert!(w.sent.iter().all(|t| t.local.is_ipv4() == t.to.is_ipv4()));
+    assert!(w.sent.iter().all(|t| t.path.local.is_ipv4() == t.path.remote.is_ipv4()));
 }
 
 #[test]
@@ -372,9 +372,9 @@ fn a_datagram_to_an_address_that_is_no_candidate_is_not_answered() {
     let (from, _, check) =
         w.taken.iter().find(|(_, to, _)| *to == CAMERA.parse().expect("literal")).expect("sent").clone();
     let local = "192.0.2.200:4000".parse().expect("literal");
-    w.fanout.handle_input(Input::Datagram { local, from, data: &check }, w.now);
+    w.fanout.handle_input(Input::Datagram { path: Path::udp(local, from), data: &check }, w.now);
     w.drain_camera();
-    assert!(w.sent[before..].iter().all(|t| t.local != local));
+    assert!(w.sent[before..].iter().all(|t| t.path.local != local));
 }
 
 #[test]

@@ -15,7 +15,8 @@ use crate::call::body::End;
 use crate::media::adapt::keyframes::Why;
 use crate::media::{Codec, Frame, StreamId};
 use crate::rtc::{
-    Answer, Config, Event, Fanout, Input, LocalCandidate, MediaSet, Output, Refusal, SessionId, Transmit,
+    Answer, Config, Event, Fanout, Input, LocalCandidate, MediaSet, Output, Path, Refusal, SessionId,
+    Transmit,
 };
 
 pub(super) const H264: StreamId = StreamId(0);
@@ -368,7 +369,8 @@ impl World {
         while let Some(entry) = self.wire.first_entry().filter(|e| e.key().0 <= self.now) {
             let (from, to, data) = entry.remove();
             if self.camera.contains(&to) {
-                self.fanout.handle_input(Input::Datagram { local: to, from, data: &data }, self.now);
+                self.fanout
+                    .handle_input(Input::Datagram { path: Path::udp(to, from), data: &data }, self.now);
                 self.drain_camera();
                 continue;
             }
@@ -442,7 +444,7 @@ impl World {
                 }
                 Output::Transmit(t) => {
                     for datagram in t.datagrams() {
-                        self.put_on_wire(t.local, t.to, datagram);
+                        self.put_on_wire(t.path.local, t.path.remote, datagram);
                     }
                     self.sent.push(t);
                     self.sent_at.push(self.now - self.start);
