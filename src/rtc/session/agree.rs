@@ -10,7 +10,8 @@ use str0m::media::{Direction, Frequency, MediaKind, Mid, Pt};
 use str0m::rtp::Extension;
 use str0m::{Candidate, IceCreds, Rtc};
 
-use super::{Names, REPORTS_EVERY, STATS_EVERY, Session, Shared};
+use super::state::State;
+use super::{Names, OpenOffer, REPORTS_EVERY, STATS_EVERY, Session, Shared};
 use crate::media::Codec;
 use crate::rtc::crypto::reports;
 use crate::rtc::refusal::Refusal;
@@ -65,7 +66,7 @@ impl Session {
             mids.push((*kind, mid.to_string()));
         }
         let (offer, pending) = api.apply().ok_or_else(|| Refusal::Failed("no offer was made".into()))?;
-        session.pending = Some((pending, mids.iter().map(|(_, mid)| mid.clone()).collect()));
+        session.open = Some(OpenOffer { pending, mids: mids.iter().map(|(_, mid)| mid.clone()).collect() });
         let offer = offer.to_sdp_string();
         let sections: Vec<&str> = offer.split("\r\nm=").skip(1).collect();
         let mut parts = vec![];
@@ -92,20 +93,16 @@ impl Session {
             rtc,
             time: now,
             rtc_deadline: now,
+            state: State::connecting(now),
             made: now,
             heard: now,
-            connected: false,
             route: Route::new(now),
             client: None,
-            ice_lost: None,
-            over: None,
-            closing: false,
             remote: Transport::default(),
             tag: String::new(),
-            moved: None,
             setup: String::new(),
             settled: Settled::default(),
-            pending: None,
+            open: None,
             origin: random_number(),
             version: 0,
             ledger: reports::Ledger::new(&cname),
@@ -157,7 +154,7 @@ impl Session {
         let offer = SdpOffer::from_sdp_string(&offer).map_err(unusable)?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?.to_sdp_string();
         // An offer of ours that was open is void: str0m has rolled it back.
-        self.pending = None;
+        self.open = None;
         if !self.names.ours.is_empty()
             && self.rtc.direct_api().local_ice_credentials().ufrag != self.names.ours
         {
@@ -182,14 +179,14 @@ impl Session {
         remote: &Remote,
         media: &MediaSet,
     ) -> Result<Answered, Refusal> {
-        let Some((_, mids)) = &self.pending else { return Err(Refusal::NoOpenOffer) };
-        let plan = Plan::of_answer(remote, shared.supply(media), mids)?;
+        let Some(open) = &self.open else { return Err(Refusal::NoOpenOffer) };
+        let plan = Plan::of_answer(remote, shared.supply(media), &open.mids)?;
         let transport = self.transport(remote);
         let fresh = self.fresh_candidates(&transport);
         let answer = plan.for_str0m(remote, &transport, &fresh);
         let answer = SdpAnswer::from_sdp_string(&answer).map_err(unusable)?;
-        let (pending, _) = self.pending.take().expect("seen above");
-        self.rtc.sdp_api().accept_answer(pending, answer).map_err(unusable)?;
+        let open = self.open.take().expect("seen above");
+        self.rtc.sdp_api().accept_answer(open.pending, answer).map_err(unusable)?;
         self.settle(shared, transport, &plan)?;
         self.note_transport(remote);
         self.settled = plan.settled;

@@ -13,6 +13,7 @@ use str0m::change::SdpOffer;
 use str0m::media::Mid;
 
 use super::agree::{choices, stack, unusable};
+use super::state::Moved;
 use super::{Session, Shared};
 use crate::rtc::MediaSet;
 use crate::rtc::refusal::Refusal;
@@ -26,22 +27,18 @@ const MOVES_WITHIN: Duration = Duration::from_secs(15);
 impl Session {
     /// Takes notice of which section a description's transport is named after.
     pub(super) fn note_transport(&mut self, remote: &Remote) {
-        if self.connected && remote.tag != self.tag || self.may_move() {
+        if self.state.is_connected() && remote.tag != self.tag || self.state.may_move(self.time) {
             // What is agreed after that holds for the new one, too.
             let until = self.time + MOVES_WITHIN;
-            self.moved = Some((until, remote.clone())).filter(|_| !remote.tag.is_empty());
+            let moved = (!remote.tag.is_empty()).then(|| Moved { until, remote: Box::new(remote.clone()) });
+            self.turn(|state| state.expect(moved));
         }
         self.tag.clone_from(&remote.tag);
     }
 
-    /// Whether the other side may begin its transport anew.
-    pub(super) fn may_move(&self) -> bool {
-        self.moved.as_ref().is_some_and(|(until, _)| self.time < *until)
-    }
-
     /// Whether the other side may begin DTLS anew, and this handshake is not the one that we know.
     pub(in crate::rtc) fn may_begin_anew(&self, client: [u8; 32]) -> bool {
-        self.may_move() && self.client != Some(client)
+        self.state.may_move(self.time) && self.client != Some(client)
     }
 
     /// Begins ICE and DTLS again, with what was agreed and said before.
@@ -51,7 +48,13 @@ impl Session {
         media: &MediaSet,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let Some((_, mut remote)) = self.moved.take() else { return Ok(()) };
+        let mut expected = None;
+        self.turn(|state| {
+            let (next, remote) = state.begin_anew(now);
+            expected = remote;
+            next
+        });
+        let Some(mut remote) = expected else { return Ok(()) };
         log::debug!("session {}: the transport begins anew", self.id.0);
         let supply = shared.supply(media);
         let known = Settled { video: self.settled.video, audio: self.settled.audio, ..Settled::default() };
@@ -85,9 +88,7 @@ impl Session {
             }
         }
         self.tracks.clear();
-        self.connected = false;
         self.client = None;
-        self.ice_lost = None;
         (self.made, self.heard) = (now, now);
         self.route = Route::new(now);
         self.settle(shared, remote.transport.clone(), &plan)?;

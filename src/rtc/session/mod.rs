@@ -11,6 +11,7 @@ mod part;
 pub(in crate::rtc) mod route;
 pub(crate) mod sdp;
 mod slots;
+mod state;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -37,7 +38,8 @@ use crate::media::adapt::keyframes::Why;
 use candidates::{Candidates, is_reachable};
 use negotiate::{Settled, Supply};
 use route::{Route, Sign, Wish};
-use sdp::{Remote, Transport};
+use sdp::Transport;
+use state::{Signs, State};
 
 /// str0m's pacer lets one packet out a microsecond; a burst is taken at once, up to this far ahead.
 const STEP: Duration = Duration::from_micros(1);
@@ -52,8 +54,6 @@ const STATS_EVERY: Duration = Duration::from_secs(2);
 /// A receiver plays sound and pictures in step from the first reports on, so those on sound come as often as those on
 /// pictures; str0m would wait for 5 s.
 const REPORTS_EVERY: Duration = Duration::from_secs(1);
-/// How long ICE may have lost its path, and no check by the one in use was answered, while datagrams still come.
-const ICE_LOST: Duration = Duration::from_secs(8);
 
 /// What all sessions of a fan-out share.
 pub(super) struct Shared {
@@ -100,6 +100,12 @@ pub(super) struct Names {
     pub(super) their_password: String,
 }
 
+/// An offer of ours, and the sections in it.
+struct OpenOffer {
+    pending: SdpPendingOffer,
+    mids: Vec<String>,
+}
+
 pub(super) struct Session {
     id: SessionId,
     rtc: Rtc,
@@ -107,26 +113,22 @@ pub(super) struct Session {
     time: Instant,
     /// When str0m wants to be called.
     rtc_deadline: Instant,
+    state: State,
+    /// When its transport was made: of two by one path, the newer counts.
     made: Instant,
     heard: Instant,
-    connected: bool,
     route: Route,
     /// Whose DTLS handshake it is, where the other side began it.
     pub(super) client: Option<[u8; 32]>,
-    ice_lost: Option<Instant>,
-    over: Option<End>,
-    /// It says goodbye.
-    closing: bool,
     /// How the other side is reached, as its last description says.
     remote: Transport,
     /// The section whose transport it is.
     tag: String,
-    /// What was agreed when that changed, after which the other side may begin DTLS anew, and until when.
-    moved: Option<(Instant, Remote)>,
     /// Which side begins DTLS, as we answered.
     setup: String,
     settled: Settled,
-    pending: Option<(SdpPendingOffer, Vec<String>)>,
+    /// An offer of ours that waits for its answer.
+    open: Option<OpenOffer>,
     /// Of our descriptions' `o=` line.
     origin: u64,
     version: u64,
@@ -184,19 +186,29 @@ impl Session {
 
     /// A newer session took its place.
     pub(super) fn replace(&mut self) {
-        self.over.get_or_insert_with(|| {
+        self.end(|| {
             End::new(EndReason::Replaced, "a newer call from the same address and port took its place")
         });
     }
 
     /// Its transport can't go on.
     pub(super) fn lose(&mut self) {
-        self.over.get_or_insert_with(|| End::new(EndReason::Lost, "the viewer ended its transport"));
+        self.end(|| End::new(EndReason::Lost, "the viewer ended its transport"));
+    }
+
+    fn end(&mut self, end: impl FnOnce() -> End) {
+        self.turn(|state| state.end(end));
+    }
+
+    /// Goes on to another state.
+    fn turn(&mut self, next: impl FnOnce(State) -> State) {
+        // If that panics, the session is not used again.
+        self.state = next(std::mem::replace(&mut self.state, State::Closing));
     }
 
     /// How far DTLS is.
     pub(super) fn stage(&self) -> Stage {
-        if self.connected { Stage::Established } else { Stage::Handshake }
+        if self.state.is_connected() { Stage::Established } else { Stage::Handshake }
     }
 
     pub(super) fn local_candidates(&self) -> &[String] {
@@ -209,7 +221,7 @@ impl Session {
 
     /// Whether frames of this stream are on their way to this viewer.
     pub(super) fn follows(&self, stream: StreamId) -> bool {
-        self.connected && self.tracks.iter().any(|t| t.stream == stream)
+        self.state.is_connected() && self.tracks.iter().any(|t| t.stream == stream)
     }
 
     /// Takes a datagram; says whether it is authentic, and so shows that the viewer is there. What sign it is then
@@ -295,7 +307,7 @@ impl Session {
     /// Says goodbye.
     pub(super) fn close(&mut self, now: Instant, sink: &mut Sink<'_>) {
         self.tick(now);
-        self.closing = true;
+        self.turn(State::close);
         let result = self.rtc.close();
         self.check(result);
         self.drain(now, sink);
@@ -303,41 +315,20 @@ impl Session {
 
     /// When to call [`Session::handle_timeout`].
     pub(super) fn deadline(&self, config: &Config) -> Instant {
-        let own =
-            if self.connected { self.heard + config.silence } else { self.made + config.connect_within };
-        let lost = self.lost_at().filter(|_| self.connected).unwrap_or(own);
-        self.rtc_deadline.min(own).min(lost)
-    }
-
-    /// When the path in use is given up: without consent, and sooner where ICE has no other.
-    fn lost_at(&self) -> Option<Instant> {
-        self.route.path()?;
-        let consent = self.route.consent_until();
-        let ice = self.ice_lost.map(|at| at.max(self.route.answered()) + ICE_LOST);
-        Some(ice.map_or(consent, |at| at.min(consent)))
+        let own = self.state.deadline(self.signs(), config);
+        own.map_or(self.rtc_deadline, |own| own.min(self.rtc_deadline))
     }
 
     /// Ends the session if its time has come.
     pub(super) fn check_alive(&mut self, config: &Config, now: Instant) -> Option<End> {
-        let secs = |d: Duration| d.as_secs();
-        let silent = now.saturating_duration_since(self.heard);
-        if self.over.is_none() {
-            if !self.connected && now.saturating_duration_since(self.made) >= config.connect_within {
-                let words = format!(
-                    "no connection within {} s: no network path to the viewer was found; check that UDP is not blocked",
-                    secs(config.connect_within)
-                );
-                self.over = Some(End::new(EndReason::IceFailed, words));
-            } else if self.connected && silent >= config.silence {
-                let words = format!("the viewer vanished: nothing heard of it for {} s", secs(silent));
-                self.over = Some(End::new(EndReason::Vanished, words));
-            } else if self.connected && self.lost_at().is_some_and(|at| now >= at) {
-                self.over = Some(End::new(EndReason::Lost, "the network path to the viewer was lost"));
-            } else if !self.rtc.is_alive() && !self.may_move() {
-                self.over = Some(End::new(EndReason::Ended, "the viewer closed the connection"));
-            }
-        }
-        self.over.clone()
+        let (signs, alive) = (self.signs(), self.rtc.is_alive());
+        self.turn(|state| state.age(signs, alive, config, now));
+        self.state.over().cloned()
+    }
+
+    fn signs(&self) -> Signs {
+        let by_path = |_| (self.route.answered(), self.route.consent_until());
+        Signs { heard: self.heard, consent: self.route.path().map(by_path) }
     }
 
     fn tick(&mut self, now: Instant) {
@@ -348,7 +339,7 @@ impl Session {
 
     fn check(&mut self, result: Result<(), str0m::RtcError>) {
         if let Err(e) = result {
-            self.over.get_or_insert_with(|| End::new(EndReason::Lost, format!("WebRTC failed: {e}")));
+            self.end(|| End::new(EndReason::Lost, format!("WebRTC failed: {e}")));
         }
     }
 
@@ -377,7 +368,7 @@ impl Session {
                     if demux::classify(&data) != Some(Class::Stun) {
                         path = self.route.direct(path, || sink.paths.answered(self.id, path), now);
                     }
-                    if self.closing && demux::classify(&data) == Some(Class::Dtls) {
+                    if self.state.is_closing() && demux::classify(&data) == Some(Class::Dtls) {
                         last.push((path, data));
                         continue;
                     }
@@ -418,7 +409,7 @@ impl Session {
         match event {
             str0m::Event::Connected => {
                 log::debug!("session {} connected", self.id.0);
-                self.connected = true;
+                self.turn(State::connect);
                 // Where the transport began anew the viewer was there before.
                 if !std::mem::replace(&mut self.stats.connected, true) {
                     notes.push(Note::Connected);
@@ -431,11 +422,9 @@ impl Session {
             }
             str0m::Event::IceConnectionStateChange(state) => {
                 log::debug!("session {}: ICE {state:?}", self.id.0);
-                self.ice_lost = match state {
-                    IceConnectionState::Connected | IceConnectionState::Completed => None,
-                    // Checking, too: a peer that only asks, and never answers, keeps ICE at it for good.
-                    _ => self.ice_lost.or(Some(now)),
-                };
+                // Checking is none, too: a peer that only asks, and never answers, keeps ICE at it for good.
+                let up = matches!(state, IceConnectionState::Connected | IceConnectionState::Completed);
+                self.turn(|state| state.ice(up, now));
             }
             str0m::Event::KeyframeRequest(request) => {
                 self.stats.key_frame_requests += 1;
@@ -461,11 +450,8 @@ impl Session {
             {
                 self.stats.nacks = s.nacks;
             }
-            str0m::Event::Closed if self.may_move() => notes.push(Note::Anew),
-            str0m::Event::Closed => {
-                self.over
-                    .get_or_insert_with(|| End::new(EndReason::Ended, "the viewer closed the connection"));
-            }
+            str0m::Event::Closed if self.state.may_move(self.time) => notes.push(Note::Anew),
+            str0m::Event::Closed => self.end(state::closed_by_the_viewer),
             _ => {}
         }
     }
