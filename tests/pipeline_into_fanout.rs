@@ -18,8 +18,8 @@ use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Rtc};
 use symple::media::frame::sps::{Sps, is_idr, nal_units};
-use symple::media::{Codec, VIDEO_H264};
-use symple::rtc::{Config, Event, Fanout, Input, LocalCandidate, MediaSet, Output, Path, SessionId};
+use symple::media::{Codec, StreamInfo, VIDEO_H264};
+use symple::rtc::{Config, Event, Fanout, Input, LocalCandidate, Output, Path, SessionId};
 
 const FRAMES: usize = 20;
 /// So many frames it sees before it asks for a key frame.
@@ -45,7 +45,7 @@ impl Pair {
         let [base, address] = ["192.0.2.1:4000", "192.0.2.2:4000"].map(|a| a.parse().expect("literal"));
         let candidates = vec![LocalCandidate { base, advertised: None }];
         let mut fanout = Fanout::new(Config { candidates, ..Config::default() }, now);
-        fanout.set_media(MediaSet { video: vec![(VIDEO_H264, Codec::H264)], audio: None });
+        fanout.set_streams(&[StreamInfo::new(VIDEO_H264, Codec::H264)]);
 
         let crypto = Arc::new(crypto::provider());
         let mut viewer =

@@ -98,7 +98,7 @@ impl Studio {
         let goes_on = self.fanout.stats(seat.session).is_some();
         match self.fanout.accept(seat.session, &offer.sdp, now) {
             Ok(answer) => {
-                self.agree(offer.id, answer.video, answer.audio);
+                self.agree(offer.id, &answer.streams);
                 self.describe(offer.id, &answer.sdp, Calls::local_answer, now);
             }
             Err(refusal) if goes_on => {

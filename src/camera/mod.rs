@@ -48,7 +48,6 @@ use crate::media::StreamId;
 use crate::media::adapt::ladder::Quality;
 use crate::media::board::BoardInfo;
 use crate::media::frame::queue::{FrameQueue, Pushed};
-use crate::media::frame::sps;
 use crate::media::source::Location;
 use crate::media::source::RequestId;
 use crate::media::source::controls::{Control, Value};
@@ -146,7 +145,7 @@ impl Camera {
             let inbox = inbox.clone();
             move |event| inbox.take(event)
         })?;
-        let media = studio::media_set(config.vp8 && pipeline.has_vp8(), pipeline.has_audio());
+        let media = studio::streams(config.vp8 && pipeline.has_vp8(), pipeline.has_audio());
         let desk = matches!(config.media.source, Location::V4l2(_))
             .then(|| Desk::new(config.controls.clone(), &config.signalling, pipeline.controls().to_vec()));
         if desk.as_ref().is_some_and(Desk::is_of_use) {
@@ -169,7 +168,6 @@ impl Camera {
                 initial_bitrate: config.bitrate.start,
                 max_bitrate: config.bitrate.max,
                 max_sessions: config.max_viewers + 1,
-                h264_level: sps::level(config.media.width, config.media.height, config.media.fps),
                 ..rtc::Config::default()
             },
             media,

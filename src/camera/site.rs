@@ -140,9 +140,9 @@ impl Status {
                 "user": viewer.address.user(),
                 "video": viewer.video.map(|codec| format!("{codec:?}")),
                 "audio": viewer.audio,
-                "packets": stats.map(|s| s.packets),
-                "estimate": stats.and_then(|s| s.estimate),
-                "rttMs": stats.and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
+                "packets": stats.as_ref().map(|s| s.packets),
+                "estimate": stats.as_ref().and_then(|s| s.estimate),
+                "rttMs": stats.as_ref().and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
             })
         });
         json!({

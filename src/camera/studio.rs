@@ -4,7 +4,7 @@
 //! from then on and `linger` longer than the last one stays. Key-frame requests are merged, bandwidth
 //! estimates go through one rate controller for each stream.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -24,14 +24,17 @@ use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps::{self, Agreement};
 use crate::media::source::gst::{MediaEvent, Streams};
 use crate::media::source::v4l2::choose::Way;
-use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
+use crate::media::{
+    AUDIO_OPUS, Codec, Format, Frame, Kind, StreamId, StreamInfo, VIDEO_H264, VIDEO_VP8, VideoFormat,
+};
 use crate::proto::Address;
-use crate::rtc::{self, Fanout, MediaSet, SessionId, SessionStats, Transmit};
+use crate::rtc::{self, Fanout, SessionId, SessionStats, Transmit};
 
 /// What a studio is told at its start.
 pub(crate) struct Config {
     pub rtc: rtc::Config,
-    pub media: MediaSet,
+    /// The streams that there are to send, by preference.
+    pub media: Vec<StreamInfo>,
     pub bitrate: Limits,
     /// All that is asked of an encoder: width, height and pictures a second.
     pub pictures: (u32, u32, u32),
@@ -141,6 +144,7 @@ struct Encoding {
 pub(crate) struct Studio {
     pub calls: Calls,
     pub fanout: Fanout,
+    streams: Vec<StreamInfo>,
     limits: Limits,
     encodings: [Encoding; 2],
     heat: Option<Heat>,
@@ -173,8 +177,12 @@ pub(crate) struct Studio {
 impl Studio {
     pub fn new(config: Config, now: Instant) -> Self {
         let mut fanout = Fanout::new(config.rtc, now);
-        fanout.set_media(config.media);
         let (width, height, fps) = config.pictures;
+        let mut streams = config.media;
+        for stream in streams.iter_mut().filter(|stream| stream.kind() == Kind::Video) {
+            stream.format = Format::Video(VideoFormat { width, height, fps, profile_level_id: None });
+        }
+        fanout.set_streams(&streams);
         let ladder = || match config.adapt {
             true => Ladder::new(width, height, fps),
             false => Ladder::fixed(width, height, fps),
@@ -188,6 +196,7 @@ impl Studio {
             // The limit of viewers is ours, and told in the same word.
             calls: Calls::new(call::Config { max_calls: config.max_viewers + 64, ..call::Config::default() }),
             fanout,
+            streams,
             encodings: [encoding(VIDEO_H264), encoding(VIDEO_VP8)],
             heat: config.heat.map(|limits| Heat::new(limits, depth)),
             limits: config.bitrate,
@@ -386,7 +395,7 @@ impl Studio {
             call::Event::RemoteAnswer { id, sdp } => {
                 let Some(seat) = self.seats.get(&id) else { return };
                 match self.fanout.answer(seat.session, &sdp, now) {
-                    Ok(answered) => self.agree(id, answered.video, answered.audio),
+                    Ok(answered) => self.agree(id, &answered.streams),
                     Err(refusal) => self.refuse(id, &refusal, now),
                 }
             }
@@ -438,7 +447,15 @@ impl Studio {
                 if let Some(made) = profile_level_id {
                     self.made = Some(made);
                     // What comes as it is, from a camera that encodes, may be larger than was asked for.
-                    self.fanout.raise_h264_level(made[2]);
+                    if let Some(info) = self.streams.iter_mut().find(|info| info.id == stream) {
+                        info.change_format(Format::Video(VideoFormat {
+                            width,
+                            height,
+                            fps,
+                            profile_level_id,
+                        }));
+                        self.fanout.set_streams(&self.streams);
+                    }
                     let all: Vec<CallId> = self.seats.keys().copied().collect();
                     self.hold_to_agreement(&all);
                 }
@@ -481,11 +498,12 @@ impl Studio {
         self.sessions.insert(session, id);
     }
 
-    pub fn agree(&mut self, id: CallId, video: Option<StreamId>, audio: Option<StreamId>) {
+    pub fn agree(&mut self, id: CallId, taken: &BTreeSet<StreamId>) {
         let Some(seat) = self.seats.get_mut(&id) else { return };
-        seat.video = video;
-        seat.viewer.video = video.map(|v| if v == VIDEO_VP8 { Codec::Vp8 } else { Codec::H264 });
-        seat.viewer.audio = audio.is_some();
+        let of = |kind| self.streams.iter().find(|s| s.kind() == kind && taken.contains(&s.id));
+        seat.video = of(Kind::Video).map(|stream| stream.id);
+        seat.viewer.video = of(Kind::Video).map(|stream| stream.codec);
+        seat.viewer.audio = of(Kind::Audio).is_some();
         self.hold_to_agreement(&[id]);
     }
 
@@ -669,10 +687,9 @@ impl Encoding {
 }
 
 /// What a source with these abilities can send.
-pub(crate) fn media_set(vp8: bool, audio: bool) -> MediaSet {
-    let mut video = vec![(VIDEO_H264, Codec::H264)];
-    if vp8 {
-        video.push((VIDEO_VP8, Codec::Vp8));
-    }
-    MediaSet { video, audio: audio.then_some(AUDIO_OPUS) }
+pub(crate) fn streams(vp8: bool, audio: bool) -> Vec<StreamInfo> {
+    let mut streams = vec![StreamInfo::new(VIDEO_H264, Codec::H264)];
+    streams.extend(vp8.then(|| StreamInfo::new(VIDEO_VP8, Codec::Vp8)));
+    streams.extend(audio.then(|| StreamInfo::new(AUDIO_OPUS, Codec::Opus)));
+    streams
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::config::Answer;
 use super::event::Event;
 use super::source::{SourceState, SourceStatus};
-use super::studio::{Config, Input, Output, Studio, Whence, media_set};
+use super::studio::{Config, Input, Output, Studio, Whence, streams};
 use crate::call::RateLimit;
 use crate::media::StreamId;
 use crate::media::adapt::heat;
@@ -49,7 +49,7 @@ impl World {
         let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
         let config = Config {
             rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
-            media: media_set(vp8, true),
+            media: streams(vp8, true),
             bitrate: Limits::default(),
             pictures: (1280, 720, 30),
             adapt: true,

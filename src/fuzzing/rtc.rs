@@ -8,11 +8,11 @@ use str0m::change::SdpAnswer;
 use str0m::net::{Protocol, Receive};
 
 use super::bytes::{Bytes, valid};
-use crate::media::{AUDIO_OPUS, Codec, VIDEO_H264, VIDEO_VP8};
+use crate::media::{AUDIO_OPUS, Codec, StreamInfo, VIDEO_H264, VIDEO_VP8};
 use crate::rtc::crypto::provider;
 use crate::rtc::demux::{self, Class, Stage, StunKind};
 use crate::rtc::session::candidates::is_reachable;
-use crate::rtc::{Config, Fanout, Input, LocalCandidate, MediaSet, Output, SessionId};
+use crate::rtc::{Config, Fanout, Input, LocalCandidate, Output, SessionId};
 
 pub(super) const OFFER: &str = include_str!("../rtc/tests/chromium_offer.sdp");
 pub(super) const CAMERA: &str = "192.0.2.1:4000";
@@ -204,14 +204,16 @@ pub fn media(data: &[u8]) {
     assert!(left >= 10, "room for a tag");
 }
 
-pub(super) fn all_media() -> MediaSet {
-    MediaSet { video: vec![(VIDEO_H264, Codec::H264), (VIDEO_VP8, Codec::Vp8)], audio: Some(AUDIO_OPUS) }
+pub(super) fn all_media() -> Vec<StreamInfo> {
+    [(VIDEO_H264, Codec::H264), (VIDEO_VP8, Codec::Vp8), (AUDIO_OPUS, Codec::Opus)]
+        .map(|(id, codec)| StreamInfo::new(id, codec))
+        .to_vec()
 }
 
 fn fanout(now: Instant) -> Fanout {
     let host = LocalCandidate { base: at(CAMERA), advertised: None };
     let mut fanout = Fanout::new(Config { candidates: vec![host], ..Config::default() }, now);
-    fanout.set_media(all_media());
+    fanout.set_streams(&all_media());
     fanout
 }
 
@@ -245,7 +247,7 @@ pub fn sdp(data: &[u8]) {
                 assert_eq!(fanout.sessions().count(), 1);
                 let again = fanout.accept(SessionId(1), offer, now).expect("taken before");
                 assert_eq!(sections(&again.sdp), sections(&answer.sdp));
-                assert_eq!((again.video, again.audio), (answer.video, answer.audio));
+                assert_eq!(again.streams, answer.streams);
             }
             Err(refusal) => {
                 assert_eq!(fanout.sessions().count(), before, "a refusal leaves all as it was");

@@ -17,13 +17,14 @@ use super::send::clock::{Position, Timeline};
 use super::send::cut::Cutter;
 use super::session::route::Sign;
 use super::session::sdp::Remote;
+use super::session::supply::{Supply, is_carried};
 use super::session::{Note, Session, Shared, Sink};
 use super::{
-    Answer, Answered, Config, Event, Input, LocalCandidate, MediaSet, Offer, Output, Path, Protocol,
-    SessionId, SessionStats, Totals,
+    Answer, Answered, Config, Event, Input, LocalCandidate, Offer, Output, Path, Protocol, SessionId,
+    SessionStats, Totals,
 };
 use crate::call::body::{End, EndReason};
-use crate::media::{Codec, Frame, StreamId};
+use crate::media::{Frame, StreamId, StreamInfo};
 
 /// When nothing is due, look again then.
 const IDLE: Duration = Duration::from_secs(60);
@@ -39,7 +40,7 @@ const MAX_TRIES: usize = 4;
 /// One encoded stream to many viewers. See the [module](super).
 pub struct Fanout {
     shared: Shared,
-    media: MediaSet,
+    supply: Supply,
     sessions: HashMap<SessionId, Session>,
     paths: Paths,
     /// Each session's ICE user name, with which it is called from a new address.
@@ -60,7 +61,7 @@ impl Fanout {
         let crypto = Arc::new(super::crypto::provider());
         Fanout {
             shared: Shared { config, crypto, certificate: OnceLock::new() },
-            media: MediaSet::default(),
+            supply: Supply::default(),
             sessions: HashMap::new(),
             paths: Paths::new(now),
             ufrags: HashMap::new(),
@@ -80,17 +81,12 @@ impl Fanout {
         self.shared.crypto = crypto;
     }
 
-    /// Says what there is to send; JPEG is not. Sessions that exist keep what they settled on.
-    pub fn set_media(&mut self, mut media: MediaSet) {
-        media.video.retain(|(_, codec)| *codec != Codec::Jpeg);
-        self.media = media;
-    }
-
-    /// Says that H.264 is of this level (`level_idc`), if it is higher than [`Config::h264_level`]. Sessions made from
-    /// now on are told of it.
-    pub fn raise_h264_level(&mut self, level: u8) {
-        let known = &mut self.shared.config.h264_level;
-        *known = level.max(*known);
+    /// Says what there is to send, for each kind in the order of preference: each viewer gets the first stream that it
+    /// can decode. Of streams with one codec the best rendition is offered; what RTP does not carry here (JPEG) is left
+    /// out. Say so again when a format changes: the level that H.264 is announced with follows from it, for sessions
+    /// made from then on. Sessions that exist keep what they settled on.
+    pub fn set_streams(&mut self, streams: &[StreamInfo]) {
+        self.supply.set(streams);
     }
 
     /// Says where sessions made from now on can be reached: a network came up, or changed.
@@ -106,7 +102,7 @@ impl Fanout {
         let remote = self.refused(contained(|| Remote::parse(offer)))?;
         let answer = match self.sessions.get_mut(&id) {
             Some(session) if session.is_with(&remote) => {
-                let done = contained(|| session.renegotiate(&self.shared, &remote, &self.media));
+                let done = contained(|| session.renegotiate(&self.shared, &remote, &self.supply));
                 self.ended(id, done)?
             }
             existing => {
@@ -114,7 +110,7 @@ impl Fanout {
                 if !room {
                     return Err(Refusal::Full { limit: self.shared.config.max_sessions });
                 }
-                let made = contained(|| Session::accept(id, &self.shared, &remote, &self.media, self.now));
+                let made = contained(|| Session::accept(id, &self.shared, &remote, &self.supply, self.now));
                 let (session, answer) = self.refused(made)?;
                 self.close(id, now);
                 self.sessions.insert(id, session);
@@ -135,7 +131,7 @@ impl Fanout {
         if self.sessions.len() >= self.shared.config.max_sessions {
             return Err(Refusal::Full { limit: self.shared.config.max_sessions });
         }
-        let made = contained(|| Session::offer(id, &self.shared, &self.media, self.now));
+        let made = contained(|| Session::offer(id, &self.shared, &self.supply, self.now));
         let (session, sdp) = self.refused(made)?;
         self.sessions.insert(id, session);
         self.adopt(id);
@@ -151,7 +147,7 @@ impl Fanout {
         }
         let remote = self.refused(contained(|| Remote::parse(answer)))?;
         let session = self.sessions.get_mut(&id).ok_or(Refusal::UnknownSession)?;
-        let done = contained(|| session.answer(&self.shared, &remote, &self.media));
+        let done = contained(|| session.answer(&self.shared, &remote, &self.supply));
         let answered = self.ended(id, done)?;
         self.adopt(id);
         Ok(answered)
@@ -235,8 +231,15 @@ impl Fanout {
 
     fn handle_frame(&mut self, frame: &Frame) {
         self.totals.frames += 1;
-        let viewers: Vec<SessionId> =
-            self.sessions.iter().filter(|(_, s)| s.follows(frame.stream)).map(|(id, _)| *id).collect();
+        if !is_carried(frame.codec) {
+            return;
+        }
+        let viewers: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.follows(frame.stream, frame.codec))
+            .map(|(id, _)| *id)
+            .collect();
         let (cutter, position) = self.streams.entry(frame.stream).or_default();
         let place = self.timeline.place(position, frame);
         if viewers.is_empty() {
@@ -488,7 +491,7 @@ impl Fanout {
     /// Begins a session's transport anew.
     fn begin_anew(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        match contained(|| session.begin_anew(&self.shared, &self.media, self.now)) {
+        match contained(|| session.begin_anew(&self.shared, &self.supply, self.now)) {
             Some(Ok(())) => self.adopt(id),
             Some(Err(refusal)) => {
                 log::debug!("session {}: its transport can't begin anew: {}", id.0, refusal.code());

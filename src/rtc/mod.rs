@@ -31,13 +31,13 @@
 //!
 //! ```
 //! use std::time::Instant;
-//! use symple::media::{Codec, StreamId};
-//! use symple::rtc::{Config, Fanout, Input, LocalCandidate, MediaSet, Output, SessionId};
+//! use symple::media::{Codec, StreamId, StreamInfo};
+//! use symple::rtc::{Config, Fanout, Input, LocalCandidate, Output, SessionId};
 //!
 //! let now = Instant::now();
 //! let host = LocalCandidate { base: "192.0.2.7:4000".parse().unwrap(), advertised: None };
 //! let mut fanout = Fanout::new(Config { candidates: vec![host], ..Config::default() }, now);
-//! fanout.set_media(MediaSet { video: vec![(StreamId(0), Codec::H264)], audio: None });
+//! fanout.set_streams(&[StreamInfo::new(StreamId(0), Codec::H264)]);
 //!
 //! // A viewer's offer comes by whatever signalling there is.
 //! let refusal = fanout.accept(SessionId(1), "v=0\r\n", now).unwrap_err();
@@ -58,6 +58,7 @@ pub(crate) mod session;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -68,7 +69,7 @@ pub use refusal::Refusal;
 
 use crate::call::body::End;
 use crate::media::adapt::keyframes::Why;
-use crate::media::{Codec, Frame, StreamId};
+use crate::media::{Frame, StreamId};
 
 /// How a [`Fanout`] works. The defaults are for a camera.
 #[derive(Clone, Debug)]
@@ -91,9 +92,6 @@ pub struct Config {
     pub silence: Duration,
     /// A session that is not connected so long after it was made is over. Default 30 s.
     pub connect_within: Duration,
-    /// The level of the H.264 that is sent, as `level_idc`: ten times its number. It is named to viewers that let
-    /// each side have its own (RFC 6184, 8.1). Default 31, which 1280x720 at 30 fps needs; 1920x1080 needs 40.
-    pub h264_level: u8,
 }
 
 impl Default for Config {
@@ -106,7 +104,6 @@ impl Default for Config {
             resend_packets: 300,
             silence: Duration::from_secs(8),
             connect_within: Duration::from_secs(30),
-            h264_level: 31,
         }
     }
 }
@@ -124,15 +121,6 @@ pub struct LocalCandidate {
 /// Names a session; given by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
-
-/// What there is to send.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MediaSet {
-    /// The same pictures in different codecs, the best first: each viewer gets the first it can decode.
-    pub video: Vec<(StreamId, Codec)>,
-    /// The sound, which is Opus.
-    pub audio: Option<StreamId>,
-}
 
 /// What happened outside.
 #[derive(Debug)]
@@ -217,10 +205,8 @@ pub enum Event {
 pub struct Answer {
     /// The description to send back, candidates included.
     pub sdp: String,
-    /// Which of the video streams it will be sent.
-    pub video: Option<StreamId>,
-    /// Which audio stream it will be sent.
-    pub audio: Option<StreamId>,
+    /// The streams that it will be sent: one of each kind at most.
+    pub streams: BTreeSet<StreamId>,
 }
 
 /// An offer of ours.
@@ -231,24 +217,20 @@ pub struct Offer {
 }
 
 /// What a viewer took of our offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// Which of the video streams it will be sent.
-    pub video: Option<StreamId>,
-    /// Which audio stream it will be sent.
-    pub audio: Option<StreamId>,
+    /// The streams that it will be sent: one of each kind at most.
+    pub streams: BTreeSet<StreamId>,
 }
 
 /// How a session does.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SessionStats {
     /// Whether it is connected.
     pub connected: bool,
-    /// The video stream it is sent.
-    pub video: Option<StreamId>,
-    /// The audio stream it is sent.
-    pub audio: Option<StreamId>,
+    /// The streams that it is sent.
+    pub streams: BTreeSet<StreamId>,
     /// The `profile-level-id` that was agreed for H.264 (RFC 6184, 8.1).
     pub profile_level_id: Option<[u8; 3]>,
     /// RTP packets sent, repeated ones included.

@@ -23,7 +23,7 @@ pub enum Refusal {
     },
     /// The other side wants to receive neither pictures nor sound that exist here.
     NothingWanted,
-    /// [`set_media`](super::Fanout::set_media) has named no streams yet.
+    /// [`set_streams`](super::Fanout::set_streams) has named no streams yet.
     NothingToSend,
     /// As many sessions as are allowed exist already.
     Full {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use symple::call::body::Kind;
 use symple::call::{CallId, Event};
-use symple::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264};
-use symple::rtc::{self, Config, Fanout, Input, LocalCandidate, MediaSet, Output, SessionId, SessionStats};
+use symple::media::{AUDIO_OPUS, Codec, Frame, StreamId, StreamInfo, VIDEO_H264};
+use symple::rtc::{self, Config, Fanout, Input, LocalCandidate, Output, SessionId, SessionStats};
 
 use super::side::{Came, Side};
 use super::{PICTURES, SOUNDS};
@@ -40,7 +40,7 @@ struct Camera {
 pub async fn film(side: Side, calls: bool) -> Filmed {
     let candidate = LocalCandidate { base: side.address(), advertised: None };
     let mut fanout = Fanout::new(Config { candidates: vec![candidate], ..Config::default() }, Instant::now());
-    fanout.set_media(MediaSet { video: vec![(VIDEO_H264, Codec::H264)], audio: Some(AUDIO_OPUS) });
+    fanout.set_streams(&[StreamInfo::new(VIDEO_H264, Codec::H264), StreamInfo::new(AUDIO_OPUS, Codec::Opus)]);
     let filmed = Filmed {
         pictures: vec![],
         sounds: vec![],
@@ -94,12 +94,12 @@ impl Camera {
             }
             Event::RemoteOffer { id, sdp } => {
                 let answer = self.fanout.accept(SESSION, &sdp, now).expect("an offer that fits");
-                assert_eq!((answer.video, answer.audio), (Some(VIDEO_H264), Some(AUDIO_OPUS)));
+                assert_eq!(answer.streams, [VIDEO_H264, AUDIO_OPUS].into());
                 self.side.describe(id, Kind::Answer, &answer.sdp);
             }
             Event::RemoteAnswer { sdp, .. } => {
                 let answered = self.fanout.answer(SESSION, &sdp, now).expect("an answer that fits");
-                assert_eq!((answered.video, answered.audio), (Some(VIDEO_H264), Some(AUDIO_OPUS)));
+                assert_eq!(answered.streams, [VIDEO_H264, AUDIO_OPUS].into());
             }
             Event::RemoteCandidate { candidate, .. } => {
                 self.fanout.add_remote_candidate(SESSION, &candidate.candidate).expect("a candidate");

@@ -6,13 +6,13 @@ use std::time::Instant;
 use str0m::bwe::Bitrate;
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::format::FormatParams;
-use str0m::media::{Direction, Frequency, MediaKind, Mid, Pt};
+use str0m::media::{Direction as Stack, Frequency, MediaKind, Mid, Pt};
 use str0m::rtp::Extension;
 use str0m::{Candidate, IceCreds, Rtc};
 
 use super::state::State;
 use super::{Names, OpenOffer, REPORTS_EVERY, STATS_EVERY, Session, Shared};
-use crate::media::Codec;
+use crate::media::{self, Codec, StreamId};
 use crate::rtc::crypto::reports;
 use crate::rtc::refusal::Refusal;
 use crate::rtc::send::numbers::Numbers;
@@ -21,12 +21,14 @@ use crate::rtc::session::candidates::{Candidates, Verdict, canonical};
 use crate::rtc::session::choice::Choice;
 use crate::rtc::session::credentials::{credentials, random_name, random_number};
 use crate::rtc::session::describe::{self, Facts};
-use crate::rtc::session::negotiate::{Lane, Plan, Settled, Supply};
+use crate::rtc::session::direction::Direction;
+use crate::rtc::session::negotiate::{Lane, Plan, Settled};
 use crate::rtc::session::part::{Part, STREAM_NAME, Used, Whole};
 use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::{self, Kind, Remote, Transport};
 use crate::rtc::session::slots::STR0M_PROFILE;
-use crate::rtc::{Answer, Answered, LocalCandidate, MediaSet, SessionId, SessionStats};
+use crate::rtc::session::supply::Supply;
+use crate::rtc::{Answer, Answered, LocalCandidate, SessionId, SessionStats};
 
 impl Session {
     /// A session for an offer that was read; and our answer.
@@ -34,11 +36,11 @@ impl Session {
         id: SessionId,
         shared: &Shared,
         remote: &Remote,
-        media: &MediaSet,
+        supply: &Supply,
         now: Instant,
     ) -> Result<(Session, Answer), Refusal> {
-        let plan = Plan::of_offer(remote, shared.supply(media), None)?;
-        let mut session = Session::new(id, shared, &choices(&plan.settled, shared.supply(media)), now);
+        let plan = Plan::of_offer(remote, supply, None)?;
+        let mut session = Session::new(id, shared, &choices(&plan.settled, supply), now);
         let answer = session.apply_offer(shared, remote, plan)?;
         Ok((session, answer))
     }
@@ -47,38 +49,42 @@ impl Session {
     pub(in crate::rtc) fn offer(
         id: SessionId,
         shared: &Shared,
-        media: &MediaSet,
+        supply: &Supply,
         now: Instant,
     ) -> Result<(Session, String), Refusal> {
-        if media.video.is_empty() && media.audio.is_none() {
+        if supply.is_empty() {
             return Err(Refusal::NothingToSend);
         }
-        let choices = choices(&Settled::default(), shared.supply(media));
+        let choices = choices(&Settled::default(), supply);
         let mut session = Session::new(id, shared, &choices, now);
         let cname = session.cname.clone();
         let mut api = session.rtc.sdp_api();
         let mut mids = vec![];
-        let wanted = [(MediaKind::Audio, media.audio.is_some()), (MediaKind::Video, !media.video.is_empty())];
-        for (kind, _) in wanted.iter().filter(|(_, wanted)| *wanted) {
+        for (kind, media) in [(Kind::Audio, media::Kind::Audio), (Kind::Video, media::Kind::Video)] {
+            let ours = Direction::of(supply.streams(media).next().is_some(), supply.takes(media));
+            if !ours.sends() {
+                continue;
+            }
             let stream = Some(STREAM_NAME.into());
             // str0m takes the name of the track for the CNAME.
-            let mid = api.add_media(*kind, Direction::SendOnly, stream, Some(cname.clone()), None);
-            mids.push((*kind, mid.to_string()));
+            let direction = if ours.receives() { Stack::SendRecv } else { Stack::SendOnly };
+            let kind_of = if kind == Kind::Video { MediaKind::Video } else { MediaKind::Audio };
+            let mid = api.add_media(kind_of, direction, stream, Some(cname.clone()), None);
+            mids.push((kind, ours.receives(), mid.to_string()));
         }
         let (offer, pending) = api.apply().ok_or_else(|| Refusal::Failed("no offer was made".into()))?;
-        session.open = Some(OpenOffer { pending, mids: mids.iter().map(|(_, mid)| mid.clone()).collect() });
+        session.open = Some(OpenOffer { pending, mids: mids.iter().map(|(.., mid)| mid.clone()).collect() });
         let offer = offer.to_sdp_string();
         let sections: Vec<&str> = offer.split("\r\nm=").skip(1).collect();
         let mut parts = vec![];
-        for ((kind, mid), section) in mids.iter().zip(sections) {
+        for ((kind, receives, mid), section) in mids.iter().zip(sections) {
             let Some(ssrcs) = announced(section) else {
                 return Err(Refusal::Failed("an offer without an SSRC".into()));
             };
-            let video = kind.is_video();
+            let video = *kind == Kind::Video;
             let own: Vec<Choice> =
                 choices.iter().filter(|choice| choice.codec.is_video() == video).copied().collect();
-            let kind = if video { Kind::Video } else { Kind::Audio };
-            parts.push(Part::Used(Used::offered(kind, mid, ssrcs, &own)));
+            parts.push(Part::Used(Used::offered(*kind, mid, ssrcs, *receives, &own)));
         }
         let sdp = session.describe("actpass", Whole { bundles: true, mixes_extensions: false }, &parts);
         Ok((session, sdp))
@@ -139,9 +145,9 @@ impl Session {
         &mut self,
         shared: &Shared,
         remote: &Remote,
-        media: &MediaSet,
+        supply: &Supply,
     ) -> Result<Answer, Refusal> {
-        let plan = Plan::of_offer(remote, shared.supply(media), Some(&self.settled))?;
+        let plan = Plan::of_offer(remote, supply, Some(&self.settled))?;
         self.apply_offer(shared, remote, plan)
     }
 
@@ -169,7 +175,7 @@ impl Session {
         setup.clone_into(&mut self.setup);
         let sdp = self.describe(setup, session, &parts);
         self.settled = plan.settled;
-        Ok(Answer { sdp, video: self.stats.video, audio: self.stats.audio })
+        Ok(Answer { sdp, streams: self.stats.streams.clone() })
     }
 
     /// The answer to our open offer.
@@ -177,10 +183,10 @@ impl Session {
         &mut self,
         shared: &Shared,
         remote: &Remote,
-        media: &MediaSet,
+        supply: &Supply,
     ) -> Result<Answered, Refusal> {
         let Some(open) = &self.open else { return Err(Refusal::NoOpenOffer) };
-        let plan = Plan::of_answer(remote, shared.supply(media), &open.mids)?;
+        let plan = Plan::of_answer(remote, supply, &open.mids)?;
         let transport = self.transport(remote);
         let fresh = self.fresh_candidates(&transport);
         let answer = plan.for_str0m(remote, &transport, &fresh);
@@ -190,7 +196,7 @@ impl Session {
         self.settle(shared, transport, &plan)?;
         self.note_transport(remote);
         self.settled = plan.settled;
-        Ok(Answered { video: self.stats.video, audio: self.stats.audio })
+        Ok(Answered { streams: self.stats.streams.clone() })
     }
 
     /// Takes over what was negotiated.
@@ -203,25 +209,26 @@ impl Session {
         self.names.theirs.clone_from(&transport.ufrag);
         self.names.their_password.clone_from(&transport.pwd);
         self.remote = transport;
-        self.stats.video = plan.video.as_ref().map(|lane| lane.stream);
-        self.stats.audio = plan.audio.as_ref().map(|lane| lane.stream);
-        let h264 = plan.video.as_ref().map(|lane| lane.choice).filter(|choice| choice.codec == Codec::H264);
+        let lanes = plan.lanes();
+        self.stats.streams = lanes.iter().filter_map(|lane| lane.sends).collect();
+        let h264 = lanes.iter().map(|lane| lane.choice).find(|choice| choice.codec == Codec::H264);
         self.stats.profile_level_id = h264.map(|choice| {
             let [_, profile, constraints, level] = choice.profile.to_be_bytes();
             [profile, constraints, level]
         });
         let mut before = std::mem::take(&mut self.tracks);
-        for lane in [&plan.audio, &plan.video].into_iter().flatten() {
-            let track = match before.iter().position(|t| t.stream == lane.stream && *t.mid == *lane.mid) {
+        for lane in &lanes {
+            let Some(stream) = lane.sends else { continue };
+            let track = match before.iter().position(|t| t.stream == stream && *t.mid == *lane.mid) {
                 Some(i) => before.swap_remove(i),
-                None => self.open_track(shared, lane)?,
+                None => self.open_track(shared, stream, lane)?,
             };
             self.tracks.push(track);
         }
         Ok(())
     }
 
-    fn open_track(&mut self, shared: &Shared, lane: &Lane) -> Result<Track, Refusal> {
+    fn open_track(&mut self, shared: &Shared, stream: StreamId, lane: &Lane) -> Result<Track, Refusal> {
         let mid = Mid::from(lane.mid.as_str());
         let pt = Pt::from(lane.choice.pt);
         let agreed =
@@ -230,14 +237,7 @@ impl Session {
         let Some(tx) = api.stream_tx_by_mid(mid, None).filter(|_| agreed) else {
             return Err(Refusal::Failed("what was negotiated can't be sent".into()));
         };
-        Ok(Track::new(
-            lane.stream,
-            lane.choice.codec,
-            lane.choice.pt,
-            tx,
-            shared.config.resend_packets,
-            self.made,
-        ))
+        Ok(Track::new(stream, lane.choice.codec, lane.choice.pt, tx, shared.config.resend_packets, self.made))
     }
 
     /// How the other side is reached from now on; as before, if all sections of its description are over.
@@ -380,14 +380,15 @@ fn announced(section: &str) -> Option<(u32, Option<u32>)> {
 }
 
 /// The payload types to configure: what was settled, and proposals for the rest.
-pub(super) fn choices(settled: &Settled, supply: Supply<'_>) -> Vec<Choice> {
-    let Supply { media, level } = supply;
+pub(super) fn choices(settled: &Settled, supply: &Supply) -> Vec<Choice> {
     let mut choices: Vec<Choice> = match settled.video {
         Some(choice) => vec![choice],
-        None if media.video.is_empty() => vec![Choice::proposal(Codec::H264, level)],
-        None => media.video.iter().map(|(_, codec)| Choice::proposal(*codec, level)).collect(),
+        None => supply.streams(media::Kind::Video).map(|s| Choice::proposal(s.codec, s.level)).collect(),
     };
-    choices.push(settled.audio.unwrap_or(Choice::proposal(Codec::Opus, level)));
+    if choices.is_empty() {
+        choices.push(Choice::proposal(Codec::H264, supply.level()));
+    }
+    choices.push(settled.audio.unwrap_or(Choice::proposal(Codec::Opus, supply.level())));
     choices
 }
 
@@ -419,7 +420,7 @@ fn add_codec(builder: &mut str0m::RtcConfig, choice: &Choice) {
                 format,
             );
         }
-        // No stream of it gets here: `Fanout::set_media`.
+        // No stream of it gets here: `supply::is_carried`.
         Codec::Jpeg => {}
     }
 }

@@ -15,11 +15,11 @@ use str0m::media::Mid;
 use super::agree::{choices, stack, unusable};
 use super::state::Moved;
 use super::{Session, Shared};
-use crate::rtc::MediaSet;
 use crate::rtc::refusal::Refusal;
 use crate::rtc::session::negotiate::{Plan, Settled};
 use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::Remote;
+use crate::rtc::session::supply::Supply;
 
 /// Chromium ends the old transport when it has our answer.
 const MOVES_WITHIN: Duration = Duration::from_secs(15);
@@ -45,7 +45,7 @@ impl Session {
     pub(in crate::rtc) fn begin_anew(
         &mut self,
         shared: &Shared,
-        media: &MediaSet,
+        supply: &Supply,
         now: Instant,
     ) -> Result<(), Refusal> {
         let mut expected = None;
@@ -56,7 +56,6 @@ impl Session {
         });
         let Some(mut remote) = expected else { return Ok(()) };
         log::debug!("session {}: the transport begins anew", self.id.0);
-        let supply = shared.supply(media);
         let known = Settled { video: self.settled.video, audio: self.settled.audio, ..Settled::default() };
         let plan = Plan::of_offer(&remote, supply, Some(&known))?;
         // The roles that we answered with.
@@ -79,9 +78,9 @@ impl Session {
         let offer = plan.for_str0m(&remote, &remote.transport, &fresh);
         let offer = SdpOffer::from_sdp_string(&offer).map_err(unusable)?;
         self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?;
-        for (lane, video) in [(&plan.video, true), (&plan.audio, false)] {
-            let ours = said.iter().find(|(of_video, ..)| *of_video == video);
-            if let (Some(lane), Some((_, ssrc, rtx))) = (lane, ours) {
+        for lane in plan.lanes() {
+            let ours = said.iter().find(|(of_video, ..)| *of_video == lane.choice.codec.is_video());
+            if let (Some(_), Some((_, ssrc, rtx))) = (lane.sends, ours) {
                 let mid = Mid::from(lane.mid.as_str());
                 let rtx = rtx.map(Into::into);
                 self.rtc.direct_api().reset_stream_tx(mid, None, (*ssrc).into(), rtx);

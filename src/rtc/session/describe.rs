@@ -89,7 +89,7 @@ fn write_used(sdp: &mut String, facts: &Facts<'_>, used: &Used<'_>, candidates: 
     for (id, uri) in &used.extensions {
         write_line(sdp, format_args!("a=extmap:{id} {uri}"));
     }
-    write_line(sdp, format_args!("{}", if used.sends.is_some() { "a=sendonly" } else { "a=inactive" }));
+    write_line(sdp, format_args!("a={}", used.direction().attribute()));
     if let Some((ssrc, _)) = used.sends {
         write_line(sdp, format_args!("a=msid:{STREAM_NAME} {kind}-{ssrc}"));
     }

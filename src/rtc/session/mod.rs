@@ -6,12 +6,14 @@ pub(crate) mod candidates;
 mod choice;
 mod credentials;
 mod describe;
+mod direction;
 pub(in crate::rtc) mod negotiate;
 mod part;
 pub(in crate::rtc) mod route;
 pub(crate) mod sdp;
 mod slots;
 mod state;
+pub(in crate::rtc) mod supply;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -31,12 +33,12 @@ use super::send::clock::Place;
 use super::send::cut::Payloads;
 use super::send::numbers::Numbers;
 use super::send::track::Track;
-use super::{Config, MediaSet, Path, SessionId, SessionStats};
+use super::{Config, Path, SessionId, SessionStats};
 use crate::call::body::{End, EndReason};
-use crate::media::StreamId;
 use crate::media::adapt::keyframes::Why;
+use crate::media::{Codec, StreamId};
 use candidates::{Candidates, is_reachable};
-use negotiate::{Settled, Supply};
+use negotiate::Settled;
 use route::{Route, Sign, Wish};
 use sdp::Transport;
 use state::{Signs, State};
@@ -64,10 +66,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn supply<'a>(&self, media: &'a MediaSet) -> Supply<'a> {
-        Supply { media, level: self.config.h264_level }
-    }
-
     fn certificate(&self) -> DtlsCert {
         let make = || self.crypto.dtls_provider.generate_certificate().expect("OpenSSL makes certificates");
         self.certificate.get_or_init(make).clone()
@@ -216,12 +214,12 @@ impl Session {
     }
 
     pub(super) fn stats(&self) -> SessionStats {
-        self.stats
+        self.stats.clone()
     }
 
     /// Whether frames of this stream are on their way to this viewer.
-    pub(super) fn follows(&self, stream: StreamId) -> bool {
-        self.state.is_connected() && self.tracks.iter().any(|t| t.stream == stream)
+    pub(super) fn follows(&self, stream: StreamId, codec: Codec) -> bool {
+        self.state.is_connected() && self.tracks.iter().any(|t| t.stream == stream && t.codec == codec)
     }
 
     /// Takes a datagram; says whether it is authentic, and so shows that the viewer is there. What sign it is then

@@ -6,11 +6,12 @@
 //! ([`Plan::parts`]).
 
 use super::choice::Choice;
+use super::direction::Direction;
 use super::part::{Part, Used};
 use super::sdp::{Format, Kind, Remote, Section, Transport};
 use super::slots::{self, Slots};
-use crate::media::{Codec, StreamId};
-use crate::rtc::MediaSet;
+use super::supply::Supply;
+use crate::media::{self, Codec, StreamId};
 use crate::rtc::refusal::Refusal;
 
 /// Baseline of level 3.1: what is meant where no profile is given (RFC 6184, 8.1), of the level that is common.
@@ -19,20 +20,39 @@ const NO_PROFILE: u32 = 0x42_001f;
 /// What becomes of a remote section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// We send this in this slot.
-    Send(usize, Choice),
-    /// Understood, but nothing is sent: `a=inactive`.
-    Silent(usize, Choice),
+    /// It has this slot; where neither side sends it is `a=inactive`.
+    Use(Use),
     /// Port 0; for str0m it isn't there, or is over.
     Decline,
 }
 
+/// What is done in a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Use {
+    slot: usize,
+    choice: Choice,
+    /// What we send.
+    sends: Option<StreamId>,
+    /// Whether what the other side sends is taken.
+    receives: bool,
+}
+
+impl Use {
+    fn direction(&self) -> Direction {
+        Direction::of(self.sends.is_some(), self.receives)
+    }
+}
+
 impl Fate {
-    fn slot(&self) -> Option<usize> {
+    fn used(&self) -> Option<&Use> {
         match self {
-            Fate::Send(slot, _) | Fate::Silent(slot, _) => Some(*slot),
+            Fate::Use(used) => Some(used),
             Fate::Decline => None,
         }
+    }
+
+    fn sends(&self) -> bool {
+        self.used().is_some_and(|used| used.sends.is_some())
     }
 }
 
@@ -44,29 +64,31 @@ pub(in crate::rtc) struct Settled {
     pub(in crate::rtc) slots: Slots,
 }
 
-/// A stream and where it goes.
+impl Settled {
+    fn of(&mut self, kind: media::Kind) -> &mut Option<Choice> {
+        match kind {
+            media::Kind::Video => &mut self.video,
+            media::Kind::Audio => &mut self.audio,
+        }
+    }
+}
+
+/// A section in which something flows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Lane {
-    pub(in crate::rtc) stream: StreamId,
     /// The section, as str0m names it.
     pub(in crate::rtc) mid: String,
     pub(in crate::rtc) choice: Choice,
-}
-
-/// What there is to send, and how an H.264 stream of it may be.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::rtc) struct Supply<'a> {
-    pub(in crate::rtc) media: &'a MediaSet,
-    /// `level_idc` that the streams need.
-    pub(in crate::rtc) level: u8,
+    /// What we send.
+    pub(in crate::rtc) sends: Option<StreamId>,
+    /// Whether what the other side sends is taken.
+    pub(in crate::rtc) receives: bool,
 }
 
 /// What a remote description leads to.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Plan {
     fates: Vec<Fate>,
-    pub(in crate::rtc) video: Option<Lane>,
-    pub(in crate::rtc) audio: Option<Lane>,
     pub(in crate::rtc) settled: Settled,
 }
 
@@ -74,39 +96,38 @@ impl Plan {
     /// What to do about an offer; `before` is what the session settled on if it isn't new.
     pub(in crate::rtc) fn of_offer(
         remote: &Remote,
-        supply: Supply<'_>,
+        supply: &Supply,
         before: Option<&Settled>,
     ) -> Result<Plan, Refusal> {
-        let media = supply.media;
-        if media.video.is_empty() && media.audio.is_none() {
+        if supply.is_empty() {
             return Err(Refusal::NothingToSend);
         }
-        let mut plan =
-            Plan { fates: vec![], video: None, audio: None, settled: before.cloned().unwrap_or_default() };
+        let mut plan = Plan {
+            fates: vec![Fate::Decline; remote.sections.len()],
+            settled: before.cloned().unwrap_or_default(),
+        };
         let mut free = plan.settled.slots.free();
         // What goes on keeps its place before anything new looks for one.
         let known = |plan: &Plan, s: &Section| plan.settled.slots.find(&s.mid).is_some();
         let order: Vec<bool> = remote.sections.iter().map(|s| known(&plan, s)).collect();
-        let mut pictures_missed = false;
-        plan.fates = vec![Fate::Decline; remote.sections.len()];
         for turn in [true, false] {
             for (i, s) in remote.sections.iter().enumerate().filter(|(i, _)| order[*i] == turn) {
-                let fate = plan.fate(s, supply, &mut free);
-                let wants_pictures =
-                    s.kind == Kind::Video && s.receives && s.reachable && !media.video.is_empty();
-                pictures_missed |= wants_pictures && !matches!(fate, Fate::Send(..));
-                plan.fates[i] = fate;
+                plan.fates[i] = plan.fate(s, supply, &mut free);
             }
         }
-        if pictures_missed && plan.video.is_none() {
-            let ours: Vec<&str> = media.video.iter().map(|(_, codec)| words(*codec)).collect();
+        let ours: Vec<&str> = supply.streams(media::Kind::Video).map(|stream| words(stream.codec)).collect();
+        let video_missed = |(s, fate): (&Section, &Fate)| {
+            s.kind == Kind::Video && s.direction.receives() && s.reachable && !fate.sends()
+        };
+        let missed = !ours.is_empty() && remote.sections.iter().zip(&plan.fates).any(video_missed);
+        if missed && !plan.sends(media::Kind::Video) {
             return Err(Refusal::NoCommonCodec { theirs: remote.video_codecs(), ours: ours.join(" or ") });
         }
         // A viewer may fall silent later, but a call for nothing is a mistake.
-        if before.is_none() && plan.video.is_none() && plan.audio.is_none() {
+        if before.is_none() && plan.lanes().is_empty() {
             return Err(Refusal::NothingWanted);
         }
-        let used: Vec<usize> = plan.fates.iter().filter_map(Fate::slot).collect();
+        let used: Vec<usize> = plan.fates.iter().filter_map(Fate::used).map(|used| used.slot).collect();
         plan.settled.slots.keep(|slot| used.contains(&slot));
         plan.check_payload_types()?;
         Ok(plan)
@@ -115,7 +136,7 @@ impl Plan {
     /// What to do about the answer to an offer of ours with these sections.
     pub(in crate::rtc) fn of_answer(
         remote: &Remote,
-        supply: Supply<'_>,
+        supply: &Supply,
         offered: &[String],
     ) -> Result<Plan, Refusal> {
         let same = |(s, mid): (&Section, &String)| s.mid.is_empty() || s.mid == *mid;
@@ -123,69 +144,99 @@ impl Plan {
             return Err(Refusal::BadSdp("the answer's media sections are not those of the offer".into()));
         }
         let settled = Settled { slots: Slots::of(offered), ..Settled::default() };
-        let mut plan = Plan { fates: vec![], video: None, audio: None, settled };
+        let mut plan = Plan { fates: vec![], settled };
         for (slot, s) in remote.sections.iter().enumerate() {
             let fate = plan.answered(slot, s, supply);
             plan.fates.push(fate);
         }
-        if plan.video.is_none() && plan.audio.is_none() {
+        if plan.lanes().is_empty() {
             return Err(Refusal::NothingWanted);
         }
         plan.check_payload_types()?;
         Ok(plan)
     }
 
+    /// The sections in which something flows, audio first.
+    pub(in crate::rtc) fn lanes(&self) -> Vec<Lane> {
+        let lane = |used: &Use| Lane {
+            mid: self.settled.slots.name(used.slot).to_owned(),
+            choice: used.choice,
+            sends: used.sends,
+            receives: used.receives,
+        };
+        let flows = |used: &&Use| used.direction() != Direction::Inactive;
+        let mut lanes: Vec<Lane> = self.fates.iter().filter_map(Fate::used).filter(flows).map(lane).collect();
+        lanes.sort_by_key(|lane| lane.choice.codec.is_video());
+        lanes
+    }
+
+    /// Whether a stream of a kind is sent already: one section of each kind is enough.
+    fn sends(&self, kind: media::Kind) -> bool {
+        let sends = |used: &Use| used.sends.is_some() && used.choice.codec.kind() == kind;
+        self.fates.iter().filter_map(Fate::used).any(sends)
+    }
+
+    /// What is done in a section for which `stream` was found.
+    fn direction(
+        &self,
+        s: &Section,
+        kind: media::Kind,
+        stream: Option<StreamId>,
+        supply: &Supply,
+    ) -> Direction {
+        let ours = Direction::of(stream.is_some() && !self.sends(kind), supply.takes(kind));
+        s.direction.agree(ours)
+    }
+
     /// A section of an answer. What we offered under a number is meant by it, whatever else is said of it or not:
     /// webrtcbin leaves out the profile.
-    fn answered(&mut self, slot: usize, s: &Section, supply: Supply<'_>) -> Fate {
-        let taken = choose_of(s, supply).find_map(|(stream, codec)| {
-            let ours = Choice::proposal(codec, supply.level);
+    fn answered(&mut self, slot: usize, s: &Section, supply: &Supply) -> Fate {
+        let kind = if s.kind == Kind::Audio { media::Kind::Audio } else { media::Kind::Video };
+        let taken = codecs(kind, supply).find_map(|(stream, codec, level)| {
+            let ours = Choice::proposal(codec, level);
             let theirs = s.formats.iter().find(|f| f.pt == ours.pt && is_named(f, codec))?;
             let rtx = ours.rtx.filter(|rtx| s.formats.iter().any(|f| f.pt == *rtx));
             let profile = profile_of(theirs).unwrap_or(ours.profile);
             Some((stream?, Choice { rtx, profile, ..ours }))
         });
-        let name = self.settled.slots.name(slot).to_owned();
-        let (lane, settled) = match s.kind {
-            Kind::Audio => (&mut self.audio, &mut self.settled.audio),
-            _ => (&mut self.video, &mut self.settled.video),
-        };
-        match taken.filter(|_| s.reachable && s.receives && lane.is_none()) {
-            Some((stream, choice)) => {
-                settled.get_or_insert(choice);
-                *lane = Some(Lane { stream, mid: name, choice });
-                Fate::Send(slot, choice)
+        if let Some((stream, choice)) = taken.filter(|_| s.reachable) {
+            let direction = self.direction(s, kind, Some(stream), supply);
+            if direction != Direction::Inactive {
+                self.settled.of(kind).get_or_insert(choice);
             }
-            // Our own section: str0m must hear of it even if it was declined.
-            None => {
-                let codec = match s.kind {
-                    Kind::Audio => Codec::Opus,
-                    _ => supply.media.video.first().map_or(Codec::H264, |(_, codec)| *codec),
-                };
-                let choice = taken.map_or(Choice::proposal(codec, supply.level), |(_, choice)| choice);
-                Fate::Silent(slot, choice)
-            }
+            let sends = direction.sends().then_some(stream);
+            return Fate::Use(Use { slot, choice, sends, receives: direction.receives() });
         }
+        // Our own section: str0m must hear of it even if it was declined.
+        let choice = match taken {
+            Some((_, choice)) => choice,
+            None => {
+                let (_, codec, level) = codecs(kind, supply).next().expect("there is one of each kind");
+                Choice::proposal(codec, level)
+            }
+        };
+        Fate::Use(Use { slot, choice, sends: None, receives: false })
     }
 
-    fn fate(&mut self, s: &Section, supply: Supply<'_>, free: &mut Vec<usize>) -> Fate {
-        let (lane, settled) = match s.kind {
-            Kind::Audio => (&mut self.audio, &mut self.settled.audio),
-            Kind::Video => (&mut self.video, &mut self.settled.video),
+    fn fate(&mut self, s: &Section, supply: &Supply, free: &mut Vec<usize>) -> Fate {
+        let kind = match s.kind {
+            Kind::Audio => media::Kind::Audio,
+            Kind::Video => media::Kind::Video,
             Kind::Other => return Fate::Decline,
         };
         if !s.reachable {
             return Fate::Decline;
         }
-        let found = choose_of(s, supply).find_map(|(stream, codec)| {
+        let settled = *self.settled.of(kind);
+        let found = codecs(kind, supply).find_map(|(stream, codec, level)| {
             let choice = match settled {
                 // A number means the same as before (RFC 3264, 8.3.2); werift says no more of it when it comes back.
                 Some(c) => {
                     let again = |f: &Format| f.pt == c.pt && is_named(f, codec) && f.fmtp.is_empty();
                     let same = |f: &Format| f.pt == c.pt && matches(f, codec);
-                    (c.codec == codec && s.formats.iter().any(|f| same(f) || again(f))).then_some(*c)
+                    (c.codec == codec && s.formats.iter().any(|f| same(f) || again(f))).then_some(c)
                 }
-                None => choose(s, codec, supply.level),
+                None => choose(s, codec, level),
             };
             Some((stream, choice?))
         });
@@ -194,14 +245,10 @@ impl Plan {
         let Some(slot) = slots.find(&s.mid).or_else(|| slots.make(&s.mid, free)) else {
             return Fate::Decline;
         };
-        settled.get_or_insert(choice);
-        match stream {
-            Some(stream) if s.receives && lane.is_none() => {
-                *lane = Some(Lane { stream, mid: slots.name(slot).to_owned(), choice });
-                Fate::Send(slot, choice)
-            }
-            _ => Fate::Silent(slot, choice),
-        }
+        self.settled.of(kind).get_or_insert(choice);
+        let direction = self.direction(s, kind, stream, supply);
+        let sends = stream.filter(|_| direction.sends());
+        Fate::Use(Use { slot, choice, sends, receives: direction.receives() })
     }
 
     /// One number must mean one thing in a bundle, or str0m panics.
@@ -224,15 +271,11 @@ impl Plan {
         transport: &Transport,
         candidates: &[String],
     ) -> String {
-        let shown: Vec<(usize, &Section, Choice, bool)> = remote
+        let shown: Vec<(usize, &Section, Choice, Direction)> = remote
             .sections
             .iter()
             .zip(&self.fates)
-            .filter_map(|(s, fate)| match *fate {
-                Fate::Send(slot, choice) => Some((slot, s, choice, true)),
-                Fate::Silent(slot, choice) => Some((slot, s, choice, false)),
-                Fate::Decline => None,
-            })
+            .filter_map(|(s, fate)| fate.used().map(|used| (used.slot, s, used.choice, used.direction())))
             .collect();
         self.settled.slots.describe(transport, candidates, &shown)
     }
@@ -245,15 +288,12 @@ impl Plan {
     ) -> Vec<Part<'a>> {
         let slots = &self.settled.slots;
         let part = |(s, fate): (&'a Section, &Fate)| {
-            let (slot, choice, sends) = match *fate {
-                Fate::Send(slot, choice) => (slot, choice, ssrcs(slots.name(slot))),
-                Fate::Silent(slot, choice) => (slot, choice, None),
-                Fate::Decline => return Part::Declined(s),
-            };
+            let Fate::Use(Use { slot, choice, sends, receives }) = *fate else { return Part::Declined(s) };
             Part::Used(Used {
                 kind: s.kind,
                 mid: &s.mid,
-                sends,
+                sends: sends.and_then(|_| ssrcs(slots.name(slot))),
+                receives,
                 formats: vec![(choice, slots::feedback(s, choice.pt).collect())],
                 extensions: slots.extensions(slot, s),
                 reduced_rtcp: s.reduced_rtcp,
@@ -272,17 +312,15 @@ fn words(codec: Codec) -> &'static str {
     }
 }
 
-/// What a section may be sent: what is really sent goes first, the rest is for sections that stay silent.
-fn choose_of(s: &Section, supply: Supply<'_>) -> impl Iterator<Item = (Option<StreamId>, Codec)> {
-    let (video, audio) = (supply.media.video.clone(), supply.media.audio);
-    let streams: Vec<(Option<StreamId>, Codec)> = match s.kind {
-        Kind::Audio => vec![(audio, Codec::Opus)],
-        _ => {
-            let real = video.into_iter().map(|(id, codec)| (Some(id), codec));
-            real.chain([(None, Codec::H264), (None, Codec::Vp8)]).collect()
-        }
+/// What a section of a kind may be used for: streams that there are go first, the rest is for sections in which we
+/// send nothing. With the level of H.264.
+fn codecs(kind: media::Kind, supply: &Supply) -> impl Iterator<Item = (Option<StreamId>, Codec, u8)> {
+    let known: &[Codec] = match kind {
+        media::Kind::Audio => &[Codec::Opus],
+        media::Kind::Video => &[Codec::H264, Codec::Vp8],
     };
-    streams.into_iter()
+    let streams = supply.streams(kind).map(|stream| (Some(stream.id), stream.codec, stream.level));
+    streams.chain(known.iter().map(|codec| (None, *codec, supply.level())))
 }
 
 /// Whether a format can be this codec by its name; one without a name can.

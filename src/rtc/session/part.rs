@@ -1,6 +1,7 @@
 //! The sections of a description of ours, before they are written.
 
 use super::choice::Choice;
+use super::direction::Direction;
 use super::sdp::{Kind, Section};
 use super::slots::{EXTENSIONS, FEEDBACK};
 
@@ -24,19 +25,26 @@ pub(in crate::rtc) enum Part<'a> {
 pub(in crate::rtc) struct Used<'a> {
     pub(in crate::rtc) kind: Kind,
     pub(in crate::rtc) mid: &'a str,
-    /// What is sent there: (SSRC, that of its retransmissions); `None` is inactive.
+    /// What is sent there: (SSRC, that of its retransmissions).
     pub(in crate::rtc) sends: Option<(u32, Option<u32>)>,
+    /// Whether something is taken there.
+    pub(in crate::rtc) receives: bool,
     pub(in crate::rtc) formats: Vec<(Choice, Vec<&'static str>)>,
     pub(in crate::rtc) extensions: Vec<(u8, &'a str)>,
     pub(in crate::rtc) reduced_rtcp: bool,
 }
 
 impl<'a> Used<'a> {
+    pub(in crate::rtc) fn direction(&self) -> Direction {
+        Direction::of(self.sends.is_some(), self.receives)
+    }
+
     /// A section of an offer.
     pub(in crate::rtc) fn offered(
         kind: Kind,
         mid: &'a str,
         ssrcs: (u32, Option<u32>),
+        receives: bool,
         choices: &[Choice],
     ) -> Used<'a> {
         let feedback = |choice: &Choice| match choice.codec.is_video() {
@@ -47,6 +55,7 @@ impl<'a> Used<'a> {
             kind,
             mid,
             sends: Some(ssrcs),
+            receives,
             formats: choices.iter().map(|choice| (*choice, feedback(choice))).collect(),
             extensions: (2..).zip(EXTENSIONS).collect(),
             reduced_rtcp: true,

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::direction::Direction;
 use crate::rtc::refusal::Refusal;
 
 /// Chromium's longest offers are about 12 KB; this leaves room for many candidates.
@@ -79,8 +80,8 @@ pub(in crate::rtc) struct Section {
     pub(in crate::rtc) rejected: bool,
     /// Whether it shares the transport of those that are used.
     pub(in crate::rtc) reachable: bool,
-    /// Whether the other side wants to receive here.
-    pub(in crate::rtc) receives: bool,
+    /// What the other side would do here.
+    pub(in crate::rtc) direction: Direction,
     pub(in crate::rtc) formats: Vec<Format>,
     /// (id, URI) of the RTP header extensions.
     pub(in crate::rtc) extensions: Vec<(u8, String)>,
@@ -116,7 +117,7 @@ impl Remote {
         }
         let mut session = Transport::default();
         let mut sections: Vec<Section> = vec![];
-        let mut session_receives = true;
+        let mut direction = Direction::SendRecv;
         let mut mixes_extensions = false;
         let mut bundle: Option<Vec<&str>> = None;
         let mut candidates = 0;
@@ -125,7 +126,7 @@ impl Remote {
                 if sections.len() == MAX_SECTIONS {
                     return bad(format!("it has more than {MAX_SECTIONS} media sections"));
                 }
-                sections.push(Section::open(m, session_receives)?);
+                sections.push(Section::open(m, direction)?);
                 continue;
             }
             let Some(attribute) = line.strip_prefix("a=") else { continue };
@@ -147,7 +148,7 @@ impl Remote {
                     }
                 }
                 ("extmap-allow-mixed", None) => mixes_extensions = true,
-                (_, None) => session_receives = receives(key).unwrap_or(session_receives),
+                (_, None) => direction = Direction::parse(key).unwrap_or(direction),
                 (_, Some(section)) => section.take(key, value),
             }
         }
@@ -196,7 +197,9 @@ impl Remote {
                 mids.iter().find_map(place)
             }
             None => {
-                let of = |kind| sections.iter().position(|s| !s.rejected && s.kind == kind && s.receives);
+                let of = |kind| {
+                    sections.iter().position(|s| !s.rejected && s.kind == kind && s.direction.receives())
+                };
                 let any = || sections.iter().position(|s| !s.rejected);
                 let used = of(Kind::Video).or_else(|| of(Kind::Audio)).or_else(any);
                 if let Some(i) = used {
@@ -324,7 +327,7 @@ impl Transport {
 }
 
 impl Section {
-    fn open(line: &str, receives: bool) -> Result<Section, Refusal> {
+    fn open(line: &str, direction: Direction) -> Result<Section, Refusal> {
         let mut words = line.split_whitespace();
         let kind = match words.next() {
             Some("audio") => Kind::Audio,
@@ -341,7 +344,7 @@ impl Section {
             mid: String::new(),
             rejected: port == 0,
             reachable: false,
-            receives,
+            direction,
             // What is no payload type counts only where it is used: see `check`.
             formats: words.skip(1).take(MAX_FORMATS).filter_map(payload_type).map(Format::of).collect(),
             extensions: vec![],
@@ -402,7 +405,7 @@ impl Section {
                     self.extensions.push((id, uri.to_owned()));
                 }
             }
-            _ => self.receives = receives(key).unwrap_or(self.receives),
+            _ => self.direction = Direction::parse(key).unwrap_or(self.direction),
         }
     }
 
@@ -429,15 +432,6 @@ fn payload_type(word: &str) -> Option<u8> {
 fn push_feedback(f: &mut Format, what: &str) {
     if f.feedback.len() < 16 {
         f.feedback.push(what.to_owned());
-    }
-}
-
-/// Whether a direction attribute lets its writer receive; `None` for any other attribute.
-fn receives(key: &str) -> Option<bool> {
-    match key {
-        "sendrecv" | "recvonly" => Some(true),
-        "sendonly" | "inactive" => Some(false),
-        _ => None,
     }
 }
 

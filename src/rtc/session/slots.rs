@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use super::choice::Choice;
+use super::direction::Direction;
 use super::sdp::{Kind, Section, Transport};
 use crate::media::Codec;
 
@@ -101,13 +102,13 @@ impl Slots {
         taken
     }
 
-    /// The description that str0m is given: `shown` says which of its slots are used, by which section, and whether
-    /// we send there.
+    /// The description that str0m is given: `shown` says which of its slots are used, by which section, and what we do
+    /// there.
     pub(in crate::rtc) fn describe(
         &self,
         transport: &Transport,
         candidates: &[String],
-        shown: &[(usize, &Section, Choice, bool)],
+        shown: &[(usize, &Section, Choice, Direction)],
     ) -> String {
         let mut sdp = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n");
         // In the sections' order.
@@ -128,7 +129,7 @@ impl Slots {
         }
         for (i, slot) in self.0.iter().enumerate() {
             match shown.iter().find(|(shown, ..)| *shown == i) {
-                Some((_, section, choice, sends)) => self.write(&mut sdp, i, section, choice, *sends),
+                Some((_, section, choice, ours)) => self.write(&mut sdp, i, section, choice, *ours),
                 None => {
                     write_line(&mut sdp, format_args!("m=audio 0 UDP/TLS/RTP/SAVPF 0"));
                     write_line(&mut sdp, format_args!("c=IN IP4 0.0.0.0"));
@@ -140,14 +141,14 @@ impl Slots {
         sdp
     }
 
-    fn write(&self, sdp: &mut String, slot: usize, s: &Section, choice: &Choice, sends: bool) {
+    fn write(&self, sdp: &mut String, slot: usize, s: &Section, choice: &Choice, ours: Direction) {
         let kind = if choice.codec.is_video() { "video" } else { "audio" };
         let rtx = choice.rtx.map(|pt| format!(" {pt}")).unwrap_or_default();
         let pt = choice.pt;
         write_line(sdp, format_args!("m={kind} 9 UDP/TLS/RTP/SAVPF {pt}{rtx}"));
         write_line(sdp, format_args!("c=IN IP4 0.0.0.0"));
         write_line(sdp, format_args!("a=mid:{}", self.name(slot)));
-        write_line(sdp, format_args!("{}", if sends { "a=recvonly" } else { "a=inactive" }));
+        write_line(sdp, format_args!("a={}", ours.reversed().attribute()));
         write_line(sdp, format_args!("a=rtcp-mux"));
         for (id, uri) in self.extensions(slot, s) {
             write_line(sdp, format_args!("a=extmap:{id} {uri}"));

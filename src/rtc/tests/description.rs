@@ -4,7 +4,7 @@ use str0m::media::Direction;
 
 use super::world::*;
 use crate::media::Codec;
-use crate::rtc::{Config, LocalCandidate, MediaSet, Refusal, SessionId};
+use crate::rtc::{Config, LocalCandidate, Refusal, SessionId};
 
 /// As Chromium 1xx wrote it for two receive-only transceivers.
 pub(super) const CHROMIUM: &str = include_str!("chromium_offer.sdp");
@@ -25,7 +25,7 @@ pub(super) fn section<'a>(sdp: &'a str, kind: &str) -> Vec<&'a str> {
 fn chromiums_offer_is_answered_with_constrained_baseline_alone() {
     let mut w = World::new();
     let answer = accept(&mut w, CHROMIUM).expect("accepted");
-    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+    assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
     let video = section(&answer.sdp, "video");
     assert_eq!(video[0], "m=video 4000 UDP/TLS/RTP/SAVPF 108 109");
     for line in [
@@ -58,8 +58,8 @@ fn chromiums_offer_is_answered_with_constrained_baseline_alone() {
 
 #[test]
 fn the_best_common_codec_is_chosen() {
-    let h264 = MediaSet { video: vec![(H264, Codec::H264)], audio: None };
-    let vp8 = MediaSet { video: vec![(VP8, Codec::Vp8)], audio: None };
+    let h264 = vec![stream(H264, Codec::H264)];
+    let vp8 = vec![stream(VP8, Codec::Vp8)];
     let no_42e0 = CHROMIUM.replace("42e01f", "640c1f");
     let no_h264 = CHROMIUM.replace("H264/", "H265/");
     let only_mode_0 = CHROMIUM.replace("packetization-mode=1", "packetization-mode=0");
@@ -77,10 +77,10 @@ fn the_best_common_codec_is_chosen() {
     ];
     for (i, (offer, media, expected)) in table.into_iter().enumerate() {
         let mut w = World::new();
-        w.fanout.set_media(media.clone());
+        w.fanout.set_streams(media);
         match (accept(&mut w, offer), expected) {
             (Ok(answer), Some((stream, formats))) => {
-                assert_eq!(answer.video, Some(stream), "row {i}");
+                assert_eq!(taken(&answer.streams).0, Some(stream), "row {i}");
                 assert_eq!(
                     section(&answer.sdp, "video")[0],
                     format!("m=video 4000 UDP/TLS/RTP/SAVPF {formats}"),
@@ -109,9 +109,9 @@ fn no_common_codec_is_refused_in_words() {
 #[test]
 fn a_camera_without_sound_answers_the_sound_as_inactive() {
     let mut w = World::new();
-    w.fanout.set_media(MediaSet { audio: None, ..all_media() });
+    w.fanout.set_streams(&all_media()[..2]);
     let answer = accept(&mut w, CHROMIUM).expect("accepted");
-    assert_eq!(answer.audio, None);
+    assert_eq!(taken(&answer.streams).1, None);
     let audio = section(&answer.sdp, "audio");
     assert!(audio[0].ends_with(" 111") && audio.contains(&"a=inactive"), "{audio:?}");
     w.viewer(1);
@@ -126,7 +126,7 @@ fn what_we_do_not_speak_is_declined_in_its_place() {
         .replace("BUNDLE 0 1", "BUNDLE 0 1 2");
     let mut w = World::new();
     let answer = accept(&mut w, &pcmu).expect("accepted");
-    assert_eq!((answer.video, answer.audio), (Some(H264), None));
+    assert_eq!(taken(&answer.streams), (Some(H264), None));
     assert_eq!(
         section(&answer.sdp, "audio")[..4],
         ["m=audio 0 UDP/TLS/RTP/SAVPF 111", "c=IN IP4 0.0.0.0", "a=inactive", "a=mid:0"]
@@ -278,7 +278,7 @@ fn calls_out_of_order_are_refused() {
     accept(&mut w, CHROMIUM).expect("accepted");
     assert_eq!(w.fanout.answer(id, CHROMIUM, w.now), Err(Refusal::NoOpenOffer));
     assert_eq!(w.fanout.offer(id, w.now), Err(Refusal::SessionExists));
-    w.fanout.set_media(MediaSet::default());
+    w.fanout.set_streams(&[]);
     assert_eq!(w.fanout.accept(SessionId(10), CHROMIUM, w.now).expect_err("nothing"), Refusal::NothingToSend);
     assert_eq!(w.fanout.offer(SessionId(10), w.now), Err(Refusal::NothingToSend));
 }

@@ -8,7 +8,7 @@ use str0m::media::{Direction, MediaKind};
 use super::recorder;
 use super::world::*;
 use crate::media::{Codec, StreamId};
-use crate::rtc::{MediaSet, SessionId};
+use crate::rtc::SessionId;
 
 /// A world with one viewer, and every packet of the camera recorded.
 fn recorded() -> World {
@@ -79,8 +79,11 @@ fn renegotiate_at_random(seed: u64) {
     let other = |w: &mut World, moved: bool| {
         let video = if moved { StreamId(7) } else { H264 };
         w.moved = moved.then_some(video);
-        w.fanout
-            .set_media(MediaSet { video: vec![(video, Codec::H264), (VP8, Codec::Vp8)], audio: Some(OPUS) });
+        w.fanout.set_streams(&[
+            stream(video, Codec::H264),
+            stream(VP8, Codec::Vp8),
+            stream(OPUS, Codec::Opus),
+        ]);
     };
     for _ in 0..16 {
         let kind = if random(3) == 0 { MediaKind::Audio } else { MediaKind::Video };

@@ -7,7 +7,8 @@ use str0m::media::{Direction, MediaKind};
 use super::description::{CHROMIUM, accept, section};
 use super::hostile::attribute;
 use super::world::*;
-use crate::rtc::{Config, SessionId};
+use crate::media::{Codec, Format, VideoFormat};
+use crate::rtc::SessionId;
 
 fn lines(sdp: &str) -> Vec<&str> {
     sdp.lines().collect()
@@ -51,7 +52,7 @@ fn an_answer_without_a_profile_is_to_what_we_offered() {
         assert_ne!(bare, answer);
         let answered = w.fanout.answer(SessionId(1), &bare, w.now).expect("webrtcbin's answer");
         w.drain_camera();
-        assert_eq!((answered.video, answered.audio), (Some(H264), Some(OPUS)));
+        assert_eq!(taken(&answered.streams), (Some(H264), Some(OPUS)));
         let stats = w.fanout.stats(SessionId(1)).expect("lives");
         assert_eq!(stats.profile_level_id.expect("H.264")[0], 0x42);
         assert!(flows(&mut w, true), "{strip}");
@@ -65,7 +66,7 @@ fn an_answer_may_bundle_nothing() {
     let answer = w.call_browser(1);
     let answered = w.fanout.answer(SessionId(1), &without(&answer, &["a=group"]), w.now).expect("an answer");
     w.drain_camera();
-    assert_eq!((answered.video, answered.audio), (Some(H264), None));
+    assert_eq!(taken(&answered.streams), (Some(H264), None));
     assert!(flows(&mut w, false));
 }
 
@@ -79,7 +80,7 @@ fn one_section_needs_no_bundle() {
         let offer = w.offer(1, &[MediaKind::Video], Direction::RecvOnly);
         let answer = w.fanout.accept(SessionId(1), &without(&offer, strip), w.now).expect("accepted");
         w.drain_camera();
-        assert_eq!((answer.video, group(&answer.sdp)), (Some(H264), None));
+        assert_eq!((taken(&answer.streams).0, group(&answer.sdp)), (Some(H264), None));
         let mid = format!("a=mid:{}\r\n", attribute(&offer, "a=mid:"));
         assert_eq!(answer.sdp.contains("a=mid:"), strip.len() == 1, "{strip:?}");
         // The browser wants back what was taken away.
@@ -98,14 +99,14 @@ fn one_section_needs_no_bundle() {
 fn of_several_sections_without_a_bundle_the_video_is_taken() {
     let mut w = World::new();
     let answer = accept(&mut w, &without(CHROMIUM, &["a=group"])).expect("accepted");
-    assert_eq!((answer.video, answer.audio), (Some(H264), None));
+    assert_eq!(taken(&answer.streams), (Some(H264), None));
     assert_eq!(sections(&answer.sdp)[0], "m=audio 0 UDP/TLS/RTP/SAVPF 111");
     assert!(sections(&answer.sdp)[1].starts_with("m=video 4000 "));
     assert_eq!(group(&answer.sdp), None);
     // Nor is what stands beside the bundle.
     let beside = CHROMIUM.replace("BUNDLE 0 1", "BUNDLE 0");
     let answer = accept(&mut World::new(), &beside).expect("accepted");
-    assert_eq!((answer.video.is_some(), answer.audio.is_some()), (false, true));
+    assert_eq!(taken(&answer.streams), (None, Some(OPUS)));
     assert!(sections(&answer.sdp)[1].starts_with("m=video 0 "));
 }
 
@@ -124,7 +125,7 @@ fn a_rejected_section_may_look_like_anything() {
         let offer = format!("{head}{rejected}m=audio{media}");
         let mut w = World::new();
         let answer = accept(&mut w, &offer).unwrap_or_else(|e| panic!("{rejected}: {e}"));
-        assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)), "{rejected}");
+        assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)), "{rejected}");
         assert_eq!(sections(&answer.sdp)[0], declined);
         assert_eq!(sections(&answer.sdp).len(), 3);
         assert_eq!(group(&answer.sdp), Some(" 0 1"));
@@ -165,7 +166,7 @@ fn the_bundles_first_section_may_be_stopped_later() {
         let audio = format!("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=rtpmap:111 opus/48000/2\r\n");
         (format!("{head}{audio}m=video{video}"), pending)
     });
-    assert_eq!((answer.video, answer.audio), (Some(H264), None));
+    assert_eq!(taken(&answer.streams), (Some(H264), None));
     assert!(sections(&answer.sdp)[0].starts_with("m=audio 0 "));
     assert!(section(&answer.sdp, "video").iter().any(|l| l.starts_with("a=candidate:")));
     assert!(flows(&mut w, false));
@@ -202,7 +203,7 @@ fn a_transport_may_begin_anew_when_its_first_section_is_stopped() {
         let offer = there(&format!("{head}{stopped}m=video{section}"));
         let answer = w.fanout.accept(SessionId(1), &offer, w.now).expect("renegotiated");
         w.drain_camera();
-        assert_eq!((answer.video, answer.audio), (Some(H264), None));
+        assert_eq!(taken(&answer.streams), (Some(H264), None));
         if says_goodbye {
             old.rtc.close().expect("open");
             w.browsers.insert(2, old);
@@ -236,7 +237,7 @@ fn all_sections_may_be_stopped_and_the_call_goes_on() {
                 m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nm=video 0 UDP/TLS/RTP/SAVPF 96\r\n";
     let answer = w.fanout.accept(SessionId(1), over, w.now).expect("answered");
     w.drain_camera();
-    assert_eq!((answer.video, answer.audio), (None, None));
+    assert_eq!(taken(&answer.streams), (None, None));
     assert_eq!(sections(&answer.sdp).len(), 2);
     assert!(answer.sdp.lines().any(|l| l.starts_with("a=group:BUNDLE")) || !answer.sdp.contains("BUNDLE"));
     w.run(ms(3000));
@@ -253,7 +254,7 @@ fn a_decoder_of_main_or_high_is_answered_with_its_profile() {
             offer = offer.replace(id, offered);
         }
         let answer = accept(&mut World::new(), &offer).expect("accepted");
-        assert_eq!(answer.video, Some(H264), "{offered}");
+        assert_eq!(taken(&answer.streams).0, Some(H264), "{offered}");
         let video = section(&answer.sdp, "video");
         let fmtp = video.iter().find(|l| l.starts_with("a=fmtp:102 ")).expect("the first of them");
         assert!(fmtp.contains(&format!("profile-level-id={answered}")), "{fmtp}");
@@ -286,7 +287,7 @@ fn many_sections_long_names_and_blank_lines_are_answered() {
     let many = format!("{CHROMIUM}{}", more(60)).replace("BUNDLE 0 1", &format!("BUNDLE 0 1{mids}"));
     let answer = accept(&mut World::new(), &many).expect("accepted");
     assert_eq!(sections(&answer.sdp).len(), 62);
-    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+    assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
     // Those that there is no room for are declined, and no bundle names them.
     let declined = sections(&answer.sdp).iter().filter(|l| l.starts_with("m=audio 0 ")).count();
     assert_eq!(group(&answer.sdp).expect("one").split_whitespace().count(), 62 - declined);
@@ -347,7 +348,7 @@ fn video_stopped_and_added_again_in_its_place_goes_on() {
             (offer.to_sdp_string(), pending)
         };
         let answer = w.reoffer_as(1, stop, |offer| recycled(offer, &over));
-        assert_eq!((answer.video, answer.audio), (None, Some(OPUS)), "round {round}");
+        assert_eq!(taken(&answer.streams), (None, Some(OPUS)), "round {round}");
         over.push(mid);
         let add = |b: &mut Browser| {
             let mut api = b.rtc.sdp_api();
@@ -359,7 +360,7 @@ fn video_stopped_and_added_again_in_its_place_goes_on() {
             (offer.to_sdp_string(), pending)
         };
         let answer = w.reoffer_as(1, add, |offer| recycled(offer, &over));
-        assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)), "round {round}");
+        assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)), "round {round}");
         assert_eq!(sections(&answer.sdp).len(), 2, "round {round}");
         if round % 10 == 0 {
             assert!(flows(&mut w, true), "round {round}");
@@ -379,19 +380,19 @@ fn a_section_may_change_its_kind_when_it_comes_again() {
     let stopped = format!("{head}m=audio{audio}m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n")
         .replace("BUNDLE 0 1", "BUNDLE 0");
     let answer = accept(&mut w, &stopped).expect("stopped");
-    assert_eq!((answer.video, answer.audio), (None, Some(OPUS)));
+    assert_eq!(taken(&answer.streams), (None, Some(OPUS)));
     let data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\na=sctp-port:5000\r\n";
     let again = format!("{head}m=audio{audio}{data}m=video{video}")
         .replace("BUNDLE 0 1", "BUNDLE 0 2 3")
         .replace("a=mid:1", "a=mid:3");
     let answer = accept(&mut w, &again).expect("another in its place, and video behind");
-    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+    assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
     assert!(sections(&answer.sdp)[1].starts_with("m=application 0 "));
     assert_eq!(group(&answer.sdp), Some(" 0 3"));
     // And under a name that was used before.
     accept(&mut w, &stopped).expect("stopped");
     let answer = accept(&mut w, CHROMIUM).expect("the old name");
-    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+    assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
     assert!(section(&answer.sdp, "video").contains(&"a=mid:1"));
 }
 
@@ -416,7 +417,7 @@ fn a_section_that_was_paused_by_port_0_comes_back_with_less_said() {
     let back = video.lines().filter(|l| !l.starts_with("a=fmtp:108"));
     let back: String = back.map(|l| format!("{l}\r\n")).collect();
     let answer = accept(&mut w, &format!("{before}m=video{back}")).expect("resumed");
-    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+    assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
 }
 
 // ---- What we say
@@ -488,16 +489,21 @@ fn the_origins_version_grows_with_each_description() {
 
 #[test]
 fn the_level_covers_what_is_sent_where_each_side_has_its_own() {
-    let config = || Config { h264_level: 40, ..Config::default() };
-    let answer = accept(&mut World::with(config()), CHROMIUM).expect("accepted");
+    let world = || {
+        let mut w = World::new();
+        let format = VideoFormat { width: 1920, height: 1080, fps: 30, ..VideoFormat::default() };
+        w.fanout.set_streams(&[stream(H264, Codec::H264).with_format(Format::Video(format))]);
+        w
+    };
+    let answer = accept(&mut world(), CHROMIUM).expect("accepted");
     assert!(answer.sdp.contains("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e028"));
     let higher = CHROMIUM.replace("42e01f", "42e034");
-    let answer = accept(&mut World::with(config()), &higher).expect("accepted");
+    let answer = accept(&mut world(), &higher).expect("accepted");
     assert!(answer.sdp.contains("profile-level-id=42e034"));
     let one = CHROMIUM.replace("level-asymmetry-allowed=1;", "");
-    let answer = accept(&mut World::with(config()), &one).expect("accepted");
+    let answer = accept(&mut world(), &one).expect("accepted");
     assert!(answer.sdp.contains("profile-level-id=42e01f") && !answer.sdp.contains("asymmetry"));
-    let mut w = World::with(config());
+    let mut w = world();
     let offer = w.fanout.offer(SessionId(1), w.now).expect("an offer");
     assert!(offer.sdp.contains("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e028"));
     assert_eq!(w.fanout.stats(SessionId(1)).expect("lives").profile_level_id, None);

@@ -4,7 +4,8 @@ use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use crate::rtc::{Config, Event, Fanout, Input, LocalCandidate, Path, SessionId};
+use crate::media::{Codec, Frame, StreamId};
+use crate::rtc::{Config, Event, Fanout, Input, LocalCandidate, Path, Refusal, SessionId};
 
 /// Whether a browser got these bytes unbroken, from a key frame on; says how many frames.
 fn unbroken(world: &World, id: u64, codec: Theirs, fed: &[std::sync::Arc<[u8]>]) -> usize {
@@ -29,7 +30,7 @@ fn a_viewer_sees_and_hears_from_a_key_frame_on() {
     let mut w = World::new();
     w.run(ms(500)); // the source runs before anybody watches
     let answer = w.viewer(1);
-    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+    assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
     w.run(ms(3000));
     assert!(w.saw(|e| *e == Event::Connected(SessionId(1))));
     assert!(w.saw(|e| *e == join(H264)));
@@ -138,7 +139,7 @@ fn a_viewer_without_h264_gets_vp8() {
     let mut w = World::new();
     w.browser(1, |c| c.enable_vp8(true));
     let answer = w.call(1, Direction::RecvOnly).expect("accepted");
-    assert_eq!(answer.video, Some(VP8));
+    assert_eq!(taken(&answer.streams).0, Some(VP8));
     w.run(ms(2000));
     assert!(w.saw(|e| *e == join(VP8)) && !w.saw(|e| *e == join(H264)));
     assert!(is_key(Theirs::Vp8, &w.browsers[&1].frames(Theirs::Vp8)[0].data));
@@ -163,7 +164,7 @@ fn the_camera_may_call() {
     let answer = w.call_browser(1);
     let answered = w.fanout.answer(SessionId(1), &answer, w.now).expect("a good answer");
     w.drain_camera();
-    assert_eq!((answered.video, answered.audio), (Some(H264), Some(OPUS)));
+    assert_eq!(taken(&answered.streams), (Some(H264), Some(OPUS)));
     w.run(ms(3000));
     assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > 60);
     assert!(unbroken(&w, 1, Theirs::Opus, &w.fed[&OPUS]) > 100);
@@ -279,7 +280,7 @@ fn a_renegotiation_goes_on_with_the_same_stream() {
         let (offer, pending) = api.apply().expect("a change");
         (offer.to_sdp_string(), pending)
     });
-    assert_eq!((answer.video, answer.audio), (Some(H264), None));
+    assert_eq!(taken(&answer.streams), (Some(H264), None));
     let sound = w.browsers[&1].frames(Theirs::Opus).len();
     w.run(ms(2000));
     assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > before + 50);
@@ -422,11 +423,11 @@ fn pictures_that_are_wanted_later_begin_at_a_key_frame_too() {
     let mut w = World::new();
     w.browser(1, |c| c.enable_h264(true));
     let answer = w.call_for(1, &[MediaKind::Audio], Direction::RecvOnly).expect("accepted");
-    assert_eq!((answer.video, answer.audio), (None, Some(OPUS)));
+    assert_eq!(taken(&answer.streams), (None, Some(OPUS)));
     w.run(ms(2000));
     assert!(!w.saw(|e| *e == join(H264)));
     let answer = w.call_for(1, &[MediaKind::Video], Direction::RecvOnly).expect("renegotiated");
-    assert_eq!((answer.video, answer.audio), (Some(H264), Some(OPUS)));
+    assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
     w.run(ms(2000));
     assert!(w.saw(|e| *e == join(H264)));
     assert!(is_key(Theirs::H264, &w.browsers[&1].frames(Theirs::H264)[0].data));
@@ -447,4 +448,49 @@ fn an_address_may_pass_from_one_viewer_to_the_next() {
     assert!(unbroken(&w, 2, Theirs::H264, &w.fed[&H264]) > 40);
     w.run(ms(8000));
     assert!(w.closed(1).is_some() && w.closed(2).is_none());
+}
+
+#[test]
+fn frames_that_rtp_does_not_carry_are_nobodys() {
+    let mut w = World::new();
+    w.fanout.set_streams(&[stream(StreamId(9), Codec::Jpeg), stream(H264, Codec::H264)]);
+    let answer = w.viewer(1);
+    assert_eq!(taken(&answer.streams), (Some(H264), None));
+    w.run(ms(2000));
+    let before = (w.fanout.totals().cut, w.sent.len());
+    // Not even under the id of a stream that is watched.
+    for stream in [StreamId(9), H264] {
+        let frame = Frame {
+            stream,
+            codec: Codec::Jpeg,
+            key: true,
+            captured: w.now,
+            pts: w.now - w.start,
+            duration: ms(0),
+            discontinuity: false,
+            data: [0xff, 0xd8, 0xff, 0xd9].into(),
+        };
+        w.fanout.handle_input(Input::Frame(&frame), w.now);
+        w.drain_camera();
+    }
+    assert_eq!((w.fanout.totals().cut, w.sent.len()), before);
+    w.fanout.set_streams(&[stream(StreamId(9), Codec::Jpeg)]);
+    assert_eq!(w.fanout.offer(SessionId(2), w.now), Err(Refusal::NothingToSend));
+}
+
+#[test]
+fn the_first_stream_that_a_viewer_decodes_is_sent_by_the_order_of_the_source() {
+    let (small, large) = (StreamId(5), StreamId(6));
+    let mut lesser = stream(small, Codec::H264);
+    lesser.rendition = 1;
+    for (streams, expected) in [
+        (vec![stream(VP8, Codec::Vp8), stream(H264, Codec::H264)], VP8),
+        (vec![stream(H264, Codec::H264), stream(VP8, Codec::Vp8)], H264),
+        (vec![lesser, stream(large, Codec::H264)], large),
+        (vec![lesser], small),
+    ] {
+        let mut w = World::new();
+        w.fanout.set_streams(&streams);
+        assert_eq!(w.viewer(1).streams, [expected].into());
+    }
 }

@@ -1,6 +1,6 @@
 //! A fan-out and browsers on a virtual network, with a virtual clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +13,9 @@ use str0m::{Candidate, Rtc, RtcConfig};
 
 use crate::call::body::End;
 use crate::media::adapt::keyframes::Why;
-use crate::media::{Codec, Frame, StreamId};
+use crate::media::{Codec, Frame, StreamId, StreamInfo};
 use crate::rtc::{
-    Answer, Config, Event, Fanout, Input, LocalCandidate, MediaSet, Output, Path, Refusal, SessionId,
-    Transmit,
+    Answer, Config, Event, Fanout, Input, LocalCandidate, Output, Path, Refusal, SessionId, Transmit,
 };
 
 pub(super) const H264: StreamId = StreamId(0);
@@ -104,8 +103,19 @@ pub(super) struct World {
     count: u64,
 }
 
-pub(super) fn all_media() -> MediaSet {
-    MediaSet { video: vec![(H264, Codec::H264), (VP8, Codec::Vp8)], audio: Some(OPUS) }
+pub(super) fn stream(id: StreamId, codec: Codec) -> StreamInfo {
+    StreamInfo::new(id, codec)
+}
+
+pub(super) fn all_media() -> Vec<StreamInfo> {
+    vec![stream(H264, Codec::H264), stream(VP8, Codec::Vp8), stream(OPUS, Codec::Opus)]
+}
+
+/// The video and the audio stream of a set.
+pub(super) fn taken(streams: &BTreeSet<StreamId>) -> (Option<StreamId>, Option<StreamId>) {
+    let (audio, video): (Vec<StreamId>, Vec<StreamId>) = streams.iter().partition(|id| **id == OPUS);
+    assert!(audio.len() < 2 && video.len() < 2, "one of each kind: {streams:?}");
+    (video.first().copied(), audio.first().copied())
 }
 
 impl World {
@@ -119,7 +129,7 @@ impl World {
         let candidates = if config.candidates.is_empty() { vec![host] } else { config.candidates.clone() };
         let camera = candidates.iter().map(|c| c.base).collect();
         let mut fanout = Fanout::new(Config { candidates, ..config }, now);
-        fanout.set_media(all_media());
+        fanout.set_streams(&all_media());
         World {
             now,
             start: now,

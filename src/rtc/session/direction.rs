@@ -1,0 +1,89 @@
+//! Who sends in a media section (RFC 3264, 5.1 and 6.1; RFC 8829, 5.3.1).
+
+/// As the writer of a description sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rtc) enum Direction {
+    SendRecv,
+    SendOnly,
+    RecvOnly,
+    Inactive,
+}
+
+impl Direction {
+    pub(in crate::rtc) fn of(sends: bool, receives: bool) -> Direction {
+        match (sends, receives) {
+            (true, true) => Direction::SendRecv,
+            (true, false) => Direction::SendOnly,
+            (false, true) => Direction::RecvOnly,
+            (false, false) => Direction::Inactive,
+        }
+    }
+
+    /// The direction that an attribute names; `None` for any other attribute.
+    pub(in crate::rtc) fn parse(attribute: &str) -> Option<Direction> {
+        let all = [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
+        all.into_iter().find(|direction| direction.attribute() == attribute)
+    }
+
+    pub(in crate::rtc) fn attribute(self) -> &'static str {
+        match self {
+            Direction::SendRecv => "sendrecv",
+            Direction::SendOnly => "sendonly",
+            Direction::RecvOnly => "recvonly",
+            Direction::Inactive => "inactive",
+        }
+    }
+
+    pub(in crate::rtc) fn sends(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::SendOnly)
+    }
+
+    pub(in crate::rtc) fn receives(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::RecvOnly)
+    }
+
+    /// As the other side sees it.
+    pub(in crate::rtc) fn reversed(self) -> Direction {
+        Direction::of(self.receives(), self.sends())
+    }
+
+    /// What becomes of a section in which the other side would do this, and we would do `ours`: one side sends what
+    /// the other takes.
+    pub(in crate::rtc) fn agree(self, ours: Direction) -> Direction {
+        Direction::of(ours.sends() && self.receives(), ours.receives() && self.sends())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Direction::{self, Inactive, RecvOnly, SendOnly, SendRecv};
+
+    const ALL: [Direction; 4] = [SendRecv, SendOnly, RecvOnly, Inactive];
+
+    #[test]
+    fn one_side_sends_what_the_other_takes() {
+        // RFC 3264, 6.1: by rows what the other side would do, by columns what we would.
+        let table = [
+            (SendRecv, [SendRecv, SendOnly, RecvOnly, Inactive]),
+            (SendOnly, [RecvOnly, Inactive, RecvOnly, Inactive]),
+            (RecvOnly, [SendOnly, SendOnly, Inactive, Inactive]),
+            (Inactive, [Inactive, Inactive, Inactive, Inactive]),
+        ];
+        for (theirs, row) in table {
+            for (ours, expected) in ALL.into_iter().zip(row) {
+                assert_eq!(theirs.agree(ours), expected, "they {theirs:?}, we {ours:?}");
+                // Both sides come to the same.
+                assert_eq!(ours.agree(theirs), expected.reversed(), "we {ours:?}, they {theirs:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn attributes_are_read_as_they_are_written() {
+        for direction in ALL {
+            assert_eq!(Direction::parse(direction.attribute()), Some(direction));
+            assert_eq!(Direction::of(direction.sends(), direction.receives()), direction);
+        }
+        assert_eq!(Direction::parse("setup"), None);
+    }
+}
