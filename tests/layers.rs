@@ -101,7 +101,7 @@ fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
         ("call/mod.rs", "mod tests { use super::super::net::ws; }", "crate::net::ws"),
         (
             "rtc/mod.rs",
-            "use crate::call::body::Candidate; use crate::media::{Frame, adapt::keyframes::Why};",
+            "use crate::call::body::Candidate; use crate::media::{Frame, adapt::keyframes::KeyFrameReason};",
             "",
         ),
         ("rtc/mod.rs", "use crate::call::Calls;", "crate::call::Calls"),

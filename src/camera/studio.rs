@@ -17,7 +17,7 @@ use super::source::{Follower, SourceState, SourceStatus};
 use crate::call::body::{End, EndReason};
 use crate::call::{self, CallError, CallId, Calls, RateLimit};
 use crate::media::adapt::heat::{self, Heat};
-use crate::media::adapt::keyframes::{KeyFrames, Why};
+use crate::media::adapt::keyframes::{KeyFrameReason, KeyFrames};
 use crate::media::adapt::ladder::{Ladder, Quality, Step};
 use crate::media::adapt::rate::{Limits, Rate};
 use crate::media::error::{ErrorKind, MediaError};
@@ -299,7 +299,7 @@ impl Studio {
                 }
                 self.fanout.handle_input(rtc::Input::Frame(frame), now);
             }
-            Input::Torn(stream) => self.key_frames.request(stream, Why::Loss, now),
+            Input::Torn(stream) => self.key_frames.request(stream, KeyFrameReason::Loss, now),
             Input::Media(event) => self.media_event(event, now),
             Input::Datagram { path, data } => {
                 self.fanout.handle_input(rtc::Input::Datagram { path, data }, now);
@@ -418,7 +418,7 @@ impl Studio {
                 seat.joined = true;
                 self.out.push_back(Output::Event(Event::ViewerJoined(seat.viewer.clone())));
             }
-            rtc::Event::KeyFrameWanted { stream, why } => self.key_frames.request(stream, why, now),
+            rtc::Event::KeyFrameWanted { stream, reason } => self.key_frames.request(stream, reason, now),
             // What is estimated while nothing is sent says nothing of the network.
             rtc::Event::Estimate { .. } if !self.source.flows() => {}
             rtc::Event::Estimate { session, bps } => {

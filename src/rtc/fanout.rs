@@ -241,7 +241,7 @@ impl Fanout {
             .map(|(id, _)| *id)
             .collect();
         let (cutter, position) = self.streams.entry(frame.stream).or_default();
-        let place = self.timeline.place(position, frame);
+        let timestamp = self.timeline.place(position, frame);
         if viewers.is_empty() {
             return;
         }
@@ -253,7 +253,7 @@ impl Fanout {
         }
         for id in viewers {
             self.step(id, |session, now, sink| {
-                session.handle_frame(frame.stream, frame.key, &payloads, place, now, sink);
+                session.handle_frame(frame.stream, frame.key, &payloads, timestamp, now, sink);
             });
         }
     }
@@ -463,7 +463,7 @@ impl Fanout {
         let anew = notes.iter().any(|note| matches!(note, Note::Anew));
         self.events.extend(notes.into_iter().filter_map(|note| match note {
             Note::Connected => Some(Event::Connected(id)),
-            Note::KeyFrameWanted(stream, why) => Some(Event::KeyFrameWanted { stream, why }),
+            Note::KeyFrameWanted(stream, reason) => Some(Event::KeyFrameWanted { stream, reason }),
             Note::Estimate(bps) => Some(Event::Estimate { session: id, bps }),
             Note::Anew => None,
         }));

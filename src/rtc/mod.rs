@@ -68,7 +68,7 @@ pub use path::{Path, Protocol};
 pub use refusal::Refusal;
 
 use crate::call::body::End;
-use crate::media::adapt::keyframes::Why;
+use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Frame, StreamId};
 
 /// How a [`Fanout`] works. The defaults are for a camera.
@@ -182,7 +182,7 @@ pub enum Event {
         /// The stream.
         stream: StreamId,
         /// Why.
-        why: Why,
+        reason: KeyFrameReason,
     },
     /// A new estimate of what a viewer's network carries.
     Estimate {

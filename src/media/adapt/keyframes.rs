@@ -1,7 +1,7 @@
 //! Merges what viewers ask for into as few key frames as will do.
 //!
 //! One encoder feeds all viewers, and a key frame costs as much as many others. The first request of a
-//! quiet stream goes out at once; the next waits until the last key frame is [`Why`]'s interval old, and
+//! quiet stream goes out at once; the next waits until the last key frame is [`KeyFrameReason`]'s interval old, and
 //! one key frame then answers all who wait.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ use crate::media::StreamId;
 
 /// Why a key frame is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+#[non_exhaustive]
+pub enum KeyFrameReason {
     /// A viewer joined and sees nothing until it comes: merged within 100 ms.
     Join,
     /// A viewer lost packets and its picture is damaged: merged within 500 ms, because a key frame
@@ -19,11 +20,11 @@ pub enum Why {
     Loss,
 }
 
-impl Why {
+impl KeyFrameReason {
     fn interval(self) -> Duration {
         match self {
-            Why::Join => Duration::from_millis(100),
-            Why::Loss => Duration::from_millis(500),
+            KeyFrameReason::Join => Duration::from_millis(100),
+            KeyFrameReason::Loss => Duration::from_millis(500),
         }
     }
 }
@@ -31,11 +32,11 @@ impl Why {
 /// The merger: [`request`](Self::request)s in, streams to ask a key frame of out of [`poll`](Self::poll).
 #[derive(Debug, Default)]
 pub struct KeyFrames {
-    streams: BTreeMap<StreamId, Wish>,
+    streams: BTreeMap<StreamId, Request>,
 }
 
 #[derive(Debug, Default)]
-struct Wish {
+struct Request {
     /// The last request sent or key frame seen.
     last: Option<Instant>,
     due: Option<Instant>,
@@ -48,28 +49,28 @@ impl KeyFrames {
     }
 
     /// A viewer of `stream` wants a key frame.
-    pub fn request(&mut self, stream: StreamId, why: Why, now: Instant) {
-        let wish = self.streams.entry(stream).or_default();
-        let due = wish.last.map_or(now, |last| now.max(last + why.interval()));
-        wish.due = Some(wish.due.map_or(due, |other| other.min(due)));
+    pub fn request(&mut self, stream: StreamId, reason: KeyFrameReason, now: Instant) {
+        let pending = self.streams.entry(stream).or_default();
+        let due = pending.last.map_or(now, |last| now.max(last + reason.interval()));
+        pending.due = Some(pending.due.map_or(due, |other| other.min(due)));
     }
 
     /// A key frame of `stream` goes out, asked for or not: who waits for one has it.
     pub fn handle_key_frame(&mut self, stream: StreamId, now: Instant) {
-        self.streams.insert(stream, Wish { last: Some(now), due: None });
+        self.streams.insert(stream, Request { last: Some(now), due: None });
     }
 
     /// The next stream whose encoder is to be asked for a key frame now. Call until `None`.
     pub fn poll(&mut self, now: Instant) -> Option<StreamId> {
-        let (&stream, wish) =
-            self.streams.iter_mut().find(|(_, wish)| wish.due.is_some_and(|due| due <= now))?;
-        *wish = Wish { last: Some(now), due: None };
+        let (&stream, pending) =
+            self.streams.iter_mut().find(|(_, pending)| pending.due.is_some_and(|due| due <= now))?;
+        *pending = Request { last: Some(now), due: None };
         Some(stream)
     }
 
     /// When [`poll`](Self::poll) will have something, if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.streams.values().filter_map(|wish| wish.due).min()
+        self.streams.values().filter_map(|pending| pending.due).min()
     }
 }
 
@@ -81,7 +82,7 @@ mod tests {
     const OTHER: StreamId = StreamId(1);
 
     /// Runs (ms, request) on a virtual clock; returns when which stream was asked.
-    fn run(requests: &[(u64, StreamId, Why)]) -> Vec<(u64, StreamId)> {
+    fn run(requests: &[(u64, StreamId, KeyFrameReason)]) -> Vec<(u64, StreamId)> {
         let start = Instant::now();
         let mut keys = KeyFrames::new();
         let mut asked = Vec::new();
@@ -92,10 +93,10 @@ mod tests {
                 }
             }
         };
-        for &(ms, stream, why) in requests {
+        for &(ms, stream, reason) in requests {
             let now = start + Duration::from_millis(ms);
             drain(&mut keys, now);
-            keys.request(stream, why, now);
+            keys.request(stream, reason, now);
             drain(&mut keys, now);
         }
         drain(&mut keys, start + Duration::from_secs(60));
@@ -104,8 +105,8 @@ mod tests {
 
     #[test]
     fn requests_are_merged_by_their_reason() {
-        use Why::{Join, Loss};
-        type Row<'a> = (&'a str, &'a [(u64, StreamId, Why)], &'a [(u64, StreamId)]);
+        use KeyFrameReason::{Join, Loss};
+        type Row<'a> = (&'a str, &'a [(u64, StreamId, KeyFrameReason)], &'a [(u64, StreamId)]);
         let table: &[Row] = &[
             ("the first goes at once", &[(7, VIDEO, Join)], &[(7, VIDEO)]),
             ("a loss too", &[(7, VIDEO, Loss)], &[(7, VIDEO)]),
@@ -143,11 +144,11 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut keys = KeyFrames::new();
         keys.handle_key_frame(VIDEO, at(0));
-        keys.request(VIDEO, Why::Loss, at(10));
+        keys.request(VIDEO, KeyFrameReason::Loss, at(10));
         assert_eq!(keys.poll_timeout(), Some(at(500)));
         keys.handle_key_frame(VIDEO, at(40));
         assert_eq!(keys.poll_timeout(), None);
-        keys.request(VIDEO, Why::Join, at(50));
+        keys.request(VIDEO, KeyFrameReason::Join, at(50));
         assert_eq!(keys.poll_timeout(), Some(at(140)));
         assert_eq!(keys.poll(at(139)), None);
         assert_eq!(keys.poll(at(140)), Some(VIDEO));

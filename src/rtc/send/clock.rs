@@ -29,9 +29,9 @@ pub(in crate::rtc) struct Position {
     at: i64,
 }
 
-/// A frame's place.
+/// A frame's timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::rtc) struct Place {
+pub(in crate::rtc) struct Timestamp {
     /// RTP time, before each viewer's own offset.
     pub(in crate::rtc) ticks: u32,
     /// When what it shows happened; never later than its capture.
@@ -43,7 +43,7 @@ impl Timeline {
         Timeline { epoch: now, zero: None, earliest: 0 }
     }
 
-    pub(in crate::rtc) fn place(&mut self, position: &mut Position, frame: &Frame) -> Place {
+    pub(in crate::rtc) fn place(&mut self, position: &mut Position, frame: &Frame) -> Timestamp {
         let pts = nanos(frame.pts);
         let captured = match frame.captured.checked_duration_since(self.epoch) {
             Some(after) => nanos(after),
@@ -71,7 +71,7 @@ impl Timeline {
         // Time never goes back for a decoder, not even when the source's does.
         position.at = zero.saturating_add(pts).max(position.at.saturating_add(1_000_000));
         let ticks = i128::from(position.at) * i128::from(frame.codec.clock_rate()) / 1_000_000_000;
-        Place {
+        Timestamp {
             ticks: ticks as u32,
             wallclock: self.instant(self.earliest.saturating_add(pts)).min(frame.captured),
         }
@@ -112,15 +112,15 @@ mod tests {
         let mut line = Timeline::new(epoch);
         let mut at = Position::default();
         let late = [30, 0, 12, 40, 3];
-        let places: Vec<Place> = (0..5)
+        let timestamps: Vec<Timestamp> = (0..5)
             .map(|i| {
                 line.place(&mut at, &frame(epoch, Codec::H264, 1000 + i * 33 + late[i as usize], i * 33))
             })
             .collect();
-        for (a, b) in places.iter().zip(&places[1..]) {
+        for (a, b) in timestamps.iter().zip(&timestamps[1..]) {
             assert_eq!(b.ticks.wrapping_sub(a.ticks), 33 * 90);
         }
-        assert_eq!(places[4].wallclock, epoch + Duration::from_millis(1000 + 4 * 33));
+        assert_eq!(timestamps[4].wallclock, epoch + Duration::from_millis(1000 + 4 * 33));
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use str0m::media::{Mid, Pt};
 use str0m::rtp::{RtpWrite, StreamTx};
 
-use super::clock::Place;
+use super::clock::Timestamp;
 use super::cut::Payloads;
 use super::numbers::Numbering;
-use crate::media::adapt::keyframes::Why;
+use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 
 /// A viewer whose queue is older than this can't follow: it is sent nothing more until the queue is
@@ -66,7 +66,12 @@ impl Track {
     }
 
     /// Whether a frame passes, and whether a key frame is wanted.
-    pub(in crate::rtc) fn admit(&mut self, tx: &StreamTx, key: bool, now: Instant) -> (bool, Option<Why>) {
+    pub(in crate::rtc) fn admit(
+        &mut self,
+        tx: &StreamTx,
+        key: bool,
+        now: Instant,
+    ) -> (bool, Option<KeyFrameReason>) {
         if !self.codec.is_video() {
             return (true, None);
         }
@@ -87,13 +92,13 @@ impl Track {
         tx: &mut StreamTx,
         numbering: &mut Numbering,
         payloads: &Payloads,
-        place: Place,
+        timestamp: Timestamp,
     ) {
-        let time = numbering.time(place.ticks);
+        let time = numbering.time(timestamp.ticks);
         for (i, payload) in payloads.iter().enumerate() {
             let last = i + 1 == payloads.len();
             tx.write_rtp(
-                RtpWrite::new(self.pt, numbering.take().into(), time, place.wallclock, payload.clone())
+                RtpWrite::new(self.pt, numbering.take().into(), time, timestamp.wallclock, payload.clone())
                     .marker(last && self.codec.is_video())
                     .nackable(self.repeats),
             );
@@ -121,15 +126,15 @@ enum Queue {
 
 impl Gate {
     /// The gate for a frame that comes now; and why a key frame is wanted, if one is.
-    fn next(self, queue: Queue, key: bool, now: Instant) -> (Gate, Option<Why>) {
+    fn next(self, queue: Queue, key: bool, now: Instant) -> (Gate, Option<KeyFrameReason>) {
         match self {
             Gate::Open if queue == Queue::Stuck => (Gate::Stuck, None),
             Gate::Open => (Gate::Open, None),
             Gate::Stuck if queue != Queue::Empty => (Gate::Stuck, None),
             Gate::Stuck | Gate::AwaitsKey(_) if key => (Gate::Open, None),
-            Gate::Stuck => (Gate::AwaitsKey(now), Some(Why::Loss)),
+            Gate::Stuck => (Gate::AwaitsKey(now), Some(KeyFrameReason::Loss)),
             Gate::AwaitsKey(asked) if now.saturating_duration_since(asked) < ASK_AGAIN => (self, None),
-            Gate::AwaitsKey(_) => (Gate::AwaitsKey(now), Some(Why::Join)),
+            Gate::AwaitsKey(_) => (Gate::AwaitsKey(now), Some(KeyFrameReason::Join)),
         }
     }
 }
@@ -150,10 +155,10 @@ mod tests {
             (Gate::Open, Queue::Stuck, true, now, (Gate::Stuck, None)),
             (Gate::Stuck, Queue::Stuck, true, now, (Gate::Stuck, None)),
             (Gate::Stuck, Queue::Moving, true, now, (Gate::Stuck, None)),
-            (Gate::Stuck, Queue::Empty, false, now, (waits, Some(Why::Loss))),
+            (Gate::Stuck, Queue::Empty, false, now, (waits, Some(KeyFrameReason::Loss))),
             (Gate::Stuck, Queue::Empty, true, now, (Gate::Open, None)),
             (waits, Queue::Empty, false, now, (waits, None)),
-            (waits, Queue::Empty, false, later, (Gate::AwaitsKey(later), Some(Why::Join))),
+            (waits, Queue::Empty, false, later, (Gate::AwaitsKey(later), Some(KeyFrameReason::Join))),
             (waits, Queue::Empty, true, now, (Gate::Open, None)),
             (waits, Queue::Empty, true, later, (Gate::Open, None)),
         ];

@@ -29,17 +29,17 @@ use super::crypto::{self, reports};
 use super::demux::paths::Paths;
 use super::demux::{self, Class, Stage};
 use super::send::batch::Batches;
-use super::send::clock::Place;
+use super::send::clock::Timestamp;
 use super::send::cut::Payloads;
 use super::send::numbers::Numbers;
 use super::send::track::Track;
 use super::{Config, Path, SessionId, SessionStats};
 use crate::call::body::{End, EndReason};
-use crate::media::adapt::keyframes::Why;
+use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use candidates::{Candidates, is_reachable};
 use negotiate::Settled;
-use route::{Route, Sign, Wish};
+use route::{NextStep, Route, Sign};
 use sdp::Transport;
 use state::{Signs, State};
 
@@ -75,7 +75,7 @@ impl Shared {
 /// What a session has to say to the fan-out.
 pub(super) enum Note {
     Connected,
-    KeyFrameWanted(StreamId, Why),
+    KeyFrameWanted(StreamId, KeyFrameReason),
     /// The other side ended its transport, and begins another for what goes on.
     Anew,
     Estimate(u32),
@@ -241,7 +241,7 @@ impl Session {
         if let Some(sign) = sign {
             self.heard = now;
             let answered = sink.paths.answered(self.id, path);
-            if self.route.handle(path, sign, answered, now) == Wish::Check {
+            if self.route.handle(path, sign, answered, now) == NextStep::Check {
                 self.check_path(path);
             }
         }
@@ -280,7 +280,7 @@ impl Session {
         stream: StreamId,
         key: bool,
         payloads: &Payloads,
-        place: Place,
+        timestamp: Timestamp,
         now: Instant,
         sink: &mut Sink<'_>,
     ) {
@@ -288,14 +288,14 @@ impl Session {
         let mut api = self.rtc.direct_api();
         let Some(tx) = api.stream_tx_by_mid(track.mid, None) else { return };
         let (admitted, wanted) = track.admit(tx, key, now);
-        sink.notes.extend(wanted.map(|why| Note::KeyFrameWanted(stream, why)));
+        sink.notes.extend(wanted.map(|reason| Note::KeyFrameWanted(stream, reason)));
         if !admitted {
             self.stats.skipped += 1;
             return;
         }
         self.stats.frames += 1;
         let numbering = self.numbers.of(*tx.ssrc());
-        track.write(tx, numbering, payloads, place);
+        track.write(tx, numbering, payloads, timestamp);
         self.tick(now);
         let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
         self.check(result);
@@ -414,7 +414,7 @@ impl Session {
                 }
                 for track in &mut self.tracks {
                     if track.await_key(now) {
-                        notes.push(Note::KeyFrameWanted(track.stream, Why::Join));
+                        notes.push(Note::KeyFrameWanted(track.stream, KeyFrameReason::Join));
                     }
                 }
             }
@@ -427,7 +427,7 @@ impl Session {
             str0m::Event::KeyframeRequest(request) => {
                 self.stats.key_frame_requests += 1;
                 if let Some(track) = self.tracks.iter().find(|t| t.mid == request.mid) {
-                    notes.push(Note::KeyFrameWanted(track.stream, Why::Loss));
+                    notes.push(Note::KeyFrameWanted(track.stream, KeyFrameReason::Loss));
                 }
             }
             str0m::Event::EgressBitrateEstimate(BweKind::Twcc { estimate, can_probe: true }) => {

@@ -36,7 +36,7 @@ pub(in crate::rtc) enum Sign {
 
 /// What is to be done about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::rtc) enum Wish {
+pub(in crate::rtc) enum NextStep {
     Nothing,
     /// To be checked: media would go by it.
     Check,
@@ -104,14 +104,14 @@ impl Route {
         sign: Sign,
         answered: Option<Instant>,
         now: Instant,
-    ) -> Wish {
-        let Some(current) = self.path() else { return Wish::Nothing };
+    ) -> NextStep {
+        let Some(current) = self.path() else { return NextStep::Nothing };
         if path == current {
             self.heard = now;
             if sign == Sign::Answer {
                 self.answered = now;
             }
-            return Wish::Nothing;
+            return NextStep::Nothing;
         }
         let fresh = answered.filter(|at| now.saturating_duration_since(*at) < CONSENT);
         let follows = match sign {
@@ -124,12 +124,12 @@ impl Route {
             None if sign == Sign::Media || follows => {
                 let known = self.wanted.replace(path) == Some(path);
                 if !known {
-                    return Wish::Check;
+                    return NextStep::Check;
                 }
             }
             None => {}
         }
-        Wish::Nothing
+        NextStep::Nothing
     }
 
     fn follow(&mut self, path: Path, answered: Instant, now: Instant) {
@@ -170,11 +170,11 @@ mod tests {
     fn media_by_a_path_moves_the_route_once_a_check_by_it_was_answered() {
         let now = Instant::now();
         let mut r = route(now);
-        assert_eq!(r.handle(path(2), Sign::Media, None, at(now, 10)), Wish::Check);
-        assert_eq!(r.handle(path(2), Sign::Media, None, at(now, 20)), Wish::Nothing, "asked for already");
+        assert_eq!(r.handle(path(2), Sign::Media, None, at(now, 10)), NextStep::Check);
+        assert_eq!(r.handle(path(2), Sign::Media, None, at(now, 20)), NextStep::Nothing, "asked for already");
         assert_eq!(r.direct(path(1), || None, at(now, 25)), path(1));
         // Someone else's answer is nothing to it.
-        assert_eq!(r.handle(path(3), Sign::Answer, Some(at(now, 30)), at(now, 30)), Wish::Nothing);
+        assert_eq!(r.handle(path(3), Sign::Answer, Some(at(now, 30)), at(now, 30)), NextStep::Nothing);
         assert_eq!(r.path(), Some(path(1)));
         r.handle(path(2), Sign::Answer, Some(at(now, 40)), at(now, 40));
         assert_eq!(r.direct(path(1), || None, at(now, 45)), path(2));
@@ -215,7 +215,7 @@ mod tests {
         r.handle(path(2), Sign::Answer, Some(at(now, 20_000)), at(now, 20_000));
         assert_eq!(r.consent_until(), at(now, 35_000));
         // A path that answered long ago has to answer anew.
-        assert_eq!(r.handle(path(3), Sign::Media, Some(now), at(now, 31_000)), Wish::Check);
+        assert_eq!(r.handle(path(3), Sign::Media, Some(now), at(now, 31_000)), NextStep::Check);
         assert_eq!(r.path(), Some(path(1)));
     }
 }

@@ -12,7 +12,7 @@ use str0m::rtp::RawPacket;
 use str0m::{Candidate, Rtc, RtcConfig};
 
 use crate::call::body::End;
-use crate::media::adapt::keyframes::Why;
+use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, Frame, StreamId, StreamInfo};
 use crate::rtc::{
     Answer, Config, Event, Fanout, Input, LocalCandidate, Output, Path, Refusal, SessionId, Transmit,
@@ -591,9 +591,9 @@ pub(super) fn picture(codec: Codec, key: bool, count: u64, size: usize) -> Vec<u
 }
 
 pub(super) fn join(stream: StreamId) -> Event {
-    Event::KeyFrameWanted { stream, why: Why::Join }
+    Event::KeyFrameWanted { stream, reason: KeyFrameReason::Join }
 }
 
 pub(super) fn loss(stream: StreamId) -> Event {
-    Event::KeyFrameWanted { stream, why: Why::Loss }
+    Event::KeyFrameWanted { stream, reason: KeyFrameReason::Loss }
 }
