@@ -1,6 +1,5 @@
 //! The task between pipeline, sockets and core.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -16,10 +15,6 @@ use crate::net::lock;
 use crate::net::time::{self, Alarm};
 use crate::net::udp::Udp;
 use crate::proto::{Draft, Kind, Object};
-use crate::rtc::Transmit;
-
-/// Sendings that wait for the system; what is over is lost, as on a network. A frame to 64 viewers, 16 times.
-const MAX_TRANSMITS: usize = 1024;
 
 /// Turns of the driver before it lets others run.
 const TURN: usize = 64;
@@ -34,22 +29,13 @@ pub(super) struct Driver {
     candidates_at: Option<Instant>,
     /// The pipeline is told to produce, and has not said that it stopped.
     producing: bool,
-    transmits: VecDeque<Transmit>,
     alarm: Alarm,
     goodbye: Option<Alarm>,
 }
 
 impl Driver {
     pub fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Self {
-        Driver {
-            udp,
-            candidates_at: None,
-            producing: false,
-            shared,
-            transmits: VecDeque::new(),
-            alarm: Alarm::unset(),
-            goodbye: None,
-        }
+        Driver { udp, candidates_at: None, producing: false, shared, alarm: Alarm::unset(), goodbye: None }
     }
 
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -64,6 +50,7 @@ impl Driver {
             any |= self.poll_alarm(cx);
             self.drain();
             self.poll_transmits(cx);
+            self.drain();
             any |= self.shared.events.poll(cx).is_ready();
             if self.poll_end(cx).is_ready() {
                 return Poll::Ready(());
@@ -83,8 +70,8 @@ impl Driver {
                 any = true;
                 self.shared.input(Input::Frame(&frame));
                 // Each frame leaves before the next is cut.
-                self.drain();
                 self.poll_transmits(cx);
+                self.drain();
             }
         }
         any
@@ -121,10 +108,9 @@ impl Driver {
 
     fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(udp) = &mut self.udp else { return false };
-        let mut studio = lock(&self.shared.studio);
-        let now = time::now();
+        let (studio, now) = (&self.shared.studio, time::now());
         let came = udp.poll_recv(cx, |path, data| {
-            studio.handle_input(Input::Datagram { path, data }, now);
+            lock(studio).handle_input(Input::Datagram { path, data }, now);
         });
         match came {
             Poll::Pending => false,
@@ -137,14 +123,13 @@ impl Driver {
         }
     }
 
-    /// Sends what waits, as far as the system takes it.
+    /// Sends what viewers are to get, as far as the system takes it.
     fn poll_transmits(&mut self, cx: &mut Context<'_>) {
-        let Some(udp) = &mut self.udp else { return self.transmits.clear() };
-        while let Some(transmit) = self.transmits.front() {
-            if udp.poll_send(cx, transmit).is_pending() {
-                return;
-            }
-            self.transmits.pop_front();
+        let studio = &self.shared.studio;
+        let next = || lock(studio).poll_transmit(time::now());
+        match &mut self.udp {
+            Some(udp) => _ = udp.poll_transmits(cx, next),
+            None => while next().is_some() {},
         }
     }
 
@@ -163,11 +148,6 @@ impl Driver {
             let output = lock(&shared.studio).poll_output();
             match output {
                 Output::Timeout(at) => return self.alarm.set(at),
-                Output::Transmit(transmit) => {
-                    if self.transmits.len() < MAX_TRANSMITS {
-                        self.transmits.push_back(transmit);
-                    }
-                }
                 Output::Send { to, subtype, call, data } => self.send(&to, subtype, call.as_deref(), &data),
                 Output::Produce(streams) => {
                     self.producing |= !streams.is_empty();

@@ -96,7 +96,6 @@ pub(crate) enum Output {
         call: Option<String>,
         data: String,
     },
-    Transmit(Transmit),
     /// Produce these from now on; none is stop.
     Produce(Streams),
     KeyFrame(StreamId),
@@ -345,6 +344,16 @@ impl Studio {
         })
     }
 
+    /// What to send next to viewers; to be called while the socket takes it, and followed by
+    /// [`poll_output`](Self::poll_output).
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        if let Some(transmit) = self.fanout.poll_transmit(now) {
+            return Some(transmit);
+        }
+        self.settle(now);
+        self.fanout.poll_transmit(now)
+    }
+
     /// Lets calls and viewers talk to each other until both are quiet.
     pub fn settle(&mut self, now: Instant) {
         loop {
@@ -362,7 +371,6 @@ impl Studio {
             loop {
                 match self.fanout.poll_output() {
                     rtc::Output::Timeout(at) => break self.fanout_at = Some(at),
-                    rtc::Output::Transmit(transmit) => self.out.push_back(Output::Transmit(transmit)),
                     rtc::Output::Event(event) => {
                         self.rtc_event(event, now);
                         quiet = false;

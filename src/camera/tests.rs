@@ -89,6 +89,9 @@ impl World {
 
     pub fn drain(&mut self) {
         loop {
+            while let Some(transmit) = self.studio.poll_transmit(self.now) {
+                self.reached.push(transmit.path.remote);
+            }
             match self.studio.poll_output() {
                 Output::Timeout(Some(at)) if at <= self.now => {
                     self.studio.handle_input(Input::Timeout, self.now);
@@ -107,7 +110,6 @@ impl World {
                 }
                 Output::Source(status, to) => self.sources.push((status, to)),
                 Output::Viewers(count) => self.viewers.push(count),
-                Output::Transmit(transmit) => self.reached.push(transmit.path.remote),
             }
         }
     }

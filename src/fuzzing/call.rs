@@ -343,14 +343,15 @@ impl World {
 
     fn drain(&mut self) {
         for _ in 0..100_000 {
+            if let Some(t) = self.studio.poll_transmit(self.now) {
+                assert_eq!(t.path.local, at(CAMERA));
+                for datagram in t.datagrams() {
+                    self.sent(t.path.remote, datagram);
+                }
+                continue;
+            }
             match self.studio.poll_output() {
                 Output::Timeout(at) => return self.due = at,
-                Output::Transmit(t) => {
-                    assert_eq!(t.path.local, at(CAMERA));
-                    for datagram in t.datagrams() {
-                        self.sent(t.path.remote, datagram);
-                    }
-                }
                 Output::Send { to, subtype, data, call } => {
                     let body: Value = serde_json::from_str(&data).expect("bodies are JSON");
                     if (&*to, subtype, call.as_deref()) == (ALICE, "call:answer", Some("k1")) {

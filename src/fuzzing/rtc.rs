@@ -221,8 +221,10 @@ fn fanout(now: Instant) -> Fanout {
 fn pass(fanout: &mut Fanout, from: Instant, time: Duration) -> BTreeSet<SocketAddr> {
     let (mut now, mut reached) = (from, BTreeSet::new());
     loop {
+        while let Some(transmit) = fanout.poll_transmit(now) {
+            reached.insert(transmit.path.remote);
+        }
         match fanout.poll_output() {
-            Output::Transmit(transmit) => _ = reached.insert(transmit.path.remote),
             Output::Event(_) => {}
             Output::Timeout(at) if at <= from + time => {
                 now = now.max(at);

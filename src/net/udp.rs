@@ -31,6 +31,8 @@ pub struct Udp {
     sockets: Vec<Half>,
     port: u16,
     buffers: Vec<Vec<u8>>,
+    /// What the system has not taken yet.
+    in_hand: Option<Transmit>,
     /// Bytes of the transmit in hand that are out already.
     sent: usize,
     failed: u64,
@@ -51,7 +53,7 @@ impl Udp {
         let sockets =
             if listen.ip().is_unspecified() { bind_both(listen.port())? } else { vec![Half::bind(listen)?] };
         let port = sockets[0].io.get_ref().local_addr()?.port();
-        Ok(Udp { sockets, port, buffers: vec![vec![0; BUFFER]; BUFFERS], sent: 0, failed: 0 })
+        Ok(Udp { sockets, port, buffers: vec![vec![0; BUFFER]; BUFFERS], in_hand: None, sent: 0, failed: 0 })
     }
 
     /// The port.
@@ -110,7 +112,24 @@ impl Udp {
         if came { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// Sends. Pending while the system's buffer is full: come back with the same transmit. What the system
+    /// Sends what `next` gives, which is asked only while the system takes it; ready when `next` has nothing more,
+    /// pending while the system's buffer is full. So at most one transmit waits here. `next` should give its locks back
+    /// before it returns: none is needed while the system works.
+    pub fn poll_transmits(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut next: impl FnMut() -> Option<Transmit>,
+    ) -> Poll<()> {
+        while let Some(transmit) = self.in_hand.take().or_else(&mut next) {
+            if self.poll_send(cx, &transmit).is_pending() {
+                self.in_hand = Some(transmit);
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Sends one. Pending while the system's buffer is full: come back with the same transmit. What the system
     /// refuses is dropped and counted.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, transmit: &Transmit) -> Poll<()> {
         let Some(half) = self.sockets.iter().find(|h| h.ip.is_ipv4() == transmit.path.local.is_ipv4()) else {
@@ -332,5 +351,23 @@ mod tests {
         assert_eq!(outside("203.0.113.9:41000"), over(Some("203.0.113.9:41000".parse().expect("literal"))));
         assert_eq!(outside("203.0.113.9:0"), over(Some(SocketAddr::from(([203, 0, 113, 9], udp.port())))));
         assert_eq!(outside("[2001:db8::9]:1"), over(None));
+    }
+
+    #[test]
+    fn transmits_are_asked_for_one_by_one_until_there_are_no_more() {
+        let mut a = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
+        let mut b = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
+        let path = Path::udp(([127, 0, 0, 1], a.port()).into(), ([127, 0, 0, 1], b.port()).into());
+        let mut asked = 0;
+        smol::block_on(poll_fn(|cx| {
+            a.poll_transmits(cx, || {
+                asked += 1;
+                (asked <= 10).then(|| Transmit { path, segment: None, data: vec![asked] })
+            })
+        }));
+        assert_eq!(asked, 11);
+        let got: Vec<u8> = receive(&mut b, 10).iter().map(|(.., data)| data[0]).collect();
+        assert_eq!(got, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert!(a.in_hand.is_none());
     }
 }

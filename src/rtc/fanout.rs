@@ -12,16 +12,17 @@ use super::demux::paths::Paths;
 use super::demux::{self, BadRecord, BadStun, Class, Stage, Stun, StunKind};
 use super::guard::contained;
 use super::refusal::Refusal;
-use super::send::batch::Batches;
 use super::send::clock::{Position, Timeline};
 use super::send::cut::Cutter;
+use super::send::track::Cut;
 use super::session::route::Sign;
 use super::session::sdp::Remote;
 use super::session::supply::{Supply, is_carried};
 use super::session::{Note, Session, Shared, Sink};
+use super::turns::Turns;
 use super::{
     Answer, Answered, Config, Event, Input, LocalCandidate, Offer, Output, Path, Protocol, SessionId,
-    SessionStats, Totals,
+    SessionStats, Totals, Transmit,
 };
 use crate::call::body::{End, EndReason};
 use crate::media::{Frame, StreamId, StreamInfo};
@@ -34,6 +35,8 @@ const MOVED: Duration = Duration::from_millis(200);
 /// A session that was silent for so long while a newer one was heard by the same path gives way to it: viewers send
 /// reports every second or more often.
 const GONE: Duration = Duration::from_secs(3);
+/// Goodbyes that wait for the socket: some for each of the sessions that there may be by default.
+const MAX_GOODBYES: usize = 1024;
 /// Sessions whose keys are tried on media that came by a path of nobody's.
 const MAX_TRIES: usize = 4;
 
@@ -49,7 +52,9 @@ pub struct Fanout {
     due: HashMap<SessionId, Instant>,
     streams: HashMap<StreamId, (Cutter, Position)>,
     timeline: Timeline,
-    batches: Batches,
+    turns: Turns,
+    /// What says so to viewers whose sessions are forgotten.
+    goodbyes: VecDeque<Transmit>,
     events: VecDeque<Event>,
     totals: Totals,
     now: Instant,
@@ -69,7 +74,8 @@ impl Fanout {
             due: HashMap::new(),
             streams: HashMap::new(),
             timeline: Timeline::new(now),
-            batches: Batches::default(),
+            turns: Turns::default(),
+            goodbyes: VecDeque::new(),
             events: VecDeque::new(),
             totals: Totals::default(),
             now,
@@ -176,11 +182,19 @@ impl Fanout {
         self.now = self.now.max(now);
         if let Some(mut session) = self.forget(id) {
             let done = contained(|| {
-                let paths = &mut self.paths;
-                session.close(self.now, &mut Sink { batches: &mut self.batches, paths, notes: &mut vec![] });
+                let (paths, skipped) = (&mut self.paths, &mut self.totals.skipped);
+                let out = session.close(self.now, &mut Sink { paths, notes: &mut vec![], skipped });
                 drop(session);
+                out
             });
             self.totals.panics += u64::from(done.is_none());
+            for goodbye in done.into_iter().flatten() {
+                if self.goodbyes.len() < MAX_GOODBYES {
+                    self.goodbyes.push_back(goodbye);
+                } else {
+                    self.totals.goodbyes_dropped += 1;
+                }
+            }
             self.paths.forget(id);
         }
     }
@@ -205,13 +219,29 @@ impl Fanout {
 
     /// What to do next; to be drained until it says [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output {
-        if let Some(transmit) = self.batches.pop() {
-            return Output::Transmit(transmit);
-        }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
         }
         Output::Timeout(self.timers.first().map_or(self.now + IDLE, |(at, _)| *at))
+    }
+
+    /// What to send next, for one call to the system; `None` when there is nothing more. To be called only while the
+    /// socket takes it, and before [`poll_output`](Self::poll_output), for what is sent may lead to events: what is not
+    /// asked for stays with its session, which drops frames as a whole, up to a key frame, when they wait too long
+    /// ([`Skipped`](super::Skipped)). Sessions take turns; what keeps calls alive goes before frames.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        self.now = self.now.max(now);
+        if let Some(goodbye) = self.goodbyes.pop_front() {
+            return Some(goodbye);
+        }
+        while let Some((id, turn)) = self.turns.next() {
+            let mut transmit = None;
+            self.step(id, |session, now, sink| transmit = session.poll_transmit(turn, now, sink));
+            if transmit.is_some() {
+                return transmit;
+            }
+        }
+        None
     }
 
     /// The sessions that exist.
@@ -234,7 +264,7 @@ impl Fanout {
         if !is_carried(frame.codec) {
             return;
         }
-        let viewers: Vec<SessionId> = self
+        let mut viewers: Vec<SessionId> = self
             .sessions
             .iter()
             .filter(|(_, s)| s.follows(frame.stream, frame.codec))
@@ -245,16 +275,18 @@ impl Fanout {
         if viewers.is_empty() {
             return;
         }
-        let payloads = cutter.cut(frame);
+        let payloads = Arc::new(cutter.cut(frame));
         self.totals.cut += 1;
+        // Nobody is always the last one served.
+        let first = usize::try_from(self.totals.cut).unwrap_or(0) % viewers.len();
+        viewers.rotate_left(first);
         if payloads.is_empty() {
             log::debug!("an empty frame of stream {} was left out", frame.stream.0);
             return;
         }
+        let cut = Cut { key: frame.key, payloads, timestamp };
         for id in viewers {
-            self.step(id, |session, now, sink| {
-                session.handle_frame(frame.stream, frame.key, &payloads, timestamp, now, sink);
-            });
+            self.step(id, |session, now, sink| session.handle_frame(frame.stream, &cut, now, sink));
         }
     }
 
@@ -423,6 +455,10 @@ impl Fanout {
     /// Lets a session's library read a datagram, and says whether the session took it for authentic.
     fn deliver(&mut self, id: SessionId, path: Path, data: &[u8], sign: Option<Sign>) -> bool {
         let mut authentic = false;
+        if self.sessions.get(&id).is_some_and(Session::is_clogged) {
+            self.totals.dropped.unanswered += 1;
+            return false;
+        }
         let carrier = match path.proto {
             Protocol::Udp => Carrier::Udp,
         };
@@ -454,12 +490,13 @@ impl Fanout {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let mut notes = vec![];
         let done = contained(|| {
-            let paths = &mut self.paths;
-            act(session, self.now, &mut Sink { batches: &mut self.batches, paths, notes: &mut notes });
+            let (paths, skipped) = (&mut self.paths, &mut self.totals.skipped);
+            act(session, self.now, &mut Sink { paths, notes: &mut notes, skipped });
             let over = session.check_alive(&self.shared.config, self.now);
-            (over, session.deadline(&self.shared.config))
+            (over, session.deadline(&self.shared.config), session.turn())
         });
-        let Some((over, due)) = done else { return self.bury(id) };
+        let Some((over, due, turn)) = done else { return self.bury(id) };
+        self.turns.list(id, turn);
         let anew = notes.iter().any(|note| matches!(note, Note::Anew));
         self.events.extend(notes.into_iter().filter_map(|note| match note {
             Note::Connected => Some(Event::Connected(id)),
@@ -519,13 +556,19 @@ impl Fanout {
     fn bury(&mut self, id: SessionId) {
         log::error!("session {} panicked and was closed: this is a defect, please report it", id.0);
         self.totals.panics += 1;
-        // Datagrams that it put out before are whole.
-        self.batches.flush();
         let session = self.forget(id);
         // What is broken may be broken in its drop, too.
         contained(|| drop(session));
         self.events
             .push_back(Event::Closed { session: id, end: End::new(EndReason::Lost, "an internal error") });
+    }
+
+    /// Frames that wait for the socket, for one viewer at most; and datagrams that do, over all of them.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let each = || self.sessions.values().map(Session::waiting);
+        let frames = each().map(|(frames, _)| frames).max().unwrap_or(0);
+        (frames, each().map(|(_, datagrams)| datagrams).sum::<usize>() + self.goodbyes.len())
     }
 
     #[cfg(test)]
@@ -536,6 +579,7 @@ impl Fanout {
     fn forget(&mut self, id: SessionId) -> Option<Session> {
         let session = self.sessions.remove(&id)?;
         self.paths.forget(id);
+        self.turns.forget(id);
         self.ufrags.retain(|_, owner| *owner != id);
         if let Some(due) = self.due.remove(&id) {
             self.timers.remove(&(due, id));

@@ -13,13 +13,18 @@
 //!                                 └────────▶ Closed ◀────────┴───────────────────────┘
 //! ```
 //!
+//! Where the bundle of a connected session is named after another section than before, its transport may begin anew:
+//! it connects once more, without another [`Event::Connected`].
+//!
 //! Media goes by the path that the viewer sends by, once a check of ours by it was answered: a NAT that gives a viewer
 //! another port costs it no more than a moment. Without an answer for 30 s nothing is sent any more (RFC 7675). Sessions
 //! that share a remote address and port are told apart by their keys; where they can't be, or the older is silent, the
 //! newer replaces it.
 //!
-//! A session is mutated once (one of the calls below, or one [`Input`]), then [`Fanout::poll_output`] is
-//! drained until it says [`Output::Timeout`].
+//! A session is mutated once (one of the calls below, or one [`Input`]). Then [`Fanout::poll_transmit`] is called as
+//! long as the socket takes what it gives, and [`Fanout::poll_output`] until it says [`Output::Timeout`]. A socket that
+//! takes less than there is to send costs viewers whole frames, up to a key frame, which is counted for each of them
+//! ([`Skipped`]); what keeps calls alive goes first.
 //!
 //! It knows no rooms, no users and no signalling: descriptions and candidates come and go as text. The
 //! sockets are the caller's; each datagram says by which [`Path`] it came or goes.
@@ -44,6 +49,7 @@
 //! assert_eq!(refusal.code(), "bad-sdp");
 //!
 //! fanout.handle_input(Input::Timeout, now);
+//! assert!(fanout.poll_transmit(now).is_none());
 //! assert!(matches!(fanout.poll_output(), Output::Timeout(_)));
 //! ```
 
@@ -57,6 +63,7 @@ pub(crate) mod send;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -143,8 +150,6 @@ pub enum Input<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Output {
-    /// Send this.
-    Transmit(Transmit),
     /// Know this.
     Event(Event),
     /// Nothing more for now; come back with [`Input::Timeout`] at this time, or with another input before.
@@ -239,8 +244,8 @@ pub struct SessionStats {
     pub bytes: u64,
     /// Frames of its streams that were sent to it.
     pub frames: u64,
-    /// Frames of its streams that were held back: before a key frame, or because its network is full.
-    pub skipped: u64,
+    /// Frames of its streams that were not.
+    pub skipped: Skipped,
     /// How often it asked for a key frame.
     pub key_frame_requests: u64,
     /// How often it asked for lost packets.
@@ -255,6 +260,34 @@ pub struct SessionStats {
     pub candidates_checked: u64,
     /// Candidates that were ignored: those over the limit, and those that can't be sent to from here.
     pub candidates_ignored: u64,
+}
+
+/// Frames that viewers were not sent, each counted once for each of them. Video that was dropped once is so up to a key
+/// frame, and counted with the reason it began with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// Before the first key frame of a viewer, or of a stream that it turned to.
+    pub joining: u64,
+    /// Its network carries less: packets waited longer than 1 s to be sent at its pace.
+    pub network: u64,
+    /// Our own socket took nothing in time: video waited longer than 500 ms, audio longer than 200 ms.
+    pub socket: u64,
+}
+
+impl Skipped {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.joining + self.network + self.socket
+    }
+
+    fn add(&mut self, reason: KeyFrameReason, frames: u64) {
+        *match reason {
+            KeyFrameReason::Join => &mut self.joining,
+            KeyFrameReason::Loss => &mut self.network,
+            KeyFrameReason::Behind => &mut self.socket,
+        } += frames;
+    }
 }
 
 /// What a [`Fanout`] did in all.
@@ -272,6 +305,10 @@ pub struct Totals {
     pub panics: u64,
     /// What was dropped before a library saw it.
     pub dropped: Dropped,
+    /// Frames that were not sent, over all viewers.
+    pub skipped: Skipped,
+    /// Datagrams that say goodbye to viewers and that nobody will get: over 1024 of them waited for the socket.
+    pub goodbyes_dropped: u64,
     /// Connectivity checks sent to addresses that had not answered before.
     pub checks: u64,
     /// Connectivity checks that were held back, for there were too many over all sessions.
@@ -298,4 +335,6 @@ pub struct Dropped {
     pub dtls_unexpected: u64,
     /// RTP and RTCP too short to be encrypted, or at odds with their headers.
     pub media_malformed: u64,
+    /// Of viewers to whom nothing could be sent meanwhile, for our own socket took nothing: those after the 64th.
+    pub unanswered: u64,
 }

@@ -151,11 +151,13 @@ impl Camera {
     /// Sends what there is, and says until when to wait.
     async fn drain(&mut self) -> Instant {
         loop {
+            while let Some(transmit) = self.fanout.poll_transmit(Instant::now()) {
+                self.side.send(transmit).await;
+            }
             match self.fanout.poll_output() {
                 Output::Timeout(at) => {
                     return [self.next_picture, self.next_sound].into_iter().flatten().fold(at, Instant::min);
                 }
-                Output::Transmit(transmit) => self.side.send(transmit).await,
                 Output::Event(rtc::Event::Connected(SESSION)) => {
                     let now = Instant::now();
                     let call = self.call.expect("descriptions went over it");

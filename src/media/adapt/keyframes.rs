@@ -18,13 +18,16 @@ pub enum KeyFrameReason {
     /// A viewer lost packets and its picture is damaged: merged within 500 ms, because a key frame
     /// sent into a congested network makes more loss.
     Loss,
+    /// A viewer was not sent frames in time, for our own socket or the sender stayed behind: merged within 500 ms,
+    /// because what was too much already must not become more.
+    Behind,
 }
 
 impl KeyFrameReason {
     fn interval(self) -> Duration {
         match self {
             KeyFrameReason::Join => Duration::from_millis(100),
-            KeyFrameReason::Loss => Duration::from_millis(500),
+            KeyFrameReason::Loss | KeyFrameReason::Behind => Duration::from_millis(500),
         }
     }
 }

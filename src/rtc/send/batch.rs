@@ -1,24 +1,24 @@
 //! Joins datagrams that one system call can send (UDP GSO).
 
 use crate::rtc::{Path, Transmit};
-use std::collections::VecDeque;
-
 /// Linux takes at most 64 segments a call (`UDP_MAX_SEGMENTS`), later versions 128.
 const MAX_SEGMENTS: usize = 64;
 /// And no more bytes than a UDP datagram could hold, its headers taken off.
 const MAX_BYTES: usize = 65_000;
 
-/// Datagrams on their way out, joined where they follow one another to the same address and are of one
-/// size; the last of a batch may be shorter.
+/// Datagrams on their way out, joined where they follow one another by the same path and are of one size; the last of
+/// a batch may be shorter.
 #[derive(Debug, Default)]
-pub(in crate::rtc) struct Batches {
-    done: VecDeque<Transmit>,
+pub(in crate::rtc) struct Batch {
     open: Option<Transmit>,
+    /// A shorter one was the last.
+    whole: bool,
 }
 
-impl Batches {
-    pub(in crate::rtc) fn push(&mut self, path: Path, data: Vec<u8>) {
-        if let Some(open) = &mut self.open {
+impl Batch {
+    /// Joins a datagram; gives out the batch before, where it does not belong to that.
+    pub(in crate::rtc) fn push(&mut self, path: Path, data: Vec<u8>) -> Option<Transmit> {
+        if let Some(open) = self.open.as_mut().filter(|_| !self.whole) {
             let segment = open.segment.unwrap_or(open.data.len());
             let fits = open.path == path
                 && (1..=segment).contains(&data.len())
@@ -27,26 +27,22 @@ impl Batches {
             if fits {
                 open.segment = Some(segment);
                 open.data.extend_from_slice(&data);
-                if data.len() < segment {
-                    self.flush();
-                }
-                return;
+                self.whole = data.len() < segment;
+                return None;
             }
         }
-        self.flush();
-        self.open = Some(Transmit { path, segment: None, data });
+        self.whole = false;
+        self.open.replace(Transmit { path, segment: None, data })
     }
 
-    /// Closes the open batch: what comes next belongs to another moment.
-    pub(in crate::rtc) fn flush(&mut self) {
-        self.done.extend(self.open.take());
+    #[cfg(test)]
+    pub(in crate::rtc) fn len(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.datagrams().count())
     }
 
-    pub(in crate::rtc) fn pop(&mut self) -> Option<Transmit> {
-        if self.done.is_empty() {
-            self.flush();
-        }
-        self.done.pop_front()
+    pub(in crate::rtc) fn take(&mut self) -> Option<Transmit> {
+        self.whole = false;
+        self.open.take()
     }
 }
 
@@ -58,11 +54,12 @@ mod tests {
 
     fn joined(sizes: &[(u16, usize)]) -> Vec<(Option<usize>, usize)> {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let mut b = Batches::default();
-        for (to, size) in sizes {
-            b.push(Path::udp(address(1), address(*to)), vec![0; *size]);
-        }
-        std::iter::from_fn(|| b.pop()).map(|t| (t.segment, t.data.len())).collect()
+        let mut batch = Batch::default();
+        let push =
+            |(to, size): &(u16, usize)| batch.push(Path::udp(address(1), address(*to)), vec![0; *size]);
+        let mut out: Vec<Transmit> = sizes.iter().filter_map(push).collect();
+        out.extend(batch.take());
+        out.iter().map(|t| (t.segment, t.data.len())).collect()
     }
 
     #[test]

@@ -10,11 +10,13 @@ use str0m::media::{Direction as Stack, Frequency, MediaKind, Mid, Pt};
 use str0m::rtp::Extension;
 use str0m::{Candidate, IceCreds, Rtc};
 
+use super::output::Hand;
 use super::state::State;
 use super::{Names, OpenOffer, REPORTS_EVERY, STATS_EVERY, Session, Shared};
 use crate::media::{self, Codec, StreamId};
 use crate::rtc::crypto::reports;
 use crate::rtc::refusal::Refusal;
+use crate::rtc::send::batch::Batch;
 use crate::rtc::send::numbers::Numbers;
 use crate::rtc::send::track::Track;
 use crate::rtc::session::candidates::{Candidates, Verdict, canonical};
@@ -114,6 +116,9 @@ impl Session {
             ledger: reports::Ledger::new(&cname),
             cname,
             tracks: vec![],
+            batch: Batch::default(),
+            hand: Hand::Empty,
+            unanswered: 0,
             numbers: Numbers::default(),
             names: Names::default(),
             candidates: Candidates::default(),

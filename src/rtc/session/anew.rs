@@ -31,7 +31,7 @@ impl Session {
             // What is agreed after that holds for the new one, too.
             let until = self.time + MOVES_WITHIN;
             let moved = (!remote.tag.is_empty()).then(|| Moved { until, remote: Box::new(remote.clone()) });
-            self.turn(|state| state.expect(moved));
+            self.turn_to(|state| state.expect(moved));
         }
         self.tag.clone_from(&remote.tag);
     }
@@ -49,7 +49,7 @@ impl Session {
         now: Instant,
     ) -> Result<(), Refusal> {
         let mut expected = None;
-        self.turn(|state| {
+        self.turn_to(|state| {
             let (next, remote) = state.begin_anew(now);
             expected = remote;
             next

@@ -8,6 +8,7 @@ mod credentials;
 mod describe;
 mod direction;
 pub(in crate::rtc) mod negotiate;
+mod output;
 mod part;
 pub(in crate::rtc) mod route;
 pub(crate) mod sdp;
@@ -23,22 +24,21 @@ use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpPendingOffer;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::net::Receive;
-use str0m::{IceConnectionState, PacerReason, Reason, Rtc};
+use str0m::{IceConnectionState, Rtc};
 
 use super::crypto::{self, reports};
+use super::demux::Stage;
 use super::demux::paths::Paths;
-use super::demux::{self, Class, Stage};
-use super::send::batch::Batches;
-use super::send::clock::Timestamp;
-use super::send::cut::Payloads;
+use super::send::batch::Batch;
 use super::send::numbers::Numbers;
 use super::send::track::Track;
-use super::{Config, Path, SessionId, SessionStats};
+use super::{Config, Path, SessionId, SessionStats, Skipped};
 use crate::call::body::{End, EndReason};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use candidates::{Candidates, is_reachable};
 use negotiate::Settled;
+use output::Hand;
 use route::{NextStep, Route, Sign};
 use sdp::Transport;
 use state::{Signs, State};
@@ -83,10 +83,10 @@ pub(super) enum Note {
 
 /// Where the output of a session goes.
 pub(super) struct Sink<'a> {
-    pub(super) batches: &'a mut Batches,
     /// Says which checks may leave.
     pub(super) paths: &'a mut Paths,
     pub(super) notes: &'a mut Vec<Note>,
+    pub(super) skipped: &'a mut Skipped,
 }
 
 /// What both sides sign their checks with (RFC 8445 7.2.2). Theirs is empty until they have spoken.
@@ -134,6 +134,11 @@ pub(super) struct Session {
     /// What its reports say.
     ledger: reports::Ledger,
     tracks: Vec<Track>,
+    /// What goes out with the next call to the system.
+    batch: Batch,
+    hand: Hand,
+    /// Datagrams that came since something of its own was taken.
+    unanswered: u32,
     numbers: Numbers,
     names: Names,
     candidates: Candidates,
@@ -195,11 +200,11 @@ impl Session {
     }
 
     fn end(&mut self, end: impl FnOnce() -> End) {
-        self.turn(|state| state.end(end));
+        self.turn_to(|state| state.end(end));
     }
 
     /// Goes on to another state.
-    fn turn(&mut self, next: impl FnOnce(State) -> State) {
+    fn turn_to(&mut self, next: impl FnOnce(State) -> State) {
         // If that panics, the session is not used again.
         self.state = next(std::mem::replace(&mut self.state, State::Closing));
     }
@@ -245,7 +250,7 @@ impl Session {
                 self.check_path(path);
             }
         }
-        self.drain(now, sink);
+        self.advance(now, sink);
         sign.is_some()
     }
 
@@ -269,58 +274,25 @@ impl Session {
 
     pub(super) fn handle_timeout(&mut self, now: Instant, sink: &mut Sink<'_>) {
         self.tick(now);
-        let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
-        self.check(result);
-        self.drain(now, sink);
-    }
-
-    /// Sends a frame's payloads, if this viewer is ready for them.
-    pub(super) fn handle_frame(
-        &mut self,
-        stream: StreamId,
-        key: bool,
-        payloads: &Payloads,
-        timestamp: Timestamp,
-        now: Instant,
-        sink: &mut Sink<'_>,
-    ) {
-        let Some(track) = self.tracks.iter_mut().find(|t| t.stream == stream) else { return };
-        let mut api = self.rtc.direct_api();
-        let Some(tx) = api.stream_tx_by_mid(track.mid, None) else { return };
-        let (admitted, wanted) = track.admit(tx, key, now);
-        sink.notes.extend(wanted.map(|reason| Note::KeyFrameWanted(stream, reason)));
-        if !admitted {
-            self.stats.skipped += 1;
-            return;
+        // Who has something to send is woken by what is taken of it.
+        if self.hand == Hand::Empty {
+            let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
+            self.check(result);
+            self.advance(now, sink);
         }
-        self.stats.frames += 1;
-        let numbering = self.numbers.of(*tx.ssrc());
-        track.write(tx, numbering, payloads, timestamp);
-        self.tick(now);
-        let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
-        self.check(result);
-        self.drain(now, sink);
-    }
-
-    /// Says goodbye.
-    pub(super) fn close(&mut self, now: Instant, sink: &mut Sink<'_>) {
-        self.tick(now);
-        self.turn(State::close);
-        let result = self.rtc.close();
-        self.check(result);
-        self.drain(now, sink);
     }
 
     /// When to call [`Session::handle_timeout`].
     pub(super) fn deadline(&self, config: &Config) -> Instant {
         let own = self.state.deadline(self.signs(), config);
-        own.map_or(self.rtc_deadline, |own| own.min(self.rtc_deadline))
+        let stack = (self.hand == Hand::Empty).then_some(self.rtc_deadline);
+        own.into_iter().chain(stack).min().unwrap_or(self.rtc_deadline)
     }
 
     /// Ends the session if its time has come.
     pub(super) fn check_alive(&mut self, config: &Config, now: Instant) -> Option<End> {
         let (signs, alive) = (self.signs(), self.rtc.is_alive());
-        self.turn(|state| state.age(signs, alive, config, now));
+        self.turn_to(|state| state.age(signs, alive, config, now));
         self.state.over().cloned()
     }
 
@@ -341,73 +313,11 @@ impl Session {
         }
     }
 
-    /// Takes out all that str0m has to say.
-    fn drain(&mut self, now: Instant, sink: &mut Sink<'_>) {
-        reports::open(std::mem::take(&mut self.ledger));
-        // Its last words are reports, which nobody could open after the end of DTLS.
-        let mut last = vec![];
-        loop {
-            match self.rtc.poll_output() {
-                Ok(str0m::Output::Transmit(t)) => {
-                    let data: Vec<u8> = t.contents.into();
-                    // No other protocol was among our candidates.
-                    let mut path = Path::udp(t.source, t.destination);
-                    if let Some(check) = demux::check_sent(&data)
-                        && !sink.paths.handle_check(self.id, path, check, now)
-                    {
-                        continue;
-                    }
-                    if is_rtp(&data) {
-                        self.stats.packets += 1;
-                        self.stats.bytes += data.len() as u64;
-                        reports::handle_sent(&data);
-                    }
-                    // An answer goes to who asked.
-                    if demux::classify(&data) != Some(Class::Stun) {
-                        path = self.route.direct(path, || sink.paths.answered(self.id, path), now);
-                    }
-                    if self.state.is_closing() && demux::classify(&data) == Some(Class::Dtls) {
-                        last.push((path, data));
-                        continue;
-                    }
-                    sink.batches.push(path, data);
-                }
-                Ok(str0m::Output::Event(e)) => self.handle_event(e, now, sink.notes),
-                Ok(str0m::Output::Timeout(at)) => {
-                    if at <= self.time.min(now + BURST) + 2 * STEP && self.rtc.is_alive() {
-                        // The next packet of a burst. Time goes on in any case, so that this ends.
-                        self.time = at.max(self.time + STEP);
-                        let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
-                        self.check(result);
-                        continue;
-                    }
-                    let slack = match self.rtc.last_timeout_reason() {
-                        Reason::Pacer(PacerReason::Padding) => PADDING_SLACK,
-                        Reason::Pacer(PacerReason::Handle) => SLACK,
-                        Reason::Pacer(_) => PACED_SLACK,
-                        _ => SLACK,
-                    };
-                    self.rtc_deadline = at.max(now + slack);
-                    break;
-                }
-                Err(e) => {
-                    self.check(Err(e));
-                    break;
-                }
-            }
-        }
-        for (path, data) in last {
-            sink.batches.push(path, data);
-        }
-        self.ledger = reports::close();
-        sink.batches.flush();
-    }
-
     fn handle_event(&mut self, event: str0m::Event, now: Instant, notes: &mut Vec<Note>) {
         match event {
             str0m::Event::Connected => {
                 log::debug!("session {} connected", self.id.0);
-                self.turn(State::connect);
+                self.turn_to(State::connect);
                 // Where the transport began anew the viewer was there before.
                 if !std::mem::replace(&mut self.stats.connected, true) {
                     notes.push(Note::Connected);
@@ -422,7 +332,7 @@ impl Session {
                 log::debug!("session {}: ICE {state:?}", self.id.0);
                 // Checking is none, too: a peer that only asks, and never answers, keeps ICE at it for good.
                 let up = matches!(state, IceConnectionState::Connected | IceConnectionState::Completed);
-                self.turn(|state| state.ice(up, now));
+                self.turn_to(|state| state.ice(up, now));
             }
             str0m::Event::KeyframeRequest(request) => {
                 self.stats.key_frame_requests += 1;
@@ -459,9 +369,4 @@ impl Session {
         self.stats.estimate = Some(bps);
         notes.push(Note::Estimate(bps));
     }
-}
-
-/// RTP, and not STUN, DTLS or RTCP (RFC 7983, RFC 5761).
-fn is_rtp(datagram: &[u8]) -> bool {
-    matches!(datagram, [128..=191, kind, ..] if !(64..96).contains(&(kind & 0x7f)))
 }

@@ -124,10 +124,6 @@ impl State {
         matches!(self, State::Connected { .. })
     }
 
-    pub(super) fn is_closing(&self) -> bool {
-        matches!(self, State::Closing)
-    }
-
     pub(super) fn over(&self) -> Option<&End> {
         match self {
             State::Over(end) => Some(end),

@@ -308,7 +308,7 @@ fn a_viewer_whose_network_is_too_thin_gets_fewer_pictures_and_no_growing_delay()
     w.viewer(1);
     w.run(ms(20_000));
     let stats = w.fanout.stats(SessionId(1)).expect("lives");
-    assert!(stats.skipped > 100 && stats.frames > 50, "{stats:?}");
+    assert!(stats.skipped.network > 100 && stats.frames > 50, "{stats:?}");
     assert!(stats.estimate.expect("measured") < 1_200_000, "{stats:?}");
     assert!(w.closed(1).is_none());
     // What arrives was made shortly before: a frame waits in str0m's queue for 2 s at most, and half a second on the

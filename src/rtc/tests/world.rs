@@ -79,6 +79,9 @@ pub(super) struct World {
     /// What a browser's link carries in bit/s; it queues for half a second and then drops.
     pub(super) link: Option<u64>,
     link_free: Instant,
+    /// How long the camera's socket takes for each call, and when it takes the next.
+    pub(super) socket_takes: Duration,
+    pub(super) socket_free: Instant,
     /// Bytes of a delta frame.
     pub(super) frame_size: usize,
     /// How browsers' addresses look behind their NATs.
@@ -145,6 +148,8 @@ impl World {
             moved: None,
             link: None,
             link_free: now,
+            socket_takes: Duration::ZERO,
+            socket_free: now,
             frame_size: 4000,
             nat: HashMap::new(),
             nominates_once: HashMap::new(),
@@ -338,6 +343,9 @@ impl World {
         let end = self.now + span;
         loop {
             let mut next = self.camera_deadline.min(self.next_frame).min(self.next_sound);
+            if self.socket_free > self.now {
+                next = next.min(self.socket_free);
+            }
             if let Some(((at, _), _)) = self.wire.first_key_value() {
                 next = next.min(*at);
             }
@@ -350,6 +358,9 @@ impl World {
             }
             self.now = self.now.max(next);
             self.deliver();
+            if self.socket_free == self.now {
+                self.drain_camera();
+            }
             self.make_frames();
             if self.camera_deadline <= self.now {
                 self.wakes += 1;
@@ -439,8 +450,25 @@ impl World {
         }
     }
 
+    /// What the camera sends, while its socket takes it.
+    fn poll_socket(&mut self) -> Option<Transmit> {
+        if self.now < self.socket_free {
+            return None;
+        }
+        let t = self.fanout.poll_transmit(self.now)?;
+        self.socket_free = self.now + self.socket_takes;
+        Some(t)
+    }
+
     pub(super) fn drain_camera(&mut self) {
         loop {
+            while let Some(t) = self.poll_socket() {
+                for datagram in t.datagrams() {
+                    self.put_on_wire(t.path.local, t.path.remote, datagram);
+                }
+                self.sent.push(t);
+                self.sent_at.push(self.now - self.start);
+            }
             match self.fanout.poll_output() {
                 Output::Timeout(at) => {
                     self.camera_deadline = at;
@@ -451,13 +479,6 @@ impl World {
                         self.key_at.get_or_insert(self.now + ENCODER);
                     }
                     self.events.push((self.now - self.start, e));
-                }
-                Output::Transmit(t) => {
-                    for datagram in t.datagrams() {
-                        self.put_on_wire(t.path.local, t.path.remote, datagram);
-                    }
-                    self.sent.push(t);
-                    self.sent_at.push(self.now - self.start);
                 }
             }
         }

@@ -1,0 +1,104 @@
+//! Whose turn it is to send, when the socket takes something.
+//!
+//! What keeps calls alive goes before frames: where the system takes less than there is to send, pictures are late or
+//! missed, and nobody is lost. Within each of both, sessions take turns of one call to the system.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::SessionId;
+
+/// What a session has to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Connectivity checks, handshakes and reports; and packets that were paced until now.
+    Control,
+    /// The packets of a frame.
+    Frame,
+}
+
+/// The sessions that have something to send, each once.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    control: VecDeque<SessionId>,
+    frames: VecDeque<SessionId>,
+    listed: HashMap<SessionId, Turn>,
+}
+
+impl Turns {
+    /// A session has this to send, or nothing. It keeps its place where it has one.
+    pub(super) fn list(&mut self, id: SessionId, turn: Option<Turn>) {
+        if self.listed.get(&id).copied() == turn {
+            return;
+        }
+        self.forget(id);
+        let Some(turn) = turn else { return };
+        self.listed.insert(id, turn);
+        self.queue(turn).push_back(id);
+    }
+
+    /// The session whose turn it is, which is taken off the list.
+    pub(super) fn next(&mut self) -> Option<(SessionId, Turn)> {
+        let (id, turn) = match self.control.pop_front() {
+            Some(id) => (id, Turn::Control),
+            None => (self.frames.pop_front()?, Turn::Frame),
+        };
+        self.listed.remove(&id);
+        Some((id, turn))
+    }
+
+    pub(super) fn forget(&mut self, id: SessionId) {
+        if let Some(turn) = self.listed.remove(&id) {
+            self.queue(turn).retain(|other| *other != id);
+        }
+    }
+
+    fn queue(&mut self, turn: Turn) -> &mut VecDeque<SessionId> {
+        match turn {
+            Turn::Control => &mut self.control,
+            Turn::Frame => &mut self.frames,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn id(n: u64) -> SessionId {
+        SessionId(n)
+    }
+
+    #[test]
+    fn control_goes_before_frames_and_each_has_one_place() {
+        let mut turns = Turns::default();
+        for n in 1..=3 {
+            turns.list(id(n), Some(Turn::Frame));
+            turns.list(id(n), Some(Turn::Frame));
+        }
+        turns.list(id(4), Some(Turn::Control));
+        turns.list(id(2), Some(Turn::Control));
+        turns.list(id(3), None);
+        let all: Vec<_> = std::iter::from_fn(|| turns.next()).collect();
+        assert_eq!(all, [(id(4), Turn::Control), (id(2), Turn::Control), (id(1), Turn::Frame)]);
+        assert!(turns.listed.is_empty());
+    }
+
+    #[test]
+    fn who_has_more_waits_behind_the_others() {
+        let mut turns = Turns::default();
+        let mut left = [3, 1, 2];
+        for n in 0..3 {
+            turns.list(id(n), Some(Turn::Frame));
+        }
+        let mut order = vec![];
+        while let Some((id, turn)) = turns.next() {
+            order.push(id.0);
+            left[id.0 as usize] -= 1;
+            turns.list(id, (left[id.0 as usize] > 0).then_some(turn));
+        }
+        assert_eq!(order, [0, 1, 2, 0, 2, 0]);
+        turns.list(id(1), Some(Turn::Control));
+        turns.forget(id(1));
+        assert_eq!(turns.next(), None);
+    }
+}
