@@ -1,6 +1,6 @@
 //! A whole call between two peers of ours over real sockets: server, signalling, ICE, DTLS, pictures and
 //! sound, hangup. No GStreamer and no browser, so that it runs wherever the crate does, in emulators too.
-#![cfg(all(feature = "client", feature = "server", feature = "rtc"))]
+#![cfg(all(feature = "client", feature = "server", feature = "udp"))]
 
 #[path = "whole_call/camera.rs"]
 mod camera;

@@ -17,7 +17,7 @@
 #[cfg(any(feature = "client", feature = "server"))]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-#[cfg(feature = "rtc")]
+#[cfg(feature = "udp")]
 pub(crate) mod addresses;
 #[cfg(feature = "client")]
 mod client;
@@ -41,7 +41,7 @@ pub mod site;
 pub(crate) mod time;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;
-#[cfg(feature = "rtc")]
+#[cfg(feature = "udp")]
 pub mod udp;
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) mod ws;
