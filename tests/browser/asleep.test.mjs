@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePort, scenario, until } from './harness.mjs';
 import { online, playing, viewers, watch, words } from './page.mjs';
@@ -54,6 +55,35 @@ scenario('a camera that stood still is watched again', { needs: ['chromium'] }, 
   await viewers(camera, 1, BACK);
 });
 
+scenario('a camera that stood still after its file had ended plays the file anew', { needs: ['chromium', 'gstreamer'] }, async (s) => {
+  const file = join(s.dir, 'short.mp4');
+  const made = await s.program('gst-launch-1.0', ['-q', '-e', 'videotestsrc', 'pattern=ball', 'num-buffers=125', '!',
+    'video/x-raw,width=640,height=360,framerate=25/1', '!', 'x264enc', 'speed-preset=ultrafast', 'key-int-max=25', '!',
+    'h264parse', '!', 'mp4mux', '!', 'filesink', `location=${file}`]);
+  assert.equal(await made.ended, 'exit 0', made.lines.join('\n'));
+  const port = String(await freePort());
+  const camera = await s.symple(['camera', '--source', file, '--no-repeat', '--listen', '127.0.0.1', '--port', port], { ready: /https?:/ });
+  const page = await watch(await s.chromium(), `http://127.0.0.1:${port}/`);
+  await mark(page);
+  s.note(await words(page, /The recording of .* is over/));
+  // A call opens the file anew after 5 s: the camera stands still before that.
+  camera.signal('SIGSTOP');
+  await observe(page);
+  await pause(14_000);
+  const meanwhile = await observed(page);
+  camera.signal('SIGCONT');
+  s.note(`meanwhile: ${meanwhile.join('; ')}`);
+  assert.ok(meanwhile.some((said) => /^Server gone/.test(said)), `the page notices: ${meanwhile}`);
+  await back(s, page, 'the camera stood still for 14 s after the end of its file');
+  // And so it goes on: over, and played again, by itself.
+  await words(page, /The recording of .* is over/);
+  await back(s, page, 'the file was over again');
+  for (const said of await observed(page)) {
+    const [line, over] = said.split(' | ');
+    assert.ok(line !== 'Online' || !/server is gone/i.test(over), `the page contradicts itself: ${said}`);
+  }
+});
+
 scenario('a network camera that is gone is told of, and plays when it is back', { needs: ['chromium', 'rtsp'] }, async (s) => {
   const port = String(await freePort());
   const serve = () => s.program('/usr/bin/python3', ['tests/rtsp_server.py', port], { ready: /PORT/ });
@@ -70,6 +100,22 @@ scenario('a network camera that is gone is told of, and plays when it is back', 
 
 /** So that a page that was loaded anew is not taken for one that came back. */
 const mark = (page) => page.evaluate('void (window.neverReloaded = true)');
+
+/** Notes from now on what the page says of the server, and over the picture, whenever that changes. */
+const observe = (page) => page.evaluate(`{
+  const note = () => {
+    const text = (id) => document.getElementById(id).textContent;
+    const said = text('connection') + ' | ' + text('state');
+    if (said !== window.said.at(-1)) window.said.push(said);
+  };
+  window.said = [];
+  note();
+  // Not on each mutation: between two of them the page is half painted, and nobody sees that.
+  const look = () => { note(); requestAnimationFrame(look); };
+  look();
+}`);
+
+const observed = (page) => page.evaluate('window.said');
 
 async function back(s, page, after) {
   const began = performance.now();
