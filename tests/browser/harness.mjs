@@ -14,7 +14,7 @@ import { connect } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
-const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
+export const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
 const SHOTS = join(TARGET, 'browser');
 const PATIENCE = 30_000; // ms that a condition has, unless told otherwise; a debug build on two busy cores
 
