@@ -8,6 +8,9 @@
 //! | of [`Site::open`] | its own, for everybody |
 //! | of [`Site::guarded`] | its own, for whom [`Site::numbers`] lets in; else 401 |
 //! | anything else | the page and its parts (feature `web`), or 404 |
+//!
+//! The page, its parts and `/api/config` are [shared](Response::shared): pages of other origins that may open a socket
+//! import the modules, and frame the page.
 
 use std::fmt;
 use std::sync::Arc;
@@ -129,7 +132,7 @@ impl Site {
             "/api/config" => {
                 let (open, whole) = &self.config;
                 let config = if self.watchers.admits(request) { whole } else { open };
-                Some(Response::json(config.clone()))
+                Some(Response::json(config.clone()).shared())
             }
             path => match self.routes.iter().find(|(route, ..)| *route == path) {
                 Some((_, true, _)) if !self.numbers.admits(request) => Some(self.refuse(request)),
@@ -162,6 +165,7 @@ fn page(path: &str) -> Option<Response> {
     crate::web::asset(path).map(|asset| {
         Response::file(asset.mime, asset.body, asset.etag)
             .gzipped(asset.gzip)
+            .shared()
             .header("Content-Security-Policy", crate::web::CONTENT_SECURITY_POLICY)
     })
 }

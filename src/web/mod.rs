@@ -19,10 +19,12 @@ pub struct Asset {
 
 /// A `Content-Security-Policy` that the page keeps to: nothing inline, nothing from elsewhere.
 ///
-/// Sockets are allowed by scheme, because older browsers don't count them to `'self'`.
+/// Sockets are allowed by scheme, because older browsers don't count them to `'self'`. Who may frame the page is the
+/// server's decision: [`net`](crate::net) sends a second policy with the `frame-ancestors` that follow from its origins, and
+/// another HTTP server should do likewise.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' blob:; media-src 'self' blob:; connect-src 'self' ws: wss:; base-uri 'none'; \
-     form-action 'none'; frame-ancestors 'self'";
+     form-action 'none'";
 
 /// The file at a path of the page, with or without the slash before it; `/` is the page itself.
 ///

@@ -213,3 +213,66 @@ fn the_page_travels_compressed_to_who_accepts_it() {
     let (again, nothing) = get(&format!("Accept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n"));
     assert!(again.starts_with("HTTP/1.1 304") && nothing.is_empty(), "{again}");
 }
+
+#[test]
+fn pages_of_the_origins_import_the_modules_and_frame_the_page() {
+    let ask = |server: &Server, method: &str, path: &str, more: &str| {
+        let host = server.address;
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n");
+        let answer = answer(server, request.as_bytes());
+        answer.split_once("\r\n\r\n").map_or(answer.clone(), |(head, _)| head.to_owned() + "\r\n")
+    };
+    let listed = Server::start(&["--origins", "https://viewer.example"], &[("SYMPLE_TOKEN", "s3cret")]);
+    let any = Server::start(&[], &[]);
+    for path in ["/", "/client.js", "/api/config"] {
+        for (origin, allowed) in [
+            ("", None),
+            ("Origin: https://viewer.example\r\n", Some("https://viewer.example")),
+            ("Origin: https://evil.example\r\n", None),
+            ("Origin: null\r\n", None),
+        ] {
+            let head = ask(&listed, "GET", path, origin);
+            assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("\r\nvary: Origin\r\n"), "{head}");
+            let allows = allowed.map(|o| format!("\r\naccess-control-allow-origin: {o}\r\n"));
+            assert!(allows.as_ref().is_none_or(|line| head.contains(line)), "{path} {origin:?}: {head}");
+            assert_eq!(head.contains("access-control-"), allowed.is_some(), "{path} {origin:?}: {head}");
+            let frames = "\r\ncontent-security-policy: frame-ancestors 'self' https://viewer.example\r\n";
+            assert!(head.contains(frames), "{path}: {head}");
+
+            let head = ask(&any, "GET", path, origin);
+            assert!(head.contains("\r\naccess-control-allow-origin: *\r\n"), "{path} {origin:?}: {head}");
+            assert!(head.contains("\r\ncontent-security-policy: frame-ancestors *\r\n"), "{path}: {head}");
+        }
+    }
+    // A file that is cached, too: the browser takes the new headers.
+    let head = ask(&listed, "GET", "/client.js", "");
+    let etag = head.lines().find_map(|l| l.strip_prefix("etag: ")).expect("a validator");
+    let more = format!("If-None-Match: {etag}\r\nOrigin: https://viewer.example\r\n");
+    let head = ask(&listed, "GET", "/client.js", &more);
+    assert!(
+        head.starts_with("HTTP/1.1 304 ") && head.contains("allow-origin: https://viewer.example"),
+        "{head}"
+    );
+
+    // Numbers are for the server's own page, and for programs.
+    for path in ["/api/status", "/metrics", "/nothing"] {
+        let right = "Origin: https://viewer.example\r\nAuthorization: Bearer s3cret\r\n";
+        let head = ask(&listed, "GET", path, right);
+        assert!(!head.contains("access-control-"), "{path}: {head}");
+    }
+
+    let asks = "Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n";
+    for (origin, may) in [("https://viewer.example", true), ("https://evil.example", false)] {
+        let head = ask(&listed, "OPTIONS", "/api/config", &format!("Origin: {origin}\r\n{asks}"));
+        assert!(head.starts_with("HTTP/1.1 204 "), "{head}");
+        let allowed = format!("\r\naccess-control-allow-origin: {origin}\r\n");
+        assert_eq!(head.contains(&allowed), may, "{origin}: {head}");
+        assert_eq!(
+            head.contains("\r\naccess-control-allow-headers: Authorization\r\n"),
+            may,
+            "{origin}: {head}"
+        );
+    }
+    let head = ask(&listed, "OPTIONS", "/api/config", "");
+    assert!(head.starts_with("HTTP/1.1 405 "), "no browser asks so: {head}");
+}

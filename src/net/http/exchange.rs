@@ -51,6 +51,8 @@ pub struct Response {
     pub gzip: Option<&'static [u8]>,
     /// A validator; a client that has it gets 304. The compressed body has one of its own, made of this one.
     pub etag: Option<String>,
+    /// Whether pages of the origins that may open a socket may read and frame it; see [`Response::shared`].
+    pub shared: bool,
     /// Headers beside those that the members above make; see [`Response::header`].
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
 }
@@ -77,6 +79,13 @@ impl Response {
         self
     }
 
+    /// Lets pages of the origins that may open a socket ([`Origins`](super::super::Origins)) read it by CORS and show it
+    /// in a frame. What is not shared is for the server's own pages, and for programs.
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
+        self
+    }
+
     /// 401 with a sentence, for a request whose bearer token is missing or wrong: the challenge says which
     /// (RFC 9110, section 11.6.1; RFC 6750, section 3).
     pub fn unauthorized(request: &Request<'_>, body: &'static str) -> Self {
@@ -95,7 +104,15 @@ impl Response {
     }
 
     fn of(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        Response { status, content_type, body: body.into(), gzip: None, etag: None, headers: Vec::new() }
+        Response {
+            status,
+            content_type,
+            body: body.into(),
+            gzip: None,
+            etag: None,
+            shared: false,
+            headers: Vec::new(),
+        }
     }
 }
 

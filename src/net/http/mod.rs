@@ -3,6 +3,7 @@
 mod encoding;
 mod exchange;
 mod proxy;
+mod sharing;
 mod tries;
 mod trouble;
 
@@ -37,7 +38,8 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest head; the least that hyper takes.
 const HEAD_SIZE: usize = 8 << 10;
 
-/// Which web pages may open a socket. What is no browser sends no `Origin` and is not asked.
+/// Which web pages may open a socket, import the modules and frame the page. What is no browser sends no `Origin`
+/// and is not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// Every page; tokens protect.
@@ -205,11 +207,22 @@ pub(crate) fn answer<B>(
         rules.warn(Trouble::ForeignHost);
         return respond(request, Trouble::ForeignHost.refusal(421));
     }
+    if sharing::is_preflight(request) {
+        let mut answer = respond(request, sharing::silence());
+        rules.origins.preflight(headers, host, answer.headers_mut());
+        return answer;
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let refusal = Response::text(405, "Only GET is answered here.\n").header("Allow", "GET, HEAD");
         return respond(request, refusal);
     }
-    respond(request, handle(rules, request, from))
+    let response = handle(rules, request, from);
+    let is_shared = response.shared;
+    let mut answer = respond(request, response);
+    if is_shared {
+        rules.origins.share(headers, host, answer.headers_mut());
+    }
+    answer
 }
 
 /// What the host has for a request, to whom shows the right token or none.

@@ -1,0 +1,141 @@
+//! What pages of other origins may do with an answer: import and read it (CORS, as the Fetch standard has it), or show
+//! it in a frame. Both follow from the [`Origins`] that may open a socket.
+
+use hyper::Method;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::{Origins, Response, single};
+
+/// Seconds for which a browser need not ask again: Chromium keeps it no longer than two hours, and a list of
+/// origins may change with a restart.
+const MAX_AGE: &str = "600";
+
+impl Origins {
+    /// Adds to a [shared](Response::shared) answer who may read and who may frame it.
+    pub(super) fn share(&self, request: &HeaderMap, host: Option<&str>, answer: &mut HeaderMap) {
+        self.allow(request, host, answer);
+        match HeaderValue::from_str(&format!("frame-ancestors {}", self.ancestors())) {
+            // A second policy beside the page's own: a browser keeps to both.
+            Ok(policy) => _ = answer.append(header::CONTENT_SECURITY_POLICY, policy),
+            Err(_) => log::error!("an origin is no text, so that no frame is allowed"),
+        }
+    }
+
+    /// What a browser is told that asks whether its page may send a header of its own.
+    pub(super) fn preflight(&self, request: &HeaderMap, host: Option<&str>, answer: &mut HeaderMap) {
+        if self.allow(request, host, answer) {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET"));
+            answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization"));
+            answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
+        }
+    }
+
+    /// Names the page's origin if it is allowed, and any where all are.
+    fn allow(&self, request: &HeaderMap, host: Option<&str>, answer: &mut HeaderMap) -> bool {
+        let allowed = if *self == Origins::Any {
+            Some(HeaderValue::from_static("*"))
+        } else {
+            // Also of an answer that allows nobody: a cache on the way must ask for each origin.
+            answer.append(header::VARY, HeaderValue::from_static("Origin"));
+            let origin = single(request, header::ORIGIN.as_str()).ok().flatten();
+            origin.filter(|_| self.admit(origin, host)).and_then(|origin| HeaderValue::from_str(origin).ok())
+        };
+        let is_allowed = allowed.is_some();
+        if let Some(allowed) = allowed {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        }
+        is_allowed
+    }
+
+    /// The sources of `frame-ancestors` (CSP 3, section 6.4.2).
+    fn ancestors(&self) -> String {
+        let Origins::OwnAnd(others) = self else { return "*".into() };
+        // What separates sources and directives is in no origin.
+        let is_source =
+            |o: &&str| o.contains("://") && !o.contains([';', ',', '\'']) && !o.contains(char::is_whitespace);
+        let others = others.iter().map(|o| o.trim_end_matches('/')).filter(is_source);
+        ["'self'"].into_iter().chain(others).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Whether a browser asks before it sends what its page wants to (Fetch, section 3.2.2).
+pub(super) fn is_preflight<B>(request: &hyper::Request<B>) -> bool {
+    let asks = |name: HeaderName| request.headers().contains_key(name);
+    request.method() == Method::OPTIONS && asks(header::ORIGIN) && asks(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to such a question, before [`Origins::preflight`] adds to it.
+pub(super) fn silence() -> Response {
+    Response { status: 204, ..Response::text(204, "") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(origins: &[&'static str]) -> HeaderMap {
+        origins.iter().map(|o| (header::ORIGIN, HeaderValue::from_static(o))).collect()
+    }
+
+    fn all<'a>(answer: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+        answer.get_all(name).iter().map(|v| v.to_str().expect("text")).collect()
+    }
+
+    #[test]
+    fn who_may_open_a_socket_may_read_what_is_shared() {
+        let own = Origins::OwnAnd(vec!["https://viewer.example/".into(), "http://127.0.0.1:8000".into()]);
+        let host = Some("192.0.2.7:4500");
+        for (origins, allowed) in [
+            (&[][..], None),
+            (&["https://viewer.example"][..], Some("https://viewer.example")),
+            (&["http://127.0.0.1:8000"][..], Some("http://127.0.0.1:8000")),
+            (&["http://192.0.2.7:4500"][..], Some("http://192.0.2.7:4500")),
+            (&["http://127.0.0.1:8001"][..], None),
+            (&["http://viewer.example"][..], None),
+            (&["https://viewer.example.evil.example"][..], None),
+            (&["https://evil.example"][..], None),
+            (&["null"][..], None),
+            (&["*"][..], None),
+            (&["https://viewer.example", "https://evil.example"][..], None),
+        ] {
+            for run in [Origins::share, Origins::preflight] {
+                let mut answer = HeaderMap::new();
+                run(&own, &headers(origins), host, &mut answer);
+                assert_eq!(
+                    all(&answer, "access-control-allow-origin"),
+                    Vec::from_iter(allowed),
+                    "{origins:?}"
+                );
+                assert_eq!(all(&answer, "vary"), ["Origin"], "{origins:?}");
+            }
+            let mut answer = HeaderMap::new();
+            own.preflight(&headers(origins), host, &mut answer);
+            let may_send = allowed.map(|_| "Authorization");
+            assert_eq!(all(&answer, "access-control-allow-headers"), Vec::from_iter(may_send), "{origins:?}");
+
+            let mut answer = HeaderMap::new();
+            Origins::Any.share(&headers(origins), host, &mut answer);
+            assert_eq!(all(&answer, "access-control-allow-origin"), ["*"]);
+            assert_eq!(all(&answer, "vary"), [""; 0], "it is the same for all");
+        }
+    }
+
+    #[test]
+    fn frames_follow_the_same_list() {
+        let odd = [
+            "https://a.example; script-src *",
+            "https://b.example https://c.example",
+            "*",
+            "https://d.example/",
+        ];
+        for (origins, ancestors) in [
+            (Origins::Any, "frame-ancestors *"),
+            (Origins::OwnAnd(vec![]), "frame-ancestors 'self'"),
+            (Origins::OwnAnd(odd.map(str::to_owned).to_vec()), "frame-ancestors 'self' https://d.example"),
+        ] {
+            let mut answer = HeaderMap::new();
+            origins.share(&HeaderMap::new(), None, &mut answer);
+            assert_eq!(all(&answer, "content-security-policy"), [ancestors]);
+        }
+    }
+}
