@@ -1,12 +1,12 @@
-// The page: what happens goes to watching.js, what it decides is done here, and view.js shows what is.
+// The page: watcher.js plays cameras, talk.js calls people, and view.js shows what is.
 
 import { Client } from './client.js';
 import { Calls } from './call.js';
-import { Player, playable } from './player.js';
 import { Controls } from './controls.js';
+import { Site } from './site.js';
 import { Talk, cannotTalk } from './talk.js';
+import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
-import { START, due, step } from './watching.js';
 import { PAGE, notice, standing } from './words.js';
 import { words } from './reasons.js';
 import { $, keep, line, list, measure, remember, say, toast } from './view.js';
@@ -16,22 +16,17 @@ const video = $('video');
 // ── State ──
 
 let config = { iceServers: [], room: 'public', auth: false };
-let watching = START;
-let current = null; // the camera's call: { call, player, peer }
 let sound = false; // a person asked for it; browsers play silence before that
 let tuning = false; // the camera's controls are shown
 let denied = null; // why the server wants a token: its words
 let answers = false; // the server answers HTTP, but gives no WebSocket
-let broken = null; // what this browser cannot do: [title, advice]
 
 const token = takeToken();
 const user = remember(sessionStorage, 'symple.user', () => `viewer-${randomId().slice(0, 10)}`);
-const socket = new URL('./', location.href);
-socket.protocol = socket.protocol.replace('http', 'ws');
-socket.hash = socket.search = '';
+const site = new Site(location.href);
 
 const client = new Client({
-  url: socket.href,
+  url: site.socket,
   user,
   name: remember(localStorage, 'symple.name', () => `Viewer ${user.slice(-4)}`),
   token,
@@ -41,81 +36,24 @@ const { roster } = client;
 // A camera's call, and a person's that is not answered yet.
 const calls = Calls.over(client, { limits: { calls: 2 } });
 const talk = new Talk({ calls, roster, video, ice: () => config.iceServers });
+const watcher = new Watcher({ client, calls, video, ice: () => config.iceServers });
 const controls = new Controls({ client, form: $('tuning-form'), said: toast, changed: () => show() });
 
 // For tests, and the curious.
 Object.defineProperty(window, 'symple', {
   value: Object.freeze({
     client, roster, calls,
-    get player() { return talk.player ?? current?.player ?? null; },
-    get watching() { return watching; },
+    get player() { return talk.player ?? watcher.current?.player ?? null; },
+    get watching() { return watcher.state; },
   }),
 });
 
 // ── What happens, and what is done about it ──
 
-let alarm;
-function happens(event) {
-  const { state, effects } = step(watching, event, { now: performance.now(), random: Math.random() });
-  watching = state;
-  for (const { call, hangup, check } of effects) {
-    if (call) ring(call);
-    if (hangup) leave(hangup);
-    if (check) client.check();
-  }
-  clearTimeout(alarm);
-  const at = due(watching);
-  if (at !== null) alarm = setTimeout(() => happens({ type: 'time' }), Math.max(0, at - performance.now()) + 1);
-  show();
-}
-
-function ring(peer) {
-  if (!playable()) return fails(PAGE.unplayable, 'no-codec');
-  begin(calls.invite(peer.address, { video: true, audio: true, direction: 'recvonly' }), peer);
-}
-
-function begin(call, peer) {
-  let player;
-  try {
-    player = new Player({ call, video, iceServers: config.iceServers });
-  } catch (error) {
-    call.hangup('bad-description');
-    return fails(PAGE.media(error.message), 'bad-description');
-  }
-  broken = null;
-  current = { call, player, peer };
-  video.muted = !sound;
-  player.on('sound', show);
-  player.on('picture', () => happens({ type: 'picture' }));
-  player.on('state', (state) => {
-    if (state === 'stalled') happens({ type: 'stalled' });
-    else if (state === 'playing') happens({ type: 'flowing' });
-  });
-  player.on('stats', (stats) => measure({ ...stats, viewers: roster.get(peer.address)?.viewers }));
-  call.on('state', show);
-}
-
-/** This browser cannot: nothing is tried again by itself. */
-function fails(said, code) {
-  broken = said;
-  queueMicrotask(() => happens({ type: 'ended', code }));
-}
-
-/** Ends the camera's call; what its end tells is not news. */
-function leave(code) {
-  const gone = current;
-  current = null;
-  measure();
-  gone?.call.hangup(code);
-}
-
-calls.on('ended', (call) => {
-  if (current?.call !== call) return;
-  current = null;
-  measure();
-  happens({ type: 'ended', code: call.reason, message: call.message, remote: call.endedByRemote });
-  if (watching.phase === 'none' && watching.hold?.never) video.srcObject = null;
-});
+watcher.on('changed', () => show());
+watcher.on('begun', () => { video.muted = !sound; });
+watcher.on('over', () => measure());
+watcher.on('stats', measure);
 
 calls.on('incoming', (call) => {
   const known = roster.get(call.remote);
@@ -123,9 +61,7 @@ calls.on('incoming', (call) => {
   const peer = known ?? { address: call.remote, user: of, name: of };
   if (peer.peerType !== 'camera') return void talk.incoming(call, peer);
   if (talk.busy) return void call.reject('busy');
-  happens({ type: 'called', peer });
-  begin(call, peer);
-  call.accept();
+  watcher.answer(call, peer);
 });
 
 // ── People ──
@@ -133,7 +69,7 @@ calls.on('incoming', (call) => {
 talk.on('changed', show);
 talk.on('said', toast);
 talk.on('stage', () => {
-  happens({ type: 'pause' });
+  watcher.happens({ type: 'pause' });
   sound = true;
   video.muted = false;
 });
@@ -143,7 +79,7 @@ talk.on('over', ({ call, peer, player, staged }) => {
   if (call.endedByRemote || call.reason !== 'ended') toast([title, player?.error?.message ?? (staged ? '' : more)].filter(Boolean).join('. '));
   if (staged) video.srcObject = null;
   measure();
-  if (staged) happens({ type: 'resume' });
+  if (staged) watcher.happens({ type: 'resume' });
 });
 
 // ── The connection ──
@@ -154,15 +90,15 @@ client.on('state', (state, { reason = '', opened = true }) => {
   if (state === 'waiting' && !opened) lookWhy(reason);
   denied = state === 'denied' ? (client.token ? reason : '') : null;
   if (state === 'denied') askToken(denied);
-  happens({ type: 'line', state });
+  show();
 });
 client.on('welcome', () => loadConfig());
 
 /** A socket that does not open while the server answers: something in between passes no WebSockets. */
 async function lookWhy(reason) {
-  let health = null;
-  try { health = await fetch('api/health', { cache: 'no-store' }); } catch { /* gone indeed */ }
-  answers = Boolean(health?.ok);
+  const reach = await site.reach();
+  if (client.online) return;
+  answers = reach === 'answers';
   line(client.state, reason, answers);
   show();
 }
@@ -172,37 +108,12 @@ const server = () => ({ answers, limited: client.lastError?.status === 429 ? cli
 
 client.on('error', ({ status, message }) => status !== 401 && toast(`${message} (${status})`));
 
-const woke = () => happens({ type: 'woke' });
-addEventListener('online', woke);
-addEventListener('offline', () => client.check());
-document.addEventListener('visibilitychange', () => document.hidden || woke());
-addEventListener('pagehide', () => {
-  leave('ended');
-  talk.stop();
-  client.close();
-});
-addEventListener('pageshow', ({ persisted }) => persisted && client.connect());
-
-/** Snapshots come one by one after the welcome: look once they are in. */
-let settling = null;
-function settle() {
-  settling ??= setTimeout(() => {
-    settling = null;
-    happens({ type: 'cameras', cameras: roster.cameras() });
-  }, 150);
-}
-roster.on('added', settle);
-roster.on('updated', settle);
-roster.on('removed', (peer, { lost }) => (lost ? show() : settle()));
+// Before the client goes, which is told by it.
+addEventListener('pagehide', () => talk.stop());
+watcher.attend();
 
 async function loadConfig() {
-  try {
-    const response = await fetch('api/config', {
-      cache: 'no-store',
-      headers: client.token ? { Authorization: `Bearer ${client.token}` } : {},
-    });
-    if (response.ok) config = { ...config, ...(await response.json()) };
-  } catch { /* the socket will say that the server is gone */ }
+  config = { ...config, ...(await site.config(client.token)) };
 }
 
 /** The token of the address's fragment, which then leaves the address bar; else the session's. */
@@ -235,14 +146,14 @@ $('token-form').addEventListener('submit', async () => {
 function choose(peer) {
   sound = true;
   if (peer.peerType === 'camera') {
-    happens({ type: 'choose', peer });
+    watcher.happens({ type: 'choose', peer });
     talk.stop();
   } else talk.start(peer);
 }
 
 function setSound(on) {
   sound = on;
-  const player = talk.player ?? current?.player;
+  const player = talk.player ?? watcher.current?.player;
   if (player) player.muted = !on;
   if (on) video.play().catch(() => {});
 }
@@ -255,10 +166,10 @@ $('mute').addEventListener('click', () => {
 $('unmute').addEventListener('click', () => setSound(true));
 $('hangup').addEventListener('click', () => {
   if (talk.call) talk.stop();
-  else happens({ type: 'stop' });
+  else watcher.happens({ type: 'stop' });
 });
 $('snapshot').addEventListener('click', async () => {
-  const { peer, player } = talk.staged ? talk : current ?? {};
+  const { peer, player } = talk.staged ? talk : watcher.current ?? {};
   try {
     const blob = await player.snapshot();
     const name = `${peer.name} ${new Date().toISOString().slice(0, 19)}`.replace(/[^\p{L}\p{N}]+/gu, '-');
@@ -323,7 +234,7 @@ $('name').addEventListener('change', () => {
 
 /** What the picture's words are told of a call. */
 function why({ player, peer }) {
-  const source = roster.get(peer.address)?.source ?? peer.source;
+  const { source } = watcher.known(peer);
   return { source, online: client.online, server: server(), path: player.path, bitrate: player.stats?.bitrate ?? 0 };
 }
 
@@ -335,6 +246,7 @@ function over() {
     if (player.state === 'stalled') return { title: standing({ ...why(talk), name: peer.name })[0], kind: 'stalled' };
     return { title: `${call.state === 'ringing' ? 'Calling' : 'Connecting to'} ${peer.name}`, kind: 'busy' };
   }
+  const { state: watching, current, broken } = watcher;
   if (broken) return { title: broken[0], more: broken[1], retry: 'Try again', run: again };
   if (denied !== null) {
     const [title, more] = PAGE.token(denied);
@@ -349,9 +261,8 @@ function over() {
 }
 
 function again() {
-  broken = null;
   sound = true;
-  happens({ type: 'again' });
+  watcher.again();
 }
 
 /** Shows what is, once a frame however much happened; a hidden page has no frames. */
@@ -362,8 +273,8 @@ function show() {
 
 function paint() {
   showing = null;
-  const { player, peer } = talk.staged ? talk : current ?? {};
-  const phase = talk.staged ? player.state : watching.phase;
+  const { player, peer } = talk.staged ? talk : watcher.current ?? {};
+  const phase = talk.staged ? player.state : watcher.state.phase;
   const playing = phase === 'playing' || phase === 'stalled';
   say(over());
   const muted = video.muted;
@@ -376,11 +287,11 @@ function paint() {
   $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Unmute';
   $('snapshot').disabled = $('fullscreen').disabled = !playing;
   showSelf();
-  controls.of(playing && !talk.staged ? roster.get(peer.address) ?? peer : null);
+  controls.of(playing && !talk.staged ? watcher.known(peer) : null);
   $('adjust').hidden = !controls.any;
   $('tuning').hidden = !(tuning && controls.any);
   $('adjust').setAttribute('aria-expanded', String(!$('tuning').hidden));
-  $('hangup').disabled = !talk.call && !watching.wish; // without a call it stops the waiting for one
+  $('hangup').disabled = !talk.call && !watcher.state.wish; // without a call it stops the waiting for one
   document.title = talk.asking ? 'Incoming call · Symple' : playing ? `${peer.name} · Symple` : 'Symple';
   showPrompt();
   showPeers();
@@ -414,8 +325,8 @@ function showPeers() {
   const found = ({ name, user: of }) => !part || `${name ?? ''} ${of}`.toLowerCase().includes(part);
   const unknown = 'Not known before the server answers.';
   list($('cameras'), roster.cameras().filter(found), 'camera', client.online ? 'None online. One that comes shows up here by itself.' : unknown, (peer) => {
-    const here = !talk.staged && watching.peer?.address === peer.address;
-    return { here, what: !here ? 'Watch' : watching.phase === 'calling' ? 'Calling' : 'On screen', run: () => choose(peer) };
+    const here = !talk.staged && watcher.state.peer?.address === peer.address;
+    return { here, what: !here ? 'Watch' : watcher.state.phase === 'calling' ? 'Calling' : 'On screen', run: () => choose(peer) };
   });
   const people = everybody.filter((it) => it.peerType !== 'camera' && found(it));
   const cannot = cannotTalk();

@@ -69,6 +69,8 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "style.css": CSS,
     "icon.svg": SVG,
     "app.js": SCRIPT,
+    "site.js": SCRIPT,
+    "watcher.js": SCRIPT,
     "watching.js": SCRIPT,
     "reasons.js": SCRIPT,
     "words.js": SCRIPT,

@@ -4,6 +4,7 @@ import { words } from './reasons.js';
 
 const SERVER = ['The server is gone', 'This page connects again by itself. If it stays so, look whether the server runs and this device is on its network.'];
 const PROXY = ['The server answers, but opens no WebSocket', 'A proxy in between must pass the headers Upgrade, Connection and Host. If there is none, too many pages of your address may be open. The log of the server says which.'];
+const REFUSED = (origin) => ['This page may not show the camera', `The camera's server must have ${origin || 'the origin of this page'} among its origins.`];
 const TOKEN = 'Whoever runs the camera knows the token.';
 
 /** What needs a person before anything can play. */
@@ -13,8 +14,12 @@ export const PAGE = Object.freeze({
   media: (detail) => ['The call failed in this browser', detail || 'Try again, or another browser.'],
 });
 
-/** Why there is no connection; `server` is what is known of it: { answers, limited }. */
-const away = ({ answers = false, limited = '' } = {}) => (limited ? ['Too many tries', sentence(limited)] : answers ? PROXY : SERVER);
+/** Why there is no connection; `server` is what is known of it: { answers, refuses: our origin, limited }. */
+const away = ({ answers = false, refuses = '', limited = '' } = {}) => {
+  if (limited) return ['Too many tries', sentence(limited)];
+  if (refuses) return REFUSED(refuses);
+  return answers ? PROXY : SERVER;
+};
 
 /** Why no frame comes although a call stands; `source` is what the camera tells of its own. */
 export function standing({ name, source, online, server, path, bitrate }) {

@@ -1,0 +1,148 @@
+// Plays a camera in a video element, and goes on with it: what happens goes to watching.js, and what that decides is
+// done here. The page and the element <symple-camera> both stand on it.
+//
+// Events: changed() when something to show is different; begun({ call, player, peer }) when a call has its player;
+// over() when that is gone; stats(stats) every second.
+
+import { Emitter } from './events.js';
+import { Player, playable } from './player.js';
+import { PAGE } from './words.js';
+import { START, due, step } from './watching.js';
+
+/** Presences come one by one after the welcome: ms after which they are looked at together. */
+const SETTLE = 150;
+
+export class Watcher extends Emitter {
+  #alarm;
+  #settling = null;
+  #closed = false;
+
+  /** `client` and `calls` over it, the `video` element, and `ice()`: the ICE servers as they are now. */
+  constructor({ client, calls, video, ice = () => [] }) {
+    super();
+    Object.assign(this, { client, calls, video, ice });
+    this.state = START; // of watching.js
+    this.current = null; // the camera's call: { call, player, peer }
+    this.broken = null; // what this browser cannot do: [title, advice]
+    const { roster } = client;
+    client.on('state', (line) => this.happens({ type: 'line', state: line }));
+    roster.on('added', () => this.#settle());
+    roster.on('updated', () => this.#settle());
+    roster.on('removed', (peer, { lost }) => (lost ? this.emit('changed') : this.#settle()));
+    calls.on('ended', (call) => this.#ended(call));
+  }
+
+  /** The newest that the camera on screen, or `peer`, tells of itself. */
+  known(peer = this.current?.peer) { return peer && (this.client.roster.get(peer.address) ?? peer); }
+
+  /** Takes an event of watching.js. */
+  happens(event) {
+    if (this.#closed) return;
+    const { state, effects } = step(this.state, event, { now: performance.now(), random: Math.random() });
+    this.state = state;
+    for (const { call, hangup, check } of effects) {
+      if (call) this.#ring(call);
+      if (hangup) this.#leave(hangup);
+      if (check) this.client.check();
+    }
+    clearTimeout(this.#alarm);
+    const at = due(this.state);
+    if (at !== null) this.#alarm = setTimeout(() => this.happens({ type: 'time' }), Math.max(0, at - performance.now()) + 1);
+    this.emit('changed');
+  }
+
+  /** A person wants the last camera again. */
+  again() {
+    this.broken = null;
+    this.happens({ type: 'again' });
+  }
+
+  /** Answers a camera that calls us. */
+  answer(call, peer) {
+    this.happens({ type: 'called', peer });
+    this.#begin(call, peer);
+    call.accept();
+  }
+
+  /** Looks anew whenever the page wakes or the network changes, and leaves with the page; returns what ends that. */
+  attend() {
+    const ends = new AbortController();
+    const on = (target, name, run) => target.addEventListener(name, run, { signal: ends.signal });
+    const woke = () => this.happens({ type: 'woke' });
+    on(window, 'online', woke);
+    on(window, 'offline', () => this.client.check());
+    on(document, 'visibilitychange', () => document.hidden || woke());
+    on(window, 'pagehide', () => {
+      this.#leave('ended');
+      this.client.close();
+      // Whoever comes back to the page as it was finds no call, and wants one.
+      this.happens({ type: 'ended', code: 'lost' });
+    });
+    on(window, 'pageshow', ({ persisted }) => persisted && this.client.connect());
+    return () => ends.abort();
+  }
+
+  /** Ends the call, and everything else; the client stays as it is. */
+  close() {
+    this.#leave('ended');
+    this.#closed = true;
+    clearTimeout(this.#alarm);
+    clearTimeout(this.#settling);
+  }
+
+  #ring(peer) {
+    if (!playable()) return this.#fails(PAGE.unplayable, 'no-codec');
+    this.#begin(this.calls.invite(peer.address, { video: true, audio: true, direction: 'recvonly' }), peer);
+  }
+
+  #begin(call, peer) {
+    let player;
+    try {
+      player = new Player({ call, video: this.video, iceServers: this.ice() });
+    } catch (error) {
+      call.hangup('bad-description');
+      return this.#fails(PAGE.media(error.message), 'bad-description');
+    }
+    this.broken = null;
+    this.current = { call, player, peer };
+    player.on('picture', () => this.happens({ type: 'picture' }));
+    player.on('state', (state) => {
+      if (state === 'stalled') this.happens({ type: 'stalled' });
+      else if (state === 'playing') this.happens({ type: 'flowing' });
+    });
+    player.on('stats', (stats) => this.emit('stats', { ...stats, viewers: this.known(peer).viewers }));
+    player.on('sound', () => this.emit('changed'));
+    call.on('state', () => this.emit('changed'));
+    this.emit('begun', this.current);
+  }
+
+  /** This browser cannot: nothing is tried again by itself. */
+  #fails(said, code) {
+    this.broken = said;
+    queueMicrotask(() => this.happens({ type: 'ended', code }));
+  }
+
+  /** Ends the camera's call; what its end tells is not news. */
+  #leave(code) {
+    const gone = this.current;
+    this.current = null;
+    this.emit('over');
+    gone?.call.hangup(code);
+  }
+
+  #ended(call) {
+    if (this.current?.call !== call) return;
+    this.current = null;
+    this.emit('over');
+    this.happens({ type: 'ended', code: call.reason, message: call.message, remote: call.endedByRemote });
+    if (this.state.phase === 'none' && this.state.hold?.never) this.video.srcObject = null;
+  }
+
+  #settle() {
+    if (this.#closed) return;
+    this.#settling ??= setTimeout(() => {
+      this.#settling = null;
+      this.happens({ type: 'cameras', cameras: this.client.roster.cameras() });
+    }, SETTLE);
+  }
+}
