@@ -69,6 +69,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "style.css": CSS,
     "icon.svg": SVG,
     "app.js": SCRIPT,
+    "element.js": SCRIPT,
     "site.js": SCRIPT,
     "watcher.js": SCRIPT,
     "watching.js": SCRIPT,

@@ -46,7 +46,8 @@ export function notice(state, { ringing = false, why = {}, server } = {}) {
     if (source && source !== 'playing' && !ringing) return { ...said(standing({ ...why, name: peer.name })), kind: 'busy' };
     return { title: `${ringing ? 'Calling' : 'Connecting to'} ${peer.name}`, kind: 'busy' };
   }
-  if (line === 'waiting') return { ...said(away(server)), kind: 'busy' };
+  // Between two tries to a server that refuses us nothing new is said.
+  if (line === 'waiting' || (line === 'connecting' && server?.refuses)) return { ...said(away(server)), kind: 'busy' };
   if (line !== 'online') return { title: 'Connecting to the server', kind: 'busy' };
   if (end && (wish || hold || !end.remote)) {
     const [title, more] = words(end.code, { name: end.peer.name, remote: end.remote });
