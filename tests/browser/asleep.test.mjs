@@ -29,6 +29,18 @@ scenario('a browser that slept shows the picture again by itself', { needs: ['ch
   await viewers(camera, 1);
 });
 
+scenario('a page that was left, and is gone back to, plays again', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url);
+  await mark(page);
+  // Chromium keeps no page that had a stream; others do, and tell it so.
+  await page.evaluate("void dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))");
+  await viewers(camera, 0);
+  await page.evaluate("void dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))");
+  await back(s, page, 'gone back to');
+  await viewers(camera, 1);
+});
+
 scenario('a camera that was killed, and one that was told to end, is watched again', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url);
