@@ -6,7 +6,38 @@
 // Calls' events: incoming(call), ended(call). A call's: state(state), accepted (now offer),
 // description({ type, sdp }), candidate(init or null at their end), ended(call).
 
-import { Emitter, clock as realClock, isObject, randomId, userOf } from './events.js';
+import { Emitter, clock as realClock, has, isObject, isText, kind, need, randomId, userOf } from './events.js';
+
+/**
+ * @typedef {import('./events.js').Clock} Clock
+ * @typedef {import('./client.js').Message} Message
+ * @typedef {import('./client.js').Frame} Frame
+ * @typedef {'idle' | 'ringing' | 'incoming' | 'connecting' | 'active' | 'ended'} CallState
+ * @typedef {{ type: 'offer' | 'answer', sdp: string }} Description
+ *
+ * A candidate as RTCPeerConnection gives and takes it.
+ * @typedef {{ candidate?: string, sdpMid?: string | null, sdpMLineIndex?: number | null }} Candidate
+ *
+ * @typedef {object} CallsEvents
+ * @property {[call: Call]} incoming
+ * @property {[call: Call]} ended
+ *
+ * @typedef {object} CallEvents
+ * @property {[state: CallState]} state
+ * @property {[]} accepted now offer
+ * @property {[description: Description]} description
+ * @property {[candidate: Candidate | null]} candidate null is the end of them
+ * @property {[call: Call]} ended
+ *
+ * @typedef {object} CallsOptions
+ * @property {(message: Message) => unknown} send
+ * @property {() => string | null} address our own, which decides when two call each other
+ * @property {Partial<typeof LIMITS>} [limits]
+ * @property {Clock} [clock]
+ *
+ * An init as it came.
+ * @typedef {{ from: string, wire?: string, data: Record<string, any> }} Init
+ */
 
 export const LIMITS = {
   calls: 1, // at once; others are answered busy
@@ -16,38 +47,67 @@ export const LIMITS = {
   early: 256, // candidates kept before they can be used
 };
 
+/** @extends {Emitter<CallsEvents>} */
 export class Calls extends Emitter {
+  /** @type {Map<string, Call>} */
   #calls = new Map();
 
-  /** `send(message)`, and `address()`: our own, which decides when two call each other. */
-  constructor({ send, address, limits = {}, clock = realClock }) {
-    super();
-    Object.assign(this, { send, address, clock, limits: { ...LIMITS, ...limits } });
+  /** @param {CallsOptions} options */
+  constructor(options) {
+    super(['incoming', 'ended']);
+    const over = 'over a client it is Calls.over(client)';
+    need(isObject(options), () => `Calls takes { send, address }, not ${kind(options)}; ${over}`);
+    const { send, address, limits = {}, clock = realClock } = options;
+    for (const [name, given] of Object.entries({ send, address })) {
+      need(typeof given === 'function', () => `Calls takes { send, address }, both functions, and ${name} is ${kind(given)}; ${over}`);
+    }
+    const unknown = Object.keys(limits).find((key) => !Object.hasOwn(LIMITS, key));
+    need(unknown === undefined, () => `There is no limit "${unknown}"; there are ${Object.keys(LIMITS).join(', ')}`);
+    this.send = send;
+    this.address = address;
+    this.clock = clock;
+    this.limits = { ...LIMITS, ...limits };
   }
 
-  /** Calls over a client, wired to what it tells. */
+  /**
+   * Calls over a client, wired to what it tells.
+   * @param {import('./client.js').Client} client
+   * @param {Partial<CallsOptions>} [options]
+   */
   static over(client, options = {}) {
+    need(has(client, 'send', 'on') && client.roster, () => `Calls.over takes a Client, not ${kind(client)}`);
     const calls = new Calls({ send: (message) => client.send(message), address: () => client.address, clock: client.clock, ...options });
     client.on('message', (message) => calls.handle(message));
-    client.on('state', (state) => state === 'online' || calls.signallingLost());
+    client.on('state', (state) => { if (state !== 'online') calls.signallingLost(); });
     client.roster.on('added', (peer) => calls.peerOnline(peer.address));
-    client.roster.on('removed', (peer, { lost }) => lost || calls.peerOffline(peer.address));
+    client.roster.on('removed', (peer, { lost }) => { if (!lost) calls.peerOffline(peer.address); });
     return calls;
   }
 
   list() { return [...this.#calls.values()]; }
+  /** @param {string} remote */
   with(remote) { return this.list().find((call) => call.isWith(remote)); }
 
-  /** Calls `to`, a peer's address or a user. */
+  /**
+   * Calls `to`, a peer's address or a user.
+   * @param {string} to
+   * @param {Record<string, any>} [data] what is wanted
+   */
   invite(to, data = {}) {
+    need(isText(to), () => `invite calls a peer's address or a user, not ${kind(to)}`);
+    need(isObject(data), () => `invite takes an object of what is wanted, not ${kind(data)}`);
     const id = randomId();
     const call = this.#add(new Call(this, { id, wire: id, remote: to, outgoing: true, data }), 'ringing');
     call.tell('init', data);
     return call;
   }
 
-  /** Takes a message that came; true when it was about calls. */
+  /**
+   * Takes a message that came; true when it was about calls.
+   * @param {Frame} message
+   */
   handle(message) {
+    need(isObject(message), () => `handle takes a message that came, not ${kind(message)}`);
     const { subtype, from } = message;
     if (typeof subtype !== 'string' || !subtype.startsWith('call:') || typeof from !== 'string') return false;
     const wire = typeof message.call === 'string' && message.call ? message.call : undefined;
@@ -58,6 +118,11 @@ export class Calls extends Emitter {
     return true;
   }
 
+  /**
+   * @param {string} from
+   * @param {string | undefined} wire
+   * @param {Record<string, any>} data
+   */
   #init(from, wire, data) {
     const init = { from, wire, data };
     const known = this.list().find((call) => call.isWith(from));
@@ -75,30 +140,50 @@ export class Calls extends Emitter {
     this.take(init);
   }
 
-  /** The caller whose init is held gave up. */
+  /**
+   * The caller whose init is held gave up.
+   * @param {string} from
+   * @param {string | undefined} wire
+   */
   #unhold(from, wire) {
     const call = this.list().find(({ held }) => held && held.from === from && held.wire === wire);
     if (call) call.held = null;
     return Boolean(call);
   }
 
-  /** An init becomes an incoming call; `mutual` when we were calling its sender too. */
+  /**
+   * An init becomes an incoming call; `mutual` when we were calling its sender too.
+   * @param {Init} init
+   * @param {boolean} [mutual]
+   */
   take({ from, wire, data }, mutual = false) {
     if (this.#calls.size >= this.limits.calls) return this.refuse({ from, wire }, 'busy');
     const call = new Call(this, { id: wire ?? randomId(), wire, remote: from, outgoing: false, data, mutual });
     this.emit('incoming', this.#add(call, 'incoming'));
   }
 
+  /**
+   * @param {Pick<Init, 'from' | 'wire'>} init
+   * @param {string} reason
+   */
   refuse({ from, wire }, reason) {
     this.send({ type: 'message', to: from, subtype: 'call:reject', call: wire, data: { reason } });
   }
 
+  /**
+   * @param {Call} call
+   * @param {CallState} state
+   */
   #add(call, state) {
     this.#calls.set(call.id, call);
     call.enter(state);
     return call;
   }
 
+  /**
+   * @param {string} from
+   * @param {string | undefined} wire
+   */
   #find(from, wire) {
     if (wire === undefined) return this.list().reverse().find((call) => call.isWith(from))?.moved(from);
     const call = this.#calls.get(wire);
@@ -110,36 +195,66 @@ export class Calls extends Emitter {
 
   signallingLost() { for (const call of this.list()) call.unreachable(); }
 
+  /** @param {string} address */
   peerOffline(address) {
     for (const call of this.list()) if (call.remote === address) call.unreachable({ remote: true });
   }
 
-  /** Who was gone is back, perhaps under a new address; or we are, and hear who is there. */
+  /**
+   * Who was gone is back, perhaps under a new address; or we are, and hear who is there.
+   * @param {string} address
+   */
   peerOnline(address) {
     for (const call of this.list()) {
       if (call.gone && userOf(address) === userOf(call.remote)) call.moved(address).greet();
     }
   }
 
+  /** @param {Call} call */
   forget(call) {
     this.#calls.delete(call.id);
     this.emit('ended', call);
   }
 }
 
+/**
+ * One call; Calls makes them.
+ * @extends {Emitter<CallEvents>}
+ */
 export class Call extends Emitter {
   #calls;
+  /** @type {unknown} */
   #timer;
   #described = false; // our description has left
-  #early = []; // their candidates, before their description
-  #unsent = []; // ours, before ours
+  /** @type {(Candidate | null)[]} their candidates, before their description */
+  #early = [];
+  /** @type {Record<string, unknown>[]} ours, before ours */
+  #unsent = [];
   #remoteDescribed = false;
 
+  /**
+   * @param {Calls} calls
+   * @param {{ id: string, wire?: string, remote: string, outgoing: boolean, data: Record<string, any>, mutual?: boolean }} call
+   */
   constructor(calls, { id, wire, remote, outgoing, data, mutual = false }) {
-    super();
+    super(['state', 'accepted', 'description', 'candidate', 'ended']);
+    need(calls instanceof Calls, () => 'Calls makes calls, by invite() or its event "incoming"');
     this.#calls = calls;
-    Object.assign(this, { id, wire, remote, outgoing, data, mutual, state: 'idle', gone: false, held: null });
-    Object.assign(this, { reason: null, message: '', endedByRemote: false });
+    this.id = id;
+    this.wire = wire; // the id on the wire, where the other side has one
+    this.remote = remote; // the address of the other side, or the user we call
+    this.outgoing = outgoing;
+    this.data = data; // of call:init
+    this.mutual = mutual; // both called each other
+    /** @type {CallState} */
+    this.state = 'idle';
+    this.gone = false; // signalling is lost, and media may go on
+    /** @type {Init | null} */
+    this.held = null; // the other's own init, while ours is not decided
+    /** @type {string | null} */
+    this.reason = null; // a code, once it has ended
+    this.message = ''; // the other side's words beside it
+    this.endedByRemote = false;
   }
 
   accept() {
@@ -150,27 +265,38 @@ export class Call extends Emitter {
 
   /** `reason` is a code of the protocol's list, as in hangup(). */
   reject(reason = 'declined') {
+    need(isText(reason), () => `reject takes a code such as "busy", not ${kind(reason)}`);
     if (this.state !== 'incoming') return;
     this.tell('reject', { reason });
     this.finish(reason);
   }
 
+  /** `reason` is a code of the protocol's list. */
   hangup(reason = 'ended') {
+    need(isText(reason), () => `hangup takes a code such as "ended", not ${kind(reason)}`);
     if (this.state === 'incoming') return this.reject();
     if (this.state === 'ended') return;
     this.tell('hangup', { reason });
     this.finish(reason);
   }
 
-  /** Sends our offer or answer, and then the candidates that waited for it. */
-  describe({ type, sdp }) {
+  /**
+   * Sends our offer or answer, and then the candidates that waited for it.
+   * @param {Description | RTCSessionDescription} description
+   */
+  describe(description) {
+    const { type, sdp } = description ?? {};
+    need((type === 'offer' || type === 'answer') && isText(sdp), () => `describe takes an offer or an answer, { type, sdp }, not ${kind(description)}`);
     if (this.state === 'ended') return;
     this.tell(type, { type, sdp });
     this.#described = true;
     for (const candidate of this.#unsent.splice(0)) this.tell('candidate', candidate);
   }
 
-  /** Sends one of our candidates; null ends them. */
+  /**
+   * Sends one of our candidates; null ends them.
+   * @param {Candidate | null} candidate
+   */
   addCandidate(candidate) {
     if (this.state === 'ended') return;
     const { sdpMid, sdpMLineIndex } = candidate ?? {};
@@ -181,15 +307,21 @@ export class Call extends Emitter {
 
   connected() { if (this.state === 'connecting') this.enter('active'); }
 
+  /** @param {string} reason */
   failed(reason) { this.hangup(reason); }
 
+  /** @param {string} address */
   isWith(address) {
     return this.remote === address || (!this.remote.includes('|') && this.remote === userOf(address));
   }
 
   // ── For Calls ──
 
-  /** What the remote says. What does not fit the state is passed over. */
+  /**
+   * What the remote says. What does not fit the state is passed over.
+   * @param {string} verb
+   * @param {Record<string, any>} data
+   */
   receive(verb, data) {
     const agreed = this.state === 'connecting' || this.state === 'active';
     if (verb === 'accept' && this.state === 'ringing') {
@@ -206,21 +338,28 @@ export class Call extends Emitter {
     } else if (verb === 'hangup') this.finish(codeOf(data, 'ended'), { remote: true, message: messageOf(data) });
     else if ((verb === 'offer' && agreed) || (verb === 'answer' && agreed && this.#described)) {
       if (typeof data.sdp === 'string') this.#description({ type: verb, sdp: data.sdp });
-    } else if (verb === 'candidate' && typeof data.candidate === 'string') this.#candidate(candidateOf(data));
+    } else if (verb === 'candidate' && typeof data.candidate === 'string') {
+      this.#candidate(candidateOf(/** @type {Candidate & { candidate: string }} */ (data)));
+    }
   }
 
+  /** @param {Description} description */
   #description(description) {
     this.#remoteDescribed = true;
     this.emit('description', description);
     for (const candidate of this.#early.splice(0)) this.emit('candidate', candidate);
   }
 
+  /** @param {Candidate | null} candidate */
   #candidate(candidate) {
     if (this.#remoteDescribed) this.emit('candidate', candidate);
     else if (this.#early.length < this.#calls.limits.early) this.#early.push(candidate);
   }
 
-  /** The remote is heard of at this address. */
+  /**
+   * The remote is heard of at this address.
+   * @param {string} address
+   */
   moved(address) {
     this.remote = address;
     if (this.gone) {
@@ -243,10 +382,15 @@ export class Call extends Emitter {
     this.tell('candidate', { candidate: '', sdpMid: '0', sdpMLineIndex: 0 });
   }
 
+  /**
+   * @param {string} verb
+   * @param {Record<string, unknown>} [data]
+   */
   tell(verb, data = {}) {
     this.#calls.send({ type: 'message', to: this.remote, subtype: `call:${verb}`, call: this.wire, data });
   }
 
+  /** @param {CallState} state */
   enter(state) {
     this.state = state;
     const { ring, connect } = this.#calls.limits;
@@ -257,7 +401,10 @@ export class Call extends Emitter {
     this.emit('state', state);
   }
 
-  /** `reason` is a code, `message` the other side's words beside it. */
+  /**
+   * `message`: the other side's words beside the code.
+   * @param {string} reason
+   */
   finish(reason, { remote = false, message = '' } = {}) {
     if (this.state === 'ended') return;
     Object.assign(this, { reason, message, endedByRemote: remote });
@@ -268,29 +415,44 @@ export class Call extends Emitter {
     this.emit('ended', this);
   }
 
+  /**
+   * @param {number | null} ms
+   * @param {() => void} [run]
+   */
   #wait(ms, run) {
     this.#calls.clock.cancel(this.#timer);
-    if (ms !== null) this.#timer = this.#calls.clock.after(ms, run);
+    if (ms !== null && run) this.#timer = this.#calls.clock.after(ms, run);
   }
 }
 
-/** The order of addresses is that of their UTF-8 bytes, which JavaScript's `<` is not. */
+/**
+ * The order of addresses is that of their UTF-8 bytes, which JavaScript's `<` is not.
+ * @param {string} a
+ * @param {string} b
+ */
 export function compareBytes(a, b) {
   const [x, y] = [a, b].map((text) => new TextEncoder().encode(text));
   for (let i = 0; i < Math.min(x.length, y.length); i += 1) if (x[i] !== y[i]) return x[i] - y[i];
   return x.length - y.length;
 }
 
-/** A candidate as RTCPeerConnection takes it; null is the end of them. */
+/**
+ * A candidate as RTCPeerConnection takes it; null is the end of them.
+ * @param {Candidate & { candidate: string }} data as it came
+ * @returns {Candidate | null}
+ */
 export function candidateOf({ candidate, sdpMid, sdpMLineIndex }) {
   const line = candidate.replace(/^a=/, '').trim();
   if (!line) return null;
+  /** @type {Candidate} */
   const init = { candidate: line };
   if (typeof sdpMid === 'string') init.sdpMid = sdpMid;
-  if (Number.isInteger(sdpMLineIndex)) init.sdpMLineIndex = sdpMLineIndex;
+  if (typeof sdpMLineIndex === 'number' && Number.isInteger(sdpMLineIndex)) init.sdpMLineIndex = sdpMLineIndex;
   if (init.sdpMid === undefined && init.sdpMLineIndex === undefined) init.sdpMLineIndex = 0;
   return init;
 }
 
+/** @type {(data: Record<string, any>, otherwise: string) => string} */
 const codeOf = ({ reason }, otherwise) => (typeof reason === 'string' && reason ? reason.slice(0, 64) : otherwise);
+/** @type {(data: Record<string, any>) => string} */
 const messageOf = ({ message }) => (typeof message === 'string' ? message.slice(0, 240) : '');

@@ -7,8 +7,45 @@
 // of these types; what we do not know is "other"), error({ status, message }). Presences that come together
 // in one frame are one event each.
 
-import { Emitter, clock as realClock, isObject, randomId } from './events.js';
+import { Emitter, clock as realClock, has, isObject, isText, kind, need, randomId } from './events.js';
 import { Roster } from './roster.js';
+
+/**
+ * A frame as it came: `type`, `from`, `data`, and whatever else its sender wrote.
+ * @typedef {Record<string, any>} Frame
+ *
+ * A message to be sent; `id` is made where there is none.
+ * @typedef {{ type: string, to?: string | string[], id?: string } & Record<string, any>} Message
+ *
+ * The connection; `waiting` is for the next attempt, `denied` for a token.
+ * @typedef {'idle' | 'connecting' | 'online' | 'waiting' | 'denied'} ClientState
+ *
+ * Why a state was entered: `opened` says whether this attempt got a WebSocket, `delay` when the next comes, in ms.
+ * @typedef {{ reason?: string, code?: number | null, delay?: number, opened?: boolean }} Detail
+ *
+ * @typedef {{ status?: number, message: string }} ServerError
+ *
+ * @typedef {object} ClientEvents
+ * @property {[state: ClientState, detail: Detail]} state
+ * @property {[frame: Frame]} welcome
+ * @property {[frame: Frame]} message
+ * @property {[frame: Frame]} presence
+ * @property {[frame: Frame]} command
+ * @property {[frame: Frame]} event
+ * @property {[frame: Frame]} other
+ * @property {[error: ServerError]} error
+ *
+ * @typedef {object} ClientOptions
+ * @property {string | URL} url of the WebSocket
+ * @property {string} user
+ * @property {string} [name]
+ * @property {string} [token]
+ * @property {Iterable<string>} [rooms]
+ * @property {Record<string, any>} [data] what presence tells of us
+ * @property {Partial<typeof LIMITS>} [limits]
+ * @property {import('./events.js').Clock} [clock] for tests
+ * @property {any} [WebSocket] for tests, and where there is none
+ */
 
 export const LIMITS = {
   beat: 4000, // ms of silence before a heartbeat; with `answer` a dead server is noticed in 8 s
@@ -23,30 +60,52 @@ export const LIMITS = {
   queue: 2000, // messages that wait for their turn; more is a mistake of the page
 };
 
+/** @extends {Emitter<ClientEvents>} */
 export class Client extends Emitter {
-  /**
-   * `url`, `user` and optionally `name`, `token`, `rooms`, `data` (what presence tells of us);
-   * `WebSocket`, `clock` and `limits` for tests.
-   */
-  constructor({ url, user, name, token, rooms = [], data = {}, limits = {}, clock = realClock, ...more }) {
-    super();
-    Object.assign(this, { url, user, name, token, data, clock });
+  /** @param {ClientOptions} options */
+  constructor(options) {
+    super(['state', 'welcome', 'message', 'presence', 'command', 'event', 'other', 'error']);
+    check(options);
+    const { url, user, name, token, rooms = [], data = {}, limits = {}, clock = realClock } = options;
+    this.url = String(url);
+    this.user = user;
+    this.name = name;
+    this.token = token;
+    this.data = data;
+    this.clock = clock;
     this.limits = { ...LIMITS, ...limits };
-    this.WebSocket = more.WebSocket ?? globalThis.WebSocket;
+    this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    need(typeof this.WebSocket === 'function', () => 'There is no WebSocket here; give the client one as WebSocket');
     this.roster = new Roster();
+    /** @type {ClientState} */
     this.state = 'idle';
+    /** @type {Frame & { user: string, id: string } | null} */
     this.peer = null;
     this.rooms = new Set(rooms); // what we want to be in, over reconnects
+    /** @type {Set<string>} */
     this.joined = new Set(); // what the server says we are in
     this.attempt = 0;
+    this.opened = false; // whether this attempt got a WebSocket
+    this.since = 0; // when the state was entered
+    this.heard = 0; // when a frame came last
+    this.tokens = 0; // messages that may go at once
+    this.filled = 0; // when they were counted
+    /** @type {ServerError | null} */
+    this.lastError = null;
+    /** @type {Record<string, unknown>} */
     this.timers = {};
     this.#forget();
   }
 
+  /** @type {WebSocket | null} */
   #socket = null;
-  #waiters = []; // join() and leave() not answered yet
-  #asked = []; // the joins and leaves on the wire, heartbeats among them, in order
-  #replies = new Map(); // message id → who waits for its command reply or receipt
+  /** @type {Waiter[]} join() and leave() not answered yet */
+  #waiters = [];
+  /** @type {{ type: string, room: string, beat?: boolean }[]} the joins and leaves on the wire, heartbeats among them, in order */
+  #asked = [];
+  /** @type {Map<string, Reply>} message id → who waits for its command reply or receipt */
+  #replies = new Map();
+  /** @type {(Message & { id: string })[]} */
   #queue = [];
 
   get address() { return this.peer ? `${this.peer.user}|${this.peer.id}` : null; }
@@ -69,8 +128,13 @@ export class Client extends Emitter {
     else if (this.online && !this.timers.answer) this.#beat();
   }
 
-  /** Sends a frame when its turn comes. Returns its id, or null when we are not online. */
+  /**
+   * Sends a frame when its turn comes. Returns its id, or null when we are not online.
+   * @param {Message} message
+   * @returns {string | null}
+   */
   send(message) {
+    need(isObject(message) && isText(message.type), () => `send takes a message, an object with a type such as "message", not ${kind(message)}`);
     if (!this.online) return null;
     if (this.#queue.length >= this.limits.queue) throw new Error('More messages than the server takes');
     const id = message.id ?? randomId();
@@ -79,37 +143,72 @@ export class Client extends Emitter {
     return id;
   }
 
-  /** Sends, and resolves with the server's receipt: { status, delivered }. */
+  /**
+   * Sends, and resolves with the server's receipt: { status, delivered }.
+   * @param {Message} message
+   * @returns {Promise<Frame>}
+   */
   deliver(message, timeout = 5000) { return this.#ask({ ...message, receipt: true }, timeout); }
 
-  /** Sends a command; resolves with its reply. 202 means "working on it" and goes to `progress`. */
-  command(to, { node, action, data }, { timeout = 10000, progress } = {}) {
+  /**
+   * Sends a command; resolves with its reply. 202 means "working on it" and goes to `progress`.
+   * @param {string} to
+   * @param {{ node?: string, action?: string, data?: unknown }} command
+   * @param {{ timeout?: number, progress?: (frame: Frame) => void }} [options]
+   * @returns {Promise<Frame>}
+   */
+  command(to, command, { timeout = 10000, progress } = {}) {
+    need(isText(to), () => `command is sent to a peer's address or a user, not to ${kind(to)}`);
+    need(isObject(command), () => `command takes { node, action, data } after whom it is for, not ${kind(command)}`);
+    const { node, action, data } = command;
     return this.#ask({ type: 'command', to, node, action, data }, timeout, progress);
   }
 
-  respond({ id, from, node, action }, { status = 200, data } = {}) {
+  /**
+   * Answers a command that came.
+   * @param {Frame} command
+   * @param {{ status?: number, data?: unknown }} [answer]
+   */
+  respond(command, { status = 200, data } = {}) {
+    need(isObject(command) && isText(command.from), () => `respond takes the command that came, not ${kind(command)}`);
+    const { id, from, node, action } = command;
     return this.send({ type: 'command', id, to: from, node, action, status, data });
   }
 
-  /** Joins a room, now and after every reconnect; resolves when the server says so. */
+  /**
+   * Joins a room, now and after every reconnect; resolves when the server says so.
+   * @param {string} room
+   * @returns {Promise<void>}
+   */
   join(room) {
+    need(isText(room), () => `join takes the name of a room, not ${kind(room)}`);
     this.rooms.add(room);
     return this.#room('join', room);
   }
 
+  /**
+   * @param {string} room
+   * @returns {Promise<void>}
+   */
   leave(room) {
+    need(isText(room), () => `leave takes the name of a room, not ${kind(room)}`);
     this.rooms.delete(room);
     return this.online ? this.#room('leave', room) : Promise.resolve();
   }
 
-  /** Changes what others know of us. */
+  /**
+   * Changes what others know of us.
+   * @param {Record<string, any>} [data]
+   */
   present(data = {}) {
+    need(isObject(data), () => `present takes an object of what others are told, not ${kind(data)}`);
     const { name = this.name, ...rest } = data;
     this.name = name;
     Object.assign(this.data, rest);
     this.send(this.#presence());
   }
 
+  /** @returns {Message} */
   #presence(more = {}) {
     return { type: 'presence', data: { ...this.data, ...(this.name && { name: this.name }) }, ...more };
   }
@@ -119,8 +218,9 @@ export class Client extends Emitter {
   #open() {
     this.#cancel('retry');
     this.#enter('connecting');
-    this.opened = false; // whether this attempt got a WebSocket
-    const socket = this.#socket = new this.WebSocket(this.url);
+    this.opened = false;
+    const socket = this.#socket = /** @type {WebSocket} */ (new this.WebSocket(this.url));
+    /** @type {<Of>(run: (event: Of) => void) => (event: Of) => void} */
     const mine = (run) => (event) => { if (this.#socket === socket) run(event); };
     this.#after('deadline', this.limits.open, () => this.#lost('The server does not answer'));
     socket.onopen = mine(() => {
@@ -134,7 +234,10 @@ export class Client extends Emitter {
     socket.onclose = mine(({ code, reason }) => this.#lost(reason || this.lastError?.message, code));
   }
 
-  /** Lets go of the socket without waiting: a close handshake with a dead server takes long. */
+  /**
+   * Lets go of the socket without waiting: a close handshake with a dead server takes long.
+   * @param {string} why
+   */
   #drop(why) {
     const socket = this.#socket;
     this.#socket = null;
@@ -157,7 +260,7 @@ export class Client extends Emitter {
     this.filled = this.clock.now();
   }
 
-  #lost(reason = 'The server is not reachable', code = null) {
+  #lost(reason = 'The server is not reachable', code = /** @type {number | null} */ (null)) {
     if (this.online && this.clock.now() - this.since >= this.limits.stable) this.attempt = 0;
     this.#drop(reason);
     const delay = nextDelay(this.attempt++, this.clock.random(), this.limits);
@@ -165,6 +268,10 @@ export class Client extends Emitter {
     this.#enter('waiting', { reason, code, delay, opened: this.opened });
   }
 
+  /**
+   * @param {ClientState} state
+   * @param {Detail} detail
+   */
   #enter(state, detail = {}) {
     this.state = state;
     this.since = this.clock.now();
@@ -173,6 +280,7 @@ export class Client extends Emitter {
 
   // ── Frames ──
 
+  /** @param {string} text */
   #frame(text) {
     this.heard = this.clock.now();
     this.#cancel('answer');
@@ -203,10 +311,11 @@ export class Client extends Emitter {
     }
   }
 
+  /** @param {Frame} frame */
   #welcome(frame) {
     if (!isObject(frame.peer) || typeof frame.peer.id !== 'string') return;
     this.#cancel('deadline');
-    this.peer = { user: this.user, ...frame.peer };
+    this.peer = { user: this.user, id: frame.peer.id, ...frame.peer };
     this.joined = new Set(Array.isArray(frame.rooms) ? frame.rooms : []);
     this.lastError = null;
     this.#enter('online');
@@ -217,6 +326,7 @@ export class Client extends Emitter {
     this.emit('welcome', frame);
   }
 
+  /** @param {Frame} frame */
   #presenceCame(frame) {
     this.roster.handle(frame, this.address);
     // An answer carries no probe, so answers are never answered.
@@ -224,6 +334,7 @@ export class Client extends Emitter {
     this.emit('presence', frame);
   }
 
+  /** @param {Frame} frame */
   #error({ status, message }) {
     const error = { status, message: typeof message === 'string' ? message : 'The server reports an error' };
     this.lastError = error;
@@ -233,7 +344,7 @@ export class Client extends Emitter {
     } else if (status === 403 && this.#asked.length) {
       // With dynamic rooms off a heartbeat is refused, which is as good a sign of life as any.
       const asked = this.#asked.shift();
-      if (!asked.beat) this.#refused(asked, error);
+      if (asked && !asked.beat) this.#refused(asked, error);
       return;
     }
     this.emit('error', error);
@@ -241,6 +352,11 @@ export class Client extends Emitter {
 
   // ── Rooms ──
 
+  /**
+   * @param {'join' | 'leave'} type
+   * @param {string} room
+   * @returns {Promise<void>}
+   */
   #room(type, room) {
     return new Promise((resolve, reject) => {
       this.#waiters.push({ type, room, resolve, reject });
@@ -248,6 +364,10 @@ export class Client extends Emitter {
     });
   }
 
+  /**
+   * @param {'join' | 'leave'} type
+   * @param {string} room
+   */
   #answered(type, room) {
     const at = this.#asked.findIndex((asked) => asked.type === type && asked.room === room);
     if (at >= 0) this.#asked.splice(at, 1);
@@ -256,6 +376,10 @@ export class Client extends Emitter {
     for (const waiter of this.#waiters.filter((w) => w.type === type && w.room === room)) this.#settle(waiter);
   }
 
+  /**
+   * @param {{ type: string, room: string }} asked
+   * @param {ServerError} error
+   */
   #refused({ type, room }, error) {
     if (type === 'join') this.rooms.delete(room);
     const waiter = this.#waiters.find((w) => w.type === type && w.room === room);
@@ -263,6 +387,10 @@ export class Client extends Emitter {
     else this.emit('error', error);
   }
 
+  /**
+   * @param {Waiter} waiter
+   * @param {Error} [error]
+   */
   #settle(waiter, error) {
     this.#waiters = this.#waiters.filter((other) => other !== waiter);
     if (error) waiter.reject(error);
@@ -283,7 +411,7 @@ export class Client extends Emitter {
 
   #beat() {
     // A room we are in; else one that nobody else can know.
-    const room = [...this.joined].find((name) => name !== this.peer.user) ?? this.peer.id;
+    const room = [...this.joined].find((name) => name !== this.peer?.user) ?? this.peer?.id ?? '';
     this.#asked.push({ type: 'join', room, beat: true });
     this.#write({ type: 'join', room });
     this.tokens -= 1;
@@ -292,11 +420,18 @@ export class Client extends Emitter {
 
   // ── Answers to what we asked ──
 
+  /**
+   * @param {Message} message
+   * @param {number} timeout
+   * @param {(frame: Frame) => void} [progress]
+   * @returns {Promise<Frame>}
+   */
   #ask(message, timeout, progress) {
     return new Promise((resolve, reject) => {
       const id = this.send(message);
       if (id === null) return reject(new Error('Not connected'));
-      const timer = this.clock.after(timeout, () => this.#replies.get(id).fail(new Error('No answer in time')));
+      const timer = this.clock.after(timeout, () => this.#replies.get(id)?.fail(new Error('No answer in time')));
+      /** @type {<Value>(settle: (value: Value) => void) => (value: Value) => void} */
       const done = (settle) => (value) => {
         this.clock.cancel(timer);
         this.#replies.delete(id);
@@ -306,9 +441,10 @@ export class Client extends Emitter {
     });
   }
 
+  /** @param {Frame} frame */
   #reply(frame) {
     const reply = this.#replies.get(frame.id);
-    if (reply?.type !== frame.type) return false;
+    if (!reply || reply.type !== frame.type) return false;
     // Only the session that was asked may answer.
     if (frame.type === 'command' && reply.to?.includes?.('|') && frame.from !== reply.to) return false;
     if (frame.status === 202) reply.progress?.(frame);
@@ -325,9 +461,9 @@ export class Client extends Emitter {
     this.filled = now;
     while (this.#queue.length && this.tokens >= 1) {
       this.tokens -= 1;
-      const { id, ...message } = this.#queue.shift();
+      const { id, ...message } = /** @type {Message & { id: string }} */ (this.#queue.shift());
       const control = message.type === 'join' || message.type === 'leave';
-      if (control) this.#asked.push(message);
+      if (control) this.#asked.push(/** @type {{ type: string, room: string }} */ (/** @type {unknown} */ (message)));
       this.#write(control ? message : { id, ...message });
     }
     if (this.#queue.length && !this.timers.drain) {
@@ -335,15 +471,22 @@ export class Client extends Emitter {
     }
   }
 
+  /** @param {Record<string, unknown>} frame */
   #write(frame) {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
   }
 
+  /**
+   * @param {string} name
+   * @param {number} ms
+   * @param {() => void} run
+   */
   #after(name, ms, run) {
     this.#cancel(name);
     this.timers[name] = this.clock.after(ms, () => { delete this.timers[name]; run(); });
   }
 
+  /** @param {string} name */
   #cancel(name) {
     if (this.timers[name] === undefined) return;
     this.clock.cancel(this.timers[name]);
@@ -351,7 +494,38 @@ export class Client extends Emitter {
   }
 }
 
-/** Milliseconds before reconnect number `attempt`: doubled each time, and half of it by chance. */
+/**
+ * Who waits for a join or a leave, and for an answer.
+ * @typedef {{ type: string, room: string, resolve: () => void, reject: (error: Error) => void }} Waiter
+ * @typedef {{ type: string, to?: string | string[], progress?: (frame: Frame) => void, done: (frame: Frame) => void, fail: (error: Error) => void }} Reply
+ */
+
+/**
+ * Refuses what no client can be made of.
+ * @param {ClientOptions} options
+ */
+function check(options) {
+  need(isObject(options), () => `Client takes { url, user }, and more; not ${kind(options)}`);
+  const { url, user, name, token, rooms, data, limits, clock } = options;
+  need(/^wss?:/i.test(String(url)), () => `url must be a WebSocket's address, which begins with ws: or wss:, not ${kind(url)}`);
+  need(isText(user), () => `user must be the name by which others reach us, not ${kind(user)}`);
+  need(!user.includes('|'), () => `user must not contain |, which separates it from the session: ${kind(user)}`);
+  for (const [key, text] of Object.entries({ name, token })) {
+    need(text === undefined || typeof text === 'string', () => `${key} must be a string, not ${kind(text)}`);
+  }
+  need(rooms === undefined || (typeof rooms !== 'string' && has(rooms, 'forEach')), () => `rooms must be a list of names, not ${kind(rooms)}`);
+  need(data === undefined || isObject(data), () => `data must be an object of what others are told, not ${kind(data)}`);
+  need(limits === undefined || isObject(limits), () => `limits must be an object, not ${kind(limits)}`);
+  const unknown = Object.keys(limits ?? {}).find((key) => !Object.hasOwn(LIMITS, key));
+  need(unknown === undefined, () => `There is no limit "${unknown}"; there are ${Object.keys(LIMITS).join(', ')}`);
+  need(clock === undefined || has(clock, 'now', 'after', 'cancel', 'random'), () => `clock must have now, after, cancel and random, as that of events.js; not ${kind(clock)}`);
+}
+
+/**
+ * Milliseconds before reconnect number `attempt`: doubled each time, and half of it by chance.
+ * @param {number} attempt
+ * @param {number} random
+ */
 export function nextDelay(attempt, random, { firstDelay, lastDelay } = LIMITS) {
   const full = Math.min(lastDelay, firstDelay * 2 ** Math.min(attempt, 16));
   return full / 2 + (full / 2) * random;

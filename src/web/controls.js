@@ -3,22 +3,64 @@
 // Asks by `command` at the node `camera:control`: `list`, `set` and `reset`. A camera that has any for us says
 // `controls: true` of itself; one that refuses shows nothing.
 
+import { has, isObject, kind, need } from './events.js';
+
 const NODE = 'camera:control';
 
+/**
+ * A control as the camera tells of it.
+ * @typedef {object} Control
+ * @property {string} name
+ * @property {string} [label]
+ * @property {'integer' | 'switch' | 'menu' | 'button'} kind
+ * @property {number} [value]
+ * @property {number} [default]
+ * @property {number} [min]
+ * @property {number} [max]
+ * @property {number} [step]
+ * @property {[number, string][]} [items] of a menu
+ * @property {boolean} [inactive] another control governs it
+ * @property {boolean} [read_only]
+ *
+ * @typedef {object} ControlsOptions
+ * @property {import('./client.js').Client} client
+ * @property {HTMLFormElement} form is filled
+ * @property {(words: string) => void} [said] tells what went wrong
+ * @property {() => void} [changed] there is something to show, or not
+ */
+
 export class Controls {
+  /** @type {string | null} */
   #peer = null;
-  #waiting = new Map(); // name → the newest value that is not sent yet, while one is under way
+  /** @type {Map<string, number | boolean | null>} name → the newest value that is not sent yet, while one is under way */
+  #waiting = new Map();
+  /** @type {Set<string>} */
   #busy = new Set();
 
-  /** `form` is filled; `said(words)` tells what went wrong, `changed()` that there is something to show or not. */
-  constructor({ client, form, said, changed }) {
-    Object.assign(this, { client, form, said, changed, list: [] });
+  /** @param {ControlsOptions} options */
+  constructor(options) {
+    need(isObject(options), () => `Controls takes { client, form }, not ${kind(options)}`);
+    const { client, form, said = () => {}, changed = () => {} } = options;
+    need(has(client, 'command'), () => `client must be a Client, not ${kind(client)}`);
+    need(has(form, 'replaceChildren'), () => `form must be a form element, not ${kind(form)}`);
+    for (const [name, given] of Object.entries({ said, changed })) {
+      need(typeof given === 'function', () => `${name} must be a function, not ${kind(given)}`);
+    }
+    this.client = client;
+    this.form = form;
+    this.said = said;
+    this.changed = changed;
+    /** @type {Control[]} */
+    this.list = [];
     form.addEventListener('submit', (event) => event.preventDefault());
   }
 
   get any() { return this.list.length > 0; }
 
-  /** Another camera is on screen, or none. */
+  /**
+   * Another camera is on screen, or none.
+   * @param {Record<string, any> | null} peer
+   */
   async of(peer) {
     const address = peer?.controls === true ? peer.address : null;
     if (address === this.#peer) return;
@@ -39,13 +81,19 @@ export class Controls {
     await this.read();
   }
 
+  /**
+   * @param {'list' | 'set' | 'reset'} action
+   * @param {Record<string, unknown>} [data]
+   */
   async #ask(action, data) {
     const to = this.#peer;
+    if (to === null) return null;
+    /** @type {Record<string, any>} */
     let reply;
     try {
       reply = await this.client.command(to, { node: NODE, action, data });
     } catch (error) {
-      reply = { status: 0, data: { message: error.message } };
+      reply = { status: 0, data: { message: /** @type {Error} */ (error).message } };
     }
     if (to !== this.#peer) return null; // another one is on screen by now
     if (reply.status === 200) return reply.data ?? {};
@@ -54,7 +102,11 @@ export class Controls {
     return null;
   }
 
-  /** The newest value wins; a slider that is dragged does not queue up all that it passed. */
+  /**
+   * The newest value wins; a slider that is dragged does not queue up all that it passed.
+   * @param {Control} control
+   * @param {number | boolean | null} value
+   */
   async #set(control, value) {
     const { name } = control;
     this.#waiting.set(name, value);
@@ -71,24 +123,32 @@ export class Controls {
     else await this.read();
   }
 
-  /** A driver may round: what is shown is what is set. */
+  /**
+   * A driver may round: what is shown is what is set.
+   * @param {Control} control
+   */
   #settle(control) {
-    const input = [...this.form.elements].find((element) => element.name === control.name);
+    const input = this.#inputs().find(({ name }) => name === control.name);
     if (!input || input.matches(':active')) return;
-    input.value = control.value;
-    input.nextElementSibling.value = control.value;
+    input.value = String(control.value);
+    const output = input.nextElementSibling;
+    if (output instanceof HTMLOutputElement) output.value = input.value;
   }
 
+  #inputs() { return /** @type {(HTMLInputElement | HTMLSelectElement | HTMLButtonElement)[]} */ ([...this.form.elements]); }
+
+  /** @param {Control[]} list */
   #show(list) {
     const names = list.map(({ name }) => name).join();
-    const focused = this.form.contains(document.activeElement) ? document.activeElement.name : null;
+    const focused = this.#inputs().find((input) => input === document.activeElement)?.name;
     const before = this.list.map(({ name }) => name).join();
     this.list = list;
     this.form.replaceChildren(...list.map((control) => this.#row(control)));
-    if (focused && names === before) this.form.elements[focused]?.focus();
+    if (focused && names === before) this.#inputs().find(({ name }) => name === focused)?.focus();
     this.changed();
   }
 
+  /** @param {Control} control */
   #row(control) {
     const row = document.createElement('label');
     const label = document.createElement('span');
@@ -100,38 +160,41 @@ export class Controls {
     row.append(label, input);
     if (control.kind === 'integer') {
       const output = document.createElement('output');
-      output.value = control.value ?? '';
+      output.value = String(control.value ?? '');
       input.addEventListener('input', () => { output.value = input.value; });
       row.append(output);
     }
     return row;
   }
 
+  /** @param {Control} control */
   #input(control) {
-    const { kind, min, max, step, items, value } = control;
-    const input = document.createElement(kind === 'menu' ? 'select' : kind === 'button' ? 'button' : 'input');
-    switch (kind) {
-      case 'integer':
-        Object.assign(input, { type: 'range', min, max, step, value: value ?? control.default });
-        input.addEventListener('input', () => this.#set(control, Number(input.value)));
-        break;
-      case 'switch':
-        Object.assign(input, { type: 'checkbox', checked: value === 1 });
-        input.addEventListener('change', () => this.#set(control, input.checked));
-        break;
-      case 'menu':
-        for (const [number, name] of items) input.append(new Option(name, number, false, number === value));
-        input.addEventListener('change', () => this.#set(control, Number(input.value)));
-        break;
-      default:
-        Object.assign(input, { type: 'button', textContent: 'Do it' });
-        input.addEventListener('click', () => this.#set(control, null));
+    const { kind: of, min, max, step, items = [], value } = control;
+    if (of === 'menu') {
+      const select = document.createElement('select');
+      for (const [number, name] of items) select.append(new Option(name, String(number), false, number === value));
+      select.addEventListener('change', () => this.#set(control, Number(select.value)));
+      return select;
+    }
+    const input = document.createElement(of === 'button' ? 'button' : 'input');
+    if (of === 'integer') {
+      Object.assign(input, { type: 'range', min, max, step, value: value ?? control.default });
+      input.addEventListener('input', () => this.#set(control, Number(input.value)));
+    } else if (of === 'switch') {
+      const box = Object.assign(/** @type {HTMLInputElement} */ (input), { type: 'checkbox', checked: value === 1 });
+      box.addEventListener('change', () => this.#set(control, box.checked));
+    } else {
+      Object.assign(input, { type: 'button', textContent: 'Do it' });
+      input.addEventListener('click', () => this.#set(control, null));
     }
     return input;
   }
 }
 
-/** What a form can show; a range too wide for a slider is for programs. */
+/**
+ * What a form can show; a range too wide for a slider is for programs.
+ * @param {any} control as it came
+ */
 function usable({ name, kind, read_only: readOnly, min, max, items }) {
   if (typeof name !== 'string' || readOnly) return false;
   if (kind === 'integer') return Number.isSafeInteger(min) && Number.isSafeInteger(max) && max > min && max - min <= 1e6;

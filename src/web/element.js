@@ -26,6 +26,13 @@ import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
 import { PAGE, notice } from './words.js';
 
+/**
+ * @typedef {{ site: Site, client: Client, watcher: Watcher, end: () => void }} Life
+ *
+ * What stands over the picture, and the event that it is.
+ * @typedef {{ title: string, more?: string, kind: string, retry?: string, name?: string, code?: string | null }} Now
+ */
+
 /** Adopted, not inline: pages with a strict Content-Security-Policy take it. */
 const STYLE = `
 :host { display: inline-block; position: relative; width: 640px; max-width: 100%; aspect-ratio: 16 / 9; overflow: hidden;
@@ -46,16 +53,24 @@ button:focus-visible { outline: 2px solid #f2b544; outline-offset: 2px; }
 /** What ends a call without anything being wrong. */
 const DONE = ['ended', 'replaced'];
 
-export class SympleCamera extends HTMLElement {
+/** A page that is rendered on a server imports this, too, and finds no elements there. */
+const Element = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
+
+export class SympleCamera extends Element {
   static observedAttributes = ['src', 'token', 'camera', 'muted', 'controls'];
 
   #internals = this.attachInternals?.();
   #parts; // of the shadow tree
-  #life = null; // from the load to the unload: { site, client, watcher, end }
+  /** @type {Life | null} from the load to the unload */
+  #life = null;
+  /** @type {RTCIceServer[]} */
   #ice = [];
-  #server = {}; // what is known of a server that does not let us in
-  #denied = null; // why it wants a token: its words
-  #wrong = null; // what is wrong with `src`
+  /** @type {import('./words.js').Server} what is known of a server that does not let us in */
+  #server = {};
+  /** @type {string | null} why it wants a token: its words */
+  #denied = null;
+  /** @type {string | null} what is wrong with `src` */
+  #wrong = null;
   #stopped = false; // a person stopped it
   #loading = false;
   #told = ''; // the last event, so that each is told once
@@ -66,6 +81,7 @@ export class SympleCamera extends HTMLElement {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
     root.adoptedStyleSheets = [sheet];
+    /** @type {(id: string, run: () => void) => HTMLButtonElement} */
     const button = (id, run) => make('button', { id, type: 'button', onclick: run });
     const parts = this.#parts = {
       video: make('video', { id: 'video', playsInline: true, muted: true }),
@@ -101,6 +117,11 @@ export class SympleCamera extends HTMLElement {
   get controls() { return this.hasAttribute('controls'); }
   set controls(controls) { this.toggleAttribute('controls', Boolean(controls)); }
 
+  /**
+   * @param {string} name
+   * @param {string | null} before
+   * @param {string | null} after
+   */
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
     if (name === 'muted') this.#sound();
@@ -118,18 +139,19 @@ export class SympleCamera extends HTMLElement {
   /** What it does: none, calling, playing or stalled. */
   get state() { return this.#life?.watcher.state.phase ?? 'none'; }
 
-  /** The `<video>` that shows it. */
+  /**
+   * The `<video>` that shows it.
+   * @returns {HTMLVideoElement}
+   */
   get video() { return this.#parts.video; }
 
   /** Plays again: after stop(), or at once what would be tried again later or not at all. */
   play() {
-    const fresh = this.#stopped || this.#denied !== null || !this.#life;
+    const life = this.#stopped || this.#denied !== null ? null : this.#life;
     this.#stopped = false;
-    if (fresh) this.#reload();
-    else {
-      this.#told = '';
-      this.#life.watcher.again();
-    }
+    if (!life) return this.#reload();
+    this.#told = '';
+    life.watcher.again();
   }
 
   /** Ends the call and the connection; play() begins anew. */
@@ -177,14 +199,15 @@ export class SympleCamera extends HTMLElement {
     try {
       if (!this.src) throw new TypeError('The attribute src is missing: it is the address of the camera\'s page.');
       site = new Site(this.src, { page: { href: document.baseURI, origin: location.origin } });
-    } catch ({ message }) {
-      this.#wrong = message;
+    } catch (error) {
+      this.#wrong = /** @type {Error} */ (error).message;
       return this.#paint();
     }
     const user = `viewer-${randomId().slice(0, 10)}`;
     const client = new Client({ url: site.socket, user, name: `Viewer ${user.slice(-4)}`, token: this.token, data: { peerType: 'person' } });
     const calls = Calls.over(client);
     const watcher = new Watcher({ client, calls, video: this.video, ice: () => this.#ice });
+    /** @type {Life} */
     const life = this.#life = { site, client, watcher, end: watcher.attend() };
     client.on('state', (state, detail) => this.#line(life, state, detail));
     client.on('welcome', () => this.#configure(life));
@@ -208,7 +231,10 @@ export class SympleCamera extends HTMLElement {
     } else client.connect();
   }
 
-  /** Asks the server for what its pages are told; later too, for it may not have been there yet. */
+  /**
+   * Asks the server for what its pages are told; later too, for it may not have been there yet.
+   * @param {Life} life
+   */
   async #configure(life) {
     const config = await life.site.config(this.token);
     if (this.#life !== life || !config) return null;
@@ -220,6 +246,11 @@ export class SympleCamera extends HTMLElement {
     return config;
   }
 
+  /**
+   * @param {Life} life
+   * @param {import('./client.js').ClientState} state
+   * @param {import('./client.js').Detail} detail
+   */
   async #line(life, state, { reason = '', opened = true }) {
     if (this.#life !== life) return;
     if (state === 'online') this.#server = {};
@@ -243,10 +274,10 @@ export class SympleCamera extends HTMLElement {
   #full() {
     if (document.fullscreenElement) document.exitFullscreen();
     else if (this.requestFullscreen) this.requestFullscreen().catch(() => {});
-    else this.video.webkitEnterFullscreen?.(); // iPhones know it for videos only
+    else /** @type {any} */ (this.video).webkitEnterFullscreen?.(); // iPhones know it for videos only
   }
 
-  /** What stands over the picture, { title, more, kind, retry }, and the event that it is, { name, code }. */
+  /** @returns {Now} */
   #now() {
     if (this.#wrong) return { title: 'No camera', more: this.#wrong, kind: 'idle', name: 'error', code: 'src' };
     if (this.#stopped) return { title: 'Stopped', kind: 'idle', retry: 'Play' };
@@ -260,7 +291,7 @@ export class SympleCamera extends HTMLElement {
     if (broken) return { title: broken[0], more: broken[1], kind: 'idle', retry: 'Try again', name: 'error', code: state.end?.code ?? 'no-codec' };
     const server = { ...this.#server, limited: client.lastError?.status === 429 ? client.lastError.message : '' };
     const why = current ? {
-      source: watcher.known().source, online: client.online, server, path: current.player.path, bitrate: current.player.stats?.bitrate ?? 0,
+      source: watcher.known(current.peer).source, online: client.online, server, path: current.player.path, bitrate: current.player.stats?.bitrate ?? 0,
     } : {};
     const said = notice(state, { ringing: current?.call.state === 'ringing', why, server });
     if (state.phase === 'none' && client.online && !state.wish && !state.end && state.cameras.length > 1) {
@@ -290,6 +321,11 @@ export class SympleCamera extends HTMLElement {
     if (now.name) this.#tell(now.name, now.code ?? null, [now.title, now.more].filter(Boolean).join('. '));
   }
 
+  /**
+   * @param {string} name
+   * @param {string | null} code
+   * @param {string} message
+   */
   #tell(name, code, message) {
     const told = `${name} ${code}`;
     if (told === this.#told) return;
@@ -299,7 +335,12 @@ export class SympleCamera extends HTMLElement {
   }
 }
 
-/** The event that a state of watching.js is, if it is one. */
+/**
+ * The event that a state of watching.js is, if it is one.
+ * @param {import('./watching.js').State} state
+ * @param {import('./words.js').Server} server
+ * @returns {{ name?: string, code?: string }}
+ */
 function eventOf({ phase, line, end, hold }, { refuses }) {
   if (phase === 'playing') return { name: 'playing' };
   if (phase === 'stalled') return { name: 'waiting', code: 'stalled' };
@@ -309,12 +350,21 @@ function eventOf({ phase, line, end, hold }, { refuses }) {
   return { name: !hold?.never ? 'waiting' : DONE.includes(end.code) ? 'ended' : 'error', code: end.code };
 }
 
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Partial<HTMLElementTagNameMap[Tag]>} properties
+ */
 function make(tag, properties) {
   return Object.assign(document.createElement(tag), properties);
 }
 
+/**
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
 function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-if (!customElements.get('symple-camera')) customElements.define('symple-camera', SympleCamera);
+if (globalThis.customElements && !customElements.get('symple-camera')) customElements.define('symple-camera', SympleCamera);

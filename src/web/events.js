@@ -1,15 +1,38 @@
-// What the other modules share: an event emitter, ids and the clock.
+// What the other modules share: an event emitter, ids, the clock, and how wrong use is refused.
 
+/**
+ * Calls those who asked for an event.
+ * @template {Record<keyof Events, unknown[]>} Events what each event's handlers are given
+ */
 export class Emitter {
-  #handlers = new Map();
+  /** @type {Map<keyof Events, Set<(...args: any[]) => void>>} */
+  #handlers;
 
-  /** Calls `handler` for every `name` event; returns a function that ends it. */
-  on(name, handler) {
-    if (!this.#handlers.has(name)) this.#handlers.set(name, new Set());
-    this.#handlers.get(name).add(handler);
-    return () => this.#handlers.get(name).delete(handler);
+  /** @param {readonly (keyof Events)[]} events the names there are; any other is a mistake */
+  constructor(events) {
+    this.#handlers = new Map(events.map((name) => [name, new Set()]));
   }
 
+  /**
+   * Calls `handler` for every `name` event; returns a function that ends it.
+   * @template {keyof Events} Name
+   * @param {Name} name
+   * @param {(...args: Events[Name]) => void} handler
+   * @returns {() => void}
+   */
+  on(name, handler) {
+    const handlers = this.#handlers.get(name);
+    need(handlers, () => `${this.constructor.name} has no event "${String(name)}"; there are ${[...this.#handlers.keys()].join(', ')}`);
+    need(typeof handler === 'function', () => `The handler of "${String(name)}" must be a function, not ${kind(handler)}`);
+    handlers.add(handler);
+    return () => void handlers.delete(handler);
+  }
+
+  /**
+   * @template {keyof Events} Name
+   * @param {Name} name
+   * @param {Events[Name]} args
+   */
   emit(name, ...args) {
     for (const handler of [...(this.#handlers.get(name) ?? [])]) {
       try {
@@ -22,7 +45,19 @@ export class Emitter {
   }
 }
 
-/** The real clock; tests bring their own. */
+/**
+ * Time and chance, in milliseconds and from 0 to 1.
+ * @typedef {object} Clock
+ * @property {() => number} now
+ * @property {(ms: number, run: () => void) => unknown} after
+ * @property {(timer: any) => void} cancel
+ * @property {() => number} random
+ */
+
+/**
+ * The real clock; tests bring their own.
+ * @type {Clock}
+ */
 export const clock = {
   now: () => performance.now(),
   after: (ms, run) => setTimeout(run, ms),
@@ -36,8 +71,51 @@ export function randomId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** The user's part of an address: what stands before the first `|`. */
+/**
+ * The user's part of an address: what stands before the first `|`.
+ * @param {string} address
+ */
 export const userOf = (address) => address.split('|', 1)[0];
 
-/** An object, and neither an array nor null. */
+/**
+ * An object, and neither an array nor null.
+ * @param {unknown} value
+ * @returns {value is Record<string, any>}
+ */
 export const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/**
+ * A string with something in it.
+ * @param {unknown} value
+ * @returns {value is string}
+ */
+export const isText = (value) => typeof value === 'string' && value !== '';
+
+/**
+ * Whether a value has these methods.
+ * @param {unknown} value
+ * @param {...string} names
+ */
+export const has = (value, ...names) => names.every((name) => typeof (/** @type {any} */ (value))?.[name] === 'function');
+
+/**
+ * Refuses a wrong use, with a sentence that says what is right.
+ * @param {unknown} right
+ * @param {() => string} words
+ * @returns {asserts right}
+ */
+export function need(right, words) {
+  if (!right) throw new TypeError(`${words()}.`);
+}
+
+/**
+ * What a value is, in a sentence.
+ * @param {unknown} value
+ */
+export function kind(value) {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'string') return value === '' ? 'an empty string' : `"${value.slice(0, 40)}"`;
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object') return `an object (${value.constructor?.name ?? 'Object'})`;
+  return typeof value === 'function' ? 'a function' : `${typeof value} ${String(value)}`;
+}

@@ -3,26 +3,80 @@
 // Events: state(state): connecting → playing ⇄ stalled → ended; stats(stats) every second;
 // picture(ms since the player was made), once; sound(muted), when the browser forced silence.
 
-import { Emitter } from './events.js';
+import { Emitter, has, isObject, kind, need } from './events.js';
+
+/**
+ * @typedef {'connecting' | 'playing' | 'stalled' | 'ended'} PlayerState
+ *
+ * What was measured in the last second; null where nothing was.
+ * @typedef {object} Stats
+ * @property {PlayerState} state
+ * @property {number} width
+ * @property {number} height
+ * @property {number | null} fps
+ * @property {number | null} bitrate bit/s
+ * @property {number | null} rtt ms
+ * @property {string | null} codec
+ * @property {number | null} loss 0 to 1, of this interval
+ * @property {number | null} delay ms from a frame's first packet to its decoding
+ * @property {number} lost packets, in all
+ * @property {number} frames decoded, in all
+ *
+ * @typedef {object} PlayerEvents
+ * @property {[state: PlayerState]} state
+ * @property {[stats: Stats]} stats
+ * @property {[ms: number]} picture
+ * @property {[muted: boolean]} sound
+ * @property {[state: RTCPeerConnectionState]} path
+ *
+ * @typedef {object} PlayerOptions
+ * @property {import('./call.js').Call} call
+ * @property {HTMLVideoElement} video
+ * @property {RTCIceServer[]} [iceServers]
+ * @property {MediaStream | null} [stream] our own, where we send too
+ *
+ * @typedef {{ now: number, bytes: number, frames: number, media: number, lost: number, received: number, processing: number, moved: number, fresh: number }} Counters
+ */
 
 const INTERVAL = 1000; // ms between measurements
 const LOOK = 250; // ms between looks at whether frames come
 const STALLED = 1000; // ms without a frame before we say so; without video, 2 measurements without sound
 const DEAD = 8000; // ms without a byte on a disconnected path before we give up; ICE itself takes longer
 
+/** @extends {Emitter<PlayerEvents>} */
 export class Player extends Emitter {
   #connection;
-  #work = Promise.resolve(); // descriptions and candidates are applied one after another
+  /** @type {Promise<void>} descriptions and candidates are applied one after another */
+  #work = Promise.resolve();
   #timer;
   #looking;
+  /** @type {number | null} */
   #looked = null;
-  #shown = null; // when a frame was shown last, as the browser tells of each
+  /** @type {number | null} when a frame was shown last, as the browser tells of each */
+  #shown = null;
+  /** @type {Counters | null} */
   #last = null;
 
-  /** `call` from call.js, the `video` element, `iceServers`, and our own `stream` where we send too. */
-  constructor({ call, video, iceServers = [], stream = null }) {
-    super();
-    Object.assign(this, { call, video, stream, state: 'connecting', stats: null, firstPicture: null });
+  /** @param {PlayerOptions} options */
+  constructor(options) {
+    super(['state', 'stats', 'picture', 'sound', 'path']);
+    need(isObject(options), () => `Player takes { call, video }, not ${kind(options)}`);
+    const { call, video, iceServers = [], stream = null } = options;
+    need(has(call, 'describe', 'on'), () => `call must be a Call, of Calls.invite() or its event "incoming", not ${kind(call)}`);
+    need(has(video, 'play'), () => `video must be a video element, not ${kind(video)}`);
+    need(Array.isArray(iceServers), () => `iceServers must be a list of RTCIceServer, not ${kind(iceServers)}`);
+    need(stream === null || has(stream, 'getTracks'), () => `stream must be a MediaStream, not ${kind(stream)}`);
+    this.call = call;
+    this.video = video;
+    this.stream = stream;
+    /** @type {PlayerState} */
+    this.state = 'connecting';
+    /** @type {Stats | null} */
+    this.stats = null;
+    /** @type {number | null} */
+    this.firstPicture = null;
+    /** @type {Error | null} */
+    this.error = null; // why a description could not be used
     this.began = performance.now();
     this.remote = new MediaStream();
     const connection = this.#connection = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
@@ -61,11 +115,14 @@ export class Player extends Emitter {
     this.emit('sound', muted);
   }
 
-  /** The picture as a PNG, in the size it came. */
+  /**
+   * The picture as a PNG, in the size it came.
+   * @returns {Promise<Blob>}
+   */
   snapshot() {
     const { videoWidth: width, videoHeight: height } = this.video;
     const canvas = Object.assign(document.createElement('canvas'), { width, height });
-    canvas.getContext('2d').drawImage(this.video, 0, 0);
+    canvas.getContext('2d')?.drawImage(this.video, 0, 0);
     return new Promise((resolve, reject) => {
       canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('No picture yet'))), 'image/png');
     });
@@ -82,6 +139,7 @@ export class Player extends Emitter {
 
   // ── Negotiation ──
 
+  /** @param {() => Promise<void>} job */
   #do(job) {
     this.#work = this.#work.then(() => (this.state === 'ended' ? undefined : job())).catch((error) => {
       this.error = error;
@@ -95,16 +153,20 @@ export class Player extends Emitter {
       const sending = this.stream?.getTracks().some((track) => track.kind === kind);
       if (!sending) this.#connection.addTransceiver(kind, { direction: 'recvonly' });
     }
-    await this.#connection.setLocalDescription();
-    this.call.describe(this.#connection.localDescription);
+    await this.#tell();
   }
 
+  async #tell() {
+    await this.#connection.setLocalDescription();
+    this.call.describe(/** @type {RTCSessionDescription & import('./call.js').Description} */ (this.#connection.localDescription));
+  }
+
+  /** @param {import('./call.js').Description} description */
   async #describe(description) {
     await this.#connection.setRemoteDescription(description);
     if (description.type === 'offer') {
       this.#send();
-      await this.#connection.setLocalDescription();
-      this.call.describe(this.#connection.localDescription);
+      await this.#tell();
     }
     if (!this.#connection.getTransceivers().some(({ currentDirection: way }) => way && way !== 'inactive' && way !== 'stopped')) {
       this.call.failed('no-codec');
@@ -113,16 +175,18 @@ export class Player extends Emitter {
 
   #send() {
     const sent = this.#connection.getSenders().map(({ track }) => track);
-    for (const track of this.stream?.getTracks() ?? []) {
-      if (!sent.includes(track)) this.#connection.addTrack(track, this.stream);
-    }
+    const { stream } = this;
+    if (!stream) return;
+    for (const track of stream.getTracks()) if (!sent.includes(track)) this.#connection.addTrack(track, stream);
   }
 
+  /** @param {import('./call.js').Candidate | null} candidate */
   async #candidate(candidate) {
     // One that this browser cannot use (a foreign .local name, TCP) is no reason to end the call.
     await this.#connection.addIceCandidate(candidate ?? undefined).catch(() => {});
   }
 
+  /** @param {MediaStreamTrack} track */
   #track(track) {
     this.remote.addTrack(track);
     if (this.video.srcObject !== this.remote) this.video.srcObject = this.remote;
@@ -133,7 +197,7 @@ export class Player extends Emitter {
     try {
       await this.video.play();
     } catch (error) {
-      if (error.name !== 'NotAllowedError' || this.video.muted) return;
+      if (/** @type {Error} */ (error).name !== 'NotAllowedError' || this.video.muted) return;
       // No sound before a gesture: silence plays everywhere.
       this.muted = true;
       await this.video.play().catch(() => {});
@@ -166,6 +230,7 @@ export class Player extends Emitter {
     this.#flows(performance.now() - this.#shown < STALLED);
   }
 
+  /** @param {boolean} flows */
   #flows(flows) {
     if (!flows && this.state === 'playing') this.#enter('stalled');
     else if (flows && this.state === 'stalled') this.#enter('playing');
@@ -178,6 +243,7 @@ export class Player extends Emitter {
     this.#enter('playing');
   }
 
+  /** @param {PlayerState} state */
   #enter(state) {
     if (this.state === state || this.state === 'ended') return;
     this.state = state;
@@ -231,9 +297,13 @@ export class Player extends Emitter {
   }
 }
 
-/** The part of an interval's packets that did not arrive; null where none was due. */
+/**
+ * The part of an interval's packets that did not arrive; null where none was due.
+ * @type {(received: number, lost: number) => number | null}
+ */
 const lossOf = (received, lost) => (received + Math.max(0, lost) > 0 ? Math.max(0, lost) / (received + Math.max(0, lost)) : null);
 
+/** @type {(seconds: number, frames: number) => number | null} */
 const perFrame = (seconds, frames) => (frames > 0 && seconds > 0 ? (seconds * 1000) / frames : null);
 
 /** Whether this browser can play anything that a camera sends. */

@@ -10,9 +10,24 @@ export const AGAIN = Object.freeze({
   never: 'never', // a person decides
 });
 
+/**
+ * Who ended a call: the other side, `remote`, whose name it is, or we.
+ * @typedef {{ name: string, remote: boolean }} Who
+ * @typedef {[title: string, advice: string]} Words
+ * @typedef {(typeof AGAIN)[keyof typeof AGAIN]} When
+ */
+
+/**
+ * @param {(name: string, remote: boolean) => string} text
+ * @param {string | ((name: string) => string)} more
+ * @returns {(who: Who) => Words}
+ */
 const title = (text, more = '') => ({ name, remote }) => [text(name, remote), typeof more === 'function' ? more(name) : more];
 
-/** For each code: when to try again, and [title, advice] for people. */
+/**
+ * For each code: when to try again, and [title, advice] for people.
+ * @type {Record<string, [When, (who: Who) => Words]>}
+ */
 const TABLE = {
   ended: [AGAIN.never, title((name, remote) => (remote ? `${name} ended the call` : 'Stopped'), 'Choose who to see from the list.')],
   declined: [AGAIN.never, title((name) => `${name} declined`)],
@@ -32,17 +47,28 @@ const TABLE = {
   timeout: [AGAIN.soon, title((name) => `${name} does not answer`, 'Trying again shortly.')],
 };
 
-/** What the page never heard of is tried again, as `busy` is. */
+/**
+ * What the page never heard of is tried again, as `busy` is.
+ * @type {[When, (who: Who) => Words]}
+ */
 const UNKNOWN = [AGAIN.soon, title((name) => `The call with ${name} ended`, 'Trying again shortly.')];
 
 export const CODES = Object.freeze(Object.keys(TABLE));
 
+/** @param {string} code */
 const row = (code) => (Object.hasOwn(TABLE, code) ? TABLE[code] : UNKNOWN);
 
-/** When to call again after an end with this code. */
+/**
+ * When to call again after an end with this code.
+ * @param {string} code
+ */
 export const again = (code) => row(code)[0];
 
-/** Milliseconds to wait before call number `tries` since a picture was there (0 is the first); `random` is 0 to 1. */
+/**
+ * Milliseconds to wait before call number `tries` since a picture was there (0 is the first); `random` is 0 to 1.
+ * @param {string} code
+ * @param {number} tries
+ */
 export function wait(code, tries, random = 0.5) {
   const full = {
     [AGAIN.now]: tries === 0 ? 0 : tries === 1 ? 2000 : 4000,
@@ -55,7 +81,11 @@ export function wait(code, tries, random = 0.5) {
   return full * (0.8 + 0.2 * random);
 }
 
-/** [title, advice] for people. `remote`: the other side ended it. */
+/**
+ * [title, advice] for people. `remote`: the other side ended it.
+ * @param {string} code
+ * @param {Partial<Who>} [who]
+ */
 export function words(code, { name = 'The camera', remote = true } = {}) {
   return row(code)[1]({ name, remote });
 }

@@ -3,19 +3,42 @@
 // Events: added(peer), updated(peer, before), removed(peer, { lost }).
 // `lost` says that we lost the server, and so know nothing of the peer, rather than that it left.
 
-import { Emitter, isObject } from './events.js';
+import { Emitter, isObject, kind, need } from './events.js';
 
+/**
+ * Who is online, with all that it tells of itself: `peerType`, `source`, `controls` and what an application adds.
+ * @typedef {Readonly<{ address: string, user: string, id: string, online: true, name?: string, peerType?: string } & Record<string, any>>} Peer
+ */
+
+/**
+ * @typedef {object} RosterEvents
+ * @property {[peer: Peer]} added
+ * @property {[peer: Peer, before: Peer]} updated
+ * @property {[peer: Peer, how: { lost: boolean }]} removed
+ */
+
+/** @extends {Emitter<RosterEvents>} */
 export class Roster extends Emitter {
+  /** @type {Map<string, Peer>} */
   #peers = new Map();
 
+  constructor() { super(['added', 'updated', 'removed']); }
+
   get size() { return this.#peers.size; }
+  /** @param {string} address */
   get(address) { return this.#peers.get(address); }
   list() { return [...this.#peers.values()]; }
   cameras() { return this.list().filter((peer) => peer.peerType === 'camera'); }
+  /** @param {string} user */
   of(user) { return this.list().filter((peer) => peer.user === user); }
 
-  /** Takes a presence as it came; `self` is the address that is never listed. */
-  handle(presence, self) {
+  /**
+   * Takes a presence as it came; `self` is the address that is never listed.
+   * @param {{ from?: unknown, data?: unknown }} presence
+   * @param {string | null} [self]
+   */
+  handle(presence, self = null) {
+    need(isObject(presence), () => `Roster.handle takes a presence, an object with from and data, not ${kind(presence)}`);
     const data = isObject(presence.data) ? presence.data : {};
     const address = addressOf(presence.from, data);
     if (!address || address === self) return;
@@ -27,7 +50,7 @@ export class Roster extends Emitter {
       return;
     }
     const bar = address.indexOf('|');
-    const forced = { address, user: address.slice(0, bar), id: address.slice(bar + 1), online: true };
+    const forced = /** @type {const} */ ({ address, user: address.slice(0, bar), id: address.slice(bar + 1), online: true });
     const peer = Object.freeze({ ...before, ...data, ...forced });
     this.#peers.set(address, peer);
     if (before) this.emit('updated', peer, before);
@@ -42,6 +65,11 @@ export class Roster extends Emitter {
   }
 }
 
+/**
+ * @param {unknown} from
+ * @param {Record<string, any>} data
+ * @returns {string | null}
+ */
 function addressOf(from, { user, id }) {
   if (typeof from === 'string' && from.includes('|')) return from;
   return typeof user === 'string' && typeof id === 'string' ? `${user}|${id}` : null;

@@ -1,12 +1,24 @@
 // What a server of ours answers by HTTP beside its socket, as seen from a page: its own, or one of another origin.
 
+import { isText, kind, need } from './events.js';
+
+/**
+ * What a server tells its pages.
+ * @typedef {{ iceServers?: RTCIceServer[], room?: string | null, auth?: boolean }} Config
+ */
+
 /** A server, by the address of its page. */
 export class Site {
-  /** `url`: of the page, `https://host:4500/`; relative ones are resolved as a page's links are. */
+  /**
+   * @param {string | URL} url of the page; a relative one is resolved as the page's links are
+   * @param {{ fetch?: typeof globalThis.fetch, page?: { href: string, origin: string } }} [page] where we are
+   */
   constructor(url, { fetch = globalThis.fetch.bind(globalThis), page = globalThis.location } = {}) {
-    const base = new URL('./', new URL(url, page?.href));
-    if (!/^https?:$/.test(base.protocol)) throw new TypeError(`A server's address begins with http or https, not with ${base.protocol}`);
-    Object.assign(this, { base, fetch, page });
+    need(isText(url) || url instanceof URL, () => `Site takes the address of a server's page, not ${kind(url)}`);
+    const base = this.base = new URL('./', resolve(url, page?.href));
+    need(/^https?:$/.test(base.protocol), () => `A server's address begins with http: or https:, not with ${base.protocol}`);
+    this.fetch = fetch;
+    this.page = page;
   }
 
   /** Where its WebSocket is. */
@@ -16,12 +28,16 @@ export class Site {
     return url.href;
   }
 
-  /** What it tells its pages: { iceServers, room, auth }; null when it does not answer. */
+  /**
+   * What it tells its pages; null when it does not answer.
+   * @param {string} [token]
+   * @returns {Promise<Config | null>}
+   */
   async config(token) {
     try {
       const response = await this.fetch(new URL('api/config', this.base).href, {
         cache: 'no-store',
-        headers: token ? { Authorization: `Bearer ${token}` } : {},
+        headers: token ? { Authorization: `Bearer ${token}` } : undefined,
       });
       return response.ok ? await response.json() : null;
     } catch {
@@ -32,6 +48,7 @@ export class Site {
   /**
    * Why a socket does not open: 'answers' when the server does by HTTP, so that something in between passes no
    * WebSockets; 'refuses' when it does, but not to pages of this origin; 'gone'.
+   * @returns {Promise<'answers' | 'refuses' | 'gone'>}
    */
   async reach() {
     if (await this.config()) return 'answers';
@@ -43,5 +60,17 @@ export class Site {
     } catch {
       return 'gone';
     }
+  }
+}
+
+/**
+ * @param {string | URL} url
+ * @param {string} [base]
+ */
+function resolve(url, base) {
+  try {
+    return new URL(url, base);
+  } catch {
+    throw new TypeError(`${kind(String(url))} is not the address of a page.`);
   }
 }

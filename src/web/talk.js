@@ -11,7 +11,7 @@ export class Talk extends Emitter {
 
   /** `calls` of call.js, `video`, `ice()` the ICE servers. */
   constructor({ calls, roster, video, ice }) {
-    super();
+    super(['changed', 'stage', 'over', 'said']);
     Object.assign(this, { calls, roster, video, ice, call: null, peer: null, player: null, stream: null, preparing: false, asking: null });
     calls.on('ended', (call) => this.#ended(call));
   }

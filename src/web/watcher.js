@@ -4,7 +4,7 @@
 // Events: changed() when something to show is different; begun({ call, player, peer }) when a call has its player;
 // over() when that is gone; stats(stats) every second.
 
-import { Emitter } from './events.js';
+import { Emitter, has, isObject, kind, need } from './events.js';
 import { Player, playable } from './player.js';
 import { PAGE } from './words.js';
 import { START, due, step } from './watching.js';
@@ -12,18 +12,52 @@ import { START, due, step } from './watching.js';
 /** Presences come one by one after the welcome: ms after which they are looked at together. */
 const SETTLE = 150;
 
+/**
+ * @typedef {import('./call.js').Call} Call
+ * @typedef {import('./watching.js').Camera} Camera
+ *
+ * A camera's call.
+ * @typedef {{ call: Call, player: Player, peer: Camera }} Current
+ *
+ * @typedef {object} WatcherEvents
+ * @property {[]} changed
+ * @property {[current: Current]} begun
+ * @property {[]} over
+ * @property {[stats: import('./player.js').Stats & { viewers?: number }]} stats
+ *
+ * @typedef {object} WatcherOptions
+ * @property {import('./client.js').Client} client
+ * @property {import('./call.js').Calls} calls over that client
+ * @property {HTMLVideoElement} video
+ * @property {() => RTCIceServer[]} [ice] the ICE servers as they are now
+ */
+
+/** @extends {Emitter<WatcherEvents>} */
 export class Watcher extends Emitter {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #alarm;
+  /** @type {ReturnType<typeof setTimeout> | null} */
   #settling = null;
   #closed = false;
 
-  /** `client` and `calls` over it, the `video` element, and `ice()`: the ICE servers as they are now. */
-  constructor({ client, calls, video, ice = () => [] }) {
-    super();
-    Object.assign(this, { client, calls, video, ice });
+  /** @param {WatcherOptions} options */
+  constructor(options) {
+    super(['changed', 'begun', 'over', 'stats']);
+    need(isObject(options), () => `Watcher takes { client, calls, video }, not ${kind(options)}`);
+    const { client, calls, video, ice = () => [] } = options;
+    need(has(client, 'send', 'on') && client.roster, () => `client must be a Client, not ${kind(client)}`);
+    need(has(calls, 'invite', 'on'), () => `calls must be Calls.over(client), not ${kind(calls)}`);
+    need(has(video, 'play'), () => `video must be a video element, not ${kind(video)}`);
+    need(typeof ice === 'function', () => `ice must be a function that returns the ICE servers, not ${kind(ice)}`);
+    this.client = client;
+    this.calls = calls;
+    this.video = video;
+    this.ice = ice;
     this.state = START; // of watching.js
-    this.current = null; // the camera's call: { call, player, peer }
-    this.broken = null; // what this browser cannot do: [title, advice]
+    /** @type {Current | null} */
+    this.current = null;
+    /** @type {import('./reasons.js').Words | null} */
+    this.broken = null; // what this browser cannot do
     const { roster } = client;
     client.on('state', (line) => this.happens({ type: 'line', state: line }));
     roster.on('added', () => this.#settle());
@@ -32,10 +66,17 @@ export class Watcher extends Emitter {
     calls.on('ended', (call) => this.#ended(call));
   }
 
-  /** The newest that the camera on screen, or `peer`, tells of itself. */
-  known(peer = this.current?.peer) { return peer && (this.client.roster.get(peer.address) ?? peer); }
+  /**
+   * The newest that a camera tells of itself.
+   * @param {Camera} peer
+   * @returns {Camera & Record<string, any>}
+   */
+  known(peer) { return this.client.roster.get(peer.address) ?? peer; }
 
-  /** Takes an event of watching.js. */
+  /**
+   * Takes an event of watching.js.
+   * @param {import('./watching.js').Event} event
+   */
   happens(event) {
     if (this.#closed) return;
     const { state, effects } = step(this.state, event, { now: performance.now(), random: Math.random() });
@@ -57,7 +98,11 @@ export class Watcher extends Emitter {
     this.happens({ type: 'again' });
   }
 
-  /** Answers a camera that calls us. */
+  /**
+   * Answers a camera that calls us.
+   * @param {Call} call
+   * @param {Camera} peer
+   */
   answer(call, peer) {
     this.happens({ type: 'called', peer });
     this.#begin(call, peer);
@@ -67,6 +112,7 @@ export class Watcher extends Emitter {
   /** Looks anew whenever the page wakes or the network changes, and leaves with the page; returns what ends that. */
   attend() {
     const ends = new AbortController();
+    /** @type {(target: EventTarget, name: string, run: (event: any) => void) => void} */
     const on = (target, name, run) => target.addEventListener(name, run, { signal: ends.signal });
     const woke = () => this.happens({ type: 'woke' });
     on(window, 'online', woke);
@@ -87,21 +133,26 @@ export class Watcher extends Emitter {
     this.#leave('ended');
     this.#closed = true;
     clearTimeout(this.#alarm);
-    clearTimeout(this.#settling);
+    clearTimeout(this.#settling ?? undefined);
   }
 
+  /** @param {Camera} peer */
   #ring(peer) {
     if (!playable()) return this.#fails(PAGE.unplayable, 'no-codec');
     this.#begin(this.calls.invite(peer.address, { video: true, audio: true, direction: 'recvonly' }), peer);
   }
 
+  /**
+   * @param {Call} call
+   * @param {Camera} peer
+   */
   #begin(call, peer) {
     let player;
     try {
       player = new Player({ call, video: this.video, iceServers: this.ice() });
     } catch (error) {
       call.hangup('bad-description');
-      return this.#fails(PAGE.media(error.message), 'bad-description');
+      return this.#fails(PAGE.media(/** @type {Error} */ (error).message), 'bad-description');
     }
     this.broken = null;
     this.current = { call, player, peer };
@@ -116,13 +167,20 @@ export class Watcher extends Emitter {
     this.emit('begun', this.current);
   }
 
-  /** This browser cannot: nothing is tried again by itself. */
+  /**
+   * This browser cannot: nothing is tried again by itself.
+   * @param {import('./reasons.js').Words} said
+   * @param {string} code
+   */
   #fails(said, code) {
     this.broken = said;
     queueMicrotask(() => this.happens({ type: 'ended', code }));
   }
 
-  /** Ends the camera's call; what its end tells is not news. */
+  /**
+   * Ends the camera's call; what its end tells is not news.
+   * @param {string} code
+   */
   #leave(code) {
     const gone = this.current;
     this.current = null;
@@ -130,11 +188,12 @@ export class Watcher extends Emitter {
     gone?.call.hangup(code);
   }
 
+  /** @param {Call} call */
   #ended(call) {
     if (this.current?.call !== call) return;
     this.current = null;
     this.emit('over');
-    this.happens({ type: 'ended', code: call.reason, message: call.message, remote: call.endedByRemote });
+    this.happens({ type: 'ended', code: call.reason ?? 'ended', message: call.message, remote: call.endedByRemote });
     if (this.state.phase === 'none' && this.state.hold?.never) this.video.srcObject = null;
   }
 

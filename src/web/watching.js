@@ -9,48 +9,102 @@
 // `step(state, event, { now, random })` returns the next state and what is to be done: { call: peer }, { hangup: code } of
 // the call that was, whose `ended` is not to come any more, { check: true } whether the server is there. `due(state)` is when `{ type: 'time' }` is to come. Nothing here reads a clock or touches the page.
 
+import { kind, need } from './events.js';
 import { AGAIN, again, wait } from './reasons.js';
 
-/** Where a page begins: not connected, and a single camera plays by itself. */
+/**
+ * A camera: who it is, and what it tells of its source.
+ * @typedef {{ address: string, user: string, name?: string, source?: { state?: string, message?: unknown } }} Camera
+ *
+ * Why it is not called now.
+ * @typedef {{ until?: number, gone?: string, never?: boolean }} Hold
+ *
+ * How the last call ended.
+ * @typedef {{ code: string, message: string, remote: boolean, peer: Camera }} End
+ *
+ * @typedef {object} Fields
+ * @property {string} line of the client: idle, connecting, online, waiting, denied
+ * @property {readonly Camera[]} cameras who is there
+ * @property {boolean} auto until a person chooses, a single camera is wished for by itself
+ * @property {Camera | null} wish the camera to play
+ * @property {boolean} paused a call with a person has the stage
+ * @property {boolean} suspect the camera has a new session since: it may know nothing of our call
+ * @property {number} tries calls since there was a picture
+ * @property {Hold | null} hold why it is not called now
+ * @property {End | null} end how the last call ended
+ *
+ * `phase` is of the call, `peer` whom it is with.
+ * @typedef {Readonly<Fields & ({ phase: 'none', peer: null } | { phase: 'calling' | 'playing' | 'stalled', peer: Camera })>} State
+ *
+ * @typedef {{ type: 'line', state: string }
+ *   | { type: 'cameras', cameras: readonly Camera[] }
+ *   | { type: 'choose', peer: Camera }
+ *   | { type: 'called', peer: Camera }
+ *   | { type: 'ended', code: string, message?: string, remote?: boolean }
+ *   | { type: 'stop' } | { type: 'again' } | { type: 'pause' } | { type: 'resume' }
+ *   | { type: 'picture' } | { type: 'stalled' } | { type: 'flowing' } | { type: 'time' } | { type: 'woke' }} Event
+ *
+ * @typedef {{ call?: Camera, hangup?: string, check?: boolean }} Effect
+ * @typedef {{ now: number, random?: number }} Moment
+ * @typedef {[state: State, effects?: readonly Effect[]]} Step
+ */
+
+/**
+ * Where a page begins: not connected, and a single camera plays by itself.
+ * @type {State}
+ */
 export const START = Object.freeze({
-  line: 'idle', // of the client: idle, connecting, online, waiting, denied
-  cameras: Object.freeze([]), // who is there: { address, user, name, source? }
-  auto: true, // until a person chooses, a single camera is wished for by itself
-  wish: null, // the camera to play: { address, user, name }
-  paused: false, // a call with a person has the stage
-  phase: 'none', // of the call: none, calling, playing, stalled
-  peer: null, // whom the call is with
-  suspect: false, // the camera has a new session since: it may know nothing of our call
-  tries: 0, // calls since there was a picture
-  hold: null, // why it is not called now: { until: ms, gone?: address }, or { never: true }
-  end: null, // how the last call ended: { code, message, remote, peer }
+  line: 'idle',
+  cameras: Object.freeze([]),
+  auto: true,
+  wish: null,
+  paused: false,
+  phase: 'none',
+  peer: null,
+  suspect: false,
+  tries: 0,
+  hold: null, // { until: ms, gone?: address }, or { never: true }
+  end: null,
 });
 
+/** @type {readonly Effect[]} */
 const nothing = Object.freeze([]);
 
 /** A camera that said it is going, and is still there so long after, has stayed. */
 const STAYED = 4000;
 
-/** The next state, and what is to be done, in order. */
+/**
+ * The next state, and what is to be done, in order.
+ * @param {State} state
+ * @param {Event} event
+ * @param {Moment} moment
+ * @returns {{ state: State, effects: readonly Effect[] }}
+ */
 export function step(state, event, { now, random = 0.5 }) {
-  const handler = EVENTS[event.type];
-  if (!handler) throw new TypeError(`watching has no event ${event.type}`);
+  const handler = /** @type {((state: State, event: any, moment: Required<Moment>) => Step) | undefined} */ (EVENTS[event?.type]);
+  need(handler, () => `watching has no event ${event?.type}; there are ${Object.keys(EVENTS).join(', ')}`);
+  need(Number.isFinite(now), () => `step needs { now } in milliseconds, not ${kind(now)}`);
   const [changed, effects = nothing] = handler(state, event, { now, random });
   const [next, more] = consider(changed, now);
   return { state: next, effects: [...effects, ...more] };
 }
 
-/** When time itself changes something, in ms; null: it does not. */
+/**
+ * When time itself changes something, in ms; null: it does not.
+ * @param {State} state
+ */
 export function due({ hold, phase, wish, line, paused }) {
   return phase === 'none' && wish && line === 'online' && !paused && hold?.until !== undefined ? hold.until : null;
 }
 
+/** @type {{ [Type in Event['type']]: (state: State, event: Extract<Event, { type: Type }>, moment: Required<Moment>) => Step }} */
 const EVENTS = {
   /** The connection to the server. */
-  line: (state, { state: line }) => [{ ...state, line, cameras: line === 'online' ? state.cameras : nothing }],
+  line: (state, { state: line }) => [{ ...state, line, cameras: line === 'online' ? state.cameras : START.cameras }],
 
   /** Who is there now. */
   cameras: (state, { cameras }, moment) => {
+    /** @param {Camera} camera */
     const mine = ({ user }) => user === state.peer?.user;
     const before = new Set(state.cameras.filter(mine).map(({ address }) => address));
     const fresh = state.phase !== 'none' && cameras.some((it) => mine(it) && it.address !== state.peer.address && !before.has(it.address));
@@ -92,6 +146,7 @@ const EVENTS = {
   /** No frame came for a while. */
   stalled: (state, event, moment) => {
     if (state.phase !== 'playing' && state.phase !== 'stalled') return [state];
+    /** @type {State} */
     const stalled = { ...state, phase: 'stalled' };
     return state.suspect ? lose(stalled, moment) : [stalled];
   },
@@ -103,6 +158,7 @@ const EVENTS = {
   ended: (state, { code, message = '', remote = false }, { now, random }) => {
     if (state.phase === 'none') return [state];
     const { peer, tries } = state;
+    /** @type {State} */
     const over = { ...state, phase: 'none', peer: null, suspect: false, end: { code, message, remote, peer } };
     // A call that we ended ourselves, to play something else or nothing.
     if (!state.wish || state.paused || state.wish.user !== peer.user) return [{ ...over, end: null }];
@@ -119,20 +175,35 @@ const EVENTS = {
   woke: (state) => [{ ...state, hold: state.hold?.never ? state.hold : null }, [{ check: true }]],
 };
 
-/** Gives up the call there is. */
+/**
+ * Gives up the call there is.
+ * @param {State} state
+ * @returns {Step}
+ */
 function leave(state) {
   return state.phase === 'none' ? [state] : [{ ...state, phase: 'none', peer: null, suspect: false }, [{ hangup: 'ended' }]];
 }
 
-/** Gives up a call that the camera knows nothing of any more, and plays again. */
-const lose = (state, moment) => [EVENTS.ended(state, { code: 'lost' }, moment)[0], [{ hangup: 'lost' }]];
+/**
+ * Gives up a call that the camera knows nothing of any more, and plays again.
+ * @param {State} state
+ * @param {Required<Moment>} moment
+ * @returns {Step}
+ */
+const lose = (state, moment) => [EVENTS.ended(state, { type: 'ended', code: 'lost' }, moment)[0], [{ hangup: 'lost' }]];
 
-/** What still holds a call back, as the cameras are now. */
+/**
+ * What still holds a call back, as the cameras are now.
+ * @param {State} state
+ * @param {readonly Camera[]} cameras
+ */
 function held({ hold, wish, cameras: before }, cameras) {
   if (!hold || hold.never || !wish) return hold;
+  /** @type {(list: readonly Camera[], address: string) => boolean} */
   const has = (list, address) => list.some((it) => it.address === address);
   if (hold.gone !== undefined && !has(cameras, hold.gone)) return null;
   // A camera that has a new session, or tells that its source plays again, need not be waited for.
+  /** @param {readonly Camera[]} list */
   const of = (list) => list.filter(({ user }) => user === wish.user);
   const fresh = of(cameras).some((it) => !has(before, it.address));
   const well = of(cameras).some((it) => it.source?.state === 'playing'
@@ -140,13 +211,18 @@ function held({ hold, wish, cameras: before }, cameras) {
   return fresh || well ? null : hold;
 }
 
-/** Calls what is wished for, if it can be called now. */
+/**
+ * Calls what is wished for, if it can be called now.
+ * @param {State} state
+ * @param {number} now
+ * @returns {[state: State, effects: readonly Effect[]]}
+ */
 function consider(state, now) {
   if (state.line !== 'online' || state.paused || state.phase !== 'none') return [state, nothing];
   const wish = state.wish ?? (state.auto && state.cameras.length === 1 ? state.cameras[0] : null);
   if (!wish) return [state, nothing];
   const { hold } = state;
-  if (hold && (hold.never || hold.until > now)) return [{ ...state, wish }, nothing];
+  if (hold && (hold.never || (hold.until ?? 0) > now)) return [{ ...state, wish }, nothing];
   const mine = state.cameras.filter(({ user }) => user === wish.user);
   const peer = mine.find(({ address }) => address === wish.address) ?? mine.at(-1);
   if (!peer) return [{ ...state, wish }, nothing];
