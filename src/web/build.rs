@@ -16,7 +16,10 @@ fn compress() {
     let target = env::var_os("OUT_DIR").expect("cargo sets it");
     for entry in fs::read_dir("src/web").expect("the folder of this file") {
         let path = entry.expect("a readable folder").path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
+        // Beside the page's parts lies what only the npm package of its modules has.
+        let is_part =
+            |extension: &std::ffi::OsStr| ["html", "css", "js", "svg"].iter().any(|part| extension == *part);
+        if !path.extension().is_some_and(is_part) {
             continue;
         }
         let name = path.file_name().expect("a file has one").to_str().expect("an ASCII name");

@@ -1,8 +1,9 @@
 //! The viewer page: plain HTML, CSS and ES modules, embedded at compile time.
 //!
-//! The page is served at `/`, its parts by name beside it. Another page may import `client.js`, `roster.js`,
-//! `call.js`, `player.js` and `controls.js` on their own. What the page needs from its host is a WebSocket at its own origin
-//! and `GET /api/config`: `{"iceServers":[…],"room":"public","auth":true}`.
+//! The page is served at `/`, its parts by name beside it. Pages of other origins may import `element.js`, which defines
+//! `<symple-camera>`, or the modules that it is made of; `README.md` in this folder shows how, for they are an npm package
+//! too. What the page and the element need from a host is a WebSocket at the page's address and `GET /api/config`:
+//! `{"iceServers":[…],"room":"public","auth":true}`.
 
 /// A file of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +112,9 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web");
         for entry in std::fs::read_dir(folder).expect("the folder of this file") {
             let name = entry.expect("a readable entry").file_name().into_string().expect("an ASCII name");
-            assert_eq!(asset(&name).is_some(), !name.ends_with(".rs"), "{name}");
+            // Beside them lies what only the npm package of the modules has.
+            let is_part = [".html", ".css", ".js", ".svg"].iter().any(|end| name.ends_with(end));
+            assert_eq!(asset(&name).is_some(), is_part, "{name}");
         }
     }
 

@@ -1,0 +1,98 @@
+/** Whether this browser can play anything that a camera sends. */
+export function playable(): boolean;
+/** @extends {Emitter<PlayerEvents>} */
+export class Player extends Emitter<PlayerEvents> {
+    /** @param {PlayerOptions} options */
+    constructor(options: PlayerOptions);
+    call: import("./call.js").Call;
+    video: HTMLVideoElement;
+    stream: MediaStream | null;
+    /** @type {PlayerState} */
+    state: PlayerState;
+    /** @type {Stats | null} */
+    stats: Stats | null;
+    /** @type {number | null} */
+    firstPicture: number | null;
+    /** @type {Error | null} */
+    error: Error | null;
+    began: number;
+    remote: MediaStream;
+    get connection(): RTCPeerConnection;
+    /** Of the network path: connecting, connected, disconnected … */
+    get path(): RTCPeerConnectionState;
+    /** Milliseconds since the last byte of media, as of the measurements. */
+    get quiet(): number;
+    set muted(muted: boolean);
+    get muted(): boolean;
+    /**
+     * The picture as a PNG, in the size it came.
+     * @returns {Promise<Blob>}
+     */
+    snapshot(): Promise<Blob>;
+    close(): void;
+    play(): Promise<void>;
+    #private;
+}
+/**
+ * What was measured in the last second; null where nothing was.
+ */
+export type PlayerState = "connecting" | "playing" | "stalled" | "ended";
+export type Stats = {
+    state: PlayerState;
+    width: number;
+    height: number;
+    fps: number | null;
+    /**
+     * bit/s
+     */
+    bitrate: number | null;
+    /**
+     * ms
+     */
+    rtt: number | null;
+    codec: string | null;
+    /**
+     * 0 to 1, of this interval
+     */
+    loss: number | null;
+    /**
+     * ms from a frame's first packet to its decoding
+     */
+    delay: number | null;
+    /**
+     * packets, in all
+     */
+    lost: number;
+    /**
+     * decoded, in all
+     */
+    frames: number;
+};
+export type PlayerEvents = {
+    state: [state: PlayerState];
+    stats: [stats: Stats];
+    picture: [ms: number];
+    sound: [muted: boolean];
+    path: [state: RTCPeerConnectionState];
+};
+export type PlayerOptions = {
+    call: import("./call.js").Call;
+    video: HTMLVideoElement;
+    iceServers?: RTCIceServer[] | undefined;
+    /**
+     * our own, where we send too
+     */
+    stream?: MediaStream | null | undefined;
+};
+export type Counters = {
+    now: number;
+    bytes: number;
+    frames: number;
+    media: number;
+    lost: number;
+    received: number;
+    processing: number;
+    moved: number;
+    fresh: number;
+};
+import { Emitter } from './events.js';

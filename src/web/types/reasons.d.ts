@@ -1,0 +1,37 @@
+/**
+ * Milliseconds to wait before call number `tries` since a picture was there (0 is the first); `random` is 0 to 1.
+ * @param {string} code
+ * @param {number} tries
+ */
+export function wait(code: string, tries: number, random?: number): number;
+/**
+ * [title, advice] for people. `remote`: the other side ended it.
+ * @param {string} code
+ * @param {Partial<Who>} [who]
+ */
+export function words(code: string, { name, remote }?: Partial<Who>): Words;
+/** When the page calls a camera again by itself. */
+export const AGAIN: Readonly<{
+    now: "now";
+    back: "back";
+    reopen: "reopen";
+    soon: "soon";
+    never: "never";
+}>;
+export const CODES: readonly string[];
+export function again(code: string): When;
+/**
+ * Who ended a call: the other side, `remote`, whose name it is, or we.
+ */
+export type Who = {
+    name: string;
+    remote: boolean;
+};
+/**
+ * Who ended a call: the other side, `remote`, whose name it is, or we.
+ */
+export type Words = [title: string, advice: string];
+/**
+ * Who ended a call: the other side, `remote`, whose name it is, or we.
+ */
+export type When = (typeof AGAIN)[keyof typeof AGAIN];

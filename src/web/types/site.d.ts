@@ -1,0 +1,46 @@
+/**
+ * What a server tells its pages.
+ * @typedef {{ iceServers?: RTCIceServer[], room?: string | null, auth?: boolean }} Config
+ */
+/** A server, by the address of its page. */
+export class Site {
+    /**
+     * @param {string | URL} url of the page; a relative one is resolved as the page's links are
+     * @param {{ fetch?: typeof globalThis.fetch, page?: { href: string, origin: string } }} [page] where we are
+     */
+    constructor(url: string | URL, { fetch, page }?: {
+        fetch?: typeof globalThis.fetch;
+        page?: {
+            href: string;
+            origin: string;
+        };
+    });
+    base: URL;
+    fetch: typeof fetch;
+    page: {
+        href: string;
+        origin: string;
+    };
+    /** Where its WebSocket is. */
+    get socket(): string;
+    /**
+     * What it tells its pages; null when it does not answer.
+     * @param {string} [token]
+     * @returns {Promise<Config | null>}
+     */
+    config(token?: string): Promise<Config | null>;
+    /**
+     * Why a socket does not open: 'answers' when the server does by HTTP, so that something in between passes no
+     * WebSockets; 'refuses' when it does, but not to pages of this origin; 'gone'.
+     * @returns {Promise<'answers' | 'refuses' | 'gone'>}
+     */
+    reach(): Promise<"answers" | "refuses" | "gone">;
+}
+/**
+ * What a server tells its pages.
+ */
+export type Config = {
+    iceServers?: RTCIceServer[];
+    room?: string | null;
+    auth?: boolean;
+};

@@ -1,0 +1,89 @@
+/**
+ * @typedef {import('./call.js').Call} Call
+ * @typedef {import('./watching.js').Camera} Camera
+ *
+ * A camera's call.
+ * @typedef {{ call: Call, player: Player, peer: Camera }} Current
+ *
+ * @typedef {object} WatcherEvents
+ * @property {[]} changed
+ * @property {[current: Current]} begun
+ * @property {[]} over
+ * @property {[stats: import('./player.js').Stats & { viewers?: number }]} stats
+ *
+ * @typedef {object} WatcherOptions
+ * @property {import('./client.js').Client} client
+ * @property {import('./call.js').Calls} calls over that client
+ * @property {HTMLVideoElement} video
+ * @property {() => RTCIceServer[]} [ice] the ICE servers as they are now
+ */
+/** @extends {Emitter<WatcherEvents>} */
+export class Watcher extends Emitter<WatcherEvents> {
+    /** @param {WatcherOptions} options */
+    constructor(options: WatcherOptions);
+    client: import("./client.js").Client;
+    calls: import("./call.js").Calls;
+    video: HTMLVideoElement;
+    ice: () => RTCIceServer[];
+    state: import("./watching.js").State;
+    /** @type {Current | null} */
+    current: Current | null;
+    /** @type {import('./reasons.js').Words | null} */
+    broken: import("./reasons.js").Words | null;
+    /**
+     * The newest that a camera tells of itself.
+     * @param {Camera} peer
+     * @returns {Camera & Record<string, any>}
+     */
+    known(peer: Camera): Camera & Record<string, any>;
+    /**
+     * Takes an event of watching.js.
+     * @param {import('./watching.js').Event} event
+     */
+    happens(event: import("./watching.js").Event): void;
+    /** A person wants the last camera again. */
+    again(): void;
+    /**
+     * Answers a camera that calls us.
+     * @param {Call} call
+     * @param {Camera} peer
+     */
+    answer(call: Call, peer: Camera): void;
+    /** Looks anew whenever the page wakes or the network changes, and leaves with the page; returns what ends that. */
+    attend(): () => void;
+    /** Ends the call, and everything else; the client stays as it is. */
+    close(): void;
+    #private;
+}
+export type Call = import("./call.js").Call;
+/**
+ * A camera's call.
+ */
+export type Camera = import("./watching.js").Camera;
+export type Current = {
+    call: Call;
+    player: Player;
+    peer: Camera;
+};
+export type WatcherEvents = {
+    changed: [];
+    begun: [current: Current];
+    over: [];
+    stats: [stats: import("./player.js").Stats & {
+        viewers?: number;
+    }];
+};
+export type WatcherOptions = {
+    client: import("./client.js").Client;
+    /**
+     * over that client
+     */
+    calls: import("./call.js").Calls;
+    video: HTMLVideoElement;
+    /**
+     * the ICE servers as they are now
+     */
+    ice?: (() => RTCIceServer[]) | undefined;
+};
+import { Emitter } from './events.js';
+import { Player } from './player.js';
