@@ -85,7 +85,7 @@ scenario('the element says what is missing, and plays once it is there', { needs
   });
   await told('error src');
   await element(page, 'void (it.src = "ftp://127.0.0.1/")');
-  await until('the wrong address is said', () => element(page, '/begins with http or https/.test(it.shadowRoot.textContent)'));
+  await until('the wrong address is said', () => element(page, '/begins with http: or https:/.test(it.shadowRoot.textContent)'));
   await element(page, `void (it.src = ${JSON.stringify(camera.url)})`);
   await told('error unauthorized');
   await element(page, 'void (it.token = "open barley")');
