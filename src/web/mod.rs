@@ -10,7 +10,7 @@
 pub struct Asset {
     /// The `Content-Type`.
     pub mime: &'static str,
-    /// The file as it is, not compressed.
+    /// The file, not compressed; of a script without the lines that are comments.
     pub body: &'static [u8],
     /// The same with `Content-Encoding: gzip`.
     pub gzip: &'static [u8],
@@ -50,7 +50,7 @@ const SVG: &str = "image/svg+xml";
 macro_rules! assets {
     ($($name:literal: $mime:expr,)*) => {
         &[$(($name, {
-            const BODY: &[u8] = include_bytes!($name);
+            const BODY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/", $name));
             const ETAG: [u8; 18] = etag(BODY);
             match std::str::from_utf8(&ETAG) {
                 Ok(etag) => Asset {
@@ -115,6 +115,31 @@ mod tests {
             // Beside them lies what only the npm package of the modules has.
             let is_part = [".html", ".css", ".js", ".svg"].iter().any(|end| name.ends_with(end));
             assert_eq!(asset(&name).is_some(), is_part, "{name}");
+        }
+    }
+
+    #[test]
+    fn scripts_are_served_without_their_comments_and_with_all_else() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/");
+        for (name, asset) in ASSETS {
+            let served = std::str::from_utf8(asset.body).expect("UTF-8");
+            let source = std::fs::read_to_string(format!("{folder}{name}")).expect("a file of this folder");
+            if !name.ends_with(".js") {
+                assert_eq!(served, source, "{name}");
+                continue;
+            }
+            assert_eq!(served.lines().count(), source.lines().count(), "{name}: lines keep their numbers");
+            for (number, (served, source)) in std::iter::zip(served.lines(), source.lines()).enumerate() {
+                let words = source.trim();
+                let is_comment = words.starts_with("//") || words.starts_with("/*") || words.starts_with('*');
+                assert_eq!(served, if is_comment { "" } else { source }, "{name}, line {}", number + 1);
+                // What stands behind the end of a comment would be lost with it.
+                assert!(
+                    !is_comment
+                        || words.starts_with("//")
+                        || words.find("*/").is_none_or(|at| at + 2 == words.len())
+                );
+            }
         }
     }
 
