@@ -16,8 +16,8 @@
 //     there is no connection, or `stalled`
 //   ended: the call was ended, here or there; the code is `ended` or `replaced`
 //   error: it does not play before somebody does something; the code is one of reasons.js, `unauthorized` (the
-//     token is missing or wrong), `origin` (the server does not take this page), `camera` (several are online),
-//     or `src` (no usable address)
+//     token is missing or wrong), `origin` (the server does not take this page, or a proxy answers for it),
+//     `camera` (several are online), or `src` (no usable address)
 
 import { Calls } from './call.js';
 import { Client } from './client.js';

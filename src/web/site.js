@@ -35,10 +35,7 @@ export class Site {
    */
   async config(token) {
     try {
-      const response = await this.fetch(new URL('api/config', this.base).href, {
-        cache: 'no-store',
-        headers: token ? { Authorization: `Bearer ${token}` } : undefined,
-      });
+      const response = await this.#ask('api/config', { headers: token ? { Authorization: `Bearer ${token}` } : undefined });
       return response.ok ? await response.json() : null;
     } catch {
       return null; // the socket will say that the server is gone
@@ -47,20 +44,30 @@ export class Site {
 
   /**
    * Why a socket does not open: 'answers' when the server does by HTTP, so that something in between passes no
-   * WebSockets; 'refuses' when it does, but not to pages of this origin; 'gone'.
+   * WebSockets; 'refuses' when an answer comes that pages of this origin may not read, which a proxy's own may be, too;
+   * 'gone'.
    * @returns {Promise<'answers' | 'refuses' | 'gone'>}
    */
   async reach() {
-    if (await this.config()) return 'answers';
-    if (this.base.origin === this.page?.origin) return 'gone';
+    try {
+      return (await this.#ask('api/config')).ok ? 'answers' : 'gone';
+    } catch {
+      if (this.base.origin === this.page?.origin) return 'gone';
+    }
     try {
       // Without leave to read it, an answer tells nothing but that there is one.
-      await this.fetch(new URL('api/health', this.base).href, { cache: 'no-store', mode: 'no-cors' });
+      await this.#ask('api/health', { mode: 'no-cors' });
       return 'refuses';
     } catch {
       return 'gone';
     }
   }
+
+  /**
+   * @param {string} path
+   * @param {RequestInit} [options]
+   */
+  #ask(path, options) { return this.fetch(new URL(path, this.base).href, { cache: 'no-store', ...options }); }
 }
 
 /**

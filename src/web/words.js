@@ -23,7 +23,7 @@ const SERVER = ['The server is gone', 'This page connects again by itself. If it
 /** @type {Words} */
 const PROXY = ['The server answers, but opens no WebSocket', 'A proxy in between must pass the headers Upgrade, Connection and Host. If there is none, too many pages of your address may be open. The log of the server says which.'];
 /** @type {(origin: string) => Words} */
-const REFUSED = (origin) => ['This page may not show the camera', `The camera's server must have ${origin} among its origins.`];
+const REFUSED = (origin) => ['This page may not show the camera', `The camera's server must have ${origin} among its origins. If it has, it is not there at the moment.`];
 const TOKEN = 'Whoever runs the camera knows the token.';
 
 /** What needs a person before anything can play. */

@@ -31,10 +31,12 @@ export class Site {
     config(token?: string): Promise<Config | null>;
     /**
      * Why a socket does not open: 'answers' when the server does by HTTP, so that something in between passes no
-     * WebSockets; 'refuses' when it does, but not to pages of this origin; 'gone'.
+     * WebSockets; 'refuses' when an answer comes that pages of this origin may not read, which a proxy's own may be, too;
+     * 'gone'.
      * @returns {Promise<'answers' | 'refuses' | 'gone'>}
      */
     reach(): Promise<"answers" | "refuses" | "gone">;
+    #private;
 }
 /**
  * What a server tells its pages.

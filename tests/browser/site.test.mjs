@@ -1,0 +1,72 @@
+// What a page finds out of a server by HTTP, and what it says of that.
+
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { Site } from '../../src/web/site.js';
+import { START } from '../../src/web/watching.js';
+import { notice } from '../../src/web/words.js';
+
+const CONFIG = { iceServers: [], room: 'public', auth: false };
+const PAGE = { href: 'https://page.example/a/b.html?c#d', origin: 'https://page.example' };
+const json = (body, ok = true) => ({ ok, json: async () => body });
+const refused = () => Promise.reject(new TypeError('Failed to fetch'));
+
+/** A network: what it answers to a request that is to be read, and to one that is not. */
+function network(cors, opaque = cors) {
+  const asked = [];
+  const fetch = async (url, options) => {
+    asked.push([url, options]);
+    return options.mode === 'no-cors' ? opaque() : cors();
+  };
+  return { asked, fetch };
+}
+
+test('a server is found at the address of its page', () => {
+  for (const [url, base, socket] of [
+    ['https://camera.example:4500/', 'https://camera.example:4500/', 'wss://camera.example:4500/'],
+    ['http://127.0.0.1:4500', 'http://127.0.0.1:4500/', 'ws://127.0.0.1:4500/'],
+    ['https://host/cameras/door/index.html?a#token=b', 'https://host/cameras/door/', 'wss://host/cameras/door/'],
+    ['door/', 'https://page.example/a/door/', 'wss://page.example/a/door/'],
+    ['/', 'https://page.example/', 'wss://page.example/'],
+  ]) {
+    const site = new Site(url, { page: PAGE, fetch: refused });
+    assert.deepEqual([site.base.href, site.socket], [base, socket], url);
+  }
+});
+
+test('the token is shown to the configuration alone, and no header asks for leave without one', async () => {
+  const { asked, fetch } = network(async () => json(CONFIG));
+  const site = new Site('https://camera.example/', { page: PAGE, fetch });
+  assert.deepEqual(await site.config('s3cret'), CONFIG);
+  assert.deepEqual(await site.config(), CONFIG);
+  assert.equal(await site.reach(), 'answers');
+  assert.deepEqual(asked.map(([url, { headers }]) => [url, headers]), [
+    ['https://camera.example/api/config', { Authorization: 'Bearer s3cret' }],
+    ['https://camera.example/api/config', undefined],
+    ['https://camera.example/api/config', undefined],
+  ]);
+});
+
+for (const [what, url, cors, opaque, reach] of [
+  ['a proxy without WebSockets', 'https://camera.example/', () => json(CONFIG), refused, 'answers'],
+  ['a server that does not take our origin', 'https://camera.example/', refused, () => ({ type: 'opaque' }), 'refuses'],
+  ['a server that is gone', 'https://camera.example/', refused, refused, 'gone'],
+  ['our own, which began to answer between two questions', 'https://page.example/', refused, () => ({ type: 'opaque' }), 'gone'],
+  ['a proxy whose server is gone', 'https://camera.example/', () => json({}, false), () => ({ type: 'opaque' }), 'gone'],
+]) {
+  test(`why a socket does not open: ${what}`, async () => {
+    const { fetch } = network(cors, opaque);
+    assert.equal(await new Site(url, { page: PAGE, fetch }).reach(), reach);
+  });
+}
+
+test('a page that is refused reads so between two tries, too', () => {
+  const server = { refuses: 'https://page.example' };
+  for (const line of ['waiting', 'connecting']) {
+    const { title, more } = notice({ ...START, line }, { server });
+    assert.equal(title, 'This page may not show the camera', line);
+    assert.match(more, /must have https:\/\/page\.example among its origins/);
+  }
+  assert.equal(notice({ ...START, line: 'connecting' }, { server: {} }).title, 'Connecting to the server');
+  assert.match(notice({ ...START, line: 'waiting' }, { server: {} }).title, /gone/);
+});
