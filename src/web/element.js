@@ -227,8 +227,16 @@ export class SympleCamera extends Element {
     if (this.#life !== life) return;
     if (config?.auth && !this.token) {
       this.#denied = '';
+      return this.#paint();
+    }
+    try {
+      client.connect();
+    } catch (error) {
+      // The browser allows no such socket here: one without TLS in a page from https.
+      this.#unload();
+      this.#wrong = /** @type {Error} */ (error).message;
       this.#paint();
-    } else client.connect();
+    }
   }
 
   /**

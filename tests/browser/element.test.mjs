@@ -95,6 +95,19 @@ scenario('the element says what is missing, and plays once it is there', { needs
   await told('playing null');
 });
 
+scenario('a socket that the browser does not allow is an error in its words', { needs: ['chromium'] }, async (s) => {
+  const port = await freePort();
+  const camera = await s.camera({ ORIGINS: `http://127.0.0.1:${port}` });
+  const browser = await s.chromium();
+  const page = await browser.page(await host(s, port, `<symple-camera src="${camera.url}"></symple-camera>`, `${camera.url}element.js`), {
+    // As in a page from https that names a camera without TLS.
+    before: (page) => page.addInitScript(`window.WebSocket = class { constructor() { throw new DOMException('An insecure connection', 'SecurityError'); } }`),
+  });
+  await until('the element says so', () => element(page, '/An insecure connection/.test(it.shadowRoot.textContent)'));
+  assert.deepEqual(await events(page), ['error src']);
+  assert.deepEqual(page.console.filter((line) => line.startsWith('uncaught')), []);
+});
+
 scenario('the element comes back by itself', { needs: ['chromium'] }, async (s) => {
   const port = await freePort();
   const camera = await s.camera({ ORIGINS: `http://127.0.0.1:${port}` });
