@@ -18,6 +18,7 @@ use str0m::{Candidate, Rtc};
 
 use super::bytes::Bytes;
 use super::rtc::{CAMERA, OFFER, all_media, append, at, fingerprint, sign};
+use super::walk::{self, walk};
 use crate::call::RateLimit;
 use crate::camera::Answer;
 use crate::camera::studio::{Config, Input, Output, Studio, Whence};
@@ -75,54 +76,11 @@ struct World {
 /// Runs a call.
 pub fn call(data: &[u8]) {
     let mut bytes = Bytes(data);
-    let mut w = World::new(bytes.u8());
-    for _ in 0..200 {
-        if bytes.is_empty() {
-            break;
-        }
-        w.step(&mut bytes);
-        w.check();
-    }
-    w.end();
+    let w = World::new(bytes.u8());
+    walk(w, bytes, 200);
 }
 
-impl World {
-    fn new(flags: u8) -> World {
-        let now = Instant::now();
-        let host = rtc::LocalCandidate { base: at(CAMERA), advertised: None };
-        let config = Config {
-            rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
-            media: all_media(),
-            bitrate: Limits::default(),
-            pictures: (1280, 720, 30),
-            adapt: flags & 1 == 1,
-            heat: None,
-            answer: Answer::All,
-            max_viewers: 4,
-            max_unconnected: 3,
-            offer_rate: RateLimit { per_second: 2, burst: 8 },
-            linger: Duration::from_secs(10),
-            live: true,
-        };
-        let mut studio = Studio::new(config, now);
-        studio.handle_input(Input::Online { address: "camera|1" }, now);
-        World {
-            studio,
-            start: now,
-            now,
-            due: None,
-            browser: None,
-            wire: BTreeMap::new(),
-            count: 0,
-            seen: VecDeque::new(),
-            checks: BTreeMap::new(),
-            proven: BTreeSet::new(),
-            sealed: HashSet::new(),
-            names: Default::default(),
-            harmed: false,
-        }
-    }
-
+impl walk::World for World {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         match bytes.u8() % 18 {
             0 | 1 => self.call(),
@@ -184,6 +142,64 @@ impl World {
                     self.forge(from, &data);
                 }
             }
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(self.studio.panics(), 0);
+        let (sessions, seats) = (self.studio.fanout.sessions().count(), self.studio.seats.len());
+        assert!(sessions <= seats && seats <= 4, "{sessions} sessions, {seats} seats");
+        let totals = self.studio.fanout.totals();
+        let seconds = (self.now - self.start).as_secs() + 1;
+        assert!(totals.checks <= 512 + 50 * seconds, "{} checks in {seconds} s", totals.checks);
+    }
+
+    fn end(mut self) {
+        if !self.harmed && self.browser.as_ref().is_some_and(|b| b.connected) {
+            self.run(Duration::from_secs(1));
+            assert_eq!(self.studio.viewers().count(), 1, "the viewer that was only sent forgeries is there");
+        }
+        self.input(Input::Shutdown);
+        self.run(Duration::from_millis(100));
+        assert!(self.studio.is_idle() && self.studio.fanout.sessions().count() == 0);
+        self.check();
+    }
+}
+
+impl World {
+    fn new(flags: u8) -> World {
+        let now = Instant::now();
+        let host = rtc::LocalCandidate { base: at(CAMERA), advertised: None };
+        let config = Config {
+            rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
+            media: all_media(),
+            bitrate: Limits::default(),
+            pictures: (1280, 720, 30),
+            adapt: flags & 1 == 1,
+            heat: None,
+            answer: Answer::All,
+            max_viewers: 4,
+            max_unconnected: 3,
+            offer_rate: RateLimit { per_second: 2, burst: 8 },
+            linger: Duration::from_secs(10),
+            live: true,
+        };
+        let mut studio = Studio::new(config, now);
+        studio.handle_input(Input::Online { address: "camera|1" }, now);
+        World {
+            studio,
+            start: now,
+            now,
+            due: None,
+            browser: None,
+            wire: BTreeMap::new(),
+            count: 0,
+            seen: VecDeque::new(),
+            checks: BTreeMap::new(),
+            proven: BTreeSet::new(),
+            sealed: HashSet::new(),
+            names: Default::default(),
+            harmed: false,
         }
     }
 
@@ -469,26 +485,6 @@ impl World {
         for (to, data) in out {
             self.put_on_wire(at(BROWSER), to, &data);
         }
-    }
-
-    fn check(&self) {
-        assert_eq!(self.studio.panics(), 0);
-        let (sessions, seats) = (self.studio.fanout.sessions().count(), self.studio.seats.len());
-        assert!(sessions <= seats && seats <= 4, "{sessions} sessions, {seats} seats");
-        let totals = self.studio.fanout.totals();
-        let seconds = (self.now - self.start).as_secs() + 1;
-        assert!(totals.checks <= 512 + 50 * seconds, "{} checks in {seconds} s", totals.checks);
-    }
-
-    fn end(&mut self) {
-        if !self.harmed && self.browser.as_ref().is_some_and(|b| b.connected) {
-            self.run(Duration::from_secs(1));
-            assert_eq!(self.studio.viewers().count(), 1, "the viewer that was only sent forgeries is there");
-        }
-        self.input(Input::Shutdown);
-        self.run(Duration::from_millis(100));
-        assert!(self.studio.is_idle() && self.studio.fanout.sessions().count() == 0);
-        self.check();
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::bytes::Bytes;
+use super::walk::{self, walk};
 use crate::proto::{CloseCode, Head, Status};
 use crate::server::{Admission, Config, ConnId, Event, Hub, Input, Output, Transmit, Verdict, Whom};
 
@@ -68,7 +69,7 @@ pub fn hub(data: &[u8]) {
         max_peer_data: 1000,
         ..Config::default()
     };
-    let mut w = World {
+    let w = World {
         hub: Hub::new(config),
         now: Instant::now(),
         ends: BTreeMap::new(),
@@ -78,17 +79,10 @@ pub fn hub(data: &[u8]) {
         lossy: false,
         online: 0,
     };
-    for _ in 0..400 {
-        if bytes.is_empty() {
-            break;
-        }
-        w.step(&mut bytes);
-        w.check();
-    }
-    w.end();
+    walk(w, bytes, 400);
 }
 
-impl World {
+impl walk::World for World {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         let op = bytes.u8() % 20;
         let conn = {
@@ -179,6 +173,45 @@ impl World {
         }
     }
 
+    fn check(&self) {
+        let stats = self.hub.stats();
+        assert_eq!(stats.connections, self.ends.len(), "connections");
+        assert_eq!(stats.peers as i64, self.online, "who is told online is");
+        assert!(stats.longest_queue <= MOST, "{} bytes wait for one", stats.longest_queue);
+        assert!(stats.queued <= MOST * self.ends.len());
+        assert!(stats.held <= stats.peers);
+        assert!(stats.admitted >= stats.peers as u64);
+    }
+
+    /// Everybody reads, and then goes.
+    fn end(mut self) {
+        let all: Vec<ConnId> = self.ends.keys().copied().collect();
+        for conn in &all {
+            self.read(*conn);
+        }
+        self.pass(Duration::from_millis(100));
+        assert_eq!(self.hub.stats().held, 0, "nobody is held where everybody reads");
+        assert_eq!(self.hub.stats().queued, 0, "everything was read");
+        let mut open = self.ends.values().filter(|end| end.close.is_none());
+        assert!(open.all(|end| end.unread.is_empty()), "all sockets are read again");
+        for (n, (came, told)) in &self.copies {
+            let Some(told) = told else { continue };
+            assert!(came <= told, "message {n}: {came} copies came, {told} were delivered");
+            assert!(self.lossy || came == told, "message {n}: {came} copies came of {told}");
+        }
+        assert!(self.hub.stats().deliveries >= self.copies.values().map(|(came, _)| came).sum::<u64>());
+        for conn in all {
+            self.ends.remove(&conn);
+            self.input(Input::Closed { conn });
+        }
+        let s = self.hub.stats();
+        assert_eq!((s.connections, s.peers, s.rooms, s.queued, s.held), (0, 0, 0, 0, 0));
+        assert_eq!(self.online, 0);
+        self.pass(Duration::from_secs(120));
+    }
+}
+
+impl World {
     fn connect(&mut self, local: bool) {
         self.conns += 1;
         let (conn, id) = (ConnId(self.conns), format!("s{}", self.conns));
@@ -328,42 +361,5 @@ impl World {
             assert!(wakes < 20_000, "the hub is woken all the time");
         }
         self.now = end;
-    }
-
-    fn check(&self) {
-        let stats = self.hub.stats();
-        assert_eq!(stats.connections, self.ends.len(), "connections");
-        assert_eq!(stats.peers as i64, self.online, "who is told online is");
-        assert!(stats.longest_queue <= MOST, "{} bytes wait for one", stats.longest_queue);
-        assert!(stats.queued <= MOST * self.ends.len());
-        assert!(stats.held <= stats.peers);
-        assert!(stats.admitted >= stats.peers as u64);
-    }
-
-    /// Everybody reads, and then goes.
-    fn end(&mut self) {
-        let all: Vec<ConnId> = self.ends.keys().copied().collect();
-        for conn in &all {
-            self.read(*conn);
-        }
-        self.pass(Duration::from_millis(100));
-        assert_eq!(self.hub.stats().held, 0, "nobody is held where everybody reads");
-        assert_eq!(self.hub.stats().queued, 0, "everything was read");
-        let mut open = self.ends.values().filter(|end| end.close.is_none());
-        assert!(open.all(|end| end.unread.is_empty()), "all sockets are read again");
-        for (n, (came, told)) in &self.copies {
-            let Some(told) = told else { continue };
-            assert!(came <= told, "message {n}: {came} copies came, {told} were delivered");
-            assert!(self.lossy || came == told, "message {n}: {came} copies came of {told}");
-        }
-        assert!(self.hub.stats().deliveries >= self.copies.values().map(|(came, _)| came).sum::<u64>());
-        for conn in all {
-            self.ends.remove(&conn);
-            self.input(Input::Closed { conn });
-        }
-        let s = self.hub.stats();
-        assert_eq!((s.connections, s.peers, s.rooms, s.queued, s.held), (0, 0, 0, 0, 0));
-        assert_eq!(self.online, 0);
-        self.pass(Duration::from_secs(120));
     }
 }

@@ -14,6 +14,7 @@ mod rtc;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod wire;
 
 /// Declares the targets: `fuzz/Cargo.toml`, `fuzz/fuzz_targets` and `fuzz/corpus` have the same names.

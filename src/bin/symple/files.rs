@@ -81,14 +81,6 @@ fn failure(wrong: Vec<(Origin, String)>) -> Failure {
 fn toml_file(path: &Path) -> Result<(String, Map<String, Value>), Failure> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(Failure::of(Kind::NoInput, &name))?;
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-        // Its own words show the line, and with it a password.
-        let line =
-            e.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
-        Failure::new(Kind::Config, format!("{name} is no TOML: line {line}: {}", e.message().trim()))
-    })?;
-    match serde_json::to_value(table) {
-        Ok(Value::Object(content)) => Ok((name, content)),
-        _ => Err(Failure::new(Kind::Config, format!("{name} holds a number that is none"))),
-    }
+    let content = merge::content(&text).map_err(|why| Failure::new(Kind::Config, format!("{name} {why}")))?;
+    Ok((name, content))
 }

@@ -12,6 +12,8 @@ mod devices;
 mod emit;
 mod exit;
 mod files;
+#[cfg(test)]
+mod fuzzed;
 mod help;
 mod limits;
 mod logger;

@@ -118,6 +118,20 @@ pub struct Written<'a> {
 /// Where each value that is no default came from, and the value.
 pub type Origins = BTreeMap<&'static str, (Origin, Value)>;
 
+/// What a file holds; the error goes on where its name stands.
+pub fn content(text: &str) -> Result<Map<String, Value>, String> {
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+        // Its own words show the line, and with it a password.
+        let line =
+            e.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
+        format!("is no TOML: line {line}: {}", e.message().trim())
+    })?;
+    match serde_json::to_value(table) {
+        Ok(Value::Object(content)) => Ok(content),
+        _ => Err("holds a number that is none".into()),
+    }
+}
+
 /// Takes every setting from the strongest place. All that is wrong is said, each with its place.
 pub fn merge<T>(
     table: &[Setting<T>],
@@ -192,8 +206,9 @@ pub fn set_by<T>(table: &[Setting<T>], origins: &Origins) -> String {
         // Servers for ICE have a password each.
         if secret || text.contains("credential") { "…".to_owned() } else { without_login(&text) }
     };
-    let lines =
-        origins.iter().map(|(key, (origin, value))| format!("  {key:20}{}  ({origin})\n", shown(key, value)));
+    let lines = origins
+        .iter()
+        .map(|(key, (origin, value))| format!("  {key:19} {}  ({origin})\n", shown(key, value)));
     let lines: String = lines.collect();
     if lines.is_empty() { lines } else { format!("set by:\n{lines}") }
 }

@@ -1,7 +1,7 @@
 //! `symple serve`: the server.
 
 mod plan;
-mod settings;
+pub mod settings;
 mod site;
 
 use std::ffi::OsString;
