@@ -37,7 +37,7 @@ mod server;
 mod signal;
 #[cfg(feature = "server")]
 pub mod site;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "server"))]
 pub(crate) mod time;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;

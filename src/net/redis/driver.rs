@@ -12,8 +12,9 @@ use redis::{Pipeline, Value};
 use smol::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 
-use super::super::server::{AuthRequest, Inner};
+use super::super::server::{self, AuthRequest, Inner, Task};
 use super::super::signal::Signal;
+use super::super::time::now;
 use super::super::{lock, random_id};
 use super::keys::{Keys, in_time, question, send};
 use super::line::Line;
@@ -22,7 +23,7 @@ use super::sessions::verdict;
 use super::{RedisConfig, key};
 use crate::proto::{Status, Token};
 use crate::server::cluster::{BROADCAST, Bus, BusInput, Settings};
-use crate::server::{ConnId, Input, Verdict, Whom};
+use crate::server::{Config, ConnId, Hub, Input, Verdict, Whom};
 
 /// Bytes that go to Redis in one batch.
 const BATCH: usize = 256 << 10;
@@ -44,8 +45,15 @@ const ENTERING: Duration = Duration::from_secs(60);
 /// Somebody at the door, and since when.
 type Asker = (Instant, AuthRequest);
 
+/// A hub that is one of several instances, and what it shares its peers by.
+pub(crate) fn instance(config: Config, redis: RedisConfig) -> (Hub, Arc<dyn server::Bus>) {
+    let bus = Hook::new(redis);
+    let hub = Hub::clustered(config, bus.settings(), now());
+    (hub, Arc::new(bus))
+}
+
 /// What a server keeps for its Redis.
-pub(crate) struct Hook {
+struct Hook {
     config: RedisConfig,
     /// There is something for the bus.
     bus: Signal,
@@ -58,15 +66,58 @@ pub(crate) struct Hook {
     idle: AtomicBool,
 }
 
+impl server::Bus for Hook {
+    fn judge(&self, request: AuthRequest) -> Option<AuthRequest> {
+        if !self.config.sessions {
+            return Some(request);
+        }
+        // Each is one of the hub's connections, so there are not many.
+        _ = self.asks.try_send((now(), request));
+        None
+    }
+
+    fn notify(&self) {
+        self.bus.notify();
+    }
+
+    fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    fn has_session(&self, token: &str) -> bool {
+        lock(&self.tokens).values().any(|(known, _)| known.is(token))
+    }
+
+    fn run(self: Arc<Self>, server: Arc<Inner>) -> Task<'static> {
+        Box::pin(self.stay_connected(server))
+    }
+
+    fn flush<'a>(&'a self, server: &'a Inner) -> Task<'a> {
+        let done = async {
+            while self.up.load(Ordering::Acquire) && (!self.idle.load(Ordering::Acquire) || says_more(server))
+            {
+                Timer::after(Duration::from_millis(5)).await;
+            }
+        };
+        let late = async { _ = Timer::after(Duration::from_millis(500)).await };
+        Box::pin(done.or(late))
+    }
+}
+
+/// Whether the hub has something for the bus.
+fn says_more(server: &Inner) -> bool {
+    server.with(|hub, now| hub.transmit_bus(0, now, &mut Vec::new()))
+}
+
 impl Hook {
-    pub fn new(config: RedisConfig) -> Self {
+    fn new(config: RedisConfig) -> Self {
         let (asks, asked) = unbounded();
         let (up, idle) = (AtomicBool::new(false), AtomicBool::new(true));
         Hook { config, bus: Signal::default(), asks, asked, tokens: Mutex::default(), up, idle }
     }
 
     /// How the hub takes part.
-    pub fn settings(&self) -> Settings {
+    fn settings(&self) -> Settings {
         let mut settings = Settings::new(random_id());
         settings.dead_after = self.config.dead_after;
         settings.queue_limit = self.config.queue_limit;
@@ -76,44 +127,8 @@ impl Hook {
         settings
     }
 
-    /// Whether sessions decide who is let in.
-    pub fn judges(&self) -> bool {
-        self.config.sessions
-    }
-
-    /// Whether a peer is here that came in with this token.
-    pub fn has_session(&self, token: &str) -> bool {
-        lock(&self.tokens).values().any(|(known, _)| known.is(token))
-    }
-
-    /// Takes over who wants in.
-    pub fn ask(&self, request: AuthRequest) {
-        // Each is one of the hub's connections, so there are not many.
-        _ = self.asks.try_send((Instant::now(), request));
-    }
-
-    /// The hub has something for the bus.
-    pub fn notify(&self) {
-        self.bus.notify();
-    }
-
-    pub fn is_up(&self) -> bool {
-        self.up.load(Ordering::Acquire)
-    }
-
-    /// What the hub said last leaves, if it may.
-    pub async fn flush(&self, inner: &Inner) {
-        let done = async {
-            while self.is_up() && (!self.idle.load(Ordering::Acquire) || inner.says_more()) {
-                Timer::after(Duration::from_millis(5)).await;
-            }
-        };
-        let late = async { _ = Timer::after(Duration::from_millis(500)).await };
-        done.or(late).await;
-    }
-
     /// Connects, stays connected, and comes back.
-    pub async fn run(self: Arc<Self>, inner: Arc<Inner>) {
+    async fn stay_connected(self: Arc<Self>, inner: Arc<Inner>) {
         let mut wait = BACKOFF.0;
         let mut door = VecDeque::new();
         loop {
@@ -212,7 +227,7 @@ impl Hook {
             let (mut batch, mut more) = (Vec::new(), true);
             while more {
                 self.idle.store(false, Ordering::Release);
-                more = inner.take_bus(BATCH, &mut batch);
+                more = inner.with(|hub, now| hub.transmit_bus(BATCH, now, &mut batch));
                 if batch.is_empty() {
                     break;
                 }
@@ -220,13 +235,14 @@ impl Hook {
                     return;
                 }
                 let Some(answers) = send(&mut redis, &commands(&batch)).await else { return };
-                inner.bus(batch.drain(..).zip(&answers).filter_map(|(bus, answer)| match (bus, answer) {
+                let done = batch.drain(..).zip(&answers).filter_map(|(bus, answer)| match (bus, answer) {
                     (Bus::Subscribe { tag, .. }, _) => Some(BusInput::Subscribed(tag)),
                     (Bus::Publish { tag: Some(tag), .. }, Value::Int(heard)) => {
                         Some(BusInput::Published { tag, receivers: u64::try_from(*heard).unwrap_or(0) })
                     }
                     _ => None,
-                }));
+                });
+                inner.with(|hub, now| done.for_each(|input| hub.handle_input(Input::Bus(input), now)));
             }
             self.idle.store(true, Ordering::Release);
             poll_fn(|cx| self.bus.poll(cx)).await;
@@ -243,7 +259,7 @@ impl Hook {
             }
             while let Some((since, request)) = next.take().or_else(|| self.asked.try_recv().ok()) {
                 // While others were waited for.
-                match since.elapsed() > AT_THE_DOOR {
+                match now().saturating_duration_since(since) > AT_THE_DOOR {
                     true => unavailable(&request),
                     false => requests.push(request),
                 }
@@ -280,7 +296,7 @@ impl Hook {
                 };
                 let verdict = verdict(stored.as_deref());
                 if let (Verdict::Admit(_), Some(token)) = (&verdict, &request.auth.token) {
-                    lock(&self.tokens).insert(request.conn(), (token.clone(), Instant::now()));
+                    lock(&self.tokens).insert(request.conn(), (token.clone(), now()));
                 }
                 request.answer(verdict);
             }
@@ -291,7 +307,7 @@ impl Hook {
     async fn touch(&self, inner: &Inner, mut keys: Keys) {
         loop {
             Timer::after(self.config.touch_interval).await;
-            let now = Instant::now();
+            let at = now();
             let held: Vec<(ConnId, Token, Instant)> =
                 lock(&self.tokens).iter().map(|(conn, (token, at))| (*conn, token.clone(), *at)).collect();
             for part in held.chunks(ASKED) {
@@ -299,7 +315,7 @@ impl Hook {
                 for (conn, token, last) in part {
                     let extend = match inner.last_active(*conn) {
                         None => {
-                            if now.saturating_duration_since(*last) > ENTERING {
+                            if at.saturating_duration_since(*last) > ENTERING {
                                 lock(&self.tokens).remove(conn);
                             }
                             continue;
@@ -318,7 +334,7 @@ impl Hook {
                     let Ok(Value::Int(there)) = answer else { continue };
                     let there = there > 0;
                     if there {
-                        lock(&self.tokens).entry(conn).and_modify(|(_, at)| *at = now);
+                        lock(&self.tokens).entry(conn).and_modify(|(_, looked)| *looked = at);
                         continue;
                     }
                     lock(&self.tokens).remove(&conn);

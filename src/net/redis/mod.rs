@@ -39,13 +39,27 @@ pub(crate) mod url;
 use std::fmt;
 use std::time::Duration;
 
-pub(crate) use driver::Hook;
+use super::Server;
+pub(crate) use driver::instance;
 pub use emitter::Emitter;
 pub use sessions::{Session, Sessions};
 pub use url::{RedisUrl, RedisUrlError};
 
 /// How long a Redis may take to do what it is told.
 const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What a server with a Redis can answer.
+impl Server {
+    /// Whether Redis is there, if there is one: other instances are reached, and sessions can be looked up.
+    pub fn redis_is_up(&self) -> Option<bool> {
+        self.bus().map(|bus| bus.is_up())
+    }
+
+    /// Whether a peer is here whose session in Redis this token names.
+    pub fn has_session(&self, token: &str) -> bool {
+        self.bus().is_some_and(|bus| bus.has_session(token))
+    }
+}
 
 /// The key of a session.
 fn key(token: &str) -> String {

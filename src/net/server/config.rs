@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Bus;
 use crate::net::{Handler, Network, Origins, Request, Response};
-use crate::server::Config;
+use crate::server::{Config, Hub};
 
 /// What a server does beside the protocol. Its `Default` listens nowhere: it serves peers of its process.
 #[derive(Clone)]
@@ -69,6 +70,23 @@ impl ServerConfig {
     /// Listens on these addresses, with the protocol's default limits.
     pub fn listen(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         ServerConfig { listen: addresses.into_iter().collect(), ..ServerConfig::default() }
+    }
+
+    /// The hub, and the bus between it and other instances.
+    #[cfg(feature = "redis")]
+    pub(super) fn hub_and_bus(&mut self) -> (Hub, Option<Arc<dyn Bus>>) {
+        match self.redis.take() {
+            Some(redis) => {
+                let (hub, bus) = crate::net::redis::instance(std::mem::take(&mut self.hub), redis);
+                (hub, Some(bus))
+            }
+            None => (Hub::new(std::mem::take(&mut self.hub)), None),
+        }
+    }
+
+    #[cfg(not(feature = "redis"))]
+    pub(super) fn hub_and_bus(&mut self) -> (Hub, Option<Arc<dyn Bus>>) {
+        (Hub::new(std::mem::take(&mut self.hub)), None)
     }
 
     /// Answers GET requests; `None` is 404. It must not block.

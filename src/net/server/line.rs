@@ -1,28 +1,18 @@
-//! One connection: its socket read and written in one task, and its port at the hub.
+//! One connection: its socket, read and written in one task, at its port of the hub.
 
 use std::collections::VecDeque;
 use std::future::Future;
-#[cfg(feature = "tls")]
-use std::io;
-use std::net::{IpAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_tungstenite::tungstenite::protocol::Role;
-use futures_lite::FutureExt;
-use smol::{Async, Timer};
+use smol::Timer;
 
-use super::Inner;
-use crate::net::http;
-use crate::net::server::door::{Full, Guest, Stranger};
+use super::port::Port;
 use crate::net::signal::Signal;
-use crate::net::ws::io::Io;
-use crate::net::ws::{BATCH, Gate, Got, Link, Put};
-use crate::net::{lock, random_id};
-use crate::server::{ConnId, Input, MAX_BEFORE_WELCOME, Transmit};
+use crate::net::ws::{BATCH, Got, Link, Put};
+use crate::server::{Input, Transmit};
 
 /// How many frames of one socket are read before others have their turn, and how many bytes: what is read is kept
 /// if the first frame of them has its sender held.
@@ -34,96 +24,11 @@ const TOLD: usize = 4 << 10;
 /// How often a socket that is not read is asked whether it was reset: nothing else tells of it then.
 const RESET: Duration = Duration::from_millis(200);
 
-/// How long a server that ends waits for what it answers on HTTP.
-const LAST_ANSWER: Duration = Duration::from_millis(200);
-
 /// How long a closed socket may take to say goodbye.
 const LINGER: Duration = Duration::from_secs(2);
 
-impl Inner {
-    pub(super) async fn socket(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr, _counted: Socket) {
-        let last_call = self.last_call.clone();
-        // Whoever has no WebSocket by then is owed no goodbye: answers are written within this.
-        let ending = async {
-            _ = last_call.recv().await;
-            Timer::after(LAST_ANSWER).await;
-            None
-        };
-        // In a box that goes when it is done: TLS and HTTP take more room than all that comes after.
-        let greeted = Box::pin(self.greet(tcp, host.to_canonical()).or(ending)).await;
-        let Some((line, _guest)) = greeted else { return };
-        line.await;
-    }
-
-    /// From an accepted socket to a WebSocket at the hub.
-    async fn greet(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr) -> Option<(Line, Guest)> {
-        _ = tcp.get_ref().set_nodelay(true);
-        let Some(mut stranger) = self.door.stranger() else {
-            self.turn_away("max_unauthenticated");
-            return None;
-        };
-        // A proxy holds the sockets of many; those are counted when it has told of whom they are.
-        let guest = match self.rules.is_proxy(host) {
-            true => None,
-            false => Some(self.enter(host, &mut stranger)?),
-        };
-        let io = self.secure(tcp).await?;
-        let mut upgraded = http::serve(self.rules.clone(), io, host).await?;
-        let guest = match guest {
-            Some(guest) => guest,
-            None => self.enter(upgraded.host, &mut stranger)?,
-        };
-        let admitted = Arc::<AtomicBool>::default();
-        upgraded.io.guard(Gate::new(MAX_BEFORE_WELCOME, admitted.clone()), &mut upgraded.read);
-        let link = Link::new(upgraded.io, upgraded.read, Role::Server, self.max_message_size).await;
-        let port = Port::open(&self, Some(upgraded.host));
-        lock(&self.strangers).insert(port.conn, (stranger, admitted));
-        Some((Line::new(link, port), guest))
-    }
-
-    /// Counts a socket for its address.
-    fn enter(&self, host: IpAddr, stranger: &mut Stranger) -> Option<Guest> {
-        let full = match self.door.guest(host, stranger) {
-            Ok(guest) => return Some(guest),
-            Err(Full::Address) => "max_per_address",
-            Err(Full::AddressStrangers) => "max_unauthenticated_per_address",
-        };
-        self.turn_away(full);
-        None
-    }
-
-    fn turn_away(&self, limit: &str) {
-        log::debug!("a socket was closed at once: {limit} is reached");
-        self.warn(
-            |warnings| &mut warnings.door,
-            |count| format!("{count} sockets were closed at once, because {limit} is reached"),
-        );
-    }
-
-    #[cfg(feature = "tls")]
-    async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
-        let Some(acceptor) = lock(&self.tls).clone() else { return Some(Io::plain(tcp)) };
-        let late = async {
-            Timer::after(Duration::from_secs(10)).await;
-            Err(io::ErrorKind::TimedOut.into())
-        };
-        match acceptor.accept(tcp).or(late).await {
-            Ok(tls) => Some(Io::tls(tls.into())),
-            Err(e) => {
-                log::debug!("TLS handshake failed: {e}");
-                None
-            }
-        }
-    }
-
-    #[cfg(not(feature = "tls"))]
-    async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
-        Some(Io::plain(tcp))
-    }
-}
-
 /// A socket at its port, and what is under way on it.
-struct Line {
+pub(super) struct Line {
     link: Link,
     port: Port,
     /// Reading has a waker of its own, so that a turn that only writes, as all those of a fan-out do, asks no
@@ -183,7 +88,7 @@ impl Future for Line {
 }
 
 impl Line {
-    fn new(link: Link, port: Port) -> Line {
+    pub fn new(link: Link, port: Port) -> Line {
         let readable = Arc::new(Signal::default());
         readable.notify();
         Line {
@@ -247,7 +152,7 @@ impl Line {
             return Poll::Pending;
         }
         let (kept, told) = (&mut self.kept, &mut self.told);
-        let held = self.port.inner.with(|hub, now| {
+        let held = self.port.with(|hub, now| {
             let mut held = false;
             while !held && let Some(frame) = kept.pop_front() {
                 let input = match &frame {
@@ -318,77 +223,5 @@ impl Line {
                 return Poll::Ready(());
             }
         }
-    }
-}
-
-/// One accepted socket in the count.
-pub(super) struct Socket(Arc<Inner>);
-
-impl Socket {
-    pub(super) fn open(inner: &Arc<Inner>) -> Option<Socket> {
-        let socket = Socket(inner.clone());
-        (inner.sockets.fetch_add(1, Ordering::AcqRel) < inner.max_sockets).then_some(socket)
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        self.0.sockets.fetch_sub(1, Ordering::AcqRel);
-        self.0.end_if_over();
-    }
-}
-
-/// One connection at the hub, with a socket or without. Dropping it tells the hub that it is gone.
-pub(crate) struct Port {
-    pub conn: ConnId,
-    pub signal: Arc<Signal>,
-    inner: Arc<Inner>,
-}
-
-impl Port {
-    pub fn open(inner: &Arc<Inner>, host: Option<IpAddr>) -> Port {
-        let conn = ConnId(inner.next_conn.fetch_add(1, Ordering::Relaxed));
-        let signal = Arc::new(Signal::default());
-        lock(&inner.wakes).insert(conn, signal.clone());
-        inner.input(Input::Connected { conn, id: random_id(), host, local: host.is_none() });
-        Port { conn, signal, inner: inner.clone() }
-    }
-
-    /// Hands a text over; whether the hub holds the connection since.
-    #[cfg(feature = "client")]
-    pub fn send(&self, text: &str) -> bool {
-        self.inner.with(|hub, now| {
-            hub.handle_input(Input::Text { conn: self.conn, text }, now);
-            hub.is_held(self.conn)
-        })
-    }
-
-    pub fn is_held(&self) -> bool {
-        lock(&self.inner.hub).is_held(self.conn)
-    }
-
-    /// Moves what the hub has for it into `batch`, up to about `max` bytes; whether more waits. `full`: the socket
-    /// takes nothing since now, or took something and is full again.
-    pub fn transmit(&self, max: usize, full: Option<bool>, batch: &mut Vec<Transmit>) -> bool {
-        let now = Instant::now();
-        let mut hub = lock(&self.inner.hub);
-        if let Some(moved) = full {
-            hub.handle_input(Input::Full { conn: self.conn, moved }, now);
-        }
-        let more = hub.transmit(self.conn, max, now, batch);
-        // Otherwise the hub has nothing to tell of it, and nobody has to be woken.
-        if full.is_some() || hub.has_resumed() {
-            drop(hub);
-            self.inner.with(|_, _| ());
-        }
-        more
-    }
-}
-
-impl Drop for Port {
-    fn drop(&mut self) {
-        lock(&self.inner.wakes).remove(&self.conn);
-        lock(&self.inner.strangers).remove(&self.conn);
-        self.inner.input(Input::Closed { conn: self.conn });
     }
 }

@@ -1,0 +1,204 @@
+//! Sockets as they come: how many there may be, of whom, and from each to a WebSocket at the hub.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::protocol::Role;
+use futures_lite::FutureExt;
+use smol::{Async, Timer};
+
+use super::Inner;
+use super::door::{Door, Full, Guest, Stranger};
+use super::line::Line;
+use super::port::Port;
+use crate::net::time::now;
+use crate::net::ws::{Gate, Link};
+use crate::net::{http, lock};
+use crate::server::{ConnId, MAX_BEFORE_WELCOME, Seldom};
+
+/// How long a server that ends waits for what it answers on HTTP.
+const LAST_ANSWER: Duration = Duration::from_millis(200);
+
+/// The pause after a socket could not be accepted: out of descriptors or memory, trying again at once would only
+/// burn the CPU.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Listening sockets, and the limits on accepted ones.
+pub(super) struct Sockets {
+    /// Those that no task accepts from yet.
+    listeners: Mutex<Vec<TcpListener>>,
+    pub addresses: Vec<SocketAddr>,
+    max_sockets: usize,
+    max_message_size: usize,
+    pub door: Arc<Door>,
+    /// Those at the hub that are not admitted yet, and what tells their sockets that they are.
+    strangers: Mutex<HashMap<ConnId, (Stranger, Arc<AtomicBool>)>>,
+    /// What is warned of once a minute.
+    warnings: Mutex<Warnings>,
+}
+
+#[derive(Default)]
+struct Warnings {
+    accept: Seldom,
+    full: Seldom,
+    door: Seldom,
+}
+
+impl Sockets {
+    pub fn new(
+        listening: Vec<(SocketAddr, TcpListener)>,
+        max_sockets: usize,
+        max_message_size: usize,
+        door: Arc<Door>,
+    ) -> Sockets {
+        let (addresses, listeners) = listening.into_iter().unzip();
+        Sockets {
+            listeners: Mutex::new(listeners),
+            addresses,
+            max_sockets,
+            max_message_size,
+            door,
+            strangers: Mutex::default(),
+            warnings: Mutex::default(),
+        }
+    }
+
+    /// Gives out the listening sockets, once.
+    pub fn take_listeners(&self) -> Vec<TcpListener> {
+        std::mem::take(&mut *lock(&self.listeners))
+    }
+
+    /// The peer of a connection is admitted: it is no stranger any more.
+    pub fn admitted(&self, conn: ConnId) {
+        if let Some((_, admitted)) = lock(&self.strangers).remove(&conn) {
+            admitted.store(true, Ordering::Release);
+        }
+    }
+
+    pub fn forget(&self, conn: ConnId) {
+        lock(&self.strangers).remove(&conn);
+    }
+
+    /// Counts a socket for its address.
+    fn enter(&self, host: IpAddr, stranger: &mut Stranger) -> Option<Guest> {
+        let full = match self.door.guest(host, stranger) {
+            Ok(guest) => return Some(guest),
+            Err(Full::Address) => "max_per_address",
+            Err(Full::AddressStrangers) => "max_unauthenticated_per_address",
+        };
+        self.turn_away(full);
+        None
+    }
+
+    fn turn_away(&self, limit: &str) {
+        log::debug!("a socket was closed at once: {limit} is reached");
+        self.warn(
+            |warnings| &mut warnings.door,
+            |count| format!("{count} sockets were closed at once, because {limit} is reached"),
+        );
+    }
+
+    /// Warns once a minute, in words that tell of how many.
+    fn warn(&self, which: impl FnOnce(&mut Warnings) -> &mut Seldom, words: impl FnOnce(u64) -> String) {
+        if let Some(count) = which(&mut lock(&self.warnings)).due(now()) {
+            log::warn!("{}", words(count));
+        }
+    }
+}
+
+impl Inner {
+    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let listener = match Async::new(listener) {
+            Ok(listener) => listener,
+            Err(e) => return log::error!("a listening socket cannot be used: {e}"),
+        };
+        loop {
+            match listener.accept().await {
+                Ok((tcp, peer)) => {
+                    let Some(executor) = self.life.running() else { return };
+                    if self.life.is_closing() {
+                        return;
+                    }
+                    let Some(socket) = Socket::open(&self) else {
+                        self.sockets.warn(|warnings| &mut warnings.full, |count| {
+                            format!(
+                                "{} sockets are open, as many as connections and open files allow: {count} \
+                                 more were closed at once",
+                                self.sockets.max_sockets
+                            )
+                        });
+                        continue;
+                    };
+                    executor.spawn(self.clone().socket(tcp, peer.ip(), socket)).detach();
+                }
+                Err(e) => {
+                    self.sockets.warn(
+                        |warnings| &mut warnings.accept,
+                        |count| format!("a connection could not be accepted ({e}), {count} times"),
+                    );
+                    Timer::after(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn socket(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr, _counted: Socket) {
+        let last_call = self.life.last_call();
+        // Whoever has no WebSocket by then is owed no goodbye: answers are written within this.
+        let ending = async {
+            last_call.await;
+            Timer::after(LAST_ANSWER).await;
+            None
+        };
+        // In a box that goes when it is done: TLS and HTTP take more room than all that comes after.
+        let greeted = Box::pin(self.greet(tcp, host.to_canonical()).or(ending)).await;
+        let Some((line, _guest)) = greeted else { return };
+        line.await;
+    }
+
+    /// From an accepted socket to a WebSocket at the hub.
+    async fn greet(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr) -> Option<(Line, Guest)> {
+        _ = tcp.get_ref().set_nodelay(true);
+        let sockets = &self.sockets;
+        let Some(mut stranger) = sockets.door.stranger() else {
+            sockets.turn_away("max_unauthenticated");
+            return None;
+        };
+        // A proxy holds the sockets of many; those are counted when it has told of whom they are.
+        let guest = match self.rules.is_proxy(host) {
+            true => None,
+            false => Some(sockets.enter(host, &mut stranger)?),
+        };
+        let io = self.tls.secure(tcp).await?;
+        let mut upgraded = http::serve(self.rules.clone(), io, host).await?;
+        let guest = match guest {
+            Some(guest) => guest,
+            None => sockets.enter(upgraded.host, &mut stranger)?,
+        };
+        let admitted = Arc::<AtomicBool>::default();
+        upgraded.io.guard(Gate::new(MAX_BEFORE_WELCOME, admitted.clone()), &mut upgraded.read);
+        let link = Link::new(upgraded.io, upgraded.read, Role::Server, sockets.max_message_size).await;
+        let port = Port::open(&self, Some(upgraded.host));
+        lock(&sockets.strangers).insert(port.conn, (stranger, admitted));
+        Some((Line::new(link, port), guest))
+    }
+}
+
+/// One accepted socket in the count.
+struct Socket(Arc<Inner>);
+
+impl Socket {
+    fn open(inner: &Arc<Inner>) -> Option<Socket> {
+        let socket = Socket(inner.clone());
+        inner.life.add_socket(inner.sockets.max_sockets).then_some(socket)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.0.life.remove_socket();
+    }
+}

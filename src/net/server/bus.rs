@@ -1,0 +1,33 @@
+//! What a server shares with other instances, where it is one of several: one object, or none.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::{AuthRequest, Inner};
+
+/// A future that borrows the bus.
+pub(crate) type Task<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// The bus between instances, and the store of their sessions.
+pub(crate) trait Bus: Send + Sync {
+    /// Takes over whom the hub asks about, or gives the request back: then the host decides.
+    fn judge(&self, request: AuthRequest) -> Option<AuthRequest>;
+
+    /// The hub has something for other instances.
+    fn notify(&self);
+
+    /// Whether other instances are reached.
+    #[cfg(feature = "redis")]
+    fn is_up(&self) -> bool;
+
+    /// Whether a peer is here that came in with this token.
+    #[cfg(feature = "redis")]
+    fn has_session(&self, token: &str) -> bool;
+
+    /// Connects, stays connected, and comes back.
+    fn run(self: Arc<Self>, server: Arc<Inner>) -> Task<'static>;
+
+    /// What was said last leaves, if it may.
+    fn flush<'a>(&'a self, server: &'a Inner) -> Task<'a>;
+}

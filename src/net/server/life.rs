@@ -1,0 +1,133 @@
+//! A server's life: open, closing, over; and the executor that all of its `run` futures share.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use smol::Executor;
+use smol::channel::{Receiver, Sender, bounded};
+
+use crate::net::lock;
+
+/// Moves one way: [`close`](Life::close), then [`end`](Life::end) or the last socket's end.
+pub(super) struct Life {
+    closing: AtomicBool,
+    /// Dropped when the server begins to end, which whoever speaks HTTP hears from `last_call`.
+    open: Mutex<Option<Sender<()>>>,
+    last_call: Receiver<()>,
+    /// Dropped at the end, which every waiting `run` hears from `end`.
+    running: Mutex<Option<Sender<()>>>,
+    end: Receiver<()>,
+    /// Accepted sockets that are not dropped yet.
+    sockets: AtomicUsize,
+    /// Owned by the `run` futures alone, so that dropping them drops the tasks, and with them the sockets.
+    executor: Mutex<Weak<Executor<'static>>>,
+}
+
+impl Life {
+    pub fn new() -> Life {
+        let ((running, end), (open, last_call)) = (bounded(1), bounded(1));
+        Life {
+            closing: AtomicBool::new(false),
+            open: Mutex::new(Some(open)),
+            last_call,
+            running: Mutex::new(Some(running)),
+            end,
+            sockets: AtomicUsize::new(0),
+            executor: Mutex::default(),
+        }
+    }
+
+    /// The executor, and whether it was made by this call: then its tasks are still to be spawned.
+    pub fn executor(&self) -> (Arc<Executor<'static>>, bool) {
+        let mut held = lock(&self.executor);
+        if let Some(executor) = held.upgrade() {
+            return (executor, false);
+        }
+        let executor = Arc::new(Executor::new());
+        *held = Arc::downgrade(&executor);
+        (executor, true)
+    }
+
+    /// The executor while a `run` future lives.
+    pub fn running(&self) -> Option<Arc<Executor<'static>>> {
+        lock(&self.executor).upgrade()
+    }
+
+    /// Takes no more sockets. The last of those that there are ends the server; without any,
+    /// [`Life::end_if_over`] does, once the hub has been told.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        lock(&self.open).take();
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Ends whatever sockets there are.
+    pub fn end(&self) {
+        lock(&self.running).take();
+    }
+
+    pub fn end_if_over(&self) {
+        if self.is_closing() && self.sockets.load(Ordering::Acquire) == 0 {
+            self.end();
+        }
+    }
+
+    /// Resolves when the server begins to end.
+    pub fn last_call(&self) -> impl Future<Output = ()> + Send + use<> {
+        dropped(self.last_call.clone())
+    }
+
+    /// Resolves at the end.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        dropped(self.end.clone())
+    }
+
+    /// Counts one more socket; false over `max`, though it is counted then too.
+    pub fn add_socket(&self, max: usize) -> bool {
+        self.sockets.fetch_add(1, Ordering::AcqRel) < max
+    }
+
+    pub fn remove_socket(&self) {
+        self.sockets.fetch_sub(1, Ordering::AcqRel);
+        self.end_if_over();
+    }
+}
+
+/// Nothing is ever sent: this resolves when the sender is dropped.
+async fn dropped(from: Receiver<()>) {
+    _ = from.recv().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_once};
+
+    #[test]
+    fn it_ends_with_the_last_socket_once_it_closes() {
+        let life = Life::new();
+        assert!(life.add_socket(2) && life.add_socket(2) && !life.add_socket(2));
+        life.remove_socket();
+        let is_over = |life: &Life| block_on(poll_once(life.ended())).is_some();
+        life.close();
+        assert!(block_on(poll_once(life.last_call())).is_some() && !is_over(&life));
+        life.remove_socket();
+        assert!(!is_over(&life));
+        life.remove_socket();
+        assert!(is_over(&life));
+    }
+
+    #[test]
+    fn without_sockets_it_ends_at_once_and_while_open_never() {
+        let life = Life::new();
+        assert!(life.add_socket(1));
+        life.remove_socket();
+        assert!(block_on(poll_once(life.ended())).is_none(), "it is open");
+        life.close();
+        life.end_if_over();
+        block_on(life.ended());
+    }
+}

@@ -1,0 +1,67 @@
+//! One connection at the hub, with a socket or without.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Inner;
+use crate::net::random_id;
+use crate::net::signal::Signal;
+use crate::server::{ConnId, Hub, Input, Transmit};
+
+/// Dropping it tells the hub that the connection is gone.
+pub(crate) struct Port {
+    pub conn: ConnId,
+    pub signal: Arc<Signal>,
+    inner: Arc<Inner>,
+}
+
+impl Port {
+    /// Without a `host` it is a peer of this process.
+    pub fn open(inner: &Arc<Inner>, host: Option<IpAddr>) -> Port {
+        let conn = inner.next_conn();
+        let signal = Arc::new(Signal::default());
+        inner.hub.wake_by(conn, signal.clone());
+        inner.input(Input::Connected { conn, id: random_id(), host, local: host.is_none() });
+        Port { conn, signal, inner: inner.clone() }
+    }
+
+    /// Acts on the hub, then does what it wants.
+    pub fn with<R>(&self, act: impl FnOnce(&mut Hub, Instant) -> R) -> R {
+        self.inner.with(act)
+    }
+
+    /// Hands a text over; whether the hub holds the connection since.
+    #[cfg(feature = "client")]
+    pub fn send(&self, text: &str) -> bool {
+        self.with(|hub, now| {
+            hub.handle_input(Input::Text { conn: self.conn, text }, now);
+            hub.is_held(self.conn)
+        })
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.inner.hub.look(|hub| hub.is_held(self.conn))
+    }
+
+    /// Moves what the hub has for it into `batch`, up to about `max` bytes; whether more waits. `full`: the socket
+    /// takes nothing since now, or took something and is full again.
+    pub fn transmit(&self, max: usize, full: Option<bool>, batch: &mut Vec<Transmit>) -> bool {
+        self.inner.maybe_with(|hub, now| {
+            if let Some(moved) = full {
+                hub.handle_input(Input::Full { conn: self.conn, moved }, now);
+            }
+            let more = hub.transmit(self.conn, max, now, batch);
+            // Otherwise the hub has nothing to tell of it, and nobody has to be woken.
+            (more, full.is_some() || hub.has_resumed())
+        })
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.inner.hub.forget(self.conn);
+        self.inner.sockets.forget(self.conn);
+        self.inner.input(Input::Closed { conn: self.conn });
+    }
+}

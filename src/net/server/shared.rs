@@ -1,0 +1,98 @@
+//! The hub behind its lock: each input is followed by all that the hub wants done, in its order.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::net::lock;
+use crate::net::signal::Signal;
+use crate::net::time::{Alarm, now};
+use crate::server::{ConnId, Event, Hub, Input, Output, Verdict};
+
+pub(super) struct SharedHub {
+    state: Mutex<State>,
+    /// What tells the task of a connection that the hub has something for it.
+    wakes: Mutex<HashMap<ConnId, Arc<Signal>>>,
+    /// The deadline is earlier than it was.
+    sooner: Signal,
+}
+
+struct State {
+    hub: Hub,
+    deadline: Option<Instant>,
+}
+
+impl SharedHub {
+    pub fn new(hub: Hub) -> SharedHub {
+        let state = Mutex::new(State { hub, deadline: None });
+        SharedHub { state, wakes: Mutex::default(), sooner: Signal::default() }
+    }
+
+    /// Looks at the hub without an input.
+    pub fn look<R>(&self, look: impl FnOnce(&Hub) -> R) -> R {
+        look(&self.lock().hub)
+    }
+
+    /// Acts on the hub, then does what it wants, if `act` says by its second answer that it may want something.
+    /// Events go to `tell` under the lock, so that their order is the hub's; its answer is a verdict for which
+    /// nobody has to be asked. The second answer: whether the hub has something for other instances.
+    pub fn with<R>(
+        &self,
+        act: impl FnOnce(&mut Hub, Instant) -> (R, bool),
+        tell: impl Fn(Event) -> Option<(ConnId, Verdict)>,
+    ) -> (R, bool) {
+        let (mut wake, mut bus) = (Vec::new(), false);
+        let mut state = self.lock();
+        let (result, acted) = act(&mut state.hub, now());
+        if !acted {
+            return (result, false);
+        }
+        let deadline = loop {
+            match state.hub.poll_output() {
+                Output::Ready(conn) | Output::Resume(conn) => wake.push(conn),
+                Output::Event(event) => {
+                    if let Some((conn, verdict)) = tell(event) {
+                        state.hub.handle_input(Input::Verdict { conn, verdict }, now());
+                    }
+                }
+                Output::Bus => bus = true,
+                Output::Timeout(deadline) => break deadline,
+            }
+        };
+        let held = std::mem::replace(&mut state.deadline, deadline);
+        drop(state);
+        if !wake.is_empty() {
+            let wakes = lock(&self.wakes);
+            wake.iter().filter_map(|conn| wakes.get(conn)).for_each(|signal| signal.notify());
+        }
+        if deadline.is_some_and(|at| held.is_none_or(|held| at < held)) {
+            self.sooner.notify();
+        }
+        (result, bus)
+    }
+
+    /// From now on this signal tells of the connection.
+    pub fn wake_by(&self, conn: ConnId, signal: Arc<Signal>) {
+        lock(&self.wakes).insert(conn, signal);
+    }
+
+    pub fn forget(&self, conn: ConnId) {
+        lock(&self.wakes).remove(&conn);
+    }
+
+    /// Ready when the hub is to be given [`Input::Timeout`].
+    pub fn poll_due(&self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<()> {
+        while self.sooner.poll(cx).is_ready() {}
+        alarm.set(self.lock().deadline);
+        if alarm.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.lock().deadline = None;
+        Poll::Ready(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}

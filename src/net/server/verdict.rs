@@ -1,0 +1,101 @@
+//! Who may connect: the question that a server asks, and that tokens are not guessed fast.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::Inner;
+use crate::net::http::Rules;
+use crate::proto::Status;
+use crate::server::{Admission, Auth, ConnId, Input, Verdict};
+
+/// A peer at the door. The first answer counts; without one it is refused after a while.
+#[derive(Clone)]
+pub struct AuthRequest {
+    /// What it says of itself.
+    pub auth: Auth,
+    conn: ConnId,
+    server: Weak<Inner>,
+    /// Its token counts as shown until the answer.
+    shown: Option<Arc<Shown>>,
+}
+
+/// A token that waits for its verdict.
+struct Shown {
+    from: IpAddr,
+    rules: Arc<Rules>,
+    judged: AtomicBool,
+}
+
+impl Shown {
+    /// The error is how long to wait before a token from there is looked at.
+    fn new(auth: &Auth, rules: &Arc<Rules>) -> Result<Option<Arc<Shown>>, Duration> {
+        let (Some(from), Some(_)) = (auth.host, &auth.token) else { return Ok(None) };
+        rules.begin_try(from)?;
+        Ok(Some(Arc::new(Shown { from, rules: rules.clone(), judged: AtomicBool::new(false) })))
+    }
+
+    fn judge(&self, wrong: bool) {
+        if !self.judged.swap(true, Ordering::AcqRel) {
+            self.rules.end_try(self.from, wrong);
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.judge(false);
+    }
+}
+
+impl AuthRequest {
+    /// The error is a verdict for which nobody has to be asked.
+    pub(super) fn new(conn: ConnId, auth: Auth, server: &Inner) -> Result<AuthRequest, Verdict> {
+        let shown = Shown::new(&auth, &server.rules).map_err(too_many_tries)?;
+        Ok(AuthRequest { auth, conn, server: server.this.clone(), shown })
+    }
+
+    /// Lets it in, into these rooms, under the name that it or the admission gives.
+    pub fn admit(&self, admission: Admission) {
+        self.answer(Verdict::Admit(admission));
+    }
+
+    /// Sends it away: an `error` with these words, and close 1008 (for 503: 1013).
+    pub fn refuse(&self, status: Status, message: &str) {
+        self.answer(Verdict::Refuse { status, message: message.into() });
+    }
+
+    /// Whether the application listens to the server that asks, and so gives the verdicts.
+    #[cfg(feature = "camera")]
+    pub(crate) fn is_heard(&self) -> bool {
+        self.server.upgrade().is_some_and(|server| server.events.is_heard())
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn conn(&self) -> ConnId {
+        self.conn
+    }
+
+    pub(crate) fn answer(&self, verdict: Verdict) {
+        if let Some(shown) = &self.shown {
+            shown.judge(matches!(verdict, Verdict::Refuse { status: Status::UNAUTHORIZED, .. }));
+        }
+        if let Some(server) = self.server.upgrade() {
+            server.input(Input::Verdict { conn: self.conn, verdict });
+        }
+    }
+}
+
+impl fmt::Debug for AuthRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRequest").field("auth", &self.auth).finish_non_exhaustive()
+    }
+}
+
+fn too_many_tries(wait: Duration) -> Verdict {
+    let seconds = wait.as_secs_f64().ceil();
+    let message = format!("Too many wrong tokens came from this address; try again in {seconds} s");
+    Verdict::Refuse { status: Status::TOO_MANY, message }
+}
