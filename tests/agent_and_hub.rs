@@ -104,7 +104,6 @@ impl World {
                     server::Output::Event(_) => {}
                     // No queue is ever so full here that anybody waits.
                     server::Output::Resume(_) => {}
-                    server::Output::Bus => unreachable!("this hub is alone"),
                 }
             }
             if !busy {

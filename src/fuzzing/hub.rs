@@ -274,7 +274,6 @@ impl World {
                 Output::Event(Event::PeerOnline { .. }) => self.online += 1,
                 Output::Event(Event::PeerOffline { .. }) => self.online -= 1,
                 Output::Event(_) => {}
-                Output::Bus => panic!("this hub is alone"),
                 Output::Ready(conn) => match self.ends.get(&conn).map(|end| end.reads) {
                     Some(true) => while self.take(conn, usize::MAX) {},
                     Some(false) => self.hub.handle_input(Input::Full { conn, moved: false }, self.now),

@@ -8,8 +8,8 @@ use crate::net::redis::sessions::verdict;
 use crate::net::redis::slots::{Redirect, Slots, slot};
 use crate::net::redis::url::{HostPort, Place};
 use crate::proto::{Head, valid_user};
-use crate::server::cluster::{Bus, BusInput, Settings};
-use crate::server::{Config, ConnId, Hub, Input, Output, Transmit, Verdict};
+use crate::server::cluster::{Bus, BusInput, Instance, InstanceOutput as Output, Settings};
+use crate::server::{Config, ConnId, Input, Transmit, Verdict};
 
 /// Answers: who holds which slot, where one is sent on to, whom a session lets in.
 pub fn reply(data: &[u8]) {
@@ -78,9 +78,9 @@ pub fn envelopes(data: &[u8]) {
     let mut now = Instant::now();
     let hour = Duration::from_secs(3600);
     let config = Config { idle_timeout: hour, verdict_timeout: hour, ..Config::default() };
-    let mut hub = Hub::clustered(config, Settings::new("here"), now);
+    let mut hub = Instance::new(config, Settings::new("here"), now);
     let mut driver = Driver { given: data, published: vec![] };
-    hub.handle_input(Input::Bus(BusInput::Up), now);
+    hub.handle_bus(BusInput::Up, now);
     driver.settle(&mut hub, now);
     for (n, user) in [(1, "alice"), (2, "bob")] {
         let conn = ConnId(n);
@@ -96,16 +96,16 @@ pub fn envelopes(data: &[u8]) {
     while !bytes.is_empty() && said < 64 {
         said += 1;
         match bytes.u8() {
-            0 => hub.handle_input(Input::Bus(BusInput::Down), now),
-            1 => hub.handle_input(Input::Bus(BusInput::Up), now),
+            0 => hub.handle_bus(BusInput::Down, now),
+            1 => hub.handle_bus(BusInput::Up, now),
             2 => {
                 let tag = driver.published.get(usize::from(bytes.u8())).copied().unwrap_or_default();
                 let receivers = bytes.u8().into();
-                hub.handle_input(Input::Bus(BusInput::Published { tag, receivers }), now);
+                hub.handle_bus(BusInput::Published { tag, receivers }, now);
             }
             3 => {
                 let len = usize::from(bytes.u16());
-                hub.handle_input(Input::Bus(BusInput::Broadcast { text: valid(bytes.take(len)) }), now);
+                hub.handle_bus(BusInput::Broadcast { text: valid(bytes.take(len)) }, now);
             }
             4 => {
                 now += Duration::from_millis(u64::from(bytes.u16()));
@@ -121,7 +121,7 @@ pub fn envelopes(data: &[u8]) {
                 let len = usize::from(bytes.u16());
                 let payload = valid(bytes.take(len));
                 kicked |= payload.contains("kick");
-                hub.handle_input(Input::Bus(BusInput::Said { payload }), now);
+                hub.handle_bus(BusInput::Said { payload }, now);
             }
         }
         driver.settle(&mut hub, now);
@@ -154,7 +154,7 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn settle(&mut self, hub: &mut Hub, now: Instant) {
+    fn settle(&mut self, hub: &mut Instance, now: Instant) {
         for _ in 0..10_000 {
             match hub.poll_output() {
                 Output::Timeout(_) => return,
@@ -178,7 +178,7 @@ impl Driver<'_> {
                     for bus in out {
                         match bus {
                             Bus::Subscribe { tag, .. } => {
-                                hub.handle_input(Input::Bus(BusInput::Subscribed(tag)), now);
+                                hub.handle_bus(BusInput::Subscribed(tag), now);
                             }
                             Bus::Publish { tag, .. } => self.published.extend(tag),
                             Bus::Unsubscribe { .. } | Bus::Reset => {}

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use crate::proto::{Head, MAX_USER, PRESENCE_BATCH, Status, Token, valid_room, valid_user, walk};
 
 use super::error::Refusal;
+use super::presence::Profile;
 
 /// What a client asks for, read and checked.
 #[derive(Clone, Debug)]
@@ -85,6 +86,25 @@ fn accepts(raw: &str, what: &str) -> bool {
 
 fn string(raw: &str) -> Option<String> {
     serde_json::from_str(raw).ok()
+}
+
+/// What a peer comes in with.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub user: String,
+    pub name: String,
+    pub profile: Profile,
+    /// Named ones.
+    pub rooms: Vec<String>,
+    /// It understands `presence:batch`.
+    pub batches: bool,
+}
+
+impl Terms {
+    /// The names under which others reach the peer.
+    pub fn names<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+        [&*self.user, id].into_iter().chain(self.rooms.iter().map(|room| &**room)).collect()
+    }
 }
 
 #[cfg(test)]

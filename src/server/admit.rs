@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::proto::{Address, PROTOCOL, Status, valid_room, valid_user};
 
-use super::admission::{Claim, claim, denied};
+use super::admission::{Claim, Terms, claim, denied};
 use super::error::Refusal;
 use super::io::{Admission, Auth, ConnId, Event, Verdict};
 use super::limits::Bucket;
@@ -17,25 +17,6 @@ use super::presence::{self, Profile, Who};
 use super::session::{Arrival, Judging, Live, State};
 use super::slab::Key;
 use super::{Hub, policy};
-
-/// What a peer comes in with.
-#[derive(Debug)]
-pub(super) struct Terms {
-    user: String,
-    name: String,
-    profile: Profile,
-    /// Named ones.
-    rooms: Vec<String>,
-    /// It understands `presence:batch`.
-    batches: bool,
-}
-
-impl Terms {
-    /// The names under which others reach the peer.
-    fn names<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        [&*self.user, id].into_iter().chain(self.rooms.iter().map(|room| &**room)).collect()
-    }
-}
 
 impl Hub {
     pub(super) fn first_frame(&mut self, key: Key, text: &str, now: Instant) {
@@ -110,7 +91,7 @@ impl Hub {
             Ok(terms) => terms,
             Err(refusal) => return self.refuse(key, &refusal, refusal.close_code(), now),
         };
-        if self.cluster.is_none() || !self.expect(key, &terms.names(&id)) {
+        if !self.expect(key, &terms.names(&id)) {
             return self.enter(key, &id, host, terms, now);
         }
         let Some(session) = self.sessions.get_mut(key) else { return };

@@ -9,16 +9,16 @@ use log::{debug, trace, warn};
 
 use crate::proto::{CloseCode, Status, Target, valid_room};
 
-use super::cluster::{Bus, Cluster, Settings};
 use super::error::{Refusal, reason};
 use super::flow::Memory;
 use super::hold::Holds;
 use super::io::{ConnId, Event, Input, Output, Whom};
-use super::limits::{Deadlines, Seldom};
+use super::limits::{Deadlines, Seldom, is_past};
 use super::outbox::Outbox;
 use super::presence;
+use super::remote::{Remote, ToCluster};
 use super::rooms::Rooms;
-use super::session::{Arrival, MAX_FAREWELL, Session, State, is_past};
+use super::session::{Arrival, MAX_FAREWELL, Session, State};
 use super::slab::{Key, Slab};
 use super::telling::Telling;
 use super::{Config, Stats, policy};
@@ -56,8 +56,8 @@ pub struct Hub {
     /// Connections that count against `max_connections`.
     counted: usize,
     pub(super) down: bool,
-    /// The other instances, where there are any.
-    pub(super) cluster: Option<Box<Cluster>>,
+    /// What is kept for other instances, where there may be any.
+    pub(super) remote: Option<Box<Remote>>,
 }
 
 impl Hub {
@@ -92,13 +92,14 @@ impl Hub {
             telling: Telling::default(),
             counted: 0,
             down: false,
-            cluster: None,
+            remote: None,
         }
     }
 
-    /// An empty hub that is one of several instances. It begins without the bus.
-    pub fn clustered(config: Config, settings: Settings, now: Instant) -> Hub {
-        Hub { cluster: Some(Box::new(Cluster::new(settings, now))), ..Hub::new(config) }
+    /// An empty hub that is one of several instances: what it says with [`Hub::poll_cluster`] is for its
+    /// [`Cluster`](super::cluster::Cluster), and is to be answered before the next input.
+    pub fn clustered(config: Config) -> Hub {
+        Hub { remote: Some(Box::default()), ..Hub::new(config) }
     }
 
     /// Takes in what happened. Poll afterwards. What comes for a connection that is unknown or closing is
@@ -129,11 +130,10 @@ impl Hub {
             Input::Closed { conn } => self.closed(conn, now),
             Input::Verdict { conn, verdict } => self.judged(conn, verdict, now),
             Input::Inject { text } => _ = self.publish(text, now),
-            Input::Bus(input) => self.bus(input, now),
             Input::Kick { whom, status, message } => {
                 self.kick(whom, status, message, now);
-                if let (Whom::Address(address), true) = (whom, self.cluster.is_some()) {
-                    self.spread_kick(address, status, message, now);
+                if let Whom::Address(address) = whom {
+                    self.spread_kick(address, status, message);
                 }
             }
             Input::Shutdown => self.shutdown(now),
@@ -154,31 +154,12 @@ impl Hub {
             return Output::Resume(conn);
         }
         let due = [self.deadlines.next(), self.holds.due(), self.telling.due()].into_iter().flatten().min();
-        let Some(cluster) = &mut self.cluster else { return Output::Timeout(due) };
-        if cluster.announce() {
-            return Output::Bus;
-        }
-        Output::Timeout(due.into_iter().chain([cluster.due()]).min())
+        Output::Timeout(due)
     }
 
-    /// Moves what waits for the bus into `out`, in order, up to about `max_bytes`. Returns whether more
-    /// waits; if none does, [`Output::Bus`] tells of the next.
-    pub fn transmit_bus(&mut self, max_bytes: usize, now: Instant, out: &mut Vec<Bus>) -> bool {
-        let more = self.cluster.as_mut().is_some_and(|cluster| cluster.transmit(max_bytes, out));
-        self.bus_drained(now);
-        self.tell_unsent(now);
-        more
-    }
-
-    /// Whether other instances are reached.
-    pub fn has_bus(&self) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| cluster.is_up())
-    }
-
-    /// Whether something is kept for an instance.
-    #[cfg(test)]
-    pub(super) fn knows(&self, instance: &str) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| cluster.knows(instance))
+    /// What a hub that is one of several says to its cluster next.
+    pub fn poll_cluster(&mut self) -> Option<ToCluster> {
+        self.remote.as_mut()?.poll()
     }
 
     /// When a peer last sent a frame of its own; `None` where it is not admitted.
@@ -199,9 +180,10 @@ impl Hub {
         }
     }
 
-    /// Whether [`Output::Resume`] is to be told, after a [`Hub::transmit`].
-    pub fn has_resumed(&self) -> bool {
-        !self.resumed.is_empty()
+    /// Whether there is something to poll, or for the cluster, after a [`Hub::transmit`].
+    pub fn has_output(&self) -> bool {
+        let says = self.remote.as_ref().is_some_and(|remote| remote.has_more());
+        says || !self.resumed.is_empty() || !self.ready.is_empty() || !self.events.is_empty()
     }
 
     /// Counters.
@@ -221,7 +203,6 @@ impl Hub {
             queued,
             longest_queue,
             held: self.holds.held(),
-            dropped_bus: self.cluster.as_ref().map_or(0, |cluster| cluster.dropped),
             ..self.stats
         }
     }
@@ -391,7 +372,7 @@ impl Hub {
         self.events.push_back(Event::PeerOffline { conn, peer });
         debug!("connection {} is offline", conn.0);
         self.tell_changes(now);
-        self.departed(&names, now);
+        self.departed(names, now);
     }
 
     pub(super) fn kick(&mut self, whom: Whom<'_>, status: Status, message: &str, now: Instant) {
@@ -432,7 +413,6 @@ impl Hub {
     }
 
     fn timeout(&mut self, now: Instant) {
-        self.beat(now);
         self.look_at_holds(now);
         self.tell_due(now);
         while let Some(key) = self.deadlines.pop(now) {

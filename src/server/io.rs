@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cluster::BusInput;
 use crate::proto::{CloseCode, Object, Peer, Status, Token};
 
 /// Names a connection. The driver chooses it and never uses it again.
@@ -102,8 +101,6 @@ pub enum Input<'a> {
         /// Its words.
         message: &'a str,
     },
-    /// What other instances are reached by did something. Only for a hub that is one of several.
-    Bus(BusInput<'a>),
     /// The server ends: everybody gets the event `shutdown` and close 1001. Nobody is admitted any more.
     Shutdown,
     /// The instant that [`Output::Timeout`] asked for has come.
@@ -128,9 +125,6 @@ pub enum Output {
     Ready(ConnId),
     /// A connection that was [held](super::Hub::is_held) is held no more: its socket is to be read again.
     Resume(ConnId),
-    /// There is something to do for the bus ([`transmit_bus`](super::Hub::transmit_bus)). Said once until
-    /// all of it is taken. Only from a hub that is one of several.
-    Bus,
     /// Something that the host may want to know, or must answer.
     Event(Event),
     /// Nothing more to do before an input comes, or this instant ([`Input::Timeout`]).

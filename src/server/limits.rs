@@ -113,6 +113,16 @@ impl Deadlines {
     }
 }
 
+/// Not at all where the clock does not reach so far.
+pub(super) fn after(at: Instant, wait: Duration) -> Option<Instant> {
+    at.checked_add(wait)
+}
+
+/// Whether `wait` after `at` has come.
+pub(super) fn is_past(at: Instant, wait: Duration, now: Instant) -> bool {
+    now.saturating_duration_since(at) >= wait
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,12 +10,12 @@ use serde_json::Value;
 use crate::proto::{self, CloseCode, Head, Peer, Status, To, stamped};
 
 use super::Hub;
-use super::cluster::Spread;
 use super::error::Refusal;
 use super::limits::Pass;
 use super::outbox::Class;
 use super::policy::{self, Join};
 use super::presence::Who;
+use super::remote::Spread;
 use super::routing::{Sender, recipients};
 use super::session::{Live, State};
 use super::slab::Key;
@@ -113,20 +113,21 @@ impl Hub {
             // Whoever hears that a peer is there must hear that it goes.
             found.retain(|peer| self.rooms.knows(key, *peer));
         }
-        let channels = if self.cluster.is_some() { self.channels(Some(key), to) } else { Vec::new() };
+        let names = self.names(Some(key), to);
+        let goes_elsewhere = !names.is_empty();
         let mut delivered = 0;
         let mut receipt = head.receipt.then(|| head.id.unwrap_or("null"));
-        if !found.is_empty() || !channels.is_empty() {
+        if !found.is_empty() || goes_elsewhere {
             let text: Arc<str> = print(head).into();
             delivered = self.deliver(Some(key), &found, &text, class, now);
             let what = Spread { to, text: &text, class, receipt: receipt.map(|id| (id, delivered)) };
-            if self.spread(key, &channels, &what, now) {
+            if self.spread(key, names, &what) {
                 receipt = None;
             }
         }
         found.clear();
         self.found = found;
-        self.stats.unheard += u64::from(delivered == 0 && channels.is_empty());
+        self.stats.unheard += u64::from(delivered == 0 && !goes_elsewhere);
         if let Some(id) = receipt {
             self.receipt(key, id, delivered, now);
         }
@@ -162,8 +163,8 @@ impl Hub {
         let mut found = Vec::new();
         recipients(&to, Sender::Host, &mut self.rooms, &mut found);
         let queued = self.deliver(None, &found, &text.into(), Class::Pushed, now);
-        if everywhere && self.cluster.is_some() {
-            self.spread_host(&to, text, now);
+        if everywhere {
+            self.spread_host(&to, text);
         }
         found.len() - queued
     }
@@ -218,7 +219,7 @@ impl Hub {
     fn leave(&mut self, key: Key, local: bool, head: &Head<'_>, now: Instant) -> Result<(), Refusal> {
         let name = room(head);
         let room = policy::leave(&self.config, local, &self.rooms, key, name.as_deref())?;
-        if let Some(name) = name.as_deref().filter(|_| self.cluster.is_some()) {
+        if let Some(name) = name.as_deref().filter(|_| self.is_one_of_several()) {
             self.settle_join(key, name, now);
         }
         self.answer(key, &done("leave:ok", name.as_deref().unwrap_or_default()), now);
@@ -226,7 +227,7 @@ impl Hub {
         self.rooms.leave(key, room, &who);
         self.catch_up(key);
         self.tell_changes(now);
-        if let Some(name) = name.as_deref().filter(|_| self.cluster.is_some()) {
+        if let Some(name) = name.as_deref().filter(|_| self.is_one_of_several()) {
             self.left(key, name, now);
         }
         Ok(())

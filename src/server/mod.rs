@@ -83,6 +83,7 @@ mod outbox;
 mod pages;
 mod policy;
 mod presence;
+mod remote;
 mod rooms;
 mod routing;
 mod session;

@@ -266,6 +266,22 @@ impl Rooms {
         !std::mem::replace(&mut self.rooms[room.0 as usize].asked, true)
     }
 
+    /// Notes that other instances are asked who is in each of the rooms that somebody here is in, and that are `heard`
+    /// by their name and whether they are a user's own.
+    pub fn ask_all(&mut self, heard: impl Fn(&str, bool) -> bool) {
+        let here = self.rooms.iter_mut().filter(|room| !room.members.is_empty());
+        here.filter(|room| heard(&room.name, room.own)).for_each(|room| room.asked = true);
+    }
+
+    /// The users and the named rooms that somebody here is in.
+    pub fn names_here(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        let here = |names: &HashMap<Arc<str>, RoomId>| {
+            let here = names.iter().filter(|(_, room)| !self.members(**room).is_empty());
+            here.map(|(name, _)| name.clone()).collect()
+        };
+        (here(&self.users), here(&self.named))
+    }
+
     /// Whether one of these rooms, in ascending order, is a room of `key`.
     pub fn is_in_any(&self, key: Key, rooms: &[RoomId]) -> bool {
         common(self.of(key), rooms)

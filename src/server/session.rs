@@ -4,13 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::admission::Claim;
-use super::admit::Terms;
-use super::cluster::Away;
+use super::admission::{Claim, Terms};
 use super::io::ConnId;
-use super::limits::Bucket;
+use super::limits::{Bucket, after};
 use super::outbox::Outbox;
 use super::presence::{Profile, Who};
+use super::remote::Away;
 use super::{Config, policy};
 
 /// Frames that are held for a client that does not wait for `welcome`, and their bytes together. A client
@@ -139,16 +138,6 @@ impl Session {
             State::Closing => self.outbox.closing_since().and_then(|since| after(since, MAX_FAREWELL)),
         }
     }
-}
-
-/// Not at all where the clock does not reach so far.
-pub(super) fn after(at: Instant, wait: Duration) -> Option<Instant> {
-    at.checked_add(wait)
-}
-
-/// Whether `wait` after `at` has come.
-pub(super) fn is_past(at: Instant, wait: Duration, now: Instant) -> bool {
-    now.saturating_duration_since(at) >= wait
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

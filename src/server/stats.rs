@@ -42,7 +42,7 @@ pub struct Stats {
     /// Copies of what the host pushed that did not fit a recipient's queue; each recipient is told how many.
     pub dropped_slow: u64,
     /// Messages that were given up on their way to other instances, because the bus was away for too long or too
-    /// much waited for it.
+    /// much waited for it. The cluster counts them: 0 from a hub itself.
     pub dropped_bus: u64,
     /// Frames that were dropped because their sender was over its rate.
     pub dropped_rate: u64,

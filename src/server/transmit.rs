@@ -86,7 +86,7 @@ impl Presences<'_> {
 impl Hub {
     /// Moves what waits for a connection into `out`, in order, up to about `max_bytes` (one frame goes over
     /// it). Returns whether more waits; if none does, [`Output::Ready`](super::Output) tells of the next. A driver whose
-    /// socket is full asks for 0 bytes: it may be that all is given up. If [`Hub::has_resumed`] then, others can go on.
+    /// socket is full asks for 0 bytes: it may be that all is given up. If [`Hub::has_output`] then, poll.
     pub fn transmit(
         &mut self,
         conn: ConnId,

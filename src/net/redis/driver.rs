@@ -22,7 +22,7 @@ use super::nodes::{Ask, Nodes};
 use super::sessions::verdict;
 use super::{RedisConfig, key};
 use crate::proto::{Status, Token};
-use crate::server::cluster::{BROADCAST, Bus, BusInput, Settings};
+use crate::server::cluster::{self, BROADCAST, Bus, BusInput, Cluster, Settings};
 use crate::server::{Config, ConnId, Hub, Input, Verdict, Whom};
 
 /// Bytes that go to Redis in one batch.
@@ -47,14 +47,14 @@ type Asker = (Instant, AuthRequest);
 
 /// A hub that is one of several instances, and what it shares its peers by.
 pub(crate) fn instance(config: Config, redis: RedisConfig) -> (Hub, Arc<dyn server::Bus>) {
-    let bus = Hook::new(redis);
-    let hub = Hub::clustered(config, bus.settings(), now());
-    (hub, Arc::new(bus))
+    (Hub::clustered(config), Arc::new(Hook::new(redis)))
 }
 
 /// What a server keeps for its Redis.
 struct Hook {
     config: RedisConfig,
+    /// Locked while the hub is, if both are.
+    cluster: Mutex<Cluster>,
     /// There is something for the bus.
     bus: Signal,
     asks: Sender<Asker>,
@@ -67,6 +67,22 @@ struct Hook {
 }
 
 impl server::Bus for Hook {
+    fn exchange(&self, hub: &mut Hub, now: Instant) -> Instant {
+        let (wanted, due) = lock(&self.cluster).exchange(hub, now);
+        if wanted {
+            self.bus.notify();
+        }
+        due
+    }
+
+    fn timeout(&self, now: Instant) {
+        lock(&self.cluster).handle_input(cluster::Input::Timeout, now);
+    }
+
+    fn dropped(&self) -> u64 {
+        lock(&self.cluster).dropped()
+    }
+
     fn judge(&self, request: AuthRequest) -> Option<AuthRequest> {
         if !self.config.sessions {
             return Some(request);
@@ -74,10 +90,6 @@ impl server::Bus for Hook {
         // Each is one of the hub's connections, so there are not many.
         _ = self.asks.try_send((now(), request));
         None
-    }
-
-    fn notify(&self) {
-        self.bus.notify();
     }
 
     fn is_up(&self) -> bool {
@@ -94,7 +106,8 @@ impl server::Bus for Hook {
 
     fn flush<'a>(&'a self, server: &'a Inner) -> Task<'a> {
         let done = async {
-            while self.up.load(Ordering::Acquire) && (!self.idle.load(Ordering::Acquire) || says_more(server))
+            while self.up.load(Ordering::Acquire)
+                && (!self.idle.load(Ordering::Acquire) || self.says_more(server))
             {
                 Timer::after(Duration::from_millis(5)).await;
             }
@@ -104,27 +117,29 @@ impl server::Bus for Hook {
     }
 }
 
-/// Whether the hub has something for the bus.
-fn says_more(server: &Inner) -> bool {
-    server.with(|hub, now| hub.transmit_bus(0, now, &mut Vec::new()))
-}
-
 impl Hook {
     fn new(config: RedisConfig) -> Self {
         let (asks, asked) = unbounded();
         let (up, idle) = (AtomicBool::new(false), AtomicBool::new(true));
-        Hook { config, bus: Signal::default(), asks, asked, tokens: Mutex::default(), up, idle }
+        let cluster = Mutex::new(Cluster::new(settings(&config), now()));
+        Hook { config, cluster, bus: Signal::default(), asks, asked, tokens: Mutex::default(), up, idle }
     }
 
-    /// How the hub takes part.
-    fn settings(&self) -> Settings {
-        let mut settings = Settings::new(random_id());
-        settings.dead_after = self.config.dead_after;
-        settings.queue_limit = self.config.queue_limit;
-        settings.keep_for = self.config.keep_for;
-        settings.heartbeat = (self.config.dead_after / 3).min(settings.heartbeat);
-        settings.prefix = format!("symple:cluster:{}", self.config.url.db());
-        settings
+    /// Hands over what the bus did.
+    fn hear<'a>(&self, server: &Inner, inputs: impl IntoIterator<Item = BusInput<'a>>) {
+        server.with(|_, now| {
+            let mut cluster = lock(&self.cluster);
+            inputs.into_iter().for_each(|input| cluster.handle_input(cluster::Input::Bus(input), now));
+        });
+    }
+
+    /// Moves what is to be said into `batch`, up to about `max` bytes; whether more waits.
+    fn take(&self, server: &Inner, max: usize, batch: &mut Vec<Bus>) -> bool {
+        server.with(|_, _| lock(&self.cluster).transmit(max, batch))
+    }
+
+    fn says_more(&self, server: &Inner) -> bool {
+        self.take(server, 0, &mut Vec::new())
     }
 
     /// Connects, stays connected, and comes back.
@@ -133,14 +148,14 @@ impl Hook {
         let mut door = VecDeque::new();
         loop {
             let open = async {
-                let weak = Arc::downgrade(&inner);
+                let (weak, hook) = (Arc::downgrade(&inner), self.clone());
                 let said = move |channel: &str, text: &str| {
                     let Some(inner) = weak.upgrade() else { return };
                     let said = match channel {
                         BROADCAST => BusInput::Broadcast { text },
                         _ => BusInput::Said { payload: text },
                     };
-                    inner.input(Input::Bus(said));
+                    hook.hear(&inner, [said]);
                 };
                 Line::open(&self.config.url, Box::new(said)).await
             };
@@ -149,11 +164,11 @@ impl Hook {
                     log::info!("connected to Redis");
                     wait = BACKOFF.0;
                     self.up.store(true, Ordering::Release);
-                    inner.input(Input::Bus(BusInput::Up));
+                    self.hear(&inner, [BusInput::Up]);
                     self.serve(&inner, line, &mut door).await;
                     self.up.store(false, Ordering::Release);
                     self.idle.store(true, Ordering::Release);
-                    inner.input(Input::Bus(BusInput::Down));
+                    self.hear(&inner, [BusInput::Down]);
                     log::warn!("the connection to Redis is lost; it is tried again");
                 }
                 Err(e) => log::warn!("{e}; it is tried again in {wait:?}"),
@@ -227,7 +242,7 @@ impl Hook {
             let (mut batch, mut more) = (Vec::new(), true);
             while more {
                 self.idle.store(false, Ordering::Release);
-                more = inner.with(|hub, now| hub.transmit_bus(BATCH, now, &mut batch));
+                more = self.take(inner, BATCH, &mut batch);
                 if batch.is_empty() {
                     break;
                 }
@@ -242,7 +257,7 @@ impl Hook {
                     }
                     _ => None,
                 });
-                inner.with(|hub, now| done.for_each(|input| hub.handle_input(Input::Bus(input), now)));
+                self.hear(inner, done);
             }
             self.idle.store(true, Ordering::Release);
             poll_fn(|cx| self.bus.poll(cx)).await;
@@ -370,7 +385,18 @@ fn unavailable(request: &AuthRequest) {
     request.refuse(Status::UNAVAILABLE, "Authentication is not possible just now; try again");
 }
 
-/// What the hub says, as commands.
+/// How the cluster takes part.
+fn settings(config: &RedisConfig) -> Settings {
+    let mut settings = Settings::new(random_id());
+    settings.dead_after = config.dead_after;
+    settings.queue_limit = config.queue_limit;
+    settings.keep_for = config.keep_for;
+    settings.heartbeat = (config.dead_after / 3).min(settings.heartbeat);
+    settings.prefix = format!("symple:cluster:{}", config.url.db());
+    settings
+}
+
+/// What the cluster says, as commands.
 fn commands(batch: &[Bus]) -> Pipeline {
     let mut pipeline = Pipeline::with_capacity(batch.len());
     for bus in batch {

@@ -36,7 +36,7 @@ use life::Life;
 pub use listening::StartError;
 #[cfg(feature = "client")]
 pub(crate) use port::Port;
-use shared::SharedHub;
+use shared::{Core, SharedHub};
 use tls::Tls;
 pub use verdict::AuthRequest;
 
@@ -190,7 +190,8 @@ impl Server {
 
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
-        self.inner.hub.look(Hub::stats)
+        let dropped_bus = self.inner.bus.as_ref().map_or(0, |bus| bus.dropped());
+        Stats { dropped_bus, ..self.inner.hub.look(Hub::stats) }
     }
 
     /// Shows this certificate from the next connection on; those that are open stay.
@@ -300,17 +301,13 @@ impl Inner {
     }
 
     /// Acts on the hub and does what it wants.
-    pub fn with<R>(&self, act: impl FnOnce(&mut Hub, Instant) -> R) -> R {
+    pub fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
         self.maybe_with(|hub, now| (act(hub, now), true))
     }
 
     /// Acts on the hub, and does what it wants if `act` says that it may want something.
-    fn maybe_with<R>(&self, act: impl FnOnce(&mut Hub, Instant) -> (R, bool)) -> R {
-        let (result, bus_wanted) = self.hub.with(act, |event| self.tell(event));
-        if let Some(bus) = self.bus.as_ref().filter(|_| bus_wanted) {
-            bus.notify();
-        }
-        result
+    fn maybe_with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> (R, bool)) -> R {
+        self.hub.with(self.bus.as_deref(), act, |event| self.tell(event))
     }
 
     /// Under the hub's lock. Returns a verdict for which nobody has to be asked.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Inner;
+use super::shared::Core;
 use crate::net::random_id;
 use crate::net::signal::Signal;
-use crate::server::{ConnId, Hub, Input, Transmit};
+use crate::server::{ConnId, Input, Transmit};
 
 /// Dropping it tells the hub that the connection is gone.
 pub(crate) struct Port {
@@ -27,7 +28,7 @@ impl Port {
     }
 
     /// Acts on the hub, then does what it wants.
-    pub fn with<R>(&self, act: impl FnOnce(&mut Hub, Instant) -> R) -> R {
+    pub fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
         self.inner.with(act)
     }
 
@@ -53,7 +54,7 @@ impl Port {
             }
             let more = hub.transmit(self.conn, max, now, batch);
             // Otherwise the hub has nothing to tell of it, and nobody has to be woken.
-            (more, full.is_some() || hub.has_resumed())
+            (more, full.is_some() || hub.has_output())
         })
     }
 }

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::Bus;
 use crate::net::lock;
 use crate::net::signal::Signal;
 use crate::net::time::{Alarm, now};
-use crate::server::{ConnId, Event, Hub, Input, Output, Verdict};
+use crate::server::{ConnId, Event, Hub, Input, Output, Transmit, Verdict};
 
 pub(super) struct SharedHub {
     state: Mutex<State>,
@@ -21,6 +22,50 @@ pub(super) struct SharedHub {
 struct State {
     hub: Hub,
     deadline: Option<Instant>,
+}
+
+/// The hub while it is locked, which other instances hear of after each input.
+pub(crate) struct Core<'a> {
+    hub: &'a mut Hub,
+    bus: Option<&'a dyn Bus>,
+    /// When the bus wants to be woken.
+    due: Option<Instant>,
+}
+
+impl Core<'_> {
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        if let (Input::Timeout, Some(bus)) = (&input, self.bus) {
+            bus.timeout(now);
+            self.exchange(now);
+        }
+        self.hub.handle_input(input, now);
+        self.exchange(now);
+    }
+
+    /// As [`Hub::publish`].
+    pub fn publish(&mut self, text: &str, now: Instant) -> usize {
+        let missed = self.hub.publish(text, now);
+        self.exchange(now);
+        missed
+    }
+
+    pub fn is_held(&self, conn: ConnId) -> bool {
+        self.hub.is_held(conn)
+    }
+
+    /// As [`Hub::transmit`].
+    pub fn transmit(&mut self, conn: ConnId, max: usize, now: Instant, out: &mut Vec<Transmit>) -> bool {
+        self.hub.transmit(conn, max, now, out)
+    }
+
+    /// As [`Hub::has_output`].
+    pub fn has_output(&self) -> bool {
+        self.hub.has_output()
+    }
+
+    fn exchange(&mut self, now: Instant) {
+        self.due = self.bus.map(|bus| bus.exchange(self.hub, now));
+    }
 }
 
 impl SharedHub {
@@ -36,28 +81,30 @@ impl SharedHub {
 
     /// Acts on the hub, then does what it wants, if `act` says by its second answer that it may want something.
     /// Events go to `tell` under the lock, so that their order is the hub's; its answer is a verdict for which
-    /// nobody has to be asked. The second answer: whether the hub has something for other instances.
+    /// nobody has to be asked.
     pub fn with<R>(
         &self,
-        act: impl FnOnce(&mut Hub, Instant) -> (R, bool),
+        bus: Option<&dyn Bus>,
+        act: impl FnOnce(&mut Core<'_>, Instant) -> (R, bool),
         tell: impl Fn(Event) -> Option<(ConnId, Verdict)>,
-    ) -> (R, bool) {
-        let (mut wake, mut bus) = (Vec::new(), false);
+    ) -> R {
+        let mut wake = Vec::new();
         let mut state = self.lock();
-        let (result, acted) = act(&mut state.hub, now());
+        let mut core = Core { hub: &mut state.hub, bus, due: None };
+        let (result, acted) = act(&mut core, now());
         if !acted {
-            return (result, false);
+            return result;
         }
+        core.exchange(now());
         let deadline = loop {
-            match state.hub.poll_output() {
+            match core.hub.poll_output() {
                 Output::Ready(conn) | Output::Resume(conn) => wake.push(conn),
                 Output::Event(event) => {
                     if let Some((conn, verdict)) = tell(event) {
-                        state.hub.handle_input(Input::Verdict { conn, verdict }, now());
+                        core.handle_input(Input::Verdict { conn, verdict }, now());
                     }
                 }
-                Output::Bus => bus = true,
-                Output::Timeout(deadline) => break deadline,
+                Output::Timeout(deadline) => break deadline.into_iter().chain(core.due).min(),
             }
         };
         let held = std::mem::replace(&mut state.deadline, deadline);
@@ -69,7 +116,7 @@ impl SharedHub {
         if deadline.is_some_and(|at| held.is_none_or(|held| at < held)) {
             self.sooner.notify();
         }
-        (result, bus)
+        result
     }
 
     /// From now on this signal tells of the connection.

@@ -1,22 +1,16 @@
 //! What is said again to an instance that missed it, and what becomes of what cannot be.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::warn;
 use serde::Serialize;
 
-use super::super::Hub;
-use super::super::error::Refusal;
-use super::super::rooms::RoomId;
-use super::super::routing::{Sender, recipients};
-use super::super::session::{State, is_past};
-use super::super::slab::Key;
 use super::kept::Owner;
-use super::wire::{self, Head, Heard, Kind, Route};
-use super::{Bus, Cluster, Early, Link, MAX_INSTANCES, Other};
-use crate::proto::{Address, Status, To};
+use super::wire::{self, Head, Heard, Kind, Route, boxed};
+use super::{Bus, Cluster, Early, FromCluster, Link, MAX_INSTANCES, Other};
+use crate::proto::Address;
+use crate::server::limits::is_past;
 
 /// How long what was said waits until others are asked whether they heard it: an outage that lasts too long counts
 /// a second of messages too many. For each [`CROWD`] instances it is as long again, since all of them answer.
@@ -30,9 +24,6 @@ const MARK: usize = 16;
 /// go on. Half of it is 8 MiB by default: Redis cuts a subscriber off for whom more than that waits for a minute.
 const HIGH: usize = 2;
 const LOW: usize = 4;
-
-/// A sender is told of losses once in this time at most.
-const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// For how long an instance that went without a word is remembered after nothing is kept for it any more: when it
 /// returns, both tell the other what it missed.
@@ -66,8 +57,9 @@ impl Cluster {
         !self.others.is_empty() || !self.absent.is_empty()
     }
 
+    /// Whether something is kept for an instance.
     #[cfg(test)]
-    pub fn knows(&self, instance: &str) -> bool {
+    pub(in crate::server) fn knows(&self, instance: &str) -> bool {
         self.others.contains_key(instance) || self.absent.contains_key(instance)
     }
 
@@ -305,7 +297,6 @@ impl Cluster {
             sync: 0,
             synced: false,
             asked: None,
-            peers: BTreeMap::new(),
         };
         self.others.insert((&*head.i).into(), other);
         true
@@ -351,28 +342,27 @@ impl Other {
     }
 }
 
-impl Hub {
+impl Cluster {
     /// What was passed over as its instance had not caught us up yet: of one that is new to us it is put by, as that
     /// need not have kept it, having not known of us.
     pub(super) fn put_by(&mut self, head: &Head<'_>, payload: &str, now: Instant) {
-        let Some(cluster) = &mut self.cluster else { return };
-        let Some(other) = cluster.others.get_mut(&*head.i) else { return };
+        let Some(other) = self.others.get_mut(&*head.i) else { return };
         let Some(early) = &mut other.early else { return };
         if head.again.is_some() || !head.k.is_kept() || head.e != other.epoch {
             return;
         }
         early.bytes += payload.len();
         early.said.push_back((head.n, payload.into()));
-        if early.bytes > cluster.settings.queue_limit / EARLY {
+        if early.bytes > self.settings.queue_limit / EARLY {
             self.take_up(&head.i, u64::MAX, now);
-            let other = self.cluster.as_mut().and_then(|cluster| cluster.others.get_mut(&*head.i));
+            let other = self.others.get_mut(&*head.i);
             other.into_iter().for_each(|other| (other.behind, other.early) = (false, None));
         }
     }
 
     /// Takes up what was put by of an instance and comes before this number.
     pub(super) fn take_up(&mut self, instance: &str, below: u64, now: Instant) {
-        while let Some(other) = self.cluster.as_mut().and_then(|cluster| cluster.others.get_mut(instance))
+        while let Some(other) = self.others.get_mut(instance)
             && let Some(early) = &mut other.early
             && early.said.front().is_some_and(|(n, _)| *n < below)
             && let Some((n, payload)) = early.said.pop_front()
@@ -388,81 +378,44 @@ impl Hub {
 
     /// An instance has said again all that was missed.
     pub(super) fn caught(&mut self, instance: &str, n: u64) {
-        let Some(cluster) = &mut self.cluster else { return };
-        let Some(other) = cluster.others.get_mut(instance) else { return };
+        let Some(other) = self.others.get_mut(instance) else { return };
         (other.behind, other.got, other.early) = (false, other.got.max(n), None);
         self.confirm(instance);
-        self.tell_missed();
+        self.tell_hub(FromCluster::TellMissed);
     }
 
     /// Tells an instance how far it was heard.
     pub(super) fn confirm(&mut self, instance: &str) {
-        let Some(cluster) = &mut self.cluster else { return };
-        let Some(other) = cluster.others.get(instance) else { return };
-        let (n, channel) = (other.got, cluster.at(instance));
-        cluster.say(&[channel], Kind::Heard, &Heard { n }, "");
+        let Some(other) = self.others.get(instance) else { return };
+        let (n, channel) = (other.got, self.at(instance));
+        self.say(&[channel], Kind::Heard, &Heard { n }, "");
     }
 
     /// A message was given up: those here whom it was for missed one.
     pub(super) fn lost(&mut self, head: &Head<'_>, route: Route<'_>) {
-        let rooms = self.rooms_of(&route);
-        let sender = if route.from.is_empty() { Sender::Host } else { Sender::Away(&rooms) };
-        let mut found = Vec::new();
-        recipients(&To::from(route.to), sender, &mut self.rooms, &mut found);
-        for key in found {
-            if self.sessions.get_mut(key).is_some_and(|session| session.outbox.miss())
-                && let Some(cluster) = &mut self.cluster
-            {
-                cluster.missing.insert(key);
-            }
-        }
+        let from = Address::from(&*route.from);
+        self.tell_hub(FromCluster::Missed { from, rooms: boxed(route.rooms), to: route.to.into() });
         if head.again.is_none() {
-            self.tell_missed();
+            self.tell_hub(FromCluster::TellMissed);
         }
     }
 
-    /// Tells those who missed something, together what came together.
-    pub(super) fn tell_missed(&mut self) {
-        let Some(cluster) = &mut self.cluster else { return };
-        for key in std::mem::take(&mut cluster.missing) {
-            self.wake(key);
-        }
-    }
-
-    /// The named and own rooms of a sender elsewhere that somebody here is in.
-    pub(super) fn rooms_of(&self, route: &Route<'_>) -> Vec<RoomId> {
-        let own = self.rooms.user(Address::from(&*route.from).user());
-        let named = route.rooms.iter().filter_map(|name| self.rooms.named(name));
-        let mut rooms: Vec<_> = own.into_iter().chain(named).collect();
-        rooms.sort_unstable();
-        rooms
-    }
-
-    /// Tells those whose messages were given up, each once a second.
-    pub(in crate::server) fn tell_unsent(&mut self, now: Instant) {
-        let Some(cluster) = self.cluster.as_mut().filter(|cluster| !cluster.unsent.is_empty()) else {
+    /// Has those told whose messages were given up.
+    pub(super) fn tell_unsent(&mut self) {
+        if self.unsent.is_empty() {
             return;
-        };
-        let mut unsent = std::mem::take(&mut cluster.unsent);
-        unsent.sort_unstable();
-        unsent.dedup();
-        let refusal = Refusal::new(Status::UNAVAILABLE, "Other servers cannot be reached: messages are lost");
-        let text: Arc<str> = refusal.frame().into();
-        for key in unsent {
-            let Some(State::Live(live)) = self.sessions.get_mut(key).map(|session| &mut session.state) else {
-                continue;
-            };
-            if live.unsent.is_none_or(|at| is_past(at, TELL_AFTER, now)) {
-                live.unsent = Some(now);
-                self.answer(key, &text, now);
-            }
         }
+        let mut conns = std::mem::take(&mut self.unsent);
+        conns.sort_unstable();
+        conns.dedup();
+        self.tell_hub(FromCluster::Unsent { conns });
     }
 
-    /// Senders go on if little enough is under way to other instances.
-    pub(in crate::server) fn bus_drained(&mut self, now: Instant) {
-        if self.holds.is_holding(Key::BUS) && self.cluster.as_ref().is_some_and(|cluster| cluster.is_low()) {
-            self.drained(Key::BUS, now);
+    /// Senders go on if little enough waits for the bus, and is under way to other instances.
+    pub(super) fn free_if_low(&mut self) {
+        if self.holds && self.is_low() {
+            self.holds = false;
+            self.tell_hub(FromCluster::FreeForBus);
         }
     }
 }

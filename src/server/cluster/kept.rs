@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::session::is_past;
-use super::super::slab::Key;
 use super::wire::Kind;
+use crate::server::ConnId;
+use crate::server::limits::is_past;
 
 /// What an entry costs beside its text.
 const ENTRY: usize = 128;
@@ -39,16 +39,16 @@ pub struct Entry {
 /// Whose message it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    Peer(Key),
+    Peer(ConnId),
     Host,
     /// It is no message.
     Nobody,
 }
 
 impl Owner {
-    pub fn peer(self) -> Option<Key> {
+    pub fn peer(self) -> Option<ConnId> {
         match self {
-            Owner::Peer(key) => Some(key),
+            Owner::Peer(conn) => Some(conn),
             Owner::Host | Owner::Nobody => None,
         }
     }

@@ -1,9 +1,24 @@
 //! Several hubs as one: what is exchanged with other instances, sans-IO.
 //!
 //! Instances share a bus, which is what a Redis gives: named channels, each told to those who subscribed,
-//! what one publisher says in the order it said it, and nothing kept for those who were away. The driver
-//! carries [`Bus`] commands out ([`Hub::transmit_bus`](super::Hub::transmit_bus)) and what happens in
-//! ([`Input::Bus`](super::Input::Bus)). A hub that has no cluster pays nothing for it.
+//! what one publisher says in the order it said it, and nothing kept for those who were away. The [`Cluster`] is a
+//! core of its own beside the [`Hub`](super::Hub): it takes [`Input`]s, from the hub and from the bus, and is polled
+//! for [`Output`]s; the driver carries [`Bus`] commands out ([`Cluster::transmit`]). It knows no rooms and no
+//! sessions, which are the hub's; between the two go values ([`ToCluster`], [`FromCluster`]), which
+//! [`Cluster::exchange`] moves. A server that is alone has no cluster. [`Instance`] is both, driven as one.
+//!
+//! ```
+//! use std::time::Instant;
+//! use symple::server::cluster::{Bus, BusInput, Cluster, Input, Output, Settings};
+//!
+//! let now = Instant::now();
+//! let mut cluster = Cluster::new(Settings::new("one"), now);
+//! cluster.handle_input(Input::Bus(BusInput::Up), now);
+//! assert!(matches!(cluster.poll_output(), Output::Bus));
+//! let mut out = Vec::new();
+//! assert!(!cluster.transmit(64 << 10, &mut out), "nothing more waits");
+//! assert!(matches!(&out[0], Bus::Subscribe { channel, .. } if channel == "symple:cluster:all"));
+//! ```
 //!
 //! | channel | who hears it | what is said |
 //! |---|---|---|
@@ -55,33 +70,29 @@
 //! free all whom they held.
 
 mod again;
-mod away;
+mod bus;
+mod instance;
 mod interest;
 mod kept;
 mod receive;
 mod send;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::warn;
 use serde::Serialize;
 
-use super::slab::Key;
+use super::{ConnId, Hub};
 use again::{Absent, Resend};
 use interest::Interest;
 use kept::Kept;
 
-pub(super) use away::Away;
-pub(super) use send::Spread;
-
-/// What carries `symple:broadcast`.
-pub const BROADCAST: &str = "symple:broadcast";
-
-/// Longer names are nobody's: a room's has at most 256 bytes.
-const MAX_NAME: usize = 256;
+pub use super::remote::{Card, FromCluster, Holding, Incoming, Outgoing, Question, ToCluster};
+pub use bus::{BROADCAST, Bus, BusInput, Settings};
+pub use instance::{Instance, InstanceOutput};
 
 /// Instances that are kept in mind; what others say is passed over until one of these dies.
 const MAX_INSTANCES: usize = 1024;
@@ -93,113 +104,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// waits then at a recipient whose word to hold comes late.
 const HIGH: usize = 8;
 
-/// How an instance takes part. Build it from [`Settings::new`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Settings {
-    /// The name of this instance: one that no other ever has, also none that ran here before.
-    pub instance: String,
-    /// What the channels begin with. Instances that shall be one agree in it. Default: `symple:cluster`.
-    pub prefix: String,
-    /// How often the others are told that this one lives. Default: 3 s.
-    pub heartbeat: Duration,
-    /// An instance that says nothing for so long is gone, and its peers with it. Default: 10 s.
-    pub dead_after: Duration,
-    /// How long a receipt waits for other instances to count. Default: 800 ms, for it is owed within a second.
-    pub receipt_wait: Duration,
-    /// Bytes that may wait for the bus, each copy counted, and bytes that are kept until other instances have
-    /// confirmed them. Peers that add to it are held from an eighth of the former and a half of the latter on,
-    /// while the bus is there. What they say beyond all of it is dropped, and they are told; who comes and goes
-    /// is not dropped, so where that alone takes four times as much the bus is begun anew. Default: 16 MiB, half
-    /// of what Redis lets wait for one subscriber (`client-output-buffer-limit`).
-    pub queue_limit: usize,
-    /// How long a message is kept that not all instances have confirmed. Default: 30 s: a Redis that restarts is
-    /// back by then, and so is a master's successor with usual settings.
-    pub keep_for: Duration,
-}
-
-impl Settings {
-    /// The defaults, for the instance of this name.
-    pub fn new(instance: impl Into<String>) -> Self {
-        Settings {
-            instance: instance.into(),
-            prefix: "symple:cluster".into(),
-            heartbeat: Duration::from_secs(3),
-            dead_after: Duration::from_secs(10),
-            receipt_wait: Duration::from_millis(800),
-            queue_limit: 16 << 20,
-            keep_for: Duration::from_secs(30),
-        }
-    }
-}
-
-/// What the bus is to do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bus {
-    /// Hear a channel; to be confirmed by [`BusInput::Subscribed`].
-    Subscribe {
-        /// Which.
-        channel: String,
-        /// The number of the subscription; ascending.
-        tag: u64,
-    },
-    /// Hear it no more.
-    Unsubscribe {
-        /// Which.
-        channel: String,
-    },
-    /// Give it up and come back, for it falls behind: [`BusInput::Down`], then [`BusInput::Up`].
-    Reset,
-    /// Say something once. The driver need not say it again when it fails: with the bus's next coming all is
-    /// made up for.
-    Publish {
-        /// Where.
-        channel: Arc<str>,
-        /// What.
-        payload: Arc<str>,
-        /// How many heard it is to be told by [`BusInput::Published`].
-        tag: Option<u64>,
-    },
-}
-
-impl Bus {
-    fn cost(&self) -> usize {
-        64 + match self {
-            Bus::Reset => 0,
-            Bus::Subscribe { channel, .. } | Bus::Unsubscribe { channel } => channel.len(),
-            Bus::Publish { channel, payload, .. } => channel.len() + payload.len(),
-        }
-    }
-}
-
-/// What the bus did.
-#[derive(Clone, Copy, Debug)]
-pub enum BusInput<'a> {
-    /// It is there, and nothing is subscribed.
-    Up,
-    /// It is gone, with all subscriptions and whatever was under way.
-    Down,
-    /// All subscriptions up to this number are in force.
-    Subscribed(u64),
-    /// So many subscribers were handed what was published under this tag.
-    Published {
-        /// The tag.
-        tag: u64,
-        /// How many.
-        receivers: u64,
-    },
-    /// Something was said on a channel of ours, [`BROADCAST`] excepted.
-    Said {
-        /// What.
-        payload: &'a str,
-    },
-    /// Something was said on [`BROADCAST`].
-    Broadcast {
-        /// A message.
-        text: &'a str,
-    },
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     Down,
@@ -208,11 +112,26 @@ enum Link {
     Up,
 }
 
-/// What waits for a subscription.
+/// What happened outside of the cluster.
 #[derive(Debug)]
-enum Wait {
-    Admit(Key),
-    Join(Key, Box<str>),
+pub enum Input<'a> {
+    /// The hub says something.
+    Hub(ToCluster),
+    /// The bus did something.
+    Bus(BusInput<'a>),
+    /// The instant that [`Output::Timeout`] asked for has come.
+    Timeout,
+}
+
+/// What the cluster wants done. Poll until [`Output::Timeout`] comes: it ends a round.
+#[derive(Debug)]
+pub enum Output {
+    /// The hub is to be told something ([`Hub::handle_cluster`](super::Hub::handle_cluster)).
+    Hub(FromCluster),
+    /// There is something to do for the bus ([`Cluster::transmit`]). Said once until all of it is taken.
+    Bus,
+    /// Nothing more to do before an input comes, or this instant ([`Input::Timeout`]).
+    Timeout(Instant),
 }
 
 /// Another instance.
@@ -234,7 +153,6 @@ struct Other {
     sync: u64,
     synced: bool,
     asked: Option<Instant>,
-    peers: BTreeMap<Box<str>, Key>,
 }
 
 /// Envelopes that wait for those before them.
@@ -248,7 +166,7 @@ struct Early {
 /// A receipt that waits for other instances.
 #[derive(Debug)]
 struct Receipt {
-    key: Key,
+    conn: ConnId,
     id: Box<str>,
     delivered: usize,
     /// Copies that the bus has not taken yet.
@@ -258,13 +176,15 @@ struct Receipt {
     until: Instant,
 }
 
-pub(super) struct Cluster {
+/// One instance's part in the cluster, without the bus. It begins without one.
+pub struct Cluster {
     settings: Settings,
     link: Link,
     epoch: u64,
     number: u64,
     interest: Interest,
-    waits: VecDeque<(u64, Wait)>,
+    /// What of the hub waits for which subscription.
+    waits: VecDeque<(u64, u64)>,
     others: BTreeMap<Arc<str>, Other>,
     /// By the number of the message, and so by the time that each waits until.
     receipts: BTreeMap<u64, Receipt>,
@@ -283,14 +203,19 @@ pub(super) struct Cluster {
     unmarked: usize,
     mark_due: Option<Instant>,
     /// Whose messages were given up and who was not told yet.
-    unsent: Vec<Key>,
-    /// Who missed something and was not told yet.
-    missing: BTreeSet<Key>,
+    unsent: Vec<ConnId>,
     /// Messages that were given up.
-    pub dropped: u64,
+    dropped: u64,
+    /// What the hub is to be told.
+    effects: VecDeque<FromCluster>,
+    /// What it was told last of what we reach: instances, and whether messages are taken.
+    reaches: (bool, bool),
+    /// Somebody may be held for the bus.
+    holds: bool,
 }
 
 impl Cluster {
+    /// An instance that has heard of no other.
     pub fn new(settings: Settings, now: Instant) -> Self {
         Cluster {
             beat: now + settings.heartbeat,
@@ -301,7 +226,9 @@ impl Cluster {
             unmarked: 0,
             mark_due: None,
             unsent: Vec::new(),
-            missing: BTreeSet::new(),
+            effects: VecDeque::new(),
+            reaches: (false, false),
+            holds: false,
             settings,
             link: Link::Down,
             epoch: 0,
@@ -318,22 +245,62 @@ impl Cluster {
         }
     }
 
+    /// Takes in what happened. Poll afterwards.
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Hub(said) => self.hear_hub(said, now),
+            Input::Bus(input) => self.hear_bus(input, now),
+            Input::Timeout => self.beat(now),
+        }
+        self.tell_reach();
+    }
+
+    /// What the cluster wants next. Ends with [`Output::Timeout`].
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(effect) = self.effects.pop_front() {
+            return Output::Hub(effect);
+        }
+        if self.has_more() && !std::mem::replace(&mut self.announced, true) {
+            return Output::Bus;
+        }
+        Output::Timeout(self.due())
+    }
+
+    /// Moves what this cluster and its hub say to each other, until neither has more to say. To be called after each
+    /// input of either. Answers whether there is something to do for the bus, as [`Output::Bus`] does, and when
+    /// [`Input::Timeout`] is due.
+    pub fn exchange(&mut self, hub: &mut Hub, now: Instant) -> (bool, Instant) {
+        let mut bus = false;
+        loop {
+            while let Some(said) = hub.poll_cluster() {
+                self.handle_input(Input::Hub(said), now);
+            }
+            match self.poll_output() {
+                Output::Hub(effect) => hub.handle_cluster(effect, now),
+                Output::Bus => bus = true,
+                Output::Timeout(due) => return (bus, due),
+            }
+        }
+    }
+
+    /// Whether other instances are reached.
     pub fn is_up(&self) -> bool {
         self.link == Link::Up
     }
 
+    /// Messages for other instances that were given up.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     /// When something is due here.
-    pub fn due(&self) -> Instant {
+    fn due(&self) -> Instant {
         let receipt = self.receipts.first_key_value().map(|(_, receipt)| receipt.until);
         receipt.into_iter().chain(self.mark_due).chain([self.beat]).min().unwrap_or(self.beat)
     }
 
-    /// Whether the driver is to be told that something waits.
-    pub fn announce(&mut self) -> bool {
-        self.has_more() && !std::mem::replace(&mut self.announced, true)
-    }
-
-    /// Moves commands into `out`, about `max_bytes`; whether more wait.
+    /// Moves what waits for the bus into `out`, in order, up to about `max_bytes`. Returns whether more waits; if none
+    /// does, [`Output::Bus`] tells of the next. Poll afterwards.
     pub fn transmit(&mut self, max_bytes: usize, out: &mut Vec<Bus>) -> bool {
         if max_bytes == 0 {
             return self.has_more();
@@ -350,7 +317,22 @@ impl Cluster {
             out.push(bus);
         }
         self.announced = self.has_more();
+        self.free_if_low();
+        self.tell_unsent();
         self.announced
+    }
+
+    fn tell_hub(&mut self, effect: FromCluster) {
+        self.effects.push_back(effect);
+    }
+
+    /// Tells the hub what we reach, where that has changed.
+    fn tell_reach(&mut self) {
+        let reaches = (self.is_up(), self.is_up() || self.keeps());
+        if self.reaches != reaches {
+            self.reaches = reaches;
+            self.tell_hub(FromCluster::Reaches { up: reaches.0, takes: reaches.1 });
+        }
     }
 
     fn has_more(&self) -> bool {
@@ -394,12 +376,12 @@ impl Cluster {
     }
 
     /// So much waits that those who add to it are to be held.
-    pub fn is_high(&self) -> bool {
+    fn is_high(&self) -> bool {
         self.waiting > self.settings.queue_limit / HIGH || self.is_far_ahead()
     }
 
     /// So little waits that nobody is to be held for it.
-    pub fn is_low(&self) -> bool {
+    fn is_low(&self) -> bool {
         self.waiting <= self.settings.queue_limit / HIGH / 2 && self.is_near()
     }
 

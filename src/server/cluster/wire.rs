@@ -12,8 +12,8 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
+use super::Card;
 use crate::proto::To;
 
 /// Who speaks, and in which order.
@@ -110,42 +110,31 @@ impl<'a> From<&'a To<'_>> for Names<'a> {
     }
 }
 
-impl<'a> From<Names<'a>> for To<'a> {
-    fn from(names: Names<'a>) -> Self {
+impl From<Names<'_>> for To<'static> {
+    fn from(names: Names<'_>) -> Self {
+        let name = |name: Cow<'_, str>| Cow::Owned(name.into_owned());
         match names {
             Names::All => To::Absent,
-            Names::One(one) => To::One(one),
-            Names::List(list) => To::List(list),
+            Names::One(one) => To::One(name(one)),
+            Names::List(list) => To::List(list.into_iter().map(name).collect()),
         }
     }
 }
 
+/// What outlives the envelope.
+pub fn boxed(names: Vec<Cow<'_, str>>) -> Vec<Box<str>> {
+    names.into_iter().map(|name| name.into()).collect()
+}
+
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Peers<'a> {
-    #[serde(borrow)]
-    pub peers: Vec<Card<'a>>,
+pub struct Peers {
+    pub peers: Vec<Card>,
     /// What changed in their data is told by a message next.
     pub told: bool,
     /// Which [`Ask`] this answers, if it had a number.
     pub sync: Option<u64>,
     /// Nothing more answers it.
     pub last: bool,
-}
-
-/// A peer as it is.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Card<'a> {
-    #[serde(borrow)]
-    pub id: Cow<'a, str>,
-    #[serde(borrow)]
-    pub user: Cow<'a, str>,
-    #[serde(borrow)]
-    pub name: Cow<'a, str>,
-    /// Its named rooms, all of them.
-    #[serde(borrow)]
-    pub rooms: Vec<Cow<'a, str>>,
-    /// What it adds to itself; an object.
-    pub data: Box<RawValue>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

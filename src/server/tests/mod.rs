@@ -177,7 +177,6 @@ impl World {
             match self.hub.poll_output() {
                 Output::Timeout(at) => return at,
                 Output::Event(event) => self.events.push(event),
-                Output::Bus => unreachable!("this hub is alone"),
                 Output::Ready(conn) => {
                     let end = self.names.get(&conn).and_then(|name| self.ends.get_mut(name));
                     match end.filter(|end| end.conn == conn) {

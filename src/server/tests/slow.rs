@@ -552,7 +552,7 @@ fn ready_is_said_once_until_all_is_read() {
             match w.hub.poll_output() {
                 Output::Ready(ready) => readies += usize::from(ready == conn),
                 Output::Timeout(_) => return readies,
-                Output::Event(_) | Output::Resume(_) | Output::Bus => {}
+                Output::Event(_) | Output::Resume(_) => {}
             }
         }
     };

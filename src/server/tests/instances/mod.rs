@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::server::cluster::{BROADCAST, Bus, BusInput, Settings};
-use crate::server::{Config, ConnId, Hub, Input, Output, Transmit};
+use crate::server::cluster::{self, BROADCAST, Bus, BusInput, InstanceOutput as Output, Settings};
+use crate::server::{Config, ConnId, Input, Transmit};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -27,7 +27,7 @@ enum Back {
 }
 
 pub(super) struct Instance {
-    pub hub: Hub,
+    pub hub: cluster::Instance,
     name: String,
     connected: bool,
     /// Nothing is done here; what comes waits.
@@ -108,7 +108,7 @@ impl Fleet {
         let mut settings = Settings::new(&*name);
         settings.queue_limit = self.limit;
         let instance = Instance {
-            hub: Hub::clustered(self.config.clone(), settings, self.now),
+            hub: cluster::Instance::new(self.config.clone(), settings, self.now),
             name,
             connected: false,
             hangs: false,
@@ -173,7 +173,7 @@ impl Fleet {
         let client = self.clients.get_mut(name).expect("connected");
         let (at, conn) = (client.at, client.conn);
         let now = self.now;
-        if self.instances[&at].hub.is_held(conn) {
+        if self.instances[&at].hub.hub.is_held(conn) {
             return client.unread.push(text.into());
         }
         self.instances.get_mut(&at).expect("runs").hub.handle_input(Input::Text { conn, text }, now);
@@ -230,7 +230,7 @@ impl Fleet {
                     return false;
                 }
                 instance.connected = true;
-                instance.hub.handle_input(Input::Bus(BusInput::Up), now);
+                instance.hub.handle_bus(BusInput::Up, now);
                 self.drain(at);
                 return true;
             }
@@ -261,7 +261,7 @@ impl Fleet {
             Back::Said(_, payload) => BusInput::Said { payload },
             Back::Down => BusInput::Down,
         };
-        instance.hub.handle_input(Input::Bus(input), now);
+        instance.hub.handle_bus(input, now);
         self.drain(at);
         true
     }
@@ -315,7 +315,7 @@ impl Fleet {
         loop {
             match instance.hub.poll_output() {
                 Output::Timeout(due) => {
-                    instance.due = due.map(|due| due.max(now));
+                    instance.due = Some(due.max(now));
                     return;
                 }
                 Output::Event(_) => {}
@@ -323,7 +323,7 @@ impl Fleet {
                     let Some(name) = instance.conns.get(&conn) else { continue };
                     let unread = std::mem::take(&mut self.clients.get_mut(name).expect("connected").unread);
                     let mut unread = VecDeque::from(unread);
-                    while !instance.hub.is_held(conn)
+                    while !instance.hub.hub.is_held(conn)
                         && let Some(text) = unread.pop_front()
                     {
                         instance.hub.handle_input(Input::Text { conn, text: &text }, now);
@@ -381,7 +381,7 @@ impl Fleet {
     /// Whether a client is admitted, or may be still.
     pub fn is_live(&self, name: &str) -> bool {
         let client = &self.clients[name];
-        !client.closed && self.instances[&client.at].hub.last_active(client.conn).is_some()
+        !client.closed && self.instances[&client.at].hub.hub.last_active(client.conn).is_some()
     }
 
     /// The names in a client's roster.
@@ -396,7 +396,7 @@ impl Fleet {
 }
 
 /// Moves all that waits for a connection, as a driver does: one that is given nothing waits to be told.
-fn fetch(hub: &mut Hub, conn: ConnId, now: Instant, out: &mut Vec<Transmit>) {
+fn fetch(hub: &mut cluster::Instance, conn: ConnId, now: Instant, out: &mut Vec<Transmit>) {
     let mut before = out.len();
     while hub.transmit(conn, usize::MAX, now, out) && out.len() > before {
         before = out.len();

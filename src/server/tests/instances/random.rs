@@ -213,7 +213,7 @@ impl Run {
     /// Whether two instances have heard each other, so that what they miss is kept.
     fn know_each_other(&self, one: usize, two: usize) -> bool {
         let (one, two) = (&self.fleet.instances[&one], &self.fleet.instances[&two]);
-        one.name() == two.name() || (one.hub.knows(two.name()) && two.hub.knows(one.name()))
+        one.name() == two.name() || (one.hub.cluster.knows(two.name()) && two.hub.cluster.knows(one.name()))
     }
 
     fn fault(&mut self) {

@@ -339,7 +339,7 @@ fn a_bus_that_is_far_behind_is_begun_anew_and_tells_the_newest_state() {
         let data = format!(r#"{{"type":"presence","to":"bob","data":{{"x":"{}"}}}}"#, "x".repeat(16_000));
         fleet.send(name, &data);
     }
-    assert!(!fleet.instances[&0].hub.has_bus(), "64 MiB are enough");
+    assert!(!fleet.instances[&0].hub.cluster.is_up(), "64 MiB are enough");
     fleet.go_on(0);
     fleet.connect("fred", 1, &["r7"]);
     fleet.settle();
@@ -368,6 +368,16 @@ fn a_recipient_elsewhere_holds_a_sender_until_it_reads() {
     fleet.settle();
     assert_eq!((fleet.heard("bob").len(), fleet.heard("carol").len()), (30, 30));
     assert!(fleet.instances.values().all(|i| i.hub.stats().held == 0));
+}
+
+#[test]
+fn whoever_reads_on_has_something_to_say_for_senders_elsewhere() {
+    let mut fleet = one_stops();
+    let (conn, now) = (fleet.clients["bob"].conn, fleet.now);
+    let hub = &mut fleet.instances.get_mut(&1).expect("runs").hub.hub;
+    let mut out = Vec::new();
+    while hub.transmit(conn, 1 << 20, now, &mut out) {}
+    assert!(hub.has_output(), "alice waits for it");
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::outbox::{Class, Outbox};
-use super::super::presence::{self, Profile, Who};
-use super::super::rooms::RoomId;
-use super::super::session::{Session, State};
-use super::super::slab::Key;
-use super::super::{ConnId, Hub};
-use super::wire::Card;
+use super::Card;
 use crate::proto::{Address, valid_user};
+use crate::server::outbox::{Class, Outbox};
+use crate::server::presence::{self, Profile, Who};
+use crate::server::rooms::RoomId;
+use crate::server::session::{Session, State};
+use crate::server::slab::Key;
+use crate::server::{ConnId, Hub};
 
 /// What is known of a peer at another instance.
 #[derive(Debug)]
@@ -26,18 +26,16 @@ pub(in crate::server) struct Away {
 }
 
 impl Hub {
-    /// Takes in a peer of `instance` as it is; `told`: a message of its own tells what changed in its data.
-    pub(super) fn meet(&mut self, instance: &Arc<str>, card: &Card<'_>, told: bool, now: Instant) {
-        let rooms = self.heard_rooms(card);
-        let Some(other) = self.cluster.as_ref().and_then(|cluster| cluster.others.get(instance)) else {
-            return;
-        };
-        let (sync, known) = (other.sync, other.peers.get(&*card.id).copied());
-        let wanted = !rooms.is_empty() || self.is_heard_user(&card.user);
+    /// Takes in a peer of `instance` as it is; `told`: a message of its own tells what changed in its data. `sync`:
+    /// the number of the last question to its instance.
+    pub(super) fn meet(&mut self, instance: &Arc<str>, card: &Card, told: bool, sync: u64, now: Instant) {
+        let rooms = self.rooms_here(card);
+        let known = self.remote.as_ref().and_then(|remote| remote.peer(instance, &card.id));
+        let wanted = !rooms.is_empty() || self.is_user_here(&card.user);
         let key = match known {
             Some(key) if wanted => key,
             Some(key) => return self.forget(key, now),
-            None if wanted && valid_user(&card.user) => match self.seat_away(instance, card) {
+            None if wanted && valid_user(&card.user) => match self.seat_away(instance, card, now) {
                 Some(key) => key,
                 None => return,
             },
@@ -61,9 +59,8 @@ impl Hub {
         let Some(session) = self.sessions.get(key) else { return };
         let State::Away(away) = &session.state else { return };
         let who = away.who.clone();
-        if let Some(other) = self.cluster.as_mut().and_then(|cluster| cluster.others.get_mut(&away.instance))
-        {
-            other.peers.remove(who.address.id());
+        if let Some(remote) = &mut self.remote {
+            remote.remove_peer(&away.instance, who.address.id());
         }
         self.free_elsewhere(key);
         self.rooms.unseat(key, &who);
@@ -91,10 +88,10 @@ impl Hub {
         found
     }
 
-    /// Which of a peer's named rooms we hear of.
-    fn heard_rooms(&self, card: &Card<'_>) -> Vec<RoomId> {
-        let Some(cluster) = &self.cluster else { return Vec::new() };
-        let heard = card.rooms.iter().filter(|name| cluster.interest.hears(name));
+    /// Which of a peer's named rooms somebody here is in and hears of.
+    fn rooms_here(&self, card: &Card) -> Vec<RoomId> {
+        let Some(remote) = &self.remote else { return Vec::new() };
+        let heard = card.rooms.iter().filter(|name| remote.hears(name));
         let rooms = heard.filter_map(|name| self.rooms.named(name));
         let mut rooms: Vec<RoomId> = rooms.filter(|room| !self.rooms.members(*room).is_empty()).collect();
         rooms.sort_unstable();
@@ -102,12 +99,11 @@ impl Hub {
         rooms
     }
 
-    fn is_heard_user(&self, user: &str) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| cluster.interest.hears(user))
-            && self.rooms.user(user).is_some_and(|room| !self.rooms.members(room).is_empty())
+    fn is_user_here(&self, user: &str) -> bool {
+        self.rooms.user(user).is_some_and(|room| !self.rooms.members(room).is_empty())
     }
 
-    fn seat_away(&mut self, instance: &Arc<str>, card: &Card<'_>) -> Option<Key> {
+    fn seat_away(&mut self, instance: &Arc<str>, card: &Card, now: Instant) -> Option<Key> {
         let who = Arc::new(Who { address: Address::new(&card.user, &card.id), name: (&*card.name).into() });
         let away = Away {
             instance: instance.clone(),
@@ -117,7 +113,6 @@ impl Hub {
             untold: false,
             sync: 0,
         };
-        let now = self.cluster.as_ref()?.others.get(instance)?.heard;
         let key = self.sessions.insert(Session {
             conn: ConnId(u64::MAX),
             local: true,
@@ -132,8 +127,7 @@ impl Hub {
             self.sessions.remove(key);
             return None;
         }
-        let other = self.cluster.as_mut()?.others.get_mut(instance)?;
-        other.peers.insert((&*card.id).into(), key);
+        self.remote.as_mut()?.add_peer(instance, &card.id, key);
         Some(key)
     }
 
@@ -158,7 +152,7 @@ impl Hub {
     }
 
     /// Whether those who know the peer have to be told something new; not if it is `told` anyway.
-    fn learn(&mut self, key: Key, card: &Card<'_>, told: bool, sync: u64) -> bool {
+    fn learn(&mut self, key: Key, card: &Card, told: bool, sync: u64) -> bool {
         let max = self.config.max_peer_data.saturating_mul(2);
         let Some(session) = self.sessions.get_mut(key) else { return false };
         let State::Away(away) = &mut session.state else { return false };

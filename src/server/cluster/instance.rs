@@ -1,0 +1,94 @@
+//! A hub and its cluster, driven as one core.
+
+use std::time::Instant;
+
+use super::{Bus, BusInput, Cluster, Settings};
+use crate::server::{Config, ConnId, Event, Hub, Input, Output, Stats, Transmit};
+
+/// One of several instances: a hub with its cluster, whose inputs and outputs are those of a
+/// [`Hub`](crate::server::Hub) and those of the bus.
+pub struct Instance {
+    /// May be looked at; inputs go through the instance.
+    pub hub: Hub,
+    /// May be looked at; inputs go through the instance.
+    pub cluster: Cluster,
+    /// What of the cluster's was found while the hub was told.
+    bus: bool,
+    due: Instant,
+}
+
+/// What an instance wants done. Poll until [`InstanceOutput::Timeout`] comes: it ends a round.
+#[derive(Debug)]
+pub enum InstanceOutput {
+    /// As [`Output::Ready`].
+    Ready(ConnId),
+    /// As [`Output::Resume`].
+    Resume(ConnId),
+    /// There is something to do for the bus ([`Instance::transmit_bus`]).
+    Bus,
+    /// As [`Output::Event`].
+    Event(Event),
+    /// As [`Output::Timeout`].
+    Timeout(Instant),
+}
+
+impl Instance {
+    /// An empty hub without a bus.
+    pub fn new(config: Config, settings: Settings, now: Instant) -> Instance {
+        let (mut hub, mut cluster) = (Hub::clustered(config), Cluster::new(settings, now));
+        let (bus, due) = cluster.exchange(&mut hub, now);
+        Instance { hub, cluster, bus, due }
+    }
+
+    /// Takes in what happened at the hub. Poll afterwards.
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        if matches!(input, Input::Timeout) {
+            self.cluster.handle_input(super::Input::Timeout, now);
+            self.exchange(now);
+        }
+        self.hub.handle_input(input, now);
+        self.exchange(now);
+    }
+
+    /// Takes in what the bus did. Poll afterwards.
+    pub fn handle_bus(&mut self, input: BusInput<'_>, now: Instant) {
+        self.cluster.handle_input(super::Input::Bus(input), now);
+        self.exchange(now);
+    }
+
+    /// What is wanted next. Ends with [`InstanceOutput::Timeout`].
+    pub fn poll_output(&mut self) -> InstanceOutput {
+        match self.hub.poll_output() {
+            Output::Ready(conn) => InstanceOutput::Ready(conn),
+            Output::Resume(conn) => InstanceOutput::Resume(conn),
+            Output::Event(event) => InstanceOutput::Event(event),
+            Output::Timeout(_) if std::mem::take(&mut self.bus) => InstanceOutput::Bus,
+            Output::Timeout(due) => InstanceOutput::Timeout(due.map_or(self.due, |due| due.min(self.due))),
+        }
+    }
+
+    /// As [`Hub::transmit`].
+    pub fn transmit(&mut self, conn: ConnId, max: usize, now: Instant, out: &mut Vec<Transmit>) -> bool {
+        let more = self.hub.transmit(conn, max, now, out);
+        self.exchange(now);
+        more
+    }
+
+    /// As [`Cluster::transmit`].
+    pub fn transmit_bus(&mut self, max: usize, now: Instant, out: &mut Vec<Bus>) -> bool {
+        let more = self.cluster.transmit(max, out);
+        self.exchange(now);
+        more
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        Stats { dropped_bus: self.cluster.dropped(), ..self.hub.stats() }
+    }
+
+    fn exchange(&mut self, now: Instant) {
+        let (bus, due) = self.cluster.exchange(&mut self.hub, now);
+        self.bus |= bus;
+        self.due = due;
+    }
+}

@@ -1,0 +1,239 @@
+//! What the cluster tells the hub.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::info;
+
+use super::{Card, FromCluster, Holding, Incoming, Question, ToCluster, Wait};
+use crate::proto::{Address, Status, To};
+use crate::server::error::Refusal;
+use crate::server::limits::is_past;
+use crate::server::outbox::Class;
+use crate::server::rooms::RoomId;
+use crate::server::routing::{Sender, recipients};
+use crate::server::session::State;
+use crate::server::slab::Key;
+use crate::server::{ConnId, Hub, Whom};
+
+/// A sender is told of losses once in this time at most.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
+impl Hub {
+    /// Takes in what the cluster says. Poll afterwards. A hub that is alone passes it over.
+    pub fn handle_cluster(&mut self, said: FromCluster, now: Instant) {
+        let Some(remote) = &mut self.remote else { return };
+        match said {
+            FromCluster::Reaches { up, takes } => {
+                let rises = up && !remote.up;
+                (remote.up, remote.takes) = (up, takes);
+                if rises {
+                    // Each instance is asked for all of them, and the ways to ask for one come later.
+                    self.rooms.ask_all(|name, own| own || remote.hears(name));
+                }
+            }
+            FromCluster::Heard { wait } => {
+                if let Some(wait) = remote.end_wait(wait) {
+                    let room = wait.room().map(Box::<str>::from);
+                    self.finish(wait, now);
+                    room.into_iter().for_each(|room| self.ask_if_heard(&room));
+                }
+            }
+            FromCluster::Receipt { conn, id, delivered } => {
+                if let Some(key) = self.conns.get(&conn) {
+                    self.receipt(*key, &id, delivered, now);
+                }
+            }
+            FromCluster::Unsent { conns } => self.tell_unsent(&conns, now),
+            FromCluster::HoldForBus { conn } => {
+                if let Some(key) = self.conns.get(&conn) {
+                    self.hold_for_bus(*key, now);
+                }
+            }
+            FromCluster::FreeForBus => self.drained(Key::BUS, now),
+            FromCluster::ListRooms { instance, sync } => self.list_rooms(instance, sync),
+            FromCluster::ListPeers { instance, users, rooms, question } => {
+                self.list_peers(instance, &users, &rooms, question);
+            }
+            FromCluster::Message { message } => self.routed(message, now),
+            FromCluster::Missed { from, rooms, to } => self.missed(&from, &rooms, &to),
+            FromCluster::TellMissed => {
+                for key in std::mem::take(&mut remote.missing) {
+                    self.wake(key);
+                }
+            }
+            FromCluster::Host { text } => _ = self.inject(&text, false, now),
+            FromCluster::Kick { address, status, message } => {
+                self.kick(Whom::Address(&address), status, &message, now);
+            }
+            FromCluster::Peer { instance, card, told, sync } => self.meet(&instance, &card, told, sync, now),
+            FromCluster::Gone { instance, ids } => {
+                for id in ids {
+                    let key = self.remote.as_ref().and_then(|remote| remote.peer(&instance, &id));
+                    key.into_iter().for_each(|key| self.forget(key, now));
+                }
+            }
+            FromCluster::GoneBefore { instance, sync } => {
+                for key in remote.peers_of(&instance) {
+                    if self.away_sync(key).is_some_and(|seen| seen < sync) {
+                        self.forget(key, now);
+                    }
+                }
+            }
+            FromCluster::Buried { instance } => {
+                let keys = remote.peers_of(&instance);
+                info!("an instance has gone, and {} peers with it", keys.len());
+                keys.into_iter().for_each(|key| self.forget(key, now));
+            }
+            FromCluster::Free { instance } => {
+                let keys: Vec<Key> = match instance {
+                    Some(instance) => remote.peers_of(&instance),
+                    None => remote.peers.values().flat_map(|peers| peers.values().copied()).collect(),
+                };
+                keys.into_iter().for_each(|key| self.free_away(key, now));
+            }
+            FromCluster::Hold { holding } => self.hold_told(&holding, now),
+            FromCluster::Spent { instance, id, millis } => {
+                let away = remote.peer(&instance, &id);
+                if let Some(sender) = away.or_else(|| self.rooms.session(&id)) {
+                    self.holds.learn_spent(sender, Duration::from_millis(millis), now);
+                }
+            }
+        }
+        self.relieve(now);
+    }
+
+    /// Does what waited.
+    pub(super) fn finish(&mut self, wait: Wait, now: Instant) {
+        match wait {
+            Wait::Admit(key) => self.expected(key, now),
+            Wait::Settled { .. } => {}
+            Wait::Join { key, room, enters } => {
+                if let Some(session) = self.sessions.get_mut(key) {
+                    session.outbox.joining = session.outbox.joining.saturating_sub(1);
+                }
+                if self.rooms.named(&room).is_some_and(|room| self.rooms.is_member(key, room)) {
+                    self.joined(key, &room, now);
+                    if enters {
+                        self.known_in(key, &room);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whoever waited longest for a room may have found that another still did.
+    fn ask_if_heard(&mut self, room: &str) {
+        if let Some(room) = self.rooms.named(room).filter(|room| !self.rooms.members(*room).is_empty()) {
+            self.ask(room);
+        }
+    }
+
+    fn list_rooms(&mut self, instance: Arc<str>, sync: u64) {
+        let (users, mut rooms) = self.rooms.names_here();
+        if let Some(remote) = &mut self.remote {
+            rooms.retain(|name| remote.hears(name));
+            remote.say(ToCluster::Rooms { instance, sync, users, rooms });
+        }
+    }
+
+    fn list_peers(&mut self, instance: Arc<str>, users: &[Box<str>], rooms: &[Box<str>], question: Question) {
+        let users = users.iter().filter_map(|name| self.rooms.user(name));
+        let rooms = rooms.iter().filter_map(|name| self.rooms.named(name));
+        let mut keys: Vec<Key> =
+            users.chain(rooms).flat_map(|room| self.rooms.members(room)).copied().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let cards: Vec<Card> = keys.into_iter().filter_map(|key| self.own_card(key)).collect();
+        if let Some(remote) = &mut self.remote {
+            remote.say(ToCluster::Peers { instance, cards, question });
+        }
+    }
+
+    fn routed(&mut self, message: Incoming, now: Instant) {
+        let rooms = self.rooms_of(&message.from, &message.rooms);
+        let of = self.remote.as_ref().and_then(|remote| remote.peer(&message.instance, message.from.id()));
+        let mut found = std::mem::take(&mut self.found);
+        recipients(&message.to, Sender::Away(&rooms), &mut self.rooms, &mut found);
+        let mut class = Class::Message;
+        if message.is_state {
+            // Whoever hears that a peer is there must hear that it goes, and does if we know that they share a
+            // room. Until we do, the answer of its instance is on its way.
+            found.retain(|peer| of.is_some_and(|of| self.rooms.knows(of, *peer)));
+            if let Some(of) = of {
+                class = Class::State { of };
+                self.told_of(of);
+            }
+        }
+        let mut delivered = 0;
+        if !found.is_empty() {
+            delivered = self.deliver(of, &found, &message.text, class, now);
+        }
+        found.clear();
+        self.found = found;
+        if let (Some(n), Some(remote)) = (message.receipt, &mut self.remote) {
+            remote.say(ToCluster::Delivered { instance: message.instance, n, delivered });
+        }
+    }
+
+    /// A message was given up: those here whom it was for missed one.
+    fn missed(&mut self, from: &Address, rooms: &[Box<str>], to: &To<'_>) {
+        let rooms = self.rooms_of(from, rooms);
+        let sender = if from.as_str().is_empty() { Sender::Host } else { Sender::Away(&rooms) };
+        let mut found = Vec::new();
+        recipients(to, sender, &mut self.rooms, &mut found);
+        for key in found {
+            if self.sessions.get_mut(key).is_some_and(|session| session.outbox.miss())
+                && let Some(remote) = &mut self.remote
+            {
+                remote.missing.insert(key);
+            }
+        }
+    }
+
+    /// The named and own rooms of a sender elsewhere that somebody here is in.
+    fn rooms_of(&self, from: &Address, named: &[Box<str>]) -> Vec<RoomId> {
+        let own = self.rooms.user(from.user());
+        let named = named.iter().filter_map(|name| self.rooms.named(name));
+        let mut rooms: Vec<_> = own.into_iter().chain(named).collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
+    /// A peer of another instance holds one of ours, or nobody any more.
+    fn hold_told(&mut self, holding: &Holding, now: Instant) {
+        let instance = &holding.instance;
+        let by = self.remote.as_ref().and_then(|remote| remote.peer(instance, &holding.by));
+        let Some(by) = by else { return };
+        match &holding.held {
+            None => self.drained(by, now),
+            Some(id) if holding.ends => {
+                if let Some(sender) = self.rooms.session(id) {
+                    self.freed_from_away(by, sender, now);
+                }
+            }
+            Some(id) => {
+                if let Some(sender) = self.rooms.session(id) {
+                    self.held_from_away(by, sender, now);
+                    self.say_spent(instance, id, sender, now);
+                }
+            }
+        }
+    }
+
+    /// Tells those whose messages were given up, each once a second.
+    fn tell_unsent(&mut self, conns: &[ConnId], now: Instant) {
+        let refusal = Refusal::new(Status::UNAVAILABLE, "Other servers cannot be reached: messages are lost");
+        let text: Arc<str> = refusal.frame().into();
+        for conn in conns {
+            let Some(&key) = self.conns.get(conn) else { continue };
+            let Some(State::Live(live)) = self.sessions.get_mut(key).map(|session| &mut session.state) else {
+                continue;
+            };
+            if live.unsent.is_none_or(|at| is_past(at, TELL_AFTER, now)) {
+                live.unsent = Some(now);
+                self.answer(key, &text, now);
+            }
+        }
+    }
+}

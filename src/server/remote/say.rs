@@ -1,0 +1,325 @@
+//! What our own peers make known at other instances.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::value::RawValue;
+
+use super::{Card, Holding, Outgoing, ToCluster, Wait};
+use crate::proto::{Status, Target, To};
+use crate::server::Hub;
+use crate::server::outbox::Class;
+use crate::server::presence::{Profile, Who};
+use crate::server::rooms::{RoomId, Rooms};
+use crate::server::session::State;
+use crate::server::slab::Key;
+
+/// Longer names are nobody's: a room's has at most 256 bytes.
+const MAX_NAME: usize = 256;
+
+/// What a hub says of a peer's message to other instances.
+pub(in crate::server) struct Spread<'a> {
+    pub to: &'a To<'a>,
+    pub text: &'a Arc<str>,
+    pub class: Class,
+    /// The message's id, if its sender wants a receipt, and how many it reached here.
+    pub receipt: Option<(&'a str, usize)>,
+}
+
+impl Hub {
+    /// Whether this hub is one of several instances.
+    pub(in crate::server) fn is_one_of_several(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// The names that a message to `to` goes to, once each. None without other instances, or while there is no
+    /// bus and none has ever been heard.
+    pub(in crate::server) fn names(&self, sender: Option<Key>, to: &To<'_>) -> Vec<Arc<str>> {
+        if !self.remote.as_ref().is_some_and(|remote| remote.takes) {
+            return Vec::new();
+        }
+        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+        match to {
+            To::Absent => {
+                let rooms = sender.map_or(&[][..], |key| self.rooms.of(key));
+                names.extend(rooms.iter().map(|room| self.rooms.name(*room).0.clone()));
+            }
+            To::One(name) => names.extend(name_of(&self.rooms, name).map(Arc::from)),
+            To::List(list) => {
+                names.extend(list.iter().filter_map(|name| name_of(&self.rooms, name)).map(Arc::from));
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    /// Says a peer's message under these names. True if other instances will say whom it reached.
+    pub(in crate::server) fn spread(&mut self, key: Key, names: Vec<Arc<str>>, what: &Spread<'_>) -> bool {
+        let (Some(who), Some(session)) = (self.who(key), self.sessions.get(key)) else { return false };
+        let (conn, rooms) = (session.conn, named(&self.rooms, key));
+        let Some(remote) = self.remote.as_mut().filter(|_| !names.is_empty()) else { return false };
+        let message = Outgoing {
+            conn,
+            from: who.address.clone(),
+            rooms,
+            to: owned(what.to),
+            text: what.text.clone(),
+            is_state: matches!(what.class, Class::State { .. }),
+            receipt: what.receipt.map(|(id, delivered)| (id.into(), delivered)),
+        };
+        remote.say(ToCluster::Message { names, message });
+        what.receipt.is_some()
+    }
+
+    /// Holds the sender where it is, if that is at another instance.
+    pub(in crate::server) fn hold_away(&mut self, recipient: Key, sender: Key) {
+        self.say_hold(recipient, sender, false);
+    }
+
+    /// A peer of another instance concerns us no more: tells its instance that nobody here holds it.
+    pub(super) fn free_elsewhere(&mut self, sender: Key) {
+        for recipient in self.holds.holders(sender).to_vec() {
+            self.say_hold(recipient, sender, true);
+        }
+    }
+
+    fn say_hold(&mut self, recipient: Key, sender: Key, ends: bool) {
+        let Some(State::Away(away)) = self.sessions.get(sender).map(|session| &session.state) else { return };
+        let (instance, held) = (away.instance.clone(), away.who.clone());
+        let Some(by) = self.who(recipient) else { return };
+        let (by, held) = (by.address.id().into(), Some(held.address.id().into()));
+        if let Some(remote) = &mut self.remote {
+            remote.say(ToCluster::Hold { holding: Holding { instance, by, held, ends } });
+        }
+    }
+
+    /// Those of other instances whom a recipient holds.
+    pub(in crate::server) fn held_away(&self, recipient: Key) -> Vec<Key> {
+        if self.remote.is_none() {
+            return Vec::new();
+        }
+        let is_away = |key: &&Key| {
+            self.sessions.get(**key).is_some_and(|session| matches!(session.state, State::Away(_)))
+        };
+        self.holds.held_by(recipient).iter().filter(is_away).copied().collect()
+    }
+
+    /// Tells the instances of these for how long they were held in the last minute.
+    pub(in crate::server) fn tell_spent(&mut self, senders: &[Key], now: Instant) {
+        for key in senders {
+            let Some(State::Away(away)) = self.sessions.get(*key).map(|session| &session.state) else {
+                continue;
+            };
+            let (instance, who) = (away.instance.clone(), away.who.clone());
+            self.say_spent(&instance, who.address.id(), *key, now);
+        }
+    }
+
+    /// Tells an instance for how long this sender was held in the last minute, if it was.
+    pub(super) fn say_spent(&mut self, instance: &Arc<str>, id: &str, key: Key, now: Instant) {
+        let millis = u64::try_from(self.holds.spent(key, now).as_millis()).unwrap_or(u64::MAX);
+        if let Some(remote) = self.remote.as_mut().filter(|_| millis > 0) {
+            remote.say(ToCluster::Spent { instance: instance.clone(), id: id.into(), millis });
+        }
+    }
+
+    /// Before a recipient holds nobody any more: tells those instances whose peers it held.
+    pub(in crate::server) fn resume_away(&mut self, recipient: Key) {
+        if self.remote.is_none() {
+            return;
+        }
+        let held = self.holds.held_by(recipient).iter();
+        let away = held.filter_map(|key| match &self.sessions.get(*key)?.state {
+            State::Away(away) => Some(away.instance.clone()),
+            _ => None,
+        });
+        let instances: BTreeSet<Arc<str>> = away.collect();
+        let Some(by) = self.who(recipient).filter(|_| !instances.is_empty()) else { return };
+        let Some(remote) = &mut self.remote else { return };
+        for instance in instances {
+            let holding = Holding { instance, by: by.address.id().into(), held: None, ends: true };
+            remote.say(ToCluster::Hold { holding });
+        }
+    }
+
+    /// Says a message of the host at other instances.
+    pub(in crate::server) fn spread_host(&mut self, to: &To<'_>, text: &str) {
+        let names = self.names(None, to);
+        if let Some(remote) = self.remote.as_mut().filter(|_| !names.is_empty()) {
+            remote.say(ToCluster::Host { names, to: owned(to), text: text.into() });
+        }
+    }
+
+    /// Throws peers of the host's choice out at other instances.
+    pub(in crate::server) fn spread_kick(&mut self, address: &str, status: Status, message: &str) {
+        let names = self.names(None, &To::One(address.into()));
+        if let Some(remote) = self.remote.as_mut().filter(|_| !names.is_empty()) {
+            let (address, message) = (address.into(), message.into());
+            remote.say(ToCluster::Kick { names, address, status, message });
+        }
+    }
+
+    /// Wants what is said to a newcomer, before it is let in. True if it has to wait, which it does then.
+    pub(in crate::server) fn expect(&mut self, key: Key, names: &[&str]) -> bool {
+        let Some(remote) = &mut self.remote else { return false };
+        let wait = remote.wait(Wait::Admit(key));
+        remote.say(ToCluster::Want { names: names.iter().map(|name| (*name).into()).collect(), wait });
+        true
+    }
+
+    /// The names that [`Hub::expect`] wanted concern nobody any more.
+    pub(in crate::server) fn unexpect(&mut self, names: &[&str], now: Instant) {
+        if self.remote.is_some() {
+            names.iter().for_each(|name| self.unwant((*name).into(), now));
+        }
+    }
+
+    /// A peer was let in: its rooms are asked who else is there, and told of it.
+    pub(in crate::server) fn arrived(&mut self, key: Key) {
+        if self.remote.is_none() {
+            return;
+        }
+        let rooms = self.rooms.of(key).to_vec();
+        self.announce(key, &rooms, false);
+        rooms.into_iter().for_each(|room| self.ask(room));
+    }
+
+    /// A peer entered a named room, which it was not in before if `enters`. True if its answer waits.
+    pub(in crate::server) fn entered(&mut self, key: Key, room: &str, enters: bool) -> bool {
+        let Some(remote) = &mut self.remote else { return false };
+        let wait = remote.wait(Wait::Join { key, room: room.into(), enters });
+        remote.say(match enters {
+            true => ToCluster::Want { names: vec![room.into()], wait },
+            false => ToCluster::Await { name: room.into(), wait },
+        });
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.outbox.joining += 1;
+        }
+        true
+    }
+
+    /// Makes a peer known in a room that it is in.
+    pub(super) fn known_in(&mut self, key: Key, room: &str) {
+        if let Some(room) = self.rooms.named(room) {
+            self.announce(key, &[room], false);
+            self.ask(room);
+        }
+    }
+
+    /// Ends the waits of a peer for a room: what comes for it now must come behind the `join:ok`.
+    pub(in crate::server) fn settle_join(&mut self, key: Key, room: &str, now: Instant) {
+        let Some(remote) = &mut self.remote else { return };
+        remote.settle(key, room).into_iter().for_each(|wait| self.finish(wait, now));
+    }
+
+    /// A peer left a room, after it did.
+    pub(in crate::server) fn left(&mut self, key: Key, room: &str, now: Instant) {
+        let Some(card) = self.own_card(key) else { return };
+        let name: Arc<str> = room.into();
+        if let Some(remote) = &mut self.remote {
+            remote.say(ToCluster::Peer { names: vec![name.clone()], card, told: false });
+        }
+        self.unwant(name, now);
+    }
+
+    /// A peer changed what it tells of itself, and tells so in a message next.
+    pub(in crate::server) fn changed(&mut self, key: Key) {
+        if self.remote.is_some() {
+            let rooms = self.rooms.of(key).to_vec();
+            self.announce(key, &rooms, true);
+        }
+    }
+
+    /// A peer that was in these rooms has gone. Before it loses its seat.
+    pub(in crate::server) fn departs(&mut self, key: Key, who: &Who) -> Vec<Arc<str>> {
+        let Some(remote) = &mut self.remote else { return Vec::new() };
+        let name = |room: &RoomId| self.rooms.name(*room).0.clone();
+        let mut names: Vec<Arc<str>> = self.rooms.of(key).iter().map(name).collect();
+        if !self.down {
+            let told: BTreeSet<Arc<str>> = names.iter().cloned().collect();
+            remote.say(ToCluster::Gone { names: told.into_iter().collect(), id: who.address.id().into() });
+        }
+        names.push(who.address.id().into());
+        names
+    }
+
+    /// What a peer that has gone wanted is wanted no more. After it lost its seat.
+    pub(in crate::server) fn departed(&mut self, names: Vec<Arc<str>>, now: Instant) {
+        names.into_iter().for_each(|name| self.unwant(name, now));
+    }
+
+    pub(in crate::server) fn say_bye(&mut self) {
+        if let Some(remote) = &mut self.remote {
+            remote.say(ToCluster::Bye);
+        }
+    }
+
+    fn unwant(&mut self, name: Arc<str>, now: Instant) {
+        let Some(remote) = &mut self.remote else { return };
+        remote.say(ToCluster::Unwant { name: name.clone() });
+        for room in [self.rooms.user(&name), self.rooms.named(&name)].into_iter().flatten() {
+            if self.rooms.members(room).is_empty() {
+                self.desert(room, now);
+            }
+        }
+    }
+
+    /// Asks who is in a room elsewhere, if that is not known.
+    pub(super) fn ask(&mut self, room: RoomId) {
+        let Some(remote) = self.remote.as_mut().filter(|remote| remote.up) else { return };
+        let (name, own) = self.rooms.name(room);
+        let (name, is_heard) = (name.clone(), own || remote.hears(name));
+        if is_heard && self.rooms.ask(room) {
+            remote.say(ToCluster::Ask { name, own });
+        }
+    }
+
+    fn announce(&mut self, key: Key, rooms: &[RoomId], told: bool) {
+        let Some(card) = self.own_card(key) else { return };
+        let names: BTreeSet<Arc<str>> = rooms.iter().map(|room| self.rooms.name(*room).0.clone()).collect();
+        if let Some(remote) = &mut self.remote {
+            remote.say(ToCluster::Peer { names: names.into_iter().collect(), card, told });
+        }
+    }
+
+    /// One of ours, as others are to know it.
+    pub(super) fn own_card(&self, key: Key) -> Option<Card> {
+        self.remote.as_ref()?;
+        let State::Live(live) = &self.sessions.get(key)?.state else { return None };
+        Some(Card {
+            id: live.who.address.id().into(),
+            user: live.who.address.user().into(),
+            name: live.who.name.clone(),
+            rooms: named(&self.rooms, key).iter().map(|name| (&**name).into()).collect(),
+            data: data(&live.profile),
+        })
+    }
+}
+
+/// The name under which instances hear that may have whom `name` names.
+fn name_of<'a>(rooms: &Rooms, name: &'a str) -> Option<&'a str> {
+    let name = match Target::parse(name)? {
+        // Ids are unique over all instances.
+        Target::Session { id, .. } | Target::Id(id) if rooms.session(id).is_some() => return None,
+        Target::Session { user, .. } => user,
+        Target::Id(name) | Target::User(name) | Target::Name(name) => name,
+    };
+    (name.len() <= MAX_NAME).then_some(name)
+}
+
+fn named(rooms: &Rooms, key: Key) -> Vec<Arc<str>> {
+    let of = rooms.of(key).iter().map(|room| rooms.name(*room));
+    of.filter(|(_, own)| !own).map(|(name, _)| name.clone()).collect()
+}
+
+fn data(profile: &Profile) -> Box<RawValue> {
+    RawValue::from_string(profile.json()).expect("members are JSON as they were read")
+}
+
+fn owned(to: &To<'_>) -> To<'static> {
+    match to {
+        To::Absent => To::Absent,
+        To::One(name) => To::One(name.clone().into_owned().into()),
+        To::List(names) => To::List(names.iter().map(|name| name.clone().into_owned().into()).collect()),
+    }
+}
