@@ -16,21 +16,25 @@ use super::signal::Signal;
 /// come back from its callback, costs events. A room of 1,024 peers that leaves at once fits four times.
 const WAITING: usize = 4096;
 
+/// How many events are handed on before whatever else the task does has its turn.
+const AT_ONCE: usize = 64;
+
 /// An event type that can tell that some were lost.
 pub(crate) trait Lossy: Clone + Send + 'static {
     fn lost(count: u64) -> Self;
+
+    /// Whether somebody waits for what comes of it, so that it is kept for the callback however many others wait. The
+    /// number of such events is bounded elsewhere.
+    fn is_owed(&self) -> bool {
+        false
+    }
 }
 
 type Callback<E> = Box<dyn FnMut(E) + Send>;
 
-/// Whether it keeps the event: then nobody else gets it.
-type Hook<E> = Box<dyn FnMut(&E) -> bool + Send>;
-
 /// Where a driver puts events and from where its own task hands them on.
 pub(crate) struct Outlet<E> {
     waiting: Mutex<Waiting<E>>,
-    /// The crate's own listener, which an application's does not replace, and which comes first.
-    hook: Mutex<Option<Hook<E>>>,
     callback: Mutex<Option<Callback<E>>>,
     streams: Mutex<Vec<Tap<E>>>,
     signal: Signal,
@@ -50,7 +54,6 @@ impl<E: Lossy> Outlet<E> {
     pub fn new() -> Self {
         Outlet {
             waiting: Mutex::new(Waiting { queue: VecDeque::new(), lost: 0 }),
-            hook: Mutex::new(None),
             callback: Mutex::new(None),
             streams: Mutex::new(Vec::new()),
             signal: Signal::default(),
@@ -59,11 +62,6 @@ impl<E: Lossy> Outlet<E> {
 
     pub fn set_callback(&self, callback: Callback<E>) {
         *lock(&self.callback) = Some(callback);
-    }
-
-    #[cfg(feature = "camera")]
-    pub fn set_hook(&self, hook: Hook<E>) {
-        *lock(&self.hook) = Some(hook);
     }
 
     /// Whether the application listens, by its callback or by a stream. To be asked outside of the callback.
@@ -87,7 +85,7 @@ impl<E: Lossy> Outlet<E> {
 
     pub fn push(&self, event: E) {
         let mut waiting = lock(&self.waiting);
-        if waiting.queue.len() >= WAITING {
+        if waiting.queue.len() >= WAITING && !event.is_owed() {
             waiting.lost += 1;
         } else {
             if waiting.lost > 0 && waiting.queue.len() < WAITING / 2 {
@@ -100,17 +98,20 @@ impl<E: Lossy> Outlet<E> {
         self.signal.notify();
     }
 
-    /// Hands on what waits; ready when it handed on anything.
+    /// Hands on what waits, or the first of many; ready when it handed on anything, and then to be polled again.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut any = false;
+        let mut handed = 0;
         loop {
             while let Some(event) = self.next() {
                 self.hand_on(event);
-                any = true;
+                handed += 1;
+                if handed == AT_ONCE {
+                    return Poll::Ready(());
+                }
             }
             match self.signal.poll(cx) {
                 Poll::Ready(()) => {}
-                Poll::Pending if any => return Poll::Ready(()),
+                Poll::Pending if handed > 0 => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -121,16 +122,8 @@ impl<E: Lossy> Outlet<E> {
     }
 
     fn hand_on(&self, event: E) {
-        // Taken out for the call, so that a callback may set another, and no lock is held meanwhile.
-        let hook = lock(&self.hook).take();
-        if let Some(mut hook) = hook {
-            let kept = hook(&event);
-            lock(&self.hook).get_or_insert(hook);
-            if kept {
-                return;
-            }
-        }
         lock(&self.streams).retain_mut(|tap| tap.give(&event));
+        // Taken out for the call, so that a callback may set another, and no lock is held meanwhile.
         let callback = lock(&self.callback).take();
         if let Some(mut callback) = callback {
             callback(event);
@@ -182,6 +175,33 @@ impl<E> std::fmt::Debug for Events<E> {
     }
 }
 
+/// The crate's own listener: it hears every event at once, in order, before the application does, and whatever becomes
+/// of the application's. Called by one task, under no lock.
+#[cfg(feature = "camera")]
+pub(crate) struct Hook<E>(Mutex<Option<HookCallback<E>>>);
+
+#[cfg(feature = "camera")]
+type HookCallback<E> = Box<dyn FnMut(&E) + Send>;
+
+#[cfg(feature = "camera")]
+impl<E> Hook<E> {
+    pub fn unset() -> Self {
+        Hook(Mutex::new(None))
+    }
+
+    pub fn set(&self, hook: HookCallback<E>) {
+        *lock(&self.0) = Some(hook);
+    }
+
+    pub fn call(&self, event: &E) {
+        let hook = lock(&self.0).take();
+        if let Some(mut hook) = hook {
+            hook(event);
+            lock(&self.0).get_or_insert(hook);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +211,7 @@ mod tests {
     #[derive(Clone, Debug, PartialEq)]
     enum E {
         N(u32),
+        Owed(u32),
         Lost(u64),
     }
 
@@ -198,10 +219,14 @@ mod tests {
         fn lost(count: u64) -> Self {
             E::Lost(count)
         }
+
+        fn is_owed(&self) -> bool {
+            matches!(self, E::Owed(_))
+        }
     }
 
     fn pump(outlet: &Outlet<E>) {
-        block_on(poll_fn(|cx| Poll::Ready(_ = outlet.poll(cx))));
+        while block_on(poll_fn(|cx| Poll::Ready(outlet.poll(cx)))).is_ready() {}
     }
 
     #[test]
@@ -232,7 +257,9 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = seen.clone();
         outlet.set_callback(Box::new(move |e| lock(&sink).push(e)));
+        outlet.push(E::Owed(1));
         pump(&outlet);
+        assert_eq!(lock(&seen).pop(), Some(E::Owed(1)), "somebody waits for it");
         outlet.push(E::N(0));
         pump(&outlet);
         let seen = lock(&seen);

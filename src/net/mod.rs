@@ -41,6 +41,8 @@ pub mod site;
 pub(crate) mod time;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;
+#[cfg(any(feature = "client", feature = "server"))]
+mod turn;
 #[cfg(feature = "udp")]
 pub mod udp;
 #[cfg(any(feature = "client", feature = "server"))]

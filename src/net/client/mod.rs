@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 
+#[cfg(feature = "camera")]
+use super::events::Hook;
 use super::events::{Events, Lossy, Outlet};
 use super::signal::Signal;
 use super::time::{Alarm, now};
+use super::turn::{self, Turn};
 use super::ws::{BATCH, Got, Link, Put};
 use super::{lock, random_seed};
 pub use dial::UrlError;
@@ -23,9 +26,6 @@ use dial::{Dialer, Url};
 
 use crate::client::{Agent, CommandId, Config, Event, Input, Output, SendError};
 use crate::proto::{CloseCode, Draft, Message, Object, Peer, Status, Token};
-
-/// Turns of the driver before it lets others run.
-const TURN: usize = 64;
 
 /// The largest message a client takes: what servers pass on at most, by default.
 const MAX_MESSAGE: usize = 512 << 10;
@@ -61,6 +61,8 @@ struct Inner {
     changed: Signal,
     /// Those who wait for room in the core's queue.
     waiting: Mutex<Vec<Waker>>,
+    #[cfg(feature = "camera")]
+    hook: Hook<Event>,
     events: Outlet<ClientEvent>,
     way: Way,
 }
@@ -101,6 +103,8 @@ impl Client {
                 agent,
                 changed: Signal::default(),
                 waiting: Mutex::default(),
+                #[cfg(feature = "camera")]
+                hook: Hook::unset(),
                 events: Outlet::new(),
                 way,
             }),
@@ -128,15 +132,11 @@ impl Client {
         }));
     }
 
-    /// A callback of the crate's own, called before the application's.
+    /// A callback of the crate's own, called for every event before the application's. It misses none, however long
+    /// the application's takes.
     #[cfg(feature = "camera")]
     pub(crate) fn hook(&self, mut callback: impl FnMut(Event) + Send + 'static) {
-        self.inner.events.set_hook(Box::new(move |event| {
-            if let ClientEvent::Event(event) = event {
-                callback(event.clone());
-            }
-            false
-        }));
+        self.inner.hook.set(Box::new(move |event| callback(event.clone())));
     }
 
     /// The same events as a stream that holds at most `capacity`.
@@ -385,24 +385,22 @@ struct Driver {
 
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..TURN {
-            self.drain();
-            let mut any = self.inner.events.poll(cx).is_ready();
-            any |= self.inner.changed.poll(cx).is_ready();
-            any |= self.poll_alarm(cx);
-            any |= self.poll_line(cx);
-            any |= self.tell_fullness();
-            self.poll_goodbye(cx);
-            if self.ended && self.goodbye.is_none() {
-                while self.inner.events.poll(cx).is_ready() {}
-                return Poll::Ready(());
-            }
-            if !any {
-                return Poll::Pending;
-            }
+        turn::poll(cx, |cx| self.turn(cx))
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
+        self.drain();
+        let mut any = self.inner.events.poll(cx).is_ready();
+        any |= self.inner.changed.poll(cx).is_ready();
+        any |= self.poll_alarm(cx);
+        any |= self.poll_line(cx);
+        any |= self.tell_fullness();
+        self.poll_goodbye(cx);
+        if self.ended && self.goodbye.is_none() {
+            while self.inner.events.poll(cx).is_ready() {}
+            return Turn::Done(());
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Turn::after(any)
     }
 
     fn input(&self, input: Input<'_>) {
@@ -412,9 +410,10 @@ impl Driver {
     /// Does all that the core wants done.
     fn drain(&mut self) {
         let inner = self.inner.clone();
-        let mut agent = lock(&inner.agent);
         loop {
-            match agent.poll_output() {
+            // No lock is held while anybody hears of it.
+            let output = lock(&inner.agent).poll_output();
+            match output {
                 Output::Open => self.line = Some(self.open()),
                 Output::Send(text) => self.out.push_back(Put::Text(text.into())),
                 Output::Ping => self.out.push_back(Put::Ping),
@@ -423,6 +422,8 @@ impl Driver {
                     if matches!(event, Event::Ended { .. }) {
                         self.ended = true;
                     }
+                    #[cfg(feature = "camera")]
+                    inner.hook.call(&event);
                     inner.events.push(ClientEvent::Event(event));
                 }
                 Output::Timeout(at) => {
@@ -431,6 +432,7 @@ impl Driver {
                 }
             }
         }
+        let agent = lock(&inner.agent);
         if agent.has_room() != Ok(false) {
             lock(&inner.waiting).drain(..).for_each(Waker::wake);
         }
@@ -460,16 +462,12 @@ impl Driver {
         let Some(Goodbye { link, out, alarm }) = &mut self.goodbye else { return };
         let written = Self::write(link, out, cx);
         // To the end of what is there: whoever stops before is not woken for the answer behind it.
-        let answered = (0..TURN).find_map(|_| match link.poll_read(cx) {
-            Poll::Ready(Got::Closed(..) | Got::TooLarge | Got::Malformed(_)) => Some(true),
-            Poll::Ready(_) => None,
-            Poll::Pending => Some(false),
+        let answered = turn::poll(cx, |cx| match link.poll_read(cx) {
+            Poll::Ready(Got::Closed(..) | Got::TooLarge | Got::Malformed(_)) => Turn::Done(()),
+            Poll::Ready(_) => Turn::Again,
+            Poll::Pending => Turn::Rest,
         });
-        let answered = answered.unwrap_or_else(|| {
-            cx.waker().wake_by_ref();
-            false
-        });
-        if written.is_err() || answered || alarm.poll(cx).is_ready() {
+        if written.is_err() || answered.is_ready() || alarm.poll(cx).is_ready() {
             self.goodbye = None;
         }
     }

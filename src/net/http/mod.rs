@@ -9,7 +9,7 @@ mod trouble;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use futures_lite::FutureExt;
@@ -22,6 +22,7 @@ use hyper::{Method, StatusCode, Version};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::server::door::Door;
+use super::time::now;
 use super::ws::io::Io;
 use super::{Network, lock};
 pub use exchange::{Handler, Request, Response};
@@ -112,19 +113,19 @@ impl Rules {
     pub fn begin_try(&self, from: IpAddr) -> Result<(), Duration> {
         match self.door.is_exempt(from) {
             true => Ok(()),
-            false => lock(&self.tries).begin(from, Instant::now()),
+            false => lock(&self.tries).begin(from, now()),
         }
     }
 
     /// What came of it.
     pub fn end_try(&self, from: IpAddr, wrong: bool) {
         if !self.door.is_exempt(from) {
-            lock(&self.tries).end(from, wrong, Instant::now());
+            lock(&self.tries).end(from, wrong, now());
         }
     }
 
     fn warn(&self, trouble: Trouble) {
-        lock(&self.troubles).warn(trouble, Instant::now());
+        lock(&self.troubles).warn(trouble, now());
     }
 }
 

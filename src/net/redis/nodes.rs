@@ -11,6 +11,7 @@ use futures_lite::FutureExt;
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use smol::Timer;
 
+use super::super::time::now;
 use super::line::{Line, master, nobody, slots};
 use super::slots::{Redirect, Slots, slot};
 use super::url::{HostPort, Place};
@@ -69,13 +70,13 @@ impl Nodes {
     /// Asks all at once; the answers are in their order, and one that cannot be had in this time takes no
     /// other along.
     pub async fn ask(&mut self, asks: &[Ask], time: Duration) -> Vec<Answer> {
-        let deadline = Instant::now() + time;
+        let deadline = now() + time;
         let mut answers: Vec<Answer> = asks.iter().map(|_| Err(RedisError::late())).collect();
         let mut open: Vec<Open> =
             (0..asks.len()).map(|at| Open { at, redirect: None, failed: None }).collect();
         let mut stale = self.slots.is_empty();
         for _ in 0..HOPS {
-            if open.is_empty() || Instant::now() >= deadline {
+            if open.is_empty() || now() >= deadline {
                 break;
             }
             let mut parts: HashMap<HostPort, Vec<Open>> = HashMap::new();

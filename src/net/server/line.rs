@@ -11,6 +11,7 @@ use smol::Timer;
 
 use super::port::Port;
 use crate::net::signal::Signal;
+use crate::net::turn::{self, Turn};
 use crate::net::ws::{BATCH, Got, Link, Put};
 use crate::server::{Input, Transmit};
 
@@ -73,7 +74,7 @@ impl Future for Line {
         if line.hear(cx).is_none() {
             return Poll::Ready(());
         }
-        if (line.more || line.full) && line.write(cx).is_ready() {
+        if (line.more || line.full) && turn::poll(cx, |cx| line.write(cx)).is_ready() {
             return Poll::Ready(());
         }
         let Some(timer) = &mut line.linger else { return Poll::Pending };
@@ -185,43 +186,42 @@ impl Line {
         if ended { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Ready when the socket cannot be written any more.
-    fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let before = self.link.unsent();
-            self.full = match self.link.poll_flush(cx) {
-                Poll::Ready(Ok(())) => false,
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => true,
-            };
-            if self.linger.is_some() || !self.more {
-                return Poll::Pending;
-            }
-            // A full socket takes nothing more, but must learn that it is given up.
-            let room = if self.full { 0 } else { BATCH };
-            let moved = self.link.unsent() < before;
-            let full = (self.full && (moved || !self.refused)).then_some(moved);
-            self.refused = self.full;
-            self.more = self.port.transmit(room, full, &mut self.batch);
-            if self.batch.is_empty() {
-                return Poll::Pending;
-            }
-            if self.batch.first() == Some(&Transmit::Ping) {
-                self.link.idle(cx);
-                self.readable.notify();
-            }
-            let linger = &mut self.linger;
-            let puts = self.batch.drain(..).map(|transmit| match transmit {
-                Transmit::Text(text) => Put::Text(text),
-                Transmit::Ping => Put::Ping,
-                Transmit::Close { code, reason } => {
-                    *linger = Some(Timer::after(LINGER));
-                    Put::Close(code, reason.to_string())
-                }
-            });
-            if self.link.put_all(cx, puts).is_err() {
-                return Poll::Ready(());
-            }
+    /// Writes one batch. Done when the socket cannot be written any more.
+    fn write(&mut self, cx: &mut Context<'_>) -> Turn<()> {
+        let before = self.link.unsent();
+        self.full = match self.link.poll_flush(cx) {
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(_)) => return Turn::Done(()),
+            Poll::Pending => true,
+        };
+        if self.linger.is_some() || !self.more {
+            return Turn::Rest;
         }
+        // A full socket takes nothing more, but must learn that it is given up.
+        let room = if self.full { 0 } else { BATCH };
+        let moved = self.link.unsent() < before;
+        let full = (self.full && (moved || !self.refused)).then_some(moved);
+        self.refused = self.full;
+        self.more = self.port.transmit(room, full, &mut self.batch);
+        if self.batch.is_empty() {
+            return Turn::Rest;
+        }
+        if self.batch.first() == Some(&Transmit::Ping) {
+            self.link.idle(cx);
+            self.readable.notify();
+        }
+        let linger = &mut self.linger;
+        let puts = self.batch.drain(..).map(|transmit| match transmit {
+            Transmit::Text(text) => Put::Text(text),
+            Transmit::Ping => Put::Ping,
+            Transmit::Close { code, reason } => {
+                *linger = Some(Timer::after(LINGER));
+                Put::Close(code, reason.to_string())
+            }
+        });
+        if self.link.put_all(cx, puts).is_err() {
+            return Turn::Done(());
+        }
+        Turn::Again
     }
 }

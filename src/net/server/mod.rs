@@ -26,10 +26,13 @@ use smol::{Executor, Timer};
 use super::events::{Events, Lossy, Outlet};
 use super::http::{Origins, Rules};
 use super::time::Alarm;
+use super::turn::{self, Turn};
 use crate::proto::{Peer, Status};
 use crate::server::{ConnId, Event, Hub, Input, Stats, Verdict, Whom};
 use accept::Sockets;
-pub(crate) use bus::{Bus, Task};
+pub(crate) use bus::Bus;
+#[cfg(feature = "redis")]
+pub(crate) use bus::Task;
 pub use config::ServerConfig;
 use door::{Door, Limits};
 use life::Life;
@@ -65,6 +68,11 @@ impl Lossy for ServerEvent {
     fn lost(count: u64) -> Self {
         ServerEvent::Lost(count)
     }
+
+    /// There is one for each connection that waits for its verdict, at most.
+    fn is_owed(&self) -> bool {
+        matches!(self, ServerEvent::Authenticate(_))
+    }
 }
 
 /// A Symple server. Clones are handles of the same one.
@@ -89,6 +97,9 @@ pub(crate) struct Inner {
     tls: Tls,
     life: Life,
     next_conn: AtomicU64,
+    /// The crate's own answer, before the application is asked.
+    #[cfg(feature = "camera")]
+    judge: verdict::Judge,
     /// Where the server is one of several instances.
     bus: Option<Arc<dyn Bus>>,
     this: Weak<Inner>,
@@ -127,6 +138,8 @@ impl Server {
             tls,
             life: Life::new(),
             next_conn: AtomicU64::new(1),
+            #[cfg(feature = "camera")]
+            judge: verdict::Judge::unset(),
             bus,
             this: this.clone(),
         });
@@ -150,11 +163,8 @@ impl Server {
     /// Has `judge` called before the application hears of a newcomer; what it keeps, by `true`, the application
     /// does not hear of.
     #[cfg(feature = "camera")]
-    pub(crate) fn judge(&self, mut judge: impl FnMut(&AuthRequest) -> bool + Send + 'static) {
-        self.inner.events.set_hook(Box::new(move |event| match event {
-            ServerEvent::Authenticate(request) => judge(request),
-            _ => false,
-        }));
+    pub(crate) fn judge(&self, judge: impl FnMut(&AuthRequest) -> bool + Send + 'static) {
+        self.inner.judge.set(Box::new(judge));
     }
 
     /// The same events as a stream that holds at most `capacity`.
@@ -259,7 +269,14 @@ impl Inner {
         for listener in self.sockets.take_listeners() {
             executor.spawn(self.clone().accept(listener)).detach();
         }
-        executor.spawn(self.clone().keep_time()).detach();
+        #[cfg(feature = "camera")]
+        executor.spawn(self.clone().judge()).detach();
+        executor
+            .spawn({
+                let (inner, mut alarm) = (self.clone(), Alarm::unset());
+                async move { poll_fn(|cx| inner.poll_time(&mut alarm, cx)).await }
+            })
+            .detach();
         if let Some(bus) = &self.bus {
             executor.spawn(bus.clone().run(self.clone())).detach();
         }
@@ -276,17 +293,20 @@ impl Inner {
         ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Hands on events, for ever.
     fn poll_events(&self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.events.poll(cx).is_ready() {}
-        Poll::Pending
+        turn::poll(cx, |cx| Turn::after(self.events.poll(cx).is_ready()))
     }
 
-    async fn keep_time(self: Arc<Self>) {
-        let mut alarm = Alarm::unset();
-        loop {
-            poll_fn(|cx| self.hub.poll_due(&mut alarm, cx)).await;
-            self.input(Input::Timeout);
-        }
+    /// Wakes the hub when it wants to be, for ever.
+    fn poll_time(&self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<()> {
+        turn::poll(cx, |cx| {
+            let is_due = self.hub.poll_due(alarm, cx).is_ready();
+            if is_due {
+                self.input(Input::Timeout);
+            }
+            Turn::after(is_due)
+        })
     }
 
     /// When the peer of a connection last sent a frame.
@@ -322,6 +342,8 @@ impl Inner {
                     Some(bus) => bus.judge(request)?,
                     None => request,
                 };
+                #[cfg(feature = "camera")]
+                let request = self.judge.take_over(request)?;
                 ServerEvent::Authenticate(request)
             }
             Event::PeerOnline { conn, peer } => {

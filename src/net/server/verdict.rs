@@ -7,7 +7,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Inner;
+#[cfg(feature = "camera")]
+use super::ServerEvent;
 use crate::net::http::Rules;
+#[cfg(feature = "camera")]
+use crate::net::lock;
 use crate::proto::Status;
 use crate::server::{Admission, Auth, ConnId, Input, Verdict};
 
@@ -84,6 +88,62 @@ impl AuthRequest {
         }
         if let Some(server) = self.server.upgrade() {
             server.input(Input::Verdict { conn: self.conn, verdict });
+        }
+    }
+}
+
+/// The crate's own verdicts. Requests wait in a queue of their own, so that none is lost behind events; there is one for
+/// each connection at most.
+#[cfg(feature = "camera")]
+pub(super) struct Judge {
+    is_set: AtomicBool,
+    callback: std::sync::Mutex<Option<JudgeCallback>>,
+    asks: smol::channel::Sender<AuthRequest>,
+    asked: smol::channel::Receiver<AuthRequest>,
+}
+
+/// Whether it keeps the request: then nobody else is asked.
+#[cfg(feature = "camera")]
+type JudgeCallback = Box<dyn FnMut(&AuthRequest) -> bool + Send>;
+
+#[cfg(feature = "camera")]
+impl Judge {
+    pub fn unset() -> Judge {
+        let (asks, asked) = smol::channel::unbounded();
+        Judge { is_set: AtomicBool::new(false), callback: std::sync::Mutex::new(None), asks, asked }
+    }
+
+    pub fn set(&self, callback: JudgeCallback) {
+        *lock(&self.callback) = Some(callback);
+        self.is_set.store(true, Ordering::Release);
+    }
+
+    /// Queues a request, or gives it back where nobody judges.
+    pub fn take_over(&self, request: AuthRequest) -> Option<AuthRequest> {
+        if !self.is_set.load(Ordering::Acquire) {
+            return Some(request);
+        }
+        _ = self.asks.try_send(request);
+        None
+    }
+}
+
+#[cfg(feature = "camera")]
+impl Inner {
+    /// Judges those who come, for ever. It is a task of its own: a callback of the application that takes long delays no
+    /// verdict.
+    pub(super) async fn judge(self: Arc<Self>) {
+        while let Ok(request) = self.judge.asked.recv().await {
+            // Taken out for the call, in which the hub is locked. This is the only task that calls it.
+            let judge = lock(&self.judge.callback).take();
+            let kept = judge.is_some_and(|mut judge| {
+                let kept = judge(&request);
+                lock(&self.judge.callback).get_or_insert(judge);
+                kept
+            });
+            if !kept {
+                self.events.push(ServerEvent::Authenticate(request));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How large a frame of a stranger may be: the heads of frames are read before the WebSocket library sees
 //! them, for its own limit cannot be raised while it holds a part of the next frame.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +20,18 @@ pub(crate) struct Gate {
     /// A frame was over the limit.
     over: bool,
 }
+
+/// A frame is over the limit of whom the server has not admitted.
+#[derive(Debug)]
+pub(crate) struct TooLarge;
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a frame is too large before \"welcome\"")
+    }
+}
+
+impl std::error::Error for TooLarge {}
 
 impl Gate {
     /// For frames of at most `max` bytes, until `admitted` is set.

@@ -7,8 +7,6 @@
 //! its socket did not take.
 
 use std::cell::RefCell;
-#[cfg(feature = "server")]
-use std::fmt;
 use std::io;
 use std::net::TcpStream;
 use std::pin::Pin;
@@ -18,7 +16,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Async;
 
 #[cfg(feature = "server")]
-use crate::net::ws::Gate;
+use super::gate::{Gate, TooLarge};
 
 /// What is read in one call: some fifty signalling messages, or the largest TLS record.
 const SCRATCH: usize = 16 << 10;
@@ -77,21 +75,6 @@ impl Rest {
         }
     }
 }
-
-/// A frame is over the limit of whom the server has not admitted.
-#[cfg(feature = "server")]
-#[derive(Debug)]
-pub(crate) struct TooLarge;
-
-#[cfg(feature = "server")]
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a frame is too large before \"welcome\"")
-    }
-}
-
-#[cfg(feature = "server")]
-impl std::error::Error for TooLarge {}
 
 macro_rules! each {
     ($self:expr, $io:ident => $do:expr) => {

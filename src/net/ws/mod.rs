@@ -123,7 +123,7 @@ impl Link {
             }
             Some(Err(Error::Capacity(_))) => Got::TooLarge,
             #[cfg(feature = "server")]
-            Some(Err(Error::Io(e))) if e.get_ref().is_some_and(|e| e.is::<io::TooLarge>()) => Got::TooLarge,
+            Some(Err(Error::Io(e))) if e.get_ref().is_some_and(|e| e.is::<gate::TooLarge>()) => Got::TooLarge,
             Some(Err(Error::Utf8(_))) => Got::Malformed(CloseCode(1007)),
             Some(Err(Error::Protocol(
                 async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,

@@ -1,0 +1,103 @@
+//! The one loop of all drivers: poll whatever may have come, drain the core, set the alarm, and again while there was
+//! anything; but not for ever, so that others run.
+
+use std::task::{Context, Poll};
+
+/// Turns of a driver before it lets others run: with some microseconds each, others wait for less than a millisecond.
+const TURNS: usize = 64;
+
+/// What came of one turn.
+pub(crate) enum Turn<T> {
+    /// Something came, so there may be more.
+    Again,
+    /// Nothing came: whatever can come wakes the task.
+    Rest,
+    /// It is over.
+    Done(T),
+}
+
+impl<T> Turn<T> {
+    /// Whether anything came.
+    pub fn after(any: bool) -> Turn<T> {
+        if any { Turn::Again } else { Turn::Rest }
+    }
+}
+
+/// Takes turns until one finds nothing. A driver that is never quiet wakes itself and lets others run.
+pub(crate) fn poll<T>(cx: &mut Context<'_>, mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>) -> Poll<T> {
+    for _ in 0..TURNS {
+        match turn(cx) {
+            Turn::Again => {}
+            Turn::Rest => return Poll::Pending,
+            Turn::Done(value) => return Poll::Ready(value),
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_fn, poll_once, yield_now};
+    use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What one poll of a driver answers that has so many things to do, how many turns it took, and how often it
+    /// woke itself.
+    fn polled(mut things: usize) -> (Poll<()>, usize, usize) {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let mut turns = 0;
+        let poll = poll(&mut Context::from_waker(&waker), |_| {
+            turns += 1;
+            let any = things > 0;
+            things = things.saturating_sub(1);
+            Turn::after(any)
+        });
+        (poll, turns, count.0.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn it_rests_when_nothing_came_and_else_wakes_itself() {
+        assert_eq!(polled(0), (Poll::Pending, 1, 0));
+        assert_eq!(polled(TURNS - 1), (Poll::Pending, TURNS, 0), "it found nothing just in time");
+        assert_eq!(polled(TURNS), (Poll::Pending, TURNS, 1));
+        assert_eq!(polled(usize::MAX), (Poll::Pending, TURNS, 1));
+        let done = block_on(poll_fn(|cx| poll(cx, |_| Turn::Done(7))));
+        assert_eq!(done, 7);
+    }
+
+    #[test]
+    fn a_task_that_never_is_quiet_lets_others_run() {
+        let (busy_turns, others) = (Cell::new(0), Cell::new(0));
+        let busy = poll_fn(|cx| {
+            poll(cx, |_| {
+                busy_turns.set(busy_turns.get() + 1);
+                Turn::<()>::Again
+            })
+        });
+        let other = async {
+            for _ in 0..10 {
+                others.set(others.get() + 1);
+                yield_now().await;
+            }
+        };
+        // Fair only if the first is ever pending.
+        block_on(futures_lite::future::or(busy, other));
+        assert_eq!(others.get(), 10);
+        assert!(busy_turns.get() <= 11 * TURNS, "{} turns", busy_turns.get());
+        assert!(block_on(poll_once(poll_fn(|cx| poll(cx, |_| Turn::<()>::Again)))).is_none());
+    }
+}
