@@ -10,6 +10,8 @@ mod line;
 mod listening;
 mod port;
 mod shared;
+#[cfg(all(test, feature = "camera"))]
+mod tests;
 mod tls;
 mod verdict;
 
