@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Whom a string names. An address splits at the first `|`.
+/// What a string addresses. An address splits at the first `|`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target<'a> {
     /// `user|id`: that session, if its user is `user`.
@@ -15,14 +15,14 @@ pub enum Target<'a> {
     },
     /// `user|`: every session of the user.
     User(&'a str),
-    /// `|id`: the session, whoever its user is.
+    /// `|id`: the session, whichever user it belongs to.
     Id(&'a str),
     /// `name`: a session's id, a user or a named room; the server takes the union.
     Name(&'a str),
 }
 
 impl<'a> Target<'a> {
-    /// Reads a `to`. `None` where it names nobody: the empty string and `|`.
+    /// Parses a `to`. `None` if it addresses nobody: the empty string and `|`.
     ///
     /// ```
     /// use symple::proto::Target;
@@ -62,19 +62,19 @@ impl Address {
         &self.text[..self.split]
     }
 
-    /// The session id behind the first `|`; empty where the text had none.
+    /// The session id after the first `|`; empty if the text had none.
     pub fn id(&self) -> &str {
         self.text.get(self.split + 1..).unwrap_or("")
     }
 
-    /// The whole, as it stands on the wire.
+    /// The whole address as written on the wire.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 }
 
 impl From<&str> for Address {
-    /// Never fails: a text without `|` is a user with an empty id.
+    /// Never fails: text without `|` is a user with an empty id.
     fn from(text: &str) -> Self {
         Address { split: text.find('|').unwrap_or(text.len()), text: text.into() }
     }

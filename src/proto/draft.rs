@@ -1,4 +1,4 @@
-//! A message that is being written.
+//! A message under construction.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -28,7 +28,7 @@ impl Draft {
         self.with("to", to)
     }
 
-    /// `to`: all whom the entries reach, one copy each.
+    /// `to`: everyone the entries reach, one copy each.
     pub fn to_all<S: AsRef<str>>(self, to: &[S]) -> Self {
         let to: Vec<&str> = to.iter().map(AsRef::as_ref).collect();
         self.with("to", &to)
@@ -49,13 +49,13 @@ impl Draft {
         self.with("data", data)
     }
 
-    /// Any member. A value that JSON has no words for (a map with keys that are no strings) becomes `null`.
+    /// Any member. A value that JSON cannot represent (a map whose keys are not strings) becomes `null`.
     pub fn with<T: Serialize + ?Sized>(self, member: &str, value: &T) -> Self {
         let value = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
         self.raw(member, &value)
     }
 
-    /// Any member, its value already JSON, which the caller vouches for.
+    /// Any member whose value is already JSON. The caller guarantees that it is valid.
     pub fn raw(mut self, member: &str, value: &str) -> Self {
         self.text.push(',');
         self.text.push_str(&Value::from(member).to_string());
@@ -72,7 +72,7 @@ impl Draft {
 }
 
 impl std::fmt::Debug for Draft {
-    /// The length alone: a draft may hold a token or SDP.
+    /// Only the length: a draft may hold a token or SDP.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Draft").field("bytes", &self.text.len()).finish()
     }

@@ -1,4 +1,4 @@
-//! The head of a frame: the members that somebody acts on, borrowed from the text.
+//! The head of a frame: the members that routing and handling use, borrowed from the text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,20 +7,20 @@ use std::ops::Range;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How deep arrays and objects may nest in a frame, the frame's own object included. It is what
-/// `serde_json` can read back into a value.
+/// How deep arrays and objects may nest in a frame, counting the frame's own object. `serde_json` can read
+/// values of this depth back.
 pub const MAX_DEPTH: usize = 128;
 
-/// Why a frame is no message. Its text is what `error` 400 says.
+/// Why a frame is not a message. Its `Display` text is the `message` of `error` 400.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// Not JSON, or not an object; the text says where.
     Json(String),
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// `type` is missing or no string.
+    /// `type` is missing or not a string.
     NoType,
-    /// A member that decides where a message goes stands there twice.
+    /// A member that decides where the message goes appears twice.
     Twice(&'static str),
 }
 
@@ -30,25 +30,25 @@ impl fmt::Display for Malformed {
             Malformed::Json(why) => write!(f, "Not a JSON object: {why}"),
             Malformed::TooDeep => write!(f, "Nested deeper than {MAX_DEPTH}"),
             Malformed::NoType => f.write_str("\"type\" must be a string"),
-            Malformed::Twice(member) => write!(f, "\"{member}\" stands twice"),
+            Malformed::Twice(member) => write!(f, "\"{member}\" appears twice"),
         }
     }
 }
 
 impl std::error::Error for Malformed {}
 
-/// Where a message wants to go.
+/// Where a message should go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To<'a> {
-    /// No `to`: all who share a room with the sender.
+    /// No `to`: everyone who shares a room with the sender.
     Absent,
     /// One name or address.
     One(Cow<'a, str>),
-    /// A list; what is no non-empty string in it is passed over.
+    /// A list. Entries that are not non-empty strings are ignored.
     List(Vec<Cow<'a, str>>),
 }
 
-/// The members of a frame that are acted on. Raw members are JSON texts, as they stood.
+/// The members of a frame that are used. Raw members are JSON text exactly as received.
 #[derive(Clone, Debug)]
 pub struct Head<'a> {
     /// The whole frame.
@@ -57,7 +57,7 @@ pub struct Head<'a> {
     pub kind: Cow<'a, str>,
     /// `to`, raw.
     pub to: Option<&'a str>,
-    /// `from`, raw; the last where there are several.
+    /// `from`, raw; the last one if there are several.
     pub from: Option<&'a str>,
     /// `id`, raw.
     pub id: Option<&'a str>,
@@ -71,7 +71,7 @@ pub struct Head<'a> {
     pub probe: bool,
     /// Whether `receipt` is `true`.
     pub receipt: bool,
-    /// Where each `from` stands in `text`, from the first byte of the name to the last of the value.
+    /// Where each `from` is in `text`, from the first byte of the name to the last byte of the value.
     pub(crate) froms: Vec<Range<usize>>,
 }
 
@@ -120,7 +120,7 @@ impl<'a> Head<'a> {
         Ok(head)
     }
 
-    /// `to`, read. `None` where it is neither a non-empty string nor a list.
+    /// Reads `to`. `None` if it is neither a non-empty string nor a list.
     pub fn to(&self) -> Option<To<'a>> {
         let Some(raw) = self.to else { return Some(To::Absent) };
         match raw.as_bytes().first() {
@@ -135,10 +135,10 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Calls `each(name, raw value, span)` for every top-level member of `text`, names unescaped. The span
-/// runs from the first byte of the name to the last of the value.
+/// Calls `each(name, raw value, span)` for every top-level member of `text`, with names unescaped. The span
+/// runs from the first byte of the name to the last byte of the value.
 ///
-/// Errors: `text` is not one JSON object, or nests deeper than [`MAX_DEPTH`].
+/// Errors: `text` is not a single JSON object, or nests deeper than [`MAX_DEPTH`].
 pub fn walk<'a>(text: &'a str, each: impl FnMut(&str, &'a str, Range<usize>)) -> Result<(), Malformed> {
     if too_deep(text) {
         return Err(Malformed::TooDeep);
@@ -159,7 +159,7 @@ pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Counts brackets outside strings, but only where there are enough to nest so deep.
+/// Counts brackets outside strings, but only if there are enough of them to exceed the limit.
 fn too_deep(text: &str) -> bool {
     if text.len() <= 2 * MAX_DEPTH || opening_brackets(text) <= MAX_DEPTH {
         return false;
@@ -187,8 +187,8 @@ fn too_deep(text: &str) -> bool {
     false
 }
 
-/// How often `{` and `[` stand anywhere in a text. Sums of bytes, which compilers turn into vectors: of a frame
-/// of 4 KiB the walk below took as long as all the parsing.
+/// Counts every `{` and `[` in a text. It sums bytes, which compilers vectorize: on a 4 KiB frame the walk
+/// below took as long as all the parsing.
 fn opening_brackets(text: &str) -> usize {
     let opens = |byte: &u8| u8::from(byte | 0x20 == b'{');
     text.as_bytes().chunks(255).map(|chunk| usize::from(chunk.iter().map(opens).sum::<u8>())).sum()
@@ -219,7 +219,7 @@ impl<'a, F: FnMut(&str, &'a str, Range<usize>)> Visitor<'a> for Members<'a, F> {
         while let Some((key, value)) = map.next_entry::<&'a RawValue, &'a RawValue>()? {
             let (key, value) = (key.get(), value.get());
             let name =
-                string(key).ok_or_else(|| serde::de::Error::custom("a member's name is no valid string"))?;
+                string(key).ok_or_else(|| serde::de::Error::custom("a member name is not a valid string"))?;
             (self.each)(&name, value, at(key)..at(value) + value.len());
         }
         Ok(())
@@ -254,8 +254,8 @@ mod tests {
             (r#"{"type":"\ud800"}"#, "\"type\" must be a string"),
             ("{}", "\"type\" must be a string"),
             (r#"{"type":7}"#, "\"type\" must be a string"),
-            (r#"{"type":"message","\u0074ype":"x"}"#, "\"type\" stands twice"),
-            (r#"{"type":"message","to":"a","t\u006f":"b"}"#, "\"to\" stands twice"),
+            (r#"{"type":"message","\u0074ype":"x"}"#, "\"type\" appears twice"),
+            (r#"{"type":"message","to":"a","t\u006f":"b"}"#, "\"to\" appears twice"),
             (&deep, "Nested deeper than 128"),
         ] {
             let said = Head::parse(text).expect_err(text).to_string();

@@ -10,38 +10,38 @@ use super::{Address, Status};
 /// The `type` of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Whatever an application says; calls too.
+    /// Application data, including calls.
     Message,
-    /// Who is there.
+    /// A peer's presence.
     Presence,
     /// A request or its reply.
     Command,
     /// Something happened.
     Event,
-    /// First frame of a client.
+    /// A client's first frame.
     Auth,
-    /// A client enters a room.
+    /// A client joins a room.
     Join,
     /// A client leaves a room.
     Leave,
-    /// A client goes.
+    /// A client disconnects.
     Close,
-    /// The server admits.
+    /// The server admits a client.
     Welcome,
-    /// The server refuses.
+    /// The server refuses something.
     Error,
-    /// The room is entered.
+    /// The client has joined a room.
     JoinOk,
-    /// The room is left.
+    /// The client has left a room.
     LeaveOk,
-    /// How many a message was delivered to.
+    /// How many sessions a message was delivered to.
     Receipt,
-    /// What this version does not know, as it came.
+    /// A type that this version does not know, as received.
     Other(Box<str>),
 }
 
 impl Kind {
-    /// As it stands on the wire.
+    /// The spelling on the wire.
     pub fn as_str(&self) -> &str {
         match self {
             Kind::Message => "message",
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Whether a server passes it on from peer to peer.
+    /// Whether servers forward it from peer to peer.
     pub fn is_routed(&self) -> bool {
         matches!(self, Kind::Message | Kind::Presence | Kind::Command | Kind::Event)
     }
@@ -94,7 +94,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Why a member cannot be read as what was asked for.
+/// Why a member cannot be read as the requested type.
 #[derive(Debug)]
 pub struct DataError {
     member: String,
@@ -113,7 +113,7 @@ impl std::error::Error for DataError {
     }
 }
 
-/// A message as it came. [`Message::get`] reads any member from the text that it keeps.
+/// A message as received. [`Message::get`] reads any member from the stored text.
 #[derive(Clone, PartialEq)]
 pub struct Message {
     text: Box<str>,
@@ -146,27 +146,27 @@ impl Message {
         &self.kind
     }
 
-    /// `from`: the sender's address, which the server vouches for.
+    /// `from`: the sender's address, set by the server.
     pub fn from(&self) -> Option<&Address> {
         self.from.as_ref()
     }
 
-    /// `id`, where it is a string.
+    /// `id`, if it is a string.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// `subtype`, where it is a string.
+    /// `subtype`, if it is a string.
     pub fn subtype(&self) -> Option<&str> {
         self.subtype.as_deref()
     }
 
-    /// Whether a presence asks for ours.
+    /// Whether this is a presence that asks for ours.
     pub fn is_probe(&self) -> bool {
         self.probe
     }
 
-    /// The raw JSON of a top-level member, as it stood; the last where there are several.
+    /// The raw JSON of a top-level member, exactly as received; the last one if there are several.
     pub fn raw(&self, member: &str) -> Option<&str> {
         let mut found = None;
         walk(&self.text, |name, value, _| {
@@ -178,7 +178,7 @@ impl Message {
         found
     }
 
-    /// Reads a top-level member; `Ok(None)` where there is none.
+    /// Reads a top-level member; `Ok(None)` if there is none.
     ///
     /// ```
     /// let m = symple::proto::Message::parse(r#"{"type":"event","name":"tick","time":7}"#)?;
@@ -192,7 +192,7 @@ impl Message {
         self.raw(member).map(read).transpose()
     }
 
-    /// Reads `data`; an absent one is read as `null`.
+    /// Reads `data`; a missing one reads as `null`.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, DataError> {
         let raw = self.raw("data").unwrap_or("null");
         serde_json::from_str(raw).map_err(|cause| DataError { member: "data".into(), cause })
@@ -205,7 +205,7 @@ impl Message {
 }
 
 impl fmt::Debug for Message {
-    /// The head alone: data may hold secrets and SDP.
+    /// Only the head: data may hold secrets and SDP.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("kind", &self.kind)

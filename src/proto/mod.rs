@@ -1,10 +1,10 @@
 //! Symple v4 on the wire: values only, no state, no I/O.
 //!
-//! A frame is one JSON object in UTF-8 text. This layer parses the members that somebody acts on and
-//! keeps the rest as the bytes it was, so number spelling, escapes and member order survive a hop:
-//! [`Head`] borrows from a frame, [`Message`] owns one, [`Draft`] writes one.
+//! A frame is one JSON object in UTF-8 text. This layer parses the members that are used and keeps the rest
+//! as raw bytes, so number spelling, escapes and member order survive a hop: [`Head`] borrows from a frame,
+//! [`Message`] owns one, [`Draft`] writes one.
 //!
-//! Out of scope: who may send what to whom (the server's `policy`), and when (the drivers).
+//! Out of scope: who may send what to whom (the server's `policy`), and when to send it (the drivers).
 
 mod address;
 mod draft;
@@ -27,11 +27,11 @@ pub use token::Token;
 /// The value of `protocol` in `welcome`.
 pub const PROTOCOL: &str = "symple/4";
 
-/// The type of a frame that holds several presences in its `data`, a list, and what a client that understands it names
-/// in `accept` of its `auth`.
+/// The type of a frame whose `data` is a list of presences. A client that understands it lists it in `accept`
+/// of its `auth`.
 pub const PRESENCE_BATCH: &str = "presence:batch";
 
-/// The port that every Symple server listens on unless told otherwise.
+/// The port that every Symple server listens on by default.
 pub const DEFAULT_PORT: u16 = 4500;
 
 /// The longest `user` in bytes; see [`valid_user`].
@@ -40,7 +40,7 @@ pub const MAX_USER: usize = 128;
 /// The longest room name in bytes.
 pub const MAX_ROOM: usize = 256;
 
-/// Whether `user` may name a peer: 1 to [`MAX_USER`] bytes, no `|`, no control characters.
+/// Whether `user` is a valid user name: 1 to [`MAX_USER`] bytes, no `|`, no control characters.
 ///
 /// ```
 /// use symple::proto::valid_user;
@@ -51,7 +51,7 @@ pub fn valid_user(user: &str) -> bool {
     (1..=MAX_USER).contains(&user.len()) && !user.chars().any(|c| c == '|' || c.is_control())
 }
 
-/// Whether `room` may name a room: 1 to [`MAX_ROOM`] bytes.
+/// Whether `room` is a valid room name: 1 to [`MAX_ROOM`] bytes.
 pub fn valid_room(room: &str) -> bool {
     (1..=MAX_ROOM).contains(&room.len())
 }

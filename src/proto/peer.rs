@@ -1,4 +1,4 @@
-//! What is known of a peer: the object in `welcome` and in the `data` of a presence.
+//! What is known about a peer: the object in `welcome` and in the `data` of a presence.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,25 +8,25 @@ use super::Address;
 /// A JSON object.
 pub type Object = Map<String, Value>;
 
-/// A peer as its roster entry tells: what the server vouches for, and whatever the peer adds.
+/// A peer as its roster entry describes it: what the server vouches for, and whatever the peer adds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peer {
-    /// The session's id, made by the server.
+    /// The session's id, assigned by the server.
     #[serde(default)]
     pub id: String,
-    /// The user that it belongs to.
+    /// The user it belongs to.
     #[serde(default)]
     pub user: String,
-    /// For people.
+    /// The display name.
     #[serde(default)]
     pub name: String,
-    /// Whether it is there.
+    /// Whether it is online.
     #[serde(default)]
     pub online: bool,
-    /// Its address as the server sees it; told to the peer itself and to nobody else.
+    /// Its IP address as the server sees it; sent to the peer itself and to nobody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Capabilities and status: `peerType`, `type`, whatever an application tells.
+    /// Capabilities and status: `peerType`, `type`, and anything an application adds.
     #[serde(flatten)]
     pub extra: Object,
 }
@@ -42,8 +42,8 @@ impl Peer {
         self.extra.get("peerType")?.as_str()
     }
 
-    /// Merges what a client tells of itself, member by member. What is the server's is passed over:
-    /// `id`, `user`, `online`, `host`, `token`, `rooms`, and `name` when `forced_name`.
+    /// Merges what a client says about itself, member by member. Members that belong to the server are
+    /// ignored: `id`, `user`, `online`, `host`, `token`, `rooms`, and `name` when `forced_name`.
     pub fn merge(&mut self, data: Object, forced_name: bool) {
         for (key, value) in data {
             match &*key {

@@ -1,4 +1,4 @@
-//! What a server alters in a frame that it passes on: `from`, and of a presence its `data`.
+//! What a server changes in a frame that it forwards: `from`, and in a presence also `data`.
 
 use std::ops::Range;
 
@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::head::{Head, string, walk};
 use super::peer::Peer;
 
-/// Copies the frame with the sender's own address in the place of every `from` that the client wrote.
-/// The first is replaced and the others go; without any it becomes the first member. Nothing else changes.
+/// Copies the frame and replaces every `from` that the client wrote with the sender's own address. The first
+/// one is replaced and the others are removed; if there is none, it becomes the first member. Nothing else
+/// changes.
 ///
 /// ```
 /// use symple::proto::{Head, stamped};
@@ -23,9 +24,9 @@ pub fn stamped(head: &Head<'_>, from: &str) -> String {
     splice(head.text, &edits, if edits.is_empty() { &member } else { "" })
 }
 
-/// Rebuilds a client's presence: `from` stamped, `data` made the client's own with the members that are the
-/// server's (`id`, `user`, `online`, and `name` when `forced_name`) put in from `peer`; `token`, `host`
-/// and `rooms` dropped from the message and from `data`; all else as it stood.
+/// Rebuilds a client's presence: `from` is stamped; `data` keeps the client's members, with those that belong
+/// to the server (`id`, `user`, `online`, and `name` when `forced_name`) set from `peer`; `token`, `host` and
+/// `rooms` are removed from the message and from `data`. Everything else stays as it was.
 pub fn presence(head: &Head<'_>, from: &str, peer: &Peer, forced_name: bool) -> String {
     let (from, data) =
         (member("from", from), format!("\"data\":{}", presence_data(head.data, peer, forced_name)));
@@ -59,7 +60,7 @@ fn presence_data(raw: Option<&str>, peer: &Peer, forced_name: bool) -> String {
     let mut own = vec![member("id", &peer.id), member("user", &peer.user)];
     let mut rest = String::new();
     let mut named = false;
-    // Data that is no object has nothing to merge, and is replaced.
+    // Data that is not an object has nothing to merge and is replaced.
     _ = walk(raw.unwrap_or("{}"), |name, value, span| {
         match name {
             "id" | "user" | "online" | "token" | "host" | "rooms" => return,
@@ -80,7 +81,7 @@ fn member(name: &str, value: &str) -> String {
     format!("\"{name}\":{}", Value::from(value))
 }
 
-/// Replaces the members at `edits` (in order, not overlapping); an empty text takes its comma along.
+/// Replaces the members at `edits` (in order, not overlapping); an empty replacement also removes its comma.
 /// `first` goes before all others.
 fn splice(text: &str, edits: &[(Range<usize>, &str)], first: &str) -> String {
     let open = text.find('{').expect("an object was parsed") + 1;
@@ -88,7 +89,7 @@ fn splice(text: &str, edits: &[(Range<usize>, &str)], first: &str) -> String {
         String::with_capacity(text.len() + first.len() + 1 + edits.iter().map(|e| e.1.len()).sum::<usize>());
     out.push_str(&text[..open]);
     out.push_str(first);
-    // Members are copied run by run; a removed one leaves two commas, of which one goes with it.
+    // Members are copied run by run. Removing one leaves two commas, and one of them goes with it.
     let mut any = !first.is_empty();
     let mut at = open;
     for (span, put) in edits {
@@ -104,7 +105,7 @@ fn splice(text: &str, edits: &[(Range<usize>, &str)], first: &str) -> String {
     out
 }
 
-/// Copies a run between two edits: whole members with the commas at its ends, or the end of the object.
+/// Copies a run between two edits: whole members with the commas at either end, or the end of the object.
 fn copy_members(out: &mut String, run: &str, any: &mut bool) {
     let body = run.trim_start().strip_prefix(',').unwrap_or(run);
     let body = body.trim_end().strip_suffix(',').unwrap_or(body);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The `status` of an `error`, a `receipt` or a `welcome`, spelled as HTTP spells them.
+/// The `status` of an `error`, a `receipt` or a `welcome`, with the meanings that HTTP gives the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Status(pub u16);
 
@@ -11,21 +11,21 @@ impl Status {
     pub const OK: Status = Status(200);
     /// The frame breaks the protocol.
     pub const BAD_REQUEST: Status = Status(400);
-    /// Not authenticated; closes.
+    /// Not authenticated; the server closes the connection.
     pub const UNAUTHORIZED: Status = Status(401);
-    /// Known, but not allowed.
+    /// Authenticated, but not allowed.
     pub const FORBIDDEN: Status = Status(403);
-    /// Nobody there, or nobody the sender may know of.
+    /// No such recipient, or none that the sender may know of.
     pub const NOT_FOUND: Status = Status(404);
-    /// No `auth` in time; closes.
+    /// No `auth` in time; the server closes the connection.
     pub const TIMEOUT: Status = Status(408);
-    /// A frame over the size limit; closes.
+    /// A frame over the size limit; the server closes the connection.
     pub const TOO_LARGE: Status = Status(413);
-    /// Over the rate, or too many rooms.
+    /// Over the rate limit, or too many rooms.
     pub const TOO_MANY: Status = Status(429);
     /// The server failed.
     pub const INTERNAL: Status = Status(500);
-    /// Full, or not able now.
+    /// Full, or temporarily unable to serve.
     pub const UNAVAILABLE: Status = Status(503);
 }
 
@@ -40,19 +40,19 @@ impl fmt::Display for Status {
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
-    /// The purpose is fulfilled.
+    /// Normal closure.
     pub const NORMAL: CloseCode = CloseCode(1000);
-    /// The server shuts down.
+    /// The server is shutting down.
     pub const GOING_AWAY: CloseCode = CloseCode(1001);
-    /// A binary frame.
+    /// A binary frame was received.
     pub const UNSUPPORTED: CloseCode = CloseCode(1003);
-    /// Not admitted, too late, too often, or too slow.
+    /// Not admitted, too late, over the rate limit, or too slow.
     pub const POLICY: CloseCode = CloseCode(1008);
     /// A frame over the size limit.
     pub const TOO_BIG: CloseCode = CloseCode(1009);
     /// The server failed.
     pub const INTERNAL: CloseCode = CloseCode(1011);
-    /// The server is full or cannot just now.
+    /// The server is full or temporarily unable to serve.
     pub const TRY_AGAIN: CloseCode = CloseCode(1013);
 }
 

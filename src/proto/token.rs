@@ -1,8 +1,8 @@
-//! A secret on its way to be compared.
+//! A secret, compared in constant time.
 
 use std::fmt;
 
-/// A secret that no `Debug` shows.
+/// A secret that `Debug` never prints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Box<str>);
 
@@ -17,7 +17,7 @@ impl Token {
         &self.0
     }
 
-    /// Whether `secret` is this one, compared in a time that does not tell where the first difference is.
+    /// Whether `secret` equals this one. The comparison takes the same time wherever the first difference is.
     pub fn is(&self, secret: &str) -> bool {
         let (ours, theirs) = (self.0.as_bytes(), secret.as_bytes());
         ours.len() == theirs.len() && ours.iter().zip(theirs).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0

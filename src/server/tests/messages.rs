@@ -152,8 +152,8 @@ fn what_is_no_message_is_400_and_the_session_goes_on() {
     let deep = format!(r#"{{"type":"message","to":"bob","data":{}{}}}"#, "[".repeat(128), "]".repeat(128));
     for (frame, words) in [
         (&*deep, "Nested deeper than 128"),
-        (r#"{"type":"message","to":"bob","t\u006f":"bob"}"#, "\\\"to\\\" stands twice"),
-        (r#"{"type":"message","\u0074ype":"message"}"#, "\\\"type\\\" stands twice"),
+        (r#"{"type":"message","to":"bob","t\u006f":"bob"}"#, "\\\"to\\\" appears twice"),
+        (r#"{"type":"message","\u0074ype":"message"}"#, "\\\"type\\\" appears twice"),
         ("[]", "Not a JSON object"),
         (r#"{"to":"bob"}"#, "\\\"type\\\" must be a string"),
     ] {
