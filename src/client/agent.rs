@@ -1,4 +1,4 @@
-//! The agent: its states, its deadlines, and what the application asks of it.
+//! The agent: its states, its deadlines, and the commands of the application.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -13,34 +13,34 @@ use super::{CommandError, Config, End, Event, Input, Output, SendError};
 use crate::limit::{Bucket, Buckets, Origin, RateLimit};
 use crate::proto::{Address, CloseCode, Draft, Kind, Peer};
 
-/// A session that lasted this long was a good one: the waits begin from the shortest again. It is the
-/// time after which a server closes for a rate that is too high, so such a loop slows down.
+/// A session that lasted this long was stable: the waits start from the shortest again. It equals the time
+/// after which a server closes a connection that stays over its rate, so a client in such a loop slows down.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// How often one user's probes are answered: a browser asks once for each time that it comes.
+/// How often one user's probes are answered. A browser probes once for each connection it makes.
 const PROBES: RateLimit = RateLimit { per_second: 2, burst: 8 };
 
-/// Where an [`Agent`] stands; the module shows the way from each to the next.
+/// The state of an [`Agent`]; the module docs draw the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// New.
+    /// Not connected yet.
     Idle,
-    /// The driver dials.
+    /// The driver is dialling.
     Opening,
-    /// `auth` is sent, `welcome` awaited.
+    /// `auth` is sent; waiting for `welcome`.
     Authenticating,
-    /// In.
+    /// Admitted.
     Online,
     /// Between two attempts.
     Waiting {
         /// When it dials again.
         until: Instant,
     },
-    /// Over, until it is told to connect again.
+    /// Finished, until it is told to connect again.
     Ended,
 }
 
-/// A state with what is true in it alone.
+/// A state with the data that exists only in it.
 pub(super) enum Stage {
     Idle,
     Opening { until: Instant },
@@ -50,53 +50,53 @@ pub(super) enum Stage {
     Ended,
 }
 
-/// What lives from a `welcome` to the loss of that connection.
+/// What lives from a `welcome` until that connection is lost.
 pub(super) struct Session {
     pub(super) peer: Peer,
     pub(super) rooms: BTreeSet<String>,
-    /// Joins and leaves without an answer yet, oldest first.
+    /// Joins and leaves not answered yet, oldest first.
     pub(super) asked: VecDeque<String>,
     pub(super) since: Instant,
     pub(super) heard: Instant,
     pub(super) pinged: Instant,
-    /// When peers of before that were not seen again are removed.
+    /// When peers from before the reconnect that were not seen again are removed.
     pub(super) sweep: Option<Instant>,
     pub(super) bucket: Bucket,
     pub(super) outbox: Outbox,
-    /// The socket takes nothing just now.
+    /// The socket accepts nothing right now.
     pub(super) full: bool,
-    /// Who asked for our presence. Answered after all else, so nobody's probes delay a call.
+    /// Who asked for our presence. Answered after everything else, so probes never delay a call.
     pub(super) askers: VecDeque<Address>,
 }
 
-/// A Symple client without a socket. See the [module](super) for its states and its driver's part.
+/// A Symple client without a socket. The [module](super) docs explain its states and what its driver must do.
 pub struct Agent {
     pub(super) config: Config,
     pub(super) stage: Stage,
     pub(super) wishes: Wishes,
     pub(super) roster: Roster,
     pub(super) commands: Commands,
-    /// Session ids that were ours lately: a server that has not noticed our loss still tells of them.
+    /// Our recent session ids: a server that has not noticed the loss of one still announces it.
     pub(super) past: VecDeque<String>,
     outputs: VecDeque<Output>,
     pub(super) probes: Buckets<Origin>,
     pub(super) random: Random,
-    /// Dials, and waits, since the last good session.
+    /// Dials and waits since the last stable session.
     dials: u32,
     waits: u32,
     pub(super) now: Instant,
 }
 
 impl Agent {
-    /// An idle one. `seed` is a random number: it spreads the reconnects of many clients, and their
-    /// message ids.
+    /// Creates an idle agent. `seed` is a random number that spreads the reconnects of many clients and makes
+    /// their message ids differ.
     pub fn new(mut config: Config, seed: u64, now: Instant) -> Self {
         let mut wishes = Wishes::new(config.max_rooms);
-        // None at all would be a loop of pings.
+        // An interval of zero would ping in a loop.
         config.ping_interval = config.ping_interval.max(Duration::from_secs(1));
         for room in std::mem::take(&mut config.rooms) {
             if let Err(error) = wishes.join(&room) {
-                log::warn!("a configured room is passed over: {error}");
+                log::warn!("ignoring a configured room: {error}");
             }
         }
         Agent {
@@ -115,7 +115,7 @@ impl Agent {
         }
     }
 
-    /// Where it stands.
+    /// The current state.
     pub fn state(&self) -> State {
         match self.stage {
             Stage::Idle => State::Idle,
@@ -127,7 +127,7 @@ impl Agent {
         }
     }
 
-    /// We ourselves, while online: the server's word, with what [`Agent::set_data`] told since.
+    /// Ourselves, while online: the peer from `welcome`, with what [`Agent::set_data`] has set since.
     pub fn peer(&self) -> Option<&Peer> {
         match &self.stage {
             Stage::Online(session) => Some(&session.peer),
@@ -135,8 +135,8 @@ impl Agent {
         }
     }
 
-    /// Whether at least half of `outbox_limit` is free: a sender that waits for it does not meet
-    /// [`SendError::Full`](super::SendError::Full). The error while there is no connection.
+    /// Whether at least half of `outbox_limit` is free. A sender that waits for this never gets
+    /// [`SendError::Full`](super::SendError::Full). An error while there is no connection.
     pub fn has_room(&self) -> Result<bool, SendError> {
         match &self.stage {
             Stage::Online(session) => Ok(session.outbox.is_half_free()),
@@ -144,7 +144,7 @@ impl Agent {
         }
     }
 
-    /// The rooms that we are in, while online.
+    /// The rooms we are in, while online.
     pub fn rooms(&self) -> impl Iterator<Item = &str> {
         let rooms = match &self.stage {
             Stage::Online(session) => Some(&session.rooms),
@@ -153,12 +153,12 @@ impl Agent {
         rooms.into_iter().flatten().map(String::as_str)
     }
 
-    /// Who is there, without ourselves. While offline: who was last known.
+    /// The peers we know of, without ourselves. While offline: those last known.
     pub fn roster(&self) -> impl Iterator<Item = &Peer> {
         self.roster.iter()
     }
 
-    /// A peer of the roster, by its session id or its address.
+    /// A peer from the roster, by session id or address.
     pub fn find(&self, id: &str) -> Option<&Peer> {
         match id.split_once('|') {
             Some((user, id)) => self.roster.get(id).filter(|peer| peer.user == user),
@@ -166,8 +166,8 @@ impl Agent {
         }
     }
 
-    /// Dials: for the first time, again after the end, or at once instead of after the wait. Otherwise
-    /// it is on its way already, and nothing happens.
+    /// Dials: the first time, again after it ended, or immediately instead of waiting. In other states a
+    /// connection is already open or under way, and nothing happens.
     pub fn connect(&mut self, now: Instant) {
         self.tick(now);
         match self.stage {
@@ -180,7 +180,7 @@ impl Agent {
         }
     }
 
-    /// Says goodbye and ends. What waits and may leave now is sent before.
+    /// Closes the connection and ends. What is queued and within the rate is sent first.
     pub fn close(&mut self, now: Instant) {
         self.tick(now);
         if let Stage::Online(_) = self.stage {
@@ -194,7 +194,7 @@ impl Agent {
         }
     }
 
-    /// Takes what the driver tells. Drain [`Agent::poll_output`] after each.
+    /// Handles an input from the driver. Drain [`Agent::poll_output`] after each.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         self.tick(now);
         match (input, &mut self.stage) {
@@ -220,12 +220,12 @@ impl Agent {
                 self.lost(words.trim_end_matches([' ', ':']).to_owned(), after_close(code), None);
             }
             (Input::Timeout, _) => self.handle_timeout(),
-            // Of a socket that was given up, or twice.
+            // From an abandoned socket, or a repeat.
             _ => {}
         }
     }
 
-    /// The next thing to do; [`Output::Timeout`] when there is nothing more.
+    /// The next thing to do; [`Output::Timeout`] when there is nothing left.
     pub fn poll_output(&mut self) -> Output {
         if let Some(output) = self.outputs.pop_front() {
             return output;
@@ -236,7 +236,7 @@ impl Agent {
         }
     }
 
-    /// Time never goes back, whatever a caller says.
+    /// Time never goes back, whatever the caller passes.
     pub(super) fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
@@ -251,7 +251,7 @@ impl Agent {
         self.outputs.push_back(Output::Open);
     }
 
-    /// The connection is over, or none was made. `close` where the driver still has a socket.
+    /// The connection was lost, or could not be made. `close` if the driver still has a socket.
     pub(super) fn lost(&mut self, reason: String, wait: Wait, close: Option<(CloseCode, &'static str)>) {
         if let Some((code, reason)) = close {
             self.outputs.push_back(Output::Close { code, reason });
@@ -278,7 +278,7 @@ impl Agent {
         self.fail_commands();
     }
 
-    /// Over. Closes the socket of whatever stage it was in.
+    /// Ends, and closes the socket if there is one.
     pub(super) fn end(&mut self, why: End) {
         if let Stage::Opening { .. } | Stage::Authenticating { .. } | Stage::Online(_) = self.stage {
             self.outputs.push_back(Output::Close { code: CloseCode::NORMAL, reason: "" });
@@ -309,7 +309,7 @@ impl Agent {
             }
             Stage::Waiting { until } if *until <= now => self.dial(),
             Stage::Online(session) if later(session.heard, self.config.idle_timeout) <= now => {
-                let reason = format!("nothing heard for {:?}", self.config.idle_timeout);
+                let reason = format!("nothing received for {:?}", self.config.idle_timeout);
                 self.lost(reason, Wait::Next, gone);
             }
             Stage::Online(session) => {
@@ -352,7 +352,7 @@ impl Agent {
         }
     }
 
-    /// The next frame whose turn it is.
+    /// The next frame that may be sent.
     fn next_frame(&mut self) -> Option<String> {
         let now = self.now;
         let Stage::Online(session) = &mut self.stage else { return None };
@@ -376,7 +376,7 @@ impl Agent {
 }
 
 impl fmt::Debug for Agent {
-    /// Numbers alone: what waits may hold SDP.
+    /// Only numbers: queued messages may hold SDP.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let peers = self.roster.iter().count();
         f.debug_struct("Agent").field("state", &self.state()).field("peers", &peers).finish_non_exhaustive()
@@ -384,8 +384,8 @@ impl fmt::Debug for Agent {
 }
 
 impl Session {
-    /// The rooms that were asked for are named to match an error that names none; the oldest of very
-    /// many are of no use for that.
+    /// Remembers the room that was requested, to match an error that names no room. Once there are very many,
+    /// the oldest are of no use for that.
     pub(super) fn note_asked(&mut self, room: &str) {
         if self.asked.len() >= 256 {
             self.asked.pop_front();
@@ -394,13 +394,13 @@ impl Session {
     }
 }
 
-/// A deadline; a wait beyond what a clock can tell is a year.
+/// A deadline. A wait longer than the clock can represent becomes a year.
 pub(super) fn later(from: Instant, wait: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     from.checked_add(wait).unwrap_or_else(|| from + YEAR)
 }
 
-/// At most 256 bytes of what a server or the system says.
+/// At most 256 bytes of text from a server or the operating system.
 pub(super) fn brief(words: &str) -> &str {
     let mut end = words.len().min(256);
     while !words.is_char_boundary(end) {

@@ -1,12 +1,12 @@
-//! When to dial again, and when not.
+//! When to dial again, and when not to.
 
 use std::time::Duration;
 
 use crate::proto::{CloseCode, Status};
 
-/// How long to wait before dialling again: half of min × 2^`attempt` (at most half of `max`), and up to
-/// as much again by `jitter` (0 to 1). So it never hammers, and a thousand cameras whose server restarts
-/// don't come back in one instant.
+/// How long to wait before dialling again: half of min × 2^`attempt` (at most half of `max`), plus up to the
+/// same again depending on `jitter` (0 to 1). So a client never hammers the server, and a thousand cameras
+/// whose server restarts don't all reconnect at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::proto::{CloseCode, Status};
 /// assert_eq!(delay(u32::MAX, 1.0), Duration::from_secs(30));
 /// ```
 pub fn next_delay(min: Duration, max: Duration, attempt: u32, jitter: f64) -> Duration {
-    // 2^31 of anything above 1 s is beyond every `max` that makes sense; more would overflow.
+    // 2^31 times anything above 1 s exceeds every sensible `max`; a larger shift would overflow.
     let longest = min.saturating_mul(1 << attempt.min(31)).min(max);
     let half = longest / 2;
     half + half.mul_f64(if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) })
@@ -29,32 +29,32 @@ pub fn next_delay(min: Duration, max: Duration, attempt: u32, jitter: f64) -> Du
 pub(super) enum Wait {
     /// The next delay.
     Next,
-    /// The longest one.
+    /// The longest delay.
     Longest,
 }
 
-/// What follows an `error` in place of `welcome`; nothing, where asking again would be answered the same.
+/// What to do after an `error` instead of `welcome`; `None` if the same request would get the same answer.
 pub(super) fn after_error(status: Status) -> Option<Wait> {
     match status {
         Status::UNAUTHORIZED => None,
-        // We were too late or too often, or it failed; soon it may be otherwise.
+        // We were too late or over the rate, or the server failed; a retry may succeed soon.
         Status::TIMEOUT | Status::TOO_MANY | Status::INTERNAL => Some(Wait::Next),
-        // Full; or it does not understand us, and won't a moment later.
+        // Full, or it does not understand us and won't a moment later.
         _ => Some(Wait::Longest),
     }
 }
 
-/// What follows a close frame, or the end of a socket without one.
+/// What to do after a close frame, or after a socket that ended without one.
 pub(super) fn after_close(code: Option<CloseCode>) -> Wait {
     match code.map(|c| c.0) {
-        // Full, and what a server says that holds our frames for broken: 1002, 1003, 1007, 1010.
+        // Full, or the codes of a server that considers our frames broken: 1002, 1003, 1007, 1010.
         Some(1002 | 1003 | 1007 | 1010 | 1013) => Wait::Longest,
-        // A restart, a slow reader (1008), a frame too big (1009), a crash, a broken network.
+        // A restart, a slow reader (1008), a frame too large (1009), a crash, a network failure.
         _ => Wait::Next,
     }
 }
 
-/// A generator for jitter and ids (SplitMix64): good enough to spread, not a source of secrets. Its
+/// A generator for jitter and ids (SplitMix64): good enough to spread them, not a source of secrets. Its
 /// values don't repeat within 2^64.
 pub(super) struct Random(pub(super) u64);
 
@@ -67,7 +67,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// 0 to below 1.
+    /// From 0 to just below 1.
     pub(super) fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }

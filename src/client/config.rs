@@ -1,10 +1,10 @@
-//! Who the client is, and its limits.
+//! The client's identity and limits.
 
 use std::time::Duration;
 
 use crate::proto::{Object, Token};
 
-/// Who the client is, how patient, and how much it holds.
+/// The client's identity, timeouts and limits.
 ///
 /// ```
 /// use symple::{client::Config, proto::Token};
@@ -13,57 +13,59 @@ use crate::proto::{Object, Token};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The user that we are; see [`valid_user`](crate::proto::valid_user).
+    /// The user to connect as; see [`valid_user`](crate::proto::valid_user).
     pub user: String,
-    /// Our name for people; the server takes `user` where there is none.
+    /// The display name; without one the server uses `user`.
     pub name: Option<String>,
-    /// What a server that authenticates asks for.
+    /// The token for a server that authenticates.
     pub token: Option<Token>,
     /// Rooms to be in from the start, as if [`join`](super::Agent::join) had been called for each.
     pub rooms: Vec<String>,
-    /// What others are told of us: `peerType`, capabilities, status.
+    /// What others see about us: `peerType`, capabilities, status.
     pub data: Object,
 
     /// The longest first wait before dialling again; each later one may be twice as long. 500 ms.
     pub backoff_min: Duration,
     /// The longest wait before dialling again. 30 s.
     pub backoff_max: Duration,
-    /// How often it dials in a row without staying online, before it gives up. `None`, the default: never.
+    /// How many times in a row it dials without staying online before it gives up. `None`, the default, means
+    /// never.
     pub max_attempts: Option<u32>,
-    /// How long dialling may take, TLS and upgrade included. 10 s.
+    /// How long dialling may take, including TLS and the upgrade. 10 s.
     pub connect_timeout: Duration,
-    /// How long `welcome` may take. 10 s, as long as a server waits for `auth`.
+    /// How long `welcome` may take. 10 s, the time a server waits for `auth`.
     pub auth_timeout: Duration,
-    /// After how much silence we ping. 25 s, as the server does; at least 1 s.
+    /// How much silence before we ping. 25 s, as on the server; at least 1 s.
     pub ping_interval: Duration,
-    /// After how much silence the connection counts as lost. 60 s, as at the server.
+    /// How much silence before the connection counts as lost. 60 s, as on the server.
     pub idle_timeout: Duration,
-    /// How long after `welcome` (or the last `join:ok` in that time) a peer that was known before may take
-    /// to be seen again. 2 s: snapshots follow `welcome` at once, answers to our probe within a round trip.
+    /// How long after `welcome` (or the last `join:ok` within that time) a peer known from before has to be
+    /// seen again. 2 s: snapshots follow `welcome` at once, answers to our probe within a round trip.
     pub roster_grace: Duration,
-    /// How long a reply may take. 10 s.
+    /// How long a reply to a command may take. 10 s.
     pub command_timeout: Duration,
 
-    /// Frames a second that we send at most; `u32::MAX`, for this and `burst`, is no limit. 80: below the server's 100.
+    /// The most frames per second that we send; `u32::MAX` in both this and `burst` means no limit. 80: below
+    /// the server's 100.
     pub rate: u32,
-    /// Frames that may leave at once before `rate` holds. 400: below the server's 500.
+    /// Frames that may be sent at once before `rate` applies. 400: below the server's 500.
     pub burst: u32,
-    /// Bytes of messages that may wait for their turn. 1 MiB.
+    /// Bytes of messages that may be queued. 1 MiB.
     pub outbox_limit: usize,
-    /// The longest frame in bytes, both ways. 512 KiB, the server's default.
+    /// The longest frame in bytes, in both directions. 512 KiB, the server's default.
     pub max_message_size: usize,
-    /// Peers that the roster holds; further ones are not told of. 1024, the server's connections.
+    /// Peers in the roster; any beyond that are not reported. 1024, the server's connection limit.
     pub max_peers: usize,
-    /// Bytes that are told and kept of one peer, ourselves included. 16 KiB, the server's default.
+    /// Bytes kept per peer, ourselves included. 16 KiB, the server's default.
     pub max_peer_data: usize,
-    /// Rooms that are remembered. 255: a session has 256 at the server, the user's own one included.
+    /// Rooms that are remembered. 255: the server allows 256 per session, including the user's own.
     pub max_rooms: usize,
-    /// Commands that may await their replies. 256.
+    /// Commands that may be waiting for replies. 256.
     pub max_commands: usize,
 }
 
 impl Config {
-    /// `user` with every default.
+    /// `user` with the defaults for everything else.
     pub fn new(user: impl Into<String>) -> Self {
         Config {
             user: user.into(),

@@ -1,4 +1,4 @@
-//! What the server says: `welcome`, errors, rooms, presences, and messages of peers.
+//! What the server sends: `welcome`, errors, rooms, presences, and messages from peers.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,13 +15,13 @@ use crate::proto::{
     Address, CloseCode, Draft, Kind, Message, Object, PRESENCE_BATCH, Peer, Status, valid_room,
 };
 
-/// Rooms of ours that are believed: far above what any server allows a session.
+/// The most rooms accepted from a server: far more than any server allows a session.
 const MAX_ROOMS_TOLD: usize = 1024;
 
-/// Askers whose probes await our presence. Who does not fit may ask again.
+/// Probes waiting for our presence. A peer beyond that can ask again.
 const MAX_ASKERS: usize = 256;
 
-/// Former sessions of ours that a server may still tell of.
+/// Former sessions of ours that a server may still announce.
 const MAX_PAST: usize = 8;
 
 impl From<Change> for Event {
@@ -40,13 +40,13 @@ impl Agent {
             session.heard = self.now;
         }
         if text.len() > self.config.max_message_size {
-            return log::debug!("a frame of {} bytes is passed over: too long", text.len());
+            return log::debug!("ignoring a frame of {} bytes: too long", text.len());
         }
         let message = match Message::parse(text) {
             Ok(message) => message,
             Err(error) => {
-                log::debug!("a frame that is no message is passed over");
-                // It quotes the frame.
+                log::debug!("ignoring a frame that is not a message");
+                // The error quotes the frame.
                 return log::trace!("{error}");
             }
         };
@@ -57,9 +57,9 @@ impl Agent {
                 let (status, words) = error_of(&message);
                 self.refused(status, words);
             }
-            // Some servers say that they are ready; the others have no business with us yet.
-            _ if !online => log::debug!("a frame before welcome is passed over"),
-            Kind::Welcome => log::debug!("a second welcome is passed over"),
+            // Some servers announce that they are ready; other frames have no meaning yet.
+            _ if !online => log::debug!("ignoring a frame before welcome"),
+            Kind::Welcome => log::debug!("ignoring a second welcome"),
             Kind::Error => self.server_error(&message),
             Kind::JoinOk => self.room_answer(&message, true),
             Kind::LeaveOk => self.room_answer(&message, false),
@@ -79,10 +79,10 @@ impl Agent {
         let peer = message.get::<Peer>("peer").ok().flatten();
         let valid = |peer: &Peer| !peer.user.is_empty() && !peer.id.is_empty() && !peer.id.contains('|');
         let Some(mut peer) = peer.filter(valid) else {
-            let reason = "the server's welcome does not say who we are".to_owned();
+            let reason = "the server's welcome has no peer".to_owned();
             return self.lost(reason, Wait::Longest, Some((CloseCode(1002), "welcome without a peer")));
         };
-        // A server that keeps no data of its peers leaves the telling to us.
+        // For a server that keeps no data about its peers, we add our own.
         peer.merge(self.config.data.clone(), true);
         let told = message.get::<Vec<Value>>("rooms").ok().flatten().unwrap_or_default();
         let told =
@@ -109,7 +109,8 @@ impl Agent {
             peer: peer.clone(),
             rooms: rooms.clone(),
         };
-        // A room of our own name in `rooms` is our user's; a named room of that name is another one.
+        // An entry of `rooms` that equals our user name is the user's own room; a named room of that name is
+        // a different one.
         let missing = self.wishes.wanted().filter(|room| *room == peer.user || !rooms.contains(*room));
         let spare = self.wishes.unwanted().filter(|room| rooms.contains(*room));
         for (kind, room) in missing.map(|r| (Kind::Join, r)).chain(spare.map(|r| (Kind::Leave, r))) {
@@ -125,12 +126,12 @@ impl Agent {
         }
     }
 
-    /// An `error` in place of `welcome`.
+    /// An `error` instead of `welcome`.
     fn refused(&mut self, status: Status, words: String) {
         match after_error(status) {
             None => self.end(End::Refused { message: words }),
             Some(wait) => {
-                let reason = format!("the server does not let us in: {status} {words}");
+                let reason = format!("the server refused the connection: {status} {words}");
                 self.lost(reason.trim_end().to_owned(), wait, Some((CloseCode::NORMAL, "")));
             }
         }
@@ -148,8 +149,8 @@ impl Agent {
         self.event(Event::Error { status, message: words });
     }
 
-    /// Which room an error is about: the one that it names, or the oldest that awaits an answer. Of the
-    /// errors without a room only 403 is surely an answer to one; 429 may be about any frame.
+    /// Which room an error is about: the one it names, or the oldest request without an answer. Among errors
+    /// that name no room, only 403 is certain to answer a room request; 429 may be about any frame.
     fn refused_room(&mut self, message: &Message, status: Status) -> Option<String> {
         let Stage::Online(session) = &mut self.stage else { return None };
         match message.get::<String>("room").ok().flatten() {
@@ -162,7 +163,7 @@ impl Agent {
     fn room_answer(&mut self, message: &Message, joined: bool) {
         let Stage::Online(session) = &mut self.stage else { return };
         let Some(room) = message.get::<String>("room").ok().flatten().filter(|room| valid_room(room)) else {
-            return log::debug!("an answer without a room is passed over");
+            return log::debug!("ignoring an answer without a room");
         };
         session.take_asked(&room);
         if !joined {
@@ -172,7 +173,7 @@ impl Agent {
         if session.rooms.len() < MAX_ROOMS_TOLD {
             session.rooms.insert(room.clone());
         }
-        // Its members' presences follow.
+        // The presences of its members follow.
         if let Some(sweep) = &mut session.sweep {
             *sweep = later(self.now, self.config.roster_grace);
         }
@@ -182,7 +183,7 @@ impl Agent {
     fn presence_came(&mut self, message: &Message) {
         let data = message.data::<Object>().ok();
         let member = |name| data.as_ref().and_then(|data| data.get(name)?.as_str());
-        // The sender's address is the server's word; a server that tells of others may leave it out.
+        // `from` is set by the server; a server that announces others may leave it out.
         let peer = match message.from().filter(|from| !from.id().is_empty()) {
             Some(from) => from.clone(),
             None => Address::new(member("user").unwrap_or_default(), member("id").unwrap_or_default()),
@@ -203,7 +204,7 @@ impl Agent {
         }
     }
 
-    /// Several at once, in order. Entries that are no presences are passed over.
+    /// Several presences at once, in order. Entries that are not presences are ignored.
     fn presences_came(&mut self, message: Message) {
         let Ok(batch) = message.data::<Vec<Box<RawValue>>>() else {
             return self.event(Event::Message(message));
@@ -211,7 +212,7 @@ impl Agent {
         for raw in batch {
             match Message::parse(raw.get()) {
                 Ok(presence) if *presence.kind() == Kind::Presence => self.presence_came(&presence),
-                _ => log::debug!("an entry of a batch is passed over: it is no presence"),
+                _ => log::debug!("ignoring a batch entry that is not a presence"),
             }
         }
     }
@@ -221,7 +222,7 @@ impl Agent {
         let status = message.status().unwrap_or(Status::OK);
         let delivered = message.get::<u64>("delivered").ok().flatten().unwrap_or(0);
         if self.commands.is_pending(&id) {
-            // Our own asking; a delivered command's reply is yet to come.
+            // The receipt of a command that we sent. If it was delivered, the reply is still to come.
             if status == Status::NOT_FOUND
                 && let Some(id) = self.commands.finish(&id)
             {
@@ -232,7 +233,8 @@ impl Agent {
         self.event(Event::Receipt { id, status, delivered });
     }
 
-    /// A `status` makes a command a reply, as in every Symple client; 202 says that it goes on.
+    /// A command with a `status` is a reply, as in every Symple client; 202 means that the peer is still
+    /// working on it.
     fn command_came(&mut self, message: Message) {
         if message.raw("status").is_none() {
             return self.event(Event::Command(message));

@@ -1,4 +1,4 @@
-//! What goes into an agent and what comes out of it.
+//! The inputs and outputs of an agent.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -6,37 +6,37 @@ use std::time::{Duration, Instant};
 use super::{CommandError, CommandId};
 use crate::proto::{CloseCode, Message, Peer, Status};
 
-/// What the driver tells.
+/// What the driver reports.
 #[derive(Clone, Copy)]
 pub enum Input<'a> {
-    /// The socket is open, its WebSocket upgrade done.
+    /// The socket is open and the WebSocket upgrade done.
     Opened,
-    /// It could not be opened.
+    /// The socket could not be opened.
     OpenFailed {
-        /// In words, for people.
+        /// A description for people.
         reason: &'a str,
     },
     /// A text frame.
     Text(&'a str),
-    /// A ping or a pong.
+    /// A ping or a pong arrived.
     Alive,
-    /// The socket takes nothing more just now. No [`Output::Send`] comes until [`Input::Writable`]; what the
-    /// application sends waits, within `outbox_limit`.
+    /// The socket accepts nothing more right now. No [`Output::Send`] follows until [`Input::Writable`]; what
+    /// the application sends is queued, within `outbox_limit`.
     Full,
-    /// The socket takes something again.
+    /// The socket accepts data again.
     Writable,
-    /// The socket ended, however that was.
+    /// The socket closed, for whatever reason.
     Closed {
-        /// The code of the server's close frame, where there was one.
+        /// The code of the server's close frame, if there was one.
         code: Option<CloseCode>,
-        /// The reason in it, or what the system said.
+        /// The reason in that frame, or the operating system's error.
         reason: &'a str,
     },
-    /// The time of [`Output::Timeout`] has come.
+    /// The time from [`Output::Timeout`] has come.
     Timeout,
 }
 
-/// What the driver is to do.
+/// What the driver must do.
 #[derive(Clone, PartialEq)]
 pub enum Output {
     /// Dial now.
@@ -52,14 +52,14 @@ pub enum Output {
         /// For the close frame.
         reason: &'static str,
     },
-    /// Tell the application.
+    /// Pass this to the application.
     Event(Event),
-    /// Nothing more to do until an input, a command, or this time.
+    /// Nothing to do until an input, a command, or this time.
     Timeout(Option<Instant>),
 }
 
 impl fmt::Debug for Output {
-    /// Frames by their length alone: the first one holds the token.
+    /// Frames by length only: the first one holds the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Output::Open => f.write_str("Open"),
@@ -75,93 +75,93 @@ impl fmt::Debug for Output {
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// We are in. Our address is another one than before.
+    /// We are admitted. Our address is a new one.
     Online {
-        /// We ourselves, as the server knows us.
+        /// Ourselves, as the server knows us.
         peer: Peer,
-        /// The rooms that we are in; those that are still asked for follow as [`Event::Joined`].
+        /// The rooms we are in. Those still being joined follow as [`Event::Joined`].
         rooms: Vec<String>,
     },
-    /// The connection is lost, or could not be made. After `retry_in` the agent dials again.
+    /// The connection was lost, or could not be made. The agent dials again after `retry_in`.
     Offline {
-        /// In words.
+        /// A description for people.
         reason: String,
         /// How long it waits.
         retry_in: Duration,
-        /// How many messages were still waiting to leave and are dropped.
+        /// How many queued messages were dropped before they could be sent.
         unsent: usize,
     },
-    /// Somebody new.
+    /// A new peer.
     PeerAdded(Peer),
-    /// Somebody known tells something new.
+    /// A known peer with new data.
     PeerUpdated(Peer),
-    /// Somebody is gone; the last that was known.
+    /// A peer is gone; its last known data.
     PeerRemoved(Peer),
-    /// We are in a room.
+    /// We joined a room.
     Joined(String),
-    /// We are no longer in a room.
+    /// We left a room.
     Left(String),
-    /// A room cannot be joined, or left; it is not asked for again.
+    /// A room could not be joined or left; it is not requested again.
     RoomRefused {
-        /// Which.
+        /// The room.
         room: String,
-        /// Why, as a number.
+        /// The status code.
         status: Status,
-        /// Why, in the server's words.
+        /// The server's message.
         message: String,
     },
-    /// A message or an event of a peer or the server's, or a type that this version does not know.
+    /// A message or an event from a peer or the server, or a type that this version does not know.
     Message(Message),
-    /// A peer asks for something; answer it with [`Agent::reply`](super::Agent::reply).
+    /// A peer's command; answer it with [`Agent::reply`](super::Agent::reply).
     Command(Message),
-    /// A reply with status 202: the peer is at it, the deadline begins anew.
+    /// A reply with status 202: the peer is working on it, and the deadline starts again.
     Progress {
         /// The command.
         id: CommandId,
         /// The reply.
         message: Message,
     },
-    /// How a command ended.
+    /// A command's result.
     Reply {
         /// The command.
         id: CommandId,
-        /// The peer's reply, of whatever status, or why there is none.
+        /// The peer's reply, whatever its status, or why there is none.
         result: Result<Message, CommandError>,
     },
-    /// How many a message with `"receipt": true` was delivered to.
+    /// How many sessions a message with `"receipt": true` reached.
     Receipt {
         /// The message's id.
         id: String,
-        /// 200, or 404 where it reached nobody.
+        /// 200, or 404 if it reached nobody.
         status: Status,
-        /// To how many sessions.
+        /// The number of sessions.
         delivered: u64,
     },
-    /// The server did not take something, or is about to close.
+    /// The server rejected something, or is about to close.
     Error {
-        /// Why, as a number.
+        /// The status code.
         status: Status,
-        /// Why, in the server's words (at most 256 bytes of them).
+        /// The server's message (at most 256 bytes of it).
         message: String,
     },
-    /// It is over, until [`Agent::connect`](super::Agent::connect) is called again.
+    /// The agent has ended, until [`Agent::connect`](super::Agent::connect) is called again.
     Ended {
-        /// Why.
+        /// The reason.
         why: End,
     },
 }
 
-/// Why it is over.
+/// Why an agent ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// [`Agent::close`](super::Agent::close) was called.
     Closed,
-    /// The server does not let us in (401), with these credentials not now and not later.
+    /// The server refused these credentials (401), and would refuse them again.
     Refused {
-        /// In the server's words.
+        /// The server's message.
         message: String,
     },
-    /// `max_attempts` is reached.
+    /// `max_attempts` was reached.
     GaveUp {
         /// How the last attempt failed.
         reason: String,
@@ -171,9 +171,9 @@ pub enum End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::Closed => f.write_str("closed by us"),
+            End::Closed => f.write_str("closed by this client"),
             End::Refused { message } => {
-                write!(f, "the server refuses us: {message}; connect again with another user or token")
+                write!(f, "refused by the server: {message}; connect again with another user or token")
             }
             End::GaveUp { reason } => write!(f, "gave up: {reason}"),
         }
@@ -183,40 +183,40 @@ impl fmt::Display for End {
 /// Why nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// There is no connection now.
+    /// There is no connection right now.
     Offline,
-    /// Too much is waiting already, because the server's rate or a slow recipient holds us;
-    /// [`Agent::has_room`](super::Agent::has_room) tells when there is room again.
+    /// Too much is queued already, because of the server's rate limit or a slow recipient.
+    /// [`Agent::has_room`](super::Agent::has_room) reports when there is room again.
     Full,
-    /// The message, or what it tells of us, is longer than the server takes.
+    /// The message, or our presence data, is longer than the server accepts.
     TooLarge {
         /// Its length in bytes.
         bytes: usize,
-        /// What is allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// It is no message that a peer could get; the text says why.
+    /// Not a message that can be sent to a peer; the text says why.
     Invalid(String),
-    /// A room's name is empty, or longer than [`MAX_ROOM`](crate::proto::MAX_ROOM).
+    /// A room name is empty, or longer than [`MAX_ROOM`](crate::proto::MAX_ROOM).
     BadRoom,
-    /// `max_rooms` are remembered already.
+    /// `max_rooms` rooms are remembered already.
     TooManyRooms,
-    /// `max_commands` await their replies already.
+    /// `max_commands` commands are waiting for replies already.
     TooManyCommands,
 }
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SendError::Offline => f.write_str("not online: nothing was sent; send again once online"),
-            SendError::Full => f.write_str("too much waits to be sent already: send less, or later"),
+            SendError::Offline => f.write_str("not online, so nothing was sent; send again once online"),
+            SendError::Full => f.write_str("the send queue is full; send less, or later"),
             SendError::TooLarge { bytes, limit } => {
-                write!(f, "too long: it has {bytes} bytes, {limit} are allowed")
+                write!(f, "too long: {bytes} bytes, and the limit is {limit}")
             }
             SendError::Invalid(why) => write!(f, "not a message for a peer: {why}"),
-            SendError::BadRoom => f.write_str("a room's name has 1 to 256 bytes"),
-            SendError::TooManyRooms => f.write_str("too many rooms: leave some first"),
-            SendError::TooManyCommands => f.write_str("too many commands await their replies already"),
+            SendError::BadRoom => f.write_str("a room name must have 1 to 256 bytes"),
+            SendError::TooManyRooms => f.write_str("too many rooms; leave some first"),
+            SendError::TooManyCommands => f.write_str("too many commands are waiting for replies"),
         }
     }
 }

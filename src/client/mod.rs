@@ -1,11 +1,11 @@
-//! The client, sans-IO: connect, authenticate, know who is there, be in rooms, come back after a loss.
+//! The client, sans-IO: connect, authenticate, keep a roster, join rooms, reconnect after a loss.
 //!
 //! ```text
 //!            connect()            Opened                     welcome
 //!     Idle ───────────► Opening ────────► Authenticating ─────────────► Online
 //!                        ▲   │                 │                          │
-//!             the wait   │   │ OpenFailed,     │ error, Closed,           │ Closed, nothing heard,
-//!             is over,   │   │ Closed, too     │ too late                 │ no wish to go on
+//!             the wait   │   │ OpenFailed,     │ error, Closed,           │ Closed, silence
+//!             is over,   │   │ Closed, too     │ too late                 │
 //!             connect()  │   ▼ late            ▼                          │
 //!                       Waiting { until } ◄────┴──────────────────────────┘
 //!                            │
@@ -14,8 +14,8 @@
 //!                          Ended ──── connect() ────► Opening
 //! ```
 //!
-//! An [`Agent`] is driven by one loop: one input, or one command of the application, then
-//! [`Agent::poll_output`] until it answers [`Output::Timeout`]. It reads no clock and opens no socket.
+//! One loop drives an [`Agent`]: one input, or one command of the application, then [`Agent::poll_output`]
+//! until it returns [`Output::Timeout`]. It reads no clock and opens no socket.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@
 //! agent.send(Draft::new(Kind::Message).to("bob").data("hello"), now)?;
 //! assert!(matches!(&drain(&mut agent)[..], [Output::Send(_)]));
 //!
-//! // The connection breaks: wait a little, dial again.
+//! // The connection breaks: wait, then dial again.
 //! agent.handle_input(Input::Closed { code: Some(CloseCode::GOING_AWAY), reason: "" }, now);
 //! let State::Waiting { until } = agent.state() else { panic!("it waits") };
 //! assert!(until <= now + Duration::from_millis(500));
@@ -57,7 +57,7 @@
 //! agent.handle_input(Input::Timeout, until);
 //! assert_eq!(agent.state(), State::Opening);
 //!
-//! // A refusal ends it.
+//! // A refusal is final.
 //! agent.handle_input(Input::Opened, until);
 //! agent.handle_input(Input::Text(r#"{"type":"error","status":401,"message":"No session"}"#), until);
 //! assert_eq!(agent.state(), State::Ended);
@@ -65,26 +65,27 @@
 //! ```
 //!
 //! # The driver's part
-//! - After [`Output::Open`] it dials, and says [`Input::Opened`] or [`Input::OpenFailed`]. One socket at a time.
-//! - After [`Output::Close`] it forgets the socket, dialled or not: nothing that comes of it is an input.
-//!   A peer that does not answer a close must not be waited for.
-//! - Every frame, ping and pong is an input; what goes out is taken from `poll_output` when the socket can
-//!   take it, so the waiting messages stay here, where they are counted.
+//! - After [`Output::Open`] it dials, then reports [`Input::Opened`] or [`Input::OpenFailed`]. One socket at
+//!   a time.
+//! - After [`Output::Close`] it forgets the socket, connected or not: nothing from that socket is an input
+//!   any more. Do not wait for a peer that does not answer a close.
+//! - Every frame, ping and pong is an input. Take what goes out from `poll_output` only when the socket can
+//!   accept it, so that waiting messages stay here, where they are counted.
 //!
-//! # Coming back
-//! | what ended it | what follows |
+//! # Reconnecting
+//! | what ended the session | what happens next |
 //! |---|---|
-//! | `error` 401, before `welcome` or after | the end: the same credentials would be refused again |
-//! | `error` 503, 400, 403 and others in place of `welcome`; close 1002, 1003, 1007, 1010, 1013 | the longest wait: it is full, or does not understand us |
-//! | `error` 408, 429, 500 in place of `welcome`; any other close (1001, 1008 too slow, 1009, 1011), none at all, silence | the next wait, [`next_delay`]; from the shortest again after a session of 10 s |
+//! | `error` 401, before `welcome` or after | it ends: the same credentials would be refused again |
+//! | `error` 503, 400, 403 and others instead of `welcome`; close 1002, 1003, 1007, 1010, 1013 | the longest wait: the server is full, or does not understand us |
+//! | `error` 408, 429, 500 instead of `welcome`; any other close (1001, 1008 too slow, 1009, 1011), no close frame, silence | the next wait, [`next_delay`]; after a session of 10 s the waits start from the shortest again |
 //!
-//! It never gives up unless [`Config::max_attempts`] says so, and the first connect retries too.
+//! It never gives up unless [`Config::max_attempts`] is set, and it retries the first connect too.
 //!
 //! # What survives a reconnect
-//! Our presence data, the rooms that [`Agent::join`] asked for and those that [`Agent::leave`] left, and the
-//! roster: who is not seen again soon after the new `welcome` is removed, the others do not flicker.
-//! Messages do not: one that was accepted may be lost with its connection (a receipt tells), and
-//! [`Event::Offline`] counts those that never left. Our address is another one after each `welcome`.
+//! Our presence data, the rooms that [`Agent::join`] requested and those that [`Agent::leave`] left, and the
+//! roster: peers not seen again soon after the new `welcome` are removed, the others do not flicker. Messages
+//! do not survive: one that was accepted may be lost with its connection (a receipt confirms delivery), and
+//! [`Event::Offline`] counts those that were never sent. Our address changes with each `welcome`.
 //!
 //! Out of scope: calls (the `call` layer, fed with [`Event::Message`]), TLS and sockets (`net`).
 

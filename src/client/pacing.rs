@@ -1,15 +1,16 @@
-//! What waits to be sent below the server's rate: in order, and shared between recipients.
+//! Messages queued to stay below the server's rate: in order, and shared fairly between recipients.
 //!
-//! What goes to one session takes turns with what goes to others, so that nobody who makes us say much delays what
-//! somebody else waits for. All else, such as a message to a room or a `join`, is a barrier: what was given before
-//! it leaves before it, and what was given after it leaves after it, for its recipients may be the same.
+//! Messages to one session take turns with those to others, so that nobody who makes us send a lot delays
+//! what somebody else is waiting for. Everything else, such as a message to a room or a `join`, is a barrier:
+//! what was queued before it is sent before it, and what was queued after it is sent after it, because the
+//! recipients may overlap.
 
 use std::collections::{HashMap, VecDeque};
 
-/// What a message costs beside its bytes: the string's own record and the allocator's share.
+/// What a message costs besides its bytes: the `String` itself and allocator overhead.
 const OVERHEAD: usize = 64;
 
-/// Frames that wait for a token, bounded in bytes.
+/// Frames waiting for a token, bounded in bytes.
 pub(super) struct Outbox {
     parts: VecDeque<Part>,
     frames: usize,
@@ -22,11 +23,11 @@ enum Part {
     Sessions(Sessions),
 }
 
-/// A queue for each session; one that is empty is not kept.
+/// A queue for each session; empty ones are not kept.
 #[derive(Default)]
 struct Sessions {
     queues: HashMap<Box<str>, VecDeque<String>>,
-    /// The keys of `queues`, whose turn it is first.
+    /// The keys of `queues`, next in turn first.
     turns: VecDeque<Box<str>>,
 }
 
@@ -43,8 +44,8 @@ impl Outbox {
         self.bytes <= self.limit / 2
     }
 
-    /// Appends, for the one session with this address or for others; whether it fits was asked before, or the caller
-    /// is bounded otherwise.
+    /// Appends a frame, for the one session with this address or for others. The caller checked that it fits,
+    /// or bounds it in another way.
     pub(super) fn push(&mut self, frame: String, session: Option<&str>) {
         self.frames += 1;
         self.bytes += frame.len() + OVERHEAD;

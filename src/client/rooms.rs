@@ -1,4 +1,4 @@
-//! The rooms that the application wants to be in, and out of, whatever the connection does.
+//! The rooms the application wants to be in or out of, whatever the connection does.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use crate::proto::valid_room;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     In,
-    /// Remembered too: a server may put us into rooms of its own at each `welcome`.
+    /// Remembered as well: a server may put us into rooms of its choice at each `welcome`.
     Out,
 }
 
-/// What is wanted, for each room that was ever asked for, up to a bound.
+/// What is wanted for each room that was ever asked for, up to a limit.
 pub(super) struct Wishes {
     rooms: BTreeMap<String, Wish>,
     limit: usize,
@@ -36,7 +36,7 @@ impl Wishes {
             return Err(SendError::BadRoom);
         }
         if self.rooms.len() >= self.limit && !self.rooms.contains_key(room) {
-            // Rooms to stay out of matter less: most are rooms that we would not be put into anyway.
+            // Rooms to stay out of matter less: we would not be put into most of them anyway.
             let out = self.rooms.iter().find(|(_, wish)| **wish == Wish::Out).map(|(room, _)| room.clone());
             match (out, wish) {
                 (Some(out), _) => _ = self.rooms.remove(&out),
@@ -48,7 +48,7 @@ impl Wishes {
         Ok(())
     }
 
-    /// The server said no: it is not asked again. Whether anybody had asked.
+    /// The server refused: do not ask again. Returns whether the room had been requested.
     pub(super) fn forget(&mut self, room: &str) -> bool {
         self.rooms.remove(room).is_some()
     }
@@ -58,7 +58,7 @@ impl Wishes {
         self.with(Wish::In)
     }
 
-    /// The rooms to be out of.
+    /// The rooms to stay out of.
     pub(super) fn unwanted(&self) -> impl Iterator<Item = &str> {
         self.with(Wish::Out)
     }

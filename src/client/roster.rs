@@ -1,10 +1,10 @@
-//! Who is there, as presences tell, bounded in peers and in bytes of each.
+//! The peers that presences announced, bounded in number and in bytes per peer.
 
 use std::collections::BTreeMap;
 
 use crate::proto::{Address, MAX_USER, Object, Peer};
 
-/// A peer came, changed or went.
+/// A peer was added, updated or removed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Change {
     Added(Peer),
@@ -12,16 +12,17 @@ pub(super) enum Change {
     Removed(Peer),
 }
 
-/// The longest session id that is believed; a server's have 22 characters, another's are not much longer.
+/// The longest session id that is accepted. Our server's have 22 characters; those of others are not much
+/// longer.
 const MAX_ID: usize = 128;
 
 struct Entry {
     peer: Peer,
-    /// Since the last `welcome`.
+    /// Seen since the last `welcome`.
     seen: bool,
 }
 
-/// All peers that are known, by session id.
+/// All known peers, by session id.
 pub(super) struct Roster {
     peers: BTreeMap<String, Entry>,
     max_peers: usize,
@@ -45,8 +46,8 @@ impl Roster {
         self.peers.is_empty()
     }
 
-    /// A presence of `peer` with its `data`, of which `online` decides whether it came or went. What it
-    /// tells is merged into what is known, as the server does: a presence may tell a single member.
+    /// Handles a presence of `peer` with its `data`, whose `online` decides whether the peer came or went.
+    /// The data is merged into what is known, as on the server: a presence may carry a single member.
     pub(super) fn presence(&mut self, peer: &Address, data: Object) -> Option<Change> {
         let (user, id) = (peer.user(), peer.id());
         if id.is_empty() || user.is_empty() || id.len() > MAX_ID || user.len() > MAX_USER {
@@ -65,7 +66,7 @@ impl Roster {
             return Some(Change::Updated(next));
         }
         if self.peers.len() >= self.max_peers {
-            log::debug!("the roster is full with {} peers; a further one is passed over", self.max_peers);
+            log::debug!("the roster is full with {} peers; ignoring another one", self.max_peers);
             return None;
         }
         let (id, user) = (id.to_owned(), user.to_owned());
@@ -79,12 +80,12 @@ impl Roster {
         self.peers.remove(id).map(|entry| Change::Removed(Peer { online: false, ..entry.peer }))
     }
 
-    /// A new `welcome`: whoever is not seen from now on is gone at [`Roster::sweep`].
+    /// After a new `welcome`: whoever is not seen from now on is removed by [`Roster::sweep`].
     pub(super) fn unsee(&mut self) {
         self.peers.values_mut().for_each(|entry| entry.seen = false);
     }
 
-    /// Removes those that were not seen again.
+    /// Removes those not seen again.
     pub(super) fn sweep(&mut self) -> Vec<Change> {
         let gone: Vec<String> =
             self.peers.iter().filter(|(_, e)| !e.seen).map(|(id, _)| id.clone()).collect();
@@ -92,7 +93,8 @@ impl Roster {
     }
 }
 
-/// What is known and what is new; where that is too much the new alone, and where that is too, the old.
+/// Merges new data into known data. If the result is too large, keeps only the new; if that is too large as
+/// well, only the old.
 fn merged(known: Peer, data: Object, max: usize) -> Peer {
     let fits = |peer: &Peer| serde_json::to_string(peer).is_ok_and(|text| text.len() <= max);
     let mut next = known.clone();

@@ -75,7 +75,7 @@ fn a_silent_connection_is_pinged_and_then_given_up() {
     assert_eq!((client.pings, client.agent.state()), (3, State::Online));
     client.run(secs(1));
     assert!(
-        matches!(&client.events[..], [Event::Offline { reason, .. }] if reason == "nothing heard for 60s")
+        matches!(&client.events[..], [Event::Offline { reason, .. }] if reason == "nothing received for 60s")
     );
     assert_eq!(client.closes, [1001]);
 }
