@@ -1,4 +1,4 @@
-//! The bodies of call messages: what stands in `data`, both ways.
+//! The bodies of call messages: what `data` holds, in both directions.
 
 mod ending;
 
@@ -9,8 +9,9 @@ pub use ending::{End, EndReason};
 
 /// The body of `call:candidate`: one ICE candidate, or the end of them.
 ///
-/// Reading takes `a=candidate:…` for `candidate:…`, either of the last two members missing or `null`, and
-/// `null` for an empty candidate. Writing writes all three members, because some stacks throw when one is missing.
+/// Deserializing accepts `a=candidate:…` for `candidate:…`, either of the last two members missing or `null`,
+/// and `null` for an empty candidate. Serializing writes all three members, because some stacks throw if one
+/// is missing.
 ///
 /// ```
 /// use symple::call::body::Candidate;
@@ -26,26 +27,26 @@ pub struct Candidate {
     /// `candidate:…` (RFC 8839 section 5.1), opaque here; empty for the end of candidates.
     #[serde(deserialize_with = "candidate_line")]
     pub candidate: String,
-    /// The `a=mid` of the medium it belongs to.
+    /// The `a=mid` of the media section it belongs to.
     #[serde(rename = "sdpMid", default)]
     pub sdp_mid: Option<String>,
-    /// The index of the medium it belongs to, from 0.
+    /// The index of the media section it belongs to, from 0.
     #[serde(rename = "sdpMLineIndex", default)]
     pub sdp_m_line_index: Option<u16>,
 }
 
 impl Candidate {
-    /// A candidate of the first medium, which with BUNDLE is all of them.
+    /// A candidate for the first media section, which with BUNDLE covers all of them.
     pub fn new(candidate: impl Into<String>) -> Self {
         Candidate { candidate: candidate.into(), ..Self::default() }
     }
 
-    /// The empty candidate: no more will come.
+    /// The empty candidate: there will be no more.
     pub fn end() -> Self {
         Self::default()
     }
 
-    /// Whether this says that no more will come.
+    /// Whether this marks the end of candidates.
     pub fn is_end(&self) -> bool {
         self.candidate.is_empty()
     }
@@ -53,7 +54,7 @@ impl Candidate {
 
 impl Serialize for Candidate {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // What is not known is guessed from the other: browsers and str0m number their mids like the lines.
+        // A missing member is derived from the other: browsers and str0m number mids like media sections.
         let index = self
             .sdp_m_line_index
             .or_else(|| self.sdp_mid.as_deref().and_then(|mid| mid.parse().ok()))
@@ -72,7 +73,7 @@ fn candidate_line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, 
     Ok(without_prefix(&line).to_owned())
 }
 
-/// However often it stands there, so that what was read is written as it is.
+/// Removes every repetition of the prefix, so that what was read is written back unchanged.
 fn without_prefix(line: &str) -> &str {
     let mut line = line.trim();
     while let Some(rest) = line.strip_prefix("a=") {
@@ -101,7 +102,7 @@ pub struct Description {
     pub sdp: String,
 }
 
-/// Prints a body of ours as JSON.
+/// Serializes one of our own bodies as JSON.
 pub(super) fn json(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("bodies hold strings and numbers only")
 }

@@ -1,4 +1,4 @@
-//! The calls and the application's commands; what messages do is in `messages`.
+//! The calls and the application's commands; `messages` handles what peers send.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -21,18 +21,18 @@ pub(super) const HANGUP: &str = "call:hangup";
 
 /// All calls of one peer. See the [module](super) for the rules.
 ///
-/// After every input and command drain [`Calls::poll_output`]; that alone bounds what waits there. Deadlines that
-/// have passed come before the input or command that is given with the later time.
+/// Drain [`Calls::poll_output`] after every input and command; nothing else bounds what is queued there.
+/// Deadlines that have passed are handled before the input or command that comes with the later time.
 pub struct Calls {
     pub(super) config: Config,
     pub(super) own: Option<String>,
     online: bool,
     pub(super) calls: BTreeMap<CallId, Call>,
     pub(super) timers: Timers,
-    /// How often peers may call, and how often they are turned away in words.
+    /// How often peers may call, and how often a refusal is answered.
     pub(super) inits: Buckets<Origin>,
     pub(super) answers: Buckets<Origin>,
-    /// Candidates that could not be read.
+    /// Candidates that could not be parsed.
     pub(super) unread_candidates: u64,
     outputs: VecDeque<Output>,
     next: u64,
@@ -42,16 +42,16 @@ pub(super) struct Call {
     /// The id on the wire, if the caller gave one.
     pub wire: Option<String>,
     pub remote: String,
-    /// Whom limits count the remote with; `None` until it has spoken.
+    /// Who limits count the remote as; `None` until it has sent something.
     pub origin: Option<Origin>,
     pub role: Role,
     pub phase: Phase,
     pub negotiation: Negotiation,
     /// The remote's candidates, until its description is known.
     pub early: Option<Vec<Candidate>>,
-    /// Our candidates that could not leave yet.
+    /// Our candidates that cannot be sent yet.
     pub waiting: Vec<Candidate>,
-    /// A description of ours has left.
+    /// We have sent a description.
     pub described: bool,
 }
 
@@ -63,11 +63,11 @@ pub(super) enum Role {
 
 pub(super) enum Phase {
     Ringing,
-    /// An offer that did not wait for our accept is kept.
+    /// An offer that arrived before our accept is kept.
     Incoming {
         offer: Option<String>,
     },
-    /// The other half of a glare; the application does not know of it yet.
+    /// The other half of a glare; the application does not know about it yet.
     Held {
         by: CallId,
         data: String,
@@ -75,9 +75,9 @@ pub(super) enum Phase {
     },
     Connecting,
     Active {
-        /// The remote was reported offline and has not spoken since.
+        /// The remote was reported offline and has not sent anything since.
         away: bool,
-        /// Our address changed, and the remote has not spoken since.
+        /// Our address changed, and the remote has not sent anything since.
         moved: bool,
     },
 }
@@ -97,7 +97,7 @@ pub(super) enum Tell {
 }
 
 impl Calls {
-    /// No calls yet, and signalling taken for connected.
+    /// No calls yet; signalling counts as connected.
     pub fn new(config: Config) -> Self {
         Calls {
             inits: Buckets::new(config.init_rate),
@@ -113,23 +113,23 @@ impl Calls {
         }
     }
 
-    /// Where a call is; `None` when it is over.
+    /// The state of a call; `None` once it has ended.
     pub fn state(&self, id: CallId) -> Option<State> {
         self.calls.get(&id)?.state()
     }
 
-    /// The address of the call's remote, as last heard.
+    /// The latest known address of the call's remote.
     pub fn remote(&self, id: CallId) -> Option<&str> {
         self.calls.get(&id).filter(|call| call.state().is_some()).map(|call| call.remote.as_str())
     }
 
-    /// Whom limits count the call's remote with; `None` while it has not spoken.
+    /// Who limits count the call's remote as; `None` until it has sent something.
     #[cfg(feature = "camera")]
     pub(crate) fn origin(&self, id: CallId) -> Option<&Origin> {
         self.calls.get(&id)?.origin.as_ref()
     }
 
-    /// How many candidates could not be read and were passed over.
+    /// How many candidates could not be parsed and were ignored.
     pub fn unread_candidates(&self) -> u64 {
         self.unread_candidates
     }
@@ -139,10 +139,10 @@ impl Calls {
         self.calls.iter().filter_map(|(id, call)| Some((*id, call.state()?)))
     }
 
-    /// Calls a peer: an init with `data`, raw JSON that says what is wanted, or `{}`.
+    /// Calls a peer: sends an init with `data`, raw JSON that describes what is wanted, or `{}`.
     ///
-    /// `wire_id` is what both sides know the call by. Whoever has it can speak for the remote: make it of at least
-    /// 128 random bits.
+    /// Both sides know the call by `wire_id`. Whoever has it can speak for the remote, so make it from at
+    /// least 128 random bits.
     pub fn invite(&mut self, to: &str, wire_id: &str, data: &str, now: Instant) -> Result<CallId, CallError> {
         self.expire(now);
         for (what, name) in [("the address", to), ("the call id", wire_id)] {
@@ -171,7 +171,7 @@ impl Calls {
         Ok(id)
     }
 
-    /// Takes an incoming call. The caller's offer comes next, as [`Event::RemoteOffer`].
+    /// Accepts an incoming call. The caller's offer follows as [`Event::RemoteOffer`].
     pub fn accept(&mut self, id: CallId, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         let call = self.calls.get_mut(&id).ok_or(CallError::Unknown(id))?;
@@ -189,18 +189,18 @@ impl Calls {
         Ok(())
     }
 
-    /// Turns an incoming call down; the caller is told how.
+    /// Rejects an incoming call; the caller gets the reason.
     pub fn reject(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         let call = self.calls.get(&id).ok_or(CallError::Unknown(id))?;
         if !matches!(call.phase, Phase::Incoming { .. }) {
-            return Err(call.wrong(id, "an incoming call; hangup ends any other"));
+            return Err(call.wrong(id, "an incoming call; use hangup for any other"));
         }
         self.end(id, Tell::Remote, end);
         Ok(())
     }
 
-    /// Ends a call in whatever state; the remote is told how.
+    /// Ends a call in any state; the remote gets the reason.
     pub fn hangup(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         self.known(id)?;
@@ -208,7 +208,8 @@ impl Calls {
         Ok(())
     }
 
-    /// Sends our offer: the caller's first after [`Event::Accepted`], and later either side's to renegotiate.
+    /// Sends our offer: the caller's first one after [`Event::Accepted`], and later from either side to
+    /// renegotiate.
     pub fn local_offer(&mut self, id: CallId, sdp: &str, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         let call = self.known(id)?;
@@ -219,7 +220,9 @@ impl Calls {
                 Negotiation::Stable => false,
             }
         {
-            return Err(call.wrong(id, "the caller once accepted, and for both when no offer waits"));
+            return Err(
+                call.wrong(id, "a caller whose call was accepted, or either side when no offer is pending")
+            );
         }
         self.describe(
             id,
@@ -234,7 +237,7 @@ impl Calls {
         self.expire(now);
         let call = self.known(id)?;
         if call.negotiation != Negotiation::TheirsWaits {
-            return Err(call.wrong(id, "a call whose remote offer waits for an answer"));
+            return Err(call.wrong(id, "a call with a pending remote offer"));
         }
         self.describe(
             id,
@@ -244,19 +247,19 @@ impl Calls {
         )
     }
 
-    /// Leaves the last [`Event::RemoteOffer`] without an answer, for what it asks is impossible: a call that was
-    /// negotiated before goes on as it was.
+    /// Leaves the last [`Event::RemoteOffer`] unanswered because what it asks for is impossible. A call that
+    /// was negotiated before continues unchanged.
     pub fn refuse_offer(&mut self, id: CallId, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         let call = self.known(id)?;
         if call.negotiation != Negotiation::TheirsWaits || !call.described {
-            return Err(call.wrong(id, "a negotiated call whose remote offer waits for an answer"));
+            return Err(call.wrong(id, "a negotiated call with a pending remote offer"));
         }
         self.calls.get_mut(&id).expect("known four statements above").negotiation = Negotiation::Stable;
         Ok(())
     }
 
-    /// Sends a candidate of ours, at once or after our first description, in order.
+    /// Sends one of our candidates, in order: at once, or after our first description.
     pub fn local_candidate(
         &mut self,
         id: CallId,
@@ -280,12 +283,12 @@ impl Calls {
         Ok(())
     }
 
-    /// Says that all our candidates were given.
+    /// Signals that we have no more candidates.
     pub fn local_candidates_done(&mut self, id: CallId, now: Instant) -> Result<(), CallError> {
         self.local_candidate(id, Candidate::end(), now)
     }
 
-    /// The media of a call is connected: it is active. Repeats are harmless.
+    /// The media of a call is connected, so the call becomes active. Repeating this is harmless.
     pub fn media_connected(&mut self, id: CallId, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         let call = self.calls.get_mut(&id).ok_or(CallError::Unknown(id))?;
@@ -301,12 +304,12 @@ impl Calls {
         }
     }
 
-    /// The media of a call failed, which ends it: the same as [`Calls::hangup`], from whatever state.
+    /// The media of a call failed, which ends it: like [`Calls::hangup`], from any state.
     pub fn media_failed(&mut self, id: CallId, end: impl Into<End>, now: Instant) -> Result<(), CallError> {
         self.hangup(id, end, now)
     }
 
-    /// Takes what happened outside. Nothing a peer sends is an error here.
+    /// Handles what happened outside. Nothing a peer sends is an error here.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         self.expire(now);
         match input {
@@ -320,7 +323,7 @@ impl Calls {
         }
     }
 
-    /// What to do next, and at last when to ask again.
+    /// The next thing to do, and finally when to ask again.
     pub fn poll_output(&mut self, now: Instant) -> Output {
         self.expire(now);
         self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.timers.next()))
@@ -338,7 +341,7 @@ impl Calls {
     fn welcomed(&mut self, address: &str, now: Instant) {
         let moved = self.own.as_deref().is_some_and(|own| own != address);
         if moved && self.online {
-            self.signalling_lost(now); // nobody said so, but the old address is gone, and the remotes were told
+            self.signalling_lost(now); // not reported, but the old address is gone and the server has told the remotes
         }
         self.own = Some(address.to_owned());
         self.signalling_back();
@@ -350,7 +353,7 @@ impl Calls {
         }
     }
 
-    /// Lets the remote of an active call know our new address, by a message that changes nothing: the end of
+    /// Tells the remote of an active call our new address, in a message that changes nothing: the end of
     /// candidates. It goes to all devices of the remote's user, since the remote may have moved too.
     fn announce(&mut self, id: CallId) {
         let Some(Call { wire: Some(wire), remote, phase: Phase::Active { moved, .. }, .. }) =
@@ -384,7 +387,7 @@ impl Calls {
         for id in all {
             match self.state(id) {
                 Some(State::Active) => self.open_window(id, now),
-                // The server tells the remote that we are offline, so it ends there too.
+                // The server tells the remote that we are offline, so it ends there as well.
                 _ => self.end(id, Tell::Nobody, EndReason::Offline),
             }
         }
@@ -401,14 +404,14 @@ impl Calls {
         }
     }
 
-    /// From now on the call has `resume_window`, unless it is running already.
+    /// Gives the call `resume_window` from now on, unless that is running already.
     fn open_window(&mut self, id: CallId, now: Instant) {
         if !self.timers.is_set(id) {
             self.timers.set(id, Timer::Resume, &self.config, now);
         }
     }
 
-    /// Sends a description of ours and the candidates that waited for it.
+    /// Sends our description and the candidates that waited for it.
     fn describe(
         &mut self,
         id: CallId,
@@ -438,7 +441,7 @@ impl Calls {
         }
     }
 
-    /// Passes a remote description on, and the candidates that waited for it.
+    /// Passes on a remote description and the candidates that waited for it.
     pub(super) fn described(&mut self, id: CallId, kind: Kind, sdp: String) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let early = call.early.take();
@@ -466,7 +469,7 @@ impl Calls {
         });
     }
 
-    /// The one way out for every call. A held init goes with the call that holds it.
+    /// The only place where calls end. A held init ends with the call that holds it.
     pub(super) fn end(&mut self, id: CallId, tell: Tell, end: impl Into<End>) {
         let end = end.into();
         let Some(call) = self.calls.remove(&id) else { return };
@@ -515,7 +518,7 @@ impl Calls {
         }
     }
 
-    /// Without signalling there is nobody to carry it; those it matters to find out when they are back.
+    /// Without signalling nothing can be sent; the remotes find out when we are back.
     pub(super) fn send(&mut self, to: &str, subtype: &'static str, call: Option<String>, data: String) {
         if self.online {
             self.outputs.push_back(Output::Send { to: to.to_owned(), subtype, call, data });
@@ -545,7 +548,7 @@ impl Call {
         }
     }
 
-    /// What the application sees; nothing while the call is held.
+    /// The state as the application sees it; `None` while the call is held.
     pub fn state(&self) -> Option<State> {
         match self.phase {
             Phase::Ringing => Some(State::Ringing),
@@ -564,7 +567,7 @@ impl Call {
         matches!(self.phase, Phase::Connecting | Phase::Active { .. })
     }
 
-    /// An init of theirs that neither was accepted nor rejected yet.
+    /// The remote's init, neither accepted nor rejected yet.
     fn is_unanswered(&self) -> bool {
         matches!(self.phase, Phase::Incoming { .. } | Phase::Held { .. })
     }

@@ -1,4 +1,4 @@
-//! What each message of a peer does: the tables of the module, row by row.
+//! What each message from a peer does: the tables of the module docs, row by row.
 
 use std::time::Instant;
 
@@ -39,7 +39,8 @@ impl Calls {
             return;
         }
         let Some(id) = self.find(from, wire) else {
-            // Who waits for us is told; the rest is the tail of a call that is over.
+            // Someone who is waiting for us gets an answer; other messages are leftovers of a call that has
+            // ended.
             if matches!(subtype, ACCEPT | OFFER | ANSWER) {
                 self.turn_away(sender, wire, HANGUP, EndReason::NoSuchCall, now);
             }
@@ -62,7 +63,7 @@ impl Calls {
         }
     }
 
-    /// The call that a message belongs to.
+    /// The call a message belongs to.
     fn find(&self, from: &str, wire: Option<&str>) -> Option<CallId> {
         match wire {
             Some(wire) => self.by_wire(wire),
@@ -70,7 +71,8 @@ impl Calls {
         }
     }
 
-    /// The call with a remote: by its very address, or else one that rings at a name which is also the remote's.
+    /// The call with a remote: by its exact address, or else one that rings at a name which covers the
+    /// remote.
     fn with(&self, from: &str) -> Option<CallId> {
         let seen = || self.calls.iter().filter(|(_, call)| !call.is_held());
         let exact = seen().find(|(_, call)| call.remote == from);
@@ -81,13 +83,13 @@ impl Calls {
             .map(|(id, _)| *id)
     }
 
-    /// Whether the sender is the call's remote; in an active call whoever bears the id becomes it.
+    /// Whether the sender is the call's remote. In an active call, whoever has the id becomes the remote.
     fn speaks_for(&mut self, id: CallId, sender: &Sender<'_>, subtype: &str) -> bool {
         let from = sender.from;
         let Some(call) = self.calls.get_mut(&id) else { return false };
         let same = call.remote == from;
         match &mut call.phase {
-            // Somebody who rang too and answers late is not the remote under a new address.
+            // A device that also rang and answers late is not the remote under a new address.
             Phase::Active { .. } if !same && matches!(subtype, ACCEPT | REJECT) => false,
             Phase::Active { away, moved } => {
                 *away = false;
@@ -96,7 +98,7 @@ impl Calls {
                 call.origin = Some(sender.origin.clone());
                 self.timers.clear(id);
                 if both_moved {
-                    // Ours went to where the remote no longer was.
+                    // Our last one went to an address where the remote no longer was.
                     self.tell(id, CANDIDATE, body::json(&Candidate::end()));
                 }
                 true
@@ -113,12 +115,12 @@ impl Calls {
             self.turn_away(sender, wire, REJECT, EndReason::BadDescription, now);
             return;
         }
-        // Before anything is replaced: who calls too often keeps the call it has.
+        // Before anything is replaced: a peer that calls too often keeps the call it has.
         if !self.inits.take(&sender.origin, now) {
             self.turn_away(sender, wire, REJECT, EndReason::Busy, now);
             return;
         }
-        // A remote that is back under a new address and calls anew.
+        // A remote that reconnected under a new address and calls again.
         let mut replaces = wire
             .and_then(|wire| self.by_wire(wire))
             .filter(|id| self.state(*id) == Some(State::Active) && self.remote(*id) != Some(from));
@@ -134,7 +136,7 @@ impl Calls {
                     self.end(earlier, Tell::Nobody, EndReason::Replaced);
                 }
             } else {
-                // Not a word to the remote: one that knows no ids would take it for the new call's end.
+                // No message to the remote: one that knows no ids would take it for the end of the new call.
                 self.end(id, Tell::Nobody, EndReason::Replaced);
                 replaces = Some(id);
             }
@@ -172,7 +174,8 @@ impl Calls {
         if let Some(held) = self.held_by(id) {
             self.end(held, Tell::Nobody, EndReason::Replaced);
         }
-        // We rang at a name, and it was a device that we had a call with: our init replaced that one there.
+        // We rang at a name, and the device that answered already had a call with us: our init replaced that
+        // call there.
         let earlier = self.calls.iter().find(|(other, call)| **other != id && call.remote == from);
         if let Some(earlier) = earlier.map(|(earlier, _)| *earlier) {
             self.end(earlier, Tell::Nobody, EndReason::Replaced);
@@ -190,7 +193,7 @@ impl Calls {
         let Some(call) = self.calls.get(&id).filter(|call| call.role == Role::Caller) else { return };
         if matches!(call.phase, Phase::Ringing) {
             if call.remote != from {
-                // Other devices may ring at this name.
+                // Other devices may be ringing at this name.
                 self.tell(id, HANGUP, end.body());
             }
             if end.reason == EndReason::Busy && self.take_held(id) {
@@ -200,7 +203,7 @@ impl Calls {
         self.end(id, Tell::Nobody, end.clone());
     }
 
-    /// Our own call was answered `busy`: the remote's, if one is held, goes on in its place.
+    /// Our own call was answered `busy`: if the remote's call is held, it takes its place.
     fn take_held(&mut self, own: CallId) -> bool {
         let Some(id) = self.held_by(own) else { return false };
         let Some(call) = self.calls.get_mut(&id) else { return false };
@@ -245,17 +248,17 @@ impl Calls {
     }
 
     fn on_candidate(&mut self, id: CallId, data: Option<&str>) {
-        // `null` is what a browser's last icecandidate event holds.
+        // A browser's last icecandidate event is `null`.
         let Some(candidate) = parse::<Option<Candidate>>(data, self.config.max_candidate) else {
             self.unread_candidates += 1;
-            log::debug!("call {id}: a candidate that cannot be read is passed over");
+            log::debug!("call {id}: ignoring a candidate that cannot be parsed");
             return;
         };
         let candidate = candidate.unwrap_or_default();
         let Some(call) = self.calls.get_mut(&id) else { return };
         match &mut call.early {
             Some(early) if early.len() < self.config.max_early_candidates => early.push(candidate),
-            Some(_) => log::debug!("call {id}: too many early candidates, one dropped"),
+            Some(_) => log::debug!("call {id}: too many early candidates; dropping one"),
             None => self.candidate_event(id, candidate),
         }
     }
@@ -266,8 +269,8 @@ impl Calls {
             .map(|description| description.sdp)
     }
 
-    /// Answers a message that gets no call, unless its sender sent many of the kind: it would make us send as
-    /// much as it likes.
+    /// Answers a message that belongs to no call, unless its sender has sent many of them: otherwise it could
+    /// make us send any amount.
     fn turn_away(
         &mut self,
         sender: &Sender<'_>,
@@ -277,7 +280,7 @@ impl Calls {
         now: Instant,
     ) {
         if !self.answers.take(&sender.origin, now) {
-            log::debug!("a call message that belongs to no call gets no answer: its sender sends too many");
+            log::debug!("not answering a call message that belongs to no call: its sender has sent too many");
             return;
         }
         let wire = wire.filter(|wire| wire.len() <= MAX_NAME).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Call signalling, sans-IO: many calls at once, with peers old and new. SDP is an opaque string here.
+//! Call signalling, sans-IO: many calls at once, with old and new clients. SDP is an opaque string here.
 //!
 //! ```text
 //!                 idle
@@ -14,16 +14,16 @@
 //!          └─────────┬──────────┘
 //!                    │ media_connected()
 //!                    ▼
-//!          ┌────────────────────┐  another offer of either side renegotiates;
-//!          │       Active       │  signalling may go and come within 30 s
+//!          ┌────────────────────┐  another offer from either side renegotiates;
+//!          │       Active       │  signalling may be lost for up to 30 s
 //!          └─────────┬──────────┘
 //!                    ▼
 //!                  Ended ──► idle     from every state: hangup, reject, timeout, offline, media failure,
-//!                                     a new call of the same remote, an unreadable one
+//!                                     a new call from the same remote, a bad description
 //! ```
 //!
-//! Feed [`Calls`] with [`Calls::handle_input`] and the commands, and after each drain
-//! [`Calls::poll_output`] until it says [`Output::Timeout`]. The caller's walk:
+//! Feed [`Calls`] with [`Calls::handle_input`] and the commands. After each, drain [`Calls::poll_output`]
+//! until it returns [`Output::Timeout`]. The caller's walk:
 //!
 //! ```
 //! use std::time::Instant;
@@ -33,7 +33,7 @@
 //! let mut calls = Calls::new(Config::default());
 //! calls.handle_input(Input::Own { address: "alice|1" }, now);
 //!
-//! // What the calls want done, until they want to sleep.
+//! // All outputs up to the next timeout.
 //! fn drain(calls: &mut Calls, now: Instant) -> Vec<Output> {
 //!     std::iter::from_fn(|| match calls.poll_output(now) {
 //!         Output::Timeout(_) => None,
@@ -49,7 +49,7 @@
 //!     Output::Send { to: to.into(), subtype, call: Some("k3Jq".into()), data: data.into() }
 //! };
 //!
-//! // idle → Ringing. The id is the application's to make, and must be unguessable.
+//! // idle → Ringing. The application makes the id, which must be unguessable.
 //! let id = calls.invite("bob|2", "k3Jq", r#"{"video":true}"#, now)?;
 //! assert_eq!(calls.state(id), Some(State::Ringing));
 //! assert_eq!(drain(&mut calls, now), [sent("bob|2", "call:init", r#"{"video":true}"#)]);
@@ -66,7 +66,7 @@
 //!     [Output::Event(Event::RemoteAnswer { id, sdp: "v=0 …".into() })]
 //! );
 //!
-//! // Connecting → Active, when the media says so.
+//! // Connecting → Active, once media is connected.
 //! calls.media_connected(id, now)?;
 //! assert_eq!(calls.state(id), Some(State::Active));
 //! drain(&mut calls, now);
@@ -81,17 +81,18 @@
 //! ```
 //!
 //! # What a message does
-//! A message belongs to the call whose id it bears; one without an id to the call with its sender's address. Before
-//! the media is connected the sender must be that call's remote; in an active call whoever bears the id is the
-//! remote, back under a new address. An id of another call, or of none, never falls back to the address.
+//! A message belongs to the call whose id it carries; a message without an id belongs to the call with its
+//! sender's address. Before media is connected, the sender must be that call's remote. In an active call,
+//! whoever has the id is the remote, back under a new address. An id of another call, or of none, never falls
+//! back to the address.
 //!
-//! | message | Ringing (we called) | Incoming | Connecting, Active | no such call |
+//! | message | Ringing (we called) | Incoming | Connecting, Active | no call |
 //! |---|---|---|---|---|
 //! | `call:init` | glare | replaces the call | replaces the call | Incoming, or `busy` |
 //! | `call:accept` | Connecting | ignored | ignored; from another device: hangup `replaced` | hangup `no-such-call` |
-//! | `call:reject` | ended; `busy` in a glare: takes the remote's | ignored | to the caller: ended; to the callee: ignored | ignored |
+//! | `call:reject` | ended; `busy` in a glare: the remote's call takes over | ignored | to the caller: ended; to the callee: ignored | ignored |
 //! | `call:offer` | ignored | kept until accepted | see below | hangup `no-such-call` |
-//! | `call:answer` | ignored | ignored | taken when our offer waits for it, else ignored | hangup `no-such-call` |
+//! | `call:answer` | ignored | ignored | accepted if our offer is pending, else ignored | hangup `no-such-call` |
 //! | `call:candidate` | kept | kept | kept until the remote description, then passed on | ignored |
 //! | `call:hangup` | ended | ended | ended | ignored |
 //! | unknown subtype | ignored | ignored | ignored | ignored |
@@ -100,33 +101,35 @@
 //!
 //! | `call:offer` when | to the callee | to the caller |
 //! |---|---|---|
-//! | nothing is negotiated yet | taken | ignored: the first offer is the caller's |
-//! | negotiated | taken | taken |
-//! | an offer of theirs waits for our answer | the newer is taken | the newer is taken |
-//! | an offer of ours waits for their answer | taken, ours is void | ignored, ours stands |
+//! | nothing is negotiated yet | accepted | ignored: the caller makes the first offer |
+//! | negotiated | accepted | accepted |
+//! | their offer is pending | the newer one is accepted | the newer one is accepted |
+//! | our offer is pending | accepted, ours is void | ignored, ours stands |
 //!
-//! A description that cannot be read ends its call with reason `bad-description`, and the remote is told; where the
-//! message would be ignored, and in accept, reject and hangup, it does nothing. A candidate that cannot be read is
-//! passed over and counted. An init whose data is not JSON is rejected.
+//! A description that cannot be parsed ends its call with reason `bad-description`, and the remote is
+//! informed. In a message that would be ignored anyway, and in accept, reject and hangup, it has no effect. A
+//! candidate that cannot be parsed is ignored and counted. An init whose data is not JSON is rejected.
 //!
-//! What a peer makes us send is limited for each host, or user where no host is known: of inits over
-//! [`Config::init_rate`] each is turned down with `busy` and leaves the sender's call as it was, and what is turned
-//! down over [`Config::answer_rate`] gets no answer at all.
+//! What a peer can make us send is limited per host, or per user if the host is unknown. An init over
+//! [`Config::init_rate`] is rejected with `busy` and leaves the sender's current call alone; rejections over
+//! [`Config::answer_rate`] are not sent at all.
 //!
 //! # Glare
-//! When both call each other, the one with the greater address drops its own call without a word (reason `replaced`)
-//! and gets the other's as [`Event::Incoming`] with `replaces`. The one with the smaller keeps ringing and holds the
-//! other's init; when its own call is answered `busy`, it gets the held one in the same way, and otherwise the held
-//! one is dropped. The application may well accept a call that replaces its own without asking anybody.
+//! When both sides call each other, the one with the greater address silently drops its own call (reason
+//! `replaced`) and gets the other's as [`Event::Incoming`] with `replaces`. The one with the smaller address
+//! keeps ringing and holds the other's init. If its own call is answered `busy`, it gets the held one in the
+//! same way; otherwise the held one is dropped. An application can safely accept a call that replaces its own
+//! without asking the user.
 //!
 //! # A name with many devices
-//! `invite` takes every form of address. The first who accepts is the remote from there on; the first who rejects
-//! ends the call, and the others are told by a hangup to the name. Those who accept too late are told `answered
-//! elsewhere`; those who do neither ring until their own timeout.
+//! `invite` accepts every form of address. The first device to accept becomes the remote; the first to reject
+//! ends the call, and the others get a hangup sent to the name. A device that accepts too late gets
+//! `replaced`; one that does neither rings until its own timeout.
 //!
 //! # Out of scope
 //! The meaning of SDP and candidates (`rtc`), who may call (the server's rooms, and the application at
-//! [`Event::Incoming`]), and making ids: they must be unguessable, and there is no source of randomness here.
+//! [`Event::Incoming`]), and making ids: they must be unguessable, and this layer has no source of
+//! randomness.
 
 pub mod body;
 mod calls;
@@ -144,24 +147,27 @@ pub use calls::Calls;
 
 pub use crate::limit::RateLimit;
 
-/// The longest address and call id that is taken, in bytes. Ours are 22 characters; a user is at most 128 bytes.
+/// The longest address or call id that is accepted, in bytes. Ours have 22 characters; a user has at most 128
+/// bytes.
 pub const MAX_NAME: usize = 512;
 
-/// Times and limits. All memory that peers can make us hold is bounded by these:
-/// `max_calls * (max_early_candidates * max_candidate + max_init + max_description)`, and the same of our own candidates.
+/// Times and limits. They bound all memory that peers can make us hold:
+/// `max_calls * (max_early_candidates * max_candidate + max_init + max_description)`, and the same again for
+/// our own candidates.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How long an init waits for an answer, ours and theirs: 30 s.
+    /// How long an init waits for an answer, in either direction: 30 s.
     pub ring_timeout: Duration,
-    /// How long an accepted call may take to connect its media: 60 s, because a person may first be asked for a camera.
+    /// How long an accepted call may take to connect its media: 60 s, because a person may first be asked for
+    /// camera permission.
     pub connect_timeout: Duration,
-    /// How long an active call lives without signalling: 30 s.
+    /// How long an active call survives without signalling: 30 s.
     pub resume_window: Duration,
-    /// Further inits are answered `busy` when there are so many calls. Default: none, but `max_calls` holds.
+    /// With this many calls, further inits are answered `busy`. Default: none; `max_calls` still applies.
     pub busy_limit: Option<usize>,
-    /// Calls of both directions, whatever their state: 256. Inits over it are answered `busy`.
+    /// Calls in both directions and any state: 256. Inits beyond that are answered `busy`.
     pub max_calls: usize,
-    /// Candidates held for one call and direction until a description goes before them: 64. More are dropped.
+    /// Candidates held per call and direction until a description comes before them: 64. More are dropped.
     pub max_early_candidates: usize,
     /// The longest body of a candidate, in bytes of JSON: 2048.
     pub max_candidate: usize,
@@ -169,11 +175,11 @@ pub struct Config {
     pub max_description: usize,
     /// The longest body of an init, in bytes of JSON: 16 KiB.
     pub max_init: usize,
-    /// Inits of one host, or of one user where no host is known: 2 a second and 8 at once, since each may replace
-    /// a call and start the media anew. Those over it are answered `busy`.
+    /// Inits from one host, or one user if the host is unknown: 2 a second and 8 at once, since each may
+    /// replace a call and restart the media. Those over it are answered `busy`.
     pub init_rate: RateLimit,
-    /// What is answered to messages of one host or user that belong to no call, and to inits that are turned down
-    /// here: 2 a second and 8 at once. Those over it get no answer.
+    /// Answers to messages from one host or user that belong to no call, and to inits rejected here: 2 a
+    /// second and 8 at once. Messages over it are not answered.
     pub answer_rate: RateLimit,
 }
 
@@ -195,7 +201,7 @@ impl Default for Config {
     }
 }
 
-/// Our own name for a call; never used twice by one [`Calls`].
+/// Our own id for a call, never reused by one [`Calls`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(u64);
 
@@ -205,14 +211,14 @@ impl fmt::Display for CallId {
     }
 }
 
-/// Where a call is. A call that has ended is forgotten, and has none.
+/// The state of a call. A call that has ended is forgotten and has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// We called and wait for an answer.
+    /// We called and are waiting for an answer.
     Ringing,
-    /// A peer called and waits for ours.
+    /// A peer called and is waiting for our answer.
     Incoming,
-    /// Accepted; descriptions and candidates go both ways.
+    /// Accepted; descriptions and candidates are exchanged.
     Connecting,
     /// The media is connected.
     Active,
@@ -221,21 +227,21 @@ pub enum State {
 /// What happened outside.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// A `call:…` message came.
+    /// A `call:…` message arrived.
     Message {
         /// The sender's address, as the server stamped it.
         from: &'a str,
-        /// Where the sender comes from, if the server tells us: whom the limits count together.
+        /// The sender's host, if the server reveals it: limits count by it.
         host: Option<IpAddr>,
-        /// With its `call:`.
+        /// Including the `call:` prefix.
         subtype: &'a str,
         /// The raw JSON of `data`.
         data: Option<&'a str>,
-        /// The member `call`; the published browser clients do not write it.
+        /// The member `call`; the published browser clients do not send it.
         call: Option<&'a str>,
     },
-    /// The server welcomed us under this address. Give it before the first call: glare is decided by it.
-    /// Implies [`Input::SignallingBack`].
+    /// The server welcomed us under this address. Pass it in before the first call: it decides glare. Implies
+    /// [`Input::SignallingBack`].
     Own {
         /// `user|id`
         address: &'a str,
@@ -245,53 +251,54 @@ pub enum Input<'a> {
         /// `user|id`
         address: &'a str,
     },
-    /// Our connection to the server is gone.
+    /// Our connection to the server was lost.
     SignallingLost,
-    /// It is there again.
+    /// The connection is back.
     SignallingBack,
 }
 
-/// What the calls want.
+/// What the driver must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send `{"type":"message","to":…,"subtype":…,"call":…,"data":…}`.
     Send {
         /// An address.
         to: String,
-        /// With its `call:`.
+        /// Including the `call:` prefix.
         subtype: &'static str,
-        /// The call's id on the wire; `None` when the remote made the call and gave it none: leave the member out.
+        /// The call's id on the wire; `None` if the remote made the call without one: omit the member.
         call: Option<String>,
         /// Raw JSON.
         data: String,
     },
-    /// Tell the application.
+    /// Pass this to the application.
     Event(Event),
-    /// Nothing more: call [`Calls::poll_output`] again at this time, or after the next input.
+    /// Nothing left to do: call [`Calls::poll_output`] again at this time, or after the next input.
     Timeout(Option<Instant>),
 }
 
-/// What the application should know. The events of a call come in order; [`Event::Ended`] is its last.
+/// What the application should know. The events of a call arrive in order; [`Event::Ended`] is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A peer calls: [`Calls::accept`] or [`Calls::reject`].
+    /// A peer is calling: [`Calls::accept`] or [`Calls::reject`] it.
     Incoming {
         /// The new call.
         id: CallId,
         /// The caller's address.
         from: String,
-        /// What the caller wants, raw JSON.
+        /// What the caller wants, as raw JSON.
         data: String,
-        /// The call with the same peer that ended in this one's favour: the peer called again, or both called each other.
+        /// The call with the same peer that this one replaced: the peer called again, or both called each
+        /// other.
         replaces: Option<CallId>,
     },
-    /// Our call was accepted: make an offer and give it to [`Calls::local_offer`].
+    /// Our call was accepted: create an offer and pass it to [`Calls::local_offer`].
     Accepted {
         /// The call.
         id: CallId,
     },
-    /// Answer this by [`Calls::local_answer`]. When an offer of our own was waiting, it is void: roll it back.
+    /// Answer this with [`Calls::local_answer`]. If an offer of ours was pending, it is void: roll it back.
     RemoteOffer {
         /// The call.
         id: CallId,
@@ -305,61 +312,61 @@ pub enum Event {
         /// The remote description.
         sdp: String,
     },
-    /// A candidate of the remote. It comes after the remote description.
+    /// A candidate from the remote. It never arrives before the remote description.
     RemoteCandidate {
         /// The call.
         id: CallId,
         /// Never the empty one.
         candidate: Candidate,
     },
-    /// The remote has no more candidates; may come more than once.
+    /// The remote has no more candidates; may arrive more than once.
     RemoteCandidatesDone {
         /// The call.
         id: CallId,
     },
-    /// The call is [`State::Connecting`] or [`State::Active`] now. The first state is told by
-    /// [`Event::Incoming`] or returned by [`Calls::invite`], the last by [`Event::Ended`].
+    /// The call is now [`State::Connecting`] or [`State::Active`]. [`Event::Incoming`] or the return of
+    /// [`Calls::invite`] marks its first state, [`Event::Ended`] its end.
     State {
         /// The call.
         id: CallId,
         /// Its new state.
         state: State,
     },
-    /// The call is over, whoever ended it, and forgotten: close its media.
+    /// The call has ended, whoever ended it, and is forgotten: close its media.
     Ended {
         /// The call.
         id: CallId,
         /// The remote's address.
         remote: String,
-        /// Why, as the peer or the application told, or as it came.
+        /// Why: as given by the peer or the application, or the cause detected here.
         end: body::End,
     },
 }
 
-/// Why a command was not taken. Nothing has changed.
+/// Why a command was rejected. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The call is over, or never was.
+    /// The call has ended, or never existed.
     Unknown(CallId),
-    /// The call is not at the point that the command is for.
+    /// The call is not in a state that allows the command.
     WrongState {
         /// The call.
         id: CallId,
-        /// Where it is.
+        /// Its current state.
         state: State,
-        /// When the command may be given, in words.
+        /// Which calls the command is for, as text.
         wanted: &'static str,
     },
-    /// There is a call with this remote already.
+    /// There is already a call with this remote.
     Exists(CallId),
-    /// [`Config::max_calls`] is reached.
+    /// [`Config::max_calls`] calls exist.
     Full(usize),
-    /// Our connection to the server is gone.
+    /// There is no connection to the server.
     Offline,
     /// An address or call id is empty, or longer than [`MAX_NAME`].
     BadName(&'static str),
-    /// The id on the wire names another call.
+    /// The wire id belongs to another call.
     WireIdTaken,
     /// The data is not JSON.
     NotJson,
@@ -370,31 +377,33 @@ pub enum CallError {
         /// In bytes.
         limit: usize,
     },
-    /// [`Config::max_early_candidates`] are held already.
+    /// [`Config::max_early_candidates`] candidates are held already.
     TooManyCandidates(usize),
 }
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallError::Unknown(id) => write!(f, "call {id} is over or never was"),
+            CallError::Unknown(id) => write!(f, "call {id} has ended or never existed"),
             CallError::WrongState { id, state, wanted } => {
-                write!(f, "call {id} is {state:?}; this is for {wanted}")
+                write!(f, "call {id} is {state:?}; this command is for {wanted}")
             }
             CallError::Exists(id) => {
-                write!(f, "call {id} is with this peer already: answer it, or hang it up first")
+                write!(f, "there is already a call with this peer, {id}: answer it, or hang it up first")
             }
-            CallError::Full(limit) => write!(f, "{limit} calls are the limit (max_calls): end one first"),
+            CallError::Full(limit) => {
+                write!(f, "too many calls, the limit is {limit} (max_calls): end one first")
+            }
             CallError::Offline => f.write_str("no connection to the server: try again once it is back"),
             CallError::BadName(what) => write!(f, "{what} must have 1 to {MAX_NAME} bytes"),
-            CallError::WireIdTaken => {
-                f.write_str("another call has this id: make a random one for each call")
+            CallError::WireIdTaken => f.write_str("another call has this id: use a random id for each call"),
+            CallError::NotJson => {
+                f.write_str("data must be one JSON value; use {} if there is nothing to say")
             }
-            CallError::NotJson => f.write_str("data must be one JSON value; {} when there is nothing to say"),
             CallError::TooLarge { what, limit } => write!(f, "larger than {what} allows: {limit} bytes"),
             CallError::TooManyCandidates(limit) => write!(
                 f,
-                "{limit} candidates wait for the description already (max_early_candidates): give that first"
+                "{limit} candidates are already waiting for the description (max_early_candidates): pass that in first"
             ),
         }
     }

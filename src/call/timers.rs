@@ -1,18 +1,18 @@
-//! Every deadline of every call, in one small table.
+//! The deadlines of all calls, in one small table.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::{CallId, Config};
 
-/// What a call may be waiting for. A call waits for one of these at a time.
+/// What a call may be waiting for; one of these at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    /// Somebody to answer the init.
+    /// An answer to the init.
     Ring,
-    /// The media to connect, after the accept.
+    /// Media to connect, after the accept.
     Connect,
-    /// A side of an active call to be back on signalling.
+    /// One side of an active call to be back on signalling.
     Resume,
 }
 
@@ -26,16 +26,16 @@ impl Timer {
     }
 }
 
-/// The deadlines that run; none is held for a call that is over.
+/// The running deadlines; a call that has ended has none.
 #[derive(Default)]
 pub(super) struct Timers {
     at: BTreeMap<CallId, (Instant, Timer)>,
 }
 
 impl Timers {
-    /// Starts `timer` in the place of whatever the call waited for.
+    /// Starts `timer`, replacing whatever the call was waiting for.
     pub fn set(&mut self, call: CallId, timer: Timer, config: &Config, now: Instant) {
-        // A duration past the end of the clock is a way to say "never".
+        // A deadline past the end of the clock means "never".
         match now.checked_add(timer.duration(config)) {
             Some(at) => self.at.insert(call, (at, timer)),
             None => self.at.remove(&call),
@@ -50,7 +50,7 @@ impl Timers {
         self.at.contains_key(&call)
     }
 
-    /// Takes the earliest deadline that has passed; of two at one instant, the older call's.
+    /// Removes the earliest deadline that has passed; of two at the same instant, the older call's.
     pub fn expired(&mut self, now: Instant) -> Option<(CallId, Timer)> {
         let (&call, &(at, timer)) = self.at.iter().min_by_key(|(call, (at, _))| (*at, **call))?;
         (at <= now).then(|| {
@@ -59,7 +59,7 @@ impl Timers {
         })
     }
 
-    /// When to wake next.
+    /// When to wake up next.
     pub fn next(&self) -> Option<Instant> {
         self.at.values().map(|&(at, _)| at).min()
     }

@@ -1,4 +1,4 @@
-//! How a call ends: a code that decides, and words for people beside it.
+//! How a call ends: a code that decides, and a message for people.
 
 use std::fmt;
 
@@ -6,28 +6,29 @@ use serde::Serialize;
 
 use crate::proto::Object;
 
-/// The most of a code and of a message that is taken from a peer, in bytes.
+/// The longest code and message accepted from a peer, in bytes.
 const MAX_CODE: usize = 64;
 const MAX_MESSAGE: usize = 240;
 
 /// Declares the enum, its codes and its words in one table.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $words:literal;)*) => {
-        /// Why a call ended: `reason` of `call:reject` and `call:hangup`. What a viewer does next depends on it, and on
-        /// nothing else.
+        /// Why a call ended: the `reason` of `call:reject` and `call:hangup`. What a viewer does next depends
+        /// on this alone.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum EndReason {
             $($(#[$doc])* $name,)*
-            /// A code of somebody else's, at most 64 bytes. A viewer treats it as [`Busy`](EndReason::Busy).
+            /// A code defined by someone else, at most 64 bytes. A viewer treats it as
+            /// [`Busy`](EndReason::Busy).
             Other(String),
         }
 
         impl EndReason {
-            /// Every reason that has a name here.
+            /// Every reason with a name here.
             pub const ALL: &[EndReason] = &[$(EndReason::$name),*];
 
-            /// As it stands on the wire.
+            /// The spelling on the wire.
             pub fn code(&self) -> &str {
                 match self {
                     $(EndReason::$name => $code,)*
@@ -45,7 +46,7 @@ macro_rules! reasons {
         }
 
         impl From<&str> for EndReason {
-            /// By its code.
+            /// From its code.
             fn from(code: &str) -> EndReason {
                 match code {
                     $($code => EndReason::$name,)*
@@ -57,37 +58,37 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A person hung up. Also what a `call:hangup` without a reason means.
+    /// A person hung up. Also the meaning of a `call:hangup` without a reason.
     Ended = "ended", "the call was ended";
-    /// The callee does not want this call. Also what a `call:reject` without a reason means.
+    /// The callee does not want this call. Also the meaning of a `call:reject` without a reason.
     Declined = "declined", "the call was declined";
-    /// The caller may not call, or not do what it asked for.
+    /// The caller may not call, or may not do what it asked for.
     NotAllowed = "not-allowed", "the call is not allowed";
-    /// The callee has as many calls as it takes.
-    Busy = "busy", "it has as many calls as it takes";
-    /// Nobody answered, or no media was connected, in time.
+    /// The callee is at its limit of calls.
+    Busy = "busy", "it cannot take any more calls";
+    /// Nobody answered in time, or media did not connect in time.
     Timeout = "timeout", "it was not answered in time";
-    /// The remote, or our own signalling, went offline and was not back in time.
+    /// The remote, or our own signalling, went offline and did not come back in time.
     Offline = "offline", "the other side is offline";
-    /// The program ends.
-    Shutdown = "shutdown", "the program was shut down";
-    /// Nothing was heard of the other side for a while.
+    /// The program is shutting down.
+    Shutdown = "shutdown", "the program is shutting down";
+    /// Nothing was received from the other side for a while.
     Vanished = "vanished", "the other side vanished";
-    /// Signalling and media are gone.
+    /// Signalling and media were both lost.
     Lost = "lost", "the connection was lost";
     /// ICE found no path between the two.
     IceFailed = "ice-failed", "no network path was found";
-    /// There is no codec that both know.
+    /// The two sides have no codec in common.
     NoCodec = "no-codec", "there is no codec in common";
-    /// A session description could not be read or used.
+    /// A session description could not be parsed or used.
     BadDescription = "bad-description", "the session description cannot be used";
-    /// The source came to its end.
-    SourceEnded = "source-ended", "the source came to its end";
-    /// The source failed and was given up.
+    /// The source ended.
+    SourceEnded = "source-ended", "the source ended";
+    /// The source failed and was not reopened.
     SourceFailed = "source-failed", "the source failed";
-    /// Another call of the same remote, or another device's answer, took its place.
-    Replaced = "replaced", "another call took its place";
-    /// An answer to what belongs to a call that is over, or never was.
+    /// Replaced by another call from the same remote, or answered on another device.
+    Replaced = "replaced", "it was replaced by another call";
+    /// The answer to a message for a call that has ended, or never existed.
     NoSuchCall = "no-such-call", "there is no such call";
 }
 
@@ -101,25 +102,26 @@ impl fmt::Display for EndReason {
 ///
 /// ```
 /// use symple::call::body::{End, EndReason};
-/// let end = End::new(EndReason::NoCodec, "this camera sends H.264 alone");
-/// assert_eq!((end.reason.code(), end.to_string().as_str()), ("no-codec", "this camera sends H.264 alone"));
-/// assert_eq!(End::from(EndReason::Busy).to_string(), "it has as many calls as it takes");
+/// let end = End::new(EndReason::NoCodec, "this camera only sends H.264");
+/// assert_eq!((end.reason.code(), end.to_string().as_str()), ("no-codec", "this camera only sends H.264"));
+/// assert_eq!(End::from(EndReason::Busy).to_string(), "it cannot take any more calls");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// What decides.
+    /// The reason, as a code.
     pub reason: EndReason,
-    /// Words beside it, for people; may be empty. Of a peer: at most 240 bytes without control characters.
+    /// A message for people; may be empty. From a peer: at most 240 bytes without control characters.
     pub message: String,
 }
 
 impl End {
-    /// A reason with words of one's own.
+    /// A reason with a message of your own.
     pub fn new(reason: EndReason, message: impl Into<String>) -> End {
         End { reason, message: message.into() }
     }
 
-    /// What a peer's body says, or `default`: a reject or hangup counts however odd its body is.
+    /// The end that a peer's body describes. If it has no usable reason, `default`: a reject or hangup counts
+    /// however odd its body is.
     pub(crate) fn of(data: Option<&str>, default: EndReason) -> End {
         let object: Object = data.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
         let member = |name: &str| object.get(name).and_then(serde_json::Value::as_str);
@@ -155,13 +157,13 @@ impl From<EndReason> for End {
 }
 
 impl From<&str> for End {
-    /// By a code.
+    /// From a code.
     fn from(code: &str) -> End {
         EndReason::from(code).into()
     }
 }
 
-/// At most so many bytes, without control characters: it ends on screens.
+/// At most `max` bytes, without control characters: the text is shown on screens.
 fn clean(text: &str, max: usize) -> String {
     let mut clean: String = text.chars().filter(|c| !c.is_control()).take(max).collect();
     while clean.len() > max {
