@@ -1,16 +1,16 @@
-//! How often something may happen: token buckets, one or one for each of many, in bounded memory.
+//! Rate limits: a token bucket, or one per key in bounded memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// A rate with a burst: what a token bucket of `burst` tokens lets through that gets `per_second` of them back.
+/// A rate with a burst: a token bucket that holds `burst` tokens and gets `per_second` of them back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Tokens a second; 0 counts as 1.
     pub per_second: u32,
-    /// Tokens that a full bucket holds; 0 counts as 1.
+    /// Tokens in a full bucket; 0 counts as 1.
     pub burst: u32,
 }
 
@@ -19,17 +19,17 @@ impl RateLimit {
     pub const UNLIMITED: RateLimit = RateLimit { per_second: u32::MAX, burst: u32::MAX };
 }
 
-/// Whom limits count together: whoever comes from one host, and where no host is known, one user's sessions.
+/// Who limits count together: everyone from one host, or if the host is unknown, all sessions of one user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Origin {
-    /// An IPv4 address, or the /64 network of an IPv6 one, which one subscriber has all of.
+    /// An IPv4 address, or the /64 network of an IPv6 address, since one subscriber has all of it.
     Host(IpAddr),
     /// A user's name.
     User(String),
 }
 
 impl Origin {
-    /// Of the peer with `address` (`user|id`), which comes from `host` as far as that is known.
+    /// The origin of the peer with `address` (`user|id`), connecting from `host` if that is known.
     pub fn new(host: Option<IpAddr>, address: &str) -> Origin {
         match host.map(|host| host.to_canonical()) {
             Some(IpAddr::V6(v6)) => {
@@ -42,10 +42,10 @@ impl Origin {
     }
 }
 
-/// A token bucket that is kept as the time at which it will be full again, so no token is ever counted
-/// in fractions and a wake-up is never a nanosecond early.
+/// A token bucket, stored as the time at which it will be full again, so tokens are never counted in
+/// fractions and a wake-up is never a nanosecond early.
 pub(crate) struct Bucket {
-    /// Time for one token.
+    /// Time per token.
     each: Duration,
     /// Time from empty to full.
     whole: Duration,
@@ -53,7 +53,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     pub fn new(rate: RateLimit, now: Instant) -> Self {
         let each = Duration::from_secs(1) / rate.per_second.max(1);
         Bucket { each, whole: each.saturating_mul(rate.burst.max(1)), full_at: now }
@@ -85,17 +85,17 @@ impl Bucket {
     }
 }
 
-/// Buckets that are kept at most. A bucket that is full again is not kept, so an honest crowd has far fewer; who
-/// comes while there are so many shares one bucket with all others that do.
+/// The most buckets kept. A bucket that is full again is dropped, so an honest crowd has far fewer. Keys that
+/// arrive while the table is full share one bucket.
 const MAX_BUCKETS: usize = 1024;
 
-/// A bucket for each of many. Made without a clock: the buckets begin when they are first asked.
+/// One bucket per key. Created without a clock: a bucket starts when it is first used.
 pub(crate) struct Buckets<K> {
     rate: RateLimit,
     table: HashMap<K, Bucket>,
-    /// For those that find the table full.
+    /// For keys that find the table full.
     rest: Option<Bucket>,
-    /// Before then no bucket can have filled up that was not full at the last look.
+    /// No bucket can have become full again before then.
     swept: Option<Instant>,
 }
 
@@ -104,7 +104,7 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
         Buckets { rate, table: HashMap::new(), rest: None, swept: None }
     }
 
-    /// Takes a token of `key`'s; false where there is none now.
+    /// Takes a token for `key`; false if there is none now.
     pub fn take(&mut self, key: &K, now: Instant) -> bool {
         if self.rate == RateLimit::UNLIMITED {
             return true;
@@ -117,13 +117,13 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
         ready
     }
 
-    /// When a token of `key`'s may be taken: `now` or later.
+    /// When a token for `key` may be taken: `now` or later.
     #[cfg(any(test, feature = "camera"))]
     pub fn ready_at(&self, key: &K, now: Instant) -> Instant {
         self.find(key).map_or(now, |bucket| bucket.ready_at(now))
     }
 
-    /// When the bucket of `key` is full again: the later, the more it has taken lately.
+    /// When the bucket of `key` is full again: later, the more it has used recently.
     #[cfg(any(test, feature = "camera"))]
     pub fn full_at(&self, key: &K, now: Instant) -> Instant {
         self.find(key).map_or(now, |bucket| bucket.full_at.max(now))
@@ -209,11 +209,11 @@ mod tests {
         assert_eq!(buckets.ready_at(&1, start), start + Duration::from_millis(500));
         assert_eq!(buckets.full_at(&1, start), start + Duration::from_secs(4));
         assert_eq!(taken(&mut buckets, 1, start + Duration::from_secs(1)), 2);
-        // Far more come than are kept: the last of them share one bucket.
+        // Far more keys than buckets: the rest share one.
         let all: usize = (10..11_010).map(|key| taken(&mut buckets, key, start)).sum();
         assert_eq!(all, (MAX_BUCKETS - 2 + 1) * 8);
         assert_eq!(buckets.table.len(), MAX_BUCKETS);
-        // They are full again, and nobody else has to share.
+        // The buckets are full again, and nobody shares any more.
         let later = start + Duration::from_secs(10);
         assert_eq!((taken(&mut buckets, 99_999, later), buckets.table.len()), (8, 1));
     }
