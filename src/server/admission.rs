@@ -1,4 +1,4 @@
-//! From an `auth` frame to what it asks for, or to the words that refuse it.
+//! From an `auth` frame to what it asks for, or to the refusal.
 
 use serde_json::value::RawValue;
 
@@ -7,22 +7,22 @@ use crate::proto::{Head, MAX_USER, PRESENCE_BATCH, Status, Token, valid_room, va
 use super::error::Refusal;
 use super::presence::Profile;
 
-/// What a client asks for, read and checked.
+/// What a client asks for, parsed and checked.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub user: String,
     pub name: Option<String>,
     pub token: Option<Token>,
     pub rooms: Vec<String>,
-    /// Raw; an object.
+    /// Raw JSON; an object.
     pub data: Option<Box<str>>,
-    /// It understands `presence:batch`.
+    /// The client understands `presence:batch`.
     pub batches: bool,
 }
 
-/// Reads the first frame of a connection. As on the Node.js server, a `name`, `rooms` or `data` that cannot be used is
-/// passed over, and so is each room that is no usable name. More than `max_rooms` of them are refused where rooms are
-/// `granted`; where they are not, they are a wish that the host may look at.
+/// Parses the first frame of a connection. As on the Node.js server, a `name`, `rooms` or `data` that cannot
+/// be used is ignored, and so is every entry of `rooms` that is not a valid name. More than `max_rooms` rooms
+/// are refused where rooms are `granted`; otherwise they are a request that the host may look at.
 pub(super) fn claim(text: &str, granted: bool, max_rooms: usize) -> Result<Claim, Refusal> {
     let head = Head::parse(text).map_err(|malformed| Refusal::bad(malformed.to_string()))?;
     if head.kind != "auth" {
@@ -40,10 +40,10 @@ pub(super) fn claim(text: &str, granted: bool, max_rooms: usize) -> Result<Claim
         _ => {}
     })
     .expect("the head was parsed from the same text");
-    // A client that has nothing to say often says null.
+    // Clients that have nothing to send often send null.
     let [name, token, rooms, data] = [name, token, rooms, data].map(|value| value.filter(|v| *v != "null"));
     let user = user.and_then(string).filter(|user| valid_user(user)).ok_or_else(|| {
-        denied(format!("\"user\" must be a string of 1 to {MAX_USER} bytes without | and control characters"))
+        denied(format!("\"user\" must be a string of 1 to {MAX_USER} bytes without | or control characters"))
     })?;
     let token = match token.map(string) {
         Some(None) => return Err(denied("\"token\" must be a string")),
@@ -67,18 +67,18 @@ pub(super) fn denied(why: impl std::fmt::Display) -> Refusal {
     Refusal::new(Status::UNAUTHORIZED, format!("Authentication failed: {why}"))
 }
 
-/// The names in `raw`; what is no list, and entries that are no names, are passed over.
+/// The names in `raw`. Anything but a list, and entries that are not valid names, are ignored.
 fn names(raw: &str, max: usize) -> Result<Vec<String>, Refusal> {
     let entries: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
     let names: Vec<String> =
         entries.iter().filter_map(|entry| string(entry.get())).filter(|room| valid_room(room)).collect();
     if names.len() > max {
-        return Err(Refusal::new(Status::TOO_MANY, format!("A session can be in {max} rooms at most")));
+        return Err(Refusal::new(Status::TOO_MANY, format!("A session can be in at most {max} rooms")));
     }
     Ok(names)
 }
 
-/// Whether `accept`, a list, has this entry. What else it holds is passed over, and so is anything that is no list.
+/// Whether the list `accept` has this entry. Its other entries are ignored, and so is anything but a list.
 fn accepts(raw: &str, what: &str) -> bool {
     let entries: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
     entries.iter().any(|entry| string(entry.get()).as_deref() == Some(what))

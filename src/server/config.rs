@@ -1,8 +1,8 @@
-//! What a host may set, and the defaults.
+//! What a host can configure, and the defaults.
 
 use std::time::Duration;
 
-/// How the hub behaves. Build it from the default:
+/// The hub's configuration. Start from the default:
 ///
 /// ```
 /// use symple::server::Config;
@@ -11,55 +11,60 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Whether an `auth` needs a token that the host judges ([`Event::Authenticate`](super::Event)).
-    /// Without it everybody is admitted under the name they give. Default: no.
+    /// Whether an `auth` needs a token that the host checks ([`Event::Authenticate`](super::Event)). If not,
+    /// everybody is admitted under the name they give. Default: no.
     pub authenticate: bool,
     /// Whether clients may `join` and `leave` rooms by name. Default: yes, as on the Node.js server.
     pub dynamic_rooms: bool,
     /// Named rooms that every admitted peer is put into. Default: none.
     pub rooms: Vec<String>,
-    /// Users that peers of this process alone may be; whoever else wants to be one is refused with 401, whatever the
-    /// host says. They speak for the host: no slow recipient holds them; who has no room for them is closed. Default: none.
+    /// User names reserved for peers in this process; everyone else who asks for one is refused with 401,
+    /// whatever the host says. Such peers speak for the host: no slow recipient holds them; one that has no
+    /// room for them is closed. Default: none.
     pub reserved: Vec<String>,
-    /// The largest frame in bytes. Default: 512 KiB; before `welcome` 16 KiB at most. The driver refuses larger ones before it holds them
-    /// ([`Input::TooLarge`](super::Input)); the hub checks too.
+    /// The largest frame in bytes. Default: 512 KiB, but at most 16 KiB before `welcome`. The driver refuses
+    /// larger ones before buffering them ([`Input::TooLarge`](super::Input)); the hub checks too.
     pub max_message_size: usize,
-    /// Messages a second that a session may send; `f64::INFINITY` for no limit. Default: 100.
+    /// Messages per second that a session may send; `f64::INFINITY` means no limit. Default: 100.
     pub rate: f64,
     /// Messages that a session may send at once. Default: 500.
     pub burst: f64,
-    /// Excess for this long without a pause of a second closes the session. Default: 10 s.
+    /// A session that exceeds the rate for this long, without a pause of a second, is closed. Default: 10 s.
     pub abuse_after: Duration,
     /// How long a connection may take to send `auth`. Default: 10 s.
     pub auth_timeout: Duration,
-    /// How long the host may take for a [`Verdict`](super::Verdict); then the client hears 503. Default: 10 s.
+    /// How long the host may take for a [`Verdict`](super::Verdict); after that the client gets 503. Default:
+    /// 10 s.
     pub verdict_timeout: Duration,
-    /// A connection that is silent for so long is pinged. Default: 25 s.
+    /// How long a connection may be silent before it is pinged. Default: 25 s.
     pub ping_interval: Duration,
-    /// A connection from which no frame at all came for so long is dropped. Default: 60 s.
+    /// How long a connection may go without sending any frame before it is dropped. Default: 60 s.
     pub idle_timeout: Duration,
-    /// Connections at one time, in-process peers not counted. Default: 1024.
+    /// Simultaneous connections, not counting in-process peers. Default: 1024.
     pub max_connections: usize,
-    /// Rooms of one session, its user's own included. Default: 256.
+    /// Rooms per session, including its user's own. Default: 256.
     pub max_rooms: usize,
-    /// Names that one `to` may list. Default: 1024: more than that is a room's work, and each costs a look-up.
+    /// Names that one `to` may list. Default: 1024: more than that is a job for a room, and each costs a
+    /// lookup.
     pub max_to: usize,
-    /// Bytes that may wait for one connection. From half of it on its senders are held until it has read down
-    /// to a quarter; over it each of them adds one frame at most, and only while the connection takes something.
-    /// Default: 8 MiB, sixteen of the largest frames.
+    /// Bytes that may be queued for one connection. From half of it, its senders are held until it has read
+    /// down to a quarter. Over it, each of them adds at most one frame, and only while the connection accepts
+    /// something. Default: 8 MiB, sixteen of the largest frames.
     pub queue_limit: usize,
-    /// Bytes of messages that may wait for all connections together, a message for many counted once, and of
-    /// frames that are not whole yet. Over it the connection that keeps most is closed. Default: 64 MiB.
+    /// Bytes of messages that may be queued for all connections together, counting a message for many only
+    /// once, plus bytes of incomplete frames. Over it the connection that uses most is closed. Default: 64
+    /// MiB.
     pub memory_limit: usize,
     /// How long a connection that reads too slowly may hold those who send to it before it is closed, and how
-    /// long a sender may be held in a minute. Half of it for one that takes nothing at all. Default: 10 s.
+    /// long a sender may be held per minute. Half of it for a connection that accepts nothing at all.
+    /// Default: 10 s.
     pub slow_after: Duration,
-    /// Bytes of name and data that are kept of one peer and told to others, each member counted with
-    /// 64 bytes beside its text. Default: 16 KiB.
+    /// Bytes of name and data that are kept for one peer and sent to others, counting each member with 64
+    /// bytes besides its text. Default: 16 KiB.
     pub max_peer_data: usize,
-    /// A named room with more members than this no longer tells who comes, but how many are in it, by an event
-    /// `room:count` (see the [module](super)); who is in it again once a quarter fewer are. Messages reach all members
-    /// as ever. Default: `None`, every room tells who is in it.
+    /// A named room with more members than this no longer announces newcomers, but gives its size in an event
+    /// `room:count` (see the [module](super)). It announces members again once it is a quarter below the
+    /// limit. Messages still reach all members. Default: `None`, every room announces its members.
     pub count_above: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! What a client is told when the server does not do what it asked.
+//! What a client gets when the server does not do what it asked.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::proto::{CloseCode, Status};
 
-/// An `error` in the making: its number, and words that say what was wrong.
+/// An `error` to be sent: its status, and a message that says what was wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub status: Status,
@@ -28,7 +28,7 @@ impl Refusal {
         format!(r#"{{"type":"error","status":{},"message":{message}}}"#, self.status)
     }
 
-    /// The close code that goes with the status, where the error closes.
+    /// The close code that goes with the status, if the error closes.
     pub fn close_code(&self) -> CloseCode {
         match self.status {
             Status::TOO_LARGE => CloseCode::TOO_BIG,
@@ -39,10 +39,10 @@ impl Refusal {
     }
 }
 
-/// The longest reason that fits a close frame (RFC 6455, section 5.5: 125 bytes with the code).
+/// The longest reason that fits in a close frame (RFC 6455, section 5.5: 125 bytes including the code).
 const MAX_REASON: usize = 123;
 
-/// Cuts a reason to what a close frame holds.
+/// Cuts a reason to the length that fits in a close frame.
 pub(super) fn reason(text: Cow<'static, str>) -> Cow<'static, str> {
     if text.len() <= MAX_REASON {
         return text;

@@ -1,6 +1,6 @@
-//! How much waits for whom, who waits because of it, and what all of it may take.
+//! How much is queued for whom, who is held because of it, and how much memory all of it may use.
 //!
-//! The rule in words is in the [module's](super) docs, its clockwork in [`hold`](super::hold).
+//! The [module](super) docs state the rule, [`hold`](super::hold) implements its timing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,19 +19,20 @@ use super::policy;
 use super::session::{Session, State};
 use super::slab::Key;
 
-/// Bytes that connections may have sent, and the server kept, before they are admitted; of all together. Sixty-four
-/// clients whose first frame is as large as it may be, where one of 500 bytes is usual.
+/// Bytes that all connections together may have sent, and the server buffered, before they are admitted: 64
+/// clients whose first frame has the maximum size, where 500 bytes is typical.
 const STRANGERS: usize = 1 << 20;
 
-/// Bytes that wait in the process.
+/// Bytes queued or buffered in the process.
 #[derive(Debug)]
 pub(super) struct Memory {
     limit: usize,
-    /// Texts in queues, each counted once: not less than they are, for what has left is not taken off.
+    /// Texts in queues, each counted once. Never less than the true value, because what has been sent is not
+    /// subtracted.
     texts: usize,
-    /// They are counted anew over this.
+    /// They are counted again when above this.
     recount: usize,
-    /// What drivers keep of frames that are not whole, or not handled yet.
+    /// What drivers buffer of frames that are incomplete or not handled yet.
     input: usize,
 }
 
@@ -40,7 +41,7 @@ impl Memory {
         Memory { limit, texts: 0, recount: limit, input: 0 }
     }
 
-    /// A text was queued, once or often.
+    /// A text was queued, for one recipient or many.
     pub fn add(&mut self, text: &str) {
         self.texts = self.texts.saturating_add(text.len());
     }
@@ -51,7 +52,7 @@ impl Memory {
 }
 
 impl Hub {
-    /// Queues a text for a session. False if it was not taken.
+    /// Queues a text for a session. False if it was not queued.
     pub(super) fn post(&mut self, key: Key, text: &Arc<str>, class: Class, now: Instant) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
         match session.outbox.push(text, class, now) {
@@ -66,7 +67,7 @@ impl Hub {
             }
         }
         if session.local && !session.outbox.refuses() {
-            // There is no socket to ask: it has what it fetches.
+            // An in-process peer has no socket to ask: it has received what it has fetched.
             session.outbox.refuse(false, now);
         }
         if !session.outbox.announced {
@@ -76,7 +77,8 @@ impl Hub {
         true
     }
 
-    /// Queues a text for all of these; how many took it. `sender` is held by those who have too much.
+    /// Queues a text for all of these; returns how many queues took it. Those with too much queued hold
+    /// `sender`.
     pub(super) fn deliver(
         &mut self,
         sender: Option<Key>,
@@ -110,8 +112,9 @@ impl Hub {
         queued
     }
 
-    /// Sees to it that a recipient was told of a peer, which came by the change `shown`, before it hears from it. False
-    /// if that cannot be yet, and what it is to hear is a state, which it is told with the rest later.
+    /// Makes sure that a recipient has been told about a peer, which arrived with the change `shown`, before
+    /// it gets anything from it. False if that is not possible yet and the text is a state, which it gets
+    /// later with the rest.
     fn is_told(&mut self, recipient: Key, shown: u64, class: Class) -> bool {
         let Some(session) = self.sessions.get_mut(recipient) else { return false };
         let is_joining = session.outbox.joining > 0;
@@ -125,7 +128,7 @@ impl Hub {
         true
     }
 
-    /// Answers a session itself, which is held by its own queue.
+    /// Answers a session itself, which its own queue holds.
     pub(super) fn answer(&mut self, key: Key, text: &Arc<str>, now: Instant) {
         self.memory.add(text);
         self.post(key, text, Class::Answer, now);
@@ -135,7 +138,7 @@ impl Hub {
         }
     }
 
-    /// What goes to other instances has too much waiting: a sender is held until less does.
+    /// Too much is queued for other instances: holds a sender until there is less.
     pub(super) fn hold_for_bus(&mut self, sender: Key, now: Instant) {
         if self.can_be_held(sender) {
             self.holds.hold(Key::BUS, sender, false, now);
@@ -153,13 +156,13 @@ impl Hub {
         }
     }
 
-    /// Whether a connection is held: nothing more of it is to be handed over until
+    /// Whether a connection is held: pass on nothing more from it until
     /// [`Output::Resume`](super::Output::Resume).
     pub fn is_held(&self, conn: ConnId) -> bool {
         !self.holds.is_idle() && self.conns.get(&conn).is_some_and(|key| self.holds.is_held(*key))
     }
 
-    /// A recipient holds nobody any more, if its queue allows.
+    /// A recipient no longer holds anybody, if its queue is low enough.
     pub(super) fn drained(&mut self, recipient: Key, now: Instant) {
         if self.holds.is_holding(recipient) {
             self.resume_away(recipient);
@@ -170,7 +173,7 @@ impl Hub {
         }
     }
 
-    /// A session holds nobody, and nobody holds it: it has gone.
+    /// A session is gone: it holds nobody, and nobody holds it.
     pub(super) fn forget_holds(&mut self, key: Key, now: Instant) {
         let away = self.held_away(key);
         let free = self.holds.remove(key, now);
@@ -178,23 +181,23 @@ impl Hub {
         self.resume(free, now);
     }
 
-    /// One held by peers of another instance, or holding some, starts anew with it.
+    /// A peer that is held by peers of another instance, or holds some, starts over when that instance does.
     pub(super) fn free_away(&mut self, key: Key, now: Instant) {
         self.holds.free(key);
         let free = self.holds.release(key, now);
         self.resume(free, now);
     }
 
-    /// A peer of another instance holds one of ours.
+    /// A peer on another instance holds one of ours.
     pub(super) fn held_from_away(&mut self, recipient: Key, sender: Key, now: Instant) {
         if !self.can_be_held(sender) {
             return;
         }
-        // Its own instance counts, and knows what its socket does.
+        // Its own instance does the counting and knows what its socket does.
         self.holds.hold(recipient, sender, false, now);
     }
 
-    /// It holds that one no more.
+    /// It no longer holds that one.
     pub(super) fn freed_from_away(&mut self, recipient: Key, sender: Key, now: Instant) {
         if self.holds.part(recipient, sender, now) {
             self.resume(vec![sender], now);
@@ -215,20 +218,20 @@ impl Hub {
             if matches!(session.state, State::Away(_)) {
                 continue;
             }
-            // It may have spoken all the time.
+            // It may have been sending all the time.
             session.heard = now;
             self.resumed.push_back(session.conn);
             self.reschedule(key);
         }
     }
 
-    /// A socket takes nothing more just now.
+    /// A socket accepts nothing more right now.
     pub(super) fn full(&mut self, conn: ConnId, moved: bool, now: Instant) {
         let Some(&key) = self.conns.get(&conn) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.outbox.refuse(moved, now);
         if moved {
-            // Its answer to a ping is behind all that it has still to read.
+            // Its answer to a ping comes after everything it still has to read.
             session.heard = now;
         }
         if !self.holds.is_holding(key) {
@@ -246,7 +249,7 @@ impl Hub {
             return;
         }
         for key in self.holds.look(now) {
-            // Not if those whom it held went with another.
+            // Unless those it held were released along with another.
             if self.holds.is_holding(key) {
                 self.too_slow(key, now);
             }
@@ -256,7 +259,7 @@ impl Hub {
     pub(super) fn too_slow(&mut self, key: Key, now: Instant) {
         let Some(session) = self.sessions.get(key) else { return };
         debug!(
-            "connection {} is closed: it reads too slowly, {} bytes wait",
+            "closing connection {}: it reads too slowly, {} bytes are queued",
             session.conn.0,
             session.outbox.bytes()
         );
@@ -277,7 +280,7 @@ impl Hub {
         Some((live.who.address.user().into(), live.host))
     }
 
-    /// A driver keeps so many bytes of what a connection sent.
+    /// A driver is buffering this many bytes from a connection.
     pub(super) fn buffered(&mut self, conn: ConnId, bytes: usize, now: Instant) {
         let Some(&key) = self.conns.get(&conn) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
@@ -289,12 +292,12 @@ impl Hub {
         }
     }
 
-    /// The session is gone, and what was kept of it.
+    /// The session is gone, and so is what was buffered for it.
     pub(super) fn unbuffered(&mut self, session: &Session) {
         self.memory.input = self.memory.input.saturating_sub(session.input as usize);
     }
 
-    /// Refuses the newest who is not admitted while those together have sent too much.
+    /// Refuses the newest connection that is not admitted while those together have sent too much.
     pub(super) fn relieve_strangers(&mut self, now: Instant) {
         loop {
             let strangers = || self.sessions.iter().filter(|(_, session)| session.is_stranger());
@@ -302,12 +305,12 @@ impl Hub {
                 return;
             }
             let Some((key, _)) = strangers().max_by_key(|(_, session)| session.conn) else { return };
-            let words = "Too much was sent by those who are not admitted yet; try again later";
+            let words = "Too much data from clients that are not admitted yet; try again later";
             self.refuse(key, &Refusal::new(Status::UNAVAILABLE, words), CloseCode::TRY_AGAIN, now);
         }
     }
 
-    /// Closes the largest while all together keep too much.
+    /// Closes the connection that uses most while all together use too much.
     pub(super) fn relieve(&mut self, now: Instant) {
         while self.memory.is_over() {
             let mut seen = HashSet::new();
@@ -315,7 +318,8 @@ impl Hub {
             self.memory.texts = texts.filter(|text| seen.insert(text.as_ptr())).map(|text| text.len()).sum();
             let Memory { limit, texts, input, .. } = self.memory;
             if texts + input <= limit {
-                // Counted again once an eighth more has come, so that counting costs little near the limit too.
+                // Counted again once an eighth more has been added, so that counting stays cheap near the
+                // limit too.
                 self.memory.recount = limit.max(texts + input + limit / 8);
                 return;
             }
@@ -323,7 +327,7 @@ impl Hub {
             let of = |session: &Session| session.outbox.bytes() + session.kept();
             let largest = self.sessions.iter().max_by_key(|(_, session)| of(session));
             let Some((key, session)) = largest.filter(|(_, session)| of(session) > 0) else { return };
-            warn!("the queues take {} bytes, over the limit: the largest is closed", texts + input);
+            warn!("the queues use {} bytes, over the limit: closing the largest", texts + input);
             self.memory.input = input.saturating_sub(session.input as usize);
             match session.state {
                 State::Closing => self.give_up(key),
@@ -335,7 +339,7 @@ impl Hub {
         }
     }
 
-    /// What waits for a connection that is closing is given up.
+    /// Drops what is queued for a connection that is closing.
     pub(super) fn give_up(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.outbox.discard();

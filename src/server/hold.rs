@@ -1,73 +1,74 @@
-//! Who is held by whom, and for how long that may last.
+//! Who holds whom, and for how long that may last.
 //!
 //! A recipient whose queue is over its high mark **holds** those who add to it: their sockets are not read
-//! until the queue is below the low mark, or the recipient is closed. Two allowances bound it:
+//! until the queue is below the low mark or the recipient is closed. Two allowances limit this:
 //!
-//! - a recipient may hold others for [`Config::slow_after`](super::Config::slow_after) in all, of which it
-//!   regains a sixtieth of the time that passes; one whose socket takes nothing at all has half of it at a
-//!   time, so that its senders keep the other half of theirs for recipients that are slow but read;
-//! - a sender is held for `slow_after` a minute at most, by whomever; then whoever holds it is closed, the one
-//!   that has for longest first.
+//! - a recipient may hold others for [`Config::slow_after`](super::Config::slow_after) in total and regains a
+//!   sixtieth of the time that passes; if its socket accepts nothing at all, it has half of that at a time,
+//!   so that its senders keep the other half of theirs for recipients that are slow but do read;
+//! - a sender is held for at most `slow_after` per minute, by whomever; then whoever holds it is closed,
+//!   starting with the one that has held it longest.
 //!
-//! Of several instances each counts for its own recipients, and they tell each other what they counted for a sender:
-//! the larger number counts.
+//! In a cluster each instance counts for its own recipients, and they tell each other what they counted for a
+//! sender: the larger number counts.
 //!
-//! Peers of this process are held like any other; their client's queue fills up then, and says so. Those under a
-//! [reserved](super::Config::reserved) name are not: one stranger must not stop a camera, so who has no room for them
-//! is closed.
+//! Peers in this process are held like any other; their client's queue then fills up, and it reports that.
+//! Peers under a [reserved](super::Config::reserved) name are not held: one stranger must not be able to stop
+//! a camera, so a recipient that has no room for them is closed.
 //!
-//! Only time in which the recipient's socket refuses bytes counts, so a server that is behind by itself closes
-//! nobody. Who was closed may hold nobody for [`BARRED`]: the same user at the same address cannot come back for
-//! another ten seconds of everybody's time.
+//! Only time in which the recipient's socket refuses bytes counts, so a server that is itself behind closes
+//! nobody. After being closed, the same user at the same address may hold nobody for [`BARRED`]: it cannot
+//! come back for another ten seconds of everybody's time.
 //!
-//! **Nobody waits for ever.** What is queued for a recipient leaves as its socket takes it, whether it is held
-//! itself or not: writing never waits for reading. So a hold ends as soon as the recipient reads, and if it
-//! does not, because it has stopped or waits itself to be read first, its allowance ends it. No circle of peers
-//! that wait for each other outlives that.
+//! **Nobody waits forever.** What is queued for a recipient is sent as its socket accepts it, whether it is
+//! held itself or not: writing never waits for reading. So a hold ends as soon as the recipient reads. If it
+//! does not read, because it has stopped or is itself waiting to be read, its allowance ends the hold. No
+//! circle of peers waiting for each other outlives that.
 //!
-//! What is counted is looked at every [`LOOK`] while anybody is held, and costs nothing otherwise.
+//! The counts are checked every [`LOOK`] while anybody is held, and cost nothing otherwise.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// How often those who hold are looked at. A hundredth of the allowance: a close comes so much late at most.
+/// How often the holders are checked. A hundredth of the allowance, so a close is late by that much at most.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A recipient regains its whole allowance of 10 s in ten minutes: one that needs it more often than that is
-/// slower than what it is sent, whatever its link does.
+/// slower than what it is sent, however its link behaves.
 const REGAIN: u32 = 60;
 
-/// How long a user at an address may hold nobody after it was closed.
+/// How long a user at an address may hold nobody after being closed.
 const BARRED: Duration = Duration::from_secs(60);
 
-/// Users at addresses that are remembered for it. Of more the oldest is forgotten, who then has one allowance again.
+/// The most users and addresses remembered for that. Beyond this the oldest is forgotten and has an allowance
+/// again.
 const MAX_BARRED: usize = 1024;
 
 /// A user at an address.
 pub(super) type Origin = (Box<str>, Option<IpAddr>);
 
-/// Who holds whom. `K` names a session.
+/// Who holds whom. `K` identifies a session.
 pub(super) struct Holds<K> {
     allowance: Duration,
     recipients: BTreeMap<K, Recipient<K>>,
     senders: BTreeMap<K, Sender<K>>,
     barred: BTreeMap<Origin, Instant>,
-    /// When they were last looked at; only while somebody is held.
+    /// When they were last checked; only while somebody is held.
     looked: Option<Instant>,
-    /// What [`Minute`] counts from.
+    /// The start of time for [`Minute`].
     began: Option<Instant>,
 }
 
 struct Recipient<K> {
-    /// Whom it holds.
+    /// The senders it holds.
     senders: Vec<K>,
     since: Instant,
-    /// Since when its socket has refused bytes, as far as it is not in `refused` yet.
+    /// Since when its socket has refused bytes, apart from what is in `refused` already.
     refuses: Option<Instant>,
-    /// Since the last look.
+    /// Since the last check.
     refused: Duration,
-    /// When its socket last took something.
+    /// When its socket last accepted something.
     moved: Instant,
     left: Duration,
     counted: Instant,
@@ -75,13 +76,13 @@ struct Recipient<K> {
 
 struct Sender<K> {
     holders: Vec<K>,
-    /// Since the last look, by whomever.
+    /// Since the last check, by whomever.
     pending: Duration,
     minute: Minute,
 }
 
 impl<K: Copy + Ord> Holds<K> {
-    /// Nobody is held. `allowance` is that of a recipient, and of a sender in a minute.
+    /// Nobody is held. `allowance` is that of a recipient, and that of a sender per minute.
     pub fn new(allowance: Duration) -> Self {
         Holds {
             allowance,
@@ -93,8 +94,8 @@ impl<K: Copy + Ord> Holds<K> {
         }
     }
 
-    /// `recipient`, whose socket refuses bytes just now or does not, holds `sender` from now on. True if it did not
-    /// before.
+    /// From now on `recipient`, whose socket currently refuses bytes or does not, holds `sender`. True if it
+    /// did not before.
     pub fn hold(&mut self, recipient: K, sender: K, refuses: bool, now: Instant) -> bool {
         self.looked.get_or_insert(now);
         self.began.get_or_insert(now);
@@ -110,7 +111,7 @@ impl<K: Copy + Ord> Holds<K> {
         });
         if entry.senders.is_empty() {
             (entry.since, entry.refused) = (now, Duration::ZERO);
-            // What it did not take before anybody waited for it is its own affair.
+            // Time it refused bytes before anybody waited for it does not count.
             (entry.refuses, entry.moved) = (refuses.then_some(now), now);
         }
         let held = self.senders.entry(sender).or_insert_with(Sender::new);
@@ -126,7 +127,7 @@ impl<K: Copy + Ord> Holds<K> {
         self.senders.get(&sender).is_some_and(|held| !held.holders.is_empty())
     }
 
-    /// Whom a recipient holds.
+    /// The senders that a recipient holds.
     pub fn held_by(&self, recipient: K) -> &[K] {
         self.recipients.get(&recipient).map_or(&[], |entry| &entry.senders)
     }
@@ -135,17 +136,17 @@ impl<K: Copy + Ord> Holds<K> {
         self.recipients.get(&recipient).is_some_and(|entry| !entry.senders.is_empty())
     }
 
-    /// Nobody is held.
+    /// Whether nobody is held.
     pub fn is_idle(&self) -> bool {
         self.looked.is_none()
     }
 
-    /// How many are held.
+    /// How many senders are held.
     pub fn held(&self) -> usize {
         self.senders.values().filter(|held| !held.holders.is_empty()).count()
     }
 
-    /// A recipient's socket refuses bytes since now; `moved`: it took some since this was last said.
+    /// A recipient's socket refuses bytes from now on; `moved`: it accepted some since the last report.
     pub fn refuses(&mut self, recipient: K, moved: bool, now: Instant) {
         if let Some(entry) = self.recipients.get_mut(&recipient) {
             entry.refuses.get_or_insert(now);
@@ -155,7 +156,7 @@ impl<K: Copy + Ord> Holds<K> {
         }
     }
 
-    /// A recipient's socket takes bytes again.
+    /// A recipient's socket accepts bytes again.
     pub fn takes(&mut self, recipient: K, now: Instant) {
         if let Some(entry) = self.recipients.get_mut(&recipient) {
             entry.settle(now);
@@ -163,7 +164,7 @@ impl<K: Copy + Ord> Holds<K> {
         }
     }
 
-    /// A recipient holds nobody any more; those whom nobody else holds.
+    /// A recipient no longer holds anybody. Returns those whom nobody else holds.
     pub fn release(&mut self, recipient: K, now: Instant) -> Vec<K> {
         let Some(entry) = self.recipients.get_mut(&recipient) else { return Vec::new() };
         entry.settle(now);
@@ -184,12 +185,12 @@ impl<K: Copy + Ord> Holds<K> {
         free
     }
 
-    /// By whom a sender is held.
+    /// The recipients that hold a sender.
     pub fn holders(&self, sender: K) -> &[K] {
         self.senders.get(&sender).map_or(&[], |held| &held.holders)
     }
 
-    /// A recipient holds this sender no more. True if nobody else does.
+    /// A recipient no longer holds this sender. True if nobody else does.
     pub fn part(&mut self, recipient: K, sender: K, now: Instant) -> bool {
         let (elapsed, at) = (since(self.looked, now), since(self.began, now));
         let Some(entry) = self.recipients.get_mut(&recipient) else { return false };
@@ -209,7 +210,7 @@ impl<K: Copy + Ord> Holds<K> {
         is_free
     }
 
-    /// A session has gone; those who were held by it alone.
+    /// A session is gone. Returns those who were held by it alone.
     pub fn remove(&mut self, key: K, now: Instant) -> Vec<K> {
         let free = self.release(key, now);
         self.recipients.remove(&key);
@@ -229,25 +230,25 @@ impl<K: Copy + Ord> Holds<K> {
         self.rest();
     }
 
-    /// How long a sender was held in the last minute, as far as that is counted by now.
+    /// How long a sender was held in the last minute, as counted so far.
     pub fn spent(&self, sender: K, now: Instant) -> Duration {
         self.senders.get(&sender).map_or(Duration::ZERO, |held| held.minute.sum(since(self.began, now)))
     }
 
-    /// A sender was held for so long in the last minute, by what another instance counts too.
+    /// A sender was held for this long in the last minute, counting other instances too.
     pub fn learn_spent(&mut self, sender: K, spent: Duration, now: Instant) {
         let at = since(Some(*self.began.get_or_insert(now)), now);
         let minute = &mut self.senders.entry(sender).or_insert_with(Sender::new).minute;
         minute.add(spent.min(self.allowance).saturating_sub(minute.sum(at)), at);
     }
 
-    /// When they are to be looked at next.
+    /// When the next check is due.
     pub fn due(&self) -> Option<Instant> {
         self.looked.map(|at| at + LOOK)
     }
 
-    /// Counts what has passed. Those whose time is up, in the order in which they are to be closed; each is
-    /// expected to be [removed](Holds::remove).
+    /// Counts the time that has passed. Returns those whose time is up, in the order in which to close them;
+    /// the caller must [remove](Holds::remove) each.
     pub fn look(&mut self, now: Instant) -> Vec<K> {
         let elapsed = since(self.looked, now);
         if self.looked.is_some() {
@@ -282,7 +283,7 @@ impl<K: Copy + Ord> Holds<K> {
             .map(|(key, entry)| (entry.since, *key))
             .collect();
         due.sort_unstable();
-        // What says nothing that a new entry would not say.
+        // Drops entries that say nothing a new entry would not say.
         self.recipients.retain(|_, entry| !entry.senders.is_empty() || entry.left < allowance);
         self.senders.retain(|_, held| !held.holders.is_empty() || !held.minute.sum(at).is_zero());
         due.into_iter().map(|(_, key)| key).collect()
@@ -304,7 +305,7 @@ impl<K: Copy + Ord> Holds<K> {
         self.barred.get(origin).is_some_and(|since| now.saturating_duration_since(*since) < BARRED)
     }
 
-    /// Nothing has to be looked at while nobody is held.
+    /// Nothing needs checking while nobody is held.
     fn rest(&mut self) {
         if self.recipients.values().all(|entry| entry.senders.is_empty()) {
             self.looked = None;
@@ -337,7 +338,7 @@ fn since(at: Option<Instant>, now: Instant) -> Duration {
     at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
 }
 
-/// Milliseconds in each second of the last minute, and of the one that is not over.
+/// Milliseconds in each second of the last minute, and in the current one.
 struct Minute {
     seconds: [u16; Self::SECONDS],
     /// The second of the last entry.
@@ -366,7 +367,7 @@ impl Minute {
         Duration::from_millis(sum)
     }
 
-    /// Forgets the seconds that lie more than a minute back.
+    /// Forgets the seconds more than a minute back.
     fn turn(&mut self, at: Duration) {
         let new = at.as_secs().saturating_sub(self.last).min(Self::SECONDS as u64);
         (0..new).for_each(|n| self.seconds[((at.as_secs() - n) % Self::SECONDS as u64) as usize] = 0);
@@ -384,7 +385,7 @@ mod tests {
         Duration::from_secs_f64(n)
     }
 
-    /// Recipients are numbers from 100 on.
+    /// Recipients are numbered from 100.
     struct World {
         holds: Holds<u32>,
         began: Instant,
@@ -416,7 +417,7 @@ mod tests {
             self.now = end;
         }
 
-        /// The recipient takes bytes once in so many seconds.
+        /// The recipient accepts bytes once every `each` seconds.
         fn trickle(&mut self, recipient: u32, each: f64, time: f64) {
             for _ in 0..(time / each) as u32 {
                 self.pass(each);
@@ -438,7 +439,7 @@ mod tests {
         let mut w = World::new();
         w.hold(100, 1);
         w.trickle(100, 1.0, 20.0);
-        // It regained a sixtieth meanwhile, but its sender did not.
+        // It regained a sixtieth in the meantime, but its sender did not.
         assert_eq!(w.closed, [(100, 10.0)]);
     }
 
@@ -463,14 +464,14 @@ mod tests {
         w.hold(100, 2);
         w.trickle(100, 1.0, 20.0);
         let [(100, after)] = w.closed[..] else { panic!("{:?}", w.closed) };
-        // Of 10 s thirty times 0.3 were spent in 306 s, and a sixtieth of those was regained.
+        // 30 × 0.3 s of the 10 s were spent in 306 s, and a sixtieth of those was regained.
         assert!((306.0 + 6.0..306.0 + 6.5).contains(&after), "{after}");
     }
 
     #[test]
     fn no_sender_is_held_for_more_than_ten_seconds_a_minute() {
         let mut w = World::new();
-        // Nine of them hold it for 1.1 s one after the other, each as its first time.
+        // Nine of them hold it for 1.1 s, one after the other, each for the first time.
         for recipient in 100..109 {
             w.hold(recipient, 1);
             w.trickle(recipient, 0.1, 1.1);

@@ -7,107 +7,108 @@ use std::time::Instant;
 
 use crate::proto::{CloseCode, Object, Peer, Status, Token};
 
-/// Names a connection. The driver chooses it and never uses it again.
+/// Identifies a connection. The driver chooses it and never reuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
 /// What happened outside.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A WebSocket was accepted, or an in-process peer wants in.
+    /// A WebSocket was accepted, or an in-process peer wants to connect.
     Connected {
-        /// Its name from now on.
+        /// Its identifier from now on.
         conn: ConnId,
-        /// The id of the session that it may become: unguessable, unique over all instances, without `|`.
+        /// The id of the session it may become: unguessable, unique across all instances, without `|`.
         id: String,
-        /// Where it comes from; told to itself in `welcome` and to nobody else.
+        /// Its IP address; sent to the peer itself in `welcome` and to nobody else.
         host: Option<IpAddr>,
-        /// An in-process peer: it is admitted without a token, into the rooms it asks for; it is not
-        /// counted, pinged, limited in its rate, or held by others. Its queue is bounded as everybody's.
+        /// An in-process peer: it is admitted without a token, into the rooms it asks for; it is not counted,
+        /// pinged, rate-limited, or held by others. Its queue is bounded like any other.
         local: bool,
     },
-    /// A text frame came.
+    /// A text frame arrived.
     Text {
-        /// From here.
+        /// The connection.
         conn: ConnId,
         /// Its content.
         text: &'a str,
     },
-    /// A binary frame came.
+    /// A binary frame arrived.
     Binary {
-        /// From here.
+        /// The connection.
         conn: ConnId,
     },
-    /// A frame over [`Config::max_message_size`](super::Config), or over what is allowed before `welcome`,
-    /// begins to come. The driver reads no more.
+    /// The start of a frame larger than [`Config::max_message_size`](super::Config), or than is allowed
+    /// before `welcome`, arrived. The driver stops reading.
     TooLarge {
-        /// From here.
+        /// The connection.
         conn: ConnId,
     },
-    /// A frame that breaks RFC 6455 came. The driver reads no more.
+    /// A frame that violates RFC 6455 arrived. The driver stops reading.
     BadFrame {
-        /// From here.
+        /// The connection.
         conn: ConnId,
-        /// What to close with: 1002, or 1007 where text is no UTF-8.
+        /// The close code: 1002, or 1007 for text that is not UTF-8.
         code: CloseCode,
     },
-    /// A ping or a pong came.
+    /// A ping or a pong arrived.
     Alive {
-        /// From here.
+        /// The connection.
         conn: ConnId,
     },
-    /// The socket takes nothing more just now, and there is more for it. Said when that begins, and each time
-    /// the socket took a part of what the driver had; it ends with a [`transmit`](super::Hub::transmit) of more than 0
-    /// bytes.
+    /// The socket accepts nothing more right now, and there is more to send. Reported when that begins, and
+    /// each time the socket has accepted part of what the driver had. It ends with a
+    /// [`transmit`](super::Hub::transmit) of more than 0 bytes.
     Full {
-        /// This one.
+        /// The connection.
         conn: ConnId,
-        /// The socket took something since this was last said.
+        /// The socket accepted something since the last report.
         moved: bool,
     },
-    /// The driver keeps so many bytes of a frame that is not whole, and of frames that it has not handed over
+    /// The driver is buffering this many bytes: of an incomplete frame, and of frames it has not passed on
     /// because the connection is held.
     Buffered {
-        /// This one.
+        /// The connection.
         conn: ConnId,
-        /// How many; 0 when nothing is kept any more.
+        /// The number of bytes; 0 when nothing is buffered any more.
         bytes: usize,
     },
-    /// The connection has ended, however it did. The hub forgets it.
+    /// The connection has ended, for whatever reason. The hub forgets it.
     Closed {
-        /// This one.
+        /// The connection.
         conn: ConnId,
     },
-    /// The host's answer to [`Event::Authenticate`]. For a connection that is gone meanwhile it means nothing.
+    /// The host's answer to [`Event::Authenticate`]. Ignored if the connection is already gone.
     Verdict {
-        /// Whom it is about.
+        /// The connection.
         conn: ConnId,
-        /// In or out.
+        /// Admit or refuse.
         verdict: Verdict,
     },
-    /// The host pushes a message, as a publisher on `symple:broadcast` does: it goes, as it stands, to whom
+    /// The host pushes a message, like a publisher on `symple:broadcast`: it is sent unchanged to everyone
     /// its `to` names (`"user|id"`, `"user"`, room, or a list), on all instances, without a permission check.
-    /// Without a `to`, or when it is no message, it is dropped.
+    /// It is dropped if it has no `to` or is not a message.
     Inject {
         /// The whole message.
         text: &'a str,
     },
-    /// The host throws peers out: `error`, then the close that goes with the status.
+    /// The host kicks peers: `error`, then the close that goes with the status.
     Kick {
-        /// Whom.
+        /// Which peers.
         whom: Whom<'a>,
-        /// The number of the error.
+        /// The status of the `error`.
         status: Status,
-        /// Its words.
+        /// The message of the `error`.
         message: &'a str,
     },
-    /// The server ends: everybody gets the event `shutdown` and close 1001. Nobody is admitted any more.
+    /// The server shuts down: everybody gets the event `shutdown` and close 1001. Nobody is admitted any
+    /// more.
     Shutdown,
     /// The instant that [`Output::Timeout`] asked for has come.
     Timeout,
 }
 
-/// Whom the host means.
+/// Whom to kick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whom<'a> {
     /// This connection.
@@ -116,112 +117,113 @@ pub enum Whom<'a> {
     Address(&'a str),
 }
 
-/// What the hub wants done. Poll until [`Output::Timeout`] comes: it ends a round.
+/// What the driver must do. Poll until [`Output::Timeout`], which ends a round.
 #[derive(Debug)]
 pub enum Output {
-    /// There is something to [`transmit`](super::Hub::transmit) for this connection. Said once until it is
-    /// transmitted to the end, and again when it is to be closed: so a driver that waits for a slow socket
-    /// transmits then too, and finds the close.
+    /// There is something to [`transmit`](super::Hub::transmit) to this connection. Reported once until
+    /// everything is transmitted, and again when the connection is to be closed, so a driver that is waiting
+    /// for a slow socket transmits then too and finds the close.
     Ready(ConnId),
-    /// A connection that was [held](super::Hub::is_held) is held no more: its socket is to be read again.
+    /// A [held](super::Hub::is_held) connection is released: read from its socket again.
     Resume(ConnId),
-    /// Something that the host may want to know, or must answer.
+    /// Something the host may want to know, or must answer.
     Event(Event),
-    /// Nothing more to do before an input comes, or this instant ([`Input::Timeout`]).
+    /// Nothing left to do until an input or this instant ([`Input::Timeout`]).
     Timeout(Option<Instant>),
 }
 
-/// What a connection sends next.
+/// What to send next on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transmit {
     /// A text frame. All recipients of a message share it.
     Text(Arc<str>),
     /// A ping.
     Ping,
-    /// A close frame, the last of all. The driver gives the peer a moment to take it and its answer, then
-    /// drops the socket and says [`Input::Closed`]. A peer that is too slow takes nothing: don't wait long.
+    /// A close frame, always the last. The driver gives the peer a moment to receive it and to answer, then
+    /// drops the socket and reports [`Input::Closed`]. A peer that is too slow accepts nothing: don't wait
+    /// long.
     Close {
-        /// Why, as a number.
+        /// The close code.
         code: CloseCode,
-        /// Why, in at most 123 bytes.
+        /// The reason, at most 123 bytes.
         reason: Cow<'static, str>,
     },
 }
 
-/// What the host learns.
+/// What the host is told.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// May this peer in? Answer with [`Input::Verdict`], at leisure.
+    /// Should this peer be admitted? Answer with [`Input::Verdict`], at any time.
     Authenticate {
-        /// Who asks.
+        /// The connection.
         conn: ConnId,
-        /// With which words.
+        /// Its `auth`.
         auth: Auth,
     },
     /// A peer was admitted.
     PeerOnline {
-        /// Over this connection.
+        /// The connection.
         conn: ConnId,
-        /// What is known of it.
+        /// The peer.
         peer: Peer,
     },
-    /// A peer has gone; once for each that was admitted.
+    /// A peer has left; once for each that was admitted.
     PeerOffline {
-        /// Over this connection.
+        /// The connection.
         conn: ConnId,
-        /// What was known of it.
+        /// The peer as last known.
         peer: Peer,
     },
     /// A connection was not admitted.
     Refused {
-        /// Where it came from.
+        /// Its IP address.
         host: Option<IpAddr>,
-        /// Why.
+        /// The reason.
         status: Status,
     },
 }
 
-/// What a client wrote into `auth`.
+/// A client's `auth`.
 #[derive(Clone, Debug)]
 pub struct Auth {
-    /// Who it says it is: a valid user name.
+    /// The user it claims to be: a valid user name.
     pub user: String,
-    /// What it wants to be called.
+    /// The display name it wants.
     pub name: Option<String>,
-    /// Its proof.
+    /// Its credential.
     pub token: Option<Token>,
-    /// Rooms that it would like; the host decides.
+    /// Rooms it wants; the host decides.
     pub rooms: Vec<String>,
-    /// What it tells of itself.
+    /// Its own data.
     pub data: Object,
-    /// Where it comes from.
+    /// Its IP address.
     pub host: Option<IpAddr>,
 }
 
 /// The host's answer.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Let it in.
+    /// Admit it.
     Admit(Admission),
-    /// Tell it no, and close.
+    /// Refuse it, and close.
     Refuse {
-        /// The number of the error, usually 401.
+        /// The status of the error, usually 401.
         status: Status,
-        /// Its words.
+        /// The message of the error.
         message: String,
     },
 }
 
-/// On which terms a peer comes in. The default is: as it asked, into no room but its own.
+/// How a peer is admitted. The default: under the name it gave, into no room but its own.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
-    /// Who it really is, where that is not what it said.
+    /// Its real user, if different from its claim.
     pub user: Option<String>,
-    /// What it is called.
+    /// Its display name.
     pub name: Option<String>,
-    /// Named rooms that it is put into.
+    /// Named rooms to put it into.
     pub rooms: Vec<String>,
-    /// Told of it to others; wins over what it tells itself at `auth`.
+    /// Data about it for others; overrides what it sent itself in `auth`.
     pub data: Object,
 }

@@ -1,4 +1,4 @@
-//! How much and how long: the token bucket of a session, and one deadline for each.
+//! Rates and deadlines: the token bucket of a session, and one deadline for each.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use super::Config;
 use super::slab::Key;
 
-/// Excess that stops for so long begins anew: at 100 messages a second the bucket has then room for
-/// 100 again, so whoever still overflows within a second never slowed down.
+/// Excess starts again from zero after a pause this long: at 100 messages a second the bucket then has room
+/// for 100 more, so whoever still overflows within a second never slowed down.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What becomes of a frame.
+/// What happens to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
     Yes,
@@ -20,12 +20,12 @@ pub(super) enum Pass {
     Abuse,
 }
 
-/// A session's allowance.
+/// A session's rate allowance.
 #[derive(Debug)]
 pub(super) struct Bucket {
     tokens: f64,
     filled: Instant,
-    /// When the current excess began, and when it was last seen.
+    /// When the current excess started, and when it was last seen.
     excess: Option<(Instant, Instant)>,
 }
 
@@ -34,12 +34,12 @@ impl Bucket {
         Bucket { tokens: config.burst, filled: now, excess: None }
     }
 
-    /// When something was last taken.
+    /// When a message was last counted.
     pub fn last(&self) -> Instant {
         self.filled
     }
 
-    /// Takes one message's worth.
+    /// Counts one message.
     pub fn take(&mut self, config: &Config, now: Instant) -> Pass {
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + since * config.rate).min(config.burst);
@@ -57,7 +57,7 @@ impl Bucket {
     }
 }
 
-/// A warning that comes at most once a minute, and tells how often it was due since the last one.
+/// A warning that is logged at most once a minute, and says how often it was due since the last one.
 #[derive(Debug, Default)]
 pub(crate) struct Seldom {
     said: Option<Instant>,
@@ -67,7 +67,7 @@ pub(crate) struct Seldom {
 impl Seldom {
     const PAUSE: Duration = Duration::from_secs(60);
 
-    /// Counts one. If it is time for a warning, how many it is about.
+    /// Counts one occurrence. Returns how many to warn about, if it is time for a warning.
     pub fn due(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
         if self.said.is_some_and(|said| now.saturating_duration_since(said) < Self::PAUSE) {
@@ -78,8 +78,8 @@ impl Seldom {
     }
 }
 
-/// One deadline for each session, the nearest of what it waits for. A session that was heard meanwhile is
-/// looked at when its old deadline comes and put back, so a frame costs nothing here.
+/// One deadline for each session: the nearest of those that apply to it. A session that was active in the
+/// meantime is checked when its old deadline comes, and gets a new one then, so a frame costs nothing here.
 #[derive(Default)]
 pub(super) struct Deadlines {
     table: BTreeSet<(Instant, Key)>,
@@ -104,7 +104,7 @@ impl Deadlines {
         self.table.first().map(|(at, _)| *at)
     }
 
-    /// A session whose deadline has come; it has none afterwards.
+    /// A session whose deadline has come; it has no deadline afterwards.
     pub fn pop(&mut self, now: Instant) -> Option<Key> {
         let first = self.table.first().filter(|(at, _)| *at <= now)?;
         let key = first.1;

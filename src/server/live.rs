@@ -1,4 +1,4 @@
-//! What an admitted peer says: routed messages, presences, and the control messages.
+//! What an admitted peer sends: routed messages, presences, and control messages.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -30,13 +30,13 @@ impl Hub {
             self.stats.dropped_rate += 1;
             let rate = self.config.rate;
             let refusal =
-                Refusal::new(Status::TOO_MANY, format!("Dropped: more than {rate} messages a second"));
+                Refusal::new(Status::TOO_MANY, format!("Dropped: more than {rate} messages per second"));
             return match pass {
                 Pass::Abuse => self.refuse(key, &refusal, CloseCode::POLICY, now),
                 _ => self.say(key, &refusal, now),
             };
         }
-        trace!("connection {} says {} bytes", conn.0, text.len());
+        trace!("connection {} sent {} bytes", conn.0, text.len());
         let done = match Head::parse(text) {
             Err(malformed) => Err(Refusal::bad(malformed.to_string())),
             Ok(head) => self.act(key, local, &head, now),
@@ -48,7 +48,7 @@ impl Hub {
         }
     }
 
-    /// Does what a frame asks, or says why not.
+    /// Does what a frame asks for, or returns why not.
     fn act(&mut self, key: Key, local: bool, head: &Head<'_>, now: Instant) -> Result<(), Refusal> {
         let count = match &*head.kind {
             "message" => &mut self.stats.messages,
@@ -64,10 +64,10 @@ impl Hub {
                 self.close(key, CloseCode::NORMAL, "".into(), false, now);
                 return Ok(());
             }
-            "auth" => return Err(Refusal::bad("You are authenticated already")),
+            "auth" => return Err(Refusal::bad("Already authenticated")),
             _ => {
                 return Err(Refusal::bad(
-                    "Unknown \"type\": a client sends message, presence, command, event, join, leave or close",
+                    "Unknown \"type\": must be message, presence, command, event, join, leave or close",
                 ));
             }
         };
@@ -81,9 +81,9 @@ impl Hub {
     fn to<'a>(&self, head: &Head<'a>) -> Result<To<'a>, Refusal> {
         let max = self.config.max_to;
         match head.to() {
-            None => Err(Refusal::bad("\"to\" must be a non-empty string or a list of such")),
+            None => Err(Refusal::bad("\"to\" must be a non-empty string or a list of them")),
             Some(To::List(names)) if names.len() > max => {
-                Err(Refusal::bad(format!("\"to\" may list {max} names at most")))
+                Err(Refusal::bad(format!("\"to\" may list at most {max} names")))
             }
             Some(to) => Ok(to),
         }
@@ -97,7 +97,7 @@ impl Hub {
         }
     }
 
-    /// Sends a frame to whom it reaches, printed once for all, and a receipt if one is wanted.
+    /// Sends a frame to everyone it reaches, serialized once for all, and a receipt if one was requested.
     fn route(
         &mut self,
         key: Key,
@@ -110,7 +110,7 @@ impl Hub {
         let mut found = std::mem::take(&mut self.found);
         recipients(to, Sender::Session(key), &mut self.rooms, &mut found);
         if self.rooms.any_quiet() && matches!(class, Class::State { .. }) {
-            // Whoever hears that a peer is there must hear that it goes.
+            // Whoever is told that a peer is there must also be told when it leaves.
             found.retain(|peer| self.rooms.knows(key, *peer));
         }
         let names = self.names(Some(key), to);
@@ -133,21 +133,21 @@ impl Hub {
         }
     }
 
-    /// Tells a sender whom its message reached. `id` is raw.
+    /// Tells a sender how many its message reached. `id` is raw.
     pub(super) fn receipt(&mut self, key: Key, id: &str, delivered: usize, now: Instant) {
         let status = if delivered > 0 { Status::OK } else { Status::NOT_FOUND };
         let receipt = format!(r#"{{"type":"receipt","id":{id},"status":{status},"delivered":{delivered}}}"#);
         self.answer(key, &receipt.into(), now);
     }
 
-    /// Gives a message of the host to whom its `to` names, as [`Input::Inject`](super::Input::Inject) does. Nobody
-    /// is held for it. Answers how many of the peers here did not get it because too much waits for them; each of
-    /// those is told so when it has read.
+    /// Delivers a message from the host to everyone its `to` names, like
+    /// [`Input::Inject`](super::Input::Inject). Nobody is held for it. Returns how many of the peers here did
+    /// not get it because their queue is full; each of those is told once it has read.
     pub fn publish(&mut self, text: &str, now: Instant) -> usize {
         self.inject(text, true, now)
     }
 
-    /// Gives a message of the host to the peers here, and to those elsewhere too if `everywhere`.
+    /// Delivers a message from the host to the peers here, and to those on other instances if `everywhere`.
     pub(super) fn inject(&mut self, text: &str, everywhere: bool, now: Instant) -> usize {
         let to = Head::parse(text).ok().and_then(|head| head.to());
         let Some(to) = to.filter(|to| *to != To::Absent) else {
@@ -169,7 +169,7 @@ impl Hub {
         found.len() - queued
     }
 
-    /// Merges what a peer tells of itself, and passes its presence on.
+    /// Merges what a peer says about itself, and forwards its presence.
     fn presence(&mut self, key: Key, local: bool, head: &Head<'_>, now: Instant) -> Result<(), Refusal> {
         let to = self.to(head)?;
         let forced = policy::forces_name(&self.config, local);
@@ -180,7 +180,8 @@ impl Hub {
         let who = live.who.clone();
         if changed {
             self.rooms.renew(key);
-            // Before the message that tells of it: whoever is shown the peer in between must see the new state.
+            // Before the message about it: whoever is introduced to the peer in between must see the new
+            // state.
             self.changed(key);
         }
         let print = |head: &Head<'_>| {
@@ -210,7 +211,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Answers a `join`; behind it comes who else is in the room.
+    /// Answers a `join`, followed by who else is in the room.
     pub(super) fn joined(&mut self, key: Key, room: &str, now: Instant) {
         self.answer(key, &done("join:ok", room), now);
         self.catch_up(key);
@@ -238,8 +239,8 @@ impl Hub {
     }
 }
 
-/// Merges the `data` of a presence; whether it changed anything. The card is printed anew when somebody
-/// has to be told.
+/// Merges the `data` of a presence. Returns whether it changed anything. The cached presence is rebuilt when
+/// somebody has to be told.
 fn merge(live: &mut Live, raw: &str, forced_name: bool, max: usize) -> Result<bool, Refusal> {
     let merged = live.profile.merge(raw, live.who.name.len(), max)?;
     let mut changed = merged.profile.is_some();

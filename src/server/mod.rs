@@ -1,10 +1,10 @@
 //! The server's hub, sans-IO: admission, rooms, policy, routing, presence, limits.
 //!
-//! One struct, [`Hub`]. A driver gives it [`Input`]s, polls [`Output`]s until [`Output::Timeout`], and moves
-//! what waits for a connection to its socket with [`Hub::transmit`]. The hub reads no clock and waits for
-//! nobody; what it keeps of each connection is bounded by [`Config`].
+//! There is one struct, [`Hub`]. A driver gives it [`Input`]s, polls [`Output`]s until [`Output::Timeout`],
+//! and moves what is queued for a connection to its socket with [`Hub::transmit`]. The hub reads no clock and
+//! waits for nobody; what it keeps per connection is bounded by [`Config`].
 //!
-//! A connection goes one way:
+//! A connection moves in one direction:
 //!
 //! ```text
 //!             auth, no verdict needed
@@ -14,10 +14,10 @@
 //!     │                   │ frames are held                                          │
 //!     │ 401, 408, 400 …   │ Refuse, 503                                              ▼
 //!     └───────────────────┴────────────────────────────────────────────────────► Closing
-//!                                                         what waits, then the close frame
+//!                                                         the queue, then the close frame
 //! ```
 //!
-//! and is forgotten on [`Input::Closed`], which may come in any state. A peer is in its rooms, and online to
+//! and is forgotten on [`Input::Closed`], which may come in any state. A peer is in its rooms, and online for
 //! others, exactly while it is live.
 //!
 //! ```
@@ -32,41 +32,44 @@
 //! assert!(matches!(hub.poll_output(), Output::Timeout(Some(_))));
 //!
 //! let mut out = Vec::new();
-//! assert!(!hub.transmit(alice, 64 << 10, now, &mut out), "nothing more waits");
+//! assert!(!hub.transmit(alice, 64 << 10, now, &mut out), "nothing more is queued");
 //! let welcome = r#"{"type":"welcome","protocol":"symple/4","status":200,"peer":{"id":"9f","user":"alice","name":"alice","online":true},"rooms":["alice"]}"#;
 //! assert_eq!(out, [Transmit::Text(welcome.into())]);
 //! ```
 //!
-//! Where protocol.md leaves room, the hub decides so:
+//! Where protocol.md leaves a choice, the hub makes it as follows:
 //!
-//! - Before `welcome` a frame may have 16 KiB at most; an in-process peer's may be as large as ever.
-//! - Frames that come between `auth` and the verdict are held, 64 of them and 64 KiB at most, since clients
-//!   send their first `join` right behind; more is `error` 429 and a close.
-//! - Each frame over the rate is answered 429; an excess is without a pause if no second passes without one.
+//! - Before `welcome` a frame may have at most 16 KiB; an in-process peer's may have full size.
+//! - Frames that arrive between `auth` and the verdict are kept, at most 64 frames and 64 KiB, since clients
+//!   send their first `join` right away; more means `error` 429 and a close.
+//! - Each frame over the rate is answered 429. Excess counts as continuous while no whole second passes
+//!   without it.
 //! - Between a sender and a live recipient nothing is dropped. A recipient whose queue is over half of
-//!   [`Config::queue_limit`] holds whoever adds to it: the driver reads no more of that connection
-//!   ([`Hub::is_held`]) until the queue is down to a quarter ([`Output::Resume`]). How long that may last, and
-//!   that nobody waits for ever, is in the docs of `hold`; then the recipient is closed, 1008 `too slow`.
-//! - What the host pushes holds nobody. It is not queued over the limit; [`Hub::publish`] answers how many missed
-//!   it, and each of those is told by an event `missed`, as is whoever missed something that was lost between
-//!   instances. Presences are told later, in their newest state.
-//! - Up to 50 members of a room are told at once who comes and goes; in a larger room that waits for 50 to 250 ms,
-//!   a quarter of a millisecond for each member. A newcomer gets its roster at once, and no message of a peer comes
-//!   before the presence that introduces it. Whoever comes and goes before a member could be told is not told to it,
-//!   unless something that it said lies in between; whoever leaves and comes back is told again.
-//! - To clients that accept them, presences of up to 1 KiB come in batches of at most 32 KiB; larger ones, and
-//!   single ones, come by themselves.
-//! - A named room with more than [`Config::count_above`] members tells who comes no more, but how many they are:
-//!   `{"type":"event","name":"room:count","subtype":"room:count","room":"r","count":1234}`, to each member and each
-//!   newcomer, whenever that has changed and no more often than it would have told of peers. Members who were told of
-//!   each other hear of each other's going. Presences that peers send reach only those who will hear of their going.
-//!   Once a quarter fewer are in it, all are told of those whom they don't know.
-//! - A close waits behind what is queued, for 5 s; then that is given up, and the close comes first.
-//! - A peer's name and data are bounded (400), so is the number of names in one `to` (400).
+//!   [`Config::queue_limit`] holds whoever adds to it: the driver stops reading from that connection
+//!   ([`Hub::is_held`]) until the queue is down to a quarter ([`Output::Resume`]). The docs of `hold` say how
+//!   long that may last, and why nobody waits forever; after that the recipient is closed with 1008
+//!   `too slow`.
+//! - What the host pushes holds nobody. It is not queued over the limit; [`Hub::publish`] returns how many
+//!   peers missed it, and each of those gets an event `missed`, as does whoever missed something that was
+//!   lost between instances. Presences are told later, in their latest state.
+//! - Up to 50 members of a room are told at once who joins and leaves; in a larger room that takes 50 to 250
+//!   ms, a quarter of a millisecond per member. A newcomer gets its roster at once, and no message from a
+//!   peer arrives before the presence that introduces it. Whoever joins and leaves before a member could be
+//!   told is not announced to that member, unless it sent the member something in between; whoever leaves and
+//!   comes back is announced again.
+//! - Clients that accept batches get presences of up to 1 KiB in batches of at most 32 KiB; larger and single
+//!   ones are sent on their own.
+//! - A named room with more than [`Config::count_above`] members no longer announces newcomers, but gives its
+//!   size: `{"type":"event","name":"room:count","subtype":"room:count","room":"r","count":1234}`, to each
+//!   member and each newcomer, whenever it has changed and no more often than it would have announced peers.
+//!   Members who know each other are told when the other leaves. Presences that peers send reach only those
+//!   who will be told when that peer leaves. Once the room is a quarter below the limit, all members are told
+//!   about those they don't know.
+//! - A close waits behind what is queued, for 5 s; then the queue is dropped and the close is sent first.
+//! - A peer's name and data are limited in size (400), and so is the number of names in one `to` (400).
 //!
-//! Who may what is decided in `policy` alone. A hub may be one of several instances ([`cluster`]).
-//! Out of scope: sockets, TLS and Redis, which are the driver's; what is in calls, which are messages like
-//! others.
+//! Only `policy` decides who may do what. A hub may be one instance of a [`cluster`]. Out of scope: sockets,
+//! TLS and Redis, which belong to the driver; the content of calls, which are ordinary messages here.
 
 mod admission;
 mod admit;

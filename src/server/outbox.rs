@@ -1,18 +1,19 @@
-//! What waits for one connection: a bounded queue, and what a peer is owed that found it full.
+//! The queue of one connection: bounded, with a record of what the peer is owed when it was full.
 //!
-//! Over the high mark, half of the limit, the recipient holds its senders ([`hold`](super::hold)), so that each
-//! of them adds one frame more at most. Over the limit such a frame is still taken while the socket takes
-//! something: keeping it here or at its sender costs the same, and here it keeps its place. Otherwise the
-//! recipient is to be closed.
+//! Over the high mark, half of the limit, the recipient holds its senders ([`hold`](super::hold)), so each of
+//! them adds at most one more frame. Over the limit such a frame is still queued as long as the socket
+//! accepts something: keeping it here or at its sender costs the same, and here it keeps its place. Otherwise
+//! the recipient must be closed.
 //!
-//! A peer of this process under a reserved name is held by nobody: over the limit the recipient is closed at once, or
-//! over twice the limit while its socket has refused nothing and the server is behind.
+//! A peer in this process under a reserved name is held by nobody. Over the limit its recipient is closed at
+//! once; or only over twice the limit, as long as the recipient's socket has refused nothing because the
+//! server itself is behind.
 //!
-//! Nobody can be held for what the host pushes either: over the limit it is not taken, and the recipient is told how
-//! much it missed once it has read. Who comes and who goes is in the logs of the rooms, and an entry here says up to
-//! which change of them the recipient is to be told at this place; that becomes text as the socket takes it. Presences
-//! that peers send are state: over the high mark it is noted whom they told of, and the newest state of each of those
-//! is told below the low mark, a quarter of the limit.
+//! Nobody can be held for what the host pushes either: over the limit it is not queued, and once the
+//! recipient has read, it is told how much it missed. Arrivals and departures are in the logs of the rooms,
+//! and an entry here says up to which change the recipient is to be told at this place; it becomes text as
+//! the socket accepts it. Presences that peers send are state: over the high mark only their subjects are
+//! noted, and below the low mark, a quarter of the limit, the recipient is told the latest state of each.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -23,22 +24,23 @@ use crate::proto::CloseCode;
 
 use super::slab::Key;
 
-/// What an entry costs beside its text: its place in the queue, and the counters of a shared text.
+/// What an entry costs besides its text: its place in the queue, and the counters of a shared text.
 const ENTRY: usize = 40;
-/// What is kept of a peer whose state is owed.
+/// What is kept for a peer whose state is owed.
 const CARD: usize = size_of::<Key>();
-/// What answers may take beyond the limit, so that a burst of requests to a full queue is still answered.
+/// What answers may use beyond the limit, so that a burst of requests from a client with a full queue is
+/// still answered.
 const RESERVE: usize = 64 << 10;
-/// A queue that has drained gives back room for more entries than this.
+/// A queue that has drained frees capacity above this many entries.
 const KEPT: usize = 16;
 
 #[derive(Debug)]
 pub(super) enum Item {
     Text(Arc<str>),
-    /// Peers to be told of, as they are when their turn comes; who has gone by then is passed over, as the
-    /// presence of the going is behind this entry.
+    /// Peers to announce, in their state when their turn comes; those who are gone by then are skipped,
+    /// because the presence of their departure comes after this entry.
     Cards(Vec<Key>),
-    /// What has changed in its rooms up to this change of them is to be told. Some of it was, if `begun`.
+    /// Tell what has changed in its rooms up to this change. Part of it was told already, if `begun`.
     Roster {
         upto: u64,
         begun: bool,
@@ -56,32 +58,32 @@ impl Item {
     }
 }
 
-/// What a text means to its recipient, which decides what becomes of it when the queue is full.
+/// What a text means to its recipient, which decides what happens to it when the queue is full.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Class {
     /// Its sender is held.
     Message,
-    /// Its sender is of this process and is not: one slow peer must not stop a camera.
+    /// Its sender is in this process and is not held: one slow peer must not stop a camera.
     Unheld,
-    /// Nobody is: the host or another program sent it.
+    /// Nobody is held: the host or another program sent it.
     Pushed,
-    /// It has the reserve.
+    /// It may use the reserve.
     Answer,
-    /// It tells the state of a peer that is there, which is told later.
+    /// The state of a peer that is online, which can be told later.
     State { of: Key },
 }
 
-/// What became of a text.
+/// What happened to a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     Yes,
     /// Noted, missed, or for a connection that is closing.
     No,
-    /// There is no room, and there will be none: the connection is to be closed.
+    /// There is no room, and there will be none: close the connection.
     Stuck,
 }
 
-/// A socket that took something within this time is slow, and not stuck.
+/// A socket that accepted something within this time is slow, not stuck.
 const MOVING: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -96,23 +98,24 @@ pub(super) struct Outbox {
     items: VecDeque<Item>,
     bytes: usize,
     limit: usize,
-    /// When the socket last took something; only while it refuses more.
+    /// When the socket last accepted something; only while it refuses more.
     refuses: Option<Instant>,
-    /// What the host pushed and did not fit, and what was lost between instances, since that was last told.
+    /// What the host pushed and did not fit, and what was lost between instances, since the last report of
+    /// it.
     missed: u32,
-    /// Whose state could not be told.
+    /// Peers whose state could not be told.
     owed: BTreeSet<Key>,
-    /// Up to which change of its rooms it is told, once all of this was sent.
+    /// The change of its rooms up to which it will have been told once all of this is sent.
     told: u64,
     close: Option<Box<Farewell>>,
     ping: bool,
-    /// Nothing is taken any more.
+    /// Nothing is queued any more.
     shut: bool,
     /// The driver knows that there is something.
     pub announced: bool,
-    /// It understands `presence:batch`.
+    /// The client understands `presence:batch`.
     pub batches: bool,
-    /// Joins that are not answered yet, before which nothing of their rooms is told.
+    /// Joins without an answer yet; nothing about their rooms is told before it.
     pub joining: u16,
 }
 
@@ -121,7 +124,7 @@ impl Outbox {
         Outbox { limit, ..Outbox::default() }
     }
 
-    /// One that takes nothing.
+    /// A queue that accepts nothing.
     pub fn closed() -> Self {
         Outbox { shut: true, ..Outbox::default() }
     }
@@ -133,7 +136,7 @@ impl Outbox {
         }
         let limit = match class {
             Class::Message | Class::Pushed => self.limit,
-            // Nobody waits, so what the server itself has not written yet must end too.
+            // Nobody waits, so what the server itself has not written yet must be bounded too.
             Class::Unheld if self.refuses() => self.limit,
             Class::Unheld => self.limit * 2,
             Class::Answer => self.limit + RESERVE,
@@ -157,7 +160,7 @@ impl Outbox {
         Taken::Yes
     }
 
-    /// The recipient is to be told what has changed in its rooms up to this change of them, at this place.
+    /// At this place the recipient is to be told what has changed in its rooms up to this change.
     pub fn push_roster(&mut self, seq: u64) {
         if self.shut || self.joining > 0 || self.told >= seq {
             return;
@@ -169,7 +172,7 @@ impl Outbox {
         }
     }
 
-    /// Up to which change of its rooms it is told before what is queued next.
+    /// The change of its rooms up to which it is told before what is queued next.
     pub fn told(&self) -> u64 {
         self.told
     }
@@ -186,7 +189,7 @@ impl Outbox {
         self.ping = !self.shut;
     }
 
-    /// The last thing that is sent, behind what waits; or, of a peer that takes nothing, instead of it.
+    /// The last thing sent, after what is queued; or, for a peer that accepts nothing, instead of it.
     pub fn shut(&mut self, code: CloseCode, reason: Cow<'static, str>, discard: bool, now: Instant) {
         if self.shut {
             return;
@@ -205,7 +208,7 @@ impl Outbox {
         self.close.as_ref().filter(|_| !self.items.is_empty()).map(|close| close.since)
     }
 
-    /// Gives up what waits.
+    /// Drops what is queued.
     pub fn discard(&mut self) {
         self.items = VecDeque::new();
         self.bytes = 0;
@@ -215,18 +218,18 @@ impl Outbox {
         self.items.is_empty() && !self.ping && self.close.is_none() && self.missed == 0
     }
 
-    /// A message was lost before it came here. Whether that is to be told.
+    /// A message was lost before it got here. Returns whether that is to be reported.
     pub fn miss(&mut self) -> bool {
         self.missed += u32::from(!self.shut);
         !self.shut
     }
 
-    /// Bytes that wait.
+    /// Bytes queued.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The texts that wait.
+    /// The queued texts.
     pub fn texts(&self) -> impl Iterator<Item = &Arc<str>> {
         self.items.iter().filter_map(|item| match item {
             Item::Text(text) => Some(text),
@@ -238,7 +241,7 @@ impl Outbox {
         std::mem::take(&mut self.ping)
     }
 
-    /// The next entry; what is left of it goes back by [`Outbox::put_back`].
+    /// The next entry; what is left of it is returned with [`Outbox::put_back`].
     pub fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.bytes -= item.cost();
@@ -250,13 +253,13 @@ impl Outbox {
         self.items.push_front(item);
     }
 
-    /// The close, once nothing else waits.
+    /// The close, once nothing else is queued.
     pub fn take_close(&mut self) -> Option<(CloseCode, Cow<'static, str>)> {
         let close = if self.items.is_empty() { self.close.take() } else { None };
         close.map(|close| (close.code, close.reason))
     }
 
-    /// The socket takes nothing more just now; `moved`: it took something since this was last said.
+    /// The socket accepts nothing more right now; `moved`: it accepted something since the last report.
     pub fn refuse(&mut self, moved: bool, now: Instant) {
         match &mut self.refuses {
             Some(at) if moved => *at = now,
@@ -265,7 +268,7 @@ impl Outbox {
         }
     }
 
-    /// The socket takes more. Whether it did not before.
+    /// The socket accepts more. Returns whether it did not before.
     pub fn accept(&mut self) -> bool {
         self.refuses.take().is_some()
     }
@@ -274,7 +277,7 @@ impl Outbox {
         self.refuses.is_some()
     }
 
-    /// Whether its socket takes what it is given, however slowly.
+    /// Whether its socket accepts what it is given, however slowly.
     fn is_moving(&self, now: Instant) -> bool {
         self.refuses.is_none_or(|at| now.saturating_duration_since(at) < MOVING)
     }
@@ -283,17 +286,17 @@ impl Outbox {
         self.limit / 2
     }
 
-    /// Senders are to be held.
+    /// Whether senders must be held.
     pub fn is_high(&self) -> bool {
         self.bytes > self.high() && !self.shut
     }
 
-    /// Senders are to be held no more.
+    /// Whether senders can be released.
     pub fn is_low(&self) -> bool {
         self.bytes <= self.limit / 4
     }
 
-    /// Gives back room, and whose state is owed now that there is some.
+    /// Frees capacity. Returns the peers whose state is owed, if there is room for them now.
     pub fn drained(&mut self) -> BTreeSet<Key> {
         if self.items.is_empty() && self.items.capacity() > KEPT {
             self.items = VecDeque::new();
@@ -320,7 +323,8 @@ impl Outbox {
         }
     }
 
-    /// Queues whose state was owed. Takes no part in the limit, since it was noted already in about as many bytes.
+    /// Queues peers whose state was owed. Not subject to the limit, since noting them took about as many
+    /// bytes.
     pub fn pay(&mut self, peers: Vec<Key>) {
         if !peers.is_empty() {
             self.add(Item::Cards(peers));
@@ -332,13 +336,13 @@ impl Outbox {
         self.items.push_back(item);
     }
 
-    /// Whether there is room. A queue that is empty takes anything.
+    /// Whether there is room. An empty queue accepts anything.
     fn fits(&self, cost: usize, limit: usize) -> bool {
         self.items.is_empty() || self.bytes + cost <= limit
     }
 }
 
-/// Tells a peer how many messages it did not get.
+/// Tells a peer how many messages it missed.
 pub(super) fn told_missed(count: u32) -> Arc<str> {
     format!(
         r#"{{"type":"event","name":"missed","subtype":"missed","missed":{count},"message":"{count} messages for you were lost"}}"#

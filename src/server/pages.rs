@@ -1,9 +1,9 @@
 //! Texts that many readers of a large room share.
 //!
-//! Whoever comes into a large room is told the same as all who came before. So the log of a room is cut into pages,
-//! and what one says of those who came, made into frames, is kept as long as it is true: until one of them goes, or
-//! tells something new of itself, or another comes in the same page. Only for clients that take several presences in a
-//! frame, who share no other room with anybody.
+//! Everyone who enters a large room is told the same as all who came before. So the log of a room is divided
+//! into pages, and the frames that announce the arrivals of one page are kept as long as they are accurate:
+//! until one of those peers leaves or changes its data, or another arrives in the same page. Only for clients
+//! that accept batched presences and share no other room with anybody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,42 +11,43 @@ use std::time::{Duration, Instant};
 
 use super::rooms::RoomId;
 
-/// Changes in one page. Whoever is told from the middle of one on is told the rest of it one by one.
+/// Changes in one page. A reader that starts in the middle of a page is told the rest of it one by one.
 const CHANGES: u64 = 256;
 
-/// Bytes that pages may keep, beside the texts that are kept anyhow; then all are made anew. A room of 30,000.
+/// Bytes that pages may use besides the texts that are kept anyway; above it all pages are rebuilt. Enough
+/// for a room of 30,000.
 const MOST: usize = 4 << 20;
 
-/// A page that nobody asked for in so long is not needed any more: the rush is over.
+/// A page that nobody asked for in this time is no longer needed: the rush is over.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Names a page: the room, and the page of its log.
+/// Identifies a page: the room, and the page of its log.
 pub(super) type PageId = (RoomId, u64);
 
-/// The page of a change.
+/// The page that a change is in.
 pub(super) fn page_of(seq: u64) -> u64 {
     seq / CHANGES
 }
 
-/// The first change behind a page.
+/// The first change after a page.
 pub(super) fn end_of(page: u64) -> u64 {
     (page + 1) * CHANGES
 }
 
-/// What is told of those who came in a page of changes.
+/// The frames that announce who arrived in a page of changes.
 #[derive(Debug)]
 pub(super) struct Page {
     /// In order.
     pub frames: Vec<Arc<str>>,
-    /// The last change in it.
+    /// The last change in the page.
     pub last: u64,
-    /// It is the truth from this change on: whoever came and is not in it went before.
+    /// The page is accurate from this change on: arrivals missing from it left before.
     pub from: u64,
-    /// Somebody went in it, which it does not tell.
+    /// Somebody left in this page, which the frames do not tell.
     pub went: bool,
 }
 
-/// Pages that are true.
+/// The pages that are accurate.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     pages: HashMap<PageId, Arc<Page>>,
@@ -61,7 +62,7 @@ impl Pages {
         Some(page.clone())
     }
 
-    /// Keeps a page that takes so many bytes of its own.
+    /// Stores a page that uses this many bytes of its own.
     pub fn keep(&mut self, id: PageId, page: Arc<Page>, bytes: usize, now: Instant) {
         if self.bytes + bytes > MOST {
             self.clear();
@@ -71,14 +72,14 @@ impl Pages {
         self.pages.insert(id, page);
     }
 
-    /// A page is true no more.
+    /// A page is no longer accurate.
     pub fn drop(&mut self, id: PageId) {
         if !self.pages.is_empty() {
             self.pages.remove(&id);
         }
     }
 
-    /// Forgets all once nobody asks for them.
+    /// Drops all pages once nobody asks for them.
     pub fn expire(&mut self, now: Instant) {
         if self.used.is_some_and(|used| now.saturating_duration_since(used) >= IDLE) {
             self.clear();

@@ -1,8 +1,8 @@
-//! Permission: every question of who may what is decided here and nowhere else.
+//! Permission: every question of who may do what is decided here and nowhere else.
 //!
-//! Rooms are the boundary. A session reaches those with whom it shares one, whether it names them by
-//! address, by user or by id; it speaks in named rooms that it is in. What is not allowed is as if it did
-//! not exist, so nobody can find out who does.
+//! Rooms are the boundary. A session reaches those it shares a room with, whether it addresses them by
+//! address, by user or by id, and it may send to named rooms that it is in. What is not allowed looks as if
+//! it did not exist, so nobody can find out who does.
 
 use crate::proto::{Status, valid_room};
 
@@ -16,13 +16,13 @@ pub(super) fn needs_verdict(config: &Config, local: bool) -> bool {
     config.authenticate && !local
 }
 
-/// Whether a user's name is not this peer's to take.
+/// Whether this peer may not take this user name.
 pub(super) fn is_reserved(config: &Config, local: bool, user: &str) -> bool {
     !local && config.reserved.iter().any(|reserved| reserved == user)
 }
 
-/// Whether slow recipients hold this peer. One of this process under a reserved name speaks for the host: a stranger
-/// that does not read must not stop a camera.
+/// Whether slow recipients hold this peer. A peer in this process under a reserved name speaks for the host:
+/// a stranger that does not read must not be able to stop a camera.
 pub(super) fn is_held(config: &Config, local: bool, user: &str) -> bool {
     !local || !config.reserved.iter().any(|reserved| reserved == user)
 }
@@ -32,12 +32,12 @@ pub(super) fn grants_own_rooms(config: &Config, local: bool) -> bool {
     !config.authenticate || local
 }
 
-/// Whether a peer's `name` is the server's to tell.
+/// Whether the server decides a peer's `name`.
 pub(super) fn forces_name(config: &Config, local: bool) -> bool {
     config.authenticate && !local
 }
 
-/// Whether connections like this one are counted and paced.
+/// Whether connections like this one are counted and rate-limited.
 pub(super) fn is_limited(local: bool) -> bool {
     !local
 }
@@ -52,17 +52,17 @@ pub(super) fn may_speak_in(rooms: &Rooms, sender: Key, room: RoomId) -> bool {
     rooms.is_member(sender, room)
 }
 
-/// Whether a message from a peer of another instance, which is in these rooms, may reach `peer`.
+/// Whether a message from a peer on another instance, which is in these rooms, may reach `peer`.
 pub(super) fn away_may_reach(rooms: &Rooms, of: &[RoomId], peer: Key) -> bool {
     rooms.is_in_any(peer, of)
 }
 
-/// Whether a peer of another instance, which is in these rooms, may address the named room `room`.
+/// Whether a peer on another instance, which is in these rooms, may address the named room `room`.
 pub(super) fn away_may_speak_in(of: &[RoomId], room: RoomId) -> bool {
     of.binary_search(&room).is_ok()
 }
 
-/// What a `join` does.
+/// The result of a `join`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Join {
     /// The session is in the room already.
@@ -88,7 +88,7 @@ pub(super) fn join(
     }
 }
 
-/// Whether a session may leave `room`; which room that is, if it is in it.
+/// Whether a session may leave `room`; returns which room that is, if the session is in it.
 pub(super) fn leave(
     config: &Config,
     local: bool,
@@ -103,13 +103,13 @@ pub(super) fn leave(
     Ok(rooms.named(room).filter(|room| rooms.is_member(key, *room)))
 }
 
-/// Whether a session that is admitted under these names has too many of them.
+/// Whether a session admitted into this many rooms has too many.
 pub(super) fn check_count(config: &Config, rooms: usize) -> Result<(), Refusal> {
     if rooms > config.max_rooms { Err(too_many_rooms(config)) } else { Ok(()) }
 }
 
 fn too_many_rooms(config: &Config) -> Refusal {
-    Refusal::new(Status::TOO_MANY, format!("A session may be in {} rooms at most", config.max_rooms))
+    Refusal::new(Status::TOO_MANY, format!("A session may be in at most {} rooms", config.max_rooms))
 }
 
 fn check_room<'a>(config: &Config, local: bool, room: Option<&'a str>) -> Result<&'a str, Refusal> {
@@ -119,12 +119,15 @@ fn check_room<'a>(config: &Config, local: bool, room: Option<&'a str>) -> Result
     if config.dynamic_rooms || local {
         Ok(room)
     } else {
-        Err(Refusal::new(Status::FORBIDDEN, "Rooms cannot be joined or left here; they come with admission"))
+        Err(Refusal::new(
+            Status::FORBIDDEN,
+            "This server does not allow joining or leaving rooms; it assigns them when you connect",
+        ))
     }
 }
 
-/// A user's own room goes by the user's name: to join it changes nothing, and never makes a named room
-/// that others could enter too.
+/// A user's own room has the user's name. Joining it changes nothing, and never creates a named room that
+/// others could enter.
 fn is_own(rooms: &Rooms, key: Key, room: &str) -> bool {
     rooms.user_of(key) == Some(room)
 }

@@ -1,6 +1,6 @@
-//! What is known of a peer, and the presences that tell it.
+//! What is known about a peer, and the presences that announce it.
 //!
-//! A peer's own members are kept as the JSON that it wrote, so a snapshot tells them as they came.
+//! A peer's own members are kept as the JSON it sent, so a snapshot repeats them unchanged.
 
 use std::sync::Arc;
 
@@ -10,34 +10,34 @@ use crate::proto::{Address, Object, Peer, walk};
 
 use super::error::Refusal;
 
-/// What a member costs beside its text when it is counted: its place in the list and two allocations.
+/// What a member costs besides its text when it is counted: its place in the list and two allocations.
 const MEMBER: usize = 64;
 
-/// Who a session is. Shared with the messages that tell of its going.
+/// A session's identity. Shared with the messages that announce its departure.
 #[derive(Debug)]
 pub(super) struct Who {
     pub address: Address,
     pub name: Box<str>,
 }
 
-/// What a peer adds to itself: `peerType`, capabilities, status.
+/// What a peer adds about itself: `peerType`, capabilities, status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Profile {
     members: Vec<(Box<str>, Box<str>)>,
 }
 
-/// What a merge found.
+/// The result of a merge.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Merged {
-    /// The new profile, where it differs.
+    /// The new profile, if it differs.
     pub profile: Option<Profile>,
-    /// A name among the members.
+    /// A name, if there is one among the members.
     pub name: Option<String>,
 }
 
 impl Profile {
-    /// Merges the object `raw` member by member; anything else holds nothing to merge. `taken` are bytes of
-    /// `max` that are spent on something else.
+    /// Merges the object `raw` member by member; anything but an object has nothing to merge. `taken` bytes
+    /// of `max` are used by something else.
     pub fn merge(&self, raw: &str, taken: usize, max: usize) -> Result<Merged, Refusal> {
         let mut merged = Merged::default();
         let mut grown = self.clone();
@@ -51,13 +51,13 @@ impl Profile {
         });
         let name = merged.name.as_ref().map_or(0, String::len);
         if grown.size() + name.max(taken) > max {
-            return Err(Refusal::bad(format!("A peer's name and data are {max} bytes at most")));
+            return Err(Refusal::bad(format!("A peer's name and data may have at most {max} bytes")));
         }
         merged.profile = Some(grown).filter(|grown| grown != self);
         Ok(merged)
     }
 
-    /// Sets what the host tells of the peer.
+    /// Sets what the host says about the peer.
     pub fn set_all(&mut self, data: &Object) {
         for (member, value) in data {
             match &**member {
@@ -67,7 +67,7 @@ impl Profile {
         }
     }
 
-    /// Reads an object that [`Profile::json`] wrote; what is none, or over `max` bytes, tells nothing.
+    /// Reads an object that [`Profile::json`] wrote; anything else, or more than `max` bytes, reads as empty.
     pub fn read(raw: &str, max: usize) -> Self {
         let merged = Profile::default().merge(raw, 0, max);
         merged.ok().and_then(|merged| merged.profile).unwrap_or_default()
@@ -96,7 +96,7 @@ impl Profile {
     }
 }
 
-/// The peer as JSON. `host` is for the peer's own eyes.
+/// The peer as JSON. Only the peer itself may see `host`.
 pub(super) fn object(who: &Who, profile: &Profile, host: Option<&str>) -> String {
     let mut text = identity(who, true);
     if let Some(host) = host {
@@ -109,17 +109,17 @@ pub(super) fn object(who: &Who, profile: &Profile, host: Option<&str>) -> String
     text
 }
 
-/// The presence that tells of a peer: a snapshot, or its announcement.
+/// The presence that announces a peer: a snapshot, or its arrival.
 pub(super) fn online(who: &Who, profile: &Profile) -> Arc<str> {
     frame(who, &object(who, profile, None))
 }
 
-/// The presence that told of a peer that has gone meanwhile: what it is called, and nothing else of it.
+/// The presence that announced a peer that has left since: its name, and nothing else about it.
 pub(super) fn was(who: &Who) -> Arc<str> {
     frame(who, &(identity(who, true) + "}"))
 }
 
-/// The presence that tells of a peer's going.
+/// The presence that announces a peer's departure.
 pub(super) fn offline(who: &Who) -> Arc<str> {
     frame(who, &(identity(who, false) + "}"))
 }

@@ -1,12 +1,13 @@
-//! Who is in which room: two namespaces, and the indexes that routing asks.
+//! Who is in which room: two namespaces, and the indexes that routing needs.
 //!
-//! Every session sits in the room of its user and in named rooms. A user's room and a named room of the
-//! same name are two rooms, so nobody enters a user's room by naming one after it.
+//! Every session is in the room of its user and in named rooms. A user's room and a named room with the same
+//! name are different rooms, so nobody can enter a user's room by joining one with its name.
 //!
-//! Peers of other instances have seats too, beside those that are here: they share rooms, but messages are
-//! not routed to them, and a room is heard of from elsewhere while somebody here is in it.
+//! Peers of other instances have seats too, beside those that are here. They share rooms, but messages are
+//! not routed to them, and other instances report on a room only while somebody here is in it.
 //!
-//! Each room keeps a [`log`] of who came and went ([`changes`]), from which its members are told in [rounds](round).
+//! Each room keeps a [`log`] of who joined and left ([`changes`]), from which its members are told in
+//! [rounds](round).
 
 mod changes;
 mod log;
@@ -23,10 +24,10 @@ use round::{Past, Span};
 
 pub(super) use round::{Round, Told};
 
-/// Since when a member is told of that is told of to nobody: the room tells numbers alone.
+/// The `since` of a member that is told about nobody and announced to nobody: the room only gives numbers.
 const MUTE: u64 = u64::MAX;
 
-/// A room while it has members; reused afterwards.
+/// A room while it has members; its id is reused afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct RoomId(u32);
 
@@ -36,13 +37,13 @@ struct Room {
     /// Whether it is the room of the user `name`.
     own: bool,
     members: Vec<Key>,
-    /// Members at other instances.
+    /// Members on other instances.
     away: Vec<Key>,
     /// Other instances were asked who is in it.
     asked: bool,
     mark: u64,
     log: Log,
-    /// It is among those that have changed.
+    /// It is in the list of changed rooms.
     dirty: bool,
 }
 
@@ -69,30 +70,30 @@ impl Room {
     }
 }
 
-/// What a session occupies.
+/// The entry of one session.
 #[derive(Debug)]
 struct Seat {
-    /// Whose it is: a key may outlive its session, and its index be another's by then.
+    /// The session it belongs to: a key may outlive its session, and its index may be another's by then.
     key: Key,
     id: Arc<str>,
     /// The room of its user.
     own: RoomId,
-    /// Its rooms, that one too, in ascending order, so that two lists are compared in one pass.
+    /// Its rooms, including that one, in ascending order, so that two lists can be compared in one pass.
     rooms: Vec<RoomId>,
-    /// The change by which it came into each of them, or [`MUTE`].
+    /// The change by which it entered each of them, or [`MUTE`].
     since: Vec<u64>,
-    /// Where it is in the list of each: a room is left without a search through it.
+    /// Its index in the member list of each, so that leaving a room needs no search.
     places: Vec<u32>,
-    /// Whether the session is at another instance.
+    /// Whether the session is on another instance.
     away: bool,
     mark: u64,
-    /// The last change by which it came into a room.
+    /// The last change by which it entered a room.
     shown: u64,
-    /// There may be something in [`Rooms::past`].
+    /// [`Rooms::past`] may have an entry for it.
     past: bool,
     /// The change up to which it was told.
     told: u64,
-    /// Where it is on its way to a later one.
+    /// Its position on the way to a later one.
     round: Option<Box<Round>>,
 }
 
@@ -111,26 +112,27 @@ pub(super) struct Rooms {
     ids: HashMap<Arc<str>, Key>,
     /// By [`Key::index`].
     seats: Vec<Option<Seat>>,
-    /// What bears the current mark was visited in the current round; nothing has to be cleared.
+    /// Entries with the current mark were visited in the current round; nothing has to be cleared.
     mark: u64,
     /// The number of the last change.
     seq: u64,
     /// Rooms that have changed and were not [taken](Rooms::take_changed) yet.
     changed: Vec<RoomId>,
-    /// Of those who left rooms, while somebody has to be told.
+    /// Those who left rooms, while somebody has to be told.
     past: HashMap<Key, Past>,
-    /// What sessions have left since the change up to which they were told; and of each room who has, with
-    /// how often.
+    /// The spans that sessions have left since they were last told; and for each room, who left it and how
+    /// often.
     left: HashMap<Key, Vec<Span>>,
     leavers: HashMap<RoomId, BTreeMap<Key, u32>>,
-    /// Rooms that tell how many their members are, and not of those who came since; with the last change of that number.
+    /// Rooms that give the number of their members instead of announcing newcomers, with the last change of
+    /// that number.
     quiet: HashMap<RoomId, u64>,
-    /// What many are told.
+    /// Texts that many readers share.
     pub pages: Pages,
 }
 
 impl Rooms {
-    /// Seats a session in the room of its user. Whose id is taken gets no seat.
+    /// Seats a session in the room of its user. No seat if its id is taken.
     pub fn seat(&mut self, key: Key, user: &str, id: &str) -> bool {
         self.sit(key, user, id, false)
     }
@@ -169,7 +171,7 @@ impl Rooms {
         true
     }
 
-    /// Takes a session out of everything.
+    /// Removes a session from everything.
     pub fn unseat(&mut self, key: Key, who: &Arc<Who>) {
         if self.sitting(key).is_none() {
             return;
@@ -184,7 +186,7 @@ impl Rooms {
         }
     }
 
-    /// Puts a session into a named room. False where it was there before.
+    /// Puts a session into a named room. False if it was there before.
     pub fn join(&mut self, key: Key, name: &str) -> bool {
         if self.sitting(key).is_none() {
             return false;
@@ -202,7 +204,7 @@ impl Rooms {
         side.push(key);
         let seat = self.sitting_mut(key).expect("looked at above");
         seat.rooms.insert(at, room);
-        // Most are in two, and stay there.
+        // Most sessions are in two rooms and stay there.
         seat.since.reserve_exact(1);
         seat.since.insert(at, MUTE);
         seat.places.reserve_exact(1);
@@ -214,7 +216,7 @@ impl Rooms {
         true
     }
 
-    /// Takes a session out of a named room. False where it was not there.
+    /// Removes a session from a named room. False if it was not there.
     pub fn leave(&mut self, key: Key, room: RoomId, who: &Arc<Who>) -> bool {
         let Some(seat) = self.sitting_mut(key) else { return false };
         let Ok(at) = seat.rooms.binary_search(&room) else { return false };
@@ -245,12 +247,12 @@ impl Rooms {
         self.named.get(name).copied()
     }
 
-    /// Who is in a room, of those who are here.
+    /// The members of a room that are here.
     pub fn members(&self, room: RoomId) -> &[Key] {
         &self.rooms[room.0 as usize].members
     }
 
-    /// Who is in a room, of those who are at other instances.
+    /// The members of a room that are on other instances.
     pub fn away(&self, room: RoomId) -> &[Key] {
         &self.rooms[room.0 as usize].away
     }
@@ -261,12 +263,12 @@ impl Rooms {
         (&room.name, room.own)
     }
 
-    /// Notes that other instances are asked who is in a room. False where they were before.
+    /// Notes that other instances are asked who is in a room. False if they were asked before.
     pub fn ask(&mut self, room: RoomId) -> bool {
         !std::mem::replace(&mut self.rooms[room.0 as usize].asked, true)
     }
 
-    /// Notes that other instances are asked who is in each of the rooms that somebody here is in, and that are `heard`
+    /// Notes that other instances are asked who is in each of the rooms that somebody here is in and that are `heard`
     /// by their name and whether they are a user's own.
     pub fn ask_all(&mut self, heard: impl Fn(&str, bool) -> bool) {
         let here = self.rooms.iter_mut().filter(|room| !room.members.is_empty());
@@ -282,12 +284,12 @@ impl Rooms {
         (here(&self.users), here(&self.named))
     }
 
-    /// Whether one of these rooms, in ascending order, is a room of `key`.
+    /// Whether `key` is in one of these rooms, which are in ascending order.
     pub fn is_in_any(&self, key: Key, rooms: &[RoomId]) -> bool {
         common(self.of(key), rooms)
     }
 
-    /// A session's rooms, that of its user included.
+    /// A session's rooms, including that of its user.
     pub fn of(&self, key: Key) -> &[RoomId] {
         self.sitting(key).map_or(&[], |seat| &seat.rooms)
     }
@@ -311,7 +313,7 @@ impl Rooms {
         self.users.len() + self.named.len()
     }
 
-    /// Begins a round of [`Rooms::visit`], [`Rooms::enter`] and [`Rooms::visit_room`].
+    /// Starts a round of [`Rooms::visit`], [`Rooms::enter`] and [`Rooms::visit_room`].
     pub fn begin(&mut self) {
         self.mark += 1;
     }
@@ -323,8 +325,8 @@ impl Rooms {
         std::mem::replace(&mut seat.mark, mark) != mark
     }
 
-    /// Appends the members of a room that were not visited in this round. A room is gone through once a
-    /// round, however often it is named.
+    /// Appends the members of a room that were not visited in this round. A room is walked once per round,
+    /// however often it is named.
     pub fn visit_room(&mut self, room: RoomId, found: &mut Vec<Key>) {
         if !self.enter(room) {
             return;
@@ -338,12 +340,12 @@ impl Rooms {
         }
     }
 
-    /// Whether this is the first time that a room is gone through in this round.
+    /// Whether this is the first time that a room is walked in this round.
     pub fn enter(&mut self, room: RoomId) -> bool {
         std::mem::replace(&mut self.rooms[room.0 as usize].mark, self.mark) != self.mark
     }
 
-    /// Appends everybody here who shares a room with `key`, once each, itself not.
+    /// Appends everybody here who shares a room with `key`, once each, without `key` itself.
     pub fn peers(&mut self, key: Key, found: &mut Vec<Key>) {
         self.begin();
         self.visit(key);
@@ -361,7 +363,7 @@ impl Rooms {
         self.seats.get_mut(key.index())?.as_mut().filter(|seat| seat.key == key)
     }
 
-    /// Finds a room or makes it.
+    /// Finds a room or creates it.
     fn open(&mut self, name: &str, own: bool) -> RoomId {
         let names = if own { &mut self.users } else { &mut self.named };
         if let Some(room) = names.get(name) {
@@ -383,12 +385,11 @@ impl Rooms {
         id
     }
 
-    /// Takes a member, who is or is not told of, out of a room.
-    /// Takes a member out of the list of a room, from its place on one of the sides.
+    /// Removes a member, announced or not, from a room; its index is in the list of one of the sides.
     fn take(&mut self, key: Key, id: RoomId, since: u64, (place, away): (u32, bool), who: &Arc<Who>) {
         let side = self.rooms[id.0 as usize].side(away);
         side.swap_remove(place as usize);
-        // The last one has its place now.
+        // The last one has taken its place.
         if let Some(moved) = side.get(place as usize).copied()
             && let Some(seat) = self.sitting_mut(moved)
             && let Ok(at) = seat.rooms.binary_search(&id)
@@ -424,7 +425,7 @@ impl Rooms {
         }
     }
 
-    /// A room without members is reused once nobody has to be told of it any more.
+    /// A room without members is reused once nobody has to be told about it any more.
     fn end(&mut self, id: RoomId) {
         let room = &mut self.rooms[id.0 as usize];
         if !(room.members.is_empty() && room.away.is_empty()) || self.leavers.contains_key(&id) {
@@ -471,7 +472,7 @@ fn common(mut a: &[RoomId], mut b: &[RoomId]) -> bool {
 
 #[cfg(test)]
 impl Rooms {
-    /// Entries of the log of a named room, and what is kept of those who left any.
+    /// Entries in the log of a named room, and what is kept about those who left any.
     pub fn kept(&self, room: &str) -> (usize, usize) {
         let log = self.named(room).map_or(0, |room| self.rooms[room.0 as usize].log.entries().len());
         (log, self.past.values().map(|past| past.spans.len()).sum())

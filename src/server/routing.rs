@@ -1,4 +1,4 @@
-//! To whom a message goes: the table of `to`, as a function of it, the sender and the rooms.
+//! Where a message goes: the table of `to`, as a function of `to`, the sender and the rooms.
 
 use crate::proto::{Target, To};
 
@@ -6,25 +6,25 @@ use super::policy;
 use super::rooms::{RoomId, Rooms};
 use super::slab::Key;
 
-/// Who speaks.
+/// Who is sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender<'a> {
-    /// A session, which reaches whom it may.
+    /// A session, which reaches whom it is allowed to.
     Session(Key),
-    /// A session of another instance, by its rooms as they were when it spoke, in ascending order.
+    /// A session on another instance, with the rooms it was in when it sent, in ascending order.
     Away(&'a [RoomId]),
     /// The host, which is trusted.
     Host,
 }
 
-/// Appends whom of those here `to` reaches, once each and without the sender.
+/// Appends the sessions here that `to` reaches, once each and without the sender.
 pub(super) fn recipients(to: &To<'_>, sender: Sender<'_>, rooms: &mut Rooms, found: &mut Vec<Key>) {
     rooms.begin();
     if let Sender::Session(key) = sender {
         rooms.visit(key);
     }
     match (to, sender) {
-        // The sender bears the mark of this round already, and so will those found.
+        // The sender has the mark of this round already, and each one found will get it.
         (To::Absent, Sender::Session(key)) => rooms.peers(key, found),
         (To::Absent, Sender::Away(of)) => of.iter().for_each(|room| rooms.visit_room(*room, found)),
         (To::Absent, Sender::Host) => {}
@@ -92,8 +92,8 @@ fn reaches(sender: Sender<'_>, peer: Key, rooms: &Rooms) -> bool {
 mod tests {
     use super::*;
 
-    /// alice has two sessions, a1 in `team` and a2; bob and carol are in `team`, carol and dave in `club`;
-    /// eve is alone, in a room that is named after alice; a user is named `team`, another as bob's session.
+    /// alice has two sessions: a1, in `team`, and a2. bob and carol are in `team`, carol and dave in `club`;
+    /// eve is alone, in a room named after alice. One user is named `team`, another after bob's session.
     fn town() -> (Rooms, Vec<&'static str>) {
         let mut rooms = Rooms::default();
         let all: [(&str, &str, &[&str]); 8] = [

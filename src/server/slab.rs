@@ -1,6 +1,6 @@
 //! Sessions by small keys: an index that is reused and a generation that is not.
 
-/// Names an entry of a [`Slab`]; stays void after the entry has gone.
+/// A key for an entry in a [`Slab`]; stays invalid after the entry is gone.
 #[cfg_attr(not(test), derive(PartialEq))]
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(test, allow(clippy::derived_hash_with_manual_eq, reason = "it compares the same, and counts"))]
@@ -24,17 +24,17 @@ impl PartialEq for Key {
 
 #[cfg(test)]
 impl Key {
-    /// How often this thread has asked whether two keys are the same: a search through a list shows.
+    /// How often this thread has compared two keys: this reveals searches through lists.
     pub fn compared() -> u64 {
         COMPARED.get()
     }
 }
 
 impl Key {
-    /// No session's: there are never so many.
+    /// Never a session's key: there are never that many.
     pub const BUS: Key = Key { index: u32::MAX, generation: 0 };
 
-    /// Where the entry lies; two that live at the same time differ in it.
+    /// The index of the entry; unique among entries that are alive at the same time.
     pub fn index(self) -> usize {
         self.index as usize
     }

@@ -1,10 +1,11 @@
-//! When the members of a room are told who came and who went, and when by numbers alone.
+//! When the members of a room are told who joined and who left, and when they get only a count.
 //!
-//! A small room is told at once. In a large one each change would wake every member, so changes wait for each
-//! other: [`wait`] says how long. Being told is an entry in the queue that says "up to here"; what that means is
-//! found out when the socket takes it ([`transmit`](super::transmit)).
+//! A small room is told at once. In a large one each change would wake every member, so changes are
+//! collected: [`wait`] says for how long. In a member's queue this is one entry that says "up to here"; what
+//! it means is worked out when the socket accepts it ([`transmit`](super::transmit)).
 //!
-//! A message of a peer does not wait, so the entry comes before it where its recipient was not told of that peer yet.
+//! A message from a peer does not wait, so that entry goes before it if its recipient has not been told about
+//! the peer yet.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
@@ -14,13 +15,13 @@ use super::rooms::RoomId;
 use super::session::State;
 use super::slab::Key;
 
-/// Up to so many members a room is told at once: waking all of them takes less than a millisecond, so waiting would
+/// Rooms up to this size are told at once: waking all members takes less than a millisecond, so waiting would
 /// save little.
 const SMALL: usize = 50;
 
-/// How long the changes of a room with so many members wait for each other: a quarter of a millisecond for each, so that
-/// waking all of them, some microseconds each, takes a small part of the time; and at most what a person takes for at
-/// once.
+/// How long changes are collected in a room with this many members: a quarter of a millisecond each, so that
+/// waking all of them, some microseconds each, takes a small part of the time; and never longer than a person
+/// notices.
 fn wait(members: usize) -> Duration {
     Duration::from_millis((members as u64 / 4).clamp(50, 250))
 }
@@ -33,14 +34,14 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    /// When the first is due.
+    /// When the first room is due.
     pub fn due(&self) -> Option<Instant> {
         self.queue.first().map(|(due, _)| *due)
     }
 }
 
 impl Hub {
-    /// Tells a session at this place in its queue what has changed in its rooms.
+    /// Queues, at this place, what has changed in a session's rooms.
     pub(super) fn catch_up(&mut self, key: Key) {
         let seq = self.rooms.seq();
         let Some(session) = self.sessions.get_mut(key) else { return };
@@ -51,11 +52,11 @@ impl Hub {
         }
     }
 
-    /// Sees to it that the members of rooms that have changed are told, at once or later.
+    /// Makes sure that the members of changed rooms are told, at once or later.
     pub(super) fn tell_changes(&mut self, now: Instant) {
         while let Some((room, members)) = self.rooms.take_changed() {
             if self.down {
-                // All go, and nobody has to be told.
+                // Everyone is leaving; nobody needs to be told.
                 continue;
             }
             let shows = self.choose(room, members);
@@ -70,13 +71,13 @@ impl Hub {
         }
     }
 
-    /// Tells the members of the rooms whose time has come.
+    /// Tells the members of the rooms that are due.
     pub(super) fn tell_due(&mut self, now: Instant) {
         self.rooms.pages.expire(now);
         while let Some((_, room)) = self.telling.queue.first().copied().filter(|(due, _)| *due <= now) {
             self.telling.queue.pop_first();
             self.telling.rooms.remove(&room);
-            // It may be another room by now, which is told a little early.
+            // It may be a different room by now, which is then told a little early.
             self.tell(room);
         }
     }
@@ -87,9 +88,9 @@ impl Hub {
         }
     }
 
-    /// Decides whether a room tells of its members or of their number; of them again once a quarter less are there than
-    /// would be too many. True if it does since now: then all are told at once, so that whoever hears from a peer that
-    /// shares the room was told of it.
+    /// Decides whether a room announces its members or only their number. It announces members again once it
+    /// is a quarter below the limit. True if it has just switched back: then everyone is told at once, so
+    /// that nobody hears from a peer in the room before being told about it.
     fn choose(&mut self, room: RoomId, members: usize) -> bool {
         let Some(most) = self.config.count_above else { return false };
         if members > most {

@@ -1,8 +1,8 @@
-//! From what waits for a connection to what goes out: texts as they are, and the changes of its rooms, which become
-//! presences only now, in their newest form.
+//! From a connection's queue to its socket. Texts go out as they are. Changes of its rooms become presences
+//! only now, in their latest form.
 //!
-//! To a client that understands it, several small presences go in one frame, `presence:batch`. Large ones go by
-//! themselves: all who are told of a peer share that text, which would have to be copied for each.
+//! Clients that support it get several small presences in one frame, `presence:batch`. Large ones are sent on
+//! their own: everyone who is told about a peer shares that text, and a batch would have to copy it for each.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,29 +17,30 @@ use super::presence::{self, Who};
 use super::rooms::Told;
 use super::slab::Key;
 
-/// The most bytes of a batch: about 240 small presences, so that a frame's own cost does not show, and little enough
-/// for a client to hold whole.
+/// The most bytes in a batch: about 240 small presences, enough to make the cost of a frame negligible and
+/// small enough for a client to hold whole.
 const BATCH: usize = 32 << 10;
 
-/// A presence with more bytes goes by itself: a frame's own cost is small beside copying so much.
+/// A presence with more bytes is sent on its own: the cost of a frame is small compared with copying that
+/// much.
 const LARGE: usize = 1 << 10;
 
 const HEAD: &str = r#"{"type":"presence:batch","data":["#;
 const TAIL: &str = "]}";
 
-/// Presences on their way out.
+/// Presences on their way to the socket.
 struct Presences<'a> {
     out: &'a mut Vec<Transmit>,
-    /// Bytes that may still go out.
+    /// Bytes that may still be sent.
     room: usize,
     batches: bool,
     first: Option<Arc<str>>,
-    /// Of at least two.
+    /// At least two presences.
     batch: String,
 }
 
 impl Presences<'_> {
-    /// Whether more may follow.
+    /// Returns whether more may follow.
     fn add(&mut self, text: Arc<str>) -> bool {
         self.room = self.room.saturating_sub(text.len());
         if !self.batches || text.len() > LARGE {
@@ -65,7 +66,7 @@ impl Presences<'_> {
         self.room > 0
     }
 
-    /// Something that is no presence.
+    /// Anything but a presence.
     fn other(&mut self, text: Arc<str>) -> bool {
         self.flush();
         self.room = self.room.saturating_sub(text.len());
@@ -84,9 +85,10 @@ impl Presences<'_> {
 }
 
 impl Hub {
-    /// Moves what waits for a connection into `out`, in order, up to about `max_bytes` (one frame goes over
-    /// it). Returns whether more waits; if none does, [`Output::Ready`](super::Output) tells of the next. A driver whose
-    /// socket is full asks for 0 bytes: it may be that all is given up. If [`Hub::has_output`] then, poll.
+    /// Moves what is queued for a connection into `out`, in order, up to about `max_bytes` (one frame may
+    /// exceed it). Returns whether more is queued; if not, [`Output::Ready`](super::Output) reports the next.
+    /// A driver whose socket is full asks for 0 bytes, because the queue may have been dropped. If
+    /// [`Hub::has_output`] is true afterwards, poll.
     pub fn transmit(
         &mut self,
         conn: ConnId,
@@ -101,12 +103,12 @@ impl Hub {
             session.heard = now;
             self.holds.takes(key, now);
         }
-        // Taken out, since entries become text by looking at other sessions.
+        // Taken out, because turning entries into text looks at other sessions.
         let mut outbox = std::mem::take(&mut session.outbox);
         if outbox.take_ping() {
             out.push(Transmit::Ping);
         }
-        // Before anything is taken: a driver that is given nothing does not ask again.
+        // Before anything is taken: a driver that gets nothing does not ask again.
         outbox.tell_missed();
         let mut room = max_bytes;
         while room > 0 {
@@ -134,7 +136,7 @@ impl Hub {
         }
         let owed = outbox.drained();
         if !owed.is_empty() {
-            // Behind whatever introduces them.
+            // After whatever introduces them.
             outbox.push_roster(self.rooms.seq());
             outbox.pay(owed.into_iter().filter(|peer| self.rooms.knows(key, *peer)).collect());
         }
@@ -157,8 +159,8 @@ impl Hub {
         more
     }
 
-    /// Tells a session what has changed in its rooms up to `upto`, or a part of it that has about so many bytes;
-    /// returns how many are left.
+    /// Tells a session what has changed in its rooms up to `upto`, or about `room` bytes of it; returns how
+    /// many are left.
     fn tell_roster(
         &mut self,
         key: Key,
@@ -210,12 +212,12 @@ impl Hub {
 }
 
 impl Hub {
-    /// Who a peer is, or was while readers may still be told of it.
+    /// Who a peer is, or was while readers may still be told about it.
     fn who_was(&self, peer: Key) -> Option<Arc<Who>> {
         self.who(peer).or_else(|| self.rooms.was(peer).cloned())
     }
 
-    /// A page of a room's log in frames.
+    /// A page of a room's log as frames.
     fn page(&mut self, id: PageId, now: Instant) -> Arc<Page> {
         if let Some(page) = self.rooms.pages.get(id, now) {
             return page;
@@ -244,7 +246,7 @@ impl Hub {
     }
 }
 
-/// How many are in a room that tells no more of them.
+/// The event with the size of a room that no longer announces its members.
 fn count(room: &str, count: usize) -> Arc<str> {
     let room = Value::from(room);
     format!(r#"{{"type":"event","name":"room:count","subtype":"room:count","room":{room},"count":{count}}}"#)

@@ -1,5 +1,5 @@
-//! Which rooms have changed, and what is kept of that: whose members are to be told, of whom, and for how long it has to
-//! be remembered.
+//! Which rooms have changed and what is kept about that: whose members must be told, about whom, and how long
+//! it has to be remembered.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ impl Rooms {
         self.seq
     }
 
-    /// The last change by which a session came into a room that tells of it.
+    /// The last change by which a session entered a room that announces it.
     pub fn shown(&self, key: Key) -> u64 {
         self.sitting(key).map_or(0, |seat| seat.shown)
     }
 
-    /// The name of one who left a room, while somebody has to be told.
+    /// The name of someone who left a room, while somebody still has to be told.
     pub fn was(&self, key: Key) -> Option<&Arc<Who>> {
         self.past.get(&key).map(|past| &past.who)
     }
 
-    /// Something is new of a session: what is kept to tell of it is true no more.
+    /// A session has changed: what is stored about it for telling others is outdated.
     pub fn renew(&mut self, key: Key) {
         let Some(seat) = self.seats.get(key.index()).and_then(|seat| seat.as_ref()) else { return };
         for (room, since) in seat.rooms.iter().zip(&seat.since).filter(|_| seat.key == key) {
@@ -35,12 +35,12 @@ impl Rooms {
         }
     }
 
-    /// A room that has changed, and how many are in it.
+    /// A room that has changed, and its number of members.
     pub fn take_changed(&mut self) -> Option<(RoomId, usize)> {
         loop {
             let id = self.changed.pop()?;
             let room = &mut self.rooms[id.0 as usize];
-            // It may be another by now, or none.
+            // It may be a different room by now, or none.
             if std::mem::take(&mut room.dirty) && room.size() > 0 {
                 return Some((id, room.size()));
             }
@@ -52,7 +52,7 @@ impl Rooms {
         !self.quiet.is_empty()
     }
 
-    /// A named room is to tell of its members, or of their number alone. Whether it did otherwise before.
+    /// Makes a named room announce its members, or only their number. Returns whether that is a change.
     pub fn set_quiet(&mut self, id: RoomId, quiet: bool) -> bool {
         if self.quiet.contains_key(&id) == quiet || self.rooms[id.0 as usize].own {
             return false;
@@ -86,8 +86,8 @@ impl Rooms {
         room.members.iter().chain(leavers).copied()
     }
 
-    /// Takes out of a room's log who came and went between any two of these times, in ascending order, up to which
-    /// its readers are told or will be.
+    /// Removes from a room's log whoever came and went between two of these times. The times are in ascending
+    /// order: those up to which its readers are told, now or later.
     pub fn compact(&mut self, id: RoomId, times: &[u64]) {
         let room = &mut self.rooms[id.0 as usize];
         let mut log = std::mem::take(&mut room.log);
@@ -108,7 +108,7 @@ impl Rooms {
         self.rooms[id.0 as usize].log = log;
     }
 
-    /// From now on a member is told of, and told.
+    /// From now on a member is announced to others and told about them.
     pub(super) fn show(&mut self, key: Key, room: RoomId) {
         self.seq += 1;
         let seq = self.seq;

@@ -1,7 +1,8 @@
-//! The log of a room: who came and who went, in order.
+//! The log of a room: who joined and who left, in order.
 //!
-//! It is what the members are told from, each at its own pace, so that N members cost N entries and not one for
-//! each pair. Two entries, of one coming and its going, leave together once nobody has to be told of either.
+//! Members are told from it, each at its own pace, so N members cost N entries instead of one for each pair.
+//! The two entries for one member's arrival and departure are removed together once nobody has to be told
+//! about either.
 
 use super::super::slab::Key;
 
@@ -10,7 +11,7 @@ pub(super) struct Entry {
     /// Ascending, over all rooms.
     pub seq: u64,
     pub key: Key,
-    /// It tells of a going.
+    /// A departure.
     pub went: bool,
 }
 
@@ -18,17 +19,17 @@ pub(super) struct Entry {
 pub(super) struct Log {
     entries: Vec<Entry>,
     went: u32,
-    /// It is worth a look at so many goings.
+    /// Compacting is worthwhile at this many departures.
     full: u32,
 }
 
-/// A log with fewer goings is not worth a look.
+/// A log with fewer departures is not worth compacting.
 const FEW: usize = 4;
 
 impl Log {
     pub fn push(&mut self, entry: Entry) {
         if self.entries.len() < FEW {
-            // Most rooms are those of users, with one session each, or of two.
+            // Most rooms are users' own, with one session each, or have two members.
             self.entries.reserve_exact(1);
         }
         self.went += u32::from(entry.went);
@@ -39,7 +40,7 @@ impl Log {
         &self.entries
     }
 
-    /// Where the first entry after `seq` lies.
+    /// The index of the first entry after `seq`.
     pub fn after(&self, seq: u64) -> usize {
         match self.entries.last() {
             Some(last) if last.seq > seq => self.entries.partition_point(|entry| entry.seq <= seq),
@@ -47,8 +48,8 @@ impl Log {
         }
     }
 
-    /// Whether so many goings are in it that it should be compacted, of a room with so many members. A quarter of
-    /// them must have gone since the last time, so that a going costs a constant number of steps.
+    /// Whether the log has enough departures to be compacted, for a room with this many members. A quarter of
+    /// them must have left since the last time, so that a departure costs a constant number of steps.
     pub fn is_full(&self, members: usize) -> bool {
         self.went as usize >= (self.full as usize).max(FEW).max(members / 4)
     }

@@ -1,14 +1,15 @@
-//! What a reader has to be told, between two points of time.
+//! What a reader has to be told between two points in time.
 //!
-//! Time is the number of the last change of any room. A session is in a room for a [`Span`] of it, and two sessions
-//! share a room where their spans overlap; so whom a reader knew at any time is a fact that does not change any
-//! more. A [`Round`] takes a reader from the time that it was told up to, to a later one, and yields the difference:
-//! who shared no room then and does now, and the other way round. Whoever came and went in between is in neither,
-//! and is told to nobody; whoever went and came back is told again, since something may be new of it. A round keeps its place, so it goes on when the socket takes more.
+//! Time is the number of the last change of any room. A session is in a room for a [`Span`] of time, and two
+//! sessions share a room where their spans overlap; so whom a reader knew at any time is a fact that never
+//! changes later. A [`Round`] takes a reader from the time up to which it was told to a later one, and yields
+//! the difference: who shared no room then and does now, and the other way round. Whoever came and went in
+//! between is in neither and is told to nobody; whoever left and came back is told again, since its data may
+//! have changed. A round keeps its place, so it continues when the socket accepts more.
 //!
-//! With several rooms in common a peer is met several times in a round. It is told where the first room that they
-//! share lies, in the order of the reader's rooms: of those that they share at the end for who came, of those that
-//! they shared at the beginning for who went.
+//! If reader and peer have several rooms in common, a round meets the peer several times. The reader is told
+//! about it at the first room that they share, in the order of the reader's rooms: among those shared at the
+//! end for an arrival, among those shared at the beginning for a departure.
 
 use std::sync::Arc;
 
@@ -18,10 +19,10 @@ use super::super::slab::Key;
 use super::log::Entry;
 use super::{MUTE, RoomId, Rooms, Seat};
 
-/// A page with fewer entries is not worth being kept.
+/// A page with fewer entries is not worth keeping.
 const WORTH: usize = 32;
 
-/// A time in a room: from its first change on, until before its last.
+/// A time in a room: from its first change until just before its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span {
     pub room: RoomId,
@@ -35,21 +36,21 @@ impl Span {
     }
 }
 
-/// What is kept of a peer that left a room while somebody has to be told so.
+/// What is kept about a peer that left a room while somebody has to be told.
 #[derive(Debug)]
 pub(super) struct Past {
     pub who: Arc<Who>,
     pub spans: Vec<Span>,
 }
 
-/// One thing to be told.
+/// One thing to tell a reader.
 #[derive(Debug)]
 pub(in crate::server) enum Told {
     /// A peer is there.
     Here(Key),
-    /// A peer was there, and has gone meanwhile, which a later round tells: something that it said may lie in between.
+    /// A peer was there and has left since, which a later round tells: something it sent may lie in between.
     Was(Key),
-    /// A peer has gone.
+    /// A peer has left.
     Gone(Key),
     /// The number of members of a room has changed.
     Count(RoomId),
@@ -61,30 +62,30 @@ pub(in crate::server) struct Round {
     reader: Key,
     from: u64,
     to: u64,
-    /// The reader's own, in order.
+    /// The reader's own spans, in order.
     spans: Vec<Span>,
-    /// Where it is in them.
+    /// The index of the current span.
     at: usize,
-    /// The last entry that was looked at there, and where it lay.
+    /// The last log entry that was examined there, and its index.
     seq: u64,
     index: usize,
-    /// Rooms whose number is to be told in the end.
+    /// Rooms whose number is told at the end.
     counts: Vec<RoomId>,
-    /// A page that it is in, and how many of its frames it was told.
+    /// The page it is in, and how many of its frames it has been sent.
     page: Option<(Arc<Page>, usize)>,
 }
 
 /// What a room means in a round.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scan {
-    /// The reader was in it all the time.
+    /// The reader was in it the whole time.
     Stayed,
     Entered,
     Left,
 }
 
 impl Round {
-    /// The span that it is in, and how far it is to be looked through.
+    /// The current span, and how far to examine it.
     fn scan(&self) -> Option<(Span, Scan, u64)> {
         let span = *self.spans.get(self.at)?;
         let (scan, end) = match (span.holds(self.from), span.holds(self.to)) {
@@ -106,7 +107,7 @@ impl Round {
 }
 
 impl Round {
-    /// Goes on with a page, if it is in one.
+    /// The next frame of a page, if it is in one.
     pub fn next_frame(&mut self) -> Option<Arc<str>> {
         let (page, at) = self.page.as_mut()?;
         let frame = page.frames.get(*at).cloned();
@@ -117,7 +118,8 @@ impl Round {
         frame
     }
 
-    /// Is told from a page, and goes on behind it. False if that does not hold what it has to be told.
+    /// Starts telling from a page and continues after it. False if the page does not contain what the reader
+    /// has to be told.
     pub fn enter(&mut self, page: &Arc<Page>) -> bool {
         let Some((_, scan, end)) = self.scan() else { return false };
         let fits = page.last <= end && page.from <= self.to && (scan == Scan::Entered || !page.went);
@@ -130,7 +132,7 @@ impl Round {
 }
 
 impl Rooms {
-    /// Where a round has a page of changes before it that others may have been told.
+    /// The page of changes just ahead of a round that others may have been told from, if there is one.
     pub fn page_ahead(&self, round: &Round) -> Option<PageId> {
         let (span, scan, end) = round.scan().filter(|_| round.spans.len() == 1)?;
         let entries = self.rooms[span.room.0 as usize].log.entries();
@@ -149,7 +151,7 @@ impl Rooms {
         (count >= WORTH && rest[count - 1].seq <= end && !own).then_some((span.room, page))
     }
 
-    /// Who came in a page of changes and is still there, in order; and the page, without frames.
+    /// Who joined in a page of changes and is still there, in order; and the page, without frames.
     pub fn page(&self, (room, page): PageId) -> (Vec<Key>, Page) {
         let log = &self.rooms[room.0 as usize].log;
         let entries = log.entries();
@@ -170,7 +172,8 @@ impl Rooms {
         (keys, of)
     }
 
-    /// Begins a round of a reader up to a time, or goes on with the one that it is in. `None` for who has no seat.
+    /// Starts a round that takes a reader up to a time, or continues the one it is in. `None` if it has no
+    /// seat.
     pub fn round(&mut self, reader: Key, to: u64) -> Option<Box<Round>> {
         let seat = self.sitting_mut(reader)?;
         if let Some(round) = seat.round.take() {
@@ -197,12 +200,12 @@ impl Rooms {
         Some(Box::new(round))
     }
 
-    /// Whether anybody else is or was there; in the room of a user mostly nobody.
+    /// Whether anybody else is or was there; usually nobody in a user's own room.
     fn concerns(&self, span: &Span, reader: Key) -> bool {
         self.rooms[span.room.0 as usize].log.entries().iter().any(|entry| entry.key != reader)
     }
 
-    /// The next that the reader is to be told; `None` at the end.
+    /// The next thing to tell the reader; `None` at the end.
     pub fn step(&self, round: &mut Round) -> Option<Told> {
         while let Some((span, scan, end)) = round.scan() {
             let log = &self.rooms[span.room.0 as usize].log;
@@ -223,14 +226,14 @@ impl Rooms {
         round.counts.pop().map(Told::Count)
     }
 
-    /// Keeps a round that goes on later.
+    /// Keeps a round that continues later.
     pub fn pause(&mut self, round: Box<Round>) {
         if let Some(seat) = self.sitting_mut(round.reader) {
             seat.round = Some(round);
         }
     }
 
-    /// Ends a round: the reader was told all of it.
+    /// Finishes a round: the reader was told all of it.
     pub fn finish(&mut self, round: &Round) {
         let Some(seat) = self.sitting_mut(round.reader) else { return };
         seat.told = round.to;
@@ -280,8 +283,8 @@ impl Rooms {
         (first(round.from) == Some(span) && first(round.to).is_none()).then_some(Told::Gone(peer))
     }
 
-    /// The first room that a reader with these spans shared with a peer at some time, and since when the peer was
-    /// in it.
+    /// The first room that a reader with these spans shared with a peer at some time, and since when the peer
+    /// was in it.
     fn first(&self, spans: &[Span], peer: Key, at: u64) -> Option<(RoomId, u64)> {
         let (seat, past) = self.times(peer);
         spans.iter().filter(|span| span.holds(at)).find_map(|span| {
@@ -292,7 +295,8 @@ impl Rooms {
         })
     }
 
-    /// Whether a reader shared one room with a peer all the time, and so heard what that told of itself.
+    /// Whether a reader shared one room with a peer the whole time, and so received what the peer announced
+    /// about itself.
     fn stays(&self, round: &Round, peer: Key) -> bool {
         let (seat, past) = self.times(peer);
         let all = |span: &Span| span.holds(round.from) && span.holds(round.to);
@@ -309,14 +313,14 @@ impl Rooms {
         (seat, past.map_or(&[], |past| &past.spans))
     }
 
-    /// Whether each of two is told of the other: they share a room that tells of its members.
+    /// Whether each of two is told about the other: they share a room that announces its members.
     pub fn knows(&self, a: Key, b: Key) -> bool {
         let (Some(a), Some(b)) = (self.sitting(a), self.sitting(b)) else { return false };
         let mut told = a.rooms.iter().zip(&a.since).filter(|(_, since)| **since != MUTE);
         told.any(|(room, _)| b.since_in(*room).is_some_and(|since| since != MUTE))
     }
 
-    /// Up to when a reader was told.
+    /// The time up to which a reader was told.
     pub fn told(&self, reader: Key) -> Option<u64> {
         Some(self.sitting(reader)?.told)
     }

@@ -115,7 +115,7 @@ fn a_second_auth_is_answered_400_and_ignored() {
     let mut w = World::open();
     w.join("alice", &[]);
     w.send("alice", r#"{"type":"auth","user":"bob"}"#);
-    assert_eq!(w.got("alice"), [error(400, "You are authenticated already")]);
+    assert_eq!(w.got("alice"), [error(400, "Already authenticated")]);
     w.join("carol", &["alice", "bob"]);
     w.send("alice", r#"{"type":"join","room":"alice"}"#);
     assert_eq!(w.got("alice"), [r#"{"type":"join:ok","room":"alice"}"#]);

@@ -406,7 +406,7 @@ fn what_strangers_send_has_a_budget_of_its_own() {
             w.close(&name)
                 == Some((
                     1013,
-                    "Too much was sent by those who are not admitted yet; try again later".into(),
+                    "Too much data from clients that are not admitted yet; try again later".into(),
                 )),
         );
     }
