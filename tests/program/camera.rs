@@ -115,7 +115,7 @@ fn what_is_wrong_is_said_before_it_starts() {
         (&["--source", "csi:"][..], 64, "csi:NAME"),
         (&["--source", "csi", "--board", "imx8mp"][..], 78, "v4l2src (csi), v4l2src (usb)"),
         (&["--size", "big"][..], 64, "must look like 1280x720"),
-        (&["--origins", "viewer.example"][..], 64, "one looks like https://chat.example"),
+        (&["--origins", "viewer.example"][..], 64, "is not an origin, such as https://chat.example"),
         (&["--size", "63x63"][..], 78, "63 x 63 is not possible"),
         (&["--config", &file][..], 78, "did you mean \"size\"?"),
     ] {

@@ -16,7 +16,7 @@ fn the_list_is_json_and_words_and_no_camera_is_no_error() {
     assert_eq!(code, 0);
     match devices.first() {
         Some(device) => assert!(out.contains(device["path"].as_str().expect("seen above")), "{out}"),
-        None => assert!(out.starts_with("There is no video device"), "{out}"),
+        None => assert!(out.starts_with("No video device found"), "{out}"),
     }
 }
 
@@ -25,7 +25,7 @@ fn what_is_no_camera_is_said() {
     for (args, code, part) in [
         (&["/dev/null"][..], 69, "/dev/null is no video device"),
         (&["/dev/video9999"][..], 69, "there is no camera /dev/video9999"),
-        (&["--set", "gain=1"][..], 64, "on which device"),
+        (&["--set", "gain=1"][..], 64, "--set needs a device"),
         (&["/dev/video9999", "--set", "gain=1"][..], 69, "there is no camera"),
         (&["--size", "big"][..], 64, "must look like 1280x720"),
     ] {

@@ -1,4 +1,4 @@
-//! The command line: flags by the tables of settings, and the few that are none.
+//! The command line: flags from the tables of settings, and the few that are not settings.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::merge::Setting;
 use super::nearest;
 use super::trial::Depth;
 
-/// What stands on it.
+/// The parsed command line.
 #[derive(Debug, Default)]
 pub struct Line {
     pub flags: Vec<(&'static str, Value)>,
@@ -21,18 +21,18 @@ pub struct Line {
     pub help: bool,
 }
 
-/// What a command takes beside its settings and `--help`.
+/// What a command accepts besides its settings and `--help`.
 #[derive(Clone, Copy, Default)]
 pub struct Takes {
     /// `--config FILE`.
     pub config: bool,
     /// `--check` and `--check=deep`.
     pub check: bool,
-    /// So many words.
+    /// The number of positional arguments.
     pub words: usize,
 }
 
-/// Reads a command's arguments.
+/// Parses a command's arguments.
 pub fn read<T>(
     command: &str,
     table: &[Setting<T>],
@@ -60,12 +60,12 @@ pub fn read<T>(
                 continue;
             }
             Some(Arg::Value(word)) if word == "deep" && line.check == Some(Depth::Plain) => {
-                return Err(usage("A deep check is written --check=deep".into()));
+                return Err(usage("use --check=deep for a deep check".into()));
             }
             Some(Arg::Value(word)) => {
-                return Err(usage(format!("\"{}\" is one word too many", word.to_string_lossy())));
+                return Err(usage(format!("unexpected argument \"{}\"", word.to_string_lossy())));
             }
-            Some(Arg::Short(letter)) => return Err(usage(format!("There is no flag -{letter}"))),
+            Some(Arg::Short(letter)) => return Err(usage(format!("unknown flag -{letter}"))),
             Some(Arg::Long(name)) => name.to_owned(),
         };
         match name.as_str() {
@@ -75,7 +75,7 @@ pub fn read<T>(
                 line.check = Some(match depth.as_ref().map(|depth| depth.to_str()) {
                     None => Depth::Plain,
                     Some(Some("deep")) => Depth::Deep,
-                    Some(_) => return Err(usage("--check stands alone, or is --check=deep".into())),
+                    Some(_) => return Err(usage("--check takes no value except --check=deep".into())),
                 });
             }
             "config" if takes.config => {
@@ -90,7 +90,7 @@ pub fn read<T>(
                     known.extend(takes.config.then(|| "--config".into()));
                     known.extend(takes.check.then(|| "--check".into()));
                     let hint = nearest::hint(&format!("--{name}"), known.iter().map(String::as_str));
-                    return Err(usage(format!("There is no flag --{name}{hint}")));
+                    return Err(usage(format!("unknown flag --{name}{hint}")));
                 };
                 let value = match (setting.value, on) {
                     ("", false) => Value::Bool(false),
@@ -149,11 +149,11 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (args, words) in [
             (&["--max-conections", "5"][..], "did you mean \"--max-connections\"?"),
-            (&["--no-max-connections"][..], "There is no flag --no-max-connections"),
+            (&["--no-max-connections"][..], "unknown flag --no-max-connections"),
             (&["--chekc"][..], "did you mean \"--check\"?"),
             (&["--max-connections"][..], "missing argument"),
-            (&["-x"][..], "There is no flag -x"),
-            (&["a", "b"][..], "one word too many"),
+            (&["-x"][..], "unknown flag -x"),
+            (&["a", "b"][..], "unexpected argument \"b\""),
             (&["--check=shallow"][..], "--check=deep"),
             (&["a", "--check", "deep"][..], "--check=deep"),
         ] {

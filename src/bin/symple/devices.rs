@@ -1,4 +1,4 @@
-//! `symple devices`: the V4L2 devices, what each can do, and what `symple camera` would ask of it.
+//! `symple devices`: the V4L2 devices, their capabilities, and what `symple camera` would choose.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -35,38 +35,35 @@ type S = Settings;
 const GROUPS: &[(&str, &[Setting<Settings>])] = &[("Flags", FLAGS)];
 
 const FLAGS: &[Setting<Settings>] = &[
-    Setting::new("json", "", "Print JSON: a list of all devices", |s: &mut S, v| set(&mut s.json, switch(v))),
-    Setting::new("size", "WxH", "Say what is best for this size. Default: 1280x720", |s: &mut S, v| {
+    Setting::new("json", "", "Print a JSON list of all devices", |s: &mut S, v| set(&mut s.json, switch(v))),
+    Setting::new("size", "WxH", "Show the best choice for this size. Default: 1280x720", |s: &mut S, v| {
         let text = text(v)?;
         let sides =
             text.split_once('x').and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)));
         s.size = sides.ok_or("must look like 1280x720")?;
         Ok(())
     }),
-    Setting::new("fps", "N", "… and this many pictures a second. Default: 30", |s: &mut S, v| {
+    Setting::new("fps", "N", "Show the best choice for this frame rate. Default: 30", |s: &mut S, v| {
         set(&mut s.fps, count(v, 1).and_then(|n| u32::try_from(n).map_err(|_| "is too large".into())))
     }),
-    Setting::new(
-        "set",
-        "NAME=VALUE",
-        "Set a control of DEVICE first; may come several times",
-        |s: &mut S, v| set(&mut s.set, list(v)),
-    )
+    Setting::new("set", "NAME=VALUE", "Set a control of DEVICE first; may be repeated", |s: &mut S, v| {
+        set(&mut s.set, list(v))
+    })
     .list(),
 ];
 
 const INTRODUCTION: &str = "
-symple devices: the V4L2 cameras and codecs of this machine, and what they can do
+symple devices: the V4L2 cameras and codecs of this machine and their capabilities
 
 Usage: symple devices [DEVICE] [FLAGS]
 
-  symple devices                                all of them
+  symple devices                                all devices
   symple devices /dev/video0 --set brightness=10 --set exposure_auto=manual_mode
   symple devices --json | jq '.[] | select(.role == \"camera\") | .path'
 
-In JSON each device has `path`, `link`, `card`, `driver`, `bus`, `role`, `formats`, `takes`, `controls`, and a
-camera `best`; one that cannot be opened has `path` and `error` with `code` and `message`. Without any the
-list is empty, and the exit code 0.
+In JSON each device has `path`, `link`, `card`, `driver`, `bus`, `role`, `formats`, `takes` and
+`controls`, and a camera has `best`. A device that cannot be opened has `path` and `error` with
+`code` and `message`. If there are no devices, the list is empty and the exit code is 0.
 ";
 
 /// Runs the command.
@@ -86,7 +83,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
         }
         None if settings.set.is_empty() => v4l2::devices(),
         None => {
-            return Err(Failure::new(Kind::Usage, "--set sets on which device? Say `symple devices DEVICE`"));
+            return Err(Failure::new(Kind::Usage, "--set needs a device: symple devices DEVICE --set …"));
         }
     };
     let wish = Wish {
@@ -144,9 +141,9 @@ fn json_of(found: &[Found], wish: &Wish) -> String {
 
 fn words_of(found: &[Found], wish: &Wish) -> String {
     if found.is_empty() {
-        return "There is no video device. Check the cable and the power of the camera; `sudo dmesg` tells what \
-                the kernel saw of it.\nIn a container: is /dev/video0 passed on? A camera at a CSI socket must be \
-                switched on in the board's configuration.\n"
+        return "No video device found. Check the camera's cable and power; `sudo dmesg` shows what the kernel \
+                detected.\nIn a container, check that /dev/video0 is passed through. A CSI camera must be enabled \
+                in the board's configuration.\n"
             .into();
     }
     let mut out = String::new();
@@ -158,27 +155,27 @@ fn words_of(found: &[Found], wish: &Wish) -> String {
         };
     }
     if found.iter().any(|(_, d)| d.as_ref().is_err_and(|e| e.kind() == ErrorKind::NotAllowed)) {
-        out += "\nTo use devices a user must be in the group `video`; a service says SupplementaryGroups=video.\n";
+        out += "\nTo use these devices, add the user to the group `video`; for a service, set SupplementaryGroups=video.\n";
     }
     out
 }
 
 fn describe(out: &mut String, device: &Device, wish: &Wish) -> std::fmt::Result {
     writeln!(out, "{}  {} ({})", device.path.display(), device.card, device.role)?;
-    writeln!(out, "  driver {}, at {}", device.driver, device.bus)?;
+    writeln!(out, "  driver {}, bus {}", device.driver, device.bus)?;
     if let Some(link) = &device.link {
-        writeln!(out, "  the same at every start: {}", link.display())?;
+        writeln!(out, "  stable path: {}", link.display())?;
     }
     if device.role == Role::Camera {
         let ((width, height), fps) = (wish.size, wish.fps);
         match choose(device, wish) {
             Some(choice) => {
-                writeln!(out, "  best for {width} x {height}, {fps} a second: {choice} ({})", choice.why)?;
+                writeln!(out, "  best for {width} x {height} at {fps} fps: {choice} ({})", choice.why)?;
             }
-            None => writeln!(out, "  it gives nothing that can be shown without an ISP: try libcamera")?,
+            None => writeln!(out, "  no format is usable without an ISP: try libcamera")?,
         }
     }
-    for (what, formats) in [("gives", &device.formats), ("takes", &device.takes)] {
+    for (what, formats) in [("outputs", &device.formats), ("accepts", &device.takes)] {
         for format in formats {
             write!(out, "  {what} {} ({})", format.fourcc, format.description)?;
             sizes(out, format)?;
@@ -215,10 +212,10 @@ fn pair((width, height): (u32, u32)) -> String {
 fn rates_text(rates: &Rates) -> String {
     match rates {
         Rates::Unknown => String::new(),
-        Rates::Range { min, max } => format!(": {min} to {max} a second"),
+        Rates::Range { min, max } => format!(": {min} to {max} fps"),
         Rates::Some(rates) => {
             let rates: Vec<String> = rates.iter().map(ToString::to_string).collect();
-            format!(": {} a second", rates.join(", "))
+            format!(": {} fps", rates.join(", "))
         }
     }
 }
@@ -230,7 +227,7 @@ fn line(out: &mut String, control: &Control) -> std::fmt::Result {
         out.push_str("; read only");
     }
     if control.inactive {
-        out.push_str("; does nothing now");
+        out.push_str("; inactive");
     }
     out.push_str(")\n");
     Ok(())
@@ -247,7 +244,7 @@ mod tests {
     #[test]
     fn no_camera_is_an_empty_list_and_words() {
         assert_eq!(json_of(&[], &wish()), "[]\n");
-        assert!(words_of(&[], &wish()).starts_with("There is no video device. Check the cable"));
+        assert!(words_of(&[], &wish()).starts_with("No video device found. Check the camera's cable"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `symple emit`: a message to peers, through Redis, from a program that is no peer.
+//! `symple emit`: sends a message to peers through Redis, from a program that is not a peer.
 
 use std::ffi::OsString;
 
@@ -37,38 +37,38 @@ const MESSAGE: &[Setting<Settings>] = &[
     Setting::new(
         "to",
         "NAME",
-        "To whom: `user|id`, a user or a room; several by commas or repetition, one copy each",
+        "The recipient: `user|id`, a user or a room. Repeat the flag or separate names with commas; each peer gets one copy",
         |s: &mut S, v| set(&mut s.to, list(v)),
     )
     .list(),
-    Setting::new("from", "NAME", "From whom, such as `app|1`; peers see it as it is", |s: &mut S, v| {
+    Setting::new("from", "NAME", "The sender that peers see, such as `app|1`", |s: &mut S, v| {
         set(&mut s.from, text(v).map(Some))
     }),
-    Setting::new("event", "NAME", "An event of this name, instead of a message", |s: &mut S, v| {
+    Setting::new("event", "NAME", "Send an event of this name instead of a message", |s: &mut S, v| {
         set(&mut s.event, text(v).map(Some))
     }),
-    Setting::new("subtype", "NAME", "A message of this subtype", |s: &mut S, v| {
+    Setting::new("subtype", "NAME", "Send a message of this subtype", |s: &mut S, v| {
         set(&mut s.subtype, text(v).map(Some))
     }),
     Setting::new(
         "presence",
         "",
-        "A presence, instead of a message; the data is an object",
+        "Send a presence instead of a message; DATA must be an object",
         |s: &mut S, v| set(&mut s.presence, switch(v)),
     ),
 ];
 
 const INTRODUCTION: &str = "
-symple emit: publish a message to peers, through Redis
+symple emit: publish a message to peers through Redis
 
 Usage: symple emit --to NAME [DATA] [FLAGS]
 
-DATA is JSON, or a text where it is none; `-` or nothing reads it from the standard input:
+DATA is JSON; anything else is sent as a string. `-` or no DATA reads it from standard input:
   symple emit --to alice '{\"text\":\"your order left\"}'
   symple emit --to team-a --from 'app|1' --event deployed 1.2.0
   date | symple emit --to public
 
-Whoever can write to Redis is trusted: no permission is checked, and nobody says whether it arrived.
+Whoever can write to Redis is trusted: permissions are not checked, and delivery is not confirmed.
 ";
 
 /// Runs the command.
@@ -84,7 +84,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let settings = loaded.settings;
     let url = settings.redis.address(&loaded.origins, true).expect("needed");
     if settings.to.is_empty() {
-        return Err(Failure::new(Kind::Usage, "To whom? Say it with --to"));
+        return Err(Failure::new(Kind::Usage, "missing --to"));
     }
     if [settings.event.is_some(), settings.subtype.is_some(), settings.presence]
         .iter()
@@ -92,18 +92,21 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
         .count()
         > 1
     {
-        return Err(Failure::new(Kind::Usage, "A message is one of --event, --subtype and --presence"));
+        return Err(Failure::new(Kind::Usage, "--event, --subtype and --presence exclude each other"));
     }
     let data = match loaded.line.words.first().map(String::as_str) {
         None | Some("-") => {
             let read = std::io::read_to_string(std::io::stdin());
-            read.map_err(Failure::of(Kind::NoInput, "the standard input"))?
+            read.map_err(Failure::of(Kind::NoInput, "standard input"))?
         }
         Some(word) => word.to_owned(),
     };
     let data = data_of(data.trim_end_matches('\n'));
     if settings.presence && serde_json::from_value::<Object>(data.clone()).is_err() {
-        return Err(Failure::new(Kind::Data, "A presence tells an object, such as {\"status\":\"away\"}"));
+        return Err(Failure::new(
+            Kind::Data,
+            "the DATA of a presence must be an object, such as {\"status\":\"away\"}",
+        ));
     }
     let mut emitter = Emitter::new(redis::parse(&url)?).rooms(settings.to);
     if let Some(from) = &settings.from {

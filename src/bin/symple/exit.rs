@@ -1,25 +1,25 @@
-//! How the program ends: words for people, a number for scripts.
+//! How the program exits: a message for people, an exit code for scripts.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// What went wrong, by the numbers of BSD's sysexits.h.
+/// What went wrong, numbered as in BSD's sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// What was asked for is not there.
+    /// What was asked for does not exist.
     #[cfg(feature = "redis")]
     No = 1,
     /// The command line is wrong.
     Usage = 64,
-    /// What was given cannot be read.
+    /// The input data is invalid.
     #[cfg(feature = "redis")]
     Data = 65,
-    /// A file that was named cannot be read.
+    /// An input file cannot be read.
     NoInput = 66,
     /// A server cannot be reached, or a source or device cannot be used.
     Unavailable = 69,
-    /// The system failed us.
+    /// The operating system reported an error.
     System = 71,
     /// A file cannot be written.
     CantCreate = 73,
@@ -29,7 +29,7 @@ pub enum Kind {
     Config = 78,
 }
 
-/// Why the program ends.
+/// Why the program exits.
 #[derive(Debug)]
 pub struct Failure {
     pub kind: Kind,
@@ -41,31 +41,31 @@ impl Failure {
         Failure { kind, words: words.into() }
     }
 
-    /// For `map_err`: what was tried, and what the cause says.
+    /// For `map_err`: what was attempted, and its cause.
     pub fn of<E: Display>(kind: Kind, what: impl Display) -> impl FnOnce(E) -> Failure {
         move |cause| Failure::new(kind, format!("{what}: {cause}"))
     }
 
     pub fn report(self) -> ExitCode {
-        // Nobody reads it where stderr is closed.
+        // If stderr is closed, nobody would read it.
         _ = writeln!(io::stderr(), "symple: {}", self.words);
         ExitCode::from(self.kind as u8)
     }
 }
 
-/// Writes to stdout. Whoever closed it has seen enough.
+/// Writes to stdout. A closed stdout is not an error: its reader has seen enough.
 pub fn print(text: &str) -> Result<(), Failure> {
     write(text).map(drop)
 }
 
-/// Writes to stdout what a program that runs on has to say: where that goes may be full, and it serves all the same.
+/// Writes to stdout from a program that keeps running: if that fails, for instance on a full disk, it goes on serving.
 pub fn tell(text: &str) {
     if let Err(failure) = write(text) {
         log::warn!("{}", failure.words);
     }
 }
 
-/// Writes a line to stdout; false when nobody reads any more.
+/// Writes a line to stdout; false if it is closed.
 pub fn line(text: &str) -> Result<bool, Failure> {
     write(&format!("{text}\n"))
 }

@@ -2,7 +2,7 @@
 
 use super::merge::Setting;
 
-/// Of the program.
+/// The help of the program.
 pub fn overview<'a>(commands: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let list: String = commands.map(|(name, line)| format!("  {name:10}{line}\n")).collect();
     format!(
@@ -13,22 +13,22 @@ Usage: symple COMMAND [FLAGS]
 
 Commands:
 {list}
-`symple COMMAND --help` teaches a command. Try:
+`symple COMMAND --help` explains a command. Try:
   symple serve                                  a server on port 4500
-  symple watch                                  see who comes to it
+  symple watch                                  see who connects to it
 
 Every setting has one name: `max_connections` in a TOML file is SYMPLE_MAX_CONNECTIONS in the
-environment and --max-connections as a flag. Flags win over the environment, that over the file.
+environment and --max-connections as a flag. Flags override the environment, which overrides the
+file.
 
-Exit codes: 0 done; 1 what was asked for is not there; 64 the command line is wrong; 65 what was
-given cannot be read; 66 a file cannot be read; 69 a server, port, source or device cannot be used;
-71 the system failed; 73 a file cannot be written; 77 not allowed; 78 a setting in a file or in the
-environment is wrong.
+Exit codes: 0 success; 1 not found; 64 wrong command line; 65 invalid input data; 66 a file cannot
+be read; 69 a server, port, source or device cannot be used; 71 a system error; 73 a file cannot be
+written; 77 permission denied; 78 a wrong setting in a file or in the environment.
 "
     )
 }
 
-/// Of a command: an introduction, its settings in groups, and an end.
+/// The help of a command: an introduction, its settings in groups, and an end.
 pub fn command<T>(introduction: &str, groups: &[(&str, &[Setting<T>])], end: &str) -> String {
     let mut out = introduction.trim_start().to_owned();
     for (title, settings) in groups {
@@ -50,7 +50,7 @@ pub fn command<T>(introduction: &str, groups: &[(&str, &[Setting<T>])], end: &st
     out + end
 }
 
-/// A flag, and its words in a column of their own.
+/// A flag, with its description in a column of its own.
 pub fn entry(name: &str, words: &str) -> String {
     const COLUMN: usize = 30;
     const WIDTH: usize = 100;

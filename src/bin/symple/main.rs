@@ -48,18 +48,22 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
-    Command { name: "serve", line: "a server for peers, a drop-in for the Node.js one", run: serve::main },
+    Command {
+        name: "serve",
+        line: "a server for peers, a drop-in replacement for the Node.js server",
+        run: serve::main,
+    },
     #[cfg(feature = "camera")]
-    Command { name: "camera", line: "a camera that browsers watch", run: camera::main },
+    Command { name: "camera", line: "a camera to watch in a browser", run: camera::main },
     #[cfg(feature = "v4l2")]
     Command { name: "devices", line: "the V4L2 cameras and codecs of this machine", run: devices::main },
     Command {
         name: "watch",
-        line: "print what a peer sees: who comes and goes, and messages",
+        line: "print what a peer sees: who joins and leaves, and messages",
         run: watch::main,
     },
     #[cfg(feature = "redis")]
-    Command { name: "emit", line: "publish a message to peers, through Redis", run: emit::main },
+    Command { name: "emit", line: "publish a message to peers through Redis", run: emit::main },
     #[cfg(feature = "redis")]
     Command { name: "session", line: "set, show, extend and delete sessions in Redis", run: session::main },
 ];
@@ -90,5 +94,8 @@ fn main() -> ExitCode {
 
 fn unknown_command(name: &str) -> Failure {
     let hint = nearest::hint(name, COMMANDS.iter().map(|c| c.name));
-    Failure::new(Kind::Usage, format!("There is no command \"{name}\"{hint} (`symple --help` lists them)"))
+    Failure::new(
+        Kind::Usage,
+        format!("unknown command \"{name}\"{hint} (`symple --help` lists all commands)"),
+    )
 }

@@ -1,7 +1,7 @@
-//! One name for a setting in three places, and which place wins: default < file < environment < flag.
+//! One name for a setting in three places, and their precedence: default < file < environment < flag.
 //!
 //! `max_connections` in the file is `SYMPLE_MAX_CONNECTIONS` in the environment and `--max-connections` as
-//! a flag. Pure: what is read where is the caller's.
+//! a flag. Pure: the caller reads the three places.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,21 +14,21 @@ use super::{nearest, secrets};
 pub struct Setting<T> {
     /// Its name.
     pub key: &'static str,
-    /// Its value in the help; empty for what is on or off.
+    /// The placeholder for its value in the help; empty for a switch.
     pub value: &'static str,
-    /// What it does, in the help.
+    /// Its description in the help.
     pub help: &'static str,
-    /// Names in the environment beside its own, those before it (stronger) and those behind it.
+    /// Other environment variables for it: those that take precedence over its own name, and those after it.
     pub also: (&'static [&'static str], &'static [&'static str]),
     pub kind: Kind,
-    /// Reads a value; the error says what would be right.
+    /// Parses and stores a value; the error says what would be valid.
     pub take: fn(&mut T, &Value) -> Result<(), String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Plain,
-    /// A flag may come several times.
+    /// The flag may be repeated.
     List,
     /// Never printed.
     Secret,
@@ -69,26 +69,26 @@ impl<T> Setting<T> {
         format!("SYMPLE_{}", self.key.to_uppercase())
     }
 
-    /// Its names in the environment, the strongest first.
+    /// Its environment variables, in order of precedence.
     pub fn variables(&self) -> Vec<String> {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         [names(self.also.0), vec![self.variable()], names(self.also.1)].concat()
     }
 }
 
-/// Where a value was found. The later ones win.
+/// Where a value was found. Later ones take precedence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// The file, by its name.
+    /// The file with this name.
     File(String),
-    /// A variable.
+    /// An environment variable.
     Environment(String),
     /// A flag.
     Flag(String),
 }
 
 impl Origin {
-    /// The place without its name, to compare; what is found nowhere is 0.
+    /// A number to compare places by; a value found nowhere counts as 0.
     pub fn rank(&self) -> u8 {
         match self {
             Origin::File(_) => 1,
@@ -106,7 +106,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// All that was written.
+/// Everything that was configured.
 pub struct Written<'a> {
     /// The file's name and content.
     pub file: Option<(&'a str, &'a Map<String, Value>)>,
@@ -115,7 +115,7 @@ pub struct Written<'a> {
     pub flags: &'a [(&'static str, Value)],
 }
 
-/// Where each value that is no default came from, and the value.
+/// Where each value that differs from the default came from, and the value.
 pub type Origins = BTreeMap<&'static str, (Origin, Value)>;
 
 /// What a file holds; the error goes on where its name stands.
@@ -132,7 +132,7 @@ pub fn content(text: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// Takes every setting from the strongest place. All that is wrong is said, each with its place.
+/// Takes every setting from the place with the highest precedence. Returns all errors, each with its place.
 pub fn merge<T>(
     table: &[Setting<T>],
     written: &Written<'_>,
@@ -142,7 +142,7 @@ pub fn merge<T>(
     if let Some((name, file)) = written.file {
         for key in file.keys().filter(|key| table.iter().all(|setting| setting.key != **key)) {
             let hint = nearest::hint(key, table.iter().map(|s| s.key));
-            wrong.push((Origin::File(name.into()), format!("\"{key}\" is no setting{hint}")));
+            wrong.push((Origin::File(name.into()), format!("unknown setting \"{key}\"{hint}")));
         }
     }
     for setting in table {
@@ -171,7 +171,7 @@ fn strongest<T>(setting: &Setting<T>, written: &Written<'_>) -> Option<(Origin, 
         return Some((Origin::Flag(setting.flag()), value));
     }
     for name in setting.variables() {
-        // Empty is absent, as in the Node.js server. Blanks may be a secret.
+        // An empty value counts as absent, as in the Node.js server. A secret may consist of spaces.
         let blank =
             |value: &str| value.is_empty() || (setting.kind != Kind::Secret && value.trim().is_empty());
         let value = (written.environment)(&name).filter(|value| !blank(value));
@@ -184,7 +184,7 @@ fn strongest<T>(setting: &Setting<T>, written: &Written<'_>) -> Option<(Origin, 
     file.get(setting.key).map(|value| (Origin::File(name.into()), value.clone()))
 }
 
-/// Variables that look like a slip of one of ours: `SYMPLE_AUTHENTICATON` must not leave a door open.
+/// Variables that look like a misspelling of one of ours: `SYMPLE_AUTHENTICATON` must not leave a server open.
 pub fn slips<T>(table: &[Setting<T>], names: impl Iterator<Item = String>) -> Vec<(String, String)> {
     let known: Vec<String> = table.iter().flat_map(Setting::variables).collect();
     let unknown = names.filter(|name| name.starts_with("SYMPLE_") && !known.contains(name));
@@ -198,12 +198,12 @@ pub fn slips<T>(table: &[Setting<T>], names: impl Iterator<Item = String>) -> Ve
     unknown.filter_map(near).collect()
 }
 
-/// Which settings made it so, a line each, for a check to print: without secrets, and addresses without a login.
+/// The settings that were configured, one line each, for `--check`: without secrets, and URLs without credentials.
 pub fn set_by<T>(table: &[Setting<T>], origins: &Origins) -> String {
     let shown = |key: &str, value: &Value| {
         let secret = table.iter().any(|setting| setting.key == key && setting.kind == Kind::Secret);
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        // Servers for ICE have a password each.
+        // ICE servers contain passwords.
         if secret || text.contains("credential") { "…".to_owned() } else { without_login(&text) }
     };
     let lines = origins
@@ -213,7 +213,7 @@ pub fn set_by<T>(table: &[Setting<T>], origins: &Origins) -> String {
     if lines.is_empty() { lines } else { format!("set by:\n{lines}") }
 }
 
-/// An address as it may be shown; what is none is as it was.
+/// A URL without its credentials, and without its path if that may contain a password.
 pub fn without_login(url: &str) -> String {
     let (scheme, rest) =
         url.split_once("://").map_or(("", url), |(scheme, _)| url.split_at(scheme.len() + 3));
@@ -295,9 +295,9 @@ mod tests {
         assert_eq!(
             said,
             [
-                "a.toml: \"prot\" is no setting; did you mean \"port\"?",
-                "PORT: must be a whole number from 0 on",
-                "a.toml: \"rooms\" must be a list of texts",
+                "a.toml: unknown setting \"prot\"; did you mean \"port\"?",
+                "PORT: must be a whole number, at least 0",
+                "a.toml: \"rooms\" must be a list of strings",
             ]
         );
     }

@@ -1,21 +1,21 @@
-//! Where Redis is, in the words of the settings: a URL, or its parts, as the Node.js server takes them.
+//! The settings for Redis: a URL or its parts, as in the Node.js server.
 
 use symple::proto::Token;
 
 use super::merge::{Origins, Setting};
 use super::value::{parsed, set, text};
 
-/// What was said.
+/// The settings.
 #[derive(Default)]
 pub struct Redis {
-    /// It may hold a password.
+    /// May contain a password.
     pub url: Option<Token>,
     pub host: Option<String>,
     pub port: Option<u16>,
     pub protocol: Option<String>,
 }
 
-/// Settings with a Redis among them.
+/// Settings that include those for Redis.
 pub trait HasRedis {
     fn redis(&mut self) -> &mut Redis;
 }
@@ -40,11 +40,11 @@ pub const fn rows<T: HasRedis>() -> [Setting<T>; 4] {
         )
         .also(&[], &["REDIS_URL"])
         .secret(),
-        Setting::new("redis_host", "HOST", "Its host, where no URL is given", |s: &mut T, v| {
+        Setting::new("redis_host", "HOST", "The Redis host, if there is no URL", |s: &mut T, v| {
             set(&mut s.redis().host, text(v).map(Some))
         })
         .also(&[], &["REDIS_HOST"]),
-        Setting::new("redis_port", "N", "Its port. Default: 6379", |s: &mut T, v| {
+        Setting::new("redis_port", "N", "The Redis port. Default: 6379", |s: &mut T, v| {
             set(&mut s.redis().port, parsed(v).map(Some).map_err(|_| "must be a port, 1 to 65535".into()))
         })
         .also(&[], &["REDIS_PORT"]),
@@ -60,8 +60,8 @@ pub const fn rows<T: HasRedis>() -> [Setting<T>; 4] {
 }
 
 impl Redis {
-    /// Its address: the URL, unless a stronger place names host or port; that of this machine where nothing
-    /// is said and it is `needed`.
+    /// The URL of Redis: the one configured, unless host or port come from a place with higher precedence. If
+    /// nothing is configured and it is `needed`, Redis on this machine.
     pub fn address(&self, origins: &Origins, needed: bool) -> Option<Token> {
         let rank = |key: &str| origins.get(key).map_or(0, |(origin, _)| origin.rank());
         let parts = ["redis_host", "redis_port", "redis_protocol"].map(rank).into_iter().max().unwrap_or(0);
@@ -77,7 +77,7 @@ impl Redis {
     }
 }
 
-/// A failed command's number.
+/// The exit code for a failed command.
 #[cfg(feature = "redis")]
 pub fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
     use super::exit::{Failure, Kind};
@@ -89,14 +89,14 @@ pub fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
     Failure::new(kind, e.to_string())
 }
 
-/// The address as the library takes it.
+/// The URL as the library expects it.
 #[cfg(feature = "redis")]
 pub fn parse(url: &Token) -> Result<symple::net::redis::RedisUrl, super::exit::Failure> {
     use super::exit::{Failure, Kind};
     url.reveal().parse().map_err(Failure::of(Kind::Config, "redis"))
 }
 
-/// Whether it answers; what it is asked does not matter.
+/// Whether Redis answers; the question does not matter.
 #[cfg(feature = "redis")]
 pub fn ask(url: &Token) -> Result<String, super::exit::Failure> {
     let sessions = symple::net::redis::Sessions::new(parse(url)?);

@@ -1,4 +1,4 @@
-//! `symple session`: who a token belongs to, in Redis.
+//! `symple session`: which user a token belongs to, in Redis.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -36,31 +36,31 @@ type S = Settings;
 const GROUPS: &[(&str, &[Setting<Settings>])] = &[("The session", SESSION), ("Redis", &redis::rows())];
 
 const SESSION: &[Setting<Settings>] = &[
-    Setting::new("user", "NAME", "Whose session it is", |s: &mut S, v| {
+    Setting::new("user", "NAME", "The user of the session", |s: &mut S, v| {
         let user = text(v)?;
         if !valid_user(&user) {
-            return Err("must be 1 to 128 bytes without | and control characters".into());
+            return Err("must be 1 to 128 bytes without | or control characters".into());
         }
         s.user = Some(user);
         Ok(())
     }),
-    Setting::new("name", "TEXT", "What the user is called", |s: &mut S, v| {
+    Setting::new("name", "TEXT", "The display name of the user", |s: &mut S, v| {
         set(&mut s.name, text(v).map(Some))
     }),
     Setting::new(
         "rooms",
         "NAME",
-        "Rooms that its peers are put into; several by commas or repetition",
+        "Rooms to put its peers into; repeat the flag or separate names with commas",
         |s: &mut S, v| set(&mut s.rooms, list(v)),
     )
     .list(),
-    Setting::new("data", "JSON", "What others are told of it, an object", |s: &mut S, v| {
+    Setting::new("data", "JSON", "Data about it for other peers, an object", |s: &mut S, v| {
         set(&mut s.data, object(v).map(Some))
     }),
     Setting::new(
         "session_ttl",
         "MINUTES",
-        "How long it lives; -1, the default: until it is deleted",
+        "Lifetime; -1, the default, means until it is deleted",
         |s: &mut S, v| set(&mut s.ttl, minutes(v)),
     ),
 ];
@@ -68,16 +68,16 @@ const SESSION: &[Setting<Settings>] = &[
 const INTRODUCTION: &str = "
 symple session: set, show, extend and delete sessions in Redis
 
-Usage: symple session new [FLAGS]          makes one, and prints its token
-       symple session set TOKEN [FLAGS]    stores one under a token of yours
-       symple session get TOKEN            prints it; exit code 1 where there is none
-       symple session exists TOKEN         exit code 0 or 1
+Usage: symple session new [FLAGS]          create a session and print its token
+       symple session set TOKEN [FLAGS]    store a session under your own token
+       symple session get TOKEN            print a session; exit code 1 if there is none
+       symple session exists TOKEN         exit code 0 if there is one, otherwise 1
        symple session touch TOKEN --session-ttl MINUTES
-       symple session delete TOKEN         its peers are closed soon after
+       symple session delete TOKEN         delete a session; its peers are disconnected soon after
 
   TOKEN=$(symple session new --user alice --rooms team-a --session-ttl 30)
 
-Others see a token on the command line: `-` reads it from the standard input.
+Other users can see a token on the command line; `-` reads it from standard input.
 ";
 
 /// Runs the command.
@@ -94,26 +94,25 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let usage =
         |words: &str| Failure::new(Kind::Usage, format!("{words} (`symple session --help` shows how)"));
     let mut words = loaded.line.words.into_iter();
-    let what =
-        words.next().ok_or_else(|| usage("What is to be done: new, set, get, exists, touch or delete?"))?;
+    let what = words.next().ok_or_else(|| usage("expected new, set, get, exists, touch or delete"))?;
     let token = match (what.as_str(), words.next().as_deref()) {
         ("new", None) => random_id(),
-        ("new", Some(_)) => return Err(usage("A new session makes its token itself; `set` takes one")),
-        (_, None) => return Err(usage("The token is missing")),
+        ("new", Some(_)) => return Err(usage("`new` creates the token itself; use `set` to choose one")),
+        (_, None) => return Err(usage("missing TOKEN")),
         (_, Some("-")) => {
             let read = std::io::read_to_string(std::io::stdin());
-            read.map_err(Failure::of(Kind::NoInput, "the standard input"))?.trim().to_owned()
+            read.map_err(Failure::of(Kind::NoInput, "standard input"))?.trim().to_owned()
         }
         (_, Some(token)) => token.to_owned(),
     };
     if token.is_empty() {
-        return Err(usage("The token is empty"));
+        return Err(usage("the token is empty"));
     }
     let url = settings.redis.address(&loaded.origins, true).expect("needed");
     let sessions = Sessions::new(redis::parse(&url)?);
     match what.as_str() {
         "new" | "set" => {
-            let session = session(&settings).ok_or_else(|| usage("Whose session? Say it with --user"))?;
+            let session = session(&settings).ok_or_else(|| usage("missing --user"))?;
             done(sessions.set(&token, &session, settings.ttl))?;
             if what == "new" { exit::print(&format!("{token}\n")) } else { Ok(()) }
         }
@@ -123,11 +122,11 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
         },
         "exists" => found(done(sessions.exists(&token))?),
         "touch" => {
-            let ttl = settings.ttl.ok_or_else(|| usage("For how long? Say it with --session-ttl"))?;
+            let ttl = settings.ttl.ok_or_else(|| usage("missing --session-ttl"))?;
             found(done(sessions.touch(&token, ttl))?)
         }
         "delete" => found(done(sessions.delete(&token))?),
-        _ => Err(usage("What is to be done: new, set, get, exists, touch or delete?")),
+        _ => Err(usage("expected new, set, get, exists, touch or delete")),
     }
 }
 
@@ -154,5 +153,5 @@ fn found(there: bool) -> Result<(), Failure> {
 }
 
 fn none() -> Failure {
-    Failure::new(Kind::No, "There is no such session")
+    Failure::new(Kind::No, "no such session")
 }

@@ -1,4 +1,4 @@
-//! A setting's value as it was written, in a file, in the environment or as a flag, and what it means.
+//! Parses the value of a setting as written in a file, in the environment or as a flag.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use symple::proto::{Object, Token};
 
-/// Puts what was read into its place.
+/// Stores a parsed value.
 pub fn set<T>(place: &mut T, read: Result<T, String>) -> Result<(), String> {
     *place = read?;
     Ok(())
@@ -22,7 +22,7 @@ pub fn switch(value: &Value) -> Result<bool, String> {
         Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
             "1" | "true" | "yes" | "on" => Ok(true),
             "0" | "false" | "no" | "off" => Ok(false),
-            _ => Err("must be true or false (1, yes, on, 0, no and off are read too)".into()),
+            _ => Err("must be true or false (or 1, yes, on, 0, no, off)".into()),
         },
         _ => Err("must be true or false".into()),
     }
@@ -32,7 +32,7 @@ pub fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
-        _ => Err("must be a text".into()),
+        _ => Err("must be a string".into()),
     }
 }
 
@@ -41,33 +41,33 @@ pub fn secret(value: &Value) -> Result<Token, String> {
     if text.is_empty() { Err("must not be empty".into()) } else { Ok(Token::new(text)) }
 }
 
-/// Anything that reads itself from text.
+/// Anything that parses from text.
 pub fn parsed<T: FromStr<Err: Display>>(value: &Value) -> Result<T, String> {
     text(value)?.trim().parse().map_err(|e| format!("{e}"))
 }
 
-/// Origins of web pages, or `*`, which is all of them.
+/// Origins of web pages, or `*` for all of them.
 pub fn origins(value: &Value) -> Result<Vec<String>, String> {
     let origins = list(value)?;
     match origins.iter().find(|o| !o.contains("://") && *o != "*") {
-        Some(bad) => Err(format!("{bad} is no origin: one looks like https://chat.example")),
+        Some(bad) => Err(format!("{bad} is not an origin, such as https://chat.example")),
         None => Ok(origins),
     }
 }
 
-/// A whole number from `least` on.
+/// A whole number, at least `least`.
 pub fn count(value: &Value, least: u64) -> Result<u64, String> {
     let found = text(value).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    found.filter(|n| *n >= least).ok_or_else(|| format!("must be a whole number from {least} on"))
+    found.filter(|n| *n >= least).ok_or_else(|| format!("must be a whole number, at least {least}"))
 }
 
-/// The same, where 0 says that there is no limit.
+/// A whole number where 0 means no limit.
 pub fn limit(value: &Value) -> Result<Option<usize>, String> {
     let n = count(value, 0).map_err(|_| "must be a whole number, 0 for no limit")?;
     Ok((n > 0).then(|| usize::try_from(n).unwrap_or(usize::MAX)))
 }
 
-/// Minutes from now; -1 for never.
+/// A duration in minutes; -1 means forever.
 pub fn minutes(value: &Value) -> Result<Option<Duration>, String> {
     match text(value)?.trim().parse::<f64>() {
         Ok(-1.0) => Ok(None),
@@ -76,14 +76,14 @@ pub fn minutes(value: &Value) -> Result<Option<Duration>, String> {
     }
 }
 
-/// Seconds, more than none; a day at most, so that what is added up from them stays within bounds.
+/// A duration in seconds, from 1 ms to a day, so that sums of them cannot overflow.
 pub fn seconds(value: &Value) -> Result<Duration, String> {
     const DAY: f64 = 86_400.0;
     let found = text(value)?.trim().parse::<f64>().ok().filter(|n| *n >= 0.001 && *n <= DAY);
     found.map(Duration::from_secs_f64).ok_or_else(|| format!("must be a number of seconds, at most {DAY}"))
 }
 
-/// Bytes: a number, or one with K or M behind it.
+/// Bytes: a number, optionally followed by K or M.
 pub fn bytes(value: &Value) -> Result<usize, String> {
     let text = text(value)?;
     let text = text.trim().trim_end_matches(['B', 'b']).trim_end_matches(['i']);
@@ -96,7 +96,7 @@ pub fn bytes(value: &Value) -> Result<usize, String> {
     found.ok_or_else(|| "must be a number of bytes, such as 65536, 512K or 1M".into())
 }
 
-/// Several texts: an array, or one text with commas.
+/// Several strings: an array, or one string with commas.
 pub fn list(value: &Value) -> Result<Vec<String>, String> {
     let parts = |text: &str| -> Vec<String> {
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(String::from).collect()
@@ -106,13 +106,13 @@ pub fn list(value: &Value) -> Result<Vec<String>, String> {
         Value::Array(entries) => {
             let texts = entries.iter().map(|entry| entry.as_str().map(parts));
             let lists: Option<Vec<_>> = texts.collect();
-            Ok(lists.ok_or("must be a list of texts")?.concat())
+            Ok(lists.ok_or("must be a list of strings")?.concat())
         }
-        _ => Err("must be a list of texts".into()),
+        _ => Err("must be a list of strings".into()),
     }
 }
 
-/// A list whose entries read themselves.
+/// A list whose entries parse from text.
 pub fn parsed_list<T: FromStr<Err: Display>>(value: &Value) -> Result<Vec<T>, String> {
     let read = |entry: String| entry.parse().map_err(|e| format!("{entry}: {e}"));
     list(value)?.into_iter().map(read).collect()
@@ -130,7 +130,7 @@ pub fn object(value: &Value) -> Result<Object, String> {
 /// A list of JSON objects, or the text of one.
 pub fn objects(value: &Value) -> Result<Vec<Value>, String> {
     let entries = match value {
-        // Flags come as a list of texts, each a list of its own.
+        // Flags arrive as a list of strings, each of which is a list itself.
         Value::Array(texts) if texts.len() == 1 && texts[0].is_string() => return objects(&texts[0]),
         Value::Array(entries) => entries.clone(),
         Value::String(text) => {

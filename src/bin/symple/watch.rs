@@ -1,4 +1,4 @@
-//! `symple watch`: what a peer sees, a line for each event.
+//! `symple watch`: what a peer sees, one line per event.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -49,50 +49,50 @@ impl Default for Settings {
 type S = Settings;
 
 const TABLE: &[Setting<Settings>] = &[
-    Setting::new("user", "NAME", "The user to be. Default: watch", |s: &mut S, v| {
+    Setting::new("user", "NAME", "The user to connect as. Default: watch", |s: &mut S, v| {
         set(&mut s.user, text(v))?;
         if valid_user(&s.user) {
             Ok(())
         } else {
-            Err("must be 1 to 128 bytes without | and control characters".into())
+            Err("must be 1 to 128 bytes without | or control characters".into())
         }
     }),
-    Setting::new("name", "TEXT", "The name for people. Default: the user", |s: &mut S, v| {
+    Setting::new("name", "TEXT", "The display name. Default: the user", |s: &mut S, v| {
         set(&mut s.name, text(v).map(Some))
     }),
     Setting::new(
         "token",
         "SECRET",
-        "What a server that authenticates asks for; better a variable",
+        "The token, if the server requires one; safer as an environment variable",
         |s: &mut S, v| set(&mut s.token, secret(v).map(Some)),
     )
     .secret(),
     Setting::new(
         "rooms",
         "NAME",
-        "Rooms to join; several by commas or repetition. Default: public",
+        "Rooms to join; repeat the flag or separate names with commas. Default: public",
         |s: &mut S, v| set(&mut s.rooms, list(v)),
     )
     .list(),
-    Setting::new("data", "JSON", "What to tell of oneself, an object", |s: &mut S, v| {
+    Setting::new("data", "JSON", "Data about this peer for others, an object", |s: &mut S, v| {
         set(&mut s.data, object(v))
     }),
     Setting::new(
         "roots",
         "FILE",
-        "Certificates to believe for wss, in PEM, instead of the system's",
+        "CA certificates to trust for wss, in PEM, instead of the system's",
         |s: &mut S, v| set(&mut s.roots, text(v).map(|file| Some(file.into()))),
     ),
-    Setting::new("json", "", "Print JSON, an object a line, messages as they came", |s: &mut S, v| {
+    Setting::new("json", "", "Print JSON, one object per line, with messages as received", |s: &mut S, v| {
         set(&mut s.json, switch(v))
     }),
-    Setting::new("count", "N", "End after so many lines", |s: &mut S, v| {
+    Setting::new("count", "N", "Exit after this many lines", |s: &mut S, v| {
         set(&mut s.count, count(v, 1).map(Some))
     }),
     Setting::new(
         "attempts",
         "N",
-        "Give up after so many attempts in a row. Default: never",
+        "Give up after this many failed attempts in a row. Default: never",
         |s: &mut S, v| set(&mut s.attempts, count(v, 1).map(|n| u32::try_from(n).ok())),
     ),
     Setting::new("log", "LEVEL", "off, error (the default), warn, info, debug or trace", |s: &mut S, v| {
@@ -105,13 +105,13 @@ symple watch: print what a peer sees
 
 Usage: symple watch [URL] [FLAGS]
 
-It joins as a peer and prints who is there, who comes and goes, and every message it gets:
+It connects as a peer and prints who is online, who joins and leaves, and every message it gets:
   symple watch                                  a server on this machine, in the room public
-  symple watch wss://chat.example --rooms team  another, in another room
+  symple watch wss://chat.example --rooms team  another server and room
   symple watch --json | jq .                    for scripts
-  symple watch --attempts 1 --count 1           is a server there? exit code 0 if so
+  symple watch --attempts 1 --count 1           exit code 0 if the server is up
 
-Flags are variables too: --token is SYMPLE_TOKEN.
+Every flag is also an environment variable: --token is SYMPLE_TOKEN.
 ";
 
 /// Runs the command.
@@ -147,17 +147,17 @@ fn watch(client: &Client, as_json: bool, count: Option<u64>) -> Result<(), Failu
     let (handle, result, mut left) = (client.clone(), end.clone(), count);
     client.on(move |event| {
         let outcome = match &event {
-            // Asked for, by a signal, a count or a reader that went away.
+            // Intended: a signal, --count, or stdout was closed.
             Event::Ended { why: End::Closed } => return,
             Event::Ended { why: End::Refused { message } } => {
-                Err(Failure::new(Kind::NoPermission, format!("The server refuses us: {message}")))
+                Err(Failure::new(Kind::NoPermission, format!("refused by the server: {message}")))
             }
             Event::Ended { why } => Err(Failure::new(Kind::Unavailable, why.to_string())),
             _ if left == Some(0) => return,
             event => {
                 let line = if as_json { json_of(event) } else { words_of(event) };
                 let Some(line) = line else { return };
-                // Trouble with the connection is not what was to be counted.
+                // Connection errors do not count.
                 if !matches!(event, Event::Offline { .. } | Event::Error { .. }) {
                     left = left.map(|n| n - 1);
                 }
@@ -182,12 +182,12 @@ fn watch(client: &Client, as_json: bool, count: Option<u64>) -> Result<(), Failu
     std::mem::replace(&mut *end.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))
 }
 
-/// What a person reads; `None` for what the program does by itself. What others wrote cannot steer a terminal.
+/// The line for a person; `None` for what the program does by itself. Control characters from others never reach the terminal.
 fn words_of(event: &Event) -> Option<String> {
     let words = match event {
         Event::Online { peer, rooms } => format!("online as {}, in {}", who(peer), rooms.join(", ")),
         Event::Offline { reason, retry_in, .. } => {
-            format!("offline: {reason}; again in {:.1} s", retry_in.as_secs_f32())
+            format!("offline: {reason}; next attempt in {:.1} s", retry_in.as_secs_f32())
         }
         Event::PeerAdded(peer) => format!("+ {}{}", who(peer), extras(peer)),
         Event::PeerUpdated(peer) => format!("= {}{}", who(peer), extras(peer)),
@@ -216,7 +216,7 @@ fn extras(peer: &Peer) -> String {
     if peer.extra.is_empty() { String::new() } else { format!(" {}", Value::from(peer.extra.clone())) }
 }
 
-/// What a script reads: messages byte for byte.
+/// The line for a script: messages byte for byte.
 fn json_of(event: &Event) -> Option<String> {
     let peer = |what: &str, peer: &Peer| json!({ "event": what, "peer": peer });
     let told = match event {
