@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# What the scripts of this folder share: words, the table of targets, a private apt. To be sourced.
+# Shared by the scripts in this folder: messages, the table of targets, a private apt. To be sourced.
 #
-# All that is downloaded and built stays under target/board of the checkout; the machine's packages, and what
-# its own apt knows, stay as they are.
+# Everything that is downloaded and built stays under target/board of the checkout; the machine's packages and the
+# state of its own apt do not change.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 here=$root/target/board
 
-# On the standard error: what these scripts print is for eval, or a path.
+# On standard error: these scripts print a path, or text for eval, on standard output.
 say() { echo "board: $*" >&2; }
 fail() {
   say "$@"
@@ -15,13 +15,13 @@ fail() {
 }
 
 need() {
-  command -v "$1" >/dev/null || fail "$1 is not here: run .ci/setup board, or install $2"
+  command -v "$1" >/dev/null || fail "$1 not found: run .ci/setup board, or install $2"
 }
 
-# Whether version $1 is at least $2, by the numbers before any letters.
+# Whether version $1 is at least $2, comparing the numbers before any letters.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "${1%%[-+~]*}" | sort -V | head -n1)" = "$2" ]; }
 
-# Sets, for a Rust target or the short name of one, what Debian, GNU and qemu call it.
+# Sets the names that Debian, GNU and qemu use for a Rust target or its short name.
 # shellcheck disable=SC2034
 target() {
   case $1 in
@@ -31,18 +31,18 @@ target() {
     armv7 | armv7-unknown-linux-gnueabihf)
       triple=armv7-unknown-linux-gnueabihf debian=armhf gnu=arm-linux-gnueabihf qemu=qemu-arm-static
       ;;
-    *) fail "no cross build for the target $1: aarch64-unknown-linux-gnu and armv7-unknown-linux-gnueabihf are known" ;;
+    *) fail "cannot cross-build for the target $1; supported: aarch64-unknown-linux-gnu and armv7-unknown-linux-gnueabihf" ;;
   esac
   sysroot=$here/sysroot/$debian
 }
 
-# GStreamer's plugins that tests take: to look at one is to load it, and 200 take long in an emulator.
+# The GStreamer plugins that tests use: scanning a plugin loads it, and 200 of them take long in an emulator.
 # shellcheck disable=SC2034
 plugins=(coreelements app videotestsrc audiotestsrc videoconvertscale audioconvert audioresample videoparsersbad
   x264 openh264 vpx opus typefindfunctions playback jpeg jpegformat video4linux2 rawparse deinterlace videofilter
   imagefreeze)
 
-# The names of all boards that are built for here, in a line: those with a target that the table above has.
+# The names of all boards that can be built for, in one line: those with a target in the table above.
 boards() {
   local file names=()
   for file in "$root"/boards/*.toml; do
@@ -51,13 +51,13 @@ boards() {
   echo "${names[*]}"
 }
 
-# A string, or a list of strings, of board $1 above its first table; a list's strings in a line, with commas.
+# The value of key $2 of board $1 above its first table: a string, or a list of strings joined with commas.
 board_key() {
   sed -n "/^\\[/q; s/^$2 *= *//p" "$root/boards/$1.toml" | sed 's/[][" ]//g; s/#.*//; s/,$//'
 }
 
-# An apt of its own in folder $1, for the architectures that follow, the native one first: it takes the
-# machine's sources, keys and proxies, and knows no package as installed. `private_apt get|cache …` runs it.
+# Opens a private apt in folder $1 for the given architectures, the native one first. It uses the machine's sources,
+# keys and proxies, and considers no package installed. `private_apt get|cache …` runs it.
 apt_open() {
   local dir=$1 native=$2 architectures
   shift
@@ -65,13 +65,13 @@ apt_open() {
   need apt-get 'apt: these scripts take libraries from Debian'
   mkdir -p "$dir"/{lists/partial,archives/partial,log,parts,sources.list.d,preferences.d}
   : >"$dir/status"
-  # Sources that name an architecture name the machine's.
+  # If a source names an architecture, it is the machine's.
   local list
   for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
     [ -f "$list" ] || continue
     sed -E '/^Architectures:/d; s/arch=[^] ]*//; s/\[ *\]//' "$list" >"$dir/sources.list.d/$(basename "$list")"
   done
-  # Of the machine's settings those of downloads alone: others may clean up after themselves, in its folders.
+  # Only the machine's download settings: others may clean up in the machine's own folders.
   {
     apt-config dump | grep -E '^Acquire::' || true
     cat <<END
@@ -94,7 +94,7 @@ APT::Sandbox::User "$(id -un)";
 END
   } >"$dir/apt.conf"
   export APT_CONFIG=$dir/apt.conf
-  private_apt get update >"$dir/log/update" 2>&1 || say "apt-get update complained: $(tail -n1 "$dir/log/update")"
+  private_apt get update >"$dir/log/update" 2>&1 || say "apt-get update reported: $(tail -n1 "$dir/log/update")"
 }
 
 private_apt() {
@@ -103,18 +103,18 @@ private_apt() {
   "apt-$tool" -q "$@"
 }
 
-# The version that would be installed.
+# The version that apt would install.
 candidate() { private_apt cache policy "$1" | sed -n 's/^  Candidate: //p'; }
 
-# Downloads packages and what they depend on, into archives/ of the opened apt.
+# Downloads packages and their dependencies into archives/ of the private apt.
 fetch() {
   private_apt get install -y -d "$@" >"$(dirname "$APT_CONFIG")/log/fetch" 2>&1 || {
     tail -n 20 "$(dirname "$APT_CONFIG")/log/fetch" >&2
-    fail "apt could not get $*; its own words are above"
+    fail "apt could not download $*; see its output above"
   }
 }
 
-# Unpacks all of archives/ into folder $1, whole or not at all, but for packages of the names that follow.
+# Unpacks all of archives/ into folder $1, completely or not at all, except the packages named after it.
 unpack() {
   local into=$1 archives deb skip
   shift
@@ -131,5 +131,5 @@ unpack() {
   mv "$into.part" "$into"
 }
 
-# Its package lists are of no more use, and large.
+# Deletes its package lists: they are large and no longer needed.
 apt_close() { rm -rf "$(dirname "$APT_CONFIG")"; }

@@ -130,7 +130,7 @@ fn what_is_wrong_is_said_before_it_starts() {
     for part in [
         "board: Raspberry Pi 5 (raspberry-pi-5: as asked for)",
         "  captures with: libcamerasrc (csi), v4l2src (usb)",
-        "  known: There is no hardware encoder at all",
+        "  known: This board has no hardware encoder",
         "encoder: x264enc (software, H.264 42c0",
         "  not mpph264enc: not installed (package gstreamer1.0-rockchip1)",
     ] {
