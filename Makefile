@@ -1,36 +1,36 @@
 # `make run` starts the camera, `make test` runs the tests. Both first install what a fresh Debian 12
-# lacks (.ci/setup says what), and nothing the second time; SETUP=no leaves that out.
+# lacks (.ci/setup lists it), and nothing the second time; SETUP=no skips that.
 
 SHELL := bash
-# Empty is absent: the camera has its own defaults.
+# An empty value counts as absent: the camera has its own defaults.
 export SOURCE LISTEN TOKEN ORIGINS PROFILE
 export PORT ?= 4500
 
-# The cargo that is new enough, which need not be the first on the PATH.
+# A cargo that is new enough; it need not be the first on the PATH.
 cargo = PATH="$$(.ci/setup cargo):$$PATH" cargo
 setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
-# Newer versions of Node.js run one file at a time when told so; a camera and a browser want both cores.
+# Newer versions of Node.js need a flag to run one file at a time; a camera and a browser need both cores.
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
 .PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-hostile test-interop board \
   fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-interop setup-size setup-fuzz
 
 help:
-	@echo 'make run       a camera at http://127.0.0.1:$(PORT)/, to be opened in a browser'
+	@echo 'make run       start a camera at http://127.0.0.1:$(PORT)/; open it in a browser'
 	@echo '  SOURCE=      test (a moving pattern, the default), /dev/video0, a file, rtsp://…'
-	@echo '  PORT=        of HTTP and WebSocket, 4500 by default'
-	@echo '  LISTEN=      the address to listen on, loopback by default; all is every one'
-	@echo '  TOKEN=       what viewers must know; set one with LISTEN='
+	@echo '  PORT=        the port for HTTP and WebSocket, 4500 by default'
+	@echo '  LISTEN=      the address to listen on, or all; loopback by default'
+	@echo '  TOKEN=       the token that viewers need; set one if you set LISTEN='
 	@echo '  ORIGINS=     other web origins whose pages may connect, separated by commas'
-	@echo 'make test      every test that fits into half an hour'
-	@echo 'make test-all  those, and the long ones'
-	@echo 'make board BOARD=generic-arm64   the program and a .deb for a board; boards/README.md tells more'
-	@echo 'make test-board  tests cross-built for 64-bit ARM, in an emulator'
-	@echo 'make test-hostile  a camera with viewers while strangers do their worst, with figures'
-	@echo 'make fuzz      random inputs by what they reach, a minute for each kind; fuzz/run tells more'
-	@echo 'make test-interop  other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus, browsers'
-	@echo 'make bench     what the server costs beside a bare relay; four minutes at most'
-	@echo 'make size      how large firmware is, and what it holds, against its limits'
+	@echo 'make test      run every test that fits into half an hour'
+	@echo 'make test-all  run those and the long ones'
+	@echo 'make board BOARD=generic-arm64   build the program and a .deb for a board; see boards/README.md'
+	@echo 'make test-board  run tests cross-built for 64-bit ARM in an emulator'
+	@echo 'make test-hostile  attack a camera while viewers watch it, and measure'
+	@echo 'make fuzz      fuzz each target for a minute; see fuzz/run'
+	@echo 'make test-interop  test with other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus, browsers'
+	@echo 'make bench     compare the cost of the server with a bare relay; at most four minutes'
+	@echo 'make size      check size and memory of firmware against limits'
 
 run: setup-run
 	@$(cargo) run --release --locked --example camera --features camera,tls,web
