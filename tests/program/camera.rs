@@ -174,7 +174,7 @@ fn a_check_says_what_would_run_and_opens_nothing() {
     let state = folder.path("state");
     let (code, out, err) =
         run(&["camera", "--check", "--ssl-enabled", "--state-dir", &state, "--port", "4567"], &[]);
-    assert!(code == 0 && out.contains("would be made and kept in"), "{out}{err}");
+    assert!(code == 0 && out.contains("would be created and kept in"), "{out}{err}");
     assert!(out.contains("open https://127.0.0.1:4567/"), "{out}");
     assert!(!std::fs::exists(&state).expect("its folder is there"), "a check makes nothing");
     let connect = ["camera", "--check", "--connect", "wss://me:hunter2@chat.example"];
@@ -211,7 +211,7 @@ fn a_deep_check_tries_all_and_says_what_failed() {
     ] {
         assert!(out.contains(&part), "{part}\n{out}");
     }
-    assert!(err.contains("these do not work: port, UDP port, source"), "{err}");
+    assert!(err.contains("these checks failed: port, UDP port, source"), "{err}");
     assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
 
     let (code, out, err) = run(&[&deep[..], &["--source", "/nowhere.mp4"]].concat(), &[]);

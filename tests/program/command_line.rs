@@ -10,11 +10,11 @@ fn the_variables_of_the_node_server_are_honoured() {
         (&[][..], "ws, port 4500 of all addresses"),
         (&[("SYMPLE_PORT", "4600")][..], "port 4600"),
         (&[("SYMPLE_PORT", "4600"), ("PORT", "4700")][..], "port 4700"),
-        (&[("SYMPLE_AUTHENTICATION", "false")][..], "everybody who reaches the port"),
+        (&[("SYMPLE_AUTHENTICATION", "false")][..], "admission       everyone"),
         (&[("SYMPLE_DYNAMIC_ROOMS", "false")][..], "fixed"),
         (&[("SYMPLE_DYNAMIC_ROOMS", "yes")][..], "dynamic"),
         (&[("SYMPLE_SESSION_TTL", "30")][..], "extended to 1800 s by activity"),
-        (&[("SYMPLE_SESSION_TTL", "-1")][..], "as long as they last"),
+        (&[("SYMPLE_SESSION_TTL", "-1")][..], "not extended"),
         (&[("SYMPLE_SSL_ENABLED", "1"), ("HOME", "/home/me")][..], "wss, port 4500"),
         (&[("SYMPLE_SSL_KEY", "k"), ("SYMPLE_SSL_CERT", "c")][..], "given, but not used: ssl_enabled is off"),
     ] {
@@ -98,10 +98,10 @@ fn what_is_wrong_is_said_with_a_number_and_the_nearest_right_name() {
         (&["serve", "--port"][..], 64, "--port"),
         (&["serve", "here"][..], 64, "unexpected argument \"here\""),
         (&["serve", "--config", &key][..], 78, "did you mean \"max_connections\"?"),
-        (&["serve", "--config", &broken][..], 78, "broken.toml is no TOML"),
+        (&["serve", "--config", &broken][..], 78, "broken.toml is not valid TOML"),
         (&["serve", "--config", "/nowhere.toml"][..], 66, "/nowhere.toml"),
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk][..], 78, "without ssl_key"),
-        (&["serve", "--check", "--queue", "80M"], 78, "must fit what may wait for all"),
+        (&["serve", "--check", "--queue", "80M"], 78, "must not exceed queues"),
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk, "--ssl-key", &junk][..], 78, "no PEM"),
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", "/no", "--ssl-key", "/no"][..], 66, "/no"),
         (&["serve", "--ssl-enabled"][..], 78, "--state-dir"),
@@ -174,7 +174,7 @@ fn a_deep_check_tries_the_port_and_the_certificate() {
     let (code, out, err) = run(&args, &[]);
     assert_eq!(code, 78, "{out}{err}");
     assert!(out.contains("  FAILED  certificate") && out.contains("  FAILED  port"), "{out}");
-    assert!(err.contains("these do not work: certificate, port"), "{err}");
+    assert!(err.contains("these checks failed: certificate, port"), "{err}");
     let (code, out, _) = run(&["serve", "--check", "--listen", "127.0.0.1", "--port", &port], &[]);
     assert!(code == 0 && !out.contains("tried:"), "a plain check opens nothing: {out}");
     let (code, _, err) = run(&["serve", "--check=shallow"], &[]);

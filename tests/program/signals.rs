@@ -42,7 +42,7 @@ fn the_end_is_told_to_every_peer_after_all_that_waits() {
 fn without_a_certificate_there_is_nothing_to_read_again() {
     let server = Server::start(&[], &[]);
     server.program.signal(Signal::HUP);
-    server.program.logs("nothing to read again");
+    server.program.logs("nothing to reload");
     assert_eq!(server.get("/api/health", None).0, 200);
 }
 

@@ -88,10 +88,10 @@ fn a_hang_up_changes_the_certificate_and_nobody_is_lost() {
 
     folder.write("cert.pem", &new);
     server.program.signal(Signal::HUP);
-    server.program.logs("the certificate stays as it was"); // its key is still the other's
+    server.program.logs("keeping the previous certificate"); // its key is still the other's
     folder.write("key.pem", &new_key);
     server.program.signal(Signal::HUP);
-    server.program.logs("the certificate was read again");
+    server.program.logs("reloaded the certificate");
 
     let bob = Peer::start(&server, "bob", &new);
     bob.is_let_in();
@@ -106,7 +106,7 @@ fn an_own_certificate_is_made_once_and_kept_for_its_owner_alone() {
     let state = folder.path("state");
     let args = ["--ssl-enabled", "--state-dir", &state];
     let server = Server::start(&args, &[]);
-    server.program.logs("made a self-signed certificate");
+    server.program.logs("created a self-signed certificate");
     let file = folder.path("state/self-signed.pem");
     let made = fs::read_to_string(&file).expect("it is kept");
     assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
@@ -130,7 +130,7 @@ fn an_own_certificate_that_was_made_in_1970_for_ten_years_is_made_anew() {
     let left = folder.write("self-signed.4711.new", "");
     let args = ["--ssl-enabled", "--state-dir", &folder.path("")];
     let server = Server::start(&args, &[]);
-    server.program.logs("the certificate ended on 1979-12-30T00:00:00Z");
+    server.program.logs("the certificate expired on 1979-12-30T00:00:00Z");
     let made = fs::read_to_string(&file).expect("it is kept");
     assert!(made != old, "a browser refuses the old one for good");
     assert!(!fs::exists(&left).expect("the folder is there"), "it is of no use");
@@ -147,7 +147,7 @@ fn an_own_certificate_that_is_made_before_the_clock_is_right_is_good_afterwards_
     let folder = Folder::new();
     let args = ["--ssl-enabled", "--log", "info", "--state-dir", &folder.path("")];
     let server = Server::start(&args, &in_1970);
-    assert!(server.program.logs("made a self-signed certificate").starts_with("1970-01-01T00:00:"));
+    assert!(server.program.logs("created a self-signed certificate").starts_with("1970-01-01T00:00:"));
     let file = folder.path("self-signed.pem");
     let made = fs::read_to_string(&file).expect("it is kept");
     // The client's clock is right.
@@ -173,19 +173,19 @@ fn on_a_full_disk_it_serves_and_leaves_nothing_behind() {
         fs::read_dir(&disk).expect("it is mounted").flatten().map(|entry| entry.file_name()).collect()
     };
     let server = Server::of(program);
-    server.program.logs("cannot be kept in");
+    server.program.logs("cannot keep the self-signed certificate in");
     assert_eq!(names(), ["full"]);
     let untrusting = Peer::start(&server, "alice", &pair().0);
     untrusting.hears("that it answers, by a certificate", |e| matches!(e, Event::Ended { .. }));
     server.program.signal(Signal::HUP);
-    server.program.logs("cannot be kept in");
-    server.program.logs("the certificate was read again");
+    server.program.logs("cannot keep the self-signed certificate in");
+    server.program.logs("reloaded the certificate");
     assert_eq!(names(), ["full"]);
 
     // With room again the one that is shown is kept: nobody has to trust another one.
     fs::remove_file(disk.join("full")).expect("it is there");
     server.program.signal(Signal::HUP);
-    server.program.logs("the certificate was read again");
+    server.program.logs("reloaded the certificate");
     assert_eq!(names(), ["self-signed.pem"]);
     let kept = fs::read_to_string(disk.join("self-signed.pem")).expect("it is kept");
     Peer::start(&server, "alice", &kept).is_let_in();

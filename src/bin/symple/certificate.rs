@@ -1,13 +1,13 @@
-//! The certificate that a server shows: the user's, or one of its own that is made once and kept.
+//! The server's certificate: the user's, or a self-signed one that is created once and kept.
 //!
-//! Both are looked at when they are read and once a day, since who runs a board may not be there: a certificate of
-//! ours is made anew before it ends, the user's is read again when it changed, and its end is told in the log.
+//! Both are checked when they are loaded and once a day, since nobody may be watching a board: a self-signed
+//! certificate is renewed before it expires; the user's is reloaded when it changes, and its expiry is logged.
 //!
-//! An own one holds from 1970 to 9999. A board without a battery makes it at the first of January 1970, before the
-//! network has told it the time, and neither its own clock nor a viewer's may matter then; an end at 9999-12-31 is
-//! what RFC 5280 (4.1.2.5) has for "no end". Nobody's authority signed it, so browsers ask about it whatever its
-//! dates are, and limits on how long a certificate may last (398 days) are for known authorities; Apple's of
-//! 825 days, which is for all, is for those that begin after June 2019.
+//! A self-signed one is valid from 1970 to 9999. A board without a battery creates it on 1 January 1970, before it gets
+//! the time from the network, so neither its own clock nor a viewer's may matter; an end on 9999-12-31 means "no
+//! expiration" in RFC 5280 (4.1.2.5). No authority signed it, so browsers warn about it whatever its dates are. The
+//! maximum validity of 398 days applies to known authorities; Apple's of 825 days, which applies to all, only to
+//! certificates that start after June 2019.
 
 mod dates;
 mod own;
@@ -24,13 +24,13 @@ use super::exit::{Failure, Kind};
 use super::secrets;
 use dates::{earliest, judge};
 
-/// How often the certificate of a server that runs is looked at.
+/// How often a running server checks its certificate.
 const DAILY: Duration = Duration::from_secs(86_400);
 
-/// A certificate, from its place to what is shown of it.
+/// A certificate: where it is, and what is in use.
 pub struct Certificate {
     place: Place,
-    /// What was read last: the chain and the key.
+    /// The chain and the key loaded last.
     shown: RefCell<Option<(Vec<u8>, Vec<u8>)>>,
 }
 
@@ -38,12 +38,12 @@ pub struct Certificate {
 enum Place {
     /// Two PEM files.
     Given { chain: PathBuf, key: PathBuf },
-    /// One PEM file with both, made when it is not there, for these addresses beside this machine's names.
+    /// One PEM file with both, created if missing, for these addresses besides this machine's names.
     Own { file: PathBuf, addresses: Vec<IpAddr> },
 }
 
 impl Certificate {
-    /// By three settings: `cert` and `key`, or neither and a folder to keep an own one in.
+    /// From three settings: `cert` and `key`, or neither and a folder to keep a self-signed one in.
     pub fn choose(
         cert: Option<&Path>,
         key: Option<&Path>,
@@ -56,20 +56,20 @@ impl Certificate {
                 let folder = state_dir.map(PathBuf::from).or_else(default_state_dir).ok_or_else(|| {
                     Failure::new(
                         Kind::Config,
-                        "A certificate of its own needs a folder to be kept in: give one with --state-dir, or \
+                        "A self-signed certificate needs a folder to be kept in: set --state-dir, or \
                          give --ssl-cert and --ssl-key",
                     )
                 })?;
                 let addresses = listen.iter().filter(|ip| !ip.is_unspecified()).copied().collect();
                 Place::Own { file: folder.join("self-signed.pem"), addresses }
             }
-            (Some(_), None) => return Err(Failure::new(Kind::Config, "ssl_cert is given without ssl_key")),
-            (None, Some(_)) => return Err(Failure::new(Kind::Config, "ssl_key is given without ssl_cert")),
+            (Some(_), None) => return Err(Failure::new(Kind::Config, "ssl_cert is set without ssl_key")),
+            (None, Some(_)) => return Err(Failure::new(Kind::Config, "ssl_key is set without ssl_cert")),
         };
         Ok(Certificate { place, shown: RefCell::default() })
     }
 
-    /// Reads it; an own one is made if it is not there, or is of no use any more.
+    /// Loads it; a self-signed one is created if it is missing or no longer usable.
     pub fn load(&self) -> Result<ServerTls, Failure> {
         self.load_at(SystemTime::now())
     }
@@ -86,45 +86,45 @@ impl Certificate {
         };
         let tls = parse(&pem.0, &pem.1, self.file())?;
         if let (Place::Given { chain, .. }, Some(why)) = (&self.place, fault(&tls, now)) {
-            log::warn!("{}: {why}; browsers refuse it outside of its dates", chain.display());
+            log::warn!("{}: {why}; browsers refuse it outside its validity", chain.display());
         }
         self.shown.replace(Some(pem));
         Ok(tls)
     }
 
-    /// Reads it again. The old one stays where the new one is no good.
+    /// Reloads it. The old one stays in use if the new one cannot be used.
     pub fn reload(&self, server: &Server) {
         match self.load() {
             Ok(tls) => {
                 server.set_tls(tls);
-                log::info!("the certificate was read again");
+                log::info!("reloaded the certificate");
             }
-            Err(failure) => log::error!("the certificate stays as it was: {}", failure.words),
+            Err(failure) => log::error!("keeping the previous certificate: {}", failure.words),
         }
     }
 
     async fn tend_each(&self, time: Duration, server: &Server) {
         loop {
-            // By a clock that nobody sets: a board's jumps by decades when the network comes.
+            // A monotonic clock: a board's wall clock jumps by decades once the network is up.
             smol::Timer::after(time).await;
             self.look(server, SystemTime::now());
         }
     }
 
-    /// Shows what is there now, if that is another one.
+    /// Uses the current certificate, if it has changed.
     fn look(&self, server: &Server, now: SystemTime) {
         let before = self.shown.borrow().clone();
         match self.load_at(now) {
             Ok(_) if *self.shown.borrow() == before => {}
             Ok(tls) => {
                 server.set_tls(tls);
-                log::info!("{} changed: the new certificate is shown from now on", self.file().display());
+                log::info!("{} changed: using the new certificate from now on", self.file().display());
             }
-            Err(failure) => log::error!("the certificate stays as it was: {}", failure.words),
+            Err(failure) => log::error!("keeping the previous certificate: {}", failure.words),
         }
     }
 
-    /// Says whether it could be loaded, without making anything.
+    /// Checks whether it can be loaded, without creating anything.
     pub fn check(&self) -> Result<String, Failure> {
         self.warn_if_open();
         let now = SystemTime::now();
@@ -138,7 +138,7 @@ impl Certificate {
         }
     }
 
-    /// Whoever can read the private key can pose as this server.
+    /// Anyone who can read the private key can impersonate this server.
     fn warn_if_open(&self) {
         let (Place::Given { key: file, .. } | Place::Own { file, .. }) = &self.place;
         secrets::warn_if_open(file, "the private key");
@@ -152,7 +152,7 @@ impl Certificate {
     }
 }
 
-/// Looks at a certificate once a day, for as long as this is polled, where a server shows one.
+/// Checks a certificate once a day for as long as this is polled, if a server uses one.
 pub async fn tend(certificate: Option<&Certificate>, server: Option<&Server>) {
     if let (Some(certificate), Some(server)) = (certificate, server) {
         certificate.tend_each(DAILY, server).await;
@@ -172,10 +172,10 @@ fn fault(tls: &ServerTls, now: SystemTime) -> Option<String> {
     judge(tls.validity(), now, earliest()).fault()
 }
 
-/// systemd's, or the user's own.
+/// systemd's folder, or the user's own.
 fn default_state_dir() -> Option<PathBuf> {
     let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    // systemd may name several, with colons.
+    // systemd may give several, separated by colons.
     let systemd = var("STATE_DIRECTORY").and_then(|list| Some(list.to_str()?.split(':').next()?.into()));
     systemd
         .or_else(|| var("XDG_STATE_HOME").map(|dir| dir.join("symple")))

@@ -1,4 +1,4 @@
-//! Settings from where they are: the command line, a TOML file, the environment.
+//! Reads settings from the command line, a TOML file and the environment.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -30,7 +30,7 @@ impl<T> Loaded<T> {
     }
 }
 
-/// Reads and merges all. `None` when only help was asked for.
+/// Reads and merges all settings. `None` if only help was requested.
 pub fn load<T: Default>(
     command: &str,
     table: &[Setting<T>],
@@ -42,7 +42,7 @@ pub fn load<T: Default>(
         return Ok(None);
     }
     for name in table.iter().flat_map(Setting::variables) {
-        // To pass it over might leave a door open.
+        // Ignoring it might leave the server open.
         if std::env::var_os(&name).is_some_and(|value| value.to_str().is_none()) {
             return Err(Failure::new(Kind::Config, format!("{name}: must be UTF-8")));
         }
@@ -63,15 +63,15 @@ pub fn load<T: Default>(
     Ok(Some(Loaded { settings, origins, line, takes, file }))
 }
 
-/// Warns of what looks like a slip in a variable's name. After the logger has started.
+/// Warns of variables whose names look misspelled. Call after the logger has started.
 pub fn warn_of_slips<T>(table: &[Setting<T>]) {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for (name, near) in merge::slips(table, names.filter(|name| name != "SYMPLE_CONFIG")) {
-        log::warn!("the variable {name} means nothing here; did you mean {near}?");
+        log::warn!("unknown variable {name}; did you mean {near}?");
     }
 }
 
-/// A failure of all that is wrong: the command line's if that alone is.
+/// One failure for all errors: a usage error if all of them are on the command line.
 fn failure(wrong: Vec<(Origin, String)>) -> Failure {
     let flags = wrong.iter().all(|(origin, _)| matches!(origin, Origin::Flag(_)));
     let words: Vec<String> = wrong.iter().map(|(origin, why)| format!("{origin}: {why}")).collect();

@@ -1,11 +1,11 @@
-//! Who may hold a socket, in the words of the settings that `serve` and `camera` share.
+//! Connection limits: the settings that `serve` and `camera` share.
 
 use symple::net::{Network, ServerConfig};
 
 use super::merge::Setting;
 use super::value::{limit, list, parsed_list, set};
 
-/// What was said.
+/// The settings.
 pub struct Limits {
     pub trusted_proxies: Vec<Network>,
     /// `None`: no limit.
@@ -26,7 +26,7 @@ impl Default for Limits {
     }
 }
 
-/// Settings with such limits among them.
+/// Settings that include connection limits.
 pub trait HasLimits {
     fn limits(&mut self) -> &mut Limits;
 }
@@ -35,8 +35,8 @@ pub const fn trusted_proxies<T: HasLimits>() -> Setting<T> {
     Setting::new(
         "trusted_proxies",
         "IP",
-        "Proxies whose X-Forwarded-For and X-Real-IP are believed: addresses, or networks such as 10.0.0.0/8 \
-         where nobody else can connect from",
+        "Proxies whose X-Forwarded-For and X-Real-IP are trusted: addresses, or networks such as 10.0.0.0/8 \
+         from which nobody else can connect",
         |s: &mut T, v| set(&mut s.limits().trusted_proxies, parsed_list(v)),
     )
     .list()
@@ -56,8 +56,8 @@ pub const fn exempt<T: HasLimits>() -> Setting<T> {
     Setting::new(
         "exempt",
         "IP",
-        "Addresses and networks that have no limit of their own and may show wrong tokens without waiting; \
-         `none` for nobody. Default: this machine",
+        "Addresses and networks without limits per address, also for wrong tokens; `none` for no exemption. \
+         Default: this machine",
         |s: &mut T, v| {
             s.limits().exempt = if list(v)? == ["none"] { Vec::new() } else { parsed_list(v)? };
             Ok(())

@@ -1,5 +1,5 @@
-//! A line to stderr for each thing worth telling. Under systemd, which has its own clock and levels, without
-//! the time and with the level as it wants it.
+//! Logs lines to stderr. Under systemd, which adds its own time, without a time and with the level as systemd
+//! expects it.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ struct Logger {
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// Begins to log, from `level` up. What libraries beneath ours say counts from `warn` up.
+/// Starts logging at `level` and above; for libraries below ours, at `warn` and above.
 pub fn start(level: LevelFilter) {
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let logger = LOGGER.get_or_init(|| Logger { journal });
@@ -32,7 +32,7 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // A log that nobody reads is no reason to end.
+        // A closed stderr is no reason to exit.
         _ = if self.journal {
             writeln!(io::stderr(), "<{}>{}", priority(record.level()), record.args())
         } else {
@@ -43,7 +43,7 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// As syslog(3) counts.
+/// The priority as in syslog(3).
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -60,7 +60,7 @@ impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (days, second) = (seconds / 86_400, seconds % 86_400);
-        // Eras of 400 years that begin on the first of March, so that the leap day is the last of a year.
+        // Eras of 400 years that start on the first of March, so that the leap day is the last day of a year.
         let z = days + 719_468;
         let (era, day) = (z / 146_097, z % 146_097);
         let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

@@ -118,17 +118,17 @@ pub struct Written<'a> {
 /// Where each value that differs from the default came from, and the value.
 pub type Origins = BTreeMap<&'static str, (Origin, Value)>;
 
-/// What a file holds; the error goes on where its name stands.
+/// Parses the text of a file. The error follows the file's name.
 pub fn content(text: &str) -> Result<Map<String, Value>, String> {
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-        // Its own words show the line, and with it a password.
+        // Its own message quotes the line, and with it perhaps a password.
         let line =
             e.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
-        format!("is no TOML: line {line}: {}", e.message().trim())
+        format!("is not valid TOML: line {line}: {}", e.message().trim())
     })?;
     match serde_json::to_value(table) {
         Ok(Value::Object(content)) => Ok(content),
-        _ => Err("holds a number that is none".into()),
+        _ => Err("contains a number that is not finite".into()),
     }
 }
 

@@ -1,20 +1,20 @@
-//! The limit on open files, which is one on connections: raised by whoever serves.
+//! The limit on open files, which also limits connections; servers raise it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What the program needs beside peers: listeners, the log, timers, Redis; and sockets of pages, and of those
-/// who are told that it is full.
+/// Files the program needs besides peers: listeners, the log, timers, Redis; and sockets that load the page or are
+/// refused because the server is full.
 const BESIDE: u64 = 320;
 
-/// A limit beyond which Linux lets nobody go unless told (`fs.nr_open`).
+/// Linux' default upper limit (`fs.nr_open`).
 const MOST: u64 = 1 << 20;
 
-/// How many files the program could have open, at most.
+/// The most files the program could have open.
 pub fn reachable() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(MOST)
 }
 
-/// Raises the limit as far as it may, and says how far that is.
+/// Raises the limit as far as allowed, and returns it.
 pub fn raise() -> u64 {
     let now = getrlimit(Resource::Nofile);
     let current = now.current.unwrap_or(MOST);
@@ -31,7 +31,7 @@ pub fn raise() -> u64 {
     }
 }
 
-/// How many connections so many open files allow.
+/// How many connections this many open files allow.
 pub fn connections(open_files: u64) -> usize {
     usize::try_from(open_files.saturating_sub(BESIDE).max(16)).unwrap_or(usize::MAX)
 }

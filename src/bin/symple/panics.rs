@@ -1,6 +1,6 @@
-//! A panic ends the process, unless it is one of a viewer's session, which is closed alone.
+//! A panic ends the process, except in a viewer's session, where it closes only that session.
 
-/// With `panic = "unwind"` a panic would otherwise end its thread only, and leave half a program running.
+/// With `panic = "unwind"` a panic would otherwise end only its thread, and leave half a program running.
 pub fn abort_where_not_contained() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

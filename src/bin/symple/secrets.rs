@@ -1,4 +1,4 @@
-//! Where secrets can be seen: in files that others can read, and in the arguments of a process.
+//! Warns of secrets that others can see: in readable files, and in the arguments of the process.
 
 use std::path::Path;
 
@@ -6,17 +6,17 @@ use serde_json::{Map, Value};
 
 use super::merge::{Kind, Origin, Origins, Setting};
 
-/// Warns where every user of this machine can read a file that holds `what`.
+/// Warns if every user of this machine can read a file that contains `what`.
 pub fn warn_if_open(file: &Path, what: &str) {
     if is_open(file) {
         log::warn!(
-            "every user of this machine can read {0}, which holds {what}: chmod 600 {0}",
+            "every user of this machine can read {0}, which contains {what}: chmod 600 {0}",
             file.display()
         );
     }
 }
 
-/// The same for a file of settings, where one of them is secret.
+/// The same for a settings file, if one of its settings is secret.
 pub fn warn_if_settings_are_open<T>(file: &Path, content: &Map<String, Value>, table: &[Setting<T>]) {
     let secret = table.iter().find(|s| content.get(s.key).is_some_and(|value| is_secret(s.kind, value)));
     if let Some(secret) = secret {
@@ -40,27 +40,27 @@ pub fn warn_of_arguments<T>(origins: &Origins, words: &[String], table: &[Settin
     }
 }
 
-/// Addresses are as secret as what is in them.
+/// A URL is only secret if it contains a credential.
 fn is_secret(kind: Kind, value: &Value) -> bool {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     if text.contains("://") { has_login(&text) } else { kind == Kind::Secret || text.contains("credential") }
 }
 
-/// Whether an address has a login before its host, or a password anywhere.
+/// Whether a URL has a login before its host, or a password anywhere.
 fn has_login(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };
     let login = rest.rsplit_once('@').map(|(login, _)| login);
     login.is_some_and(|login| login.contains(':') || !login.contains('/')) || has_password(text)
 }
 
-/// Whether a password is named in a text: network cameras take it in the path or the query, and an ICE server's is its
-/// `credential`.
+/// Whether a text names a password: network cameras accept one in the path or the query, and an ICE server has it as
+/// its `credential`.
 pub fn has_password(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["pass", "pwd", "credential"].iter().any(|name| text.contains(name))
 }
 
-/// A group may be meant to: Debian's `ssl-cert` is.
+/// Read access for a group may be intended: Debian's `ssl-cert` is such a group.
 #[cfg(unix)]
 fn is_open(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;

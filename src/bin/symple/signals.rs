@@ -1,4 +1,4 @@
-//! What the system tells the program to do.
+//! Signals.
 
 use std::pin::pin;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -10,11 +10,11 @@ use smol::LocalExecutor;
 
 use super::exit::{Failure, Kind};
 
-/// How often memory is given back to the system: soon after a flood, and rarely enough to cost nothing.
+/// How often free memory is returned to the system: soon after a flood, and rarely enough to cost nothing.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const GIVE_BACK: Duration = Duration::from_secs(10);
 
-/// What is wanted.
+/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// SIGTERM or SIGINT.
@@ -23,14 +23,13 @@ pub enum Wish {
     Reload,
 }
 
-/// Hears from now on. A second wish to end is fulfilled at once.
+/// Starts to receive signals. A second signal to stop exits at once.
 pub fn listen() -> Result<Signals, Failure> {
     Signals::new([Signal::Term, Signal::Int, Signal::Hup]).map_err(Failure::of(Kind::System, "signals"))
 }
 
-/// Runs `work`, and meanwhile tells each wish and does what is to be done `beside`. Those are tasks of their own,
-/// for what a future itself waits for is asked anew at each of its wakes: beside a server it took a system call a
-/// message.
+/// Runs `work`, calls `tell` for each signal, and runs `beside`. These are separate tasks, because everything that one
+/// future waits for is polled at each of its wake-ups: joined with a server, this cost a system call per message.
 pub fn run(
     work: impl Future<Output = ()>,
     signals: Signals,
@@ -61,7 +60,7 @@ async fn heed(signals: Signals, mut tell: impl FnMut(Wish)) {
                 ending = true;
                 tell(Wish::End);
             }
-            Err(e) => log::warn!("a signal was lost: {e}"),
+            Err(e) => log::warn!("lost a signal: {e}"),
         }
     }
 }

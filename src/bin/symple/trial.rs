@@ -1,19 +1,19 @@
-//! `--check=deep`: what a command needs is tried, one thing after the other, and all that came of it is told.
+//! `--check=deep`: tries what a command needs, one thing after the other, and reports all results.
 
 use std::fmt::Write;
 
 use crate::exit::{self, Failure, Kind};
 
-/// How much a check does.
+/// How thorough a check is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// It opens no port and asks nobody else.
+    /// Opens no port and contacts no server.
     Plain,
-    /// It tries everything.
+    /// Tries everything.
     Deep,
 }
 
-/// What was tried.
+/// The results.
 #[derive(Default)]
 pub struct Trial {
     rows: String,
@@ -22,7 +22,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// One thing, and how it ended.
+    /// Adds one result.
     pub fn add(&mut self, what: &'static str, outcome: Result<String, Failure>) {
         let (verdict, words) = match outcome {
             Ok(words) => ("ok", words),
@@ -35,12 +35,12 @@ impl Trial {
         _ = writeln!(self.rows, "  {verdict:8}{what:12}{words}");
     }
 
-    /// Prints what would run and what was tried. It ends as the first thing that failed.
+    /// Prints what would run and the results. The exit code is that of the first failure.
     pub fn end(self, plan: &str) -> Result<(), Failure> {
         exit::print(&format!("{plan}tried:\n{}", self.rows))?;
         match self.kind {
             None => Ok(()),
-            Some(kind) => Err(Failure::new(kind, format!("these do not work: {}", self.failed.join(", ")))),
+            Some(kind) => Err(Failure::new(kind, format!("these checks failed: {}", self.failed.join(", ")))),
         }
     }
 }

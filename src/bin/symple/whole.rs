@@ -1,37 +1,37 @@
-//! Files that are written whole or not at all, and for nobody else's eyes.
+//! Files that are written atomically, and readable only by their owner.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// Does something in a folder that one program does at a time. The folder is made where it is missing.
+/// Runs `act` while holding a lock on a folder, so that one program at a time does it. Creates a missing folder.
 pub fn alone<T>(folder: &Path, act: impl FnOnce() -> T) -> io::Result<T> {
     fs::create_dir_all(folder)?;
     let lock = File::open(folder)?;
-    // Where a file system knows no locks, two that start at once may do it twice.
+    // On a file system without locks, two programs that start at once may do it twice.
     if let Err(e) = lock.lock() {
-        log::debug!("{} cannot be locked: {e}", folder.display());
+        log::debug!("cannot lock {}: {e}", folder.display());
     }
     Ok(act())
 }
 
-/// Puts what `fill` writes in the place of `file`, on the disk and not in memory alone. Where that fails, the file
-/// is as it was, and nothing else is there. To be called [`alone`] in its folder.
+/// Replaces `file` with what `fill` writes, synced to disk. If that fails, the file is unchanged and nothing else is
+/// left behind. Call it within [`alone`] in the file's folder.
 pub fn write(file: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let draft = file.with_extension("new");
     let written = draft_of(&draft, fill).and_then(|()| fs::rename(&draft, file));
     if written.is_err() {
-        // What it says counts, not whether there was a draft.
+        // The error matters, not whether there was a draft.
         _ = fs::remove_file(&draft);
     } else if let Some(folder) = file.parent() {
-        // The new name is on the disk with its folder; some file systems do not take that wish.
+        // Syncing the folder puts the new name on disk; some file systems do not support it.
         _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
     written
 }
 
 fn draft_of(draft: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    // It may be left from a program that was ended in between.
+    // It may be left over from a program that was killed.
     match fs::remove_file(draft) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -42,12 +42,12 @@ fn draft_of(draft: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io:
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut opened = options.open(draft)?;
     fill(&mut opened)?;
-    // A disk may be full only now.
+    // A full disk may show only now.
     opened.sync_all()
 }
 
-/// Removes what programs that were ended in between have left beside `file`: `NAME.new`, and `NAME.NUMBER.new`.
-/// To be called [`alone`] in its folder.
+/// Removes what killed programs have left next to `file`: `NAME.new` and `NAME.NUMBER.new`. Call it within [`alone`] in
+/// the file's folder.
 pub fn remove_drafts(file: &Path) {
     let (Some(folder), Some(stem)) = (file.parent(), file.file_stem().and_then(|stem| stem.to_str())) else {
         return;
@@ -59,8 +59,8 @@ pub fn remove_drafts(file: &Path) {
             |middle: &str| middle.strip_prefix('.').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
         if middle.is_some_and(|middle| middle.is_empty() || is_number(middle)) {
             match fs::remove_file(entry.path()) {
-                Ok(()) => log::info!("removed {}, which was never finished", entry.path().display()),
-                Err(e) => log::warn!("{} is left over and cannot be removed: {e}", entry.path().display()),
+                Ok(()) => log::info!("removed the unfinished file {}", entry.path().display()),
+                Err(e) => log::warn!("cannot remove the unfinished file {}: {e}", entry.path().display()),
             }
         }
     }

@@ -1,23 +1,23 @@
-//! A certificate by its dates, and by a clock that may be wrong.
+//! Judges a certificate by its dates and a clock that may be wrong.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::logger::Date;
 
-/// Who renews certificates by a program does so earlier; those that last six days must not be told of at once.
+/// Automated renewal happens earlier than this; certificates valid for six days must not cause a warning at once.
 const SOON: Duration = Duration::from_secs(3 * 86_400);
 
 /// When this was written: 2026-11-25.
 const WRITTEN: u64 = 1_795_564_800;
 
-/// A clock before this is wrong. A package's builder sets it to the time of the package's sources.
+/// A clock before this is wrong. A package build sets it to the time of the package's sources.
 pub fn earliest() -> SystemTime {
     let built = option_env!("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
     UNIX_EPOCH + Duration::from_secs(WRITTEN.max(built))
 }
 
-/// What a certificate is worth.
+/// The validity of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dates {
     Good,
@@ -26,9 +26,9 @@ pub enum Dates {
     Ended(SystemTime),
 }
 
-/// By its dates, if it says them. A board's clock begins in 1970 or where it stood last, and is right only once
-/// the network has told it the time. So what has ended at `earliest` has ended, and what begins later is not
-/// blamed by a clock that is still before that.
+/// Judges by the dates, if known. A board's clock starts in 1970 or where it last stopped, and is correct only once it
+/// got the time from the network. So a certificate that expired before `earliest` has expired, and one that starts
+/// later is not rejected by a clock that is still before `earliest`.
 pub fn judge(validity: Option<RangeInclusive<SystemTime>>, now: SystemTime, earliest: SystemTime) -> Dates {
     let Some((start, end)) = validity.map(RangeInclusive::into_inner) else { return Dates::Good };
     let at = now.max(earliest);
@@ -44,16 +44,16 @@ pub fn judge(validity: Option<RangeInclusive<SystemTime>>, now: SystemTime, earl
 }
 
 impl Dates {
-    /// What is wrong with them, in words.
+    /// What is wrong with the dates, as text.
     pub fn fault(self) -> Option<String> {
         match self {
             Dates::Good => None,
             Dates::NotYet(start) => Some(format!(
-                "the certificate begins only on {} (is this machine's clock right?)",
+                "the certificate is not valid before {} (is this machine's clock correct?)",
                 Date(start)
             )),
-            Dates::Soon(end) => Some(format!("the certificate ends on {}", Date(end))),
-            Dates::Ended(end) => Some(format!("the certificate ended on {}", Date(end))),
+            Dates::Soon(end) => Some(format!("the certificate expires on {}", Date(end))),
+            Dates::Ended(end) => Some(format!("the certificate expired on {}", Date(end))),
         }
     }
 }

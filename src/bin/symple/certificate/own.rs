@@ -1,4 +1,4 @@
-//! A certificate of our own: made, kept, and made anew when it is of no use any more.
+//! A self-signed certificate: created, kept, and renewed when it is no longer usable.
 
 use std::fs;
 use std::io::{self, Write};
@@ -15,8 +15,8 @@ use crate::whole;
 /// From 1970 to the last second of 9999.
 const NO_END: Duration = Duration::from_secs(253_402_300_799);
 
-/// The one that is kept in `file`, certificate and key; else the one that is `shown` already, or a new one, which
-/// are kept there then. A disk that is full keeps nobody from serving.
+/// The certificate and key in `file`; otherwise the one `shown` already or a new one, which is then kept there. A full
+/// disk does not prevent serving.
 pub fn get(
     file: &Path,
     addresses: &[IpAddr],
@@ -36,7 +36,7 @@ pub fn get(
         let pem = fresh()?;
         match whole::write(file, |draft| draft.write_all(&pem)) {
             Ok(()) => {
-                log::info!("made a self-signed certificate, kept in {}", file.display());
+                log::info!("created a self-signed certificate in {}", file.display());
                 Ok(pem)
             }
             Err(e) => not_kept(file, pem, &e),
@@ -44,7 +44,7 @@ pub fn get(
     };
     match whole::alone(folder, kept_or_made) {
         Ok(done) => done,
-        // There is no folder to keep it in, or it may not be listed.
+        // There is no folder to keep it in, or the folder cannot be listed.
         Err(e) => match kept(file, now)? {
             Some(pem) => Ok(pem),
             None => not_kept(file, fresh()?, &e),
@@ -52,16 +52,16 @@ pub fn get(
     }
 }
 
-/// What a check says of it, without making anything.
+/// Describes it for a check, without creating anything.
 pub fn describe(file: &Path, now: SystemTime) -> Result<String, Failure> {
     let place = file.display();
     match fs::read(file) {
         Ok(pem) => Ok(match flaw(file, &pem, now) {
-            Some(why) => format!("self-signed, would be made anew ({why}) and kept in {place}"),
+            Some(why) => format!("self-signed, would be renewed ({why}) and kept in {place}"),
             None => format!("self-signed, kept in {place}"),
         }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            Ok(format!("self-signed, would be made and kept in {place}"))
+            Ok(format!("self-signed, would be created and kept in {place}"))
         }
         Err(e) => Err(Failure::of(Kind::NoInput, place)(e)),
     }
@@ -70,7 +70,7 @@ pub fn describe(file: &Path, now: SystemTime) -> Result<String, Failure> {
 fn kept(file: &Path, now: SystemTime) -> Result<Option<Vec<u8>>, Failure> {
     let pem = match fs::read(file) {
         Ok(pem) => pem,
-        // Neither is where it is to be made, which fails then with a better word.
+        // If the folder is missing too, creating it fails with a better message.
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
@@ -79,26 +79,26 @@ fn kept(file: &Path, now: SystemTime) -> Result<Option<Vec<u8>>, Failure> {
     Ok(match flaw(file, &pem, now) {
         None => Some(pem),
         Some(why) => {
-            log::warn!("{}: {why}; another one takes its place", file.display());
+            log::warn!("{}: {why}; replacing it", file.display());
             None
         }
     })
 }
 
-/// Why it cannot be shown any more. One that cannot be read was cut off by a loss of power, or by a hand.
+/// Why it is no longer usable. One that cannot be parsed was truncated by a power loss, or edited.
 fn flaw(file: &Path, pem: &[u8], now: SystemTime) -> Option<String> {
     match parse(pem, pem, file) {
         Ok(tls) => super::fault(&tls, now),
-        Err(_) => Some("it holds no certificate with its key".into()),
+        Err(_) => Some("it does not contain a certificate with its key".into()),
     }
 }
 
-/// A camera on a board whose disk is full, or went read-only, serves all the same.
+/// A camera on a board whose disk is full or has become read-only still serves.
 fn not_kept(file: &Path, pem: Vec<u8>, e: &io::Error) -> Result<Vec<u8>, Failure> {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     if matches!(e.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem) {
         log::error!(
-            "the self-signed certificate cannot be kept in {} ({e}): the next start makes another one, which \
+            "cannot keep the self-signed certificate in {} ({e}): the next start creates another one, which \
              browsers ask about again",
             file.display()
         );
@@ -108,8 +108,7 @@ fn not_kept(file: &Path, pem: Vec<u8>, e: &io::Error) -> Result<Vec<u8>, Failure
 }
 
 fn make(addresses: &[IpAddr]) -> Result<Vec<u8>, Failure> {
-    let failed =
-        |e: rcgen::Error| Failure::new(Kind::System, format!("a certificate could not be made: {e}"));
+    let failed = |e: rcgen::Error| Failure::new(Kind::System, format!("cannot create a certificate: {e}"));
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
     if let Some(host) = host_name() {
         names.extend([format!("{host}.local"), host]);

@@ -93,9 +93,9 @@ fn one_of_no_more_use_is_made_anew_once_by_whatever_clock() {
 fn a_check_says_what_would_be_done_and_does_nothing() {
     let folder = Folder::new();
     let says = || folder.own().check().expect("it can be read");
-    assert!(says().contains("would be made and kept in"), "{}", says());
+    assert!(says().contains("would be created and kept in"), "{}", says());
     fs::write(folder.file(), pem(at(0), at(10))).expect("a file");
-    assert!(says().contains("anew (the certificate ended on 1979-12-30T00:00:00Z)"), "{}", says());
+    assert!(says().contains("renewed (the certificate expired on 1979-12-30T00:00:00Z)"), "{}", says());
     assert_eq!(folder.own().check().expect("it can be read"), says());
     fs::write(folder.file(), pem(at(0), at(1000))).expect("a file");
     assert!(says().starts_with("self-signed, kept in"), "{}", says());

@@ -23,31 +23,34 @@ use crate::{certificate, files, help, logger, open_files};
 use plan::Plan;
 
 const INTRODUCTION: &str = "
-symple serve: a Symple v4 server, a drop-in for the Node.js one
+symple serve: a Symple v4 server, a drop-in replacement for the Node.js server
 
 Usage: symple serve [FLAGS]
 
-It listens on port 4500 of every address, and lets in whoever comes, unless told otherwise:
-  symple serve --listen 127.0.0.1               this machine alone
+By default it listens on port 4500 of every address and admits everyone:
+  symple serve --listen 127.0.0.1               only this machine
   SYMPLE_TOKEN=secret symple serve              one token for everybody
-  symple serve --ssl-enabled                    https and wss, with a certificate of its own
+  symple serve --ssl-enabled                    https and wss, with its own certificate
   symple serve --config /etc/symple.toml        settings from a file
-  symple serve --check                          say what would run, and what is wrong
-  symple serve --check=deep                     try it
+  symple serve --check                          print what would run and what is wrong
+  symple serve --check=deep                     also try the ports and Redis
 
-Each setting is a flag, a key of the file with _ for -, and a variable: --max-connections is
-max_connections = 1000 in the file and SYMPLE_MAX_CONNECTIONS=1000 in the environment. Flags win over
-variables, those over the file. --ssl-enabled is true, --no-ssl-enabled false.
+Each setting is a flag, a key in the file with _ for -, and an environment variable:
+--max-connections is max_connections = 1000 in the file and SYMPLE_MAX_CONNECTIONS=1000 in the
+environment. Flags override the environment, which overrides the file. --ssl-enabled is true,
+--no-ssl-enabled is false.
 
   --config FILE               Read this TOML file [also SYMPLE_CONFIG]
-  --check                     Check all settings, print what would run, and end; nothing is opened or asked
-  --check=deep                Try the ports and Redis too, tell how each went, and fail if one did
+  --check                     Check all settings, print what would run, and exit; opens no port
+                              and contacts no server
+  --check=deep                Also try the ports and Redis, print the results, and fail if one of
+                              them failed
 ";
 
 const END: &str = "
-HTTP on the same port: / (the page), /api/health, /api/ready, /api/status (JSON), /metrics (Prometheus).
-SIGTERM and SIGINT end it: every peer is told and what waits is written; a second one ends it at once.
-SIGHUP reads the certificate again.
+HTTP on the same port: / (the page), /api/health, /api/ready, /api/status (JSON) and /metrics
+(Prometheus). SIGTERM and SIGINT stop the server: it notifies every peer and sends what is queued; a
+second signal stops it at once. SIGHUP reloads the certificate.
 ";
 
 /// Runs the command.
@@ -69,7 +72,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
             let mut trial = Trial::default();
             let certificate = plan.certificate();
             let plan_words =
-                plan.describe(&table, certificate.as_deref().unwrap_or("one that does not work: see below"));
+                plan.describe(&table, certificate.as_deref().unwrap_or("does not work, see below"));
             if plan.certificate.is_some() {
                 trial.add("certificate", certificate);
             }
@@ -83,14 +86,14 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     }
 }
 
-/// Takes the ports, and lets them go.
+/// Opens the ports and closes them again.
 fn try_ports(plan: &Plan) -> Result<String, Failure> {
     let mut config = ServerConfig::default();
-    // So that nobody is warned of a server that does not run.
+    // Avoids warnings about a server that never runs.
     (config.hub.authenticate, config.hub.dynamic_rooms) = (true, false);
     let server = bind(plan, config)?;
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
-    Ok(format!("{} can be listened on", addresses.join(", ")))
+    Ok(format!("{} available", addresses.join(", ")))
 }
 
 fn run(plan: &Plan) -> Result<(), Failure> {
@@ -102,11 +105,11 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         None if plan.authenticate => Guard::Nobody,
         None => Guard::Everybody,
     };
-    // Whoever is not authenticated is put into the rooms that it asks for.
+    // A peer that is not authenticated is put into the rooms that it asks for.
     let joins = settings.dynamic_rooms || !plan.authenticate;
     let room = settings.rooms.first().map(String::as_str).or(joins.then_some("public"));
     let state = Arc::new(site::State::new(plan.judges_by_sessions()));
-    // ICE servers' passwords are for those who are let in.
+    // Passwords of ICE servers are only for those who are admitted.
     let watchers = match &settings.token {
         Some(token) => Guard::Token(token.clone()),
         None if plan.authenticate => state.has_session(),
@@ -142,17 +145,17 @@ fn run(plan: &Plan) -> Result<(), Failure> {
         server.addresses().iter().map(|a| format!("listening on {}://{a}\n", plan.scheme())).collect();
     exit::tell(&said);
 
-    // All drivers are of one hub; this thread is the first, and hears the signals.
+    // All drivers share one hub; this thread runs the first one and receives the signals.
     let drivers: Vec<_> = (1..plan.threads).map_while(|_| driver(&server)).collect();
     let tell = |wish| match wish {
         Wish::End => {
-            log::info!("ending: every peer is told");
+            log::info!("shutting down: notifying every peer");
             state.ends();
             server.shutdown();
         }
         Wish::Reload => match &plan.certificate {
             Some(certificate) => certificate.reload(&server),
-            None => log::info!("nothing to read again: there is no certificate"),
+            None => log::info!("nothing to reload: there is no certificate"),
         },
     };
     signals::run(server.run(), signals, tell, certificate::tend(plan.certificate.as_ref(), Some(&server)));
@@ -164,7 +167,7 @@ fn driver(server: &Server) -> Option<std::thread::JoinHandle<()>> {
     let run = server.run();
     let thread = std::thread::Builder::new().name("symple-driver".into());
     let started = thread.spawn(move || smol::block_on(run));
-    started.map_err(|e| log::warn!("one thread less serves: {e}")).ok()
+    started.map_err(|e| log::warn!("running with one thread fewer: {e}")).ok()
 }
 
 /// One token for everybody.
@@ -176,7 +179,7 @@ fn judge(request: &AuthRequest, token: &Token) {
     }
 }
 
-/// Takes the ports. Every address is IPv6's wildcard, which has IPv4 in it, or IPv4's where there is no IPv6.
+/// Opens the ports. "All addresses" is the IPv6 wildcard, which includes IPv4, or the IPv4 wildcard without IPv6.
 fn bind(plan: &Plan, mut config: ServerConfig) -> Result<Server, Failure> {
     let port = plan.settings.port;
     let mut on = |addresses: Vec<SocketAddr>| {

@@ -1,4 +1,4 @@
-//! From settings to what runs: checked as a whole, and told in words by `--check`.
+//! From settings to what runs: checked as a whole, and described by `--check`.
 
 use std::fmt::Write;
 
@@ -42,20 +42,20 @@ impl Plan {
         let (queue, queues) = (settings.queue, settings.queues);
         if queue > queues {
             return Err(config(format!(
-                "queue is {queue} bytes and queues {queues}: what may wait for one peer must fit what may wait for all"
+                "queue ({queue} bytes, for one peer) must not exceed queues ({queues} bytes, for all peers)"
             )));
         }
         let threads = settings.threads.unwrap_or(1);
         Ok(Plan { settings, authenticate, redis, certificate, threads, origins })
     }
 
-    /// The protocol's rules and limits.
+    /// The configuration of the hub.
     pub fn hub(&self, open_files: u64) -> Config {
         let settings = &self.settings;
         let max_connections = self.max_connections(open_files);
         if max_connections > open_files::connections(open_files) {
             log::warn!(
-                "{max_connections} connections are allowed, but {open_files} open files are enough for {}",
+                "max_connections is {max_connections}, but {open_files} open files are only enough for {}",
                 open_files::connections(open_files)
             );
         }
@@ -83,7 +83,7 @@ impl Plan {
         self.settings.max_unauthenticated.unwrap_or(Some(quarter))
     }
 
-    /// Whether sessions in Redis decide who is let in.
+    /// Whether sessions in Redis decide who is admitted.
     pub fn judges_by_sessions(&self) -> bool {
         self.authenticate && self.settings.token.is_none()
     }
@@ -108,7 +108,7 @@ impl Plan {
         if self.certificate.is_some() { "wss" } else { "ws" }
     }
 
-    /// What would be shown, in words. Fails where that would fail.
+    /// Describes the certificate that would be used. Fails if using it would fail.
     pub fn certificate(&self) -> Result<String, Failure> {
         match &self.certificate {
             Some(certificate) => certificate.check(),
@@ -117,7 +117,7 @@ impl Plan {
         }
     }
 
-    /// What would run, in words, and which settings made it so.
+    /// Describes what would run, and lists the settings that were configured.
     pub fn describe(&self, table: &[Setting<Settings>], certificate: &str) -> String {
         let settings = &self.settings;
         let files = open_files::reachable();
@@ -131,17 +131,17 @@ impl Plan {
         row("listen", format!("{}, port {} of {listen}", self.scheme(), settings.port));
         row("certificate", certificate.into());
         row(
-            "pages from",
+            "web pages",
             settings.origins.as_ref().map_or("anywhere".into(), |list| {
                 ["this server".to_owned()].iter().chain(list).cloned().collect::<Vec<_>>().join(", ")
             }),
         );
         row(
-            "who may in",
+            "admission",
             match (self.authenticate, &settings.token) {
-                (false, _) => "everybody who reaches the port".into(),
-                (true, Some(_)) => "who has the token".into(),
-                (true, None) => "who has a session in Redis".into(),
+                (false, _) => "everyone".into(),
+                (true, Some(_)) => "with the token".into(),
+                (true, None) => "with a session in Redis".into(),
             },
         );
         row("redis", self.redis.as_ref().map_or("none".into(), |url| merge::without_login(url.reveal())));
@@ -152,15 +152,15 @@ impl Plan {
         let rooms = if settings.dynamic_rooms { "dynamic" } else { "fixed" };
         row("rooms", [&[rooms.to_owned()], settings.rooms.as_slice()].concat().join(", "));
         let ttl = settings.session_ttl.map(|ttl| format!("extended to {} s by activity", ttl.as_secs()));
-        row("sessions", ttl.unwrap_or("as long as they last".into()));
+        row("sessions", ttl.unwrap_or("not extended".into()));
         let rate = settings.rate.map_or("any number of".into(), |n| n.to_string());
-        row("one peer", format!("{rate} messages a second, {} at once", settings.burst));
+        row("one peer", format!("{rate} messages per second, {} at once", settings.burst));
         row("message", format!("{} bytes", settings.max_message_size));
         row("queue", format!("{} bytes, {} for all", settings.queue, settings.queues));
         row(
             "connections",
             format!(
-                "{}; of one address {}, not admitted yet {} and of one address {}",
+                "{}; per address {}; not admitted yet {}, per address {}",
                 self.max_connections(files),
                 number(settings.limits.per_address),
                 number(self.max_unauthenticated(files)),
@@ -176,9 +176,9 @@ impl Plan {
 fn without_redis(settings: &Settings, origins: &Origins) -> String {
     let named = ["redis_url", "redis_host", "redis_port"].iter().find_map(|key| origins.get(key));
     let why = match named {
-        Some((origin, _)) => format!("Redis is asked for ({origin})"),
+        Some((origin, _)) => format!("Redis is configured ({origin})"),
         None => "Authentication needs sessions in Redis".to_owned(),
     };
-    let token = if settings.token.is_none() { ", or give everybody one token (SYMPLE_TOKEN)" } else { "" };
-    format!("{why}, which this program was built without: build it with the feature `redis`{token}")
+    let token = if settings.token.is_none() { ", or set one token for everybody (SYMPLE_TOKEN)" } else { "" };
+    format!("{why}, but this program was built without Redis: build it with the feature `redis`{token}")
 }

@@ -17,7 +17,7 @@ use crate::value::{
     text,
 };
 
-/// The library's defaults, which are there only with Redis.
+/// The library's defaults, which exist only with the feature `redis`.
 const REDIS_QUEUE: usize = 16 << 20;
 const REDIS_KEEP: Duration = Duration::from_secs(30);
 
@@ -40,9 +40,9 @@ pub struct Settings {
     /// For how long activity extends a session; `None`: it does not.
     pub session_ttl: Option<Duration>,
     pub redis: Redis,
-    /// Bytes of messages that may wait for Redis or other instances.
+    /// Bytes of messages that may be queued for Redis or other instances.
     pub redis_queue: usize,
-    /// For how long a message is kept for instances that have not confirmed it.
+    /// How long a message is kept for instances that have not confirmed it.
     pub redis_keep: Duration,
     /// `None`: no limit.
     pub rate: Option<f64>,
@@ -116,10 +116,10 @@ type S = Settings;
 /// The settings in the groups of the help.
 pub const GROUPS: &[(&str, &[Setting<Settings>])] = &[
     ("Network", NETWORK),
-    ("Who may in", ADMISSION),
+    ("Admission", ADMISSION),
     ("Redis", &redis::rows()),
     ("Limits", LIMITS),
-    ("Rest", REST),
+    ("Other", REST),
 ];
 
 const NETWORK: &[Setting<Settings>] = &[
@@ -131,7 +131,7 @@ const NETWORK: &[Setting<Settings>] = &[
     Setting::new(
         "listen",
         "IP",
-        "Address to listen on, or `all`, the default; several by commas or repetition",
+        "Address to listen on, or `all`, the default; repeat the flag or separate addresses with commas",
         |s: &mut S, v| {
             let words = list(v)?;
             s.listen = if words == ["all"] { Vec::new() } else { parsed_list(v)? };
@@ -139,12 +139,12 @@ const NETWORK: &[Setting<Settings>] = &[
         },
     )
     .list(),
-    Setting::new("ssl_enabled", "", "Speak https and wss", |s: &mut S, v| set(&mut s.ssl_enabled, switch(v))),
+    Setting::new("ssl_enabled", "", "Serve https and wss", |s: &mut S, v| set(&mut s.ssl_enabled, switch(v))),
     Setting::new(
         "ssl_cert",
         "FILE",
-        "Certificate chain in PEM, read again at SIGHUP. Without it and the key a self-signed one is made \
-         and kept",
+        "Certificate chain in PEM, reloaded on SIGHUP. Without certificate and key, a self-signed one is \
+         created and kept",
         |s: &mut S, v| set(&mut s.ssl_cert, text(v).map(|found| Some(found.into()))),
     ),
     Setting::new("ssl_key", "FILE", "Its private key in PEM", |s: &mut S, v| {
@@ -153,15 +153,15 @@ const NETWORK: &[Setting<Settings>] = &[
     Setting::new(
         "state_dir",
         "DIR",
-        "Where a self-signed certificate is kept. Default: what systemd gives (STATE_DIRECTORY), or \
+        "Where to keep a self-signed certificate. Default: systemd's STATE_DIRECTORY, or \
          ~/.local/state/symple",
         |s: &mut S, v| set(&mut s.state_dir, text(v).map(|found| Some(found.into()))),
     ),
     Setting::new(
         "origins",
         "URL",
-        "Origins of web pages that may connect, such as https://chat.example, beside those that this \
-         server serves itself. Default: `*`, any",
+        "Origins of web pages that may connect, such as https://chat.example, besides the pages of this \
+         server. Default: `*`, any",
         |s: &mut S, v| {
             let origins = origins(v)?;
             s.origins = (!origins.iter().any(|o| o == "*")).then_some(origins);
@@ -177,13 +177,13 @@ const ADMISSION: &[Setting<Settings>] = &[
     Setting::new(
         "authentication",
         "",
-        "Let in only who has a token: that of a session in Redis, or the one of --token. Default: no",
+        "Require a token: that of a session in Redis, or the one set with --token. Default: no",
         |s: &mut S, v| set(&mut s.authentication, switch(v).map(Some)),
     ),
     Setting::new(
         "token",
         "SECRET",
-        "One token for everybody, for a server without Redis. Other users of this machine see flags, so \
+        "One token for everybody, for a server without Redis. Other users of this machine can see flags, so \
          use the file or the environment",
         |s: &mut S, v| set(&mut s.token, secret(v).map(Some)),
     )
@@ -191,30 +191,30 @@ const ADMISSION: &[Setting<Settings>] = &[
     Setting::new(
         "status_token",
         "SECRET",
-        "What /api/status and /metrics ask for, as `Authorization: Bearer SECRET`. Default: that of \
-         --token; with authentication on and neither, they are closed",
+        "Token for /api/status and /metrics, as `Authorization: Bearer SECRET`. Default: that of --token. \
+         With authentication on and neither token set, both are closed",
         |s: &mut S, v| set(&mut s.status_token, secret(v).map(Some)),
     )
     .secret(),
     Setting::new(
         "dynamic_rooms",
         "",
-        "Let peers join rooms by name. Default: yes; --no-dynamic-rooms forbids it",
+        "Allow peers to join rooms by name. Default: yes; --no-dynamic-rooms forbids it",
         |s: &mut S, v| set(&mut s.dynamic_rooms, switch(v)),
     ),
-    Setting::new("rooms", "NAME", "Rooms that every peer is put into. Default: none", |s: &mut S, v| {
+    Setting::new("rooms", "NAME", "Rooms to put every peer into. Default: none", |s: &mut S, v| {
         s.rooms = list(v)?;
         if s.rooms.iter().all(|room| valid_room(room)) {
             Ok(())
         } else {
-            Err("a room has 1 to 256 bytes".into())
+            Err("a room name must have 1 to 256 bytes".into())
         }
     })
     .list(),
     Setting::new(
         "session_ttl",
         "MINUTES",
-        "For how long activity extends a session; -1, the default: not at all",
+        "How long activity extends a session; -1, the default, means not at all",
         |s: &mut S, v| set(&mut s.session_ttl, minutes(v)),
     ),
 ];
@@ -223,32 +223,32 @@ const LIMITS: &[Setting<Settings>] = &[
     Setting::new(
         "rate",
         "N",
-        "Messages a second from one peer, 0 for no limit. Default: 100",
+        "Messages per second from one peer, 0 for no limit. Default: 100",
         |s: &mut S, v| {
             let found = text(v)?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-            let rate = found.ok_or("must be messages a second, 0 for no limit")?;
+            let rate = found.ok_or("must be a number of messages per second, 0 for no limit")?;
             s.rate = (rate > 0.0).then_some(rate);
             Ok(())
         },
     ),
-    Setting::new("burst", "N", "Messages from one peer at once. Default: 500", |s: &mut S, v| {
+    Setting::new("burst", "N", "Messages that one peer may send at once. Default: 500", |s: &mut S, v| {
         set(&mut s.burst, count(v, 1).map(|n| n as f64))
     }),
     Setting::new(
         "max_connections",
         "N",
-        "Connections at one time. Default: as many as the limit on open files allows, which is raised",
+        "Simultaneous connections. Default: as many as the limit on open files allows, after raising it",
         |s: &mut S, v| set(&mut s.max_connections, count(v, 1).map(|n| Some(n as usize))),
     ),
-    limits::max_per_address("Connections of one address, 0 for no limit, the default"),
+    limits::max_per_address("Connections per address; 0, the default, means no limit"),
     limits::max_unauthenticated_per_address(
-        "Those of them that have not been admitted yet, 0 for no limit, the default",
+        "Connections per address that are not admitted yet; 0, the default, means no limit",
     ),
     limits::exempt(),
     Setting::new(
         "max_unauthenticated",
         "N",
-        "Connections that have not been admitted yet, 0 for no limit. Default: a quarter of all",
+        "Connections that are not admitted yet, 0 for no limit. Default: a quarter of all",
         |s: &mut S, v| set(&mut s.max_unauthenticated, limit(v).map(Some)),
     ),
     Setting::new("max_message_size", "BYTES", "The largest message. Default: 512K", |s: &mut S, v| {
@@ -257,31 +257,31 @@ const LIMITS: &[Setting<Settings>] = &[
     Setting::new(
         "queue",
         "BYTES",
-        "What may wait for a peer that reads slowly. Over half of it its senders wait, for 10 s. Default: 8M",
+        "Queue limit per peer. Above half of it the senders to that peer wait, for up to 10 s. Default: 8M",
         |s: &mut S, v| set(&mut s.queue, bytes(v)),
     ),
     Setting::new(
         "queues",
         "BYTES",
-        "What may wait for all peers together; over it the one with most is closed. Default: 64M",
+        "Queue limit for all peers together; above it the peer with the longest queue is closed. Default: 64M",
         |s: &mut S, v| set(&mut s.queues, bytes(v)),
     ),
     Setting::new(
         "redis_queue",
         "BYTES",
-        "What may wait for Redis, or for other instances to confirm it. Over half of it senders wait. Default: 16M",
+        "Queue limit for messages to other instances. Above half of it senders wait. Default: 16M",
         |s: &mut S, v| set(&mut s.redis_queue, bytes(v)),
     ),
     Setting::new(
         "redis_keep",
         "SECONDS",
-        "For how long a message is kept for an instance that has not confirmed it. Default: 30",
+        "How long to keep a message for an instance that has not confirmed it. Default: 30",
         |s: &mut S, v| set(&mut s.redis_keep, seconds(v)),
     ),
     Setting::new(
         "count_above",
         "N",
-        "Rooms with more peers tell how many are in them, not who. Default: 0, all tell who",
+        "Rooms with more peers than this only give their number, not who they are. Default: 0, no limit",
         |s: &mut S, v| set(&mut s.count_above, limit(v)),
     ),
 ];
@@ -290,14 +290,14 @@ const REST: &[Setting<Settings>] = &[
     Setting::new(
         "ice_servers",
         "JSON",
-        "STUN and TURN servers that the page is told, a list of RTCIceServer: \
+        "STUN and TURN servers for the page, a list of RTCIceServer: \
          [{\"urls\":\"stun:stun.example\"}]. Default: none",
         |s: &mut S, v| set(&mut s.ice_servers, objects(v)),
     ),
     Setting::new(
         "threads",
         "N",
-        "Threads that serve. Default: 1, which costs least a message; more serve more peers at once",
+        "Server threads. Default: 1, which costs least per message; more threads serve more peers at once",
         |s: &mut S, v| set(&mut s.threads, count(v, 1).map(|n| Some(n as usize))),
     ),
     Setting::new("log", "LEVEL", "off, error, warn, info (the default), debug or trace", |s: &mut S, v| {
@@ -312,17 +312,17 @@ pub fn table() -> Vec<Setting<Settings>> {
 }
 
 impl Settings {
-    /// Whether peers need a token; an error where the settings contradict each other.
+    /// Whether peers need a token; an error if the settings contradict each other.
     pub fn authenticates(&self) -> Result<bool, String> {
         match (self.authentication, &self.token) {
             (Some(false), Some(_)) => {
-                Err("a token is set, and authentication is off: leave one of them out".into())
+                Err("a token is set, but authentication is off: remove one of the two settings".into())
             }
             (on, token) => Ok(on.unwrap_or(false) || token.is_some()),
         }
     }
 
-    /// Redis' address, where there is to be one: sessions need it.
+    /// The URL of Redis, if one is configured or sessions need it.
     pub fn redis_url(&self, origins: &Origins) -> Option<Token> {
         let sessions = self.authentication == Some(true) && self.token.is_none();
         self.redis.address(origins, sessions)

@@ -1,4 +1,4 @@
-//! What the server tells of itself on HTTP: whether it is ready, and its numbers.
+//! What the server reports over HTTP: whether it is ready, and its statistics.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +10,9 @@ use symple::net::site::{Guard, Site};
 use symple::net::{Response, Server};
 use symple::server::Stats;
 
-/// How the server is. It never waits.
+/// The state of the server. Never blocks.
 pub struct State {
-    /// Without Redis nobody is let in.
+    /// Nobody is admitted without Redis.
     needs_redis: bool,
     started: Instant,
     ending: AtomicBool,
@@ -29,17 +29,17 @@ impl State {
         }
     }
 
-    /// The server whose state this is, once it has its ports.
+    /// Sets the server whose state this is, once its ports are open.
     pub fn serves(&self, server: Server) {
         _ = self.server.set(server);
     }
 
-    /// From now on it is not ready for more.
+    /// From now on the server is not ready.
     pub fn ends(&self) {
         self.ending.store(true, Ordering::Release);
     }
 
-    /// Adds what tells of it to a site.
+    /// Adds the endpoints to a site.
     pub fn on(self: Arc<Self>, site: Site) -> Site {
         let [ready, status, metrics] = [(); 3].map(|()| self.clone());
         site.open("/api/ready", move || ready.ready())
@@ -54,7 +54,7 @@ impl State {
             })
     }
 
-    /// Those whose session brought a peer here.
+    /// Requests with the token of a session whose peer has connected here.
     #[cfg(feature = "redis")]
     pub fn has_session(self: &Arc<Self>) -> Guard {
         let state = self.clone();
@@ -68,8 +68,7 @@ impl State {
         Guard::Nobody
     }
 
-    /// A load balancer sends nobody here from the moment the server begins to end, nor while nobody could be
-    /// let in.
+    /// A load balancer must not send anyone here once the server is shutting down, or while nobody can be admitted.
     fn ready(&self) -> Response {
         let able = |server: &Server| !self.needs_redis || redis_is_up(server) != Some(false);
         let ready = self.server.get().is_some_and(able) && !self.ending.load(Ordering::Acquire);
@@ -86,7 +85,7 @@ impl State {
                 ending: self.ending.load(Ordering::Acquire),
                 redis: redis_is_up(server),
             }),
-            None => Response::text(503, "The server is about to start.\n"),
+            None => Response::text(503, "The server is starting.\n"),
         }
     }
 }
@@ -96,13 +95,13 @@ fn redis_is_up(server: &Server) -> Option<bool> {
     server.redis_is_up()
 }
 
-/// `None`: there is none.
+/// `None`: no Redis.
 #[cfg(not(feature = "redis"))]
 fn redis_is_up(_: &Server) -> Option<bool> {
     None
 }
 
-/// What numbers are told of.
+/// The state that statistics describe.
 struct Now {
     stats: Stats,
     uptime: u64,
@@ -140,7 +139,7 @@ fn status(now: &Now) -> Value {
     })
 }
 
-/// In the text format of Prometheus, version 0.0.4.
+/// The statistics in the Prometheus text format, version 0.0.4.
 fn metrics(now: &Now) -> String {
     let stats = &now.stats;
     let mut out = String::new();
@@ -151,32 +150,33 @@ fn metrics(now: &Now) -> String {
         }
     };
     let version = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
-    family("build_info", "gauge", "The version that runs.", &[(version, 1)]);
+    family("build_info", "gauge", "The running version.", &[(version, 1)]);
     family("uptime_seconds", "gauge", "Seconds since the start.", &[("", now.uptime)]);
     #[cfg(feature = "redis")]
     if let Some(up) = now.redis {
-        family("redis_up", "gauge", "Whether Redis is reached.", &[("", up.into())]);
+        family("redis_up", "gauge", "Whether Redis is reachable.", &[("", up.into())]);
         let away = [("", stats.peers_away as u64)];
-        family("peers_away", "gauge", "Peers of other instances that share a room with one of these.", &away);
+        family(
+            "peers_away",
+            "gauge",
+            "Peers of other instances that share a room with a peer of this one.",
+            &away,
+        );
         let lost = [("", stats.dropped_bus)];
         family(
             "dropped_bus_total",
             "counter",
-            "Messages that did not reach other instances: Redis was away for too long, or too much waited.",
+            "Messages that did not reach other instances because Redis was unreachable for too long or the queue was full.",
             &lost,
         );
     }
     for (name, help, count) in [
         ("connections", "Open connections.", stats.connections),
         ("peers", "Admitted peers.", stats.peers),
-        ("rooms", "Rooms with members, those of users included.", stats.rooms),
-        ("held_peers", "Peers that wait because a recipient has too much waiting.", stats.held),
-        ("queue_bytes", "Bytes that wait for all connections.", stats.queued),
-        (
-            "longest_queue_bytes",
-            "Bytes that wait for the connection that is furthest behind.",
-            stats.longest_queue,
-        ),
+        ("rooms", "Rooms with members, including users' own rooms.", stats.rooms),
+        ("held_peers", "Peers that are held because a recipient has too much queued.", stats.held),
+        ("queue_bytes", "Bytes queued for all connections.", stats.queued),
+        ("longest_queue_bytes", "Bytes in the longest queue of one connection.", stats.longest_queue),
     ] {
         family(name, "gauge", help, &[("", count as u64)]);
     }
@@ -185,7 +185,7 @@ fn metrics(now: &Now) -> String {
     family(
         "messages_total",
         "counter",
-        "Routed messages by type; pushed by the host or through Redis are those of type pushed.",
+        "Routed messages by type; messages pushed by the host or through Redis have type pushed.",
         &[
             ("{type=\"message\"}", stats.messages),
             ("{type=\"presence\"}", stats.presences),
@@ -199,8 +199,8 @@ fn metrics(now: &Now) -> String {
     family(
         "dropped_total",
         "counter",
-        "Dropped: copies of pushed messages, for a full queue (slow), messages over the rate (rate), refused ones \
-         (bad), pushed ones that are no message or name nobody (pushed).",
+        "Dropped messages: copies of pushed messages that did not fit a queue (slow), messages over the rate \
+         (rate), refused messages (bad), pushed texts that are not messages or name no recipient (pushed).",
         &[
             ("{reason=\"slow\"}", stats.dropped_slow),
             ("{reason=\"rate\"}", stats.dropped_rate),
