@@ -1,4 +1,4 @@
-//! From the socket to `welcome`, and every way that leads elsewhere.
+//! From the socket to `welcome`, and every way to be refused.
 
 use super::*;
 use crate::proto::Token;
@@ -353,7 +353,7 @@ fn a_reserved_user_is_a_peer_of_this_process_alone() {
         assert_eq!(w.close("mallory").expect("closed").0, 1008);
         assert!(!w.events.iter().any(|e| matches!(e, Event::Authenticate { .. })), "no host is asked");
     }
-    // Nor by the host's own verdict.
+    // Not even with the host's verdict.
     let mut w =
         World::new(Config { authenticate: true, reserved: vec!["camera".into()], ..Config::default() });
     w.connect("mallory");

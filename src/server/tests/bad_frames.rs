@@ -1,8 +1,8 @@
-//! Nothing that a client sends disturbs anybody else.
+//! No frame from a client disturbs anybody else.
 
 use super::*;
 
-/// Wrong in every place that somebody reads.
+/// Wrong in every way that a parser looks at.
 fn bad_frames() -> Vec<String> {
     let mut frames: Vec<String> = [
         "",
@@ -64,13 +64,13 @@ fn bad_frames() -> Vec<String> {
     frames
 }
 
-/// alice and bob talk; nobody else may be heard.
+/// alice and bob talk; nobody else may receive anything.
 fn undisturbed(w: &mut World, frame: &str) {
     let shown = &frame[..frame.len().min(80)];
     w.send("alice", r#"{"type":"message","to":"bob"}"#);
     let message = r##"{"from":"alice|#alice","type":"message","to":"bob"}"##;
     assert_eq!((w.got("bob"), w.got("alice")), (vec![message.to_owned()], vec![]), "{shown}");
-    // They talk once a frame here, which must not be too often.
+    // They talk once per frame here, which must stay within the rate.
     w.pass(millis(20));
     w.forget();
 }

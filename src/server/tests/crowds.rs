@@ -1,4 +1,4 @@
-//! Rooms of many: told together, in few frames, or by their number; and all the same right in the end.
+//! Rooms with many members: told together, in few frames, or by number only; and correct in the end.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,7 +22,7 @@ fn auth_batches(w: &mut World, name: &str, rooms: &[&str]) {
     w.send(name, &format!(r#"{{"type":"auth",{BATCHES}"user":"{name}","rooms":{rooms:?}}}"#));
 }
 
-/// The presences of a frame, or the frame.
+/// The presences in a frame, or the frame itself.
 fn unpacked(text: &str) -> Vec<Value> {
     let message: Value = serde_json::from_str(text).expect("the hub writes JSON");
     if message["type"] != "presence:batch" {
@@ -163,7 +163,7 @@ fn what_many_are_told_is_made_once_and_true() {
         got.iter().flat_map(|text| unpacked(text)).skip(1).collect::<Vec<_>>()
     };
     let of = |told: &[Value], id: &str| told.iter().find(|one| one["data"]["id"] == id).cloned();
-    // The last page has the readers themselves.
+    // The last page contains the readers themselves.
     assert_eq!((told(&mut w, "a").len(), w.hub.rooms.pages.len()), (300, 2));
     assert_eq!((told(&mut w, "b").len(), w.hub.rooms.pages.len()), (301, 2));
     w.send("p7", r#"{"type":"presence","to":"nobody","data":{"new":1}}"#);
@@ -172,7 +172,7 @@ fn what_many_are_told_is_made_once_and_true() {
     let c = told(&mut w, "c");
     assert_eq!((c.len(), of(&c, "#p200")), (301, None));
     assert_eq!(of(&c, "#p7").expect("it is there")["data"]["new"], 1);
-    // A reader in the midst of a page is told what it is in, and what has changed after that.
+    // A reader in the middle of a page is told the rest of that page, and what has changed after it.
     w.connect("d");
     w.stop_reading("d");
     auth_batches(&mut w, "d", &["r"]);
@@ -209,7 +209,7 @@ fn a_room_may_tell_its_number_alone() {
     w.connect("f");
     w.auth("f", &["r"]);
     assert_eq!((w.got("a"), w.got("f")[1..].to_vec()), (vec![count(6)], vec![count(6)]));
-    // Messages go to all, presences to those who are told of their sender.
+    // Messages go to everyone, presences only to those who are told about their sender.
     w.send("f", r#"{"type":"presence","data":{"x":1}}"#);
     w.send("f", r#"{"type":"message"}"#);
     w.send("b", r#"{"type":"presence"}"#);
@@ -258,36 +258,37 @@ fn what_is_kept_of_a_room_does_not_grow_with_those_who_came_and_went() {
     }
 }
 
-/// A peer as the model has it.
+/// A peer in the model.
 #[derive(Default)]
 struct Model {
     rooms: BTreeSet<usize>,
-    /// What it told of itself last.
+    /// The last data it announced.
     told: Option<u64>,
-    /// What it was told, folded: who is there, and with what.
+    /// What it was told, folded: who is online, with what data.
     roster: HashMap<String, Option<u64>>,
     counts: HashMap<String, u64>,
 }
 
-/// What a walk is through.
+/// The parameters of a walk.
 struct Town {
-    /// At most so many are there.
+    /// The most peers that are online.
     most: usize,
     rooms: usize,
-    /// So many users, each with as many sessions as come to it.
+    /// The number of users; each has as many sessions as chance gives it.
     users: usize,
-    /// Of ten, so many take batches.
+    /// How many of ten accept batches.
     batches: usize,
     count_above: Option<usize>,
 }
 
 const TOWN: Town = Town { most: 130, rooms: 2, users: 60, batches: 5, count_above: None };
 const VILLAGE: Town = Town { most: 12, rooms: 3, users: 6, batches: 5, count_above: None };
-/// Where all are told the same.
+/// Where everyone is told the same.
 const HALL: Town = Town { most: 150, rooms: 1, users: usize::MAX, batches: 9, count_above: None };
 
-/// Comings, goings, messages and pauses of many, some of whom read slowly. Whatever each was told is checked as it comes,
-/// and rosters are compared with the model whenever all has been read.
+/// Arrivals, departures, messages and pauses of many peers, some of which read slowly. Everything each of
+/// them is told is checked as it arrives, and rosters are compared with the model whenever all queues are
+/// empty.
 fn walk(seed: u64, steps: usize, town: &Town) {
     let Town { most, rooms, users, batches, count_above } = *town;
     let config = Config {
@@ -307,7 +308,7 @@ fn walk(seed: u64, steps: usize, town: &Town) {
         };
         let room = dice.roll(rooms);
         match dice.roll(20) {
-            // Waves: all come, then most go.
+            // Waves: all arrive, then most leave.
             0..=6 if peers.len() < most && (at / 400) % 3 != 2 => {
                 came += 1;
                 let name = format!("u{}.{came}", came % users);
@@ -373,7 +374,7 @@ fn walk(seed: u64, steps: usize, town: &Town) {
             }
             _ => w.pass(millis(dice.roll(120) as u64)),
         }
-        // What waits for who was held is of no use here.
+        // What held peers still had to send does not matter here.
         peers.keys().for_each(|name| w.end(name).unread.clear());
         if at % 500 == 499 {
             w.pass(secs(1));
@@ -395,7 +396,8 @@ fn walk(seed: u64, steps: usize, town: &Town) {
     assert!(w.hub.rooms.is_clean(), "nothing is kept");
 }
 
-/// Folds what came to a peer: nobody is told offline who was not told online, and nobody heard of who was not told of.
+/// Folds what a peer received: nobody goes offline who was not online, and nobody sends who was not
+/// announced.
 fn check(w: &mut World, name: &str, peers: &mut BTreeMap<String, Model>) {
     let counts_only = w.hub.config.count_above.is_some();
     let model = peers.get_mut(name).expect("there");

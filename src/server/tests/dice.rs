@@ -1,4 +1,4 @@
-//! What random walks roll.
+//! The random numbers of random walks.
 
 /// SplitMix64: the same run for the same seed.
 pub struct Dice(pub u64);

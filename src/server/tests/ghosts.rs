@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order: rosters are right in the end, and nothing breaks or grows.
+//! Events in any order: rosters are correct in the end, and nothing breaks or grows.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +9,16 @@ use crate::proto::{Message, Peer};
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A peer that is away comes; one that is there goes, its socket cut or by `close`.
+    /// A peer that is offline connects; one that is online leaves, with its socket cut or with `close`.
     Come(usize, Vec<usize>),
     Go(usize, bool),
     Join(usize, usize),
     Leave(usize, usize),
     /// A presence with data.
     Tell(usize),
-    /// A message that fills queues.
+    /// A message large enough to fill queues.
     Shout(usize),
-    /// A peer reads so many bytes of what waits for it.
+    /// A peer reads this many bytes of its queue.
     Read(usize, usize),
     Wait(u64),
 }
@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a client makes of the presences that it got: its roster, and what each told last.
+/// What a client makes of the presences it got: its roster, with the last data of each peer.
 fn fold(roster: &mut BTreeMap<String, Option<i64>>, got: Vec<String>, own: &str) {
     for text in got {
         let message = Message::parse(&*text).expect("the hub writes messages");
@@ -58,11 +58,11 @@ fn fold(roster: &mut BTreeMap<String, Option<i64>>, got: Vec<String>, own: &str)
     }
 }
 
-/// Peers here share a user two by two, so users' rooms count as well.
+/// Peers here share a user in pairs, so users' own rooms count as well.
 fn run(steps: Vec<Step>, queue_limit: usize, slow_after: Duration) {
     let mut w = World::new(Config { queue_limit, slow_after, rate: 1e9, burst: 1e9, ..Config::default() });
     let user = |p: usize| format!("u{}", p / 2);
-    // By peer: how often it came, its rooms while it is there, what it told last.
+    // By peer: how often it connected, its rooms while it is online, and the last data it announced.
     let mut times = [0usize; PEERS];
     let mut there: [Option<(BTreeSet<usize>, Option<i64>)>; PEERS] = Default::default();
     let mut rosters: [BTreeMap<String, Option<i64>>; PEERS] = Default::default();
@@ -111,19 +111,19 @@ fn run(steps: Vec<Step>, queue_limit: usize, slow_after: Duration) {
             Step::Wait(ms) => w.pass(millis(ms)),
             _ => {}
         }
-        // Who was too slow has gone, at the hub and in the model.
+        // Peers that were too slow are gone, from the hub and from the model.
         for (p, state) in there.iter_mut().enumerate().filter(|(_, state)| state.is_some()) {
             if w.hub.rooms.session(&format!("#{}", name(p, &times))).is_none() {
                 *state = None;
                 w.cut(&name(p, &times));
             }
         }
-        // Each adds one frame more to a queue that takes something.
+        // Each adds one more frame to a queue that accepts something.
         let bound = queue_limit + (64 << 10) + 2000 + PEERS * 1000;
         assert!(w.hub.stats().queued <= PEERS * bound);
     }
     let names: Vec<String> = (0..PEERS).filter(|p| there[*p].is_some()).map(|p| name(p, &times)).collect();
-    // What one reads lets others speak, who are held; and whoever stood still until then may be closed by it.
+    // When one reads, held peers can send; and one that had stopped until then may be closed because of it.
     (0..PEERS).for_each(|_| names.iter().for_each(|name| w.read(name)));
     for (p, state) in there.iter_mut().enumerate().filter(|(_, state)| state.is_some()) {
         if w.close(&name(p, &times)).is_some() {
@@ -198,7 +198,7 @@ proptest! {
     }
 }
 
-/// Noise, near misses and the real thing.
+/// Noise, near misses, and valid frames.
 fn frame() -> impl Strategy<Value = String> {
     let kind = prop::sample::select(vec![
         "auth", "join", "leave", "message", "presence", "command", "event", "close", "welcome", "x",

@@ -1,8 +1,8 @@
-//! Routed messages: what arrives, at whom, and what the sender hears of it.
+//! Routed messages: what arrives where, and what the sender gets back.
 
 use super::*;
 
-/// alice in two sessions and bob in `team`; eve apart, in a room of alice's name.
+/// alice in two sessions and bob in `team`; eve apart, in a room with alice's name.
 fn town() -> World {
     let mut w = World::open();
     w.join("alice", &["team"]);

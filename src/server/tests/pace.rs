@@ -138,11 +138,11 @@ fn before_welcome_a_frame_has_16_kib_at_most() {
         w.send(name, &auth(len));
         assert_eq!(w.close_code(name), refused.then_some(1009), "{name}");
     }
-    // While the host decides it is no different, and the words tell the limit of the moment.
+    // While the host decides nothing changes, and the message names the limit that applies.
     let conn = w.end("fits").conn;
     w.input(Input::TooLarge { conn });
     assert!(w.got("fits")[0].contains("A frame may have 16384 bytes at most"));
-    // Who is admitted, and who lives in this process, may say more.
+    // Admitted peers, and peers in this process, may send more.
     w.connect_as("inside", true);
     w.send("inside", &auth(100_000));
     assert_eq!(w.close_code("inside"), None);

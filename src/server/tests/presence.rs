@@ -1,4 +1,4 @@
-//! Who is told of whom, when, and in which words.
+//! Who is told about whom, when, and with what text.
 
 use super::*;
 
@@ -166,7 +166,7 @@ fn what_is_kept_of_a_peer_is_bounded() {
     w.connect("carol");
     w.auth("carol", &["r"]);
     assert!(w.got("carol").contains(&online("alice")), "of what was refused nothing is kept");
-    // Small enough for an auth, but each member is counted with 64 bytes beside its text.
+    // Small enough for an auth, but each member counts 64 bytes besides its text.
     let many: Vec<String> = (0..300).map(|n| format!(r#""k{n}":{n}"#)).collect();
     let many = format!(r#""data":{{{}}}"#, many.join(","));
     for (data, status) in [(many, 400), (format!(r#""name":"{big}""#), 413)] {
@@ -275,7 +275,7 @@ fn a_room_more_or_less_in_common_is_told_to_nobody() {
         };
         assert_eq!(w.got("bob"), want, "{act} {room}");
     }
-    // Into another before out of the last, while bob does not look.
+    // Into another room before leaving the last one, while bob does not read.
     w.send("alice", r#"{"type":"leave","room":"s"}"#);
     w.stop_reading("bob");
     w.send("alice", r#"{"type":"join","room":"s"}"#);
