@@ -1,4 +1,4 @@
-//! Anything at all: no sequence of inputs panics, grows over the limits, or leaves two ends in disagreement.
+//! Random inputs: no sequence panics, exceeds a limit, or leaves two ends in disagreement.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -81,7 +81,7 @@ fn op() -> impl Strategy<Value = Op> {
         .prop_map(String::from),
         1 => any::<String>(),
     ];
-    // A bad body is rare enough that calls live on.
+    // Bad bodies are rare enough that calls survive.
     let hear =
         (address(), subtype, prop::option::weighted(0.95, data()), prop::option::of(wire()), any::<u8>())
             .prop_map(|(from, subtype, data, call, luck)| {
@@ -129,7 +129,7 @@ fn held_bytes(calls: &Calls) -> usize {
     calls.calls.values().map(size).sum()
 }
 
-/// Checks the story that each call tells: it begins, goes forward only, and ends once.
+/// Checks the history of each call: it starts, only goes forward, and ends once.
 #[derive(Default)]
 struct Stories(BTreeMap<CallId, State>);
 
@@ -220,10 +220,10 @@ proptest! {
                     <= LIMITS.max_calls
                         * (2 * LIMITS.max_early_candidates * LIMITS.max_candidate + LIMITS.max_init + LIMITS.max_description)
             );
-            // The application knows exactly the calls that there are, and where they are.
+            // The application knows exactly the existing calls and their states.
             let told: Vec<_> = stories.0.iter().map(|(id, state)| (*id, *state)).collect();
             prop_assert_eq!(told, calls.iter().collect::<Vec<_>>());
-            // Ids are one call's alone, and whatever is not active has a deadline.
+            // Each id belongs to one call only, and every call that is not active has a deadline.
             let mut wires: Vec<_> = calls.calls.values().filter_map(|call| call.wire.as_deref()).collect();
             wires.sort_unstable();
             let count = wires.len();
@@ -237,7 +237,7 @@ proptest! {
                 }
             }
         }
-        // Without signalling everything is over in time.
+        // Without signalling everything ends in time.
         calls.handle_input(Input::SignallingLost, now);
         now += LIMITS.resume_window;
         for _ in 0..2 * LIMITS.max_calls {
@@ -298,7 +298,8 @@ proptest! {
                 }
             }
         }
-        // Within the time that an accepted call has to connect, all is decided but what ICE decides.
+        // Within the time that an accepted call has to connect, everything is decided except what ICE
+        // decides.
         net.run(61_000);
         net.settle_media();
         net.run(1000);

@@ -1,4 +1,4 @@
-//! One end alone, taken to any stage of a call in one line; what it does is read as lines.
+//! One end on its own, taken to any stage of a call in one line; its outputs are read as lines.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub const ANSWER: &str = r#"{"type":"answer","sdp":"A"}"#;
 pub const CANDIDATE: &str = r#"{"candidate":"candidate:c","sdpMid":"0","sdpMLineIndex":0}"#;
 pub const END: &str = r#"{"candidate":"","sdpMid":"0","sdpMLineIndex":0}"#;
 
-/// Every point of a call that a message can meet. The call is number 1, its remote `b|2`, its id `w`.
+/// Every stage of a call at which a message can arrive. The call is number 1, its remote `b|2`, its id `w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Idle,
@@ -98,7 +98,7 @@ impl Bench {
         bench
     }
 
-    /// With no word said before.
+    /// At this stage, with the default configuration.
     pub fn at(stage: Stage) -> Self {
         Self::with(Config::default(), stage)
     }
@@ -161,12 +161,12 @@ impl Bench {
         self.drain()
     }
 
-    /// A message that bears the id `w`.
+    /// A message with the id `w`.
     pub fn hear(&mut self, from: &str, subtype: &str, data: &str) -> Vec<String> {
         self.input(Input::Message { from, host: None, subtype, data: Some(data), call: Some("w") })
     }
 
-    /// A message of a client that knows no ids.
+    /// A message from a client that knows no ids.
     pub fn hear_plain(&mut self, from: &str, subtype: &str, data: &str) -> Vec<String> {
         self.input(Input::Message { from, host: None, subtype, data: Some(data), call: None })
     }
@@ -199,7 +199,7 @@ impl Bench {
     }
 }
 
-/// `to < subtype id data` for what is sent, the words of an event otherwise.
+/// `to < subtype id data` for what is sent, otherwise the event as text.
 pub fn line(output: &Output) -> String {
     match output {
         Output::Send { to, subtype, call, data } => {

@@ -1,4 +1,4 @@
-//! Both calling each other, and names with many devices, at one end.
+//! Both ends calling each other, and names with many devices, seen from one end.
 
 use super::bench::{Bench, CANDIDATE, HIGH, LOW, OFFER, Stage, id};
 use crate::call::{Config, Input};
@@ -12,7 +12,7 @@ fn in_a_glare_the_greater_address_takes_the_others_call() {
         b.hear_id(LOW, "theirs", "call:init", r#"{"t":1}"#),
         ["ended 1 b|2 replaced", r#"incoming 2 b|2 {"t":1} for 1"#]
     );
-    // The published browser client answers our init all the same, and that must not end its own.
+    // The published browser client still answers our init, and that must not end its own call.
     assert_eq!(b.hear_plain(LOW, "call:reject", r#"{"reason":"busy"}"#), NOTHING);
     b.calls.accept(id(2), b.now).expect("incoming");
     assert_eq!(b.drain(), ["b|2 < accept theirs {}", "state 2 Connecting"]);
@@ -33,12 +33,12 @@ fn holding() -> Bench {
 #[test]
 fn in_a_glare_the_smaller_address_holds_the_others_call() {
     let busy = r#"{"reason":"busy"}"#;
-    // Its own is accepted: the held one is dropped without a word.
+    // Its own call is accepted: the held one is silently dropped.
     let mut b = holding();
     assert_eq!(b.hear(HIGH, "call:accept", "{}"), ["state 1 Connecting", "accepted 1"]);
     assert_eq!(b.hear_id(HIGH, "theirs", "call:hangup", "{}"), NOTHING);
 
-    // Its own is answered busy: it takes the held one, and what came for it meanwhile.
+    // Its own call is answered busy: it takes the held one, and what arrived for it in the meantime.
     for plain in [true, false] {
         let mut b = holding();
         b.hear_id(HIGH, "theirs", "call:candidate", CANDIDATE);
@@ -50,7 +50,7 @@ fn in_a_glare_the_smaller_address_holds_the_others_call() {
         assert_eq!(b.hear_id(HIGH, "theirs", "call:offer", OFFER), ["offer 2 O", "candidate 2 candidate:c"]);
     }
 
-    // The 30 s of the held one run from when it came, one second after ours.
+    // The 30 s of the held call run from its arrival, one second after ours.
     let mut b = holding();
     b.hear(HIGH, "call:reject", busy);
     assert_eq!(b.wakes_in(), Some(30));
@@ -80,7 +80,7 @@ fn a_held_call_goes_with_the_one_that_holds_it() {
     assert_eq!(b.input(Input::PeerOffline { address: HIGH }), ["ended 1 z|3 offline"]);
     assert_eq!(b.calls.calls.len(), 0);
 
-    // The remote takes its own back, and calls anew.
+    // The remote withdraws its call and calls again.
     let mut b = holding();
     assert_eq!(b.hear_id(HIGH, "theirs", "call:hangup", "{}"), NOTHING);
     assert_eq!(b.calls.calls.len(), 1);
@@ -133,12 +133,12 @@ fn a_name_is_the_first_device_that_answers() {
         b.hear(LOW, "call:reject", r#"{"reason":"declined"}"#),
         [r#"b < hangup w {"reason":"declined"}"#, "ended 1 b declined"]
     );
-    // The glare is found by the name too.
+    // Glare is also detected through the name.
     let mut b = Bench::at(Stage::Idle);
     b.calls.invite("b", "w", "{}", b.now).expect("idle");
     b.drain();
     assert_eq!(b.hear_id(LOW, "v", "call:init", "{}"), ["ended 1 b replaced", "incoming 2 b|2 {} for 1"]);
-    // A held call goes, whichever device it was of.
+    // A held call ends, whichever device it came from.
     let mut b = Bench::at(Stage::Idle);
     b.calls.invite("z", "w", "{}", b.now).expect("idle");
     b.drain();

@@ -1,4 +1,4 @@
-//! What is held is bounded, and what is over a limit does no harm.
+//! Everything that is stored is bounded, and exceeding a limit does no harm.
 
 use super::bench::{Bench, CANDIDATE, HIGH, LOW, OFFER, Stage, id};
 use crate::call::body::Candidate;
@@ -15,7 +15,7 @@ fn more_calls_than_the_maximum_are_answered_busy() {
     assert_eq!(b.hear_id("c|1", "c", "call:init", "{}"), [r#"c|1 < reject c {"reason":"busy"}"#]);
     assert_eq!(b.calls.invite("c|1", "c", "{}", b.now), Err(CallError::Full(3)));
     assert_eq!(b.calls.calls.len(), 3);
-    // A glare with no room for one more.
+    // Glare with no room for another call.
     let mut b = Bench::with(Config { max_calls: 1, ..Config::default() }, Stage::Idle);
     b.calls.invite(HIGH, "h", "{}", b.now).expect("one of one");
     b.drain();

@@ -1,4 +1,4 @@
-//! Tests of call signalling: the tables row by row, two ends over a virtual network, and anything at all.
+//! Tests of call signalling: the tables row by row, two ends over a virtual network, and random inputs.
 
 mod anything;
 mod bench;

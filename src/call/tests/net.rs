@@ -1,4 +1,4 @@
-//! Several ends joined by a virtual network and clock: it delays, and neither loses nor reorders.
+//! Several ends joined by a virtual network and clock, which delays but never loses or reorders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -7,17 +7,17 @@ use super::bench::line;
 use crate::call::body::Candidate;
 use crate::call::{CallId, Calls, Config, Event, Input, Output, State};
 
-/// A message, or a presence, on its way.
+/// A message or a presence in flight.
 enum Flying {
     Message { from: String, subtype: String, call: Option<String>, data: String },
     Offline(String),
 }
 
-/// What an end's application does by itself.
+/// What the application of an end does by itself.
 #[derive(Clone, Copy, Default)]
 pub struct App {
     pub accepts: bool,
-    /// Gives media_connected as soon as both descriptions are there.
+    /// Reports media_connected as soon as both descriptions are there.
     pub connects: bool,
 }
 
@@ -29,11 +29,11 @@ pub enum Kind {
 pub struct End {
     pub address: String,
     pub kind: Kind,
-    /// What it did and was told, in lines.
+    /// What it did and received, as lines.
     pub log: Vec<String>,
 }
 
-/// The published browser client: one call, no ids, `busy` to everybody else, also to the one it calls.
+/// The published browser client: one call, no ids, `busy` to everyone else, including the peer it is calling.
 #[derive(Default)]
 pub struct Published {
     pub remote: Option<String>,
@@ -46,7 +46,7 @@ pub struct Net {
     pub ends: Vec<End>,
     flying: BTreeMap<(Instant, u64), (String, Flying)>,
     sent: u64,
-    /// Milliseconds by sender and receiver; 10 where nothing is said.
+    /// Milliseconds by sender and receiver; 10 if not set.
     pub delays: BTreeMap<(usize, usize), u64>,
     wires: u64,
 }
@@ -57,7 +57,7 @@ impl Net {
         Net { now, ends: vec![], flying: BTreeMap::new(), sent: 0, delays: BTreeMap::new(), wires: 0 }
     }
 
-    /// Two of ours that accept and connect.
+    /// Two of our own ends that accept and connect.
     pub fn pair(a: &str, b: &str) -> Self {
         let mut net = Self::new();
         for address in [a, b] {
@@ -139,7 +139,7 @@ impl Net {
         self.drain(end);
     }
 
-    /// The connection of an end is gone: everybody is told, nothing reaches it.
+    /// An end loses its connection: everybody is informed, and nothing reaches it.
     pub fn lose(&mut self, end: usize) {
         let now = self.now;
         let old = std::mem::take(&mut self.ends[end].address);
@@ -160,7 +160,7 @@ impl Net {
         self.drain(end);
     }
 
-    /// Runs until nothing flies and no deadline is within `millis`.
+    /// Runs until nothing is in flight and no deadline is within `millis`.
     pub fn run(&mut self, millis: u64) {
         let until = self.now + Duration::from_millis(millis);
         loop {
@@ -217,7 +217,7 @@ impl Net {
         self.drain(end);
     }
 
-    /// Everything an end wants, with its application's reactions; when to wake it.
+    /// Handles every output of an end, with its application's reactions; returns when to wake it.
     fn drain(&mut self, end: usize) -> Option<Instant> {
         loop {
             let now = self.now;
@@ -238,7 +238,7 @@ impl Net {
     fn react(&mut self, end: usize, app: App, event: &Event) {
         let now = self.now;
         let calls = self.calls(end);
-        // The events are in a queue: their call may be over, and then these are errors, as in life.
+        // Events are queued: their call may have ended, and then these are errors, as in real use.
         let _ = match event {
             Event::Incoming { id, .. } if app.accepts => calls.accept(*id, now),
             Event::Accepted { id } => calls
@@ -286,7 +286,7 @@ impl Net {
         self.flying.insert((self.now + Duration::from_millis(delay), self.sent), (address, flying));
     }
 
-    /// What ICE does: media whose other end is gone fails.
+    /// What ICE does: media fails if its other end is gone.
     pub fn settle_media(&mut self) {
         let mut ends_by_wire: BTreeMap<Option<String>, BTreeSet<usize>> = BTreeMap::new();
         for end in 0..self.ends.len() {

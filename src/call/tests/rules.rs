@@ -1,4 +1,4 @@
-//! The tables of the module and the sentences of protocol.md "Calls", at one end.
+//! The tables of the module docs and the rules of protocol.md "Calls", seen from one end.
 
 use super::bench::{ANSWER, Bench, CANDIDATE, END, HIGH, LOW, OFFER, STAGES, Stage, id};
 use crate::call::body::Candidate;
@@ -6,7 +6,7 @@ use crate::call::{CallError, Config, Input, State};
 
 const NOTHING: &[&str] = &[];
 
-/// What each message does at each stage: the tables of the module.
+/// What each message does at each stage: the tables of the module docs.
 #[test]
 fn every_message_does_at_every_stage_what_the_tables_say() {
     use Stage::*;
@@ -69,7 +69,7 @@ fn every_message_does_at_every_stage_what_the_tables_say() {
             if stage == Idle {
                 continue;
             }
-            // The same from a client that knows no ids, whom we know by its address.
+            // The same from a client that knows no ids, recognized by its address.
             let mut b = Bench::at(stage);
             assert_eq!(b.hear_plain(LOW, subtype, data), expected, "plain {subtype} at {stage:?}");
         }
@@ -175,7 +175,7 @@ fn candidates_that_cannot_be_read_are_passed_over_and_counted() {
 fn bodies_that_cannot_be_read_are_harmless_where_nothing_hangs_on_them() {
     use Stage::*;
     for data in ["", "null", "{", "[]", "7"] {
-        // Ignored messages are not read.
+        // Ignored messages are not parsed.
         for (stage, subtype) in
             [(Ringing, "call:offer"), (CallerFresh, "call:offer"), (CalleeStable, "call:answer")]
         {
@@ -334,7 +334,7 @@ fn a_deadline_that_passed_comes_before_what_is_late() {
 #[test]
 fn remote_candidates_wait_for_the_remote_description() {
     let expected = ["candidate 1 candidate:c", "done 1"];
-    // The caller, whose answer is late.
+    // The caller, whose answer arrives late.
     let mut b = Bench::at(Stage::CallerOffered);
     assert_eq!(b.hear(LOW, "call:candidate", CANDIDATE), NOTHING);
     assert_eq!(b.hear(LOW, "call:candidate", END), NOTHING);
@@ -352,7 +352,7 @@ fn remote_candidates_wait_for_the_remote_description() {
         }
         let said = b.hear(LOW, "call:offer", OFFER);
         assert_eq!((said[0].as_str(), &said[1..]), ("offer 1 O", &expected.map(String::from)[..]));
-        // From here on they pass.
+        // From here on they are passed on.
         assert_eq!(b.hear(LOW, "call:candidate", CANDIDATE), ["candidate 1 candidate:c"]);
         assert_eq!(b.hear(LOW, "call:candidate", r#"{"candidate":""}"#), ["done 1"]);
     }
@@ -441,17 +441,17 @@ fn further_inits_are_answered_busy_at_the_limit() {
         );
         assert_eq!(b.hear_plain(HIGH, "call:init", "{}"), [r#"z|3 < reject - {"reason":"busy"}"#]);
         assert_eq!(b.calls.iter().count(), 1);
-        // The same remote's second init replaces its call: that is not one more.
+        // A second init from the same remote replaces its call, so it does not count as another one.
         assert_eq!(b.hear_id(LOW, "n", "call:init", "{}").len(), 2, "{stage:?}");
     }
-    // Our own calls are ours to count.
+    // Calls that we make ourselves are not limited.
     let mut b = Bench::with(config, Stage::Incoming);
     assert!(b.calls.invite(HIGH, "h", "{}", b.now).is_ok());
 }
 
 #[test]
 fn a_remote_without_ids_is_known_by_its_address() {
-    // It calls: no id to answer with.
+    // It calls: there is no id to answer with.
     let mut b = Bench::at(Stage::Idle);
     assert_eq!(b.hear_plain(LOW, "call:init", "{}"), ["incoming 1 b|2 {}"]);
     b.calls.accept(id(1), b.now).expect("incoming");
@@ -459,12 +459,12 @@ fn a_remote_without_ids_is_known_by_its_address() {
     assert_eq!(b.hear_plain(LOW, "call:offer", OFFER), ["offer 1 O"]);
     assert_eq!(b.hear_plain(LOW, "call:hangup", "{}"), ["ended 1 b|2 ended"]);
 
-    // We call: our messages bear our id to the end, its do without.
+    // We call: our messages carry our id to the end, its messages have none.
     let mut b = Bench::at(Stage::Ringing);
     assert_eq!(b.hear_plain(LOW, "call:accept", "{}").len(), 2);
     b.calls.local_offer(id(1), "O", b.now).expect("accepted");
     assert_eq!(b.drain(), [format!("b|2 < offer w {OFFER}")]);
     assert_eq!(b.hear_plain(LOW, "call:answer", ANSWER), ["answer 1 A"]);
-    // An empty id is none.
+    // An empty id counts as none.
     assert_eq!(b.hear_id(LOW, "", "call:hangup", "{}"), ["ended 1 b|2 ended"]);
 }

@@ -1,4 +1,4 @@
-//! Two ends and more over the virtual network.
+//! Two or more ends over the virtual network.
 
 use super::net::{App, Net};
 use crate::call::{Config, State};
@@ -39,7 +39,7 @@ fn a_call_connects_and_either_side_hangs_up() {
 
 #[test]
 fn glare_leaves_one_call_whoever_was_first() {
-    // The second invite falls anywhere in the first one's flight, on links of any two speeds.
+    // The second invite starts at any point of the first one's flight, over links of any two speeds.
     for (first, second) in [(0, 1), (1, 0)] {
         for there in [5, 10, 40] {
             for between in 0..45 {
@@ -50,7 +50,7 @@ fn glare_leaves_one_call_whoever_was_first() {
                 net.invite(second, first);
                 net.run(5000);
                 assert_one_active_call(&mut net, 0, 1, &format!("{first} first, {between} ms, {there} ms"));
-                // Which of the two it is: the smaller address's, when they really crossed.
+                // Which call survives: that of the smaller address, if they really crossed.
                 if between < 5 {
                     let log = net.ends[1].log.join("\n");
                     assert!(log.contains("ended 1 a|1 replaced"), "{log}");
@@ -199,7 +199,7 @@ fn a_side_that_is_back_under_a_new_address_goes_on() {
 
 #[test]
 fn an_active_call_survives_a_restart_of_the_server() {
-    // Everybody is back under a new address, and nobody knows the other's.
+    // Everyone is back under a new address, and nobody knows the other's.
     for (first, second) in [(0, 1), (1, 0)] {
         for between in [0, 5, 10, 3000] {
             let mut net = Net::pair("a|1", "b|2");

@@ -1,4 +1,5 @@
-//! Signalling that goes and comes: offline before and after the media is connected, back under a new address.
+//! Signalling that is lost and returns: offline before and after media is connected, and back under a new
+//! address.
 
 use super::bench::{ANSWER, Bench, CANDIDATE, END, HIGH, LOW, OFFER, STAGES, Stage, id};
 use crate::call::body::Candidate;
@@ -150,7 +151,7 @@ fn a_new_address_of_ours_is_announced_to_the_remotes_user() {
         assert_eq!(said.last(), Some(&format!("b| < candidate w {END}")));
         assert_eq!(said.len(), if lost { 1 } else { 2 });
         assert_eq!(b.input(Input::Own { address: "m|2" }), NOTHING, "once");
-        // The remote moved as well, so it has not heard that: it is told when it speaks.
+        // The remote moved as well, so it did not receive that: it is informed when it sends something.
         assert_eq!(
             b.hear("b|7", "call:candidate", END),
             [format!("b|7 < candidate w {END}"), "done 1".into()]
