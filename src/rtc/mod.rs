@@ -244,7 +244,7 @@ pub struct SessionStats {
     pub bytes: u64,
     /// Frames of its streams that were sent to it.
     pub frames: u64,
-    /// Frames of its streams that were not.
+    /// Frames of its streams that were not sent to it.
     pub skipped: Skipped,
     /// How often it asked for a key frame.
     pub key_frame_requests: u64,
@@ -262,16 +262,16 @@ pub struct SessionStats {
     pub candidates_ignored: u64,
 }
 
-/// Frames that viewers were not sent, each counted once for each of them. Video that was dropped once is so up to a key
-/// frame, and counted with the reason it began with.
+/// Frames that a viewer was not sent, by reason. Once a frame of video is skipped, all are up to the next key frame, and
+/// they count under the reason of the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// Before the first key frame of a viewer, or of a stream that it turned to.
+    /// They came before the key frame that a new viewer begins with.
     pub joining: u64,
-    /// Its network carries less: packets waited longer than 1 s to be sent at its pace.
+    /// Its network carries less than is sent: packets waited longer than 1 s for their turn at the pace it takes.
     pub network: u64,
-    /// Our own socket took nothing in time: video waited longer than 500 ms, audio longer than 200 ms.
+    /// They waited too long for our own socket: video for more than 500 ms, audio for more than 200 ms.
     pub socket: u64,
 }
 
@@ -305,9 +305,9 @@ pub struct Totals {
     pub panics: u64,
     /// What was dropped before a library saw it.
     pub dropped: Dropped,
-    /// Frames that were not sent, over all viewers.
+    /// Frames that were not sent, summed over all viewers.
     pub skipped: Skipped,
-    /// Datagrams that say goodbye to viewers and that nobody will get: over 1024 of them waited for the socket.
+    /// Datagrams with goodbyes to viewers that were dropped, because 1024 of them waited for the socket already.
     pub goodbyes_dropped: u64,
     /// Connectivity checks sent to addresses that had not answered before.
     pub checks: u64,
@@ -335,6 +335,6 @@ pub struct Dropped {
     pub dtls_unexpected: u64,
     /// RTP and RTCP too short to be encrypted, or at odds with their headers.
     pub media_malformed: u64,
-    /// Of viewers to whom nothing could be sent meanwhile, for our own socket took nothing: those after the 64th.
+    /// Datagrams of a viewer beyond the 64 that it may send while our own socket takes nothing for it.
     pub unanswered: u64,
 }

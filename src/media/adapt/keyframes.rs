@@ -18,8 +18,8 @@ pub enum KeyFrameReason {
     /// A viewer lost packets and its picture is damaged: merged within 500 ms, because a key frame
     /// sent into a congested network makes more loss.
     Loss,
-    /// A viewer was not sent frames in time, for our own socket or the sender stayed behind: merged within 500 ms,
-    /// because what was too much already must not become more.
+    /// Frames for a viewer waited too long for our own socket and were dropped: merged within 500 ms, because the
+    /// socket was given too much already.
     Behind,
 }
 

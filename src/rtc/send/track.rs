@@ -16,10 +16,10 @@ use crate::media::{Codec, StreamId};
 /// A viewer whose queue is older than this can't follow: it is sent nothing more until the queue is
 /// empty, and then a key frame. str0m itself would let it grow to two seconds.
 const STUCK: Duration = Duration::from_secs(1);
-/// Video that our own socket has not taken for so long is late for everybody: it is dropped up to a key frame. A busy
-/// Wi-Fi driver pauses for less.
+/// Video that our own socket has not taken for so long is dropped up to a key frame. Half of `STUCK`: it is late for
+/// all viewers at once.
 const BEHIND: Duration = Duration::from_millis(500);
-/// Audio older than this is dropped packet by packet: a receiver conceals some, and must not play them all later.
+/// Audio older than this is dropped packet by packet: ten of 20 ms, which a receiver conceals rather than play them late.
 const AUDIO_BEHIND: Duration = Duration::from_millis(200);
 /// Frames of a stream that wait for the socket, at most: half a second of the highest frame rate.
 const MAX_WAITING: usize = 120;
