@@ -384,3 +384,54 @@ fn choose(s: &Section, codec: Codec, level: u8) -> Option<Choice> {
     let profile = if asymmetric { offered & 0xff_ff00 | (offered & 0xff).max(level.into()) } else { offered };
     Some(Choice { codec, pt: best.pt, rtx: rtx.map(|f| f.pt), profile, asymmetric })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::StreamInfo;
+
+    const OFFER: &str = include_str!("../tests/chromium_offer.sdp");
+
+    #[test]
+    fn what_flows_in_a_section_follows_from_both_sides() {
+        let streams = [StreamInfo::new(StreamId(0), Codec::H264), StreamInfo::new(StreamId(2), Codec::Opus)];
+        let kinds = [media::Kind::Video, media::Kind::Audio];
+        for theirs in ["sendrecv", "sendonly", "recvonly", "inactive"] {
+            let offer = OFFER.replace("a=recvonly", &format!("a={theirs}"));
+            let remote = Remote::parse(&offer).expect("Chromium's");
+            let theirs = Direction::parse(theirs).expect("one of four");
+            for ours in [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive] {
+                let mut supply = Supply::default();
+                supply.set(if ours.sends() { &streams } else { &[] });
+                supply.take(if ours.receives() { &kinds } else { &[] });
+                let agreed = theirs.agree(ours);
+                let plan = Plan::of_offer(&remote, &supply, None);
+                if ours == Direction::Inactive {
+                    assert_eq!(plan.expect_err("for nothing"), Refusal::NothingToSend);
+                    continue;
+                }
+                if agreed == Direction::Inactive {
+                    assert_eq!(
+                        plan.expect_err("for nothing"),
+                        Refusal::NothingWanted,
+                        "{theirs:?}, {ours:?}"
+                    );
+                    continue;
+                }
+                let plan = plan.expect("something flows");
+                let lanes = plan.lanes();
+                assert_eq!(lanes.len(), 2, "{theirs:?}, {ours:?}");
+                for lane in lanes {
+                    assert_eq!((lane.sends.is_some(), lane.receives), (agreed.sends(), agreed.receives()));
+                }
+                for part in plan.parts(&remote, |_| Some((1, None))) {
+                    let Part::Used(used) = part else { panic!("{theirs:?}, {ours:?}: declined") };
+                    assert_eq!(used.direction(), agreed);
+                }
+                let shown = plan.for_str0m(&remote, &remote.transport, &[]);
+                let line = format!("a={}\r\n", agreed.reversed().attribute());
+                assert_eq!(shown.matches(&line).count(), 2, "{theirs:?}, {ours:?}");
+            }
+        }
+    }
+}

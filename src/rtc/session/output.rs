@@ -9,7 +9,7 @@ use std::time::Instant;
 use str0m::{PacerReason, Reason};
 
 use super::state::State;
-use super::{Session, Sink};
+use super::{BURST, Note, PACED_SLACK, PADDING_SLACK, SLACK, STEP, Session, Sink};
 use crate::media::StreamId;
 use crate::rtc::crypto::reports;
 use crate::rtc::demux::{self, Class};
@@ -17,8 +17,6 @@ use crate::rtc::send::batch::Batch;
 use crate::rtc::send::track::{Cut, Track};
 use crate::rtc::turns::Turn;
 use crate::rtc::{Path, Transmit};
-
-use super::{BURST, PACED_SLACK, PADDING_SLACK, SLACK, STEP};
 
 /// Datagrams that a session takes while what it has to say itself is not taken: a second of the reports that browsers
 /// send. What str0m would answer to more has no bound.
@@ -83,7 +81,7 @@ impl Session {
             Hand::Full(_, since) => Some(since),
         };
         let pushed = track.push(cut, tx, held, now);
-        sink.notes.extend(pushed.wanted.map(|reason| super::Note::KeyFrameWanted(stream, reason)));
+        sink.notes.extend(pushed.wanted.map(|reason| Note::KeyFrameWanted(stream, reason)));
         if let Some((reason, frames)) = pushed.skipped {
             self.stats.skipped.add(reason, frames);
             sink.skipped.add(reason, frames);

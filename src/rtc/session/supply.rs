@@ -48,8 +48,14 @@ impl Supply {
         self.streams = found;
     }
 
+    /// Whether nothing could flow in a call.
     pub(in crate::rtc) fn is_empty(&self) -> bool {
-        self.streams.is_empty()
+        self.streams.is_empty() && self.takes.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(in crate::rtc) fn take(&mut self, kinds: &[Kind]) {
+        self.takes = kinds.to_vec();
     }
 
     /// The streams of a kind, by preference.
