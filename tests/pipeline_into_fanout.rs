@@ -93,7 +93,7 @@ impl Pair {
             match self.fanout.poll_output() {
                 Output::Timeout(_) => return any,
                 Output::Event(Event::KeyFrameWanted { stream: VIDEO_H264, .. }) => self.wanted += 1,
-                Output::Event(Event::Connected(_)) => self.connected = true,
+                Output::Event(Event::Connected { .. }) => self.connected = true,
                 Output::Event(Event::Closed { end, .. }) => panic!("the session broke: {end}"),
                 _ => {}
             }

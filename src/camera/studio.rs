@@ -419,7 +419,7 @@ impl Studio {
 
     fn rtc_event(&mut self, event: rtc::Event, now: Instant) {
         match event {
-            rtc::Event::Connected(session) => {
+            rtc::Event::Connected { session } => {
                 let Some(id) = self.sessions.get(&session) else { return };
                 _ = self.calls.media_connected(*id, now);
                 let seat = self.seats.get_mut(id).expect("sessions and seats are kept together");

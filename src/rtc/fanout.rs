@@ -305,7 +305,7 @@ impl Fanout {
         self.turns.list(id, turn);
         let anew = notes.iter().any(|note| matches!(note, Note::Anew));
         self.events.extend(notes.into_iter().filter_map(|note| match note {
-            Note::Connected => Some(Event::Connected(id)),
+            Note::Connected => Some(Event::Connected { session: id }),
             Note::KeyFrameWanted(stream, reason) => Some(Event::KeyFrameWanted { stream, reason }),
             Note::Estimate(bps) => Some(Event::Estimate { session: id, bps }),
             Note::Anew => None,

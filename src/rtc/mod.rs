@@ -181,7 +181,10 @@ impl Transmit {
 pub enum Event {
     /// ICE and DTLS are through: the viewer gets frames from the next key frame on. Comes once for a session, though
     /// its transport may begin anew.
-    Connected(SessionId),
+    Connected {
+        /// The session.
+        session: SessionId,
+    },
     /// A viewer of this stream can't begin, or can't go on, without a key frame.
     KeyFrameWanted {
         /// The stream.

@@ -11,9 +11,15 @@ use crate::call::body::{End, EndReason};
 #[non_exhaustive]
 pub enum Refusal {
     /// The description can't be read, or asks for what this library doesn't do.
-    BadSdp(String),
+    BadSdp {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The candidate can't be read. The session goes on without it.
-    BadCandidate(String),
+    BadCandidate {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The other side can decode nothing of what is sent here.
     NoCommonCodec {
         /// The codecs the other side named.
@@ -36,14 +42,25 @@ pub enum Refusal {
     SessionExists,
     /// An answer came for which there is no open offer.
     NoOpenOffer,
-    /// The WebRTC stack gave up; says why.
-    Failed(String),
+    /// The WebRTC stack gave up.
+    Failed {
+        /// What it says.
+        why: String,
+    },
 }
 
 impl Refusal {
+    pub(super) fn bad_sdp(why: impl Into<String>) -> Refusal {
+        Refusal::BadSdp { why: why.into() }
+    }
+
+    pub(super) fn failed(why: impl Into<String>) -> Refusal {
+        Refusal::Failed { why: why.into() }
+    }
+
     /// After a panic of ours or a library's.
     pub(super) fn panicked() -> Refusal {
-        Refusal::Failed("an internal error; the log of the camera has it".into())
+        Refusal::failed("an internal error; the log of the camera has it")
     }
 
     /// How a call ends that a refused description ends.
@@ -54,11 +71,11 @@ impl Refusal {
             // The source is not there yet: it is worth another try.
             Refusal::NothingToSend => EndReason::SourceFailed,
             Refusal::UnknownSession | Refusal::NoOpenOffer => EndReason::NoSuchCall,
-            Refusal::BadSdp(_)
-            | Refusal::BadCandidate(_)
+            Refusal::BadSdp { .. }
+            | Refusal::BadCandidate { .. }
             | Refusal::NothingWanted
             | Refusal::SessionExists
-            | Refusal::Failed(_) => EndReason::BadDescription,
+            | Refusal::Failed { .. } => EndReason::BadDescription,
         };
         End::new(reason, self.to_string())
     }
@@ -66,8 +83,8 @@ impl Refusal {
     /// A stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Refusal::BadSdp(_) => "bad-sdp",
-            Refusal::BadCandidate(_) => "bad-candidate",
+            Refusal::BadSdp { .. } => "bad-sdp",
+            Refusal::BadCandidate { .. } => "bad-candidate",
             Refusal::NoCommonCodec { .. } => "no-common-codec",
             Refusal::NothingWanted => "nothing-wanted",
             Refusal::NothingToSend => "nothing-to-send",
@@ -75,7 +92,7 @@ impl Refusal {
             Refusal::UnknownSession => "unknown-session",
             Refusal::SessionExists => "session-exists",
             Refusal::NoOpenOffer => "no-open-offer",
-            Refusal::Failed(_) => "failed",
+            Refusal::Failed { .. } => "failed",
         }
     }
 }
@@ -83,8 +100,8 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::BadSdp(why) => write!(f, "the session description can't be used: {why}"),
-            Refusal::BadCandidate(why) => write!(f, "the ICE candidate can't be used: {why}"),
+            Refusal::BadSdp { why } => write!(f, "the session description can't be used: {why}"),
+            Refusal::BadCandidate { why } => write!(f, "the ICE candidate can't be used: {why}"),
             Refusal::NoCommonCodec { theirs, ours } => {
                 write!(f, "no video codec in common: the viewer can decode {theirs}, the camera sends {ours}")
             }
@@ -100,7 +117,7 @@ impl fmt::Display for Refusal {
                 f.write_str("this session exists already; close it before calling again")
             }
             Refusal::NoOpenOffer => f.write_str("an answer came, but no offer is open; send the offer first"),
-            Refusal::Failed(why) => write!(f, "WebRTC failed: {why}"),
+            Refusal::Failed { why } => write!(f, "WebRTC failed: {why}"),
         }
     }
 }

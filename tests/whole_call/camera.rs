@@ -158,7 +158,7 @@ impl Camera {
                 Output::Timeout(at) => {
                     return [self.next_picture, self.next_sound].into_iter().flatten().fold(at, Instant::min);
                 }
-                Output::Event(rtc::Event::Connected(SESSION)) => {
+                Output::Event(rtc::Event::Connected { session: SESSION }) => {
                     let now = Instant::now();
                     let call = self.call.expect("descriptions went over it");
                     self.side.calls.media_connected(call, now).expect("descriptions agree");

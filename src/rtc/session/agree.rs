@@ -74,14 +74,14 @@ impl Session {
             let mid = api.add_media(kind_of, direction, stream, Some(cname.clone()), None);
             mids.push((kind, ours.receives(), mid.to_string()));
         }
-        let (offer, pending) = api.apply().ok_or_else(|| Refusal::Failed("no offer was made".into()))?;
+        let (offer, pending) = api.apply().ok_or_else(|| Refusal::failed("no offer was made"))?;
         session.open = Some(OpenOffer { pending, mids: mids.iter().map(|(.., mid)| mid.clone()).collect() });
         let offer = offer.to_sdp_string();
         let sections: Vec<&str> = offer.split("\r\nm=").skip(1).collect();
         let mut parts = vec![];
         for ((kind, receives, mid), section) in mids.iter().zip(sections) {
             let Some(ssrcs) = announced(section) else {
-                return Err(Refusal::Failed("an offer without an SSRC".into()));
+                return Err(Refusal::failed("an offer without an SSRC"));
             };
             let video = *kind == Kind::Video;
             let own: Vec<Choice> =
@@ -240,7 +240,7 @@ impl Session {
             self.rtc.media(mid).is_some_and(|m| m.direction().is_sending() && m.remote_pts().contains(&pt));
         let mut api = self.rtc.direct_api();
         let Some(tx) = api.stream_tx_by_mid(mid, None).filter(|_| agreed) else {
-            return Err(Refusal::Failed("what was negotiated can't be sent".into()));
+            return Err(Refusal::failed("what was negotiated can't be sent"));
         };
         Ok(Track::new(stream, lane.choice.codec, lane.choice.pt, tx, shared.config.resend_packets, self.made))
     }
@@ -302,7 +302,7 @@ impl Session {
     pub(in crate::rtc) fn add_remote_candidate(&mut self, candidate: &str) -> Result<(), Refusal> {
         let candidate = candidate.trim();
         let candidate = candidate.strip_prefix("a=").unwrap_or(candidate);
-        let bad = |why: &str| Err(Refusal::BadCandidate(why.into()));
+        let bad = |why: &str| Err(Refusal::BadCandidate { why: why.into() });
         match sdp::candidate_is_usable(candidate) {
             Ok(true) => {}
             Ok(false) => return Ok(()),
@@ -361,7 +361,7 @@ pub(super) fn stack(
 /// str0m's own words may repeat what it read.
 pub(super) fn unusable(e: impl std::fmt::Display) -> Refusal {
     log::trace!("a description was refused: {e}");
-    Refusal::BadSdp("its ICE, DTLS or media attributes don't fit".into())
+    Refusal::bad_sdp("its ICE, DTLS or media attributes don't fit")
 }
 
 /// The candidate of `m=` and `c=`: the one that is most likely to be reached from elsewhere (RFC 8839, 4.2.1.2).

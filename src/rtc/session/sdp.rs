@@ -20,7 +20,7 @@ const MAX_FORMATS: usize = 128;
 const MAX_CANDIDATES: usize = 64;
 
 fn bad<T>(why: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::BadSdp(why.into()))
+    Err(Refusal::bad_sdp(why))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -591,8 +591,8 @@ fn sixty_four_viewers_that_come_at_once_connect_at_once() {
         w.take_answer(id, &answer.sdp);
     }
     w.run(ms(500));
-    let connected = |w: &World| w.events.iter().filter(|(_, e)| matches!(e, Event::Connected(_))).count();
+    let connected = |w: &World| w.events.iter().filter(|(_, e)| matches!(e, Event::Connected { .. })).count();
     assert_eq!(connected(&w), 64);
-    let last = w.events.iter().filter(|(_, e)| matches!(e, Event::Connected(_))).map(|(at, _)| *at).max();
+    let last = w.events.iter().filter(|(_, e)| matches!(e, Event::Connected { .. })).map(|(at, _)| *at).max();
     assert!(last < Some(Duration::from_millis(500)));
 }

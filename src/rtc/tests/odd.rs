@@ -222,7 +222,8 @@ fn a_transport_may_begin_anew_when_its_first_section_is_stopped() {
         w.run(ms(2500));
         assert!(w.closed(1).is_none(), "{:?}", w.closed(1));
         assert!(flows(&mut w, false), "with a goodbye: {says_goodbye}");
-        let joined = w.events.iter().filter(|(_, e)| matches!(e, crate::rtc::Event::Connected(_))).count();
+        let joined =
+            w.events.iter().filter(|(_, e)| matches!(e, crate::rtc::Event::Connected { .. })).count();
         assert_eq!(joined, 1, "it is the same viewer");
         assert_eq!(super::recorder::sealed_twice(), 0);
     }

@@ -32,7 +32,7 @@ fn a_viewer_sees_and_hears_from_a_key_frame_on() {
     let answer = w.viewer(1);
     assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
     w.run(ms(3000));
-    assert!(w.saw(|e| *e == Event::Connected(SessionId(1))));
+    assert!(w.saw(|e| *e == Event::Connected { session: SessionId(1) }));
     assert!(w.saw(|e| *e == join(H264)));
     assert!(is_key(Theirs::H264, &w.browsers[&1].frames(Theirs::H264)[0].data));
     let n = unbroken(&w, 1, Theirs::H264, &w.fed[&H264]);
