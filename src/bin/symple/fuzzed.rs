@@ -11,7 +11,9 @@ pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let content = match merge::content(text) {
         Ok(content) => content,
-        Err(words) => return assert!(words.starts_with("is not valid TOML: line ") || words.starts_with("contains ")),
+        Err(words) => {
+            return assert!(words.starts_with("is not valid TOML: line ") || words.starts_with("contains "));
+        }
     };
     let table = settings::table();
     let mut settings = Settings::default();

@@ -106,7 +106,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         (&[], json!({"listen": "here"}), "symple.toml: \"listen\" here: invalid IP address"),
         (&[], json!({"trusted_proxies": "10.0.0.0/33"}), "behind 10.0.0.0/ it must be 0 to 32"),
         (&[], json!({"trusted_proxies": "proxy.lan"}), "\"proxy.lan\" is no IP address"),
-        (&[], json!({"origins": ["chat.example"]}), "one looks like https://chat.example"),
+        (&[], json!({"origins": ["chat.example"]}), "not an origin, such as https://chat.example"),
         (&[], json!({"token": ""}), "must not be empty"),
     ] {
         let said = merged(environment, file).map(|_| ()).expect_err(words);
