@@ -371,6 +371,17 @@ fn a_recipient_elsewhere_holds_a_sender_until_it_reads() {
 }
 
 #[test]
+fn a_user_that_joins_its_own_room_is_answered_and_told_of_its_next_session() {
+    let mut fleet = fleet();
+    fleet.send("alice", r#"{"type":"join","room":"alice"}"#);
+    fleet.settle();
+    assert_eq!(fleet.got("alice"), [serde_json::json!({ "type": "join:ok", "room": "alice" })]);
+    fleet.connect("alice.2", 0, &[]);
+    fleet.settle();
+    assert!(fleet.roster("alice").contains(&"alice.2".into()));
+}
+
+#[test]
 fn whoever_reads_on_has_something_to_say_for_senders_elsewhere() {
     let mut fleet = one_stops();
     let (conn, now) = (fleet.clients["bob"].conn, fleet.now);
