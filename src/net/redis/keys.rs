@@ -34,7 +34,7 @@ impl Keys {
         }
         let mut answers = send(redis, &pipeline).await?.into_iter();
         let each = asks.iter().map(|ask| answers.by_ref().take(ask.commands.len()).last());
-        each.map(|last| last.map(|value| Ok(value.extract_error()?))).collect()
+        each.map(|last| last.map(|value| value.extract_error().map_err(RedisError::of))).collect()
     }
 }
 
@@ -64,7 +64,7 @@ pub async fn send(redis: &mut MultiplexedConnection, pipeline: &Pipeline) -> Opt
     match answers.and_then(|answers| answers.iter().find_map(refused).map_or(Ok(answers), Err)) {
         Ok(answers) => Some(answers).filter(|answers| answers.len() == count),
         Err(e) => {
-            log::warn!("{}", RedisError::from(e));
+            log::warn!("{}", RedisError::of(e));
             None
         }
     }

@@ -93,7 +93,8 @@ impl Line {
                 Ok::<(), ()>(())
             });
         }
-        let (commands, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
+        let (commands, driver) =
+            MultiplexedConnection::new_with_config(login, stream, config).await.map_err(RedisError::of)?;
         Ok(Line { commands, driver: Box::pin(driver) })
     }
 
@@ -108,7 +109,7 @@ impl Line {
         act: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
     ) -> Result<T, RedisError> {
         let Line { commands, driver } = self;
-        let act = async { Ok(act(commands).await?) };
+        let act = async { act(commands).await.map_err(RedisError::of) };
         let ended = async {
             driver.await;
             Err(RedisError::new("unreachable", "Redis closed the connection"))

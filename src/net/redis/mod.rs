@@ -133,9 +133,9 @@ impl fmt::Display for RedisError {
 
 impl std::error::Error for RedisError {}
 
-impl From<::redis::RedisError> for RedisError {
+impl RedisError {
     /// The client's own words may hold what was sent.
-    fn from(e: ::redis::RedisError) -> Self {
+    fn of(e: ::redis::RedisError) -> Self {
         match e.code() {
             Some(code @ ("NOAUTH" | "WRONGPASS" | "NOPERM")) => RedisError::new(
                 "refused",

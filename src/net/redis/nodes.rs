@@ -180,7 +180,7 @@ impl Nodes {
                 None => Ok(values.pop().ok_or_else(RedisError::late)),
                 Some(e) => match Redirect::read(&e, node).filter(|_| cluster) {
                     Some(redirect) => Err(Open { redirect: Some(redirect), ..one }),
-                    None => Ok(Err(e.into())),
+                    None => Ok(Err(RedisError::of(e))),
                 },
             },
         }
@@ -286,7 +286,7 @@ impl Shared {
             .await
             .pop()
             .unwrap_or_else(|| Err(RedisError::late()))?;
-        redis::from_redis_value(answer).map_err(|e| redis::RedisError::from(e).into())
+        redis::from_redis_value(answer).map_err(|e| RedisError::of(e.into()))
     }
 }
 
