@@ -10,7 +10,7 @@ use crate::media::source::RequestId;
 use crate::media::source::controls::Control;
 use crate::media::source::gst::{CaptureInfo, Streams};
 use crate::media::{Codec, StreamId};
-use crate::net::StartError as ListenError;
+use crate::net::BindError as ListenError;
 use crate::proto::{Address, Status};
 
 /// Names a call with a viewer, from [`Event::Incoming`] or [`Event::Calling`] to [`Event::ViewerLeft`] or [`Event::CallFailed`].

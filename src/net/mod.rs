@@ -61,7 +61,7 @@ pub use http::{Handler, Origins, Request, Response};
 #[cfg(feature = "server")]
 pub use network::{Network, NetworkError};
 #[cfg(feature = "server")]
-pub use server::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
+pub use server::{AuthRequest, BindError, Server, ServerConfig, ServerEvent};
 #[cfg(feature = "camera")]
 pub(crate) use signal::Signal;
 #[cfg(all(feature = "tls", feature = "client"))]

@@ -456,7 +456,7 @@ fn every_address() -> IpAddr {
     }
 }
 
-fn listen_failure(e: symple::net::StartError) -> Failure {
+fn listen_failure(e: symple::net::BindError) -> Failure {
     let words = e.to_string();
     Failure { words, ..unusable(e.into()) }
 }

@@ -10,7 +10,7 @@ use smol::Async;
 
 use crate::net::lookup::look_up;
 use crate::net::ws::io::Io;
-use crate::net::ws::{self, Link};
+use crate::net::ws::{self, WebSocket};
 
 /// Why a text is no server's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,14 +75,14 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// The reason of a failure is in words and holds no address.
-    pub async fn dial(self) -> Result<Link, String> {
+    pub async fn dial(self) -> Result<WebSocket, String> {
         let tcp = self.connect().await?;
         _ = tcp.get_ref().set_nodelay(true);
         let io = self.secure(tcp).await?;
         let request = self.url.uri.as_str().into_client_request().map_err(|e| e.to_string())?;
         let config = Some(ws::config(self.max_message_size));
         match async_tungstenite::client_async_with_config(request, io, config).await {
-            Ok((ws, _)) => Ok(Link::from_stream(ws)),
+            Ok((ws, _)) => Ok(WebSocket::from_stream(ws)),
             Err(Error::Http(answer)) => {
                 Err(format!("The server answered HTTP {} and no WebSocket", answer.status()))
             }

@@ -19,7 +19,7 @@ use super::events::{Events, Lossy, Outlet};
 use super::signal::Signal;
 use super::time::{Alarm, now};
 use super::turn::{self, Turn};
-use super::ws::{BATCH, Got, Link, Put};
+use super::ws::{BATCH, Got, Put, WebSocket};
 use super::{lock, random_seed};
 pub use dial::UrlError;
 use dial::{Dialer, Url};
@@ -306,8 +306,8 @@ impl Drop for Running {
 
 /// Where the connection stands.
 enum Line {
-    Dialling(Pin<Box<dyn Future<Output = Result<Link, String>> + Send>>),
-    Socket(Box<Link>),
+    Dialling(Pin<Box<dyn Future<Output = Result<WebSocket, String>> + Send>>),
+    Socket(Box<WebSocket>),
     #[cfg(feature = "server")]
     Local(Local),
 }
@@ -367,7 +367,7 @@ impl Local {
 
 /// A socket that is given up and says so.
 struct Goodbye {
-    link: Box<Link>,
+    link: Box<WebSocket>,
     out: VecDeque<Put>,
     alarm: Alarm,
 }
@@ -536,7 +536,7 @@ impl Driver {
         })
     }
 
-    fn read(inner: &Inner, link: &mut Link, cx: &mut Context<'_>) -> Result<bool, Closed> {
+    fn read(inner: &Inner, link: &mut WebSocket, cx: &mut Context<'_>) -> Result<bool, Closed> {
         let Poll::Ready(got) = link.poll_read(cx) else { return Ok(false) };
         match got {
             Got::Text(text) => inner.input(Input::Text(&text)),
@@ -550,7 +550,7 @@ impl Driver {
         Ok(true)
     }
 
-    fn write(link: &mut Link, out: &mut VecDeque<Put>, cx: &mut Context<'_>) -> Result<bool, Closed> {
+    fn write(link: &mut WebSocket, out: &mut VecDeque<Put>, cx: &mut Context<'_>) -> Result<bool, Closed> {
         let failed = |e: async_tungstenite::tungstenite::Error| (None, e.to_string());
         let mut any = false;
         loop {

@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper::{Method, StatusCode, Version};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-use super::server::door::Door;
+use super::server::connection_limits::ConnectionLimits;
 use super::time::now;
 use super::ws::io::Io;
 use super::{Network, lock};
@@ -89,7 +89,7 @@ pub(crate) struct Rules {
     pub origins: Origins,
     pub handler: Option<Handler>,
     pub proxies: Vec<Network>,
-    pub door: Arc<Door>,
+    pub limits: Arc<ConnectionLimits>,
     pub tries: Mutex<Tries>,
     troubles: Mutex<Troubles>,
 }
@@ -99,10 +99,10 @@ impl Rules {
         origins: Origins,
         handler: Option<Handler>,
         proxies: Vec<Network>,
-        door: Arc<Door>,
+        limits: Arc<ConnectionLimits>,
     ) -> Arc<Rules> {
         let (tries, troubles) = Default::default();
-        Arc::new(Rules { origins, handler, proxies, door, tries, troubles })
+        Arc::new(Rules { origins, handler, proxies, limits, tries, troubles })
     }
 
     pub fn is_proxy(&self, address: IpAddr) -> bool {
@@ -111,7 +111,7 @@ impl Rules {
 
     /// A token is shown; the error is how long to wait before the next one is looked at.
     pub fn begin_try(&self, from: IpAddr) -> Result<(), Duration> {
-        match self.door.is_exempt(from) {
+        match self.limits.is_exempt(from) {
             true => Ok(()),
             false => lock(&self.tries).begin(from, now()),
         }
@@ -119,7 +119,7 @@ impl Rules {
 
     /// What came of it.
     pub fn end_try(&self, from: IpAddr, wrong: bool) {
-        if !self.door.is_exempt(from) {
+        if !self.limits.is_exempt(from) {
             lock(&self.tries).end(from, wrong, now());
         }
     }
@@ -143,7 +143,7 @@ pub(crate) async fn serve(rules: Arc<Rules>, io: Io, host: IpAddr) -> Option<Upg
         let (rules, upgrade) = (rules.clone(), upgrade.clone());
         move |request: hyper::Request<Incoming>| {
             let mut response = answer(&rules, &request, host, &upgrade);
-            if response.status() != StatusCode::SWITCHING_PROTOCOLS && rules.door.is_crowded(host) {
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS && rules.limits.is_crowded(host) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             std::future::ready(Ok::<_, std::convert::Infallible>(response))

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::net::server::door::owner;
+use crate::net::server::connection_limits::owner;
 
 /// More than anybody mistypes, and than the devices of a household that keep an old token.
 const AT_ONCE: u32 = 10;

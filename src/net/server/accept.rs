@@ -11,11 +11,11 @@ use futures_lite::FutureExt;
 use smol::{Async, Timer};
 
 use super::Inner;
-use super::door::{Door, Full, Guest, Stranger};
+use super::connection_limits::{ConnectionLimits, Counted, Full, Stranger};
 use super::line::Line;
 use super::port::Port;
 use crate::net::time::now;
-use crate::net::ws::{Gate, Link};
+use crate::net::ws::{Gate, WebSocket};
 use crate::net::{http, lock};
 use crate::server::{ConnId, MAX_BEFORE_WELCOME, Seldom};
 
@@ -33,7 +33,7 @@ pub(super) struct Sockets {
     pub addresses: Vec<SocketAddr>,
     max_sockets: usize,
     max_message_size: usize,
-    pub door: Arc<Door>,
+    pub limits: Arc<ConnectionLimits>,
     /// Those at the hub that are not admitted yet, and what tells their sockets that they are.
     strangers: Mutex<HashMap<ConnId, (Stranger, Arc<AtomicBool>)>>,
     /// What is warned of once a minute.
@@ -44,7 +44,7 @@ pub(super) struct Sockets {
 struct Warnings {
     accept: Seldom,
     full: Seldom,
-    door: Seldom,
+    limits: Seldom,
 }
 
 impl Sockets {
@@ -52,7 +52,7 @@ impl Sockets {
         listening: Vec<(SocketAddr, TcpListener)>,
         max_sockets: usize,
         max_message_size: usize,
-        door: Arc<Door>,
+        limits: Arc<ConnectionLimits>,
     ) -> Sockets {
         let (addresses, listeners) = listening.into_iter().unzip();
         Sockets {
@@ -60,7 +60,7 @@ impl Sockets {
             addresses,
             max_sockets,
             max_message_size,
-            door,
+            limits,
             strangers: Mutex::default(),
             warnings: Mutex::default(),
         }
@@ -83,9 +83,9 @@ impl Sockets {
     }
 
     /// Counts a socket for its address.
-    fn enter(&self, host: IpAddr, stranger: &mut Stranger) -> Option<Guest> {
-        let full = match self.door.guest(host, stranger) {
-            Ok(guest) => return Some(guest),
+    fn enter(&self, host: IpAddr, stranger: &mut Stranger) -> Option<Counted> {
+        let full = match self.limits.count(host, stranger) {
+            Ok(counted) => return Some(counted),
             Err(Full::Address) => "max_per_address",
             Err(Full::AddressStrangers) => "max_unauthenticated_per_address",
         };
@@ -96,7 +96,7 @@ impl Sockets {
     fn turn_away(&self, limit: &str) {
         log::debug!("a socket was closed at once: {limit} is reached");
         self.warn(
-            |warnings| &mut warnings.door,
+            |warnings| &mut warnings.limits,
             |count| format!("{count} sockets were closed at once, because {limit} is reached"),
         );
     }
@@ -155,35 +155,35 @@ impl Inner {
         };
         // In a box that goes when it is done: TLS and HTTP take more room than all that comes after.
         let greeted = Box::pin(self.greet(tcp, host.to_canonical()).or(ending)).await;
-        let Some((line, _guest)) = greeted else { return };
+        let Some((line, _counted)) = greeted else { return };
         line.await;
     }
 
     /// From an accepted socket to a WebSocket at the hub.
-    async fn greet(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr) -> Option<(Line, Guest)> {
+    async fn greet(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr) -> Option<(Line, Counted)> {
         _ = tcp.get_ref().set_nodelay(true);
         let sockets = &self.sockets;
-        let Some(mut stranger) = sockets.door.stranger() else {
+        let Some(mut stranger) = sockets.limits.stranger() else {
             sockets.turn_away("max_unauthenticated");
             return None;
         };
         // A proxy holds the sockets of many; those are counted when it has told of whom they are.
-        let guest = match self.rules.is_proxy(host) {
+        let counted = match self.rules.is_proxy(host) {
             true => None,
             false => Some(sockets.enter(host, &mut stranger)?),
         };
         let io = self.tls.secure(tcp).await?;
         let mut upgraded = http::serve(self.rules.clone(), io, host).await?;
-        let guest = match guest {
-            Some(guest) => guest,
+        let counted = match counted {
+            Some(counted) => counted,
             None => sockets.enter(upgraded.host, &mut stranger)?,
         };
         let admitted = Arc::<AtomicBool>::default();
         upgraded.io.guard(Gate::new(MAX_BEFORE_WELCOME, admitted.clone()), &mut upgraded.read);
-        let link = Link::new(upgraded.io, upgraded.read, Role::Server, sockets.max_message_size).await;
+        let socket = WebSocket::new(upgraded.io, upgraded.read, Role::Server, sockets.max_message_size).await;
         let port = Port::open(&self, Some(upgraded.host));
         lock(&sockets.strangers).insert(port.conn, (stranger, admitted));
-        Some((Line::new(link, port), guest))
+        Some((Line::new(socket, port), counted))
     }
 }
 

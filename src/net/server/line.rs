@@ -12,7 +12,7 @@ use smol::Timer;
 use super::port::Port;
 use crate::net::signal::Signal;
 use crate::net::turn::{self, Turn};
-use crate::net::ws::{BATCH, Got, Link, Put};
+use crate::net::ws::{BATCH, Got, Put, WebSocket};
 use crate::server::{Input, Transmit};
 
 /// How many frames of one socket are read before others have their turn, and how many bytes: what is read is kept
@@ -30,7 +30,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// A socket at its port, and what is under way on it.
 pub(super) struct Line {
-    link: Link,
+    socket: WebSocket,
     port: Port,
     /// Reading has a waker of its own, so that a turn that only writes, as all those of a fan-out do, asks no
     /// socket in vain.
@@ -79,7 +79,7 @@ impl Future for Line {
         }
         let Some(timer) = &mut line.linger else { return Poll::Pending };
         // Both closes have been said when nothing more is read.
-        while let Poll::Ready(got) = line.link.poll_rest(reads) {
+        while let Poll::Ready(got) = line.socket.poll_rest(reads) {
             if got.is_none() {
                 return Poll::Ready(());
             }
@@ -89,11 +89,11 @@ impl Future for Line {
 }
 
 impl Line {
-    pub fn new(link: Link, port: Port) -> Line {
+    pub fn new(socket: WebSocket, port: Port) -> Line {
         let readable = Arc::new(Signal::default());
         readable.notify();
         Line {
-            link,
+            socket,
             port,
             readable,
             batch: Vec::new(),
@@ -119,7 +119,7 @@ impl Line {
             return Some(());
         }
         while Pin::new(&mut *timer).poll(cx).is_ready() {
-            if self.link.is_reset() {
+            if self.socket.is_reset() {
                 return None;
             }
             timer.set_after(RESET);
@@ -135,7 +135,7 @@ impl Line {
         if !self.kept.is_empty() {
             cx.waker().wake_by_ref();
         } else {
-            while let Poll::Ready(frame) = self.link.poll_read(cx) {
+            while let Poll::Ready(frame) = self.socket.poll_read(cx) {
                 bytes += frame.bytes();
                 let is_last = matches!(frame, Got::TooLarge | Got::Malformed(_) | Got::Closed(..));
                 self.kept.push_back(frame);
@@ -148,7 +148,7 @@ impl Line {
                 }
             }
         }
-        let half = self.link.half_received();
+        let half = self.socket.half_received();
         if self.kept.is_empty() && half.abs_diff(self.told) < TOLD && (half > 0 || self.told == 0) {
             return Poll::Pending;
         }
@@ -188,8 +188,8 @@ impl Line {
 
     /// Writes one batch. Done when the socket cannot be written any more.
     fn write(&mut self, cx: &mut Context<'_>) -> Turn<()> {
-        let before = self.link.unsent();
-        self.full = match self.link.poll_flush(cx) {
+        let before = self.socket.unsent();
+        self.full = match self.socket.poll_flush(cx) {
             Poll::Ready(Ok(())) => false,
             Poll::Ready(Err(_)) => return Turn::Done(()),
             Poll::Pending => true,
@@ -199,7 +199,7 @@ impl Line {
         }
         // A full socket takes nothing more, but must learn that it is given up.
         let room = if self.full { 0 } else { BATCH };
-        let moved = self.link.unsent() < before;
+        let moved = self.socket.unsent() < before;
         let full = (self.full && (moved || !self.refused)).then_some(moved);
         self.refused = self.full;
         self.more = self.port.transmit(room, full, &mut self.batch);
@@ -207,7 +207,7 @@ impl Line {
             return Turn::Rest;
         }
         if self.batch.first() == Some(&Transmit::Ping) {
-            self.link.idle(cx);
+            self.socket.idle(cx);
             self.readable.notify();
         }
         let linger = &mut self.linger;
@@ -219,7 +219,7 @@ impl Line {
                 Put::Close(code, reason.to_string())
             }
         });
-        if self.link.put_all(cx, puts).is_err() {
+        if self.socket.put_all(cx, puts).is_err() {
             return Turn::Done(());
         }
         Turn::Again

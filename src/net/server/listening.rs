@@ -6,12 +6,12 @@ use std::net::{SocketAddr, TcpListener};
 
 /// Why a server does not start.
 #[derive(Debug)]
-pub struct StartError {
+pub struct BindError {
     address: SocketAddr,
     cause: io::Error,
 }
 
-impl StartError {
+impl BindError {
     /// A stable name: `port-taken`, `port-forbidden`, `no-such-address` or `listen-failed`.
     pub fn code(&self) -> &'static str {
         match self.cause.kind() {
@@ -23,7 +23,7 @@ impl StartError {
     }
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ip, port) = (self.address.ip(), self.address.port());
         match self.code() {
@@ -40,15 +40,15 @@ impl fmt::Display for StartError {
     }
 }
 
-impl std::error::Error for StartError {
+impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.cause)
     }
 }
 
 /// Listens on `address`; with port 0 the system chooses one, which is in the answer.
-pub(super) fn listen(address: &SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
-    let failed = |cause| StartError { address: *address, cause };
+pub(super) fn listen(address: &SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
+    let failed = |cause| BindError { address: *address, cause };
     let listener = TcpListener::bind(address).map_err(failed)?;
     deepen(&listener).map_err(failed)?;
     Ok((listener.local_addr().map_err(failed)?, listener))

@@ -3,7 +3,7 @@
 mod accept;
 mod bus;
 mod config;
-pub(crate) mod door;
+pub(crate) mod connection_limits;
 mod files;
 mod life;
 mod line;
@@ -36,9 +36,9 @@ pub(crate) use bus::Bus;
 #[cfg(feature = "redis")]
 pub(crate) use bus::Task;
 pub use config::ServerConfig;
-use door::{Door, Limits};
+use connection_limits::{ConnectionLimits, LimitSettings};
 use life::Life;
-pub use listening::StartError;
+pub use listening::BindError;
 #[cfg(feature = "client")]
 pub(crate) use port::Port;
 use shared::{Core, SharedHub};
@@ -109,14 +109,14 @@ pub(crate) struct Inner {
 
 impl Server {
     /// Takes the ports. Nothing is served before [`Server::run`] is polled.
-    pub fn bind(mut config: ServerConfig) -> Result<Server, StartError> {
+    pub fn bind(mut config: ServerConfig) -> Result<Server, BindError> {
         let listening = config.listen.iter().map(listening::listen).collect::<Result<Vec<_>, _>>()?;
         if !config.hub.authenticate && listening.iter().any(|(a, _)| !a.ip().is_loopback()) {
             log::warn!(
                 "open without authentication: whoever reaches this port may join, see who is here and call them"
             );
         }
-        let door = Door::new(Limits {
+        let limits = ConnectionLimits::new(LimitSettings {
             per_address: config.max_per_address,
             strangers_per_address: config.max_unauthenticated_per_address,
             strangers: config.max_unauthenticated,
@@ -124,10 +124,10 @@ impl Server {
         });
         let max_sockets = files::sockets(config.reserved_files)
             .min(config.hub.max_connections.saturating_add(SPARE_SOCKETS));
-        let sockets = Sockets::new(listening, max_sockets, config.hub.max_message_size, door.clone());
+        let sockets = Sockets::new(listening, max_sockets, config.hub.max_message_size, limits.clone());
         let (hub, bus) = config.hub_and_bus();
         let origins = config.origins.unwrap_or(Origins::Any);
-        let rules = Rules::new(origins, config.handler, config.trusted_proxies, door);
+        let rules = Rules::new(origins, config.handler, config.trusted_proxies, limits);
         #[cfg(feature = "tls")]
         let tls = Tls::new(config.tls);
         #[cfg(not(feature = "tls"))]
@@ -197,7 +197,7 @@ impl Server {
     /// Whether limits for each address leave this one out, since it stands for many.
     #[cfg(feature = "camera")]
     pub(crate) fn exempts(&self, host: IpAddr) -> bool {
-        self.inner.sockets.door.is_exempt(host)
+        self.inner.sockets.limits.is_exempt(host)
     }
 
     /// Counters and gauges.

@@ -67,8 +67,8 @@ pub(crate) enum Put {
     Close(CloseCode, String),
 }
 
-pub(crate) struct Link {
-    /// Always there, but while [`Link::shrink`] makes a new one of it.
+pub(crate) struct WebSocket {
+    /// Always there, but while [`WebSocket::shrink`] makes a new one of it.
     ws: Option<WebSocketStream<Io>>,
     #[cfg(feature = "server")]
     served: served::Served,
@@ -83,10 +83,10 @@ pub(crate) fn config(max: usize) -> WebSocketConfig {
         .max_frame_size(Some(max))
 }
 
-impl Link {
+impl WebSocket {
     #[cfg(feature = "client")]
-    pub fn from_stream(ws: WebSocketStream<Io>) -> Link {
-        Link {
+    pub fn from_stream(ws: WebSocketStream<Io>) -> WebSocket {
+        WebSocket {
             ws: Some(ws),
             #[cfg(feature = "server")]
             served: served::Served::default(),
@@ -139,7 +139,7 @@ impl Link {
         got
     }
 
-    /// Puts one message into the buffer. To be called when [`Link::poll_flush`] was ready, and then for at
+    /// Puts one message into the buffer. To be called when [`WebSocket::poll_flush`] was ready, and then for at
     /// most about [`BATCH`] bytes.
     pub fn put(&mut self, put: Put) -> Result<(), Error> {
         let message = match put {

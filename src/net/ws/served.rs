@@ -1,4 +1,4 @@
-//! A server's side of a [`Link`], of which there are many: it keeps no room that it does not need.
+//! A server's side of a [`WebSocket`], of which there are many: it keeps no room that it does not need.
 
 use std::task::{Context, Poll, ready};
 
@@ -10,7 +10,7 @@ use async_tungstenite::tungstenite::{Error, Message};
 use futures_lite::AsyncRead;
 use futures_lite::future::block_on;
 
-use super::{Got, Io, Link, Pin, Put, READ, config};
+use super::{Got, Io, Pin, Put, READ, WebSocket, config};
 
 /// A message for whose sake alone the library's buffer is taken anew; that costs as much as a small message.
 pub(super) const LARGE: usize = 16 << 10;
@@ -73,13 +73,13 @@ fn frame(text: &str, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(text.as_bytes());
 }
 
-impl Link {
+impl WebSocket {
     /// A server's socket after its handshake; `read` is what came behind it.
-    pub async fn new(io: Io, read: Vec<u8>, role: Role, max: usize) -> Link {
+    pub async fn new(io: Io, read: Vec<u8>, role: Role, max: usize) -> WebSocket {
         let ahead = read.len() as u64;
         let ws = WebSocketStream::from_partially_read(io, read, role, Some(config(max))).await;
         let served = Served { is_server: role == Role::Server, max, ahead, ..Served::default() };
-        Link { ws: Some(ws), served }
+        WebSocket { ws: Some(ws), served }
     }
 
     /// After a large message at once. True where it was done.
@@ -112,7 +112,7 @@ impl Link {
 
     /// Takes a new buffer in the place of the library's, which would keep its size as long as the connection
     /// lives; once nothing is in it, that is when the frames that came are all that was read. The next
-    /// [`Link::poll_read`] must follow, for nobody waits for the socket any more. False where it is not time yet.
+    /// [`WebSocket::poll_read`] must follow, for nobody waits for the socket any more. False where it is not time yet.
     fn shrink(&mut self, cx: &mut Context<'_>) -> bool {
         let Served { is_server, closing, max, seen, ahead, .. } = self.served;
         let empty = is_server && !closing && self.ws().get_ref().given() + ahead == seen;
@@ -140,7 +140,7 @@ impl Link {
     }
 
     /// Puts messages on the socket, or what of them it does not take behind it. To be called when
-    /// [`Link::poll_flush`] was ready, and then for at most about [`BATCH`] bytes.
+    /// [`WebSocket::poll_flush`] was ready, and then for at most about [`BATCH`] bytes.
     pub fn put_all(&mut self, cx: &mut Context<'_>, puts: impl Iterator<Item = Put>) -> Result<(), Error> {
         let mut puts = puts.peekable();
         while puts.peek().is_some() {

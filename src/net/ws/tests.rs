@@ -37,16 +37,16 @@ const TEXT: u8 = 1;
 const CONTINUATION: u8 = 0;
 const PING: u8 = 9;
 
-fn pair() -> (Link, TcpStream) {
+fn pair() -> (WebSocket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
     let (server, _) = listener.accept().expect("one is coming");
     let io = Io::plain(Async::new(server).expect("a fresh socket"));
-    (block_on(Link::new(io, Vec::new(), Role::Server, MAX)), client)
+    (block_on(WebSocket::new(io, Vec::new(), Role::Server, MAX)), client)
 }
 
 /// Reads `count` texts, and then until nothing more is there.
-fn read(link: &mut Link, count: usize) -> Vec<usize> {
+fn read(link: &mut WebSocket, count: usize) -> Vec<usize> {
     let mut sizes = Vec::new();
     let late = async {
         smol::Timer::after(Duration::from_secs(20)).await;

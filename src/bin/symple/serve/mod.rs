@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use symple::net::site::Guard;
-use symple::net::{AuthRequest, Server, ServerConfig, ServerEvent, StartError};
+use symple::net::{AuthRequest, BindError, Server, ServerConfig, ServerEvent};
 use symple::proto::{Status, Token};
 use symple::server::Admission;
 
@@ -195,7 +195,7 @@ fn bind(plan: &Plan, mut config: ServerConfig) -> Result<Server, Failure> {
         },
         ips => on(ips.iter().map(|ip| (*ip, port).into()).collect()),
     };
-    bound.map_err(|e: StartError| {
+    bound.map_err(|e: BindError| {
         let kind = if e.code() == "port-forbidden" { Kind::NoPermission } else { Kind::Unavailable };
         Failure::new(kind, e.to_string())
     })

@@ -1,4 +1,4 @@
-//! An echo over [`Link`]: what the server's driver does with a socket, with sending back in the hub's place.
+//! An echo over [`WebSocket`]: what the server's driver does with a socket, with sending back in the hub's place.
 //! As a client it does the same, so that the close codes show; `net::client` drops a connection it fails.
 
 use std::future::poll_fn;
@@ -11,7 +11,7 @@ use futures_lite::Stream;
 use futures_sink::Sink;
 use smol::Async;
 
-use super::super::{Got, Link, Put};
+use super::super::{Got, Put, WebSocket};
 use crate::net::ws::io::Io;
 use crate::proto::CloseCode;
 
@@ -23,13 +23,13 @@ pub fn serve(tcp: TcpStream, role: Role) {
     _ = tcp.set_nodelay(true);
     smol::block_on(async {
         let io = Io::plain(Async::new(tcp).expect("a fresh socket"));
-        let mut link = Link::new(io, Vec::new(), role, MAX).await;
+        let mut link = WebSocket::new(io, Vec::new(), role, MAX).await;
         let mut closing = false;
         poll_fn(|cx| while_open(&mut link, &mut closing, cx)).await;
     });
 }
 
-fn while_open(link: &mut Link, closing: &mut bool, cx: &mut Context<'_>) -> Poll<()> {
+fn while_open(link: &mut WebSocket, closing: &mut bool, cx: &mut Context<'_>) -> Poll<()> {
     loop {
         if ready!(link.poll_flush(cx)).is_err() {
             return Poll::Ready(());
@@ -50,7 +50,7 @@ fn while_open(link: &mut Link, closing: &mut bool, cx: &mut Context<'_>) -> Poll
     }
 }
 
-fn close(link: &mut Link, closing: &mut bool, code: CloseCode) -> Result<(), super::super::Error> {
+fn close(link: &mut WebSocket, closing: &mut bool, code: CloseCode) -> Result<(), super::super::Error> {
     *closing = true;
     link.put(Put::Close(code, String::new()))
 }
@@ -60,9 +60,9 @@ enum Read {
     Got(Got),
 }
 
-/// [`Link::poll_read`], except that it keeps the binary messages: Symple speaks none, and [`Got::Binary`]
+/// [`WebSocket::poll_read`], except that it keeps the binary messages: Symple speaks none, and [`Got::Binary`]
 /// says only that one came.
-fn read(link: &mut Link, cx: &mut Context<'_>) -> Poll<Read> {
+fn read(link: &mut WebSocket, cx: &mut Context<'_>) -> Poll<Read> {
     Poll::Ready(match ready!(link.ws().poll_next(cx)) {
         Some(Ok(message @ Message::Binary(_))) => Read::Binary(message),
         next => Read::Got(link.got(next, cx)),

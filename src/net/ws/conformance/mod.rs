@@ -1,6 +1,6 @@
 //! The cases of the Autobahn WebSocket test suite, by its numbers: sections 1 to 10. Sections 12 and 13 are
 //! compression, which nothing here offers. Ours are generated from what the suite says of each case, and
-//! stand against an echo over [`Link`](super::Link), once as the server and once as the client.
+//! stand against an echo over [`WebSocket`](super::WebSocket), once as the server and once as the client.
 //!
 //! The suite waits a second where it wants to see that nothing happens. These cases read a clock nowhere:
 //! they send a ping behind, whose pong says that all before it was taken (5.19, 5.20, 6.4.1, 6.4.2), or the

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::net::{Network, lock};
 
-/// What the door allows; `None` is no limit.
+/// What is allowed; `None` is no limit.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Limits {
+pub(crate) struct LimitSettings {
     /// Sockets that one address may hold.
     pub per_address: Option<usize>,
     /// Those of them without a peer.
@@ -21,8 +21,8 @@ pub(crate) struct Limits {
 
 /// Counts sockets. What it gives out counts until it is dropped.
 #[derive(Default)]
-pub(crate) struct Door {
-    limits: Limits,
+pub(crate) struct ConnectionLimits {
+    settings: LimitSettings,
     inside: Mutex<Inside>,
 }
 
@@ -42,14 +42,14 @@ struct Held {
 
 /// A socket on which nobody is admitted.
 pub(crate) struct Stranger {
-    door: Arc<Door>,
+    limits: Arc<ConnectionLimits>,
     /// Whose it is, once that is known, where that counts.
     address: Option<IpAddr>,
 }
 
 /// A socket of an address.
-pub(crate) struct Guest {
-    door: Arc<Door>,
+pub(crate) struct Counted {
+    limits: Arc<ConnectionLimits>,
     /// `None` where it is exempt.
     address: Option<IpAddr>,
 }
@@ -63,39 +63,39 @@ pub(crate) enum Full {
     AddressStrangers,
 }
 
-impl Door {
-    pub fn new(limits: Limits) -> Arc<Door> {
-        Arc::new(Door { limits, ..Door::default() })
+impl ConnectionLimits {
+    pub fn new(settings: LimitSettings) -> Arc<ConnectionLimits> {
+        Arc::new(ConnectionLimits { settings, ..ConnectionLimits::default() })
     }
 
     /// `None` when too many are unknown already.
     pub fn stranger(self: &Arc<Self>) -> Option<Stranger> {
         let mut inside = lock(&self.inside);
-        if self.limits.strangers.is_some_and(|max| inside.strangers >= max) {
+        if self.settings.strangers.is_some_and(|max| inside.strangers >= max) {
             return None;
         }
         inside.strangers += 1;
-        Some(Stranger { door: self.clone(), address: None })
+        Some(Stranger { limits: self.clone(), address: None })
     }
 
     /// Counts the socket of a stranger for its address.
-    pub fn guest(self: &Arc<Self>, address: IpAddr, stranger: &mut Stranger) -> Result<Guest, Full> {
+    pub fn count(self: &Arc<Self>, address: IpAddr, stranger: &mut Stranger) -> Result<Counted, Full> {
         if self.is_exempt(address) {
-            return Ok(Guest { door: self.clone(), address: None });
+            return Ok(Counted { limits: self.clone(), address: None });
         }
         let address = owner(address);
         let mut inside = lock(&self.inside);
         let held = inside.addresses.entry(address).or_default();
         let full = |limit: Option<usize>, held| limit.is_some_and(|max| held >= max);
-        let result = if full(self.limits.per_address, held.sockets) {
+        let result = if full(self.settings.per_address, held.sockets) {
             Err(Full::Address)
-        } else if full(self.limits.strangers_per_address, held.strangers) {
+        } else if full(self.settings.strangers_per_address, held.strangers) {
             Err(Full::AddressStrangers)
         } else {
             held.sockets += 1;
             held.strangers += 1;
             stranger.address = Some(address);
-            Ok(Guest { door: self.clone(), address: Some(address) })
+            Ok(Counted { limits: self.clone(), address: Some(address) })
         };
         inside.forget(address);
         result
@@ -107,13 +107,13 @@ impl Door {
         let inside = lock(&self.inside);
         let Some(held) = inside.addresses.get(&owner(address)) else { return false };
         let over_half = |limit: Option<usize>, held| limit.is_some_and(|max| held > max / 2);
-        over_half(self.limits.per_address, held.sockets)
-            || over_half(self.limits.strangers_per_address, held.strangers)
+        over_half(self.settings.per_address, held.sockets)
+            || over_half(self.settings.strangers_per_address, held.strangers)
     }
 
     /// Whether the sockets of an address are not counted.
     pub fn is_exempt(&self, address: IpAddr) -> bool {
-        self.limits.exempt.iter().any(|network| network.contains(address))
+        self.settings.exempt.iter().any(|network| network.contains(address))
     }
 }
 
@@ -141,7 +141,7 @@ impl Inside {
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        let mut inside = lock(&self.door.inside);
+        let mut inside = lock(&self.limits.inside);
         inside.strangers -= 1;
         if let Some((address, held)) = inside.held(self.address) {
             held.strangers -= 1;
@@ -150,9 +150,9 @@ impl Drop for Stranger {
     }
 }
 
-impl Drop for Guest {
+impl Drop for Counted {
     fn drop(&mut self) {
-        let mut inside = lock(&self.door.inside);
+        let mut inside = lock(&self.limits.inside);
         if let Some((address, held)) = inside.held(self.address) {
             held.sockets -= 1;
             inside.forget(address);
@@ -168,83 +168,90 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    fn enter(door: &Arc<Door>, address: &str) -> Result<(Stranger, Guest), Option<Full>> {
-        let mut stranger = door.stranger().ok_or(None)?;
-        let guest = door.guest(ip(address), &mut stranger).map_err(Some)?;
-        Ok((stranger, guest))
+    fn enter(limits: &Arc<ConnectionLimits>, address: &str) -> Result<(Stranger, Counted), Option<Full>> {
+        let mut stranger = limits.stranger().ok_or(None)?;
+        let counted = limits.count(ip(address), &mut stranger).map_err(Some)?;
+        Ok((stranger, counted))
     }
 
     #[test]
     fn an_address_has_its_share_until_it_gives_back() {
-        let door = Door::new(Limits { per_address: Some(2), ..Limits::default() });
-        let held = [enter(&door, "192.0.2.1"), enter(&door, "192.0.2.1")];
+        let limits =
+            ConnectionLimits::new(LimitSettings { per_address: Some(2), ..LimitSettings::default() });
+        let held = [enter(&limits, "192.0.2.1"), enter(&limits, "192.0.2.1")];
         assert!(held.iter().all(Result::is_ok));
-        assert_eq!(enter(&door, "192.0.2.1").err(), Some(Some(Full::Address)));
+        assert_eq!(enter(&limits, "192.0.2.1").err(), Some(Some(Full::Address)));
         assert_eq!(
-            enter(&door, "::ffff:192.0.2.1").err(),
+            enter(&limits, "::ffff:192.0.2.1").err(),
             Some(Some(Full::Address)),
             "it is the same address"
         );
-        assert!(enter(&door, "192.0.2.2").is_ok(), "others are not concerned");
+        assert!(enter(&limits, "192.0.2.2").is_ok(), "others are not concerned");
         drop(held);
-        assert!(lock(&door.inside).addresses.is_empty(), "nothing is kept of who went");
-        assert_eq!(lock(&door.inside).strangers, 0);
+        assert!(lock(&limits.inside).addresses.is_empty(), "nothing is kept of who went");
+        assert_eq!(lock(&limits.inside).strangers, 0);
     }
 
     #[test]
     fn who_is_admitted_makes_room_for_strangers_of_its_address() {
-        let limits = Limits { per_address: Some(3), strangers_per_address: Some(1), ..Limits::default() };
-        let door = Door::new(limits);
-        let (stranger, first) = enter(&door, "192.0.2.1").expect("the first");
-        assert_eq!(enter(&door, "192.0.2.1").err(), Some(Some(Full::AddressStrangers)));
+        let limits = LimitSettings {
+            per_address: Some(3),
+            strangers_per_address: Some(1),
+            ..LimitSettings::default()
+        };
+        let limits = ConnectionLimits::new(limits);
+        let (stranger, first) = enter(&limits, "192.0.2.1").expect("the first");
+        assert_eq!(enter(&limits, "192.0.2.1").err(), Some(Some(Full::AddressStrangers)));
         drop(stranger);
-        let (_stranger, second) = enter(&door, "192.0.2.1").expect("the first is admitted");
+        let (_stranger, second) = enter(&limits, "192.0.2.1").expect("the first is admitted");
         drop((first, second));
-        assert_eq!(enter(&door, "192.0.2.1").err(), Some(Some(Full::AddressStrangers)));
+        assert_eq!(enter(&limits, "192.0.2.1").err(), Some(Some(Full::AddressStrangers)));
     }
 
     #[test]
     fn more_than_half_is_crowded() {
         for limits in [
-            Limits { per_address: Some(4), ..Limits::default() },
-            Limits { strangers_per_address: Some(4), ..Limits::default() },
+            LimitSettings { per_address: Some(4), ..LimitSettings::default() },
+            LimitSettings { strangers_per_address: Some(4), ..LimitSettings::default() },
         ] {
-            let door = Door::new(limits);
+            let limits = ConnectionLimits::new(limits);
             let mut held = Vec::new();
             let crowded: Vec<bool> = (0..4)
                 .map(|_| {
-                    held.push(enter(&door, "192.0.2.1").expect("four may"));
-                    door.is_crowded(ip("192.0.2.1"))
+                    held.push(enter(&limits, "192.0.2.1").expect("four may"));
+                    limits.is_crowded(ip("192.0.2.1"))
                 })
                 .collect();
             assert_eq!(crowded, [false, false, true, true]);
-            assert!(!door.is_crowded(ip("192.0.2.2")));
+            assert!(!limits.is_crowded(ip("192.0.2.2")));
         }
     }
 
     #[test]
     fn ipv6_is_counted_by_its_64() {
-        let door = Door::new(Limits { per_address: Some(1), ..Limits::default() });
-        let _held = enter(&door, "2001:db8:0:1::1").expect("the first");
-        assert!(enter(&door, "2001:db8:0:1:ffff::2").is_err());
-        assert!(enter(&door, "2001:db8:0:2::1").is_ok());
+        let limits =
+            ConnectionLimits::new(LimitSettings { per_address: Some(1), ..LimitSettings::default() });
+        let _held = enter(&limits, "2001:db8:0:1::1").expect("the first");
+        assert!(enter(&limits, "2001:db8:0:1:ffff::2").is_err());
+        assert!(enter(&limits, "2001:db8:0:2::1").is_ok());
     }
 
     #[test]
     fn who_is_exempt_is_not_counted() {
         let exempt = vec!["127.0.0.0/8".parse().expect("a network")];
-        let door = Door::new(Limits { per_address: Some(1), exempt, ..Limits::default() });
-        let held: Vec<_> = (0..5).map(|_| enter(&door, "127.0.0.1")).collect();
-        assert!(held.iter().all(Result::is_ok) && lock(&door.inside).addresses.is_empty());
-        assert_eq!(lock(&door.inside).strangers, 5, "but for all together it is");
+        let limits =
+            ConnectionLimits::new(LimitSettings { per_address: Some(1), exempt, ..LimitSettings::default() });
+        let held: Vec<_> = (0..5).map(|_| enter(&limits, "127.0.0.1")).collect();
+        assert!(held.iter().all(Result::is_ok) && lock(&limits.inside).addresses.is_empty());
+        assert_eq!(lock(&limits.inside).strangers, 5, "but for all together it is");
     }
 
     #[test]
     fn strangers_make_room_when_they_are_known() {
-        let door = Door::new(Limits { strangers: Some(1), ..Limits::default() });
-        let first = door.stranger();
-        assert!(first.is_some() && door.stranger().is_none());
+        let limits = ConnectionLimits::new(LimitSettings { strangers: Some(1), ..LimitSettings::default() });
+        let first = limits.stranger();
+        assert!(first.is_some() && limits.stranger().is_none());
         drop(first);
-        assert!(door.stranger().is_some());
+        assert!(limits.stranger().is_some());
     }
 }
