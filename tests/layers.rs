@@ -48,6 +48,9 @@ const IO: &[&str] = &[
     "async_io",
 ];
 
+/// The one file of `net` that reads the clock.
+const CLOCK: &str = "net::time";
+
 /// Crates that one place hides from all others.
 const HIDDEN: &[(&str, &str)] = &[
     ("str0m", "rtc"),
@@ -132,9 +135,13 @@ fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
         ("media/source/gst/run.rs", "use crate::media::{StreamId, adapt::ladder::Quality};", ""),
         (
             "net/mod.rs",
-            "use crate::{rtc, media::source::gst::Pipeline}; use smol::Async; fn f() { Instant::now(); }",
+            "use crate::{rtc, media::source::gst::Pipeline}; use smol::Async; fn f() { thread::spawn(f); }",
             "",
         ),
+        ("net/time.rs", "fn now() { Instant::now(); }", ""),
+        ("net/a.rs", "fn f() { Instant::now(); }", "in net only net::time may use"),
+        ("net/a.rs", "fn f() { t.elapsed(); }", "in net only net::time may use"),
+        ("net/a.rs", "#[cfg(test)] mod tests { fn f() { Instant::now(); } }", ""),
         ("net/mod.rs", "use crate::camera::Camera;", "crate::camera::Camera"),
         ("net/mod.rs", "fn f() { crate::fuzzing::head(&[]) }", "crate::fuzzing::head"),
         ("fuzzing/rtc.rs", "use crate::rtc::demux; use str0m::Rtc; fn f() { Instant::now(); }", ""),
@@ -209,6 +216,10 @@ fn violations(name: &str, text: &str) -> Vec<String> {
         }
         let exempt = test || module.iter().any(|m| m == "tests" || m == "test");
         let driver = DRIVERS.iter().any(|d| below(&here, d));
+        let reads_clock = matches(&path, "Instant::now");
+        if layer == "net" && !exempt && reads_clock && !below(&here, CLOCK) {
+            complain(&format!("in net only {CLOCK} may use"));
+        }
         if !driver && !exempt && IO.iter().any(|what| matches(&path, what)) {
             complain(&format!("only {} may use", DRIVERS.join(", ")));
         }
