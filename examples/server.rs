@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let server = Server::bind(config)?;
     server.on(|event| match event {
-        ServerEvent::Authenticate(request) => {
+        ServerEvent::Authenticate { request } => {
             let token = request.auth.token.as_ref().map_or("", |token| token.reveal());
             match GUESTS.iter().find(|(user, secret, _)| *user == request.auth.user && *secret == token) {
                 Some((_, _, room)) => {
@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 None => request.refuse(Status::UNAUTHORIZED, "Authentication failed: not on the guest list"),
             }
         }
-        ServerEvent::PeerOnline(peer) => println!("{} came in", peer.user),
-        ServerEvent::PeerOffline(peer) => println!("{} left", peer.user),
+        ServerEvent::PeerOnline { peer } => println!("{} came in", peer.user),
+        ServerEvent::PeerOffline { peer } => println!("{} left", peer.user),
         _ => {}
     });
     println!("listening on port {}", server.addresses()[0].port());

@@ -104,6 +104,7 @@ impl World {
                     server::Output::Event(_) => {}
                     // No queue is ever so full here that anybody waits.
                     server::Output::Resume(_) => {}
+                    other => panic!("this version knows no {other:?}"),
                 }
             }
             if !busy {
@@ -180,6 +181,7 @@ impl World {
                         );
                         closed = true;
                     }
+                    other => panic!("this version knows no {other:?}"),
                 }
             }
         } else {

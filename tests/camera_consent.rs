@@ -126,7 +126,7 @@ fn the_token_decides_where_the_application_does_not() {
 fn a_hook_on_the_server_decides_and_the_token_does_not() {
     let running = Running::start(Some("t0ken"), Admit::default(), |camera| {
         camera.server().expect("its own").on(|event| {
-            if let ServerEvent::Authenticate(request) = event {
+            if let ServerEvent::Authenticate { request } = event {
                 alice_alone(&request);
             }
         });
@@ -153,7 +153,7 @@ fn a_callback_of_the_settings_decides_alone() {
     let admit = Admit::application(|request| alice_alone(&request));
     let running = Running::start(None, admit, move |camera| {
         camera.server().expect("its own").on(move |event| {
-            if let ServerEvent::Authenticate(request) = event {
+            if let ServerEvent::Authenticate { request } = event {
                 *count.lock().expect("no panic") += 1;
                 request.admit(Admission::default());
             }

@@ -13,6 +13,7 @@ pub struct ConnId(pub u64);
 
 /// What happened outside.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Input<'a> {
     /// A WebSocket was accepted, or an in-process peer wants to connect.
     Connected {
@@ -110,6 +111,7 @@ pub enum Input<'a> {
 
 /// Whom to kick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Whom<'a> {
     /// This connection.
     Conn(ConnId),
@@ -119,6 +121,7 @@ pub enum Whom<'a> {
 
 /// What the driver must do. Poll until [`Output::Timeout`], which ends a round.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Output {
     /// There is something to [`transmit`](super::Hub::transmit) to this connection. Reported once until
     /// everything is transmitted, and again when the connection is to be closed, so a driver that is waiting
@@ -134,6 +137,7 @@ pub enum Output {
 
 /// What to send next on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Transmit {
     /// A text frame. All recipients of a message share it.
     Text(Arc<str>),
@@ -203,6 +207,7 @@ pub struct Auth {
 
 /// The host's answer.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Verdict {
     /// Admit it.
     Admit(Admission),

@@ -57,23 +57,35 @@ const SPARE_SOCKETS: usize = 256;
 pub enum ServerEvent {
     /// Somebody wants in, and [`Config::authenticate`](crate::server::Config::authenticate) is on: answer with [`AuthRequest::admit`] or
     /// [`AuthRequest::refuse`], now or later.
-    Authenticate(AuthRequest),
+    Authenticate {
+        /// Who asks, and how to answer.
+        request: AuthRequest,
+    },
     /// A peer was admitted.
-    PeerOnline(Peer),
+    PeerOnline {
+        /// What is known of it.
+        peer: Peer,
+    },
     /// A peer is gone.
-    PeerOffline(Peer),
-    /// So many events were lost, because the callback or the stream's reader did not come back.
-    Lost(u64),
+    PeerOffline {
+        /// What was known of it.
+        peer: Peer,
+    },
+    /// Events were lost, because the callback or the stream's reader did not keep up.
+    Lost {
+        /// How many.
+        count: u64,
+    },
 }
 
 impl Lossy for ServerEvent {
     fn lost(count: u64) -> Self {
-        ServerEvent::Lost(count)
+        ServerEvent::Lost { count }
     }
 
     /// There is one for each connection that waits for its verdict, at most.
     fn is_owed(&self) -> bool {
-        matches!(self, ServerEvent::Authenticate(_))
+        matches!(self, ServerEvent::Authenticate { .. })
     }
 }
 
@@ -346,13 +358,13 @@ impl Inner {
                 };
                 #[cfg(feature = "camera")]
                 let request = self.judge.take_over(request)?;
-                ServerEvent::Authenticate(request)
+                ServerEvent::Authenticate { request }
             }
             Event::PeerOnline { conn, peer } => {
                 self.sockets.admitted(conn);
-                ServerEvent::PeerOnline(peer)
+                ServerEvent::PeerOnline { peer }
             }
-            Event::PeerOffline { peer, .. } => ServerEvent::PeerOffline(peer),
+            Event::PeerOffline { peer, .. } => ServerEvent::PeerOffline { peer },
             _ => return None,
         };
         self.events.push(event);

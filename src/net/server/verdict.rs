@@ -142,7 +142,7 @@ impl Inner {
                 kept
             });
             if !kept {
-                self.events.push(ServerEvent::Authenticate(request));
+                self.events.push(ServerEvent::Authenticate { request });
             }
         }
     }

@@ -48,6 +48,7 @@ impl Settings {
 
 /// What the bus is to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Bus {
     /// Hear a channel; to be confirmed by [`BusInput::Subscribed`].
     Subscribe {
@@ -87,6 +88,7 @@ impl Bus {
 
 /// What the bus did.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum BusInput<'a> {
     /// It is there, and nothing is subscribed.
     Up,

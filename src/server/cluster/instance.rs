@@ -19,6 +19,7 @@ pub struct Instance {
 
 /// What an instance wants done. Poll until [`InstanceOutput::Timeout`] comes: it ends a round.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum InstanceOutput {
     /// As [`Output::Ready`].
     Ready(ConnId),

@@ -114,6 +114,7 @@ enum Link {
 
 /// What happened outside of the cluster.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Input<'a> {
     /// The hub says something.
     Hub(ToCluster),
@@ -125,6 +126,7 @@ pub enum Input<'a> {
 
 /// What the cluster wants done. Poll until [`Output::Timeout`] comes: it ends a round.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Output {
     /// The hub is to be told something ([`Hub::handle_cluster`](super::Hub::handle_cluster)).
     Hub(FromCluster),

@@ -136,7 +136,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
     state.serves(server.clone());
     if let Some(token) = settings.token.clone() {
         server.on(move |event| {
-            if let ServerEvent::Authenticate(request) = event {
+            if let ServerEvent::Authenticate { request } = event {
                 judge(&request, &token);
             }
         });
