@@ -3,14 +3,17 @@
 pub mod controls;
 #[cfg(feature = "gst")]
 pub mod gst;
+pub(in crate::media) mod life;
 mod location;
 pub mod pace;
 mod seam;
 pub mod sender_clock;
 pub mod stamp;
+mod status;
 pub mod thin;
 #[cfg(any(feature = "v4l2", feature = "gst"))]
 pub mod v4l2;
 
 pub use location::{Location, Login, RtspUrl};
 pub use seam::{Command, Listener, Produce, RequestId, Source, SourceEvent};
+pub use status::{SourceState, SourceStatus};

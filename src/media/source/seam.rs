@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::SourceStatus;
 use super::controls::{Control, Value};
 use crate::media::adapt::heat::{Limits, Reading};
 use crate::media::adapt::ladder::Quality;
@@ -78,6 +79,9 @@ pub enum SourceEvent {
     GaveUp,
     /// All is closed, as wanted; no frame comes any more.
     Stopped,
+    /// What it does from now on, for everybody: a code and words without an address. It says the same as the events
+    /// above, and comes once for each change; [`SourceEvent::Stopped`] ends it.
+    State(SourceStatus),
     /// Something is not as it should be, and the source goes on.
     Trouble(MediaError),
     /// What can be adjusted at the encoder of a stream from now on: one within a camera has its own frame size, and
@@ -133,6 +137,12 @@ pub trait Produce: Send + Sync + 'static {
 
     /// The name of the encoder of its best video stream, for people.
     fn encoder(&self) -> Option<String> {
+        None
+    }
+
+    /// The H.264 encoder that was chosen, and why not those before it.
+    #[cfg(feature = "gst")]
+    fn encoder_info(&self) -> Option<&super::gst::EncoderInfo> {
         None
     }
 

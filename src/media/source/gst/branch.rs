@@ -30,11 +30,25 @@ pub(super) struct Timing {
     started: Once,
     /// How the pictures come, told with the first of them.
     info: Option<CaptureInfo>,
+    /// Called at the first frame.
+    first: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Timing {
-    pub(super) fn new(epoch: Instant, pipeline: &gst::Pipeline, info: Option<CaptureInfo>) -> Self {
-        Timing { epoch, pipeline: pipeline.downgrade(), offset: OnceLock::new(), started: Once::new(), info }
+    pub(super) fn new(
+        epoch: Instant,
+        pipeline: &gst::Pipeline,
+        info: Option<CaptureInfo>,
+        first: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Timing {
+            epoch,
+            pipeline: pipeline.downgrade(),
+            offset: OnceLock::new(),
+            started: Once::new(),
+            info,
+            first: Box::new(first),
+        }
     }
 
     pub(super) fn has_started(&self) -> bool {
@@ -288,6 +302,7 @@ impl Taker {
         self.timing.started.call_once(|| {
             self.timing.info.clone().into_iter().for_each(|info| (self.on)(MediaEvent::Capture(info)));
             (self.on)(MediaEvent::Started);
+            (self.timing.first)();
         });
         if frame.key && frame.codec.is_video() {
             self.tell_format(sample, &frame);

@@ -1,12 +1,4 @@
-//! The control thread: it alone opens, changes and closes runs, and opens them again when they fail.
-//!
-//! ```text
-//! stopped ── start ─▶ opening ── first frame ─▶ giving
-//!    ▲                 │   ▲                      │
-//!    │                 │   └── after a wait ──┐   │ error, stall, end
-//!    │                 └──── error ────────▶ waiting ◀┘
-//!    └── stop, from anywhere; or an error that waiting does not mend
-//! ```
+//! The control thread: it alone opens, changes and closes runs, when [`Life`] says so.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -26,10 +18,11 @@ use super::run::{Plan, Run};
 use super::{ErrorKind, MediaError, MediaEvent, RequestId, Settings, Streams, fault};
 use crate::media::StreamId;
 use crate::media::adapt::ladder::Quality;
-use crate::media::source::Location;
 use crate::media::source::controls::Value;
+use crate::media::source::life::{self, Input, Life, Reopening};
 use crate::media::source::pace::Verdict;
 use crate::media::source::v4l2::device::Rate;
+use crate::media::source::{Location, SourceEvent};
 
 /// What the control thread is told.
 pub(super) enum Command {
@@ -60,26 +53,17 @@ pub(super) enum News {
     Missing(String),
     /// GStreamer's error and its debug text.
     Error(glib::Error, String),
+    FirstFrame,
     Ended,
 }
 
-/// A file that is shorter is not repeated more often.
-const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
-/// How often it is looked whether a camera is plugged in again.
-const ABSENT: Duration = Duration::from_secs(2);
-/// A run that gave so long was good: the next failure's wait begins small again.
-const GOOD_RUN: Duration = Duration::from_secs(10);
-
 pub(super) struct Control {
     plan: Plan,
-    /// What was asked for; `None` while stopped.
-    wanted: Option<Streams>,
+    life: Life,
+    /// What was asked for.
+    wanted: Streams,
     run: Option<Run>,
     runs: u64,
-    failures: u32,
-    reopen_at: Option<Instant>,
-    /// The camera is not plugged in, and that was told.
-    absent: bool,
 }
 
 impl Control {
@@ -91,6 +75,17 @@ impl Control {
         on: Callback,
         commands: Sender<Command>,
     ) -> Self {
+        let reopening = match &settings.source {
+            Location::File(_) if settings.repeat => Reopening::AtEnd,
+            Location::File(_) => Reopening::Never,
+            _ => Reopening::AfterWait,
+        };
+        let life = Life::new(life::Config {
+            reopening,
+            // A CSI camera is looked for by opening all that opens it, which is not done every other second.
+            pluggable: matches!(settings.source, Location::V4l2(_)),
+            stalled: fault::stalled(&settings.source),
+        });
         let plan = Plan {
             settings,
             encoder,
@@ -104,12 +99,12 @@ impl Control {
             qualities: BTreeMap::new(),
             still: false,
         };
-        Control { plan, wanted: None, run: None, runs: 0, failures: 0, reopen_at: None, absent: false }
+        Control { plan, life, wanted: Streams::default(), run: None, runs: 0 }
     }
 
     pub(super) fn run(mut self, inbox: Receiver<Command>) {
         loop {
-            let command = match self.wakes_at() {
+            let command = match self.perform() {
                 Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
                 None => inbox.recv().map_err(RecvTimeoutError::from),
             };
@@ -121,17 +116,44 @@ impl Control {
             if flow.is_break() {
                 return;
             }
-            self.handle_time(Instant::now());
+            if let Some(at) = self.run.as_ref().and_then(Run::alive) {
+                self.life(Input::Alive(at));
+            }
+            self.life(Input::Timeout);
         }
     }
 
-    fn wakes_at(&self) -> Option<Instant> {
-        self.run.as_ref().map(Run::stalls_at).or(self.reopen_at)
+    fn life(&mut self, input: Input) {
+        self.life.handle_input(input, Instant::now());
+    }
+
+    /// Does what the life of the source asks for, until it says when to wake.
+    fn perform(&mut self) -> Option<Instant> {
+        loop {
+            match self.life.poll_output() {
+                life::Output::Open => self.open(),
+                life::Output::Close => self.run = None,
+                life::Output::Event(event) => self.announce(event),
+                life::Output::Timeout(at) => return at,
+            }
+        }
+    }
+
+    fn announce(&self, event: SourceEvent) {
+        self.tell(match event {
+            SourceEvent::Stalled(error) => MediaEvent::Stalled(error),
+            SourceEvent::Failed(error) => MediaEvent::Failed(error),
+            SourceEvent::Ended => MediaEvent::Ended,
+            SourceEvent::GaveUp => MediaEvent::GaveUp,
+            SourceEvent::Stopped => MediaEvent::Stopped,
+            SourceEvent::State(status) => MediaEvent::State(status),
+            _ => return,
+        });
     }
 
     fn handle(&mut self, command: Command) -> ControlFlow<()> {
         match command {
-            Command::Start(streams) if streams.is_empty() => self.stop(),
+            Command::Start(streams) if streams.is_empty() => self.life(Input::Unwanted),
             Command::Start(streams) => self.start(streams),
             Command::KeyFrame(stream) => {
                 if let Some(run) = &self.run {
@@ -179,49 +201,23 @@ impl Control {
     fn detached(&mut self, number: u64, stream: StreamId) {
         let Some(run) = self.run.as_mut().filter(|run| run.number == number) else { return };
         run.handle_detached(stream);
-        let Some(streams) = self.wanted else { return };
-        if let Err(error) = run.produce(&self.plan, streams) {
+        if let Err(error) = run.produce(&self.plan, self.wanted) {
             self.fail(error);
         }
     }
 
-    fn handle_time(&mut self, now: Instant) {
-        if self.run.as_ref().is_some_and(|run| run.stalls_at() <= now) {
-            let error = fault::stalled(&self.plan.settings.source);
-            self.close();
-            self.tell(MediaEvent::Stalled(error));
-            self.reopen_later();
-        }
-        if self.reopen_at.is_some_and(|at| at <= now) {
-            self.open();
-        }
-    }
-
     fn start(&mut self, streams: Streams) {
-        let before = self.wanted.replace(streams);
-        match &mut self.run {
-            Some(run) => {
-                if let Err(error) = run.produce(&self.plan, streams) {
-                    self.fail(error);
-                }
-            }
-            None if before.is_none() => {
-                // It may be another file by now.
-                self.plan.still = false;
-                self.open();
-            }
-            None => {} // waits to be opened again
+        self.wanted = streams;
+        if let Some(run) = &mut self.run
+            && let Err(error) = run.produce(&self.plan, streams)
+        {
+            return self.fail(error);
         }
-    }
-
-    fn stop(&mut self) {
-        if self.wanted.take().is_some() {
-            self.close();
-            self.failures = 0;
-            // The next start tells anew.
-            self.absent = false;
-            self.tell(MediaEvent::Stopped);
+        if self.life.is_closed() {
+            // It may be another file by now.
+            self.plan.still = false;
         }
+        self.life(Input::Wanted);
     }
 
     fn camera(&mut self) -> Result<&mut Camera, MediaError> {
@@ -235,13 +231,12 @@ impl Control {
     }
 
     fn open(&mut self) {
-        self.reopen_at = None;
         self.runs += 1;
         let target = self.plan.camera.as_mut().map(Camera::find).transpose();
         match target.and_then(|target| Run::open(&self.plan, self.runs, target)) {
             Err(error) => self.fail(error),
             Ok(run) => {
-                self.absent = false;
+                self.life(Input::Opened);
                 let playing = run.play();
                 self.run = Some(run);
                 if let Err(error) = playing {
@@ -254,7 +249,7 @@ impl Control {
     }
 
     fn handle_news(&mut self, news: News) {
-        let Some((run, streams)) = self.run.as_mut().zip(self.wanted) else { return };
+        let Some(run) = &mut self.run else { return };
         match news {
             News::Found(Found::Foreign([profile, constraints, _])) => {
                 let words = format!(
@@ -265,8 +260,7 @@ impl Control {
                 if let Some(camera) = &mut self.plan.camera {
                     camera.refuse_h264();
                 }
-                self.close();
-                self.open();
+                self.life(Input::Reopen);
             }
             News::Found(Found::Size(width, height)) => {
                 let agreed = run.info().map_or((0, 0), |info| info.choice.size);
@@ -286,12 +280,11 @@ impl Control {
             News::Found(Found::Still) => {
                 log::debug!("the file holds one picture: it is repeated");
                 self.plan.still = true;
-                self.close();
-                self.open();
+                self.life(Input::Reopen);
             }
-            News::Found(Found::SoundEnded) => self.end(),
+            News::Found(Found::SoundEnded) => self.life(Input::Ended),
             News::Found(found) => {
-                if let Err(error) = run.handle_found(found, &self.plan, streams) {
+                if let Err(error) = run.handle_found(found, &self.plan, self.wanted) {
                     let error = fault::with_missing(error, run.missing.as_deref());
                     self.fail(error);
                 }
@@ -305,67 +298,17 @@ impl Control {
                     !run.has_started() && run.info().is_some() && fault::is_disagreement(&error, &debug);
                 if early && self.plan.camera.as_mut().is_some_and(Camera::distrust) {
                     log::warn!("the camera does not give what it said it has ({error}): asking for anything");
-                    self.close();
-                    return self.open();
+                    return self.life(Input::Reopen);
                 }
                 self.fail(error);
             }
-            News::Ended => self.end(),
-        }
-    }
-
-    fn give_up(&mut self) {
-        self.wanted = None;
-        self.failures = 0;
-        self.tell(MediaEvent::GaveUp);
-    }
-
-    fn end(&mut self) {
-        let began = self.run.as_ref().map_or_else(Instant::now, |run| run.began);
-        self.close();
-        self.tell(MediaEvent::Ended);
-        match self.plan.settings.source {
-            Location::File(_) if self.plan.settings.repeat => {
-                self.reopen_at = Some(Instant::now().max(began + SHORTEST_REPEAT))
-            }
-            Location::File(_) => self.give_up(),
-            _ => self.reopen_later(),
+            News::Ended => self.life(Input::Ended),
+            News::FirstFrame => self.life(Input::FirstFrame),
         }
     }
 
     fn fail(&mut self, error: MediaError) {
-        self.close();
-        let source = &self.plan.settings.source;
-        let again = source.is_live() && error.may_pass();
-        // A CSI camera is looked for by opening all that opens it, which is not done every other second.
-        let absent = matches!(source, Location::V4l2(_)) && error.kind() == ErrorKind::NoCamera;
-        if absent && self.absent {
-            // It was told, and to look again costs nothing.
-            self.reopen_at = Some(Instant::now() + ABSENT);
-            return;
-        }
-        self.absent = absent;
-        self.tell(MediaEvent::Failed(error));
-        if again {
-            self.reopen_later();
-        } else {
-            self.give_up();
-        }
-    }
-
-    fn reopen_later(&mut self) {
-        let wait = backoff(self.failures);
-        self.failures = self.failures.saturating_add(1);
-        log::debug!("the source is opened again in {} s", wait.as_secs());
-        self.reopen_at = Some(Instant::now() + wait);
-    }
-
-    /// Closes the source.
-    fn close(&mut self) {
-        if self.run.take().is_some_and(|run| run.lasted() >= GOOD_RUN) {
-            self.failures = 0;
-        }
-        self.reopen_at = None;
+        self.life(Input::Failed(error));
     }
 
     fn tell(&self, event: MediaEvent) {
@@ -375,21 +318,4 @@ impl Control {
 
 fn no_cause(error: &MediaError) -> glib::Error {
     glib::Error::new(gstreamer::CoreError::StateChange, &error.to_string())
-}
-
-/// The wait before a source is opened again: 1, 2, 4, 8, 16, and then 30 s.
-fn backoff(failures: u32) -> Duration {
-    Duration::from_secs((1 << failures.min(5)).min(30))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_doubles_up_to_half_a_minute() {
-        let waits: Vec<u64> = (0..8).map(|failures| backoff(failures).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
-        assert_eq!(backoff(u32::MAX).as_secs(), 30);
-    }
 }

@@ -37,7 +37,7 @@ use std::time::Duration;
 use gstreamer as gst;
 
 use super::controls::{self, Value};
-use super::{Location, RequestId};
+use super::{Location, RequestId, SourceStatus};
 use crate::media::adapt::ladder::Quality;
 use crate::media::board::{self, Board, BoardInfo, Thermometer, machine};
 use crate::media::error::{ErrorKind, MediaError};
@@ -173,6 +173,8 @@ pub enum MediaEvent {
     /// How a V4L2 camera's pictures come, where it says what it has: just before each
     /// [`Started`](Self::Started).
     Capture(CaptureInfo),
+    /// What the source does from now on.
+    State(SourceStatus),
     /// Something is not as it should be, and the source goes on.
     Trouble(MediaError),
     /// How the setting of a control ended; see [`Pipeline::set_control`].

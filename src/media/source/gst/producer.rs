@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{MediaEvent, Pipeline, Settings, Streams};
+use super::{EncoderInfo, MediaEvent, Pipeline, Settings, Streams};
 use crate::media::adapt::heat::{Limits, Reading};
 use crate::media::board::{BoardInfo, Thermometer};
 use crate::media::error::MediaError;
@@ -80,6 +80,10 @@ impl Produce for Producer {
         Some(self.pipeline.encoder().name.clone())
     }
 
+    fn encoder_info(&self) -> Option<&EncoderInfo> {
+        Some(self.pipeline.encoder())
+    }
+
     fn controls(&self) -> Vec<Control> {
         self.pipeline.controls().to_vec()
     }
@@ -116,6 +120,7 @@ fn translate(event: MediaEvent, streams: &Mutex<Vec<StreamInfo>>) -> Vec<SourceE
         MediaEvent::Ended => SourceEvent::Ended,
         MediaEvent::Stalled(error) => SourceEvent::Stalled(error),
         MediaEvent::Failed(error) => SourceEvent::Failed(error),
+        MediaEvent::State(status) => SourceEvent::State(status),
         MediaEvent::Trouble(error) => SourceEvent::Trouble(error),
         MediaEvent::Control { request, name, result } => SourceEvent::Control { request, name, result },
         MediaEvent::Controls { request, result } => SourceEvent::Controls { request, result },

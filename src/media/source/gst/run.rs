@@ -22,10 +22,6 @@ use crate::media::source::Location;
 use crate::media::source::v4l2::choose::Io;
 use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
 
-/// A source that gives nothing for so long has stalled.
-const STALL: Duration = Duration::from_secs(5);
-/// The first picture may take longer: RTSP may try UDP before TCP, a camera adjusts its exposure.
-const FIRST: Duration = Duration::from_secs(10);
 /// In bit/s, transparent for speech and good for music (RFC 7587, 3.1.1).
 const AUDIO_BITRATE: u32 = 64_000;
 
@@ -117,7 +113,7 @@ impl Plan {
 /// A pipeline that plays. Dropping it closes the source.
 pub(super) struct Run {
     pub number: u64,
-    pub began: Instant,
+    began: Instant,
     capture: Capture,
     timing: Arc<Timing>,
     branches: BTreeMap<StreamId, Branch>,
@@ -155,10 +151,12 @@ impl Run {
         // Presentation times are compared with `Instant`s, so no device's own clock.
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
         listen(pipeline, number, plan.commands.clone());
+        let commands = plan.commands.clone();
         let timing = Arc::new(Timing::new(
             plan.epoch,
             pipeline,
             target.as_ref().and_then(|target| target.info.clone()),
+            move || _ = commands.send(Command::News(number, News::FirstFrame)),
         ));
         let (has_video, has_audio) = (false, false);
         Ok(Run {
@@ -339,16 +337,11 @@ impl Run {
         self.timing.has_started()
     }
 
-    /// How long it has given pictures or sound.
-    pub(super) fn lasted(&self) -> Duration {
-        if self.timing.has_started() { self.began.elapsed() } else { Duration::ZERO }
-    }
-
-    /// When it will count as stalled, unless something comes.
-    pub(super) fn stalls_at(&self) -> Instant {
+    /// When something last came of it.
+    pub(super) fn alive(&self) -> Option<Instant> {
         match self.pulse.load(Ordering::Relaxed) {
-            0 => self.began + FIRST,
-            millis => self.began + Duration::from_millis(millis) + STALL,
+            0 => None,
+            millis => Some(self.began + Duration::from_millis(millis)),
         }
     }
 }
