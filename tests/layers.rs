@@ -31,8 +31,8 @@ const INSIDE_MEDIA: &[(&str, &[&str])] = &[
     ("source", &["error", "frame", "adapt", "board"]),
 ];
 
-/// Where clocks, threads and sockets may be.
-const DRIVERS: &[&str] = &["net", "media::source::gst", "media::source::v4l2"];
+/// Where clocks, threads and sockets may be. In `pushed` the application calls us, which is when a frame was captured.
+const DRIVERS: &[&str] = &["net", "media::source::gst", "media::source::v4l2", "media::source::pushed"];
 
 /// What reads a clock, starts a thread or opens a socket. A last `*` takes any rest of the word.
 const IO: &[&str] = &[

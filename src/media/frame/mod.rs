@@ -1,5 +1,6 @@
 //! One access unit of one stream, the bounded queue it waits in, and the H.264 headers in front of it.
 
+pub mod jpeg;
 pub mod queue;
 pub mod sps;
 mod stream;

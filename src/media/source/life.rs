@@ -361,5 +361,4 @@ fn backoff(failures: u32) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "life_tests.rs"]
 mod tests;

@@ -6,6 +6,7 @@ pub mod gst;
 pub(in crate::media) mod life;
 mod location;
 pub mod pace;
+mod pushed;
 mod seam;
 pub mod sender_clock;
 pub mod stamp;
@@ -14,6 +15,10 @@ pub mod thin;
 #[cfg(any(feature = "v4l2", feature = "gst"))]
 pub mod v4l2;
 
+// The seam names no driver.
+#[cfg(feature = "gst")]
+pub(crate) use gst::{CaptureInfo, EncoderInfo};
 pub use location::{Location, Login, RtspUrl};
+pub use pushed::{Feed, PushError, Pushed, Request};
 pub use seam::{Command, Listener, Produce, RequestId, Source, SourceEvent};
 pub use status::{SourceState, SourceStatus};

@@ -96,7 +96,7 @@ pub enum SourceEvent {
     },
     /// How a V4L2 camera's frames come, where it says what it has: just before [`SourceEvent::Started`].
     #[cfg(feature = "gst")]
-    Capture(super::gst::CaptureInfo),
+    Capture(super::CaptureInfo),
     /// How the setting of a control ended.
     Control {
         /// As it was asked for.
@@ -142,7 +142,7 @@ pub trait Produce: Send + Sync + 'static {
 
     /// The H.264 encoder that was chosen, and why not those before it.
     #[cfg(feature = "gst")]
-    fn encoder_info(&self) -> Option<&super::gst::EncoderInfo> {
+    fn encoder_info(&self) -> Option<&super::EncoderInfo> {
         None
     }
 

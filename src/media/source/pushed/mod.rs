@@ -1,0 +1,546 @@
+//! A source that the application feeds with what its own encoder made.
+//!
+//! Nothing waits in it and no thread runs for it: a frame goes on within [`Feed::push`], and what is asked for comes
+//! within the call that asks. Events leave in order and one at a time, never under a lock.
+
+mod error;
+mod unit;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use error::PushError;
+
+use self::unit::{Unit, Units};
+use super::life::{self, Input, Life, Reopening};
+use super::{Command, Listener, Produce, Source, SourceEvent};
+use crate::media::adapt::ladder::Quality;
+use crate::media::error::{ErrorKind, MediaError};
+use crate::media::{Codec, Format, Frame, StreamId, StreamInfo};
+
+/// More is not kept for a listener that is slow to return, which it must not be: a second of video and audio.
+const MOST_QUEUED: usize = 100;
+/// What the first frame's time is counted up by, so that a stream that begins a little earlier has one too.
+const HEADROOM: Duration = Duration::from_secs(1);
+
+/// What the application's encoder is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Request {
+    /// Push frames from now on, the first one a key frame. What was asked for before (bitrate, quality) is repeated
+    /// just before it.
+    Start,
+    /// Nobody takes frames any more. Those that are pushed all the same cost nothing.
+    Stop,
+    /// Make the next frame a key frame.
+    KeyFrame,
+    /// Encode at this bitrate.
+    Bitrate {
+        /// In bit/s.
+        bps: u32,
+    },
+    /// Make fewer and smaller frames, or all again, from a key frame on.
+    Quality {
+        /// Frame rate and size.
+        quality: Quality,
+    },
+}
+
+/// What became of a frame that is in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pushed {
+    /// It went on.
+    Taken,
+    /// Nobody wants the stream now.
+    Unwanted,
+    /// Nobody could decode it, as no key frame came before it. One is asked for.
+    NeedsKeyFrame,
+    /// Parameter sets alone: kept for the key frames that come without.
+    ParameterSets,
+}
+
+type Callback = Arc<dyn Fn(Request) + Send + Sync>;
+
+impl Source {
+    /// A source of one stream that the application encodes itself: the source for a camera or a sink, the feed for
+    /// the encoder.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use symple::media::Codec;
+    /// use symple::media::source::{Pushed, Request, Source};
+    ///
+    /// let (source, feed) = Source::push(Codec::H264);
+    /// feed.on(|request| match request {
+    ///     Request::KeyFrame => { /* make the encoder's next frame an IDR picture */ }
+    ///     Request::Bitrate { bps } => println!("{bps} bit/s from now on"),
+    ///     _ => {}
+    /// });
+    /// // For each access unit: Annex B, whether it is a key frame, and its time from any zero.
+    /// let access_unit = vec![0, 0, 0, 1, 0x41, 0x9a];
+    /// assert_eq!(feed.push(access_unit, false, Duration::ZERO), Ok(Pushed::Unwanted));
+    /// # drop(source);
+    /// ```
+    pub fn push(codec: Codec) -> (Source, Feed) {
+        let (source, [feed]) = Source::push_streams([codec]);
+        (source, feed)
+    }
+
+    /// A source of several streams, each with a feed: `[Codec::H264, Codec::Opus]` is video with audio. Their times
+    /// share one zero.
+    pub fn push_streams<const N: usize>(codecs: [Codec; N]) -> (Source, [Feed; N]) {
+        let numbered = (0..).zip(codecs);
+        let streams = numbered.map(|(id, codec)| Stream::new(StreamInfo::new(StreamId(id), codec)));
+        let life = Life::new(life::Config {
+            reopening: Reopening::ByItself,
+            pluggable: false,
+            stalled: MediaError::new(ErrorKind::Stalled, "the application pushes no frame"),
+        });
+        let state = State {
+            life,
+            streams: streams.collect(),
+            feeds: N,
+            epoch: Instant::now(),
+            zero: None,
+            newest: Duration::ZERO,
+            listener: None,
+            out: VecDeque::new(),
+            draining: false,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state) });
+        let feeds = std::array::from_fn(|index| Feed { shared: shared.clone(), index });
+        (Source::new(Producer { shared }), feeds)
+    }
+}
+
+/// Where the application pushes the frames of one stream. Push from one thread at a time, or frames change places.
+///
+/// The last feed dropped ends the source.
+pub struct Feed {
+    shared: Arc<Shared>,
+    index: usize,
+}
+
+impl Feed {
+    /// Gives an access unit (H.264 in Annex B), a frame (VP8, JPEG) or a packet (Opus), captured just now.
+    ///
+    /// `pts` counts from any zero and must rise; streams of a source share the zero, and when none was wanted for a
+    /// while it may be another one. H.264 has its SPS and PPS before each key frame, or once before the first.
+    ///
+    /// Errors: [`PushError`] says what is wrong with it and what would be right. That nobody wants the frame is none.
+    pub fn push(
+        &self,
+        access_unit: impl Into<Arc<[u8]>>,
+        key: bool,
+        pts: Duration,
+    ) -> Result<Pushed, PushError> {
+        if !self.is_wanted() {
+            return Ok(Pushed::Unwanted);
+        }
+        self.push_captured(access_unit, key, pts, Instant::now())
+    }
+
+    /// The same for a frame that was captured at another time, by which delay is measured and audio is kept with
+    /// video. One from the future counts as captured now.
+    ///
+    /// Errors: as of [`push`](Self::push).
+    pub fn push_captured(
+        &self,
+        access_unit: impl Into<Arc<[u8]>>,
+        key: bool,
+        pts: Duration,
+        captured: Instant,
+    ) -> Result<Pushed, PushError> {
+        if !self.is_wanted() {
+            return Ok(Pushed::Unwanted);
+        }
+        let data = access_unit.into();
+        let now = Instant::now();
+        let pushed = self.shared.lock().push(self.index, data, key, pts, captured.min(now), now);
+        self.shared.drain();
+        pushed
+    }
+
+    /// Sets what is called with each [`Request`], on any thread; it must not wait. What holds already is repeated at
+    /// once. Without it neither bitrate nor size can follow the viewers' networks.
+    pub fn on(&self, callback: impl Fn(Request) + Send + Sync + 'static) {
+        let mut state = self.shared.lock();
+        state.streams[self.index].callback = Some(Arc::new(callback));
+        if state.streams[self.index].started {
+            state.request_start(self.index);
+        }
+        drop(state);
+        self.shared.drain();
+    }
+
+    /// Says what of the encoder can be adjusted while it runs: its bitrate, and its frame rate and size. Both, unless
+    /// this says otherwise.
+    pub fn adjustable(&self, bitrate: bool, quality: bool) {
+        let mut state = self.shared.lock();
+        state.streams[self.index].adjustable = (bitrate, quality);
+        if state.life.is_playing() {
+            state.announce_adjustable(self.index);
+        }
+        drop(state);
+        self.shared.drain();
+    }
+
+    /// Whether somebody takes its frames just now.
+    pub fn is_wanted(&self) -> bool {
+        self.shared.lock().streams[self.index].started
+    }
+
+    /// The stream that it feeds.
+    pub fn stream(&self) -> StreamId {
+        self.shared.lock().streams[self.index].info.id
+    }
+
+    /// The whole source came to its end. Calls end with `source-ended`, and the next viewer starts it anew.
+    pub fn ended(&self) {
+        self.live(Input::Ended);
+    }
+
+    /// The whole source cannot give frames. It is lost until the next frame comes, where the error
+    /// [may pass](MediaError::may_pass); else calls end, and the next viewer starts it anew.
+    pub fn failed(&self, error: MediaError) {
+        self.live(Input::Failed(error));
+    }
+
+    fn live(&self, input: Input) {
+        self.shared.lock().live(input, Instant::now());
+        self.shared.drain();
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.feeds -= 1;
+        state.streams[self.index].callback = None;
+        if state.feeds == 0 {
+            state.live(Input::Ended, Instant::now());
+        }
+        drop(state);
+        self.shared.drain();
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("stream", &self.stream()).finish_non_exhaustive()
+    }
+}
+
+struct Producer {
+    shared: Arc<Shared>,
+}
+
+impl Produce for Producer {
+    fn streams(&self) -> Vec<StreamInfo> {
+        self.shared.lock().infos()
+    }
+
+    fn listen(&self, listener: Listener) {
+        self.shared.lock().listener = Some(listener);
+    }
+
+    fn command(&self, command: Command) {
+        self.shared.lock().command(command, Instant::now());
+        self.shared.drain();
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.command(Command::Want(BTreeSet::new()));
+    }
+}
+
+struct Shared {
+    state: Mutex<State>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls whom it concerns, one at a time and in order, whichever thread filled the queue.
+    fn drain(&self) {
+        /// What a callback that panics must not leave behind.
+        struct Turn<'a>(&'a Shared);
+        impl Drop for Turn<'_> {
+            fn drop(&mut self) {
+                self.0.lock().draining = false;
+            }
+        }
+        if std::mem::replace(&mut self.lock().draining, true) {
+            return;
+        }
+        let turn = Turn(self);
+        loop {
+            let mut state = self.lock();
+            let Some(next) = state.out.pop_front() else {
+                // Under the same lock, or what comes now would wait for the next time.
+                state.draining = false;
+                drop(state);
+                return std::mem::forget(turn);
+            };
+            let listener = state.listener.clone();
+            drop(state);
+            match next {
+                Out::Event(event) => listener.into_iter().for_each(|listener| listener(event.clone())),
+                Out::Request(callback, request) => callback(request),
+            }
+        }
+    }
+}
+
+/// One stream.
+struct Stream {
+    info: StreamInfo,
+    wanted: bool,
+    /// The application was asked to start.
+    started: bool,
+    /// A key frame came since then.
+    running: bool,
+    /// A key frame was asked for since the last one was missed.
+    asked: bool,
+    /// Frames are missing before the next one.
+    discontinuity: bool,
+    units: Units,
+    callback: Option<Callback>,
+    adjustable: (bool, bool),
+    bitrate: Option<u32>,
+    quality: Option<Quality>,
+}
+
+impl Stream {
+    fn new(info: StreamInfo) -> Self {
+        Stream {
+            info,
+            wanted: false,
+            started: false,
+            running: false,
+            asked: false,
+            discontinuity: false,
+            units: Units::new(info.codec),
+            callback: None,
+            adjustable: (true, true),
+            bitrate: None,
+            quality: None,
+        }
+    }
+}
+
+enum Out {
+    Event(SourceEvent),
+    Request(Callback, Request),
+}
+
+/// What feeds and source share. Time is an argument.
+struct State {
+    life: Life,
+    streams: Vec<Stream>,
+    feeds: usize,
+    /// Zero of all presentation times.
+    epoch: Instant,
+    /// A time as it is given, and as it goes on.
+    zero: Option<(Duration, Duration)>,
+    /// The latest that went on.
+    newest: Duration,
+    listener: Option<Listener>,
+    out: VecDeque<Out>,
+    /// Somebody calls whom it concerns.
+    draining: bool,
+}
+
+impl State {
+    fn infos(&self) -> Vec<StreamInfo> {
+        self.streams.iter().map(|stream| stream.info).collect()
+    }
+
+    fn event(&mut self, event: SourceEvent) {
+        self.out.push_back(Out::Event(event));
+    }
+
+    fn request(&mut self, index: usize, request: Request) {
+        if let Some(callback) = &self.streams[index].callback {
+            self.out.push_back(Out::Request(callback.clone(), request));
+        }
+    }
+
+    fn request_start(&mut self, index: usize) {
+        let Stream { bitrate, quality, .. } = self.streams[index];
+        bitrate.into_iter().for_each(|bps| self.request(index, Request::Bitrate { bps }));
+        quality.into_iter().for_each(|quality| self.request(index, Request::Quality { quality }));
+        self.request(index, Request::Start);
+    }
+
+    fn announce_adjustable(&mut self, index: usize) {
+        let Stream { info, callback, adjustable: (bitrate, quality), .. } = &self.streams[index];
+        let (stream, hears) = (info.id, callback.is_some());
+        let (bitrate, quality) = (*bitrate && hears, *quality && hears);
+        self.event(SourceEvent::Adjustable { stream, bitrate, quality });
+    }
+
+    fn command(&mut self, command: Command, now: Instant) {
+        let index = |of: StreamId| self.streams.iter().position(|stream| stream.info.id == of);
+        match command {
+            Command::Want(wanted) => {
+                for stream in &mut self.streams {
+                    stream.wanted = wanted.contains(&stream.info.id);
+                }
+                let any = self.streams.iter().any(|stream| stream.wanted);
+                self.live(if any { Input::Wanted } else { Input::Unwanted }, now);
+                if self.feeds == 0 {
+                    self.live(Input::Ended, now);
+                }
+            }
+            Command::KeyFrame(stream) => {
+                if let Some(index) = index(stream).filter(|index| self.streams[*index].started) {
+                    self.request(index, Request::KeyFrame);
+                }
+            }
+            Command::Bitrate { stream, bps } => {
+                let Some(index) = index(stream) else { return };
+                let before = self.streams[index].bitrate.replace(bps);
+                if before != Some(bps) && self.streams[index].started {
+                    self.request(index, Request::Bitrate { bps });
+                }
+            }
+            Command::Quality { stream, quality } => {
+                let Some(index) = index(stream) else { return };
+                let before = self.streams[index].quality.replace(quality);
+                if before != Some(quality) && self.streams[index].started {
+                    self.request(index, Request::Quality { quality });
+                }
+            }
+            Command::SetControl { request, name, .. } => {
+                self.event(SourceEvent::Control { request, name, result: Err(no_controls()) });
+            }
+            Command::ReadControls { request } => {
+                self.event(SourceEvent::Controls { request, result: Err(no_controls()) });
+            }
+        }
+    }
+
+    /// Takes what happened to the source, then starts and stops the streams that it changes.
+    fn live(&mut self, input: Input, now: Instant) {
+        if matches!(input, Input::Failed(_)) {
+            // What is lost begins anew at a key frame.
+            for stream in &mut self.streams {
+                (stream.running, stream.discontinuity) = (false, stream.discontinuity || stream.running);
+            }
+        }
+        self.life.handle_input(input, now);
+        let mut last = Vec::new();
+        loop {
+            match self.life.poll_output() {
+                life::Output::Timeout(_) => break,
+                life::Output::Event(event @ (SourceEvent::Stopped | SourceEvent::GaveUp)) => last.push(event),
+                life::Output::Event(event) => self.event(event),
+                life::Output::Open | life::Output::Close => {}
+            }
+        }
+        let closed = self.life.is_closed();
+        if closed {
+            self.zero = None;
+        }
+        for index in 0..self.streams.len() {
+            let stream = &mut self.streams[index];
+            let start = stream.wanted && !closed;
+            if start == stream.started {
+                continue;
+            }
+            stream.started = start;
+            if start {
+                self.request_start(index);
+            } else {
+                stream.discontinuity |= stream.running;
+                stream.running = false;
+                if closed {
+                    stream.units.begin();
+                }
+                self.request(index, Request::Stop);
+            }
+        }
+        last.into_iter().for_each(|event| self.event(event));
+    }
+
+    fn push(
+        &mut self,
+        index: usize,
+        data: Arc<[u8]>,
+        key: bool,
+        pts: Duration,
+        captured: Instant,
+        now: Instant,
+    ) -> Result<Pushed, PushError> {
+        let stream = &mut self.streams[index];
+        if !stream.started {
+            return Ok(Pushed::Unwanted);
+        }
+        let (data, key, format) = match stream.units.check(data, key, pts)? {
+            Unit::ParameterSets => return Ok(Pushed::ParameterSets),
+            Unit::Frame { data, key, format } => (data, key, format),
+        };
+        if self.out.len() >= MOST_QUEUED {
+            (stream.running, stream.asked, stream.discontinuity) = (false, false, true);
+            return Ok(Pushed::NeedsKeyFrame);
+        }
+        if !key && !stream.running {
+            if !std::mem::replace(&mut stream.asked, true) {
+                self.request(index, Request::KeyFrame);
+            }
+            return Ok(Pushed::NeedsKeyFrame);
+        }
+        if !self.life.is_playing() {
+            (0..self.streams.len()).for_each(|index| self.announce_adjustable(index));
+            self.event(SourceEvent::Started);
+            self.live(Input::FirstFrame, now);
+        }
+        let stream = &mut self.streams[index];
+        if format.is_some_and(|format| stream.info.change_format(Format::Video(format))) {
+            self.event(SourceEvent::Streams(self.infos()));
+        }
+        let pts = self.time(pts, captured);
+        let stream = &mut self.streams[index];
+        (stream.running, stream.asked) = (true, false);
+        let discontinuity = std::mem::take(&mut stream.discontinuity);
+        let Stream { info: StreamInfo { id, codec, .. }, .. } = *stream;
+        let duration = Duration::ZERO;
+        self.event(SourceEvent::Frame(Frame {
+            stream: id,
+            codec,
+            key,
+            captured,
+            pts,
+            duration,
+            discontinuity,
+            data,
+        }));
+        Ok(Pushed::Taken)
+    }
+
+    /// A presentation time as it goes on: from the making of the source, and rising over restarts.
+    fn time(&mut self, pts: Duration, captured: Instant) -> Duration {
+        let (given, made) = *self.zero.get_or_insert_with(|| {
+            let since = captured.saturating_duration_since(self.epoch) + HEADROOM;
+            (pts, since.max(self.newest + Duration::from_millis(1)))
+        });
+        let time = (made + pts).saturating_sub(given);
+        self.newest = self.newest.max(time);
+        time
+    }
+}
+
+fn no_controls() -> MediaError {
+    MediaError::new(ErrorKind::NoControl, "this source has no controls; only V4L2 cameras do")
+}
+
+#[cfg(test)]
+mod tests;
