@@ -37,6 +37,9 @@ pub(crate) struct Encoder {
     pub properties: BTreeMap<String, Value>,
     #[serde(default)]
     pub controls: BTreeMap<String, i64>,
+    /// What is set too where the camera gives DMA buffers, so that no frame is copied; empty where it takes none.
+    #[serde(default)]
+    pub dmabuf: BTreeMap<String, Value>,
     /// Where this is written.
     #[allow(dead_code, reason = "for who reads the file; a test holds that it is there")]
     pub source: String,
@@ -185,6 +188,8 @@ pub(crate) struct Start<'a> {
     pub key_interval: u32,
     /// The H.264 level, `3.1`.
     pub level: &'a str,
+    /// Frames come as DMA buffers.
+    pub dmabuf: bool,
 }
 
 impl Encoder {
@@ -205,7 +210,7 @@ impl Encoder {
             let intervals = self.key_interval.iter().map(|knob| (knob, knob.unit.of(start.key_interval)));
             std::iter::once(bitrate).chain(intervals)
         };
-        for (name, value) in &self.properties {
+        for (name, value) in self.dmabuf.iter().filter(|_| start.dmabuf).chain(&self.properties) {
             set(name, value);
         }
         let mut controls = String::new();
@@ -233,7 +238,7 @@ impl Encoder {
             Place::Property(name) => Some(name),
             Place::Control(_) => None,
         });
-        for name in properties.chain(self.properties.keys()) {
+        for name in properties.chain(self.properties.keys()).chain(self.dmabuf.keys()) {
             documented(name, &self.documented)?;
         }
         let controls = knobs().filter_map(|knob| match &knob.place {

@@ -7,7 +7,7 @@ use super::elements::{Encoder, Value};
 use super::*;
 
 fn start() -> Start<'static> {
-    Start { bitrate: 1_500_000, key_interval: 300, level: "3.1" }
+    Start { bitrate: 1_500_000, key_interval: 300, level: "3.1", dmabuf: false }
 }
 
 fn facts(model: &str, compatible: &[&str], arch: &str) -> Facts {
@@ -184,6 +184,21 @@ fn each_encoder_becomes_the_chain_that_its_element_takes() {
     for (board, name, expected) in table {
         assert_eq!(chain(board, name), expected, "{board}");
     }
+}
+
+#[test]
+fn an_encoder_is_told_of_dma_buffers_where_it_takes_them() {
+    let elements = elements();
+    let both = |name: &str| {
+        let encoder = &elements.encoder[name];
+        [false, true].map(|dmabuf| encoder.chain(name, Start { dmabuf, ..start() }))
+    };
+    let [without, with] = both("v4l2h264enc");
+    assert!(!without.contains("io-mode"), "{without}");
+    assert!(with.contains(" v4l2h264enc name=enc output-io-mode=dmabuf-import extra-controls="), "{with}");
+    assert_eq!(without, with.replace(" output-io-mode=dmabuf-import", ""), "and of nothing else");
+    let [without, with] = both("x264enc");
+    assert_eq!(with, without);
 }
 
 #[test]

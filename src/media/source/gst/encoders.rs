@@ -60,8 +60,9 @@ pub(super) struct Chosen {
 
 impl Chosen {
     /// From raw pictures to Annex B access units, as GStreamer's launch syntax has it.
-    pub(super) fn chain(&self, picture: Picture, key_interval: Duration, bps: u32) -> String {
-        let start = Start { bitrate: bps, key_interval: picture.gop(key_interval), level: picture.level() };
+    pub(super) fn chain(&self, picture: Picture, key_interval: Duration, bps: u32, dmabuf: bool) -> String {
+        let start =
+            Start { bitrate: bps, key_interval: picture.gop(key_interval), level: picture.level(), dmabuf };
         format!("{} ! {H264_TAIL}", self.element.chain(&self.name, start))
     }
 
@@ -76,7 +77,7 @@ impl Chosen {
             "videotestsrc num-buffers={TRIAL_PICTURES} ! \
              video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! {} ! \
              appsink name=out sync=false wait-on-eos=false",
-            self.chain(picture, settings.key_interval, settings.bitrate)
+            self.chain(picture, settings.key_interval, settings.bitrate, false)
         );
         let pipeline = gst::parse::launch(&launch).map_err(|error| error.message().to_string())?;
         let pipeline =

@@ -54,7 +54,7 @@ impl Plan {
     }
 
     /// How a stream is made of raw pictures (of this size) or sound, or of pictures that came `coded`.
-    fn chain(&self, stream: StreamId, (width, height): (u32, u32), coded: bool) -> String {
+    fn chain(&self, stream: StreamId, (width, height): (u32, u32), coded: bool, dmabuf: bool) -> String {
         let bps = self.bitrate(stream);
         let all = Picture { width, height, fps: self.settings.fps };
         let quality = self.qualities.get(&stream);
@@ -75,9 +75,12 @@ impl Plan {
         match stream {
             VIDEO_H264 if coded => "identity".into(),
             _ if coded && stream != AUDIO_OPUS => {
-                format!("decodebin ! identity name=decoded ! {}", self.chain(stream, (width, height), false))
+                format!(
+                    "decodebin ! identity name=decoded ! {}",
+                    self.chain(stream, (width, height), false, dmabuf)
+                )
             }
-            VIDEO_H264 => fewer + &self.encoder.chain(picture, self.settings.key_interval, bps),
+            VIDEO_H264 => fewer + &self.encoder.chain(picture, self.settings.key_interval, bps, dmabuf),
             AUDIO_OPUS => format!("opusenc name=enc bitrate={bps} frame-size=20"),
             // A second of rate control memory in place of six, and a picture dropped when that is not
             // enough: the network has no more patience.
@@ -236,10 +239,8 @@ impl Run {
                     let tee = if audio { &self.capture.audio } else { &self.capture.video };
                     let (timing, on) = (self.timing.clone(), plan.on.clone());
                     let coded = self.capture.coded && !audio;
-                    let mut chain = plan.chain(stream, size(tee, plan), coded);
-                    if self.info().is_some_and(|info| info.choice.io == Io::DmaBuf) {
-                        chain = chain.replace("v4l2h264enc ", "v4l2h264enc output-io-mode=dmabuf-import ");
-                    }
+                    let dmabuf = self.info().is_some_and(|info| info.choice.io == Io::DmaBuf);
+                    let chain = plan.chain(stream, size(tee, plan), coded, dmabuf);
                     let room = match stream {
                         _ if coded => Room::Coded,
                         AUDIO_OPUS => Room::Sound,
