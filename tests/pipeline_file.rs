@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use gstreamer::prelude::*;
 use media::{ALL, H264, open, settings};
-use symple::media::source::gst::{MediaEvent, Settings};
-use symple::media::{AUDIO_OPUS, VIDEO_H264, VIDEO_VP8};
+use symple::media::Codec;
+use symple::media::source::SourceEvent;
+use symple::media::source::gst::CaptureSettings;
 
 const VIDEO: &str = "videotestsrc num-buffers=45 pattern=ball ! video/x-raw,width=322,height=242,framerate=15/1 ! \
                      x264enc tune=zerolatency speed-preset=ultrafast ! mux.";
@@ -66,30 +67,27 @@ fn a_file_plays_with_sound_in_its_own_shape_and_starts_again_at_its_end() {
     let folder = Folder::new("plays");
     let watched =
         open(settings(&folder.record("a clip 1%.mkv", &format!("{VIDEO} {AUDIO}")))).expect("it opens");
-    assert!(watched.pipeline.has_audio());
-    watched.pipeline.start(ALL);
-    let (width, height) = watched.until("the format", |event| match event {
-        MediaEvent::Format { stream: VIDEO_H264, width, height, .. } => Some((*width, *height)),
-        _ => None,
-    });
-    assert_eq!((width, height), (240, 180), "4:3 within 320 x 180");
-    let mut last = watched.key_frame(VIDEO_H264).pts;
-    watched.frame(VIDEO_VP8);
-    watched.frame(AUDIO_OPUS);
+    assert!(watched.has(Codec::Opus));
+    watched.start(ALL);
+    let format = watched.until("the format", |event| watched.announced(event, Codec::H264));
+    assert_eq!((format.width, format.height), (240, 180), "4:3 within 320 x 180");
+    let mut last = watched.key_frame(Codec::H264).pts;
+    watched.frame(Codec::Vp8);
+    watched.frame(Codec::Opus);
     for _ in 0..2 {
         // Times rise over the end, each round begins with a key frame, and says that it begins.
         let mut ended = false;
         let mut started = false;
         let first = watched.until("the next round", |event| match event {
-            MediaEvent::Ended => {
+            SourceEvent::Ended => {
                 ended = true;
                 None
             }
-            MediaEvent::Started => {
+            SourceEvent::Started => {
                 started = ended;
                 None
             }
-            MediaEvent::Frame(frame) if frame.stream == VIDEO_H264 => {
+            SourceEvent::Frame(frame) if frame.codec == Codec::H264 => {
                 assert!(frame.pts > last);
                 last = frame.pts;
                 (ended && started).then(|| frame.clone())
@@ -110,11 +108,11 @@ fn a_stopped_pipeline_holds_nothing_open() {
     };
     let watched = open(settings(&path)).expect("it opens");
     assert_eq!(open_now(), 0, "before the start");
-    watched.pipeline.start(H264);
-    watched.frame(VIDEO_H264);
+    watched.start(H264);
+    watched.frame(Codec::H264);
     assert_eq!(open_now(), 1, "while it plays");
-    watched.pipeline.stop();
-    watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+    watched.stop();
+    watched.event("the stop", |event| matches!(event, SourceEvent::Stopped));
     assert_eq!(open_now(), 0, "after Stopped");
     assert!(watched.rest().is_empty(), "nothing comes after Stopped");
 }
@@ -123,24 +121,24 @@ fn a_stopped_pipeline_holds_nothing_open() {
 fn a_file_plays_at_its_own_speed() {
     let folder = Folder::new("speed");
     let path = folder.record("silent.mkv", VIDEO);
-    let watched = open(Settings { repeat: false, ..settings(&path) }).expect("it opens");
-    assert!(!watched.pipeline.has_audio());
-    watched.pipeline.start(ALL);
-    let first = watched.key_frame(VIDEO_H264);
+    let watched = open(CaptureSettings { repeat: false, ..settings(&path) }).expect("it opens");
+    assert!(!watched.has(Codec::Opus));
+    watched.start(ALL);
+    let first = watched.key_frame(Codec::H264);
     let mut frames = vec![first];
     watched.until("the end", |event| match event {
-        MediaEvent::Frame(frame) if frame.stream == VIDEO_H264 => {
+        SourceEvent::Frame(frame) if frame.codec == Codec::H264 => {
             frames.push(frame.clone());
             None
         }
-        MediaEvent::Frame(frame) => {
-            assert_eq!(frame.stream, VIDEO_VP8, "there is no sound in it");
+        SourceEvent::Frame(frame) => {
+            assert_eq!(frame.codec, Codec::Vp8, "there is no sound in it");
             None
         }
-        MediaEvent::Ended => Some(()),
+        SourceEvent::Ended => Some(()),
         _ => None,
     });
-    watched.event("the stop, as it is not repeated", |event| matches!(event, MediaEvent::GaveUp));
+    watched.event("the stop, as it is not repeated", |event| matches!(event, SourceEvent::GaveUp));
     // 45 pictures at 15 a second; `captured` is when each came by the clock.
     let took = frames[frames.len() - 1].captured - frames[0].captured;
     assert!(took.as_millis() >= 2500, "{} pictures within {took:?}", frames.len());
@@ -150,13 +148,13 @@ fn a_file_plays_at_its_own_speed() {
 fn sound_can_be_left_out() {
     let folder = Folder::new("mute");
     let path = folder.record("clip.mkv", &format!("{VIDEO} {AUDIO}"));
-    let watched = open(Settings { audio: false, ..settings(&path) }).expect("it opens");
-    assert!(!watched.pipeline.has_audio());
-    watched.pipeline.start(ALL);
+    let watched = open(CaptureSettings { audio: false, ..settings(&path) }).expect("it opens");
+    assert!(!watched.has(Codec::Opus));
+    watched.start(ALL);
     watched.until("the second round", |event| match event {
-        MediaEvent::Ended => Some(()),
-        MediaEvent::Frame(frame) => {
-            assert_ne!(frame.stream, AUDIO_OPUS);
+        SourceEvent::Ended => Some(()),
+        SourceEvent::Frame(frame) => {
+            assert_ne!(frame.codec, Codec::Opus);
             None
         }
         _ => None,
@@ -190,11 +188,11 @@ fn a_file_that_vanishes_fails_in_words_and_can_be_started_again() {
     let path = folder.record("clip.mkv", VIDEO);
     let watched = open(settings(&path)).expect("it opens");
     std::fs::rename(&path, folder.0.join("away")).expect("it moves");
-    watched.pipeline.start(H264);
+    watched.start(H264);
     let error = watched.failure();
     assert_eq!(error.code(), "no-file", "{error}");
-    watched.event("the stop", |event| matches!(event, MediaEvent::GaveUp));
+    watched.event("the stop", |event| matches!(event, SourceEvent::GaveUp));
     std::fs::rename(folder.0.join("away"), &path).expect("it moves back");
-    watched.pipeline.start(H264);
-    assert!(watched.frame(VIDEO_H264).key);
+    watched.start(H264);
+    assert!(watched.frame(Codec::H264).key);
 }

@@ -18,10 +18,12 @@ use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Rtc};
 use symple::media::frame::sps::{Sps, is_idr, nal_units};
-use symple::media::{Codec, StreamInfo, VIDEO_H264};
+use symple::media::{Codec, StreamId, StreamInfo};
 use symple::rtc::{Config, Event, Fanout, Input, LocalCandidate, Output, Path, SessionId};
 
 const FRAMES: usize = 20;
+/// What a source by GStreamer calls its H.264.
+const VIDEO: StreamId = StreamId(0);
 /// So many frames it sees before it asks for a key frame.
 const ASKS_AFTER: usize = 5;
 const STEP: Duration = Duration::from_millis(5);
@@ -45,7 +47,7 @@ impl Pair {
         let [base, address] = ["192.0.2.1:4000", "192.0.2.2:4000"].map(|a| a.parse().expect("literal"));
         let candidates = vec![LocalCandidate { base, advertised: None }];
         let mut fanout = Fanout::new(Config { candidates, ..Config::default() }, now);
-        fanout.set_streams(&[StreamInfo::new(VIDEO_H264, Codec::H264)]);
+        fanout.set_streams(&[StreamInfo::new(VIDEO, Codec::H264)]);
 
         let crypto = Arc::new(crypto::provider());
         let mut viewer =
@@ -92,7 +94,7 @@ impl Pair {
             }
             match self.fanout.poll_output() {
                 Output::Timeout(_) => return any,
-                Output::Event(Event::KeyFrameWanted { stream: VIDEO_H264, .. }) => self.wanted += 1,
+                Output::Event(Event::KeyFrameWanted { stream: VIDEO, .. }) => self.wanted += 1,
                 Output::Event(Event::Connected { .. }) => self.connected = true,
                 Output::Event(Event::Closed { end, .. }) => panic!("the session broke: {end}"),
                 _ => {}
@@ -123,12 +125,13 @@ fn pictures_reach_a_viewer_as_the_encoder_made_them() {
     let mut pair = Pair::connect();
     assert_eq!(pair.wanted, 1, "a viewer who comes wants a key frame");
     let watched = open(settings("test")).expect("the test pattern works everywhere");
-    watched.pipeline.start(H264);
+    assert_eq!(watched.id(Codec::H264), VIDEO);
+    watched.start(H264);
 
     let mut sent = vec![];
     let mut keys = vec![];
     while sent.len() < FRAMES {
-        let frame = watched.frame(VIDEO_H264);
+        let frame = watched.frame(Codec::H264);
         if frame.key {
             keys.push(sent.len());
         }
@@ -142,10 +145,10 @@ fn pictures_reach_a_viewer_as_the_encoder_made_them() {
             writer.request_keyframe(None, KeyframeRequestKind::Pli).expect("PLI is agreed upon");
             pair.pass();
             assert_eq!(pair.wanted, 2, "its wish is heard");
-            watched.pipeline.request_key_frame(VIDEO_H264);
+            watched.request_key_frame(Codec::H264);
         }
     }
-    println!("{FRAMES} frames by {}, key frames: {keys:?}", watched.pipeline.encoder().name);
+    println!("{FRAMES} frames by {}, key frames: {keys:?}", watched.encoder().name);
     // Start codes may change on the way, and delimiters (type 9) are left out, as they may be in RTP.
     for (number, (came, sent)) in pair.came.iter().zip(&sent).enumerate() {
         let sent = nal_units(sent).filter(|nal| nal[0] & 0x1f != 9);

@@ -9,8 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use media::{ALL, H264, open, settings};
-use symple::media::source::gst::{MediaEvent, Settings};
-use symple::media::{AUDIO_OPUS, VIDEO_H264, VIDEO_VP8};
+use symple::media::Codec;
+use symple::media::source::SourceEvent;
+use symple::media::source::gst::CaptureSettings;
 
 struct Camera {
     server: Child,
@@ -79,23 +80,23 @@ fn pictures_and_sound_come_over_udp_and_over_tcp() {
     let Some(camera) = Camera::new() else { return };
     for path in ["/av", "/tcp"] {
         let watched = open(settings(&camera.address(path))).expect("nothing is asked before the start");
-        watched.pipeline.start(ALL);
+        watched.start(ALL);
         let format = watched.until("the format", |event| match event {
-            MediaEvent::Format { stream: VIDEO_H264, width, height, profile_level_id, .. } => {
-                Some((*width, *height, profile_level_id.map(|id| id[0])))
-            }
-            MediaEvent::Failed(error) | MediaEvent::Stalled(error) => panic!("{path}: {error}"),
+            SourceEvent::Streams(_) => watched
+                .announced(event, Codec::H264)
+                .map(|format| (format.width, format.height, format.profile_level_id.map(|id| id[0]))),
+            SourceEvent::Failed(error) | SourceEvent::Stalled(error) => panic!("{path}: {error}"),
             _ => None,
         });
         assert_eq!(format, (240, 180, Some(0x42)), "High of the camera becomes baseline");
-        assert!(watched.key_frame(VIDEO_H264).key);
-        watched.frame(VIDEO_VP8);
-        watched.frame(AUDIO_OPUS);
-        watched.frame_where(VIDEO_H264, "other pictures", |frame| !frame.key);
-        watched.pipeline.request_key_frame(VIDEO_H264);
-        watched.key_frame(VIDEO_H264);
-        watched.pipeline.stop();
-        watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+        assert!(watched.key_frame(Codec::H264).key);
+        watched.frame(Codec::Vp8);
+        watched.frame(Codec::Opus);
+        watched.frame_where(Codec::H264, "other pictures", |frame| !frame.key);
+        watched.request_key_frame(Codec::H264);
+        watched.key_frame(Codec::H264);
+        watched.stop();
+        watched.event("the stop", |event| matches!(event, SourceEvent::Stopped));
     }
 }
 
@@ -103,8 +104,8 @@ fn pictures_and_sound_come_over_udp_and_over_tcp() {
 fn a_camera_without_sound_is_watched_without() {
     let Some(camera) = Camera::new() else { return };
     let watched = open(settings(&camera.address("/video"))).expect("a pipeline");
-    watched.pipeline.start(ALL);
-    let frames = watched.frames(VIDEO_H264, 20);
+    watched.start(ALL);
+    let frames = watched.frames(Codec::H264, 20);
     assert!(frames[0].key);
     assert!(frames.windows(2).all(|pair| pair[0].pts < pair[1].pts));
 }
@@ -125,43 +126,44 @@ fn each_failure_has_its_words_and_no_password_in_them() {
     ];
     for (address, code) in table {
         let watched = open(settings(&address)).expect("nothing is asked before the start");
-        watched.pipeline.start(H264);
+        watched.start(H264);
         let error = watched.failure();
         println!("{}: {error}", error.code());
         assert_eq!(error.code(), code, "{address}: {error}");
         assert!(!error.to_string().contains("wrong"), "{error}");
         if code == "unauthorized" {
             // Tried once: cameras lock accounts.
-            watched.event("the stop", |event| matches!(event, MediaEvent::GaveUp));
+            watched.event("the stop", |event| matches!(event, SourceEvent::GaveUp));
         } else {
             assert_eq!(watched.failure().code(), code, "it is tried again by itself");
         }
     }
     let watched = open(settings(&secret("me:p%40ss"))).expect("a pipeline");
-    watched.pipeline.start(H264);
-    assert!(watched.frame(VIDEO_H264).key);
+    watched.start(H264);
+    assert!(watched.frame(Codec::H264).key);
 }
 
 #[test]
 fn a_source_that_ends_or_stalls_is_told_and_opened_again() {
     let Some(camera) = Camera::new() else { return };
-    let watched = open(Settings { audio: false, ..settings(&camera.address("/short")) }).expect("a pipeline");
-    watched.pipeline.start(H264);
-    let first = watched.frame(VIDEO_H264);
-    watched.event("the end", |event| matches!(event, MediaEvent::Ended));
-    let again = watched.frame(VIDEO_H264);
+    let watched =
+        open(CaptureSettings { audio: false, ..settings(&camera.address("/short")) }).expect("a pipeline");
+    watched.start(H264);
+    let first = watched.frame(Codec::H264);
+    watched.event("the end", |event| matches!(event, SourceEvent::Ended));
+    let again = watched.frame(Codec::H264);
     assert!(first.key && again.key && again.pts > first.pts);
 
     let watched = open(settings(&camera.address("/stall"))).expect("a pipeline");
-    watched.pipeline.start(H264);
-    let first = watched.frame(VIDEO_H264);
+    watched.start(H264);
+    let first = watched.frame(Codec::H264);
     let error = watched.until("the stall", |event| match event {
-        MediaEvent::Stalled(error) => Some(error.clone()),
+        SourceEvent::Stalled(error) => Some(error.clone()),
         _ => None,
     });
     assert_eq!(error.code(), "stalled");
     println!("{error}");
-    let again = watched.frame(VIDEO_H264);
+    let again = watched.frame(Codec::H264);
     assert!(first.key && again.key && again.pts > first.pts);
 }
 
@@ -170,16 +172,16 @@ fn a_camera_that_comes_back_is_watched_again() {
     let Some(camera) = Camera::new() else { return };
     let port = camera.port;
     let watched = open(settings(&camera.address("/video"))).expect("a pipeline");
-    watched.pipeline.start(H264);
-    let before = watched.frame(VIDEO_H264);
+    watched.start(H264);
+    let before = watched.frame(Codec::H264);
     drop(camera);
     watched.event("the loss", |event| {
-        matches!(event, MediaEvent::Failed(_) | MediaEvent::Stalled(_) | MediaEvent::Ended)
+        matches!(event, SourceEvent::Failed(_) | SourceEvent::Stalled(_) | SourceEvent::Ended)
     });
     let error = watched.failure();
     assert_eq!(error.code(), "unreachable", "{error}");
     let _camera = Camera::on(port).expect("it was there before");
-    let after = watched.frame(VIDEO_H264);
+    let after = watched.frame(Codec::H264);
     assert!(after.key && after.pts > before.pts);
 }
 
@@ -188,7 +190,7 @@ fn what_other_servers_leave_out_or_send_plays() {
     let Some(camera) = Camera::raw() else { return };
     for path in ["/plain", "/no-control", "/no-track", "/no-rate", "/interlaced"] {
         let watched = open(settings(&camera.address(path))).expect("a pipeline");
-        watched.pipeline.start(H264);
+        watched.start(H264);
         let frames = watched.frames_in_a_row(path, 25);
         assert!(frames[0].key && frames.windows(2).all(|pair| pair[0].pts < pair[1].pts), "{path}");
     }
@@ -199,7 +201,7 @@ fn the_video_of_several_media_without_a_control_attribute_plays() {
     let Some(camera) = Camera::raw() else { return };
     for path in ["/both", "/audio-first", "/both-no-track", "/one-track", "/two-videos"] {
         let watched = open(settings(&camera.address(path))).expect("a pipeline");
-        watched.pipeline.start(ALL);
+        watched.start(ALL);
         let frames = watched.frames_in_a_row(path, 25);
         assert!(frames[0].key && frames.windows(2).all(|pair| pair[0].pts < pair[1].pts), "{path}");
     }
@@ -210,14 +212,14 @@ fn a_camera_whose_clock_is_impossible_loses_no_frame() {
     let Some(camera) = Camera::raw() else { return };
     for path in ["/fast", "/slow"] {
         let watched = open(settings(&camera.address(path))).expect("a pipeline");
-        watched.pipeline.start(H264);
-        let first = watched.frame(VIDEO_H264);
+        watched.start(H264);
+        let first = watched.frame(Codec::H264);
         // It is judged twice, for three seconds each.
-        let before = watched.frame_where(VIDEO_H264, "what comes after ten seconds", |frame| {
+        let before = watched.frame_where(Codec::H264, "what comes after ten seconds", |frame| {
             frame.captured > first.captured + Duration::from_secs(10)
         });
         let settled = Instant::now();
-        let frames = watched.frames(VIDEO_H264, 100);
+        let frames = watched.frames(Codec::H264, 100);
         // When they came by our own clock, and what their times say.
         let (took, shown) = (settled.elapsed(), frames[99].pts - before.pts);
         println!("{path}: 100 frames in {took:?}, shown for {shown:?}");

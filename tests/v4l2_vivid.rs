@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use gstreamer::prelude::*;
 use media::{H264, Watched, open, settings};
-use symple::media::VIDEO_H264;
+use symple::media::Codec;
 use symple::media::frame::sps::Sps;
-use symple::media::source::RequestId;
 use symple::media::source::controls::{Control, Value};
-use symple::media::source::gst::{CaptureInfo, MediaEvent, Settings};
+use symple::media::source::gst::{CaptureInfo, CaptureSettings};
 use symple::media::source::v4l2::choose::Way;
 use symple::media::source::v4l2::device::{Device, Role};
 use symple::media::source::v4l2::{self, Camera};
+use symple::media::source::{Command, Produce, RequestId, SourceEvent};
 
 /// There is one camera: one test at a time.
 static ONE: Mutex<()> = Mutex::new(());
@@ -47,8 +47,8 @@ impl Vivid {
         self.device.path.to_str().expect("ASCII")
     }
 
-    fn settings(&self, width: u32, height: u32, fps: u32) -> Settings {
-        Settings { width, height, fps, ..settings(self.path()) }
+    fn settings(&self, width: u32, height: u32, fps: u32) -> CaptureSettings {
+        CaptureSettings { width, height, fps, ..settings(self.path()) }
     }
 
     fn set(&self, name: &str, value: impl Into<Value>) -> Control {
@@ -59,14 +59,19 @@ impl Vivid {
 
 fn capture(watched: &Watched) -> CaptureInfo {
     watched.until("how the pictures come", |event| match event {
-        MediaEvent::Capture(info) => Some(info.clone()),
+        SourceEvent::Capture(info) => Some(info.clone()),
         _ => None,
     })
 }
 
+fn set_control(watched: &Watched, request: u64, name: &str, value: i64) {
+    let value = Value::Number(value);
+    watched.command(Command::SetControl { request: RequestId(request), name: name.into(), value });
+}
+
 fn trouble(watched: &Watched, code: &str) -> String {
     watched.until(code, |event| match event {
-        MediaEvent::Trouble(error) if error.code() == code => Some(error.to_string()),
+        SourceEvent::Trouble(error) if error.code() == code => Some(error.to_string()),
         _ => None,
     })
 }
@@ -138,15 +143,15 @@ fn the_best_format_is_asked_for_and_comes() {
         ((1280, 720), 10, "1280 x 720, 10 a second, encoded"),
     ] {
         let watched = open(vivid.settings(width, height, fps)).expect("a pipeline");
-        watched.pipeline.start(H264);
+        watched.start(H264);
         let info = capture(&watched);
         assert_eq!((info.card.as_str(), info.choice.way), ("vivid", Way::Encode));
         assert!(info.choice.to_string().ends_with(expected), "{info}");
         assert!(info.steers_bitrate && info.gives_key_frames);
-        let sps = Sps::find(&watched.key_frame(VIDEO_H264).data).expect("parameter sets");
+        let sps = Sps::find(&watched.key_frame(Codec::H264).data).expect("parameter sets");
         assert_eq!((sps.width, sps.height), info.choice.size);
-        watched.pipeline.stop();
-        watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+        watched.stop();
+        watched.event("the stop", |event| matches!(event, SourceEvent::Stopped));
     }
 }
 
@@ -166,10 +171,10 @@ fn a_stopped_camera_is_free_and_keeps_no_handle_but_gstreamers() {
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
     let mut plays = 1; // the check at the start
     for _ in 0..2 {
-        watched.pipeline.start(H264);
-        watched.key_frame(VIDEO_H264);
-        watched.pipeline.stop();
-        watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+        watched.start(H264);
+        watched.key_frame(Codec::H264);
+        watched.stop();
+        watched.event("the stop", |event| matches!(event, SourceEvent::Stopped));
         plays += 1;
         assert!(handles() <= before + plays, "{} handles after {plays} plays", handles() - before);
         drop(Other::take(&vivid));
@@ -181,8 +186,8 @@ fn a_stopped_camera_is_free_and_keeps_no_handle_but_gstreamers() {
 fn every_picture_arrives_once_and_in_time() {
     let Some(vivid) = vivid("every_picture_arrives_once_and_in_time") else { return };
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
-    watched.pipeline.start(H264);
-    let frames = watched.frames(VIDEO_H264, 31);
+    watched.start(H264);
+    let frames = watched.frames(Codec::H264, 31);
     let steps: Vec<Duration> = frames.windows(2).map(|pair| pair[1].pts - pair[0].pts).collect();
     let late = steps.iter().filter(|step| step.abs_diff(Duration::from_millis(100)).as_millis() > 50).count();
     let whole = frames[30].pts - frames[0].pts;
@@ -197,33 +202,33 @@ fn every_picture_arrives_once_and_in_time() {
 fn controls_are_set_while_it_gives_pictures_and_told_in_events() {
     let Some(vivid) = vivid("controls_are_set_while_it_gives_pictures_and_told_in_events") else { return };
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
-    assert!(Control::find(watched.pipeline.controls(), "brightness").is_some());
-    watched.pipeline.start(H264);
-    watched.key_frame(VIDEO_H264);
+    assert!(Control::find(&Produce::controls(&watched.pipeline), "brightness").is_some());
+    watched.start(H264);
+    watched.key_frame(Codec::H264);
     let answer = |wanted: RequestId| {
         watched.until("the answer", |event| match event {
-            MediaEvent::Control { request, result, .. } if *request == wanted => Some(result.clone()),
+            SourceEvent::Control { request, result, .. } if *request == wanted => Some(result.clone()),
             _ => None,
         })
     };
-    watched.pipeline.set_control(RequestId(1), "brightness", 200);
+    set_control(&watched, 1, "brightness", 200);
     let set = answer(RequestId(1));
     assert_eq!(set.map(|control| control.value), Ok(Some(200)));
-    watched.pipeline.set_control(RequestId(2), "brightness", 999);
+    set_control(&watched, 2, "brightness", 999);
     let refused = answer(RequestId(2));
     assert_eq!(
         refused.map_err(|error| error.to_string()).err().as_deref(),
         Some("brightness takes 0 to 255, not 999")
     );
     let request = RequestId(3);
-    watched.pipeline.read_controls(request);
+    watched.command(Command::ReadControls { request });
     let read = watched.until("the controls", |event| match event {
-        MediaEvent::Controls { request: of, result } if *of == request => Some(result.clone()),
+        SourceEvent::Controls { request: of, result } if *of == request => Some(result.clone()),
         _ => None,
     });
     let read = read.expect("they are read");
     assert_eq!(Control::find(&read, "brightness").and_then(|control| control.value), Some(200));
-    watched.frame(VIDEO_H264);
+    watched.frame(Codec::H264);
     vivid.set("brightness", Value::Default);
 }
 
@@ -257,25 +262,25 @@ fn a_busy_camera_is_told_and_comes_back_when_it_is_free() {
     let other = Other::take(&vivid);
     let error = open(settings).err().expect("it is busy");
     assert_eq!(error.code(), "camera-busy", "{error}");
-    watched.pipeline.start(H264);
+    watched.start(H264);
     let error = watched.failure();
     assert!(error.code() == "camera-busy" && error.to_string().contains("fuser"), "{error}");
     drop(other);
     assert_eq!(capture(&watched).choice.size, (320, 180), "that it was busy says nothing of what it has");
-    watched.key_frame(VIDEO_H264);
+    watched.key_frame(Codec::H264);
 }
 
 #[test]
 fn a_rate_that_is_not_kept_is_told() {
     let Some(vivid) = vivid("a_rate_that_is_not_kept_is_told") else { return };
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
-    watched.pipeline.start(H264);
-    watched.key_frame(VIDEO_H264);
+    watched.start(H264);
+    watched.key_frame(Codec::H264);
     vivid.set("percentage_of_dropped_buffers", 60);
     let words = trouble(&watched, "too-slow");
     vivid.set("percentage_of_dropped_buffers", 0);
     assert!(words.contains("agreed to 10 pictures a second"), "{words}");
-    watched.frame(VIDEO_H264);
+    watched.frame(Codec::H264);
 }
 
 #[test]
@@ -289,9 +294,9 @@ fn one_that_is_unplugged_comes_back_by_itself_under_another_number_and_as_it_was
         return;
     }
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
-    watched.pipeline.set_control(RequestId(4), "brightness", 99);
-    watched.pipeline.start(H264);
-    let before = watched.key_frame(VIDEO_H264);
+    set_control(&watched, 4, "brightness", 99);
+    watched.start(H264);
+    let before = watched.key_frame(Codec::H264);
     plug("unbind").expect("it is unplugged");
     let error = watched.failure();
     assert_eq!(error.code(), "no-camera", "{error}");
@@ -300,13 +305,13 @@ fn one_that_is_unplugged_comes_back_by_itself_under_another_number_and_as_it_was
     plug("bind").expect("it is plugged in again");
     let again = capture(&watched).path;
     assert_ne!(again, vivid.device.path);
-    let after = watched.key_frame(VIDEO_H264);
+    let after = watched.key_frame(Codec::H264);
     assert!(after.pts > before.pts, "time goes on");
     let camera = Camera::open(&again).expect("its new number");
     let read = camera.controls().expect("it is there");
     assert_eq!(Control::find(&read, "brightness").and_then(|control| control.value), Some(99));
-    watched.pipeline.stop();
-    watched.event("the stop", |event| matches!(event, MediaEvent::Stopped));
+    watched.stop();
+    watched.event("the stop", |event| matches!(event, SourceEvent::Stopped));
 }
 
 #[cfg(feature = "camera")]

@@ -128,8 +128,10 @@ pub fn board(data: &[u8]) {
             assert!(!candidates.is_empty());
             for (name, encoder) in candidates {
                 let encoder = encoder.expect("what a profile names was looked up");
-                let chain =
-                    encoder.chain(&name, Start { bitrate: 1_500_000, key_interval: 300, level: "3.1", dmabuf: true });
+                let chain = encoder.chain(
+                    &name,
+                    Start { bitrate: 1_500_000, key_interval: 300, level: "3.1", dmabuf: true },
+                );
                 assert!(chain.contains(" name=enc ") && chain.contains(&*name), "{chain}");
             }
             for element in profile.csi(elements) {

@@ -1,40 +1,85 @@
-//! A pipeline under test: its events in order, awaited by condition.
+//! A source under test: its events in order, awaited by condition.
 #![allow(dead_code)] // each test file uses its part
 
+use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use symple::media::error::MediaError;
-use symple::media::source::Location;
-use symple::media::source::gst::{MediaEvent, Pipeline, Settings, Streams};
-use symple::media::{Frame, StreamId, VIDEO_H264};
+use symple::media::source::gst::{CaptureSettings, EncoderInfo, Pipeline};
+use symple::media::source::{Command, Location, Source, SourceEvent};
+use symple::media::{Codec, Frame, StreamId, StreamInfo, VideoFormat};
 
-pub const H264: Streams = Streams { h264: true, vp8: false, audio: false };
-pub const ALL: Streams = Streams { h264: true, vp8: true, audio: true };
+pub const H264: &[Codec] = &[Codec::H264];
+/// What viewers take, as far as the source has it.
+pub const ALL: &[Codec] = &[Codec::H264, Codec::Vp8, Codec::Opus];
 
 /// Far more than anything takes: it only ends a test that would wait for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Watched {
     pub pipeline: Pipeline,
-    events: Receiver<MediaEvent>,
+    source: Source,
+    events: Receiver<SourceEvent>,
+    /// As they were announced last.
+    streams: RefCell<Vec<StreamInfo>>,
 }
 
 /// Small pictures, so that tests leave the processor to the others.
-pub fn settings(source: &str) -> Settings {
+pub fn settings(source: &str) -> CaptureSettings {
     let source: Location = source.parse().expect("a source");
-    Settings { source, width: 320, height: 180, bitrate: 300_000, ..Settings::default() }
+    CaptureSettings { source, width: 320, height: 180, bitrate: 300_000, ..CaptureSettings::default() }
 }
 
-pub fn open(settings: Settings) -> Result<Watched, MediaError> {
+pub fn open(settings: CaptureSettings) -> Result<Watched, MediaError> {
     let (sender, events) = mpsc::channel();
-    let pipeline = Pipeline::new(settings, move |event| _ = sender.send(event))?;
-    Ok(Watched { pipeline, events })
+    let pipeline = Pipeline::build(settings)?;
+    let source = Source::new(pipeline.clone());
+    source.producer().listen(Arc::new(move |event| _ = sender.send(event)));
+    let streams = RefCell::new(source.producer().streams());
+    Ok(Watched { pipeline, source, events, streams })
 }
 
 impl Watched {
+    pub fn has(&self, codec: Codec) -> bool {
+        self.source.producer().streams().iter().any(|stream| stream.codec == codec)
+    }
+
+    pub fn encoder(&self) -> &EncoderInfo {
+        self.pipeline.encoder()
+    }
+
+    /// The stream of this codec, as it was announced last.
+    pub fn info(&self, codec: Codec) -> StreamInfo {
+        *self.streams.borrow().iter().find(|stream| stream.codec == codec).expect("it has such a stream")
+    }
+
+    pub fn id(&self, codec: Codec) -> StreamId {
+        self.info(codec).id
+    }
+
+    pub fn command(&self, command: Command) {
+        self.source.producer().command(command);
+    }
+
+    /// Wants these, as far as the source has them.
+    pub fn start(&self, codecs: &[Codec]) {
+        let streams = self.source.producer().streams().into_iter();
+        let streams = streams.filter(|stream| codecs.contains(&stream.codec)).map(|stream| stream.id);
+        self.command(Command::Want(streams.collect()));
+    }
+
+    pub fn stop(&self) {
+        self.start(&[]);
+    }
+
+    pub fn request_key_frame(&self, codec: Codec) {
+        self.command(Command::KeyFrame(self.id(codec)));
+    }
+
     /// The next event that `wanted` takes; those before it are gone.
-    pub fn until<T>(&self, what: &str, mut wanted: impl FnMut(&MediaEvent) -> Option<T>) -> T {
+    pub fn until<T>(&self, what: &str, mut wanted: impl FnMut(&SourceEvent) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         let mut others = Vec::new();
         loop {
@@ -42,59 +87,73 @@ impl Watched {
                 Ok(event) => event,
                 Err(_) => panic!("waited in vain for {what}; there came {others:?}"),
             };
-            if let Some(found) = wanted(&event) {
+            let found = wanted(&event);
+            if let SourceEvent::Streams(streams) = &event {
+                self.streams.replace(streams.clone());
+            }
+            if let Some(found) = found {
                 return found;
             }
-            if !matches!(event, MediaEvent::Frame(_)) {
+            if !matches!(event, SourceEvent::Frame(_)) {
                 others.push(event);
             }
         }
     }
 
-    pub fn frame(&self, stream: StreamId) -> Frame {
-        self.frame_where(stream, "a frame", |_| true)
+    pub fn frame(&self, codec: Codec) -> Frame {
+        self.frame_where(codec, "a frame", |_| true)
     }
 
-    pub fn key_frame(&self, stream: StreamId) -> Frame {
-        self.frame_where(stream, "a key frame", |frame| frame.key)
+    pub fn key_frame(&self, codec: Codec) -> Frame {
+        self.frame_where(codec, "a key frame", |frame| frame.key)
     }
 
-    pub fn frame_where(&self, stream: StreamId, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
+    pub fn frame_where(&self, codec: Codec, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
         self.until(what, |event| match event {
-            MediaEvent::Frame(frame) if frame.stream == stream && wanted(frame) => Some(frame.clone()),
+            SourceEvent::Frame(frame) if frame.codec == codec && wanted(frame) => Some(frame.clone()),
             _ => None,
         })
     }
 
-    pub fn frames(&self, stream: StreamId, count: usize) -> Vec<Frame> {
-        (0..count).map(|_| self.frame(stream)).collect()
+    pub fn frames(&self, codec: Codec, count: usize) -> Vec<Frame> {
+        (0..count).map(|_| self.frame(codec)).collect()
     }
 
     /// So many H.264 frames in a row; trouble of the source ends the test.
     pub fn frames_in_a_row(&self, what: &str, count: usize) -> Vec<Frame> {
         let next = || {
             self.until(what, |event| match event {
-                MediaEvent::Frame(frame) if frame.stream == VIDEO_H264 => Some(frame.clone()),
-                MediaEvent::Failed(error) | MediaEvent::Stalled(error) => panic!("{what}: {error}"),
+                SourceEvent::Frame(frame) if frame.codec == Codec::H264 => Some(frame.clone()),
+                SourceEvent::Failed(error) | SourceEvent::Stalled(error) => panic!("{what}: {error}"),
                 _ => None,
             })
         };
         (0..count).map(|_| next()).collect()
     }
 
+    /// What an event announces of the stream of this codec, where that is another generation than before.
+    pub fn announced(&self, event: &SourceEvent, codec: Codec) -> Option<VideoFormat> {
+        let SourceEvent::Streams(streams) = event else { return None };
+        let stream = streams.iter().find(|stream| stream.codec == codec)?;
+        if stream.generation == self.info(codec).generation {
+            return None;
+        }
+        stream.video()
+    }
+
     pub fn failure(&self) -> MediaError {
         self.until("a failure", |event| match event {
-            MediaEvent::Failed(error) => Some(error.clone()),
+            SourceEvent::Failed(error) => Some(error.clone()),
             _ => None,
         })
     }
 
-    pub fn event(&self, what: &str, wanted: impl Fn(&MediaEvent) -> bool) {
+    pub fn event(&self, what: &str, wanted: impl Fn(&SourceEvent) -> bool) {
         self.until(what, |event| wanted(event).then_some(()))
     }
 
     /// What came and was not looked at yet.
-    pub fn rest(&self) -> Vec<MediaEvent> {
+    pub fn rest(&self) -> Vec<SourceEvent> {
         self.events.try_iter().collect()
     }
 }

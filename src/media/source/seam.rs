@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::SourceStatus;
 use super::controls::{Control, Value};
@@ -37,6 +38,11 @@ pub enum Command {
         stream: StreamId,
         /// Frame rate and size.
         quality: Quality,
+    },
+    /// Make a key frame this often, asked for or not, where the source encodes H.264 itself.
+    KeyFrameInterval {
+        /// From one to the next; encoders count it in frames.
+        interval: Duration,
     },
     /// Set a control of the camera, by its name; [`SourceEvent::Control`] says how that ended.
     SetControl {

@@ -7,20 +7,21 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::camera::CaptureInfo;
-use super::{ErrorKind, MediaError, MediaEvent, gate};
+use super::gate;
+use super::streams::Announced;
+use super::target::CaptureInfo;
 use crate::media::board::{Knob, Place};
+use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps;
 use crate::media::source::stamp::Missing;
-use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264};
+use crate::media::source::v4l2::choose::Way;
+use crate::media::source::{Listener, SourceEvent};
+use crate::media::{Codec, Format, Frame, StreamId, VideoFormat};
 
 /// The elements of a chain that a gate is put before: what was decoded within, and the frames for the encoder.
 pub(super) const GATES: [&str; 2] = ["decoded", "thin"];
 
-/// Where the events go.
-pub(super) type Callback = Arc<dyn Fn(MediaEvent) + Send + Sync>;
-
-/// What the branches of one run share: its place in time, and its one [`MediaEvent::Started`].
+/// What the branches of one run share: its place in time, and its one [`SourceEvent::Started`].
 pub(super) struct Timing {
     /// Zero of all presentation times.
     epoch: Instant,
@@ -28,8 +29,10 @@ pub(super) struct Timing {
     /// From the epoch to zero of this run's running time.
     offset: OnceLock<Duration>,
     started: Once,
-    /// How the pictures come, told with the first of them.
+    /// How the camera's frames come, announced with the first of them.
     info: Option<CaptureInfo>,
+    /// The stream that a camera with an encoder makes by itself.
+    best: StreamId,
     /// Called at the first frame.
     first: Box<dyn Fn() + Send + Sync>,
 }
@@ -39,6 +42,7 @@ impl Timing {
         epoch: Instant,
         pipeline: &gst::Pipeline,
         info: Option<CaptureInfo>,
+        best: StreamId,
         first: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Timing {
@@ -47,6 +51,7 @@ impl Timing {
             offset: OnceLock::new(),
             started: Once::new(),
             info,
+            best,
             first: Box::new(first),
         }
     }
@@ -90,6 +95,26 @@ impl Room {
     }
 }
 
+/// What a branch makes, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub stream: StreamId,
+    pub codec: Codec,
+    /// From raw to coded, launch syntax.
+    pub chain: String,
+    /// Frames a second, at most.
+    pub fps: u32,
+    pub room: Room,
+}
+
+/// Where what it makes goes.
+#[derive(Clone)]
+pub(super) struct Outlet {
+    pub timing: Arc<Timing>,
+    pub announced: Arc<Announced>,
+    pub on: Listener,
+}
+
 /// An encoder at work.
 pub(super) struct Branch {
     bin: gst::Bin,
@@ -98,18 +123,14 @@ pub(super) struct Branch {
 }
 
 impl Branch {
-    /// Adds `chain` (from raw to coded, launch syntax, of at most `fps` frames a second) to a running pipeline.
-    #[allow(clippy::too_many_arguments, reason = "one place calls it")]
+    /// Adds a branch to a running pipeline.
     pub(super) fn attach(
         pipeline: &gst::Pipeline,
         tee: &gst::Element,
-        stream: StreamId,
-        chain: &str,
-        fps: u32,
-        room: Room,
-        timing: Arc<Timing>,
-        on: Callback,
+        job: Job,
+        outlet: Outlet,
     ) -> Result<Branch, MediaError> {
+        let Job { stream, codec, chain, fps, room } = job;
         let failed =
             |what: &str| MediaError::new(ErrorKind::Other, format!("the encoder cannot start: {what}"));
         let room = room.properties();
@@ -131,7 +152,7 @@ impl Branch {
             .by_name("out")
             .and_downcast::<gst_app::AppSink>()
             .ok_or_else(|| failed("it has no output"))?;
-        let mut taker = Taker { stream, timing, on, format: None, running: false };
+        let mut taker = Taker { stream, codec, outlet, format: None, running: false };
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
             taker.take(&sink.pull_sample().map_err(|_| gst::FlowError::Eos)?);
             Ok(gst::FlowSuccess::Ok)
@@ -277,19 +298,11 @@ fn set_control(encoder: &gst::Element, name: &str, value: u32) -> Result<i32, St
 /// Turns samples into frames.
 struct Taker {
     stream: StreamId,
-    timing: Arc<Timing>,
-    on: Callback,
-    format: Option<Format>,
+    codec: Codec,
+    outlet: Outlet,
+    format: Option<VideoFormat>,
     /// A key frame has been seen.
     running: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Format {
-    width: u32,
-    height: u32,
-    fps: u32,
-    profile_level_id: Option<[u8; 3]>,
 }
 
 impl Taker {
@@ -299,34 +312,41 @@ impl Taker {
         if !self.running {
             return;
         }
-        self.timing.started.call_once(|| {
-            self.timing.info.clone().into_iter().for_each(|info| (self.on)(MediaEvent::Capture(info)));
-            (self.on)(MediaEvent::Started);
-            (self.timing.first)();
+        let Outlet { timing, on, .. } = &self.outlet;
+        timing.started.call_once(|| {
+            if let Some(info) = timing.info.clone() {
+                let (bitrate, quality) = (info.steers_bitrate, info.choice.way != Way::PassThrough);
+                let stream = timing.best;
+                on(SourceEvent::Adjustable { stream, bitrate, quality });
+                on(SourceEvent::Capture(info));
+            }
+            on(SourceEvent::Started);
+            (timing.first)();
         });
         if frame.key && frame.codec.is_video() {
-            self.tell_format(sample, &frame);
+            self.announce_format(sample, &frame);
         }
-        (self.on)(MediaEvent::Frame(frame));
+        (self.outlet.on)(SourceEvent::Frame(frame));
     }
 
     fn frame(&self, sample: &gst::Sample) -> Option<Frame> {
         let buffer = sample.buffer()?;
         let map = buffer.map_readable().ok()?;
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-        let pts = self.timing.since_epoch(segment.to_running_time(buffer.pts()?)?)?;
+        let timing = &self.outlet.timing;
+        let pts = timing.since_epoch(segment.to_running_time(buffer.pts()?)?)?;
         // A source may stamp its pictures a little ahead of the clock; nothing is captured in the future.
-        let captured = (self.timing.epoch + pts).min(Instant::now());
-        let (codec, key) = match self.stream {
-            VIDEO_H264 => (Codec::H264, sps::is_idr(&map)),
-            AUDIO_OPUS => (Codec::Opus, true),
+        let captured = (timing.epoch + pts).min(Instant::now());
+        let key = match self.codec {
+            Codec::H264 => sps::is_idr(&map),
             // The lowest bit of the frame tag is 0 in a key frame (RFC 6386, 9.1).
-            _ => (Codec::Vp8, map.first().is_some_and(|tag| tag & 1 == 0)),
+            Codec::Vp8 => map.first().is_some_and(|tag| tag & 1 == 0),
+            Codec::Opus | Codec::Jpeg => true,
         };
         let duration = buffer.duration().map_or(Duration::ZERO, Duration::from);
         Some(Frame {
             stream: self.stream,
-            codec,
+            codec: self.codec,
             key,
             captured,
             pts,
@@ -336,12 +356,12 @@ impl Taker {
         })
     }
 
-    fn tell_format(&mut self, sample: &gst::Sample, frame: &Frame) {
+    fn announce_format(&mut self, sample: &gst::Sample, frame: &Frame) {
         let sps = if frame.codec == Codec::H264 { sps::Sps::find(&frame.data) } else { None };
         let caps = sample.caps().and_then(|caps| caps.structure(0));
         let number = |name| caps.and_then(|caps| caps.get::<i32>(name).ok()).map_or(0, |n| n.max(0) as u32);
         let rate = caps.and_then(|caps| caps.get::<gst::Fraction>("framerate").ok());
-        let format = Format {
+        let format = VideoFormat {
             width: sps.map_or_else(|| number("width"), |sps| sps.width),
             height: sps.map_or_else(|| number("height"), |sps| sps.height),
             fps: rate
@@ -350,8 +370,8 @@ impl Taker {
             profile_level_id: sps.map(|sps| sps.profile_level_id),
         };
         if self.format.replace(format) != Some(format) {
-            let Format { width, height, fps, profile_level_id } = format;
-            (self.on)(MediaEvent::Format { stream: self.stream, width, height, fps, profile_level_id });
+            let Outlet { announced, on, .. } = &self.outlet;
+            announced.announce(self.stream, Format::Video(format), on);
         }
     }
 }

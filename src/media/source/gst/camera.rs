@@ -3,13 +3,15 @@
 //! It is looked at anew for each run, as it may have come back under another number, or be another one.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
 
-use super::encoders::Picture;
-use super::{EncoderInfo, ErrorKind, MediaError, Settings};
+use super::encoders::EncoderInfo;
+use super::raw::RawVideo;
+use super::settings::CaptureSettings;
+use super::target::{CaptureInfo, Target};
+use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::controls::{Control, ControlKind, Value, codec};
 use crate::media::source::v4l2;
 use crate::media::source::v4l2::choose::{Choice, Encoder, Io, Way, Wish, choose};
@@ -17,53 +19,6 @@ use crate::media::source::v4l2::device::{Device, Identity, Role};
 
 /// What constrained baseline is made of by every encoder: other raw formats make other profiles of some.
 const PLAIN: [&str; 3] = ["I420", "NV12", "YV12"];
-
-/// How a camera's pictures come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CaptureInfo {
-    /// Its name for people.
-    pub card: String,
-    /// The node that it has now.
-    pub path: PathBuf,
-    /// Format, size, rate, and why.
-    pub choice: Choice,
-    /// Whether the bitrate follows what is asked for: not where a camera makes H.264 and takes no bitrate.
-    pub steers_bitrate: bool,
-    /// Whether key frames come when they are asked for: not where a camera makes H.264 and cannot be asked.
-    pub gives_key_frames: bool,
-}
-
-impl fmt::Display for CaptureInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}: {} ({})", self.card, self.path.display(), self.choice, self.choice.why)?;
-        if !self.steers_bitrate {
-            f.write_str("; its bitrate cannot follow the viewers' networks")?;
-        }
-        if !self.gives_key_frames {
-            f.write_str(
-                "; it makes key frames when it likes, so a new viewer's first picture may take a while",
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// What one run opens.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    /// The pipeline's first elements, launch syntax; the source is named `camera`.
-    pub head: String,
-    pub path: PathBuf,
-    /// `None` where the device does not say what it has: then GStreamer finds out.
-    pub info: Option<CaptureInfo>,
-}
-
-impl Target {
-    pub(super) fn passes_through(&self) -> bool {
-        self.info.as_ref().is_some_and(|info| info.choice.way == Way::PassThrough)
-    }
-}
 
 pub(super) struct Camera {
     /// As it was named.
@@ -74,6 +29,8 @@ pub(super) struct Camera {
     /// Pictures between key frames, and bit/s, for a camera that encodes.
     gop: u32,
     bitrate: u32,
+    /// The encoder takes DMA buffers.
+    dmabuf: bool,
     /// What it says cannot be relied on.
     distrusted: bool,
     /// What was set, for when it comes back: cameras forget with their power.
@@ -82,7 +39,7 @@ pub(super) struct Camera {
 
 impl Camera {
     /// GStreamer must have been started.
-    pub(super) fn new(path: &Path, settings: &Settings, encoder: &EncoderInfo) -> Self {
+    pub(super) fn new(path: &Path, settings: &CaptureSettings, encoder: &EncoderInfo, dmabuf: bool) -> Self {
         let takes = formats(&encoder.name).into_iter();
         let wish = Wish {
             size: (settings.width, settings.height),
@@ -98,8 +55,9 @@ impl Camera {
             path: path.into(),
             identity: None,
             wish,
-            gop: Picture::of(settings).gop(settings.key_interval),
+            gop: RawVideo::of(settings).gop(settings.key_interval),
             bitrate: settings.bitrate,
+            dmabuf,
             distrusted: false,
             set: BTreeMap::new(),
         }
@@ -130,7 +88,10 @@ impl Camera {
         };
         self.restore(&device);
         let choice = if self.distrusted { None } else { choose(&device, &self.wish) };
-        let Some(choice) = choice else { return Ok(guess(device.path, &self.wish)) };
+        let Some(mut choice) = choice else { return Ok(guess(device.path, &self.wish)) };
+        if !self.dmabuf {
+            choice.io = Io::Mmap;
+        }
         let passed = choice.way == Way::PassThrough;
         if passed {
             self.prepare_encoder(&device);

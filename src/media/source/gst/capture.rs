@@ -11,10 +11,14 @@ use std::time::{Instant, SystemTime};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::camera::Target;
 use super::csi::Csi;
-use super::encoders::H264_TAIL;
-use super::{ErrorKind, MediaError, Settings, gate, pattern, rtsp};
+use super::found::Found;
+use super::parts::{discard, file_uri, launch, part};
+use super::raw::H264_TAIL;
+use super::settings::CaptureSettings;
+use super::target::Target;
+use super::{gate, pattern, rtsp};
+use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps::Sps;
 use crate::media::source::Location;
 use crate::media::source::pace::{self, Verdict};
@@ -25,27 +29,6 @@ use crate::media::source::v4l2::device::{Rate, Size};
 const STILL_FPS: u32 = 5;
 /// From this rate on both fields of an interlaced frame become a frame: 25 of them are 50.
 const FIELDS_FPS: u32 = 60;
-
-/// What a source turned out to have.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Found {
-    Video,
-    Audio,
-    /// That was all.
-    NoMore,
-    /// A camera's H.264 of a profile that browsers are not promised.
-    Foreign([u8; 3]),
-    /// Pictures of another size than agreed to.
-    Size(u32, u32),
-    /// The camera's rate changed for the worse or the better.
-    Pace(Verdict),
-    /// The file holds one picture only.
-    Still,
-    /// The sound beside a still picture has ended.
-    SoundEnded,
-    /// Frames have another size from now on.
-    Resized,
-}
 
 /// A pipeline that ends in two tees.
 pub(super) struct Capture {
@@ -69,7 +52,7 @@ pub(super) struct Known<'a> {
 
 /// Builds the front for a source. `counter` numbers the pattern's pictures.
 pub(super) fn build(
-    settings: &Settings,
+    settings: &CaptureSettings,
     counter: &Arc<AtomicU32>,
     known: Known<'_>,
     found: impl Fn(Found) + Send + Sync + 'static,
@@ -121,7 +104,7 @@ pub(super) fn build(
 }
 
 /// A camera's front: coded where its H.264 is passed through, else decoded. It is watched for what it agreed to.
-fn camera<F>(settings: &Settings, target: &Target, found: Arc<F>) -> Result<Capture, MediaError>
+fn camera<F>(settings: &CaptureSettings, target: &Target, found: Arc<F>) -> Result<Capture, MediaError>
 where
     F: Fn(Found) + Send + Sync + 'static,
 {
@@ -210,8 +193,8 @@ fn watch_parameter_sets(
     });
 }
 
-fn test(settings: &Settings) -> Result<Capture, MediaError> {
-    let Settings { width, height, fps, .. } = settings;
+fn test(settings: &CaptureSettings) -> Result<Capture, MediaError> {
+    let CaptureSettings { width, height, fps, .. } = settings;
     parsed(&format!(
         "videotestsrc is-live=true pattern=smpte75 horizontal-speed=2 ! \
          video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! \
@@ -243,7 +226,7 @@ enum Pace {
 
 /// The rest of the front for what is decoded. Deinterlacing and turning let progressive, upright frames pass as they
 /// are; the first `videoconvert` works for formats alone that these two don't take.
-fn decoded(settings: &Settings, decoder: &str, pace: Pace) -> String {
+fn decoded(settings: &CaptureSettings, decoder: &str, pace: Pace) -> String {
     let clock = if pace == Pace::Live { "" } else { "clocksync !" };
     let freeze = match pace {
         Pace::Still => {
@@ -262,39 +245,19 @@ fn decoded(settings: &Settings, decoder: &str, pace: Pace) -> String {
     )
 }
 
-fn parsed(launch: &str) -> Result<Capture, MediaError> {
-    let failed = |error: gst::glib::Error| {
-        MediaError::new(ErrorKind::Other, format!("GStreamer cannot build the source: {}", error.message()))
-    };
-    let pipeline = gst::parse::launch(launch)
-        .map_err(failed)?
-        .downcast::<gst::Pipeline>()
-        .map_err(|_| MediaError::new(ErrorKind::Other, "GStreamer made no pipeline of the source"))?;
+fn parsed(line: &str) -> Result<Capture, MediaError> {
+    let pipeline = launch(line)?;
     let video = part(&pipeline, "video")?;
     let audio = part(&pipeline, "audio")?;
     Ok(Capture { pipeline, video, audio, coded: false })
-}
-
-fn part(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element, MediaError> {
-    pipeline
-        .by_name(name)
-        .ok_or_else(|| MediaError::new(ErrorKind::Other, format!("the pipeline has no {name}")))
 }
 
 fn path_text(path: &Path) -> Result<&str, MediaError> {
     path.to_str().ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "the source's path is not UTF-8"))
 }
 
-pub(super) fn file_uri(path: &Path) -> Result<String, MediaError> {
-    let bad = |error: &dyn std::fmt::Display| {
-        MediaError::new(ErrorKind::NoFile, format!("{} is no file: {error}", path.display()))
-    };
-    let path = std::path::absolute(path).map_err(|error| bad(&error))?;
-    Ok(gst::glib::filename_to_uri(&path, None).map_err(|error| bad(&error.message()))?.into())
-}
-
 /// Draws the clock and the counter into each picture.
-fn burn_into(tee: &gst::Element, settings: &Settings, counter: Arc<AtomicU32>) {
+fn burn_into(tee: &gst::Element, settings: &CaptureSettings, counter: Arc<AtomicU32>) {
     let (width, height) = (settings.width as usize, settings.height as usize);
     let pad = tee.static_pad("sink").expect("a tee has a sink pad");
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
@@ -332,13 +295,17 @@ where
 }
 
 /// Brings frames to the size that fits, whenever it changes.
-fn fit_as_it_comes<F>(pipeline: &gst::Pipeline, settings: &Settings, found: Arc<F>) -> Result<(), MediaError>
+fn fit_as_it_comes<F>(
+    pipeline: &gst::Pipeline,
+    settings: &CaptureSettings,
+    found: Arc<F>,
+) -> Result<(), MediaError>
 where
     F: Fn(Found) + Send + Sync + 'static,
 {
     let fit = part(pipeline, "fit")?;
     let pad = part(pipeline, "scale")?.static_pad("sink").expect("a filter has a sink pad");
-    let Settings { width, height, .. } = *settings;
+    let CaptureSettings { width, height, .. } = *settings;
     let running = AtomicBool::new(false);
     let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
     pad.add_probe(mask, move |_, info| {
@@ -381,7 +348,7 @@ fn join_fields(pipeline: &gst::Pipeline) -> Result<(), MediaError> {
 /// Links the first pad of each kind; what is left over is thrown away, or the source would stop.
 fn link_as_they_come<F>(
     pipeline: &gst::Pipeline,
-    settings: &Settings,
+    settings: &CaptureSettings,
     found: Arc<F>,
 ) -> Result<(), MediaError>
 where
@@ -420,16 +387,6 @@ where
     });
     decoder.connect_no_more_pads(move |_| found(Found::NoMore));
     Ok(())
-}
-
-/// Links a pad to where all is thrown away.
-pub(super) fn discard(decoder: &gst::Element, pad: &gst::Pad) {
-    let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build();
-    let (Ok(sink), Some(bin)) = (sink, decoder.parent().and_downcast::<gst::Bin>()) else { return };
-    if bin.add(&sink).is_ok() && sink.sync_state_with_parent().is_ok() {
-        let target = sink.static_pad("sink").expect("a fakesink has a sink pad");
-        _ = pad.link(&target);
-    }
 }
 
 /// The caps that raw pictures are brought to.

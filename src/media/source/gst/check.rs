@@ -9,7 +9,10 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::csi::Csi;
-use super::{ErrorKind, MediaError, Settings, capture, fault};
+use super::fault;
+use super::parts::{discard, end_of, file_uri, launch};
+use super::settings::CaptureSettings;
+use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::Location;
 
 const CORE: &str = "libgstreamer1.0-0";
@@ -48,7 +51,7 @@ pub(super) struct Has {
 }
 
 /// GStreamer and the elements that the settings need.
-pub(super) fn gstreamer(settings: &Settings) -> Result<(), MediaError> {
+pub(super) fn gstreamer(settings: &CaptureSettings) -> Result<(), MediaError> {
     gst::init().map_err(|error| {
         let words = format!("GStreamer does not start: {}", error.message());
         MediaError::new(ErrorKind::MissingPlugin, words)
@@ -66,20 +69,20 @@ pub(super) fn gstreamer(settings: &Settings) -> Result<(), MediaError> {
     let decoded: &[_] = if settings.source == Location::Test { &[] } else { DECODED };
     let sound: &[_] = if settings.audio { &[("opusenc", BASE)] } else { &[] };
     for (element, package) in [ALWAYS, own, decoded, sound].into_iter().flatten() {
-        if gst::ElementFactory::find(element).is_none() {
+        if !has(element) {
             return Err(MediaError::missing_plugin(element, package));
         }
     }
     Ok(())
 }
 
-/// Whether VP8 can be made too.
-pub(super) fn has_vp8() -> bool {
-    gst::ElementFactory::find("vp8enc").is_some()
+/// Whether an element is installed.
+pub(super) fn has(element: &str) -> bool {
+    gst::ElementFactory::find(element).is_some()
 }
 
 /// Whether the source is there. A network camera is not asked: it may come later.
-pub(super) fn source(settings: &Settings, csi: Option<&Csi>) -> Result<Has, MediaError> {
+pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>) -> Result<Has, MediaError> {
     let found = match &settings.source {
         Location::Test | Location::Rtsp { .. } => Has { audio: true },
         Location::V4l2(path) => camera(path, &settings.source).map(|()| Has { audio: false })?,
@@ -149,22 +152,12 @@ fn file(path: &Path, source: &Location) -> Result<Has, MediaError> {
     }
     let pipeline = launch("uridecodebin name=decoder")?;
     let decoder = pipeline.by_name("decoder").expect("named in the line above");
-    decoder.set_property("uri", capture::file_uri(path)?);
+    decoder.set_property("uri", file_uri(path)?);
     // A pad that leads nowhere is an error of the stream, which may be told before all is known.
-    decoder.connect_pad_added(capture::discard);
+    decoder.connect_pad_added(discard);
     let outcome = look_inside(&pipeline, &decoder, source);
     _ = pipeline.set_state(gst::State::Null);
     outcome
-}
-
-fn launch(description: &str) -> Result<gst::Pipeline, MediaError> {
-    let element = gst::parse::launch(description)
-        .map_err(|error| MediaError::new(ErrorKind::Other, format!("GStreamer: {}", error.message())))?;
-    element.downcast::<gst::Pipeline>().or_else(|element| {
-        let pipeline = gst::Pipeline::new();
-        pipeline.add(&element).map_err(|error| MediaError::new(ErrorKind::Other, error.to_string()))?;
-        Ok(pipeline)
-    })
 }
 
 fn play_to_the_end(pipeline: &gst::Pipeline, source: &Location) -> Result<(), MediaError> {
@@ -174,17 +167,6 @@ fn play_to_the_end(pipeline: &gst::Pipeline, source: &Location) -> Result<(), Me
             Err(fault::from_gstreamer(source, &error.error(), &error.debug().unwrap_or_default()))
         }
         _ => Err(fault::stalled(source)),
-    }
-}
-
-/// Plays until the end or an error; `None` when neither comes in time.
-pub(super) fn end_of(pipeline: &gst::Pipeline, patience: gst::ClockTime) -> Option<gst::Message> {
-    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
-    let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
-    match pipeline.set_state(gst::State::Playing) {
-        Ok(_) => bus.timed_pop_filtered(patience, &wanted),
-        // What failed has been posted already.
-        Err(_) => bus.pop_filtered(&wanted),
     }
 }
 

@@ -1,115 +1,59 @@
 //! The control thread: it alone opens, changes and closes runs, when [`Life`] says so.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
 
 use gstreamer::glib;
 
-use super::branch::{Branch, Callback};
 use super::camera::Camera;
-use super::capture::Found;
-use super::csi::Csi;
-use super::encoders::Chosen;
-use super::run::{Plan, Run};
-use super::{ErrorKind, MediaError, MediaEvent, RequestId, Settings, Streams, fault};
+use super::fault;
+use super::found::Found;
+use super::orders::{News, Order};
+use super::plan::Plan;
+use super::run::Run;
+use super::target::Target;
 use crate::media::StreamId;
-use crate::media::adapt::ladder::Quality;
-use crate::media::source::controls::Value;
+use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::life::{self, Input, Life, Reopening};
 use crate::media::source::pace::Verdict;
 use crate::media::source::v4l2::device::Rate;
-use crate::media::source::{Location, SourceEvent};
-
-/// What the control thread is told.
-pub(super) enum Command {
-    /// Produce these; none at all is to stop.
-    Start(Streams),
-    KeyFrame(StreamId),
-    Bitrate(StreamId, u32),
-    /// A control of the camera, for the event that bears the number.
-    SetControl(RequestId, String, Value),
-    ReadControls(RequestId),
-    Quality(StreamId, Quality),
-    KeyInterval(Duration),
-    /// From the run of this number.
-    News(u64, News),
-    /// A branch that can be removed now.
-    Detached {
-        run: u64,
-        stream: StreamId,
-        branch: Branch,
-    },
-    /// The last handle is gone.
-    Quit,
-}
-
-/// What happens in a run.
-pub(super) enum News {
-    Found(Found),
-    Missing(String),
-    /// GStreamer's error and its debug text.
-    Error(glib::Error, String),
-    FirstFrame,
-    Ended,
-}
+use crate::media::source::{Command, Location, SourceEvent};
 
 pub(super) struct Control {
     plan: Plan,
     life: Life,
-    /// What was asked for.
-    wanted: Streams,
+    /// Of the streams that there are.
+    wanted: BTreeSet<StreamId>,
     run: Option<Run>,
     runs: u64,
 }
 
 impl Control {
-    pub(super) fn new(
-        settings: Settings,
-        encoder: Chosen,
-        camera: Option<Camera>,
-        csi: Option<Csi>,
-        on: Callback,
-        commands: Sender<Command>,
-    ) -> Self {
-        let reopening = match &settings.source {
-            Location::File(_) if settings.repeat => Reopening::AtEnd,
+    pub(super) fn new(plan: Plan) -> Self {
+        let reopening = match &plan.settings.source {
+            Location::File(_) if plan.settings.repeat => Reopening::AtEnd,
             Location::File(_) => Reopening::Never,
             _ => Reopening::AfterWait,
         };
         let life = Life::new(life::Config {
             reopening,
             // A CSI camera is looked for by opening all that opens it, which is not done every other second.
-            pluggable: matches!(settings.source, Location::V4l2(_)),
-            stalled: fault::stalled(&settings.source),
+            pluggable: matches!(plan.settings.source, Location::V4l2(_)),
+            stalled: fault::stalled(&plan.settings.source),
         });
-        let plan = Plan {
-            settings,
-            encoder,
-            on,
-            commands,
-            epoch: Instant::now(),
-            counter: Arc::new(AtomicU32::new(0)),
-            bitrates: BTreeMap::new(),
-            camera,
-            csi,
-            qualities: BTreeMap::new(),
-            still: false,
-        };
-        Control { plan, life, wanted: Streams::default(), run: None, runs: 0 }
+        Control { plan, life, wanted: BTreeSet::new(), run: None, runs: 0 }
     }
 
-    pub(super) fn run(mut self, inbox: Receiver<Command>) {
+    pub(super) fn run(mut self, inbox: Receiver<Order>) {
         loop {
-            let command = match self.perform() {
+            let order = match self.perform() {
                 Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
                 None => inbox.recv().map_err(RecvTimeoutError::from),
             };
-            let flow = match command {
-                Ok(command) => self.handle(command),
+            let flow = match order {
+                Ok(order) => self.handle(order),
                 Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
                 Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
             };
@@ -139,77 +83,81 @@ impl Control {
         }
     }
 
-    fn announce(&self, event: SourceEvent) {
-        self.tell(match event {
-            SourceEvent::Stalled(error) => MediaEvent::Stalled(error),
-            SourceEvent::Failed(error) => MediaEvent::Failed(error),
-            SourceEvent::Ended => MediaEvent::Ended,
-            SourceEvent::GaveUp => MediaEvent::GaveUp,
-            SourceEvent::Stopped => MediaEvent::Stopped,
-            SourceEvent::State(status) => MediaEvent::State(status),
-            _ => return,
-        });
+    fn handle(&mut self, order: Order) -> ControlFlow<()> {
+        match order {
+            Order::Ask(command) => self.ask(command),
+            Order::News(number, news) => {
+                if self.run.as_ref().is_some_and(|run| run.number == number) {
+                    self.handle_news(news);
+                }
+            }
+            Order::Detached { run, stream, branch } => {
+                branch.remove();
+                self.detached(run, stream);
+            }
+            Order::Quit => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
     }
 
-    fn handle(&mut self, command: Command) -> ControlFlow<()> {
+    fn ask(&mut self, command: Command) {
         match command {
-            Command::Start(streams) if streams.is_empty() => self.life(Input::Unwanted),
-            Command::Start(streams) => self.start(streams),
+            Command::Want(streams) => self.want(streams),
             Command::KeyFrame(stream) => {
                 if let Some(run) = &self.run {
                     run.request_key_frame(&self.plan, stream);
                 }
             }
-            Command::Bitrate(stream, bps) => {
-                self.plan.bitrates.insert(stream, bps);
+            Command::Bitrate { stream, bps } => {
+                let Some(asked) = self.plan.stream_mut(stream) else { return };
+                asked.bitrate = Some(bps);
                 if let Some(run) = &self.run {
                     run.set_bitrate(&self.plan, stream);
                 }
             }
-            Command::News(number, news) => {
-                if self.run.as_ref().is_some_and(|run| run.number == number) {
-                    self.handle_news(news);
-                }
-            }
-            Command::SetControl(request, name, value) => self.set_control(request, name, value),
-            Command::ReadControls(request) => {
-                let result = self.camera().and_then(Camera::controls);
-                self.tell(MediaEvent::Controls { request, result });
-            }
-            Command::Quality(stream, quality) => {
-                let before = self.plan.qualities.insert(stream, quality);
+            Command::Quality { stream, quality } => {
+                let Some(asked) = self.plan.stream_mut(stream).filter(|stream| stream.is_video()) else {
+                    return;
+                };
+                let before = asked.quality.replace(quality);
                 if let Some(run) = self.run.as_mut().filter(|_| before != Some(quality)) {
                     run.rebuild(&self.plan, stream);
                 }
             }
-            Command::KeyInterval(interval) => {
+            Command::KeyFrameInterval { interval } => {
                 self.plan.settings.key_interval = interval;
                 if let Some(run) = &mut self.run {
                     run.set_key_interval(&self.plan);
                 }
             }
-            Command::Detached { run, stream, branch } => {
-                branch.remove();
-                self.detached(run, stream);
+            Command::SetControl { request, name, value } => {
+                let result = self.camera().and_then(|camera| camera.set(&name, value));
+                self.announce(SourceEvent::Control { request, name, result });
             }
-            Command::Quit => return ControlFlow::Break(()),
+            Command::ReadControls { request } => {
+                let result = self.camera().and_then(Camera::controls);
+                self.announce(SourceEvent::Controls { request, result });
+            }
         }
-        ControlFlow::Continue(())
     }
 
     /// An encoder has made room; perhaps for another of the same stream.
     fn detached(&mut self, number: u64, stream: StreamId) {
         let Some(run) = self.run.as_mut().filter(|run| run.number == number) else { return };
         run.handle_detached(stream);
-        if let Err(error) = run.produce(&self.plan, self.wanted) {
+        if let Err(error) = run.produce(&self.plan, &self.wanted) {
             self.fail(error);
         }
     }
 
-    fn start(&mut self, streams: Streams) {
-        self.wanted = streams;
+    fn want(&mut self, streams: BTreeSet<StreamId>) {
+        let known = |id: &StreamId| self.plan.stream(*id).is_some();
+        self.wanted = streams.into_iter().filter(known).collect();
+        if self.wanted.is_empty() {
+            return self.life(Input::Unwanted);
+        }
         if let Some(run) = &mut self.run
-            && let Err(error) = run.produce(&self.plan, streams)
+            && let Err(error) = run.produce(&self.plan, &self.wanted)
         {
             return self.fail(error);
         }
@@ -221,19 +169,18 @@ impl Control {
     }
 
     fn camera(&mut self) -> Result<&mut Camera, MediaError> {
-        let none = "only a V4L2 camera has controls, and this source is none";
+        let none = "this source has no controls; only V4L2 cameras do";
         self.plan.camera.as_mut().ok_or_else(|| MediaError::new(ErrorKind::NoControl, none))
-    }
-
-    fn set_control(&mut self, request: RequestId, name: String, value: Value) {
-        let result = self.camera().and_then(|camera| camera.set(&name, value));
-        self.tell(MediaEvent::Control { request, name, result });
     }
 
     fn open(&mut self) {
         self.runs += 1;
         let target = self.plan.camera.as_mut().map(Camera::find).transpose();
-        match target.and_then(|target| Run::open(&self.plan, self.runs, target)) {
+        let run = target.and_then(|target| {
+            self.plan.set_pass_through(target.as_ref().is_some_and(Target::passes_through));
+            Run::open(&self.plan, self.runs, target)
+        });
+        match run {
             Err(error) => self.fail(error),
             Ok(run) => {
                 self.life(Input::Opened);
@@ -242,7 +189,7 @@ impl Control {
                 if let Err(error) = playing {
                     // GStreamer has posted the cause, which is news already on its way; this comes after it.
                     let late = News::Error(no_cause(&error), String::new());
-                    _ = self.plan.commands.send(Command::News(self.runs, late));
+                    _ = self.plan.orders.send(Order::News(self.runs, late));
                 }
             }
         }
@@ -256,7 +203,7 @@ impl Control {
                     "the camera's H.264 is of profile {profile:02x}{constraints:02x}, which browsers are not \
                      promised: its pictures are encoded here"
                 );
-                self.tell(MediaEvent::Trouble(MediaError::new(ErrorKind::WrongPictures, words)));
+                self.announce(SourceEvent::Trouble(MediaError::new(ErrorKind::WrongPictures, words)));
                 if let Some(camera) = &mut self.plan.camera {
                     camera.refuse_h264();
                 }
@@ -265,14 +212,14 @@ impl Control {
             News::Found(Found::Size(width, height)) => {
                 let agreed = run.info().map_or((0, 0), |info| info.choice.size);
                 let error = fault::wrong_size(&self.plan.settings.source, agreed, (width, height));
-                self.tell(MediaEvent::Trouble(error));
+                self.announce(SourceEvent::Trouble(error));
             }
             News::Found(Found::Pace(verdict)) => {
                 let agreed = run.info().and_then(|info| info.choice.rate).map_or(0.0, Rate::per_second);
                 match verdict {
                     Verdict::TooSlow(rate) => {
                         let error = fault::too_slow(&self.plan.settings.source, agreed, rate);
-                        self.tell(MediaEvent::Trouble(error));
+                        self.announce(SourceEvent::Trouble(error));
                     }
                     Verdict::Kept => log::info!("the camera gives {agreed} pictures a second again"),
                 }
@@ -284,7 +231,7 @@ impl Control {
             }
             News::Found(Found::SoundEnded) => self.life(Input::Ended),
             News::Found(found) => {
-                if let Err(error) = run.handle_found(found, &self.plan, self.wanted) {
+                if let Err(error) = run.handle_found(found, &self.plan, &self.wanted) {
                     let error = fault::with_missing(error, run.missing.as_deref());
                     self.fail(error);
                 }
@@ -311,7 +258,7 @@ impl Control {
         self.life(Input::Failed(error));
     }
 
-    fn tell(&self, event: MediaEvent) {
+    fn announce(&self, event: SourceEvent) {
         (self.plan.on)(event);
     }
 }

@@ -1,7 +1,8 @@
 //! A camera at the board's own port: which of the profile's elements opens it, and with what.
 
-use super::{ErrorKind, MediaError, Settings};
+use super::settings::CaptureSettings;
 use crate::media::board::{Asked, Elements, Profile};
+use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::Location;
 
 /// How the camera is opened.
@@ -18,7 +19,7 @@ pub(super) struct Csi {
 /// Errors: the board has no such element, none is installed, or the camera is named in a way that it does not
 /// know.
 pub(super) fn find(
-    settings: &Settings,
+    settings: &CaptureSettings,
     profile: &Profile,
     elements: &Elements,
     installed: impl Fn(&str) -> bool,
@@ -32,7 +33,7 @@ pub(super) fn find(
             missing = missing.or_else(|| Some(MediaError::missing_plugin(name, element.package)));
             continue;
         }
-        let Settings { width, height, fps, .. } = *settings;
+        let CaptureSettings { width, height, fps, .. } = *settings;
         let asked = Asked { width, height, fps };
         let head = element
             .csi
@@ -65,7 +66,7 @@ mod tests {
         let elements = board::elements();
         let (profile, _) = board::named(board, &elements).expect("a name of the list");
         let source = source.parse().expect("a source");
-        let settings = Settings { source, ..Settings::default() };
+        let settings = CaptureSettings { source, ..CaptureSettings::default() };
         find(&settings, &profile, &elements, |name| installed.contains(&name))
     }
 

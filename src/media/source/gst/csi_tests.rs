@@ -7,10 +7,15 @@ use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 
-use super::super::control::{Command, Control};
-use super::super::{MediaEvent, Pipeline, Streams, encoders};
+use super::super::control::Control;
+use super::super::orders::Order;
+use super::super::plan::Plan;
+use super::super::streams::{Announced, Maker, Stream};
+use super::super::{Pipeline, encoders};
 use super::*;
 use crate::media::board::{self, Board};
+use crate::media::source::{Command, SourceEvent};
+use crate::media::{Codec, StreamId, StreamInfo};
 
 /// What is said of a camera that is not there.
 const ADVICE: &str = "look at the cable";
@@ -18,21 +23,34 @@ const ADVICE: &str = "look at the cable";
 const LONG: Duration = Duration::from_secs(30);
 
 /// A source `csi` that is opened by this head, asked for H.264 until `enough`; then all it told, and when.
-fn told(head: &str, enough: impl Fn(&[(Instant, MediaEvent)]) -> bool) -> Vec<(Instant, MediaEvent)> {
+fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(Instant, SourceEvent)> {
     gst::init().expect("GStreamer");
     let source = Location::Csi(None);
-    let settings = Settings { source, width: 320, height: 180, fps: 10, ..Settings::default() };
+    let settings = CaptureSettings { source, width: 320, height: 180, fps: 10, ..CaptureSettings::default() };
     let elements = board::elements();
     let (profile, _) = board::named("generic", &elements).expect("it is built in");
     let (encoder, _) = encoders::choose(&settings, &profile, &elements).expect("an encoder");
     let csi = Csi { head: head.into(), advice: ADVICE.into() };
-    let (commands, inbox) = channel();
-    let (tell, events): (_, Receiver<(Instant, MediaEvent)>) = channel();
+    let (orders, inbox) = channel();
+    let (tell, events): (_, Receiver<(Instant, SourceEvent)>) = channel();
     let on = Arc::new(move |event| _ = tell.send((Instant::now(), event)));
-    let control = Control::new(settings, encoder, None, Some(csi), on, commands.clone());
+    let id = StreamId(0);
+    let control = Control::new(Plan {
+        settings,
+        encoder,
+        streams: vec![Stream::new(id, Maker::Encoder)],
+        announced: Arc::new(Announced::new(vec![StreamInfo::new(id, Codec::H264)])),
+        on,
+        orders: orders.clone(),
+        epoch: Instant::now(),
+        counter: Arc::default(),
+        camera: None,
+        csi: Some(csi),
+        still: false,
+    });
     let thread = thread::spawn(move || control.run(inbox));
-    let send = |command| commands.send(command).expect("it runs");
-    send(Command::Start(Streams { h264: true, ..Streams::default() }));
+    let send = |order| orders.send(order).expect("it runs");
+    send(Order::Ask(Command::Want([id].into())));
     let mut all = Vec::new();
     while !enough(&all) {
         match events.recv_timeout(LONG) {
@@ -40,7 +58,7 @@ fn told(head: &str, enough: impl Fn(&[(Instant, MediaEvent)]) -> bool) -> Vec<(I
             Err(_) => panic!("nothing more came after {all:?}"),
         }
     }
-    send(Command::Quit);
+    send(Order::Quit);
     thread.join().expect("it does not panic");
     all
 }
@@ -49,22 +67,22 @@ fn told(head: &str, enough: impl Fn(&[(Instant, MediaEvent)]) -> bool) -> Vec<(I
 fn a_sensors_raw_pictures_are_encoded() {
     let head = "videotestsrc name=camera is-live=true ! \
                 video/x-raw,format=NV12,width=320,height=180,framerate=10/1";
-    let all = told(head, |all| matches!(all.last(), Some((_, MediaEvent::Frame(_)))));
+    let all = told(head, |all| matches!(all.last(), Some((_, SourceEvent::Frame(_)))));
     let format = all.iter().find_map(|(_, event)| match event {
-        MediaEvent::Format { width, height, .. } => Some((*width, *height)),
+        SourceEvent::Streams(streams) => streams[0].video().map(|video| (video.width, video.height)),
         _ => None,
     });
     assert_eq!(format, Some((320, 180)), "{all:?}");
-    let Some((_, MediaEvent::Frame(frame))) = all.last() else { panic!("{all:?}") };
+    let Some((_, SourceEvent::Frame(frame))) = all.last() else { panic!("{all:?}") };
     assert!(frame.key, "the first picture is a key frame");
 }
 
 #[test]
 fn a_camera_that_is_not_there_is_tried_again_with_growing_waits() {
-    let failed = |all: &[(Instant, MediaEvent)]| -> Vec<(Instant, MediaError)> {
+    let failed = |all: &[(Instant, SourceEvent)]| -> Vec<(Instant, MediaError)> {
         let failed = all.iter().filter_map(|(at, event)| match event {
-            MediaEvent::Failed(error) => Some((*at, error.clone())),
-            MediaEvent::GaveUp => panic!("it gave up"),
+            SourceEvent::Failed(error) => Some((*at, error.clone())),
+            SourceEvent::GaveUp => panic!("it gave up"),
             _ => None,
         });
         failed.collect()
@@ -83,8 +101,8 @@ fn a_camera_that_is_not_there_is_tried_again_with_growing_waits() {
 fn a_size_that_a_sensor_does_not_give_is_told() {
     // A decoder finds out while it runs, as libcamera does.
     let head = "videotestsrc name=camera ! video/x-raw,width=100 ! jpegenc ! jpegdec ! video/x-raw,width=320";
-    let all = told(head, |all| matches!(all.last(), Some((_, MediaEvent::Failed(_)))));
-    let Some((_, MediaEvent::Failed(error))) = all.last() else { panic!("{all:?}") };
+    let all = told(head, |all| matches!(all.last(), Some((_, SourceEvent::Failed(_)))));
+    let Some((_, SourceEvent::Failed(error))) = all.last() else { panic!("{all:?}") };
     assert_eq!(error.kind(), ErrorKind::WrongPictures, "{error}");
     assert!(error.to_string().contains("size and rate"), "{error}");
 }
@@ -92,12 +110,12 @@ fn a_size_that_a_sensor_does_not_give_is_told() {
 #[test]
 fn libcamera_without_a_camera_says_what_to_check() {
     gst::init().expect("GStreamer");
-    let settings = |source: &str| Settings {
+    let settings = |source: &str| CaptureSettings {
         source: source.parse().expect("a source"),
         board: Board::Named("raspberry-pi-5".into()),
-        ..Settings::default()
+        ..CaptureSettings::default()
     };
-    let open = |source: &str| Pipeline::new(settings(source), |_| {}).err();
+    let open = |source: &str| Pipeline::build(settings(source)).err();
     if gst::ElementFactory::find("libcamerasrc").is_none() {
         let error = open("csi").expect("its element is missing");
         assert_eq!(error.kind(), ErrorKind::MissingPlugin, "{error}");

@@ -11,17 +11,16 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::{ErrorKind, MediaError, Settings, check};
+use super::parts;
+use super::raw::{H264_TAIL, RawVideo};
+use super::settings::CaptureSettings;
 use crate::media::board::{Elements, Encoder, Profile, Start};
-use crate::media::frame::sps::{self, Sps};
+use crate::media::error::{ErrorKind, MediaError};
+use crate::media::frame::sps::Sps;
 
 /// How long a candidate has for its few pictures. Loading a firmware takes a second on some boards.
 const TRIAL: gst::ClockTime = gst::ClockTime::from_seconds(5);
 const TRIAL_PICTURES: u32 = 5;
-
-/// What follows every H.264 encoder: parameter sets before each key frame, one access unit a buffer.
-pub(super) const H264_TAIL: &str =
-    "h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au";
 
 /// The encoder that was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,24 +59,23 @@ pub(super) struct Chosen {
 
 impl Chosen {
     /// From raw pictures to Annex B access units, as GStreamer's launch syntax has it.
-    pub(super) fn chain(&self, picture: Picture, key_interval: Duration, bps: u32, dmabuf: bool) -> String {
-        let start =
-            Start { bitrate: bps, key_interval: picture.gop(key_interval), level: picture.level(), dmabuf };
+    pub(super) fn chain(&self, raw: RawVideo, key_interval: Duration, bps: u32, dmabuf: bool) -> String {
+        let start = Start { bitrate: bps, key_interval: raw.gop(key_interval), level: raw.level(), dmabuf };
         format!("{} ! {H264_TAIL}", self.element.chain(&self.name, start))
     }
 
     /// Encodes a little; the profile and level that came of it.
-    fn try_out(&self, settings: &Settings) -> Result<[u8; 3], String> {
+    fn try_out(&self, settings: &CaptureSettings) -> Result<[u8; 3], String> {
         if gst::ElementFactory::find(&self.name).is_none() {
             return Err(format!("not installed (package {})", self.element.package));
         }
-        let picture = Picture::of(settings);
-        let Picture { width, height, fps } = picture;
+        let raw = RawVideo::of(settings);
+        let RawVideo { width, height, fps } = raw;
         let launch = format!(
             "videotestsrc num-buffers={TRIAL_PICTURES} ! \
              video/x-raw,format=I420,width={width},height={height},framerate={fps}/1 ! {} ! \
              appsink name=out sync=false wait-on-eos=false",
-            self.chain(picture, settings.key_interval, settings.bitrate, false)
+            self.chain(raw, settings.key_interval, settings.bitrate, false)
         );
         let pipeline = gst::parse::launch(&launch).map_err(|error| error.message().to_string())?;
         let pipeline =
@@ -90,7 +88,7 @@ impl Chosen {
 
 fn encode_a_little(pipeline: &gst::Pipeline) -> Result<[u8; 3], String> {
     let out = pipeline.by_name("out").and_downcast::<gst_app::AppSink>().ok_or("it has no output")?;
-    match check::end_of(pipeline, TRIAL).as_ref().map(|message| message.view()) {
+    match parts::end_of(pipeline, TRIAL).as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => {}
         Some(gst::MessageView::Error(error)) => return Err(error.error().message().to_string()),
         _ => return Err(format!("it does not start, or encodes nothing within {} s", TRIAL.seconds())),
@@ -107,7 +105,7 @@ fn encode_a_little(pipeline: &gst::Pipeline) -> Result<[u8; 3], String> {
 
 /// Tries the candidates and takes the first that works.
 pub(super) fn choose(
-    settings: &Settings,
+    settings: &CaptureSettings,
     profile: &Profile,
     elements: &Elements,
 ) -> Result<(Chosen, EncoderInfo), MediaError> {
@@ -137,39 +135,6 @@ pub(super) fn choose(
     Err(MediaError::new(ErrorKind::NoEncoder, words))
 }
 
-/// The pictures that go into an encoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Picture {
-    pub width: u32,
-    pub height: u32,
-    pub fps: u32,
-}
-
-impl Picture {
-    pub(super) fn of(settings: &Settings) -> Picture {
-        let Settings { width, height, fps, .. } = *settings;
-        Picture { width, height, fps }
-    }
-
-    /// Pictures between two key frames.
-    pub(super) fn gop(self, interval: Duration) -> u32 {
-        let pictures = interval.as_secs_f64() * f64::from(self.fps);
-        // As a cast saturates, any interval is a number; encoders take no more than an i32.
-        (pictures as u32).clamp(1, i32::MAX as u32)
-    }
-
-    /// The H.264 level as GStreamer writes it.
-    fn level(self) -> &'static str {
-        match sps::level(self.width, self.height, self.fps) {
-            31 => "3.1",
-            40 => "4",
-            42 => "4.2",
-            50 => "5",
-            _ => "5.2",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,19 +159,5 @@ mod tests {
             seen += 1;
         }
         assert!(seen >= 2, "the two software encoders are needed for all other tests");
-    }
-
-    #[test]
-    fn the_level_is_the_least_that_holds_the_pictures_and_never_below_3_1() {
-        for (width, height, fps, level) in [
-            (320, 180, 10, "3.1"),
-            (1280, 720, 30, "3.1"),
-            (1280, 720, 60, "4"),
-            (1920, 1080, 30, "4"),
-            (1920, 1080, 60, "4.2"),
-            (3840, 2160, 30, "5.2"),
-        ] {
-            assert_eq!(Picture { width, height, fps }.level(), level, "{width} x {height}, {fps}");
-        }
     }
 }

@@ -3,7 +3,7 @@
 use gstreamer as gst;
 use gstreamer::glib;
 
-use super::{ErrorKind, MediaError};
+use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::Location;
 
 /// The package with the decoders that most machines lack.

@@ -4,7 +4,6 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::super::camera::Target;
 use super::*;
 
 /// What the encoders get: caps, and the times of the frames.
@@ -17,7 +16,8 @@ struct Front {
 fn camera(tail: &str, fps: u32) -> Front {
     gst::init().expect("GStreamer");
     let source = Location::V4l2("/dev/video0".into());
-    let settings = Settings { source, width: 320, height: 240, fps, audio: false, ..Settings::default() };
+    let settings =
+        CaptureSettings { source, width: 320, height: 240, fps, audio: false, ..CaptureSettings::default() };
     let head = format!(
         "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=50/1 ! \
          {tail} ! identity name=camera"

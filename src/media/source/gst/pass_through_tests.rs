@@ -4,35 +4,37 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
 use super::super::encoders;
+use super::super::streams::{Announced, Stream};
 use super::*;
-use crate::media::Codec;
 use crate::media::board;
 use crate::media::frame::sps::Sps;
-use crate::media::source::Location;
-use crate::media::source::gst::MediaEvent;
+use crate::media::source::SourceEvent;
 use crate::media::source::pace::Verdict;
 use crate::media::source::v4l2::choose::{Choice, Way};
 use crate::media::source::v4l2::device::{FourCc, Rate};
 
 const SIZE: (u32, u32) = (320, 180);
+const H264: StreamId = StreamId(0);
+const VP8: StreamId = StreamId(1);
+const JPEG: StreamId = StreamId(3);
 
 struct World {
     plan: Plan,
     run: Run,
-    commands: Receiver<Command>,
-    events: Receiver<MediaEvent>,
+    orders: Receiver<Order>,
+    events: Receiver<SourceEvent>,
     found: Vec<Found>,
 }
 
 /// A camera of this profile and rate that agreed to `SIZE` at 10 pictures a second, and gives `size`.
 fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     gst::init().expect("GStreamer");
-    let settings = Settings {
+    let settings = CaptureSettings {
         source: Location::V4l2("/dev/video0".into()),
         width: SIZE.0,
         height: SIZE.1,
         fps: 10,
-        ..Settings::default()
+        ..CaptureSettings::default()
     };
     let (width, height) = size;
     let head = format!(
@@ -51,7 +53,7 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     let info =
         CaptureInfo { card: "x264".into(), path, choice, steers_bitrate: false, gives_key_frames: false };
     let target = Target { head, path: info.path.clone(), info: Some(info) };
-    let (told, commands) = channel();
+    let (told, orders) = channel();
     let (tell, events) = channel();
     let elements = board::elements();
     let (profile, _) = board::named("generic", &elements).expect("it is built in");
@@ -59,38 +61,43 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     let plan = Plan {
         settings,
         encoder,
+        streams: vec![
+            Stream::new(H264, Maker::PassThrough),
+            Stream::new(VP8, Maker::Vp8),
+            Stream::new(JPEG, Maker::Jpeg),
+        ],
+        announced: Arc::new(Announced::new(Vec::new())),
         on: Arc::new(move |event| _ = tell.send(event)),
-        commands: told,
+        orders: told,
         epoch: Instant::now(),
         counter: Arc::default(),
-        bitrates: BTreeMap::new(),
-        qualities: BTreeMap::new(),
         still: false,
         camera: None,
         csi: None,
     };
     let run = Run::open(&plan, 1, Some(target)).expect("its front is built");
     run.play().expect("it plays");
-    World { plan, run, commands, events, found: vec![] }
+    World { plan, run, orders, events, found: vec![] }
 }
 
 impl World {
     /// The first event that `wanted` takes, while streams are produced as the control thread does it.
     fn until<T>(
         &mut self,
-        streams: Streams,
-        mut wanted: impl FnMut(&MediaEvent) -> Option<T>,
+        streams: &[StreamId],
+        mut wanted: impl FnMut(&SourceEvent) -> Option<T>,
         mut enough: impl FnMut(&[Found]) -> bool,
     ) -> Option<T> {
         let end = Instant::now() + Duration::from_secs(60);
+        let streams = streams.iter().copied().collect();
         loop {
-            while let Ok(command) = self.commands.try_recv() {
-                match command {
-                    Command::News(_, News::Found(found)) => {
-                        self.run.handle_found(found.clone(), &self.plan, streams).expect("a branch");
+            while let Ok(order) = self.orders.try_recv() {
+                match order {
+                    Order::News(_, News::Found(found)) => {
+                        self.run.handle_found(found.clone(), &self.plan, &streams).expect("a branch");
                         self.found.push(found);
                     }
-                    Command::News(_, News::Error(error, debug)) => panic!("{error} {debug}"),
+                    Order::News(_, News::Error(error, debug)) => panic!("{error} {debug}"),
                     _ => {}
                 }
             }
@@ -112,34 +119,35 @@ impl World {
     }
 
     fn found(&mut self, what: impl Fn(&Found) -> bool) {
-        let none = self.until(
-            Streams { h264: true, ..Streams::default() },
-            |_| None::<()>,
-            |all| all.iter().any(&what),
-        );
+        let none = self.until(&[H264], |_| None::<()>, |all| all.iter().any(&what));
         assert!(none.is_none());
     }
 }
 
 #[test]
-fn its_h264_comes_as_it_is_and_vp8_by_a_decoder() {
+fn its_h264_comes_as_it_is_and_vp8_and_jpeg_by_a_decoder() {
     if !super::super::camera::decodes_h264() {
-        println!("SKIPPED its_h264_comes_as_it_is_and_vp8_by_a_decoder: no decoder for H.264 here");
+        println!("SKIPPED its_h264_comes_as_it_is_and_vp8_and_jpeg_by_a_decoder: no decoder for H.264 here");
         return;
     }
     let mut world = camera("constrained-baseline", SIZE, 10);
-    let both = Streams { h264: true, vp8: true, audio: false };
-    let (mut h264, mut vp8) = (Vec::new(), Vec::new());
+    let (mut h264, mut vp8, mut jpeg) = (Vec::new(), Vec::new(), Vec::new());
     world.until(
-        both,
+        &[H264, VP8, JPEG],
         |event| {
-            if let MediaEvent::Frame(frame) = event {
-                if frame.codec == Codec::H264 { &mut h264 } else { &mut vp8 }.push(frame.clone());
+            if let SourceEvent::Frame(frame) = event {
+                match frame.codec {
+                    Codec::H264 => &mut h264,
+                    Codec::Jpeg => &mut jpeg,
+                    _ => &mut vp8,
+                }
+                .push(frame.clone());
             }
-            (h264.len() >= 25 && vp8.len() >= 5).then_some(())
+            (h264.len() >= 25 && vp8.len() >= 5 && !jpeg.is_empty()).then_some(())
         },
         |_| false,
     );
+    assert_eq!(crate::media::frame::jpeg::size(&jpeg[0].data), Some(SIZE), "a snapshot is decoded first");
     let sps = Sps::find(&h264[0].data).expect("parameter sets before the first picture");
     assert!(h264[0].key && sps.is_baseline());
     assert_eq!((sps.width, sps.height), SIZE);
@@ -151,7 +159,7 @@ fn its_h264_comes_as_it_is_and_vp8_by_a_decoder() {
 fn a_profile_that_browsers_are_not_promised_is_told_before_any_picture() {
     let mut world = camera("high", SIZE, 10);
     world.found(|found| matches!(found, Found::Foreign([100, ..])));
-    assert!(world.events.try_iter().all(|event| !matches!(event, MediaEvent::Frame(_))));
+    assert!(world.events.try_iter().all(|event| !matches!(event, SourceEvent::Frame(_))));
 }
 
 #[test]

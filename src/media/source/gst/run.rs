@@ -2,116 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::branch::{Branch, Callback, Room, Timing};
-use super::camera::{Camera, CaptureInfo, Steering, Target};
-use super::capture::{self, Capture, Found, Known};
-use super::control::{Command, News};
-use super::csi::Csi;
-use super::encoders::{Chosen, Picture};
-use super::{ErrorKind, MediaError, Settings, Streams};
-use crate::media::adapt::ladder::Quality;
-use crate::media::board::{Knob, Place, Unit};
+use super::branch::{Branch, Job, Outlet, Room, Timing};
+use super::camera::Steering;
+use super::capture::{self, Capture, Known};
+use super::found::Found;
+use super::orders::{News, Order};
+use super::plan::{Input, Plan};
+use super::settings::CaptureSettings;
+use super::streams::Maker;
+use super::target::{CaptureInfo, Target};
+use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::Location;
 use crate::media::source::v4l2::choose::Io;
-use crate::media::{AUDIO_OPUS, StreamId, VIDEO_H264, VIDEO_VP8};
-
-/// In bit/s, transparent for speech and good for music (RFC 7587, 3.1.1).
-const AUDIO_BITRATE: u32 = 64_000;
-
-/// What all runs of a pipeline have in common.
-pub(super) struct Plan {
-    pub settings: Settings,
-    pub encoder: Chosen,
-    pub on: Callback,
-    pub commands: Sender<Command>,
-    /// Zero of all presentation times.
-    pub epoch: Instant,
-    /// The test pattern's picture counter, which goes on over restarts.
-    pub counter: Arc<AtomicU32>,
-    /// The bitrates that were asked for.
-    pub bitrates: BTreeMap<StreamId, u32>,
-    /// What a V4L2 source is.
-    pub camera: Option<Camera>,
-    /// How a CSI source is opened.
-    pub csi: Option<Csi>,
-    /// What pictures a stream gets, where that is not all.
-    pub qualities: BTreeMap<StreamId, Quality>,
-    /// The file turned out to hold one picture only.
-    pub still: bool,
-}
-
-impl Plan {
-    fn bitrate(&self, stream: StreamId) -> u32 {
-        let default = if stream == AUDIO_OPUS { AUDIO_BITRATE } else { self.settings.bitrate };
-        self.bitrates.get(&stream).copied().unwrap_or(default)
-    }
-
-    /// How a stream is made of raw pictures (of this size) or sound, or of pictures that came `coded`.
-    fn chain(&self, stream: StreamId, (width, height): (u32, u32), coded: bool, dmabuf: bool) -> String {
-        let bps = self.bitrate(stream);
-        let all = Picture { width, height, fps: self.settings.fps };
-        let quality = self.qualities.get(&stream);
-        let picture = quality.map_or(all, |quality| Picture {
-            width: quality.of(width),
-            height: quality.of(height),
-            fps: self.fps(stream),
-        });
-        let fewer = if picture == all {
-            String::new()
-        } else {
-            let Picture { width, height, .. } = picture;
-            format!(
-                "identity name=thin ! videoscale ! \
-                 video/x-raw,width={width},height={height},pixel-aspect-ratio=1/1 ! "
-            )
-        };
-        match stream {
-            VIDEO_H264 if coded => "identity".into(),
-            _ if coded && stream != AUDIO_OPUS => {
-                format!(
-                    "decodebin ! identity name=decoded ! {}",
-                    self.chain(stream, (width, height), false, dmabuf)
-                )
-            }
-            VIDEO_H264 => fewer + &self.encoder.chain(picture, self.settings.key_interval, bps, dmabuf),
-            AUDIO_OPUS => format!("opusenc name=enc bitrate={bps} frame-size=20"),
-            // A second of rate control memory in place of six, and a picture dropped when that is not
-            // enough: the network has no more patience.
-            _ => format!(
-                "{fewer}videoconvert ! vp8enc name=enc deadline=1 cpu-used=8 threads=2 end-usage=cbr \
-                 error-resilient=default lag-in-frames=0 keyframe-max-dist={} target-bitrate={bps} \
-                 buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 dropframe-threshold=30",
-                picture.gop(self.settings.key_interval)
-            ),
-        }
-    }
-
-    /// Pictures between two key frames of H.264.
-    fn gop(&self) -> u32 {
-        Picture { fps: self.fps(VIDEO_H264), ..Picture::of(&self.settings) }.gop(self.settings.key_interval)
-    }
-
-    /// Frames a second of a video stream, at most.
-    fn fps(&self, stream: StreamId) -> u32 {
-        self.qualities.get(&stream).map_or(self.settings.fps, |quality| quality.fps)
-    }
-
-    fn bitrate_knob(&self, stream: StreamId) -> Knob {
-        let bits = |name: &str| Knob { place: Place::Property(name.into()), unit: Unit::Bits };
-        match stream {
-            VIDEO_H264 => self.encoder.element.bitrate.clone(),
-            AUDIO_OPUS => bits("bitrate"),
-            _ => bits("target-bitrate"),
-        }
-    }
-}
+use crate::media::{Codec, StreamId};
 
 /// A pipeline that plays. Dropping it closes the source.
 pub(super) struct Run {
@@ -138,8 +48,8 @@ pub(super) struct Run {
 impl Run {
     /// Opens the source. What it has is told by [`News::Found`], its troubles by other [`News`].
     pub(super) fn open(plan: &Plan, number: u64, target: Option<Target>) -> Result<Run, MediaError> {
-        let commands = plan.commands.clone();
-        let found = move |found| _ = commands.send(Command::News(number, News::Found(found)));
+        let orders = plan.orders.clone();
+        let found = move |found| _ = orders.send(Order::News(number, News::Found(found)));
         let known = Known { camera: target.as_ref(), csi: plan.csi.as_ref(), still: plan.still };
         let capture = capture::build(&plan.settings, &plan.counter, known, found)?;
         let began = Instant::now();
@@ -153,13 +63,15 @@ impl Run {
         let pipeline = &capture.pipeline;
         // Presentation times are compared with `Instant`s, so no device's own clock.
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-        listen(pipeline, number, plan.commands.clone());
-        let commands = plan.commands.clone();
+        listen(pipeline, number, plan.orders.clone());
+        let orders = plan.orders.clone();
+        let best = plan.streams.iter().find(|stream| stream.codec() == Codec::H264).map(|stream| stream.id);
         let timing = Arc::new(Timing::new(
             plan.epoch,
             pipeline,
             target.as_ref().and_then(|target| target.info.clone()),
-            move || _ = commands.send(Command::News(number, News::FirstFrame)),
+            best.unwrap_or(StreamId(0)),
+            move || _ = orders.send(Order::News(number, News::FirstFrame)),
         ));
         let (has_video, has_audio) = (false, false);
         Ok(Run {
@@ -197,7 +109,7 @@ impl Run {
         &mut self,
         found: Found,
         plan: &Plan,
-        streams: Streams,
+        wanted: &BTreeSet<StreamId>,
     ) -> Result<(), MediaError> {
         match found {
             Found::Video => self.has_video = true,
@@ -207,7 +119,7 @@ impl Run {
                 return Ok(());
             }
             Found::NoMore if self.has_video && self.file => {
-                self.produce(plan, streams)?;
+                self.produce(plan, wanted)?;
                 return self.set_state(gst::State::Playing);
             }
             Found::NoMore if self.has_video => return Ok(()),
@@ -217,39 +129,41 @@ impl Run {
             }
             _ => return Ok(()),
         }
-        self.produce(plan, streams)
+        self.produce(plan, wanted)
     }
 
     /// Encoders take another size by themselves; what is scaled for one would lose its shape.
     fn resize(&mut self, plan: &Plan) {
-        for stream in [VIDEO_H264, VIDEO_VP8] {
-            if plan.qualities.contains_key(&stream) {
-                self.rebuild(plan, stream);
-            }
+        for stream in plan.streams.iter().filter(|stream| stream.quality.is_some()) {
+            self.rebuild(plan, stream.id);
         }
     }
 
     /// Adds and takes away encoders until these streams are produced, as far as the source has them.
-    pub(super) fn produce(&mut self, plan: &Plan, streams: Streams) -> Result<(), MediaError> {
-        for stream in [VIDEO_H264, VIDEO_VP8, AUDIO_OPUS] {
-            let audio = stream == AUDIO_OPUS;
-            let possible = if audio { self.has_audio } else { self.has_video };
-            match (streams.has(stream), self.branches.contains_key(&stream)) {
-                (true, false) if possible && !self.leaving.contains(&stream) => {
-                    let tee = if audio { &self.capture.audio } else { &self.capture.video };
-                    let (timing, on) = (self.timing.clone(), plan.on.clone());
-                    let coded = self.capture.coded && !audio;
+    pub(super) fn produce(&mut self, plan: &Plan, wanted: &BTreeSet<StreamId>) -> Result<(), MediaError> {
+        for stream in &plan.streams {
+            let (id, video) = (stream.id, stream.is_video());
+            let possible = if video { self.has_video } else { self.has_audio };
+            match (wanted.contains(&id), self.branches.contains_key(&id)) {
+                (true, false) if possible && !self.leaving.contains(&id) => {
+                    let tee = if video { &self.capture.video } else { &self.capture.audio };
+                    let coded = self.capture.coded && video;
                     let dmabuf = self.info().is_some_and(|info| info.choice.io == Io::DmaBuf);
-                    let chain = plan.chain(stream, size(tee, plan), coded, dmabuf);
-                    let room = match stream {
-                        _ if coded => Room::Coded,
-                        AUDIO_OPUS => Room::Sound,
-                        _ => Room::Raw,
+                    let job = Job {
+                        stream: id,
+                        codec: stream.codec(),
+                        chain: plan.chain(stream, Input { size: size(tee, plan), coded, dmabuf }),
+                        fps: plan.fps(stream),
+                        room: match stream.maker {
+                            _ if coded => Room::Coded,
+                            Maker::Opus => Room::Sound,
+                            _ => Room::Raw,
+                        },
                     };
-                    let pipeline = &self.capture.pipeline;
-                    let fps = plan.fps(stream);
-                    let branch = Branch::attach(pipeline, tee, stream, &chain, fps, room, timing, on)?;
-                    self.branches.insert(stream, branch);
+                    let (timing, announced) = (self.timing.clone(), plan.announced.clone());
+                    let outlet = Outlet { timing, announced, on: plan.on.clone() };
+                    let branch = Branch::attach(&self.capture.pipeline, tee, job, outlet)?;
+                    self.branches.insert(id, branch);
                     if coded {
                         // It begins with the next key frame, which may be far.
                         if let Some(steering) = &self.steering {
@@ -257,19 +171,19 @@ impl Run {
                         }
                     }
                 }
-                (false, true) => self.detach(plan, stream),
+                (false, true) => self.detach(plan, id),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Takes a stream's encoder away, if it has one; [`Command::Detached`] follows.
+    /// Takes a stream's encoder away, if it has one; [`Order::Detached`] follows.
     fn detach(&mut self, plan: &Plan, stream: StreamId) {
         let Some(branch) = self.branches.remove(&stream) else { return };
         self.leaving.insert(stream);
-        let (commands, run) = (plan.commands.clone(), self.number);
-        branch.detach(move |branch| _ = commands.send(Command::Detached { run, stream, branch }));
+        let (orders, run) = (plan.orders.clone(), self.number);
+        branch.detach(move |branch| _ = orders.send(Order::Detached { run, stream, branch }));
     }
 
     /// The encoder of a stream is gone: another may come.
@@ -277,54 +191,47 @@ impl Run {
         self.leaving.remove(&stream);
     }
 
-    /// Whether the camera itself makes a stream: nothing of ours can make it other.
-    fn passes_through(&self, stream: StreamId) -> bool {
-        self.capture.coded && stream == VIDEO_H264
-    }
-
     /// Makes a stream by what the plan says now. The encoder is closed and another one opened: a stateful
-    /// hardware encoder takes no other size while it runs.
-    pub(super) fn rebuild(&mut self, plan: &Plan, stream: StreamId) {
-        if !self.passes_through(stream) {
-            self.detach(plan, stream);
+    /// hardware encoder takes no other size while it runs. What the camera makes stays as it is.
+    pub(super) fn rebuild(&mut self, plan: &Plan, id: StreamId) {
+        if plan.stream(id).is_some_and(|stream| stream.maker != Maker::PassThrough) {
+            self.detach(plan, id);
         }
     }
 
     /// Sets the interval of H.264 key frames as the plan has it, without a break where the encoder can.
     pub(super) fn set_key_interval(&mut self, plan: &Plan) {
-        if self.passes_through(VIDEO_H264) {
-            return;
-        }
-        let Some(branch) = self.branches.get(&VIDEO_H264) else { return };
-        let knobs = &plan.encoder.element.key_interval;
-        let live = knobs.iter().all(|knob| branch.turns_live(knob));
-        // Of several names for it a driver knows one at least.
-        if !live
-            || !knobs.iter().map(|knob| branch.turn(knob, plan.gop())).fold(false, |any, done| any | done)
-        {
-            self.rebuild(plan, VIDEO_H264);
+        for stream in plan.streams.iter().filter(|stream| stream.maker == Maker::Encoder) {
+            let Some(branch) = self.branches.get(&stream.id) else { continue };
+            let knobs = &plan.encoder.element.key_interval;
+            let live = knobs.iter().all(|knob| branch.turns_live(knob));
+            let turned = knobs.iter().map(|knob| live && branch.turn(knob, plan.gop(stream)));
+            // Of several names for it a driver knows one at least.
+            if !turned.fold(false, |any, done| any | done) {
+                self.detach(plan, stream.id);
+            }
         }
     }
 
-    pub(super) fn request_key_frame(&self, plan: &Plan, stream: StreamId) {
-        match (&self.steering, self.branches.get(&stream)) {
-            // Its decoder's viewers wait for their own encoder's key frame.
-            (Some(steering), Some(_)) if stream == VIDEO_H264 => steering.request_key_frame(),
-            (_, Some(branch)) => {
-                let control = plan.encoder.element.key_frame.as_deref().filter(|_| stream == VIDEO_H264);
-                branch.request_key_frame(control);
-            }
-            _ => {}
+    pub(super) fn request_key_frame(&self, plan: &Plan, id: StreamId) {
+        let (Some(stream), Some(branch)) = (plan.stream(id), self.branches.get(&id)) else { return };
+        match (stream.maker, &self.steering) {
+            (Maker::PassThrough, Some(steering)) => steering.request_key_frame(),
+            (Maker::Encoder, _) => branch.request_key_frame(plan.encoder.element.key_frame.as_deref()),
+            // Those who see what is decoded and encoded again wait for their own encoder's key frame.
+            _ => branch.request_key_frame(None),
         }
     }
 
-    pub(super) fn set_bitrate(&self, plan: &Plan, stream: StreamId) {
-        if self.passes_through(stream) {
-            if let Some(steering) = &self.steering {
-                steering.set_bitrate(plan.bitrate(stream));
+    pub(super) fn set_bitrate(&self, plan: &Plan, id: StreamId) {
+        let (Some(stream), Some(branch)) = (plan.stream(id), self.branches.get(&id)) else { return };
+        match (stream.maker, &self.steering) {
+            (Maker::PassThrough, Some(steering)) => steering.set_bitrate(plan.bitrate(stream)),
+            _ => {
+                if let Some(knob) = plan.bitrate_knob(stream) {
+                    branch.turn(&knob, plan.bitrate(stream));
+                }
             }
-        } else if let Some(branch) = self.branches.get(&stream) {
-            branch.turn(&plan.bitrate_knob(stream), plan.bitrate(stream));
         }
     }
 
@@ -361,7 +268,7 @@ fn size(tee: &gst::Element, plan: &Plan) -> (u32, u32) {
         let number = caps.as_ref()?.structure(0)?.get::<i32>(name).ok()?;
         u32::try_from(number).ok().filter(|number| *number > 0)
     };
-    let Settings { width, height, .. } = plan.settings;
+    let CaptureSettings { width, height, .. } = plan.settings;
     number("width").zip(number("height")).unwrap_or((width, height))
 }
 
@@ -375,7 +282,7 @@ fn feel_pulse(tee: &gst::Element, began: Instant, pulse: &Arc<AtomicU64>) {
 }
 
 /// Sends on what matters of the pipeline's messages.
-fn listen(pipeline: &gst::Pipeline, number: u64, commands: Sender<Command>) {
+fn listen(pipeline: &gst::Pipeline, number: u64, orders: Sender<Order>) {
     let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
     bus.set_sync_handler(move |_, message| {
         let news = match message.view() {
@@ -392,7 +299,7 @@ fn listen(pipeline: &gst::Pipeline, number: u64, commands: Sender<Command>) {
             _ => None,
         };
         if let Some(news) = news {
-            _ = commands.send(Command::News(number, news));
+            _ = orders.send(Order::News(number, news));
         }
         gst::BusSyncReply::Drop
     });

@@ -419,6 +419,8 @@ impl State {
                     self.request(index, Request::Quality { quality });
                 }
             }
+            // Its encoder has its own.
+            Command::KeyFrameInterval { .. } => {}
             Command::SetControl { request, name, .. } => {
                 self.event(SourceEvent::Control { request, name, result: Err(no_controls()) });
             }

@@ -166,8 +166,9 @@ mod tests {
 
     #[test]
     fn h264_is_taken_as_browsers_need_it_and_refused_in_words() {
+        type Nals = &'static [&'static [u8]];
         // What came before, what comes, whether it is called a key frame, and what it is.
-        let table: &[(&[&[u8]], &[&[u8]], bool, &str)] = &[
+        let table: &[(Nals, Nals, bool, &str)] = &[
             (&[], &[SPS, PPS, IDR], true, "key"),
             (&[], &[AUD, SPS, PPS, IDR], true, "key"),
             (&[], &[SPS, PPS, IDR], false, "key"),
@@ -238,8 +239,7 @@ mod tests {
     #[test]
     fn times_rise_until_they_begin_anew() {
         let mut units = Units::new(Codec::Opus);
-        let at =
-            |units: &mut Units, ms| kind(units.check(Arc::from([1]), true, Duration::from_millis(ms)));
+        let at = |units: &mut Units, ms| kind(units.check(Arc::from([1]), true, Duration::from_millis(ms)));
         assert_eq!(at(&mut units, 700), "key");
         assert_eq!(at(&mut units, 700), "time-went-back");
         assert_eq!(at(&mut units, 699), "time-went-back");

@@ -1,0 +1,56 @@
+//! What several files do with pipelines: build them from launch lines, find their parts, play them to the end.
+
+use std::path::Path;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use crate::media::error::{ErrorKind, MediaError};
+
+/// A pipeline of what the launch line says, be it one element alone.
+pub(super) fn launch(description: &str) -> Result<gst::Pipeline, MediaError> {
+    let element = gst::parse::launch(description)
+        .map_err(|error| MediaError::new(ErrorKind::Other, format!("GStreamer: {}", error.message())))?;
+    element.downcast::<gst::Pipeline>().or_else(|element| {
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(&element).map_err(|error| MediaError::new(ErrorKind::Other, error.to_string()))?;
+        Ok(pipeline)
+    })
+}
+
+/// An element by its name.
+pub(super) fn part(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element, MediaError> {
+    pipeline
+        .by_name(name)
+        .ok_or_else(|| MediaError::new(ErrorKind::Other, format!("the pipeline has no {name}")))
+}
+
+/// A file as `uridecodebin` takes it.
+pub(super) fn file_uri(path: &Path) -> Result<String, MediaError> {
+    let bad = |error: &dyn std::fmt::Display| {
+        MediaError::new(ErrorKind::NoFile, format!("{} is no file: {error}", path.display()))
+    };
+    let path = std::path::absolute(path).map_err(|error| bad(&error))?;
+    Ok(gst::glib::filename_to_uri(&path, None).map_err(|error| bad(&error.message()))?.into())
+}
+
+/// Links a pad to where all is thrown away.
+pub(super) fn discard(decoder: &gst::Element, pad: &gst::Pad) {
+    let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build();
+    let (Ok(sink), Some(bin)) = (sink, decoder.parent().and_downcast::<gst::Bin>()) else { return };
+    if bin.add(&sink).is_ok() && sink.sync_state_with_parent().is_ok() {
+        let target = sink.static_pad("sink").expect("a fakesink has a sink pad");
+        _ = pad.link(&target);
+    }
+}
+
+/// Plays until the end or an error; `None` when neither comes in time.
+pub(super) fn end_of(pipeline: &gst::Pipeline, patience: gst::ClockTime) -> Option<gst::Message> {
+    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
+    match pipeline.set_state(gst::State::Playing) {
+        Ok(_) => bus.timed_pop_filtered(patience, &wanted),
+        // What failed has been posted already.
+        Err(_) => bus.pop_filtered(&wanted),
+    }
+}
