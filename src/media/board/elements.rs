@@ -117,13 +117,13 @@ impl Unit {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawKnob")]
 pub(crate) struct Knob {
-    pub place: Place,
+    pub setting: Setting,
     pub unit: Unit,
 }
 
-/// Where a knob is.
+/// What a knob sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Setting {
     /// A property of the element.
     Property(String),
     /// A V4L2 control of the device behind it, by the name that `v4l2-ctl` has for it.
@@ -142,12 +142,12 @@ impl TryFrom<RawKnob> for Knob {
     type Error = &'static str;
 
     fn try_from(raw: RawKnob) -> Result<Self, Self::Error> {
-        let place = match (raw.property, raw.control) {
-            (Some(name), None) => Place::Property(name),
-            (None, Some(name)) => Place::Control(name),
+        let setting = match (raw.property, raw.control) {
+            (Some(name), None) => Setting::Property(name),
+            (None, Some(name)) => Setting::Control(name),
             _ => return Err("must have a property or a control, one of them"),
         };
-        Ok(Knob { place, unit: raw.unit })
+        Ok(Knob { setting, unit: raw.unit })
     }
 }
 
@@ -215,9 +215,9 @@ impl Encoder {
         }
         let mut controls = String::new();
         for (knob, value) in knobs() {
-            match &knob.place {
-                Place::Property(name) => set(name, &value),
-                Place::Control(name) => controls += &format!(",{name}={value}"),
+            match &knob.setting {
+                Setting::Property(name) => set(name, &value),
+                Setting::Control(name) => controls += &format!(",{name}={value}"),
             }
         }
         for (name, value) in &self.controls {
@@ -234,16 +234,16 @@ impl Encoder {
     /// What is wrong with it, if anything: a property or control that nobody documented.
     pub fn check(&self) -> Result<(), String> {
         let knobs = || std::iter::once(&self.bitrate).chain(&self.key_interval);
-        let properties = knobs().filter_map(|knob| match &knob.place {
-            Place::Property(name) => Some(name),
-            Place::Control(_) => None,
+        let properties = knobs().filter_map(|knob| match &knob.setting {
+            Setting::Property(name) => Some(name),
+            Setting::Control(_) => None,
         });
         for name in properties.chain(self.properties.keys()).chain(self.dmabuf.keys()) {
             documented(name, &self.documented)?;
         }
-        let controls = knobs().filter_map(|knob| match &knob.place {
-            Place::Control(name) => Some(name),
-            Place::Property(_) => None,
+        let controls = knobs().filter_map(|knob| match &knob.setting {
+            Setting::Control(name) => Some(name),
+            Setting::Property(_) => None,
         });
         for name in controls.chain(self.controls.keys()).chain(&self.key_frame) {
             controls::id(name)?;

@@ -19,7 +19,7 @@ use std::str::FromStr;
 
 #[cfg(all(feature = "v4l2", target_os = "linux"))]
 pub(crate) use controls::id as control_id;
-pub(crate) use elements::{Asked, Elements, Encoder, Knob, Place, Start, Unit};
+pub(crate) use elements::{Asked, Elements, Encoder, Knob, Setting, Start, Unit};
 pub use machine::Thermometer;
 pub(crate) use profile::{Firmware, Heat, Profile};
 

@@ -10,7 +10,7 @@ use gstreamer_app as gst_app;
 use super::gate;
 use super::streams::Announced;
 use super::target::CaptureInfo;
-use crate::media::board::{Knob, Place};
+use crate::media::board::{Knob, Setting};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps;
 use crate::media::source::stamp::Missing;
@@ -228,15 +228,15 @@ impl Branch {
     pub(super) fn turn(&self, knob: &Knob, value: u32) -> bool {
         let Some(encoder) = self.encoder() else { return false };
         let value = knob.unit.of(value);
-        match &knob.place {
-            Place::Property(name) => {
+        match &knob.setting {
+            Setting::Property(name) => {
                 let has = encoder.has_property(name);
                 if has {
                     encoder.set_property_from_str(name, &value.to_string());
                 }
                 has
             }
-            Place::Control(name) => match set_control(&encoder, name, value) {
+            Setting::Control(name) => match set_control(&encoder, name, value) {
                 Ok(taken) => {
                     if i64::from(taken) != i64::from(value) {
                         log::debug!("the encoder's {name} is {taken} where {value} was asked for");
@@ -253,9 +253,9 @@ impl Branch {
 
     /// Whether the element says that this may be turned while it runs.
     pub(super) fn turns_live(&self, knob: &Knob) -> bool {
-        match &knob.place {
-            Place::Control(_) => true,
-            Place::Property(name) => {
+        match &knob.setting {
+            Setting::Control(_) => true,
+            Setting::Property(name) => {
                 let spec = self.encoder().and_then(|encoder| encoder.find_property(name));
                 spec.is_some_and(|spec| spec.flags().contains(gst::PARAM_FLAG_MUTABLE_PLAYING))
             }

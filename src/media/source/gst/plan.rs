@@ -13,7 +13,7 @@ use super::raw::RawVideo;
 use super::settings::CaptureSettings;
 use super::streams::{Announced, Maker, Stream};
 use crate::media::StreamId;
-use crate::media::board::{Knob, Place, Unit};
+use crate::media::board::{Knob, Setting, Unit};
 use crate::media::source::Listener;
 
 /// In bit/s, transparent for speech and good for music (RFC 7587, 3.1.1).
@@ -141,7 +141,7 @@ impl Plan {
 
     /// Where a stream's bitrate is set while it runs; `None` where that is nowhere.
     pub(super) fn bitrate_knob(&self, stream: &Stream) -> Option<Knob> {
-        let bits = |name: &str| Knob { place: Place::Property(name.into()), unit: Unit::Bits };
+        let bits = |name: &str| Knob { setting: Setting::Property(name.into()), unit: Unit::Bits };
         match stream.maker {
             Maker::Encoder => Some(self.encoder.element.bitrate.clone()),
             Maker::Opus => Some(bits("bitrate")),
