@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 use symple::media::error::{ErrorKind, MediaError};
 use symple::media::source::controls::{Control, Value};
-use symple::media::source::v4l2::choose::{Encoder, Wish, choose};
+use symple::media::source::v4l2::choose::{Encoder, CameraRequest, choose};
 use symple::media::source::v4l2::device::{Device, Format, Rates, Role, Sizes};
 use symple::media::source::v4l2::{self, Camera};
 
@@ -86,14 +86,14 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
             return Err(Failure::new(Kind::Usage, "--set needs a device: symple devices DEVICE --set …"));
         }
     };
-    let wish = Wish {
+    let request = CameraRequest {
         size: settings.size,
         fps: settings.fps,
         pass_through: true,
         jpeg: true,
         encoder: Encoder::default(),
     };
-    exit::print(&if settings.json { json_of(&found, &wish) } else { words_of(&found, &wish) })
+    exit::print(&if settings.json { json_of(&found, &request) } else { words_of(&found, &request) })
 }
 
 fn unusable(error: MediaError) -> Failure {
@@ -123,12 +123,12 @@ fn set_controls(path: &Path, wishes: &[String]) -> Result<(), Failure> {
 
 type Found = (PathBuf, Result<Device, MediaError>);
 
-fn json_of(found: &[Found], wish: &Wish) -> String {
+fn json_of(found: &[Found], request: &CameraRequest) -> String {
     let devices = found.iter().map(|(path, device)| match device {
         Ok(device) => {
             let mut json = serde_json::to_value(device).expect("plain values");
             if device.role == Role::Camera {
-                json["best"] = serde_json::to_value(choose(device, wish)).expect("plain values");
+                json["best"] = serde_json::to_value(choose(device, request)).expect("plain values");
             }
             json
         }
@@ -139,7 +139,7 @@ fn json_of(found: &[Found], wish: &Wish) -> String {
     format!("{:#}\n", devices.collect::<Json>())
 }
 
-fn words_of(found: &[Found], wish: &Wish) -> String {
+fn words_of(found: &[Found], request: &CameraRequest) -> String {
     if found.is_empty() {
         return "No video device found. Check the camera's cable and power; `sudo dmesg` shows what the kernel \
                 detected.\nIn a container, check that /dev/video0 is passed through. A CSI camera must be enabled \
@@ -150,7 +150,7 @@ fn words_of(found: &[Found], wish: &Wish) -> String {
     for (path, device) in found {
         // Writing to a string never fails.
         _ = match device {
-            Ok(device) => describe(&mut out, device, wish),
+            Ok(device) => describe(&mut out, device, request),
             Err(error) => writeln!(out, "{}\n  cannot be used: {error}", path.display()),
         };
     }
@@ -160,15 +160,15 @@ fn words_of(found: &[Found], wish: &Wish) -> String {
     out
 }
 
-fn describe(out: &mut String, device: &Device, wish: &Wish) -> std::fmt::Result {
+fn describe(out: &mut String, device: &Device, request: &CameraRequest) -> std::fmt::Result {
     writeln!(out, "{}  {} ({})", device.path.display(), device.card, device.role)?;
     writeln!(out, "  driver {}, bus {}", device.driver, device.bus)?;
     if let Some(link) = &device.link {
         writeln!(out, "  stable path: {}", link.display())?;
     }
     if device.role == Role::Camera {
-        let ((width, height), fps) = (wish.size, wish.fps);
-        match choose(device, wish) {
+        let ((width, height), fps) = (request.size, request.fps);
+        match choose(device, request) {
             Some(choice) => {
                 writeln!(out, "  best for {width} x {height} at {fps} fps: {choice} ({})", choice.why)?;
             }
@@ -237,23 +237,23 @@ fn line(out: &mut String, control: &Control) -> std::fmt::Result {
 mod tests {
     use super::*;
 
-    fn wish() -> Wish {
-        Wish { size: (1280, 720), fps: 30, pass_through: true, jpeg: true, encoder: Encoder::default() }
+    fn request() -> CameraRequest {
+        CameraRequest { size: (1280, 720), fps: 30, pass_through: true, jpeg: true, encoder: Encoder::default() }
     }
 
     #[test]
     fn no_camera_is_an_empty_list_and_words() {
-        assert_eq!(json_of(&[], &wish()), "[]\n");
-        assert!(words_of(&[], &wish()).starts_with("No video device found. Check the camera's cable"));
+        assert_eq!(json_of(&[], &request()), "[]\n");
+        assert!(words_of(&[], &request()).starts_with("No video device found. Check the camera's cable"));
     }
 
     #[test]
     fn one_that_may_not_be_opened_tells_the_cure() {
         let error = MediaError::new(ErrorKind::NotAllowed, "this user may not open /dev/video0");
         let found = [(PathBuf::from("/dev/video0"), Err(error))];
-        let words = words_of(&found, &wish());
+        let words = words_of(&found, &request());
         assert!(words.contains("this user may not open") && words.contains("group `video`"), "{words}");
-        let json: Json = serde_json::from_str(&json_of(&found, &wish())).expect("JSON");
+        let json: Json = serde_json::from_str(&json_of(&found, &request())).expect("JSON");
         let expected = json!([{ "path": "/dev/video0", "error": {
             "code": "not-allowed", "message": "this user may not open /dev/video0" } }]);
         assert_eq!(json, expected);

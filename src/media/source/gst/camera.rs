@@ -14,7 +14,7 @@ use super::target::{CaptureInfo, Target};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::controls::{Control, ControlKind, Value, codec};
 use crate::media::source::v4l2;
-use crate::media::source::v4l2::choose::{Choice, Encoder, Io, Way, Wish, choose};
+use crate::media::source::v4l2::choose::{CameraRequest, Choice, Encoder, Io, Way, choose};
 use crate::media::source::v4l2::device::{Device, Identity, Role};
 
 /// What constrained baseline is made of by every encoder: other raw formats make other profiles of some.
@@ -25,7 +25,7 @@ pub(super) struct Camera {
     path: PathBuf,
     /// Who that was when it was first seen.
     identity: Option<Identity>,
-    wish: Wish,
+    request: CameraRequest,
     /// Pictures between key frames, and bit/s, for a camera that encodes.
     gop: u32,
     bitrate: u32,
@@ -41,7 +41,7 @@ impl Camera {
     /// GStreamer must have been started.
     pub(super) fn new(path: &Path, settings: &CaptureSettings, encoder: &EncoderInfo, dmabuf: bool) -> Self {
         let takes = formats(&encoder.name).into_iter();
-        let wish = Wish {
+        let request = CameraRequest {
             size: (settings.width, settings.height),
             fps: settings.fps,
             pass_through: settings.pass_through,
@@ -54,7 +54,7 @@ impl Camera {
         Camera {
             path: path.into(),
             identity: None,
-            wish,
+            request,
             gop: RawVideo::of(settings).gop(settings.key_interval),
             bitrate: settings.bitrate,
             dmabuf,
@@ -65,7 +65,7 @@ impl Camera {
 
     /// Its H.264 is not what browsers take.
     pub(super) fn refuse_h264(&mut self) {
-        self.wish.pass_through = false;
+        self.request.pass_through = false;
     }
 
     /// It did not give what it said it has: GStreamer is to find out. False when that is so already.
@@ -82,13 +82,13 @@ impl Camera {
             // This build cannot look: GStreamer can.
             Err(error) if error.kind() == ErrorKind::Other => {
                 log::debug!("{error}");
-                return Ok(guess(self.path.clone(), &self.wish));
+                return Ok(guess(self.path.clone(), &self.request));
             }
             Err(error) => return Err(error),
         };
         self.restore(&device);
-        let choice = if self.distrusted { None } else { choose(&device, &self.wish) };
-        let Some(mut choice) = choice else { return Ok(guess(device.path, &self.wish)) };
+        let choice = if self.distrusted { None } else { choose(&device, &self.request) };
+        let Some(mut choice) = choice else { return Ok(guess(device.path, &self.request)) };
         if !self.dmabuf {
             choice.io = Io::Mmap;
         }
@@ -280,8 +280,8 @@ fn raw(exact: &str) -> String {
 /// Cameras offer a format for each of many sizes; the first one listed here that it has is taken.
 /// Compressed ones after raw ones: at the wanted size USB often carries raw at a few pictures a second only,
 /// which the rate rules out.
-fn guess(path: PathBuf, wish: &Wish) -> Target {
-    let ((width, height), fps) = (wish.size, wish.fps);
+fn guess(path: PathBuf, request: &CameraRequest) -> Target {
+    let ((width, height), fps) = (request.size, request.fps);
     let exact = format!("width={width},height={height},framerate={fps}/1");
     let smaller = format!("width=[1,{width}],height=[1,{height}]");
     let head = format!(
@@ -337,10 +337,15 @@ mod tests {
             io: Io::Mmap,
             why: String::new(),
         };
-        let wish =
-            Wish { size: (720, 576), fps: 25, pass_through: false, jpeg: true, encoder: Encoder::default() };
+        let request = CameraRequest {
+            size: (720, 576),
+            fps: 25,
+            pass_through: false,
+            jpeg: true,
+            encoder: Encoder::default(),
+        };
         let exact = "format=YUY2,width=720,height=576,framerate=25/1";
-        for head in [head(&choice), guess("/dev/video0".into(), &wish).head] {
+        for head in [head(&choice), guess("/dev/video0".into(), &request).head] {
             let launch = head.replace("v4l2src name=camera", "identity") + " ! identity";
             let front = gst::parse::bin_from_description(&launch, true).expect(&launch);
             let asked = front.static_pad("src").expect("one end").query_caps(None);

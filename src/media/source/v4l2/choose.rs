@@ -17,7 +17,7 @@ use super::device::{Device, Format, FourCc, Rate, Rates, Size, Sizes};
 
 /// What is wanted of a camera, and what can be done with its pictures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct CameraRequest {
     /// In pixels.
     pub size: Size,
     /// Pictures a second.
@@ -161,44 +161,45 @@ struct Candidate {
 }
 
 /// Chooses among what a camera offers; `None` when it has nothing that we can use, or says nothing.
-pub fn choose(device: &Device, wish: &Wish) -> Option<Choice> {
+pub fn choose(device: &Device, request: &CameraRequest) -> Option<Choice> {
     let candidates: Vec<Candidate> =
-        device.formats.iter().flat_map(|format| candidates(format, wish)).collect();
-    let best = *candidates.iter().min_by_key(|candidate| rank(candidate, wish))?;
-    let shared = ZERO_COPY.contains(&(device.driver.as_str(), wish.encoder.name.as_str()));
-    let zero_copy = shared && best.way == Way::Encode && taken(best.fourcc, wish);
+        device.formats.iter().flat_map(|format| candidates(format, request)).collect();
+    let best = *candidates.iter().min_by_key(|candidate| rank(candidate, request))?;
+    let shared = ZERO_COPY.contains(&(device.driver.as_str(), request.encoder.name.as_str()));
+    let zero_copy = shared && best.way == Way::Encode && taken(best.fourcc, request);
     Some(Choice {
         fourcc: best.fourcc,
         size: best.size,
         rate: best.rate,
         way: best.way,
         io: if zero_copy { Io::DmaBuf } else { Io::Mmap },
-        why: why(&best, &candidates, device, wish),
+        why: why(&best, &candidates, device, request),
     })
 }
 
 /// What of a format comes into question: for each of its sizes the best rate.
-fn candidates(format: &Format, wish: &Wish) -> Vec<Candidate> {
+fn candidates(format: &Format, request: &CameraRequest) -> Vec<Candidate> {
     let fourcc = format.fourcc;
     let way = match fourcc {
-        _ if fourcc.is_h264() && wish.pass_through => Way::PassThrough,
-        _ if fourcc.is_jpeg() && wish.jpeg => Way::Decode,
+        _ if fourcc.is_h264() && request.pass_through => Way::PassThrough,
+        _ if fourcc.is_jpeg() && request.jpeg => Way::Decode,
         _ if fourcc.gst_name().is_some() => Way::Encode,
         _ => return Vec::new(),
     };
     let sizes = format.sizes.iter().map(|sizes| match sizes {
-        Sizes::One { size, rates } => (*size, best_rate(rates, wish.fps)),
+        Sizes::One { size, rates } => (*size, best_rate(rates, request.fps)),
         Sizes::Range { min, max, step, rates } => {
-            let size = (snap(wish.size.0, min.0, max.0, step.0), snap(wish.size.1, min.1, max.1, step.1));
+            let size =
+                (snap(request.size.0, min.0, max.0, step.0), snap(request.size.1, min.1, max.1, step.1));
             // A larger picture is never faster, so the next larger one that was asked for is on the safe side.
             let large_enough = |(of, _): &&(Size, Rates)| of.0 >= size.0 && of.1 >= size.1;
             let rates = rates.iter().find(large_enough).or(rates.last());
-            (size, rates.and_then(|(_, rates)| best_rate(rates, wish.fps)))
+            (size, rates.and_then(|(_, rates)| best_rate(rates, request.fps)))
         }
     });
     let usable = |(size, _): &(Size, _)| {
         // What is passed through is not scaled.
-        size.0 > 0 && size.1 > 0 && (way != Way::PassThrough || fits(*size, wish.size))
+        size.0 > 0 && size.1 > 0 && (way != Way::PassThrough || fits(*size, request.size))
     };
     sizes.filter(usable).map(|(size, rate)| Candidate { fourcc, way, size, rate }).collect()
 }
@@ -242,52 +243,54 @@ fn area(size: Size) -> u64 {
     u64::from(size.0) * u64::from(size.1)
 }
 
-fn taken(fourcc: FourCc, wish: &Wish) -> bool {
-    fourcc.gst_name().is_some_and(|name| wish.encoder.formats.iter().any(|format| format == name))
+fn taken(fourcc: FourCc, request: &CameraRequest) -> bool {
+    fourcc.gst_name().is_some_and(|name| request.encoder.formats.iter().any(|format| format == name))
 }
 
 /// In percent: 100 is all that was wanted. A rate that is not known counts as kept.
-fn quality(candidate: &Candidate, wish: &Wish) -> u32 {
+fn quality(candidate: &Candidate, request: &CameraRequest) -> u32 {
     let [width, height, wanted_width, wanted_height] =
-        [candidate.size.0, candidate.size.1, wish.size.0.max(1), wish.size.1.max(1)].map(f64::from);
+        [candidate.size.0, candidate.size.1, request.size.0.max(1), request.size.1.max(1)].map(f64::from);
     // Brought into the wanted box with its shape kept, and never enlarged.
     let scale = (wanted_width / width).min(wanted_height / height).min(1.0);
     let sharpness = (width * scale * height * scale / (wanted_width * wanted_height)).sqrt();
     let motion = match candidate.rate.map(Rate::per_second) {
-        Some(rate) if !keeps(rate, wish.fps) => rate / f64::from(wish.fps.max(1)),
+        Some(rate) if !keeps(rate, request.fps) => rate / f64::from(request.fps.max(1)),
         _ => 1.0,
     };
     (sharpness * motion * 100.0).round() as u32
 }
 
 /// The least is the best.
-fn rank(candidate: &Candidate, wish: &Wish) -> impl Ord + use<> {
-    let huge = area(candidate.size) / 4 > area(wish.size);
+fn rank(candidate: &Candidate, request: &CameraRequest) -> impl Ord + use<> {
+    let huge = area(candidate.size) / 4 > area(request.size);
     let way = match candidate.way {
         Way::PassThrough => 0,
-        Way::Encode if taken(candidate.fourcc, wish) => 1,
+        Way::Encode if taken(candidate.fourcc, request) => 1,
         Way::Encode => 2,
         Way::Decode => 3,
     };
     let fast = candidate.rate.map_or(0, |rate| (rate.per_second() * 100.0) as u64);
     (
         huge,
-        Reverse(quality(candidate, wish)),
-        !fits(candidate.size, wish.size), // scaling costs more than a conversion
+        Reverse(quality(candidate, request)),
+        !fits(candidate.size, request.size), // scaling costs more than a conversion
         way,
         candidate.rate.is_none(),
-        Reverse(area(candidate.size).min(area(wish.size))),
+        Reverse(area(candidate.size).min(area(request.size))),
         area(candidate.size),
         fast,
         candidate.fourcc.bits(),
     )
 }
 
-fn why(best: &Candidate, all: &[Candidate], device: &Device, wish: &Wish) -> String {
+fn why(best: &Candidate, all: &[Candidate], device: &Device, request: &CameraRequest) -> String {
     let mut words = Vec::new();
     words.push(match best.way {
         Way::PassThrough => "the camera makes H.264 itself, so nothing is encoded here".to_owned(),
-        Way::Encode if taken(best.fourcc, wish) => "raw pictures that the encoder takes as they are".into(),
+        Way::Encode if taken(best.fourcc, request) => {
+            "raw pictures that the encoder takes as they are".into()
+        }
         Way::Encode => "raw pictures, converted for the encoder".into(),
         Way::Decode => "JPEG, which must be decoded".into(),
     });
@@ -306,7 +309,7 @@ fn why(best: &Candidate, all: &[Candidate], device: &Device, wish: &Wish) -> Str
     }
     if best.way != Way::PassThrough && device.formats.iter().any(|format| format.fourcc.is_h264()) {
         let fitting = all.iter().any(|c| c.way == Way::PassThrough);
-        words.push(if !wish.pass_through {
+        words.push(if !request.pass_through {
             "its H.264 is not passed through".into()
         } else if fitting {
             "its H.264 comes smaller or slower".into()
@@ -314,15 +317,15 @@ fn why(best: &Candidate, all: &[Candidate], device: &Device, wish: &Wish) -> Str
             "its H.264 comes in no size that fits".to_owned()
         });
     }
-    let wanted = all.iter().filter(|c| c.size == wish.size).max_by(|a, b| speed(a).total_cmp(&speed(b)));
-    let (width, height) = wish.size;
-    if best.size != wish.size {
+    let wanted = all.iter().filter(|c| c.size == request.size).max_by(|a, b| speed(a).total_cmp(&speed(b)));
+    let (width, height) = request.size;
+    if best.size != request.size {
         words.push(match wanted.and_then(|c| c.rate) {
             Some(rate) => format!("{width} x {height} comes at {rate} a second only"),
             None => format!("it has no {width} x {height}"),
         });
-    } else if let Some(rate) = best.rate.filter(|rate| !keeps(rate.per_second(), wish.fps)) {
-        words.push(format!("{} a second were wanted, {rate} is the most of this size", wish.fps));
+    } else if let Some(rate) = best.rate.filter(|rate| !keeps(rate.per_second(), request.fps)) {
+        words.push(format!("{} a second were wanted, {rate} is the most of this size", request.fps));
     }
     words.join("; ")
 }

@@ -122,20 +122,20 @@ fn bayer() -> Device {
     camera("unicam", &[(b"pRAA", &[(3280, 2464), (1640, 1232)], &[]), (b"RG10", &[(1640, 1232)], &[])])
 }
 
-fn wish(size: Size, fps: u32) -> Wish {
+fn request(size: Size, fps: u32) -> CameraRequest {
     let encoder = Encoder { name: "x264enc".into(), formats: vec!["I420".into(), "NV12".into()] };
-    Wish { size, fps, pass_through: true, jpeg: true, encoder }
+    CameraRequest { size, fps, pass_through: true, jpeg: true, encoder }
 }
 
-fn chosen(device: &Device, wish: &Wish) -> String {
-    choose(device, wish).map_or("nothing".into(), |choice| choice.to_string())
+fn chosen(device: &Device, request: &CameraRequest) -> String {
+    choose(device, request).map_or("nothing".into(), |choice| choice.to_string())
 }
 
 #[test]
 fn the_best_of_real_cameras_is_taken() {
-    let hd = wish((1280, 720), 30);
-    let no_h264 = Wish { pass_through: false, ..hd.clone() };
-    let no_jpeg = Wish { jpeg: false, ..no_h264.clone() };
+    let hd = request((1280, 720), 30);
+    let no_h264 = CameraRequest { pass_through: false, ..hd.clone() };
+    let no_jpeg = CameraRequest { jpeg: false, ..no_h264.clone() };
     let table = [
         ("C920", c920(), hd.clone(), "H264 of 1280 x 720, 30 a second, passed through"),
         (
@@ -148,19 +148,19 @@ fn the_best_of_real_cameras_is_taken() {
         (
             "C920, small",
             c920(),
-            Wish { size: (640, 480), ..no_h264.clone() },
+            CameraRequest { size: (640, 480), ..no_h264.clone() },
             "YUYV of 640 x 480, 30 a second, encoded",
         ),
         (
             "C920, slow",
             c920(),
-            Wish { fps: 8, ..no_h264.clone() },
+            CameraRequest { fps: 8, ..no_h264.clone() },
             "YUYV of 1280 x 720, 10 a second, encoded",
         ),
         (
             "C920, a size between",
             c920(),
-            wish((700, 500), 30),
+            request((700, 500), 30),
             "H264 of 640 x 480, 30 a second, passed through",
         ),
         (
@@ -170,26 +170,31 @@ fn the_best_of_real_cameras_is_taken() {
             "MJPG of 1920 x 1080, 30 a second, decoded and encoded",
         ),
         ("cheap", cheap(), hd.clone(), "MJPG of 1280 x 720, 30 a second, decoded and encoded"),
-        ("cheap, VGA", cheap(), wish((640, 480), 30), "YUYV of 640 x 480, 30 a second, encoded"),
-        ("cheap, 800x600 at 20", cheap(), wish((800, 600), 20), "YUYV of 800 x 600, 20 a second, encoded"),
+        ("cheap, VGA", cheap(), request((640, 480), 30), "YUYV of 640 x 480, 30 a second, encoded"),
+        ("cheap, 800x600 at 20", cheap(), request((800, 600), 20), "YUYV of 800 x 600, 20 a second, encoded"),
         (
             "cheap, 800x600 at 30",
             cheap(),
-            wish((800, 600), 30),
+            request((800, 600), 30),
             "MJPG of 800 x 600, 30 a second, decoded and encoded",
         ),
         (
             "cheap, more than it has",
             cheap(),
-            wish((1920, 1080), 60),
+            request((1920, 1080), 60),
             "MJPG of 1280 x 720, 30 a second, decoded and encoded",
         ),
-        ("cheap, less than it has", cheap(), wish((160, 120), 5), "YUYV of 320 x 240, 5 a second, encoded"),
+        (
+            "cheap, less than it has",
+            cheap(),
+            request((160, 120), 5),
+            "YUYV of 320 x 240, 5 a second, encoded",
+        ),
         ("raw alone, 720p", raw_only(), hd.clone(), "YUYV of 640 x 480, 30 a second, encoded"),
         (
             "raw alone, 720p slow",
             raw_only(),
-            wish((1280, 720), 12),
+            request((1280, 720), 12),
             "YUYV of 1280 x 720, 10 a second, encoded",
         ),
         ("Pi, legacy driver", pi_legacy(), hd.clone(), "H264 of 1280 x 720, 30 a second, passed through"),
@@ -197,24 +202,24 @@ fn the_best_of_real_cameras_is_taken() {
         (
             "Pi, odd",
             pi_legacy(),
-            Wish { size: (1281, 721), fps: 120, ..no_h264.clone() },
+            CameraRequest { size: (1281, 721), fps: 120, ..no_h264.clone() },
             "YU12 of 1280 x 720, 90 a second, encoded",
         ),
         ("vivid", vivid(), hd.clone(), "NV12 of 640 x 360, 30 a second, encoded"),
-        ("vivid, slow", vivid(), wish((1280, 720), 10), "NV12 of 1280 x 720, 10 a second, encoded"),
-        ("vivid, full HD", vivid(), wish((1920, 1080), 25), "NV12 of 640 x 480, 25 a second, encoded"),
+        ("vivid, slow", vivid(), request((1280, 720), 10), "NV12 of 1280 x 720, 10 a second, encoded"),
+        ("vivid, full HD", vivid(), request((1920, 1080), 25), "NV12 of 640 x 480, 25 a second, encoded"),
         ("a bare sensor", bayer(), hd.clone(), "nothing"),
         ("nothing at all", device("uvcvideo", vec![]), hd, "nothing"),
     ];
-    for (name, device, wish, expected) in table {
-        assert_eq!(chosen(&device, &wish), expected, "{name}");
+    for (name, device, request, expected) in table {
+        assert_eq!(chosen(&device, &request), expected, "{name}");
     }
 }
 
 #[test]
 fn the_reason_is_told() {
-    let hd = wish((1280, 720), 30);
-    let no_h264 = Wish { pass_through: false, ..hd.clone() };
+    let hd = request((1280, 720), 30);
+    let no_h264 = CameraRequest { pass_through: false, ..hd.clone() };
     let table = [
         (c920(), hd.clone(), "the camera makes H.264 itself, so nothing is encoded here"),
         (
@@ -224,7 +229,7 @@ fn the_reason_is_told() {
         ),
         (
             cheap(),
-            wish((1920, 1080), 60),
+            request((1920, 1080), 60),
             "JPEG, which must be decoded; raw pictures of this size come at 5 a second only; it has no 1920 x 1080",
         ),
         (
@@ -234,7 +239,7 @@ fn the_reason_is_told() {
         ),
         (
             raw_only(),
-            wish((1280, 720), 12),
+            request((1280, 720), 12),
             "raw pictures, converted for the encoder; 12 a second were wanted, 10 is the most of this size",
         ),
         (
@@ -243,25 +248,25 @@ fn the_reason_is_told() {
             "raw pictures that the encoder takes as they are; 1280 x 720 comes at 10 a second only",
         ),
     ];
-    for (device, wish, why) in table {
-        assert_eq!(choose(&device, &wish).map(|choice| choice.why).as_deref(), Some(why));
+    for (device, request, why) in table {
+        assert_eq!(choose(&device, &request).map(|choice| choice.why).as_deref(), Some(why));
     }
 }
 
 #[test]
 fn buffers_are_shared_where_driver_and_encoder_are_known_to() {
     let hardware = Encoder { name: "v4l2h264enc".into(), formats: vec!["I420".into(), "NV12".into()] };
-    let here = Wish { pass_through: false, encoder: hardware, ..wish((1280, 720), 30) };
-    let io = |device: &Device, wish: &Wish| choose(device, wish).map(|choice| choice.io);
+    let here = CameraRequest { pass_through: false, encoder: hardware, ..request((1280, 720), 30) };
+    let io = |device: &Device, request: &CameraRequest| choose(device, request).map(|choice| choice.io);
     assert_eq!(io(&pi_legacy(), &here), Some(Io::DmaBuf));
     assert_eq!(
-        io(&pi_legacy(), &Wish { pass_through: true, ..here.clone() }),
+        io(&pi_legacy(), &CameraRequest { pass_through: true, ..here.clone() }),
         Some(Io::Mmap),
         "nothing to share it with"
     );
     assert_eq!(io(&cheap(), &here), Some(Io::Mmap), "USB");
     assert_eq!(
-        io(&pi_legacy(), &Wish { pass_through: false, ..wish((1280, 720), 30) }),
+        io(&pi_legacy(), &CameraRequest { pass_through: false, ..request((1280, 720), 30) }),
         Some(Io::Mmap),
         "software"
     );
@@ -276,9 +281,9 @@ fn rates_that_are_nearly_kept_are_kept_and_unknown_ones_pass() {
     };
     let rates = Rates::Some(vec![Rate { pictures: 30000, seconds: 1001 }, Rate { pictures: 60, seconds: 1 }]);
     let device = device("uvcvideo", vec![ntsc(b"YUYV", rates), ntsc(b"UYVY", Rates::Unknown)]);
-    assert_eq!(chosen(&device, &wish((1280, 720), 30)), "YUYV of 1280 x 720, 29.97 a second, encoded");
+    assert_eq!(chosen(&device, &request((1280, 720), 30)), "YUYV of 1280 x 720, 29.97 a second, encoded");
     let unknown = Device { formats: device.formats[1..].to_vec(), ..device };
-    assert_eq!(chosen(&unknown, &wish((1280, 720), 30)), "UYVY of 1280 x 720, encoded");
+    assert_eq!(chosen(&unknown, &request((1280, 720), 30)), "UYVY of 1280 x 720, encoded");
 }
 
 mod anything {
@@ -311,7 +316,7 @@ mod anything {
             for (at, sizes) in all.into_iter().enumerate() {
                 formats[at % 3].sizes.push(sizes);
             }
-            _ = choose(&device("uvcvideo", formats.to_vec()), &wish(size, fps));
+            _ = choose(&device("uvcvideo", formats.to_vec()), &request(size, fps));
         }
     }
 }
