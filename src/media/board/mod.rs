@@ -2,11 +2,11 @@
 //! known to be odd. All of it is data, in `boards/*.toml` of the source.
 //!
 //! A profile is chosen by what the machine says of itself, by its name, or is a file of the
-//! user's own ([`Board`]). Only `machine` reads files: of the machine, and the user's profile.
+//! user's own ([`Board`]). Only `host` reads files: of the machine, and the user's profile.
 
 mod controls;
 mod elements;
-pub(in crate::media) mod machine;
+pub(in crate::media) mod host;
 mod nearest;
 mod profile;
 mod read;
@@ -20,7 +20,7 @@ use std::str::FromStr;
 #[cfg(all(feature = "v4l2", target_os = "linux"))]
 pub(crate) use controls::id as control_id;
 pub(crate) use elements::{Asked, Elements, Encoder, Knob, Setting, Start, Unit};
-pub use machine::Thermometer;
+pub use host::Thermometer;
 pub(crate) use profile::{Firmware, Heat, Profile};
 
 use crate::media::error::{ErrorKind, MediaError};

@@ -46,7 +46,7 @@ use std::time::Instant;
 use super::controls;
 use super::{Command, Listener, Location, Produce, Source};
 use crate::media::adapt::heat::{Limits, Reading};
-use crate::media::board::{self, BoardInfo, Thermometer, machine};
+use crate::media::board::{self, BoardInfo, Thermometer, host};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::{Codec, Format, StreamId, StreamInfo, VideoFormat};
 
@@ -100,7 +100,7 @@ impl Pipeline {
     pub fn build(settings: CaptureSettings) -> Result<Pipeline, MediaError> {
         settings.check()?;
         let elements = board::elements();
-        let (profile, board) = machine::board(Path::new("/"), &settings.board, &elements)?;
+        let (profile, board) = host::board(Path::new("/"), &settings.board, &elements)?;
         log::info!("board: {board}");
         check::gstreamer(&settings)?;
         let csi = csi::find(&settings, &profile, &elements, check::has)?;

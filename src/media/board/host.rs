@@ -1,4 +1,4 @@
-//! What the machine says of itself: which board it is, how hot, and whether it throttles. All is read from its
+//! What the host says of itself: which board it is, how hot, and whether it throttles. All is read from its
 //! files, and their root is an argument, so that a test can show another machine.
 
 use std::fs;
