@@ -77,7 +77,7 @@ impl Timing {
 
 /// What may wait before a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum QueueLimit {
     /// Leaky: an encoder that falls behind skips pictures, it does not delay them.
     Raw,
     Sound,
@@ -85,12 +85,12 @@ pub(super) enum Room {
     Coded,
 }
 
-impl Room {
+impl QueueLimit {
     fn properties(self) -> &'static str {
         match self {
-            Room::Raw => "max-size-buffers=3 max-size-time=0",
-            Room::Sound => "max-size-buffers=0 max-size-time=1000000000",
-            Room::Coded => "max-size-buffers=120 max-size-time=0",
+            QueueLimit::Raw => "max-size-buffers=3 max-size-time=0",
+            QueueLimit::Sound => "max-size-buffers=0 max-size-time=1000000000",
+            QueueLimit::Coded => "max-size-buffers=120 max-size-time=0",
         }
     }
 }
@@ -104,7 +104,7 @@ pub(super) struct Job {
     pub chain: String,
     /// Frames a second, at most.
     pub fps: u32,
-    pub room: Room,
+    pub limit: QueueLimit,
 }
 
 /// Where what it makes goes.
@@ -130,12 +130,12 @@ impl Branch {
         job: Job,
         outlet: Outlet,
     ) -> Result<Branch, MediaError> {
-        let Job { stream, codec, chain, fps, room } = job;
+        let Job { stream, codec, chain, fps, limit } = job;
         let failed =
             |what: &str| MediaError::new(ErrorKind::Other, format!("the encoder cannot start: {what}"));
-        let room = room.properties();
+        let limit = limit.properties();
         let launch = format!(
-            "queue name=in leaky=downstream max-size-bytes=0 {room} ! {chain} ! appsink name=out sync=false async=false"
+            "queue name=in leaky=downstream max-size-bytes=0 {limit} ! {chain} ! appsink name=out sync=false async=false"
         );
         let bin =
             gst::parse::bin_from_description(&launch, false).map_err(|error| failed(error.message()))?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::branch::{Branch, Job, Outlet, Room, Timing};
+use super::branch::{Branch, Job, Outlet, QueueLimit, Timing};
 use super::camera::Steering;
 use super::capture::{self, Capture, Known};
 use super::found::Found;
@@ -154,10 +154,10 @@ impl Run {
                         codec: stream.codec(),
                         chain: plan.chain(stream, Input { size: size(tee, plan), coded, dmabuf }),
                         fps: plan.fps(stream),
-                        room: match stream.maker {
-                            _ if coded => Room::Coded,
-                            Maker::Opus => Room::Sound,
-                            _ => Room::Raw,
+                        limit: match stream.maker {
+                            _ if coded => QueueLimit::Coded,
+                            Maker::Opus => QueueLimit::Sound,
+                            _ => QueueLimit::Raw,
                         },
                     };
                     let (timing, announced) = (self.timing.clone(), plan.announced.clone());
