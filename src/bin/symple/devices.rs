@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 use symple::media::error::{ErrorKind, MediaError};
 use symple::media::source::controls::{Control, Value};
-use symple::media::source::v4l2::choose::{Encoder, CameraRequest, choose};
+use symple::media::source::v4l2::choose::{CameraRequest, Encoder, choose};
 use symple::media::source::v4l2::device::{Device, Format, Rates, Role, Sizes};
 use symple::media::source::v4l2::{self, Camera};
 
@@ -200,6 +200,7 @@ fn sizes(out: &mut String, format: &Format) -> std::fmt::Result {
                     write!(out, "\n      {}{}", pair(*size), rates_text(rates))?;
                 }
             }
+            _ => write!(out, "\n    other sizes")?,
         }
     }
     out.write_char('\n')
@@ -217,6 +218,7 @@ fn rates_text(rates: &Rates) -> String {
             let rates: Vec<String> = rates.iter().map(ToString::to_string).collect();
             format!(": {} fps", rates.join(", "))
         }
+        _ => String::new(),
     }
 }
 
@@ -238,7 +240,13 @@ mod tests {
     use super::*;
 
     fn request() -> CameraRequest {
-        CameraRequest { size: (1280, 720), fps: 30, pass_through: true, jpeg: true, encoder: Encoder::default() }
+        CameraRequest {
+            size: (1280, 720),
+            fps: 30,
+            pass_through: true,
+            jpeg: true,
+            encoder: Encoder::default(),
+        }
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub struct Reading {
 
 /// What the core wants.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Output {
     /// A [`Reading`], by [`Heat::handle_reading`].
     Read,

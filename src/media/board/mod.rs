@@ -51,6 +51,7 @@ const BOARDS: &[(&str, &str)] = boards![
 
 /// Which profile to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Board {
     /// The one that fits the machine best.
     #[default]

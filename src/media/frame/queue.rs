@@ -41,6 +41,7 @@ impl Default for Lane {
 
 /// What became of a pushed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Pushed {
     /// It waits to be taken.
     Queued,

@@ -103,6 +103,7 @@ impl Sps {
 
 /// How a stream stands to the `profile-level-id` that was negotiated for it (RFC 6184, 8.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Agreement {
     /// It is what was agreed.
     Kept,

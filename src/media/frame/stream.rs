@@ -12,6 +12,7 @@ pub struct ClockId(pub u32);
 
 /// What a stream is for: something to see or something to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Kind {
     /// Pictures.
     Video,

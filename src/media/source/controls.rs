@@ -61,6 +61,7 @@ pub enum ControlKind {
 
 /// What a control is to be set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Value {
     /// A number, a menu item's number, or 0 and 1 of a switch.
     Number(i64),

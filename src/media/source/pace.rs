@@ -20,6 +20,7 @@ pub struct Pace {
 
 /// What changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// Far fewer than agreed: so many a second.
     TooSlow(f64),

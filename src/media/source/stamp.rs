@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// What a frame that has no time of its own gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Missing {
     /// The last frame's time and duration, as nothing but they tell how fast a file is to be played.
     Follows,

@@ -139,6 +139,7 @@ pub type Size = (u32, u32);
 /// One size, or all of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Sizes {
     /// Exactly this one.
     One {
@@ -203,6 +204,7 @@ impl Serialize for Rate {
 /// The rates of one size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Rates {
     /// The driver does not say: it gives what it gives.
     Unknown,
