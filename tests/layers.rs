@@ -181,6 +181,71 @@ fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
     }
 }
 
+/// Folders whose files form no circle: what two of them need of each other is in a third.
+const WITHOUT_CIRCLES: &[&str] = &["media/source/gst", "media/board"];
+
+#[test]
+fn no_file_leads_back_to_itself() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    for folder in WITHOUT_CIRCLES {
+        let edges = edges(folder, &files);
+        assert!(edges.len() > 1, "{folder} has files that use each other");
+        assert_eq!(circle(&edges), None, "{folder}");
+    }
+    let files = |texts: [&str; 3]| {
+        let names = ["a/one.rs", "a/two.rs", "a/three.rs"];
+        names.into_iter().map(String::from).zip(texts.map(String::from)).collect::<Vec<_>>()
+    };
+    let row = files(["use super::two::Two;", "use crate::a::three::Three;", ""]);
+    assert_eq!(circle(&edges("a", &row)), None);
+    let ring = files(["use super::two::Two;", "use crate::a::three::Three;", "fn f() { super::one::f() }"]);
+    assert!(circle(&edges("a", &ring)).is_some_and(|files| files.len() == 3));
+    let tested =
+        files(["use super::two::Two;", "#[cfg(test)] mod tests { use super::super::one::One; }", ""]);
+    assert_eq!(circle(&edges("a", &tested)), None, "tests may look where they like");
+}
+
+/// Which files of a folder name which others; `mod.rs`, which knows them all, is left out.
+fn edges(folder: &str, files: &[(String, String)]) -> Vec<(String, String)> {
+    let below = format!("crate::{}::", folder.replace('/', "::"));
+    let inside = files.iter().filter_map(|(name, text)| {
+        let file = name.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".rs")?;
+        let counts = !file.contains('/') && file != "mod" && !file.ends_with("tests");
+        counts.then_some((file, module_path(name), text))
+    });
+    let inside: Vec<_> = inside.collect();
+    let mut edges = Vec::new();
+    for (file, module, text) in &inside {
+        for named in paths(&tokens(text), module).into_iter().filter(|named| !named.test) {
+            let other = named.path.strip_prefix(&below).and_then(|rest| rest.split("::").next());
+            if let Some(other) =
+                other.filter(|other| other != file && inside.iter().any(|(f, ..)| f == other))
+            {
+                edges.push(((*file).to_owned(), other.to_owned()));
+            }
+        }
+    }
+    edges
+}
+
+/// The files of a circle, if there is one.
+fn circle(edges: &[(String, String)]) -> Option<Vec<&str>> {
+    let mut left: Vec<&str> = edges.iter().flat_map(|(a, b)| [a.as_str(), b.as_str()]).collect();
+    left.sort_unstable();
+    left.dedup();
+    // Whoever names nobody that is left is in no circle.
+    loop {
+        let names = |file: &str| edges.iter().any(|(from, to)| from == file && left.contains(&to.as_str()));
+        let kept: Vec<&str> = left.iter().copied().filter(|file| names(file)).collect();
+        if kept.len() == left.len() {
+            return (!left.is_empty()).then_some(left);
+        }
+        left = kept;
+    }
+}
+
 /// What one file does against the tables. `name` is its path below `src/`, with slashes.
 fn violations(name: &str, text: &str) -> Vec<String> {
     let module = module_path(name);
