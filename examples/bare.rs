@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
                 Output::Event(event) => println!("{event:?}"),
                 Output::Timeout(wake) => break wake,
+                _ => {}
             }
         };
         // Wait for a frame, but no longer than the core wants.

@@ -156,6 +156,7 @@ impl World {
                 end.events.push(event);
             }
             client::Output::Timeout(_) => unreachable!("the caller's"),
+            other => unreachable!("nobody awaits an answer here: {other:?}"),
         }
     }
 

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::answers::Answers;
 use super::backoff::{Random, Wait, after_close, next_delay};
 use super::commands::Commands;
 use super::pacing::Outbox;
 use super::rooms::Wishes;
 use super::roster::Roster;
-use super::{CommandError, Config, End, Event, Input, Output, SendError};
+use super::{AnswerId, CommandError, Config, End, Event, Input, Output, RequestError, SendError};
 use crate::limit::{Bucket, Buckets, Origin, RateLimit};
 use crate::proto::{Address, CloseCode, Draft, Kind, Peer};
 
@@ -76,6 +77,7 @@ pub struct Agent {
     pub(super) wishes: Wishes,
     pub(super) roster: Roster,
     pub(super) commands: Commands,
+    pub(super) answers: Answers,
     /// Our recent session ids: a server that has not noticed the loss of one still announces it.
     pub(super) past: VecDeque<String>,
     outputs: VecDeque<Output>,
@@ -105,6 +107,7 @@ impl Agent {
             stage: Stage::Idle,
             wishes,
             commands: Commands::default(),
+            answers: Answers::default(),
             past: VecDeque::new(),
             outputs: VecDeque::new(),
             probes: Buckets::new(PROBES),
@@ -275,7 +278,7 @@ impl Agent {
         log::debug!("offline; next attempt in {retry_in:?}");
         self.stage = Stage::Waiting { until: later(self.now, retry_in) };
         self.event(Event::Offline { reason, retry_in, unsent });
-        self.fail_commands();
+        self.fail_commands(&RequestError::Lost);
     }
 
     /// Ends, and closes the socket if there is one.
@@ -285,14 +288,24 @@ impl Agent {
         }
         log::debug!("ended");
         self.stage = Stage::Ended;
-        self.fail_commands();
+        self.fail_commands(&RequestError::Closed);
         self.event(Event::Ended { why });
     }
 
-    fn fail_commands(&mut self) {
+    /// Nothing that was sent is answered any more; those who await it hear this error.
+    fn fail_commands(&mut self, error: &RequestError) {
         for id in self.commands.take_all() {
+            let awaited = self.answers.reply(id, || Err(error.clone()));
+            self.answered(awaited);
             self.event(Event::Reply { id, result: Err(CommandError::Offline) });
         }
+        let receipts = self.answers.fail_all_receipts(error);
+        self.answered(receipts);
+    }
+
+    /// These answers are there.
+    pub(super) fn answered(&mut self, ids: impl IntoIterator<Item = AnswerId>) {
+        self.outputs.extend(ids.into_iter().map(Output::Answered));
     }
 
     fn handle_timeout(&mut self) {
@@ -324,8 +337,12 @@ impl Agent {
                     }
                 }
                 for id in self.commands.expire(now) {
+                    let awaited = self.answers.reply(id, || Err(RequestError::TimedOut));
+                    self.answered(awaited);
                     self.event(Event::Reply { id, result: Err(CommandError::TimedOut) });
                 }
+                let late = self.answers.expire(now);
+                self.answered(late);
             }
             _ => {}
         }
@@ -346,8 +363,8 @@ impl Agent {
                     (true, false) => Some(session.bucket.half_at(self.now)),
                     (true, true) => None,
                 };
-                let commands = self.commands.next_deadline();
-                [Some(ping), Some(idle), send, session.sweep, commands].into_iter().flatten().min()
+                let (commands, receipts) = (self.commands.next_deadline(), self.answers.next_deadline());
+                [Some(ping), Some(idle), send, session.sweep, commands, receipts].into_iter().flatten().min()
             }
         }
     }

@@ -12,6 +12,7 @@ pub struct CommandId(pub u64);
 
 /// Why a command has no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CommandError {
     /// None came in time.
     TimedOut,
@@ -19,6 +20,17 @@ pub enum CommandError {
     Offline,
     /// Nobody got it: there is no such peer, or we share no room with it.
     NobodyThere,
+}
+
+impl CommandError {
+    /// A stable name: `timed-out`, `lost` or `nobody-there`, as those of [`RequestError`](super::RequestError).
+    pub fn code(self) -> &'static str {
+        match self {
+            CommandError::TimedOut => "timed-out",
+            CommandError::Offline => "lost",
+            CommandError::NobodyThere => "nobody-there",
+        }
+    }
 }
 
 impl fmt::Display for CommandError {
@@ -84,6 +96,11 @@ impl Commands {
 
     pub(super) fn finish(&mut self, wire_id: &str) -> Option<CommandId> {
         self.pending.remove(wire_id).map(|pending| pending.id)
+    }
+
+    /// Whoever asked is gone: a reply is then an ordinary message.
+    pub(super) fn forget(&mut self, id: CommandId) {
+        self.pending.retain(|_, pending| pending.id != id);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

@@ -42,7 +42,7 @@ pub struct Config {
     /// How long after `welcome` (or the last `join:ok` within that time) a peer known from before has to be
     /// seen again. 2 s: snapshots follow `welcome` at once, answers to our probe within a round trip.
     pub roster_grace: Duration,
-    /// How long a reply to a command may take. 10 s.
+    /// How long a reply to a command, or an awaited receipt, may take. 10 s.
     pub command_timeout: Duration,
 
     /// The most frames per second that we send; `u32::MAX` in both this and `burst` means no limit. 80: below
@@ -60,7 +60,7 @@ pub struct Config {
     pub max_peer_data: usize,
     /// Rooms that are remembered. 255: the server allows 256 per session, including the user's own.
     pub max_rooms: usize,
-    /// Commands that may be waiting for replies. 256.
+    /// Commands that may be waiting for replies, and answers that may be awaited. 256 of each.
     pub max_commands: usize,
 }
 

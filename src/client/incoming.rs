@@ -6,10 +6,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::agent::{Session, Stage, brief, later};
+use super::answers::judged;
 use super::backoff::{Wait, after_error};
 use super::pacing::Outbox;
 use super::roster::Change;
-use super::{Agent, CommandError, End, Event};
+use super::{Agent, CommandError, End, Event, RequestError};
 use crate::limit::{Bucket, Origin, RateLimit};
 use crate::proto::{
     Address, CloseCode, Draft, Kind, Message, Object, PRESENCE_BATCH, Peer, Status, valid_room,
@@ -226,10 +227,17 @@ impl Agent {
             if status == Status::NOT_FOUND
                 && let Some(id) = self.commands.finish(&id)
             {
+                let awaited = self.answers.reply(id, || Err(RequestError::NobodyThere));
+                self.answered(awaited);
                 self.event(Event::Reply { id, result: Err(CommandError::NobodyThere) });
             }
             return;
         }
+        let awaited = self.answers.receipt(&id, || match status {
+            Status::NOT_FOUND => Err(RequestError::NobodyThere),
+            _ => judged(message),
+        });
+        self.answered(awaited);
         self.event(Event::Receipt { id, status, delivered });
     }
 
@@ -248,6 +256,8 @@ impl Agent {
             return self.event(Event::Progress { id, message });
         }
         self.commands.finish(wire_id);
+        let awaited = self.answers.reply(id, || judged(&message));
+        self.answered(awaited);
         self.event(Event::Reply { id, result: Ok(message) });
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{CommandError, CommandId};
+use super::{AnswerId, CommandError, CommandId};
 use crate::proto::{CloseCode, Message, Peer, Status};
 
 /// What the driver reports.
@@ -38,6 +38,7 @@ pub enum Input<'a> {
 
 /// What the driver must do.
 #[derive(Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Output {
     /// Dial now.
     Open,
@@ -54,6 +55,8 @@ pub enum Output {
     },
     /// Pass this to the application.
     Event(Event),
+    /// An answer that somebody awaits is there for [`Agent::take_answer`](super::Agent::take_answer): wake them.
+    Answered(AnswerId),
     /// Nothing to do until an input, a command, or this time.
     Timeout(Option<Instant>),
 }
@@ -67,6 +70,7 @@ impl fmt::Debug for Output {
             Output::Ping => f.write_str("Ping"),
             Output::Close { code, reason } => write!(f, "Close({code} {reason})"),
             Output::Event(event) => f.debug_tuple("Event").field(event).finish(),
+            Output::Answered(id) => f.debug_tuple("Answered").field(id).finish(),
             Output::Timeout(at) => f.debug_tuple("Timeout").field(at).finish(),
         }
     }
@@ -205,6 +209,22 @@ pub enum SendError {
     TooManyCommands,
 }
 
+impl SendError {
+    /// A stable name: `offline`, `full`, `too-large`, `invalid`, `bad-room`, `too-many-rooms` or
+    /// `too-many-commands`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SendError::Offline => "offline",
+            SendError::Full => "full",
+            SendError::TooLarge { .. } => "too-large",
+            SendError::Invalid(_) => "invalid",
+            SendError::BadRoom => "bad-room",
+            SendError::TooManyRooms => "too-many-rooms",
+            SendError::TooManyCommands => "too-many-commands",
+        }
+    }
+}
+
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -216,7 +236,7 @@ impl fmt::Display for SendError {
             SendError::Invalid(why) => write!(f, "not a message for a peer: {why}"),
             SendError::BadRoom => f.write_str("a room name must have 1 to 256 bytes"),
             SendError::TooManyRooms => f.write_str("too many rooms; leave some first"),
-            SendError::TooManyCommands => f.write_str("too many commands are waiting for replies"),
+            SendError::TooManyCommands => f.write_str("too many answers are awaited already"),
         }
     }
 }

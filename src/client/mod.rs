@@ -81,6 +81,11 @@
 //!
 //! It never gives up unless [`Config::max_attempts`] is set, and it retries the first connect too.
 //!
+//! # Awaiting an answer
+//! [`Agent::request`] is a command, and [`Agent::deliver`] a message, whose answer is kept until
+//! [`Agent::take_answer`] takes it; [`Output::Answered`] tells the driver that it is there. At most
+//! [`Config::max_commands`] are kept, answered or not.
+//!
 //! # What survives a reconnect
 //! Our presence data, the rooms that [`Agent::join`] requested and those that [`Agent::leave`] left, and the
 //! roster: peers not seen again soon after the new `welcome` are removed, the others do not flicker. Messages
@@ -90,6 +95,7 @@
 //! Out of scope: calls (the `call` layer, fed with [`Event::Message`]), TLS and sockets (`net`).
 
 mod agent;
+mod answers;
 mod backoff;
 mod commands;
 mod config;
@@ -101,6 +107,7 @@ mod rooms;
 mod roster;
 
 pub use agent::{Agent, State};
+pub use answers::{AnswerId, RequestError};
 pub use backoff::next_delay;
 pub use commands::{CommandError, CommandId};
 pub use config::Config;

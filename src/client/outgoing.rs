@@ -6,11 +6,27 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::agent::{Stage, later};
-use super::{Agent, CommandId, SendError, State};
+use super::{Agent, AnswerId, CommandId, RequestError, SendError, State};
 use crate::proto::{Draft, Head, Kind, Message, Object, PRESENCE_BATCH, Peer, Status, Target, To, Token};
 
 /// A client that takes smaller frames asks for no batches. Twice the largest batch of our own server.
 const LARGEST_BATCH: usize = 64 << 10;
+
+/// Whether a message asks for a receipt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receipt {
+    /// As its draft has it.
+    AsWritten,
+    /// In any case.
+    Awaited,
+}
+
+/// Adds members to a frame.
+fn append(frame: &mut String, members: &str) {
+    frame.truncate(frame.len() - 1);
+    frame.push_str(members);
+    frame.push('}');
+}
 
 impl Agent {
     /// The token for the next `auth`, where the old one has run out.
@@ -23,6 +39,10 @@ impl Agent {
     /// Errors: we are offline, too much waits already, or the draft is nothing that a peer could get.
     pub fn send(&mut self, draft: Draft, now: Instant) -> Result<String, SendError> {
         self.tick(now);
+        self.submit(draft, Receipt::AsWritten)
+    }
+
+    fn submit(&mut self, draft: Draft, receipt: Receipt) -> Result<String, SendError> {
         let mut frame = draft.finish();
         let head = Head::parse(&frame).map_err(|e| SendError::Invalid(e.to_string()))?;
         let invalid = |why: &str| Err(SendError::Invalid(why.into()));
@@ -40,16 +60,23 @@ impl Agent {
             },
             Some(To::Absent | To::List(_)) => None,
         };
+        let wants_receipt = receipt == Receipt::Awaited && !head.receipt;
         let id = match head.id.map(serde_json::from_str::<String>) {
             Some(Ok(id)) => id,
             Some(Err(_)) => return invalid("\"id\" is a string"),
             None => {
                 let id = self.random.id();
-                frame.truncate(frame.len() - 1);
-                frame.push_str(&format!(",\"id\":\"{id}\"}}"));
+                append(&mut frame, &format!(",\"id\":\"{id}\""));
                 id
             }
         };
+        if wants_receipt {
+            append(&mut frame, ",\"receipt\":true");
+        }
+        let is_taken = self.answers.awaits_receipt(&id) || self.commands.is_pending(&id);
+        if receipt == Receipt::Awaited && is_taken {
+            return invalid("its \"id\" is that of one whose answer is awaited");
+        }
         self.enqueue(frame, session.as_deref())?;
         Ok(id)
     }
@@ -72,6 +99,57 @@ impl Agent {
         let draft = Draft::new(Kind::Command).to(to).with("node", node).with("action", action).data(data);
         let wire_id = self.send(draft.with("receipt", &true), now)?;
         Ok(self.commands.add(wire_id, to, later(now, self.config.command_timeout)))
+    }
+
+    /// As [`Agent::command`], for who awaits the reply: it is kept for [`Agent::take_answer`], and is an event
+    /// too. A reply with a status of 400 or more is [`RequestError::Refused`].
+    ///
+    /// Errors: as [`Agent::command`].
+    pub fn request<T: Serialize + ?Sized>(
+        &mut self,
+        to: &str,
+        node: &str,
+        action: &str,
+        data: &T,
+        now: Instant,
+    ) -> Result<AnswerId, SendError> {
+        self.check_answers()?;
+        let command = self.command(to, node, action, data, now)?;
+        Ok(self.answers.add_reply(command))
+    }
+
+    /// As [`Agent::send`] with [`Draft::receipt`], for who awaits the receipt: it is kept for
+    /// [`Agent::take_answer`], and is an event too. Its member `delivered` says how many sessions got the
+    /// message.
+    ///
+    /// Errors: as [`Agent::send`], too many answers are awaited, or one for the same `id` is.
+    pub fn deliver(&mut self, draft: Draft, now: Instant) -> Result<AnswerId, SendError> {
+        self.tick(now);
+        self.check_answers()?;
+        let wire_id = self.submit(draft, Receipt::Awaited)?;
+        let until = later(self.now, self.config.command_timeout);
+        Ok(self.answers.add_receipt(wire_id, until))
+    }
+
+    /// The answer to a [`request`](Agent::request) or a [`deliver`](Agent::deliver), once it is there; it is
+    /// forgotten then.
+    pub fn take_answer(&mut self, id: AnswerId) -> Option<Result<Message, RequestError>> {
+        self.answers.take(id)
+    }
+
+    /// Awaits an answer no more. A reply that still comes is an [`Event::Message`](super::Event::Message), a
+    /// receipt an [`Event::Receipt`](super::Event::Receipt).
+    pub fn forget(&mut self, id: AnswerId) {
+        if let Some(command) = self.answers.forget(id) {
+            self.commands.forget(command);
+        }
+    }
+
+    fn check_answers(&self) -> Result<(), SendError> {
+        match self.answers.len() < self.config.max_commands {
+            true => Ok(()),
+            false => Err(SendError::TooManyCommands),
+        }
     }
 
     /// Answers a command, under its own id. Status 202 says that more will follow.

@@ -51,7 +51,7 @@ pub(crate) mod ws;
 #[cfg(feature = "client")]
 pub use client::UrlError;
 #[cfg(feature = "client")]
-pub use client::{Client, ClientEvent};
+pub use client::{Client, ClientEvent, Delivery, Reply};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use events::Events;
 #[cfg(feature = "camera")]

@@ -49,6 +49,11 @@ impl Draft {
         self.with("data", data)
     }
 
+    /// `receipt`: the server reports how many sessions the message was delivered to, within a second.
+    pub fn receipt(self) -> Self {
+        self.with("receipt", &true)
+    }
+
     /// Any member. A value that JSON cannot represent (a map whose keys are not strings) becomes `null`.
     pub fn with<T: Serialize + ?Sized>(self, member: &str, value: &T) -> Self {
         let value = serde_json::to_string(value).unwrap_or_else(|_| "null".into());

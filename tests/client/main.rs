@@ -1,5 +1,6 @@
 //! The client alone, against a scripted server, on a virtual clock.
 
+mod answers;
 mod connecting;
 mod disclosure;
 mod limits;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use symple::client::{Agent, Config, Event, Input, Output, State};
+use symple::client::{Agent, AnswerId, Config, Event, Input, Output, State};
 use symple::proto::CloseCode;
 
 /// An agent with a driver that writes down what it is told.
@@ -15,6 +15,7 @@ pub struct Client {
     pub events: Vec<Event>,
     pub opens: usize,
     pub pings: usize,
+    pub answered: Vec<AnswerId>,
     pub closes: Vec<u16>,
     pub wake: Option<Instant>,
 }
@@ -30,6 +31,7 @@ impl Client {
             events: Vec::new(),
             opens: 0,
             pings: 0,
+            answered: Vec::new(),
             closes: Vec::new(),
             wake: None,
         }
@@ -81,7 +83,9 @@ impl Client {
                 Output::Ping => self.pings += 1,
                 Output::Close { code, .. } => self.closes.push(code.0),
                 Output::Event(event) => self.events.push(event),
+                Output::Answered(id) => self.answered.push(id),
                 Output::Timeout(at) => return self.wake = at,
+                other => panic!("{other:?} is unknown to this driver"),
             }
         }
         panic!("it never comes to rest");

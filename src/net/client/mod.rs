@@ -1,8 +1,9 @@
 //! The client's driver: one future that dials, reads, writes, keeps time and hands on events.
 
 mod dial;
+mod waiting;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
+use serde::Serialize;
 
 #[cfg(feature = "camera")]
 use super::events::Hook;
@@ -23,8 +25,11 @@ use super::ws::{BATCH, Got, Put, WebSocket};
 use super::{lock, random_seed};
 pub use dial::UrlError;
 use dial::{Dialer, Url};
+pub use waiting::{Delivery, Reply};
 
-use crate::client::{Agent, CommandId, Config, Event, Input, Output, SendError};
+#[cfg(doc)]
+use crate::client::RequestError;
+use crate::client::{Agent, AnswerId, CommandId, Config, Event, Input, Output, SendError};
 use crate::proto::{CloseCode, Draft, Message, Object, Peer, Status, Token};
 
 /// The largest message a client takes: what servers pass on at most, by default.
@@ -63,6 +68,8 @@ struct Inner {
     waiting: Mutex<Vec<Waker>>,
     #[cfg(feature = "camera")]
     hook: Hook<Event>,
+    /// Those who await an answer that the core keeps for them.
+    awaiting: Mutex<HashMap<AnswerId, Waker>>,
     events: Outlet<ClientEvent>,
     way: Way,
 }
@@ -105,6 +112,7 @@ impl Client {
                 waiting: Mutex::default(),
                 #[cfg(feature = "camera")]
                 hook: Hook::unset(),
+                awaiting: Mutex::default(),
                 events: Outlet::new(),
                 way,
             }),
@@ -203,6 +211,50 @@ impl Client {
         self.with_agent(|agent, now| agent.probe(now))
     }
 
+    /// Asks a peer to do `action` at `node`, and awaits its reply, which is an event too. The command leaves
+    /// now; the future only waits, on any runtime, and needs [`Client::run`] to run elsewhere. A reply with
+    /// status 202 lets the timeout begin anew.
+    ///
+    /// Errors: see [`RequestError`]; a reply with a status of 400 or more is [`RequestError::Refused`].
+    ///
+    /// ```no_run
+    /// # async fn zoom(client: symple::net::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use serde_json::json;
+    /// use symple::client::RequestError;
+    ///
+    /// match client.request("camera", "lens", "zoom", &json!({ "level": 2 })).await {
+    ///     Ok(reply) => println!("it zooms: {}", reply.data::<serde_json::Value>()?),
+    ///     Err(RequestError::Refused { status, .. }) => println!("it does not: {status}"),
+    ///     Err(error) => println!("no reply ({}): {error}", error.code()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request<T: Serialize + ?Sized>(&self, to: &str, node: &str, action: &str, data: &T) -> Reply {
+        let sent = self.with_agent(|agent, now| agent.request(to, node, action, data, now));
+        Reply::new(&self.inner, sent)
+    }
+
+    /// Sends a message, and awaits the server's receipt, which is an event too: how many sessions got it.
+    /// The message leaves now; the future only waits.
+    ///
+    /// Errors: see [`RequestError`]; [`RequestError::NobodyThere`] where nobody got it, and
+    /// [`RequestError::TimedOut`] also with a server that knows no receipts.
+    ///
+    /// ```no_run
+    /// # async fn chat(client: symple::net::Client) -> Result<(), symple::client::RequestError> {
+    /// use symple::proto::{Draft, Kind};
+    ///
+    /// let hello = Draft::new(Kind::Message).to("bob").data("hello");
+    /// println!("{} got it", client.deliver(hello).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deliver(&self, draft: Draft) -> Delivery {
+        let sent = self.with_agent(|agent, now| agent.deliver(draft, now));
+        Delivery::new(&self.inner, sent)
+    }
+
     /// Sends a command to a peer; its reply, or that none came in time, is an event with the same id.
     pub fn command(
         &self,
@@ -299,7 +351,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.input(Input::Closed { code: None, reason: "the driver stopped" });
         // Nobody else tells them.
-        lock(&self.0.waiting).drain(..).for_each(Waker::wake);
+        let wakers = std::mem::take(&mut *lock(&self.0.waiting));
+        let awaiting = std::mem::take(&mut *lock(&self.0.awaiting));
+        wakers.into_iter().chain(awaiting.into_values()).for_each(Waker::wake);
         self.0.running.store(false, Ordering::Release);
     }
 }
@@ -410,6 +464,7 @@ impl Driver {
     /// Does all that the core wants done.
     fn drain(&mut self) {
         let inner = self.inner.clone();
+        let mut wakers = Vec::new();
         loop {
             // No lock is held while anybody hears of it.
             let output = lock(&inner.agent).poll_output();
@@ -426,6 +481,7 @@ impl Driver {
                     inner.hook.call(&event);
                     inner.events.push(ClientEvent::Event(event));
                 }
+                Output::Answered(id) => wakers.extend(lock(&inner.awaiting).remove(&id)),
                 Output::Timeout(at) => {
                     self.alarm.set(at);
                     break;
@@ -434,8 +490,10 @@ impl Driver {
         }
         let agent = lock(&inner.agent);
         if agent.has_room() != Ok(false) {
-            lock(&inner.waiting).drain(..).for_each(Waker::wake);
+            wakers.append(&mut lock(&inner.waiting));
         }
+        drop(agent);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Forgets the line; a socket may still take what waits and the close.

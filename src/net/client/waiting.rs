@@ -1,0 +1,121 @@
+//! Futures of what a client is answered. The answers are kept by the core; here are wakers alone.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::Inner;
+use crate::client::{AnswerId, RequestError, SendError};
+use crate::net::lock;
+use crate::proto::Message;
+
+/// The reply to a [`Client::request`](super::Client::request). Dropped, it forgets the request.
+#[must_use = "the reply is awaited, or forgotten"]
+pub struct Reply(Answer);
+
+/// The receipt of a [`Client::deliver`](super::Client::deliver). Dropped, it forgets the receipt.
+#[must_use = "the receipt is awaited, or forgotten"]
+pub struct Delivery(Answer);
+
+impl Reply {
+    pub(super) fn new(inner: &Arc<Inner>, sent: Result<AnswerId, SendError>) -> Self {
+        Reply(Answer::new(inner, sent))
+    }
+}
+
+impl Delivery {
+    pub(super) fn new(inner: &Arc<Inner>, sent: Result<AnswerId, SendError>) -> Self {
+        Delivery(Answer::new(inner, sent))
+    }
+}
+
+impl Future for Reply {
+    type Output = Result<Message, RequestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx)
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<u64, RequestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let delivered = |receipt: Message| receipt.get("delivered").ok().flatten().unwrap_or(0);
+        self.0.poll(cx).map_ok(delivered)
+    }
+}
+
+struct Answer {
+    inner: Arc<Inner>,
+    state: State,
+}
+
+enum State {
+    NotSent(SendError),
+    Awaited(AnswerId),
+    Taken,
+}
+
+impl Answer {
+    fn new(inner: &Arc<Inner>, sent: Result<AnswerId, SendError>) -> Self {
+        let state = sent.map_or_else(State::NotSent, State::Awaited);
+        Answer { inner: inner.clone(), state }
+    }
+
+    /// # Panics
+    /// When it is polled after it was ready.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, RequestError>> {
+        let id = match &self.state {
+            State::Awaited(id) => *id,
+            State::NotSent(error) => {
+                let error = RequestError::from(error.clone());
+                self.state = State::Taken;
+                return Poll::Ready(Err(error));
+            }
+            State::Taken => panic!("an answer was polled after it was ready"),
+        };
+        // A waker is dropped when no lock is held: it may own another answer.
+        let (answer, _waker) = {
+            let mut agent = lock(&self.inner.agent);
+            let answer = agent.take_answer(id);
+            // Under the core's lock, so that the answer cannot come in between.
+            let mut awaiting = lock(&self.inner.awaiting);
+            let waker = match answer {
+                Some(_) => awaiting.remove(&id),
+                None => awaiting.insert(id, cx.waker().clone()),
+            };
+            (answer, waker)
+        };
+        let Some(answer) = answer else { return Poll::Pending };
+        self.state = State::Taken;
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let State::Awaited(id) = self.state {
+            // As above.
+            let _waker = {
+                let mut agent = lock(&self.inner.agent);
+                agent.forget(id);
+                lock(&self.inner.awaiting).remove(&id)
+            };
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").finish_non_exhaustive()
+    }
+}
