@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use symple::client::{Config, Event};
-use symple::net::{Client, Origins, Response, Server, ServerConfig};
+use symple::net::http::Response;
+use symple::net::{Client, Origins, Server, ServerConfig};
 use symple::proto::{Draft, Kind};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket};
@@ -256,11 +257,12 @@ fn a_shutdown_is_told_and_closes_with_1001() {
 #[test]
 fn http_is_answered_beside_websocket() {
     let config = any_port().http(|request| {
-        if request.path == "/more" {
+        if request.path() == "/more" {
             let more = Response::text(200, "no split\n").header("X-A", "1").header("X-B", "1\r\nno split");
             return Some(more.header("X-A", "2"));
         }
-        let known = request.path == "/hello" && request.query == Some("x=1") && request.bearer == Some("t");
+        let known =
+            request.path() == "/hello" && request.query() == Some("x=1") && request.bearer() == Some("t");
         known.then(|| Response { etag: Some("\"1\"".into()), ..Response::text(200, "hi\n") })
     });
     let (server, address) = serve(ServerConfig { origins: Some(Origins::OwnAnd(vec![])), ..config });

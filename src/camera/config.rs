@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::call::RateLimit;
 use crate::media::adapt::rate::Limits;
 use crate::media::source::gst::Settings;
+use crate::net::http::Routes;
 use crate::net::{AuthRequest, Network};
 use crate::proto::{DEFAULT_PORT, Object, Token};
 
@@ -158,6 +159,11 @@ pub struct Serve {
     /// Whose sockets are counted for no address, and who may guess tokens without waiting. Default: this
     /// machine.
     pub exempt: Vec<Network>,
+    /// The application's own HTTP paths beside the page and the API.
+    pub routes: Routes,
+    /// The path under which a proxy shows this camera, such as `/cam1/`; see
+    /// [`ServerConfig::base_path`](crate::net::ServerConfig::base_path). Default: none.
+    pub base_path: String,
     /// The certificate to serve `https://` with; without one `http://`.
     #[cfg(feature = "tls")]
     pub tls: Option<crate::net::ServerTls>,
@@ -174,6 +180,8 @@ impl Default for Serve {
             max_per_address: Some(32),
             max_unauthenticated_per_address: Some(16),
             exempt: Network::LOOPBACK.to_vec(),
+            routes: Routes::new(),
+            base_path: String::new(),
             #[cfg(feature = "tls")]
             tls: None,
         }

@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::{Admit, Config, Connect, Serve, Signalling, SourceStatus, StartError, Status};
 use crate::client;
+use crate::net::http::Response;
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
-use crate::net::{AuthRequest, Client, Origins, Response, Server, ServerConfig, addresses, outward_address};
+use crate::net::{AuthRequest, Client, Origins, Server, ServerConfig, addresses, outward_address};
 use crate::proto::{Status as Code, Token};
 use crate::rtc::LocalCandidate;
 use crate::server::{self, Admission};
@@ -88,6 +89,8 @@ fn serve_here(
         max_unauthenticated_per_address: serve.max_unauthenticated_per_address,
         exempt: serve.exempt.clone(),
         reserved_files: OWN_FILES,
+        routes: serve.routes.clone(),
+        base_path: serve.base_path.clone(),
         #[cfg(feature = "tls")]
         tls: serve.tls.clone(),
         ..ServerConfig::default()

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use async_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message};
+use futures_lite::future::block_on;
 use hyper::{Method, StatusCode, Version};
 
 use super::bytes::{Bytes, valid};
+use crate::net::http::Response;
 use crate::net::http::{Rules, answer};
 use crate::net::ws::Gate;
-use crate::net::{Network, Origins, Response};
+use crate::net::{Network, Origins};
 
 /// The gate before `welcome`: it passes what a reader of its own passes, however the bytes are cut, and the WebSocket
 /// library never sees a frame over the limit.
@@ -124,14 +126,15 @@ pub fn http(data: &[u8]) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         request = request.header(&line[..colon], line[colon + 1..].trim_ascii());
     }
-    let Ok(request) = request.body(()) else { return };
-    let handler = |asked: &crate::net::Request<'_>| {
-        asked.bearer.map(|b| Response::text(if b == "right" { 200 } else { 401 }, "x"))
+    let Ok(request) = request.body(http_body_util::Empty::new()) else { return };
+    let handler = |asked: &crate::net::http::Request| {
+        asked.bearer().map(|b| Response::text(if b == "right" { 200 } else { 401 }, "x"))
     };
     let origins = Origins::OwnAnd(vec![ALLOWED.into()]);
-    let rules = Rules::new(origins, Some(Arc::new(handler)), proxies, Arc::default());
+    let answers = crate::net::http::Answers { handler: Some(Arc::new(handler)), ..Default::default() };
+    let rules = Rules::new(origins, answers, proxies, Arc::default());
     let upgrade = Mutex::new(None);
-    let response = answer(&rules, &request, peer, &upgrade);
+    let response = block_on(answer(&rules, request.clone(), peer, &upgrade));
     let headers = request.headers();
     let upgraded = upgrade.into_inner().expect("nothing panics with it");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");

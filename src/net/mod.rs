@@ -24,7 +24,7 @@ mod client;
 #[cfg(any(feature = "client", feature = "server"))]
 mod events;
 #[cfg(feature = "server")]
-pub(crate) mod http;
+pub mod http;
 #[cfg(any(feature = "client", feature = "redis"))]
 mod lookup;
 #[cfg(feature = "server")]
@@ -57,7 +57,7 @@ pub use events::Events;
 #[cfg(feature = "camera")]
 pub(crate) use events::{Lossy, Outlet};
 #[cfg(feature = "server")]
-pub use http::{Handler, Origins, Request, Response};
+pub use http::origins::Origins;
 #[cfg(feature = "server")]
 pub use network::{Network, NetworkError};
 #[cfg(feature = "server")]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Request, Response};
+use super::http::{Request, Response};
 use crate::proto::Token;
 
 /// Who may see something.
@@ -37,11 +37,11 @@ pub enum Guard {
 
 impl Guard {
     /// Whether this request may.
-    pub fn admits(&self, request: &Request<'_>) -> bool {
+    pub fn admits(&self, request: &Request) -> bool {
         match self {
             Guard::Everybody => true,
             Guard::Token(token) => request.bears(token),
-            Guard::Check(is_known) => request.bearer.is_some_and(|bearer| is_known(bearer)),
+            Guard::Check(is_known) => request.bearer().is_some_and(|bearer| is_known(bearer)),
             Guard::Nobody => false,
         }
     }
@@ -65,7 +65,8 @@ type Answer = Box<dyn Fn() -> Response + Send + Sync>;
 ///
 /// ```
 /// use symple::net::site::{Guard, Site};
-/// use symple::net::{Request, Response, ServerConfig};
+/// use symple::net::ServerConfig;
+/// use symple::net::http::{Request, Response};
 /// use symple::proto::Token;
 ///
 /// let guard = Guard::Token(Token::new("s3cret"));
@@ -126,8 +127,8 @@ impl Site {
     }
 
     /// The answer to a request; `None` is 404.
-    pub fn answer(&self, request: &Request<'_>) -> Option<Response> {
-        match request.path {
+    pub fn answer(&self, request: &Request) -> Option<Response> {
+        match request.path() {
             "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),
             "/api/config" => {
                 let (open, whole) = &self.config;
@@ -142,7 +143,7 @@ impl Site {
         }
     }
 
-    fn refuse(&self, request: &Request<'_>) -> Response {
+    fn refuse(&self, request: &Request) -> Response {
         let words = match self.numbers {
             Guard::Nobody => "This server has no status token; set one with status_token.\n",
             _ => "This needs the token: Authorization: Bearer …\n",
@@ -207,7 +208,7 @@ mod tests {
         ] {
             let site = site(guard, Guard::Nobody);
             let response = site.answer(&Request::new("/api/config", bearer)).expect("it is there");
-            let body = String::from_utf8(response.body.into_owned()).expect("JSON");
+            let body = String::from_utf8(response.body.bytes().expect("whole").to_vec()).expect("JSON");
             assert_eq!((response.status, body.contains("p4ss")), (200, told), "{site:?} {bearer:?}");
             assert!(body.contains(r#""room":"public""#) && body.contains(r#""auth":true"#), "{body}");
         }

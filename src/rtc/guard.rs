@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// What the work returns, or nothing if it panicked. Whatever it has changed must not be used then.
-pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     DEPTH.set(DEPTH.get() + 1);
     let done = catch_unwind(AssertUnwindSafe(work)).ok();
     DEPTH.set(DEPTH.get() - 1);

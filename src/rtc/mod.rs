@@ -70,6 +70,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub use fanout::Fanout;
+#[cfg(feature = "server")]
+pub(crate) use guard::contained;
 pub use guard::panic_is_contained;
 pub use path::{Path, Protocol};
 pub use refusal::Refusal;

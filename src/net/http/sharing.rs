@@ -1,10 +1,9 @@
 //! What pages of other origins may do with an answer: import and read it (CORS, as the Fetch standard has it), or show
 //! it in a frame. Both follow from the [`Origins`] that may open a socket.
 
-use hyper::Method;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::{Origins, Response, single};
+use super::{Method, Origins, Response, single};
 
 /// Seconds for which a browser need not ask again: Chromium keeps it no longer than two hours, and a list of
 /// origins may change with a restart.
@@ -61,7 +60,22 @@ impl Origins {
 /// Whether a browser asks before it sends what its page wants to (Fetch, section 3.2.2).
 pub(super) fn is_preflight<B>(request: &hyper::Request<B>) -> bool {
     let asks = |name: HeaderName| request.headers().contains_key(name);
-    request.method() == Method::OPTIONS && asks(header::ORIGIN) && asks(header::ACCESS_CONTROL_REQUEST_METHOD)
+    request.method() == hyper::Method::OPTIONS
+        && asks(header::ORIGIN)
+        && asks(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Names the methods of the path's own routes, where it has any, to whom [`Origins::preflight`] allows something; and that
+/// they may take JSON.
+pub(super) fn allow_methods(methods: &[Method], answer: &mut HeaderMap) {
+    let names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+    if let (true, Ok(names)) =
+        (answer.contains_key(header::ACCESS_CONTROL_ALLOW_METHODS), HeaderValue::from_str(&names.join(", ")))
+    {
+        answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, names);
+        let headers = HeaderValue::from_static("Authorization, Content-Type");
+        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, headers);
+    }
 }
 
 /// The answer to such a question, before [`Origins::preflight`] adds to it.

@@ -1,11 +1,13 @@
 //! What a server is told at its start.
 
 use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Bus;
-use crate::net::{Handler, Network, Origins, Request, Response};
+use crate::net::http::{Handler, Method, Request, Response, Routes};
+use crate::net::{Network, Origins};
 use crate::server::{Config, Hub};
 
 /// What a server does beside the protocol. Its `Default` listens nowhere: it serves peers of its process.
@@ -41,8 +43,16 @@ pub struct ServerConfig {
     /// The Redis that this server shares with other instances.
     #[cfg(feature = "redis")]
     pub redis: Option<crate::net::redis::RedisConfig>,
-    /// What answers GET requests; see [`ServerConfig::http`].
+    /// What answers GET requests that no route answers; see [`ServerConfig::http`].
     pub handler: Option<Handler>,
+    /// The host's own paths; see [`ServerConfig::route`].
+    pub routes: Routes,
+    /// The largest body of a request, in bytes; what is over is answered 413. A route may have another:
+    /// [`Routes::body_limit`]. Default: 64 KiB.
+    pub body_limit: usize,
+    /// The path under which a proxy shows this server, such as `/cam1/`: page, modules, WebSocket and API are found
+    /// below it, and still at `/`, for the proxy may cut it off. Default: none.
+    pub base_path: String,
 }
 
 impl Default for ServerConfig {
@@ -62,6 +72,9 @@ impl Default for ServerConfig {
             #[cfg(feature = "redis")]
             redis: None,
             handler: None,
+            routes: Routes::new(),
+            body_limit: 64 << 10,
+            base_path: String::new(),
         }
     }
 }
@@ -89,11 +102,33 @@ impl ServerConfig {
         (Hub::new(std::mem::take(&mut self.hub)), None)
     }
 
-    /// Answers GET requests; `None` is 404. It must not block.
-    pub fn http(
+    /// Answers requests for this path by this method; see [`Routes`], which tells what a path may be.
+    ///
+    /// ```
+    /// use symple::net::ServerConfig;
+    /// use symple::net::http::{BodyError, Method, Request, Response};
+    ///
+    /// ServerConfig::default().route(Method::Post, "/api/motor", |mut request: Request| async move {
+    ///     let speed: u32 = request.json().await?;
+    ///     Ok::<_, BodyError>(Response::json(format!(r#"{{"speed":{speed}}}"#)))
+    /// });
+    /// ```
+    pub fn route<F, R>(
         mut self,
-        handler: impl Fn(&Request<'_>) -> Option<Response> + Send + Sync + 'static,
-    ) -> Self {
+        method: Method,
+        path: &str,
+        handler: impl Fn(Request) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: Into<Response>,
+    {
+        self.routes = self.routes.route(method, path, handler);
+        self
+    }
+
+    /// Answers GET requests at once, where no route does; `None` is 404. It must not block.
+    pub fn http(mut self, handler: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) -> Self {
         self.handler = Some(Arc::new(handler));
         self
     }

@@ -101,6 +101,24 @@ impl ConnectionLimits {
         result
     }
 
+    /// Counts what an address does through somebody else's socket, such as a proxy's, as a socket of its own.
+    pub fn visit(self: &Arc<Self>, address: IpAddr) -> Result<Guest, Full> {
+        if self.is_exempt(address) {
+            return Ok(Guest { door: self.clone(), address: None });
+        }
+        let address = owner(address);
+        let mut inside = lock(&self.inside);
+        let held = inside.addresses.entry(address).or_default();
+        let limits = [self.limits.per_address, self.limits.strangers_per_address];
+        let is_full = limits.into_iter().flatten().any(|max| held.sockets >= max);
+        if is_full {
+            inside.forget(address);
+            return Err(Full::Address);
+        }
+        held.sockets += 1;
+        Ok(Guest { door: self.clone(), address: Some(address) })
+    }
+
     /// Whether an address holds more than half of the sockets that it may hold without a peer. A browser keeps
     /// six for a while after it has loaded a page, which others behind the address then lack.
     pub fn is_crowded(&self, address: IpAddr) -> bool {
@@ -234,6 +252,21 @@ mod tests {
         let _held = enter(&limits, "2001:db8:0:1::1").expect("the first");
         assert!(enter(&limits, "2001:db8:0:1:ffff::2").is_err());
         assert!(enter(&limits, "2001:db8:0:2::1").is_ok());
+    }
+
+    #[test]
+    fn what_comes_by_a_proxy_has_the_share_of_a_socket() {
+        for limits in [
+            Limits { per_address: Some(2), ..Limits::default() },
+            Limits { strangers_per_address: Some(2), ..Limits::default() },
+        ] {
+            let door = Door::new(limits);
+            let held = [door.visit(ip("192.0.2.1")), door.visit(ip("192.0.2.1"))];
+            assert!(held.iter().all(Result::is_ok) && door.visit(ip("192.0.2.1")).is_err());
+            assert!(door.visit(ip("192.0.2.2")).is_ok(), "others are not concerned");
+            drop(held);
+            assert!(lock(&door.inside).addresses.is_empty(), "nothing is kept of who went");
+        }
     }
 
     #[test]

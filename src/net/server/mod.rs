@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 use smol::{Executor, Timer};
 
 use super::events::{Events, Lossy, Outlet};
-use super::http::{Origins, Rules};
+use super::http::origins::Origins;
+use super::http::{Answers, Rules, base_path};
 use super::time::Alarm;
 use super::turn::{self, Turn};
 use crate::proto::{Peer, Status};
@@ -139,7 +140,13 @@ impl Server {
         let sockets = Sockets::new(listening, max_sockets, config.hub.max_message_size, limits.clone());
         let (hub, bus) = config.hub_and_bus();
         let origins = config.origins.unwrap_or(Origins::Any);
-        let rules = Rules::new(origins, config.handler, config.trusted_proxies, limits);
+        let answers = Answers {
+            handler: config.handler,
+            routes: config.routes,
+            body_limit: config.body_limit,
+            base_path: base_path(&config.base_path),
+        };
+        let rules = Rules::new(origins, answers, config.trusted_proxies, limits);
         #[cfg(feature = "tls")]
         let tls = Tls::new(config.tls);
         #[cfg(not(feature = "tls"))]

@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use symple::net::Server;
+use symple::net::http::Response;
 use symple::net::site::{Guard, Site};
-use symple::net::{Response, Server};
 use symple::server::Stats;
 
 /// The state of the server. Never blocks.
@@ -48,7 +49,7 @@ impl State {
             })
             .guarded("/metrics", move || {
                 metrics.numbers(|now| Response {
-                    content_type: "text/plain; version=0.0.4; charset=utf-8",
+                    content_type: "text/plain; version=0.0.4; charset=utf-8".into(),
                     ..Response::json(self::metrics(now))
                 })
             })

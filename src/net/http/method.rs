@@ -1,0 +1,64 @@
+//! The methods of HTTP (RFC 9110, section 9; RFC 5789).
+
+use std::fmt;
+
+/// What a request wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Reads, without the body of the answer. A route for [`Method::Get`] answers it too.
+    Head,
+    /// Does something.
+    Post,
+    /// Puts something in its place.
+    Put,
+    /// Changes a part of something.
+    Patch,
+    /// Removes something.
+    Delete,
+    /// Asks what may be done.
+    Options,
+}
+
+impl Method {
+    const ALL: [Method; 7] = [
+        Method::Get,
+        Method::Head,
+        Method::Post,
+        Method::Put,
+        Method::Patch,
+        Method::Delete,
+        Method::Options,
+    ];
+
+    /// As it stands on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+        }
+    }
+
+    /// Whether it only reads: then a page of any origin may send it.
+    pub fn is_safe(self) -> bool {
+        matches!(self, Method::Get | Method::Head | Method::Options)
+    }
+
+    /// `None` for a method that no route can have. The names are spelled in capitals.
+    pub(super) fn parse(name: &str) -> Option<Method> {
+        Method::ALL.into_iter().find(|method| method.as_str() == name)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

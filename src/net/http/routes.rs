@@ -1,0 +1,205 @@
+//! The host's own paths: which handler answers what.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::{Method, Request, Response};
+
+type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// Handlers by path and method. Clones share the handlers.
+///
+/// A path is matched whole; one that ends in `/*` has all that is below it. Of several that match the longest wins.
+/// A path without a route for the method is answered 405; a route for `GET` answers `HEAD` too.
+///
+/// ```
+/// use symple::net::http::{BodyError, Method, Request, Response, Routes};
+///
+/// async fn motor(mut request: Request) -> Result<Response, BodyError> {
+///     let speed: u32 = request.json().await?;
+///     Ok(Response::json(format!(r#"{{"speed":{speed}}}"#)))
+/// }
+///
+/// let routes = Routes::new()
+///     .route(Method::Post, "/api/motor", motor)
+///     .route(Method::Get, "/logs/*", |request: Request| async move {
+///         Response::text(200, format!("the log {}\n", &request.path()["/logs/".len()..]))
+///     })
+///     .route(Method::Put, "/firmware", |mut request: Request| async move {
+///         let mut size = 0;
+///         while let Some(part) = request.chunk().await? {
+///             size += part.len();
+///         }
+///         Ok::<_, BodyError>(Response::text(200, format!("{size} bytes\n")))
+///     })
+///     .body_limit(16 << 20);
+/// # futures_lite::future::block_on(async {
+/// let request = Request::new("/api/motor", None).with_method(Method::Post).with_body("7");
+/// assert_eq!(routes.answer(request).await.and_then(|r| r.body.bytes().map(<[u8]>::to_vec)), Some(br#"{"speed":7}"#.to_vec()));
+/// # });
+/// ```
+#[derive(Clone, Default)]
+pub struct Routes {
+    routes: Vec<Route>,
+}
+
+#[derive(Clone)]
+pub(super) struct Route {
+    method: Method,
+    /// Without the `*`.
+    path: Arc<str>,
+    below: bool,
+    pub(super) body_limit: Option<usize>,
+    handler: Arc<dyn Fn(Request) -> Answer + Send + Sync>,
+}
+
+/// What there is for a path and a method.
+pub(super) enum Found<'a> {
+    Route(&'a Route),
+    /// The path has routes for these methods alone.
+    WrongMethod(Vec<Method>),
+    Nothing,
+}
+
+impl Routes {
+    /// None.
+    pub fn new() -> Self {
+        Routes::default()
+    }
+
+    /// Answers requests for `path` by this method. The handler's future runs in the server's own, so it must not
+    /// block; it is dropped when the client goes. One that panics is answered 500.
+    ///
+    /// # Panics
+    /// When `path` does not begin with a slash.
+    pub fn route<F, R>(
+        mut self,
+        method: Method,
+        path: &str,
+        handler: impl Fn(Request) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: Into<Response>,
+    {
+        assert!(path.starts_with('/'), "the path {path:?} of a route begins with a slash");
+        let (path, below) = match path.strip_suffix('*').filter(|path| path.ends_with('/')) {
+            Some(path) => (path, true),
+            None => (path, false),
+        };
+        let handler = move |request: Request| -> Answer {
+            let answer = handler(request);
+            Box::pin(async move { answer.await.into() })
+        };
+        self.routes.push(Route {
+            method,
+            path: path.into(),
+            below,
+            body_limit: None,
+            handler: Arc::new(handler),
+        });
+        self
+    }
+
+    /// The largest body that the route added last takes, in bytes, in the place of
+    /// [`ServerConfig::body_limit`](crate::net::ServerConfig::body_limit).
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        if let Some(route) = self.routes.last_mut() {
+            route.body_limit = Some(bytes);
+        }
+        self
+    }
+
+    /// Answers a request as a server would, for tests of handlers; `None` where there is no route for it.
+    pub async fn answer(&self, request: Request) -> Option<Response> {
+        match self.find(Some(request.method()), request.path()) {
+            Found::Route(route) => Some(route.answer(request).await),
+            _ => None,
+        }
+    }
+
+    /// `None` is a method that no route can have.
+    pub(super) fn find(&self, method: Option<Method>, path: &str) -> Found<'_> {
+        let mut matching: Vec<&Route> = self.routes.iter().filter(|route| route.matches(path)).collect();
+        matching.sort_by_key(|route| (route.below, std::cmp::Reverse(route.path.len())));
+        let by = |method| matching.iter().find(|route| route.method == method);
+        let head = || by(Method::Get).filter(|_| method == Some(Method::Head));
+        match method.and_then(by).or_else(head) {
+            Some(route) => Found::Route(route),
+            None if matching.is_empty() => Found::Nothing,
+            None => {
+                let mut methods: Vec<Method> = matching.iter().map(|route| route.method).collect();
+                if methods.contains(&Method::Get) {
+                    methods.push(Method::Head);
+                }
+                methods.sort();
+                methods.dedup();
+                Found::WrongMethod(methods)
+            }
+        }
+    }
+}
+
+impl Route {
+    fn matches(&self, path: &str) -> bool {
+        match self.below {
+            true => path.starts_with(&*self.path),
+            false => path == &*self.path,
+        }
+    }
+
+    pub(super) fn answer(&self, request: Request) -> Answer {
+        (self.handler)(request)
+    }
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name =
+            |route: &Route| format!("{} {}{}", route.method, route.path, if route.below { "*" } else { "" });
+        f.debug_list().entries(self.routes.iter().map(name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::block_on;
+
+    #[test]
+    fn the_longest_path_that_matches_answers() {
+        let named = |name: &'static str| move |_: Request| async move { Response::text(200, name) };
+        let routes = Routes::new()
+            .route(Method::Get, "/*", named("all"))
+            .route(Method::Get, "/api/*", named("api"))
+            .route(Method::Get, "/api/x", named("x"))
+            .route(Method::Post, "/api/x", named("post x"))
+            .route(Method::Delete, "/only", named("only"));
+        for (method, path, found) in [
+            (Method::Get, "/api/x", "x"),
+            (Method::Head, "/api/x", "x"),
+            (Method::Post, "/api/x", "post x"),
+            (Method::Get, "/api/x/", "api"),
+            (Method::Get, "/api/", "api"),
+            (Method::Get, "/api", "all"),
+            (Method::Get, "/", "all"),
+            (Method::Get, "/only", "all"),
+            (Method::Delete, "/only", "only"),
+            (Method::Put, "/api/x", "405 [Get, Head, Post]"),
+            (Method::Post, "/only", "405 [Get, Head, Delete]"),
+        ] {
+            let answer = match routes.find(Some(method), path) {
+                Found::Route(route) => {
+                    let body = block_on(route.answer(Request::new(path, None))).body;
+                    String::from_utf8(body.bytes().expect("whole").to_vec()).expect("text")
+                }
+                Found::WrongMethod(methods) => format!("405 {methods:?}"),
+                Found::Nothing => "404".into(),
+            };
+            assert_eq!(answer, found, "{method} {path}");
+        }
+        assert!(matches!(Routes::new().find(Some(Method::Get), "/"), Found::Nothing));
+    }
+}
