@@ -1,13 +1,17 @@
 //! The smallest client: says hello to whoever shares a room with it, and prints what it hears.
+//!
+//! Arguments: the server's address, a user, a token. The token may come from SYMPLE_TOKEN too.
 
 use symple::client::{Config, Event};
 use symple::net::Client;
-use symple::proto::{Draft, Kind};
+use symple::proto::{Draft, Kind, Token};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:4500".into());
-    let user = std::env::args().nth(2).unwrap_or_else(|| "alice".into());
-    let client = Client::new(&url, Config { rooms: vec!["public".into()], ..Config::new(user) })?;
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().unwrap_or_else(|| "ws://127.0.0.1:4500".into());
+    let user = arguments.next().unwrap_or_else(|| "alice".into());
+    let token = arguments.next().or_else(|| std::env::var("SYMPLE_TOKEN").ok()).map(Token::new);
+    let client = Client::new(&url, Config { token, rooms: vec!["public".into()], ..Config::new(user) })?;
     let handle = client.clone();
     client.on(move |event| match event {
         Event::Online { peer, rooms } => println!("I am {}, in {}", peer.user, rooms.join(", ")),

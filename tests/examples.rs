@@ -1,0 +1,113 @@
+//! The examples as people run them: `hello` and `desktop` enter the server of `server`, and talk there.
+#![cfg(all(feature = "client", feature = "server", feature = "tls"))]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Far more than any of this takes; a deadline, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An example that runs; it ends with the test.
+struct Example {
+    name: &'static str,
+    child: Child,
+    input: ChildStdin,
+    said: Receiver<String>,
+}
+
+impl Example {
+    fn start(name: &'static str, arguments: &[&str], variables: &[(&str, &str)]) -> Example {
+        let mut child = Command::new(binary(name))
+            .args(arguments)
+            .env_remove("SYMPLE_TOKEN")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{name} does not start: {e}"));
+        let (tell, said) = channel();
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let input = child.stdin.take().expect("it is piped");
+        Example { name, child, input, said }
+    }
+
+    fn types(&mut self, line: &str) {
+        writeln!(self.input, "{line}").expect("it reads");
+    }
+
+    /// Waits for a line with these words, and returns it.
+    fn says(&self, words: &str) -> String {
+        let mut before = Vec::new();
+        loop {
+            match self.said.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(words) => return line,
+                Ok(line) => before.push(line),
+                Err(_) => panic!("{} does not say {words:?}, but {before:?}", self.name),
+            }
+        }
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Cargo builds the examples with the tests, in the folder beside; but not for `cargo test --test examples`, which takes
+/// those that `cargo build --examples` left.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("this test");
+    let built = test.parent().and_then(|deps| deps.parent()).expect("a folder of the build");
+    built.join("examples").join(name)
+}
+
+#[test]
+fn the_guests_of_the_server_talk_to_each_other() {
+    let server = Example::start("server", &[], &[("PORT", "0")]);
+    let port = server.says("listening on port").rsplit(' ').next().expect("a number").to_owned();
+    let url = format!("ws://127.0.0.1:{port}");
+
+    let hello = Example::start("hello", &[&url, "alice", "wonderland"], &[]);
+    hello.says("I am alice, in alice, public");
+    let camera = Example::start("hello", &[&url, "camera"], &[("SYMPLE_TOKEN", "lens")]);
+    camera.says("I am camera");
+    hello.says("camera is here");
+    let stranger = Example::start("hello", &[&url, "alice"], &[]);
+    assert!(stranger.says("ended").contains("Authentication failed"));
+
+    let mut desktop = Example::start("desktop", &[&url, "bob", "builder"], &[]);
+    desktop.says("I am bob, in bob, public");
+    desktop.says("alice is here");
+    hello.says("bob is here");
+    desktop.says("alice says \"hello\"");
+    desktop.types("say alice how are you");
+    desktop.says("1 got it");
+    hello.says("bob says \"how are you\"");
+    desktop.types("say public hello all");
+    desktop.says("2 got it");
+    desktop.types("say nobody anything");
+    desktop.says("not delivered (nobody-there)");
+    desktop.types("ask nobody lens zoom 2");
+    desktop.says("no reply (nobody-there)");
+
+    // Two desktops of one user ask each other.
+    let mut second = Example::start("desktop", &[&url, "bob"], &[("SYMPLE_TOKEN", "builder")]);
+    second.says("I am bob");
+    desktop.says("bob is here");
+    desktop.types("ask bob desktop ping");
+    desktop.says("bob replies null");
+    desktop.types("ask bob desktop dance {\"how\":\"slowly\"}");
+    desktop.says("bob refuses with status 501");
+    desktop.types("cameras");
+    desktop.says("0 cameras");
+    second.types("quit");
+    second.says("ended: closed by us");
+    desktop.says("bob is gone");
+    assert!(second.child.wait().expect("it ends").success());
+}
