@@ -276,3 +276,23 @@ fn pages_of_the_origins_import_the_modules_and_frame_the_page() {
     let head = ask(&listed, "OPTIONS", "/api/config", "");
     assert!(head.starts_with("HTTP/1.1 405 "), "no browser asks so: {head}");
 }
+
+#[test]
+fn below_a_proxys_path_all_of_the_site_is_found() {
+    let server = Server::start(&["--base-path", "/cam1/"], &[]);
+    for (path, part) in [
+        ("/cam1/", "<script"),
+        ("/cam1/app.js", "import"),
+        ("/cam1/api/health", "ok"),
+        ("/cam1/metrics", "symple_peers"),
+        ("/app.js", "import"),
+    ] {
+        let (status, _, body) = server.get(path, None);
+        assert!(status == 200 && body.contains(part), "{path}: {status}");
+    }
+    let (status, head, _) = server.get("/cam1", None);
+    assert!(status == 308 && head.contains("location: /cam1/"), "{head}");
+    let own = format!("Host: {}\r\n", server.address);
+    let said = answer(&server, format!("GET /cam1/ HTTP/1.1\r\n{own}{UPGRADE}{SOCKET}\r\n").as_bytes());
+    assert!(said.starts_with("HTTP/1.1 101 "), "{said}");
+}

@@ -77,6 +77,7 @@ fn camera_limits() -> Limits {
         per_address: serve.max_per_address,
         strangers_per_address: serve.max_unauthenticated_per_address,
         exempt: serve.exempt,
+        base_path: serve.base_path,
     }
 }
 
@@ -265,6 +266,7 @@ const SERVE: &[Setting<Settings>] = &[
     )
     .list(),
     limits::trusted_proxies(),
+    limits::base_path(),
     limits::max_per_address("Connections of one address, 0 for no limit. Default: 32"),
     limits::max_unauthenticated_per_address(
         "Those of them that have not been admitted yet, 0 for no limit. Default: 16",
@@ -441,6 +443,7 @@ fn config(settings: Settings, check: Option<Depth>) -> Result<(Config, Option<St
             max_per_address: settings.limits.per_address,
             max_unauthenticated_per_address: settings.limits.strangers_per_address,
             exempt: settings.limits.exempt,
+            base_path: settings.limits.base_path,
             tls: None,
             ..Serve::default()
         })

@@ -1,9 +1,9 @@
-//! Connection limits: the settings that `serve` and `camera` share.
+//! Connection limits, proxies and the base path: the settings that `serve` and `camera` share.
 
 use symple::net::{Network, ServerConfig};
 
 use super::merge::Setting;
-use super::value::{limit, list, parsed_list, set};
+use super::value::{limit, list, parsed_list, set, text};
 
 /// The settings.
 pub struct Limits {
@@ -12,6 +12,7 @@ pub struct Limits {
     pub per_address: Option<usize>,
     pub strangers_per_address: Option<usize>,
     pub exempt: Vec<Network>,
+    pub base_path: String,
 }
 
 impl Default for Limits {
@@ -22,6 +23,7 @@ impl Default for Limits {
             per_address: config.max_per_address,
             strangers_per_address: config.max_unauthenticated_per_address,
             exempt: config.exempt,
+            base_path: config.base_path,
         }
     }
 }
@@ -40,6 +42,22 @@ pub const fn trusted_proxies<T: HasLimits>() -> Setting<T> {
         |s: &mut T, v| set(&mut s.limits().trusted_proxies, parsed_list(v)),
     )
     .list()
+}
+
+pub const fn base_path<T: HasLimits>() -> Setting<T> {
+    Setting::new(
+        "base_path",
+        "PATH",
+        "The path under which a proxy shows this server, such as /cam1/, whether it cuts that off or not",
+        |s: &mut T, v| {
+            let path = text(v)?;
+            if path.contains(['?', '#', '%']) || path.contains(char::is_whitespace) {
+                return Err("must be a plain path, such as /cam1/".into());
+            }
+            s.limits().base_path = path;
+            Ok(())
+        },
+    )
 }
 
 pub const fn max_per_address<T: HasLimits>(help: &'static str) -> Setting<T> {

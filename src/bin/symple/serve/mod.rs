@@ -126,6 +126,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
     config.max_per_address = settings.limits.per_address;
     config.max_unauthenticated_per_address = settings.limits.strangers_per_address;
     config.exempt = settings.limits.exempt.clone();
+    config.base_path = settings.limits.base_path.clone();
     config.max_unauthenticated = plan.max_unauthenticated(open_files);
     config.tls = plan.certificate.as_ref().map(|certificate| certificate.load()).transpose()?;
     #[cfg(feature = "redis")]

@@ -171,6 +171,7 @@ const NETWORK: &[Setting<Settings>] = &[
     .list()
     .also(&[], &["SYMPLE_CORS_ORIGINS"]),
     limits::trusted_proxies(),
+    limits::base_path(),
 ];
 
 const ADMISSION: &[Setting<Settings>] = &[

@@ -75,7 +75,7 @@ fn every_limit_can_be_set() {
     let file = json!({
         "rate": 0, "burst": 7, "max_connections": 8, "max_message_size": "64K", "queue": 9000, "queues": "1M",
         "max_per_address": 3, "max_unauthenticated": 0,
-        "max_unauthenticated_per_address": 2, "exempt": "none", "trusted_proxies": ["10.0.0.0/8", "::1"], "threads": 2, "rooms": ["public"], "log": "warn",
+        "max_unauthenticated_per_address": 2, "exempt": "none", "trusted_proxies": ["10.0.0.0/8", "::1"], "base_path": "/cam1/", "threads": 2, "rooms": ["public"], "log": "warn",
         "ice_servers": [{"urls": "stun:192.0.2.1"}], "listen": ["127.0.0.1", "::1"],
     });
     let (s, origins) = merged(&[], file).expect("all is right");
@@ -86,7 +86,7 @@ fn every_limit_can_be_set() {
         (64 << 10, Some(3), Some(None))
     );
     assert_eq!((s.limits.strangers_per_address, s.limits.exempt.len()), (Some(2), 0));
-    assert_eq!(s.limits.trusted_proxies.len(), 2);
+    assert_eq!((s.limits.trusted_proxies.len(), &*s.limits.base_path), (2, "/cam1/"));
     assert_eq!((s.threads, s.listen.len(), s.ice_servers.len(), s.log), (Some(2), 2, 1, LevelFilter::Warn));
     assert!(origins.values().all(|(origin, _)| *origin == Origin::File("symple.toml".into())));
 }
@@ -106,6 +106,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         (&[], json!({"listen": "here"}), "symple.toml: \"listen\" here: invalid IP address"),
         (&[], json!({"trusted_proxies": "10.0.0.0/33"}), "behind 10.0.0.0/ it must be 0 to 32"),
         (&[], json!({"trusted_proxies": "proxy.lan"}), "\"proxy.lan\" is no IP address"),
+        (&[], json!({"base_path": "/cam 1/"}), "must be a plain path"),
         (&[], json!({"origins": ["chat.example"]}), "not an origin, such as https://chat.example"),
         (&[], json!({"token": ""}), "must not be empty"),
     ] {
