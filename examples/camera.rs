@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Event::Offline(reason) => eprintln!("offline: {reason}"),
         Event::Ended { reason, .. } => eprintln!("ended: {reason}"),
         // A doorbell rings whoever lives here.
-        Event::Client(client::Event::PeerAdded(peer)) if Some(&peer.user) == ring.as_ref() => {
+        Event::Client(client::Event::PeerAdded { peer }) if Some(&peer.user) == ring.as_ref() => {
             if let Err(e) = handle.call(peer.address().as_str()) {
                 eprintln!("{} cannot be called: {e}", peer.user);
             }

@@ -61,16 +61,16 @@ fn hear(client: &Client, event: Event) {
         Event::Online { peer, rooms } => println!("I am {}, in {}", peer.user, rooms.join(", ")),
         Event::Offline { reason, .. } => println!("offline: {reason}"),
         Event::Ended { why } => println!("ended: {why}"),
-        Event::PeerAdded(peer) => {
+        Event::PeerAdded { peer } => {
             println!("{} is here ({})", peer.user, peer.peer_type().unwrap_or("of no type"))
         }
-        Event::PeerRemoved(peer) => println!("{} is gone", peer.user),
-        Event::Message(message) => {
+        Event::PeerRemoved { peer } => println!("{} is gone", peer.user),
+        Event::Message { message } => {
             let from = message.from().map_or("somebody", |from| from.user());
             println!("{from} says {}", message.raw("data").unwrap_or("nothing"));
         }
         // Who asks a desktop for something is answered too.
-        Event::Command(command) => {
+        Event::Command { command } => {
             let known = command.get::<String>("action").ok().flatten().as_deref() == Some("ping");
             let status = if known { Status::OK } else { Status(501) };
             if let Err(error) = client.reply(&command, status, &Value::Null) {

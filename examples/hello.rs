@@ -17,15 +17,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Event::Online { peer, rooms } => println!("I am {}, in {}", peer.user, rooms.join(", ")),
         Event::Offline { reason, .. } => println!("offline: {reason}"),
         Event::Ended { why } => println!("ended: {why}"),
-        Event::PeerAdded(peer) => {
+        Event::PeerAdded { peer } => {
             println!("{} is here", peer.user);
             let hello = Draft::new(Kind::Message).to(peer.address().as_str()).data("hello");
             if let Err(e) = handle.send(hello) {
                 eprintln!("not sent: {e}");
             }
         }
-        Event::PeerRemoved(peer) => println!("{} is gone", peer.user),
-        Event::Message(message) => {
+        Event::PeerRemoved { peer } => println!("{} is gone", peer.user),
+        Event::Message { message } => {
             let from = message.from().map_or("somebody", |from| from.user());
             println!("{from} says {}", message.raw("data").unwrap_or("nothing"));
         }

@@ -13,8 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let handle = clock.clone();
     clock.on(move |event| match event {
         Event::Online { peer, .. } => println!("{} is in, without a socket", peer.user),
-        Event::PeerAdded(peer) => println!("{} is here", peer.user),
-        Event::Command(command) => {
+        Event::PeerAdded { peer } => println!("{} is here", peer.user),
+        Event::Command { command } => {
             let uptime = serde_json::json!({ "node": command.raw("node"), "answer": 42 });
             if let Err(e) = handle.reply(&command, Status::OK, &uptime) {
                 eprintln!("no reply: {e}");

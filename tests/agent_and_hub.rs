@@ -289,7 +289,7 @@ fn a_loss_that_nobody_tells_is_noticed_at_both_ends() {
     assert_eq!(world.roster("bob"), ["alice"], "back, and once");
     assert_eq!(world.roster("alice"), ["bob"]);
     let events = world.take_events("alice");
-    let flicker = |event: &client::Event| matches!(event, client::Event::PeerRemoved(_));
+    let flicker = |event: &client::Event| matches!(event, client::Event::PeerRemoved { .. });
     assert!(!events.iter().any(flicker), "bob was there all the time: {events:?}");
 }
 
@@ -304,7 +304,7 @@ fn commands_find_their_replies_or_learn_that_nobody_is_there() {
     let known = alice.command(&bob, "cam", "zoom", &json!({"level": 2}), now).expect("online");
     let unknown = alice.command("bob|nobody", "cam", "zoom", &(), now).expect("online");
     let request = world.take_events("bob").into_iter().find_map(|event| match event {
-        client::Event::Command(message) => Some(message),
+        client::Event::Command { command: message } => Some(message),
         _ => None,
     });
     let (bob, now) = world.agent("bob");
@@ -338,7 +338,7 @@ fn a_flood_arrives_whole_and_in_order() {
     world.run(secs(60));
     let got = world.take_events("bob");
     let numbers = got.iter().filter_map(|event| match event {
-        client::Event::Message(message) => message.data::<usize>().ok(),
+        client::Event::Message { message } => message.data::<usize>().ok(),
         _ => None,
     });
     assert!(numbers.eq(0..3000));

@@ -31,25 +31,28 @@ fn scenario(mut spawn: impl FnMut(Task)) {
     spawn(Box::pin(server.run()));
     spawn(Box::pin(inside.run()));
     spawn(Box::pin(alice.run()));
-    wait(&heard_inside, "alice comes", |e| matches!(e, Event::PeerAdded(p) if p.user == "alice"));
+    wait(&heard_inside, "alice comes", |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "alice"));
     spawn(Box::pin(bob.run()));
-    wait(&heard_alice, "bob comes", |e| matches!(e, Event::PeerAdded(p) if p.user == "bob"));
-    wait(&heard_bob, "the peer inside is known", |e| matches!(e, Event::PeerAdded(p) if p.user == "inside"));
+    wait(&heard_alice, "bob comes", |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "bob"));
+    wait(
+        &heard_bob,
+        "the peer inside is known",
+        |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "inside"),
+    );
 
     alice.send(Draft::new(Kind::Message).to("bob").data("direct")).expect("online");
-    let direct =
-        |e: &Event| matches!(e, Event::Message(m) if m.data::<String>().is_ok_and(|d| d == "direct"));
+    let direct = |e: &Event| matches!(e, Event::Message { message: m } if m.data::<String>().is_ok_and(|d| d == "direct"));
     let got = wait(&heard_bob, "a direct message", direct);
-    let Event::Message(got) = got else { unreachable!("just matched") };
+    let Event::Message { message: got } = got else { unreachable!("just matched") };
     assert_eq!(got.from().map(|f| f.user()), Some("alice"));
 
     bob.send(Draft::new(Kind::Event).to("team").with("name", "tick")).expect("online");
-    let tick = |e: &Event| matches!(e, Event::Message(m) if m.raw("name") == Some("\"tick\""));
+    let tick = |e: &Event| matches!(e, Event::Message { message: m } if m.raw("name") == Some("\"tick\""));
     wait(&heard_alice, "a room message outside", tick);
     wait(&heard_inside, "a room message inside", tick);
 
     bob.close();
-    wait(&heard_alice, "bob goes", |e| matches!(e, Event::PeerRemoved(p) if p.user == "bob"));
+    wait(&heard_alice, "bob goes", |e| matches!(e, Event::PeerRemoved { peer: p } if p.user == "bob"));
     wait(&heard_bob, "bob's end", |e| matches!(e, Event::Ended { .. }));
     server.shutdown();
     wait(&heard_alice, "the server's end", |e| matches!(e, Event::Offline { .. }));
@@ -178,10 +181,10 @@ fn the_last_words_of_a_peer_inside_arrive() {
     let clients = futures_lite::future::zip(alice.run(), bob.run());
     let runs = futures_lite::future::zip(server.run(), clients);
     let running = std::thread::spawn(move || smol::block_on(runs));
-    wait(&heard_alice, "bob", |e| matches!(e, Event::PeerAdded(p) if p.user == "bob"));
+    wait(&heard_alice, "bob", |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "bob"));
     alice.send(Draft::new(Kind::Message).to("bob").data("goodbye")).expect("online");
     alice.close();
-    wait(&heard_bob, "the goodbye", |e| matches!(e, Event::Message(_)));
+    wait(&heard_bob, "the goodbye", |e| matches!(e, Event::Message { .. }));
     bob.close();
     server.shutdown();
     running.join().expect("no driver panics");

@@ -29,7 +29,7 @@ fn cast() -> (Server, Client, Client) {
     let camera = server.peer(config("camera"));
     let handle = camera.clone();
     camera.on(move |event| {
-        let Event::Command(command) = event else { return };
+        let Event::Command { command } = event else { return };
         let level: u32 = command.data().expect("a number");
         // At the end nobody is there to be answered.
         let answer = |status, data| _ = handle.reply(&command, status, &data);
@@ -46,7 +46,7 @@ fn cast() -> (Server, Client, Client) {
 /// Waits until `alice` sees the camera.
 async fn meet(events: &mut (impl Stream<Item = ClientEvent> + Unpin)) {
     while let Some(event) = events.next().await {
-        if matches!(event, ClientEvent::Event(Event::PeerAdded(peer)) if peer.user == "camera") {
+        if matches!(event, ClientEvent::Event { event: Event::PeerAdded { peer } } if peer.user == "camera") {
             return;
         }
     }

@@ -107,7 +107,7 @@ impl Bystanders {
             std::thread::spawn(move || smol::block_on(run));
         }
         let them = Bystanders { alice, heard };
-        them.wait(|e| matches!(e, Event::PeerAdded(p) if p.user == "alice"));
+        them.wait(|e| matches!(e, Event::PeerAdded { peer: p } if p.user == "alice"));
         them
     }
 
@@ -119,7 +119,7 @@ impl Bystanders {
         self.alice.send(Draft::new(Kind::Message).to("bob").data(about)).expect("alice is still online");
         self.wait(|e| match e {
             Event::Offline { reason, .. } => panic!("bob was disturbed: {reason}"),
-            Event::Message(m) => m.data::<String>().is_ok_and(|d| d == about),
+            Event::Message { message: m } => m.data::<String>().is_ok_and(|d| d == about),
             _ => false,
         });
     }
@@ -337,7 +337,7 @@ fn a_reader_that_stops_is_closed_and_the_others_do_not_wait() {
             Err(symple::client::SendError::Full) => std::thread::yield_now(),
             Err(e) => panic!("{e}"),
         }
-        let left = |e: Event| matches!(e, Event::PeerRemoved(p) if p.user == "deaf");
+        let left = |e: Event| matches!(e, Event::PeerRemoved { peer: p } if p.user == "deaf");
         if others.heard.try_iter().any(left) {
             break true;
         }

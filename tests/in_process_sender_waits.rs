@@ -28,7 +28,7 @@ fn a_peer_of_this_process_waits_for_a_slow_reader() {
     let inside = server.peer(Config { rooms: vec!["team".into()], ..Config::new("inside") });
     let (tell, told) = channel();
     inside.on(move |event| {
-        if let Event::PeerAdded(peer) = event {
+        if let Event::PeerAdded { peer } = event {
             _ = tell.send(peer.user);
         }
     });

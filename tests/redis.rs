@@ -42,7 +42,7 @@ fn peers_of_three_instances_are_as_those_of_one() {
     assert_eq!(carol.hear(3), ["1", "3", "4"]);
 
     dave.client.join("team").expect("online");
-    dave.wait("join:ok", |e| matches!(e, Event::Joined(room) if room == "team"));
+    dave.wait("join:ok", |e| matches!(e, Event::Joined { room } if room == "team"));
     alice.client.send(say("team", "to all")).expect("online");
     assert_eq!(dave.hear(1), ["to all"]);
     wait_for("dave knows three", || dave.client.roster().len() == 3);
@@ -67,9 +67,9 @@ fn a_room_hears_all_instances_from_its_join_ok_on() {
     for n in 0..50 {
         let room = format!("room-{n}");
         alice.client.join(&room).expect("online");
-        alice.wait("join:ok", |e| matches!(e, Event::Joined(_)));
+        alice.wait("join:ok", |e| matches!(e, Event::Joined { .. }));
         bob.client.join(&room).expect("online");
-        bob.wait("join:ok", |e| matches!(e, Event::Joined(_)));
+        bob.wait("join:ok", |e| matches!(e, Event::Joined { .. }));
         alice.client.send(say(&room, &room)).expect("online");
         assert_eq!(bob.hear(1), [room]);
     }

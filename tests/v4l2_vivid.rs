@@ -333,7 +333,7 @@ mod facade {
         let asked = peer.command(to, "camera:control", action, &data).expect("online");
         loop {
             match events.next().await {
-                Some(ClientEvent::Event(client::Event::Reply { id, result })) if id == asked => {
+                Some(ClientEvent::Event { event: client::Event::Reply { id, result } }) if id == asked => {
                     let reply = result.expect("a reply");
                     return (reply.status().expect("a status"), reply.data().expect("data"));
                 }
@@ -364,7 +364,9 @@ mod facade {
         let mut events = peer.events(64);
         let talk = async {
             let to = loop {
-                if let Some(ClientEvent::Event(client::Event::PeerAdded(found))) = events.next().await {
+                if let Some(ClientEvent::Event { event: client::Event::PeerAdded { peer: found } }) =
+                    events.next().await
+                {
                     assert_eq!(found.extra.get("controls"), Some(&json!(true)));
                     break found.address();
                 }

@@ -410,12 +410,12 @@ impl Shared {
                 let status = refused.then_some(crate::proto::Status::UNAUTHORIZED);
                 self.events.push(Event::Ended { status, reason: why.to_string() });
             }
-            client::Event::Message(message) if is_call(&message) => self.call_message(&message),
-            client::Event::Command(command) if self.desk.is_some() && Desk::is_concerned(&command) => {
+            client::Event::Message { message } if is_call(&message) => self.call_message(&message),
+            client::Event::Command { command } if self.desk.is_some() && Desk::is_concerned(&command) => {
                 self.control_command(command);
             }
             event => {
-                if let client::Event::PeerRemoved(peer) = &event {
+                if let client::Event::PeerRemoved { peer } = &event {
                     self.input(Input::PeerGone { address: peer.address().as_str() });
                 }
                 self.events.push(Event::Client(event));

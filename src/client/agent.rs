@@ -23,6 +23,7 @@ const PROBES: RateLimit = RateLimit { per_second: 2, burst: 8 };
 
 /// The state of an [`Agent`]; the module docs draw the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum State {
     /// Not connected yet.
     Idle,

@@ -28,9 +28,9 @@ const MAX_PAST: usize = 8;
 impl From<Change> for Event {
     fn from(change: Change) -> Self {
         match change {
-            Change::Added(peer) => Event::PeerAdded(peer),
-            Change::Updated(peer) => Event::PeerUpdated(peer),
-            Change::Removed(peer) => Event::PeerRemoved(peer),
+            Change::Added(peer) => Event::PeerAdded { peer },
+            Change::Updated(peer) => Event::PeerUpdated { peer },
+            Change::Removed(peer) => Event::PeerRemoved { peer },
         }
     }
 }
@@ -68,7 +68,7 @@ impl Agent {
             Kind::Other(kind) if **kind == *PRESENCE_BATCH => self.presences_came(message),
             Kind::Receipt => self.receipt(&message),
             Kind::Command => self.command_came(message),
-            _ => self.event(Event::Message(message)),
+            _ => self.event(Event::Message { message }),
         }
     }
 
@@ -169,7 +169,7 @@ impl Agent {
         session.take_asked(&room);
         if !joined {
             session.rooms.remove(&room);
-            return self.event(Event::Left(room));
+            return self.event(Event::Left { room });
         }
         if session.rooms.len() < MAX_ROOMS_TOLD {
             session.rooms.insert(room.clone());
@@ -178,7 +178,7 @@ impl Agent {
         if let Some(sweep) = &mut session.sweep {
             *sweep = later(self.now, self.config.roster_grace);
         }
-        self.event(Event::Joined(room));
+        self.event(Event::Joined { room });
     }
 
     fn presence_came(&mut self, message: &Message) {
@@ -208,7 +208,7 @@ impl Agent {
     /// Several presences at once, in order. Entries that are not presences are ignored.
     fn presences_came(&mut self, message: Message) {
         let Ok(batch) = message.data::<Vec<Box<RawValue>>>() else {
-            return self.event(Event::Message(message));
+            return self.event(Event::Message { message });
         };
         for raw in batch {
             match Message::parse(raw.get()) {
@@ -245,11 +245,11 @@ impl Agent {
     /// working on it.
     fn command_came(&mut self, message: Message) {
         if message.raw("status").is_none() {
-            return self.event(Event::Command(message));
+            return self.event(Event::Command { command: message });
         }
         let wire_id = message.id().unwrap_or_default();
         let Some(id) = self.commands.find(wire_id, message.from()) else {
-            return self.event(Event::Message(message));
+            return self.event(Event::Message { message });
         };
         if message.status() == Some(Status(202)) {
             self.commands.postpone(wire_id, later(self.now, self.config.command_timeout));

@@ -8,6 +8,7 @@ use crate::proto::{CloseCode, Message, Peer, Status};
 
 /// What the driver reports.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub enum Input<'a> {
     /// The socket is open and the WebSocket upgrade done.
     Opened,
@@ -78,6 +79,7 @@ impl fmt::Debug for Output {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Event {
     /// We are admitted. Our address is a new one.
     Online {
@@ -96,15 +98,30 @@ pub enum Event {
         unsent: usize,
     },
     /// A new peer.
-    PeerAdded(Peer),
+    PeerAdded {
+        /// The peer.
+        peer: Peer,
+    },
     /// A known peer with new data.
-    PeerUpdated(Peer),
+    PeerUpdated {
+        /// All that is known of it now.
+        peer: Peer,
+    },
     /// A peer is gone; its last known data.
-    PeerRemoved(Peer),
+    PeerRemoved {
+        /// The peer.
+        peer: Peer,
+    },
     /// We joined a room.
-    Joined(String),
+    Joined {
+        /// The room.
+        room: String,
+    },
     /// We left a room.
-    Left(String),
+    Left {
+        /// The room.
+        room: String,
+    },
     /// A room could not be joined or left; it is not requested again.
     RoomRefused {
         /// The room.
@@ -115,9 +132,15 @@ pub enum Event {
         message: String,
     },
     /// A message or an event from a peer or the server, or a type that this version does not know.
-    Message(Message),
+    Message {
+        /// The message, as it came.
+        message: Message,
+    },
     /// A peer's command; answer it with [`Agent::reply`](super::Agent::reply).
-    Command(Message),
+    Command {
+        /// The command, as it came.
+        command: Message,
+    },
     /// A reply with status 202: the peer is working on it, and the deadline starts again.
     Progress {
         /// The command.
@@ -157,6 +180,7 @@ pub enum Event {
 
 /// Why an agent ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum End {
     /// [`Agent::close`](super::Agent::close) was called.
     Closed,
@@ -186,6 +210,7 @@ impl fmt::Display for End {
 
 /// Why nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError {
     /// There is no connection right now.
     Offline,
@@ -199,8 +224,11 @@ pub enum SendError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Not a message that can be sent to a peer; the text says why.
-    Invalid(String),
+    /// Not a message that can be sent to a peer.
+    Invalid {
+        /// Why.
+        reason: String,
+    },
     /// A room name is empty, or longer than [`MAX_ROOM`](crate::proto::MAX_ROOM).
     BadRoom,
     /// `max_rooms` rooms are remembered already.
@@ -217,7 +245,7 @@ impl SendError {
             SendError::Offline => "offline",
             SendError::Full => "full",
             SendError::TooLarge { .. } => "too-large",
-            SendError::Invalid(_) => "invalid",
+            SendError::Invalid { .. } => "invalid",
             SendError::BadRoom => "bad-room",
             SendError::TooManyRooms => "too-many-rooms",
             SendError::TooManyCommands => "too-many-commands",
@@ -233,7 +261,7 @@ impl fmt::Display for SendError {
             SendError::TooLarge { bytes, limit } => {
                 write!(f, "too long: {bytes} bytes, and the limit is {limit}")
             }
-            SendError::Invalid(why) => write!(f, "not a message for a peer: {why}"),
+            SendError::Invalid { reason } => write!(f, "not a message for a peer: {reason}"),
             SendError::BadRoom => f.write_str("a room name must have 1 to 256 bytes"),
             SendError::TooManyRooms => f.write_str("too many rooms; leave some first"),
             SendError::TooManyCommands => f.write_str("too many answers are awaited already"),

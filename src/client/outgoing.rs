@@ -44,8 +44,8 @@ impl Agent {
 
     fn submit(&mut self, draft: Draft, receipt: Receipt) -> Result<String, SendError> {
         let mut frame = draft.finish();
-        let head = Head::parse(&frame).map_err(|e| SendError::Invalid(e.to_string()))?;
-        let invalid = |why: &str| Err(SendError::Invalid(why.into()));
+        let head = Head::parse(&frame).map_err(|e| SendError::Invalid { reason: e.to_string() })?;
+        let invalid = |why: &str| Err(SendError::Invalid { reason: why.into() });
         match Kind::from(&*head.kind) {
             Kind::Join | Kind::Leave => return invalid("rooms are joined and left by join() and leave()"),
             Kind::Close => return invalid("close() closes"),
@@ -163,7 +163,7 @@ impl Agent {
         now: Instant,
     ) -> Result<(), SendError> {
         let Some(from) = command.from() else {
-            return Err(SendError::Invalid("the command that it answers has no sender".into()));
+            return Err(SendError::Invalid { reason: "the command that it answers has no sender".into() });
         };
         let mut draft = Draft::new(Kind::Command).to(from.as_str());
         for member in ["id", "node", "action"] {

@@ -40,7 +40,7 @@ fn main() {
         Event::ViewerLeft(viewer, _) => drop(watching.lock().expect("nobody panics").remove(&viewer.id)),
         Event::CallFailed(_, to, end) => println!("the call with {} failed: {end}", to.user()),
         // The pattern is no V4L2 device, so these are for the program.
-        Event::Client(client::Event::Command(command)) => {
+        Event::Client(client::Event::Command { command }) => {
             let (status, data) = tuning.answer(&command);
             _ = handle.client().reply(&command, status, &data);
         }

@@ -287,7 +287,7 @@ proptest! {
             prop_assert!(client.agent.peer().is_some() == (client.agent.state() == State::Online));
             for event in client.take_events() {
                 match event {
-                    Event::Message(m) | Event::Command(m) => last = Some(m),
+                    Event::Message { message: m } | Event::Command { command: m } => last = Some(m),
                     Event::Offline { reason, retry_in, .. } => {
                         prop_assert!(reason.len() <= 320 && retry_in <= secs(30));
                     }

@@ -52,7 +52,7 @@ fn what_no_peer_could_get_is_refused_in_words() {
         (Draft::new(Kind::Message).with("id", &7), "\"id\""),
     ] {
         let error = client.agent.send(draft, client.now).expect_err(why);
-        assert!(matches!(&error, SendError::Invalid(said) if said.contains(why)), "{error}");
+        assert!(matches!(&error, SendError::Invalid { reason: said } if said.contains(why)), "{error}");
     }
     let long = Draft::new(Kind::Message).data(&"x".repeat(600 << 10));
     assert!(matches!(client.agent.send(long, client.now), Err(SendError::TooLarge { limit: 524288, .. })));
@@ -82,7 +82,10 @@ fn messages_and_unknown_types_come_as_they_were_sent() {
         r#"{"type":"sparkle","n":1e3}"#,
     ] {
         client.text(text);
-        assert!(matches!(&client.take_events()[..], [Event::Message(m)] if m.as_str() == text), "{text}");
+        assert!(
+            matches!(&client.take_events()[..], [Event::Message { message: m }] if m.as_str() == text),
+            "{text}"
+        );
     }
 }
 
@@ -100,7 +103,7 @@ fn a_command_reads_as_the_wire_has_it_and_its_reply_ends_it() {
     assert_eq!((*of, reply.status()), (id, Some(Status::OK)));
     client.json(reply_to(&command, "bob|2", 200));
     assert!(
-        matches!(&client.take_events()[..], [Event::Message(_)]),
+        matches!(&client.take_events()[..], [Event::Message { .. }]),
         "one reply is all; a second is a message"
     );
     client.run(secs(20));
@@ -112,7 +115,7 @@ fn only_whom_the_command_was_sent_to_can_end_it() {
     let mut client = Client::online(config());
     let (id, command) = ask(&mut client, "bob|2");
     client.json(reply_to(&command, "eve|3", 200));
-    assert!(matches!(&client.take_events()[..], [Event::Message(_)]));
+    assert!(matches!(&client.take_events()[..], [Event::Message { .. }]));
     client.json(reply_to(&command, "bob|2", 404));
     assert!(matches!(&client.take_events()[..], [Event::Reply { id: of, result: Ok(_) }] if *of == id));
 }
@@ -177,7 +180,7 @@ fn a_request_is_answered_under_its_own_id() {
     client.text(
         r#"{"type":"command","id":"\u0037","from":"bob|2","node":"cam","action":"zoom","data":{"level":2}}"#,
     );
-    let Some(Event::Command(request)) = client.take_events().pop() else { panic!("a command") };
+    let Some(Event::Command { command: request }) = client.take_events().pop() else { panic!("a command") };
     client.agent.reply(&request, Status::OK, &json!({"level": 2}), client.now).expect("online");
     client.drain();
     assert_eq!(
@@ -187,7 +190,10 @@ fn a_request_is_answered_under_its_own_id() {
         ]
     );
     let nobody = Message::parse(r#"{"type":"command","id":"7"}"#).expect("valid");
-    assert!(matches!(client.agent.reply(&nobody, Status::OK, &(), client.now), Err(SendError::Invalid(_))));
+    assert!(matches!(
+        client.agent.reply(&nobody, Status::OK, &(), client.now),
+        Err(SendError::Invalid { .. })
+    ));
 }
 
 #[test]

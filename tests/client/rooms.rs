@@ -25,7 +25,7 @@ fn join_and_leave_read_as_the_wire_has_them() {
     assert!(client.agent.rooms().any(|room| room == "r"));
     client.text(r#"{"type":"leave:ok","room":"r"}"#);
     assert!(!client.agent.rooms().any(|room| room == "r"));
-    assert_eq!(client.take_events(), [Event::Joined("r".into()), Event::Left("r".into())]);
+    assert_eq!(client.take_events(), [Event::Joined { room: "r".into() }, Event::Left { room: "r".into() }]);
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn refusals_are_matched_in_the_order_of_asking() {
     assert_eq!(
         client.take_events(),
         [
-            Event::Joined("a".into()),
+            Event::Joined { room: "a".into() },
             Event::RoomRefused { room: "b".into(), status: Status::FORBIDDEN, message: "No".into() },
-            Event::Joined("c".into())
+            Event::Joined { room: "c".into() }
         ]
     );
     client.text(r#"{"type":"error","status":403,"message":"Nothing is asked"}"#);
@@ -142,5 +142,10 @@ fn a_rejoined_room_gives_its_peers_time_to_be_seen() {
     client.run(std::time::Duration::from_millis(1900));
     client.json(presence("bob", 2, true));
     client.run(secs(60 - 3));
-    assert!(!client.events.iter().any(|event| matches!(event, Event::PeerRemoved(_) | Event::PeerAdded(_))));
+    assert!(
+        !client
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::PeerRemoved { .. } | Event::PeerAdded { .. }))
+    );
 }

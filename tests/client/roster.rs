@@ -11,9 +11,9 @@ fn users(client: &Client) -> Vec<String> {
 
 fn told(client: &mut Client) -> Vec<String> {
     let words = |event: Event| match event {
-        Event::PeerAdded(peer) => format!("+{}", peer.address()),
-        Event::PeerUpdated(peer) => format!("={}", peer.address()),
-        Event::PeerRemoved(peer) => format!("-{}", peer.address()),
+        Event::PeerAdded { peer } => format!("+{}", peer.address()),
+        Event::PeerUpdated { peer } => format!("={}", peer.address()),
+        Event::PeerRemoved { peer } => format!("-{}", peer.address()),
         other => panic!("{other:?}"),
     };
     client.take_events().into_iter().map(words).collect()
@@ -53,7 +53,7 @@ fn presences_that_come_together_are_told_one_by_one() {
     assert!(told(&mut client).is_empty());
     client.json(batch(json!({"no":"list"})));
     assert!(
-        matches!(&client.take_events()[..], [Event::Message(message)] if message.kind().as_str() == "presence:batch")
+        matches!(&client.take_events()[..], [Event::Message { message }] if message.kind().as_str() == "presence:batch")
     );
 }
 

@@ -150,7 +150,7 @@ fn peers_that_die_leave_nothing_behind() {
     watcher.on({
         let seen = seen.clone();
         move |event| match event {
-            Event::PeerAdded(_) => _ = seen.fetch_add(1, Ordering::Relaxed),
+            Event::PeerAdded { .. } => _ = seen.fetch_add(1, Ordering::Relaxed),
             Event::Offline { .. } => panic!("the watcher is thrown out: {event:?}"),
             _ => {}
         }

@@ -95,7 +95,10 @@ fn a_hang_up_changes_the_certificate_and_nobody_is_lost() {
 
     let bob = Peer::start(&server, "bob", &new);
     bob.is_let_in();
-    alice.hears("bob, over the socket of before", |e| matches!(e, Event::PeerAdded(p) if p.user == "bob"));
+    alice.hears(
+        "bob, over the socket of before",
+        |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "bob"),
+    );
     let carol = Peer::start(&server, "carol", &old);
     carol.hears("a refusal", |e| matches!(e, Event::Ended { .. }));
 }

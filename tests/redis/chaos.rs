@@ -116,7 +116,7 @@ impl Talker {
         client.on({
             let heard = heard.clone();
             move |event| {
-                let Event::Message(message) = event else { return };
+                let Event::Message { message } = event else { return };
                 let (Some(from), Ok(n)) = (message.from(), message.data::<u64>()) else { return };
                 let mut heard = heard.lock().expect("nobody panics with it");
                 let from = from.user().to_owned();

@@ -258,7 +258,7 @@ impl Peer {
         while got.len() < count {
             let event =
                 self.heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("only {got:?} were heard"));
-            if let Event::Message(message) = event {
+            if let Event::Message { message } = event {
                 got.push(message.data().unwrap_or_default());
             }
         }

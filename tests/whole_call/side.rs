@@ -109,7 +109,7 @@ impl Side {
     async fn wait(&mut self) -> Option<Event> {
         poll_fn(|cx| {
             match Pin::new(&mut self.events).poll_next(cx) {
-                Poll::Ready(Some(ClientEvent::Event(event))) => return Poll::Ready(Some(event)),
+                Poll::Ready(Some(ClientEvent::Event { event })) => return Poll::Ready(Some(event)),
                 Poll::Ready(lost) => panic!("the client told {lost:?}"),
                 Poll::Pending => {}
             }
@@ -137,11 +137,11 @@ impl Side {
             Event::Online { peer, .. } => {
                 self.calls.handle_input(Input::Own { address: peer.address().as_str() }, now);
             }
-            Event::PeerAdded(peer) => return Some(peer.address().as_str().to_owned()),
-            Event::PeerRemoved(peer) => {
+            Event::PeerAdded { peer } => return Some(peer.address().as_str().to_owned()),
+            Event::PeerRemoved { peer } => {
                 self.calls.handle_input(Input::PeerOffline { address: peer.address().as_str() }, now);
             }
-            Event::Message(message) => self.hear(&message, now),
+            Event::Message { message } => self.hear(&message, now),
             _ => {}
         }
         None

@@ -479,7 +479,7 @@ fn run(camera: &Camera, ring: Option<String>, certificate: Option<&Certificate>)
     let handle = camera.clone();
     camera.on(move |event| {
         match &event {
-            Event::Client(client::Event::PeerAdded(peer)) if Some(&peer.user) == ring.as_ref() => {
+            Event::Client(client::Event::PeerAdded { peer }) if Some(&peer.user) == ring.as_ref() => {
                 if let Err(e) = handle.call(peer.address().as_str()) {
                     log::warn!("the one to be rung cannot be called: {e}");
                 }

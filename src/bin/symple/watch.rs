@@ -189,13 +189,13 @@ fn words_of(event: &Event) -> Option<String> {
         Event::Offline { reason, retry_in, .. } => {
             format!("offline: {reason}; next attempt in {:.1} s", retry_in.as_secs_f32())
         }
-        Event::PeerAdded(peer) => format!("+ {}{}", who(peer), extras(peer)),
-        Event::PeerUpdated(peer) => format!("= {}{}", who(peer), extras(peer)),
-        Event::PeerRemoved(peer) => format!("- {}", who(peer)),
-        Event::Joined(room) => format!("joined {room}"),
-        Event::Left(room) => format!("left {room}"),
+        Event::PeerAdded { peer } => format!("+ {}{}", who(peer), extras(peer)),
+        Event::PeerUpdated { peer } => format!("= {}{}", who(peer), extras(peer)),
+        Event::PeerRemoved { peer } => format!("- {}", who(peer)),
+        Event::Joined { room } => format!("joined {room}"),
+        Event::Left { room } => format!("left {room}"),
         Event::RoomRefused { room, status, message } => format!("room {room} refused: {status} {message}"),
-        Event::Message(message) | Event::Command(message) => {
+        Event::Message { message } | Event::Command { command: message } => {
             format!("{} {}", message.from().map_or("server", Address::as_str), message.as_str())
         }
         Event::Error { status, message } => format!("error {status}: {message}"),
@@ -224,15 +224,15 @@ fn json_of(event: &Event) -> Option<String> {
         Event::Offline { reason, retry_in, .. } => {
             json!({ "event": "offline", "reason": reason, "retryInMs": retry_in.as_millis() as u64 })
         }
-        Event::PeerAdded(known) => peer("added", known),
-        Event::PeerUpdated(known) => peer("updated", known),
-        Event::PeerRemoved(known) => peer("removed", known),
-        Event::Joined(room) => json!({ "event": "joined", "room": room }),
-        Event::Left(room) => json!({ "event": "left", "room": room }),
+        Event::PeerAdded { peer: known } => peer("added", known),
+        Event::PeerUpdated { peer: known } => peer("updated", known),
+        Event::PeerRemoved { peer: known } => peer("removed", known),
+        Event::Joined { room } => json!({ "event": "joined", "room": room }),
+        Event::Left { room } => json!({ "event": "left", "room": room }),
         Event::RoomRefused { room, status, message } => {
             json!({ "event": "refused", "room": room, "status": status.0, "message": message })
         }
-        Event::Message(message) | Event::Command(message) => {
+        Event::Message { message } | Event::Command { command: message } => {
             return Some(format!(r#"{{"event":"message","message":{}}}"#, message.as_str()));
         }
         Event::Error { status, message } => {

@@ -42,15 +42,21 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// What happened.
-    Event(Event),
-    /// So many events were lost, because the stream's reader did not come back.
-    Lost(u64),
+    /// Something happened.
+    Event {
+        /// What.
+        event: Event,
+    },
+    /// Events were lost, because the stream's reader did not come back.
+    Lost {
+        /// How many.
+        count: u64,
+    },
 }
 
 impl Lossy for ClientEvent {
     fn lost(count: u64) -> Self {
-        ClientEvent::Lost(count)
+        ClientEvent::Lost { count }
     }
 }
 
@@ -133,8 +139,8 @@ impl Client {
     /// holds a clone of the client keeps it alive.
     pub fn on(&self, mut callback: impl FnMut(Event) + Send + 'static) {
         self.inner.events.set_callback(Box::new(move |event| match event {
-            ClientEvent::Event(event) => callback(event),
-            ClientEvent::Lost(count) => {
+            ClientEvent::Event { event } => callback(event),
+            ClientEvent::Lost { count } => {
                 log::error!("{count} events were lost: the callback does not come back")
             }
         }));
@@ -256,22 +262,22 @@ impl Client {
     }
 
     /// Sends a command to a peer; its reply, or that none came in time, is an event with the same id.
-    pub fn command(
+    pub fn command<T: Serialize + ?Sized>(
         &self,
         to: &str,
         node: &str,
         action: &str,
-        data: &serde_json::Value,
+        data: &T,
     ) -> Result<CommandId, SendError> {
         self.with_agent(|agent, now| agent.command(to, node, action, data, now))
     }
 
     /// Answers a command.
-    pub fn reply(
+    pub fn reply<T: Serialize + ?Sized>(
         &self,
         command: &Message,
         status: Status,
-        data: &serde_json::Value,
+        data: &T,
     ) -> Result<(), SendError> {
         self.with_agent(|agent, now| agent.reply(command, status, data, now))
     }
@@ -479,7 +485,7 @@ impl Driver {
                     }
                     #[cfg(feature = "camera")]
                     inner.hook.call(&event);
-                    inner.events.push(ClientEvent::Event(event));
+                    inner.events.push(ClientEvent::Event { event });
                 }
                 Output::Answered(id) => wakers.extend(lock(&inner.awaiting).remove(&id)),
                 Output::Timeout(at) => {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 /// Which web pages may open a socket, import the modules and frame the page. What is no browser sends no `Origin`
 /// and is not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origins {
     /// Every page; tokens protect.
     Any,

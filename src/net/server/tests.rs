@@ -62,7 +62,7 @@ fn ten_thousand_calls_are_heard_in_order_while_the_applications_callback_stands_
     camera.hook({
         let (heard, all_heard) = (heard.clone(), all_heard.clone());
         move |event| {
-            if let client::Event::Message(message) = event {
+            if let client::Event::Message { message } = event {
                 let n = message.data::<usize>().expect("a number");
                 let mut heard = lock(&heard);
                 heard.push(n);
@@ -76,7 +76,7 @@ fn ten_thousand_calls_are_heard_in_order_while_the_applications_callback_stands_
     camera.on({
         let (sent, stands, called) = (sent.clone(), stands.clone(), called.clone());
         move |event| {
-            if let client::Event::Message(_) = event
+            if let client::Event::Message { .. } = event
                 && called.fetch_add(1, Ordering::Relaxed) == 0
             {
                 stands.open();

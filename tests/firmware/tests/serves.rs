@@ -39,7 +39,7 @@ fn a_page_and_a_camera_for_who_knows_the_token() {
     });
     loop {
         match told.recv_timeout(PATIENCE).expect("the camera is in the room") {
-            Event::PeerAdded(peer) if peer.user == "camera" => break,
+            Event::PeerAdded { peer } if peer.user == "camera" => break,
             Event::Ended { why } => panic!("refused: {why}"),
             _ => {}
         }

@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = server.peer(Config { rooms: vec!["public".into()], ..Config::new("device") });
     let handle = device.clone();
     device.on(move |event| {
-        if let Event::Message(message) = event
+        if let Event::Message { message } = event
             && let Some(from) = message.from()
         {
             _ = handle.send(Draft::new(Kind::Message).to(from.as_str()).data("heard"));

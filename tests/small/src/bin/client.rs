@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::new(&url, Config { rooms: vec!["public".into()], ..Config::new("device") })?;
     let handle = client.clone();
     client.on(move |event| {
-        if let Event::Message(message) = event
+        if let Event::Message { message } = event
             && let Some(from) = message.from()
         {
             _ = handle.send(Draft::new(Kind::Message).to(from.as_str()).data("heard"));
