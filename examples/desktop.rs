@@ -12,8 +12,8 @@
 use std::io::BufRead;
 
 use serde_json::Value;
+use symple::Client;
 use symple::client::{Config, Event, RequestError};
-use symple::net::Client;
 use symple::proto::{Draft, Kind, Status, Token};
 use tokio::sync::mpsc;
 

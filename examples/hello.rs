@@ -2,8 +2,8 @@
 //!
 //! Arguments: the server's address, a user, a token. The token may come from SYMPLE_TOKEN too.
 
+use symple::Client;
 use symple::client::{Config, Event};
-use symple::net::Client;
 use symple::proto::{Draft, Kind, Token};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,8 @@
 //! A server and a peer of it in one process, without a socket between them: the peer answers commands.
 
+use symple::Server;
 use symple::client::{Config, Event};
-use symple::net::{Server, ServerConfig};
+use symple::net::ServerConfig;
 use symple::proto::Status;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

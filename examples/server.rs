@@ -2,7 +2,8 @@
 //!
 //! Settings: PORT, CERT and KEY (PEM files).
 
-use symple::net::{Server, ServerConfig, ServerEvent, ServerTls};
+use symple::Server;
+use symple::net::{ServerConfig, ServerEvent, ServerTls};
 use symple::proto::{DEFAULT_PORT, Status};
 use symple::server::Admission;
 

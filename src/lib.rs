@@ -11,6 +11,8 @@
 //! | `net` | the drivers: the only place with sockets, clocks and tasks (feature `net`) |
 //! | `camera` | the facade that a firmware embeds (feature `camera`) |
 //!
+//! What most programs begin with stands at the root: `Client`, `Server` and `Camera`, each a future to run.
+//!
 //! Every core has one shape: `handle_input(input, now)`, then `poll_output()` until it says when to
 //! wake it (`Output::Timeout`). A driver is a future that the caller runs on whatever runtime it has.
 #![warn(missing_docs)]
@@ -35,6 +37,13 @@ pub mod camera;
 
 #[cfg(feature = "web")]
 pub mod web;
+
+#[cfg(feature = "camera")]
+pub use camera::Camera;
+#[cfg(feature = "client")]
+pub use net::client::Client;
+#[cfg(feature = "server")]
+pub use net::server::Server;
 
 #[cfg(all(any(test, fuzzing), feature = "camera", feature = "redis"))]
 #[doc(hidden)]

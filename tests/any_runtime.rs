@@ -7,8 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use symple::client::{Config, Event};
-use symple::net::{Client, Server, ServerConfig};
+use symple::net::ServerConfig;
 use symple::proto::{Draft, Kind};
+use symple::{Client, Server};
 
 /// Far more than any of this takes; a deadline, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);

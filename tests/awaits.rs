@@ -12,8 +12,9 @@ use futures_lite::future::{block_on, or, zip};
 use futures_lite::{Stream, StreamExt};
 use serde_json::json;
 use symple::client::{Config, Event, RequestError};
-use symple::net::{Client, ClientEvent, Events, Server, ServerConfig};
+use symple::net::{ClientEvent, Events, ServerConfig};
 use symple::proto::{Draft, Kind, Status};
+use symple::{Client, Server};
 
 /// Far more than any of this takes; a deadline, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -265,7 +265,8 @@ fn http_is_answered_beside_websocket() {
             request.path() == "/hello" && request.query() == Some("x=1") && request.bearer() == Some("t");
         known.then(|| Response { etag: Some("\"1\"".into()), ..Response::text(200, "hi\n") })
     });
-    let (server, address) = serve(ServerConfig { origins: Some(Origins::OwnAnd(vec![])), ..config });
+    let (server, address) =
+        serve(ServerConfig { origins: Some(Origins::OwnAnd { others: vec![] }), ..config });
     let others = Bystanders::new(address);
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use symple::Server;
 use symple::net::http::{BodyError, Method, Request, Response, Routes};
-use symple::net::{Origins, Server, ServerConfig};
+use symple::net::{Origins, ServerConfig};
 use symple::proto::Token;
 
 /// Far more than an answer takes; a deadline, not a measurement.
@@ -199,7 +200,7 @@ fn requests_in_one_go_are_answered_in_their_order() {
 
 #[test]
 fn a_page_of_another_origin_reads_and_changes_nothing() {
-    let origins = Some(Origins::OwnAnd(vec!["https://viewer.example".into()]));
+    let origins = Some(Origins::OwnAnd { others: vec!["https://viewer.example".into()] });
     let (server, address) = serve(ServerConfig { routes: routes(), origins, ..any_port() });
     for (headers, want) in [
         ("", 200),

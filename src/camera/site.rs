@@ -68,7 +68,7 @@ fn serve_here(
         ..server::Config::default()
     };
     let guard = match &serve.token {
-        Some(token) => Guard::Token(token.clone()),
+        Some(token) => Guard::Token { token: token.clone() },
         None if serve.asks() => Guard::Nobody,
         None => Guard::Everybody,
     };
@@ -133,7 +133,7 @@ fn origins(listed: &[String]) -> Origins {
         );
         return Origins::Any;
     }
-    Origins::OwnAnd(listed.to_vec())
+    Origins::OwnAnd { others: listed.to_vec() }
 }
 
 impl Status {

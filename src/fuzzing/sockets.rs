@@ -130,7 +130,7 @@ pub fn http(data: &[u8]) {
     let handler = |asked: &crate::net::http::Request| {
         asked.bearer().map(|b| Response::text(if b == "right" { 200 } else { 401 }, "x"))
     };
-    let origins = Origins::OwnAnd(vec![ALLOWED.into()]);
+    let origins = Origins::OwnAnd { others: vec![ALLOWED.into()] };
     let answers = crate::net::http::Answers { handler: Some(Arc::new(handler)), ..Default::default() };
     let rules = Rules::new(origins, answers, proxies, Arc::default());
     let upgrade = Mutex::new(None);

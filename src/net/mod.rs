@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! # #[cfg(feature = "client")] {
-//! use symple::{client::Config, net::Client};
+//! use symple::{Client, client::Config};
 //! let client = Client::new("ws://127.0.0.1:4500", Config::new("alice"))?;
 //! client.on(|event| println!("{event:?}"));
 //! futures_lite::future::block_on(client.run());
@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "udp")]
 pub(crate) mod addresses;
 #[cfg(feature = "client")]
-mod client;
+pub(crate) mod client;
 #[cfg(any(feature = "client", feature = "server"))]
 mod events;
 #[cfg(feature = "server")]
@@ -32,7 +32,7 @@ mod network;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "server")]
-mod server;
+pub(crate) mod server;
 #[cfg(any(feature = "client", feature = "server"))]
 mod signal;
 #[cfg(feature = "server")]
@@ -48,10 +48,14 @@ pub mod udp;
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) mod ws;
 
+// Their public path is the crate's root.
+#[cfg(feature = "client")]
+#[doc(hidden)]
+pub use client::Client;
 #[cfg(feature = "client")]
 pub use client::UrlError;
 #[cfg(feature = "client")]
-pub use client::{Client, ClientEvent, Delivery, Reply};
+pub use client::{ClientEvent, Delivery, Reply};
 #[cfg(any(feature = "client", feature = "server"))]
 pub use events::Events;
 #[cfg(feature = "camera")]
@@ -61,7 +65,10 @@ pub use http::origins::Origins;
 #[cfg(feature = "server")]
 pub use network::{Network, NetworkError};
 #[cfg(feature = "server")]
-pub use server::{AuthRequest, BindError, Server, ServerConfig, ServerEvent};
+#[doc(hidden)]
+pub use server::Server;
+#[cfg(feature = "server")]
+pub use server::{AuthRequest, BindError, ServerConfig, ServerEvent};
 #[cfg(feature = "camera")]
 pub(crate) use signal::Signal;
 #[cfg(all(feature = "tls", feature = "client"))]

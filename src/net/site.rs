@@ -27,10 +27,16 @@ pub enum Guard {
     /// Whoever asks.
     Everybody,
     /// Who shows this token, as `Authorization: Bearer TOKEN`.
-    Token(Token),
+    Token {
+        /// This one.
+        token: Token,
+    },
     /// Who shows a token of which this is true. It must not block, and what it refuses is not counted as a
     /// guess.
-    Check(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+    Check {
+        /// Whether it is known.
+        check: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    },
     /// Nobody at all.
     Nobody,
 }
@@ -40,8 +46,8 @@ impl Guard {
     pub fn admits(&self, request: &Request) -> bool {
         match self {
             Guard::Everybody => true,
-            Guard::Token(token) => request.bears(token),
-            Guard::Check(is_known) => request.bearer().is_some_and(|bearer| is_known(bearer)),
+            Guard::Token { token } => request.bears(token),
+            Guard::Check { check: is_known } => request.bearer().is_some_and(|bearer| is_known(bearer)),
             Guard::Nobody => false,
         }
     }
@@ -51,8 +57,8 @@ impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Guard::Everybody => "Everybody",
-            Guard::Token(_) => "Token(…)",
-            Guard::Check(_) => "Check(…)",
+            Guard::Token { .. } => "Token(…)",
+            Guard::Check { .. } => "Check(…)",
             Guard::Nobody => "Nobody",
         })
     }
@@ -69,7 +75,7 @@ type Answer = Box<dyn Fn() -> Response + Send + Sync>;
 /// use symple::net::http::{Request, Response};
 /// use symple::proto::Token;
 ///
-/// let guard = Guard::Token(Token::new("s3cret"));
+/// let guard = Guard::Token { token: Token::new("s3cret") };
 /// let site = Site::new(&[], Some("public"), true)
 ///     .watchers(guard.clone())
 ///     .numbers(guard)
@@ -190,12 +196,12 @@ mod tests {
     }
 
     fn token() -> Guard {
-        Guard::Token(Token::new("secret"))
+        Guard::Token { token: Token::new("secret") }
     }
 
     #[test]
     fn ice_servers_are_for_those_who_may_watch() {
-        let online = || Guard::Check(Arc::new(|bearer| bearer == "online"));
+        let online = || Guard::Check { check: Arc::new(|bearer| bearer == "online") };
         for (guard, bearer, told) in [
             (Guard::Everybody, None, true),
             (token(), None, false),

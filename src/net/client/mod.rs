@@ -168,7 +168,7 @@ impl Client {
     /// connection, also when it is lost meanwhile.
     ///
     /// ```no_run
-    /// # async fn all(client: symple::net::Client, lines: Vec<String>) -> Result<(), symple::client::SendError> {
+    /// # async fn all(client: symple::Client, lines: Vec<String>) -> Result<(), symple::client::SendError> {
     /// use symple::proto::{Draft, Kind};
     ///
     /// for line in lines {
@@ -224,7 +224,7 @@ impl Client {
     /// Errors: see [`RequestError`]; a reply with a status of 400 or more is [`RequestError::Refused`].
     ///
     /// ```no_run
-    /// # async fn zoom(client: symple::net::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn zoom(client: symple::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// use serde_json::json;
     /// use symple::client::RequestError;
     ///
@@ -248,7 +248,7 @@ impl Client {
     /// [`RequestError::TimedOut`] also with a server that knows no receipts.
     ///
     /// ```no_run
-    /// # async fn chat(client: symple::net::Client) -> Result<(), symple::client::RequestError> {
+    /// # async fn chat(client: symple::Client) -> Result<(), symple::client::RequestError> {
     /// use symple::proto::{Draft, Kind};
     ///
     /// let hello = Draft::new(Kind::Message).to("bob").data("hello");

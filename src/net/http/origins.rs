@@ -12,7 +12,10 @@ pub enum Origins {
     /// Pages that this server served itself, and those of these origins (`https://viewer.example`). Its own
     /// are those that were opened by its address, by a name without a dot, or by one in `.local`; by any
     /// other name it answers only where that is among the origins.
-    OwnAnd(Vec<String>),
+    OwnAnd {
+        /// Those origins.
+        others: Vec<String>,
+    },
 }
 
 impl Origins {
@@ -21,7 +24,7 @@ impl Origins {
     /// A page is the server's own when its origin's authority is the `Host` it asked for, and that is an
     /// address or a name that no stranger can point here: else any site could be its own by DNS rebinding.
     pub(crate) fn admit(&self, origin: Option<&str>, host: Option<&str>) -> bool {
-        let (Origins::OwnAnd(others), Some(origin)) = (self, origin) else { return true };
+        let (Origins::OwnAnd { others }, Some(origin)) = (self, origin) else { return true };
         if others.iter().any(|o| o.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
             return true;
         }
@@ -32,7 +35,7 @@ impl Origins {
     /// Whether to answer a plain request to `host`: where pages are held apart, a stranger's name that
     /// points here must not make its page our own.
     pub(super) fn serve(&self, host: Option<&str>) -> bool {
-        let (Origins::OwnAnd(others), Some(host)) = (self, host) else { return true };
+        let (Origins::OwnAnd { others }, Some(host)) = (self, host) else { return true };
         let named = |o: &String| {
             o.split_once("://").is_some_and(|(_, a)| a.trim_end_matches('/').eq_ignore_ascii_case(host))
         };
@@ -54,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_page_may_connect_where_it_came_from() {
-        let own = Origins::OwnAnd(vec!["https://viewer.example/".into()]);
+        let own = Origins::OwnAnd { others: vec!["https://viewer.example/".into()] };
         for (origin, host, admitted) in [
             (None, Some("camera.lan:4500"), true),
             (Some("http://192.0.2.7:4500"), Some("192.0.2.7:4500"), true),

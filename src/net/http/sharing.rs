@@ -48,7 +48,7 @@ impl Origins {
 
     /// The sources of `frame-ancestors` (CSP 3, section 6.4.2).
     fn ancestors(&self) -> String {
-        let Origins::OwnAnd(others) = self else { return "*".into() };
+        let Origins::OwnAnd { others } = self else { return "*".into() };
         // What separates sources and directives is in no origin.
         let is_source =
             |o: &&str| o.contains("://") && !o.contains([';', ',', '\'']) && !o.contains(char::is_whitespace);
@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn who_may_open_a_socket_may_read_what_is_shared() {
-        let own = Origins::OwnAnd(vec!["https://viewer.example/".into(), "http://127.0.0.1:8000".into()]);
+        let own = Origins::OwnAnd {
+            others: vec!["https://viewer.example/".into(), "http://127.0.0.1:8000".into()],
+        };
         let host = Some("192.0.2.7:4500");
         for (origins, allowed) in [
             (&[][..], None),
@@ -144,8 +146,11 @@ mod tests {
         ];
         for (origins, ancestors) in [
             (Origins::Any, "frame-ancestors *"),
-            (Origins::OwnAnd(vec![]), "frame-ancestors 'self'"),
-            (Origins::OwnAnd(odd.map(str::to_owned).to_vec()), "frame-ancestors 'self' https://d.example"),
+            (Origins::OwnAnd { others: vec![] }, "frame-ancestors 'self'"),
+            (
+                Origins::OwnAnd { others: odd.map(str::to_owned).to_vec() },
+                "frame-ancestors 'self' https://d.example",
+            ),
         ] {
             let mut answer = HeaderMap::new();
             origins.share(&HeaderMap::new(), None, &mut answer);

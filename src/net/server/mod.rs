@@ -93,7 +93,8 @@ impl Lossy for ServerEvent {
 /// A Symple server. Clones are handles of the same one.
 ///
 /// ```no_run
-/// use symple::net::{Server, ServerConfig};
+/// use symple::Server;
+/// use symple::net::ServerConfig;
 /// let server = Server::bind(ServerConfig::listen(["127.0.0.1:4500".parse()?]))?;
 /// futures_lite::future::block_on(server.run());
 /// # Ok::<(), Box<dyn std::error::Error>>(())

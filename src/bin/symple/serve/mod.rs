@@ -101,7 +101,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
     let open_files = open_files::raise();
     let settings = &plan.settings;
     let guard = match settings.status_token.as_ref().or(settings.token.as_ref()) {
-        Some(token) => Guard::Token(token.clone()),
+        Some(token) => Guard::Token { token: token.clone() },
         None if plan.authenticate => Guard::Nobody,
         None => Guard::Everybody,
     };
@@ -111,7 +111,7 @@ fn run(plan: &Plan) -> Result<(), Failure> {
     let state = Arc::new(site::State::new(plan.judges_by_sessions()));
     // Passwords of ICE servers are only for those who are admitted.
     let watchers = match &settings.token {
-        Some(token) => Guard::Token(token.clone()),
+        Some(token) => Guard::Token { token: token.clone() },
         None if plan.authenticate => state.has_session(),
         None => Guard::Everybody,
     };

@@ -101,7 +101,7 @@ impl Plan {
     }
 
     pub fn origins(&self) -> Option<Pages> {
-        self.settings.origins.clone().map(Pages::OwnAnd)
+        self.settings.origins.clone().map(|others| Pages::OwnAnd { others })
     }
 
     pub fn scheme(&self) -> &'static str {

@@ -59,9 +59,9 @@ impl State {
     #[cfg(feature = "redis")]
     pub fn has_session(self: &Arc<Self>) -> Guard {
         let state = self.clone();
-        Guard::Check(Arc::new(move |token| {
-            state.server.get().is_some_and(|server| server.has_session(token))
-        }))
+        Guard::Check {
+            check: Arc::new(move |token| state.server.get().is_some_and(|server| server.has_session(token))),
+        }
     }
 
     #[cfg(not(feature = "redis"))]
