@@ -74,6 +74,12 @@ fn routes() -> Routes {
         .body_limit(1 << 20)
         .route(Method::Post, "/length", length)
         // What does not look at its body's error must not answer as if it were whole.
+        .route(Method::Get, "/headers", |_: Request| async {
+            Response::text(199, "x")
+                .header("Content-Length", "100")
+                .header("Transfer-Encoding", "chunked")
+                .header("Cache-Control", "max-age=1")
+        })
         .route(Method::Post, "/careless", |mut request: Request| async move {
             _ = request.bytes().await;
             Response::text(200, "fine")
@@ -106,6 +112,9 @@ fn a_path_answers_its_methods_and_names_them_to_others() {
         ("PUT", "/file/a/b", "123", 200, "3 bytes"),
         ("GET", "/plain", "", 200, "plain"),
         ("POST", "/plain", "", 405, "allow: GET, HEAD\r\n"),
+        // What would break the answer's own frame is not the host's to say.
+        ("GET", "/headers", "", 500, "content-length: 1\r\n"),
+        ("GET", "/headers", "", 500, "cache-control: max-age=1\r\n"),
         ("GET", "/nothing", "", 404, "Nothing is here"),
         ("DELETE", "/panic", "", 500, "failed"),
         ("POST", "/panic", "", 500, "failed"),

@@ -28,7 +28,7 @@ use hyper::service::service_fn;
 use hyper::{StatusCode, Version};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-use super::server::connection_limits::{ConnectionLimits, Guest};
+use super::server::connection_limits::{ConnectionLimits, Counted};
 use super::time::{Alarm, now};
 use super::ws::io::Io;
 use super::{Network, lock};
@@ -261,7 +261,7 @@ fn to_base(rules: &Rules, query: Option<&str>) -> Response {
 }
 
 /// Counts a request that a proxy brings for its client, as a connection of its own would be.
-fn visit(rules: &Arc<Rules>, peer: IpAddr, from: IpAddr) -> Result<Option<Guest>, Response> {
+fn visit(rules: &Arc<Rules>, peer: IpAddr, from: IpAddr) -> Result<Option<Counted>, Response> {
     if peer == from {
         return Ok(None);
     }
@@ -289,7 +289,9 @@ fn bearer(authorization: &str) -> Option<&str> {
 }
 
 fn respond(request: &HeaderMap, response: Response) -> hyper::Response<Out> {
-    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // An interim status is hyper's business.
+    let status = StatusCode::from_u16(response.status).ok().filter(|status| !status.is_informational());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let shape = encoding::choose(request, &response);
     let (status, body) = match (shape.cached, shape.gzip) {
         (true, _) => (StatusCode::NOT_MODIFIED, Out::empty()),
@@ -297,10 +299,12 @@ fn respond(request: &HeaderMap, response: Response) -> hyper::Response<Out> {
         (false, None) => (status, Out::of(response.body)),
     };
     let mut out = plain(status).body(body).expect("all headers are valid text");
+    let is = |name: &str, header: &str| name.eq_ignore_ascii_case(header);
+    let keeps_otherwise = response.headers.iter().any(|(name, _)| is(name, "Cache-Control"));
     let keep = if shape.etag.is_some() { "no-cache" } else { "no-store" };
     let own = [
         ("Content-Type", Some(response.content_type)),
-        ("Cache-Control", (!shape.cached).then(|| keep.into())),
+        ("Cache-Control", (!shape.cached && !keeps_otherwise).then(|| keep.into())),
         ("Content-Encoding", shape.gzip.map(|_| "gzip".into())),
         // Also of the answer that is not compressed: a cache on the way must ask for each kind of client.
         ("Vary", response.gzip.map(|_| "Accept-Encoding".into())),
@@ -308,8 +312,10 @@ fn respond(request: &HeaderMap, response: Response) -> hyper::Response<Out> {
     ];
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
     for (name, value) in own.chain(response.headers) {
+        // How long the body is must not be said twice.
+        let frames = is(name, "Content-Length") || is(name, "Transfer-Encoding");
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
-            (Ok(name), Ok(value)) => _ = out.headers_mut().append(name, value),
+            (Ok(name), Ok(value)) if !frames => _ = out.headers_mut().append(name, value),
             _ => log::error!("an answer's header {name:?} cannot be sent and is left out"),
         }
     }

@@ -10,7 +10,7 @@ use hyper::body::{Bytes, Frame, SizeHint};
 
 use super::pace::Pace;
 use super::{Body, BodyStream, lock};
-use crate::net::server::connection_limits::Guest;
+use crate::net::server::connection_limits::Counted;
 use crate::net::time::now;
 use crate::net::ws::io::Io;
 
@@ -22,7 +22,7 @@ pub(crate) struct Out {
     content: Content,
     /// Ends with it: the connection's pace, and the place of a request that came by a proxy.
     pace: Option<Arc<Mutex<Pace>>>,
-    pub(super) place: Option<Guest>,
+    pub(super) place: Option<Counted>,
 }
 
 enum Content {

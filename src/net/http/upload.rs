@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_lite::FutureExt;
 use http_body_util::combinators::BoxBody;
@@ -13,7 +13,7 @@ use hyper::body::{Body, Bytes};
 use smol::Timer;
 
 use super::pace::Patience;
-use super::{Response, lock};
+use super::{Response, lock, now};
 
 /// What is read of a body that is refused, so that its sender reads the answer instead of meeting a reset.
 const MAX_DISCARD: usize = 512 << 10;
@@ -147,14 +147,14 @@ impl Upload {
         }
         self.check()?;
         while let Some(source) = &mut self.source {
-            let (asked, left) = (Instant::now(), self.patience.left());
+            let (asked, left) = (now(), self.patience.left());
             let late = async {
                 Timer::after(left).await;
                 None
             };
             let frame = async { Some(poll_fn(|cx| Pin::new(&mut *source).poll_frame(cx)).await) };
             let frame = frame.or(late).await;
-            self.patience.waited(asked.elapsed());
+            self.patience.waited(now() - asked);
             let data = match frame {
                 None => return Err(self.fail(BodyError::TooSlow)),
                 Some(None) => {

@@ -52,6 +52,8 @@ pub(crate) struct Counted {
     limits: Arc<ConnectionLimits>,
     /// `None` where it is exempt.
     address: Option<IpAddr>,
+    /// Without a peer to its end.
+    is_visitor: bool,
 }
 
 /// What is full.
@@ -80,8 +82,22 @@ impl ConnectionLimits {
 
     /// Counts the socket of a stranger for its address.
     pub fn count(self: &Arc<Self>, address: IpAddr, stranger: &mut Stranger) -> Result<Counted, Full> {
+        let address = self.add(address)?;
+        stranger.address = address;
+        Ok(Counted { limits: self.clone(), address, is_visitor: false })
+    }
+
+    /// Counts what an address does through a socket of somebody else, such as a proxy, as a socket of its own without
+    /// a peer. Among all strangers the socket itself is counted.
+    pub fn visit(self: &Arc<Self>, address: IpAddr) -> Result<Counted, Full> {
+        let address = self.add(address)?;
+        Ok(Counted { limits: self.clone(), address, is_visitor: true })
+    }
+
+    /// One more socket of this address, without a peer; `None` where it is exempt.
+    fn add(&self, address: IpAddr) -> Result<Option<IpAddr>, Full> {
         if self.is_exempt(address) {
-            return Ok(Counted { limits: self.clone(), address: None });
+            return Ok(None);
         }
         let address = owner(address);
         let mut inside = lock(&self.inside);
@@ -94,29 +110,10 @@ impl ConnectionLimits {
         } else {
             held.sockets += 1;
             held.strangers += 1;
-            stranger.address = Some(address);
-            Ok(Counted { limits: self.clone(), address: Some(address) })
+            Ok(Some(address))
         };
         inside.forget(address);
         result
-    }
-
-    /// Counts what an address does through somebody else's socket, such as a proxy's, as a socket of its own.
-    pub fn visit(self: &Arc<Self>, address: IpAddr) -> Result<Guest, Full> {
-        if self.is_exempt(address) {
-            return Ok(Guest { door: self.clone(), address: None });
-        }
-        let address = owner(address);
-        let mut inside = lock(&self.inside);
-        let held = inside.addresses.entry(address).or_default();
-        let limits = [self.limits.per_address, self.limits.strangers_per_address];
-        let is_full = limits.into_iter().flatten().any(|max| held.sockets >= max);
-        if is_full {
-            inside.forget(address);
-            return Err(Full::Address);
-        }
-        held.sockets += 1;
-        Ok(Guest { door: self.clone(), address: Some(address) })
     }
 
     /// Whether an address holds more than half of the sockets that it may hold without a peer. A browser keeps
@@ -173,6 +170,7 @@ impl Drop for Counted {
         let mut inside = lock(&self.limits.inside);
         if let Some((address, held)) = inside.held(self.address) {
             held.sockets -= 1;
+            held.strangers -= usize::from(self.is_visitor);
             inside.forget(address);
         }
     }
@@ -257,16 +255,25 @@ mod tests {
     #[test]
     fn what_comes_by_a_proxy_has_the_share_of_a_socket() {
         for limits in [
-            Limits { per_address: Some(2), ..Limits::default() },
-            Limits { strangers_per_address: Some(2), ..Limits::default() },
+            LimitSettings { per_address: Some(2), ..LimitSettings::default() },
+            LimitSettings { strangers_per_address: Some(2), ..LimitSettings::default() },
         ] {
-            let door = Door::new(limits);
-            let held = [door.visit(ip("192.0.2.1")), door.visit(ip("192.0.2.1"))];
-            assert!(held.iter().all(Result::is_ok) && door.visit(ip("192.0.2.1")).is_err());
-            assert!(door.visit(ip("192.0.2.2")).is_ok(), "others are not concerned");
+            let counts = ConnectionLimits::new(limits);
+            let held = [counts.visit(ip("192.0.2.1")), counts.visit(ip("192.0.2.1"))];
+            assert!(held.iter().all(Result::is_ok) && counts.visit(ip("192.0.2.1")).is_err());
+            assert!(counts.visit(ip("192.0.2.2")).is_ok(), "others are not concerned");
             drop(held);
-            assert!(lock(&door.inside).addresses.is_empty(), "nothing is kept of who went");
+            assert!(lock(&counts.inside).addresses.is_empty(), "nothing is kept of who went");
+            assert_eq!(lock(&counts.inside).strangers, 0);
         }
+        // Those with a peer take no place of those without.
+        let limits = LimitSettings { per_address: Some(9), strangers_per_address: Some(1), ..LimitSettings::default() };
+        let counts = ConnectionLimits::new(limits);
+        let guests: Vec<Counted> =
+            (0..5).map(|_| enter(&counts, "192.0.2.1").expect("the one before is admitted").1).collect();
+        let visit = counts.visit(ip("192.0.2.1"));
+        assert!(visit.is_ok() && counts.visit(ip("192.0.2.1")).is_err());
+        drop((guests, visit));
     }
 
     #[test]
