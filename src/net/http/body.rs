@@ -43,7 +43,8 @@ impl Body {
     {
         let slot = Arc::<Mutex<Slot>>::default();
         let making = Box::pin(make(BodyWriter { slot: slot.clone() }));
-        Body::Stream { stream: BodyStream { slot, making: Some(making), error: None } }
+        let making = Making { slot, making: Some(making), error: None };
+        Body::Stream { stream: BodyStream(Box::new(making)) }
     }
 }
 
@@ -132,7 +133,9 @@ impl fmt::Debug for BodyWriter {
 }
 
 /// A body that is made while it is taken.
-pub struct BodyStream {
+pub struct BodyStream(Box<Making>);
+
+struct Making {
     slot: Arc<Mutex<Slot>>,
     making: Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send>>>,
     /// What follows the last part.
@@ -142,6 +145,12 @@ pub struct BodyStream {
 impl BodyStream {
     /// The next part; `None` at the end.
     pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Vec<u8>>>> {
+        self.0.poll_part(cx)
+    }
+}
+
+impl Making {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Vec<u8>>>> {
         loop {
             {
                 let mut slot = lock(&self.slot);
@@ -168,7 +177,7 @@ impl BodyStream {
     }
 }
 
-impl Drop for BodyStream {
+impl Drop for Making {
     fn drop(&mut self) {
         let writer = {
             let mut slot = lock(&self.slot);
