@@ -1,7 +1,7 @@
 //! The one clock of the drivers, and an alarm that is set to what a core wants.
 
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_lite::FutureExt;
 use smol::Timer;
@@ -21,7 +21,8 @@ impl Alarm {
         Alarm { timer: Timer::never(), at: None }
     }
 
-    pub fn after(delay: Duration) -> Self {
+    #[cfg(feature = "client")]
+    pub fn after(delay: std::time::Duration) -> Self {
         let at = now() + delay;
         Alarm { timer: Timer::at(at), at: Some(at) }
     }
