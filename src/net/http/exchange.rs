@@ -203,7 +203,8 @@ impl Response {
 
     /// 200 with a body that is made while the client takes it, each part when the one before has left, for as long
     /// as both like: events, pictures, a large file. `make` runs in the server's future and must not block; it is
-    /// dropped when the client goes. A client that takes less than 16 KiB in 20 s while there is more is cut off.
+    /// dropped when the client goes. A client that takes less than 16 KiB in 20 s while there is more is cut off; one that
+    /// vanished without a word is noticed by what is sent, so send something now and then.
     ///
     /// ```
     /// use symple::net::http::{Method, Request, Response, Routes};
