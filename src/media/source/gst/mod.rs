@@ -1,4 +1,4 @@
-//! Live pictures and sound through GStreamer: a source, encoders, and [`Frame`]s out.
+//! Live video and audio through GStreamer: a source, encoders, and [`Frame`](crate::media::Frame)s out.
 //!
 //! ```text
 //! test │ V4L2 │ CSI │ file │ RTSP           (capture)
@@ -12,7 +12,7 @@
 //! nothing is wanted there are none: no device is open and no CPU is used.
 //! (GStreamer 1.22 keeps a handle of a V4L2 device each time that its v4l2src played; it stays free for others.)
 //!
-//! Pictures of all runs of one [`Pipeline`], and its sound, have times that count from its making, so
+//! Frames of all runs of one [`Pipeline`], video and audio, have times that count from its making, so
 //! they rise over restarts and over the end of a repeated file.
 
 mod branch;
