@@ -395,7 +395,7 @@ fn the_only_encoder_is_closed_before_it_is_opened_again() {
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let file = std::env::temp_dir().join(format!("symple-exclusive-{port}.toml"));
     std::fs::write(&file, exclusive(port)).expect("a file");
-    let watched = open(CaptureSettings { board: Board::File(file.clone()), ..settings("test") });
+    let watched = open(CaptureSettings { board: Board::File { path: file.clone() }, ..settings("test") });
     std::fs::remove_file(file).expect("it was there");
     let watched = watched.expect("it works alone");
     assert_eq!((watched.pipeline.board().name.as_str(), watched.has(Codec::Vp8)), ("one encoder", false));

@@ -146,7 +146,7 @@ impl Camera {
             move |event| inbox.take(event)
         })?;
         let media = studio::streams(config.vp8 && pipeline.has_vp8(), pipeline.has_audio());
-        let desk = matches!(config.media.source, Location::V4l2(_))
+        let desk = matches!(config.media.source, Location::V4l2 { .. })
             .then(|| Desk::new(config.controls.clone(), &config.signalling, pipeline.controls().to_vec()));
         if desk.as_ref().is_some_and(Desk::is_of_use) {
             // Pages offer what they may only.

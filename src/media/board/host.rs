@@ -20,8 +20,8 @@ pub(in crate::media) fn board(
 ) -> Result<(Profile, BoardInfo), MediaError> {
     match wanted {
         Board::Auto => Ok(board::detect(&facts(root), elements)),
-        Board::Named(name) => board::named(name, elements),
-        Board::File(path) => {
+        Board::Named { name } => board::named(name, elements),
+        Board::File { path } => {
             let name = path.display().to_string();
             let text = fs::read_to_string(path).map_err(|error| {
                 MediaError::new(
@@ -180,7 +180,8 @@ mod tests {
         let (_, info) = super::board(&pi.0, &Board::Auto, &elements).expect("one fits");
         assert_eq!(info.file, "raspberry-pi-4");
         assert!(info.because.contains("Raspberry Pi 4 Model B Rev 1.4"), "{info}");
-        let (_, info) = super::board(&pi.0, &Board::Named("rk3588".into()), &elements).expect("it is known");
+        let (_, info) =
+            super::board(&pi.0, &Board::Named { name: "rk3588".into() }, &elements).expect("it is known");
         assert_eq!((info.file.as_str(), info.because.as_str()), ("rk3588", "as asked for"));
         let path = "sys/firmware/devicetree/base/compatible";
         let compatible = Root::new("cm4", &[(path, "acme,carrier\0brcm,bcm2711\0")]);
@@ -201,7 +202,7 @@ mod tests {
         let elements = board::elements();
         let good = "name = 'mine'\nmeasured = 'not measured'\ntwo_encodes = false\n[match]\n[[encoder]]\nname = 'x264enc'\n";
         let root = Root::new("own", &[("mine.toml", good), ("bad.toml", "nme = 'mine'\n")]);
-        let own = |name: &str| super::board(&root.0, &Board::File(root.0.join(name)), &elements);
+        let own = |name: &str| super::board(&root.0, &Board::File { path: root.0.join(name) }, &elements);
         let (profile, info) = own("mine.toml").expect("it is right");
         assert!(info.file.ends_with("mine.toml") && info.name == "mine" && !profile.two_encodes);
         let bad = own("bad.toml").expect_err("a slip");

@@ -57,9 +57,15 @@ pub enum Board {
     #[default]
     Auto,
     /// One of the [`names`].
-    Named(String),
+    Named {
+        /// The profile's name.
+        name: String,
+    },
     /// A file of one's own, written as those are.
-    File(PathBuf),
+    File {
+        /// Where it is.
+        path: PathBuf,
+    },
 }
 
 impl FromStr for Board {
@@ -69,8 +75,8 @@ impl FromStr for Board {
     fn from_str(text: &str) -> Result<Self, MediaError> {
         match text.trim() {
             "auto" => Ok(Board::Auto),
-            name if BOARDS.iter().any(|(known, _)| *known == name) => Ok(Board::Named(name.into())),
-            path if path.contains('/') || path.ends_with(".toml") => Ok(Board::File(path.into())),
+            name if BOARDS.iter().any(|(known, _)| *known == name) => Ok(Board::Named { name: name.into() }),
+            path if path.contains('/') || path.ends_with(".toml") => Ok(Board::File { path: path.into() }),
             other => Err(unknown(other)),
         }
     }

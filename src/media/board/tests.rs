@@ -311,9 +311,9 @@ fn a_wrong_profile_is_refused_with_the_key_and_the_nearest_right_one() {
 fn a_board_is_written_as_a_name_or_a_path() {
     for (text, board) in [
         ("auto", Board::Auto),
-        (" rk3588 ", Board::Named("rk3588".into())),
-        ("./rk3588", Board::File("./rk3588".into())),
-        ("mine.toml", Board::File("mine.toml".into())),
+        (" rk3588 ", Board::Named { name: "rk3588".into() }),
+        ("./rk3588", Board::File { path: "./rk3588".into() }),
+        ("mine.toml", Board::File { path: "mine.toml".into() }),
     ] {
         assert_eq!(text.parse::<Board>().expect(text), board);
     }

@@ -31,12 +31,21 @@ pub enum Location {
     /// The built-in pattern and tone.
     Test,
     /// A V4L2 device by its path.
-    V4l2(PathBuf),
+    V4l2 {
+        /// Of the device, such as `/dev/video0`.
+        path: PathBuf,
+    },
     /// A camera at the board's own port (MIPI CSI-2), by its name, or the first one. The board's profile says
     /// what opens it; no sensor was seen, so none of this is measured.
-    Csi(Option<String>),
+    Csi {
+        /// Its name or number; `None` is the first.
+        camera: Option<String>,
+    },
     /// A file with pictures.
-    File(PathBuf),
+    File {
+        /// Of the file.
+        path: PathBuf,
+    },
     /// A network camera.
     Rtsp {
         /// The address, without user and password before its host.
@@ -49,7 +58,7 @@ pub enum Location {
 impl Location {
     /// Whether it is a camera that may be back after a while, and no file or pattern.
     pub fn is_live(&self) -> bool {
-        matches!(self, Location::V4l2(_) | Location::Csi(_) | Location::Rtsp { .. })
+        matches!(self, Location::V4l2 { .. } | Location::Csi { .. } | Location::Rtsp { .. })
     }
 }
 
@@ -106,10 +115,10 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Location::Test => f.write_str("test"),
-            Location::V4l2(path) => path.display().fmt(f),
-            Location::File(path) => f.write_str(&masked(&path.display().to_string())),
-            Location::Csi(None) => f.write_str("csi"),
-            Location::Csi(Some(name)) => write!(f, "csi:{name}"),
+            Location::V4l2 { path } => path.display().fmt(f),
+            Location::File { path } => f.write_str(&masked(&path.display().to_string())),
+            Location::Csi { camera: None } => f.write_str("csi"),
+            Location::Csi { camera: Some(name) } => write!(f, "csi:{name}"),
             Location::Rtsp { url, .. } => url.fmt(f),
         }
     }
@@ -147,7 +156,7 @@ impl FromStr for Location {
             return Ok(Location::Test);
         }
         if text == "csi" {
-            return Ok(Location::Csi(None));
+            return Ok(Location::Csi { camera: None });
         }
         // A scheme before `:` has two letters at least (RFC 3986 allows one, which is a Windows drive).
         let scheme = text.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
@@ -158,8 +167,8 @@ impl FromStr for Location {
             Some((scheme, rest)) if rest.starts_with("//") => Err(bad(format!(
                 "a source cannot be a {scheme}: address: give rtsp://…, a file, a device, `csi` or `test`"
             ))),
-            _ if text.starts_with("/dev/") => Ok(Location::V4l2(text.into())),
-            _ => Ok(Location::File(text.into())),
+            _ if text.starts_with("/dev/") => Ok(Location::V4l2 { path: text.into() }),
+            _ => Ok(Location::File { path: text.into() }),
         }
     }
 }
@@ -232,7 +241,7 @@ fn csi(name: &str) -> Result<Location, MediaError> {
             "a CSI camera is written `csi`, the first one, or csi:NAME with a name that `cam --list` tells",
         ));
     }
-    Ok(Location::Csi(Some(name.into())))
+    Ok(Location::Csi { camera: Some(name.into()) })
 }
 
 fn file_url(rest: &str) -> Result<Location, MediaError> {
@@ -243,7 +252,7 @@ fn file_url(rest: &str) -> Result<Location, MediaError> {
     if !path.starts_with('/') {
         return Err(bad("a file address is written file:///path/to/the/file"));
     }
-    Ok(Location::File(percent_decoded(path)?.into()))
+    Ok(Location::File { path: percent_decoded(path)?.into() })
 }
 
 fn percent_decoded(text: &str) -> Result<String, MediaError> {
@@ -279,21 +288,24 @@ mod tests {
         let table = [
             ("test", Location::Test),
             (" test ", Location::Test),
-            ("/dev/video0", Location::V4l2("/dev/video0".into())),
-            ("/dev/v4l/by-id/usb-x", Location::V4l2("/dev/v4l/by-id/usb-x".into())),
-            (" csi ", Location::Csi(None)),
-            ("csi:0", Location::Csi(Some("0".into()))),
-            ("CSI: imx219 ", Location::Csi(Some("imx219".into()))),
-            ("csi:/base/soc/i2c@1/imx219@10", Location::Csi(Some("/base/soc/i2c@1/imx219@10".into()))),
-            ("./csi", Location::File("./csi".into())),
-            ("csi.mp4", Location::File("csi.mp4".into())),
-            ("clip.mp4", Location::File("clip.mp4".into())),
-            ("./test", Location::File("./test".into())),
-            ("/srv/a b.mkv", Location::File("/srv/a b.mkv".into())),
-            ("a:b.mp4", Location::File("a:b.mp4".into())),
-            ("file:///srv/a%20b.mkv", Location::File("/srv/a b.mkv".into())),
-            ("file:/srv/100%.mkv", Location::File("/srv/100%.mkv".into())),
-            ("file://localhost/srv/a.mkv", Location::File("/srv/a.mkv".into())),
+            ("/dev/video0", Location::V4l2 { path: "/dev/video0".into() }),
+            ("/dev/v4l/by-id/usb-x", Location::V4l2 { path: "/dev/v4l/by-id/usb-x".into() }),
+            (" csi ", Location::Csi { camera: None }),
+            ("csi:0", Location::Csi { camera: Some("0".into()) }),
+            ("CSI: imx219 ", Location::Csi { camera: Some("imx219".into()) }),
+            (
+                "csi:/base/soc/i2c@1/imx219@10",
+                Location::Csi { camera: Some("/base/soc/i2c@1/imx219@10".into()) },
+            ),
+            ("./csi", Location::File { path: "./csi".into() }),
+            ("csi.mp4", Location::File { path: "csi.mp4".into() }),
+            ("clip.mp4", Location::File { path: "clip.mp4".into() }),
+            ("./test", Location::File { path: "./test".into() }),
+            ("/srv/a b.mkv", Location::File { path: "/srv/a b.mkv".into() }),
+            ("a:b.mp4", Location::File { path: "a:b.mp4".into() }),
+            ("file:///srv/a%20b.mkv", Location::File { path: "/srv/a b.mkv".into() }),
+            ("file:/srv/100%.mkv", Location::File { path: "/srv/100%.mkv".into() }),
+            ("file://localhost/srv/a.mkv", Location::File { path: "/srv/a.mkv".into() }),
             ("rtsp://cam/live", rtsp("rtsp://cam/live", None)),
             ("RTSP://cam:8554/live?x=1@2", rtsp("rtsp://cam:8554/live?x=1@2", None)),
             ("rtsps://[2001:db8::1]:322/", rtsp("rtsps://[2001:db8::1]:322/", None)),

@@ -23,7 +23,10 @@ pub struct Pace {
 #[non_exhaustive]
 pub enum Verdict {
     /// Far fewer than agreed: so many a second.
-    TooSlow(f64),
+    TooSlow {
+        /// The rate that it keeps.
+        per_second: f64,
+    },
     /// The agreed rate again.
     Kept,
 }
@@ -49,7 +52,7 @@ impl Pace {
         (self.since, self.pictures) = (Some(now), 0);
         if !self.slow && rate < self.agreed * SLOW {
             self.slow = true;
-            return Some(Verdict::TooSlow(rate));
+            return Some(Verdict::TooSlow { per_second: rate });
         }
         if self.slow && rate >= self.agreed * KEPT {
             self.slow = false;
@@ -85,10 +88,13 @@ mod tests {
         assert_eq!(world.give(30, 20), []);
         assert_eq!(world.give(25, 20), [], "a little slow");
         let told = world.give(15, 30);
-        assert!(matches!(told[..], [Verdict::TooSlow(rate)] if (rate - 15.0).abs() < 1.0), "{told:?}");
+        assert!(
+            matches!(told[..], [Verdict::TooSlow { per_second: rate }] if (rate - 15.0).abs() < 1.0),
+            "{told:?}"
+        );
         assert_eq!(world.give(24, 20), [], "still not kept");
         assert_eq!(world.give(30, 20), [Verdict::Kept]);
-        assert!(matches!(world.give(1, 20)[..], [Verdict::TooSlow(_)]));
+        assert!(matches!(world.give(1, 20)[..], [Verdict::TooSlow { .. }]));
     }
 
     #[test]

@@ -59,16 +59,16 @@ pub(super) fn build(
 ) -> Result<Capture, MediaError> {
     let capture = match &settings.source {
         Location::Test => test(settings)?,
-        Location::V4l2(_) => {
+        Location::V4l2 { .. } => {
             let none = || MediaError::new(ErrorKind::Other, "no camera was looked for");
             return camera(settings, known.camera.ok_or_else(none)?, Arc::new(found));
         }
-        Location::Csi(_) => {
+        Location::Csi { .. } => {
             let none = || MediaError::new(ErrorKind::Other, "no CSI camera was looked for");
             let csi = known.csi.ok_or_else(none)?;
             parsed(&decoded(settings, &format!("{} ! decodebin name=decoder", csi.head), Pace::Live))?
         }
-        Location::File(_) => {
+        Location::File { .. } => {
             let pace = if known.still { Pace::Still } else { Pace::Clock };
             parsed(&decoded(settings, "uridecodebin name=decoder", pace))?
         }
@@ -81,8 +81,8 @@ pub(super) fn build(
             found(Found::Audio);
             return Ok(capture);
         }
-        Location::V4l2(_) | Location::Csi(_) => {}
-        Location::File(path) => part(&capture.pipeline, "decoder")?.set_property("uri", file_uri(path)?),
+        Location::V4l2 { .. } | Location::Csi { .. } => {}
+        Location::File { path } => part(&capture.pipeline, "decoder")?.set_property("uri", file_uri(path)?),
         Location::Rtsp { url, login } => {
             let decoder = part(&capture.pipeline, "decoder")?;
             let login = login.clone();
@@ -96,7 +96,7 @@ pub(super) fn build(
         }
     }
     let found = Arc::new(found);
-    if matches!(settings.source, Location::File(_)) {
+    if matches!(settings.source, Location::File { .. }) {
         watch_end(&capture.pipeline, known.still, found.clone())?;
     }
     link_as_they_come(&capture.pipeline, settings, found)?;
@@ -361,7 +361,7 @@ where
     let video_in = sink_pad("video_in")?;
     let audio_in = sink_pad("audio_in")?;
     let missing = match settings.source {
-        Location::File(_) => Missing::Follows,
+        Location::File { .. } => Missing::Follows,
         _ => Missing::Arrived,
     };
     gate::put(&video_in, settings.fps, missing);

@@ -58,10 +58,10 @@ pub(super) fn gstreamer(settings: &CaptureSettings) -> Result<(), MediaError> {
     })?;
     let own: &[(&str, &str)] = match settings.source {
         Location::Test => &[("audiotestsrc", BASE)],
-        Location::V4l2(_) => &[("v4l2src", GOOD), ("jpegdec", GOOD)],
+        Location::V4l2 { .. } => &[("v4l2src", GOOD), ("jpegdec", GOOD)],
         // Its own element is the board's: see `csi`.
-        Location::Csi(_) => &[],
-        Location::File(_) => &[("filesrc", CORE), ("clocksync", CORE), ("imagefreeze", GOOD)],
+        Location::Csi { .. } => &[],
+        Location::File { .. } => &[("filesrc", CORE), ("clocksync", CORE), ("imagefreeze", GOOD)],
         Location::Rtsp { .. } => {
             &[("rtspsrc", GOOD), ("udpsrc", GOOD), ("rtpbin", GOOD), ("rtph264depay", GOOD)]
         }
@@ -85,14 +85,14 @@ pub(super) fn has(element: &str) -> bool {
 pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>) -> Result<Has, MediaError> {
     let found = match &settings.source {
         Location::Test | Location::Rtsp { .. } => Has { audio: true },
-        Location::V4l2(path) => camera(path, &settings.source).map(|()| Has { audio: false })?,
-        Location::Csi(_) => {
+        Location::V4l2 { path } => camera(path, &settings.source).map(|()| Has { audio: false })?,
+        Location::Csi { .. } => {
             if let Some(csi) = csi {
                 sensor(csi, &settings.source)?;
             }
             Has { audio: false }
         }
-        Location::File(path) => file(path, &settings.source)?,
+        Location::File { path } => file(path, &settings.source)?,
     };
     Ok(Has { audio: found.audio && settings.audio })
 }

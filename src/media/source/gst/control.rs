@@ -33,14 +33,14 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(plan: Plan) -> Self {
         let reopening = match &plan.settings.source {
-            Location::File(_) if plan.settings.repeat => Reopening::AtEnd,
-            Location::File(_) => Reopening::Never,
+            Location::File { .. } if plan.settings.repeat => Reopening::AtEnd,
+            Location::File { .. } => Reopening::Never,
             _ => Reopening::AfterWait,
         };
         let life = Life::new(life::Config {
             reopening,
             // A CSI camera is looked for by opening all that opens it, which is not done every other second.
-            pluggable: matches!(plan.settings.source, Location::V4l2(_)),
+            pluggable: matches!(plan.settings.source, Location::V4l2 { .. }),
             stalled: fault::stalled(&plan.settings.source),
         });
         Control { plan, life, wanted: BTreeSet::new(), run: None, runs: 0 }
@@ -217,7 +217,7 @@ impl Control {
             News::Found(Found::Pace(verdict)) => {
                 let agreed = run.info().and_then(|info| info.choice.rate).map_or(0.0, Rate::per_second);
                 match verdict {
-                    Verdict::TooSlow(rate) => {
+                    Verdict::TooSlow { per_second: rate } => {
                         let error = fault::too_slow(&self.plan.settings.source, agreed, rate);
                         self.announce(SourceEvent::Trouble(error));
                     }

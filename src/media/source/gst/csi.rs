@@ -24,7 +24,7 @@ pub(super) fn find(
     elements: &Elements,
     installed: impl Fn(&str) -> bool,
 ) -> Result<Option<Csi>, MediaError> {
-    let Location::Csi(camera) = &settings.source else { return Ok(None) };
+    let Location::Csi { camera } = &settings.source else { return Ok(None) };
     let mut missing = None;
     for element in profile.csi(elements) {
         let names = std::iter::once(element.name).chain(element.csi.needs.iter().map(String::as_str));

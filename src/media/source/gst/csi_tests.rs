@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_secs(30);
 /// A source `csi` that is opened by this head, asked for H.264 until `enough`; then all it told, and when.
 fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(Instant, SourceEvent)> {
     gst::init().expect("GStreamer");
-    let source = Location::Csi(None);
+    let source = Location::Csi { camera: None };
     let settings = CaptureSettings { source, width: 320, height: 180, fps: 10, ..CaptureSettings::default() };
     let elements = board::elements();
     let (profile, _) = board::named("generic", &elements).expect("it is built in");
@@ -112,7 +112,7 @@ fn libcamera_without_a_camera_says_what_to_check() {
     gst::init().expect("GStreamer");
     let settings = |source: &str| CaptureSettings {
         source: source.parse().expect("a source"),
-        board: Board::Named("raspberry-pi-5".into()),
+        board: Board::Named { name: "raspberry-pi-5".into() },
         ..CaptureSettings::default()
     };
     let open = |source: &str| Pipeline::build(settings(source)).err();

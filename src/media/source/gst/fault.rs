@@ -19,16 +19,16 @@ pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str
             ErrorKind::MissingPlugin,
             format!("no decoder for {source} is installed: try `apt install {DECODERS}`"),
         ),
-        (Location::V4l2(path), ..) if has("Device or resource busy") || resource == Some(R::Busy) => {
+        (Location::V4l2 { path }, ..) if has("Device or resource busy") || resource == Some(R::Busy) => {
             let path = path.display();
             let words = format!("the camera {path} is in use by another program: `fuser {path}` names it");
             (ErrorKind::CameraBusy, words)
         }
-        (Location::V4l2(_), ..) if has("Permission denied") => (
+        (Location::V4l2 { .. }, ..) if has("Permission denied") => (
             ErrorKind::NotAllowed,
             format!("this user may not open {source}: `sudo usermod -aG video $USER`, then log in again"),
         ),
-        (Location::V4l2(_), ..)
+        (Location::V4l2 { .. }, ..)
             if has("is not a capture device") || has("not a device") || has("Inappropriate ioctl") =>
         {
             (
@@ -36,23 +36,23 @@ pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str
                 format!("{source} is not a camera: `v4l2-ctl --list-devices` shows those there are"),
             )
         }
-        (Location::V4l2(_), Some(R::NotFound | R::Read | R::OpenRead | R::OpenReadWrite), _) => (
+        (Location::V4l2 { .. }, Some(R::NotFound | R::Read | R::OpenRead | R::OpenReadWrite), _) => (
             ErrorKind::NoCamera,
             format!("the camera {source} does not answer (unplugged?): {}", error.message()),
         ),
-        (Location::Csi(_), Some(R::Busy), _) => {
+        (Location::Csi { .. }, Some(R::Busy), _) => {
             let words = format!("the camera {source} is in use by another program, or by this one twice");
             (ErrorKind::CameraBusy, words)
         }
-        (Location::Csi(_), Some(R::NotFound), _) if has("named") => {
+        (Location::Csi { .. }, Some(R::NotFound), _) if has("named") => {
             (ErrorKind::NoCamera, format!("there is no camera {source}: {}", error.message()))
         }
         // NVIDIA's element says of all that it failed.
-        (Location::Csi(_), Some(_), _) => (
+        (Location::Csi { .. }, Some(_), _) => (
             ErrorKind::NoCamera,
             format!("no camera answers at the board's camera port: {}", error.message()),
         ),
-        (Location::Csi(_), ..) if has("not-negotiated") => (
+        (Location::Csi { .. }, ..) if has("not-negotiated") => (
             ErrorKind::WrongPictures,
             format!("{source} does not give pictures of this size and rate: try others, as 1280x720 and 30"),
         ),
@@ -76,13 +76,13 @@ pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str
         ),
         // GStreamer's words may hold the address, and with it a password.
         (Location::Rtsp { .. }, ..) => (ErrorKind::Other, format!("what {source} sends cannot be played")),
-        (Location::File(_), Some(R::NotFound), _) => {
+        (Location::File { .. }, Some(R::NotFound), _) => {
             (ErrorKind::NoFile, format!("there is no file {source}"))
         }
-        (Location::File(_), Some(R::OpenRead | R::Read), _) => {
+        (Location::File { .. }, Some(R::OpenRead | R::Read), _) => {
             (ErrorKind::NotAllowed, format!("{source} cannot be read"))
         }
-        (Location::File(_), _, Some(_)) => {
+        (Location::File { .. }, _, Some(_)) => {
             (ErrorKind::NotMedia, format!("{source} is no video that can be played ({})", error.message()))
         }
         _ => (ErrorKind::Other, format!("{source}: {}", error.message())),
@@ -154,8 +154,8 @@ pub(super) fn too_slow(source: &Location, agreed: f64, rate: f64) -> MediaError 
 /// Nothing came for too long.
 pub(super) fn stalled(source: &Location) -> MediaError {
     let cure = match source {
-        Location::V4l2(_) => "unplug the camera and plug it in again if this goes on",
-        Location::Csi(_) => "is the sensor of another kind than the board's configuration says?",
+        Location::V4l2 { .. } => "unplug the camera and plug it in again if this goes on",
+        Location::Csi { .. } => "is the sensor of another kind than the board's configuration says?",
         Location::Rtsp { .. } => "check the camera and the network",
         _ => "is the machine overloaded?",
     };

@@ -15,7 +15,7 @@ struct Front {
 /// A camera of 25 frames a second, whose raw frames come as `tail` makes them of 50 progressive ones.
 fn camera(tail: &str, fps: u32) -> Front {
     gst::init().expect("GStreamer");
-    let source = Location::V4l2("/dev/video0".into());
+    let source = Location::V4l2 { path: "/dev/video0".into() };
     let settings =
         CaptureSettings { source, width: 320, height: 240, fps, audio: false, ..CaptureSettings::default() };
     let head = format!(

@@ -107,7 +107,7 @@ impl Pipeline {
         let found = check::source(&settings, csi.as_ref())?;
         let (encoder, info) = encoders::choose(&settings, &profile, &elements)?;
         let mut camera = match &settings.source {
-            Location::V4l2(path) => {
+            Location::V4l2 { path } => {
                 Some(camera::Camera::new(path, &settings, &info, !encoder.element.dmabuf.is_empty()))
             }
             _ => None,

@@ -30,7 +30,7 @@ struct World {
 fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     gst::init().expect("GStreamer");
     let settings = CaptureSettings {
-        source: Location::V4l2("/dev/video0".into()),
+        source: Location::V4l2 { path: "/dev/video0".into() },
         width: SIZE.0,
         height: SIZE.1,
         fps: 10,
@@ -171,5 +171,5 @@ fn another_size_than_agreed_is_told() {
 #[test]
 fn a_rate_that_is_not_kept_is_told() {
     let mut world = camera("constrained-baseline", SIZE, 4);
-    world.found(|found| matches!(found, Found::Pace(Verdict::TooSlow(rate)) if (3.0..5.0).contains(rate)));
+    world.found(|found| matches!(found, Found::Pace(Verdict::TooSlow { per_second: rate }) if (3.0..5.0).contains(rate)));
 }

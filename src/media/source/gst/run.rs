@@ -55,7 +55,7 @@ impl Run {
         let began = Instant::now();
         let pulse = Arc::new(AtomicU64::new(0));
         feel_pulse(&capture.video, began, &pulse);
-        let file = matches!(plan.settings.source, Location::File(_));
+        let file = matches!(plan.settings.source, Location::File { .. });
         if file {
             // A file may go on with sound alone. Elsewhere sound must not hide that the pictures stand still.
             feel_pulse(&capture.audio, began, &pulse);
