@@ -13,6 +13,7 @@ use super::found::Found;
 use super::orders::{News, Order};
 use super::plan::Plan;
 use super::run::Run;
+use super::settings::CaptureSettings;
 use super::target::Target;
 use crate::media::StreamId;
 use crate::media::error::{ErrorKind, MediaError};
@@ -32,13 +33,8 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(plan: Plan) -> Self {
-        let reopening = match &plan.settings.source {
-            Location::File { .. } if plan.settings.repeat => Reopening::AtEnd,
-            Location::File { .. } => Reopening::Never,
-            _ => Reopening::AfterWait,
-        };
         let life = Life::new(life::Config {
-            reopening,
+            reopening: reopening(&plan.settings),
             // A CSI camera is looked for by opening all that opens it, which is not done every other second.
             pluggable: matches!(plan.settings.source, Location::V4l2 { .. }),
             stalled: fault::stalled(&plan.settings.source),
@@ -265,4 +261,34 @@ impl Control {
 
 fn no_cause(error: &MediaError) -> glib::Error {
     glib::Error::new(gstreamer::CoreError::StateChange, &error.to_string())
+}
+
+/// Who opens a source again. The test pattern fails for a reason that stays, and does not end.
+fn reopening(settings: &CaptureSettings) -> Reopening {
+    match &settings.source {
+        source if source.is_live() => Reopening::AfterWait,
+        Location::File { .. } if settings.repeat => Reopening::AtEnd,
+        _ => Reopening::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_back_is_opened_again_and_nothing_else() {
+        for (source, repeat, expected) in [
+            ("/dev/video0", false, Reopening::AfterWait),
+            ("csi", true, Reopening::AfterWait),
+            ("rtsp://192.0.2.7/", false, Reopening::AfterWait),
+            ("clip.mp4", true, Reopening::AtEnd),
+            ("clip.mp4", false, Reopening::Never),
+            ("test", true, Reopening::Never),
+        ] {
+            let source = source.parse().expect("a source");
+            let settings = CaptureSettings { source, repeat, ..CaptureSettings::default() };
+            assert_eq!(reopening(&settings), expected, "{}, repeated: {repeat}", settings.source);
+        }
+    }
 }
