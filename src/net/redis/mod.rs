@@ -1,6 +1,6 @@
 //! Redis: several instances as one, sessions that a web application keeps there, and messages from it.
 //!
-//! - A [`Server`](super::Server) with [`ServerConfig::redis`](super::ServerConfig) shares its peers with
+//! - A [`Server`] with [`ServerConfig::redis`](super::ServerConfig) shares its peers with
 //!   every other that names the same Redis, and lets in whom a session there vouches for.
 //! - [`Sessions`] writes those sessions, and [`Emitter`] pushes messages to peers: what a web application
 //!   does when somebody logs in, and when something happened.

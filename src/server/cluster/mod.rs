@@ -2,7 +2,7 @@
 //!
 //! Instances share a bus, which is what a Redis gives: named channels, each told to those who subscribed,
 //! what one publisher says in the order it said it, and nothing kept for those who were away. The [`Cluster`] is a
-//! core of its own beside the [`Hub`](super::Hub): it takes [`Input`]s, from the hub and from the bus, and is polled
+//! core of its own beside the [`Hub`]: it takes [`Input`]s, from the hub and from the bus, and is polled
 //! for [`Output`]s; the driver carries [`Bus`] commands out ([`Cluster::transmit`]). It knows no rooms and no
 //! sessions, which are the hub's; between the two go values ([`ToCluster`], [`FromCluster`]), which
 //! [`Cluster::exchange`] moves. A server that is alone has no cluster. [`Instance`] is both, driven as one.
@@ -53,7 +53,7 @@
 //!   need not have kept.
 //! - **An instance that says nothing** for [`Settings::dead_after`] has no peers any more, and neither has
 //!   anyone while the bus is away for so long. A process that hung itself gives the others that time anew.
-//! - **Who is slow** holds peers of other instances as it holds our own ([`Hub`](super::Hub)): their instance is told whom,
+//! - **Who is slow** holds peers of other instances as it holds our own ([`Hub`]): their instance is told whom,
 //!   and when that ends. A new epoch ends it too; whoever still is too slow says so again at the next message.
 //!   They tell each other for how long a sender was held, so that it is held for ten seconds a minute in all.
 //! - **A full bus** holds those who add to it: when an eighth of the limit waits for it here, or half of it is

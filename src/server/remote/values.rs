@@ -190,7 +190,7 @@ pub struct Question {
     pub(in crate::server) first: bool,
 }
 
-/// What the cluster says to the hub: give it to [`Hub::handle_cluster`](super::Hub::handle_cluster).
+/// What the cluster says to the hub: give it to [`Hub::handle_cluster`](crate::server::Hub::handle_cluster).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FromCluster {
