@@ -74,7 +74,12 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub fn new(origins: Origins, answers: Answers, proxies: Vec<Network>, door: Arc<Door>) -> Arc<Rules> {
+    pub fn new(
+        origins: Origins,
+        answers: Answers,
+        proxies: Vec<Network>,
+        limits: Arc<ConnectionLimits>,
+    ) -> Arc<Rules> {
         let (tries, troubles) = Default::default();
         Arc::new(Rules { origins, answers, proxies, limits, tries, troubles })
     }

@@ -267,7 +267,11 @@ mod tests {
             assert_eq!(lock(&counts.inside).strangers, 0);
         }
         // Those with a peer take no place of those without.
-        let limits = LimitSettings { per_address: Some(9), strangers_per_address: Some(1), ..LimitSettings::default() };
+        let limits = LimitSettings {
+            per_address: Some(9),
+            strangers_per_address: Some(1),
+            ..LimitSettings::default()
+        };
         let counts = ConnectionLimits::new(limits);
         let guests: Vec<Counted> =
             (0..5).map(|_| enter(&counts, "192.0.2.1").expect("the one before is admitted").1).collect();
