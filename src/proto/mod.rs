@@ -2,7 +2,7 @@
 //!
 //! A frame is one JSON object in UTF-8 text. This layer parses the members that are used and keeps the rest
 //! as raw bytes, so number spelling, escapes and member order survive a hop: [`Head`] borrows from a frame,
-//! [`Message`] owns one, [`Draft`] writes one.
+//! [`Message`] owns one, [`Draft`] writes one. The contract itself is in [`contract`].
 //!
 //! Out of scope: who may send what to whom (the server's `policy`), and when to send it (the drivers).
 
@@ -14,6 +14,10 @@ mod peer;
 mod rewrite;
 mod status;
 mod token;
+
+/// The wire contract, as every implementation speaks it.
+#[doc = include_str!("protocol.md")]
+pub mod contract {}
 
 pub use address::{Address, Target};
 pub use draft::Draft;
