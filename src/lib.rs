@@ -15,6 +15,8 @@
 //!
 //! Every core has one shape: `handle_input(input, now)`, then `poll_output()` until it says when to
 //! wake it (`Output::Timeout`). A driver is a future that the caller runs on whatever runtime it has.
+// docs.rs shows the feature that each item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 // Only in files named for it.
 #![deny(unsafe_code)]
