@@ -3,6 +3,8 @@
 pub mod controls;
 #[cfg(feature = "gst")]
 pub mod gst;
+// An application that feeds us opens its source itself.
+#[cfg_attr(not(feature = "gst"), allow(dead_code, reason = "the drivers use all of it"))]
 pub(in crate::media) mod life;
 mod location;
 pub mod pace;
