@@ -107,7 +107,7 @@ fn the_guests_of_the_server_talk_to_each_other() {
     desktop.types("cameras");
     desktop.says("0 cameras");
     second.types("quit");
-    second.says("ended: closed by us");
+    second.says("ended: closed by this client");
     desktop.says("bob is gone");
     assert!(second.child.wait().expect("it ends").success());
 }

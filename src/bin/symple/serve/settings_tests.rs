@@ -114,7 +114,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         assert!(said.contains(words), "{said}");
     }
     let both = with(&[("SYMPLE_AUTHENTICATION", "no"), ("SYMPLE_TOKEN", "t")]);
-    assert!(both.authenticates().is_err_and(|words| words.contains("leave one of them out")));
+    assert!(both.authenticates().is_err_and(|words| words.contains("remove one of the two settings")));
     assert_eq!(with(&[("SYMPLE_TOKEN", "t")]).authenticates(), Ok(true));
 }
 
