@@ -62,7 +62,9 @@ fn main() -> ExitCode {
 
 /// Says where the page is: as a QR code too, when a phone can reach it.
 fn introduce(camera: &Camera) {
-    println!("encoder: {}", camera.encoder().name);
+    if let Some(encoder) = camera.encoder() {
+        println!("encoder: {}", encoder.name);
+    }
     for url in camera.urls() {
         println!("open {url}");
     }

@@ -9,6 +9,7 @@
 //! | [`media`] | frames, the bounded queue, rate control; where pictures come from |
 //! | `rtc` | one encoded stream to many WebRTC viewers, sans-IO on str0m (feature `rtc`) |
 //! | `net` | the drivers: the only place with sockets, clocks and tasks (feature `net`) |
+//! | `calling` | where calls meet WebRTC sessions (feature `camera`) |
 //! | `camera` | the facade that a firmware embeds (feature `camera`) |
 //!
 //! What most programs begin with stands at the root: `Client`, `Server` and `Camera`, each a future to run.
@@ -33,6 +34,9 @@ pub mod rtc;
 
 #[cfg(feature = "net")]
 pub mod net;
+
+#[cfg(feature = "camera")]
+pub(crate) mod calling;
 
 #[cfg(feature = "camera")]
 pub mod camera;

@@ -53,7 +53,11 @@ fn a_device_is_watched() {
     let drivers = zip(camera.run(), client.run());
     let watched = smol::block_on(async { zip(call, drivers).await.0 }.or(late));
 
-    println!("{PICTURES} pictures by {} after {:?}", camera.encoder().name, began.elapsed());
+    println!(
+        "{PICTURES} pictures by {} after {:?}",
+        camera.encoder().expect("it encodes").name,
+        began.elapsed()
+    );
     assert_eq!(watched.pictures.len(), PICTURES);
     assert!(is_idr(&watched.pictures[0]), "the first can be decoded");
     let sps = Sps::find(&watched.pictures[0]).expect("with parameter sets before it");

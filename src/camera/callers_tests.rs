@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::config::Answer;
 use super::event::{Event, ViewerId};
 use super::studio::{Input, Output, Whence};
 use super::tests::{OFFER, World};
+use crate::calling::Answer;
 
 const SECOND: Duration = Duration::from_secs(1);
 

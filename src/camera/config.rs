@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::RateLimit;
+use crate::calling::Answer;
 use crate::media::adapt::rate::Limits;
 use crate::media::source::gst::Settings;
 use crate::net::http::Routes;
@@ -85,17 +86,6 @@ impl Default for Config {
             ice_servers: Vec::new(),
         }
     }
-}
-
-/// Who answers a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Answer {
-    /// The camera accepts each.
-    #[default]
-    All,
-    /// The application decides on each [`Event::Incoming`](super::Event::Incoming).
-    Ask,
 }
 
 /// Who may set a V4L2 camera's controls: exposure, focus, brightness …, which all viewers see the effect of.

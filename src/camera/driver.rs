@@ -1,4 +1,4 @@
-//! The task between pipeline, sockets and core.
+//! The task between source, sockets and core.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::Shared;
 use super::source::SourceStatus;
 use super::studio::{Input, Output};
-use crate::media::board::Thermometer;
-use crate::media::source::gst::MediaEvent;
+use crate::media::source::{Command, SourceEvent};
 use crate::net::lock;
 use crate::net::time::{self, Alarm};
 use crate::net::udp::Udp;
@@ -27,7 +26,7 @@ pub(super) struct Driver {
     udp: Option<Udp>,
     /// When interfaces were asked for their addresses last.
     candidates_at: Option<Instant>,
-    /// The pipeline is told to produce, and has not said that it stopped.
+    /// The source is to give something, and has not said that it stopped.
     producing: bool,
     alarm: Alarm,
     goodbye: Option<Alarm>,
@@ -86,11 +85,11 @@ impl Driver {
         }
         while let Some(event) = { lock(&inbox.events).pop_front() } {
             any = true;
-            if matches!(event, MediaEvent::Stopped | MediaEvent::GaveUp) {
+            if matches!(event, SourceEvent::Stopped | SourceEvent::GaveUp) {
                 self.producing = false;
             }
             self.shared.controlled(&event);
-            self.shared.input(Input::Media(event));
+            self.shared.input(Input::Source(event));
         }
         any
     }
@@ -149,16 +148,12 @@ impl Driver {
             match output {
                 Output::Timeout(at) => return self.alarm.set(at),
                 Output::Send { to, subtype, call, data } => self.send(&to, subtype, call.as_deref(), &data),
-                Output::Produce(streams) => {
-                    self.producing |= !streams.is_empty();
-                    shared.pipeline.start(streams);
+                Output::Command(command) => {
+                    self.producing |= matches!(&command, Command::Want(streams) if !streams.is_empty());
+                    shared.command(command);
                 }
-                Output::KeyFrame(stream) => shared.pipeline.request_key_frame(stream),
-                Output::Bitrate(stream, bps) => shared.pipeline.set_bitrate(stream, bps),
-                Output::Quality(stream, quality) => shared.pipeline.set_quality(stream, quality),
                 Output::ReadHeat => {
-                    let thermometer = shared.pipeline.thermometer();
-                    let reading = thermometer.map(Thermometer::read).unwrap_or_default();
+                    let reading = shared.source.producer().read_heat();
                     shared.input(Input::Heat(reading));
                 }
                 Output::Viewers(count) => self.publish("viewers", count.into()),
@@ -216,7 +211,7 @@ impl Driver {
         }
         let idle = {
             let studio = lock(&shared.studio);
-            studio.is_idle() && studio.producing().is_empty()
+            studio.is_idle() && studio.running().is_empty()
         };
         let late = self.goodbye.as_mut().is_some_and(|alarm| alarm.poll(cx).is_ready());
         // Our own goodbyes go first.

@@ -8,8 +8,9 @@ use crate::client;
 use crate::media::error::MediaError;
 use crate::media::source::RequestId;
 use crate::media::source::controls::Control;
-use crate::media::source::gst::{CaptureInfo, Streams};
-use crate::media::{Codec, StreamId};
+#[cfg(feature = "gst")]
+use crate::media::source::gst::CaptureInfo;
+use crate::media::{Codec, StreamId, StreamInfo};
 use crate::net::BindError as ListenError;
 use crate::proto::{Address, Status};
 
@@ -72,7 +73,7 @@ pub enum Event {
     /// A call ended before any frame was sent, and why.
     CallFailed(ViewerId, Address, End),
     /// The streams that are produced from now on; none of them when nobody has watched for a while.
-    Streaming(Streams),
+    Streaming(Vec<StreamInfo>),
     /// What pictures are, from the next key frame on.
     Format {
         /// Which stream.
@@ -92,6 +93,7 @@ pub enum Event {
         bps: u32,
     },
     /// How a V4L2 camera's pictures come: format, size, rate, and why; and what it cannot do.
+    #[cfg(feature = "gst")]
     Capture(CaptureInfo),
     /// How the setting of a control ended, by [`Camera::set_control`](super::Camera::set_control) or by a
     /// peer's command.

@@ -15,14 +15,16 @@
 //! ```
 
 mod audience;
-mod callers;
 #[cfg(test)]
 mod callers_tests;
 mod config;
 mod controls;
+mod demand;
+#[cfg(test)]
+mod demand_tests;
 mod driver;
 mod event;
-mod offers;
+mod profile;
 mod site;
 mod source;
 pub(crate) mod studio;
@@ -37,21 +39,21 @@ use std::sync::{Arc, Mutex, Weak};
 
 use futures_lite::future::zip;
 
-pub use config::{Admit, Answer, Config, Connect, Controllers, Serve, Signalling};
+pub use crate::calling::Answer;
+pub use config::{Admit, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{Event, StartError, Viewer, ViewerId};
 pub use source::{SourceState, SourceStatus};
 
 use crate::call::CallError;
 use crate::call::body::End;
 use crate::client;
-use crate::media::StreamId;
 use crate::media::adapt::ladder::Quality;
 use crate::media::board::BoardInfo;
 use crate::media::frame::queue::{FrameQueue, Pushed};
-use crate::media::source::Location;
-use crate::media::source::RequestId;
 use crate::media::source::controls::{Control, Value};
-use crate::media::source::gst::{EncoderInfo, MediaEvent, Pipeline, Streams};
+use crate::media::source::gst::EncoderInfo;
+use crate::media::source::{Command, Location, RequestId, Source, SourceEvent};
+use crate::media::{Codec, StreamId, StreamInfo};
 use crate::net::time;
 use crate::net::udp::Udp;
 use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id};
@@ -72,14 +74,14 @@ pub struct Camera {
 
 struct Shared {
     studio: Mutex<Studio>,
-    /// What the pipeline says beside frames.
+    /// What the source says.
     inbox: Arc<Inbox>,
     /// Of a V4L2 source; other sources' commands are the application's.
     desk: Option<Mutex<Desk>>,
     events: Outlet<Event>,
     client: Client,
     server: Option<Server>,
-    pipeline: Pipeline,
+    source: Source,
     requests: AtomicU64,
     /// The UDP port, until the driver takes it.
     udp: Mutex<Option<Udp>>,
@@ -87,10 +89,10 @@ struct Shared {
     urls: Vec<String>,
 }
 
-/// From the pipeline's threads to the camera's task.
+/// From the source's threads to the camera's task.
 struct Inbox {
     frames: FrameQueue,
-    events: Mutex<VecDeque<MediaEvent>>,
+    events: Mutex<VecDeque<SourceEvent>>,
     /// Streams of which frames were dropped.
     torn: Mutex<BTreeSet<StreamId>>,
     changed: Signal,
@@ -111,7 +113,7 @@ pub struct Status {
     /// Who watches, and how that goes.
     pub viewers: Vec<(Viewer, Option<SessionStats>)>,
     /// What is produced.
-    pub streams: Streams,
+    pub streams: Vec<StreamInfo>,
     /// What the source does; `None` while nobody watches.
     pub source: Option<SourceStatus>,
     /// Frames that were dropped because the viewers' side did not keep up with the encoder.
@@ -123,7 +125,7 @@ pub struct Status {
     /// The bitrate that the H.264 encoder is asked for, in bit/s.
     pub bitrate: u32,
     /// What pictures it is asked for: less than all where network or board do not allow that.
-    pub quality: Quality,
+    pub quality: Option<Quality>,
     /// The name of the board's profile.
     pub board: String,
 }
@@ -141,13 +143,17 @@ impl Camera {
             changed: Signal::default(),
             ending: Mutex::default(),
         });
-        let pipeline = Pipeline::new(config.media.clone(), {
+        let source = Source::gstreamer(config.media.clone())?;
+        let producer = source.producer();
+        producer.listen({
             let inbox = inbox.clone();
-            move |event| inbox.take(event)
-        })?;
-        let media = studio::streams(config.vp8 && pipeline.has_vp8(), pipeline.has_audio());
+            Arc::new(move |event| inbox.take(event))
+        });
+        let mut streams = producer.streams();
+        let has_h264 = streams.iter().any(|info| info.codec == Codec::H264);
+        streams.retain(|info| config.vp8 || !has_h264 || info.codec != Codec::Vp8);
         let desk = matches!(config.media.source, Location::V4l2 { .. })
-            .then(|| Desk::new(config.controls.clone(), &config.signalling, pipeline.controls().to_vec()));
+            .then(|| Desk::new(config.controls.clone(), &config.signalling, producer.controls()));
         if desk.as_ref().is_some_and(Desk::is_of_use) {
             // Pages offer what they may only.
             config.data.entry("controls").or_insert_with(|| true.into());
@@ -170,17 +176,16 @@ impl Camera {
                 max_sessions: config.max_viewers + 1,
                 ..rtc::Config::default()
             },
-            media,
+            streams,
             bitrate: config.bitrate,
-            pictures: (config.media.width, config.media.height, config.media.fps),
             adapt: config.adapt,
-            heat: pipeline.thermometer().map(|thermometer| thermometer.limits),
+            heat: producer.heat_limits(),
             answer: config.answer,
             max_viewers: config.max_viewers,
             max_unconnected: config.max_unconnected,
             offer_rate: config.offer_rate,
             linger: config.linger,
-            live: config.media.source.is_live(),
+            live: producer.is_live(),
         };
         let urls = server.as_ref().map(|s| site::urls(s.addresses(), &config.signalling)).unwrap_or_default();
         let shared = Arc::new(Shared {
@@ -190,7 +195,7 @@ impl Camera {
             events: Outlet::new(),
             client,
             server,
-            pipeline,
+            source,
             requests: AtomicU64::new(0),
             udp: Mutex::new(Some(udp)),
             place,
@@ -225,13 +230,13 @@ impl Camera {
     }
 
     /// The board's profile that was chosen, and why.
-    pub fn board(&self) -> &BoardInfo {
-        self.shared.pipeline.board()
+    pub fn board(&self) -> Option<&BoardInfo> {
+        self.shared.source.producer().board()
     }
 
     /// The H.264 encoder that was chosen, and why not those before it.
-    pub fn encoder(&self) -> &EncoderInfo {
-        self.shared.pipeline.encoder()
+    pub fn encoder(&self) -> Option<&EncoderInfo> {
+        self.shared.source.producer().encoder_info()
     }
 
     /// Its client of the server, own or elsewhere: for messages, presence and commands beside calls.
@@ -291,14 +296,14 @@ impl Camera {
     /// ```
     pub fn set_control(&self, name: &str, value: impl Into<Value>) -> RequestId {
         let request = self.shared.request();
-        self.shared.pipeline.set_control(request, name, value);
+        self.shared.set_control(request, name, value.into());
         request
     }
 
     /// Asks a V4L2 camera for its controls, which [`Event::Controls`] tells: some change by themselves.
     pub fn read_controls(&self) -> RequestId {
         let request = self.shared.request();
-        self.shared.pipeline.read_controls(request);
+        self.shared.command(Command::ReadControls { request });
         request
     }
 
@@ -352,10 +357,10 @@ impl fmt::Debug for Camera {
 }
 
 impl Inbox {
-    /// On the pipeline's threads: never waits.
-    fn take(&self, event: MediaEvent) {
+    /// On the source's threads: never waits.
+    fn take(&self, event: SourceEvent) {
         match event {
-            MediaEvent::Frame(frame) => {
+            SourceEvent::Frame(frame) => {
                 let (stream, video) = (frame.stream, frame.codec.is_video());
                 if self.frames.push(frame) == Pushed::NeedsKeyFrame && video {
                     lock(&self.torn).insert(stream);
@@ -375,22 +380,32 @@ impl Shared {
         RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
+    fn command(&self, command: Command) {
+        self.source.producer().command(command);
+    }
+
+    fn set_control(&self, request: RequestId, name: &str, value: Value) {
+        self.command(Command::SetControl { request, name: name.to_owned(), value });
+    }
+
     fn input(&self, input: Input<'_>) {
         lock(&self.studio).handle_input(input, time::now());
     }
 
     fn status(&self) -> Status {
         let studio = lock(&self.studio);
+        let producer = self.source.producer();
+        let main = studio.main_video();
         Status {
-            viewers: studio.viewers().map(|(viewer, stats)| (viewer.clone(), stats)).collect(),
-            streams: studio.producing(),
+            viewers: studio.viewers().collect(),
+            streams: studio.running(),
             source: studio.source(),
             dropped: self.inbox.frames.dropped(),
             panics: studio.panics(),
-            encoder: self.pipeline.encoder().name.to_string(),
-            bitrate: studio.bitrate(crate::media::VIDEO_H264).unwrap_or_default(),
-            quality: studio.quality(),
-            board: self.pipeline.board().file.clone(),
+            encoder: producer.encoder().unwrap_or_default(),
+            bitrate: main.and_then(|stream| studio.bitrate(stream)).unwrap_or_default(),
+            quality: main.and_then(|stream| studio.quality(stream)),
+            board: producer.board().map(|board| board.file.clone()).unwrap_or_default(),
         }
     }
 
@@ -437,12 +452,12 @@ impl Shared {
         let request = match desk.wish(&command) {
             Ok(Wish::List) => {
                 let request = self.request();
-                self.pipeline.read_controls(request);
+                self.command(Command::ReadControls { request });
                 request
             }
             Ok(Wish::Set(name, value)) => {
                 let request = self.request();
-                self.pipeline.set_control(request, &name, value);
+                self.set_control(request, &name, value);
                 request
             }
             Err(reply) => return self.reply(&command, &reply),
@@ -458,11 +473,11 @@ impl Shared {
     }
 
     /// What the device answered.
-    fn controlled(&self, event: &MediaEvent) {
+    fn controlled(&self, event: &SourceEvent) {
         let Some(desk) = &self.desk else { return };
         let answered = match event {
-            MediaEvent::Control { request, result, .. } => lock(desk).handle_control(*request, result),
-            MediaEvent::Controls { request, result } => lock(desk).handle_controls(*request, result),
+            SourceEvent::Control { request, result, .. } => lock(desk).handle_control(*request, result),
+            SourceEvent::Controls { request, result } => lock(desk).handle_controls(*request, result),
             _ => None,
         };
         if let Some((command, reply)) = answered {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Admit, Config, Connect, Serve, Signalling, SourceStatus, StartError, Status};
 use crate::client;
+use crate::media::Kind;
 use crate::net::http::Response;
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
@@ -151,12 +152,12 @@ impl Status {
         json!({
             "viewers": self.viewers.len(),
             "pipelines": u32::from(!self.streams.is_empty()),
-            "encoders": u32::from(self.streams.h264) + u32::from(self.streams.vp8),
+            "encoders": self.streams.iter().filter(|info| info.kind() == Kind::Video).count(),
             "source": self.source.map(SourceStatus::to_json),
             "encoder": self.encoder,
             "bitrate": self.bitrate,
-            "percent": self.quality.percent,
-            "fps": self.quality.fps,
+            "percent": self.quality.map(|quality| quality.percent),
+            "fps": self.quality.map(|quality| quality.fps),
             "board": self.board,
             "dropped": self.dropped,
             "panics": self.panics,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::media::error::{ErrorKind, MediaError};
-use crate::media::source::gst::MediaEvent;
+use crate::media::source::SourceEvent;
 
 /// What a source does while somebody watches.
 ///
@@ -96,7 +96,7 @@ fn words(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// Follows a source by what the pipeline says.
+/// Follows a source by what it says.
 pub(super) struct Follower {
     /// Of a source that is tried again: not a file.
     live: bool,
@@ -146,23 +146,23 @@ impl Follower {
         self.flows = self.status.is_some() && self.end().is_none();
     }
 
-    /// What the pipeline says. True when that is news.
-    pub fn handle_media(&mut self, event: &MediaEvent) -> bool {
+    /// What it says. True when that is news.
+    pub fn handle_source(&mut self, event: &SourceEvent) -> bool {
         // What comes after the last viewer left is of no interest.
         let Some(now) = self.status else { return false };
         let next = match event {
-            MediaEvent::Started => {
+            SourceEvent::Started => {
                 self.ended = false;
                 SourceStatus::of(SourceState::Playing)
             }
-            MediaEvent::Stalled(error) => SourceStatus::because(SourceState::Lost, error),
-            MediaEvent::Failed(error) => {
+            SourceEvent::Stalled(error) => SourceStatus::because(SourceState::Lost, error),
+            SourceEvent::Failed(error) => {
                 self.ended = false;
                 let state =
                     if self.live && error.may_pass() { SourceState::Lost } else { SourceState::Failed };
                 SourceStatus::because(state, error)
             }
-            MediaEvent::Ended => {
+            SourceEvent::Ended => {
                 self.ended = true;
                 // A file goes on at its beginning, or is given up with the next event.
                 if !self.live {
@@ -170,8 +170,8 @@ impl Follower {
                 }
                 SourceStatus::of(SourceState::Lost)
             }
-            MediaEvent::GaveUp if self.ended => SourceStatus::of(SourceState::Ended),
-            MediaEvent::GaveUp if now.state != SourceState::Failed => SourceStatus::of(SourceState::Failed),
+            SourceEvent::GaveUp if self.ended => SourceStatus::of(SourceState::Ended),
+            SourceEvent::GaveUp if now.state != SourceState::Failed => SourceStatus::of(SourceState::Failed),
             _ => return false,
         };
         if next.state != SourceState::Playing {
@@ -194,12 +194,12 @@ mod tests {
     }
 
     /// The states that are told, in order.
-    fn told(live: bool, events: &[MediaEvent]) -> Vec<(&'static str, &'static str)> {
+    fn told(live: bool, events: &[SourceEvent]) -> Vec<(&'static str, &'static str)> {
         let mut follower = Follower::new(live);
         assert!(follower.handle_produce(true));
         let mut told = vec![];
         for event in events {
-            if follower.handle_media(event) {
+            if follower.handle_source(event) {
                 let status = follower.status().expect("it is to produce");
                 told.push((status.state.as_str(), status.code));
             }
@@ -210,13 +210,13 @@ mod tests {
     #[test]
     fn a_live_source_is_lost_and_comes_back() {
         let events = [
-            MediaEvent::Failed(error(ErrorKind::Unreachable)),
-            MediaEvent::Failed(error(ErrorKind::Unreachable)),
-            MediaEvent::Started,
-            MediaEvent::Stalled(error(ErrorKind::Stalled)),
-            MediaEvent::Started,
-            MediaEvent::Ended,
-            MediaEvent::Started,
+            SourceEvent::Failed(error(ErrorKind::Unreachable)),
+            SourceEvent::Failed(error(ErrorKind::Unreachable)),
+            SourceEvent::Started,
+            SourceEvent::Stalled(error(ErrorKind::Stalled)),
+            SourceEvent::Started,
+            SourceEvent::Ended,
+            SourceEvent::Started,
         ];
         let expected = [
             ("lost", "unreachable"),
@@ -231,18 +231,19 @@ mod tests {
 
     #[test]
     fn what_waiting_does_not_mend_is_failed_and_told_once() {
-        let events = [MediaEvent::Failed(error(ErrorKind::Unauthorized)), MediaEvent::GaveUp];
+        let events = [SourceEvent::Failed(error(ErrorKind::Unauthorized)), SourceEvent::GaveUp];
         assert_eq!(told(true, &events), [("failed", "unauthorized")]);
-        let events = [MediaEvent::Started, MediaEvent::Failed(error(ErrorKind::NoFile)), MediaEvent::GaveUp];
+        let events =
+            [SourceEvent::Started, SourceEvent::Failed(error(ErrorKind::NoFile)), SourceEvent::GaveUp];
         assert_eq!(told(false, &events), [("playing", "playing"), ("failed", "no-file")]);
-        assert_eq!(told(false, &[MediaEvent::GaveUp]), [("failed", "failed")]);
+        assert_eq!(told(false, &[SourceEvent::GaveUp]), [("failed", "failed")]);
     }
 
     #[test]
     fn a_file_ends_or_goes_round_without_a_word() {
-        let round = [MediaEvent::Started, MediaEvent::Ended, MediaEvent::Started, MediaEvent::Ended];
+        let round = [SourceEvent::Started, SourceEvent::Ended, SourceEvent::Started, SourceEvent::Ended];
         assert_eq!(told(false, &round), [("playing", "playing")]);
-        let once = [MediaEvent::Started, MediaEvent::Ended, MediaEvent::GaveUp];
+        let once = [SourceEvent::Started, SourceEvent::Ended, SourceEvent::GaveUp];
         assert_eq!(told(false, &once), [("playing", "playing"), ("ended", "ended")]);
     }
 
@@ -255,7 +256,7 @@ mod tests {
         assert!(!follower.flows());
         follower.handle_frame();
         assert!(follower.flows());
-        follower.handle_media(&MediaEvent::Stalled(error(ErrorKind::Stalled)));
+        follower.handle_source(&SourceEvent::Stalled(error(ErrorKind::Stalled)));
         assert!(!follower.flows());
         follower.handle_frame();
         assert!(follower.flows() && follower.handle_produce(false) && !follower.flows());
@@ -265,7 +266,7 @@ mod tests {
     fn no_address_is_told() {
         let mut follower = Follower::new(true);
         follower.handle_produce(true);
-        follower.handle_media(&MediaEvent::Failed(error(ErrorKind::Unreachable)));
+        follower.handle_source(&SourceEvent::Failed(error(ErrorKind::Unreachable)));
         let told = follower.status().expect("it failed").to_json().to_string();
         assert_eq!(
             told,

@@ -1,44 +1,34 @@
-//! The camera's core, sans-IO: calls meet viewers, and what viewers need reaches the encoder.
-//!
-//! A call becomes a viewer when its descriptions agree. The streams that any viewer takes are produced,
-//! from then on and `linger` longer than the last one stays. Key-frame requests are merged, bandwidth
-//! estimates go through one rate controller for each stream.
+//! The camera's core, sans-IO: what those in calls take reaches [`demand`](super::demand), what it decides reaches
+//! the source, and what the source does is told to all.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::audience::Audience;
-use super::callers::Caller;
-use super::config::Answer;
+use super::demand::{self, Demand, Sink};
 use super::event::{Event, Viewer, ViewerId};
-use super::offers::Offers;
+use super::profile;
 use super::source::{Follower, SourceState, SourceStatus};
 use crate::call::body::{End, EndReason};
-use crate::call::{self, CallError, CallId, Calls, RateLimit};
-use crate::media::adapt::heat::{self, Heat};
-use crate::media::adapt::keyframes::{KeyFrameReason, KeyFrames};
-use crate::media::adapt::ladder::{Ladder, Quality, Step};
-use crate::media::adapt::rate::{Limits, Rate};
-use crate::media::error::{ErrorKind, MediaError};
-use crate::media::frame::sps::{self, Agreement};
-use crate::media::source::gst::{MediaEvent, Streams};
-use crate::media::source::v4l2::choose::Way;
-use crate::media::{
-    AUDIO_OPUS, Codec, Format, Frame, Kind, StreamId, StreamInfo, VIDEO_H264, VIDEO_VP8, VideoFormat,
-};
-use crate::proto::Address;
-use crate::rtc::{self, Fanout, SessionId, SessionStats, Transmit};
+use crate::call::{CallError, CallId, RateLimit};
+use crate::calling::{self, Answer, Party};
+use crate::media::adapt::heat;
+use crate::media::adapt::keyframes::KeyFrameReason;
+use crate::media::adapt::ladder::Quality;
+use crate::media::adapt::rate::Limits;
+use crate::media::source::{Command, SourceEvent};
+use crate::media::{Codec, Format, Frame, Kind, StreamId, StreamInfo, VideoFormat};
+use crate::rtc::{self, Path, SessionStats, Transmit};
+
+pub(crate) use crate::calling::Whence;
 
 /// What a studio is told at its start.
 pub(crate) struct Config {
     pub rtc: rtc::Config,
-    /// The streams that there are to send, by preference.
-    pub media: Vec<StreamInfo>,
+    /// What the source announces.
+    pub streams: Vec<StreamInfo>,
     pub bitrate: Limits,
-    /// All that is asked of an encoder: width, height and pictures a second.
-    pub pictures: (u32, u32, u32),
-    /// Whether less may be asked of it.
+    /// Whether less than everything may be asked of an encoder.
     pub adapt: bool,
     /// From which temperatures on less is asked; `None` where nothing is read.
     pub heat: Option<heat::Limits>,
@@ -74,9 +64,10 @@ pub(crate) enum Input<'a> {
     Frame(&'a Frame),
     /// Frames of a stream were lost before they came here.
     Torn(StreamId),
-    Media(MediaEvent),
+    /// What the source says, frames apart.
+    Source(SourceEvent),
     Datagram {
-        path: rtc::Path,
+        path: Path,
         data: &'a [u8],
     },
     /// What the board said, as [`Output::ReadHeat`] wanted.
@@ -96,11 +87,8 @@ pub(crate) enum Output {
         call: Option<String>,
         data: String,
     },
-    /// Produce these from now on; none is stop.
-    Produce(Streams),
-    KeyFrame(StreamId),
-    Bitrate(StreamId, u32),
-    Quality(StreamId, Quality),
+    /// What the source is asked for.
+    Command(Command),
     /// [`Input::Heat`] is wanted.
     ReadHeat,
     /// What the source does now, for everybody who comes and, at once, for these; `None` while nobody watches.
@@ -111,160 +99,103 @@ pub(crate) enum Output {
     Timeout(Option<Instant>),
 }
 
-/// Where a peer comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whence {
-    At(IpAddr),
-    /// From this machine or a trusted proxy: others may be behind that address, so it is not counted.
-    Exempt,
-    /// The server is elsewhere and does not tell.
-    Unknown,
-}
-
-/// A call that is not over.
-pub(crate) struct Seat {
-    pub session: SessionId,
-    /// Whose share it is taken from; `None` for those that we called.
-    pub caller: Option<Caller>,
-    pub viewer: Viewer,
-    video: Option<StreamId>,
-    pub joined: bool,
-}
-
-/// What an encoder is asked for.
-struct Encoding {
-    stream: StreamId,
-    rate: Rate,
-    ladder: Ladder,
-    /// The bitrate that it was told last.
-    told: u32,
-}
-
 pub(crate) struct Studio {
-    pub calls: Calls,
-    pub fanout: Fanout,
-    streams: Vec<StreamInfo>,
-    limits: Limits,
-    encodings: [Encoding; 2],
-    heat: Option<Heat>,
-    key_frames: KeyFrames,
+    pub calling: calling::Core,
+    demand: Demand,
     source: Follower,
+    /// What demand knows of that.
+    flows: bool,
     audience: Audience,
-    pub seats: BTreeMap<CallId, Seat>,
-    sessions: HashMap<SessionId, CallId>,
-    next_session: u64,
-    pub offers: Offers,
-    /// Of the message at hand.
-    pub whence: Whence,
-    pub answer: Answer,
-    pub max_viewers: usize,
-    pub max_unconnected: usize,
-    linger: Duration,
-    producing: Streams,
-    /// What can be turned at the encoder of H.264.
-    h264: Turns,
-    /// What the H.264 encoder says that it makes.
-    made: Option<[u8; 3]>,
-    /// When to stop producing, if nobody comes.
-    stop_at: Option<Instant>,
-    pub out: VecDeque<Output>,
-    calls_at: Option<Instant>,
-    offers_at: Option<Instant>,
-    fanout_at: Option<Instant>,
+    out: VecDeque<Output>,
+    calling_at: Option<Instant>,
+    demand_at: Option<Instant>,
 }
 
 impl Studio {
     pub fn new(config: Config, now: Instant) -> Self {
-        let mut fanout = Fanout::new(config.rtc, now);
-        let (width, height, fps) = config.pictures;
-        let mut streams = config.media;
-        for stream in streams.iter_mut().filter(|stream| stream.kind() == Kind::Video) {
-            stream.format = Format::Video(VideoFormat { width, height, fps, profile_level_id: None });
-        }
-        fanout.set_streams(&streams);
-        let ladder = || match config.adapt {
-            true => Ladder::new(width, height, fps),
-            false => Ladder::fixed(width, height, fps),
-        };
-        let encoding = |stream| {
-            let rate = Rate::new(config.bitrate.clone());
-            Encoding { stream, told: rate.current(), rate, ladder: ladder() }
-        };
-        let depth = ladder().depth();
-        Studio {
-            // The limit of viewers is ours, and told in the same word.
-            calls: Calls::new(call::Config { max_calls: config.max_viewers + 64, ..call::Config::default() }),
-            fanout,
-            streams,
-            encodings: [encoding(VIDEO_H264), encoding(VIDEO_VP8)],
-            heat: config.heat.map(|limits| Heat::new(limits, depth)),
-            limits: config.bitrate,
-            key_frames: KeyFrames::new(),
-            source: Follower::new(config.live),
-            audience: Audience::default(),
-            seats: BTreeMap::new(),
-            sessions: HashMap::new(),
-            next_session: 0,
-            offers: Offers::new(config.offer_rate, now),
-            whence: Whence::Unknown,
-            answer: config.answer,
-            max_viewers: config.max_viewers,
-            max_unconnected: config.max_unconnected.max(1),
+        let demand = demand::Config {
+            bitrate: config.bitrate,
+            adapt: config.adapt,
+            heat: config.heat,
             linger: config.linger,
-            producing: Streams::default(),
-            h264: Turns::ALL,
-            made: None,
-            stop_at: None,
+        };
+        let calls = calling::Config {
+            rtc: config.rtc,
+            streams: by_preference(&config.streams),
+            answer: config.answer,
+            max_calls: config.max_viewers,
+            max_unconnected: config.max_unconnected,
+            offer_rate: config.offer_rate,
+        };
+        Studio {
+            calling: calling::Core::new(calls, now),
+            demand: Demand::new(demand, &config.streams),
+            source: Follower::new(config.live),
+            flows: false,
+            audience: Audience::default(),
             out: VecDeque::new(),
-            calls_at: None,
-            offers_at: None,
-            fanout_at: None,
+            calling_at: None,
+            demand_at: None,
         }
     }
 
     /// Calls a peer, to show it the pictures.
     pub fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<ViewerId, CallError> {
-        if !self.make_room(None, now) {
-            return Err(CallError::Full(self.max_viewers));
-        }
-        let id = self.calls.invite(to, wire_id, "{}", now)?;
-        self.seat(id, to, None);
-        self.calling(id);
+        let call = self.calling.invite(to, wire_id, now)?;
         self.settle(now);
-        Ok(ViewerId(id))
+        Ok(ViewerId(call))
+    }
+
+    pub fn accept(&mut self, viewer: ViewerId, now: Instant) -> Result<(), CallError> {
+        self.calling.accept(viewer.0, now)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    pub fn reject(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
+        self.calling.reject(viewer.0, end, now)?;
+        self.settle(now);
+        Ok(())
     }
 
     pub fn hang_up(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
-        self.calls.hangup(viewer.0, end, now)?;
+        self.calling.hang_up(viewer.0, end, now)?;
         self.settle(now);
         Ok(())
     }
 
     /// Where the viewers of later calls can reach us.
     pub fn set_candidates(&mut self, candidates: Vec<rtc::LocalCandidate>) {
-        self.fanout.set_candidates(candidates);
+        self.calling.set_candidates(candidates);
     }
 
-    pub fn viewers(&self) -> impl Iterator<Item = (&Viewer, Option<SessionStats>)> {
-        self.seats.values().filter(|s| s.joined).map(|s| (&s.viewer, self.fanout.stats(s.session)))
+    pub fn viewers(&self) -> impl Iterator<Item = (Viewer, Option<SessionStats>)> {
+        self.calling.parties().filter(|party| party.joined).map(|party| (self.viewer(&party), party.stats))
     }
 
     /// Sessions that a panic ended.
     pub fn panics(&self) -> u64 {
-        self.fanout.totals().panics
+        self.calling.panics()
     }
 
-    pub fn producing(&self) -> Streams {
-        self.producing
+    /// What the source is asked for now.
+    pub fn running(&self) -> Vec<StreamInfo> {
+        self.demand.running().iter().filter_map(|id| self.demand.stream(*id)).copied().collect()
     }
 
     pub fn bitrate(&self, stream: StreamId) -> Option<u32> {
-        self.encodings.iter().find(|encoding| encoding.stream == stream).map(|encoding| encoding.told)
+        self.demand.bitrate(stream)
     }
 
-    /// What pictures the H.264 encoder is asked for.
-    pub fn quality(&self) -> Quality {
-        self.encodings[0].ladder.quality()
+    /// What is asked of the encoder of a stream.
+    pub fn quality(&self, stream: StreamId) -> Option<Quality> {
+        self.demand.quality(stream)
+    }
+
+    /// The stream that most viewers get.
+    pub fn main_video(&self) -> Option<StreamId> {
+        let all = by_preference(self.demand.streams());
+        all.iter().find(|info| info.kind() == Kind::Video && info.codec != Codec::Jpeg).map(|info| info.id)
     }
 
     /// What the source does; `None` while nobody watches.
@@ -273,52 +204,42 @@ impl Studio {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.seats.is_empty()
+        self.calling.is_idle()
     }
 
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
-            Input::Online { address } => self.calls.handle_input(call::Input::Own { address }, now),
-            Input::Offline => self.calls.handle_input(call::Input::SignallingLost, now),
-            Input::PeerGone { address } => self.calls.handle_input(call::Input::PeerOffline { address }, now),
+            Input::Online { address } => self.call_input(calling::Input::Online { address }, now),
+            Input::Offline => self.call_input(calling::Input::Offline, now),
+            Input::PeerGone { address } => self.call_input(calling::Input::PeerGone { address }, now),
             Input::Call { from, whence, subtype, data, call } => {
-                self.whence = whence;
-                let host = match whence {
-                    Whence::At(host) => Some(host),
-                    Whence::Exempt | Whence::Unknown => None,
-                };
-                self.calls.handle_input(call::Input::Message { from, host, subtype, data, call }, now);
+                self.call_input(calling::Input::Message { from, whence, subtype, data, call }, now);
+            }
+            Input::Datagram { path, data } => {
+                self.call_input(calling::Input::Datagram { path, data }, now);
             }
             Input::Frame(frame) => {
                 if frame.codec.is_video() {
                     self.source.handle_frame();
+                    self.follow_flow(now);
+                    if frame.key {
+                        self.demand.handle_input(demand::Input::KeyFrame(frame.stream), now);
+                    }
                 }
-                if frame.key && frame.codec.is_video() {
-                    self.key_frames.handle_key_frame(frame.stream, now);
-                }
-                self.fanout.handle_input(rtc::Input::Frame(frame), now);
+                self.call_input(calling::Input::Frame(frame), now);
             }
-            Input::Torn(stream) => self.key_frames.request(stream, KeyFrameReason::Loss, now),
-            Input::Media(event) => self.media_event(event, now),
-            Input::Datagram { path, data } => {
-                self.fanout.handle_input(rtc::Input::Datagram { path, data }, now);
-            }
+            Input::Torn(stream) => self.want_key_frame(stream, KeyFrameReason::Loss, now),
+            Input::Source(event) => self.source_event(event, now),
+            Input::Heat(reading) => self.demand.handle_input(demand::Input::Heat(reading), now),
             Input::Shutdown => {
-                for id in self.seats.keys().copied().collect::<Vec<_>>() {
-                    _ = self.calls.hangup(id, EndReason::Shutdown, now);
-                }
-                // Whoever left before is not lingered for either.
-                (self.linger, self.stop_at) = (Duration::ZERO, None);
-            }
-            Input::Heat(reading) => {
-                if let Some(heat) = &mut self.heat {
-                    heat.handle_reading(reading, now);
-                }
+                self.calling.hang_up_all(&EndReason::Shutdown.into(), now);
+                self.demand.handle_input(demand::Input::Shutdown, now);
             }
             Input::Timeout => {
-                self.fanout.handle_input(rtc::Input::Timeout, now);
-                // One at a time: between two of them the driver sees to frames and datagrams.
-                self.take_offer(now);
+                self.call_input(calling::Input::Timeout, now);
+                if self.demand_at.is_some_and(|at| at <= now) {
+                    self.demand.handle_input(demand::Input::Timeout, now);
+                }
             }
         }
         self.settle(now);
@@ -326,378 +247,206 @@ impl Studio {
 
     pub fn poll_output(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| {
-            let flows = self.source.flows();
-            let adapted = self.encodings.iter().filter(|_| flows);
-            let rates = adapted.filter_map(|encoding| encoding.rate.poll_timeout());
-            let ladders = self.encodings.iter().filter_map(|encoding| encoding.ladder.poll_timeout());
-            let heat = self.heat.as_ref().and_then(Heat::poll_timeout);
-            let fixed = [
-                self.calls_at,
-                self.offers_at,
-                self.fanout_at,
-                self.stop_at,
-                self.key_frames.poll_timeout(),
-                self.audience.poll_timeout(),
-                heat,
-            ];
-            Output::Timeout(fixed.into_iter().flatten().chain(rates).chain(ladders).min())
+            let times = [self.calling_at, self.demand_at, self.audience.poll_timeout()];
+            Output::Timeout(times.into_iter().flatten().min())
         })
+    }
+
+    fn call_input(&mut self, input: calling::Input<'_>, now: Instant) {
+        self.calling.handle_input(input, now);
+    }
+
+    fn want_key_frame(&mut self, stream: StreamId, reason: KeyFrameReason, now: Instant) {
+        self.demand.handle_input(demand::Input::KeyFrameWanted { stream, reason }, now);
+    }
+
+    /// Frames flow, or no more: without any there is nothing to adapt.
+    fn follow_flow(&mut self, now: Instant) {
+        let flows = self.source.flows();
+        if std::mem::replace(&mut self.flows, flows) != flows {
+            self.demand.handle_input(demand::Input::Flows(flows), now);
+        }
     }
 
     /// What to send next to viewers; to be called while the socket takes it, and followed by
     /// [`poll_output`](Self::poll_output).
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
-        if let Some(transmit) = self.fanout.poll_transmit(now) {
+        if let Some(transmit) = self.calling.poll_transmit(now) {
             return Some(transmit);
         }
         self.settle(now);
-        self.fanout.poll_transmit(now)
+        self.calling.poll_transmit(now)
     }
 
-    /// Lets calls and viewers talk to each other until both are quiet.
-    pub fn settle(&mut self, now: Instant) {
-        loop {
-            let mut quiet = true;
-            loop {
-                match self.calls.poll_output(now) {
-                    call::Output::Timeout(at) => break self.calls_at = at,
-                    call::Output::Send { to, subtype, call, data } => {
-                        self.out.push_back(Output::Send { to, subtype, call, data });
-                    }
-                    call::Output::Event(event) => self.call_event(event, now),
-                }
-                quiet = false;
-            }
-            loop {
-                match self.fanout.poll_output() {
-                    rtc::Output::Timeout(at) => break self.fanout_at = Some(at),
-                    rtc::Output::Event(event) => {
-                        self.rtc_event(event, now);
-                        quiet = false;
-                    }
+    /// Lets calls and demand talk to each other until both are quiet.
+    fn settle(&mut self, now: Instant) {
+        self.calling_at = loop {
+            match self.calling.poll_output() {
+                calling::Output::Timeout(at) => break at,
+                calling::Output::Event(event) => self.calling_event(event, now),
+                calling::Output::Send { to, subtype, call, data } => {
+                    self.out.push_back(Output::Send { to, subtype, call, data });
                 }
             }
-            if quiet {
-                break;
+        };
+        let joined = self.calling.parties().filter(|party| party.joined).count();
+        self.out.extend(self.audience.handle_count(joined, now).map(Output::Viewers));
+        self.demand_at = loop {
+            match self.demand.poll_output() {
+                demand::Output::Timeout(at) => break at,
+                demand::Output::Command(command) => self.out.push_back(Output::Command(command)),
+                demand::Output::ReadHeat => self.out.push_back(Output::ReadHeat),
+                demand::Output::Event(event) => self.demand_event(event, now),
             }
-        }
-        self.offers_at = self.offers.poll_timeout(now);
-        self.tend(now);
+        };
     }
 
-    fn call_event(&mut self, event: call::Event, now: Instant) {
+    fn calling_event(&mut self, event: calling::Event, now: Instant) {
+        let event = match event {
+            calling::Event::Incoming { call, peer, data } => {
+                Event::Incoming { id: ViewerId(call), peer, data }
+            }
+            calling::Event::Calling { call, peer } => Event::Calling(ViewerId(call), peer),
+            calling::Event::Takes { call, streams } => {
+                self.hold_to_agreement(&[call]);
+                return self.want(Sink::Call(call), streams, now);
+            }
+            calling::Event::Joined { call } => {
+                let Some(party) = self.calling.party(call) else { return };
+                Event::ViewerJoined(self.viewer(&party))
+            }
+            calling::Event::Left { call, peer, takes, end } => {
+                let viewer =
+                    self.viewer(&Party { call, peer: &peer, takes: &takes, joined: true, stats: None });
+                self.want(Sink::Call(call), BTreeSet::new(), now);
+                Event::ViewerLeft(viewer, end)
+            }
+            calling::Event::Failed { call, peer, end } => {
+                self.want(Sink::Call(call), BTreeSet::new(), now);
+                Event::CallFailed(ViewerId(call), peer, end)
+            }
+            calling::Event::KeyFrameWanted { stream, reason } => {
+                return self.want_key_frame(stream, reason, now);
+            }
+            calling::Event::Estimate { call, bps } => {
+                let estimate = demand::Input::Estimate { sink: Sink::Call(call), bps };
+                return self.demand.handle_input(estimate, now);
+            }
+        };
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn want(&mut self, sink: Sink, streams: BTreeSet<StreamId>, now: Instant) {
+        self.demand.handle_input(demand::Input::Wants { sink, streams }, now);
+    }
+
+    fn demand_event(&mut self, event: demand::Event, now: Instant) {
         match event {
-            call::Event::Incoming { id, from, data, .. } => self.incoming(id, &from, data, now),
-            call::Event::Accepted { id } => {
-                let Some(seat) = self.seats.get(&id) else { return };
-                match self.fanout.offer(seat.session, now) {
-                    Ok(offer) => self.describe(id, &offer.sdp, Calls::local_offer, now),
-                    Err(refusal) => self.refuse(id, &refusal, now),
+            demand::Event::Running(streams) => {
+                self.out.push_back(Output::Event(Event::Streaming(self.running())));
+                if self.source.handle_produce(!streams.is_empty()) {
+                    self.tell_source();
                 }
+                self.follow_flow(now);
             }
-            call::Event::RemoteOffer { id, sdp } => {
-                if let (true, Some(origin)) = (self.seats.contains_key(&id), self.calls.origin(id)) {
-                    self.offers.push(id, origin.clone(), sdp);
-                }
+            demand::Event::Bitrate { stream, bps } => {
+                self.out.push_back(Output::Event(Event::Bitrate { stream, bps }));
             }
-            call::Event::RemoteAnswer { id, sdp } => {
-                let Some(seat) = self.seats.get(&id) else { return };
-                match self.fanout.answer(seat.session, &sdp, now) {
-                    Ok(answered) => self.agree(id, &answered.streams),
-                    Err(refusal) => self.refuse(id, &refusal, now),
-                }
+            demand::Event::Quality { stream, quality: Quality { percent, fps }, why } => {
+                self.out.push_back(Output::Event(Event::Quality { stream, percent, fps, why }));
             }
-            call::Event::RemoteCandidate { id, candidate } => {
-                if let Some(candidate) = self.offers.hold(id, candidate) {
-                    self.add_candidate(id, &candidate);
-                }
-            }
-            call::Event::Ended { id, remote, end } => self.leave(id, &remote, end, now),
-            _ => {}
+            demand::Event::Board(words) => self.out.push_back(Output::Event(Event::Board(words))),
         }
     }
 
-    fn rtc_event(&mut self, event: rtc::Event, now: Instant) {
-        match event {
-            rtc::Event::Connected { session } => {
-                let Some(id) = self.sessions.get(&session) else { return };
-                _ = self.calls.media_connected(*id, now);
-                let seat = self.seats.get_mut(id).expect("sessions and seats are kept together");
-                seat.joined = true;
-                self.out.push_back(Output::Event(Event::ViewerJoined(seat.viewer.clone())));
-            }
-            rtc::Event::KeyFrameWanted { stream, reason } => self.key_frames.request(stream, reason, now),
-            // What is estimated while nothing is sent says nothing of the network.
-            rtc::Event::Estimate { .. } if !self.source.flows() => {}
-            rtc::Event::Estimate { session, bps } => {
-                let seat = self.sessions.get(&session).and_then(|id| self.seats.get(id));
-                let Some(stream) = seat.and_then(|s| s.video) else { return };
-                if let Some(encoding) = self.encodings.iter_mut().find(|e| e.stream == stream) {
-                    encoding.rate.handle_estimate(session.0, bps.into(), now);
-                }
-            }
-            rtc::Event::Closed { session, end } => {
-                if let Some(id) = self.sessions.get(&session) {
-                    _ = self.calls.media_failed(*id, end, now);
-                }
-            }
-            #[allow(unreachable_patterns, reason = "the enum grows")]
-            _ => {}
-        }
-    }
-
-    fn media_event(&mut self, event: MediaEvent, now: Instant) {
-        if self.source.handle_media(&event) {
+    fn source_event(&mut self, event: SourceEvent, now: Instant) {
+        if self.source.handle_source(&event) {
             self.tell_source();
         }
+        self.follow_flow(now);
         let event = match event {
-            MediaEvent::Format { stream, width, height, fps, profile_level_id } => {
-                if let Some(made) = profile_level_id {
-                    self.made = Some(made);
-                    // What comes as it is, from a camera that encodes, may be larger than was asked for.
-                    if let Some(info) = self.streams.iter_mut().find(|info| info.id == stream) {
-                        info.change_format(Format::Video(VideoFormat {
-                            width,
-                            height,
-                            fps,
-                            profile_level_id,
-                        }));
-                        self.fanout.set_streams(&self.streams);
-                    }
-                    let all: Vec<CallId> = self.seats.keys().copied().collect();
-                    self.hold_to_agreement(&all);
-                }
-                if let Some(encoding) = self.encodings.iter_mut().find(|e| e.stream == stream) {
-                    encoding.ladder.handle_size(width, height);
-                }
-                Event::Format { stream, width, height, fps }
-            }
-            MediaEvent::Ended => Event::SourceEnded,
-            MediaEvent::GaveUp => {
+            SourceEvent::Streams(streams) => return self.streams(streams, now),
+            SourceEvent::Ended => Event::SourceEnded,
+            SourceEvent::GaveUp => {
                 // Whoever calls next makes it try again.
-                self.producing = Streams::default();
-                self.stop_at = None;
+                self.demand.handle_input(demand::Input::GaveUp, now);
                 let ended = self.source.end() == Some(SourceState::Ended);
                 let reason = if ended { EndReason::SourceEnded } else { EndReason::SourceFailed };
-                for id in self.seats.keys().copied().collect::<Vec<_>>() {
-                    _ = self.calls.hangup(id, reason.clone(), now);
-                }
-                Event::Streaming(Streams::default())
+                self.calling.hang_up_all(&reason.into(), now);
+                Event::Streaming(Vec::new())
             }
-            MediaEvent::Stalled(e) | MediaEvent::Failed(e) | MediaEvent::Trouble(e) => Event::Media(e),
-            MediaEvent::Capture(info) => {
-                let pictures = info.choice.way != Way::PassThrough;
-                self.h264 = Turns { bitrate: info.steers_bitrate, pictures };
-                Event::Capture(info)
+            SourceEvent::Stalled(e) | SourceEvent::Failed(e) | SourceEvent::Trouble(e) => Event::Media(e),
+            SourceEvent::Adjustable { stream, bitrate, quality } => {
+                let adjustable = demand::Input::Adjustable { stream, bitrate, quality };
+                return self.demand.handle_input(adjustable, now);
             }
-            MediaEvent::Control { request, name, result } => Event::Control { request, name, result },
-            MediaEvent::Controls { request, result } => Event::Controls { request, result },
+            #[cfg(feature = "gst")]
+            SourceEvent::Capture(info) => Event::Capture(info),
+            SourceEvent::Control { request, name, result } => Event::Control { request, name, result },
+            SourceEvent::Controls { request, result } => Event::Controls { request, result },
             _ => return,
         };
         self.out.push_back(Output::Event(event));
     }
 
-    pub fn seat(&mut self, id: CallId, remote: &str, caller: Option<Caller>) {
-        let session = SessionId(self.next_session);
-        self.next_session += 1;
-        let address = Address::from(remote);
-        let viewer = Viewer { id: ViewerId(id), address, video: None, audio: false };
-        self.seats.insert(id, Seat { session, caller, viewer, video: None, joined: false });
-        self.sessions.insert(session, id);
-    }
-
-    pub fn agree(&mut self, id: CallId, taken: &BTreeSet<StreamId>) {
-        let Some(seat) = self.seats.get_mut(&id) else { return };
-        let of = |kind| self.streams.iter().find(|s| s.kind() == kind && taken.contains(&s.id));
-        seat.video = of(Kind::Video).map(|stream| stream.id);
-        seat.viewer.video = of(Kind::Video).map(|stream| stream.codec);
-        seat.viewer.audio = of(Kind::Audio).is_some();
-        self.hold_to_agreement(&[id]);
+    /// The source announces its streams, new ones and those of another format.
+    fn streams(&mut self, streams: Vec<StreamInfo>, now: Instant) {
+        let before: Vec<StreamInfo> = self.demand.streams().copied().collect();
+        self.demand.handle_input(demand::Input::Streams(streams.clone()), now);
+        self.calling.set_streams(&by_preference(self.demand.streams()));
+        let changed = |info: &&StreamInfo| {
+            before.iter().find(|known| known.id == info.id).is_none_or(|known| known.format != info.format)
+        };
+        for info in streams.iter().filter(changed) {
+            let Format::Video(VideoFormat { width, height, fps, profile_level_id }) = info.format else {
+                continue;
+            };
+            if profile_level_id.is_some() {
+                let all: Vec<CallId> = self.calling.parties().map(|party| party.call).collect();
+                self.hold_to_agreement(&all);
+            }
+            self.out.push_back(Output::Event(Event::Format { stream: info.id, width, height, fps }));
+        }
     }
 
     /// Whether the encoder makes what was negotiated with these viewers; told once for all of them.
     fn hold_to_agreement(&mut self, calls: &[CallId]) {
-        let Some(made) = self.made else { return };
-        let seats = calls.iter().filter_map(|id| self.seats.get(id));
-        let agreed = seats.filter_map(|seat| self.fanout.stats(seat.session)?.profile_level_id);
-        let (mut higher, mut other) = (0, 0);
-        for negotiated in agreed {
-            match sps::agreement(made, negotiated) {
-                Agreement::Kept => {}
-                Agreement::HigherLevel => higher += 1,
-                Agreement::OtherProfile => other += 1,
-            }
-        }
-        let [profile, constraints, level] = made;
-        if higher > 0 {
-            log::info!(
-                "H.264 of level {level} goes to {higher} who agreed to a lower one: browsers decode it"
-            );
-        }
-        if other > 0 {
-            let words = format!(
-                "the encoder makes H.264 {profile:02x}{constraints:02x}{level:02x}, which is not the profile \
-                 that was agreed with viewers ({other}): some may see nothing. Choose another encoder"
-            );
-            log::warn!("{words}");
-            self.out.push_back(Output::Event(Event::Media(MediaError::new(ErrorKind::OtherProfile, words))));
-        }
+        let parties = calls.iter().filter_map(|call| self.calling.party(*call));
+        let agreed = parties.filter_map(|party| {
+            let stats = party.stats?;
+            let made =
+                stats.streams.iter().filter_map(|id| self.demand.stream(*id)?.video()?.profile_level_id);
+            Some((made.last()?, stats.profile_level_id?))
+        });
+        let error = profile::check(agreed);
+        self.out.extend(error.map(|error| Output::Event(Event::Media(error))));
     }
 
-    /// Hands our description over; all our candidates are in it.
-    pub fn describe(
-        &mut self,
-        id: CallId,
-        sdp: &str,
-        hand_over: impl FnOnce(&mut Calls, CallId, &str, Instant) -> Result<(), CallError>,
-        now: Instant,
-    ) {
-        let done =
-            hand_over(&mut self.calls, id, sdp, now).and_then(|()| self.calls.local_candidates_done(id, now));
-        if let Err(e) = done {
-            log::debug!("call {id}: {e}");
-        }
-    }
-
-    pub fn refuse(&mut self, id: CallId, refusal: &rtc::Refusal, now: Instant) {
-        log::info!("call {id} is refused: {}", refusal.code());
-        _ = self.calls.hangup(id, refusal.end(), now);
-    }
-
-    pub fn leave(&mut self, id: CallId, remote: &str, end: End, now: Instant) {
-        let Some(seat) = self.seats.remove(&id) else { return };
-        self.sessions.remove(&seat.session);
-        self.offers.remove(id);
-        self.fanout.close(seat.session, now);
-        self.encodings.iter_mut().for_each(|encoding| encoding.rate.remove(seat.session.0));
-        self.out.push_back(Output::Event(if seat.joined {
-            Event::ViewerLeft(seat.viewer, end)
-        } else {
-            Event::CallFailed(seat.viewer.id, remote.into(), end)
-        }));
-    }
-
-    /// Brings the source into step with what viewers take.
-    fn tend(&mut self, now: Instant) {
-        let joined = self.seats.values().filter(|seat| seat.joined).count();
-        self.out.extend(self.audience.handle_count(joined, now).map(Output::Viewers));
-        let takes = |stream| self.seats.values().any(|s| s.video == Some(stream));
-        let sound = self.seats.values().any(|s| s.viewer.audio);
-        let wanted = Streams { h264: takes(VIDEO_H264), vp8: takes(VIDEO_VP8), audio: sound };
-        if !wanted.is_empty() {
-            self.stop_at = None;
-            self.produce(wanted);
-        } else if !self.producing.is_empty() {
-            let at = *self.stop_at.get_or_insert(now + self.linger);
-            if now >= at {
-                self.stop_at = None;
-                self.produce(wanted);
-                // The next viewer's network is another one.
-                for encoding in &mut self.encodings {
-                    encoding.rate = Rate::new(self.limits.clone());
-                    encoding.ladder.forget_rate();
-                    encoding.told = encoding.rate.current();
-                    self.out.push_back(Output::Bitrate(encoding.stream, encoding.told));
-                }
-            }
-        }
-        while let Some(stream) = self.key_frames.poll(now) {
-            self.out.push_back(Output::KeyFrame(stream));
-        }
-        self.tend_heat(now);
-        let flows = self.source.flows();
-        for encoding in &mut self.encodings {
-            let (runs, turns) = match encoding.stream {
-                VIDEO_H264 => (self.producing.h264, self.h264),
-                _ => (self.producing.vp8, Turns::ALL),
-            };
-            encoding.tend(runs, flows, turns, now, &mut self.out);
-        }
-    }
-
-    /// Has the board looked at while pictures are made, and heeds what it says.
-    fn tend_heat(&mut self, now: Instant) {
-        let Some(heat) = &mut self.heat else { return };
-        heat.handle_watched(self.producing.h264 || self.producing.vp8, now);
-        while let Some(output) = heat.poll_output(now) {
-            match output {
-                heat::Output::Read => self.out.push_back(Output::ReadHeat),
-                heat::Output::Say(words) => self.out.push_back(Output::Event(Event::Board(words))),
-                heat::Output::Steps(steps, why) => {
-                    self.encodings.iter_mut().for_each(|encoding| encoding.ladder.handle_heat(steps, &why));
-                }
-            }
-        }
-    }
-
-    fn produce(&mut self, streams: Streams) {
-        if streams != self.producing {
-            self.producing = streams;
-            self.out.push_back(Output::Produce(streams));
-            self.out.push_back(Output::Event(Event::Streaming(streams)));
-            if self.source.handle_produce(!streams.is_empty()) {
-                self.tell_source();
-            }
+    fn viewer(&self, party: &Party<'_>) -> Viewer {
+        let kind = |kind| {
+            let codecs = party.takes.iter().filter_map(|id| self.demand.stream(*id)).map(|info| info.codec);
+            codecs.into_iter().find(|codec: &Codec| codec.kind() == kind)
+        };
+        Viewer {
+            id: ViewerId(party.call),
+            address: party.peer.clone(),
+            video: kind(Kind::Video),
+            audio: kind(Kind::Audio).is_some(),
         }
     }
 
     /// Tells the program, and all who watch or are about to.
     fn tell_source(&mut self) {
         let status = self.source.status();
-        let to = self.seats.values().map(|seat| seat.viewer.address.as_str().to_owned());
+        let to = self.calling.parties().map(|party| party.peer.as_str().to_owned());
         self.out.push_back(Output::Source(status, to.collect()));
         self.out.extend(status.map(|status| Output::Event(Event::Source(status))));
     }
 }
 
-/// What can be turned at an encoder. One within a camera has its own size, and perhaps no control for bits; what
-/// cannot follow is neither told to nor told of.
-#[derive(Clone, Copy, Debug)]
-struct Turns {
-    bitrate: bool,
-    pictures: bool,
-}
-
-impl Turns {
-    const ALL: Turns = Turns { bitrate: true, pictures: true };
-}
-
-impl Encoding {
-    /// Brings the encoder into step with network and board; with the network only while frames flow.
-    fn tend(&mut self, runs: bool, flows: bool, turns: Turns, now: Instant, out: &mut VecDeque<Output>) {
-        let stream = self.stream;
-        let changed = flows && self.rate.poll(now).is_some();
-        if runs && flows {
-            self.ladder.handle_rate(self.rate.current());
-        }
-        // Asked in any case, for its time has come.
-        let step = self.ladder.poll(now).filter(|_| turns.pictures);
-        if let Some(Step { quality, why }) = step {
-            out.push_back(Output::Quality(stream, quality));
-            if runs {
-                let Quality { percent, fps } = quality;
-                out.push_back(Output::Event(Event::Quality { stream, percent, fps, why }));
-            }
-        }
-        let ceiling = self.ladder.ceiling().filter(|_| turns.pictures);
-        let bps = ceiling.map_or(self.rate.current(), |most| most.min(self.rate.current()));
-        if !turns.bitrate {
-            return;
-        }
-        if bps != self.told {
-            self.told = bps;
-            out.push_back(Output::Bitrate(stream, bps));
-        }
-        if changed {
-            out.push_back(Output::Event(Event::Bitrate { stream, bps }));
-        }
-    }
-}
-
-/// What a source with these abilities can send.
-pub(crate) fn streams(vp8: bool, audio: bool) -> Vec<StreamInfo> {
-    let mut streams = vec![StreamInfo::new(VIDEO_H264, Codec::H264)];
-    streams.extend(vp8.then(|| StreamInfo::new(VIDEO_VP8, Codec::Vp8)));
-    streams.extend(audio.then(|| StreamInfo::new(AUDIO_OPUS, Codec::Opus)));
+/// Streams in the order that viewers are offered them: more browsers decode H.264 in hardware than VP8.
+pub(crate) fn by_preference<'a>(streams: impl IntoIterator<Item = &'a StreamInfo>) -> Vec<StreamInfo> {
+    let mut streams: Vec<StreamInfo> = streams.into_iter().copied().collect();
+    streams.sort_by_key(|info| (info.codec != Codec::H264, info.rendition, info.id));
     streams
 }

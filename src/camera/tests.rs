@@ -3,17 +3,16 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::config::Answer;
 use super::event::Event;
 use super::source::{SourceState, SourceStatus};
-use super::studio::{Config, Input, Output, Studio, Whence, streams};
+use super::studio::{Config, Input, Output, Studio, Whence};
 use crate::call::RateLimit;
-use crate::media::StreamId;
+use crate::calling::Answer;
 use crate::media::adapt::heat;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
-use crate::media::source::gst::{MediaEvent, Streams};
-use crate::media::{VIDEO_H264, VIDEO_VP8};
+use crate::media::source::{Command, SourceEvent};
+use crate::media::{AUDIO_OPUS, Codec, Format, StreamId, StreamInfo, VIDEO_H264, VIDEO_VP8, VideoFormat};
 use crate::rtc;
 
 pub(super) const OFFER: &str = include_str!("../rtc/tests/chromium_offer.sdp");
@@ -23,7 +22,7 @@ pub(super) struct World {
     pub now: Instant,
     /// Messages that left, `subtype to data`.
     pub said: Vec<String>,
-    pub produced: Vec<Streams>,
+    pub produced: Vec<Vec<StreamId>>,
     pub events: Vec<Event>,
     /// Whom the source's state was told to, and what.
     pub sources: Vec<(Option<SourceStatus>, Vec<String>)>,
@@ -49,9 +48,8 @@ impl World {
         let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
         let config = Config {
             rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
-            media: streams(vp8, true),
+            streams: streams(vp8, None),
             bitrate: Limits::default(),
-            pictures: (1280, 720, 30),
             adapt: true,
             heat: Some(heat::Limits { step_down: 75.0, step_up: 68.0 }),
             answer,
@@ -98,11 +96,14 @@ impl World {
                 }
                 Output::Timeout(at) => return self.next = at,
                 Output::Send { to, subtype, data, .. } => self.said.push(format!("{subtype} {to} {data}")),
-                Output::Produce(streams) => self.produced.push(streams),
+                Output::Command(command) => match command {
+                    Command::Want(streams) => self.produced.push(streams.into_iter().collect()),
+                    Command::Bitrate { bps, .. } => self.bitrates.push(bps),
+                    Command::KeyFrame(stream) => self.key_frames.push(stream),
+                    Command::Quality { stream, quality } => self.qualities.push((stream, quality)),
+                    other => panic!("{other:?}"),
+                },
                 Output::Event(event) => self.events.push(event),
-                Output::Bitrate(_, bps) => self.bitrates.push(bps),
-                Output::KeyFrame(stream) => self.key_frames.push(stream),
-                Output::Quality(stream, quality) => self.qualities.push((stream, quality)),
                 Output::ReadHeat => {
                     self.reads += 1;
                     let reading = heat::Reading { celsius: Some(self.celsius), throttled: None };
@@ -140,11 +141,7 @@ impl World {
 
     /// What the fan-out says when a viewer's media is there.
     pub fn connect(&mut self, from: &str) {
-        let seats = &mut self.studio.seats;
-        let (id, seat) =
-            seats.iter_mut().find(|(_, s)| s.viewer.address.as_str() == from).expect("it called");
-        seat.joined = true;
-        self.studio.calls.media_connected(*id, self.now).expect("it was accepted");
+        self.studio.calling.connect(from, self.now);
     }
 
     pub fn said(&self, start: &str) -> usize {
@@ -157,7 +154,19 @@ fn without_h264() -> String {
     OFFER.replace("H264/90000", "H266/90000")
 }
 
-const BOTH: Streams = Streams { h264: true, vp8: false, audio: true };
+const BOTH: [StreamId; 2] = [VIDEO_H264, AUDIO_OPUS];
+const NOTHING: [StreamId; 0] = [];
+
+/// What a source announces.
+fn streams(vp8: bool, profile_level_id: Option<[u8; 3]>) -> Vec<StreamInfo> {
+    let video = |id, codec, profile_level_id| {
+        let format = VideoFormat { width: 1280, height: 720, fps: 30, profile_level_id };
+        StreamInfo::new(id, codec).with_format(Format::Video(format))
+    };
+    let h264 = video(VIDEO_H264, Codec::H264, profile_level_id);
+    let vp8 = vp8.then(|| video(VIDEO_VP8, Codec::Vp8, None));
+    [Some(h264), vp8, Some(StreamInfo::new(AUDIO_OPUS, Codec::Opus))].into_iter().flatten().collect()
+}
 
 #[test]
 fn an_offer_starts_the_source_before_the_viewer_is_connected() {
@@ -181,7 +190,7 @@ fn the_source_runs_ten_seconds_longer_than_the_last_call() {
     world.pass(Duration::from_millis(9_990));
     assert_eq!(world.produced, [BOTH]);
     world.pass(Duration::from_millis(20));
-    assert_eq!(world.produced, [BOTH, Streams::default()]);
+    assert_eq!(world.produced, [&BOTH[..], &NOTHING]);
     assert!(!world.bitrates.is_empty(), "the next viewer's network is another one");
 }
 
@@ -200,9 +209,9 @@ fn who_comes_back_within_ten_seconds_finds_the_source_running() {
 fn a_viewer_without_h264_gets_vp8_or_a_refusal_in_words() {
     let mut world = World::new(4, true);
     world.offer("bob|2", &without_h264());
-    assert_eq!(world.produced, [Streams { h264: false, vp8: true, audio: true }]);
+    assert_eq!(world.produced, [[VIDEO_VP8, AUDIO_OPUS]]);
     world.offer("eve|3", OFFER);
-    assert_eq!(world.produced[1], Streams { h264: true, vp8: true, audio: true });
+    assert_eq!(world.produced[1], [VIDEO_H264, VIDEO_VP8, AUDIO_OPUS]);
     world.call("bob|2", "call:hangup", "{}");
     assert_eq!(world.produced[2], BOTH, "the second encoder stops with its last viewer");
 
@@ -250,7 +259,7 @@ fn an_accepted_call_that_brings_no_media_ends_by_itself() {
     world.pass(Duration::from_secs(90));
     assert!(world.studio.is_idle());
     assert!(world.events.iter().any(|e| matches!(e, Event::CallFailed(..))));
-    assert_eq!(world.produced.last(), Some(&Streams::default()));
+    assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()));
 }
 
 #[test]
@@ -288,7 +297,7 @@ fn a_shutdown_hangs_up_and_stops_the_source_at_once() {
     world.offer("bob|2", OFFER);
     world.input(Input::Shutdown);
     assert_eq!(world.said("call:hangup bob|2"), 1);
-    assert_eq!(world.produced.last(), Some(&Streams::default()));
+    assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()));
 }
 
 #[test]
@@ -298,7 +307,7 @@ fn a_shutdown_does_not_linger_for_a_viewer_who_left_before() {
     world.call("bob|2", "call:hangup", "{}");
     assert_eq!(world.produced, [BOTH], "it lingers");
     world.input(Input::Shutdown);
-    assert_eq!(world.produced.last(), Some(&Streams::default()));
+    assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()));
 }
 
 #[test]
@@ -312,9 +321,9 @@ fn both_streams_have_a_bitrate_of_their_own() {
 fn a_source_that_gave_up_ends_its_calls_and_is_tried_again_by_the_next() {
     let mut world = World::new(4, true);
     world.offer("bob|2", OFFER);
-    world.input(Input::Media(MediaEvent::GaveUp));
+    world.input(Input::Source(SourceEvent::GaveUp));
     assert_eq!(world.said(r#"call:hangup bob|2 {"reason":"source-failed""#), 1, "{:?}", world.said);
-    assert!(world.studio.is_idle() && world.studio.producing().is_empty());
+    assert!(world.studio.is_idle() && world.studio.running().is_empty());
     world.offer("eve|3", OFFER);
     assert_eq!(world.produced, [BOTH, BOTH]);
 }
@@ -326,8 +335,8 @@ fn viewers_are_told_what_the_source_does() {
     let mut world = World::new(4, true);
     world.offer("bob|2", OFFER);
     let gone = MediaError::new(ErrorKind::Unreachable, "rtsp://192.0.2.7/ cannot be reached");
-    for event in [MediaEvent::Failed(gone.clone()), MediaEvent::Failed(gone), MediaEvent::Started] {
-        world.input(Input::Media(event));
+    for event in [SourceEvent::Failed(gone.clone()), SourceEvent::Failed(gone), SourceEvent::Started] {
+        world.input(Input::Source(event));
     }
     assert_eq!(world.said("call:hangup"), 0, "calls stay while it is lost");
     let states = |world: &World| -> Vec<_> {
@@ -388,13 +397,13 @@ fn what_the_source_says_reaches_the_program() {
 
     let mut world = World::new(4, true);
     let slow = MediaError::new(ErrorKind::TooSlow, "12 pictures a second, not 30");
-    world.input(Input::Media(MediaEvent::Trouble(slow.clone())));
-    world.input(Input::Media(MediaEvent::Control {
+    world.input(Input::Source(SourceEvent::Trouble(slow.clone())));
+    world.input(Input::Source(SourceEvent::Control {
         request: RequestId(7),
         name: "gain".into(),
         result: Err(slow.clone()),
     }));
-    world.input(Input::Media(MediaEvent::Controls { request: RequestId(8), result: Ok(vec![]) }));
+    world.input(Input::Source(SourceEvent::Controls { request: RequestId(8), result: Ok(vec![]) }));
     let [
         Event::Media(trouble),
         Event::Control { request, name, result: Err(why) },
@@ -463,13 +472,7 @@ fn a_stream_that_is_not_what_was_agreed_is_told_once() {
     let mut world = World::new(4, true);
     world.offer("bob|2", OFFER);
     world.offer("eve|3", OFFER);
-    let format = |profile_level_id| MediaEvent::Format {
-        stream: VIDEO_H264,
-        width: 1280,
-        height: 720,
-        fps: 30,
-        profile_level_id: Some(profile_level_id),
-    };
+    let format = |profile_level_id| SourceEvent::Streams(streams(true, Some(profile_level_id)));
     let told = |world: &World| {
         let media = world.events.iter().filter_map(|event| match event {
             Event::Media(error) => Some(error.to_string()),
@@ -478,7 +481,7 @@ fn a_stream_that_is_not_what_was_agreed_is_told_once() {
         media.collect::<Vec<_>>()
     };
     for kept in [[0x42, 0xc0, 0x1f], [0x42, 0xc0, 0x28]] {
-        world.input(Input::Media(format(kept)));
+        world.input(Input::Source(format(kept)));
     }
     assert_eq!(told(&world), Vec::<String>::new());
     // Who comes later is told the level that it gets.
@@ -486,7 +489,7 @@ fn a_stream_that_is_not_what_was_agreed_is_told_once() {
     let answer = world.said.iter().rev().find(|said| said.contains("profile-level-id")).expect("an answer");
     assert!(answer.contains("profile-level-id=42e028"), "{answer}");
     world.call("dan|5", "call:hangup", "{}");
-    world.input(Input::Media(format([0x64, 0x00, 0x28])));
+    world.input(Input::Source(format([0x64, 0x00, 0x28])));
     let words = told(&world);
     assert!(words.len() == 1 && words[0].contains("640028") && words[0].contains("(2)"), "{words:?}");
     world.offer("ann|4", OFFER);

@@ -147,9 +147,9 @@ impl walk::World for World {
 
     fn check(&self) {
         assert_eq!(self.studio.panics(), 0);
-        let (sessions, seats) = (self.studio.fanout.sessions().count(), self.studio.seats.len());
+        let (sessions, seats) = (self.studio.calling.fanout.sessions().count(), self.studio.calling.parties().count());
         assert!(sessions <= seats && seats <= 4, "{sessions} sessions, {seats} seats");
-        let totals = self.studio.fanout.totals();
+        let totals = self.studio.calling.fanout.totals();
         let seconds = (self.now - self.start).as_secs() + 1;
         assert!(totals.checks <= 512 + 50 * seconds, "{} checks in {seconds} s", totals.checks);
     }
@@ -161,7 +161,7 @@ impl walk::World for World {
         }
         self.input(Input::Shutdown);
         self.run(Duration::from_millis(100));
-        assert!(self.studio.is_idle() && self.studio.fanout.sessions().count() == 0);
+        assert!(self.studio.is_idle() && self.studio.calling.fanout.sessions().count() == 0);
         self.check();
     }
 }
@@ -172,9 +172,8 @@ impl World {
         let host = rtc::LocalCandidate { base: at(CAMERA), advertised: None };
         let config = Config {
             rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
-            media: all_media(),
+            streams: all_media(),
             bitrate: Limits::default(),
-            pictures: (1280, 720, 30),
             adapt: flags & 1 == 1,
             heat: None,
             answer: Answer::All,

@@ -385,7 +385,8 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     for (name, value) in controls.iter().filter_map(|wish| wish.split_once('=')) {
         camera.set_control(name.trim(), value);
     }
-    let mut said = chosen(camera.board(), camera.encoder(), false);
+    let made = camera.board().zip(camera.encoder());
+    let mut said = made.map(|(board, encoder)| chosen(board, encoder, false)).unwrap_or_default();
     let urls = camera.urls();
     said.extend(urls.iter().map(|url| format!("open {url}\n")));
     said += &phone::code(urls);
@@ -522,8 +523,7 @@ fn words_of(event: &Event) -> Option<String> {
         Event::CallFailed(id, _, reason) => format!("call {id}: failed ({reason})"),
         Event::Streaming(streams) if streams.is_empty() => "producing nothing".into(),
         Event::Streaming(streams) => {
-            let parts = [(streams.h264, "H.264"), (streams.vp8, "VP8"), (streams.audio, "Opus")];
-            let names: Vec<&str> = parts.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+            let names: Vec<&str> = streams.iter().map(|info| info.codec.name()).collect();
             format!("producing {}", names.join(", "))
         }
         Event::Format { width, height, fps, .. } => format!("pictures of {width} x {height}, {fps} a second"),

@@ -84,6 +84,13 @@ impl Rate {
         Rate { limits, current, changed: None, room_since: None, viewers: BTreeMap::new() }
     }
 
+    /// Other bounds and times from now on. The rate moves only where it is out of them.
+    pub fn set_limits(&mut self, limits: Limits) {
+        let min = limits.min.min(limits.max);
+        self.limits = Limits { min, ..limits };
+        self.current = self.current.clamp(self.limits.min, self.limits.max);
+    }
+
     /// The rate that the encoder is to have now, in bit/s.
     pub fn current(&self) -> u32 {
         self.current

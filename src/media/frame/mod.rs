@@ -40,6 +40,16 @@ impl Codec {
         }
     }
 
+    /// Its name for people, such as `H.264`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::H264 => "H.264",
+            Codec::Vp8 => "VP8",
+            Codec::Opus => "Opus",
+            Codec::Jpeg => "JPEG",
+        }
+    }
+
     /// Whether this codes pictures (and not sound).
     pub fn is_video(self) -> bool {
         self.kind() == Kind::Video

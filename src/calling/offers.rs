@@ -20,7 +20,7 @@ const ALL: RateLimit = RateLimit { per_second: 16, burst: 64 };
 const MAX_CANDIDATES: usize = 64;
 
 /// An offer, and what came for the same call after it.
-pub(crate) struct Waiting {
+pub(super) struct Waiting {
     pub id: CallId,
     pub sdp: String,
     pub candidates: Vec<Candidate>,
@@ -29,7 +29,7 @@ pub(crate) struct Waiting {
     number: u64,
 }
 
-pub(crate) struct Offers {
+pub(super) struct Offers {
     each: Buckets<Origin>,
     all: Bucket,
     /// No more than calls.

@@ -1,0 +1,100 @@
+//! Who gets a seat, and who answers: the part that strangers reach.
+//!
+//! A caller that brings no media holds no seat for long. Of each host so many calls may be without media, and where
+//! all seats are taken the oldest such call gives way to a newcomer, with `busy`. Who has media never does, nor whom
+//! we called. What callers' offers cost is bounded in `offers`.
+
+use std::time::Instant;
+
+use super::core::{Core, Seat};
+use super::{Event, Whence};
+use crate::call::body::{End, EndReason};
+use crate::call::{CallError, CallId};
+use crate::limit::Origin;
+use crate::proto::Address;
+
+/// Who answers a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Each call is accepted.
+    #[default]
+    All,
+    /// The application decides on each incoming call.
+    Ask,
+}
+
+/// Whose share a call is taken from.
+pub(super) struct Caller {
+    origin: Origin,
+    /// Many may come from there.
+    exempt: bool,
+}
+
+impl Core {
+    /// Takes a call that [`Event::Incoming`] told of.
+    pub fn accept(&mut self, call: CallId, now: Instant) -> Result<(), CallError> {
+        self.calls.accept(call, now)?;
+        self.go_on(call);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Turns a call down that [`Event::Incoming`] told of.
+    pub fn reject(&mut self, call: CallId, end: End, now: Instant) -> Result<(), CallError> {
+        self.calls.reject(call, end, now)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Seats a caller, if there is room, and answers it or lets the application do so.
+    pub(super) fn incoming(&mut self, call: CallId, from: &str, data: String, now: Instant) {
+        let origin = self.calls.origin(call).cloned();
+        let caller = origin.map(|origin| Caller { origin, exempt: self.whence == Whence::Exempt });
+        if !self.make_room(caller.as_ref(), now) {
+            _ = self.calls.reject(call, EndReason::Busy, now);
+            return;
+        }
+        self.seat(call, from, caller);
+        match self.answer {
+            Answer::All => {
+                self.go_on(call);
+                _ = self.calls.accept(call, now);
+            }
+            Answer::Ask => self.emit(Event::Incoming { call, peer: Address::from(from), data }),
+        }
+    }
+
+    /// Whether there is a seat for one more, once those give way that bring no media: the oldest of the caller's own
+    /// host where that has its share, and the oldest of all where every seat is taken.
+    pub(super) fn make_room(&mut self, caller: Option<&Caller>, now: Instant) -> bool {
+        if let Some(caller) = caller.filter(|caller| !caller.exempt) {
+            let own = |seat: &Seat| seat.caller.as_ref().is_some_and(|c| c.origin == caller.origin);
+            let held: Vec<CallId> =
+                self.unconnected().filter(|(_, seat)| own(seat)).map(|(call, _)| call).collect();
+            let over = (held.len() + 1).saturating_sub(self.max_unconnected);
+            held.into_iter().take(over).for_each(|call| self.displace(call, now));
+        }
+        let oldest = self.unconnected().next().map(|(call, _)| call);
+        if let Some(oldest) = oldest.filter(|_| self.seats.len() >= self.max_calls) {
+            self.displace(oldest, now);
+        }
+        self.seats.len() < self.max_calls
+    }
+
+    /// Those who called and have no media yet, the oldest first.
+    fn unconnected(&self) -> impl Iterator<Item = (CallId, &Seat)> {
+        self.seats
+            .iter()
+            .filter(|(_, seat)| !seat.joined && seat.caller.is_some())
+            .map(|(call, seat)| (*call, seat))
+    }
+
+    fn displace(&mut self, call: CallId, now: Instant) {
+        let Some(remote) = self.calls.remote(call).map(str::to_owned) else { return };
+        log::debug!("call {call} without media gives way to a newer one");
+        _ = self.calls.hangup(call, EndReason::Busy, now);
+        // At once: the seat is needed before the call's last event comes.
+        self.leave(call, &remote, EndReason::Busy.into(), now);
+    }
+}

@@ -1,0 +1,387 @@
+//! Calls and their sessions: what one says goes to the other, and what is left is for whoever owns both.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
+
+use super::admission::{Answer, Caller};
+use super::offers::Offers;
+use super::{Config, Event, Input, Output, Whence};
+use crate::call::body::{Candidate, End};
+use crate::call::{self, CallError, CallId, Calls};
+use crate::media::{StreamId, StreamInfo};
+use crate::proto::Address;
+use crate::rtc::{self, Fanout, LocalCandidate, SessionId, SessionStats, Transmit};
+
+/// A call that is not over.
+pub(super) struct Seat {
+    pub session: SessionId,
+    /// Whose share it is taken from; `None` for those that we called.
+    pub caller: Option<Caller>,
+    pub peer: Address,
+    /// What was agreed that it gets.
+    pub takes: BTreeSet<StreamId>,
+    pub joined: bool,
+}
+
+/// One in a call, as it is told.
+pub(crate) struct Party<'a> {
+    pub call: CallId,
+    pub peer: &'a Address,
+    pub takes: &'a BTreeSet<StreamId>,
+    pub joined: bool,
+    pub stats: Option<SessionStats>,
+}
+
+/// All calls and their sessions. See the [module](super).
+///
+/// Mutate it once (a call of its methods, or one [`Input`]), then drain [`Core::poll_output`] until it says
+/// [`Output::Timeout`].
+pub(crate) struct Core {
+    pub(super) calls: Calls,
+    /// Fuzzing looks into it.
+    pub(crate) fanout: Fanout,
+    pub(super) seats: BTreeMap<CallId, Seat>,
+    sessions: HashMap<SessionId, CallId>,
+    next_session: u64,
+    pub(super) offers: Offers,
+    /// Of the message at hand.
+    pub(super) whence: Whence,
+    pub(super) answer: Answer,
+    pub(super) max_calls: usize,
+    pub(super) max_unconnected: usize,
+    pub(super) out: VecDeque<Output>,
+    calls_at: Option<Instant>,
+    offers_at: Option<Instant>,
+    fanout_at: Option<Instant>,
+}
+
+impl Core {
+    /// No calls yet, and signalling taken for connected.
+    pub fn new(config: Config, now: Instant) -> Self {
+        let mut fanout = Fanout::new(config.rtc, now);
+        fanout.set_streams(&config.streams);
+        // The limit of calls is ours, and told in the same word.
+        let calls = call::Config { max_calls: config.max_calls + 64, ..call::Config::default() };
+        Core {
+            calls: Calls::new(calls),
+            fanout,
+            seats: BTreeMap::new(),
+            sessions: HashMap::new(),
+            next_session: 0,
+            offers: Offers::new(config.offer_rate, now),
+            whence: Whence::Unknown,
+            answer: config.answer,
+            max_calls: config.max_calls,
+            max_unconnected: config.max_unconnected.max(1),
+            out: VecDeque::new(),
+            calls_at: None,
+            offers_at: None,
+            fanout_at: None,
+        }
+    }
+
+    /// Calls a peer. `wire_id` is the call's id on the wire, random and unguessable.
+    pub fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<CallId, CallError> {
+        if !self.make_room(None, now) {
+            return Err(CallError::Full(self.max_calls));
+        }
+        let call = self.calls.invite(to, wire_id, "{}", now)?;
+        self.seat(call, to, None);
+        self.go_on(call);
+        self.settle(now);
+        Ok(call)
+    }
+
+    /// Ends a call, wherever it is.
+    pub fn hang_up(&mut self, call: CallId, end: End, now: Instant) -> Result<(), CallError> {
+        self.calls.hangup(call, end, now)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Ends every call, those that are not connected yet too. Says how many.
+    pub fn hang_up_all(&mut self, end: &End, now: Instant) -> usize {
+        let calls: Vec<CallId> = self.seats.keys().copied().collect();
+        for call in &calls {
+            _ = self.calls.hangup(*call, end.clone(), now);
+        }
+        self.settle(now);
+        calls.len()
+    }
+
+    /// Says what there is to send, from the next description on.
+    pub fn set_streams(&mut self, streams: &[StreamInfo]) {
+        self.fanout.set_streams(streams);
+    }
+
+    /// Where those in later calls can reach us.
+    pub fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
+        self.fanout.set_candidates(candidates);
+    }
+
+    /// How many calls there may be from now on. Those that are over it stay.
+    pub fn set_max_calls(&mut self, max: usize) {
+        self.max_calls = max;
+    }
+
+    /// All in calls, the oldest first.
+    pub fn parties(&self) -> impl Iterator<Item = Party<'_>> {
+        self.seats.iter().map(|(call, seat)| Party {
+            call: *call,
+            peer: &seat.peer,
+            takes: &seat.takes,
+            joined: seat.joined,
+            stats: self.fanout.stats(seat.session),
+        })
+    }
+
+    /// One of them.
+    pub fn party(&self, call: CallId) -> Option<Party<'_>> {
+        let seat = self.seats.get(&call)?;
+        let stats = self.fanout.stats(seat.session);
+        Some(Party { call, peer: &seat.peer, takes: &seat.takes, joined: seat.joined, stats })
+    }
+
+    /// Sessions that a panic ended.
+    pub fn panics(&self) -> u64 {
+        self.fanout.totals().panics
+    }
+
+    /// No call, of any state.
+    pub fn is_idle(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Online { address } => self.calls.handle_input(call::Input::Own { address }, now),
+            Input::Offline => self.calls.handle_input(call::Input::SignallingLost, now),
+            Input::PeerGone { address } => self.calls.handle_input(call::Input::PeerOffline { address }, now),
+            Input::Message { from, whence, subtype, data, call } => {
+                self.whence = whence;
+                let host = match whence {
+                    Whence::At(host) => Some(host),
+                    Whence::Exempt | Whence::Unknown => None,
+                };
+                self.calls.handle_input(call::Input::Message { from, host, subtype, data, call }, now);
+            }
+            Input::Frame(frame) => self.fanout.handle_input(rtc::Input::Frame(frame), now),
+            Input::Datagram { path, data } => {
+                self.fanout.handle_input(rtc::Input::Datagram { path, data }, now);
+            }
+            Input::Timeout => {
+                self.fanout.handle_input(rtc::Input::Timeout, now);
+                // One at a time: between two of them the driver sees to frames and datagrams.
+                self.take_offer(now);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// What to send next; to be called while the socket takes it, and followed by
+    /// [`poll_output`](Self::poll_output).
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        let transmit = self.fanout.poll_transmit(now);
+        if transmit.is_none() {
+            // Frames that were late are dropped, which may end in events.
+            self.settle(now);
+        }
+        transmit
+    }
+
+    pub fn poll_output(&mut self) -> Output {
+        self.out.pop_front().unwrap_or_else(|| {
+            let times = [self.calls_at, self.offers_at, self.fanout_at];
+            Output::Timeout(times.into_iter().flatten().min())
+        })
+    }
+
+    /// Lets calls and sessions talk to each other until both are quiet.
+    pub(super) fn settle(&mut self, now: Instant) {
+        loop {
+            let mut quiet = true;
+            loop {
+                match self.calls.poll_output(now) {
+                    call::Output::Timeout(at) => break self.calls_at = at,
+                    call::Output::Send { to, subtype, call, data } => {
+                        self.out.push_back(Output::Send { to, subtype, call, data });
+                    }
+                    call::Output::Event(event) => self.call_event(event, now),
+                }
+                quiet = false;
+            }
+            loop {
+                match self.fanout.poll_output() {
+                    rtc::Output::Timeout(at) => break self.fanout_at = Some(at),
+                    rtc::Output::Event(event) => {
+                        self.rtc_event(event, now);
+                        quiet = false;
+                    }
+                }
+            }
+            if quiet {
+                break;
+            }
+        }
+        self.offers_at = self.offers.poll_timeout(now);
+    }
+
+    fn call_event(&mut self, event: call::Event, now: Instant) {
+        match event {
+            call::Event::Incoming { id, from, data, .. } => self.incoming(id, &from, data, now),
+            call::Event::Accepted { id } => {
+                let Some(seat) = self.seats.get(&id) else { return };
+                match self.fanout.offer(seat.session, now) {
+                    Ok(offer) => self.describe(id, &offer.sdp, Calls::local_offer, now),
+                    Err(refusal) => self.refuse(id, &refusal, now),
+                }
+            }
+            call::Event::RemoteOffer { id, sdp } => {
+                if let (true, Some(origin)) = (self.seats.contains_key(&id), self.calls.origin(id)) {
+                    self.offers.push(id, origin.clone(), sdp);
+                }
+            }
+            call::Event::RemoteAnswer { id, sdp } => {
+                let Some(seat) = self.seats.get(&id) else { return };
+                match self.fanout.answer(seat.session, &sdp, now) {
+                    Ok(answered) => self.agree(id, answered.streams),
+                    Err(refusal) => self.refuse(id, &refusal, now),
+                }
+            }
+            call::Event::RemoteCandidate { id, candidate } => {
+                if let Some(candidate) = self.offers.hold(id, candidate) {
+                    self.add_candidate(id, &candidate);
+                }
+            }
+            call::Event::Ended { id, remote, end } => self.leave(id, &remote, end, now),
+            _ => {}
+        }
+    }
+
+    fn rtc_event(&mut self, event: rtc::Event, now: Instant) {
+        match event {
+            rtc::Event::Connected { session } => {
+                let Some(&call) = self.sessions.get(&session) else { return };
+                self.join(call, now);
+            }
+            rtc::Event::KeyFrameWanted { stream, reason } => {
+                self.emit(Event::KeyFrameWanted { stream, reason });
+            }
+            rtc::Event::Estimate { session, bps } => {
+                let Some(&call) = self.sessions.get(&session) else { return };
+                self.emit(Event::Estimate { call, bps });
+            }
+            rtc::Event::Closed { session, end } => {
+                if let Some(id) = self.sessions.get(&session) {
+                    _ = self.calls.media_failed(*id, end, now);
+                }
+            }
+            #[allow(unreachable_patterns, reason = "the enum grows")]
+            _ => {}
+        }
+    }
+
+    /// Answers the offer whose turn it is.
+    fn take_offer(&mut self, now: Instant) {
+        let Some(offer) = self.offers.pop(now) else { return };
+        let Some(seat) = self.seats.get(&offer.id) else { return };
+        let goes_on = self.fanout.stats(seat.session).is_some();
+        match self.fanout.accept(seat.session, &offer.sdp, now) {
+            Ok(answer) => {
+                self.agree(offer.id, answer.streams);
+                self.describe(offer.id, &answer.sdp, Calls::local_answer, now);
+            }
+            Err(refusal) if goes_on => {
+                log::info!("call {}: a renegotiation is refused: {}", offer.id, refusal.code());
+                if let Err(e) = self.calls.refuse_offer(offer.id, now) {
+                    log::debug!("call {}: {e}", offer.id);
+                }
+            }
+            Err(refusal) => self.refuse(offer.id, &refusal, now),
+        }
+        for candidate in &offer.candidates {
+            self.add_candidate(offer.id, candidate);
+        }
+    }
+
+    fn add_candidate(&mut self, call: CallId, candidate: &Candidate) {
+        let Some(seat) = self.seats.get(&call) else { return };
+        if let Err(refusal) = self.fanout.add_remote_candidate(seat.session, &candidate.candidate) {
+            log::debug!("call {call}: a candidate is passed over: {}", refusal.code());
+        }
+    }
+
+    pub(super) fn seat(&mut self, call: CallId, remote: &str, caller: Option<Caller>) {
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        let (peer, takes) = (Address::from(remote), BTreeSet::new());
+        self.seats.insert(call, Seat { session, caller, peer, takes, joined: false });
+        self.sessions.insert(session, call);
+    }
+
+    fn agree(&mut self, call: CallId, streams: BTreeSet<StreamId>) {
+        let Some(seat) = self.seats.get_mut(&call) else { return };
+        seat.takes.clone_from(&streams);
+        self.emit(Event::Takes { call, streams });
+    }
+
+    /// Hands our description over; all our candidates are in it.
+    fn describe(
+        &mut self,
+        call: CallId,
+        sdp: &str,
+        hand_over: impl FnOnce(&mut Calls, CallId, &str, Instant) -> Result<(), CallError>,
+        now: Instant,
+    ) {
+        let done = hand_over(&mut self.calls, call, sdp, now)
+            .and_then(|()| self.calls.local_candidates_done(call, now));
+        if let Err(e) = done {
+            log::debug!("call {call}: {e}");
+        }
+    }
+
+    fn refuse(&mut self, call: CallId, refusal: &rtc::Refusal, now: Instant) {
+        log::info!("call {call} is refused: {}", refusal.code());
+        _ = self.calls.hangup(call, refusal.end(), now);
+    }
+
+    /// The call goes on, which is told.
+    pub(super) fn go_on(&mut self, call: CallId) {
+        if let Some(seat) = self.seats.get(&call) {
+            let peer = seat.peer.clone();
+            self.emit(Event::Calling { call, peer });
+        }
+    }
+
+    fn join(&mut self, call: CallId, now: Instant) {
+        _ = self.calls.media_connected(call, now);
+        let seat = self.seats.get_mut(&call).expect("sessions and seats are kept together");
+        seat.joined = true;
+        self.emit(Event::Joined { call });
+    }
+
+    /// The one place where a call and its session end.
+    pub(super) fn leave(&mut self, call: CallId, remote: &str, end: End, now: Instant) {
+        let Some(seat) = self.seats.remove(&call) else { return };
+        self.sessions.remove(&seat.session);
+        self.offers.remove(call);
+        self.fanout.close(seat.session, now);
+        self.emit(match seat.joined {
+            true => Event::Left { call, peer: seat.peer, takes: seat.takes, end },
+            false => Event::Failed { call, peer: remote.into(), end },
+        });
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    /// What a session says when its media is there.
+    #[cfg(test)]
+    pub fn connect(&mut self, peer: &str, now: Instant) {
+        let found = self.seats.iter().find(|(_, seat)| seat.peer.as_str() == peer);
+        let call = *found.expect("it called").0;
+        self.join(call, now);
+        self.settle(now);
+    }
+}
