@@ -33,7 +33,7 @@ help:
 	@echo 'make size      check size and memory of firmware against limits'
 
 run: setup-run
-	@$(cargo) run --release --locked --example camera --features camera,tls,web
+	@$(cargo) run --release --locked --example camera --features camera-gst,tls,web
 
 test: test-cores test-library test-browser
 

@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use symple::camera::{Camera, Config, Connect, Event, Serve, Signalling};
 use symple::client;
+use symple::media::source::gst::CaptureSettings;
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token};
 
@@ -75,21 +76,21 @@ fn introduce(camera: &Camera) {
 }
 
 fn config() -> Result<Config, String> {
-    let mut config = Config { name: var("NAME"), udp_port: parsed("UDP_PORT")?, ..Config::default() };
-    config.advertise = parsed("ADVERTISE")?;
-    config.vp8 = var("VP8").is_none_or(|on| on != "off");
+    let mut capture = CaptureSettings::default();
     if let Some(source) = var("SOURCE") {
-        config.media.source = source.parse().map_err(|e| format!("SOURCE: {e}"))?;
+        capture.source = source.parse().map_err(|e| format!("SOURCE: {e}"))?;
     }
     if let Some(size) = var("SIZE") {
         let sides = size.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-        (config.media.width, config.media.height) = sides.ok_or("SIZE must look like 1280x720")?;
+        (capture.width, capture.height) = sides.ok_or("SIZE must look like 1280x720")?;
     }
-    config.media.fps = parsed("FPS")?.unwrap_or(config.media.fps);
+    capture.fps = parsed("FPS")?.unwrap_or(capture.fps);
     if let Some(kbps) = parsed::<u32>("BITRATE")? {
-        config.media.bitrate = kbps.saturating_mul(1000);
-        config.bitrate.start = config.media.bitrate;
+        capture.bitrate = kbps.saturating_mul(1000);
     }
+    let mut config = Config { name: var("NAME"), udp_port: parsed("UDP_PORT")?, ..Config::new(capture) };
+    config.advertise = parsed("ADVERTISE")?;
+    config.vp8 = var("VP8").is_none_or(|on| on != "off");
     if let Some(ice) = var("ICE") {
         config.ice_servers =
             serde_json::from_str(&ice).map_err(|e| format!("ICE must be a JSON array: {e}"))?;

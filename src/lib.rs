@@ -56,6 +56,6 @@ pub use net::server::Server;
 pub mod fuzzing;
 
 /// The README's program is compiled as the others are.
-#[cfg(all(doctest, feature = "camera"))]
+#[cfg(all(doctest, feature = "camera-gst"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

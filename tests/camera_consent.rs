@@ -1,6 +1,6 @@
 //! Who decides at a camera: whom its own server lets in, the token or the application, never both; and whose calls are
 //! taken.
-#![cfg(feature = "camera")]
+#![cfg(feature = "camera-gst")]
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use symple::call::body::{End, EndReason};
 use symple::camera::{Admit, Answer, Camera, Config, Event, Serve, Signalling};
+use symple::media::source::gst::CaptureSettings;
 use symple::net::ServerEvent;
 use symple::proto::{Status, Token};
 use symple::server::Admission;
@@ -34,9 +35,9 @@ impl Running {
     ) -> Running {
         let listen = vec!["127.0.0.1:0".parse().expect("literal")];
         let serve = Serve { listen, token: token.map(Token::new), admit, ..Serve::default() };
-        let mut config = Config { signalling: Signalling::Serve(serve), answer, ..Config::default() };
+        let capture = CaptureSettings { width: 320, height: 240, fps: 10, ..Default::default() };
+        let mut config = Config { signalling: Signalling::Serve(serve), answer, ..Config::new(capture) };
         config.ice_servers = vec![json!({"urls": "turn:turn.example", "credential": "s3cret"})];
-        (config.media.width, config.media.height, config.media.fps) = (320, 240, 10);
         let camera = Camera::new(config).expect("it starts");
         prepare(&camera);
         let address = camera.server().expect("its own").addresses()[0];

@@ -1,6 +1,6 @@
 //! A V4L2 camera, watched over real sockets. Which one, `SYMPLE_TEST_DEVICE` says, such as `/dev/video0`; the
 //! emulated machine of `tests/machine` has one that is not there.
-#![cfg(all(feature = "camera", target_os = "linux"))]
+#![cfg(all(feature = "camera-gst", target_os = "linux"))]
 
 #[path = "whole_call/side.rs"]
 mod side;
@@ -14,6 +14,7 @@ use futures_lite::future::zip;
 use side::Side;
 use symple::camera::{Camera, Config, Serve, Signalling};
 use symple::media::frame::sps::{Sps, is_idr};
+use symple::media::source::gst::CaptureSettings;
 use viewer::Enough;
 
 /// Far more than it takes, in an emulator too; a deadline, not a measurement.
@@ -26,9 +27,8 @@ fn a_device_is_watched() {
     let Some(device) = std::env::var_os("SYMPLE_TEST_DEVICE") else {
         return println!("SKIPPED: SYMPLE_TEST_DEVICE names no V4L2 camera");
     };
-    let mut config = Config::default();
-    config.media.source = device.to_str().expect("UTF-8").parse().expect("a source");
-    (config.media.width, config.media.height, config.media.fps) = (640, 360, 30);
+    let source = device.to_str().expect("UTF-8").parse().expect("a source");
+    let mut config = Config::new(CaptureSettings { source, width: 640, height: 360, ..Default::default() });
     config.signalling = Signalling::Serve(Serve {
         listen: vec!["127.0.0.1:0".parse().expect("literal")],
         ..Serve::default()

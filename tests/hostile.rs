@@ -4,7 +4,7 @@
 //! its own: limits for each address count, as loopback is exempt from them. For every attack the frames that
 //! the viewers get, the time until the owner sees its first frame, and the memory that stays are printed
 //! (`make test-hostile`); what is asserted are ratios within this run and deadlines, not speed.
-#![cfg(all(feature = "program", feature = "camera", target_os = "linux"))]
+#![cfg(all(feature = "program", feature = "camera-gst", target_os = "linux"))]
 
 #[path = "hostile/attacks.rs"]
 mod attacks;

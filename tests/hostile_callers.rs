@@ -1,5 +1,5 @@
 //! Callers that want nothing but to keep others out, over sockets: an honest caller is served all the same.
-#![cfg(feature = "camera")]
+#![cfg(feature = "camera-gst")]
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use symple::camera::{Camera, Config, Serve, Signalling};
+use symple::media::source::gst::CaptureSettings;
 use tungstenite::{Message, WebSocket};
 
 const OFFER: &str = include_str!("../src/rtc/tests/chromium_offer.sdp");
@@ -36,8 +37,8 @@ impl Running {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let listen = vec!["127.0.0.1:0".parse().expect("literal")];
         let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
-        let mut config = Config { signalling, ..config };
-        (config.media.width, config.media.height, config.media.fps) = (320, 240, 10);
+        let source = CaptureSettings { width: 320, height: 240, fps: 10, ..Default::default() }.into();
+        let config = Config { signalling, source, ..config };
         let camera = Camera::new(config).expect("it starts");
         let address = camera.server().expect("its own").addresses()[0];
         let run = camera.run();

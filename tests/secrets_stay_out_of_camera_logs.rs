@@ -2,7 +2,7 @@
 //! line above trace, when all goes well and when nothing does.
 //!
 //! A file of its own, since a logger is the whole process's.
-#![cfg(feature = "camera")]
+#![cfg(feature = "camera-gst")]
 
 use std::net::TcpStream;
 use std::sync::Mutex;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use symple::camera::{Camera, Config, Event, Serve, Signalling};
+use symple::media::source::gst::CaptureSettings;
 use symple::proto::Token;
 use tungstenite::{Message, WebSocket};
 
@@ -67,8 +68,9 @@ impl Viewer {
 fn dead_source(source: &str) -> String {
     let listen = vec!["127.0.0.1:0".parse().expect("literal")];
     let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
-    let mut config = Config { signalling, ..Config::default() };
-    config.media.source = source.parse().expect("a source");
+    let source = source.parse().expect("a source");
+    let config =
+        Config { signalling, ..Config::new(CaptureSettings { source, ..CaptureSettings::default() }) };
     let printed = format!("{config:?}");
     let camera = Camera::new(config).expect("nothing is asked of the source before the start");
     let port = camera.server().expect("its own").addresses()[0].port();

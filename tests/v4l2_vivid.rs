@@ -314,7 +314,7 @@ fn one_that_is_unplugged_comes_back_by_itself_under_another_number_and_as_it_was
     watched.event("the stop", |event| matches!(event, SourceEvent::Stopped));
 }
 
-#[cfg(feature = "camera")]
+#[cfg(feature = "camera-gst")]
 mod facade {
     use std::sync::mpsc::channel;
 
@@ -348,11 +348,8 @@ mod facade {
         let name = "a_peer_sets_controls_by_command_and_the_program_hears_of_it";
         let Some(vivid) = vivid(name) else { return };
         let serve = Serve { listen: vec!["127.0.0.1:0".parse().expect("literal")], ..Serve::default() };
-        let config = Config {
-            media: vivid.settings(320, 180, 10),
-            signalling: Signalling::Serve(serve),
-            ..Config::default()
-        };
+        let config =
+            Config { signalling: Signalling::Serve(serve), ..Config::new(vivid.settings(320, 180, 10)) };
         let camera = camera::Camera::new(config).expect("it starts");
         assert!(Control::find(&camera.controls(), "brightness").is_some());
         let (tell, told) = channel();

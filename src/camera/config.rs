@@ -8,12 +8,39 @@ use std::time::Duration;
 use crate::call::RateLimit;
 use crate::calling::Answer;
 use crate::media::adapt::rate::Limits;
-use crate::media::source::gst::Settings;
+use crate::media::source::Source;
+#[cfg(feature = "gst")]
+use crate::media::source::gst::CaptureSettings;
 use crate::net::http::Routes;
 use crate::net::{AuthRequest, Network};
 use crate::proto::{DEFAULT_PORT, Object, Token};
 
-/// How a camera works. Its `Default` is a test pattern on `http://127.0.0.1:4500`.
+/// Where a camera's frames come from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CameraSource {
+    /// A source that the program made, such as one that it pushes the frames of its own encoder into.
+    Source(Source),
+    /// What GStreamer is to capture and encode. It is opened by [`Camera::new`](super::Camera::new).
+    #[cfg(feature = "gst")]
+    Capture(Box<CaptureSettings>),
+}
+
+impl From<Source> for CameraSource {
+    fn from(source: Source) -> Self {
+        CameraSource::Source(source)
+    }
+}
+
+#[cfg(feature = "gst")]
+impl From<CaptureSettings> for CameraSource {
+    fn from(settings: CaptureSettings) -> Self {
+        CameraSource::Capture(Box::new(settings))
+    }
+}
+
+/// How a camera works. [`Config::new`] has the defaults; with the feature `gst` its `Default` is a test pattern on
+/// `http://127.0.0.1:4500`.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The user that the camera is. Default: `camera`.
@@ -26,8 +53,8 @@ pub struct Config {
     pub room: String,
     /// Where viewers find it: its own server, or one elsewhere.
     pub signalling: Signalling,
-    /// Source, size, rate and encoder.
-    pub media: Settings,
+    /// Where its frames come from.
+    pub source: CameraSource,
     /// Whether a viewer without H.264 is served VP8 by a second, software encoder. Default: yes.
     pub vp8: bool,
     /// Who may set a V4L2 camera's controls by command.
@@ -62,17 +89,31 @@ pub struct Config {
     pub ice_servers: Vec<serde_json::Value>,
 }
 
+#[cfg(feature = "gst")]
 impl Default for Config {
     fn default() -> Self {
-        let media = Settings::default();
+        Config::new(CaptureSettings::default())
+    }
+}
+
+impl Config {
+    /// The defaults for a camera of this source: a [`Source`] or, with the feature `gst`, settings of a capture, whose
+    /// bitrate is the one that is started with.
+    pub fn new(source: impl Into<CameraSource>) -> Config {
+        let source = source.into();
+        let bitrate = match &source {
+            CameraSource::Source(_) => Limits::default(),
+            #[cfg(feature = "gst")]
+            CameraSource::Capture(settings) => Limits { start: settings.bitrate, ..Limits::default() },
+        };
         Config {
             user: "camera".into(),
             name: None,
             data: Object::new(),
             room: "public".into(),
             signalling: Signalling::Serve(Serve::default()),
-            bitrate: Limits { start: media.bitrate, ..Limits::default() },
-            media,
+            source,
+            bitrate,
             vp8: true,
             controls: Controllers::default(),
             adapt: true,

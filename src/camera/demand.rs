@@ -16,6 +16,9 @@
 //! the next sink that wants a stream; those that were there are forgotten. When nobody is left, rates begin anew: the
 //! next viewer's network is another one.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 

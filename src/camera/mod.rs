@@ -2,6 +2,7 @@
 //! browser finds them at, or a client of one elsewhere.
 //!
 //! ```no_run
+//! # #[cfg(feature = "gst")] {
 //! use symple::camera::{Camera, Config, Event};
 //!
 //! let camera = Camera::new(Config::default())?;
@@ -11,6 +12,7 @@
 //! });
 //! println!("open {}", camera.urls()[0]);
 //! futures_lite::future::block_on(camera.run());
+//! # }
 //! # Ok::<(), symple::camera::StartError>(())
 //! ```
 
@@ -20,8 +22,6 @@ mod callers_tests;
 mod config;
 mod controls;
 mod demand;
-#[cfg(test)]
-mod demand_tests;
 mod driver;
 mod event;
 mod profile;
@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, Weak};
 use futures_lite::future::zip;
 
 pub use crate::calling::Answer;
-pub use config::{Admit, Config, Connect, Controllers, Serve, Signalling};
+pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{Event, StartError, Viewer, ViewerId};
 pub use source::{SourceState, SourceStatus};
 
@@ -48,11 +48,13 @@ use crate::call::CallError;
 use crate::call::body::End;
 use crate::client;
 use crate::media::adapt::ladder::Quality;
+#[cfg(feature = "gst")]
 use crate::media::board::BoardInfo;
 use crate::media::frame::queue::{FrameQueue, Pushed};
 use crate::media::source::controls::{Control, Value};
+#[cfg(feature = "gst")]
 use crate::media::source::gst::EncoderInfo;
-use crate::media::source::{Command, Location, RequestId, Source, SourceEvent};
+use crate::media::source::{Command, RequestId, Source, SourceEvent};
 use crate::media::{Codec, StreamId, StreamInfo};
 use crate::net::time;
 use crate::net::udp::Udp;
@@ -127,6 +129,7 @@ pub struct Status {
     /// What pictures it is asked for: less than all where network or board do not allow that.
     pub quality: Option<Quality>,
     /// The name of the board's profile.
+    #[cfg(feature = "gst")]
     pub board: String,
 }
 
@@ -143,7 +146,7 @@ impl Camera {
             changed: Signal::default(),
             ending: Mutex::default(),
         });
-        let source = Source::gstreamer(config.media.clone())?;
+        let (source, is_v4l2) = open(&config.source)?;
         let producer = source.producer();
         producer.listen({
             let inbox = inbox.clone();
@@ -152,8 +155,9 @@ impl Camera {
         let mut streams = producer.streams();
         let has_h264 = streams.iter().any(|info| info.codec == Codec::H264);
         streams.retain(|info| config.vp8 || !has_h264 || info.codec != Codec::Vp8);
-        let desk = matches!(config.media.source, Location::V4l2 { .. })
-            .then(|| Desk::new(config.controls.clone(), &config.signalling, producer.controls()));
+        let known = producer.controls();
+        let desk = (is_v4l2 || !known.is_empty())
+            .then(|| Desk::new(config.controls.clone(), &config.signalling, known));
         if desk.as_ref().is_some_and(Desk::is_of_use) {
             // Pages offer what they may only.
             config.data.entry("controls").or_insert_with(|| true.into());
@@ -229,12 +233,14 @@ impl Camera {
         &self.shared.urls
     }
 
-    /// The board's profile that was chosen, and why.
+    /// The board's profile that was chosen, and why; of a source by GStreamer.
+    #[cfg(feature = "gst")]
     pub fn board(&self) -> Option<&BoardInfo> {
         self.shared.source.producer().board()
     }
 
-    /// The H.264 encoder that was chosen, and why not those before it.
+    /// The H.264 encoder that was chosen, and why not those before it; of a source by GStreamer.
+    #[cfg(feature = "gst")]
     pub fn encoder(&self) -> Option<&EncoderInfo> {
         self.shared.source.producer().encoder_info()
     }
@@ -289,9 +295,11 @@ impl Camera {
     /// when the camera was unplugged.
     ///
     /// ```no_run
+    /// # #[cfg(feature = "gst")] {
     /// # let camera = symple::camera::Camera::new(Default::default())?;
     /// camera.set_control("exposure_auto", "manual_mode");
     /// camera.set_control("gain", 12);
+    /// # }
     /// # Ok::<(), symple::camera::StartError>(())
     /// ```
     pub fn set_control(&self, name: &str, value: impl Into<Value>) -> RequestId {
@@ -405,6 +413,7 @@ impl Shared {
             encoder: producer.encoder().unwrap_or_default(),
             bitrate: main.and_then(|stream| studio.bitrate(stream)).unwrap_or_default(),
             quality: main.and_then(|stream| studio.quality(stream)),
+            #[cfg(feature = "gst")]
             board: producer.board().map(|board| board.file.clone()).unwrap_or_default(),
         }
     }
@@ -506,6 +515,18 @@ impl Shared {
             data,
             call,
         });
+    }
+}
+
+/// The source, and whether it is a V4L2 camera.
+fn open(source: &CameraSource) -> Result<(Source, bool), StartError> {
+    match source {
+        CameraSource::Source(source) => Ok((source.clone(), false)),
+        #[cfg(feature = "gst")]
+        CameraSource::Capture(settings) => {
+            let is_v4l2 = matches!(settings.source, crate::media::source::Location::V4l2 { .. });
+            Ok((Source::gstreamer((**settings).clone())?, is_v4l2))
+        }
     }
 }
 

@@ -158,11 +158,21 @@ impl Status {
             "bitrate": self.bitrate,
             "percent": self.quality.map(|quality| quality.percent),
             "fps": self.quality.map(|quality| quality.fps),
-            "board": self.board,
+            "board": self.board(),
             "dropped": self.dropped,
             "panics": self.panics,
             "sessions": viewers.collect::<Vec<_>>(),
         })
+    }
+}
+
+impl Status {
+    /// The name of the board's profile, where one was chosen.
+    fn board(&self) -> &str {
+        #[cfg(feature = "gst")]
+        return &self.board;
+        #[cfg(not(feature = "gst"))]
+        ""
     }
 }
 

@@ -13,6 +13,7 @@ use symple::call::body::EndReason;
 use symple::camera::{Camera, Config, Event, Serve, Signalling};
 use symple::client;
 use symple::media::source::controls::{Control, ControlKind, Value};
+use symple::media::source::gst::CaptureSettings;
 use symple::proto::{Message, Status};
 
 fn main() {
@@ -23,12 +24,13 @@ fn main() {
     let listen = vec![SocketAddr::new(ip, port)];
     let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
     let data = [("controls".to_owned(), true.into())].into_iter().collect();
-    let mut config = Config { signalling, data, ..Config::default() };
+    let mut capture = CaptureSettings::default();
     if let Some(size) = var("SIZE") {
         let (width, height) = size.split_once('x').expect("SIZE is like 320x180");
-        config.media.width = width.parse().expect("SIZE has a width");
-        config.media.height = height.parse().expect("SIZE has a height");
+        capture.width = width.parse().expect("SIZE has a width");
+        capture.height = height.parse().expect("SIZE has a height");
     }
+    let config = Config { signalling, data, ..Config::new(capture) };
     let camera = Camera::new(config).expect("the test pattern starts");
     let mut tuning = Tuning::default();
     let handle = camera.clone();

@@ -69,7 +69,7 @@ fn numbers_ask_for_the_token_once_authentication_is_on() {
 #[cfg(target_os = "linux")]
 fn a_full_disk_behind_its_output_ends_nobody() {
     let commands = [&["serve"][..], &["camera", "--size", "320x240", "--fps", "10"][..]];
-    for command in &commands[..if cfg!(feature = "camera") { 2 } else { 1 }] {
+    for command in &commands[..if cfg!(feature = "camera-gst") { 2 } else { 1 }] {
         // Free a moment ago; where it listens is not said.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let port = address.port().to_string();

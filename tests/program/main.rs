@@ -1,7 +1,7 @@
 //! The program `symple` as people and scripts meet it: started as it is built, talked to over its port.
 #![cfg(all(feature = "program", unix))]
 
-#[cfg(feature = "camera")]
+#[cfg(feature = "camera-gst")]
 mod camera;
 mod command_line;
 #[cfg(feature = "v4l2")]
@@ -18,7 +18,7 @@ mod slow;
 mod slow_rooms;
 #[cfg(target_os = "linux")]
 mod soak;
-#[cfg(feature = "camera")]
+#[cfg(feature = "camera-gst")]
 mod sources;
 mod tls;
 #[cfg(all(feature = "redis", target_os = "linux"))]

@@ -74,7 +74,7 @@ impl Program {
 
     /// Starts it in a network of its own with loopback and one cable, at whose ends these addresses are, if this
     /// system lets us make one.
-    #[cfg(all(feature = "camera", target_os = "linux"))]
+    #[cfg(all(feature = "camera-gst", target_os = "linux"))]
     pub fn start_on_cable(ours: &str, theirs: &str, args: &[&str]) -> Option<Program> {
         let script = format!(
             "ip link set lo up && ip link add cable type veth peer name end && ip address add {ours} dev cable \
@@ -162,7 +162,7 @@ impl Program {
     }
 
     /// Waits for its end; what it wrote and was not looked at, to both.
-    #[cfg(feature = "camera")]
+    #[cfg(feature = "camera-gst")]
     pub fn rest(mut self) -> String {
         let lines: Vec<String> = self.log.iter().chain(self.out.iter()).collect();
         self.child.wait().expect("it was started");

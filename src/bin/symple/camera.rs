@@ -11,7 +11,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use symple::camera::{Camera, Config, Connect, Controllers, Event, Serve, Signalling, StartError};
 use symple::media::board::BoardInfo;
-use symple::media::source::gst::EncoderInfo;
+use symple::media::source::gst::{CaptureSettings, EncoderInfo};
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
 use symple::{client, proto};
@@ -29,6 +29,7 @@ use crate::{certificate, files, help, logger, open_files};
 /// What the camera runs with: what the library takes, and what becomes that.
 struct Settings {
     camera: Config,
+    media: CaptureSettings,
     port: u16,
     /// `None`: every address of the machine.
     listen: Option<Vec<IpAddr>>,
@@ -51,6 +52,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             camera: Config::default(),
+            media: CaptureSettings::default(),
             port: DEFAULT_PORT,
             listen: Some(vec![Ipv4Addr::LOCALHOST.into()]),
             token: None,
@@ -98,22 +100,22 @@ const PICTURES: &[Setting<Settings>] = &[
         "SOURCE",
         "test (a moving pattern, the default), /dev/video0, csi or csi:NAME (the board's camera port), a file, or \
          rtsp://…; with a login in it better a variable or the file, as other users of this machine see flags",
-        |s: &mut S, v| set(&mut s.camera.media.source, parsed(v)),
+        |s: &mut S, v| set(&mut s.media.source, parsed(v)),
     ),
     Setting::new("size", "WxH", "The largest picture. Default: 1280x720", |s: &mut S, v| {
         let text = text(v)?;
         let sides =
             text.split_once('x').and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)));
-        let media = &mut s.camera.media;
+        let media = &mut s.media;
         (media.width, media.height) = sides.ok_or("must look like 1280x720")?;
         Ok(())
     }),
     Setting::new("fps", "N", "Pictures a second, at most. Default: 30", |s: &mut S, v| {
-        set(&mut s.camera.media.fps, small(count(v, 1)))
+        set(&mut s.media.fps, small(count(v, 1)))
     }),
     Setting::new("bitrate", "KBIT", "Kilobits a second at the start. Default: 1000", |s: &mut S, v| {
         let bps = kilobits(v)?;
-        (s.camera.media.bitrate, s.camera.bitrate.start) = (bps, bps);
+        (s.media.bitrate, s.camera.bitrate.start) = (bps, bps);
         Ok(())
     }),
     Setting::new("min_bitrate", "KBIT", "What it does not go below for bad networks", |s: &mut S, v| {
@@ -123,13 +125,13 @@ const PICTURES: &[Setting<Settings>] = &[
         set(&mut s.camera.bitrate.max, kilobits(v))
     }),
     Setting::new("audio", "", "Take the source's sound. Default: yes", |s: &mut S, v| {
-        set(&mut s.camera.media.audio, switch(v))
+        set(&mut s.media.audio, switch(v))
     }),
     Setting::new(
         "pass_through",
         "",
         "Send H.264 that a camera makes itself as it is. Default: yes",
-        |s: &mut S, v| set(&mut s.camera.media.pass_through, switch(v)),
+        |s: &mut S, v| set(&mut s.media.pass_through, switch(v)),
     ),
     Setting::new(
         "set",
@@ -174,20 +176,20 @@ const PICTURES: &[Setting<Settings>] = &[
         "board",
         "BOARD",
         "The board's profile: auto (the default), a name such as raspberry-pi-4, or a TOML file of one's own",
-        |s: &mut S, v| set(&mut s.camera.media.board, parsed(v)),
+        |s: &mut S, v| set(&mut s.media.board, parsed(v)),
     ),
     Setting::new(
         "encoders",
         "NAME",
         "H.264 encoders to try, by their GStreamer names, in this order. Default: the board's, hardware first",
-        |s: &mut S, v| set(&mut s.camera.media.encoders, list(v)),
+        |s: &mut S, v| set(&mut s.media.encoders, list(v)),
     )
     .list(),
     Setting::new("key_interval", "SECONDS", "A key frame at least so often. Default: 10", |s: &mut S, v| {
-        set(&mut s.camera.media.key_interval, count(v, 1).map(Duration::from_secs))
+        set(&mut s.media.key_interval, count(v, 1).map(Duration::from_secs))
     }),
     Setting::new("repeat", "", "Start a file again at its end. Default: yes", |s: &mut S, v| {
-        set(&mut s.camera.media.repeat, switch(v))
+        set(&mut s.media.repeat, switch(v))
     }),
     Setting::new(
         "linger",
@@ -371,11 +373,11 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     open_files::raise();
     let settings = loaded.settings;
     let certificate = certificate(&settings)?;
-    let controls = settings.set.clone();
+    let (controls, media) = (settings.set.clone(), settings.media.clone());
     let (mut config, ring) = config(settings, loaded.line.check)?;
     if let Some(depth) = loaded.line.check {
         let (certificate, ring) = (certificate.as_ref(), ring.as_deref());
-        let checked = check::Checked { config, certificate, ring, set: &controls };
+        let checked = check::Checked { config, media: &media, certificate, ring, set: &controls };
         return check::run(&checked, depth, &table, &loaded.origins);
     }
     if let (Signalling::Serve(serve), Some(certificate)) = (&mut config.signalling, &certificate) {
@@ -422,6 +424,7 @@ fn certificate(s: &Settings) -> Result<Option<Certificate>, Failure> {
 /// What the library takes, but for the certificate, and who is to be called.
 fn config(settings: Settings, check: Option<Depth>) -> Result<(Config, Option<String>), Failure> {
     let mut camera = settings.camera;
+    camera.source = settings.media.into();
     camera.signalling = if let Some(url) = settings.connect {
         let roots = match &settings.roots {
             Some(file) => {

@@ -3,7 +3,7 @@
 #![deny(unsafe_code)]
 
 mod args;
-#[cfg(feature = "camera")]
+#[cfg(feature = "camera-gst")]
 mod camera;
 mod certificate;
 #[cfg(feature = "v4l2")]
@@ -53,7 +53,7 @@ const COMMANDS: &[Command] = &[
         line: "a server for peers, a drop-in replacement for the Node.js server",
         run: serve::main,
     },
-    #[cfg(feature = "camera")]
+    #[cfg(feature = "camera-gst")]
     Command { name: "camera", line: "a camera to watch in a browser", run: camera::main },
     #[cfg(feature = "v4l2")]
     Command { name: "devices", line: "the V4L2 cameras and codecs of this machine", run: devices::main },

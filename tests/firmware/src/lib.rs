@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use symple::camera::{Camera, Config, Event, Serve, Signalling, StartError};
+use symple::media::source::gst::CaptureSettings;
 use symple::proto::Token;
 
 /// A camera with a page at `listen`, for those who know the token.
 pub fn camera(source: &str, listen: SocketAddr, token: &str) -> Result<Camera, Box<dyn std::error::Error>> {
-    let mut config = Config::default();
-    config.media.source = source.parse()?;
-    (config.media.width, config.media.height) = (320, 180);
+    let capture = CaptureSettings { source: source.parse()?, width: 320, height: 180, ..Default::default() };
+    let mut config = Config::new(capture);
     config.signalling = Signalling::Serve(Serve {
         listen: vec![listen],
         token: Some(Token::new(token)),

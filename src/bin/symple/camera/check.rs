@@ -28,6 +28,7 @@ const WELCOME: Duration = Duration::from_secs(10);
 /// What is checked beside what the library takes.
 pub struct Checked<'a> {
     pub config: Config,
+    pub media: &'a Media,
     pub certificate: Option<&'a Certificate>,
     pub ring: Option<&'a str>,
     /// Controls that are set at the start.
@@ -42,7 +43,7 @@ pub fn run(
     origins: &Origins,
 ) -> Result<(), Failure> {
     let set_by = set_by(checked, table, origins);
-    let media = &checked.config.media;
+    let media = checked.media;
     if depth == Depth::Plain {
         let plan = describe(checked, &certificate(checked.certificate)?);
         let source = match media.source {
@@ -207,7 +208,7 @@ fn unavailable(words: impl Into<String>) -> Failure {
 fn set_by(checked: &Checked<'_>, table: &[Setting<Settings>], origins: &Origins) -> String {
     let mut origins = origins.clone();
     if let Some((_, value)) = origins.get_mut("source") {
-        *value = checked.config.media.source.to_string().into();
+        *value = checked.media.source.to_string().into();
     }
     merge::set_by(table, &origins)
 }
@@ -282,7 +283,7 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
     if !checked.set.is_empty() {
         row("at the start", checked.set.join(", "));
     }
-    let media = &config.media;
+    let media = checked.media;
     let vp8 = if config.vp8 { ", VP8 for viewers without H.264" } else { "" };
     row("video", format!("{}x{} at most, {} frames a second{vp8}", media.width, media.height, media.fps));
     let kbit = |bps: u32| bps / 1000;

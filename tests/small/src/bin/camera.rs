@@ -1,6 +1,7 @@
 //! A camera with its page: `camera SOURCE ADDRESS TOKEN`.
 
 use symple::camera::{Camera, Config, Serve, Signalling};
+use symple::media::source::gst::CaptureSettings;
 use symple::proto::Token;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -8,8 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [source, address, token] = &args[..] else {
         return Err("usage: camera SOURCE ADDRESS TOKEN".into());
     };
-    let mut config = Config::default();
-    config.media.source = source.parse()?;
+    let capture = CaptureSettings { source: source.parse()?, ..CaptureSettings::default() };
+    let mut config = Config::new(capture);
     config.signalling = Signalling::Serve(Serve {
         listen: vec![address.parse()?],
         token: Some(Token::new(token.clone())),

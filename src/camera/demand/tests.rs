@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::demand::{Config, Demand, Event, Input, Output, Sink};
+use super::{Config, Demand, Event, Input, Output, Sink};
 use crate::media::adapt::heat;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
