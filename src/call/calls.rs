@@ -129,6 +129,12 @@ impl Calls {
         self.calls.get(&id)?.origin.as_ref()
     }
 
+    /// How many calls there may be from now on.
+    #[cfg(feature = "camera")]
+    pub(crate) fn set_max_calls(&mut self, max: usize) {
+        self.config.max_calls = max;
+    }
+
     /// How many candidates could not be parsed and were ignored.
     pub fn unread_candidates(&self) -> u64 {
         self.unread_candidates

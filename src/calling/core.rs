@@ -12,6 +12,9 @@ use crate::media::{StreamId, StreamInfo};
 use crate::proto::Address;
 use crate::rtc::{self, Fanout, LocalCandidate, SessionId, SessionStats, Transmit};
 
+/// So many calls more does signalling take than there are seats: that limit is told by us, in the same word.
+const SPARE: usize = 64;
+
 /// A call that is not over.
 pub(super) struct Seat {
     pub session: SessionId,
@@ -60,8 +63,7 @@ impl Core {
     pub fn new(config: Config, now: Instant) -> Self {
         let mut fanout = Fanout::new(config.rtc, now);
         fanout.set_streams(&config.streams);
-        // The limit of calls is ours, and told in the same word.
-        let calls = call::Config { max_calls: config.max_calls + 64, ..call::Config::default() };
+        let calls = call::Config { max_calls: config.max_calls + SPARE, ..call::Config::default() };
         Core {
             calls: Calls::new(calls),
             fanout,
@@ -122,6 +124,12 @@ impl Core {
     /// How many calls there may be from now on. Those that are over it stay.
     pub fn set_max_calls(&mut self, max: usize) {
         self.max_calls = max;
+        self.calls.set_max_calls(max + SPARE);
+    }
+
+    /// Who answers from now on.
+    pub fn set_answer(&mut self, answer: Answer) {
+        self.answer = answer;
     }
 
     /// All in calls, the oldest first.

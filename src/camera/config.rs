@@ -12,7 +12,7 @@ use crate::media::source::Source;
 #[cfg(feature = "gst")]
 use crate::media::source::gst::CaptureSettings;
 use crate::net::http::Routes;
-use crate::net::{AuthRequest, Network};
+use crate::net::{AuthRequest, Network, Server};
 use crate::proto::{DEFAULT_PORT, Object, Token};
 
 /// Where a camera's frames come from.
@@ -79,6 +79,8 @@ pub struct Config {
     pub offer_rate: RateLimit,
     /// For how long the source runs on when the last viewer left. Default: 10 s.
     pub linger: Duration,
+    /// A snapshot younger than this is served again instead of a new one. Default: 1 s.
+    pub snapshot_every: Duration,
     /// The UDP port for all viewers. By default that of the own server's TCP port, so that a port forward
     /// needs one number; any free one where there is no own server.
     pub udp_port: Option<u16>,
@@ -122,6 +124,7 @@ impl Config {
             max_unconnected: 4,
             offer_rate: RateLimit { per_second: 2, burst: 8 },
             linger: Duration::from_secs(10),
+            snapshot_every: Duration::from_secs(1),
             udp_port: None,
             advertise: None,
             ice_servers: Vec::new(),
@@ -162,11 +165,16 @@ pub enum Controllers {
 
 /// Where camera and viewers meet.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Signalling {
     /// At the camera's own server, which serves the page too.
     Serve(Serve),
     /// At a server elsewhere.
     Connect(Connect),
+    /// At a server of the program's, in this process. It is the program's to run, to end, and to say who may enter;
+    /// several cameras may be at one, each with a [`Config::user`] of its own, which belongs into the server's
+    /// reserved names, and with a UDP port of its own.
+    Within(Server),
 }
 
 /// The camera's own server.

@@ -59,7 +59,7 @@ impl Desk {
                 serve.token.is_some() || home && serve.trusted_proxies.is_empty()
             }
             // That server's rules are not ours to guess.
-            Signalling::Connect(_) => false,
+            Signalling::Connect(_) | Signalling::Within(_) => false,
         };
         Desk {
             may,

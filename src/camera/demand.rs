@@ -187,7 +187,7 @@ impl Demand {
     }
 
     /// All streams, the best video first.
-    pub fn streams(&self) -> impl Iterator<Item = &StreamInfo> {
+    pub fn streams(&self) -> impl Iterator<Item = &StreamInfo> + Clone {
         self.streams.values().map(|stream| &stream.info)
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Shared;
+use super::shared::Shared;
 use super::source::SourceStatus;
 use super::studio::{Input, Output};
 use crate::media::source::{Command, SourceEvent};
@@ -18,8 +18,11 @@ use crate::proto::{Draft, Kind, Object};
 /// Turns of the driver before it lets others run.
 const TURN: usize = 64;
 
-/// How long a shutdown waits for goodbyes and for the source to close.
-const LAST_GOODBYE: Duration = Duration::from_secs(3);
+/// How long a shutdown waits for goodbyes and for the source to close: who embeds a camera gives it a second in all.
+const LAST_GOODBYE: Duration = Duration::from_millis(700);
+
+/// How long a source that is replaced may take to close.
+const LAST_FRAME: Duration = Duration::from_secs(3);
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
@@ -30,11 +33,21 @@ pub(super) struct Driver {
     producing: bool,
     alarm: Alarm,
     goodbye: Option<Alarm>,
+    /// The source is to be replaced, and has not closed yet.
+    leaving: Option<Alarm>,
 }
 
 impl Driver {
     pub fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Self {
-        Driver { udp, candidates_at: None, producing: false, shared, alarm: Alarm::unset(), goodbye: None }
+        Driver {
+            udp,
+            candidates_at: None,
+            producing: false,
+            shared,
+            alarm: Alarm::unset(),
+            goodbye: None,
+            leaving: None,
+        }
     }
 
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -46,6 +59,7 @@ impl Driver {
                 self.find_candidates();
             }
             any |= self.take_media();
+            any |= self.replace_source(cx);
             any |= self.poll_alarm(cx);
             self.drain();
             self.poll_transmits(cx);
@@ -92,6 +106,20 @@ impl Driver {
             self.shared.input(Input::Source(event));
         }
         any
+    }
+
+    /// Another source begins when the one before has closed, or does not within a while.
+    fn replace_source(&mut self, cx: &mut Context<'_>) -> bool {
+        if !lock(&self.shared.sources).is_leaving() {
+            return false;
+        }
+        let late = self.leaving.get_or_insert_with(|| Alarm::after(LAST_FRAME)).poll(cx).is_ready();
+        if self.producing && !late {
+            return false;
+        }
+        (self.leaving, self.producing) = (None, false);
+        self.shared.replace_source();
+        true
     }
 
     /// Networks come and go: what viewers are told of next is asked anew, at most once a second.
@@ -153,7 +181,8 @@ impl Driver {
                     shared.command(command);
                 }
                 Output::ReadHeat => {
-                    let reading = shared.source.producer().read_heat();
+                    let source = lock(&shared.sources).current.clone();
+                    let reading = source.producer().read_heat();
                     shared.input(Input::Heat(reading));
                 }
                 Output::Viewers(count) => self.publish("viewers", count.into()),
@@ -215,7 +244,7 @@ impl Driver {
         };
         let late = self.goodbye.as_mut().is_some_and(|alarm| alarm.poll(cx).is_ready());
         // Our own goodbyes go first.
-        if let Some(server) = shared.server.as_ref().filter(|_| offline || late) {
+        if let Some(server) = shared.server.as_ref().filter(|_| shared.owns_server && (offline || late)) {
             server.shutdown();
         }
         if !late && (!offline || !idle || self.producing) {

@@ -68,6 +68,11 @@ pub enum Event {
     Calling(ViewerId, Address),
     /// Pictures flow to a viewer.
     ViewerJoined(Viewer),
+    /// So many watch from now on.
+    Viewers {
+        /// Whose media is connected.
+        count: usize,
+    },
     /// A viewer is gone, and why.
     ViewerLeft(Viewer, End),
     /// A call ended before any frame was sent, and why.

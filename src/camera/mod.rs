@@ -19,51 +19,59 @@
 mod audience;
 #[cfg(test)]
 mod callers_tests;
+mod commands;
 mod config;
 mod controls;
 mod demand;
 mod driver;
 mod event;
+mod frames;
 mod profile;
+mod reconfigure;
+mod shared;
 mod site;
+mod snapshot;
 mod source;
 pub(crate) mod studio;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Weak};
 
 use futures_lite::future::zip;
 
 pub use crate::calling::Answer;
+pub use commands::CommandRequest;
 pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{Event, StartError, Viewer, ViewerId};
+pub use frames::{FrameEvent, Frames};
+pub use snapshot::{Snapshot, SnapshotError};
 pub use source::{SourceState, SourceStatus};
 
 use crate::call::CallError;
 use crate::call::body::End;
-use crate::client;
 use crate::media::adapt::ladder::Quality;
 #[cfg(feature = "gst")]
 use crate::media::board::BoardInfo;
-use crate::media::frame::queue::{FrameQueue, Pushed};
+use crate::media::frame::queue::FrameQueue;
 use crate::media::source::controls::{Control, Value};
 #[cfg(feature = "gst")]
 use crate::media::source::gst::EncoderInfo;
-use crate::media::source::{Command, RequestId, Source, SourceEvent};
-use crate::media::{Codec, StreamId, StreamInfo};
-use crate::net::time;
-use crate::net::udp::Udp;
-use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id};
-use crate::proto::{Kind, Message};
+use crate::media::source::{Command, RequestId, Source};
+use crate::media::{Codec, StreamInfo};
+use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id, time};
+use crate::proto::{Address, Draft, Kind};
 use crate::rtc::{self, SessionStats};
-use controls::{Desk, Reply, Wish};
+use commands::Handlers;
+use controls::Desk;
 use driver::Driver;
-use studio::{Input, Studio, Whence};
+use reconfigure::{Epoch, Sources};
+use shared::{Inbox, Shared};
+use site::Entrance;
+use studio::{Input, Studio};
 
 /// Frames between encoder and viewers: a second of pictures and sound. More is delay, not safety.
 const QUEUE: usize = 100;
@@ -72,40 +80,6 @@ const QUEUE: usize = 100;
 #[derive(Clone)]
 pub struct Camera {
     shared: Arc<Shared>,
-}
-
-struct Shared {
-    studio: Mutex<Studio>,
-    /// What the source says.
-    inbox: Arc<Inbox>,
-    /// Of a V4L2 source; other sources' commands are the application's.
-    desk: Option<Mutex<Desk>>,
-    events: Outlet<Event>,
-    client: Client,
-    server: Option<Server>,
-    source: Source,
-    requests: AtomicU64,
-    /// The UDP port, until the driver takes it.
-    udp: Mutex<Option<Udp>>,
-    place: site::Place,
-    urls: Vec<String>,
-}
-
-/// From the source's threads to the camera's task.
-struct Inbox {
-    frames: FrameQueue,
-    events: Mutex<VecDeque<SourceEvent>>,
-    /// Streams of which frames were dropped.
-    torn: Mutex<BTreeSet<StreamId>>,
-    changed: Signal,
-    /// The camera is told to end, and its connection has ended.
-    ending: Mutex<Ending>,
-}
-
-#[derive(Default)]
-struct Ending {
-    asked: bool,
-    offline: bool,
 }
 
 /// What a camera does just now.
@@ -143,18 +117,14 @@ impl Camera {
             frames: FrameQueue::new(QUEUE),
             events: Mutex::default(),
             torn: Mutex::default(),
+            epoch: Epoch::default(),
             changed: Signal::default(),
             ending: Mutex::default(),
         });
         let (source, is_v4l2) = open(&config.source)?;
+        Epoch::listen(&inbox, &source);
         let producer = source.producer();
-        producer.listen({
-            let inbox = inbox.clone();
-            Arc::new(move |event| inbox.take(event))
-        });
-        let mut streams = producer.streams();
-        let has_h264 = streams.iter().any(|info| info.codec == Codec::H264);
-        streams.retain(|info| config.vp8 || !has_h264 || info.codec != Codec::Vp8);
+        let streams = reconfigure::offered(producer.streams(), config.vp8);
         let known = producer.controls();
         let desk = (is_v4l2 || !known.is_empty())
             .then(|| Desk::new(config.controls.clone(), &config.signalling, known));
@@ -163,25 +133,27 @@ impl Camera {
             config.data.entry("controls").or_insert_with(|| true.into());
         }
         let status: Arc<Mutex<Weak<Shared>>> = Arc::default();
-        let (server, client) = site::open(&config, {
+        let Entrance { server, owned, client, rules } = site::open(&config, {
             let status = status.clone();
             move || lock(&status).upgrade().map(|shared| shared.status())
         })?;
-        let tcp = server.as_ref().and_then(|s| s.addresses().first().copied());
+        let tcp = server.as_ref().filter(|_| owned).and_then(|s| s.addresses().first().copied());
         let udp = site::udp(&config, tcp)?;
+        let page = server.as_ref().and_then(|s| s.addresses().first().copied());
         let place =
-            site::Place { advertise: config.advertise, loopback: tcp.is_some_and(|a| a.ip().is_loopback()) };
+            site::Place { advertise: config.advertise, loopback: page.is_some_and(|a| a.ip().is_loopback()) };
         let candidates = place.candidates(&udp);
         let studio = studio::Config {
             rtc: rtc::Config {
                 candidates,
                 initial_bitrate: config.bitrate.start,
                 max_bitrate: config.bitrate.max,
-                max_sessions: config.max_viewers + 1,
+                // Seats are counted, and may become more while it runs.
+                max_sessions: usize::MAX,
                 ..rtc::Config::default()
             },
             streams,
-            bitrate: config.bitrate,
+            bitrate: config.bitrate.clone(),
             adapt: config.adapt,
             heat: producer.heat_limits(),
             answer: config.answer,
@@ -189,6 +161,7 @@ impl Camera {
             max_unconnected: config.max_unconnected,
             offer_rate: config.offer_rate,
             linger: config.linger,
+            snapshot_every: config.snapshot_every,
             live: producer.is_live(),
         };
         let urls = server.as_ref().map(|s| site::urls(s.addresses(), &config.signalling)).unwrap_or_default();
@@ -199,7 +172,11 @@ impl Camera {
             events: Outlet::new(),
             client,
             server,
-            source,
+            sources: Mutex::new(Sources::new(source)),
+            config: Mutex::new(config),
+            handlers: Handlers::default(),
+            rules,
+            owns_server: owned,
             requests: AtomicU64::new(0),
             udp: Mutex::new(Some(udp)),
             place,
@@ -235,14 +212,39 @@ impl Camera {
 
     /// The board's profile that was chosen, and why; of a source by GStreamer.
     #[cfg(feature = "gst")]
-    pub fn board(&self) -> Option<&BoardInfo> {
-        self.shared.source.producer().board()
+    pub fn board(&self) -> Option<BoardInfo> {
+        lock(&self.shared.sources).current.producer().board().cloned()
     }
 
     /// The H.264 encoder that was chosen, and why not those before it; of a source by GStreamer.
     #[cfg(feature = "gst")]
-    pub fn encoder(&self) -> Option<&EncoderInfo> {
-        self.shared.source.producer().encoder_info()
+    pub fn encoder(&self) -> Option<EncoderInfo> {
+        lock(&self.shared.sources).current.producer().encoder_info().cloned()
+    }
+
+    /// Handles commands to this node, such as `pan`, by `handler`, which replies now or later and must not block; it
+    /// is called from within [`Camera::run`], under no lock. A second handler of a node takes the first one's place.
+    /// Commands to other nodes are [`Event::Client`]s.
+    ///
+    /// ```no_run
+    /// # let camera: symple::camera::Camera = todo!();
+    /// use symple::proto::Status;
+    /// camera.on_command("pan", |command| {
+    ///     let degrees: Option<f64> = command.data().ok();
+    ///     _ = command.reply(Status::OK, &serde_json::json!({ "degrees": degrees }));
+    /// });
+    /// ```
+    pub fn on_command(&self, node: &str, handler: impl FnMut(CommandRequest) + Send + 'static) {
+        self.shared.handlers.set(node, Box::new(handler));
+    }
+
+    /// Sends all who watch an event message, `{"type":"event","name":name,"data":data}`: motion, a battery that runs
+    /// low. Says to how many; who is not connected to the server just now gets none.
+    pub fn notify_viewers(&self, name: &str, data: &serde_json::Value) -> usize {
+        let watchers = lock(&self.shared.studio).watchers();
+        let event =
+            |to: &Address| Draft::new(Kind::Event).to(to.as_str()).with("name", name).with("data", data);
+        watchers.iter().filter(|to| self.shared.client.send(event(to)).is_ok()).count()
     }
 
     /// Its client of the server, own or elsewhere: for messages, presence and commands beside calls.
@@ -250,7 +252,7 @@ impl Camera {
         &self.shared.client
     }
 
-    /// Its own server, where it has one. Who listens to its events gives the verdicts on newcomers, where there are
+    /// Its server, where that is in this process. Who listens to its events gives the verdicts on newcomers, where there are
     /// any to give: see [`Admit`].
     pub fn server(&self) -> Option<&Server> {
         self.shared.server.as_ref()
@@ -286,6 +288,13 @@ impl Camera {
         done
     }
 
+    /// Ends all calls, those that wait for a verdict or connect too. Says how many. The viewers are told why.
+    pub fn hang_up_all(&self, end: impl Into<End>) -> usize {
+        let count = lock(&self.shared.studio).hang_up_all(&end.into(), time::now());
+        self.shared.inbox.changed.notify();
+        count
+    }
+
     /// The controls of a V4L2 camera, as they were read last; none of another source.
     pub fn controls(&self) -> Vec<Control> {
         self.shared.desk.as_ref().map(|desk| lock(desk).known.clone()).unwrap_or_default()
@@ -315,6 +324,30 @@ impl Camera {
         request
     }
 
+    /// The source's encoded frames, its best video and its audio, as a stream that holds at most `capacity` frames of
+    /// each: for a recorder, a relay, an analysis. The source runs while it exists.
+    pub fn frames(&self, capacity: usize) -> Frames {
+        self.frames_of(&[], capacity)
+    }
+
+    /// As [`Camera::frames`], of these codecs: the best rendition that the source has of each.
+    pub fn frames_of(&self, codecs: &[Codec], capacity: usize) -> Frames {
+        let (id, outbox) = (self.shared.request().0, frames::Outbox::new(capacity));
+        lock(&self.shared.studio).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
+        self.shared.inbox.changed.notify();
+        Frames::new(Arc::downgrade(&self.shared), id, outbox)
+    }
+
+    /// The newest picture as JPEG. Where nobody watches the source is opened for it and closed again; within
+    /// [`Config::snapshot_every`] the last one is served again.
+    ///
+    /// Errors: the source makes no JPEG, none came within 10 s, the source or the camera ended.
+    pub fn snapshot(&self) -> impl Future<Output = Result<Snapshot, SnapshotError>> + Send + use<> {
+        let slot = lock(&self.shared.studio).snapshot(time::now());
+        self.shared.inbox.changed.notify();
+        slot.wait()
+    }
+
     /// Who watches, what is produced, and how that goes.
     pub fn status(&self) -> Status {
         self.shared.status()
@@ -332,7 +365,7 @@ impl Camera {
     /// any runtime.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
-        let server = shared.server.as_ref().map(|server| server.run());
+        let server = shared.server.as_ref().filter(|_| shared.owns_server).map(|server| server.run());
         let client = shared.client.run();
         let served = async move {
             if let Some(server) = server {
@@ -354,6 +387,7 @@ impl Camera {
             zip(zip(served, connected), worked).await;
             // A callback may hold the camera, and the camera its ports.
             shared.events.clear();
+            shared.handlers.clear();
         }
     }
 }
@@ -361,160 +395,6 @@ impl Camera {
 impl fmt::Debug for Camera {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Camera").field("urls", &self.shared.urls).finish_non_exhaustive()
-    }
-}
-
-impl Inbox {
-    /// On the source's threads: never waits.
-    fn take(&self, event: SourceEvent) {
-        match event {
-            SourceEvent::Frame(frame) => {
-                let (stream, video) = (frame.stream, frame.codec.is_video());
-                if self.frames.push(frame) == Pushed::NeedsKeyFrame && video {
-                    lock(&self.torn).insert(stream);
-                    self.changed.notify();
-                }
-            }
-            event => {
-                lock(&self.events).push_back(event);
-                self.changed.notify();
-            }
-        }
-    }
-}
-
-impl Shared {
-    fn request(&self) -> RequestId {
-        RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn command(&self, command: Command) {
-        self.source.producer().command(command);
-    }
-
-    fn set_control(&self, request: RequestId, name: &str, value: Value) {
-        self.command(Command::SetControl { request, name: name.to_owned(), value });
-    }
-
-    fn input(&self, input: Input<'_>) {
-        lock(&self.studio).handle_input(input, time::now());
-    }
-
-    fn status(&self) -> Status {
-        let studio = lock(&self.studio);
-        let producer = self.source.producer();
-        let main = studio.main_video();
-        Status {
-            viewers: studio.viewers().collect(),
-            streams: studio.running(),
-            source: studio.source(),
-            dropped: self.inbox.frames.dropped(),
-            panics: studio.panics(),
-            encoder: producer.encoder().unwrap_or_default(),
-            bitrate: main.and_then(|stream| studio.bitrate(stream)).unwrap_or_default(),
-            quality: main.and_then(|stream| studio.quality(stream)),
-            #[cfg(feature = "gst")]
-            board: producer.board().map(|board| board.file.clone()).unwrap_or_default(),
-        }
-    }
-
-    fn client_event(&self, event: client::Event) {
-        match event {
-            client::Event::Online { peer, .. } => {
-                let address = peer.address();
-                self.input(Input::Online { address: address.as_str() });
-                self.events.push(Event::Online(address));
-            }
-            client::Event::Offline { reason, .. } => {
-                self.input(Input::Offline);
-                self.events.push(Event::Offline(reason));
-            }
-            client::Event::Ended { why } => {
-                let refused = matches!(why, client::End::Refused { .. });
-                let status = refused.then_some(crate::proto::Status::UNAUTHORIZED);
-                self.events.push(Event::Ended { status, reason: why.to_string() });
-            }
-            client::Event::Message { message } if is_call(&message) => self.call_message(&message),
-            client::Event::Command { command } if self.desk.is_some() && Desk::is_concerned(&command) => {
-                self.control_command(command);
-            }
-            event => {
-                if let client::Event::PeerRemoved { peer } = &event {
-                    self.input(Input::PeerGone { address: peer.address().as_str() });
-                }
-                self.events.push(Event::Client(event));
-            }
-        }
-        self.inbox.changed.notify();
-    }
-
-    fn control_command(&self, command: Message) {
-        let Some(desk) = &self.desk else { return };
-        let mut desk = lock(desk);
-        let host = command.from().and_then(|from| match self.whence(from.as_str()) {
-            Whence::At(host) => Some(host),
-            Whence::Exempt | Whence::Unknown => None,
-        });
-        if !desk.hears(&command, host, time::now()) {
-            return log::debug!("a control command is passed over: its sender sends too many");
-        }
-        let request = match desk.wish(&command) {
-            Ok(Wish::List) => {
-                let request = self.request();
-                self.command(Command::ReadControls { request });
-                request
-            }
-            Ok(Wish::Set(name, value)) => {
-                let request = self.request();
-                self.set_control(request, &name, value);
-                request
-            }
-            Err(reply) => return self.reply(&command, &reply),
-        };
-        // Under the lock that the device's answer takes too.
-        desk.asked(request, command);
-    }
-
-    fn reply(&self, command: &Message, (status, data): &Reply) {
-        if let Err(e) = self.client.reply(command, *status, data) {
-            log::debug!("a command is not answered: {e}");
-        }
-    }
-
-    /// What the device answered.
-    fn controlled(&self, event: &SourceEvent) {
-        let Some(desk) = &self.desk else { return };
-        let answered = match event {
-            SourceEvent::Control { request, result, .. } => lock(desk).handle_control(*request, result),
-            SourceEvent::Controls { request, result } => lock(desk).handle_controls(*request, result),
-            _ => None,
-        };
-        if let Some((command, reply)) = answered {
-            self.reply(&command, &reply);
-        }
-    }
-
-    fn whence(&self, address: &str) -> Whence {
-        let Some(server) = &self.server else { return Whence::Unknown };
-        match server.host_of(address) {
-            Some(host) if server.exempts(host) => Whence::Exempt,
-            Some(host) => Whence::At(host),
-            // A peer of this process, or one that has gone.
-            None => Whence::Unknown,
-        }
-    }
-
-    fn call_message(&self, message: &Message) {
-        let (Some(subtype), Some(from)) = (message.subtype(), message.from()) else { return };
-        let call: Option<String> = message.get("call").ok().flatten();
-        let (data, call) = (message.raw("data"), call.as_deref());
-        self.input(Input::Call {
-            from: from.as_str(),
-            whence: self.whence(from.as_str()),
-            subtype,
-            data,
-            call,
-        });
     }
 }
 
@@ -528,8 +408,4 @@ fn open(source: &CameraSource) -> Result<(Source, bool), StartError> {
             Ok((Source::gstreamer((**settings).clone())?, is_v4l2))
         }
     }
-}
-
-fn is_call(message: &Message) -> bool {
-    *message.kind() == Kind::Message && message.subtype().is_some_and(|s| s.starts_with("call:"))
 }

@@ -1,6 +1,7 @@
 //! The camera's place on the network: its own server with page and rules, or a client of one elsewhere.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::media::Kind;
 use crate::net::http::Response;
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
-use crate::net::{AuthRequest, Client, Origins, Server, ServerConfig, addresses, outward_address};
+use crate::net::{AuthRequest, Client, Origins, Server, ServerConfig, addresses, lock, outward_address};
 use crate::proto::{Status as Code, Token};
 use crate::rtc::LocalCandidate;
 use crate::server::{self, Admission};
@@ -19,19 +20,75 @@ use crate::server::{self, Admission};
 /// twenty.
 const OWN_FILES: usize = 128;
 
+/// A camera's place in signalling.
+pub(super) struct Entrance {
+    pub server: Option<Server>,
+    /// The server is the camera's own: it runs and ends with it.
+    pub owned: bool,
+    pub client: Client,
+    /// What its own server goes by.
+    pub rules: Option<Arc<Rules>>,
+}
+
+/// What a camera's own server goes by, which may change while it runs.
+pub(super) struct Rules {
+    token: Mutex<Option<Token>>,
+    site: Mutex<Arc<Site>>,
+    status: Arc<dyn Fn() -> Option<Status> + Send + Sync>,
+}
+
+impl Rules {
+    /// Another token, and other ICE servers.
+    pub fn change(&self, config: &Config, serve: &Serve) {
+        lock(&self.token).clone_from(&serve.token);
+        *lock(&self.site) = site(config, serve, &self.status);
+    }
+}
+
 /// Opens the server, where it is our own, and makes the client.
 pub(super) fn open(
     config: &Config,
     status: impl Fn() -> Option<Status> + Send + Sync + 'static,
-) -> Result<(Option<Server>, Client), StartError> {
-    match &config.signalling {
+) -> Result<Entrance, StartError> {
+    Ok(match &config.signalling {
         Signalling::Serve(serve) => {
-            let server = serve_here(config, serve, status)?;
+            let status: Arc<dyn Fn() -> Option<Status> + Send + Sync> = Arc::new(status);
+            let rules = Arc::new(Rules {
+                token: Mutex::new(serve.token.clone()),
+                site: Mutex::new(site(config, serve, &status)),
+                status,
+            });
+            let server = serve_here(config, serve, &rules)?;
             let client = server.peer(identity(config, None));
-            Ok((Some(server), client))
+            Entrance { server: Some(server), owned: true, client, rules: Some(rules) }
         }
-        Signalling::Connect(connect) => Ok((None, connect_to(config, connect)?)),
-    }
+        Signalling::Within(server) => {
+            let client = server.peer(identity(config, None));
+            Entrance { server: Some(server.clone()), owned: false, client, rules: None }
+        }
+        Signalling::Connect(connect) => {
+            Entrance { server: None, owned: false, client: connect_to(config, connect)?, rules: None }
+        }
+    })
+}
+
+/// What the camera's own server answers by HTTP.
+fn site(config: &Config, serve: &Serve, status: &Arc<dyn Fn() -> Option<Status> + Send + Sync>) -> Arc<Site> {
+    let guard = match &serve.token {
+        Some(token) => Guard::Token { token: token.clone() },
+        None if serve.asks() => Guard::Nobody,
+        None => Guard::Everybody,
+    };
+    let status = status.clone();
+    // ICE servers' passwords are for those who may watch.
+    let site = Site::new(&config.ice_servers, Some(&config.room), serve.asks())
+        .watchers(guard.clone())
+        .numbers(guard)
+        .guarded("/api/status", move || match status() {
+            Some(status) => Response::json(status.to_json().to_string()),
+            None => Response::text(503, "The camera is about to start.\n"),
+        });
+    Arc::new(site)
 }
 
 fn connect_to(config: &Config, connect: &Connect) -> Result<Client, StartError> {
@@ -53,11 +110,7 @@ fn identity(config: &Config, token: Option<Token>) -> client::Config {
     }
 }
 
-fn serve_here(
-    config: &Config,
-    serve: &Serve,
-    status: impl Fn() -> Option<Status> + Send + Sync + 'static,
-) -> Result<Server, StartError> {
+fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Server, StartError> {
     let hub = server::Config {
         authenticate: serve.asks(),
         rooms: vec![config.room.clone()],
@@ -68,19 +121,6 @@ fn serve_here(
         memory_limit: 8 << 20,
         ..server::Config::default()
     };
-    let guard = match &serve.token {
-        Some(token) => Guard::Token { token: token.clone() },
-        None if serve.asks() => Guard::Nobody,
-        None => Guard::Everybody,
-    };
-    // ICE servers' passwords are for those who may watch.
-    let site = Site::new(&config.ice_servers, Some(&config.room), serve.asks())
-        .watchers(guard.clone())
-        .numbers(guard)
-        .guarded("/api/status", move || match status() {
-            Some(status) => Response::json(status.to_json().to_string()),
-            None => Response::text(503, "The camera is about to start.\n"),
-        });
     let server = ServerConfig {
         hub,
         listen: serve.listen.clone(),
@@ -96,15 +136,24 @@ fn serve_here(
         tls: serve.tls.clone(),
         ..ServerConfig::default()
     };
-    let server = Server::bind(server.http(move |request| site.answer(request)))?;
-    match (&serve.admit, serve.token.clone()) {
+    let server = Server::bind(server.http({
+        let rules = rules.clone();
+        move |request| {
+            let site = lock(&rules.site).clone();
+            site.answer(request)
+        }
+    }))?;
+    match (&serve.admit, &serve.token) {
         (Admit::Token, None) => {}
-        (Admit::Token, Some(token)) => server.judge(move |request| {
-            let mine = !request.is_heard();
-            if mine {
-                judge(request, &token);
+        (Admit::Token, Some(_)) => server.judge({
+            let rules = rules.clone();
+            move |request| {
+                let mine = !request.is_heard();
+                if mine {
+                    judge(request, lock(&rules.token).as_ref());
+                }
+                mine
             }
-            mine
         }),
         (Admit::Application(judge), _) => {
             let judge = judge.clone();
@@ -118,8 +167,9 @@ fn serve_here(
 }
 
 /// Lets in who knows the token; the hub puts all into the camera's room.
-fn judge(request: &AuthRequest, token: &Token) {
-    if request.auth.token.as_ref().is_some_and(|t| token.is(t.reveal())) {
+fn judge(request: &AuthRequest, token: Option<&Token>) {
+    let shown = request.auth.token.as_ref();
+    if token.zip(shown).is_some_and(|(token, shown)| token.is(shown.reveal())) {
         request.admit(Admission::default());
     } else {
         request.refuse(Code::UNAUTHORIZED, "Authentication failed: wrong or missing token");
@@ -225,7 +275,7 @@ impl Config {
                 let known: Vec<SocketAddr> = serve.listen.iter().filter(|a| a.port() != 0).copied().collect();
                 urls(&known, &self.signalling)
             }
-            Signalling::Connect(_) => vec![],
+            Signalling::Connect(_) | Signalling::Within(_) => vec![],
         }
     }
 }

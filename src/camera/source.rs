@@ -111,6 +111,11 @@ impl Follower {
         Follower { live, status: None, flows: false, ended: false }
     }
 
+    /// Another source is followed from now on.
+    pub fn set_live(&mut self, live: bool) {
+        (self.live, self.flows, self.ended) = (live, false, false);
+    }
+
     /// `None` while nobody watches.
     pub fn status(&self) -> Option<SourceStatus> {
         self.status

@@ -1,13 +1,16 @@
 //! The camera's core, sans-IO: what those in calls take reaches [`demand`](super::demand), what it decides reaches
 //! the source, and what the source does is told to all.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::audience::Audience;
 use super::demand::{self, Demand, Sink};
 use super::event::{Event, Viewer, ViewerId};
+use super::frames::{self, Outbox};
 use super::profile;
+use super::snapshot::{Slot, SnapshotError, Snapshots};
 use super::source::{Follower, SourceState, SourceStatus};
 use crate::call::body::{End, EndReason};
 use crate::call::{CallError, CallId, RateLimit};
@@ -18,6 +21,7 @@ use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
 use crate::media::source::{Command, SourceEvent};
 use crate::media::{Codec, Format, Frame, Kind, StreamId, StreamInfo, VideoFormat};
+use crate::proto::Address;
 use crate::rtc::{self, Path, SessionStats, Transmit};
 
 pub(crate) use crate::calling::Whence;
@@ -39,6 +43,8 @@ pub(crate) struct Config {
     /// Offers of each host, or user.
     pub offer_rate: RateLimit,
     pub linger: Duration,
+    /// How old a snapshot may be that is served again.
+    pub snapshot_every: Duration,
     /// The source is a camera, and no file that comes to an end.
     pub live: bool,
 }
@@ -72,9 +78,25 @@ pub(crate) enum Input<'a> {
     },
     /// What the board said, as [`Output::ReadHeat`] wanted.
     Heat(heat::Reading),
+    /// Another source takes the place of the one before, and has been asked for nothing yet.
+    Replaced {
+        streams: Vec<StreamInfo>,
+        live: bool,
+    },
+    /// Settings that change while it runs.
+    Settings(Settings),
     /// All calls are hung up.
     Shutdown,
     Timeout,
+}
+
+/// Settings that can change while the camera runs.
+pub(crate) struct Settings {
+    pub bitrate: Limits,
+    pub linger: Duration,
+    pub max_viewers: usize,
+    pub answer: Answer,
+    pub snapshot_every: Duration,
 }
 
 /// What is to be done outside.
@@ -106,9 +128,23 @@ pub(crate) struct Studio {
     /// What demand knows of that.
     flows: bool,
     audience: Audience,
+    /// How many watched when the program was told last.
+    watching: usize,
+    takers: BTreeMap<u64, Taker>,
+    snapshots: Snapshots,
+    /// JPEG is wanted for them.
+    makes_jpeg: bool,
+    over: bool,
     out: VecDeque<Output>,
     calling_at: Option<Instant>,
     demand_at: Option<Instant>,
+}
+
+/// Somebody of the program who takes frames.
+struct Taker {
+    codecs: Vec<Codec>,
+    streams: BTreeSet<StreamId>,
+    outbox: Arc<Outbox>,
 }
 
 impl Studio {
@@ -133,6 +169,11 @@ impl Studio {
             source: Follower::new(config.live),
             flows: false,
             audience: Audience::default(),
+            watching: 0,
+            takers: BTreeMap::new(),
+            snapshots: Snapshots::new(config.snapshot_every),
+            makes_jpeg: false,
+            over: false,
             out: VecDeque::new(),
             calling_at: None,
             demand_at: None,
@@ -162,6 +203,47 @@ impl Studio {
         self.calling.hang_up(viewer.0, end, now)?;
         self.settle(now);
         Ok(())
+    }
+
+    /// Ends every call, those that are not connected yet too. Says how many.
+    pub fn hang_up_all(&mut self, end: &End, now: Instant) -> usize {
+        let count = self.calling.hang_up_all(end, now);
+        self.settle(now);
+        count
+    }
+
+    /// Frames of these codecs go to the outbox from now on; of none, of the best video and the audio.
+    pub(super) fn take_frames(&mut self, id: u64, codecs: Vec<Codec>, outbox: Arc<Outbox>, now: Instant) {
+        if self.over {
+            return outbox.end();
+        }
+        self.takers.insert(id, Taker { codecs, streams: BTreeSet::new(), outbox });
+        self.choose(now);
+        self.settle(now);
+    }
+
+    pub fn drop_frames(&mut self, id: u64, now: Instant) {
+        if self.takers.remove(&id).is_some() {
+            self.want(Sink::Frames(id), BTreeSet::new(), now);
+            self.settle(now);
+        }
+    }
+
+    /// The newest picture as JPEG, now or once it is there.
+    pub(super) fn snapshot(&mut self, now: Instant) -> Arc<Slot> {
+        let jpeg = frames::choose(self.demand.streams(), &[Codec::Jpeg]);
+        let slot = self.snapshots.ask(!jpeg.is_empty(), now);
+        if self.snapshots.wants() {
+            self.makes_jpeg = true;
+            self.want(Sink::Snapshot, jpeg, now);
+        }
+        self.settle(now);
+        slot
+    }
+
+    /// Where those who watch are.
+    pub fn watchers(&self) -> Vec<Address> {
+        self.calling.parties().filter(|party| party.joined).map(|party| party.peer.clone()).collect()
     }
 
     /// Where the viewers of later calls can reach us.
@@ -209,14 +291,16 @@ impl Studio {
 
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
-            Input::Online { address } => self.call_input(calling::Input::Online { address }, now),
-            Input::Offline => self.call_input(calling::Input::Offline, now),
-            Input::PeerGone { address } => self.call_input(calling::Input::PeerGone { address }, now),
+            Input::Online { address } => self.calling.handle_input(calling::Input::Online { address }, now),
+            Input::Offline => self.calling.handle_input(calling::Input::Offline, now),
+            Input::PeerGone { address } => {
+                self.calling.handle_input(calling::Input::PeerGone { address }, now)
+            }
             Input::Call { from, whence, subtype, data, call } => {
-                self.call_input(calling::Input::Message { from, whence, subtype, data, call }, now);
+                self.calling.handle_input(calling::Input::Message { from, whence, subtype, data, call }, now);
             }
             Input::Datagram { path, data } => {
-                self.call_input(calling::Input::Datagram { path, data }, now);
+                self.calling.handle_input(calling::Input::Datagram { path, data }, now);
             }
             Input::Frame(frame) => {
                 if frame.codec.is_video() {
@@ -226,17 +310,31 @@ impl Studio {
                         self.demand.handle_input(demand::Input::KeyFrame(frame.stream), now);
                     }
                 }
-                self.call_input(calling::Input::Frame(frame), now);
+                self.hand_out(frame, now);
+                self.calling.handle_input(calling::Input::Frame(frame), now);
             }
             Input::Torn(stream) => self.want_key_frame(stream, KeyFrameReason::Loss, now),
             Input::Source(event) => self.source_event(event, now),
             Input::Heat(reading) => self.demand.handle_input(demand::Input::Heat(reading), now),
+            Input::Replaced { streams, live } => self.replace(streams, live, now),
+            Input::Settings(settings) => {
+                self.calling.set_max_calls(settings.max_viewers);
+                self.calling.set_answer(settings.answer);
+                self.snapshots.set_every(settings.snapshot_every);
+                self.demand.handle_input(demand::Input::Limits(settings.bitrate), now);
+                self.demand.handle_input(demand::Input::Linger(settings.linger), now);
+            }
             Input::Shutdown => {
+                self.over = true;
+                self.end_takers(SnapshotError::Shutdown, now);
+                self.snapshots.end();
                 self.calling.hang_up_all(&EndReason::Shutdown.into(), now);
                 self.demand.handle_input(demand::Input::Shutdown, now);
             }
             Input::Timeout => {
-                self.call_input(calling::Input::Timeout, now);
+                self.calling.handle_input(calling::Input::Timeout, now);
+                self.snapshots.handle_timeout(now);
+                self.rest_snapshots(now);
                 if self.demand_at.is_some_and(|at| at <= now) {
                     self.demand.handle_input(demand::Input::Timeout, now);
                 }
@@ -247,13 +345,14 @@ impl Studio {
 
     pub fn poll_output(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| {
-            let times = [self.calling_at, self.demand_at, self.audience.poll_timeout()];
+            let times = [
+                self.calling_at,
+                self.demand_at,
+                self.audience.poll_timeout(),
+                self.snapshots.poll_timeout(),
+            ];
             Output::Timeout(times.into_iter().flatten().min())
         })
-    }
-
-    fn call_input(&mut self, input: calling::Input<'_>, now: Instant) {
-        self.calling.handle_input(input, now);
     }
 
     fn want_key_frame(&mut self, stream: StreamId, reason: KeyFrameReason, now: Instant) {
@@ -291,6 +390,9 @@ impl Studio {
         };
         let joined = self.calling.parties().filter(|party| party.joined).count();
         self.out.extend(self.audience.handle_count(joined, now).map(Output::Viewers));
+        if std::mem::replace(&mut self.watching, joined) != joined {
+            self.out.push_back(Output::Event(Event::Viewers { count: joined }));
+        }
         self.demand_at = loop {
             match self.demand.poll_output() {
                 demand::Output::Timeout(at) => break at,
@@ -344,7 +446,9 @@ impl Studio {
         match event {
             demand::Event::Running(streams) => {
                 self.out.push_back(Output::Event(Event::Streaming(self.running())));
-                if self.source.handle_produce(!streams.is_empty()) {
+                // A snapshot alone is no news.
+                let lasts = |id: &StreamId| self.demand.stream(*id).is_some_and(|s| s.codec != Codec::Jpeg);
+                if self.source.handle_produce(streams.iter().any(lasts)) {
                     self.tell_source();
                 }
                 self.follow_flow(now);
@@ -368,7 +472,8 @@ impl Studio {
             SourceEvent::Streams(streams) => return self.streams(streams, now),
             SourceEvent::Ended => Event::SourceEnded,
             SourceEvent::GaveUp => {
-                // Whoever calls next makes it try again.
+                // Whoever comes next makes it try again.
+                self.end_takers(SnapshotError::SourceEnded, now);
                 self.demand.handle_input(demand::Input::GaveUp, now);
                 let ended = self.source.end() == Some(SourceState::Ended);
                 let reason = if ended { EndReason::SourceEnded } else { EndReason::SourceFailed };
@@ -394,6 +499,7 @@ impl Studio {
         let before: Vec<StreamInfo> = self.demand.streams().copied().collect();
         self.demand.handle_input(demand::Input::Streams(streams.clone()), now);
         self.calling.set_streams(&by_preference(self.demand.streams()));
+        self.choose(now);
         let changed = |info: &&StreamInfo| {
             before.iter().find(|known| known.id == info.id).is_none_or(|known| known.format != info.format)
         };
@@ -407,6 +513,62 @@ impl Studio {
             }
             self.out.push_back(Output::Event(Event::Format { stream: info.id, width, height, fps }));
         }
+    }
+
+    /// Gives a frame to those of the program who take its stream.
+    fn hand_out(&mut self, frame: &Frame, now: Instant) {
+        if frame.codec == Codec::Jpeg && self.snapshots.wants() {
+            self.snapshots.handle_frame(frame, now);
+            self.rest_snapshots(now);
+        }
+        let info = self.demand.stream(frame.stream);
+        let mut torn = false;
+        for taker in self.takers.values().filter(|taker| taker.streams.contains(&frame.stream)) {
+            torn |= !taker.outbox.push(frame, info);
+        }
+        if torn {
+            self.want_key_frame(frame.stream, KeyFrameReason::Loss, now);
+        }
+    }
+
+    /// No JPEG is made that nobody waits for.
+    fn rest_snapshots(&mut self, now: Instant) {
+        if !self.snapshots.wants() && std::mem::take(&mut self.makes_jpeg) {
+            self.want(Sink::Snapshot, BTreeSet::new(), now);
+        }
+    }
+
+    /// Which streams takers get of those that there are.
+    fn choose(&mut self, now: Instant) {
+        let mut wants = Vec::new();
+        for (id, taker) in &mut self.takers {
+            let streams = frames::choose(self.demand.streams(), &taker.codecs);
+            if streams != taker.streams {
+                taker.streams.clone_from(&streams);
+                wants.push((Sink::Frames(*id), streams));
+            }
+        }
+        for (sink, streams) in wants {
+            self.want(sink, streams, now);
+        }
+    }
+
+    fn end_takers(&mut self, error: SnapshotError, now: Instant) {
+        for (id, taker) in std::mem::take(&mut self.takers) {
+            taker.outbox.end();
+            self.want(Sink::Frames(id), BTreeSet::new(), now);
+        }
+        self.snapshots.fail(error);
+        self.rest_snapshots(now);
+    }
+
+    /// Another source goes on where the one before was; calls stay.
+    fn replace(&mut self, streams: Vec<StreamInfo>, live: bool, now: Instant) {
+        self.source.set_live(live);
+        self.flows = false;
+        self.demand.handle_input(demand::Input::Replaced(streams), now);
+        self.calling.set_streams(&by_preference(self.demand.streams()));
+        self.choose(now);
     }
 
     /// Whether the encoder makes what was negotiated with these viewers; told once for all of them.

@@ -57,6 +57,7 @@ impl World {
             max_unconnected: 4,
             offer_rate: RateLimit { per_second: 2, burst: 8 },
             linger: Duration::from_secs(10),
+            snapshot_every: Duration::from_secs(1),
             live: true,
         };
         let studio = Studio::new(config, now);
@@ -142,6 +143,8 @@ impl World {
     /// What the fan-out says when a viewer's media is there.
     pub fn connect(&mut self, from: &str) {
         self.studio.calling.connect(from, self.now);
+        self.studio.handle_input(Input::Timeout, self.now);
+        self.drain();
     }
 
     pub fn said(&self, start: &str) -> usize {
@@ -494,4 +497,199 @@ fn a_stream_that_is_not_what_was_agreed_is_told_once() {
     assert!(words.len() == 1 && words[0].contains("640028") && words[0].contains("(2)"), "{words:?}");
     world.offer("ann|4", OFFER);
     assert!(told(&world).len() == 2, "and to who comes then");
+}
+
+#[test]
+fn who_takes_frames_runs_the_source_as_a_viewer_does() {
+    use super::frames::Outbox;
+
+    let mut world = World::new(4, true);
+    world.studio.take_frames(1, vec![], Outbox::new(2), world.now);
+    world.drain();
+    assert_eq!(world.produced, [BOTH]);
+    world.studio.take_frames(2, vec![Codec::Vp8], Outbox::new(2), world.now);
+    world.drain();
+    assert_eq!(world.produced[1..], [[VIDEO_H264, VIDEO_VP8, AUDIO_OPUS]]);
+    world.studio.drop_frames(1, world.now);
+    world.studio.drop_frames(2, world.now);
+    world.drain();
+    world.pass(Duration::from_secs(11));
+    assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()), "nobody is left");
+}
+
+#[test]
+fn a_taker_that_is_slow_goes_on_at_a_key_frame_that_is_asked_for() {
+    use super::frames::Outbox;
+
+    let mut world = World::new(4, true);
+    world.studio.take_frames(1, vec![Codec::H264], Outbox::new(3), world.now);
+    world.drain();
+    for number in 0..4 {
+        world.frame(VIDEO_H264, Codec::H264, number == 0);
+    }
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.key_frames, [VIDEO_H264], "the fourth found no room");
+    world.frame(VIDEO_H264, Codec::H264, false);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.key_frames.len(), 2, "asked for until it comes");
+    world.frame(VIDEO_H264, Codec::H264, true);
+    world.frame(VIDEO_H264, Codec::H264, false);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.key_frames.len(), 2);
+}
+
+#[test]
+fn a_source_that_gave_up_ends_frames_and_snapshots() {
+    use super::frames::Outbox;
+    use super::snapshot::SnapshotError;
+
+    let mut world = World::with_jpeg();
+    world.studio.take_frames(1, vec![], Outbox::new(2), world.now);
+    let slot = world.studio.snapshot(world.now);
+    world.drain();
+    world.input(Input::Source(SourceEvent::GaveUp));
+    assert_eq!(outcome(slot).err(), Some(SnapshotError::SourceEnded));
+    let produced = world.produced.len();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.produced.len(), produced, "it is not tried again for them");
+}
+
+#[test]
+fn a_snapshot_is_made_once_and_no_encoder_stays() {
+    let mut world = World::with_jpeg();
+    let slots = [world.studio.snapshot(world.now), world.studio.snapshot(world.now)];
+    world.drain();
+    assert_eq!(world.produced, [[JPEG]]);
+    assert!(world.sources.is_empty(), "nobody watches: that is no news");
+    world.frame(JPEG, Codec::Jpeg, true);
+    for slot in slots {
+        assert_eq!(outcome(slot).expect("a picture").jpeg[..], [0xab]);
+    }
+    assert_eq!(world.produced, [vec![JPEG], vec![]]);
+    // Within a second the same one; then another.
+    world.pass(Duration::from_millis(900));
+    assert!(outcome(world.studio.snapshot(world.now)).is_ok());
+    world.drain();
+    assert_eq!(world.produced.len(), 2);
+    world.pass(Duration::from_millis(200));
+    let slot = world.studio.snapshot(world.now);
+    world.drain();
+    assert_eq!(world.produced.len(), 3);
+    // A source that gives nothing is not waited for for ever.
+    world.pass(Duration::from_secs(11));
+    assert_eq!(outcome(slot).err(), Some(super::snapshot::SnapshotError::Timeout));
+    assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()));
+}
+
+#[test]
+fn a_source_without_jpeg_says_so_at_once() {
+    let mut world = World::new(1, true);
+    let slot = world.studio.snapshot(world.now);
+    world.drain();
+    assert_eq!(outcome(slot).err(), Some(super::snapshot::SnapshotError::NoJpeg));
+    assert!(world.produced.is_empty());
+}
+
+#[test]
+fn another_source_goes_on_in_the_same_calls() {
+    let mut world = World::new(4, true);
+    world.offer("bob|2", OFFER);
+    world.input(Input::Source(SourceEvent::Started));
+    let mut h264 = streams(false, None);
+    h264.retain(|info| info.codec == Codec::H264);
+    world.input(Input::Replaced { streams: h264, live: true });
+    assert_eq!(world.produced, [vec![VIDEO_H264, AUDIO_OPUS], vec![VIDEO_H264]]);
+    assert_eq!(world.said("call:hangup"), 0);
+    // Who comes later is told of no audio.
+    world.offer("eve|3", OFFER);
+    let answer = world.said.iter().find(|said| said.starts_with("call:answer eve")).expect("an answer");
+    let audio = answer.split("m=audio").nth(1).and_then(|rest| rest.split("m=video").next());
+    assert!(audio.expect("a section").contains("a=inactive"), "{answer}");
+}
+
+#[test]
+fn settings_change_while_it_runs() {
+    let mut world = World::new(1, true);
+    world.offer("bob|2", OFFER);
+    world.connect("bob|2");
+    let bitrate = Limits { max: 500_000, ..Limits::default() };
+    let settings = super::studio::Settings {
+        bitrate,
+        linger: Duration::from_secs(2),
+        max_viewers: 2,
+        answer: Answer::Ask,
+        snapshot_every: Duration::from_secs(1),
+    };
+    world.input(Input::Settings(settings));
+    assert_eq!(world.bitrates.last(), Some(&500_000));
+    world.offer("eve|3", OFFER);
+    assert!(matches!(world.events.last(), Some(Event::Incoming { .. })), "{:?}", world.events);
+    world.offer("dan|4", OFFER);
+    world.input(Input::Call {
+        from: "bob|2",
+        whence: Whence::Unknown,
+        subtype: "call:hangup",
+        data: Some("{}"),
+        call: Some("bob|2"),
+    });
+    world.pass(Duration::from_millis(2_100));
+    assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()), "it lingers for two seconds");
+}
+
+#[test]
+fn all_calls_end_at_once_those_that_connect_too() {
+    let mut world = World::with(4, true, Answer::Ask);
+    for who in ["bob|2", "eve|3", "dan|4"] {
+        world.offer(who, OFFER);
+    }
+    let asked = world.events.iter().filter_map(|event| match event {
+        Event::Incoming { id, .. } => Some(*id),
+        _ => None,
+    });
+    for id in asked.take(2).collect::<Vec<_>>() {
+        world.studio.accept(id, world.now).expect("it waits");
+    }
+    world.drain();
+    world.connect("bob|2");
+    world.drain();
+    assert_eq!(world.studio.hang_up_all(&"button".into(), world.now), 3);
+    world.drain();
+    for who in ["call:hangup bob|2", "call:hangup eve|3", "call:reject dan|4"] {
+        assert_eq!(world.said(&format!(r#"{who} {{"reason":"button"}}"#)), 1, "{:?}", world.said);
+    }
+    assert!(world.studio.is_idle());
+    let counts = world.events.iter().filter_map(|event| match event {
+        Event::Viewers { count } => Some(*count),
+        _ => None,
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [1, 0]);
+}
+
+const JPEG: StreamId = StreamId(7);
+
+fn outcome(slot: std::sync::Arc<super::snapshot::Slot>) -> super::snapshot::Outcome {
+    let waits = futures_lite::future::poll_once(slot.wait());
+    futures_lite::future::block_on(waits).expect("it is decided")
+}
+
+impl World {
+    fn with_jpeg() -> World {
+        let mut world = World::new(4, true);
+        world.input(Input::Source(SourceEvent::Streams(vec![StreamInfo::new(JPEG, Codec::Jpeg)])));
+        world
+    }
+
+    fn frame(&mut self, stream: StreamId, codec: Codec, key: bool) {
+        let frame = crate::media::Frame {
+            stream,
+            codec,
+            key,
+            captured: self.now,
+            pts: Duration::ZERO,
+            duration: Duration::ZERO,
+            discontinuity: false,
+            data: [0xab].into(),
+        };
+        self.input(Input::Frame(&frame));
+    }
 }

@@ -147,7 +147,8 @@ impl walk::World for World {
 
     fn check(&self) {
         assert_eq!(self.studio.panics(), 0);
-        let (sessions, seats) = (self.studio.calling.fanout.sessions().count(), self.studio.calling.parties().count());
+        let (sessions, seats) =
+            (self.studio.calling.fanout.sessions().count(), self.studio.calling.parties().count());
         assert!(sessions <= seats && seats <= 4, "{sessions} sessions, {seats} seats");
         let totals = self.studio.calling.fanout.totals();
         let seconds = (self.now - self.start).as_secs() + 1;
@@ -181,6 +182,7 @@ impl World {
             max_unconnected: 3,
             offer_rate: RateLimit { per_second: 2, burst: 8 },
             linger: Duration::from_secs(10),
+            snapshot_every: Duration::from_secs(1),
             live: true,
         };
         let mut studio = Studio::new(config, now);

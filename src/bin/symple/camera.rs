@@ -363,7 +363,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table: Vec<Setting<Settings>> =
         GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
     let takes = Takes { config: true, check: true, words: 0 };
-    let Some(loaded) = files::load("camera", &table, takes, args)? else {
+    let Some(loaded) = files::load("camera", &table, takes, args.clone())? else {
         return exit::print(&help::command(INTRODUCTION, GROUPS, ""));
     };
     logger::start(loaded.settings.log);
@@ -374,7 +374,7 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let settings = loaded.settings;
     let certificate = certificate(&settings)?;
     let (controls, media) = (settings.set.clone(), settings.media.clone());
-    let (mut config, ring) = config(settings, loaded.line.check)?;
+    let (mut config, ring) = library_config(settings, loaded.line.check)?;
     if let Some(depth) = loaded.line.check {
         let (certificate, ring) = (certificate.as_ref(), ring.as_deref());
         let checked = check::Checked { config, media: &media, certificate, ring, set: &controls };
@@ -388,12 +388,30 @@ pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
         camera.set_control(name.trim(), value);
     }
     let made = camera.board().zip(camera.encoder());
-    let mut said = made.map(|(board, encoder)| chosen(board, encoder, false)).unwrap_or_default();
+    let mut said = made.map(|(board, encoder)| chosen(&board, &encoder, false)).unwrap_or_default();
     let urls = camera.urls();
     said.extend(urls.iter().map(|url| format!("open {url}\n")));
     said += &phone::code(urls);
     exit::tell(&said);
-    run(&camera, ring, certificate.as_ref())
+    let again = || {
+        let takes = Takes { config: true, check: true, words: 0 };
+        let loaded = files::load("camera", &table, takes, args.clone())?;
+        loaded.map(|loaded| library_config(loaded.settings, None)).transpose()
+    };
+    run(&camera, ring, certificate.as_ref(), again)
+}
+
+/// Takes over the settings as they are now.
+fn reload(camera: &Camera, read: Result<Option<(Config, Option<String>)>, Failure>) {
+    let new = match read {
+        Ok(Some((new, _))) => new,
+        Ok(None) => return,
+        Err(e) => return log::error!("the settings stay as they are: {}", e.words),
+    };
+    match camera.reconfigure(|config| *config = new) {
+        Ok(()) => log::info!("the settings were read again"),
+        Err(e) => log::error!("the settings stay as they are: {e}"),
+    }
 }
 
 /// Board and encoder; with `all` why not others, and what is known of the board.
@@ -422,7 +440,7 @@ fn certificate(s: &Settings) -> Result<Option<Certificate>, Failure> {
 }
 
 /// What the library takes, but for the certificate, and who is to be called.
-fn config(settings: Settings, check: Option<Depth>) -> Result<(Config, Option<String>), Failure> {
+fn library_config(settings: Settings, check: Option<Depth>) -> Result<(Config, Option<String>), Failure> {
     let mut camera = settings.camera;
     camera.source = settings.media.into();
     camera.signalling = if let Some(url) = settings.connect {
@@ -478,7 +496,12 @@ fn unusable(e: StartError) -> Failure {
     Failure::new(kind, format!("The camera cannot start. {e}"))
 }
 
-fn run(camera: &Camera, ring: Option<String>, certificate: Option<&Certificate>) -> Result<(), Failure> {
+fn run(
+    camera: &Camera,
+    ring: Option<String>,
+    certificate: Option<&Certificate>,
+    again: impl Fn() -> Result<Option<(Config, Option<String>)>, Failure>,
+) -> Result<(), Failure> {
     let (tell, told) = std::sync::mpsc::channel();
     let handle = camera.clone();
     camera.on(move |event| {
@@ -508,8 +531,12 @@ fn run(camera: &Camera, ring: Option<String>, certificate: Option<&Certificate>)
             asked = true;
             camera.shutdown();
         }
-        (Wish::Reload, Some(server), Some(certificate)) => certificate.reload(server),
-        (Wish::Reload, ..) => log::info!("nothing to read again: there is no certificate"),
+        (Wish::Reload, server, certificate) => {
+            if let (Some(server), Some(certificate)) = (server, certificate) {
+                certificate.reload(server);
+            }
+            reload(camera, again());
+        }
     };
     signals::run(camera.run(), signals::listen()?, tell, certificate::tend(certificate, camera.server()));
     // Without a wish to end, only a server that refuses it ends a camera.

@@ -186,6 +186,12 @@ impl Source {
         Source { producer: Arc::new(producer) }
     }
 
+    /// Whether both are handles of the same source.
+    #[cfg(feature = "camera")]
+    pub(crate) fn is_same(&self, other: &Source) -> bool {
+        Arc::ptr_eq(&self.producer, &other.producer)
+    }
+
     /// What makes the frames.
     pub fn producer(&self) -> &dyn Produce {
         &*self.producer

@@ -70,6 +70,7 @@ pub fn run(
             trial.add("server", welcome(&checked.config, connect));
             trial.add("UDP port", udp_port(udp_number(&checked.config)));
         }
+        _ => {}
     }
     plan += &try_media(&mut trial, media);
     trial.end(&(plan + &set_by))
@@ -143,7 +144,7 @@ fn tcp_ports(serve: &Serve) -> Result<String, Failure> {
 fn udp_number(config: &Config) -> u16 {
     let tcp = match &config.signalling {
         Signalling::Serve(serve) => serve.listen.first().map(SocketAddr::port),
-        Signalling::Connect(_) => None,
+        _ => None,
     };
     config.udp_port.or(tcp).unwrap_or(0)
 }
@@ -261,6 +262,7 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
             let token = if connect.token.is_some() { "with a token" } else { "without a token" };
             row("server", format!("{}, {token}", merge::without_login(&connect.url)));
         }
+        _ => {}
     }
     let advertised = config.advertise.map(|at| format!(", from outside {at}")).unwrap_or_default();
     row("UDP", format!("{}{advertised}", number(udp_number(config))));

@@ -7,7 +7,7 @@ use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::Location;
 
 /// What to capture and how to encode it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CaptureSettings {
     /// Where video and audio come from.
     pub source: Location,

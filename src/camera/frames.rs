@@ -1,0 +1,268 @@
+//! Encoded frames for the application: a sink that is no WebRTC.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+
+use futures_lite::Stream;
+
+use super::Shared;
+use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
+use crate::net::lock;
+
+/// What comes out of [`Frames`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FrameEvent {
+    /// What the frames of a stream are from the next one on, which is a key frame.
+    Stream(StreamInfo),
+    /// One encoded frame. The first of a stream, and the first after each loss, is a key frame.
+    Frame(Frame),
+    /// Frames of a stream were lost because they were not taken in time. It goes on at a key frame.
+    Lost {
+        /// Which stream.
+        stream: StreamId,
+        /// How many frames.
+        count: u64,
+    },
+}
+
+/// A bounded stream of encoded frames, from [`Camera::frames`](super::Camera::frames). The source runs while it exists; dropping it
+/// stops what nobody else wants. It ends when the camera does, or when the source is given up.
+pub struct Frames {
+    shared: Weak<Shared>,
+    id: u64,
+    outbox: Arc<Outbox>,
+}
+
+impl Frames {
+    pub(super) fn new(shared: Weak<Shared>, id: u64, outbox: Arc<Outbox>) -> Self {
+        Frames { shared, id, outbox }
+    }
+}
+
+impl Stream for Frames {
+    type Item = FrameEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
+        self.outbox.poll(cx)
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.drop_frames(self.id);
+        }
+    }
+}
+
+impl std::fmt::Debug for Frames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frames").finish_non_exhaustive()
+    }
+}
+
+/// Between the camera's task and who takes the frames. Never waits; when it is full a stream loses all that waits of
+/// it, for a gap spoils every frame up to the next key frame anyway.
+pub(super) struct Outbox {
+    capacity: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<FrameEvent>,
+    lanes: BTreeMap<StreamId, Lane>,
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Default)]
+struct Lane {
+    waiting: usize,
+    /// A key frame has come since the start or the last loss.
+    whole: bool,
+    lost: u64,
+    /// As it was told last.
+    info: Option<StreamInfo>,
+}
+
+impl Outbox {
+    pub fn new(capacity: usize) -> Arc<Outbox> {
+        Arc::new(Outbox { capacity: capacity.max(1), state: Mutex::default() })
+    }
+
+    /// False when a key frame is needed.
+    #[must_use]
+    pub fn push(&self, frame: &Frame, info: Option<&StreamInfo>) -> bool {
+        let mut state = lock(&self.state);
+        let State { queue, lanes, .. } = &mut *state;
+        let lane = lanes.entry(frame.stream).or_default();
+        if lane.waiting >= self.capacity {
+            let of_lane =
+                |event: &FrameEvent| matches!(event, FrameEvent::Frame(f) if f.stream == frame.stream);
+            queue.retain(|event| !of_lane(event));
+            (lane.lost, lane.waiting, lane.whole) = (lane.lost + lane.waiting as u64, 0, false);
+        }
+        if !lane.whole && !frame.key {
+            // What comes before the first key frame is no loss.
+            lane.lost += u64::from(lane.lost > 0);
+            return false;
+        }
+        lane.whole = true;
+        let lost = std::mem::take(&mut lane.lost);
+        if lost > 0 {
+            queue.push_back(FrameEvent::Lost { stream: frame.stream, count: lost });
+        }
+        if let Some(info) = info.filter(|info| lane.info.as_ref() != Some(info)) {
+            lane.info = Some(*info);
+            queue.push_back(FrameEvent::Stream(*info));
+        }
+        lane.waiting += 1;
+        queue.push_back(FrameEvent::Frame(frame.clone()));
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    /// Nothing comes any more.
+    pub fn end(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
+        let mut state = lock(&self.state);
+        if let Some(event) = state.queue.pop_front() {
+            if let FrameEvent::Frame(frame) = &event {
+                state.lanes.entry(frame.stream).and_modify(|lane| lane.waiting -= 1);
+            }
+            return Poll::Ready(Some(event));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Which streams of a source are taken by one who wants these codecs: the best rendition of each. Who names none gets
+/// the source's best video and its audio.
+pub(super) fn choose<'a>(
+    streams: impl Iterator<Item = &'a StreamInfo> + Clone,
+    codecs: &[Codec],
+) -> BTreeSet<StreamId> {
+    let best = |wanted: &dyn Fn(&StreamInfo) -> bool| {
+        let of = streams.clone().filter(|info| wanted(info));
+        of.min_by_key(|info| (info.rendition, info.codec != Codec::H264, info.id)).map(|info| info.id)
+    };
+    match codecs {
+        [] => {
+            let video = best(&|info| info.kind() == Kind::Video && info.codec != Codec::Jpeg);
+            [video, best(&|info| info.kind() == Kind::Audio)].into_iter().flatten().collect()
+        }
+        codecs => codecs.iter().filter_map(|codec| best(&|info| info.codec == *codec)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::VIDEO_H264;
+    use std::time::{Duration, Instant};
+
+    fn frame(kind: char, number: u64) -> Frame {
+        Frame {
+            stream: if kind == 'a' { StreamId(2) } else { VIDEO_H264 },
+            codec: if kind == 'a' { Codec::Opus } else { Codec::H264 },
+            key: kind != 'P',
+            captured: Instant::now(),
+            pts: Duration::from_millis(number),
+            duration: Duration::ZERO,
+            discontinuity: false,
+            data: Arc::from(&[kind as u8][..]),
+        }
+    }
+
+    /// What waits, in order.
+    fn taken(outbox: &Outbox) -> String {
+        let mut cx = Context::from_waker(Waker::noop());
+        let events = std::iter::from_fn(|| match outbox.poll(&mut cx) {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        });
+        let words = events.map(|event| match event {
+            FrameEvent::Frame(frame) => format!("{}{}", frame.data[0] as char, frame.pts.as_millis()),
+            FrameEvent::Lost { stream, count } => format!("-{count}of{}", stream.0),
+            FrameEvent::Stream(info) => format!("s{}", info.generation),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_is_not_taken_in_time_is_lost_up_to_a_key_frame_and_told() {
+        let table = [
+            ("KPPP", "K0 P1 P2 P3", true),
+            ("PPKP", "K2 P3", true),
+            ("KPPPP", "", false),
+            ("KPPPPPKP", "-6of0 K6 P7", true),
+            ("KPPPK", "-4of0 K4", true),
+            ("KaPaPaPa", "K0 a1 P2 a3 P4 a5 P6 a7", true),
+            ("KaPaPaPaPa", "-4of2 a9", true),
+            ("aaaaa", "-4of2 a4", true),
+        ];
+        for (pushes, expected, last) in table {
+            let outbox = Outbox::new(4);
+            let mut done = true;
+            for (kind, number) in pushes.chars().zip(0..) {
+                done = outbox.push(&frame(kind, number), None);
+            }
+            assert_eq!((taken(&outbox).as_str(), done), (expected, last), "{pushes}");
+        }
+    }
+
+    #[test]
+    fn a_format_is_told_before_its_first_frame() {
+        let outbox = Outbox::new(9);
+        let mut info = StreamInfo::new(VIDEO_H264, Codec::H264);
+        assert!(outbox.push(&frame('K', 0), Some(&info)) && outbox.push(&frame('P', 1), Some(&info)));
+        info.generation = 1;
+        assert!(outbox.push(&frame('K', 2), Some(&info)));
+        outbox.end();
+        assert_eq!(taken(&outbox), "s0 K0 P1 s1 K2");
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(outbox.poll(&mut cx), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn the_best_of_what_is_wanted_is_chosen() {
+        let mut small = StreamInfo::new(StreamId(3), Codec::H264);
+        small.rendition = 1;
+        let all = [
+            StreamInfo::new(StreamId(0), Codec::Vp8),
+            StreamInfo::new(StreamId(1), Codec::Jpeg),
+            StreamInfo::new(StreamId(2), Codec::Opus),
+            small,
+            StreamInfo::new(StreamId(4), Codec::H264),
+        ];
+        let table: [(&[Codec], &[u32]); 5] = [
+            (&[], &[2, 4]),
+            (&[Codec::H264], &[4]),
+            (&[Codec::Vp8, Codec::Opus], &[0, 2]),
+            (&[Codec::Jpeg], &[1]),
+            (&[Codec::H264, Codec::Vp8], &[0, 4]),
+        ];
+        for (codecs, expected) in table {
+            let chosen: Vec<u32> = choose(all.iter(), codecs).into_iter().map(|id| id.0).collect();
+            assert_eq!(chosen, expected, "{codecs:?}");
+        }
+        assert!(choose(all[..1].iter(), &[Codec::H264]).is_empty());
+    }
+}

@@ -1,0 +1,187 @@
+//! Settings that change while the camera runs, calls and all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::studio::{self, Input};
+use super::{Camera, CameraSource, Config, Inbox, Shared, Signalling, StartError, open};
+use crate::media::source::{Command, Source};
+use crate::media::{Codec, StreamInfo};
+use crate::net::lock;
+
+/// The camera's source, and the one that takes its place once it has closed.
+pub(super) struct Sources {
+    pub current: Source,
+    next: Option<Source>,
+}
+
+impl Sources {
+    pub fn new(current: Source) -> Self {
+        Sources { current, next: None }
+    }
+
+    /// Asks the source for something. One that is about to go is asked for nothing more: the next is, for all of it.
+    pub fn command(&self, command: Command) {
+        if self.next.is_none() {
+            self.current.producer().command(command);
+        }
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.next.is_some()
+    }
+}
+
+/// Numbers sources, so that a word of one that has gone is not taken for one of the next.
+#[derive(Default)]
+pub(super) struct Epoch(AtomicU64);
+
+impl Epoch {
+    pub fn listen(inbox: &Arc<Inbox>, source: &Source) {
+        let (inbox, epoch) = (inbox.clone(), inbox.epoch.0.fetch_add(1, Ordering::AcqRel) + 1);
+        source.producer().listen(Arc::new(move |event| {
+            if inbox.epoch.0.load(Ordering::Acquire) == epoch {
+                inbox.take(event);
+            }
+        }));
+    }
+}
+
+impl Camera {
+    /// Changes settings while the camera runs; calls go on. These take effect: `source`, `vp8`, `bitrate`, `linger`,
+    /// `answer`, `max_viewers` (who watches stays), `snapshot_every`, `ice_servers` of the own server's page, and the
+    /// token, of the own server where it has one (who is in stays) and for a server elsewhere at the next connection.
+    ///
+    /// Another `source` is checked before anything changes, which may take seconds and blocks, as [`Camera::new`]
+    /// does. Then the old one is closed, and the new one goes on in the same calls, from a key frame. Controls of a
+    /// V4L2 camera and limits of heat are those of the first source.
+    ///
+    /// Errors: a setting that only a restart changes, or a source that does not work. Nothing has changed then.
+    ///
+    /// ```no_run
+    /// # fn f(camera: symple::camera::Camera) -> Result<(), symple::camera::StartError> {
+    /// camera.reconfigure(|config| {
+    ///     config.max_viewers = 4;
+    ///     config.bitrate.max = 1_000_000;
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Result<(), StartError> {
+        let shared = &self.shared;
+        // One at a time, to its end.
+        let mut config = lock(&shared.config);
+        let mut new = config.clone();
+        change(&mut new);
+        if let Some(setting) = fixed(&config, &new) {
+            let words = format!("{setting} cannot change while the camera runs; restart it");
+            return Err(StartError::Setting(words));
+        }
+        let next = match is_same(&config.source, &new.source) && config.vp8 == new.vp8 {
+            true => None,
+            false => Some(open(&new.source)?.0),
+        };
+        match &new.signalling {
+            Signalling::Serve(serve) => {
+                if let Some(rules) = &shared.rules {
+                    rules.change(&new, serve);
+                }
+            }
+            Signalling::Connect(connect) => shared.client.set_token(connect.token.clone()),
+            Signalling::Within(_) => {}
+        }
+        let settings = studio::Settings {
+            bitrate: new.bitrate.clone(),
+            linger: new.linger,
+            max_viewers: new.max_viewers,
+            answer: new.answer,
+            snapshot_every: new.snapshot_every,
+        };
+        *config = new;
+        drop(config);
+        shared.input(Input::Settings(settings));
+        if let Some(next) = next {
+            let mut sources = lock(&shared.sources);
+            sources.current.producer().command(Command::Want(Default::default()));
+            sources.next = Some(next);
+        }
+        shared.inbox.changed.notify();
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// The old source has closed: the next takes its place.
+    pub(super) fn replace_source(&self) {
+        let vp8 = lock(&self.config).vp8;
+        let (streams, live) = {
+            let mut sources = lock(&self.sources);
+            let Some(next) = sources.next.take() else { return };
+            Epoch::listen(&self.inbox, &next);
+            sources.current = next;
+            let producer = sources.current.producer();
+            (offered(producer.streams(), vp8), producer.is_live())
+        };
+        self.inbox.forget();
+        self.input(Input::Replaced { streams, live });
+    }
+}
+
+/// Streams that are offered at all.
+pub(super) fn offered(mut streams: Vec<StreamInfo>, vp8: bool) -> Vec<StreamInfo> {
+    let has_h264 = streams.iter().any(|info| info.codec == Codec::H264);
+    streams.retain(|info| vp8 || !has_h264 || info.codec != Codec::Vp8);
+    streams
+}
+
+fn is_same(a: &CameraSource, b: &CameraSource) -> bool {
+    match (a, b) {
+        (CameraSource::Source(a), CameraSource::Source(b)) => a.is_same(b),
+        #[cfg(feature = "gst")]
+        (CameraSource::Capture(a), CameraSource::Capture(b)) => a == b,
+        #[cfg(feature = "gst")]
+        _ => false,
+    }
+}
+
+/// A setting that differs and cannot change.
+fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
+    let rest = |config: &Config| {
+        [
+            ("user", config.user.clone()),
+            ("name", format!("{:?}", config.name)),
+            ("data", format!("{:?}", config.data)),
+            ("room", config.room.clone()),
+            ("controls", format!("{:?}", config.controls)),
+            ("adapt", config.adapt.to_string()),
+            ("max_unconnected", config.max_unconnected.to_string()),
+            ("offer_rate", format!("{:?}", config.offer_rate)),
+            ("udp_port", format!("{:?}", config.udp_port)),
+            ("advertise", format!("{:?}", config.advertise)),
+        ]
+    };
+    let differs = rest(old).into_iter().zip(rest(new)).find(|(a, b)| a.1 != b.1).map(|(a, _)| a.0);
+    differs.or_else(|| place(&old.signalling, &new.signalling))
+}
+
+/// What of the signalling differs and cannot change.
+fn place(old: &Signalling, new: &Signalling) -> Option<&'static str> {
+    match (old, new) {
+        (Signalling::Serve(old), Signalling::Serve(new)) => {
+            let rules = |serve: &super::Serve| {
+                let limits = (serve.max_per_address, serve.max_unauthenticated_per_address);
+                format!("{:?} {:?} {limits:?} {:?}", serve.origins, serve.trusted_proxies, serve.exempt)
+            };
+            let asks = old.token.is_some() == new.token.is_some();
+            match () {
+                () if old.listen != new.listen => Some("listen"),
+                () if !asks => Some("whether there is a token"),
+                () if rules(old) != rules(new) => Some("the rules of its server"),
+                () => None,
+            }
+        }
+        (Signalling::Connect(old), Signalling::Connect(new)) => (old.url != new.url).then_some("connect"),
+        (Signalling::Within(_), Signalling::Within(_)) => None,
+        _ => Some("signalling"),
+    }
+}

@@ -1,0 +1,233 @@
+//! What the camera's handles, its task and its source's threads share.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::commands::Handlers;
+use super::controls::{Desk, Reply, Wish};
+use super::reconfigure::{Epoch, Sources};
+use super::site::{self, Rules};
+use super::studio::{Input, Studio, Whence};
+use super::{Config, Event, Status};
+use crate::client;
+use crate::media::StreamId;
+use crate::media::frame::queue::{FrameQueue, Pushed};
+use crate::media::source::controls::Value;
+use crate::media::source::{Command, RequestId, SourceEvent};
+use crate::net::udp::Udp;
+use crate::net::{Client, Outlet, Server, Signal, lock, time};
+use crate::proto::{Kind, Message};
+
+pub(super) struct Shared {
+    pub studio: Mutex<Studio>,
+    /// What the source says.
+    pub inbox: Arc<Inbox>,
+    /// Of a V4L2 source; other sources' commands are the application's.
+    pub desk: Option<Mutex<Desk>>,
+    pub events: Outlet<Event>,
+    pub client: Client,
+    pub server: Option<Server>,
+    pub sources: Mutex<Sources>,
+    pub config: Mutex<Config>,
+    pub handlers: Handlers,
+    /// Of its own server.
+    pub rules: Option<Arc<Rules>>,
+    /// Whether that server runs and ends with the camera.
+    pub owns_server: bool,
+    pub requests: AtomicU64,
+    /// The UDP port, until the driver takes it.
+    pub udp: Mutex<Option<Udp>>,
+    pub place: site::Place,
+    pub urls: Vec<String>,
+}
+
+/// From the source's threads to the camera's task.
+pub(super) struct Inbox {
+    pub frames: FrameQueue,
+    pub events: Mutex<VecDeque<SourceEvent>>,
+    /// Streams of which frames were dropped.
+    pub torn: Mutex<BTreeSet<StreamId>>,
+    pub epoch: Epoch,
+    pub changed: Signal,
+    /// The camera is told to end, and its connection has ended.
+    pub ending: Mutex<Ending>,
+}
+
+#[derive(Default)]
+pub(super) struct Ending {
+    pub asked: bool,
+    pub offline: bool,
+}
+
+impl Inbox {
+    /// What came from a source that has gone is of no interest.
+    pub fn forget(&self) {
+        self.frames.clear();
+        lock(&self.torn).clear();
+        lock(&self.events).clear();
+    }
+
+    /// On the source's threads: never waits.
+    pub fn take(&self, event: SourceEvent) {
+        match event {
+            SourceEvent::Frame(frame) => {
+                let (stream, video) = (frame.stream, frame.codec.is_video());
+                if self.frames.push(frame) == Pushed::NeedsKeyFrame && video {
+                    lock(&self.torn).insert(stream);
+                    self.changed.notify();
+                }
+            }
+            event => {
+                lock(&self.events).push_back(event);
+                self.changed.notify();
+            }
+        }
+    }
+}
+
+impl Shared {
+    pub fn request(&self) -> RequestId {
+        RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn drop_frames(&self, id: u64) {
+        lock(&self.studio).drop_frames(id, time::now());
+        self.inbox.changed.notify();
+    }
+
+    pub fn command(&self, command: Command) {
+        lock(&self.sources).command(command);
+    }
+
+    pub fn set_control(&self, request: RequestId, name: &str, value: Value) {
+        self.command(Command::SetControl { request, name: name.to_owned(), value });
+    }
+
+    pub fn input(&self, input: Input<'_>) {
+        lock(&self.studio).handle_input(input, time::now());
+    }
+
+    pub fn status(&self) -> Status {
+        let studio = lock(&self.studio);
+        let source = lock(&self.sources).current.clone();
+        let producer = source.producer();
+        let main = studio.main_video();
+        Status {
+            viewers: studio.viewers().collect(),
+            streams: studio.running(),
+            source: studio.source(),
+            dropped: self.inbox.frames.dropped(),
+            panics: studio.panics(),
+            encoder: producer.encoder().unwrap_or_default(),
+            bitrate: main.and_then(|stream| studio.bitrate(stream)).unwrap_or_default(),
+            quality: main.and_then(|stream| studio.quality(stream)),
+            #[cfg(feature = "gst")]
+            board: producer.board().map(|board| board.file.clone()).unwrap_or_default(),
+        }
+    }
+
+    pub fn client_event(&self, event: client::Event) {
+        match event {
+            client::Event::Online { peer, .. } => {
+                let address = peer.address();
+                self.input(Input::Online { address: address.as_str() });
+                self.events.push(Event::Online(address));
+            }
+            client::Event::Offline { reason, .. } => {
+                self.input(Input::Offline);
+                self.events.push(Event::Offline(reason));
+            }
+            client::Event::Ended { why } => {
+                let refused = matches!(why, client::End::Refused { .. });
+                let status = refused.then_some(crate::proto::Status::UNAUTHORIZED);
+                self.events.push(Event::Ended { status, reason: why.to_string() });
+            }
+            client::Event::Message { message } if is_call(&message) => self.call_message(&message),
+            client::Event::Command { command } if self.desk.is_some() && Desk::is_concerned(&command) => {
+                self.control_command(command);
+            }
+            client::Event::Command { command } if self.handlers.handle(&command, &self.client) => {}
+            event => {
+                if let client::Event::PeerRemoved { peer } = &event {
+                    self.input(Input::PeerGone { address: peer.address().as_str() });
+                }
+                self.events.push(Event::Client(event));
+            }
+        }
+        self.inbox.changed.notify();
+    }
+
+    pub fn control_command(&self, command: Message) {
+        let Some(desk) = &self.desk else { return };
+        let mut desk = lock(desk);
+        let host = command.from().and_then(|from| match self.whence(from.as_str()) {
+            Whence::At(host) => Some(host),
+            Whence::Exempt | Whence::Unknown => None,
+        });
+        if !desk.hears(&command, host, time::now()) {
+            return log::debug!("a control command is passed over: its sender sends too many");
+        }
+        let request = match desk.wish(&command) {
+            Ok(Wish::List) => {
+                let request = self.request();
+                self.command(Command::ReadControls { request });
+                request
+            }
+            Ok(Wish::Set(name, value)) => {
+                let request = self.request();
+                self.set_control(request, &name, value);
+                request
+            }
+            Err(reply) => return self.reply(&command, &reply),
+        };
+        // Under the lock that the device's answer takes too.
+        desk.asked(request, command);
+    }
+
+    pub fn reply(&self, command: &Message, (status, data): &Reply) {
+        if let Err(e) = self.client.reply(command, *status, data) {
+            log::debug!("a command is not answered: {e}");
+        }
+    }
+
+    /// What the device answered.
+    pub fn controlled(&self, event: &SourceEvent) {
+        let Some(desk) = &self.desk else { return };
+        let answered = match event {
+            SourceEvent::Control { request, result, .. } => lock(desk).handle_control(*request, result),
+            SourceEvent::Controls { request, result } => lock(desk).handle_controls(*request, result),
+            _ => None,
+        };
+        if let Some((command, reply)) = answered {
+            self.reply(&command, &reply);
+        }
+    }
+
+    pub fn whence(&self, address: &str) -> Whence {
+        let Some(server) = &self.server else { return Whence::Unknown };
+        match server.host_of(address) {
+            Some(host) if server.exempts(host) => Whence::Exempt,
+            Some(host) => Whence::At(host),
+            // A peer of this process, or one that has gone.
+            None => Whence::Unknown,
+        }
+    }
+
+    pub fn call_message(&self, message: &Message) {
+        let (Some(subtype), Some(from)) = (message.subtype(), message.from()) else { return };
+        let call: Option<String> = message.get("call").ok().flatten();
+        let (data, call) = (message.raw("data"), call.as_deref());
+        self.input(Input::Call {
+            from: from.as_str(),
+            whence: self.whence(from.as_str()),
+            subtype,
+            data,
+            call,
+        });
+    }
+}
+
+fn is_call(message: &Message) -> bool {
+    *message.kind() == Kind::Message && message.subtype().is_some_and(|s| s.starts_with("call:"))
+}

@@ -1,0 +1,167 @@
+//! The newest picture as JPEG: whoever asks within a while gets the same one, and no encoder runs for it meanwhile.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::media::Frame;
+use crate::net::lock;
+
+/// How long a source may take to give a picture. A camera that must be opened first takes a second or two, RTSP more.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A picture, from [`Camera::snapshot`](super::Camera::snapshot).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The file.
+    pub jpeg: Arc<[u8]>,
+    /// When it was captured.
+    pub captured: Instant,
+}
+
+/// Why there is no picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The source makes no JPEG.
+    NoJpeg,
+    /// None came in time: the source is being opened, or is lost.
+    Timeout,
+    /// The source came to its end, or failed.
+    SourceEnded,
+    /// The camera ends.
+    Shutdown,
+}
+
+impl SnapshotError {
+    /// A stable name for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            SnapshotError::NoJpeg => "no-jpeg",
+            SnapshotError::Timeout => "timeout",
+            SnapshotError::SourceEnded => "source-ended",
+            SnapshotError::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SnapshotError::NoJpeg => "This camera's source makes no JPEG.",
+            SnapshotError::Timeout => "The camera's source gave no picture in time; try again.",
+            SnapshotError::SourceEnded => "The camera's source ended or failed.",
+            SnapshotError::Shutdown => "The camera is shutting down.",
+        })
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+pub(super) type Outcome = Result<Snapshot, SnapshotError>;
+
+/// Where one who asked waits.
+#[derive(Default)]
+pub(in crate::camera) struct Slot {
+    state: Mutex<(Option<Outcome>, Option<Waker>)>,
+}
+
+impl Slot {
+    fn set(&self, outcome: Outcome) {
+        let mut state = lock(&self.state);
+        state.0 = Some(outcome);
+        let waker = state.1.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    pub fn wait(self: Arc<Self>) -> impl Future<Output = Outcome> + Send + use<> {
+        poll_fn(move |cx| {
+            let mut state = lock(&self.state);
+            match &state.0 {
+                Some(outcome) => Poll::Ready(outcome.clone()),
+                None => {
+                    state.1 = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}
+
+/// The core: says when the source is to make JPEG.
+pub(super) struct Snapshots {
+    /// A picture younger than this is served again.
+    every: Duration,
+    last: Option<(Instant, Snapshot)>,
+    waiting: Vec<Arc<Slot>>,
+    give_up_at: Option<Instant>,
+    over: bool,
+}
+
+impl Snapshots {
+    pub fn new(every: Duration) -> Self {
+        Snapshots { every, last: None, waiting: Vec::new(), give_up_at: None, over: false }
+    }
+
+    /// From now on a picture younger than this is served again.
+    pub fn set_every(&mut self, every: Duration) {
+        self.every = every;
+    }
+
+    /// Somebody wants one; `can` is whether the source makes JPEG.
+    pub fn ask(&mut self, can: bool, now: Instant) -> Arc<Slot> {
+        let slot = Arc::new(Slot::default());
+        match &self.last {
+            Some((at, last)) if now < *at + self.every => slot.set(Ok(last.clone())),
+            _ if self.over => slot.set(Err(SnapshotError::Shutdown)),
+            _ if !can => slot.set(Err(SnapshotError::NoJpeg)),
+            _ => {
+                self.give_up_at.get_or_insert(now + PATIENCE);
+                self.waiting.push(slot.clone());
+            }
+        }
+        slot
+    }
+
+    /// Whether JPEG is wanted now.
+    pub fn wants(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// A JPEG came.
+    pub fn handle_frame(&mut self, frame: &Frame, now: Instant) {
+        let snapshot = Snapshot { jpeg: frame.data.clone(), captured: frame.captured };
+        self.last = Some((now, snapshot.clone()));
+        self.finish(&Ok(snapshot));
+    }
+
+    /// None comes any more.
+    pub fn fail(&mut self, error: SnapshotError) {
+        self.finish(&Err(error));
+    }
+
+    /// The camera ends.
+    pub fn end(&mut self) {
+        self.over = true;
+        self.fail(SnapshotError::Shutdown);
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.give_up_at.is_some_and(|at| at <= now) {
+            self.fail(SnapshotError::Timeout);
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.give_up_at
+    }
+
+    fn finish(&mut self, outcome: &Outcome) {
+        self.give_up_at = None;
+        self.waiting.drain(..).for_each(|slot| slot.set(outcome.clone()));
+    }
+}

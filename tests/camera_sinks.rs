@@ -1,0 +1,363 @@
+//! A camera of a source that is no GStreamer: its frames to the program, its snapshots, another source in its place,
+//! commands, and an end within a second.
+#![cfg(feature = "camera")]
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_lite::StreamExt;
+use futures_lite::future::{block_on, or, zip};
+use serde_json::{Value, json};
+use symple::camera::{Camera, Config, Event, FrameEvent, Serve, Signalling, SnapshotError};
+use symple::client;
+use symple::media::source::{Command, Listener, Produce, Source, SourceEvent};
+use symple::media::{Codec, Format, Frame, StreamId, StreamInfo, VideoFormat};
+use symple::net::{Client, ClientEvent, Server, ServerConfig};
+use symple::proto::Status;
+
+const H264: StreamId = StreamId(4);
+const OPUS: StreamId = StreamId(5);
+const JPEG: StreamId = StreamId(6);
+
+/// Long enough for a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Makes a frame of each wanted stream every 10 ms, the first of each a key frame.
+#[derive(Clone, Default)]
+struct Fake {
+    state: Arc<State>,
+    jpeg: bool,
+    width: u32,
+}
+
+#[derive(Default)]
+struct State {
+    listener: OnceLock<Listener>,
+    wanted: Mutex<BTreeSet<StreamId>>,
+    commands: Mutex<Vec<Command>>,
+    starts: AtomicUsize,
+    /// It does not say that it stopped.
+    stuck: AtomicBool,
+    key: AtomicBool,
+}
+
+impl State {
+    fn wanted(&self) -> BTreeSet<StreamId> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn emit(&self, event: SourceEvent) {
+        if let Some(listener) = self.listener.get() {
+            listener(event);
+        }
+    }
+
+    fn work(&self) {
+        let start = Instant::now();
+        let mut known = BTreeSet::new();
+        loop {
+            let wanted = self.wanted();
+            if wanted.is_empty() {
+                break;
+            }
+            let forced = self.key.swap(false, Ordering::AcqRel);
+            for stream in &wanted {
+                let first = known.insert(*stream);
+                let codec = match *stream {
+                    H264 => Codec::H264,
+                    OPUS => Codec::Opus,
+                    _ => Codec::Jpeg,
+                };
+                let key = first || forced || codec != Codec::H264;
+                let data: &[u8] = if key { &[0, 0, 1, 0x65, 1] } else { &[0, 0, 1, 0x41, 1] };
+                self.emit(SourceEvent::Frame(Frame {
+                    stream: *stream,
+                    codec,
+                    key,
+                    captured: Instant::now(),
+                    pts: start.elapsed(),
+                    duration: Duration::ZERO,
+                    discontinuity: first,
+                    data: data.into(),
+                }));
+            }
+            known.retain(|stream| wanted.contains(stream));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if !self.stuck.load(Ordering::Acquire) {
+            self.emit(SourceEvent::Stopped);
+        }
+    }
+}
+
+impl Produce for Fake {
+    fn streams(&self) -> Vec<StreamInfo> {
+        let format = VideoFormat { width: self.width, height: 90, fps: 100, profile_level_id: None };
+        let video = StreamInfo::new(H264, Codec::H264).with_format(Format::Video(format));
+        let jpeg = self.jpeg.then(|| StreamInfo::new(JPEG, Codec::Jpeg));
+        [Some(video), Some(StreamInfo::new(OPUS, Codec::Opus)), jpeg].into_iter().flatten().collect()
+    }
+
+    fn listen(&self, listener: Listener) {
+        assert!(self.state.listener.set(listener).is_ok(), "one camera has it");
+    }
+
+    fn command(&self, command: Command) {
+        let mut commands = self.state.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.push(command.clone());
+        match command {
+            Command::Want(streams) => {
+                let before = std::mem::replace(
+                    &mut *self.state.wanted.lock().unwrap_or_else(PoisonError::into_inner),
+                    streams.clone(),
+                );
+                if before.is_empty() && !streams.is_empty() {
+                    self.state.starts.fetch_add(1, Ordering::AcqRel);
+                    let state = self.state.clone();
+                    std::thread::spawn(move || {
+                        state.emit(SourceEvent::Started);
+                        state.work();
+                    });
+                }
+            }
+            Command::KeyFrame(_) => self.state.key.store(true, Ordering::Release),
+            _ => {}
+        }
+    }
+}
+
+fn fake(width: u32) -> Fake {
+    Fake { jpeg: true, width, ..Fake::default() }
+}
+
+fn config(source: &Fake) -> Config {
+    let serve = Serve { listen: vec!["127.0.0.1:0".parse().expect("literal")], ..Serve::default() };
+    Config {
+        signalling: Signalling::Serve(serve),
+        linger: Duration::ZERO,
+        ..Config::new(Source::new(source.clone()))
+    }
+}
+
+/// Runs a camera while `work` does, and a second at most beyond.
+fn with<T>(camera: &Camera, work: impl Future<Output = T>) -> T {
+    let late = async {
+        smol::Timer::after(PATIENCE).await;
+        panic!("not done within {PATIENCE:?}");
+    };
+    let run = camera.run();
+    let worked = async {
+        let result = work.await;
+        let began = Instant::now();
+        camera.shutdown();
+        (result, began)
+    };
+    let ((result, began), ()) = block_on(or(zip(worked, run), late));
+    let took = began.elapsed();
+    println!("it ended within {took:?}");
+    assert!(took < Duration::from_secs(1), "it ended after {took:?}");
+    result
+}
+
+async fn pass(time: Duration) {
+    smol::Timer::after(time).await;
+}
+
+/// Until this is so.
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        pass(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn frames_come_in_order_from_a_key_frame_on_and_end_with_who_takes_them() {
+    let source = fake(160);
+    let camera = Camera::new(config(&source)).expect("it starts");
+    with(&camera, async {
+        let mut frames = camera.frames_of(&[Codec::H264], 100);
+        assert!(matches!(frames.next().await, Some(FrameEvent::Stream(info)) if info.codec == Codec::H264));
+        let mut last = None;
+        for number in 0..20 {
+            let Some(FrameEvent::Frame(frame)) = frames.next().await else { panic!("no frame {number}") };
+            assert_eq!(frame.key, number == 0);
+            assert!(last.is_none_or(|last| last < frame.pts));
+            last = Some(frame.pts);
+        }
+        assert_eq!(source.state.wanted(), [H264].into());
+        drop(frames);
+        until(|| source.state.wanted().is_empty()).await;
+        assert_eq!(source.state.starts.load(Ordering::Acquire), 1);
+    });
+}
+
+#[test]
+fn who_is_slow_loses_frames_hears_of_it_and_goes_on_at_a_key_frame() {
+    let source = fake(160);
+    let camera = Camera::new(config(&source)).expect("it starts");
+    with(&camera, async {
+        let mut frames = camera.frames_of(&[Codec::H264], 5);
+        assert!(frames.next().await.is_some());
+        pass(Duration::from_millis(300)).await;
+        let mut after_loss = None;
+        while after_loss.is_none() {
+            match frames.next().await.expect("it goes on") {
+                FrameEvent::Lost { stream, count } => {
+                    assert!(stream == H264 && count > 5, "{count}");
+                    after_loss = frames.next().await;
+                }
+                FrameEvent::Frame(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(after_loss, Some(FrameEvent::Frame(frame)) if frame.key), "a key frame");
+    });
+}
+
+#[test]
+fn frames_end_with_the_camera() {
+    let source = fake(160);
+    let camera = Camera::new(config(&source)).expect("it starts");
+    let mut frames = camera.frames(1000);
+    with(&camera, async { assert!(frames.next().await.is_some()) });
+    while block_on(frames.next()).is_some() {}
+    assert!(source.state.wanted().is_empty());
+    assert_eq!(block_on(camera.snapshot()).err(), Some(SnapshotError::Shutdown));
+}
+
+#[test]
+fn a_snapshot_opens_the_source_and_closes_it() {
+    let source = fake(160);
+    let camera = Camera::new(config(&source)).expect("it starts");
+    with(&camera, async {
+        let first = camera.snapshot().await.expect("a picture");
+        assert_eq!(first.jpeg[..3], [0, 0, 1]);
+        until(|| source.state.wanted().is_empty()).await;
+        let again = camera.snapshot().await.expect("a picture");
+        assert!(Arc::ptr_eq(&first.jpeg, &again.jpeg), "within a second the same");
+        assert_eq!(source.state.starts.load(Ordering::Acquire), 1);
+    });
+    let none = Fake { jpeg: false, ..fake(160) };
+    let camera = Camera::new(config(&none)).expect("it starts");
+    with(&camera, async {
+        assert_eq!(camera.snapshot().await.err(), Some(SnapshotError::NoJpeg));
+    });
+}
+
+#[test]
+fn another_source_goes_on_where_the_first_was() {
+    let (small, large) = (fake(160), fake(320));
+    let camera = Camera::new(config(&small)).expect("it starts");
+    with(&camera, async {
+        let mut frames = camera.frames_of(&[Codec::H264], 1000);
+        assert!(frames.next().await.is_some() && frames.next().await.is_some());
+        camera
+            .reconfigure(|config| {
+                config.source = Source::new(large.clone()).into();
+                config.bitrate.max = 500_000;
+                config.bitrate.start = 400_000;
+            })
+            .expect("it can change");
+        let format = loop {
+            match frames.next().await.expect("it goes on") {
+                FrameEvent::Stream(info) => break info.video().expect("video"),
+                _ => {}
+            }
+        };
+        assert_eq!(format.width, 320);
+        assert!(matches!(frames.next().await, Some(FrameEvent::Frame(frame)) if frame.key));
+        assert!(small.state.wanted().is_empty());
+        let commands = large.state.commands.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let bitrate = commands.iter().find_map(|command| match command {
+            Command::Bitrate { bps, .. } => Some(*bps),
+            _ => None,
+        });
+        assert!(bitrate.is_some_and(|bps| bps <= 500_000), "{commands:?}");
+        let refused = camera.reconfigure(|config| config.user = "another".into());
+        assert_eq!(refused.map_err(|e| e.code()), Err("bad-setting"));
+    });
+}
+
+#[test]
+fn a_source_that_does_not_close_delays_the_end_by_less_than_a_second() {
+    let source = fake(160);
+    source.state.stuck.store(true, Ordering::Release);
+    let camera = Camera::new(config(&source)).expect("it starts");
+    let mut frames = camera.frames(10);
+    with(&camera, async { assert!(frames.next().await.is_some()) });
+}
+
+/// Asks for something and waits for the reply.
+async fn ask(peer: &Client, to: &str, node: &str, data: Value) -> (Status, Value) {
+    let mut events = peer.events(64);
+    let asked = peer.command(to, node, "left", &data).expect("online");
+    loop {
+        match events.next().await.expect("it is online") {
+            ClientEvent::Event { event: client::Event::Reply { id, result } } if id == asked => {
+                let reply = result.expect("a reply");
+                return (reply.status().expect("a status"), reply.data().expect("data"));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn two_cameras_live_at_one_server_and_answer_commands() {
+    let mut server = ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")]);
+    server.hub.rooms = vec!["public".into()];
+    let server = Server::bind(server).expect("a free port");
+    let (door, yard) = (fake(160), fake(160));
+    let at = |source: &Fake, user: &str| {
+        let signalling = Signalling::Within(server.clone());
+        Camera::new(Config { signalling, user: user.into(), ..config(source) }).expect("it starts")
+    };
+    let (door, yard) = (at(&door, "door"), at(&yard, "yard"));
+    door.on_command("pan", |command| {
+        let degrees: i64 = command.data().expect("a number");
+        let action = command.action();
+        command.reply(Status::OK, &json!({ "done": action, "degrees": degrees })).expect("online");
+    });
+    yard.on(|event| {
+        if let Event::Client(client::Event::Command { .. }) = event {
+            panic!("nobody asks it anything");
+        }
+    });
+    let url = format!("ws://{}", server.addresses()[0]);
+    let peer =
+        Client::new(&url, client::Config { rooms: vec!["public".into()], ..client::Config::new("bob") });
+    let peer = peer.expect("a good address");
+    let mut events = peer.events(64);
+    let asks = async {
+        let mut known = std::collections::BTreeMap::new();
+        while known.len() < 2 {
+            if let Some(ClientEvent::Event { event: client::Event::PeerAdded { peer: added } }) =
+                events.next().await
+            {
+                known.insert(added.user.clone(), added.address());
+            }
+        }
+        let reply = ask(&peer, known["door"].as_str(), "pan", json!(7)).await;
+        assert_eq!(reply, (Status::OK, json!({ "done": "left", "degrees": 7 })));
+        door.shutdown();
+        loop {
+            if let Some(ClientEvent::Event { event: client::Event::PeerRemoved { peer: gone } }) =
+                events.next().await
+            {
+                break assert_eq!(gone.user, "door");
+            }
+        }
+        yard.shutdown();
+        peer.close();
+        server.shutdown();
+    };
+    let late = async {
+        smol::Timer::after(PATIENCE).await;
+        panic!("not done within {PATIENCE:?}");
+    };
+    let cameras = zip(door.run(), yard.run());
+    let all = zip(zip(cameras, server.run()), zip(peer.run(), asks));
+    block_on(or(async { _ = all.await }, late));
+}
