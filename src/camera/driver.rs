@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::shared::Shared;
-use super::source::SourceStatus;
 use super::studio::{Input, Output};
-use crate::media::source::{Command, SourceEvent};
+use crate::media::source::{Command, SourceEvent, SourceStatus};
 use crate::net::lock;
 use crate::net::time::{self, Alarm};
 use crate::net::udp::Udp;

@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use super::source::SourceStatus;
 use crate::call::body::End;
 use crate::client;
 use crate::media::error::MediaError;
-use crate::media::source::RequestId;
 use crate::media::source::controls::Control;
 #[cfg(feature = "gst")]
 use crate::media::source::gst::CaptureInfo;
+use crate::media::source::{RequestId, SourceStatus};
 use crate::media::{Codec, StreamId, StreamInfo};
 use crate::net::BindError as ListenError;
 use crate::proto::{Address, Status};

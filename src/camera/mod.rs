@@ -49,7 +49,6 @@ pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signa
 pub use event::{Event, StartError, Viewer, ViewerId};
 pub use frames::{FrameEvent, Frames};
 pub use snapshot::{Snapshot, SnapshotError};
-pub use source::{SourceState, SourceStatus};
 
 use crate::call::CallError;
 use crate::call::body::End;
@@ -60,7 +59,7 @@ use crate::media::frame::queue::FrameQueue;
 use crate::media::source::controls::{Control, Value};
 #[cfg(feature = "gst")]
 use crate::media::source::gst::EncoderInfo;
-use crate::media::source::{Command, RequestId, Source};
+use crate::media::source::{Command, RequestId, Source, SourceStatus};
 use crate::media::{Codec, StreamInfo};
 use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id, time};
 use crate::proto::{Address, Draft, Kind};

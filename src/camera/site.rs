@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use super::{Admit, Config, Connect, Serve, Signalling, SourceStatus, StartError, Status};
+use super::{Admit, Config, Connect, Serve, Signalling, StartError, Status};
 use crate::client;
 use crate::media::Kind;
+use crate::media::source::SourceStatus;
 use crate::net::http::Response;
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;

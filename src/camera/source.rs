@@ -1,100 +1,6 @@
-//! What the camera's source does, as viewers are told it: a state with a code and words, and never an address.
+//! Follows what the camera's source does while somebody watches, by its events.
 
-use serde_json::{Value, json};
-
-use crate::media::error::{ErrorKind, MediaError};
-use crate::media::source::SourceEvent;
-
-/// What a source does while somebody watches.
-///
-/// ```text
-/// starting ──▶ playing ◀──▶ lost
-///     │           │           │
-///     └───────────┴───────────┴──▶ ended │ failed ── the next viewer ──▶ starting
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SourceState {
-    /// It is being opened.
-    Starting,
-    /// Frames flow.
-    Playing,
-    /// Nothing comes from it. Calls stay, and it is tried again.
-    Lost,
-    /// It came to its end and is not repeated; calls have ended. The next viewer opens it again.
-    Ended,
-    /// It cannot be used, and is not tried again by itself; calls have ended. The next viewer opens it again.
-    Failed,
-}
-
-impl SourceState {
-    /// Its name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SourceState::Starting => "starting",
-            SourceState::Playing => "playing",
-            SourceState::Lost => "lost",
-            SourceState::Ended => "ended",
-            SourceState::Failed => "failed",
-        }
-    }
-}
-
-/// What the source does, and why. Neither code nor words hold an address or a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SourceStatus {
-    /// What it does.
-    pub state: SourceState,
-    /// The state's name, or where something is wrong that of [`MediaError::code`].
-    pub code: &'static str,
-    /// The same for people.
-    pub message: &'static str,
-}
-
-impl SourceStatus {
-    fn of(state: SourceState) -> Self {
-        let message = match state {
-            SourceState::Starting => "The source is being opened.",
-            SourceState::Playing => "The source plays.",
-            SourceState::Lost => "The source ended and is opened again.",
-            SourceState::Ended => "The source came to its end.",
-            SourceState::Failed => "The source failed.",
-        };
-        let code = if state == SourceState::Lost { "ended" } else { state.as_str() };
-        SourceStatus { state, code, message }
-    }
-
-    fn because(state: SourceState, error: &MediaError) -> Self {
-        SourceStatus { state, code: error.code(), message: words(error.kind()) }
-    }
-
-    /// As it stands in an event and in the presence.
-    pub(super) fn to_json(self) -> Value {
-        json!({ "state": self.state.as_str(), "code": self.code, "message": self.message })
-    }
-}
-
-/// An error's own words may name a path or a host, which are not for everybody who watches.
-fn words(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::BadSettings => "The source's settings make no sense.",
-        ErrorKind::MissingPlugin => "The camera's machine lacks a plugin for this source.",
-        ErrorKind::NoEncoder => "The camera's machine has no encoder that works.",
-        ErrorKind::NoCamera => "The camera is not plugged in.",
-        ErrorKind::CameraBusy => "The camera is in use by another program.",
-        ErrorKind::NotACamera => "The device is not a camera.",
-        ErrorKind::NotAllowed => "The program has no permission to open the source.",
-        ErrorKind::NoFile => "The file is not there.",
-        ErrorKind::NotMedia => "The file cannot be played.",
-        ErrorKind::NoPictures => "The source has no video.",
-        ErrorKind::Unreachable => "The network camera cannot be reached.",
-        ErrorKind::NotFound => "The network camera knows no such path.",
-        ErrorKind::Unauthorized => "The network camera wants another user and password.",
-        ErrorKind::Stalled => "Nothing comes from the source.",
-        _ => "The source is in trouble.",
-    }
-}
+use crate::media::source::{SourceEvent, SourceState, SourceStatus};
 
 /// Follows a source by what it says.
 pub(super) struct Follower {
@@ -193,6 +99,7 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::error::{ErrorKind, MediaError};
 
     fn error(kind: ErrorKind) -> MediaError {
         MediaError::new(kind, "rtsp://192.0.2.7/s3cret")
@@ -265,17 +172,5 @@ mod tests {
         assert!(!follower.flows());
         follower.handle_frame();
         assert!(follower.flows() && follower.handle_produce(false) && !follower.flows());
-    }
-
-    #[test]
-    fn no_address_is_told() {
-        let mut follower = Follower::new(true);
-        follower.handle_produce(true);
-        follower.handle_source(&SourceEvent::Failed(error(ErrorKind::Unreachable)));
-        let told = follower.status().expect("it failed").to_json().to_string();
-        assert_eq!(
-            told,
-            r#"{"code":"unreachable","message":"The network camera cannot be reached.","state":"lost"}"#
-        );
     }
 }

@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
-use super::source::{SourceState, SourceStatus};
 use super::studio::{Config, Input, Output, Studio, Whence};
 use crate::call::RateLimit;
 use crate::calling::Answer;
 use crate::media::adapt::heat;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
-use crate::media::source::{Command, SourceEvent};
+use crate::media::source::{Command, SourceEvent, SourceState, SourceStatus};
 use crate::media::{AUDIO_OPUS, Codec, Format, StreamId, StreamInfo, VIDEO_H264, VIDEO_VP8, VideoFormat};
 use crate::rtc;
 

@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use symple::camera::{Config, Connect, Controllers, Serve, Signalling, StartError};
 use symple::client::{self, Event};
-use symple::media::VIDEO_H264;
+use symple::media::Codec;
 use symple::media::error::{ErrorKind, MediaError};
-use symple::media::source::Location;
-use symple::media::source::gst::{EncoderInfo, MediaEvent, Pipeline, Settings as Media, Streams};
+use symple::media::source::gst::CaptureSettings;
+use symple::media::source::{Command, Location, Source, SourceEvent};
 use symple::net::udp::Udp;
 use symple::net::{Client, Server, ServerConfig};
 
@@ -28,7 +29,7 @@ const WELCOME: Duration = Duration::from_secs(10);
 /// What is checked beside what the library takes.
 pub struct Checked<'a> {
     pub config: Config,
-    pub media: &'a Media,
+    pub media: &'a CaptureSettings,
     pub certificate: Option<&'a Certificate>,
     pub ring: Option<&'a str>,
     /// Controls that are set at the start.
@@ -50,8 +51,8 @@ pub fn run(
             Location::Rtsp { .. } => " (not asked; --check=deep does)",
             _ => "",
         };
-        let pipeline = Pipeline::new(media.clone(), |_| {}).map_err(|e| unusable(e.into()))?;
-        let chosen = chosen(pipeline.board(), pipeline.encoder(), true);
+        let made = Source::gstreamer(media.clone()).map_err(|e| unusable(e.into()))?;
+        let chosen = chosen_by(&made);
         return exit::print(&format!("{plan}  {:16}{}{source}\n{chosen}{set_by}", "source", media.source));
     }
     let mut trial = Trial::default();
@@ -77,35 +78,41 @@ pub fn run(
 }
 
 /// The source until its first encoded frame; what is known of board and encoder.
-fn try_media(trial: &mut Trial, media: &Media) -> String {
+fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
     let (tell, told) = channel();
-    let pipeline = Pipeline::new(media.clone(), move |event| {
-        // The trial may be over.
-        _ = tell.send(event);
-    });
-    let pipeline = match pipeline {
-        Ok(pipeline) => pipeline,
+    let source = match Source::gstreamer(media.clone()) {
+        Ok(source) => source,
         Err(e) => {
             let what = if e.kind() == ErrorKind::NoEncoder { "encoder" } else { "source" };
             trial.add(what, Err(failure(e)));
             return String::new();
         }
     };
+    let producer = source.producer();
+    producer.listen(Arc::new(move |event| {
+        // The trial may be over.
+        _ = tell.send(event);
+    }));
+    let streams = producer.streams();
+    let h264 = streams.iter().find(|info| info.codec == Codec::H264).map(|info| info.id);
     let began = Instant::now();
-    pipeline.start(Streams { h264: true, ..Streams::default() });
+    producer.command(Command::Want(h264.into_iter().collect()));
     let mut picture = String::new();
     let outcome = loop {
         let left = FIRST_FRAME.saturating_sub(began.elapsed());
         match told.recv_timeout(left) {
-            Ok(MediaEvent::Format { stream: VIDEO_H264, width, height, .. }) => {
-                picture = format!(" of {width}x{height}");
+            Ok(SourceEvent::Streams(streams)) => {
+                let video = streams.iter().find(|info| Some(info.id) == h264).and_then(|info| info.video());
+                if let Some(format) = video {
+                    picture = format!(" of {}x{}", format.width, format.height);
+                }
             }
-            Ok(MediaEvent::Frame(frame)) if frame.stream == VIDEO_H264 => {
+            Ok(SourceEvent::Frame(frame)) if Some(frame.stream) == h264 => {
                 let took = began.elapsed().as_secs_f64();
                 break Ok(format!("{} gave a frame{picture} after {took:.1} s", media.source));
             }
-            Ok(MediaEvent::Failed(e) | MediaEvent::Stalled(e)) => break Err(failure(e)),
-            Ok(MediaEvent::Ended | MediaEvent::GaveUp | MediaEvent::Stopped) => {
+            Ok(SourceEvent::Failed(e) | SourceEvent::Stalled(e)) => break Err(failure(e)),
+            Ok(SourceEvent::Ended | SourceEvent::GaveUp | SourceEvent::Stopped) => {
                 break Err(unavailable(format!("{} ended before its first frame", media.source)));
             }
             Ok(_) => {}
@@ -115,15 +122,22 @@ fn try_media(trial: &mut Trial, media: &Media) -> String {
             }
         }
     };
-    pipeline.stop();
+    producer.command(Command::Want(Default::default()));
     let encoded = outcome.is_ok();
     trial.add("source", outcome);
-    let EncoderInfo { name, .. } = pipeline.encoder();
+    let name = producer.encoder().unwrap_or_default();
     trial.add(
         "encoder",
         Ok(format!("{name} {}", if encoded { "encoded it" } else { "encoded a test pattern" })),
     );
-    chosen(pipeline.board(), pipeline.encoder(), true)
+    chosen_by(&source)
+}
+
+/// What was chosen for a source, and why.
+fn chosen_by(source: &Source) -> String {
+    let producer = source.producer();
+    let made = producer.board().zip(producer.encoder_info());
+    made.map(|(board, encoder)| chosen(board, encoder, true)).unwrap_or_default()
 }
 
 fn certificate(certificate: Option<&Certificate>) -> Result<String, Failure> {

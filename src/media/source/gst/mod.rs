@@ -19,7 +19,6 @@ mod branch;
 mod camera;
 mod capture;
 mod check;
-mod compat;
 mod control;
 mod csi;
 mod encoders;
@@ -50,13 +49,11 @@ use crate::media::board::{self, BoardInfo, Thermometer, host};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::{Codec, Format, StreamId, StreamInfo, VideoFormat};
 
-pub use compat::{MediaEvent, Streams};
 use control::Control;
 pub use encoders::{EncoderInfo, Rejected};
 use orders::Order;
 use plan::Plan;
 pub use settings::CaptureSettings;
-pub use settings::CaptureSettings as Settings;
 use streams::{Announced, Maker, Stream};
 pub use target::CaptureInfo;
 
