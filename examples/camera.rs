@@ -29,13 +29,13 @@ fn main() -> ExitCode {
 
     let (ring, handle) = (var("RING"), camera.clone());
     camera.on(move |event| match event {
-        Event::Calling(id, address) => println!("call {id}: with {}", address.user()),
-        Event::ViewerJoined(viewer) => {
+        Event::Calling { id, peer: address } => println!("call {id}: with {}", address.user()),
+        Event::ViewerJoined { viewer } => {
             println!("call {}: {} watches ({:?})", viewer.id, viewer.address.user(), viewer.video);
         }
-        Event::ViewerLeft(viewer, reason) => println!("call {}: ended ({reason})", viewer.id),
-        Event::CallFailed(id, _, reason) => println!("call {id}: failed ({reason})"),
-        Event::Streaming(streams) => println!("producing {streams:?}"),
+        Event::ViewerLeft { viewer, end: reason } => println!("call {}: ended ({reason})", viewer.id),
+        Event::CallFailed { id, end: reason, .. } => println!("call {id}: failed ({reason})"),
+        Event::Streaming { streams } => println!("producing {streams:?}"),
         Event::Format { width, height, fps, .. } => {
             println!("pictures of {width} x {height}, {fps} a second")
         }
@@ -43,14 +43,14 @@ fn main() -> ExitCode {
         Event::Quality { percent, fps, why, .. } => {
             println!("{percent} % of the size at {fps} a second: {why}")
         }
-        Event::Board(words) => eprintln!("board: {words}"),
-        Event::Media(trouble) => eprintln!("source: {trouble}"),
+        Event::Board { message: words } => eprintln!("board: {words}"),
+        Event::Media { error: trouble } => eprintln!("source: {trouble}"),
         Event::SourceEnded => println!("the source came to its end"),
-        Event::Online(_) => println!("online"),
-        Event::Offline(reason) => eprintln!("offline: {reason}"),
+        Event::Online { .. } => println!("online"),
+        Event::Offline { reason } => eprintln!("offline: {reason}"),
         Event::Ended { reason, .. } => eprintln!("ended: {reason}"),
         // A doorbell rings whoever lives here.
-        Event::Client(client::Event::PeerAdded { peer }) if Some(&peer.user) == ring.as_ref() => {
+        Event::Client { event: client::Event::PeerAdded { peer } } if Some(&peer.user) == ring.as_ref() => {
             if let Err(e) = handle.call(peer.address().as_str()) {
                 eprintln!("{} cannot be called: {e}", peer.user);
             }

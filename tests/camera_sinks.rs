@@ -178,10 +178,12 @@ fn frames_come_in_order_from_a_key_frame_on_and_end_with_who_takes_them() {
     let camera = Camera::new(config(&source)).expect("it starts");
     with(&camera, async {
         let mut frames = camera.frames_of(&[Codec::H264], 100);
-        assert!(matches!(frames.next().await, Some(FrameEvent::Stream(info)) if info.codec == Codec::H264));
+        assert!(
+            matches!(frames.next().await, Some(FrameEvent::Stream { info }) if info.codec == Codec::H264)
+        );
         let mut last = None;
         for number in 0..20 {
-            let Some(FrameEvent::Frame(frame)) = frames.next().await else { panic!("no frame {number}") };
+            let Some(FrameEvent::Frame { frame }) = frames.next().await else { panic!("no frame {number}") };
             assert_eq!(frame.key, number == 0);
             assert!(last.is_none_or(|last| last < frame.pts));
             last = Some(frame.pts);
@@ -208,11 +210,11 @@ fn who_is_slow_loses_frames_hears_of_it_and_goes_on_at_a_key_frame() {
                     assert!(stream == H264 && count > 5, "{count}");
                     after_loss = frames.next().await;
                 }
-                FrameEvent::Frame(_) => {}
+                FrameEvent::Frame { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
-        assert!(matches!(after_loss, Some(FrameEvent::Frame(frame)) if frame.key), "a key frame");
+        assert!(matches!(after_loss, Some(FrameEvent::Frame { frame }) if frame.key), "a key frame");
     });
 }
 
@@ -262,12 +264,12 @@ fn another_source_goes_on_where_the_first_was() {
             .expect("it can change");
         let format = loop {
             match frames.next().await.expect("it goes on") {
-                FrameEvent::Stream(info) => break info.video().expect("video"),
+                FrameEvent::Stream { info } => break info.video().expect("video"),
                 _ => {}
             }
         };
         assert_eq!(format.width, 320);
-        assert!(matches!(frames.next().await, Some(FrameEvent::Frame(frame)) if frame.key));
+        assert!(matches!(frames.next().await, Some(FrameEvent::Frame { frame }) if frame.key));
         assert!(small.state.wanted().is_empty());
         let commands = large.state.commands.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let bitrate = commands.iter().find_map(|command| match command {
@@ -321,7 +323,7 @@ fn two_cameras_live_at_one_server_and_answer_commands() {
         command.reply(Status::OK, &json!({ "done": action, "degrees": degrees })).expect("online");
     });
     yard.on(|event| {
-        if let Event::Client(client::Event::Command { .. }) = event {
+        if let Event::Client { event: client::Event::Command { .. } } = event {
             panic!("nobody asks it anything");
         }
     });

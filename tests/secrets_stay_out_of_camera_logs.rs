@@ -77,7 +77,7 @@ fn dead_source(source: &str) -> String {
     let (tell, told) = std::sync::mpsc::channel();
     camera.on(move |event| {
         // What a viewer says of itself is no secret of the source's.
-        if !matches!(event, Event::Client(_) | Event::Calling(..) | Event::CallFailed(..)) {
+        if !matches!(event, Event::Client { .. } | Event::Calling { .. } | Event::CallFailed { .. }) {
             _ = tell.send(format!("{event:?}"));
         }
     });

@@ -44,7 +44,7 @@ fn the_oldest_call_without_media_gives_way_when_all_seats_are_taken() {
     init(&mut world, "owner|1", at("198.51.100.1"));
     assert_eq!(told(&world, "call:hangup", "mallory0|1", "busy"), 1, "{:?}", world.said);
     assert_eq!((world.said("call:accept owner|1"), told(&world, "call:reject", "owner|1", "busy")), (1, 0));
-    assert!(world.events.iter().any(|e| matches!(e, Event::CallFailed(_, who, why)
+    assert!(world.events.iter().any(|e| matches!(e, Event::CallFailed { peer: who, end: why, .. }
         if who.as_str() == "mallory0|1" && why.reason.code() == "busy")));
     // However many more come, seats are not exceeded, and the newest is served.
     for n in 10..60 {
@@ -250,11 +250,11 @@ fn the_application_accepts_and_finds_what_came_before() {
     assert!(world.said.is_empty() && world.produced.is_empty(), "{:?}", world.said);
     let [(id, peer)] = &incoming(&world)[..] else { panic!("{:?}", world.events) };
     assert_eq!(peer, "bob|2");
-    assert!(!world.events.iter().any(|e| matches!(e, Event::Calling(..))));
+    assert!(!world.events.iter().any(|e| matches!(e, Event::Calling { .. })));
     world.studio.accept(*id, world.now).expect("it waits");
     world.drain();
     assert_eq!((world.said("call:accept bob|2"), world.said("call:answer bob|2")), (1, 1));
-    assert!(world.events.iter().any(|e| matches!(e, Event::Calling(calling, _) if calling == id)));
+    assert!(world.events.iter().any(|e| matches!(e, Event::Calling { id: calling, .. } if calling == id)));
     assert!(world.studio.accept(*id, world.now).is_err(), "once is enough");
     world.pass(SECOND);
     assert!(world.reached.contains(&"192.0.2.9:9".parse().expect("literal")), "the candidate was kept");
@@ -280,7 +280,7 @@ fn the_application_rejects_or_says_nothing() {
         world
             .events
             .iter()
-            .any(|e| matches!(e, Event::CallFailed(_, peer, words) if peer.as_str() == who && words.reason.code() == why))
+            .any(|e| matches!(e, Event::CallFailed { peer, end: words, .. } if peer.as_str() == who && words.reason.code() == why))
     };
     assert!(failed("bob|2", "declined") && failed("eve|3", "timeout"), "{:?}", world.events);
 }

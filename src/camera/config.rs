@@ -149,6 +149,7 @@ impl Config {
 /// A camera that has controls says `"controls":true` in its presence. Where the source is another one, such
 /// commands go to the program ([`Event::Client`](super::Event::Client)), which may have controls of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Controllers {
     /// At an own server with a token whoever knows it, and at one that listens on loopback alone, without
     /// trusted proxies, everybody; elsewhere nobody.

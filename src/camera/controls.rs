@@ -30,7 +30,7 @@ const REFUSED: RateLimit = RateLimit { per_second: 2, burst: 8 };
 
 /// What a peer wants.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Wish {
+pub(super) enum ControlRequest {
     List,
     Set(String, Value),
 }
@@ -39,7 +39,7 @@ pub(super) enum Wish {
 pub(super) type Reply = (Status, Json);
 
 /// The commands under way, and what is known of the controls.
-pub(super) struct Desk {
+pub(super) struct ControlCommands {
     may: Controllers,
     /// Whether [`Controllers::Auto`] is everybody.
     open: bool,
@@ -49,7 +49,7 @@ pub(super) struct Desk {
     refused: Buckets<Origin>,
 }
 
-impl Desk {
+impl ControlCommands {
     pub fn new(may: Controllers, signalling: &Signalling, known: Vec<Control>) -> Self {
         let open = match signalling {
             // Who knows the token may do what the token is for; and who reaches loopback is at home, unless a
@@ -61,7 +61,7 @@ impl Desk {
             // That server's rules are not ours to guess.
             Signalling::Connect(_) | Signalling::Within(_) => false,
         };
-        Desk {
+        ControlCommands {
             may,
             open,
             known,
@@ -97,7 +97,7 @@ impl Desk {
     }
 
     /// Whether to answer a command at all: each is answered, and nobody makes us send as much as they like.
-    pub fn hears(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
+    pub fn admits(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
         let Some(from) = command.from() else { return false };
         let allowed = self.allows(from.user());
         let buckets = if allowed { &mut self.heard } else { &mut self.refused };
@@ -107,7 +107,7 @@ impl Desk {
     /// What a command wants of the device.
     ///
     /// Errors: the reply to one that wants what it may not, or what nobody understands.
-    pub fn wish(&self, command: &Message) -> Result<Wish, Reply> {
+    pub fn request(&self, command: &Message) -> Result<ControlRequest, Reply> {
         let refuse =
             |status, code: &str, message: String| (status, json!({ "code": code, "message": message }));
         let user = command.from().map(|from| from.user().to_owned()).unwrap_or_default();
@@ -127,12 +127,12 @@ impl Desk {
         };
         let action: Option<String> = command.get("action").ok().flatten();
         match action.as_deref() {
-            Some("list") => Ok(Wish::List),
-            Some("reset") => Ok(Wish::Set(name()?, Value::Default)),
+            Some("list") => Ok(ControlRequest::List),
+            Some("reset") => Ok(ControlRequest::Set(name()?, Value::Default)),
             Some("set") => {
                 let json = data.as_ref().and_then(|data| data.get("value")).unwrap_or(&Json::Null);
                 let value = Value::from_json(json).map_err(|error| answer_error(&error))?;
-                Ok(Wish::Set(name()?, value))
+                Ok(ControlRequest::Set(name()?, value))
             }
             _ => Err(bad("its actions are list, set and reset")),
         }
@@ -215,15 +215,15 @@ mod tests {
     fn who_may_not_is_told_so_often_and_no_more() {
         let now = Instant::now();
         let answered = |may: Controllers| {
-            let mut desk = desk(may);
-            (0..1000).filter(|_| desk.hears(&command("list", "null"), None, now)).count()
+            let mut commands = commands(may);
+            (0..1000).filter(|_| commands.admits(&command("list", "null"), None, now)).count()
         };
         assert_eq!(answered(Controllers::Nobody), 8);
         assert_eq!(answered(Controllers::Everybody), 100);
     }
 
-    fn desk(may: Controllers) -> Desk {
-        Desk::new(may, &serve("127.0.0.1:4500", None), vec![gain()])
+    fn commands(may: Controllers) -> ControlCommands {
+        ControlCommands::new(may, &serve("127.0.0.1:4500", None), vec![gain()])
     }
 
     #[test]
@@ -249,19 +249,21 @@ mod tests {
         ];
         for (may, signalling, expected) in table {
             let words = format!("{may:?} {signalling:?}");
-            let desk = Desk::new(may, &signalling, vec![gain()]);
-            assert_eq!(desk.allows("bob"), expected, "{words}");
-            let refused = desk.wish(&command("list", "null")).err().map(|(status, _)| status);
+            let commands = ControlCommands::new(may, &signalling, vec![gain()]);
+            assert_eq!(commands.allows("bob"), expected, "{words}");
+            let refused = commands.request(&command("list", "null")).err().map(|(status, _)| status);
             assert_eq!(refused, (!expected).then_some(Status::FORBIDDEN), "{words}");
         }
-        assert!(!Desk::new(Controllers::Everybody, &serve("127.0.0.1:1", None), vec![]).is_of_use());
+        assert!(
+            !ControlCommands::new(Controllers::Everybody, &serve("127.0.0.1:1", None), vec![]).is_of_use()
+        );
     }
 
     #[test]
     fn commands_are_understood_or_answered_in_words() {
-        let set = |value: Value| Ok(Wish::Set("gain".into(), value));
+        let set = |value: Value| Ok(ControlRequest::Set("gain".into(), value));
         let table = [
-            ("list", "null", Ok(Wish::List)),
+            ("list", "null", Ok(ControlRequest::List)),
             ("set", r#"{"name":"gain","value":12}"#, set(12.into())),
             ("set", r#"{"name":"gain","value":true}"#, set(true.into())),
             ("set", r#"{"name":"gain","value":"high"}"#, set("high".into())),
@@ -274,37 +276,38 @@ mod tests {
             ("erase", "null", Err("bad-request")),
         ];
         for (action, data, expected) in table {
-            let wish = desk(Controllers::Auto).wish(&command(action, data));
+            let wish = commands(Controllers::Auto).request(&command(action, data));
             let wish = wish.map_err(|(status, data)| {
                 assert_eq!(status, Status::BAD_REQUEST);
                 data["code"].as_str().map(str::to_owned).expect("a code")
             });
             assert_eq!(wish, expected.map_err(str::to_owned), "{action} {data}");
         }
-        assert!(Desk::is_concerned(&command("list", "null")));
+        assert!(ControlCommands::is_concerned(&command("list", "null")));
         let other = Message::parse(r#"{"type":"command","from":"bob|1","node":"door","action":"open"}"#);
-        assert!(!Desk::is_concerned(&other.expect("a command")));
+        assert!(!ControlCommands::is_concerned(&other.expect("a command")));
     }
 
     #[test]
     fn replies_tell_the_control_as_it_is_and_errors_their_code() {
-        let mut desk = desk(Controllers::Auto);
-        desk.asked(RequestId(1), command("set", "null"));
+        let mut commands = commands(Controllers::Auto);
+        commands.asked(RequestId(1), command("set", "null"));
         let set = Control { value: Some(12), ..gain() };
-        let (to, (status, data)) = desk.handle_control(RequestId(1), &Ok(set)).expect("it was asked");
+        let (to, (status, data)) = commands.handle_control(RequestId(1), &Ok(set)).expect("it was asked");
         assert_eq!((to.id(), status), (Some("7"), Status::OK));
         assert_eq!((&data["control"]["name"], &data["control"]["value"]), (&json!("gain"), &json!(12)));
-        assert_eq!(desk.known[0].value, Some(12));
-        assert!(desk.handle_control(RequestId(1), &Ok(gain())).is_none(), "answered once");
+        assert_eq!(commands.known[0].value, Some(12));
+        assert!(commands.handle_control(RequestId(1), &Ok(gain())).is_none(), "answered once");
         for (kind, status) in [
             (ErrorKind::BadValue, 400),
             (ErrorKind::NoControl, 404),
             (ErrorKind::NoCamera, 503),
             (ErrorKind::Other, 500),
         ] {
-            desk.asked(RequestId(2), command("list", "null"));
+            commands.asked(RequestId(2), command("list", "null"));
             let error = MediaError::new(kind, "words");
-            let (_, (found, data)) = desk.handle_controls(RequestId(2), &Err(error.clone())).expect("asked");
+            let (_, (found, data)) =
+                commands.handle_controls(RequestId(2), &Err(error.clone())).expect("asked");
             assert_eq!(found, Status(status));
             assert_eq!(data, json!({ "code": error.code(), "message": "words" }));
         }
@@ -312,14 +315,14 @@ mod tests {
 
     #[test]
     fn no_more_is_taken_than_the_device_can_answer() {
-        let mut desk = desk(Controllers::Auto);
+        let mut commands = commands(Controllers::Auto);
         for request in 0..MAX_ASKED {
-            assert!(desk.wish(&command("list", "null")).is_ok());
-            desk.asked(RequestId(request as u64), command("list", "null"));
+            assert!(commands.request(&command("list", "null")).is_ok());
+            commands.asked(RequestId(request as u64), command("list", "null"));
         }
-        let (status, data) = desk.wish(&command("list", "null")).expect_err("too many");
+        let (status, data) = commands.request(&command("list", "null")).expect_err("too many");
         assert_eq!((status, &data["code"]), (Status::UNAVAILABLE, &json!("busy")));
-        desk.handle_controls(RequestId(0), &Ok(vec![]));
-        assert!(desk.wish(&command("list", "null")).is_ok());
+        commands.handle_controls(RequestId(0), &Ok(vec![]));
+        assert!(commands.request(&command("list", "null")).is_ok());
     }
 }

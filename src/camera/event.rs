@@ -10,7 +10,7 @@ use crate::media::source::controls::Control;
 use crate::media::source::gst::CaptureInfo;
 use crate::media::source::{RequestId, SourceStatus};
 use crate::media::{Codec, StreamId, StreamInfo};
-use crate::net::BindError as ListenError;
+use crate::net::BindError;
 use crate::proto::{Address, Status};
 
 /// Names a call with a viewer, from [`Event::Incoming`] or [`Event::Calling`] to [`Event::ViewerLeft`] or [`Event::CallFailed`].
@@ -42,9 +42,15 @@ pub struct Viewer {
 #[non_exhaustive]
 pub enum Event {
     /// The server knows us under this address: viewers can call.
-    Online(Address),
-    /// The server is out of reach; in words. The camera goes on trying.
-    Offline(String),
+    Online {
+        /// Ours.
+        address: Address,
+    },
+    /// The server is out of reach. The camera goes on trying.
+    Offline {
+        /// In words.
+        reason: String,
+    },
     /// The server will not have us, or we closed; nothing is tried any more.
     Ended {
         /// The status, such as 401, where the server refused us.
@@ -64,20 +70,43 @@ pub enum Event {
         data: String,
     },
     /// A call with a peer is on its way, made by us, or by the peer and accepted.
-    Calling(ViewerId, Address),
+    Calling {
+        /// The call.
+        id: ViewerId,
+        /// With whom.
+        peer: Address,
+    },
     /// Pictures flow to a viewer.
-    ViewerJoined(Viewer),
+    ViewerJoined {
+        /// Who watches.
+        viewer: Viewer,
+    },
     /// So many watch from now on.
     Viewers {
         /// Whose media is connected.
         count: usize,
     },
     /// A viewer is gone, and why.
-    ViewerLeft(Viewer, End),
+    ViewerLeft {
+        /// Who watched.
+        viewer: Viewer,
+        /// Why it is gone.
+        end: End,
+    },
     /// A call ended before any frame was sent, and why.
-    CallFailed(ViewerId, Address, End),
+    CallFailed {
+        /// The call.
+        id: ViewerId,
+        /// With whom.
+        peer: Address,
+        /// Why it ended.
+        end: End,
+    },
     /// The streams that are produced from now on; none of them when nobody has watched for a while.
-    Streaming(Vec<StreamInfo>),
+    Streaming {
+        /// All of them.
+        streams: Vec<StreamInfo>,
+    },
     /// What pictures are, from the next key frame on.
     Format {
         /// Which stream.
@@ -98,7 +127,10 @@ pub enum Event {
     },
     /// How a V4L2 camera's pictures come: format, size, rate, and why; and what it cannot do.
     #[cfg(feature = "gst")]
-    Capture(CaptureInfo),
+    Capture {
+        /// What was chosen, and why.
+        info: CaptureInfo,
+    },
     /// How the setting of a control ended, by [`Camera::set_control`](super::Camera::set_control) or by a
     /// peer's command.
     Control {
@@ -128,34 +160,55 @@ pub enum Event {
         /// In words: how hot the board is, how few bits the network takes.
         why: String,
     },
-    /// The board itself is in trouble, such as a power supply that is too weak; in words.
-    Board(String),
+    /// The board itself is in trouble, such as a power supply that is too weak.
+    Board {
+        /// In words.
+        message: String,
+    },
     /// What the source does from now on, as viewers are told it too. Not told while nobody watches.
-    Source(SourceStatus),
+    Source {
+        /// State, code and words.
+        status: SourceStatus,
+    },
     /// The source is in trouble; it is opened anew where that may help.
-    Media(MediaError),
+    Media {
+        /// What is wrong.
+        error: MediaError,
+    },
     /// The source came to its end. A file starts again.
     SourceEnded,
     /// What the camera's client told beside its calls: peers, messages, commands, rooms.
-    Client(client::Event),
+    Client {
+        /// As the client told it.
+        event: client::Event,
+    },
     /// So many events were lost, because the callback or the stream's reader did not come back.
-    Lost(u64),
+    Lost {
+        /// How many.
+        count: u64,
+    },
 }
 
 impl crate::net::Lossy for Event {
     fn lost(count: u64) -> Self {
-        Event::Lost(count)
+        Event::Lost { count }
     }
 }
 
 /// Why a camera does not start: the cause and the cure in words, and a stable code.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum StartError {
+pub enum CameraError {
     /// The source or its encoder.
-    Media(MediaError),
+    Media {
+        /// What is wrong with it.
+        cause: MediaError,
+    },
     /// The port for browsers.
-    Listen(ListenError),
+    Bind {
+        /// What is wrong with it.
+        cause: BindError,
+    },
     /// The UDP port for pictures.
     Udp {
         /// Which port.
@@ -164,73 +217,79 @@ pub enum StartError {
         cause: std::io::Error,
     },
     /// The address of the server elsewhere.
-    Url(crate::net::UrlError),
+    Url {
+        /// What is wrong with it.
+        cause: crate::net::UrlError,
+    },
     /// A setting that makes no sense.
-    Setting(String),
+    Setting {
+        /// In words.
+        message: String,
+    },
 }
 
-impl StartError {
+impl CameraError {
     /// A stable name for programs, such as `port-taken` or `camera-busy`.
     pub fn code(&self) -> &'static str {
         match self {
-            StartError::Media(e) => e.code(),
-            StartError::Listen(e) => e.code(),
-            StartError::Udp { cause, .. } if cause.kind() == std::io::ErrorKind::AddrInUse => {
+            CameraError::Media { cause: e } => e.code(),
+            CameraError::Bind { cause: e } => e.code(),
+            CameraError::Udp { cause, .. } if cause.kind() == std::io::ErrorKind::AddrInUse => {
                 "udp-port-taken"
             }
-            StartError::Udp { .. } => "udp-failed",
-            StartError::Url(_) => "bad-url",
-            StartError::Setting(_) => "bad-setting",
+            CameraError::Udp { .. } => "udp-failed",
+            CameraError::Url { .. } => "bad-url",
+            CameraError::Setting { .. } => "bad-setting",
         }
     }
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for CameraError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Media(e) => e.fmt(f),
-            StartError::Listen(e) => e.fmt(f),
-            StartError::Udp { port, .. } if self.code() == "udp-port-taken" => {
+            CameraError::Media { cause: e } => e.fmt(f),
+            CameraError::Bind { cause: e } => e.fmt(f),
+            CameraError::Udp { port, .. } if self.code() == "udp-port-taken" => {
                 write!(
                     f,
                     "UDP port {port}, for pictures, is taken by another program: stop that one, or choose another port"
                 )
             }
-            StartError::Udp { port, cause } => {
+            CameraError::Udp { port, cause } => {
                 write!(f, "UDP port {port}, for pictures, cannot be used: {cause}")
             }
-            StartError::Url(e) => e.fmt(f),
-            StartError::Setting(words) => f.write_str(words),
+            CameraError::Url { cause: e } => e.fmt(f),
+            CameraError::Setting { message } => f.write_str(message),
         }
     }
 }
 
-impl std::error::Error for StartError {
+impl std::error::Error for CameraError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            StartError::Media(e) => Some(e),
-            StartError::Listen(e) => Some(e),
-            StartError::Udp { cause, .. } => Some(cause),
-            StartError::Url(e) => Some(e),
-            StartError::Setting(_) => None,
+            CameraError::Media { cause: e } => Some(e),
+            CameraError::Bind { cause: e } => Some(e),
+            CameraError::Udp { cause, .. } => Some(cause),
+            CameraError::Url { cause: e } => Some(e),
+            CameraError::Setting { .. } => None,
         }
     }
 }
 
-impl From<MediaError> for StartError {
+impl From<MediaError> for CameraError {
     fn from(e: MediaError) -> Self {
-        StartError::Media(e)
+        CameraError::Media { cause: e }
     }
 }
 
-impl From<ListenError> for StartError {
-    fn from(e: ListenError) -> Self {
-        StartError::Listen(e)
+impl From<BindError> for CameraError {
+    fn from(e: BindError) -> Self {
+        CameraError::Bind { cause: e }
     }
 }
 
-impl From<crate::net::UrlError> for StartError {
+impl From<crate::net::UrlError> for CameraError {
     fn from(e: crate::net::UrlError) -> Self {
-        StartError::Url(e)
+        CameraError::Url { cause: e }
     }
 }

@@ -16,9 +16,15 @@ use crate::net::lock;
 #[non_exhaustive]
 pub enum FrameEvent {
     /// What the frames of a stream are from the next one on, which is a key frame.
-    Stream(StreamInfo),
+    Stream {
+        /// The stream.
+        info: StreamInfo,
+    },
     /// One encoded frame. The first of a stream, and the first after each loss, is a key frame.
-    Frame(Frame),
+    Frame {
+        /// The frame.
+        frame: Frame,
+    },
     /// Frames of a stream were lost because they were not taken in time. It goes on at a key frame.
     Lost {
         /// Which stream.
@@ -101,8 +107,7 @@ impl Outbox {
         let State { queue, lanes, .. } = &mut *state;
         let lane = lanes.entry(frame.stream).or_default();
         if lane.waiting >= self.capacity {
-            let of_lane =
-                |event: &FrameEvent| matches!(event, FrameEvent::Frame(f) if f.stream == frame.stream);
+            let of_lane = |event: &FrameEvent| matches!(event, FrameEvent::Frame { frame: f } if f.stream == frame.stream);
             queue.retain(|event| !of_lane(event));
             (lane.lost, lane.waiting, lane.whole) = (lane.lost + lane.waiting as u64, 0, false);
         }
@@ -118,10 +123,10 @@ impl Outbox {
         }
         if let Some(info) = info.filter(|info| lane.info.as_ref() != Some(info)) {
             lane.info = Some(*info);
-            queue.push_back(FrameEvent::Stream(*info));
+            queue.push_back(FrameEvent::Stream { info: *info });
         }
         lane.waiting += 1;
-        queue.push_back(FrameEvent::Frame(frame.clone()));
+        queue.push_back(FrameEvent::Frame { frame: frame.clone() });
         let waker = state.waker.take();
         drop(state);
         waker.into_iter().for_each(Waker::wake);
@@ -140,7 +145,7 @@ impl Outbox {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
         let mut state = lock(&self.state);
         if let Some(event) = state.queue.pop_front() {
-            if let FrameEvent::Frame(frame) = &event {
+            if let FrameEvent::Frame { frame } = &event {
                 state.lanes.entry(frame.stream).and_modify(|lane| lane.waiting -= 1);
             }
             return Poll::Ready(Some(event));
@@ -199,9 +204,9 @@ mod tests {
             Poll::Pending => None,
         });
         let words = events.map(|event| match event {
-            FrameEvent::Frame(frame) => format!("{}{}", frame.data[0] as char, frame.pts.as_millis()),
+            FrameEvent::Frame { frame } => format!("{}{}", frame.data[0] as char, frame.pts.as_millis()),
             FrameEvent::Lost { stream, count } => format!("-{count}of{}", stream.0),
-            FrameEvent::Stream(info) => format!("s{}", info.generation),
+            FrameEvent::Stream { info } => format!("s{}", info.generation),
         });
         words.collect::<Vec<_>>().join(" ")
     }

@@ -7,13 +7,13 @@
 //!
 //! let camera = Camera::new(Config::default())?;
 //! camera.on(|event| match event {
-//!     Event::ViewerJoined(viewer) => println!("{} watches", viewer.address),
+//!     Event::ViewerJoined { viewer } => println!("{} watches", viewer.address),
 //!     event => println!("{event:?}"),
 //! });
 //! println!("open {}", camera.urls()[0]);
 //! futures_lite::future::block_on(camera.run());
 //! # }
-//! # Ok::<(), symple::camera::StartError>(())
+//! # Ok::<(), symple::camera::CameraError>(())
 //! ```
 
 mod audience;
@@ -46,7 +46,7 @@ use futures_lite::future::zip;
 pub use crate::calling::Answer;
 pub use commands::CommandRequest;
 pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
-pub use event::{Event, StartError, Viewer, ViewerId};
+pub use event::{CameraError, Event, Viewer, ViewerId};
 pub use frames::{FrameEvent, Frames};
 pub use snapshot::{Snapshot, SnapshotError};
 
@@ -65,7 +65,7 @@ use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id, time};
 use crate::proto::{Address, Draft, Kind};
 use crate::rtc::{self, SessionStats};
 use commands::Handlers;
-use controls::Desk;
+use controls::ControlCommands;
 use driver::Driver;
 use reconfigure::{Epoch, Sources};
 use shared::{Inbox, Shared};
@@ -111,7 +111,7 @@ impl Camera {
     /// blocks; nothing is served and no device stays open before [`Camera::run`] is polled.
     ///
     /// Errors: a setting, port, source or encoder that does not work, with cause and cure in words.
-    pub fn new(mut config: Config) -> Result<Camera, StartError> {
+    pub fn new(mut config: Config) -> Result<Camera, CameraError> {
         let inbox = Arc::new(Inbox {
             frames: FrameQueue::new(QUEUE),
             events: Mutex::default(),
@@ -125,9 +125,9 @@ impl Camera {
         let producer = source.producer();
         let streams = reconfigure::offered(producer.streams(), config.vp8);
         let known = producer.controls();
-        let desk = (is_v4l2 || !known.is_empty())
-            .then(|| Desk::new(config.controls.clone(), &config.signalling, known));
-        if desk.as_ref().is_some_and(Desk::is_of_use) {
+        let control_commands = (is_v4l2 || !known.is_empty())
+            .then(|| ControlCommands::new(config.controls.clone(), &config.signalling, known));
+        if control_commands.as_ref().is_some_and(ControlCommands::is_of_use) {
             // Pages offer what they may only.
             config.data.entry("controls").or_insert_with(|| true.into());
         }
@@ -139,8 +139,10 @@ impl Camera {
         let tcp = server.as_ref().filter(|_| owned).and_then(|s| s.addresses().first().copied());
         let udp = site::udp(&config, tcp)?;
         let page = server.as_ref().and_then(|s| s.addresses().first().copied());
-        let place =
-            site::Place { advertise: config.advertise, loopback: page.is_some_and(|a| a.ip().is_loopback()) };
+        let place = site::Reachability {
+            advertise: config.advertise,
+            loopback: page.is_some_and(|a| a.ip().is_loopback()),
+        };
         let candidates = place.candidates(&udp);
         let studio = studio::Config {
             rtc: rtc::Config {
@@ -167,7 +169,7 @@ impl Camera {
         let shared = Arc::new(Shared {
             studio: Mutex::new(Studio::new(studio, time::now())),
             inbox,
-            desk: desk.map(Mutex::new),
+            control_commands: control_commands.map(Mutex::new),
             events: Outlet::new(),
             client,
             server,
@@ -296,7 +298,11 @@ impl Camera {
 
     /// The controls of a V4L2 camera, as they were read last; none of another source.
     pub fn controls(&self) -> Vec<Control> {
-        self.shared.desk.as_ref().map(|desk| lock(desk).known.clone()).unwrap_or_default()
+        self.shared
+            .control_commands
+            .as_ref()
+            .map(|control_commands| lock(control_commands).known.clone())
+            .unwrap_or_default()
     }
 
     /// Sets a control of a V4L2 camera by its name; [`Event::Control`] tells how that ended. It is set again
@@ -308,7 +314,7 @@ impl Camera {
     /// camera.set_control("exposure_auto", "manual_mode");
     /// camera.set_control("gain", 12);
     /// # }
-    /// # Ok::<(), symple::camera::StartError>(())
+    /// # Ok::<(), symple::camera::CameraError>(())
     /// ```
     pub fn set_control(&self, name: &str, value: impl Into<Value>) -> RequestId {
         let request = self.shared.request();
@@ -398,7 +404,7 @@ impl fmt::Debug for Camera {
 }
 
 /// The source, and whether it is a V4L2 camera.
-fn open(source: &CameraSource) -> Result<(Source, bool), StartError> {
+fn open(source: &CameraSource) -> Result<(Source, bool), CameraError> {
     match source {
         CameraSource::Source(source) => Ok((source.clone(), false)),
         #[cfg(feature = "gst")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::studio::{self, Input};
-use super::{Camera, CameraSource, Config, Inbox, Shared, Signalling, StartError, open};
+use super::{Camera, CameraError, CameraSource, Config, Inbox, Shared, Signalling, open};
 use crate::media::source::{Command, Source};
 use crate::media::{Codec, StreamInfo};
 use crate::net::lock;
@@ -59,7 +59,7 @@ impl Camera {
     /// Errors: a setting that only a restart changes, or a source that does not work. Nothing has changed then.
     ///
     /// ```no_run
-    /// # fn f(camera: symple::camera::Camera) -> Result<(), symple::camera::StartError> {
+    /// # fn f(camera: symple::camera::Camera) -> Result<(), symple::camera::CameraError> {
     /// camera.reconfigure(|config| {
     ///     config.max_viewers = 4;
     ///     config.bitrate.max = 1_000_000;
@@ -67,7 +67,7 @@ impl Camera {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Result<(), StartError> {
+    pub fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Result<(), CameraError> {
         let shared = &self.shared;
         // One at a time, to its end.
         let mut config = lock(&shared.config);
@@ -75,7 +75,7 @@ impl Camera {
         change(&mut new);
         if let Some(setting) = fixed(&config, &new) {
             let words = format!("{setting} cannot change while the camera runs; restart it");
-            return Err(StartError::Setting(words));
+            return Err(CameraError::Setting { message: words });
         }
         let next = match is_same(&config.source, &new.source) && config.vp8 == new.vp8 {
             true => None,

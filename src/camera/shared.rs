@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::commands::Handlers;
-use super::controls::{Desk, Reply, Wish};
+use super::controls::{ControlCommands, ControlRequest, Reply};
 use super::reconfigure::{Epoch, Sources};
 use super::site::{self, Rules};
 use super::studio::{Input, Studio, Whence};
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     /// What the source says.
     pub inbox: Arc<Inbox>,
     /// Of a V4L2 source; other sources' commands are the application's.
-    pub desk: Option<Mutex<Desk>>,
+    pub control_commands: Option<Mutex<ControlCommands>>,
     pub events: Outlet<Event>,
     pub client: Client,
     pub server: Option<Server>,
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub requests: AtomicU64,
     /// The UDP port, until the driver takes it.
     pub udp: Mutex<Option<Udp>>,
-    pub place: site::Place,
+    pub place: site::Reachability,
     pub urls: Vec<String>,
 }
 
@@ -132,11 +132,11 @@ impl Shared {
             client::Event::Online { peer, .. } => {
                 let address = peer.address();
                 self.input(Input::Online { address: address.as_str() });
-                self.events.push(Event::Online(address));
+                self.events.push(Event::Online { address });
             }
             client::Event::Offline { reason, .. } => {
                 self.input(Input::Offline);
-                self.events.push(Event::Offline(reason));
+                self.events.push(Event::Offline { reason });
             }
             client::Event::Ended { why } => {
                 let refused = matches!(why, client::End::Refused { .. });
@@ -144,7 +144,9 @@ impl Shared {
                 self.events.push(Event::Ended { status, reason: why.to_string() });
             }
             client::Event::Message { message } if is_call(&message) => self.call_message(&message),
-            client::Event::Command { command } if self.desk.is_some() && Desk::is_concerned(&command) => {
+            client::Event::Command { command }
+                if self.control_commands.is_some() && ControlCommands::is_concerned(&command) =>
+            {
                 self.control_command(command);
             }
             client::Event::Command { command } if self.handlers.handle(&command, &self.client) => {}
@@ -152,29 +154,29 @@ impl Shared {
                 if let client::Event::PeerRemoved { peer } = &event {
                     self.input(Input::PeerGone { address: peer.address().as_str() });
                 }
-                self.events.push(Event::Client(event));
+                self.events.push(Event::Client { event });
             }
         }
         self.inbox.changed.notify();
     }
 
     pub fn control_command(&self, command: Message) {
-        let Some(desk) = &self.desk else { return };
-        let mut desk = lock(desk);
+        let Some(control_commands) = &self.control_commands else { return };
+        let mut control_commands = lock(control_commands);
         let host = command.from().and_then(|from| match self.whence(from.as_str()) {
             Whence::At(host) => Some(host),
             Whence::Exempt | Whence::Unknown => None,
         });
-        if !desk.hears(&command, host, time::now()) {
+        if !control_commands.admits(&command, host, time::now()) {
             return log::debug!("a control command is passed over: its sender sends too many");
         }
-        let request = match desk.wish(&command) {
-            Ok(Wish::List) => {
+        let request = match control_commands.request(&command) {
+            Ok(ControlRequest::List) => {
                 let request = self.request();
                 self.command(Command::ReadControls { request });
                 request
             }
-            Ok(Wish::Set(name, value)) => {
+            Ok(ControlRequest::Set(name, value)) => {
                 let request = self.request();
                 self.set_control(request, &name, value);
                 request
@@ -182,7 +184,7 @@ impl Shared {
             Err(reply) => return self.reply(&command, &reply),
         };
         // Under the lock that the device's answer takes too.
-        desk.asked(request, command);
+        control_commands.asked(request, command);
     }
 
     pub fn reply(&self, command: &Message, (status, data): &Reply) {
@@ -193,10 +195,14 @@ impl Shared {
 
     /// What the device answered.
     pub fn controlled(&self, event: &SourceEvent) {
-        let Some(desk) = &self.desk else { return };
+        let Some(control_commands) = &self.control_commands else { return };
         let answered = match event {
-            SourceEvent::Control { request, result, .. } => lock(desk).handle_control(*request, result),
-            SourceEvent::Controls { request, result } => lock(desk).handle_controls(*request, result),
+            SourceEvent::Control { request, result, .. } => {
+                lock(control_commands).handle_control(*request, result)
+            }
+            SourceEvent::Controls { request, result } => {
+                lock(control_commands).handle_controls(*request, result)
+            }
             _ => None,
         };
         if let Some((command, reply)) = answered {

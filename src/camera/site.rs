@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use super::{Admit, Config, Connect, Serve, Signalling, StartError, Status};
+use super::{Admit, CameraError, Config, Connect, Serve, Signalling, Status};
 use crate::client;
 use crate::media::Kind;
 use crate::media::source::SourceStatus;
@@ -50,7 +50,7 @@ impl Rules {
 pub(super) fn open(
     config: &Config,
     status: impl Fn() -> Option<Status> + Send + Sync + 'static,
-) -> Result<Entrance, StartError> {
+) -> Result<Entrance, CameraError> {
     Ok(match &config.signalling {
         Signalling::Serve(serve) => {
             let status: Arc<dyn Fn() -> Option<Status> + Send + Sync> = Arc::new(status);
@@ -92,7 +92,7 @@ fn site(config: &Config, serve: &Serve, status: &Arc<dyn Fn() -> Option<Status> 
     Arc::new(site)
 }
 
-fn connect_to(config: &Config, connect: &Connect) -> Result<Client, StartError> {
+fn connect_to(config: &Config, connect: &Connect) -> Result<Client, CameraError> {
     let client = Client::new(&connect.url, identity(config, connect.token.clone()))?;
     #[cfg(feature = "tls")]
     client.trust(connect.roots.clone());
@@ -111,7 +111,7 @@ fn identity(config: &Config, token: Option<Token>) -> client::Config {
     }
 }
 
-fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Server, StartError> {
+fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Server, CameraError> {
     let hub = server::Config {
         authenticate: serve.asks(),
         rooms: vec![config.room.clone()],
@@ -229,7 +229,7 @@ impl Status {
 
 /// One UDP port for all viewers, on every address: ICE's passwords guard it, and a browser on this machine
 /// reaches us by whatever address it prefers.
-pub(super) fn udp(config: &Config, tcp: Option<SocketAddr>) -> Result<Udp, StartError> {
+pub(super) fn udp(config: &Config, tcp: Option<SocketAddr>) -> Result<Udp, CameraError> {
     let port = config.udp_port.or(tcp.map(|a| a.port())).unwrap_or(0);
     let bind = |port| Udp::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
     match bind(port) {
@@ -237,17 +237,17 @@ pub(super) fn udp(config: &Config, tcp: Option<SocketAddr>) -> Result<Udp, Start
         Err(_) if config.udp_port.is_none() && chosen_by_system(config) => bind(0),
         bound => bound,
     }
-    .map_err(|cause| StartError::Udp { port, cause })
+    .map_err(|cause| CameraError::Udp { port, cause })
 }
 
 /// What decides where viewers find the UDP port.
-pub(super) struct Place {
+pub(super) struct Reachability {
     pub advertise: Option<SocketAddr>,
     /// The page is on loopback alone.
     pub loopback: bool,
 }
 
-impl Place {
+impl Reachability {
     /// The port at every address that this machine has now.
     pub fn candidates(&self, udp: &Udp) -> Vec<LocalCandidate> {
         let mut candidates = udp.local_candidates(self.advertise).unwrap_or_else(|e| {

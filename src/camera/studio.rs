@@ -408,24 +408,24 @@ impl Studio {
             calling::Event::Incoming { call, peer, data } => {
                 Event::Incoming { id: ViewerId(call), peer, data }
             }
-            calling::Event::Calling { call, peer } => Event::Calling(ViewerId(call), peer),
+            calling::Event::Calling { call, peer } => Event::Calling { id: ViewerId(call), peer },
             calling::Event::Takes { call, streams } => {
                 self.hold_to_agreement(&[call]);
                 return self.want(Sink::Call(call), streams, now);
             }
             calling::Event::Joined { call } => {
                 let Some(party) = self.calling.party(call) else { return };
-                Event::ViewerJoined(self.viewer(&party))
+                Event::ViewerJoined { viewer: self.viewer(&party) }
             }
             calling::Event::Left { call, peer, takes, end } => {
                 let viewer =
                     self.viewer(&Party { call, peer: &peer, takes: &takes, joined: true, stats: None });
                 self.want(Sink::Call(call), BTreeSet::new(), now);
-                Event::ViewerLeft(viewer, end)
+                Event::ViewerLeft { viewer, end }
             }
             calling::Event::Failed { call, peer, end } => {
                 self.want(Sink::Call(call), BTreeSet::new(), now);
-                Event::CallFailed(ViewerId(call), peer, end)
+                Event::CallFailed { id: ViewerId(call), peer, end }
             }
             calling::Event::KeyFrameWanted { stream, reason } => {
                 return self.want_key_frame(stream, reason, now);
@@ -445,7 +445,7 @@ impl Studio {
     fn demand_event(&mut self, event: demand::Event, now: Instant) {
         match event {
             demand::Event::Running(streams) => {
-                self.out.push_back(Output::Event(Event::Streaming(self.running())));
+                self.out.push_back(Output::Event(Event::Streaming { streams: self.running() }));
                 // A snapshot alone is no news.
                 let lasts = |id: &StreamId| self.demand.stream(*id).is_some_and(|s| s.codec != Codec::Jpeg);
                 if self.source.handle_produce(streams.iter().any(lasts)) {
@@ -459,7 +459,7 @@ impl Studio {
             demand::Event::Quality { stream, quality: Quality { percent, fps }, why } => {
                 self.out.push_back(Output::Event(Event::Quality { stream, percent, fps, why }));
             }
-            demand::Event::Board(words) => self.out.push_back(Output::Event(Event::Board(words))),
+            demand::Event::Board(words) => self.out.push_back(Output::Event(Event::Board { message: words })),
         }
     }
 
@@ -478,15 +478,17 @@ impl Studio {
                 let ended = self.source.end() == Some(SourceState::Ended);
                 let reason = if ended { EndReason::SourceEnded } else { EndReason::SourceFailed };
                 self.calling.hang_up_all(&reason.into(), now);
-                Event::Streaming(Vec::new())
+                Event::Streaming { streams: Vec::new() }
             }
-            SourceEvent::Stalled(e) | SourceEvent::Failed(e) | SourceEvent::Trouble(e) => Event::Media(e),
+            SourceEvent::Stalled(e) | SourceEvent::Failed(e) | SourceEvent::Trouble(e) => {
+                Event::Media { error: e }
+            }
             SourceEvent::Adjustable { stream, bitrate, quality } => {
                 let adjustable = demand::Input::Adjustable { stream, bitrate, quality };
                 return self.demand.handle_input(adjustable, now);
             }
             #[cfg(feature = "gst")]
-            SourceEvent::Capture(info) => Event::Capture(info),
+            SourceEvent::Capture(info) => Event::Capture { info },
             SourceEvent::Control { request, name, result } => Event::Control { request, name, result },
             SourceEvent::Controls { request, result } => Event::Controls { request, result },
             _ => return,
@@ -581,7 +583,7 @@ impl Studio {
             Some((made.last()?, stats.profile_level_id?))
         });
         let error = profile::check(agreed);
-        self.out.extend(error.map(|error| Output::Event(Event::Media(error))));
+        self.out.extend(error.map(|error| Output::Event(Event::Media { error })));
     }
 
     fn viewer(&self, party: &Party<'_>) -> Viewer {
@@ -602,7 +604,7 @@ impl Studio {
         let status = self.source.status();
         let to = self.calling.parties().map(|party| party.peer.as_str().to_owned());
         self.out.push_back(Output::Source(status, to.collect()));
-        self.out.extend(status.map(|status| Output::Event(Event::Source(status))));
+        self.out.extend(status.map(|status| Output::Event(Event::Source { status })));
     }
 }
 

@@ -260,7 +260,7 @@ fn an_accepted_call_that_brings_no_media_ends_by_itself() {
     world.offer("bob|2", OFFER);
     world.pass(Duration::from_secs(90));
     assert!(world.studio.is_idle());
-    assert!(world.events.iter().any(|e| matches!(e, Event::CallFailed(..))));
+    assert!(world.events.iter().any(|e| matches!(e, Event::CallFailed { .. })));
     assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()));
 }
 
@@ -352,7 +352,7 @@ fn viewers_are_told_what_the_source_does() {
         (Some((SourceState::Playing, "playing")), bob),
     ];
     assert_eq!(states(&world), expected);
-    let events = world.events.iter().filter(|event| matches!(event, Event::Source(_)));
+    let events = world.events.iter().filter(|event| matches!(event, Event::Source { .. }));
     assert_eq!(events.count(), 3);
     world.call("bob|2", "call:hangup", "{}");
     world.pass(Duration::from_secs(11));
@@ -407,7 +407,7 @@ fn what_the_source_says_reaches_the_program() {
     }));
     world.input(Input::Source(SourceEvent::Controls { request: RequestId(8), result: Ok(vec![]) }));
     let [
-        Event::Media(trouble),
+        Event::Media { error: trouble },
         Event::Control { request, name, result: Err(why) },
         Event::Controls { result, .. },
     ] = &world.events[..]
@@ -477,7 +477,7 @@ fn a_stream_that_is_not_what_was_agreed_is_told_once() {
     let format = |profile_level_id| SourceEvent::Streams(streams(true, Some(profile_level_id)));
     let told = |world: &World| {
         let media = world.events.iter().filter_map(|event| match event {
-            Event::Media(error) => Some(error.to_string()),
+            Event::Media { error } => Some(error.to_string()),
             _ => None,
         });
         media.collect::<Vec<_>>()

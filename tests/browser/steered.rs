@@ -38,11 +38,11 @@ fn main() {
     let viewers = Arc::new(Mutex::new(HashSet::new()));
     let watching = viewers.clone();
     camera.on(move |event| match event {
-        Event::ViewerJoined(viewer) => drop(watching.lock().expect("nobody panics").insert(viewer.id)),
-        Event::ViewerLeft(viewer, _) => drop(watching.lock().expect("nobody panics").remove(&viewer.id)),
-        Event::CallFailed(_, to, end) => println!("the call with {} failed: {end}", to.user()),
+        Event::ViewerJoined { viewer } => drop(watching.lock().expect("nobody panics").insert(viewer.id)),
+        Event::ViewerLeft { viewer, .. } => drop(watching.lock().expect("nobody panics").remove(&viewer.id)),
+        Event::CallFailed { peer: to, end, .. } => println!("the call with {} failed: {end}", to.user()),
         // The pattern is no V4L2 device, so these are for the program.
-        Event::Client(client::Event::Command { command }) => {
+        Event::Client { event: client::Event::Command { command } } => {
             let (status, data) = tuning.answer(&command);
             _ = handle.client().reply(&command, status, &data);
         }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
-use symple::camera::{Camera, Config, Connect, Controllers, Event, Serve, Signalling, StartError};
+use symple::camera::{Camera, CameraError, Config, Connect, Controllers, Event, Serve, Signalling};
 use symple::media::board::BoardInfo;
 use symple::media::source::gst::{CaptureSettings, EncoderInfo};
 use symple::net::Roots;
@@ -486,7 +486,7 @@ fn listen_failure(e: symple::net::BindError) -> Failure {
     Failure { words, ..unusable(e.into()) }
 }
 
-fn unusable(e: StartError) -> Failure {
+fn unusable(e: CameraError) -> Failure {
     let kind = match e.code() {
         "bad-setting" | "bad-settings" | "bad-url" => Kind::Config,
         "no-file" => Kind::NoInput,
@@ -506,7 +506,9 @@ fn run(
     let handle = camera.clone();
     camera.on(move |event| {
         match &event {
-            Event::Client(client::Event::PeerAdded { peer }) if Some(&peer.user) == ring.as_ref() => {
+            Event::Client { event: client::Event::PeerAdded { peer } }
+                if Some(&peer.user) == ring.as_ref() =>
+            {
                 if let Err(e) = handle.call(peer.address().as_str()) {
                     log::warn!("the one to be rung cannot be called: {e}");
                 }
@@ -545,19 +547,19 @@ fn run(
 
 fn words_of(event: &Event) -> Option<String> {
     let words = match event {
-        Event::Calling(id, address) => format!("call {id}: with {}", address.user()),
-        Event::ViewerJoined(viewer) => {
+        Event::Calling { id, peer: address } => format!("call {id}: with {}", address.user()),
+        Event::ViewerJoined { viewer } => {
             format!("call {}: {} watches ({:?})", viewer.id, viewer.address.user(), viewer.video)
         }
-        Event::ViewerLeft(viewer, reason) => format!("call {}: ended ({reason})", viewer.id),
-        Event::CallFailed(id, _, reason) => format!("call {id}: failed ({reason})"),
-        Event::Streaming(streams) if streams.is_empty() => "producing nothing".into(),
-        Event::Streaming(streams) => {
+        Event::ViewerLeft { viewer, end: reason } => format!("call {}: ended ({reason})", viewer.id),
+        Event::CallFailed { id, end: reason, .. } => format!("call {id}: failed ({reason})"),
+        Event::Streaming { streams } if streams.is_empty() => "producing nothing".into(),
+        Event::Streaming { streams } => {
             let names: Vec<&str> = streams.iter().map(|info| info.codec.name()).collect();
             format!("producing {}", names.join(", "))
         }
         Event::Format { width, height, fps, .. } => format!("pictures of {width} x {height}, {fps} a second"),
-        Event::Capture(info) => format!("camera: {info}"),
+        Event::Capture { info } => format!("camera: {info}"),
         Event::Control { name, result: Ok(control), .. } => format!("{name} is {}", control.value_text()),
         Event::Control { name, result: Err(why), .. } => format!("{name} is not set: {why}"),
         // Several a minute for each viewer on a bad network; `/api/status` has the newest.
@@ -568,13 +570,13 @@ fn words_of(event: &Event) -> Option<String> {
         Event::Quality { percent, fps, why, .. } => {
             format!("pictures of {percent} % of the size, {fps} a second at most: {why}")
         }
-        Event::Board(words) => format!("board: {words}"),
-        Event::Source(source) => format!("source: {} ({})", source.state.as_str(), source.code),
-        Event::Media(trouble) => format!("source: {trouble}"),
+        Event::Board { message: words } => format!("board: {words}"),
+        Event::Source { status: source } => format!("source: {} ({})", source.state.as_str(), source.code),
+        Event::Media { error: trouble } => format!("source: {trouble}"),
         Event::SourceEnded => "the source came to its end".into(),
-        Event::Online(_) => "online".into(),
-        Event::Offline(reason) => format!("offline: {reason}"),
-        Event::Lost(count) => format!("{count} events were lost"),
+        Event::Online { .. } => "online".into(),
+        Event::Offline { reason } => format!("offline: {reason}"),
+        Event::Lost { count } => format!("{count} events were lost"),
         _ => return None,
     };
     Some(words.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())

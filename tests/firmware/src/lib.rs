@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use symple::camera::{Camera, Config, Event, Serve, Signalling, StartError};
+use symple::camera::{Camera, Config, Event, Serve, Signalling, CameraError};
 use symple::media::source::gst::CaptureSettings;
 use symple::proto::Token;
 
@@ -15,10 +15,10 @@ pub fn camera(source: &str, listen: SocketAddr, token: &str) -> Result<Camera, B
         token: Some(Token::new(token)),
         ..Serve::default()
     });
-    let camera = Camera::new(config).map_err(|e: StartError| e.to_string())?;
+    let camera = Camera::new(config).map_err(|e: CameraError| e.to_string())?;
     camera.on(|event| match event {
-        Event::ViewerJoined(viewer) => println!("{} watches", viewer.address.user()),
-        Event::ViewerLeft(viewer, reason) => println!("{} left: {reason}", viewer.address.user()),
+        Event::ViewerJoined { viewer } => println!("{} watches", viewer.address.user()),
+        Event::ViewerLeft { viewer, end: reason } => println!("{} left: {reason}", viewer.address.user()),
         _ => {}
     });
     Ok(camera)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use symple::camera::{Config, Connect, Controllers, Serve, Signalling, StartError};
+use symple::camera::{CameraError, Config, Connect, Controllers, Serve, Signalling};
 use symple::client::{self, Event};
 use symple::media::Codec;
 use symple::media::error::{ErrorKind, MediaError};
@@ -166,7 +166,7 @@ fn udp_number(config: &Config) -> u16 {
 fn udp_port(port: u16) -> Result<String, Failure> {
     match Udp::bind((Ipv4Addr::UNSPECIFIED, port).into()) {
         Ok(udp) => Ok(format!("{} can be used", udp.port())),
-        Err(cause) => Err(unavailable(StartError::Udp { port, cause }.to_string())),
+        Err(cause) => Err(unavailable(CameraError::Udp { port, cause }.to_string())),
     }
 }
 
@@ -294,6 +294,7 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
             Controllers::Nobody => "set by nobody else".into(),
             Controllers::Everybody => "set by everybody".into(),
             Controllers::Users(users) => format!("set by {}", users.join(", ")),
+            other => format!("{other:?}"),
         },
     );
     if !checked.set.is_empty() {
