@@ -1,6 +1,10 @@
 //! The examples of cameras, watched over real sockets.
 #![cfg(feature = "camera")]
 
+#[cfg(feature = "gst")]
+#[allow(dead_code, reason = "its main is called by nobody here")]
+#[path = "../examples/firmware.rs"]
+mod firmware;
 #[allow(dead_code, reason = "its main is called by nobody here")]
 #[path = "../examples/pushed.rs"]
 mod pushed;
@@ -44,4 +48,88 @@ fn what_the_program_pushes_is_watched() {
     assert!(is_idr(&watched.pictures[0]), "the first can be decoded");
     let sps = Sps::find(&watched.pictures[0]).expect("with parameter sets before it");
     assert_eq!((sps.width, sps.height), (320, 180));
+}
+
+#[cfg(feature = "gst")]
+#[test]
+fn the_firmware_shows_both_cameras_and_obeys() {
+    use std::time::Instant;
+
+    use futures_lite::StreamExt;
+    use serde_json::json;
+    use symple::client::{self, Event};
+    use symple::net::{Client, ClientEvent};
+    use symple::proto::Token;
+
+    let firmware = firmware::Firmware::new("127.0.0.1:0".parse().expect("literal")).expect("it starts");
+    let url = format!("ws://{}", firmware.server.addresses()[0]);
+    let token = || Some(Token::new("wonderland"));
+    let enter = |user: &str, token| {
+        let config = client::Config { rooms: vec!["public".into()], token, ..client::Config::new(user) };
+        Client::new(&url, config).expect("a good address")
+    };
+    // Who knows no token does not enter; a guest does, and is not accepted.
+    let stranger = enter("stranger", None);
+    let mut refused = stranger.events(16);
+    let views = async {
+        for camera in ["door", "yard"] {
+            let mut watch = Side::new(&url, "viewer");
+            watch.camera = camera;
+            watch.client.set_token(token());
+            let client = watch.client.clone();
+            let watched = viewer::watch(watch, true, Enough { pictures: 10, sounds: 0 });
+            let watched = zip(async { (watched.await, client.close()).0 }, client.run()).await.0;
+            assert_eq!(watched.pictures.len(), 10, "{camera}: {}", watched.reason);
+        }
+        let mut guest = Side::new(&url, "guest");
+        (guest.camera, _) = ("door", guest.client.set_token(token()));
+        let client = guest.client.clone();
+        let watched = viewer::watch(guest, true, Enough { pictures: 1, sounds: 0 });
+        let watched = zip(async { (watched.await, client.close()).0 }, client.run()).await.0;
+        assert_eq!(watched.reason, "declined");
+
+        let page = enter("page", token());
+        let mut events = page.events(64);
+        let asks = async {
+            let door = loop {
+                match events.next().await {
+                    Some(ClientEvent::Event(Event::PeerAdded(peer))) if peer.user == "door" => break peer,
+                    Some(_) => {}
+                    None => panic!("the page is online"),
+                }
+            };
+            let asked = page.command(door.address().as_str(), "pan", "left", &json!(null)).expect("online");
+            loop {
+                match events.next().await {
+                    Some(ClientEvent::Event(Event::Reply { id, result })) if id == asked => {
+                        let degrees: serde_json::Value = result.expect("a reply").data().expect("data");
+                        break assert_eq!(degrees, json!({ "degrees": -5 }));
+                    }
+                    Some(_) => {}
+                    None => panic!("the page is online"),
+                }
+            }
+            page.close();
+        };
+        zip(asks, page.run()).await;
+        firmware.press("night");
+        assert_eq!(firmware.door.status().bitrate, 150_000);
+        let began = Instant::now();
+        firmware.press("end");
+        began
+    };
+    let strangers = async {
+        loop {
+            if let Some(ClientEvent::Event(Event::Ended { why })) = refused.next().await {
+                break assert!(matches!(why, client::End::Refused { .. }), "{why}");
+            }
+        }
+    };
+    let late = async {
+        smol::Timer::after(PATIENCE).await;
+        panic!("not done within {PATIENCE:?}");
+    };
+    let all = zip(zip(views, firmware.run()), zip(stranger.run(), strangers));
+    let began = smol::block_on(async { all.await.0.0 }.or(late));
+    assert!(began.elapsed() < Duration::from_secs(1), "it ended after {:?}", began.elapsed());
 }

@@ -280,3 +280,28 @@ fn a_dead_source_is_told_and_its_credentials_are_not() {
         }
     }
 }
+
+#[test]
+fn a_hangup_signal_takes_over_settings_that_can_change() {
+    let folder = Folder::new();
+    let settings = |max: u32, port: u16| format!("max_bitrate = {max}\nport = {port}\nlog = \"info\"\n");
+    let file = folder.write("camera.toml", &settings(2000, 0));
+    let args = ["camera", "--config", &file, "--size", "320x240", "--fps", "10", "--board", "generic"];
+    let camera = Program::start(&args, &[]);
+    let line = camera.says("open http://127.0.0.1:");
+    let address = line.trim_start_matches("open http://").trim_end_matches('/').parse().expect("an address");
+    let server = Server { program: camera, address };
+    let bitrate = |bps: u32| format!(r#""bitrate":{bps}"#);
+    assert!(server.get("/api/status", None).2.contains(&bitrate(1_000_000)));
+    folder.write("camera.toml", &settings(500, 0));
+    server.program.signal(Signal::HUP);
+    server.program.logs("the settings were read again");
+    assert!(server.get("/api/status", None).2.contains(&bitrate(500_000)));
+    folder.write("camera.toml", &settings(2000, 1));
+    server.program.signal(Signal::HUP);
+    server.program.logs("listen cannot change while the camera runs");
+    folder.write("camera.toml", "max_bitrate = [");
+    server.program.signal(Signal::HUP);
+    server.program.logs("the settings stay as they are");
+    assert!(server.get("/api/status", None).2.contains(&bitrate(500_000)));
+}

@@ -32,6 +32,8 @@ pub enum Came {
 }
 
 pub struct Side {
+    /// The user whom a viewer calls.
+    pub camera: &'static str,
     pub client: Client,
     pub calls: Calls,
     events: Events<ClientEvent>,
@@ -45,6 +47,7 @@ impl Side {
         let config = Config { rooms: vec![ROOM.into()], ..Config::new(user) };
         let client = Client::new(url, config).expect("a good address");
         Side {
+            camera: "camera",
             events: client.events(1000),
             client,
             calls: Calls::new(call::Config::default()),

@@ -61,7 +61,9 @@ pub async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
     loop {
         let due = viewer.drain().await;
         match viewer.side.next(due).await {
-            Came::Peer(who) if calls && who.starts_with("camera|") => viewer.side.invite(&who),
+            Came::Peer(who) if calls && who.split('|').next() == Some(viewer.side.camera) => {
+                viewer.side.invite(&who)
+            }
             Came::Peer(_) => {}
             Came::Call(Event::Ended { end, .. }) => {
                 viewer.watched.reason = end.reason.code().to_owned();

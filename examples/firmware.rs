@@ -1,0 +1,130 @@
+//! A firmware: two cameras at one server and one port, with rules, buttons, a light and events of its own.
+//!
+//! `cargo run --example firmware --features camera-gst,web`, then open the address with the token in it. Lines on its
+//! input are its buttons: `hangup`, `motion`, `night`, `day`, `end`.
+
+use std::error::Error;
+use std::io::BufRead;
+use std::net::SocketAddr;
+
+use futures_lite::future::zip;
+use serde_json::json;
+use symple::call::body::EndReason;
+use symple::camera::{Answer, Camera, Config, Event, Signalling};
+use symple::media::source::gst::CaptureSettings;
+use symple::net::site::{Guard, Site};
+use symple::net::{Server, ServerConfig, ServerEvent};
+use symple::proto::{Status, Token};
+use symple::server::Admission;
+
+const TOKEN: &str = "wonderland";
+const ROOM: &str = "public";
+const CAMERAS: [&str; 2] = ["door", "yard"];
+
+/// Two cameras and their server.
+#[derive(Clone)]
+pub struct Firmware {
+    pub server: Server,
+    pub door: Camera,
+    pub yard: Camera,
+}
+
+impl Firmware {
+    /// Opens the server's port and both sources.
+    pub fn new(listen: SocketAddr) -> Result<Firmware, Box<dyn Error>> {
+        let mut config = ServerConfig::listen([listen]);
+        config.hub.authenticate = true;
+        config.hub.rooms = vec![ROOM.into()];
+        config.hub.reserved = CAMERAS.map(String::from).to_vec();
+        let site = Site::new(&[], Some(ROOM), true).watchers(Guard::Token(Token::new(TOKEN)));
+        let server = Server::bind(config.http(move |request| site.answer(request)))?;
+        server.on(|event| {
+            if let ServerEvent::Authenticate { request } = event {
+                admit(&request);
+            }
+        });
+        let [door, yard] = CAMERAS.map(|user| {
+            // Each has a source of its own: `source: "/dev/video0".parse()?` for a camera of V4L2.
+            let capture = CaptureSettings { width: 320, height: 180, ..CaptureSettings::default() };
+            let signalling = Signalling::Within(server.clone());
+            let config =
+                Config { user: user.into(), signalling, answer: Answer::Ask, ..Config::new(capture) };
+            Camera::new(config).map(watched)
+        });
+        Ok(Firmware { server, door: door?, yard: yard? })
+    }
+
+    /// Runs until [`Firmware::end`].
+    pub async fn run(&self) {
+        let cameras = async {
+            zip(self.door.run(), self.yard.run()).await;
+            self.server.shutdown();
+        };
+        zip(cameras, self.server.run()).await;
+    }
+
+    /// A button.
+    pub fn press(&self, button: &str) {
+        for camera in [&self.door, &self.yard] {
+            match button {
+                "hangup" => println!("{} calls ended", camera.hang_up_all(EndReason::Ended)),
+                "motion" => _ = camera.notify_viewers("motion", &json!({ "where": "left" })),
+                "night" => limit(camera, 150_000),
+                "day" => limit(camera, 4_000_000),
+                "end" => camera.shutdown(),
+                other => println!("there is no button {other:?}"),
+            }
+        }
+    }
+}
+
+/// Who may enter: who knows the token, under any name but a bad one.
+fn admit(request: &symple::net::AuthRequest) {
+    let knows = request.auth.token.as_ref().is_some_and(|token| token.reveal() == TOKEN);
+    match knows && request.auth.user != "mallory" {
+        true => request.admit(Admission::default()),
+        false => request.refuse(Status::UNAUTHORIZED, "Authentication failed: this is not for you"),
+    }
+}
+
+/// Answers its viewers, its commands and its light.
+fn watched(camera: Camera) -> Camera {
+    let mut degrees = 0;
+    camera.on_command("pan", move |command| {
+        degrees += if command.action() == "left" { -5 } else { 5 };
+        if let Err(e) = command.reply(Status::OK, &json!({ "degrees": degrees })) {
+            println!("the page is not answered: {e}");
+        }
+    });
+    let handle = camera.clone();
+    camera.on(move |event| match event {
+        // Accept or reject each: a visitor's page asks for less than a guard's may.
+        Event::Incoming { id, peer, .. } if peer.user() == "guest" => {
+            _ = handle.reject(id, EndReason::Declined)
+        }
+        Event::Incoming { id, .. } => _ = handle.accept(id),
+        Event::Viewers { count } => println!("LED {}", if count > 0 { "on" } else { "off" }),
+        Event::Media { error } => println!("source: {error}"),
+        _ => {}
+    });
+    camera
+}
+
+/// Fewer bits, or more, while it runs.
+fn limit(camera: &Camera, bps: u32) {
+    if let Err(e) = camera.reconfigure(|config| config.bitrate.max = bps) {
+        println!("it stays as it was: {e}");
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let listen = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4500".into());
+    let firmware = Firmware::new(listen.parse()?)?;
+    println!("open http://{}/#token={TOKEN}", firmware.server.addresses()[0]);
+    let buttons = firmware.clone();
+    std::thread::spawn(move || {
+        std::io::stdin().lock().lines().map_while(Result::ok).for_each(|line| buttons.press(&line));
+    });
+    futures_lite::future::block_on(firmware.run());
+    Ok(())
+}
