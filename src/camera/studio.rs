@@ -578,9 +578,9 @@ impl Studio {
         let parties = calls.iter().filter_map(|call| self.calling.party(*call));
         let agreed = parties.filter_map(|party| {
             let stats = party.stats?;
-            let made =
+            let mut made =
                 stats.streams.iter().filter_map(|id| self.demand.stream(*id)?.video()?.profile_level_id);
-            Some((made.last()?, stats.profile_level_id?))
+            Some((made.next()?, stats.profile_level_id?))
         });
         let error = profile::check(agreed);
         self.out.extend(error.map(|error| Output::Event(Event::Media { error })));
