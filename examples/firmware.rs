@@ -6,12 +6,14 @@
 use std::error::Error;
 use std::io::BufRead;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use futures_lite::future::zip;
 use serde_json::json;
 use symple::call::body::EndReason;
 use symple::camera::{Answer, Camera, Config, Event, Signalling};
 use symple::media::source::gst::CaptureSettings;
+use symple::net::http::{BodyError, Method, Request, Response};
 use symple::net::site::{Guard, Site};
 use symple::net::{Server, ServerConfig, ServerEvent};
 use symple::proto::{Status, Token};
@@ -36,8 +38,35 @@ impl Firmware {
         config.hub.authenticate = true;
         config.hub.rooms = vec![ROOM.into()];
         config.hub.reserved = CAMERAS.map(String::from).to_vec();
-        let site = Site::new(&[], Some(ROOM), true).watchers(Guard::Token(Token::new(TOKEN)));
-        let server = Server::bind(config.http(move |request| site.answer(request)))?;
+        let site = Site::new(&[], Some(ROOM), true).watchers(Guard::Token { token: Token::new(TOKEN) });
+        // Paths of its own, beside the page and its API.
+        let doors: Arc<OnceLock<Camera>> = Arc::default();
+        let door_at_route = doors.clone();
+        let config = config
+            .http(move |request| site.answer(request))
+            .route(Method::Put, "/api/led", |mut request: Request| async move {
+                let agent = request.header("user-agent").unwrap_or("somebody").to_owned();
+                let on: bool = request.json().await?;
+                Ok::<_, BodyError>(Response::json(json!({ "led": on, "by": agent }).to_string()))
+            })
+            .route(Method::Get, "/api/log", |_: Request| async {
+                Response::stream("text/plain", |mut body| async move {
+                    for number in 0..3 {
+                        body.send(format!("line {number}\n")).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .route(Method::Get, "/door.jpg", move |request: Request| {
+                let door = door_at_route.get().filter(|_| request.bears(&Token::new(TOKEN))).cloned();
+                async move {
+                    match door {
+                        Some(door) => door.snapshot_response().await,
+                        None => Response::unauthorized(&request, "This needs the token.\n"),
+                    }
+                }
+            });
+        let server = Server::bind(config)?;
         server.on(|event| {
             if let ServerEvent::Authenticate { request } = event {
                 admit(&request);
@@ -51,7 +80,9 @@ impl Firmware {
                 Config { user: user.into(), signalling, answer: Answer::Ask, ..Config::new(capture) };
             Camera::new(config).map(watched)
         });
-        Ok(Firmware { server, door: door?, yard: yard? })
+        let (door, yard) = (door?, yard?);
+        _ = doors.set(door.clone());
+        Ok(Firmware { server, door, yard })
     }
 
     /// Runs until [`Firmware::end`].

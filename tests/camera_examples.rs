@@ -93,7 +93,9 @@ fn the_firmware_shows_both_cameras_and_obeys() {
         let asks = async {
             let door = loop {
                 match events.next().await {
-                    Some(ClientEvent::Event(Event::PeerAdded(peer))) if peer.user == "door" => break peer,
+                    Some(ClientEvent::Event { event: Event::PeerAdded { peer } }) if peer.user == "door" => {
+                        break peer;
+                    }
                     Some(_) => {}
                     None => panic!("the page is online"),
                 }
@@ -101,7 +103,7 @@ fn the_firmware_shows_both_cameras_and_obeys() {
             let asked = page.command(door.address().as_str(), "pan", "left", &json!(null)).expect("online");
             loop {
                 match events.next().await {
-                    Some(ClientEvent::Event(Event::Reply { id, result })) if id == asked => {
+                    Some(ClientEvent::Event { event: Event::Reply { id, result } }) if id == asked => {
                         let degrees: serde_json::Value = result.expect("a reply").data().expect("data");
                         break assert_eq!(degrees, json!({ "degrees": -5 }));
                     }
@@ -112,6 +114,24 @@ fn the_firmware_shows_both_cameras_and_obeys() {
             page.close();
         };
         zip(asks, page.run()).await;
+        let address = firmware.server.addresses()[0];
+        let ask = |request: String| {
+            smol::unblock(move || {
+                use std::io::{Read, Write};
+                let mut tcp = std::net::TcpStream::connect(address).expect("it listens");
+                let head = "HTTP/1.1\r\nHost: localhost\r\nUser-Agent: test\r\nConnection: close\r\n";
+                write!(tcp, "{}", request.replace("HEAD", head)).expect("open");
+                let mut answer = String::new();
+                tcp.read_to_string(&mut answer).expect("a whole answer");
+                answer
+            })
+        };
+        let led = ask("PUT /api/led HEADContent-Length: 4\r\n\r\ntrue".into()).await;
+        assert!(led.ends_with(r#"{"by":"test","led":true}"#), "{led}");
+        let log = ask("GET /api/log HEAD\r\n".into()).await;
+        assert!(log.contains("line 0") && log.contains("line 2"), "{log}");
+        let picture = ask("GET /door.jpg HEAD\r\n".into()).await;
+        assert!(picture.starts_with("HTTP/1.1 401"), "{picture}");
         firmware.press("night");
         assert_eq!(firmware.door.status().bitrate, 150_000);
         let began = Instant::now();
@@ -120,7 +140,7 @@ fn the_firmware_shows_both_cameras_and_obeys() {
     };
     let strangers = async {
         loop {
-            if let Some(ClientEvent::Event(Event::Ended { why })) = refused.next().await {
+            if let Some(ClientEvent::Event { event: Event::Ended { why } }) = refused.next().await {
                 break assert!(matches!(why, client::End::Refused { .. }), "{why}");
             }
         }

@@ -3,6 +3,8 @@
 #![cfg(feature = "camera")]
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use symple::client;
 use symple::media::source::{Command, Listener, Produce, Source, SourceEvent};
 use symple::media::{Codec, Format, Frame, StreamId, StreamInfo, VideoFormat};
 use symple::net::{Client, ClientEvent, Server, ServerConfig};
-use symple::proto::Status;
+use symple::proto::{Status, Token};
 
 const H264: StreamId = StreamId(4);
 const OPUS: StreamId = StreamId(5);
@@ -246,6 +248,49 @@ fn a_snapshot_opens_the_source_and_closes_it() {
     with(&camera, async {
         assert_eq!(camera.snapshot().await.err(), Some(SnapshotError::NoJpeg));
     });
+}
+
+/// The answer to a request: its head and body.
+fn get(address: SocketAddr, path: &str, token: Option<&str>) -> (String, Vec<u8>) {
+    let mut tcp = TcpStream::connect(address).expect("it listens");
+    let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    write!(tcp, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{bearer}Connection: close\r\n\r\n").expect("open");
+    let mut answer = vec![];
+    tcp.read_to_end(&mut answer).expect("a whole answer");
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
+    (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
+}
+
+#[test]
+fn who_may_watch_gets_a_snapshot_by_http() {
+    let token = Some("s3cret");
+    for (jpeg, expected) in [(true, "HTTP/1.1 200"), (false, "HTTP/1.1 404")] {
+        let source = Fake { jpeg, ..fake(160) };
+        let listen = vec!["127.0.0.1:0".parse().expect("literal")];
+        let serve = Serve { listen, token: token.map(Token::new), ..Serve::default() };
+        let signalling = Signalling::Serve(serve);
+        let camera = Camera::new(Config { signalling, ..config(&source) }).expect("it starts");
+        let address = camera.server().expect("its own").addresses()[0];
+        with(&camera, async {
+            let (head, _) = smol::unblock(move || get(address, "/api/snapshot.jpg", None)).await;
+            assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+            assert_eq!(source.state.starts.load(Ordering::Acquire), 0, "nothing is made for a stranger");
+            let (head, body) = smol::unblock(move || get(address, "/api/snapshot.jpg", token)).await;
+            assert!(head.starts_with(expected), "{head}");
+            assert_eq!((head.contains("image/jpeg"), body.starts_with(&[0, 0, 1])), (jpeg, jpeg), "{head}");
+            // The token changes, and the next request needs the new one.
+            let change = |config: &mut Config| {
+                if let Signalling::Serve(serve) = &mut config.signalling {
+                    serve.token = Some(Token::new("other"));
+                }
+            };
+            camera.reconfigure(change).expect("it can change");
+            let (head, _) = smol::unblock(move || get(address, "/api/snapshot.jpg", token)).await;
+            assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+            let (head, _) = smol::unblock(move || get(address, "/api/snapshot.jpg", Some("other"))).await;
+            assert!(head.starts_with(expected), "{head}");
+        });
+    }
 }
 
 #[test]

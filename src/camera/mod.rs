@@ -61,6 +61,7 @@ use crate::media::source::controls::{Control, Value};
 use crate::media::source::gst::EncoderInfo;
 use crate::media::source::{Command, RequestId, Source, SourceStatus};
 use crate::media::{Codec, StreamInfo};
+use crate::net::http::Response;
 use crate::net::{Client, Events, Outlet, Server, Signal, lock, random_id, time};
 use crate::proto::{Address, Draft, Kind};
 use crate::rtc::{self, SessionStats};
@@ -131,10 +132,10 @@ impl Camera {
             // Pages offer what they may only.
             config.data.entry("controls").or_insert_with(|| true.into());
         }
-        let status: Arc<Mutex<Weak<Shared>>> = Arc::default();
+        let made: Arc<Mutex<Weak<Shared>>> = Arc::default();
         let Entrance { server, owned, client, rules } = site::open(&config, {
-            let status = status.clone();
-            move || lock(&status).upgrade().map(|shared| shared.status())
+            let made = made.clone();
+            Arc::new(move || lock(&made).upgrade())
         })?;
         let tcp = server.as_ref().filter(|_| owned).and_then(|s| s.addresses().first().copied());
         let udp = site::udp(&config, tcp)?;
@@ -183,7 +184,7 @@ impl Camera {
             place,
             urls,
         });
-        *lock(&status) = Arc::downgrade(&shared);
+        *lock(&made) = Arc::downgrade(&shared);
         shared.client.hook({
             let shared = Arc::downgrade(&shared);
             move |event| {
@@ -348,9 +349,14 @@ impl Camera {
     ///
     /// Errors: the source makes no JPEG, none came within 10 s, the source or the camera ended.
     pub fn snapshot(&self) -> impl Future<Output = Result<Snapshot, SnapshotError>> + Send + use<> {
-        let slot = lock(&self.shared.studio).snapshot(time::now());
-        self.shared.inbox.changed.notify();
-        slot.wait()
+        self.shared.snapshot()
+    }
+
+    /// A snapshot as the answer to a request, for a route of a server of the program's; who may see it is for the
+    /// route to decide. A camera's own server has it at `/api/snapshot.jpg`, for those who may watch.
+    pub fn snapshot_response(&self) -> impl Future<Output = Response> + Send + use<> {
+        let snapshot = self.shared.snapshot();
+        async move { site::picture(snapshot.await) }
     }
 
     /// Who watches, what is produced, and how that goes.

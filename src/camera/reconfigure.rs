@@ -73,6 +73,10 @@ impl Camera {
         let mut config = lock(&shared.config);
         let mut new = config.clone();
         change(&mut new);
+        // What is told of ourselves beside the program's.
+        if let Some(controls) = config.data.get("controls") {
+            new.data.entry("controls").or_insert_with(|| controls.clone());
+        }
         if let Some(setting) = fixed(&config, &new) {
             let words = format!("{setting} cannot change while the camera runs; restart it");
             return Err(CameraError::Setting { message: words });

@@ -8,6 +8,7 @@ use super::commands::Handlers;
 use super::controls::{ControlCommands, ControlRequest, Reply};
 use super::reconfigure::{Epoch, Sources};
 use super::site::{self, Rules};
+use super::snapshot::Outcome;
 use super::studio::{Input, Studio, Whence};
 use super::{Config, Event, Status};
 use crate::client;
@@ -89,6 +90,12 @@ impl Inbox {
 impl Shared {
     pub fn request(&self) -> RequestId {
         RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn snapshot(&self) -> impl Future<Output = Outcome> + Send + use<> {
+        let slot = lock(&self.studio).snapshot(time::now());
+        self.inbox.changed.notify();
+        slot.wait()
     }
 
     pub fn drop_frames(&self, id: u64) {

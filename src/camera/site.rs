@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use super::{Admit, CameraError, Config, Connect, Serve, Signalling, Status};
+use super::shared::Shared;
+use super::{Admit, CameraError, Config, Connect, Serve, Signalling, Snapshot, SnapshotError, Status};
 use crate::client;
 use crate::media::Kind;
 use crate::media::source::SourceStatus;
-use crate::net::http::Response;
+use crate::net::http::{Method, Request, Response};
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
 use crate::net::{AuthRequest, Client, Origins, Server, ServerConfig, addresses, lock, outward_address};
@@ -31,34 +32,68 @@ pub(super) struct Entrance {
     pub rules: Option<Arc<Rules>>,
 }
 
+/// The camera, once it is made and as long as it is there.
+pub(super) type Find = Arc<dyn Fn() -> Option<Arc<Shared>> + Send + Sync>;
+
 /// What a camera's own server goes by, which may change while it runs.
 pub(super) struct Rules {
     token: Mutex<Option<Token>>,
+    /// Who may watch.
+    watchers: Mutex<Guard>,
     site: Mutex<Arc<Site>>,
-    status: Arc<dyn Fn() -> Option<Status> + Send + Sync>,
+    find: Find,
 }
 
 impl Rules {
+    fn new(config: &Config, serve: &Serve, find: Find) -> Rules {
+        Rules {
+            token: Mutex::new(serve.token.clone()),
+            watchers: Mutex::new(watchers(serve)),
+            site: Mutex::new(site(config, serve, &find)),
+            find,
+        }
+    }
+
     /// Another token, and other ICE servers.
     pub fn change(&self, config: &Config, serve: &Serve) {
         lock(&self.token).clone_from(&serve.token);
-        *lock(&self.site) = site(config, serve, &self.status);
+        *lock(&self.watchers) = watchers(serve);
+        *lock(&self.site) = site(config, serve, &self.find);
+    }
+
+    /// The newest picture, for those who may watch.
+    async fn snapshot(self: Arc<Self>, request: Request) -> Response {
+        let may = lock(&self.watchers).admits(&request);
+        if !may {
+            return Response::unauthorized(&request, "This needs the token: Authorization: Bearer …\n");
+        }
+        match (self.find)() {
+            Some(shared) => picture(shared.snapshot().await),
+            None => Response::text(503, ABOUT_TO_START),
+        }
+    }
+}
+
+const ABOUT_TO_START: &str = "The camera is about to start.\n";
+
+/// A snapshot as the answer to a request.
+pub(super) fn picture(snapshot: Result<Snapshot, SnapshotError>) -> Response {
+    match snapshot {
+        Ok(snapshot) => {
+            Response::new(200, "image/jpeg", snapshot.jpeg.to_vec()).header("Cache-Control", "no-store")
+        }
+        Err(error) => {
+            let status = if error == SnapshotError::NoJpeg { 404 } else { 503 };
+            Response::text(status, format!("{error}\n"))
+        }
     }
 }
 
 /// Opens the server, where it is our own, and makes the client.
-pub(super) fn open(
-    config: &Config,
-    status: impl Fn() -> Option<Status> + Send + Sync + 'static,
-) -> Result<Entrance, CameraError> {
+pub(super) fn open(config: &Config, find: Find) -> Result<Entrance, CameraError> {
     Ok(match &config.signalling {
         Signalling::Serve(serve) => {
-            let status: Arc<dyn Fn() -> Option<Status> + Send + Sync> = Arc::new(status);
-            let rules = Arc::new(Rules {
-                token: Mutex::new(serve.token.clone()),
-                site: Mutex::new(site(config, serve, &status)),
-                status,
-            });
+            let rules = Arc::new(Rules::new(config, serve, find));
             let server = serve_here(config, serve, &rules)?;
             let client = server.peer(identity(config, None));
             Entrance { server: Some(server), owned: true, client, rules: Some(rules) }
@@ -73,21 +108,24 @@ pub(super) fn open(
     })
 }
 
-/// What the camera's own server answers by HTTP.
-fn site(config: &Config, serve: &Serve, status: &Arc<dyn Fn() -> Option<Status> + Send + Sync>) -> Arc<Site> {
-    let guard = match &serve.token {
+fn watchers(serve: &Serve) -> Guard {
+    match &serve.token {
         Some(token) => Guard::Token { token: token.clone() },
         None if serve.asks() => Guard::Nobody,
         None => Guard::Everybody,
-    };
-    let status = status.clone();
+    }
+}
+
+/// What the camera's own server answers by HTTP at once.
+fn site(config: &Config, serve: &Serve, find: &Find) -> Arc<Site> {
+    let (guard, find) = (watchers(serve), find.clone());
     // ICE servers' passwords are for those who may watch.
     let site = Site::new(&config.ice_servers, Some(&config.room), serve.asks())
         .watchers(guard.clone())
         .numbers(guard)
-        .guarded("/api/status", move || match status() {
-            Some(status) => Response::json(status.to_json().to_string()),
-            None => Response::text(503, "The camera is about to start.\n"),
+        .guarded("/api/status", move || match find() {
+            Some(shared) => Response::json(shared.status().to_json().to_string()),
+            None => Response::text(503, ABOUT_TO_START),
         });
     Arc::new(site)
 }
@@ -131,7 +169,10 @@ fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Serv
         max_unauthenticated_per_address: serve.max_unauthenticated_per_address,
         exempt: serve.exempt.clone(),
         reserved_files: OWN_FILES,
-        routes: serve.routes.clone(),
+        routes: serve.routes.clone().route(Method::Get, "/api/snapshot.jpg", {
+            let rules = rules.clone();
+            move |request| rules.clone().snapshot(request)
+        }),
         base_path: serve.base_path.clone(),
         #[cfg(feature = "tls")]
         tls: serve.tls.clone(),
