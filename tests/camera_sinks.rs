@@ -308,9 +308,8 @@ fn another_source_goes_on_where_the_first_was() {
             })
             .expect("it can change");
         let format = loop {
-            match frames.next().await.expect("it goes on") {
-                FrameEvent::Stream { info } => break info.video().expect("video"),
-                _ => {}
+            if let FrameEvent::Stream { info } = frames.next().await.expect("it goes on") {
+                break info.video().expect("video");
             }
         };
         assert_eq!(format.width, 320);
