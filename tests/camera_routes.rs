@@ -1,5 +1,5 @@
 //! A camera's own server answers the application's paths beside its own, and below a proxy's path too.
-#![cfg(feature = "camera")]
+#![cfg(feature = "camera-gst")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

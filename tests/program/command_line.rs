@@ -133,12 +133,12 @@ fn a_secret_among_the_arguments_is_warned_of() {
             &["watch", "ws://127.0.0.1:1", "--attempts", "1", "--log", "warn", "--token", "hunter2"],
             "SYMPLE_TOKEN\n",
         ),
-        #[cfg(feature = "camera")]
+        #[cfg(feature = "camera-gst")]
         (
             &["camera", "--check", "--source", "rtsp://me:hunter2@192.0.2.1/"],
             "SYMPLE_SOURCE or the file of --config",
         ),
-        #[cfg(feature = "camera")]
+        #[cfg(feature = "camera-gst")]
         (&["camera", "--check", "--source", "rtsp://192.0.2.1/user=me&password=hunter2"], "SYMPLE_SOURCE or"),
     ] {
         let (_, out, err) = run(args, &[]);
