@@ -35,7 +35,10 @@ fn main() -> ExitCode {
         }
         Event::ViewerLeft { viewer, end: reason } => println!("call {}: ended ({reason})", viewer.id),
         Event::CallFailed { id, end: reason, .. } => println!("call {id}: failed ({reason})"),
-        Event::Streaming { streams } => println!("producing {streams:?}"),
+        Event::Streaming { streams } => {
+            let codecs: Vec<&str> = streams.iter().map(|stream| stream.codec.name()).collect();
+            println!("streams: {}", codecs.join(", "));
+        }
         Event::Format { width, height, fps, .. } => {
             println!("pictures of {width} x {height}, {fps} a second")
         }
