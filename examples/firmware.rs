@@ -25,15 +25,18 @@ const CAMERAS: [&str; 2] = ["door", "yard"];
 
 /// Two cameras and their server.
 #[derive(Clone)]
-pub struct Firmware {
+pub(crate) struct Firmware {
+    /// The server of both, with the firmware's own rules and paths.
     pub server: Server,
+    /// The camera at the door.
     pub door: Camera,
+    /// The camera in the yard.
     pub yard: Camera,
 }
 
 impl Firmware {
     /// Opens the server's port and both sources.
-    pub fn new(listen: SocketAddr) -> Result<Firmware, Box<dyn Error>> {
+    pub(crate) fn new(listen: SocketAddr) -> Result<Firmware, Box<dyn Error>> {
         let mut config = ServerConfig::listen([listen]);
         config.hub.authenticate = true;
         config.hub.rooms = vec![ROOM.into()];
@@ -86,7 +89,7 @@ impl Firmware {
     }
 
     /// Runs until [`Firmware::end`].
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let cameras = async {
             zip(self.door.run(), self.yard.run()).await;
             self.server.shutdown();
@@ -95,7 +98,7 @@ impl Firmware {
     }
 
     /// A button.
-    pub fn press(&self, button: &str) {
+    pub(crate) fn press(&self, button: &str) {
         for camera in [&self.door, &self.yard] {
             match button {
                 "hangup" => println!("{} calls ended", camera.hang_up_all(EndReason::Ended)),

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// A camera with a page at `listen`, and the thread that encodes for it.
-pub fn camera(listen: SocketAddr) -> Result<Camera, Box<dyn Error>> {
+pub(crate) fn camera(listen: SocketAddr) -> Result<Camera, Box<dyn Error>> {
     let (source, feed) = Source::push(Codec::H264);
     let serve = Serve { listen: vec![listen], ..Serve::default() };
     let config = Config { signalling: Signalling::Serve(serve), ..Config::new(source) };

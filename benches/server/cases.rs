@@ -13,14 +13,14 @@ const LONG_ENOUGH: Duration = Duration::from_secs(3);
 const STREAM: usize = 8;
 
 /// One way between pairs, each in a room of its own, `in_flight` at a time: microseconds a message.
-pub struct Direct {
+pub(crate) struct Direct {
     pub pairs: usize,
     pub in_flight: usize,
     pub bytes: usize,
     pub messages: usize,
 }
 
-pub fn direct(subject: &Subject, case: &Direct) -> f64 {
+pub(crate) fn direct(subject: &Subject, case: &Direct) -> f64 {
     let mut load = Load::new(subject.address);
     let peers = admit(&mut load, 2 * case.pairs, |peer| Some(format!("room-{}", peer / 2)));
     load.settle();
@@ -51,7 +51,7 @@ pub fn direct(subject: &Subject, case: &Direct) -> f64 {
 }
 
 /// One tells its whole room, two messages at a time: microseconds a delivery.
-pub fn fan_out(subject: &Subject, members: usize, messages: usize) -> f64 {
+pub(crate) fn fan_out(subject: &Subject, members: usize, messages: usize) -> f64 {
     let mut load = Load::new(subject.address);
     let peers = admit(&mut load, members + 1, |_| Some("room".into()));
     load.settle();
@@ -72,7 +72,7 @@ pub fn fan_out(subject: &Subject, members: usize, messages: usize) -> f64 {
 
 /// All join one room at once, ask who is there, and answer each other, until all rosters are complete and
 /// all is said: microseconds a delivered frame, whatever it was.
-pub fn join(subject: &Subject, count: usize) -> f64 {
+pub(crate) fn join(subject: &Subject, count: usize) -> f64 {
     let mut load = Load::new(subject.address);
     let peers = admit(&mut load, count, |_| None);
     load.settle();
@@ -112,7 +112,7 @@ pub fn join(subject: &Subject, count: usize) -> f64 {
 
 /// All join one room at once and say nothing: microseconds for each that one is told of, until all are told of all.
 /// Each tells `bytes` of itself; clients take several presences in one frame.
-pub fn storm(subject: &Subject, count: usize, bytes: usize) -> f64 {
+pub(crate) fn storm(subject: &Subject, count: usize, bytes: usize) -> f64 {
     let mut load = Load::new(subject.address);
     let more = format!(r#","accept":["presence:batch"],"data":{{"x":"{}"}}"#, "x".repeat(bytes));
     admit_with(&mut load, count, &more, |_| None);
@@ -142,13 +142,13 @@ pub fn storm(subject: &Subject, count: usize, bytes: usize) -> f64 {
 }
 
 /// Peers come, two to a room: microseconds for each.
-pub fn connect(subject: &Subject, count: usize) -> f64 {
+pub(crate) fn connect(subject: &Subject, count: usize) -> f64 {
     let mut load = Load::new(subject.address);
     subject.cost(|| admit(&mut load, count, |peer| Some(format!("room-{}", peer / 2))).len())
 }
 
 /// Peers are there, two to a room, and say nothing: bytes of resident memory for each.
-pub fn idle(subject: &Subject, count: usize) -> f64 {
+pub(crate) fn idle(subject: &Subject, count: usize) -> f64 {
     let mut load = Load::new(subject.address);
     let before = subject.resident();
     admit(&mut load, count, |peer| Some(format!("room-{}", peer / 2)));
@@ -158,7 +158,7 @@ pub fn idle(subject: &Subject, count: usize) -> f64 {
 
 /// One of two readers stops, and its room goes on until `bytes` are said, as fast as the other reads: bytes of
 /// memory that the process grew at most.
-pub fn stopped_reader(subject: &Subject, bytes: usize) -> f64 {
+pub(crate) fn stopped_reader(subject: &Subject, bytes: usize) -> f64 {
     const MESSAGE: usize = 4096;
     let mut load = Load::new(subject.address);
     let peers = admit(&mut load, 3, |_| Some("room".into()));

@@ -19,7 +19,7 @@ use futures_sink::Sink;
 use smol::{Async, LocalExecutor};
 
 /// The argument by which this program is the floor.
-pub const NAME: &str = "floor";
+pub(crate) const NAME: &str = "floor";
 
 /// How many frames of one socket are read, and how many bytes are written, before others have their turn:
 /// the server's own numbers.
@@ -61,7 +61,7 @@ impl Wake for Readable {
 }
 
 /// Relays on a port that the system chooses, until it is killed.
-pub fn run() {
+pub(crate) fn run() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     println!("listening on ws://{}", listener.local_addr().expect("it is bound"));
     let listener = Async::new(listener).expect("a listener can be polled");

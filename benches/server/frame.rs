@@ -3,13 +3,13 @@
 /// A key; which one makes no difference to what the server does with it.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-pub const TEXT: u8 = 1;
-pub const CLOSE: u8 = 8;
-pub const PING: u8 = 9;
-pub const PONG: u8 = 10;
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 
 /// Appends a whole frame, masked.
-pub fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+pub(crate) fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.push(0x80 | opcode);
     match payload.len() {
         n @ ..126 => out.push(0x80 | n as u8),
@@ -24,7 +24,7 @@ pub fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
 }
 
 /// The first frame of these bytes: its opcode, its payload, and what is behind it.
-pub fn read(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn read(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match second {
         126 => rest.split_first_chunk().map(|(n, rest)| (usize::from(u16::from_be_bytes(*n)), rest))?,

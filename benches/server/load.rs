@@ -14,7 +14,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::frame;
 
-pub struct Load {
+pub(crate) struct Load {
     address: SocketAddr,
     epoll: OwnedFd,
     clients: Vec<Client>,
@@ -36,13 +36,13 @@ struct Client {
 
 /// What clients are about to say.
 #[derive(Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     bytes: Vec<Vec<u8>>,
     dirty: Vec<usize>,
 }
 
 impl Outbox {
-    pub fn send(&mut self, client: usize, text: &str) {
+    pub(crate) fn send(&mut self, client: usize, text: &str) {
         self.put(client, frame::TEXT, text.as_bytes());
     }
 
@@ -60,7 +60,7 @@ impl Outbox {
 }
 
 impl Load {
-    pub fn new(address: SocketAddr) -> Load {
+    pub(crate) fn new(address: SocketAddr) -> Load {
         assert!(address.ip().is_loopback(), "load is for this machine alone");
         Load {
             address,
@@ -73,7 +73,7 @@ impl Load {
     }
 
     /// One more client, which says `auth` as soon as it may. Clients are numbered from 0.
-    pub fn dial(&mut self, auth: String) {
+    pub(crate) fn dial(&mut self, auth: String) {
         let stream = TcpStream::connect(self.address).expect("it listens, and files enough may be open");
         stream.set_nonblocking(true).expect("a socket can be polled");
         stream.set_nodelay(true).expect("a TCP socket");
@@ -90,21 +90,21 @@ impl Load {
         self.outbox.touch(client).extend_from_slice(request.as_bytes());
     }
 
-    pub fn send(&mut self, client: usize, text: &str) {
+    pub(crate) fn send(&mut self, client: usize, text: &str) {
         self.outbox.send(client, text);
     }
 
     /// This client reads nothing any more.
-    pub fn stop_reading(&mut self, client: usize) {
+    pub(crate) fn stop_reading(&mut self, client: usize) {
         epoll::delete(&self.epoll, &self.clients[client].stream).expect("it was added when it was dialled");
     }
 
-    pub fn is_open(&self, client: usize) -> bool {
+    pub(crate) fn is_open(&self, client: usize) -> bool {
         !self.clients[client].closed
     }
 
     /// Says what is to be said, waits for what comes, and hands out each text. False if nothing came.
-    pub fn turn(&mut self, wait: Duration, mut on: impl FnMut(&mut Outbox, usize, &str)) -> bool {
+    pub(crate) fn turn(&mut self, wait: Duration, mut on: impl FnMut(&mut Outbox, usize, &str)) -> bool {
         self.flush();
         let wait = Timespec::try_from(wait).expect("a short while");
         self.ready.clear();
@@ -133,7 +133,7 @@ impl Load {
     }
 
     /// Reads until nothing comes.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while self.turn(Duration::from_millis(100), |_, _, _| {}) {}
     }
 

@@ -11,31 +11,31 @@ const AT_ONCE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a turn of the loop waits.
-pub const WAIT: Duration = Duration::from_millis(20);
+pub(crate) const WAIT: Duration = Duration::from_millis(20);
 
 /// How much of a text is searched for what it is: all of them say that first.
 const HEAD: usize = 200;
 
 /// Ends a run in which something does not come.
-pub struct Deadline(Instant);
+pub(crate) struct Deadline(Instant);
 
 impl Deadline {
-    pub fn new() -> Deadline {
+    pub(crate) fn new() -> Deadline {
         Deadline(Instant::now() + PATIENCE)
     }
 
-    pub fn check(&self, words: impl FnOnce() -> String) {
+    pub(crate) fn check(&self, words: impl FnOnce() -> String) {
         assert!(Instant::now() < self.0, "the time is up: {}", words());
     }
 }
 
 /// Lets in `count` peers, each into the room that `room` names for it; their addresses, by number.
-pub fn admit(load: &mut Load, count: usize, room: impl Fn(usize) -> Option<String>) -> Vec<String> {
+pub(crate) fn admit(load: &mut Load, count: usize, room: impl Fn(usize) -> Option<String>) -> Vec<String> {
     admit_with(load, count, "", room)
 }
 
 /// The same, with `more` members in their `auth`, each behind a comma.
-pub fn admit_with(
+pub(crate) fn admit_with(
     load: &mut Load,
     count: usize,
     more: &str,
@@ -62,20 +62,20 @@ pub fn admit_with(
 }
 
 /// A message with `bytes` of data, to one address or to the sender's rooms.
-pub fn message(from: &str, to: Option<&str>, bytes: usize) -> String {
+pub(crate) fn message(from: &str, to: Option<&str>, bytes: usize) -> String {
     let to = to.map(|to| format!(r#""to":"{to}","#)).unwrap_or_default();
     let data = "x".repeat(bytes);
     format!(r#"{{"type":"message","id":"m1",{to}"from":"{from}","data":"{data}"}}"#)
 }
 
 /// Whether a text is of this type.
-pub fn is(text: &str, kind: &str) -> bool {
+pub(crate) fn is(text: &str, kind: &str) -> bool {
     let value = after(text.get(..HEAD).unwrap_or(text), r#""type":""#);
     assert!(value != Some("error"), "the server says {text}");
     value == Some(kind)
 }
 
 /// The string that stands behind `key`.
-pub fn after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.split_once(key)?.1.split('"').next()
 }

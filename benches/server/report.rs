@@ -96,7 +96,7 @@ fn files() -> usize {
     getrlimit(Resource::Nofile).current.or(current).map_or(usize::MAX, |n| n as usize)
 }
 
-pub fn run() {
+pub(crate) fn run() {
     let began = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let kinds = [Kind::Server { threads: cores }, Kind::Server { threads: 1 }, Kind::Floor];

@@ -10,7 +10,7 @@ use crate::floor;
 
 /// What can be measured.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The program, with so many drivers.
     Server {
         threads: usize,
@@ -18,7 +18,7 @@ pub enum Kind {
     Floor,
 }
 
-pub struct Subject {
+pub(crate) struct Subject {
     pub address: SocketAddr,
     child: Child,
     /// Held open, for a program may fail whose output nobody takes.
@@ -27,7 +27,7 @@ pub struct Subject {
 
 impl Subject {
     /// Starts it on a free port of this machine alone. Nothing of this machine's settings reaches it.
-    pub fn start(kind: Kind) -> Subject {
+    pub(crate) fn start(kind: Kind) -> Subject {
         let mut command = match kind {
             Kind::Server { threads } => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_symple"));
@@ -66,7 +66,7 @@ impl Subject {
     }
 
     /// CPU time of `work`, in microseconds for each of the things that it says it did.
-    pub fn cost(&self, work: impl FnOnce() -> usize) -> f64 {
+    pub(crate) fn cost(&self, work: impl FnOnce() -> usize) -> f64 {
         let before = self.cpu();
         let done = work();
         let taken = self.cpu() - before;
@@ -99,12 +99,12 @@ impl Subject {
     }
 
     /// Bytes of memory that it holds.
-    pub fn resident(&self) -> u64 {
+    pub(crate) fn resident(&self) -> u64 {
         self.status("VmRSS:")
     }
 
     /// The most that it ever held.
-    pub fn peak(&self) -> u64 {
+    pub(crate) fn peak(&self) -> u64 {
         self.status("VmHWM:")
     }
 

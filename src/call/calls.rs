@@ -540,7 +540,7 @@ impl Calls {
 }
 
 impl Call {
-    pub fn new(remote: &str, wire: Option<&str>, role: Role, phase: Phase) -> Self {
+    pub(super) fn new(remote: &str, wire: Option<&str>, role: Role, phase: Phase) -> Self {
         Call {
             wire: wire.map(str::to_owned),
             remote: remote.to_owned(),
@@ -555,7 +555,7 @@ impl Call {
     }
 
     /// The state as the application sees it; `None` while the call is held.
-    pub fn state(&self) -> Option<State> {
+    pub(super) fn state(&self) -> Option<State> {
         match self.phase {
             Phase::Ringing => Some(State::Ringing),
             Phase::Incoming { .. } => Some(State::Incoming),
@@ -565,11 +565,11 @@ impl Call {
         }
     }
 
-    pub fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         matches!(self.phase, Phase::Held { .. })
     }
 
-    pub fn is_accepted(&self) -> bool {
+    pub(super) fn is_accepted(&self) -> bool {
         matches!(self.phase, Phase::Connecting | Phase::Active { .. })
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Timers {
 
 impl Timers {
     /// Starts `timer`, replacing whatever the call was waiting for.
-    pub fn set(&mut self, call: CallId, timer: Timer, config: &Config, now: Instant) {
+    pub(super) fn set(&mut self, call: CallId, timer: Timer, config: &Config, now: Instant) {
         // A deadline past the end of the clock means "never".
         match now.checked_add(timer.duration(config)) {
             Some(at) => self.at.insert(call, (at, timer)),
@@ -42,16 +42,16 @@ impl Timers {
         };
     }
 
-    pub fn clear(&mut self, call: CallId) {
+    pub(super) fn clear(&mut self, call: CallId) {
         self.at.remove(&call);
     }
 
-    pub fn is_set(&self, call: CallId) -> bool {
+    pub(super) fn is_set(&self, call: CallId) -> bool {
         self.at.contains_key(&call)
     }
 
     /// Removes the earliest deadline that has passed; of two at the same instant, the older call's.
-    pub fn expired(&mut self, now: Instant) -> Option<(CallId, Timer)> {
+    pub(super) fn expired(&mut self, now: Instant) -> Option<(CallId, Timer)> {
         let (&call, &(at, timer)) = self.at.iter().min_by_key(|(call, (at, _))| (*at, **call))?;
         (at <= now).then(|| {
             self.at.remove(&call);
@@ -60,7 +60,7 @@ impl Timers {
     }
 
     /// When to wake up next.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.at.values().map(|&(at, _)| at).min()
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Caller {
 
 impl Core {
     /// Takes a call that [`Event::Incoming`] told of.
-    pub fn accept(&mut self, call: CallId, now: Instant) -> Result<(), CallError> {
+    pub(crate) fn accept(&mut self, call: CallId, now: Instant) -> Result<(), CallError> {
         self.calls.accept(call, now)?;
         self.go_on(call);
         self.settle(now);
@@ -41,7 +41,7 @@ impl Core {
     }
 
     /// Turns a call down that [`Event::Incoming`] told of.
-    pub fn reject(&mut self, call: CallId, end: End, now: Instant) -> Result<(), CallError> {
+    pub(crate) fn reject(&mut self, call: CallId, end: End, now: Instant) -> Result<(), CallError> {
         self.calls.reject(call, end, now)?;
         self.settle(now);
         Ok(())

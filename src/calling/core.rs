@@ -60,7 +60,7 @@ pub(crate) struct Core {
 
 impl Core {
     /// No calls yet, and signalling taken for connected.
-    pub fn new(config: Config, now: Instant) -> Self {
+    pub(crate) fn new(config: Config, now: Instant) -> Self {
         let mut fanout = Fanout::new(config.rtc, now);
         fanout.set_streams(&config.streams);
         let calls = call::Config { max_calls: config.max_calls + SPARE, ..call::Config::default() };
@@ -83,7 +83,7 @@ impl Core {
     }
 
     /// Calls a peer. `wire_id` is the call's id on the wire, random and unguessable.
-    pub fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<CallId, CallError> {
+    pub(crate) fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<CallId, CallError> {
         if !self.make_room(None, now) {
             return Err(CallError::Full(self.max_calls));
         }
@@ -95,14 +95,14 @@ impl Core {
     }
 
     /// Ends a call, wherever it is.
-    pub fn hang_up(&mut self, call: CallId, end: End, now: Instant) -> Result<(), CallError> {
+    pub(crate) fn hang_up(&mut self, call: CallId, end: End, now: Instant) -> Result<(), CallError> {
         self.calls.hangup(call, end, now)?;
         self.settle(now);
         Ok(())
     }
 
     /// Ends every call, those that are not connected yet too. Says how many.
-    pub fn hang_up_all(&mut self, end: &End, now: Instant) -> usize {
+    pub(crate) fn hang_up_all(&mut self, end: &End, now: Instant) -> usize {
         let calls: Vec<CallId> = self.seats.keys().copied().collect();
         for call in &calls {
             _ = self.calls.hangup(*call, end.clone(), now);
@@ -112,28 +112,28 @@ impl Core {
     }
 
     /// Says what there is to send, from the next description on.
-    pub fn set_streams(&mut self, streams: &[StreamInfo]) {
+    pub(crate) fn set_streams(&mut self, streams: &[StreamInfo]) {
         self.fanout.set_streams(streams);
     }
 
     /// Where those in later calls can reach us.
-    pub fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
+    pub(crate) fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
         self.fanout.set_candidates(candidates);
     }
 
     /// How many calls there may be from now on. Those that are over it stay.
-    pub fn set_max_calls(&mut self, max: usize) {
+    pub(crate) fn set_max_calls(&mut self, max: usize) {
         self.max_calls = max;
         self.calls.set_max_calls(max + SPARE);
     }
 
     /// Who answers from now on.
-    pub fn set_answer(&mut self, answer: Answer) {
+    pub(crate) fn set_answer(&mut self, answer: Answer) {
         self.answer = answer;
     }
 
     /// All in calls, the oldest first.
-    pub fn parties(&self) -> impl Iterator<Item = Party<'_>> {
+    pub(crate) fn parties(&self) -> impl Iterator<Item = Party<'_>> {
         self.seats.iter().map(|(call, seat)| Party {
             call: *call,
             peer: &seat.peer,
@@ -144,23 +144,23 @@ impl Core {
     }
 
     /// One of them.
-    pub fn party(&self, call: CallId) -> Option<Party<'_>> {
+    pub(crate) fn party(&self, call: CallId) -> Option<Party<'_>> {
         let seat = self.seats.get(&call)?;
         let stats = self.fanout.stats(seat.session);
         Some(Party { call, peer: &seat.peer, takes: &seat.takes, joined: seat.joined, stats })
     }
 
     /// Sessions that a panic ended.
-    pub fn panics(&self) -> u64 {
+    pub(crate) fn panics(&self) -> u64 {
         self.fanout.totals().panics
     }
 
     /// No call, of any state.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.seats.is_empty()
     }
 
-    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+    pub(crate) fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Online { address } => self.calls.handle_input(call::Input::Own { address }, now),
             Input::Offline => self.calls.handle_input(call::Input::SignallingLost, now),
@@ -188,7 +188,7 @@ impl Core {
 
     /// What to send next; to be called while the socket takes it, and followed by
     /// [`poll_output`](Self::poll_output).
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         let transmit = self.fanout.poll_transmit(now);
         if transmit.is_none() {
             // Frames that were late are dropped, which may end in events.
@@ -197,7 +197,7 @@ impl Core {
         transmit
     }
 
-    pub fn poll_output(&mut self) -> Output {
+    pub(crate) fn poll_output(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| {
             let times = [self.calls_at, self.offers_at, self.fanout_at];
             Output::Timeout(times.into_iter().flatten().min())
@@ -386,7 +386,7 @@ impl Core {
 
     /// What a session says when its media is there.
     #[cfg(test)]
-    pub fn connect(&mut self, peer: &str, now: Instant) {
+    pub(crate) fn connect(&mut self, peer: &str, now: Instant) {
         let found = self.seats.iter().find(|(_, seat)| seat.peer.as_str() == peer);
         let call = *found.expect("it called").0;
         self.join(call, now);

@@ -38,12 +38,12 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    pub fn new(each: RateLimit, now: Instant) -> Self {
+    pub(super) fn new(each: RateLimit, now: Instant) -> Self {
         Offers { each: Buckets::new(each), all: Bucket::new(ALL, now), waiting: BTreeMap::new(), next: 0 }
     }
 
     /// Lets an offer wait, in the place of an earlier one of its call.
-    pub fn push(&mut self, id: CallId, origin: Origin, sdp: String) {
+    pub(super) fn push(&mut self, id: CallId, origin: Origin, sdp: String) {
         if let Some(waiting) = self.waiting.get_mut(&id) {
             (waiting.origin, waiting.sdp) = (origin, sdp);
             return;
@@ -54,7 +54,7 @@ impl Offers {
     }
 
     /// Keeps a candidate for the call's offer; gives it back where none waits.
-    pub fn hold(&mut self, id: CallId, candidate: Candidate) -> Option<Candidate> {
+    pub(super) fn hold(&mut self, id: CallId, candidate: Candidate) -> Option<Candidate> {
         let Some(waiting) = self.waiting.get_mut(&id) else { return Some(candidate) };
         if waiting.candidates.len() < MAX_CANDIDATES {
             waiting.candidates.push(candidate);
@@ -63,12 +63,12 @@ impl Offers {
     }
 
     /// The call is over.
-    pub fn remove(&mut self, id: CallId) {
+    pub(super) fn remove(&mut self, id: CallId) {
         self.waiting.remove(&id);
     }
 
     /// The offer whose turn it is.
-    pub fn pop(&mut self, now: Instant) -> Option<Waiting> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Waiting> {
         if self.all.ready_at(now) > now {
             return None;
         }
@@ -81,7 +81,7 @@ impl Offers {
     }
 
     /// When to ask again.
-    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let first = self.waiting.values().map(|w| self.each.ready_at(&w.origin, now)).min()?;
         Some(first.max(self.all.ready_at(now)))
     }

@@ -15,7 +15,7 @@ pub(super) struct Audience {
 
 impl Audience {
     /// So many watch now. The answer is the number to tell, if it is time.
-    pub fn handle_count(&mut self, count: usize, now: Instant) -> Option<usize> {
+    pub(super) fn handle_count(&mut self, count: usize, now: Instant) -> Option<usize> {
         self.count = count;
         if count == self.told || self.free_at.is_some_and(|at| now < at) {
             return None;
@@ -26,7 +26,7 @@ impl Audience {
     }
 
     /// When to ask again.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.free_at.filter(|_| self.count != self.told)
     }
 }

@@ -63,14 +63,14 @@ pub(super) struct Handlers {
 }
 
 impl Handlers {
-    pub fn set(&self, node: &str, handler: Handler) {
+    pub(super) fn set(&self, node: &str, handler: Handler) {
         let mut handlers = lock(&self.handlers);
         handlers.retain(|(known, _)| known != node);
         handlers.push((node.to_owned(), Some(handler)));
     }
 
     /// Whether a handler had it.
-    pub fn handle(&self, command: &Message, client: &Client) -> bool {
+    pub(super) fn handle(&self, command: &Message, client: &Client) -> bool {
         let Some(node) = command.get::<String>("node").ok().flatten() else { return false };
         // Taken out for the call, under no lock.
         let taken = lock(&self.handlers).iter_mut().find(|(known, _)| *known == node).map(|(_, h)| h.take());
@@ -84,7 +84,7 @@ impl Handlers {
     }
 
     /// Lets go of what they hold.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         lock(&self.handlers).clear();
     }
 }

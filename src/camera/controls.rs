@@ -50,7 +50,7 @@ pub(super) struct ControlCommands {
 }
 
 impl ControlCommands {
-    pub fn new(may: Controllers, signalling: &Signalling, known: Vec<Control>) -> Self {
+    pub(super) fn new(may: Controllers, signalling: &Signalling, known: Vec<Control>) -> Self {
         let open = match signalling {
             // Who knows the token may do what the token is for; and who reaches loopback is at home, unless a
             // proxy there brings in anybody.
@@ -72,12 +72,12 @@ impl ControlCommands {
     }
 
     /// Whether a command is one of these.
-    pub fn is_concerned(command: &Message) -> bool {
+    pub(super) fn is_concerned(command: &Message) -> bool {
         command.get::<String>("node").ok().flatten().is_some_and(|node| node == NODE)
     }
 
     /// Whether anybody at all may.
-    pub fn is_of_use(&self) -> bool {
+    pub(super) fn is_of_use(&self) -> bool {
         !self.known.is_empty()
             && match &self.may {
                 Controllers::Auto => self.open,
@@ -97,7 +97,7 @@ impl ControlCommands {
     }
 
     /// Whether to answer a command at all: each is answered, and nobody makes us send as much as they like.
-    pub fn admits(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
+    pub(super) fn admits(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
         let Some(from) = command.from() else { return false };
         let allowed = self.allows(from.user());
         let buckets = if allowed { &mut self.heard } else { &mut self.refused };
@@ -107,7 +107,7 @@ impl ControlCommands {
     /// What a command wants of the device.
     ///
     /// Errors: the reply to one that wants what it may not, or what nobody understands.
-    pub fn request(&self, command: &Message) -> Result<ControlRequest, Reply> {
+    pub(super) fn request(&self, command: &Message) -> Result<ControlRequest, Reply> {
         let refuse =
             |status, code: &str, message: String| (status, json!({ "code": code, "message": message }));
         let user = command.from().map(|from| from.user().to_owned()).unwrap_or_default();
@@ -139,12 +139,12 @@ impl ControlCommands {
     }
 
     /// A command's wish is with the device now.
-    pub fn asked(&mut self, request: RequestId, command: Message) {
+    pub(super) fn asked(&mut self, request: RequestId, command: Message) {
         self.asked.insert(request, command);
     }
 
     /// A control was set, or not. Answers the command that wanted it, where one did.
-    pub fn handle_control(
+    pub(super) fn handle_control(
         &mut self,
         request: RequestId,
         result: &Result<Control, MediaError>,
@@ -162,7 +162,7 @@ impl ControlCommands {
     }
 
     /// All controls were read, or not. Answers the command that wanted them, where one did.
-    pub fn handle_controls(
+    pub(super) fn handle_controls(
         &mut self,
         request: RequestId,
         result: &Result<Vec<Control>, MediaError>,

@@ -161,7 +161,7 @@ struct Adjustable {
 
 impl Demand {
     /// Nobody wants anything yet of a source with these streams.
-    pub fn new(config: Config, streams: &[StreamInfo]) -> Self {
+    pub(super) fn new(config: Config, streams: &[StreamInfo]) -> Self {
         let mut demand = Demand {
             streams: BTreeMap::new(),
             sinks: BTreeMap::new(),
@@ -182,31 +182,31 @@ impl Demand {
     }
 
     /// What the source is asked for now.
-    pub fn running(&self) -> &BTreeSet<StreamId> {
+    pub(super) fn running(&self) -> &BTreeSet<StreamId> {
         &self.running
     }
 
     /// All streams, the best video first.
-    pub fn streams(&self) -> impl Iterator<Item = &StreamInfo> + Clone {
+    pub(super) fn streams(&self) -> impl Iterator<Item = &StreamInfo> + Clone {
         self.streams.values().map(|stream| &stream.info)
     }
 
-    pub fn stream(&self, id: StreamId) -> Option<&StreamInfo> {
+    pub(super) fn stream(&self, id: StreamId) -> Option<&StreamInfo> {
         self.streams.get(&id).map(|stream| &stream.info)
     }
 
     /// The bitrate that an encoder is to have, in bit/s.
-    pub fn bitrate(&self, stream: StreamId) -> Option<u32> {
+    pub(super) fn bitrate(&self, stream: StreamId) -> Option<u32> {
         let encoder = self.streams.get(&stream)?.encoder.as_ref()?;
         Some(encoder.asked.unwrap_or(encoder.rate.current()))
     }
 
     /// What is asked of the encoder of a stream.
-    pub fn quality(&self, stream: StreamId) -> Option<Quality> {
+    pub(super) fn quality(&self, stream: StreamId) -> Option<Quality> {
         Some(self.streams.get(&stream)?.encoder.as_ref()?.ladder.quality())
     }
 
-    pub fn handle_input(&mut self, input: Input, now: Instant) {
+    pub(super) fn handle_input(&mut self, input: Input, now: Instant) {
         match input {
             Input::Streams(streams) => self.announce(&streams),
             Input::Replaced(streams) => {
@@ -254,7 +254,7 @@ impl Demand {
         self.settle(now);
     }
 
-    pub fn poll_output(&mut self) -> Output {
+    pub(super) fn poll_output(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| {
             let rates = self.encoders().filter(|_| self.flows).filter_map(|e| e.rate.poll_timeout());
             let ladders = self.encoders().filter_map(|e| e.ladder.poll_timeout());

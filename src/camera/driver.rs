@@ -37,7 +37,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Self {
         Driver {
             udp,
             candidates_at: None,
@@ -49,7 +49,7 @@ impl Driver {
         }
     }
 
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURN {
             let mut any = self.poll_frames(cx);
             any |= self.poll_datagrams(cx);

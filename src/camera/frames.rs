@@ -96,13 +96,13 @@ struct Lane {
 }
 
 impl Outbox {
-    pub fn new(capacity: usize) -> Arc<Outbox> {
+    pub(super) fn new(capacity: usize) -> Arc<Outbox> {
         Arc::new(Outbox { capacity: capacity.max(1), state: Mutex::default() })
     }
 
     /// False when a key frame is needed.
     #[must_use]
-    pub fn push(&self, frame: &Frame, info: Option<&StreamInfo>) -> bool {
+    pub(super) fn push(&self, frame: &Frame, info: Option<&StreamInfo>) -> bool {
         let mut state = lock(&self.state);
         let State { queue, lanes, .. } = &mut *state;
         let lane = lanes.entry(frame.stream).or_default();
@@ -134,7 +134,7 @@ impl Outbox {
     }
 
     /// Nothing comes any more.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         let mut state = lock(&self.state);
         state.ended = true;
         let waker = state.waker.take();

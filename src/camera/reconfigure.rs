@@ -16,18 +16,18 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub fn new(current: Source) -> Self {
+    pub(super) fn new(current: Source) -> Self {
         Sources { current, next: None }
     }
 
     /// Asks the source for something. One that is about to go is asked for nothing more: the next is, for all of it.
-    pub fn command(&self, command: Command) {
+    pub(super) fn command(&self, command: Command) {
         if self.next.is_none() {
             self.current.producer().command(command);
         }
     }
 
-    pub fn is_leaving(&self) -> bool {
+    pub(super) fn is_leaving(&self) -> bool {
         self.next.is_some()
     }
 }
@@ -37,7 +37,7 @@ impl Sources {
 pub(super) struct Epoch(AtomicU64);
 
 impl Epoch {
-    pub fn listen(inbox: &Arc<Inbox>, source: &Source) {
+    pub(super) fn listen(inbox: &Arc<Inbox>, source: &Source) {
         let (inbox, epoch) = (inbox.clone(), inbox.epoch.0.fetch_add(1, Ordering::AcqRel) + 1);
         source.producer().listen(Arc::new(move |event| {
             if inbox.epoch.0.load(Ordering::Acquire) == epoch {

@@ -63,14 +63,14 @@ pub(super) struct Ending {
 
 impl Inbox {
     /// What came from a source that has gone is of no interest.
-    pub fn forget(&self) {
+    pub(super) fn forget(&self) {
         self.frames.clear();
         lock(&self.torn).clear();
         lock(&self.events).clear();
     }
 
     /// On the source's threads: never waits.
-    pub fn take(&self, event: SourceEvent) {
+    pub(super) fn take(&self, event: SourceEvent) {
         match event {
             SourceEvent::Frame(frame) => {
                 let (stream, video) = (frame.stream, frame.codec.is_video());
@@ -88,34 +88,34 @@ impl Inbox {
 }
 
 impl Shared {
-    pub fn request(&self) -> RequestId {
+    pub(super) fn request(&self) -> RequestId {
         RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub fn snapshot(&self) -> impl Future<Output = Outcome> + Send + use<> {
+    pub(super) fn snapshot(&self) -> impl Future<Output = Outcome> + Send + use<> {
         let slot = lock(&self.studio).snapshot(time::now());
         self.inbox.changed.notify();
         slot.wait()
     }
 
-    pub fn drop_frames(&self, id: u64) {
+    pub(super) fn drop_frames(&self, id: u64) {
         lock(&self.studio).drop_frames(id, time::now());
         self.inbox.changed.notify();
     }
 
-    pub fn command(&self, command: Command) {
+    pub(super) fn command(&self, command: Command) {
         lock(&self.sources).command(command);
     }
 
-    pub fn set_control(&self, request: RequestId, name: &str, value: Value) {
+    pub(super) fn set_control(&self, request: RequestId, name: &str, value: Value) {
         self.command(Command::SetControl { request, name: name.to_owned(), value });
     }
 
-    pub fn input(&self, input: Input<'_>) {
+    pub(super) fn input(&self, input: Input<'_>) {
         lock(&self.studio).handle_input(input, time::now());
     }
 
-    pub fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let studio = lock(&self.studio);
         let source = lock(&self.sources).current.clone();
         let producer = source.producer();
@@ -134,7 +134,7 @@ impl Shared {
         }
     }
 
-    pub fn client_event(&self, event: client::Event) {
+    pub(super) fn client_event(&self, event: client::Event) {
         match event {
             client::Event::Online { peer, .. } => {
                 let address = peer.address();
@@ -167,7 +167,7 @@ impl Shared {
         self.inbox.changed.notify();
     }
 
-    pub fn control_command(&self, command: Message) {
+    pub(super) fn control_command(&self, command: Message) {
         let Some(control_commands) = &self.control_commands else { return };
         let mut control_commands = lock(control_commands);
         let host = command.from().and_then(|from| match self.whence(from.as_str()) {
@@ -194,14 +194,14 @@ impl Shared {
         control_commands.asked(request, command);
     }
 
-    pub fn reply(&self, command: &Message, (status, data): &Reply) {
+    pub(super) fn reply(&self, command: &Message, (status, data): &Reply) {
         if let Err(e) = self.client.reply(command, *status, data) {
             log::debug!("a command is not answered: {e}");
         }
     }
 
     /// What the device answered.
-    pub fn controlled(&self, event: &SourceEvent) {
+    pub(super) fn controlled(&self, event: &SourceEvent) {
         let Some(control_commands) = &self.control_commands else { return };
         let answered = match event {
             SourceEvent::Control { request, result, .. } => {
@@ -217,7 +217,7 @@ impl Shared {
         }
     }
 
-    pub fn whence(&self, address: &str) -> Whence {
+    pub(super) fn whence(&self, address: &str) -> Whence {
         let Some(server) = &self.server else { return Whence::Unknown };
         match server.host_of(address) {
             Some(host) if server.exempts(host) => Whence::Exempt,
@@ -227,7 +227,7 @@ impl Shared {
         }
     }
 
-    pub fn call_message(&self, message: &Message) {
+    pub(super) fn call_message(&self, message: &Message) {
         let (Some(subtype), Some(from)) = (message.subtype(), message.from()) else { return };
         let call: Option<String> = message.get("call").ok().flatten();
         let (data, call) = (message.raw("data"), call.as_deref());

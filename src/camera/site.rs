@@ -55,7 +55,7 @@ impl Rules {
     }
 
     /// Another token, and other ICE servers.
-    pub fn change(&self, config: &Config, serve: &Serve) {
+    pub(super) fn change(&self, config: &Config, serve: &Serve) {
         lock(&self.token).clone_from(&serve.token);
         *lock(&self.watchers) = watchers(serve);
         *lock(&self.site) = site(config, serve, &self.find);
@@ -290,7 +290,7 @@ pub(super) struct Reachability {
 
 impl Reachability {
     /// The port at every address that this machine has now.
-    pub fn candidates(&self, udp: &Udp) -> Vec<LocalCandidate> {
+    pub(super) fn candidates(&self, udp: &Udp) -> Vec<LocalCandidate> {
         let mut candidates = udp.local_candidates(self.advertise).unwrap_or_else(|e| {
             log::warn!("the network interfaces cannot be listed: {e}");
             Vec::new()

@@ -78,7 +78,7 @@ impl Slot {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    pub fn wait(self: Arc<Self>) -> impl Future<Output = Outcome> + Send + use<> {
+    pub(super) fn wait(self: Arc<Self>) -> impl Future<Output = Outcome> + Send + use<> {
         poll_fn(move |cx| {
             let mut state = lock(&self.state);
             match &state.0 {
@@ -103,17 +103,17 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub fn new(every: Duration) -> Self {
+    pub(super) fn new(every: Duration) -> Self {
         Snapshots { every, last: None, waiting: Vec::new(), give_up_at: None, over: false }
     }
 
     /// From now on a picture younger than this is served again.
-    pub fn set_every(&mut self, every: Duration) {
+    pub(super) fn set_every(&mut self, every: Duration) {
         self.every = every;
     }
 
     /// Somebody wants one; `can` is whether the source makes JPEG.
-    pub fn ask(&mut self, can: bool, now: Instant) -> Arc<Slot> {
+    pub(super) fn ask(&mut self, can: bool, now: Instant) -> Arc<Slot> {
         let slot = Arc::new(Slot::default());
         match &self.last {
             Some((at, last)) if now < *at + self.every => slot.set(Ok(last.clone())),
@@ -128,35 +128,35 @@ impl Snapshots {
     }
 
     /// Whether JPEG is wanted now.
-    pub fn wants(&self) -> bool {
+    pub(super) fn wants(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// A JPEG came.
-    pub fn handle_frame(&mut self, frame: &Frame, now: Instant) {
+    pub(super) fn handle_frame(&mut self, frame: &Frame, now: Instant) {
         let snapshot = Snapshot { jpeg: frame.data.clone(), captured: frame.captured };
         self.last = Some((now, snapshot.clone()));
         self.finish(&Ok(snapshot));
     }
 
     /// None comes any more.
-    pub fn fail(&mut self, error: SnapshotError) {
+    pub(super) fn fail(&mut self, error: SnapshotError) {
         self.finish(&Err(error));
     }
 
     /// The camera ends.
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.over = true;
         self.fail(SnapshotError::Shutdown);
     }
 
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.give_up_at.is_some_and(|at| at <= now) {
             self.fail(SnapshotError::Timeout);
         }
     }
 
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.give_up_at
     }
 

@@ -13,34 +13,34 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub fn new(live: bool) -> Self {
+    pub(super) fn new(live: bool) -> Self {
         Follower { live, status: None, flows: false, ended: false }
     }
 
     /// Another source is followed from now on.
-    pub fn set_live(&mut self, live: bool) {
+    pub(super) fn set_live(&mut self, live: bool) {
         (self.live, self.flows, self.ended) = (live, false, false);
     }
 
     /// `None` while nobody watches.
-    pub fn status(&self) -> Option<SourceStatus> {
+    pub(super) fn status(&self) -> Option<SourceStatus> {
         self.status
     }
 
     /// Whether frames flow: without any there is nothing to adapt.
-    pub fn flows(&self) -> bool {
+    pub(super) fn flows(&self) -> bool {
         self.flows
     }
 
     /// Whether it is given up, and why.
-    pub fn end(&self) -> Option<SourceState> {
+    pub(super) fn end(&self) -> Option<SourceState> {
         self.status
             .map(|status| status.state)
             .filter(|s| matches!(s, SourceState::Ended | SourceState::Failed))
     }
 
     /// It is to produce something, or nothing. True when that is news.
-    pub fn handle_produce(&mut self, something: bool) -> bool {
+    pub(super) fn handle_produce(&mut self, something: bool) -> bool {
         let status = match (something, self.status) {
             (true, Some(status)) if self.end().is_none() => Some(status),
             (true, _) => Some(SourceStatus::of(SourceState::Starting)),
@@ -53,12 +53,12 @@ impl Follower {
     }
 
     /// A video frame came.
-    pub fn handle_frame(&mut self) {
+    pub(super) fn handle_frame(&mut self) {
         self.flows = self.status.is_some() && self.end().is_none();
     }
 
     /// What it says. True when that is news.
-    pub fn handle_source(&mut self, event: &SourceEvent) -> bool {
+    pub(super) fn handle_source(&mut self, event: &SourceEvent) -> bool {
         // What comes after the last viewer left is of no interest.
         let Some(now) = self.status else { return false };
         let next = match event {

@@ -148,7 +148,7 @@ struct Taker {
 }
 
 impl Studio {
-    pub fn new(config: Config, now: Instant) -> Self {
+    pub(crate) fn new(config: Config, now: Instant) -> Self {
         let demand = demand::Config {
             bitrate: config.bitrate,
             adapt: config.adapt,
@@ -181,32 +181,32 @@ impl Studio {
     }
 
     /// Calls a peer, to show it the pictures.
-    pub fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<ViewerId, CallError> {
+    pub(crate) fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<ViewerId, CallError> {
         let call = self.calling.invite(to, wire_id, now)?;
         self.settle(now);
         Ok(ViewerId(call))
     }
 
-    pub fn accept(&mut self, viewer: ViewerId, now: Instant) -> Result<(), CallError> {
+    pub(crate) fn accept(&mut self, viewer: ViewerId, now: Instant) -> Result<(), CallError> {
         self.calling.accept(viewer.0, now)?;
         self.settle(now);
         Ok(())
     }
 
-    pub fn reject(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
+    pub(crate) fn reject(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
         self.calling.reject(viewer.0, end, now)?;
         self.settle(now);
         Ok(())
     }
 
-    pub fn hang_up(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
+    pub(crate) fn hang_up(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
         self.calling.hang_up(viewer.0, end, now)?;
         self.settle(now);
         Ok(())
     }
 
     /// Ends every call, those that are not connected yet too. Says how many.
-    pub fn hang_up_all(&mut self, end: &End, now: Instant) -> usize {
+    pub(crate) fn hang_up_all(&mut self, end: &End, now: Instant) -> usize {
         let count = self.calling.hang_up_all(end, now);
         self.settle(now);
         count
@@ -222,7 +222,7 @@ impl Studio {
         self.settle(now);
     }
 
-    pub fn drop_frames(&mut self, id: u64, now: Instant) {
+    pub(crate) fn drop_frames(&mut self, id: u64, now: Instant) {
         if self.takers.remove(&id).is_some() {
             self.want(Sink::Frames(id), BTreeSet::new(), now);
             self.settle(now);
@@ -242,54 +242,54 @@ impl Studio {
     }
 
     /// Where those who watch are.
-    pub fn watchers(&self) -> Vec<Address> {
+    pub(crate) fn watchers(&self) -> Vec<Address> {
         self.calling.parties().filter(|party| party.joined).map(|party| party.peer.clone()).collect()
     }
 
     /// Where the viewers of later calls can reach us.
-    pub fn set_candidates(&mut self, candidates: Vec<rtc::LocalCandidate>) {
+    pub(crate) fn set_candidates(&mut self, candidates: Vec<rtc::LocalCandidate>) {
         self.calling.set_candidates(candidates);
     }
 
-    pub fn viewers(&self) -> impl Iterator<Item = (Viewer, Option<SessionStats>)> {
+    pub(crate) fn viewers(&self) -> impl Iterator<Item = (Viewer, Option<SessionStats>)> {
         self.calling.parties().filter(|party| party.joined).map(|party| (self.viewer(&party), party.stats))
     }
 
     /// Sessions that a panic ended.
-    pub fn panics(&self) -> u64 {
+    pub(crate) fn panics(&self) -> u64 {
         self.calling.panics()
     }
 
     /// What the source is asked for now.
-    pub fn running(&self) -> Vec<StreamInfo> {
+    pub(crate) fn running(&self) -> Vec<StreamInfo> {
         self.demand.running().iter().filter_map(|id| self.demand.stream(*id)).copied().collect()
     }
 
-    pub fn bitrate(&self, stream: StreamId) -> Option<u32> {
+    pub(crate) fn bitrate(&self, stream: StreamId) -> Option<u32> {
         self.demand.bitrate(stream)
     }
 
     /// What is asked of the encoder of a stream.
-    pub fn quality(&self, stream: StreamId) -> Option<Quality> {
+    pub(crate) fn quality(&self, stream: StreamId) -> Option<Quality> {
         self.demand.quality(stream)
     }
 
     /// The stream that most viewers get.
-    pub fn main_video(&self) -> Option<StreamId> {
+    pub(crate) fn main_video(&self) -> Option<StreamId> {
         let all = by_preference(self.demand.streams());
         all.iter().find(|info| info.kind() == Kind::Video && info.codec != Codec::Jpeg).map(|info| info.id)
     }
 
     /// What the source does; `None` while nobody watches.
-    pub fn source(&self) -> Option<SourceStatus> {
+    pub(crate) fn source(&self) -> Option<SourceStatus> {
         self.source.status()
     }
 
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.calling.is_idle()
     }
 
-    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+    pub(crate) fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Online { address } => self.calling.handle_input(calling::Input::Online { address }, now),
             Input::Offline => self.calling.handle_input(calling::Input::Offline, now),
@@ -343,7 +343,7 @@ impl Studio {
         self.settle(now);
     }
 
-    pub fn poll_output(&mut self) -> Output {
+    pub(crate) fn poll_output(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| {
             let times = [
                 self.calling_at,
@@ -369,7 +369,7 @@ impl Studio {
 
     /// What to send next to viewers; to be called while the socket takes it, and followed by
     /// [`poll_output`](Self::poll_output).
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         if let Some(transmit) = self.calling.poll_transmit(now) {
             return Some(transmit);
         }

@@ -38,11 +38,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub fn new(max_viewers: usize, vp8: bool) -> World {
+    pub(super) fn new(max_viewers: usize, vp8: bool) -> World {
         World::with(max_viewers, vp8, Answer::All)
     }
 
-    pub fn with(max_viewers: usize, vp8: bool, answer: Answer) -> World {
+    pub(super) fn with(max_viewers: usize, vp8: bool, answer: Answer) -> World {
         let now = Instant::now();
         let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
         let config = Config {
@@ -80,12 +80,12 @@ impl World {
         world
     }
 
-    pub fn input(&mut self, input: Input<'_>) {
+    pub(super) fn input(&mut self, input: Input<'_>) {
         self.studio.handle_input(input, self.now);
         self.drain();
     }
 
-    pub fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         loop {
             while let Some(transmit) = self.studio.poll_transmit(self.now) {
                 self.reached.push(transmit.path.remote);
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// Lets time pass, waking the core when it wants.
-    pub fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.next.filter(|at| *at <= end) {
             self.now = self.now.max(at);
@@ -126,27 +126,27 @@ impl World {
         self.input(Input::Timeout);
     }
 
-    pub fn call(&mut self, from: &str, subtype: &str, data: &str) {
+    pub(super) fn call(&mut self, from: &str, subtype: &str, data: &str) {
         self.call_from(from, Whence::Unknown, subtype, data);
     }
 
-    pub fn call_from(&mut self, from: &str, whence: Whence, subtype: &str, data: &str) {
+    pub(super) fn call_from(&mut self, from: &str, whence: Whence, subtype: &str, data: &str) {
         self.input(Input::Call { from, whence, subtype, data: Some(data), call: Some(from) });
     }
 
-    pub fn offer(&mut self, from: &str, sdp: &str) {
+    pub(super) fn offer(&mut self, from: &str, sdp: &str) {
         self.call(from, "call:init", "{}");
         self.call(from, "call:offer", &serde_json::json!({ "type": "offer", "sdp": sdp }).to_string());
     }
 
     /// What the fan-out says when a viewer's media is there.
-    pub fn connect(&mut self, from: &str) {
+    pub(super) fn connect(&mut self, from: &str) {
         self.studio.calling.connect(from, self.now);
         self.studio.handle_input(Input::Timeout, self.now);
         self.drain();
     }
 
-    pub fn said(&self, start: &str) -> usize {
+    pub(super) fn said(&self, start: &str) -> usize {
         self.said.iter().filter(|s| s.starts_with(start)).count()
     }
 }

@@ -30,7 +30,7 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// The origin of the peer with `address` (`user|id`), connecting from `host` if that is known.
-    pub fn new(host: Option<IpAddr>, address: &str) -> Origin {
+    pub(crate) fn new(host: Option<IpAddr>, address: &str) -> Origin {
         match host.map(|host| host.to_canonical()) {
             Some(IpAddr::V6(v6)) => {
                 let network = v6.to_bits() & !u128::from(u64::MAX);
@@ -54,18 +54,18 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     /// A full bucket.
-    pub fn new(rate: RateLimit, now: Instant) -> Self {
+    pub(crate) fn new(rate: RateLimit, now: Instant) -> Self {
         let each = Duration::from_secs(1) / rate.per_second.max(1);
         Bucket { each, whole: each.saturating_mul(rate.burst.max(1)), full_at: now }
     }
 
     /// When a token may be taken: `now` or later.
-    pub fn ready_at(&self, now: Instant) -> Instant {
+    pub(crate) fn ready_at(&self, now: Instant) -> Instant {
         self.ready_within(self.whole, now)
     }
 
     /// When a token may be taken that leaves the bucket half full.
-    pub fn half_at(&self, now: Instant) -> Instant {
+    pub(crate) fn half_at(&self, now: Instant) -> Instant {
         self.ready_within((self.whole / 2).max(self.each), now)
     }
 
@@ -76,7 +76,7 @@ impl Bucket {
     }
 
     /// Takes a token, which must be ready.
-    pub fn take(&mut self, now: Instant) {
+    pub(crate) fn take(&mut self, now: Instant) {
         self.full_at = self.full_at.max(now) + self.each;
     }
 
@@ -100,12 +100,12 @@ pub(crate) struct Buckets<K> {
 }
 
 impl<K: Clone + Eq + Hash> Buckets<K> {
-    pub fn new(rate: RateLimit) -> Self {
+    pub(crate) fn new(rate: RateLimit) -> Self {
         Buckets { rate, table: HashMap::new(), rest: None, swept: None }
     }
 
     /// Takes a token for `key`; false if there is none now.
-    pub fn take(&mut self, key: &K, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, key: &K, now: Instant) -> bool {
         if self.rate == RateLimit::UNLIMITED {
             return true;
         }
@@ -119,13 +119,13 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
 
     /// When a token for `key` may be taken: `now` or later.
     #[cfg(any(test, feature = "camera"))]
-    pub fn ready_at(&self, key: &K, now: Instant) -> Instant {
+    pub(crate) fn ready_at(&self, key: &K, now: Instant) -> Instant {
         self.find(key).map_or(now, |bucket| bucket.ready_at(now))
     }
 
     /// When the bucket of `key` is full again: later, the more it has used recently.
     #[cfg(any(test, feature = "camera"))]
-    pub fn full_at(&self, key: &K, now: Instant) -> Instant {
+    pub(crate) fn full_at(&self, key: &K, now: Instant) -> Instant {
         self.find(key).map_or(now, |bucket| bucket.full_at.max(now))
     }
 

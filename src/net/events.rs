@@ -51,7 +51,7 @@ struct Tap<E> {
 }
 
 impl<E: Lossy> Outlet<E> {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Outlet {
             waiting: Mutex::new(Waiting { queue: VecDeque::new(), lost: 0 }),
             callback: Mutex::new(None),
@@ -60,30 +60,30 @@ impl<E: Lossy> Outlet<E> {
         }
     }
 
-    pub fn set_callback(&self, callback: Callback<E>) {
+    pub(crate) fn set_callback(&self, callback: Callback<E>) {
         *lock(&self.callback) = Some(callback);
     }
 
     /// Whether the application listens, by its callback or by a stream. To be asked outside of the callback.
     #[cfg(feature = "camera")]
-    pub fn is_heard(&self) -> bool {
+    pub(crate) fn is_heard(&self) -> bool {
         lock(&self.callback).is_some() || lock(&self.streams).iter().any(|tap| !tap.to.is_closed())
     }
 
     /// Lets go of what the application gave, and of all that it holds.
     #[cfg(feature = "camera")]
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         lock(&self.callback).take();
         lock(&self.streams).clear();
     }
 
-    pub fn stream(&self, capacity: usize) -> Events<E> {
+    pub(crate) fn stream(&self, capacity: usize) -> Events<E> {
         let (to, from) = bounded(capacity.max(1));
         lock(&self.streams).push(Tap { to, lost: 0 });
         Events { from: Box::pin(from) }
     }
 
-    pub fn push(&self, event: E) {
+    pub(crate) fn push(&self, event: E) {
         let mut waiting = lock(&self.waiting);
         if waiting.queue.len() >= WAITING && !event.is_owed() {
             waiting.lost += 1;
@@ -99,7 +99,7 @@ impl<E: Lossy> Outlet<E> {
     }
 
     /// Hands on what waits, or the first of many; ready when it handed on anything, and then to be polled again.
-    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut handed = 0;
         loop {
             while let Some(event) = self.next() {
@@ -185,15 +185,15 @@ type HookCallback<E> = Box<dyn FnMut(&E) + Send>;
 
 #[cfg(feature = "camera")]
 impl<E> Hook<E> {
-    pub fn unset() -> Self {
+    pub(super) fn unset() -> Self {
         Hook(Mutex::new(None))
     }
 
-    pub fn set(&self, hook: HookCallback<E>) {
+    pub(super) fn set(&self, hook: HookCallback<E>) {
         *lock(&self.0) = Some(hook);
     }
 
-    pub fn call(&self, event: &E) {
+    pub(super) fn call(&self, event: &E) {
         let hook = lock(&self.0).take();
         if let Some(mut hook) = hook {
             hook(event);

@@ -17,7 +17,7 @@ pub(crate) struct Signal {
 
 impl Signal {
     /// Wakes the waiting task, or makes its next wait return at once.
-    pub fn notify(&self) {
+    pub(crate) fn notify(&self) {
         if !self.set.swap(true, Ordering::AcqRel) {
             self.waker.wake();
         }
@@ -25,7 +25,7 @@ impl Signal {
 
     /// Whether there was a notification since the last time; the next one wakes the task.
     #[cfg(feature = "server")]
-    pub fn take(&self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn take(&self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         while self.poll(cx).is_ready() {
             any = true;
@@ -34,7 +34,7 @@ impl Signal {
     }
 
     /// Ready once for any number of notifications since the last time.
-    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.set.swap(false, Ordering::AcqRel) {
             return Poll::Ready(());
         }

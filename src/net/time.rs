@@ -17,17 +17,17 @@ pub(crate) struct Alarm {
 
 impl Alarm {
     /// One that never rings until it is set.
-    pub fn unset() -> Self {
+    pub(crate) fn unset() -> Self {
         Alarm { timer: Timer::never(), at: None }
     }
 
     #[cfg(feature = "client")]
-    pub fn after(delay: std::time::Duration) -> Self {
+    pub(crate) fn after(delay: std::time::Duration) -> Self {
         let at = now() + delay;
         Alarm { timer: Timer::at(at), at: Some(at) }
     }
 
-    pub fn set(&mut self, at: Option<Instant>) {
+    pub(crate) fn set(&mut self, at: Option<Instant>) {
         if self.at != at {
             self.at = at;
             match at {
@@ -38,7 +38,7 @@ impl Alarm {
     }
 
     /// Ready once for each time that it is set to.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.at.is_none() || self.timer.poll(cx).is_pending() {
             return Poll::Pending;
         }

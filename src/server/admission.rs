@@ -102,7 +102,7 @@ pub(super) struct Terms {
 
 impl Terms {
     /// The names under which others reach the peer.
-    pub fn names<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+    pub(super) fn names<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         [&*self.user, id].into_iter().chain(self.rooms.iter().map(|room| &**room)).collect()
     }
 }

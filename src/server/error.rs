@@ -14,22 +14,22 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub fn new(status: Status, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn new(status: Status, message: impl Into<Cow<'static, str>>) -> Self {
         Refusal { status, message: message.into() }
     }
 
-    pub fn bad(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn bad(message: impl Into<Cow<'static, str>>) -> Self {
         Refusal::new(Status::BAD_REQUEST, message)
     }
 
     /// The frame.
-    pub fn frame(&self) -> String {
+    pub(super) fn frame(&self) -> String {
         let message = Value::from(&*self.message);
         format!(r#"{{"type":"error","status":{},"message":{message}}}"#, self.status)
     }
 
     /// The close code that goes with the status, if the error closes.
-    pub fn close_code(&self) -> CloseCode {
+    pub(super) fn close_code(&self) -> CloseCode {
         match self.status {
             Status::TOO_LARGE => CloseCode::TOO_BIG,
             Status::INTERNAL => CloseCode::INTERNAL,

@@ -37,12 +37,12 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Memory { limit, texts: 0, recount: limit, input: 0 }
     }
 
     /// A text was queued, for one recipient or many.
-    pub fn add(&mut self, text: &str) {
+    pub(super) fn add(&mut self, text: &str) {
         self.texts = self.texts.saturating_add(text.len());
     }
 

@@ -83,7 +83,7 @@ struct Sender<K> {
 
 impl<K: Copy + Ord> Holds<K> {
     /// Nobody is held. `allowance` is that of a recipient, and that of a sender per minute.
-    pub fn new(allowance: Duration) -> Self {
+    pub(super) fn new(allowance: Duration) -> Self {
         Holds {
             allowance,
             recipients: BTreeMap::new(),
@@ -96,7 +96,7 @@ impl<K: Copy + Ord> Holds<K> {
 
     /// From now on `recipient`, whose socket currently refuses bytes or does not, holds `sender`. True if it
     /// did not before.
-    pub fn hold(&mut self, recipient: K, sender: K, refuses: bool, now: Instant) -> bool {
+    pub(super) fn hold(&mut self, recipient: K, sender: K, refuses: bool, now: Instant) -> bool {
         self.looked.get_or_insert(now);
         self.began.get_or_insert(now);
         let allowance = self.allowance;
@@ -123,31 +123,31 @@ impl<K: Copy + Ord> Holds<K> {
         true
     }
 
-    pub fn is_held(&self, sender: K) -> bool {
+    pub(super) fn is_held(&self, sender: K) -> bool {
         self.senders.get(&sender).is_some_and(|held| !held.holders.is_empty())
     }
 
     /// The senders that a recipient holds.
-    pub fn held_by(&self, recipient: K) -> &[K] {
+    pub(super) fn held_by(&self, recipient: K) -> &[K] {
         self.recipients.get(&recipient).map_or(&[], |entry| &entry.senders)
     }
 
-    pub fn is_holding(&self, recipient: K) -> bool {
+    pub(super) fn is_holding(&self, recipient: K) -> bool {
         self.recipients.get(&recipient).is_some_and(|entry| !entry.senders.is_empty())
     }
 
     /// Whether nobody is held.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.looked.is_none()
     }
 
     /// How many senders are held.
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.senders.values().filter(|held| !held.holders.is_empty()).count()
     }
 
     /// A recipient's socket refuses bytes from now on; `moved`: it accepted some since the last report.
-    pub fn refuses(&mut self, recipient: K, moved: bool, now: Instant) {
+    pub(super) fn refuses(&mut self, recipient: K, moved: bool, now: Instant) {
         if let Some(entry) = self.recipients.get_mut(&recipient) {
             entry.refuses.get_or_insert(now);
             if moved {
@@ -157,7 +157,7 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// A recipient's socket accepts bytes again.
-    pub fn takes(&mut self, recipient: K, now: Instant) {
+    pub(super) fn takes(&mut self, recipient: K, now: Instant) {
         if let Some(entry) = self.recipients.get_mut(&recipient) {
             entry.settle(now);
             (entry.refuses, entry.moved) = (None, now);
@@ -165,7 +165,7 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// A recipient no longer holds anybody. Returns those whom nobody else holds.
-    pub fn release(&mut self, recipient: K, now: Instant) -> Vec<K> {
+    pub(super) fn release(&mut self, recipient: K, now: Instant) -> Vec<K> {
         let Some(entry) = self.recipients.get_mut(&recipient) else { return Vec::new() };
         entry.settle(now);
         let (elapsed, at) = (since(self.looked, now), since(self.began, now));
@@ -186,12 +186,12 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// The recipients that hold a sender.
-    pub fn holders(&self, sender: K) -> &[K] {
+    pub(super) fn holders(&self, sender: K) -> &[K] {
         self.senders.get(&sender).map_or(&[], |held| &held.holders)
     }
 
     /// A recipient no longer holds this sender. True if nobody else does.
-    pub fn part(&mut self, recipient: K, sender: K, now: Instant) -> bool {
+    pub(super) fn part(&mut self, recipient: K, sender: K, now: Instant) -> bool {
         let (elapsed, at) = (since(self.looked, now), since(self.began, now));
         let Some(entry) = self.recipients.get_mut(&recipient) else { return false };
         let Some(held) = self.senders.get_mut(&sender).filter(|held| held.holders.contains(&recipient))
@@ -211,7 +211,7 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// A session is gone. Returns those who were held by it alone.
-    pub fn remove(&mut self, key: K, now: Instant) -> Vec<K> {
+    pub(super) fn remove(&mut self, key: K, now: Instant) -> Vec<K> {
         let free = self.release(key, now);
         self.recipients.remove(&key);
         self.free(key);
@@ -220,7 +220,7 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// Nobody holds `sender` any more.
-    pub fn free(&mut self, sender: K) {
+    pub(super) fn free(&mut self, sender: K) {
         let holders = self.senders.get_mut(&sender).map(|held| std::mem::take(&mut held.holders));
         for recipient in holders.unwrap_or_default() {
             if let Some(entry) = self.recipients.get_mut(&recipient) {
@@ -231,25 +231,25 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// How long a sender was held in the last minute, as counted so far.
-    pub fn spent(&self, sender: K, now: Instant) -> Duration {
+    pub(super) fn spent(&self, sender: K, now: Instant) -> Duration {
         self.senders.get(&sender).map_or(Duration::ZERO, |held| held.minute.sum(since(self.began, now)))
     }
 
     /// A sender was held for this long in the last minute, counting other instances too.
-    pub fn learn_spent(&mut self, sender: K, spent: Duration, now: Instant) {
+    pub(super) fn learn_spent(&mut self, sender: K, spent: Duration, now: Instant) {
         let at = since(Some(*self.began.get_or_insert(now)), now);
         let minute = &mut self.senders.entry(sender).or_insert_with(Sender::new).minute;
         minute.add(spent.min(self.allowance).saturating_sub(minute.sum(at)), at);
     }
 
     /// When the next check is due.
-    pub fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         self.looked.map(|at| at + LOOK)
     }
 
     /// Counts the time that has passed. Returns those whose time is up, in the order in which to close them;
     /// the caller must [remove](Holds::remove) each.
-    pub fn look(&mut self, now: Instant) -> Vec<K> {
+    pub(super) fn look(&mut self, now: Instant) -> Vec<K> {
         let elapsed = since(self.looked, now);
         if self.looked.is_some() {
             self.looked = Some(now);
@@ -290,7 +290,7 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// This user at this address was closed for being too slow.
-    pub fn bar(&mut self, origin: Origin, now: Instant) {
+    pub(super) fn bar(&mut self, origin: Origin, now: Instant) {
         self.barred.retain(|_, since| now.saturating_duration_since(*since) < BARRED);
         if self.barred.len() >= MAX_BARRED {
             let oldest =
@@ -301,7 +301,7 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// Whether this user at this address may hold nobody.
-    pub fn is_barred(&self, origin: &Origin, now: Instant) -> bool {
+    pub(super) fn is_barred(&self, origin: &Origin, now: Instant) -> bool {
         self.barred.get(origin).is_some_and(|since| now.saturating_duration_since(*since) < BARRED)
     }
 

@@ -30,17 +30,17 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub fn new(config: &Config, now: Instant) -> Self {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
         Bucket { tokens: config.burst, filled: now, excess: None }
     }
 
     /// When a message was last counted.
-    pub fn last(&self) -> Instant {
+    pub(super) fn last(&self) -> Instant {
         self.filled
     }
 
     /// Counts one message.
-    pub fn take(&mut self, config: &Config, now: Instant) -> Pass {
+    pub(super) fn take(&mut self, config: &Config, now: Instant) -> Pass {
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + since * config.rate).min(config.burst);
         self.filled = self.filled.max(now);
@@ -68,7 +68,7 @@ impl Seldom {
     const PAUSE: Duration = Duration::from_secs(60);
 
     /// Counts one occurrence. Returns how many to warn about, if it is time for a warning.
-    pub fn due(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
         if self.said.is_some_and(|said| now.saturating_duration_since(said) < Self::PAUSE) {
             return None;
@@ -87,7 +87,7 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     /// Moves `key` from `old`, which is updated, to `new`.
-    pub fn set(&mut self, key: Key, old: &mut Option<Instant>, new: Option<Instant>) {
+    pub(super) fn set(&mut self, key: Key, old: &mut Option<Instant>, new: Option<Instant>) {
         if *old == new {
             return;
         }
@@ -100,12 +100,12 @@ impl Deadlines {
         *old = new;
     }
 
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.table.first().map(|(at, _)| *at)
     }
 
     /// A session whose deadline has come; it has no deadline afterwards.
-    pub fn pop(&mut self, now: Instant) -> Option<Key> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Key> {
         let first = self.table.first().filter(|(at, _)| *at <= now)?;
         let key = first.1;
         self.table.pop_first();

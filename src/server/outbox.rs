@@ -120,17 +120,17 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Outbox { limit, ..Outbox::default() }
     }
 
     /// A queue that accepts nothing.
-    pub fn closed() -> Self {
+    pub(super) fn closed() -> Self {
         Outbox { shut: true, ..Outbox::default() }
     }
 
     /// Queues a text.
-    pub fn push(&mut self, text: &Arc<str>, class: Class, now: Instant) -> Taken {
+    pub(super) fn push(&mut self, text: &Arc<str>, class: Class, now: Instant) -> Taken {
         if self.shut {
             return Taken::No;
         }
@@ -161,7 +161,7 @@ impl Outbox {
     }
 
     /// At this place the recipient is to be told what has changed in its rooms up to this change.
-    pub fn push_roster(&mut self, seq: u64) {
+    pub(super) fn push_roster(&mut self, seq: u64) {
         if self.shut || self.joining > 0 || self.told >= seq {
             return;
         }
@@ -173,24 +173,24 @@ impl Outbox {
     }
 
     /// The change of its rooms up to which it is told before what is queued next.
-    pub fn told(&self) -> u64 {
+    pub(super) fn told(&self) -> u64 {
         self.told
     }
 
     /// The changes up to which it will have been told at one time or another.
-    pub fn rosters(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn rosters(&self) -> impl Iterator<Item = u64> {
         self.items.iter().filter_map(|item| match item {
             Item::Roster { upto, .. } => Some(*upto),
             Item::Text(_) | Item::Cards(_) => None,
         })
     }
 
-    pub fn push_ping(&mut self) {
+    pub(super) fn push_ping(&mut self) {
         self.ping = !self.shut;
     }
 
     /// The last thing sent, after what is queued; or, for a peer that accepts nothing, instead of it.
-    pub fn shut(&mut self, code: CloseCode, reason: Cow<'static, str>, discard: bool, now: Instant) {
+    pub(super) fn shut(&mut self, code: CloseCode, reason: Cow<'static, str>, discard: bool, now: Instant) {
         if self.shut {
             return;
         }
@@ -204,63 +204,63 @@ impl Outbox {
     }
 
     /// Since when a close has been waiting behind other things.
-    pub fn closing_since(&self) -> Option<Instant> {
+    pub(super) fn closing_since(&self) -> Option<Instant> {
         self.close.as_ref().filter(|_| !self.items.is_empty()).map(|close| close.since)
     }
 
     /// Drops what is queued.
-    pub fn discard(&mut self) {
+    pub(super) fn discard(&mut self) {
         self.items = VecDeque::new();
         self.bytes = 0;
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty() && !self.ping && self.close.is_none() && self.missed == 0
     }
 
     /// A message was lost before it got here. Returns whether that is to be reported.
-    pub fn miss(&mut self) -> bool {
+    pub(super) fn miss(&mut self) -> bool {
         self.missed += u32::from(!self.shut);
         !self.shut
     }
 
     /// Bytes queued.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The queued texts.
-    pub fn texts(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Arc<str>> {
         self.items.iter().filter_map(|item| match item {
             Item::Text(text) => Some(text),
             Item::Cards(_) | Item::Roster { .. } => None,
         })
     }
 
-    pub fn take_ping(&mut self) -> bool {
+    pub(super) fn take_ping(&mut self) -> bool {
         std::mem::take(&mut self.ping)
     }
 
     /// The next entry; what is left of it is returned with [`Outbox::put_back`].
-    pub fn pop(&mut self) -> Option<Item> {
+    pub(super) fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.bytes -= item.cost();
         Some(item)
     }
 
-    pub fn put_back(&mut self, item: Item) {
+    pub(super) fn put_back(&mut self, item: Item) {
         self.bytes += item.cost();
         self.items.push_front(item);
     }
 
     /// The close, once nothing else is queued.
-    pub fn take_close(&mut self) -> Option<(CloseCode, Cow<'static, str>)> {
+    pub(super) fn take_close(&mut self) -> Option<(CloseCode, Cow<'static, str>)> {
         let close = if self.items.is_empty() { self.close.take() } else { None };
         close.map(|close| (close.code, close.reason))
     }
 
     /// The socket accepts nothing more right now; `moved`: it accepted something since the last report.
-    pub fn refuse(&mut self, moved: bool, now: Instant) {
+    pub(super) fn refuse(&mut self, moved: bool, now: Instant) {
         match &mut self.refuses {
             Some(at) if moved => *at = now,
             Some(_) => {}
@@ -269,11 +269,11 @@ impl Outbox {
     }
 
     /// The socket accepts more. Returns whether it did not before.
-    pub fn accept(&mut self) -> bool {
+    pub(super) fn accept(&mut self) -> bool {
         self.refuses.take().is_some()
     }
 
-    pub fn refuses(&self) -> bool {
+    pub(super) fn refuses(&self) -> bool {
         self.refuses.is_some()
     }
 
@@ -287,17 +287,17 @@ impl Outbox {
     }
 
     /// Whether senders must be held.
-    pub fn is_high(&self) -> bool {
+    pub(super) fn is_high(&self) -> bool {
         self.bytes > self.high() && !self.shut
     }
 
     /// Whether senders can be released.
-    pub fn is_low(&self) -> bool {
+    pub(super) fn is_low(&self) -> bool {
         self.bytes <= self.limit / 4
     }
 
     /// Frees capacity. Returns the peers whose state is owed, if there is room for them now.
-    pub fn drained(&mut self) -> BTreeSet<Key> {
+    pub(super) fn drained(&mut self) -> BTreeSet<Key> {
         if self.items.is_empty() && self.items.capacity() > KEPT {
             self.items = VecDeque::new();
         }
@@ -309,7 +309,7 @@ impl Outbox {
     }
 
     /// Queues how many were missed, once there is room.
-    pub fn tell_missed(&mut self) {
+    pub(super) fn tell_missed(&mut self) {
         if self.missed > 0 && self.is_low() {
             let missed = std::mem::take(&mut self.missed);
             self.add(Item::Text(told_missed(missed)));
@@ -317,7 +317,7 @@ impl Outbox {
     }
 
     /// The state of a peer could not be told.
-    pub fn owe(&mut self, of: Key) {
+    pub(super) fn owe(&mut self, of: Key) {
         if !self.shut {
             self.owed.insert(of);
         }
@@ -325,7 +325,7 @@ impl Outbox {
 
     /// Queues peers whose state was owed. Not subject to the limit, since noting them took about as many
     /// bytes.
-    pub fn pay(&mut self, peers: Vec<Key>) {
+    pub(super) fn pay(&mut self, peers: Vec<Key>) {
         if !peers.is_empty() {
             self.add(Item::Cards(peers));
         }

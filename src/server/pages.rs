@@ -56,14 +56,14 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub fn get(&mut self, id: PageId, now: Instant) -> Option<Arc<Page>> {
+    pub(super) fn get(&mut self, id: PageId, now: Instant) -> Option<Arc<Page>> {
         let page = self.pages.get(&id)?;
         self.used = Some(now);
         Some(page.clone())
     }
 
     /// Stores a page that uses this many bytes of its own.
-    pub fn keep(&mut self, id: PageId, page: Arc<Page>, bytes: usize, now: Instant) {
+    pub(super) fn keep(&mut self, id: PageId, page: Arc<Page>, bytes: usize, now: Instant) {
         if self.bytes + bytes > MOST {
             self.clear();
         }
@@ -73,21 +73,21 @@ impl Pages {
     }
 
     /// A page is no longer accurate.
-    pub fn drop(&mut self, id: PageId) {
+    pub(super) fn drop(&mut self, id: PageId) {
         if !self.pages.is_empty() {
             self.pages.remove(&id);
         }
     }
 
     /// Drops all pages once nobody asks for them.
-    pub fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant) {
         if self.used.is_some_and(|used| now.saturating_duration_since(used) >= IDLE) {
             self.clear();
         }
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.pages.len()
     }
 

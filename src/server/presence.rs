@@ -38,7 +38,7 @@ pub(super) struct Merged {
 impl Profile {
     /// Merges the object `raw` member by member; anything but an object has nothing to merge. `taken` bytes
     /// of `max` are used by something else.
-    pub fn merge(&self, raw: &str, taken: usize, max: usize) -> Result<Merged, Refusal> {
+    pub(super) fn merge(&self, raw: &str, taken: usize, max: usize) -> Result<Merged, Refusal> {
         let mut merged = Merged::default();
         let mut grown = self.clone();
         _ = walk(raw, |member, value, _| match member {
@@ -58,7 +58,7 @@ impl Profile {
     }
 
     /// Sets what the host says about the peer.
-    pub fn set_all(&mut self, data: &Object) {
+    pub(super) fn set_all(&mut self, data: &Object) {
         for (member, value) in data {
             match &**member {
                 "id" | "user" | "name" | "online" | "host" | "token" | "rooms" => {}
@@ -68,13 +68,13 @@ impl Profile {
     }
 
     /// Reads an object that [`Profile::json`] wrote; anything else, or more than `max` bytes, reads as empty.
-    pub fn read(raw: &str, max: usize) -> Self {
+    pub(super) fn read(raw: &str, max: usize) -> Self {
         let merged = Profile::default().merge(raw, 0, max);
         merged.ok().and_then(|merged| merged.profile).unwrap_or_default()
     }
 
     /// The members as an object.
-    pub fn json(&self) -> String {
+    pub(super) fn json(&self) -> String {
         let mut text = String::from("{");
         for (member, value) in &self.members {
             push(&mut text, member, value);

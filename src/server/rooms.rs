@@ -133,12 +133,12 @@ pub(super) struct Rooms {
 
 impl Rooms {
     /// Seats a session in the room of its user. No seat if its id is taken.
-    pub fn seat(&mut self, key: Key, user: &str, id: &str) -> bool {
+    pub(super) fn seat(&mut self, key: Key, user: &str, id: &str) -> bool {
         self.sit(key, user, id, false)
     }
 
     /// Seats a session of another instance.
-    pub fn seat_away(&mut self, key: Key, user: &str, id: &str) -> bool {
+    pub(super) fn seat_away(&mut self, key: Key, user: &str, id: &str) -> bool {
         self.sit(key, user, id, true)
     }
 
@@ -172,7 +172,7 @@ impl Rooms {
     }
 
     /// Removes a session from everything.
-    pub fn unseat(&mut self, key: Key, who: &Arc<Who>) {
+    pub(super) fn unseat(&mut self, key: Key, who: &Arc<Who>) {
         if self.sitting(key).is_none() {
             return;
         }
@@ -187,7 +187,7 @@ impl Rooms {
     }
 
     /// Puts a session into a named room. False if it was there before.
-    pub fn join(&mut self, key: Key, name: &str) -> bool {
+    pub(super) fn join(&mut self, key: Key, name: &str) -> bool {
         if self.sitting(key).is_none() {
             return false;
         }
@@ -217,7 +217,7 @@ impl Rooms {
     }
 
     /// Removes a session from a named room. False if it was not there.
-    pub fn leave(&mut self, key: Key, room: RoomId, who: &Arc<Who>) -> bool {
+    pub(super) fn leave(&mut self, key: Key, room: RoomId, who: &Arc<Who>) -> bool {
         let Some(seat) = self.sitting_mut(key) else { return false };
         let Ok(at) = seat.rooms.binary_search(&room) else { return false };
         seat.rooms.remove(at);
@@ -232,51 +232,51 @@ impl Rooms {
     }
 
     /// The session with this id, if it is here.
-    pub fn session(&self, id: &str) -> Option<Key> {
+    pub(super) fn session(&self, id: &str) -> Option<Key> {
         let key = *self.ids.get(id)?;
         self.sitting(key).is_some_and(|seat| !seat.away).then_some(key)
     }
 
     /// The room of a user.
-    pub fn user(&self, user: &str) -> Option<RoomId> {
+    pub(super) fn user(&self, user: &str) -> Option<RoomId> {
         self.users.get(user).copied()
     }
 
     /// A named room.
-    pub fn named(&self, name: &str) -> Option<RoomId> {
+    pub(super) fn named(&self, name: &str) -> Option<RoomId> {
         self.named.get(name).copied()
     }
 
     /// The members of a room that are here.
-    pub fn members(&self, room: RoomId) -> &[Key] {
+    pub(super) fn members(&self, room: RoomId) -> &[Key] {
         &self.rooms[room.0 as usize].members
     }
 
     /// The members of a room that are on other instances.
-    pub fn away(&self, room: RoomId) -> &[Key] {
+    pub(super) fn away(&self, room: RoomId) -> &[Key] {
         &self.rooms[room.0 as usize].away
     }
 
     /// A room's name, and whether it is a user's own.
-    pub fn name(&self, room: RoomId) -> (&Arc<str>, bool) {
+    pub(super) fn name(&self, room: RoomId) -> (&Arc<str>, bool) {
         let room = &self.rooms[room.0 as usize];
         (&room.name, room.own)
     }
 
     /// Notes that other instances are asked who is in a room. False if they were asked before.
-    pub fn ask(&mut self, room: RoomId) -> bool {
+    pub(super) fn ask(&mut self, room: RoomId) -> bool {
         !std::mem::replace(&mut self.rooms[room.0 as usize].asked, true)
     }
 
     /// Notes that other instances are asked who is in each of the rooms that somebody here is in and that are `heard`
     /// by their name and whether they are a user's own.
-    pub fn ask_all(&mut self, heard: impl Fn(&str, bool) -> bool) {
+    pub(super) fn ask_all(&mut self, heard: impl Fn(&str, bool) -> bool) {
         let here = self.rooms.iter_mut().filter(|room| !room.members.is_empty());
         here.filter(|room| heard(&room.name, room.own)).for_each(|room| room.asked = true);
     }
 
     /// The users and the named rooms that somebody here is in.
-    pub fn names_here(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+    pub(super) fn names_here(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
         let here = |names: &HashMap<Arc<str>, RoomId>| {
             let here = names.iter().filter(|(_, room)| !self.members(**room).is_empty());
             here.map(|(name, _)| name.clone()).collect()
@@ -285,41 +285,41 @@ impl Rooms {
     }
 
     /// Whether `key` is in one of these rooms, which are in ascending order.
-    pub fn is_in_any(&self, key: Key, rooms: &[RoomId]) -> bool {
+    pub(super) fn is_in_any(&self, key: Key, rooms: &[RoomId]) -> bool {
         common(self.of(key), rooms)
     }
 
     /// A session's rooms, including that of its user.
-    pub fn of(&self, key: Key) -> &[RoomId] {
+    pub(super) fn of(&self, key: Key) -> &[RoomId] {
         self.sitting(key).map_or(&[], |seat| &seat.rooms)
     }
 
-    pub fn is_member(&self, key: Key, room: RoomId) -> bool {
+    pub(super) fn is_member(&self, key: Key, room: RoomId) -> bool {
         self.of(key).binary_search(&room).is_ok()
     }
 
     /// The user of a session.
-    pub fn user_of(&self, key: Key) -> Option<&str> {
+    pub(super) fn user_of(&self, key: Key) -> Option<&str> {
         Some(&self.rooms[self.sitting(key)?.own.0 as usize].name)
     }
 
     /// Whether two sessions have a room in common.
-    pub fn share(&self, a: Key, b: Key) -> bool {
+    pub(super) fn share(&self, a: Key, b: Key) -> bool {
         common(self.of(a), self.of(b))
     }
 
     /// How many rooms there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.users.len() + self.named.len()
     }
 
     /// Starts a round of [`Rooms::visit`], [`Rooms::enter`] and [`Rooms::visit_room`].
-    pub fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.mark += 1;
     }
 
     /// Whether this is the first visit to a session in this round.
-    pub fn visit(&mut self, key: Key) -> bool {
+    pub(super) fn visit(&mut self, key: Key) -> bool {
         let mark = self.mark;
         let Some(seat) = self.sitting_mut(key) else { return false };
         std::mem::replace(&mut seat.mark, mark) != mark
@@ -327,7 +327,7 @@ impl Rooms {
 
     /// Appends the members of a room that were not visited in this round. A room is walked once per round,
     /// however often it is named.
-    pub fn visit_room(&mut self, room: RoomId, found: &mut Vec<Key>) {
+    pub(super) fn visit_room(&mut self, room: RoomId, found: &mut Vec<Key>) {
         if !self.enter(room) {
             return;
         }
@@ -341,12 +341,12 @@ impl Rooms {
     }
 
     /// Whether this is the first time that a room is walked in this round.
-    pub fn enter(&mut self, room: RoomId) -> bool {
+    pub(super) fn enter(&mut self, room: RoomId) -> bool {
         std::mem::replace(&mut self.rooms[room.0 as usize].mark, self.mark) != self.mark
     }
 
     /// Appends everybody here who shares a room with `key`, once each, without `key` itself.
-    pub fn peers(&mut self, key: Key, found: &mut Vec<Key>) {
+    pub(super) fn peers(&mut self, key: Key, found: &mut Vec<Key>) {
         self.begin();
         self.visit(key);
         for at in 0..self.of(key).len() {
@@ -473,13 +473,13 @@ fn common(mut a: &[RoomId], mut b: &[RoomId]) -> bool {
 #[cfg(test)]
 impl Rooms {
     /// Entries in the log of a named room, and what is kept about those who left any.
-    pub fn kept(&self, room: &str) -> (usize, usize) {
+    pub(super) fn kept(&self, room: &str) -> (usize, usize) {
         let log = self.named(room).map_or(0, |room| self.rooms[room.0 as usize].log.entries().len());
         (log, self.past.values().map(|past| past.spans.len()).sum())
     }
 
     /// Whether nothing at all is kept.
-    pub fn is_clean(&self) -> bool {
+    pub(super) fn is_clean(&self) -> bool {
         self.past.is_empty()
             && self.left.is_empty()
             && self.leavers.is_empty()

@@ -18,7 +18,7 @@ const MAX_HELD: (usize, usize) = (64, 64 << 10);
 
 /// The largest frame in bytes before `welcome`. An `auth` has some hundred; and whoever is not admitted must
 /// not make the server hold more.
-pub const MAX_BEFORE_WELCOME: usize = 16 << 10;
+pub(crate) const MAX_BEFORE_WELCOME: usize = 16 << 10;
 
 /// How long a close waits behind what is queued: a peer that has not taken it by then does not read, and a
 /// connection that is not counted any more must not stay. As long as drivers commonly wait for a close's answer.
@@ -72,7 +72,7 @@ pub(super) struct Judging {
 
 impl Judging {
     /// Keeps a frame until the verdict. False where there are too many.
-    pub fn hold(&mut self, text: &str) -> bool {
+    pub(super) fn hold(&mut self, text: &str) -> bool {
         let bytes: usize = self.held.iter().map(|text| text.len()).sum();
         let fits = self.held.len() < MAX_HELD.0 && bytes + text.len() <= MAX_HELD.1;
         if fits {
@@ -97,7 +97,7 @@ pub(super) struct Live {
 
 impl Session {
     /// The most bytes that a frame of it may have now.
-    pub fn max_frame(&self, config: &Config) -> usize {
+    pub(super) fn max_frame(&self, config: &Config) -> usize {
         if self.is_stranger() && policy::is_limited(self.local) {
             config.max_message_size.min(MAX_BEFORE_WELCOME)
         } else {
@@ -106,17 +106,17 @@ impl Session {
     }
 
     /// Whether it is a peer of this process.
-    pub fn is_local(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         self.local && !matches!(self.state, State::Away(_))
     }
 
     /// Whether it has a connection and is not admitted.
-    pub fn is_stranger(&self) -> bool {
+    pub(super) fn is_stranger(&self) -> bool {
         matches!(self.state, State::Waiting(_) | State::Judging(_))
     }
 
     /// Bytes of what it sent that are kept.
-    pub fn kept(&self) -> usize {
+    pub(super) fn kept(&self) -> usize {
         let held = match &self.state {
             State::Judging(judging) => judging.held.iter().map(|text| text.len()).sum(),
             _ => 0,
@@ -125,7 +125,7 @@ impl Session {
     }
 
     /// When it must be looked at next if nothing comes.
-    pub fn due(&self, config: &Config) -> Option<Instant> {
+    pub(super) fn due(&self, config: &Config) -> Option<Instant> {
         match &self.state {
             State::Waiting(arrival) => after(arrival.since, config.auth_timeout),
             State::Judging(judging) => after(judging.since, config.verdict_timeout),

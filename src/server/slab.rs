@@ -25,22 +25,22 @@ impl PartialEq for Key {
 #[cfg(test)]
 impl Key {
     /// How often this thread has compared two keys: this reveals searches through lists.
-    pub fn compared() -> u64 {
+    pub(super) fn compared() -> u64 {
         COMPARED.get()
     }
 }
 
 impl Key {
     /// Never a session's key: there are never that many.
-    pub const BUS: Key = Key { index: u32::MAX, generation: 0 };
+    pub(super) const BUS: Key = Key { index: u32::MAX, generation: 0 };
 
     /// The index of the entry; unique among entries that are alive at the same time.
-    pub fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         self.index as usize
     }
 
     #[cfg(test)]
-    pub fn test(index: u32) -> Key {
+    pub(super) fn test(index: u32) -> Key {
         Key { index, generation: 0 }
     }
 }
@@ -51,11 +51,11 @@ pub(super) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Slab { entries: Vec::new(), free: Vec::new() }
     }
 
-    pub fn insert(&mut self, value: T) -> Key {
+    pub(super) fn insert(&mut self, value: T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push((0, None));
             (self.entries.len() - 1) as u32
@@ -65,7 +65,7 @@ impl<T> Slab<T> {
         Key { index, generation: entry.0 }
     }
 
-    pub fn remove(&mut self, key: Key) -> Option<T> {
+    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         let entry = self.entries.get_mut(key.index()).filter(|e| e.0 == key.generation)?;
         let value = entry.1.take()?;
         entry.0 = entry.0.wrapping_add(1);
@@ -73,15 +73,15 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    pub fn get(&self, key: Key) -> Option<&T> {
+    pub(super) fn get(&self, key: Key) -> Option<&T> {
         self.entries.get(key.index()).filter(|e| e.0 == key.generation)?.1.as_ref()
     }
 
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.entries.get_mut(key.index()).filter(|e| e.0 == key.generation)?.1.as_mut()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.entries.iter().enumerate().filter_map(|(index, (generation, value))| {
             Some((Key { index: index as u32, generation: *generation }, value.as_ref()?))
         })

@@ -35,7 +35,7 @@ pub(super) struct Telling {
 
 impl Telling {
     /// When the first room is due.
-    pub fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         self.queue.first().map(|(due, _)| *due)
     }
 }

@@ -283,7 +283,7 @@ proptest! {
             }
             client.drain();
             prop_assert!(client.agent.roster().count() <= 4);
-            prop_assert!(client.agent.roster().all(|peer| serde_json::to_string(peer).unwrap().len() <= 1000));
+            prop_assert!(client.agent.roster().all(|peer| serde_json::to_string(peer).expect("peers are JSON").len() <= 1000));
             prop_assert!(client.agent.peer().is_some() == (client.agent.state() == State::Online));
             for event in client.take_events() {
                 match event {

@@ -9,8 +9,9 @@ use crate::scenario::{Client, config, presence, secs};
 fn asked(client: &mut Client) -> Vec<String> {
     let is_room = |frame: &Value| frame["type"] == "join" || frame["type"] == "leave";
     let sent = client.take_sent();
-    let words =
-        |frame: &Value| format!("{} {}", frame["type"].as_str().unwrap(), frame["room"].as_str().unwrap());
+    let words = |frame: &Value| {
+        format!("{} {}", frame["type"].as_str().expect("a text"), frame["room"].as_str().expect("a text"))
+    };
     sent.iter().filter(|frame| is_room(frame)).map(words).collect()
 }
 
@@ -53,7 +54,7 @@ fn the_probe_comes_after_the_joins() {
     client.connect();
     client.admit(1, &[]);
     let kinds: Vec<String> =
-        client.take_sent().iter().map(|f| f["type"].as_str().unwrap().to_owned()).collect();
+        client.take_sent().iter().map(|f| f["type"].as_str().expect("a text").to_owned()).collect();
     assert_eq!(kinds, ["auth", "join", "join", "presence"]);
 }
 

@@ -7,7 +7,7 @@ use symple::client::{Agent, AnswerId, Config, Event, Input, Output, State};
 use symple::proto::CloseCode;
 
 /// An agent with a driver that writes down what it is told.
-pub struct Client {
+pub(crate) struct Client {
     pub agent: Agent,
     pub start: Instant,
     pub now: Instant,
@@ -21,7 +21,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         let now = Instant::now();
         Client {
             agent: Agent::new(config, 42, now),
@@ -38,7 +38,7 @@ impl Client {
     }
 
     /// Connected, welcomed as `user|1`, and what that said read.
-    pub fn online(config: Config) -> Self {
+    pub(crate) fn online(config: Config) -> Self {
         let mut client = Client::new(config);
         client.connect();
         client.admit(1, &[]);
@@ -46,36 +46,36 @@ impl Client {
         client
     }
 
-    pub fn connect(&mut self) {
+    pub(crate) fn connect(&mut self) {
         self.agent.connect(self.now);
         self.drain();
     }
 
     /// Opens the socket and welcomes.
-    pub fn admit(&mut self, id: u32, rooms: &[&str]) {
+    pub(crate) fn admit(&mut self, id: u32, rooms: &[&str]) {
         self.input(Input::Opened);
         self.text(&welcome(id, rooms));
     }
 
-    pub fn input(&mut self, input: Input<'_>) {
+    pub(crate) fn input(&mut self, input: Input<'_>) {
         self.agent.handle_input(input, self.now);
         self.drain();
     }
 
-    pub fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.input(Input::Text(text));
     }
 
-    pub fn json(&mut self, value: Value) {
+    pub(crate) fn json(&mut self, value: Value) {
         self.text(&value.to_string());
     }
 
-    pub fn lose(&mut self, code: Option<u16>) {
+    pub(crate) fn lose(&mut self, code: Option<u16>) {
         self.input(Input::Closed { code: code.map(CloseCode), reason: "" });
     }
 
     /// Obeys until nothing is left to do.
-    pub fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         for _ in 0..100_000 {
             match self.agent.poll_output() {
                 Output::Open => self.opens += 1,
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// Lets time pass, waking the agent whenever it asked for it.
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..100_000 {
             match self.wake {
@@ -107,7 +107,7 @@ impl Client {
     }
 
     /// Waits for the next dialling.
-    pub fn wait_for_dial(&mut self) -> Duration {
+    pub(crate) fn wait_for_dial(&mut self) -> Duration {
         let State::Waiting { until } = self.agent.state() else { panic!("{:?}", self.agent.state()) };
         let wait = until - self.now;
         self.run(wait);
@@ -115,26 +115,26 @@ impl Client {
         wait
     }
 
-    pub fn drop_past(&mut self) {
+    pub(crate) fn drop_past(&mut self) {
         self.sent.clear();
         self.events.clear();
     }
 
     /// What was sent since the last time, as values.
-    pub fn take_sent(&mut self) -> Vec<Value> {
+    pub(crate) fn take_sent(&mut self) -> Vec<Value> {
         self.sent.drain(..).map(|text| serde_json::from_str(&text).expect("JSON")).collect()
     }
 
-    pub fn take_events(&mut self) -> Vec<Event> {
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 }
 
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config::new("alice")
 }
 
-pub fn welcome(id: u32, rooms: &[&str]) -> String {
+pub(crate) fn welcome(id: u32, rooms: &[&str]) -> String {
     let mut all = vec!["alice"];
     all.extend(rooms);
     json!({"type": "welcome", "protocol": "symple/4", "status": 200, "rooms": all,
@@ -142,11 +142,11 @@ pub fn welcome(id: u32, rooms: &[&str]) -> String {
     .to_string()
 }
 
-pub fn presence(user: &str, id: u32, online: bool) -> Value {
+pub(crate) fn presence(user: &str, id: u32, online: bool) -> Value {
     json!({"type": "presence", "from": format!("{user}|{id}"),
         "data": {"id": id.to_string(), "user": user, "name": user, "online": online}})
 }
 
-pub fn secs(n: u64) -> Duration {
+pub(crate) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }

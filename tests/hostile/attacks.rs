@@ -15,7 +15,7 @@ use crate::stranger::{Stranger, caller, offer, tcp};
 use crate::street::{STRANGERS, VICTIM, stranger};
 use crate::watcher::Watcher;
 
-pub struct Attack {
+pub(crate) struct Attack {
     pub name: &'static str,
     pub run: fn(&Scene<'_>) -> Told,
     /// What its count may be at most.
@@ -23,13 +23,13 @@ pub struct Attack {
 }
 
 /// Who is there while it happens.
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     pub stop: &'a AtomicBool,
     pub viewer: &'a Watcher,
 }
 
 /// What was counted.
-pub struct Told {
+pub(crate) struct Told {
     pub count: u64,
     pub what: &'static str,
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Told {
     }
 }
 
-pub const ATTACKS: &[Attack] = &[
+pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "answers to unknown calls", run: unknown_calls, limit: None },
     Attack { name: "offers, again and again", run: offers, limit: None },
     Attack { name: "candidates without end", run: candidates, limit: None },

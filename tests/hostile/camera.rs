@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 
 use crate::street;
 
-pub const PORT: u16 = 4500;
+pub(crate) const PORT: u16 = 4500;
 
 /// Where it listens.
-pub fn address() -> SocketAddr {
+pub(crate) fn address() -> SocketAddr {
     (street::CAMERA, PORT).into()
 }
 
-pub struct Camera {
+pub(crate) struct Camera {
     child: Mutex<Child>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Camera {
     /// Waits until it listens.
-    pub fn start() -> Camera {
+    pub(crate) fn start() -> Camera {
         let home = street::camera_namespace().expect("only started on the street");
         let mut child = Command::new("ip")
             .args(["netns", "exec", &home, env!("CARGO_BIN_EXE_symple"), "camera"])
@@ -55,24 +55,24 @@ impl Camera {
         camera
     }
 
-    pub fn lives(&self) -> bool {
+    pub(crate) fn lives(&self) -> bool {
         matches!(self.child.lock().expect("nobody panics under it").try_wait(), Ok(None))
     }
 
     /// The last lines of its log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().expect("nobody panics under it").join("\n")
     }
 
     /// What it said when it panicked or was ended, if it did.
-    pub fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let log = self.log.lock().expect("nobody panics under it");
         let at = log.iter().position(|line| line.contains("panicked") || line.contains("ERROR"));
         log[at.unwrap_or(log.len().saturating_sub(2))..].iter().take(2).cloned().collect::<Vec<_>>().join(" ")
     }
 
     /// What it holds in memory with no file behind it, in KiB.
-    pub fn memory(&self) -> u64 {
+    pub(crate) fn memory(&self) -> u64 {
         let id = self.child.lock().expect("nobody panics under it").id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
@@ -80,7 +80,7 @@ impl Camera {
     }
 
     /// Its memory once it is at most `enough`, or else what it still is after `patience`.
-    pub fn memory_at_rest(&self, enough: u64, patience: Duration) -> u64 {
+    pub(crate) fn memory_at_rest(&self, enough: u64, patience: Duration) -> u64 {
         let late = Instant::now() + patience;
         loop {
             let now = self.memory();

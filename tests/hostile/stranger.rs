@@ -22,12 +22,12 @@ mod crypto;
 /// What a stranger waits for an answer.
 const WAIT: Duration = Duration::from_secs(5);
 
-pub struct Stranger {
+pub(crate) struct Stranger {
     ws: WebSocket<TcpStream>,
 }
 
 /// A TCP connection from this address to the camera.
-pub fn tcp(ip: Ipv4Addr) -> Option<TcpStream> {
+pub(crate) fn tcp(ip: Ipv4Addr) -> Option<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
     socket.bind(&SocketAddr::from((ip, 0)).into()).ok()?;
     socket.connect_timeout(&camera::address().into(), WAIT).ok()?;
@@ -36,7 +36,7 @@ pub fn tcp(ip: Ipv4Addr) -> Option<TcpStream> {
 
 impl Stranger {
     /// A WebSocket on which nothing was said yet.
-    pub fn connect(ip: Ipv4Addr) -> Option<Stranger> {
+    pub(crate) fn connect(ip: Ipv4Addr) -> Option<Stranger> {
         let tcp = tcp(ip)?;
         tcp.set_read_timeout(Some(WAIT)).ok()?;
         tcp.set_write_timeout(Some(WAIT)).ok()?;
@@ -46,7 +46,7 @@ impl Stranger {
     }
 
     /// A peer that was let in.
-    pub fn join(ip: Ipv4Addr, user: &str) -> Option<Stranger> {
+    pub(crate) fn join(ip: Ipv4Addr, user: &str) -> Option<Stranger> {
         let mut stranger = Stranger::connect(ip)?;
         stranger.send(&json!({ "type": "auth", "user": user, "rooms": ["public"] }).to_string())?;
         stranger.awaits(|message| message["type"] == "welcome")?;
@@ -54,12 +54,12 @@ impl Stranger {
         Some(stranger)
     }
 
-    pub fn send(&mut self, text: &str) -> Option<()> {
+    pub(crate) fn send(&mut self, text: &str) -> Option<()> {
         self.ws.send(Message::text(text)).ok()
     }
 
     /// What has come: `Some(None)` when nothing has, `None` at the end.
-    pub fn read(&mut self) -> Option<Option<String>> {
+    pub(crate) fn read(&mut self) -> Option<Option<String>> {
         match self.ws.read() {
             Ok(Message::Text(text)) => Some(Some(text.to_string())),
             Ok(Message::Close(_)) => None,
@@ -72,7 +72,7 @@ impl Stranger {
     }
 
     /// The next message of a kind.
-    pub fn awaits(&mut self, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
+    pub(crate) fn awaits(&mut self, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
         let late = Instant::now() + WAIT;
         while Instant::now() < late {
             let Some(text) = self.read()? else { continue };
@@ -85,31 +85,31 @@ impl Stranger {
     }
 
     /// Says something of a call to the camera.
-    pub fn say(&mut self, subtype: &str, call: &str, data: &Value) -> Option<()> {
+    pub(crate) fn say(&mut self, subtype: &str, call: &str, data: &Value) -> Option<()> {
         let message =
             json!({ "type": "message", "to": "camera", "subtype": subtype, "call": call, "data": data });
         self.send(&message.to_string())
     }
 
     /// Puts bytes on its connection as they are.
-    pub fn write(&mut self, bytes: &[u8]) -> Option<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Option<()> {
         self.ws.get_mut().write_all(bytes).ok()
     }
 
     /// Reads and forgets what has come.
-    pub fn skip(&mut self) -> Option<()> {
+    pub(crate) fn skip(&mut self) -> Option<()> {
         while self.read()?.is_some() {}
         Some(())
     }
 }
 
 /// A good offer of somebody who is never reached: its ICE name and password are its own.
-pub fn offer(candidates: &[SocketAddr]) -> String {
+pub(crate) fn offer(candidates: &[SocketAddr]) -> String {
     caller(candidates).2
 }
 
 /// A viewer of WebRTC with its offer, at these addresses.
-pub fn caller(candidates: &[SocketAddr]) -> (Rtc, SdpPendingOffer, String) {
+pub(crate) fn caller(candidates: &[SocketAddr]) -> (Rtc, SdpPendingOffer, String) {
     let crypto = Arc::new(crypto::provider());
     let mut rtc =
         Rtc::builder().set_crypto_provider(crypto).clear_codecs().enable_h264(true).build(Instant::now());

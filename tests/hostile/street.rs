@@ -3,33 +3,33 @@
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
-pub const CAMERA: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 1);
-pub const OWNER: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 2);
-pub const VIEWERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 83, 0, 3), Ipv4Addr::new(10, 83, 0, 4)];
+pub(crate) const CAMERA: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 1);
+pub(crate) const OWNER: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 2);
+pub(crate) const VIEWERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 83, 0, 3), Ipv4Addr::new(10, 83, 0, 4)];
 /// Nobody answers there.
-pub const VICTIM: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 5);
+pub(crate) const VICTIM: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 5);
 
 /// How many addresses strangers have.
-pub const STRANGERS: u8 = 20;
+pub(crate) const STRANGERS: u8 = 20;
 
 const INSIDE: &str = "SYMPLE_TEST_STREET";
 
 /// A stranger's address.
-pub fn stranger(n: usize) -> Ipv4Addr {
+pub(crate) fn stranger(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 83, 0, 20 + (n % usize::from(STRANGERS)) as u8)
 }
 
 /// Whether this process is on the street, and the namespace of the camera's if so.
-pub fn camera_namespace() -> Option<String> {
+pub(crate) fn camera_namespace() -> Option<String> {
     std::env::var(INSIDE).ok()
 }
 
-pub fn is_inside() -> bool {
+pub(crate) fn is_inside() -> bool {
     camera_namespace().is_some()
 }
 
 /// Runs one test of this program anew, on the street.
-pub fn enter(test: &str) {
+pub(crate) fn enter(test: &str) {
     let names = ["home", "street"].map(|part| format!("symple-{part}-{}", std::process::id()));
     let _gone = Gone(names.clone());
     let [home, street] = &names;

@@ -15,7 +15,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::stranger::{Stranger, caller};
 
-pub struct Watcher {
+pub(crate) struct Watcher {
     shared: Arc<Shared>,
     inject: Sender<Vec<u8>>,
     thread: Option<JoinHandle<()>>,
@@ -28,7 +28,7 @@ struct Shared {
 }
 
 impl Watcher {
-    pub fn start(ip: Ipv4Addr) -> Watcher {
+    pub(crate) fn start(ip: Ipv4Addr) -> Watcher {
         let shared = Arc::new(Shared::default());
         let (inject, injected) = channel();
         let thread = std::thread::spawn({
@@ -51,12 +51,12 @@ impl Watcher {
     }
 
     /// Frames that came so far.
-    pub fn frames(&self) -> u64 {
+    pub(crate) fn frames(&self) -> u64 {
         self.shared.frames.load(Ordering::Acquire)
     }
 
     /// Waits until so many frames have come.
-    pub fn sees(&self, frames: u64, patience: Duration) {
+    pub(crate) fn sees(&self, frames: u64, patience: Duration) {
         let late = Instant::now() + patience;
         while self.frames() < frames {
             assert!(Instant::now() < late, "{} frames came within {patience:?}", self.frames());
@@ -65,7 +65,7 @@ impl Watcher {
     }
 
     /// How long the first frame takes from now on, if it comes in time; the viewer leaves then.
-    pub fn first_frame(self, patience: Duration) -> Option<Duration> {
+    pub(crate) fn first_frame(self, patience: Duration) -> Option<Duration> {
         let began = Instant::now();
         while self.frames() == 0 {
             if began.elapsed() > patience {
@@ -77,7 +77,7 @@ impl Watcher {
     }
 
     /// Has a datagram sent to the camera from this viewer's own port, as somebody could who spoofs it.
-    pub fn send_from_its_port(&self, datagram: &[u8]) {
+    pub(crate) fn send_from_its_port(&self, datagram: &[u8]) {
         _ = self.inject.send(datagram.to_vec());
     }
 }

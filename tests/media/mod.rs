@@ -11,14 +11,14 @@ use symple::media::source::gst::{CaptureSettings, EncoderInfo, Pipeline};
 use symple::media::source::{Command, Location, Source, SourceEvent};
 use symple::media::{Codec, Frame, StreamId, StreamInfo, VideoFormat};
 
-pub const H264: &[Codec] = &[Codec::H264];
+pub(crate) const H264: &[Codec] = &[Codec::H264];
 /// What viewers take, as far as the source has it.
-pub const ALL: &[Codec] = &[Codec::H264, Codec::Vp8, Codec::Opus];
+pub(crate) const ALL: &[Codec] = &[Codec::H264, Codec::Vp8, Codec::Opus];
 
 /// Far more than anything takes: it only ends a test that would wait for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct Watched {
+pub(crate) struct Watched {
     pub pipeline: Pipeline,
     source: Source,
     events: Receiver<SourceEvent>,
@@ -27,12 +27,12 @@ pub struct Watched {
 }
 
 /// Small pictures, so that tests leave the processor to the others.
-pub fn settings(source: &str) -> CaptureSettings {
+pub(crate) fn settings(source: &str) -> CaptureSettings {
     let source: Location = source.parse().expect("a source");
     CaptureSettings { source, width: 320, height: 180, bitrate: 300_000, ..CaptureSettings::default() }
 }
 
-pub fn open(settings: CaptureSettings) -> Result<Watched, MediaError> {
+pub(crate) fn open(settings: CaptureSettings) -> Result<Watched, MediaError> {
     let (sender, events) = mpsc::channel();
     let pipeline = Pipeline::build(settings)?;
     let source = Source::new(pipeline.clone());
@@ -42,44 +42,44 @@ pub fn open(settings: CaptureSettings) -> Result<Watched, MediaError> {
 }
 
 impl Watched {
-    pub fn has(&self, codec: Codec) -> bool {
+    pub(crate) fn has(&self, codec: Codec) -> bool {
         self.source.producer().streams().iter().any(|stream| stream.codec == codec)
     }
 
-    pub fn encoder(&self) -> &EncoderInfo {
+    pub(crate) fn encoder(&self) -> &EncoderInfo {
         self.pipeline.encoder()
     }
 
     /// The stream of this codec, as it was announced last.
-    pub fn info(&self, codec: Codec) -> StreamInfo {
+    pub(crate) fn info(&self, codec: Codec) -> StreamInfo {
         *self.streams.borrow().iter().find(|stream| stream.codec == codec).expect("it has such a stream")
     }
 
-    pub fn id(&self, codec: Codec) -> StreamId {
+    pub(crate) fn id(&self, codec: Codec) -> StreamId {
         self.info(codec).id
     }
 
-    pub fn command(&self, command: Command) {
+    pub(crate) fn command(&self, command: Command) {
         self.source.producer().command(command);
     }
 
     /// Wants these, as far as the source has them.
-    pub fn start(&self, codecs: &[Codec]) {
+    pub(crate) fn start(&self, codecs: &[Codec]) {
         let streams = self.source.producer().streams().into_iter();
         let streams = streams.filter(|stream| codecs.contains(&stream.codec)).map(|stream| stream.id);
         self.command(Command::Want(streams.collect()));
     }
 
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.start(&[]);
     }
 
-    pub fn request_key_frame(&self, codec: Codec) {
+    pub(crate) fn request_key_frame(&self, codec: Codec) {
         self.command(Command::KeyFrame(self.id(codec)));
     }
 
     /// The next event that `wanted` takes; those before it are gone.
-    pub fn until<T>(&self, what: &str, mut wanted: impl FnMut(&SourceEvent) -> Option<T>) -> T {
+    pub(crate) fn until<T>(&self, what: &str, mut wanted: impl FnMut(&SourceEvent) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         let mut others = Vec::new();
         loop {
@@ -100,27 +100,27 @@ impl Watched {
         }
     }
 
-    pub fn frame(&self, codec: Codec) -> Frame {
+    pub(crate) fn frame(&self, codec: Codec) -> Frame {
         self.frame_where(codec, "a frame", |_| true)
     }
 
-    pub fn key_frame(&self, codec: Codec) -> Frame {
+    pub(crate) fn key_frame(&self, codec: Codec) -> Frame {
         self.frame_where(codec, "a key frame", |frame| frame.key)
     }
 
-    pub fn frame_where(&self, codec: Codec, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
+    pub(crate) fn frame_where(&self, codec: Codec, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
         self.until(what, |event| match event {
             SourceEvent::Frame(frame) if frame.codec == codec && wanted(frame) => Some(frame.clone()),
             _ => None,
         })
     }
 
-    pub fn frames(&self, codec: Codec, count: usize) -> Vec<Frame> {
+    pub(crate) fn frames(&self, codec: Codec, count: usize) -> Vec<Frame> {
         (0..count).map(|_| self.frame(codec)).collect()
     }
 
     /// So many H.264 frames in a row; trouble of the source ends the test.
-    pub fn frames_in_a_row(&self, what: &str, count: usize) -> Vec<Frame> {
+    pub(crate) fn frames_in_a_row(&self, what: &str, count: usize) -> Vec<Frame> {
         let next = || {
             self.until(what, |event| match event {
                 SourceEvent::Frame(frame) if frame.codec == Codec::H264 => Some(frame.clone()),
@@ -132,7 +132,7 @@ impl Watched {
     }
 
     /// What an event announces of the stream of this codec, where that is another generation than before.
-    pub fn announced(&self, event: &SourceEvent, codec: Codec) -> Option<VideoFormat> {
+    pub(crate) fn announced(&self, event: &SourceEvent, codec: Codec) -> Option<VideoFormat> {
         let SourceEvent::Streams(streams) = event else { return None };
         let stream = streams.iter().find(|stream| stream.codec == codec)?;
         if stream.generation == self.info(codec).generation {
@@ -141,19 +141,19 @@ impl Watched {
         stream.video()
     }
 
-    pub fn failure(&self) -> MediaError {
+    pub(crate) fn failure(&self) -> MediaError {
         self.until("a failure", |event| match event {
             SourceEvent::Failed(error) => Some(error.clone()),
             _ => None,
         })
     }
 
-    pub fn event(&self, what: &str, wanted: impl Fn(&SourceEvent) -> bool) {
+    pub(crate) fn event(&self, what: &str, wanted: impl Fn(&SourceEvent) -> bool) {
         self.until(what, |event| wanted(event).then_some(()))
     }
 
     /// What came and was not looked at yet.
-    pub fn rest(&self) -> Vec<SourceEvent> {
+    pub(crate) fn rest(&self) -> Vec<SourceEvent> {
         self.events.try_iter().collect()
     }
 }

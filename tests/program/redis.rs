@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::world::{Folder, PATIENCE, Program, Server, run};
 
 /// A Redis of this test alone.
-pub struct Redis {
+pub(crate) struct Redis {
     // Before the folder that it works in.
     pub program: Program,
     pub url: String,
@@ -17,7 +17,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    pub fn start() -> Option<Redis> {
+    pub(crate) fn start() -> Option<Redis> {
         let folder = Folder::new();
         // Free a moment ago; Redis cannot choose one by itself.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
@@ -37,13 +37,13 @@ impl Redis {
     }
 
     /// It dies, and comes back with nothing.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.program.signal(Signal::KILL);
         self.program = Redis::program(self.port, &self.folder).expect("it was there a moment ago");
     }
 
     /// What it answers to one command, if that is a text.
-    pub fn ask(&self, command: &str) -> String {
+    pub(crate) fn ask(&self, command: &str) -> String {
         let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
         write!(tcp, "{command}\r\n").expect("it reads");

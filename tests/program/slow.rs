@@ -11,18 +11,18 @@ use tungstenite::{Message, WebSocket};
 
 use crate::world::{PATIENCE, Server};
 
-pub type Peer = WebSocket<TcpStream>;
+pub(crate) type Peer = WebSocket<TcpStream>;
 
-pub fn server() -> Server {
+pub(crate) fn server() -> Server {
     Server::start(&["--rate", "0"], &[])
 }
 
 /// A peer in the room `r`, which hears nothing more of its own coming.
-pub fn enter(server: &Server, user: &str) -> Peer {
+pub(crate) fn enter(server: &Server, user: &str) -> Peer {
     enter_room(server.address, user, "r")
 }
 
-pub fn enter_room(address: SocketAddr, user: &str, room: &str) -> Peer {
+pub(crate) fn enter_room(address: SocketAddr, user: &str, room: &str) -> Peer {
     let tcp = TcpStream::connect(address).expect("it listens");
     tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
     let url = format!("ws://{}/", address);
@@ -33,7 +33,7 @@ pub fn enter_room(address: SocketAddr, user: &str, room: &str) -> Peer {
     ws
 }
 
-pub fn await_text(ws: &mut Peer, part: &str) -> String {
+pub(crate) fn await_text(ws: &mut Peer, part: &str) -> String {
     loop {
         let message = ws.read().expect("it is open");
         if let Message::Text(text) = message
@@ -45,7 +45,7 @@ pub fn await_text(ws: &mut Peer, part: &str) -> String {
 }
 
 /// Sends so many messages of so many bytes, numbered; the longest that one of them had to wait.
-pub fn send(ws: &mut Peer, count: usize, bytes: usize) -> Duration {
+pub(crate) fn send(ws: &mut Peer, count: usize, bytes: usize) -> Duration {
     let rest = "x".repeat(bytes);
     let mut longest = Duration::ZERO;
     for n in 0..count {
@@ -58,7 +58,7 @@ pub fn send(ws: &mut Peer, count: usize, bytes: usize) -> Duration {
 }
 
 /// Reads until so many messages came or the connection ended, at so many bytes a second at most; their numbers.
-pub fn read(mut ws: Peer, count: usize, rate: Option<usize>) -> JoinHandle<Vec<usize>> {
+pub(crate) fn read(mut ws: Peer, count: usize, rate: Option<usize>) -> JoinHandle<Vec<usize>> {
     spawn(move || {
         let (mut numbers, mut bytes, began) = (Vec::new(), 0, Instant::now());
         while numbers.len() < count {
@@ -80,25 +80,25 @@ pub fn read(mut ws: Peer, count: usize, rate: Option<usize>) -> JoinHandle<Vec<u
     })
 }
 
-pub fn closed_slow(server: &Server) -> String {
+pub(crate) fn closed_slow(server: &Server) -> String {
     metric(server, "symple_closed_slow_total")
 }
 
-pub fn metric(server: &Server, name: &str) -> String {
+pub(crate) fn metric(server: &Server, name: &str) -> String {
     let metrics = server.get("/metrics", None).2;
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.expect("it is counted").to_owned()
 }
 
 /// In KiB.
-pub fn memory(server: &Server, name: &str) -> usize {
+pub(crate) fn memory(server: &Server, name: &str) -> usize {
     let status = std::fs::read_to_string(server.program.proc().join("status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells it");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
 }
 
 /// Messages, their bytes, and the bytes a second of who reads them.
-pub const CASES: [(usize, usize, Option<usize>); 3] =
+pub(crate) const CASES: [(usize, usize, Option<usize>); 3] =
     [(250, 100_000, Some(5_000_000)), (100, 500_000, None), (400, 4096, None)];
 
 #[test]

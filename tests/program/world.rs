@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use smol::{Async, Timer};
 
 /// Far more than any of this takes; a deadline, not a measurement.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
@@ -28,27 +28,27 @@ fn command(args: &[&str], variables: Variables<'_>) -> Command {
 }
 
 /// Runs it to its end: the exit code, stdout and stderr.
-pub fn run(args: &[&str], variables: Variables<'_>) -> (i32, String, String) {
+pub(crate) fn run(args: &[&str], variables: Variables<'_>) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command(args, variables).output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
     (status.code().expect("no signal ended it"), text(stdout), text(stderr))
 }
 
 /// A program that is killed when it is dropped.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     out: Receiver<String>,
     log: Receiver<String>,
 }
 
 impl Program {
-    pub fn start(args: &[&str], variables: Variables<'_>) -> Program {
+    pub(crate) fn start(args: &[&str], variables: Variables<'_>) -> Program {
         Program::spawn(command(args, variables))
     }
 
     /// Starts it with its output going to a disk that is full.
     #[cfg(target_os = "linux")]
-    pub fn start_mute(args: &[&str]) -> Program {
+    pub(crate) fn start_mute(args: &[&str]) -> Program {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "exec \"$0\" \"$@\" >/dev/full", env!("CARGO_BIN_EXE_symple")]).args(args);
         shell.env_clear().stdin(Stdio::null());
@@ -56,12 +56,12 @@ impl Program {
     }
 
     /// Starts it with a soft limit of so many open files.
-    pub fn start_limited(files: u32, args: &[&str]) -> Program {
+    pub(crate) fn start_limited(files: u32, args: &[&str]) -> Program {
         Program::start_with_limit("S", files, args)
     }
 
     /// Starts it with a limit of so many open files that it cannot raise.
-    pub fn start_bound(files: u32, args: &[&str]) -> Program {
+    pub(crate) fn start_bound(files: u32, args: &[&str]) -> Program {
         Program::start_with_limit("", files, args)
     }
 
@@ -75,7 +75,7 @@ impl Program {
     /// Starts it in a network of its own with loopback and one cable, at whose ends these addresses are, if this
     /// system lets us make one.
     #[cfg(all(feature = "camera-gst", target_os = "linux"))]
-    pub fn start_on_cable(ours: &str, theirs: &str, args: &[&str]) -> Option<Program> {
+    pub(crate) fn start_on_cable(ours: &str, theirs: &str, args: &[&str]) -> Option<Program> {
         let script = format!(
             "ip link set lo up && ip link add cable type veth peer name end && ip address add {ours} dev cable \
              && ip address add {theirs} dev end && ip link set end up && ip link set cable up || exit 99\n\
@@ -94,7 +94,7 @@ impl Program {
     /// Starts it with a disk of its own mounted at `folder`, full with one file `full`, as `--state-dir`, if this
     /// system lets us mount one.
     #[cfg(target_os = "linux")]
-    pub fn start_on_full_disk(folder: &str, args: &[&str]) -> Option<Program> {
+    pub(crate) fn start_on_full_disk(folder: &str, args: &[&str]) -> Option<Program> {
         // A page is the least there is.
         let script = "mount -t tmpfs -o size=4k tmpfs \"$1\" && folder=$1 && shift || exit 99\n\
                       head -c 4096 /dev/zero >\"$folder/full\" || exit 99\n\
@@ -111,7 +111,7 @@ impl Program {
 
     /// Starts another program, if it is there.
     #[cfg(feature = "redis")]
-    pub fn start_other(name: &str, args: &[&str]) -> Option<Program> {
+    pub(crate) fn start_other(name: &str, args: &[&str]) -> Option<Program> {
         let mut command = Command::new(name);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {
@@ -132,17 +132,17 @@ impl Program {
     }
 
     /// A line of its output, the next that has `part` in it.
-    pub fn says(&self, part: &str) -> String {
+    pub(crate) fn says(&self, part: &str) -> String {
         await_line(&self.out, part)
     }
 
     /// A line of its log, the next that has `part` in it.
-    pub fn logs(&self, part: &str) -> String {
+    pub(crate) fn logs(&self, part: &str) -> String {
         await_line(&self.log, part)
     }
 
     /// What it logs from here to its end.
-    pub fn rest_of_log(&self) -> String {
+    pub(crate) fn rest_of_log(&self) -> String {
         let mut rest = String::new();
         while let Ok(line) = self.log.recv_timeout(PATIENCE) {
             rest += &(line + "\n");
@@ -150,27 +150,27 @@ impl Program {
         rest
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("it runs");
     }
 
     /// Its number, and the folder that Linux tells of it in.
     #[cfg(target_os = "linux")]
-    pub fn proc(&self) -> PathBuf {
+    pub(crate) fn proc(&self) -> PathBuf {
         format!("/proc/{}", self.child.id()).into()
     }
 
     /// Waits for its end; what it wrote and was not looked at, to both.
     #[cfg(feature = "camera-gst")]
-    pub fn rest(mut self) -> String {
+    pub(crate) fn rest(mut self) -> String {
         let lines: Vec<String> = self.log.iter().chain(self.out.iter()).collect();
         self.child.wait().expect("it was started");
         lines.join("\n")
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> ExitStatus {
+    pub(crate) fn end(mut self) -> ExitStatus {
         // Its log ends with it.
         while self.log.recv_timeout(PATIENCE).is_ok() {}
         self.child.wait().expect("it was started")
@@ -208,28 +208,28 @@ fn await_line(lines: &Receiver<String>, part: &str) -> String {
 }
 
 /// Arguments for any port of this machine alone.
-pub const HERE: [&str; 5] = ["serve", "--listen", "127.0.0.1", "--port", "0"];
+pub(crate) const HERE: [&str; 5] = ["serve", "--listen", "127.0.0.1", "--port", "0"];
 
 /// `symple serve` on a port of this machine alone.
-pub struct Server {
+pub(crate) struct Server {
     pub program: Program,
     pub address: SocketAddr,
 }
 
 impl Server {
-    pub fn start(args: &[&str], variables: Variables<'_>) -> Server {
+    pub(crate) fn start(args: &[&str], variables: Variables<'_>) -> Server {
         Server::of(Program::start(&[&HERE, args].concat(), variables))
     }
 
     /// A program that was started with [`HERE`].
-    pub fn of(program: Program) -> Server {
+    pub(crate) fn of(program: Program) -> Server {
         let line = program.says("listening on ");
         let address = line.rsplit('/').next().and_then(|a| a.parse().ok()).expect("an address");
         Server { program, address }
     }
 
     /// Status, head and body of a GET.
-    pub fn get(&self, path: &str, token: Option<&str>) -> (u16, String, String) {
+    pub(crate) fn get(&self, path: &str, token: Option<&str>) -> (u16, String, String) {
         let mut tcp = self.tcp();
         let token = token.map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
         write!(tcp, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{token}Connection: close\r\n\r\n")
@@ -242,19 +242,19 @@ impl Server {
     }
 
     /// A socket that says nothing by itself.
-    pub fn tcp(&self) -> TcpStream {
+    pub(crate) fn tcp(&self) -> TcpStream {
         let tcp = TcpStream::connect(self.address).expect("it listens");
         tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
         tcp
     }
 
     /// A WebSocket on which nothing was said yet.
-    pub fn socket(&self) -> Socket {
+    pub(crate) fn socket(&self) -> Socket {
         self.socket_with(&[])
     }
 
     /// The same, whose request bears these headers too.
-    pub fn socket_with(&self, headers: &[(&'static str, &str)]) -> Socket {
+    pub(crate) fn socket_with(&self, headers: &[(&'static str, &str)]) -> Socket {
         smol::block_on(async {
             let tcp = Async::<TcpStream>::connect(self.address).await.expect("it listens");
             let mut request =
@@ -268,7 +268,7 @@ impl Server {
     }
 
     /// A peer that is let in.
-    pub fn peer(&self, auth: &str) -> Socket {
+    pub(crate) fn peer(&self, auth: &str) -> Socket {
         let mut socket = self.socket();
         socket.send(auth);
         socket.text("welcome");
@@ -277,22 +277,22 @@ impl Server {
 }
 
 /// A WebSocket, frame by frame.
-pub struct Socket {
+pub(crate) struct Socket {
     ws: WebSocketStream<Async<TcpStream>>,
 }
 
 impl Socket {
-    pub fn send(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         smol::block_on(self.ws.send(Message::text(text))).expect("it is open");
     }
 
     /// Whether it could be sent.
-    pub fn try_send(&mut self, text: &str) -> bool {
+    pub(crate) fn try_send(&mut self, text: &str) -> bool {
         smol::block_on(self.ws.send(Message::text(text))).is_ok()
     }
 
     /// The next frame of any kind; `None` at the end.
-    pub fn next(&mut self) -> Option<Message> {
+    pub(crate) fn next(&mut self) -> Option<Message> {
         let late = async {
             Timer::after(PATIENCE).await;
             panic!("nothing came");
@@ -301,7 +301,7 @@ impl Socket {
     }
 
     /// The next text frame that has `part` in it.
-    pub fn text(&mut self, part: &str) -> String {
+    pub(crate) fn text(&mut self, part: &str) -> String {
         loop {
             match self.next() {
                 Some(Message::Text(text)) if text.contains(part) => return text.to_string(),
@@ -313,10 +313,10 @@ impl Socket {
 }
 
 /// A folder of this test alone, removed with it.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("symple-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -324,11 +324,11 @@ impl Folder {
         Folder(path)
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().expect("an ASCII path").to_owned()
     }
 
-    pub fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         std::fs::write(&path, text).expect("it can be written");
         path

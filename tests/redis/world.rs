@@ -14,7 +14,7 @@ use symple::proto::{Address, Token};
 /// Far more than any of this takes; a deadline, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct World {
+pub(crate) struct World {
     pub port: u16,
     scheme: String,
     args: Vec<String>,
@@ -25,7 +25,7 @@ pub struct World {
 }
 
 /// One server and its driver.
-pub struct Instance {
+pub(crate) struct Instance {
     pub server: Server,
     pub url: String,
     stop: Option<smol::channel::Sender<()>>,
@@ -33,7 +33,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub fn start(config: ServerConfig) -> Instance {
+    pub(crate) fn start(config: ServerConfig) -> Instance {
         let server = Server::bind(config).expect("a free port");
         let url = format!("ws://{}", server.addresses()[0]);
         let (stop, stopped) = smol::channel::bounded::<()>(1);
@@ -46,7 +46,7 @@ impl Instance {
     }
 
     /// Its driver is dropped, and all sockets with it, without a word.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.stop.take();
         self.thread.take().map(JoinHandle::join);
     }
@@ -60,12 +60,12 @@ impl Drop for Instance {
 }
 
 impl World {
-    pub fn start(instances: usize) -> Option<World> {
+    pub(crate) fn start(instances: usize) -> Option<World> {
         World::with(instances, |_| {})
     }
 
     /// Instances that `adjust` had its way with. `None`, and SKIPPED, without a redis-server.
-    pub fn with(instances: usize, adjust: impl Fn(&mut ServerConfig)) -> Option<World> {
+    pub(crate) fn with(instances: usize, adjust: impl Fn(&mut ServerConfig)) -> Option<World> {
         let mut world = World::bare("redis://", &[])?;
         for _ in 0..instances {
             let mut config = ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")]);
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// A Redis that wants this password, and no instances; its addresses name the database 3.
-    pub fn secured(password: &str) -> Option<World> {
+    pub(crate) fn secured(password: &str) -> Option<World> {
         let mut world = World::bare(&format!("redis://:{password}@"), &["--requirepass", password])?;
         world.password = Some(password.into());
         Some(world)
@@ -88,7 +88,7 @@ impl World {
 
     /// A Redis that speaks TLS alone, and its certificate.
     #[cfg(feature = "tls")]
-    pub fn encrypted() -> Option<(World, Vec<u8>)> {
+    pub(crate) fn encrypted() -> Option<(World, Vec<u8>)> {
         let dir = std::env::temp_dir().join(format!("symple-redis-tls-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a folder of our own");
         let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.join(name).display().to_string());
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// `scheme` is what its addresses begin with.
-    pub fn bare(scheme: &str, args: &[&str]) -> Option<World> {
+    pub(crate) fn bare(scheme: &str, args: &[&str]) -> Option<World> {
         let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         if found.is_err() {
             println!("SKIPPED: there is no redis-server; `apt-get install redis-server` brings it");
@@ -130,12 +130,12 @@ impl World {
         Some(world)
     }
 
-    pub fn url(&self) -> RedisUrl {
+    pub(crate) fn url(&self) -> RedisUrl {
         let db = if self.password.is_some() { "/3" } else { "" };
         format!("{}127.0.0.1:{}{db}", self.scheme, self.port).parse().expect("a good address")
     }
 
-    pub fn start_redis(&mut self) {
+    pub(crate) fn start_redis(&mut self) {
         let mut command = Command::new("redis-server");
         let port = self.port.to_string();
         if self.scheme.starts_with("rediss") {
@@ -150,7 +150,7 @@ impl World {
     }
 
     /// A sentinel that watches over this one under a name.
-    pub fn sentinel(&self, name: &str) -> World {
+    pub(crate) fn sentinel(&self, name: &str) -> World {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let dir = self.dir.join("sentinel");
         std::fs::create_dir_all(&dir).expect("a folder of our own");
@@ -170,7 +170,7 @@ impl World {
         World { port, scheme: "redis://".into(), args, redis, password: None, servers, dir }
     }
 
-    pub fn kill_redis(&mut self) {
+    pub(crate) fn kill_redis(&mut self) {
         if let Some(mut redis) = self.redis.take() {
             _ = redis.kill();
             _ = redis.wait();
@@ -178,13 +178,13 @@ impl World {
     }
 
     /// Sends it a signal, by its name for `kill`.
-    pub fn signal_redis(&self, name: &str) {
+    pub(crate) fn signal_redis(&self, name: &str) {
         let id = self.redis.as_ref().expect("it runs").id().to_string();
         assert!(Command::new("kill").args([name, &id]).status().expect("kill is there").success());
     }
 
     /// What redis-cli answers.
-    pub fn cli(&self, args: &[&str]) -> String {
+    pub(crate) fn cli(&self, args: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string()]);
         if let Some(password) = &self.password {
@@ -195,7 +195,7 @@ impl World {
     }
 
     /// A client of an instance, online.
-    pub fn peer(&self, at: usize, user: &str, rooms: &[&str]) -> Peer {
+    pub(crate) fn peer(&self, at: usize, user: &str, rooms: &[&str]) -> Peer {
         let peer = Peer::start(&self.servers[at].url, config(user, rooms, None));
         peer.wait("welcome", |e| matches!(e, Event::Online { .. }));
         peer
@@ -210,7 +210,7 @@ impl Drop for World {
     }
 }
 
-pub fn config(user: &str, rooms: &[&str], token: Option<&str>) -> Config {
+pub(crate) fn config(user: &str, rooms: &[&str], token: Option<&str>) -> Config {
     Config {
         rooms: rooms.iter().map(|room| (*room).to_owned()).collect(),
         token: token.map(Token::new),
@@ -221,14 +221,14 @@ pub fn config(user: &str, rooms: &[&str], token: Option<&str>) -> Config {
     }
 }
 
-pub struct Peer {
+pub(crate) struct Peer {
     pub client: Client,
     heard: Receiver<Event>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Peer {
-    pub fn start(url: &str, config: Config) -> Peer {
+    pub(crate) fn start(url: &str, config: Config) -> Peer {
         let client = Client::new(url, config).expect("a good address");
         let (tell, heard) = channel();
         client.on(move |event| _ = tell.send(event));
@@ -237,11 +237,11 @@ impl Peer {
         Peer { client, heard, thread }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.client.peer().map(|peer| Address::new(&peer.user, &peer.id).to_string()).unwrap_or_default()
     }
 
-    pub fn wait(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) fn wait(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -253,7 +253,7 @@ impl Peer {
     }
 
     /// The data of the next `count` messages.
-    pub fn hear(&self, count: usize) -> Vec<String> {
+    pub(crate) fn hear(&self, count: usize) -> Vec<String> {
         let mut got = Vec::new();
         while got.len() < count {
             let event =
@@ -274,7 +274,7 @@ impl Drop for Peer {
 }
 
 /// Waits until something is so.
-pub fn wait_for(what: &str, is: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, is: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is() {
         assert!(Instant::now() < end, "{what}: not so");

@@ -16,7 +16,7 @@ const SOUND_EVERY: Duration = Duration::from_millis(20);
 const SESSION: SessionId = SessionId(1);
 
 /// What was sent, and how the call went.
-pub struct Filmed {
+pub(crate) struct Filmed {
     pub pictures: Vec<Arc<[u8]>>,
     pub sounds: Vec<Arc<[u8]>>,
     /// Which pictures were key frames.
@@ -37,7 +37,7 @@ struct Camera {
 }
 
 /// Films from the moment that a viewer is connected until the call's end.
-pub async fn film(side: Side, calls: bool) -> Filmed {
+pub(crate) async fn film(side: Side, calls: bool) -> Filmed {
     let candidate = LocalCandidate { base: side.address(), advertised: None };
     let mut fanout = Fanout::new(Config { candidates: vec![candidate], ..Config::default() }, Instant::now());
     fanout.set_streams(&[StreamInfo::new(VIDEO_H264, Codec::H264), StreamInfo::new(AUDIO_OPUS, Codec::Opus)]);

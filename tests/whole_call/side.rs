@@ -19,7 +19,7 @@ use symple::rtc::{Path, Transmit};
 const ROOM: &str = "public";
 
 /// What happened to a side.
-pub enum Came {
+pub(crate) enum Came {
     /// A peer is there.
     Peer(String),
     Call(call::Event),
@@ -31,7 +31,7 @@ pub enum Came {
     Due,
 }
 
-pub struct Side {
+pub(crate) struct Side {
     /// The user whom a viewer calls.
     pub camera: &'static str,
     pub client: Client,
@@ -43,7 +43,7 @@ pub struct Side {
 }
 
 impl Side {
-    pub fn new(url: &str, user: &str) -> Side {
+    pub(crate) fn new(url: &str, user: &str) -> Side {
         let config = Config { rooms: vec![ROOM.into()], ..Config::new(user) };
         let client = Client::new(url, config).expect("a good address");
         Side {
@@ -58,16 +58,16 @@ impl Side {
     }
 
     /// Where the other side reaches our port.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.udp.port()))
     }
 
-    pub fn invite(&mut self, who: &str) {
+    pub(crate) fn invite(&mut self, who: &str) {
         self.calls.invite(who, &random_id(), "{}", Instant::now()).expect("a first call");
     }
 
     /// Gives our description to the other side; all candidates are in it.
-    pub fn describe(&mut self, id: CallId, kind: call::body::Kind, sdp: &str) {
+    pub(crate) fn describe(&mut self, id: CallId, kind: call::body::Kind, sdp: &str) {
         let now = Instant::now();
         match kind {
             call::body::Kind::Offer => self.calls.local_offer(id, sdp, now),
@@ -77,12 +77,12 @@ impl Side {
         .expect("it is our turn");
     }
 
-    pub async fn send(&mut self, transmit: Transmit) {
+    pub(crate) async fn send(&mut self, transmit: Transmit) {
         poll_fn(|cx| self.udp.poll_send(cx, &transmit)).await;
     }
 
     /// The next happening, or [`Came::Due`].
-    pub async fn next(&mut self, due: Instant) -> Came {
+    pub(crate) async fn next(&mut self, due: Instant) -> Came {
         loop {
             let calls_due = match self.calls.poll_output(Instant::now()) {
                 Output::Event(event) => return Came::Call(event),

@@ -19,10 +19,10 @@ use super::side::{Came, Side};
 mod crypto;
 
 /// So many pictures it sees before it asks for a key frame.
-pub const ASKS_AFTER: usize = 20;
+pub(crate) const ASKS_AFTER: usize = 20;
 
 /// What came, and how the call went.
-pub struct Watched {
+pub(crate) struct Watched {
     pub pictures: Vec<Arc<[u8]>>,
     pub sounds: Vec<Arc<[u8]>>,
     pub reason: String,
@@ -41,13 +41,13 @@ struct Viewer {
 
 /// When it has seen enough.
 #[derive(Clone, Copy)]
-pub struct Enough {
+pub(crate) struct Enough {
     pub pictures: usize,
     pub sounds: usize,
 }
 
 /// Watches until all has come, and hangs up.
-pub async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
+pub(crate) async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
     let mut rtc = Rtc::builder()
         .set_crypto_provider(Arc::new(crypto::provider()))
         .clear_codecs()

@@ -13,7 +13,7 @@ use super::trial::Depth;
 
 /// The parsed command line.
 #[derive(Debug, Default)]
-pub struct Line {
+pub(crate) struct Line {
     pub flags: Vec<(&'static str, Value)>,
     pub words: Vec<String>,
     pub config: Option<PathBuf>,
@@ -23,7 +23,7 @@ pub struct Line {
 
 /// What a command accepts besides its settings and `--help`.
 #[derive(Clone, Copy, Default)]
-pub struct Takes {
+pub(crate) struct Takes {
     /// `--config FILE`.
     pub config: bool,
     /// `--check` and `--check=deep`.
@@ -33,7 +33,7 @@ pub struct Takes {
 }
 
 /// Parses a command's arguments.
-pub fn read<T>(
+pub(crate) fn read<T>(
     command: &str,
     table: &[Setting<T>],
     takes: Takes,

@@ -359,7 +359,7 @@ fn small(n: Result<u64, String>) -> Result<u32, String> {
 }
 
 /// Runs the command.
-pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table: Vec<Setting<Settings>> =
         GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
     let takes = Takes { config: true, check: true, words: 0 };

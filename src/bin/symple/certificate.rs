@@ -28,7 +28,7 @@ use dates::{earliest, judge};
 const DAILY: Duration = Duration::from_secs(86_400);
 
 /// A certificate: where it is, and what is in use.
-pub struct Certificate {
+pub(crate) struct Certificate {
     place: Place,
     /// The chain and the key loaded last.
     shown: RefCell<Option<(Vec<u8>, Vec<u8>)>>,
@@ -44,7 +44,7 @@ enum Place {
 
 impl Certificate {
     /// From three settings: `cert` and `key`, or neither and a folder to keep a self-signed one in.
-    pub fn choose(
+    pub(crate) fn choose(
         cert: Option<&Path>,
         key: Option<&Path>,
         state_dir: Option<&Path>,
@@ -70,7 +70,7 @@ impl Certificate {
     }
 
     /// Loads it; a self-signed one is created if it is missing or no longer usable.
-    pub fn load(&self) -> Result<ServerTls, Failure> {
+    pub(crate) fn load(&self) -> Result<ServerTls, Failure> {
         self.load_at(SystemTime::now())
     }
 
@@ -93,7 +93,7 @@ impl Certificate {
     }
 
     /// Reloads it. The old one stays in use if the new one cannot be used.
-    pub fn reload(&self, server: &Server) {
+    pub(crate) fn reload(&self, server: &Server) {
         match self.load() {
             Ok(tls) => {
                 server.set_tls(tls);
@@ -125,7 +125,7 @@ impl Certificate {
     }
 
     /// Checks whether it can be loaded, without creating anything.
-    pub fn check(&self) -> Result<String, Failure> {
+    pub(crate) fn check(&self) -> Result<String, Failure> {
         self.warn_if_open();
         let now = SystemTime::now();
         match &self.place {
@@ -153,7 +153,7 @@ impl Certificate {
 }
 
 /// Checks a certificate once a day for as long as this is polled, if a server uses one.
-pub async fn tend(certificate: Option<&Certificate>, server: Option<&Server>) {
+pub(crate) async fn tend(certificate: Option<&Certificate>, server: Option<&Server>) {
     if let (Some(certificate), Some(server)) = (certificate, server) {
         certificate.tend_each(DAILY, server).await;
     }

@@ -67,7 +67,7 @@ In JSON each device has `path`, `link`, `card`, `driver`, `bus`, `role`, `format
 ";
 
 /// Runs the command.
-pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table: Vec<Setting<Settings>> =
         GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
     let Some(loaded) = files::load("devices", &table, Takes { config: false, check: false, words: 1 }, args)?

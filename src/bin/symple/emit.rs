@@ -72,7 +72,7 @@ Whoever can write to Redis is trusted: permissions are not checked, and delivery
 ";
 
 /// Runs the command.
-pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table: Vec<Setting<Settings>> =
         GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
     let takes = Takes { config: true, check: false, words: 1 };

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// What went wrong, numbered as in BSD's sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// What was asked for does not exist.
     #[cfg(feature = "redis")]
     No = 1,
@@ -31,22 +31,22 @@ pub enum Kind {
 
 /// Why the program exits.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub kind: Kind,
     pub words: String,
 }
 
 impl Failure {
-    pub fn new(kind: Kind, words: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, words: impl Into<String>) -> Self {
         Failure { kind, words: words.into() }
     }
 
     /// For `map_err`: what was attempted, and its cause.
-    pub fn of<E: Display>(kind: Kind, what: impl Display) -> impl FnOnce(E) -> Failure {
+    pub(crate) fn of<E: Display>(kind: Kind, what: impl Display) -> impl FnOnce(E) -> Failure {
         move |cause| Failure::new(kind, format!("{what}: {cause}"))
     }
 
-    pub fn report(self) -> ExitCode {
+    pub(crate) fn report(self) -> ExitCode {
         // If stderr is closed, nobody would read it.
         _ = writeln!(io::stderr(), "symple: {}", self.words);
         ExitCode::from(self.kind as u8)
@@ -54,19 +54,19 @@ impl Failure {
 }
 
 /// Writes to stdout. A closed stdout is not an error: its reader has seen enough.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(text).map(drop)
 }
 
 /// Writes to stdout from a program that keeps running: if that fails, for instance on a full disk, it goes on serving.
-pub fn tell(text: &str) {
+pub(crate) fn tell(text: &str) {
     if let Err(failure) = write(text) {
         log::warn!("{}", failure.words);
     }
 }
 
 /// Writes a line to stdout; false if it is closed.
-pub fn line(text: &str) -> Result<bool, Failure> {
+pub(crate) fn line(text: &str) -> Result<bool, Failure> {
     write(&format!("{text}\n"))
 }
 

@@ -11,7 +11,7 @@ use super::merge::{self, Origin, Origins, Setting, Written};
 use super::secrets;
 
 /// What a command runs with.
-pub struct Loaded<T> {
+pub(crate) struct Loaded<T> {
     pub settings: T,
     pub origins: Origins,
     pub line: Line,
@@ -22,7 +22,7 @@ pub struct Loaded<T> {
 
 impl<T> Loaded<T> {
     /// Warns of secrets that others can read: in the file, or among the arguments. After the logger has started.
-    pub fn warn_of_open_secrets(&self, table: &[Setting<T>]) {
+    pub(crate) fn warn_of_open_secrets(&self, table: &[Setting<T>]) {
         if let Some((name, content)) = &self.file {
             secrets::warn_if_settings_are_open(Path::new(name), content, table);
         }
@@ -31,7 +31,7 @@ impl<T> Loaded<T> {
 }
 
 /// Reads and merges all settings. `None` if only help was requested.
-pub fn load<T: Default>(
+pub(crate) fn load<T: Default>(
     command: &str,
     table: &[Setting<T>],
     takes: Takes,
@@ -64,7 +64,7 @@ pub fn load<T: Default>(
 }
 
 /// Warns of variables whose names look misspelled. Call after the logger has started.
-pub fn warn_of_slips<T>(table: &[Setting<T>]) {
+pub(crate) fn warn_of_slips<T>(table: &[Setting<T>]) {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for (name, near) in merge::slips(table, names.filter(|name| name != "SYMPLE_CONFIG")) {
         log::warn!("unknown variable {name}; did you mean {near}?");

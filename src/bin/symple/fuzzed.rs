@@ -7,7 +7,7 @@ use crate::merge::{self, Kind, Written};
 use crate::serve::settings::{self, Settings};
 
 /// What is wrong is told with the file's name, what is right can be shown, and neither shows a secret.
-pub fn config(data: &[u8]) {
+pub(crate) fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let content = match merge::content(text) {
         Ok(content) => content,

@@ -3,7 +3,7 @@
 use super::merge::Setting;
 
 /// The help of the program.
-pub fn overview<'a>(commands: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn overview<'a>(commands: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let list: String = commands.map(|(name, line)| format!("  {name:10}{line}\n")).collect();
     format!(
         "\
@@ -29,7 +29,7 @@ written; 77 permission denied; 78 a wrong setting in a file or in the environmen
 }
 
 /// The help of a command: an introduction, its settings in groups, and an end.
-pub fn command<T>(introduction: &str, groups: &[(&str, &[Setting<T>])], end: &str) -> String {
+pub(crate) fn command<T>(introduction: &str, groups: &[(&str, &[Setting<T>])], end: &str) -> String {
     let mut out = introduction.trim_start().to_owned();
     for (title, settings) in groups {
         out += &format!("\n{title}:\n");
@@ -51,7 +51,7 @@ pub fn command<T>(introduction: &str, groups: &[(&str, &[Setting<T>])], end: &st
 }
 
 /// A flag, with its description in a column of its own.
-pub fn entry(name: &str, words: &str) -> String {
+pub(crate) fn entry(name: &str, words: &str) -> String {
     const COLUMN: usize = 30;
     const WIDTH: usize = 100;
     let mut lines = vec![String::new()];

@@ -6,7 +6,7 @@ use super::merge::Setting;
 use super::value::{limit, list, parsed_list, set, text};
 
 /// The settings.
-pub struct Limits {
+pub(crate) struct Limits {
     pub trusted_proxies: Vec<Network>,
     /// `None`: no limit.
     pub per_address: Option<usize>,
@@ -29,11 +29,11 @@ impl Default for Limits {
 }
 
 /// Settings that include connection limits.
-pub trait HasLimits {
+pub(crate) trait HasLimits {
     fn limits(&mut self) -> &mut Limits;
 }
 
-pub const fn trusted_proxies<T: HasLimits>() -> Setting<T> {
+pub(crate) const fn trusted_proxies<T: HasLimits>() -> Setting<T> {
     Setting::new(
         "trusted_proxies",
         "IP",
@@ -44,7 +44,7 @@ pub const fn trusted_proxies<T: HasLimits>() -> Setting<T> {
     .list()
 }
 
-pub const fn base_path<T: HasLimits>() -> Setting<T> {
+pub(crate) const fn base_path<T: HasLimits>() -> Setting<T> {
     Setting::new(
         "base_path",
         "PATH",
@@ -60,17 +60,17 @@ pub const fn base_path<T: HasLimits>() -> Setting<T> {
     )
 }
 
-pub const fn max_per_address<T: HasLimits>(help: &'static str) -> Setting<T> {
+pub(crate) const fn max_per_address<T: HasLimits>(help: &'static str) -> Setting<T> {
     Setting::new("max_per_address", "N", help, |s: &mut T, v| set(&mut s.limits().per_address, limit(v)))
 }
 
-pub const fn max_unauthenticated_per_address<T: HasLimits>(help: &'static str) -> Setting<T> {
+pub(crate) const fn max_unauthenticated_per_address<T: HasLimits>(help: &'static str) -> Setting<T> {
     Setting::new("max_unauthenticated_per_address", "N", help, |s: &mut T, v| {
         set(&mut s.limits().strangers_per_address, limit(v))
     })
 }
 
-pub const fn exempt<T: HasLimits>() -> Setting<T> {
+pub(crate) const fn exempt<T: HasLimits>() -> Setting<T> {
     Setting::new(
         "exempt",
         "IP",

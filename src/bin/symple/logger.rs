@@ -15,7 +15,7 @@ struct Logger {
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 /// Starts logging at `level` and above; for libraries below ours, at `warn` and above.
-pub fn start(level: LevelFilter) {
+pub(crate) fn start(level: LevelFilter) {
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let logger = LOGGER.get_or_init(|| Logger { journal });
     if log::set_logger(logger).is_ok() {
@@ -54,7 +54,7 @@ fn priority(level: Level) -> u8 {
 }
 
 /// RFC 3339, in UTC.
-pub struct Date(pub SystemTime);
+pub(crate) struct Date(pub SystemTime);
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

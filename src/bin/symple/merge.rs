@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{nearest, secrets};
 
 /// A setting of `T`.
-pub struct Setting<T> {
+pub(crate) struct Setting<T> {
     /// Its name.
     pub key: &'static str,
     /// The placeholder for its value in the help; empty for a switch.
@@ -26,7 +26,7 @@ pub struct Setting<T> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Plain,
     /// The flag may be repeated.
     List,
@@ -35,7 +35,7 @@ pub enum Kind {
 }
 
 impl<T> Setting<T> {
-    pub const fn new(
+    pub(crate) const fn new(
         key: &'static str,
         value: &'static str,
         help: &'static str,
@@ -44,33 +44,37 @@ impl<T> Setting<T> {
         Setting { key, value, help, also: (&[], &[]), kind: Kind::Plain, take }
     }
 
-    pub const fn list(mut self) -> Self {
+    pub(crate) const fn list(mut self) -> Self {
         self.kind = Kind::List;
         self
     }
 
-    pub const fn secret(mut self) -> Self {
+    pub(crate) const fn secret(mut self) -> Self {
         self.kind = Kind::Secret;
         self
     }
 
-    pub const fn also(mut self, before: &'static [&'static str], behind: &'static [&'static str]) -> Self {
+    pub(crate) const fn also(
+        mut self,
+        before: &'static [&'static str],
+        behind: &'static [&'static str],
+    ) -> Self {
         self.also = (before, behind);
         self
     }
 
     /// `--max-connections`.
-    pub fn flag(&self) -> String {
+    pub(crate) fn flag(&self) -> String {
         format!("--{}", self.key.replace('_', "-"))
     }
 
     /// `SYMPLE_MAX_CONNECTIONS`.
-    pub fn variable(&self) -> String {
+    pub(crate) fn variable(&self) -> String {
         format!("SYMPLE_{}", self.key.to_uppercase())
     }
 
     /// Its environment variables, in order of precedence.
-    pub fn variables(&self) -> Vec<String> {
+    pub(crate) fn variables(&self) -> Vec<String> {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         [names(self.also.0), vec![self.variable()], names(self.also.1)].concat()
     }
@@ -78,7 +82,7 @@ impl<T> Setting<T> {
 
 /// Where a value was found. Later ones take precedence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The file with this name.
     File(String),
     /// An environment variable.
@@ -89,7 +93,7 @@ pub enum Origin {
 
 impl Origin {
     /// A number to compare places by; a value found nowhere counts as 0.
-    pub fn rank(&self) -> u8 {
+    pub(crate) fn rank(&self) -> u8 {
         match self {
             Origin::File(_) => 1,
             Origin::Environment(_) => 2,
@@ -107,7 +111,7 @@ impl fmt::Display for Origin {
 }
 
 /// Everything that was configured.
-pub struct Written<'a> {
+pub(crate) struct Written<'a> {
     /// The file's name and content.
     pub file: Option<(&'a str, &'a Map<String, Value>)>,
     pub environment: &'a dyn Fn(&str) -> Option<String>,
@@ -116,10 +120,10 @@ pub struct Written<'a> {
 }
 
 /// Where each value that differs from the default came from, and the value.
-pub type Origins = BTreeMap<&'static str, (Origin, Value)>;
+pub(crate) type Origins = BTreeMap<&'static str, (Origin, Value)>;
 
 /// Parses the text of a file. The error follows the file's name.
-pub fn content(text: &str) -> Result<Map<String, Value>, String> {
+pub(crate) fn content(text: &str) -> Result<Map<String, Value>, String> {
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
         // Its own message quotes the line, and with it perhaps a password.
         let line =
@@ -133,7 +137,7 @@ pub fn content(text: &str) -> Result<Map<String, Value>, String> {
 }
 
 /// Takes every setting from the place with the highest precedence. Returns all errors, each with its place.
-pub fn merge<T>(
+pub(crate) fn merge<T>(
     table: &[Setting<T>],
     written: &Written<'_>,
     target: &mut T,
@@ -185,7 +189,7 @@ fn strongest<T>(setting: &Setting<T>, written: &Written<'_>) -> Option<(Origin, 
 }
 
 /// Variables that look like a misspelling of one of ours: `SYMPLE_AUTHENTICATON` must not leave a server open.
-pub fn slips<T>(table: &[Setting<T>], names: impl Iterator<Item = String>) -> Vec<(String, String)> {
+pub(crate) fn slips<T>(table: &[Setting<T>], names: impl Iterator<Item = String>) -> Vec<(String, String)> {
     let known: Vec<String> = table.iter().flat_map(Setting::variables).collect();
     let unknown = names.filter(|name| name.starts_with("SYMPLE_") && !known.contains(name));
     let near = |name: String| {
@@ -199,7 +203,7 @@ pub fn slips<T>(table: &[Setting<T>], names: impl Iterator<Item = String>) -> Ve
 }
 
 /// The settings that were configured, one line each, for `--check`: without secrets, and URLs without credentials.
-pub fn set_by<T>(table: &[Setting<T>], origins: &Origins) -> String {
+pub(crate) fn set_by<T>(table: &[Setting<T>], origins: &Origins) -> String {
     let shown = |key: &str, value: &Value| {
         let secret = table.iter().any(|setting| setting.key == key && setting.kind == Kind::Secret);
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -214,7 +218,7 @@ pub fn set_by<T>(table: &[Setting<T>], origins: &Origins) -> String {
 }
 
 /// A URL without its credentials, and without its path if that may contain a password.
-pub fn without_login(url: &str) -> String {
+pub(crate) fn without_login(url: &str) -> String {
     let (scheme, rest) =
         url.split_once("://").map_or(("", url), |(scheme, _)| url.split_at(scheme.len() + 3));
     let shown = match rest.rsplit_once('@') {

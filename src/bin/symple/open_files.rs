@@ -10,12 +10,12 @@ const BESIDE: u64 = 320;
 const MOST: u64 = 1 << 20;
 
 /// The most files the program could have open.
-pub fn reachable() -> u64 {
+pub(crate) fn reachable() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(MOST)
 }
 
 /// Raises the limit as far as allowed, and returns it.
-pub fn raise() -> u64 {
+pub(crate) fn raise() -> u64 {
     let now = getrlimit(Resource::Nofile);
     let current = now.current.unwrap_or(MOST);
     let wanted = now.maximum.unwrap_or(MOST);
@@ -32,6 +32,6 @@ pub fn raise() -> u64 {
 }
 
 /// How many connections this many open files allow.
-pub fn connections(open_files: u64) -> usize {
+pub(crate) fn connections(open_files: u64) -> usize {
     usize::try_from(open_files.saturating_sub(BESIDE).max(16)).unwrap_or(usize::MAX)
 }

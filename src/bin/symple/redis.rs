@@ -7,7 +7,7 @@ use super::value::{parsed, set, text};
 
 /// The settings.
 #[derive(Default)]
-pub struct Redis {
+pub(crate) struct Redis {
     /// May contain a password.
     pub url: Option<Token>,
     pub host: Option<String>,
@@ -16,12 +16,12 @@ pub struct Redis {
 }
 
 /// Settings that include those for Redis.
-pub trait HasRedis {
+pub(crate) trait HasRedis {
     fn redis(&mut self) -> &mut Redis;
 }
 
 /// The rows of the table.
-pub const fn rows<T: HasRedis>() -> [Setting<T>; 4] {
+pub(crate) const fn rows<T: HasRedis>() -> [Setting<T>; 4] {
     [
         Setting::new(
             "redis_url",
@@ -62,7 +62,7 @@ pub const fn rows<T: HasRedis>() -> [Setting<T>; 4] {
 impl Redis {
     /// The URL of Redis: the one configured, unless host or port come from a place with higher precedence. If
     /// nothing is configured and it is `needed`, Redis on this machine.
-    pub fn address(&self, origins: &Origins, needed: bool) -> Option<Token> {
+    pub(crate) fn address(&self, origins: &Origins, needed: bool) -> Option<Token> {
         let rank = |key: &str| origins.get(key).map_or(0, |(origin, _)| origin.rank());
         let parts = ["redis_host", "redis_port", "redis_protocol"].map(rank).into_iter().max().unwrap_or(0);
         if let Some(url) = self.url.as_ref().filter(|_| rank("redis_url") >= parts) {
@@ -79,7 +79,7 @@ impl Redis {
 
 /// The exit code for a failed command.
 #[cfg(feature = "redis")]
-pub fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
+pub(crate) fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
     use super::exit::{Failure, Kind};
     let kind = match e.code() {
         "unreachable" | "late" => Kind::Unavailable,
@@ -91,14 +91,14 @@ pub fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
 
 /// The URL as the library expects it.
 #[cfg(feature = "redis")]
-pub fn parse(url: &Token) -> Result<symple::net::redis::RedisUrl, super::exit::Failure> {
+pub(crate) fn parse(url: &Token) -> Result<symple::net::redis::RedisUrl, super::exit::Failure> {
     use super::exit::{Failure, Kind};
     url.reveal().parse().map_err(Failure::of(Kind::Config, "redis"))
 }
 
 /// Whether Redis answers; the question does not matter.
 #[cfg(feature = "redis")]
-pub fn ask(url: &Token) -> Result<String, super::exit::Failure> {
+pub(crate) fn ask(url: &Token) -> Result<String, super::exit::Failure> {
     let sessions = symple::net::redis::Sessions::new(parse(url)?);
     smol::block_on(sessions.exists(&symple::net::random_id())).map_err(failure)?;
     Ok(format!("{} answers", super::merge::without_login(url.reveal())))

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::merge::{Kind, Origin, Origins, Setting};
 
 /// Warns if every user of this machine can read a file that contains `what`.
-pub fn warn_if_open(file: &Path, what: &str) {
+pub(crate) fn warn_if_open(file: &Path, what: &str) {
     if is_open(file) {
         log::warn!(
             "every user of this machine can read {0}, which contains {what}: chmod 600 {0}",
@@ -17,7 +17,7 @@ pub fn warn_if_open(file: &Path, what: &str) {
 }
 
 /// The same for a settings file, if one of its settings is secret.
-pub fn warn_if_settings_are_open<T>(file: &Path, content: &Map<String, Value>, table: &[Setting<T>]) {
+pub(crate) fn warn_if_settings_are_open<T>(file: &Path, content: &Map<String, Value>, table: &[Setting<T>]) {
     let secret = table.iter().find(|s| content.get(s.key).is_some_and(|value| is_secret(s.kind, value)));
     if let Some(secret) = secret {
         warn_if_open(file, secret.key);
@@ -25,7 +25,7 @@ pub fn warn_if_settings_are_open<T>(file: &Path, content: &Map<String, Value>, t
 }
 
 /// Warns of secrets among the arguments; `config` says whether the command reads a file.
-pub fn warn_of_arguments<T>(origins: &Origins, words: &[String], table: &[Setting<T>], config: bool) {
+pub(crate) fn warn_of_arguments<T>(origins: &Origins, words: &[String], table: &[Setting<T>], config: bool) {
     let file = if config { " or the file of --config" } else { "" };
     for setting in table {
         if let Some((Origin::Flag(flag), value)) = origins.get(setting.key)
@@ -55,7 +55,7 @@ fn has_login(text: &str) -> bool {
 
 /// Whether a text names a password: network cameras accept one in the path or the query, and an ICE server has it as
 /// its `credential`.
-pub fn has_password(text: &str) -> bool {
+pub(crate) fn has_password(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["pass", "pwd", "credential"].iter().any(|name| text.contains(name))
 }

@@ -81,7 +81,7 @@ Other users can see a token on the command line; `-` reads it from standard inpu
 ";
 
 /// Runs the command.
-pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table: Vec<Setting<Settings>> =
         GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(|s| Setting { ..*s })).collect();
     let takes = Takes { config: true, check: false, words: 2 };

@@ -16,7 +16,7 @@ const GIVE_BACK: Duration = Duration::from_secs(10);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     /// SIGTERM or SIGINT.
     End,
     /// SIGHUP.
@@ -24,13 +24,13 @@ pub enum Wish {
 }
 
 /// Starts to receive signals. A second signal to stop exits at once.
-pub fn listen() -> Result<Signals, Failure> {
+pub(crate) fn listen() -> Result<Signals, Failure> {
     Signals::new([Signal::Term, Signal::Int, Signal::Hup]).map_err(Failure::of(Kind::System, "signals"))
 }
 
 /// Runs `work`, calls `tell` for each signal, and runs `beside`. These are separate tasks, because everything that one
 /// future waits for is polled at each of its wake-ups: joined with a server, this cost a system call per message.
-pub fn run(
+pub(crate) fn run(
     work: impl Future<Output = ()>,
     signals: Signals,
     tell: impl FnMut(Wish),

@@ -6,7 +6,7 @@ use crate::exit::{self, Failure, Kind};
 
 /// How thorough a check is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
+pub(crate) enum Depth {
     /// Opens no port and contacts no server.
     Plain,
     /// Tries everything.
@@ -15,7 +15,7 @@ pub enum Depth {
 
 /// The results.
 #[derive(Default)]
-pub struct Trial {
+pub(crate) struct Trial {
     rows: String,
     failed: Vec<&'static str>,
     kind: Option<Kind>,
@@ -23,7 +23,7 @@ pub struct Trial {
 
 impl Trial {
     /// Adds one result.
-    pub fn add(&mut self, what: &'static str, outcome: Result<String, Failure>) {
+    pub(crate) fn add(&mut self, what: &'static str, outcome: Result<String, Failure>) {
         let (verdict, words) = match outcome {
             Ok(words) => ("ok", words),
             Err(failure) => {
@@ -36,7 +36,7 @@ impl Trial {
     }
 
     /// Prints what would run and the results. The exit code is that of the first failure.
-    pub fn end(self, plan: &str) -> Result<(), Failure> {
+    pub(crate) fn end(self, plan: &str) -> Result<(), Failure> {
         exit::print(&format!("{plan}tried:\n{}", self.rows))?;
         match self.kind {
             None => Ok(()),

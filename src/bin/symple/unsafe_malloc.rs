@@ -9,7 +9,7 @@ unsafe extern "C" {
 /// large block is freed: after three floods of 1,000 frames of 511 KiB, with a peer that stayed among every 40,
 /// 595 MB stayed for good. Fixed thresholds (`mallopt`) cured that of large blocks, not of those of 16 KiB, and
 /// make a system call of every frame of raw video.
-pub fn give_back() {
+pub(crate) fn give_back() {
     // SAFETY: malloc_trim takes any number, locks what it looks at, and touches no block that is in use.
     unsafe { malloc_trim(0) };
 }

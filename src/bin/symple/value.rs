@@ -8,13 +8,13 @@ use serde_json::Value;
 use symple::proto::{Object, Token};
 
 /// Stores a parsed value.
-pub fn set<T>(place: &mut T, read: Result<T, String>) -> Result<(), String> {
+pub(crate) fn set<T>(place: &mut T, read: Result<T, String>) -> Result<(), String> {
     *place = read?;
     Ok(())
 }
 
 /// Yes or no, as the Node.js server reads it.
-pub fn switch(value: &Value) -> Result<bool, String> {
+pub(crate) fn switch(value: &Value) -> Result<bool, String> {
     match value {
         Value::Bool(on) => Ok(*on),
         Value::Number(n) if n.as_u64() == Some(1) => Ok(true),
@@ -28,7 +28,7 @@ pub fn switch(value: &Value) -> Result<bool, String> {
     }
 }
 
-pub fn text(value: &Value) -> Result<String, String> {
+pub(crate) fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
@@ -36,18 +36,18 @@ pub fn text(value: &Value) -> Result<String, String> {
     }
 }
 
-pub fn secret(value: &Value) -> Result<Token, String> {
+pub(crate) fn secret(value: &Value) -> Result<Token, String> {
     let text = text(value)?;
     if text.is_empty() { Err("must not be empty".into()) } else { Ok(Token::new(text)) }
 }
 
 /// Anything that parses from text.
-pub fn parsed<T: FromStr<Err: Display>>(value: &Value) -> Result<T, String> {
+pub(crate) fn parsed<T: FromStr<Err: Display>>(value: &Value) -> Result<T, String> {
     text(value)?.trim().parse().map_err(|e| format!("{e}"))
 }
 
 /// Origins of web pages, or `*` for all of them.
-pub fn origins(value: &Value) -> Result<Vec<String>, String> {
+pub(crate) fn origins(value: &Value) -> Result<Vec<String>, String> {
     let origins = list(value)?;
     match origins.iter().find(|o| !o.contains("://") && *o != "*") {
         Some(bad) => Err(format!("{bad} is not an origin, such as https://chat.example")),
@@ -56,19 +56,19 @@ pub fn origins(value: &Value) -> Result<Vec<String>, String> {
 }
 
 /// A whole number, at least `least`.
-pub fn count(value: &Value, least: u64) -> Result<u64, String> {
+pub(crate) fn count(value: &Value, least: u64) -> Result<u64, String> {
     let found = text(value).ok().and_then(|text| text.trim().parse::<u64>().ok());
     found.filter(|n| *n >= least).ok_or_else(|| format!("must be a whole number, at least {least}"))
 }
 
 /// A whole number where 0 means no limit.
-pub fn limit(value: &Value) -> Result<Option<usize>, String> {
+pub(crate) fn limit(value: &Value) -> Result<Option<usize>, String> {
     let n = count(value, 0).map_err(|_| "must be a whole number, 0 for no limit")?;
     Ok((n > 0).then(|| usize::try_from(n).unwrap_or(usize::MAX)))
 }
 
 /// A duration in minutes; -1 means forever.
-pub fn minutes(value: &Value) -> Result<Option<Duration>, String> {
+pub(crate) fn minutes(value: &Value) -> Result<Option<Duration>, String> {
     match text(value)?.trim().parse::<f64>() {
         Ok(-1.0) => Ok(None),
         Ok(minutes) if minutes > 0.0 && minutes < 1e9 => Ok(Some(Duration::from_secs_f64(minutes * 60.0))),
@@ -77,14 +77,14 @@ pub fn minutes(value: &Value) -> Result<Option<Duration>, String> {
 }
 
 /// A duration in seconds, from 1 ms to a day, so that sums of them cannot overflow.
-pub fn seconds(value: &Value) -> Result<Duration, String> {
+pub(crate) fn seconds(value: &Value) -> Result<Duration, String> {
     const DAY: f64 = 86_400.0;
     let found = text(value)?.trim().parse::<f64>().ok().filter(|n| *n >= 0.001 && *n <= DAY);
     found.map(Duration::from_secs_f64).ok_or_else(|| format!("must be a number of seconds, at most {DAY}"))
 }
 
 /// Bytes: a number, optionally followed by K or M.
-pub fn bytes(value: &Value) -> Result<usize, String> {
+pub(crate) fn bytes(value: &Value) -> Result<usize, String> {
     let text = text(value)?;
     let text = text.trim().trim_end_matches(['B', 'b']).trim_end_matches(['i']);
     let (digits, unit) = match text.char_indices().last() {
@@ -97,7 +97,7 @@ pub fn bytes(value: &Value) -> Result<usize, String> {
 }
 
 /// Several strings: an array, or one string with commas.
-pub fn list(value: &Value) -> Result<Vec<String>, String> {
+pub(crate) fn list(value: &Value) -> Result<Vec<String>, String> {
     let parts = |text: &str| -> Vec<String> {
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(String::from).collect()
     };
@@ -113,13 +113,13 @@ pub fn list(value: &Value) -> Result<Vec<String>, String> {
 }
 
 /// A list whose entries parse from text.
-pub fn parsed_list<T: FromStr<Err: Display>>(value: &Value) -> Result<Vec<T>, String> {
+pub(crate) fn parsed_list<T: FromStr<Err: Display>>(value: &Value) -> Result<Vec<T>, String> {
     let read = |entry: String| entry.parse().map_err(|e| format!("{entry}: {e}"));
     list(value)?.into_iter().map(read).collect()
 }
 
 /// A JSON object, or the text of one.
-pub fn object(value: &Value) -> Result<Object, String> {
+pub(crate) fn object(value: &Value) -> Result<Object, String> {
     match value {
         Value::Object(object) => Ok(object.clone()),
         Value::String(text) => serde_json::from_str(text).map_err(|e| format!("must be a JSON object: {e}")),
@@ -128,7 +128,7 @@ pub fn object(value: &Value) -> Result<Object, String> {
 }
 
 /// A list of JSON objects, or the text of one.
-pub fn objects(value: &Value) -> Result<Vec<Value>, String> {
+pub(crate) fn objects(value: &Value) -> Result<Vec<Value>, String> {
     let entries = match value {
         // Flags arrive as a list of strings, each of which is a list itself.
         Value::Array(texts) if texts.len() == 1 && texts[0].is_string() => return objects(&texts[0]),

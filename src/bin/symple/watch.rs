@@ -115,7 +115,7 @@ Every flag is also an environment variable: --token is SYMPLE_TOKEN.
 ";
 
 /// Runs the command.
-pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let takes = Takes { config: false, check: false, words: 1 };
     let Some(loaded) = files::load("watch", TABLE, takes, args)? else {
         return exit::print(&help::command(INTRODUCTION, &[("Flags", TABLE)], ""));

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// Runs `act` while holding a lock on a folder, so that one program at a time does it. Creates a missing folder.
-pub fn alone<T>(folder: &Path, act: impl FnOnce() -> T) -> io::Result<T> {
+pub(crate) fn alone<T>(folder: &Path, act: impl FnOnce() -> T) -> io::Result<T> {
     fs::create_dir_all(folder)?;
     let lock = File::open(folder)?;
     // On a file system without locks, two programs that start at once may do it twice.
@@ -17,7 +17,7 @@ pub fn alone<T>(folder: &Path, act: impl FnOnce() -> T) -> io::Result<T> {
 
 /// Replaces `file` with what `fill` writes, synced to disk. If that fails, the file is unchanged and nothing else is
 /// left behind. Call it within [`alone`] in the file's folder.
-pub fn write(file: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn write(file: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let draft = file.with_extension("new");
     let written = draft_of(&draft, fill).and_then(|()| fs::rename(&draft, file));
     if written.is_err() {
@@ -48,7 +48,7 @@ fn draft_of(draft: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io:
 
 /// Removes what killed programs have left next to `file`: `NAME.new` and `NAME.NUMBER.new`. Call it within [`alone`] in
 /// the file's folder.
-pub fn remove_drafts(file: &Path) {
+pub(crate) fn remove_drafts(file: &Path) {
     let (Some(folder), Some(stem)) = (file.parent(), file.file_stem().and_then(|stem| stem.to_str())) else {
         return;
     };

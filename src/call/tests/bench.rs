@@ -4,20 +4,20 @@ use std::time::{Duration, Instant};
 
 use crate::call::{CallId, Calls, Config, Event, Input, Output};
 
-pub const US: &str = "m|1";
+pub(super) const US: &str = "m|1";
 /// Its address is smaller than ours, so in a glare we give way.
-pub const LOW: &str = "b|2";
+pub(super) const LOW: &str = "b|2";
 /// Its address is greater than ours, so in a glare it gives way.
-pub const HIGH: &str = "z|3";
+pub(super) const HIGH: &str = "z|3";
 
-pub const OFFER: &str = r#"{"type":"offer","sdp":"O"}"#;
-pub const ANSWER: &str = r#"{"type":"answer","sdp":"A"}"#;
-pub const CANDIDATE: &str = r#"{"candidate":"candidate:c","sdpMid":"0","sdpMLineIndex":0}"#;
-pub const END: &str = r#"{"candidate":"","sdpMid":"0","sdpMLineIndex":0}"#;
+pub(super) const OFFER: &str = r#"{"type":"offer","sdp":"O"}"#;
+pub(super) const ANSWER: &str = r#"{"type":"answer","sdp":"A"}"#;
+pub(super) const CANDIDATE: &str = r#"{"candidate":"candidate:c","sdpMid":"0","sdpMLineIndex":0}"#;
+pub(super) const END: &str = r#"{"candidate":"","sdpMid":"0","sdpMLineIndex":0}"#;
 
 /// Every stage of a call at which a message can arrive. The call is number 1, its remote `b|2`, its id `w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     Idle,
     Ringing,
     Incoming,
@@ -35,7 +35,7 @@ pub enum Stage {
     CalleeActiveAsked,
 }
 
-pub const STAGES: [Stage; 15] = [
+pub(super) const STAGES: [Stage; 15] = [
     Stage::Idle,
     Stage::Ringing,
     Stage::Incoming,
@@ -54,7 +54,7 @@ pub const STAGES: [Stage; 15] = [
 ];
 
 impl Stage {
-    pub fn is_caller(self) -> bool {
+    pub(super) fn is_caller(self) -> bool {
         use Stage::*;
         matches!(
             self,
@@ -68,7 +68,7 @@ impl Stage {
         )
     }
 
-    pub fn is_active(self) -> bool {
+    pub(super) fn is_active(self) -> bool {
         use Stage::*;
         matches!(
             self,
@@ -82,28 +82,28 @@ impl Stage {
     }
 }
 
-pub struct Bench {
+pub(super) struct Bench {
     pub calls: Calls,
     pub now: Instant,
 }
 
-pub fn id(n: u64) -> CallId {
+pub(super) fn id(n: u64) -> CallId {
     CallId(n)
 }
 
 impl Bench {
-    pub fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         let mut bench = Bench { calls: Calls::new(config), now: Instant::now() };
         assert_eq!(bench.input(Input::Own { address: US }), [""; 0]);
         bench
     }
 
     /// At this stage, with the default configuration.
-    pub fn at(stage: Stage) -> Self {
+    pub(super) fn at(stage: Stage) -> Self {
         Self::with(Config::default(), stage)
     }
 
-    pub fn with(config: Config, stage: Stage) -> Self {
+    pub(super) fn with(config: Config, stage: Stage) -> Self {
         use Stage::*;
         let mut b = Self::new(config);
         let now = b.now;
@@ -156,31 +156,31 @@ impl Bench {
         b
     }
 
-    pub fn input(&mut self, input: Input<'_>) -> Vec<String> {
+    pub(super) fn input(&mut self, input: Input<'_>) -> Vec<String> {
         self.calls.handle_input(input, self.now);
         self.drain()
     }
 
     /// A message with the id `w`.
-    pub fn hear(&mut self, from: &str, subtype: &str, data: &str) -> Vec<String> {
+    pub(super) fn hear(&mut self, from: &str, subtype: &str, data: &str) -> Vec<String> {
         self.input(Input::Message { from, host: None, subtype, data: Some(data), call: Some("w") })
     }
 
     /// A message from a client that knows no ids.
-    pub fn hear_plain(&mut self, from: &str, subtype: &str, data: &str) -> Vec<String> {
+    pub(super) fn hear_plain(&mut self, from: &str, subtype: &str, data: &str) -> Vec<String> {
         self.input(Input::Message { from, host: None, subtype, data: Some(data), call: None })
     }
 
-    pub fn hear_id(&mut self, from: &str, call: &str, subtype: &str, data: &str) -> Vec<String> {
+    pub(super) fn hear_id(&mut self, from: &str, call: &str, subtype: &str, data: &str) -> Vec<String> {
         self.input(Input::Message { from, host: None, subtype, data: Some(data), call: Some(call) })
     }
 
-    pub fn pass(&mut self, seconds: u64) -> Vec<String> {
+    pub(super) fn pass(&mut self, seconds: u64) -> Vec<String> {
         self.now += Duration::from_secs(seconds);
         self.drain()
     }
 
-    pub fn drain(&mut self) -> Vec<String> {
+    pub(super) fn drain(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
             match self.calls.poll_output(self.now) {
@@ -191,7 +191,7 @@ impl Bench {
     }
 
     /// Seconds until the next deadline.
-    pub fn wakes_in(&mut self) -> Option<u64> {
+    pub(super) fn wakes_in(&mut self) -> Option<u64> {
         match self.calls.poll_output(self.now) {
             Output::Timeout(at) => at.map(|at| (at - self.now).as_secs()),
             other => panic!("drain first: {other:?}"),
@@ -200,7 +200,7 @@ impl Bench {
 }
 
 /// `to < subtype id data` for what is sent, otherwise the event as text.
-pub fn line(output: &Output) -> String {
+pub(super) fn line(output: &Output) -> String {
     match output {
         Output::Send { to, subtype, call, data } => {
             let subtype = subtype.strip_prefix("call:").expect("all subtypes are call:…");

@@ -15,18 +15,18 @@ enum Flying {
 
 /// What the application of an end does by itself.
 #[derive(Clone, Copy, Default)]
-pub struct App {
+pub(super) struct App {
     pub accepts: bool,
     /// Reports media_connected as soon as both descriptions are there.
     pub connects: bool,
 }
 
-pub enum Kind {
+pub(super) enum Kind {
     Ours(Box<Calls>, App),
     Published(Published),
 }
 
-pub struct End {
+pub(super) struct End {
     pub address: String,
     pub kind: Kind,
     /// What it did and received, as lines.
@@ -35,13 +35,13 @@ pub struct End {
 
 /// The published browser client: one call, no ids, `busy` to everyone else, including the peer it is calling.
 #[derive(Default)]
-pub struct Published {
+pub(super) struct Published {
     pub remote: Option<String>,
     pub ringing: bool,
     pub active: bool,
 }
 
-pub struct Net {
+pub(super) struct Net {
     pub now: Instant,
     pub ends: Vec<End>,
     flying: BTreeMap<(Instant, u64), (String, Flying)>,
@@ -52,13 +52,13 @@ pub struct Net {
 }
 
 impl Net {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Instant::now();
         Net { now, ends: vec![], flying: BTreeMap::new(), sent: 0, delays: BTreeMap::new(), wires: 0 }
     }
 
     /// Two of our own ends that accept and connect.
-    pub fn pair(a: &str, b: &str) -> Self {
+    pub(super) fn pair(a: &str, b: &str) -> Self {
         let mut net = Self::new();
         for address in [a, b] {
             net.ours(address, App { accepts: true, connects: true });
@@ -66,17 +66,17 @@ impl Net {
         net
     }
 
-    pub fn ours(&mut self, address: &str, app: App) -> usize {
+    pub(super) fn ours(&mut self, address: &str, app: App) -> usize {
         self.ours_with(address, app, Config::default())
     }
 
-    pub fn ours_with(&mut self, address: &str, app: App, config: Config) -> usize {
+    pub(super) fn ours_with(&mut self, address: &str, app: App, config: Config) -> usize {
         let mut calls = Calls::new(config);
         calls.handle_input(Input::Own { address }, self.now);
         self.add(address, Kind::Ours(Box::new(calls), app))
     }
 
-    pub fn published(&mut self, address: &str) -> usize {
+    pub(super) fn published(&mut self, address: &str) -> usize {
         self.add(address, Kind::Published(Published::default()))
     }
 
@@ -85,14 +85,14 @@ impl Net {
         self.ends.len() - 1
     }
 
-    pub fn calls(&mut self, end: usize) -> &mut Calls {
+    pub(super) fn calls(&mut self, end: usize) -> &mut Calls {
         match &mut self.ends[end].kind {
             Kind::Ours(calls, _) => calls,
             Kind::Published(_) => panic!("end {end} is not ours"),
         }
     }
 
-    pub fn published_at(&mut self, end: usize) -> &mut Published {
+    pub(super) fn published_at(&mut self, end: usize) -> &mut Published {
         match &mut self.ends[end].kind {
             Kind::Ours(..) => panic!("end {end} is ours"),
             Kind::Published(published) => published,
@@ -100,23 +100,23 @@ impl Net {
     }
 
     /// The states of an end's calls, oldest first, with the wire ids.
-    pub fn states(&mut self, end: usize) -> Vec<(State, Option<String>)> {
+    pub(super) fn states(&mut self, end: usize) -> Vec<(State, Option<String>)> {
         let calls = self.calls(end);
         calls.iter().map(|(id, state)| (state, calls.calls[&id].wire.clone())).collect()
     }
 
-    pub fn only(&mut self, end: usize) -> CallId {
+    pub(super) fn only(&mut self, end: usize) -> CallId {
         let ids: Vec<_> = self.calls(end).iter().map(|(id, _)| id).collect();
         assert_eq!(ids.len(), 1, "one call at {end}: {:?}", self.ends[end].log);
         ids[0]
     }
 
-    pub fn invite(&mut self, from: usize, to: usize) -> Option<CallId> {
+    pub(super) fn invite(&mut self, from: usize, to: usize) -> Option<CallId> {
         let name = self.ends[to].address.clone();
         self.invite_name(from, &name)
     }
 
-    pub fn invite_name(&mut self, from: usize, name: &str) -> Option<CallId> {
+    pub(super) fn invite_name(&mut self, from: usize, name: &str) -> Option<CallId> {
         self.wires += 1;
         let (wire, now) = (format!("w{}", self.wires), self.now);
         let id = match &mut self.ends[from].kind {
@@ -133,14 +133,14 @@ impl Net {
         id
     }
 
-    pub fn hangup(&mut self, end: usize, id: CallId) {
+    pub(super) fn hangup(&mut self, end: usize, id: CallId) {
         let now = self.now;
         let _ = self.calls(end).hangup(id, "bye", now);
         self.drain(end);
     }
 
     /// An end loses its connection: everybody is informed, and nothing reaches it.
-    pub fn lose(&mut self, end: usize) {
+    pub(super) fn lose(&mut self, end: usize) {
         let now = self.now;
         let old = std::mem::take(&mut self.ends[end].address);
         for other in 0..self.ends.len() {
@@ -153,7 +153,7 @@ impl Net {
         self.drain(end);
     }
 
-    pub fn back(&mut self, end: usize, address: &str) {
+    pub(super) fn back(&mut self, end: usize, address: &str) {
         let now = self.now;
         self.ends[end].address = address.into();
         self.calls(end).handle_input(Input::Own { address }, now);
@@ -161,7 +161,7 @@ impl Net {
     }
 
     /// Runs until nothing is in flight and no deadline is within `millis`.
-    pub fn run(&mut self, millis: u64) {
+    pub(super) fn run(&mut self, millis: u64) {
         let until = self.now + Duration::from_millis(millis);
         loop {
             let mut next = self.flying.keys().next().map(|(at, _)| *at);
@@ -287,7 +287,7 @@ impl Net {
     }
 
     /// What ICE does: media fails if its other end is gone.
-    pub fn settle_media(&mut self) {
+    pub(super) fn settle_media(&mut self) {
         let mut ends_by_wire: BTreeMap<Option<String>, BTreeSet<usize>> = BTreeMap::new();
         for end in 0..self.ends.len() {
             for (_, wire) in self.states(end) {

@@ -105,7 +105,7 @@ pub(crate) enum Unit {
 
 impl Unit {
     /// A bitrate, or a number of pictures, in this unit.
-    pub fn of(self, value: u32) -> u32 {
+    pub(crate) fn of(self, value: u32) -> u32 {
         match self {
             Unit::Kilobits => (value / 1000).max(1),
             Unit::Bits | Unit::Pictures => value,
@@ -194,7 +194,7 @@ pub(crate) struct Start<'a> {
 
 impl Encoder {
     /// From raw pictures to H.264 in GStreamer's launch syntax; the element is named `enc`.
-    pub fn chain(&self, name: &str, start: Start<'_>) -> String {
+    pub(crate) fn chain(&self, name: &str, start: Start<'_>) -> String {
         let mut chain = String::from("videoconvert ! ");
         if let Some(before) = &self.before {
             chain += before;
@@ -232,7 +232,7 @@ impl Encoder {
     }
 
     /// What is wrong with it, if anything: a property or control that nobody documented.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let knobs = || std::iter::once(&self.bitrate).chain(&self.key_interval);
         let properties = knobs().filter_map(|knob| match &knob.setting {
             Setting::Property(name) => Some(name),
@@ -260,7 +260,7 @@ impl Encoder {
 
 impl Capture {
     /// What is wrong with it, if anything: a property that nobody documented.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let camera = self.csi.iter().map(|csi| &csi.camera);
         camera.chain(self.properties.keys()).try_for_each(|name| documented(name, &self.documented))
     }
@@ -270,7 +270,7 @@ impl Csi {
     /// From the sensor to raw pictures in GStreamer's launch syntax; the element is named `camera`.
     ///
     /// Errors: where sensors have numbers, a camera that is none.
-    pub fn head(
+    pub(crate) fn head(
         &self,
         element: &str,
         properties: &BTreeMap<String, Value>,

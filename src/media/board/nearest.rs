@@ -1,13 +1,13 @@
 //! "Did you mean …?" For keys of profiles, and for the settings of the program, which takes this file in.
 
 /// `; did you mean "port"?`, or nothing where no candidate is near.
-pub fn hint<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn hint<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     nearest(word, candidates).map(|found| format!("; did you mean \"{found}\"?")).unwrap_or_default()
 }
 
 /// The candidate that takes the fewest slips to become `word`: at most two, or a third of its letters, or
 /// else one that begins with it.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.trim_start_matches('-').replace('-', "_").to_lowercase();
     let word = plain(word);
     let near = word.chars().count().div_ceil(3).max(2);

@@ -133,7 +133,7 @@ pub(crate) struct Quirk {
 
 impl Profile {
     /// Reads a profile, and holds it against the elements.
-    pub fn parse(text: &str, elements: &Elements) -> Result<Profile, String> {
+    pub(crate) fn parse(text: &str, elements: &Elements) -> Result<Profile, String> {
         let profile: Profile = read::read(text)?;
         profile.check(elements)?;
         Ok(profile)
@@ -188,7 +188,7 @@ impl Profile {
 
     /// The encoders to try, each as this board wants it. `wanted` names others, or an order of its own; of
     /// those that nobody knows the reason is told.
-    pub fn candidates(
+    pub(crate) fn candidates(
         &self,
         wanted: &[String],
         elements: &Elements,
@@ -207,7 +207,7 @@ impl Profile {
 
 impl Profile {
     /// What opens a sensor at the board's own port by itself, in this order.
-    pub fn csi<'a>(&'a self, elements: &'a Elements) -> impl Iterator<Item = CsiElement<'a>> {
+    pub(crate) fn csi<'a>(&'a self, elements: &'a Elements) -> impl Iterator<Item = CsiElement<'a>> {
         let csi = self.capture.iter().filter(|capture| capture.sensors == Sensors::Csi);
         csi.filter_map(|capture| {
             let known = elements.capture.get(&capture.element)?;

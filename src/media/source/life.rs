@@ -30,21 +30,21 @@ use crate::media::error::{ErrorKind, MediaError};
 
 /// A source that gives nothing for so long has stalled. Cameras give frames ten times a second and more, and a
 /// network that loses its connection for longer will not continue it.
-pub const STALL: Duration = Duration::from_secs(5);
+pub(crate) const STALL: Duration = Duration::from_secs(5);
 /// The first frame may take longer: RTSP may try UDP before TCP, a camera adjusts its exposure.
-pub const FIRST: Duration = Duration::from_secs(10);
+pub(crate) const FIRST: Duration = Duration::from_secs(10);
 /// How often it is looked whether a camera is plugged in again, which costs next to nothing.
-pub const ABSENT: Duration = Duration::from_secs(2);
+pub(crate) const ABSENT: Duration = Duration::from_secs(2);
 /// A run that gave frames for so long was good: the next failure's wait begins small again.
-pub const GOOD_RUN: Duration = Duration::from_secs(10);
+pub(crate) const GOOD_RUN: Duration = Duration::from_secs(10);
 /// A file that is shorter is not repeated more often.
-pub const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
+pub(crate) const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Who opens a source again that is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reopening {
+pub(crate) enum Reopening {
     /// We do, after a wait: it is live, as a camera is.
     AfterWait,
     /// We do at its end, which is not a loss; when it fails it is given up: a file.
@@ -57,7 +57,7 @@ pub enum Reopening {
 
 /// What is to know of a source.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// Who opens it again.
     pub reopening: Reopening,
     /// It can be unplugged, and to look for it costs nothing.
@@ -68,7 +68,7 @@ pub struct Config {
 
 /// What happens to a source.
 #[derive(Clone, Debug)]
-pub enum Input {
+pub(crate) enum Input {
     /// A stream of it is wanted.
     Wanted,
     /// No stream of it is wanted any more.
@@ -91,7 +91,7 @@ pub enum Input {
 
 /// What is to be done.
 #[derive(Clone, Debug)]
-pub enum Output {
+pub(crate) enum Output {
     /// Open it. [`Input::Opened`] or [`Input::Failed`] follows.
     Open,
     /// Close it, if it is open.
@@ -156,7 +156,7 @@ enum State {
 
 /// The core. Feed it, then drain [`poll_output`](Self::poll_output) until it says when to wake.
 #[derive(Debug)]
-pub struct Life {
+pub(crate) struct Life {
     config: Config,
     state: State,
     status: Option<SourceStatus>,
@@ -167,22 +167,22 @@ pub struct Life {
 
 impl Life {
     /// A source that nobody wants yet.
-    pub fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         Life { config, state: State::Closed, status: None, failures: 0, out: VecDeque::new() }
     }
 
     /// Whether it is neither open nor to be opened again.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed | State::Ended | State::GaveUp)
     }
 
     /// Whether frames flow.
-    pub fn is_playing(&self) -> bool {
+    pub(crate) fn is_playing(&self) -> bool {
         matches!(self.state, State::Playing(_))
     }
 
     /// What is to be done next; [`Output::Timeout`] when there is nothing.
-    pub fn poll_output(&mut self) -> Output {
+    pub(crate) fn poll_output(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| Output::Timeout(self.wakes_at()))
     }
 
@@ -197,7 +197,7 @@ impl Life {
     }
 
     /// Takes what happened. See the table of transitions in the tests.
-    pub fn handle_input(&mut self, input: Input, now: Instant) {
+    pub(crate) fn handle_input(&mut self, input: Input, now: Instant) {
         use State::{Closed, Ended, GaveUp, Lost, Opening, Playing, Waiting};
         let state = std::mem::replace(&mut self.state, Closed);
         self.state = match (state, input) {

@@ -35,7 +35,7 @@ pub(crate) struct Url {
 }
 
 impl Url {
-    pub fn parse(text: &str) -> Result<Url, UrlError> {
+    pub(super) fn parse(text: &str) -> Result<Url, UrlError> {
         let bad = |why: &str| UrlError(why.to_owned());
         let uri: Uri = text.parse().map_err(|_| bad("The server's address cannot be read"))?;
         let tls = match uri.scheme_str() {
@@ -75,7 +75,7 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// The reason of a failure is in words and holds no address.
-    pub async fn dial(self) -> Result<WebSocket, String> {
+    pub(super) async fn dial(self) -> Result<WebSocket, String> {
         let tcp = self.connect().await?;
         _ = tcp.get_ref().set_nodelay(true);
         let io = self.secure(tcp).await?;

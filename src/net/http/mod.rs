@@ -74,7 +74,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub fn new(
+    pub(crate) fn new(
         origins: Origins,
         answers: Answers,
         proxies: Vec<Network>,
@@ -84,12 +84,12 @@ impl Rules {
         Arc::new(Rules { origins, answers, proxies, limits, tries, troubles })
     }
 
-    pub fn is_proxy(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|network| network.contains(address))
     }
 
     /// A token is shown; the error is how long to wait before the next one is looked at.
-    pub fn begin_try(&self, from: IpAddr) -> Result<(), Duration> {
+    pub(crate) fn begin_try(&self, from: IpAddr) -> Result<(), Duration> {
         match self.limits.is_exempt(from) {
             true => Ok(()),
             false => lock(&self.tries).begin(from, now()),
@@ -97,7 +97,7 @@ impl Rules {
     }
 
     /// What came of it.
-    pub fn end_try(&self, from: IpAddr, wrong: bool) {
+    pub(crate) fn end_try(&self, from: IpAddr, wrong: bool) {
         if !self.limits.is_exempt(from) {
             lock(&self.tries).end(from, wrong, now());
         }

@@ -36,7 +36,7 @@ struct Record {
 
 impl Tries {
     /// A token is shown. `Err`: not now, but after this time.
-    pub fn begin(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let record = self.record(address, now);
         let owed = record.clear.saturating_duration_since(now);
         let free = EACH * (AT_ONCE - 1);
@@ -51,7 +51,7 @@ impl Tries {
     }
 
     /// What came of a try that had begun.
-    pub fn end(&mut self, address: IpAddr, wrong: bool, now: Instant) {
+    pub(crate) fn end(&mut self, address: IpAddr, wrong: bool, now: Instant) {
         let record = self.record(address, now);
         record.undecided = record.undecided.saturating_sub(1);
         if wrong {

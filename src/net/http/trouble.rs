@@ -53,7 +53,7 @@ impl Trouble {
     }
 
     /// The answer to the request.
-    pub fn refusal(self, status: u16) -> Response {
+    pub(super) fn refusal(self, status: u16) -> Response {
         Response::text(status, self.words())
     }
 }
@@ -64,7 +64,7 @@ pub(super) struct Troubles([Seldom; 6]);
 
 impl Troubles {
     /// Warns once a minute of each.
-    pub fn warn(&mut self, trouble: Trouble, now: Instant) {
+    pub(super) fn warn(&mut self, trouble: Trouble, now: Instant) {
         let words = trouble.words().trim_end();
         match self.0[trouble as usize].due(now) {
             None => {}

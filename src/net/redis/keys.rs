@@ -16,14 +16,14 @@ use super::{PATIENCE, RedisError};
 const TURN: Duration = Duration::from_secs(2);
 
 /// Who is asked for sessions: the one Redis on the line that there is, or the nodes of a cluster.
-pub enum Keys {
+pub(super) enum Keys {
     Line(MultiplexedConnection),
     Nodes(Nodes),
 }
 
 impl Keys {
     /// `None`: the line is to be given up.
-    pub async fn ask(&mut self, asks: &[Ask]) -> Option<Vec<Answer>> {
+    pub(super) async fn ask(&mut self, asks: &[Ask]) -> Option<Vec<Answer>> {
         let redis = match self {
             Keys::Nodes(nodes) => return Some(nodes.ask(asks, TURN).await),
             Keys::Line(redis) => redis,
@@ -39,7 +39,7 @@ impl Keys {
 }
 
 /// A command on the key of a session, which before it lives on for `extend`: extended, never shortened.
-pub fn question(command: &str, key: String, extend: Option<Duration>) -> Ask {
+pub(super) fn question(command: &str, key: String, extend: Option<Duration>) -> Ask {
     let mut commands = Vec::new();
     if let Some(ttl) = extend {
         let mut later = redis::cmd("PEXPIRE");
@@ -54,7 +54,7 @@ pub fn question(command: &str, key: String, extend: Option<Duration>) -> Ask {
 
 /// Does all in order. `None` when something was refused, failed or took too long. That a key holds no text is
 /// an answer: whoever wrote that must not cut the instances off from each other.
-pub async fn send(redis: &mut MultiplexedConnection, pipeline: &Pipeline) -> Option<Vec<Value>> {
+pub(super) async fn send(redis: &mut MultiplexedConnection, pipeline: &Pipeline) -> Option<Vec<Value>> {
     let count = pipeline.len();
     let answers = in_time(redis.send_packed_commands(pipeline, 0, count)).await?;
     let refused = |answer: &Value| match answer {
@@ -70,7 +70,7 @@ pub async fn send(redis: &mut MultiplexedConnection, pipeline: &Pipeline) -> Opt
     }
 }
 
-pub async fn in_time<T>(act: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn in_time<T>(act: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::after(PATIENCE).await;
         log::warn!("Redis takes too long");

@@ -23,13 +23,13 @@ use crate::server::cluster::BROADCAST;
 const GUIDE: Duration = Duration::from_secs(1);
 
 /// Ends when the connection does.
-pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Is told the channel and content of what is published.
-pub type Said = Box<dyn Fn(&str, &str) + Send + Sync>;
+pub(super) type Said = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 /// An open connection: what commands go through, and what moves them.
-pub struct Line {
+pub(super) struct Line {
     pub commands: MultiplexedConnection,
     pub driver: Driver,
 }
@@ -39,7 +39,7 @@ impl Line {
     ///
     /// In a cluster that is the node that holds the slot of [`BROADCAST`]: what is published reaches
     /// subscribers at every node, but `PUBLISH` counts those of its own alone.
-    pub async fn open(url: &RedisUrl, said: Said) -> Result<Line, RedisError> {
+    pub(super) async fn open(url: &RedisUrl, said: Said) -> Result<Line, RedisError> {
         let opened = async {
             let at = match &url.place {
                 Place::At(at) => at.clone(),
@@ -55,7 +55,7 @@ impl Line {
     }
 
     /// Opens one to the Redis at this place.
-    pub async fn to(url: &RedisUrl, at: &HostPort) -> Result<Line, RedisError> {
+    pub(super) async fn to(url: &RedisUrl, at: &HostPort) -> Result<Line, RedisError> {
         in_time(PATIENCE, Line::dial(url, at, None)).await
     }
 
@@ -99,12 +99,12 @@ impl Line {
     }
 
     /// Whether the other end is still there, as far as can be told without asking.
-    pub async fn is_open(&mut self) -> bool {
+    pub(super) async fn is_open(&mut self) -> bool {
         poll_fn(|cx| Poll::Ready(self.driver.as_mut().poll(cx).is_pending())).await
     }
 
     /// Does what `act` does with the connection, as long as the connection and our patience last.
-    pub async fn run<T>(
+    pub(super) async fn run<T>(
         &mut self,
         act: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
     ) -> Result<T, RedisError> {
@@ -130,7 +130,11 @@ async fn in_time<T>(
 }
 
 /// Asks one sentinel after the other where the Redis of this name is.
-pub async fn master(url: &RedisUrl, sentinels: &[HostPort], name: &str) -> Result<HostPort, RedisError> {
+pub(super) async fn master(
+    url: &RedisUrl,
+    sentinels: &[HostPort],
+    name: &str,
+) -> Result<HostPort, RedisError> {
     let mut question = redis::cmd("SENTINEL");
     question.arg("get-master-addr-by-name").arg(name);
     let none = "The sentinels know no Redis of this name";
@@ -140,7 +144,7 @@ pub async fn master(url: &RedisUrl, sentinels: &[HostPort], name: &str) -> Resul
 }
 
 /// Asks one node of a cluster after the other who holds what.
-pub async fn slots(url: &RedisUrl, nodes: &[HostPort]) -> Result<Slots, RedisError> {
+pub(super) async fn slots(url: &RedisUrl, nodes: &[HostPort]) -> Result<Slots, RedisError> {
     let mut question = redis::cmd("CLUSTER");
     question.arg("SLOTS");
     let none = "The Redis is of no cluster, or of one without nodes";
@@ -174,7 +178,7 @@ async fn ask<T>(
 }
 
 /// A cluster of which a part is down, or which is being made.
-pub fn nobody() -> RedisError {
+pub(super) fn nobody() -> RedisError {
     RedisError::new("unreachable", "No node of the cluster holds the key just now")
 }
 

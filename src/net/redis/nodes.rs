@@ -22,22 +22,22 @@ use super::{PATIENCE, RedisError, RedisUrl};
 const HOPS: usize = 5;
 
 /// Commands on one key; the answer is that to the last.
-pub struct Ask {
+pub(super) struct Ask {
     pub key: String,
     pub commands: Vec<Cmd>,
 }
 
 impl Ask {
-    pub fn new(key: impl Into<String>, command: Cmd) -> Self {
+    pub(super) fn new(key: impl Into<String>, command: Cmd) -> Self {
         Ask { key: key.into(), commands: vec![command] }
     }
 }
 
 /// What became of a question.
-pub type Answer = Result<Value, RedisError>;
+pub(super) type Answer = Result<Value, RedisError>;
 
 /// Connections that are opened when they are needed.
-pub struct Nodes {
+pub(super) struct Nodes {
     url: RedisUrl,
     slots: Slots,
     lines: HashMap<HostPort, Line>,
@@ -63,13 +63,13 @@ struct Answered {
 }
 
 impl Nodes {
-    pub fn new(url: RedisUrl) -> Self {
+    pub(super) fn new(url: RedisUrl) -> Self {
         Nodes { url, slots: Slots::default(), lines: HashMap::new() }
     }
 
     /// Asks all at once; the answers are in their order, and one that cannot be had in this time takes no
     /// other along.
-    pub async fn ask(&mut self, asks: &[Ask], time: Duration) -> Vec<Answer> {
+    pub(super) async fn ask(&mut self, asks: &[Ask], time: Duration) -> Vec<Answer> {
         let deadline = now() + time;
         let mut answers: Vec<Answer> = asks.iter().map(|_| Err(RedisError::late())).collect();
         let mut open: Vec<Open> =
@@ -261,18 +261,18 @@ async fn together<T>(futures: Vec<Pin<Box<impl Future<Output = T> + ?Sized>>>) -
 
 /// Nodes that clones share, for one question at a time.
 #[derive(Clone)]
-pub struct Shared {
+pub(super) struct Shared {
     nodes: Arc<smol::lock::Mutex<Nodes>>,
     url: RedisUrl,
 }
 
 impl Shared {
-    pub fn new(url: RedisUrl) -> Self {
+    pub(super) fn new(url: RedisUrl) -> Self {
         Shared { nodes: Arc::new(smol::lock::Mutex::new(Nodes::new(url.clone()))), url }
     }
 
     /// What the Redis that holds this key answers to a command.
-    pub async fn ask<T: FromRedisValue>(
+    pub(super) async fn ask<T: FromRedisValue>(
         &self,
         key: impl Into<String>,
         command: Cmd,

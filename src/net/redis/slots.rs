@@ -9,7 +9,7 @@ use super::url::HostPort;
 const SLOTS: u16 = 16_384;
 
 /// The slot of a key: CRC16 of what its first pair of braces holds, or of all of it.
-pub fn slot(key: &str) -> u16 {
+pub(crate) fn slot(key: &str) -> u16 {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     crc16(tag.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes()) % SLOTS
 }
@@ -25,7 +25,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 
 /// Who holds what, as one node told it.
 #[derive(Debug, Default, PartialEq)]
-pub struct Slots {
+pub(crate) struct Slots {
     /// First and last slot, and the node that takes writes.
     ranges: Vec<(u16, u16, HostPort)>,
     /// Every node that was named, replicas too: who to ask when masters are gone.
@@ -34,7 +34,7 @@ pub struct Slots {
 
 impl Slots {
     /// Reads the answer of `node` to `CLUSTER SLOTS`: ranges of first, last, master, replicas.
-    pub fn read(answer: &Value, node: &HostPort) -> Slots {
+    pub(crate) fn read(answer: &Value, node: &HostPort) -> Slots {
         let mut slots = Slots::default();
         for range in items(answer) {
             let [Value::Int(first), Value::Int(last), holders @ ..] = items(range) else { continue };
@@ -69,15 +69,15 @@ impl Slots {
     }
 
     /// Who takes writes of a slot; `None` while nobody does.
-    pub fn holder(&self, slot: u16) -> Option<&HostPort> {
+    pub(crate) fn holder(&self, slot: u16) -> Option<&HostPort> {
         self.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot)).map(|(_, _, at)| at)
     }
 
-    pub fn nodes(&self) -> &[HostPort] {
+    pub(crate) fn nodes(&self) -> &[HostPort] {
         &self.nodes
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 }
@@ -91,7 +91,7 @@ fn items(value: &Value) -> &[Value] {
 
 /// Where a node sends somebody who asked it for a key that it does not hold.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Redirect {
+pub(crate) enum Redirect {
     /// The slot lives there from now on.
     Moved(HostPort),
     /// This key is on its way there already.
@@ -100,7 +100,7 @@ pub enum Redirect {
 
 impl Redirect {
     /// Reads the error of `node`: a code, and the slot and the other node behind it.
-    pub fn read(error: &redis::RedisError, node: &HostPort) -> Option<Redirect> {
+    pub(crate) fn read(error: &redis::RedisError, node: &HostPort) -> Option<Redirect> {
         let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
         let host = if host.is_empty() { &node.0 } else { host.trim_start_matches('[').trim_end_matches(']') };
         if host.is_empty() {

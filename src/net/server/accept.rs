@@ -48,7 +48,7 @@ struct Warnings {
 }
 
 impl Sockets {
-    pub fn new(
+    pub(super) fn new(
         listening: Vec<(SocketAddr, TcpListener)>,
         max_sockets: usize,
         max_message_size: usize,
@@ -67,18 +67,18 @@ impl Sockets {
     }
 
     /// Gives out the listening sockets, once.
-    pub fn take_listeners(&self) -> Vec<TcpListener> {
+    pub(super) fn take_listeners(&self) -> Vec<TcpListener> {
         std::mem::take(&mut *lock(&self.listeners))
     }
 
     /// The peer of a connection is admitted: it is no stranger any more.
-    pub fn admitted(&self, conn: ConnId) {
+    pub(super) fn admitted(&self, conn: ConnId) {
         if let Some((_, admitted)) = lock(&self.strangers).remove(&conn) {
             admitted.store(true, Ordering::Release);
         }
     }
 
-    pub fn forget(&self, conn: ConnId) {
+    pub(super) fn forget(&self, conn: ConnId) {
         lock(&self.strangers).remove(&conn);
     }
 

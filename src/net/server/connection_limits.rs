@@ -66,12 +66,12 @@ pub(crate) enum Full {
 }
 
 impl ConnectionLimits {
-    pub fn new(settings: LimitSettings) -> Arc<ConnectionLimits> {
+    pub(crate) fn new(settings: LimitSettings) -> Arc<ConnectionLimits> {
         Arc::new(ConnectionLimits { settings, ..ConnectionLimits::default() })
     }
 
     /// `None` when too many are unknown already.
-    pub fn stranger(self: &Arc<Self>) -> Option<Stranger> {
+    pub(crate) fn stranger(self: &Arc<Self>) -> Option<Stranger> {
         let mut inside = lock(&self.inside);
         if self.settings.strangers.is_some_and(|max| inside.strangers >= max) {
             return None;
@@ -81,7 +81,7 @@ impl ConnectionLimits {
     }
 
     /// Counts the socket of a stranger for its address.
-    pub fn count(self: &Arc<Self>, address: IpAddr, stranger: &mut Stranger) -> Result<Counted, Full> {
+    pub(crate) fn count(self: &Arc<Self>, address: IpAddr, stranger: &mut Stranger) -> Result<Counted, Full> {
         let address = self.add(address)?;
         stranger.address = address;
         Ok(Counted { limits: self.clone(), address, is_visitor: false })
@@ -89,7 +89,7 @@ impl ConnectionLimits {
 
     /// Counts what an address does through a socket of somebody else, such as a proxy, as a socket of its own without
     /// a peer. Among all strangers the socket itself is counted.
-    pub fn visit(self: &Arc<Self>, address: IpAddr) -> Result<Counted, Full> {
+    pub(crate) fn visit(self: &Arc<Self>, address: IpAddr) -> Result<Counted, Full> {
         let address = self.add(address)?;
         Ok(Counted { limits: self.clone(), address, is_visitor: true })
     }
@@ -118,7 +118,7 @@ impl ConnectionLimits {
 
     /// Whether an address holds more than half of the sockets that it may hold without a peer. A browser keeps
     /// six for a while after it has loaded a page, which others behind the address then lack.
-    pub fn is_crowded(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_crowded(&self, address: IpAddr) -> bool {
         let inside = lock(&self.inside);
         let Some(held) = inside.addresses.get(&owner(address)) else { return false };
         let over_half = |limit: Option<usize>, held| limit.is_some_and(|max| held > max / 2);
@@ -127,7 +127,7 @@ impl ConnectionLimits {
     }
 
     /// Whether the sockets of an address are not counted.
-    pub fn is_exempt(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_exempt(&self, address: IpAddr) -> bool {
         self.settings.exempt.iter().any(|network| network.contains(address))
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub fn new() -> Life {
+    pub(super) fn new() -> Life {
         let ((running, end), (open, last_call)) = (bounded(1), bounded(1));
         Life {
             closing: AtomicBool::new(false),
@@ -38,7 +38,7 @@ impl Life {
     }
 
     /// The executor, and whether it was made by this call: then its tasks are still to be spawned.
-    pub fn executor(&self) -> (Arc<Executor<'static>>, bool) {
+    pub(super) fn executor(&self) -> (Arc<Executor<'static>>, bool) {
         let mut held = lock(&self.executor);
         if let Some(executor) = held.upgrade() {
             return (executor, false);
@@ -49,48 +49,48 @@ impl Life {
     }
 
     /// The executor while a `run` future lives.
-    pub fn running(&self) -> Option<Arc<Executor<'static>>> {
+    pub(super) fn running(&self) -> Option<Arc<Executor<'static>>> {
         lock(&self.executor).upgrade()
     }
 
     /// Takes no more sockets. The last of those that there are ends the server; without any,
     /// [`Life::end_if_over`] does, once the hub has been told.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         lock(&self.open).take();
     }
 
-    pub fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 
     /// Ends whatever sockets there are.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         lock(&self.running).take();
     }
 
-    pub fn end_if_over(&self) {
+    pub(super) fn end_if_over(&self) {
         if self.is_closing() && self.sockets.load(Ordering::Acquire) == 0 {
             self.end();
         }
     }
 
     /// Resolves when the server begins to end.
-    pub fn last_call(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn last_call(&self) -> impl Future<Output = ()> + Send + use<> {
         dropped(self.last_call.clone())
     }
 
     /// Resolves at the end.
-    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         dropped(self.end.clone())
     }
 
     /// Counts one more socket; false over `max`, though it is counted then too.
-    pub fn add_socket(&self, max: usize) -> bool {
+    pub(super) fn add_socket(&self, max: usize) -> bool {
         self.sockets.fetch_add(1, Ordering::AcqRel) < max
     }
 
-    pub fn remove_socket(&self) {
+    pub(super) fn remove_socket(&self) {
         self.sockets.fetch_sub(1, Ordering::AcqRel);
         self.end_if_over();
     }

@@ -89,7 +89,7 @@ impl Future for Line {
 }
 
 impl Line {
-    pub fn new(socket: WebSocket, port: Port) -> Line {
+    pub(super) fn new(socket: WebSocket, port: Port) -> Line {
         let readable = Arc::new(Signal::default());
         readable.notify();
         Line {

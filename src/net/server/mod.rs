@@ -333,17 +333,17 @@ impl Inner {
 
     /// When the peer of a connection last sent a frame.
     #[cfg(feature = "redis")]
-    pub fn last_active(&self, conn: ConnId) -> Option<Instant> {
+    pub(crate) fn last_active(&self, conn: ConnId) -> Option<Instant> {
         self.hub.look(|hub| hub.last_active(conn))
     }
 
     /// Hands one input to the hub and does what it answers.
-    pub fn input(&self, input: Input<'_>) {
+    pub(crate) fn input(&self, input: Input<'_>) {
         self.with(|hub, now| hub.handle_input(input, now));
     }
 
     /// Acts on the hub and does what it wants.
-    pub fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
         self.maybe_with(|hub, now| (act(hub, now), true))
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct Port {
 
 impl Port {
     /// Without a `host` it is a peer of this process.
-    pub fn open(inner: &Arc<Inner>, host: Option<IpAddr>) -> Port {
+    pub(crate) fn open(inner: &Arc<Inner>, host: Option<IpAddr>) -> Port {
         let conn = inner.next_conn();
         let signal = Arc::new(Signal::default());
         inner.hub.wake_by(conn, signal.clone());
@@ -28,26 +28,26 @@ impl Port {
     }
 
     /// Acts on the hub, then does what it wants.
-    pub fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
         self.inner.with(act)
     }
 
     /// Hands a text over; whether the hub holds the connection since.
     #[cfg(feature = "client")]
-    pub fn send(&self, text: &str) -> bool {
+    pub(crate) fn send(&self, text: &str) -> bool {
         self.with(|hub, now| {
             hub.handle_input(Input::Text { conn: self.conn, text }, now);
             hub.is_held(self.conn)
         })
     }
 
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.inner.hub.look(|hub| hub.is_held(self.conn))
     }
 
     /// Moves what the hub has for it into `batch`, up to about `max` bytes; whether more waits. `full`: the socket
     /// takes nothing since now, or took something and is full again.
-    pub fn transmit(&self, max: usize, full: Option<bool>, batch: &mut Vec<Transmit>) -> bool {
+    pub(crate) fn transmit(&self, max: usize, full: Option<bool>, batch: &mut Vec<Transmit>) -> bool {
         self.inner.maybe_with(|hub, now| {
             if let Some(moved) = full {
                 hub.handle_input(Input::Full { conn: self.conn, moved }, now);

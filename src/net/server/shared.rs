@@ -33,7 +33,7 @@ pub(crate) struct Core<'a> {
 }
 
 impl Core<'_> {
-    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+    pub(crate) fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         if let (Input::Timeout, Some(bus)) = (&input, self.bus) {
             bus.timeout(now);
             self.exchange(now);
@@ -43,23 +43,29 @@ impl Core<'_> {
     }
 
     /// As [`Hub::publish`].
-    pub fn publish(&mut self, text: &str, now: Instant) -> usize {
+    pub(crate) fn publish(&mut self, text: &str, now: Instant) -> usize {
         let missed = self.hub.publish(text, now);
         self.exchange(now);
         missed
     }
 
-    pub fn is_held(&self, conn: ConnId) -> bool {
+    pub(crate) fn is_held(&self, conn: ConnId) -> bool {
         self.hub.is_held(conn)
     }
 
     /// As [`Hub::transmit`].
-    pub fn transmit(&mut self, conn: ConnId, max: usize, now: Instant, out: &mut Vec<Transmit>) -> bool {
+    pub(crate) fn transmit(
+        &mut self,
+        conn: ConnId,
+        max: usize,
+        now: Instant,
+        out: &mut Vec<Transmit>,
+    ) -> bool {
         self.hub.transmit(conn, max, now, out)
     }
 
     /// As [`Hub::has_output`].
-    pub fn has_output(&self) -> bool {
+    pub(crate) fn has_output(&self) -> bool {
         self.hub.has_output()
     }
 
@@ -69,20 +75,20 @@ impl Core<'_> {
 }
 
 impl SharedHub {
-    pub fn new(hub: Hub) -> SharedHub {
+    pub(super) fn new(hub: Hub) -> SharedHub {
         let state = Mutex::new(State { hub, deadline: None });
         SharedHub { state, wakes: Mutex::default(), sooner: Signal::default() }
     }
 
     /// Looks at the hub without an input.
-    pub fn look<R>(&self, look: impl FnOnce(&Hub) -> R) -> R {
+    pub(super) fn look<R>(&self, look: impl FnOnce(&Hub) -> R) -> R {
         look(&self.lock().hub)
     }
 
     /// Acts on the hub, then does what it wants, if `act` says by its second answer that it may want something.
     /// Events go to `tell` under the lock, so that their order is the hub's; its answer is a verdict for which
     /// nobody has to be asked.
-    pub fn with<R>(
+    pub(super) fn with<R>(
         &self,
         bus: Option<&dyn Bus>,
         act: impl FnOnce(&mut Core<'_>, Instant) -> (R, bool),
@@ -120,16 +126,16 @@ impl SharedHub {
     }
 
     /// From now on this signal tells of the connection.
-    pub fn wake_by(&self, conn: ConnId, signal: Arc<Signal>) {
+    pub(super) fn wake_by(&self, conn: ConnId, signal: Arc<Signal>) {
         lock(&self.wakes).insert(conn, signal);
     }
 
-    pub fn forget(&self, conn: ConnId) {
+    pub(super) fn forget(&self, conn: ConnId) {
         lock(&self.wakes).remove(&conn);
     }
 
     /// Ready when the hub is to be given [`Input::Timeout`].
-    pub fn poll_due(&self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_due(&self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<()> {
         while self.sooner.poll(cx).is_ready() {}
         alarm.set(self.lock().deadline);
         if alarm.poll(cx).is_pending() {

@@ -26,15 +26,15 @@ mod with {
     pub(in crate::net::server) struct Tls(Mutex<Option<TlsAcceptor>>);
 
     impl Tls {
-        pub fn new(tls: Option<ServerTls>) -> Tls {
+        pub(crate) fn new(tls: Option<ServerTls>) -> Tls {
             Tls(Mutex::new(tls.map(|tls| tls.config.into())))
         }
 
-        pub fn set(&self, tls: ServerTls) {
+        pub(crate) fn set(&self, tls: ServerTls) {
             *lock(&self.0) = Some(tls.config.into());
         }
 
-        pub async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
+        pub(crate) async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
             let Some(acceptor) = lock(&self.0).clone() else { return Some(Io::plain(tcp)) };
             let late = async {
                 Timer::after(HANDSHAKE).await;
@@ -58,7 +58,7 @@ mod with {
     pub(in crate::net::server) struct Tls;
 
     impl Tls {
-        pub async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
+        pub(crate) async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
             Some(Io::plain(tcp))
         }
     }

@@ -108,18 +108,18 @@ type JudgeCallback = Box<dyn FnMut(&AuthRequest) -> bool + Send>;
 
 #[cfg(feature = "camera")]
 impl Judge {
-    pub fn unset() -> Judge {
+    pub(super) fn unset() -> Judge {
         let (asks, asked) = smol::channel::unbounded();
         Judge { is_set: AtomicBool::new(false), callback: std::sync::Mutex::new(None), asks, asked }
     }
 
-    pub fn set(&self, callback: JudgeCallback) {
+    pub(super) fn set(&self, callback: JudgeCallback) {
         *lock(&self.callback) = Some(callback);
         self.is_set.store(true, Ordering::Release);
     }
 
     /// Queues a request, or gives it back where nobody judges.
-    pub fn take_over(&self, request: AuthRequest) -> Option<AuthRequest> {
+    pub(super) fn take_over(&self, request: AuthRequest) -> Option<AuthRequest> {
         if !self.is_set.load(Ordering::Acquire) {
             return Some(request);
         }

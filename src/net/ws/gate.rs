@@ -35,21 +35,21 @@ impl std::error::Error for TooLarge {}
 
 impl Gate {
     /// For frames of at most `max` bytes, until `admitted` is set.
-    pub fn new(max: usize, admitted: Arc<AtomicBool>) -> Gate {
+    pub(crate) fn new(max: usize, admitted: Arc<AtomicBool>) -> Gate {
         Gate { max: max as u64, admitted, head: [0; 14], len: 0, payload: 0, message: 0, over: false }
     }
 
     /// Whether a frame was over the limit: nothing passes any more.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over
     }
 
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.admitted.load(Ordering::Acquire)
     }
 
     /// Follows the frames through `bytes`: how many of them may pass.
-    pub fn pass(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> usize {
         if self.over {
             return 0;
         }

@@ -87,12 +87,12 @@ macro_rules! each {
 }
 
 impl Io {
-    pub fn plain(tcp: Async<TcpStream>) -> Io {
+    pub(crate) fn plain(tcp: Async<TcpStream>) -> Io {
         Io::new(Stream::Plain(tcp))
     }
 
     #[cfg(feature = "tls")]
-    pub fn tls(tls: futures_rustls::TlsStream<Async<TcpStream>>) -> Io {
+    pub(crate) fn tls(tls: futures_rustls::TlsStream<Async<TcpStream>>) -> Io {
         Io::new(Stream::Tls(Box::new(tls)))
     }
 
@@ -111,7 +111,7 @@ impl Io {
     /// From now on frames pass as `gate` lets them, and reading ends with [`TooLarge`] where one does not.
     /// `ahead` was read already.
     #[cfg(feature = "server")]
-    pub fn guard(&mut self, mut gate: Gate, ahead: &mut Vec<u8>) {
+    pub(crate) fn guard(&mut self, mut gate: Gate, ahead: &mut Vec<u8>) {
         ahead.truncate(gate.pass(ahead));
         self.gate = Some(Box::new(gate));
     }
@@ -133,19 +133,19 @@ impl Io {
 
     /// How many bytes were read from it.
     #[cfg(feature = "server")]
-    pub fn given(&self) -> u64 {
+    pub(crate) fn given(&self) -> u64 {
         self.given
     }
 
     /// Bytes that the socket did not take yet.
     #[cfg(feature = "server")]
-    pub fn unsent(&self) -> usize {
+    pub(crate) fn unsent(&self) -> usize {
         self.unsent.left().len()
     }
 
     /// Whether the socket has failed.
     #[cfg(feature = "server")]
-    pub fn is_reset(&self) -> bool {
+    pub(crate) fn is_reset(&self) -> bool {
         #[cfg_attr(not(feature = "tls"), expect(clippy::infallible_destructuring_match))]
         let tcp = match &self.stream {
             Stream::Plain(tcp) => tcp,
@@ -158,7 +158,7 @@ impl Io {
     /// Writes what `put` appends to the shared buffer, after what is unsent. What the socket does not take now
     /// leaves with [`AsyncWrite::poll_flush`].
     #[cfg(feature = "server")]
-    pub fn send(&mut self, cx: &mut Context<'_>, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+    pub(crate) fn send(&mut self, cx: &mut Context<'_>, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         OUTGOING.with_borrow_mut(|bytes| {
             bytes.clear();
             put(bytes);

@@ -52,7 +52,7 @@ pub(crate) enum Got {
 impl Got {
     /// Bytes of its content.
     #[cfg(feature = "server")]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Got::Text(text) => text.len(),
             _ => 0,
@@ -85,7 +85,7 @@ pub(crate) fn config(max: usize) -> WebSocketConfig {
 
 impl WebSocket {
     #[cfg(feature = "client")]
-    pub fn from_stream(ws: WebSocketStream<Io>) -> WebSocket {
+    pub(crate) fn from_stream(ws: WebSocketStream<Io>) -> WebSocket {
         WebSocket {
             ws: Some(ws),
             #[cfg(feature = "server")]
@@ -97,7 +97,7 @@ impl WebSocket {
         Pin::new(self.ws.as_mut().expect("shrink puts it back at once"))
     }
 
-    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
         let next = self.ws().poll_next(cx);
         #[cfg(feature = "server")]
         let next = if next.is_pending() && self.shrink_at_once(cx) { self.ws().poll_next(cx) } else { next };
@@ -141,7 +141,7 @@ impl WebSocket {
 
     /// Puts one message into the buffer. To be called when [`WebSocket::poll_flush`] was ready, and then for at
     /// most about [`BATCH`] bytes.
-    pub fn put(&mut self, put: Put) -> Result<(), Error> {
+    pub(crate) fn put(&mut self, put: Put) -> Result<(), Error> {
         let message = match put {
             Put::Text(text) => Message::Text((&*text).into()),
             Put::Ping => Message::Ping(Bytes::new()),
@@ -154,7 +154,7 @@ impl WebSocket {
         self.ws().start_send(message)
     }
 
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.ws().poll_flush(cx)
     }
 }

@@ -75,7 +75,7 @@ fn frame(text: &str, bytes: &mut Vec<u8>) {
 
 impl WebSocket {
     /// A server's socket after its handshake; `read` is what came behind it.
-    pub async fn new(io: Io, read: Vec<u8>, role: Role, max: usize) -> WebSocket {
+    pub(crate) async fn new(io: Io, read: Vec<u8>, role: Role, max: usize) -> WebSocket {
         let ahead = read.len() as u64;
         let ws = WebSocketStream::from_partially_read(io, read, role, Some(config(max))).await;
         let served = Served { is_server: role == Role::Server, max, ahead, ..Served::default() };
@@ -88,25 +88,25 @@ impl WebSocket {
     }
 
     /// Of a connection that has said nothing for a while: gives back the room that its messages took.
-    pub fn idle(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn idle(&mut self, cx: &mut Context<'_>) {
         if self.served.largest > READ {
             self.shrink(cx);
         }
     }
 
     /// Bytes of a message that is not whole yet, to within the library's buffer.
-    pub fn half_received(&mut self) -> usize {
+    pub(crate) fn half_received(&mut self) -> usize {
         let bytes = self.ws().get_ref().given() - self.served.whole;
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     /// Bytes that the socket did not take yet.
-    pub fn unsent(&mut self) -> usize {
+    pub(crate) fn unsent(&mut self) -> usize {
         self.ws().get_ref().unsent()
     }
 
     /// Whether the socket was reset, which nobody hears of who does not read.
-    pub fn is_reset(&mut self) -> bool {
+    pub(crate) fn is_reset(&mut self) -> bool {
         self.ws().get_ref().is_reset()
     }
 
@@ -129,7 +129,7 @@ impl WebSocket {
 
     /// Reads what still comes after our close and forgets it; `None` at its end. A socket that is dropped
     /// with unread bytes is reset, and the reset may overtake our close.
-    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+    pub(crate) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let Some(left) = self.served.discard else {
             return self.poll_read(cx).map(|got| (!matches!(got, Got::Closed(..))).then_some(()));
         };
@@ -141,7 +141,11 @@ impl WebSocket {
 
     /// Puts messages on the socket, or what of them it does not take behind it. To be called when
     /// [`WebSocket::poll_flush`] was ready, and then for at most about [`BATCH`] bytes.
-    pub fn put_all(&mut self, cx: &mut Context<'_>, puts: impl Iterator<Item = Put>) -> Result<(), Error> {
+    pub(crate) fn put_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        puts: impl Iterator<Item = Put>,
+    ) -> Result<(), Error> {
         let mut puts = puts.peekable();
         while puts.peek().is_some() {
             // Written by us, for the library copies each text into a buffer of the connection's, and keeps that.

@@ -13,7 +13,7 @@ struct Name {
 
 /// The names, and how far the bus has confirmed the subscriptions.
 #[derive(Debug, Default)]
-pub struct Interest {
+pub(super) struct Interest {
     names: HashMap<Arc<str>, Name>,
     next: u64,
     confirmed: u64,
@@ -21,7 +21,7 @@ pub struct Interest {
 
 /// What becomes of a name that somebody wants.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub(super) enum Wanted {
     /// It is heard.
     Heard,
     /// It will be, when the subscription of this number is confirmed.
@@ -32,7 +32,7 @@ pub enum Wanted {
 
 impl Interest {
     /// One more wants `name`. `up`: there is a bus to subscribe at.
-    pub fn acquire(&mut self, name: &str, up: bool) -> Wanted {
+    pub(super) fn acquire(&mut self, name: &str, up: bool) -> Wanted {
         if !self.names.contains_key(name) {
             self.names.insert(name.into(), Name { count: 0, tag: None });
         }
@@ -51,14 +51,14 @@ impl Interest {
     }
 
     /// One less wants it. True for the last.
-    pub fn release(&mut self, name: &str) -> bool {
+    pub(super) fn release(&mut self, name: &str) -> bool {
         let Some(entry) = self.names.get_mut(name) else { return false };
         entry.count -= 1;
         entry.count == 0 && self.names.remove(name).is_some()
     }
 
     /// When `name` will be heard, if it is not yet.
-    pub fn coming(&self, name: &str) -> Option<u64> {
+    pub(super) fn coming(&self, name: &str) -> Option<u64> {
         self.names.get(name)?.tag.filter(|tag| *tag > self.confirmed)
     }
 
@@ -68,13 +68,13 @@ impl Interest {
     }
 
     /// The number of a subscription that is none of a name's.
-    pub fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
     /// The subscriptions up to this number are confirmed; whether that is news.
-    pub fn confirm(&mut self, tag: u64) -> bool {
+    pub(super) fn confirm(&mut self, tag: u64) -> bool {
         let news = tag > self.confirmed && tag <= self.next;
         if news {
             self.confirmed = tag;
@@ -83,12 +83,12 @@ impl Interest {
     }
 
     /// The bus has gone, and with it all subscriptions.
-    pub fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         self.names.values_mut().for_each(|entry| entry.tag = None);
     }
 
     /// Numbers all names anew.
-    pub fn renew(&mut self) -> Vec<(Arc<str>, u64)> {
+    pub(super) fn renew(&mut self) -> Vec<(Arc<str>, u64)> {
         let next = &mut self.next;
         let numbered = self.names.iter_mut().map(|(name, entry)| {
             *next += 1;
@@ -99,7 +99,7 @@ impl Interest {
     }
 
     /// How many names there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.names.len()
     }
 }

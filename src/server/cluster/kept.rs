@@ -20,7 +20,7 @@ const SHORT: usize = 8;
 
 /// One envelope.
 #[derive(Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     /// Its number.
     pub n: u64,
     pub kind: Kind,
@@ -38,7 +38,7 @@ pub struct Entry {
 
 /// Whose message it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub(super) enum Owner {
     Peer(ConnId),
     Host,
     /// It is no message.
@@ -46,7 +46,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    pub fn peer(self) -> Option<ConnId> {
+    pub(super) fn peer(self) -> Option<ConnId> {
         match self {
             Owner::Peer(conn) => Some(conn),
             Owner::Host | Owner::Nobody => None,
@@ -55,7 +55,7 @@ impl Owner {
 }
 
 #[derive(Debug)]
-pub struct Kept {
+pub(super) struct Kept {
     entries: VecDeque<Entry>,
     limit: usize,
     keep_for: Duration,
@@ -75,7 +75,7 @@ pub struct Kept {
 
 impl Entry {
     /// What it says behind its head.
-    pub fn rest(&self) -> &str {
+    pub(super) fn rest(&self) -> &str {
         if self.whole { self.text.split_once('\n').map_or("", |(_, rest)| rest) } else { &self.text }
     }
 
@@ -86,7 +86,7 @@ impl Entry {
 
 impl Kept {
     /// An empty one.
-    pub fn new(limit: usize, keep_for: Duration) -> Self {
+    pub(super) fn new(limit: usize, keep_for: Duration) -> Self {
         Kept {
             entries: VecDeque::new(),
             limit,
@@ -103,7 +103,7 @@ impl Kept {
 
     /// Whether an envelope of so many bytes has room, after entries up to number `idle` were shortened for it if
     /// it needs that.
-    pub fn make_room(&mut self, bytes: usize, idle: u64) -> bool {
+    pub(super) fn make_room(&mut self, bytes: usize, idle: u64) -> bool {
         let cost = ENTRY + bytes;
         while self.bytes + cost > self.limit
             && let Some(entry) = self.entries.get_mut(self.cut)
@@ -123,12 +123,12 @@ impl Kept {
     }
 
     /// Adds an envelope, for which there is room.
-    pub fn add(&mut self, n: u64, kind: Kind, owner: Owner, text: Arc<str>, now: Instant) {
+    pub(super) fn add(&mut self, n: u64, kind: Kind, owner: Owner, text: Arc<str>, now: Instant) {
         self.put(Entry { n, kind, owner, text, whole: true, counted: false, at: now, total: 0 });
     }
 
     /// Notes a message that was not sent because there was no room.
-    pub fn add_lost(&mut self, n: u64, kind: Kind, owner: Owner, text: &Arc<str>, now: Instant) {
+    pub(super) fn add_lost(&mut self, n: u64, kind: Kind, owner: Owner, text: &Arc<str>, now: Instant) {
         let mut entry =
             Entry { n, kind, owner, text: text.clone(), whole: true, counted: true, at: now, total: 0 };
         shorten(&mut entry);
@@ -150,7 +150,7 @@ impl Kept {
     }
 
     /// The first entry behind this number, or the first note.
-    pub fn after(&mut self, n: u64) -> Option<&mut Entry> {
+    pub(super) fn after(&mut self, n: u64) -> Option<&mut Entry> {
         let note = self.notes.partition_point(|note| note.n <= n);
         if note < self.notes.len() {
             return self.notes.get_mut(note);
@@ -160,7 +160,7 @@ impl Kept {
     }
 
     /// Bytes of what is behind this number.
-    pub fn bytes_after(&self, n: u64) -> usize {
+    pub(super) fn bytes_after(&self, n: u64) -> usize {
         let at = self.entries.partition_point(|entry| entry.n <= n);
         let before = at.checked_sub(1).and_then(|at| self.entries.get(at)).map(|entry| entry.total);
         let before = before.unwrap_or(self.total - self.bytes as u64);
@@ -168,7 +168,7 @@ impl Kept {
     }
 
     /// All have what is up to this number.
-    pub fn trim(&mut self, n: u64) {
+    pub(super) fn trim(&mut self, n: u64) {
         while self.entries.front().is_some_and(|entry| entry.n <= n) {
             self.pop();
         }
@@ -179,7 +179,7 @@ impl Kept {
 
     /// All have what is up to number `n` but for those for whom nothing is kept any more: what they had not `confirmed`
     /// is noted.
-    pub fn give_up(&mut self, n: u64, confirmed: u64) {
+    pub(super) fn give_up(&mut self, n: u64, confirmed: u64) {
         while self.entries.front().is_some_and(|entry| entry.n <= n)
             && let Some(entry) = self.pop()
         {
@@ -191,7 +191,7 @@ impl Kept {
 
     /// Gives up what is too old, and notes what is behind `confirmed`, up to where all have it who may ask for it. Whose
     /// message the next one is of which nobody was told, where they are to be `told` now.
-    pub fn expire(&mut self, now: Instant, confirmed: u64, told: bool) -> Option<Owner> {
+    pub(super) fn expire(&mut self, now: Instant, confirmed: u64, told: bool) -> Option<Owner> {
         while self.entries.front().is_some_and(|entry| is_past(entry.at, self.keep_for, now)) {
             let mut entry = self.pop()?;
             let owner = entry.owner;
@@ -222,7 +222,7 @@ impl Kept {
     }
 
     /// Nobody asks for what is up to this number any more.
-    pub fn trim_notes(&mut self, n: u64) {
+    pub(super) fn trim_notes(&mut self, n: u64) {
         while self.notes.front().is_some_and(|note| note.n <= n) {
             self.pop_note();
         }
@@ -235,11 +235,11 @@ impl Kept {
     }
 
     /// The number of the last envelope of which not even a note is left for those who had not confirmed it.
-    pub fn forgot(&self) -> u64 {
+    pub(super) fn forgot(&self) -> u64 {
         self.forgot
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 

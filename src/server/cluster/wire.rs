@@ -18,7 +18,7 @@ use crate::proto::To;
 
 /// Who speaks, and in which order.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head<'a> {
+pub(super) struct Head<'a> {
     /// The instance, by a name that no other one ever has.
     #[serde(borrow)]
     pub i: Cow<'a, str>,
@@ -35,7 +35,7 @@ pub struct Head<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub(super) enum Kind {
     /// A message of a peer ([`Route`], frame).
     Route,
     /// One that tells the state of the peer, which must not be lost on a slow recipient ([`Route`], frame).
@@ -72,13 +72,13 @@ pub enum Kind {
 
 impl Kind {
     /// Whether it is kept for those who may have missed it. Of all else the newest is asked for.
-    pub fn is_kept(self) -> bool {
+    pub(super) fn is_kept(self) -> bool {
         matches!(self, Kind::Route | Kind::Host | Kind::Kick | Kind::Lost)
     }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Route<'a> {
+pub(super) struct Route<'a> {
     #[serde(borrow)]
     pub from: Cow<'a, str>,
     /// The named rooms of the sender: what it may reach is decided where its recipients are.
@@ -93,7 +93,7 @@ pub struct Route<'a> {
 /// `to`, read.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Names<'a> {
+pub(in crate::server::cluster) enum Names<'a> {
     All,
     One(#[serde(borrow)] Cow<'a, str>),
     List(#[serde(borrow)] Vec<Cow<'a, str>>),
@@ -122,12 +122,12 @@ impl From<Names<'_>> for To<'static> {
 }
 
 /// What outlives the envelope.
-pub fn boxed(names: Vec<Cow<'_, str>>) -> Vec<Box<str>> {
+pub(super) fn boxed(names: Vec<Cow<'_, str>>) -> Vec<Box<str>> {
     names.into_iter().map(|name| name.into()).collect()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Peers {
+pub(super) struct Peers {
     pub peers: Vec<Card>,
     /// What changed in their data is told by a message next.
     pub told: bool,
@@ -138,7 +138,7 @@ pub struct Peers {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Kick<'a> {
+pub(super) struct Kick<'a> {
     #[serde(borrow)]
     pub address: Cow<'a, str>,
     pub status: u16,
@@ -147,13 +147,13 @@ pub struct Kick<'a> {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Gone<'a> {
+pub(super) struct Gone<'a> {
     #[serde(borrow)]
     pub ids: Vec<Cow<'a, str>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Ask<'a> {
+pub(super) struct Ask<'a> {
     #[serde(borrow)]
     pub users: Vec<Cow<'a, str>>,
     #[serde(borrow)]
@@ -169,26 +169,26 @@ pub struct Ask<'a> {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Alive {
+pub(super) struct Alive {
     /// Others shall say so too.
     pub hail: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Got {
+pub(super) struct Got {
     /// The number of the message.
     pub n: u64,
     pub delivered: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Heard {
+pub(super) struct Heard {
     /// All kept envelopes up to this number.
     pub n: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Spent<'a> {
+pub(super) struct Spent<'a> {
     /// The id of the sender.
     #[serde(borrow)]
     pub id: Cow<'a, str>,
@@ -196,7 +196,7 @@ pub struct Spent<'a> {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Hold<'a> {
+pub(super) struct Hold<'a> {
     /// The id of the recipient.
     #[serde(borrow)]
     pub by: Cow<'a, str>,
@@ -209,7 +209,7 @@ pub struct Hold<'a> {
 }
 
 /// Writes an envelope.
-pub fn write(head: &Head<'_>, body: &impl Serialize, frame: &str) -> String {
+pub(super) fn write(head: &Head<'_>, body: &impl Serialize, frame: &str) -> String {
     let mut text = line(head);
     text.push_str(&line(body));
     text.push_str(frame);
@@ -217,7 +217,7 @@ pub fn write(head: &Head<'_>, body: &impl Serialize, frame: &str) -> String {
 }
 
 /// Writes an envelope anew whose body and frame are printed already.
-pub fn rewrite(head: &Head<'_>, rest: &str) -> String {
+pub(super) fn rewrite(head: &Head<'_>, rest: &str) -> String {
     line(head) + rest
 }
 
@@ -226,7 +226,7 @@ fn line(value: &impl Serialize) -> String {
 }
 
 /// The head of an envelope, its body and its frame.
-pub fn read(text: &str) -> Option<(Head<'_>, &str, &str)> {
+pub(super) fn read(text: &str) -> Option<(Head<'_>, &str, &str)> {
     let (head, rest) = text.split_once('\n')?;
     let (body, frame) = rest.split_once('\n')?;
     Some((serde_json::from_str(head).ok()?, body, frame))

@@ -65,11 +65,11 @@ impl Remote {
         self.out.push_back(said);
     }
 
-    pub fn poll(&mut self) -> Option<ToCluster> {
+    pub(super) fn poll(&mut self) -> Option<ToCluster> {
         self.out.pop_front()
     }
 
-    pub fn has_more(&self) -> bool {
+    pub(super) fn has_more(&self) -> bool {
         !self.out.is_empty()
     }
 

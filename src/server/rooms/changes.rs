@@ -13,22 +13,22 @@ use super::{MUTE, RoomId, Rooms};
 
 impl Rooms {
     /// The number of the last change.
-    pub fn seq(&self) -> u64 {
+    pub(crate) fn seq(&self) -> u64 {
         self.seq
     }
 
     /// The last change by which a session entered a room that announces it.
-    pub fn shown(&self, key: Key) -> u64 {
+    pub(crate) fn shown(&self, key: Key) -> u64 {
         self.sitting(key).map_or(0, |seat| seat.shown)
     }
 
     /// The name of someone who left a room, while somebody still has to be told.
-    pub fn was(&self, key: Key) -> Option<&Arc<Who>> {
+    pub(crate) fn was(&self, key: Key) -> Option<&Arc<Who>> {
         self.past.get(&key).map(|past| &past.who)
     }
 
     /// A session has changed: what is stored about it for telling others is outdated.
-    pub fn renew(&mut self, key: Key) {
+    pub(crate) fn renew(&mut self, key: Key) {
         let Some(seat) = self.seats.get(key.index()).and_then(|seat| seat.as_ref()) else { return };
         for (room, since) in seat.rooms.iter().zip(&seat.since).filter(|_| seat.key == key) {
             self.pages.drop((*room, page_of(*since)));
@@ -36,7 +36,7 @@ impl Rooms {
     }
 
     /// A room that has changed, and its number of members.
-    pub fn take_changed(&mut self) -> Option<(RoomId, usize)> {
+    pub(crate) fn take_changed(&mut self) -> Option<(RoomId, usize)> {
         loop {
             let id = self.changed.pop()?;
             let room = &mut self.rooms[id.0 as usize];
@@ -48,12 +48,12 @@ impl Rooms {
     }
 
     /// Whether any room is quiet.
-    pub fn any_quiet(&self) -> bool {
+    pub(crate) fn any_quiet(&self) -> bool {
         !self.quiet.is_empty()
     }
 
     /// Makes a named room announce its members, or only their number. Returns whether that is a change.
-    pub fn set_quiet(&mut self, id: RoomId, quiet: bool) -> bool {
+    pub(crate) fn set_quiet(&mut self, id: RoomId, quiet: bool) -> bool {
         if self.quiet.contains_key(&id) == quiet || self.rooms[id.0 as usize].own {
             return false;
         }
@@ -74,13 +74,13 @@ impl Rooms {
     }
 
     /// Whether the log of a room should be compacted.
-    pub fn is_full(&self, room: RoomId) -> bool {
+    pub(crate) fn is_full(&self, room: RoomId) -> bool {
         let room = &self.rooms[room.0 as usize];
         room.log.is_full(room.size())
     }
 
     /// Who is told from the log of a room.
-    pub fn readers(&self, id: RoomId) -> impl Iterator<Item = Key> {
+    pub(crate) fn readers(&self, id: RoomId) -> impl Iterator<Item = Key> {
         let room = &self.rooms[id.0 as usize];
         let leavers = self.leavers.get(&id).into_iter().flat_map(|leavers| leavers.keys());
         room.members.iter().chain(leavers).copied()
@@ -88,7 +88,7 @@ impl Rooms {
 
     /// Removes from a room's log whoever came and went between two of these times. The times are in ascending
     /// order: those up to which its readers are told, now or later.
-    pub fn compact(&mut self, id: RoomId, times: &[u64]) {
+    pub(crate) fn compact(&mut self, id: RoomId, times: &[u64]) {
         let room = &mut self.rooms[id.0 as usize];
         let mut log = std::mem::take(&mut room.log);
         let mut over = HashSet::new();

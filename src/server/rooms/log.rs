@@ -27,7 +27,7 @@ pub(super) struct Log {
 const FEW: usize = 4;
 
 impl Log {
-    pub fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: Entry) {
         if self.entries.len() < FEW {
             // Most rooms are users' own, with one session each, or have two members.
             self.entries.reserve_exact(1);
@@ -36,12 +36,12 @@ impl Log {
         self.entries.push(entry);
     }
 
-    pub fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// The index of the first entry after `seq`.
-    pub fn after(&self, seq: u64) -> usize {
+    pub(super) fn after(&self, seq: u64) -> usize {
         match self.entries.last() {
             Some(last) if last.seq > seq => self.entries.partition_point(|entry| entry.seq <= seq),
             _ => self.entries.len(),
@@ -50,11 +50,11 @@ impl Log {
 
     /// Whether the log has enough departures to be compacted, for a room with this many members. A quarter of
     /// them must have left since the last time, so that a departure costs a constant number of steps.
-    pub fn is_full(&self, members: usize) -> bool {
+    pub(super) fn is_full(&self, members: usize) -> bool {
         self.went as usize >= (self.full as usize).max(FEW).max(members / 4)
     }
 
-    pub fn retain(&mut self, keeps: impl FnMut(&Entry) -> bool) {
+    pub(super) fn retain(&mut self, keeps: impl FnMut(&Entry) -> bool) {
         self.entries.retain(keeps);
         self.went = self.entries.iter().map(|entry| u32::from(entry.went)).sum();
         self.full = 2 * self.went;

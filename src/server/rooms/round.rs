@@ -108,7 +108,7 @@ impl Round {
 
 impl Round {
     /// The next frame of a page, if it is in one.
-    pub fn next_frame(&mut self) -> Option<Arc<str>> {
+    pub(crate) fn next_frame(&mut self) -> Option<Arc<str>> {
         let (page, at) = self.page.as_mut()?;
         let frame = page.frames.get(*at).cloned();
         *at += 1;
@@ -120,7 +120,7 @@ impl Round {
 
     /// Starts telling from a page and continues after it. False if the page does not contain what the reader
     /// has to be told.
-    pub fn enter(&mut self, page: &Arc<Page>) -> bool {
+    pub(crate) fn enter(&mut self, page: &Arc<Page>) -> bool {
         let Some((_, scan, end)) = self.scan() else { return false };
         let fits = page.last <= end && page.from <= self.to && (scan == Scan::Entered || !page.went);
         if fits {
@@ -133,7 +133,7 @@ impl Round {
 
 impl Rooms {
     /// The page of changes just ahead of a round that others may have been told from, if there is one.
-    pub fn page_ahead(&self, round: &Round) -> Option<PageId> {
+    pub(crate) fn page_ahead(&self, round: &Round) -> Option<PageId> {
         let (span, scan, end) = round.scan().filter(|_| round.spans.len() == 1)?;
         let entries = self.rooms[span.room.0 as usize].log.entries();
         let at = match entries.get(round.index) {
@@ -152,7 +152,7 @@ impl Rooms {
     }
 
     /// Who joined in a page of changes and is still there, in order; and the page, without frames.
-    pub fn page(&self, (room, page): PageId) -> (Vec<Key>, Page) {
+    pub(crate) fn page(&self, (room, page): PageId) -> (Vec<Key>, Page) {
         let log = &self.rooms[room.0 as usize].log;
         let entries = log.entries();
         let first = entries.partition_point(|entry| page_of(entry.seq) < page);
@@ -174,7 +174,7 @@ impl Rooms {
 
     /// Starts a round that takes a reader up to a time, or continues the one it is in. `None` if it has no
     /// seat.
-    pub fn round(&mut self, reader: Key, to: u64) -> Option<Box<Round>> {
+    pub(crate) fn round(&mut self, reader: Key, to: u64) -> Option<Box<Round>> {
         let seat = self.sitting_mut(reader)?;
         if let Some(round) = seat.round.take() {
             return Some(round);
@@ -206,7 +206,7 @@ impl Rooms {
     }
 
     /// The next thing to tell the reader; `None` at the end.
-    pub fn step(&self, round: &mut Round) -> Option<Told> {
+    pub(crate) fn step(&self, round: &mut Round) -> Option<Told> {
         while let Some((span, scan, end)) = round.scan() {
             let log = &self.rooms[span.room.0 as usize].log;
             let entries = log.entries();
@@ -227,14 +227,14 @@ impl Rooms {
     }
 
     /// Keeps a round that continues later.
-    pub fn pause(&mut self, round: Box<Round>) {
+    pub(crate) fn pause(&mut self, round: Box<Round>) {
         if let Some(seat) = self.sitting_mut(round.reader) {
             seat.round = Some(round);
         }
     }
 
     /// Finishes a round: the reader was told all of it.
-    pub fn finish(&mut self, round: &Round) {
+    pub(crate) fn finish(&mut self, round: &Round) {
         let Some(seat) = self.sitting_mut(round.reader) else { return };
         seat.told = round.to;
         let Some(left) = self.left.get_mut(&round.reader) else { return };
@@ -314,14 +314,14 @@ impl Rooms {
     }
 
     /// Whether each of two is told about the other: they share a room that announces its members.
-    pub fn knows(&self, a: Key, b: Key) -> bool {
+    pub(crate) fn knows(&self, a: Key, b: Key) -> bool {
         let (Some(a), Some(b)) = (self.sitting(a), self.sitting(b)) else { return false };
         let mut told = a.rooms.iter().zip(&a.since).filter(|(_, since)| **since != MUTE);
         told.any(|(room, _)| b.since_in(*room).is_some_and(|since| since != MUTE))
     }
 
     /// The time up to which a reader was told.
-    pub fn told(&self, reader: Key) -> Option<u64> {
+    pub(crate) fn told(&self, reader: Key) -> Option<u64> {
         Some(self.sitting(reader)?.told)
     }
 }

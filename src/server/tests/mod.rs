@@ -48,21 +48,21 @@ pub(super) struct End {
 pub(super) const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
 impl World {
-    pub fn new(config: Config) -> World {
+    pub(super) fn new(config: Config) -> World {
         let (ends, names) = Default::default();
         World { hub: Hub::new(config), now: Instant::now(), events: Vec::new(), ends, names, conns: 0 }
     }
 
-    pub fn open() -> World {
+    pub(super) fn open() -> World {
         World::new(Config::default())
     }
 
     /// A connection that has said nothing yet.
-    pub fn connect(&mut self, name: &str) -> ConnId {
+    pub(super) fn connect(&mut self, name: &str) -> ConnId {
         self.connect_as(name, false)
     }
 
-    pub fn connect_as(&mut self, name: &str, local: bool) -> ConnId {
+    pub(super) fn connect_as(&mut self, name: &str, local: bool) -> ConnId {
         self.conns += 1;
         let conn = ConnId(self.conns);
         let end =
@@ -74,19 +74,19 @@ impl World {
     }
 
     /// A peer that is admitted into these rooms; what it got so far is forgotten, by everybody.
-    pub fn join(&mut self, name: &str, rooms: &[&str]) {
+    pub(super) fn join(&mut self, name: &str, rooms: &[&str]) {
         self.connect(name);
         self.auth(name, rooms);
         assert!(self.got(name)[0].contains(r#""type":"welcome""#));
         self.forget();
     }
 
-    pub fn auth(&mut self, name: &str, rooms: &[&str]) {
+    pub(super) fn auth(&mut self, name: &str, rooms: &[&str]) {
         let user = name.split('.').next().expect("a split has a first part");
         self.send(name, &format!(r#"{{"type":"auth","user":"{user}","rooms":{rooms:?}}}"#));
     }
 
-    pub fn send(&mut self, name: &str, text: &str) {
+    pub(super) fn send(&mut self, name: &str, text: &str) {
         let conn = self.end(name).conn;
         if self.hub.is_held(conn) {
             return self.end(name).unread.push_back(text.into());
@@ -94,52 +94,52 @@ impl World {
         self.input(Input::Text { conn, text });
     }
 
-    pub fn is_held(&mut self, name: &str) -> bool {
+    pub(super) fn is_held(&mut self, name: &str) -> bool {
         let conn = self.end(name).conn;
         self.hub.is_held(conn)
     }
 
     /// The socket of a peer ends.
-    pub fn cut(&mut self, name: &str) {
+    pub(super) fn cut(&mut self, name: &str) {
         let end = self.ends.remove(name).expect("connected");
         self.input(Input::Closed { conn: end.conn });
     }
 
     /// What came since it was last asked for.
-    pub fn got(&mut self, name: &str) -> Vec<String> {
+    pub(super) fn got(&mut self, name: &str) -> Vec<String> {
         std::mem::take(&mut self.end(name).inbox)
     }
 
     /// The statuses of the errors that came.
-    pub fn errors(&mut self, name: &str) -> Vec<u16> {
+    pub(super) fn errors(&mut self, name: &str) -> Vec<u16> {
         let got = self.got(name);
         let read = got.iter().map(|text| Message::parse(&**text).expect("the hub writes messages"));
         read.filter(|m| m.kind().as_str() == "error").filter_map(|m| Some(m.status()?.0)).collect()
     }
 
-    pub fn close(&mut self, name: &str) -> Option<(u16, String)> {
+    pub(super) fn close(&mut self, name: &str) -> Option<(u16, String)> {
         self.end(name).close.clone()
     }
 
-    pub fn close_code(&mut self, name: &str) -> Option<u16> {
+    pub(super) fn close_code(&mut self, name: &str) -> Option<u16> {
         Some(self.close(name)?.0)
     }
 
-    pub fn end(&mut self, name: &str) -> &mut End {
+    pub(super) fn end(&mut self, name: &str) -> &mut End {
         self.ends.get_mut(name).unwrap_or_else(|| panic!("{name} is not connected"))
     }
 
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.ends.values_mut().for_each(|end| end.inbox.clear());
         self.events.clear();
     }
 
-    pub fn stop_reading(&mut self, name: &str) {
+    pub(super) fn stop_reading(&mut self, name: &str) {
         self.end(name).reads = false;
     }
 
     /// Reads all, and goes on reading.
-    pub fn read(&mut self, name: &str) {
+    pub(super) fn read(&mut self, name: &str) {
         self.end(name).reads = true;
         let end = self.ends.get_mut(name).expect("asked for above");
         drain(&mut self.hub, end, usize::MAX, self.now);
@@ -147,7 +147,7 @@ impl World {
     }
 
     /// Reads about so many bytes; returns whether more waits.
-    pub fn read_some(&mut self, name: &str, bytes: usize) -> bool {
+    pub(super) fn read_some(&mut self, name: &str, bytes: usize) -> bool {
         let end = self.ends.get_mut(name).expect("connected");
         let (conn, more) = (end.conn, take(&mut self.hub, end, bytes, self.now));
         if more {
@@ -157,13 +157,13 @@ impl World {
         more
     }
 
-    pub fn input(&mut self, input: Input<'_>) {
+    pub(super) fn input(&mut self, input: Input<'_>) {
         self.hub.handle_input(input, self.now);
         self.settle();
     }
 
     /// Lets time pass, stopping wherever the hub wants to be woken.
-    pub fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.settle().filter(|at| *at <= end) {
             self.now = self.now.max(at);

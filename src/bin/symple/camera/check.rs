@@ -27,7 +27,7 @@ const FIRST_FRAME: Duration = Duration::from_secs(25);
 const WELCOME: Duration = Duration::from_secs(10);
 
 /// What is checked beside what the library takes.
-pub struct Checked<'a> {
+pub(super) struct Checked<'a> {
     pub config: Config,
     pub media: &'a CaptureSettings,
     pub certificate: Option<&'a Certificate>,
@@ -37,7 +37,7 @@ pub struct Checked<'a> {
 }
 
 /// Prints what would run, and fails where it would not.
-pub fn run(
+pub(super) fn run(
     checked: &Checked<'_>,
     depth: Depth,
     table: &[Setting<Settings>],

@@ -7,7 +7,7 @@ use qrcode::render::unicode::Dense1x2;
 
 /// The code of the last of `urls`, those for other machines being last; empty where a phone could not reach it, or where
 /// the output is no terminal.
-pub fn code(urls: &[String]) -> String {
+pub(super) fn code(urls: &[String]) -> String {
     if std::io::stdout().is_terminal() { of(urls) } else { String::new() }
 }
 

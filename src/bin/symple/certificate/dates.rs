@@ -12,14 +12,14 @@ const SOON: Duration = Duration::from_secs(3 * 86_400);
 const WRITTEN: u64 = 1_795_564_800;
 
 /// A clock before this is wrong. A package build sets it to the time of the package's sources.
-pub fn earliest() -> SystemTime {
+pub(super) fn earliest() -> SystemTime {
     let built = option_env!("SOURCE_DATE_EPOCH").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
     UNIX_EPOCH + Duration::from_secs(WRITTEN.max(built))
 }
 
 /// The validity of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dates {
+pub(super) enum Dates {
     Good,
     NotYet(SystemTime),
     Soon(SystemTime),
@@ -29,7 +29,11 @@ pub enum Dates {
 /// Judges by the dates, if known. A board's clock starts in 1970 or where it last stopped, and is correct only once it
 /// got the time from the network. So a certificate that expired before `earliest` has expired, and one that starts
 /// later is not rejected by a clock that is still before `earliest`.
-pub fn judge(validity: Option<RangeInclusive<SystemTime>>, now: SystemTime, earliest: SystemTime) -> Dates {
+pub(super) fn judge(
+    validity: Option<RangeInclusive<SystemTime>>,
+    now: SystemTime,
+    earliest: SystemTime,
+) -> Dates {
     let Some((start, end)) = validity.map(RangeInclusive::into_inner) else { return Dates::Good };
     let at = now.max(earliest);
     if end < at {
@@ -45,7 +49,7 @@ pub fn judge(validity: Option<RangeInclusive<SystemTime>>, now: SystemTime, earl
 
 impl Dates {
     /// What is wrong with the dates, as text.
-    pub fn fault(self) -> Option<String> {
+    pub(super) fn fault(self) -> Option<String> {
         match self {
             Dates::Good => None,
             Dates::NotYet(start) => Some(format!(

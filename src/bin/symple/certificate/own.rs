@@ -17,7 +17,7 @@ const NO_END: Duration = Duration::from_secs(253_402_300_799);
 
 /// The certificate and key in `file`; otherwise the one `shown` already or a new one, which is then kept there. A full
 /// disk does not prevent serving.
-pub fn get(
+pub(super) fn get(
     file: &Path,
     addresses: &[IpAddr],
     shown: Option<&[u8]>,
@@ -53,7 +53,7 @@ pub fn get(
 }
 
 /// Describes it for a check, without creating anything.
-pub fn describe(file: &Path, now: SystemTime) -> Result<String, Failure> {
+pub(super) fn describe(file: &Path, now: SystemTime) -> Result<String, Failure> {
     let place = file.display();
     match fs::read(file) {
         Ok(pem) => Ok(match flaw(file, &pem, now) {

@@ -1,7 +1,7 @@
 //! `symple serve`: the server.
 
 mod plan;
-pub mod settings;
+pub(crate) mod settings;
 mod site;
 
 use std::ffi::OsString;
@@ -54,7 +54,7 @@ second signal stops it at once. SIGHUP reloads the certificate.
 ";
 
 /// Runs the command.
-pub fn main(args: Vec<OsString>) -> Result<(), Failure> {
+pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let table = settings::table();
     let takes = Takes { config: true, check: true, words: 0 };
     let Some(loaded) = files::load("serve", &table, takes, args)? else {

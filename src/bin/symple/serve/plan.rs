@@ -15,7 +15,7 @@ use crate::open_files;
 use crate::redis;
 
 /// What would run.
-pub struct Plan {
+pub(super) struct Plan {
     pub settings: Settings,
     pub authenticate: bool,
     pub redis: Option<Token>,
@@ -25,7 +25,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn new(settings: Settings, origins: Origins) -> Result<Plan, Failure> {
+    pub(super) fn new(settings: Settings, origins: Origins) -> Result<Plan, Failure> {
         let config = |words: String| Failure::new(Kind::Config, words);
         let authenticate = settings.authenticates().map_err(config)?;
         let redis = settings.redis_url(&origins);
@@ -50,7 +50,7 @@ impl Plan {
     }
 
     /// The configuration of the hub.
-    pub fn hub(&self, open_files: u64) -> Config {
+    pub(super) fn hub(&self, open_files: u64) -> Config {
         let settings = &self.settings;
         let max_connections = self.max_connections(open_files);
         if max_connections > open_files::connections(open_files) {
@@ -74,23 +74,23 @@ impl Plan {
         }
     }
 
-    pub fn max_connections(&self, open_files: u64) -> usize {
+    pub(super) fn max_connections(&self, open_files: u64) -> usize {
         self.settings.max_connections.unwrap_or_else(|| open_files::connections(open_files))
     }
 
-    pub fn max_unauthenticated(&self, open_files: u64) -> Option<usize> {
+    pub(super) fn max_unauthenticated(&self, open_files: u64) -> Option<usize> {
         let quarter = self.max_connections(open_files).div_ceil(4);
         self.settings.max_unauthenticated.unwrap_or(Some(quarter))
     }
 
     /// Whether sessions in Redis decide who is admitted.
-    pub fn judges_by_sessions(&self) -> bool {
+    pub(super) fn judges_by_sessions(&self) -> bool {
         self.authenticate && self.settings.token.is_none()
     }
 
     /// What is shared with other instances.
     #[cfg(feature = "redis")]
-    pub fn redis(&self) -> Result<Option<symple::net::redis::RedisConfig>, Failure> {
+    pub(super) fn redis(&self) -> Result<Option<symple::net::redis::RedisConfig>, Failure> {
         let Some(url) = &self.redis else { return Ok(None) };
         let mut config = symple::net::redis::RedisConfig::new(redis::parse(url)?);
         config.sessions = self.judges_by_sessions();
@@ -100,16 +100,16 @@ impl Plan {
         Ok(Some(config))
     }
 
-    pub fn origins(&self) -> Option<Pages> {
+    pub(super) fn origins(&self) -> Option<Pages> {
         self.settings.origins.clone().map(|others| Pages::OwnAnd { others })
     }
 
-    pub fn scheme(&self) -> &'static str {
+    pub(super) fn scheme(&self) -> &'static str {
         if self.certificate.is_some() { "wss" } else { "ws" }
     }
 
     /// Describes the certificate that would be used. Fails if using it would fail.
-    pub fn certificate(&self) -> Result<String, Failure> {
+    pub(super) fn certificate(&self) -> Result<String, Failure> {
         match &self.certificate {
             Some(certificate) => certificate.check(),
             None if self.settings.ssl_cert.is_some() => Ok("given, but not used: ssl_enabled is off".into()),
@@ -118,7 +118,7 @@ impl Plan {
     }
 
     /// Describes what would run, and lists the settings that were configured.
-    pub fn describe(&self, table: &[Setting<Settings>], certificate: &str) -> String {
+    pub(super) fn describe(&self, table: &[Setting<Settings>], certificate: &str) -> String {
         let settings = &self.settings;
         let files = open_files::reachable();
         let number = |limit: Option<usize>| limit.map_or("any number".into(), |n| n.to_string());

@@ -22,7 +22,7 @@ const REDIS_QUEUE: usize = 16 << 20;
 const REDIS_KEEP: Duration = Duration::from_secs(30);
 
 /// What the server runs with.
-pub struct Settings {
+pub(crate) struct Settings {
     pub port: u16,
     /// None at all: every address of the machine.
     pub listen: Vec<IpAddr>,
@@ -114,7 +114,7 @@ impl Default for Settings {
 type S = Settings;
 
 /// The settings in the groups of the help.
-pub const GROUPS: &[(&str, &[Setting<Settings>])] = &[
+pub(crate) const GROUPS: &[(&str, &[Setting<Settings>])] = &[
     ("Network", NETWORK),
     ("Admission", ADMISSION),
     ("Redis", &redis::rows()),
@@ -307,14 +307,14 @@ const REST: &[Setting<Settings>] = &[
 ];
 
 /// All rows.
-pub fn table() -> Vec<Setting<Settings>> {
+pub(crate) fn table() -> Vec<Setting<Settings>> {
     let copy = |s: &Setting<Settings>| Setting { ..*s };
     GROUPS.iter().flat_map(|(_, settings)| settings.iter().map(copy)).collect()
 }
 
 impl Settings {
     /// Whether peers need a token; an error if the settings contradict each other.
-    pub fn authenticates(&self) -> Result<bool, String> {
+    pub(crate) fn authenticates(&self) -> Result<bool, String> {
         match (self.authentication, &self.token) {
             (Some(false), Some(_)) => {
                 Err("a token is set, but authentication is off: remove one of the two settings".into())
@@ -324,7 +324,7 @@ impl Settings {
     }
 
     /// The URL of Redis, if one is configured or sessions need it.
-    pub fn redis_url(&self, origins: &Origins) -> Option<Token> {
+    pub(crate) fn redis_url(&self, origins: &Origins) -> Option<Token> {
         let sessions = self.authentication == Some(true) && self.token.is_none();
         self.redis.address(origins, sessions)
     }

@@ -12,7 +12,7 @@ use symple::net::site::{Guard, Site};
 use symple::server::Stats;
 
 /// The state of the server. Never blocks.
-pub struct State {
+pub(super) struct State {
     /// Nobody is admitted without Redis.
     needs_redis: bool,
     started: Instant,
@@ -21,7 +21,7 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(needs_redis: bool) -> State {
+    pub(super) fn new(needs_redis: bool) -> State {
         State {
             needs_redis,
             started: Instant::now(),
@@ -31,17 +31,17 @@ impl State {
     }
 
     /// Sets the server whose state this is, once its ports are open.
-    pub fn serves(&self, server: Server) {
+    pub(super) fn serves(&self, server: Server) {
         _ = self.server.set(server);
     }
 
     /// From now on the server is not ready.
-    pub fn ends(&self) {
+    pub(super) fn ends(&self) {
         self.ending.store(true, Ordering::Release);
     }
 
     /// Adds the endpoints to a site.
-    pub fn on(self: Arc<Self>, site: Site) -> Site {
+    pub(super) fn on(self: Arc<Self>, site: Site) -> Site {
         let [ready, status, metrics] = [(); 3].map(|()| self.clone());
         site.open("/api/ready", move || ready.ready())
             .guarded("/api/status", move || {
@@ -57,7 +57,7 @@ impl State {
 
     /// Requests with the token of a session whose peer has connected here.
     #[cfg(feature = "redis")]
-    pub fn has_session(self: &Arc<Self>) -> Guard {
+    pub(super) fn has_session(self: &Arc<Self>) -> Guard {
         let state = self.clone();
         Guard::Check {
             check: Arc::new(move |token| state.server.get().is_some_and(|server| server.has_session(token))),

@@ -97,7 +97,7 @@ impl Cases {
     }
 }
 
-pub fn all() -> Vec<Case> {
+pub(super) fn all() -> Vec<Case> {
     let mut cases = Cases::default();
     framing(&mut cases);
     pings(&mut cases);

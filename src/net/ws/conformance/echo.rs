@@ -19,7 +19,7 @@ use crate::proto::CloseCode;
 const MAX: usize = 16 << 20;
 
 /// Ends when the socket does.
-pub fn serve(tcp: TcpStream, role: Role) {
+pub(super) fn serve(tcp: TcpStream, role: Role) {
     _ = tcp.set_nodelay(true);
     smol::block_on(async {
         let io = Io::plain(Async::new(tcp).expect("a fresh socket"));

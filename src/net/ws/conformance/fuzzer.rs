@@ -17,7 +17,7 @@ enum End {
     Dropped,
 }
 
-pub struct Fuzzer {
+pub(super) struct Fuzzer {
     tcp: TcpStream,
     reader: BufReader<TcpStream>,
     /// We are the client: our frames are masked, theirs must not be.
@@ -36,7 +36,7 @@ fn gone(e: &io::Error) -> bool {
 }
 
 impl Fuzzer {
-    pub fn new(tcp: TcpStream, client: bool) -> io::Result<Fuzzer> {
+    pub(super) fn new(tcp: TcpStream, client: bool) -> io::Result<Fuzzer> {
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(PATIENCE))?;
         tcp.set_write_timeout(Some(PATIENCE))?;
@@ -44,7 +44,7 @@ impl Fuzzer {
         Ok(Fuzzer { tcp, reader, client, events: Vec::new(), fragments: None, closed: false, end: None })
     }
 
-    pub fn run(mut self, case: &Case) -> Verdict {
+    pub(super) fn run(mut self, case: &Case) -> Verdict {
         match self.play(case) {
             Ok(()) => self.judge(case),
             Err(why) => Verdict::Failed(why),

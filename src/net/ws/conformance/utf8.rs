@@ -1,18 +1,18 @@
 //! The octets of 6.5 to 6.23, after Markus Kuhn's UTF-8 decoder stress test, and which of them are UTF-8.
 
 /// κόσμε, its second letter the one of three octets.
-pub const KOSME: &[u8] = "κ\u{1f79}σμε".as_bytes();
+pub(super) const KOSME: &[u8] = "κ\u{1f79}σμε".as_bytes();
 
 /// What each group is, its members in order. Whether one is UTF-8 is asked of `std`, and the group says what
 /// the suite says, so that neither is alone believed.
-pub struct Group {
+pub(super) struct Group {
     pub what: &'static str,
     pub valid: Valid,
     pub members: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub enum Valid {
+pub(super) enum Valid {
     All,
     None,
     /// Those with these places, counted from one.
@@ -20,7 +20,7 @@ pub enum Valid {
 }
 
 impl Valid {
-    pub fn holds(self, place: usize) -> bool {
+    pub(super) fn holds(self, place: usize) -> bool {
         match self {
             Valid::All => true,
             Valid::None => false,
@@ -34,7 +34,7 @@ fn group(what: &'static str, valid: Valid, members: &[&[u8]]) -> Group {
 }
 
 /// In the order of the suite; the first is 6.5.
-pub fn groups() -> Vec<Group> {
+pub(super) fn groups() -> Vec<Group> {
     use Valid::{All, None, Only};
     let incomplete: [&[u8]; 10] = [
         b"\xc0",

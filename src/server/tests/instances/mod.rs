@@ -72,12 +72,12 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub fn new(instances: usize) -> Fleet {
+    pub(super) fn new(instances: usize) -> Fleet {
         Fleet::limited(instances, Settings::new("").queue_limit)
     }
 
     /// Instances at which so many bytes may wait for the bus.
-    pub fn limited(instances: usize, limit: usize) -> Fleet {
+    pub(super) fn limited(instances: usize, limit: usize) -> Fleet {
         let mut fleet = Fleet {
             now: Instant::now(),
             instances: BTreeMap::new(),
@@ -102,7 +102,7 @@ impl Fleet {
         fleet
     }
 
-    pub fn start(&mut self, at: usize) {
+    pub(super) fn start(&mut self, at: usize) {
         self.started += 1;
         let name = format!("i{}", self.started);
         let mut settings = Settings::new(&*name);
@@ -124,13 +124,13 @@ impl Fleet {
     }
 
     /// The process dies, and its clients' sockets with it.
-    pub fn kill(&mut self, at: usize) {
+    pub(super) fn kill(&mut self, at: usize) {
         self.instances.remove(&at);
         self.clients.retain(|_, client| client.at != at);
     }
 
     /// One line to the bus breaks.
-    pub fn part(&mut self, at: usize) {
+    pub(super) fn part(&mut self, at: usize) {
         let Some(instance) = self.instances.get_mut(&at) else { return };
         if instance.connected {
             instance.connected = false;
@@ -141,14 +141,14 @@ impl Fleet {
         }
     }
 
-    pub fn stop_bus(&mut self) {
+    pub(super) fn stop_bus(&mut self) {
         self.bus = false;
         for at in self.instances.keys().copied().collect::<Vec<_>>() {
             self.part(at);
         }
     }
 
-    pub fn connect(&mut self, name: &str, at: usize, rooms: &[&str]) {
+    pub(super) fn connect(&mut self, name: &str, at: usize, rooms: &[&str]) {
         self.conns += 1;
         let conn = ConnId(self.conns);
         let client = Client {
@@ -169,7 +169,7 @@ impl Fleet {
         self.send(name, &format!(r#"{{"type":"auth","user":"{user}","rooms":{rooms:?}}}"#));
     }
 
-    pub fn send(&mut self, name: &str, text: &str) {
+    pub(super) fn send(&mut self, name: &str, text: &str) {
         let client = self.clients.get_mut(name).expect("connected");
         let (at, conn) = (client.at, client.conn);
         let now = self.now;
@@ -181,7 +181,7 @@ impl Fleet {
     }
 
     /// A client reads all, and goes on reading.
-    pub fn read(&mut self, name: &str) {
+    pub(super) fn read(&mut self, name: &str) {
         let client = self.clients.get_mut(name).expect("connected");
         client.stopped = false;
         let (at, conn, now) = (client.at, client.conn, self.now);
@@ -191,7 +191,7 @@ impl Fleet {
         self.drain(at);
     }
 
-    pub fn cut(&mut self, name: &str) {
+    pub(super) fn cut(&mut self, name: &str) {
         let client = self.clients.remove(name).expect("connected");
         let now = self.now;
         let instance = self.instances.get_mut(&client.at).expect("runs");
@@ -201,11 +201,11 @@ impl Fleet {
     }
 
     /// An emitter publishes.
-    pub fn emit(&mut self, text: &str) {
+    pub(super) fn emit(&mut self, text: &str) {
         self.publish(BROADCAST, &text.into());
     }
 
-    pub fn say(&mut self, at: usize, input: Input<'_>) {
+    pub(super) fn say(&mut self, at: usize, input: Input<'_>) {
         let now = self.now;
         self.instances.get_mut(&at).expect("runs").hub.handle_input(input, now);
         self.drain(at);
@@ -221,7 +221,7 @@ impl Fleet {
     }
 
     /// Moves one entry on one of the lines; false if there is none. Lines are 0 to the bus, 1 from it.
-    pub fn step(&mut self, at: usize, line: usize) -> bool {
+    pub(super) fn step(&mut self, at: usize, line: usize) -> bool {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&at) else { return false };
         if line == 0 {
@@ -267,7 +267,7 @@ impl Fleet {
     }
 
     /// Lets everything arrive.
-    pub fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let all: Vec<usize> = self.instances.keys().copied().collect();
             let mut any = false;
@@ -282,7 +282,7 @@ impl Fleet {
     }
 
     /// Lets time pass, and everything arrive meanwhile.
-    pub fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
             self.settle();
@@ -295,7 +295,7 @@ impl Fleet {
     }
 
     /// Wakes the hubs whose time has come.
-    pub fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         let now = self.now;
         for at in self.instances.keys().copied().collect::<Vec<_>>() {
             let instance = self.instances.get_mut(&at).expect("a key");
@@ -306,7 +306,7 @@ impl Fleet {
         }
     }
 
-    pub fn drain(&mut self, at: usize) {
+    pub(super) fn drain(&mut self, at: usize) {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&at) else { return };
         if instance.hangs {
@@ -356,7 +356,7 @@ impl Fleet {
     }
 
     /// The driver of an instance comes back to its hub.
-    pub fn go_on(&mut self, at: usize) {
+    pub(super) fn go_on(&mut self, at: usize) {
         let instance = self.instances.get_mut(&at).expect("runs");
         instance.stalls = false;
         let mut out = Vec::new();
@@ -366,31 +366,31 @@ impl Fleet {
     }
 
     /// What a client got since it was last asked for, presences left out.
-    pub fn got(&mut self, name: &str) -> Vec<Value> {
+    pub(super) fn got(&mut self, name: &str) -> Vec<Value> {
         let inbox = std::mem::take(&mut self.clients.get_mut(name).expect("connected").inbox);
         inbox.into_iter().filter(|m| m["type"] != "presence").collect()
     }
 
     /// The `data` of the messages that a client got.
-    pub fn heard(&mut self, name: &str) -> Vec<String> {
+    pub(super) fn heard(&mut self, name: &str) -> Vec<String> {
         let got = self.got(name);
         let said = got.iter().filter(|m| m["data"].is_string());
         said.map(|m| m["data"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// Whether a client is admitted, or may be still.
-    pub fn is_live(&self, name: &str) -> bool {
+    pub(super) fn is_live(&self, name: &str) -> bool {
         let client = &self.clients[name];
         !client.closed && self.instances[&client.at].hub.hub.last_active(client.conn).is_some()
     }
 
     /// The names in a client's roster.
-    pub fn roster(&self, name: &str) -> Vec<String> {
+    pub(super) fn roster(&self, name: &str) -> Vec<String> {
         let names = self.clients[name].roster.keys().filter_map(|address| address.split_once("|#"));
         names.map(|(_, name)| name.to_owned()).collect()
     }
 
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.clients.values_mut().for_each(|client| client.inbox.clear());
     }
 }
@@ -425,7 +425,7 @@ impl Client {
 
 impl Instance {
     /// What it was called at the bus.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 }
