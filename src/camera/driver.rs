@@ -11,11 +11,9 @@ use super::studio::{Input, Output};
 use crate::media::source::{Command, SourceEvent, SourceStatus};
 use crate::net::lock;
 use crate::net::time::{self, Alarm};
+use crate::net::turn::{self, Turn};
 use crate::net::udp::Udp;
 use crate::proto::{Draft, Kind, Object};
-
-/// Turns of the driver before it lets others run.
-const TURN: usize = 64;
 
 /// How long a shutdown waits for goodbyes and for the source to close: who embeds a camera gives it a second in all.
 const LAST_GOODBYE: Duration = Duration::from_millis(700);
@@ -50,29 +48,27 @@ impl Driver {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..TURN {
-            let mut any = self.poll_frames(cx);
-            any |= self.poll_datagrams(cx);
-            if self.shared.inbox.changed.poll(cx).is_ready() {
-                any = true;
-                self.find_candidates();
-            }
-            any |= self.take_media();
-            any |= self.replace_source(cx);
-            any |= self.poll_alarm(cx);
-            self.drain();
-            self.poll_transmits(cx);
-            self.drain();
-            any |= self.shared.events.poll(cx).is_ready();
-            if self.poll_end(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            if !any {
-                return Poll::Pending;
-            }
+        turn::poll(cx, |cx| self.turn(cx))
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
+        let mut any = self.poll_frames(cx);
+        any |= self.poll_datagrams(cx);
+        if self.shared.inbox.changed.poll(cx).is_ready() {
+            any = true;
+            self.find_candidates();
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        any |= self.take_media();
+        any |= self.replace_source(cx);
+        any |= self.poll_alarm(cx);
+        self.drain();
+        self.poll_transmits(cx);
+        self.drain();
+        any |= self.shared.events.poll(cx).is_ready();
+        match self.poll_end(cx) {
+            Poll::Ready(()) => Turn::Done(()),
+            Poll::Pending => Turn::after(any),
+        }
     }
 
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> bool {

@@ -42,7 +42,7 @@ pub(crate) mod time;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;
 #[cfg(any(feature = "client", feature = "server"))]
-mod turn;
+pub(crate) mod turn;
 #[cfg(feature = "udp")]
 pub mod udp;
 #[cfg(any(feature = "client", feature = "server"))]

@@ -18,7 +18,7 @@ pub(crate) enum Turn<T> {
 
 impl<T> Turn<T> {
     /// Whether anything came.
-    pub(super) fn after(any: bool) -> Turn<T> {
+    pub(crate) fn after(any: bool) -> Turn<T> {
         if any { Turn::Again } else { Turn::Rest }
     }
 }
