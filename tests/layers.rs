@@ -189,7 +189,7 @@ fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
 }
 
 /// Folders whose files form no circle: what two of them need of each other is in a third.
-const WITHOUT_CIRCLES: &[&str] = &["media/source/gst", "media/board"];
+const WITHOUT_CIRCLES: &[&str] = &["media/source/gst", "media/board", "calling"];
 
 #[test]
 fn no_file_leads_back_to_itself() {

@@ -6,30 +6,12 @@
 
 use std::time::Instant;
 
-use super::core::{Core, Seat};
+use super::core::Core;
+use super::seat::{Answer, Caller, Seat};
 use super::{Event, Whence};
 use crate::call::body::{End, EndReason};
 use crate::call::{CallError, CallId};
-use crate::limit::Origin;
 use crate::proto::Address;
-
-/// Who answers a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Answer {
-    /// Each call is accepted.
-    #[default]
-    All,
-    /// The application decides on each incoming call.
-    Ask,
-}
-
-/// Whose share a call is taken from.
-pub(super) struct Caller {
-    origin: Origin,
-    /// Many may come from there.
-    exempt: bool,
-}
 
 impl Core {
     /// Takes a call that [`Event::Incoming`] told of.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
-use super::admission::{Answer, Caller};
 use super::offers::Offers;
+use super::seat::{Answer, Caller, Seat};
 use super::{Config, Event, Input, Output, Whence};
 use crate::call::body::{Candidate, End};
 use crate::call::{self, CallError, CallId, Calls};
@@ -14,17 +14,6 @@ use crate::rtc::{self, Fanout, LocalCandidate, SessionId, SessionStats, Transmit
 
 /// So many calls more does signalling take than there are seats: that limit is told by us, in the same word.
 const SPARE: usize = 64;
-
-/// A call that is not over.
-pub(super) struct Seat {
-    pub session: SessionId,
-    /// Whose share it is taken from; `None` for those that we called.
-    pub caller: Option<Caller>,
-    pub peer: Address,
-    /// What was agreed that it gets.
-    pub takes: BTreeSet<StreamId>,
-    pub joined: bool,
-}
 
 /// One in a call, as it is told.
 pub(crate) struct Party<'a> {

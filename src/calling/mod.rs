@@ -19,17 +19,19 @@
 //! | `core` | calls and sessions, and what goes between them |
 //! | `admission` | who gets a seat, and who answers |
 //! | `offers` | what callers' offers may cost |
+//! | `seat` | what of a call the first two share |
 
 mod admission;
 mod core;
 mod offers;
+mod seat;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-pub use self::admission::Answer;
 pub(crate) use self::core::{Core, Party};
+pub use self::seat::Answer;
 
 use crate::call::body::End;
 use crate::call::{CallId, RateLimit};
