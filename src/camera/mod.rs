@@ -31,7 +31,6 @@ mod reconfigure;
 mod shared;
 mod site;
 mod snapshot;
-mod source;
 pub(crate) mod studio;
 #[cfg(test)]
 mod tests;

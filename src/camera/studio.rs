@@ -11,7 +11,6 @@ use super::event::{Event, Viewer, ViewerId};
 use super::frames::{self, Outbox};
 use super::profile;
 use super::snapshot::{Slot, SnapshotError, Snapshots};
-use super::source::Follower;
 use crate::call::body::{End, EndReason};
 use crate::call::{CallError, CallId, RateLimit};
 use crate::calling::{self, Answer, Party};
@@ -19,7 +18,7 @@ use crate::media::adapt::heat;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
-use crate::media::source::{Command, SourceEvent, SourceState, SourceStatus};
+use crate::media::source::{Command, SourceEvent, SourceState, SourceStatus, StatusTracker};
 use crate::media::{Codec, Format, Frame, Kind, StreamId, StreamInfo, VideoFormat};
 use crate::proto::Address;
 use crate::rtc::{self, Path, SessionStats, Transmit};
@@ -124,8 +123,10 @@ pub(crate) enum Output {
 pub(crate) struct Studio {
     pub calling: calling::Core,
     demand: Demand,
-    source: Follower,
-    /// What demand knows of that.
+    source: StatusTracker,
+    /// What those who watch were told of it last; `None` while nobody does.
+    status: Option<SourceStatus>,
+    /// Frames flow, for those who watch: without any there is nothing to adapt.
     flows: bool,
     audience: Audience,
     /// How many watched when the program was told last.
@@ -166,7 +167,8 @@ impl Studio {
         Studio {
             calling: calling::Core::new(calls, now),
             demand: Demand::new(demand, &config.streams),
-            source: Follower::new(config.live),
+            source: StatusTracker::new(config.live),
+            status: None,
             flows: false,
             audience: Audience::default(),
             watching: 0,
@@ -282,7 +284,7 @@ impl Studio {
 
     /// What the source does; `None` while nobody watches.
     pub(crate) fn source(&self) -> Option<SourceStatus> {
-        self.source.status()
+        self.status
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -304,8 +306,7 @@ impl Studio {
             }
             Input::Frame(frame) => {
                 if frame.codec.is_video() {
-                    self.source.handle_frame();
-                    self.follow_flow(now);
+                    self.set_flows(self.status.is_some() && !self.source.is_over(), now);
                     if frame.key {
                         self.demand.handle_input(demand::Input::KeyFrame(frame.stream), now);
                     }
@@ -359,9 +360,14 @@ impl Studio {
         self.demand.handle_input(demand::Input::KeyFrameWanted { stream, reason }, now);
     }
 
-    /// Frames flow, or no more: without any there is nothing to adapt.
-    fn follow_flow(&mut self, now: Instant) {
-        let flows = self.source.flows();
+    /// Nothing flows of a source that does not play.
+    fn rest_flow(&mut self, now: Instant) {
+        if self.status.is_none_or(|status| status.state != SourceState::Playing) {
+            self.set_flows(false, now);
+        }
+    }
+
+    fn set_flows(&mut self, flows: bool, now: Instant) {
         if std::mem::replace(&mut self.flows, flows) != flows {
             self.demand.handle_input(demand::Input::Flows(flows), now);
         }
@@ -448,10 +454,9 @@ impl Studio {
                 self.out.push_back(Output::Event(Event::Streaming { streams: self.running() }));
                 // A snapshot alone is no news.
                 let lasts = |id: &StreamId| self.demand.stream(*id).is_some_and(|s| s.codec != Codec::Jpeg);
-                if self.source.handle_produce(streams.iter().any(lasts)) {
-                    self.tell_source();
-                }
-                self.follow_flow(now);
+                let watched = streams.iter().any(lasts);
+                self.source.handle_wanted(!streams.is_empty());
+                self.show_source(watched, now);
             }
             demand::Event::Bitrate { stream, bps } => {
                 self.out.push_back(Output::Event(Event::Bitrate { stream, bps }));
@@ -464,10 +469,11 @@ impl Studio {
     }
 
     fn source_event(&mut self, event: SourceEvent, now: Instant) {
-        if self.source.handle_source(&event) {
-            self.tell_source();
+        if self.source.handle_event(&event) {
+            self.show_source(self.status.is_some(), now);
+            // Trouble again, after a frame that was on its way.
+            self.rest_flow(now);
         }
-        self.follow_flow(now);
         let event = match event {
             SourceEvent::Streams(streams) => return self.streams(streams, now),
             SourceEvent::Ended => Event::SourceEnded,
@@ -475,7 +481,7 @@ impl Studio {
                 // Whoever comes next makes it try again.
                 self.end_takers(SnapshotError::SourceEnded, now);
                 self.demand.handle_input(demand::Input::GaveUp, now);
-                let ended = self.source.end() == Some(SourceState::Ended);
+                let ended = self.source.status().is_some_and(|status| status.state == SourceState::Ended);
                 let reason = if ended { EndReason::SourceEnded } else { EndReason::SourceFailed };
                 self.calling.hang_up_all(&reason.into(), now);
                 Event::Streaming { streams: Vec::new() }
@@ -566,7 +572,7 @@ impl Studio {
 
     /// Another source goes on where the one before was; calls stay.
     fn replace(&mut self, streams: Vec<StreamInfo>, live: bool, now: Instant) {
-        self.source.set_live(live);
+        self.source = StatusTracker::new(live);
         self.flows = false;
         self.demand.handle_input(demand::Input::Replaced(streams), now);
         self.calling.set_streams(&by_preference(self.demand.streams()));
@@ -599,9 +605,13 @@ impl Studio {
         }
     }
 
-    /// Tells the program, and all who watch or are about to.
-    fn tell_source(&mut self) {
-        let status = self.source.status();
+    /// Tells the program, and all who watch or are about to, what the source does where that is news.
+    fn show_source(&mut self, watched: bool, now: Instant) {
+        let status = self.source.status().filter(|_| watched);
+        if std::mem::replace(&mut self.status, status) == status {
+            return;
+        }
+        self.rest_flow(now);
         let to = self.calling.parties().map(|party| party.peer.as_str().to_owned());
         self.out.push_back(Output::Source(status, to.collect()));
         self.out.extend(status.map(|status| Output::Event(Event::Source { status })));

@@ -581,6 +581,22 @@ fn a_snapshot_is_made_once_and_no_encoder_stays() {
 }
 
 #[test]
+fn who_comes_to_a_source_that_plays_already_is_told_so() {
+    let mut world = World::with_jpeg();
+    let slot = world.studio.snapshot(world.now);
+    world.drain();
+    for event in [SourceEvent::State(SourceStatus::of(SourceState::Playing)), SourceEvent::Started] {
+        world.input(Input::Source(event));
+    }
+    world.offer("bob|2", OFFER);
+    let states: Vec<_> = world.sources.iter().map(|(status, _)| status.map(|s| s.state)).collect();
+    assert_eq!(states, [Some(SourceState::Playing)]);
+    world.frame(JPEG, Codec::Jpeg, true);
+    assert!(outcome(slot).is_ok());
+    assert_eq!(world.sources.len(), 1, "the snapshot's end is no news");
+}
+
+#[test]
 fn a_source_without_jpeg_says_so_at_once() {
     let mut world = World::new(1, true);
     let slot = world.studio.snapshot(world.now);

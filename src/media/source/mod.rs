@@ -14,6 +14,8 @@ pub mod sender_clock;
 pub mod stamp;
 mod status;
 pub mod thin;
+#[cfg(feature = "camera")]
+mod tracker;
 #[cfg(any(feature = "v4l2", feature = "gst"))]
 pub mod v4l2;
 
@@ -24,3 +26,5 @@ pub use location::{Location, Login, RtspUrl};
 pub use pushed::{Feed, PushError, Pushed, Request};
 pub use seam::{Command, Listener, Produce, RequestId, Source, SourceEvent};
 pub use status::{SourceState, SourceStatus};
+#[cfg(feature = "camera")]
+pub(crate) use tracker::StatusTracker;
