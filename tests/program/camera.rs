@@ -150,10 +150,10 @@ fn a_check_says_what_would_run_and_opens_nothing() {
     for part in [
         &*format!("http, port {port} of 127.0.0.1\n"),
         &format!("open http://127.0.0.1:{port}/\n"),
-        "who has the token",
-        "  each address    32 sockets, 16 without a peer, 4 calls without media",
-        "320x240 at most, 10 frames a second",
-        "viewers         7 at most",
+        "admission       with the token",
+        "  per address     32 sockets, 16 unauthenticated, 4 calls without media",
+        "at most 320x240, 10 fps",
+        "viewers         at most 7",
         "  source          test\n",
         "encoder: x264enc (software",
         "set by:\n",
@@ -168,7 +168,10 @@ fn a_check_says_what_would_run_and_opens_nothing() {
     assert!(out.contains("http, any free port of all addresses\n") && !out.contains("open http"), "{out}");
     let rtsp = ["camera", "--check", "--source", "rtsp://me:hunter2@127.0.0.1:1/none"];
     let (code, out, err) = run(&rtsp, &[]);
-    assert!(code == 0 && out.contains("rtsp://127.0.0.1:1/… (not asked; --check=deep does)"), "{out}{err}");
+    assert!(
+        code == 0 && out.contains("rtsp://127.0.0.1:1/… (not contacted; --check=deep does)"),
+        "{out}{err}"
+    );
     assert!(!out.contains("hunter2"), "{out}");
     let folder = Folder::new();
     let state = folder.path("state");
@@ -189,7 +192,7 @@ fn a_deep_check_tries_all_and_says_what_failed() {
     let (code, out, err) = run(&deep, &[]);
     assert_eq!(code, 0, "{out}{err}");
     for part in
-        ["  ok      port", "  ok      UDP port", "  ok      source      test gave a frame", "encoded it"]
+        ["  ok      port", "  ok      UDP port", "  ok      source      test delivered a frame", "encoded it"]
     {
         assert!(out.contains(part), "{part}\n{out}");
     }
@@ -225,7 +228,10 @@ fn a_deep_check_asks_the_server_elsewhere() {
     let url = format!("ws://{}", server.address);
     let deep = [&SMALL[..], &["--check=deep", "--connect", &url]].concat();
     let (code, out, err) = run(&deep, &[("SYMPLE_TOKEN", "s3cret")]);
-    assert!(code == 0 && out.contains(&format!("  ok      server      {url} lets it in")), "{out}{err}");
+    assert!(
+        code == 0 && out.contains(&format!("  ok      server      {url} admits the camera")),
+        "{out}{err}"
+    );
     let (code, out, err) = run(&deep, &[("SYMPLE_TOKEN", "wrong")]);
     assert!(code == 77 && out.contains("  FAILED  server") && out.contains("wrong token"), "{out}{err}");
     drop(server);
@@ -295,7 +301,7 @@ fn a_hangup_signal_takes_over_settings_that_can_change() {
     assert!(server.get("/api/status", None).2.contains(&bitrate(1_000_000)));
     folder.write("camera.toml", &settings(500, 0));
     server.program.signal(Signal::HUP);
-    server.program.logs("the settings were read again");
+    server.program.logs("the settings were reloaded");
     assert!(server.get("/api/status", None).2.contains(&bitrate(500_000)));
     folder.write("camera.toml", &settings(2000, 1));
     server.program.signal(Signal::HUP);

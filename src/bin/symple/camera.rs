@@ -1,4 +1,4 @@
-//! `symple camera`: a camera that browsers watch.
+//! `symple camera`: a camera to watch in a browser.
 
 mod check;
 mod phone;
@@ -26,12 +26,12 @@ use crate::trial::Depth;
 use crate::value::{count, list, object, objects, origins, parsed, parsed_list, secret, set, switch, text};
 use crate::{certificate, files, help, logger, open_files};
 
-/// What the camera runs with: what the library takes, and what becomes that.
+/// The settings: those of the library, and those that are converted to them.
 struct Settings {
     camera: Config,
     media: CaptureSettings,
     port: u16,
-    /// `None`: every address of the machine.
+    /// `None`: every address of this machine.
     listen: Option<Vec<IpAddr>>,
     token: Option<Token>,
     origins: Vec<String>,
@@ -43,7 +43,7 @@ struct Settings {
     connect: Option<String>,
     roots: Option<PathBuf>,
     ring: Option<String>,
-    /// Controls of the camera, as they are set at the start.
+    /// Controls of the camera to set at the start.
     set: Vec<String>,
     log: LevelFilter,
 }
@@ -71,7 +71,7 @@ impl Default for Settings {
     }
 }
 
-/// Those of a camera's own server.
+/// The limits of a camera's own server.
 fn camera_limits() -> Limits {
     let serve = Serve::default();
     Limits {
@@ -92,17 +92,18 @@ impl HasLimits for Settings {
 type S = Settings;
 
 const GROUPS: &[(&str, &[Setting<Settings>])] =
-    &[("Pictures and sound", PICTURES), ("Who it is", IDENTITY), ("Its own server", SERVE), ("Rest", REST)];
+    &[("Video and audio", PICTURES), ("Identity", IDENTITY), ("Its own server", SERVE), ("Other", REST)];
 
 const PICTURES: &[Setting<Settings>] = &[
     Setting::new(
         "source",
         "SOURCE",
         "test (a moving pattern, the default), /dev/video0, csi or csi:NAME (the board's camera port), a file, or \
-         rtsp://…; with a login in it better a variable or the file, as other users of this machine see flags",
+         rtsp://…; put an address with a login into the environment or the file, since other users of this machine can see \
+         flags",
         |s: &mut S, v| set(&mut s.media.source, parsed(v)),
     ),
-    Setting::new("size", "WxH", "The largest picture. Default: 1280x720", |s: &mut S, v| {
+    Setting::new("size", "WxH", "The maximum resolution. Default: 1280x720", |s: &mut S, v| {
         let text = text(v)?;
         let sides =
             text.split_once('x').and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)));
@@ -110,33 +111,33 @@ const PICTURES: &[Setting<Settings>] = &[
         (media.width, media.height) = sides.ok_or("must look like 1280x720")?;
         Ok(())
     }),
-    Setting::new("fps", "N", "Pictures a second, at most. Default: 30", |s: &mut S, v| {
+    Setting::new("fps", "N", "The maximum frame rate. Default: 30", |s: &mut S, v| {
         set(&mut s.media.fps, small(count(v, 1)))
     }),
-    Setting::new("bitrate", "KBIT", "Kilobits a second at the start. Default: 1000", |s: &mut S, v| {
+    Setting::new("bitrate", "KBIT", "The initial bitrate in kbit/s. Default: 1000", |s: &mut S, v| {
         let bps = kilobits(v)?;
         (s.media.bitrate, s.camera.bitrate.start) = (bps, bps);
         Ok(())
     }),
-    Setting::new("min_bitrate", "KBIT", "What it does not go below for bad networks", |s: &mut S, v| {
+    Setting::new("min_bitrate", "KBIT", "The minimum bitrate, for bad networks", |s: &mut S, v| {
         set(&mut s.camera.bitrate.min, kilobits(v))
     }),
-    Setting::new("max_bitrate", "KBIT", "What it does not go above for good ones", |s: &mut S, v| {
+    Setting::new("max_bitrate", "KBIT", "The maximum bitrate, for good networks", |s: &mut S, v| {
         set(&mut s.camera.bitrate.max, kilobits(v))
     }),
-    Setting::new("audio", "", "Take the source's sound. Default: yes", |s: &mut S, v| {
+    Setting::new("audio", "", "Send the audio of the source. Default: yes", |s: &mut S, v| {
         set(&mut s.media.audio, switch(v))
     }),
     Setting::new(
         "pass_through",
         "",
-        "Send H.264 that a camera makes itself as it is. Default: yes",
+        "Send H.264 from the camera without re-encoding. Default: yes",
         |s: &mut S, v| set(&mut s.media.pass_through, switch(v)),
     ),
     Setting::new(
         "set",
         "NAME=VALUE",
-        "Set a V4L2 camera's control at the start; `symple devices` lists them. May come several times",
+        "Set a control of a V4L2 camera at the start; `symple devices` lists them. May be repeated",
         |s: &mut S, v| {
             set(&mut s.set, list(v))?;
             if s.set.iter().all(|wish| wish.contains('=')) {
@@ -150,8 +151,8 @@ const PICTURES: &[Setting<Settings>] = &[
     Setting::new(
         "controls",
         "WHO",
-        "Who else may set them: nobody, everybody, or users by commas. Default: who knows the token, and \
-         everybody where it listens on loopback alone",
+        "Who else may set controls: nobody, everybody, or a list of users. Default: those who know the token, and \
+         everybody if it only listens on loopback",
         |s: &mut S, v| {
             s.camera.controls = match list(v)?.as_slice() {
                 [auto] if auto == "auto" => Controllers::Auto,
@@ -163,44 +164,44 @@ const PICTURES: &[Setting<Settings>] = &[
         },
     )
     .list(),
-    Setting::new("vp8", "", "Encode VP8 too for viewers without H.264. Default: yes", |s: &mut S, v| {
+    Setting::new("vp8", "", "Also encode VP8, for viewers without H.264. Default: yes", |s: &mut S, v| {
         set(&mut s.camera.vp8, switch(v))
     }),
     Setting::new(
         "adapt",
         "",
-        "Fewer and smaller pictures where bits are very few or the board is hot. Default: yes",
+        "Lower the frame rate and the resolution if bandwidth is very low or the board is hot. Default: yes",
         |s: &mut S, v| set(&mut s.camera.adapt, switch(v)),
     ),
     Setting::new(
         "board",
         "BOARD",
-        "The board's profile: auto (the default), a name such as raspberry-pi-4, or a TOML file of one's own",
+        "The board profile: auto (the default), a name such as raspberry-pi-4, or your own TOML file",
         |s: &mut S, v| set(&mut s.media.board, parsed(v)),
     ),
     Setting::new(
         "encoders",
         "NAME",
-        "H.264 encoders to try, by their GStreamer names, in this order. Default: the board's, hardware first",
+        "GStreamer names of H.264 encoders to try, in this order. Default: those of the board, hardware first",
         |s: &mut S, v| set(&mut s.media.encoders, list(v)),
     )
     .list(),
-    Setting::new("key_interval", "SECONDS", "A key frame at least so often. Default: 10", |s: &mut S, v| {
+    Setting::new("key_interval", "SECONDS", "The maximum time between key frames. Default: 10", |s: &mut S, v| {
         set(&mut s.media.key_interval, count(v, 1).map(Duration::from_secs))
     }),
-    Setting::new("repeat", "", "Start a file again at its end. Default: yes", |s: &mut S, v| {
+    Setting::new("repeat", "", "Restart a file at its end. Default: yes", |s: &mut S, v| {
         set(&mut s.media.repeat, switch(v))
     }),
     Setting::new(
         "linger",
         "SECONDS",
-        "For how long the source runs on without viewers. Default: 10",
+        "How long the source keeps running without viewers. Default: 10",
         |s: &mut S, v| set(&mut s.camera.linger, count(v, 0).map(Duration::from_secs)),
     ),
     Setting::new(
         "max_viewers",
         "N",
-        "Who may watch at once; others hear `busy`. Default: 64",
+        "The maximum number of viewers; others get `busy`. Default: 64",
         |s: &mut S, v| {
             set(&mut s.camera.max_viewers, count(v, 1).map(|n| usize::try_from(n).unwrap_or(usize::MAX)))
         },
@@ -208,7 +209,7 @@ const PICTURES: &[Setting<Settings>] = &[
     Setting::new(
         "max_unconnected",
         "N",
-        "Calls of one address that may wait for their media at once; the oldest gives way. Default: 4",
+        "Calls per address that may be waiting for media; beyond that the oldest is ended. Default: 4",
         |s: &mut S, v| {
             set(&mut s.camera.max_unconnected, count(v, 1).map(|n| usize::try_from(n).unwrap_or(usize::MAX)))
         },
@@ -216,21 +217,30 @@ const PICTURES: &[Setting<Settings>] = &[
 ];
 
 const IDENTITY: &[Setting<Settings>] = &[
-    Setting::new("user", "NAME", "The user that it is. Default: camera", |s: &mut S, v| {
+    Setting::new("user", "NAME", "The user name of the camera. Default: camera", |s: &mut S, v| {
         set(&mut s.camera.user, text(v))?;
-        if valid_user(&s.camera.user) { Ok(()) } else { Err("must be 1 to 128 bytes without |".into()) }
+        if valid_user(&s.camera.user) {
+            Ok(())
+        } else {
+            Err("must be 1 to 128 bytes without | or control characters".into())
+        }
     }),
-    Setting::new("name", "TEXT", "Its name for people. Default: the user", |s: &mut S, v| {
+    Setting::new("name", "TEXT", "The display name. Default: the user", |s: &mut S, v| {
         set(&mut s.camera.name, text(v).map(Some))
     }),
-    Setting::new("data", "JSON", "What it tells of itself, an object", |s: &mut S, v| {
+    Setting::new("data", "JSON", "Data about the camera for others, an object", |s: &mut S, v| {
         set(&mut s.camera.data, object(v))
     }),
-    Setting::new("room", "NAME", "Where it and viewers meet. Default: public", |s: &mut S, v| {
-        set(&mut s.camera.room, text(v))?;
-        if valid_room(&s.camera.room) { Ok(()) } else { Err("must have 1 to 256 bytes".into()) }
-    }),
-    Setting::new("ring", "USER", "Call this user when it comes, as a doorbell does", |s: &mut S, v| {
+    Setting::new(
+        "room",
+        "NAME",
+        "The room that the camera and its viewers join. Default: public",
+        |s: &mut S, v| {
+            set(&mut s.camera.room, text(v))?;
+            if valid_room(&s.camera.room) { Ok(()) } else { Err("must have 1 to 256 bytes".into()) }
+        },
+    ),
+    Setting::new("ring", "USER", "Call this user when they come online, like a doorbell", |s: &mut S, v| {
         set(&mut s.ring, text(v).map(Some))
     }),
 ];
@@ -239,14 +249,14 @@ const SERVE: &[Setting<Settings>] = &[
     Setting::new(
         "port",
         "N",
-        "TCP for page and signalling, and UDP of the same number for pictures; 0 for any. Default: 4500",
+        "TCP port for page and signalling, and UDP port of the same number for media; 0 for any. Default: 4500",
         |s: &mut S, v| set(&mut s.port, parsed(v).map_err(|_| "must be a port, 0 to 65535".into())),
     )
     .also(&["PORT"], &[]),
     Setting::new(
         "listen",
         "IP",
-        "Address to listen on, or `all`. Default: this machine alone",
+        "Address to listen on, or `all`. Default: only this machine",
         |s: &mut S, v| {
             s.listen = if list(v)? == ["all"] { None } else { Some(parsed_list(v)?) };
             Ok(())
@@ -256,35 +266,35 @@ const SERVE: &[Setting<Settings>] = &[
     Setting::new(
         "token",
         "SECRET",
-        "What viewers must know; better a variable or the file. With --connect: what that server asks for",
+        "The token for viewers, or with --connect for that server; safer in the environment or the file",
         |s: &mut S, v| set(&mut s.token, secret(v).map(Some)),
     )
     .secret(),
     Setting::new(
         "origins",
         "URL",
-        "Origins of other pages that may connect, https://viewer.example; `*` for any",
+        "Origins of other pages that may connect, such as https://viewer.example; `*` for any",
         |s: &mut S, v| set(&mut s.origins, origins(v)),
     )
     .list(),
     limits::trusted_proxies(),
     limits::base_path(),
-    limits::max_per_address("Connections of one address, 0 for no limit. Default: 32"),
+    limits::max_per_address("Connections per address, 0 for no limit. Default: 32"),
     limits::max_unauthenticated_per_address(
-        "Those of them that have not been admitted yet, 0 for no limit. Default: 16",
+        "Connections per address that are not admitted yet, 0 for no limit. Default: 16",
     ),
     limits::exempt(),
     Setting::new("ssl_enabled", "", "Serve https and wss", |s: &mut S, v| set(&mut s.ssl_enabled, switch(v))),
     Setting::new(
         "ssl_cert",
         "FILE",
-        "Certificate chain in PEM, read again at SIGHUP. Without it and the key a self-signed one is kept",
+        "Certificate chain in PEM, reloaded on SIGHUP. Without certificate and key, a self-signed one is created and kept",
         |s: &mut S, v| set(&mut s.ssl_cert, text(v).map(|file| Some(file.into()))),
     ),
     Setting::new("ssl_key", "FILE", "Its private key in PEM", |s: &mut S, v| {
         set(&mut s.ssl_key, text(v).map(|file| Some(file.into())))
     }),
-    Setting::new("state_dir", "DIR", "Where a self-signed certificate is kept", |s: &mut S, v| {
+    Setting::new("state_dir", "DIR", "Where to keep a self-signed certificate", |s: &mut S, v| {
         set(&mut s.state_dir, text(v).map(|dir| Some(dir.into())))
     }),
 ];
@@ -293,22 +303,22 @@ const REST: &[Setting<Settings>] = &[
     Setting::new(
         "connect",
         "URL",
-        "Be a client of a server elsewhere, wss://…, and serve nothing",
+        "Connect to a server elsewhere, wss://…, instead of running one",
         |s: &mut S, v| set(&mut s.connect, text(v).map(Some)),
     ),
     Setting::new(
         "roots",
         "FILE",
-        "Certificates to believe for it, in PEM, instead of the system's",
+        "CA certificates to trust for it, in PEM, instead of the system's",
         |s: &mut S, v| set(&mut s.roots, text(v).map(|file| Some(file.into()))),
     ),
-    Setting::new("udp_port", "N", "UDP port, where it must differ. Default: as --port", |s: &mut S, v| {
+    Setting::new("udp_port", "N", "UDP port, if it must differ. Default: as --port", |s: &mut S, v| {
         set(&mut s.camera.udp_port, parsed(v).map(Some).map_err(|_| "must be a port, 0 to 65535".into()))
     }),
     Setting::new(
         "advertise",
         "IP:PORT",
-        "Where a port forward makes the UDP port reachable",
+        "Public address and port at which a port forward makes the UDP port reachable",
         |s: &mut S, v| {
             set(
                 &mut s.camera.advertise,
@@ -329,25 +339,27 @@ const REST: &[Setting<Settings>] = &[
 ];
 
 const INTRODUCTION: &str = "
-symple camera: a camera that browsers watch
+symple camera: a camera to watch in a browser
 
 Usage: symple camera [FLAGS]
 
   symple camera                                 a moving pattern at http://127.0.0.1:4500/
   symple camera --source /dev/video0            a camera
-  symple camera --source csi                    a board's own, as a Raspberry Pi's
+  symple camera --source csi                    a board's own camera, such as a Raspberry Pi's
   SYMPLE_TOKEN=secret symple camera --listen all --ssl-enabled
   SYMPLE_SOURCE=rtsp://user:password@camera.example/stream symple camera
-  symple camera --connect wss://chat.example    at a server elsewhere
+  symple camera --connect wss://chat.example    on a server elsewhere
 
-Each setting is a flag, a key of the file with _ for -, and a variable: --max-viewers is max_viewers = 8 in
-the file and SYMPLE_MAX_VIEWERS=8 in the environment. Flags win over variables, those over the file.
+Each setting is a flag, a key in the file with _ for -, and an environment variable: --max-viewers is
+max_viewers = 8 in the file and SYMPLE_MAX_VIEWERS=8 in the environment. Flags override the
+environment, which overrides the file.
 
   --config FILE               Read this TOML file [also SYMPLE_CONFIG]
-  --check                     Check settings, source and encoder, say what would run, and end; no port is
-                              opened, and no other machine asked
-  --check=deep                Try the ports, the source (RTSP too) and the encoder until there is a frame, with
-                              --connect the server; tell how each went, and fail if one did
+  --check                     Check settings, source and encoder, print what would run, and exit; opens
+                              no port and contacts no other machine
+  --check=deep                Also try the ports, the source (RTSP too) and the encoder until there is a
+                              frame, and with --connect the server; print the results, and fail if
+                              one of them failed
 ";
 
 fn kilobits(value: &serde_json::Value) -> Result<u32, String> {
@@ -369,7 +381,7 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     logger::start(loaded.settings.log);
     files::warn_of_slips(&table);
     loaded.warn_of_open_secrets(&table);
-    // Before the server looks at it.
+    // Before the server reads the limit.
     open_files::raise();
     let settings = loaded.settings;
     let certificate = certificate(&settings)?;
@@ -409,12 +421,12 @@ fn reload(camera: &Camera, read: Result<Option<(Config, Option<String>)>, Failur
         Err(e) => return log::error!("the settings stay as they are: {}", e.words),
     };
     match camera.reconfigure(|config| *config = new) {
-        Ok(()) => log::info!("the settings were read again"),
+        Ok(()) => log::info!("the settings were reloaded"),
         Err(e) => log::error!("the settings stay as they are: {e}"),
     }
 }
 
-/// Board and encoder; with `all` why not others, and what is known of the board.
+/// Describes board and encoder; with `all` also why not others, and the known quirks of the board.
 fn chosen(board: &BoardInfo, encoder: &EncoderInfo, all: bool) -> String {
     let kind = if encoder.hardware { "hardware" } else { "software" };
     let [profile, constraints, level] = encoder.profile_level_id;
@@ -439,7 +451,7 @@ fn certificate(s: &Settings) -> Result<Option<Certificate>, Failure> {
     (s.ssl_enabled && s.connect.is_none()).then(choose).transpose()
 }
 
-/// What the library takes, but for the certificate, and who is to be called.
+/// The library's configuration without the certificate, and the user to call.
 fn library_config(settings: Settings, check: Option<Depth>) -> Result<(Config, Option<String>), Failure> {
     let mut camera = settings.camera;
     camera.source = settings.media.into();
@@ -452,7 +464,7 @@ fn library_config(settings: Settings, check: Option<Depth>) -> Result<(Config, O
         };
         Signalling::Connect(Connect { token: settings.token, roots, ..Connect::new(url) })
     } else {
-        // To find out what every address is takes a port, which a check does not open.
+        // Listing every address needs an open port, and a check opens none.
         let every =
             || if check == Some(Depth::Plain) { Ipv6Addr::UNSPECIFIED.into() } else { every_address() };
         let ips = settings.listen.unwrap_or_else(|| vec![every()]);
@@ -473,7 +485,7 @@ fn library_config(settings: Settings, check: Option<Depth>) -> Result<(Config, O
     Ok((camera, settings.ring))
 }
 
-/// IPv6's wildcard has IPv4 in it, where the system has IPv6.
+/// The IPv6 wildcard includes IPv4, if the system has IPv6.
 fn every_address() -> IpAddr {
     match std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
         Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -493,7 +505,7 @@ fn unusable(e: CameraError) -> Failure {
         "port-forbidden" | "not-allowed" | "unauthorized" => Kind::NoPermission,
         _ => Kind::Unavailable,
     };
-    Failure::new(kind, format!("The camera cannot start. {e}"))
+    Failure::new(kind, format!("cannot start the camera: {e}"))
 }
 
 fn run(
@@ -510,7 +522,7 @@ fn run(
                 if Some(&peer.user) == ring.as_ref() =>
             {
                 if let Err(e) = handle.call(peer.address().as_str()) {
-                    log::warn!("the one to be rung cannot be called: {e}");
+                    log::warn!("cannot call the user of --ring: {e}");
                 }
             }
             Event::Ended { status, reason } => {
@@ -523,7 +535,7 @@ fn run(
             _ => {}
         }
         if let Some(line) = words_of(&event) {
-            // Who reads is of no matter to who watches.
+            // A closed stdout must not affect viewers.
             _ = exit::line(&line);
         }
     });
@@ -541,7 +553,7 @@ fn run(
         }
     };
     signals::run(camera.run(), signals::listen()?, tell, certificate::tend(certificate, camera.server()));
-    // Without a wish to end, only a server that refuses it ends a camera.
+    // Without a signal, a camera only ends if a server refuses it.
     if asked { Ok(()) } else { told.try_recv().map_or(Ok(()), Err) }
 }
 
@@ -549,7 +561,7 @@ fn words_of(event: &Event) -> Option<String> {
     let words = match event {
         Event::Calling { id, peer: address } => format!("call {id}: with {}", address.user()),
         Event::ViewerJoined { viewer } => {
-            format!("call {}: {} watches ({:?})", viewer.id, viewer.address.user(), viewer.video)
+            format!("call {}: {} is watching ({:?})", viewer.id, viewer.address.user(), viewer.video)
         }
         Event::ViewerLeft { viewer, end: reason } => format!("call {}: ended ({reason})", viewer.id),
         Event::CallFailed { id, end: reason, .. } => format!("call {id}: failed ({reason})"),
@@ -558,22 +570,22 @@ fn words_of(event: &Event) -> Option<String> {
             let names: Vec<&str> = streams.iter().map(|info| info.codec.name()).collect();
             format!("producing {}", names.join(", "))
         }
-        Event::Format { width, height, fps, .. } => format!("pictures of {width} x {height}, {fps} a second"),
+        Event::Format { width, height, fps, .. } => format!("video: {width} x {height} at {fps} fps"),
         Event::Capture { info } => format!("camera: {info}"),
         Event::Control { name, result: Ok(control), .. } => format!("{name} is {}", control.value_text()),
-        Event::Control { name, result: Err(why), .. } => format!("{name} is not set: {why}"),
-        // Several a minute for each viewer on a bad network; `/api/status` has the newest.
+        Event::Control { name, result: Err(why), .. } => format!("cannot set {name}: {why}"),
+        // Several per minute for each viewer on a bad network; `/api/status` has the latest.
         Event::Bitrate { bps, .. } => {
-            log::debug!("the encoder goes to {} kbit/s", bps / 1000);
+            log::debug!("encoder bitrate: {} kbit/s", bps / 1000);
             return None;
         }
         Event::Quality { percent, fps, why, .. } => {
-            format!("pictures of {percent} % of the size, {fps} a second at most: {why}")
+            format!("video: {percent} % of the resolution, at most {fps} fps: {why}")
         }
         Event::Board { message: words } => format!("board: {words}"),
         Event::Source { status: source } => format!("source: {} ({})", source.state.as_str(), source.code),
         Event::Media { error: trouble } => format!("source: {trouble}"),
-        Event::SourceEnded => "the source came to its end".into(),
+        Event::SourceEnded => "the source ended".into(),
         Event::Online { .. } => "online".into(),
         Event::Offline { reason } => format!("offline: {reason}"),
         Event::Lost { count } => format!("{count} events were lost"),

@@ -1,4 +1,4 @@
-//! `symple camera --check`: what would run, in words; and `--check=deep`: whether it does.
+//! `symple camera --check` describes what would run; `--check=deep` also tries it.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,22 +21,22 @@ use crate::exit::{self, Failure, Kind};
 use crate::merge::{self, Origins, Setting};
 use crate::trial::{Depth, Trial};
 
-/// Longer than a source may take to give its first frame: RTSP waits for UDP before it takes TCP.
+/// Longer than a source may take for its first frame: RTSP tries UDP before TCP.
 const FIRST_FRAME: Duration = Duration::from_secs(25);
-/// How long a server elsewhere may take to let us in.
+/// How long a remote server may take to admit us.
 const WELCOME: Duration = Duration::from_secs(10);
 
-/// What is checked beside what the library takes.
+/// What is checked, including settings beyond those of the library.
 pub(super) struct Checked<'a> {
     pub config: Config,
     pub media: &'a CaptureSettings,
     pub certificate: Option<&'a Certificate>,
     pub ring: Option<&'a str>,
-    /// Controls that are set at the start.
+    /// Controls to set at the start.
     pub set: &'a [String],
 }
 
-/// Prints what would run, and fails where it would not.
+/// Prints what would run, and fails if the camera would fail to start.
 pub(super) fn run(
     checked: &Checked<'_>,
     depth: Depth,
@@ -48,7 +48,7 @@ pub(super) fn run(
     if depth == Depth::Plain {
         let plan = describe(checked, &certificate(checked.certificate)?);
         let source = match media.source {
-            Location::Rtsp { .. } => " (not asked; --check=deep does)",
+            Location::Rtsp { .. } => " (not contacted; --check=deep does)",
             _ => "",
         };
         let made = Source::gstreamer(media.clone()).map_err(|e| unusable(e.into()))?;
@@ -57,7 +57,7 @@ pub(super) fn run(
     }
     let mut trial = Trial::default();
     let shown = certificate(checked.certificate);
-    let mut plan = describe(checked, shown.as_deref().unwrap_or("one that does not work: see below"));
+    let mut plan = describe(checked, shown.as_deref().unwrap_or("does not work, see below"));
     _ = writeln!(plan, "  {:16}{}", "source", media.source);
     if checked.certificate.is_some() {
         trial.add("certificate", shown);
@@ -77,7 +77,7 @@ pub(super) fn run(
     trial.end(&(plan + &set_by))
 }
 
-/// The source until its first encoded frame; what is known of board and encoder.
+/// Tries the source until its first encoded frame. Returns what is known about board and encoder.
 fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
     let (tell, told) = channel();
     let source = match Source::gstreamer(media.clone()) {
@@ -90,7 +90,7 @@ fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
     };
     let producer = source.producer();
     producer.listen(Arc::new(move |event| {
-        // The trial may be over.
+        // The trial may have ended.
         _ = tell.send(event);
     }));
     let streams = producer.streams();
@@ -109,7 +109,7 @@ fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
             }
             Ok(SourceEvent::Frame(frame)) if Some(frame.stream) == h264 => {
                 let took = began.elapsed().as_secs_f64();
-                break Ok(format!("{} gave a frame{picture} after {took:.1} s", media.source));
+                break Ok(format!("{} delivered a frame{picture} after {took:.1} s", media.source));
             }
             Ok(SourceEvent::Failed(e) | SourceEvent::Stalled(e)) => break Err(failure(e)),
             Ok(SourceEvent::Ended | SourceEvent::GaveUp | SourceEvent::Stopped) => {
@@ -118,7 +118,7 @@ fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 let seconds = FIRST_FRAME.as_secs();
-                break Err(unavailable(format!("{} gave no frame in {seconds} s", media.source)));
+                break Err(unavailable(format!("{} delivered no frame in {seconds} s", media.source)));
             }
         }
     };
@@ -144,17 +144,17 @@ fn certificate(certificate: Option<&Certificate>) -> Result<String, Failure> {
     certificate.map_or(Ok("none".into()), Certificate::check)
 }
 
-/// Takes the ports of page and signalling, and lets them go.
+/// Opens the ports for page and signalling and closes them again.
 fn tcp_ports(serve: &Serve) -> Result<String, Failure> {
     let mut config = ServerConfig::listen(serve.listen.iter().copied());
-    // So that nobody is warned of a server that does not run.
+    // Avoids warnings about a server that never runs.
     (config.hub.authenticate, config.hub.dynamic_rooms) = (true, false);
     let server = Server::bind(config).map_err(listen_failure)?;
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
-    Ok(format!("{} can be listened on", addresses.join(", ")))
+    Ok(format!("{} available", addresses.join(", ")))
 }
 
-/// The number that the camera would ask for; 0 is any.
+/// The port that the camera would ask for; 0 means any.
 fn udp_number(config: &Config) -> u16 {
     let tcp = match &config.signalling {
         Signalling::Serve(serve) => serve.listen.first().map(SocketAddr::port),
@@ -170,7 +170,7 @@ fn udp_port(port: u16) -> Result<String, Failure> {
     }
 }
 
-/// Asks the server elsewhere to let us in, where nobody else is told of it.
+/// Connects to the remote server, without being announced to anybody.
 fn welcome(config: &Config, connect: &Connect) -> Result<String, Failure> {
     let identity = client::Config {
         token: connect.token.clone(),
@@ -192,7 +192,7 @@ fn welcome(config: &Config, connect: &Connect) -> Result<String, Failure> {
     let place = merge::without_login(&connect.url);
     let outcome = loop {
         match told.recv_timeout(WELCOME + Duration::from_secs(1)) {
-            Ok(Event::Online { .. }) => break Ok(format!("{place} lets it in")),
+            Ok(Event::Online { .. }) => break Ok(format!("{place} admits the camera")),
             Ok(Event::Ended { why }) => {
                 let kind = match why {
                     client::End::Refused { .. } => Kind::NoPermission,
@@ -205,7 +205,7 @@ fn welcome(config: &Config, connect: &Connect) -> Result<String, Failure> {
         }
     };
     heard.close();
-    // It has nothing more to say.
+    // No more events follow.
     _ = ended.join();
     outcome
 }
@@ -219,7 +219,7 @@ fn unavailable(words: impl Into<String>) -> Failure {
     Failure::new(Kind::Unavailable, words)
 }
 
-/// Like any other's, but for the source: its address may hold a password in more ways than one.
+/// As for any command, except for the source: its address may contain a password in several places.
 fn set_by(checked: &Checked<'_>, table: &[Setting<Settings>], origins: &Origins) -> String {
     let mut origins = origins.clone();
     if let Some((_, value)) = origins.get_mut("source") {
@@ -241,7 +241,7 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
             let ips: Vec<String> = serve.listen.iter().map(|address| address.ip().to_string()).collect();
             let ips = if all { "all addresses".to_owned() } else { ips.join(", ") };
             row("listen", format!("{scheme}, {} of {ips}", number(port)));
-            // The library goes by a certificate that it has, and a check makes none.
+            // The library derives this from the certificate, and a check loads none.
             let secure = |url: &String| url.replacen("http:", &format!("{scheme}:"), 1);
             let urls: Vec<String> = config.urls().iter().map(secure).collect();
             if !urls.is_empty() {
@@ -249,12 +249,12 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
             }
             row("certificate", certificate.into());
             let pages = ["its own page".to_owned()].into_iter().chain(serve.origins.iter().cloned());
-            row("pages from", pages.collect::<Vec<_>>().join(", "));
+            row("web pages", pages.collect::<Vec<_>>().join(", "));
             row(
-                "who may watch",
+                "admission",
                 match &serve.token {
-                    Some(_) => "who has the token".into(),
-                    None => "everybody who reaches the port".into(),
+                    Some(_) => "with the token".into(),
+                    None => "everyone".into(),
                 },
             );
             if !serve.trusted_proxies.is_empty() {
@@ -263,9 +263,9 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
             }
             let most = |limit: Option<usize>| limit.map_or("any number of".into(), |n| n.to_string());
             row(
-                "each address",
+                "per address",
                 format!(
-                    "{} sockets, {} without a peer, {} calls without media",
+                    "{} sockets, {} unauthenticated, {} calls without media",
                     most(serve.max_per_address),
                     most(serve.max_unauthenticated_per_address),
                     config.max_unconnected
@@ -278,7 +278,7 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
         }
         _ => {}
     }
-    let advertised = config.advertise.map(|at| format!(", from outside {at}")).unwrap_or_default();
+    let advertised = config.advertise.map(|at| format!(", advertised as {at}")).unwrap_or_default();
     row("UDP", format!("{}{advertised}", number(udp_number(config))));
     row("ICE servers", config.ice_servers.len().to_string());
     let name = config.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
@@ -286,11 +286,11 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
     if let Some(user) = checked.ring {
         row("rings", user.into());
     }
-    row("viewers", format!("{} at most", config.max_viewers));
+    row("viewers", format!("at most {}", config.max_viewers));
     row(
         "controls",
         match &config.controls {
-            Controllers::Auto => "set by who knows the token, or by this machine's users".into(),
+            Controllers::Auto => "set by those who know the token, or by users of this machine".into(),
             Controllers::Nobody => "set by nobody else".into(),
             Controllers::Everybody => "set by everybody".into(),
             Controllers::Users(users) => format!("set by {}", users.join(", ")),
@@ -302,13 +302,13 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
     }
     let media = checked.media;
     let vp8 = if config.vp8 { ", VP8 for viewers without H.264" } else { "" };
-    row("video", format!("{}x{} at most, {} frames a second{vp8}", media.width, media.height, media.fps));
+    row("video", format!("at most {}x{}, {} fps{vp8}", media.width, media.height, media.fps));
     let kbit = |bps: u32| bps / 1000;
     let limits = &config.bitrate;
     row(
         "bitrate",
         format!("{} kbit/s, from {} to {}", kbit(limits.start), kbit(limits.min), kbit(limits.max)),
     );
-    row("audio", if media.audio { "where the source has it" } else { "none" }.into());
+    row("audio", if media.audio { "if the source has it" } else { "none" }.into());
     out
 }

@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
-/// The code of the last of `urls`, those for other machines being last; empty where a phone could not reach it, or where
-/// the output is no terminal.
+/// The QR code of the last of `urls`, since those for other machines come last; empty if a phone could not reach it, or
+/// if the output is not a terminal.
 pub(super) fn code(urls: &[String]) -> String {
     if std::io::stdout().is_terminal() { of(urls) } else { String::new() }
 }
