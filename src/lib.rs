@@ -1,25 +1,25 @@
-//! Symple v4 messaging, presence and calls, and cameras that browsers watch, in one small crate.
+//! Symple v4 messaging, presence and calls, and cameras to watch in a browser, in one small crate.
 //!
-//! | layer | what it is |
+//! | layer | purpose |
 //! |---|---|
-//! | [`proto`] | the wire: addresses, message heads, peers; values only |
+//! | [`proto`] | the wire protocol: addresses, message heads, peers; values only |
 //! | [`client`] | the client, sans-IO |
 //! | [`server`] | the server's hub, sans-IO |
-//! | [`call`] | call signalling, sans-IO; SDP is an opaque string to it |
-//! | [`media`] | frames, the bounded queue, rate control; where pictures come from |
+//! | [`call`] | call signalling, sans-IO; treats SDP as an opaque string |
+//! | [`media`] | frames, the bounded queue, rate control, and video and audio sources |
 //! | `rtc` | one encoded stream to many WebRTC viewers, sans-IO on str0m (feature `rtc`) |
-//! | `net` | the drivers: the only place with sockets, clocks and tasks (feature `net`) |
-//! | `calling` | where calls meet WebRTC sessions (feature `camera`) |
-//! | `camera` | the facade that a firmware embeds (feature `camera`) |
+//! | `net` | the drivers: the only layer with sockets, clocks and tasks (feature `net`) |
+//! | `calling` | connects calls and WebRTC sessions (feature `camera`) |
+//! | `camera` | the facade for firmware and other programs (feature `camera`) |
 //!
-//! What most programs begin with stands at the root: `Client`, `Server` and `Camera`, each a future to run.
+//! Most programs start with one of the types at the root: `Client`, `Server` and `Camera`, each a future to run.
 //!
-//! Every core has one shape: `handle_input(input, now)`, then `poll_output()` until it says when to
-//! wake it (`Output::Timeout`). A driver is a future that the caller runs on whatever runtime it has.
+//! Every core has the same shape: `handle_input(input, now)`, then `poll_output()` until it returns the time of the
+//! next wake-up (`Output::Timeout`). A driver is a future that the caller runs on any runtime.
 // docs.rs shows the feature that each item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
-// Only in files named for it.
+// Allowed only in files named for it.
 #![deny(unsafe_code)]
 
 pub mod call;
@@ -55,7 +55,7 @@ pub use net::server::Server;
 #[doc(hidden)]
 pub mod fuzzing;
 
-/// The README's program is compiled as the others are.
+/// Compiles the README's program as a doctest.
 #[cfg(all(doctest, feature = "camera-gst"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,8 +1,8 @@
-//! Where calls meet sessions, for whoever calls or is called; sans-IO.
+//! Connects calls and media sessions, for callers and callees; sans-IO.
 //!
-//! [`call`](crate::call) is signalling and knows no media, [`rtc`](crate::rtc) is media and knows no peers. [`Core`]
-//! introduces them: each call that is admitted has a seat and a session, descriptions and candidates go from one to
-//! the other, and whichever ends first, both end in one place with one reason.
+//! [`call`](crate::call) is signalling without media, and [`rtc`](crate::rtc) is media without peers. [`Core`] connects
+//! them: each admitted call has a seat and a session, and descriptions and candidates are passed between the two.
+//! Whichever ends first, both end in one place with one reason.
 //!
 //! ```text
 //!  call:init ──▶ Incoming ── accept ──┐
@@ -11,15 +11,16 @@
 //!  invite() ──────────────────────────┘               ended before that ──▶ Failed{end}
 //! ```
 //!
-//! It knows no source and decides nothing of media: which streams there are it is given, and what those in calls
-//! take, estimate and need goes out as events. A camera stands on it, and so can anything that calls.
+//! It knows no source and makes no decisions about media: it is given the streams, and emits as events which of them
+//! calls take, what their networks carry, and when they need key frames. The camera uses it, and so can anything else
+//! that makes calls.
 //!
-//! | file | thought |
+//! | file | purpose |
 //! |---|---|
-//! | `core` | calls and sessions, and what goes between them |
+//! | `core` | calls, sessions, and what is passed between them |
 //! | `admission` | who gets a seat, and who answers |
-//! | `offers` | what callers' offers may cost |
-//! | `seat` | what of a call the first two share |
+//! | `offers` | limits the cost of callers' offers |
+//! | `seat` | what of a call `core` and `admission` share |
 
 mod admission;
 mod core;
@@ -40,78 +41,78 @@ use crate::media::{Frame, StreamId, StreamInfo};
 use crate::proto::Address;
 use crate::rtc::{self, Path};
 
-/// How calls are taken.
+/// The configuration.
 pub(crate) struct Config {
     pub rtc: rtc::Config,
-    /// What there is to send.
+    /// The streams that can be sent.
     pub streams: Vec<StreamInfo>,
     pub answer: Answer,
-    /// Calls at a time; further ones are told `busy`.
+    /// The maximum number of calls; further ones get `busy`.
     pub max_calls: usize,
-    /// Calls without media that each host, or user, may have.
+    /// The maximum number of calls without media per host, or user.
     pub max_unconnected: usize,
-    /// Offers of each host, or user.
+    /// The limit for offers of each host, or user.
     pub offer_rate: RateLimit,
 }
 
-/// What happened outside. Frames and datagrams are borrowed.
+/// An input. Frames and datagrams are borrowed.
 #[derive(Debug)]
 pub(crate) enum Input<'a> {
-    /// The server knows us under this address.
+    /// We are connected to the server under this address.
     Online { address: &'a str },
-    /// Our connection to the server is gone.
+    /// The connection to the server is lost.
     Offline,
     /// A peer's presence went offline.
     PeerGone { address: &'a str },
-    /// A `call:…` message came.
+    /// A `call:…` message arrived.
     Message { from: &'a str, whence: Whence, subtype: &'a str, data: Option<&'a str>, call: Option<&'a str> },
-    /// One encoded frame, for all who take its stream.
+    /// One encoded frame, for all calls that take its stream.
     Frame(&'a Frame),
-    /// A UDP datagram came.
+    /// A UDP datagram arrived.
     Datagram { path: Path, data: &'a [u8] },
     /// The time of [`Output::Timeout`] has come.
     Timeout,
 }
 
-/// What is to be done outside.
+/// An output.
 #[derive(Debug)]
 pub(crate) enum Output {
-    /// Send a call's message, by the signalling.
+    /// A call's message to send by signalling.
     Send { to: String, subtype: &'static str, call: Option<String>, data: String },
-    /// Know this.
+    /// An event.
     Event(Event),
-    /// Nothing more until then, or until another input.
+    /// Nothing until then, or until another input.
     Timeout(Option<Instant>),
 }
 
-/// What became known of a call.
+/// An event of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
-    /// A peer calls and waits for a verdict: only with [`Answer::Ask`]. `data` is what it wants, in its own JSON.
+    /// A peer is calling and waits for a decision; only with [`Answer::Ask`]. `data` is JSON from the caller.
     Incoming { call: CallId, peer: Address, data: String },
-    /// The call goes on: we made it, or accepted it.
+    /// The call proceeds: we made it, or accepted it.
     Calling { call: CallId, peer: Address },
-    /// Its descriptions agree on these streams, from now on.
+    /// Its descriptions have agreed on these streams.
     Takes { call: CallId, streams: BTreeSet<StreamId> },
     /// Its media is connected.
     Joined { call: CallId },
-    /// It is over, after it had joined.
+    /// It ended after media was connected.
     Left { call: CallId, peer: Address, takes: BTreeSet<StreamId>, end: End },
-    /// It is over, and no media ever came.
+    /// It ended before media was connected.
     Failed { call: CallId, peer: Address, end: End },
-    /// Somebody cannot decode a stream before a key frame of it.
+    /// A decoder needs a key frame of this stream.
     KeyFrameWanted { stream: StreamId, reason: KeyFrameReason },
-    /// What the network of a call carries, in bit/s.
+    /// What the network of a call can carry, in bit/s.
     Estimate { call: CallId, bps: u32 },
 }
 
-/// Where a peer comes from.
+/// The origin of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whence {
-    /// A host that limits are counted for.
+    /// A host that limits apply to.
     At(IpAddr),
-    /// From this machine or a trusted proxy: others may be behind that address, so it is not counted.
+    /// This machine or a trusted proxy: many peers may be behind that address, so limits do not apply.
     Exempt,
-    /// The server is elsewhere and does not tell.
+    /// The server is elsewhere and does not reveal it.
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! Commands of viewers to the program: one handler for each node, and a reply for each command.
+//! Commands that viewers send to the program: one handler per node, and a reply to each command.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -11,38 +11,38 @@ use crate::net::{Client, lock};
 use crate::proto::{Address, DataError, Message, Status};
 
 /// A command that a peer sent, such as `{"type":"command","node":"pan","action":"left"}`. Answer it with
-/// [`CommandRequest::reply`], now or later; who sent it waits for that.
+/// [`CommandRequest::reply`], now or later; the sender is waiting.
 pub struct CommandRequest {
     message: Message,
     client: Client,
 }
 
 impl CommandRequest {
-    /// Who sent it, as the server vouches for it.
+    /// The sender, verified by the server.
     pub fn from(&self) -> Option<&Address> {
         self.message.from()
     }
 
-    /// What is to be done; empty where the command does not say.
+    /// The action; empty if the command has none.
     pub fn action(&self) -> String {
         self.message.get("action").ok().flatten().unwrap_or_default()
     }
 
-    /// What comes with it.
+    /// The data of the command.
     ///
-    /// Errors: there is nothing, or something else than a `T`.
+    /// Errors: there is no data, or it is not a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, DataError> {
         self.message.data()
     }
 
-    /// All of it.
+    /// The whole message.
     pub fn message(&self) -> &Message {
         &self.message
     }
 
-    /// Answers it.
+    /// Sends the reply.
     ///
-    /// Errors: the camera is offline, or too much waits to be sent.
+    /// Errors: the camera is offline, or the send queue is full.
     pub fn reply(self, status: Status, data: &Value) -> Result<(), SendError> {
         self.client.reply(&self.message, status, data)
     }
@@ -69,10 +69,10 @@ impl Handlers {
         handlers.push((node.to_owned(), Some(handler)));
     }
 
-    /// Whether a handler had it.
+    /// Whether there is a handler for it.
     pub(super) fn handle(&self, command: &Message, client: &Client) -> bool {
         let Some(node) = command.get::<String>("node").ok().flatten() else { return false };
-        // Taken out for the call, under no lock.
+        // Taken out, so that it runs without the lock.
         let taken = lock(&self.handlers).iter_mut().find(|(known, _)| *known == node).map(|(_, h)| h.take());
         let Some(handler) = taken else { return false };
         let Some(mut handler) = handler else { return true };
@@ -83,7 +83,7 @@ impl Handlers {
         true
     }
 
-    /// Lets go of what they hold.
+    /// Drops the handlers and what they own.
     pub(super) fn clear(&self) {
         lock(&self.handlers).clear();
     }

@@ -1,4 +1,4 @@
-//! What a camera is told at its start.
+//! The configuration of a camera.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,7 +21,7 @@ use crate::proto::{DEFAULT_PORT, Object, Token};
 pub enum CameraSource {
     /// A source that the program made, such as one that it pushes the frames of its own encoder into.
     Source(Source),
-    /// What GStreamer is to capture and encode. It is opened by [`Camera::new`](super::Camera::new).
+    /// Captured and encoded by GStreamer; opened by [`Camera::new`](super::Camera::new).
     #[cfg(feature = "gst")]
     Capture(Box<CaptureSettings>),
 }
@@ -39,55 +39,55 @@ impl From<CaptureSettings> for CameraSource {
     }
 }
 
-/// How a camera works. [`Config::new`] has the defaults; with the feature `gst` its `Default` is a test pattern on
-/// `http://127.0.0.1:4500`.
+/// The configuration of a camera. [`Config::new`] has the defaults; with the feature `gst`, `Config::default()` is a
+/// test pattern on `http://127.0.0.1:4500`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The user that the camera is. Default: `camera`.
+    /// The user name of the camera. Default: `camera`.
     pub user: String,
-    /// Its name for people; by default the user.
+    /// Its display name. Default: the user name.
     pub name: Option<String>,
-    /// What it tells of itself beside `"peerType":"camera"`.
+    /// Further data in its presence, next to `"peerType":"camera"`.
     pub data: Object,
-    /// The room that camera and viewers meet in. Default: `public`.
+    /// The room that the camera and its viewers join. Default: `public`.
     pub room: String,
-    /// Where viewers find it: its own server, or one elsewhere.
+    /// The server where viewers find it: its own, or one elsewhere.
     pub signalling: Signalling,
     /// Where its frames come from.
     pub source: CameraSource,
-    /// Whether a viewer without H.264 is served VP8 by a second, software encoder. Default: yes.
+    /// Whether to encode VP8 in software for viewers without H.264. Default: yes.
     pub vp8: bool,
     /// Who may set a V4L2 camera's controls by command.
     pub controls: Controllers,
-    /// Between what bitrates the encoder follows the viewers' networks.
+    /// The range in which the encoder's bitrate follows the viewers' networks.
     pub bitrate: Limits,
-    /// Whether pictures become fewer and smaller when bits are very few or the board is hot, and come back by
-    /// themselves: see [`ladder`](crate::media::adapt::ladder) and [`heat`](crate::media::adapt::heat). Default: yes.
+    /// Whether to lower frame rate and resolution if bandwidth is very low or the board is hot, until that is over: see
+    /// [`ladder`](crate::media::adapt::ladder) and [`heat`](crate::media::adapt::heat). Default: yes.
     pub adapt: bool,
-    /// Who answers calls. Default: the camera, all of them.
+    /// Who answers calls. Default: the camera accepts all of them.
     pub answer: Answer,
-    /// How many may watch at once; further ones are told `busy`. A call that has brought no media yet gives way to a
-    /// new one, the oldest first, and is told `busy` too. Default: 64.
+    /// The maximum number of viewers; further callers get `busy`. A new call replaces the oldest call that has no media
+    /// yet, which then ends with `busy` too. Default: 64.
     pub max_viewers: usize,
-    /// How many calls of one host may be without media at a time; then its oldest gives way to its newest and is
-    /// told `busy`. A host is an IPv4 address or a /64 network, as the own server sees it; this machine itself and
-    /// trusted proxies are not counted. A server elsewhere does not tell hosts: there users are counted, whose names
-    /// are worth what that server vouches for. Default: 4; 0 counts as 1.
+    /// How many calls of one host may be without media at a time; beyond that, a new call replaces the oldest, which
+    /// ends with `busy`. A host is an IPv4 address or a /64 network, as seen by the camera's own server; this machine
+    /// and trusted proxies are not counted. A server elsewhere does not reveal hosts, so calls are counted per user,
+    /// which is only as reliable as that server's authentication. Default: 4; 0 counts as 1.
     pub max_unconnected: usize,
-    /// How often one host, or user as for `max_unconnected`, may offer a session or another form of one. What is
-    /// over it waits, and no call ends by it. Default: 2 a second, 8 at once.
+    /// How often one host (or user, as for `max_unconnected`) may send an offer, for a new session or to renegotiate.
+    /// Offers beyond the limit wait; no call ends because of it. Default: 2 per second, in bursts of up to 8.
     pub offer_rate: RateLimit,
-    /// For how long the source runs on when the last viewer left. Default: 10 s.
+    /// How long the source keeps running after the last viewer has left. Default: 10 s.
     pub linger: Duration,
-    /// A snapshot younger than this is served again instead of a new one. Default: 1 s.
+    /// How long a snapshot is served again before a new one is taken. Default: 1 s.
     pub snapshot_every: Duration,
-    /// The UDP port for all viewers. By default that of the own server's TCP port, so that a port forward
-    /// needs one number; any free one where there is no own server.
+    /// The UDP port for all viewers. Default: the number of the own server's TCP port, so that one number is enough for
+    /// a port forward; without an own server, any free port.
     pub udp_port: Option<u16>,
-    /// The address at which a port forward makes this machine reachable from outside, with its UDP port.
+    /// The public address and UDP port at which a port forward makes this machine reachable.
     pub advertise: Option<SocketAddr>,
-    /// ICE servers for viewers, each an `RTCIceServer` of the W3C (`{"urls":"stun:stun.example"}`).
-    /// Default: none, for a library phones nobody without being told.
+    /// ICE servers for viewers, each a W3C `RTCIceServer` (`{"urls":"stun:stun.example"}`). Default: none, since a
+    /// library should contact no third party unasked.
     pub ice_servers: Vec<serde_json::Value>,
 }
 
@@ -99,8 +99,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The defaults for a camera of this source: a [`Source`] or, with the feature `gst`, settings of a capture, whose
-    /// bitrate is the one that is started with.
+    /// The defaults for a camera with this source: a [`Source`] or, with the feature `gst`, capture settings, whose
+    /// bitrate becomes the initial one.
     pub fn new(source: impl Into<CameraSource>) -> Config {
         let source = source.into();
         let bitrate = match &source {
@@ -132,79 +132,78 @@ impl Config {
     }
 }
 
-/// Who may set a V4L2 camera's controls: exposure, focus, brightness …, which all viewers see the effect of.
+/// Who may set the controls of a V4L2 camera: exposure, focus, brightness and so on, which affect all viewers.
 ///
-/// A peer sends a command of the node `camera:control` and gets a reply under the same id:
+/// A peer sends a command with the node `camera:control` and gets a reply with the same id:
 ///
 /// | action | data | reply's data, with status 200 |
 /// |---|---|---|
 /// | `list` | | `{"controls":[…]}`, each a [`Control`](crate::media::source::controls::Control) |
-/// | `set` | `{"name":"gain","value":12}` | `{"control":{…}}`, as it is then: a driver may round |
+/// | `set` | `{"name":"gain","value":12}` | `{"control":{…}}` with the actual value, since drivers may round |
 /// | `reset` | `{"name":"gain"}` | the same |
 ///
-/// A value is a number, `true` or `false`, a menu item's name, or `null` for a button. What is refused has a
-/// `code` and a `message`: 400 out of range or no such action, 403 not allowed, 404 no such control, 503 not
-/// now (the camera is unplugged, or too much is asked at once), 500 anything else.
+/// A value is a number, `true` or `false`, the name of a menu item, or `null` for a button. An error reply has a `code`
+/// and a `message`: 400 for a value out of range or an unknown action, 403 not allowed, 404 no such control, 503
+/// temporarily unavailable (the camera is unplugged, or there are too many requests), 500 anything else.
 ///
-/// A camera that has controls says `"controls":true` in its presence. Where the source is another one, such
-/// commands go to the program ([`Event::Client`](super::Event::Client)), which may have controls of its own.
+/// A camera with controls has `"controls":true` in its presence. For any other source such commands go to the program
+/// ([`Event::Client`](super::Event::Client)), which may implement controls of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Controllers {
-    /// At an own server with a token whoever knows it, and at one that listens on loopback alone, without
-    /// trusted proxies, everybody; elsewhere nobody.
+    /// With an own server that has a token: everybody who knows the token. With an own server that only listens on
+    /// loopback and has no trusted proxies: everybody. Otherwise nobody.
     #[default]
     Auto,
-    /// The program alone.
+    /// Only the program.
     Nobody,
     /// Every peer that shares a room with the camera.
     Everybody,
-    /// The peers of these users. Their names are what the server vouches for: at one that asks for no token
-    /// anybody has any name.
+    /// The peers of these users. Their names are as reliable as the server's authentication: on a server without a
+    /// token, anybody can use any name.
     Users(Vec<String>),
 }
 
-/// Where camera and viewers meet.
+/// The signalling server that the camera and its viewers connect to.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Signalling {
-    /// At the camera's own server, which serves the page too.
+    /// The camera's own server, which also serves the page.
     Serve(Serve),
-    /// At a server elsewhere.
+    /// A server elsewhere.
     Connect(Connect),
-    /// At a server of the program's, in this process. It is the program's to run, to end, and to say who may enter;
-    /// several cameras may be at one, each with a [`Config::user`] of its own, which belongs into the server's
-    /// reserved names, and with a UDP port of its own.
+    /// A server of the program, in the same process. The program runs it, shuts it down, and decides who may enter.
+    /// Several cameras can share one; each needs its own UDP port and its own [`Config::user`], which should be among
+    /// the server's reserved names.
     Within(Server),
 }
 
 /// The camera's own server.
 #[derive(Clone, Debug)]
 pub struct Serve {
-    /// Addresses to listen on. Default: loopback alone, for open cameras are found within hours.
+    /// Addresses to listen on. Default: only loopback, since open cameras are found within hours.
     pub listen: Vec<SocketAddr>,
-    /// What a viewer must know; without one, whoever reaches the port may watch.
+    /// The token for viewers. Without one, everybody who reaches the port may watch.
     pub token: Option<Token>,
-    /// Who decides whom it lets in. Default: the token.
+    /// Who decides about admission. Default: the token.
     pub admit: Admit,
-    /// Origins of pages beside its own that may connect, such as `https://viewer.example`; `*` is any.
+    /// Origins of other pages that may connect, such as `https://viewer.example`; `*` for any.
     pub origins: Vec<String>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<Network>,
-    /// Sockets that one address may hold, a /64 of IPv6 counting as one; `None` is no limit. Default: 32, some
-    /// ten browsers with all that each opens.
+    /// The maximum number of sockets per address, where a /64 of IPv6 counts as one address; `None` for no limit.
+    /// Default: 32, enough for about ten browsers with all the sockets that each opens.
     pub max_per_address: Option<usize>,
-    /// Those of them on which no peer is admitted yet. Default: 16.
+    /// How many of them may be unauthenticated. Default: 16.
     pub max_unauthenticated_per_address: Option<usize>,
-    /// Whose sockets are counted for no address, and who may guess tokens without waiting. Default: this
-    /// machine.
+    /// Networks that are exempt from the limits per address and from delays after wrong tokens. Default: this machine.
     pub exempt: Vec<Network>,
-    /// The application's own HTTP paths beside the page and the API.
+    /// The application's own HTTP routes, next to the page and the API.
     pub routes: Routes,
-    /// The path under which a proxy shows this camera, such as `/cam1/`; see
+    /// The path under which a proxy serves this camera, such as `/cam1/`; see
     /// [`ServerConfig::base_path`](crate::net::ServerConfig::base_path). Default: none.
     pub base_path: String,
-    /// The certificate to serve `https://` with; without one `http://`.
+    /// The certificate for `https://`; without one the server uses `http://`.
     #[cfg(feature = "tls")]
     pub tls: Option<crate::net::ServerTls>,
 }
@@ -229,30 +228,30 @@ impl Default for Serve {
 }
 
 impl Serve {
-    /// Whether each newcomer needs a verdict.
+    /// Whether each new peer needs a decision.
     pub(super) fn asks(&self) -> bool {
         self.token.is_some() || matches!(self.admit, Admit::Application(_))
     }
 }
 
-/// Who decides whom the camera's own server lets in. It is one of them, never two, and whom nobody answers is
-/// refused after 10 s. Whatever is decided, nobody but the camera is admitted as [`Config::user`].
+/// Who decides about admission to the camera's own server: either of these, never both. A request that nobody answers
+/// is refused after 10 s. In any case, only the camera is admitted as [`Config::user`].
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Admit {
-    /// [`Serve::token`]: whoever knows it; without one whoever reaches the port.
+    /// [`Serve::token`]: everybody who knows it; without a token, everybody who reaches the port.
     ///
-    /// An application that listens to the events of [`Camera::server`](super::Camera::server) of a camera with a
-    /// token takes the decision over: it gets each
-    /// [`ServerEvent::Authenticate`](crate::net::ServerEvent::Authenticate), and must answer it, while the camera
-    /// compares no token any more. Without a token nobody is asked, and there is none to answer.
+    /// If the application listens to the events of [`Camera::server`](super::Camera::server) of a camera with a token,
+    /// it takes over the decision: it must answer each
+    /// [`ServerEvent::Authenticate`](crate::net::ServerEvent::Authenticate), and the camera no longer compares tokens.
+    /// Without a token there are no such events.
     #[default]
     Token,
-    /// The application, by this callback, which answers each request now or later; it is called from within
-    /// [`Camera::run`](super::Camera::run) and must not block. The server's events tell of no request then.
+    /// The application, by this callback, which may answer each request now or later. It is called from within
+    /// [`Camera::run`](super::Camera::run) and must not block. The server then emits no events for these requests.
     ///
-    /// A token, where there is one too, is what `/api/status` and the ICE servers' passwords are told for; without
-    /// one nobody gets those by HTTP.
+    /// A token, if set, still protects `/api/status` and the credentials of ICE servers; without a token, HTTP does not
+    /// reveal them to anybody.
     Application(Arc<dyn Fn(AuthRequest) + Send + Sync>),
 }
 
@@ -288,17 +287,17 @@ impl fmt::Debug for Admit {
 /// A server elsewhere.
 #[derive(Clone, Debug)]
 pub struct Connect {
-    /// Such as `wss://signal.example`.
+    /// The URL, such as `wss://signal.example`.
     pub url: String,
-    /// What it asks for.
+    /// The token for that server.
     pub token: Option<Token>,
-    /// Whose certificates are believed.
+    /// The trusted certificates.
     #[cfg(feature = "tls")]
     pub roots: crate::net::Roots,
 }
 
 impl Connect {
-    /// Without a token, and with the system's roots.
+    /// A server without a token, with the system's root certificates.
     pub fn new(url: impl Into<String>) -> Self {
         Connect {
             url: url.into(),

@@ -1,20 +1,21 @@
-//! Between sinks and sources: what a source is asked for, decided here and nowhere else.
+//! Between sinks and sources: decides what a source has to produce.
 //!
-//! Sinks say which streams they want, what their networks carry and when they need a key frame. Out come the
-//! [`Command`]s for the source. Nothing else starts an encoder, sets its bitrate or forces a key frame, and every
-//! further policy belongs here.
+//! Sinks report which streams they want, what their networks carry, and when they need a key frame. The output is the
+//! [`Command`]s for the source. Nothing else starts an encoder, sets its bitrate or forces a key frame; further
+//! policies belong here too.
 //!
-//! | what is decided | from what | how |
+//! | decision | based on | rule |
 //! |---|---|---|
-//! | which streams run | what all sinks want | what any sink wants; `linger` longer than the last one, so that who comes back finds the source running; JPEG only until it is there |
-//! | key frames | requests of viewers, of full queues, of takers | merged by reason: [`KeyFrames`] |
-//! | an encoder's bitrate | estimates of those who take its stream | [`Rate`], while frames flow; no more than [`Ladder::ceiling`] |
+//! | which streams run | what all sinks want | every stream that any sink wants; it continues for `linger` after the last one has left, so that a returning viewer finds the source running; JPEG only until a frame has arrived |
+//! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`] |
+//! | bitrate of an encoder | estimates of the sinks of its stream | [`Rate`], while frames flow; at most
+//! [`Ladder::ceiling`] |
 //! | frame rate and size | that bitrate, heat | [`Ladder`] |
 //! | heat | the board's thermometer, read while video is encoded | [`Heat`] |
 //!
-//! What an encoder cannot follow ([`Input::Adjustable`]) it is not asked for. A source that gave up is asked again by
-//! the next sink that wants a stream; those that were there are forgotten. When nobody is left, rates begin anew: the
-//! next viewer's network is another one.
+//! An encoder only gets commands that it supports ([`Input::Adjustable`]). A source that gave up is restarted by the
+//! next sink that wants a stream; the sinks it had are forgotten. When the last sink leaves, bitrates start over, since
+//! the next viewer has another network.
 
 #[cfg(test)]
 mod tests;
@@ -30,20 +31,20 @@ use crate::media::adapt::rate::{Limits, Rate};
 use crate::media::source::Command;
 use crate::media::{Codec, Kind, StreamId, StreamInfo, VideoFormat};
 
-/// What it is told at its start.
+/// The configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     /// Of each encoder.
     pub bitrate: Limits,
     /// Whether frame rate and size may be lowered.
     pub adapt: bool,
-    /// From which temperatures on less is asked; `None` where nothing is read.
+    /// The temperature from which the load is reduced; `None` without a thermometer.
     pub heat: Option<heat::Limits>,
-    /// For how long streams run on that nobody wants any more.
+    /// How long unused streams keep running.
     pub linger: Duration,
 }
 
-/// Who takes frames.
+/// A taker of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sink {
     /// A viewer.
@@ -54,62 +55,62 @@ pub(super) enum Sink {
     Snapshot,
 }
 
-/// What happened outside.
+/// An input.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    /// The source announces its streams, anew where one has another format.
+    /// The source announces its streams, or a new format of one.
     Streams(Vec<StreamInfo>),
-    /// Another source takes the place of the one before. It has been asked for nothing yet.
+    /// The source was replaced. The new one has got no command yet.
     Replaced(Vec<StreamInfo>),
-    /// A sink wants these streams from now on; none where it is gone.
+    /// A sink wants these streams from now on; none if it has left.
     Wants { sink: Sink, streams: BTreeSet<StreamId> },
-    /// What a sink's network carries, in bit/s.
+    /// What a sink's network can carry, in bit/s.
     Estimate { sink: Sink, bps: u32 },
-    /// Somebody cannot decode a stream before a key frame.
+    /// A decoder needs a key frame of this stream.
     KeyFrameWanted { stream: StreamId, reason: KeyFrameReason },
-    /// A key frame of a video stream came.
+    /// A key frame of a video stream arrived.
     KeyFrame(StreamId),
-    /// Whether video comes: without any there is nothing to adapt.
+    /// Whether video is flowing: without it there is nothing to adapt.
     Flows(bool),
-    /// What can be adjusted at the encoder of a stream.
+    /// What can be adjusted on the encoder of a stream.
     Adjustable { stream: StreamId, bitrate: bool, quality: bool },
-    /// What the board said, as [`Output::ReadHeat`] wanted.
+    /// The board's readings, in reply to [`Output::ReadHeat`].
     Heat(heat::Reading),
-    /// Other bounds for bitrates.
+    /// New bitrate limits.
     Limits(Limits),
-    /// Another time for which streams run on.
+    /// A new time for which unused streams keep running.
     Linger(Duration),
-    /// The source is not tried again by itself: all who wanted it are let go.
+    /// The source does not retry by itself any more: all its sinks are dropped.
     GaveUp,
-    /// Nothing lingers any more.
+    /// Unused streams stop at once.
     Shutdown,
     /// The time of [`Output::Timeout`] has come.
     Timeout,
 }
 
-/// What is to be done.
+/// An output.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Output {
-    /// Ask the source for this.
+    /// A command for the source.
     Command(Command),
-    /// Know this.
+    /// An event.
     Event(Event),
-    /// [`Input::Heat`] is wanted.
+    /// [`Input::Heat`] is needed.
     ReadHeat,
-    /// Nothing more until then, or until another input.
+    /// Nothing until then, or until another input.
     Timeout(Option<Instant>),
 }
 
-/// What was decided.
+/// A decision.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Event {
     /// These streams run from now on.
     Running(BTreeSet<StreamId>),
-    /// An encoder's bitrate follows the networks.
+    /// The bitrate of an encoder changed to follow the networks.
     Bitrate { stream: StreamId, bps: u32 },
-    /// Less is asked of an encoder, or more again, and why.
+    /// The quality of an encoder was lowered or raised, and why.
     Quality { stream: StreamId, quality: Quality, why: String },
-    /// The board is in trouble; in words.
+    /// A problem of the board, for people.
     Board(String),
 }
 
@@ -118,15 +119,15 @@ pub(super) struct Demand {
     config: Config,
     streams: BTreeMap<StreamId, Stream>,
     sinks: BTreeMap<Sink, Taker>,
-    /// Names sinks for [`Rate`].
+    /// Identifies sinks for [`Rate`].
     next_number: u64,
     running: BTreeSet<StreamId>,
     key_frames: KeyFrames,
     heat: Option<Heat>,
-    /// The steps down that it asks for now, and why.
+    /// The current steps down because of heat, and why.
     cooling: (usize, String),
     flows: bool,
-    /// When to stop what nobody wants, if nobody comes.
+    /// When to stop unused streams.
     stop_at: Option<Instant>,
     out: VecDeque<Output>,
 }
@@ -138,21 +139,21 @@ struct Taker {
 
 struct Stream {
     info: StreamInfo,
-    /// `None` for audio and JPEG, whose bits nobody steers.
+    /// `None` for audio and JPEG, whose bitrate is not controlled.
     encoder: Option<Encoder>,
 }
 
-/// What an encoder is asked for.
+/// The commands for an encoder.
 struct Encoder {
     rate: Rate,
     ladder: Ladder,
     adjustable: Adjustable,
-    /// The bitrate that it was asked for last.
+    /// The bitrate that was last commanded.
     asked: Option<u32>,
 }
 
-/// One within a camera has its own size, and perhaps no control for bits; what cannot follow is neither asked nor
-/// told of.
+/// An encoder within a camera has a fixed size, and perhaps no bitrate control; what it does not support is neither
+/// commanded nor reported.
 #[derive(Clone, Copy, Debug)]
 struct Adjustable {
     bitrate: bool,
@@ -160,7 +161,7 @@ struct Adjustable {
 }
 
 impl Demand {
-    /// Nobody wants anything yet of a source with these streams.
+    /// For a source with these streams, without sinks.
     pub(super) fn new(config: Config, streams: &[StreamInfo]) -> Self {
         let mut demand = Demand {
             streams: BTreeMap::new(),
@@ -181,7 +182,7 @@ impl Demand {
         demand
     }
 
-    /// What the source is asked for now.
+    /// The streams that the source is producing.
     pub(super) fn running(&self) -> &BTreeSet<StreamId> {
         &self.running
     }
@@ -195,13 +196,13 @@ impl Demand {
         self.streams.get(&id).map(|stream| &stream.info)
     }
 
-    /// The bitrate that an encoder is to have, in bit/s.
+    /// The target bitrate of the encoder, in bit/s.
     pub(super) fn bitrate(&self, stream: StreamId) -> Option<u32> {
         let encoder = self.streams.get(&stream)?.encoder.as_ref()?;
         Some(encoder.asked.unwrap_or(encoder.rate.current()))
     }
 
-    /// What is asked of the encoder of a stream.
+    /// The target quality of the encoder of a stream.
     pub(super) fn quality(&self, stream: StreamId) -> Option<Quality> {
         Some(self.streams.get(&stream)?.encoder.as_ref()?.ladder.quality())
     }
@@ -247,7 +248,7 @@ impl Demand {
                 self.stop_at = None;
                 self.running.clear();
             }
-            // Whoever left before is not lingered for either.
+            // No lingering for former sinks either.
             Input::Shutdown => (self.config.linger, self.stop_at) = (Duration::ZERO, None),
             Input::Timeout => {}
         }
@@ -276,7 +277,7 @@ impl Demand {
         let before = self.sinks.get(&sink);
         let number = before.map_or(self.next_number, |taker| taker.number);
         self.next_number = self.next_number.max(number + 1);
-        // Its estimate says nothing any more of what it takes no longer.
+        // Its estimate no longer counts for streams that it has left.
         for (id, stream) in &mut self.streams {
             if let Some(encoder) = stream.encoder.as_mut().filter(|_| !streams.contains(id)) {
                 encoder.rate.remove(number);
@@ -289,7 +290,7 @@ impl Demand {
     }
 
     fn estimate(&mut self, sink: Sink, bps: u32, now: Instant) {
-        // What is estimated while nothing is sent says nothing of the network.
+        // An estimate without traffic tells nothing about the network.
         let Some(taker) = self.sinks.get(&sink).filter(|_| self.flows) else { return };
         for id in &taker.streams {
             let stream = self.streams.get_mut(id);
@@ -299,7 +300,7 @@ impl Demand {
         }
     }
 
-    /// Brings the source into step with what was told.
+    /// Brings the source in line with the inputs.
     fn settle(&mut self, now: Instant) {
         self.run(now);
         while let Some(stream) = self.key_frames.poll(now) {
@@ -314,7 +315,7 @@ impl Demand {
         }
     }
 
-    /// Which streams run.
+    /// Decides which streams run.
     fn run(&mut self, now: Instant) {
         let wanted: BTreeSet<StreamId> =
             self.sinks.values().flat_map(|taker| &taker.streams).copied().collect();
@@ -343,7 +344,7 @@ impl Demand {
         }
     }
 
-    /// Streams of single pictures run only until those are there.
+    /// Streams of single frames only run until those have arrived.
     fn is_brief(&self, id: StreamId) -> bool {
         self.streams.get(&id).is_some_and(|stream| stream.info.codec == Codec::Jpeg)
     }
@@ -352,7 +353,7 @@ impl Demand {
         if streams == self.running {
             return;
         }
-        // An encoder begins at the bitrate that it is to have.
+        // An encoder starts at its target bitrate.
         for id in &streams {
             let encoder = self.streams.get_mut(id).and_then(|stream| stream.encoder.as_mut());
             if let Some(encoder) = encoder.filter(|e| e.asked.is_none() && e.adjustable.bitrate) {
@@ -366,7 +367,7 @@ impl Demand {
         self.emit(Event::Running(streams));
     }
 
-    /// Has the board looked at while video is encoded, and heeds what it says.
+    /// Reads the board's temperature while video is encoded, and reacts to it.
     fn heed_heat(&mut self, now: Instant) {
         let encodes = self.running.iter().any(|id| self.streams.get(id).is_some_and(|s| s.encoder.is_some()));
         let Some(heat) = &mut self.heat else { return };
@@ -402,7 +403,7 @@ impl Demand {
 }
 
 impl Stream {
-    /// Of a format that is not known yet.
+    /// With a format that is not known yet.
     fn new(info: StreamInfo, limits: &Limits) -> Stream {
         let steered = info.kind() == Kind::Video && info.codec != Codec::Jpeg;
         let encoder = steered.then(|| Encoder {
@@ -414,7 +415,7 @@ impl Stream {
         Stream { info: StreamInfo::new(info.id, info.codec), encoder }
     }
 
-    /// The source announces it, perhaps in another format.
+    /// The source announces the stream, or a new format of it.
     fn handle_format(&mut self, info: StreamInfo, adapt: bool, (steps, why): &(usize, String)) {
         let before = std::mem::replace(&mut self.info, info);
         let (Some(encoder), Some(format)) = (&mut self.encoder, info.video()) else { return };
@@ -424,7 +425,7 @@ impl Stream {
         if before.video().is_some_and(is_known) {
             return encoder.ladder.handle_size(format.width, format.height);
         }
-        // Of what nobody knows the size, nothing less can be asked.
+        // Without a known size, it cannot be reduced.
         let ladder = if adapt { Ladder::new } else { Ladder::fixed };
         encoder.ladder = ladder(format.width, format.height, format.fps);
         encoder.ladder.handle_heat(*steps, why);
@@ -440,13 +441,13 @@ impl Adjustable {
 }
 
 impl Encoder {
-    /// Brings the encoder into step with network and board; with the network only while frames flow.
+    /// Adapts the encoder to network and board; to the network only while frames flow.
     fn adapt(&mut self, stream: StreamId, runs: bool, flows: bool, now: Instant, out: &mut VecDeque<Output>) {
         let changed = flows && self.rate.poll(now).is_some();
         if runs && flows {
             self.ladder.handle_rate(self.rate.current());
         }
-        // Asked in any case, for its time has come.
+        // Polled in any case, since its time may have come.
         let step = self.ladder.poll(now).filter(|_| self.adjustable.quality);
         if let Some(Step { quality, why }) = step {
             out.push_back(Output::Command(Command::Quality { stream, quality }));

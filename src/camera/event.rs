@@ -1,4 +1,4 @@
-//! What a camera tells its program.
+//! Events and errors of a camera.
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ use crate::media::{Codec, StreamId, StreamInfo};
 use crate::net::BindError;
 use crate::proto::{Address, Status};
 
-/// Names a call with a viewer, from [`Event::Incoming`] or [`Event::Calling`] to [`Event::ViewerLeft`] or [`Event::CallFailed`].
+/// Identifies a call with a viewer, from [`Event::Incoming`] or [`Event::Calling`] to [`Event::ViewerLeft`] or
+/// [`Event::CallFailed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ViewerId(pub(super) crate::call::CallId);
 
@@ -23,7 +24,7 @@ impl fmt::Display for ViewerId {
     }
 }
 
-/// Who watches.
+/// A viewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Viewer {
@@ -31,83 +32,83 @@ pub struct Viewer {
     pub id: ViewerId,
     /// The peer.
     pub address: Address,
-    /// How its pictures are coded; `None` where it gets none.
+    /// The codec of its video; `None` if it gets no video.
     pub video: Option<Codec>,
-    /// Whether it gets sound.
+    /// Whether it gets audio.
     pub audio: bool,
 }
 
-/// What happened.
+/// An event of a camera.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The server knows us under this address: viewers can call.
+    /// Connected to the server under this address; viewers can call.
     Online {
-        /// Ours.
+        /// The camera's address.
         address: Address,
     },
-    /// The server is out of reach. The camera goes on trying.
+    /// Disconnected from the server. The camera keeps trying to reconnect.
     Offline {
-        /// In words.
+        /// The reason, for people.
         reason: String,
     },
-    /// The server will not have us, or we closed; nothing is tried any more.
+    /// The server refused the camera, or the camera was closed. It does not reconnect.
     Ended {
-        /// The status, such as 401, where the server refused us.
+        /// The status, such as 401, if the server refused the camera.
         status: Option<Status>,
-        /// In words.
+        /// The reason, for people.
         reason: String,
     },
-    /// A peer calls and waits for [`Camera::accept`](super::Camera::accept) or
-    /// [`Camera::reject`](super::Camera::reject), 30 s at most: only with [`Answer::Ask`](super::Answer). A call
-    /// that is not taken ends with [`Event::CallFailed`].
+    /// A peer is calling and waits for [`Camera::accept`](super::Camera::accept) or
+    /// [`Camera::reject`](super::Camera::reject) for up to 30 s; only with [`Answer::Ask`](super::Answer). A call that
+    /// is not accepted ends with [`Event::CallFailed`].
     Incoming {
         /// The call.
         id: ViewerId,
-        /// Who calls.
+        /// The caller.
         peer: Address,
-        /// What it wants, in its own words: JSON, `{}` where it says nothing.
+        /// The data of the call, as sent by the peer: JSON, `{}` if there is none.
         data: String,
     },
-    /// A call with a peer is on its way, made by us, or by the peer and accepted.
+    /// A call is being set up: one that the camera made, or one that it accepted.
     Calling {
         /// The call.
         id: ViewerId,
-        /// With whom.
+        /// The other peer.
         peer: Address,
     },
-    /// Pictures flow to a viewer.
+    /// Media is connected to a viewer.
     ViewerJoined {
-        /// Who watches.
+        /// The viewer.
         viewer: Viewer,
     },
-    /// So many watch from now on.
+    /// The number of viewers changed.
     Viewers {
-        /// Whose media is connected.
+        /// Viewers whose media is connected.
         count: usize,
     },
-    /// A viewer is gone, and why.
+    /// A viewer has left.
     ViewerLeft {
-        /// Who watched.
+        /// The viewer.
         viewer: Viewer,
-        /// Why it is gone.
+        /// The reason.
         end: End,
     },
-    /// A call ended before any frame was sent, and why.
+    /// A call ended before any frame was sent.
     CallFailed {
         /// The call.
         id: ViewerId,
-        /// With whom.
+        /// The other peer.
         peer: Address,
-        /// Why it ended.
+        /// The reason.
         end: End,
     },
-    /// The streams that are produced from now on; none of them when nobody has watched for a while.
+    /// The streams that are produced from now on; none once nobody has watched for a while.
     Streaming {
         /// All of them.
         streams: Vec<StreamInfo>,
     },
-    /// What pictures are, from the next key frame on.
+    /// The video format, from the next key frame on.
     Format {
         /// Which stream.
         stream: StreamId,
@@ -115,76 +116,74 @@ pub enum Event {
         width: u32,
         /// In pixels.
         height: u32,
-        /// Pictures a second; 0 when the source does not say.
+        /// Frames per second; 0 if the source does not report it.
         fps: u32,
     },
-    /// The encoder's bitrate follows the viewers' networks.
+    /// The encoder's bitrate changed to follow the viewers' networks.
     Bitrate {
         /// Which stream.
         stream: StreamId,
         /// In bit/s.
         bps: u32,
     },
-    /// How a V4L2 camera's pictures come: format, size, rate, and why; and what it cannot do.
+    /// The capture mode of a V4L2 camera: format, size and frame rate, why it was chosen, and its limits.
     #[cfg(feature = "gst")]
     Capture {
         /// What was chosen, and why.
         info: CaptureInfo,
     },
-    /// How the setting of a control ended, by [`Camera::set_control`](super::Camera::set_control) or by a
-    /// peer's command.
+    /// The result of setting a control, by [`Camera::set_control`](super::Camera::set_control) or by a peer's command.
     Control {
-        /// As it was asked for.
+        /// The id of the request.
         request: RequestId,
         /// The control's name.
         name: String,
-        /// The control as it is now, or why it is not set.
+        /// The control with its actual value, or why it could not be set.
         result: Result<Control, MediaError>,
     },
-    /// The camera's controls, read anew for [`Camera::read_controls`](super::Camera::read_controls) or for a
-    /// peer.
+    /// The camera's current controls, for [`Camera::read_controls`](super::Camera::read_controls) or for a peer.
     Controls {
-        /// As it was asked for.
+        /// The id of the request.
         request: RequestId,
-        /// All of them, or why they cannot be read.
+        /// All controls, or why they could not be read.
         result: Result<Vec<Control>, MediaError>,
     },
-    /// Fewer and smaller pictures are made, or more again: for the network's or the board's sake.
+    /// Frame rate or resolution were lowered or raised, because of the network or the temperature of the board.
     Quality {
         /// Which stream.
         stream: StreamId,
-        /// Of the full width and height, in percent.
+        /// The percentage of the full width and height.
         percent: u32,
-        /// Pictures a second, at most.
+        /// The maximum number of frames per second.
         fps: u32,
-        /// In words: how hot the board is, how few bits the network takes.
+        /// The reason, for people: the temperature of the board, or the available bandwidth.
         why: String,
     },
-    /// The board itself is in trouble, such as a power supply that is too weak.
+    /// A problem of the board itself, such as an inadequate power supply.
     Board {
-        /// In words.
+        /// The problem, for people.
         message: String,
     },
-    /// What the source does from now on, as viewers are told it too. Not told while nobody watches.
+    /// The state of the source changed, as reported to viewers too. Not emitted while nobody watches.
     Source {
-        /// State, code and words.
+        /// State, code and message.
         status: SourceStatus,
     },
-    /// The source is in trouble; it is opened anew where that may help.
+    /// The source failed; it is reopened if that may help.
     Media {
-        /// What is wrong.
+        /// The error.
         error: MediaError,
     },
-    /// The source came to its end. A file starts again.
+    /// The source ended. A file restarts.
     SourceEnded,
-    /// What the camera's client told beside its calls: peers, messages, commands, rooms.
+    /// Events of the camera's client other than its calls: peers, messages, commands, rooms.
     Client {
-        /// As the client told it.
+        /// The client's event.
         event: client::Event,
     },
-    /// So many events were lost, because the callback or the stream's reader did not come back.
+    /// Events were lost because the callback or the reader of the stream was too slow.
     Lost {
-        /// How many.
+        /// How many events.
         count: u64,
     },
 }
@@ -195,41 +194,41 @@ impl crate::net::Lossy for Event {
     }
 }
 
-/// Why a camera does not start: the cause and the cure in words, and a stable code.
+/// Why a camera cannot start: cause and cure for people, and a stable code for programs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CameraError {
     /// The source or its encoder.
     Media {
-        /// What is wrong with it.
+        /// The error.
         cause: MediaError,
     },
-    /// The port for browsers.
+    /// The TCP port for page and signalling.
     Bind {
-        /// What is wrong with it.
+        /// The error.
         cause: BindError,
     },
-    /// The UDP port for pictures.
+    /// The UDP port for media.
     Udp {
-        /// Which port.
+        /// The port.
         port: u16,
-        /// What the system said.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// The address of the server elsewhere.
+    /// The URL of the server elsewhere.
     Url {
-        /// What is wrong with it.
+        /// The error.
         cause: crate::net::UrlError,
     },
-    /// A setting that makes no sense.
+    /// An invalid setting.
     Setting {
-        /// In words.
+        /// The error, for people.
         message: String,
     },
 }
 
 impl CameraError {
-    /// A stable name for programs, such as `port-taken` or `camera-busy`.
+    /// A stable code for programs, such as `port-taken` or `camera-busy`.
     pub fn code(&self) -> &'static str {
         match self {
             CameraError::Media { cause: e } => e.code(),
@@ -252,11 +251,11 @@ impl fmt::Display for CameraError {
             CameraError::Udp { port, .. } if self.code() == "udp-port-taken" => {
                 write!(
                     f,
-                    "UDP port {port}, for pictures, is taken by another program: stop that one, or choose another port"
+                    "UDP port {port} for media is in use by another program: stop it, or choose another port"
                 )
             }
             CameraError::Udp { port, cause } => {
-                write!(f, "UDP port {port}, for pictures, cannot be used: {cause}")
+                write!(f, "cannot use UDP port {port} for media: {cause}")
             }
             CameraError::Url { cause: e } => e.fmt(f),
             CameraError::Setting { message } => f.write_str(message),

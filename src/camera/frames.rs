@@ -1,4 +1,4 @@
-//! Encoded frames for the application: a sink that is no WebRTC.
+//! Encoded frames for the application, as a sink next to WebRTC.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use super::Shared;
 use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
 use crate::net::lock;
 
-/// What comes out of [`Frames`].
+/// An item of [`Frames`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FrameEvent {
-    /// What the frames of a stream are from the next one on, which is a key frame.
+    /// The format of a stream, from its next frame on, which is a key frame.
     Stream {
         /// The stream.
         info: StreamInfo,
@@ -25,17 +25,18 @@ pub enum FrameEvent {
         /// The frame.
         frame: Frame,
     },
-    /// Frames of a stream were lost because they were not taken in time. It goes on at a key frame.
+    /// Frames of a stream were dropped because the reader was too slow. The stream continues at a key frame.
     Lost {
         /// Which stream.
         stream: StreamId,
-        /// How many frames.
+        /// The number of frames.
         count: u64,
     },
 }
 
-/// A bounded stream of encoded frames, from [`Camera::frames`](super::Camera::frames). The source runs while it exists; dropping it
-/// stops what nobody else wants. It ends when the camera does, or when the source is given up.
+/// A bounded stream of encoded frames, from [`Camera::frames`](super::Camera::frames). The source runs while this
+/// exists; dropping it stops streams that nobody else uses. It ends when the camera ends, or when the source fails for
+/// good.
 pub struct Frames {
     shared: Weak<Shared>,
     id: u64,
@@ -70,8 +71,8 @@ impl std::fmt::Debug for Frames {
     }
 }
 
-/// Between the camera's task and who takes the frames. Never waits; when it is full a stream loses all that waits of
-/// it, for a gap spoils every frame up to the next key frame anyway.
+/// Between the camera's task and the reader. Never waits. When a stream's queue is full, all its waiting frames are
+/// dropped, since a gap spoils every frame up to the next key frame anyway.
 pub(super) struct Outbox {
     capacity: usize,
     state: Mutex<State>,
@@ -91,7 +92,7 @@ struct Lane {
     /// A key frame has come since the start or the last loss.
     whole: bool,
     lost: u64,
-    /// As it was told last.
+    /// As reported last.
     info: Option<StreamInfo>,
 }
 
@@ -100,7 +101,7 @@ impl Outbox {
         Arc::new(Outbox { capacity: capacity.max(1), state: Mutex::default() })
     }
 
-    /// False when a key frame is needed.
+    /// Returns false if a key frame is needed.
     #[must_use]
     pub(super) fn push(&self, frame: &Frame, info: Option<&StreamInfo>) -> bool {
         let mut state = lock(&self.state);
@@ -112,7 +113,7 @@ impl Outbox {
             (lane.lost, lane.waiting, lane.whole) = (lane.lost + lane.waiting as u64, 0, false);
         }
         if !lane.whole && !frame.key {
-            // What comes before the first key frame is no loss.
+            // Frames before the first key frame do not count as lost.
             lane.lost += u64::from(lane.lost > 0);
             return false;
         }
@@ -133,7 +134,7 @@ impl Outbox {
         true
     }
 
-    /// Nothing comes any more.
+    /// Ends the stream.
     pub(super) fn end(&self) {
         let mut state = lock(&self.state);
         state.ended = true;
@@ -158,8 +159,8 @@ impl Outbox {
     }
 }
 
-/// Which streams of a source are taken by one who wants these codecs: the best rendition of each. Who names none gets
-/// the source's best video and its audio.
+/// The streams for a reader that wants these codecs: the best rendition of each. A reader that names no codec gets the
+/// source's best video and its audio.
 pub(super) fn choose<'a>(
     streams: impl Iterator<Item = &'a StreamInfo> + Clone,
     codecs: &[Codec],

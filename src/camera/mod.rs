@@ -1,5 +1,5 @@
-//! The facade that a firmware embeds: a source, its encoder, calls and viewers, and the server that a
-//! browser finds them at, or a client of one elsewhere.
+//! The facade for firmware and other programs: a source, its encoder, calls and viewers, and the server where browsers
+//! find them, or a client of a server elsewhere.
 //!
 //! ```no_run
 //! # #[cfg(feature = "gst")] {
@@ -7,7 +7,7 @@
 //!
 //! let camera = Camera::new(Config::default())?;
 //! camera.on(|event| match event {
-//!     Event::ViewerJoined { viewer } => println!("{} watches", viewer.address),
+//!     Event::ViewerJoined { viewer } => println!("{} is watching", viewer.address),
 //!     event => println!("{event:?}"),
 //! });
 //! println!("open {}", camera.urls()[0]);
@@ -72,34 +72,34 @@ use shared::{Inbox, Shared};
 use site::Entrance;
 use studio::{Input, Studio};
 
-/// Frames between encoder and viewers: a second of pictures and sound. More is delay, not safety.
+/// Frames between encoder and viewers: one second of video and audio. More would add delay, not safety.
 const QUEUE: usize = 100;
 
-/// A camera that browsers watch. Clones are handles of the same one; their methods do not block.
+/// A camera to watch in a browser. Clones are handles of the same camera; their methods do not block.
 #[derive(Clone)]
 pub struct Camera {
     shared: Arc<Shared>,
 }
 
-/// What a camera does just now.
+/// The current state of a camera.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
-    /// Who watches, and how that goes.
+    /// The viewers, with statistics of their sessions.
     pub viewers: Vec<(Viewer, Option<SessionStats>)>,
-    /// What is produced.
+    /// The streams that are produced.
     pub streams: Vec<StreamInfo>,
-    /// What the source does; `None` while nobody watches.
+    /// The state of the source; `None` while nobody watches.
     pub source: Option<SourceStatus>,
-    /// Frames that were dropped because the viewers' side did not keep up with the encoder.
+    /// Frames that were dropped because viewers did not keep up with the encoder.
     pub dropped: u64,
-    /// Panics that ended a viewer's session, and nothing else. Each is a defect to report.
+    /// Panics, each of which ended one viewer's session and nothing else. Please report each as a bug.
     pub panics: u64,
-    /// The H.264 encoder's name.
+    /// The name of the H.264 encoder.
     pub encoder: String,
-    /// The bitrate that the H.264 encoder is asked for, in bit/s.
+    /// The target bitrate of the H.264 encoder, in bit/s.
     pub bitrate: u32,
-    /// What pictures it is asked for: less than all where network or board do not allow that.
+    /// Its frame rate and resolution: reduced if network or board cannot sustain the full ones.
     pub quality: Option<Quality>,
     /// The name of the board's profile.
     #[cfg(feature = "gst")]
@@ -107,10 +107,10 @@ pub struct Status {
 }
 
 impl Camera {
-    /// Opens ports, checks the source and chooses the encoder by trying. This may take seconds and
-    /// blocks; nothing is served and no device stays open before [`Camera::run`] is polled.
+    /// Opens the ports, checks the source, and chooses the encoder by trying. This may take seconds and blocks. Nothing
+    /// is served, and no device stays open, before [`Camera::run`] is polled.
     ///
-    /// Errors: a setting, port, source or encoder that does not work, with cause and cure in words.
+    /// Errors: a setting, port, source or encoder that does not work, with cause and cure.
     pub fn new(mut config: Config) -> Result<Camera, CameraError> {
         let inbox = Arc::new(Inbox {
             frames: FrameQueue::new(QUEUE),
@@ -195,37 +195,37 @@ impl Camera {
         Ok(Camera { shared })
     }
 
-    /// Sets the callback. Events come in order, one at a time, from within [`Camera::run`], under no lock.
-    /// A callback that holds a clone of the camera keeps it alive.
+    /// Sets the callback. Events arrive in order, one at a time, from within [`Camera::run`], without a lock. A
+    /// callback that owns a clone of the camera keeps it alive.
     pub fn on(&self, callback: impl FnMut(Event) + Send + 'static) {
         self.shared.events.set_callback(Box::new(callback));
     }
 
-    /// The same events as a stream that holds at most `capacity`.
+    /// The same events as a stream that buffers at most `capacity`.
     pub fn events(&self, capacity: usize) -> Events<Event> {
         self.shared.events.stream(capacity)
     }
 
-    /// Where its page is, the address for other machines last; empty where the server is elsewhere.
+    /// The URLs of its page, those for other machines last; empty if the server is elsewhere.
     pub fn urls(&self) -> &[String] {
         &self.shared.urls
     }
 
-    /// The board's profile that was chosen, and why; of a source by GStreamer.
+    /// The chosen board profile, and why; only for a GStreamer source.
     #[cfg(feature = "gst")]
     pub fn board(&self) -> Option<BoardInfo> {
         lock(&self.shared.sources).current.producer().board().cloned()
     }
 
-    /// The H.264 encoder that was chosen, and why not those before it; of a source by GStreamer.
+    /// The chosen H.264 encoder, and why those before it were rejected; only for a GStreamer source.
     #[cfg(feature = "gst")]
     pub fn encoder(&self) -> Option<EncoderInfo> {
         lock(&self.shared.sources).current.producer().encoder_info().cloned()
     }
 
-    /// Handles commands to this node, such as `pan`, by `handler`, which replies now or later and must not block; it
-    /// is called from within [`Camera::run`], under no lock. A second handler of a node takes the first one's place.
-    /// Commands to other nodes are [`Event::Client`]s.
+    /// Sets the `handler` for commands to this node, such as `pan`. It may reply now or later, must not block, and is
+    /// called from within [`Camera::run`], without a lock. A second handler for a node replaces the first. Commands to
+    /// other nodes are [`Event::Client`]s.
     ///
     /// ```no_run
     /// # let camera: symple::camera::Camera = todo!();
@@ -239,8 +239,8 @@ impl Camera {
         self.shared.handlers.set(node, Box::new(handler));
     }
 
-    /// Sends all who watch an event message, `{"type":"event","name":name,"data":data}`: motion, a battery that runs
-    /// low. Says to how many; who is not connected to the server just now gets none.
+    /// Sends an event message to all viewers, `{"type":"event","name":name,"data":data}`, such as motion or a low
+    /// battery. Returns the number of recipients; viewers that are not connected to the server at the moment get none.
     pub fn notify_viewers(&self, name: &str, data: &serde_json::Value) -> usize {
         let watchers = lock(&self.shared.studio).watchers();
         let event =
@@ -248,33 +248,32 @@ impl Camera {
         watchers.iter().filter(|to| self.shared.client.send(event(to)).is_ok()).count()
     }
 
-    /// Its client of the server, own or elsewhere: for messages, presence and commands beside calls.
+    /// The camera's client of the server: for messages, presence, and commands outside calls.
     pub fn client(&self) -> &Client {
         &self.shared.client
     }
 
-    /// Its server, where that is in this process. Who listens to its events gives the verdicts on newcomers, where there are
-    /// any to give: see [`Admit`].
+    /// The server, if it is in this process. Whoever listens to its events decides about admission, if there is
+    /// anything to decide: see [`Admit`].
     pub fn server(&self) -> Option<&Server> {
         self.shared.server.as_ref()
     }
 
-    /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first) to show it the pictures.
+    /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first) to send it the video.
     pub fn call(&self, to: &str) -> Result<ViewerId, CallError> {
         let id = lock(&self.shared.studio).invite(to, &random_id(), time::now());
         self.shared.inbox.changed.notify();
         id
     }
 
-    /// Takes a call that [`Event::Incoming`] told of. What the caller sent meanwhile, its offer and candidates, was
-    /// kept.
+    /// Accepts a call from [`Event::Incoming`]. The offer and candidates that the caller has sent meanwhile were kept.
     pub fn accept(&self, call: ViewerId) -> Result<(), CallError> {
         let done = lock(&self.shared.studio).accept(call, time::now());
         self.shared.inbox.changed.notify();
         done
     }
 
-    /// Turns a call down that [`Event::Incoming`] told of. The caller is told why, such as
+    /// Rejects a call from [`Event::Incoming`] with a reason for the caller, such as
     /// [`EndReason::Declined`](crate::call::body::EndReason).
     pub fn reject(&self, call: ViewerId, end: impl Into<End>) -> Result<(), CallError> {
         let done = lock(&self.shared.studio).reject(call, end.into(), time::now());
@@ -282,21 +281,21 @@ impl Camera {
         done
     }
 
-    /// Ends a call. The viewer is told why; its page calls again or not, as the reason has it.
+    /// Ends a call with a reason for the viewer, which decides whether its page calls again.
     pub fn hang_up(&self, viewer: ViewerId, end: impl Into<End>) -> Result<(), CallError> {
         let done = lock(&self.shared.studio).hang_up(viewer, end.into(), time::now());
         self.shared.inbox.changed.notify();
         done
     }
 
-    /// Ends all calls, those that wait for a verdict or connect too. Says how many. The viewers are told why.
+    /// Ends all calls, including those that are ringing or connecting, with a reason for the viewers. Returns how many.
     pub fn hang_up_all(&self, end: impl Into<End>) -> usize {
         let count = lock(&self.shared.studio).hang_up_all(&end.into(), time::now());
         self.shared.inbox.changed.notify();
         count
     }
 
-    /// The controls of a V4L2 camera, as they were read last; none of another source.
+    /// The controls of a V4L2 camera, as last read; empty for any other source.
     pub fn controls(&self) -> Vec<Control> {
         self.shared
             .control_commands
@@ -305,8 +304,8 @@ impl Camera {
             .unwrap_or_default()
     }
 
-    /// Sets a control of a V4L2 camera by its name; [`Event::Control`] tells how that ended. It is set again
-    /// when the camera was unplugged.
+    /// Sets a control of a V4L2 camera by name; [`Event::Control`] reports the result. It is set again after the camera
+    /// was unplugged.
     ///
     /// ```no_run
     /// # #[cfg(feature = "gst")] {
@@ -322,20 +321,20 @@ impl Camera {
         request
     }
 
-    /// Asks a V4L2 camera for its controls, which [`Event::Controls`] tells: some change by themselves.
+    /// Reads the controls of a V4L2 camera, since some change by themselves; [`Event::Controls`] reports them.
     pub fn read_controls(&self) -> RequestId {
         let request = self.shared.request();
         self.shared.command(Command::ReadControls { request });
         request
     }
 
-    /// The source's encoded frames, its best video and its audio, as a stream that holds at most `capacity` frames of
-    /// each: for a recorder, a relay, an analysis. The source runs while it exists.
+    /// The encoded frames of the source's best video and its audio, as a stream that buffers at most `capacity` frames
+    /// of each: for recording, relaying or analysis. The source runs while the stream exists.
     pub fn frames(&self, capacity: usize) -> Frames {
         self.frames_of(&[], capacity)
     }
 
-    /// As [`Camera::frames`], of these codecs: the best rendition that the source has of each.
+    /// Like [`Camera::frames`], but of these codecs: the best rendition of each.
     pub fn frames_of(&self, codecs: &[Codec], capacity: usize) -> Frames {
         let (id, outbox) = (self.shared.request().0, frames::Outbox::new(capacity));
         lock(&self.shared.studio).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
@@ -343,27 +342,27 @@ impl Camera {
         Frames::new(Arc::downgrade(&self.shared), id, outbox)
     }
 
-    /// The newest picture as JPEG. Where nobody watches the source is opened for it and closed again; within
-    /// [`Config::snapshot_every`] the last one is served again.
+    /// The newest frame as JPEG. If nobody watches, the source is opened for it and closed again; within
+    /// [`Config::snapshot_every`] the last snapshot is returned again.
     ///
-    /// Errors: the source makes no JPEG, none came within 10 s, the source or the camera ended.
+    /// Errors: the source cannot make JPEG, no frame arrived within 10 s, or the source or the camera ended.
     pub fn snapshot(&self) -> impl Future<Output = Result<Snapshot, SnapshotError>> + Send + use<> {
         self.shared.snapshot()
     }
 
-    /// A snapshot as the answer to a request, for a route of a server of the program's; who may see it is for the
-    /// route to decide. A camera's own server has it at `/api/snapshot.jpg`, for those who may watch.
+    /// A snapshot as an HTTP response, for a route of the program's own server; the route decides who may see it. A
+    /// camera's own server has `/api/snapshot.jpg`, for everybody who may watch.
     pub fn snapshot_response(&self) -> impl Future<Output = Response> + Send + use<> {
         let snapshot = self.shared.snapshot();
         async move { site::picture(snapshot.await) }
     }
 
-    /// Who watches, what is produced, and how that goes.
+    /// Viewers, streams and their statistics.
     pub fn status(&self) -> Status {
         self.shared.status()
     }
 
-    /// Hangs up, says goodbye, closes the source, and ends [`Camera::run`].
+    /// Ends all calls, disconnects, closes the source, and ends [`Camera::run`].
     pub fn shutdown(&self) {
         let shared = &self.shared;
         lock(&shared.inbox.ending).asked = true;
@@ -371,8 +370,8 @@ impl Camera {
         shared.inbox.changed.notify();
     }
 
-    /// Serves until [`Camera::shutdown`], or until a server elsewhere refuses it for good. Run it once, on
-    /// any runtime.
+    /// Runs until [`Camera::shutdown`], or until a server elsewhere refuses the camera for good. Run it once, on any
+    /// runtime.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
         let server = shared.server.as_ref().filter(|_| shared.owns_server).map(|server| server.run());
@@ -395,7 +394,7 @@ impl Camera {
         let worked = async move { poll_fn(|cx| driver.poll(cx)).await };
         async move {
             zip(zip(served, connected), worked).await;
-            // A callback may hold the camera, and the camera its ports.
+            // A callback may own the camera, and the camera its ports.
             shared.events.clear();
             shared.handlers.clear();
         }

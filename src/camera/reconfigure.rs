@@ -1,4 +1,4 @@
-//! Settings that change while the camera runs, calls and all.
+//! Changing settings while the camera runs, without ending calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use crate::media::source::{Command, Source};
 use crate::media::{Codec, StreamInfo};
 use crate::net::lock;
 
-/// The camera's source, and the one that takes its place once it has closed.
+/// The camera's source, and its replacement once it has closed.
 pub(super) struct Sources {
     pub current: Source,
     next: Option<Source>,
@@ -20,7 +20,7 @@ impl Sources {
         Sources { current, next: None }
     }
 
-    /// Asks the source for something. One that is about to go is asked for nothing more: the next is, for all of it.
+    /// Sends a command to the source, unless it is about to be replaced: its replacement gets every command anew.
     pub(super) fn command(&self, command: Command) {
         if self.next.is_none() {
             self.current.producer().command(command);
@@ -32,7 +32,7 @@ impl Sources {
     }
 }
 
-/// Numbers sources, so that a word of one that has gone is not taken for one of the next.
+/// Numbers the sources, so that a late event of a replaced source is not taken for one of its replacement.
 #[derive(Default)]
 pub(super) struct Epoch(AtomicU64);
 
@@ -48,15 +48,16 @@ impl Epoch {
 }
 
 impl Camera {
-    /// Changes settings while the camera runs; calls go on. These take effect: `source`, `vp8`, `bitrate`, `linger`,
-    /// `answer`, `max_viewers` (who watches stays), `snapshot_every`, `ice_servers` of the own server's page, and the
-    /// token, of the own server where it has one (who is in stays) and for a server elsewhere at the next connection.
+    /// Changes settings while the camera runs, without ending calls. These take effect: `source`, `vp8`, `bitrate`,
+    /// `linger`, `answer`, `max_viewers` (current viewers stay), `snapshot_every`, the `ice_servers` of the own
+    /// server's page, and the token: that of an own server that already has one (connected peers stay), and that for a
+    /// server elsewhere at the next connection.
     ///
-    /// Another `source` is checked before anything changes, which may take seconds and blocks, as [`Camera::new`]
-    /// does. Then the old one is closed, and the new one goes on in the same calls, from a key frame. Controls of a
-    /// V4L2 camera and limits of heat are those of the first source.
+    /// A new `source` is checked before anything changes, which may take seconds and blocks, like [`Camera::new`]. Then
+    /// the old source is closed, and the new one continues the same calls from a key frame. Controls of a V4L2 camera
+    /// and temperature limits remain those of the first source.
     ///
-    /// Errors: a setting that only a restart changes, or a source that does not work. Nothing has changed then.
+    /// Errors: a setting that needs a restart, or a source that does not work. In both cases nothing changes.
     ///
     /// ```no_run
     /// # fn f(camera: symple::camera::Camera) -> Result<(), symple::camera::CameraError> {
@@ -69,16 +70,16 @@ impl Camera {
     /// ```
     pub fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Result<(), CameraError> {
         let shared = &self.shared;
-        // One at a time, to its end.
+        // One change at a time.
         let mut config = lock(&shared.config);
         let mut new = config.clone();
         change(&mut new);
-        // What is told of ourselves beside the program's.
+        // Presence data that the camera added to the program's.
         if let Some(controls) = config.data.get("controls") {
             new.data.entry("controls").or_insert_with(|| controls.clone());
         }
         if let Some(setting) = fixed(&config, &new) {
-            let words = format!("{setting} cannot change while the camera runs; restart it");
+            let words = format!("cannot change {setting} while the camera runs; restart it");
             return Err(CameraError::Setting { message: words });
         }
         let next = match is_same(&config.source, &new.source) && config.vp8 == new.vp8 {
@@ -115,7 +116,7 @@ impl Camera {
 }
 
 impl Shared {
-    /// The old source has closed: the next takes its place.
+    /// The old source has closed: switches to its replacement.
     pub(super) fn replace_source(&self) {
         let vp8 = lock(&self.config).vp8;
         let (streams, live) = {
@@ -131,7 +132,7 @@ impl Shared {
     }
 }
 
-/// Streams that are offered at all.
+/// The streams to offer.
 pub(super) fn offered(mut streams: Vec<StreamInfo>, vp8: bool) -> Vec<StreamInfo> {
     let has_h264 = streams.iter().any(|info| info.codec == Codec::H264);
     streams.retain(|info| vp8 || !has_h264 || info.codec != Codec::Vp8);
@@ -148,7 +149,7 @@ fn is_same(a: &CameraSource, b: &CameraSource) -> bool {
     }
 }
 
-/// A setting that differs and cannot change.
+/// A setting that differs but cannot change at runtime.
 fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
     let rest = |config: &Config| {
         [
@@ -168,7 +169,7 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
     differs.or_else(|| place(&old.signalling, &new.signalling))
 }
 
-/// What of the signalling differs and cannot change.
+/// A part of the signalling that differs but cannot change at runtime.
 fn place(old: &Signalling, new: &Signalling) -> Option<&'static str> {
     match (old, new) {
         (Signalling::Serve(old), Signalling::Serve(new)) => {

@@ -1,4 +1,4 @@
-//! The camera's place on the network: its own server with page and rules, or a client of one elsewhere.
+//! The camera's place on the network: its own server with page and API, or a client of a server elsewhere.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -18,24 +18,23 @@ use crate::proto::{Status as Code, Token};
 use crate::rtc::LocalCandidate;
 use crate::server::{self, Admission};
 
-/// Files that source, encoders and log keep open, and what they open when they start anew: a pipeline has some
-/// twenty.
+/// Files that source, encoders and log keep open, and those that a restart opens; a pipeline has about twenty.
 const OWN_FILES: usize = 128;
 
-/// A camera's place in signalling.
+/// A camera's connection to signalling.
 pub(super) struct Entrance {
     pub server: Option<Server>,
-    /// The server is the camera's own: it runs and ends with it.
+    /// The server belongs to the camera: it runs and ends with it.
     pub owned: bool,
     pub client: Client,
-    /// What its own server goes by.
+    /// The settings of its own server.
     pub rules: Option<Arc<Rules>>,
 }
 
-/// The camera, once it is made and as long as it is there.
+/// Finds the camera, from its creation until it is dropped.
 pub(super) type Find = Arc<dyn Fn() -> Option<Arc<Shared>> + Send + Sync>;
 
-/// What a camera's own server goes by, which may change while it runs.
+/// Settings of a camera's own server that may change while it runs.
 pub(super) struct Rules {
     token: Mutex<Option<Token>>,
     /// Who may watch.
@@ -54,18 +53,18 @@ impl Rules {
         }
     }
 
-    /// Another token, and other ICE servers.
+    /// Changes the token and the ICE servers.
     pub(super) fn change(&self, config: &Config, serve: &Serve) {
         lock(&self.token).clone_from(&serve.token);
         *lock(&self.watchers) = watchers(serve);
         *lock(&self.site) = site(config, serve, &self.find);
     }
 
-    /// The newest picture, for those who may watch.
+    /// The newest frame as JPEG, for those who may watch.
     async fn snapshot(self: Arc<Self>, request: Request) -> Response {
         let may = lock(&self.watchers).admits(&request);
         if !may {
-            return Response::unauthorized(&request, "This needs the token: Authorization: Bearer …\n");
+            return Response::unauthorized(&request, "A token is required: Authorization: Bearer …\n");
         }
         match (self.find)() {
             Some(shared) => picture(shared.snapshot().await),
@@ -74,9 +73,9 @@ impl Rules {
     }
 }
 
-const ABOUT_TO_START: &str = "The camera is about to start.\n";
+const ABOUT_TO_START: &str = "The camera is starting.\n";
 
-/// A snapshot as the answer to a request.
+/// Converts a snapshot to an HTTP response.
 pub(super) fn picture(snapshot: Result<Snapshot, SnapshotError>) -> Response {
     match snapshot {
         Ok(snapshot) => {
@@ -89,7 +88,7 @@ pub(super) fn picture(snapshot: Result<Snapshot, SnapshotError>) -> Response {
     }
 }
 
-/// Opens the server, where it is our own, and makes the client.
+/// Opens the server if it is the camera's own, and creates the client.
 pub(super) fn open(config: &Config, find: Find) -> Result<Entrance, CameraError> {
     Ok(match &config.signalling {
         Signalling::Serve(serve) => {
@@ -116,10 +115,10 @@ fn watchers(serve: &Serve) -> Guard {
     }
 }
 
-/// What the camera's own server answers by HTTP at once.
+/// The static HTTP API of the camera's own server.
 fn site(config: &Config, serve: &Serve, find: &Find) -> Arc<Site> {
     let (guard, find) = (watchers(serve), find.clone());
-    // ICE servers' passwords are for those who may watch.
+    // Credentials of ICE servers are only for those who may watch.
     let site = Site::new(&config.ice_servers, Some(&config.room), serve.asks())
         .watchers(guard.clone())
         .numbers(guard)
@@ -153,9 +152,9 @@ fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Serv
     let hub = server::Config {
         authenticate: serve.asks(),
         rooms: vec![config.room.clone()],
-        // Viewers call whoever bears this name.
+        // Viewers call whoever has this name.
         reserved: vec![config.user.clone()],
-        // A board has little memory, and its viewers say little.
+        // A board has little memory, and viewers send little.
         queue_limit: 1 << 20,
         memory_limit: 8 << 20,
         ..server::Config::default()
@@ -208,7 +207,7 @@ fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Serv
     Ok(server)
 }
 
-/// Lets in who knows the token; the hub puts all into the camera's room.
+/// Admits whoever knows the token; the hub puts everybody into the camera's room.
 fn judge(request: &AuthRequest, token: Option<&Token>) {
     let shown = request.auth.token.as_ref();
     if token.zip(shown).is_some_and(|(token, shown)| token.is(shown.reveal())) {
@@ -218,11 +217,11 @@ fn judge(request: &AuthRequest, token: Option<&Token>) {
     }
 }
 
-/// Which pages may connect beside the camera's own.
+/// The pages that may connect besides the camera's own.
 fn origins(listed: &[String]) -> Origins {
     if listed.iter().any(|origin| origin.trim() == "*") {
         log::warn!(
-            "origins has *: a page of any site may connect to this camera from its visitors' browsers"
+            "origins contains *: pages of any website can connect to this camera from their visitors' browsers"
         );
         return Origins::Any;
     }
@@ -259,7 +258,7 @@ impl Status {
 }
 
 impl Status {
-    /// The name of the board's profile, where one was chosen.
+    /// The name of the board profile, if there is one.
     fn board(&self) -> &str {
         #[cfg(feature = "gst")]
         return &self.board;
@@ -268,31 +267,31 @@ impl Status {
     }
 }
 
-/// One UDP port for all viewers, on every address: ICE's passwords guard it, and a browser on this machine
-/// reaches us by whatever address it prefers.
+/// One UDP port for all viewers, on every address: ICE credentials protect it, and a browser on this machine reaches us
+/// on whichever address it prefers.
 pub(super) fn udp(config: &Config, tcp: Option<SocketAddr>) -> Result<Udp, CameraError> {
     let port = config.udp_port.or(tcp.map(|a| a.port())).unwrap_or(0);
     let bind = |port| Udp::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
     match bind(port) {
-        // Nobody asked for this number: the TCP port was the system's choice.
+        // Nobody asked for this number: the system chose the TCP port.
         Err(_) if config.udp_port.is_none() && chosen_by_system(config) => bind(0),
         bound => bound,
     }
     .map_err(|cause| CameraError::Udp { port, cause })
 }
 
-/// What decides where viewers find the UDP port.
+/// Determines the addresses at which viewers find the UDP port.
 pub(super) struct Reachability {
     pub advertise: Option<SocketAddr>,
-    /// The page is on loopback alone.
+    /// The page is only on loopback.
     pub loopback: bool,
 }
 
 impl Reachability {
-    /// The port at every address that this machine has now.
+    /// The port on every current address of this machine.
     pub(super) fn candidates(&self, udp: &Udp) -> Vec<LocalCandidate> {
         let mut candidates = udp.local_candidates(self.advertise).unwrap_or_else(|e| {
-            log::warn!("the network interfaces cannot be listed: {e}");
+            log::warn!("cannot list the network interfaces: {e}");
             Vec::new()
         });
         let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), udp.port());
@@ -308,9 +307,9 @@ fn chosen_by_system(config: &Config) -> bool {
 }
 
 impl Config {
-    /// Where a person opens the page of a camera with these settings, the addresses for other machines last:
-    /// what [`Camera::urls`](super::Camera::urls) tells of one that runs. A port that the system is to choose
-    /// is not known before; empty too where the server is elsewhere.
+    /// The URLs at which people open the page of a camera with these settings, those for other machines last;
+    /// [`Camera::urls`](super::Camera::urls) has those of a running camera. A port chosen by the system is not known in
+    /// advance. Empty if the server is elsewhere.
     pub fn urls(&self) -> Vec<String> {
         match &self.signalling {
             Signalling::Serve(serve) => {
@@ -322,7 +321,7 @@ impl Config {
     }
 }
 
-/// Where a person opens the page of a server that listens on these addresses.
+/// The URLs at which people open the page of a server that listens on these addresses.
 pub(super) fn urls(listen: &[SocketAddr], signalling: &Signalling) -> Vec<String> {
     let secure = match signalling {
         #[cfg(feature = "tls")]
@@ -349,13 +348,13 @@ pub(super) fn urls(listen: &[SocketAddr], signalling: &Signalling) -> Vec<String
     urls
 }
 
-/// The addresses by which others reach a wildcard: the one that leads outside, or, where none does (a cable, a
-/// network without a router), all.
+/// The addresses at which others reach a wildcard: the one with a route to the outside or, without one (a direct cable,
+/// a network without a router), all of them.
 fn others_reach(wildcard: IpAddr) -> Vec<IpAddr> {
     if let Some(ip) = outward_address() {
         return vec![ip];
     }
     let all = addresses::of_this_machine().unwrap_or_default();
-    // IPv6's wildcard has IPv4 in it.
+    // The IPv6 wildcard includes IPv4.
     all.into_iter().filter(|ip| !ip.is_loopback() && (ip.is_ipv4() || wildcard.is_ipv6())).collect()
 }

@@ -1,4 +1,4 @@
-//! The newest picture as JPEG: whoever asks within a while gets the same one, and no encoder runs for it meanwhile.
+//! The newest frame as JPEG. Requests within a short interval share one snapshot, and no encoder runs in between.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -9,35 +9,35 @@ use std::time::{Duration, Instant};
 use crate::media::Frame;
 use crate::net::lock;
 
-/// How long a source may take to give a picture. A camera that must be opened first takes a second or two, RTSP more.
+/// How long a source may take to deliver a frame. A camera that must be opened first takes a second or two, RTSP more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A picture, from [`Camera::snapshot`](super::Camera::snapshot).
+/// A JPEG image, from [`Camera::snapshot`](super::Camera::snapshot).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The file.
+    /// The JPEG file.
     pub jpeg: Arc<[u8]>,
-    /// When it was captured.
+    /// When the frame was captured.
     pub captured: Instant,
 }
 
-/// Why there is no picture.
+/// Why there is no snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// The source makes no JPEG.
+    /// The source cannot make JPEG.
     NoJpeg,
-    /// None came in time: the source is being opened, or is lost.
+    /// No frame arrived in time: the source is opening, or lost.
     Timeout,
-    /// The source came to its end, or failed.
+    /// The source ended or failed.
     SourceEnded,
-    /// The camera ends.
+    /// The camera is shutting down.
     Shutdown,
 }
 
 impl SnapshotError {
-    /// A stable name for programs.
+    /// A stable code for programs.
     pub fn code(self) -> &'static str {
         match self {
             SnapshotError::NoJpeg => "no-jpeg",
@@ -51,8 +51,8 @@ impl SnapshotError {
 impl fmt::Display for SnapshotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SnapshotError::NoJpeg => "This camera's source makes no JPEG.",
-            SnapshotError::Timeout => "The camera's source gave no picture in time; try again.",
+            SnapshotError::NoJpeg => "This camera's source cannot make JPEG.",
+            SnapshotError::Timeout => "The camera's source delivered no frame in time; try again.",
             SnapshotError::SourceEnded => "The camera's source ended or failed.",
             SnapshotError::Shutdown => "The camera is shutting down.",
         })
@@ -63,7 +63,7 @@ impl std::error::Error for SnapshotError {}
 
 pub(super) type Outcome = Result<Snapshot, SnapshotError>;
 
-/// Where one who asked waits.
+/// Where one request waits.
 #[derive(Default)]
 pub(in crate::camera) struct Slot {
     state: Mutex<(Option<Outcome>, Option<Waker>)>,
@@ -92,9 +92,9 @@ impl Slot {
     }
 }
 
-/// The core: says when the source is to make JPEG.
+/// The core: decides when the source makes JPEG.
 pub(super) struct Snapshots {
-    /// A picture younger than this is served again.
+    /// How long a snapshot is served again.
     every: Duration,
     last: Option<(Instant, Snapshot)>,
     waiting: Vec<Arc<Slot>>,
@@ -107,12 +107,12 @@ impl Snapshots {
         Snapshots { every, last: None, waiting: Vec::new(), give_up_at: None, over: false }
     }
 
-    /// From now on a picture younger than this is served again.
+    /// Sets how long a snapshot is served again.
     pub(super) fn set_every(&mut self, every: Duration) {
         self.every = every;
     }
 
-    /// Somebody wants one; `can` is whether the source makes JPEG.
+    /// A request; `can` tells whether the source makes JPEG.
     pub(super) fn ask(&mut self, can: bool, now: Instant) -> Arc<Slot> {
         let slot = Arc::new(Slot::default());
         match &self.last {
@@ -132,19 +132,19 @@ impl Snapshots {
         !self.waiting.is_empty()
     }
 
-    /// A JPEG came.
+    /// A JPEG arrived.
     pub(super) fn handle_frame(&mut self, frame: &Frame, now: Instant) {
         let snapshot = Snapshot { jpeg: frame.data.clone(), captured: frame.captured };
         self.last = Some((now, snapshot.clone()));
         self.finish(&Ok(snapshot));
     }
 
-    /// None comes any more.
+    /// No JPEG will arrive.
     pub(super) fn fail(&mut self, error: SnapshotError) {
         self.finish(&Err(error));
     }
 
-    /// The camera ends.
+    /// The camera shuts down.
     pub(super) fn end(&mut self) {
         self.over = true;
         self.fail(SnapshotError::Shutdown);

@@ -152,7 +152,7 @@ impl Site {
     fn refuse(&self, request: &Request) -> Response {
         let words = match self.numbers {
             Guard::Nobody => "This server has no status token; set one with status_token.\n",
-            _ => "This needs the token: Authorization: Bearer …\n",
+            _ => "A token is required: Authorization: Bearer …\n",
         };
         Response::unauthorized(request, words)
     }

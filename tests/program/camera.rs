@@ -96,7 +96,7 @@ fn an_asterisk_lets_pages_of_any_site_connect_and_is_warned_of() {
     };
     let (status, server) = upgrade("*");
     assert_eq!(status, "HTTP/1.1 101");
-    server.program.logs("origins has *");
+    server.program.logs("origins contains *");
     assert_eq!(upgrade("https://viewer.example").0, "HTTP/1.1 403");
 }
 
@@ -305,7 +305,7 @@ fn a_hangup_signal_takes_over_settings_that_can_change() {
     assert!(server.get("/api/status", None).2.contains(&bitrate(500_000)));
     folder.write("camera.toml", &settings(2000, 1));
     server.program.signal(Signal::HUP);
-    server.program.logs("listen cannot change while the camera runs");
+    server.program.logs("cannot change listen while the camera runs");
     folder.write("camera.toml", "max_bitrate = [");
     server.program.signal(Signal::HUP);
     server.program.logs("the settings stay as they are");
