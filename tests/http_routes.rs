@@ -115,7 +115,7 @@ fn a_path_answers_its_methods_and_names_them_to_others() {
         // What would break the answer's own frame is not the host's to say.
         ("GET", "/headers", "", 500, "content-length: 1\r\n"),
         ("GET", "/headers", "", 500, "cache-control: max-age=1\r\n"),
-        ("GET", "/nothing", "", 404, "Nothing is here"),
+        ("GET", "/nothing", "", 404, "Not found"),
         ("DELETE", "/panic", "", 500, "failed"),
         ("POST", "/panic", "", 500, "failed"),
         ("GET", "/plain", "", 200, "plain"),

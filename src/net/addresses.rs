@@ -1,4 +1,4 @@
-//! By which addresses other machines reach this one.
+//! The addresses at which other machines reach this one.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,15 +10,15 @@ pub(crate) fn of_this_machine() -> io::Result<Vec<IpAddr>> {
     Ok(reachable(up.map(|i| (i.name.as_str(), i.ip()))))
 }
 
-/// Which of these addresses, each with the name of its interface, another machine can reach.
+/// The addresses that another machine can reach, out of these with the names of their interfaces.
 ///
-/// - An IPv4 address that is valid on one link alone (169.254.0.0/16, RFC 3927) counts where its interface has
-///   no better one: a board on a cable without a DHCP server has no other, and whoever sits at the cable's other
-///   end reaches it by that, whatever the board's other interfaces have.
-/// - IPv6's link-local addresses never count. Each is meant for a link that only the zone behind its `%` names,
-///   and a candidate carries no zone (RFC 8839, 5.1): both sides would send to whichever link their system likes
-///   best. A link that has them and nothing else has IPv4's too where an address is chosen by itself.
-/// - Loopback counts where there is nothing else.
+/// - An IPv4 link-local address (169.254.0.0/16, RFC 3927) counts if its interface has no better one: a board on a
+/// cable without a DHCP server has no other, and whoever is at the other end of the cable reaches it there, regardless
+/// of the board's other interfaces.
+/// - IPv6 link-local addresses never count. Each needs a zone, after its `%`, to name the link, and a candidate carries
+/// no zone (RFC 8839, 5.1): both sides would pick whichever link their system prefers. A link that only has link-local
+/// addresses also has one of IPv4 if addresses are configured automatically.
+/// - Loopback counts if there is nothing else.
 fn reachable<'a>(addresses: impl Iterator<Item = (&'a str, IpAddr)>) -> Vec<IpAddr> {
     let is_v4_link_local = |ip: &IpAddr| matches!(ip, IpAddr::V4(ip) if ip.is_link_local());
     let of_no_use = |ip: &IpAddr| {

@@ -1,5 +1,5 @@
-//! Events on their way to the application: one callback, in order, one at a time, never under a lock;
-//! and bounded streams of the same events for those who prefer to await.
+//! Delivers events to the application: to one callback, in order, one at a time, never under a lock; and as bounded
+//! streams of the same events for async code.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use smol::channel::{Receiver, Sender, TrySendError, bounded};
 use super::lock;
 use super::signal::Signal;
 
-/// How many events wait for a callback before the oldest kind of trouble, an application that does not
-/// come back from its callback, costs events. A room of 1,024 peers that leaves at once fits four times.
+/// The number of events that may wait for a callback; beyond it, an application whose callback does not return loses
+/// events. A room of 1,024 peers that leaves at once fits four times.
 const WAITING: usize = 4096;
 
-/// How many events are handed on before whatever else the task does has its turn.
+/// The number of events delivered before the rest of the task has its turn.
 const AT_ONCE: usize = 64;
 
-/// An event type that can tell that some were lost.
+/// An event type that can report lost events.
 pub(crate) trait Lossy: Clone + Send + 'static {
     fn lost(count: u64) -> Self;
 
-    /// Whether somebody waits for what comes of it, so that it is kept for the callback however many others wait. The
-    /// number of such events is bounded elsewhere.
+    /// Whether somebody waits for its result, so that it is kept for the callback regardless of the queue's length. The
+    /// number of such events is limited elsewhere.
     fn is_owed(&self) -> bool {
         false
     }
@@ -32,7 +32,7 @@ pub(crate) trait Lossy: Clone + Send + 'static {
 
 type Callback<E> = Box<dyn FnMut(E) + Send>;
 
-/// Where a driver puts events and from where its own task hands them on.
+/// The queue between a driver and its task that delivers the events.
 pub(crate) struct Outlet<E> {
     waiting: Mutex<Waiting<E>>,
     callback: Mutex<Option<Callback<E>>>,
@@ -64,13 +64,13 @@ impl<E: Lossy> Outlet<E> {
         *lock(&self.callback) = Some(callback);
     }
 
-    /// Whether the application listens, by its callback or by a stream. To be asked outside of the callback.
+    /// Whether the application listens, by its callback or by a stream. To be called outside of the callback.
     #[cfg(feature = "camera")]
     pub(crate) fn is_heard(&self) -> bool {
         lock(&self.callback).is_some() || lock(&self.streams).iter().any(|tap| !tap.to.is_closed())
     }
 
-    /// Lets go of what the application gave, and of all that it holds.
+    /// Drops what the application has set, and all that it owns.
     #[cfg(feature = "camera")]
     pub(crate) fn clear(&self) {
         lock(&self.callback).take();
@@ -98,7 +98,7 @@ impl<E: Lossy> Outlet<E> {
         self.signal.notify();
     }
 
-    /// Hands on what waits, or the first of many; ready when it handed on anything, and then to be polled again.
+    /// Delivers waiting events, or the first of many; ready if it delivered anything, and then to be polled again.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut handed = 0;
         loop {
@@ -133,7 +133,7 @@ impl<E: Lossy> Outlet<E> {
 }
 
 impl<E: Lossy> Tap<E> {
-    /// False when nobody listens any more.
+    /// False if nobody listens any more.
     fn give(&mut self, event: &E) -> bool {
         if self.lost > 0 {
             match self.to.try_send(E::lost(self.lost)) {
@@ -156,7 +156,7 @@ impl<E: Lossy> Tap<E> {
     }
 }
 
-/// A bounded stream of events. What did not fit is told by an event once there is room again.
+/// A bounded stream of events. Events that did not fit are reported by an event once there is room again.
 pub struct Events<E> {
     from: Pin<Box<Receiver<E>>>,
 }
@@ -175,8 +175,8 @@ impl<E> std::fmt::Debug for Events<E> {
     }
 }
 
-/// The crate's own listener: it hears every event at once, in order, before the application does, and whatever becomes
-/// of the application's. Called by one task, under no lock.
+/// The crate's own listener: it gets every event at once, in order, before the application does, and independently of
+/// it. Called by one task, without a lock.
 #[cfg(feature = "camera")]
 pub(crate) struct Hook<E>(Mutex<Option<HookCallback<E>>>);
 

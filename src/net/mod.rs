@@ -1,8 +1,8 @@
-//! The drivers: the only place with sockets, clocks and tasks.
+//! The drivers: the only layer with sockets, clocks and tasks.
 //!
-//! Each is a future that the caller runs: [`Client::run`], [`Server::run`]. Nothing is spawned behind the
-//! caller's back but the reactor thread of `async-io` and, for the moment of a name look-up, one thread
-//! that asks the system's resolver. The same future runs on smol, on tokio and on a bare thread:
+//! Each driver is a future that the caller runs: [`Client::run`], [`Server::run`]. Nothing is spawned except the
+//! reactor thread of `async-io` and, during a name lookup, one thread that calls the system's resolver. The same future
+//! runs on smol, on tokio and on a plain thread:
 //!
 //! ```no_run
 //! # #[cfg(feature = "client")] {
@@ -78,16 +78,16 @@ pub use tls::ServerTls;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 pub use tls::TlsError;
 
-/// Nothing of ours panics while it holds a lock but by a bug; the state behind it is still whole.
+/// No code of ours panics while it holds a lock, short of a bug; the state behind it is still consistent.
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// 128 random bits of the system, 22 characters of URL-safe base64: a session's or a call's id.
+/// 128 random bits from the system, as 22 characters of URL-safe base64: the id of a session or a call.
 ///
 /// # Panics
-/// Where the system has no random numbers: ids are capabilities, and guessable ones are worse than none.
+/// If the system has no random numbers: ids are capabilities, and guessable ones would be worse than none.
 pub fn random_id() -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = [0; 16];
@@ -96,7 +96,7 @@ pub fn random_id() -> String {
     (0..22).map(|i| ALPHABET[(bits >> (i * 6)) as usize & 63] as char).collect()
 }
 
-/// The address by which this machine reaches others. No packet is sent to find it out.
+/// The address from which this machine reaches others. Finding it sends no packet.
 #[cfg(feature = "camera")]
 pub(crate) fn outward_address() -> Option<std::net::IpAddr> {
     use std::net::{Ipv4Addr, UdpSocket};
@@ -106,7 +106,7 @@ pub(crate) fn outward_address() -> Option<std::net::IpAddr> {
     socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_unspecified())
 }
 
-/// A seed for what needs no secrecy, such as the jitter of a reconnect.
+/// A seed for anything that needs no secrecy, such as the jitter of a reconnect.
 #[cfg(feature = "client")]
 pub(crate) fn random_seed() -> u64 {
     getrandom::u64().expect("the system has random numbers")

@@ -14,20 +14,21 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network {
-    /// The first address of the range.
+    /// The first address.
     first: IpAddr,
-    /// How many leading bits all its addresses share.
+    /// The length of the prefix.
     bits: u8,
 }
 
 impl Network {
-    /// 127.0.0.0/8 and ::1, by which only this machine comes.
+    /// 127.0.0.0/8 and ::1: only this machine.
     pub const LOOPBACK: [Network; 2] = [
         Network { first: IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 0)), bits: 8 },
         Network { first: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), bits: 128 },
     ];
 
-    /// The network of an address whose leading `bits` count; more than the address has count as all.
+    /// The network of this address with a prefix of `bits`; a longer prefix than the address has counts as its full
+    /// length.
     pub(crate) fn of(address: IpAddr, bits: u8) -> Network {
         let address = address.to_canonical();
         let bits = bits.min(width(address));
@@ -38,7 +39,7 @@ impl Network {
         Network { first, bits }
     }
 
-    /// Whether it holds that address. An IPv4 address is the same in its IPv6 form (`::ffff:10.0.0.1`).
+    /// Whether the network contains that address. An IPv4 address equals its IPv6-mapped form (`::ffff:10.0.0.1`).
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.first.is_ipv4() && Network::of(address, self.bits) == *self
@@ -49,7 +50,7 @@ fn width(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// The leading `bits` of a number of `width` bits.
+/// The first `bits` of a number of `width` bits.
 fn mask(bits: u32, width: u32) -> u128 {
     let all = if width == 128 { u128::MAX } else { (1 << width) - 1 };
     all & !all.checked_shr(bits).unwrap_or(0)
@@ -70,13 +71,13 @@ impl fmt::Display for Network {
     }
 }
 
-/// Why a text is no network.
+/// Why a text is not a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkError(String);
 
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; write an address or a network, such as 10.0.0.7, 10.0.0.0/8 or fd00::/8", self.0)
+        write!(f, "{}; use an address or a network, such as 10.0.0.7, 10.0.0.0/8 or fd00::/8", self.0)
     }
 }
 
@@ -89,24 +90,26 @@ impl FromStr for Network {
         let text = text.trim();
         let (address, bits) = text.split_once('/').map_or((text, None), |(ip, bits)| (ip, Some(bits)));
         let ip: IpAddr =
-            address.parse().map_err(|_| NetworkError(format!("\"{address}\" is no IP address")))?;
+            address.parse().map_err(|_| NetworkError(format!("\"{address}\" is not an IP address")))?;
         let Some(bits) = bits else { return Ok(ip.into()) };
         let most = width(ip);
         let digits = !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit());
         let bits: u8 = bits.parse().ok().filter(|bits| digits && *bits <= most).ok_or_else(|| {
-            NetworkError(format!("\"{bits}\" is no length of a prefix; behind {ip}/ it must be 0 to {most}"))
+            NetworkError(format!("\"{bits}\" is not a prefix length; after {ip}/ it must be 0 to {most}"))
         })?;
         // A network of IPv4 addresses in their IPv6 form is one of IPv4.
         let canonical = ip.to_canonical();
         let network = match canonical.is_ipv4() && ip.is_ipv6() {
-            true if bits < 96 => return Err(NetworkError(format!("{text} holds IPv4 and IPv6 addresses"))),
+            true if bits < 96 => {
+                return Err(NetworkError(format!("{text} contains both IPv4 and IPv6 addresses")));
+            }
             true => Network::of(canonical, bits - 96),
             false => Network::of(ip, bits),
         };
         if network.first == canonical {
             return Ok(network);
         }
-        Err(NetworkError(format!("{text} names an address inside a network: the network is {network}")))
+        Err(NetworkError(format!("{text} has address bits after the prefix: the network is {network}")))
     }
 }
 
@@ -143,10 +146,10 @@ mod tests {
             ("10.0.0.0/", "must be 0 to 32"),
             ("10.0.0.0/+8", "must be 0 to 32"),
             ("10.0.0.7/8", "the network is 10.0.0.0/8"),
-            ("proxy.lan", "\"proxy.lan\" is no IP address"),
-            ("", "\"\" is no IP address"),
-            ("10.0.0/8", "is no IP address"),
-            ("::ffff:0:0/90", "holds IPv4 and IPv6"),
+            ("proxy.lan", "\"proxy.lan\" is not an IP address"),
+            ("", "\"\" is not an IP address"),
+            ("10.0.0/8", "is not an IP address"),
+            ("::ffff:0:0/90", "contains both IPv4 and IPv6"),
         ] {
             let error = text.parse::<Network>().expect_err(text).to_string();
             assert!(error.contains(why) && error.contains("fd00::/8"), "{text}: {error}");

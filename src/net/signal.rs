@@ -1,4 +1,4 @@
-//! "Look again": one waiting task, any number of notifiers, no allocation.
+//! A wake-up flag: one waiting task, any number of notifiers, no allocation.
 
 #[cfg(feature = "server")]
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl Signal {
     }
 }
 
-/// As a waker it tells one reason to be woken from the others of the same task.
+/// As a waker, it distinguishes one reason to wake from others of the same task.
 #[cfg(feature = "server")]
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {

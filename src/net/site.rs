@@ -1,16 +1,15 @@
-//! What a server of ours answers on HTTP beside the WebSocket: its health, what the page is told, what only
-//! those may see who show a token, and the page itself. A camera's own server and `symple serve` both do.
-//!
+//! The HTTP API and page of a server: its health, the page's configuration, paths that need a token, and the page
+//! itself. Used by a camera's own server and by `symple serve`.
 //! | path | answer |
 //! |---|---|
 //! | `/api/health` | `{"status":"ok"}` |
-//! | `/api/config` | `{"auth":true,"iceServers":[…],"room":"public"}`; the ICE servers, which bear passwords, for whom [`Site::watchers`] lets in |
-//! | of [`Site::open`] | its own, for everybody |
-//! | of [`Site::guarded`] | its own, for whom [`Site::numbers`] lets in; else 401 |
-//! | anything else | the page and its parts (feature `web`), or 404 |
+//! | `/api/config` | `{"auth":true,"iceServers":[…],"room":"public"}`; the ICE servers, which contain credentials, only for requests that [`Site::watchers`] admits |
+//! | those of [`Site::open`] | their own, for everybody |
+//! | those of [`Site::guarded`] | their own, for requests that [`Site::numbers`] admits; otherwise 401 |
+//! | anything else | the page and its files (feature `web`), or 404 |
 //!
-//! The page, its parts and `/api/config` are [shared](Response::shared): pages of other origins that may open a socket
-//! import the modules, and frame the page.
+//! The page, its files and `/api/config` are [shared](Response::shared): pages of other allowed origins may import the
+//! modules, and frame the page.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,25 +23,25 @@ use crate::proto::Token;
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Guard {
-    /// Whoever asks.
+    /// Everybody.
     Everybody,
-    /// Who shows this token, as `Authorization: Bearer TOKEN`.
+    /// Requests with this token, as `Authorization: Bearer TOKEN`.
     Token {
-        /// This one.
+        /// The token.
         token: Token,
     },
-    /// Who shows a token of which this is true. It must not block, and what it refuses is not counted as a
-    /// guess.
+    /// Requests with a token for which this returns true. It must not block. A token that it refuses does not count as
+    /// a guess.
     Check {
-        /// Whether it is known.
+        /// Whether the token is known.
         check: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     },
-    /// Nobody at all.
+    /// Nobody.
     Nobody,
 }
 
 impl Guard {
-    /// Whether this request may.
+    /// Whether this request is admitted.
     pub fn admits(&self, request: &Request) -> bool {
         match self {
             Guard::Everybody => true,
@@ -64,10 +63,10 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// Answers a path.
+/// Handles a path.
 type Answer = Box<dyn Fn() -> Response + Send + Sync>;
 
-/// The site of a server; see the [module](self) for what it answers.
+/// The HTTP site of a server; see the [module](self) for its paths.
 ///
 /// ```
 /// use symple::net::site::{Guard, Site};
@@ -84,7 +83,7 @@ type Answer = Box<dyn Fn() -> Response + Send + Sync>;
 /// let config = ServerConfig::default().http(move |request| site.answer(request));
 /// ```
 pub struct Site {
-    /// What the page is told: without the ICE servers, and with them.
+    /// The page's configuration: without the ICE servers, and with them.
     config: (String, String),
     watchers: Guard,
     numbers: Guard,
@@ -92,8 +91,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site that tells the page of these ICE servers (each an `RTCIceServer` of the W3C), of the room where
-    /// people and cameras meet, and whether the server asks for a token. Everybody may see all of it.
+    /// A site that gives the page these ICE servers (each a W3C `RTCIceServer`), the room where people and cameras
+    /// meet, and whether the server requires a token. Everybody may see all of it.
     pub fn new(ice_servers: &[Value], room: Option<&str>, auth: bool) -> Site {
         let config = |ice: &[Value]| json!({ "iceServers": ice, "room": room, "auth": auth }).to_string();
         Site {
@@ -104,25 +103,25 @@ impl Site {
         }
     }
 
-    /// Who is told of the ICE servers.
+    /// Restricts who gets the ICE servers.
     pub fn watchers(mut self, guard: Guard) -> Self {
         self.watchers = guard;
         self
     }
 
-    /// Who may see what is [`guarded`](Site::guarded).
+    /// Restricts who may see the [`guarded`](Site::guarded) paths.
     pub fn numbers(mut self, guard: Guard) -> Self {
         self.numbers = guard;
         self
     }
 
-    /// Answers this path to everybody.
+    /// Adds a path for everybody.
     pub fn open(mut self, path: &'static str, answer: impl Fn() -> Response + Send + Sync + 'static) -> Self {
         self.routes.push((path, false, Box::new(answer)));
         self
     }
 
-    /// Answers this path to those who may see the numbers.
+    /// Adds a path for those who may see the guarded paths.
     pub fn guarded(
         mut self,
         path: &'static str,
@@ -132,7 +131,7 @@ impl Site {
         self
     }
 
-    /// The answer to a request; `None` is 404.
+    /// The response to a request; `None` becomes 404.
     pub fn answer(&self, request: &Request) -> Option<Response> {
         match request.path() {
             "/api/health" => Some(Response::json(json!({ "status": "ok" }).to_string())),

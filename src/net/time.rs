@@ -1,4 +1,4 @@
-//! The one clock of the drivers, and an alarm that is set to what a core wants.
+//! The clock of the drivers, and an alarm for a core's timeout.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -16,7 +16,7 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// One that never rings until it is set.
+    /// An alarm that is not set.
     pub(crate) fn unset() -> Self {
         Alarm { timer: Timer::never(), at: None }
     }

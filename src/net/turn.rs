@@ -1,29 +1,29 @@
-//! The one loop of all drivers: poll whatever may have come, drain the core, set the alarm, and again while there was
-//! anything; but not for ever, so that others run.
+//! The loop of all drivers: polls its inputs, drains the core, sets the alarm, and repeats while there was anything;
+//! but yields after a while, so that other tasks run.
 
 use std::task::{Context, Poll};
 
-/// Turns of a driver before it lets others run: with some microseconds each, others wait for less than a millisecond.
+/// Turns of a driver before it yields: at some microseconds each, others wait for less than a millisecond.
 const TURNS: usize = 64;
 
-/// What came of one turn.
+/// The result of one turn.
 pub(crate) enum Turn<T> {
-    /// Something came, so there may be more.
+    /// There was something, so there may be more.
     Again,
-    /// Nothing came: whatever can come wakes the task.
+    /// There was nothing: any input wakes the task.
     Rest,
-    /// It is over.
+    /// The driver has ended.
     Done(T),
 }
 
 impl<T> Turn<T> {
-    /// Whether anything came.
+    /// Whether there was anything.
     pub(crate) fn after(any: bool) -> Turn<T> {
         if any { Turn::Again } else { Turn::Rest }
     }
 }
 
-/// Takes turns until one finds nothing. A driver that is never quiet wakes itself and lets others run.
+/// Takes turns until one finds nothing. A driver that stays busy wakes itself and yields.
 pub(crate) fn poll<T>(cx: &mut Context<'_>, mut turn: impl FnMut(&mut Context<'_>) -> Turn<T>) -> Poll<T> {
     for _ in 0..TURNS {
         match turn(cx) {

@@ -1,8 +1,8 @@
 //! One UDP port for all viewers, over IPv4 and IPv6.
 //!
-//! A socket that listens on every address does not say by which one a datagram came, but ICE must know:
-//! the kernel is asked for it with each (packet info), and told it when one leaves. A [`Transmit`] of many
-//! datagrams goes out in one system call where the kernel can cut it (GSO), else in several.
+//! A socket that listens on every address does not reveal at which of them a datagram arrived, but ICE must know: so
+//! the kernel reports the address with each datagram (packet info), and gets one for each that is sent. A [`Transmit`]
+//! of many datagrams is sent in one system call if the kernel can segment it (GSO), otherwise in several.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -15,15 +15,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::addresses;
 use crate::rtc::{LocalCandidate, Path, Transmit};
 
-/// The kernel may hand over many datagrams of a sender in one piece (GRO), of up to this many bytes.
+/// The kernel may deliver many datagrams of a sender in one buffer (GRO), of up to this many bytes.
 const BUFFER: usize = 65_535;
-/// Viewers send little: checks of the path, and reports.
+/// Viewers send little: connectivity checks and reports.
 const BUFFERS: usize = 4;
-/// A key frame to many viewers at once; the kernel gives what `net.core.wmem_max` allows.
+/// A key frame to many viewers at once; the kernel allows up to `net.core.wmem_max`.
 const SOCKET_BUFFER: usize = 4 << 20;
-/// How often a second family is tried to get the port that the first one was given.
+/// How often to try again to get the port of the first address family in the second one.
 const SAME_PORT_TRIES: usize = 16;
-/// Errors in a row after which a socket is taken for broken.
+/// Consecutive errors after which a socket counts as broken.
 const MAX_ERRORS: usize = 64;
 
 /// A UDP port. One task polls it.
@@ -31,9 +31,9 @@ pub struct Udp {
     sockets: Vec<Half>,
     port: u16,
     buffers: Vec<Vec<u8>>,
-    /// What the system has not taken yet.
+    /// What the system has not accepted yet.
     in_hand: Option<Transmit>,
-    /// Bytes of the transmit in hand that are out already.
+    /// Bytes of the current transmit that are already sent.
     sent: usize,
     failed: u64,
 }
@@ -42,13 +42,12 @@ pub struct Udp {
 struct Half {
     io: Async<UdpSocket>,
     state: UdpSocketState,
-    /// Unspecified where it listens on every address.
+    /// Unspecified if it listens on every address.
     ip: IpAddr,
 }
 
 impl Udp {
-    /// Binds a port (0: any) of an address. A wildcard of either family means both, as far as the system
-    /// has IPv6.
+    /// Binds a port (0 for any) on an address. A wildcard of either family means both, if the system has IPv6.
     pub fn bind(listen: SocketAddr) -> io::Result<Udp> {
         let sockets =
             if listen.ip().is_unspecified() { bind_both(listen.port())? } else { vec![Half::bind(listen)?] };
@@ -56,23 +55,23 @@ impl Udp {
         Ok(Udp { sockets, port, buffers: vec![vec![0; BUFFER]; BUFFERS], in_hand: None, sent: 0, failed: 0 })
     }
 
-    /// The port.
+    /// The port number.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How many datagrams the system refused to send (no route, too long for the link, …). They are
-    /// dropped: ICE finds another path, RTP asks again.
+    /// The number of datagrams that the system refused to send (no route, too long for the link, …). They are dropped:
+    /// ICE finds another path, and RTP retransmits.
     pub fn failed(&self) -> u64 {
         self.failed
     }
 
-    /// Where viewers can reach this port: the address it listens on, or else those of all interfaces.
-    /// Loopback is left out unless there is nothing else. An IPv4 address that is valid on one link alone
-    /// (169.254.0.0/16) counts where its interface has no better one, IPv6's never.
+    /// The addresses at which viewers can reach this port: the one it listens on, or those of all interfaces. Loopback
+    /// is left out unless there is nothing else. An IPv4 link-local address (169.254.0.0/16) counts if its interface
+    /// has no better one; those of IPv6 never do.
     ///
-    /// `advertised` is how the port looks from outside (a port forward, a NAT); port 0 stands for this
-    /// one. It is put over the first candidate of its family.
+    /// `advertised` is the public address of this port (behind a port forward or NAT); port 0 stands for this port. It
+    /// is added to the first candidate of its family.
     pub fn local_candidates(&self, advertised: Option<SocketAddr>) -> io::Result<Vec<LocalCandidate>> {
         let machine = match self.sockets.iter().any(|half| half.ip.is_unspecified()) {
             true => addresses::of_this_machine()?,
@@ -95,8 +94,8 @@ impl Udp {
         Ok(candidates)
     }
 
-    /// Takes what has come: `on(path, payload)` for each datagram. Ready when there were
-    /// some, and to be called again then. An error means that the port is lost.
+    /// Receives datagrams: calls `on(path, payload)` for each. Ready if there were some; then poll it again. An error
+    /// means that the port is lost.
     pub fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
@@ -112,9 +111,9 @@ impl Udp {
         if came { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// Sends what `next` gives, which is asked only while the system takes it; ready when `next` has nothing more,
-    /// pending while the system's buffer is full. So at most one transmit waits here. `next` should give its locks back
-    /// before it returns: none is needed while the system works.
+    /// Sends what `next` returns, which is only called while the system accepts data; ready when `next` returns
+    /// nothing, pending while the system's buffer is full. So at most one transmit waits here. `next` should release
+    /// its locks before it returns: none is needed during the system call.
     pub fn poll_transmits(
         &mut self,
         cx: &mut Context<'_>,
@@ -129,8 +128,8 @@ impl Udp {
         Poll::Ready(())
     }
 
-    /// Sends one. Pending while the system's buffer is full: come back with the same transmit. What the system
-    /// refuses is dropped and counted.
+    /// Sends one transmit. Pending while the system's buffer is full: then call again with the same transmit. What the
+    /// system refuses is dropped and counted.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, transmit: &Transmit) -> Poll<()> {
         let Some(half) = self.sockets.iter().find(|h| h.ip.is_ipv4() == transmit.path.local.is_ipv4()) else {
             self.failed += 1;
@@ -153,7 +152,7 @@ impl Udp {
                 // The driver can't cut: quinn-udp has noticed, and the datagrams go one by one.
                 Err(_) if piece.len() > segment && half.state.max_gso_segments() < segments => {}
                 Err(e) => {
-                    log::debug!("a datagram could not be sent: {}", e.kind());
+                    log::debug!("cannot send a datagram: {}", e.kind());
                     self.failed += 1;
                     self.sent += piece.len();
                 }
@@ -203,7 +202,7 @@ impl Half {
                 }
                 // News of what was sent before (port unreachable and the like), or a signal.
                 Err(e) => {
-                    log::debug!("a datagram could not be received: {}", e.kind());
+                    log::debug!("cannot receive a datagram: {}", e.kind());
                     continue;
                 }
             };
@@ -216,7 +215,7 @@ impl Half {
             }
             return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Err(io::Error::other("the UDP socket does nothing but fail")))
+        Poll::Ready(Err(io::Error::other("the UDP socket keeps failing")))
     }
 
     fn send(&self, transmit: &Transmit, piece: &[u8], segment: usize) -> io::Result<()> {
@@ -231,7 +230,7 @@ impl Half {
     }
 }
 
-/// Both families on one port; IPv4 alone where the system has no IPv6.
+/// Both families on one port; only IPv4 if the system has no IPv6.
 fn bind_both(port: u16) -> io::Result<Vec<Half>> {
     let mut tries = SAME_PORT_TRIES;
     loop {

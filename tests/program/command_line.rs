@@ -105,7 +105,7 @@ fn what_is_wrong_is_said_with_a_number_and_the_nearest_right_name() {
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk, "--ssl-key", &junk][..], 78, "no PEM"),
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", "/no", "--ssl-key", "/no"][..], 66, "/no"),
         (&["serve", "--ssl-enabled"][..], 78, "--state-dir"),
-        (&["serve", "--listen", "192.0.2.1"][..], 69, "This machine has no address 192.0.2.1"),
+        (&["serve", "--listen", "192.0.2.1"][..], 69, "192.0.2.1 is not an address of this machine"),
     ] {
         let (found, out, err) = run(args, &[]);
         assert!(found == code && err.contains(part), "{args:?}: {found} {out}{err}");

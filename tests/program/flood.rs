@@ -107,7 +107,7 @@ fn without_a_file_left_it_waits_and_does_not_spin() {
     // Too few even for the 16 sockets that it always allows.
     let server = Server::of(Program::start_bound(20, &[&HERE[..], &["--max-unauthenticated", "0"]].concat()));
     let held: Vec<_> = (0..16).map(|_| server.tcp()).collect();
-    server.program.logs("a connection could not be accepted");
+    server.program.logs("cannot accept a connection");
     let busy = || {
         let stat = fs::read_to_string(server.program.proc().join("stat")).expect("it runs");
         let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();

@@ -190,7 +190,7 @@ fn a_taken_port_is_said_and_an_open_door_too() {
     let server = Server::start(&[], &[]);
     let port = server.address.port().to_string();
     let (code, _, err) = run(&["serve", "--listen", "127.0.0.1", "--port", &port], &[]);
-    assert!(code == 69 && err.contains("taken by another program"), "{code} {err}");
+    assert!(code == 69 && err.contains("in use by another program"), "{code} {err}");
     let open = Program::start(&["serve", "--port", "0"], &[]);
     open.logs("open without authentication");
     open.says("listening on ws://");

@@ -162,7 +162,7 @@ fn a_deep_check_asks_redis() {
     assert!(code == 0 && out.contains("  ok      redis       redis://127.0.0.1"), "{out}{err}");
     let secret = redis.url.replace("//", "//me:hunter2@");
     let (code, out, err) = run(&args, &[("REDIS_URL", &secret)]);
-    assert!(code == 77 && out.contains("  FAILED  redis       Redis refused it"), "{out}{err}");
+    assert!(code == 77 && out.contains("  FAILED  redis       Redis refused the command"), "{out}{err}");
     assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
     let (code, out, err) = run(&args, &[("REDIS_URL", "redis://127.0.0.1:1")]);
     assert!(code == 69 && out.contains("  FAILED  redis") && out.contains("  ok      port"), "{out}{err}");

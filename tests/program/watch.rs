@@ -54,5 +54,5 @@ fn who_is_refused_or_finds_nobody_ends_with_a_number() {
     let (code, _, err) = run(&["watch", &url, "--attempts", "1", "--count", "1"], &[]);
     assert!(code == 69 && err.contains("gave up"), "{code} {err}");
     let (code, _, err) = run(&["watch", "tcp://here"], &[]);
-    assert!(code == 64 && err.contains("Only ws:// and wss:// are spoken"), "{code} {err}");
+    assert!(code == 64 && err.contains("Only ws:// and wss:// are supported"), "{code} {err}");
 }

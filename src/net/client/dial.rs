@@ -1,4 +1,4 @@
-//! From an address in text to an open WebSocket.
+//! From a URL to an open WebSocket.
 
 use std::fmt;
 use std::net::TcpStream;
@@ -12,19 +12,19 @@ use crate::net::lookup::look_up;
 use crate::net::ws::io::Io;
 use crate::net::ws::{self, WebSocket};
 
-/// Why a text is no server's address.
+/// Why a text is not the URL of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlError(String);
 
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; an address looks like ws://camera.local:4500 or wss://signal.example", self.0)
+        write!(f, "{}; use an address such as ws://camera.local:4500 or wss://signal.example", self.0)
     }
 }
 
 impl std::error::Error for UrlError {}
 
-/// Where a client connects to.
+/// The server that a client connects to.
 #[derive(Clone)]
 pub(crate) struct Url {
     uri: String,
@@ -37,18 +37,18 @@ pub(crate) struct Url {
 impl Url {
     pub(super) fn parse(text: &str) -> Result<Url, UrlError> {
         let bad = |why: &str| UrlError(why.to_owned());
-        let uri: Uri = text.parse().map_err(|_| bad("The server's address cannot be read"))?;
+        let uri: Uri = text.parse().map_err(|_| bad("The server's address is not a valid URL"))?;
         let tls = match uri.scheme_str() {
             Some("ws" | "http") => false,
             Some("wss" | "https") => true,
-            Some(_) => return Err(bad("Only ws:// and wss:// are spoken")),
-            None => return Err(bad("The server's address has no ws:// or wss://")),
+            Some(_) => return Err(bad("Only ws:// and wss:// are supported")),
+            None => return Err(bad("The server's address does not begin with ws:// or wss://")),
         };
         if tls && cfg!(not(feature = "tls")) {
             return Err(bad("wss:// needs the crate's feature `tls`"));
         }
         let host =
-            uri.host().filter(|h| !h.is_empty()).ok_or_else(|| bad("The server's address names no host"))?;
+            uri.host().filter(|h| !h.is_empty()).ok_or_else(|| bad("The server's address has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let authority = uri.authority().map_or("", |a| a.as_str());
@@ -74,7 +74,7 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// The reason of a failure is in words and holds no address.
+    /// The error message contains no address.
     pub(super) async fn dial(self) -> Result<WebSocket, String> {
         let tcp = self.connect().await?;
         _ = tcp.get_ref().set_nodelay(true);
@@ -83,19 +83,20 @@ impl Dialer {
         let config = Some(ws::config(self.max_message_size));
         match async_tungstenite::client_async_with_config(request, io, config).await {
             Ok((ws, _)) => Ok(WebSocket::from_stream(ws)),
-            Err(Error::Http(answer)) => {
-                Err(format!("The server answered HTTP {} and no WebSocket", answer.status()))
-            }
+            Err(Error::Http(answer)) => Err(format!(
+                "The server did not open a WebSocket but responded with HTTP {}",
+                answer.status()
+            )),
             Err(e) => Err(format!("The WebSocket handshake failed: {e}")),
         }
     }
 
     async fn connect(&self) -> Result<Async<TcpStream>, String> {
-        let mut last = "The server's name has no address".to_owned();
+        let mut last = "The server's name has no IP address".to_owned();
         for address in look_up(&self.url.host, self.url.port).await? {
             match Async::<TcpStream>::connect(address).await {
                 Ok(tcp) => return Ok(tcp),
-                Err(e) => last = format!("The server cannot be reached: {}", e.kind()),
+                Err(e) => last = format!("Cannot connect to the server: {}", e.kind()),
             }
         }
         Err(last)
@@ -111,7 +112,7 @@ impl Dialer {
             .host
             .clone()
             .try_into()
-            .map_err(|_| "The server's name cannot stand in a certificate".to_owned())?;
+            .map_err(|_| "The server's name is not valid in a certificate".to_owned())?;
         let connector = crate::net::tls::connector(&self.roots).map_err(|e| e.to_string())?;
         let tls = connector.connect(name, tcp).await.map_err(|e| format!("TLS failed: {e}"))?;
         Ok(Io::tls(tls.into()))

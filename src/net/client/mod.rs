@@ -1,4 +1,4 @@
-//! The client's driver: one future that dials, reads, writes, keeps time and hands on events.
+//! The client's driver: one future that connects, reads, writes, keeps time and delivers events.
 
 mod dial;
 mod waiting;
@@ -32,24 +32,24 @@ use crate::client::RequestError;
 use crate::client::{Agent, AnswerId, CommandId, Config, Event, Input, Output, SendError};
 use crate::proto::{CloseCode, Draft, Message, Object, Peer, Status, Token};
 
-/// The largest message a client takes: what servers pass on at most, by default.
+/// The maximum size of a received message: the default limit of servers.
 const MAX_MESSAGE: usize = 512 << 10;
 
-/// How long a goodbye may take to leave.
+/// How long the close frame may take to leave.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What a client tells: an event of the core, or that some were lost.
+/// An event of the core, or a report of lost events.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// Something happened.
+    /// An event.
     Event {
-        /// What.
+        /// The event.
         event: Event,
     },
-    /// Events were lost, because the stream's reader did not come back.
+    /// Events were lost because the reader of the stream was too slow.
     Lost {
-        /// How many.
+        /// How many events.
         count: u64,
     },
 }
@@ -60,7 +60,7 @@ impl Lossy for ClientEvent {
     }
 }
 
-/// A Symple client. Clones are handles of the same one; their methods do not block.
+/// A Symple client. Clones are handles of the same client; their methods do not block.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -70,17 +70,17 @@ struct Inner {
     running: AtomicBool,
     agent: Mutex<Agent>,
     changed: Signal,
-    /// Those who wait for room in the core's queue.
+    /// Tasks that wait for room in the core's queue.
     waiting: Mutex<Vec<Waker>>,
     #[cfg(feature = "camera")]
     hook: Hook<Event>,
-    /// Those who await an answer that the core keeps for them.
+    /// Tasks that wait for an answer.
     awaiting: Mutex<HashMap<AnswerId, Waker>>,
     events: Outlet<ClientEvent>,
     way: Way,
 }
 
-/// How to the server.
+/// How to connect to the server.
 enum Way {
     Dial(Mutex<Dialer>),
     #[cfg(feature = "server")]
@@ -88,8 +88,8 @@ enum Way {
 }
 
 impl Client {
-    /// A client of the server at `url`, such as `ws://127.0.0.1:4500` or `wss://signal.example`. Nothing
-    /// is dialled before [`Client::run`] is polled.
+    /// A client of the server at `url`, such as `ws://127.0.0.1:4500` or `wss://signal.example`. It does not connect
+    /// before [`Client::run`] is polled.
     pub fn new(url: &str, config: Config) -> Result<Client, UrlError> {
         let dialer = Dialer {
             url: Url::parse(url)?,
@@ -125,7 +125,7 @@ impl Client {
         }
     }
 
-    /// Trusts these roots for `wss://`, from the next dial on.
+    /// Trusts these root certificates for `wss://`, from the next connection on.
     #[cfg(feature = "tls")]
     pub fn trust(&self, roots: super::Roots) {
         match &self.inner.way {
@@ -135,37 +135,37 @@ impl Client {
         }
     }
 
-    /// Sets the callback. Events come in order, one at a time, from within [`Client::run`]. A callback that
-    /// holds a clone of the client keeps it alive.
+    /// Sets the callback. Events arrive in order, one at a time, from within [`Client::run`]. A callback that owns a
+    /// clone of the client keeps it alive.
     pub fn on(&self, mut callback: impl FnMut(Event) + Send + 'static) {
         self.inner.events.set_callback(Box::new(move |event| match event {
             ClientEvent::Event { event } => callback(event),
             ClientEvent::Lost { count } => {
-                log::error!("{count} events were lost: the callback does not come back")
+                log::error!("{count} events were lost: the callback does not return")
             }
         }));
     }
 
-    /// A callback of the crate's own, called for every event before the application's. It misses none, however long
-    /// the application's takes.
+    /// A callback of the crate's own, called for every event before the application's. It misses none, however long the
+    /// application's takes.
     #[cfg(feature = "camera")]
     pub(crate) fn hook(&self, mut callback: impl FnMut(Event) + Send + 'static) {
         self.inner.hook.set(Box::new(move |event| callback(event.clone())));
     }
 
-    /// The same events as a stream that holds at most `capacity`.
+    /// The same events as a stream that buffers at most `capacity`.
     pub fn events(&self, capacity: usize) -> Events<ClientEvent> {
         self.inner.events.stream(capacity)
     }
 
-    /// Sends a message, and answers its `id`.
+    /// Sends a message, and returns its `id`.
     pub fn send(&self, draft: Draft) -> Result<String, SendError> {
         self.with_agent(|agent, now| agent.send(draft, now))
     }
 
-    /// Waits until at least half of `outbox_limit` is free, so that [`Client::send`] does not answer
-    /// [`SendError::Full`]: at the pace of the server's rate and of slow recipients. The error while there is no
-    /// connection, also when it is lost meanwhile.
+    /// Waits until at least half of `outbox_limit` is free, so that [`Client::send`] does not return
+    /// [`SendError::Full`]. This paces the sender at the server's rate limit and at slow recipients. Errors: there is
+    /// no connection, or it is lost while waiting.
     ///
     /// ```no_run
     /// # async fn all(client: symple::Client, lines: Vec<String>) -> Result<(), symple::client::SendError> {
@@ -197,7 +197,7 @@ impl Client {
         })
     }
 
-    /// Enters a room, now and after every reconnect.
+    /// Joins a room, now and after every reconnect.
     pub fn join(&self, room: &str) -> Result<(), SendError> {
         self.with_agent(|agent, now| agent.join(room, now))
     }
@@ -207,19 +207,19 @@ impl Client {
         self.with_agent(|agent, now| agent.leave(room, now))
     }
 
-    /// Merges into what we tell of ourselves, and tells it.
+    /// Merges this into our presence data, and announces it.
     pub fn set_data(&self, data: Object) -> Result<(), SendError> {
         self.with_agent(|agent, now| agent.set_data(data, now))
     }
 
-    /// Asks everybody who shares a room for their presence.
+    /// Requests the presence of everybody who shares a room with us.
     pub fn probe(&self) -> Result<(), SendError> {
         self.with_agent(|agent, now| agent.probe(now))
     }
 
-    /// Asks a peer to do `action` at `node`, and awaits its reply, which is an event too. The command leaves
-    /// now; the future only waits, on any runtime, and needs [`Client::run`] to run elsewhere. A reply with
-    /// status 202 lets the timeout begin anew.
+    /// Sends a command `action` to the node `node` of a peer, and awaits its reply, which is also an event. The command
+    /// is sent at once; the future only waits, on any runtime, and needs [`Client::run`] to run elsewhere. A reply with
+    /// status 202 restarts the timeout.
     ///
     /// Errors: see [`RequestError`]; a reply with a status of 400 or more is [`RequestError::Refused`].
     ///
@@ -241,11 +241,11 @@ impl Client {
         Reply::new(&self.inner, sent)
     }
 
-    /// Sends a message, and awaits the server's receipt, which is an event too: how many sessions got it.
-    /// The message leaves now; the future only waits.
+    /// Sends a message, and awaits the server's receipt, which is also an event: how many sessions received it. The
+    /// message is sent at once; the future only waits.
     ///
-    /// Errors: see [`RequestError`]; [`RequestError::NobodyThere`] where nobody got it, and
-    /// [`RequestError::TimedOut`] also with a server that knows no receipts.
+    /// Errors: see [`RequestError`]; [`RequestError::NobodyThere`] if nobody received it, and
+    /// [`RequestError::TimedOut`] also from a server without receipts.
     ///
     /// ```no_run
     /// # async fn chat(client: symple::Client) -> Result<(), symple::client::RequestError> {
@@ -261,7 +261,7 @@ impl Client {
         Delivery::new(&self.inner, sent)
     }
 
-    /// Sends a command to a peer; its reply, or that none came in time, is an event with the same id.
+    /// Sends a command to a peer. Its reply, or the timeout, is an event with the same id.
     pub fn command<T: Serialize + ?Sized>(
         &self,
         to: &str,
@@ -272,7 +272,7 @@ impl Client {
         self.with_agent(|agent, now| agent.command(to, node, action, data, now))
     }
 
-    /// Answers a command.
+    /// Replies to a command.
     pub fn reply<T: Serialize + ?Sized>(
         &self,
         command: &Message,
@@ -282,30 +282,30 @@ impl Client {
         self.with_agent(|agent, now| agent.reply(command, status, data, now))
     }
 
-    /// Ourselves as the server knows us; `None` while offline.
+    /// Our own peer as the server knows it; `None` while offline.
     pub fn peer(&self) -> Option<Peer> {
         lock(&self.inner.agent).peer().cloned()
     }
 
-    /// Who is there.
+    /// The peers that are online.
     pub fn roster(&self) -> Vec<Peer> {
         lock(&self.inner.agent).roster().cloned().collect()
     }
 
-    /// The token for the next connection, where the old one has run out: after an end by refusal,
+    /// Sets the token for the next connection, if the old one has expired; after a refusal ended the client, call
     /// [`Client::run`] again.
     pub fn set_token(&self, token: Option<Token>) {
         self.with_agent(|agent, _| agent.set_token(token));
     }
 
-    /// Says goodbye and ends [`Client::run`].
+    /// Disconnects and ends [`Client::run`].
     pub fn close(&self) {
         self.with_agent(|agent, now| agent.close(now));
     }
 
-    /// Connects, and stays connected, until it is refused, told to give up, or closed; the last event,
-    /// [`Event::Ended`], says which. Of several such futures at a time only the first does anything; when
-    /// it is dropped, the connection is, and the next one connects anew.
+    /// Connects, and stays connected, until the server refuses, the client gives up, or it is closed; the last event,
+    /// [`Event::Ended`], tells which. If several such futures exist, only the first does anything; when it is dropped,
+    /// so is the connection, and the next one reconnects.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut driver = Driver {
             inner: self.inner.clone(),
@@ -318,7 +318,7 @@ impl Client {
         };
         async move {
             let Some(_running) = Running::begin(&driver.inner) else {
-                return log::error!("the client runs already: this second run() does nothing");
+                return log::error!("the client is already running: this second run() does nothing");
             };
             lock(&driver.inner.agent).connect(now());
             poll_fn(|cx| driver.poll(cx)).await;
@@ -344,7 +344,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The one driver of a client. Dropped, it takes the connection along.
+/// The only driver of a client. Dropping it drops the connection.
 struct Running(Arc<Inner>);
 
 impl Running {
@@ -606,9 +606,12 @@ impl Driver {
             Got::Text(text) => inner.input(Input::Text(&text)),
             Got::Binary | Got::Alive => inner.input(Input::Alive),
             Got::Closed(code, reason) => return Err((code, reason)),
-            Got::TooLarge => return Err((None, "the server sent a message over the limit".into())),
+            Got::TooLarge => return Err((None, "the server sent a message that is too large".into())),
             Got::Malformed(code) => {
-                return Err((None, format!("the server broke the WebSocket protocol (close code {code})")));
+                return Err((
+                    None,
+                    format!("the server violated the WebSocket protocol (close code {code})"),
+                ));
             }
         }
         Ok(true)

@@ -1,4 +1,4 @@
-//! Futures of what a client is answered. The answers are kept by the core; here are wakers alone.
+//! Futures of replies and receipts. The core keeps the results; this file only keeps wakers.
 
 use std::fmt;
 use std::future::Future;
@@ -11,12 +11,12 @@ use crate::client::{AnswerId, RequestError, SendError};
 use crate::net::lock;
 use crate::proto::Message;
 
-/// The reply to a [`Client::request`](super::Client::request). Dropped, it forgets the request.
-#[must_use = "the reply is awaited, or forgotten"]
+/// The reply to a [`Client::request`](super::Client::request). Dropping it discards the reply.
+#[must_use = "await the reply, or discard it"]
 pub struct Reply(Answer);
 
-/// The receipt of a [`Client::deliver`](super::Client::deliver). Dropped, it forgets the receipt.
-#[must_use = "the receipt is awaited, or forgotten"]
+/// The receipt of a [`Client::deliver`](super::Client::deliver). Dropping it discards the receipt.
+#[must_use = "await the receipt, or discard it"]
 pub struct Delivery(Answer);
 
 impl Reply {
@@ -66,7 +66,7 @@ impl Answer {
     }
 
     /// # Panics
-    /// When it is polled after it was ready.
+    /// If it is polled again after it was ready.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, RequestError>> {
         let id = match &self.state {
             State::Awaited(id) => *id,
@@ -75,7 +75,7 @@ impl Answer {
                 self.state = State::Taken;
                 return Poll::Ready(Err(error));
             }
-            State::Taken => panic!("an answer was polled after it was ready"),
+            State::Taken => panic!("polled again after it was ready"),
         };
         // A waker is dropped when no lock is held: it may own another answer.
         let (answer, _waker) = {

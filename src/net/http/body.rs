@@ -1,4 +1,4 @@
-//! The body of an answer: whole, or a stream that its client's reading paces.
+//! Response bodies: complete, or a stream at the pace of the client.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,24 +10,24 @@ use std::task::{Context, Poll, Waker};
 
 use super::{contained, lock};
 
-/// What an answer brings.
+/// The body of a response.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Body {
-    /// All of it.
+    /// A complete body.
     Full {
-        /// Its bytes.
+        /// The bytes.
         bytes: Cow<'static, [u8]>,
     },
-    /// Parts, each made when the client has taken the one before.
+    /// Parts, each produced once the client has read the previous one.
     Stream {
-        /// What makes them.
+        /// Produces them.
         stream: BodyStream,
     },
 }
 
 impl Body {
-    /// The bytes; `None` of a stream.
+    /// The bytes; `None` for a stream.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
             Body::Full { bytes } => Some(bytes),
@@ -35,8 +35,8 @@ impl Body {
         }
     }
 
-    /// Parts that `make` writes. What it returns ends the body; an error breaks the connection, so that the client
-    /// does not take what it has for all. See [`Response::stream`](super::Response::stream).
+    /// A stream of parts that `make` writes. The body ends when `make` returns `Ok`; an error breaks the connection, so
+    /// that the client knows the body is incomplete. See [`Response::stream`](super::Response::stream).
     pub fn stream<F>(make: impl FnOnce(BodyWriter) -> F) -> Self
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
@@ -78,7 +78,7 @@ impl From<&'static str> for Body {
     }
 }
 
-/// Between a writer and the connection: one part at most.
+/// Between a writer and the connection: at most one part.
 #[derive(Default)]
 struct Slot {
     part: Option<Vec<u8>>,
@@ -88,16 +88,16 @@ struct Slot {
     reader: Option<Waker>,
 }
 
-/// Writes the parts of a body. It may be moved to another task or thread; the body ends when what it was given to
-/// returns.
+/// Writes the parts of a body. It may be moved to another task or thread; the body ends when the function that it was
+/// given to returns.
 pub struct BodyWriter {
     slot: Arc<Mutex<Slot>>,
 }
 
 impl BodyWriter {
-    /// Sends a part, as soon as the client has taken the one before.
+    /// Sends a part, once the client has read the previous one.
     ///
-    /// Errors: the client is gone (`BrokenPipe`).
+    /// Errors: the client has disconnected (`BrokenPipe`).
     pub fn send(&mut self, part: impl Into<Vec<u8>>) -> impl Future<Output = io::Result<()>> + Send {
         let (slot, mut part) = (&self.slot, Some(part.into()));
         std::future::poll_fn(move |cx| {
@@ -120,7 +120,7 @@ impl BodyWriter {
         })
     }
 
-    /// Whether the client is gone.
+    /// Whether the client has disconnected.
     pub fn is_closed(&self) -> bool {
         lock(&self.slot).closed
     }
@@ -132,7 +132,7 @@ impl fmt::Debug for BodyWriter {
     }
 }
 
-/// A body that is made while it is taken.
+/// A body that is produced while it is read.
 pub struct BodyStream(Box<Making>);
 
 struct Making {

@@ -5,7 +5,7 @@ use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, IF_NONE_MATCH};
 
 use super::Response;
 
-/// The form of an answer.
+/// The encoding of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     /// The compressed body, where that is sent.

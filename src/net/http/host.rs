@@ -1,4 +1,4 @@
-//! Asks the host's handlers, and stands by while they work: a token is judged, a body is bounded, a panic is contained.
+//! Calls the host's handlers: checks tokens, limits bodies, and contains panics.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,7 +32,10 @@ impl Asked<'_> {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let Ok(authorization) = single(&head.headers, header::AUTHORIZATION.as_str()) else {
-            return Response::text(400, "Authorization must come once, and as text.\n");
+            return Response::text(
+                400,
+                "There must be only one Authorization header, and it must be valid text.\n",
+            );
         };
         let bearer = authorization.and_then(bearer).map(str::to_owned);
         let told = Arc::<Told>::default();
@@ -108,7 +111,7 @@ pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
 }
 
 fn panicked(method: Method, path: &str) -> Response {
-    log::error!("the handler of {method} {path} panicked; its request is answered 500");
+    log::error!("the handler of {method} {path} panicked; responding with 500");
     Response::text(500, "The handler of this request failed.\n")
 }
 
@@ -117,15 +120,15 @@ fn nothing(found: &Found<'_>, reads: bool) -> Response {
     match found {
         Found::WrongMethod(methods) => {
             let names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
-            Response::text(405, "This path does not answer that method.\n").header("Allow", names.join(", "))
+            Response::text(405, "This path does not support that method.\n").header("Allow", names.join(", "))
         }
-        _ if reads => Response::text(404, "Nothing is here. Symple speaks WebSocket on this port.\n"),
-        _ => Response::text(405, "Only GET is answered here.\n").header("Allow", "GET, HEAD"),
+        _ if reads => Response::text(404, "Not found. Symple uses WebSocket on this port.\n"),
+        _ => Response::text(405, "Only GET is supported here.\n").header("Allow", "GET, HEAD"),
     }
 }
 
 fn too_many_tokens(wait: Duration) -> Response {
-    Response::text(429, "Too many wrong tokens came from this address; wait, and try again.\n")
+    Response::text(429, "Too many wrong tokens from this address; wait, and try again.\n")
         .header("Retry-After", wait.as_secs_f64().ceil().to_string())
 }
 

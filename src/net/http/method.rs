@@ -2,23 +2,23 @@
 
 use std::fmt;
 
-/// What a request wants done.
+/// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Method {
-    /// Reads.
+    /// Reads a resource.
     Get,
-    /// Reads, without the body of the answer. A route for [`Method::Get`] answers it too.
+    /// Reads a resource without its body. A route for [`Method::Get`] handles it too.
     Head,
-    /// Does something.
+    /// Performs an action.
     Post,
-    /// Puts something in its place.
+    /// Replaces a resource.
     Put,
-    /// Changes a part of something.
+    /// Changes a part of a resource.
     Patch,
-    /// Removes something.
+    /// Deletes a resource.
     Delete,
-    /// Asks what may be done.
+    /// Asks for the supported methods.
     Options,
 }
 
@@ -33,7 +33,7 @@ impl Method {
         Method::Options,
     ];
 
-    /// As it stands on the wire.
+    /// The name as sent in a request.
     pub fn as_str(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -51,7 +51,7 @@ impl Method {
         matches!(self, Method::Get | Method::Head | Method::Options)
     }
 
-    /// `None` for a method that no route can have. The names are spelled in capitals.
+    /// `None` for a method that routes do not support. Names are in capitals.
     pub(super) fn parse(name: &str) -> Option<Method> {
         Method::ALL.into_iter().find(|method| method.as_str() == name)
     }

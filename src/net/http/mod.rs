@@ -1,4 +1,4 @@
-//! What a server answers on HTTP, beside the upgrade to WebSocket: hyper over smol's sockets.
+//! The HTTP side of a server, apart from the upgrade to WebSocket: hyper on smol's sockets.
 
 mod body;
 mod encoding;
@@ -46,7 +46,7 @@ use tries::Tries;
 use trouble::{Trouble, Troubles};
 pub use upload::BodyError;
 
-/// How long a client may take to the end of a request's head, and a connection be idle between two.
+/// The timeout for the head of a request, and for an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest head; the least that hyper takes.
@@ -262,7 +262,7 @@ fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
 fn to_base(rules: &Rules, query: Option<&str>) -> Response {
     let query = query.map_or(String::new(), |query| format!("?{query}"));
     let there = format!("{}/{query}", rules.answers.base_path);
-    Response::text(308, "The address has a slash at its end.\n").header("Location", there)
+    Response::text(308, "The address ends with a slash.\n").header("Location", there)
 }
 
 /// Counts a request that a proxy brings for its client, as a connection of its own would be.
@@ -271,7 +271,8 @@ fn visit(rules: &Arc<Rules>, peer: IpAddr, from: IpAddr) -> Result<Option<Counte
         return Ok(None);
     }
     rules.limits.visit(from).map(Some).map_err(|_| {
-        Response::text(429, "Too many requests of this address are under way.\n").header("Retry-After", "1")
+        Response::text(429, "Too many requests from this address are in progress.\n")
+            .header("Retry-After", "1")
     })
 }
 
@@ -283,7 +284,9 @@ fn host<'a, B>(rules: &Rules, request: &'a hyper::Request<B>) -> Result<Option<&
             Err(Trouble::NoHost.refusal(400))
         }
         Ok(host) => Ok(host),
-        Err(Unclear) => Err(Response::text(400, "Host must come once, and as text.\n")),
+        Err(Unclear) => {
+            Err(Response::text(400, "There must be exactly one Host header, and it must be valid text.\n"))
+        }
     }
 }
 
@@ -321,7 +324,7 @@ fn respond(request: &HeaderMap, response: Response) -> hyper::Response<Out> {
         let frames = is(name, "Content-Length") || is(name, "Transfer-Encoding");
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
             (Ok(name), Ok(value)) if !frames => _ = out.headers_mut().append(name, value),
-            _ => log::error!("an answer's header {name:?} cannot be sent and is left out"),
+            _ => log::error!("omitted the invalid header {name:?} of a response"),
         }
     }
     out

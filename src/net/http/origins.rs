@@ -1,28 +1,29 @@
-//! Which web pages may connect, and by which names the server is known.
+//! The web pages that may connect, and the names by which the server may be reached.
 
 use std::net::IpAddr;
 
-/// Which web pages may open a socket, import the modules and frame the page. What is no browser sends no `Origin`
-/// and is not asked.
+/// The web pages that may open a WebSocket, import the modules and frame the page. Clients other than browsers send no
+/// `Origin` and are always allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
-    /// Every page; tokens protect.
+    /// Any page; tokens protect the server.
     Any,
-    /// Pages that this server served itself, and those of these origins (`https://viewer.example`). Its own
-    /// are those that were opened by its address, by a name without a dot, or by one in `.local`; by any
-    /// other name it answers only where that is among the origins.
+    /// The server's own pages, and those of these origins (`https://viewer.example`). Its own pages are those opened by
+    /// its address, by a name without a dot, or by a name in `.local`; requests for any other name are refused, unless
+    /// it is among the origins.
     OwnAnd {
-        /// Those origins.
+        /// The origins.
         others: Vec<String>,
     },
 }
 
 impl Origins {
-    /// Decides over a socket whose request bears `origin` and `host`.
+    /// Decides about a WebSocket request with these headers `origin` and `host`.
     ///
-    /// A page is the server's own when its origin's authority is the `Host` it asked for, and that is an
-    /// address or a name that no stranger can point here: else any site could be its own by DNS rebinding.
+    /// A page is the server's own if the authority of its origin equals the `Host` that it requested, and if that is an
+    /// address or a name that no stranger can point here. Otherwise any site could claim to be the server's own by DNS
+    /// rebinding.
     pub(crate) fn admit(&self, origin: Option<&str>, host: Option<&str>) -> bool {
         let (Origins::OwnAnd { others }, Some(origin)) = (self, origin) else { return true };
         if others.iter().any(|o| o.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
@@ -32,8 +33,8 @@ impl Origins {
         authority.eq_ignore_ascii_case(host) && is_local_name(host)
     }
 
-    /// Whether to answer a plain request to `host`: where pages are held apart, a stranger's name that
-    /// points here must not make its page our own.
+    /// Whether to answer a plain request to `host`: if origins are restricted, a stranger's name that points here must
+    /// not make its page our own.
     pub(super) fn serve(&self, host: Option<&str>) -> bool {
         let (Origins::OwnAnd { others }, Some(host)) = (self, host) else { return true };
         let named = |o: &String| {

@@ -74,7 +74,7 @@ impl hyper::body::Body for Out {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(None) => return Poll::Ready(None),
                         Poll::Ready(Some(Err(error))) => {
-                            log::debug!("http: a stream broke off: {error}");
+                            log::debug!("http: a stream failed: {error}");
                             return Poll::Ready(Some(Err(error)));
                         }
                         Poll::Ready(Some(Ok(next))) => *part = next.into(),

@@ -1,4 +1,4 @@
-//! The host's own paths: which handler answers what.
+//! The host's own routes: paths and their handlers.
 
 use std::fmt;
 use std::future::Future;
@@ -11,8 +11,8 @@ type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// Handlers by path and method. Clones share the handlers.
 ///
-/// A path is matched whole; one that ends in `/*` has all that is below it. Of several that match the longest wins.
-/// A path without a route for the method is answered 405; a route for `GET` answers `HEAD` too.
+/// A path matches exactly; one that ends in `/*` matches everything below it. The longest match wins. A request for a
+/// path without a route for its method gets 405; a route for `GET` also handles `HEAD`.
 ///
 /// ```
 /// use symple::net::http::{BodyError, Method, Request, Response, Routes};
@@ -69,11 +69,11 @@ impl Routes {
         Routes::default()
     }
 
-    /// Answers requests for `path` by this method. The handler's future runs in the server's own, so it must not
-    /// block; it is dropped when the client goes. One that panics is answered 500.
+    /// Adds a handler for `path` and this method. Its future runs in the server's own, so it must not block; it is
+    /// dropped when the client disconnects. If it panics, the client gets 500.
     ///
     /// # Panics
-    /// When `path` does not begin with a slash.
+    /// If `path` does not begin with a slash.
     pub fn route<F, R>(
         mut self,
         method: Method,
@@ -84,7 +84,7 @@ impl Routes {
         F: Future<Output = R> + Send + 'static,
         R: Into<Response>,
     {
-        assert!(path.starts_with('/'), "the path {path:?} of a route begins with a slash");
+        assert!(path.starts_with('/'), "the path of a route must begin with a slash: {path:?}");
         let (path, below) = match path.strip_suffix('*').filter(|path| path.ends_with('/')) {
             Some(path) => (path, true),
             None => (path, false),
@@ -103,7 +103,7 @@ impl Routes {
         self
     }
 
-    /// The largest body that the route added last takes, in bytes, in the place of
+    /// Sets the maximum body size of the last route, in bytes, instead of
     /// [`ServerConfig::body_limit`](crate::net::ServerConfig::body_limit).
     pub fn body_limit(mut self, bytes: usize) -> Self {
         if let Some(route) = self.routes.last_mut() {
@@ -112,7 +112,7 @@ impl Routes {
         self
     }
 
-    /// Answers a request as a server would, for tests of handlers; `None` where there is no route for it.
+    /// Handles a request as a server would, for tests of handlers; `None` if no route matches.
     pub async fn answer(&self, request: Request) -> Option<Response> {
         match self.find(Some(request.method()), request.path()) {
             Found::Route(route) => Some(route.answer(request).await),

@@ -16,7 +16,7 @@ impl Origins {
         match HeaderValue::from_str(&format!("frame-ancestors {}", self.ancestors())) {
             // A second policy beside the page's own: a browser keeps to both.
             Ok(policy) => _ = answer.append(header::CONTENT_SECURITY_POLICY, policy),
-            Err(_) => log::error!("an origin is no text, so that no frame is allowed"),
+            Err(_) => log::error!("an origin is not valid text, so frames are not allowed"),
         }
     }
 

@@ -1,8 +1,8 @@
-//! Guessing tokens is slow: who shows wrong ones waits.
+//! Slows down guessing of tokens: an address with wrong tokens has to wait.
 //!
-//! An address has [`AT_ONCE`] wrong tokens, and gets one back every [`EACH`]; so a guesser has 8,650 a day,
-//! and an owner who mistyped, or who shares the address with a guesser that gave up, waits seconds. A try
-//! that comes too early is not looked at, for else waiting would not matter.
+//! An address may send [`AT_ONCE`] wrong tokens, and one more every [`EACH`]. So a guesser has 8,650 tries a day, and
+//! an owner who mistyped, or who shares the address with a guesser that gave up, waits seconds. A try that comes too
+//! early is not checked, since otherwise waiting would not matter.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

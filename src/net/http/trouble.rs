@@ -1,11 +1,11 @@
-//! What is commonly wrong between a server and the proxy before it: words for the log and for the answer.
+//! Common problems between a server and the proxy in front of it: texts for the log and for the response.
 
 use std::time::Instant;
 
 use super::Response;
 use crate::server::Seldom;
 
-/// What is wrong.
+/// A problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     NoUpgrade,
@@ -21,13 +21,13 @@ impl Trouble {
     fn words(self) -> &'static str {
         match self {
             Trouble::NoUpgrade => {
-                "A WebSocket handshake came without its headers Upgrade and Connection, or by HTTP/1.0: the \
+                "A WebSocket handshake has no headers Upgrade and Connection, or uses HTTP/1.0: the \
                  proxy in between does not pass them. nginx: proxy_http_version 1.1; proxy_set_header Upgrade \
                  $http_upgrade; proxy_set_header Connection \"upgrade\"; Apache: ProxyPass with \
                  upgrade=websocket; Caddy passes them by itself.\n"
             }
             Trouble::NoHost => {
-                "A request came without the header Host: the proxy in between does not pass it. nginx: \
+                "A request has no header Host: the proxy in between does not pass it. nginx: \
                  proxy_set_header Host $host; Apache: ProxyPreserveHost On; Caddy passes it by itself.\n"
             }
             Trouble::ForeignHost => {
@@ -41,7 +41,7 @@ impl Trouble {
                  proxy_set_header Host $host;\n"
             }
             Trouble::ProxyTellsNothing => {
-                "A trusted proxy tells neither X-Forwarded-For nor X-Real-IP, so all its clients count as one. \
+                "A trusted proxy sends neither X-Forwarded-For nor X-Real-IP, so all its clients count as one. \
                  nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
             }
             Trouble::ProxyNotTrusted => {

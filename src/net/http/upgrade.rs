@@ -15,10 +15,10 @@ pub(super) fn handshake<B>(
 ) -> Result<String, Response> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err(Response::text(405, "A WebSocket is asked for by GET.\n").header("Allow", "GET"));
+        return Err(Response::text(405, "A WebSocket handshake must use GET.\n").header("Allow", "GET"));
     }
     if text(headers, "sec-websocket-version") != Some("13") {
-        let refusal = Response::text(426, "Only version 13 of WebSocket is spoken here.\n");
+        let refusal = Response::text(426, "Only WebSocket version 13 is supported.\n");
         return Err(refusal.header("Upgrade", "websocket").header("Sec-WebSocket-Version", "13"));
     }
     // 16 bytes in base64 are 22 characters and two of padding.
@@ -29,7 +29,10 @@ pub(super) fn handshake<B>(
     };
     // What cannot be read must not count as absent, for what sends no origin is no browser.
     let Ok(origin) = single(headers, header::ORIGIN.as_str()) else {
-        return Err(Response::text(403, "Origin must come once, and as text.\n"));
+        return Err(Response::text(
+            403,
+            "There must be only one Origin header, and it must be valid text.\n",
+        ));
     };
     if !rules.origins.admit(origin, host) {
         rules.warn(Trouble::ForeignOrigin);

@@ -1,4 +1,4 @@
-//! The body of a request: read by the handler as it comes, bounded by size and by time.
+//! Request bodies: read by the handler as they arrive, limited in size and time.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -21,28 +21,28 @@ const MAX_DISCARD: usize = 512 << 10;
 /// And for how long.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
-/// Why the body of a request cannot be had.
+/// Why the body of a request cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// It is larger than is allowed.
+    /// It is too large.
     TooLarge {
-        /// What is allowed, in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// It comes too slowly.
+    /// It arrives too slowly.
     TooSlow,
-    /// It ends before its end, or breaks HTTP.
+    /// It is incomplete, or violates HTTP.
     Broken,
-    /// It is no JSON of what was asked for.
+    /// It is not JSON of the requested type.
     NotJson {
-        /// Where, in the words of the parser.
+        /// The error of the parser.
         reason: String,
     },
 }
 
 impl BodyError {
-    /// A stable name: `too-large`, `too-slow`, `broken` or `not-json`.
+    /// A stable code: `too-large`, `too-slow`, `broken` or `not-json`.
     pub fn code(&self) -> &'static str {
         match self {
             BodyError::TooLarge { .. } => "too-large",
@@ -52,7 +52,7 @@ impl BodyError {
         }
     }
 
-    /// The status of its answer: 413, 408 or 400.
+    /// The status of the response: 413, 408 or 400.
     pub fn status(&self) -> u16 {
         match self {
             BodyError::TooLarge { .. } => 413,
@@ -66,7 +66,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::TooLarge { limit } => write!(f, "The body is larger than {limit} bytes"),
-            BodyError::TooSlow => f.write_str("The body came too slowly"),
+            BodyError::TooSlow => f.write_str("The body arrived too slowly"),
             BodyError::Broken => f.write_str("The body is incomplete or malformed"),
             BodyError::NotJson { reason } => write!(f, "The body cannot be read: {reason}"),
         }

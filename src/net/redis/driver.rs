@@ -1,4 +1,4 @@
-//! The server's line to Redis: it carries what the hub says to other instances, and asks for sessions.
+//! The server's connection to Redis: carries the hub's messages to other instances, and looks up sessions.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -25,17 +25,17 @@ use crate::proto::{Status, Token};
 use crate::server::cluster::{self, BROADCAST, Bus, BusInput, Cluster, Settings};
 use crate::server::{Config, ConnId, Hub, Input, Verdict, Whom};
 
-/// Bytes that go to Redis in one batch.
+/// The maximum size of one batch to Redis, in bytes.
 const BATCH: usize = 256 << 10;
 
-/// Sessions that are asked for at once.
+/// The maximum number of sessions in one lookup.
 const ASKED: usize = 256;
 
-/// The first wait before Redis is tried again, and the longest: well below the time after which the others
-/// would take us for dead.
+/// The first delay before reconnecting to Redis, and the longest: well below the time after which other instances would
+/// consider us dead.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// How long somebody at the door waits for a Redis that is just coming; the words are owed within 5 s.
+/// How long an authenticating client waits while Redis is connecting; the protocol allows 5 s for the answer.
 const AT_THE_DOOR: Duration = Duration::from_secs(2);
 
 /// A verdict and a subscription take this long at most, so that a token may be forgotten whose connection is not
@@ -169,9 +169,9 @@ impl Hook {
                     self.up.store(false, Ordering::Release);
                     self.idle.store(true, Ordering::Release);
                     self.hear(&inner, [BusInput::Down]);
-                    log::warn!("the connection to Redis is lost; it is tried again");
+                    log::warn!("lost the connection to Redis; reconnecting");
                 }
-                Err(e) => log::warn!("{e}; it is tried again in {wait:?}"),
+                Err(e) => log::warn!("{e}; reconnecting in {wait:?}"),
             }
             // Several instances shall not come back in one instant.
             let jitter = getrandom::u32().unwrap_or(0) % 256;
@@ -230,7 +230,7 @@ impl Hook {
             Timer::after(self.config.touch_interval).await;
             match in_time(look.query_async::<bool>(&mut redis)).await {
                 Some(Ok(_)) => {}
-                Some(Err(_)) => return log::info!("the cluster's instances meet at another node now"),
+                Some(Err(_)) => return log::info!("the cluster's instances now meet at another node"),
                 None => return,
             }
         }
@@ -304,7 +304,7 @@ impl Hook {
                     Ok(_) => None,
                     Err(e) if e.code() == "malformed" => Some(Vec::new()),
                     Err(e) => {
-                        log::warn!("a session cannot be asked for: {e}");
+                        log::warn!("cannot look up a session: {e}");
                         unavailable(&request);
                         continue;
                     }
@@ -382,7 +382,7 @@ impl Drop for Asked {
 }
 
 fn unavailable(request: &AuthRequest) {
-    request.refuse(Status::UNAVAILABLE, "Authentication is not possible just now; try again");
+    request.refuse(Status::UNAVAILABLE, "Authentication is temporarily unavailable; try again");
 }
 
 /// How the cluster takes part.

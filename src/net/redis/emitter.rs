@@ -1,4 +1,4 @@
-//! Messages from a program that is no peer.
+//! Messages from a program that is not a peer.
 
 use serde::Serialize;
 
@@ -7,9 +7,9 @@ use super::{RedisError, RedisUrl};
 use crate::proto::{Draft, Kind};
 use crate::server::cluster::BROADCAST;
 
-/// Pushes messages to peers on all instances: no WebSocket, one publish each. Clones share one connection.
+/// Sends messages to peers on all instances: without a WebSocket, by one publish each. Clones share one connection.
 ///
-/// The builders say from whom and to whom, and leave the emitter they were called on as it was:
+/// The builders set sender and recipients; each returns a new emitter and leaves the original unchanged:
 ///
 /// ```no_run
 /// # async fn f(emitter: symple::net::redis::Emitter) -> Result<(), symple::net::redis::RedisError> {
@@ -18,7 +18,7 @@ use crate::server::cluster::BROADCAST;
 /// # }
 /// ```
 ///
-/// A message without a recipient goes nowhere, and that is an error here.
+/// A message without a recipient is an error.
 #[derive(Clone, Debug)]
 pub struct Emitter {
     redis: Shared,
@@ -27,49 +27,49 @@ pub struct Emitter {
 }
 
 impl Emitter {
-    /// At this Redis. Nothing is connected before the first message.
+    /// An emitter for this Redis. It does not connect before the first message.
     pub fn new(redis: RedisUrl) -> Self {
         Emitter { redis: Shared::new(redis), from: None, to: Vec::new() }
     }
 
-    /// Who it is from, such as `app|1`; peers see it as it is.
+    /// Sets the sender, such as `app|1`; peers see it unchanged.
     pub fn from(&self, address: &str) -> Self {
         Emitter { from: Some(address.into()), ..self.clone() }
     }
 
-    /// One more recipient: `user|id`, `user`, or a room.
+    /// Adds a recipient: `user|id`, `user`, or a room.
     pub fn to(&self, name: &str) -> Self {
         self.rooms([name])
     }
 
-    /// More recipients: rooms, or whatever [`Emitter::to`] takes. A peer gets one copy.
+    /// Adds recipients: rooms, or anything that [`Emitter::to`] accepts. Each peer gets one copy.
     pub fn rooms<S: Into<String>>(&self, names: impl IntoIterator<Item = S>) -> Self {
         let mut more = self.clone();
         more.to.extend(names.into_iter().map(Into::into));
         more
     }
 
-    /// A `message` with this data.
+    /// Sends a `message` with this data.
     pub async fn send<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), RedisError> {
         self.publish(Draft::new(Kind::Message).data(data)).await
     }
 
-    /// A `message` of this subtype, which pages that use the published browser client listen for by name.
+    /// Sends a `message` of this subtype; pages that use the published browser client listen for it by name.
     pub async fn emit<T: Serialize + ?Sized>(&self, subtype: &str, data: &T) -> Result<(), RedisError> {
         self.publish(Draft::new(Kind::Message).subtype(subtype).data(data)).await
     }
 
-    /// An `event` of this name.
+    /// Sends an `event` with this name.
     pub async fn event<T: Serialize + ?Sized>(&self, name: &str, data: &T) -> Result<(), RedisError> {
         self.publish(Draft::new(Kind::Event).with("name", name).data(data)).await
     }
 
-    /// A `presence` that tells this of the sender.
+    /// Sends a `presence` with this data about the sender.
     pub async fn presence<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), RedisError> {
         self.publish(Draft::new(Kind::Presence).data(data)).await
     }
 
-    /// Any message; `from` and `to` are added where the builders named them.
+    /// Sends any message; adds `from` and `to` if the builders set them.
     pub async fn publish(&self, draft: Draft) -> Result<(), RedisError> {
         let text = self.print(draft)?;
         let mut publish = redis::cmd("PUBLISH");
@@ -91,7 +91,7 @@ impl Emitter {
         let to = crate::proto::Head::parse(&text).ok().and_then(|head| head.to());
         match to {
             None | Some(crate::proto::To::Absent) => {
-                Err(RedisError::new("malformed", "The message names no recipient: say to whom it goes"))
+                Err(RedisError::new("malformed", "The message has no recipient"))
             }
             Some(_) => Ok(text),
         }

@@ -73,7 +73,7 @@ pub(super) async fn send(redis: &mut MultiplexedConnection, pipeline: &Pipeline)
 pub(super) async fn in_time<T>(act: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::after(PATIENCE).await;
-        log::warn!("Redis takes too long");
+        log::warn!("Redis is too slow");
         None
     };
     async { Some(act.await) }.or(late).await

@@ -1,4 +1,4 @@
-//! A connection to Redis, whose driver is polled by whoever uses it.
+//! A connection to Redis, driven by whoever polls it.
 
 use std::future::{Future, poll_fn};
 use std::net::TcpStream;
@@ -65,7 +65,7 @@ impl Line {
             // Who named it may not know yet that there is another one.
             let role: Vec<Value> = line.run(async |line| redis::cmd("ROLE").query_async(line).await).await?;
             if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
-                return Err(RedisError::new("unreachable", "The Redis that was named is a replica"));
+                return Err(RedisError::new("unreachable", "This Redis is a replica"));
             }
         }
         Ok(line)
@@ -137,7 +137,7 @@ pub(super) async fn master(
 ) -> Result<HostPort, RedisError> {
     let mut question = redis::cmd("SENTINEL");
     question.arg("get-master-addr-by-name").arg(name);
-    let none = "The sentinels know no Redis of this name";
+    let none = "The sentinels do not know a Redis of this name";
     // The password of the address is the Redis', not the sentinels'.
     let login = RedisConnectionInfo::default();
     ask(url, &login, sentinels, &question, none, |answer, _| redis::from_redis_value(answer).ok()?).await
@@ -147,7 +147,7 @@ pub(super) async fn master(
 pub(super) async fn slots(url: &RedisUrl, nodes: &[HostPort]) -> Result<Slots, RedisError> {
     let mut question = redis::cmd("CLUSTER");
     question.arg("SLOTS");
-    let none = "The Redis is of no cluster, or of one without nodes";
+    let none = "This Redis is not part of a cluster, or of one without nodes";
     let read =
         |answer: Value, at: &HostPort| Some(Slots::read(&answer, at)).filter(|slots| !slots.is_empty());
     ask(url, &url.login, nodes, &question, none, read).await
@@ -179,19 +179,19 @@ async fn ask<T>(
 
 /// A cluster of which a part is down, or which is being made.
 pub(super) fn nobody() -> RedisError {
-    RedisError::new("unreachable", "No node of the cluster holds the key just now")
+    RedisError::new("unreachable", "No node of the cluster has the key at the moment")
 }
 
 async fn connect(url: &RedisUrl, (host, port): &HostPort) -> Result<Io, RedisError> {
     let unreachable = |words: String| RedisError::new("unreachable", words);
-    let mut last = "The name of the Redis has no address".to_owned();
+    let mut last = "The name of the Redis has no IP address".to_owned();
     for address in look_up(host, *port).await.map_err(unreachable)? {
         match Async::<TcpStream>::connect(address).await {
             Ok(tcp) => {
                 _ = tcp.get_ref().set_nodelay(true);
                 return secure(url, host, tcp).await;
             }
-            Err(e) => last = format!("Redis cannot be reached: {}", e.kind()),
+            Err(e) => last = format!("Cannot connect to Redis: {}", e.kind()),
         }
     }
     Err(unreachable(last))
@@ -204,7 +204,7 @@ async fn secure(url: &RedisUrl, host: &str, tcp: Async<TcpStream>) -> Result<Io,
         return Ok(Io::plain(tcp));
     }
     let name =
-        host.to_owned().try_into().map_err(|_| failed("its name cannot stand in a certificate".into()))?;
+        host.to_owned().try_into().map_err(|_| failed("its name is not valid in a certificate".into()))?;
     let connector = super::super::tls::connector(&url.roots).map_err(|e| failed(e.to_string()))?;
     let tls = connector.connect(name, tcp).await.map_err(|e| failed(e.to_string()))?;
     Ok(Io::tls(tls.into()))

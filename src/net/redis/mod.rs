@@ -1,9 +1,9 @@
-//! Redis: several instances as one, sessions that a web application keeps there, and messages from it.
+//! Redis: several instances as one cluster, sessions stored by a web application, and messages from it.
 //!
-//! - A [`Server`] with [`ServerConfig::redis`](super::ServerConfig) shares its peers with
-//!   every other that names the same Redis, and lets in whom a session there vouches for.
-//! - [`Sessions`] writes those sessions, and [`Emitter`] pushes messages to peers: what a web application
-//!   does when somebody logs in, and when something happened.
+//! - A [`Server`] with [`ServerConfig::redis`](super::ServerConfig) shares its peers with every other server on the
+//! same Redis, and admits whoever has a session there.
+//! - [`Sessions`] stores those sessions, and [`Emitter`] sends messages to peers: for a web application, when somebody
+//! logs in, and when something happens.
 //!
 //! ```no_run
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,15 +17,16 @@
 //! # }
 //! ```
 //!
-//! Redis 7 or newer. `redis://user:password@host:port/db`, behind Sentinel
-//! `redis+sentinel://user:password@host:port,host:port/name/db`, a cluster
-//! `redis+cluster://user:password@host:port,host:port`, and all with `rediss` by the crate's feature `tls`.
-//! Nothing is spawned: futures do their work while they are polled.
+//! Redis 7 or newer. A single one: `redis://user:password@host:port/db`; behind Sentinel:
+//! `redis+sentinel://user:password@host:port,host:port/name/db`; a cluster:
+//! `redis+cluster://user:password@host:port,host:port`; all with `rediss` instead of `redis` for TLS, with the crate's
+//! feature `tls`.
+//! Nothing is spawned: futures make progress while they are polled.
 //!
-//! Of a cluster name several nodes: those are asked who holds what. Each session is asked for where its slot
-//! is. The instances meet at the master of the slot of `symple:broadcast`, since only subscribers of one node
-//! are counted; what others publish reaches them from any node. When that master fails they are without a
-//! Redis until its replica is promoted.
+//! For a cluster, list several nodes: they are asked for its layout. Each session is looked up at the node of its slot.
+//! The instances meet at the master of the slot of `symple:broadcast`, since Redis only counts the subscribers of one
+//! node; messages that others publish arrive from any node. When that master fails, the instances have no Redis until
+//! its replica is promoted.
 
 mod driver;
 mod emitter;
@@ -45,17 +46,17 @@ pub use emitter::Emitter;
 pub use sessions::{Session, Sessions};
 pub use url::{RedisUrl, RedisUrlError};
 
-/// How long a Redis may take to do what it is told.
+/// The timeout of a command.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// What a server with a Redis can answer.
+/// What a server with Redis provides.
 impl Server {
-    /// Whether Redis is there, if there is one: other instances are reached, and sessions can be looked up.
+    /// Whether Redis is connected, if there is one: other instances are reachable, and sessions can be looked up.
     pub fn redis_is_up(&self) -> Option<bool> {
         self.bus().map(|bus| bus.is_up())
     }
 
-    /// Whether a peer is here whose session in Redis this token names.
+    /// Whether a peer is connected here whose session in Redis has this token.
     pub fn has_session(&self, token: &str) -> bool {
         self.bus().is_some_and(|bus| bus.has_session(token))
     }
@@ -66,30 +67,31 @@ fn key(token: &str) -> String {
     format!("symple:session:{token}")
 }
 
-/// What a server does with its Redis. Build it from [`RedisConfig::new`].
+/// How a server uses its Redis. Create it with [`RedisConfig::new`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RedisConfig {
-    /// Where it is.
+    /// The URL.
     pub url: RedisUrl,
-    /// Whether `symple:session:<token>` decides who is let in, where the hub authenticates. Without it the
-    /// host is asked, as without a Redis. Default: yes.
+    /// Whether `symple:session:<token>` decides about admission, if the hub authenticates. Otherwise the host decides,
+    /// as without Redis. Default: yes.
     pub sessions: bool,
-    /// How long a session lives on after its peer did something. `None`, the default, leaves its end alone.
+    /// How long a session lives on after activity of its peer. With `None`, the default, its expiry does not change.
     pub session_ttl: Option<Duration>,
-    /// How often the sessions of connected peers are looked at. Default: 10 s.
+    /// How often the sessions of connected peers are checked. Default: 10 s.
     pub touch_interval: Duration,
-    /// An instance that says nothing for so long is gone, and its peers with it. Default: 10 s.
+    /// The time after which a silent instance counts as gone, with all its peers. Default: 10 s.
     pub dead_after: Duration,
-    /// Bytes of messages that may wait for Redis, or for other instances to confirm them. Senders are held before that,
-    /// except while there is no Redis; what does not fit then is lost, and they are told. Default: 16 MiB.
+    /// The maximum size of messages that wait for Redis, or for confirmation by other instances, in bytes. Before it is
+    /// reached, senders are slowed down, except while Redis is disconnected; messages that then do not fit are lost,
+    /// and their senders are told. Default: 16 MiB.
     pub queue_limit: usize,
     /// How long a message is kept that not all instances have confirmed. Default: 30 s.
     pub keep_for: Duration,
 }
 
 impl RedisConfig {
-    /// The defaults, at this Redis.
+    /// The defaults, for this Redis.
     pub fn new(url: RedisUrl) -> Self {
         RedisConfig {
             url,
@@ -103,7 +105,7 @@ impl RedisConfig {
     }
 }
 
-/// Why Redis did not do what it was told.
+/// Why a command to Redis failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisError {
     code: &'static str,
@@ -115,7 +117,7 @@ impl RedisError {
         RedisError { code, words: words.into() }
     }
 
-    /// A stable name: `unreachable`, `late`, `refused` (the words say why), `malformed` (what is stored).
+    /// A stable code: `unreachable`, `late`, `refused` (the message tells why), `malformed` (what is stored).
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -139,16 +141,16 @@ impl RedisError {
         match e.code() {
             Some(code @ ("NOAUTH" | "WRONGPASS" | "NOPERM")) => RedisError::new(
                 "refused",
-                format!("Redis refused it ({code}): the password or user of its address is wrong"),
+                format!("Redis refused the command ({code}): wrong user or password in its URL"),
             ),
             Some(code @ ("MOVED" | "ASK")) => RedisError::new(
                 "refused",
                 format!(
-                    "Redis refused it ({code}): it belongs to a cluster, whose address begins with redis+cluster://"
+                    "Redis refused the command ({code}): it is part of a cluster, whose URL must begin with redis+cluster://"
                 ),
             ),
-            Some("WRONGTYPE") => RedisError::new("malformed", "The session is no text"),
-            Some(code) => RedisError::new("refused", format!("Redis refused it ({code})")),
+            Some("WRONGTYPE") => RedisError::new("malformed", "The session is not text"),
+            Some(code) => RedisError::new("refused", format!("Redis refused the command ({code})")),
             None => {
                 RedisError::new("unreachable", format!("The connection to Redis failed: {}", e.category()))
             }

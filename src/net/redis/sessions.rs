@@ -1,4 +1,4 @@
-//! Sessions: who a token belongs to.
+//! Sessions: the users of tokens.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use super::{RedisError, RedisUrl, key};
 use crate::proto::{Object, Status, valid_user};
 use crate::server::{Admission, Verdict};
 
-/// What a token stands for: a JSON object, of which the server reads `user`, `name`, `rooms` and `data`.
+/// The session of a token: a JSON object, of which the server reads `user`, `name`, `rooms` and `data`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Session {
     object: Object,
 }
 
 impl Session {
-    /// A session of this user.
+    /// A session for this user.
     pub fn new(user: &str) -> Self {
         Session::default().with("user", user)
     }
 
-    /// What the user is called.
+    /// Sets the display name.
     pub fn name(self, name: &str) -> Self {
         self.with("name", name)
     }
 
-    /// One more room that its peers are put into.
+    /// Adds a room that its peers join.
     pub fn room(mut self, room: &str) -> Self {
         let rooms = self.object.entry("rooms").or_insert_with(|| Value::Array(Vec::new()));
         match rooms {
@@ -36,23 +36,23 @@ impl Session {
         self
     }
 
-    /// Any member. `data`, an object, is told of the peer to others; members of other names to nobody.
+    /// Sets any member. `data`, an object, is visible to other peers; other members are not.
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.object.insert(member.into(), value.into());
         self
     }
 
-    /// The object.
+    /// The JSON object.
     pub fn object(&self) -> &Object {
         &self.object
     }
 
-    /// Reads what is stored; in words why it is no session.
+    /// Parses what is stored; the error tells why it is not a session.
     fn read(text: &[u8]) -> Result<Session, &'static str> {
         match serde_json::from_slice(text) {
             Ok(Value::Object(object)) => Ok(Session { object }),
-            Ok(_) => Err("The session is no JSON object"),
-            Err(_) => Err("The session is no JSON"),
+            Ok(_) => Err("The session is not a JSON object"),
+            Err(_) => Err("The session is not JSON"),
         }
     }
 }
@@ -68,7 +68,7 @@ pub(crate) fn verdict(stored: Option<&[u8]>) -> Verdict {
     let read = stored.ok_or("No session").and_then(Session::read);
     let admitted = read.and_then(|session| {
         let text = |member: &str| session.object.get(member).and_then(Value::as_str).map(str::to_owned);
-        let user = text("user").filter(|user| valid_user(user)).ok_or("The session names no user")?;
+        let user = text("user").filter(|user| valid_user(user)).ok_or("The session has no valid user")?;
         let rooms = session.object.get("rooms").and_then(Value::as_array);
         let rooms = rooms.into_iter().flatten().filter_map(|room| room.as_str().map(str::to_owned)).collect();
         let data = session.object.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -90,13 +90,12 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Those of this Redis. Nothing is connected before the first command.
+    /// The sessions of this Redis. It does not connect before the first command.
     pub fn new(redis: RedisUrl) -> Self {
         Sessions { redis: Shared::new(redis) }
     }
 
-    /// Stores a session under a token, which should hold 128 random bits. Without a `ttl` it stays until it
-    /// is deleted.
+    /// Stores a session under a token, which should have 128 random bits. Without a `ttl` it stays until it is deleted.
     pub async fn set(&self, token: &str, session: &Session, ttl: Option<Duration>) -> Result<(), RedisError> {
         let mut set = redis::cmd("SET");
         set.arg(key(token)).arg(Value::Object(session.object.clone()).to_string());
@@ -106,7 +105,7 @@ impl Sessions {
         self.redis.ask(key(token), set).await
     }
 
-    /// The session of a token; `None` where there is none.
+    /// The session of a token; `None` if there is none.
     pub async fn get(&self, token: &str) -> Result<Option<Session>, RedisError> {
         let mut get = redis::cmd("GET");
         get.arg(key(token));
@@ -115,7 +114,7 @@ impl Sessions {
         read.map_err(|why| RedisError::new("malformed", why))
     }
 
-    /// Lets a session live for `ttl` from now on; whether there is one.
+    /// Sets the remaining lifetime of a session to `ttl`; returns whether it exists.
     pub async fn touch(&self, token: &str, ttl: Duration) -> Result<bool, RedisError> {
         let mut touch = redis::cmd("PEXPIRE");
         touch.arg(key(token)).arg(millis(ttl));
@@ -129,7 +128,7 @@ impl Sessions {
         self.redis.ask(key(token), exists).await
     }
 
-    /// Ends a session; whether there was one. Its peers are closed soon after.
+    /// Deletes a session; returns whether it existed. Its peers are disconnected soon after.
     pub async fn delete(&self, token: &str) -> Result<bool, RedisError> {
         let mut delete = redis::cmd("DEL");
         delete.arg(key(token));
@@ -154,13 +153,13 @@ mod tests {
         };
         for (stored, why) in [
             (None, "No session"),
-            (Some("{"), "The session is no JSON"),
-            (Some("[]"), "The session is no JSON object"),
-            (Some("null"), "The session is no JSON object"),
-            (Some("{}"), "The session names no user"),
-            (Some(r#"{"user":""}"#), "The session names no user"),
-            (Some(r#"{"user":7}"#), "The session names no user"),
-            (Some(r#"{"user":"a|b"}"#), "The session names no user"),
+            (Some("{"), "The session is not JSON"),
+            (Some("[]"), "The session is not a JSON object"),
+            (Some("null"), "The session is not a JSON object"),
+            (Some("{}"), "The session has no valid user"),
+            (Some(r#"{"user":""}"#), "The session has no valid user"),
+            (Some(r#"{"user":7}"#), "The session has no valid user"),
+            (Some(r#"{"user":"a|b"}"#), "The session has no valid user"),
         ] {
             assert_eq!(refused(stored), (401, format!("Authentication failed: {why}")), "{stored:?}");
         }

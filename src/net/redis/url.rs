@@ -1,11 +1,11 @@
-//! The address of a Redis.
+//! The URL of a Redis.
 
 use std::fmt;
 use std::str::FromStr;
 
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
-/// Why a text is no address of a Redis.
+/// Why a text is not the URL of a Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisUrlError(String);
 
@@ -13,8 +13,8 @@ impl fmt::Display for RedisUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; a Redis looks like redis://:password@127.0.0.1:6379/0, one behind Sentinel like \
-             redis+sentinel://:password@10.0.0.1:26379,10.0.0.2:26379/mymaster/0, a cluster like \
+            "{}; use a URL such as redis://:password@127.0.0.1:6379/0, behind Sentinel \
+             redis+sentinel://:password@10.0.0.1:26379,10.0.0.2:26379/mymaster/0, or for a cluster \
              redis+cluster://:password@10.0.0.1:6379,10.0.0.2:6379",
             self.0
         )
@@ -26,7 +26,7 @@ impl std::error::Error for RedisUrlError {}
 /// A host and a port.
 pub(crate) type HostPort = (String, u16);
 
-/// Where a Redis is, or who knows.
+/// Where Redis is, or who knows.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     At(HostPort),
@@ -43,20 +43,20 @@ enum Scheme {
     Cluster,
 }
 
-/// Where a Redis is, and how it lets us in. `Debug` shows host and port alone.
+/// The URL of a Redis, with its credentials. `Debug` only shows host and port.
 #[derive(Clone)]
 pub struct RedisUrl {
     pub(crate) place: Place,
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "refused when it was read"))]
     pub(super) tls: bool,
     pub(crate) login: RedisConnectionInfo,
-    /// Whose certificate is believed.
+    /// The trusted certificates.
     #[cfg(feature = "tls")]
     pub(super) roots: crate::net::Roots,
 }
 
 impl RedisUrl {
-    /// Trusts these roots for `rediss://` in the place of the system's.
+    /// Trusts these root certificates for `rediss://` instead of the system's.
     #[cfg(feature = "tls")]
     pub fn trust(mut self, roots: crate::net::Roots) -> Self {
         self.roots = roots;
@@ -88,21 +88,21 @@ impl FromStr for RedisUrl {
             Some(("rediss+cluster", rest)) => (true, Scheme::Cluster, rest),
             Some(_) => {
                 return Err(bad(
-                    "Only redis://, rediss://, redis+sentinel:// and redis+cluster:// are spoken",
+                    "Only redis://, rediss://, redis+sentinel:// and redis+cluster:// are supported",
                 ));
             }
-            None => return Err(bad("The address has no redis://")),
+            None => return Err(bad("The URL does not begin with redis://")),
         };
         if tls && cfg!(not(feature = "tls")) {
             return Err(bad("rediss:// needs the crate's feature `tls`"));
         }
         let read = |plain: &str| {
             let info = format!("redis://{plain}").into_connection_info();
-            let info = info.map_err(|_| bad("The address cannot be read"))?;
+            let info = info.map_err(|_| bad("The URL is not valid"))?;
             let login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
             match info.addr() {
                 ConnectionAddr::Tcp(host, port) if !host.is_empty() => Ok(((host.clone(), *port), login)),
-                _ => Err(bad("The address names no host")),
+                _ => Err(bad("The URL has no host")),
             }
         };
         // Several hosts, what stands behind them, and the login before them for a database.
@@ -122,7 +122,7 @@ impl FromStr for RedisUrl {
                 let (hosts, path, login) = hosts()?;
                 let (name, db) = path.split_once('/').unwrap_or((path, ""));
                 if name.is_empty() {
-                    return Err(bad("The address does not name which Redis the sentinels watch over"));
+                    return Err(bad("The URL does not name the Redis that the sentinels monitor"));
                 }
                 (Place::Sentinels(hosts, name.to_owned()), login(db)?)
             }
@@ -130,7 +130,7 @@ impl FromStr for RedisUrl {
                 let (hosts, db, login) = hosts()?;
                 let login = login(db)?;
                 if login.db() != 0 {
-                    return Err(bad("A cluster has the database 0 alone"));
+                    return Err(bad("A cluster only has database 0"));
                 }
                 (Place::Cluster(hosts), login)
             }

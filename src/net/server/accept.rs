@@ -1,4 +1,4 @@
-//! Sockets as they come: how many there may be, of whom, and from each to a WebSocket at the hub.
+//! Accepts sockets within the limits, and takes each from HTTP to a WebSocket at the hub.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -19,11 +19,10 @@ use crate::net::ws::{Gate, WebSocket};
 use crate::net::{http, lock};
 use crate::server::{ConnId, MAX_BEFORE_WELCOME, Seldom};
 
-/// How long a server that ends waits for what it answers on HTTP.
+/// How long a server that shuts down waits for pending HTTP responses.
 const LAST_ANSWER: Duration = Duration::from_millis(200);
 
-/// The pause after a socket could not be accepted: out of descriptors or memory, trying again at once would only
-/// burn the CPU.
+/// The pause after accepting a socket failed: without descriptors or memory, trying again at once would only burn CPU.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listening sockets, and the limits on accepted ones.
@@ -94,10 +93,10 @@ impl Sockets {
     }
 
     fn turn_away(&self, limit: &str) {
-        log::debug!("a socket was closed at once: {limit} is reached");
+        log::debug!("closed a new socket: {limit} reached");
         self.warn(
             |warnings| &mut warnings.limits,
-            |count| format!("{count} sockets were closed at once, because {limit} is reached"),
+            |count| format!("closed {count} new sockets: {limit} reached"),
         );
     }
 
@@ -113,7 +112,7 @@ impl Inner {
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
         let listener = match Async::new(listener) {
             Ok(listener) => listener,
-            Err(e) => return log::error!("a listening socket cannot be used: {e}"),
+            Err(e) => return log::error!("cannot use a listening socket: {e}"),
         };
         loop {
             match listener.accept().await {
@@ -137,7 +136,7 @@ impl Inner {
                 Err(e) => {
                     self.sockets.warn(
                         |warnings| &mut warnings.accept,
-                        |count| format!("a connection could not be accepted ({e}), {count} times"),
+                        |count| format!("cannot accept a connection ({e}), {count} times"),
                     );
                     Timer::after(PAUSE).await;
                 }

@@ -1,4 +1,4 @@
-//! What a server shares with other instances, where it is one of several: one object, or none.
+//! What a server shares with other instances, if it is one of several: one object, or none.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,32 +11,32 @@ use crate::server::Hub;
 /// A future that borrows the bus.
 pub(crate) type Task<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// The bus between instances with this one's cluster, and the store of their sessions.
+/// The bus between the cluster's instances, and the store of their sessions.
 pub(crate) trait Bus: Send + Sync {
-    /// Moves what the hub and the cluster say to each other. Under the hub's lock, after each of its inputs. Answers
-    /// when [`Bus::timeout`] is due.
+    /// Passes messages between hub and cluster. Called under the hub's lock, after each of its inputs. Returns when
+    /// [`Bus::timeout`] is due.
     fn exchange(&self, hub: &mut Hub, now: Instant) -> Instant;
 
-    /// The instant that [`Bus::exchange`] answered may have come. Under the hub's lock; exchange afterwards.
+    /// Called when the instant from [`Bus::exchange`] may have come, under the hub's lock; exchange afterwards.
     fn timeout(&self, now: Instant);
 
-    /// Messages for other instances that were given up.
+    /// The number of messages to other instances that were dropped.
     fn dropped(&self) -> u64;
 
-    /// Takes over whom the hub asks about, or gives the request back: then the host decides.
+    /// Takes over a request of the hub, or returns it: then the host decides.
     fn judge(&self, request: AuthRequest) -> Option<AuthRequest>;
 
-    /// Whether other instances are reached.
+    /// Whether other instances are reachable.
     #[cfg(feature = "redis")]
     fn is_up(&self) -> bool;
 
-    /// Whether a peer is here that came in with this token.
+    /// Whether a peer that was admitted with this token is connected here.
     #[cfg(feature = "redis")]
     fn has_session(&self, token: &str) -> bool;
 
-    /// Connects, stays connected, and comes back.
+    /// Connects, stays connected, and reconnects.
     fn run(self: Arc<Self>, server: Arc<Inner>) -> Task<'static>;
 
-    /// What was said last leaves, if it may.
+    /// Sends the last messages, if possible.
     fn flush<'a>(&'a self, server: &'a Inner) -> Task<'a>;
 }

@@ -1,4 +1,4 @@
-//! What a server is told at its start.
+//! The configuration of a server.
 
 use std::fmt;
 use std::future::Future;
@@ -10,48 +10,48 @@ use crate::net::http::{Handler, Method, Request, Response, Routes};
 use crate::net::{Network, Origins};
 use crate::server::{Config, Hub};
 
-/// What a server does beside the protocol. Its `Default` listens nowhere: it serves peers of its process.
+/// The configuration of a server. Its `Default` does not listen: it serves peers in its process.
 #[derive(Clone)]
 pub struct ServerConfig {
-    /// Rules and limits of the protocol.
+    /// Configuration and limits of the protocol.
     pub hub: Config,
-    /// Addresses to listen on, port 0 for any free one. Loopback is the safe choice; who listens openly
-    /// without authentication is warned in the log.
+    /// Addresses to listen on, with port 0 for any free port. Loopback is the safe choice; the server logs a warning if
+    /// it listens on other addresses without authentication.
     pub listen: Vec<SocketAddr>,
-    /// Which pages may connect; by default any, for tokens protect.
+    /// The pages that may connect. Default: any, since tokens protect the server.
     pub origins: Option<Origins>,
-    /// Proxies whose `X-Forwarded-For` and `X-Real-IP` are believed. In a network that is named here nobody
-    /// but proxies should be able to connect: who can, invents addresses.
+    /// Proxies whose `X-Forwarded-For` and `X-Real-IP` headers are trusted. Only proxies should be able to connect from
+    /// these networks, since anybody there can forge addresses.
     pub trusted_proxies: Vec<Network>,
-    /// Sockets that one address may hold, a /64 of IPv6 counting as one address; what is over is closed at
-    /// once. Trusted proxies are not counted, but the clients they tell of. Default: no limit, for a whole
-    /// office may share an address.
+    /// The maximum number of sockets per address, where a /64 of IPv6 counts as one address; further sockets are closed
+    /// at once. For trusted proxies, the addresses that they report are counted instead of their own. Default: no
+    /// limit, since a whole office may share one address.
     pub max_per_address: Option<usize>,
-    /// Sockets of one address that may be open without a peer admitted on them. Default: no limit.
+    /// The maximum number of unauthenticated sockets per address. Default: no limit.
     pub max_unauthenticated_per_address: Option<usize>,
-    /// Sockets that may be open without a peer admitted on them. Default: no limit but that on sockets.
+    /// The maximum number of unauthenticated sockets in total. Default: only the limit on sockets.
     pub max_unauthenticated: Option<usize>,
-    /// Whose sockets are counted for no address, and who may guess tokens without waiting; else an address
-    /// has 10 wrong ones, and then one each 10 s. Default: this machine, [`Network::LOOPBACK`].
+    /// Networks that are exempt from the limits per address and from delays after wrong tokens; any other address may
+    /// send 10 wrong ones, then one every 10 s. Default: this machine, [`Network::LOOPBACK`].
     pub exempt: Vec<Network>,
-    /// How many of the files that the process may have open sockets leave for all else. Sockets beyond are
-    /// closed at once. The limit is looked at when the server is made. Default: 64.
+    /// How many of the process's open files sockets leave for everything else. Further sockets are closed at once. The
+    /// limit on open files is read when the server is created. Default: 64.
     pub reserved_files: usize,
-    /// The certificate to serve `https://` and `wss://` with; without one `http://` and `ws://`.
+    /// The certificate for `https://` and `wss://`; without one the server uses `http://` and `ws://`.
     #[cfg(feature = "tls")]
     pub tls: Option<crate::net::ServerTls>,
     /// The Redis that this server shares with other instances.
     #[cfg(feature = "redis")]
     pub redis: Option<crate::net::redis::RedisConfig>,
-    /// What answers GET requests that no route answers; see [`ServerConfig::http`].
+    /// Answers GET requests that match no route; see [`ServerConfig::http`].
     pub handler: Option<Handler>,
-    /// The host's own paths; see [`ServerConfig::route`].
+    /// The application's own routes; see [`ServerConfig::route`].
     pub routes: Routes,
-    /// The largest body of a request, in bytes; what is over is answered 413. A route may have another:
+    /// The maximum size of a request body, in bytes; larger ones are answered with 413. A route may set another limit:
     /// [`Routes::body_limit`]. Default: 64 KiB.
     pub body_limit: usize,
-    /// The path under which a proxy shows this server, such as `/cam1/`: page, modules, WebSocket and API are found
-    /// below it, and still at `/`, for the proxy may cut it off. Default: none.
+    /// The path under which a proxy serves this server, such as `/cam1/`. Page, modules, WebSocket and API are
+    /// available below it, and still at `/`, since the proxy may strip it. Default: none.
     pub base_path: String,
 }
 
@@ -80,12 +80,12 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// Listens on these addresses, with the protocol's default limits.
+    /// Listens on these addresses, with the default limits of the protocol.
     pub fn listen(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         ServerConfig { listen: addresses.into_iter().collect(), ..ServerConfig::default() }
     }
 
-    /// The hub, and the bus between it and other instances.
+    /// Creates the hub, and the bus to other instances.
     #[cfg(feature = "redis")]
     pub(super) fn hub_and_bus(&mut self) -> (Hub, Option<Arc<dyn Bus>>) {
         match self.redis.take() {
@@ -102,7 +102,7 @@ impl ServerConfig {
         (Hub::new(std::mem::take(&mut self.hub)), None)
     }
 
-    /// Answers requests for this path by this method; see [`Routes`], which tells what a path may be.
+    /// Adds a handler for this path and method; see [`Routes`] for the syntax of paths.
     ///
     /// ```
     /// use symple::net::ServerConfig;
@@ -127,7 +127,7 @@ impl ServerConfig {
         self
     }
 
-    /// Answers GET requests at once, where no route does; `None` is 404. It must not block.
+    /// Sets the handler for GET requests that match no route; `None` becomes 404. It must not block.
     pub fn http(mut self, handler: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) -> Self {
         self.handler = Some(Arc::new(handler));
         self

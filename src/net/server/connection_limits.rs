@@ -1,4 +1,4 @@
-//! Who may hold a socket: so many in all, so many of one address, and so many that nobody is admitted on.
+//! Limits on sockets: in total, per address, and unauthenticated.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
-//! How many sockets the limit on open files allows.
+//! The number of sockets that the limit on open files allows.
 
-/// At the least, whatever the limit: a server that takes nobody is none.
+/// The minimum, whatever the limit: a server without sockets would be useless.
 const LEAST: usize = 16;
 
 /// Sockets that leave `reserved` files of the process for all else.

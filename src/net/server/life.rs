@@ -1,4 +1,4 @@
-//! A server's life: open, closing, over; and the executor that all of its `run` futures share.
+//! The life of a server: open, closing, ended; and the executor that all of its `run` futures share.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};

@@ -1,10 +1,10 @@
-//! Takes a port to listen on, and the reasons why one cannot be taken.
+//! Opens a port to listen on, and explains why it cannot be opened.
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// Why a server does not start.
+/// Why a server cannot start.
 #[derive(Debug)]
 pub struct BindError {
     address: SocketAddr,
@@ -12,7 +12,7 @@ pub struct BindError {
 }
 
 impl BindError {
-    /// A stable name: `port-taken`, `port-forbidden`, `no-such-address` or `listen-failed`.
+    /// A stable code: `port-taken`, `port-forbidden`, `no-such-address` or `listen-failed`.
     pub fn code(&self) -> &'static str {
         match self.cause.kind() {
             io::ErrorKind::AddrInUse => "port-taken",
@@ -27,13 +27,12 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ip, port) = (self.address.ip(), self.address.port());
         match self.code() {
-            "port-taken" => write!(
-                f,
-                "Port {port} of {ip} is taken by another program: stop that one, or choose another port"
-            ),
-            "port-forbidden" => write!(f, "Port {port} is not allowed to this user: choose one from 1024 on"),
+            "port-taken" => {
+                write!(f, "Port {port} of {ip} is in use by another program: stop it, or choose another port")
+            }
+            "port-forbidden" => write!(f, "No permission for port {port}: choose one from 1024 on"),
             "no-such-address" => {
-                write!(f, "This machine has no address {ip}: choose one of its own, or 0.0.0.0 for all")
+                write!(f, "{ip} is not an address of this machine: choose one that is, or 0.0.0.0 for all")
             }
             _ => write!(f, "Listening on {} failed: {}", self.address, self.cause),
         }
@@ -46,7 +45,7 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Listens on `address`; with port 0 the system chooses one, which is in the answer.
+/// Listens on `address`; with port 0 the system chooses one. Returns the actual address.
 pub(super) fn listen(address: &SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
     let failed = |cause| BindError { address: *address, cause };
     let listener = TcpListener::bind(address).map_err(failed)?;
@@ -54,8 +53,8 @@ pub(super) fn listen(address: &SocketAddr) -> Result<(SocketAddr, TcpListener), 
     Ok((listener.local_addr().map_err(failed)?, listener))
 }
 
-/// Lets as many connections wait to be accepted as the system allows (`net.core.somaxconn`, 4096 by default since
-/// Linux 5.4). The standard library asks for 128; whoever comes while those wait tries again after a second.
+/// Makes the backlog as long as the system allows (`net.core.somaxconn`, 4096 by default since Linux 5.4). The standard
+/// library asks for 128; a client that finds it full retries after a second.
 #[cfg(unix)]
 fn deepen(listener: &TcpListener) -> io::Result<()> {
     // POSIX: what is over the system's maximum counts as the maximum. A second `listen` changes the length alone.

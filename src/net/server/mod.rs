@@ -1,4 +1,4 @@
-//! The server's driver: sockets in, the hub's verdicts out.
+//! The server's driver: connects sockets to the hub.
 
 mod accept;
 mod bus;
@@ -46,35 +46,35 @@ use shared::{Core, SharedHub};
 use tls::Tls;
 pub use verdict::AuthRequest;
 
-/// How long a shutdown waits for the last goodbyes.
+/// How long a shutdown waits for the last messages to leave.
 const LAST_GOODBYE: Duration = Duration::from_secs(3);
 
-/// Sockets beyond the hub's limit, for pages and for those that are told that it is full.
+/// Sockets beyond the hub's limit, for pages and for clients that are told that the server is full.
 const SPARE_SOCKETS: usize = 256;
 
-/// What a server tells its host.
+/// An event of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServerEvent {
-    /// Somebody wants in, and [`Config::authenticate`](crate::server::Config::authenticate) is on: answer with [`AuthRequest::admit`] or
-    /// [`AuthRequest::refuse`], now or later.
+    /// A client wants to connect, and [`Config::authenticate`](crate::server::Config::authenticate) is on: answer with
+    /// [`AuthRequest::admit`] or [`AuthRequest::refuse`], now or later.
     Authenticate {
-        /// Who asks, and how to answer.
+        /// The request.
         request: AuthRequest,
     },
     /// A peer was admitted.
     PeerOnline {
-        /// What is known of it.
+        /// The peer.
         peer: Peer,
     },
-    /// A peer is gone.
+    /// A peer has left.
     PeerOffline {
-        /// What was known of it.
+        /// The peer.
         peer: Peer,
     },
-    /// Events were lost, because the callback or the stream's reader did not keep up.
+    /// Events were lost because the callback or the reader of the stream was too slow.
     Lost {
-        /// How many.
+        /// How many events.
         count: u64,
     },
 }
@@ -84,13 +84,13 @@ impl Lossy for ServerEvent {
         ServerEvent::Lost { count }
     }
 
-    /// There is one for each connection that waits for its verdict, at most.
+    /// At most one per connection that waits for its decision.
     fn is_owed(&self) -> bool {
         matches!(self, ServerEvent::Authenticate { .. })
     }
 }
 
-/// A Symple server. Clones are handles of the same one.
+/// A Symple server. Clones are handles of the same server.
 ///
 /// ```no_run
 /// use symple::Server;
@@ -104,7 +104,7 @@ pub struct Server {
     inner: Arc<Inner>,
 }
 
-/// A server's parts, each with its own locks.
+/// The parts of a server, each with its own locks.
 pub(crate) struct Inner {
     hub: SharedHub,
     events: Outlet<ServerEvent>,
@@ -113,21 +113,21 @@ pub(crate) struct Inner {
     tls: Tls,
     life: Life,
     next_conn: AtomicU64,
-    /// The crate's own answer, before the application is asked.
+    /// The crate's own decision, before the application is asked.
     #[cfg(feature = "camera")]
     judge: verdict::Judge,
-    /// Where the server is one of several instances.
+    /// The bus, if the server is one of several instances.
     bus: Option<Arc<dyn Bus>>,
     this: Weak<Inner>,
 }
 
 impl Server {
-    /// Takes the ports. Nothing is served before [`Server::run`] is polled.
+    /// Opens the ports. Nothing is served before [`Server::run`] is polled.
     pub fn bind(mut config: ServerConfig) -> Result<Server, BindError> {
         let listening = config.listen.iter().map(listening::listen).collect::<Result<Vec<_>, _>>()?;
         if !config.hub.authenticate && listening.iter().any(|(a, _)| !a.ip().is_loopback()) {
             log::warn!(
-                "open without authentication: whoever reaches this port may join, see who is here and call them"
+                "open without authentication: anyone who reaches this port may join, see who is online and call them"
             );
         }
         let limits = ConnectionLimits::new(LimitSettings {
@@ -168,53 +168,53 @@ impl Server {
         Ok(Server { inner })
     }
 
-    /// Where it listens, with the ports that the system chose.
+    /// The addresses that it listens on, with the ports that the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.inner.sockets.addresses
     }
 
-    /// Sets the callback. Events come in order, one at a time, from within [`Server::run`].
+    /// Sets the callback. Events arrive in order, one at a time, from within [`Server::run`].
     ///
-    /// At a server that authenticates it must answer each [`ServerEvent::Authenticate`]: whom nobody answers is
-    /// refused after [`verdict_timeout`](crate::server::Config::verdict_timeout). That is so at a camera's own
-    /// server too, whose own check of its token then admits nobody (`camera::Admit`).
+    /// If the server authenticates, the callback must answer each [`ServerEvent::Authenticate`]; a request without an
+    /// answer is refused after [`verdict_timeout`](crate::server::Config::verdict_timeout). This also holds for a
+    /// camera's own server, which then no longer checks its token itself (`camera::Admit`).
     pub fn on(&self, callback: impl FnMut(ServerEvent) + Send + 'static) {
         self.inner.events.set_callback(Box::new(callback));
     }
 
-    /// Has `judge` called before the application hears of a newcomer; what it keeps, by `true`, the application
-    /// does not hear of.
+    /// Has `judge` called before the application gets a request; the application does not get those that it keeps by
+    /// returning `true`.
     #[cfg(feature = "camera")]
     pub(crate) fn judge(&self, judge: impl FnMut(&AuthRequest) -> bool + Send + 'static) {
         self.inner.judge.set(Box::new(judge));
     }
 
-    /// The same events as a stream that holds at most `capacity`.
+    /// The same events as a stream that buffers at most `capacity`.
     pub fn events(&self, capacity: usize) -> Events<ServerEvent> {
         self.inner.events.stream(capacity)
     }
 
-    /// Gives a message, as it stands, to the peers that its `to` names (`"user|id"`, `"user"`, a room, or a
-    /// list of them), on all instances, without a permission check. Without a `to` it goes nowhere. Nobody is held
-    /// for it: answers how many of the peers here did not get it because too much waits for them already. Those are told
-    /// how much they missed.
+    /// Delivers a message as it is to the peers in its `to` (`"user|id"`, `"user"`, a room, or a list of them), on all
+    /// instances, without a permission check. Without a `to` it is not delivered. No sender is slowed down for it:
+    /// returns how many of the local peers missed it because their queues are full. Those are told how many messages
+    /// they missed.
     pub fn publish(&self, text: &str) -> usize {
         self.inner.with(|hub, now| hub.publish(text, now))
     }
 
-    /// Throws out whom `address` names (`user|id`, or every session of `user`), on all instances: an `error`, then the close
-    /// that goes with the status.
+    /// Disconnects the peers that `address` names (`user|id`, or every session of `user`), on all instances: with an
+    /// `error`, then the close code for the status.
     pub fn kick(&self, address: &str, status: Status, message: &str) {
         self.inner.input(Input::Kick { whom: Whom::Address(address), status, message });
     }
 
-    /// Where the peer with this address (`user|id`) comes from; `None` where it is none of this server's sockets.
-    /// For limits and logs: no other peer is told.
+    /// The origin of the peer with this address (`user|id`); `None` if none of this server's sockets has it. For limits
+    /// and logs; it is not revealed to other peers.
     pub fn host_of(&self, address: &str) -> Option<IpAddr> {
         self.inner.hub.look(|hub| hub.host_of(address))
     }
 
-    /// Whether limits for each address leave this one out, since it stands for many.
+    /// Whether the limits per address do not apply to this one, since it stands for many clients.
     #[cfg(feature = "camera")]
     pub(crate) fn exempts(&self, host: IpAddr) -> bool {
         self.inner.sockets.limits.is_exempt(host)
@@ -226,7 +226,7 @@ impl Server {
         Stats { dropped_bus, ..self.inner.hub.look(Hub::stats) }
     }
 
-    /// Shows this certificate from the next connection on; those that are open stay.
+    /// Uses this certificate from the next connection on; open connections stay.
     #[cfg(feature = "tls")]
     pub fn set_tls(&self, tls: super::ServerTls) {
         self.inner.tls.set(tls);
@@ -237,7 +237,7 @@ impl Server {
         self.inner.bus.as_ref()
     }
 
-    /// Says goodbye to every client and ends all [`Server::run`].
+    /// Disconnects every client with a close frame and ends all [`Server::run`].
     pub fn shutdown(&self) {
         let inner = &self.inner;
         inner.life.close();
@@ -254,15 +254,15 @@ impl Server {
         }
     }
 
-    /// A client in this process, without a socket: its messages go straight to the hub, rate and number
-    /// of such peers are not limited, and its rooms are trusted.
+    /// A client in this process, without a socket: its messages go straight to the hub. The number of such peers and
+    /// their rate are not limited, and their rooms are trusted.
     #[cfg(feature = "client")]
     pub fn peer(&self, config: crate::client::Config) -> super::Client {
         super::Client::local(self.inner.clone(), config)
     }
 
-    /// Serves until [`Server::shutdown`]. The first future listens; each further one, on a thread of its
-    /// own, adds a core to the same hub.
+    /// Serves until [`Server::shutdown`]. The first future listens; each further one, on a thread of its own, adds a
+    /// core for the same hub.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let inner = self.inner.clone();
         async move {
@@ -315,12 +315,12 @@ impl Inner {
         ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Hands on events, for ever.
+    /// Delivers events, forever.
     fn poll_events(&self, cx: &mut Context<'_>) -> Poll<()> {
         turn::poll(cx, |cx| Turn::after(self.events.poll(cx).is_ready()))
     }
 
-    /// Wakes the hub when it wants to be, for ever.
+    /// Wakes the hub when it wants to be woken, forever.
     fn poll_time(&self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<()> {
         turn::poll(cx, |cx| {
             let is_due = self.hub.poll_due(alarm, cx).is_ready();
@@ -337,22 +337,22 @@ impl Inner {
         self.hub.look(|hub| hub.last_active(conn))
     }
 
-    /// Hands one input to the hub and does what it answers.
+    /// Passes one input to the hub and carries out the outputs.
     pub(crate) fn input(&self, input: Input<'_>) {
         self.with(|hub, now| hub.handle_input(input, now));
     }
 
-    /// Acts on the hub and does what it wants.
+    /// Calls the hub and carries out its outputs.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
         self.maybe_with(|hub, now| (act(hub, now), true))
     }
 
-    /// Acts on the hub, and does what it wants if `act` says that it may want something.
+    /// Calls the hub, and carries out its outputs if `act` returns that there may be any.
     fn maybe_with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> (R, bool)) -> R {
         self.hub.with(self.bus.as_deref(), act, |event| self.tell(event))
     }
 
-    /// Under the hub's lock. Returns a verdict for which nobody has to be asked.
+    /// Under the hub's lock. Returns a verdict that needs no decision of anybody.
     fn tell(&self, event: Event) -> Option<(ConnId, Verdict)> {
         let event = match event {
             Event::Authenticate { conn, auth } => {

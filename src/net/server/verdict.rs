@@ -1,4 +1,4 @@
-//! Who may connect: the question that a server asks, and that tokens are not guessed fast.
+//! Admission: the request to the host, and the limit on guessing tokens.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,18 +15,18 @@ use crate::net::lock;
 use crate::proto::Status;
 use crate::server::{Admission, Auth, ConnId, Input, Verdict};
 
-/// A peer at the door. The first answer counts; without one it is refused after a while.
+/// A client that wants to connect. The first answer counts; without one it is refused after a timeout.
 #[derive(Clone)]
 pub struct AuthRequest {
-    /// What it says of itself.
+    /// What the client sent to authenticate.
     pub auth: Auth,
     conn: ConnId,
     server: Weak<Inner>,
-    /// Its token counts as shown until the answer.
+    /// Its token counts as wrong until the answer.
     shown: Option<Arc<Shown>>,
 }
 
-/// A token that waits for its verdict.
+/// A token whose verdict is pending.
 struct Shown {
     from: IpAddr,
     rules: Arc<Rules>,
@@ -34,7 +34,7 @@ struct Shown {
 }
 
 impl Shown {
-    /// The error is how long to wait before a token from there is looked at.
+    /// The error is how long to wait before a token from that address is checked.
     fn new(auth: &Auth, rules: &Arc<Rules>) -> Result<Option<Arc<Shown>>, Duration> {
         let (Some(from), Some(_)) = (auth.host, &auth.token) else { return Ok(None) };
         rules.begin_try(from)?;
@@ -55,23 +55,23 @@ impl Drop for Shown {
 }
 
 impl AuthRequest {
-    /// The error is a verdict for which nobody has to be asked.
+    /// The error is a verdict that needs no decision of anybody.
     pub(super) fn new(conn: ConnId, auth: Auth, server: &Inner) -> Result<AuthRequest, Verdict> {
         let shown = Shown::new(&auth, &server.rules).map_err(too_many_tries)?;
         Ok(AuthRequest { auth, conn, server: server.this.clone(), shown })
     }
 
-    /// Lets it in, into these rooms, under the name that it or the admission gives.
+    /// Admits the client to these rooms, under the name from the request or the admission.
     pub fn admit(&self, admission: Admission) {
         self.answer(Verdict::Admit(admission));
     }
 
-    /// Sends it away: an `error` with these words, and close 1008 (for 503: 1013).
+    /// Refuses the client: sends an `error` with this message, then close code 1008 (1013 for status 503).
     pub fn refuse(&self, status: Status, message: &str) {
         self.answer(Verdict::Refuse { status, message: message.into() });
     }
 
-    /// Whether the application listens to the server that asks, and so gives the verdicts.
+    /// Whether the application listens to the server's events, and so decides.
     #[cfg(feature = "camera")]
     pub(crate) fn is_heard(&self) -> bool {
         self.server.upgrade().is_some_and(|server| server.events.is_heard())
@@ -92,8 +92,8 @@ impl AuthRequest {
     }
 }
 
-/// The crate's own verdicts. Requests wait in a queue of their own, so that none is lost behind events; there is one for
-/// each connection at most.
+/// The crate's own decisions. Requests have a queue of their own, so that none is lost behind events; there is at most
+/// one per connection.
 #[cfg(feature = "camera")]
 pub(super) struct Judge {
     is_set: AtomicBool,
@@ -102,7 +102,7 @@ pub(super) struct Judge {
     asked: smol::channel::Receiver<AuthRequest>,
 }
 
-/// Whether it keeps the request: then nobody else is asked.
+/// Whether it keeps the request; then nobody else is asked.
 #[cfg(feature = "camera")]
 type JudgeCallback = Box<dyn FnMut(&AuthRequest) -> bool + Send>;
 
@@ -118,7 +118,7 @@ impl Judge {
         self.is_set.store(true, Ordering::Release);
     }
 
-    /// Queues a request, or gives it back where nobody judges.
+    /// Queues a request, or returns it if there is no judge.
     pub(super) fn take_over(&self, request: AuthRequest) -> Option<AuthRequest> {
         if !self.is_set.load(Ordering::Acquire) {
             return Some(request);
@@ -130,8 +130,8 @@ impl Judge {
 
 #[cfg(feature = "camera")]
 impl Inner {
-    /// Judges those who come, for ever. It is a task of its own: a callback of the application that takes long delays no
-    /// verdict.
+    /// Decides about requests, forever. This is a separate task, so that a slow callback of the application delays no
+    /// decision.
     pub(super) async fn judge(self: Arc<Self>) {
         while let Ok(request) = self.judge.asked.recv().await {
             // Taken out for the call, in which the hub is locked. This is the only task that calls it.
@@ -156,6 +156,6 @@ impl fmt::Debug for AuthRequest {
 
 fn too_many_tries(wait: Duration) -> Verdict {
     let seconds = wait.as_secs_f64().ceil();
-    let message = format!("Too many wrong tokens came from this address; try again in {seconds} s");
+    let message = format!("Too many wrong tokens from this address; try again in {seconds} s");
     Verdict::Refuse { status: Status::TOO_MANY, message }
 }

@@ -1,4 +1,4 @@
-//! TLS by rustls with the `ring` provider: whom a client trusts, and what a server shows.
+//! TLS by rustls with the `ring` provider: the certificates that a client trusts, and that of a server.
 
 use std::fmt;
 #[cfg(feature = "server")]
@@ -18,7 +18,7 @@ use futures_rustls::rustls::{ClientConfig, RootCertStore};
 #[cfg(feature = "server")]
 mod validity;
 
-/// Whose certificates a client believes.
+/// The root certificates that a client trusts.
 #[cfg(feature = "client")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,11 +26,11 @@ pub enum Roots {
     /// Those of the system.
     #[default]
     System,
-    /// These alone, in PEM: for a server of one's own.
+    /// Only these, in PEM: for a server with its own CA or a self-signed certificate.
     Pem(Vec<u8>),
 }
 
-/// What is wrong with a certificate or a key.
+/// An invalid certificate or key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsError(String);
 
@@ -51,14 +51,14 @@ pub(crate) fn connector(roots: &Roots) -> Result<futures_rustls::TlsConnector, T
             store.add_parsable_certificates(found.certs);
             if store.is_empty() {
                 return Err(TlsError(
-                    "The system has no root certificates: install ca-certificates, or give roots".into(),
+                    "The system has no root certificates: install ca-certificates, or specify roots".into(),
                 ));
             }
         }
         Roots::Pem(pem) => {
             store.add_parsable_certificates(certificates(pem)?);
             if store.is_empty() {
-                return Err(TlsError("No certificate in the given roots can be used".into()));
+                return Err(TlsError("None of the given roots is a usable certificate".into()));
             }
         }
     }
@@ -70,7 +70,7 @@ pub(crate) fn connector(roots: &Roots) -> Result<futures_rustls::TlsConnector, T
     Ok(Arc::new(config).into())
 }
 
-/// The certificate and key that a server shows.
+/// The certificate and key of a server.
 #[cfg(feature = "server")]
 #[derive(Clone)]
 pub struct ServerTls {
@@ -80,11 +80,11 @@ pub struct ServerTls {
 
 #[cfg(feature = "server")]
 impl ServerTls {
-    /// Reads a certificate chain, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1),
+    /// Loads a certificate chain, the server's own certificate first, and its private key (PKCS #8, PKCS #1 or SEC 1),
     /// both in PEM.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|_| TlsError("The key holds no PEM private key (PKCS #8, PKCS #1 or SEC 1)".into()))?;
+            .map_err(|_| TlsError("The key is not a PEM private key (PKCS #8, PKCS #1 or SEC 1)".into()))?;
         let chain = certificates(chain)?;
         let validity = chain.first().and_then(|own| validity::of(own));
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -92,7 +92,7 @@ impl ServerTls {
             .expect("ring has suites for TLS 1.2 and 1.3")
             .with_no_client_auth()
             .with_single_cert(chain, key)
-            .map_err(|e| TlsError(format!("Certificate and key do not go together: {e}")))?;
+            .map_err(|e| TlsError(format!("Certificate and key do not match: {e}")))?;
         Ok(ServerTls { config: Arc::new(config), validity })
     }
 
