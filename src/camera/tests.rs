@@ -694,7 +694,7 @@ impl World {
         world
     }
 
-    fn frame(&mut self, stream: StreamId, codec: Codec, key: bool) {
+    pub(super) fn frame(&mut self, stream: StreamId, codec: Codec, key: bool) {
         let frame = crate::media::Frame {
             stream,
             codec,

@@ -1,0 +1,133 @@
+//! Whom calls bring: what the program asks of them, and what they say.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::{Output, Studio};
+use crate::call::body::End;
+use crate::call::{CallError, CallId};
+use crate::calling::{self, Party};
+use crate::camera::demand::{self, Sink};
+use crate::camera::event::{Event, Viewer, ViewerId};
+use crate::camera::profile;
+use crate::media::{Codec, Kind};
+use crate::proto::Address;
+use crate::rtc::{self, SessionStats};
+
+impl Studio {
+    /// Calls a peer, to show it the pictures.
+    pub(crate) fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<ViewerId, CallError> {
+        let call = self.calling.invite(to, wire_id, now)?;
+        self.settle(now);
+        Ok(ViewerId(call))
+    }
+
+    pub(crate) fn accept(&mut self, viewer: ViewerId, now: Instant) -> Result<(), CallError> {
+        self.calling.accept(viewer.0, now)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    pub(crate) fn reject(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
+        self.calling.reject(viewer.0, end, now)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    pub(crate) fn hang_up(&mut self, viewer: ViewerId, end: End, now: Instant) -> Result<(), CallError> {
+        self.calling.hang_up(viewer.0, end, now)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Ends every call, those that are not connected yet too. Says how many.
+    pub(crate) fn hang_up_all(&mut self, end: &End, now: Instant) -> usize {
+        let count = self.calling.hang_up_all(end, now);
+        self.settle(now);
+        count
+    }
+
+    /// Where those who watch are.
+    pub(crate) fn watchers(&self) -> Vec<Address> {
+        self.calling.parties().filter(|party| party.joined).map(|party| party.peer.clone()).collect()
+    }
+
+    /// Where the viewers of later calls can reach us.
+    pub(crate) fn set_candidates(&mut self, candidates: Vec<rtc::LocalCandidate>) {
+        self.calling.set_candidates(candidates);
+    }
+
+    pub(crate) fn viewers(&self) -> impl Iterator<Item = (Viewer, Option<SessionStats>)> {
+        self.calling.parties().filter(|party| party.joined).map(|party| (self.viewer(&party), party.stats))
+    }
+
+    /// Sessions that a panic ended.
+    pub(crate) fn panics(&self) -> u64 {
+        self.calling.panics()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.calling.is_idle()
+    }
+
+    pub(super) fn calling_event(&mut self, event: calling::Event, now: Instant) {
+        let event = match event {
+            calling::Event::Incoming { call, peer, data } => {
+                Event::Incoming { id: ViewerId(call), peer, data }
+            }
+            calling::Event::Calling { call, peer } => Event::Calling { id: ViewerId(call), peer },
+            calling::Event::Takes { call, streams } => {
+                self.hold_to_agreement(&[call]);
+                return self.want(Sink::Call(call), streams, now);
+            }
+            calling::Event::Joined { call } => {
+                let Some(party) = self.calling.party(call) else { return };
+                Event::ViewerJoined { viewer: self.viewer(&party) }
+            }
+            calling::Event::Left { call, peer, takes, end } => {
+                let viewer =
+                    self.viewer(&Party { call, peer: &peer, takes: &takes, joined: true, stats: None });
+                self.want(Sink::Call(call), BTreeSet::new(), now);
+                Event::ViewerLeft { viewer, end }
+            }
+            calling::Event::Failed { call, peer, end } => {
+                self.want(Sink::Call(call), BTreeSet::new(), now);
+                Event::CallFailed { id: ViewerId(call), peer, end }
+            }
+            calling::Event::KeyFrameWanted { stream, reason } => {
+                return self.want_key_frame(stream, reason, now);
+            }
+            calling::Event::Estimate { call, bps } => {
+                let estimate = demand::Input::Estimate { sink: Sink::Call(call), bps };
+                return self.demand.handle_input(estimate, now);
+            }
+        };
+        self.out.push_back(Output::Event(event));
+    }
+
+    /// Whether the encoder makes what was negotiated with these viewers; told once for all of them.
+    pub(super) fn hold_to_agreement(&mut self, calls: &[CallId]) {
+        let parties = calls.iter().filter_map(|call| self.calling.party(*call));
+        let agreed = parties.filter_map(|party| {
+            let stats = party.stats?;
+            let mut made =
+                stats.streams.iter().filter_map(|id| self.demand.stream(*id)?.video()?.profile_level_id);
+            Some((made.next()?, stats.profile_level_id?))
+        });
+        let error = profile::check(agreed);
+        self.out.extend(error.map(|error| Output::Event(Event::Media { error })));
+    }
+
+    pub(super) fn viewer(&self, party: &Party<'_>) -> Viewer {
+        let kind = |kind| {
+            let codecs = party.takes.iter().filter_map(|id| self.demand.stream(*id)).map(|info| info.codec);
+            codecs.into_iter().find(|codec: &Codec| codec.kind() == kind)
+        };
+        Viewer {
+            id: ViewerId(party.call),
+            address: party.peer.clone(),
+            video: kind(Kind::Video),
+            audio: kind(Kind::Audio).is_some(),
+        }
+    }
+}
