@@ -232,6 +232,29 @@ fn frames_end_with_the_camera() {
 }
 
 #[test]
+fn a_run_that_is_dropped_leaves_nothing_on() {
+    let source = fake(160);
+    let camera = Camera::new(config(&source)).expect("it starts");
+    let held = Arc::new(());
+    camera.on({
+        let (held, _camera) = (held.clone(), camera.clone());
+        move |_| _ = &held
+    });
+    let mut frames = camera.frames(1000);
+    block_on(or(camera.run(), async { assert!(frames.next().await.is_some()) }));
+    let late = async {
+        pass(PATIENCE).await;
+        panic!("frames go on");
+    };
+    block_on(or(async { while frames.next().await.is_some() {} }, late));
+    assert!(source.state.wanted().is_empty());
+    assert_eq!(block_on(camera.snapshot()).err(), Some(SnapshotError::Shutdown));
+    assert_eq!(Arc::strong_count(&held), 1, "the callback is gone");
+    // It was run once.
+    block_on(camera.run());
+}
+
+#[test]
 fn a_snapshot_opens_the_source_and_closes_it() {
     let source = fake(160);
     let camera = Camera::new(config(&source)).expect("it starts");

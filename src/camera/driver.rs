@@ -18,6 +18,10 @@ use crate::proto::{Draft, Kind, Object};
 /// How long a shutdown waits for goodbyes and for the source to close: who embeds a camera gives it a second in all.
 const LAST_GOODBYE: Duration = Duration::from_millis(700);
 
+/// Frames of one turn: a source that gives them faster than they can be sent must not keep datagrams, alarms and
+/// signalling waiting.
+const FRAMES: usize = 8;
+
 /// How long a source that is replaced may take to close.
 const LAST_FRAME: Duration = Duration::from_secs(3);
 
@@ -72,17 +76,17 @@ impl Driver {
     }
 
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut any = false;
-        while self.shared.inbox.frames.poll_ready(cx).is_ready() {
-            while let Some(frame) = self.shared.inbox.frames.pop() {
-                any = true;
-                self.shared.input(Input::Frame(&frame));
-                // Each frame leaves before the next is cut.
-                self.poll_transmits(cx);
-                self.drain();
+        for _ in 0..FRAMES {
+            if self.shared.inbox.frames.poll_ready(cx).is_pending() {
+                return false;
             }
+            let Some(frame) = self.shared.inbox.frames.pop() else { continue };
+            self.shared.input(Input::Frame(&frame));
+            // Each frame leaves before the next is cut.
+            self.poll_transmits(cx);
+            self.drain();
         }
-        any
+        true
     }
 
     fn take_media(&mut self) -> bool {

@@ -35,9 +35,10 @@ pub(crate) mod studio;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use futures_lite::future::zip;
@@ -179,6 +180,7 @@ impl Camera {
             rules,
             owns_server: owned,
             requests: AtomicU64::new(0),
+            ran: AtomicBool::new(false),
             udp: Mutex::new(Some(udp)),
             place,
             urls,
@@ -371,33 +373,48 @@ impl Camera {
     }
 
     /// Runs until [`Camera::shutdown`], or until a server elsewhere refuses the camera for good. Run it once, on any
-    /// runtime.
+    /// runtime; dropped, it closes the source, and ends what waits for frames and snapshots.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
-        let server = shared.server.as_ref().filter(|_| shared.owns_server).map(|server| server.run());
-        let client = shared.client.run();
-        let served = async move {
-            if let Some(server) = server {
-                server.await;
-            }
-        };
-        let connected = {
-            let inbox = shared.inbox.clone();
-            async move {
-                client.await;
-                lock(&inbox.ending).offline = true;
-                inbox.changed.notify();
-            }
-        };
-        let udp = lock(&shared.udp).take();
-        let mut driver = Driver::new(shared.clone(), udp);
-        let worked = async move { poll_fn(|cx| driver.poll(cx)).await };
         async move {
-            zip(zip(served, connected), worked).await;
-            // A callback may own the camera, and the camera its ports.
-            shared.events.clear();
-            shared.handlers.clear();
+            let Some(running) = Running::begin(&shared) else {
+                return log::error!("the camera has run already: this second run() does nothing");
+            };
+            let served = async {
+                if let Some(server) = shared.server.as_ref().filter(|_| shared.owns_server) {
+                    server.run().await;
+                }
+            };
+            let connected = async {
+                shared.client.run().await;
+                lock(&shared.inbox.ending).offline = true;
+                shared.inbox.changed.notify();
+            };
+            let udp = lock(&shared.udp).take();
+            let mut driver = Driver::new(shared.clone(), udp);
+            zip(zip(served, connected), poll_fn(|cx| driver.poll(cx))).await;
+            drop(running);
         }
+    }
+}
+
+/// The one run of a camera. However it ends, finished or dropped, nothing runs on and nobody waits for it.
+struct Running(Arc<Shared>);
+
+impl Running {
+    fn begin(shared: &Arc<Shared>) -> Option<Running> {
+        (!shared.ran.swap(true, Ordering::AcqRel)).then(|| Running(shared.clone()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        shared.input(Input::Shutdown);
+        shared.command(Command::Want(BTreeSet::new()));
+        // A callback may own the camera, and the camera its ports.
+        shared.events.clear();
+        shared.handlers.clear();
     }
 }
 

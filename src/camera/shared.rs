@@ -1,7 +1,7 @@
 //! What the camera's handles, its task and its source's threads share.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::commands::Handlers;
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     /// Whether that server runs and ends with the camera.
     pub owns_server: bool,
     pub requests: AtomicU64,
+    /// It runs, or has run.
+    pub ran: AtomicBool,
     /// The UDP port, until the driver takes it.
     pub udp: Mutex<Option<Udp>>,
     pub place: site::Reachability,
