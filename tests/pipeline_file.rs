@@ -167,9 +167,9 @@ fn what_cannot_be_played_is_refused_in_words_at_once() {
     let table = [
         (text(&folder.0.join("missing.mp4")), "no-file", "there is no file"),
         (text(&folder.0), "no-file", "is a folder"),
-        (folder.write("text.mp4", b"This is no video."), "not-media", "no video that can be played"),
-        (folder.write("empty.mp4", b""), "not-media", "no video that can be played"),
-        (folder.record("sound.mkv", AUDIO), "no-pictures", "has no pictures"),
+        (folder.write("text.mp4", b"This is no video."), "not-media", "not a playable video"),
+        (folder.write("empty.mp4", b""), "not-media", "not a playable video"),
+        (folder.record("sound.mkv", AUDIO), "no-pictures", "has no video"),
         ("/dev/video97".into(), "no-camera", "there is no camera /dev/video97"),
         ("/dev/null".into(), "not-a-camera", "is not a camera"),
         ("/dev/v4l".into(), "no-camera", "there is no camera"),

@@ -138,9 +138,9 @@ fn the_best_format_is_asked_for_and_comes() {
     let Some(vivid) = vivid("the_best_format_is_asked_for_and_comes") else { return };
     // It has 1280x720 at 12.5 pictures a second and less, and 640x360 at up to 40.
     for ((width, height), fps, expected) in [
-        ((640, 360), 15, "640 x 360, 15 a second, encoded"),
-        ((1280, 720), 30, "640 x 360, 30 a second, encoded"),
-        ((1280, 720), 10, "1280 x 720, 10 a second, encoded"),
+        ((640, 360), 15, "640x360 at 15 fps, encoded"),
+        ((1280, 720), 30, "640x360 at 30 fps, encoded"),
+        ((1280, 720), 10, "1280x720 at 10 fps, encoded"),
     ] {
         let watched = open(vivid.settings(width, height, fps)).expect("a pipeline");
         watched.start(H264);
@@ -279,7 +279,7 @@ fn a_rate_that_is_not_kept_is_told() {
     vivid.set("percentage_of_dropped_buffers", 60);
     let words = trouble(&watched, "too-slow");
     vivid.set("percentage_of_dropped_buffers", 0);
-    assert!(words.contains("agreed to 10 pictures a second"), "{words}");
+    assert!(words.contains("negotiated 10 fps"), "{words}");
     watched.frame(Codec::H264);
 }
 

@@ -1,59 +1,58 @@
-//! What went wrong at a source of pictures, in words: the cause and the cure.
+//! Errors of media sources: the cause, and how to fix it.
 
 use std::fmt;
 
-/// The kind of a [`MediaError`], for a program to act on.
+/// The kind of a [`MediaError`], for programs to match on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A source, size or rate that makes no sense.
+    /// Invalid settings: source, size, frame rate or bitrate.
     BadSettings,
-    /// GStreamer itself or one of its plugins is not installed.
+    /// GStreamer or one of its plugins is not installed.
     MissingPlugin,
-    /// No encoder of the list works on this machine.
+    /// None of the encoders works on this machine.
     NoEncoder,
-    /// There is no such device.
+    /// The device does not exist.
     NoCamera,
-    /// Another program uses the camera.
+    /// The camera is in use by another program.
     CameraBusy,
-    /// The device is there and is not a camera that gives pictures.
+    /// The device exists but is not a camera.
     NotACamera,
-    /// This user may not open the device or file.
+    /// Permission to open the device or file was denied.
     NotAllowed,
-    /// There is no such file.
+    /// The file does not exist.
     NoFile,
-    /// The file holds nothing that can be played.
+    /// The file has nothing that can be played.
     NotMedia,
-    /// The source has no pictures.
+    /// The source has no video.
     NoPictures,
-    /// The pictures are coded otherwise than was agreed with viewers.
+    /// The video's H.264 profile is not the one negotiated with viewers.
     OtherProfile,
-    /// The network source does not answer.
+    /// The network source is unreachable.
     Unreachable,
-    /// The network source answers that it knows no such address.
+    /// The network source has no such path.
     NotFound,
-    /// The network source wants a user and password, or others than given.
+    /// The network source requires a valid user and password.
     Unauthorized,
     /// The source ended.
     Ended,
-    /// The source is open and gives nothing.
+    /// The source is open but delivers nothing.
     Stalled,
-    /// The camera gives pictures of another size or kind than it agreed to.
+    /// The camera delivers frames of another size or format than negotiated.
     WrongPictures,
-    /// The camera gives far fewer pictures a second than it agreed to.
+    /// The camera's frame rate is far below the negotiated one.
     TooSlow,
     /// The camera has no such control.
     NoControl,
-    /// A control does not take this value, or none now.
+    /// A control does not accept this value, or cannot be set now.
     BadValue,
-    /// Anything else, in GStreamer's words.
+    /// Any other error; the message is usually GStreamer's.
     Other,
 }
 
-/// Why a source of pictures cannot be used: [`kind`](Self::kind) for programs, [`Display`](fmt::Display) for
-/// people.
+/// Why a media source cannot be used: [`kind`](Self::kind) is for programs, [`Display`](fmt::Display) for people.
 ///
-/// It may name the source's host, path or device, and never a credential: see [`Location`](super::source::Location).
+/// The message may name the source's host, path or device, but never a credential: see [`Location`](super::source::Location).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaError {
     kind: ErrorKind,
@@ -61,29 +60,28 @@ pub struct MediaError {
 }
 
 impl MediaError {
-    /// An error of a kind, with its cause and cure in words.
+    /// Creates an error with a message that gives the cause and how to fix it.
     pub fn new(kind: ErrorKind, words: impl Into<String>) -> Self {
         MediaError { kind, words: words.into() }
     }
 
-    /// A GStreamer element is missing; `package` is the Debian package that brings it.
+    /// The error for a missing GStreamer element; `package` is the Debian package that provides it.
     pub fn missing_plugin(element: &str, package: &str) -> Self {
-        let words =
-            format!("the GStreamer element {element} is missing: install it with `apt install {package}`");
+        let words = format!("the GStreamer element {element} is not installed (try `apt install {package}`)");
         MediaError::new(ErrorKind::MissingPlugin, words)
     }
 
-    /// What kind of error this is.
+    /// The kind of error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether waiting may mend it. A wrong password does not become right, and many tries lock an account.
+    /// Whether a retry may succeed. A wrong password stays wrong, and repeated attempts may lock the account.
     pub fn may_pass(&self) -> bool {
         !matches!(self.kind, ErrorKind::MissingPlugin | ErrorKind::Unauthorized | ErrorKind::BadSettings)
     }
 
-    /// A stable name of the kind, for logs and other languages.
+    /// A stable code for the kind, for logs and translations.
     pub fn code(&self) -> &'static str {
         match self.kind {
             ErrorKind::BadSettings => "bad-settings",

@@ -1,7 +1,7 @@
 //! Encoded frames and where they come from.
 //!
-//! A [`Frame`] is one access unit of one stream. Whatever makes frames (a GStreamer pipeline, a test)
-//! and whatever takes them (WebRTC viewers, a recorder) meet in this type alone.
+//! A [`Frame`] is one access unit of one stream. It is the only type that producers (a GStreamer pipeline, an
+//! application's encoder) and consumers (WebRTC viewers, a recorder) share.
 
 pub mod adapt;
 #[cfg(feature = "gst")]

@@ -13,7 +13,7 @@ const SMALL: [&str; 8] = ["camera", "--port", "0", "--size", "320x240", "--fps",
 #[test]
 fn it_serves_itself_and_ends_as_told() {
     let camera = Program::start(&[&SMALL[..], &["--token", "s3cret", "--board", "generic"]].concat(), &[]);
-    camera.says("board: any machine (generic: as asked for)");
+    camera.says("board: any machine (generic: as configured)");
     camera.says("encoder: ");
     let line = camera.says("open http://127.0.0.1:");
     let address = line.trim_start_matches("open http://").trim_end_matches('/').parse().expect("an address");
@@ -128,7 +128,7 @@ fn what_is_wrong_is_said_before_it_starts() {
     let (code, out, err) = run(&[&SMALL[..], &board, &["--check"]].concat(), &[]);
     assert_eq!(code, 0, "{err}");
     for part in [
-        "board: Raspberry Pi 5 (raspberry-pi-5: as asked for)",
+        "board: Raspberry Pi 5 (raspberry-pi-5: as configured)",
         "  captures with: libcamerasrc (csi), v4l2src (usb)",
         "  known: This board has no hardware encoder",
         "encoder: x264enc (software, H.264 42c0",

@@ -1,4 +1,4 @@
-//! A board's temperature and its firmware's flags: how many steps less to ask of it, before it throttles.
+//! Decides by a board's temperature and firmware flags how many steps to reduce quality, before it throttles.
 //!
 //! # The policy
 //!
@@ -8,7 +8,7 @@
 //! - **After a pause.** A board that has cooled down while nobody watched begins with everything.
 //! - **Read seldom.** Every 5 s ([`EVERY`]) while somebody watches, and never else; a board without a
 //!   thermometer is asked once.
-//! - **Under-voltage** is told when it begins: no picture mends a power supply.
+//! - **Under-voltage** is reported when it begins; lower quality would not help.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -22,43 +22,43 @@ pub const COOL: Duration = Duration::from_secs(60);
 /// So much above `step_down` there is no time to wait, in °C.
 const HASTE: f32 = 5.0;
 
-/// The temperatures to act at.
+/// The temperature limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// From here on less is asked, in °C.
+    /// Quality is reduced at or above this temperature, in °C.
     pub step_down: f32,
-    /// Below this more is asked, in °C.
+    /// Quality is restored below this temperature, in °C.
     pub step_up: f32,
 }
 
-/// What the Raspberry Pi's firmware says of just now: the low bits of `get_throttled`
+/// The current flags of the Raspberry Pi's firmware: the low bits of `get_throttled`
 /// (<https://www.raspberrypi.com/documentation/computers/os.html#get_throttled>).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Throttled {
-    /// The power supply gives too little.
+    /// Under-voltage: the power supply is too weak.
     pub under_voltage: bool,
-    /// The clock of the cores is limited.
+    /// The core clock is capped.
     pub capped: bool,
-    /// The cores are slowed down.
+    /// The cores are throttled.
     pub throttled: bool,
-    /// The soft limit of the temperature is reached: ordinary life on the models that have one.
+    /// The soft temperature limit is reached: normal operation on the models that have one.
     pub soft_limit: bool,
 }
 
 impl Throttled {
-    /// Reads the bits.
+    /// Parses the bits.
     pub fn from_bits(bits: u32) -> Throttled {
         let bit = |n: u32| bits >> n & 1 == 1;
         Throttled { under_voltage: bit(0), capped: bit(1), throttled: bit(2), soft_limit: bit(3) }
     }
 }
 
-/// A reading.
+/// A temperature reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// In °C; `None` where it cannot be read.
+    /// Temperature in °C; `None` if it cannot be read.
     pub celsius: Option<f32>,
-    /// `None` where no firmware tells.
+    /// Firmware flags; `None` without such a firmware.
     pub throttled: Option<Throttled>,
 }
 
@@ -131,7 +131,7 @@ impl Heat {
         }
         let flags = reading.throttled.unwrap_or_default();
         if flags.under_voltage && !self.under_voltage {
-            let words = "the power supply gives the board too little (under-voltage): use a stronger one";
+            let words = "the power supply is too weak (under-voltage): use a stronger one";
             self.out.push_back(Output::Say(words.into()));
         }
         self.under_voltage = flags.under_voltage;

@@ -1,4 +1,4 @@
-//! Merges what viewers ask for into as few key frames as will do.
+//! Merges the viewers' key frame requests into as few key frames as possible.
 //!
 //! One encoder feeds all viewers, and a key frame costs as much as many others. The first request of a
 //! quiet stream goes out at once; the next waits until the last key frame is [`KeyFrameReason`]'s interval old, and
@@ -13,7 +13,7 @@ use crate::media::StreamId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyFrameReason {
-    /// A viewer joined and sees nothing until it comes: merged within 100 ms.
+    /// A viewer joined and sees nothing until a key frame arrives: merged within 100 ms.
     Join,
     /// A viewer lost packets and its picture is damaged: merged within 500 ms, because a key frame
     /// sent into a congested network makes more loss.

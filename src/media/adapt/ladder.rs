@@ -1,9 +1,9 @@
-//! How large and how many pictures: fewer, then smaller, where bits are very few or the board is hot.
+//! Frame rate and size: reduces first the rate, then the size, when the bitrate is very low or the board is hot.
 //!
 //! # The policy
 //!
-//! - **The rungs.** From all that was asked for: half the pictures a second, then two thirds, a half and a
-//!   third of the width and height. Nothing below 160 x 90, and no fewer than ten a second.
+//! - **The rungs.** From the full quality: half the frame rate, then two thirds, a half and a third of the width and
+//!   height. Never below 160x90 or 10 fps.
 //! - **Bits.** A rung wants 0.012 bit for each of its pixels ([`FLOOR`]). Fewer for 3 s ([`DOWN_HOLD`]) is a
 //!   step down; half as much again as the next rung up wants, for 15 s ([`UP_HOLD`]), is a step up.
 //! - **Heat.** So many steps as [`Heat`](super::heat::Heat) asks for are the highest that is allowed, at once.
@@ -28,17 +28,17 @@ const SCALES: [u32; 4] = [100, 67, 50, 33];
 const LEAST_FPS: u32 = 10;
 const LEAST_SIZE: (u32, u32) = (160, 90);
 
-/// What pictures an encoder gets.
+/// The frame size and rate that an encoder gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quality {
-    /// Of the full width and height, in percent.
+    /// Percentage of the full width and height.
     pub percent: u32,
-    /// Pictures a second, at most.
+    /// Maximum frame rate, in frames per second.
     pub fps: u32,
 }
 
 impl Quality {
-    /// A length of the full picture at this quality, even as 4:2:0 needs it.
+    /// Scales a length of the full frame to this quality; even, as 4:2:0 requires.
     pub fn of(self, length: u32) -> u32 {
         if self.percent >= 100 {
             return length;
@@ -48,12 +48,12 @@ impl Quality {
     }
 }
 
-/// A change, and why.
+/// A change of quality, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What is to be made from now on.
+    /// The new quality.
     pub quality: Quality,
-    /// In words.
+    /// The reason, as text.
     pub why: String,
 }
 
@@ -152,10 +152,10 @@ impl Ladder {
         let kbits = self.bps.unwrap_or_default() / 1000;
         let why = match (wanted > before, wanted == heat && heat > 0) {
             (true, true) => self.by_heat.1.clone(),
-            (true, false) => format!("{kbits} kbit/s are too few for more"),
-            (false, true) => format!("{}, which is better than it was", self.by_heat.1),
-            (false, false) if self.by_bits > 0 => format!("{kbits} kbit/s are enough for so much"),
-            (false, false) => "network and board allow it again".into(),
+            (true, false) => format!("{kbits} kbit/s is too low for more"),
+            (false, true) => format!("{}, which is better than before", self.by_heat.1),
+            (false, false) if self.by_bits > 0 => format!("{kbits} kbit/s is enough for this"),
+            (false, false) => "the network and the board allow it again".into(),
         };
         Some(Step { quality: self.quality(), why })
     }
@@ -323,10 +323,13 @@ mod tests {
         ladder.handle_heat(1, "the board is at 76.0 °C");
         assert_eq!(ladder.poll(at(0)).map(|step| step.why), Some("the board is at 76.0 °C".into()));
         ladder.handle_heat(0, "");
-        assert_eq!(ladder.poll(at(1)).map(|step| step.why), Some("network and board allow it again".into()));
+        assert_eq!(
+            ladder.poll(at(1)).map(|step| step.why),
+            Some("the network and the board allow it again".into())
+        );
         ladder.handle_rate(200_000);
         assert_eq!(ladder.poll(at(2)), None);
-        assert_eq!(ladder.poll(at(5)).map(|step| step.why), Some("200 kbit/s are too few for more".into()));
+        assert_eq!(ladder.poll(at(5)).map(|step| step.why), Some("200 kbit/s is too low for more".into()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! N viewers' bandwidth estimates, one encoder: which bitrate it gets.
+//! Chooses one encoder's bitrate from the bandwidth estimates of all viewers.
 //!
 //! # The policy
 //!

@@ -27,5 +27,5 @@ pub(crate) fn id(name: &str) -> Result<u32, String> {
         return Ok(*id);
     }
     let hint = nearest::hint(name, CONTROLS.iter().map(|(known, _)| *known));
-    Err(format!("\"{name}\" is no control of an encoder that is known here{hint}"))
+    Err(format!("unknown encoder control \"{name}\"{hint}"))
 }

@@ -145,7 +145,7 @@ impl TryFrom<RawKnob> for Knob {
         let setting = match (raw.property, raw.control) {
             (Some(name), None) => Setting::Property(name),
             (None, Some(name)) => Setting::Control(name),
-            _ => return Err("must have a property or a control, one of them"),
+            _ => return Err("must have either a property or a control"),
         };
         Ok(Knob { setting, unit: raw.unit })
     }
@@ -249,10 +249,10 @@ impl Encoder {
             controls::id(name)?;
         }
         if self.bitrate.unit == Unit::Pictures {
-            return Err("the unit of a bitrate is bit/s or kbit/s".into());
+            return Err("the unit of a bitrate must be bit/s or kbit/s".into());
         }
         if let Some(knob) = self.key_interval.iter().find(|knob| knob.unit != Unit::Pictures) {
-            return Err(format!("the unit of a key frame interval is pictures, not {:?}", knob.unit));
+            return Err(format!("the unit of a key frame interval must be pictures, not {:?}", knob.unit));
         }
         Ok(())
     }
@@ -280,7 +280,7 @@ impl Csi {
         let camera = match camera {
             Some(text) if self.numbered => {
                 let number = text.parse::<u32>().map_err(|_| {
-                    format!("cameras have numbers with {element}: write csi:0, csi:1, not csi:{text}")
+                    format!("{element} identifies cameras by number: use csi:0 or csi:1, not csi:{text}")
                 })?;
                 Some(Value::Int(number.into()))
             }
@@ -313,5 +313,5 @@ pub(super) fn documented(name: &str, known: &[String]) -> Result<(), String> {
         return Ok(());
     }
     let hint = super::nearest::hint(name, known.iter().map(String::as_str));
-    Err(format!("\"{name}\" is no property that it has by its documentation{hint}"))
+    Err(format!("\"{name}\" is not a documented property{hint}"))
 }

@@ -24,10 +24,7 @@ pub(in crate::media) fn board(
         Board::File { path } => {
             let name = path.display().to_string();
             let text = fs::read_to_string(path).map_err(|error| {
-                MediaError::new(
-                    ErrorKind::NoFile,
-                    format!("the board profile {name} cannot be read: {error}"),
-                )
+                MediaError::new(ErrorKind::NoFile, format!("cannot read the board profile {name}: {error}"))
             })?;
             board::written(&name, &text, elements)
         }
@@ -53,19 +50,19 @@ fn facts(root: &Path) -> Facts {
     }
 }
 
-/// Where a board's heat is read, as its profile says.
+/// Where a board's temperature is read, as its profile says.
 #[derive(Clone, Debug)]
 pub struct Thermometer {
     /// The zone's temperature, in thousandths of a °C.
     temperature: Option<PathBuf>,
     /// The firmware's flags, in hexadecimal.
     flags: Option<PathBuf>,
-    /// The temperatures to act at.
+    /// The temperature limits.
     pub limits: Limits,
 }
 
 impl Thermometer {
-    /// The one that a profile names; `None` where the machine has none, or nobody knows what is too hot.
+    /// Finds the one that a profile names; `None` if the machine lacks it or its limits are unknown.
     pub(in crate::media) fn find(root: &Path, heat: &board::Heat) -> Option<Thermometer> {
         let zone = zone(root, &heat.zone);
         let flags = match heat.firmware {
@@ -74,7 +71,7 @@ impl Thermometer {
         };
         let trip = || zone.as_deref().and_then(passive).map(|celsius| celsius - MARGIN);
         let Some(step_down) = heat.step_down.or_else(trip) else {
-            log::debug!("the zone {} is not there, or has no temperature to slow down at", heat.zone);
+            log::debug!("thermal zone {} not found, or it has no passive trip point", heat.zone);
             return None;
         };
         let limits = Limits { step_down, step_up: heat.step_up.unwrap_or(step_down - MARGIN) };
@@ -82,8 +79,8 @@ impl Thermometer {
         (temperature.is_some() || flags.is_some()).then_some(Thermometer { temperature, flags, limits })
     }
 
-    /// Reads it now. Two short files of the kernel's: some microseconds, or a millisecond where a firmware is
-    /// asked.
+    /// Reads the temperature now. Two short kernel files: a few microseconds, or a millisecond if the firmware is
+    /// queried.
     pub fn read(&self) -> Reading {
         let text = |path: &Option<PathBuf>| fs::read_to_string(path.as_ref()?).ok();
         let thousandths = text(&self.temperature).and_then(|text| text.trim().parse::<f32>().ok());
@@ -182,7 +179,7 @@ mod tests {
         assert!(info.because.contains("Raspberry Pi 4 Model B Rev 1.4"), "{info}");
         let (_, info) =
             super::board(&pi.0, &Board::Named { name: "rk3588".into() }, &elements).expect("it is known");
-        assert_eq!((info.file.as_str(), info.because.as_str()), ("rk3588", "as asked for"));
+        assert_eq!((info.file.as_str(), info.because.as_str()), ("rk3588", "as configured"));
         let path = "sys/firmware/devicetree/base/compatible";
         let compatible = Root::new("cm4", &[(path, "acme,carrier\0brcm,bcm2711\0")]);
         let (_, info) = super::board(&compatible.0, &Board::Auto, &elements).expect("one fits");

@@ -1,8 +1,8 @@
-//! Boards: which encoders to try, in which order and with which settings, where their heat is read, what is
-//! known to be odd. All of it is data, in `boards/*.toml` of the source.
+//! Boards: which encoders to try, in which order and with which settings, where to read the temperature, and known
+//! quirks. All of it is data, in `boards/*.toml`.
 //!
-//! A profile is chosen by what the machine says of itself, by its name, or is a file of the
-//! user's own ([`Board`]). Only `host` reads files: of the machine, and the user's profile.
+//! A profile is detected from the machine, selected by name, or read from the user's own file ([`Board`]). Only `host`
+//! reads files: the machine's, and the user's profile.
 
 mod controls;
 mod elements;
@@ -33,7 +33,7 @@ macro_rules! boards {
     };
 }
 
-/// The profiles that come with the library, by the names of their files. The last one fits any machine.
+/// The built-in profiles by file name. The last one fits any machine.
 const BOARDS: &[(&str, &str)] = boards![
     "raspberry-pi-zero-2w",
     "raspberry-pi-3b-plus",
@@ -53,17 +53,17 @@ const BOARDS: &[(&str, &str)] = boards![
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Board {
-    /// The one that fits the machine best.
+    /// The best match for this machine.
     #[default]
     Auto,
-    /// One of the [`names`].
+    /// A built-in profile, one of the [`names`].
     Named {
         /// The profile's name.
         name: String,
     },
-    /// A file of one's own, written as those are.
+    /// The user's own file, in the same format.
     File {
-        /// Where it is.
+        /// The file path.
         path: PathBuf,
     },
 }
@@ -71,7 +71,7 @@ pub enum Board {
 impl FromStr for Board {
     type Err = MediaError;
 
-    /// `auto`, one of the [`names`], or the path of a file (with a `/` or ending in `.toml`).
+    /// Parses `auto`, one of the [`names`], or a file path (with a `/` or ending in `.toml`).
     fn from_str(text: &str) -> Result<Self, MediaError> {
         match text.trim() {
             "auto" => Ok(Board::Auto),
@@ -82,12 +82,12 @@ impl FromStr for Board {
     }
 }
 
-/// The names of the profiles that come with the library.
+/// The names of the built-in profiles.
 pub fn names() -> impl Iterator<Item = &'static str> {
     BOARDS.iter().map(|(name, _)| *name)
 }
 
-/// What a machine says of itself.
+/// What identifies the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// The device tree's model, such as `Raspberry Pi 4 Model B Rev 1.4`.
@@ -100,20 +100,20 @@ pub(crate) struct Facts {
     pub arch: String,
 }
 
-/// The profile that was chosen.
+/// The chosen profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoardInfo {
-    /// The name of its file, or the path of one's own.
+    /// The built-in profile's name, or the path of the user's file.
     pub file: String,
-    /// The board's name for people.
+    /// Human-readable board name.
     pub name: String,
-    /// Why this one, in words.
+    /// Why it was chosen, as text.
     pub because: String,
-    /// What was measured on such a board, or `not measured`.
+    /// Measurements on this board, or `not measured`.
     pub measured: String,
-    /// What pictures are captured with there, in this order: `libcamerasrc (csi)`.
+    /// The capture elements, in this order: `libcamerasrc (csi)`.
     pub capture: Vec<String>,
-    /// What is odd about it, each with its source.
+    /// Known quirks, each with its source.
     pub quirks: Vec<String>,
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn detect(facts: &Facts, elements: &Elements) -> (Profile, BoardInfo)
 pub(crate) fn named(name: &str, elements: &Elements) -> Result<(Profile, BoardInfo), MediaError> {
     let (file, text) = BOARDS.iter().find(|(known, _)| *known == name).ok_or_else(|| unknown(name))?;
     let profile = embedded(text, elements);
-    let info = info(file, &profile, "as asked for".into());
+    let info = info(file, &profile, "as configured".into());
     Ok((profile, info))
 }
 
@@ -157,9 +157,9 @@ pub(crate) fn written(
     elements: &Elements,
 ) -> Result<(Profile, BoardInfo), MediaError> {
     let profile = Profile::parse(text, elements).map_err(|words| {
-        MediaError::new(ErrorKind::BadSettings, format!("the board profile {path} cannot be used: {words}"))
+        MediaError::new(ErrorKind::BadSettings, format!("invalid board profile {path}: {words}"))
     })?;
-    let info = info(path, &profile, "as asked for".into());
+    let info = info(path, &profile, "as configured".into());
     Ok((profile, info))
 }
 
@@ -184,10 +184,8 @@ fn info(file: &str, profile: &Profile, because: String) -> BoardInfo {
 fn unknown(name: &str) -> MediaError {
     let hint = nearest::hint(name, names());
     let all: Vec<&str> = names().collect();
-    let words = format!(
-        "\"{name}\" is no board that is known{hint}; give auto, the path of a file, or one of {}",
-        all.join(", ")
-    );
+    let words =
+        format!("unknown board \"{name}\"{hint}; use auto, a file path, or one of {}", all.join(", "));
     MediaError::new(ErrorKind::BadSettings, words)
 }
 
@@ -204,14 +202,14 @@ fn fit(wanted: &profile::Match, facts: &Facts) -> Option<((u8, usize), String)> 
     };
     if let Some(length) = longest(&facts.model, &wanted.model) {
         let model = facts.model.as_deref().unwrap_or_default();
-        return Some(((4, length), format!("the machine says that it is a {model}")));
+        return Some(((4, length), format!("the machine reports {model}")));
     }
     if let Some(length) = longest(&facts.dmi, &wanted.dmi) {
         let dmi = facts.dmi.as_deref().unwrap_or_default();
-        return Some(((3, length), format!("the machine says that it is a {dmi}")));
+        return Some(((3, length), format!("the machine reports {dmi}")));
     }
     if let Some(at) = facts.compatible.iter().position(|name| wanted.compatible.contains(name)) {
-        let words = format!("the device tree says {}", facts.compatible[at]);
+        let words = format!("the device tree lists {}", facts.compatible[at]);
         return Some(((2, facts.compatible.len() - at), words));
     }
     if wanted.arch.contains(&facts.arch) {
@@ -221,5 +219,5 @@ fn fit(wanted: &profile::Match, facts: &Facts) -> Option<((u8, usize), String)> 
         && wanted.dmi.is_empty()
         && wanted.compatible.is_empty()
         && wanted.arch.is_empty();
-    any.then(|| ((0, 0), "no other fits".into()))
+    any.then(|| ((0, 0), "no other profile matches".into()))
 }

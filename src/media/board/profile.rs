@@ -155,7 +155,7 @@ impl Profile {
             let words = |words| format!("capture.[{at}]: {words}");
             let known = elements.capture.get(&capture.element).ok_or_else(|| {
                 let hint = nearest::hint(&capture.element, elements.capture.keys().map(String::as_str));
-                words(format!("\"{}\" is no capture element that is known here{hint}", capture.element))
+                words(format!("unknown capture element \"{}\"{hint}", capture.element))
             })?;
             known.check().map_err(words)?;
             for name in capture.properties.keys() {
@@ -164,13 +164,13 @@ impl Profile {
         }
         match &self.heat {
             Some(Heat { step_down: None, step_up: Some(_), .. }) => {
-                Err("heat.step_up: makes sense with a step_down alone".into())
+                Err("heat.step_up: requires step_down".into())
             }
             Some(Heat { step_down: Some(down), step_up: Some(up), .. }) if up >= down => {
                 Err(format!("heat.step_up: {up} °C must be lower than step_down, {down} °C"))
             }
             Some(Heat { step_down: Some(down), .. }) if !(20.0..=120.0).contains(down) => {
-                Err(format!("heat.step_down: {down} °C is no temperature to work at; give 20 to 120"))
+                Err(format!("heat.step_down: {down} °C is out of range; use 20 to 120"))
             }
             _ => Ok(()),
         }
@@ -182,7 +182,7 @@ impl Profile {
                 elements.encoder.keys().chain(self.element.keys()).map(String::as_str).collect();
             let hint = nearest::hint(name, known.iter().copied());
             let known = known.join(", ");
-            format!("\"{name}\" is no encoder that is known here{hint}; known are {known}")
+            format!("unknown encoder \"{name}\"{hint}; known encoders: {known}")
         })
     }
 

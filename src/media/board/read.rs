@@ -9,8 +9,9 @@ use super::nearest;
 
 /// Reads a `T` from the text of a file.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
-    let table: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| format!("no TOML: {}", error.to_string().trim()))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| format!("invalid TOML: {}", error.to_string().trim()))?;
     T::deserialize(Node(toml::Value::Table(table))).map_err(|error| error.to_string())
 }
 
@@ -51,12 +52,12 @@ impl de::Error for Words {
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let hint = nearest::hint(field, expected.iter().copied());
-        Words::new(format!("\"{field}\" is no key here{hint}"))
+        Words::new(format!("unknown key \"{field}\"{hint}"))
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let hint = nearest::hint(variant, expected.iter().copied());
-        Words::new(format!("\"{variant}\" is none of {}{hint}", expected.join(", ")))
+        Words::new(format!("must be one of {}, not \"{variant}\"{hint}", expected.join(", ")))
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -137,7 +138,7 @@ impl<'de> MapAccess<'de> for Entries {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Words> {
-        let (key, value) = self.next.take().ok_or_else(|| Words::new("a value without a key"))?;
+        let (key, value) = self.next.take().ok_or_else(|| Words::new("value without a key"))?;
         seed.deserialize(Node(value)).map_err(|error| error.under(&key))
     }
 }
@@ -189,12 +190,12 @@ mod tests {
     fn an_error_says_where_and_what_would_be_right() {
         for (text, words) in [
             ("name = 'a'\n[[inner]]\ncount = 1\nkind = 'large'", ""),
-            ("nmae = 'a'", "\"nmae\" is no key here; did you mean \"name\"?"),
+            ("nmae = 'a'", "unknown key \"nmae\"; did you mean \"name\"?"),
             ("name = 1", "name: invalid type: integer `1`, expected a string"),
             ("", "\"name\" is missing"),
             (
                 "name = 'a'\ninner = [{ count = 1, cuont = 2 }]",
-                "inner.[1]: \"cuont\" is no key here; did you mean \"count\"?",
+                "inner.[1]: unknown key \"cuont\"; did you mean \"count\"?",
             ),
             (
                 "name = 'a'\ninner = [{ count = 1 }, { count = -1 }]",
@@ -202,13 +203,13 @@ mod tests {
             ),
             (
                 "name = 'a'\ninner = [{ count = 1, kind = 'smal' }]",
-                "inner.[1].kind: \"smal\" is none of large, small; did you mean \"small\"?",
+                "inner.[1].kind: must be one of large, small, not \"smal\"; did you mean \"small\"?",
             ),
             ("name = 'a'\ninner = [{ count = 1, kind = 7 }]", "inner.[1].kind: must be one of large, small"),
         ] {
             let found = read::<Outer>(text).err().unwrap_or_default();
             assert_eq!(found, words, "{text}");
         }
-        assert!(read::<Outer>("name = ").is_err_and(|words| words.starts_with("no TOML: ")));
+        assert!(read::<Outer>("name = ").is_err_and(|words| words.starts_with("invalid TOML: ")));
     }
 }

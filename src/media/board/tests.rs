@@ -250,22 +250,22 @@ fn a_wrong_profile_is_refused_with_the_key_and_the_nearest_right_one() {
     let chain = acme.candidates(&[], &elements).remove(0).1.expect("described").chain("acmeenc", start());
     assert_eq!(chain, "videoconvert ! acmeenc name=enc rate=1500 gop=300 ! video/x-h264");
     for (text, part) in [
-        (change("two_encodes", "two_encode"), "\"two_encode\" is no key here; did you mean \"two_encodes\"?"),
+        (change("two_encodes", "two_encode"), "unknown key \"two_encode\"; did you mean \"two_encodes\"?"),
         (
             change("step_down = 75", "step_dwon = 75"),
-            "heat: \"step_dwon\" is no key here; did you mean \"step_down\"?",
+            "heat: unknown key \"step_dwon\"; did you mean \"step_down\"?",
         ),
         (change("step_down = 75", "step_down = 'hot'"), "heat.step_down: invalid type"),
         (change("step_down = 75", "step_down = 750"), "heat.step_down: 750 °C"),
         (change("step_down = 75", "step_down = 75\nstep_up = 80"), "must be lower than step_down"),
-        (change("step_down = 75", "step_up = 70"), "with a step_down alone"),
+        (change("step_down = 75", "step_up = 70"), "heat.step_up: requires step_down"),
         (
             change("'x264enc'", "'x246enc'"),
-            "encoder.[1]: \"x246enc\" is no encoder that is known here; did you mean \"x264enc\"?",
+            "encoder.[1]: unknown encoder \"x246enc\"; did you mean \"x264enc\"?",
         ),
         (
             change("'x264enc'", "'x264enc'\nproperties = { thread = 3 }"),
-            "encoder.[1]: \"thread\" is no property that it has by its documentation; did you mean \"threads\"?",
+            "encoder.[1]: \"thread\" is not a documented property; did you mean \"threads\"?",
         ),
         (
             change("'x264enc'", "'v4l2h264enc'\ncontrols = { video_bitrat = 3 }"),
@@ -281,7 +281,7 @@ fn a_wrong_profile_is_refused_with_the_key_and_the_nearest_right_one() {
         ),
         (
             change("[heat]", "[[capture]]\nelement = 'v4l2src'\nsensors = 'usbb'\n[heat]"),
-            "capture.[1].sensors: \"usbb\" is none of csi, usb; did you mean \"usb\"?",
+            "capture.[1].sensors: must be one of csi, usb, not \"usbb\"; did you mean \"usb\"?",
         ),
         (
             change(
@@ -293,12 +293,15 @@ fn a_wrong_profile_is_refused_with_the_key_and_the_nearest_right_one() {
         (change("[match]\n[[encoder]]\nname = 'x264enc'", "encoder = []\n[match]"), "name at least one"),
         (
             own.replace("'kbit/s'", "'kbit'"),
-            "element.acmeenc.bitrate.unit: \"kbit\" is none of bit/s, kbit/s, pictures; did you mean \"kbit/s\"?",
+            "element.acmeenc.bitrate.unit: must be one of bit/s, kbit/s, pictures, not \"kbit\"; did you mean \"kbit/s\"?",
         ),
         (own.replace("'kbit/s'", "'pictures'"), "element.acmeenc: the unit of a bitrate"),
         (own.replace("unit = 'pictures'", "unit = 'bit/s'"), "the unit of a key frame interval"),
-        (own.replace("property = 'rate',", ""), "element.acmeenc.bitrate: must have a property or a control"),
-        ("name = ".into(), "no TOML"),
+        (
+            own.replace("property = 'rate',", ""),
+            "element.acmeenc.bitrate: must have either a property or a control",
+        ),
+        ("name = ".into(), "invalid TOML"),
     ] {
         let error = written("mine.toml", &text, &elements).expect_err(part);
         let words = error.to_string();

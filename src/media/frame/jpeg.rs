@@ -1,6 +1,6 @@
 //! The size in a JPEG's frame header (ITU-T T.81, B.2.2). Nothing is decoded.
 
-/// Width and height in pixels; `None` where it is no JPEG, or one whose header does not say.
+/// Width and height in pixels; `None` if it is not a JPEG or its header has no size.
 ///
 /// ```
 /// use symple::media::frame::jpeg::size;

@@ -1,4 +1,4 @@
-//! One access unit of one stream, the bounded queue it waits in, and the H.264 headers in front of it.
+//! Frames (one access unit of one stream each), their bounded queue, and parsers for codec headers.
 
 pub mod jpeg;
 pub mod queue;
@@ -10,29 +10,29 @@ use std::time::{Duration, Instant};
 
 pub use stream::{AudioFormat, ClockId, Format, Kind, StreamId, StreamInfo, VideoFormat};
 
-/// A camera's H.264 pictures.
+/// A camera's H.264 video stream.
 pub const VIDEO_H264: StreamId = StreamId(0);
-/// A camera's VP8 pictures.
+/// A camera's VP8 video stream.
 pub const VIDEO_VP8: StreamId = StreamId(1);
-/// A camera's Opus sound.
+/// A camera's Opus audio stream.
 pub const AUDIO_OPUS: StreamId = StreamId(2);
 
-/// How a frame is coded.
+/// The codec of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
-    /// H.264 in Annex B byte-stream form, one access unit a frame, parameter sets before each key frame.
+    /// H.264 in Annex B byte-stream format, one access unit per frame, parameter sets before each key frame.
     H264,
     /// VP8 (RFC 6386), one frame.
     Vp8,
     /// Opus (RFC 6716), one packet, 48 kHz clock.
     Opus,
-    /// JPEG (ITU-T T.81), one picture; each is a key frame. For snapshots; RTP carries none here.
+    /// JPEG (ITU-T T.81), one image; each is a key frame. For snapshots; not sent over RTP.
     Jpeg,
 }
 
 impl Codec {
-    /// Whether it codes something to see or something to hear.
+    /// Whether it is a video or an audio codec.
     pub fn kind(self) -> Kind {
         match self {
             Codec::H264 | Codec::Vp8 | Codec::Jpeg => Kind::Video,
@@ -40,7 +40,7 @@ impl Codec {
         }
     }
 
-    /// Its name for people, such as `H.264`.
+    /// Display name, such as `H.264`.
     pub fn name(self) -> &'static str {
         match self {
             Codec::H264 => "H.264",
@@ -50,7 +50,7 @@ impl Codec {
         }
     }
 
-    /// Whether this codes pictures (and not sound).
+    /// Whether this is a video codec.
     pub fn is_video(self) -> bool {
         self.kind() == Kind::Video
     }
@@ -64,20 +64,20 @@ impl Codec {
 /// One encoded access unit (video) or packet (audio). Cloning shares the bytes.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// The stream it belongs to.
+    /// The stream that it belongs to.
     pub stream: StreamId,
-    /// How `data` is coded.
+    /// The codec of `data`.
     pub codec: Codec,
-    /// Decodable without any earlier frame. Audio is always `true`.
+    /// Whether it can be decoded without earlier frames. Always `true` for audio.
     pub key: bool,
-    /// When the picture or sound was captured, as near as the source knows.
+    /// Capture time, as accurately as the source knows it.
     pub captured: Instant,
-    /// Presentation time, from the start of the source. Video and audio of a source share one zero.
+    /// Presentation timestamp, counted from the creation of the source. Video and audio of a source share one zero.
     pub pts: Duration,
-    /// How long it lasts; zero when unknown.
+    /// Duration; zero if unknown.
     pub duration: Duration,
-    /// Frames before this one are missing: the source lost some, or began anew. Such a frame is a key frame.
+    /// Whether frames before this one are missing because the source lost some or restarted. Such a frame is a key frame.
     pub discontinuity: bool,
-    /// The coded bytes, shared by all who send them on.
+    /// The encoded bytes, shared by all consumers.
     pub data: Arc<[u8]>,
 }

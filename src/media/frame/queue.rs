@@ -1,9 +1,8 @@
-//! The bounded queue between those who make frames and the one who sends them.
+//! The bounded queue between the producers of frames and their sender.
 //!
-//! [`FrameQueue::push`] is called on a pipeline's own threads and must never wait for the network. When
-//! the sender falls behind, old frames are worth nothing and a gap spoils every picture up to the next
-//! key frame: so a full queue drops a stream's frames up to its next key frame, and counts them. What
-//! comes out of it can be decoded from the first frame on.
+//! [`FrameQueue::push`] is called on a pipeline's threads and must never wait for the network. When the sender falls
+//! behind, old frames are useless, and a gap corrupts every frame up to the next key frame. So a full queue drops a
+//! stream's frames up to its next key frame, and counts them. Its output can always be decoded from the first frame.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::{Frame, StreamId};
 
-/// A bounded queue of frames: a cheap handle, for any threads.
+/// A bounded queue of frames: a cheap, thread-safe handle.
 #[derive(Clone, Debug)]
 pub struct FrameQueue {
     capacity: usize,
@@ -39,25 +38,23 @@ impl Default for Lane {
     }
 }
 
-/// What became of a pushed frame.
+/// What happened to a pushed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pushed {
-    /// It waits to be taken.
+    /// It was queued.
     Queued,
-    /// It was dropped, and so will the frames be that follow: the source should be asked for a key frame.
+    /// It was dropped, and so are the following ones until a key frame: request one from the source.
     NeedsKeyFrame,
 }
 
 impl FrameQueue {
-    /// A queue that holds `capacity` frames (one at least) of each stream, so that pictures cannot
-    /// crowd out the sound.
+    /// Creates a queue that holds `capacity` frames (at least one) per stream, so video cannot crowd out audio.
     pub fn new(capacity: usize) -> Self {
         FrameQueue { capacity: capacity.max(1), state: Arc::default() }
     }
 
-    /// Appends a frame, without ever waiting. A full queue loses its stream's oldest frames up to the
-    /// next key frame.
+    /// Appends a frame without blocking. A full queue drops the stream's oldest frames up to the next key frame.
     pub fn push(&self, frame: Frame) -> Pushed {
         let mut state = self.lock();
         let pushed = state.push(frame, self.capacity);
@@ -69,7 +66,7 @@ impl FrameQueue {
         pushed
     }
 
-    /// The oldest frame, if there is one.
+    /// Removes the oldest frame, if there is one.
     pub fn pop(&self) -> Option<Frame> {
         let mut state = self.lock();
         let frame = state.frames.pop_front()?;
@@ -77,7 +74,7 @@ impl FrameQueue {
         Some(frame)
     }
 
-    /// Ready when [`pop`](Self::pop) has a frame; else the task is woken by the next push.
+    /// Ready when [`pop`](Self::pop) has a frame; otherwise the next push wakes the task.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if !state.frames.is_empty() {
@@ -87,12 +84,12 @@ impl FrameQueue {
         Poll::Pending
     }
 
-    /// How many frames were dropped since the queue was made.
+    /// The number of frames dropped since the queue was created.
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// Forgets all frames, without counting them as dropped: the source was stopped.
+    /// Removes all frames without counting them as dropped, because the source was stopped.
     pub fn clear(&self) {
         let mut state = self.lock();
         state.frames.clear();

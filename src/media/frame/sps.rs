@@ -1,4 +1,4 @@
-//! What an H.264 stream says of itself: its NAL units, and the picture size and profile in its SPS.
+//! Parses H.264 streams: NAL units, and the frame size and profile in the SPS.
 //!
 //! An SDP answer must name the profile that the running encoder produces, and that stands in the sequence
 //! parameter set (ITU-T H.264, 7.3.2.1.1). Only what is needed is read; the VUI is not.
@@ -7,7 +7,7 @@
 const NAL_IDR: u8 = 5;
 const NAL_SPS: u8 = 7;
 
-/// A sequence parameter set, as far as we need it.
+/// The fields of a sequence parameter set that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sps {
     /// `profile_idc`, the constraint flags, `level_idc`: the `profile-level-id` of RFC 6184, section 8.1.
@@ -19,7 +19,7 @@ pub struct Sps {
 }
 
 impl Sps {
-    /// Reads the SPS from its NAL unit (with the header byte, without the start code).
+    /// Parses an SPS NAL unit (with its header byte, without the start code).
     pub fn parse(nal: &[u8]) -> Option<Sps> {
         let (&header, body) = nal.split_first()?;
         if header & 0x1f != NAL_SPS {
@@ -89,7 +89,7 @@ impl Sps {
         is_picture.then_some(Sps { profile_level_id: [profile, flags, level], width, height })
     }
 
-    /// The first SPS in an Annex B access unit.
+    /// Finds and parses the first SPS in an Annex B access unit.
     pub fn find(access_unit: &[u8]) -> Option<Sps> {
         nal_units(access_unit).find_map(Sps::parse)
     }
@@ -101,19 +101,19 @@ impl Sps {
     }
 }
 
-/// How a stream stands to the `profile-level-id` that was negotiated for it (RFC 6184, 8.1).
+/// How a stream compares with its negotiated `profile-level-id` (RFC 6184, 8.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Agreement {
-    /// It is what was agreed.
+    /// It matches.
     Kept,
-    /// It may be larger than was agreed, which `level-asymmetry-allowed` permits and browsers decode.
+    /// Its level is higher than negotiated, which `level-asymmetry-allowed` permits and browsers decode.
     HigherLevel,
-    /// It needs tools that were not agreed: a decoder may show nothing.
+    /// It needs coding tools that were not negotiated: a decoder may show nothing.
     OtherProfile,
 }
 
-/// Holds a stream's profile, constraints and level against those that were negotiated.
+/// Compares a stream's profile, constraints and level with the negotiated ones.
 pub fn agreement(stream: [u8; 3], negotiated: [u8; 3]) -> Agreement {
     let [profile, constraints, level] = stream;
     // Baseline without the flag of its constrained form is taken for that: see `Sps::is_baseline`. Main and

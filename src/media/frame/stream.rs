@@ -1,26 +1,26 @@
-//! What a source announces of a stream: what it is, on which clock, and in which form just now.
+//! What a source announces about a stream: codec, clock and current format.
 
 use super::Codec;
 
-/// Names one stream of a source. Frames, wishes and drops are told apart by it.
+/// Identifies one stream of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u32);
 
-/// Names a clock. Streams of one clock are in lip sync: their presentation times share one zero.
+/// Identifies a clock. Streams with the same clock are in lip sync: their timestamps share one zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClockId(pub u32);
 
-/// What a stream is for: something to see or something to hear.
+/// The kind of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Pictures.
+    /// Video.
     Video,
-    /// Sound.
+    /// Audio.
     Audio,
 }
 
-/// A stream, as its source announces it.
+/// A stream as announced by its source.
 ///
 /// ```
 /// use symple::media::{Codec, Format, Kind, StreamId, StreamInfo, VideoFormat};
@@ -31,22 +31,22 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamInfo {
-    /// What its frames name.
+    /// The ID that its frames carry.
     pub id: StreamId,
-    /// How its frames are coded.
+    /// The codec of its frames.
     pub codec: Codec,
-    /// Of several streams that show the same, 0 is the best.
+    /// The rank among several streams of the same content; 0 is the best.
     pub rendition: u8,
-    /// The clock that its presentation times count on.
+    /// The clock of its timestamps.
     pub clock: ClockId,
-    /// Grows with each change of `format`. A generation begins at a key frame.
+    /// Increases with each change of `format`. A generation starts with a key frame.
     pub generation: u32,
-    /// What its frames hold, as far as that is known: an encoder that has not run yet is believed its settings.
+    /// The format of its frames, if known. Before the encoder has run, this is its configuration.
     pub format: Format,
 }
 
 impl StreamInfo {
-    /// A stream of the best rendition on the first clock, of a format that is not known yet.
+    /// Creates a stream with the best rendition, the first clock and an unknown format.
     pub fn new(id: StreamId, codec: Codec) -> StreamInfo {
         let format = match codec.kind() {
             Kind::Video => Format::Video(VideoFormat::default()),
@@ -55,17 +55,17 @@ impl StreamInfo {
         StreamInfo { id, codec, rendition: 0, clock: ClockId::default(), generation: 0, format }
     }
 
-    /// The same stream in this format.
+    /// Returns the stream with this format.
     pub fn with_format(self, format: Format) -> StreamInfo {
         StreamInfo { format, ..self }
     }
 
-    /// Whether it is seen or heard.
+    /// Whether it is video or audio.
     pub fn kind(&self) -> Kind {
         self.codec.kind()
     }
 
-    /// Its format, where it is a video stream.
+    /// Its format, if it is a video stream.
     pub fn video(&self) -> Option<VideoFormat> {
         match self.format {
             Format::Video(format) => Some(format),
@@ -84,35 +84,35 @@ impl StreamInfo {
     }
 }
 
-/// What the frames of a stream hold.
+/// The format of a stream's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// Of a video stream.
+    /// Video format.
     Video(VideoFormat),
-    /// Of an audio stream.
+    /// Audio format.
     Audio(AudioFormat),
 }
 
-/// Size and rate of a video stream. What is 0 is not known.
+/// Size and frame rate of a video stream; 0 means unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VideoFormat {
     /// Width in pixels.
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// Frames a second.
+    /// Frames per second.
     pub fps: u32,
-    /// Of H.264: profile, constraints and level as its SPS has them (RFC 6184, 8.1).
+    /// H.264 only: profile, constraints and level from the SPS (RFC 6184, 8.1).
     pub profile_level_id: Option<[u8; 3]>,
 }
 
-/// Channels and rate of an audio stream.
+/// Channels and sample rate of an audio stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AudioFormat {
-    /// 1 is mono, 2 stereo.
+    /// Number of channels: 1 is mono, 2 is stereo.
     pub channels: u8,
-    /// Samples a second of each channel.
+    /// Sample rate in Hz.
     pub sample_rate: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What can be set on a camera, and whether a value fits. Values only.
+//! Camera controls, and the check whether a value fits. Plain values, no I/O.
 
 use std::fmt;
 
@@ -6,72 +6,72 @@ use serde::Serialize;
 
 use crate::media::error::{ErrorKind, MediaError};
 
-/// One thing that can be set: exposure, gain, white balance, flip, focus …
+/// One camera control: exposure, gain, white balance, flip, focus …
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Control {
-    /// Its number in the kernel (`V4L2_CID_…`).
+    /// The kernel's ID (`V4L2_CID_…`).
     pub id: u32,
-    /// What it is called here: the same for all kernels, where the control is a common one.
+    /// Its name here. Common controls have the same name on all kernels.
     pub name: String,
-    /// What the driver calls it.
+    /// The driver's name for it.
     pub label: String,
-    /// What it takes.
+    /// Which values it takes.
     #[serde(flatten)]
     pub kind: ControlKind,
-    /// What it is set to, as far as that can be read: of a switch 0 or 1, of a menu the item's number.
+    /// The current value, if it can be read: 0 or 1 for a switch, the item's number for a menu.
     pub value: Option<i64>,
-    /// What it is set to at the factory.
+    /// The default value.
     pub default: i64,
-    /// It tells something and cannot be set.
+    /// Whether it is read-only.
     pub read_only: bool,
-    /// It does nothing now, because another one governs it: `exposure_time` while `exposure_auto` is on.
+    /// Whether another control overrides it now, such as `exposure_time` while `exposure_auto` is on.
     pub inactive: bool,
 }
 
-/// What a control takes.
+/// The type and range of a control.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ControlKind {
-    /// A whole number.
+    /// An integer.
     Integer {
-        /// The least.
+        /// Minimum.
         min: i64,
-        /// The greatest.
+        /// Maximum.
         max: i64,
-        /// From one to the next, from `min` on; at least 1.
+        /// Step size, counted from `min`; at least 1.
         step: u64,
     },
     /// On or off.
     Switch,
-    /// One of these, by number or name.
+    /// One item of a menu, by number or name.
     Menu {
-        /// Number and name of each.
+        /// Number and name of each item.
         items: Vec<(i64, String)>,
     },
-    /// It has no value: setting it does something.
+    /// Has no value; setting it triggers an action.
     Button,
-    /// A set of bits.
+    /// A bit mask.
     Bits {
-        /// Those that may be set.
+        /// The bits that may be set.
         mask: i64,
     },
 }
 
-/// What a control is to be set to.
+/// A value to set a control to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Value {
-    /// A number, a menu item's number, or 0 and 1 of a switch.
+    /// A number, a menu item's number, or 0 or 1 for a switch.
     Number(i64),
-    /// Of a switch.
+    /// On or off, for a switch.
     Switch(bool),
-    /// A menu item's name, or any of the others in letters: `"12"`, `"on"`.
+    /// A menu item's name, or any other value as text: `"12"`, `"on"`.
     Text(String),
-    /// Of a button.
+    /// Presses a button.
     Press,
-    /// What it was at the factory.
+    /// Resets to the default.
     Default,
 }
 
@@ -94,9 +94,9 @@ impl From<&str> for Value {
 }
 
 impl Value {
-    /// From JSON: a number, `true` and `false`, a text, and `null` for a button.
+    /// Converts from JSON: a number, a boolean, a string, or `null` for a button.
     ///
-    /// Errors: anything else, in words.
+    /// Errors: any other type, or a number that is not an integer.
     pub fn from_json(json: &serde_json::Value) -> Result<Value, MediaError> {
         match json {
             serde_json::Value::Null => Ok(Value::Press),
@@ -105,14 +105,14 @@ impl Value {
             serde_json::Value::Number(number) => number
                 .as_i64()
                 .map(Value::Number)
-                .ok_or_else(|| bad(format!("{number} is no whole number that a control takes"))),
-            _ => Err(bad("a control takes a number, true or false, or the name of a menu's item")),
+                .ok_or_else(|| bad(format!("a control takes an integer, not {number}"))),
+            _ => Err(bad("a control takes a number, true or false, or the name of a menu item")),
         }
     }
 }
 
 impl Control {
-    /// A control that is not set to anything yet.
+    /// Creates a control without a value.
     pub fn new(id: u32, label: &str, kind: ControlKind) -> Self {
         let name = match NAMES.iter().find(|(known, _)| *known == id) {
             Some((_, name)) => (*name).into(),
@@ -122,25 +122,25 @@ impl Control {
         Control { id, name, label: label.into(), kind, value, default, read_only: false, inactive: false }
     }
 
-    /// The control of this name among `controls`: ours, or as `v4l2-ctl` writes it.
+    /// Finds a control by our name or the name that `v4l2-ctl` prints.
     pub fn find<'a>(controls: &'a [Control], name: &str) -> Option<&'a Control> {
         let by = |has: &dyn Fn(&Control) -> bool| controls.iter().find(|control| has(control));
         by(&|c| c.name == name).or_else(|| by(&|c| plain(&c.label) == name))
     }
 
-    /// The number that the kernel is told for a value.
+    /// Converts a value to the kernel's number for it.
     ///
-    /// Errors: out of range, of another kind, or nothing that can be set now; each says what would do.
+    /// Errors: out of range, of the wrong type, or the control is read-only; the message has the valid range.
     pub fn number(&self, value: &Value) -> Result<i64, MediaError> {
         let name = &self.name;
         if self.read_only {
-            return Err(bad(format!("{name} tells something and cannot be set")));
+            return Err(bad(format!("{name} is read-only")));
         }
         let fits = || format!("{name} takes {}", self.kind);
         let number = match (&self.kind, value) {
             (ControlKind::Button, Value::Press | Value::Switch(true)) => return Ok(0),
             (ControlKind::Button, _) => return Err(bad(fits())),
-            (_, Value::Press) => return Err(bad(format!("{name} is no button: it takes {}", self.kind))),
+            (_, Value::Press) => return Err(bad(format!("{name} is not a button: it takes {}", self.kind))),
             (_, Value::Default) => return Ok(self.default),
             (ControlKind::Menu { items }, Value::Text(text)) => {
                 let named =
@@ -172,7 +172,7 @@ impl Control {
         if right { Ok(number) } else { Err(bad(format!("{}, not {number}", fits()))) }
     }
 
-    /// What it is set to, for people.
+    /// The current value as text, for display.
     pub fn value_text(&self) -> String {
         match (&self.kind, self.value) {
             (ControlKind::Button, _) => String::new(),
@@ -207,7 +207,7 @@ impl fmt::Display for ControlKind {
     }
 }
 
-/// Words for a control that is not there.
+/// The error for an unknown control. Lists the ones that exist.
 pub fn unknown(controls: &[Control], name: &str) -> MediaError {
     let names: Vec<&str> = controls.iter().map(|control| control.name.as_str()).collect();
     let there = match names.as_slice() {
@@ -219,21 +219,21 @@ pub fn unknown(controls: &[Control], name: &str) -> MediaError {
     MediaError::new(ErrorKind::NoControl, format!("the camera has no control {name}: {there}"))
 }
 
-/// Numbers of what the H.264 encoder within a camera is told by (linux/v4l2-controls.h).
+/// IDs of the controls of a camera's built-in H.264 encoder (linux/v4l2-controls.h).
 pub mod codec {
-    /// In bit/s.
+    /// Bitrate in bit/s.
     pub const BITRATE: u32 = 0x0099_09cf;
-    /// Parameter sets before each key frame.
+    /// Repeats the parameter sets before each key frame.
     pub const REPEAT_HEADERS: u32 = 0x0099_09e2;
-    /// A button: the next picture is a key frame.
+    /// A button: makes the next frame a key frame.
     pub const FORCE_KEY_FRAME: u32 = 0x0099_09e5;
-    /// Pictures from one key frame to the next.
+    /// Frames from one key frame to the next.
     pub const KEY_INTERVAL: u32 = 0x0099_0a66;
-    /// A menu; see the next two.
+    /// The profile, a menu; see the next two.
     pub const PROFILE: u32 = 0x0099_0a6b;
-    /// What browsers take.
+    /// The profile that all browsers decode.
     pub const CONSTRAINED_BASELINE: i64 = 1;
-    /// The same to them.
+    /// Equivalent for browsers.
     pub const BASELINE: i64 = 0;
 }
 
@@ -314,7 +314,7 @@ mod tests {
             (&gain, Value::Number(256), Err("gain takes 0 to 255, not 256")),
             (&gain, Value::from("much"), Err("gain takes 0 to 255")),
             (&gain, Value::Switch(true), Err("gain takes 0 to 255")),
-            (&gain, Value::Press, Err("gain is no button: it takes 0 to 255")),
+            (&gain, Value::Press, Err("gain is not a button: it takes 0 to 255")),
             (&kelvin, Value::Number(2810), Ok(2810)),
             (
                 &kelvin,
@@ -343,10 +343,7 @@ mod tests {
         }
         let told = Control { read_only: true, ..gain };
         let error = told.number(&Value::Number(1)).expect_err("read only");
-        assert_eq!(
-            (error.code(), error.to_string().as_str()),
-            ("bad-value", "gain tells something and cannot be set")
-        );
+        assert_eq!((error.code(), error.to_string().as_str()), ("bad-value", "gain is read-only"));
     }
 
     #[test]

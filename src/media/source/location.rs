@@ -1,4 +1,4 @@
-//! Where pictures come from, as a person writes it: `test`, `/dev/video0`, `csi`, a file, an RTSP address.
+//! The source as users write it: `test`, `/dev/video0`, `csi`, a file, an RTSP address.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use crate::media::error::{ErrorKind, MediaError};
 
-/// A source of pictures and perhaps sound, parsed from a string.
+/// A source of video and, if it has any, audio; parsed from a string.
 ///
-/// | written | is |
+/// | text | source |
 /// |---|---|
 /// | `test` | a moving pattern with a clock, a frame counter and a tone |
 /// | `/dev/…` | a V4L2 device |
 /// | `csi` | the first camera at the board's own camera port |
-/// | `csi:NAME` | the one of this name: libcamera's (`cam --list` tells it), on a Jetson a number |
+/// | `csi:NAME` | the camera of this name: libcamera's (`cam --list` shows it), on a Jetson a number |
 /// | `rtsp://…`, `rtsps://…` | a network camera |
 /// | `file:///…`, or any other path | a file |
 ///
@@ -32,48 +32,48 @@ pub enum Location {
     Test,
     /// A V4L2 device by its path.
     V4l2 {
-        /// Of the device, such as `/dev/video0`.
+        /// The device path, such as `/dev/video0`.
         path: PathBuf,
     },
-    /// A camera at the board's own port (MIPI CSI-2), by its name, or the first one. The board's profile says
-    /// what opens it; no sensor was seen, so none of this is measured.
+    /// A camera at the board's own port (MIPI CSI-2), by its name, or the first one. The board profile decides
+    /// which element opens it. Not tested with a real sensor.
     Csi {
-        /// Its name or number; `None` is the first.
+        /// Its name or number; `None` for the first camera.
         camera: Option<String>,
     },
-    /// A file with pictures.
+    /// A video or image file.
     File {
-        /// Of the file.
+        /// The file path.
         path: PathBuf,
     },
     /// A network camera.
     Rtsp {
-        /// The address, without user and password before its host.
+        /// The address without the user and password before its host.
         url: RtspUrl,
-        /// User and password, when the address held them.
+        /// User and password, if the address had them.
         login: Option<Login>,
     },
 }
 
 impl Location {
-    /// Whether it is a camera that may be back after a while, and no file or pattern.
+    /// Whether it is a camera, which may come back after a loss, rather than a file or the test pattern.
     pub fn is_live(&self) -> bool {
         matches!(self, Location::V4l2 { .. } | Location::Csi { .. } | Location::Rtsp { .. })
     }
 }
 
-/// The address of a network camera. Printed it is scheme, host and port alone: cameras take passwords in the path
-/// and the query too, under names that nobody can list.
+/// The address of a network camera. `Display` shows only scheme, host and port, because some cameras take passwords in
+/// the path or the query, under any name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RtspUrl(String);
 
 impl RtspUrl {
-    /// All of it, for the one who connects.
+    /// The complete address, for connecting.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether an `@` follows the host. Then what looks like the host may be the beginning of a password.
+    /// Whether an `@` follows the host. If so, what looks like the host may be part of a password.
     pub fn is_ambiguous(&self) -> bool {
         self.0.contains('@')
     }
@@ -96,10 +96,10 @@ impl fmt::Debug for RtspUrl {
     }
 }
 
-/// A user and password. Prints neither.
+/// A user and password. `Debug` prints neither.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The user.
+    /// The user name.
     pub user: String,
     /// The password; may be empty.
     pub password: String,
@@ -149,7 +149,7 @@ impl FromStr for Location {
         let text = text.trim();
         if text.is_empty() {
             return Err(bad(
-                "the source is empty: give `test`, a device such as /dev/video0, `csi`, a file or rtsp://…",
+                "the source is empty: use `test`, a device such as /dev/video0, `csi`, a file or rtsp://…",
             ));
         }
         if text == "test" {
@@ -165,7 +165,7 @@ impl FromStr for Location {
             Some((scheme, rest)) if scheme == "file" => file_url(rest),
             Some((scheme, rest)) if scheme == "csi" => csi(rest),
             Some((scheme, rest)) if rest.starts_with("//") => Err(bad(format!(
-                "a source cannot be a {scheme}: address: give rtsp://…, a file, a device, `csi` or `test`"
+                "{scheme}: addresses are not supported as a source: use rtsp://…, a file, a device, `csi` or `test`"
             ))),
             _ if text.starts_with("/dev/") => Ok(Location::V4l2 { path: text.into() }),
             _ => Ok(Location::File { path: text.into() }),
@@ -176,7 +176,7 @@ impl FromStr for Location {
 fn rtsp(scheme: &str, rest: &str) -> Result<Location, MediaError> {
     let wrong = || {
         bad(
-            "an RTSP source is written rtsp://host/path or rtsp://user:password@host:port/path; in a password write \
+            "invalid RTSP address: use rtsp://host/path or rtsp://user:password@host:port/path; in a password write \
              %2F for /, %3F for ?, %23 for #, %40 for @ and %25 for %",
         )
     };
@@ -238,7 +238,7 @@ fn csi(name: &str) -> Result<Location, MediaError> {
     // libcamera's names begin with one slash: /base/soc/i2c0mux/i2c@1/imx219@10.
     if name.is_empty() || name.starts_with("//") || name.contains(char::is_control) {
         return Err(bad(
-            "a CSI camera is written `csi`, the first one, or csi:NAME with a name that `cam --list` tells",
+            "invalid CSI camera: use `csi` for the first one, or csi:NAME with a name from `cam --list`",
         ));
     }
     Ok(Location::Csi { camera: Some(name.into()) })
@@ -250,7 +250,7 @@ fn file_url(rest: &str) -> Result<Location, MediaError> {
         None => rest,
     };
     if !path.starts_with('/') {
-        return Err(bad("a file address is written file:///path/to/the/file"));
+        return Err(bad("invalid file address: use file:///path/to/the/file"));
     }
     Ok(Location::File { path: percent_decoded(path)?.into() })
 }
@@ -267,7 +267,8 @@ fn percent_decoded(text: &str) -> Result<String, MediaError> {
         bytes.push(escape.unwrap_or(*first));
         rest = if escape.is_some() { &tail[2..] } else { tail };
     }
-    String::from_utf8(bytes).map_err(|_| bad("the source's address has percent escapes that are not UTF-8"))
+    String::from_utf8(bytes)
+        .map_err(|_| bad("the percent escapes in the source's address are not valid UTF-8"))
 }
 
 fn bad(words: impl Into<String>) -> MediaError {

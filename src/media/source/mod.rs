@@ -1,4 +1,4 @@
-//! Where frames come from: GStreamer, V4L2, and the small cores that both need.
+//! Sources of frames: GStreamer, V4L2, the application's own encoder, and the cores they share.
 
 pub mod controls;
 #[cfg(feature = "gst")]

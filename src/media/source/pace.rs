@@ -1,4 +1,4 @@
-//! Whether a camera keeps the rate that it agreed to: a count of pictures, judged every few seconds.
+//! Checks whether a camera keeps its negotiated frame rate, by counting frames over a few seconds.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
-//! The seam between whatever makes frames and whatever takes them.
+//! The interface between producers and consumers of frames.
 //!
-//! A [`Source`] announces streams and gives frames of those that are wanted. It is a handle over something that
-//! [produces](Produce): a GStreamer pipeline, an application's own encoder, a peer in a call. Commands go in and never
-//! wait; events come out on the producer's own threads.
+//! A [`Source`] announces streams and delivers frames of those that are wanted. It is a handle to a
+//! [producer](Produce): a GStreamer pipeline, an application's own encoder, a peer in a call. Commands never block;
+//! events arrive on the producer's threads.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,172 +16,172 @@ use crate::media::adapt::ladder::Quality;
 use crate::media::error::MediaError;
 use crate::media::{Frame, StreamId, StreamInfo};
 
-/// What a source is asked for.
+/// A command to a source.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Command {
-    /// Give frames of these streams from now on, and of no others. While it runs, streams come and go without
-    /// disturbing the rest. No stream at all closes the source, which [`SourceEvent::Stopped`] confirms.
+    /// Deliver frames of exactly these streams from now on. Adding or removing one does not disturb the others. An empty
+    /// set closes the source, which [`SourceEvent::Stopped`] confirms.
     Want(BTreeSet<StreamId>),
     /// Make the next frame of a video stream a key frame.
     KeyFrame(StreamId),
-    /// Encode a stream at this bitrate, now and at its later starts.
+    /// Encode a stream at this bitrate, now and after every restart.
     Bitrate {
         /// The stream.
         stream: StreamId,
-        /// In bit/s.
+        /// Bitrate in bit/s.
         bps: u32,
     },
-    /// Make fewer and smaller frames of a video stream, or all again. It begins a new generation.
+    /// Reduce the frame rate and size of a video stream, or restore them. This starts a new generation.
     Quality {
         /// The stream.
         stream: StreamId,
         /// Frame rate and size.
         quality: Quality,
     },
-    /// Make a key frame this often, asked for or not, where the source encodes H.264 itself.
+    /// Set the H.264 key frame interval, if the source encodes H.264 itself.
     KeyFrameInterval {
-        /// From one to the next; encoders count it in frames.
+        /// The interval; encoders count it in frames.
         interval: Duration,
     },
-    /// Set a control of the camera, by its name; [`SourceEvent::Control`] says how that ended.
+    /// Set a control of the camera by name; [`SourceEvent::Control`] has the result.
     SetControl {
-        /// The event bears it.
+        /// Returned in the event.
         request: RequestId,
         /// The control's name.
         name: String,
-        /// What it is set to.
+        /// The new value.
         value: Value,
     },
-    /// Read the camera's controls, which [`SourceEvent::Controls`] gives.
+    /// Read the camera's controls; [`SourceEvent::Controls`] has the result.
     ReadControls {
-        /// The event bears it.
+        /// Returned in the event.
         request: RequestId,
     },
 }
 
-/// Names a request, so that its answer is known by it.
+/// Identifies a request, to match its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// What a source says.
+/// An event from a source.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SourceEvent {
-    /// All streams that can be wanted, or the same ones with another format. What a stream's frames are from the
-    /// next one on, which is a key frame, where its generation is a new one.
+    /// The available streams, or a format change. A stream with a new generation has the new format from its next frame
+    /// on, which is a key frame.
     Streams(Vec<StreamInfo>),
-    /// One encoded frame. The first of a stream after each start is a key frame.
+    /// An encoded frame. A stream's first frame after each start is a key frame.
     Frame(Frame),
-    /// The source gives: the first frame follows. Comes again after each interruption.
+    /// The source started, and the first frame follows. Repeated after each interruption.
     Started,
-    /// Nothing has come for a while. It is opened again by itself.
+    /// No frame arrived within the timeout. The source reopens by itself.
     Stalled(MediaError),
-    /// It cannot be used now; [`SourceEvent::GaveUp`] follows where it is not tried again by itself.
+    /// The source failed. [`SourceEvent::GaveUp`] follows if it does not retry by itself.
     Failed(MediaError),
-    /// It came to its end. It begins again, or [`SourceEvent::GaveUp`] follows.
+    /// The source ended. It starts again, or [`SourceEvent::GaveUp`] follows.
     Ended,
-    /// It is not tried again by itself: everything is closed. The next [`Command::Want`] tries anew.
+    /// The source is closed and does not retry by itself. The next [`Command::Want`] retries.
     GaveUp,
-    /// All is closed, as wanted; no frame comes any more.
+    /// The source is closed as requested; no more frames follow.
     Stopped,
-    /// What it does from now on, for everybody: a code and words without an address. It says the same as the events
-    /// above, and comes once for each change; [`SourceEvent::Stopped`] ends it.
+    /// The new state, with a code and a message that are safe to publish: they contain no address. Sent once per change,
+    /// in addition to the events above; ends with [`SourceEvent::Stopped`].
     State(SourceStatus),
-    /// Something is not as it should be, and the source goes on.
+    /// A problem that does not stop the source.
     Trouble(MediaError),
-    /// What can be adjusted at the encoder of a stream from now on: one within a camera has its own frame size, and
-    /// perhaps no control for its bitrate.
+    /// What can be adjusted on a stream's encoder from now on. An encoder inside a camera has a fixed frame size and may
+    /// have no bitrate control.
     Adjustable {
         /// The stream.
         stream: StreamId,
         /// Whether [`Command::Bitrate`] has an effect.
         bitrate: bool,
-        /// Whether [`Command::Quality`] has one.
+        /// Whether [`Command::Quality`] has an effect.
         quality: bool,
     },
-    /// How a V4L2 camera's frames come, where it says what it has: just before [`SourceEvent::Started`].
+    /// How a V4L2 camera's video is captured, if it reports its formats. Sent just before [`SourceEvent::Started`].
     #[cfg(feature = "gst")]
     Capture(super::CaptureInfo),
-    /// How the setting of a control ended.
+    /// The result of setting a control.
     Control {
-        /// As it was asked for.
+        /// The ID of the request.
         request: RequestId,
         /// The control's name.
         name: String,
-        /// The control as it is now, or why it is not set.
+        /// The control's new state, or why it was not set.
         result: Result<Control, MediaError>,
     },
-    /// The camera's controls, read anew.
+    /// The camera's controls, freshly read.
     Controls {
-        /// As it was asked for.
+        /// The ID of the request.
         request: RequestId,
-        /// All of them, or why they cannot be read.
+        /// The controls, or why they cannot be read.
         result: Result<Vec<Control>, MediaError>,
     },
 }
 
-/// Takes the events of a source. It is called on the source's own threads, for one stream in order and for several at
-/// the same time; it must not wait, or frames are lost.
+/// Receives the events of a source. Called on the source's threads: in order for each stream, concurrently for several.
+/// It must not block, or frames are lost.
 pub type Listener = Arc<dyn Fn(SourceEvent) + Send + Sync>;
 
-/// What makes frames. Implement it for a source of one's own that [`Source::push`] is too narrow for.
+/// A producer of frames. Implement it for a custom source if [`Source::push`] is not enough.
 pub trait Produce: Send + Sync + 'static {
-    /// All that can be wanted, as far as it is known before the first start.
+    /// The available streams, as far as known before the first start.
     fn streams(&self) -> Vec<StreamInfo>;
 
-    /// Events go to `listener` from now on. Called once, before the first command.
+    /// Sends events to `listener` from now on. Called once, before the first command.
     fn listen(&self, listener: Listener);
 
-    /// Does what is asked for, without waiting. What it cannot do it leaves.
+    /// Executes a command without blocking. Ignores commands it does not support.
     fn command(&self, command: Command);
 
-    /// Whether it may be back after a while: a camera is, a file that has ended is not.
+    /// Whether it may come back after a loss: true for a camera, false for a file.
     fn is_live(&self) -> bool {
         true
     }
 
-    /// The name of the encoder of its best video stream, for people.
+    /// The name of the encoder of its best video stream, for display.
     fn encoder(&self) -> Option<String> {
         None
     }
 
-    /// The H.264 encoder that was chosen, and why not those before it.
+    /// The chosen H.264 encoder, and why the ones before it were rejected.
     #[cfg(feature = "gst")]
     fn encoder_info(&self) -> Option<&super::EncoderInfo> {
         None
     }
 
-    /// The controls that its camera had when it was made.
+    /// The camera's controls at the time the source was created.
     fn controls(&self) -> Vec<Control> {
         Vec::new()
     }
 
-    /// Between which temperatures less is asked of the machine that encodes; `None` where none is read.
+    /// The temperature limits at which quality is reduced; `None` if no temperature is read.
     fn heat_limits(&self) -> Option<Limits> {
         None
     }
 
-    /// Reads the machine's temperature now, which takes a millisecond at most.
+    /// Reads the machine's temperature. Takes at most a millisecond.
     fn read_heat(&self) -> Reading {
         Reading::default()
     }
 
-    /// The board's profile that was chosen.
+    /// The chosen board profile.
     #[cfg(feature = "gst")]
     fn board(&self) -> Option<&crate::media::board::BoardInfo> {
         None
     }
 }
 
-/// A source of encoded frames: a cheap handle. The last one dropped closes it.
+/// A source of encoded frames: a cheap handle. Dropping the last one closes the source.
 #[derive(Clone)]
 pub struct Source {
     producer: Arc<dyn Produce>,
 }
 
 impl Source {
-    /// A source over a producer of one's own.
+    /// Creates a source from a custom producer.
     pub fn new(producer: impl Produce) -> Source {
         Source { producer: Arc::new(producer) }
     }
@@ -192,7 +192,7 @@ impl Source {
         Arc::ptr_eq(&self.producer, &other.producer)
     }
 
-    /// What makes the frames.
+    /// The producer.
     pub fn producer(&self) -> &dyn Produce {
         &*self.producer
     }

@@ -1,8 +1,8 @@
-//! Whether the RTP timestamps of a camera can be true: some count twice as fast as time, or not at all.
+//! Checks whether a camera's RTP timestamps are plausible: some run twice as fast as real time, or not at all.
 //!
-//! They are held against the times of arrival. A network delays and bunches packets, so it is judged over seconds
-//! and twice in a row; a sender that is wrong in the same way both times is not believed any more, and the arrival
-//! is taken instead (RFC 3550, 5.1: the clock must rise linearly in time).
+//! They are compared with arrival times. Networks delay and bunch packets, so the check covers seconds and must fail
+//! twice in a row in the same way; then arrival times replace the timestamps (RFC 3550, 5.1: the clock must increase
+//! linearly in time).
 
 use std::time::Duration;
 
@@ -40,17 +40,17 @@ struct Replaced {
 }
 
 impl SenderClock {
-    /// `rate` is the RTP clock rate in Hz, as the description says it.
+    /// Creates a clock; `rate` is the RTP clock rate in Hz from the session description.
     pub fn new(rate: u32) -> Self {
         SenderClock { rate: rate.max(1), since: None, last_wrong: None, replaced: None }
     }
 
-    /// Whether arrival times are taken.
+    /// Whether arrival times replace the timestamps.
     pub fn is_replaced(&self) -> bool {
         self.replaced.is_some()
     }
 
-    /// A packet came: the timestamp to use for it.
+    /// Records a packet and returns the timestamp to use for it.
     pub fn handle_packet(&mut self, timestamp: u32, arrived: Duration) -> u32 {
         if let Some(replaced) = &mut self.replaced {
             return replaced.timestamp(timestamp, arrived, self.rate);

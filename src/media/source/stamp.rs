@@ -1,19 +1,19 @@
-//! Times for frames that come without one, or with one that does not rise: raw H.264 without a frame rate, an
-//! animation that says only how long each frame lasts, a jitter buffer that lost its bearings.
+//! Timestamps for frames that have none, or whose timestamps do not increase: raw H.264 without a frame rate, an
+//! animation with only frame durations, a jitter buffer that lost track.
 
 use std::time::Duration;
 
-/// What a frame that has no time of its own gets.
+/// The timestamp for a frame without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Missing {
-    /// The last frame's time and duration, as nothing but they tell how fast a file is to be played.
+    /// The last frame's timestamp plus its duration, because a file has no other clock.
     Follows,
-    /// When it came: the source is live.
+    /// The arrival time, for a live source.
     Arrived,
 }
 
-/// Gives each frame a time after the last one's.
+/// Gives each frame a timestamp later than the previous one.
 #[derive(Debug)]
 pub struct Stamp {
     missing: Missing,
@@ -23,17 +23,17 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// `nominal` is how long a frame lasts that does not say so.
+    /// `nominal` is the duration of a frame that has none.
     pub fn new(missing: Missing, nominal: Duration) -> Self {
         Stamp { missing, nominal, last: None }
     }
 
-    /// The source told its frame rate.
+    /// Sets the source's frame rate.
     pub fn set_nominal(&mut self, nominal: Duration) {
         self.nominal = nominal;
     }
 
-    /// The time of a frame. `pts`, `arrived` and the result count from the same zero.
+    /// The timestamp of a frame. `pts`, `arrived` and the result count from the same zero.
     pub fn stamp(
         &mut self,
         pts: Option<Duration>,

@@ -1,10 +1,10 @@
-//! What a source does, as people are told it: a state with a code and words, and never an address.
+//! The public status of a source: a state with a code and a message, never an address.
 
 use serde_json::{Value, json};
 
 use crate::media::error::{ErrorKind, MediaError};
 
-/// What a source does while something of it is wanted.
+/// The state of a source while any of its streams is wanted.
 ///
 /// ```text
 /// starting ──▶ playing ◀──▶ lost
@@ -14,20 +14,20 @@ use crate::media::error::{ErrorKind, MediaError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SourceState {
-    /// It is being opened.
+    /// Being opened.
     Starting,
-    /// Frames flow.
+    /// Delivering frames.
     Playing,
-    /// Nothing comes from it. Calls stay, and it is tried again.
+    /// No frames arrive. Calls stay open, and the source is retried.
     Lost,
-    /// It came to its end and is not repeated; calls have ended. The next viewer opens it again.
+    /// Ended without looping; calls have ended. The next viewer opens it again.
     Ended,
-    /// It cannot be used, and is not tried again by itself; calls have ended. The next viewer opens it again.
+    /// Failed and not retried automatically; calls have ended. The next viewer opens it again.
     Failed,
 }
 
 impl SourceState {
-    /// Its name on the wire.
+    /// The state's name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             SourceState::Starting => "starting",
@@ -39,61 +39,61 @@ impl SourceState {
     }
 }
 
-/// What the source does, and why. Neither code nor words hold an address or a credential.
+/// The state of a source, and why. Neither code nor message contains an address or a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceStatus {
-    /// What it does.
+    /// The state.
     pub state: SourceState,
-    /// The state's name, or where something is wrong that of [`MediaError::code`].
+    /// The state's name, or [`MediaError::code`] if there is an error.
     pub code: &'static str,
-    /// The same for people.
+    /// The same as a sentence for people.
     pub message: &'static str,
 }
 
 impl SourceStatus {
-    /// The status of a source with which nothing is wrong.
+    /// The status of a source without an error.
     pub fn of(state: SourceState) -> Self {
         let message = match state {
             SourceState::Starting => "The source is being opened.",
-            SourceState::Playing => "The source plays.",
-            SourceState::Lost => "The source ended and is opened again.",
-            SourceState::Ended => "The source came to its end.",
+            SourceState::Playing => "The source is playing.",
+            SourceState::Lost => "The source ended and is being reopened.",
+            SourceState::Ended => "The source has ended.",
             SourceState::Failed => "The source failed.",
         };
         let code = if state == SourceState::Lost { "ended" } else { state.as_str() };
         SourceStatus { state, code, message }
     }
 
-    /// The status of a source with which this is wrong.
+    /// The status of a source with this error.
     pub fn because(state: SourceState, error: &MediaError) -> Self {
         SourceStatus { state, code: error.code(), message: words(error.kind()) }
     }
 
-    /// As it stands in an event and in the presence: `{"state":…,"code":…,"message":…}`.
+    /// Its JSON form in events and presence: `{"state":…,"code":…,"message":…}`.
     pub fn to_json(self) -> Value {
         json!({ "state": self.state.as_str(), "code": self.code, "message": self.message })
     }
 }
 
-/// An error's own words may name a path or a host, which are not for everybody who watches.
+/// An error's own message may name a path or a host, which viewers must not see.
 fn words(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::BadSettings => "The source's settings make no sense.",
-        ErrorKind::MissingPlugin => "The camera's machine lacks a plugin for this source.",
-        ErrorKind::NoEncoder => "The camera's machine has no encoder that works.",
+        ErrorKind::BadSettings => "The source's settings are invalid.",
+        ErrorKind::MissingPlugin => "A plugin for this source is not installed on the camera.",
+        ErrorKind::NoEncoder => "The camera has no working encoder.",
         ErrorKind::NoCamera => "The camera is not plugged in.",
         ErrorKind::CameraBusy => "The camera is in use by another program.",
         ErrorKind::NotACamera => "The device is not a camera.",
         ErrorKind::NotAllowed => "The program has no permission to open the source.",
-        ErrorKind::NoFile => "The file is not there.",
+        ErrorKind::NoFile => "The file does not exist.",
         ErrorKind::NotMedia => "The file cannot be played.",
         ErrorKind::NoPictures => "The source has no video.",
         ErrorKind::Unreachable => "The network camera cannot be reached.",
-        ErrorKind::NotFound => "The network camera knows no such path.",
-        ErrorKind::Unauthorized => "The network camera wants another user and password.",
-        ErrorKind::Stalled => "Nothing comes from the source.",
-        _ => "The source is in trouble.",
+        ErrorKind::NotFound => "The network camera has no such path.",
+        ErrorKind::Unauthorized => "The network camera rejected the user or password.",
+        ErrorKind::Stalled => "The source delivers no frames.",
+        _ => "The source has a problem.",
     }
 }
 

@@ -1,8 +1,8 @@
-//! A limit of the frame rate: which frames of a source are kept, by their times alone.
+//! Limits the frame rate: decides by timestamp which frames to keep.
 
 use std::time::Duration;
 
-/// Keeps at most so many frames a second, evenly spread; a source that is slower loses none.
+/// Keeps at most this many frames per second, evenly spaced; a slower source loses none.
 #[derive(Debug)]
 pub struct Thin {
     interval: Duration,
@@ -10,12 +10,12 @@ pub struct Thin {
 }
 
 impl Thin {
-    /// At most `fps` frames a second; 0 counts as 1.
+    /// Keeps at most `fps` frames per second; 0 counts as 1.
     pub fn new(fps: u32) -> Self {
         Thin { interval: Duration::from_secs(1) / fps.max(1), due: None }
     }
 
-    /// Whether the frame of this time is kept. A time far from the last one begins anew.
+    /// Whether to keep the frame with this timestamp. A large jump restarts the count.
     pub fn keeps(&mut self, pts: Duration) -> bool {
         let Some(due) = self.due else {
             self.due = Some(pts + self.interval);

@@ -159,7 +159,7 @@ impl Branch {
         });
         sink.set_callbacks(callbacks.build());
 
-        let tee_pad = tee.request_pad_simple("src_%u").ok_or_else(|| failed("the tee gives no pad"))?;
+        let tee_pad = tee.request_pad_simple("src_%u").ok_or_else(|| failed("the tee has no free pad"))?;
         let branch = Branch { bin, tee: tee.clone(), tee_pad };
         match branch.connect(pipeline) {
             Ok(()) => Ok(branch),
@@ -174,7 +174,7 @@ impl Branch {
         pipeline.add(&self.bin)?;
         self.bin.sync_state_with_parent()?;
         let sink = self.bin.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("it has no input"))?;
-        self.tee_pad.link(&sink).map_err(|error| gst::glib::bool_error!("it cannot be linked: {error}"))?;
+        self.tee_pad.link(&sink).map_err(|error| gst::glib::bool_error!("cannot link it: {error}"))?;
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl Branch {
         if let Some((control, encoder)) = control.zip(self.encoder()) {
             match set_control(&encoder, control, 1) {
                 Ok(_) => return,
-                Err(words) => log::debug!("{words}; GStreamer's event is sent instead"),
+                Err(words) => log::debug!("{words}; sending GStreamer's event instead"),
             }
         }
         let wish = gst::Structure::builder("GstForceKeyUnit")
@@ -239,7 +239,7 @@ impl Branch {
             Setting::Control(name) => match set_control(&encoder, name, value) {
                 Ok(taken) => {
                     if i64::from(taken) != i64::from(value) {
-                        log::debug!("the encoder's {name} is {taken} where {value} was asked for");
+                        log::debug!("the encoder set {name} to {taken} instead of {value}");
                     }
                     true
                 }
@@ -282,7 +282,7 @@ fn set_control(encoder: &gst::Element, name: &str, value: u32) -> Result<i32, St
         .ok_or_else(|| format!("{} has no device open", encoder.name()))?;
     let value = i32::try_from(value).unwrap_or(i32::MAX);
     v4l2::encoder::set(file, id, value)
-        .map_err(|error| format!("the encoder does not take {name} = {value} while it runs: {error}"))
+        .map_err(|error| format!("the encoder rejected {name} = {value} while running: {error}"))
 }
 
 /// Without V4L2 the element itself must do it, and GStreamer before 1.24 reads its controls at the start only.

@@ -1,6 +1,6 @@
-//! A V4L2 camera before a run: where it is now, what is asked of it, and what was set on it.
+//! A V4L2 camera before a run: its current path, the format to request, and the controls that were set.
 //!
-//! It is looked at anew for each run, as it may have come back under another number, or be another one.
+//! It is probed again for each run, because it may have come back under another number or been replaced.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -128,7 +128,7 @@ impl Camera {
         let Some(identity) = &self.identity else {
             let device = named?;
             if device.role != Role::Camera {
-                let words = format!("{} is no camera but of the kind: {}", self.path.display(), device.role);
+                let words = format!("{} is not a camera (its type is {})", self.path.display(), device.role);
                 return Err(MediaError::new(ErrorKind::NotACamera, words));
             }
             self.identity = Some(device.identity());
@@ -143,13 +143,13 @@ impl Camera {
             v4l2::devices().into_iter().filter_map(|(_, device)| device.ok()).collect();
         match (identity.find(&devices), named) {
             (Some(found), _) => {
-                log::info!("the camera {} is {} now", self.path.display(), found.path.display());
+                log::info!("camera {} is now {}", self.path.display(), found.path.display());
                 Ok(found.clone())
             }
             (None, Err(error)) => Err(error),
             (None, Ok(stranger)) => {
                 let words = format!(
-                    "the camera is gone, and {} is another one now ({}): plug it in again",
+                    "the camera is gone, and {} is now a different one ({}): plug it in again",
                     self.path.display(),
                     stranger.card
                 );
@@ -170,7 +170,7 @@ impl Camera {
                     Ok(_) => false,
                     Err(error) => {
                         if last {
-                            log::debug!("{name} is not as it was set: {error}");
+                            log::debug!("cannot restore the control {name}: {error}");
                         }
                         true
                     }
@@ -178,7 +178,7 @@ impl Camera {
             }
         });
         if let Err(error) = restored {
-            log::debug!("no control is as it was set: {error}");
+            log::debug!("cannot restore the controls: {error}");
         }
     }
 
@@ -201,7 +201,7 @@ impl Camera {
             if let Some(value) = value
                 && let Err(error) = camera.set_id(control.id, Some(value))
             {
-                log::debug!("{} stays as it is: {error}", control.name);
+                log::debug!("cannot set the control {}: {error}", control.name);
             }
         }
     }
@@ -228,7 +228,7 @@ impl Steering {
         if self.key_frames
             && let Err(error) = self.camera.set_id(codec::FORCE_KEY_FRAME, None)
         {
-            log::debug!("no key frame: {error}");
+            log::debug!("cannot force a key frame: {error}");
         }
     }
 
@@ -236,7 +236,7 @@ impl Steering {
         if let Some(kind) = &self.bitrate
             && let Err(error) = self.camera.set_id(codec::BITRATE, Some(bitrate(kind, bps)))
         {
-            log::debug!("the bitrate stays as it is: {error}");
+            log::debug!("cannot change the bitrate: {error}");
         }
     }
 }

@@ -60,11 +60,11 @@ pub(super) fn build(
     let capture = match &settings.source {
         Location::Test => test(settings)?,
         Location::V4l2 { .. } => {
-            let none = || MediaError::new(ErrorKind::Other, "no camera was looked for");
+            let none = || MediaError::new(ErrorKind::Other, "the camera was not probed");
             return camera(settings, known.camera.ok_or_else(none)?, Arc::new(found));
         }
         Location::Csi { .. } => {
-            let none = || MediaError::new(ErrorKind::Other, "no CSI camera was looked for");
+            let none = || MediaError::new(ErrorKind::Other, "the CSI camera was not probed");
             let csi = known.csi.ok_or_else(none)?;
             parsed(&decoded(settings, &format!("{} ! decodebin name=decoder", csi.head), Pace::Live))?
         }
@@ -380,7 +380,7 @@ where
         match pad.link(sink) {
             Ok(_) => found_pad(kind),
             Err(error) => {
-                log::debug!("a decoded stream cannot be linked: {error}");
+                log::debug!("cannot link a decoded stream: {error}");
                 discard(decoder, pad);
             }
         }

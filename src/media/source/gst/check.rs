@@ -1,4 +1,4 @@
-//! What can be known before the start: plugins, the file, the device.
+//! Checks before the start: plugins, the file, the device.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ const BASE: &str = "gstreamer1.0-plugins-base";
 const GOOD: &str = "gstreamer1.0-plugins-good";
 const BAD: &str = "gstreamer1.0-plugins-bad";
 
-/// The elements that are always needed, and their Debian packages.
+/// Elements that are always needed, with their Debian packages.
 const ALWAYS: &[(&str, &str)] = &[
     ("tee", CORE),
     ("queue", CORE),
@@ -41,7 +41,7 @@ const DECODED: &[(&str, &str)] = &[
     ("videoflip", GOOD),
 ];
 
-/// How long a file or device may take to say what it has.
+/// Timeout for a file or device to report its streams.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
 /// What the check found.
@@ -50,16 +50,16 @@ pub(super) struct Has {
     pub audio: bool,
 }
 
-/// GStreamer and the elements that the settings need.
+/// Checks GStreamer and the elements that the settings need.
 pub(super) fn gstreamer(settings: &CaptureSettings) -> Result<(), MediaError> {
     gst::init().map_err(|error| {
-        let words = format!("GStreamer does not start: {}", error.message());
+        let words = format!("cannot initialize GStreamer: {}", error.message());
         MediaError::new(ErrorKind::MissingPlugin, words)
     })?;
     let own: &[(&str, &str)] = match settings.source {
         Location::Test => &[("audiotestsrc", BASE)],
         Location::V4l2 { .. } => &[("v4l2src", GOOD), ("jpegdec", GOOD)],
-        // Its own element is the board's: see `csi`.
+        // Its element depends on the board: see `csi`.
         Location::Csi { .. } => &[],
         Location::File { .. } => &[("filesrc", CORE), ("clocksync", CORE), ("imagefreeze", GOOD)],
         Location::Rtsp { .. } => {
@@ -81,7 +81,7 @@ pub(super) fn has(element: &str) -> bool {
     gst::ElementFactory::find(element).is_some()
 }
 
-/// Whether the source is there. A network camera is not asked: it may come later.
+/// Checks that the source exists. A network camera is not probed, as it may come up later.
 pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>) -> Result<Has, MediaError> {
     let found = match &settings.source {
         Location::Test | Location::Rtsp { .. } => Has { audio: true },
@@ -99,10 +99,11 @@ pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>) -> Result<Ha
 
 fn camera(path: &Path, source: &Location) -> Result<(), MediaError> {
     let kind = fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            MediaError::new(ErrorKind::NotAllowed, format!("{source} may not be looked at by this user"))
-        }
-        _ => MediaError::new(ErrorKind::NoCamera, format!("there is no camera {source}: {}", others())),
+        io::ErrorKind::PermissionDenied => MediaError::new(
+            ErrorKind::NotAllowed,
+            format!("permission denied: {source} (add the user to the group video)"),
+        ),
+        _ => MediaError::new(ErrorKind::NoCamera, format!("camera {source} not found: {}", others())),
     })?;
     if !kind.file_type().is_char_device() {
         return Err(MediaError::new(
@@ -110,7 +111,7 @@ fn camera(path: &Path, source: &Location) -> Result<(), MediaError> {
             format!("{source} is not a device: {}", others()),
         ));
     }
-    // One picture, as only a stream shows that nobody else holds the camera.
+    // One frame, because only streaming shows that no other program holds the camera.
     let pipeline = launch("v4l2src name=camera num-buffers=1 ! fakesink sync=false")?;
     let camera = pipeline.by_name("camera").expect("named in the line above");
     camera.set_property("device", path.to_string_lossy().as_ref());
@@ -119,7 +120,7 @@ fn camera(path: &Path, source: &Location) -> Result<(), MediaError> {
     outcome
 }
 
-/// Takes one picture of a CSI camera, as its element says only then whether there is one.
+/// Takes one frame from a CSI camera, because its element reports only then whether there is one.
 fn sensor(csi: &Csi, source: &Location) -> Result<(), MediaError> {
     let pipeline = launch(&format!("{} ! identity eos-after=1 ! fakesink sync=false", csi.head))?;
     let outcome = play_to_the_end(&pipeline, source);
@@ -127,33 +128,33 @@ fn sensor(csi: &Csi, source: &Location) -> Result<(), MediaError> {
     outcome.map_err(|error| fault::with_advice(error, Some(&csi.advice)))
 }
 
-/// The cameras that there are, in words.
+/// Lists the available cameras.
 fn others() -> String {
     let names = fs::read_dir("/dev").into_iter().flatten().flatten().map(|entry| entry.file_name());
     let mut cameras: Vec<String> =
         names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("video")).collect();
     cameras.sort();
     match cameras.as_slice() {
-        [] => "no camera is plugged in; the source `test` needs none".into(),
-        some => format!("there is /dev/{}", some.join(", /dev/")),
+        [] => "no cameras are connected (the source `test` needs none)".into(),
+        some => format!("available are /dev/{}", some.join(", /dev/")),
     }
 }
 
 fn file(path: &Path, source: &Location) -> Result<Has, MediaError> {
     let kind = fs::File::open(path).and_then(|file| file.metadata()).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => MediaError::new(ErrorKind::NoFile, format!("there is no file {source}")),
+        io::ErrorKind::NotFound => MediaError::new(ErrorKind::NoFile, format!("file {source} not found")),
         io::ErrorKind::PermissionDenied => {
-            MediaError::new(ErrorKind::NotAllowed, format!("this user may not read {source}"))
+            MediaError::new(ErrorKind::NotAllowed, format!("permission denied: {source}"))
         }
-        _ => MediaError::new(ErrorKind::NoFile, format!("{source} cannot be opened: {error}")),
+        _ => MediaError::new(ErrorKind::NoFile, format!("cannot open {source}: {error}")),
     })?;
     if kind.is_dir() {
-        return Err(MediaError::new(ErrorKind::NoFile, format!("{source} is a folder: give a file")));
+        return Err(MediaError::new(ErrorKind::NoFile, format!("{source} is a directory, not a file")));
     }
     let pipeline = launch("uridecodebin name=decoder")?;
     let decoder = pipeline.by_name("decoder").expect("named in the line above");
     decoder.set_property("uri", file_uri(path)?);
-    // A pad that leads nowhere is an error of the stream, which may be told before all is known.
+    // An unlinked pad is a stream error, which may be reported before everything is known.
     decoder.connect_pad_added(discard);
     let outcome = look_inside(&pipeline, &decoder, source);
     _ = pipeline.set_state(gst::State::Null);
@@ -170,7 +171,7 @@ fn play_to_the_end(pipeline: &gst::Pipeline, source: &Location) -> Result<(), Me
     }
 }
 
-/// Opens a file until it has said which streams it holds.
+/// Opens a file until its streams are known.
 fn look_inside(
     pipeline: &gst::Pipeline,
     decoder: &gst::Element,
@@ -206,7 +207,7 @@ fn look_inside(
         if has("video/") {
             return Ok(Has { audio: has("audio/") });
         }
-        Err(MediaError::new(ErrorKind::NoPictures, format!("{source} has no pictures that can be decoded")))
+        Err(MediaError::new(ErrorKind::NoPictures, format!("{source} has no video that can be decoded")))
     });
     outcome.map_err(|error| fault::with_missing(error, missing.as_deref()))
 }

@@ -217,11 +217,11 @@ impl Control {
                         let error = fault::too_slow(&self.plan.settings.source, agreed, rate);
                         self.announce(SourceEvent::Trouble(error));
                     }
-                    Verdict::Kept => log::info!("the camera gives {agreed} pictures a second again"),
+                    Verdict::Kept => log::info!("the camera delivers {agreed} fps again"),
                 }
             }
             News::Found(Found::Still) => {
-                log::debug!("the file holds one picture: it is repeated");
+                log::debug!("the file has a single picture, which is repeated");
                 self.plan.still = true;
                 self.life(Input::Reopen);
             }
@@ -240,7 +240,9 @@ impl Control {
                 let early =
                     !run.has_started() && run.info().is_some() && fault::is_disagreement(&error, &debug);
                 if early && self.plan.camera.as_mut().is_some_and(Camera::distrust) {
-                    log::warn!("the camera does not give what it said it has ({error}): asking for anything");
+                    log::warn!(
+                        "the camera does not support the format it reported ({error}); accepting any format"
+                    );
                     return self.life(Input::Reopen);
                 }
                 self.fail(error);

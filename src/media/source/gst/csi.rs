@@ -1,4 +1,4 @@
-//! A camera at the board's own port: which of the profile's elements opens it, and with what.
+//! A camera at the board's own port: which of the profile's elements opens it, and with which settings.
 
 use super::settings::CaptureSettings;
 use crate::media::board::{Asked, Elements, Profile};
@@ -14,10 +14,9 @@ pub(super) struct Csi {
     pub advice: String,
 }
 
-/// The first of the profile's elements that is installed; `None` where the source is another.
+/// The first of the profile's elements that is installed; `None` if the source is not a CSI camera.
 ///
-/// Errors: the board has no such element, none is installed, or the camera is named in a way that it does not
-/// know.
+/// Errors: the board has no such element, none is installed, or the element does not accept the camera's name.
 pub(super) fn find(
     settings: &CaptureSettings,
     profile: &Profile,
@@ -29,7 +28,7 @@ pub(super) fn find(
     for element in profile.csi(elements) {
         let names = std::iter::once(element.name).chain(element.csi.needs.iter().map(String::as_str));
         if let Some(name) = names.into_iter().find(|name| !installed(name)) {
-            log::debug!("{} passed over: {name} is not installed", element.name);
+            log::debug!("skipping {}: {name} is not installed", element.name);
             missing = missing.or_else(|| Some(MediaError::missing_plugin(name, element.package)));
             continue;
         }
@@ -50,8 +49,8 @@ fn none(source: &Location, profile: &Profile) -> MediaError {
         profile.capture.iter().map(|capture| format!("{} ({})", capture.element, capture.sensors)).collect();
     let has = if has.is_empty() { "nothing".into() } else { has.join(", ") };
     let words = format!(
-        "the source {source} is not possible with the board \"{}\": its profile captures with {has}. Give a \
-         device such as /dev/video0 (`symple devices` lists them), or the right board",
+        "the board \"{}\" does not support the source {source}: its profile captures with {has}. Use a device such \
+         as /dev/video0 (`symple devices` lists them), or select the right board",
         profile.name
     );
     MediaError::new(ErrorKind::BadSettings, words)

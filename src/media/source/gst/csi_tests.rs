@@ -104,7 +104,7 @@ fn a_size_that_a_sensor_does_not_give_is_told() {
     let all = told(head, |all| matches!(all.last(), Some((_, SourceEvent::Failed(_)))));
     let Some((_, SourceEvent::Failed(error))) = all.last() else { panic!("{all:?}") };
     assert_eq!(error.kind(), ErrorKind::WrongPictures, "{error}");
-    assert!(error.to_string().contains("size and rate"), "{error}");
+    assert!(error.to_string().contains("size and frame rate"), "{error}");
 }
 
 #[test]

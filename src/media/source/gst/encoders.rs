@@ -22,25 +22,25 @@ use crate::media::frame::sps::Sps;
 const TRIAL: gst::ClockTime = gst::ClockTime::from_seconds(5);
 const TRIAL_PICTURES: u32 = 5;
 
-/// The encoder that was chosen.
+/// The chosen encoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncoderInfo {
     /// Its GStreamer name.
     pub name: String,
-    /// Whether it is hardware, not the CPU, that encodes.
+    /// Whether it encodes in hardware rather than on the CPU.
     pub hardware: bool,
-    /// What its stream says of itself: the `profile-level-id` of an SDP.
+    /// The `profile-level-id` of its stream, as in SDP.
     pub profile_level_id: [u8; 3],
-    /// Those that were to be preferred, in the order they were tried.
+    /// The preferred encoders that were rejected, in the order they were tried.
     pub tried: Vec<Rejected>,
 }
 
-/// An encoder that was not taken.
+/// A rejected encoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// Its GStreamer name.
     pub name: String,
-    /// Why not, in words.
+    /// The reason, as text.
     pub reason: String,
 }
 
@@ -79,7 +79,7 @@ impl Chosen {
         );
         let pipeline = gst::parse::launch(&launch).map_err(|error| error.message().to_string())?;
         let pipeline =
-            pipeline.downcast::<gst::Pipeline>().map_err(|_| "GStreamer made no pipeline of it")?;
+            pipeline.downcast::<gst::Pipeline>().map_err(|_| "GStreamer did not create a pipeline")?;
         let result = encode_a_little(&pipeline);
         _ = pipeline.set_state(gst::State::Null);
         result
@@ -91,14 +91,17 @@ fn encode_a_little(pipeline: &gst::Pipeline) -> Result<[u8; 3], String> {
     match parts::end_of(pipeline, TRIAL).as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => {}
         Some(gst::MessageView::Error(error)) => return Err(error.error().message().to_string()),
-        _ => return Err(format!("it does not start, or encodes nothing within {} s", TRIAL.seconds())),
+        _ => return Err(format!("it did not start, or produced no output within {} s", TRIAL.seconds())),
     }
-    let sample = out.try_pull_sample(gst::ClockTime::ZERO).ok_or("it encoded nothing")?;
+    let sample = out.try_pull_sample(gst::ClockTime::ZERO).ok_or("it produced no output")?;
     let map =
-        sample.buffer().and_then(|buffer| buffer.map_readable().ok()).ok_or("its output is not readable")?;
-    let sps = Sps::find(&map).ok_or("its first picture has no parameter sets")?;
+        sample.buffer().and_then(|buffer| buffer.map_readable().ok()).ok_or("its output cannot be read")?;
+    let sps = Sps::find(&map).ok_or("its first frame has no parameter sets")?;
     if !sps.is_baseline() {
-        return Err(format!("it makes H.264 profile {}, not constrained baseline", sps.profile_level_id[0]));
+        return Err(format!(
+            "it produces H.264 profile {}, not constrained baseline",
+            sps.profile_level_id[0]
+        ));
     }
     Ok(sps.profile_level_id)
 }
@@ -122,14 +125,14 @@ pub(super) fn choose(
                 return Ok((chosen, EncoderInfo { name, hardware, profile_level_id, tried }));
             }
             Err(reason) => {
-                log::debug!("encoder {name} passed over: {reason}");
+                log::debug!("skipping encoder {name}: {reason}");
                 tried.push(Rejected { name, reason });
             }
         }
     }
     let reasons: Vec<String> = tried.iter().map(Rejected::to_string).collect();
     let words = format!(
-        "no H.264 encoder works here: install one with `apt install gstreamer1.0-plugins-ugly`. Tried: {}",
+        "no working H.264 encoder found (try `apt install gstreamer1.0-plugins-ugly`). Tried: {}",
         reasons.join("; ")
     );
     Err(MediaError::new(ErrorKind::NoEncoder, words))

@@ -1,4 +1,4 @@
-//! GStreamer's errors in our words: what is wrong with this source, and what to do.
+//! Translates GStreamer errors: what is wrong with this source, and how to fix it.
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -17,90 +17,93 @@ pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str
     let (kind, words) = match (source, resource, error.kind::<S>()) {
         (_, _, Some(S::CodecNotFound)) => (
             ErrorKind::MissingPlugin,
-            format!("no decoder for {source} is installed: try `apt install {DECODERS}`"),
+            format!("no decoder installed for {source} (try `apt install {DECODERS}`)"),
         ),
         (Location::V4l2 { path }, ..) if has("Device or resource busy") || resource == Some(R::Busy) => {
             let path = path.display();
-            let words = format!("the camera {path} is in use by another program: `fuser {path}` names it");
+            let words = format!("camera {path} is in use by another program (`fuser {path}` shows which)");
             (ErrorKind::CameraBusy, words)
         }
         (Location::V4l2 { .. }, ..) if has("Permission denied") => (
             ErrorKind::NotAllowed,
-            format!("this user may not open {source}: `sudo usermod -aG video $USER`, then log in again"),
+            format!("no permission to open {source}: run `sudo usermod -aG video $USER`, then log in again"),
         ),
         (Location::V4l2 { .. }, ..)
             if has("is not a capture device") || has("not a device") || has("Inappropriate ioctl") =>
         {
             (
                 ErrorKind::NotACamera,
-                format!("{source} is not a camera: `v4l2-ctl --list-devices` shows those there are"),
+                format!("{source} is not a camera (`v4l2-ctl --list-devices` lists the cameras)"),
             )
         }
         (Location::V4l2 { .. }, Some(R::NotFound | R::Read | R::OpenRead | R::OpenReadWrite), _) => (
             ErrorKind::NoCamera,
-            format!("the camera {source} does not answer (unplugged?): {}", error.message()),
+            format!("camera {source} is not responding (unplugged?): {}", error.message()),
         ),
         (Location::Csi { .. }, Some(R::Busy), _) => {
-            let words = format!("the camera {source} is in use by another program, or by this one twice");
+            let words = format!("camera {source} is in use by another program, or opened twice by this one");
             (ErrorKind::CameraBusy, words)
         }
         (Location::Csi { .. }, Some(R::NotFound), _) if has("named") => {
-            (ErrorKind::NoCamera, format!("there is no camera {source}: {}", error.message()))
+            (ErrorKind::NoCamera, format!("camera {source} not found: {}", error.message()))
         }
-        // NVIDIA's element says of all that it failed.
+        // NVIDIA's element reports every error as "failed".
         (Location::Csi { .. }, Some(_), _) => (
             ErrorKind::NoCamera,
-            format!("no camera answers at the board's camera port: {}", error.message()),
+            format!("no camera responds at the board's camera port: {}", error.message()),
         ),
         (Location::Csi { .. }, ..) if has("not-negotiated") => (
             ErrorKind::WrongPictures,
-            format!("{source} does not give pictures of this size and rate: try others, as 1280x720 and 30"),
+            format!(
+                "{source} does not support this size and frame rate: try others, such as 1280x720 at 30 fps"
+            ),
         ),
         (Location::Rtsp { .. }, Some(R::NotAuthorized), _) => (
             ErrorKind::Unauthorized,
             format!(
-                "{source} wants a user and password, or others: write rtsp://user:password@…{}",
+                "{source} requires a valid user and password: use rtsp://user:password@…{}",
                 spelling(source)
             ),
         ),
         (Location::Rtsp { .. }, Some(R::NotFound), _) => {
-            let words = format!(
-                "the camera at {source} answers, and knows no such path: check it{}",
-                spelling(source)
-            );
+            let words =
+                format!("the camera at {source} has no such path: check the address{}", spelling(source));
             (ErrorKind::NotFound, words)
         }
         (Location::Rtsp { .. }, Some(_), _) => (
             ErrorKind::Unreachable,
-            format!("{source} cannot be reached: check address, network and camera{}", spelling(source)),
+            format!(
+                "cannot reach {source}: check the address, the network and the camera{}",
+                spelling(source)
+            ),
         ),
-        // GStreamer's words may hold the address, and with it a password.
-        (Location::Rtsp { .. }, ..) => (ErrorKind::Other, format!("what {source} sends cannot be played")),
+        // GStreamer's message may contain the address, and with it a password.
+        (Location::Rtsp { .. }, ..) => (ErrorKind::Other, format!("cannot play what {source} sends")),
         (Location::File { .. }, Some(R::NotFound), _) => {
-            (ErrorKind::NoFile, format!("there is no file {source}"))
+            (ErrorKind::NoFile, format!("file {source} not found"))
         }
         (Location::File { .. }, Some(R::OpenRead | R::Read), _) => {
-            (ErrorKind::NotAllowed, format!("{source} cannot be read"))
+            (ErrorKind::NotAllowed, format!("cannot read {source}"))
         }
         (Location::File { .. }, _, Some(_)) => {
-            (ErrorKind::NotMedia, format!("{source} is no video that can be played ({})", error.message()))
+            (ErrorKind::NotMedia, format!("{source} is not a playable video ({})", error.message()))
         }
         _ => (ErrorKind::Other, format!("{source}: {}", error.message())),
     };
     MediaError::new(kind, words)
 }
 
-/// How a password is to be written, where the address can be read in two ways.
+/// How to write a password, where the address is ambiguous.
 fn spelling(source: &Location) -> &'static str {
     match source {
         Location::Rtsp { url, .. } if url.is_ambiguous() => {
-            "; an @ stands in the path: if it belongs to a password with /, ? or # in it, write these as %2F, %3F, %23"
+            "; the path contains an @: if it belongs to a password that contains /, ? or #, write those as %2F, %3F, %23"
         }
         _ => "",
     }
 }
 
-/// When GStreamer said what it lacks, that is the cause.
+/// If GStreamer named a missing plugin, that is the cause.
 pub(super) fn with_missing(error: MediaError, missing: Option<&str>) -> MediaError {
     match missing {
         Some(missing)
@@ -109,14 +112,14 @@ pub(super) fn with_missing(error: MediaError, missing: Option<&str>) -> MediaErr
                 ErrorKind::MissingPlugin | ErrorKind::NoPictures | ErrorKind::NotMedia
             ) =>
         {
-            let words = format!("no {missing} is installed: try `apt install {DECODERS}`");
+            let words = format!("{missing} not installed (try `apt install {DECODERS}`)");
             MediaError::new(ErrorKind::MissingPlugin, words)
         }
         _ => error,
     }
 }
 
-/// Of a camera that is not there: what to do.
+/// Adds what to do when a camera is missing.
 pub(super) fn with_advice(error: MediaError, advice: Option<&str>) -> MediaError {
     match advice {
         Some(advice) if matches!(error.kind(), ErrorKind::NoCamera | ErrorKind::Stalled) => {
@@ -127,39 +130,39 @@ pub(super) fn with_advice(error: MediaError, advice: Option<&str>) -> MediaError
     }
 }
 
-/// Whether nobody agreed on caps: what was enumerated is not what is given. One that is busy or gone says so
-/// at the same calls, and that tells nothing of what it has.
+/// Whether caps negotiation failed: the camera does not deliver what it enumerated. A busy or unplugged camera fails at
+/// the same calls, which says nothing about its formats.
 pub(super) fn is_disagreement(error: &MediaError, debug: &str) -> bool {
     error.kind() == ErrorKind::Other && (debug.contains("not-negotiated") || debug.contains("S_FMT"))
 }
 
-/// Pictures of another size than the camera agreed to.
+/// The frames have another size than negotiated.
 pub(super) fn wrong_size(source: &Location, agreed: (u32, u32), given: (u32, u32)) -> MediaError {
     let words = format!(
-        "{source} agreed to pictures of {} x {} and gives {} x {}: they are taken as they come",
+        "{source} negotiated {}x{} but delivers {}x{}; using the frames as delivered",
         agreed.0, agreed.1, given.0, given.1
     );
     MediaError::new(ErrorKind::WrongPictures, words)
 }
 
-/// Far fewer pictures than the camera agreed to.
+/// The frame rate is far lower than negotiated.
 pub(super) fn too_slow(source: &Location, agreed: f64, rate: f64) -> MediaError {
     let words = format!(
-        "{source} agreed to {agreed:.0} pictures a second and gives {rate:.1}: in the dark many cameras expose \
-         longer (their control exposure_auto_priority, off, keeps the rate), and a USB hub may be too slow"
+        "{source} negotiated {agreed:.0} fps but delivers {rate:.1}: many cameras expose longer in the dark \
+         (turn off the control exposure_auto_priority to keep the rate), or a USB hub may be too slow"
     );
     MediaError::new(ErrorKind::TooSlow, words)
 }
 
-/// Nothing came for too long.
+/// No frame arrived for too long.
 pub(super) fn stalled(source: &Location) -> MediaError {
     let cure = match source {
-        Location::V4l2 { .. } => "unplug the camera and plug it in again if this goes on",
-        Location::Csi { .. } => "is the sensor of another kind than the board's configuration says?",
+        Location::V4l2 { .. } => "if this continues, unplug the camera and plug it in again",
+        Location::Csi { .. } => "check that the sensor matches the board's configuration",
         Location::Rtsp { .. } => "check the camera and the network",
-        _ => "is the machine overloaded?",
+        _ => "the machine may be overloaded",
     };
-    MediaError::new(ErrorKind::Stalled, format!("{source} gives no pictures: {cure}"))
+    MediaError::new(ErrorKind::Stalled, format!("no frames from {source}: {cure}"))
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
-//! Live video and audio through GStreamer: a source, encoders, and [`Frame`](crate::media::Frame)s out.
+//! Live video and audio with GStreamer: a source and encoders that produce [`Frame`](crate::media::Frame)s.
 //!
 //! ```text
 //! test │ V4L2 │ CSI │ file │ RTSP           (capture)
 //!    video ─ scaled, I420 ─ tee ─┬─ H.264
-//!                                ├─ VP8      (branches that come and go, a stream each)
-//!                                └─ JPEG, one frame a second at most
+//!                                ├─ VP8      (one branch per stream, added on demand)
+//!                                └─ JPEG, at most one frame per second
 //!    audio ─ 48 kHz ─────── tee ─── Opus
 //! ```
 //!
-//! [`Pipeline`] is a handle whose commands never wait: one control thread owns the GStreamer objects. While
-//! nothing is wanted there are none: no device is open and no CPU is used.
-//! (GStreamer 1.22 keeps a handle of a V4L2 device each time that its v4l2src played; it stays free for others.)
+//! [`Pipeline`] is a handle whose commands never block: one control thread owns the GStreamer objects. While no stream
+//! is wanted there are none: no device is open and no CPU is used.
+//! (GStreamer 1.22 leaks a handle of the V4L2 device each time its v4l2src has played; others can still use the device.)
 //!
-//! Frames of all runs of one [`Pipeline`], video and audio, have times that count from its making, so
-//! they rise over restarts and over the end of a repeated file.
+//! The timestamps of all video and audio frames count from the creation of the [`Pipeline`], so they keep rising across
+//! restarts and when a file loops.
 
 mod branch;
 mod camera;
@@ -57,7 +57,7 @@ pub use settings::CaptureSettings;
 use streams::{Announced, Maker, Stream};
 pub use target::CaptureInfo;
 
-/// A source by GStreamer: a cheap handle. The last one dropped closes everything.
+/// A GStreamer source: a cheap handle. Dropping the last one closes everything.
 #[derive(Clone)]
 pub struct Pipeline {
     inner: Arc<Inner>,
@@ -81,19 +81,19 @@ impl Drop for Inner {
 }
 
 impl Source {
-    /// A source by GStreamer. Checks what can be known at once (plugins, the file or device) and chooses the encoder
-    /// by trying, which may take seconds and blocks; no device stays open until streams are wanted.
+    /// Creates a GStreamer source. Checks the plugins and the file or device, and chooses an encoder by trying the
+    /// candidates. This blocks and may take seconds. No device stays open until streams are wanted.
     ///
-    /// Errors: a setting, source or encoder that does not work, with cause and cure in words.
+    /// Errors: a setting, source or encoder that does not work; the message has the cause and how to fix it.
     pub fn gstreamer(settings: CaptureSettings) -> Result<Source, MediaError> {
         Pipeline::build(settings).map(Source::new)
     }
 }
 
 impl Pipeline {
-    /// What [`Source::gstreamer`] is made of, for who asks it more than a source is asked.
+    /// Like [`Source::gstreamer`], for callers who need more than [`Source`] offers.
     ///
-    /// Errors: as there.
+    /// Errors: the same.
     pub fn build(settings: CaptureSettings) -> Result<Pipeline, MediaError> {
         settings.check()?;
         let elements = board::elements();
@@ -139,19 +139,19 @@ impl Pipeline {
             still: false,
         });
         std::thread::Builder::new().name("symple-media".into()).spawn(move || control.run(inbox)).map_err(
-            |error| MediaError::new(ErrorKind::Other, format!("no thread for the pipeline: {error}")),
+            |error| MediaError::new(ErrorKind::Other, format!("cannot start the pipeline thread: {error}")),
         )?;
         let encoder = info;
         let inner = Inner { orders, listener, announced, controls, board, encoder, thermometer, live };
         Ok(Pipeline { inner: Arc::new(inner) })
     }
 
-    /// The board's profile that was chosen, and why.
+    /// The chosen board profile, with the reason.
     pub fn board(&self) -> &BoardInfo {
         &self.inner.board
     }
 
-    /// The H.264 encoder that was chosen, and why not those before it.
+    /// The chosen H.264 encoder, and why the ones before it were rejected.
     pub fn encoder(&self) -> &EncoderInfo {
         &self.inner.encoder
     }

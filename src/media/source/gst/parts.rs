@@ -28,7 +28,7 @@ pub(super) fn part(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element,
 /// A file as `uridecodebin` takes it.
 pub(super) fn file_uri(path: &Path) -> Result<String, MediaError> {
     let bad = |error: &dyn std::fmt::Display| {
-        MediaError::new(ErrorKind::NoFile, format!("{} is no file: {error}", path.display()))
+        MediaError::new(ErrorKind::NoFile, format!("{} is not a valid file path: {error}", path.display()))
     };
     let path = std::path::absolute(path).map_err(|error| bad(&error))?;
     Ok(gst::glib::filename_to_uri(&path, None).map_err(|error| bad(&error.message()))?.into())

@@ -6,12 +6,12 @@
 //! `i * width / 32` to `(i + 1) * width / 32`; each row is `row_height(height)` high: a 22nd of the
 //! height, rounded down to a multiple of 16, 16 at least.
 //!
-//! - Upper row: white is 1, black is 0. Lower row: the opposite, so that a reader needs no threshold and
-//!   knows a picture that is not ours: a bit is `upper > lower`, and the two must differ clearly.
+//! - Upper row: white is 1, black is 0. Lower row: the opposite, so a reader needs no threshold and
+//!   recognizes a picture without the pattern: a bit is `upper > lower`, and the two must differ clearly.
 //! - Blocks 0 to 15: the frame counter modulo 65536, lowest bit first.
-//! - Blocks 16 to 31: UTC in milliseconds modulo 65536 at the capture, lowest bit first.
+//! - Blocks 16 to 31: capture time in UTC milliseconds modulo 65536, lowest bit first.
 //!
-//! In a page, from a canvas that holds the picture in its own size:
+//! To read it in a web page, from a canvas with the picture at its original size:
 //!
 //! ```js
 //! function readPattern(context, width, height) {
@@ -29,9 +29,8 @@
 //! }
 //! ```
 //!
-//! Below stands the same for people: `12:34:56.789 #1234`, in UTC. A square of faint noise in the lower right
-//! corner makes an encoder use the bitrate that it is given, as a camera's picture would: bars alone need
-//! next to none.
+//! The same values are printed below as text: `12:34:56.789 #1234`, in UTC. A square of faint noise in the lower right
+//! corner makes an encoder use its full bitrate, as a camera's picture would; plain bars need next to none.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,12 +39,12 @@ const BLOCKS: usize = 32;
 const BLACK: u8 = 16;
 const WHITE: u8 = 235;
 
-/// What the blocks of a picture say.
+/// The values in the blocks of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Burned {
     /// The frame counter modulo 65536.
     pub frame: u16,
-    /// UTC in milliseconds modulo 65536 when the picture was made.
+    /// UTC in milliseconds modulo 65536 when the picture was captured.
     pub millis: u16,
 }
 
@@ -54,7 +53,7 @@ pub fn row_height(height: usize) -> usize {
     (height / 22 / 16 * 16).max(16)
 }
 
-/// Reads the blocks from a picture's luma plane: `height` rows of `stride` bytes. `None` when it is not the
+/// Reads the blocks from a picture's luma plane: `height` rows of `stride` bytes. `None` if it is not the
 /// pattern.
 pub fn read(luma: &[u8], stride: usize, width: usize, height: usize) -> Option<Burned> {
     let row = row_height(height);

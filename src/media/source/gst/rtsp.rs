@@ -84,7 +84,7 @@ fn watch_clock(buffer: &gst::Element) {
             _ => {}
         }
         if clock.is_replaced() && !before {
-            log::warn!("the RTSP source's timestamps cannot be true: the times of arrival are taken instead");
+            log::warn!("the RTSP source's timestamps are invalid; using arrival times instead");
         }
         gst::PadProbeReturn::Ok
     });

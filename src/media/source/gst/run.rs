@@ -101,7 +101,7 @@ impl Run {
     fn set_state(&self, state: gst::State) -> Result<(), MediaError> {
         match self.capture.pipeline.set_state(state) {
             Ok(_) => Ok(()),
-            Err(_) => Err(MediaError::new(ErrorKind::Other, "the source does not start")),
+            Err(_) => Err(MediaError::new(ErrorKind::Other, "the source failed to start")),
         }
     }
 
@@ -124,7 +124,7 @@ impl Run {
             }
             Found::NoMore if self.has_video => return Ok(()),
             Found::NoMore => {
-                let words = format!("{} has no pictures that can be decoded", plan.settings.source);
+                let words = format!("{} has no video that can be decoded", plan.settings.source);
                 return Err(MediaError::new(ErrorKind::NoPictures, words));
             }
             _ => return Ok(()),

@@ -11,32 +11,32 @@ use crate::media::source::Location;
 pub struct CaptureSettings {
     /// Where video and audio come from.
     pub source: Location,
-    /// Width of the frames in pixels. The test pattern has it exactly; other sources are scaled down,
-    /// never up, to fit into `width` x `height` with their shape kept.
+    /// Maximum frame width in pixels. The test pattern has exactly this width; other sources are scaled down,
+    /// never up, to fit into `width` x `height` with their aspect ratio kept.
     pub width: u32,
-    /// Height of the frames in pixels.
+    /// Maximum frame height in pixels.
     pub height: u32,
-    /// Frames a second, at most.
+    /// Maximum frame rate, in frames per second.
     pub fps: u32,
-    /// The video bitrate to start with, in bit/s; later see [`Command::Bitrate`](crate::media::source::Command).
+    /// Initial video bitrate in bit/s; [`Command::Bitrate`](crate::media::source::Command) changes it later.
     pub bitrate: u32,
-    /// Whether to take the source's audio.
+    /// Whether to capture audio, if the source has any.
     pub audio: bool,
-    /// The board's profile: which encoders are tried, in which order and with which settings.
+    /// The board profile: which encoders to try, in which order and with which settings.
     pub board: Board,
-    /// The H.264 encoders to try, by their GStreamer names, in this order. Empty: those of the board.
+    /// H.264 encoders to try, by GStreamer element name, in this order. If empty, the board profile decides.
     pub encoders: Vec<String>,
-    /// A key frame comes this often, asked for or not; encoders count it in frames, so a source slower than
-    /// `fps` takes longer. Viewers ask when they need one, so it can be long.
+    /// The longest time between key frames. Encoders count it in frames, so it takes longer when the source is
+    /// slower than `fps`. It can be long, because viewers request a key frame when they need one.
     pub key_interval: Duration,
-    /// Whether a file starts again at its end.
+    /// Whether to loop a file.
     pub repeat: bool,
-    /// Whether H.264 that a camera makes itself goes to the viewers as it is, where it is what browsers take.
+    /// Whether to send a camera's own H.264 to viewers unchanged, if browsers can decode it.
     pub pass_through: bool,
 }
 
 impl Default for CaptureSettings {
-    /// The test pattern in 1280 x 720, 30 frames a second, 1 Mbit/s, with audio.
+    /// The test pattern at 1280x720, 30 fps and 1 Mbit/s, with audio.
     fn default() -> Self {
         CaptureSettings {
             source: Location::Test,
@@ -57,16 +57,13 @@ impl Default for CaptureSettings {
 impl CaptureSettings {
     pub(super) fn check(&self) -> Result<(), MediaError> {
         let wrong = if !(64..=7680).contains(&self.width) || !(64..=4320).contains(&self.height) {
-            format!(
-                "a picture of {} x {} is not possible: 64 x 64 to 7680 x 4320 is",
-                self.width, self.height
-            )
+            format!("the frame size must be between 64x64 and 7680x4320, not {}x{}", self.width, self.height)
         } else if !self.width.is_multiple_of(2) || !self.height.is_multiple_of(2) {
-            format!("a picture of {} x {} is not possible: both must be even", self.width, self.height)
+            format!("width and height must be even, not {}x{}", self.width, self.height)
         } else if !(1..=240).contains(&self.fps) {
-            format!("{} pictures a second are not possible: 1 to 240 are", self.fps)
+            format!("fps must be between 1 and 240, not {}", self.fps)
         } else if self.bitrate < 10_000 {
-            format!("{} bit/s are too few for pictures: give 10000 at least", self.bitrate)
+            format!("the bitrate must be at least 10000 bit/s, not {}", self.bitrate)
         } else {
             return Ok(());
         };

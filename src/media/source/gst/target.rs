@@ -1,23 +1,23 @@
-//! What one run opens of a V4L2 camera, and how its frames come.
+//! What one run opens on a V4L2 camera, and how its video is captured.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::media::source::v4l2::choose::{Choice, Way};
 
-/// How a camera's frames come.
+/// How a camera's video is captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaptureInfo {
-    /// Its name for people.
+    /// Human-readable name.
     pub card: String,
-    /// The node that it has now.
+    /// Its current device node.
     pub path: PathBuf,
-    /// Format, size, rate, and why.
+    /// Format, size and frame rate, with the reason.
     pub choice: Choice,
-    /// Whether the bitrate follows what is asked for: not where a camera makes H.264 and takes no bitrate.
+    /// Whether the bitrate can be changed. False if the camera encodes H.264 and has no bitrate control.
     pub steers_bitrate: bool,
-    /// Whether key frames come when they are asked for: not where a camera makes H.264 and cannot be asked.
+    /// Whether key frames can be requested. False if the camera encodes H.264 and has no control for that.
     pub gives_key_frames: bool,
 }
 
@@ -25,12 +25,10 @@ impl fmt::Display for CaptureInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}: {} ({})", self.card, self.path.display(), self.choice, self.choice.why)?;
         if !self.steers_bitrate {
-            f.write_str("; its bitrate cannot follow the viewers' networks")?;
+            f.write_str("; its bitrate cannot adapt to the viewers' networks")?;
         }
         if !self.gives_key_frames {
-            f.write_str(
-                "; it makes key frames when it likes, so a new viewer's first picture may take a while",
-            )?;
+            f.write_str("; key frames cannot be requested, so a new viewer may wait for the first picture")?;
         }
         Ok(())
     }

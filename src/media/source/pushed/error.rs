@@ -1,39 +1,39 @@
-//! Why a frame that an application pushed is not taken, and what would be right.
+//! Why a pushed frame was rejected, and how to fix it.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Why a frame was not taken. Nothing of it went on, and the stream continues with the next one.
+/// Why a frame was rejected. None of it was forwarded, and the stream continues with the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PushError {
-    /// No bytes at all.
+    /// The frame is empty.
     Empty,
     /// H.264 that is not in byte-stream form.
     NotAnnexB,
-    /// H.264 NAL units, and none of a picture or its parameter sets among them.
+    /// H.264 NAL units without a slice or parameter sets.
     NoPicture,
-    /// It was called a key frame and is none.
+    /// It was marked as a key frame but is not one.
     NotAKeyFrame,
-    /// A key frame of H.264 without parameter sets, and none came before it.
+    /// An H.264 key frame without parameter sets, and none came before it.
     NoParameterSets,
-    /// Parameter sets of H.264 that cannot be read.
+    /// H.264 parameter sets that cannot be parsed.
     BadParameterSets,
-    /// VP8 whose frame header cannot be read.
+    /// VP8 with an invalid frame header.
     NotVp8,
-    /// JPEG whose frame header cannot be read.
+    /// JPEG with an invalid frame header.
     NotJpeg,
-    /// Its presentation time is not after that of the frame before it.
+    /// Its `pts` is not later than the previous frame's.
     TimeWentBack {
-        /// As it was given.
+        /// The frame's `pts`.
         pts: Duration,
-        /// That of the frame before.
+        /// The previous frame's `pts`.
         last: Duration,
     },
 }
 
 impl PushError {
-    /// A stable name, for logs and other languages.
+    /// A stable code, for logs and translations.
     pub fn code(self) -> &'static str {
         match self {
             PushError::Empty => "empty",
@@ -55,29 +55,29 @@ impl fmt::Display for PushError {
             PushError::Empty => "the frame is empty: push whole access units, one at a time",
             PushError::NotAnnexB => {
                 "H.264 must be a byte stream (Annex B), each NAL unit after a start code 00 00 01 or 00 00 00 01; \
-                 this has none at its beginning. If the encoder writes lengths there (AVCC), set it to byte-stream"
+                 this data starts without one. If the encoder writes lengths instead (AVCC), set it to byte-stream"
             }
             PushError::NoPicture => {
                 "the access unit has no slice and no parameter sets: push the NAL units of one picture together"
             }
             PushError::NotAKeyFrame => {
-                "this is not a key frame: only IDR pictures of H.264, and key frames by the header of VP8, are. An \
-                 encoder that refreshes bit by bit (intra refresh, recovery points) must be set to IDR"
+                "this is not a key frame: H.264 needs an IDR picture, VP8 a key frame header. Set an encoder that \
+                 refreshes gradually (intra refresh, recovery points) to IDR"
             }
             PushError::NoParameterSets => {
                 "the key frame has no SPS and PPS, and none came before it: set the encoder to repeat them at each IDR \
-                 picture, or push them by themselves before the first one"
+                 picture, or push them separately before the first one"
             }
             PushError::BadParameterSets => {
-                "the SPS cannot be read: push it as the encoder made it, with its emulation prevention bytes"
+                "the SPS cannot be parsed: push it unmodified, including its emulation prevention bytes"
             }
             PushError::NotVp8 => "the VP8 frame has no valid header (RFC 6386, 9.1): push raw frames, not IVF",
-            PushError::NotJpeg => "the JPEG has no frame header with a size: push whole images, from FF D8 on",
+            PushError::NotJpeg => "the JPEG has no frame header with a size: push whole images, starting with FF D8",
             PushError::TimeWentBack { pts, last } => {
                 return write!(
                     f,
-                    "pts must rise: {pts:?} came after {last:?}. Turn B-frames off, and count from one zero for as \
-                     long as any stream is wanted"
+                    "pts must increase: {pts:?} came after {last:?}. Turn off B-frames, and count from the same zero \
+                     while any stream is wanted"
                 );
             }
         })

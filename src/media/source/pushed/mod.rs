@@ -1,7 +1,7 @@
-//! A source that the application feeds with what its own encoder made.
+//! A source that the application feeds from its own encoder.
 //!
-//! Nothing waits in it and no thread runs for it: a frame goes on within [`Feed::push`], and what is asked for comes
-//! within the call that asks. Events leave in order and one at a time, never under a lock.
+//! It has no queue delay and no thread: a frame is forwarded within [`Feed::push`], and a request is delivered within the
+//! call that makes it. Events are delivered in order, one at a time, and never under a lock.
 
 mod error;
 mod unit;
@@ -25,48 +25,47 @@ const MOST_QUEUED: usize = 100;
 /// What the first frame's time is counted up by, so that a stream that begins a little earlier has one too.
 const HEADROOM: Duration = Duration::from_secs(1);
 
-/// What the application's encoder is asked for.
+/// A request to the application's encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Request {
-    /// Push frames from now on, the first one a key frame. What was asked for before (bitrate, quality) is repeated
-    /// just before it.
+    /// Start pushing frames, beginning with a key frame. Earlier requests (bitrate, quality) are repeated just before.
     Start,
-    /// Nobody takes frames any more. Those that are pushed all the same cost nothing.
+    /// Stop: nobody wants frames any more. Pushing some anyway costs nothing.
     Stop,
     /// Make the next frame a key frame.
     KeyFrame,
     /// Encode at this bitrate.
     Bitrate {
-        /// In bit/s.
+        /// Bitrate in bit/s.
         bps: u32,
     },
-    /// Make fewer and smaller frames, or all again, from a key frame on.
+    /// Reduce the frame rate and size, or restore them, starting with a key frame.
     Quality {
         /// Frame rate and size.
         quality: Quality,
     },
 }
 
-/// What became of a frame that is in order.
+/// What happened to a valid frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pushed {
-    /// It went on.
+    /// It was forwarded.
     Taken,
     /// Nobody wants the stream now.
     Unwanted,
-    /// Nobody could decode it, as no key frame came before it. One is asked for.
+    /// Dropped, because no key frame came before it. One is requested.
     NeedsKeyFrame,
-    /// Parameter sets alone: kept for the key frames that come without.
+    /// Only parameter sets: kept for key frames that come without them.
     ParameterSets,
 }
 
 type Callback = Arc<dyn Fn(Request) + Send + Sync>;
 
 impl Source {
-    /// A source of one stream that the application encodes itself: the source for a camera or a sink, the feed for
-    /// the encoder.
+    /// Creates a source of one stream that the application encodes itself. Give the source to a camera or a sink, and
+    /// the feed to the encoder.
     ///
     /// ```
     /// use std::time::Duration;
@@ -76,10 +75,10 @@ impl Source {
     /// let (source, feed) = Source::push(Codec::H264);
     /// feed.on(|request| match request {
     ///     Request::KeyFrame => { /* make the encoder's next frame an IDR picture */ }
-    ///     Request::Bitrate { bps } => println!("{bps} bit/s from now on"),
+    ///     Request::Bitrate { bps } => println!("set the bitrate to {bps} bit/s"),
     ///     _ => {}
     /// });
-    /// // For each access unit: Annex B, whether it is a key frame, and its time from any zero.
+    /// // For each access unit: Annex B data, whether it is a key frame, and its timestamp from any zero.
     /// let access_unit = vec![0, 0, 0, 1, 0x41, 0x9a];
     /// assert_eq!(feed.push(access_unit, false, Duration::ZERO), Ok(Pushed::Unwanted));
     /// # drop(source);
@@ -89,15 +88,15 @@ impl Source {
         (source, feed)
     }
 
-    /// A source of several streams, each with a feed: `[Codec::H264, Codec::Opus]` is video with audio. Their times
-    /// share one zero.
+    /// Creates a source of several streams, each with a feed: `[Codec::H264, Codec::Opus]` is video with audio. Their
+    /// timestamps share one zero.
     pub fn push_streams<const N: usize>(codecs: [Codec; N]) -> (Source, [Feed; N]) {
         let numbered = (0..).zip(codecs);
         let streams = numbered.map(|(id, codec)| Stream::new(StreamInfo::new(StreamId(id), codec)));
         let life = Life::new(life::Config {
             reopening: Reopening::ByItself,
             pluggable: false,
-            stalled: MediaError::new(ErrorKind::Stalled, "the application pushes no frame"),
+            stalled: MediaError::new(ErrorKind::Stalled, "the application has stopped pushing frames"),
         });
         let state = State {
             life,
@@ -116,21 +115,21 @@ impl Source {
     }
 }
 
-/// Where the application pushes the frames of one stream. Push from one thread at a time, or frames change places.
+/// The application pushes the frames of one stream here. Push from one thread at a time, or frames may be reordered.
 ///
-/// The last feed dropped ends the source.
+/// Dropping the last feed ends the source.
 pub struct Feed {
     shared: Arc<Shared>,
     index: usize,
 }
 
 impl Feed {
-    /// Gives an access unit (H.264 in Annex B), a frame (VP8, JPEG) or a packet (Opus), captured just now.
+    /// Pushes an access unit (H.264 in Annex B), a frame (VP8, JPEG) or a packet (Opus) that was captured just now.
     ///
-    /// `pts` counts from any zero and must rise; streams of a source share the zero, and when none was wanted for a
-    /// while it may be another one. H.264 has its SPS and PPS before each key frame, or once before the first.
+    /// `pts` counts from any zero and must increase. All streams of a source share the zero, which may change while no
+    /// stream is wanted. H.264 needs SPS and PPS before each key frame, or once before the first.
     ///
-    /// Errors: [`PushError`] says what is wrong with it and what would be right. That nobody wants the frame is none.
+    /// Errors: [`PushError`] says what is wrong with the frame and how to fix it. An unwanted frame is not an error.
     pub fn push(
         &self,
         access_unit: impl Into<Arc<[u8]>>,
@@ -143,10 +142,10 @@ impl Feed {
         self.push_captured(access_unit, key, pts, Instant::now())
     }
 
-    /// The same for a frame that was captured at another time, by which delay is measured and audio is kept with
-    /// video. One from the future counts as captured now.
+    /// Like [`push`](Self::push), with the capture time, which is used for delay measurement and lip sync. A time in the
+    /// future counts as now.
     ///
-    /// Errors: as of [`push`](Self::push).
+    /// Errors: see [`push`](Self::push).
     pub fn push_captured(
         &self,
         access_unit: impl Into<Arc<[u8]>>,
@@ -164,8 +163,8 @@ impl Feed {
         pushed
     }
 
-    /// Sets what is called with each [`Request`], on any thread; it must not wait. What holds already is repeated at
-    /// once. Without it neither bitrate nor size can follow the viewers' networks.
+    /// Sets the callback for each [`Request`]. It may be called on any thread and must not block. Requests already in
+    /// effect are repeated at once. Without a callback, bitrate and size cannot adapt to the viewers' networks.
     pub fn on(&self, callback: impl Fn(Request) + Send + Sync + 'static) {
         let mut state = self.shared.lock();
         state.streams[self.index].callback = Some(Arc::new(callback));
@@ -176,8 +175,8 @@ impl Feed {
         self.shared.drain();
     }
 
-    /// Says what of the encoder can be adjusted while it runs: its bitrate, and its frame rate and size. Both, unless
-    /// this says otherwise.
+    /// Declares what can be adjusted while the encoder runs: its bitrate, and its frame rate and size. The default is
+    /// both.
     pub fn adjustable(&self, bitrate: bool, quality: bool) {
         let mut state = self.shared.lock();
         state.streams[self.index].adjustable = (bitrate, quality);
@@ -188,23 +187,23 @@ impl Feed {
         self.shared.drain();
     }
 
-    /// Whether somebody takes its frames just now.
+    /// Whether anybody wants its frames now.
     pub fn is_wanted(&self) -> bool {
         self.shared.lock().streams[self.index].started
     }
 
-    /// The stream that it feeds.
+    /// The ID of its stream.
     pub fn stream(&self) -> StreamId {
         self.shared.lock().streams[self.index].info.id
     }
 
-    /// The whole source came to its end. Calls end with `source-ended`, and the next viewer starts it anew.
+    /// Ends the whole source. Calls end with `source-ended`, and the next viewer starts it again.
     pub fn ended(&self) {
         self.live(Input::Ended);
     }
 
-    /// The whole source cannot give frames. It is lost until the next frame comes, where the error
-    /// [may pass](MediaError::may_pass); else calls end, and the next viewer starts it anew.
+    /// Reports that the whole source failed. If the error [may pass](MediaError::may_pass), the source is lost until the
+    /// next frame; otherwise calls end, and the next viewer starts it again.
     pub fn failed(&self, error: MediaError) {
         self.live(Input::Failed(error));
     }

@@ -125,7 +125,7 @@ fn times_go_on_over_a_restart_that_counts_from_another_zero() {
     world.video.push(SLICE, false, MS(9_000)).expect("in order");
     let error = world.video.push(SLICE, false, MS(8_000)).expect_err("it went back");
     assert_eq!(error, PushError::TimeWentBack { pts: MS(8_000), last: MS(9_000) });
-    assert!(error.to_string().contains("pts must rise: 8s came after 9s"), "{error}");
+    assert!(error.to_string().contains("pts must increase: 8s came after 9s"), "{error}");
     world.want(&[]);
     world.want(&[0]);
     world.video.push(key(), true, MS(0)).expect("another zero");

@@ -1,11 +1,11 @@
-//! The best way from a camera to H.264: which format, size and rate, and what is done with it. Pure.
+//! The best way from a camera to H.264: which format, size and frame rate, and how to process it. Pure.
 //!
-//! - **What is seen counts first**: the sharpness (the edge of the picture within the wanted size) times the
-//!   motion (the rate, up to the wanted one). So 640x480 at 30 beats 1280x720 at 10, and not that at 25.
-//! - **Among equals the cheaper way**: H.264 as the camera makes it; raw pictures that the encoder takes as
-//!   they are; other raw ones; and JPEG, which is decoded first. Over USB raw pictures of some size come at
-//!   a few a second only: then JPEG has more motion, and wins by the first rule.
-//! - **Among equal ways the wanted size**, then one that is scaled down. Never more than four times its area,
+//! - **Visible quality first**: sharpness (the edge length within the requested size) times motion (the frame rate,
+//!   up to the requested one). So 640x480 at 30 fps beats 1280x720 at 10 fps, but not at 25 fps.
+//! - **At equal quality, the cheaper way**: the camera's own H.264; raw frames that the encoder takes without
+//!   conversion; other raw frames; JPEG, which must be decoded. Over USB, large raw frames arrive at only a few
+//!   per second: then JPEG has more motion and wins by the first rule.
+//! - **At equal cost, the requested size**, then one that is scaled down. Never more than four times its area,
 //!   unless there is nothing else.
 
 use std::cmp::Reverse;
@@ -15,22 +15,22 @@ use serde::Serialize;
 
 use super::device::{Device, Format, FourCc, Rate, Rates, Size, Sizes};
 
-/// What is wanted of a camera, and what can be done with its pictures.
+/// The requested video, and what can be processed here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CameraRequest {
-    /// In pixels.
+    /// Frame size in pixels.
     pub size: Size,
-    /// Pictures a second.
+    /// Frames per second.
     pub fps: u32,
-    /// Whether H.264 that the camera makes may go to the viewers as it is.
+    /// Whether the camera's own H.264 may be sent to viewers unchanged.
     pub pass_through: bool,
     /// Whether JPEG can be decoded here.
     pub jpeg: bool,
-    /// The raw formats that the encoder takes without conversion, and whether it imports DMA buffers.
+    /// The encoder, and the raw formats it takes without conversion.
     pub encoder: Encoder,
 }
 
-/// What an encoder takes.
+/// An encoder's input formats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoder {
     /// Its GStreamer name.
@@ -39,45 +39,45 @@ pub struct Encoder {
     pub formats: Vec<String>,
 }
 
-/// How pictures come to the viewers.
+/// How the camera's video is processed for viewers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Way {
-    /// The camera's own H.264, untouched.
+    /// The camera's own H.264, unchanged.
     PassThrough,
-    /// Raw pictures are encoded.
+    /// Raw frames, encoded.
     Encode,
-    /// JPEG is decoded and encoded.
+    /// JPEG, decoded and encoded.
     Decode,
 }
 
-/// How pictures get from the driver into the pipeline: `io-mode` of v4l2src.
+/// How frames get from the driver into the pipeline: `io-mode` of v4l2src.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Io {
-    /// Memory of the driver, mapped: what every driver can.
+    /// Mapped driver memory, which every driver supports.
     Mmap,
-    /// The same, handed to the encoder as DMA buffers: no copy.
+    /// The same memory, passed to the encoder as DMA buffers without a copy.
     DmaBuf,
 }
 
-/// What was chosen, and why.
+/// The choice, and the reason for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Choice {
-    /// What the camera gives.
+    /// The camera's format.
     pub fourcc: FourCc,
-    /// In pixels.
+    /// Frame size in pixels.
     pub size: Size,
-    /// `None` where the driver does not say which rates it has.
+    /// Frame rate; `None` if the driver does not report its rates.
     pub rate: Option<Rate>,
-    /// What is done with it.
+    /// How the video is processed.
     pub way: Way,
-    /// How it gets here.
+    /// How frames get into the pipeline.
     pub io: Io,
-    /// Why this, in words.
+    /// The reason, as text.
     pub why: String,
 }
 
@@ -117,7 +117,7 @@ const ZERO_COPY: [(&str, &str); 3] =
     [("bm2835 mmal", "v4l2h264enc"), ("unicam", "v4l2h264enc"), ("mxc-isi-cap", "v4l2h264enc")];
 
 impl FourCc {
-    /// What GStreamer calls this raw format; `None` of coded ones and those that cannot be converted.
+    /// GStreamer's name for this raw format; `None` for compressed formats and those that cannot be converted.
     pub fn gst_name(self) -> Option<&'static str> {
         RAW.iter().find(|(letters, ..)| **letters == self.0).map(|(_, name, _)| *name)
     }
@@ -139,9 +139,9 @@ impl FourCc {
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (width, height) = self.size;
-        write!(f, "{} of {width} x {height}", self.fourcc)?;
+        write!(f, "{} {width}x{height}", self.fourcc)?;
         if let Some(rate) = self.rate {
-            write!(f, ", {rate} a second")?;
+            write!(f, " at {rate} fps")?;
         }
         f.write_str(match self.way {
             Way::PassThrough => ", passed through",
@@ -160,7 +160,7 @@ struct Candidate {
     rate: Option<Rate>,
 }
 
-/// Chooses among what a camera offers; `None` when it has nothing that we can use, or says nothing.
+/// Chooses among what a camera offers; `None` if it offers or reports nothing usable.
 pub fn choose(device: &Device, request: &CameraRequest) -> Option<Choice> {
     let candidates: Vec<Candidate> =
         device.formats.iter().flat_map(|format| candidates(format, request)).collect();
@@ -287,11 +287,11 @@ fn rank(candidate: &Candidate, request: &CameraRequest) -> impl Ord + use<> {
 fn why(best: &Candidate, all: &[Candidate], device: &Device, request: &CameraRequest) -> String {
     let mut words = Vec::new();
     words.push(match best.way {
-        Way::PassThrough => "the camera makes H.264 itself, so nothing is encoded here".to_owned(),
+        Way::PassThrough => "the camera encodes H.264 itself".to_owned(),
         Way::Encode if taken(best.fourcc, request) => {
-            "raw pictures that the encoder takes as they are".into()
+            "raw frames that the encoder takes without conversion".into()
         }
-        Way::Encode => "raw pictures, converted for the encoder".into(),
+        Way::Encode => "raw frames, converted for the encoder".into(),
         Way::Decode => "JPEG, which must be decoded".into(),
     });
     if best.way == Way::Decode {
@@ -299,12 +299,9 @@ fn why(best: &Candidate, all: &[Candidate], device: &Device, request: &CameraReq
         let fastest = raw.max_by(|a, b| speed(a).total_cmp(&speed(b)));
         words.push(match fastest {
             Some(raw) if raw.rate.is_some() => {
-                format!(
-                    "raw pictures of this size come at {} a second only",
-                    raw.rate.expect("asked in the guard")
-                )
+                format!("raw frames of this size come at only {} fps", raw.rate.expect("asked in the guard"))
             }
-            _ => "there are no raw pictures of this size".into(),
+            _ => "there are no raw frames of this size".into(),
         });
     }
     if best.way != Way::PassThrough && device.formats.iter().any(|format| format.fourcc.is_h264()) {
@@ -312,20 +309,20 @@ fn why(best: &Candidate, all: &[Candidate], device: &Device, request: &CameraReq
         words.push(if !request.pass_through {
             "its H.264 is not passed through".into()
         } else if fitting {
-            "its H.264 comes smaller or slower".into()
+            "its H.264 is smaller or slower".into()
         } else {
-            "its H.264 comes in no size that fits".to_owned()
+            "its H.264 has no size that fits".to_owned()
         });
     }
     let wanted = all.iter().filter(|c| c.size == request.size).max_by(|a, b| speed(a).total_cmp(&speed(b)));
     let (width, height) = request.size;
     if best.size != request.size {
         words.push(match wanted.and_then(|c| c.rate) {
-            Some(rate) => format!("{width} x {height} comes at {rate} a second only"),
-            None => format!("it has no {width} x {height}"),
+            Some(rate) => format!("{width}x{height} comes at only {rate} fps"),
+            None => format!("it has no {width}x{height}"),
         });
     } else if let Some(rate) = best.rate.filter(|rate| !keeps(rate.per_second(), request.fps)) {
-        words.push(format!("{} a second were wanted, {rate} is the most of this size", request.fps));
+        words.push(format!("{} fps requested, but this size has at most {rate}", request.fps));
     }
     words.join("; ")
 }

@@ -137,77 +137,57 @@ fn the_best_of_real_cameras_is_taken() {
     let no_h264 = CameraRequest { pass_through: false, ..hd.clone() };
     let no_jpeg = CameraRequest { jpeg: false, ..no_h264.clone() };
     let table = [
-        ("C920", c920(), hd.clone(), "H264 of 1280 x 720, 30 a second, passed through"),
-        (
-            "C920, its H.264 refused",
-            c920(),
-            no_h264.clone(),
-            "MJPG of 1280 x 720, 30 a second, decoded and encoded",
-        ),
-        ("C920, raw alone", c920(), no_jpeg.clone(), "YUYV of 1024 x 576, 30 a second, encoded"),
+        ("C920", c920(), hd.clone(), "H264 1280x720 at 30 fps, passed through"),
+        ("C920, its H.264 refused", c920(), no_h264.clone(), "MJPG 1280x720 at 30 fps, decoded and encoded"),
+        ("C920, raw alone", c920(), no_jpeg.clone(), "YUYV 1024x576 at 30 fps, encoded"),
         (
             "C920, small",
             c920(),
             CameraRequest { size: (640, 480), ..no_h264.clone() },
-            "YUYV of 640 x 480, 30 a second, encoded",
+            "YUYV 640x480 at 30 fps, encoded",
         ),
         (
             "C920, slow",
             c920(),
             CameraRequest { fps: 8, ..no_h264.clone() },
-            "YUYV of 1280 x 720, 10 a second, encoded",
+            "YUYV 1280x720 at 10 fps, encoded",
         ),
-        (
-            "C920, a size between",
-            c920(),
-            request((700, 500), 30),
-            "H264 of 640 x 480, 30 a second, passed through",
-        ),
+        ("C920, a size between", c920(), request((700, 500), 30), "H264 640x480 at 30 fps, passed through"),
         (
             "coded and large alone",
             camera("uvcvideo", &[(b"H264", &[(1920, 1080)], &[30]), (b"MJPG", &[(1920, 1080)], &[30])]),
             hd.clone(),
-            "MJPG of 1920 x 1080, 30 a second, decoded and encoded",
+            "MJPG 1920x1080 at 30 fps, decoded and encoded",
         ),
-        ("cheap", cheap(), hd.clone(), "MJPG of 1280 x 720, 30 a second, decoded and encoded"),
-        ("cheap, VGA", cheap(), request((640, 480), 30), "YUYV of 640 x 480, 30 a second, encoded"),
-        ("cheap, 800x600 at 20", cheap(), request((800, 600), 20), "YUYV of 800 x 600, 20 a second, encoded"),
+        ("cheap", cheap(), hd.clone(), "MJPG 1280x720 at 30 fps, decoded and encoded"),
+        ("cheap, VGA", cheap(), request((640, 480), 30), "YUYV 640x480 at 30 fps, encoded"),
+        ("cheap, 800x600 at 20", cheap(), request((800, 600), 20), "YUYV 800x600 at 20 fps, encoded"),
         (
             "cheap, 800x600 at 30",
             cheap(),
             request((800, 600), 30),
-            "MJPG of 800 x 600, 30 a second, decoded and encoded",
+            "MJPG 800x600 at 30 fps, decoded and encoded",
         ),
         (
             "cheap, more than it has",
             cheap(),
             request((1920, 1080), 60),
-            "MJPG of 1280 x 720, 30 a second, decoded and encoded",
+            "MJPG 1280x720 at 30 fps, decoded and encoded",
         ),
-        (
-            "cheap, less than it has",
-            cheap(),
-            request((160, 120), 5),
-            "YUYV of 320 x 240, 5 a second, encoded",
-        ),
-        ("raw alone, 720p", raw_only(), hd.clone(), "YUYV of 640 x 480, 30 a second, encoded"),
-        (
-            "raw alone, 720p slow",
-            raw_only(),
-            request((1280, 720), 12),
-            "YUYV of 1280 x 720, 10 a second, encoded",
-        ),
-        ("Pi, legacy driver", pi_legacy(), hd.clone(), "H264 of 1280 x 720, 30 a second, passed through"),
-        ("Pi, encoded here", pi_legacy(), no_h264.clone(), "YU12 of 1280 x 720, 30 a second, encoded"),
+        ("cheap, less than it has", cheap(), request((160, 120), 5), "YUYV 320x240 at 5 fps, encoded"),
+        ("raw alone, 720p", raw_only(), hd.clone(), "YUYV 640x480 at 30 fps, encoded"),
+        ("raw alone, 720p slow", raw_only(), request((1280, 720), 12), "YUYV 1280x720 at 10 fps, encoded"),
+        ("Pi, legacy driver", pi_legacy(), hd.clone(), "H264 1280x720 at 30 fps, passed through"),
+        ("Pi, encoded here", pi_legacy(), no_h264.clone(), "YU12 1280x720 at 30 fps, encoded"),
         (
             "Pi, odd",
             pi_legacy(),
             CameraRequest { size: (1281, 721), fps: 120, ..no_h264.clone() },
-            "YU12 of 1280 x 720, 90 a second, encoded",
+            "YU12 1280x720 at 90 fps, encoded",
         ),
-        ("vivid", vivid(), hd.clone(), "NV12 of 640 x 360, 30 a second, encoded"),
-        ("vivid, slow", vivid(), request((1280, 720), 10), "NV12 of 1280 x 720, 10 a second, encoded"),
-        ("vivid, full HD", vivid(), request((1920, 1080), 25), "NV12 of 640 x 480, 25 a second, encoded"),
+        ("vivid", vivid(), hd.clone(), "NV12 640x360 at 30 fps, encoded"),
+        ("vivid, slow", vivid(), request((1280, 720), 10), "NV12 1280x720 at 10 fps, encoded"),
+        ("vivid, full HD", vivid(), request((1920, 1080), 25), "NV12 640x480 at 25 fps, encoded"),
         ("a bare sensor", bayer(), hd.clone(), "nothing"),
         ("nothing at all", device("uvcvideo", vec![]), hd, "nothing"),
     ];
@@ -221,32 +201,24 @@ fn the_reason_is_told() {
     let hd = request((1280, 720), 30);
     let no_h264 = CameraRequest { pass_through: false, ..hd.clone() };
     let table = [
-        (c920(), hd.clone(), "the camera makes H.264 itself, so nothing is encoded here"),
+        (c920(), hd.clone(), "the camera encodes H.264 itself"),
         (
             c920(),
             no_h264,
-            "JPEG, which must be decoded; raw pictures of this size come at 10 a second only; its H.264 is not passed through",
+            "JPEG, which must be decoded; raw frames of this size come at only 10 fps; its H.264 is not passed through",
         ),
         (
             cheap(),
             request((1920, 1080), 60),
-            "JPEG, which must be decoded; raw pictures of this size come at 5 a second only; it has no 1920 x 1080",
+            "JPEG, which must be decoded; raw frames of this size come at only 5 fps; it has no 1920x1080",
         ),
-        (
-            raw_only(),
-            hd.clone(),
-            "raw pictures, converted for the encoder; 1280 x 720 comes at 10 a second only",
-        ),
+        (raw_only(), hd.clone(), "raw frames, converted for the encoder; 1280x720 comes at only 10 fps"),
         (
             raw_only(),
             request((1280, 720), 12),
-            "raw pictures, converted for the encoder; 12 a second were wanted, 10 is the most of this size",
+            "raw frames, converted for the encoder; 12 fps requested, but this size has at most 10",
         ),
-        (
-            vivid(),
-            hd,
-            "raw pictures that the encoder takes as they are; 1280 x 720 comes at 10 a second only",
-        ),
+        (vivid(), hd, "raw frames that the encoder takes without conversion; 1280x720 comes at only 10 fps"),
     ];
     for (device, request, why) in table {
         assert_eq!(choose(&device, &request).map(|choice| choice.why).as_deref(), Some(why));
@@ -281,9 +253,9 @@ fn rates_that_are_nearly_kept_are_kept_and_unknown_ones_pass() {
     };
     let rates = Rates::Some(vec![Rate { pictures: 30000, seconds: 1001 }, Rate { pictures: 60, seconds: 1 }]);
     let device = device("uvcvideo", vec![ntsc(b"YUYV", rates), ntsc(b"UYVY", Rates::Unknown)]);
-    assert_eq!(chosen(&device, &request((1280, 720), 30)), "YUYV of 1280 x 720, 29.97 a second, encoded");
+    assert_eq!(chosen(&device, &request((1280, 720), 30)), "YUYV 1280x720 at 29.97 fps, encoded");
     let unknown = Device { formats: device.formats[1..].to_vec(), ..device };
-    assert_eq!(chosen(&unknown, &request((1280, 720), 30)), "UYVY of 1280 x 720, encoded");
+    assert_eq!(chosen(&unknown, &request((1280, 720), 30)), "UYVY 1280x720, encoded");
 }
 
 mod anything {

@@ -1,4 +1,4 @@
-//! What a V4L2 device says of itself: who it is, and the formats, sizes and rates it offers. Values only.
+//! What a V4L2 device reports: its identity, and the formats, sizes and frame rates it offers. Plain values, no I/O.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,34 +11,34 @@ use crate::media::source::controls::Control;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Device {
-    /// Its node, such as `/dev/video0`. The number may be another one after the next plugging in.
+    /// Its node, such as `/dev/video0`. The number may change when the device is plugged in again.
     pub path: PathBuf,
-    /// A link to it under `/dev/v4l/by-id` (of USB devices, made of name and serial number) or
-    /// `/dev/v4l/by-path`, which stays the same.
+    /// A stable link to it under `/dev/v4l/by-id` (USB devices, by name and serial number) or
+    /// `/dev/v4l/by-path`.
     pub link: Option<PathBuf>,
-    /// Its name for people.
+    /// Human-readable name.
     pub card: String,
     /// The kernel's driver, such as `uvcvideo`.
     pub driver: String,
-    /// Where it sits, such as `usb-0000:01:00.0-1.2`.
+    /// Bus location, such as `usb-0000:01:00.0-1.2`.
     pub bus: String,
-    /// What it is for.
+    /// What kind of device it is.
     pub role: Role,
-    /// What it gives: of a camera the pictures, of an encoder what it makes.
+    /// Output formats: what a camera captures or an encoder produces.
     pub formats: Vec<Format>,
-    /// What it takes: of an encoder the raw pictures. Empty for a camera.
+    /// Input formats: an encoder's raw formats. Empty for a camera.
     pub takes: Vec<Format>,
-    /// What can be set on it.
+    /// Its controls.
     pub controls: Vec<Control>,
 }
 
 impl Device {
-    /// The control of this name: ours, or as `v4l2-ctl` writes it.
+    /// Finds a control by our name or the name that `v4l2-ctl` prints.
     pub fn control(&self, name: &str) -> Option<&Control> {
         Control::find(&self.controls, name)
     }
 
-    /// Who it is, wherever it will be plugged in.
+    /// The identity by which to find it again wherever it is plugged in.
     pub fn identity(&self) -> Identity {
         Identity {
             path: self.path.clone(),
@@ -50,22 +50,22 @@ impl Device {
     }
 }
 
-/// What a device is for.
+/// The kind of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Role {
-    /// It gives pictures.
+    /// Captures video.
     Camera,
-    /// It makes coded pictures of raw ones.
+    /// Encodes raw frames.
     Encoder,
-    /// It makes raw pictures of coded ones.
+    /// Decodes to raw frames.
     Decoder,
-    /// It makes raw pictures of raw ones: a scaler, an ISP.
+    /// Converts raw frames to raw frames: a scaler, an ISP.
     Converter,
-    /// It shows pictures.
+    /// Displays video.
     Output,
-    /// It gives what belongs to another node's pictures.
+    /// Delivers metadata for another node's frames.
     Metadata,
     /// None of these.
     Other,
@@ -85,7 +85,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// Four letters that name a format, as `linux/videodev2.h` has them.
+/// A four-character format code from `linux/videodev2.h`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FourCc(pub [u8; 4]);
 
@@ -112,17 +112,17 @@ impl Serialize for FourCc {
     }
 }
 
-/// How pictures lie in memory, and the sizes and rates they come in.
+/// A pixel or compressed format, with its sizes and frame rates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Format {
-    /// Its name.
+    /// Format code.
     pub fourcc: FourCc,
-    /// Its name for people.
+    /// Human-readable name.
     pub description: String,
-    /// Coded (JPEG, H.264), not raw.
+    /// Compressed (JPEG, H.264) rather than raw.
     pub compressed: bool,
-    /// In the device's order. Empty when the driver does not say.
+    /// Sizes in the device's order. Empty if the driver does not report any.
     pub sizes: Vec<Sizes>,
 }
 
@@ -136,7 +136,7 @@ impl Format {
 /// Width and height in pixels.
 pub type Size = (u32, u32);
 
-/// One size, or all of a range.
+/// One size, or a range of sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -145,7 +145,7 @@ pub enum Sizes {
     One {
         /// In pixels.
         size: Size,
-        /// How often.
+        /// Frame rates.
         rates: Rates,
     },
     /// Any from `min` to `max` in steps of `step`.
@@ -154,29 +154,29 @@ pub enum Sizes {
         min: Size,
         /// The largest.
         max: Size,
-        /// From one to the next; never 0.
+        /// Step size; never 0.
         step: Size,
-        /// How often, asked for at some sizes of the range, the smallest first.
+        /// Frame rates at some sizes of the range, the smallest first.
         rates: Vec<(Size, Rates)>,
     },
 }
 
-/// Pictures a second, as a fraction.
+/// A frame rate as a fraction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
-    /// Pictures …
+    /// Frames …
     pub pictures: u32,
-    /// … in so many seconds; never 0.
+    /// … per this many seconds; never 0.
     pub seconds: u32,
 }
 
 impl Rate {
-    /// `pictures` in `seconds`, where both make sense.
+    /// `pictures` frames per `seconds`; `None` if either is 0.
     pub fn new(pictures: u32, seconds: u32) -> Option<Rate> {
         (pictures > 0 && seconds > 0).then_some(Rate { pictures, seconds })
     }
 
-    /// Pictures a second.
+    /// Frames per second.
     pub fn per_second(self) -> f64 {
         f64::from(self.pictures) / f64::from(self.seconds.max(1))
     }
@@ -201,16 +201,16 @@ impl Serialize for Rate {
     }
 }
 
-/// The rates of one size.
+/// The frame rates of one size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Rates {
-    /// The driver does not say: it gives what it gives.
+    /// The driver does not report its rates.
     Unknown,
-    /// These.
+    /// A list of rates.
     Some(Vec<Rate>),
-    /// Any between the two.
+    /// Any rate between the two.
     Range {
         /// The slowest.
         min: Rate,
@@ -219,7 +219,7 @@ pub enum Rates {
     },
 }
 
-/// Who a device is, to find it again under another number.
+/// A device's identity, to find it again under another number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     path: PathBuf,
@@ -230,8 +230,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Which of `devices` it is now: the one with its link, else the one of its name at its place, else the
-    /// only one of its name. A stranger under its old number is not it.
+    /// Finds the device among `devices`: by its link, else by its name and bus location, else by its name if only one
+    /// has it. A different device under the old number does not match.
     pub fn find<'a>(&self, devices: &'a [Device]) -> Option<&'a Device> {
         let cameras = || devices.iter().filter(|device| device.role == Role::Camera);
         if self.link.is_some()

@@ -1,4 +1,4 @@
-//! Other systems have no V4L2, and not every build wants it.
+//! Stubs for other systems and for builds without V4L2.
 
 use std::path::{Path, PathBuf};
 
@@ -6,26 +6,26 @@ use super::device::Device;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::controls::{Control, Value};
 
-/// All video devices: none.
+/// Lists the video devices. Always empty on this system.
 pub fn devices() -> Vec<(PathBuf, Result<Device, MediaError>)> {
     Vec::new()
 }
 
-/// What a device is. Errors: always, as this system has none.
+/// Probes a device. Errors: always, because this build has no V4L2.
 pub fn probe(_: &Path) -> Result<Device, MediaError> {
     Err(none())
 }
 
-/// A device that is open for its controls; there is none on this system.
+/// A device opened for its controls. Never exists on this system.
 pub struct Camera(std::convert::Infallible);
 
 impl Camera {
-    /// Opens a device. Errors: always, as this system has none.
+    /// Opens a device. Errors: always, because this build has no V4L2.
     pub fn open(_: &Path) -> Result<Camera, MediaError> {
         Err(none())
     }
 
-    /// All controls.
+    /// Lists all controls.
     pub fn controls(&self) -> Result<Vec<Control>, MediaError> {
         match self.0 {}
     }
@@ -42,5 +42,8 @@ impl Camera {
 }
 
 fn none() -> MediaError {
-    MediaError::new(ErrorKind::Other, "this build has no V4L2: it takes Linux and the feature `v4l2`")
+    MediaError::new(
+        ErrorKind::Other,
+        "this build has no V4L2 support (requires Linux and the feature `v4l2`)",
+    )
 }

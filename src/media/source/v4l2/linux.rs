@@ -1,4 +1,4 @@
-//! The driver: reads devices and sets controls by the crate `v4l`. Every call may wait for the hardware.
+//! The driver: reads devices and sets controls through the crate `v4l`. Every call may block on the hardware.
 
 use std::fs;
 use std::io;
@@ -24,7 +24,7 @@ const MANY: u32 = 1024;
 /// Where rates of a range of sizes are asked for, beside its largest.
 const COMMON: [Size; 5] = [(320, 240), (640, 480), (1280, 720), (1920, 1080), (3840, 2160)];
 
-/// All video devices, by number. One that cannot be opened tells why.
+/// Lists all video devices, sorted by number, with an error for each that cannot be opened.
 pub fn devices() -> Vec<(PathBuf, Result<Device, MediaError>)> {
     let names = fs::read_dir("/dev").into_iter().flatten().flatten().map(|entry| entry.file_name());
     let mut numbers: Vec<u32> =
@@ -34,9 +34,9 @@ pub fn devices() -> Vec<(PathBuf, Result<Device, MediaError>)> {
     paths.map(|path| (path.clone(), probe(&path))).collect()
 }
 
-/// What a device is, and all that it offers. It is open only meanwhile.
+/// Reads what a device is and everything it offers. The device is open only during the call.
 ///
-/// Errors: there is none (unplugged), it may not be opened, it is no V4L2 device.
+/// Errors: no such device (unplugged), permission denied, or not a V4L2 device.
 pub fn probe(path: &Path) -> Result<Device, MediaError> {
     // The number that it has now, where the path is a link.
     let path = fs::canonicalize(path).map_err(|error| fault(path, &error))?;
@@ -89,7 +89,7 @@ fn role(caps: u32, formats: &[Format], taken: &[Format]) -> Role {
     }
 }
 
-/// A device that is open for its controls. Others, and a pipeline, may use it at the same time.
+/// A device opened for its controls. Other programs and a pipeline may use it at the same time.
 pub struct Camera {
     device: v4l::Device,
     path: PathBuf,
@@ -98,7 +98,7 @@ pub struct Camera {
 impl Camera {
     /// Opens a device.
     ///
-    /// Errors: there is none (unplugged), or it may not be opened.
+    /// Errors: no such device (unplugged), or permission denied.
     pub fn open(path: &Path) -> Result<Camera, MediaError> {
         if path.as_os_str().as_bytes().contains(&0) {
             // Which `v4l` panics at.
@@ -108,7 +108,7 @@ impl Camera {
         Ok(Camera { device, path: path.into() })
     }
 
-    /// All controls, with what they are set to.
+    /// Lists all controls with their current values.
     ///
     /// Errors: the device is gone.
     pub fn controls(&self) -> Result<Vec<Control>, MediaError> {
@@ -127,10 +127,9 @@ impl Camera {
         Ok(controls)
     }
 
-    /// Sets a control, and tells how it is now: a driver may round.
+    /// Sets a control and returns its new state, because a driver may round the value.
     ///
-    /// Errors: no such control, a value that it does not take (the range is in the words), or the device is
-    /// gone.
+    /// Errors: no such control, an invalid value (the message has the valid range), or the device is gone.
     pub fn set(&self, name: &str, value: &Value) -> Result<Control, MediaError> {
         let controls = self.controls()?;
         let control = Control::find(&controls, name).ok_or_else(|| controls::unknown(&controls, name))?;
@@ -141,9 +140,9 @@ impl Camera {
         Ok(now.unwrap_or_else(|| control.clone()))
     }
 
-    /// Sets a control by its number in the kernel, whatever its range; `None` presses a button.
+    /// Sets a control by its kernel ID without checking the range; `None` presses a button.
     ///
-    /// Errors: no such control, another range, or the device is gone.
+    /// Errors: no such control, value out of range, or the device is gone.
     pub fn set_id(&self, id: u32, value: Option<i64>) -> Result<(), MediaError> {
         self.write(id, value).map_err(|error| fault(&self.path, &error))
     }
@@ -158,11 +157,11 @@ impl Camera {
         }
         let name = &control.name;
         let words = if control.inactive {
-            format!("{name} does nothing now: another control governs it (switch its automatic off first)")
+            format!("{name} is inactive: another control overrides it (turn off its automatic mode first)")
         } else if error.kind() == io::ErrorKind::ResourceBusy {
-            format!("{name} cannot be set while pictures are taken")
+            format!("{name} cannot be set while the camera is streaming")
         } else {
-            format!("the camera does not take {number} for {name}, which takes {}: {error}", control.kind)
+            format!("the camera rejected {number} for {name}, which takes {}: {error}", control.kind)
         };
         MediaError::new(ErrorKind::BadValue, words)
     }
@@ -312,17 +311,17 @@ fn is_foreign(error: &io::Error) -> bool {
 fn fault(path: &Path, error: &io::Error) -> MediaError {
     let path = path.display();
     let (kind, words) = match error.kind() {
-        io::ErrorKind::NotFound => (ErrorKind::NoCamera, format!("there is no camera {path}")),
+        io::ErrorKind::NotFound => (ErrorKind::NoCamera, format!("camera {path} not found")),
         io::ErrorKind::PermissionDenied => (
             ErrorKind::NotAllowed,
-            format!("this user may not open {path}: `sudo usermod -aG video $USER`, then log in again"),
+            format!("no permission to open {path}: run `sudo usermod -aG video $USER`, then log in again"),
         ),
         io::ErrorKind::ResourceBusy => (
             ErrorKind::CameraBusy,
-            format!("the camera {path} is in use by another program: `fuser {path}` names it"),
+            format!("camera {path} is in use by another program (`fuser {path}` shows which)"),
         ),
-        _ if is_gone(error) => (ErrorKind::NoCamera, format!("the camera {path} is gone (unplugged?)")),
-        _ if is_foreign(error) => (ErrorKind::NotACamera, format!("{path} is no video device")),
+        _ if is_gone(error) => (ErrorKind::NoCamera, format!("camera {path} is gone (unplugged?)")),
+        _ if is_foreign(error) => (ErrorKind::NotACamera, format!("{path} is not a video device")),
         _ => (ErrorKind::Other, format!("{path}: {error}")),
     };
     MediaError::new(kind, words)
@@ -380,8 +379,8 @@ mod tests {
             (16, "camera-busy", "fuser /dev/video0"),
             (19, "no-camera", "unplugged?"),
             (6, "no-camera", "unplugged?"),
-            (2, "no-camera", "there is no camera /dev/video0"),
-            (25, "not-a-camera", "no video device"),
+            (2, "no-camera", "camera /dev/video0 not found"),
+            (25, "not-a-camera", "is not a video device"),
         ];
         for (errno, code, words) in table {
             let error = fault(Path::new("/dev/video0"), &io::Error::from_raw_os_error(errno));

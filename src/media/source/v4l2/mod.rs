@@ -1,4 +1,4 @@
-//! V4L2 devices: what there is, what each can do, the best of it for us, and its controls.
+//! V4L2 devices: enumeration, capabilities, the choice of a format, and controls.
 //!
 //! ```no_run
 //! for (path, device) in symple::media::source::v4l2::devices() {
@@ -9,11 +9,11 @@
 //! }
 //! ```
 //!
-//! What a device says is plain values ([`device`], [`control`](super::controls)), and what is made of them is functions of
-//! these ([`choose`]): both are tested with real cameras' lists. The driver below reads the values from the
-//! kernel; it exists on Linux with the feature `v4l2`, elsewhere it answers in words.
+//! What a device reports is plain values ([`device`], [`control`](super::controls)), and decisions are functions of
+//! these values ([`choose`]); both are tested with the lists of real cameras. The driver below reads the values from
+//! the kernel. It exists on Linux with the feature `v4l2`; elsewhere every call returns an error.
 //!
-//! Out of scope: pictures. They come by the `gst` layer, which asks here what to ask a camera for.
+//! Out of scope: capturing frames. The `gst` layer does that, with the format that is chosen here.
 
 pub mod choose;
 
