@@ -1,4 +1,4 @@
-// The page: watcher.js plays cameras, talk.js calls people, and view.js shows what is.
+// The page: watcher.js plays cameras, talk.js calls people, and view.js shows the state.
 
 import { Client } from './client.js';
 import { Calls } from './call.js';
@@ -128,8 +128,8 @@ function takeToken() {
 
 function askToken(reason) {
   $('token-words').textContent = reason
-    ? `It was not accepted: ${reason}. Look for a typing error, or ask whoever runs the camera.`
-    : 'Whoever runs the camera knows it.';
+    ? `It was not accepted: ${reason}. Check it for typing errors, or ask the owner of the camera.`
+    : 'Ask the owner of the camera for it.';
   $('token').value = '';
   if (!$('token-dialog').open) $('token-dialog').showModal();
 }
@@ -253,7 +253,7 @@ function over() {
     return { title, more, retry: 'Enter token', run: () => askToken('') };
   }
   if (watching.phase === 'none' && (talk.preparing || talk.call)) {
-    const more = talk.preparing ? 'Allow the camera and the microphone when the browser asks.' : 'Waiting for an answer.';
+    const more = talk.preparing ? 'Allow camera and microphone when the browser asks.' : 'Waiting for an answer.';
     return { title: `Calling ${talk.peer.name}`, more, kind: 'busy' };
   }
   const ringing = current?.call.state === 'ringing';
@@ -309,7 +309,7 @@ function showSelf() {
 function showPrompt() {
   const dialog = $('incoming');
   if (talk.asking && !dialog.open) {
-    $('incoming-title').textContent = `${talk.peer.name} calls`;
+    $('incoming-title').textContent = `${talk.peer.name} is calling`;
     dialog.showModal();
   } else if (!talk.asking && dialog.open) dialog.close();
 }
@@ -323,8 +323,8 @@ function showPeers() {
   $('filter').hidden = everybody.length < MANY;
   const part = $('filter').hidden ? '' : $('filter').value.trim().toLowerCase();
   const found = ({ name, user: of }) => !part || `${name ?? ''} ${of}`.toLowerCase().includes(part);
-  const unknown = 'Not known before the server answers.';
-  list($('cameras'), roster.cameras().filter(found), 'camera', client.online ? 'None online. One that comes shows up here by itself.' : unknown, (peer) => {
+  const unknown = 'Waiting for the server.';
+  list($('cameras'), roster.cameras().filter(found), 'camera', client.online ? 'None online. They appear here when they come online.' : unknown, (peer) => {
     const here = !talk.staged && watcher.state.peer?.address === peer.address;
     return { here, what: !here ? 'Watch' : watcher.state.phase === 'calling' ? 'Calling' : 'On screen', run: () => choose(peer) };
   });

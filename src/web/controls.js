@@ -1,14 +1,14 @@
-// A camera's own controls (exposure, focus, brightness …) as a small form, for who may set them.
+// A camera's own controls (exposure, focus, brightness …) as a small form, for those who may set them.
 //
-// Asks by `command` at the node `camera:control`: `list`, `set` and `reset`. A camera that has any for us says
-// `controls: true` of itself; one that refuses shows nothing.
+// Sends `command` messages to the node `camera:control`: `list`, `set` and `reset`. A camera with controls has
+// `controls: true` in its presence; if it refuses, nothing is shown.
 
 import { has, isObject, kind, need } from './events.js';
 
 const NODE = 'camera:control';
 
 /**
- * A control as the camera tells of it.
+ * A control as reported by the camera.
  * @typedef {object} Control
  * @property {string} name
  * @property {string} [label]
@@ -19,13 +19,13 @@ const NODE = 'camera:control';
  * @property {number} [max]
  * @property {number} [step]
  * @property {[number, string][]} [items] of a menu
- * @property {boolean} [inactive] another control governs it
+ * @property {boolean} [inactive] another control overrides it
  * @property {boolean} [read_only]
  *
  * @typedef {object} ControlsOptions
  * @property {import('./client.js').Client} client
  * @property {HTMLFormElement} form is filled
- * @property {(words: string) => void} [said] tells what went wrong
+ * @property {(words: string) => void} [said] reports errors
  * @property {() => void} [changed] there is something to show, or not
  */
 
@@ -98,7 +98,7 @@ export class Controls {
     if (to !== this.#peer) return null; // another one is on screen by now
     if (reply.status === 200) return reply.data ?? {};
     // Nobody asked for a list to be shown, so its refusal is no news.
-    if (action !== 'list') this.said(`${reply.data?.message ?? 'The camera did not answer'}`);
+    if (action !== 'list') this.said(`${reply.data?.message ?? 'The camera did not respond'}`);
     return null;
   }
 
@@ -156,7 +156,7 @@ export class Controls {
     const input = this.#input(control);
     input.name = control.name;
     input.disabled = control.inactive === true;
-    if (input.disabled) row.title = 'Another control governs it: switch its automatic off first.';
+    if (input.disabled) row.title = 'Another control overrides this one: turn off its automatic mode first.';
     row.append(label, input);
     if (control.kind === 'integer') {
       const output = document.createElement('output');
@@ -184,7 +184,7 @@ export class Controls {
       const box = Object.assign(/** @type {HTMLInputElement} */ (input), { type: 'checkbox', checked: value === 1 });
       box.addEventListener('change', () => this.#set(control, box.checked));
     } else {
-      Object.assign(input, { type: 'button', textContent: 'Do it' });
+      Object.assign(input, { type: 'button', textContent: 'Run' });
       input.addEventListener('click', () => this.#set(control, null));
     }
     return input;

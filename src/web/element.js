@@ -1,22 +1,22 @@
-// <symple-camera>: a camera in any page. It plays by itself, comes back by itself, and says what it does.
+// <symple-camera>: a camera in any page. It plays and reconnects by itself, and emits events for its state.
 //
 //   <symple-camera src="(the address of the camera's page)" token="…" muted controls></symple-camera>
 //
 // | attribute, property | |
 // |---|---|
 // | src | the address of the page of a camera or of a server |
-// | token | what viewers must know there, if anything |
-// | camera | the user whose camera is played, where several are online; a single one plays by itself |
-// | muted | no sound; set too when the browser allows none before a person has touched the page |
+// | token | the token for viewers, if one is required |
+// | camera | the user name of the camera to play, if several are online; a single one plays by itself |
+// | muted | no sound; also set if the browser allows none before the first click or key |
 // | controls | buttons: stop and play, sound, full screen |
 //
 // Events, none of which bubbles; `detail` is { code, message }:
 //   playing: the first frame, and frames again after `waiting`
-//   waiting: no frame comes, and what can be done is done by itself; the code is one of reasons.js, `server` when
+//   waiting: no frames arrive, and the element recovers by itself; the code is one of reasons.js, `server` if
 //     there is no connection, or `stalled`
-//   ended: the call was ended, here or there; the code is `ended` or `replaced`
-//   error: it does not play before somebody does something; the code is one of reasons.js, `unauthorized` (the
-//     token is missing or wrong), `origin` (the server does not take this page, or a proxy answers for it),
+//   ended: either side ended the call; the code is `ended` or `replaced`
+//   error: it does not play until somebody acts; the code is one of reasons.js, `unauthorized` (the
+//     token is missing or wrong), `origin` (the server does not admit this page, or a proxy responds for it),
 //     `camera` (several are online), or `src` (no usable address)
 
 import { Calls } from './call.js';
@@ -197,7 +197,7 @@ export class SympleCamera extends Element {
   async #load() {
     let site;
     try {
-      if (!this.src) throw new TypeError('The attribute src is missing: it is the address of the camera\'s page.');
+      if (!this.src) throw new TypeError('The attribute src is missing: set it to the address of the camera\'s page.');
       site = new Site(this.src, { page: { href: document.baseURI, origin: location.origin } });
     } catch (error) {
       this.#wrong = /** @type {Error} */ (error).message;
@@ -303,7 +303,7 @@ export class SympleCamera extends Element {
     } : {};
     const said = notice(state, { ringing: current?.call.state === 'ringing', why, server });
     if (state.phase === 'none' && client.online && !state.wish && !state.end && state.cameras.length > 1) {
-      return { title: 'Several cameras are online', more: 'The attribute "camera" says whose is shown.', kind: 'idle', name: 'error', code: 'camera' };
+      return { title: 'Several cameras are online', more: 'The attribute "camera" selects one.', kind: 'idle', name: 'error', code: 'camera' };
     }
     return { ...said, ...eventOf(state, server) };
   }

@@ -1,17 +1,17 @@
-// Why a call ended: what each code means to the page. `code` travels as `reason` in call:hangup and call:reject, the
-// words beside it as `message`; nothing is ever decided by the words.
+// Why a call ended: what each code means to the page. `code` is sent as `reason` in call:hangup and call:reject, the
+// text next to it as `message`; no decision depends on the text.
 
 /** When the page calls a camera again by itself. */
 export const AGAIN = Object.freeze({
   now: 'now', // at once; if that does not help, as `soon`
-  back: 'back', // when the camera is there again
-  reopen: 'reopen', // a call opens its source again: after 5 s, doubling to 60 s
+  back: 'back', // when the camera is online again
+  reopen: 'reopen', // a call reopens its source: after 5 s, doubling up to 60 s
   soon: 'soon', // after 2 s, then every 4 s
   never: 'never', // a person decides
 });
 
 /**
- * Who ended a call: the other side, `remote`, whose name it is, or we.
+ * Who ended a call: the other side (`remote`), with its name, or we.
  * @typedef {{ name: string, remote: boolean }} Who
  * @typedef {[title: string, advice: string]} Words
  * @typedef {(typeof AGAIN)[keyof typeof AGAIN]} When
@@ -29,26 +29,26 @@ const title = (text, more = '') => ({ name, remote }) => [text(name, remote), ty
  * @type {Record<string, [When, (who: Who) => Words]>}
  */
 const TABLE = {
-  ended: [AGAIN.never, title((name, remote) => (remote ? `${name} ended the call` : 'Stopped'), 'Choose who to see from the list.')],
+  ended: [AGAIN.never, title((name, remote) => (remote ? `${name} ended the call` : 'Stopped'), 'Choose from the list.')],
   declined: [AGAIN.never, title((name) => `${name} declined`)],
-  'not-allowed': [AGAIN.never, title((name) => `${name} does not let you in`, 'Ask whoever runs it.')],
-  'no-codec': [AGAIN.never, title(() => 'No common video format', (name) => `${name} sends nothing that this browser plays. It needs H.264 or VP8: try Chrome, Edge or Safari, or let the camera send VP8.`)],
-  'bad-description': [AGAIN.never, title(() => 'The call failed in this browser', 'Try again, or another browser.')],
-  replaced: [AGAIN.never, title(() => 'It plays somewhere else now', 'Another window took this call over.')],
-  vanished: [AGAIN.now, title(() => 'The picture was lost', 'Looking for it again.')],
-  lost: [AGAIN.now, title(() => 'The picture was lost', 'Looking for it again.')],
-  'no-such-call': [AGAIN.now, title(() => 'The picture was lost', 'Looking for it again.')],
-  'ice-failed': [AGAIN.now, title(() => 'No path to the picture', (name) => `${name} answered, but no media came through. A firewall or another network may be between: allow its UDP port, or set up a TURN server.`)],
-  offline: [AGAIN.back, title((name) => `${name} is offline`, 'It plays here again as soon as it is back.')],
-  shutdown: [AGAIN.back, title((name) => `${name} was switched off`, 'It plays here again as soon as it is back.')],
-  'source-ended': [AGAIN.reopen, title((name) => `The recording of ${name} is over`, 'It is asked for again in a while.')],
-  'source-failed': [AGAIN.reopen, title((name) => `${name} has no picture`, 'Its source cannot be opened. It is tried again in a while.')],
-  busy: [AGAIN.soon, title((name) => `${name} is busy`, 'It serves as many as it can. Trying again shortly.')],
+  'not-allowed': [AGAIN.never, title((name) => `${name} does not allow you to watch`, 'Ask its owner.')],
+  'no-codec': [AGAIN.never, title(() => 'No common video format', (name) => `${name} sends no format that this browser can play. It needs H.264 or VP8: try Chrome, Edge or Safari, or enable VP8 on the camera.`)],
+  'bad-description': [AGAIN.never, title(() => 'The call failed in this browser', 'Try again, or use another browser.')],
+  replaced: [AGAIN.never, title(() => 'Now playing elsewhere', 'Another window took over this call.')],
+  vanished: [AGAIN.now, title(() => 'Connection lost', 'Reconnecting.')],
+  lost: [AGAIN.now, title(() => 'Connection lost', 'Reconnecting.')],
+  'no-such-call': [AGAIN.now, title(() => 'Connection lost', 'Reconnecting.')],
+  'ice-failed': [AGAIN.now, title(() => 'No network path for the video', (name) => `${name} answered, but no media arrived. A firewall or another network may be in between: allow its UDP port, or set up a TURN server.`)],
+  offline: [AGAIN.back, title((name) => `${name} is offline`, 'It will play here as soon as it is back.')],
+  shutdown: [AGAIN.back, title((name) => `${name} was switched off`, 'It will play here as soon as it is back.')],
+  'source-ended': [AGAIN.reopen, title((name) => `The recording of ${name} has ended`, 'Trying again in a while.')],
+  'source-failed': [AGAIN.reopen, title((name) => `${name} has no picture`, 'Its source cannot be opened. Trying again in a while.')],
+  busy: [AGAIN.soon, title((name) => `${name} is busy`, 'It has the maximum number of viewers. Trying again shortly.')],
   timeout: [AGAIN.soon, title((name) => `${name} does not answer`, 'Trying again shortly.')],
 };
 
 /**
- * What the page never heard of is tried again, as `busy` is.
+ * Unknown codes are tried again, like `busy`.
  * @type {[When, (who: Who) => Words]}
  */
 const UNKNOWN = [AGAIN.soon, title((name) => `The call with ${name} ended`, 'Trying again shortly.')];
@@ -65,7 +65,7 @@ const row = (code) => (Object.hasOwn(TABLE, code) ? TABLE[code] : UNKNOWN);
 export const again = (code) => row(code)[0];
 
 /**
- * Milliseconds to wait before call number `tries` since a picture was there (0 is the first); `random` is 0 to 1.
+ * Milliseconds to wait before call number `tries` since the last picture (0 is the first); `random` is 0 to 1.
  * @param {string} code
  * @param {number} tries
  */
@@ -77,7 +77,7 @@ export function wait(code, tries, random = 0.5) {
     [AGAIN.soon]: tries === 0 ? 2000 : 4000,
     [AGAIN.never]: Infinity,
   }[again(code)];
-  // Many viewers of one camera must not come back in one moment; never later than the wait itself.
+  // Many viewers of one camera must not return at the same moment; never later than the wait itself.
   return full * (0.8 + 0.2 * random);
 }
 

@@ -1,4 +1,4 @@
-// A call with a person: asked for, answered, declined. It takes the stage from the camera once both have agreed.
+// A call with a person: started, answered or declined. It takes the stage from the camera once both have agreed.
 //
 // Events: changed(), stage(player) when it takes the stage, over({ call, peer, player, staged }), said(words).
 
@@ -27,7 +27,7 @@ export class Talk extends Emitter {
     this.emit('changed');
     const stream = await this.#media();
     this.preparing = false;
-    if (!stream) this.emit('said', 'Not called: a call needs your microphone at least.');
+    if (!stream) this.emit('said', 'Not called: a call needs at least your microphone.');
     else if (!this.roster.get(peer.address)) {
       release(stream);
       this.emit('said', words('offline', { name: peer.name })[0]);
@@ -39,7 +39,7 @@ export class Talk extends Emitter {
     this.emit('changed');
   }
 
-  /** A person calls us; true when they will be heard. */
+  /** A person is calling us; true if the call is presented or accepted. */
   incoming(call, peer) {
     // Both called each other, and ours gave way: there is nothing to ask.
     if (call.mutual && this.#held) {
@@ -107,7 +107,7 @@ export class Talk extends Emitter {
   #ended(call) {
     if (call === this.asking) {
       this.asking = null;
-      this.emit('said', 'The caller gave up.');
+      this.emit('said', 'The caller hung up.');
       this.emit('changed');
       return;
     }
@@ -120,17 +120,17 @@ export class Talk extends Emitter {
     this.emit('changed');
   }
 
-  /** Our camera and microphone; null with words when there is none. */
+  /** Our camera and microphone; null, with a message, if there are none. */
   async #media() {
     for (const wish of [{ video: true, audio: true }, { audio: true }]) {
       try {
         return await navigator.mediaDevices.getUserMedia(wish);
       } catch ({ name }) {
         if (name === 'NotAllowedError') {
-          this.emit('said', 'The browser was told not to give the camera and microphone. Allow them at the left of the address.');
+          this.emit('said', 'The browser has blocked camera and microphone. Allow them next to the address bar.');
           return null;
         }
-        if (wish.video) this.emit('said', name === 'NotReadableError' ? 'Your camera is used by another program.' : 'No camera was found here: sound only.');
+        if (wish.video) this.emit('said', name === 'NotReadableError' ? 'Your camera is in use by another program.' : 'No camera found: sound only.');
       }
     }
     return null;
@@ -139,6 +139,6 @@ export class Talk extends Emitter {
 
 /** Why this page cannot call people; empty when it can. */
 export const cannotTalk = () => (navigator.mediaDevices?.getUserMedia ? ''
-  : 'Browsers give a camera and microphone only to pages from https or localhost.');
+  : 'Browsers only allow camera and microphone on pages from https or localhost.');
 
 const release = (stream) => stream?.getTracks().forEach((track) => track.stop());

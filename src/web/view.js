@@ -1,8 +1,8 @@
-// What the page shows: words, lists, measurements. It decides nothing.
+// What the page shows: notices, lists, statistics. No decisions here.
 
 export const $ = (id) => document.getElementById(id);
 
-/** The words over the picture. */
+/** The notice over the picture. */
 export function say({ title, more = '', kind = 'idle', retry = '', run = null }) {
   $('stage').dataset.state = kind;
   if ($('state').textContent !== title) $('state').textContent = title;
@@ -15,15 +15,15 @@ export function say({ title, more = '', kind = 'idle', retry = '', run = null })
 const LINE = {
   connecting: 'Connecting…',
   online: 'Online',
-  waiting: 'Server gone, trying again',
-  denied: 'A token is needed',
+  waiting: 'Server not reachable, trying again',
+  denied: 'A token is required',
   idle: 'Disconnected',
 };
 
-/** The connection to the server; `answers`: it does, but by HTTP alone. */
+/** The connection to the server; `answers`: it only answers HTTP. */
 export function line(state, reason, answers) {
   const pill = $('connection');
-  // Between two tries nothing new is said.
+  // Between two attempts the text stays.
   const waiting = answers ? 'No WebSocket, trying again' : LINE.waiting;
   const again = state === 'connecting' && ['waiting', 'connecting'].includes(pill.dataset.state) && pill.textContent !== LINE.connecting;
   if (!again) pill.textContent = state === 'waiting' ? waiting : LINE[state];
@@ -31,12 +31,12 @@ export function line(state, reason, answers) {
   pill.title = reason;
 }
 
-/** Rows of one list; who is not among them is found by name. */
+/** Rows of one list; the filter finds the others by name. */
 const ROWS = 100;
 
 /**
  * Keeps a list's items in place, so that focus stays where it is. `row(peer)` is { what, here, title, disabled, run };
- * `none` is said when nobody is there.
+ * `none` is shown if the list is empty.
  */
 export function list(element, peers, kind, none, row) {
   const items = new Map([...element.children].map((item) => [item.dataset.address, item]));
@@ -63,7 +63,7 @@ export function list(element, peers, kind, none, row) {
   const words = $(`no-${kind === 'camera' ? 'cameras' : 'people'}`);
   const more = peers.length - shown.length;
   words.hidden = peers.length > 0 && more === 0;
-  words.textContent = more ? `${more} more are online: find them by name.` : none;
+  words.textContent = more ? `${more} more are online; find them by name.` : none;
 }
 
 function put(element, text) {

@@ -77,7 +77,7 @@ scenario('a camera that stood still after its file had ended plays the file anew
   const camera = await s.symple(['camera', '--source', file, '--no-repeat', '--listen', '127.0.0.1', '--port', port], { ready: /https?:/ });
   const page = await watch(await s.chromium(), `http://127.0.0.1:${port}/`);
   await mark(page);
-  s.note(await words(page, /The recording of .* is over/));
+  s.note(await words(page, /The recording of .* has ended/));
   // A call opens the file anew after 5 s: the camera stands still before that.
   camera.signal('SIGSTOP');
   await observe(page);
@@ -85,14 +85,14 @@ scenario('a camera that stood still after its file had ended plays the file anew
   const meanwhile = await observed(page);
   camera.signal('SIGCONT');
   s.note(`meanwhile: ${meanwhile.join('; ')}`);
-  assert.ok(meanwhile.some((said) => /^Server gone/.test(said)), `the page notices: ${meanwhile}`);
+  assert.ok(meanwhile.some((said) => /^Server not reachable/.test(said)), `the page notices: ${meanwhile}`);
   await back(s, page, 'the camera stood still for 14 s after the end of its file');
   // And so it goes on: over, and played again, by itself.
-  await words(page, /The recording of .* is over/);
+  await words(page, /The recording of .* has ended/);
   await back(s, page, 'the file was over again');
   for (const said of await observed(page)) {
     const [line, over] = said.split(' | ');
-    assert.ok(line !== 'Online' || !/server is gone/i.test(over), `the page contradicts itself: ${said}`);
+    assert.ok(line !== 'Online' || !/server is not reachable/i.test(over), `the page contradicts itself: ${said}`);
   }
 });
 

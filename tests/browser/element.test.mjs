@@ -89,7 +89,7 @@ scenario('the element says what is missing, and plays once it is there', { needs
   await element(page, `void (it.src = ${JSON.stringify(camera.url)})`);
   await told('error unauthorized');
   await element(page, 'void (it.token = "open barley")');
-  await until('the wrong token is said', () => element(page, '/The server said/.test(it.shadowRoot.textContent)'));
+  await until('the wrong token is said', () => element(page, '/The server responded/.test(it.shadowRoot.textContent)'));
   await element(page, 'void (it.token = "open sesame")');
   await moves(page);
   await told('playing null');

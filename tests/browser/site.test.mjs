@@ -68,5 +68,5 @@ test('a page that is refused reads so between two tries, too', () => {
     assert.match(more, /must have https:\/\/page\.example among its origins/);
   }
   assert.equal(notice({ ...START, line: 'connecting' }, { server: {} }).title, 'Connecting to the server');
-  assert.match(notice({ ...START, line: 'waiting' }, { server: {} }).title, /gone/);
+  assert.match(notice({ ...START, line: 'waiting' }, { server: {} }).title, /not reachable/);
 });

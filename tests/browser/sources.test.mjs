@@ -50,7 +50,7 @@ scenario('an address where nothing serves is an event in words, and the page sta
   s.note(said);
   await until('words on the page', async () => {
     const words = `${await page.text('#state')} ${await page.text('#advice')}`;
-    assert.match(words, /has no picture at the moment The network camera cannot be reached\. It is tried again\./);
+    assert.match(words, /has no picture at the moment The network camera cannot be reached\. Trying again\./);
     return true;
   });
 });

@@ -353,16 +353,16 @@ test('a source that plays again is not waited for', () => {
 test('why no frame comes is told by what is known', () => {
   const call = { name: 'Door', online: true, path: 'connected', bitrate: 900000 };
   for (const [known, title, advice] of [
-    [{ source: { state: 'lost', message: 'The network camera cannot be reached' } }, /^Door has no picture at the moment$/, /cannot be reached\. It is tried again\.$/],
+    [{ source: { state: 'lost', message: 'The network camera cannot be reached' } }, /^Door has no picture at the moment$/, /cannot be reached\. Trying again\.$/],
     [{ source: { state: 'failed', message: 'No such file.' } }, /^Door has no picture$/, /^No such file\.$/],
-    [{ source: { state: 'starting' } }, /starting/, /opened/],
-    [{ source: { state: 'ended' } }, /over/, /^$/],
-    [{ online: false }, /server is gone/, /connects again/],
-    [{ online: false, server: { answers: true } }, /no WebSocket/, /proxy/],
-    [{ online: false, server: { limited: 'Wait 7 s' } }, /Too many tries/, /^Wait 7 s\.$/],
+    [{ source: { state: 'starting' } }, /starting/, /opening/],
+    [{ source: { state: 'ended' } }, /ended/, /^$/],
+    [{ online: false }, /server is not reachable/, /reconnects/],
+    [{ online: false, server: { answers: true } }, /does not open a WebSocket/, /proxy/],
+    [{ online: false, server: { limited: 'Wait 7 s' } }, /Too many attempts/, /^Wait 7 s\.$/],
     [{ path: 'disconnected' }, /Reconnecting/, /path to Door/],
     [{ bitrate: 150000 }, /network is slow/, /150 kbit\/s/],
-    [{}, /stands still/, /Nothing comes from Door/],
+    [{}, /is frozen/, /Nothing arrives from Door/],
   ]) {
     const [said, more = ''] = standing({ ...call, ...known });
     assert.match(said, title);
