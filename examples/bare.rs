@@ -1,4 +1,4 @@
-//! The client's core on a plain blocking socket: no runtime, no driver of ours, `--no-default-features`.
+//! The client core on a plain blocking socket: no runtime, none of the crate's drivers, `--no-default-features`.
 //!
 //! The WebSocket is tungstenite's; any transport of text frames would do.
 
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     agent.connect(Instant::now());
     let mut socket: Option<WebSocket<TcpStream>> = None;
     loop {
-        // Drain the core: it says what to do, and when to come back.
+        // Drain the core: its outputs are what to do, and when to wake it.
         let wake = loop {
             match agent.poll_output() {
                 Output::Open => match open(&address) {

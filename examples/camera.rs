@@ -1,10 +1,10 @@
-//! A camera that browsers watch: the whole product, by the public API alone.
+//! A camera to watch in a browser: the whole product, using only the public API.
 //!
 //! Settings come from the environment: SOURCE (test, /dev/video0, a file, rtsp://…), PORT, LISTEN (an
 //! address, or `all`), TOKEN, ORIGINS (comma-separated), SIZE (1280x720), FPS, BITRATE (kbit/s), NAME,
 //! ADVERTISE (the address of a port forward, ip:port), UDP_PORT, VP8 (off), ICE (a JSON array of
-//! RTCIceServer), CONNECT (a server elsewhere, wss://…), ROOTS (a PEM file for it), RING (a user whom the
-//! camera calls as soon as it is there, as a doorbell does).
+//! RTCIceServer), CONNECT (a server elsewhere, wss://…), ROOTS (a PEM file for it), RING (a user to call
+//! when they come online, like a doorbell).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let camera = match config().and_then(|config| Camera::new(config).map_err(|e| e.to_string())) {
         Ok(camera) => camera,
         Err(words) => {
-            eprintln!("The camera cannot start. {words}.");
+            eprintln!("cannot start the camera: {words}");
             return ExitCode::FAILURE;
         }
     };
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     camera.on(move |event| match event {
         Event::Calling { id, peer: address } => println!("call {id}: with {}", address.user()),
         Event::ViewerJoined { viewer } => {
-            println!("call {}: {} watches ({:?})", viewer.id, viewer.address.user(), viewer.video);
+            println!("call {}: {} is watching ({:?})", viewer.id, viewer.address.user(), viewer.video);
         }
         Event::ViewerLeft { viewer, end: reason } => println!("call {}: ended ({reason})", viewer.id),
         Event::CallFailed { id, end: reason, .. } => println!("call {id}: failed ({reason})"),
@@ -40,22 +40,22 @@ fn main() -> ExitCode {
             println!("streams: {}", codecs.join(", "));
         }
         Event::Format { width, height, fps, .. } => {
-            println!("pictures of {width} x {height}, {fps} a second")
+            println!("video: {width} x {height} at {fps} fps")
         }
-        Event::Bitrate { bps, .. } => println!("the encoder goes to {} kbit/s", bps / 1000),
+        Event::Bitrate { bps, .. } => println!("encoder bitrate: {} kbit/s", bps / 1000),
         Event::Quality { percent, fps, why, .. } => {
-            println!("{percent} % of the size at {fps} a second: {why}")
+            println!("video: {percent} % of the resolution at {fps} fps: {why}")
         }
         Event::Board { message: words } => eprintln!("board: {words}"),
         Event::Media { error: trouble } => eprintln!("source: {trouble}"),
-        Event::SourceEnded => println!("the source came to its end"),
+        Event::SourceEnded => println!("the source ended"),
         Event::Online { .. } => println!("online"),
         Event::Offline { reason } => eprintln!("offline: {reason}"),
         Event::Ended { reason, .. } => eprintln!("ended: {reason}"),
-        // A doorbell rings whoever lives here.
+        // A doorbell calls whoever comes online.
         Event::Client { event: client::Event::PeerAdded { peer } } if Some(&peer.user) == ring.as_ref() => {
             if let Err(e) = handle.call(peer.address().as_str()) {
-                eprintln!("{} cannot be called: {e}", peer.user);
+                eprintln!("cannot call {}: {e}", peer.user);
             }
         }
         _ => {}
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says where the page is: as a QR code too, when a phone can reach it.
+/// Prints the URL of the page, also as a QR code if a phone can reach it.
 fn introduce(camera: &Camera) {
     if let Some(encoder) = camera.encoder() {
         println!("encoder: {}", encoder.name);
@@ -130,7 +130,7 @@ fn config() -> Result<Config, String> {
     Ok(config)
 }
 
-/// A setting; an empty one is none.
+/// A setting; an empty one counts as unset.
 fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,11 +1,11 @@
-//! A desktop's client on tokio: lists the cameras that are there, chats with receipts, and asks for things.
+//! A desktop client on tokio: lists the cameras that are online, sends messages with receipts, and sends commands.
 //!
 //! Arguments: the server's address, a user, a token (or SYMPLE_TOKEN). Then it reads lines:
 //!
 //! ```text
-//! cameras                             who is there and is a camera
-//! say USER WORDS                      a message to a user or a room, and how many got it
-//! ask USER NODE ACTION [JSON]         a command, and its reply
+//! cameras                             the cameras that are online
+//! say USER WORDS                      sends a message to a user or a room, and prints how many got it
+//! ask USER NODE ACTION [JSON]         sends a command, and prints its reply
 //! quit
 //! ```
 
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             match line.split_whitespace().next() {
                 None => {}
                 Some("quit") => break,
-                // Each in a task of its own, so that a slow peer does not delay the next line.
+                // One task for each line, so that a slow peer does not delay the next one.
                 Some(_) => _ = tokio::spawn(obey(client.clone(), line)),
             }
         }
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The terminal's lines. Reading it blocks, so it has a thread.
+/// Lines from the terminal. Reading blocks, so it has a thread of its own.
 fn lines() -> mpsc::Receiver<String> {
     let (give, lines) = mpsc::channel(16);
     std::thread::spawn(move || {
@@ -69,7 +69,7 @@ fn hear(client: &Client, event: Event) {
             let from = message.from().map_or("somebody", |from| from.user());
             println!("{from} says {}", message.raw("data").unwrap_or("nothing"));
         }
-        // Who asks a desktop for something is answered too.
+        // A desktop replies to commands too.
         Event::Command { command } => {
             let known = command.get::<String>("action").ok().flatten().as_deref() == Some("ping");
             let status = if known { Status::OK } else { Status(501) };
@@ -81,7 +81,7 @@ fn hear(client: &Client, event: Event) {
     }
 }
 
-/// Does what a line asks for.
+/// Executes a line.
 async fn obey(client: Client, line: String) {
     let words: Vec<&str> = line.splitn(5, ' ').collect();
     match words[..] {

@@ -1,7 +1,7 @@
-//! A firmware: two cameras at one server and one port, with rules, buttons, a light and events of its own.
+//! A firmware: two cameras on one server and one port, with its own admission rule, buttons, LED and events.
 //!
-//! `cargo run --example firmware --features camera-gst,web`, then open the address with the token in it. Lines on its
-//! input are its buttons: `hangup`, `motion`, `night`, `day`, `end`.
+//! Run `cargo run --example firmware --features camera-gst,web`, then open the printed address, which includes the
+//! token. Lines on standard input are its buttons: `hangup`, `motion`, `night`, `day`, `end`.
 
 use std::error::Error;
 use std::io::BufRead;
@@ -26,7 +26,7 @@ const CAMERAS: [&str; 2] = ["door", "yard"];
 /// Two cameras and their server.
 #[derive(Clone)]
 pub(crate) struct Firmware {
-    /// The server of both, with the firmware's own rules and paths.
+    /// The server of both, with the firmware's own rules and routes.
     pub server: Server,
     /// The camera at the door.
     pub door: Camera,
@@ -42,7 +42,7 @@ impl Firmware {
         config.hub.rooms = vec![ROOM.into()];
         config.hub.reserved = CAMERAS.map(String::from).to_vec();
         let site = Site::new(&[], Some(ROOM), true).watchers(Guard::Token { token: Token::new(TOKEN) });
-        // Paths of its own, beside the page and its API.
+        // Its own routes, next to the page and the API.
         let doors: Arc<OnceLock<Camera>> = Arc::default();
         let door_at_route = doors.clone();
         let config = config
@@ -76,7 +76,7 @@ impl Firmware {
             }
         });
         let [door, yard] = CAMERAS.map(|user| {
-            // Each has a source of its own: `source: "/dev/video0".parse()?` for a camera of V4L2.
+            // Each has its own source, such as `source: "/dev/video0".parse()?` for a V4L2 camera.
             let capture = CaptureSettings { width: 320, height: 180, ..CaptureSettings::default() };
             let signalling = Signalling::Within(server.clone());
             let config =
@@ -97,7 +97,7 @@ impl Firmware {
         zip(cameras, self.server.run()).await;
     }
 
-    /// A button.
+    /// Handles a button.
     pub(crate) fn press(&self, button: &str) {
         for camera in [&self.door, &self.yard] {
             match button {
@@ -106,13 +106,13 @@ impl Firmware {
                 "night" => limit(camera, 150_000),
                 "day" => limit(camera, 4_000_000),
                 "end" => camera.shutdown(),
-                other => println!("there is no button {other:?}"),
+                other => println!("no such button: {other:?}"),
             }
         }
     }
 }
 
-/// Who may enter: who knows the token, under any name but a bad one.
+/// The admission rule: whoever knows the token, under any valid name.
 fn admit(request: &symple::net::AuthRequest) {
     let knows = request.auth.token.as_ref().is_some_and(|token| token.is(TOKEN));
     match knows && request.auth.user != "mallory" {
@@ -121,13 +121,13 @@ fn admit(request: &symple::net::AuthRequest) {
     }
 }
 
-/// Answers its viewers, its commands and its light.
+/// Handles viewers, commands and the LED.
 fn watched(camera: Camera) -> Camera {
     let mut degrees = 0;
     camera.on_command("pan", move |command| {
         degrees += if command.action() == "left" { -5 } else { 5 };
         if let Err(e) = command.reply(Status::OK, &json!({ "degrees": degrees })) {
-            println!("the page is not answered: {e}");
+            println!("cannot reply to the page: {e}");
         }
     });
     let handle = camera.clone();
@@ -144,10 +144,10 @@ fn watched(camera: Camera) -> Camera {
     camera
 }
 
-/// Fewer bits, or more, while it runs.
+/// Lowers or raises the bitrate while the camera runs.
 fn limit(camera: &Camera, bps: u32) {
     if let Err(e) = camera.reconfigure(|config| config.bitrate.max = bps) {
-        println!("it stays as it was: {e}");
+        println!("nothing changed: {e}");
     }
 }
 

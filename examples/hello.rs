@@ -1,6 +1,6 @@
-//! The smallest client: says hello to whoever shares a room with it, and prints what it hears.
+//! The smallest client: says hello to everybody who shares a room with it, and prints what it receives.
 //!
-//! Arguments: the server's address, a user, a token. The token may come from SYMPLE_TOKEN too.
+//! Arguments: the server's URL, a user, a token. The token may also be in SYMPLE_TOKEN.
 
 use symple::Client;
 use symple::client::{Config, Event};

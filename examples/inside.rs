@@ -1,4 +1,4 @@
-//! A server and a peer of it in one process, without a socket between them: the peer answers commands.
+//! A server and a peer in one process, without a socket between them; the peer replies to commands.
 
 use symple::Server;
 use symple::client::{Config, Event};

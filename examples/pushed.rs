@@ -1,4 +1,4 @@
-//! A camera whose frames the program encodes itself; here they are those of a clip, over and over.
+//! A camera whose frames the program encodes itself; here they come from a clip, played in a loop.
 //!
 //! Neither GStreamer nor V4L2 is needed: `cargo run --example pushed --no-default-features --features camera,web`.
 
@@ -36,13 +36,13 @@ pub(crate) fn camera(listen: SocketAddr) -> Result<Camera, Box<dyn Error>> {
     Ok(camera)
 }
 
-/// Stands for an encoder: gives a frame each thirtieth of a second, and a key frame when one is asked for.
+/// In place of an encoder: delivers 30 frames per second, and a key frame on request.
 fn encode(feed: &Feed) {
     let key_wanted = Arc::new(AtomicBool::new(false));
     let asked = key_wanted.clone();
     feed.on(move |request| match request {
         Request::Start | Request::KeyFrame => asked.store(true, Ordering::Relaxed),
-        Request::Bitrate { bps } => println!("an encoder would go to {} kbit/s now", bps / 1000),
+        Request::Bitrate { bps } => println!("requested bitrate: {} kbit/s", bps / 1000),
         other => println!("{other:?}"),
     });
     let starts = CLIP.windows(DELIMITER.len()).enumerate().filter(|(_, bytes)| *bytes == DELIMITER);
@@ -56,7 +56,7 @@ fn encode(feed: &Feed) {
         let end = starts.get(next + 1).copied().unwrap_or(CLIP.len());
         let unit = &CLIP[starts[next]..end];
         if let Err(e) = feed.push(unit, is_idr(unit), FRAME * number) {
-            eprintln!("a frame is not taken: {e}");
+            eprintln!("cannot push a frame: {e}");
         }
         next += 1;
         std::thread::sleep((FRAME * (number + 1)).saturating_sub(began.elapsed()));

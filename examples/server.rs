@@ -1,4 +1,4 @@
-//! A server with an admission rule: a guest list. `wss://` where a certificate is given.
+//! A server with an admission rule: a guest list. It serves `wss://` if a certificate is set.
 //!
 //! Settings: PORT, CERT and KEY (PEM files).
 
@@ -7,7 +7,7 @@ use symple::net::{ServerConfig, ServerEvent, ServerTls};
 use symple::proto::{DEFAULT_PORT, Status};
 use symple::server::Admission;
 
-/// Who may come in, with what, and into which room.
+/// The guests, their tokens, and their rooms.
 const GUESTS: [(&str, &str, &str); 3] =
     [("alice", "wonderland", "public"), ("bob", "builder", "public"), ("camera", "lens", "public")];
 
