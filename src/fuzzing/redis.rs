@@ -54,7 +54,7 @@ pub fn redis_url(data: &[u8]) {
     let text = valid(data);
     let url: RedisUrl = match text.parse() {
         Ok(url) => url,
-        Err(e) => return assert!(e.to_string().contains("a Redis looks like")),
+        Err(e) => return assert!(e.to_string().contains("use a URL such as")),
     };
     let (hosts, shown) = match &url.place {
         Place::At(at) => (std::slice::from_ref(at), format!("RedisUrl({}:{})", at.0, at.1)),

@@ -102,7 +102,11 @@ fn what_is_wrong_is_said_with_a_number_and_the_nearest_right_name() {
         (&["serve", "--config", "/nowhere.toml"][..], 66, "/nowhere.toml"),
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk][..], 78, "without ssl_key"),
         (&["serve", "--check", "--queue", "80M"], 78, "must not exceed queues"),
-        (&["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk, "--ssl-key", &junk][..], 78, "no PEM"),
+        (
+            &["serve", "--check", "--ssl-enabled", "--ssl-cert", &junk, "--ssl-key", &junk][..],
+            78,
+            "not a PEM",
+        ),
         (&["serve", "--check", "--ssl-enabled", "--ssl-cert", "/no", "--ssl-key", "/no"][..], 66, "/no"),
         (&["serve", "--ssl-enabled"][..], 78, "--state-dir"),
         (&["serve", "--listen", "192.0.2.1"][..], 69, "192.0.2.1 is not an address of this machine"),

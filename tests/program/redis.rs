@@ -148,7 +148,7 @@ fn without_redis_a_server_that_needs_it_is_not_ready() {
     let server = redis.server();
     assert_eq!(server.get("/api/ready", None).0, 200);
     redis.program.signal(Signal::KILL);
-    server.program.logs("the connection to Redis is lost");
+    server.program.logs("lost the connection to Redis");
     assert_eq!(server.get("/api/ready", None).0, 503);
     assert_eq!(server.get("/api/health", None).0, 200);
     assert!(server.get("/api/status", Some("n")).2.contains(r#""redis":"down""#));

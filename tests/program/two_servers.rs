@@ -246,7 +246,7 @@ fn what_an_outage_is_too_long_for_is_counted_and_told_at_both_ends() {
     let Some(mut pair) = Pair::start() else { return };
     let (mut alice, mut bob) = pair.peers();
     pair.redis.program.signal(Signal::KILL);
-    pair.one.program.logs("the connection to Redis is lost");
+    pair.one.program.logs("lost the connection to Redis");
     // 30 MB, of which 16 MiB are kept.
     send(&mut alice, COUNT, 500_000);
     let error = await_text(&mut alice, r#""error""#);

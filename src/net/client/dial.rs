@@ -141,13 +141,13 @@ mod tests {
         }
         assert_eq!(Url::parse("wss://host").map(|u| u.port).ok(), cfg!(feature = "tls").then_some(443));
         for (text, why) in [
-            ("host:4500", "has no ws://"),
+            ("host:4500", "does not begin with ws://"),
             ("ftp://host", "Only ws://"),
-            ("", "cannot be read"),
-            ("ws://", "cannot be read"),
+            ("", "is not a valid URL"),
+            ("ws://", "is not a valid URL"),
         ] {
             let said = Url::parse(text).err().expect(text).to_string();
-            assert!(said.contains(why) && said.contains("looks like"), "{text}: {said}");
+            assert!(said.contains(why) && said.contains("use an address such as"), "{text}: {said}");
         }
     }
 }

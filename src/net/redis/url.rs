@@ -13,7 +13,7 @@ impl fmt::Display for RedisUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; use a URL such as redis://:password@127.0.0.1:6379/0, behind Sentinel \
+            "{}; use a URL such as redis://:password@127.0.0.1:6379/0, for Sentinel \
              redis+sentinel://:password@10.0.0.1:26379,10.0.0.2:26379/mymaster/0, or for a cluster \
              redis+cluster://:password@10.0.0.1:6379,10.0.0.2:6379",
             self.0
@@ -173,26 +173,26 @@ mod tests {
             assert!(!format!("{url:?}").contains("cret"));
         }
         for (text, why) in [
-            ("127.0.0.1:6379", "no redis://"),
+            ("127.0.0.1:6379", "does not begin with redis://"),
             ("http://h", "Only redis://"),
             ("redis://", "no host"),
-            ("redis://h/x", "cannot be read"),
+            ("redis://h/x", "is not valid"),
         ] {
             let said = text.parse::<RedisUrl>().expect_err(text).to_string();
-            assert!(said.contains(why) || said.contains("cannot be read"), "{text}: {said}");
+            assert!(said.contains(why) || said.contains("is not valid"), "{text}: {said}");
         }
         let url: RedisUrl = "redis+sentinel://:s3cret@a:1,b/main/3".parse().expect("good");
         let sentinels = vec![("a".to_owned(), 1), ("b".to_owned(), 6379)];
         assert!(url.place == Place::Sentinels(sentinels, "main".into()));
         assert_eq!((url.db(), url.login.password()), (3, Some("s3cret")));
         let said = "redis+sentinel://a:1".parse::<RedisUrl>().expect_err("which one?").to_string();
-        assert!(said.contains("does not name which"), "{said}");
+        assert!(said.contains("does not name the Redis"), "{said}");
         let url: RedisUrl = "redis+cluster://app:s3cret@a:1,b".parse().expect("good");
         assert!(url.place == Place::Cluster(vec![("a".to_owned(), 1), ("b".to_owned(), 6379)]));
         assert_eq!((url.login.username(), url.login.password()), (Some("app"), Some("s3cret")));
         assert!(!format!("{url:?}").contains("cret"));
         let said = "redis+cluster://a/3".parse::<RedisUrl>().expect_err("which 3?").to_string();
-        assert!(said.contains("database 0 alone"), "{said}");
+        assert!(said.contains("only has database 0"), "{said}");
         assert_eq!("rediss://h".parse::<RedisUrl>().is_ok(), cfg!(feature = "tls"));
     }
 }

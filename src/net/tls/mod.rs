@@ -129,7 +129,7 @@ mod tests {
         #[cfg(feature = "server")]
         let said = |r: Result<ServerTls, TlsError>| r.expect_err("bad input").to_string();
         #[cfg(feature = "server")]
-        assert!(said(ServerTls::from_pem(b"", b"")).contains("no PEM private key"));
+        assert!(said(ServerTls::from_pem(b"", b"")).contains("not a PEM private key"));
         #[cfg(feature = "client")]
         assert!(
             connector(&Roots::Pem(b"x".to_vec())).is_err_and(|e| e.to_string().contains("BEGIN CERTIFICATE"))
