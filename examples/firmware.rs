@@ -10,12 +10,13 @@ use std::sync::{Arc, OnceLock};
 
 use futures_lite::future::zip;
 use serde_json::json;
+use symple::Server;
 use symple::call::body::EndReason;
 use symple::camera::{Answer, Camera, Config, Event, Signalling};
 use symple::media::source::gst::CaptureSettings;
 use symple::net::http::{BodyError, Method, Request, Response};
 use symple::net::site::{Guard, Site};
-use symple::net::{Server, ServerConfig, ServerEvent};
+use symple::net::{ServerConfig, ServerEvent};
 use symple::proto::{Status, Token};
 use symple::server::Admission;
 

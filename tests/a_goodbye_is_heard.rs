@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use symple::Client;
 use symple::client::{Config, Event};
-use symple::net::Client;
 use tungstenite::Message;
 
 const WELCOME: &str = r#"{"type":"welcome","protocol":"symple/4","status":200,"peer":{"id":"1","user":"alice","name":"alice","online":true},"rooms":["alice"]}"#;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use symple::client::{Config, Event};
 use symple::net::http::Response;
-use symple::net::{Client, Origins, Server, ServerConfig};
+use symple::net::{Origins, ServerConfig};
 use symple::proto::{Draft, Kind};
+use symple::{Client, Server};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket};
 

@@ -57,8 +57,9 @@ fn the_firmware_shows_both_cameras_and_obeys() {
 
     use futures_lite::StreamExt;
     use serde_json::json;
+    use symple::Client;
     use symple::client::{self, Event};
-    use symple::net::{Client, ClientEvent};
+    use symple::net::ClientEvent;
     use symple::proto::Token;
 
     let firmware = firmware::Firmware::new("127.0.0.1:0".parse().expect("literal")).expect("it starts");

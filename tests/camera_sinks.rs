@@ -16,8 +16,9 @@ use symple::camera::{Camera, Config, Event, FrameEvent, Serve, Signalling, Snaps
 use symple::client;
 use symple::media::source::{Command, Listener, Produce, Source, SourceEvent};
 use symple::media::{Codec, Format, Frame, StreamId, StreamInfo, VideoFormat};
-use symple::net::{Client, ClientEvent, Server, ServerConfig};
+use symple::net::{ClientEvent, ServerConfig};
 use symple::proto::{Status, Token};
+use symple::{Client, Server};
 
 const H264: StreamId = StreamId(4);
 const OPUS: StreamId = StreamId(5);

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use futures_lite::future::block_on;
 use serde_json::{Value, json};
+use symple::Server;
 use symple::client::{Config, Event, SendError};
-use symple::net::{Server, ServerConfig};
+use symple::net::ServerConfig;
 use symple::proto::{Draft, Kind};
 use tungstenite::Message;
 

@@ -320,9 +320,10 @@ mod facade {
 
     use futures_lite::StreamExt;
     use serde_json::{Value as Json, json};
+    use symple::Client;
     use symple::camera::{self, Config, Event, Serve, Signalling};
     use symple::client;
-    use symple::net::{Client, ClientEvent};
+    use symple::net::ClientEvent;
     use symple::proto::Status;
 
     use super::*;

@@ -14,7 +14,8 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use futures_lite::future::zip;
 use side::Side;
-use symple::net::{Server, ServerConfig};
+use symple::Server;
+use symple::net::ServerConfig;
 use viewer::Enough;
 
 /// Far more than it takes, in an emulator too; a deadline, not a measurement.

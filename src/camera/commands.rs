@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::Client;
 use crate::client::SendError;
-use crate::net::{Client, lock};
+use crate::net::lock;
 use crate::proto::{Address, DataError, Message, Status};
 
 /// A command that a peer sent, such as `{"type":"command","node":"pan","action":"left"}`. Answer it with

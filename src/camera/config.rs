@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Server;
 use crate::call::RateLimit;
 use crate::calling::Answer;
 use crate::media::adapt::rate::Limits;
@@ -12,7 +13,7 @@ use crate::media::source::Source;
 #[cfg(feature = "gst")]
 use crate::media::source::gst::CaptureSettings;
 use crate::net::http::Routes;
-use crate::net::{AuthRequest, Network, Server};
+use crate::net::{AuthRequest, Network};
 use crate::proto::{DEFAULT_PORT, Object, Token};
 
 /// Where a camera's frames come from.

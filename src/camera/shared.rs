@@ -17,8 +17,9 @@ use crate::media::frame::queue::{FrameQueue, Pushed};
 use crate::media::source::controls::Value;
 use crate::media::source::{Command, RequestId, SourceEvent};
 use crate::net::udp::Udp;
-use crate::net::{Client, Outlet, Server, Signal, lock, time};
+use crate::net::{Outlet, Signal, lock, time};
 use crate::proto::{Kind, Message};
+use crate::{Client, Server};
 
 pub(super) struct Shared {
     pub studio: Mutex<Studio>,

@@ -13,10 +13,11 @@ use crate::media::source::SourceStatus;
 use crate::net::http::{Method, Request, Response};
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
-use crate::net::{AuthRequest, Client, Origins, Server, ServerConfig, addresses, lock, outward_address};
+use crate::net::{AuthRequest, Origins, ServerConfig, addresses, lock, outward_address};
 use crate::proto::{Status as Code, Token};
 use crate::rtc::LocalCandidate;
 use crate::server::{self, Admission};
+use crate::{Client, Server};
 
 /// Files that source, encoders and log keep open, and those that a restart opens; a pipeline has about twenty.
 const OWN_FILES: usize = 128;

@@ -1,6 +1,6 @@
 //! The drivers: the only layer with sockets, clocks and tasks.
 //!
-//! Each driver is a future that the caller runs: [`Client::run`], [`Server::run`]. Nothing is spawned except the
+//! Each driver is a future that the caller runs: [`Client::run`](crate::Client::run), [`Server::run`](crate::Server::run). Nothing is spawned except the
 //! reactor thread of `async-io` and, during a name lookup, one thread that calls the system's resolver. The same future
 //! runs on smol, on tokio and on a plain thread:
 //!
@@ -48,10 +48,6 @@ pub mod udp;
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) mod ws;
 
-// Their public path is the crate's root.
-#[cfg(feature = "client")]
-#[doc(hidden)]
-pub use client::Client;
 #[cfg(feature = "client")]
 pub use client::UrlError;
 #[cfg(feature = "client")]
@@ -64,9 +60,6 @@ pub(crate) use events::{Lossy, Outlet};
 pub use http::origins::Origins;
 #[cfg(feature = "server")]
 pub use network::{Network, NetworkError};
-#[cfg(feature = "server")]
-#[doc(hidden)]
-pub use server::Server;
 #[cfg(feature = "server")]
 pub use server::{AuthRequest, BindError, ServerConfig, ServerEvent};
 #[cfg(feature = "camera")]

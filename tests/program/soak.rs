@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
+use symple::Client;
 use symple::client::{Config, Event};
-use symple::net::Client;
 use tungstenite::{Message, WebSocket};
 
 use crate::world::{PATIENCE, Server};

@@ -7,8 +7,9 @@ use std::thread::JoinHandle;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd, generate_simple_self_signed};
 use rustix::process::Signal;
+use symple::Client;
 use symple::client::{Config, Event};
-use symple::net::{Client, Roots};
+use symple::net::Roots;
 
 use crate::world::{Folder, PATIENCE, Server, run};
 #[cfg(target_os = "linux")]

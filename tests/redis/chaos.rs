@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use symple::client::{Config, Event};
+use symple::net::ServerConfig;
 use symple::net::redis::RedisConfig;
-use symple::net::{Client, Server, ServerConfig};
 use symple::proto::{Draft, Kind};
+use symple::{Client, Server};
 
 use super::world::{World, wait_for};
 

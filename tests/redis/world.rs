@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use symple::client::{Config, Event};
+use symple::net::ServerConfig;
 use symple::net::redis::{RedisConfig, RedisUrl};
-use symple::net::{Client, Server, ServerConfig};
 use symple::proto::{Address, Token};
+use symple::{Client, Server};
 
 /// Far more than any of this takes; a deadline, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use futures_lite::{FutureExt, Stream};
 use smol::Timer;
+use symple::Client;
 use symple::call::{self, CallId, Calls, Input, Output};
 use symple::client::{Config, Event};
 use symple::net::udp::Udp;
-use symple::net::{Client, ClientEvent, Events, random_id};
+use symple::net::{ClientEvent, Events, random_id};
 use symple::proto::{Draft, Kind, Message};
 use symple::rtc::{Path, Transmit};
 

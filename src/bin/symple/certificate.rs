@@ -18,7 +18,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use symple::net::{Server, ServerTls};
+use symple::Server;
+use symple::net::ServerTls;
 
 use super::exit::{Failure, Kind};
 use super::secrets;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
+use symple::Client;
 use symple::client::{Config, End, Event};
-use symple::net::{Client, Roots};
+use symple::net::Roots;
 use symple::proto::{Address, DEFAULT_PORT, Object, Peer, Token, valid_user};
 
 use crate::args::Takes;

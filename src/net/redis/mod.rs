@@ -40,7 +40,7 @@ pub(crate) mod url;
 use std::fmt;
 use std::time::Duration;
 
-use super::Server;
+use crate::Server;
 pub(crate) use driver::instance;
 pub use emitter::Emitter;
 pub use sessions::{Session, Sessions};

@@ -257,8 +257,8 @@ impl Server {
     /// A client in this process, without a socket: its messages go straight to the hub. The number of such peers and
     /// their rate are not limited, and their rooms are trusted.
     #[cfg(feature = "client")]
-    pub fn peer(&self, config: crate::client::Config) -> super::Client {
-        super::Client::local(self.inner.clone(), config)
+    pub fn peer(&self, config: crate::client::Config) -> crate::Client {
+        crate::Client::local(self.inner.clone(), config)
     }
 
     /// Serves until [`Server::shutdown`]. The first future listens; each further one, on a thread of its own, adds a

@@ -8,8 +8,9 @@ use futures_lite::FutureExt;
 use futures_lite::future::block_on;
 
 use super::*;
+use crate::Client;
 use crate::client::{self, CommandError};
-use crate::net::{Client, lock};
+use crate::net::lock;
 use crate::proto::{Draft, Kind};
 
 const CALLS: usize = 10_000;

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use symple::client::{Config, Event};
-use symple::net::Client;
+use symple::Client;
 use symple::proto::Token;
 
 /// Far more than it takes, in an emulator too; a deadline, not a measurement.

@@ -12,8 +12,9 @@ use symple::media::Codec;
 use symple::media::error::{ErrorKind, MediaError};
 use symple::media::source::gst::CaptureSettings;
 use symple::media::source::{Command, Location, Source, SourceEvent};
+use symple::net::ServerConfig;
 use symple::net::udp::Udp;
-use symple::net::{Client, Server, ServerConfig};
+use symple::{Client, Server};
 
 use super::{Settings, chosen, listen_failure, unusable};
 use crate::certificate::Certificate;

@@ -8,8 +8,9 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use symple::Server;
 use symple::net::site::Guard;
-use symple::net::{AuthRequest, BindError, Server, ServerConfig, ServerEvent};
+use symple::net::{AuthRequest, BindError, ServerConfig, ServerEvent};
 use symple::proto::{Status, Token};
 use symple::server::Admission;
 

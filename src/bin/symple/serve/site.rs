@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use symple::net::Server;
+use symple::Server;
 use symple::net::http::Response;
 use symple::net::site::{Guard, Site};
 use symple::server::Stats;

@@ -1,7 +1,8 @@
 //! A server, and a device in its own process: `both 0.0.0.0:4500`.
 
 use symple::client::{Config, Event};
-use symple::net::{Server, ServerConfig};
+use symple::Server;
+use symple::net::ServerConfig;
 use symple::proto::{Draft, Kind};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,7 @@
 //! A device that answers whoever talks to it.
 
 use symple::client::{Config, Event};
-use symple::net::Client;
+use symple::Client;
 use symple::proto::{Draft, Kind};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
