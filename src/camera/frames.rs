@@ -108,9 +108,25 @@ impl Outbox {
         let State { queue, lanes, .. } = &mut *state;
         let lane = lanes.entry(frame.stream).or_default();
         if lane.waiting >= self.capacity {
-            let of_lane = |event: &FrameEvent| matches!(event, FrameEvent::Frame { frame: f } if f.stream == frame.stream);
-            queue.retain(|event| !of_lane(event));
-            (lane.lost, lane.waiting, lane.whole) = (lane.lost + lane.waiting as u64, 0, false);
+            // Losses that were not read become one, and of formats the newest is enough: nothing grows while nobody reads.
+            let (mut lost, mut newest) = (0, None);
+            queue.retain(|event| match event {
+                FrameEvent::Frame { frame: f } if f.stream == frame.stream => {
+                    lost += 1;
+                    false
+                }
+                FrameEvent::Lost { stream, count } if *stream == frame.stream => {
+                    lost += *count;
+                    false
+                }
+                FrameEvent::Stream { info } if info.id == frame.stream => {
+                    newest = Some(*info);
+                    false
+                }
+                _ => true,
+            });
+            queue.extend(newest.map(|info| FrameEvent::Stream { info }));
+            (lane.lost, lane.waiting, lane.whole) = (lane.lost + lost, 0, false);
         }
         if !lane.whole && !frame.key {
             // Frames before the first key frame do not count as lost.
@@ -223,6 +239,8 @@ mod tests {
             ("KaPaPaPa", "K0 a1 P2 a3 P4 a5 P6 a7", true),
             ("KaPaPaPaPa", "-4of2 a9", true),
             ("aaaaa", "-4of2 a4", true),
+            ("aaaaaaaaaaaaa", "-12of2 a12", true),
+            ("KPPPPPKPPPPK", "-11of0 K11", true),
         ];
         for (pushes, expected, last) in table {
             let outbox = Outbox::new(4);
@@ -245,6 +263,25 @@ mod tests {
         assert_eq!(taken(&outbox), "s0 K0 P1 s1 K2");
         let mut cx = Context::from_waker(Waker::noop());
         assert!(matches!(outbox.poll(&mut cx), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn memory_is_bounded_while_nobody_reads() {
+        let outbox = Outbox::new(4);
+        let mut video = StreamInfo::new(VIDEO_H264, Codec::H264);
+        let audio = StreamInfo::new(StreamId(2), Codec::Opus);
+        for number in 0..10_000 {
+            // The format changes with each frame.
+            video.generation = number as u32;
+            assert!(outbox.push(&frame('K', number), Some(&video)));
+            assert!(outbox.push(&frame('a', number), Some(&audio)));
+            // Of each stream at most its frames, a format for each, one from before, and one loss.
+            let waiting = lock(&outbox.state).queue.len();
+            assert!(waiting <= 2 * (2 * 4 + 2), "{waiting} after {number}");
+        }
+        let last = "s9995 -9996of0 s9996 K9996";
+        let all = taken(&outbox);
+        assert!(all.contains(last) && all.contains("-9996of2 a9996"), "{all}");
     }
 
     #[test]
