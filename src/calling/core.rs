@@ -52,7 +52,8 @@ impl Core {
     pub(crate) fn new(config: Config, now: Instant) -> Self {
         let mut fanout = Fanout::new(config.rtc, now);
         fanout.set_streams(&config.streams);
-        let calls = call::Config { max_calls: config.max_calls + SPARE, ..call::Config::default() };
+        let calls =
+            call::Config { max_calls: config.max_calls.saturating_add(SPARE), ..call::Config::default() };
         Core {
             calls: Calls::new(calls),
             fanout,
@@ -113,7 +114,7 @@ impl Core {
     /// How many calls there may be from now on. Those that are over it stay.
     pub(crate) fn set_max_calls(&mut self, max: usize) {
         self.max_calls = max;
-        self.calls.set_max_calls(max + SPARE);
+        self.calls.set_max_calls(max.saturating_add(SPARE));
     }
 
     /// Who answers from now on.

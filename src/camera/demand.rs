@@ -326,8 +326,9 @@ impl Demand {
             self.stop_at = None;
             return self.start(&lasting | &brief);
         }
-        let at = *self.stop_at.get_or_insert(now + self.config.linger);
-        if now < at {
+        // A time that no clock reaches is no end.
+        self.stop_at = self.stop_at.or_else(|| now.checked_add(self.config.linger));
+        if self.stop_at.is_none_or(|at| now < at) {
             return self.start(&running | &brief);
         }
         self.stop_at = None;

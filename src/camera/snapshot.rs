@@ -116,7 +116,7 @@ impl Snapshots {
     pub(super) fn ask(&mut self, can: bool, now: Instant) -> Arc<Slot> {
         let slot = Arc::new(Slot::default());
         match &self.last {
-            Some((at, last)) if now < *at + self.every => slot.set(Ok(last.clone())),
+            Some((at, last)) if now.saturating_duration_since(*at) < self.every => slot.set(Ok(last.clone())),
             _ if self.over => slot.set(Err(SnapshotError::Shutdown)),
             _ if !can => slot.set(Err(SnapshotError::NoJpeg)),
             _ => {

@@ -652,6 +652,36 @@ fn settings_change_while_it_runs() {
 }
 
 #[test]
+fn the_largest_values_mean_no_limit() {
+    let mut world = World::new(usize::MAX, true);
+    let settings = super::studio::Settings {
+        bitrate: Limits::default(),
+        linger: Duration::MAX,
+        max_viewers: usize::MAX,
+        answer: Answer::All,
+        snapshot_every: Duration::MAX,
+    };
+    world.input(Input::Settings(settings));
+    world.offer("bob|2", OFFER);
+    world.connect("bob|2");
+    assert_eq!(world.said("call:answer"), 1);
+    let mut world = World::with_jpeg();
+    world.input(Input::Settings(super::studio::Settings {
+        bitrate: Limits::default(),
+        linger: Duration::MAX,
+        max_viewers: 4,
+        answer: Answer::All,
+        snapshot_every: Duration::MAX,
+    }));
+    let first = world.studio.snapshot(world.now);
+    world.frame(JPEG, Codec::Jpeg, true);
+    assert!(outcome(first).is_ok());
+    world.pass(Duration::from_secs(9_999));
+    let again = world.studio.snapshot(world.now);
+    assert!(outcome(again).is_ok(), "it is served for ever");
+}
+
+#[test]
 fn all_calls_end_at_once_those_that_connect_too() {
     let mut world = World::with(4, true, Answer::Ask);
     for who in ["bob|2", "eve|3", "dan|4"] {

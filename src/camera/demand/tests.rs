@@ -155,6 +155,18 @@ fn streams_linger_after_the_last_sink_and_not_before() {
 }
 
 #[test]
+fn a_linger_without_end_is_one() {
+    let mut w = World::new();
+    w.input(Input::Linger(Duration::MAX));
+    w.wants(ALICE, &[VIDEO]);
+    w.wants(ALICE, &[]);
+    w.pass(60 * SECOND, &[]);
+    assert_eq!(w.taken("want"), ["want 10"]);
+    w.input(Input::Shutdown);
+    assert_eq!(w.taken("want"), ["want "]);
+}
+
+#[test]
 fn a_shutdown_lets_nothing_linger() {
     let mut w = World::new();
     w.wants(ALICE, &[VIDEO]);
