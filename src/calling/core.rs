@@ -111,6 +111,11 @@ impl Core {
         self.fanout.set_candidates(candidates);
     }
 
+    /// No more bandwidth than this is looked for, in bit/s.
+    pub(crate) fn set_max_bitrate(&mut self, bps: u32) {
+        self.fanout.set_max_bitrate(bps);
+    }
+
     /// How many calls there may be from now on. Those that are over it stay.
     pub(crate) fn set_max_calls(&mut self, max: usize) {
         self.max_calls = max;

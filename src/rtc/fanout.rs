@@ -88,6 +88,15 @@ impl Fanout {
         self.shared.config.candidates = candidates;
     }
 
+    /// Looks for no more bandwidth than this from now on, in bit/s, in sessions that exist too.
+    pub fn set_max_bitrate(&mut self, bps: u32) {
+        self.shared.config.max_bitrate = bps;
+        let all: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in all {
+            self.step(id, |session, _, _| session.set_max_bitrate(bps));
+        }
+    }
+
     /// Answers a viewer's offer. Where the session exists and the offer comes from the same peer
     /// connection, it is renegotiated, and goes on as it was if that is refused; an offer from another
     /// peer connection (the page was loaded anew) takes its place.

@@ -318,6 +318,11 @@ impl Session {
     }
 }
 
+/// No more bandwidth than this is looked for.
+pub(super) fn limit(rtc: &mut Rtc, bps: u32) {
+    rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::bps(bps.into()));
+}
+
 /// A str0m of its own for a session, and the candidates that it has.
 pub(super) fn stack(
     shared: &Shared,
@@ -344,7 +349,7 @@ pub(super) fn stack(
         add_codec(&mut builder, choice);
     }
     let mut rtc = builder.build(now);
-    rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::bps(config.max_bitrate.into()));
+    limit(&mut rtc, config.max_bitrate);
     let mut lines = vec![];
     for LocalCandidate { base, advertised } in &config.candidates {
         let outside = advertised.map(|a| Candidate::server_reflexive(a, *base, "udp"));

@@ -159,6 +159,10 @@ impl Session {
         &self.names
     }
 
+    pub(super) fn set_max_bitrate(&mut self, bps: u32) {
+        agree::limit(&mut self.rtc, bps);
+    }
+
     /// Takes over our own ICE credentials; says whether they are others than before, as after a restart.
     pub(super) fn renew_names(&mut self) -> bool {
         let own = self.rtc.direct_api().local_ice_credentials();

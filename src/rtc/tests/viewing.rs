@@ -267,6 +267,22 @@ fn estimates_and_round_trips_are_told() {
 }
 
 #[test]
+fn a_raised_limit_acts_in_sessions_that_exist() {
+    let estimate = |raised: bool| {
+        let mut w = World::with(crate::rtc::Config { max_bitrate: 500_000, ..Default::default() });
+        w.viewer(1);
+        w.run(ms(3000));
+        if raised {
+            w.fanout.set_max_bitrate(6_000_000);
+        }
+        w.run(ms(9000));
+        w.fanout.stats(SessionId(1)).expect("lives").estimate.expect("measured")
+    };
+    let (kept, raised) = (estimate(false), estimate(true));
+    assert!(raised > kept + kept / 4, "{kept} {raised}");
+}
+
+#[test]
 fn a_renegotiation_goes_on_with_the_same_stream() {
     let mut w = World::new();
     w.viewer(1);
