@@ -208,10 +208,12 @@ impl Demand {
     }
 
     pub(super) fn handle_input(&mut self, input: Input, now: Instant) {
+        let mut ran = false;
         match input {
             Input::Streams(streams) => self.announce(&streams),
             Input::Replaced(streams) => {
-                (self.running, self.flows) = (BTreeSet::new(), false);
+                self.flows = false;
+                ran = !std::mem::take(&mut self.running).is_empty();
                 self.streams.retain(|id, _| streams.iter().any(|info| info.id == *id));
                 for encoder in self.encoders_mut() {
                     (encoder.asked, encoder.adjustable) = (None, Adjustable::ALL);
@@ -253,6 +255,10 @@ impl Demand {
             Input::Timeout => {}
         }
         self.settle(now);
+        if ran && self.running.is_empty() {
+            // What lingered ended with its source.
+            self.emit(Event::Running(BTreeSet::new()));
+        }
     }
 
     pub(super) fn poll_output(&mut self) -> Output {

@@ -346,6 +346,20 @@ fn a_source_that_gave_up_is_tried_again_by_the_next_sink() {
 }
 
 #[test]
+fn what_lingers_ends_with_its_source() {
+    let mut w = World::new();
+    w.wants(ALICE, &[VIDEO]);
+    w.wants(ALICE, &[]);
+    assert_eq!(w.taken("running"), ["running 10"]);
+    w.input(Input::Replaced(streams()));
+    assert_eq!(w.taken("running"), ["running "]);
+    w.wants(ALICE, &[VIDEO]);
+    w.taken("");
+    w.input(Input::Replaced(streams()));
+    assert_eq!(w.taken("running"), ["running 10"], "it goes on without a gap");
+}
+
+#[test]
 fn another_source_is_asked_for_what_the_one_before_was() {
     let mut w = World::new();
     w.celsius = Some(76.0);
