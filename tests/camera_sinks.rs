@@ -308,6 +308,8 @@ fn who_may_watch_gets_a_snapshot_by_http() {
                     serve.token = Some(Token::new("other"));
                 }
             };
+            let own = head.to_lowercase().contains("cross-origin-resource-policy: same-origin");
+            assert!(own, "pages of others do not show it: {head}");
             camera.reconfigure(change).expect("it can change");
             let (head, _) = smol::unblock(move || get(address, "/api/snapshot.jpg", token)).await;
             assert!(head.starts_with("HTTP/1.1 401"), "{head}");

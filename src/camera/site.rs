@@ -68,7 +68,10 @@ impl Rules {
             return Response::unauthorized(&request, "A token is required: Authorization: Bearer …\n");
         }
         match (self.find)() {
-            Some(shared) => picture(shared.snapshot().await),
+            // A page of another site cannot show it, whatever its visitors' browsers reach.
+            Some(shared) => {
+                picture(shared.snapshot().await).header("Cross-Origin-Resource-Policy", "same-origin")
+            }
             None => Response::text(503, ABOUT_TO_START),
         }
     }
@@ -99,6 +102,12 @@ pub(super) fn open(config: &Config, find: Find) -> Result<Entrance, CameraError>
             Entrance { server: Some(server), owned: true, client, rules: Some(rules) }
         }
         Signalling::Within(server) => {
+            if !server.reserves(&config.user) {
+                let user = &config.user;
+                log::warn!(
+                    "{user:?} is not among the server's reserved names: anybody may take it, and calls with it"
+                );
+            }
             let client = server.peer(identity(config, None));
             Entrance { server: Some(server.clone()), owned: false, client, rules: None }
         }

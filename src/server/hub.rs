@@ -170,6 +170,12 @@ impl Hub {
         }
     }
 
+    /// Whether peers in this process alone may bear this name.
+    #[cfg(feature = "camera")]
+    pub(crate) fn reserves(&self, user: &str) -> bool {
+        policy::is_reserved(&self.config, false, user)
+    }
+
     /// Where the session with this address (`user|id`) comes from, if it is live here and has a socket.
     pub fn host_of(&self, address: &str) -> Option<IpAddr> {
         let Some(Target::Session { user, id }) = Target::parse(address) else { return None };
