@@ -167,11 +167,13 @@ impl Feed {
     /// effect are repeated at once. Without a callback, bitrate and size cannot adapt to the viewers' networks.
     pub fn on(&self, callback: impl Fn(Request) + Send + Sync + 'static) {
         let mut state = self.shared.lock();
-        state.streams[self.index].callback = Some(Arc::new(callback));
+        let before = state.streams[self.index].callback.replace(Arc::new(callback));
         if state.streams[self.index].started {
             state.request_start(self.index);
         }
         drop(state);
+        // Not under the lock: it may own another feed, or the camera.
+        drop(before);
         self.shared.drain();
     }
 
@@ -218,11 +220,13 @@ impl Drop for Feed {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.feeds -= 1;
-        state.streams[self.index].callback = None;
+        let callback = state.streams[self.index].callback.take();
         if state.feeds == 0 {
             state.live(Input::Ended, Instant::now());
         }
         drop(state);
+        // Not under the lock: it may own another feed, or the camera.
+        drop(callback);
         self.shared.drain();
     }
 }
@@ -243,7 +247,8 @@ impl Produce for Producer {
     }
 
     fn listen(&self, listener: Listener) {
-        self.shared.lock().listener = Some(listener);
+        let before = self.shared.lock().listener.replace(listener);
+        drop(before); // not under the lock
     }
 
     fn command(&self, command: Command) {

@@ -293,3 +293,33 @@ fn a_listener_that_does_not_return_costs_frames_and_no_memory() {
     feed.push(key(), true, MS(600)).expect("in order");
     assert_eq!(told.try_iter().last(), Some(true), "what is missing is said");
 }
+
+#[test]
+fn callbacks_may_own_feeds_of_their_source() {
+    /// Far longer than it takes, so that a lock that is taken twice ends the test.
+    const DEADLINE: Duration = Duration::from_secs(10);
+    type Way = fn(Source, Feed, Feed);
+    let ways: [(&str, Way); 3] = [
+        ("its feed is dropped", |_source, video, audio| {
+            video.on(move |_| _ = &audio);
+            drop(video);
+        }),
+        ("another takes its place", |_source, video, audio| {
+            video.on(move |_| _ = &audio);
+            video.on(|_| {});
+        }),
+        ("another listens", |source, video, audio| {
+            source.producer().listen(Arc::new(move |_| _ = (&video, &audio)));
+            source.producer().listen(Arc::new(|_| {}));
+        }),
+    ];
+    for (name, way) in ways {
+        let (done, ended) = channel();
+        std::thread::spawn(move || {
+            let (source, [video, audio]) = Source::push_streams([Codec::H264, Codec::Opus]);
+            way(source, video, audio);
+            _ = done.send(());
+        });
+        assert!(ended.recv_timeout(DEADLINE).is_ok(), "{name}");
+    }
+}
