@@ -35,9 +35,27 @@ type Callback<E> = Box<dyn FnMut(E) + Send>;
 /// The queue between a driver and its task that delivers the events.
 pub(crate) struct Outlet<E> {
     waiting: Mutex<Waiting<E>>,
-    callback: Mutex<Option<Callback<E>>>,
+    callback: Mutex<Slot<E>>,
     streams: Mutex<Vec<Tap<E>>>,
     signal: Signal,
+}
+
+/// The callback, or its empty place while it is called.
+struct Slot<E> {
+    callback: Option<Callback<E>>,
+    /// Whether the application set one. True during its call, and after one that panicked.
+    is_set: bool,
+    /// Counts changes, so that one that was let go of meanwhile isn't put back after its call.
+    changes: u64,
+}
+
+impl<E> Slot<E> {
+    /// Gives the one before, to be dropped under no lock: it may own whatever asks for this.
+    fn change(&mut self, callback: Option<Callback<E>>) -> Option<Callback<E>> {
+        self.is_set = callback.is_some();
+        self.changes += 1;
+        std::mem::replace(&mut self.callback, callback)
+    }
 }
 
 struct Waiting<E> {
@@ -54,26 +72,28 @@ impl<E: Lossy> Outlet<E> {
     pub(crate) fn new() -> Self {
         Outlet {
             waiting: Mutex::new(Waiting { queue: VecDeque::new(), lost: 0 }),
-            callback: Mutex::new(None),
+            callback: Mutex::new(Slot { callback: None, is_set: false, changes: 0 }),
             streams: Mutex::new(Vec::new()),
             signal: Signal::default(),
         }
     }
 
     pub(crate) fn set_callback(&self, callback: Callback<E>) {
-        *lock(&self.callback) = Some(callback);
+        let before = lock(&self.callback).change(Some(callback));
+        drop(before);
     }
 
-    /// Whether the application listens, by its callback or by a stream. To be called outside of the callback.
+    /// Whether the application listens, by its callback or by a stream.
     #[cfg(feature = "camera")]
     pub(crate) fn is_heard(&self) -> bool {
-        lock(&self.callback).is_some() || lock(&self.streams).iter().any(|tap| !tap.to.is_closed())
+        lock(&self.callback).is_set || lock(&self.streams).iter().any(|tap| !tap.to.is_closed())
     }
 
     /// Drops what the application has set, and all that it owns.
     #[cfg(feature = "camera")]
     pub(crate) fn clear(&self) {
-        lock(&self.callback).take();
+        let callback = lock(&self.callback).change(None);
+        drop(callback);
         lock(&self.streams).clear();
     }
 
@@ -124,10 +144,17 @@ impl<E: Lossy> Outlet<E> {
     fn hand_on(&self, event: E) {
         lock(&self.streams).retain_mut(|tap| tap.give(&event));
         // Taken out for the call, so that a callback may set another, and no lock is held meanwhile.
-        let callback = lock(&self.callback).take();
+        let (callback, changes) = {
+            let mut slot = lock(&self.callback);
+            (slot.callback.take(), slot.changes)
+        };
         if let Some(mut callback) = callback {
             callback(event);
-            lock(&self.callback).get_or_insert(callback);
+            let mut slot = lock(&self.callback);
+            if slot.changes == changes {
+                slot.callback = Some(callback);
+            }
+            // One that is dropped here is dropped after the lock: variables go in reverse order.
         }
     }
 }
@@ -264,5 +291,54 @@ mod tests {
         pump(&outlet);
         let seen = lock(&seen);
         assert_eq!((seen.len(), &seen[WAITING]), (WAITING + 2, &E::Lost(7)));
+    }
+
+    #[cfg(feature = "camera")]
+    #[test]
+    fn an_application_is_heard_while_its_callback_runs_and_no_more_once_it_is_cleared() {
+        let outlet = Arc::new(Outlet::new());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (asks, sink) = (outlet.clone(), seen.clone());
+        outlet.set_callback(Box::new(move |e: E| {
+            lock(&sink).push((e.clone(), asks.is_heard()));
+            if e == E::N(1) {
+                asks.clear();
+            }
+        }));
+        assert!(outlet.is_heard());
+        for n in 0..3 {
+            outlet.push(E::N(n));
+            pump(&outlet);
+        }
+        assert_eq!(*lock(&seen), [(E::N(0), true), (E::N(1), true)]);
+        assert!(!outlet.is_heard());
+    }
+
+    #[cfg(feature = "camera")]
+    #[test]
+    fn what_a_callback_owns_may_ask_for_its_outlet() {
+        struct Asks(Arc<Outlet<E>>);
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                self.0.is_heard();
+            }
+        }
+        type LetGo = fn(&Outlet<E>);
+        let ways: [(&str, LetGo); 2] = [
+            ("cleared", |outlet| outlet.clear()),
+            ("replaced", |outlet| outlet.set_callback(Box::new(drop))),
+        ];
+        for (name, let_go) in ways {
+            let (done, ended) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let outlet = Arc::new(Outlet::new());
+                let asks = Asks(outlet.clone());
+                outlet.set_callback(Box::new(move |_| _ = &asks));
+                let_go(&outlet);
+                _ = done.send(());
+            });
+            // Far longer than it takes, so that a lock that is taken twice ends the test.
+            assert!(ended.recv_timeout(std::time::Duration::from_secs(10)).is_ok(), "{name}");
+        }
     }
 }
