@@ -436,3 +436,14 @@ fn open(source: &CameraSource) -> Result<(Source, bool), CameraError> {
         }
     }
 }
+
+/// A source that takes the place of another, which may hold the same camera until it closes.
+fn open_in_place_of(old: &CameraSource, new: &CameraSource) -> Result<Source, CameraError> {
+    match (old, new) {
+        #[cfg(feature = "gst")]
+        (CameraSource::Capture(old), CameraSource::Capture(new)) => {
+            Ok(Source::gstreamer_in_place_of((**new).clone(), old)?)
+        }
+        _ => Ok(open(new)?.0),
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::studio::{self, Input};
-use super::{Camera, CameraError, CameraSource, Config, Inbox, Shared, Signalling, open};
+use super::{Camera, CameraError, CameraSource, Config, Inbox, Shared, Signalling, open_in_place_of};
 use crate::media::source::{Command, Source};
 use crate::media::{Codec, StreamInfo};
 use crate::net::lock;
@@ -84,7 +84,7 @@ impl Camera {
         }
         let next = match is_same(&config.source, &new.source) && config.vp8 == new.vp8 {
             true => None,
-            false => Some(open(&new.source)?.0),
+            false => Some(open_in_place_of(&config.source, &new.source)?),
         };
         match &new.signalling {
             Signalling::Serve(serve) => {

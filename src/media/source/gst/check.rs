@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use gst::prelude::*;
@@ -81,13 +81,14 @@ pub(super) fn has(element: &str) -> bool {
     gst::ElementFactory::find(element).is_some()
 }
 
-/// Checks that the source exists. A network camera is not probed, as it may come up later.
-pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>) -> Result<Has, MediaError> {
+/// Checks that the source exists. A network camera is not probed, as it may come up later. A camera that is `ours` is not
+/// asked for a frame: the source that is about to close may hold it.
+pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>, ours: bool) -> Result<Has, MediaError> {
     let found = match &settings.source {
         Location::Test | Location::Rtsp { .. } => Has { audio: true },
-        Location::V4l2 { path } => camera(path, &settings.source).map(|()| Has { audio: false })?,
+        Location::V4l2 { path } => camera(path, &settings.source, ours).map(|()| Has { audio: false })?,
         Location::Csi { .. } => {
-            if let Some(csi) = csi {
+            if let Some(csi) = csi.filter(|_| !ours) {
                 sensor(csi, &settings.source)?;
             }
             Has { audio: false }
@@ -97,7 +98,20 @@ pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>) -> Result<Ha
     Ok(Has { audio: found.audio && settings.audio })
 }
 
-fn camera(path: &Path, source: &Location) -> Result<(), MediaError> {
+/// Whether both name one camera, perhaps by two paths of one device.
+pub(super) fn is_same_camera(a: &Location, b: &Location) -> bool {
+    match (a, b) {
+        (Location::V4l2 { path: a }, Location::V4l2 { path: b }) => {
+            let device =
+                |path| fs::metadata(path).ok().map(|data| (data.file_type().is_char_device(), data.rdev()));
+            a == b || device(a).is_some_and(|found| found.0 && Some(found) == device(b))
+        }
+        (Location::Csi { .. }, Location::Csi { .. }) => a == b,
+        _ => false,
+    }
+}
+
+fn camera(path: &Path, source: &Location, ours: bool) -> Result<(), MediaError> {
     let kind = fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => MediaError::new(
             ErrorKind::NotAllowed,
@@ -110,6 +124,9 @@ fn camera(path: &Path, source: &Location) -> Result<(), MediaError> {
             ErrorKind::NotACamera,
             format!("{source} is not a device: {}", others()),
         ));
+    }
+    if ours {
+        return Ok(());
     }
     // One frame, because only streaming shows that no other program holds the camera.
     let pipeline = launch("v4l2src name=camera num-buffers=1 ! fakesink sync=false")?;
@@ -210,4 +227,51 @@ fn look_inside(
         Err(MediaError::new(ErrorKind::NoPictures, format!("{source} has no video that can be decoded")))
     });
     outcome.map_err(|error| fault::with_missing(error, missing.as_deref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_of_our_own_need_not_give_a_picture() {
+        gst::init().expect("GStreamer starts");
+        let at = |path: &str| CaptureSettings {
+            source: Location::V4l2 { path: path.into() },
+            ..CaptureSettings::default()
+        };
+        // A device that no stream comes from, as of one that is in use.
+        let table = [
+            ("/dev/null", false, Some("not-a-camera")),
+            ("/dev/null", true, None),
+            ("/dev/symple-none", true, Some("no-camera")),
+            ("/dev/shm", true, Some("not-a-camera")),
+        ];
+        for (path, ours, expected) in table {
+            let found = source(&at(path), None, ours);
+            assert_eq!(found.err().map(|error| error.code()), expected, "{path} {ours}");
+        }
+    }
+
+    #[test]
+    fn one_camera_may_have_two_paths() {
+        let table = [
+            ("/dev/null", "/dev/null", true),
+            ("/dev/null", "/dev/../dev/null", true),
+            ("/dev/null", "/dev/zero", false),
+            ("/dev/symple-none", "/dev/symple-none", true),
+            ("/dev/symple-none", "/dev/symple-other", false),
+            ("/dev", "/proc", false),
+            ("csi", "csi", true),
+            ("csi", "/dev/null", false),
+            ("test", "test", false),
+        ];
+        for (a, b, expected) in table {
+            let location = |words: &str| match words.strip_prefix("/dev").or(words.strip_prefix("/proc")) {
+                Some(_) => Location::V4l2 { path: words.into() },
+                None => words.parse().expect("a location"),
+            };
+            assert_eq!(is_same_camera(&location(a), &location(b)), expected, "{a} {b}");
+        }
+    }
 }

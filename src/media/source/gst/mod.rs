@@ -88,6 +88,16 @@ impl Source {
     pub fn gstreamer(settings: CaptureSettings) -> Result<Source, MediaError> {
         Pipeline::build(settings).map(Source::new)
     }
+
+    /// The same for one that takes the place of a source of other settings, which may still hold the same camera. That
+    /// camera needn't give a picture now.
+    pub(crate) fn gstreamer_in_place_of(
+        settings: CaptureSettings,
+        old: &CaptureSettings,
+    ) -> Result<Source, MediaError> {
+        let ours = check::is_same_camera(&settings.source, &old.source);
+        Pipeline::build_checked(settings, ours).map(Source::new)
+    }
 }
 
 impl Pipeline {
@@ -95,13 +105,18 @@ impl Pipeline {
     ///
     /// Errors: the same.
     pub fn build(settings: CaptureSettings) -> Result<Pipeline, MediaError> {
+        Pipeline::build_checked(settings, false)
+    }
+
+    /// `ours` is a camera that a source of this camera may hold just now.
+    fn build_checked(settings: CaptureSettings, ours: bool) -> Result<Pipeline, MediaError> {
         settings.check()?;
         let elements = board::elements();
         let (profile, board) = host::board(Path::new("/"), &settings.board, &elements)?;
         log::info!("board: {board}");
         check::gstreamer(&settings)?;
         let csi = csi::find(&settings, &profile, &elements, check::has)?;
-        let found = check::source(&settings, csi.as_ref())?;
+        let found = check::source(&settings, csi.as_ref(), ours)?;
         let (encoder, info) = encoders::choose(&settings, &profile, &elements)?;
         let mut camera = match &settings.source {
             Location::V4l2 { path } => {
