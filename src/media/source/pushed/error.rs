@@ -30,6 +30,11 @@ pub enum PushError {
         /// The previous frame's `pts`.
         last: Duration,
     },
+    /// Its presentation time is more than a minute ahead of the clock and of all frames before it.
+    TimeJumped {
+        /// As it was given.
+        pts: Duration,
+    },
 }
 
 impl PushError {
@@ -45,6 +50,7 @@ impl PushError {
             PushError::NotVp8 => "not-vp8",
             PushError::NotJpeg => "not-jpeg",
             PushError::TimeWentBack { .. } => "time-went-back",
+            PushError::TimeJumped { .. } => "time-jumped",
         }
     }
 }
@@ -78,6 +84,13 @@ impl fmt::Display for PushError {
                     f,
                     "pts must increase: {pts:?} came after {last:?}. Turn off B-frames, and count from the same zero \
                      while any stream is wanted"
+                );
+            }
+            PushError::TimeJumped { pts } => {
+                return write!(
+                    f,
+                    "pts jumped: {pts:?} is more than a minute ahead of the clock. Count in real time and from one \
+                     zero, or call failed() before the encoder begins another"
                 );
             }
         })

@@ -24,6 +24,8 @@ use crate::media::{Codec, Format, Frame, StreamId, StreamInfo};
 const MOST_QUEUED: usize = 100;
 /// What the first frame's time is counted up by, so that a stream that begins a little earlier has one too.
 const HEADROOM: Duration = Duration::from_secs(1);
+/// A time that is farther ahead of the clock, and of all times before it, is a mistake: longer than any encoder's queue.
+const MOST_AHEAD: Duration = Duration::from_secs(60);
 
 /// A request to the application's encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,7 +129,11 @@ impl Feed {
     /// Pushes an access unit (H.264 in Annex B), a frame (VP8, JPEG) or a packet (Opus) that was captured just now.
     ///
     /// `pts` counts from any zero and must increase. All streams of a source share the zero, which may change while no
-    /// stream is wanted. H.264 needs SPS and PPS before each key frame, or once before the first.
+    /// stream is wanted, and after [`failed`](Self::failed). H.264 needs SPS and PPS before each key frame, or once
+    /// before the first.
+    ///
+    /// A `pts` more than a minute ahead of both the clock and all frames before it is refused: taken, it would put every
+    /// later frame in the past. The first frame sets the zero, so a wrong `pts` there can't be seen; `failed` clears it.
     ///
     /// Errors: [`PushError`] says what is wrong with the frame and how to fix it. An unwanted frame is not an error.
     pub fn push(
@@ -205,7 +211,7 @@ impl Feed {
     }
 
     /// Reports that the whole source failed. If the error [may pass](MediaError::may_pass), the source is lost until the
-    /// next frame; otherwise calls end, and the next viewer starts it again.
+    /// next frame; otherwise calls end, and the next viewer starts it again. `pts` may count from another zero then.
     pub fn failed(&self, error: MediaError) {
         self.live(Input::Failed(error));
     }
@@ -440,7 +446,9 @@ impl State {
             // What is lost begins anew at a key frame.
             for stream in &mut self.streams {
                 (stream.running, stream.discontinuity) = (false, stream.discontinuity || stream.running);
+                stream.units.begin();
             }
+            self.zero = None;
         }
         self.life.handle_input(input, now);
         let mut last = Vec::new();
@@ -486,10 +494,13 @@ impl State {
         captured: Instant,
         now: Instant,
     ) -> Result<Pushed, PushError> {
-        let stream = &mut self.streams[index];
-        if !stream.started {
+        if !self.streams[index].started {
             return Ok(Pushed::Unwanted);
         }
+        if self.is_ahead(pts, now) {
+            return Err(PushError::TimeJumped { pts });
+        }
+        let stream = &mut self.streams[index];
         let (data, key, format) = match stream.units.check(data, key, pts)? {
             Unit::ParameterSets => return Ok(Pushed::ParameterSets),
             Unit::Frame { data, key, format } => (data, key, format),
@@ -532,13 +543,20 @@ impl State {
         Ok(Pushed::Taken)
     }
 
+    /// Whether a time is farther ahead than any encoder is.
+    fn is_ahead(&self, pts: Duration, now: Instant) -> bool {
+        let Some((given, made)) = self.zero else { return false };
+        let clock = now.saturating_duration_since(self.epoch) + HEADROOM;
+        made.saturating_add(pts.saturating_sub(given)) > clock.max(self.newest) + MOST_AHEAD
+    }
+
     /// A presentation time as it goes on: from the making of the source, and rising over restarts.
     fn time(&mut self, pts: Duration, captured: Instant) -> Duration {
         let (given, made) = *self.zero.get_or_insert_with(|| {
             let since = captured.saturating_duration_since(self.epoch) + HEADROOM;
             (pts, since.max(self.newest + Duration::from_millis(1)))
         });
-        let time = (made + pts).saturating_sub(given);
+        let time = (made + pts.saturating_sub(given)).saturating_sub(given.saturating_sub(pts));
         self.newest = self.newest.max(time);
         time
     }

@@ -323,3 +323,28 @@ fn callbacks_may_own_feeds_of_their_source() {
         assert!(ended.recv_timeout(DEADLINE).is_ok(), "{name}");
     }
 }
+
+#[test]
+fn a_time_that_jumps_ahead_is_refused_and_costs_no_other_frame() {
+    let world = World::new();
+    world.want(&[0, 1]);
+    world.video.push(key(), true, MS(1_000)).expect("in order");
+    for garbage in [MS(100_000), Duration::MAX] {
+        let error = world.video.push(key(), true, garbage).expect_err("far ahead");
+        assert_eq!(error.code(), "time-jumped");
+        assert_eq!(world.audio.push(AUDIO, true, garbage).map_err(|error| error.code()), Err("time-jumped"));
+    }
+    world.video.push(SLICE, false, MS(1_040)).expect("it goes on");
+    world.audio.push(AUDIO, true, MS(1_040)).expect("it goes on");
+    let frames: Vec<Frame> = world.frames.try_iter().collect();
+    assert_eq!(frames[1].pts - frames[0].pts, MS(40));
+    assert_eq!(frames[1].pts, frames[2].pts);
+
+    // Said to be a new beginning, it is another zero, whichever.
+    for zero in [Duration::MAX, MS(0)] {
+        world.video.failed(MediaError::new(ErrorKind::Stalled, "the encoder starts anew"));
+        world.video.push(key(), true, zero).expect("another zero");
+    }
+    let restarted: Vec<Frame> = world.frames.try_iter().collect();
+    assert!(restarted.is_sorted_by(|a, b| a.pts < b.pts) && restarted[0].pts < frames[1].pts + MS(10_000));
+}
