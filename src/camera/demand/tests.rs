@@ -1,6 +1,8 @@
 //! Each rule of demand, on a virtual clock.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::{Config, Demand, Event, Input, Output, Sink};
@@ -8,7 +10,7 @@ use crate::media::adapt::heat;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
-use crate::media::source::Command;
+use crate::media::source::{Command, Request, Source, SourceEvent};
 use crate::media::{Codec, Format, StreamId, StreamInfo, VideoFormat};
 
 const VIDEO: StreamId = StreamId(10);
@@ -372,4 +374,47 @@ fn another_source_is_asked_for_what_the_one_before_was() {
     assert_eq!(w.demand.bitrate(VIDEO), Some(340_000), "the networks are the same");
     assert_eq!(w.demand.quality(VIDEO), Some(Quality { percent: 100, fps: 15 }), "and so is the heat");
     assert!(w.demand.stream(OTHER).is_none() && w.demand.stream(AUDIO).is_none());
+}
+
+#[test]
+fn an_encoder_of_the_application_is_asked_for_fewer_frames() {
+    // Key frames of VP8 by their headers: 1280 x 720.
+    const KEY: [u8; 10] = [0x10, 2, 0, 0x9d, 0x01, 0x2a, 0, 5, 0xd0, 2];
+    let (source, feed) = Source::push(Codec::Vp8);
+    let (asks, asked) = channel();
+    feed.on(move |request| _ = asks.send(request));
+    let (announces, announced) = channel();
+    source.producer().listen(Arc::new(move |event| {
+        if let SourceEvent::Streams(streams) = event {
+            _ = announces.send(streams);
+        }
+    }));
+    let (mut now, stream) = (Instant::now(), feed.stream());
+    let config = Config { bitrate: Limits::default(), adapt: true, heat: None, linger: SECOND };
+    let mut demand = Demand::new(config, &source.producer().streams());
+    let end = now + 20 * SECOND;
+    demand.handle_input(Input::Wants { sink: ALICE, streams: [stream].into() }, now);
+    demand.handle_input(Input::Flows(true), now);
+    for number in 0.. {
+        loop {
+            match demand.poll_output() {
+                Output::Command(command) => source.producer().command(command),
+                Output::Timeout(at) => {
+                    now = at.unwrap_or(end).min(now + SECOND);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        if now >= end {
+            break;
+        }
+        feed.push(KEY, true, Duration::from_millis(number * 1000 / 30)).expect("in order");
+        announced.try_iter().for_each(|streams| demand.handle_input(Input::Streams(streams), now));
+        demand.handle_input(Input::Estimate { sink: ALICE, bps: 100_000 }, now);
+        demand.handle_input(Input::Timeout, now);
+    }
+    let lower = Request::Quality { quality: Quality { percent: 100, fps: 15 } };
+    let asked: Vec<Request> = asked.try_iter().collect();
+    assert!(asked.contains(&lower), "{asked:?}");
 }

@@ -4,6 +4,7 @@
 //! call that makes it. Events are delivered in order, one at a time, and never under a lock.
 
 mod error;
+mod measure;
 mod unit;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -13,12 +14,13 @@ use std::time::{Duration, Instant};
 
 pub use error::PushError;
 
+use self::measure::Pace;
 use self::unit::{Unit, Units};
 use super::life::{self, Input, Life, Reopening};
 use super::{Command, Listener, Produce, Source, SourceEvent};
 use crate::media::adapt::ladder::Quality;
 use crate::media::error::{ErrorKind, MediaError};
-use crate::media::{Codec, Format, Frame, StreamId, StreamInfo};
+use crate::media::{Codec, Format, Frame, StreamId, StreamInfo, VideoFormat};
 
 /// More is not kept for a listener that is slow to return, which it must not be: a second of video and audio.
 const MOST_QUEUED: usize = 100;
@@ -322,6 +324,7 @@ struct Stream {
     /// Frames are missing before the next one.
     discontinuity: bool,
     units: Units,
+    pace: Pace,
     callback: Option<Callback>,
     adjustable: (bool, bool),
     bitrate: Option<u32>,
@@ -338,6 +341,7 @@ impl Stream {
             asked: false,
             discontinuity: false,
             units: Units::new(info.codec),
+            pace: Pace::default(),
             callback: None,
             adjustable: (true, true),
             bitrate: None,
@@ -521,6 +525,10 @@ impl State {
             self.live(Input::FirstFrame, now);
         }
         let stream = &mut self.streams[index];
+        let begins = !stream.running || stream.discontinuity;
+        let format = format.or_else(|| stream.info.video().filter(|format| format.width > 0));
+        let format =
+            format.map(|format| VideoFormat { fps: stream.pace.handle_frame(pts, begins), ..format });
         if format.is_some_and(|format| stream.info.change_format(Format::Video(format))) {
             self.event(SourceEvent::Streams(self.infos()));
         }

@@ -282,14 +282,14 @@ fn a_listener_that_does_not_return_costs_frames_and_no_memory() {
                 feed.map(|feed| (2..500).map(|ms| feed.push(SLICE, false, MS(ms))).collect::<Vec<_>>());
             if let Some(pushed) = pushed {
                 let taken = pushed.iter().filter(|result| **result == Ok(Pushed::Taken)).count();
-                assert_eq!(taken, MOST_QUEUED);
+                assert_eq!(taken, MOST_QUEUED - 1, "the measured rate waits too");
                 assert_eq!(pushed.last(), Some(&Ok(Pushed::NeedsKeyFrame)));
             }
         }
     }));
     source.producer().command(Command::Want([StreamId(0)].into()));
     feed.push(key(), true, MS(1)).expect("in order");
-    assert_eq!(told.try_iter().count(), 1 + MOST_QUEUED);
+    assert_eq!(told.try_iter().count(), MOST_QUEUED);
     feed.push(key(), true, MS(600)).expect("in order");
     assert_eq!(told.try_iter().last(), Some(true), "what is missing is said");
 }
@@ -347,4 +347,26 @@ fn a_time_that_jumps_ahead_is_refused_and_costs_no_other_frame() {
     }
     let restarted: Vec<Frame> = world.frames.try_iter().collect();
     assert!(restarted.is_sorted_by(|a, b| a.pts < b.pts) && restarted[0].pts < frames[1].pts + MS(10_000));
+}
+
+#[test]
+fn the_frame_rate_is_measured_once_and_kept() {
+    let world = World::new();
+    let fps = || world.source.producer().streams()[0].video().map_or(0, |format| format.fps);
+    world.want(&[0]);
+    world.video.push(key(), true, MS(0)).expect("in order");
+    // A frame of an encoder at 30 a second comes late, and another is lost.
+    let late = |n: u64| n * 1000 / 30 + if n == 5 { 9 } else { 0 };
+    for n in (1..30).filter(|n| *n != 9) {
+        world.video.push(SLICE, false, MS(late(n))).expect("in order");
+    }
+    assert_eq!(fps(), 30);
+    // Half as many, perhaps as it was asked for.
+    for n in 15..60 {
+        world.video.push(SLICE, false, MS(n * 1000 / 15)).expect("in order");
+    }
+    world.video.push(key(), true, MS(5_000)).expect("in order");
+    assert_eq!(fps(), 30);
+    let formats: Vec<String> = world.said().into_iter().filter(|said| said.contains("generation")).collect();
+    assert_eq!(formats.len(), 2, "its size, then its rate: {formats:?}");
 }
