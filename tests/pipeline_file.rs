@@ -165,14 +165,14 @@ fn sound_can_be_left_out() {
 fn what_cannot_be_played_is_refused_in_words_at_once() {
     let folder = Folder::new("refused");
     let table = [
-        (text(&folder.0.join("missing.mp4")), "no-file", "there is no file"),
-        (text(&folder.0), "no-file", "is a folder"),
+        (text(&folder.0.join("missing.mp4")), "no-file", "not found"),
+        (text(&folder.0), "no-file", "is a directory"),
         (folder.write("text.mp4", b"This is no video."), "not-media", "not a playable video"),
         (folder.write("empty.mp4", b""), "not-media", "not a playable video"),
         (folder.record("sound.mkv", AUDIO), "no-pictures", "has no video"),
-        ("/dev/video97".into(), "no-camera", "there is no camera /dev/video97"),
+        ("/dev/video97".into(), "no-camera", "camera /dev/video97 not found"),
         ("/dev/null".into(), "not-a-camera", "is not a camera"),
-        ("/dev/v4l".into(), "no-camera", "there is no camera"),
+        ("/dev/v4l".into(), "no-camera", "camera /dev/v4l not found"),
     ];
     for (source, code, words) in table {
         let error = open(settings(&source)).err().unwrap_or_else(|| panic!("{source} is refused"));

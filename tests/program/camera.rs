@@ -116,7 +116,7 @@ fn what_is_wrong_is_said_before_it_starts() {
         (&["--source", "csi", "--board", "imx8mp"][..], 78, "v4l2src (csi), v4l2src (usb)"),
         (&["--size", "big"][..], 64, "must look like 1280x720"),
         (&["--origins", "viewer.example"][..], 64, "is not an origin, such as https://chat.example"),
-        (&["--size", "63x63"][..], 78, "63 x 63 is not possible"),
+        (&["--size", "63x63"][..], 78, "64x64 and 7680x4320, not 63x63"),
         (&["--config", &file][..], 78, "did you mean \"size\"?"),
     ] {
         let (found, out, err) = run(&[&["camera", "--check"], args].concat(), &[]);
@@ -207,7 +207,7 @@ fn a_deep_check_tries_all_and_says_what_failed() {
     let (code, out, err) = run(&args, &[]);
     assert_eq!(code, 69, "{out}{err}");
     for part in [
-        format!("  FAILED  port        Port {} of 127.0.0.1 is taken", tcp.0),
+        format!("  FAILED  port        Port {} of 127.0.0.1 is in use", tcp.0),
         format!("  FAILED  UDP port    UDP port {}", udp.0),
         "  FAILED  source      rtsp://127.0.0.1:1/… cannot be reached".into(),
         "  ok      encoder".into(),
@@ -218,7 +218,7 @@ fn a_deep_check_tries_all_and_says_what_failed() {
     assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
 
     let (code, out, err) = run(&[&deep[..], &["--source", "/nowhere.mp4"]].concat(), &[]);
-    assert!(code == 66 && out.contains("  FAILED  source      there is no file /nowhere.mp4"), "{out}{err}");
+    assert!(code == 66 && out.contains("  FAILED  source      file /nowhere.mp4 not found"), "{out}{err}");
     assert!(out.contains("  ok      port"), "the rest is tried all the same: {out}");
 }
 

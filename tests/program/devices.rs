@@ -24,9 +24,9 @@ fn the_list_is_json_and_words_and_no_camera_is_no_error() {
 fn what_is_no_camera_is_said() {
     for (args, code, part) in [
         (&["/dev/null"][..], 69, "/dev/null is not a video device"),
-        (&["/dev/video9999"][..], 69, "there is no camera /dev/video9999"),
+        (&["/dev/video9999"][..], 69, "camera /dev/video9999 not found"),
         (&["--set", "gain=1"][..], 64, "--set needs a device"),
-        (&["/dev/video9999", "--set", "gain=1"][..], 69, "there is no camera"),
+        (&["/dev/video9999", "--set", "gain=1"][..], 69, "camera /dev/video9999 not found"),
         (&["--size", "big"][..], 64, "must look like 1280x720"),
     ] {
         let (found, out, err) = run(&[&["devices"], args].concat(), &[]);

@@ -2,12 +2,12 @@
 //!
 //! # The policy
 //!
-//! - **Down.** At [`Limits::step_down`] or hotter a step down, and another one each 20 s ([`SETTLE`]) while
-//!   that lasts, for it takes time to show; each 5 s when it is 5 °C hotter still or already throttled.
-//! - **Up.** Below [`Limits::step_up`] for a whole minute ([`COOL`]) a step up, and the next waits again.
-//! - **After a pause.** A board that has cooled down while nobody watched begins with everything.
-//! - **Read seldom.** Every 5 s ([`EVERY`]) while somebody watches, and never else; a board without a
-//!   thermometer is asked once.
+//! - **Down.** One step down at [`Limits::step_down`] or above, and another every 20 s ([`SETTLE`]) while that lasts,
+//!   because each takes time to have an effect; every 5 s if it is another 5 °C hotter or already throttled.
+//! - **Up.** One step up after a whole minute ([`COOL`]) below [`Limits::step_up`]; the next one waits again.
+//! - **After a pause.** A board that cooled down while nobody watched starts at full quality.
+//! - **Rare readings.** Every 5 s ([`EVERY`]) while somebody watches, otherwise never; a board without a thermometer is
+//!   read once.
 //! - **Under-voltage** is reported when it begins; lower quality would not help.
 
 use std::collections::VecDeque;
@@ -68,9 +68,9 @@ pub struct Reading {
 pub enum Output {
     /// A [`Reading`], by [`Heat::handle_reading`].
     Read,
-    /// From now on so many steps less than everything, and why.
+    /// The number of steps below full quality from now on, and why.
     Steps(usize, String),
-    /// Something to tell a person.
+    /// A message for the operator.
     Say(String),
 }
 
@@ -109,7 +109,7 @@ impl Heat {
         }
     }
 
-    /// Whether somebody watches; only then the board is looked at.
+    /// Sets whether somebody watches; the board is read only then.
     pub fn handle_watched(&mut self, watched: bool, now: Instant) {
         if watched == self.watched {
             return;
@@ -119,7 +119,7 @@ impl Heat {
         self.read_at = watched.then_some(now);
     }
 
-    /// What was read, as [`Output::Read`] wanted.
+    /// Provides the reading that [`Output::Read`] requested.
     pub fn handle_reading(&mut self, reading: Reading, now: Instant) {
         if !self.watched {
             return;
@@ -158,7 +158,7 @@ impl Heat {
         }
     }
 
-    /// The next thing to do; `None` until something happens.
+    /// The next output; `None` if there is nothing to do.
     pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
         if self.read_at.is_some_and(|at| at <= now) {
             self.read_at = Some(now + EVERY);

@@ -15,11 +15,11 @@ use crate::media::StreamId;
 pub enum KeyFrameReason {
     /// A viewer joined and sees nothing until a key frame arrives: merged within 100 ms.
     Join,
-    /// A viewer lost packets and its picture is damaged: merged within 500 ms, because a key frame
-    /// sent into a congested network makes more loss.
+    /// A viewer lost packets and its picture is corrupted: merged within 500 ms, because a key frame on a congested
+    /// network causes more loss.
     Loss,
     /// Frames for a viewer waited too long for our own socket and were dropped: merged within 500 ms, because the
-    /// socket was given too much already.
+    /// socket is already overloaded.
     Behind,
 }
 
@@ -51,7 +51,7 @@ impl KeyFrames {
         Self::default()
     }
 
-    /// A viewer of `stream` wants a key frame.
+    /// Requests a key frame of `stream` for a viewer.
     pub fn request(&mut self, stream: StreamId, reason: KeyFrameReason, now: Instant) {
         let pending = self.streams.entry(stream).or_default();
         let due = pending.last.map_or(now, |last| now.max(last + reason.interval()));

@@ -4,12 +4,12 @@
 //!
 //! - **The rungs.** From the full quality: half the frame rate, then two thirds, a half and a third of the width and
 //!   height. Never below 160x90 or 10 fps.
-//! - **Bits.** A rung wants 0.012 bit for each of its pixels ([`FLOOR`]). Fewer for 3 s ([`DOWN_HOLD`]) is a
-//!   step down; half as much again as the next rung up wants, for 15 s ([`UP_HOLD`]), is a step up.
-//! - **Heat.** So many steps as [`Heat`](super::heat::Heat) asks for are the highest that is allowed, at once.
-//! - **Said once.** A change comes with its reason in words, and only when something does change.
+//! - **Bitrate.** A rung needs 0.012 bit per pixel ([`FLOOR`]). Less for 3 s ([`DOWN_HOLD`]) is a step down; 1.5 times
+//!   what the next higher rung needs, for 15 s ([`UP_HOLD`]), is a step up.
+//! - **Heat.** The steps that [`Heat`](super::heat::Heat) requests limit the highest rung, immediately.
+//! - **Reported once.** Each change comes with its reason, and only if something changes.
 //!
-//! An encoder is built anew for each change, which costs a key frame: hence the patience.
+//! Each change recreates the encoder, which costs a key frame; hence the long times.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ pub struct Step {
     pub why: String,
 }
 
-/// The controller of one stream. Give it what happens, then call [`poll`](Self::poll).
+/// The controller of one stream. Feed it events, then call [`poll`](Self::poll).
 #[derive(Debug)]
 pub struct Ladder {
     rungs: Vec<Quality>,
@@ -76,7 +76,7 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// All is well, and everything is made.
+    /// Creates a controller at full quality.
     pub fn new(width: u32, height: u32, fps: u32) -> Self {
         Ladder {
             rungs: rungs((width, height), fps),
@@ -91,7 +91,7 @@ impl Ladder {
         }
     }
 
-    /// One rung and no other: everything, whatever happens.
+    /// Creates a controller that always stays at full quality.
     pub fn fixed(width: u32, height: u32, fps: u32) -> Self {
         let mut ladder = Ladder::new(width, height, fps);
         ladder.rungs.truncate(1);
@@ -99,22 +99,22 @@ impl Ladder {
         ladder
     }
 
-    /// What is made now.
+    /// The current quality.
     pub fn quality(&self) -> Quality {
         self.rungs[self.at]
     }
 
-    /// How many steps down there are.
+    /// The number of steps down from full quality.
     pub fn depth(&self) -> usize {
         self.rungs.len() - 1
     }
 
-    /// More than so many bit/s are wasted on what is made now; `None` where all is made that was asked for.
+    /// The bitrate above which the current quality gains nothing, in bit/s; `None` at full quality.
     pub fn ceiling(&self) -> Option<u32> {
         (self.at > 0).then(|| u32::try_from(self.bits(self.at, CEILING)).unwrap_or(u32::MAX))
     }
 
-    /// The full picture turned out to be of this size.
+    /// Sets the actual size of the full frame.
     pub fn handle_size(&mut self, width: u32, height: u32) {
         if !self.fixed && self.at == 0 && width > 0 && height > 0 && self.size != (width, height) {
             self.size = (width, height);
@@ -123,23 +123,23 @@ impl Ladder {
         }
     }
 
-    /// The encoder may use so many bit/s.
+    /// Sets the bitrate that the encoder may use, in bit/s.
     pub fn handle_rate(&mut self, bps: u32) {
         self.bps = Some(bps);
     }
 
-    /// What the encoder may use is unknown again: the next viewer's network is another one.
+    /// Resets the known bitrate, because the next viewer is on another network.
     pub fn forget_rate(&mut self) {
         (self.bps, self.by_bits) = (None, 0);
         (self.low_since, self.room_since) = (None, None);
     }
 
-    /// Heat asks for so many steps down; 0 is none.
+    /// Sets the number of steps down that heat requires; 0 for none.
     pub fn handle_heat(&mut self, steps: usize, why: &str) {
         self.by_heat = (steps, why.to_owned());
     }
 
-    /// The change that is to be made now.
+    /// The change to make now, if any.
     pub fn poll(&mut self, now: Instant) -> Option<Step> {
         self.by_bits = self.by_bits.min(self.depth());
         self.follow_bits(now);

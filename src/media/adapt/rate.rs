@@ -4,41 +4,41 @@
 //!
 //! - **Whose estimate counts.** The encoder follows a low percentile of the estimates
 //!   ([`Limits::percentile`], default 20): of one to four viewers the worst, of five to nine the second
-//!   worst, and so on. So a few viewers behind a bad network lose pictures rather than take quality from
-//!   everybody; a small audience is served to its last.
+//!   worst, and so on. So a few viewers on a bad network lose frames instead of reducing the quality for
+//!   everybody, while a small audience is served completely.
 //! - **Joiners.** An estimate begins low and climbs while it probes. A new viewer's counts only once it is
-//!   [`Limits::settle`] old (2 s), or when there is nobody else to go by.
-//! - **Headroom.** Sound, retransmissions and headers need room too: the encoder gets
+//!   [`Limits::settle`] old (2 s), or when there is no other.
+//! - **Headroom.** Audio, retransmissions and headers need room too: the encoder gets
 //!   [`Limits::headroom`] percent of the estimate (85), and never less than `min` or more than `max`.
 //! - **Fast down.** A target at least 10 % below the present rate is taken at once, but not within
 //!   [`Limits::down_interval`] (300 ms) of the last change, because the effect must have time to show.
 //! - **Slow up.** A target must have been at least 10 % above the present rate for all of
 //!   [`Limits::up_hold`] (3 s); then the rate rises by a quarter at most, and the next step waits again.
-//! - What is smaller than 10 % changes nothing: each change costs an encoder some quality.
+//! - Differences below 10 % are ignored, because each change costs some quality.
 //!
-//! Nobody watching, or nobody with an estimate, changes nothing.
+//! Without viewers, or without an estimate, the rate stays as it is.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The bounds and times of the policy.
+/// The limits and times of the policy.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The rate to begin with, in bit/s: what the encoder was started with.
+    /// Initial bitrate in bit/s, at which the encoder was started.
     pub start: u32,
-    /// Never below, in bit/s.
+    /// Minimum bitrate in bit/s.
     pub min: u32,
-    /// Never above, in bit/s.
+    /// Maximum bitrate in bit/s.
     pub max: u32,
-    /// How many percent of the viewers may have a lower estimate than the one that is followed.
+    /// The percentage of viewers that may have a lower estimate than the one that is followed.
     pub percentile: u8,
-    /// How many percent of an estimate the encoder may use.
+    /// The percentage of an estimate that the encoder may use.
     pub headroom: u8,
-    /// How long a viewer's estimate must have been known before it counts.
+    /// How long a viewer's estimate must be known before it counts.
     pub settle: Duration,
-    /// The time between a change and the next one down.
+    /// Minimum time between a change and the next step down.
     pub down_interval: Duration,
-    /// How long there must have been room above before a step up.
+    /// How long there must be room above before a step up.
     pub up_hold: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Default for Limits {
     }
 }
 
-/// The controller. Give it what happens, then call [`poll`](Self::poll), as with every core.
+/// The controller. Feed it events, then call [`poll`](Self::poll).
 #[derive(Debug)]
 pub struct Rate {
     limits: Limits,
@@ -76,7 +76,7 @@ struct Viewer {
 }
 
 impl Rate {
-    /// Nobody watches, the encoder runs at `limits.start`. A `min` above `max` is `max`.
+    /// Creates a controller without viewers, with the encoder at `limits.start`. A `min` above `max` is treated as `max`.
     pub fn new(limits: Limits) -> Self {
         let min = limits.min.min(limits.max);
         let limits = Limits { min, ..limits };
@@ -84,30 +84,30 @@ impl Rate {
         Rate { limits, current, changed: None, room_since: None, viewers: BTreeMap::new() }
     }
 
-    /// Other bounds and times from now on. The rate moves only where it is out of them.
+    /// Changes the limits. The rate changes only if it is outside of them.
     pub fn set_limits(&mut self, limits: Limits) {
         let min = limits.min.min(limits.max);
         self.limits = Limits { min, ..limits };
         self.current = self.current.clamp(self.limits.min, self.limits.max);
     }
 
-    /// The rate that the encoder is to have now, in bit/s.
+    /// The encoder's current target bitrate, in bit/s.
     pub fn current(&self) -> u32 {
         self.current
     }
 
-    /// What a viewer's network takes, in bit/s.
+    /// Sets a viewer's bandwidth estimate, in bit/s.
     pub fn handle_estimate(&mut self, viewer: u64, bps: u64, now: Instant) {
         let new = Viewer { estimate: bps, since: now, settled: self.limits.settle.is_zero() };
         self.viewers.entry(viewer).and_modify(|viewer| viewer.estimate = bps).or_insert(new);
     }
 
-    /// A viewer left.
+    /// Removes a viewer.
     pub fn remove(&mut self, viewer: u64) {
         self.viewers.remove(&viewer);
     }
 
-    /// The encoder's new bitrate in bit/s, when it must change now.
+    /// The encoder's new bitrate in bit/s, if it must change now.
     pub fn poll(&mut self, now: Instant) -> Option<u32> {
         for viewer in self.viewers.values_mut() {
             viewer.settled |= now >= viewer.since + self.limits.settle;

@@ -73,7 +73,7 @@ pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str
         (Location::Rtsp { .. }, Some(_), _) => (
             ErrorKind::Unreachable,
             format!(
-                "cannot reach {source}: check the address, the network and the camera{}",
+                "{source} cannot be reached: check the address, the network and the camera{}",
                 spelling(source)
             ),
         ),
