@@ -47,7 +47,7 @@ fn an_address_has_its_share_by_default_and_open_files_are_raised() {
     let strangers: Vec<_> = (0..12).map(|_| server.socket()).collect();
     let closed = || server.tcp().read(&mut [0]).expect("a clean end") == 0;
     assert!(closed(), "it holds 32");
-    server.program.logs("max_per_address is reached");
+    server.program.logs("max_per_address reached");
     drop((strangers, peers));
 }
 

@@ -108,7 +108,7 @@ fn who_is_admitted_makes_room_at_the_door_for_its_address() {
     let _alice = server.peer(ALICE);
     let _silent = server.socket();
     assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0);
-    server.program.logs("max_unauthenticated_per_address is reached");
+    server.program.logs("max_unauthenticated_per_address reached");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! In which form a body leaves: as it is, compressed, or not at all because the client has it (RFC 9110, sections 8.8.3,
-//! 12.5.3 and 13.1.2).
+//! The encoding in which a body is sent: plain, compressed, or not at all because the client has it (RFC 9110, sections
+//! 8.8.3, 12.5.3 and 13.1.2).
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, IF_NONE_MATCH};
 
@@ -8,11 +8,11 @@ use super::Response;
 /// The encoding of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// The compressed body, where that is sent.
+    /// The compressed body, if that is sent.
     pub gzip: Option<&'static [u8]>,
-    /// The validator of what is sent.
+    /// The ETag of what is sent.
     pub etag: Option<String>,
-    /// The client has it already.
+    /// The client already has it.
     pub cached: bool,
 }
 

@@ -14,18 +14,18 @@ use super::routes::{Found, Route};
 use super::upload::{Told, Upload};
 use super::{Method, Request, Response, Rules, bearer, single};
 
-/// A request on its way to whom it concerns.
+/// A request on its way to its handler.
 pub(super) struct Asked<'a> {
     pub rules: &'a Arc<Rules>,
     pub from: IpAddr,
-    /// `None`: one that no route can have.
+    /// `None`: a method that no route can have.
     pub method: Option<Method>,
     pub path: String,
     pub found: Found<'a>,
 }
 
 impl Asked<'_> {
-    /// What the host has for it, to whom shows the right token or none.
+    /// The host's response, to a request with the right token or none.
     pub(super) async fn answer<B>(self, head: &Parts, body: B) -> Response
     where
         B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,

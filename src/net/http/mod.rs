@@ -49,21 +49,21 @@ pub use upload::BodyError;
 /// The timeout for the head of a request, and for an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest head; the least that hyper takes.
+/// The maximum size of a head; the minimum that hyper accepts.
 const HEAD_SIZE: usize = 8 << 10;
 
-/// What a host answers on HTTP.
+/// The host's HTTP handlers.
 #[derive(Default)]
 pub(crate) struct Answers {
     pub handler: Option<Handler>,
     pub routes: Routes,
-    /// The largest body that a route takes which says nothing else.
+    /// The maximum body size for routes without their own.
     pub body_limit: usize,
-    /// Empty, or without a slash at its end.
+    /// Empty, or without a trailing slash.
     pub base_path: String,
 }
 
-/// What an HTTP connection may do.
+/// The rules for HTTP connections.
 pub(crate) struct Rules {
     pub origins: Origins,
     pub answers: Answers,
@@ -88,7 +88,7 @@ impl Rules {
         self.proxies.iter().any(|network| network.contains(address))
     }
 
-    /// A token is shown; the error is how long to wait before the next one is looked at.
+    /// Called when a token is presented; the error is how long to wait before the next one is checked.
     pub(crate) fn begin_try(&self, from: IpAddr) -> Result<(), Duration> {
         match self.limits.is_exempt(from) {
             true => Ok(()),
@@ -96,7 +96,7 @@ impl Rules {
         }
     }
 
-    /// What came of it.
+    /// The result of the check.
     pub(crate) fn end_try(&self, from: IpAddr, wrong: bool) {
         if !self.limits.is_exempt(from) {
             lock(&self.tries).end(from, wrong, now());
@@ -108,14 +108,14 @@ impl Rules {
     }
 }
 
-/// A connection that asked for a WebSocket and has its 101.
+/// A connection that requested a WebSocket and got its 101.
 pub(crate) struct Upgraded {
     pub io: Io,
     pub read: Vec<u8>,
     pub host: IpAddr,
 }
 
-/// Serves HTTP until the client goes or asks for a WebSocket.
+/// Serves HTTP until the client disconnects or requests a WebSocket.
 pub(crate) async fn serve(rules: Arc<Rules>, io: Io, host: IpAddr) -> Option<Upgraded> {
     let upgrade = Arc::new(Mutex::new(None));
     let pace = Arc::new(Mutex::new(Pace::new(now())));
@@ -242,14 +242,14 @@ where
     answer
 }
 
-/// A base path as [`Answers`] has it, however its slashes were written.
+/// A base path in the form of [`Answers`], however its slashes were written.
 pub(crate) fn base_path(text: &str) -> String {
     let path = text.trim_matches('/');
     if path.is_empty() { String::new() } else { format!("/{path}") }
 }
 
-/// The path below the base; one that is not there is taken as it is, for a proxy may have cut the base off. `None`: the
-/// base without its slash.
+/// The path below the base; one outside of it is returned as it is, since a proxy may have stripped the base. `None`:
+/// the base without its slash.
 fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
     match path.strip_prefix(base) {
         Some("") => None,
@@ -258,14 +258,14 @@ fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
     }
 }
 
-/// Sends a client to the base with its slash, against which the page's addresses count.
+/// Redirects a client to the base with its slash, which the page's relative URLs need.
 fn to_base(rules: &Rules, query: Option<&str>) -> Response {
     let query = query.map_or(String::new(), |query| format!("?{query}"));
     let there = format!("{}/{query}", rules.answers.base_path);
     Response::text(308, "The address ends with a slash.\n").header("Location", there)
 }
 
-/// Counts a request that a proxy brings for its client, as a connection of its own would be.
+/// Counts a request that a proxy forwards for its client, like a connection of the client's own.
 fn visit(rules: &Arc<Rules>, peer: IpAddr, from: IpAddr) -> Result<Option<Counted>, Response> {
     if peer == from {
         return Ok(None);

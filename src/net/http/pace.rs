@@ -1,5 +1,5 @@
-//! How long a connection may speak HTTP, and how slowly: a client that does not read what it asked for, or sends a
-//! byte now and then, would stay for ever.
+//! Limits how long and how slowly a connection may use HTTP: otherwise a client that does not read its response, or
+//! that sends a byte now and then, would stay forever.
 //!
 //! ```text
 //!             request()            answer()
@@ -9,25 +9,25 @@
 //!                        Streaming ────────────────┘
 //! ```
 //!
-//! While the handler works, the host is waited for, and not the client; the body of the request has its own
+//! While the handler works, the connection waits for the host, not for the client; the body of the request has its own
 //! [`Patience`].
 
 use std::time::{Duration, Instant};
 
-/// How long a connection may speak HTTP before a request, and how long an answer may take to leave.
+/// The timeout for a request, and for sending a response.
 pub(super) const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the client of a stream must take within [`STALL`]: a tenth of the least that shows a picture.
+/// The minimum that the client of a stream must read within [`STALL`]: a tenth of the least that makes up a video.
 const LEAST: usize = 16 << 10;
 
-/// How long it may refuse to. TCP repeats a lost packet for as long on a bad link.
+/// How long it may read less. TCP retransmits for as long on a bad link.
 const STALL: Duration = Duration::from_secs(20);
 
 /// The least that the body of a request may bring on average, in bytes a second, after [`GRACE`]: half of what EDGE
 /// brings.
 const BODY_RATE: u32 = 8 << 10;
 
-/// How long the first byte of a body may take.
+/// The timeout for the first byte of a body.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ enum Phase {
     Answering { since: Instant },
 }
 
-/// Where a connection stands, and what its client has taken.
+/// The state of a connection, and what its client has read.
 #[derive(Debug)]
 pub(super) struct Pace {
     begun: Instant,
@@ -56,18 +56,18 @@ impl Pace {
         self.phase = Phase::Working;
     }
 
-    /// An answer is there, all of it. Returns whether the connection has lasted long enough, and should end with it.
+    /// A complete response is ready. Returns whether the connection has lasted long enough, and should end with it.
     pub(super) fn answer(&mut self, now: Instant) -> bool {
         self.phase = Phase::Answering { since: now };
         now.saturating_duration_since(self.begun) >= HTTP_TIMEOUT
     }
 
-    /// An answer begins that goes on until [`Pace::answer`].
+    /// A response begins that lasts until [`Pace::answer`].
     pub(super) fn stream(&mut self) {
         self.phase = Phase::Streaming;
     }
 
-    /// The socket took so many bytes.
+    /// The socket accepted this many bytes.
     pub(super) fn wrote(&mut self, bytes: usize) {
         if let Some((_, taken)) = &mut self.blocked {
             *taken += bytes;
@@ -77,17 +77,17 @@ impl Pace {
         }
     }
 
-    /// The socket takes nothing just now.
+    /// The socket accepts nothing at the moment.
     pub(super) fn refused(&mut self, now: Instant) {
         self.blocked.get_or_insert((now, 0));
     }
 
-    /// The socket took all.
+    /// The socket accepted everything.
     pub(super) fn flushed(&mut self) {
         self.blocked = None;
     }
 
-    /// When the connection is to be cut.
+    /// When to close the connection.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Asking { since } | Phase::Answering { since } => Some(since + HTTP_TIMEOUT),
@@ -97,7 +97,7 @@ impl Pace {
     }
 }
 
-/// How long the body of a request is waited for. Time in which nobody reads it does not count.
+/// How long to wait for the body of a request. Time in which nobody reads it does not count.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     received: u32,
@@ -105,17 +105,17 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// So many bytes came.
+    /// This many bytes arrived.
     pub(super) fn received(&mut self, bytes: usize) {
         self.received = self.received.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// It was waited for so long.
+    /// We waited this long.
     pub(super) fn waited(&mut self, time: Duration) {
         self.waited += time;
     }
 
-    /// How much longer.
+    /// The remaining time.
     pub(super) fn left(&self) -> Duration {
         let earned = Duration::from_secs_f64(f64::from(self.received) / f64::from(BODY_RATE));
         (GRACE + earned).saturating_sub(self.waited)

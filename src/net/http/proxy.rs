@@ -1,4 +1,4 @@
-//! Who a client is behind proxies.
+//! Finds a client's address behind proxies.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use hyper::header::HeaderMap;
 use super::trouble::Trouble;
 use super::{Network, Rules};
 
-/// The client's address: the peer's, or behind trusted proxies the last one that is none of theirs.
+/// The client's address: the peer's or, behind trusted proxies, the last one that is not a proxy's.
 pub(super) fn client_address(headers: &HeaderMap, peer: IpAddr, proxies: &[Network]) -> IpAddr {
     let trusted = |ip: IpAddr| proxies.iter().any(|network| network.contains(ip));
     if !trusted(peer) {
@@ -29,14 +29,14 @@ pub(super) fn client_address(headers: &HeaderMap, peer: IpAddr, proxies: &[Netwo
     }
 }
 
-/// An address, as proxies write it: alone, or with a port.
+/// An address as proxies write it: alone, or with a port.
 fn hop(bytes: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
     let socket = || text.parse::<std::net::SocketAddr>().ok().map(|a| a.ip());
     text.parse().ok().or_else(socket).map(|ip: IpAddr| ip.to_canonical())
 }
 
-/// Whether a proxy and we do not know each other, so that all its clients count as one.
+/// Whether a proxy is not configured on both sides, so that all its clients count as one.
 pub(super) fn trouble(headers: &HeaderMap, peer: IpAddr, rules: &Rules) -> Option<Trouble> {
     let tells = headers.contains_key("x-forwarded-for") || headers.contains_key("x-real-ip");
     match rules.is_proxy(peer) {

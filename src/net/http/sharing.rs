@@ -1,5 +1,5 @@
-//! What pages of other origins may do with an answer: import and read it (CORS, as the Fetch standard has it), or show
-//! it in a frame. Both follow from the [`Origins`] that may open a socket.
+//! What pages of other origins may do with a response: import and read it (CORS, as in the Fetch standard), or show it
+//! in a frame. Both follow from the [`Origins`] that may open a socket.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -10,7 +10,7 @@ use super::{Method, Origins, Response, single};
 const MAX_AGE: &str = "600";
 
 impl Origins {
-    /// Adds to a [shared](Response::shared) answer who may read and who may frame it.
+    /// Adds to a [shared](Response::shared) response who may read and who may frame it.
     pub(super) fn share(&self, request: &HeaderMap, host: Option<&str>, answer: &mut HeaderMap) {
         self.allow(request, host, answer);
         match HeaderValue::from_str(&format!("frame-ancestors {}", self.ancestors())) {
@@ -20,7 +20,7 @@ impl Origins {
         }
     }
 
-    /// What a browser is told that asks whether its page may send a header of its own.
+    /// The reply to a browser that asks whether its page may send a custom header.
     pub(super) fn preflight(&self, request: &HeaderMap, host: Option<&str>, answer: &mut HeaderMap) {
         if self.allow(request, host, answer) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET"));
@@ -29,7 +29,7 @@ impl Origins {
         }
     }
 
-    /// Names the page's origin if it is allowed, and any where all are.
+    /// Names the page's origin if it is allowed, or any if all are.
     fn allow(&self, request: &HeaderMap, host: Option<&str>, answer: &mut HeaderMap) -> bool {
         let allowed = if *self == Origins::Any {
             Some(HeaderValue::from_static("*"))
@@ -57,7 +57,7 @@ impl Origins {
     }
 }
 
-/// Whether a browser asks before it sends what its page wants to (Fetch, section 3.2.2).
+/// Whether this is a browser's preflight request (Fetch, section 3.2.2).
 pub(super) fn is_preflight<B>(request: &hyper::Request<B>) -> bool {
     let asks = |name: HeaderName| request.headers().contains_key(name);
     request.method() == hyper::Method::OPTIONS
@@ -78,7 +78,7 @@ pub(super) fn allow_methods(methods: &[Method], answer: &mut HeaderMap) {
     }
 }
 
-/// The answer to such a question, before [`Origins::preflight`] adds to it.
+/// The response to a preflight, before [`Origins::preflight`] adds to it.
 pub(super) fn silence() -> Response {
     Response { status: 204, ..Response::text(204, "") }
 }

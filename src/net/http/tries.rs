@@ -10,32 +10,32 @@ use std::time::{Duration, Instant};
 
 use crate::net::server::connection_limits::owner;
 
-/// More than anybody mistypes, and than the devices of a household that keep an old token.
+/// More than anybody mistypes, and more than the devices of a household with an old token.
 const AT_ONCE: u32 = 10;
 
 /// A day has 8,640 of them.
 const EACH: Duration = Duration::from_secs(10);
 
-/// Tries of one address that wait for their verdicts: what all of them could cost it is 11 minutes.
+/// Concurrent attempts of one address: all of them together can cost it 11 minutes.
 const UNDECIDED: u32 = 64;
 
-/// Addresses that are remembered. Whoever has more of them is not slowed by this.
+/// The number of addresses to remember. An attacker with more of them is not slowed down by this.
 const ADDRESSES: usize = 4096;
 
-/// Who showed wrong tokens lately.
+/// Addresses that sent wrong tokens recently.
 #[derive(Default)]
 pub(crate) struct Tries {
     addresses: HashMap<IpAddr, Record>,
 }
 
 struct Record {
-    /// When all is forgiven: [`EACH`] from now for each wrong token.
+    /// When everything is forgiven: [`EACH`] from now for each wrong token.
     clear: Instant,
     undecided: u32,
 }
 
 impl Tries {
-    /// A token is shown. `Err`: not now, but after this time.
+    /// A token is presented. `Err`: not now, but after this time.
     pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let record = self.record(address, now);
         let owed = record.clear.saturating_duration_since(now);
@@ -50,7 +50,7 @@ impl Tries {
         Ok(())
     }
 
-    /// What came of a try that had begun.
+    /// The result of an attempt.
     pub(crate) fn end(&mut self, address: IpAddr, wrong: bool, now: Instant) {
         let record = self.record(address, now);
         record.undecided = record.undecided.saturating_sub(1);

@@ -7,7 +7,7 @@ use hyper::header::{self, HeaderMap};
 use super::trouble::Trouble;
 use super::{Response, Rules, single, text};
 
-/// Checks an upgrade (RFC 6455, section 4.2.1) and makes its `Sec-WebSocket-Accept`.
+/// Checks a handshake (RFC 6455, section 4.2.1) and computes its `Sec-WebSocket-Accept`.
 pub(super) fn handshake<B>(
     rules: &Rules,
     request: &hyper::Request<B>,

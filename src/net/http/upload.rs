@@ -15,7 +15,7 @@ use smol::Timer;
 use super::pace::Patience;
 use super::{Response, lock, now};
 
-/// What is read of a body that is refused, so that its sender reads the answer instead of meeting a reset.
+/// How much to read of a refused body, so that its sender sees the response instead of a reset.
 const MAX_DISCARD: usize = 512 << 10;
 
 /// And for how long.
@@ -87,12 +87,12 @@ impl From<Result<Response, BodyError>> for Response {
     }
 }
 
-/// What the server learns of a request that a handler has.
+/// What the server learns about a request that a handler processes.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// Whether its token was right for something, once it was looked at: 1 is no, 2 is yes.
+    /// Whether its token was correct for anything, once checked: 1 is no, 2 is yes.
     token: AtomicU8,
-    /// What ended its body.
+    /// The error that ended its body.
     failure: std::sync::Mutex<Option<BodyError>>,
 }
 
@@ -101,7 +101,7 @@ impl Told {
         self.token.fetch_max(1 + u8::from(right), Ordering::Relaxed);
     }
 
-    /// It was looked at, and was never right.
+    /// It was checked, and was never correct.
     pub(super) fn was_wrong(&self) -> bool {
         self.token.load(Ordering::Relaxed) == 1
     }
@@ -113,7 +113,7 @@ impl Told {
 
 type Source = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// A body that comes.
+/// An incoming body.
 pub(super) struct Upload {
     source: Option<Source>,
     limit: usize,
@@ -131,7 +131,7 @@ impl Upload {
         Upload { source: Some(source), limit, left: limit, patience: Patience::default(), told }
     }
 
-    /// Whether its head tells already that it is too large.
+    /// Whether the head already tells that it is too large.
     pub(super) fn check(&self) -> Result<(), BodyError> {
         let least = self.source.as_ref().map_or(0, |source| source.size_hint().lower());
         match least > self.limit as u64 {

@@ -6,20 +6,20 @@ use std::sync::{Arc, Mutex};
 
 use crate::net::{Network, lock};
 
-/// What is allowed; `None` is no limit.
+/// The limits; `None` for no limit.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LimitSettings {
-    /// Sockets that one address may hold.
+    /// Sockets per address.
     pub per_address: Option<usize>,
-    /// Those of them without a peer.
+    /// Of those, sockets without a peer.
     pub strangers_per_address: Option<usize>,
-    /// Sockets of all addresses without a peer.
+    /// Sockets without a peer, of all addresses.
     pub strangers: Option<usize>,
-    /// Whose sockets are counted for no address.
+    /// Addresses whose sockets are not counted.
     pub exempt: Vec<Network>,
 }
 
-/// Counts sockets. What it gives out counts until it is dropped.
+/// Counts sockets. What it returns counts until it is dropped.
 #[derive(Default)]
 pub(crate) struct ConnectionLimits {
     settings: LimitSettings,
@@ -33,7 +33,7 @@ struct Inside {
     strangers: usize,
 }
 
-/// What one address holds.
+/// What one address has open.
 #[derive(Default)]
 struct Held {
     sockets: usize,
@@ -43,25 +43,25 @@ struct Held {
 /// A socket on which nobody is admitted.
 pub(crate) struct Stranger {
     limits: Arc<ConnectionLimits>,
-    /// Whose it is, once that is known, where that counts.
+    /// Its address, once that is known, if it counts.
     address: Option<IpAddr>,
 }
 
 /// A socket of an address.
 pub(crate) struct Counted {
     limits: Arc<ConnectionLimits>,
-    /// `None` where it is exempt.
+    /// `None` if it is exempt.
     address: Option<IpAddr>,
-    /// Without a peer to its end.
+    /// Counts as without a peer until the end.
     is_visitor: bool,
 }
 
-/// What is full.
+/// The limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// Of this address.
+    /// Sockets of this address.
     Address,
-    /// Of this address, those on which nobody is admitted.
+    /// Sockets of this address on which nobody is admitted.
     AddressStrangers,
 }
 
@@ -70,7 +70,7 @@ impl ConnectionLimits {
         Arc::new(ConnectionLimits { settings, ..ConnectionLimits::default() })
     }
 
-    /// `None` when too many are unknown already.
+    /// `None` if there are too many strangers already.
     pub(crate) fn stranger(self: &Arc<Self>) -> Option<Stranger> {
         let mut inside = lock(&self.inside);
         if self.settings.strangers.is_some_and(|max| inside.strangers >= max) {
@@ -80,21 +80,21 @@ impl ConnectionLimits {
         Some(Stranger { limits: self.clone(), address: None })
     }
 
-    /// Counts the socket of a stranger for its address.
+    /// Counts a stranger's socket for its address.
     pub(crate) fn count(self: &Arc<Self>, address: IpAddr, stranger: &mut Stranger) -> Result<Counted, Full> {
         let address = self.add(address)?;
         stranger.address = address;
         Ok(Counted { limits: self.clone(), address, is_visitor: false })
     }
 
-    /// Counts what an address does through a socket of somebody else, such as a proxy, as a socket of its own without
-    /// a peer. Among all strangers the socket itself is counted.
+    /// Counts a request that an address makes through another's socket, such as a proxy's, like a socket of its own
+    /// without a peer. The limit on all strangers counts the socket itself.
     pub(crate) fn visit(self: &Arc<Self>, address: IpAddr) -> Result<Counted, Full> {
         let address = self.add(address)?;
         Ok(Counted { limits: self.clone(), address, is_visitor: true })
     }
 
-    /// One more socket of this address, without a peer; `None` where it is exempt.
+    /// Counts one more socket of this address, without a peer; `None` if it is exempt.
     fn add(&self, address: IpAddr) -> Result<Option<IpAddr>, Full> {
         if self.is_exempt(address) {
             return Ok(None);
@@ -116,8 +116,8 @@ impl ConnectionLimits {
         result
     }
 
-    /// Whether an address holds more than half of the sockets that it may hold without a peer. A browser keeps
-    /// six for a while after it has loaded a page, which others behind the address then lack.
+    /// Whether an address has more than half of its sockets without a peer in use. A browser keeps six open for a while
+    /// after loading a page, which others behind the same address then lack.
     pub(crate) fn is_crowded(&self, address: IpAddr) -> bool {
         let inside = lock(&self.inside);
         let Some(held) = inside.addresses.get(&owner(address)) else { return false };
@@ -132,7 +132,7 @@ impl ConnectionLimits {
     }
 }
 
-/// One customer of a provider has a whole /64 of IPv6 (RFC 6177), and as many addresses as it likes.
+/// A customer of a provider has a whole /64 of IPv6 (RFC 6177), and any number of addresses in it.
 pub(crate) fn owner(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
@@ -146,7 +146,7 @@ impl Inside {
         Some((address, self.addresses.get_mut(&address)?))
     }
 
-    /// Keeps nothing of who holds nothing.
+    /// Forgets addresses without sockets.
     fn forget(&mut self, address: IpAddr) {
         if self.addresses.get(&address).is_some_and(|held| held.sockets == 0 && held.strangers == 0) {
             self.addresses.remove(&address);

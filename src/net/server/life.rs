@@ -8,18 +8,18 @@ use smol::channel::{Receiver, Sender, bounded};
 
 use crate::net::lock;
 
-/// Moves one way: [`close`](Life::close), then [`end`](Life::end) or the last socket's end.
+/// Moves in one direction: [`close`](Life::close), then [`end`](Life::end) or the end of the last socket.
 pub(super) struct Life {
     closing: AtomicBool,
-    /// Dropped when the server begins to end, which whoever speaks HTTP hears from `last_call`.
+    /// Dropped when the shutdown begins, which `last_call` reports to HTTP connections.
     open: Mutex<Option<Sender<()>>>,
     last_call: Receiver<()>,
-    /// Dropped at the end, which every waiting `run` hears from `end`.
+    /// Dropped at the end, which `end` reports to every waiting `run`.
     running: Mutex<Option<Sender<()>>>,
     end: Receiver<()>,
-    /// Accepted sockets that are not dropped yet.
+    /// Accepted sockets that are still open.
     sockets: AtomicUsize,
-    /// Owned by the `run` futures alone, so that dropping them drops the tasks, and with them the sockets.
+    /// Owned only by the `run` futures, so that dropping them drops the tasks, and with them the sockets.
     executor: Mutex<Weak<Executor<'static>>>,
 }
 
@@ -37,7 +37,7 @@ impl Life {
         }
     }
 
-    /// The executor, and whether it was made by this call: then its tasks are still to be spawned.
+    /// The executor, and whether this call created it: then its tasks must be spawned.
     pub(super) fn executor(&self) -> (Arc<Executor<'static>>, bool) {
         let mut held = lock(&self.executor);
         if let Some(executor) = held.upgrade() {
@@ -53,8 +53,8 @@ impl Life {
         lock(&self.executor).upgrade()
     }
 
-    /// Takes no more sockets. The last of those that there are ends the server; without any,
-    /// [`Life::end_if_over`] does, once the hub has been told.
+    /// Stops accepting sockets. The end of the last open one ends the server; without any, [`Life::end_if_over`] does,
+    /// once the hub has been told.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         lock(&self.open).take();
@@ -64,7 +64,7 @@ impl Life {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Ends whatever sockets there are.
+    /// Ends all sockets.
     pub(super) fn end(&self) {
         lock(&self.running).take();
     }
@@ -75,7 +75,7 @@ impl Life {
         }
     }
 
-    /// Resolves when the server begins to end.
+    /// Resolves when the shutdown begins.
     pub(super) fn last_call(&self) -> impl Future<Output = ()> + Send + use<> {
         dropped(self.last_call.clone())
     }
@@ -85,7 +85,7 @@ impl Life {
         dropped(self.end.clone())
     }
 
-    /// Counts one more socket; false over `max`, though it is counted then too.
+    /// Counts one more socket; returns false beyond `max`, though it is counted then too.
     pub(super) fn add_socket(&self, max: usize) -> bool {
         self.sockets.fetch_add(1, Ordering::AcqRel) < max
     }

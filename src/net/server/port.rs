@@ -10,7 +10,7 @@ use crate::net::random_id;
 use crate::net::signal::Signal;
 use crate::server::{ConnId, Input, Transmit};
 
-/// Dropping it tells the hub that the connection is gone.
+/// Dropping it tells the hub that the connection has ended.
 pub(crate) struct Port {
     pub conn: ConnId,
     pub signal: Arc<Signal>,
@@ -18,7 +18,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Without a `host` it is a peer of this process.
+    /// Without a `host` it is a peer in this process.
     pub(crate) fn open(inner: &Arc<Inner>, host: Option<IpAddr>) -> Port {
         let conn = inner.next_conn();
         let signal = Arc::new(Signal::default());
@@ -27,12 +27,12 @@ impl Port {
         Port { conn, signal, inner: inner.clone() }
     }
 
-    /// Acts on the hub, then does what it wants.
+    /// Calls the hub, then carries out its outputs.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
         self.inner.with(act)
     }
 
-    /// Hands a text over; whether the hub holds the connection since.
+    /// Passes a text to the hub; returns whether the hub now holds back the connection.
     #[cfg(feature = "client")]
     pub(crate) fn send(&self, text: &str) -> bool {
         self.with(|hub, now| {

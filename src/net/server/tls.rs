@@ -1,4 +1,4 @@
-//! The certificate that a server shows, where it shows one.
+//! The certificate of a server, if it has one.
 
 use std::net::TcpStream;
 
@@ -19,7 +19,7 @@ mod with {
     use super::{Async, Io, TcpStream};
     use crate::net::{ServerTls, lock};
 
-    /// How long a handshake may take.
+    /// The timeout of a handshake.
     const HANDSHAKE: Duration = Duration::from_secs(10);
 
     /// May change while the server runs.

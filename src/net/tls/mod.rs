@@ -115,8 +115,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(TlsError("No PEM certificate (-----BEGIN CERTIFICATE-----) was found".into())),
-        Err(e) => Err(TlsError(format!("The certificates are no valid PEM: {e:?}"))),
+        Ok(_) => Err(TlsError("There is no PEM certificate (-----BEGIN CERTIFICATE-----)".into())),
+        Err(e) => Err(TlsError(format!("The certificates are not valid PEM: {e:?}"))),
     }
 }
 
