@@ -1,5 +1,5 @@
 /**
- * A control as the camera tells of it.
+ * A control as reported by the camera.
  * @typedef {object} Control
  * @property {string} name
  * @property {string} [label]
@@ -10,13 +10,13 @@
  * @property {number} [max]
  * @property {number} [step]
  * @property {[number, string][]} [items] of a menu
- * @property {boolean} [inactive] another control governs it
+ * @property {boolean} [inactive] another control overrides it
  * @property {boolean} [read_only]
  *
  * @typedef {object} ControlsOptions
  * @property {import('./client.js').Client} client
  * @property {HTMLFormElement} form is filled
- * @property {(words: string) => void} [said] tells what went wrong
+ * @property {(words: string) => void} [said] reports errors
  * @property {() => void} [changed] there is something to show, or not
  */
 export class Controls {
@@ -40,7 +40,7 @@ export class Controls {
     #private;
 }
 /**
- * A control as the camera tells of it.
+ * A control as reported by the camera.
  */
 export type Control = {
     name: string;
@@ -56,13 +56,13 @@ export type Control = {
      */
     items?: [number, string][] | undefined;
     /**
-     * another control governs it
+     * another control overrides it
      */
     inactive?: boolean | undefined;
     read_only?: boolean | undefined;
 };
 /**
- * A control as the camera tells of it.
+ * A control as reported by the camera.
  */
 export type ControlsOptions = {
     client: import("./client.js").Client;
@@ -71,7 +71,7 @@ export type ControlsOptions = {
      */
     form: HTMLFormElement;
     /**
-     * tells what went wrong
+     * reports errors
      */
     said?: ((words: string) => void) | undefined;
     /**

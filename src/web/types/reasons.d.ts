@@ -1,5 +1,5 @@
 /**
- * Milliseconds to wait before call number `tries` since a picture was there (0 is the first); `random` is 0 to 1.
+ * Milliseconds to wait before call number `tries` since the last picture (0 is the first); `random` is 0 to 1.
  * @param {string} code
  * @param {number} tries
  */
@@ -21,17 +21,17 @@ export const AGAIN: Readonly<{
 export const CODES: readonly string[];
 export function again(code: string): When;
 /**
- * Who ended a call: the other side, `remote`, whose name it is, or we.
+ * Who ended a call: the other side (`remote`), with its name, or we.
  */
 export type Who = {
     name: string;
     remote: boolean;
 };
 /**
- * Who ended a call: the other side, `remote`, whose name it is, or we.
+ * Who ended a call: the other side (`remote`), with its name, or we.
  */
 export type Words = [title: string, advice: string];
 /**
- * Who ended a call: the other side, `remote`, whose name it is, or we.
+ * Who ended a call: the other side (`remote`), with its name, or we.
  */
 export type When = (typeof AGAIN)[keyof typeof AGAIN];

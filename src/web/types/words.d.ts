@@ -1,5 +1,5 @@
 /**
- * Why no frame comes although a call stands.
+ * Why there are no frames during a call.
  * @param {Why & { name: string }} why
  * @returns {Words | [title: string]}
  */
@@ -7,7 +7,7 @@ export function standing({ name, source, online, server, path, bitrate }: Why & 
     name: string;
 }): Words | [title: string];
 /**
- * What is over the picture while no person is called. `ringing`: the camera has not accepted yet.
+ * The notice over the picture, outside calls with people. `ringing`: the camera has not accepted yet.
  * @param {State} state
  * @param {{ ringing?: boolean, why?: Why, server?: Server }} [more]
  * @returns {Notice}
@@ -27,13 +27,13 @@ export const PAGE: Readonly<{
 }>;
 export type Words = import("./reasons.js").Words;
 /**
- * What is known of a server that does not let us in: it answers by HTTP alone; it refuses pages of this origin; its
- * words when there were too many tries.
+ * What is known about a server that does not admit us: it only answers HTTP; it refuses pages of this origin; its
+ * message after too many attempts.
  */
 export type State = import("./watching.js").State;
 /**
- * Why no frame may come: `source` is what the camera tells of its own, `path` the state of the network path, `bitrate`
- * what comes, in bit/s.
+ * Why there may be no frames: `source` is the state reported by the camera, `path` that of the network path, `bitrate`
+ * what arrives, in bit/s.
  */
 export type Server = {
     answers?: boolean;
