@@ -97,14 +97,14 @@ pub(super) struct Snapshots {
     /// How long a snapshot is served again.
     every: Duration,
     last: Option<(Instant, Snapshot)>,
-    waiting: Vec<Arc<Slot>>,
-    give_up_at: Option<Instant>,
+    /// With when each is given up, the oldest first.
+    waiting: Vec<(Instant, Arc<Slot>)>,
     over: bool,
 }
 
 impl Snapshots {
     pub(super) fn new(every: Duration) -> Self {
-        Snapshots { every, last: None, waiting: Vec::new(), give_up_at: None, over: false }
+        Snapshots { every, last: None, waiting: Vec::new(), over: false }
     }
 
     /// Sets how long a snapshot is served again.
@@ -119,10 +119,7 @@ impl Snapshots {
             Some((at, last)) if now.saturating_duration_since(*at) < self.every => slot.set(Ok(last.clone())),
             _ if self.over => slot.set(Err(SnapshotError::Shutdown)),
             _ if !can => slot.set(Err(SnapshotError::NoJpeg)),
-            _ => {
-                self.give_up_at.get_or_insert(now + PATIENCE);
-                self.waiting.push(slot.clone());
-            }
+            _ => self.waiting.push((now + PATIENCE, slot.clone())),
         }
         slot
     }
@@ -151,17 +148,16 @@ impl Snapshots {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if self.give_up_at.is_some_and(|at| at <= now) {
-            self.fail(SnapshotError::Timeout);
-        }
+        self.waiting
+            .extract_if(.., |(at, _)| *at <= now)
+            .for_each(|(_, slot)| slot.set(Err(SnapshotError::Timeout)));
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.give_up_at
+        self.waiting.first().map(|(at, _)| *at)
     }
 
     fn finish(&mut self, outcome: &Outcome) {
-        self.give_up_at = None;
-        self.waiting.drain(..).for_each(|slot| slot.set(outcome.clone()));
+        self.waiting.drain(..).for_each(|(_, slot)| slot.set(outcome.clone()));
     }
 }

@@ -597,6 +597,20 @@ fn who_comes_to_a_source_that_plays_already_is_told_so() {
 }
 
 #[test]
+fn each_who_asks_for_a_snapshot_waits_as_long() {
+    let mut world = World::with_jpeg();
+    let first = world.studio.snapshot(world.now);
+    world.drain();
+    world.pass(Duration::from_secs(9));
+    let second = world.studio.snapshot(world.now);
+    world.drain();
+    world.pass(Duration::from_secs(2));
+    assert_eq!(outcome(first).err(), Some(super::snapshot::SnapshotError::Timeout));
+    world.frame(JPEG, Codec::Jpeg, true);
+    assert!(outcome(second).is_ok(), "it came within its time");
+}
+
+#[test]
 fn a_source_without_jpeg_says_so_at_once() {
     let mut world = World::new(1, true);
     let slot = world.studio.snapshot(world.now);
