@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Mutex;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Client;
 use crate::client::SendError;
@@ -55,6 +55,16 @@ impl fmt::Debug for CommandRequest {
     }
 }
 
+/// What became of a command.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    /// No handler is there for it.
+    Unknown,
+    Handled,
+    /// Its handler panicked before.
+    Broken,
+}
+
 type Handler = Box<dyn FnMut(CommandRequest) + Send>;
 
 /// The program's handlers.
@@ -70,22 +80,57 @@ impl Handlers {
         handlers.push((node.to_owned(), Some(handler)));
     }
 
-    /// Whether there is a handler for it.
+    /// Whether a handler had it. Who asks one that panicked is told so, and waits for nothing.
     pub(super) fn handle(&self, command: &Message, client: &Client) -> bool {
-        let Some(node) = command.get::<String>("node").ok().flatten() else { return false };
-        // Taken out, so that it runs without the lock.
+        let outcome = self.call(command, client);
+        if outcome == Outcome::Broken {
+            let data = json!({ "code": "failed", "message": "what answers such commands has failed" });
+            if let Err(e) = client.reply(command, Status::INTERNAL, &data) {
+                log::debug!("a command is not answered: {e}");
+            }
+        }
+        outcome != Outcome::Unknown
+    }
+
+    fn call(&self, command: &Message, client: &Client) -> Outcome {
+        let Some(node) = command.get::<String>("node").ok().flatten() else { return Outcome::Unknown };
+        // Taken out for the call, under no lock.
         let taken = lock(&self.handlers).iter_mut().find(|(known, _)| *known == node).map(|(_, h)| h.take());
-        let Some(handler) = taken else { return false };
-        let Some(mut handler) = handler else { return true };
+        let Some(handler) = taken else { return Outcome::Unknown };
+        let Some(mut handler) = handler else { return Outcome::Broken };
         handler(CommandRequest { message: command.clone(), client: client.clone() });
         if let Some((_, place)) = lock(&self.handlers).iter_mut().find(|(known, _)| *known == node) {
             place.get_or_insert(handler);
         }
-        true
+        Outcome::Handled
     }
 
     /// Drops the handlers and what they own.
     pub(super) fn clear(&self) {
         lock(&self.handlers).clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Server, ServerConfig};
+
+    #[test]
+    fn a_node_whose_handler_panicked_is_answered_so_until_it_has_another() {
+        let server = Server::bind(ServerConfig::listen([])).expect("no port is needed");
+        let client = server.peer(crate::client::Config::new("camera"));
+        let command =
+            Message::parse(r#"{"type":"command","id":"7","from":"bob|1","node":"pan","action":"left"}"#);
+        let command = command.expect("a command");
+        let handlers = Handlers::default();
+        assert_eq!(handlers.call(&command, &client), Outcome::Unknown);
+        handlers.set("pan", Box::new(|_| panic!("on purpose")));
+        let call = || handlers.call(&command, &client);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err());
+        assert_eq!(handlers.call(&command, &client), Outcome::Broken);
+        handlers.set("pan", Box::new(drop));
+        assert_eq!(handlers.call(&command, &client), Outcome::Handled);
+        assert_eq!(handlers.call(&command, &client), Outcome::Handled);
     }
 }
