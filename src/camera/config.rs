@@ -274,6 +274,14 @@ impl Admit {
     pub fn application(judge: impl Fn(AuthRequest) + Send + Sync + 'static) -> Admit {
         Admit::Application(Arc::new(judge))
     }
+
+    pub(super) fn is_same(&self, other: &Admit) -> bool {
+        match (self, other) {
+            (Admit::Token, Admit::Token) => true,
+            (Admit::Application(a), Admit::Application(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Debug for Admit {

@@ -185,8 +185,78 @@ fn place(old: &Signalling, new: &Signalling) -> Option<&'static str> {
                 () => None,
             }
         }
+            #[cfg(feature = "tls")]
+            let tls = match (&old.tls, &new.tls) {
+                (Some(old), Some(new)) => old.is_same(new),
+                (old, new) => old.is_some() == new.is_some(),
+            };
+            #[cfg(not(feature = "tls"))]
+            let tls = true;
         (Signalling::Connect(old), Signalling::Connect(new)) => (old.url != new.url).then_some("connect"),
-        (Signalling::Within(_), Signalling::Within(_)) => None,
+        (Signalling::Within(old), Signalling::Within(new)) => (!old.is_same(new)).then_some("the server"),
         _ => Some("signalling"),
+                () if !old.admit.is_same(&new.admit) => Some("admit"),
+                () if !old.routes.is_same(&new.routes) => Some("routes"),
+                () if old.base_path != new.base_path => Some("base_path"),
+                () if !tls => Some("tls"),
+    }
+}
+        #[cfg(feature = "tls")]
+        (Signalling::Connect(old), Signalling::Connect(new)) if old.roots != new.roots => Some("roots"),
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::{Admit, Connect, Serve};
+    use crate::net::http::{Method, Response, Routes};
+    use crate::net::{Server, ServerConfig};
+    use crate::proto::Token;
+
+    /// What is refused of a change.
+    fn refused(signalling: &Signalling, change: impl FnOnce(&mut Config)) -> Option<&'static str> {
+        let (source, _feed) = Source::push(Codec::H264);
+        let old = Config { signalling: signalling.clone(), ..Config::new(source) };
+        let mut new = old.clone();
+        change(&mut new);
+        fixed(&old, &new)
+    }
+
+    fn serve(config: &mut Config) -> &mut Serve {
+        match &mut config.signalling {
+            Signalling::Serve(serve) => serve,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_applied_is_refused() {
+        let admit = Admit::application(|_| {});
+        let routes = Routes::new().route(Method::Get, "/x", |_| async { Response::text(200, "x") });
+        let token = Some(Token::new("s3cret"));
+        let own = Signalling::Serve(Serve { admit, routes, token, ..Serve::default() });
+        assert_eq!(refused(&own, |_| {}), None);
+        assert_eq!(refused(&own, |c| serve(c).token = Some(Token::new("other"))), None);
+        assert_eq!(refused(&own, |c| serve(c).admit = Admit::Token), Some("admit"));
+        assert_eq!(refused(&own, |c| serve(c).admit = Admit::application(|_| {})), Some("admit"));
+        assert_eq!(refused(&own, |c| serve(c).routes = Routes::new()), Some("routes"));
+        assert_eq!(refused(&own, |c| serve(c).base_path = "/cam1/".into()), Some("base_path"));
+        // A camera that asked the program for each newcomer would have been open to everybody.
+        let asks = Signalling::Serve(Serve { admit: Admit::application(|_| {}), ..Serve::default() });
+        assert_eq!(refused(&asks, |c| serve(c).admit = Admit::Token), Some("admit"));
+        let server = || Server::bind(ServerConfig::listen([])).expect("no port is needed");
+        let within = Signalling::Within(server());
+        assert_eq!(refused(&within, |_| {}), None);
+        let other = refused(&within, |c| c.signalling = Signalling::Within(server()));
+        assert_eq!(other, Some("the server"));
+        let elsewhere = Signalling::Connect(Connect::new("wss://a.example"));
+        let moved =
+            refused(&elsewhere, |c| c.signalling = Signalling::Connect(Connect::new("wss://b.example")));
+        assert_eq!(moved, Some("connect"));
+        #[cfg(feature = "tls")]
+        {
+            let mut trusts = Connect::new("wss://a.example");
+            trusts.roots = crate::net::Roots::Pem(vec![]);
+            assert_eq!(refused(&elsewhere, |c| c.signalling = Signalling::Connect(trusts)), Some("roots"));
+        }
     }
 }

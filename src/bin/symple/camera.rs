@@ -420,7 +420,16 @@ fn reload(camera: &Camera, read: Result<Option<(Config, Option<String>)>, Failur
         Ok(None) => return,
         Err(e) => return log::error!("the settings stay as they are: {}", e.words),
     };
-    match camera.reconfigure(|config| *config = new) {
+    let take = |config: &mut Config| {
+        let before = std::mem::replace(config, new);
+        // The certificate is read again by itself.
+        if let (Signalling::Serve(serve), Signalling::Serve(before)) =
+            (&mut config.signalling, before.signalling)
+        {
+            serve.tls = before.tls;
+        }
+    };
+    match camera.reconfigure(take) {
         Ok(()) => log::info!("the settings were reloaded"),
         Err(e) => log::error!("the settings stay as they are: {e}"),
     }

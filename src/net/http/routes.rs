@@ -69,8 +69,20 @@ impl Routes {
         Routes::default()
     }
 
-    /// Adds a handler for `path` and this method. Its future runs in the server's own, so it must not block; it is
-    /// dropped when the client disconnects. If it panics, the client gets 500.
+    /// Whether both are copies of the same routes.
+    #[cfg(feature = "camera")]
+    pub(crate) fn is_same(&self, other: &Routes) -> bool {
+        let is_same = |a: &Route, b: &Route| {
+            a.body_limit == b.body_limit
+                && Arc::ptr_eq(&a.path, &b.path)
+                && Arc::ptr_eq(&a.handler, &b.handler)
+        };
+        self.routes.len() == other.routes.len()
+            && self.routes.iter().zip(&other.routes).all(|(a, b)| is_same(a, b))
+    }
+
+    /// Answers requests for `path` by this method. The handler's future runs in the server's own, so it must not
+    /// block; it is dropped when the client goes. One that panics is answered 500.
     ///
     /// # Panics
     /// If `path` does not begin with a slash.

@@ -189,7 +189,19 @@ impl Server {
         self.inner.judge.set(Box::new(judge));
     }
 
-    /// The same events as a stream that buffers at most `capacity`.
+    /// Whether peers in this process alone may bear this name.
+    #[cfg(feature = "camera")]
+    pub(crate) fn reserves(&self, user: &str) -> bool {
+        self.inner.hub.look(|hub| hub.reserves(user))
+    }
+
+    /// Whether both are handles of the same server.
+    #[cfg(feature = "camera")]
+    pub(crate) fn is_same(&self, other: &Server) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// The same events as a stream that holds at most `capacity`.
     pub fn events(&self, capacity: usize) -> Events<ServerEvent> {
         self.inner.events.stream(capacity)
     }

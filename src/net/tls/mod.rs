@@ -96,6 +96,12 @@ impl ServerTls {
         Ok(ServerTls { config: Arc::new(config), validity })
     }
 
+    /// Whether both are copies of the same.
+    #[cfg(feature = "camera")]
+    pub(crate) fn is_same(&self, other: &ServerTls) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+
     /// From when until when the server's own certificate is good (RFC 5280, 4.1.2.5); `None` where it does not
     /// say so in a form that can be read. Nothing else looks at it: a server shows a certificate that has ended,
     /// and its clients refuse it.
