@@ -177,6 +177,7 @@ impl Camera {
             server,
             sources: Mutex::new(Sources::new(source)),
             config: Mutex::new(config),
+            changing: Mutex::default(),
             handlers: Handlers::default(),
             rules,
             owns_server: owned,

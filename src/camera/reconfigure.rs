@@ -70,8 +70,9 @@ impl Camera {
     /// ```
     pub fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Result<(), CameraError> {
         let shared = &self.shared;
-        // One change at a time.
-        let mut config = lock(&shared.config);
+        // One at a time, to its end; who reads the settings meanwhile does not wait for a source to open.
+        let _turn = lock(&shared.changing);
+        let config = lock(&shared.config).clone();
         let mut new = config.clone();
         change(&mut new);
         // Presence data that the camera added to the program's.
@@ -102,8 +103,9 @@ impl Camera {
             answer: new.answer,
             snapshot_every: new.snapshot_every,
         };
-        *config = new;
-        drop(config);
+        let max_bitrate = new.bitrate.max;
+        *lock(&shared.config) = new;
+        lock(&shared.studio).calling.set_max_bitrate(max_bitrate);
         shared.input(Input::Settings(settings));
         if let Some(next) = next {
             let mut sources = lock(&shared.sources);

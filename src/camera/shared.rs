@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub server: Option<Server>,
     pub sources: Mutex<Sources>,
     pub config: Mutex<Config>,
+    /// Taken while settings change.
+    pub changing: Mutex<()>,
     pub handlers: Handlers,
     /// Of its own server.
     pub rules: Option<Arc<Rules>>,
