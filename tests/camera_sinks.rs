@@ -44,6 +44,8 @@ struct State {
     /// It does not say that it stopped.
     stuck: AtomicBool,
     key: AtomicBool,
+    /// What it does when it is asked for something.
+    asks: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl State {
@@ -110,6 +112,10 @@ impl Produce for Fake {
     fn command(&self, command: Command) {
         let mut commands = self.state.commands.lock().unwrap_or_else(PoisonError::into_inner);
         commands.push(command.clone());
+        drop(commands);
+        if let Some(asks) = self.state.asks.get() {
+            asks();
+        }
         match command {
             Command::Want(streams) => {
                 let before = std::mem::replace(
@@ -302,14 +308,14 @@ fn who_may_watch_gets_a_snapshot_by_http() {
             let (head, body) = smol::unblock(move || get(address, "/api/snapshot.jpg", token)).await;
             assert!(head.starts_with(expected), "{head}");
             assert_eq!((head.contains("image/jpeg"), body.starts_with(&[0, 0, 1])), (jpeg, jpeg), "{head}");
+            let own = head.to_lowercase().contains("cross-origin-resource-policy: same-origin");
+            assert!(own, "pages of others do not show it: {head}");
             // The token changes, and the next request needs the new one.
             let change = |config: &mut Config| {
                 if let Signalling::Serve(serve) = &mut config.signalling {
                     serve.token = Some(Token::new("other"));
                 }
             };
-            let own = head.to_lowercase().contains("cross-origin-resource-policy: same-origin");
-            assert!(own, "pages of others do not show it: {head}");
             camera.reconfigure(change).expect("it can change");
             let (head, _) = smol::unblock(move || get(address, "/api/snapshot.jpg", token)).await;
             assert!(head.starts_with("HTTP/1.1 401"), "{head}");
@@ -350,6 +356,31 @@ fn another_source_goes_on_where_the_first_was() {
         let refused = camera.reconfigure(|config| config.user = "another".into());
         assert_eq!(refused.map_err(|e| e.code()), Err("bad-setting"));
     });
+}
+
+#[test]
+fn a_source_may_ask_the_camera_while_it_is_asked_itself() {
+    let (first, second) = (fake(160), fake(320));
+    let camera = Camera::new(config(&first)).expect("it starts");
+    for source in [&first, &second] {
+        let camera = camera.clone();
+        let asks = Box::new(move || _ = (camera.status(), camera.controls()));
+        assert!(source.state.asks.set(asks).is_ok(), "set once");
+    }
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let starts = with(&camera, async {
+            let mut frames = camera.frames_of(&[Codec::H264], 1000);
+            assert!(frames.next().await.is_some());
+            camera.read_controls();
+            let next = Source::new(second.clone());
+            camera.reconfigure(|config| config.source = next.into()).expect("it can change");
+            until(|| !second.state.wanted().is_empty()).await;
+            second.state.starts.load(Ordering::Acquire)
+        });
+        _ = done.send(starts);
+    });
+    assert_eq!(is_done.recv_timeout(PATIENCE), Ok(1), "it waits for itself");
 }
 
 #[test]

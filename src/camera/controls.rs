@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
@@ -21,6 +21,9 @@ const NODE: &str = "camera:control";
 
 /// Commands that wait for the device. Each takes it milliseconds.
 const MAX_ASKED: usize = 32;
+
+/// How long a device may take to answer. One that is being opened takes a second or two.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Commands of one host, or user, who may set the controls: a hand that drags a slider.
 const ALLOWED: RateLimit = RateLimit { per_second: 50, burst: 100 };
@@ -44,7 +47,8 @@ pub(super) struct ControlCommands {
     /// Whether [`Controllers::Auto`] is everybody.
     open: bool,
     pub known: Vec<Control>,
-    asked: BTreeMap<RequestId, Message>,
+    /// Since when.
+    asked: BTreeMap<RequestId, (Instant, Message)>,
     heard: Buckets<Origin>,
     refused: Buckets<Origin>,
 }
@@ -139,8 +143,22 @@ impl ControlCommands {
     }
 
     /// A command's wish is with the device now.
-    pub(super) fn asked(&mut self, request: RequestId, command: Message) {
-        self.asked.insert(request, command);
+    pub(super) fn asked(&mut self, request: RequestId, command: Message, now: Instant) {
+        self.asked.insert(request, (now, command));
+    }
+
+    /// Commands that the device has not answered in time, and what they are answered instead.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(Message, Reply)> {
+        let late =
+            |_: &RequestId, (at, _): &mut (Instant, Message)| now.duration_since(*at) >= ANSWERS_WITHIN;
+        let late = self.asked.extract_if(.., late).map(|(_, (_, command))| command);
+        late.map(|command| (command, not_now("the camera did not answer in time"))).collect()
+    }
+
+    /// The source is replaced: what it was asked for, it does not answer any more.
+    pub(super) fn abandon(&mut self) -> Vec<(Message, Reply)> {
+        let asked = std::mem::take(&mut self.asked).into_values();
+        asked.map(|(_, command)| (command, not_now("another source takes the camera's place"))).collect()
     }
 
     /// A control was set, or not. Answers the command that wanted it, where one did.
@@ -158,7 +176,7 @@ impl ControlCommands {
             Ok(control) => (Status::OK, json!({ "control": control })),
             Err(error) => answer_error(error),
         };
-        self.asked.remove(&request).map(|command| (command, reply))
+        self.asked.remove(&request).map(|(_, command)| (command, reply))
     }
 
     /// All controls were read, or not. Answers the command that wanted them, where one did.
@@ -174,8 +192,13 @@ impl ControlCommands {
             Ok(controls) => (Status::OK, json!({ "controls": controls })),
             Err(error) => answer_error(error),
         };
-        self.asked.remove(&request).map(|command| (command, reply))
+        self.asked.remove(&request).map(|(_, command)| (command, reply))
     }
+}
+
+/// It may be asked again.
+fn not_now(words: &str) -> Reply {
+    answer_error(&MediaError::new(ErrorKind::NoCamera, words))
 }
 
 fn answer_error(error: &MediaError) -> Reply {
@@ -291,7 +314,7 @@ mod tests {
     #[test]
     fn replies_tell_the_control_as_it_is_and_errors_their_code() {
         let mut commands = commands(Controllers::Auto);
-        commands.asked(RequestId(1), command("set", "null"));
+        commands.asked(RequestId(1), command("set", "null"), Instant::now());
         let set = Control { value: Some(12), ..gain() };
         let (to, (status, data)) = commands.handle_control(RequestId(1), &Ok(set)).expect("it was asked");
         assert_eq!((to.id(), status), (Some("7"), Status::OK));
@@ -304,7 +327,7 @@ mod tests {
             (ErrorKind::NoCamera, 503),
             (ErrorKind::Other, 500),
         ] {
-            commands.asked(RequestId(2), command("list", "null"));
+            commands.asked(RequestId(2), command("list", "null"), Instant::now());
             let error = MediaError::new(kind, "words");
             let (_, (found, data)) =
                 commands.handle_controls(RequestId(2), &Err(error.clone())).expect("asked");
@@ -315,14 +338,33 @@ mod tests {
 
     #[test]
     fn no_more_is_taken_than_the_device_can_answer() {
-        let mut commands = commands(Controllers::Auto);
+        let (mut commands, now) = (commands(Controllers::Auto), Instant::now());
         for request in 0..MAX_ASKED {
             assert!(commands.request(&command("list", "null")).is_ok());
-            commands.asked(RequestId(request as u64), command("list", "null"));
+            commands.asked(RequestId(request as u64), command("list", "null"), now);
         }
         let (status, data) = commands.request(&command("list", "null")).expect_err("too many");
         assert_eq!((status, &data["code"]), (Status::UNAVAILABLE, &json!("busy")));
         commands.handle_controls(RequestId(0), &Ok(vec![]));
         assert!(commands.request(&command("list", "null")).is_ok());
+    }
+    #[test]
+    fn what_the_device_never_answers_is_answered_and_forgotten() {
+        let (mut commands, now) = (commands(Controllers::Auto), Instant::now());
+        let full = |commands: &mut ControlCommands, at| {
+            for request in 0..MAX_ASKED {
+                commands.asked(RequestId(request as u64), command("list", "null"), at);
+            }
+            assert!(commands.request(&command("list", "null")).is_err(), "it is busy");
+        };
+        full(&mut commands, now);
+        assert!(commands.expire(now + ANSWERS_WITHIN - Duration::from_millis(1)).is_empty());
+        let late = commands.expire(now + ANSWERS_WITHIN);
+        assert_eq!(late.len(), MAX_ASKED);
+        assert!(late.iter().all(|(to, (status, _))| to.id() == Some("7") && *status == Status::UNAVAILABLE));
+        assert!(commands.request(&command("list", "null")).is_ok(), "it is busy no longer");
+        full(&mut commands, now);
+        assert_eq!(commands.abandon().len(), MAX_ASKED);
+        assert!(commands.request(&command("list", "null")).is_ok() && commands.abandon().is_empty());
     }
 }

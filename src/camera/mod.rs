@@ -218,13 +218,15 @@ impl Camera {
     /// The chosen board profile, and why; only for a GStreamer source.
     #[cfg(feature = "gst")]
     pub fn board(&self) -> Option<BoardInfo> {
-        lock(&self.shared.sources).current.producer().board().cloned()
+        let source = lock(&self.shared.sources).current.clone();
+        source.producer().board().cloned()
     }
 
     /// The chosen H.264 encoder, and why those before it were rejected; only for a GStreamer source.
     #[cfg(feature = "gst")]
     pub fn encoder(&self) -> Option<EncoderInfo> {
-        lock(&self.shared.sources).current.producer().encoder_info().cloned()
+        let source = lock(&self.shared.sources).current.clone();
+        source.producer().encoder_info().cloned()
     }
 
     /// Sets the `handler` for commands to this node, such as `pan`. It may reply now or later, must not block, and is

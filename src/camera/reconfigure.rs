@@ -20,11 +20,10 @@ impl Sources {
         Sources { current, next: None }
     }
 
-    /// Sends a command to the source, unless it is about to be replaced: its replacement gets every command anew.
-    pub(super) fn command(&self, command: Command) {
-        if self.next.is_none() {
-            self.current.producer().command(command);
-        }
+    /// Which source is asked for something now. One that is about to go is asked for nothing more: the next is, for
+    /// all of it.
+    pub(super) fn asked(&self) -> Option<Source> {
+        self.next.is_none().then(|| self.current.clone())
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -108,9 +107,11 @@ impl Camera {
         lock(&shared.studio).calling.set_max_bitrate(max_bitrate);
         shared.input(Input::Settings(settings));
         if let Some(next) = next {
-            let mut sources = lock(&shared.sources);
-            sources.current.producer().command(Command::Want(Default::default()));
-            sources.next = Some(next);
+            let (leaving, _passed_over) = {
+                let mut sources = lock(&shared.sources);
+                (sources.current.clone(), sources.next.replace(next))
+            };
+            leaving.producer().command(Command::Want(Default::default()));
         }
         shared.inbox.changed.notify();
         Ok(())
@@ -121,14 +122,18 @@ impl Shared {
     /// The old source has closed: switches to its replacement.
     pub(super) fn replace_source(&self) {
         let vp8 = lock(&self.config).vp8;
-        let (streams, live) = {
+        let (next, _gone) = {
             let mut sources = lock(&self.sources);
             let Some(next) = sources.next.take() else { return };
-            Epoch::listen(&self.inbox, &next);
-            sources.current = next;
-            let producer = sources.current.producer();
-            (offered(producer.streams(), vp8), producer.is_live())
+            (next.clone(), std::mem::replace(&mut sources.current, next))
         };
+        Epoch::listen(&self.inbox, &next);
+        let producer = next.producer();
+        let (streams, live) = (offered(producer.streams(), vp8), producer.is_live());
+        if let Some(control_commands) = &self.control_commands {
+            let abandoned = lock(control_commands).abandon();
+            self.reply_all(abandoned);
+        }
         self.inbox.forget();
         self.input(Input::Replaced { streams, live });
     }
@@ -180,13 +185,6 @@ fn place(old: &Signalling, new: &Signalling) -> Option<&'static str> {
                 format!("{:?} {:?} {limits:?} {:?}", serve.origins, serve.trusted_proxies, serve.exempt)
             };
             let asks = old.token.is_some() == new.token.is_some();
-            match () {
-                () if old.listen != new.listen => Some("listen"),
-                () if !asks => Some("whether there is a token"),
-                () if rules(old) != rules(new) => Some("the rules of its server"),
-                () => None,
-            }
-        }
             #[cfg(feature = "tls")]
             let tls = match (&old.tls, &new.tls) {
                 (Some(old), Some(new)) => old.is_same(new),
@@ -194,17 +192,24 @@ fn place(old: &Signalling, new: &Signalling) -> Option<&'static str> {
             };
             #[cfg(not(feature = "tls"))]
             let tls = true;
-        (Signalling::Connect(old), Signalling::Connect(new)) => (old.url != new.url).then_some("connect"),
-        (Signalling::Within(old), Signalling::Within(new)) => (!old.is_same(new)).then_some("the server"),
-        _ => Some("signalling"),
+            match () {
+                () if old.listen != new.listen => Some("listen"),
+                () if !asks => Some("whether there is a token"),
                 () if !old.admit.is_same(&new.admit) => Some("admit"),
                 () if !old.routes.is_same(&new.routes) => Some("routes"),
                 () if old.base_path != new.base_path => Some("base_path"),
                 () if !tls => Some("tls"),
-    }
-}
+                () if rules(old) != rules(new) => Some("the rules of its server"),
+                () => None,
+            }
+        }
         #[cfg(feature = "tls")]
         (Signalling::Connect(old), Signalling::Connect(new)) if old.roots != new.roots => Some("roots"),
+        (Signalling::Connect(old), Signalling::Connect(new)) => (old.url != new.url).then_some("connect"),
+        (Signalling::Within(old), Signalling::Within(new)) => (!old.is_same(new)).then_some("the server"),
+        _ => Some("signalling"),
+    }
+}
 
 #[cfg(test)]
 mod tests {

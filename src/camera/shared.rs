@@ -109,7 +109,14 @@ impl Shared {
     }
 
     pub(super) fn command(&self, command: Command) {
-        lock(&self.sources).command(command);
+        // Under no lock: a source may be the application's, which asks the camera for something in turn.
+        let Some(source) = lock(&self.sources).asked() else { return };
+        source.producer().command(command);
+        // One that was told to close meanwhile closes, whatever came after.
+        let current = lock(&self.sources).asked();
+        if !current.is_some_and(|current| current.is_same(&source)) {
+            source.producer().command(Command::Want(BTreeSet::new()));
+        }
     }
 
     pub(super) fn set_control(&self, request: RequestId, name: &str, value: Value) {
@@ -121,9 +128,11 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> Status {
-        let studio = lock(&self.studio);
+        // What the source says itself comes first, under no lock.
         let source = lock(&self.sources).current.clone();
         let producer = source.producer();
+        let encoder = producer.encoder().unwrap_or_default();
+        let studio = lock(&self.studio);
         let main = studio.main_video();
         Status {
             viewers: studio.viewers().collect(),
@@ -131,7 +140,7 @@ impl Shared {
             source: studio.source(),
             dropped: self.inbox.frames.dropped(),
             panics: studio.panics(),
-            encoder: producer.encoder().unwrap_or_default(),
+            encoder,
             bitrate: main.and_then(|stream| studio.bitrate(stream)).unwrap_or_default(),
             quality: main.and_then(|stream| studio.quality(stream)),
             #[cfg(feature = "gst")]
@@ -174,29 +183,31 @@ impl Shared {
 
     pub(super) fn control_command(&self, command: Message) {
         let Some(control_commands) = &self.control_commands else { return };
-        let mut control_commands = lock(control_commands);
+        let now = time::now();
+        let mut waiting = lock(control_commands);
+        let late = waiting.expire(now);
         let host = command.from().and_then(|from| match self.whence(from.as_str()) {
             Whence::At(host) => Some(host),
             Whence::Exempt | Whence::Unknown => None,
         });
-        if !control_commands.admits(&command, host, time::now()) {
-            return log::debug!("a control command is passed over: its sender sends too many");
+        let request = self.request();
+        let wish = waiting.admits(&command, host, now).then(|| waiting.request(&command));
+        // Before the device can answer.
+        if let Some(Ok(_)) = &wish {
+            waiting.asked(request, command.clone(), now);
         }
-        let request = match control_commands.request(&command) {
-            Ok(ControlRequest::List) => {
-                let request = self.request();
-                self.command(Command::ReadControls { request });
-                request
-            }
-            Ok(ControlRequest::Set(name, value)) => {
-                let request = self.request();
-                self.set_control(request, &name, value);
-                request
-            }
-            Err(reply) => return self.reply(&command, &reply),
-        };
-        // Under the lock that the device's answer takes too.
-        control_commands.asked(request, command);
+        drop(waiting);
+        self.reply_all(late);
+        match wish {
+            None => log::debug!("a control command is passed over: its sender sends too many"),
+            Some(Err(reply)) => self.reply(&command, &reply),
+            Some(Ok(ControlRequest::List)) => self.command(Command::ReadControls { request }),
+            Some(Ok(ControlRequest::Set(name, value))) => self.set_control(request, &name, value),
+        }
+    }
+
+    pub(super) fn reply_all(&self, replies: Vec<(Message, Reply)>) {
+        replies.iter().for_each(|(command, reply)| self.reply(command, reply));
     }
 
     pub(super) fn reply(&self, command: &Message, (status, data): &Reply) {
