@@ -1,4 +1,4 @@
-//! All viewers of a source: who gets the frame, whose turn it is to send, who is over.
+//! All viewers of a source: who gets a frame, who sends next, who has ended.
 
 mod incoming;
 
@@ -49,7 +49,7 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// A fan-out without sessions. The DTLS certificate that all its sessions share is made for the first one.
+    /// Creates a fan-out without sessions. All sessions share a DTLS certificate, which is created with the first one.
     pub fn new(config: Config, now: Instant) -> Fanout {
         let crypto = Arc::new(super::crypto::provider());
         Fanout {
@@ -75,15 +75,15 @@ impl Fanout {
         self.shared.crypto = crypto;
     }
 
-    /// Says what there is to send, for each kind in the order of preference: each viewer gets the first stream that it
-    /// can decode. Of streams with one codec the best rendition is offered; what RTP does not carry here (JPEG) is left
-    /// out. Say so again when a format changes: the level that H.264 is announced with follows from it, for sessions
-    /// made from then on. Sessions that exist keep what they settled on.
+    /// Sets the streams to send, per kind in order of preference: each viewer gets the first one that it can decode. If
+    /// several have the same codec, the best rendition is offered. Codecs that are not sent over RTP (JPEG) are ignored.
+    /// Call this again when a format changes, because it determines the H.264 level offered to new sessions. Existing
+    /// sessions keep what they negotiated.
     pub fn set_streams(&mut self, streams: &[StreamInfo]) {
         self.supply.set(streams);
     }
 
-    /// Says where sessions made from now on can be reached: a network came up, or changed.
+    /// Sets the candidates of new sessions, for instance after a network change.
     pub fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
         self.shared.config.candidates = candidates;
     }
@@ -97,9 +97,9 @@ impl Fanout {
         }
     }
 
-    /// Answers a viewer's offer. Where the session exists and the offer comes from the same peer
-    /// connection, it is renegotiated, and goes on as it was if that is refused; an offer from another
-    /// peer connection (the page was loaded anew) takes its place.
+    /// Answers a viewer's offer. If the session exists and the offer is from the same peer connection, it is
+    /// renegotiated, and continues unchanged if that is refused. An offer from another peer connection (the page was
+    /// reloaded) replaces the session.
     pub fn accept(&mut self, id: SessionId, offer: &str, now: Instant) -> Result<Answer, Refusal> {
         self.now = self.now.max(now);
         let remote = self.refused(contained(|| Remote::parse(offer)))?;
@@ -124,7 +124,7 @@ impl Fanout {
         Ok(answer)
     }
 
-    /// Makes an offer: sendonly audio and video, as far as there are streams. The session waits for
+    /// Creates an offer: send-only audio and video, as far as there are streams. The session then waits for
     /// [`answer`](Self::answer).
     pub fn offer(&mut self, id: SessionId, now: Instant) -> Result<Offer, Refusal> {
         self.now = self.now.max(now);
@@ -141,8 +141,8 @@ impl Fanout {
         Ok(Offer { sdp })
     }
 
-    /// Takes the answer to an offer of ours. Where it is refused the offer stays open if the answer could
-    /// not even be read; otherwise close the session.
+    /// Applies the answer to our offer. If the answer cannot be parsed, the offer stays open; after any other error,
+    /// close the session.
     pub fn answer(&mut self, id: SessionId, answer: &str, now: Instant) -> Result<Answered, Refusal> {
         self.now = self.now.max(now);
         if !self.sessions.contains_key(&id) {
@@ -156,10 +156,10 @@ impl Fanout {
         Ok(answered)
     }
 
-    /// Takes a candidate (`candidate:…`) of the other side. Those of no use here are ignored: with an mDNS
-    /// name, over TCP, for RTCP, or at an address that is not sent to. Of the rest 64 are taken in the
-    /// session's life, its descriptions' included, and 16 are checked; what is over that is ignored and
-    /// counted ([`SessionStats::candidates_ignored`]). An error never harms the session.
+    /// Adds a remote candidate (`candidate:…`). Unusable ones are ignored: with an mDNS name, over TCP, for RTCP, or at
+    /// an address that is never sent to. Of the rest, a session accepts 64 in its lifetime, including those in
+    /// descriptions, and checks 16; any beyond that are ignored and counted
+    /// ([`SessionStats::candidates_ignored`]). An error never affects the session.
     pub fn add_remote_candidate(&mut self, id: SessionId, candidate: &str) -> Result<(), Refusal> {
         let session = self.sessions.get_mut(&id).ok_or(Refusal::UnknownSession)?;
         let done = contained(|| session.add_remote_candidate(candidate));
@@ -168,13 +168,12 @@ impl Fanout {
         Ok(())
     }
 
-    /// The candidates of a session (`candidate:…`), for trickling; its description has them all already.
+    /// The local candidates of a session (`candidate:…`), for trickle ICE. Its description already has them all.
     pub fn local_candidates(&self, id: SessionId) -> Vec<String> {
         self.sessions.get(&id).map(|s| s.local_candidates().to_vec()).unwrap_or_default()
     }
 
-    /// Ends a session: what says so to the viewer is put out, and it is forgotten. Does nothing where
-    /// there is none.
+    /// Closes a session: queues the goodbye to the viewer and removes the session. Does nothing if it does not exist.
     pub fn close(&mut self, id: SessionId, now: Instant) {
         self.now = self.now.max(now);
         if let Some(mut session) = self.forget(id) {
@@ -196,7 +195,7 @@ impl Fanout {
         }
     }
 
-    /// Takes what happened. `now` never goes back.
+    /// Handles an input. `now` must never go backwards.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         self.now = self.now.max(now);
         match input {
@@ -214,7 +213,7 @@ impl Fanout {
         }
     }
 
-    /// What to do next; to be drained until it says [`Output::Timeout`].
+    /// The next output. Drain it until it returns [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output {
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
@@ -222,10 +221,10 @@ impl Fanout {
         Output::Timeout(self.timers.first().map_or(self.now + IDLE, |(at, _)| *at))
     }
 
-    /// What to send next, for one call to the system; `None` when there is nothing more. To be called only while the
-    /// socket takes it, and before [`poll_output`](Self::poll_output), for what is sent may lead to events: what is not
-    /// asked for stays with its session, which drops frames as a whole, up to a key frame, when they wait too long
-    /// ([`Skipped`](super::Skipped)). Sessions take turns; what keeps calls alive goes before frames.
+    /// The next data to send in one system call; `None` if there is nothing more. Call it only while the socket accepts
+    /// data, and before [`poll_output`](Self::poll_output), because sending may cause events. Unsent data stays in its
+    /// session, which drops whole frames, up to a key frame, when they wait too long ([`Skipped`](super::Skipped)).
+    /// Sessions take turns; packets that keep calls alive go before frames.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         self.now = self.now.max(now);
         if let Some(goodbye) = self.goodbyes.pop_front() {
@@ -241,17 +240,17 @@ impl Fanout {
         None
     }
 
-    /// The sessions that exist.
+    /// The IDs of all sessions.
     pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
         self.sessions.keys().copied()
     }
 
-    /// How a session does.
+    /// Statistics of one session.
     pub fn stats(&self, id: SessionId) -> Option<SessionStats> {
         self.sessions.get(&id).map(Session::stats)
     }
 
-    /// What was done in all.
+    /// Statistics of all sessions together.
     pub fn totals(&self) -> Totals {
         Totals { checks: self.paths.checks_sent(), checks_held: self.paths.checks_held(), ..self.totals }
     }
@@ -278,7 +277,7 @@ impl Fanout {
         let first = usize::try_from(self.totals.cut).unwrap_or(0) % viewers.len();
         viewers.rotate_left(first);
         if payloads.is_empty() {
-            log::debug!("an empty frame of stream {} was left out", frame.stream.0);
+            log::debug!("ignoring an empty frame of stream {}", frame.stream.0);
             return;
         }
         let cut = Cut { key: frame.key, payloads, timestamp };
@@ -324,7 +323,7 @@ impl Fanout {
         }
         match over {
             Some(end) => {
-                log::debug!("session {} is over", id.0);
+                log::debug!("session {} ended", id.0);
                 self.forget(id);
                 self.events.push_back(Event::Closed { session: id, end });
             }
@@ -346,7 +345,7 @@ impl Fanout {
         match contained(|| session.begin_anew(&self.shared, &self.supply, self.now)) {
             Some(Ok(())) => self.adopt(id),
             Some(Err(refusal)) => {
-                log::debug!("session {}: its transport can't begin anew: {}", id.0, refusal.code());
+                log::debug!("session {}: cannot restart the transport: {}", id.0, refusal.code());
                 self.step(id, |session, _, _| session.lose());
             }
             None => self.bury(id),
@@ -369,13 +368,13 @@ impl Fanout {
 
     /// Drops a session that panicked, without another word to it.
     fn bury(&mut self, id: SessionId) {
-        log::error!("session {} panicked and was closed: this is a defect, please report it", id.0);
+        log::error!("session {} panicked and was closed; this is a bug, please report it", id.0);
         self.totals.panics += 1;
         let session = self.forget(id);
         // What is broken may be broken in its drop, too.
         contained(|| drop(session));
         self.events
-            .push_back(Event::Closed { session: id, end: End::new(EndReason::Lost, "an internal error") });
+            .push_back(Event::Closed { session: id, end: End::new(EndReason::Lost, "internal error") });
     }
 
     /// Frames that wait for the socket, for one viewer at most; and datagrams that do, over all of them.

@@ -19,8 +19,8 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     done
 }
 
-/// Whether a panic of this thread would now end one session alone. For a panic hook that ends the process at any
-/// other panic, so that it never goes on with a thread less.
+/// Whether a panic on this thread would now end only one session. For a panic hook that ends the process on any other
+/// panic, so that it never continues with a thread missing.
 pub fn panic_is_contained() -> bool {
     DEPTH.get() > 0
 }

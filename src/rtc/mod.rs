@@ -1,8 +1,8 @@
 //! One encoded stream to many WebRTC viewers, sans-IO on str0m.
 //!
-//! A [`Fanout`] holds the sessions of all viewers of a source. Each encoded frame is cut into RTP payloads
-//! once; every viewer that follows its stream numbers, encrypts and sends them. A viewer starts at a key
-//! frame, asks for another when it lost too much, and tells what its network carries.
+//! A [`Fanout`] has the sessions of all viewers of a source. Each encoded frame is split into RTP payloads once; each
+//! session that follows the stream numbers, encrypts and sends them. A viewer starts at a key frame, requests another
+//! after too much loss, and reports its available bandwidth.
 //!
 //! ```text
 //!            accept(offer)  ┌────────────┐ ICE, DTLS   ┌───────────┐ key frame  ┌──────────┐
@@ -13,24 +13,23 @@
 //!                                 └────────▶ Closed ◀────────┴───────────────────────┘
 //! ```
 //!
-//! Where the bundle of a connected session is named after another section than before, its transport may begin anew:
-//! it connects once more, without another [`Event::Connected`].
+//! If renegotiation changes the section that a connected session's bundle is named after, its transport may restart: it
+//! connects again, without another [`Event::Connected`].
 //!
-//! Media goes by the path that the viewer sends by, once a check of ours by it was answered: a NAT that gives a viewer
-//! another port costs it no more than a moment. Without an answer for 30 s nothing is sent any more (RFC 7675). Sessions
-//! that share a remote address and port are told apart by their keys; where they can't be, or the older is silent, the
-//! newer replaces it.
+//! Media is sent on the path that the viewer sends on, once it has answered our check there, so a NAT rebinding costs only
+//! a moment. Without an answer for 30 s nothing more is sent (RFC 7675). Sessions with the same remote address and port
+//! are distinguished by their keys; if that is impossible, or the older one is silent, the newer one replaces it.
 //!
-//! A session is mutated once (one of the calls below, or one [`Input`]). Then [`Fanout::poll_transmit`] is called as
-//! long as the socket takes what it gives, and [`Fanout::poll_output`] until it says [`Output::Timeout`]. A socket that
-//! takes less than there is to send costs viewers whole frames, up to a key frame, which is counted for each of them
-//! ([`Skipped`]); what keeps calls alive goes first.
+//! After each call below or each [`Input`], call [`Fanout::poll_transmit`] as long as the socket accepts data, then
+//! [`Fanout::poll_output`] until it returns [`Output::Timeout`]. If the socket accepts less than there is to send, viewers
+//! lose whole frames, up to a key frame, which are counted per viewer ([`Skipped`]); packets that keep calls alive go
+//! first.
 //!
-//! It knows no rooms, no users and no signalling: descriptions and candidates come and go as text. The
-//! sockets are the caller's; each datagram says by which [`Path`] it came or goes.
+//! It is independent of rooms, users and signalling: descriptions and candidates are passed as text. The caller owns the
+//! sockets; each datagram comes with its [`Path`].
 //!
-//! A panic in a session, of ours or of a library, ends that session alone ([`Totals::panics`]), unless the
-//! program is built with `panic = "abort"`.
+//! A panic in a session, here or in a library, ends only that session ([`Totals::panics`]), unless the program is built
+//! with `panic = "abort"`.
 //!
 //! Out of scope: receiving media, data channels (declined for now), TURN, ICE over TCP, simulcast.
 //!
@@ -44,7 +43,7 @@
 //! let mut fanout = Fanout::new(Config { candidates: vec![host], ..Config::default() }, now);
 //! fanout.set_streams(&[StreamInfo::new(StreamId(0), Codec::H264)]);
 //!
-//! // A viewer's offer comes by whatever signalling there is.
+//! // A viewer's offer arrives through any signalling.
 //! let refusal = fanout.accept(SessionId(1), "v=0\r\n", now).unwrap_err();
 //! assert_eq!(refusal.code(), "bad-sdp");
 //!
@@ -80,26 +79,25 @@ use crate::call::body::End;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Frame, StreamId};
 
-/// How a [`Fanout`] works. The defaults are for a camera.
+/// Configuration of a [`Fanout`]. The defaults suit a camera.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where viewers can reach us.
+    /// Addresses at which viewers can reach us.
     pub candidates: Vec<LocalCandidate>,
-    /// What is supposed of a viewer's network before it was measured, in bit/s. Start the encoder at or
-    /// below it: started at twice the link a viewer loses seconds. Default 1.5 Mbit/s.
+    /// The assumed bandwidth of a viewer's network before it is measured, in bit/s. Start the encoder at or below it:
+    /// starting at twice the link's capacity costs a viewer seconds of video. Default 1.5 Mbit/s.
     pub initial_bitrate: u32,
-    /// The most that will ever be sent to a viewer, in bit/s: bandwidth beyond it is not looked for.
-    /// Default 6 Mbit/s.
+    /// The maximum bitrate to a viewer, in bit/s. No bandwidth beyond it is probed for. Default 6 Mbit/s.
     pub max_bitrate: u32,
-    /// How many sessions there may be. Default 256.
+    /// Maximum number of sessions. Default 256.
     pub max_sessions: usize,
-    /// How many sent packets of a viewer are kept to repeat those that got lost: about a second of 2
-    /// Mbit/s, at some 1.3 KB each. 0 repeats none. Default 300.
+    /// How many sent packets are kept per viewer for retransmission: about a second at 2 Mbit/s, some 1.3 KB each. 0
+    /// disables retransmission. Default 300.
     pub resend_packets: usize,
-    /// A viewer that is not heard of for so long is gone. Default 8 s: browsers speak several times in
-    /// it, and issue 2 allows 10 s.
+    /// A viewer that sends nothing for this long is considered gone. Default 8 s; browsers send several packets in that
+    /// time.
     pub silence: Duration,
-    /// A session that is not connected so long after it was made is over. Default 30 s.
+    /// A session that has not connected within this time ends. Default 30 s.
     pub connect_within: Duration,
 }
 
@@ -120,90 +118,90 @@ impl Default for Config {
 /// An address at which a viewer can reach us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LocalCandidate {
-    /// The address of our socket: what [`Path::local`] is of the datagrams that come by it.
+    /// The address of our socket, as in [`Path::local`] of its datagrams.
     pub base: SocketAddr,
-    /// How that address looks from outside, if it is behind a port forward or a NAT: it is advertised as
-    /// a server-reflexive candidate, beside the host candidate `base`.
+    /// The public address, if `base` is behind a port forward or a NAT. It is advertised as a server-reflexive candidate,
+    /// in addition to the host candidate `base`.
     pub advertised: Option<SocketAddr>,
 }
 
-/// Names a session; given by the caller.
+/// Identifies a session; chosen by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
-/// What happened outside.
+/// An input from outside.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input<'a> {
-    /// A datagram came.
+    /// A datagram arrived.
     Datagram {
-        /// By which path.
+        /// The path it arrived on.
         path: Path,
         /// Its payload.
         data: &'a [u8],
     },
-    /// The source made a frame.
+    /// The source produced a frame.
     Frame(&'a Frame),
-    /// The time of the last [`Output::Timeout`] has come.
+    /// The time of the last [`Output::Timeout`] was reached.
     Timeout,
 }
 
-/// What is to be done outside.
+/// An output for the caller to act on.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Output {
-    /// Know this.
+    /// An event.
     Event(Event),
-    /// Nothing more for now; come back with [`Input::Timeout`] at this time, or with another input before.
+    /// Nothing more for now. Provide [`Input::Timeout`] at this time, or another input before.
     Timeout(Instant),
 }
 
-/// One or several datagrams by one path.
+/// One or several datagrams for one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// The path.
     pub path: Path,
-    /// `None`: `data` is one datagram. Otherwise it is several of this size, the last of which may be
-    /// shorter, for one call with UDP GSO.
+    /// If `None`, `data` is one datagram. Otherwise it is several of this size, of which the last may be shorter, for one
+    /// call with UDP GSO.
     pub segment: Option<usize>,
     /// The payload.
     pub data: Vec<u8>,
 }
 
 impl Transmit {
-    /// The datagrams one by one.
+    /// The individual datagrams.
     pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
         self.data.chunks(self.segment.unwrap_or(self.data.len()).max(1))
     }
 }
 
-/// What became known.
+/// An event of a session.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// ICE and DTLS are through: the viewer gets frames from the next key frame on. Comes once for a session, though
-    /// its transport may begin anew.
+    /// ICE and DTLS are connected: the viewer gets frames from the next key frame on. Sent once per session, even if its
+    /// transport restarts.
     Connected {
         /// The session.
         session: SessionId,
     },
-    /// A viewer of this stream can't begin, or can't go on, without a key frame.
+    /// A viewer of this stream needs a key frame to start or continue.
     KeyFrameWanted {
         /// The stream.
         stream: StreamId,
         /// Why.
         reason: KeyFrameReason,
     },
-    /// A new estimate of what a viewer's network carries.
+    /// A new bandwidth estimate for a viewer.
     Estimate {
         /// The viewer.
         session: SessionId,
-        /// In bit/s.
+        /// Bandwidth in bit/s.
         bps: u32,
     },
-    /// The session is over, and forgotten. Doesn't come for those that [`Fanout::close`] closed.
+    /// The session ended and was removed. Not sent for sessions closed with [`Fanout::close`].
     Closed {
-        /// The session that was.
+        /// The session.
         session: SessionId,
         /// Why.
         end: End,
@@ -215,73 +213,73 @@ pub enum Event {
 pub struct Answer {
     /// The description to send back, candidates included.
     pub sdp: String,
-    /// The streams that it will be sent: one of each kind at most.
+    /// The streams that the viewer will receive: at most one of each kind.
     pub streams: BTreeSet<StreamId>,
 }
 
-/// An offer of ours.
+/// Our offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// The description to send, candidates included.
     pub sdp: String,
 }
 
-/// What a viewer took of our offer.
+/// What a viewer accepted of our offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// The streams that it will be sent: one of each kind at most.
+    /// The streams that the viewer will receive: at most one of each kind.
     pub streams: BTreeSet<StreamId>,
 }
 
-/// How a session does.
+/// Statistics of one session.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SessionStats {
     /// Whether it is connected.
     pub connected: bool,
-    /// The streams that it is sent.
+    /// The streams that the viewer receives.
     pub streams: BTreeSet<StreamId>,
-    /// The `profile-level-id` that was agreed for H.264 (RFC 6184, 8.1).
+    /// The negotiated H.264 `profile-level-id` (RFC 6184, 8.1).
     pub profile_level_id: Option<[u8; 3]>,
-    /// RTP packets sent, repeated ones included.
+    /// RTP packets sent, including retransmissions.
     pub packets: u64,
-    /// Their bytes, as UDP carried them.
+    /// RTP bytes sent, as UDP payload.
     pub bytes: u64,
-    /// Frames of its streams that were sent to it.
+    /// Frames sent to the viewer.
     pub frames: u64,
-    /// Frames of its streams that were not sent to it.
+    /// Frames not sent to the viewer.
     pub skipped: Skipped,
-    /// How often it asked for a key frame.
+    /// Key frame requests from the viewer.
     pub key_frame_requests: u64,
-    /// How often it asked for lost packets.
+    /// NACKs from the viewer.
     pub nacks: u64,
-    /// The last estimate of what its network carries, in bit/s.
+    /// Latest bandwidth estimate, in bit/s.
     pub estimate: Option<u32>,
-    /// The last measured round trip.
+    /// Latest round-trip time.
     pub rtt: Option<Duration>,
-    /// The part of its packets that was lost of late, 0 to 1.
+    /// Recent packet loss, 0 to 1.
     pub loss: Option<f32>,
-    /// Addresses that it named as its candidates and that are checked, or were, since ICE began: at most 16.
+    /// Remote candidate addresses checked since ICE started: at most 16.
     pub candidates_checked: u64,
-    /// Candidates that were ignored: those over the limit, and those that can't be sent to from here.
+    /// Remote candidates ignored: those over the limit, and those that cannot be reached from here.
     pub candidates_ignored: u64,
 }
 
-/// Frames that a viewer was not sent, by reason. Once a frame of video is skipped, all are up to the next key frame, and
-/// they count under the reason of the first.
+/// Frames not sent to a viewer, by reason. Once a video frame is skipped, all frames up to the next key frame are, and
+/// they count under the first one's reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// They came before the key frame that a new viewer begins with.
+    /// Before the key frame at which a new viewer starts.
     pub joining: u64,
-    /// Its network carries less than is sent: packets waited longer than 1 s for their turn at the pace it takes.
+    /// The viewer's network is too slow: packets waited longer than 1 s in the pacer.
     pub network: u64,
-    /// They waited too long for our own socket: video for more than 500 ms, audio for more than 200 ms.
+    /// Our own socket was too slow: video waited for more than 500 ms, or audio for more than 200 ms.
     pub socket: u64,
 }
 
 impl Skipped {
-    /// All of them.
+    /// The sum of all reasons.
     pub fn total(&self) -> u64 {
         self.joining + self.network + self.socket
     }
@@ -295,51 +293,49 @@ impl Skipped {
     }
 }
 
-/// What a [`Fanout`] did in all.
+/// Statistics of a [`Fanout`], over all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Frames that came.
+    /// Frames received from the source.
     pub frames: u64,
-    /// Frames that were cut into packets: once each, however many viewers, and never for none.
+    /// Frames split into packets: once each for any number of viewers, never without viewers.
     pub cut: u64,
-    /// Datagrams that belonged to no session: of no protocol that is spoken here, from where nobody has
-    /// shown to be by ICE, under a name that is nobody's, or in answer to nothing.
+    /// Datagrams that belong to no session: an unknown protocol, an address not validated by ICE, an unknown ICE user
+    /// name, or an unsolicited response.
     pub strays: u64,
-    /// Panics of ours or of a library that ended a session, or refused a description. Each is a defect to report.
+    /// Panics, here or in a library, that ended a session or refused a description. Each is a bug to report.
     pub panics: u64,
-    /// What was dropped before a library saw it.
+    /// Input dropped before a library parsed it.
     pub dropped: Dropped,
-    /// Frames that were not sent, summed over all viewers.
+    /// Frames not sent, summed over all viewers.
     pub skipped: Skipped,
-    /// Datagrams with goodbyes to viewers that were dropped, because 1024 of them waited for the socket already.
+    /// Goodbye datagrams dropped because 1024 were already waiting for the socket.
     pub goodbyes_dropped: u64,
-    /// Connectivity checks sent to addresses that had not answered before.
+    /// Connectivity checks sent to addresses that had not answered yet.
     pub checks: u64,
-    /// Connectivity checks that were held back, for there were too many over all sessions.
+    /// Connectivity checks delayed by the limit over all sessions.
     pub checks_held: u64,
 }
 
-/// What came and was dropped before a library saw it, by reason. A datagram counts once, or once for each of
-/// its DTLS records.
+/// Input dropped before a library parsed it, by reason. A datagram counts once, or once per DTLS record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped {
-    /// STUN that is not well-formed (RFC 8489 5 and 14): lengths, attributes, FINGERPRINT.
+    /// Malformed STUN (RFC 8489 5 and 14): lengths, attributes, FINGERPRINT.
     pub stun_malformed: u64,
     /// STUN error responses, and messages other than Binding.
     pub stun_kind: u64,
-    /// STUN without a right MESSAGE-INTEGRITY, or without the names that go with it.
+    /// STUN without a valid MESSAGE-INTEGRITY or the matching user names.
     pub stun_unsigned: u64,
-    /// Checks by a path beyond those that a session may have, or from an address that is never sent to.
+    /// Checks on a path over the session's limit, or from an address that is never sent to.
     pub stun_paths: u64,
-    /// DTLS records that are truncated, or whose type, version or length no record can have.
+    /// DTLS records that are truncated, or have an invalid type, version or length.
     pub dtls_malformed: u64,
-    /// DTLS records in plaintext, or of an epoch, that don't belong where the handshake is; and application
-    /// data.
+    /// DTLS records in plaintext or of an epoch that do not fit the state of the handshake, and application data.
     pub dtls_unexpected: u64,
-    /// RTP and RTCP too short to be encrypted, or at odds with their headers.
+    /// RTP and RTCP that is too short to be encrypted or contradicts its header.
     pub media_malformed: u64,
-    /// Datagrams of a viewer beyond the 64 that it may send while our own socket takes nothing for it.
+    /// Datagrams of a viewer over the 64 that it may send while our socket accepts nothing for it.
     pub unanswered: u64,
 }

@@ -1,25 +1,25 @@
-//! By which way datagrams come and go.
+//! The network path of a datagram.
 
 use std::net::SocketAddr;
 
 use crate::rtc::session::candidates::canonical;
 
-/// What carries the datagrams of a [`Path`].
+/// The transport protocol of a [`Path`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// Each in a datagram of UDP.
+    /// UDP.
     Udp,
 }
 
-/// A way between us and a viewer.
+/// A network path between us and a viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path {
-    /// What carries it.
+    /// The transport protocol.
     pub proto: Protocol,
-    /// Our address, with the port; never a wildcard. To send from, it is the base of a local candidate.
+    /// Our address and port, never a wildcard. To send from it, it must be the base of a local candidate.
     pub local: SocketAddr,
-    /// The other side's address, as we see it.
+    /// The other side's address and port, as seen from here.
     pub remote: SocketAddr,
 }
 

@@ -1,50 +1,49 @@
-//! Why a call can't be, in words for whoever made it.
+//! Why a call was refused, with a message for the caller.
 
 use std::fmt;
 
 use crate::call::body::{End, EndReason};
 
-/// Why a call, a description or a candidate was refused. [`Display`](fmt::Display) says it in words that
-/// can go to the other side as they are: they name no address and repeat nothing of its description but
-/// codec names.
+/// Why a call, a description or a candidate was refused. The [`Display`](fmt::Display) message can be sent to the other
+/// side as it is: it contains no address, and from the description only codec names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The description can't be read, or asks for what this library doesn't do.
+    /// The description is invalid, or asks for something unsupported.
     BadSdp {
         /// What is wrong with it.
         why: String,
     },
-    /// The candidate can't be read. The session goes on without it.
+    /// The candidate is invalid. The session continues without it.
     BadCandidate {
         /// What is wrong with it.
         why: String,
     },
-    /// The other side can decode nothing of what is sent here.
+    /// The other side supports none of the codecs sent here.
     NoCommonCodec {
-        /// The codecs the other side named.
+        /// The codecs that the other side offers.
         theirs: String,
         /// The codecs sent here, in order of preference.
         ours: String,
     },
-    /// The other side wants to receive neither pictures nor sound that exist here.
+    /// The other side wants to receive none of the available audio or video.
     NothingWanted,
-    /// [`set_streams`](super::Fanout::set_streams) has named no streams yet.
+    /// No streams have been set with [`set_streams`](super::Fanout::set_streams) yet.
     NothingToSend,
-    /// As many sessions as are allowed exist already.
+    /// The session limit is reached.
     Full {
-        /// How many are allowed.
+        /// The limit.
         limit: usize,
     },
-    /// There is no such session: it was never made, or it is over.
+    /// The session does not exist or has ended.
     UnknownSession,
-    /// A session of this id exists already.
+    /// A session with this ID exists already.
     SessionExists,
-    /// An answer came for which there is no open offer.
+    /// An answer arrived without an open offer.
     NoOpenOffer,
-    /// The WebRTC stack gave up.
+    /// The WebRTC stack failed.
     Failed {
-        /// What it says.
+        /// Its error.
         why: String,
     },
 }
@@ -58,12 +57,12 @@ impl Refusal {
         Refusal::Failed { why: why.into() }
     }
 
-    /// After a panic of ours or a library's.
+    /// After a panic here or in a library.
     pub(super) fn panicked() -> Refusal {
-        Refusal::failed("an internal error; the log of the camera has it")
+        Refusal::failed("internal error (see the camera's log)")
     }
 
-    /// How a call ends that a refused description ends.
+    /// How a call ends because of this refusal.
     pub fn end(&self) -> End {
         let reason = match self {
             Refusal::NoCommonCodec { .. } => EndReason::NoCodec,
@@ -80,7 +79,7 @@ impl Refusal {
         End::new(reason, self.to_string())
     }
 
-    /// A stable name for programs.
+    /// A stable code for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Refusal::BadSdp { .. } => "bad-sdp",
@@ -100,23 +99,25 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::BadSdp { why } => write!(f, "the session description can't be used: {why}"),
-            Refusal::BadCandidate { why } => write!(f, "the ICE candidate can't be used: {why}"),
+            Refusal::BadSdp { why } => write!(f, "invalid session description: {why}"),
+            Refusal::BadCandidate { why } => write!(f, "invalid ICE candidate: {why}"),
             Refusal::NoCommonCodec { theirs, ours } => {
-                write!(f, "no video codec in common: the viewer can decode {theirs}, the camera sends {ours}")
+                write!(f, "no common video codec: the viewer supports {theirs}, the camera sends {ours}")
             }
             Refusal::NothingWanted => f.write_str(
-                "the description asks for no pictures and no sound; offer receive-only audio or video",
+                "the description requests neither audio nor video; offer at least one as receive-only",
             ),
             Refusal::NothingToSend => {
-                f.write_str("there is nothing to send yet; try again when the source runs")
+                f.write_str("nothing to send yet; try again when the source is running")
             }
-            Refusal::Full { limit } => write!(f, "{limit} viewers are watching, which is the limit"),
-            Refusal::UnknownSession => f.write_str("there is no such session; it may have ended"),
+            Refusal::Full { limit } => write!(f, "the limit of {limit} viewers is reached"),
+            Refusal::UnknownSession => f.write_str("no such session; it may have ended"),
             Refusal::SessionExists => {
                 f.write_str("this session exists already; close it before calling again")
             }
-            Refusal::NoOpenOffer => f.write_str("an answer came, but no offer is open; send the offer first"),
+            Refusal::NoOpenOffer => {
+                f.write_str("received an answer without an open offer; send an offer first")
+            }
             Refusal::Failed { why } => write!(f, "WebRTC failed: {why}"),
         }
     }

@@ -74,14 +74,14 @@ impl Session {
             let mid = api.add_media(kind_of, direction, stream, Some(cname.clone()), None);
             mids.push((kind, ours.receives(), mid.to_string()));
         }
-        let (offer, pending) = api.apply().ok_or_else(|| Refusal::failed("no offer was made"))?;
+        let (offer, pending) = api.apply().ok_or_else(|| Refusal::failed("no offer was created"))?;
         session.open = Some(OpenOffer { pending, mids: mids.iter().map(|(.., mid)| mid.clone()).collect() });
         let offer = offer.to_sdp_string();
         let sections: Vec<&str> = offer.split("\r\nm=").skip(1).collect();
         let mut parts = vec![];
         for ((kind, receives, mid), section) in mids.iter().zip(sections) {
             let Some(ssrcs) = announced(section) else {
-                return Err(Refusal::failed("an offer without an SSRC"));
+                return Err(Refusal::failed("the offer has no SSRC"));
             };
             let video = *kind == Kind::Video;
             let own: Vec<Choice> =
@@ -240,7 +240,7 @@ impl Session {
             self.rtc.media(mid).is_some_and(|m| m.direction().is_sending() && m.remote_pts().contains(&pt));
         let mut api = self.rtc.direct_api();
         let Some(tx) = api.stream_tx_by_mid(mid, None).filter(|_| agreed) else {
-            return Err(Refusal::failed("what was negotiated can't be sent"));
+            return Err(Refusal::failed("cannot send what was negotiated"));
         };
         Ok(Track::new(stream, lane.choice.codec, lane.choice.pt, tx, shared.config.resend_packets, self.made))
     }
@@ -309,7 +309,7 @@ impl Session {
             Err(why) => return bad(why),
         }
         let Ok(parsed) = Candidate::from_sdp_string(candidate) else {
-            return bad("it is not a candidate that WebRTC knows");
+            return bad("it is not a valid WebRTC candidate");
         };
         if self.candidate_verdict(candidate) == Verdict::Check {
             self.rtc.add_remote_candidate(parsed);
@@ -365,8 +365,8 @@ pub(super) fn stack(
 
 /// str0m's own words may repeat what it read.
 pub(super) fn unusable(e: impl std::fmt::Display) -> Refusal {
-    log::trace!("a description was refused: {e}");
-    Refusal::bad_sdp("its ICE, DTLS or media attributes don't fit")
+    log::trace!("refused a description: {e}");
+    Refusal::bad_sdp("its ICE, DTLS or media attributes are inconsistent")
 }
 
 /// The candidate of `m=` and `c=`: the one that is most likely to be reached from elsewhere (RFC 8839, 4.2.1.2).

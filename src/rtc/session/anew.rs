@@ -55,7 +55,7 @@ impl Session {
             next
         });
         let Some(mut remote) = expected else { return Ok(()) };
-        log::debug!("session {}: the transport begins anew", self.id.0);
+        log::debug!("session {}: restarting the transport", self.id.0);
         let known = Settled { video: self.settled.video, audio: self.settled.audio, ..Settled::default() };
         let plan = Plan::of_offer(&remote, supply, Some(&known))?;
         // The roles that we answered with.

@@ -193,9 +193,7 @@ impl Session {
 
     /// A newer session took its place.
     pub(super) fn replace(&mut self) {
-        self.end(|| {
-            End::new(EndReason::Replaced, "a newer call from the same address and port took its place")
-        });
+        self.end(|| End::new(EndReason::Replaced, "replaced by a newer call from the same address and port"));
     }
 
     /// Its transport can't go on.
@@ -267,7 +265,7 @@ impl Session {
         // Of the least priority: what ICE nominates by itself goes before.
         let line = format!("candidate:moved 1 udp 1 {ip} {port} typ srflx raddr 0.0.0.0 rport 0");
         if let Err(refusal) = self.add_remote_candidate(&line) {
-            log::debug!("session {}: a new path isn't checked: {}", self.id.0, refusal.code());
+            log::debug!("session {}: not checking a new path: {}", self.id.0, refusal.code());
         }
     }
 

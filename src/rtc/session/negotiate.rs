@@ -141,7 +141,7 @@ impl Plan {
     ) -> Result<Plan, Refusal> {
         let same = |(s, mid): (&Section, &String)| s.mid.is_empty() || s.mid == *mid;
         if remote.sections.len() != offered.len() || !remote.sections.iter().zip(offered).all(same) {
-            return Err(Refusal::bad_sdp("the answer's media sections are not those of the offer"));
+            return Err(Refusal::bad_sdp("the answer's media sections do not match the offer"));
         }
         let settled = Settled { slots: Slots::of(offered), ..Settled::default() };
         let mut plan = Plan { fates: vec![], settled };
@@ -259,7 +259,7 @@ impl Plan {
             .flat_map(Choice::payload_types)
             .collect();
         if (1..all.len()).any(|i| all[..i].contains(&all[i])) {
-            return Err(Refusal::bad_sdp("one payload type stands for two codecs"));
+            return Err(Refusal::bad_sdp("one payload type is used for two codecs"));
         }
         Ok(())
     }

@@ -133,7 +133,7 @@ impl Route {
     }
 
     fn follow(&mut self, path: Path, answered: Instant, now: Instant) {
-        log::debug!("media follows the viewer to another path");
+        log::debug!("the viewer moved: sending media on another path");
         self.followed = Some(path).filter(|path| self.nominated != Some(*path));
         self.take(path, answered, now);
     }

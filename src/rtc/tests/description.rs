@@ -101,7 +101,7 @@ fn no_common_codec_is_refused_in_words() {
     assert_eq!(refusal.code(), "no-common-codec");
     assert_eq!(
         refusal.to_string(),
-        "no video codec in common: the viewer can decode VP9, the camera sends H264 42e01f mode 1 or VP8"
+        "no common video codec: the viewer supports VP9, the camera sends H264 42e01f mode 1 or VP8"
     );
     assert_eq!(w.fanout.sessions().count(), 0);
 }
@@ -166,11 +166,11 @@ fn bad_descriptions_are_refused_in_words() {
         (without("a=fingerprint"), "fingerprint"),
         (CHROMIUM.replace("sha-256", "sha-1"), "fingerprint"),
         (CHROMIUM.replace("111", "108"), "two codecs"),
-        (CHROMIUM.replace("a=recvonly", "a=inactive"), "no pictures and no sound"),
-        (CHROMIUM.replace("a=recvonly", "a=sendonly"), "no pictures and no sound"),
+        (CHROMIUM.replace("a=recvonly", "a=inactive"), "neither audio nor video"),
+        (CHROMIUM.replace("a=recvonly", "a=sendonly"), "neither audio nor video"),
         (
             CHROMIUM.replace("=audio 9 ", "=audio 0 ").replace("=video 9 ", "=video 0 "),
-            "no pictures and no sound",
+            "neither audio nor video",
         ),
     ];
     let mut w = World::new();
@@ -291,10 +291,10 @@ fn bad_answers_are_refused() {
     let mid = good.lines().find(|l| l.starts_with("a=mid:")).expect("a mid");
     let table = [
         (String::new(), "v=0"),
-        (CHROMIUM.to_owned(), "not those of the offer"),
-        (good.replace(mid, "a=mid:zzz").replace(&mid[6..], "zzz"), "not those of the offer"),
-        (good.replace("a=recvonly", "a=inactive"), "no pictures and no sound"),
-        (good.split("m=video").next().expect("a head").to_owned(), "not those of the offer"),
+        (CHROMIUM.to_owned(), "do not match the offer"),
+        (good.replace(mid, "a=mid:zzz").replace(&mid[6..], "zzz"), "do not match the offer"),
+        (good.replace("a=recvonly", "a=inactive"), "neither audio nor video"),
+        (good.split("m=video").next().expect("a head").to_owned(), "do not match the offer"),
     ];
     for (answer, word) in table {
         let refusal = w.fanout.answer(SessionId(1), &answer, w.now).expect_err(word);

@@ -20,7 +20,7 @@ fn audience() -> World {
 
 /// Session 2 is over, with a reason, and its number is free for another; the others never missed a frame.
 fn only_the_second_is_over(mut w: World) {
-    assert_eq!(w.closed(2).expect("closed").1, "an internal error");
+    assert_eq!(w.closed(2).expect("closed").1, "internal error");
     assert_eq!(w.fanout.totals().panics, 1);
     let mut left: Vec<_> = w.fanout.sessions().collect();
     left.sort();
