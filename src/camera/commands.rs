@@ -114,7 +114,8 @@ impl Handlers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Server, ServerConfig};
+    use crate::Server;
+    use crate::net::ServerConfig;
 
     #[test]
     fn a_node_whose_handler_panicked_is_answered_so_until_it_has_another() {

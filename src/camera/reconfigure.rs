@@ -214,9 +214,10 @@ fn place(old: &Signalling, new: &Signalling) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Server;
     use crate::camera::{Admit, Connect, Serve};
+    use crate::net::ServerConfig;
     use crate::net::http::{Method, Response, Routes};
-    use crate::net::{Server, ServerConfig};
     use crate::proto::Token;
 
     /// What is refused of a change.
