@@ -1,17 +1,13 @@
-//! Encoded frames for the application, as a sink next to WebRTC.
+//! Queues of encoded frames for the application, as a sink next to WebRTC.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use futures_lite::Stream;
-
-use super::Shared;
 use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
 use crate::net::lock;
 
-/// An item of [`Frames`].
+/// An item of [`Frames`](super::Frames).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FrameEvent {
@@ -32,43 +28,6 @@ pub enum FrameEvent {
         /// The number of frames.
         count: u64,
     },
-}
-
-/// A bounded stream of encoded frames, from [`Camera::frames`](super::Camera::frames). The source runs while this
-/// exists; dropping it stops streams that nobody else uses. It ends when the camera ends, or when the source fails for
-/// good.
-pub struct Frames {
-    shared: Weak<Shared>,
-    id: u64,
-    outbox: Arc<Outbox>,
-}
-
-impl Frames {
-    pub(super) fn new(shared: Weak<Shared>, id: u64, outbox: Arc<Outbox>) -> Self {
-        Frames { shared, id, outbox }
-    }
-}
-
-impl Stream for Frames {
-    type Item = FrameEvent;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
-        self.outbox.poll(cx)
-    }
-}
-
-impl Drop for Frames {
-    fn drop(&mut self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.drop_frames(self.id);
-        }
-    }
-}
-
-impl std::fmt::Debug for Frames {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Frames").finish_non_exhaustive()
-    }
 }
 
 /// Between the camera's task and the reader. Never waits. When a stream's queue is full, all its waiting frames are
@@ -159,7 +118,7 @@ impl Outbox {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
         let mut state = lock(&self.state);
         if let Some(event) = state.queue.pop_front() {
             if let FrameEvent::Frame { frame } = &event {

@@ -31,6 +31,8 @@ mod reconfigure;
 mod shared;
 mod site;
 mod snapshot;
+mod sources;
+mod stream;
 pub(crate) mod studio;
 #[cfg(test)]
 mod tests;
@@ -47,8 +49,9 @@ pub use crate::calling::Answer;
 pub use commands::CommandRequest;
 pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{CameraError, Event, Viewer, ViewerId};
-pub use frames::{FrameEvent, Frames};
+pub use frames::FrameEvent;
 pub use snapshot::{Snapshot, SnapshotError};
+pub use stream::Frames;
 
 use crate::call::CallError;
 use crate::call::body::End;
@@ -69,9 +72,9 @@ use crate::{Client, Server};
 use commands::Handlers;
 use controls::ControlCommands;
 use driver::Driver;
-use reconfigure::{Epoch, Sources};
-use shared::{Inbox, Shared};
+use shared::Shared;
 use site::Entrance;
+use sources::{Epoch, Inbox, Sources};
 use studio::{Input, Studio};
 
 /// Frames between encoder and viewers: one second of video and audio. More would add delay, not safety.
@@ -134,10 +137,7 @@ impl Camera {
             config.data.entry("controls").or_insert_with(|| true.into());
         }
         let made: Arc<Mutex<Weak<Shared>>> = Arc::default();
-        let Entrance { server, owned, client, rules } = site::open(&config, {
-            let made = made.clone();
-            Arc::new(move || lock(&made).upgrade())
-        })?;
+        let Entrance { server, owned, client, rules } = site::open(&config, made.clone())?;
         let tcp = server.as_ref().filter(|_| owned).and_then(|s| s.addresses().first().copied());
         let udp = site::udp(&config, tcp)?;
         let page = server.as_ref().and_then(|s| s.addresses().first().copied());

@@ -1,50 +1,12 @@
 //! Changing settings while the camera runs, without ending calls.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use super::shared::Shared;
+use super::sources::Epoch;
 use super::studio::{self, Input};
-use super::{Camera, CameraError, CameraSource, Config, Inbox, Shared, Signalling, open_in_place_of};
-use crate::media::source::{Command, Source};
+use super::{Camera, CameraError, CameraSource, Config, Signalling, open_in_place_of};
+use crate::media::source::Command;
 use crate::media::{Codec, StreamInfo};
 use crate::net::lock;
-
-/// The camera's source, and its replacement once it has closed.
-pub(super) struct Sources {
-    pub current: Source,
-    next: Option<Source>,
-}
-
-impl Sources {
-    pub(super) fn new(current: Source) -> Self {
-        Sources { current, next: None }
-    }
-
-    /// Which source is asked for something now. One that is about to go is asked for nothing more: the next is, for
-    /// all of it.
-    pub(super) fn asked(&self) -> Option<Source> {
-        self.next.is_none().then(|| self.current.clone())
-    }
-
-    pub(super) fn is_leaving(&self) -> bool {
-        self.next.is_some()
-    }
-}
-
-/// Numbers the sources, so that a late event of a replaced source is not taken for one of its replacement.
-#[derive(Default)]
-pub(super) struct Epoch(AtomicU64);
-
-impl Epoch {
-    pub(super) fn listen(inbox: &Arc<Inbox>, source: &Source) {
-        let (inbox, epoch) = (inbox.clone(), inbox.epoch.0.fetch_add(1, Ordering::AcqRel) + 1);
-        source.producer().listen(Arc::new(move |event| {
-            if inbox.epoch.0.load(Ordering::Acquire) == epoch {
-                inbox.take(event);
-            }
-        }));
-    }
-}
 
 impl Camera {
     /// Changes settings while the camera runs, without ending calls. These take effect: `source`, `vp8`, `bitrate`,
@@ -216,6 +178,7 @@ mod tests {
     use super::*;
     use crate::Server;
     use crate::camera::{Admit, Connect, Serve};
+    use crate::media::source::Source;
     use crate::net::ServerConfig;
     use crate::net::http::{Method, Response, Routes};
     use crate::proto::Token;

@@ -1,23 +1,23 @@
 //! What the camera's handles, its task and its source's threads share.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
+
+use futures_lite::future::Boxed;
 
 use super::commands::Handlers;
 use super::controls::{ControlCommands, ControlRequest, Reply};
-use super::reconfigure::{Epoch, Sources};
-use super::site::{self, Rules};
+use super::site::{self, Rules, SiteData};
 use super::snapshot::Outcome;
+use super::sources::{Inbox, Sources};
 use super::studio::{Input, Studio, Whence};
 use super::{Config, Event, Status};
 use crate::client;
-use crate::media::StreamId;
-use crate::media::frame::queue::{FrameQueue, Pushed};
 use crate::media::source::controls::Value;
 use crate::media::source::{Command, RequestId, SourceEvent};
 use crate::net::udp::Udp;
-use crate::net::{Outlet, Signal, lock, time};
+use crate::net::{Outlet, lock, time};
 use crate::proto::{Kind, Message};
 use crate::{Client, Server};
 
@@ -46,50 +46,6 @@ pub(super) struct Shared {
     pub udp: Mutex<Option<Udp>>,
     pub place: site::Reachability,
     pub urls: Vec<String>,
-}
-
-/// From the source's threads to the camera's task.
-pub(super) struct Inbox {
-    pub frames: FrameQueue,
-    pub events: Mutex<VecDeque<SourceEvent>>,
-    /// Streams of which frames were dropped.
-    pub torn: Mutex<BTreeSet<StreamId>>,
-    pub epoch: Epoch,
-    pub changed: Signal,
-    /// The camera is told to end, and its connection has ended.
-    pub ending: Mutex<Ending>,
-}
-
-#[derive(Default)]
-pub(super) struct Ending {
-    pub asked: bool,
-    pub offline: bool,
-}
-
-impl Inbox {
-    /// What came from a source that has gone is of no interest.
-    pub(super) fn forget(&self) {
-        self.frames.clear();
-        lock(&self.torn).clear();
-        lock(&self.events).clear();
-    }
-
-    /// On the source's threads: never waits.
-    pub(super) fn take(&self, event: SourceEvent) {
-        match event {
-            SourceEvent::Frame(frame) => {
-                let (stream, video) = (frame.stream, frame.codec.is_video());
-                if self.frames.push(frame) == Pushed::NeedsKeyFrame && video {
-                    lock(&self.torn).insert(stream);
-                    self.changed.notify();
-                }
-            }
-            event => {
-                lock(&self.events).push_back(event);
-                self.changed.notify();
-            }
-        }
-    }
 }
 
 impl Shared {
@@ -254,6 +210,19 @@ impl Shared {
             data,
             call,
         });
+    }
+}
+
+/// Empty before the camera is made, and after it was dropped.
+impl SiteData for Mutex<Weak<Shared>> {
+    fn status(&self) -> Option<Status> {
+        let shared = lock(self).upgrade()?;
+        Some(shared.status())
+    }
+
+    fn snapshot(&self) -> Option<Boxed<Outcome>> {
+        let shared = lock(self).upgrade()?;
+        Some(Box::pin(shared.snapshot()))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use futures_lite::future::Boxed;
 use serde_json::json;
 
-use super::shared::Shared;
+use super::snapshot::Outcome;
 use super::{Admit, CameraError, Config, Connect, Serve, Signalling, Snapshot, SnapshotError, Status};
 use crate::client;
 use crate::media::Kind;
@@ -32,8 +33,13 @@ pub(super) struct Entrance {
     pub rules: Option<Arc<Rules>>,
 }
 
-/// Finds the camera, from its creation until it is dropped.
-pub(super) type Find = Arc<dyn Fn() -> Option<Arc<Shared>> + Send + Sync>;
+/// What the site shows of the camera: `None` before it is made, and after it was dropped.
+pub(super) trait SiteData: Send + Sync {
+    fn status(&self) -> Option<Status>;
+
+    /// The newest picture.
+    fn snapshot(&self) -> Option<Boxed<Outcome>>;
+}
 
 /// Settings of a camera's own server that may change while it runs.
 pub(super) struct Rules {
@@ -41,16 +47,16 @@ pub(super) struct Rules {
     /// Who may watch.
     watchers: Mutex<Guard>,
     site: Mutex<Arc<Site>>,
-    find: Find,
+    data: Arc<dyn SiteData>,
 }
 
 impl Rules {
-    fn new(config: &Config, serve: &Serve, find: Find) -> Rules {
+    fn new(config: &Config, serve: &Serve, data: Arc<dyn SiteData>) -> Rules {
         Rules {
             token: Mutex::new(serve.token.clone()),
             watchers: Mutex::new(watchers(serve)),
-            site: Mutex::new(site(config, serve, &find)),
-            find,
+            site: Mutex::new(site(config, serve, &data)),
+            data,
         }
     }
 
@@ -58,7 +64,7 @@ impl Rules {
     pub(super) fn change(&self, config: &Config, serve: &Serve) {
         lock(&self.token).clone_from(&serve.token);
         *lock(&self.watchers) = watchers(serve);
-        *lock(&self.site) = site(config, serve, &self.find);
+        *lock(&self.site) = site(config, serve, &self.data);
     }
 
     /// The newest frame as JPEG, for those who may watch.
@@ -67,11 +73,9 @@ impl Rules {
         if !may {
             return Response::unauthorized(&request, "A token is required: Authorization: Bearer …\n");
         }
-        match (self.find)() {
+        match self.data.snapshot() {
             // A page of another site cannot show it, whatever its visitors' browsers reach.
-            Some(shared) => {
-                picture(shared.snapshot().await).header("Cross-Origin-Resource-Policy", "same-origin")
-            }
+            Some(snapshot) => picture(snapshot.await).header("Cross-Origin-Resource-Policy", "same-origin"),
             None => Response::text(503, ABOUT_TO_START),
         }
     }
@@ -93,10 +97,10 @@ pub(super) fn picture(snapshot: Result<Snapshot, SnapshotError>) -> Response {
 }
 
 /// Opens the server if it is the camera's own, and creates the client.
-pub(super) fn open(config: &Config, find: Find) -> Result<Entrance, CameraError> {
+pub(super) fn open(config: &Config, data: Arc<dyn SiteData>) -> Result<Entrance, CameraError> {
     Ok(match &config.signalling {
         Signalling::Serve(serve) => {
-            let rules = Arc::new(Rules::new(config, serve, find));
+            let rules = Arc::new(Rules::new(config, serve, data));
             let server = serve_here(config, serve, &rules)?;
             let client = server.peer(identity(config, None));
             Entrance { server: Some(server), owned: true, client, rules: Some(rules) }
@@ -126,14 +130,14 @@ fn watchers(serve: &Serve) -> Guard {
 }
 
 /// The static HTTP API of the camera's own server.
-fn site(config: &Config, serve: &Serve, find: &Find) -> Arc<Site> {
-    let (guard, find) = (watchers(serve), find.clone());
+fn site(config: &Config, serve: &Serve, data: &Arc<dyn SiteData>) -> Arc<Site> {
+    let (guard, data) = (watchers(serve), data.clone());
     // Credentials of ICE servers are only for those who may watch.
     let site = Site::new(&config.ice_servers, Some(&config.room), serve.asks())
         .watchers(guard.clone())
         .numbers(guard)
-        .guarded("/api/status", move || match find() {
-            Some(shared) => Response::json(shared.status().to_json().to_string()),
+        .guarded("/api/status", move || match data.status() {
+            Some(status) => Response::json(status.to_json().to_string()),
             None => Response::text(503, ABOUT_TO_START),
         });
     Arc::new(site)

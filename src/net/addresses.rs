@@ -13,11 +13,11 @@ pub(crate) fn of_this_machine() -> io::Result<Vec<IpAddr>> {
 /// The addresses that another machine can reach, out of these with the names of their interfaces.
 ///
 /// - An IPv4 link-local address (169.254.0.0/16, RFC 3927) counts if its interface has no better one: a board on a
-/// cable without a DHCP server has no other, and whoever is at the other end of the cable reaches it there, regardless
-/// of the board's other interfaces.
+///   cable without a DHCP server has no other, and whoever is at the other end of the cable reaches it there, regardless
+///   of the board's other interfaces.
 /// - IPv6 link-local addresses never count. Each needs a zone, after its `%`, to name the link, and a candidate carries
-/// no zone (RFC 8839, 5.1): both sides would pick whichever link their system prefers. A link that only has link-local
-/// addresses also has one of IPv4 if addresses are configured automatically.
+///   no zone (RFC 8839, 5.1): both sides would pick whichever link their system prefers. A link that only has link-local
+///   addresses also has one of IPv4 if addresses are configured automatically.
 /// - Loopback counts if there is nothing else.
 fn reachable<'a>(addresses: impl Iterator<Item = (&'a str, IpAddr)>) -> Vec<IpAddr> {
     let is_v4_link_local = |ip: &IpAddr| matches!(ip, IpAddr::V4(ip) if ip.is_link_local());

@@ -86,7 +86,8 @@ pub enum SourceEvent {
     /// The source is closed as requested; no more frames follow.
     Stopped,
     /// The new state, with a code and a message that are safe to publish: they contain no address. Sent once per change,
-    /// in addition to the events above; ends with [`SourceEvent::Stopped`].
+    /// in addition to the events above; ends with [`SourceEvent::Stopped`]. A producer may omit it: the state is then
+    /// derived from those events.
     State(SourceStatus),
     /// A problem that does not stop the source.
     Trouble(MediaError),

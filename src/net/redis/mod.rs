@@ -1,9 +1,9 @@
 //! Redis: several instances as one cluster, sessions stored by a web application, and messages from it.
 //!
 //! - A [`Server`] with [`ServerConfig::redis`](super::ServerConfig) shares its peers with every other server on the
-//! same Redis, and admits whoever has a session there.
+//!   same Redis, and admits whoever has a session there.
 //! - [`Sessions`] stores those sessions, and [`Emitter`] sends messages to peers: for a web application, when somebody
-//! logs in, and when something happens.
+//!   logs in, and when something happens.
 //!
 //! ```no_run
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {

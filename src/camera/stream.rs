@@ -1,0 +1,47 @@
+//! The stream of encoded frames that the application reads.
+
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use futures_lite::Stream;
+
+use super::frames::{FrameEvent, Outbox};
+use super::shared::Shared;
+
+/// A bounded stream of encoded frames, from [`Camera::frames`](super::Camera::frames). The source runs while this
+/// exists; dropping it stops streams that nobody else uses. It ends when the camera ends, or when the source fails for
+/// good.
+pub struct Frames {
+    shared: Weak<Shared>,
+    id: u64,
+    outbox: Arc<Outbox>,
+}
+
+impl Frames {
+    pub(super) fn new(shared: Weak<Shared>, id: u64, outbox: Arc<Outbox>) -> Self {
+        Frames { shared, id, outbox }
+    }
+}
+
+impl Stream for Frames {
+    type Item = FrameEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
+        self.outbox.poll(cx)
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.drop_frames(self.id);
+        }
+    }
+}
+
+impl std::fmt::Debug for Frames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frames").finish_non_exhaustive()
+    }
+}
