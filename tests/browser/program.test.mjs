@@ -12,5 +12,5 @@ scenario('the page of `symple serve` plays a `symple camera` elsewhere', { needs
   const page = await watch(await s.chromium(), url, { before: as('alice') });
   await page.moves('#video', 30);
   await page.sound();
-  await camera.says(/alice watches/);
+  await camera.says(/alice is watching/);
 });

@@ -18,7 +18,7 @@ scenario('a camera is watched through a server in another process', { needs: ['c
   const page = await watch(await s.chromium(), `${front}#token=wonderland`, { before: as('alice') });
   await page.moves('#video', 30);
   await page.sound();
-  await camera.says(/alice watches/);
+  await camera.says(/alice is watching/);
 });
 
 scenario('a server whose certificate nobody signed is refused in words', { needs: ['openssl'] }, async (s) => {
