@@ -26,6 +26,7 @@ mod demand;
 mod driver;
 mod event;
 mod frames;
+mod permission;
 mod profile;
 mod reconfigure;
 mod shared;

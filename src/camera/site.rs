@@ -6,18 +6,19 @@ use std::sync::{Arc, Mutex};
 use futures_lite::future::Boxed;
 use serde_json::json;
 
+use super::permission;
 use super::snapshot::Outcome;
-use super::{Admit, CameraError, Config, Connect, Serve, Signalling, Snapshot, SnapshotError, Status};
+use super::{CameraError, Config, Connect, Serve, Signalling, Snapshot, SnapshotError, Status};
 use crate::client;
 use crate::media::Kind;
 use crate::media::source::SourceStatus;
 use crate::net::http::{Method, Request, Response};
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
-use crate::net::{AuthRequest, Origins, ServerConfig, addresses, lock, outward_address};
-use crate::proto::{Status as Code, Token};
+use crate::net::{ServerConfig, addresses, lock, outward_address};
+use crate::proto::Token;
 use crate::rtc::LocalCandidate;
-use crate::server::{self, Admission};
+use crate::server;
 use crate::{Client, Server};
 
 /// Files that source, encoders and log keep open, and those that a restart opens; a pipeline has about twenty.
@@ -54,7 +55,7 @@ impl Rules {
     fn new(config: &Config, serve: &Serve, data: Arc<dyn SiteData>) -> Rules {
         Rules {
             token: Mutex::new(serve.token.clone()),
-            watchers: Mutex::new(watchers(serve)),
+            watchers: Mutex::new(permission::watchers(serve)),
             site: Mutex::new(site(config, serve, &data)),
             data,
         }
@@ -63,7 +64,7 @@ impl Rules {
     /// Changes the token and the ICE servers.
     pub(super) fn change(&self, config: &Config, serve: &Serve) {
         lock(&self.token).clone_from(&serve.token);
-        *lock(&self.watchers) = watchers(serve);
+        *lock(&self.watchers) = permission::watchers(serve);
         *lock(&self.site) = site(config, serve, &self.data);
     }
 
@@ -121,17 +122,9 @@ pub(super) fn open(config: &Config, data: Arc<dyn SiteData>) -> Result<Entrance,
     })
 }
 
-fn watchers(serve: &Serve) -> Guard {
-    match &serve.token {
-        Some(token) => Guard::Token { token: token.clone() },
-        None if serve.asks() => Guard::Nobody,
-        None => Guard::Everybody,
-    }
-}
-
 /// The static HTTP API of the camera's own server.
 fn site(config: &Config, serve: &Serve, data: &Arc<dyn SiteData>) -> Arc<Site> {
-    let (guard, data) = (watchers(serve), data.clone());
+    let (guard, data) = (permission::watchers(serve), data.clone());
     // Credentials of ICE servers are only for those who may watch.
     let site = Site::new(&config.ice_servers, Some(&config.room), serve.asks())
         .watchers(guard.clone())
@@ -176,7 +169,7 @@ fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Serv
     let server = ServerConfig {
         hub,
         listen: serve.listen.clone(),
-        origins: Some(origins(&serve.origins)),
+        origins: Some(permission::origins(&serve.origins)),
         trusted_proxies: serve.trusted_proxies.clone(),
         max_per_address: serve.max_per_address,
         max_unauthenticated_per_address: serve.max_unauthenticated_per_address,
@@ -198,48 +191,11 @@ fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Serv
             site.answer(request)
         }
     }))?;
-    match (&serve.admit, &serve.token) {
-        (Admit::Token, None) => {}
-        (Admit::Token, Some(_)) => server.judge({
-            let rules = rules.clone();
-            move |request| {
-                let mine = !request.is_heard();
-                if mine {
-                    judge(request, lock(&rules.token).as_ref());
-                }
-                mine
-            }
-        }),
-        (Admit::Application(judge), _) => {
-            let judge = judge.clone();
-            server.judge(move |request| {
-                judge(request.clone());
-                true
-            });
-        }
-    }
+    permission::decide_who_enters(&server, serve, {
+        let rules = rules.clone();
+        move || lock(&rules.token).clone()
+    });
     Ok(server)
-}
-
-/// Admits whoever knows the token; the hub puts everybody into the camera's room.
-fn judge(request: &AuthRequest, token: Option<&Token>) {
-    let shown = request.auth.token.as_ref();
-    if token.zip(shown).is_some_and(|(token, shown)| token.is(shown.reveal())) {
-        request.admit(Admission::default());
-    } else {
-        request.refuse(Code::UNAUTHORIZED, "Authentication failed: wrong or missing token");
-    }
-}
-
-/// The pages that may connect besides the camera's own.
-fn origins(listed: &[String]) -> Origins {
-    if listed.iter().any(|origin| origin.trim() == "*") {
-        log::warn!(
-            "origins contains *: pages of any website can connect to this camera from their visitors' browsers"
-        );
-        return Origins::Any;
-    }
-    Origins::OwnAnd { others: listed.to_vec() }
 }
 
 impl Status {
