@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use gst::prelude::*;
@@ -99,7 +99,10 @@ pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>, ours: bool) 
 }
 
 /// Whether both name one camera, perhaps by two paths of one device.
+#[cfg(any(test, feature = "camera"))]
 pub(super) fn is_same_camera(a: &Location, b: &Location) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
     match (a, b) {
         (Location::V4l2 { path: a }, Location::V4l2 { path: b }) => {
             let device =

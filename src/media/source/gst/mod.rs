@@ -91,6 +91,7 @@ impl Source {
 
     /// The same for one that takes the place of a source of other settings, which may still hold the same camera. That
     /// camera needn't give a picture now.
+    #[cfg(feature = "camera")]
     pub(crate) fn gstreamer_in_place_of(
         settings: CaptureSettings,
         old: &CaptureSettings,
