@@ -8,11 +8,13 @@ use std::io::BufRead;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use futures_lite::future::zip;
+use async_signal::{Signal, Signals};
+use futures_lite::StreamExt;
+use futures_lite::future::{block_on, or, pending, zip};
 use serde_json::json;
 use symple::Server;
 use symple::call::body::EndReason;
-use symple::camera::{Answer, Camera, Config, Event, Signalling};
+use symple::camera::{Answer, Camera, CameraSource, Config, Event, Signalling};
 use symple::media::source::gst::CaptureSettings;
 use symple::net::http::{BodyError, Method, Request, Response};
 use symple::net::site::{Guard, Site};
@@ -104,8 +106,8 @@ impl Firmware {
             match button {
                 "hangup" => println!("{} calls ended", camera.hang_up_all(EndReason::Ended)),
                 "motion" => _ = camera.notify_viewers("motion", &json!({ "where": "left" })),
-                "night" => limit(camera, 150_000),
-                "day" => limit(camera, 4_000_000),
+                "night" => limit(camera, 150_000, 15),
+                "day" => limit(camera, 4_000_000, 30),
                 "end" => camera.shutdown(),
                 other => println!("no such button: {other:?}"),
             }
@@ -145,21 +147,36 @@ fn watched(camera: Camera) -> Camera {
     camera
 }
 
-/// Lowers or raises the bitrate while the camera runs.
-fn limit(camera: &Camera, bps: u32) {
-    if let Err(e) = camera.reconfigure(|config| config.bitrate.max = bps) {
+/// Lowers or raises bitrate and frame rate while the camera runs; size, token and viewers change likewise.
+fn limit(camera: &Camera, bps: u32, fps: u32) {
+    let change = |config: &mut Config| {
+        config.bitrate.max = bps;
+        if let CameraSource::Capture(capture) = &mut config.source {
+            capture.fps = fps;
+        }
+    };
+    if let Err(e) = camera.reconfigure(change) {
         println!("nothing changed: {e}");
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let listen = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4500".into());
+    // SIGTERM, as systemd sends it, and Ctrl+C are the same as the button `end`.
+    let mut signals = Signals::new([Signal::Term, Signal::Int])?;
     let firmware = Firmware::new(listen.parse()?)?;
     println!("open http://{}/#token={TOKEN}", firmware.server.addresses()[0]);
     let buttons = firmware.clone();
     std::thread::spawn(move || {
         std::io::stdin().lock().lines().map_while(Result::ok).for_each(|line| buttons.press(&line));
     });
-    futures_lite::future::block_on(firmware.run());
+    let ended = firmware.clone();
+    let asked = async {
+        while signals.next().await.is_some() {
+            ended.press("end");
+        }
+        pending().await
+    };
+    block_on(or(firmware.run(), asked));
     Ok(())
 }

@@ -59,6 +59,26 @@ impl Drop for Example {
     }
 }
 
+#[test]
+#[cfg(all(unix, feature = "camera-gst", feature = "web"))]
+fn the_firmware_ends_at_sigterm() {
+    let mut firmware = Example::start("firmware", &["127.0.0.1:0"], &[]);
+    firmware.says("open http://127.0.0.1:");
+    let killed = Command::new("kill").arg(firmware.child.id().to_string()).status().expect("kill is there");
+    assert!(killed.success());
+    let (tell, ended) = channel();
+    let pid = firmware.child.id();
+    let status = std::thread::scope(|scope| {
+        let child = &mut firmware.child;
+        scope.spawn(move || tell.send(child.wait()));
+        ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            panic!("it does not end")
+        })
+    });
+    assert!(status.expect("it is our child").success());
+}
+
 /// Cargo builds the examples with the tests, in the folder beside; but not for `cargo test --test examples`, which takes
 /// those that `cargo build --examples` left.
 fn binary(name: &str) -> PathBuf {
