@@ -9,7 +9,7 @@ use super::body::{self, Candidate, Description, End, EndReason, Kind};
 use super::messages::Sender;
 use super::timers::{Timer, Timers};
 use super::{CallError, CallId, Config, Event, Input, MAX_NAME, Output, State};
-use crate::limit::{Buckets, Origin};
+use crate::limit::{Buckets, RateKey};
 
 pub(super) const INIT: &str = "call:init";
 pub(super) const ACCEPT: &str = "call:accept";
@@ -30,8 +30,8 @@ pub struct Calls {
     pub(super) calls: BTreeMap<CallId, Call>,
     pub(super) timers: Timers,
     /// How often peers may call, and how often a refusal is answered.
-    pub(super) inits: Buckets<Origin>,
-    pub(super) answers: Buckets<Origin>,
+    pub(super) inits: Buckets<RateKey>,
+    pub(super) answers: Buckets<RateKey>,
     /// Candidates that could not be parsed.
     pub(super) unread_candidates: u64,
     outputs: VecDeque<Output>,
@@ -43,7 +43,7 @@ pub(super) struct Call {
     pub wire: Option<String>,
     pub remote: String,
     /// Who limits count the remote as; `None` until it has sent something.
-    pub origin: Option<Origin>,
+    pub origin: Option<RateKey>,
     pub role: Role,
     pub phase: Phase,
     pub negotiation: Negotiation,
@@ -125,7 +125,7 @@ impl Calls {
 
     /// Who limits count the call's remote as; `None` until it has sent something.
     #[cfg(feature = "camera")]
-    pub(crate) fn origin(&self, id: CallId) -> Option<&Origin> {
+    pub(crate) fn origin(&self, id: CallId) -> Option<&RateKey> {
         self.calls.get(&id)?.origin.as_ref()
     }
 
@@ -320,7 +320,7 @@ impl Calls {
         self.expire(now);
         match input {
             Input::Message { from, host, subtype, data, call } => {
-                self.message(&Sender { from, origin: Origin::new(host, from) }, subtype, data, call, now);
+                self.message(&Sender { from, origin: RateKey::new(host, from) }, subtype, data, call, now);
             }
             Input::Own { address } => self.welcomed(address, now),
             Input::PeerOffline { address } => self.peer_offline(address, now),

@@ -11,13 +11,13 @@ use super::calls::{
 };
 use super::timers::Timer;
 use super::{CallId, Event, MAX_NAME, State};
-use crate::limit::Origin;
+use crate::limit::RateKey;
 
 /// Who sent a message.
 pub(super) struct Sender<'a> {
     /// `user|id`
     pub from: &'a str,
-    pub origin: Origin,
+    pub origin: RateKey,
 }
 
 impl Calls {

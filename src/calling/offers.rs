@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::call::body::Candidate;
 use crate::call::{CallId, RateLimit};
-use crate::limit::{Bucket, Buckets, Origin};
+use crate::limit::{Bucket, Buckets, RateKey};
 
 /// Offers of all callers together. 16 a second take 4 % of a core of 2.7 ms each; 64 at once are a camera's viewers
 /// that come back after a restart.
@@ -24,13 +24,13 @@ pub(super) struct Waiting {
     pub id: CallId,
     pub sdp: String,
     pub candidates: Vec<Candidate>,
-    origin: Origin,
+    origin: RateKey,
     /// Its place in the queue.
     number: u64,
 }
 
 pub(super) struct Offers {
-    each: Buckets<Origin>,
+    each: Buckets<RateKey>,
     all: Bucket,
     /// No more than calls.
     waiting: BTreeMap<CallId, Waiting>,
@@ -43,7 +43,7 @@ impl Offers {
     }
 
     /// Lets an offer wait, in the place of an earlier one of its call.
-    pub(super) fn push(&mut self, id: CallId, origin: Origin, sdp: String) {
+    pub(super) fn push(&mut self, id: CallId, origin: RateKey, sdp: String) {
         if let Some(waiting) = self.waiting.get_mut(&id) {
             (waiting.origin, waiting.sdp) = (origin, sdp);
             return;

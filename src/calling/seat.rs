@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::limit::Origin;
+use crate::limit::RateKey;
 use crate::media::StreamId;
 use crate::proto::Address;
 use crate::rtc::SessionId;
@@ -20,7 +20,7 @@ pub enum Answer {
 
 /// Whose share a call is taken from.
 pub(super) struct Caller {
-    pub origin: Origin,
+    pub origin: RateKey,
     /// Many may come from there.
     pub exempt: bool,
 }

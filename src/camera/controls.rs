@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::config::{Controllers, Signalling};
 use crate::call::RateLimit;
-use crate::limit::{Buckets, Origin};
+use crate::limit::{Buckets, RateKey};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::RequestId;
 use crate::media::source::controls::{Control, Value};
@@ -49,8 +49,8 @@ pub(super) struct ControlCommands {
     pub known: Vec<Control>,
     /// Since when.
     asked: BTreeMap<RequestId, (Instant, Message)>,
-    heard: Buckets<Origin>,
-    refused: Buckets<Origin>,
+    heard: Buckets<RateKey>,
+    refused: Buckets<RateKey>,
 }
 
 impl ControlCommands {
@@ -105,7 +105,7 @@ impl ControlCommands {
         let Some(from) = command.from() else { return false };
         let allowed = self.allows(from.user());
         let buckets = if allowed { &mut self.heard } else { &mut self.refused };
-        buckets.take(&Origin::new(host, from.as_str()), now)
+        buckets.take(&RateKey::new(host, from.as_str()), now)
     }
 
     /// What a command wants of the device.

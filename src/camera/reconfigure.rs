@@ -57,7 +57,7 @@ impl Camera {
             Signalling::Connect(connect) => shared.client.set_token(connect.token.clone()),
             Signalling::Within(_) => {}
         }
-        let settings = studio::Settings {
+        let settings = studio::LiveSettings {
             bitrate: new.bitrate.clone(),
             linger: new.linger,
             max_viewers: new.max_viewers,

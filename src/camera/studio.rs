@@ -84,14 +84,14 @@ pub(crate) enum Input<'a> {
         live: bool,
     },
     /// Settings that change while it runs.
-    Settings(Settings),
+    Settings(LiveSettings),
     /// All calls are hung up.
     Shutdown,
     Timeout,
 }
 
 /// Settings that can change while the camera runs.
-pub(crate) struct Settings {
+pub(crate) struct LiveSettings {
     pub bitrate: Limits,
     pub linger: Duration,
     pub max_viewers: usize,

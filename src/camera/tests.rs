@@ -642,7 +642,7 @@ fn settings_change_while_it_runs() {
     world.offer("bob|2", OFFER);
     world.connect("bob|2");
     let bitrate = Limits { max: 500_000, ..Limits::default() };
-    let settings = super::studio::Settings {
+    let settings = super::studio::LiveSettings {
         bitrate,
         linger: Duration::from_secs(2),
         max_viewers: 2,
@@ -668,7 +668,7 @@ fn settings_change_while_it_runs() {
 #[test]
 fn the_largest_values_mean_no_limit() {
     let mut world = World::new(usize::MAX, true);
-    let settings = super::studio::Settings {
+    let settings = super::studio::LiveSettings {
         bitrate: Limits::default(),
         linger: Duration::MAX,
         max_viewers: usize::MAX,
@@ -680,7 +680,7 @@ fn the_largest_values_mean_no_limit() {
     world.connect("bob|2");
     assert_eq!(world.said("call:answer"), 1);
     let mut world = World::with_jpeg();
-    world.input(Input::Settings(super::studio::Settings {
+    world.input(Input::Settings(super::studio::LiveSettings {
         bitrate: Limits::default(),
         linger: Duration::MAX,
         max_viewers: 4,

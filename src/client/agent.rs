@@ -8,10 +8,10 @@ use super::answers::Answers;
 use super::backoff::{Random, Wait, after_close, next_delay};
 use super::commands::Commands;
 use super::pacing::Outbox;
-use super::rooms::Wishes;
+use super::rooms::RoomChoices;
 use super::roster::Roster;
 use super::{AnswerId, CommandError, Config, End, Event, Input, Output, RequestError, SendError};
-use crate::limit::{Bucket, Buckets, Origin, RateLimit};
+use crate::limit::{Bucket, Buckets, RateKey, RateLimit};
 use crate::proto::{Address, CloseCode, Draft, Kind, Peer};
 
 /// A session that lasted this long was stable: the waits start from the shortest again. It equals the time
@@ -75,14 +75,14 @@ pub(super) struct Session {
 pub struct Agent {
     pub(super) config: Config,
     pub(super) stage: Stage,
-    pub(super) wishes: Wishes,
+    pub(super) wishes: RoomChoices,
     pub(super) roster: Roster,
     pub(super) commands: Commands,
     pub(super) answers: Answers,
     /// Our recent session ids: a server that has not noticed the loss of one still announces it.
     pub(super) past: VecDeque<String>,
     outputs: VecDeque<Output>,
-    pub(super) probes: Buckets<Origin>,
+    pub(super) probes: Buckets<RateKey>,
     pub(super) random: Random,
     /// Dials and waits since the last stable session.
     dials: u32,
@@ -94,7 +94,7 @@ impl Agent {
     /// Creates an idle agent. `seed` is a random number that spreads the reconnects of many clients and makes
     /// their message ids differ.
     pub fn new(mut config: Config, seed: u64, now: Instant) -> Self {
-        let mut wishes = Wishes::new(config.max_rooms);
+        let mut wishes = RoomChoices::new(config.max_rooms);
         // An interval of zero would ping in a loop.
         config.ping_interval = config.ping_interval.max(Duration::from_secs(1));
         for room in std::mem::take(&mut config.rooms) {

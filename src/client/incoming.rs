@@ -11,7 +11,7 @@ use super::backoff::{Wait, after_error};
 use super::pacing::Outbox;
 use super::roster::Change;
 use super::{Agent, CommandError, End, Event, RequestError};
-use crate::limit::{Bucket, Origin, RateLimit};
+use crate::limit::{Bucket, RateKey, RateLimit};
 use crate::proto::{
     Address, CloseCode, Draft, Kind, Message, Object, PRESENCE_BATCH, Peer, Status, valid_room,
 };
@@ -196,7 +196,7 @@ impl Agent {
         if message.is_probe() && !peer.id().is_empty() {
             let room = session.askers.len() < MAX_ASKERS && peer.as_str().len() <= 1024;
             let fresh = room && !session.askers.contains(&peer);
-            if fresh && self.probes.take(&Origin::new(None, peer.as_str()), self.now) {
+            if fresh && self.probes.take(&RateKey::new(None, peer.as_str()), self.now) {
                 session.askers.push_back(peer.clone());
             }
         }

@@ -174,7 +174,7 @@ impl Agent {
         self.send(draft.with("status", &status.0).data(data), now).map(drop)
     }
 
-    /// Wishes to be in a room, now and after every reconnect; offline, from the next `welcome` on.
+    /// Joins a room, now and after every reconnect; while offline, from the next `welcome` on.
     /// Asking for a room that we are in is answered again, so this is a heartbeat too.
     ///
     /// Errors: the name is none, too many rooms are wished for already, or too much waits to be sent.
@@ -184,7 +184,7 @@ impl Agent {
         self.ask_room(Kind::Join, room)
     }
 
-    /// Wishes to be out of a room, now and after every reconnect.
+    /// Leaves a room, now and after every reconnect.
     ///
     /// Errors: as for [`Agent::join`].
     pub fn leave(&mut self, room: &str, now: Instant) -> Result<(), SendError> {

@@ -6,42 +6,43 @@ use super::SendError;
 use crate::proto::valid_room;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum RoomChoice {
     In,
     /// Remembered as well: a server may put us into rooms of its choice at each `welcome`.
     Out,
 }
 
 /// What is wanted for each room that was ever asked for, up to a limit.
-pub(super) struct Wishes {
-    rooms: BTreeMap<String, Wish>,
+pub(super) struct RoomChoices {
+    rooms: BTreeMap<String, RoomChoice>,
     limit: usize,
 }
 
-impl Wishes {
+impl RoomChoices {
     pub(super) fn new(limit: usize) -> Self {
-        Wishes { rooms: BTreeMap::new(), limit }
+        RoomChoices { rooms: BTreeMap::new(), limit }
     }
 
     pub(super) fn join(&mut self, room: &str) -> Result<(), SendError> {
-        self.wish(room, Wish::In)
+        self.wish(room, RoomChoice::In)
     }
 
     pub(super) fn leave(&mut self, room: &str) -> Result<(), SendError> {
-        self.wish(room, Wish::Out)
+        self.wish(room, RoomChoice::Out)
     }
 
-    fn wish(&mut self, room: &str, wish: Wish) -> Result<(), SendError> {
+    fn wish(&mut self, room: &str, wish: RoomChoice) -> Result<(), SendError> {
         if !valid_room(room) {
             return Err(SendError::BadRoom);
         }
         if self.rooms.len() >= self.limit && !self.rooms.contains_key(room) {
             // Rooms to stay out of matter less: we would not be put into most of them anyway.
-            let out = self.rooms.iter().find(|(_, wish)| **wish == Wish::Out).map(|(room, _)| room.clone());
+            let out =
+                self.rooms.iter().find(|(_, wish)| **wish == RoomChoice::Out).map(|(room, _)| room.clone());
             match (out, wish) {
                 (Some(out), _) => _ = self.rooms.remove(&out),
-                (None, Wish::Out) => return Ok(()),
-                (None, Wish::In) => return Err(SendError::TooManyRooms),
+                (None, RoomChoice::Out) => return Ok(()),
+                (None, RoomChoice::In) => return Err(SendError::TooManyRooms),
             }
         }
         self.rooms.insert(room.to_owned(), wish);
@@ -55,15 +56,15 @@ impl Wishes {
 
     /// The rooms to be in.
     pub(super) fn wanted(&self) -> impl Iterator<Item = &str> {
-        self.with(Wish::In)
+        self.with(RoomChoice::In)
     }
 
     /// The rooms to stay out of.
     pub(super) fn unwanted(&self) -> impl Iterator<Item = &str> {
-        self.with(Wish::Out)
+        self.with(RoomChoice::Out)
     }
 
-    fn with(&self, wish: Wish) -> impl Iterator<Item = &str> {
+    fn with(&self, wish: RoomChoice) -> impl Iterator<Item = &str> {
         self.rooms.iter().filter(move |(_, w)| **w == wish).map(|(room, _)| room.as_str())
     }
 }
@@ -74,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_last_wish_for_a_room_holds() {
-        let mut wishes = Wishes::new(2);
+        let mut wishes = RoomChoices::new(2);
         wishes.join("a").expect("fits");
         wishes.join("b").expect("fits");
         assert_eq!(wishes.join("c"), Err(SendError::TooManyRooms));
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        let mut wishes = Wishes::new(2);
+        let mut wishes = RoomChoices::new(2);
         for bad in ["", &"x".repeat(257)] {
             assert_eq!(wishes.join(bad), Err(SendError::BadRoom));
             assert_eq!(wishes.leave(bad), Err(SendError::BadRoom));

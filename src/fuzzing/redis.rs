@@ -6,9 +6,9 @@ use super::bytes::{Bytes, valid};
 use crate::net::redis::RedisUrl;
 use crate::net::redis::sessions::verdict;
 use crate::net::redis::slots::{Redirect, Slots, slot};
-use crate::net::redis::url::{HostPort, Place};
+use crate::net::redis::url::{HostPort, RedisHosts};
 use crate::proto::{Head, valid_user};
-use crate::server::cluster::{Bus, BusInput, Instance, InstanceOutput as Output, Settings};
+use crate::server::cluster::{Bus, BusInput, ClusterSettings, Instance, InstanceOutput as Output};
 use crate::server::{Config, ConnId, Input, Transmit, Verdict};
 
 /// Answers: who holds which slot, where one is sent on to, whom a session lets in.
@@ -57,12 +57,12 @@ pub fn redis_url(data: &[u8]) {
         Err(e) => return assert!(e.to_string().contains("use a URL such as")),
     };
     let (hosts, shown) = match &url.place {
-        Place::At(at) => (std::slice::from_ref(at), format!("RedisUrl({}:{})", at.0, at.1)),
-        Place::Sentinels(hosts, name) => {
+        RedisHosts::At(at) => (std::slice::from_ref(at), format!("RedisUrl({}:{})", at.0, at.1)),
+        RedisHosts::Sentinels(hosts, name) => {
             assert!(!name.is_empty() && !name.contains('/'));
             (&hosts[..], format!("RedisUrl({name} of {} sentinels)", hosts.len()))
         }
-        Place::Cluster(hosts) => {
+        RedisHosts::Cluster(hosts) => {
             assert_eq!(url.login.db(), 0);
             (&hosts[..], format!("RedisUrl(a cluster by {} of its nodes)", hosts.len()))
         }
@@ -78,7 +78,7 @@ pub fn envelopes(data: &[u8]) {
     let mut now = Instant::now();
     let hour = Duration::from_secs(3600);
     let config = Config { idle_timeout: hour, verdict_timeout: hour, ..Config::default() };
-    let mut hub = Instance::new(config, Settings::new("here"), now);
+    let mut hub = Instance::new(config, ClusterSettings::new("here"), now);
     let mut driver = Driver { given: data, published: vec![] };
     hub.handle_bus(BusInput::Up, now);
     driver.settle(&mut hub, now);

@@ -21,23 +21,23 @@ impl RateLimit {
 
 /// Who limits count together: everyone from one host, or if the host is unknown, all sessions of one user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Origin {
+pub(crate) enum RateKey {
     /// An IPv4 address, or the /64 network of an IPv6 address, since one subscriber has all of it.
     Host(IpAddr),
     /// A user's name.
     User(String),
 }
 
-impl Origin {
+impl RateKey {
     /// The origin of the peer with `address` (`user|id`), connecting from `host` if that is known.
-    pub(crate) fn new(host: Option<IpAddr>, address: &str) -> Origin {
+    pub(crate) fn new(host: Option<IpAddr>, address: &str) -> RateKey {
         match host.map(|host| host.to_canonical()) {
             Some(IpAddr::V6(v6)) => {
                 let network = v6.to_bits() & !u128::from(u64::MAX);
-                Origin::Host(Ipv6Addr::from_bits(network).into())
+                RateKey::Host(Ipv6Addr::from_bits(network).into())
             }
-            Some(v4) => Origin::Host(v4),
-            None => Origin::User(address.split('|').next().unwrap_or_default().to_owned()),
+            Some(v4) => RateKey::Host(v4),
+            None => RateKey::User(address.split('|').next().unwrap_or_default().to_owned()),
         }
     }
 }
@@ -220,11 +220,11 @@ mod tests {
 
     #[test]
     fn one_subscriber_is_one_origin() {
-        let of = |host: &str| Origin::new(Some(host.parse().expect("literal")), "bob|1");
+        let of = |host: &str| RateKey::new(Some(host.parse().expect("literal")), "bob|1");
         assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::9"));
         assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_eq!(Origin::new(None, "bob|1"), Origin::new(None, "bob|2"));
+        assert_eq!(RateKey::new(None, "bob|1"), RateKey::new(None, "bob|2"));
     }
 }

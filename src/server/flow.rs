@@ -12,7 +12,7 @@ use crate::proto::{CloseCode, Status};
 
 use super::Hub;
 use super::error::Refusal;
-use super::hold::Origin;
+use super::hold::HoldKey;
 use super::io::ConnId;
 use super::outbox::{Class, Taken};
 use super::policy;
@@ -274,7 +274,7 @@ impl Hub {
         self.origin(key).is_some_and(|origin| self.holds.is_barred(&origin, now))
     }
 
-    fn origin(&self, key: Key) -> Option<Origin> {
+    fn origin(&self, key: Key) -> Option<HoldKey> {
         let session = self.sessions.get(key).filter(|session| !session.local)?;
         let State::Live(live) = &session.state else { return None };
         Some((live.who.address.user().into(), live.host))

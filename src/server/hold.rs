@@ -46,14 +46,14 @@ const BARRED: Duration = Duration::from_secs(60);
 const MAX_BARRED: usize = 1024;
 
 /// A user at an address.
-pub(super) type Origin = (Box<str>, Option<IpAddr>);
+pub(super) type HoldKey = (Box<str>, Option<IpAddr>);
 
 /// Who holds whom. `K` identifies a session.
 pub(super) struct Holds<K> {
     allowance: Duration,
     recipients: BTreeMap<K, Recipient<K>>,
     senders: BTreeMap<K, Sender<K>>,
-    barred: BTreeMap<Origin, Instant>,
+    barred: BTreeMap<HoldKey, Instant>,
     /// When they were last checked; only while somebody is held.
     looked: Option<Instant>,
     /// The start of time for [`Minute`].
@@ -290,7 +290,7 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// This user at this address was closed for being too slow.
-    pub(super) fn bar(&mut self, origin: Origin, now: Instant) {
+    pub(super) fn bar(&mut self, origin: HoldKey, now: Instant) {
         self.barred.retain(|_, since| now.saturating_duration_since(*since) < BARRED);
         if self.barred.len() >= MAX_BARRED {
             let oldest =
@@ -301,7 +301,7 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// Whether this user at this address may hold nobody.
-    pub(super) fn is_barred(&self, origin: &Origin, now: Instant) -> bool {
+    pub(super) fn is_barred(&self, origin: &HoldKey, now: Instant) -> bool {
         self.barred.get(origin).is_some_and(|since| now.saturating_duration_since(*since) < BARRED)
     }
 

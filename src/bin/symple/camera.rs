@@ -21,7 +21,7 @@ use crate::certificate::Certificate;
 use crate::exit::{self, Failure, Kind};
 use crate::limits::{self, HasLimits, Limits};
 use crate::merge::Setting;
-use crate::signals::{self, Wish};
+use crate::signals::{self, SignalRequest};
 use crate::trial::Depth;
 use crate::value::{count, list, object, objects, origins, parsed, parsed_list, secret, set, switch, text};
 use crate::{certificate, files, help, logger, open_files};
@@ -550,11 +550,11 @@ fn run(
     });
     let mut asked = false;
     let tell = |wish| match (wish, camera.server(), certificate) {
-        (Wish::End, ..) => {
+        (SignalRequest::End, ..) => {
             asked = true;
             camera.shutdown();
         }
-        (Wish::Reload, server, certificate) => {
+        (SignalRequest::Reload, server, certificate) => {
             if let (Some(server), Some(certificate)) = (server, certificate) {
                 certificate.reload(server);
             }

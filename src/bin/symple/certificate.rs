@@ -30,13 +30,13 @@ const DAILY: Duration = Duration::from_secs(86_400);
 
 /// A certificate: where it is, and what is in use.
 pub(crate) struct Certificate {
-    place: Place,
+    place: CertificateFiles,
     /// The chain and the key loaded last.
     shown: RefCell<Option<(Vec<u8>, Vec<u8>)>>,
 }
 
 /// Where a certificate comes from.
-enum Place {
+enum CertificateFiles {
     /// Two PEM files.
     Given { chain: PathBuf, key: PathBuf },
     /// One PEM file with both, created if missing, for these addresses besides this machine's names.
@@ -52,7 +52,7 @@ impl Certificate {
         listen: &[IpAddr],
     ) -> Result<Certificate, Failure> {
         let place = match (cert, key) {
-            (Some(chain), Some(key)) => Place::Given { chain: chain.into(), key: key.into() },
+            (Some(chain), Some(key)) => CertificateFiles::Given { chain: chain.into(), key: key.into() },
             (None, None) => {
                 let folder = state_dir.map(PathBuf::from).or_else(default_state_dir).ok_or_else(|| {
                     Failure::new(
@@ -62,7 +62,7 @@ impl Certificate {
                     )
                 })?;
                 let addresses = listen.iter().filter(|ip| !ip.is_unspecified()).copied().collect();
-                Place::Own { file: folder.join("self-signed.pem"), addresses }
+                CertificateFiles::Own { file: folder.join("self-signed.pem"), addresses }
             }
             (Some(_), None) => return Err(Failure::new(Kind::Config, "ssl_cert is set without ssl_key")),
             (None, Some(_)) => return Err(Failure::new(Kind::Config, "ssl_key is set without ssl_cert")),
@@ -78,15 +78,15 @@ impl Certificate {
     fn load_at(&self, now: SystemTime) -> Result<ServerTls, Failure> {
         self.warn_if_open();
         let pem = match &self.place {
-            Place::Given { chain, key } => (read(chain)?, read(key)?),
-            Place::Own { file, addresses } => {
+            CertificateFiles::Given { chain, key } => (read(chain)?, read(key)?),
+            CertificateFiles::Own { file, addresses } => {
                 let shown = self.shown.borrow().as_ref().map(|(pem, _)| pem.clone());
                 let both = own::get(file, addresses, shown.as_deref(), now)?;
                 (both.clone(), both)
             }
         };
         let tls = parse(&pem.0, &pem.1, self.file())?;
-        if let (Place::Given { chain, .. }, Some(why)) = (&self.place, fault(&tls, now)) {
+        if let (CertificateFiles::Given { chain, .. }, Some(why)) = (&self.place, fault(&tls, now)) {
             log::warn!("{}: {why}; browsers refuse it outside its validity", chain.display());
         }
         self.shown.replace(Some(pem));
@@ -130,8 +130,8 @@ impl Certificate {
         self.warn_if_open();
         let now = SystemTime::now();
         match &self.place {
-            Place::Own { file, .. } => own::describe(file, now),
-            Place::Given { chain, key } => {
+            CertificateFiles::Own { file, .. } => own::describe(file, now),
+            CertificateFiles::Given { chain, key } => {
                 let tls = parse(&read(chain)?, &read(key)?, chain)?;
                 let why = fault(&tls, now).map(|why| format!(" ({why})")).unwrap_or_default();
                 Ok(format!("{}{why}", chain.display()))
@@ -141,14 +141,14 @@ impl Certificate {
 
     /// Anyone who can read the private key can impersonate this server.
     fn warn_if_open(&self) {
-        let (Place::Given { key: file, .. } | Place::Own { file, .. }) = &self.place;
+        let (CertificateFiles::Given { key: file, .. } | CertificateFiles::Own { file, .. }) = &self.place;
         secrets::warn_if_open(file, "the private key");
     }
 
     /// The file that a failure names.
     fn file(&self) -> &Path {
         match &self.place {
-            Place::Given { chain: file, .. } | Place::Own { file, .. } => file,
+            CertificateFiles::Given { chain: file, .. } | CertificateFiles::Own { file, .. } => file,
         }
     }
 }

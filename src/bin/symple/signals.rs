@@ -16,7 +16,7 @@ const GIVE_BACK: Duration = Duration::from_secs(10);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum SignalRequest {
     /// SIGTERM or SIGINT.
     End,
     /// SIGHUP.
@@ -33,7 +33,7 @@ pub(crate) fn listen() -> Result<Signals, Failure> {
 pub(crate) fn run(
     work: impl Future<Output = ()>,
     signals: Signals,
-    tell: impl FnMut(Wish),
+    tell: impl FnMut(SignalRequest),
     beside: impl Future<Output = ()>,
 ) {
     let tasks = LocalExecutor::new();
@@ -49,16 +49,16 @@ pub(crate) fn run(
     smol::block_on(tasks.run(work));
 }
 
-async fn heed(signals: Signals, mut tell: impl FnMut(Wish)) {
+async fn heed(signals: Signals, mut tell: impl FnMut(SignalRequest)) {
     let mut signals = pin!(signals);
     let mut ending = false;
     while let Some(signal) = signals.next().await {
         match signal {
-            Ok(Signal::Hup) => tell(Wish::Reload),
+            Ok(Signal::Hup) => tell(SignalRequest::Reload),
             Ok(signal) if ending => std::process::exit(128 + signal as i32),
             Ok(_) => {
                 ending = true;
-                tell(Wish::End);
+                tell(SignalRequest::End);
             }
             Err(e) => log::warn!("lost a signal: {e}"),
         }

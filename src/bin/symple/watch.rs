@@ -13,7 +13,7 @@ use symple::proto::{Address, DEFAULT_PORT, Object, Peer, Token, valid_user};
 use crate::args::Takes;
 use crate::exit::{self, Failure, Kind};
 use crate::merge::Setting;
-use crate::signals::{self, Wish};
+use crate::signals::{self, SignalRequest};
 use crate::value::{count, list, object, parsed, secret, set, switch, text};
 use crate::{files, help, logger};
 
@@ -175,7 +175,7 @@ fn watch(client: &Client, as_json: bool, count: Option<u64>) -> Result<(), Failu
     });
     let closing = client.clone();
     let tell = move |wish| {
-        if wish == Wish::End {
+        if wish == SignalRequest::End {
             closing.close();
         }
     };

@@ -22,7 +22,7 @@ use super::nodes::{Ask, Nodes};
 use super::sessions::verdict;
 use super::{RedisConfig, key};
 use crate::proto::{Status, Token};
-use crate::server::cluster::{self, BROADCAST, Bus, BusInput, Cluster, Settings};
+use crate::server::cluster::{self, BROADCAST, Bus, BusInput, Cluster, ClusterSettings};
 use crate::server::{Config, ConnId, Hub, Input, Verdict, Whom};
 
 /// The maximum size of one batch to Redis, in bytes.
@@ -386,8 +386,8 @@ fn unavailable(request: &AuthRequest) {
 }
 
 /// How the cluster takes part.
-fn settings(config: &RedisConfig) -> Settings {
-    let mut settings = Settings::new(random_id());
+fn settings(config: &RedisConfig) -> ClusterSettings {
+    let mut settings = ClusterSettings::new(random_id());
     settings.dead_after = config.dead_after;
     settings.queue_limit = config.queue_limit;
     settings.keep_for = config.keep_for;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::lookup::look_up;
 use super::slots::{Slots, slot};
-use super::url::{HostPort, Place};
+use super::url::{HostPort, RedisHosts};
 use super::{PATIENCE, RedisError, RedisUrl};
 use crate::net::ws::io::Io;
 use crate::server::cluster::BROADCAST;
@@ -42,9 +42,9 @@ impl Line {
     pub(super) async fn open(url: &RedisUrl, said: Said) -> Result<Line, RedisError> {
         let opened = async {
             let at = match &url.place {
-                Place::At(at) => at.clone(),
-                Place::Sentinels(sentinels, name) => master(url, sentinels, name).await?,
-                Place::Cluster(nodes) => {
+                RedisHosts::At(at) => at.clone(),
+                RedisHosts::Sentinels(sentinels, name) => master(url, sentinels, name).await?,
+                RedisHosts::Cluster(nodes) => {
                     let slots = slots(url, nodes).await?;
                     slots.holder(slot(BROADCAST)).cloned().ok_or_else(nobody)?
                 }
@@ -61,7 +61,7 @@ impl Line {
 
     async fn dial(url: &RedisUrl, at: &HostPort, said: Option<Said>) -> Result<Line, RedisError> {
         let mut line = Line::start(url, at, &url.login, said).await?;
-        if !matches!(url.place, Place::At(_)) {
+        if !matches!(url.place, RedisHosts::At(_)) {
             // Who named it may not know yet that there is another one.
             let role: Vec<Value> = line.run(async |line| redis::cmd("ROLE").query_async(line).await).await?;
             if role.first() != Some(&Value::BulkString(b"master".to_vec())) {

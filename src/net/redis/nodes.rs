@@ -14,7 +14,7 @@ use smol::Timer;
 use super::super::time::now;
 use super::line::{Line, master, nobody, slots};
 use super::slots::{Redirect, Slots, slot};
-use super::url::{HostPort, Place};
+use super::url::{HostPort, RedisHosts};
 use super::{PATIENCE, RedisError, RedisUrl};
 
 /// How often a question may be sent on: once to where the slot moved and once to where the key did, and
@@ -119,8 +119,8 @@ impl Nodes {
     /// Brings what is known of the cluster up to date. Where there is none, answers the only Redis.
     async fn learn(&mut self, stale: bool) -> Result<Option<HostPort>, RedisError> {
         match &self.url.place {
-            Place::At(at) => Ok(Some(at.clone())),
-            Place::Sentinels(sentinels, name) => {
+            RedisHosts::At(at) => Ok(Some(at.clone())),
+            RedisHosts::Sentinels(sentinels, name) => {
                 let kept = self.lines.iter_mut().next();
                 if let Some((at, line)) = kept
                     && line.is_open().await
@@ -130,7 +130,7 @@ impl Nodes {
                 self.lines.clear();
                 master(&self.url, sentinels, name).await.map(Some)
             }
-            Place::Cluster(named) => {
+            RedisHosts::Cluster(named) => {
                 if stale {
                     // Who was named at the start may be gone, and who is known now may be too.
                     let known = self.slots.nodes().iter().filter(|at| !named.contains(at));
@@ -163,7 +163,7 @@ impl Nodes {
         one: Open,
         got: Result<Vec<Value>, RedisError>,
     ) -> Result<Answer, Open> {
-        let cluster = matches!(self.url.place, Place::Cluster(_));
+        let cluster = matches!(self.url.place, RedisHosts::Cluster(_));
         let values = match got {
             Err(e) if cluster && e.code() == "unreachable" && one.failed.is_none() => {
                 return Err(Open { redirect: None, failed: Some((node.clone(), e)), ..one });

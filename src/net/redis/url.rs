@@ -28,7 +28,7 @@ pub(crate) type HostPort = (String, u16);
 
 /// Where Redis is, or who knows.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RedisHosts {
     At(HostPort),
     /// These sentinels, of whom any will do, watch over the one of this name.
     Sentinels(Vec<HostPort>, String),
@@ -46,7 +46,7 @@ enum Scheme {
 /// The URL of a Redis, with its credentials. `Debug` only shows host and port.
 #[derive(Clone)]
 pub struct RedisUrl {
-    pub(crate) place: Place,
+    pub(crate) place: RedisHosts,
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "refused when it was read"))]
     pub(super) tls: bool,
     pub(crate) login: RedisConnectionInfo,
@@ -64,7 +64,7 @@ impl RedisUrl {
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.place, Place::Cluster(_))
+        matches!(self.place, RedisHosts::Cluster(_))
     }
 
     /// The number of the database. Channels know none, so instances with another number have other names.
@@ -116,7 +116,7 @@ impl FromStr for RedisUrl {
         let (place, login) = match scheme {
             Scheme::Plain => {
                 let (at, login) = read(rest)?;
-                (Place::At(at), login)
+                (RedisHosts::At(at), login)
             }
             Scheme::Sentinel => {
                 let (hosts, path, login) = hosts()?;
@@ -124,7 +124,7 @@ impl FromStr for RedisUrl {
                 if name.is_empty() {
                     return Err(bad("The URL does not name the Redis that the sentinels monitor"));
                 }
-                (Place::Sentinels(hosts, name.to_owned()), login(db)?)
+                (RedisHosts::Sentinels(hosts, name.to_owned()), login(db)?)
             }
             Scheme::Cluster => {
                 let (hosts, db, login) = hosts()?;
@@ -132,7 +132,7 @@ impl FromStr for RedisUrl {
                 if login.db() != 0 {
                     return Err(bad("A cluster only has database 0"));
                 }
-                (Place::Cluster(hosts), login)
+                (RedisHosts::Cluster(hosts), login)
             }
         };
         Ok(RedisUrl {
@@ -148,9 +148,9 @@ impl FromStr for RedisUrl {
 impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::At((host, port)) => write!(f, "RedisUrl({host}:{port})"),
-            Place::Sentinels(at, name) => write!(f, "RedisUrl({name} of {} sentinels)", at.len()),
-            Place::Cluster(at) => write!(f, "RedisUrl(a cluster by {} of its nodes)", at.len()),
+            RedisHosts::At((host, port)) => write!(f, "RedisUrl({host}:{port})"),
+            RedisHosts::Sentinels(at, name) => write!(f, "RedisUrl({name} of {} sentinels)", at.len()),
+            RedisHosts::Cluster(at) => write!(f, "RedisUrl(a cluster by {} of its nodes)", at.len()),
         }
     }
 }
@@ -168,7 +168,7 @@ mod tests {
         ] {
             let url: RedisUrl = text.parse().expect(text);
             let login = (url.login.db(), url.login.password());
-            assert!(url.place == Place::At((host.into(), port)), "{text}");
+            assert!(url.place == RedisHosts::At((host.into(), port)), "{text}");
             assert_eq!(login, (db, password), "{text}");
             assert!(!format!("{url:?}").contains("cret"));
         }
@@ -183,12 +183,12 @@ mod tests {
         }
         let url: RedisUrl = "redis+sentinel://:s3cret@a:1,b/main/3".parse().expect("good");
         let sentinels = vec![("a".to_owned(), 1), ("b".to_owned(), 6379)];
-        assert!(url.place == Place::Sentinels(sentinels, "main".into()));
+        assert!(url.place == RedisHosts::Sentinels(sentinels, "main".into()));
         assert_eq!((url.db(), url.login.password()), (3, Some("s3cret")));
         let said = "redis+sentinel://a:1".parse::<RedisUrl>().expect_err("which one?").to_string();
         assert!(said.contains("does not name the Redis"), "{said}");
         let url: RedisUrl = "redis+cluster://app:s3cret@a:1,b".parse().expect("good");
-        assert!(url.place == Place::Cluster(vec![("a".to_owned(), 1), ("b".to_owned(), 6379)]));
+        assert!(url.place == RedisHosts::Cluster(vec![("a".to_owned(), 1), ("b".to_owned(), 6379)]));
         assert_eq!((url.login.username(), url.login.password()), (Some("app"), Some("s3cret")));
         assert!(!format!("{url:?}").contains("cret"));
         let said = "redis+cluster://a/3".parse::<RedisUrl>().expect_err("which 3?").to_string();

@@ -6,10 +6,10 @@ use std::time::Duration;
 /// What carries `symple:broadcast`.
 pub const BROADCAST: &str = "symple:broadcast";
 
-/// How an instance takes part. Build it from [`Settings::new`].
+/// How an instance takes part. Build it from [`ClusterSettings::new`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Settings {
+pub struct ClusterSettings {
     /// The name of this instance: one that no other ever has, also none that ran here before.
     pub instance: String,
     /// What the channels begin with. Instances that shall be one agree in it. Default: `symple:cluster`.
@@ -31,10 +31,10 @@ pub struct Settings {
     pub keep_for: Duration,
 }
 
-impl Settings {
+impl ClusterSettings {
     /// The defaults, for the instance of this name.
     pub fn new(instance: impl Into<String>) -> Self {
-        Settings {
+        ClusterSettings {
             instance: instance.into(),
             prefix: "symple:cluster".into(),
             heartbeat: Duration::from_secs(3),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Bus, BusInput, Cluster, Settings};
+use super::{Bus, BusInput, Cluster, ClusterSettings};
 use crate::server::{Config, ConnId, Event, Hub, Input, Output, Stats, Transmit};
 
 /// One of several instances: a hub with its cluster, whose inputs and outputs are those of a
@@ -35,7 +35,7 @@ pub enum InstanceOutput {
 
 impl Instance {
     /// An empty hub without a bus.
-    pub fn new(config: Config, settings: Settings, now: Instant) -> Instance {
+    pub fn new(config: Config, settings: ClusterSettings, now: Instant) -> Instance {
         let (mut hub, mut cluster) = (Hub::clustered(config), Cluster::new(settings, now));
         let (bus, due) = cluster.exchange(&mut hub, now);
         Instance { hub, cluster, bus, due }

@@ -9,10 +9,10 @@
 //!
 //! ```
 //! use std::time::Instant;
-//! use symple::server::cluster::{Bus, BusInput, Cluster, Input, Output, Settings};
+//! use symple::server::cluster::{Bus, BusInput, Cluster, Input, Output, ClusterSettings};
 //!
 //! let now = Instant::now();
-//! let mut cluster = Cluster::new(Settings::new("one"), now);
+//! let mut cluster = Cluster::new(ClusterSettings::new("one"), now);
 //! cluster.handle_input(Input::Bus(BusInput::Up), now);
 //! assert!(matches!(cluster.poll_output(), Output::Bus));
 //! let mut out = Vec::new();
@@ -44,14 +44,14 @@
 //!   that again on its own channel, and goes on when told that it has caught up. All numbers ascend, so each
 //!   message counts once, and those of one sender stay in order. While there is no bus, messages are kept for
 //!   those who were known when it went.
-//! - **What does not fit** in [`Settings::queue_limit`], or is older than [`Settings::keep_for`], is given up. It is
+//! - **What does not fit** in [`ClusterSettings::queue_limit`], or is older than [`ClusterSettings::keep_for`], is given up. It is
 //!   counted, its sender is told by an `error` 503 (once a second at most), and whom it was for is noted: the
 //!   recipients get an event `missed` that tells how many. What was given up for an instance that was away is counted
 //!   and told when that returns, within an hour; before that it may have ended, and its peers with it.
 //! - **First contact.** Of two instances one may have heard of the other first, and keep messages for it. So whoever
 //!   meets one that it does not know asks for what it is owed, and puts by what it hears meanwhile, which the other
 //!   need not have kept.
-//! - **An instance that says nothing** for [`Settings::dead_after`] has no peers any more, and neither has
+//! - **An instance that says nothing** for [`ClusterSettings::dead_after`] has no peers any more, and neither has
 //!   anyone while the bus is away for so long. A process that hung itself gives the others that time anew.
 //! - **Who is slow** holds peers of other instances as it holds our own ([`Hub`]): their instance is told whom,
 //!   and when that ends. A new epoch ends it too; whoever still is too slow says so again at the next message.
@@ -91,7 +91,7 @@ use interest::Interest;
 use kept::Kept;
 
 pub use super::remote::{Card, FromCluster, Holding, Incoming, Outgoing, Question, ToCluster};
-pub use bus::{BROADCAST, Bus, BusInput, Settings};
+pub use bus::{BROADCAST, Bus, BusInput, ClusterSettings};
 pub use instance::{Instance, InstanceOutput};
 
 /// Instances that are kept in mind; what others say is passed over until one of these dies.
@@ -180,7 +180,7 @@ struct Receipt {
 
 /// One instance's part in the cluster, without the bus. It begins without one.
 pub struct Cluster {
-    settings: Settings,
+    settings: ClusterSettings,
     link: Link,
     epoch: u64,
     number: u64,
@@ -218,7 +218,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// An instance that has heard of no other.
-    pub fn new(settings: Settings, now: Instant) -> Self {
+    pub fn new(settings: ClusterSettings, now: Instant) -> Self {
         Cluster {
             beat: now + settings.heartbeat,
             kept: Kept::new(settings.queue_limit, settings.keep_for),

@@ -18,7 +18,7 @@ use crate::args::Takes;
 use crate::exit::{self, Failure, Kind};
 #[cfg(feature = "redis")]
 use crate::redis;
-use crate::signals::{self, Wish};
+use crate::signals::{self, SignalRequest};
 use crate::trial::{Depth, Trial};
 use crate::{certificate, files, help, logger, open_files};
 use plan::Plan;
@@ -150,12 +150,12 @@ fn run(plan: &Plan) -> Result<(), Failure> {
     // All drivers share one hub; this thread runs the first one and receives the signals.
     let drivers: Vec<_> = (1..plan.threads).map_while(|_| driver(&server)).collect();
     let tell = |wish| match wish {
-        Wish::End => {
+        SignalRequest::End => {
             log::info!("shutting down: notifying every peer");
             state.ends();
             server.shutdown();
         }
-        Wish::Reload => match &plan.certificate {
+        SignalRequest::Reload => match &plan.certificate {
             Some(certificate) => certificate.reload(&server),
             None => log::info!("nothing to reload: there is no certificate"),
         },

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::server::cluster::{self, BROADCAST, Bus, BusInput, InstanceOutput as Output, Settings};
+use crate::server::cluster::{self, BROADCAST, Bus, BusInput, ClusterSettings, InstanceOutput as Output};
 use crate::server::{Config, ConnId, Input, Transmit};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -73,7 +73,7 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) fn new(instances: usize) -> Fleet {
-        Fleet::limited(instances, Settings::new("").queue_limit)
+        Fleet::limited(instances, ClusterSettings::new("").queue_limit)
     }
 
     /// Instances at which so many bytes may wait for the bus.
@@ -105,7 +105,7 @@ impl Fleet {
     pub(super) fn start(&mut self, at: usize) {
         self.started += 1;
         let name = format!("i{}", self.started);
-        let mut settings = Settings::new(&*name);
+        let mut settings = ClusterSettings::new(&*name);
         settings.queue_limit = self.limit;
         let instance = Instance {
             hub: cluster::Instance::new(self.config.clone(), settings, self.now),
