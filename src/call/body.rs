@@ -85,6 +85,7 @@ fn without_prefix(line: &str) -> &str {
 /// Which half of a negotiation a [`Description`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Kind {
     /// `"offer"`
     Offer,

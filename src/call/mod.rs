@@ -213,6 +213,7 @@ impl fmt::Display for CallId {
 
 /// The state of a call. A call that has ended is forgotten and has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum State {
     /// We called and are waiting for an answer.
     Ringing,
@@ -226,6 +227,7 @@ pub enum State {
 
 /// What happened outside.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Input<'a> {
     /// A `call:…` message arrived.
     Message {
@@ -259,6 +261,7 @@ pub enum Input<'a> {
 
 /// What the driver must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Output {
     /// Send `{"type":"message","to":…,"subtype":…,"call":…,"data":…}`.
     Send {

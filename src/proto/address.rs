@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 /// What a string addresses. An address splits at the first `|`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Target<'a> {
     /// `user|id`: that session, if its user is `user`.
     Session {

@@ -13,6 +13,7 @@ pub const MAX_DEPTH: usize = 128;
 
 /// Why a frame is not a message. Its `Display` text is the `message` of `error` 400.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Malformed {
     /// Not JSON, or not an object; the text says where.
     Json(String),
@@ -39,6 +40,7 @@ impl std::error::Error for Malformed {}
 
 /// Where a message should go.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum To<'a> {
     /// No `to`: everyone who shares a room with the sender.
     Absent,

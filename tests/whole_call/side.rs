@@ -73,6 +73,7 @@ impl Side {
         match kind {
             call::body::Kind::Offer => self.calls.local_offer(id, sdp, now),
             call::body::Kind::Answer => self.calls.local_answer(id, sdp, now),
+            other => panic!("{other:?} is not spoken here"),
         }
         .and_then(|()| self.calls.local_candidates_done(id, now))
         .expect("it is our turn");
@@ -92,6 +93,7 @@ impl Side {
                     continue;
                 }
                 Output::Timeout(at) => at.unwrap_or(due),
+                other => panic!("{other:?} is new"),
             };
             if let Some((path, data)) = self.datagrams.pop_front() {
                 return Came::Datagram { path, data };
