@@ -209,7 +209,7 @@ fn a_deep_check_tries_all_and_says_what_failed() {
     for part in [
         format!("  FAILED  port        Port {} of 127.0.0.1 is in use", tcp.0),
         format!("  FAILED  UDP port    UDP port {}", udp.0),
-        "  FAILED  source      cannot reach rtsp://127.0.0.1:1/…".into(),
+        "  FAILED  source      rtsp://127.0.0.1:1/… cannot be reached".into(),
         "  ok      encoder".into(),
     ] {
         assert!(out.contains(&part), "{part}\n{out}");
@@ -276,7 +276,7 @@ fn a_dead_source_is_told_and_its_credentials_are_not() {
         let (_, _, status) = server.get("/api/status", None);
         assert!(status.contains(r#""state":"lost""#) && status.contains("unreachable"), "{status}");
         // It is tried again, and the program says so each time.
-        let said = [server.program.says("cannot reach"), server.program.says("cannot reach")].concat();
+        let said = [server.program.says("cannot be reached"), server.program.says("cannot be reached")].concat();
         server.program.signal(Signal::TERM);
         let all = [said, told, status, server.program.rest()].concat().replace("user", "");
         // Not two characters alone, which a random id may have.
