@@ -276,7 +276,8 @@ fn a_dead_source_is_told_and_its_credentials_are_not() {
         let (_, _, status) = server.get("/api/status", None);
         assert!(status.contains(r#""state":"lost""#) && status.contains("unreachable"), "{status}");
         // It is tried again, and the program says so each time.
-        let said = [server.program.says("cannot be reached"), server.program.says("cannot be reached")].concat();
+        let said =
+            [server.program.says("cannot be reached"), server.program.says("cannot be reached")].concat();
         server.program.signal(Signal::TERM);
         let all = [said, told, status, server.program.rest()].concat().replace("user", "");
         // Not two characters alone, which a random id may have.
