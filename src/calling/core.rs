@@ -21,7 +21,12 @@ pub(crate) struct Party<'a> {
     pub peer: &'a Address,
     pub takes: &'a BTreeSet<StreamId>,
     pub joined: bool,
-    pub stats: Option<SessionStats>,
+}
+
+impl<'a> Party<'a> {
+    fn of(call: CallId, seat: &'a Seat) -> Party<'a> {
+        Party { call, peer: &seat.peer, takes: &seat.takes, joined: seat.joined }
+    }
 }
 
 /// All calls and their sessions. See the [module](super).
@@ -129,20 +134,17 @@ impl Core {
 
     /// All in calls, the oldest first.
     pub(crate) fn parties(&self) -> impl Iterator<Item = Party<'_>> {
-        self.seats.iter().map(|(call, seat)| Party {
-            call: *call,
-            peer: &seat.peer,
-            takes: &seat.takes,
-            joined: seat.joined,
-            stats: self.fanout.stats(seat.session),
-        })
+        self.seats.iter().map(|(call, seat)| Party::of(*call, seat))
     }
 
     /// One of them.
     pub(crate) fn party(&self, call: CallId) -> Option<Party<'_>> {
-        let seat = self.seats.get(&call)?;
-        let stats = self.fanout.stats(seat.session);
-        Some(Party { call, peer: &seat.peer, takes: &seat.takes, joined: seat.joined, stats })
+        self.seats.get(&call).map(|seat| Party::of(call, seat))
+    }
+
+    /// How the session of a call is doing.
+    pub(crate) fn stats(&self, call: CallId) -> Option<SessionStats> {
+        self.fanout.stats(self.seats.get(&call)?.session)
     }
 
     /// Sessions that a panic ended.

@@ -235,12 +235,13 @@ impl Camera {
     /// other nodes are [`Event::Client`]s.
     ///
     /// ```no_run
-    /// # let camera: symple::camera::Camera = todo!();
+    /// # fn f(camera: symple::Camera) {
     /// use symple::proto::Status;
     /// camera.on_command("pan", |command| {
     ///     let degrees: Option<f64> = command.data().ok();
     ///     _ = command.reply(Status::OK, &serde_json::json!({ "degrees": degrees }));
     /// });
+    /// # }
     /// ```
     pub fn on_command(&self, node: &str, handler: impl FnMut(CommandRequest) + Send + 'static) {
         self.shared.handlers.set(node, Box::new(handler));

@@ -64,9 +64,7 @@ impl Camera {
             answer: new.answer,
             snapshot_every: new.snapshot_every,
         };
-        let max_bitrate = new.bitrate.max;
         *lock(&shared.config) = new;
-        lock(&shared.studio).calling.set_max_bitrate(max_bitrate);
         shared.input(Input::Settings(settings));
         if let Some(next) = next {
             let (leaving, _passed_over) = {

@@ -130,6 +130,8 @@ pub(crate) struct Studio {
     /// Frames flow, for those who watch: without any there is nothing to adapt.
     flows: bool,
     audience: Audience,
+    /// How many watch.
+    joined: usize,
     /// How many watched when the program was told last.
     watching: usize,
     takers: BTreeMap<u64, Taker>,
@@ -172,6 +174,7 @@ impl Studio {
             status: None,
             flows: false,
             audience: Audience::default(),
+            joined: 0,
             watching: 0,
             takers: BTreeMap::new(),
             snapshots: Snapshots::new(config.snapshot_every),
@@ -228,6 +231,7 @@ impl Studio {
             Input::Settings(settings) => {
                 self.calling.set_max_calls(settings.max_viewers);
                 self.calling.set_answer(settings.answer);
+                self.calling.set_max_bitrate(settings.bitrate.max);
                 self.snapshots.set_every(settings.snapshot_every);
                 self.demand.handle_input(demand::Input::Limits(settings.bitrate), now);
                 self.demand.handle_input(demand::Input::Linger(settings.linger), now);
@@ -288,7 +292,7 @@ impl Studio {
                 }
             }
         };
-        let joined = self.calling.parties().filter(|party| party.joined).count();
+        let joined = self.joined;
         self.out.extend(self.audience.handle_count(joined, now).map(Output::Viewers));
         if std::mem::replace(&mut self.watching, joined) != joined {
             self.out.push_back(Output::Event(Event::Viewers { count: joined }));

@@ -58,7 +58,10 @@ impl Studio {
     }
 
     pub(crate) fn viewers(&self) -> impl Iterator<Item = (Viewer, Option<SessionStats>)> {
-        self.calling.parties().filter(|party| party.joined).map(|party| (self.viewer(&party), party.stats))
+        self.calling
+            .parties()
+            .filter(|party| party.joined)
+            .map(|party| (self.viewer(&party), self.calling.stats(party.call)))
     }
 
     /// Sessions that a panic ended.
@@ -68,6 +71,11 @@ impl Studio {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.calling.is_idle()
+    }
+
+    /// Whenever somebody came or left: every datagram would be too often.
+    fn count_viewers(&mut self) {
+        self.joined = self.calling.parties().filter(|party| party.joined).count();
     }
 
     pub(super) fn calling_event(&mut self, event: calling::Event, now: Instant) {
@@ -81,12 +89,13 @@ impl Studio {
                 return self.want(Sink::Call(call), streams, now);
             }
             calling::Event::Joined { call } => {
+                self.count_viewers();
                 let Some(party) = self.calling.party(call) else { return };
                 Event::ViewerJoined { viewer: self.viewer(&party) }
             }
             calling::Event::Left { call, peer, takes, end } => {
-                let viewer =
-                    self.viewer(&Party { call, peer: &peer, takes: &takes, joined: true, stats: None });
+                self.count_viewers();
+                let viewer = self.viewer(&Party { call, peer: &peer, takes: &takes, joined: true });
                 self.want(Sink::Call(call), BTreeSet::new(), now);
                 Event::ViewerLeft { viewer, end }
             }
@@ -107,9 +116,8 @@ impl Studio {
 
     /// Whether the encoder makes what was negotiated with these viewers; told once for all of them.
     pub(super) fn hold_to_agreement(&mut self, calls: &[CallId]) {
-        let parties = calls.iter().filter_map(|call| self.calling.party(*call));
-        let agreed = parties.filter_map(|party| {
-            let stats = party.stats?;
+        let agreed = calls.iter().filter_map(|call| {
+            let stats = self.calling.stats(*call)?;
             let mut made =
                 stats.streams.iter().filter_map(|id| self.demand.stream(*id)?.video()?.profile_level_id);
             Some((made.next()?, stats.profile_level_id?))
