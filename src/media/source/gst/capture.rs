@@ -13,7 +13,7 @@ use gstreamer as gst;
 
 use super::csi::Csi;
 use super::found::Found;
-use super::parts::{discard, file_uri, launch, part};
+use super::parts::{discard, file_uri, launch, part, sink_pad};
 use super::raw::H264_TAIL;
 use super::settings::CaptureSettings;
 use super::target::Target;
@@ -276,7 +276,7 @@ where
     F: Fn(Found) + Send + Sync + 'static,
 {
     let (name, what) = if still { ("audio_in", Found::SoundEnded) } else { ("video_in", Found::Still) };
-    let pad = part(pipeline, name)?.static_pad("sink").expect("a filter has a sink pad");
+    let pad = sink_pad(pipeline, name)?;
     let frames = AtomicU32::new(0);
     let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
     pad.add_probe(mask, move |_, info| {
@@ -304,7 +304,7 @@ where
     F: Fn(Found) + Send + Sync + 'static,
 {
     let fit = part(pipeline, "fit")?;
-    let pad = part(pipeline, "scale")?.static_pad("sink").expect("a filter has a sink pad");
+    let pad = sink_pad(pipeline, "scale")?;
     let CaptureSettings { width, height, .. } = *settings;
     let running = AtomicBool::new(false);
     let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
@@ -330,9 +330,8 @@ where
 /// Makes one frame of two fields where each comes in a buffer: `deinterlace` gives those of a frame one time, which
 /// encoders and RTP take for one frame.
 fn join_fields(pipeline: &gst::Pipeline) -> Result<(), MediaError> {
-    let deinterlace = part(pipeline, "deinterlace")?;
-    let pad = deinterlace.static_pad("sink").expect("a filter has a sink pad");
-    let deinterlace = deinterlace.downgrade();
+    let deinterlace = part(pipeline, "deinterlace")?.downgrade();
+    let pad = sink_pad(pipeline, "deinterlace")?;
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
             && caps.caps().structure(0).is_some_and(gate::has_fields)
@@ -355,11 +354,8 @@ where
     F: Fn(Found) + Send + Sync + 'static,
 {
     let decoder = part(pipeline, "decoder")?;
-    let sink_pad = |name| -> Result<gst::Pad, MediaError> {
-        Ok(part(pipeline, name)?.static_pad("sink").expect("a filter has a sink pad"))
-    };
-    let video_in = sink_pad("video_in")?;
-    let audio_in = sink_pad("audio_in")?;
+    let video_in = sink_pad(pipeline, "video_in")?;
+    let audio_in = sink_pad(pipeline, "audio_in")?;
     let missing = match settings.source {
         Location::File { .. } => Missing::Follows,
         _ => Missing::Arrived,

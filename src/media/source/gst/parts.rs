@@ -25,6 +25,11 @@ pub(super) fn part(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element,
         .ok_or_else(|| MediaError::new(ErrorKind::Other, format!("the pipeline has no {name}")))
 }
 
+/// The sink pad of a filter, by the filter's name.
+pub(super) fn sink_pad(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Pad, MediaError> {
+    Ok(part(pipeline, name)?.static_pad("sink").expect("a filter has a sink pad"))
+}
+
 /// A file as `uridecodebin` takes it.
 pub(super) fn file_uri(path: &Path) -> Result<String, MediaError> {
     let bad = |error: &dyn std::fmt::Display| {
