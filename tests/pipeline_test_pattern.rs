@@ -153,12 +153,18 @@ fn the_burned_in_counter_and_clock_survive_a_low_bitrate() {
 
 /// What is burned into the pictures that a decoder makes of these frames.
 fn decoded(frames: &[Frame], decoder: &str) -> Vec<Burned> {
-    use gstreamer::prelude::*;
     let caps = if decoder == "vp8dec" { "video/x-vp8" } else { "video/x-h264,stream-format=byte-stream" };
-    let launch = format!(
-        "appsrc name=in format=time caps={caps} ! {decoder} ! videoconvert ! video/x-raw,format=I420 ! \
-         appsink name=out sync=false"
-    );
+    let decoder = format!("caps={caps} ! {decoder} ! videoconvert ! video/x-raw,format=I420");
+    through(frames, &decoder, |sample| {
+        let picture = sample.buffer().expect("a picture").map_readable().expect("in memory");
+        pattern::read(&picture, 640, 640, 360).expect("the blocks can be read")
+    })
+}
+
+/// What is seen of each picture that a decoder, with the caps of what it takes in front, makes of these frames.
+fn through<T>(frames: &[Frame], decoder: &str, see: impl Fn(&gstreamer::Sample) -> T) -> Vec<T> {
+    use gstreamer::prelude::*;
+    let launch = format!("appsrc name=in format=time {decoder} ! appsink name=out sync=false");
     let pipeline = gstreamer::parse::launch(&launch).expect("a decoder");
     let bin = pipeline.downcast_ref::<gstreamer::Bin>().expect("a pipeline");
     let input = bin.by_name("in").and_downcast::<gstreamer_app::AppSrc>().expect("named above");
@@ -170,11 +176,7 @@ fn decoded(frames: &[Frame], decoder: &str) -> Vec<Burned> {
         input.push_buffer(buffer).expect("it takes buffers");
     }
     input.end_of_stream().expect("it takes the end");
-    let mut seen = Vec::new();
-    while let Ok(sample) = output.pull_sample() {
-        let picture = sample.buffer().expect("a picture").map_readable().expect("in memory");
-        seen.push(pattern::read(&picture, 640, 640, 360).expect("the blocks can be read"));
-    }
+    let seen = std::iter::from_fn(|| output.pull_sample().ok()).map(|sample| see(&sample)).collect();
     pipeline.set_state(gstreamer::State::Null).expect("it stops");
     seen
 }
@@ -477,25 +479,9 @@ fn a_snapshot_comes_alone_once_a_second_and_leaves_nothing_behind() {
 
 /// The sizes that GStreamer's own decoder shows of these.
 fn shown(frames: &[Frame]) -> Vec<(i32, i32)> {
-    use gstreamer::prelude::*;
-    let launch = "appsrc name=in format=time caps=image/jpeg ! jpegdec ! appsink name=out sync=false";
-    let pipeline = gstreamer::parse::launch(launch).expect("a decoder");
-    let bin = pipeline.downcast_ref::<gstreamer::Bin>().expect("a pipeline");
-    let input = bin.by_name("in").and_downcast::<gstreamer_app::AppSrc>().expect("named above");
-    let output = bin.by_name("out").and_downcast::<gstreamer_app::AppSink>().expect("named above");
-    pipeline.set_state(gstreamer::State::Playing).expect("it plays");
-    for frame in frames {
-        let mut buffer = gstreamer::Buffer::from_slice(frame.data.clone());
-        buffer.get_mut().expect("just made").set_pts(gstreamer::ClockTime::try_from(frame.pts).ok());
-        input.push_buffer(buffer).expect("it takes buffers");
-    }
-    input.end_of_stream().expect("it takes the end");
-    let mut sizes = Vec::new();
-    while let Ok(sample) = output.pull_sample() {
+    through(frames, "caps=image/jpeg ! jpegdec", |sample| {
         let caps = sample.caps().and_then(|caps| caps.structure(0)).expect("a decoded frame has caps");
         let length = |name| caps.get::<i32>(name).expect("a length");
-        sizes.push((length("width"), length("height")));
-    }
-    pipeline.set_state(gstreamer::State::Null).expect("it stops");
-    sizes
+        (length("width"), length("height"))
+    })
 }
