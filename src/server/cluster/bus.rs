@@ -12,7 +12,7 @@ pub const BROADCAST: &str = "symple:broadcast";
 pub struct ClusterSettings {
     /// The name of this instance: one that no other ever has, also none that ran here before.
     pub instance: String,
-    /// What the channels begin with. Instances that shall be one agree in it. Default: `symple:cluster`.
+    /// The prefix of the channels. All instances of a cluster must use the same one. Default: `symple:cluster`.
     pub prefix: String,
     /// How often the others are told that this one lives. Default: 3 s.
     pub heartbeat: Duration,
