@@ -1,0 +1,125 @@
+//! The packets that left, by number, until the receiver has reported on them.
+
+use std::collections::VecDeque;
+
+use super::Sent;
+
+/// How long a packet is remembered, in µs. Feedback comes every 50 to 250 ms, and a round trip of over two seconds is
+/// no path for live video.
+const KEPT: i64 = 3_000_000;
+/// Packets remembered at most, for 3 s at 32 Mbit/s: 128 KB. Half of the sixteen-bit range would be the limit of what
+/// numbers can tell apart.
+const MAX_KEPT: usize = 8192;
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Unknown,
+    /// Reported as not received, which a later report may correct.
+    Missing,
+    Received,
+}
+
+/// A packet that left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    /// When it left, in µs since the estimator began.
+    pub(super) at: i64,
+    pub(super) size: u16,
+    pub(super) fate: Fate,
+}
+
+/// The packets that left lately. Numbers without a packet are kept as packets of size 0.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// Number of the first record.
+    first: u64,
+    records: VecDeque<Record>,
+}
+
+impl History {
+    /// Remembers a packet that left at `at`. A number that isn't above all before it is ignored.
+    pub(super) fn push(&mut self, sent: Sent, at: i64) -> bool {
+        let next = self.first + self.records.len() as u64;
+        if sent.number < next && !self.records.is_empty() {
+            return false;
+        }
+        if self.records.is_empty() || sent.number - next >= MAX_KEPT as u64 {
+            self.records.clear();
+            self.first = sent.number;
+        }
+        while self.first + (self.records.len() as u64) < sent.number {
+            self.records.push_back(Record { at, size: 0, fate: Fate::Received });
+        }
+        self.records.push_back(Record { at, size: sent.size, fate: Fate::Unknown });
+        while self.records.len() > MAX_KEPT
+            || self.records.front().is_some_and(|oldest| oldest.at < at - KEPT)
+        {
+            self.records.pop_front();
+            self.first += 1;
+        }
+        true
+    }
+
+    /// The packet that the receiver means by the low 16 bits of its number. None for those never sent, forgotten, or
+    /// reported as received before: each counts once.
+    pub(super) fn reported(&mut self, number: u16) -> Option<(u64, &mut Record)> {
+        let newest = self.first + (self.records.len() as u64).checked_sub(1)?;
+        let back = u64::from((newest as u16).wrapping_sub(number));
+        let number = newest.checked_sub(back)?;
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let record = self.records.get_mut(index)?;
+        (record.fate != Fate::Received).then_some((number, record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn sent(number: u64) -> Sent {
+        Sent { number, size: 100, at: Instant::now(), probe: None }
+    }
+
+    #[test]
+    fn numbers_are_found_across_a_wrap() {
+        let mut history = History::default();
+        for number in 65_000..66_000 {
+            assert!(history.push(sent(number), number as i64));
+        }
+        assert_eq!(history.reported(65_535).expect("sent").0, 65_535);
+        assert_eq!(history.reported(0).expect("sent").0, 65_536);
+        assert_eq!(history.reported(65_000).expect("sent").0, 65_000);
+        assert!(history.reported(64_999).is_none(), "before the first");
+        assert!(history.reported(464).is_none(), "after the last");
+    }
+
+    #[test]
+    fn each_packet_counts_once_and_a_missing_one_may_still_arrive() {
+        let mut history = History::default();
+        assert!(history.reported(0).is_none(), "nothing was sent");
+        history.push(sent(7), 0);
+        history.reported(7).expect("sent").1.fate = Fate::Missing;
+        history.reported(7).expect("may arrive late").1.fate = Fate::Received;
+        assert!(history.reported(7).is_none());
+        assert!(!history.push(sent(7), 1), "a number twice");
+    }
+
+    #[test]
+    fn memory_is_bounded_by_count_by_age_and_over_gaps() {
+        let mut history = History::default();
+        for number in 0..100_000 {
+            history.push(sent(number), 0);
+        }
+        assert_eq!(history.records.len(), MAX_KEPT);
+        assert!(history.records.capacity() <= 2 * MAX_KEPT);
+        history.push(sent(100_000), KEPT + 1);
+        assert_eq!(history.records.len(), 1, "the others are too old");
+        history.push(sent(100_010), KEPT + 1);
+        assert!(history.reported(100_005_u32 as u16).is_none(), "numbers that nothing left under");
+        history.push(sent(u64::MAX / 2), KEPT + 1);
+        assert_eq!(history.records.len(), 1, "a jump of the numbers starts anew");
+    }
+}
