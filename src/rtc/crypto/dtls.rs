@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
-use openssl::srtp::SrtpProfileId;
 use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode, SslStream,
     SslVerifyMode,
@@ -23,11 +22,11 @@ use str0m::crypto::dtls::{
     DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, ProtocolVersion, SrtpProfile,
 };
 
+use super::keys::{self, Keys, Profile};
+
 /// Every WebRTC endpoint has AES-GCM (RFC 8827, 6.5). With CBC and a MAC over the ciphertext OpenSSL sends a
 /// fatal alert for a record that is shorter than the MAC, which `demux` could not tell from a good one.
 const CIPHERS: &str = "ECDHE+AESGCM:DHE+AESGCM";
-/// The best first: a server chooses by its own order. GCM costs less than counter mode with SHA-1.
-const PROFILES: &str = "SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80";
 /// RFC 5764, 4.2.
 const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
 /// How often OpenSSL is asked whether a flight has to be repeated: its own timer begins at a second.
@@ -78,7 +77,7 @@ fn open(cert: &DtlsCert, mtu: usize) -> Result<SslStream<Wire>, ErrorStack> {
 fn context(cert: &DtlsCert) -> Result<SslContext, ErrorStack> {
     let mut context = SslContextBuilder::new(SslMethod::dtls())?;
     context.set_cipher_list(CIPHERS)?;
-    context.set_tlsext_use_srtp(PROFILES)?;
+    context.set_tlsext_use_srtp(keys::profiles())?;
     // Every certificate passes here: str0m compares its fingerprint with the one of the description.
     context.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, |_, _| true);
     let key = PKey::private_key_from_der(&cert.private_key)?;
@@ -194,18 +193,15 @@ impl Instance {
     fn establish(&mut self) -> Result<(), io::Error> {
         let ssl = self.stream.ssl();
         let certificate = ssl.peer_certificate().ok_or_else(|| io::Error::other("no certificate"))?;
-        let profile = match ssl.selected_srtp_profile().map(|p| p.id()) {
-            Some(SrtpProfileId::SRTP_AES128_CM_SHA1_80) => SrtpProfile::AES128_CM_SHA1_80,
-            Some(SrtpProfileId::SRTP_AEAD_AES_128_GCM) => SrtpProfile::AEAD_AES_128_GCM,
-            Some(SrtpProfileId::SRTP_AEAD_AES_256_GCM) => SrtpProfile::AEAD_AES_256_GCM,
-            _ => return Err(io::Error::other("no common SRTP profile")),
-        };
-        let mut keys = vec![0; profile.keying_material_len()];
-        ssl.export_keying_material(&mut keys, EXPORTER, None)?;
+        let id = ssl.selected_srtp_profile().map(|p| p.id());
+        let profile = id.and_then(Profile::of).ok_or_else(|| io::Error::other("no common SRTP profile"))?;
+        let mut material = vec![0; profile.material_len()];
+        ssl.export_keying_material(&mut material, EXPORTER, None)?;
         // The certificate first: str0m gives up there if it isn't the one of the description.
         self.output.push_back(Outcome::PeerCert(certificate.to_der()?));
-        self.output.push_back(Outcome::Keys(KeyingMaterial::new(&keys), profile));
+        self.output.push_back(Outcome::Keys(KeyingMaterial::new(&material), named(profile)));
         self.output.push_back(Outcome::Connected);
+        keys::established(Keys::new(profile, material, self.is_active()));
         self.phase = Phase::Established;
         Ok(())
     }
@@ -303,6 +299,15 @@ impl DtlsInstance for Instance {
     fn close(&mut self) -> Result<(), DtlsImplError> {
         self.say_goodbye();
         Ok(())
+    }
+}
+
+/// In str0m's words.
+fn named(profile: Profile) -> SrtpProfile {
+    match profile {
+        Profile::Aes128CmSha1 => SrtpProfile::AES128_CM_SHA1_80,
+        Profile::Aes128Gcm => SrtpProfile::AEAD_AES_128_GCM,
+        Profile::Aes256Gcm => SrtpProfile::AEAD_AES_256_GCM,
     }
 }
 

@@ -1,6 +1,6 @@
 //! SRTP's cipher, watched: which nonces it sealed with, under which key.
 //!
-//! The nonce of a packet is its SSRC and index, mixed with a salt that goes with the key (RFC 7714, 8.1). So two
+//! The nonce of a packet is its SSRC and index, mixed with a salt that goes with the key (RFC 7714, 8.1; RFC 3711, 4.1.1). So two
 //! packets have one nonce exactly if they have one SSRC and one index.
 
 use std::cell::{Cell, RefCell};
@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use str0m::config::CryptoProvider;
 use str0m::crypto::{
-    AeadAes256GcmCipher, CryptoError, SrtpProvider, SupportedAeadAes128Gcm, SupportedAeadAes256Gcm,
-    SupportedAes128CmSha1_80,
+    AeadAes128GcmCipher, Aes128CmSha1_80Cipher, CryptoError, SrtpProvider, SupportedAeadAes128Gcm,
+    SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
 };
 
 use crate::rtc::crypto;
 
 thread_local! {
-    static SEALED: RefCell<HashSet<([u8; 32], [u8; 12])>> = RefCell::default();
+    static SEALED: RefCell<HashSet<(Vec<u8>, Vec<u8>)>> = RefCell::default();
     static TWICE: Cell<usize> = const { Cell::new(0) };
     static PANICS: Cell<bool> = const { Cell::new(false) };
 }
@@ -47,42 +47,74 @@ pub(super) fn panic_at_the_next() {
 #[derive(Debug)]
 struct Recorder;
 
+/// A cipher of whatever profile two ends of ours choose, which follows from the CPU.
 #[derive(Debug)]
-struct Watched {
-    key: [u8; 32],
-    cipher: Box<dyn AeadAes256GcmCipher>,
+struct Watched<C> {
+    key: Vec<u8>,
+    cipher: C,
+}
+
+impl<C> Watched<C> {
+    fn note(&self, iv: &[u8]) {
+        assert!(!PANICS.take(), "a test wants this");
+        if !SEALED.with_borrow_mut(|sealed| sealed.insert((self.key.clone(), iv.to_vec()))) {
+            TWICE.set(TWICE.get() + 1);
+        }
+    }
+}
+
+fn real() -> &'static dyn SrtpProvider {
+    crypto::provider().srtp_provider
 }
 
 impl SrtpProvider for Recorder {
     fn aes_128_cm_sha1_80(&self) -> &'static dyn SupportedAes128CmSha1_80 {
-        panic!("two ends of ours choose the first profile, AES-256-GCM")
-    }
-
-    fn aead_aes_128_gcm(&self) -> &'static dyn SupportedAeadAes128Gcm {
-        panic!("two ends of ours choose the first profile, AES-256-GCM")
-    }
-
-    fn aead_aes_256_gcm(&self) -> &'static dyn SupportedAeadAes256Gcm {
         &Recorder
     }
 
+    fn aead_aes_128_gcm(&self) -> &'static dyn SupportedAeadAes128Gcm {
+        &Recorder
+    }
+
+    fn aead_aes_256_gcm(&self) -> &'static dyn SupportedAeadAes256Gcm {
+        panic!("two ends of ours choose the first profile, which is never AES-256-GCM")
+    }
+
     fn srtp_aes_128_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
-        crypto::provider().srtp_provider.srtp_aes_128_ecb_round(key, input, output);
+        real().srtp_aes_128_ecb_round(key, input, output);
     }
 
     fn srtp_aes_256_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
-        crypto::provider().srtp_provider.srtp_aes_256_ecb_round(key, input, output);
+        real().srtp_aes_256_ecb_round(key, input, output);
     }
 }
 
-impl SupportedAeadAes256Gcm for Recorder {
-    fn create_cipher(&self, key: [u8; 32], encrypt: bool) -> Box<dyn AeadAes256GcmCipher> {
-        let cipher = crypto::provider().srtp_provider.aead_aes_256_gcm().create_cipher(key, encrypt);
-        Box::new(Watched { key, cipher })
+impl SupportedAes128CmSha1_80 for Recorder {
+    fn create_cipher(&self, key: [u8; 16], encrypt: bool) -> Box<dyn Aes128CmSha1_80Cipher> {
+        let cipher = real().aes_128_cm_sha1_80().create_cipher(key, encrypt);
+        Box::new(Watched { key: key.to_vec(), cipher })
     }
 }
 
-impl AeadAes256GcmCipher for Watched {
+impl Aes128CmSha1_80Cipher for Watched<Box<dyn Aes128CmSha1_80Cipher>> {
+    fn encrypt(&mut self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
+        self.note(iv);
+        self.cipher.encrypt(iv, input, output)
+    }
+
+    fn decrypt(&mut self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
+        self.cipher.decrypt(iv, input, output)
+    }
+}
+
+impl SupportedAeadAes128Gcm for Recorder {
+    fn create_cipher(&self, key: [u8; 16], encrypt: bool) -> Box<dyn AeadAes128GcmCipher> {
+        let cipher = real().aead_aes_128_gcm().create_cipher(key, encrypt);
+        Box::new(Watched { key: key.to_vec(), cipher })
+    }
+}
+
+impl AeadAes128GcmCipher for Watched<Box<dyn AeadAes128GcmCipher>> {
     fn encrypt(
         &mut self,
         iv: &[u8; 12],
@@ -90,10 +122,7 @@ impl AeadAes256GcmCipher for Watched {
         input: &[u8],
         output: &mut [u8],
     ) -> Result<(), CryptoError> {
-        assert!(!PANICS.take(), "a test wants this");
-        if !SEALED.with_borrow_mut(|sealed| sealed.insert((self.key, *iv))) {
-            TWICE.set(TWICE.get() + 1);
-        }
+        self.note(iv);
         self.cipher.encrypt(iv, aad, input, output)
     }
 

@@ -1,0 +1,68 @@
+//! Panics if an index is sealed twice under a key: in tests, of this whole crate.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+/// Indexes used, as the ranges from each key up to its value.
+type Ranges = BTreeMap<u64, u64>;
+/// Those of a key, by RTCP or not, and by SSRC.
+type Used = HashMap<(bool, u32), Ranges>;
+
+/// By key, for as long as the tests run: a second sealer with the same key may repeat nothing either.
+static ALL: LazyLock<Mutex<HashMap<Vec<u8>, Arc<Mutex<Used>>>>> = LazyLock::new(Mutex::default);
+
+pub(super) struct Once(Arc<Mutex<Used>>);
+
+impl Once {
+    pub(super) fn of(key: &[u8]) -> Once {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        Once(all.entry(key.to_vec()).or_default().clone())
+    }
+
+    pub(super) fn rtp(&self, ssrc: u32, index: u64) {
+        self.note(false, ssrc, index);
+    }
+
+    pub(super) fn rtcp(&self, ssrc: u32, index: u64) {
+        self.note(true, ssrc, index);
+    }
+
+    fn note(&self, rtcp: bool, ssrc: u32, index: u64) {
+        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = add(used.entry((rtcp, ssrc)).or_default(), index);
+        drop(used);
+        assert!(new, "index {index} of SSRC {ssrc} (RTCP: {rtcp}) is sealed twice under a key");
+    }
+}
+
+/// Whether it was not there yet.
+fn add(ranges: &mut Ranges, index: u64) -> bool {
+    let before = ranges.range(..=index).next_back().map(|(begin, end)| (*begin, *end));
+    if before.is_some_and(|(_, end)| index < end) {
+        return false;
+    }
+    let end = ranges.remove(&(index + 1)).unwrap_or(index + 1);
+    let begin = before.filter(|(_, end)| *end == index).map_or(index, |(begin, _)| begin);
+    ranges.insert(begin, end);
+    true
+}
+
+#[test]
+fn an_index_is_new_once() {
+    let mut ranges = Ranges::new();
+    for index in [5, 6, 4, 9, 7, 8, 0] {
+        assert!(add(&mut ranges, index), "{index}");
+        assert!(!add(&mut ranges, index), "{index}");
+    }
+    assert_eq!(ranges, Ranges::from([(0, 1), (4, 10)]));
+}
+
+#[test]
+#[should_panic(expected = "index 7 of SSRC 1 (RTCP: false) is sealed twice under a key")]
+fn a_repeat_panics_even_by_a_second_sealer() {
+    Once::of(b"a key of this test").rtp(1, 7);
+    Once::of(b"a key of this test").rtcp(1, 7);
+    Once::of(b"another key of this test").rtp(1, 7);
+    Once::of(b"a key of this test").rtp(2, 7);
+    Once::of(b"a key of this test").rtp(1, 7);
+}

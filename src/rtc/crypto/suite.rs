@@ -1,0 +1,299 @@
+//! One direction of SRTP or of SRTCP: session keys, derived and set into ciphers (RFC 3711, RFC 7714).
+
+use openssl::cipher::Cipher;
+use openssl::cipher_ctx::CipherCtx;
+use openssl::error::ErrorStack;
+use openssl::hash::{Hasher, MessageDigest};
+use openssl::memcmp;
+
+use super::keys::{Master, Profile};
+
+/// OpenSSL's calls here fail only without memory: each key and IV has its cipher's length.
+const NEVER: &str = "OpenSSL has memory, and lengths are the cipher's";
+/// Of SHA-1's result, and of the key of its HMAC (RFC 3711, 5.2).
+const SHA1: usize = 20;
+/// Of SHA-1's blocks.
+const BLOCK: usize = 64;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Traffic {
+    Rtp,
+    Rtcp,
+}
+
+/// Session keys.
+pub(super) struct Session {
+    pub(super) key: Vec<u8>,
+    pub(super) salt: Vec<u8>,
+    /// Not used by GCM.
+    pub(super) auth: Vec<u8>,
+}
+
+impl Session {
+    /// RFC 3711, 4.3.1, with a key derivation rate of 0.
+    pub(super) fn derive(master: Master<'_>, traffic: Traffic) -> Session {
+        let first = if traffic == Traffic::Rtp { 0 } else { 3 };
+        let take = |label, len| derive(master, label, len).expect(NEVER);
+        Session {
+            key: take(first, master.profile.key_len()),
+            auth: take(first + 1, SHA1),
+            salt: take(first + 2, master.profile.salt_len()),
+        }
+    }
+}
+
+/// The key stream of AES in counter mode under the master key, whose IV is the salt with the label (RFC 3711, 4.3.3; RFC
+/// 6188, 2 for 256 bits). A salt of 96 bits has 16 zero bits behind it (RFC 7714, 11).
+fn derive(master: Master<'_>, label: u8, len: usize) -> Result<Vec<u8>, ErrorStack> {
+    let mut iv = [0; 16];
+    iv[..master.salt.len()].copy_from_slice(master.salt);
+    iv[7] ^= label;
+    let cipher = if master.key.len() == 32 { Cipher::aes_256_ctr() } else { Cipher::aes_128_ctr() };
+    let mut context = CipherCtx::new()?;
+    context.encrypt_init(Some(cipher), Some(master.key), Some(&iv))?;
+    let mut stream = vec![0; len];
+    context.cipher_update(&vec![0; len], Some(&mut stream))?;
+    Ok(stream)
+}
+
+/// What goes into a packet's IV and tag beside its text.
+#[derive(Clone, Copy)]
+pub(super) struct Packet<'a> {
+    pub(super) ssrc: u32,
+    /// 48 bits of RTP, 31 bits of RTCP.
+    pub(super) index: u64,
+    /// What stands before the text.
+    pub(super) head: &'a [u8],
+    /// What else is authenticated: RTP's rollover counter, RTCP's word with the index.
+    pub(super) behind: [u8; 4],
+}
+
+/// A cipher with its keys set; each packet brings its IV.
+pub(super) struct Suite {
+    traffic: Traffic,
+    context: CipherCtx,
+    mode: Mode,
+}
+
+enum Mode {
+    Gcm { salt: [u8; 12] },
+    Counter { salt: [u8; 14], mac: Mac },
+}
+
+impl Suite {
+    pub(super) fn sealing(profile: Profile, traffic: Traffic, session: &Session) -> Suite {
+        Suite::new(profile, traffic, session, true)
+    }
+
+    pub(super) fn opening(profile: Profile, traffic: Traffic, session: &Session) -> Suite {
+        Suite::new(profile, traffic, session, false)
+    }
+
+    fn new(profile: Profile, traffic: Traffic, session: &Session, seals: bool) -> Suite {
+        let cipher = match profile {
+            Profile::Aes128CmSha1 => Cipher::aes_128_ctr(),
+            Profile::Aes128Gcm => Cipher::aes_128_gcm(),
+            Profile::Aes256Gcm => Cipher::aes_256_gcm(),
+        };
+        let mut context = CipherCtx::new().expect(NEVER);
+        let (cipher, key) = (Some(cipher), Some(&*session.key));
+        if seals {
+            context.encrypt_init(cipher, key, None).expect(NEVER);
+        } else {
+            context.decrypt_init(cipher, key, None).expect(NEVER);
+        }
+        const SALT: &str = "a salt has its profile's length";
+        let mode = match profile {
+            Profile::Aes128CmSha1 => Mode::Counter {
+                salt: session.salt[..].try_into().expect(SALT),
+                mac: Mac::new(&session.auth).expect(NEVER),
+            },
+            Profile::Aes128Gcm | Profile::Aes256Gcm => {
+                Mode::Gcm { salt: session.salt[..].try_into().expect(SALT) }
+            }
+        };
+        Suite { traffic, context, mode }
+    }
+
+    /// Encrypts `input` into `text`, which is as long, and writes the tag.
+    pub(super) fn seal(&mut self, packet: Packet<'_>, input: &[u8], text: &mut [u8], tag: &mut [u8]) {
+        self.try_seal(packet, input, text, tag).expect(NEVER);
+    }
+
+    fn try_seal(
+        &mut self,
+        packet: Packet<'_>,
+        input: &[u8],
+        text: &mut [u8],
+        tag: &mut [u8],
+    ) -> Result<(), ErrorStack> {
+        let context = &mut self.context;
+        match &self.mode {
+            Mode::Gcm { salt } => {
+                context.encrypt_init(None, None, Some(&gcm_iv(salt, packet)))?;
+                authenticate(context, self.traffic, packet)?;
+                context.cipher_update(input, Some(text))?;
+                context.cipher_final(&mut [])?;
+                context.tag(tag)
+            }
+            Mode::Counter { salt, mac } => {
+                context.encrypt_init(None, None, Some(&counter_iv(salt, packet)))?;
+                context.cipher_update(input, Some(text))?;
+                let whole = mac.of([packet.head, text, &packet.behind])?;
+                tag.copy_from_slice(&whole[..tag.len()]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Decrypts `text` into `output`, which is as long. Without success, what it holds is not authentic.
+    pub(super) fn open(&mut self, packet: Packet<'_>, text: &[u8], tag: &[u8], output: &mut [u8]) -> bool {
+        let context = &mut self.context;
+        match &self.mode {
+            Mode::Gcm { salt } => {
+                context.decrypt_init(None, None, Some(&gcm_iv(salt, packet))).expect(NEVER);
+                authenticate(context, self.traffic, packet).expect(NEVER);
+                context.set_tag(tag).expect(NEVER);
+                context.cipher_update(text, Some(output)).expect(NEVER);
+                // Its error says that the tag is another.
+                context.cipher_final(&mut []).is_ok()
+            }
+            Mode::Counter { salt, mac } => {
+                let whole = mac.of([packet.head, text, &packet.behind]).expect(NEVER);
+                if !memcmp::eq(&whole[..tag.len()], tag) {
+                    return false;
+                }
+                context.decrypt_init(None, None, Some(&counter_iv(salt, packet))).expect(NEVER);
+                context.cipher_update(text, Some(output)).expect(NEVER);
+                true
+            }
+        }
+    }
+}
+
+/// The associated data of GCM: of RTCP also the index, which RTP's IV has whole (RFC 7714, 8.2 and 9.2).
+fn authenticate(context: &mut CipherCtx, traffic: Traffic, packet: Packet<'_>) -> Result<(), ErrorStack> {
+    context.cipher_update(packet.head, None)?;
+    if traffic == Traffic::Rtcp {
+        context.cipher_update(&packet.behind, None)?;
+    }
+    Ok(())
+}
+
+/// RFC 7714, 8.1 and 9.1.
+fn gcm_iv(salt: &[u8; 12], packet: Packet<'_>) -> [u8; 12] {
+    let mut iv = *salt;
+    xor(&mut iv[2..], packet);
+    iv
+}
+
+/// RFC 3711, 4.1.1.
+fn counter_iv(salt: &[u8; 14], packet: Packet<'_>) -> [u8; 16] {
+    let mut iv = [0; 16];
+    iv[..14].copy_from_slice(salt);
+    xor(&mut iv[4..], packet);
+    iv
+}
+
+/// The SSRC, and the index in 48 bits.
+fn xor(iv: &mut [u8], packet: Packet<'_>) {
+    let number = packet.ssrc.to_be_bytes().into_iter().chain(packet.index.to_be_bytes().into_iter().skip(2));
+    for (byte, with) in iv.iter_mut().zip(number) {
+        *byte ^= with;
+    }
+}
+
+/// HMAC-SHA1 (RFC 2104), with the key hashed once for all packets.
+struct Mac {
+    inner: Hasher,
+    outer: Hasher,
+}
+
+impl Mac {
+    fn new(key: &[u8]) -> Result<Mac, ErrorStack> {
+        let begin = |pad: u8| {
+            let mut block = [pad; BLOCK];
+            for (byte, with) in block.iter_mut().zip(key) {
+                *byte ^= with;
+            }
+            let mut hasher = Hasher::new(MessageDigest::sha1())?;
+            hasher.update(&block)?;
+            Ok(hasher)
+        };
+        Ok(Mac { inner: begin(0x36)?, outer: begin(0x5c)? })
+    }
+
+    fn of(&self, parts: [&[u8]; 3]) -> Result<[u8; SHA1], ErrorStack> {
+        let mut inner = self.inner.clone();
+        for part in parts {
+            inner.update(part)?;
+        }
+        let mut outer = self.outer.clone();
+        outer.update(&inner.finish()?)?;
+        let mut mac = [0; SHA1];
+        mac.copy_from_slice(&outer.finish()?);
+        Ok(mac)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hex;
+    use super::*;
+
+    /// RFC 3711, B.3.
+    #[test]
+    fn keys_are_derived_as_in_the_rfc() {
+        let (key, salt) = (hex("E1F97A0D3E018BE0D64FA32C06DE4139"), hex("0EC675AD498AFEEBB6960B3AABE6"));
+        let master = Master { profile: Profile::Aes128CmSha1, key: &key, salt: &salt };
+        let session = Session::derive(master, Traffic::Rtp);
+        assert_eq!(session.key, hex("C61E7A93744F39EE10734AFE3FF7A087"));
+        assert_eq!(session.salt, hex("30CBBC08863D8C85D49DB34A9AE1"));
+        assert_eq!(session.auth, hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"));
+    }
+
+    /// RFC 6188, 7.2.
+    #[test]
+    fn keys_of_256_bits_are_derived_as_in_the_rfc() {
+        let key = hex("f0f04914b513f2763a1b1fa130f10e2998f6f6e43e4309d1e622a0e332b9f1b6");
+        let salt = hex("3b04803de51ee7c96423ab5b78d2");
+        let derived = |label, len| {
+            derive(Master { profile: Profile::Aes256Gcm, key: &key, salt: &salt }, label, len)
+                .expect("OpenSSL")
+        };
+        assert_eq!(derived(0, 32), hex("5ba1064e30ec51613cad926c5a28ef731ec7fb397f70a960653caf06554cd8c4"));
+        assert_eq!(derived(2, 14), hex("fa31791685ca444a9e07c6c64e93"));
+        assert_eq!(derived(1, 20), hex("fd9c32d39ed5fbb5a9dc96b30818454d1313dc05"));
+    }
+
+    /// RFC 3711, B.2: the key stream of SSRC 0 and index 0, and its last blocks before the counter ends.
+    #[test]
+    fn the_key_stream_is_that_of_the_rfc() {
+        let session = Session {
+            key: hex("2B7E151628AED2A6ABF7158809CF4F3C"),
+            salt: hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"),
+            auth: vec![0; SHA1],
+        };
+        let mut suite = Suite::sealing(Profile::Aes128CmSha1, Traffic::Rtp, &session);
+        let packet = Packet { ssrc: 0, index: 0, head: &[], behind: [0; 4] };
+        let mut stream = vec![0; 16 * 0xff02];
+        suite.seal(packet, &vec![0; stream.len()], &mut stream, &mut [0; 10]);
+        let block = |n: usize| &stream[16 * n..16 * (n + 1)];
+        assert_eq!(block(0), hex("E03EAD0935C95E80E166B16DD92B4EB4"));
+        assert_eq!(block(1), hex("D23513162B02D0F72A43A2FE4A5F97AB"));
+        assert_eq!(block(2), hex("41E95B3BB0A2E8DD477901E4FCA894C0"));
+        assert_eq!(block(0xfeff), hex("EC8CDF7398607CB0F2D21675EA9EA1E4"));
+        assert_eq!(block(0xff00), hex("362B7C3C6773516318A077D7FC5073AE"));
+        assert_eq!(block(0xff01), hex("6A2CC3787889374FBEB4C81B17BA6C44"));
+    }
+
+    /// RFC 2202, 3: test case 2.
+    #[test]
+    fn the_mac_is_that_of_the_rfc() {
+        let mac = Mac::new(b"Jefe").expect("OpenSSL");
+        for _ in 0..2 {
+            let tag = mac.of([b"what do ya ", b"want for ", b"nothing?"]).expect("OpenSSL");
+            assert_eq!(tag[..], hex("effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"));
+        }
+    }
+}
