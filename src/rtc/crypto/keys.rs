@@ -154,6 +154,12 @@ pub(crate) fn take() -> Option<Keys> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use str0m::config::DtlsVersion;
+    use str0m::crypto::dtls::{DtlsOutput, DtlsProvider};
+
+    use super::super::dtls::Dtls;
     use super::*;
 
     #[test]
@@ -189,6 +195,38 @@ mod tests {
         established(keys.clone());
         assert_eq!(std::thread::spawn(take).join().expect("no panic"), None);
         assert_eq!(take(), Some(keys));
+        assert_eq!(take(), None);
+    }
+
+    /// Both ends on one thread: each input may establish one of them.
+    #[test]
+    fn a_handshake_gives_both_sides_each_others_keys() {
+        let now = Instant::now();
+        let end = |client| {
+            let certificate = Dtls.generate_certificate().expect("OpenSSL");
+            let mut end = Dtls.new_dtls(&certificate, now, DtlsVersion::Dtls12, None).expect("OpenSSL");
+            end.set_active(client);
+            end
+        };
+        let mut ends = [end(true), end(false)];
+        let mut keys = [None, None];
+        ends[0].handle_packet(&[]).expect("it starts the client");
+        for turn in 0..20 {
+            let mut buffer = vec![0; 4000];
+            let (from, to) = (turn % 2, (turn + 1) % 2);
+            while let DtlsOutput::Packet(packet) = ends[from].poll_output(&mut buffer) {
+                let packet = packet.to_vec();
+                ends[to].handle_packet(&packet).expect("an honest peer");
+                keys[to] = keys[to].take().or_else(take);
+            }
+        }
+        let [Some(client), Some(server)] = keys else { panic!("{keys:?}") };
+        assert_eq!((client.client, server.client), (true, false));
+        assert_eq!(client.ours().key, server.theirs().key);
+        assert_eq!(client.theirs().salt, server.ours().salt);
+        assert_ne!(client.ours().key, client.theirs().key);
+        let best = if has_aes() { Profile::Aes128Gcm } else { Profile::Aes128CmSha1 };
+        assert_eq!(client.profile, best);
         assert_eq!(take(), None);
     }
 
