@@ -11,6 +11,7 @@ mod files;
 mod hub;
 mod redis;
 mod rtc;
+mod rtcp;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ targets! {
     sockets: frames http network;
     redis: reply redis_url envelopes;
     rtc: stun dtls media sdp candidates;
+    rtcp: rtcp srtcp;
     files: h264 cut source board;
     call: call;
     hub: hub;

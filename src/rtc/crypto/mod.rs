@@ -5,7 +5,7 @@
 
 mod dtls;
 #[allow(dead_code, reason = "the sender that uses it comes next")]
-pub(super) mod keys;
+pub(crate) mod keys;
 #[cfg(test)]
 mod once;
 #[allow(dead_code, reason = "the sender that uses it comes next")]
