@@ -31,7 +31,8 @@ pub(crate) enum Unopened {
 pub(crate) struct Opener {
     profile: Profile,
     suite: Suite,
-    /// Those heard last come last.
+    /// Those heard last come last. Packets of one that is forgotten could be replayed: only the peer itself can have so
+    /// many senders, since each is authentic.
     senders: Vec<Sender>,
 }
 
