@@ -46,6 +46,26 @@ check 'it is asked for its best, set, found busy, unplugged and back' \
   says 'test result: ok' ./v4l2_vivid --nocapture --test-threads=1
 grep -E '^test |SKIPPED' /tmp/said
 
+# As systemd does it for MemoryMax=, which the camera's unit sets to half of the memory; the smallest boards have 512 MB.
+# No systemd runs here.
+limit=/sys/fs/cgroup/symple
+mount -t cgroup2 cgroup2 /sys/fs/cgroup && echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir $limit
+echo 256M >$limit/memory.max
+# The shell moves itself, and becomes the program.
+printf '#!/bin/sh\necho $$ >%s/cgroup.procs\nexec "$@"\n' $limit >/tmp/limited
+printf '#!/bin/sh\nexec /tmp/limited ./symple "$@"\n' >/tmp/limited_symple
+chmod +x /tmp/limited /tmp/limited_symple
+killed() { sed -n 's/^oom_kill //p' $limit/memory.events; }
+
+ends() { "$@"; [ $? = "$want" ]; }
+want=137 check 'the memory limit kills what goes beyond it' ends /tmp/limited tail -n 2 /dev/zero
+check 'the kernel counts that' test "$(killed)" = 1
+SYMPLE_TEST_PROGRAM=/tmp/limited_symple check 'under it a camera serves viewers and strangers, and frees what they used' \
+  says 'test result: ok' ./memory_is_given_back --nocapture frees
+grep ' KiB ' /tmp/said
+check 'within the limit' test "$(killed)" = 1
+echo "at most $(($(cat $limit/memory.peak) >> 10)) KiB of $(($(cat $limit/memory.max) >> 10)), read files among them"
+
 rmmod vivid
 check 'the module can go' sh -c '! ls /dev/video*'
 
