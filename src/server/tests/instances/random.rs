@@ -33,11 +33,14 @@ struct Sent {
     number: usize,
     from: String,
     at: Instant,
-    /// Who must get it.
+    /// Who must get it, or be told that it is lost.
     owed: Vec<String>,
+    /// Who may get it.
+    named: Vec<String>,
 }
 
-/// A message that is older may have been given up before all was calm, for it is kept for 30 s.
+/// A message that is older may have been given up before all was calm, for it is kept for 30 s. Whom it was for is
+/// then told.
 const SURE: Duration = Duration::from_secs(20);
 
 struct Run {
@@ -48,6 +51,10 @@ struct Run {
     clients: usize,
     /// Every (client, number) that arrived.
     got: BTreeSet<(String, usize)>,
+    /// How many each client was told that it missed.
+    missed: BTreeMap<String, usize>,
+    /// Of these it was certain before that it missed them.
+    explained: BTreeMap<String, usize>,
     /// The last number that came from one client to another.
     last: BTreeMap<(String, String), usize>,
     faults: Faults,
@@ -74,6 +81,8 @@ impl Run {
             sent: Vec::new(),
             clients: 0,
             got: BTreeSet::new(),
+            missed: BTreeMap::new(),
+            explained: BTreeMap::new(),
             last: BTreeMap::new(),
             faults,
             delivered: 0,
@@ -186,13 +195,14 @@ impl Run {
         let to: Vec<String> = if self.dice.roll(6) == 0 { Vec::new() } else { names.into_iter().collect() };
         let owed = clients.iter().filter(|name| **name != from && self.must_reach(&from, name, &to)).cloned();
         let owed = owed.collect();
+        let named = clients.iter().filter(|name| **name != from && may_reach(name, &to)).cloned().collect();
         let to = match &*to {
             [] => String::new(),
             [one] => format!(r#""to":"{one}","#),
             all => format!(r#""to":{all:?},"#),
         };
         self.fleet.send(&from, &format!(r#"{{"type":"message",{to}"from":"x","data":{number}}}"#));
-        self.sent.push(Sent { number, from, at: self.fleet.now, owed });
+        self.sent.push(Sent { number, from, at: self.fleet.now, owed, named });
     }
 
     /// Whether a message surely goes there: both know of the room that they share, and the name fits.
@@ -245,6 +255,8 @@ impl Run {
 
     fn vanish(&mut self, name: &str) {
         self.sure.remove(name);
+        self.missed.remove(name);
+        self.explained.remove(name);
         self.release(name);
         self.sent.iter_mut().filter(|sent| sent.from == name).for_each(|sent| sent.owed.clear());
     }
@@ -289,7 +301,11 @@ impl Run {
                         sure.leaves.remove(room);
                     }
                     Some("presence") => assert!(sure.welcome, "{message} before welcome"),
-                    // Something was too old to be kept.
+                    // Something was too old to be kept: its sender is told, and whom it was for.
+                    Some("event") if self.faults != Faults::None && message["name"] == "missed" => {
+                        let missed = message["missed"].as_u64().expect("a number") as usize;
+                        *self.missed.entry(name.clone()).or_default() += missed;
+                    }
                     Some("error") if self.faults != Faults::None => assert_eq!(message["status"], 503),
                     _ => panic!("{name} got {message}"),
                 }
@@ -323,11 +339,12 @@ impl Run {
                 self.made += 1;
             }
         }
-        self.sent.iter_mut().for_each(|sent| sent.owed.clear());
         for _ in 0..14 {
             self.fleet.pass(Duration::from_secs(1));
             self.read();
         }
+        self.count_missed();
+        self.sent.iter_mut().for_each(|sent| sent.owed.clear());
         for (name, sure) in &self.sure {
             let shares = |other: &&String| {
                 let rooms = &self.sure[*other].rooms;
@@ -342,6 +359,24 @@ impl Run {
         }
     }
 
+    /// What did not come to somebody who had to get it was told as missed, and nothing that came was.
+    fn count_missed(&mut self) {
+        for name in self.sure.keys() {
+            let without = |names: fn(&Sent) -> &Vec<String>| {
+                let lost = |sent: &&Sent| {
+                    names(sent).contains(name) && !self.got.contains(&(name.clone(), sent.number))
+                };
+                self.sent.iter().filter(lost).count()
+            };
+            let told = self.missed.get(name).copied().unwrap_or(0);
+            let (least, most) = (without(|sent| &sent.owed), without(|sent| &sent.named));
+            let least = least + self.explained.get(name).copied().unwrap_or(0);
+            assert!(least <= told, "{name} was told of {told} that it missed, of at least {least}");
+            assert!(told <= most, "{name} was told of {told} that it missed, of {most} at most");
+            self.explained.insert(name.clone(), least);
+        }
+    }
+
     /// What is told of each peer is the same everywhere.
     fn same_data(&self) {
         let mut told: BTreeMap<&String, &Value> = BTreeMap::new();
@@ -352,6 +387,15 @@ impl Run {
             }
         }
     }
+}
+
+/// Whether a message may go there.
+fn may_reach(name: &str, to: &[String]) -> bool {
+    to.is_empty()
+        || to.iter().any(|to| match to.as_str() {
+            to if to.contains('#') => to.ends_with(&format!("#{name}")),
+            to => to == user(name) || ROOMS.contains(&to),
+        })
 }
 
 fn user(name: &str) -> &str {
