@@ -29,7 +29,7 @@ help:
 	@echo 'make test-hostile  attack a camera while viewers watch it, and measure'
 	@echo 'make fuzz      fuzz each target for a minute; see fuzz/run'
 	@echo 'make test-interop  test with other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus, browsers'
-	@echo 'make bench     compare the cost of the server with a bare relay; at most four minutes'
+	@echo 'make bench     compare the cost of the server with a bare relay, and that of a viewer with a bare sender; at most eight minutes'
 	@echo 'make size      check size and memory of firmware against limits'
 
 run: setup-run
@@ -82,7 +82,7 @@ test-interop: setup-interop
 	@tests/interop/run
 
 bench: setup-run
-	@$(cargo) bench --quiet --locked --features program --bench server
+	@$(cargo) bench --quiet --locked --features program,camera --bench server --bench viewers
 
 # By Debian's compiler for ARM too, where boards/env finds the cross compilers.
 size: setup-size

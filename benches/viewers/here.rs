@@ -1,0 +1,68 @@
+//! The subject `here`: a camera of this crate with a pushed source, as a program would write it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use symple::camera::{Camera, Config, Serve, Signalling};
+use symple::media::Codec;
+use symple::media::adapt::rate::Limits;
+use symple::media::source::{Feed, Request, Source};
+
+use crate::encoder::{self, Label, Outputs};
+use crate::subject;
+
+pub(crate) const NAME: &str = "here";
+pub(crate) const WITH_AUDIO: &str = "here+audio";
+
+/// The rate of the frames, which the encoder keeps whatever it is asked for.
+const BITRATE: u32 = 2_000_000;
+
+pub(crate) fn run(audio: bool) {
+    subject::end_with_parent();
+    let (source, video, sound) = if audio {
+        let (source, [video, sound]) = Source::push_streams([Codec::H264, Codec::Opus]);
+        (source, video, Some(sound))
+    } else {
+        let (source, video) = Source::push(Codec::H264);
+        (source, video, None)
+    };
+    let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    let camera = Camera::new(Config {
+        signalling: Signalling::Serve(Serve { listen, ..Serve::default() }),
+        max_viewers: 1000,
+        vp8: false,
+        adapt: false,
+        bitrate: Limits { start: BITRATE, ..Limits::default() },
+        ..Config::new(source)
+    });
+    let camera = camera.expect("a port of loopback is free");
+    let wanted = Arc::new(AtomicBool::new(true));
+    let asked = wanted.clone();
+    video.on(move |request| {
+        if matches!(request, Request::Start | Request::KeyFrame) {
+            asked.store(true, Ordering::Relaxed);
+        }
+    });
+    encoder::write(&camera.urls()[0].replace("http", "ws"));
+    encoder::start(wanted, audio, Feeds { video, sound });
+    smol::block_on(camera.run());
+}
+
+struct Feeds {
+    video: Feed,
+    sound: Option<Feed>,
+}
+
+impl Outputs for Feeds {
+    fn video(&mut self, label: Label, unit: Arc<[u8]>, pts: Duration) {
+        self.video.push(unit, label.key, pts).expect("a valid access unit");
+    }
+
+    fn audio(&mut self, packet: Arc<[u8]>, pts: Duration) {
+        if let Some(sound) = &self.sound {
+            sound.push(packet, true, pts).expect("a valid packet");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `make bench`: what a viewer costs the thread that sends to it, beside a sender without any library.
+//!
+//! Each measurement starts a process of its own: a [camera](here) of this crate, or the [bound]. Both get the same
+//! frames from the same [encoder], and the same [viewers](load) in this process watch over loopback. They take turns,
+//! so that whatever else the machine does affects both; each figure is the median of the rounds. On a busy
+//! machine the ratio says more than the microseconds.
+//!
+//! Options: `--viewers 10,50`, `--seconds 4` (of measuring), `--rounds 2`, `--audio` (a camera with audio too),
+//! `--filter bound` (subjects whose name contains this).
+
+#[cfg(target_os = "linux")]
+mod bound;
+#[cfg(target_os = "linux")]
+mod call;
+#[cfg(target_os = "linux")]
+mod case;
+#[cfg(target_os = "linux")]
+mod clock;
+#[cfg(target_os = "linux")]
+mod cut;
+#[cfg(target_os = "linux")]
+mod dtls;
+#[cfg(target_os = "linux")]
+mod encoder;
+#[cfg(target_os = "linux")]
+mod here;
+#[cfg(target_os = "linux")]
+mod load;
+#[cfg(target_os = "linux")]
+mod options;
+#[cfg(target_os = "linux")]
+mod peer;
+#[cfg(target_os = "linux")]
+mod report;
+#[cfg(target_os = "linux")]
+mod rtcp;
+#[cfg(target_os = "linux")]
+mod rtp;
+#[cfg(target_os = "linux")]
+mod sdp;
+#[cfg(target_os = "linux")]
+mod srtp;
+#[cfg(target_os = "linux")]
+mod stun;
+#[cfg(target_os = "linux")]
+mod subject;
+#[cfg(target_os = "linux")]
+mod track;
+#[cfg(target_os = "linux")]
+mod unsafe_udp;
+#[cfg(target_os = "linux")]
+mod wake;
+
+#[cfg(target_os = "linux")]
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some(here::NAME) => here::run(false),
+        Some(here::WITH_AUDIO) => here::run(true),
+        Some(bound::NAME) => bound::run(),
+        _ => report::run(),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("SKIPPED: CPU time and memory are read from Linux's /proc");
+}

@@ -1,0 +1,133 @@
+//! Runs the cases and prints the table.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::case::{self, Figures};
+use crate::options::Options;
+use crate::subject::Kind;
+
+/// Further rounds are left out when the run has taken so long.
+const BUDGET: Duration = Duration::from_secs(180);
+
+pub(crate) fn run() {
+    let options = Options::parse(std::env::args().skip(1)).unwrap_or_else(|problem| {
+        eprintln!("{problem}");
+        std::process::exit(2);
+    });
+    raise_limit_on_files();
+    let began = Instant::now();
+    println!("{}", machine());
+    println!();
+    println!(
+        "| viewers | subject | µs a packet | ratio | packets/s a viewer + probes | viewers a core | KB a viewer | \
+         first key frame, p50 / p95 ms | frame out, p50 / p99 ms | lost packets / frames, gaps | \
+         dropped here, CPU here | rounds |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    for count in &options.viewers {
+        let mut figures: Vec<Vec<Figures>> = options.kinds.iter().map(|_| Vec::new()).collect();
+        for round in 0..options.rounds {
+            if round > 0 && began.elapsed() > BUDGET {
+                break;
+            }
+            for (kind, figures) in options.kinds.iter().zip(&mut figures) {
+                figures.push(case::run(*kind, *count, options.seconds));
+            }
+        }
+        let of = |kind| options.kinds.iter().position(|it| *it == kind).map(|at| &figures[at][..]);
+        for (kind, rounds) in options.kinds.iter().zip(&figures) {
+            let ratio = match kind {
+                Kind::Here => of(Kind::Bound).map(|bound| ratio(rounds, bound)),
+                Kind::HereWithAudio => of(Kind::Here).map(|here| extra(rounds, here)),
+                Kind::Bound => None,
+            };
+            row(*count, *kind, rounds, ratio);
+        }
+    }
+    println!();
+    println!("{:.0} s in all; load of the machine at the end {}", began.elapsed().as_secs_f64(), load());
+}
+
+fn row(count: usize, kind: Kind, rounds: &[Figures], ratio: Option<String>) {
+    let of = |figure: fn(&Figures) -> f64| median(rounds.iter().map(figure).collect());
+    let sum = |figure: fn(&Figures) -> u64| rounds.iter().map(figure).sum::<u64>();
+    let all =
+        |figures: fn(&Figures) -> &Vec<f64>| rounds.iter().flat_map(figures).copied().collect::<Vec<_>>();
+    let (first_key, out) = (all(|it| &it.first_key), all(|it| &it.out));
+    let watching = rounds.iter().map(|it| it.watching).min().unwrap_or(0);
+    let watching = if watching < count { format!(" ({watching} saw anything)") } else { String::new() };
+    println!(
+        "| {count}{watching} | {} | {:.1} | {} | {:.0} + {:.0} | {:.0} | {:.0} | {:.0} / {:.0} | {:.1} / {:.1} | {} / {}, {} | {}, {:.0} % | {} |",
+        kind.name(),
+        of(|it| it.microseconds),
+        ratio.as_deref().unwrap_or("–"),
+        of(|it| it.rate),
+        of(|it| it.probes),
+        count as f64 / of(|it| it.cpu),
+        of(|it| it.memory) / 1024.0,
+        percentile(&first_key, 0.5),
+        percentile(&first_key, 0.95),
+        percentile(&out, 0.5),
+        percentile(&out, 0.99),
+        sum(|it| it.packets_lost),
+        sum(|it| it.frames_lost),
+        sum(|it| it.gaps),
+        sum(|it| it.dropped),
+        100.0 * of(|it| it.own),
+        rounds.len(),
+    );
+}
+
+/// What a packet costs, by what it costs without a library. Both of a round met the same machine.
+fn ratio(here: &[Figures], bound: &[Figures]) -> String {
+    let ratios = here.iter().zip(bound).map(|(here, bound)| here.microseconds / bound.microseconds);
+    format!("{:.2}", median(ratios.collect()))
+}
+
+/// How much more CPU time audio takes.
+fn extra(with: &[Figures], without: &[Figures]) -> String {
+    let extra = with.iter().zip(without).map(|(with, without)| 100.0 * (with.cpu / without.cpu - 1.0));
+    format!("{:+.0} % CPU", median(extra.collect()))
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    match figures.len() {
+        0 => f64::NAN,
+        n if n % 2 == 0 => (figures[n / 2 - 1] + figures[n / 2]) / 2.0,
+        n => figures[n / 2],
+    }
+}
+
+fn percentile(figures: &[f64], part: f64) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() as f64 * part).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+/// As far as it may be. The processes that are started inherit it.
+fn raise_limit_on_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// On what this was measured.
+fn machine() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or(std::env::consts::ARCH, |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{model}, {cores} cores, Linux {}, load {}", kernel.trim(), load())
+}
+
+/// The mean number of those that want a CPU, over the last minute.
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("unknown").to_owned()
+}
