@@ -143,7 +143,7 @@ impl Viewer {
             News::Calling(at) => self.called = Some(at),
             News::Answer(sdp) => self.peer.set_remote(Description::parse(&sdp), identity, now, out),
             News::Candidate(line) => {
-                sdp::candidate(&line).into_iter().for_each(|candidate| self.peer.add_candidate(candidate))
+                sdp::candidate(&line).into_iter().for_each(|candidate| _ = self.peer.add_candidate(candidate))
             }
         }
     }

@@ -93,18 +93,20 @@ impl Peer {
         out: &mut Datagrams,
     ) {
         self.handshake = Some(Handshake::new(identity, matches!(self.role, Role::Viewer)));
-        remote.candidates.iter().for_each(|candidate| self.add_candidate(*candidate));
+        remote.candidates.iter().for_each(|candidate| _ = self.add_candidate(*candidate));
         self.remote = remote;
         for (from, datagram) in std::mem::take(&mut self.early) {
             self.handle_datagram(&datagram, from, now, out);
         }
     }
 
-    pub(crate) fn add_candidate(&mut self, candidate: SocketAddr) {
-        assert!(candidate.ip().is_loopback(), "checks are for this machine alone");
-        if !self.candidates.contains(&candidate) {
+    /// Whether it is new. Only loopback is used, whatever else the sender has.
+    pub(crate) fn add_candidate(&mut self, candidate: SocketAddr) -> bool {
+        let is_new = candidate.ip().is_loopback() && !self.candidates.contains(&candidate);
+        if is_new {
             self.candidates.push(candidate);
         }
+        is_new
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Nanos, out: &mut Datagrams) -> Got {
@@ -153,11 +155,10 @@ impl Peer {
         let Some(message) = Message::parse(datagram) else { return Got::Nothing };
         match message.kind {
             stun::REQUEST if self.handshake.is_none() => self.early.push((from, datagram.to_vec())),
-            stun::REQUEST if message.is_of(&self.password) => {
+            stun::REQUEST if from.ip().is_loopback() && message.is_of(&self.password) => {
                 let reply = Builder::new(stun::SUCCESS, &message.transaction).mapped(from);
                 out.push((from, reply.finish(&self.password)));
-                if !self.candidates.contains(&from) {
-                    self.add_candidate(from);
+                if self.add_candidate(from) {
                     self.check(from, out);
                 }
                 if message.use_candidate && self.selected.is_none() {

@@ -77,7 +77,7 @@ pub(crate) fn sender_report(ssrc: u32, timestamp: u32, packets: u32, bytes: u32,
     /// From 1900 to 1970.
     const EPOCH: u64 = 2_208_988_800;
     let seconds = (now / SECOND + EPOCH) as u32;
-    let fraction = ((now % SECOND << 32) / SECOND) as u32;
+    let fraction = (((now % SECOND) << 32) / SECOND) as u32;
     let words = [seconds, fraction, timestamp, packets, bytes];
     packet(0, SENDER_REPORT, ssrc, &words.map(u32::to_be_bytes).concat())
 }
@@ -133,7 +133,7 @@ fn one_congestion(
     for seven in symbols.chunks(7) {
         // A vector of two-bit symbols.
         let symbols = (0..).zip(seven).fold(0, |all, (i, symbol)| all | symbol << (12 - 2 * i));
-        rest.extend((0xc000 | symbols as u16).to_be_bytes());
+        rest.extend((0xc000 | symbols).to_be_bytes());
     }
     rest.extend(deltas);
     rest.resize(rest.len().next_multiple_of(4), 0);
