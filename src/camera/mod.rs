@@ -168,7 +168,7 @@ impl Camera {
             snapshot_every: config.snapshot_every,
             live: producer.is_live(),
         };
-        let urls = server.as_ref().map(|s| site::urls(s.addresses(), &config.signalling)).unwrap_or_default();
+        let urls = server.as_ref().map(site::urls).unwrap_or_default();
         let shared = Arc::new(Shared {
             studio: Mutex::new(Studio::new(studio, time::now())),
             inbox,
@@ -211,7 +211,8 @@ impl Camera {
         self.shared.events.stream(capacity)
     }
 
-    /// The URLs of its page, those for other machines last; empty if the server is elsewhere.
+    /// The URLs of its page, below the server's base path, those for other machines last; empty if the server is
+    /// elsewhere. The URL at a proxy is not known here.
     pub fn urls(&self) -> &[String] {
         &self.shared.urls
     }

@@ -12,7 +12,7 @@ use super::{CameraError, Config, Connect, Serve, Signalling, Snapshot, SnapshotE
 use crate::client;
 use crate::media::Kind;
 use crate::media::source::SourceStatus;
-use crate::net::http::{Method, Request, Response};
+use crate::net::http::{Method, Request, Response, base_path};
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
 use crate::net::{ServerConfig, addresses, lock, outward_address};
@@ -281,23 +281,22 @@ impl Config {
     /// [`Camera::urls`](super::Camera::urls) has those of a running camera. A port chosen by the system is not known in
     /// advance. Empty if the server is elsewhere.
     pub fn urls(&self) -> Vec<String> {
-        match &self.signalling {
-            Signalling::Serve(serve) => {
-                let known: Vec<SocketAddr> = serve.listen.iter().filter(|a| a.port() != 0).copied().collect();
-                urls(&known, &self.signalling)
-            }
-            Signalling::Connect(_) | Signalling::Within(_) => vec![],
-        }
+        let Signalling::Serve(serve) = &self.signalling else { return vec![] };
+        let known = serve.listen.iter().filter(|address| address.port() != 0);
+        #[cfg(feature = "tls")]
+        let secure = serve.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let secure = false;
+        page_urls(known, secure, &format!("{}/", base_path(&serve.base_path)))
     }
 }
 
-/// The URLs at which people open the page of a server that listens on these addresses.
-pub(super) fn urls(listen: &[SocketAddr], signalling: &Signalling) -> Vec<String> {
-    let secure = match signalling {
-        #[cfg(feature = "tls")]
-        Signalling::Serve(serve) => serve.tls.is_some(),
-        _ => false,
-    };
+/// The URLs at which people open the page of a server.
+pub(super) fn urls(server: &Server) -> Vec<String> {
+    page_urls(server.addresses(), server.is_secure(), &server.page())
+}
+
+fn page_urls<'a>(listen: impl IntoIterator<Item = &'a SocketAddr>, secure: bool, page: &str) -> Vec<String> {
     let scheme = if secure { "https" } else { "http" };
     let mut urls = Vec::new();
     for address in listen {
@@ -309,7 +308,7 @@ pub(super) fn urls(listen: &[SocketAddr], signalling: &Signalling) -> Vec<String
             vec![address.ip()]
         };
         for ip in hosts {
-            let url = format!("{scheme}://{}/", SocketAddr::new(ip, address.port()));
+            let url = format!("{scheme}://{}{page}", SocketAddr::new(ip, address.port()));
             if !urls.contains(&url) {
                 urls.push(url);
             }
@@ -327,4 +326,52 @@ fn others_reach(wildcard: IpAddr) -> Vec<IpAddr> {
     let all = addresses::of_this_machine().unwrap_or_default();
     // The IPv6 wildcard includes IPv4.
     all.into_iter().filter(|ip| !ip.is_loopback() && (ip.is_ipv4() || wildcard.is_ipv6())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Camera;
+    use crate::media::Codec;
+    use crate::media::source::Source;
+
+    fn config(signalling: Signalling) -> Config {
+        let (source, _feed) = Source::push(Codec::H264);
+        Config { signalling, ..Config::new(source) }
+    }
+
+    #[test]
+    fn urls_lead_below_the_base_path() {
+        for (base_path, path) in [("", "/"), ("/", "/"), ("cam1", "/cam1/"), ("/cam1/", "/cam1/")] {
+            let listen = vec!["127.0.0.1:4501".parse().expect("literal")];
+            let serve = Serve { listen, base_path: base_path.into(), ..Serve::default() };
+            let settings = config(Signalling::Serve(serve.clone()));
+            assert_eq!(settings.urls(), [format!("http://127.0.0.1:4501{path}")], "{base_path:?}");
+
+            let listen = vec!["127.0.0.1:0".parse().expect("literal")];
+            let camera = Camera::new(config(Signalling::Serve(Serve { listen: listen.clone(), ..serve })));
+            let camera = camera.expect("it starts");
+            let address = camera.server().expect("its own").addresses()[0];
+            assert_eq!(camera.urls(), [format!("http://{address}{path}")], "{base_path:?}");
+
+            let server = ServerConfig { listen, base_path: base_path.into(), ..ServerConfig::default() };
+            let server = Server::bind(server).expect("it starts");
+            let within = Camera::new(config(Signalling::Within(server.clone()))).expect("it starts");
+            let address = server.addresses()[0];
+            assert_eq!(within.urls(), [format!("http://{address}{path}")], "{base_path:?}");
+        }
+    }
+
+    #[cfg(all(feature = "tls", feature = "program"))]
+    #[test]
+    fn urls_have_the_scheme_of_the_server_around_the_camera() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let pem = (made.cert.pem(), made.signing_key.serialize_pem());
+        let tls = crate::net::ServerTls::from_pem(pem.0.as_bytes(), pem.1.as_bytes()).expect("they match");
+        let listen = vec!["127.0.0.1:0".parse().expect("literal")];
+        let server = ServerConfig { listen, tls: Some(tls), ..ServerConfig::default() };
+        let server = Server::bind(server).expect("it starts");
+        let camera = Camera::new(config(Signalling::Within(server.clone()))).expect("it starts");
+        assert_eq!(camera.urls(), [format!("https://{}/", server.addresses()[0])]);
+    }
 }

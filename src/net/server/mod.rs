@@ -195,6 +195,18 @@ impl Server {
         self.inner.hub.look(|hub| hub.reserves(user))
     }
 
+    /// Whether it serves `https://`.
+    #[cfg(feature = "camera")]
+    pub(crate) fn is_secure(&self) -> bool {
+        self.inner.tls.is_set()
+    }
+
+    /// The path of its page, with slashes at both ends.
+    #[cfg(feature = "camera")]
+    pub(crate) fn page(&self) -> String {
+        format!("{}/", self.inner.rules.answers.base_path)
+    }
+
     /// Whether both are handles of the same server.
     #[cfg(feature = "camera")]
     pub(crate) fn is_same(&self, other: &Server) -> bool {

@@ -34,6 +34,11 @@ mod with {
             *lock(&self.0) = Some(tls.config.into());
         }
 
+        #[cfg(feature = "camera")]
+        pub(crate) fn is_set(&self) -> bool {
+            lock(&self.0).is_some()
+        }
+
         pub(crate) async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
             let Some(acceptor) = lock(&self.0).clone() else { return Some(Io::plain(tcp)) };
             let late = async {
@@ -58,6 +63,11 @@ mod with {
     pub(in crate::net::server) struct Tls;
 
     impl Tls {
+        #[cfg(feature = "camera")]
+        pub(crate) fn is_set(&self) -> bool {
+            false
+        }
+
         pub(crate) async fn secure(&self, tcp: Async<TcpStream>) -> Option<Io> {
             Some(Io::plain(tcp))
         }
