@@ -30,6 +30,7 @@ const INSIDE_MEDIA: &[(&str, &[&str])] = &[
     ("frame", &["error"]),
     ("adapt", &["error", "frame"]),
     ("board", &["error", "adapt"]),
+    ("sink", &["error", "frame"]),
     ("source", &["error", "frame", "adapt", "board"]),
 ];
 
@@ -134,6 +135,9 @@ fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
         ),
         ("media/adapt/rate.rs", "use crate::media::board::Board;", "media::adapt may not use"),
         ("media/frame/queue.rs", "use crate::media::source::Source;", "media::frame may not use"),
+        ("media/sink/frames.rs", "use crate::media::{Frame, frame::jpeg};", ""),
+        ("media/sink/frames.rs", "use crate::media::source::Source;", "media::sink may not use"),
+        ("media/sink/frames.rs", "use crate::net::lock;", "crate::net::lock"),
         ("media/source/gst/run.rs", "use crate::media::{StreamId, adapt::ladder::Quality};", ""),
         (
             "net/mod.rs",

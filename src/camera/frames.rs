@@ -1,129 +1,41 @@
-//! Queues of encoded frames for the application, as a sink next to WebRTC.
+//! From the camera's task to a reader of frames: a queue behind a lock, and the reader's waker.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
+use crate::media::sink::{FrameEvent, ReaderQueue};
+use crate::media::{Frame, StreamInfo};
 use crate::net::lock;
 
-/// An item of [`Frames`](super::Frames).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum FrameEvent {
-    /// The format of a stream, from its next frame on, which is a key frame.
-    Stream {
-        /// The stream.
-        info: StreamInfo,
-    },
-    /// One encoded frame. The first of a stream, and the first after each loss, is a key frame.
-    Frame {
-        /// The frame.
-        frame: Frame,
-    },
-    /// Frames of a stream were dropped because the reader was too slow. The stream continues at a key frame.
-    Lost {
-        /// Which stream.
-        stream: StreamId,
-        /// The number of frames.
-        count: u64,
-    },
-}
+/// Between the camera's task and the reader. Never waits.
+pub(super) struct Outbox(Mutex<State>);
 
-/// Between the camera's task and the reader. Never waits. When a stream's queue is full, all its waiting frames are
-/// dropped, since a gap spoils every frame up to the next key frame anyway.
-pub(super) struct Outbox {
-    capacity: usize,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
 struct State {
-    queue: VecDeque<FrameEvent>,
-    lanes: BTreeMap<StreamId, Lane>,
+    queue: ReaderQueue,
     ended: bool,
     waker: Option<Waker>,
 }
 
-#[derive(Default)]
-struct Lane {
-    waiting: usize,
-    /// A key frame has come since the start or the last loss.
-    whole: bool,
-    lost: u64,
-    /// As reported last.
-    info: Option<StreamInfo>,
-}
-
 impl Outbox {
     pub(super) fn new(capacity: usize) -> Arc<Outbox> {
-        Arc::new(Outbox { capacity: capacity.max(1), state: Mutex::default() })
+        let queue = ReaderQueue::new(capacity);
+        Arc::new(Outbox(Mutex::new(State { queue, ended: false, waker: None })))
     }
 
     /// Returns false if a key frame is needed.
     #[must_use]
     pub(super) fn push(&self, frame: &Frame, info: Option<&StreamInfo>) -> bool {
-        let mut state = lock(&self.state);
-        let State { queue, lanes, .. } = &mut *state;
-        let lane = lanes.entry(frame.stream).or_default();
-        if lane.waiting >= self.capacity {
-            // Losses that were not read become one, and of formats the newest is enough: nothing grows while nobody reads.
-            let (mut lost, mut newest) = (0, None);
-            queue.retain(|event| match event {
-                FrameEvent::Frame { frame: f } if f.stream == frame.stream => {
-                    lost += 1;
-                    false
-                }
-                FrameEvent::Lost { stream, count } if *stream == frame.stream => {
-                    lost += *count;
-                    false
-                }
-                FrameEvent::Stream { info } if info.id == frame.stream => {
-                    newest = Some(*info);
-                    false
-                }
-                _ => true,
-            });
-            queue.extend(newest.map(|info| FrameEvent::Stream { info }));
-            (lane.lost, lane.waiting, lane.whole) = (lane.lost + lost, 0, false);
-        }
-        if !lane.whole && !frame.key {
-            // Frames before the first key frame do not count as lost.
-            lane.lost += u64::from(lane.lost > 0);
-            return false;
-        }
-        lane.whole = true;
-        let lost = std::mem::take(&mut lane.lost);
-        if lost > 0 {
-            queue.push_back(FrameEvent::Lost { stream: frame.stream, count: lost });
-        }
-        if let Some(info) = info.filter(|info| lane.info.as_ref() != Some(info)) {
-            lane.info = Some(*info);
-            queue.push_back(FrameEvent::Stream { info: *info });
-        }
-        lane.waiting += 1;
-        queue.push_back(FrameEvent::Frame { frame: frame.clone() });
-        let waker = state.waker.take();
-        drop(state);
-        waker.into_iter().for_each(Waker::wake);
-        true
+        self.change(|state| state.queue.push(frame, info))
     }
 
     /// Ends the stream.
     pub(super) fn end(&self) {
-        let mut state = lock(&self.state);
-        state.ended = true;
-        let waker = state.waker.take();
-        drop(state);
-        waker.into_iter().for_each(Waker::wake);
+        self.change(|state| state.ended = true);
     }
 
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
-        let mut state = lock(&self.state);
-        if let Some(event) = state.queue.pop_front() {
-            if let FrameEvent::Frame { frame } = &event {
-                state.lanes.entry(frame.stream).and_modify(|lane| lane.waiting -= 1);
-            }
+        let mut state = lock(&self.0);
+        if let Some(event) = state.queue.pop() {
             return Poll::Ready(Some(event));
         }
         if state.ended {
@@ -132,139 +44,13 @@ impl Outbox {
         state.waker = Some(cx.waker().clone());
         Poll::Pending
     }
-}
 
-/// The streams for a reader that wants these codecs: the best rendition of each. A reader that names no codec gets the
-/// source's best video and its audio.
-pub(super) fn choose<'a>(
-    streams: impl Iterator<Item = &'a StreamInfo> + Clone,
-    codecs: &[Codec],
-) -> BTreeSet<StreamId> {
-    let best = |wanted: &dyn Fn(&StreamInfo) -> bool| {
-        let of = streams.clone().filter(|info| wanted(info));
-        of.min_by_key(|info| (info.rendition, info.codec != Codec::H264, info.id)).map(|info| info.id)
-    };
-    match codecs {
-        [] => {
-            let video = best(&|info| info.kind() == Kind::Video && info.codec != Codec::Jpeg);
-            [video, best(&|info| info.kind() == Kind::Audio)].into_iter().flatten().collect()
-        }
-        codecs => codecs.iter().filter_map(|codec| best(&|info| info.codec == *codec)).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::VIDEO_H264;
-    use std::time::{Duration, Instant};
-
-    fn frame(kind: char, number: u64) -> Frame {
-        Frame {
-            stream: if kind == 'a' { StreamId(2) } else { VIDEO_H264 },
-            codec: if kind == 'a' { Codec::Opus } else { Codec::H264 },
-            key: kind != 'P',
-            captured: Instant::now(),
-            pts: Duration::from_millis(number),
-            duration: Duration::ZERO,
-            discontinuity: false,
-            data: Arc::from(&[kind as u8][..]),
-        }
-    }
-
-    /// What waits, in order.
-    fn taken(outbox: &Outbox) -> String {
-        let mut cx = Context::from_waker(Waker::noop());
-        let events = std::iter::from_fn(|| match outbox.poll(&mut cx) {
-            Poll::Ready(event) => event,
-            Poll::Pending => None,
-        });
-        let words = events.map(|event| match event {
-            FrameEvent::Frame { frame } => format!("{}{}", frame.data[0] as char, frame.pts.as_millis()),
-            FrameEvent::Lost { stream, count } => format!("-{count}of{}", stream.0),
-            FrameEvent::Stream { info } => format!("s{}", info.generation),
-        });
-        words.collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn what_is_not_taken_in_time_is_lost_up_to_a_key_frame_and_told() {
-        let table = [
-            ("KPPP", "K0 P1 P2 P3", true),
-            ("PPKP", "K2 P3", true),
-            ("KPPPP", "", false),
-            ("KPPPPPKP", "-6of0 K6 P7", true),
-            ("KPPPK", "-4of0 K4", true),
-            ("KaPaPaPa", "K0 a1 P2 a3 P4 a5 P6 a7", true),
-            ("KaPaPaPaPa", "-4of2 a9", true),
-            ("aaaaa", "-4of2 a4", true),
-            ("aaaaaaaaaaaaa", "-12of2 a12", true),
-            ("KPPPPPKPPPPK", "-11of0 K11", true),
-        ];
-        for (pushes, expected, last) in table {
-            let outbox = Outbox::new(4);
-            let mut done = true;
-            for (kind, number) in pushes.chars().zip(0..) {
-                done = outbox.push(&frame(kind, number), None);
-            }
-            assert_eq!((taken(&outbox).as_str(), done), (expected, last), "{pushes}");
-        }
-    }
-
-    #[test]
-    fn a_format_is_told_before_its_first_frame() {
-        let outbox = Outbox::new(9);
-        let mut info = StreamInfo::new(VIDEO_H264, Codec::H264);
-        assert!(outbox.push(&frame('K', 0), Some(&info)) && outbox.push(&frame('P', 1), Some(&info)));
-        info.generation = 1;
-        assert!(outbox.push(&frame('K', 2), Some(&info)));
-        outbox.end();
-        assert_eq!(taken(&outbox), "s0 K0 P1 s1 K2");
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(matches!(outbox.poll(&mut cx), Poll::Ready(None)));
-    }
-
-    #[test]
-    fn memory_is_bounded_while_nobody_reads() {
-        let outbox = Outbox::new(4);
-        let mut video = StreamInfo::new(VIDEO_H264, Codec::H264);
-        let audio = StreamInfo::new(StreamId(2), Codec::Opus);
-        for number in 0..10_000 {
-            // The format changes with each frame.
-            video.generation = number as u32;
-            assert!(outbox.push(&frame('K', number), Some(&video)));
-            assert!(outbox.push(&frame('a', number), Some(&audio)));
-            // Of each stream at most its frames, a format for each, one from before, and one loss.
-            let waiting = lock(&outbox.state).queue.len();
-            assert!(waiting <= 2 * (2 * 4 + 2), "{waiting} after {number}");
-        }
-        let last = "s9995 -9996of0 s9996 K9996";
-        let all = taken(&outbox);
-        assert!(all.contains(last) && all.contains("-9996of2 a9996"), "{all}");
-    }
-
-    #[test]
-    fn the_best_of_what_is_wanted_is_chosen() {
-        let mut small = StreamInfo::new(StreamId(3), Codec::H264);
-        small.rendition = 1;
-        let all = [
-            StreamInfo::new(StreamId(0), Codec::Vp8),
-            StreamInfo::new(StreamId(1), Codec::Jpeg),
-            StreamInfo::new(StreamId(2), Codec::Opus),
-            small,
-            StreamInfo::new(StreamId(4), Codec::H264),
-        ];
-        let table: [(&[Codec], &[u32]); 5] = [
-            (&[], &[2, 4]),
-            (&[Codec::H264], &[4]),
-            (&[Codec::Vp8, Codec::Opus], &[0, 2]),
-            (&[Codec::Jpeg], &[1]),
-            (&[Codec::H264, Codec::Vp8], &[0, 4]),
-        ];
-        for (codecs, expected) in table {
-            let chosen: Vec<u32> = choose(all.iter(), codecs).into_iter().map(|id| id.0).collect();
-            assert_eq!(chosen, expected, "{codecs:?}");
-        }
-        assert!(choose(all[..1].iter(), &[Codec::H264]).is_empty());
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = lock(&self.0);
+        let result = change(&mut state);
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        result
     }
 }

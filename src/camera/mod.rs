@@ -50,8 +50,6 @@ pub use crate::calling::Answer;
 pub use commands::CommandRequest;
 pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{CameraError, Event, Viewer, ViewerId};
-pub use frames::FrameEvent;
-pub use snapshot::{Snapshot, SnapshotError};
 pub use stream::Frames;
 
 use crate::call::CallError;
@@ -60,6 +58,7 @@ use crate::media::adapt::ladder::Quality;
 #[cfg(feature = "gst")]
 use crate::media::board::BoardInfo;
 use crate::media::frame::queue::FrameQueue;
+pub use crate::media::sink::{FrameEvent, Snapshot, SnapshotError};
 use crate::media::source::controls::{Control, Value};
 #[cfg(feature = "gst")]
 use crate::media::source::gst::EncoderInfo;

@@ -7,10 +7,10 @@ use futures_lite::future::Boxed;
 use serde_json::json;
 
 use super::permission;
-use super::snapshot::Outcome;
 use super::{CameraError, Config, Connect, Serve, Signalling, Snapshot, SnapshotError, Status};
 use crate::client;
 use crate::media::Kind;
+use crate::media::sink::Outcome;
 use crate::media::source::SourceStatus;
 use crate::net::http::{Method, Request, Response, base_path};
 use crate::net::site::{Guard, Site};

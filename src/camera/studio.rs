@@ -12,7 +12,7 @@ use super::audience::Audience;
 use super::demand::{self, Demand, Sink};
 use super::event::Event;
 use super::frames::Outbox;
-use super::snapshot::{SnapshotError, Snapshots};
+use super::snapshot::Slot;
 use crate::call::RateLimit;
 use crate::call::body::EndReason;
 use crate::calling::{self, Answer};
@@ -20,6 +20,7 @@ use crate::media::adapt::heat;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
+use crate::media::sink::{SnapshotError, Snapshots};
 use crate::media::source::{Command, SourceEvent, SourceStatus, StatusTracker};
 use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
 use crate::rtc::{self, Path, Transmit};
@@ -135,7 +136,7 @@ pub(crate) struct Studio {
     /// How many watched when the program was told last.
     watching: usize,
     takers: BTreeMap<u64, Taker>,
-    snapshots: Snapshots,
+    snapshots: Snapshots<Arc<Slot>>,
     /// JPEG is wanted for them.
     makes_jpeg: bool,
     over: bool,
@@ -281,8 +282,11 @@ impl Studio {
         self.calling.poll_transmit(now)
     }
 
-    /// Lets calls and demand talk to each other until both are quiet.
+    /// Answers who waits for a snapshot, and lets calls and demand talk to each other until both are quiet.
     fn settle(&mut self, now: Instant) {
+        while let Some((slot, outcome)) = self.snapshots.poll_answer() {
+            slot.set(outcome);
+        }
         self.calling_at = loop {
             match self.calling.poll_output() {
                 calling::Output::Timeout(at) => break at,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::SnapshotError;
 use super::event::Event;
 use super::studio::{Config, Input, Output, Studio, Whence};
 use crate::call::RateLimit;
@@ -540,7 +541,6 @@ fn a_taker_that_is_slow_goes_on_at_a_key_frame_that_is_asked_for() {
 #[test]
 fn a_source_that_gave_up_ends_frames_and_snapshots() {
     use super::frames::Outbox;
-    use super::snapshot::SnapshotError;
 
     let mut world = World::with_jpeg();
     world.studio.take_frames(1, vec![], Outbox::new(2), world.now);
@@ -576,7 +576,7 @@ fn a_snapshot_is_made_once_and_no_encoder_stays() {
     assert_eq!(world.produced.len(), 3);
     // A source that gives nothing is not waited for for ever.
     world.pass(Duration::from_secs(11));
-    assert_eq!(outcome(slot).err(), Some(super::snapshot::SnapshotError::Timeout));
+    assert_eq!(outcome(slot).err(), Some(SnapshotError::Timeout));
     assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()));
 }
 
@@ -605,7 +605,7 @@ fn each_who_asks_for_a_snapshot_waits_as_long() {
     let second = world.studio.snapshot(world.now);
     world.drain();
     world.pass(Duration::from_secs(2));
-    assert_eq!(outcome(first).err(), Some(super::snapshot::SnapshotError::Timeout));
+    assert_eq!(outcome(first).err(), Some(SnapshotError::Timeout));
     world.frame(JPEG, Codec::Jpeg, true);
     assert!(outcome(second).is_ok(), "it came within its time");
 }
@@ -615,7 +615,7 @@ fn a_source_without_jpeg_says_so_at_once() {
     let mut world = World::new(1, true);
     let slot = world.studio.snapshot(world.now);
     world.drain();
-    assert_eq!(outcome(slot).err(), Some(super::snapshot::SnapshotError::NoJpeg));
+    assert_eq!(outcome(slot).err(), Some(SnapshotError::NoJpeg));
     assert!(world.produced.is_empty());
 }
 
@@ -726,7 +726,7 @@ fn all_calls_end_at_once_those_that_connect_too() {
 
 const JPEG: StreamId = StreamId(7);
 
-fn outcome(slot: std::sync::Arc<super::snapshot::Slot>) -> super::snapshot::Outcome {
+fn outcome(slot: std::sync::Arc<super::snapshot::Slot>) -> crate::media::sink::Outcome {
     let waits = futures_lite::future::poll_once(slot.wait());
     futures_lite::future::block_on(waits).expect("it is decided")
 }

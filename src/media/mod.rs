@@ -8,6 +8,8 @@ pub mod adapt;
 pub mod board;
 pub mod error;
 pub mod frame;
+#[cfg(feature = "camera")]
+pub(crate) mod sink;
 pub mod source;
 
 pub use frame::{

@@ -9,9 +9,10 @@ use crate::call::CallId;
 use crate::call::body::EndReason;
 use crate::camera::demand::{self, Sink};
 use crate::camera::event::Event;
-use crate::camera::frames::{self, Outbox};
-use crate::camera::snapshot::{Slot, SnapshotError};
+use crate::camera::frames::Outbox;
+use crate::camera::snapshot::Slot;
 use crate::media::adapt::keyframes::KeyFrameReason;
+use crate::media::sink::{self, SnapshotError};
 use crate::media::source::{SourceEvent, SourceState, SourceStatus, StatusTracker};
 use crate::media::{Codec, Format, Frame, StreamInfo, VideoFormat};
 
@@ -41,8 +42,9 @@ impl Studio {
 
     /// The newest picture as JPEG, now or once it is there.
     pub(in crate::camera) fn snapshot(&mut self, now: Instant) -> Arc<Slot> {
-        let jpeg = frames::choose(self.demand.streams(), &[Codec::Jpeg]);
-        let slot = self.snapshots.ask(!jpeg.is_empty(), now);
+        let jpeg = sink::choose(self.demand.streams(), &[Codec::Jpeg]);
+        let slot = Arc::new(Slot::default());
+        self.snapshots.ask(slot.clone(), !jpeg.is_empty(), now);
         if self.snapshots.wants() {
             self.makes_jpeg = true;
             self.want(Sink::Snapshot, jpeg, now);
@@ -156,7 +158,7 @@ impl Studio {
     fn choose(&mut self, now: Instant) {
         let mut wants = Vec::new();
         for (id, taker) in &mut self.takers {
-            let streams = frames::choose(self.demand.streams(), &taker.codecs);
+            let streams = sink::choose(self.demand.streams(), &taker.codecs);
             if streams != taker.streams {
                 taker.streams.clone_from(&streams);
                 wants.push((Sink::Frames(*id), streams));
