@@ -88,8 +88,8 @@ struct Slot {
     reader: Option<Waker>,
 }
 
-/// Writes the parts of a body. It may be moved to another task or thread; the body ends when the function that it was
-/// given to returns.
+/// Writes the parts of a body. It may be moved to another task or thread. The body ends when the function that received
+/// the writer returns.
 pub struct BodyWriter {
     slot: Arc<Mutex<Slot>>,
 }
@@ -169,7 +169,7 @@ impl Making {
                 Some(Poll::Pending) => {}
                 Some(Poll::Ready(result)) => (self.making, self.error) = (None, result.err()),
                 None => {
-                    let error = io::Error::other("what made the body panicked");
+                    let error = io::Error::other("the producer of the body panicked");
                     (self.making, self.error) = (None, Some(error));
                 }
             }
@@ -203,7 +203,7 @@ mod tests {
     fn stream(body: Body) -> BodyStream {
         match body {
             Body::Stream { stream } => stream,
-            Body::Full { .. } => panic!("it is a stream"),
+            Body::Full { .. } => panic!("a stream has no complete bytes"),
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_made_when_they_are_taken() {
+    fn parts_are_produced_on_demand() {
         let made = Arc::<AtomicUsize>::default();
         let count = made.clone();
         let mut stream = stream(Body::stream(|mut writer| async move {
@@ -223,17 +223,17 @@ mod tests {
             Ok(())
         }));
         for n in 0..4u8 {
-            assert_eq!(made.load(Ordering::Relaxed), usize::from(n), "none is made ahead");
+            assert_eq!(made.load(Ordering::Relaxed), usize::from(n), "no part is produced ahead of time");
             assert_eq!(next(&mut stream).and_then(Result::ok), Some(vec![n]));
         }
         assert!(next(&mut stream).is_none());
     }
 
     #[test]
-    fn a_writer_on_another_thread_is_paced_and_hears_the_end() {
+    fn a_writer_on_another_thread_is_paced_and_notices_the_end() {
         let (give, given) = std::sync::mpsc::channel();
         let mut stream = stream(Body::stream(|writer| {
-            give.send(writer).expect("it is awaited");
+            give.send(writer).expect("the receiver waits for it");
             std::future::pending()
         }));
         let mut writer: BodyWriter = given.recv().expect("given above");
@@ -250,18 +250,18 @@ mod tests {
         }
         drop(stream);
         let sent = thread.join().expect("no panic");
-        assert!((3..=4).contains(&sent), "one may have waited: {sent}");
+        assert!((3..=4).contains(&sent), "one part may be buffered: {sent}");
     }
 
     #[test]
-    fn an_error_or_a_panic_breaks_it() {
+    fn an_error_or_a_panic_breaks_the_body() {
         let mut failing = stream(Body::stream(|mut writer| async move {
             writer.send("some").await?;
             Err(io::Error::other("no more"))
         }));
         assert!(next(&mut failing).is_some_and(|part| part.is_ok()));
         assert!(next(&mut failing).is_some_and(|part| part.is_err()));
-        let mut panicking = stream(Body::stream(|_| async { panic!("a test wants this") }));
+        let mut panicking = stream(Body::stream(|_| async { panic!("intended by this test") }));
         assert!(next(&mut panicking).is_some_and(|part| part.is_err()));
     }
 }

@@ -1,5 +1,5 @@
-//! The encoding in which a body is sent: plain, compressed, or not at all because the client has it (RFC 9110, sections
-//! 8.8.3, 12.5.3 and 13.1.2).
+//! The encoding of a response: plain, compressed, or 304 because the client has it already (RFC 9110, sections 8.8.3,
+//! 12.5.3 and 13.1.2).
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, IF_NONE_MATCH};
 
@@ -8,9 +8,9 @@ use super::Response;
 /// The encoding of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// The compressed body, if that is sent.
+    /// The compressed body, if it is the one to send.
     pub gzip: Option<&'static [u8]>,
-    /// The ETag of what is sent.
+    /// The ETag of the chosen encoding.
     pub etag: Option<String>,
     /// The client already has it.
     pub cached: bool,
@@ -19,7 +19,7 @@ pub(super) struct Shape {
 pub(super) fn choose(headers: &HeaderMap, response: &Response) -> Shape {
     let gzip = response.gzip.filter(|_| accepts_gzip(headers));
     let etag = response.etag.clone().map(|etag| match gzip {
-        // A strong validator is that of one encoding.
+        // A strong validator identifies one encoding.
         Some(_) => format!("{}-gzip\"", etag.trim_end_matches('"')),
         None => etag,
     });
@@ -28,7 +28,7 @@ pub(super) fn choose(headers: &HeaderMap, response: &Response) -> Shape {
     Shape { gzip: gzip.filter(|_| !cached), etag, cached }
 }
 
-/// Whether gzip is named with a weight that is not 0; `*` alone says too little to be taken at its word.
+/// Whether gzip is listed with a weight other than 0. A bare `*` is not enough.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     items(headers, ACCEPT_ENCODING).any(|item| {
         let mut parts = item.split(';').map(str::trim);
@@ -37,7 +37,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether a parameter is a weight of 0: `q=0`, `q=0.0`.
+/// Whether a parameter is a weight of 0, such as `q=0` or `q=0.0`.
 fn is_zero(parameter: &str) -> bool {
     let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
     weight.is_some_and(|weight| weight.bytes().all(|byte| byte == b'0' || byte == b'.'))
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn who_accepts_gzip_gets_it() {
+    fn a_client_that_accepts_gzip_gets_it() {
         let file = Response::file("text/plain", b"as it is", "\"1\"").gzipped(b"less");
         for (accepts, gzip) in [
             ("gzip, deflate, br", true),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn each_encoding_has_its_validator() {
+    fn each_encoding_has_its_own_validator() {
         let file = Response::file("text/plain", b"as it is", "\"1\"").gzipped(b"less");
         let accepts = (ACCEPT_ENCODING, "gzip");
         let tag = |tag: &str| Some(tag.to_owned());

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 
-use super::upload::{Told, Upload};
+use super::upload::{BodyOutcome, Upload};
 use super::{Body, BodyError, BodyWriter, Method};
 use crate::proto::Token;
 
@@ -23,14 +23,14 @@ pub struct Request {
     pub(super) bearer: Option<String>,
     pub(super) client: Option<IpAddr>,
     pub(super) headers: HeaderMap,
-    pub(super) told: Arc<Told>,
+    pub(super) outcome: Arc<BodyOutcome>,
     pub(super) body: Upload,
 }
 
 impl Request {
     /// A `GET` request for `path` with the token `bearer`, for tests of handlers.
     pub fn new(path: &str, bearer: Option<&str>) -> Self {
-        let told = Arc::<Told>::default();
+        let outcome = Arc::<BodyOutcome>::default();
         Request {
             method: Method::Get,
             path: path.into(),
@@ -38,8 +38,8 @@ impl Request {
             bearer: bearer.map(str::to_owned),
             client: None,
             headers: HeaderMap::new(),
-            body: Upload::none(told.clone()),
-            told,
+            body: Upload::none(outcome.clone()),
+            outcome,
         }
     }
 
@@ -67,7 +67,7 @@ impl Request {
     /// Sets the body, of any size.
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         let body = Full::new(body.into().into()).map_err(|never| match never {}).boxed();
-        self.body = Upload::new(body, usize::MAX, self.told.clone());
+        self.body = Upload::new(body, usize::MAX, self.outcome.clone());
         self
     }
 
@@ -110,7 +110,7 @@ impl Request {
     /// guesses too often gets 429 before its token is checked.
     pub fn bears(&self, token: &Token) -> bool {
         let right = self.bearer().is_some_and(|bearer| token.is(bearer));
-        self.told.token_was(right);
+        self.outcome.token_was(right);
         right
     }
 
@@ -201,10 +201,9 @@ impl Response {
     }
 
     /// A response of 200 whose body is produced while the client reads it, each part once the previous one has been
-    /// sent, for as long as both sides like: for events, images or a large file. `make` runs in the server's future and
-    /// must not block; it is dropped when the client disconnects. A client that reads less than 16 KiB in 20 s while
-    /// there is more is disconnected. A client that vanished is only noticed by sending, so send something now and
-    /// then.
+    /// sent, without a time limit: for events, images or a large file. `make` runs in the server's future and must not
+    /// block; it is dropped when the client disconnects. A client that reads less than 16 KiB in 20 s while more is
+    /// available is disconnected. Only sending reveals that a client has vanished, so send something now and then.
     ///
     /// ```
     /// use symple::net::http::{Method, Request, Response, Routes};

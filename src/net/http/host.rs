@@ -11,21 +11,21 @@ use hyper::header;
 use hyper::http::request::Parts;
 
 use super::routes::{Found, Route};
-use super::upload::{Told, Upload};
+use super::upload::{BodyOutcome, Upload};
 use super::{Method, Request, Response, Rules, bearer, single};
 
 /// A request on its way to its handler.
 pub(super) struct Asked<'a> {
     pub rules: &'a Arc<Rules>,
     pub from: IpAddr,
-    /// `None`: a method that no route can have.
+    /// `None` for a method that no route can have.
     pub method: Option<Method>,
     pub path: String,
     pub found: Found<'a>,
 }
 
 impl Asked<'_> {
-    /// The host's response, to a request with the right token or none.
+    /// The host's response. An address with too many wrong tokens has to wait instead.
     pub(super) async fn answer<B>(self, head: &Parts, body: B) -> Response
     where
         B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,
@@ -38,10 +38,10 @@ impl Asked<'_> {
             );
         };
         let bearer = authorization.and_then(bearer).map(str::to_owned);
-        let told = Arc::<Told>::default();
+        let outcome = Arc::<BodyOutcome>::default();
         let trial = match &bearer {
             None => None,
-            Some(_) => match Trial::begin(self.rules, self.from, &told) {
+            Some(_) => match Trial::begin(self.rules, self.from, &outcome) {
                 Ok(trial) => Some(trial),
                 Err(wait) => return too_many_tokens(wait),
             },
@@ -58,8 +58,8 @@ impl Asked<'_> {
             bearer,
             client: Some(self.from),
             headers: head.headers.clone(),
-            body: Upload::new(body.map_err(|e| Box::new(e) as _).boxed(), limit, told.clone()),
-            told: told.clone(),
+            body: Upload::new(body.map_err(|e| Box::new(e) as _).boxed(), limit, outcome.clone()),
+            outcome: outcome.clone(),
         };
         let reads = matches!(method, Method::Get | Method::Head);
         let handler = self.rules.answers.handler.as_ref().filter(|_| reads);
@@ -67,7 +67,7 @@ impl Asked<'_> {
             (Found::Route(route), _) => match request.body.check() {
                 Ok(()) => run(route, request).await,
                 Err(error) => {
-                    // Whoever asks before it sends is not told to.
+                    // A client that sent `Expect: 100-continue` has not sent its body yet.
                     if !head.headers.contains_key(header::EXPECT) {
                         request.body.discard().await;
                     }
@@ -83,7 +83,7 @@ impl Asked<'_> {
         if let Some(trial) = trial {
             trial.end(response.status == 401);
         }
-        match told.failure() {
+        match outcome.failure() {
             Some(error) if response.status < 400 => Response::from(error).header("Connection", "close"),
             Some(_) => response.header("Connection", "close"),
             None => response,
@@ -102,7 +102,7 @@ async fn run(route: &Route, request: Request) -> Response {
     polled.await.unwrap_or_else(|| panicked(method, &path))
 }
 
-/// What the work returns, or nothing if it panicked.
+/// The result of the handler, or `None` if it panicked.
 pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     #[cfg(feature = "rtc")]
     return crate::rtc::contained(work);
@@ -115,7 +115,7 @@ fn panicked(method: Method, path: &str) -> Response {
     Response::text(500, "The handler of this request failed.\n")
 }
 
-/// The answer where there is none.
+/// The response if no handler matches.
 fn nothing(found: &Found<'_>, reads: bool) -> Response {
     match found {
         Found::WrongMethod(methods) => {
@@ -132,19 +132,19 @@ fn too_many_tokens(wait: Duration) -> Response {
         .header("Retry-After", wait.as_secs_f64().ceil().to_string())
 }
 
-/// A token that is shown, until it is known whether it was a guess.
+/// A token being checked, until the response shows whether it was a wrong guess.
 struct Trial {
     rules: Arc<Rules>,
     from: IpAddr,
-    told: Arc<Told>,
+    outcome: Arc<BodyOutcome>,
     refused: bool,
 }
 
 impl Trial {
-    /// The error is how long to wait before a token from there is looked at.
-    fn begin(rules: &Arc<Rules>, from: IpAddr, told: &Arc<Told>) -> Result<Self, Duration> {
+    /// The error is how long to wait before a token from this address is checked.
+    fn begin(rules: &Arc<Rules>, from: IpAddr, outcome: &Arc<BodyOutcome>) -> Result<Self, Duration> {
         rules.begin_try(from)?;
-        Ok(Trial { rules: rules.clone(), from, told: told.clone(), refused: false })
+        Ok(Trial { rules: rules.clone(), from, outcome: outcome.clone(), refused: false })
     }
 
     fn end(mut self, refused: bool) {
@@ -153,8 +153,8 @@ impl Trial {
 }
 
 impl Drop for Trial {
-    /// Also when the client goes before the answer, which else would be a guess for nothing.
+    /// Also runs when the client disconnects before the response: otherwise that guess would be free.
     fn drop(&mut self) {
-        self.rules.end_try(self.from, self.refused || self.told.was_wrong());
+        self.rules.end_try(self.from, self.refused || self.outcome.was_wrong());
     }
 }

@@ -46,7 +46,7 @@ impl Method {
         }
     }
 
-    /// Whether it only reads: then a page of any origin may send it.
+    /// Whether the method only reads. Pages of any origin may then send it.
     pub fn is_safe(self) -> bool {
         matches!(self, Method::Get | Method::Head | Method::Options)
     }

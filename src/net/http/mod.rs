@@ -210,14 +210,14 @@ where
     let method = Method::parse(request.method().as_str());
     let found = rules.answers.routes.find(method, path);
     if sharing::is_preflight(&request) {
-        let mut answer = respond(headers, sharing::silence());
+        let mut answer = respond(headers, sharing::no_content());
         rules.origins.preflight(headers, host, answer.headers_mut());
         if let Found::WrongMethod(methods) = &found {
             sharing::allow_methods(methods, answer.headers_mut());
         }
         return answer;
     }
-    // As at a handshake: a page of another origin could else do what its visitor may.
+    // As for a handshake: otherwise a page of another origin could use its visitor's access.
     if method.is_some_and(|method| !method.is_safe()) {
         let origin = single(headers, header::ORIGIN.as_str());
         if !origin.is_ok_and(|origin| rules.origins.admit(origin, host)) {
@@ -242,14 +242,14 @@ where
     answer
 }
 
-/// A base path in the form of [`Answers`], however its slashes were written.
+/// A base path in the form that [`Answers`] expects, however its slashes were written.
 pub(crate) fn base_path(text: &str) -> String {
     let path = text.trim_matches('/');
     if path.is_empty() { String::new() } else { format!("/{path}") }
 }
 
-/// The path below the base; one outside of it is returned as it is, since a proxy may have stripped the base. `None`:
-/// the base without its slash.
+/// The path below the base. A path outside of it is returned unchanged, since a proxy may have stripped the base.
+/// `None`: the base without its trailing slash.
 fn below<'a>(base: &str, path: &'a str) -> Option<&'a str> {
     match path.strip_prefix(base) {
         Some("") => None,
@@ -276,7 +276,7 @@ fn visit(rules: &Arc<Rules>, peer: IpAddr, from: IpAddr) -> Result<Option<Counte
     })
 }
 
-/// The host that was asked for, or why that cannot be told (RFC 9112, section 3.2).
+/// The requested host, or the refusal if it is missing or ambiguous (RFC 9112, section 3.2).
 fn host<'a, B>(rules: &Rules, request: &'a hyper::Request<B>) -> Result<Option<&'a str>, Response> {
     match single(request.headers(), header::HOST.as_str()) {
         Ok(None) if request.version() > Version::HTTP_10 => {
@@ -284,20 +284,20 @@ fn host<'a, B>(rules: &Rules, request: &'a hyper::Request<B>) -> Result<Option<&
             Err(Trouble::NoHost.refusal(400))
         }
         Ok(host) => Ok(host),
-        Err(Unclear) => {
+        Err(Ambiguous) => {
             Err(Response::text(400, "There must be exactly one Host header, and it must be valid text.\n"))
         }
     }
 }
 
-/// The token of an `Authorization`; the name of the scheme is spelled as anybody likes (RFC 9110, 11.1).
+/// The token of an `Authorization` header; the scheme is case-insensitive (RFC 9110, 11.1).
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start_matches(' '))
 }
 
 fn respond(request: &HeaderMap, response: Response) -> hyper::Response<Out> {
-    // An interim status is hyper's business.
+    // Only hyper sends interim responses.
     let status = StatusCode::from_u16(response.status).ok().filter(|status| !status.is_informational());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let shape = encoding::choose(request, &response);
@@ -314,13 +314,13 @@ fn respond(request: &HeaderMap, response: Response) -> hyper::Response<Out> {
         ("Content-Type", Some(response.content_type)),
         ("Cache-Control", (!shape.cached && !keeps_otherwise).then(|| keep.into())),
         ("Content-Encoding", shape.gzip.map(|_| "gzip".into())),
-        // Also of the answer that is not compressed: a cache on the way must ask for each kind of client.
+        // Also for the uncompressed response: caches must distinguish clients by the encodings they accept.
         ("Vary", response.gzip.map(|_| "Accept-Encoding".into())),
         ("ETag", shape.etag.map(Into::into)),
     ];
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
     for (name, value) in own.chain(response.headers) {
-        // How long the body is must not be said twice.
+        // Only hyper sets the length of the body.
         let frames = is(name, "Content-Length") || is(name, "Transfer-Encoding");
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
             (Ok(name), Ok(value)) if !frames => _ = out.headers_mut().append(name, value),
@@ -330,7 +330,7 @@ fn respond(request: &HeaderMap, response: Response) -> hyper::Response<Out> {
     out
 }
 
-/// What every answer bears.
+/// The headers of every response.
 fn plain(status: StatusCode) -> hyper::http::response::Builder {
     hyper::Response::builder()
         .status(status)
@@ -342,17 +342,17 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// A header came several times, or is no text.
+/// A header that occurs several times, or is not text.
 #[derive(Debug, PartialEq, Eq)]
-struct Unclear;
+struct Ambiguous;
 
-/// A header that decides something: it is there once, or not at all.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Unclear> {
+/// A header that must occur at most once, because a decision depends on it.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Ambiguous> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| Unclear),
-        (Some(_), Some(_)) => Err(Unclear),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Ambiguous),
+        (Some(_), Some(_)) => Err(Ambiguous),
     }
 }
 
@@ -361,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bearer_is_known_by_any_spelling_of_its_scheme() {
+    fn the_bearer_scheme_is_case_insensitive() {
         for (authorization, token) in [
             ("Bearer s3cret", Some("s3cret")),
             ("bearer s3cret", Some("s3cret")),
@@ -374,14 +374,14 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_decides_is_there_once_or_not_at_all() {
+    fn a_header_that_decides_occurs_at_most_once() {
         let value = |bytes| HeaderValue::from_bytes(bytes).expect("visible or opaque");
         for (values, want) in [
             (&[][..], Ok(None)),
             (&[&b"a.example"[..]][..], Ok(Some("a.example"))),
-            (&[&b"a.example"[..], b"a.example"][..], Err(Unclear)),
-            (&[&b"\xff"[..]][..], Err(Unclear)),
-            (&[&b"a.example\xe9"[..]][..], Err(Unclear)),
+            (&[&b"a.example"[..], b"a.example"][..], Err(Ambiguous)),
+            (&[&b"\xff"[..]][..], Err(Ambiguous)),
+            (&[&b"a.example\xe9"[..]][..], Err(Ambiguous)),
         ] {
             let mut headers = HeaderMap::new();
             values.iter().for_each(|bytes| _ = headers.append("origin", value(bytes)));

@@ -33,8 +33,8 @@ impl Origins {
         authority.eq_ignore_ascii_case(host) && is_local_name(host)
     }
 
-    /// Whether to answer a plain request to `host`: if origins are restricted, a stranger's name that points here must
-    /// not make its page our own.
+    /// Whether to answer a plain request to `host`. If origins are restricted, a page under a foreign name that points
+    /// here must not count as the server's own.
     pub(super) fn serve(&self, host: Option<&str>) -> bool {
         let (Origins::OwnAnd { others }, Some(host)) = (self, host) else { return true };
         let named = |o: &String| {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_may_connect_where_it_came_from() {
+    fn a_page_may_connect_to_its_own_server() {
         let own = Origins::OwnAnd { others: vec!["https://viewer.example/".into()] };
         for (origin, host, admitted) in [
             (None, Some("camera.lan:4500"), true),

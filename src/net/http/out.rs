@@ -1,4 +1,4 @@
-//! An answer on its way: hyper's side of a body, and a socket that tells what it takes.
+//! A response on its way: hyper's view of a body, and a socket that records how fast its client reads.
 
 use std::io;
 use std::pin::Pin;
@@ -14,13 +14,13 @@ use crate::net::server::connection_limits::Counted;
 use crate::net::time::now;
 use crate::net::ws::io::Io;
 
-/// What of a part is given to the socket at a time, so that a slow client is seen to take something of a large one.
+/// The maximum written to the socket at a time, so that progress of a slow client shows within a large part.
 const STEP: usize = 16 << 10;
 
 /// A body for hyper.
 pub(crate) struct Out {
     content: Content,
-    /// Ends with it: the connection's pace, and the place of a request that came by a proxy.
+    /// Dropped with the body: the connection's pace, and the slot of a request that came through a proxy.
     pace: Option<Arc<Mutex<Pace>>>,
     pub(super) place: Option<Counted>,
 }
@@ -52,7 +52,7 @@ impl Out {
         matches!(self.content, Content::Stream { .. })
     }
 
-    /// Tells the connection's pace of its end.
+    /// Reports the end of the body to the connection's pace.
     pub(super) fn paced(&mut self, pace: Arc<Mutex<Pace>>) {
         self.pace = Some(pace);
     }
@@ -106,7 +106,7 @@ impl Drop for Out {
     }
 }
 
-/// A connection's stream that notes how its client takes what is written.
+/// The stream of a connection; records how fast the client reads what is written.
 pub(super) struct Watched {
     pub(super) io: Io,
     pub(super) pace: Arc<Mutex<Pace>>,

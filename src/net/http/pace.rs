@@ -17,14 +17,13 @@ use std::time::{Duration, Instant};
 /// The timeout for a request, and for sending a response.
 pub(super) const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The minimum that the client of a stream must read within [`STALL`]: a tenth of the least that makes up a video.
+/// The minimum that the client of a stream must read within [`STALL`]: a tenth of the lowest usable video bitrate.
 const LEAST: usize = 16 << 10;
 
-/// How long it may read less. TCP retransmits for as long on a bad link.
+/// How long a client may stay below that. TCP retransmits for as long on a bad link.
 const STALL: Duration = Duration::from_secs(20);
 
-/// The least that the body of a request may bring on average, in bytes a second, after [`GRACE`]: half of what EDGE
-/// brings.
+/// The minimum average rate of a request body after [`GRACE`], in bytes per second: half the rate of EDGE.
 const BODY_RATE: u32 = 8 << 10;
 
 /// The timeout for the first byte of a body.
@@ -43,7 +42,7 @@ enum Phase {
 pub(super) struct Pace {
     begun: Instant,
     phase: Phase,
-    /// Since when the socket refuses bytes, and how many it took since.
+    /// Since when the socket has refused bytes, and how many it has accepted since.
     blocked: Option<(Instant, usize)>,
 }
 
@@ -56,7 +55,7 @@ impl Pace {
         self.phase = Phase::Working;
     }
 
-    /// A complete response is ready. Returns whether the connection has lasted long enough, and should end with it.
+    /// A complete response is ready. Returns whether the connection is old enough to be closed after it.
     pub(super) fn answer(&mut self, now: Instant) -> bool {
         self.phase = Phase::Answering { since: now };
         now.saturating_duration_since(self.begun) >= HTTP_TIMEOUT
@@ -97,7 +96,7 @@ impl Pace {
     }
 }
 
-/// How long to wait for the body of a request. Time in which nobody reads it does not count.
+/// How long to wait for the body of a request. Time in which the handler does not read does not count.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     received: u32,
@@ -129,20 +128,20 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_client_may_ask_and_take_its_answer_for_a_minute_and_the_host_may_think() {
+    fn request_and_response_have_a_minute_each_and_the_handler_no_limit() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         assert_eq!(pace.deadline(), Some(start + HTTP_TIMEOUT));
         pace.request();
-        assert_eq!(pace.deadline(), None, "the host's own time");
+        assert_eq!(pace.deadline(), None, "the handler has no time limit");
         assert!(!pace.answer(start + SECOND));
         assert_eq!(pace.deadline(), Some(start + SECOND + HTTP_TIMEOUT));
         pace.request();
-        assert!(pace.answer(start + HTTP_TIMEOUT), "it was there for long enough");
+        assert!(pace.answer(start + HTTP_TIMEOUT), "the connection is old enough");
     }
 
     #[test]
-    fn a_stream_lasts_as_long_as_it_is_taken() {
+    fn a_stream_lasts_as_long_as_it_is_read() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         pace.request();
@@ -150,28 +149,28 @@ mod tests {
         assert_eq!(pace.deadline(), None);
         pace.refused(start);
         pace.refused(start + SECOND);
-        assert_eq!(pace.deadline(), Some(start + STALL), "since the first time");
+        assert_eq!(pace.deadline(), Some(start + STALL), "counted from the first refusal");
         pace.wrote(LEAST - 1);
-        assert_eq!(pace.deadline(), Some(start + STALL), "a trickle is not enough");
+        assert_eq!(pace.deadline(), Some(start + STALL), "a few bytes are not enough");
         pace.wrote(1);
         assert_eq!(pace.deadline(), None);
         pace.refused(start + 5 * SECOND);
         assert_eq!(pace.deadline(), Some(start + 5 * SECOND + STALL));
         pace.wrote(1);
         pace.flushed();
-        assert_eq!(pace.deadline(), None, "there was no more to take");
+        assert_eq!(pace.deadline(), None, "there was nothing more to read");
         pace.answer(start + 6 * SECOND);
         assert_eq!(pace.deadline(), Some(start + 6 * SECOND + HTTP_TIMEOUT));
     }
 
     #[test]
-    fn a_body_earns_time_by_what_it_brings() {
+    fn a_body_earns_time_by_its_bytes() {
         let mut patience = Patience::default();
         patience.waited(4 * SECOND);
         assert_eq!(patience.left(), 6 * SECOND);
         patience.received(8 << 10);
         assert_eq!(patience.left(), 7 * SECOND);
-        // A byte a second.
+        // One byte per second.
         let seconds = std::iter::from_fn(|| {
             patience.received(1);
             patience.waited(SECOND);

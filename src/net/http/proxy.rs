@@ -13,13 +13,13 @@ pub(super) fn client_address(headers: &HeaderMap, peer: IpAddr, proxies: &[Netwo
     if !trusted(peer) {
         return peer;
     }
-    // By bytes: what a client wrote before may be no text, and must not hide what the proxy wrote behind it.
+    // As bytes: what a client wrote may not be valid text, and must not hide what the proxy appended.
     let forwarded =
         headers.get_all("x-forwarded-for").iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let hops: Vec<Option<IpAddr>> = forwarded.map(hop).collect();
     match hops.into_iter().rev().find(|hop| hop.is_none_or(|ip| !trusted(ip))) {
         Some(Some(ip)) => ip,
-        // What stands before an unreadable hop may be the client's own invention.
+        // Anything before an unreadable hop may be forged by the client.
         Some(None) => peer,
         None => {
             let mut real = headers.get_all("x-real-ip").iter();
@@ -36,13 +36,13 @@ fn hop(bytes: &[u8]) -> Option<IpAddr> {
     text.parse().ok().or_else(socket).map(|ip: IpAddr| ip.to_canonical())
 }
 
-/// Whether a proxy is not configured on both sides, so that all its clients count as one.
+/// Whether a proxy is configured on one side only, so that all its clients count as one.
 pub(super) fn trouble(headers: &HeaderMap, peer: IpAddr, rules: &Rules) -> Option<Trouble> {
-    let tells = headers.contains_key("x-forwarded-for") || headers.contains_key("x-real-ip");
+    let has_client = headers.contains_key("x-forwarded-for") || headers.contains_key("x-real-ip");
     match rules.is_proxy(peer) {
-        true if !tells => Some(Trouble::ProxyTellsNothing),
-        // Anybody can send the header, but of this machine it is a proxy.
-        false if tells && peer.is_loopback() => Some(Trouble::ProxyNotTrusted),
+        true if !has_client => Some(Trouble::ProxySilent),
+        // Anybody can send the header, but from this machine it is a proxy.
+        false if has_client && peer.is_loopback() => Some(Trouble::ProxyNotTrusted),
         _ => None,
     }
 }
@@ -79,11 +79,15 @@ mod tests {
         headers.insert("x-real-ip", HeaderValue::from_static("192.0.2.8"));
         assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip("192.0.2.8"));
         headers.append("x-real-ip", HeaderValue::from_static("192.0.2.7"));
-        assert_eq!(client_address(&headers, ip("10.0.0.1"), &proxies), ip("10.0.0.1"), "two are none");
+        assert_eq!(
+            client_address(&headers, ip("10.0.0.1"), &proxies),
+            ip("10.0.0.1"),
+            "two X-Real-IP headers count as none"
+        );
     }
 
     #[test]
-    fn what_is_no_text_hides_no_address_behind_it() {
+    fn invalid_text_does_not_hide_the_address_after_it() {
         let proxies = networks(&["10.0.0.1"]);
         for (lines, found) in [
             (&[&b"\xff, 192.0.2.9"[..]][..], "192.0.2.9"),

@@ -55,16 +55,16 @@ pub(super) struct Route {
     handler: Arc<dyn Fn(Request) -> Answer + Send + Sync>,
 }
 
-/// What there is for a path and a method.
+/// The result of looking up a path and a method.
 pub(super) enum Found<'a> {
     Route(&'a Route),
-    /// The path has routes for these methods alone.
+    /// The path has routes, but only for these methods.
     WrongMethod(Vec<Method>),
     Nothing,
 }
 
 impl Routes {
-    /// None.
+    /// No route.
     pub fn new() -> Self {
         Routes::default()
     }
@@ -81,8 +81,8 @@ impl Routes {
             && self.routes.iter().zip(&other.routes).all(|(a, b)| is_same(a, b))
     }
 
-    /// Answers requests for `path` by this method. The handler's future runs in the server's own, so it must not
-    /// block; it is dropped when the client goes. One that panics is answered 500.
+    /// Adds a handler for `path` with this method. The handler's future runs in the server's own, so it must not block;
+    /// it is dropped when the client disconnects. If it panics, the client gets 500.
     ///
     /// # Panics
     /// If `path` does not begin with a slash.
@@ -132,7 +132,7 @@ impl Routes {
         }
     }
 
-    /// `None` is a method that no route can have.
+    /// `None` for a method that no route can have.
     pub(super) fn find(&self, method: Option<Method>, path: &str) -> Found<'_> {
         let mut matching: Vec<&Route> = self.routes.iter().filter(|route| route.matches(path)).collect();
         matching.sort_by_key(|route| (route.below, std::cmp::Reverse(route.path.len())));
@@ -181,7 +181,7 @@ mod tests {
     use futures_lite::future::block_on;
 
     #[test]
-    fn the_longest_path_that_matches_answers() {
+    fn the_longest_matching_path_wins() {
         let named = |name: &'static str| move |_: Request| async move { Response::text(200, name) };
         let routes = Routes::new()
             .route(Method::Get, "/*", named("all"))

@@ -5,16 +5,16 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::{Method, Origins, Response, single};
 
-/// Seconds for which a browser need not ask again: Chromium keeps it no longer than two hours, and a list of
-/// origins may change with a restart.
+/// How long a browser may cache the result, in seconds: Chromium caches it for at most two hours, and the list of
+/// origins may change at a restart.
 const MAX_AGE: &str = "600";
 
 impl Origins {
-    /// Adds to a [shared](Response::shared) response who may read and who may frame it.
+    /// Adds the headers that allow pages to read and frame a [shared](Response::shared) response.
     pub(super) fn share(&self, request: &HeaderMap, host: Option<&str>, answer: &mut HeaderMap) {
         self.allow(request, host, answer);
         match HeaderValue::from_str(&format!("frame-ancestors {}", self.ancestors())) {
-            // A second policy beside the page's own: a browser keeps to both.
+            // A second policy beside the page's own: browsers enforce both.
             Ok(policy) => _ = answer.append(header::CONTENT_SECURITY_POLICY, policy),
             Err(_) => log::error!("an origin is not valid text, so frames are not allowed"),
         }
@@ -34,7 +34,7 @@ impl Origins {
         let allowed = if *self == Origins::Any {
             Some(HeaderValue::from_static("*"))
         } else {
-            // Also of an answer that allows nobody: a cache on the way must ask for each origin.
+            // Also for a response that allows nobody: caches must distinguish origins.
             answer.append(header::VARY, HeaderValue::from_static("Origin"));
             let origin = single(request, header::ORIGIN.as_str()).ok().flatten();
             origin.filter(|_| self.admit(origin, host)).and_then(|origin| HeaderValue::from_str(origin).ok())
@@ -49,7 +49,7 @@ impl Origins {
     /// The sources of `frame-ancestors` (CSP 3, section 6.4.2).
     fn ancestors(&self) -> String {
         let Origins::OwnAnd { others } = self else { return "*".into() };
-        // What separates sources and directives is in no origin.
+        // Origins cannot contain the separators of sources and directives.
         let is_source =
             |o: &&str| o.contains("://") && !o.contains([';', ',', '\'']) && !o.contains(char::is_whitespace);
         let others = others.iter().map(|o| o.trim_end_matches('/')).filter(is_source);
@@ -65,8 +65,7 @@ pub(super) fn is_preflight<B>(request: &hyper::Request<B>) -> bool {
         && asks(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Names the methods of the path's own routes, where it has any, to whom [`Origins::preflight`] allows something; and that
-/// they may take JSON.
+/// If [`Origins::preflight`] allowed the page anything, names the methods of the path's own routes, and allows JSON.
 pub(super) fn allow_methods(methods: &[Method], answer: &mut HeaderMap) {
     let names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
     if let (true, Ok(names)) =
@@ -79,7 +78,7 @@ pub(super) fn allow_methods(methods: &[Method], answer: &mut HeaderMap) {
 }
 
 /// The response to a preflight, before [`Origins::preflight`] adds to it.
-pub(super) fn silence() -> Response {
+pub(super) fn no_content() -> Response {
     Response { status: 204, ..Response::text(204, "") }
 }
 
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_open_a_socket_may_read_what_is_shared() {
+    fn pages_that_may_open_a_socket_may_read_shared_responses() {
         let own = Origins::OwnAnd {
             others: vec!["https://viewer.example/".into(), "http://127.0.0.1:8000".into()],
         };
@@ -132,12 +131,12 @@ mod tests {
             let mut answer = HeaderMap::new();
             Origins::Any.share(&headers(origins), host, &mut answer);
             assert_eq!(all(&answer, "access-control-allow-origin"), ["*"]);
-            assert_eq!(all(&answer, "vary"), [""; 0], "it is the same for all");
+            assert_eq!(all(&answer, "vary"), [""; 0], "the response is the same for everybody");
         }
     }
 
     #[test]
-    fn frames_follow_the_same_list() {
+    fn framing_follows_the_same_list() {
         let odd = [
             "https://a.example; script-src *",
             "https://b.example https://c.example",

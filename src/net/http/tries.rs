@@ -1,8 +1,8 @@
 //! Slows down guessing of tokens: an address with wrong tokens has to wait.
 //!
-//! An address may send [`AT_ONCE`] wrong tokens, and one more every [`EACH`]. So a guesser has 8,650 tries a day, and
-//! an owner who mistyped, or who shares the address with a guesser that gave up, waits seconds. A try that comes too
-//! early is not checked, since otherwise waiting would not matter.
+//! An address may send [`AT_ONCE`] wrong tokens, and one more every [`EACH`]. So an attacker has 8,650 guesses a day,
+//! while an owner who mistyped, or who shares the address with an attacker that gave up, waits for seconds. A token
+//! that is sent too early is not checked: otherwise the delay would have no effect.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,32 +10,32 @@ use std::time::{Duration, Instant};
 
 use crate::net::server::connection_limits::owner;
 
-/// More than anybody mistypes, and more than the devices of a household with an old token.
+/// More than a person mistypes, and more than a household has devices with an old token.
 const AT_ONCE: u32 = 10;
 
-/// A day has 8,640 of them.
+/// A day has 8,640 of these intervals.
 const EACH: Duration = Duration::from_secs(10);
 
-/// Concurrent attempts of one address: all of them together can cost it 11 minutes.
+/// Concurrent attempts of one address. If all of them are wrong, it waits for up to 11 minutes.
 const UNDECIDED: u32 = 64;
 
-/// The number of addresses to remember. An attacker with more of them is not slowed down by this.
+/// The number of addresses to remember. An attacker with more addresses is not slowed down.
 const ADDRESSES: usize = 4096;
 
-/// Addresses that sent wrong tokens recently.
+/// Addresses that recently sent wrong tokens.
 #[derive(Default)]
 pub(crate) struct Tries {
     addresses: HashMap<IpAddr, Record>,
 }
 
 struct Record {
-    /// When everything is forgiven: [`EACH`] from now for each wrong token.
+    /// When the address has its full allowance again: [`EACH`] from now for each wrong token.
     clear: Instant,
     undecided: u32,
 }
 
 impl Tries {
-    /// A token is presented. `Err`: not now, but after this time.
+    /// Begins an attempt. The error is how long to wait before the next one.
     pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let record = self.record(address, now);
         let owed = record.clear.saturating_duration_since(now);
@@ -66,7 +66,7 @@ impl Tries {
         if self.addresses.len() >= ADDRESSES && !self.addresses.contains_key(&address) {
             self.addresses.retain(|_, record| record.clear > now || record.undecided > 0);
             if self.addresses.len() >= ADDRESSES {
-                // Who owes the least, first of those that nobody waits for.
+                // Evict the address that has its full allowance soonest; prefer those without a pending attempt.
                 let least = self.addresses.iter().min_by_key(|(_, r)| (r.undecided > 0, r.clear));
                 if let Some(least) = least.map(|(address, _)| *address) {
                     self.addresses.remove(&least);
@@ -96,17 +96,17 @@ mod tests {
     #[test]
     fn a_day_has_8650_guesses() {
         let (mut tries, start) = (Tries::default(), Instant::now());
-        // Ten a second, from ever new addresses of one /64.
+        // Ten a second, each from another address of one /64.
         let guesses = (0..864_000u64).filter(|n| {
             let address = format!("2001:db8::{:x}:{:x}", n >> 16, n & 0xffff);
             guess(&mut tries, &address, start + Duration::from_millis(n * 100))
         });
-        assert_eq!(guesses.count(), 8650 - 1, "the last one is due at midnight");
-        assert!(guess(&mut tries, "192.0.2.1", start), "others are not concerned");
+        assert_eq!(guesses.count(), 8650 - 1, "the last one is allowed at midnight");
+        assert!(guess(&mut tries, "192.0.2.1", start), "other addresses are not affected");
     }
 
     #[test]
-    fn who_waits_may_try_again() {
+    fn an_address_may_try_again_after_waiting() {
         let (mut tries, start) = (Tries::default(), Instant::now());
         while guess(&mut tries, "192.0.2.1", start) {}
         assert_eq!(tries.begin(ip("192.0.2.1"), start), Err(EACH));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_at_once_are_paid_for() {
+    fn concurrent_guesses_count_too() {
         let (mut tries, start) = (Tries::default(), Instant::now());
         let begun = (0..1000).filter(|_| tries.begin(ip("192.0.2.1"), start).is_ok()).count();
         assert_eq!(begun, UNDECIDED as usize);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn right_tokens_are_never_slowed_and_leave_nothing() {
+    fn right_tokens_are_neither_slowed_down_nor_remembered() {
         let (mut tries, now) = (Tries::default(), Instant::now());
         for _ in 0..10_000 {
             assert!(tries.begin(ip("192.0.2.1"), now).is_ok());
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_the_worst_stay() {
+    fn memory_is_bounded_and_the_worst_addresses_stay() {
         let (mut tries, now) = (Tries::default(), Instant::now());
         while guess(&mut tries, "192.0.2.1", now) {}
         for n in 0..3 * ADDRESSES as u32 {

@@ -12,12 +12,12 @@ pub(super) enum Trouble {
     NoHost,
     ForeignHost,
     ForeignOrigin,
-    ProxyTellsNothing,
+    ProxySilent,
     ProxyNotTrusted,
 }
 
 impl Trouble {
-    /// Cause and cure.
+    /// Cause and cure, for the log.
     fn words(self) -> &'static str {
         match self {
             Trouble::NoUpgrade => {
@@ -40,7 +40,7 @@ impl Trouble {
                  the server's own page behind a proxy, the proxy must also pass the header Host: nginx: \
                  proxy_set_header Host $host;\n"
             }
-            Trouble::ProxyTellsNothing => {
+            Trouble::ProxySilent => {
                 "A trusted proxy sends neither X-Forwarded-For nor X-Real-IP, so all its clients count as one. \
                  nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
             }
@@ -52,18 +52,18 @@ impl Trouble {
         }
     }
 
-    /// The answer to the request.
+    /// The response to the request.
     pub(super) fn refusal(self, status: u16) -> Response {
         Response::text(status, self.words())
     }
 }
 
-/// What was warned of, and when.
+/// When each problem was last warned of.
 #[derive(Debug, Default)]
 pub(super) struct Troubles([Seldom; 6]);
 
 impl Troubles {
-    /// Warns once a minute of each.
+    /// Warns of each problem once a minute.
     pub(super) fn warn(&mut self, trouble: Trouble, now: Instant) {
         let words = trouble.words().trim_end();
         match self.0[trouble as usize].due(now) {
@@ -79,14 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_trouble_has_its_place_and_a_cure() {
+    fn each_problem_has_its_slot_and_a_cure() {
         let mut troubles = Troubles::default();
         for trouble in [
             Trouble::NoUpgrade,
             Trouble::NoHost,
             Trouble::ForeignHost,
             Trouble::ForeignOrigin,
-            Trouble::ProxyTellsNothing,
+            Trouble::ProxySilent,
             Trouble::ProxyNotTrusted,
         ] {
             troubles.warn(trouble, Instant::now());

@@ -27,7 +27,7 @@ pub(super) fn handshake<B>(
     else {
         return Err(Response::text(400, "Sec-WebSocket-Key must be 16 bytes in base64.\n"));
     };
-    // What cannot be read must not count as absent, for what sends no origin is no browser.
+    // An unreadable header must not count as absent, since a client without an origin is not a browser.
     let Ok(origin) = single(headers, header::ORIGIN.as_str()) else {
         return Err(Response::text(
             403,

@@ -89,19 +89,19 @@ impl From<Result<Response, BodyError>> for Response {
 
 /// What the server learns about a request that a handler processes.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct BodyOutcome {
     /// Whether its token was correct for anything, once checked: 1 is no, 2 is yes.
     token: AtomicU8,
     /// The error that ended its body.
     failure: std::sync::Mutex<Option<BodyError>>,
 }
 
-impl Told {
+impl BodyOutcome {
     pub(super) fn token_was(&self, right: bool) {
         self.token.fetch_max(1 + u8::from(right), Ordering::Relaxed);
     }
 
-    /// It was checked, and was never correct.
+    /// The token was checked, and was never correct.
     pub(super) fn was_wrong(&self) -> bool {
         self.token.load(Ordering::Relaxed) == 1
     }
@@ -119,19 +119,19 @@ pub(super) struct Upload {
     limit: usize,
     left: usize,
     patience: Patience,
-    told: Arc<Told>,
+    outcome: Arc<BodyOutcome>,
 }
 
 impl Upload {
-    pub(super) fn none(told: Arc<Told>) -> Self {
-        Upload { source: None, limit: 0, left: 0, patience: Patience::default(), told }
+    pub(super) fn none(outcome: Arc<BodyOutcome>) -> Self {
+        Upload { source: None, limit: 0, left: 0, patience: Patience::default(), outcome }
     }
 
-    pub(super) fn new(source: Source, limit: usize, told: Arc<Told>) -> Self {
-        Upload { source: Some(source), limit, left: limit, patience: Patience::default(), told }
+    pub(super) fn new(source: Source, limit: usize, outcome: Arc<BodyOutcome>) -> Self {
+        Upload { source: Some(source), limit, left: limit, patience: Patience::default(), outcome }
     }
 
-    /// Whether the head already tells that it is too large.
+    /// Whether the head already shows that the body is too large.
     pub(super) fn check(&self) -> Result<(), BodyError> {
         let least = self.source.as_ref().map_or(0, |source| source.size_hint().lower());
         match least > self.limit as u64 {
@@ -142,7 +142,7 @@ impl Upload {
 
     /// The next part; `None` at the end.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        if let Some(failure) = self.told.failure() {
+        if let Some(failure) = self.outcome.failure() {
             return Err(failure);
         }
         self.check()?;
@@ -162,7 +162,7 @@ impl Upload {
                     break;
                 }
                 Some(Some(Err(_))) => return Err(self.fail(BodyError::Broken)),
-                // Trailers are nobody's business.
+                // Trailers are ignored.
                 Some(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
             };
             self.patience.received(data.len());
@@ -178,7 +178,7 @@ impl Upload {
         Ok(None)
     }
 
-    /// Reads a little of what nobody wants.
+    /// Reads a little of a refused body.
     pub(super) async fn discard(&mut self) {
         let Some(mut source) = self.source.take() else { return };
         let reading = async {
@@ -195,6 +195,6 @@ impl Upload {
     }
 
     fn fail(&self, error: BodyError) -> BodyError {
-        lock(&self.told.failure).get_or_insert(error).clone()
+        lock(&self.outcome.failure).get_or_insert(error).clone()
     }
 }
