@@ -1,27 +1,27 @@
-//! How large a frame of a stranger may be: the heads of frames are read before the WebSocket library sees
-//! them, for its own limit cannot be raised while it holds a part of the next frame.
+//! Limits the size of frames from peers that are not admitted. It reads the heads of frames before the WebSocket
+//! library does, since the library's own limit cannot be raised while it buffers a part of the next frame.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Looks at every byte that comes until the peer is admitted.
+/// Inspects every byte until the peer is admitted.
 pub(crate) struct Gate {
     max: u64,
-    /// Set once by the server; from then on the library's own limit is the only one.
+    /// Set once by the server; then only the library's own limit applies.
     admitted: Arc<AtomicBool>,
-    /// What came of a frame's head (RFC 6455, section 5.2).
+    /// What has arrived of a frame's head (RFC 6455, section 5.2).
     head: [u8; 14],
     len: usize,
-    /// So much is still to come of the frame's payload.
+    /// Bytes of the frame's payload that are still to come.
     payload: u64,
-    /// Bytes of the message whose fragments are coming.
+    /// Bytes so far of a message that arrives in fragments.
     message: u64,
-    /// A frame was over the limit.
+    /// A frame exceeded the limit.
     over: bool,
 }
 
-/// A frame is over the limit of whom the server has not admitted.
+/// A frame from a peer that is not admitted exceeds the limit.
 #[derive(Debug)]
 pub(crate) struct TooLarge;
 
@@ -39,7 +39,7 @@ impl Gate {
         Gate { max: max as u64, admitted, head: [0; 14], len: 0, payload: 0, message: 0, over: false }
     }
 
-    /// Whether a frame was over the limit: nothing passes any more.
+    /// Whether a frame exceeded the limit: nothing passes any more.
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
@@ -48,7 +48,7 @@ impl Gate {
         self.admitted.load(Ordering::Acquire)
     }
 
-    /// Follows the frames through `bytes`: how many of them may pass.
+    /// Follows the frames through `bytes`; returns how many bytes may pass.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> usize {
         if self.over {
             return 0;
@@ -84,7 +84,7 @@ impl Gate {
         bytes.len()
     }
 
-    /// How long this head is, as far as what came of it tells.
+    /// The length of this head, as far as its bytes so far determine it.
     fn head_len(&self) -> usize {
         if self.len < 2 {
             return 2;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_within_the_limit_passes_and_the_first_frame_over_it_does_not_begin() {
+    fn frames_within_the_limit_pass_and_a_larger_one_stops_at_its_head() {
         const TEXT: u8 = 0x81;
         let frame = |first, len| [head(first, len), vec![0xff; len]].concat();
         let fragments =
@@ -159,13 +159,13 @@ mod tests {
             ("far over it", frame(TEXT, 70_000), false),
             ("without a mask", vec![TEXT, 127, 0, 0, 0, 0, 1, 0, 0, 0, 7], false),
             (
-                "the most that can be said",
+                "the largest possible length",
                 vec![TEXT, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0],
                 false,
             ),
             ("fragments", fragments(100), true),
-            ("fragments that are too much together", fragments(101), false),
-            ("a new message begins anew", [fragments(100), fragments(100)].concat(), true),
+            ("fragments that exceed the limit together", fragments(101), false),
+            ("a new message starts from zero", [fragments(100), fragments(100)].concat(), true),
         ] {
             for step in [1, 2, 7, 4096, usize::MAX] {
                 let n = passed(&bytes, step);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_when_the_peer_is_admitted() {
+    fn the_gate_opens_when_the_peer_is_admitted() {
         let admitted = Arc::<AtomicBool>::default();
         let gate = Gate::new(MAX, admitted.clone());
         assert!(!gate.is_open());

@@ -1,10 +1,9 @@
-//! A byte stream: TCP, or TLS over it, read and written through buffers that all connections of a thread share.
+//! A byte stream: TCP, or TLS over it, with buffers that all connections of a thread share.
 //!
-//! A WebSocket library that reads into a buffer of its own either keeps a large one for each connection,
-//! or asks the system for every few bytes: with 1 KiB it made 1.8 calls a message of 200 bytes. So the
-//! system fills one large buffer, the connection whose turn it is empties it, and an idle one keeps nothing.
-//! Writing likewise: what all have to say is put together in one buffer, and a connection keeps of it only what
-//! its socket did not take.
+//! A WebSocket library that reads into a buffer of its own either keeps a large one for each connection, or makes a
+//! system call for every few bytes: with 1 KiB, it made 1.8 calls for each message of 200 bytes. Here the system fills
+//! one large buffer, the current connection empties it, and an idle connection keeps nothing. Writing is similar: all
+//! messages are collected in one shared buffer, and a connection only keeps what its socket did not accept.
 
 use std::cell::RefCell;
 use std::io;
@@ -18,10 +17,10 @@ use smol::Async;
 #[cfg(feature = "server")]
 use super::gate::{Gate, TooLarge};
 
-/// What is read in one call: some fifty signalling messages, or the largest TLS record.
+/// The maximum to read in one call: some fifty signalling messages, or the largest TLS record.
 const SCRATCH: usize = 16 << 10;
 
-/// What the shared buffer for writing keeps of its room; a message may be larger for once.
+/// The capacity that the shared write buffer keeps; a single message may exceed it.
 #[cfg(feature = "server")]
 const KEPT: usize = 64 << 10;
 
@@ -33,15 +32,15 @@ thread_local! {
 
 pub(crate) struct Io {
     stream: Stream,
-    /// What was read and not asked for yet.
+    /// Bytes that were read and not requested yet.
     read: Rest,
-    /// What the socket did not take; it goes before all else.
+    /// Bytes that the socket did not accept; they go first.
     unsent: Rest,
-    /// The last call gave less than was asked for, so the socket is empty, and the next call in vain.
+    /// The last call returned less than requested, so the socket is empty, and another call would be useless.
     drained: bool,
-    /// How many bytes were read from it.
+    /// Total bytes read from the stream.
     given: u64,
-    /// What a server allows whom it has not admitted.
+    /// The limit on frames before admission, on a server.
     #[cfg(feature = "server")]
     gate: Option<Box<Gate>>,
 }
@@ -52,7 +51,7 @@ enum Stream {
     Tls(Box<futures_rustls::TlsStream<Async<TcpStream>>>),
 }
 
-/// Bytes that go from the front; without capacity where there are none.
+/// Bytes that are consumed from the front; without capacity when empty.
 #[derive(Default)]
 struct Rest {
     bytes: Vec<u8>,
@@ -108,19 +107,19 @@ impl Io {
         }
     }
 
-    /// From now on frames pass as `gate` lets them, and reading ends with [`TooLarge`] where one does not.
-    /// `ahead` was read already.
+    /// From now on `gate` checks all frames, and reading ends with [`TooLarge`] at one that exceeds its limit. `ahead`
+    /// was read already.
     #[cfg(feature = "server")]
     pub(crate) fn guard(&mut self, mut gate: Gate, ahead: &mut Vec<u8>) {
         ahead.truncate(gate.pass(ahead));
         self.gate = Some(Box::new(gate));
     }
 
-    /// Fails once where a frame was over the limit of a stranger; what follows is then read as it comes.
+    /// Fails once if a frame exceeded the limit before admission; later reads return the remaining bytes unchecked.
     #[cfg(feature = "server")]
     fn check_gate(&mut self) -> io::Result<()> {
         match &self.gate {
-            // First, for what came behind its head is not there any more.
+            // Checked first, since the bytes after its head were discarded.
             Some(gate) if gate.is_over() => {
                 self.gate = None;
                 return Err(io::Error::other(TooLarge));
@@ -131,13 +130,13 @@ impl Io {
         Ok(())
     }
 
-    /// How many bytes were read from it.
+    /// Total bytes read from the stream.
     #[cfg(feature = "server")]
     pub(crate) fn given(&self) -> u64 {
         self.given
     }
 
-    /// Bytes that the socket did not take yet.
+    /// Bytes that the socket has not accepted yet.
     #[cfg(feature = "server")]
     pub(crate) fn unsent(&self) -> usize {
         self.unsent.left().len()
@@ -155,8 +154,8 @@ impl Io {
         !matches!(tcp.get_ref().take_error(), Ok(None))
     }
 
-    /// Writes what `put` appends to the shared buffer, after what is unsent. What the socket does not take now
-    /// leaves with [`AsyncWrite::poll_flush`].
+    /// Writes what `put` appends to the shared buffer, after the unsent bytes. [`AsyncWrite::poll_flush`] sends what
+    /// the socket does not accept now.
     #[cfg(feature = "server")]
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         OUTGOING.with_borrow_mut(|bytes| {
@@ -190,7 +189,7 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    /// Fills the shared buffer and deals it out: to `buf` first, the rest is kept.
+    /// Fills the shared buffer and distributes it: to `buf` first, the rest is kept.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.drained
             && let Stream::Plain(tcp) = &self.stream
@@ -200,7 +199,7 @@ impl Io {
         INCOMING.with_borrow_mut(|shared| {
             shared.resize(SCRATCH, 0);
             let n = ready!(each!(self, io => Pin::new(io).poll_read(cx, shared)))?;
-            // Zero is the end, which is told again as often as somebody asks.
+            // Zero is the end; every later call reports it again.
             self.drained = n > 0 && n < SCRATCH;
             let now = n.min(buf.len());
             buf[..now].copy_from_slice(&shared[..now]);
@@ -262,7 +261,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn what_is_read_in_small_pieces_is_all_that_was_written() {
+    fn reading_in_small_pieces_returns_everything_written() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let there = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         let (here, _) = listener.accept().expect("one is coming");

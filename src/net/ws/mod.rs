@@ -27,15 +27,14 @@ mod tests;
 #[cfg(feature = "server")]
 pub(crate) use gate::Gate;
 
-/// Bytes that are put on the socket in one go; tungstenite's own default is 128 KiB, a buffer that an
-/// idle peer would keep.
+/// Bytes to write to the socket at once; tungstenite's own default is 128 KiB, a buffer that an idle peer would keep.
 pub(crate) const BATCH: usize = 16 << 10;
 
-/// The buffer of tungstenite, which every connection keeps; `io` has a larger one for all. With 4 KiB an idle
-/// peer cost 8.3 KB in all.
+/// The buffer of tungstenite, which every connection keeps; `io` has a larger one for all. With 4 KiB, an idle peer
+/// needed 8.3 KB in total.
 const READ: usize = 1 << 10;
 
-/// What came.
+/// An incoming message or event.
 pub(crate) enum Got {
     Text(Utf8Bytes),
     Binary,
@@ -43,14 +42,14 @@ pub(crate) enum Got {
     Alive,
     /// A frame over the limit; nothing more can be read.
     TooLarge,
-    /// No WebSocket frame, or no UTF-8 where it must be; nothing more can be read.
+    /// Not a WebSocket frame, or invalid UTF-8 in a text; nothing more can be read.
     Malformed(CloseCode),
     /// The end, with the close code of the other side if it sent one.
     Closed(Option<CloseCode>, String),
 }
 
 impl Got {
-    /// Bytes of its content.
+    /// The size of its content in bytes.
     #[cfg(feature = "server")]
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -60,7 +59,7 @@ impl Got {
     }
 }
 
-/// What goes.
+/// An outgoing message.
 pub(crate) enum Put {
     Text(Arc<str>),
     Ping,
@@ -68,13 +67,13 @@ pub(crate) enum Put {
 }
 
 pub(crate) struct WebSocket {
-    /// Always there, but while [`WebSocket::shrink`] makes a new one of it.
+    /// Always present, except while [`WebSocket::shrink`] replaces it.
     ws: Option<WebSocketStream<Io>>,
     #[cfg(feature = "server")]
     served: served::Served,
 }
 
-/// Buffers and limits of a socket whose messages have at most `max` bytes.
+/// Buffers and limits of a socket for messages of at most `max` bytes.
 pub(crate) fn config(max: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ)
@@ -116,7 +115,7 @@ impl WebSocket {
             Some(Ok(Message::Binary(_))) => Got::Binary,
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Got::Alive,
             Some(Ok(Message::Close(frame))) => {
-                // The answer to it waits in the buffer; what the socket takes now is enough.
+                // The reply is in the buffer; sending what the socket accepts now is enough.
                 _ = self.poll_flush(cx);
                 let (code, reason) = frame.map(|f| (CloseCode(f.code.into()), f.reason.to_string())).unzip();
                 Got::Closed(code, reason.unwrap_or_default())
@@ -139,8 +138,8 @@ impl WebSocket {
         got
     }
 
-    /// Puts one message into the buffer. To be called when [`WebSocket::poll_flush`] was ready, and then for at
-    /// most about [`BATCH`] bytes.
+    /// Puts one message into the buffer. Call it when [`WebSocket::poll_flush`] was ready, and then for at most about
+    /// [`BATCH`] bytes.
     pub(crate) fn put(&mut self, put: Put) -> Result<(), Error> {
         let message = match put {
             Put::Text(text) => Message::Text((&*text).into()),

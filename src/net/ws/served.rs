@@ -1,4 +1,4 @@
-//! A server's side of a [`WebSocket`], of which there are many: it keeps no room that it does not need.
+//! A server's side of a [`WebSocket`]. There are many of them, so it frees memory that it does not need.
 
 use std::task::{Context, Poll, ready};
 
@@ -12,40 +12,40 @@ use futures_lite::future::block_on;
 
 use super::{Got, Io, Pin, Put, READ, WebSocket, config};
 
-/// A message for whose sake alone the library's buffer is taken anew; that costs as much as a small message.
+/// A larger message has the library's buffer replaced at once, which costs as much as a small message.
 pub(super) const LARGE: usize = 16 << 10;
 
-/// What is read of a frame that is refused, so that its sender hears why.
+/// How much to read of a refused frame, so that its sender receives the reason.
 const MAX_DISCARD: usize = 8 << 20;
 
-/// What a server's side has beside.
+/// The state of a server's side.
 #[derive(Default)]
 pub(super) struct Served {
     is_server: bool,
-    /// The library's state is needed to its end.
+    /// The library must be kept until the end.
     closing: bool,
     max: usize,
-    /// A frame broke the protocol, and what follows has no meaning: so much of it is still read.
+    /// A frame violated the protocol, so the bytes after it have no meaning; this many of them are still read.
     discard: Option<usize>,
-    /// The least that the frames took which were read.
+    /// The minimum size of the frames that were read.
     seen: u64,
-    /// What had been read from [`Io`] when the last message was whole.
+    /// The bytes read from [`Io`] when the last message was complete.
     pub(super) whole: u64,
-    /// What was read besides from [`Io`].
+    /// Bytes that were read before, and not from [`Io`].
     ahead: u64,
-    /// The largest message since the library got its buffer; it keeps the room for the next such one.
+    /// The largest message since the library's buffer was created; the library keeps that capacity.
     pub(super) largest: usize,
 }
 
 impl Served {
-    /// What was read.
+    /// A message was read.
     pub(super) fn count(&mut self, message: &Message) {
         self.seen += least_frame(message.len());
         self.largest = self.largest.max(message.len());
         self.closing |= message.is_close();
     }
 
-    /// Nothing more can be read that makes sense.
+    /// Nothing meaningful can be read any more.
     pub(super) fn breaks(&mut self) {
         self.discard = Some(MAX_DISCARD);
     }
@@ -56,7 +56,7 @@ impl Served {
     }
 }
 
-/// The least bytes of a frame with a payload of so many (RFC 6455, section 5.2), masked as a client's is.
+/// The minimum size of a masked frame with a payload of this size (RFC 6455, section 5.2).
 fn least_frame(payload: usize) -> u64 {
     let length = match payload {
         0..=125 => 0,
@@ -74,7 +74,7 @@ fn frame(text: &str, bytes: &mut Vec<u8>) {
 }
 
 impl WebSocket {
-    /// A server's socket after its handshake; `read` is what came behind it.
+    /// A server's socket after its handshake; `read` is what was received after the handshake.
     pub(crate) async fn new(io: Io, read: Vec<u8>, role: Role, max: usize) -> WebSocket {
         let ahead = read.len() as u64;
         let ws = WebSocketStream::from_partially_read(io, read, role, Some(config(max))).await;
@@ -82,37 +82,37 @@ impl WebSocket {
         WebSocket { ws: Some(ws), served }
     }
 
-    /// After a large message at once. True where it was done.
+    /// After a large message: frees its memory at once. Returns whether it did.
     pub(super) fn shrink_at_once(&mut self, cx: &mut Context<'_>) -> bool {
         self.served.largest > LARGE && self.shrink(cx)
     }
 
-    /// Of a connection that has said nothing for a while: gives back the room that its messages took.
+    /// When a connection has been silent for a while: frees the memory of its messages.
     pub(crate) fn idle(&mut self, cx: &mut Context<'_>) {
         if self.served.largest > READ {
             self.shrink(cx);
         }
     }
 
-    /// Bytes of a message that is not whole yet, to within the library's buffer.
+    /// Bytes of an incomplete message, to within the library's buffer.
     pub(crate) fn half_received(&mut self) -> usize {
         let bytes = self.ws().get_ref().given() - self.served.whole;
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// Bytes that the socket did not take yet.
+    /// Bytes that the socket has not accepted yet.
     pub(crate) fn unsent(&mut self) -> usize {
         self.ws().get_ref().unsent()
     }
 
-    /// Whether the socket was reset, which nobody hears of who does not read.
+    /// Whether the socket was reset. Without reading, only this reveals it.
     pub(crate) fn is_reset(&mut self) -> bool {
         self.ws().get_ref().is_reset()
     }
 
-    /// Takes a new buffer in the place of the library's, which would keep its size as long as the connection
-    /// lives; once nothing is in it, that is when the frames that came are all that was read. The next
-    /// [`WebSocket::poll_read`] must follow, for nobody waits for the socket any more. False where it is not time yet.
+    /// Replaces the library's buffer, which would keep its capacity as long as the connection lives. The buffer must be
+    /// empty, which is the case when the received frames account for all bytes read. Call [`WebSocket::poll_read`]
+    /// next, since no task is registered for the socket any more. Returns false if it cannot be replaced yet.
     fn shrink(&mut self, cx: &mut Context<'_>) -> bool {
         let Served { is_server, closing, max, seen, ahead, .. } = self.served;
         let empty = is_server && !closing && self.ws().get_ref().given() + ahead == seen;
@@ -121,14 +121,14 @@ impl WebSocket {
         }
         self.served.largest = 0;
         let io = self.ws.take().map(WebSocketStream::into_inner);
-        // There is no handshake to wait for.
+        // No handshake is pending, so this does not block.
         self.ws =
             io.map(|io| block_on(WebSocketStream::from_raw_socket(io, Role::Server, Some(config(max)))));
         true
     }
 
-    /// Reads what still comes after our close and forgets it; `None` at its end. A socket that is dropped
-    /// with unread bytes is reset, and the reset may overtake our close.
+    /// Reads and discards what still comes after our close; `None` at its end. A socket that is dropped with unread
+    /// bytes is reset, and the reset may overtake our close.
     pub(crate) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let Some(left) = self.served.discard else {
             return self.poll_read(cx).map(|got| (!matches!(got, Got::Closed(..))).then_some(()));
@@ -139,8 +139,8 @@ impl WebSocket {
         Poll::Ready((n > 0 && left > n).then_some(()))
     }
 
-    /// Puts messages on the socket, or what of them it does not take behind it. To be called when
-    /// [`WebSocket::poll_flush`] was ready, and then for at most about [`BATCH`] bytes.
+    /// Writes messages to the socket, and buffers what it does not accept. Call it when [`WebSocket::poll_flush`] was
+    /// ready, and then for at most about [`BATCH`] bytes.
     pub(crate) fn put_all(
         &mut self,
         cx: &mut Context<'_>,
@@ -148,7 +148,8 @@ impl WebSocket {
     ) -> Result<(), Error> {
         let mut puts = puts.peekable();
         while puts.peek().is_some() {
-            // Written by us, for the library copies each text into a buffer of the connection's, and keeps that.
+            // The frames are built here, since the library copies each text into a buffer of the connection, and keeps
+            // it.
             if self.served.is_server {
                 let io = self.ws().get_mut().get_mut();
                 io.send(cx, |bytes| {

@@ -1,4 +1,4 @@
-//! The room of large messages is given back, and no byte is lost by it.
+//! The memory of large messages is freed, and no byte is lost by that.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -45,12 +45,12 @@ fn pair() -> (WebSocket, TcpStream) {
     (block_on(WebSocket::new(io, Vec::new(), Role::Server, MAX)), client)
 }
 
-/// Reads `count` texts, and then until nothing more is there.
+/// Reads `count` texts, and then until nothing more is available.
 fn read(link: &mut WebSocket, count: usize) -> Vec<usize> {
     let mut sizes = Vec::new();
     let late = async {
         smol::Timer::after(Duration::from_secs(20)).await;
-        panic!("of {count} texts too few came");
+        panic!("fewer than {count} texts arrived");
     };
     let reading = poll_fn(|cx| {
         loop {
@@ -71,10 +71,10 @@ fn read(link: &mut WebSocket, count: usize) -> Vec<usize> {
 }
 
 #[test]
-fn the_room_of_a_large_message_is_given_back_and_nothing_is_lost() {
+fn the_memory_of_a_large_message_is_freed_and_nothing_is_lost() {
     let (mut link, mut client) = pair();
     let sizes = [10, LARGE + 1, 3, 70_000, 400_000, 126, LARGE, 65_536];
-    // One by one, so that nothing of another is in the buffer; and together, torn at any place.
+    // One by one, so that the buffer contains no part of another; and together, split anywhere.
     for pause in [true, false] {
         let mut all = Vec::new();
         for size in sizes {
@@ -84,7 +84,7 @@ fn the_room_of_a_large_message_is_given_back_and_nothing_is_lost() {
                 client.write_all(&all).expect("somebody reads");
                 all.clear();
                 assert_eq!(read(&mut link, 1), [size]);
-                assert!(link.served.largest <= LARGE, "the room of {size} bytes is kept");
+                assert!(link.served.largest <= LARGE, "the memory of {size} bytes is kept");
             }
         }
         if !pause {
@@ -99,10 +99,10 @@ fn the_room_of_a_large_message_is_given_back_and_nothing_is_lost() {
 }
 
 #[test]
-fn what_stands_in_the_buffer_is_never_given_away() {
+fn buffered_bytes_are_never_discarded() {
     let (mut link, mut client) = pair();
     let large = vec![b'x'; 100_000];
-    // The beginning of a next frame, even of its header alone, and a message in fragments of which one came.
+    // The beginning of the next frame, even of its header alone, and a message with one fragment received.
     for rest in [frame(TEXT, true, b"xyz"[..1].into()), frame(TEXT, false, &large[..50])] {
         let end = if rest[0] & 0x80 == 0 { frame(CONTINUATION, true, b"x") } else { Vec::new() };
         let whole = [&frame(TEXT, true, &large)[..], &rest, &end].concat();
@@ -117,11 +117,11 @@ fn what_stands_in_the_buffer_is_never_given_away() {
 }
 
 #[test]
-fn an_idle_connection_gives_back_what_small_messages_took() {
+fn an_idle_connection_frees_the_memory_of_small_messages() {
     let (mut link, mut client) = pair();
     client.write_all(&frame(TEXT, true, &[b'x'; 4096])).expect("somebody reads");
     assert_eq!(read(&mut link, 1), [4096]);
-    assert_eq!(link.served.largest, 4096, "it may have more to say");
+    assert_eq!(link.served.largest, 4096, "more messages may follow");
     block_on(poll_fn(|cx| {
         link.idle(cx);
         Poll::Ready(())

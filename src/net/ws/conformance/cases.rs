@@ -1,4 +1,4 @@
-//! What the suite sends in each case, and what it wants back.
+//! What the suite sends in each case, and what it expects.
 
 use super::utf8::{self, KOSME};
 use super::{Case, Close, Data, Event, Frame, Step, Verdict};
@@ -10,12 +10,12 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 
 const HELLO: &str = "Hello, world!";
-/// Octets that are no UTF-8.
+/// Bytes that are not valid UTF-8.
 const OCTETS: &[u8] = b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff";
 
 const UMLAUTS: &str = "Hello-µ@ßöäüàá-UTF-8!!";
 
-/// How a case hands its frames to TCP.
+/// How a case writes its frames to TCP.
 const PACES: [(&str, Pace); 3] =
     [("in one chop", Pace::Once), ("frame by frame", Pace::Frames), ("octet by octet", Pace::Octets)];
 
@@ -54,7 +54,7 @@ fn repeated(unit: &[u8], len: usize) -> Data {
     Data { unit: unit.to_vec(), len }
 }
 
-/// A message in frames of so many octets, the last of which may have fewer.
+/// A message in frames of this many octets; the last one may be shorter.
 fn fragmented(opcode: u8, payload: &[u8], size: usize) -> Vec<Frame> {
     let mut frames: Vec<_> = payload.chunks(size).map(|chunk| begun(0, chunk)).collect();
     frames.first_mut().expect("not empty").first = opcode;
@@ -86,7 +86,7 @@ impl Cases {
         self.0.push(Case { number: number.into(), what: what.into(), steps, expected, close });
     }
 
-    /// The same, where the suite forgives that nothing came: all that came before the fault may be lost.
+    /// The same, but the suite also accepts that nothing came back: everything before the fault may be lost.
     fn add_forgiving(&mut self, number: &str, what: &str, steps: Vec<Step>, events: Vec<Event>, code: u16) {
         self.add(number, what, steps, events, Close::Fails(code));
         self.last().expected.push((Verdict::NonStrict, Vec::new()));
@@ -152,7 +152,7 @@ fn pings(cases: &mut Cases) {
     for (number, what, pace, payload) in [
         ("2.1", "ping without payload", Pace::Once, "".into()),
         ("2.2", "ping with text", Pace::Once, HELLO.into()),
-        ("2.3", "ping with octets that are no text", Pace::Once, OCTETS.into()),
+        ("2.3", "ping with octets that are not text", Pace::Once, OCTETS.into()),
         ("2.4", "ping of 125 octets", Pace::Once, long()),
         ("2.6", "ping of 125 octets, octet by octet", Pace::Octets, long()),
     ] {
@@ -178,7 +178,7 @@ fn pings(cases: &mut Cases) {
     }
 }
 
-/// A good message, the fault, and a ping that no pong may answer.
+/// A valid message, the fault, and a ping that must not be answered.
 fn between(fault: Frame) -> Vec<Frame> {
     vec![frame(TEXT, HELLO), fault, frame(PING, "")]
 }
@@ -266,10 +266,10 @@ fn fragmentation(cases: &mut Cases) {
     let what = "twice: last continuation of nothing, text in 2 fragments";
     cases.add("5.17", what, twice(|| frame(0, "fragment1")), vec![], Close::Fails(1002));
     let steps = Pace::Once.steps(vec![begun(TEXT, "fragment1"), frame(TEXT, "fragment2")]);
-    cases.add("5.18", "text in 2 fragments that both say text", steps, vec![], Close::Fails(1002));
+    cases.add("5.18", "text in 2 fragments that are both marked as text", steps, vec![], Close::Fails(1002));
 }
 
-/// Each pong comes before more of the message is sent.
+/// Each pong arrives before more of the message is sent.
 fn interleaved(cases: &mut Cases) {
     for (number, how, pace) in [("5.19", "at once", Pace::Once), ("5.20", "frame by frame", Pace::Frames)] {
         let mut steps =
@@ -322,12 +322,12 @@ fn text(cases: &mut Cases) {
     cases.add("6.3.2", "the same, cut everywhere", steps, vec![], Close::Fails(1007));
 }
 
-/// Whether bad UTF-8 is told when it comes, or at the end of its message.
+/// Whether invalid UTF-8 is detected when it arrives, or at the end of its message.
 fn fail_fast(cases: &mut Cases) {
     let broken = [KOSME, b"\xf4\x90\x80\x80edited"].concat();
     for (number, cuts, what) in [
         ("6.4.1", [11, 15], "text in 3 fragments, the second beyond U+10FFFF"),
-        ("6.4.2", [12, 13], "the same, the second just long enough to be wrong"),
+        ("6.4.2", [12, 13], "the same, the second ends where it becomes invalid"),
     ] {
         let steps = vec![
             Step::Send(vec![begun(TEXT, &broken[..cuts[0]]), frame(PING, "A")], 0),
@@ -341,7 +341,7 @@ fn fail_fast(cases: &mut Cases) {
     }
     for (number, cuts, what) in [
         ("6.4.3", [11, 15], "text in 3 chops, the second beyond U+10FFFF"),
-        ("6.4.4", [12, 13], "the same, the second just long enough to be wrong"),
+        ("6.4.4", [12, 13], "the same, the second ends where it becomes invalid"),
     ] {
         let steps = vec![Step::Chops(frame(TEXT, &*broken), cuts)];
         cases.add(number, what, steps, vec![], Close::Fails(1007));
@@ -383,7 +383,7 @@ fn closes(cases: &mut Cases) {
         cases.add(number, what, steps, vec![], Close::CleanOrFails(vec![1002]));
     }
     let steps = Pace::Once.steps(vec![Frame::close(1000, &[KOSME, b"\xed\xa0\x80edited"].concat())]);
-    let what = "close with a reason that is no UTF-8";
+    let what = "close with a reason that is not UTF-8";
     cases.add("7.5.1", what, steps, vec![], Close::CleanOrFails(vec![1002, 1007]));
 }
 
@@ -395,7 +395,7 @@ fn close_codes(cases: &mut Cases) {
         cases.add(number, what, close(code), vec![], Close::Clean(vec![1000, code]));
     }
     for (place, code) in (1..).zip([0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999]) {
-        let (number, what) = (format!("7.9.{place}"), format!("close with {code}, which may not be"));
+        let (number, what) = (format!("7.9.{place}"), format!("close with {code}, which is not allowed"));
         cases.add(number, what, close(code), vec![], Close::CleanOrFails(vec![1002]));
     }
     for (number, code) in [("7.13.1", 5000), ("7.13.2", 65535)] {

@@ -1,5 +1,6 @@
-//! An echo over [`WebSocket`]: what the server's driver does with a socket, with sending back in the hub's place.
-//! As a client it does the same, so that the close codes show; `net::client` drops a connection it fails.
+//! An echo over [`WebSocket`]: uses the socket as the server's driver does, but sends messages back instead of passing
+//! them to the hub. The client side works likewise, so that close codes show; `net::client` drops a connection that it
+//! fails.
 
 use std::future::poll_fn;
 use std::net::TcpStream;
@@ -15,7 +16,7 @@ use super::super::{Got, Put, WebSocket};
 use crate::net::ws::io::Io;
 use crate::proto::CloseCode;
 
-/// The greatest message of the suite.
+/// The largest message of the suite.
 const MAX: usize = 16 << 20;
 
 /// Ends when the socket does.
@@ -60,8 +61,8 @@ enum Read {
     Got(Got),
 }
 
-/// [`WebSocket::poll_read`], except that it keeps the binary messages: Symple speaks none, and [`Got::Binary`]
-/// says only that one came.
+/// [`WebSocket::poll_read`], but keeps the content of binary messages: Symple ignores them, and [`Got::Binary`] only
+/// reports that one arrived.
 fn read(link: &mut WebSocket, cx: &mut Context<'_>) -> Poll<Read> {
     Poll::Ready(match ready!(link.ws().poll_next(cx)) {
         Some(Ok(message @ Message::Binary(_))) => Read::Binary(message),

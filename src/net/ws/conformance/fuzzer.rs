@@ -1,4 +1,4 @@
-//! The other side of a case: raw frames over TCP, and a verdict on what came back. Only `std`.
+//! The other end of a case: raw frames over TCP, and a verdict on what came back. Only `std`.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::{Case, Close, Event, Frame, Step, Verdict};
 
-/// How long an answer may take on a busy machine before it counts as none.
+/// The timeout for a response, which also suffices on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// How the other side went.
+/// How the other end ended the connection.
 enum End {
     Closed(Option<u16>),
     Dropped,
@@ -23,13 +23,13 @@ pub(super) struct Fuzzer {
     /// We are the client: our frames are masked, theirs must not be.
     client: bool,
     events: Vec<Event>,
-    /// A message that came in fragments, so far.
+    /// The fragments of a message so far.
     fragments: Option<(u8, Vec<u8>)>,
     closed: bool,
     end: Option<End>,
 }
 
-/// Whether the socket ended, rather than that nothing or no frame came.
+/// Whether the socket has ended, as opposed to a timeout or an invalid frame.
 fn gone(e: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     matches!(e.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
@@ -66,7 +66,7 @@ impl Fuzzer {
         while self.end.is_none() {
             self.read()?;
         }
-        // Both have said all; the other side now learns that we have too.
+        // Both ends have sent everything; the other end now learns that we have too.
         _ = self.tcp.shutdown(Shutdown::Write);
         match self.frame() {
             Ok(_) => Err("a frame came after the close".into()),
@@ -88,7 +88,7 @@ impl Fuzzer {
         }
     }
 
-    /// What cannot be written any more is not: the other side may be gone already, with good reason.
+    /// A failed write is ignored: the other end may have closed the socket already, rightly.
     fn send(&mut self, frames: &[Frame], chop: usize) {
         let mut bytes = Vec::new();
         for frame in frames {
@@ -126,7 +126,7 @@ impl Fuzzer {
         };
         let (last, opcode) = (first & 0x80 != 0, first & 0x0f);
         if first & 0x70 != 0 || (opcode >= 8 && (!last || payload.len() > 125)) {
-            return Err(format!("a frame came that may not be: first byte {first:#04x}"));
+            return Err(format!("an invalid frame came: first byte {first:#04x}"));
         }
         match (opcode, self.fragments.take()) {
             (8, _) => return self.read_close(&payload),
@@ -218,7 +218,7 @@ fn write(frame: &Frame, key: Option<[u8; 4]>, out: &mut Vec<u8>) {
     out.extend(payload);
 }
 
-/// Eight bytes at a time: much is sent, by a build that is not optimized.
+/// Eight bytes at a time: a debug build has much to send.
 fn mask(payload: &mut [u8], key: [u8; 4]) {
     let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

@@ -1,10 +1,10 @@
-//! The cases of the Autobahn WebSocket test suite, by its numbers: sections 1 to 10. Sections 12 and 13 are
-//! compression, which nothing here offers. Ours are generated from what the suite says of each case, and
-//! stand against an echo over [`WebSocket`](super::WebSocket), once as the server and once as the client.
+//! The cases of the Autobahn WebSocket test suite, with its numbers: sections 1 to 10. Sections 12 and 13 test
+//! compression, which is not offered here. The cases are generated from the suite's descriptions and run against an
+//! echo over [`WebSocket`](super::WebSocket), once as the server and once as the client.
 //!
-//! The suite waits a second where it wants to see that nothing happens. These cases read a clock nowhere:
-//! they send a ping behind, whose pong says that all before it was taken (5.19, 5.20, 6.4.1, 6.4.2), or the
-//! close. Within one frame no ping can stand, so 6.4.3 and 6.4.4 cannot show more than non-strict.
+//! The suite waits for a second to see that nothing happens. These cases never read a clock: they send a ping, whose
+//! pong shows that everything before it was processed (5.19, 5.20, 6.4.1, 6.4.2), or the close. No ping fits within a
+//! frame, so 6.4.3 and 6.4.4 cannot show more than non-strict.
 
 mod cases;
 mod echo;
@@ -20,7 +20,7 @@ use async_tungstenite::tungstenite::protocol::Role;
 
 use fuzzer::Fuzzer;
 
-/// A unit said again and again up to a length; 16 MiB need not be held for each case.
+/// A unit that is repeated up to a length, so that no case has to store 16 MiB.
 #[derive(Clone)]
 struct Data {
     unit: Vec<u8>,
@@ -83,24 +83,24 @@ impl Frame {
 }
 
 enum Step {
-    /// Frames, written so many octets at a time; 0 is all in one.
+    /// Frames, written this many octets at a time; 0 for all at once.
     Send(Vec<Frame>, usize),
-    /// One frame in chops that begin at these places of its payload.
+    /// One frame, written in chops that begin at these offsets of its payload.
     Chops(Frame, [usize; 2]),
-    /// Until so many events came, or the end.
+    /// Reads until this many events came, or the end.
     Await(usize),
 }
 
 /// How a case ends.
 #[derive(Clone, PartialEq, Debug)]
 enum Close {
-    /// We close with 1000 when all came that should; the answer is a close with the same code or none.
+    /// We close with 1000 after all expected events; the other end answers with the same code or none.
     WhenAllCame,
-    /// Our close is one of the frames; the answer is a close with one of these codes or none.
+    /// Our close is one of the frames; the other end answers with one of these codes or none.
     Clean(Vec<u16>),
     /// The same, or the connection is dropped.
     CleanOrFails(Vec<u16>),
-    /// The other side fails the connection: a close with this code or none, or it is dropped.
+    /// The other end fails the connection: a close with this code or none, or it is dropped.
     Fails(u16),
 }
 
@@ -117,7 +117,7 @@ impl Close {
 #[derive(Clone, PartialEq, Debug)]
 enum Verdict {
     Ok,
-    /// The standard's letter is kept, not what it wishes for.
+    /// The standard's requirement is met, but not its recommendation.
     NonStrict,
     /// The standard leaves it open.
     Informational,
@@ -139,7 +139,7 @@ struct Case {
     number: String,
     what: String,
     steps: Vec<Step>,
-    /// What may come, and what is to be said of it.
+    /// The events that may come, and the verdict for each list.
     expected: Vec<(Verdict, Vec<Event>)>,
     close: Close,
 }
@@ -164,8 +164,8 @@ fn table(cases: &[Case], server: &[Verdict], client: &[Verdict]) -> String {
     let mut table = format!(
         "# WebSocket conformance\n\n\
          The cases of the Autobahn test suite, sections 1 to 10, against an echo over our WebSocket layer. Of \
-         {} cases {} fail.\n`src/net/link/conformance` measures this and holds this file to it; \
-         `BLESS=1 cargo test conformance` writes it anew.\n\n\
+         {} cases {} fail.\nA test in `src/net/ws/conformance` compares this table \
+         with its results; `BLESS=1 cargo test conformance` rewrites it.\n\n\
          | Case | What is sent | As server | As client |\n| --- | --- | --- | --- |\n",
         cases.len(),
         server
@@ -181,7 +181,7 @@ fn table(cases: &[Case], server: &[Verdict], client: &[Verdict]) -> String {
 }
 
 #[test]
-fn no_case_fails_and_the_table_says_what_was_measured() {
+fn no_case_fails_and_the_table_matches_the_results() {
     let cases = cases::all();
     let (server, client) = thread::scope(|threads| {
         let server = threads.spawn(|| measure(&cases, Role::Server));
@@ -203,7 +203,7 @@ fn no_case_fails_and_the_table_says_what_was_measured() {
         std::fs::write(path, &table).expect("writable");
     }
     let held = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(held == table, "the table is not what was measured; BLESS=1 writes it anew:\n{table}");
+    assert!(held == table, "the table does not match the results; BLESS=1 rewrites it:\n{table}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! The octets of 6.5 to 6.23, after Markus Kuhn's UTF-8 decoder stress test, and which of them are UTF-8.
+//! The octets of 6.5 to 6.23, after Markus Kuhn's UTF-8 decoder stress test, and which of them are valid UTF-8.
 
-/// κόσμε, its second letter the one of three octets.
+/// κόσμε; its second letter has three octets.
 pub(super) const KOSME: &[u8] = "κ\u{1f79}σμε".as_bytes();
 
-/// What each group is, its members in order. Whether one is UTF-8 is asked of `std`, and the group says what
-/// the suite says, so that neither is alone believed.
+/// A group and its members in order. Validity is checked with `std` and against the suite's description of the group,
+/// so that neither is trusted alone.
 pub(super) struct Group {
     pub what: &'static str,
     pub valid: Valid,
@@ -15,7 +15,7 @@ pub(super) struct Group {
 pub(super) enum Valid {
     All,
     None,
-    /// Those with these places, counted from one.
+    /// The members with these numbers, counted from one.
     Only(&'static [usize]),
 }
 
@@ -182,7 +182,7 @@ fn noncharacters() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_groups_say_of_utf8_what_std_says() {
+fn the_groups_agree_with_std_about_utf8() {
     for Group { what, valid, members } in groups() {
         for (place, member) in (1..).zip(&members) {
             assert_eq!(valid.holds(place), std::str::from_utf8(member).is_ok(), "{what} {place}");
