@@ -1,10 +1,24 @@
 //! How much a path carries: the bandwidth estimate that paces the packets of one viewer.
 
+mod acked;
+mod arrival;
+mod control;
+mod loss;
+mod probe;
+mod queue;
 mod sent;
+mod trend;
 
 use std::time::{Duration, Instant};
 
+use acked::{Busy, Meter};
+use arrival::{Clock, Groups, Packet};
+use control::{Control, View};
+use loss::Loss;
+use probe::Probes;
+use queue::Queue;
 use sent::{Fate, History};
+use trend::{Trend, Usage};
 
 /// Bounds of the estimate, in bit/s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,119 +65,283 @@ pub(in crate::rtc) struct Probe {
     pub(in crate::rtc) bytes: usize,
 }
 
+/// Without feedback for so long (µs) while packets leave, the rate is lowered by `SILENT_PART`, and again after as long.
+const SILENCE: i64 = 2_000_000;
+const SILENT_PART: f64 = 0.7;
+/// A round trip that a receiver report measured is better than ours, which has the wait for the feedback in it, for so
+/// many µs.
+const REPORT_AGE: i64 = 10_000_000;
+/// Weight of a new round trip in the average (RFC 6298).
+const SMOOTH_RTT: f64 = 0.125;
+
 /// Estimates what a path carries.
 #[derive(Debug)]
 pub(in crate::rtc) struct Estimator {
     limits: Limits,
+    wanted: u32,
     start: Instant,
     history: History,
-    rate: u32,
-    loss: f32,
-    rtt: Option<Duration>,
-    by_feedback: bool,
+    clock: Clock,
+    groups: Groups,
+    queue: Queue,
+    trend: Trend,
+    /// Of the latest packet, in µs, offset between the clocks included.
+    delay: i64,
+    acked: Meter,
+    busy: Busy,
+    loss: Loss,
+    probes: Probes,
+    control: Control,
+    rtt: Option<f64>,
+    /// When a report had a round trip.
+    reported: Option<i64>,
+    /// When feedback last came, or the rate was lowered for want of it; and the rate before that.
+    heard: Option<i64>,
+    before_silence: Option<f64>,
+    /// When a packet last left.
+    last_sent: i64,
+    /// What the receiver estimates, if it can't give feedback.
+    remb: Option<f64>,
 }
 
 impl Estimator {
     pub(in crate::rtc) fn new(limits: Limits, now: Instant) -> Estimator {
+        let initial = f64::from(limits.initial.clamp(limits.min, limits.max.max(limits.min)));
         Estimator {
             limits,
+            wanted: u32::MAX,
             start: now,
             history: History::default(),
-            rate: limits.initial,
-            loss: 0.0,
+            clock: Clock::default(),
+            groups: Groups::default(),
+            queue: Queue::new(),
+            trend: Trend::new(),
+            delay: 0,
+            acked: Meter::default(),
+            busy: Busy::default(),
+            loss: Loss::default(),
+            probes: Probes::new(initial, 0),
+            control: Control::new(initial, 0),
             rtt: None,
-            by_feedback: false,
+            reported: None,
+            heard: None,
+            before_silence: None,
+            last_sent: 0,
+            remb: None,
         }
     }
 
     /// Changes the upper bound of the estimate.
     pub(in crate::rtc) fn set_max(&mut self, bps: u32) {
         self.limits.max = bps.max(self.limits.min);
+        self.bound();
     }
 
-    /// How much the application wants to send at most just now, in bit/s.
-    pub(in crate::rtc) fn set_wanted(&mut self, _bps: u32) {}
+    /// How much the application wants to send at most just now, in bit/s. Nothing is probed beyond it, and an estimate
+    /// above it stays as it is.
+    pub(in crate::rtc) fn set_wanted(&mut self, bps: u32) {
+        self.wanted = bps;
+    }
 
     /// Notes a packet that left.
     pub(in crate::rtc) fn handle_sent(&mut self, sent: Sent) {
         let at = self.micros(sent.at);
-        self.history.push(sent, at);
+        if !self.history.push(sent, at) {
+            return;
+        }
+        self.last_sent = at;
+        if let Some(id) = sent.probe {
+            self.probes.sent(id, sent.number, at, sent.size);
+        }
     }
 
     /// Takes transport-wide feedback that arrived at `now`.
     pub(in crate::rtc) fn handle_feedback(&mut self, arrivals: impl Iterator<Item = Arrival>, now: Instant) {
         let now = self.micros(now);
-        self.by_feedback = true;
-        let (mut lost, mut all, mut newest) = (0, 0, None);
+        let (mut newest, mut usage) = (None, Usage::Normal);
         for arrival in arrivals {
-            let Some((_, record)) = self.history.reported(arrival.number) else { continue };
-            all += 1;
-            if arrival.at.is_some() {
-                record.fate = Fate::Received;
-                newest = Some(record.at);
-            } else {
-                record.fate = Fate::Missing;
-                lost += 1;
+            let Some((number, record)) = self.history.reported(arrival.number) else { continue };
+            let (sent, size) = (record.at, record.size);
+            newest = newest.max(Some((number, None)));
+            let Some(at) = arrival.at else {
+                if record.fate == Fate::Unknown {
+                    record.fate = Fate::Missing;
+                    self.loss.add(sent, true);
+                }
+                continue;
+            };
+            match record.fate {
+                Fate::Missing => {
+                    self.loss.add(sent, false);
+                    self.loss.correct(sent);
+                }
+                _ => self.loss.add(sent, false),
+            }
+            record.fate = Fate::Received;
+            newest = newest.max(Some((number, Some(sent))));
+            let (arrived, jumped) = self.clock.read(at, sent);
+            if jumped {
+                self.begin_anew();
+            }
+            if self.arrived(Packet { number, sent, arrived, size }) == Usage::Over {
+                usage = Usage::Over;
             }
         }
-        if let Some(sent) = newest {
-            self.rtt = Some(Duration::from_micros(u64::try_from(now - sent).unwrap_or(0)));
+        let Some((number, sent)) = newest else { return };
+        if let Some(sent) = sent {
+            self.round_trip(now - sent, now);
         }
-        if all > 0 {
-            self.react(lost as f32 / all as f32);
+        self.heard = Some(now);
+        self.remb = None;
+        if let Some(before) = self.before_silence.take() {
+            self.probes.request(before);
         }
+        self.decide(number, usage, now);
+    }
+
+    fn arrived(&mut self, packet: Packet) -> Usage {
+        self.delay = packet.delay();
+        self.acked.add(packet.arrived, packet.size);
+        if let Some(base) = self.queue.base() {
+            self.busy.add(&packet, base);
+        }
+        self.probes.arrived(&packet);
+        let Some(sample) = self.groups.add(&packet) else { return Usage::Normal };
+        self.queue.add(sample);
+        self.trend.add(sample)
+    }
+
+    /// Sets the rate by what was seen up to `now`, where the packet `reported` is the newest known of.
+    fn decide(&mut self, reported: u64, usage: Usage, now: i64) {
+        // What arrives is what was sent without what the path loses anyway.
+        let passes = 1.0 / (1.0 - self.loss.own()).max(0.2);
+        let view = View {
+            usage: if usage == Usage::Over { usage } else { self.trend.usage() },
+            acked: self.acked.rate().map(|rate| rate * passes),
+            busy: self.busy.rate().map(|rate| rate * passes),
+            standing: self.queue.standing(),
+            waited: self.queue.base().map_or(0, |base| self.delay - base),
+            jitter: self.queue.jitter(),
+        };
+        self.control.update(view, now);
+        if self.control.is_draining() {
+            self.loss.settle(now);
+        } else if let Some(verdict) = self.loss.judge(self.control.rate(), now) {
+            self.control.lost(verdict);
+        }
+        if let Some(found) = self.probes.judge(reported, self.loss.own(), now) {
+            let raised = self.control.probed(found);
+            self.probes.learn(raised);
+        }
+        if self.control.is_draining() {
+            self.probes.hold_off(now);
+        }
+        self.bound();
     }
 
     /// Takes a receiver report: the fraction lost since the one before, 0 to 1, and the round trip if it is known.
-    pub(in crate::rtc) fn handle_report(&mut self, lost: f32, rtt: Option<Duration>, _now: Instant) {
-        if !self.by_feedback {
-            self.rtt = rtt.or(self.rtt);
-            self.react(lost.clamp(0.0, 1.0));
+    pub(in crate::rtc) fn handle_report(&mut self, lost: f32, rtt: Option<Duration>, now: Instant) {
+        let now = self.micros(now);
+        if let Some(rtt) = rtt {
+            self.rtt = None;
+            self.round_trip(i64::try_from(rtt.as_micros()).unwrap_or(i64::MAX), now);
+            self.reported = Some(now);
+        }
+        if self.heard.is_none() && (0.0..=1.0).contains(&lost) {
+            let quiet =
+                View { usage: Usage::Normal, acked: None, busy: None, standing: 0, waited: 0, jitter: 0 };
+            let verdict = self.loss.report(f64::from(lost), self.control.rate(), now);
+            match verdict {
+                Some(verdict) => self.control.lost(verdict),
+                None => self.control.update(quiet, now),
+            }
+            self.bound();
         }
     }
 
-    /// Takes the estimate (REMB) of a receiver without transport-wide feedback.
+    /// Takes the estimate (REMB) of a receiver. Ignored from the first transport-wide feedback on.
     pub(in crate::rtc) fn handle_remb(&mut self, bps: u32, _now: Instant) {
-        if !self.by_feedback {
-            self.rate = bps;
+        if self.heard.is_none() {
+            let bps = f64::from(bps);
+            // Losses lower the rate below what the receiver finds; without any it is followed.
+            let lowered = self.remb.is_some_and(|before| self.control.rate() < before * 0.99);
+            self.remb = Some(bps);
+            if !lowered {
+                self.control.set(bps);
+            }
+            self.bound();
         }
     }
 
-    pub(in crate::rtc) fn handle_timeout(&mut self, _now: Instant) {}
+    /// Lowers the rate when feedback stays away.
+    pub(in crate::rtc) fn handle_timeout(&mut self, now: Instant) {
+        let now = self.micros(now);
+        let Some(heard) = self.heard.filter(|heard| now - heard >= SILENCE) else { return };
+        self.heard = Some(now);
+        if self.last_sent > heard {
+            self.before_silence.get_or_insert(self.control.rate());
+            self.control.set(self.control.rate() * SILENT_PART);
+            self.bound();
+        }
+    }
 
     /// What the path carries, in bit/s, within the limits.
     pub(in crate::rtc) fn estimate(&self) -> u32 {
-        self.rate.clamp(self.limits.min, self.limits.max)
+        (self.control.rate() as u32).clamp(self.limits.min, self.limits.max.max(self.limits.min))
     }
 
     /// The round trip.
     pub(in crate::rtc) fn rtt(&self) -> Option<Duration> {
-        self.rtt
+        self.rtt.map(|rtt| Duration::from_micros(rtt as u64))
     }
 
     /// The part of the packets that is lost, smoothed, 0 to 1.
     pub(in crate::rtc) fn loss(&self) -> f32 {
-        self.loss
+        self.loss.smoothed() as f32
     }
 
     /// A probe to send now.
-    pub(in crate::rtc) fn poll_probe(&mut self, _now: Instant) -> Option<Probe> {
-        None
+    pub(in crate::rtc) fn poll_probe(&mut self, now: Instant) -> Option<Probe> {
+        if self.control.is_draining() || self.remb.is_some() {
+            return None;
+        }
+        let now = self.micros(now);
+        let cap = f64::from(self.limits.max.min(self.wanted));
+        self.probes.poll(self.control.rate(), cap, self.queue.jitter(), now)
     }
 
     /// When `handle_timeout` and `poll_probe` next matter.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
-        None
+        let wants_more = self.estimate() < self.limits.max.min(self.wanted);
+        let probe = (wants_more && self.remb.is_none()).then(|| self.probes.due());
+        let silence = self.heard.map(|heard| heard + SILENCE);
+        let next = probe.into_iter().chain(silence).min()?;
+        Some(self.start + Duration::from_micros(u64::try_from(next).unwrap_or(0)))
     }
 
-    fn react(&mut self, lost: f32) {
-        self.loss += (lost - self.loss) * 0.2;
-        if lost > 0.1 {
-            self.rate = (self.rate as f32 * (1.0 - 0.5 * lost)) as u32;
-        } else if lost < 0.02 {
-            self.rate = (self.rate as f32 * 1.01) as u32;
+    /// The receiver's clock was set: what arrived before it compares with nothing after.
+    fn begin_anew(&mut self) {
+        self.groups = Groups::default();
+        self.queue = Queue::new();
+        self.trend = Trend::new();
+        self.acked = Meter::default();
+        self.busy = Busy::default();
+        self.probes.reset();
+    }
+
+    fn round_trip(&mut self, sample: i64, now: i64) {
+        let sample = sample.clamp(0, SILENCE) as f64;
+        if self.reported.is_some_and(|reported| now - reported < REPORT_AGE) && self.rtt.is_some() {
+            return;
         }
-        self.rate = self.rate.clamp(self.limits.min, self.limits.max);
+        self.rtt = Some(self.rtt.map_or(sample, |rtt| rtt + (sample - rtt) * SMOOTH_RTT));
+    }
+
+    /// Keeps the rate within the limits, so that it has no way back from beyond them.
+    fn bound(&mut self) {
+        let (min, max) = (f64::from(self.limits.min), f64::from(self.limits.max.max(self.limits.min)));
+        let max = self.remb.map_or(max, |remb| remb.clamp(min, max));
+        self.control.set(self.control.rate().clamp(min, max));
     }
 
     fn micros(&self, at: Instant) -> i64 {

@@ -1,0 +1,198 @@
+//! The rate: up while nothing queues, down to what passes when something does.
+//!
+//! ```text
+//!          delays grow               queue drained
+//! Rising ──────────────▶ Draining ─────────────────▶ Rising, from just below what the path was seen to carry
+//! ```
+
+use super::loss::Verdict;
+use super::probe::{Found, UTILIZED};
+use super::trend::Usage;
+
+/// Growth a second where the path's capacity isn't known (draft-ietf-rmcat-gcc-02, section 5.5), and near it: slow, so
+/// that little queues up before it is noticed.
+const FAST: f64 = 1.08;
+const SLOW: f64 = 1.02;
+/// The rate is near the capacity above so much of it; ...
+const NEAR: f64 = 0.9;
+/// ... and where so much of it passes without a queue, the capacity has changed.
+const OUTDATED: f64 = 1.1;
+/// No growth beyond so much of what arrives (same section), since nothing shows that it would pass.
+const UNUSED: f64 = 1.5;
+const UNUSED_BPS: f64 = 10_000.0;
+/// Part of what passes that is sent while a queue drains, at most (libwebrtc's) and at least.
+const DRAIN: f64 = 0.85;
+const MIN_DRAIN: f64 = 0.5;
+/// The queue is to drain within so many µs.
+const DRAIN_TIME: f64 = 1_000_000.0;
+/// A queue of less than so many µs, and what jitter adds, is none.
+const EMPTY: i64 = 8_000;
+/// Draining takes at least so many µs, for the encoder to follow, and ends after so many: then it isn't ours.
+const MIN_DRAINING: i64 = 150_000;
+const MAX_DRAINING: i64 = 3_000_000;
+/// Part of the capacity to begin with after that. Each time that it was too much, it is lowered by `STEP`.
+const RESUME: f64 = 0.97;
+const STEP: f64 = 0.03;
+const MIN_RESUME: f64 = 0.85;
+/// It was too much if delays grow again within so many µs.
+const TOO_SOON: i64 = 1_500_000;
+/// Weight of a new capacity in the average; one that differs by more than `CHANGED` replaces it.
+const SMOOTH: f64 = 0.3;
+const CHANGED: f64 = 0.2;
+/// The application sends so little of the estimate that its delays say little of the path, ...
+const LIMITED: f64 = 0.7;
+/// ... unless everything waits for so many µs.
+const STANDING: i64 = 30_000;
+/// The path is slower than the rate if what passes is less than this of it, and packets wait for so many µs.
+const SLOWER: f64 = 0.85;
+const LONG: i64 = 80_000;
+/// Steps of time that count at most, in µs.
+const MAX_STEP: i64 = 500_000;
+
+/// What was seen of the path. Times are in µs, rates in bit/s.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    pub(super) usage: Usage,
+    /// What arrives on average, and what passes while packets wait for each other.
+    pub(super) acked: Option<f64>,
+    pub(super) busy: Option<f64>,
+    /// What every packet waits, what the latest waited, and how much delays differ anyway.
+    pub(super) standing: i64,
+    pub(super) waited: i64,
+    pub(super) jitter: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Since then.
+    Rising {
+        since: i64,
+    },
+    Draining {
+        since: i64,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Control {
+    rate: f64,
+    /// What the path was seen to carry.
+    capacity: Option<f64>,
+    phase: Phase,
+    resume: f64,
+    last: i64,
+}
+
+impl Control {
+    pub(super) fn new(rate: f64, now: i64) -> Control {
+        Control { rate, capacity: None, phase: Phase::Rising { since: now }, resume: RESUME, last: now }
+    }
+
+    /// In bit/s.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
+    }
+
+    /// Follows what was seen of the path up to `now`.
+    pub(super) fn update(&mut self, view: View, now: i64) {
+        let passed = (now - self.last).clamp(0, MAX_STEP);
+        self.last = now;
+        if self.is_congested(&view) {
+            self.lower(view, now);
+            return;
+        }
+        match self.phase {
+            Phase::Rising { since } => {
+                if now - since > 2 * TOO_SOON {
+                    self.resume = RESUME;
+                }
+                self.rise(view, passed);
+            }
+            Phase::Draining { since } => {
+                let empty = view.standing < EMPTY + view.jitter;
+                if now - since >= MIN_DRAINING && empty || now - since > MAX_DRAINING {
+                    self.phase = Phase::Rising { since: now };
+                    self.rate = self.rate.max(self.capacity.unwrap_or(0.0) * self.resume);
+                }
+            }
+        }
+    }
+
+    /// Whether more is sent than passes. Delays that grow don't show it alone: a key frame or jitter makes them grow as
+    /// well.
+    fn is_congested(&self, view: &View) -> bool {
+        // A burst that takes long shows it before the next one could wait for it.
+        let slow = view.busy.is_some_and(|busy| busy < SLOWER * self.rate);
+        if slow && view.waited > LONG + 2 * view.jitter && !self.is_draining() {
+            return true;
+        }
+        let limited = view.acked.is_some_and(|acked| acked < LIMITED * self.rate);
+        let standing = if limited { STANDING + view.jitter } else { EMPTY + view.jitter / 2 };
+        view.usage == Usage::Over && view.standing > standing
+    }
+
+    fn lower(&mut self, view: View, now: i64) {
+        let Some(passes) = view.busy.or(view.acked) else { return };
+        if let Phase::Rising { since } = self.phase
+            && now - since < TOO_SOON
+        {
+            self.resume = (self.resume - STEP).max(MIN_RESUME);
+        }
+        let changed = |capacity: f64| (passes / capacity - 1.0).abs() > CHANGED;
+        self.capacity = Some(match self.capacity {
+            Some(capacity) if !changed(capacity) => capacity + (passes - capacity) * SMOOTH,
+            _ => passes,
+        });
+        let drain = (1.0 - view.standing as f64 / DRAIN_TIME).clamp(MIN_DRAIN, DRAIN);
+        self.rate = self.rate.min(passes * drain);
+        if !self.is_draining() {
+            self.phase = Phase::Draining { since: now };
+        }
+    }
+
+    fn rise(&mut self, view: View, passed: i64) {
+        if let (Some(capacity), Some(acked)) = (self.capacity, view.acked)
+            && acked > capacity * OUTDATED
+        {
+            self.capacity = None;
+        }
+        let near = self.capacity.is_some_and(|capacity| self.rate > capacity * NEAR);
+        let growth = if near { SLOW } else { FAST };
+        let grown = self.rate * growth.powf(passed as f64 / 1e6);
+        let shown = view.acked.map_or(grown, |acked| acked * UNUSED + UNUSED_BPS);
+        self.rate = self.rate.max(grown.min(shown));
+    }
+
+    /// Follows a probe. Says whether it raised the rate.
+    pub(super) fn probed(&mut self, found: Found) -> bool {
+        if self.is_draining() || found.rate <= self.rate {
+            return false;
+        }
+        self.rate = found.rate;
+        self.capacity = found.saturated.then_some(found.rate / UTILIZED);
+        true
+    }
+
+    /// Follows what losses say.
+    pub(super) fn lost(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Lower(rate) => {
+                self.rate = self.rate.min(rate);
+                self.capacity = Some(rate);
+            }
+            Verdict::Restore(rate) => {
+                self.rate = self.rate.max(rate);
+                self.capacity = None;
+            }
+        }
+    }
+
+    /// Sets the rate, for what knows it better.
+    pub(super) fn set(&mut self, rate: f64) {
+        self.rate = rate;
+    }
+}

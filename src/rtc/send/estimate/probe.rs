@@ -1,0 +1,357 @@
+//! Probes: short trains of packets above the estimate, sent where the answer can change something.
+
+use super::arrival::Packet;
+use super::{Probe, ProbeId};
+
+/// The first two probes, as multiples of the initial rate (libwebrtc's).
+const FIRST: [f64; 2] = [3.0, 6.0];
+/// While the estimate is below what is wanted, a probe of so much of it comes each `PERIOD` µs. At full use that is
+/// 0.8 % of what is sent, and a path that is back is found within two of them.
+const AGAIN: f64 = 1.5;
+const PERIOD: i64 = 2_000_000;
+/// After so many probes in a row that found nothing, the period is half as long again.
+const FAILURES: u32 = 5;
+/// A probe that passed is followed by one of so much of what it found (libwebrtc's).
+const NEXT: f64 = 2.0;
+/// ... if that was so much of what it was sent at.
+const PASSED: f64 = 0.7;
+/// A probe that arrives slower than so much of the rate it was sent at has filled the path (libwebrtc's), ...
+const SATURATED: f64 = 0.9;
+/// ... which then carries so much of what arrived (libwebrtc's).
+pub(super) const UTILIZED: f64 = 0.95;
+/// How long a probe lasts at least (libwebrtc's), and at most where jitter wants it longer, in µs.
+const MIN_LENGTH: i64 = 15_000;
+const MAX_LENGTH: i64 = 60_000;
+/// Frames of different sizes look like jitter of so many µs.
+const USUAL_JITTER: i64 = 10_000;
+/// Bytes of a probe that sends few: four full packets, or at low rates what 100 ms take, which is then in smaller ones.
+const FEW_BYTES: f64 = 4_800.0;
+const FEW_TIME: f64 = 100_000.0;
+const MIN_BYTES: f64 = 1_500.0;
+/// Packets that must have arrived.
+const MIN_PACKETS: u32 = 3;
+/// Part of the bytes that must have arrived.
+const MIN_ARRIVED: f64 = 0.5;
+/// A probe that was not sent, or not reported on, for so long is forgotten, in µs.
+const EXPIRES: i64 = 2_000_000;
+/// Probes that are not yet answered, at most.
+const MAX_ACTIVE: usize = 4;
+
+/// A probe that was handed out, and what was seen of it.
+#[derive(Clone, Copy, Debug)]
+struct Active {
+    id: u32,
+    rate: f64,
+    bytes: u64,
+    since: i64,
+    /// First and last number, when they left, and what left. Packets between count although they are not marked.
+    sent: Option<Train>,
+    arrived: Option<Train>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Train {
+    first: u64,
+    last: u64,
+    begin: i64,
+    end: i64,
+    bytes: u64,
+    /// Size of the packet at `begin` and at `end`.
+    begin_size: u16,
+    end_size: u16,
+    packets: u32,
+}
+
+impl Train {
+    fn add(train: &mut Option<Train>, number: u64, at: i64, size: u16) {
+        let train = train.get_or_insert(Train {
+            first: number,
+            last: number,
+            begin: at,
+            end: at,
+            bytes: 0,
+            begin_size: size,
+            end_size: size,
+            packets: 0,
+        });
+        train.last = train.last.max(number);
+        train.bytes += u64::from(size);
+        train.packets += 1;
+        if at < train.begin {
+            (train.begin, train.begin_size) = (at, size);
+        }
+        if at >= train.end {
+            (train.end, train.end_size) = (at, size);
+        }
+    }
+
+    /// In bit/s, without the packet of `size` that only marks an end.
+    fn rate(&self, size: u16) -> f64 {
+        (self.bytes - u64::from(size)) as f64 * 8e6 / ((self.end - self.begin).max(1)) as f64
+    }
+}
+
+/// What a probe found, in bit/s.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) rate: f64,
+    /// The path was full, so that it carries no more.
+    pub(super) saturated: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Probes {
+    next_id: u32,
+    active: [Option<Active>; MAX_ACTIVE],
+    /// Rates to probe at, next first.
+    pending: [Option<f64>; 2],
+    /// When the next one is due that nothing else asks for.
+    next: i64,
+    failures: u32,
+    /// While packets of the latest probe are to come: it is being sent until then at the latest.
+    busy_until: i64,
+}
+
+impl Probes {
+    pub(super) fn new(initial: f64, now: i64) -> Probes {
+        Probes {
+            next_id: 0,
+            active: [None; MAX_ACTIVE],
+            pending: FIRST.map(|times| Some(initial * times)),
+            next: now + PERIOD,
+            failures: 0,
+            busy_until: i64::MIN,
+        }
+    }
+
+    /// The probe to send now. `estimate` is what is known to pass, `cap` what may be of use. Not called while the path is
+    /// congested.
+    pub(super) fn poll(&mut self, estimate: f64, cap: f64, jitter: i64, now: i64) -> Option<Probe> {
+        if now < self.busy_until && self.active.iter().flatten().any(|probe| !probe.is_sent()) {
+            return None;
+        }
+        if estimate >= cap {
+            self.pending = [None; 2];
+            return None;
+        }
+        let mut rate = self.pending[0].take();
+        self.pending.swap(0, 1);
+        if rate.is_none() && now >= self.next {
+            rate = Some(estimate * AGAIN);
+        }
+        let rate = rate?.min(cap);
+        if self.pending[0].is_some_and(|_| rate >= cap) {
+            self.pending = [None; 2];
+        }
+        if rate <= estimate {
+            return None;
+        }
+        self.next = now + self.period();
+        let length = (MIN_LENGTH + (jitter - USUAL_JITTER).max(0)).min(MAX_LENGTH) as f64;
+        let few = (rate * FEW_TIME / 8e6).clamp(MIN_BYTES, FEW_BYTES);
+        let bytes = (rate * length / 8e6).max(few);
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        let slot = id as usize % MAX_ACTIVE;
+        let probe = Active { id, rate, bytes: bytes as u64, since: now, sent: None, arrived: None };
+        self.active[slot] = Some(probe);
+        self.busy_until = now + 2 * (bytes * 8e6 / rate) as i64;
+        Some(Probe { id: ProbeId(id), rate: rate as u32, bytes: bytes as usize })
+    }
+
+    /// When `poll` next matters.
+    pub(super) fn due(&self) -> i64 {
+        if self.pending[0].is_some() { self.busy_until } else { self.next }
+    }
+
+    /// Notes a packet of a probe that left.
+    pub(super) fn sent(&mut self, id: ProbeId, number: u64, at: i64, size: u16) {
+        let probe = self.active.iter_mut().flatten().find(|probe| probe.id == id.0);
+        if let Some(probe) = probe.filter(|probe| !probe.is_sent()) {
+            Train::add(&mut probe.sent, number, at, size);
+        }
+    }
+
+    /// Notes a packet that arrived, of a probe or not.
+    pub(super) fn arrived(&mut self, packet: &Packet) {
+        for probe in self.active.iter_mut().flatten() {
+            let Some(sent) = probe.sent else { continue };
+            if (sent.first..=sent.last).contains(&packet.number) {
+                Train::add(&mut probe.arrived, packet.number, packet.arrived, packet.size);
+            }
+        }
+    }
+
+    /// The best of what probes found, after feedback up to the packet `reported`. `own_loss` is the path's own.
+    pub(super) fn judge(&mut self, reported: u64, own_loss: f64, now: i64) -> Option<Found> {
+        let mut best: Option<Found> = None;
+        for slot in &mut self.active {
+            let Some(probe) = slot else { continue };
+            let done = probe.sent.is_some_and(|sent| sent.last <= reported) && probe.is_sent();
+            let expired = now - probe.since > EXPIRES;
+            if !done && !expired {
+                continue;
+            }
+            let found = probe.found(own_loss);
+            let rate = probe.rate;
+            *slot = None;
+            let Some(found) = found else { continue };
+            if !found.saturated && found.rate >= PASSED * rate {
+                self.pending = [Some(found.rate * NEXT), None];
+            }
+            if best.is_none_or(|best| best.rate < found.rate) {
+                best = Some(found);
+            }
+        }
+        best
+    }
+
+    /// Whether a probe raised the estimate, which says how soon the next is worth while.
+    pub(super) fn learn(&mut self, raised: bool) {
+        self.failures = if raised { 0 } else { self.failures.saturating_add(1) };
+    }
+
+    /// The path is congested: nothing pending is of use, and the next probe waits.
+    pub(super) fn hold_off(&mut self, now: i64) {
+        self.pending = [None; 2];
+        self.next = self.next.max(now + PERIOD / 2);
+    }
+
+    /// What was lost may be back: probes at `rate` as soon as possible.
+    pub(super) fn request(&mut self, rate: f64) {
+        self.pending = [Some(rate), None];
+        self.failures = 0;
+    }
+
+    /// Forgets arrivals, which don't compare with later ones.
+    pub(super) fn reset(&mut self) {
+        self.active = [None; MAX_ACTIVE];
+    }
+
+    fn period(&self) -> i64 {
+        if self.failures < FAILURES { PERIOD } else { PERIOD * 3 / 2 }
+    }
+}
+
+impl Active {
+    /// Whether all of it left.
+    fn is_sent(&self) -> bool {
+        self.sent.is_some_and(|sent| sent.bytes >= self.bytes)
+    }
+
+    fn found(&self, own_loss: f64) -> Option<Found> {
+        let (sent, arrived) = (self.sent?, self.arrived?);
+        let enough =
+            arrived.packets >= MIN_PACKETS && arrived.bytes as f64 >= MIN_ARRIVED * self.bytes as f64;
+        if !enough || arrived.end == arrived.begin {
+            return None;
+        }
+        // A train sent in bursts has pauses in it that its ends don't show.
+        let sent = sent.rate(sent.end_size).min(self.rate);
+        let arrived = arrived.rate(arrived.begin_size) / (1.0 - own_loss).max(0.2);
+        let saturated = arrived < SATURATED * sent;
+        let rate = if saturated { arrived * UTILIZED } else { arrived.min(sent) };
+        Some(Found { rate, saturated })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000;
+
+    /// Sends a probe in bursts of 5 ms over a path of `rate`, which loses each `lose`th packet.
+    fn send(probes: &mut Probes, probe: Probe, first: u64, at: i64, rate: f64, lose: u64) -> Option<Found> {
+        let (mut left, mut free, mut number) = (probe.bytes as i64, 0, first);
+        for tick in 0.. {
+            let mut budget = i64::from(probe.rate) * 5 / 8_000;
+            while budget > 0 && left > 0 {
+                let sent = at + tick * 5 * MS;
+                probes.sent(probe.id, number, sent, 1200);
+                free = free.max(sent + 20 * MS) + (1200.0 * 8e6 / rate) as i64;
+                if number % lose != lose - 1 {
+                    probes.arrived(&Packet { number, sent, arrived: free, size: 1200 });
+                }
+                number += 1;
+                budget -= 1200;
+                left -= 1200;
+            }
+            if left <= 0 {
+                break;
+            }
+        }
+        probes.judge(number - 1, 0.0, free + 20 * MS)
+    }
+
+    fn near(found: Option<Found>, rate: f64, saturated: bool) {
+        let found = found.expect("an answer");
+        assert!(
+            (found.rate / rate - 1.0).abs() < 0.1 && found.saturated == saturated,
+            "{found:?}, not {rate}"
+        );
+    }
+
+    #[test]
+    fn the_first_probes_are_at_three_and_six_times_the_initial_rate() {
+        let mut probes = Probes::new(300e3, 0);
+        let first = probes.poll(300e3, 10e6, 0, 0).expect("at once");
+        assert_eq!(first.rate, 900_000);
+        assert_eq!(probes.poll(300e3, 10e6, 0, 0), None, "the first is being sent");
+        near(send(&mut probes, first, 0, 0, 100e6, 1000), 900e3, false);
+        // Found 0.9 Mbit/s, so the next is twice that, and not lower than six times the initial one.
+        assert_eq!(probes.poll(900e3, 10e6, 0, 200 * MS).expect("the next").rate, 1_800_000);
+    }
+
+    #[test]
+    fn nothing_is_probed_that_nobody_wants() {
+        let mut probes = Probes::new(300e3, 0);
+        assert_eq!(probes.poll(300e3, 300e3, 0, 0), None);
+        assert_eq!(probes.poll(300e3, 300e3, 0, 100_000 * MS), None);
+        let probe = probes.poll(300e3, 450e3, 0, 200_000 * MS).expect("more is wanted");
+        assert_eq!(probe.rate, 450_000);
+        let mut probes = Probes::new(300e3, 0);
+        assert_eq!(probes.poll(300e3, 800e3, 0, 0).expect("at once").rate, 800_000);
+        assert_eq!(probes.poll(300e3, 800e3, 0, 500 * MS), None, "one at what is wanted will do");
+    }
+
+    #[test]
+    fn a_full_path_answers_what_it_carries() {
+        for (rate, loses) in [(700e3, 1000), (1.2e6, 1000), (2e6, 1000)] {
+            let mut probes = Probes::new(1e6, 0);
+            let probe = probes.poll(1e6, 10e6, 0, 0).expect("at once");
+            near(send(&mut probes, probe, 50, 0, rate, loses), rate * 0.95, true);
+            assert_eq!(probes.pending[0], Some(6e6), "what was pending");
+        }
+    }
+
+    #[test]
+    fn without_enough_packets_there_is_no_answer_and_none_is_waited_for() {
+        let mut probes = Probes::new(1e6, 0);
+        let probe = probes.poll(1e6, 3e6, 0, 0).expect("at once");
+        assert_eq!(send(&mut probes, probe, 0, 0, 10e6, 1), None, "all lost");
+        for round in 1..100 {
+            // Never sent, never reported.
+            let now = round * 3_000 * MS;
+            assert!(probes.poll(1e6, 3e6, 0, now).is_some(), "round {round}");
+            assert_eq!(probes.judge(0, 0.0, now + 2_500 * MS), None);
+        }
+        assert!(probes.active.iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn congestion_holds_probes_off() {
+        let mut probes = Probes::new(1e6, 0);
+        probes.hold_off(1_900 * MS);
+        assert_eq!(probes.poll(1e6, 10e6, 0, 2_000 * MS), None);
+        assert!(probes.poll(1e6, 10e6, 0, 2_900 * MS).is_some());
+        probes.request(5e6);
+        assert_eq!(probes.poll(1e6, 10e6, 0, 3_500 * MS).expect("at once").rate, 5_000_000);
+    }
+
+    #[test]
+    fn jitter_makes_them_longer() {
+        let bytes = |jitter| Probes::new(1e6, 0).poll(1e6, 10e6, jitter, 0).expect("at once").bytes;
+        assert_eq!((bytes(0), bytes(10 * MS), bytes(10_000 * MS)), (5_625, 5_625, 22_500));
+    }
+}
