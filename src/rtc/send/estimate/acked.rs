@@ -65,13 +65,15 @@ pub(super) struct Busy {
     time: f64,
     /// Arrival of the packet before.
     last: Option<i64>,
-    /// Of the latest that waited.
+    /// Of the latest, and of the latest that waited.
+    newest: i64,
     at: i64,
 }
 
 impl Busy {
     /// Takes a packet that arrived; `base` is the delay of one that doesn't wait.
     pub(super) fn add(&mut self, packet: &Packet, base: i64) {
+        self.newest = self.newest.max(packet.arrived);
         let Some(last) = self.last else {
             self.last = Some(packet.arrived);
             return;
@@ -92,9 +94,14 @@ impl Busy {
         self.at = packet.arrived;
     }
 
+    /// What arrived next is not known.
+    pub(super) fn interrupt(&mut self) {
+        self.last = None;
+    }
+
     /// In bit/s, if the path was busy lately.
     pub(super) fn rate(&self) -> Option<f64> {
-        let fresh = self.time >= MIN_BUSY && self.last? - self.at < BUSY_AGE;
+        let fresh = self.time >= MIN_BUSY && self.newest - self.at < BUSY_AGE;
         fresh.then(|| self.bits * 1e6 / self.time)
     }
 }

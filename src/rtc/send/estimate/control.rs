@@ -27,6 +27,8 @@ const MIN_DRAIN: f64 = 0.5;
 const DRAIN_TIME: f64 = 1_000_000.0;
 /// A queue of less than so many µs, and what jitter adds, is none.
 const EMPTY: i64 = 8_000;
+/// Bits of a packet, times a million: one more ahead is no congestion either.
+const PACKET: f64 = 1200.0 * 8e6;
 /// Draining takes at least so many µs, for the encoder to follow, and ends after so many: then it isn't ours.
 const MIN_DRAINING: i64 = 150_000;
 const MAX_DRAINING: i64 = 3_000_000;
@@ -40,9 +42,12 @@ const TOO_SOON: i64 = 1_500_000;
 const SMOOTH: f64 = 0.3;
 const CHANGED: f64 = 0.2;
 /// The application sends so little of the estimate that its delays say little of the path, ...
-const LIMITED: f64 = 0.7;
-/// ... unless everything waits for so many µs.
+const LIMITED: f64 = 0.8;
+/// ... unless everything waits for so many µs, for so long.
 const STANDING: i64 = 30_000;
+const STANDING_TIME: i64 = 300_000;
+/// What a probe makes everything wait, in µs: it is half as fast again as the path at worst, but for the first two.
+const PROBE: i64 = 30_000;
 /// The path is slower than the rate if what passes is less than this of it, and packets wait for so many µs.
 const SLOWER: f64 = 0.85;
 const LONG: i64 = 80_000;
@@ -50,16 +55,42 @@ const LONG: i64 = 80_000;
 const MAX_STEP: i64 = 500_000;
 
 /// What was seen of the path. Times are in µs, rates in bit/s.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct View {
     pub(super) usage: Usage,
-    /// What arrives on average, and what passes while packets wait for each other.
+    /// What leaves and what arrives on average, and what passes while packets wait for each other.
+    pub(super) sent: Option<f64>,
     pub(super) acked: Option<f64>,
     pub(super) busy: Option<f64>,
     /// What every packet waits, what the latest waited, and how much delays differ anyway.
     pub(super) standing: i64,
     pub(super) waited: i64,
     pub(super) jitter: i64,
+    /// What was seen left with or shortly after a probe.
+    pub(super) probing: bool,
+}
+
+impl View {
+    /// What the path carries, if there is too much for it.
+    fn passes(&self) -> Option<f64> {
+        self.busy.or(self.acked)
+    }
+
+    /// The part of it that lets the queue drain in time.
+    fn drain(&self) -> f64 {
+        (1.0 - self.standing as f64 / DRAIN_TIME).clamp(MIN_DRAIN, DRAIN)
+    }
+}
+
+/// What a probe led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probed {
+    /// The rate is higher.
+    Raised,
+    /// It found no more than was known.
+    NoMore,
+    /// It found more than the path was seen to carry, which wants to be confirmed.
+    Doubted,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,14 +111,26 @@ pub(super) struct Control {
     capacity: Option<f64>,
     phase: Phase,
     resume: f64,
+    /// Since when everything waits although little is sent.
+    standing: Option<i64>,
     last: i64,
 }
 
 impl Control {
     pub(super) fn new(rate: f64, now: i64) -> Control {
-        Control { rate, capacity: None, phase: Phase::Rising { since: now }, resume: RESUME, last: now }
+        Control {
+            rate,
+            capacity: None,
+            phase: Phase::Rising { since: now },
+            resume: RESUME,
+            standing: None,
+            last: now,
+        }
     }
 
+    pub(super) fn resume(&self) -> f64 {
+        self.resume
+    }
     /// In bit/s.
     pub(super) fn rate(&self) -> f64 {
         self.rate
@@ -101,23 +144,21 @@ impl Control {
     pub(super) fn update(&mut self, view: View, now: i64) {
         let passed = (now - self.last).clamp(0, MAX_STEP);
         self.last = now;
-        if self.is_congested(&view) {
-            self.lower(view, now);
-            return;
-        }
         match self.phase {
+            Phase::Draining { since } => self.drain(view, since, now),
             Phase::Rising { since } => {
                 if now - since > 2 * TOO_SOON {
                     self.resume = RESUME;
                 }
-                self.rise(view, passed);
-            }
-            Phase::Draining { since } => {
-                let empty = view.standing < EMPTY + view.jitter;
-                if now - since >= MIN_DRAINING && empty || now - since > MAX_DRAINING {
-                    self.phase = Phase::Rising { since: now };
-                    self.rate = self.rate.max(self.capacity.unwrap_or(0.0) * self.resume);
+                if view.sent.is_some_and(|sent| sent < LIMITED * self.rate) {
+                    self.watch_limited(&view, now);
+                } else {
+                    self.standing = None;
+                    if self.is_congested(&view) {
+                        return self.lower(view, since, now);
+                    }
                 }
+                self.rise(view, passed);
             }
         }
     }
@@ -127,30 +168,47 @@ impl Control {
     fn is_congested(&self, view: &View) -> bool {
         // A burst that takes long shows it before the next one could wait for it.
         let slow = view.busy.is_some_and(|busy| busy < SLOWER * self.rate);
-        if slow && view.waited > LONG + 2 * view.jitter && !self.is_draining() {
+        if slow && view.waited > LONG + 2 * view.jitter {
             return true;
         }
-        let limited = view.acked.is_some_and(|acked| acked < LIMITED * self.rate);
-        let standing = if limited { STANDING + view.jitter } else { EMPTY + view.jitter / 2 };
-        view.usage == Usage::Over && view.standing > standing
+        let packet = (PACKET / self.rate) as i64;
+        let stands = EMPTY + view.jitter + packet + if view.probing { PROBE } else { 0 };
+        view.usage == Usage::Over && view.standing > stands
     }
 
-    fn lower(&mut self, view: View, now: i64) {
-        let Some(passes) = view.busy.or(view.acked) else { return };
-        if let Phase::Rising { since } = self.phase
-            && now - since < TOO_SOON
+    /// Watches a path of which little is used. What passes then is no measure, and nothing need drain; but where
+    /// everything waits all the time it carries less than even this little.
+    fn watch_limited(&mut self, view: &View, now: i64) {
+        if view.standing <= STANDING + view.jitter {
+            self.standing = None;
+        } else if now - *self.standing.get_or_insert(now) >= STANDING_TIME
+            && let Some(passes) = view.busy
         {
+            self.rate = self.rate.min(passes);
+        }
+    }
+
+    fn lower(&mut self, view: View, since: i64, now: i64) {
+        let Some(passes) = view.passes() else { return };
+        if now - since < TOO_SOON {
             self.resume = (self.resume - STEP).max(MIN_RESUME);
         }
-        let changed = |capacity: f64| (passes / capacity - 1.0).abs() > CHANGED;
-        self.capacity = Some(match self.capacity {
-            Some(capacity) if !changed(capacity) => capacity + (passes - capacity) * SMOOTH,
-            _ => passes,
-        });
-        let drain = (1.0 - view.standing as f64 / DRAIN_TIME).clamp(MIN_DRAIN, DRAIN);
-        self.rate = self.rate.min(passes * drain);
-        if !self.is_draining() {
-            self.phase = Phase::Draining { since: now };
+        let known = self.capacity.filter(|capacity| (passes / capacity - 1.0).abs() < CHANGED);
+        self.capacity = Some(known.map_or(passes, |capacity| capacity + (passes - capacity) * SMOOTH));
+        self.rate = self.rate.min(passes * view.drain());
+        self.phase = Phase::Draining { since: now };
+    }
+
+    /// Sends less than passes until the queue is empty, and measures meanwhile what passes.
+    fn drain(&mut self, view: View, since: i64, now: i64) {
+        let empty = view.standing < EMPTY + view.jitter;
+        if now - since >= MIN_DRAINING && empty || now - since > MAX_DRAINING {
+            self.phase = Phase::Rising { since: now };
+            self.rate = self.rate.max(self.capacity.unwrap_or(0.0) * self.resume);
+        } else if let Some(passes) = view.passes().filter(|_| !empty) {
+            let capacity = self.capacity.unwrap_or(passes);
+            self.capacity = Some(capacity + (passes - capacity) * SMOOTH);
+            self.rate = self.rate.min(passes * view.drain());
         }
     }
 
@@ -167,14 +225,18 @@ impl Control {
         self.rate = self.rate.max(grown.min(shown));
     }
 
-    /// Follows a probe. Says whether it raised the rate.
-    pub(super) fn probed(&mut self, found: Found) -> bool {
+    /// Follows a probe.
+    pub(super) fn probed(&mut self, found: Found) -> Probed {
         if self.is_draining() || found.rate <= self.rate {
-            return false;
+            return Probed::NoMore;
+        }
+        // Jitter can push a short train together.
+        if !found.sure && self.capacity.is_some_and(|capacity| found.rate > capacity * OUTDATED) {
+            return Probed::Doubted;
         }
         self.rate = found.rate;
         self.capacity = found.saturated.then_some(found.rate / UTILIZED);
-        true
+        Probed::Raised
     }
 
     /// Follows what losses say.

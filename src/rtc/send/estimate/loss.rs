@@ -17,6 +17,8 @@ const HIGH: f64 = 0.1;
 /// An observation takes so long (µs) and so many packets; a short one does where the loss is high.
 const WINDOW: i64 = 1_000_000;
 const PACKETS: u32 = 50;
+/// A trial takes more, since its result is compared.
+const TRIAL_PACKETS: u32 = 100;
 const SHORT_WINDOW: i64 = 200_000;
 const SHORT_PACKETS: u32 = 20;
 /// An observation that is still too small after so many µs is used as it is.
@@ -28,7 +30,9 @@ const TRIAL: f64 = 0.95;
 /// The encoder takes so long (µs) to follow; packets that left before say nothing about the trial.
 const SETTLE: i64 = 250_000;
 /// When so much of the loss remains in a trial, the rate was not its cause.
-const REMAINS: f64 = 0.6;
+const REMAINS: f64 = 0.7;
+/// A path that loses more of its own carries no video, and more likely its queue is too short for our bursts.
+const MAX_OWN: f64 = 0.3;
 /// Weight of a new observation in the smoothed loss.
 const SMOOTH: f64 = 0.3;
 
@@ -87,7 +91,8 @@ impl Loss {
         let passed = now - self.since;
         let loss = f64::from(self.lost) / f64::from(self.all);
         let by_chance = f64::from(self.all) * self.own + CHANCE;
-        let long = passed >= WINDOW && self.all >= PACKETS || passed >= LONG_WINDOW;
+        let enough = if self.trial.is_some() { TRIAL_PACKETS } else { PACKETS };
+        let long = passed >= WINDOW && self.all >= enough || passed >= LONG_WINDOW;
         let urgent = passed >= SHORT_WINDOW
             && self.all >= SHORT_PACKETS
             && self.trial.is_none()
@@ -115,7 +120,7 @@ impl Loss {
             if self.excess(loss) < self.excess(trial.loss) * REMAINS {
                 return None;
             }
-            self.own = loss.min(trial.loss);
+            self.own = loss.min(trial.loss).min(MAX_OWN);
             return Some(Verdict::Restore(trial.rate));
         }
         if loss < self.own {
@@ -200,7 +205,7 @@ mod tests {
 
     #[test]
     fn loss_that_the_rate_is_not_the_cause_of_costs_no_rate() {
-        for own in [0.03, 0.05, 0.2, 0.4] {
+        for own in [0.03, 0.05, 0.2, 0.3] {
             let mut loss = Loss::default();
             let rates = run(&mut loss, 2e6, 0..400, 1e9, own);
             assert!(rates[120..].iter().all(|rate| *rate == 2e6), "{own}: {:?}", &rates[120..]);

@@ -9,11 +9,14 @@ mod queue;
 mod sent;
 mod trend;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use acked::{Busy, Meter};
 use arrival::{Clock, Groups, Packet};
-use control::{Control, View};
+use control::{Control, Probed, View};
 use loss::Loss;
 use probe::Probes;
 use queue::Queue;
@@ -98,6 +101,9 @@ pub(in crate::rtc) struct Estimator {
     /// When feedback last came, or the rate was lowered for want of it; and the rate before that.
     heard: Option<i64>,
     before_silence: Option<f64>,
+    /// The newest packet that the receiver reported on.
+    reported_to: u64,
+    sent: Meter,
     /// When a packet last left.
     last_sent: i64,
     /// What the receiver estimates, if it can't give feedback.
@@ -126,6 +132,8 @@ impl Estimator {
             reported: None,
             heard: None,
             before_silence: None,
+            reported_to: 0,
+            sent: Meter::default(),
             last_sent: 0,
             remb: None,
         }
@@ -150,6 +158,7 @@ impl Estimator {
             return;
         }
         self.last_sent = at;
+        self.sent.add(at, sent.size);
         if let Some(id) = sent.probe {
             self.probes.sent(id, sent.number, at, sent.size);
         }
@@ -162,6 +171,10 @@ impl Estimator {
         for arrival in arrivals {
             let Some((number, record)) = self.history.reported(arrival.number) else { continue };
             let (sent, size) = (record.at, record.size);
+            if number > self.reported_to + 1 {
+                self.busy.interrupt();
+            }
+            self.reported_to = self.reported_to.max(number);
             newest = newest.max(Some((number, None)));
             let Some(at) = arrival.at else {
                 if record.fate == Fate::Unknown {
@@ -217,11 +230,13 @@ impl Estimator {
         let passes = 1.0 / (1.0 - self.loss.own()).max(0.2);
         let view = View {
             usage: if usage == Usage::Over { usage } else { self.trend.usage() },
+            sent: self.sent.rate(),
             acked: self.acked.rate().map(|rate| rate * passes),
             busy: self.busy.rate().map(|rate| rate * passes),
             standing: self.queue.standing(),
             waited: self.queue.base().map_or(0, |base| self.delay - base),
             jitter: self.queue.jitter(),
+            probing: self.probes.may_delay(self.queue.latest()),
         };
         self.control.update(view, now);
         if self.control.is_draining() {
@@ -230,8 +245,11 @@ impl Estimator {
             self.control.lost(verdict);
         }
         if let Some(found) = self.probes.judge(reported, self.loss.own(), now) {
-            let raised = self.control.probed(found);
-            self.probes.learn(raised);
+            match self.control.probed(found) {
+                Probed::Raised => self.probes.learn(true),
+                Probed::NoMore => self.probes.learn(false),
+                Probed::Doubted => self.probes.confirm(found.rate),
+            }
         }
         if self.control.is_draining() {
             self.probes.hold_off(now);
@@ -248,8 +266,9 @@ impl Estimator {
             self.reported = Some(now);
         }
         if self.heard.is_none() && (0.0..=1.0).contains(&lost) {
-            let quiet =
-                View { usage: Usage::Normal, acked: None, busy: None, standing: 0, waited: 0, jitter: 0 };
+            // What is sent must do for what arrives.
+            let acked = self.sent.rate();
+            let quiet = View { acked, ..View::default() };
             let verdict = self.loss.report(f64::from(lost), self.control.rate(), now);
             match verdict {
                 Some(verdict) => self.control.lost(verdict),

@@ -9,6 +9,14 @@ const FIRST: [f64; 2] = [3.0, 6.0];
 /// 0.8 % of what is sent, and a path that is back is found within two of them.
 const AGAIN: f64 = 1.5;
 const PERIOD: i64 = 2_000_000;
+/// The same after a drop to less than so much of the best estimate of the last minute, which may end at any time
+/// (libwebrtc probes after such a drop as well).
+const DROPPED: f64 = 0.66;
+const BACK_AGAIN: f64 = 2.0;
+const BACK_PERIOD: i64 = 1_200_000;
+const REMEMBERED: i64 = 60_000_000;
+/// Estimates count for that from this time on, since the first are guesses.
+const SETTLED: i64 = 5_000_000;
 /// After so many probes in a row that found nothing, the period is half as long again.
 const FAILURES: u32 = 5;
 /// A probe that passed is followed by one of so much of what it found (libwebrtc's).
@@ -22,6 +30,8 @@ pub(super) const UTILIZED: f64 = 0.95;
 /// How long a probe lasts at least (libwebrtc's), and at most where jitter wants it longer, in µs.
 const MIN_LENGTH: i64 = 15_000;
 const MAX_LENGTH: i64 = 60_000;
+/// How long one lasts that confirms another.
+const LONG: i64 = 50_000;
 /// Frames of different sizes look like jitter of so many µs.
 const USUAL_JITTER: i64 = 10_000;
 /// Bytes of a probe that sends few: four full packets, or at low rates what 100 ms take, which is then in smaller ones.
@@ -34,6 +44,8 @@ const MIN_PACKETS: u32 = 3;
 const MIN_ARRIVED: f64 = 0.5;
 /// A probe that was not sent, or not reported on, for so long is forgotten, in µs.
 const EXPIRES: i64 = 2_000_000;
+/// What a probe adds to the queue is gone after so many µs.
+const DELAYS: i64 = 500_000;
 /// Probes that are not yet answered, at most.
 const MAX_ACTIVE: usize = 4;
 
@@ -42,6 +54,7 @@ const MAX_ACTIVE: usize = 4;
 struct Active {
     id: u32,
     rate: f64,
+    sure: bool,
     bytes: u64,
     since: i64,
     /// First and last number, when they left, and what left. Packets between count although they are not marked.
@@ -95,6 +108,8 @@ impl Train {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Found {
     pub(super) rate: f64,
+    /// Found by a long probe, which jitter can't deceive.
+    pub(super) sure: bool,
     /// The path was full, so that it carries no more.
     pub(super) saturated: bool,
 }
@@ -105,9 +120,15 @@ pub(super) struct Probes {
     active: [Option<Active>; MAX_ACTIVE],
     /// Rates to probe at, next first.
     pending: [Option<f64>; 2],
+    /// A rate to probe at once more and for longer, since what was found there surprised.
+    doubted: Option<f64>,
     /// When the next one is due that nothing else asks for.
     next: i64,
     failures: u32,
+    /// The best estimate of the last minute, and when it was.
+    best: (f64, i64),
+    /// When the latest was handed out.
+    handed: i64,
     /// While packets of the latest probe are to come: it is being sent until then at the latest.
     busy_until: i64,
 }
@@ -118,8 +139,11 @@ impl Probes {
             next_id: 0,
             active: [None; MAX_ACTIVE],
             pending: FIRST.map(|times| Some(initial * times)),
+            doubted: None,
             next: now + PERIOD,
             failures: 0,
+            best: (0.0, now),
+            handed: i64::MIN / 2,
             busy_until: i64::MIN,
         }
     }
@@ -131,13 +155,21 @@ impl Probes {
             return None;
         }
         if estimate >= cap {
-            self.pending = [None; 2];
+            self.forget_pending();
             return None;
         }
-        let mut rate = self.pending[0].take();
-        self.pending.swap(0, 1);
+        let mut rate = self.doubted.take();
+        let sure = rate.is_some();
+        if rate.is_none() {
+            rate = self.pending[0].take();
+            self.pending.swap(0, 1);
+        }
+        if now >= SETTLED && estimate >= self.best.0 || now - self.best.1 > REMEMBERED {
+            self.best = (estimate, now);
+        }
+        let dropped = estimate < DROPPED * self.best.0;
         if rate.is_none() && now >= self.next {
-            rate = Some(estimate * AGAIN);
+            rate = Some(estimate * if dropped { BACK_AGAIN } else { AGAIN });
         }
         let rate = rate?.min(cap);
         if self.pending[0].is_some_and(|_| rate >= cap) {
@@ -146,14 +178,16 @@ impl Probes {
         if rate <= estimate {
             return None;
         }
-        self.next = now + self.period();
-        let length = (MIN_LENGTH + (jitter - USUAL_JITTER).max(0)).min(MAX_LENGTH) as f64;
+        self.next = now + self.period(dropped);
+        self.handed = now;
+        let length = if sure { LONG } else { MIN_LENGTH + (jitter - USUAL_JITTER).max(0) };
+        let length = length.min(MAX_LENGTH) as f64;
         let few = (rate * FEW_TIME / 8e6).clamp(MIN_BYTES, FEW_BYTES);
         let bytes = (rate * length / 8e6).max(few);
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let slot = id as usize % MAX_ACTIVE;
-        let probe = Active { id, rate, bytes: bytes as u64, since: now, sent: None, arrived: None };
+        let probe = Active { id, rate, sure, bytes: bytes as u64, since: now, sent: None, arrived: None };
         self.active[slot] = Some(probe);
         self.busy_until = now + 2 * (bytes * 8e6 / rate) as i64;
         Some(Probe { id: ProbeId(id), rate: rate as u32, bytes: bytes as usize })
@@ -161,7 +195,7 @@ impl Probes {
 
     /// When `poll` next matters.
     pub(super) fn due(&self) -> i64 {
-        if self.pending[0].is_some() { self.busy_until } else { self.next }
+        if self.pending[0].or(self.doubted).is_some() { self.busy_until } else { self.next }
     }
 
     /// Notes a packet of a probe that left.
@@ -180,6 +214,11 @@ impl Probes {
                 Train::add(&mut probe.arrived, packet.number, packet.arrived, packet.size);
             }
         }
+    }
+
+    /// Whether a packet that left at `sent` may have waited for a probe.
+    pub(super) fn may_delay(&self, sent: i64) -> bool {
+        (self.handed..self.handed + DELAYS).contains(&sent)
     }
 
     /// The best of what probes found, after feedback up to the packet `reported`. `own_loss` is the path's own.
@@ -213,7 +252,7 @@ impl Probes {
 
     /// The path is congested: nothing pending is of use, and the next probe waits.
     pub(super) fn hold_off(&mut self, now: i64) {
-        self.pending = [None; 2];
+        self.forget_pending();
         self.next = self.next.max(now + PERIOD / 2);
     }
 
@@ -223,13 +262,25 @@ impl Probes {
         self.failures = 0;
     }
 
+    /// What was found at `rate` is to be confirmed.
+    pub(super) fn confirm(&mut self, rate: f64) {
+        self.pending = [None; 2];
+        self.doubted = Some(rate);
+    }
+
     /// Forgets arrivals, which don't compare with later ones.
     pub(super) fn reset(&mut self) {
         self.active = [None; MAX_ACTIVE];
     }
 
-    fn period(&self) -> i64 {
-        if self.failures < FAILURES { PERIOD } else { PERIOD * 3 / 2 }
+    fn forget_pending(&mut self) {
+        self.pending = [None; 2];
+        self.doubted = None;
+    }
+
+    fn period(&self, dropped: bool) -> i64 {
+        let period = if dropped { BACK_PERIOD } else { PERIOD };
+        if self.failures < FAILURES { period } else { period * 3 / 2 }
     }
 }
 
@@ -251,7 +302,7 @@ impl Active {
         let arrived = arrived.rate(arrived.begin_size) / (1.0 - own_loss).max(0.2);
         let saturated = arrived < SATURATED * sent;
         let rate = if saturated { arrived * UTILIZED } else { arrived.min(sent) };
-        Some(Found { rate, saturated })
+        Some(Found { rate, sure: self.sure, saturated })
     }
 }
 

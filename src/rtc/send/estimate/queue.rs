@@ -75,6 +75,11 @@ impl Queue {
         }
     }
 
+    /// When the latest sample left.
+    pub(super) fn latest(&self) -> i64 {
+        self.recent[(self.next + MAX_RECENT - 1) % MAX_RECENT].sent
+    }
+
     /// How far delays of successive groups differ, smoothed, in µs.
     pub(super) fn jitter(&self) -> i64 {
         self.jitter as i64

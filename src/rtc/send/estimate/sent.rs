@@ -61,6 +61,12 @@ impl History {
         true
     }
 
+    /// Bytes of memory in use.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.records.capacity() * size_of::<Record>()
+    }
+
     /// The packet that the receiver means by the low 16 bits of its number. None for those never sent, forgotten, or
     /// reported as received before: each counts once.
     pub(super) fn reported(&mut self, number: u16) -> Option<(u64, &mut Record)> {

@@ -24,8 +24,9 @@ const SPIKE: f64 = 15.0;
 const OVERUSE_TIME: i64 = 10_000;
 
 /// What delays say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Usage {
+    #[default]
     Normal,
     /// Delays grow: more is sent than passes.
     Over,
@@ -65,9 +66,6 @@ impl Trend {
         self.usage
     }
 
-    pub(super) fn threshold(&self) -> f64 {
-        self.threshold
-    }
     pub(super) fn previous(&self) -> f64 {
         self.previous
     }

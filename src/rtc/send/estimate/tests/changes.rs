@@ -1,0 +1,91 @@
+//! A path that changes under full use: what queues up drains, and what comes back is found.
+
+use super::S;
+use super::link::{Cross, Path};
+use super::sender::Video;
+use super::world::{Run, Setup, run};
+
+/// When the path falls, and when it is back.
+const FALLS: i64 = 15 * S;
+const BACK: i64 = 40 * S;
+/// Up to then no key frame makes a queue of its own: they come each 10 s.
+const NO_KEY: i64 = 20 * S;
+
+fn fall(high: f64, low: f64, queue: i64, seed: u64) -> Run {
+    let path = Path { queue, ..Path::new(high).step(FALLS, low).step(BACK, high) };
+    run(Setup { seed, ..Setup::new(path, Video::new(20e6)) }, BACK + 8 * S)
+}
+
+#[test]
+fn a_queue_drains_after_the_path_was_halved() {
+    for (high, low) in [(1e6, 0.5e6), (3e6, 1.5e6), (8e6, 4e6)] {
+        for seed in 1..=5 {
+            let run = fall(high, low, 1_000_000, seed);
+            let (peak, drained) = (run.wait(100, FALLS, NO_KEY), run.drained(200, FALLS, NO_KEY));
+            println!("{high} to {low}: at most {peak} ms, over 200 ms for {drained} ms");
+            // 100 ms of it are the encoder's, 50 to 100 those of the feedback, 50 the round trip.
+            assert!(peak < 700 && drained < 2_000, "{high} to {low}: {peak} ms, for {drained} ms");
+        }
+    }
+}
+
+#[test]
+fn the_rate_after_a_fall_is_that_of_the_path() {
+    for (high, low) in [(1e6, 0.5e6), (3e6, 1.5e6), (8e6, 4e6), (2e6, 0.5e6)] {
+        for (seed, queue) in [(1, 1_000_000), (2, 200_000), (3, 60_000)] {
+            let run = fall(high, low, queue, seed);
+            let part = run.mean(FALLS + 10 * S, BACK) / low;
+            assert!((0.9..1.06).contains(&part), "{high} to {low}, queue {queue}: {part}");
+        }
+    }
+}
+
+#[test]
+fn what_comes_back_is_used_within_five_seconds() {
+    for (high, low) in [(1e6, 0.5e6), (3e6, 1.5e6), (8e6, 4e6), (2e6, 0.5e6), (4e6, 0.3e6)] {
+        for seed in 1..=5 {
+            let run = fall(high, low, 500_000, seed);
+            let back = run.reaches(0.9 * high, BACK);
+            println!("{low} to {high}: after {back:?} ms");
+            assert!(back.is_some_and(|after| after < 5_000), "{low} to {high}: {back:?}");
+        }
+    }
+}
+
+#[test]
+fn what_others_leave_is_used_within_five_seconds() {
+    for seed in 1..=5 {
+        let cross = vec![Cross { from: FALLS, to: BACK, rate: 1.5e6, on: S, off: 0 }];
+        let path = Path { cross, ..Path::new(3e6) };
+        let run = run(Setup { seed, ..Setup::new(path, Video::new(20e6)) }, BACK + 8 * S);
+        let between = run.mean(FALLS + 10 * S, BACK);
+        assert!((1.2e6..1.7e6).contains(&between), "{between}");
+        let back = run.reaches(2.7e6, BACK);
+        assert!(back.is_some_and(|after| after < 5_000), "{back:?}");
+    }
+}
+
+#[test]
+fn a_path_that_was_dead_is_used_again_within_five_seconds() {
+    for seed in 1..=5 {
+        // So slow that nothing arrives.
+        let run = fall(2e6, 100.0, 300_000, seed);
+        let low = run.least(FALLS, BACK);
+        assert!(low < 0.3e6, "nothing arrives and {low} bit/s are sent");
+        let back = run.reaches(1.8e6, BACK);
+        println!("after {back:?} ms");
+        assert!(back.is_some_and(|after| after < 5_000), "{back:?}");
+    }
+}
+
+#[test]
+fn a_longer_route_costs_no_rate_for_long() {
+    // By the receiver's clock it looks as if it were set by 80 ms, too.
+    for seed in 1..=5 {
+        let setup =
+            Setup { seed, longer: Some((FALLS, 80_000)), ..Setup::new(Path::new(2e6), Video::new(20e6)) };
+        let run = run(setup, 40 * S);
+        let part = run.mean(FALLS + 12 * S, 40 * S) / 2e6;
+        assert!(part > 0.93, "{part}");
+    }
+}

@@ -1,0 +1,70 @@
+//! An application that sends less than the path carries: its estimate stays, and only what may be of use is probed.
+
+use super::S;
+use super::link::Path;
+use super::sender::Video;
+use super::world::{Run, Setup, run};
+
+/// From then on little is sent.
+const LITTLE: i64 = 20 * S;
+
+fn little(high: f64, sent: f64, wanted: f64, jitter: i64, key_size: f64, seed: u64) -> Run {
+    let mut video = Video { key_size, ..Video::new(20e6) };
+    video.rates.push((LITTLE, sent));
+    let path = Path { jitter, ..Path::new(high) };
+    run(Setup { seed, wanted: Some(wanted), ..Setup::new(path, video) }, 100 * S)
+}
+
+#[test]
+fn an_estimate_does_not_sag_while_little_is_sent() {
+    for (jitter, least) in [(0, 0.95), (10_000, 0.9), (30_000, 0.85)] {
+        for (high, sent) in [(3e6, 0.5e6), (2e6, 0.2e6), (5e6, 1e6)] {
+            for key_size in [5.0, 15.0] {
+                for seed in 1..=2 {
+                    let run = little(high, sent, high, jitter, key_size, seed);
+                    let found = run.least(LITTLE + 5 * S, 100 * S) / high;
+                    assert!(found > least, "{sent} of {high}, jitter {jitter}, key {key_size}: {found}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn little_is_probed_when_little_is_wanted() {
+    let run = little(3e6, 0.5e6, 1e6, 0, 5.0, 1);
+    assert!(run.probes <= 3, "{} probes", run.probes);
+    let run = run_wanting_more();
+    let part = run.probe_bytes as f64 / run.bytes as f64;
+    assert!(run.probes > 20 && part < 0.03, "{} probes, {part} of what was sent", run.probes);
+}
+
+/// At full use of a path that never carries what is wanted.
+fn run_wanting_more() -> Run {
+    run(Setup { wanted: Some(8e6), ..Setup::new(Path::new(2e6), Video::new(20e6)) }, 100 * S)
+}
+
+#[test]
+fn a_path_below_even_the_little_is_noticed() {
+    for seed in 1..=5 {
+        let mut video = Video::new(20e6);
+        video.rates.push((LITTLE, 1e6));
+        let path = Path::new(3e6).step(40 * S, 0.5e6);
+        let run = run(Setup { seed, ..Setup::new(path, video) }, 70 * S);
+        assert!(run.least(LITTLE + 5 * S, 40 * S) > 2.7e6);
+        let part = run.mean(50 * S, 70 * S) / 0.5e6;
+        assert!((0.85..1.1).contains(&part), "{part}");
+        let over = run.drained(200, 40 * S, 49 * S);
+        assert!(over < 3_000, "over 200 ms for {over} ms");
+    }
+}
+
+#[test]
+fn the_upper_bound_is_probed_and_not_passed() {
+    let mut setup = Setup::new(Path::new(10e6), Video::new(20e6));
+    setup.limits.max = 1_500_000;
+    let run = run(setup, 20 * S);
+    assert!(run.reaches(1.5e6, 0).is_some_and(|after| after < 1_000));
+    assert!(run.points.iter().all(|point| point.estimate <= 1.5e6));
+    assert!(run.probes < 5, "{}", run.probes);
+}

@@ -1,0 +1,135 @@
+//! A simulated path: a bottleneck with a queue, then delay, jitter and loss. All times are in µs.
+
+use super::rng::Rng;
+
+/// Size of the packets of others, in bytes.
+const CROSS_SIZE: u32 = 1000;
+
+/// Traffic of others through the bottleneck, in bursts.
+#[derive(Clone, Debug)]
+pub(super) struct Cross {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    /// While it is on, in bit/s.
+    pub(super) rate: f64,
+    /// On for so long, then off for so long.
+    pub(super) on: i64,
+    pub(super) off: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    /// Since when the bottleneck carries so many bit/s; the first from 0.
+    pub(super) rates: Vec<(i64, f64)>,
+    /// The queue drops what would wait longer.
+    pub(super) queue: i64,
+    /// One way.
+    pub(super) delay: i64,
+    pub(super) loss: f64,
+    /// Added to the delay, evenly distributed up to this.
+    pub(super) jitter: i64,
+    pub(super) reorders: bool,
+    pub(super) cross: Vec<Cross>,
+}
+
+impl Path {
+    pub(super) fn new(rate: f64) -> Path {
+        Path {
+            rates: vec![(0, rate)],
+            queue: 500_000,
+            delay: 25_000,
+            loss: 0.0,
+            jitter: 0,
+            reorders: false,
+            cross: Vec::new(),
+        }
+    }
+
+    pub(super) fn step(mut self, at: i64, rate: f64) -> Path {
+        self.rates.push((at, rate));
+        self
+    }
+
+    pub(super) fn rate(&self, at: i64) -> f64 {
+        self.rates.iter().rev().find(|(from, _)| *from <= at).map_or(self.rates[0].1, |(_, rate)| *rate)
+    }
+}
+
+/// The path at work.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) path: Path,
+    rng: Rng,
+    /// When the bottleneck is done with what it has.
+    free: f64,
+    /// The next packet of each of the others.
+    cross: Vec<i64>,
+    last: i64,
+}
+
+impl Link {
+    pub(super) fn new(path: Path, rng: Rng) -> Link {
+        let cross = path.cross.iter().map(|cross| cross.from).collect();
+        Link { path, rng, free: 0.0, cross, last: 0 }
+    }
+
+    /// How long a packet waits that comes now.
+    pub(super) fn wait(&mut self, now: i64) -> i64 {
+        self.others(now);
+        (self.free - now as f64).max(0.0) as i64
+    }
+
+    /// Takes a packet; gives when it arrives, unless it is lost.
+    pub(super) fn send(&mut self, now: i64, size: u32) -> Option<i64> {
+        self.others(now);
+        let free = self.enqueue(now, size)?;
+        if self.rng.chance(self.path.loss) {
+            return None;
+        }
+        let jitter = self.rng.range(0.0, self.path.jitter as f64 + 1.0) as i64;
+        let mut arrival = free as i64 + self.path.delay + jitter;
+        if !self.path.reorders {
+            arrival = arrival.max(self.last);
+        }
+        self.last = arrival;
+        Some(arrival)
+    }
+
+    /// What others sent until now.
+    fn others(&mut self, now: i64) {
+        loop {
+            let next = self.cross.iter().copied().enumerate().min_by_key(|(_, at)| *at);
+            let Some((index, at)) = next.filter(|(_, at)| *at <= now) else { return };
+            let cross = self.path.cross[index].clone();
+            self.enqueue(at, CROSS_SIZE);
+            let mut next = at + (f64::from(CROSS_SIZE) * 8e6 / cross.rate) as i64;
+            let phase = (next - cross.from) % (cross.on + cross.off);
+            if phase >= cross.on {
+                next += cross.on + cross.off - phase;
+            }
+            self.cross[index] = if next < cross.to { next } else { i64::MAX };
+        }
+    }
+
+    fn enqueue(&mut self, now: i64, size: u32) -> Option<f64> {
+        if self.free - now as f64 > self.path.queue as f64 {
+            return None;
+        }
+        let (mut at, mut bits) = (self.free.max(now as f64), f64::from(size) * 8.0);
+        loop {
+            let rate = self.path.rate(at as i64);
+            let change = self.path.rates.iter().map(|(from, _)| *from as f64).find(|from| *from > at);
+            let done = at + bits * 1e6 / rate;
+            match change.filter(|change| *change < done) {
+                Some(change) => {
+                    bits -= (change - at) * rate / 1e6;
+                    at = change;
+                }
+                None => {
+                    self.free = done;
+                    return Some(done);
+                }
+            }
+        }
+    }
+}

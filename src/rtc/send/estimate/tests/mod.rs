@@ -1,0 +1,16 @@
+//! The estimator on simulated paths.
+
+mod changes;
+mod cost;
+mod hostile;
+mod limited;
+mod link;
+mod random;
+mod receiver;
+mod rng;
+mod sender;
+mod steady;
+mod world;
+
+/// A second, in µs.
+const S: i64 = 1_000_000;

@@ -1,0 +1,183 @@
+//! Sender, path, receiver and estimator on a virtual clock.
+
+use std::time::{Duration, Instant};
+
+use super::super::{Arrival, Estimator, Limits, Sent};
+use super::link::{Link, Path};
+use super::rng::Rng;
+use super::sender::{Sender, TICK, Video};
+
+/// The receiver's clock wraps after so many µs.
+const WRAP: i64 = (1 << 24) * 64_000;
+
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) path: Path,
+    pub(super) video: Video,
+    pub(super) limits: Limits,
+    /// Feedback is sent each so many µs, at least and at most, and lost at times. On its way it takes the path's delay.
+    pub(super) feedback: (i64, i64),
+    pub(super) feedback_loss: f64,
+    /// The receiver's clock at the beginning, and how much faster it is.
+    pub(super) clock: i64,
+    pub(super) drift: f64,
+    /// Packets that leave from this time on take so much longer, by another route.
+    pub(super) longer: Option<(i64, i64)>,
+    /// The estimator is told what the application wants.
+    pub(super) wanted: Option<f64>,
+    pub(super) seed: u64,
+}
+
+impl Setup {
+    pub(super) fn new(path: Path, video: Video) -> Setup {
+        Setup {
+            path,
+            video,
+            limits: Limits { initial: 300_000, min: 50_000, max: 20_000_000 },
+            feedback: (50_000, 100_000),
+            feedback_loss: 0.0,
+            clock: WRAP - 7_000_000,
+            drift: 30e-6,
+            longer: None,
+            wanted: None,
+            seed: 1,
+        }
+    }
+}
+
+/// What was, at one turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Point {
+    pub(super) at: i64,
+    pub(super) estimate: f64,
+    pub(super) wait: i64,
+}
+
+pub(super) struct Run {
+    pub(super) points: Vec<Point>,
+    pub(super) probes: usize,
+    pub(super) sent: u64,
+    pub(super) lost: u64,
+    pub(super) probe_bytes: u64,
+    pub(super) bytes: u64,
+    pub(super) estimator: Estimator,
+}
+
+/// Runs for `length` µs.
+pub(super) fn run(setup: Setup, length: i64) -> Run {
+    let mut seeds = Rng(setup.seed);
+    let start = Instant::now();
+    let mut estimator = Estimator::new(setup.limits, start);
+    if let Some(wanted) = setup.wanted {
+        estimator.set_wanted(wanted as u32);
+    }
+    let delay = setup.path.delay;
+    let mut link = Link::new(setup.path, Rng(seeds.next()));
+    let mut sender = Sender::new(setup.video, Rng(seeds.next()));
+    let mut rng = Rng(seeds.next());
+    let mut number = seeds.next() % 70_000;
+    let mut base = number;
+    // What is on its way: arrival and number; and feedback.
+    let (mut flying, mut reports) = (Vec::<(i64, u64)>::new(), Vec::<(i64, Vec<Arrival>)>::new());
+    let mut next_feedback = 0;
+    let (mut points, mut out, mut arrived) = (Vec::new(), Vec::new(), Vec::<(i64, u64)>::new());
+    let (mut sent, mut lost, mut probes, mut probe_bytes, mut bytes) = (0, 0, 0, 0, 0);
+    for now in (0..length).step_by(TICK as usize) {
+        let instant = start + Duration::from_micros(now as u64);
+        flying.retain(|packet| {
+            let there = packet.0 <= now;
+            if there {
+                arrived.push(*packet);
+            }
+            !there
+        });
+        if now >= next_feedback {
+            next_feedback = now + rng.range(setup.feedback.0 as f64, setup.feedback.1 as f64) as i64;
+            if !arrived.is_empty() {
+                arrived.sort_by_key(|(_, number)| *number);
+                let newest = arrived.last().map_or(base, |(_, number)| number + 1);
+                let clock = |at: i64| {
+                    let at = setup.clock + at + (at as f64 * setup.drift) as i64;
+                    (at / 250 * 250).rem_euclid(WRAP)
+                };
+                let mut report = Vec::new();
+                let mut list = arrived.drain(..).peekable();
+                while let Some((at, number)) = list.next_if(|(_, number)| *number < base) {
+                    report.push(Arrival { number: number as u16, at: Some(clock(at)) });
+                }
+                for number in base..newest {
+                    let at = list.next_if(|(_, arrived)| *arrived == number).map(|(at, _)| clock(at));
+                    report.push(Arrival { number: number as u16, at });
+                }
+                drop(list);
+                base = base.max(newest);
+                if !rng.chance(setup.feedback_loss) {
+                    reports.push((now + delay, report));
+                }
+            }
+        }
+        while reports.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, report) = reports.remove(0);
+            estimator.handle_feedback(report.into_iter(), instant);
+        }
+        if estimator.deadline().is_some_and(|deadline| deadline <= instant) {
+            estimator.handle_timeout(instant);
+            if let Some(probe) = estimator.poll_probe(instant) {
+                probes += 1;
+                sender.probe(probe);
+            }
+        }
+        sender.turn(now, estimator.estimate().into(), &mut out);
+        for (size, probe) in out.drain(..) {
+            sent += 1;
+            bytes += u64::from(size);
+            probe_bytes += if probe.is_some() { u64::from(size) } else { 0 };
+            estimator.handle_sent(Sent { number, size: size as u16, at: instant, probe });
+            match link.send(now, size) {
+                Some(at) => {
+                    let longer = setup.longer.filter(|(from, _)| now >= *from).map_or(0, |(_, by)| by);
+                    flying.push((at + longer, number));
+                }
+                None => lost += 1,
+            }
+            number += 1;
+        }
+        points.push(Point { at: now, estimate: estimator.estimate().into(), wait: link.wait(now) });
+    }
+    Run { points, probes, sent, lost, probe_bytes, bytes, estimator }
+}
+
+impl Run {
+    pub(super) fn between(&self, from: i64, to: i64) -> impl Iterator<Item = &Point> {
+        self.points.iter().filter(move |point| (from..to).contains(&point.at))
+    }
+
+    pub(super) fn mean(&self, from: i64, to: i64) -> f64 {
+        let (sum, count) =
+            self.between(from, to).fold((0.0, 0.0), |(sum, n), point| (sum + point.estimate, n + 1.0));
+        sum / count
+    }
+
+    pub(super) fn least(&self, from: i64, to: i64) -> f64 {
+        self.between(from, to).map(|point| point.estimate).fold(f64::MAX, f64::min)
+    }
+
+    /// What so many of a hundred packets wait at most, in ms.
+    pub(super) fn wait(&self, percent: usize, from: i64, to: i64) -> i64 {
+        let mut waits: Vec<_> = self.between(from, to).map(|point| point.wait).collect();
+        waits.sort_unstable();
+        waits[(waits.len() * percent / 100).min(waits.len() - 1)] / 1000
+    }
+
+    /// How long after `from` the estimate reaches `rate`, in ms.
+    pub(super) fn reaches(&self, rate: f64, from: i64) -> Option<i64> {
+        let point = self.points.iter().find(|point| point.at >= from && point.estimate >= rate)?;
+        Some((point.at - from) / 1000)
+    }
+
+    /// How long after `from` the queue was last above `wait` ms, in ms.
+    pub(super) fn drained(&self, wait: i64, from: i64, to: i64) -> i64 {
+        let last = self.between(from, to).filter(|point| point.wait > wait * 1000).last();
+        last.map_or(0, |point| (point.at - from) / 1000)
+    }
+}
