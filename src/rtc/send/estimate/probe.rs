@@ -11,7 +11,7 @@ const AGAIN: f64 = 1.5;
 const PERIOD: i64 = 2_000_000;
 /// The same after a drop to less than so much of the best estimate of the last minute, which may end at any time
 /// (libwebrtc probes after such a drop as well).
-const DROPPED: f64 = 0.66;
+const FELL: f64 = 0.66;
 const BACK_AGAIN: f64 = 2.0;
 const BACK_PERIOD: i64 = 1_200_000;
 const REMEMBERED: i64 = 60_000_000;
@@ -23,7 +23,7 @@ const FAILURES: u32 = 5;
 const NEXT: f64 = 2.0;
 /// ... if that was so much of what it was sent at.
 const PASSED: f64 = 0.7;
-/// A probe that arrives slower than so much of the rate it was sent at has filled the path (libwebrtc's), ...
+/// A probe that takes longer to arrive than to leave, by this factor, has filled the path (libwebrtc's), ...
 const SATURATED: f64 = 0.9;
 /// ... which then carries so much of what arrived (libwebrtc's).
 pub(super) const UTILIZED: f64 = 0.95;
@@ -40,6 +40,8 @@ const FEW_TIME: f64 = 100_000.0;
 const MIN_BYTES: f64 = 1_500.0;
 /// Packets that must have arrived.
 const MIN_PACKETS: u32 = 3;
+/// A probe of which the path drops so much more than usual has filled it.
+const DROPPED: f64 = 0.2;
 /// Part of the bytes that must have arrived.
 const MIN_ARRIVED: f64 = 0.5;
 /// A probe that was not sent, or not reported on, for so long is forgotten, in µs.
@@ -59,7 +61,9 @@ struct Active {
     since: i64,
     /// First and last number, when they left, and what left. Packets between count although they are not marked.
     sent: Option<Train>,
+    /// Those that arrived: when, and when they had left.
     arrived: Option<Train>,
+    left: Option<Train>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -167,7 +171,7 @@ impl Probes {
         if now >= SETTLED && estimate >= self.best.0 || now - self.best.1 > REMEMBERED {
             self.best = (estimate, now);
         }
-        let dropped = estimate < DROPPED * self.best.0;
+        let dropped = estimate < FELL * self.best.0;
         if rate.is_none() && now >= self.next {
             rate = Some(estimate * if dropped { BACK_AGAIN } else { AGAIN });
         }
@@ -187,7 +191,8 @@ impl Probes {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let slot = id as usize % MAX_ACTIVE;
-        let probe = Active { id, rate, sure, bytes: bytes as u64, since: now, sent: None, arrived: None };
+        let probe =
+            Active { id, rate, sure, bytes: bytes as u64, since: now, sent: None, arrived: None, left: None };
         self.active[slot] = Some(probe);
         self.busy_until = now + 2 * (bytes * 8e6 / rate) as i64;
         Some(Probe { id: ProbeId(id), rate: rate as u32, bytes: bytes as usize })
@@ -212,6 +217,7 @@ impl Probes {
             let Some(sent) = probe.sent else { continue };
             if (sent.first..=sent.last).contains(&packet.number) {
                 Train::add(&mut probe.arrived, packet.number, packet.arrived, packet.size);
+                Train::add(&mut probe.left, packet.number, packet.sent, packet.size);
             }
         }
     }
@@ -291,17 +297,20 @@ impl Active {
     }
 
     fn found(&self, own_loss: f64) -> Option<Found> {
-        let (sent, arrived) = (self.sent?, self.arrived?);
-        let enough =
-            arrived.packets >= MIN_PACKETS && arrived.bytes as f64 >= MIN_ARRIVED * self.bytes as f64;
-        if !enough || arrived.end == arrived.begin {
+        let (sent, left, arrived) = (self.sent?, self.left?, self.arrived?);
+        let part = arrived.bytes as f64 / sent.bytes as f64;
+        if arrived.packets < MIN_PACKETS || part < MIN_ARRIVED || arrived.end == arrived.begin {
             return None;
         }
-        // A train sent in bursts has pauses in it that its ends don't show.
-        let sent = sent.rate(sent.end_size).min(self.rate);
+        // A train that left in bursts has pauses in it that its ends don't show.
+        let bits = (left.bytes - u64::from(left.end_size)) as f64 * 8.0;
+        let time = ((left.end - left.begin) as f64).max(bits * 1e6 / self.rate);
+        // Sizes differ, so that of the first and last packet matter for the rate, but not for how far it was stretched.
+        let stretched = (arrived.end - arrived.begin) as f64 > time / SATURATED;
+        let saturated = stretched || 1.0 - part > own_loss + DROPPED;
+        let sent = bits * 1e6 / time;
         let arrived = arrived.rate(arrived.begin_size) / (1.0 - own_loss).max(0.2);
-        let saturated = arrived < SATURATED * sent;
-        let rate = if saturated { arrived * UTILIZED } else { arrived.min(sent) };
+        let rate = if saturated { arrived.min(sent) * UTILIZED } else { sent };
         Some(Found { rate, sure: self.sure, saturated })
     }
 }
