@@ -83,10 +83,10 @@ impl View {
 }
 
 /// What a probe led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Probed {
-    /// The rate is higher.
-    Raised,
+    /// The rate is higher by this factor.
+    Raised(f64),
     /// It found no more than was known.
     NoMore,
     /// It found more than the path was seen to carry, which wants to be confirmed.
@@ -171,9 +171,13 @@ impl Control {
         if slow && view.waited > LONG + 2 * view.jitter {
             return true;
         }
+        view.usage == Usage::Over && self.is_queued(view)
+    }
+
+    /// Whether packets wait that left one by one.
+    pub(super) fn is_queued(&self, view: &View) -> bool {
         let packet = (PACKET / self.rate) as i64;
-        let stands = EMPTY + view.jitter + packet + if view.probing { PROBE } else { 0 };
-        view.usage == Usage::Over && view.standing > stands
+        view.standing > EMPTY + view.jitter + packet + if view.probing { PROBE } else { 0 }
     }
 
     /// Watches a path of which little is used. What passes then is no measure, and nothing need drain; but where
@@ -234,9 +238,10 @@ impl Control {
         if !found.sure && self.capacity.is_some_and(|capacity| found.rate > capacity * OUTDATED) {
             return Probed::Doubted;
         }
+        let factor = found.rate / self.rate;
         self.rate = found.rate;
         self.capacity = found.saturated.then_some(found.rate / UTILIZED);
-        Probed::Raised
+        Probed::Raised(factor)
     }
 
     /// Follows what losses say.

@@ -82,8 +82,9 @@ impl Loss {
         }
     }
 
-    /// Judges what was noted up to `now`, where `rate` bit/s were allowed.
-    pub(super) fn judge(&mut self, rate: f64, now: i64) -> Option<Verdict> {
+    /// Judges what was noted up to `now`, where `rate` bit/s were allowed. Where packets are `queued` losses are never the
+    /// path's own.
+    pub(super) fn judge(&mut self, rate: f64, queued: bool, now: i64) -> Option<Verdict> {
         if self.all == 0 {
             self.since = now;
             return None;
@@ -103,7 +104,7 @@ impl Loss {
         }
         let significant = f64::from(self.lost) > by_chance;
         (self.lost, self.all, self.since) = (0, 0, now);
-        self.observe(loss, significant, rate, now)
+        self.observe(loss, significant, rate, queued, now)
     }
 
     /// Takes a receiver report in the place of what was noted.
@@ -111,13 +112,20 @@ impl Loss {
         if now < self.from {
             return None;
         }
-        self.observe(loss, true, rate, now)
+        self.observe(loss, true, rate, false, now)
     }
 
-    fn observe(&mut self, loss: f64, significant: bool, rate: f64, now: i64) -> Option<Verdict> {
+    fn observe(
+        &mut self,
+        loss: f64,
+        significant: bool,
+        rate: f64,
+        queued: bool,
+        now: i64,
+    ) -> Option<Verdict> {
         self.smoothed += (loss - self.smoothed) * SMOOTH;
         if let Some(trial) = self.trial.take() {
-            if self.excess(loss) < self.excess(trial.loss) * REMAINS {
+            if queued || self.excess(loss) < self.excess(trial.loss) * REMAINS {
                 return None;
             }
             self.own = loss.min(trial.loss).min(MAX_OWN);
@@ -176,7 +184,7 @@ mod tests {
                     loss.add(now - 50_000, lost >= 1.0);
                     lost -= f64::from(lost >= 1.0);
                 }
-                match loss.judge(rate, now) {
+                match loss.judge(rate, false, now) {
                     Some(Verdict::Lower(to) | Verdict::Restore(to)) => rate = to,
                     None => {}
                 }
@@ -225,11 +233,25 @@ mod tests {
     }
 
     #[test]
+    fn loss_behind_a_queue_is_never_the_own_one() {
+        let mut loss = Loss::default();
+        let mut rate = 2e6;
+        for step in 0..200 {
+            (0..20).for_each(|packet| loss.add(step * 50_000, packet % 4 == 0));
+            if let Some(verdict) = loss.judge(rate, true, step * 50_000) {
+                let Verdict::Lower(to) = verdict else { panic!("{verdict:?}") };
+                rate = to;
+            }
+        }
+        assert!(rate < 1e6 && loss.own() == 0.0, "{rate}");
+    }
+
+    #[test]
     fn single_losses_are_chance() {
         let mut loss = Loss::default();
         for step in 0..200 {
             (0..3).for_each(|packet| loss.add(step * 50_000, step % 10 == 0 && packet == 0));
-            assert_eq!(loss.judge(1e6, step * 50_000), None);
+            assert_eq!(loss.judge(1e6, false, step * 50_000), None);
         }
         assert!(loss.smoothed() > 0.02);
     }
@@ -240,7 +262,7 @@ mod tests {
         for step in 0..100 {
             (0..10).for_each(|_| loss.add(step * 50_000, true));
             (0..10).for_each(|_| loss.correct(step * 50_000));
-            assert_eq!(loss.judge(1e6, step * 50_000), None);
+            assert_eq!(loss.judge(1e6, false, step * 50_000), None);
         }
     }
 

@@ -241,13 +241,14 @@ impl Estimator {
         self.control.update(view, now);
         if self.control.is_draining() {
             self.loss.settle(now);
-        } else if let Some(verdict) = self.loss.judge(self.control.rate(), now) {
+        } else if let Some(verdict) = self.loss.judge(self.control.rate(), self.control.is_queued(&view), now)
+        {
             self.control.lost(verdict);
         }
         if let Some(found) = self.probes.judge(reported, self.loss.own(), now) {
             match self.control.probed(found) {
-                Probed::Raised => self.probes.learn(true),
-                Probed::NoMore => self.probes.learn(false),
+                Probed::Raised(factor) => self.probes.learn(factor, now),
+                Probed::NoMore => self.probes.learn(1.0, now),
                 Probed::Doubted => self.probes.confirm(found.rate),
             }
         }

@@ -17,6 +17,12 @@ const BACK_PERIOD: i64 = 1_200_000;
 const REMEMBERED: i64 = 60_000_000;
 /// Estimates count for that from this time on, since the first are guesses.
 const SETTLED: i64 = 5_000_000;
+/// After one that raised the estimate by more than this factor the next is due in so many µs: with jitter it takes
+/// several to find a path that is much faster.
+const MUCH: f64 = 1.2;
+/// By whatever factor, if nothing queued up for so many µs.
+const CALM: i64 = 4_000_000;
+const SOON: i64 = 400_000;
 /// After so many probes in a row that found nothing, the period is half as long again.
 const FAILURES: u32 = 5;
 /// A probe that passed is followed by one of so much of what it found (libwebrtc's).
@@ -131,6 +137,8 @@ pub(super) struct Probes {
     failures: u32,
     /// The best estimate of the last minute, and when it was.
     best: (f64, i64),
+    /// When the path was last congested.
+    congested: i64,
     /// When the latest was handed out.
     handed: i64,
     /// While packets of the latest probe are to come: it is being sent until then at the latest.
@@ -147,6 +155,7 @@ impl Probes {
             next: now + PERIOD,
             failures: 0,
             best: (0.0, now),
+            congested: now,
             handed: i64::MIN / 2,
             busy_until: i64::MIN,
         }
@@ -251,14 +260,22 @@ impl Probes {
         best
     }
 
-    /// Whether a probe raised the estimate, which says how soon the next is worth while.
-    pub(super) fn learn(&mut self, raised: bool) {
-        self.failures = if raised { 0 } else { self.failures.saturating_add(1) };
+    /// By which factor a probe raised the estimate, which says how soon the next is worth while.
+    pub(super) fn learn(&mut self, factor: f64, now: i64) {
+        if factor > 1.0 {
+            self.failures = 0;
+        } else {
+            self.failures = self.failures.saturating_add(1);
+        }
+        if factor > MUCH || factor > 1.0 && now - self.congested > CALM {
+            self.next = self.next.min(now + SOON);
+        }
     }
 
     /// The path is congested: nothing pending is of use, and the next probe waits.
     pub(super) fn hold_off(&mut self, now: i64) {
         self.forget_pending();
+        self.congested = now;
         self.next = self.next.max(now + PERIOD / 2);
     }
 

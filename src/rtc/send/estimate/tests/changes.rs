@@ -89,3 +89,12 @@ fn a_longer_route_costs_no_rate_for_long() {
         assert!(part > 0.93, "{part}");
     }
 }
+#[test]
+#[ignore = "debug"]
+fn debug_fall() {
+    let run = fall(1e6, 0.5e6, 60000, 3);
+    for p in run.points.iter().step_by(200) {
+        print!("{:.0}:{:.2}/{} ", p.at as f64 / 1e6, p.estimate / 0.5e6, p.wait / 1000);
+    }
+    println!("lost {}", run.lost);
+}
