@@ -66,7 +66,7 @@ impl Redis {
             ("SYMPLE_STATUS_TOKEN", "n"),
         ];
         let server = Server::start(&[], &variables);
-        server.program.logs("on the bus");
+        server.program.logs("connected to the bus");
         server
     }
 

@@ -26,7 +26,7 @@ impl Pair {
         let redis = Redis::start()?;
         let server = || {
             let server = Server::start(&["--rate", "0"], &[("SYMPLE_REDIS_URL", &*redis.url)]);
-            server.program.logs("on the bus");
+            server.program.logs("connected to the bus");
             server
         };
         Some(Pair { one: server(), two: server(), redis })

@@ -1,4 +1,4 @@
-//! What is said again to an instance that missed it, and what becomes of what cannot be.
+//! Resends what an instance missed, and reports what can no longer be sent.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,27 +12,28 @@ use super::{Bus, Cluster, Early, FromCluster, Link, MAX_INSTANCES, Other};
 use crate::proto::Address;
 use crate::server::limits::is_past;
 
-/// How long what was said waits until others are asked whether they heard it: an outage that lasts too long counts
-/// a second of messages too many. For each [`CROWD`] instances it is as long again, since all of them answer.
+/// How long after sending the others are asked what they received: an outage shorter than the timeout may cause up to a
+/// second of messages to be resent. Each further [`CROWD`] instances add as much, since all of them answer.
 const MARK_AFTER: Duration = Duration::from_secs(1);
 const CROWD: usize = 10;
 
-/// The part of the limit after which they are asked earlier: 1 MiB by default, an eighth of what holds senders.
+/// The part of the limit after which they are asked earlier: 1 MiB by default, an eighth of the bytes at which senders
+/// are held.
 const MARK: usize = 16;
 
-/// The parts of the limit that may be under way to other instances before senders are held, and below which they
-/// go on. Half of it is 8 MiB by default: Redis cuts a subscriber off for whom more than that waits for a minute.
+/// The parts of the limit that may be unconfirmed before senders are held, and below which they are released. Half of
+/// it is 8 MiB by default: Redis disconnects a subscriber for which more than that waits for a minute.
 const HIGH: usize = 2;
 const LOW: usize = 4;
 
-/// For how long an instance that went without a word is remembered after nothing is kept for it any more: when it
-/// returns, both tell the other what it missed.
+/// How long an instance that disappeared without a goodbye is remembered after its messages are dropped: when it
+/// returns, both sides report what it missed.
 const REMEMBER_FOR: Duration = Duration::from_secs(3600);
 
-/// The part of the limit that may be heard of an instance before it has told what it owes us.
+/// The part of the limit that may be buffered from an instance before it has resent what it owes us.
 const EARLY: usize = 8;
 
-/// An instance that has gone and may return: from where on it has to be told, and we by it.
+/// An instance that is gone and may return: up to which numbers both sides had received.
 #[derive(Debug)]
 pub(super) struct Absent {
     pub epoch: u64,
@@ -41,18 +42,18 @@ pub(super) struct Absent {
     pub since: Instant,
 }
 
-/// What is being said again.
+/// A resend in progress.
 #[derive(Debug)]
 pub(super) struct Resend {
     instance: Arc<str>,
-    /// Which question it answers.
+    /// The number of the question that it answers.
     sync: u64,
-    /// The number of the last envelope that was said.
+    /// The number of the last envelope that was resent.
     done: u64,
 }
 
 impl Cluster {
-    /// Whether what is said is kept: there is an instance that may have missed it.
+    /// Whether sent envelopes are kept: there is an instance that may have missed them.
     pub(super) fn keeps(&self) -> bool {
         !self.others.is_empty() || !self.absent.is_empty()
     }
@@ -63,25 +64,25 @@ impl Cluster {
         self.others.contains_key(instance) || self.absent.contains_key(instance)
     }
 
-    /// Up to which number all present instances have heard.
+    /// The number up to which all present instances have confirmed.
     fn heard_by_present(&self) -> u64 {
         self.others.values().map(|other| other.acked).min().unwrap_or(self.number)
     }
 
-    /// Forgets what all have heard, the absent too.
+    /// Drops what all have confirmed, including absent ones.
     fn trim(&mut self) {
         self.kept.trim(self.heard_by_all());
         let gone = self.gone.values().map(|gone| gone.acked).min();
         self.kept.trim_notes(gone.unwrap_or(self.number).min(self.heard_by_all()));
     }
 
-    /// Up to which number all have heard for whom something is kept.
+    /// The number up to which all have confirmed for whom something is kept.
     fn heard_by_all(&self) -> u64 {
         let absent = self.absent.values().map(|absent| absent.acked).min();
         absent.unwrap_or(self.number).min(self.heard_by_present())
     }
 
-    /// Bytes that are under way to present instances.
+    /// Bytes that are not confirmed by all present instances.
     fn under_way(&self) -> usize {
         if self.kept.is_empty() { 0 } else { self.kept.bytes_after(self.heard_by_present()) }
     }
@@ -94,7 +95,7 @@ impl Cluster {
         self.under_way() <= self.settings.queue_limit / LOW
     }
 
-    /// Says a message, or keeps it until there is a bus. Its number; `None` if it is given up.
+    /// Sends a message, or keeps it until there is a bus. Returns its number; `None` if it was dropped.
     pub(super) fn say_kept(
         &mut self,
         channels: &[Arc<str>],
@@ -150,7 +151,7 @@ impl Cluster {
         self.unsent.extend(owner.peer());
     }
 
-    /// So many bytes were said that others have to confirm.
+    /// Counts bytes that others have to confirm.
     fn mark(&mut self, bytes: usize, now: Instant) {
         if !self.keeps() {
             return;
@@ -176,7 +177,7 @@ impl Cluster {
         self.say(&[all], Kind::Mark, &(), "");
     }
 
-    /// Asks whether what was said lately was heard, and gives up what is too old.
+    /// Asks whether recent envelopes were received, and drops those that are too old.
     pub(super) fn look_at_kept(&mut self, now: Instant) {
         if self.mark_due.is_some_and(|due| due <= now) {
             self.say_mark();
@@ -186,19 +187,19 @@ impl Cluster {
             self.remember_gone(now);
         }
         self.trim();
-        // While there is a bus, those who have not confirmed it are gone themselves, and known to be: they are told
-        // when they return, and so are the senders.
+        // With a bus, only instances that are known to be gone have not confirmed it: they and the senders are told
+        // when they return.
         let (before, told, confirmed) = (self.dropped, self.link != Link::Up, self.heard_by_all());
         while let Some(owner) = self.kept.expire(now, confirmed, told) {
             self.give_up(owner);
         }
         if self.dropped > before {
             let count = self.dropped - before;
-            warn!("{count} messages for other instances are given up: they were kept for {keep_for:?}");
+            warn!("dropped {count} messages for other instances, which were kept for {keep_for:?}");
         }
     }
 
-    /// Nothing is kept any more for those who were away for too long.
+    /// Stops keeping envelopes for instances that have been absent for too long.
     fn remember_gone(&mut self, now: Instant) {
         let keep_for = self.settings.keep_for;
         self.gone.retain(|_, gone| !is_past(gone.since, REMEMBER_FOR, now));
@@ -218,19 +219,19 @@ impl Cluster {
         }
     }
 
-    /// An instance asks for what was said behind this number.
+    /// An instance asks for everything after this number.
     pub(super) fn say_again(&mut self, instance: &str, sync: u64, since: u64) {
         self.heard(instance, since);
         if since < self.kept.forgot() {
             warn!(
-                "an instance was away for too long: not even a note is left of all that was said to it meanwhile"
+                "an instance was absent for too long: the number of messages that it missed is no longer known"
             );
         }
         self.resends.retain(|resend| *resend.instance != *instance);
         self.resends.push_back(Resend { instance: instance.into(), sync, done: since });
     }
 
-    /// An instance has heard all up to this number.
+    /// An instance confirms everything up to this number.
     pub(super) fn heard(&mut self, instance: &str, n: u64) {
         if let Some(other) = self.others.get_mut(instance) {
             other.acked = other.acked.max(n);
@@ -238,7 +239,7 @@ impl Cluster {
         self.trim();
     }
 
-    /// Moves what is to be said again into `out`, of each instance in turn, as long as there is `room`.
+    /// Moves envelopes to resend into `out`, one for each instance in turn, as long as there is `room`.
     pub(super) fn resend(&mut self, room: &mut usize, out: &mut Vec<Bus>) {
         while *room > 0
             && let Some(mut resend) = self.resends.pop_front()
@@ -247,7 +248,7 @@ impl Cluster {
             let head = |n, k| Head { i: instance.into(), e: epoch, n, k, again: Some(resend.sync) };
             let channel = self.at(&resend.instance);
             let payload = match self.kept.after(resend.done) {
-                // Whatever is said from now on comes behind this.
+                // Everything sent from now on comes after this.
                 None => wire::write(&head(self.number, Kind::Caught), &(), ""),
                 Some(entry) => {
                     let kind = if entry.whole { entry.kind } else { Kind::Lost };
@@ -273,10 +274,10 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// Takes an instance in mind that spoke; false if it is not to be listened to.
+    /// Registers an instance that sent something; false if it is to be ignored.
     pub(super) fn meet_instance(&mut self, head: &Head<'_>, now: Instant) -> bool {
         if self.others.len() >= MAX_INSTANCES {
-            warn!("there are more than {MAX_INSTANCES} instances; one more is passed over");
+            warn!("there are more than {MAX_INSTANCES} instances; ignoring another one");
             return false;
         }
         let known = self.absent.get(&*head.i).or_else(|| self.gone.get(&*head.i));
@@ -288,10 +289,10 @@ impl Cluster {
             epoch: head.e,
             last: 0,
             got: absent.as_ref().map_or(0, |absent| absent.got),
-            // One that is new to us may know us, and have kept something that we did not hear.
+            // An instance that is new to us may know us already, and have kept something that we did not receive.
             behind: true,
             early: absent.is_none().then(Early::default),
-            // It is owed what is said from now on.
+            // It gets everything from now on.
             acked: absent.map_or(self.number, |absent| absent.acked),
             heard: now,
             sync: 0,
@@ -302,7 +303,7 @@ impl Cluster {
         true
     }
 
-    /// Forgets an instance, up to how far we heard each other if it may return.
+    /// Removes an instance; if it may return, remembers how far each side had received.
     pub(super) fn part(&mut self, instance: &str, returns: bool, now: Instant) {
         self.resends.retain(|resend| *resend.instance != *instance);
         if let Some((name, other)) = self.others.remove_entry(instance)
@@ -317,7 +318,7 @@ impl Cluster {
 }
 
 impl Other {
-    /// Notes the number of an envelope: whether it is the first copy, `None` if it is passed over.
+    /// Records the number of an envelope. Returns whether it is the first copy; `None` if it is to be ignored.
     pub(super) fn takes(&mut self, head: &Head<'_>, now: Instant) -> Option<bool> {
         if let Some(sync) = head.again {
             if !self.behind || sync != self.sync {
@@ -343,8 +344,8 @@ impl Other {
 }
 
 impl Cluster {
-    /// What was passed over as its instance had not caught us up yet: of one that is new to us it is put by, as that
-    /// need not have kept it, having not known of us.
+    /// Buffers an envelope that is ignored because its instance has not resent everything yet. Only for an instance
+    /// that is new to us, since it may not have kept the envelope: it did not know us.
     pub(super) fn put_by(&mut self, head: &Head<'_>, payload: &str, now: Instant) {
         let Some(other) = self.others.get_mut(&*head.i) else { return };
         let Some(early) = &mut other.early else { return };
@@ -360,7 +361,7 @@ impl Cluster {
         }
     }
 
-    /// Takes up what was put by of an instance and comes before this number.
+    /// Handles the buffered envelopes of an instance up to this number.
     pub(super) fn take_up(&mut self, instance: &str, below: u64, now: Instant) {
         while let Some(other) = self.others.get_mut(instance)
             && let Some(early) = &mut other.early
@@ -376,7 +377,7 @@ impl Cluster {
         }
     }
 
-    /// An instance has said again all that was missed.
+    /// An instance has resent everything that we missed.
     pub(super) fn caught(&mut self, instance: &str, n: u64) {
         let Some(other) = self.others.get_mut(instance) else { return };
         (other.behind, other.got, other.early) = (false, other.got.max(n), None);
@@ -384,14 +385,14 @@ impl Cluster {
         self.tell_hub(FromCluster::TellMissed);
     }
 
-    /// Tells an instance how far it was heard.
+    /// Confirms to an instance what we have received.
     pub(super) fn confirm(&mut self, instance: &str) {
         let Some(other) = self.others.get(instance) else { return };
         let (n, channel) = (other.got, self.at(instance));
         self.say(&[channel], Kind::Heard, &Heard { n }, "");
     }
 
-    /// A message was given up: those here whom it was for missed one.
+    /// A message was dropped: tells those of its recipients that are here.
     pub(super) fn lost(&mut self, head: &Head<'_>, route: Route<'_>) {
         let from = Address::from(&*route.from);
         self.tell_hub(FromCluster::Missed { from, rooms: boxed(route.rooms), to: route.to.into() });
@@ -400,7 +401,7 @@ impl Cluster {
         }
     }
 
-    /// Has those told whose messages were given up.
+    /// Has the senders of dropped messages told.
     pub(super) fn tell_unsent(&mut self) {
         if self.unsent.is_empty() {
             return;
@@ -411,7 +412,7 @@ impl Cluster {
         self.tell_hub(FromCluster::Unsent { conns });
     }
 
-    /// Senders go on if little enough waits for the bus, and is under way to other instances.
+    /// Releases senders once little enough waits for the bus and for confirmation.
     pub(super) fn free_if_low(&mut self) {
         if self.holds && self.is_low() {
             self.holds = false;

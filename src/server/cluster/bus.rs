@@ -1,38 +1,39 @@
-//! The bus as the cluster sees it: what it is to do, what it did, and how an instance takes part.
+//! The bus as the cluster sees it: commands to it, events from it, and the settings of an instance.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What carries `symple:broadcast`.
+/// The channel for messages from emitters.
 pub const BROADCAST: &str = "symple:broadcast";
 
-/// How an instance takes part. Build it from [`ClusterSettings::new`].
+/// How an instance takes part. Create it with [`ClusterSettings::new`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClusterSettings {
-    /// The name of this instance: one that no other ever has, also none that ran here before.
+    /// The name of this instance, unique across all instances and all restarts.
     pub instance: String,
     /// The prefix of the channels. All instances of a cluster must use the same one. Default: `symple:cluster`.
     pub prefix: String,
-    /// How often the others are told that this one lives. Default: 3 s.
+    /// The interval of heartbeats. Default: 3 s.
     pub heartbeat: Duration,
-    /// An instance that says nothing for so long is gone, and its peers with it. Default: 10 s.
+    /// The time after which a silent instance counts as gone, with all its peers. Default: 10 s.
     pub dead_after: Duration,
-    /// How long a receipt waits for other instances to count. Default: 800 ms, for it is owed within a second.
+    /// How long a receipt waits for the counts of other instances. Default: 800 ms, since the sender must get it within
+    /// a second.
     pub receipt_wait: Duration,
-    /// Bytes that may wait for the bus, each copy counted, and bytes that are kept until other instances have
-    /// confirmed them. Peers that add to it are held from an eighth of the former and a half of the latter on,
-    /// while the bus is there. What they say beyond all of it is dropped, and they are told; who comes and goes
-    /// is not dropped, so where that alone takes four times as much the bus is begun anew. Default: 16 MiB, half
-    /// of what Redis lets wait for one subscriber (`client-output-buffer-limit`).
+    /// The maximum size of what waits for the bus, counting each copy, and of what is kept until other instances have
+    /// confirmed it, in bytes. While there is a bus, peers that add to it are held above an eighth of the limit in the
+    /// former and half of it in the latter. Messages beyond the limit are dropped, and their senders are told. Joins
+    /// and leaves are not dropped; if they alone exceed four times the limit, the bus is reset. Default: 16 MiB, half
+    /// of what Redis buffers for one subscriber (`client-output-buffer-limit`).
     pub queue_limit: usize,
-    /// How long a message is kept that not all instances have confirmed. Default: 30 s: a Redis that restarts is
-    /// back by then, and so is a master's successor with usual settings.
+    /// How long a message is kept that not all instances have confirmed. Default: 30 s: by then a restarted Redis is
+    /// available again, and so is a new master with usual settings.
     pub keep_for: Duration,
 }
 
 impl ClusterSettings {
-    /// The defaults, for the instance of this name.
+    /// The defaults, for the instance with this name.
     pub fn new(instance: impl Into<String>) -> Self {
         ClusterSettings {
             instance: instance.into(),
@@ -46,32 +47,31 @@ impl ClusterSettings {
     }
 }
 
-/// What the bus is to do, in this order.
+/// A command for the bus; the order matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bus {
-    /// Hear a channel; to be confirmed by [`BusInput::Subscribed`].
+    /// Subscribe to a channel; confirm with [`BusInput::Subscribed`].
     Subscribe {
-        /// Which.
+        /// The channel.
         channel: String,
         /// The number of the subscription; ascending.
         tag: u64,
     },
-    /// Hear it no more.
+    /// Unsubscribe from a channel.
     Unsubscribe {
-        /// Which.
+        /// The channel.
         channel: String,
     },
-    /// Give it up and come back, for it falls behind: [`BusInput::Down`], then [`BusInput::Up`].
+    /// Disconnect and reconnect, since the bus cannot keep up: [`BusInput::Down`], then [`BusInput::Up`].
     Reset,
-    /// Say something once. The driver need not say it again when it fails: with the bus's next coming all is
-    /// made up for.
+    /// Publish a message once. The driver need not retry: after the next [`BusInput::Up`], lost messages are resent.
     Publish {
-        /// Where.
+        /// The channel.
         channel: Arc<str>,
-        /// What.
+        /// The message.
         payload: Arc<str>,
-        /// How many heard it is to be told by [`BusInput::Published`].
+        /// If set, report the number of receivers with [`BusInput::Published`].
         tag: Option<u64>,
     },
 }
@@ -86,31 +86,31 @@ impl Bus {
     }
 }
 
-/// What the bus did.
+/// An event of the bus.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum BusInput<'a> {
-    /// It is there, and nothing is subscribed.
+    /// The bus is connected, without subscriptions.
     Up,
-    /// It is gone, with all subscriptions and whatever was under way.
+    /// The bus is disconnected: all subscriptions and messages in transit are lost.
     Down,
-    /// All subscriptions up to this number are in force.
+    /// All subscriptions up to this number are active.
     Subscribed(u64),
-    /// So many subscribers were handed what was published under this tag.
+    /// A message with a tag was published.
     Published {
         /// The tag.
         tag: u64,
-        /// How many.
+        /// The number of subscribers that received it.
         receivers: u64,
     },
-    /// Something was said on a channel of ours, [`BROADCAST`] excepted.
+    /// A message arrived on one of our channels, except [`BROADCAST`].
     Said {
-        /// What.
+        /// The message.
         payload: &'a str,
     },
-    /// Something was said on [`BROADCAST`].
+    /// A message arrived on [`BROADCAST`].
     Broadcast {
-        /// A message.
+        /// The message.
         text: &'a str,
     },
 }

@@ -5,19 +5,19 @@ use std::time::Instant;
 use super::{Bus, BusInput, Cluster, ClusterSettings};
 use crate::server::{Config, ConnId, Event, Hub, Input, Output, Stats, Transmit};
 
-/// One of several instances: a hub with its cluster, whose inputs and outputs are those of a
-/// [`Hub`](crate::server::Hub) and those of the bus.
+/// One of several instances: a hub with its cluster. Its inputs and outputs are those of a [`Hub`](crate::server::Hub)
+/// and those of the bus.
 pub struct Instance {
-    /// May be looked at; inputs go through the instance.
+    /// For reading; inputs go through the instance.
     pub hub: Hub,
-    /// May be looked at; inputs go through the instance.
+    /// For reading; inputs go through the instance.
     pub cluster: Cluster,
-    /// What of the cluster's was found while the hub was told.
+    /// Outputs of the cluster that came up while the hub was driven.
     bus: bool,
     due: Instant,
 }
 
-/// What an instance wants done. Poll until [`InstanceOutput::Timeout`] comes: it ends a round.
+/// What an instance asks of its driver. Poll until [`InstanceOutput::Timeout`], which ends a round.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum InstanceOutput {
@@ -25,7 +25,7 @@ pub enum InstanceOutput {
     Ready(ConnId),
     /// As [`Output::Resume`].
     Resume(ConnId),
-    /// There is something to do for the bus ([`Instance::transmit_bus`]).
+    /// There are commands for the bus ([`Instance::transmit_bus`]).
     Bus,
     /// As [`Output::Event`].
     Event(Event),
@@ -41,7 +41,7 @@ impl Instance {
         Instance { hub, cluster, bus, due }
     }
 
-    /// Takes in what happened at the hub. Poll afterwards.
+    /// Handles an input of the hub. Poll afterwards.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         if matches!(input, Input::Timeout) {
             self.cluster.handle_input(super::Input::Timeout, now);
@@ -51,13 +51,13 @@ impl Instance {
         self.exchange(now);
     }
 
-    /// Takes in what the bus did. Poll afterwards.
+    /// Handles an event of the bus. Poll afterwards.
     pub fn handle_bus(&mut self, input: BusInput<'_>, now: Instant) {
         self.cluster.handle_input(super::Input::Bus(input), now);
         self.exchange(now);
     }
 
-    /// What is wanted next. Ends with [`InstanceOutput::Timeout`].
+    /// The next output. Ends with [`InstanceOutput::Timeout`].
     pub fn poll_output(&mut self) -> InstanceOutput {
         match self.hub.poll_output() {
             Output::Ready(conn) => InstanceOutput::Ready(conn),

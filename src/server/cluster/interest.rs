@@ -1,17 +1,17 @@
-//! Which names this instance hears: those of its own peers, their users and their rooms.
+//! The names that this instance subscribes to: its own peers, their users and their rooms.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 #[derive(Debug)]
 struct Name {
-    /// How many of our peers it concerns, in how many ways.
+    /// How many uses of the name our peers have.
     count: u32,
-    /// The number of the subscription that it came or comes with; none while there is no bus.
+    /// The number of its latest subscription; `None` while there is no bus.
     tag: Option<u64>,
 }
 
-/// The names, and how far the bus has confirmed the subscriptions.
+/// The names, and which subscriptions the bus has confirmed.
 #[derive(Debug, Default)]
 pub(super) struct Interest {
     names: HashMap<Arc<str>, Name>,
@@ -19,19 +19,19 @@ pub(super) struct Interest {
     confirmed: u64,
 }
 
-/// What becomes of a name that somebody wants.
+/// The state of a name that was acquired.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// It is heard.
+    /// Its subscription is active.
     Heard,
-    /// It will be, when the subscription of this number is confirmed.
+    /// Its subscription has this number and is not confirmed yet.
     Coming(u64),
-    /// It must be subscribed to, under this number.
+    /// It must be subscribed to, with this number.
     New(u64),
 }
 
 impl Interest {
-    /// One more wants `name`. `up`: there is a bus to subscribe at.
+    /// Adds a use of `name`. `up`: there is a bus to subscribe at.
     pub(super) fn acquire(&mut self, name: &str, up: bool) -> Wanted {
         if !self.names.contains_key(name) {
             self.names.insert(name.into(), Name { count: 0, tag: None });
@@ -50,14 +50,14 @@ impl Interest {
         }
     }
 
-    /// One less wants it. True for the last.
+    /// Removes a use of a name. True for the last one.
     pub(super) fn release(&mut self, name: &str) -> bool {
         let Some(entry) = self.names.get_mut(name) else { return false };
         entry.count -= 1;
         entry.count == 0 && self.names.remove(name).is_some()
     }
 
-    /// When `name` will be heard, if it is not yet.
+    /// The number of the subscription to `name` that is not confirmed yet, if there is one.
     pub(super) fn coming(&self, name: &str) -> Option<u64> {
         self.names.get(name)?.tag.filter(|tag| *tag > self.confirmed)
     }
@@ -67,13 +67,13 @@ impl Interest {
         self.names.get(name).is_some_and(|entry| entry.tag.is_some_and(|tag| tag <= self.confirmed))
     }
 
-    /// The number of a subscription that is none of a name's.
+    /// A subscription number for a channel that belongs to no name.
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    /// The subscriptions up to this number are confirmed; whether that is news.
+    /// The bus confirmed all subscriptions up to this number. Returns whether that is new.
     pub(super) fn confirm(&mut self, tag: u64) -> bool {
         let news = tag > self.confirmed && tag <= self.next;
         if news {
@@ -82,12 +82,12 @@ impl Interest {
         news
     }
 
-    /// The bus has gone, and with it all subscriptions.
+    /// The bus is disconnected, and all subscriptions are lost.
     pub(super) fn lose(&mut self) {
         self.names.values_mut().for_each(|entry| entry.tag = None);
     }
 
-    /// Numbers all names anew.
+    /// Gives all names new numbers.
     pub(super) fn renew(&mut self) -> Vec<(Arc<str>, u64)> {
         let next = &mut self.next;
         let numbered = self.names.iter_mut().map(|(name, entry)| {
@@ -98,7 +98,7 @@ impl Interest {
         numbered.collect()
     }
 
-    /// How many names there are.
+    /// The number of names.
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
@@ -118,12 +118,12 @@ mod tests {
         assert_eq!((interest.acquire("team", true), interest.hears("team")), (Wanted::Heard, true));
         assert_eq!([(); 3].map(|()| interest.release("team")), [false, false, true]);
         assert!(!interest.release("team"));
-        assert_eq!(interest.acquire("team", true), Wanted::New(2), "an old confirmation is not its");
+        assert_eq!(interest.acquire("team", true), Wanted::New(2), "an older confirmation does not count");
         assert_eq!((interest.hears("team"), interest.coming("team")), (false, Some(2)));
     }
 
     #[test]
-    fn without_a_bus_nobody_waits_and_with_it_all_is_numbered_anew() {
+    fn without_a_bus_nobody_waits_and_a_new_bus_renumbers_all_names() {
         let mut interest = Interest::default();
         assert_eq!(interest.acquire("a", false), Wanted::Heard);
         assert!(!interest.hears("a") && interest.coming("a").is_none());

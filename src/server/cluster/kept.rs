@@ -1,7 +1,7 @@
-//! What was said to other instances and may not have arrived at all of them.
+//! Envelopes for other instances that not all of them may have received.
 //!
-//! Entries leave when every instance has confirmed them, or when they are too old. Over the limit, and when it is too
-//! old, a message is shortened to what tells whom it was for, so that those can be told that they missed one.
+//! An entry leaves when every instance has confirmed it, or when it is too old. Over the limit, or when it is too old,
+//! a message is shortened to its recipients, so that these can be told that they missed one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::wire::Kind;
 use crate::server::ConnId;
 use crate::server::limits::is_past;
 
-/// What an entry costs beside its text.
+/// What an entry costs besides its text.
 const ENTRY: usize = 128;
 
-/// The part of the limit that shortened entries may take beside it, and those that were too old once more. Of about 300
-/// bytes each, 2 MiB keep 7,000.
+/// The additional part of the limit for shortened entries, and again for expired ones. At about 300 bytes each, 2 MiB
+/// keep 7,000.
 const SHORT: usize = 8;
 
 /// One envelope.
@@ -24,24 +24,25 @@ pub(super) struct Entry {
     /// Its number.
     pub n: u64,
     pub kind: Kind,
-    /// Who is told if it is lost, and nobody is if it is no message: states are made up for in another way.
+    /// Who is told if it is lost. Nobody is told of an envelope that is not a message: states are resynchronized in
+    /// another way.
     pub owner: Owner,
-    /// The envelope; its body alone where it was shortened.
+    /// The envelope, or only its body if it was shortened.
     text: Arc<str>,
     pub whole: bool,
     /// It was counted as lost.
     pub counted: bool,
     at: Instant,
-    /// Bytes of all whole entries up to this one, since the beginning.
+    /// Total bytes of all whole entries up to this one, ever.
     total: u64,
 }
 
-/// Whose message it is.
+/// Whose message an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Peer(ConnId),
     Host,
-    /// It is no message.
+    /// It is not a message.
     Nobody,
 }
 
@@ -59,22 +60,22 @@ pub(super) struct Kept {
     entries: VecDeque<Entry>,
     limit: usize,
     keep_for: Duration,
-    /// Of whole entries.
+    /// The size of whole entries.
     bytes: usize,
-    /// Of shortened ones.
+    /// The size of shortened entries.
     short: usize,
-    /// Entries at the front that are shortened.
+    /// The number of shortened entries at the front.
     cut: usize,
     total: u64,
-    /// Shortened entries that were too old before all who may return had confirmed them.
+    /// Shortened entries that expired before all instances that may return had confirmed them.
     notes: VecDeque<Entry>,
     noted: usize,
-    /// The number of the last one of which not even a note is left.
+    /// The number of the last message that is forgotten completely.
     forgot: u64,
 }
 
 impl Entry {
-    /// What it says behind its head.
+    /// Everything after its head.
     pub(super) fn rest(&self) -> &str {
         if self.whole { self.text.split_once('\n').map_or("", |(_, rest)| rest) } else { &self.text }
     }
@@ -85,7 +86,7 @@ impl Entry {
 }
 
 impl Kept {
-    /// An empty one.
+    /// An empty queue.
     pub(super) fn new(limit: usize, keep_for: Duration) -> Self {
         Kept {
             entries: VecDeque::new(),
@@ -101,8 +102,7 @@ impl Kept {
         }
     }
 
-    /// Whether an envelope of so many bytes has room, after entries up to number `idle` were shortened for it if
-    /// it needs that.
+    /// Whether an envelope of this size fits. If necessary, shortens entries up to number `idle` first.
     pub(super) fn make_room(&mut self, bytes: usize, idle: u64) -> bool {
         let cost = ENTRY + bytes;
         while self.bytes + cost > self.limit
@@ -122,12 +122,12 @@ impl Kept {
         self.bytes + cost <= self.limit
     }
 
-    /// Adds an envelope, for which there is room.
+    /// Adds an envelope that fits.
     pub(super) fn add(&mut self, n: u64, kind: Kind, owner: Owner, text: Arc<str>, now: Instant) {
         self.put(Entry { n, kind, owner, text, whole: true, counted: false, at: now, total: 0 });
     }
 
-    /// Notes a message that was not sent because there was no room.
+    /// Records a message that was not sent because it did not fit.
     pub(super) fn add_lost(&mut self, n: u64, kind: Kind, owner: Owner, text: &Arc<str>, now: Instant) {
         let mut entry =
             Entry { n, kind, owner, text: text.clone(), whole: true, counted: true, at: now, total: 0 };
@@ -149,7 +149,7 @@ impl Kept {
         self.entries.push_back(entry);
     }
 
-    /// The first entry behind this number, or the first note.
+    /// The first note or entry after this number.
     pub(super) fn after(&mut self, n: u64) -> Option<&mut Entry> {
         let note = self.notes.partition_point(|note| note.n <= n);
         if note < self.notes.len() {
@@ -159,7 +159,7 @@ impl Kept {
         self.entries.get_mut(at)
     }
 
-    /// Bytes of what is behind this number.
+    /// The size of the entries after this number.
     pub(super) fn bytes_after(&self, n: u64) -> usize {
         let at = self.entries.partition_point(|entry| entry.n <= n);
         let before = at.checked_sub(1).and_then(|at| self.entries.get(at)).map(|entry| entry.total);
@@ -167,7 +167,7 @@ impl Kept {
         (self.total - before) as usize
     }
 
-    /// All have what is up to this number.
+    /// All instances have confirmed everything up to this number.
     pub(super) fn trim(&mut self, n: u64) {
         while self.entries.front().is_some_and(|entry| entry.n <= n) {
             self.pop();
@@ -177,8 +177,8 @@ impl Kept {
         }
     }
 
-    /// All have what is up to number `n` but for those for whom nothing is kept any more: what they had not `confirmed`
-    /// is noted.
+    /// All instances for which something is kept have confirmed everything up to number `n`; what the others had not
+    /// `confirmed` becomes notes.
     pub(super) fn give_up(&mut self, n: u64, confirmed: u64) {
         while self.entries.front().is_some_and(|entry| entry.n <= n)
             && let Some(entry) = self.pop()
@@ -189,8 +189,8 @@ impl Kept {
         }
     }
 
-    /// Gives up what is too old, and notes what is behind `confirmed`, up to where all have it who may ask for it. Whose
-    /// message the next one is of which nobody was told, where they are to be `told` now.
+    /// Drops entries that are too old, and makes notes of those after `confirmed`, for instances that may still ask for
+    /// them. Returns the owner of the next message that was not reported as lost, if it is to be reported now (`told`).
     pub(super) fn expire(&mut self, now: Instant, confirmed: u64, told: bool) -> Option<Owner> {
         while self.entries.front().is_some_and(|entry| is_past(entry.at, self.keep_for, now)) {
             let mut entry = self.pop()?;
@@ -221,7 +221,7 @@ impl Kept {
         }
     }
 
-    /// Nobody asks for what is up to this number any more.
+    /// No instance will ask for anything up to this number.
     pub(super) fn trim_notes(&mut self, n: u64) {
         while self.notes.front().is_some_and(|note| note.n <= n) {
             self.pop_note();
@@ -234,7 +234,7 @@ impl Kept {
         Some(note.n)
     }
 
-    /// The number of the last envelope of which not even a note is left for those who had not confirmed it.
+    /// The number of the last message that is forgotten completely, though some instance had not confirmed it.
     pub(super) fn forgot(&self) -> u64 {
         self.forgot
     }
@@ -255,7 +255,7 @@ impl Kept {
     }
 }
 
-/// Leaves the body, which says whom it was for.
+/// Only leaves the body, which contains the recipients.
 fn shorten(entry: &mut Entry) {
     let body = match entry.owner {
         Owner::Nobody => "",
@@ -285,9 +285,9 @@ mod tests {
     }
 
     #[test]
-    fn what_all_have_leaves_and_the_rest_is_found_by_its_number() {
+    fn confirmed_entries_leave_and_the_rest_is_found_by_number() {
         let (mut log, _) = filled(10);
-        assert!(!log.make_room(1, 0), "it is full, and nobody has anything of it");
+        assert!(!log.make_room(1, 0), "it is full, and nothing is confirmed");
         assert_eq!((log.bytes_after(0), log.bytes_after(4), log.bytes_after(10)), (10_000, 6000, 0));
         log.trim(4);
         assert_eq!((log.bytes_after(0), log.bytes_after(4), log.bytes_after(7)), (6000, 6000, 3000));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_absent_need_is_shortened_for_what_is_new() {
+    fn entries_for_absent_instances_are_shortened_to_make_room() {
         let (mut log, now) = filled(10);
         assert!(log.make_room(2000 - ENTRY, 3));
         log.add(11, Kind::Route, Owner::Host, text(2000 - ENTRY), now);
@@ -310,14 +310,14 @@ mod tests {
         }
         assert_eq!(seen[..3], [(false, 5), (false, 5), (true, 867)]);
         assert_eq!((log.bytes_after(0), log.bytes_after(3), seen.len()), (10_000, 9000, 11));
-        assert!(!log.make_room(3000, 3), "one more may be shortened");
+        assert!(!log.make_room(3000, 3), "one more can be shortened");
         assert!(log.make_room(3000, 10));
         log.trim(11);
         assert_eq!((log.bytes, log.short, log.cut), (0, 0, 0));
     }
 
     #[test]
-    fn what_is_lost_is_noted_within_bounds() {
+    fn notes_of_lost_messages_are_bounded() {
         let (mut log, now) = filled(10);
         for n in 11..100 {
             log.add_lost(n, Kind::Route, Owner::Host, &text(20), now);
@@ -325,19 +325,19 @@ mod tests {
         assert_eq!(log.short, 1250 / (ENTRY + 5) * (ENTRY + 5), "an eighth of the limit");
         let lost = log.after(10).expect("noted");
         assert_eq!((lost.n, lost.whole, lost.counted, lost.rest()), (11, false, true, "body\n"));
-        // The room that it has is given up from the front alone.
+        // Its space is only freed from the front.
         assert!(log.make_room(1000 - ENTRY, 1));
         assert!(log.after(0).is_some_and(|entry| entry.n == 2));
     }
 
     #[test]
-    fn what_is_too_old_leaves_a_note_and_is_told_once() {
+    fn an_expired_message_leaves_a_note_and_is_reported_once() {
         let (mut log, now) = filled(2);
         log.add_lost(3, Kind::Route, Owner::Host, &text(20), now);
         log.add(4, Kind::Route, Owner::Nobody, text(100), now);
         log.add(5, Kind::Route, Owner::Host, text(100), now + AGE / 2);
         assert!(log.expire(now + AGE - Duration::from_millis(1), 0, true).is_none());
-        // The third was counted when it was lost, and all but the first are owed to somebody.
+        // The third was counted when it was lost; all but the first are unconfirmed by somebody.
         let told = std::iter::from_fn(|| log.expire(now + AGE, 1, true)).count();
         assert_eq!((told, log.bytes), (2, 100 + ENTRY));
         let mut seen = Vec::new();
@@ -346,7 +346,7 @@ mod tests {
             (n, _) = (entry.n, seen.push((entry.n, entry.whole, entry.counted)));
         }
         assert_eq!(seen, [(2, false, true), (3, false, true), (5, true, false)]);
-        assert!(log.expire(now + AGE * 2, 0, false).is_none(), "they are told when somebody asks");
+        assert!(log.expire(now + AGE * 2, 0, false).is_none(), "they are reported when an instance asks");
         assert!(log.after(3).is_some_and(|note| !note.whole && !note.counted));
         log.trim_notes(3);
         assert_eq!(log.after(0).map(|note| note.n), Some(5));
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_are_bounded_and_those_that_went_are_known() {
+    fn notes_are_bounded_and_the_last_forgotten_number_is_known() {
         let mut log = Kept::new(10_000, AGE);
         let now = Instant::now();
         for n in 1..=20 {

@@ -1,11 +1,11 @@
-//! Several hubs as one: what is exchanged with other instances, sans-IO.
+//! Several hubs as one: what instances exchange, sans-IO.
 //!
-//! Instances share a bus, which is what a Redis gives: named channels, each told to those who subscribed,
-//! what one publisher says in the order it said it, and nothing kept for those who were away. The [`Cluster`] is a
-//! core of its own beside the [`Hub`]: it takes [`Input`]s, from the hub and from the bus, and is polled
-//! for [`Output`]s; the driver carries [`Bus`] commands out ([`Cluster::transmit`]). It knows no rooms and no
-//! sessions, which are the hub's; between the two go values ([`ToCluster`], [`FromCluster`]), which
-//! [`Cluster::exchange`] moves. A server that is alone has no cluster. [`Instance`] is both, driven as one.
+//! Instances share a bus such as Redis: named channels whose subscribers receive each message, in the order in which
+//! its publisher sent it. Nothing is stored for those who are disconnected. The [`Cluster`] is a core of its own beside
+//! the [`Hub`]: it takes [`Input`]s from the hub and from the bus, and is polled for [`Output`]s; the driver executes
+//! the [`Bus`] commands ([`Cluster::transmit`]). Rooms and sessions belong to the hub; the two exchange values
+//! ([`ToCluster`], [`FromCluster`]) by [`Cluster::exchange`]. A single server has no cluster. [`Instance`] drives both
+//! as one.
 //!
 //! ```
 //! use std::time::Instant;
@@ -20,54 +20,54 @@
 //! assert!(matches!(&out[0], Bus::Subscribe { channel, .. } if channel == "symple:cluster:all"));
 //! ```
 //!
-//! | channel | who hears it | what is said |
+//! | channel | subscribers | content |
 //! |---|---|---|
-//! | `PREFIX:to:NAME` | instances with a peer of that id or user, or in that room | messages, peers of that room, "who is there?" |
+//! | `PREFIX:to:NAME` | instances with a peer of that id or user, or in that room | messages, presences of peers in that room, queries for its peers |
 //! | `PREFIX:at:INSTANCE` | that instance | answers |
 //! | `PREFIX:all` | every instance | heartbeats |
-//! | `symple:broadcast` | every instance | what emitters push, for the peers that are here |
+//! | `symple:broadcast` | every instance | messages from emitters, for the peers on each instance |
 //!
-//! - **A message** goes to the channels of the names in its `to` (of all rooms of the sender where there is
-//!   none), with the sender's rooms. Whom it reaches is decided where the recipients are, by the same table
-//!   as at home. An instance that hears several channels gets several copies; all have the same number, and
-//!   the first counts.
-//! - **Subscribed before confirmed:** `welcome` and `join:ok` wait for the bus to confirm the
-//!   subscriptions. What is published afterwards arrives.
-//! - **Peers of others** that share a room with one of ours sit in the same rooms and are told to ours as our
-//!   own are. Who enters a room that nobody here was in asks on its channel who is there.
-//! - **An epoch** begins whenever the bus comes back. Who sees a new one, or an instance that it does not
-//!   know, asks it for the peers of all its rooms, and forgets those who are not in the answer. So what was
-//!   missed while the bus was away, or while one of them hung, is made up for without a peer flickering.
-//! - **Nothing is lost** that fits. Messages are kept until all instances have confirmed them: with every MiB, or
-//!   after a second, a mark asks how far each has heard. Whoever lost its subscriptions, or sees a new epoch,
-//!   passes over what it hears of that instance, asks for what is behind the last number that it has, gets
-//!   that again on its own channel, and goes on when told that it has caught up. All numbers ascend, so each
-//!   message counts once, and those of one sender stay in order. While there is no bus, messages are kept for
-//!   those who were known when it went.
-//! - **What does not fit** in [`ClusterSettings::queue_limit`], or is older than [`ClusterSettings::keep_for`], is given up. It is
-//!   counted, its sender is told by an `error` 503 (once a second at most), and whom it was for is noted: the
-//!   recipients get an event `missed` that tells how many. What was given up for an instance that was away is counted
-//!   and told when that returns, within an hour; before that it may have ended, and its peers with it.
-//! - **First contact.** Of two instances one may have heard of the other first, and keep messages for it. So whoever
-//!   meets one that it does not know asks for what it is owed, and puts by what it hears meanwhile, which the other
-//!   need not have kept.
-//! - **An instance that says nothing** for [`ClusterSettings::dead_after`] has no peers any more, and neither has
-//!   anyone while the bus is away for so long. A process that hung itself gives the others that time anew.
-//! - **Who is slow** holds peers of other instances as it holds our own ([`Hub`]): their instance is told whom,
-//!   and when that ends. A new epoch ends it too; whoever still is too slow says so again at the next message.
-//!   They tell each other for how long a sender was held, so that it is held for ten seconds a minute in all.
-//! - **A full bus** holds those who add to it: when an eighth of the limit waits for it here, or half of it is
-//!   under way and not confirmed. So a slow Redis, and a slow instance, slow those down who send to others.
+//! - **A message** is published on the channels of the names in its `to` (without one, of all rooms of the sender),
+//!   with the sender's rooms. The recipients' instance decides whom it reaches, by the same table as for local
+//!   messages. An instance that subscribes to several of these channels gets several copies with the same number; the
+//!   first counts.
+//! - **Subscribed before confirmed:** `welcome` and `join:ok` wait until the bus confirms the subscriptions. Everything
+//!   published afterwards arrives.
+//! - **Peers of other instances** that share a room with one of ours sit in the same rooms, and are announced to our
+//!   peers as our own are. An instance whose first peer enters a room asks on its channel who else is in it.
+//! - **An epoch** begins whenever the bus reconnects. An instance that sees a new epoch, or an unknown instance, asks
+//!   that instance for the peers of all its rooms, and removes those that are missing from the answer. This makes up
+//!   for what was missed while the bus was disconnected or an instance hung, and no peer goes offline in between.
+//! - **Nothing is lost** that fits. Messages are kept until all instances have confirmed them: after every MiB, or
+//!   after a second, a mark asks what each has received. An instance that lost its subscriptions, or that sees a new
+//!   epoch, ignores further messages of that instance, asks for everything after the last number it received, gets it
+//!   on its own channel, and continues once it has caught up. All numbers ascend, so each message counts once, and the
+//!   messages of one sender stay in order. While there is no bus, messages are kept for the instances that were known
+//!   when it disconnected.
+//! - **What does not fit** in [`ClusterSettings::queue_limit`], or is older than [`ClusterSettings::keep_for`], is
+//!   dropped and counted. Its sender is told by an `error` 503, at most once a second, and its recipients get an event
+//!   `missed` with the number of lost messages. What was dropped for an absent instance is counted and reported if it
+//!   returns within an hour; until then nobody knows whether it and its peers still exist.
+//! - **First contact.** One of two instances may have seen the other first, and keep messages for it. So an instance
+//!   that meets an unknown one asks it for these, and buffers what it receives meanwhile, since the other may not have
+//!   kept that.
+//! - **A silent instance** loses all its peers after [`ClusterSettings::dead_after`]; while the bus is disconnected for
+//!   that long, all other instances do. A process that itself hung gives the others that time again.
+//! - **A slow recipient** holds peers of other instances as it holds our own ([`Hub`]): their instance is told whom it
+//!   holds, and when the hold ends. A new epoch ends it too; a recipient that is still slow holds again at the next
+//!   message. Instances tell each other how long a sender was held, so that ten seconds per minute is the limit for all
+//!   of them together.
+//! - **A full bus** holds those who add to it: when an eighth of the limit waits for it here, or half of the limit is
+//!   unconfirmed. So a slow Redis or a slow instance slows down the peers that send to other instances.
 //!
-//! While there is no bus, nobody is held for it, all waits end, and messages reach the peers that are here.
+//! Without a bus, it holds nobody, all waits end, and messages reach the peers on this instance.
 //!
-//! **Nobody waits for ever.** The driver hands over what comes from the bus whatever waits for it, and the hub takes it
-//! whatever waits for its peers: reading never waits for writing, and what is said to say so (hold, free, marks and
-//! their answers) is queued whatever else is. So a hold ends when its cause does: the recipient reads, or its
-//! instance closes it after its allowance; the bus takes what waits, or its driver gives it up after a few
-//! seconds without an answer; the other instances confirm, or are taken for dead. Whatever the message that ends
-//! a hold may have got lost with ends it as well: the loss of the bus, a new epoch, and the death of an instance
-//! free all whom they held.
+//! **Nobody waits forever.** The driver passes on everything from the bus, and the hub handles it, regardless of their
+//! queues: reading never waits for writing, and control envelopes (hold, free, marks and confirmations) are always
+//! queued. So a hold ends when its cause does: the recipient reads, or its instance closes it after its allowance; the
+//! bus accepts more, or its driver reconnects after a few seconds without a reply; the other instances confirm, or
+//! count as gone. If the envelope that ends a hold is lost, then so is the bus, the epoch or the instance, and each of
+//! these releases everybody who was held because of it.
 
 mod again;
 mod bus;
@@ -94,45 +94,45 @@ pub use super::remote::{Card, FromCluster, Holding, Incoming, Outgoing, Question
 pub use bus::{BROADCAST, Bus, BusInput, ClusterSettings};
 pub use instance::{Instance, InstanceOutput};
 
-/// Instances that are kept in mind; what others say is passed over until one of these dies.
+/// The maximum number of other instances; further ones are ignored.
 const MAX_INSTANCES: usize = 1024;
 
-/// An answer that is owed for so long is asked for again.
+/// How long to wait for an answer before asking again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// The part of the queue from which on senders are held: 2 MiB by default, eight batches of the driver. Less
-/// waits then at a recipient whose word to hold comes late.
+/// The part of the limit above which senders are held: 2 MiB by default, eight batches of the driver. Little enough
+/// that a recipient is not overrun if its hold arrives late.
 const HIGH: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     Down,
-    /// Up to this number subscriptions must be in force before we speak.
+    /// Subscriptions up to this number must be active before we publish.
     Rising(u64),
     Up,
 }
 
-/// What happened outside of the cluster.
+/// An input of the cluster.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input<'a> {
     /// The hub says something.
     Hub(ToCluster),
-    /// The bus did something.
+    /// An event of the bus.
     Bus(BusInput<'a>),
-    /// The instant that [`Output::Timeout`] asked for has come.
+    /// The instant of [`Output::Timeout`] has come.
     Timeout,
 }
 
-/// What the cluster wants done. Poll until [`Output::Timeout`] comes: it ends a round.
+/// What the cluster asks of its driver. Poll until [`Output::Timeout`], which ends a round.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Output {
-    /// The hub is to be told something ([`Hub::handle_cluster`](super::Hub::handle_cluster)).
+    /// Pass this to the hub ([`Hub::handle_cluster`](super::Hub::handle_cluster)).
     Hub(FromCluster),
-    /// There is something to do for the bus ([`Cluster::transmit`]). Said once until all of it is taken.
+    /// There are commands for the bus ([`Cluster::transmit`]). Reported once until all are taken.
     Bus,
-    /// Nothing more to do before an input comes, or this instant ([`Input::Timeout`]).
+    /// Nothing left to do until an input or this instant ([`Input::Timeout`]).
     Timeout(Instant),
 }
 
@@ -142,22 +142,22 @@ struct Other {
     epoch: u64,
     /// The number of its last envelope.
     last: u64,
-    /// Up to which number all that it keeps for us was heard.
+    /// The number up to which we received everything that it keeps for us.
     got: u64,
-    /// Something behind that may have been missed: what it says is passed over until it has said all again.
+    /// We may have missed something after `got`: further envelopes are ignored until it has resent everything.
     behind: bool,
-    /// What was heard of it before it said what it owes us, where it is new to us.
+    /// What it sent before it resent what it owes us, if it is new to us.
     early: Option<Early>,
-    /// Up to which number it has heard all that we keep for it.
+    /// The number up to which it confirmed everything that we keep for it.
     acked: u64,
     heard: Instant,
-    /// What it was asked for all its peers with, and whether it answered.
+    /// The number of the last question for all its peers, and whether it was answered.
     sync: u64,
     synced: bool,
     asked: Option<Instant>,
 }
 
-/// Envelopes that wait for those before them.
+/// Envelopes that wait for earlier ones.
 #[derive(Debug, Default)]
 struct Early {
     /// Their numbers, ascending, and texts.
@@ -171,53 +171,54 @@ struct Receipt {
     conn: ConnId,
     id: Box<str>,
     delivered: usize,
-    /// Copies that the bus has not taken yet.
+    /// Copies that the bus has not published yet.
     unsent: usize,
-    /// Subscribers that have not said how many they reached. The bus's count and theirs may come in any order.
+    /// Subscribers that have not reported how many peers they reached. The bus's count and their reports may come in
+    /// any order.
     silent: i64,
     until: Instant,
 }
 
-/// One instance's part in the cluster, without the bus. It begins without one.
+/// One instance's part in the cluster, without the bus. Initially it has none.
 pub struct Cluster {
     settings: ClusterSettings,
     link: Link,
     epoch: u64,
     number: u64,
     interest: Interest,
-    /// What of the hub waits for which subscription.
+    /// Waits of the hub, by the subscription that ends each.
     waits: VecDeque<(u64, u64)>,
     others: BTreeMap<Arc<str>, Other>,
-    /// By the number of the message, and so by the time that each waits until.
+    /// By the number of the message, and therefore also by deadline.
     receipts: BTreeMap<u64, Receipt>,
     syncs: u64,
     beat: Instant,
     out: VecDeque<Bus>,
     waiting: usize,
     announced: bool,
-    /// What others may have missed.
+    /// Envelopes that others may have missed.
     kept: Kept,
     absent: BTreeMap<Arc<str>, Absent>,
-    /// Those that were away for so long that nothing is kept for them.
+    /// Instances that have been absent for so long that nothing is kept for them.
     gone: BTreeMap<Arc<str>, Absent>,
     resends: VecDeque<Resend>,
-    /// Bytes that were said since others were last asked how far they heard, and when they are asked again.
+    /// Bytes sent since the last mark, and when the next one is due.
     unmarked: usize,
     mark_due: Option<Instant>,
-    /// Whose messages were given up and who was not told yet.
+    /// The senders of dropped messages that were not told yet.
     unsent: Vec<ConnId>,
-    /// Messages that were given up.
+    /// The number of dropped messages.
     dropped: u64,
-    /// What the hub is to be told.
+    /// Values for the hub.
     effects: VecDeque<FromCluster>,
-    /// What it was told last of what we reach: instances, and whether messages are taken.
+    /// What the hub was last told: whether other instances are reachable, and whether messages are accepted.
     reaches: (bool, bool),
-    /// Somebody may be held for the bus.
+    /// Somebody may be held because of the bus.
     holds: bool,
 }
 
 impl Cluster {
-    /// An instance that has heard of no other.
+    /// An instance that knows no other.
     pub fn new(settings: ClusterSettings, now: Instant) -> Self {
         Cluster {
             beat: now + settings.heartbeat,
@@ -247,7 +248,7 @@ impl Cluster {
         }
     }
 
-    /// Takes in what happened. Poll afterwards.
+    /// Handles an input. Poll afterwards.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Hub(said) => self.hear_hub(said, now),
@@ -257,7 +258,7 @@ impl Cluster {
         self.tell_reach();
     }
 
-    /// What the cluster wants next. Ends with [`Output::Timeout`].
+    /// The next output. Ends with [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output {
         if let Some(effect) = self.effects.pop_front() {
             return Output::Hub(effect);
@@ -268,9 +269,8 @@ impl Cluster {
         Output::Timeout(self.due())
     }
 
-    /// Moves what this cluster and its hub say to each other, until neither has more to say. To be called after each
-    /// input of either. Answers whether there is something to do for the bus, as [`Output::Bus`] does, and when
-    /// [`Input::Timeout`] is due.
+    /// Moves values between this cluster and its hub until neither has more. Call it after each input of either.
+    /// Returns whether there are commands for the bus, as [`Output::Bus`] does, and when [`Input::Timeout`] is due.
     pub fn exchange(&mut self, hub: &mut Hub, now: Instant) -> (bool, Instant) {
         let mut bus = false;
         loop {
@@ -285,12 +285,12 @@ impl Cluster {
         }
     }
 
-    /// Whether other instances are reached.
+    /// Whether other instances are reachable.
     pub fn is_up(&self) -> bool {
         self.link == Link::Up
     }
 
-    /// Messages for other instances that were given up.
+    /// The number of messages for other instances that were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -301,13 +301,13 @@ impl Cluster {
         receipt.into_iter().chain(self.mark_due).chain([self.beat]).min().unwrap_or(self.beat)
     }
 
-    /// Moves what waits for the bus into `out`, in order, up to about `max_bytes`. Returns whether more waits; if none
-    /// does, [`Output::Bus`] tells of the next. Poll afterwards.
+    /// Moves commands for the bus into `out`, in order, up to about `max_bytes`. Returns whether more are waiting; if
+    /// not, [`Output::Bus`] reports the next. Poll afterwards.
     pub fn transmit(&mut self, max_bytes: usize, out: &mut Vec<Bus>) -> bool {
         if max_bytes == 0 {
             return self.has_more();
         }
-        // What others missed has half of it, so that neither waits for the other.
+        // Resends get half of it, so that neither delays the other.
         let mut again = max_bytes / 2;
         self.resend(&mut again, out);
         let mut room = max_bytes / 2 + again;
@@ -328,7 +328,7 @@ impl Cluster {
         self.effects.push_back(effect);
     }
 
-    /// Tells the hub what we reach, where that has changed.
+    /// Tells the hub what is reachable, if that has changed.
     fn tell_reach(&mut self) {
         let reaches = (self.is_up(), self.is_up() || self.keeps());
         if self.reaches != reaches {
@@ -357,14 +357,14 @@ impl Cluster {
         self.waiting += bus.cost();
         self.out.push_back(bus);
         if self.waiting > self.settings.queue_limit.saturating_mul(4) {
-            warn!("the bus falls behind; it is begun anew");
+            warn!("the bus cannot keep up; reconnecting");
             self.lose();
             self.waiting += Bus::Reset.cost();
             self.out.push_back(Bus::Reset);
         }
     }
 
-    /// Says one thing on several channels, under one number.
+    /// Publishes one envelope on several channels, under one number.
     fn say(&mut self, channels: &[Arc<str>], kind: wire::Kind, body: &impl Serialize, frame: &str) {
         self.number += 1;
         if self.link != Link::Up {
@@ -377,12 +377,12 @@ impl Cluster {
         }
     }
 
-    /// So much waits that those who add to it are to be held.
+    /// So much is waiting that those who add to it must be held.
     fn is_high(&self) -> bool {
         self.waiting > self.settings.queue_limit / HIGH || self.is_far_ahead()
     }
 
-    /// So little waits that nobody is to be held for it.
+    /// So little is waiting that nobody needs to be held.
     fn is_low(&self) -> bool {
         self.waiting <= self.settings.queue_limit / HIGH / 2 && self.is_near()
     }
@@ -408,10 +408,10 @@ impl Cluster {
             let channel = self.to(&name).to_string();
             self.push(Bus::Subscribe { channel, tag });
         }
-        // Taken last, so that it is behind all of them.
+        // Taken last, so that it comes after all of them.
         let Some(Bus::Subscribe { tag, .. }) = self.out.back() else { return };
         self.link = Link::Rising(*tag);
-        // What still comes because of an old question has gaps.
+        // Late answers to an earlier question would leave gaps.
         self.syncs += 1;
         let sync = self.syncs;
         self.others.values_mut().for_each(|other| {

@@ -1,4 +1,4 @@
-//! What comes from the bus.
+//! Handles what comes from the bus.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ impl Cluster {
             BusInput::Up => self.rise(now),
             BusInput::Down => {
                 if self.link != Link::Down {
-                    info!("the bus is gone; the peers of this instance go on among themselves");
+                    info!("disconnected from the bus; only the peers of this instance reach each other");
                 }
                 self.lose();
                 self.tell_reach();
@@ -41,7 +41,7 @@ impl Cluster {
         }
     }
 
-    /// Heartbeats, the dead, receipts that wait no longer, and what was kept for too long.
+    /// Heartbeats, dead instances, overdue receipts, and expired messages.
     pub(super) fn beat(&mut self, now: Instant) {
         let mut late = Vec::new();
         while let Some(first) = self.receipts.first_entry().filter(|first| first.get().until <= now) {
@@ -49,8 +49,7 @@ impl Cluster {
         }
         if self.beat <= now {
             let (heartbeat, dead_after) = (self.settings.heartbeat, self.settings.dead_after);
-            // A clock that jumped so far is this process's own sleep: what others said meanwhile may still
-            // wait to be read.
+            // After such a jump of the clock, this process was suspended: messages of others may still wait to be read.
             if is_past(self.beat, dead_after / 2, now) {
                 self.others.values_mut().for_each(|other| other.heard = now);
             }
@@ -74,7 +73,7 @@ impl Cluster {
             self.link = Link::Up;
             self.beat = now + self.settings.heartbeat;
             self.say(&[self.all()], Kind::Alive, &Alive { hail: true }, "");
-            info!("on the bus, with {} names", self.interest.len());
+            info!("connected to the bus, {} subscriptions", self.interest.len());
             self.tell_reach();
         }
         let due = self.waits.partition_point(|(wanted, _)| *wanted <= tag);
@@ -84,10 +83,10 @@ impl Cluster {
 
     fn said(&mut self, payload: &str, now: Instant) {
         let Some((head, body, frame)) = wire::read(payload) else {
-            return debug!("what was said on the bus is passed over: it is no envelope of this version");
+            return debug!("ignored a message on the bus that is not an envelope of this version");
         };
         if *head.i == *self.settings.instance {
-            // Our own, which we hear as others do, and were counted for.
+            // Our own copy, which we receive as a subscriber and were counted for.
             if let (Kind::Route | Kind::State, Some(receipt)) = (head.k, self.receipts.get_mut(&head.n)) {
                 receipt.silent -= 1;
                 self.count(head.n);
@@ -101,7 +100,7 @@ impl Cluster {
         }
     }
 
-    /// What is said again comes behind what was put by and has a smaller number.
+    /// Buffered envelopes with a smaller number come before what is resent.
     fn take_up_before(&mut self, head: &Head<'_>, now: Instant) {
         let other = self.others.get(&*head.i);
         if head.again.is_some() && other.is_some_and(|other| head.again == Some(other.sync)) {
@@ -110,7 +109,7 @@ impl Cluster {
         }
     }
 
-    /// Does what an envelope says; not `is_fresh`: another copy of it did already.
+    /// Handles an envelope. If it is not fresh, another copy was handled already.
     pub(super) fn do_said(&mut self, head: &Head<'_>, body: &str, frame: &str, is_fresh: bool, now: Instant) {
         let instance: Arc<str> = (&*head.i).into();
         let done = match head.k {
@@ -175,12 +174,12 @@ impl Cluster {
             }),
         };
         if done.is_err() {
-            debug!("an envelope is passed over: its body is none of this version");
+            debug!("ignored an envelope whose body is not of this version");
         }
     }
 
-    /// Notes that an instance spoke, and asks it for its peers, and for what was missed, if it has to. `None` if
-    /// this is to be passed over, false if it says so again.
+    /// Records that an instance sent something, and asks it for its peers and for missed messages if necessary. Returns
+    /// whether the envelope is new; `None` if it is to be ignored.
     fn note(&mut self, head: &Head<'_>, now: Instant) -> Option<bool> {
         if !self.others.contains_key(&*head.i) && !self.meet_instance(head, now) {
             return None;
@@ -212,7 +211,7 @@ impl Cluster {
     fn told(&mut self, instance: &Arc<str>, peers: Peers) {
         let Some(other) = self.others.get_mut(instance) else { return };
         let sync = other.sync;
-        // Whoever was not told of since the question is not there.
+        // Peers that were not listed since the question are gone.
         let is_all = peers.last && peers.sync == Some(sync);
         other.synced |= is_all;
         for card in peers.peers {
@@ -224,9 +223,9 @@ impl Cluster {
         }
     }
 
-    /// An instance is no more, and its peers with it; it `returns` perhaps, if it was not its own will.
+    /// An instance is gone, with its peers; it `returns` perhaps, unless it said goodbye.
     fn bury(&mut self, instance: &str, returns: bool, now: Instant) {
-        // Nothing that comes before it will come any more.
+        // Nothing before the buffered envelopes will come any more.
         self.take_up(instance, u64::MAX, now);
         if !self.others.contains_key(instance) {
             return;
@@ -254,7 +253,7 @@ impl Cluster {
         self.tell_hub(FromCluster::Message { message });
     }
 
-    /// Answers a receipt once all have spoken.
+    /// Answers a receipt once all instances have reported.
     fn count(&mut self, n: u64) {
         if self.receipts.get(&n).is_some_and(|receipt| receipt.unsent == 0 && receipt.silent <= 0)
             && let Some(receipt) = self.receipts.remove(&n)

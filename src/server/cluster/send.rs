@@ -1,4 +1,4 @@
-//! What the hub says, on its way to the bus.
+//! Publishes what the hub says.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::kept::Owner;
 use super::wire::{Ask, Gone, Got, Hold, Kick, Kind, Peers, Route, Spent};
 use super::{Bus, Card, Cluster, FromCluster, Holding, Link, Outgoing, Question, Receipt, ToCluster};
 
-/// Peers in one answer, so that it stays below a few MiB.
+/// The number of peers in one answer, to keep it below a few MiB.
 const ANSWER: usize = 64;
 
 impl Cluster {
@@ -73,7 +73,7 @@ impl Cluster {
         names.iter().map(|name| self.to(name)).collect()
     }
 
-    /// Says a peer's message, or keeps it for when there is a bus.
+    /// Sends a peer's message, or keeps it until there is a bus.
     fn spread(&mut self, names: &[Arc<str>], message: Outgoing, now: Instant) {
         let Outgoing { conn, from, rooms, to, text, is_state, receipt } = message;
         let owner = if is_state { (Kind::State, Owner::Nobody) } else { (Kind::Route, Owner::Peer(conn)) };
@@ -96,7 +96,7 @@ impl Cluster {
         self.receipts.insert(n, Receipt { conn, id, delivered, unsent, silent: 0, until });
     }
 
-    /// Asks an instance for all that concerns us.
+    /// Asks an instance for everything that concerns us.
     fn ask_all(&mut self, instance: &str, sync: u64, users: &[Arc<str>], rooms: &[Arc<str>]) {
         let Some(other) = self.others.get(instance).filter(|other| other.sync == sync) else { return };
         let names = |names: &[Arc<str>]| names.iter().map(|name| Cow::Owned(name.to_string())).collect();
@@ -105,7 +105,7 @@ impl Cluster {
         self.say(&[self.at(instance)], Kind::Ask, &ask, "");
     }
 
-    /// Answers who is here, and says again what the instance missed.
+    /// Answers which peers are here, and resends what the instance missed.
     fn answer(&mut self, instance: &str, mut cards: Vec<Card>, question: &Question) {
         let channel = [self.at(instance)];
         loop {
@@ -132,7 +132,7 @@ impl Cluster {
         self.say(&[self.at(instance)], Kind::Got, &Got { n, delivered }, "");
     }
 
-    /// Hears what is said to a name; the number of the subscription if that is still to come.
+    /// Subscribes to a name; returns the number of the subscription if it is not active yet.
     fn want(&mut self, name: &str) -> Option<u64> {
         match self.interest.acquire(name, self.link != Link::Down) {
             Wanted::Heard => None,
@@ -145,7 +145,7 @@ impl Cluster {
         }
     }
 
-    /// Answers a wait of the hub when this subscription is in force.
+    /// Ends a wait of the hub once this subscription is active.
     fn wait(&mut self, tag: Option<u64>, wait: u64) {
         let Some(tag) = tag else { return self.tell_hub(FromCluster::Heard { wait }) };
         let at = self.waits.partition_point(|(other, _)| *other <= tag);

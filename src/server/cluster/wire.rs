@@ -1,4 +1,4 @@
-//! What instances say to each other: three lines, a head, a body by its kind, and a frame as it goes out.
+//! The format of envelopes: three lines with a head, a body by its kind, and the frame to deliver.
 //!
 //! ```text
 //! {"i":"3k…","e":2,"n":71,"k":"route"}
@@ -6,8 +6,8 @@
 //! {"from":"alice|9f…","type":"message","to":"bob","data":1.0}
 //! ```
 //!
-//! Who can publish is trusted, as with `symple:broadcast`, but what cannot be read is passed over: another
-//! version may speak here.
+//! Publishers are trusted, as on `symple:broadcast`, but what cannot be parsed is ignored: an instance of another
+//! version may have sent it.
 
 use std::borrow::Cow;
 
@@ -16,19 +16,19 @@ use serde::{Deserialize, Serialize};
 use super::Card;
 use crate::proto::To;
 
-/// Who speaks, and in which order.
+/// The sender of an envelope, and its place in the order.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Head<'a> {
-    /// The instance, by a name that no other one ever has.
+    /// The name of the instance, which no other ever has.
     #[serde(borrow)]
     pub i: Cow<'a, str>,
-    /// Its epoch: how often it came back to the bus.
+    /// Its epoch: how often it has connected to the bus.
     pub e: u64,
-    /// Its number of the envelope, ascending. Copies on several channels have the same, and so has one that is
-    /// said again.
+    /// The number of the envelope, ascending. Copies on several channels have the same number, and so has one that is
+    /// resent.
     pub n: u64,
     pub k: Kind,
-    /// It is said again to one instance, because of its [`Ask`] of this number.
+    /// It is resent to one instance, which asked with an [`Ask`] of this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<u64>,
 }
@@ -38,40 +38,40 @@ pub(super) struct Head<'a> {
 pub(super) enum Kind {
     /// A message of a peer ([`Route`], frame).
     Route,
-    /// One that tells the state of the peer, which must not be lost on a slow recipient ([`Route`], frame).
+    /// A message with the state of a peer, which must not be dropped for a slow recipient ([`Route`], frame).
     State,
-    /// A message of the host ([`Route`] from nobody, frame).
+    /// A message of the host ([`Route`] without a sender, frame).
     Host,
-    /// The host throws peers out ([`Kick`]).
+    /// The host kicks peers ([`Kick`]).
     Kick,
-    /// Peers as they are ([`Peers`]).
+    /// Peers and their state ([`Peers`]).
     Peers,
-    /// Peers that have gone ([`Gone`]).
+    /// Peers that have left ([`Gone`]).
     Gone,
-    /// Who is in these rooms? ([`Ask`])
+    /// Which peers are in these rooms? ([`Ask`])
     Ask,
-    /// The instance lives ([`Alive`]).
+    /// A heartbeat ([`Alive`]).
     Alive,
-    /// It ends.
+    /// The instance shuts down.
     Bye,
-    /// How many a message reached ([`Got`]).
+    /// How many peers a message reached ([`Got`]).
     Got,
-    /// A peer has too much waiting for it, or no more ([`Hold`]).
+    /// A peer holds another, or releases it ([`Hold`]).
     Hold,
-    /// For how long a sender was held in the last minute ([`Spent`]).
+    /// How long a sender was held in the last minute ([`Spent`]).
     Spent,
-    /// A message that was given up ([`Route`]): whom it was for missed one.
+    /// A message that was dropped ([`Route`]): its recipients missed one.
     Lost,
-    /// All that was said up to the head's number has been said again.
+    /// Everything up to the head's number has been resent.
     Caught,
-    /// How far have you heard?
+    /// A mark: what have you received?
     Mark,
-    /// So far ([`Heard`]).
+    /// The answer to a mark ([`Heard`]).
     Heard,
 }
 
 impl Kind {
-    /// Whether it is kept for those who may have missed it. Of all else the newest is asked for.
+    /// Whether it is kept for those who may have missed it. Of everything else, the current state is requested instead.
     pub(super) fn is_kept(self) -> bool {
         matches!(self, Kind::Route | Kind::Host | Kind::Kick | Kind::Lost)
     }
@@ -81,7 +81,7 @@ impl Kind {
 pub(super) struct Route<'a> {
     #[serde(borrow)]
     pub from: Cow<'a, str>,
-    /// The named rooms of the sender: what it may reach is decided where its recipients are.
+    /// The named rooms of the sender: the recipients' instance decides whom it may reach.
     #[serde(borrow)]
     pub rooms: Vec<Cow<'a, str>>,
     #[serde(borrow)]
@@ -90,7 +90,7 @@ pub(super) struct Route<'a> {
     pub receipt: bool,
 }
 
-/// `to`, read.
+/// `to`, parsed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(in crate::server::cluster) enum Names<'a> {
@@ -121,7 +121,7 @@ impl From<Names<'_>> for To<'static> {
     }
 }
 
-/// What outlives the envelope.
+/// An owned copy, which outlives the envelope.
 pub(super) fn boxed(names: Vec<Cow<'_, str>>) -> Vec<Box<str>> {
     names.into_iter().map(|name| name.into()).collect()
 }
@@ -129,11 +129,11 @@ pub(super) fn boxed(names: Vec<Cow<'_, str>>) -> Vec<Box<str>> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Peers {
     pub peers: Vec<Card>,
-    /// What changed in their data is told by a message next.
+    /// A message with what changed in their data comes next.
     pub told: bool,
-    /// Which [`Ask`] this answers, if it had a number.
+    /// The number of the [`Ask`] that this answers, if it had one.
     pub sync: Option<u64>,
-    /// Nothing more answers it.
+    /// This is the last part of the answer.
     pub last: bool,
 }
 
@@ -158,19 +158,19 @@ pub(super) struct Ask<'a> {
     pub users: Vec<Cow<'a, str>>,
     #[serde(borrow)]
     pub rooms: Vec<Cow<'a, str>>,
-    /// Whoever is not in the answer is not in these rooms.
+    /// Peers of these rooms that are missing from the answer are not in them.
     pub sync: Option<u64>,
-    /// All kept envelopes up to this number were heard; those behind it are to be said again.
+    /// All kept envelopes up to this number were received; the later ones are to be resent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// The asked one is new to who asks, and knows better than `since` what it owes.
+    /// The asking instance has just met the other, which knows better than `since` what it owes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub first: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Alive {
-    /// Others shall say so too.
+    /// Others should answer with a heartbeat.
     pub hail: bool,
 }
 
@@ -200,10 +200,10 @@ pub(super) struct Hold<'a> {
     /// The id of the recipient.
     #[serde(borrow)]
     pub by: Cow<'a, str>,
-    /// The id of the sender that is held; without it, all are free whom this recipient holds.
+    /// The id of the sender that is held; if absent, this recipient releases all that it holds.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Cow<'a, str>>,
-    /// This one is free.
+    /// The hold ends.
     #[serde(default)]
     pub ends: bool,
 }
@@ -216,13 +216,13 @@ pub(super) fn write(head: &Head<'_>, body: &impl Serialize, frame: &str) -> Stri
     text
 }
 
-/// Writes an envelope anew whose body and frame are printed already.
+/// Writes an envelope with a new head; its body and frame are printed already.
 pub(super) fn rewrite(head: &Head<'_>, rest: &str) -> String {
     line(head) + rest
 }
 
 fn line(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("strings, numbers and lists have JSON") + "\n"
+    serde_json::to_string(value).expect("strings, numbers and lists are valid JSON") + "\n"
 }
 
 /// The head of an envelope, its body and its frame.
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_envelope_reads_as_it_was_written() {
+    fn an_envelope_survives_writing_and_reading() {
         let to = To::List(vec!["bob".into(), "ro\"om\n".into()]);
         let route =
             Route { from: "alice|9f".into(), rooms: vec!["team".into()], to: (&to).into(), receipt: true };
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_is_passed_over() {
+    fn invalid_envelopes_are_ignored() {
         for text in ["", "{}", "{}\n\n", "x\ny\nz", "{\"i\":\"x\",\"e\":1,\"n\":1,\"k\":\"new\"}\n\n"] {
             assert!(read(text).is_none(), "{text}");
         }

@@ -1,7 +1,7 @@
 //! Several hubs around one virtual bus, on a virtual clock.
 //!
-//! Each instance has one line to the bus and one back, as a connection to Redis has: what is on a line stays
-//! in order, and which line moves next is up to the test. A bus that restarts loses what is on the lines.
+//! Each instance has one line to the bus and one back, like a connection to Redis: a line keeps its order, and the test
+//! decides which line moves next. A bus that restarts loses everything on the lines.
 
 mod outages;
 mod random;
@@ -18,7 +18,7 @@ use crate::server::{Config, ConnId, Input, Transmit};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What comes back from the bus.
+/// What arrives from the bus.
 enum Back {
     Subscribed(u64),
     Published(u64, u64),
@@ -30,9 +30,9 @@ pub(super) struct Instance {
     pub hub: cluster::Instance,
     name: String,
     connected: bool,
-    /// Nothing is done here; what comes waits.
+    /// The instance is suspended; its input waits.
     pub hangs: bool,
-    /// The bus cannot be reached from here.
+    /// The bus is unreachable for this instance.
     pub cut_off: bool,
     /// Its driver waits for the bus, and takes nothing from the hub.
     pub stalls: bool,
@@ -40,7 +40,7 @@ pub(super) struct Instance {
     from_bus: VecDeque<Back>,
     channels: BTreeSet<String>,
     due: Option<Instant>,
-    /// Which client has which connection.
+    /// The connection of each client.
     conns: BTreeMap<ConnId, String>,
 }
 
@@ -49,12 +49,12 @@ pub(super) struct Client {
     pub at: usize,
     conn: ConnId,
     pub inbox: Vec<Value>,
-    /// Addresses, and what was told of them last.
+    /// Addresses, and the last presence of each.
     pub roster: BTreeMap<String, Value>,
     pub closed: bool,
     /// What it sends while it is held stays on its socket.
     pub unread: Vec<String>,
-    /// It takes nothing from its socket.
+    /// It accepts nothing from its socket.
     pub stopped: bool,
 }
 
@@ -62,10 +62,10 @@ pub(super) struct Fleet {
     pub now: Instant,
     pub instances: BTreeMap<usize, Instance>,
     pub clients: BTreeMap<String, Client>,
-    /// The bus takes connections.
+    /// The bus accepts connections.
     pub bus: bool,
     pub config: Config,
-    /// Of all instances: bytes that may wait.
+    /// The queue limit of all instances, in bytes.
     limit: usize,
     started: usize,
     conns: u64,
@@ -76,14 +76,14 @@ impl Fleet {
         Fleet::limited(instances, ClusterSettings::new("").queue_limit)
     }
 
-    /// Instances at which so many bytes may wait for the bus.
+    /// Instances with this queue limit.
     pub(super) fn limited(instances: usize, limit: usize) -> Fleet {
         let mut fleet = Fleet {
             now: Instant::now(),
             instances: BTreeMap::new(),
             clients: BTreeMap::new(),
             bus: true,
-            // A line to the bus may stand still for long here, where a driver would give it up.
+            // A line to the bus may stop for long here; a driver would give up before.
             config: Config {
                 rate: 1e9,
                 burst: 1e9,
@@ -120,7 +120,7 @@ impl Fleet {
             due: None,
             conns: BTreeMap::new(),
         };
-        assert!(self.instances.insert(at, instance).is_none(), "it runs already");
+        assert!(self.instances.insert(at, instance).is_none(), "it is running already");
     }
 
     /// The process dies, and its clients' sockets with it.
@@ -129,14 +129,14 @@ impl Fleet {
         self.clients.retain(|_, client| client.at != at);
     }
 
-    /// One line to the bus breaks.
+    /// The connection of an instance to the bus breaks.
     pub(super) fn part(&mut self, at: usize) {
         let Some(instance) = self.instances.get_mut(&at) else { return };
         if instance.connected {
             instance.connected = false;
             instance.channels.clear();
             instance.to_bus.clear();
-            // What the kernel has is read before the end.
+            // Data in the kernel's buffer is read before the end.
             instance.from_bus.push_back(Back::Down);
         }
     }
@@ -160,7 +160,7 @@ impl Fleet {
             unread: Vec::new(),
             stopped: false,
         };
-        assert!(self.clients.insert(name.into(), client).is_none(), "{name} is there already");
+        assert!(self.clients.insert(name.into(), client).is_none(), "{name} is connected already");
         let id = format!("#{name}");
         let instance = self.instances.get_mut(&at).expect("runs");
         instance.conns.insert(conn, name.into());
@@ -180,7 +180,7 @@ impl Fleet {
         self.drain(at);
     }
 
-    /// A client reads all, and goes on reading.
+    /// A client reads everything, and continues to read.
     pub(super) fn read(&mut self, name: &str) {
         let client = self.clients.get_mut(name).expect("connected");
         client.stopped = false;
@@ -294,7 +294,7 @@ impl Fleet {
         self.now = end;
     }
 
-    /// Wakes the hubs whose time has come.
+    /// Wakes the hubs whose timeout is due.
     pub(super) fn wake(&mut self) {
         let now = self.now;
         for at in self.instances.keys().copied().collect::<Vec<_>>() {
@@ -343,7 +343,7 @@ impl Fleet {
                     let name = instance.conns.get(&conn);
                     if name.and_then(|name| self.clients.get(name)).is_some_and(|client| client.stopped) {
                         instance.hub.handle_input(Input::Full { conn, moved: false }, now);
-                        // It may have been given up.
+                        // The connection may have been closed.
                         instance.hub.transmit(conn, 0, now, &mut out);
                     } else {
                         fetch(&mut instance.hub, conn, now, &mut out);
@@ -355,7 +355,7 @@ impl Fleet {
         }
     }
 
-    /// The driver of an instance comes back to its hub.
+    /// The driver of an instance returns to its hub.
     pub(super) fn go_on(&mut self, at: usize) {
         let instance = self.instances.get_mut(&at).expect("runs");
         instance.stalls = false;
@@ -365,20 +365,20 @@ impl Fleet {
         self.settle();
     }
 
-    /// What a client got since it was last asked for, presences left out.
+    /// What a client received since the last call, without presences.
     pub(super) fn got(&mut self, name: &str) -> Vec<Value> {
         let inbox = std::mem::take(&mut self.clients.get_mut(name).expect("connected").inbox);
         inbox.into_iter().filter(|m| m["type"] != "presence").collect()
     }
 
-    /// The `data` of the messages that a client got.
+    /// The `data` of the messages that a client received.
     pub(super) fn heard(&mut self, name: &str) -> Vec<String> {
         let got = self.got(name);
         let said = got.iter().filter(|m| m["data"].is_string());
         said.map(|m| m["data"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Whether a client is admitted, or may be still.
+    /// Whether a client is admitted, or still may be.
     pub(super) fn is_live(&self, name: &str) -> bool {
         let client = &self.clients[name];
         !client.closed && self.instances[&client.at].hub.hub.last_active(client.conn).is_some()
@@ -395,7 +395,7 @@ impl Fleet {
     }
 }
 
-/// Moves all that waits for a connection, as a driver does: one that is given nothing waits to be told.
+/// Moves everything queued for a connection, as a driver does: one that got nothing waits until it is notified.
 fn fetch(hub: &mut cluster::Instance, conn: ConnId, now: Instant, out: &mut Vec<Transmit>) {
     let mut before = out.len();
     while hub.transmit(conn, usize::MAX, now, out) && out.len() > before {
@@ -424,7 +424,7 @@ impl Client {
 }
 
 impl Instance {
-    /// What it was called at the bus.
+    /// Its former name at the bus.
     pub(super) fn name(&self) -> &str {
         &self.name
     }

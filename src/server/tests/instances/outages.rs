@@ -1,11 +1,11 @@
-//! What is said while the bus is away, or while somebody does not hear it: it comes later, once and in order, or
-//! those concerned learn that it does not.
+//! Messages sent while the bus is down, or while an instance does not receive: they arrive later, once and in order, or
+//! those concerned are told that they are lost.
 
 use super::*;
 use crate::proto::Status;
 use crate::server::Whom;
 
-/// alice at the first instance and bob at the second, both in `team`, which know each other.
+/// alice at the first instance and bob at the second, both in `team`; the instances know each other.
 fn two(limit: usize) -> Fleet {
     let mut fleet = Fleet::limited(2, limit);
     fleet.connect("alice", 0, &["team"]);
@@ -23,7 +23,7 @@ fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Numbered messages of alice's.
+/// Numbered messages from alice.
 fn say(fleet: &mut Fleet, numbers: std::ops::Range<usize>, bytes: usize) {
     let rest = "x".repeat(bytes);
     for n in numbers {
@@ -45,11 +45,11 @@ fn told(fleet: &mut Fleet) -> usize {
 }
 
 #[test]
-fn what_is_said_during_an_outage_arrives_once_and_in_order() {
+fn messages_sent_during_an_outage_arrive_once_and_in_order() {
     for (first, second) in [(0, 1), (1, 0)] {
         let mut fleet = two(16 << 20);
         say(&mut fleet, 0..10, 10);
-        // It breaks with some on their way, and the rest follow over five seconds.
+        // The connection breaks with some messages in transit; the others follow over five seconds.
         (0..4).for_each(|_| _ = fleet.step(0, 0));
         fleet.stop_bus();
         for n in 1..6 {
@@ -57,7 +57,7 @@ fn what_is_said_during_an_outage_arrives_once_and_in_order() {
             fleet.pass(secs(1));
         }
         fleet.bus = true;
-        // Either of them may be back first, and speak before the other hears it.
+        // Either of them may reconnect first, and send before the other receives.
         (0..20).for_each(|_| _ = fleet.step(first, 0) | fleet.step(first, 1));
         say(&mut fleet, 60..70, 10);
         (0..20).for_each(|_| _ = fleet.step(second, 0) | fleet.step(second, 1));
@@ -69,7 +69,7 @@ fn what_is_said_during_an_outage_arrives_once_and_in_order() {
 }
 
 #[test]
-fn a_subscription_that_breaks_costs_nothing() {
+fn a_broken_subscription_loses_nothing() {
     let mut fleet = two(16 << 20);
     for round in 0..10 {
         say(&mut fleet, round * 10..round * 10 + 5, 10);
@@ -83,7 +83,7 @@ fn a_subscription_that_breaks_costs_nothing() {
 }
 
 #[test]
-fn who_returns_after_having_been_taken_for_dead_gets_all() {
+fn an_instance_that_returns_after_its_timeout_gets_everything() {
     let mut fleet = two(16 << 20);
     fleet.stop_bus();
     for n in 0..20 {
@@ -97,7 +97,7 @@ fn who_returns_after_having_been_taken_for_dead_gets_all() {
 }
 
 #[test]
-fn over_the_limit_messages_are_counted_and_both_ends_are_told() {
+fn messages_over_the_limit_are_counted_and_both_ends_are_told() {
     let mut fleet = two(64 << 10);
     fleet.stop_bus();
     fleet.settle();
@@ -111,7 +111,7 @@ fn over_the_limit_messages_are_counted_and_both_ends_are_told() {
     fleet.pass(millis(100));
     say(&mut fleet, 71..72, 1000);
     assert_eq!((told(&mut fleet), stats(&fleet, 0).dropped_bus), (1, lost + 2));
-    assert_eq!(stats(&fleet, 0).held, 0, "nobody waits for a bus that is away");
+    assert_eq!(stats(&fleet, 0).held, 0, "nobody waits for a disconnected bus");
     fleet.bus = true;
     fleet.pass(secs(1));
     let lost = lost as usize + 2;
@@ -127,7 +127,7 @@ fn over_the_limit_messages_are_counted_and_both_ends_are_told() {
 }
 
 #[test]
-fn what_is_too_old_is_counted_and_told() {
+fn expired_messages_are_counted_and_reported() {
     let mut fleet = two(16 << 20);
     fleet.stop_bus();
     say(&mut fleet, 0..3, 10);
@@ -139,10 +139,14 @@ fn what_is_too_old_is_counted_and_told() {
     fleet.bus = true;
     fleet.pass(secs(1));
     assert_eq!(came(&mut fleet, "bob"), (vec!["3".into()], 3));
-    assert_eq!((stats(&fleet, 0).dropped_bus, told(&mut fleet)), (3, 0), "it was counted and told before");
+    assert_eq!(
+        (stats(&fleet, 0).dropped_bus, told(&mut fleet)),
+        (3, 0),
+        "it was counted and reported before"
+    );
 }
 
-/// The bus cannot be reached from the second instance for so many seconds, in each of which both ends say something.
+/// The bus is unreachable from the second instance for this many seconds; in each of them both ends send a message.
 fn cut_off(fleet: &mut Fleet, seconds: usize) {
     fleet.instances.get_mut(&1).expect("runs").cut_off = true;
     fleet.part(1);
@@ -155,7 +159,7 @@ fn cut_off(fleet: &mut Fleet, seconds: usize) {
     fleet.pass(secs(2));
 }
 
-/// What came to a client, and how many it was told that it missed.
+/// What a client received, and how many messages it was told that it missed.
 fn came(fleet: &mut Fleet, name: &str) -> (Vec<String>, u64) {
     let got = fleet.got(name);
     let missed = got.iter().filter_map(|m| m["missed"].as_u64()).sum();
@@ -163,11 +167,11 @@ fn came(fleet: &mut Fleet, name: &str) -> (Vec<String>, u64) {
 }
 
 #[test]
-fn an_instance_that_was_away_for_longer_than_messages_are_kept_learns_what_it_missed() {
+fn an_instance_absent_for_longer_than_messages_are_kept_learns_what_it_missed() {
     for seconds in [20, 35, 60, 300] {
         let mut fleet = two(16 << 20);
         cut_off(&mut fleet, seconds);
-        // The first is forgotten 30 s after it was taken for dead, which takes up to 13; until then all is kept.
+        // The first instance forgets it 30 s after its timeout, which takes up to 13 s; until then everything is kept.
         let (data, missed) = came(&mut fleet, "bob");
         let (kept, gone) = (data.len(), missed as usize);
         assert!(data.is_sorted_by_key(|n| n.parse::<usize>().expect("a number")), "{data:?}");
@@ -181,8 +185,8 @@ fn an_instance_that_was_away_for_longer_than_messages_are_kept_learns_what_it_mi
         assert_eq!(gone > 0, seconds > 30);
         let told = fleet.got("alice");
         let refused = told.iter().filter(|m| m["status"] == 503).count();
-        assert_eq!(refused, usize::from(gone > 0), "alice hears that some of hers are lost");
-        // The one that was cut off knows that the other is there, and keeps what it can.
+        assert_eq!(refused, usize::from(gone > 0), "alice is told that some of her messages are lost");
+        // The disconnected instance knows that the other exists, and keeps what it can.
         let missed: u64 = told.iter().filter_map(|m| m["missed"].as_u64()).sum();
         let data: Vec<String> = told.iter().filter_map(|m| Some(m["data"].as_str()?.to_owned())).collect();
         assert_eq!(data, numbers(missed as usize..seconds), "{seconds} s");
@@ -191,7 +195,7 @@ fn an_instance_that_was_away_for_longer_than_messages_are_kept_learns_what_it_mi
 }
 
 #[test]
-fn who_alone_has_heard_of_the_other_loses_nothing() {
+fn an_instance_that_alone_knows_the_other_loses_nothing() {
     for breaks in [false, true] {
         let mut fleet = Fleet::new(2);
         fleet.connect("bob", 1, &["team"]);
@@ -199,7 +203,7 @@ fn who_alone_has_heard_of_the_other_loses_nothing() {
         fleet.kill(0);
         fleet.pass(secs(60));
         fleet.start(0);
-        // The first speaks, and then hears nothing for a while: the second knows it, and not the other way round.
+        // The first sends, and then receives nothing for a while: the second knows it, but not the other way round.
         while fleet.step(0, 0) || fleet.step(0, 1) {}
         fleet.connect("alice", 0, &["team"]);
         while fleet.step(0, 0) || fleet.step(0, 1) {}
@@ -210,7 +214,7 @@ fn who_alone_has_heard_of_the_other_loses_nothing() {
         }
         while fleet.step(1, 0) {}
         if breaks {
-            // What was on the line is lost, before the first instance knows that there is a second.
+            // Everything on the line is lost, before the first instance knows that there is a second.
             fleet.part(0);
             fleet.instances.get_mut(&0).expect("runs").from_bus.retain(|back| matches!(back, Back::Down));
         }
@@ -224,7 +228,7 @@ fn who_alone_has_heard_of_the_other_loses_nothing() {
 }
 
 #[test]
-fn what_is_said_before_the_other_is_known_arrives_once_it_listens() {
+fn messages_sent_before_instances_meet_arrive_once() {
     let mut fleet = Fleet::new(1);
     fleet.connect("bob", 0, &["team"]);
     fleet.pass(secs(60));
@@ -255,7 +259,7 @@ fn without_another_instance_nothing_is_kept_and_nobody_is_told() {
 }
 
 #[test]
-fn an_instance_that_has_ended_is_owed_nothing() {
+fn nothing_is_kept_for_an_instance_that_shut_down() {
     let mut fleet = two(16 << 20);
     fleet.say(1, Input::Shutdown);
     fleet.settle();
@@ -267,7 +271,7 @@ fn an_instance_that_has_ended_is_owed_nothing() {
 }
 
 #[test]
-fn a_receipt_counts_what_arrives_in_time_although_it_was_said_again() {
+fn a_receipt_counts_resent_messages_that_arrive_in_time() {
     let mut fleet = two(16 << 20);
     fleet.part(0);
     fleet.send("alice", r#"{"type":"message","id":1,"to":"bob","data":"x","receipt":true}"#);
@@ -277,7 +281,7 @@ fn a_receipt_counts_what_arrives_in_time_although_it_was_said_again() {
     assert_eq!((got.len(), &got[0]["delivered"], &got[0]["status"]), (1, &1.into(), &200.into()), "{got:?}");
     fleet.stop_bus();
     fleet.send("alice", r#"{"type":"message","id":2,"to":"bob","data":"x","receipt":true}"#);
-    assert_eq!(fleet.got("alice").len(), 0, "it may be back in time");
+    assert_eq!(fleet.got("alice").len(), 0, "the bus may be back in time");
     fleet.pass(secs(1));
     assert_eq!(fleet.got("alice")[0]["delivered"], 0);
     fleet.bus = true;
@@ -286,7 +290,7 @@ fn a_receipt_counts_what_arrives_in_time_although_it_was_said_again() {
 }
 
 #[test]
-fn what_the_host_says_and_whom_it_throws_out_is_kept_too() {
+fn pushed_messages_and_kicks_are_kept_too() {
     let mut fleet = two(16 << 20);
     fleet.stop_bus();
     fleet.say(0, Input::Inject { text: r#"{"type":"event","to":"team","data":"host"}"# });
@@ -298,32 +302,32 @@ fn what_the_host_says_and_whom_it_throws_out_is_kept_too() {
 }
 
 #[test]
-fn an_instance_that_hears_nothing_holds_senders_until_it_is_taken_for_dead() {
+fn an_instance_that_hangs_holds_senders_until_its_timeout() {
     let mut fleet = two(16 << 20);
     fleet.instances.get_mut(&1).expect("runs").hangs = true;
     for n in 0..100 {
         say(&mut fleet, n..n + 1, 400 << 10);
         fleet.settle();
     }
-    assert!(stats(&fleet, 0).held == 1, "more than 8 MiB are under way");
+    assert!(stats(&fleet, 0).held == 1, "more than 8 MiB are unconfirmed");
     assert_eq!(fleet.clients["alice"].unread.len(), 79);
     fleet.pass(secs(14));
     assert_eq!((stats(&fleet, 0).held, fleet.clients["alice"].unread.len()), (0, 0));
-    // The bus has it all, and the one that hung reads on.
+    // The bus has everything, and the suspended instance continues to read.
     fleet.instances.get_mut(&1).expect("runs").hangs = false;
     fleet.pass(secs(4));
     assert_eq!((fleet.heard("bob"), stats(&fleet, 0).dropped_bus), (numbers(0..100), 0));
 }
 
 #[test]
-fn an_instance_that_lost_what_hung_in_its_line_is_told_what_is_kept_no_more() {
+fn an_instance_whose_line_was_cut_learns_how_many_messages_were_dropped() {
     let mut fleet = two(64 << 10);
     fleet.instances.get_mut(&1).expect("runs").hangs = true;
     for n in 0..70 {
         say(&mut fleet, n..n + 1, 1000);
         fleet.pass(millis(200));
     }
-    // Redis has cut it off meanwhile.
+    // Meanwhile Redis has disconnected it.
     fleet.part(1);
     fleet.instances.get_mut(&1).expect("runs").from_bus.retain(|back| matches!(back, Back::Down));
     fleet.instances.get_mut(&1).expect("runs").hangs = false;

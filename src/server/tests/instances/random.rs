@@ -1,6 +1,6 @@
-//! Anything, in any order: peers come, go, join, leave and speak at several instances, while lines break,
-//! the bus restarts, and instances hang and die. Nothing comes twice, order is kept, nothing is lost that was
-//! not kept for too long, and when all is calm nobody sees a ghost or misses a peer.
+//! Anything, in any order: peers connect, leave, join and send at several instances, while lines break, the bus
+//! restarts, and instances hang and die. Nothing arrives twice, order is kept, only expired messages are lost, and in
+//! the end nobody sees a ghost or misses a peer.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::*;
 #[derive(Clone, Copy, PartialEq)]
 enum Faults {
     None,
-    /// Peers stop reading, and some read on.
+    /// Some peers stop reading, and some of those resume.
     Slow,
     /// No process dies.
     Outages,
@@ -20,12 +20,12 @@ enum Faults {
 const USERS: [&str; 4] = ["ann", "ben", "cat", "dan"];
 const ROOMS: [&str; 3] = ["red", "blue", "ann"];
 
-/// What a client knows that it is in, and is certain of.
+/// The rooms that a client certainly is in.
 #[derive(Clone, Default, PartialEq)]
 struct Sure {
     welcome: bool,
     rooms: BTreeSet<String>,
-    /// It said that it leaves them, and was not answered yet.
+    /// Rooms that it is leaving, without an answer so far.
     leaves: BTreeSet<String>,
 }
 
@@ -59,7 +59,7 @@ struct Run {
     last: BTreeMap<(String, String), usize>,
     faults: Faults,
     delivered: usize,
-    /// Of these it was certain that they had to arrive.
+    /// How many messages certainly had to arrive.
     made: usize,
     /// Peers that were closed for reading too slowly.
     closed: usize,
@@ -162,7 +162,7 @@ impl Run {
         self.part_closed();
     }
 
-    /// Those who were closed for being too slow have gone, and so has whatever waited for them or behind them.
+    /// Peers that were closed for being too slow are gone, and so is everything that waited for or behind them.
     fn part_closed(&mut self) {
         let may_be = |name: &&String| self.fleet.clients[*name].stopped || self.fleet.clients[*name].closed;
         for name in self.sure.keys().filter(may_be).cloned().collect::<Vec<_>>() {
@@ -205,7 +205,7 @@ impl Run {
         self.sent.push(Sent { number, from, at: self.fleet.now, owed, named });
     }
 
-    /// Whether a message surely goes there: both know of the room that they share, and the name fits.
+    /// Whether a message certainly arrives: both are in the room that they share, and the name matches.
     fn must_reach(&self, from: &str, name: &str, to: &[String]) -> bool {
         let (a, b) = (&self.sure[from], &self.sure[name]);
         let both = |room: &str| a.rooms.contains(room) && b.rooms.contains(room);
@@ -220,7 +220,7 @@ impl Run {
             })
     }
 
-    /// Whether two instances have heard each other, so that what they miss is kept.
+    /// Whether two instances know each other, so that what they miss is kept.
     fn know_each_other(&self, one: usize, two: usize) -> bool {
         let (one, two) = (&self.fleet.instances[&one], &self.fleet.instances[&two]);
         one.name() == two.name() || (one.hub.cluster.knows(two.name()) && two.hub.cluster.knows(one.name()))
@@ -261,12 +261,12 @@ impl Run {
         self.sent.iter_mut().filter(|sent| sent.from == name).for_each(|sent| sent.owed.clear());
     }
 
-    /// Nothing is owed to a client, or by it, any more.
+    /// A client is gone: nothing is expected by it or from it any more.
     fn release(&mut self, name: &str) {
         self.sent.iter_mut().for_each(|sent| sent.owed.retain(|owed| owed != name));
     }
 
-    /// Looks at all that came.
+    /// Checks everything that arrived.
     fn read(&mut self) {
         for (name, client) in &mut self.fleet.clients {
             for message in std::mem::take(&mut client.inbox) {
@@ -277,9 +277,9 @@ impl Run {
                         let rooms = message["rooms"].as_array().expect("a list").iter().skip(1);
                         sure.rooms.extend(rooms.filter_map(|room| room.as_str().map(str::to_owned)));
                     }
-                    // A user's own room is no named one.
+                    // A user's own room is not a named one.
                     Some("join:ok") if message["room"] == user(name) => {}
-                    // Behind it the leave is on its way.
+                    // A leave follows on its way.
                     Some("join:ok") if sure.leaves.contains(message["room"].as_str().expect("a name")) => {}
                     Some("join:ok") => {
                         _ = sure.rooms.insert(message["room"].as_str().expect("a name").into())
@@ -289,10 +289,10 @@ impl Run {
                         let from = message["from"].as_str().expect("stamped");
                         let sent = &self.sent[number];
                         assert_eq!(from, format!("{}|#{}", user(&sent.from), sent.from));
-                        assert!(self.got.insert((name.clone(), number)), "{number} came twice to {name}");
+                        assert!(self.got.insert((name.clone(), number)), "{number} arrived twice at {name}");
                         let last = self.last.insert((sent.from.clone(), name.clone()), number);
-                        assert!(last < Some(number), "{number} came to {name} behind {last:?}");
-                        assert_ne!(*name, sent.from, "nobody hears itself");
+                        assert!(last < Some(number), "{number} arrived at {name} after {last:?}");
+                        assert_ne!(*name, sent.from, "nobody receives its own message");
                         self.delivered += 1;
                     }
                     Some("leave:ok") => {
@@ -307,13 +307,13 @@ impl Run {
                         *self.missed.entry(name.clone()).or_default() += missed;
                     }
                     Some("error") if self.faults != Faults::None => assert_eq!(message["status"], 503),
-                    _ => panic!("{name} got {message}"),
+                    _ => panic!("{name} received {message}"),
                 }
             }
         }
     }
 
-    /// All faults end, and all that waits arrives.
+    /// All faults end, and everything in transit arrives.
     fn calm_down(&mut self) {
         self.fleet.bus = true;
         self.fleet.instances.values_mut().for_each(|instance| instance.hangs = false);
@@ -324,14 +324,14 @@ impl Run {
         for name in self.sure.keys().filter(stopped).cloned().collect::<Vec<_>>() {
             self.fleet.read(&name);
         }
-        // Those who go on may have brought one over its limit that had not read yet.
+        // Peers that resume may have filled the queue of one that had not read yet.
         self.part_closed();
         for _ in 0..6 {
             self.fleet.pass(Duration::from_secs(1));
             self.read();
         }
         let held: usize = self.fleet.instances.values().map(|i| i.hub.stats().held).sum();
-        assert_eq!(held, 0, "nobody is held when all read");
+        assert_eq!(held, 0, "nobody is held once all read");
         for sent in self.sent.iter().filter(|sent| began - sent.at < SURE) {
             for name in &sent.owed {
                 let got = self.got.contains(&(name.clone(), sent.number));
@@ -383,7 +383,7 @@ impl Run {
         for client in self.fleet.clients.values() {
             for (address, data) in &client.roster {
                 let first = told.entry(address).or_insert(data);
-                assert_eq!(first["n"], data["n"], "what is told of {address}");
+                assert_eq!(first["n"], data["n"], "the data of {address}");
             }
         }
     }
@@ -437,26 +437,26 @@ fn seeds(faults: Faults, salt: u64, count: u64) {
             Ok((delivered, made, parted)) => {
                 (all, certain, closed) = (all + delivered, certain + made, closed + parted);
             }
-            Err(_) => panic!("SYMPLE_SEED={seed} shows it"),
+            Err(_) => panic!("reproduce with SYMPLE_SEED={seed}"),
         }
     }
-    assert!(all > 200 * count as usize, "they talk: {all}");
+    assert!(all > 200 * count as usize, "enough messages were sent: {all}");
     assert!(closed > 0 || faults != Faults::Slow, "some were too slow");
-    assert!(certain > 100 * count as usize, "it was certain of {certain} of {all} alone");
+    assert!(certain > 100 * count as usize, "only {certain} of {all} messages had to arrive");
 }
 
 #[test]
-fn without_faults_nothing_is_lost_doubled_or_out_of_order() {
+fn without_faults_nothing_is_lost_duplicated_or_out_of_order() {
     seeds(Faults::None, 1, 10);
 }
 
 #[test]
-fn with_faults_nothing_is_doubled_and_all_heals() {
+fn with_faults_nothing_is_duplicated_and_everything_recovers() {
     seeds(Faults::All, 1000, 20);
 }
 
 #[test]
-fn slow_readers_cost_nobody_else_anything() {
+fn slow_readers_cost_other_peers_nothing() {
     seeds(Faults::Slow, 3003, 20);
 }
 

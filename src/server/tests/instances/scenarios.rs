@@ -26,7 +26,7 @@ fn secs(n: u64) -> Duration {
 }
 
 #[test]
-fn every_form_of_to_reaches_over_instances_once() {
+fn every_form_of_to_delivers_once_across_instances() {
     for (to, want) in [
         (r#""bob""#, &["bob"][..]),
         (r##""bob|#bob""##, &["bob"]),
@@ -55,7 +55,7 @@ fn every_form_of_to_reaches_over_instances_once() {
 }
 
 #[test]
-fn rooms_are_the_boundary_over_instances_too() {
+fn rooms_are_the_boundary_across_instances_too() {
     let mut fleet = fleet();
     fleet.connect("eve", 1, &["alice"]);
     fleet.connect("alice.2", 2, &[]);
@@ -93,18 +93,18 @@ fn rosters_are_complete_from_the_start_and_follow_joins_and_leaves() {
     assert_eq!(fleet.roster("dave"), ["carol"]);
     for at in 0..3 {
         let rooms = fleet.instances[&at].hub.stats();
-        assert!(rooms.peers_away <= 1, "nobody is kept who shares no room");
+        assert!(rooms.peers_away <= 1, "peers without a shared room are not kept");
     }
 }
 
 #[test]
-fn what_a_peer_tells_of_itself_is_told_later_at_other_instances() {
+fn data_of_a_peer_reaches_later_arrivals_on_other_instances() {
     let mut fleet = fleet();
     fleet.send("bob", r#"{"type":"presence","data":{"peerType":"camera","n":1.0}}"#);
     fleet.settle();
     assert_eq!(fleet.clients["alice"].roster["bob|#bob"]["peerType"], "camera");
     let inbox = std::mem::take(&mut fleet.clients.get_mut("alice").expect("there").inbox);
-    assert_eq!(inbox.len(), 1, "told once: {inbox:?}");
+    assert_eq!(inbox.len(), 1, "announced once: {inbox:?}");
     fleet.connect("erin", 0, &["team"]);
     fleet.connect("fred", 2, &["team"]);
     fleet.settle();
@@ -114,7 +114,7 @@ fn what_a_peer_tells_of_itself_is_told_later_at_other_instances() {
 }
 
 #[test]
-fn a_join_is_answered_when_the_bus_has_confirmed_it() {
+fn a_join_is_answered_after_the_bus_has_confirmed_it() {
     let mut fleet = fleet();
     fleet.send("dave", r#"{"type":"join","room":"team"}"#);
     fleet.send("dave", &message(r#""team""#, "early"));
@@ -129,7 +129,7 @@ fn a_join_is_answered_when_the_bus_has_confirmed_it() {
 }
 
 #[test]
-fn a_welcome_waits_for_the_bus_and_what_the_client_sends_meanwhile_waits_with_it() {
+fn welcome_and_frames_sent_before_it_wait_for_the_bus() {
     let mut fleet = fleet();
     fleet.connect("erin", 2, &["team"]);
     fleet.send("erin", &message(r#""team""#, "hello"));
@@ -144,7 +144,7 @@ fn a_welcome_waits_for_the_bus_and_what_the_client_sends_meanwhile_waits_with_it
 }
 
 #[test]
-fn a_receipt_counts_over_instances() {
+fn a_receipt_counts_across_instances() {
     let mut fleet = fleet();
     for (to, delivered) in [("team", 2), ("bob", 1), ("nobody", 0), ("dave", 0), ("carol", 1)] {
         let text = format!(r#"{{"type":"message","id":7,"to":"{to}","receipt":true}}"#);
@@ -160,11 +160,11 @@ fn a_receipt_counts_over_instances() {
     fleet.settle();
     assert_eq!(fleet.got("alice").len(), 0);
     fleet.pass(secs(1));
-    assert_eq!(fleet.got("alice")[0]["delivered"], 1, "who hangs is not waited for");
+    assert_eq!(fleet.got("alice")[0]["delivered"], 1, "a suspended instance is not waited for");
 }
 
 #[test]
-fn an_instance_hears_only_what_concerns_its_peers() {
+fn an_instance_receives_only_what_concerns_its_peers() {
     let mut fleet = fleet();
     let channels = &fleet.instances[&2].channels;
     let own = ["symple:cluster:to:#dave", "symple:cluster:to:dave"];
@@ -181,7 +181,7 @@ fn an_instance_hears_only_what_concerns_its_peers() {
 }
 
 #[test]
-fn an_instance_that_dies_takes_its_peers_along_within_fifteen_seconds() {
+fn peers_of_a_dead_instance_go_offline_within_fifteen_seconds() {
     let mut fleet = fleet();
     fleet.kill(1);
     fleet.pass(secs(5));
@@ -195,7 +195,7 @@ fn an_instance_that_dies_takes_its_peers_along_within_fifteen_seconds() {
 }
 
 #[test]
-fn an_instance_that_ends_takes_its_peers_along_at_once() {
+fn peers_of_an_instance_that_shuts_down_go_offline_at_once() {
     let mut fleet = fleet();
     fleet.say(1, Input::Shutdown);
     fleet.settle();
@@ -203,7 +203,7 @@ fn an_instance_that_ends_takes_its_peers_along_at_once() {
 }
 
 #[test]
-fn one_that_hangs_and_returns_brings_no_ghosts() {
+fn an_instance_that_hangs_and_returns_causes_no_ghosts() {
     let mut fleet = fleet();
     fleet.connect("erin", 1, &["team"]);
     fleet.settle();
@@ -214,7 +214,7 @@ fn one_that_hangs_and_returns_brings_no_ghosts() {
     fleet.cut("carol");
     fleet.settle();
     fleet.instances.get_mut(&1).expect("runs").hangs = false;
-    // Its timer comes first, then all that waited for it, the end of erin's socket last.
+    // Its timer comes first, then everything that waited for it; the end of erin's socket comes last.
     fleet.wake();
     fleet.settle();
     fleet.say(1, Input::Closed { conn: end.conn });
@@ -223,11 +223,15 @@ fn one_that_hangs_and_returns_brings_no_ghosts() {
     assert_eq!(fleet.roster("bob"), ["alice"]);
     let inbox = &fleet.clients["bob"].inbox;
     let lost = inbox.iter().filter(|m| m["data"]["online"] == false).map(|m| &m["data"]["user"]);
-    assert_eq!(lost.collect::<Vec<_>>(), ["carol", "erin"], "it was away itself, and takes nobody for dead");
+    assert_eq!(
+        lost.collect::<Vec<_>>(),
+        ["carol", "erin"],
+        "it was suspended itself, so it declares nobody dead"
+    );
 }
 
 #[test]
-fn without_the_bus_local_traffic_goes_on_and_all_heals() {
+fn without_the_bus_local_traffic_continues_and_rosters_recover() {
     let mut fleet = fleet();
     fleet.stop_bus();
     fleet.settle();
@@ -246,7 +250,7 @@ fn without_the_bus_local_traffic_goes_on_and_all_heals() {
     assert_eq!(fleet.roster("alice"), ["carol", "dave", "erin"]);
     assert_eq!(fleet.roster("erin"), ["alice", "carol", "dave"]);
     let told = fleet.clients["carol"].inbox.len();
-    assert_eq!(told, 3, "nobody flickers: {:?}", fleet.clients["carol"].inbox);
+    assert_eq!(told, 3, "no peer goes offline in between: {:?}", fleet.clients["carol"].inbox);
     fleet.send("alice", &message(r#""team""#, "again"));
     fleet.settle();
     assert_eq!(
@@ -256,7 +260,7 @@ fn without_the_bus_local_traffic_goes_on_and_all_heals() {
 }
 
 #[test]
-fn nobody_is_shown_for_long_who_cannot_be_reached() {
+fn unreachable_peers_are_not_shown_for_long() {
     let mut fleet = fleet();
     fleet.stop_bus();
     fleet.pass(secs(15));
@@ -267,7 +271,7 @@ fn nobody_is_shown_for_long_who_cannot_be_reached() {
 }
 
 #[test]
-fn a_line_that_breaks_is_made_up_for_on_both_sides() {
+fn both_sides_recover_from_a_broken_line() {
     let mut fleet = fleet();
     fleet.part(1);
     fleet.cut("carol");
@@ -284,7 +288,7 @@ fn a_line_that_breaks_is_made_up_for_on_both_sides() {
 }
 
 #[test]
-fn what_emitters_push_reaches_each_peer_once_and_the_host_reaches_all() {
+fn emitters_reach_each_peer_once_and_the_host_reaches_all_instances() {
     let mut fleet = fleet();
     fleet.emit(r#"{"type":"event","from":"app|1","to":["team","bob"],"data":"pushed"}"#);
     fleet.emit(r#"{"type":"event","from":"app|1","data":"lost"}"#);
@@ -298,7 +302,7 @@ fn what_emitters_push_reaches_each_peer_once_and_the_host_reaches_all() {
 }
 
 #[test]
-fn the_host_throws_out_at_all_instances() {
+fn a_kick_reaches_all_instances() {
     let mut fleet = fleet();
     fleet.connect("bob.2", 0, &[]);
     fleet.connect("team", 2, &[]);
@@ -313,7 +317,7 @@ fn the_host_throws_out_at_all_instances() {
 }
 
 #[test]
-fn a_bus_that_does_not_keep_up_holds_those_who_add_to_it() {
+fn a_slow_bus_holds_those_who_add_to_it() {
     let mut fleet = fleet();
     let long = "x".repeat(400 << 10);
     fleet.instances.get_mut(&0).expect("runs").stalls = true;
@@ -326,9 +330,9 @@ fn a_bus_that_does_not_keep_up_holds_those_who_add_to_it() {
 }
 
 #[test]
-fn a_bus_that_is_far_behind_is_begun_anew_and_tells_the_newest_state() {
+fn a_bus_far_behind_is_reset_and_gets_the_newest_state() {
     let mut fleet = fleet();
-    // Who comes, goes and changes is not dropped; peers in many rooms make much of it.
+    // Joins, leaves and changes are not dropped; peers in many rooms cause many of them.
     let rooms: Vec<String> = (0..200).map(|n| format!("r{n}")).collect();
     let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
     let names: Vec<String> = (0..20).map(|n| format!("e{n}")).collect();
@@ -344,10 +348,10 @@ fn a_bus_that_is_far_behind_is_begun_anew_and_tells_the_newest_state() {
     fleet.connect("fred", 1, &["r7"]);
     fleet.settle();
     let x = fleet.clients["fred"].roster["e19|#e19"]["x"].as_str().expect("told").len();
-    assert_eq!(x, 16_000, "the newest state, after all");
+    assert_eq!(x, 16_000, "the newest state arrives in the end");
 }
 
-/// alice at the first instance sends to bob at the second, who has stopped reading, and carol beside her.
+/// alice at the first instance sends to bob at the second, who has stopped reading, and to carol beside her.
 fn one_stops() -> Fleet {
     let mut fleet = fleet();
     fleet.clients.get_mut("bob").expect("connected").stopped = true;
@@ -360,7 +364,7 @@ fn one_stops() -> Fleet {
 }
 
 #[test]
-fn a_recipient_elsewhere_holds_a_sender_until_it_reads() {
+fn a_recipient_on_another_instance_holds_a_sender_until_it_reads() {
     let mut fleet = one_stops();
     assert_eq!(fleet.clients["alice"].unread.len(), 19, "over 4 MiB with the eleventh");
     fleet.pass(secs(4));
@@ -371,7 +375,7 @@ fn a_recipient_elsewhere_holds_a_sender_until_it_reads() {
 }
 
 #[test]
-fn a_user_that_joins_its_own_room_is_answered_and_told_of_its_next_session() {
+fn a_user_that_joins_its_own_room_is_answered_and_sees_its_next_session() {
     let mut fleet = fleet();
     fleet.send("alice", r#"{"type":"join","room":"alice"}"#);
     fleet.settle();
@@ -382,17 +386,17 @@ fn a_user_that_joins_its_own_room_is_answered_and_told_of_its_next_session() {
 }
 
 #[test]
-fn whoever_reads_on_has_something_to_say_for_senders_elsewhere() {
+fn a_recipient_that_reads_again_releases_senders_on_other_instances() {
     let mut fleet = one_stops();
     let (conn, now) = (fleet.clients["bob"].conn, fleet.now);
     let hub = &mut fleet.instances.get_mut(&1).expect("runs").hub.hub;
     let mut out = Vec::new();
     while hub.transmit(conn, 1 << 20, now, &mut out) {}
-    assert!(hub.has_output(), "alice waits for it");
+    assert!(hub.has_output(), "alice waits for the release");
 }
 
 #[test]
-fn a_recipient_elsewhere_is_closed_when_its_time_is_up() {
+fn a_recipient_on_another_instance_is_closed_when_its_time_is_up() {
     let mut fleet = one_stops();
     fleet.pass(secs(6));
     assert!(fleet.clients["bob"].closed && fleet.instances[&1].hub.stats().closed_slow == 1);
@@ -401,7 +405,7 @@ fn a_recipient_elsewhere_is_closed_when_its_time_is_up() {
 }
 
 #[test]
-fn recipients_of_several_instances_hold_a_sender_for_ten_seconds_in_all() {
+fn recipients_on_several_instances_hold_a_sender_for_ten_seconds_in_total() {
     let mut fleet = fleet();
     fleet.send("dave", r#"{"type":"join","room":"team"}"#);
     fleet.connect("erin", 1, &["team"]);
@@ -426,7 +430,7 @@ fn recipients_of_several_instances_hold_a_sender_for_ten_seconds_in_all() {
 }
 
 #[test]
-fn nobody_is_held_by_what_was_said_before_the_bus_went() {
+fn nobody_is_held_by_messages_from_before_the_bus_was_lost() {
     for fault in [0, 1, 2] {
         let mut fleet = one_stops();
         match fault {
@@ -434,7 +438,7 @@ fn nobody_is_held_by_what_was_said_before_the_bus_went() {
             at => fleet.part(at - 1),
         }
         fleet.settle();
-        // What waits on her socket goes on to carol, and to bob as long as he does not hold her anew.
+        // What waits on her socket continues to carol, and to bob until he holds her again.
         fleet.bus = true;
         fleet.settle();
         fleet.read("bob");
@@ -453,7 +457,7 @@ fn an_instance_that_dies_holds_nobody() {
 }
 
 #[test]
-fn nonsense_on_the_bus_harms_nobody() {
+fn garbage_on_the_bus_is_harmless() {
     let mut fleet = fleet();
     let all: Vec<String> = fleet.instances[&0].channels.iter().cloned().collect();
     let nonsense = [
