@@ -1,4 +1,4 @@
-//! What the cluster tells the hub.
+//! Handles what the cluster reports to the hub.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ use crate::server::session::State;
 use crate::server::slab::Key;
 use crate::server::{ConnId, Hub, Whom};
 
-/// A sender is told of losses once in this time at most.
+/// The minimum interval between two reports of lost messages to a sender.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
 impl Hub {
-    /// Takes in what the cluster says. Poll afterwards. A hub that is alone passes it over.
+    /// Handles a value from the cluster. Poll afterwards. A hub without a cluster ignores it.
     pub fn handle_cluster(&mut self, said: FromCluster, now: Instant) {
         let Some(remote) = &mut self.remote else { return };
         match said {
@@ -28,7 +28,7 @@ impl Hub {
                 let rises = up && !remote.up;
                 (remote.up, remote.takes) = (up, takes);
                 if rises {
-                    // Each instance is asked for all of them, and the ways to ask for one come later.
+                    // Each instance is asked for all rooms at once, and their instances become known later.
                     self.rooms.ask_all(|name, own| own || remote.hears(name));
                 }
             }
@@ -82,7 +82,7 @@ impl Hub {
             }
             FromCluster::Buried { instance } => {
                 let keys = remote.peers_of(&instance);
-                info!("an instance has gone, and {} peers with it", keys.len());
+                info!("an instance is gone, with {} peers", keys.len());
                 keys.into_iter().for_each(|key| self.forget(key, now));
             }
             FromCluster::Free { instance } => {
@@ -103,7 +103,7 @@ impl Hub {
         self.relieve(now);
     }
 
-    /// Does what waited.
+    /// Completes what waited.
     pub(super) fn finish(&mut self, wait: Wait, now: Instant) {
         match wait {
             Wait::Admit(key) => self.expected(key, now),
@@ -112,7 +112,8 @@ impl Hub {
                 if let Some(session) = self.sessions.get_mut(key) {
                     session.outbox.joining = session.outbox.joining.saturating_sub(1);
                 }
-                // Whoever leaves a room ends its waits before, so who is here is still in it: perhaps in its own.
+                // Leaving a room ends its waits first, so a session that still exists is in the room, or it is its own
+                // room.
                 if self.who(key).is_some() {
                     self.joined(key, &room, now);
                     if enters {
@@ -123,7 +124,7 @@ impl Hub {
         }
     }
 
-    /// Whoever waited longest for a room may have found that another still did.
+    /// Asks who is in a room after the last wait for it has ended.
     fn ask_if_heard(&mut self, room: &str) {
         if let Some(room) = self.rooms.named(room).filter(|room| !self.rooms.members(*room).is_empty()) {
             self.ask(room);
@@ -158,8 +159,8 @@ impl Hub {
         recipients(&message.to, Sender::Away(&rooms), &mut self.rooms, &mut found);
         let mut class = Class::Message;
         if message.is_state {
-            // Whoever hears that a peer is there must hear that it goes, and does if we know that they share a
-            // room. Until we do, the answer of its instance is on its way.
+            // A peer that is told that another is online must also be told when it goes offline, which happens if we
+            // know that they share a room. Until we do, the answer of its instance is on its way.
             found.retain(|peer| of.is_some_and(|of| self.rooms.knows(of, *peer)));
             if let Some(of) = of {
                 class = Class::State { of };
@@ -177,7 +178,7 @@ impl Hub {
         }
     }
 
-    /// A message was given up: those here whom it was for missed one.
+    /// A message was dropped: its recipients here missed one.
     fn missed(&mut self, from: &Address, rooms: &[Box<str>], to: &To<'_>) {
         let rooms = self.rooms_of(from, rooms);
         let sender = if from.as_str().is_empty() { Sender::Host } else { Sender::Away(&rooms) };
@@ -192,7 +193,7 @@ impl Hub {
         }
     }
 
-    /// The named and own rooms of a sender elsewhere that somebody here is in.
+    /// The rooms of a sender elsewhere, named and own, that have members here.
     fn rooms_of(&self, from: &Address, named: &[Box<str>]) -> Vec<RoomId> {
         let own = self.rooms.user(from.user());
         let named = named.iter().filter_map(|name| self.rooms.named(name));
@@ -201,7 +202,7 @@ impl Hub {
         rooms
     }
 
-    /// A peer of another instance holds one of ours, or nobody any more.
+    /// A peer of another instance holds one of ours, or releases it.
     fn hold_told(&mut self, holding: &Holding, now: Instant) {
         let instance = &holding.instance;
         let by = self.remote.as_ref().and_then(|remote| remote.peer(instance, &holding.by));
@@ -222,7 +223,7 @@ impl Hub {
         }
     }
 
-    /// Tells those whose messages were given up, each once a second.
+    /// Reports dropped messages to their senders, to each at most once a second.
     fn tell_unsent(&mut self, conns: &[ConnId], now: Instant) {
         let refusal = Refusal::new(Status::UNAVAILABLE, "Other servers cannot be reached: messages are lost");
         let text: Arc<str> = refusal.frame().into();

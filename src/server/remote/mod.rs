@@ -1,8 +1,8 @@
-//! Peers of other instances, as the hub sees them: what it says to the [`cluster`](super::cluster), and what it is told.
+//! Peers of other instances, as the hub sees them: what it exchanges with the [`cluster`](super::cluster).
 //!
-//! The hub knows neither the bus nor the instances. It speaks to the cluster by values, [`ToCluster`] one way and
-//! [`FromCluster`] the other, and a hub that is alone says nothing. Whoever drives both moves the values after each
-//! input ([`Cluster::exchange`](super::cluster::Cluster::exchange)), so that neither ever waits for the other.
+//! The hub knows neither the bus nor the instances. It sends [`ToCluster`] values and receives [`FromCluster`] values;
+//! a hub without a cluster sends none. The driver of both moves the values after each input
+//! ([`Cluster::exchange`](super::cluster::Cluster::exchange)), so that neither ever waits for the other.
 
 mod hear;
 mod peers;
@@ -18,17 +18,17 @@ pub(super) use peers::Away;
 pub(super) use say::Spread;
 pub use values::{Card, FromCluster, Holding, Incoming, Outgoing, Question, ToCluster};
 
-/// What waits for the cluster.
+/// Something that waits for the cluster.
 #[derive(Debug)]
 pub(super) enum Wait {
     Admit(Key),
-    /// Into this room; it is made known there if it was not in it before.
+    /// A join of this room. If the peer `enters` it, it is announced there.
     Join {
         key: Key,
         room: Box<str>,
         enters: bool,
     },
-    /// It was ended early; the room is still to be heard of.
+    /// Ended early; the subscription to the room is still pending.
     Settled {
         room: Box<str>,
     },
@@ -43,7 +43,7 @@ impl Wait {
     }
 }
 
-/// What a hub that is one of several keeps for that.
+/// The additional state of a hub that is one of several.
 #[derive(Debug, Default)]
 pub(super) struct Remote {
     out: VecDeque<ToCluster>,
@@ -51,12 +51,12 @@ pub(super) struct Remote {
     takes: bool,
     waits: BTreeMap<u64, Wait>,
     last_wait: u64,
-    /// Named rooms that somebody here waits to enter, and in how many ways: what is said in them does not arrive yet,
-    /// so who is told to be in them may have left by then.
+    /// Named rooms that somebody here is about to enter, and how many waits each has. Messages in them do not arrive
+    /// yet, so peers that are reported to be in them may have left meanwhile.
     pending: HashMap<Box<str>, u32>,
     /// Peers that have a seat here, by their instances and ids.
     peers: BTreeMap<Arc<str>, BTreeMap<Box<str>, Key>>,
-    /// Who missed something and was not told yet.
+    /// Peers that missed something and were not told yet.
     missing: BTreeSet<Key>,
 }
 
@@ -102,7 +102,7 @@ impl Remote {
         due.map(|wait| std::mem::replace(wait, Wait::Settled { room: room.into() })).collect()
     }
 
-    /// Whether all that is said in a named room arrives here, if the bus is there and somebody here is in it.
+    /// Whether everything sent in a named room arrives here, given a bus and a member here.
     fn hears(&self, room: &str) -> bool {
         !self.pending.contains_key(room)
     }

@@ -12,22 +12,22 @@ use crate::server::session::{Session, State};
 use crate::server::slab::Key;
 use crate::server::{ConnId, Hub};
 
-/// What is known of a peer at another instance.
+/// What is known about a peer on another instance.
 #[derive(Debug)]
 pub(in crate::server) struct Away {
     pub instance: Arc<str>,
     pub who: Arc<Who>,
     pub profile: Profile,
     pub card: Option<Arc<str>>,
-    /// A change of its data is to be told by a message of its own, which has not come yet.
+    /// A message with a change of its data is still to come.
     pub untold: bool,
-    /// The number of the last question to its instance before it was told of.
+    /// The number of the last question to its instance before the peer was reported.
     pub sync: u64,
 }
 
 impl Hub {
-    /// Takes in a peer of `instance` as it is; `told`: a message of its own tells what changed in its data. `sync`:
-    /// the number of the last question to its instance.
+    /// Updates a peer of `instance`. `told`: a message of its own announces what changed in its data. `sync`: the
+    /// number of the last question to its instance.
     pub(super) fn meet(&mut self, instance: &Arc<str>, card: &Card, told: bool, sync: u64, now: Instant) {
         let rooms = self.rooms_here(card);
         let known = self.remote.as_ref().and_then(|remote| remote.peer(instance, &card.id));
@@ -42,7 +42,7 @@ impl Hub {
             None => return,
         };
         let moves = known.is_none() || self.moves(key, &rooms);
-        // Those who met it before are told what is new of it; the others all of it, from the logs.
+        // Peers that know it are told what changed; the others learn about it from the logs of the rooms.
         let met = if known.is_some() { self.sharers(key) } else { Vec::new() };
         if moves {
             self.seat_in(key, &rooms);
@@ -54,7 +54,7 @@ impl Hub {
         }
     }
 
-    /// The peer is there no more, or shares no room with any of ours.
+    /// The peer is gone, or shares no room with any of ours.
     pub(super) fn forget(&mut self, key: Key, now: Instant) {
         let Some(session) = self.sessions.get(key) else { return };
         let State::Away(away) = &session.state else { return };
@@ -69,7 +69,7 @@ impl Hub {
         self.tell_changes(now);
     }
 
-    /// Nobody of ours is in a room any more: those who were shown for it alone go.
+    /// The last of our peers has left a room: removes remote peers that were only shown because of it.
     pub(super) fn desert(&mut self, room: RoomId, now: Instant) {
         for key in self.rooms.away(room).to_vec() {
             if let (false, Some(who)) = (self.rooms.name(room).1, self.who(key)) {
@@ -81,14 +81,14 @@ impl Hub {
         }
     }
 
-    /// Those of ours who share a room with a peer.
+    /// Our peers that share a room with this one.
     fn sharers(&mut self, key: Key) -> Vec<Key> {
         let mut found = Vec::new();
         self.rooms.peers(key, &mut found);
         found
     }
 
-    /// Which of a peer's named rooms somebody here is in and hears of.
+    /// The peer's named rooms that have members here and an active subscription.
     fn rooms_here(&self, card: &Card) -> Vec<RoomId> {
         let Some(remote) = &self.remote else { return Vec::new() };
         let heard = card.rooms.iter().filter(|name| remote.hears(name));
@@ -131,7 +131,7 @@ impl Hub {
         Some(key)
     }
 
-    /// Whether a peer sits in other named rooms than these.
+    /// Whether the peer's named rooms differ from these.
     fn moves(&self, key: Key, rooms: &[RoomId]) -> bool {
         let named = self.rooms.of(key).iter().filter(|room| !self.rooms.name(**room).1);
         let mut count = 0;
@@ -151,7 +151,8 @@ impl Hub {
         }
     }
 
-    /// Whether those who know the peer have to be told something new; not if it is `told` anyway.
+    /// Stores what is new about a peer. Returns whether those who know it must be told, which is not the case if it was
+    /// `told` anyway.
     fn learn(&mut self, key: Key, card: &Card, told: bool, sync: u64) -> bool {
         let max = self.config.max_peer_data.saturating_mul(2);
         let Some(session) = self.sessions.get_mut(key) else { return false };
@@ -178,21 +179,21 @@ impl Hub {
         self.deliver(Some(key), &to, &card, Class::State { of: key }, now);
     }
 
-    /// The presence that tells of it.
+    /// The presence that announces it.
     pub(in crate::server) fn away_card(away: &mut Away) -> Arc<str> {
         away.card.get_or_insert_with(|| presence::online(&away.who, &away.profile)).clone()
     }
 }
 
 impl Hub {
-    /// A message of its own told of it.
+    /// A message of its own announced the change.
     pub(super) fn told_of(&mut self, key: Key) {
         if let Some(State::Away(away)) = self.sessions.get_mut(key).map(|session| &mut session.state) {
             away.untold = false;
         }
     }
 
-    /// Before which question its instance told of a peer last.
+    /// The number of the last question to its instance before the peer was reported.
     pub(super) fn away_sync(&self, key: Key) -> Option<u64> {
         match &self.sessions.get(key)?.state {
             State::Away(away) => Some(away.sync),

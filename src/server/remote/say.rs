@@ -1,4 +1,4 @@
-//! What our own peers make known at other instances.
+//! What our own peers announce to other instances.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::server::rooms::{RoomId, Rooms};
 use crate::server::session::State;
 use crate::server::slab::Key;
 
-/// Longer names are nobody's: a room's has at most 256 bytes.
+/// No valid name is longer: a room's has at most 256 bytes.
 const MAX_NAME: usize = 256;
 
-/// What a hub says of a peer's message to other instances.
+/// A peer's message for other instances.
 pub(in crate::server) struct Spread<'a> {
     pub to: &'a To<'a>,
     pub text: &'a Arc<str>,
     pub class: Class,
-    /// The message's id, if its sender wants a receipt, and how many it reached here.
+    /// The message's id, if its sender wants a receipt, and how many peers it reached here.
     pub receipt: Option<(&'a str, usize)>,
 }
 
@@ -33,8 +33,8 @@ impl Hub {
         self.remote.is_some()
     }
 
-    /// The names that a message to `to` goes to, once each. None without other instances, or while there is no
-    /// bus and none has ever been heard.
+    /// The names to which a message with this `to` is published, once each. None without other instances, or while
+    /// there is no bus and no instance has ever been seen.
     pub(in crate::server) fn names(&self, sender: Option<Key>, to: &To<'_>) -> Vec<Arc<str>> {
         if !self.remote.as_ref().is_some_and(|remote| remote.takes) {
             return Vec::new();
@@ -53,7 +53,7 @@ impl Hub {
         names.into_iter().collect()
     }
 
-    /// Says a peer's message under these names. True if other instances will say whom it reached.
+    /// Sends a peer's message to these names. Returns whether other instances will report how many peers it reached.
     pub(in crate::server) fn spread(&mut self, key: Key, names: Vec<Arc<str>>, what: &Spread<'_>) -> bool {
         let (Some(who), Some(session)) = (self.who(key), self.sessions.get(key)) else { return false };
         let (conn, rooms) = (session.conn, named(&self.rooms, key));
@@ -71,12 +71,12 @@ impl Hub {
         what.receipt.is_some()
     }
 
-    /// Holds the sender where it is, if that is at another instance.
+    /// Holds a sender on another instance.
     pub(in crate::server) fn hold_away(&mut self, recipient: Key, sender: Key) {
         self.say_hold(recipient, sender, false);
     }
 
-    /// A peer of another instance concerns us no more: tells its instance that nobody here holds it.
+    /// A peer of another instance is no longer relevant here: tells its instance that nobody here holds it.
     pub(super) fn free_elsewhere(&mut self, sender: Key) {
         for recipient in self.holds.holders(sender).to_vec() {
             self.say_hold(recipient, sender, true);
@@ -93,7 +93,7 @@ impl Hub {
         }
     }
 
-    /// Those of other instances whom a recipient holds.
+    /// The senders on other instances that a recipient holds.
     pub(in crate::server) fn held_away(&self, recipient: Key) -> Vec<Key> {
         if self.remote.is_none() {
             return Vec::new();
@@ -104,7 +104,7 @@ impl Hub {
         self.holds.held_by(recipient).iter().filter(is_away).copied().collect()
     }
 
-    /// Tells the instances of these for how long they were held in the last minute.
+    /// Tells the instances of these senders how long they were held in the last minute.
     pub(in crate::server) fn tell_spent(&mut self, senders: &[Key], now: Instant) {
         for key in senders {
             let Some(State::Away(away)) = self.sessions.get(*key).map(|session| &session.state) else {
@@ -115,7 +115,7 @@ impl Hub {
         }
     }
 
-    /// Tells an instance for how long this sender was held in the last minute, if it was.
+    /// Tells an instance how long this sender was held in the last minute, if it was.
     pub(super) fn say_spent(&mut self, instance: &Arc<str>, id: &str, key: Key, now: Instant) {
         let millis = u64::try_from(self.holds.spent(key, now).as_millis()).unwrap_or(u64::MAX);
         if let Some(remote) = self.remote.as_mut().filter(|_| millis > 0) {
@@ -123,7 +123,7 @@ impl Hub {
         }
     }
 
-    /// Before a recipient holds nobody any more: tells those instances whose peers it held.
+    /// A recipient is about to release everybody: tells the instances whose peers it held.
     pub(in crate::server) fn resume_away(&mut self, recipient: Key) {
         if self.remote.is_none() {
             return;
@@ -142,7 +142,7 @@ impl Hub {
         }
     }
 
-    /// Says a message of the host at other instances.
+    /// Sends a message of the host to other instances.
     pub(in crate::server) fn spread_host(&mut self, to: &To<'_>, text: &str) {
         let names = self.names(None, to);
         if let Some(remote) = self.remote.as_mut().filter(|_| !names.is_empty()) {
@@ -150,7 +150,7 @@ impl Hub {
         }
     }
 
-    /// Throws peers of the host's choice out at other instances.
+    /// Kicks peers on other instances.
     pub(in crate::server) fn spread_kick(&mut self, address: &str, status: Status, message: &str) {
         let names = self.names(None, &To::One(address.into()));
         if let Some(remote) = self.remote.as_mut().filter(|_| !names.is_empty()) {
@@ -159,7 +159,7 @@ impl Hub {
         }
     }
 
-    /// Wants what is said to a newcomer, before it is let in. True if it has to wait, which it does then.
+    /// Subscribes to the names of a newcomer before it is admitted. Returns whether it has to wait.
     pub(in crate::server) fn expect(&mut self, key: Key, names: &[&str]) -> bool {
         let Some(remote) = &mut self.remote else { return false };
         let wait = remote.wait(Wait::Admit(key));
@@ -167,14 +167,14 @@ impl Hub {
         true
     }
 
-    /// The names that [`Hub::expect`] wanted concern nobody any more.
+    /// Releases the names of [`Hub::expect`].
     pub(in crate::server) fn unexpect(&mut self, names: &[&str], now: Instant) {
         if self.remote.is_some() {
             names.iter().for_each(|name| self.unwant((*name).into(), now));
         }
     }
 
-    /// A peer was let in: its rooms are asked who else is there, and told of it.
+    /// A peer was admitted: announces it in its rooms, and asks who else is in them.
     pub(in crate::server) fn arrived(&mut self, key: Key) {
         if self.remote.is_none() {
             return;
@@ -184,7 +184,7 @@ impl Hub {
         rooms.into_iter().for_each(|room| self.ask(room));
     }
 
-    /// A peer entered a named room, which it was not in before if `enters`. True if its answer waits.
+    /// A peer joined a named room, in which it was not before if `enters`. Returns whether its answer has to wait.
     pub(in crate::server) fn entered(&mut self, key: Key, room: &str, enters: bool) -> bool {
         let Some(remote) = &mut self.remote else { return false };
         let wait = remote.wait(Wait::Join { key, room: room.into(), enters });
@@ -198,7 +198,7 @@ impl Hub {
         true
     }
 
-    /// Makes a peer known in a room that it is in.
+    /// Announces a peer in a room that it is in.
     pub(super) fn known_in(&mut self, key: Key, room: &str) {
         if let Some(room) = self.rooms.named(room) {
             self.announce(key, &[room], false);
@@ -206,13 +206,13 @@ impl Hub {
         }
     }
 
-    /// Ends the waits of a peer for a room: what comes for it now must come behind the `join:ok`.
+    /// Ends the waits of a peer for a room early, since whatever is sent to it now must come after the `join:ok`.
     pub(in crate::server) fn settle_join(&mut self, key: Key, room: &str, now: Instant) {
         let Some(remote) = &mut self.remote else { return };
         remote.settle(key, room).into_iter().for_each(|wait| self.finish(wait, now));
     }
 
-    /// A peer left a room, after it did.
+    /// A peer has left a room.
     pub(in crate::server) fn left(&mut self, key: Key, room: &str, now: Instant) {
         let Some(card) = self.own_card(key) else { return };
         let name: Arc<str> = room.into();
@@ -222,7 +222,7 @@ impl Hub {
         self.unwant(name, now);
     }
 
-    /// A peer changed what it tells of itself, and tells so in a message next.
+    /// A peer changed its data, and announces it with a message next.
     pub(in crate::server) fn changed(&mut self, key: Key) {
         if self.remote.is_some() {
             let rooms = self.rooms.of(key).to_vec();
@@ -230,7 +230,7 @@ impl Hub {
         }
     }
 
-    /// A peer that was in these rooms has gone. Before it loses its seat.
+    /// A peer goes offline. Call this while it still has its seat. Returns the names that it used.
     pub(in crate::server) fn departs(&mut self, key: Key, who: &Who) -> Vec<Arc<str>> {
         let Some(remote) = &mut self.remote else { return Vec::new() };
         let name = |room: &RoomId| self.rooms.name(*room).0.clone();
@@ -243,7 +243,7 @@ impl Hub {
         names
     }
 
-    /// What a peer that has gone wanted is wanted no more. After it lost its seat.
+    /// Releases the names that a departed peer used. Call this after it lost its seat.
     pub(in crate::server) fn departed(&mut self, names: Vec<Arc<str>>, now: Instant) {
         names.into_iter().for_each(|name| self.unwant(name, now));
     }
@@ -264,7 +264,7 @@ impl Hub {
         }
     }
 
-    /// Asks who is in a room elsewhere, if that is not known.
+    /// Asks which peers on other instances are in a room, unless they are known.
     pub(super) fn ask(&mut self, room: RoomId) {
         let Some(remote) = self.remote.as_mut().filter(|remote| remote.up) else { return };
         let (name, own) = self.rooms.name(room);
@@ -282,7 +282,7 @@ impl Hub {
         }
     }
 
-    /// One of ours, as others are to know it.
+    /// One of our peers, as others see it.
     pub(super) fn own_card(&self, key: Key) -> Option<Card> {
         self.remote.as_ref()?;
         let State::Live(live) = &self.sessions.get(key)?.state else { return None };
@@ -296,10 +296,10 @@ impl Hub {
     }
 }
 
-/// The name under which instances hear that may have whom `name` names.
+/// The name by which to reach the instances of the peers that `name` addresses.
 fn name_of<'a>(rooms: &Rooms, name: &'a str) -> Option<&'a str> {
     let name = match Target::parse(name)? {
-        // Ids are unique over all instances.
+        // Ids are unique across all instances.
         Target::Session { id, .. } | Target::Id(id) if rooms.session(id).is_some() => return None,
         Target::Session { user, .. } => user,
         Target::Id(name) | Target::User(name) | Target::Name(name) => name,
@@ -313,7 +313,7 @@ fn named(rooms: &Rooms, key: Key) -> Vec<Arc<str>> {
 }
 
 fn data(profile: &Profile) -> Box<RawValue> {
-    RawValue::from_string(profile.json()).expect("members are JSON as they were read")
+    RawValue::from_string(profile.json()).expect("the members were parsed as JSON")
 }
 
 fn owned(to: &To<'_>) -> To<'static> {

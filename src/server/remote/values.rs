@@ -1,4 +1,4 @@
-//! What the hub and its cluster say to each other.
+//! The values that the hub and its cluster exchange.
 
 use std::sync::Arc;
 
@@ -8,34 +8,34 @@ use serde_json::value::RawValue;
 use crate::proto::{Address, Status, To};
 use crate::server::ConnId;
 
-/// A peer as instances tell each other of it.
+/// A peer, as instances describe it to each other.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Card {
     pub(in crate::server) id: Box<str>,
     pub(in crate::server) user: Box<str>,
     pub(in crate::server) name: Box<str>,
-    /// Its named rooms, all of them.
+    /// All of its named rooms.
     pub(in crate::server) rooms: Vec<Box<str>>,
-    /// What it adds to itself; an object.
+    /// Its data; an object.
     pub(in crate::server) data: Box<RawValue>,
 }
 
-/// A message of a peer, for those at other instances.
+/// A message of a peer, for other instances.
 #[derive(Debug)]
 pub struct Outgoing {
     pub(in crate::server) conn: ConnId,
     pub(in crate::server) from: Address,
-    /// The named rooms of the sender: what it may reach is decided where its recipients are.
+    /// The named rooms of the sender: the recipients' instance decides whom it may reach.
     pub(in crate::server) rooms: Vec<Arc<str>>,
     pub(in crate::server) to: To<'static>,
     pub(in crate::server) text: Arc<str>,
-    /// It tells the state of the peer.
+    /// Whether it contains the state of the peer.
     pub(in crate::server) is_state: bool,
-    /// The raw id of the message, if its sender wants a receipt, and how many it reached here.
+    /// The raw id of the message, if its sender wants a receipt, and how many peers it reached here.
     pub(in crate::server) receipt: Option<(Box<str>, usize)>,
 }
 
-/// A message of a peer at another instance.
+/// A message of a peer on another instance.
 #[derive(Debug)]
 pub struct Incoming {
     pub(in crate::server) instance: Arc<str>,
@@ -43,198 +43,198 @@ pub struct Incoming {
     pub(in crate::server) rooms: Vec<Box<str>>,
     pub(in crate::server) to: To<'static>,
     pub(in crate::server) text: Arc<str>,
-    /// It tells the state of the peer.
+    /// Whether it contains the state of the peer.
     pub(in crate::server) is_state: bool,
-    /// Its number, if the instance wants to know how many it reached.
+    /// Its number, if the instance wants to know how many peers it reached.
     pub(in crate::server) receipt: Option<u64>,
 }
 
-/// One peer holds another, or does so no more. Sessions by their ids.
+/// A peer holds another, or releases it. Both are identified by the ids of their sessions.
 #[derive(Debug)]
 pub struct Holding {
-    /// The instance of the other side.
+    /// The instance of the other one.
     pub(in crate::server) instance: Arc<str>,
     pub(in crate::server) by: Box<str>,
-    /// Who is held; without it, all are free whom `by` holds.
+    /// The sender that is held; without it, `by` releases all that it holds.
     pub(in crate::server) held: Option<Box<str>>,
     pub(in crate::server) ends: bool,
 }
 
-/// What the hub says to the cluster. A `wait` is answered by [`FromCluster::Heard`]; `names` are users and rooms, and
-/// reach the instances where somebody is by that name.
+/// A value from the hub for the cluster. [`FromCluster::Heard`] ends a `wait`; `names` are users and rooms, and reach
+/// the instances where somebody has that name.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ToCluster {
     /// A peer sent a message.
     Message {
-        /// Where it goes.
+        /// The names that it is for.
         names: Vec<Arc<str>>,
         /// The message.
         message: Outgoing,
     },
     /// The host pushed a message.
     Host {
-        /// Where it goes.
+        /// The names that it is for.
         names: Vec<Arc<str>>,
-        /// To whom.
+        /// The recipients.
         to: To<'static>,
         /// The message.
         text: Arc<str>,
     },
-    /// The host throws peers out.
+    /// The host kicks peers.
     Kick {
-        /// Where they may be.
+        /// The names under which they may be found.
         names: Vec<Arc<str>>,
-        /// Whom.
+        /// The address of the peers.
         address: Box<str>,
-        /// The number of the error.
+        /// The status of the error.
         status: Status,
-        /// Its words.
+        /// The message of the error.
         message: Box<str>,
     },
-    /// One more peer here concerns itself with these names.
+    /// One more peer here uses these names.
     Want {
-        /// Which.
+        /// The names.
         names: Vec<Box<str>>,
-        /// To be answered when all that is said under them arrives here.
+        /// Ends once everything sent to them arrives here.
         wait: u64,
     },
-    /// A peer waits for a name that is wanted already.
+    /// A peer waits for a name that is in use already.
     Await {
-        /// Which.
+        /// The name.
         name: Box<str>,
-        /// To be answered when all that is said under it arrives here.
+        /// Ends once everything sent to it arrives here.
         wait: u64,
     },
-    /// One peer fewer concerns itself with a name.
+    /// One peer fewer uses a name.
     Unwant {
-        /// Which.
+        /// The name.
         name: Arc<str>,
     },
-    /// A peer here is to be known under these names.
+    /// Announce a peer here under these names.
     Peer {
-        /// Where.
+        /// The names.
         names: Vec<Arc<str>>,
-        /// As it is.
+        /// The peer.
         card: Card,
-        /// What changed in its data is told by a message next.
+        /// A message with what changed in its data comes next.
         told: bool,
     },
-    /// A peer here has gone.
+    /// A peer here went offline.
     Gone {
-        /// Where it was known.
+        /// The names under which it was announced.
         names: Vec<Arc<str>>,
-        /// Its session.
+        /// The id of its session.
         id: Box<str>,
     },
-    /// Who else is in a room?
+    /// Which other peers are in a room?
     Ask {
-        /// Its name.
+        /// The name of the room.
         name: Arc<str>,
-        /// Whether it is a user's own.
+        /// Whether it is a user's own room.
         own: bool,
     },
     /// Answers [`FromCluster::ListRooms`].
     Rooms {
-        /// For which instance.
+        /// The instance to ask.
         instance: Arc<str>,
         /// The number of the question.
         sync: u64,
-        /// Users who are here.
+        /// Users with peers here.
         users: Vec<Arc<str>>,
-        /// Named rooms that somebody here is in.
+        /// Named rooms with members here.
         rooms: Vec<Arc<str>>,
     },
     /// Answers [`FromCluster::ListPeers`].
     Peers {
-        /// For which instance.
+        /// The instance that asked.
         instance: Arc<str>,
         /// The peers.
         cards: Vec<Card>,
         /// Its question.
         question: Question,
     },
-    /// Answers a [`FromCluster::Message`] that wanted it.
+    /// Answers a [`FromCluster::Message`] that asks for a count.
     Delivered {
         /// The instance of the sender.
         instance: Arc<str>,
         /// The number of the message.
         n: u64,
-        /// How many it reached here.
+        /// How many peers it reached here.
         delivered: usize,
     },
-    /// A peer here holds one at another instance, or frees it.
+    /// A peer here holds one on another instance, or releases it.
     Hold {
-        /// Who whom.
+        /// Both peers, and whether the hold ends.
         holding: Holding,
     },
-    /// For how long a sender was held in the last minute.
+    /// How long a sender was held in the last minute.
     Spent {
-        /// Which instance is to know it.
+        /// The instance to tell.
         instance: Arc<str>,
-        /// The session.
+        /// The id of the session.
         id: Box<str>,
         /// In ms.
         millis: u64,
     },
-    /// This instance ends.
+    /// This instance shuts down.
     Bye,
 }
 
-/// What another instance asks when it asks who is there.
+/// Details of another instance's question for peers.
 #[derive(Debug)]
 pub struct Question {
     pub(in crate::server) sync: Option<u64>,
     pub(in crate::server) since: Option<u64>,
-    /// This instance is new to who asks, and knows better what it owes.
+    /// The asking instance has just met this one, which knows better what it owes.
     pub(in crate::server) first: bool,
 }
 
-/// What the cluster says to the hub: give it to [`Hub::handle_cluster`](crate::server::Hub::handle_cluster).
+/// A value from the cluster for the hub: pass it to [`Hub::handle_cluster`](crate::server::Hub::handle_cluster).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FromCluster {
-    /// What the cluster is good for since now.
+    /// The state of the cluster changed.
     Reaches {
-        /// Other instances are reached.
+        /// Other instances are reachable.
         up: bool,
-        /// Messages for them go out, or are kept for when they do.
+        /// Messages for them are sent, or kept until they can be.
         takes: bool,
     },
-    /// A wait is over.
+    /// A wait has ended.
     Heard {
         /// Its number.
         wait: u64,
     },
-    /// What became of a message.
+    /// The result of a message with a receipt.
     Receipt {
         /// Its sender.
         conn: ConnId,
         /// Its raw id.
         id: Box<str>,
-        /// How many it reached.
+        /// How many peers it reached.
         delivered: usize,
     },
-    /// Messages of these were given up.
+    /// Messages of these connections were dropped.
     Unsent {
         /// Their senders.
         conns: Vec<ConnId>,
     },
-    /// Too much waits for the bus: a sender is to be held.
+    /// Too much is waiting for the bus: hold a sender.
     HoldForBus {
-        /// Which.
+        /// Its connection.
         conn: ConnId,
     },
-    /// Nobody is to be held for the bus.
+    /// Release everybody who is held because of the bus.
     FreeForBus,
-    /// Which rooms is somebody here in?
+    /// Which rooms have members here?
     ListRooms {
         /// The instance that will be asked about them.
         instance: Arc<str>,
         /// The number of the question.
         sync: u64,
     },
-    /// Who is here of these?
+    /// Which peers are here, of these users and rooms?
     ListPeers {
         /// The instance that asks.
         instance: Arc<str>,
@@ -242,7 +242,7 @@ pub enum FromCluster {
         users: Vec<Box<str>>,
         /// Named rooms.
         rooms: Vec<Box<str>>,
-        /// What else it asks.
+        /// Details of the question.
         question: Question,
     },
     /// A peer of another instance sent a message.
@@ -250,76 +250,76 @@ pub enum FromCluster {
         /// The message.
         message: Incoming,
     },
-    /// A message was given up that was for some of ours.
+    /// A message for some of our peers was dropped.
     Missed {
-        /// From whom; empty for the host.
+        /// The sender; empty for the host.
         from: Address,
         /// The sender's named rooms.
         rooms: Vec<Box<str>>,
-        /// To whom.
+        /// The recipients.
         to: To<'static>,
     },
-    /// Those who missed something are to be told.
+    /// Tell the peers that missed something.
     TellMissed,
-    /// A host pushed a message at another instance, or on the broadcast channel.
+    /// A host pushed a message on another instance, or a program on the broadcast channel.
     Host {
         /// The message.
         text: Box<str>,
     },
-    /// A host throws peers out.
+    /// A host kicks peers.
     Kick {
-        /// Whom.
+        /// The address of the peers.
         address: Box<str>,
-        /// The number of the error.
+        /// The status of the error.
         status: Status,
-        /// Its words.
+        /// The message of the error.
         message: Box<str>,
     },
-    /// A peer at another instance as it is.
+    /// The state of a peer on another instance.
     Peer {
-        /// Where.
+        /// Its instance.
         instance: Arc<str>,
-        /// As it is.
+        /// The peer.
         card: Card,
-        /// A message of its own tells what changed in its data.
+        /// A message of its own announces what changed in its data.
         told: bool,
         /// The number of the last question to its instance.
         sync: u64,
     },
-    /// Peers at another instance have gone.
+    /// Peers on another instance went offline.
     Gone {
-        /// Where.
+        /// Their instance.
         instance: Arc<str>,
-        /// Their sessions.
+        /// The ids of their sessions.
         ids: Vec<Box<str>>,
     },
-    /// Peers of an instance that were told of before a question have gone.
+    /// Peers of an instance that were last reported before this question are gone.
     GoneBefore {
-        /// Where.
+        /// The instance.
         instance: Arc<str>,
         /// The number of the question.
         sync: u64,
     },
-    /// An instance is no more.
+    /// An instance is gone.
     Buried {
-        /// Which.
+        /// The instance.
         instance: Arc<str>,
     },
-    /// Peers of an instance, or of all, hold nobody and are held by nobody.
+    /// All holds by and of the peers of an instance end, or of all instances.
     Free {
-        /// Which.
+        /// The instance.
         instance: Option<Arc<str>>,
     },
-    /// A peer of another instance holds one here, or frees it.
+    /// A peer of another instance holds one here, or releases it.
     Hold {
-        /// Who whom.
+        /// Both peers, and whether the hold ends.
         holding: Holding,
     },
-    /// For how long a sender was held in the last minute, by what another instance counts.
+    /// How long a sender was held in the last minute, as counted by another instance.
     Spent {
         /// The instance.
         instance: Arc<str>,
-        /// The session, there or here.
+        /// The id of the session, there or here.
         id: Box<str>,
         /// In ms.
         millis: u64,
