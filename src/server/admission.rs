@@ -1,4 +1,4 @@
-//! From an `auth` frame to what it asks for, or to the refusal.
+//! From an `auth` frame to a parsed request, or to the refusal.
 
 use serde_json::value::RawValue;
 
@@ -7,7 +7,7 @@ use crate::proto::{Head, MAX_USER, PRESENCE_BATCH, Status, Token, valid_room, va
 use super::error::Refusal;
 use super::presence::Profile;
 
-/// What a client asks for, parsed and checked.
+/// The request of a client, parsed and checked.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub user: String,
@@ -16,13 +16,13 @@ pub(super) struct Claim {
     pub rooms: Vec<String>,
     /// Raw JSON; an object.
     pub data: Option<Box<str>>,
-    /// The client understands `presence:batch`.
+    /// Whether the client understands `presence:batch`.
     pub batches: bool,
 }
 
-/// Parses the first frame of a connection. As on the Node.js server, a `name`, `rooms` or `data` that cannot
-/// be used is ignored, and so is every entry of `rooms` that is not a valid name. More than `max_rooms` rooms
-/// are refused where rooms are `granted`; otherwise they are a request that the host may look at.
+/// Parses the first frame of a connection. As on the Node.js server, an unusable `name`, `rooms` or `data` is ignored,
+/// and so is every entry of `rooms` that is not a valid name. More than `max_rooms` rooms are refused if rooms are
+/// `granted`; otherwise they are a request that the host may consider.
 pub(super) fn claim(text: &str, granted: bool, max_rooms: usize) -> Result<Claim, Refusal> {
     let head = Head::parse(text).map_err(|malformed| Refusal::bad(malformed.to_string()))?;
     if head.kind != "auth" {
@@ -62,7 +62,7 @@ pub(super) fn claim(text: &str, granted: bool, max_rooms: usize) -> Result<Claim
     })
 }
 
-/// A 401.
+/// A refusal with status 401.
 pub(super) fn denied(why: impl std::fmt::Display) -> Refusal {
     Refusal::new(Status::UNAUTHORIZED, format!("Authentication failed: {why}"))
 }
@@ -78,7 +78,7 @@ fn names(raw: &str, max: usize) -> Result<Vec<String>, Refusal> {
     Ok(names)
 }
 
-/// Whether the list `accept` has this entry. Its other entries are ignored, and so is anything but a list.
+/// Whether the list `accept` has this entry. Other entries are ignored, and so is anything but a list.
 fn accepts(raw: &str, what: &str) -> bool {
     let entries: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
     entries.iter().any(|entry| string(entry.get()).as_deref() == Some(what))
@@ -88,15 +88,15 @@ fn string(raw: &str) -> Option<String> {
     serde_json::from_str(raw).ok()
 }
 
-/// What a peer comes in with.
+/// The terms on which a peer is admitted.
 #[derive(Debug)]
 pub(super) struct Terms {
     pub user: String,
     pub name: String,
     pub profile: Profile,
-    /// Named ones.
+    /// Named rooms.
     pub rooms: Vec<String>,
-    /// It understands `presence:batch`.
+    /// Whether the client understands `presence:batch`.
     pub batches: bool,
 }
 
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_auth_reads_as_the_wire_has_it() {
+    fn an_auth_is_parsed_from_its_wire_format() {
         let text = r#"{"type":"auth","user":"alice","name":"Alice","token":"t0k","rooms":["team-a"],"data":{"peerType":"person"}}"#;
         let claim = claim(text, true, 256).expect("valid");
         assert_eq!((&*claim.user, claim.name.as_deref()), ("alice", Some("Alice")));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_accepts_is_a_list_of_which_one_entry_is_known() {
+    fn only_presence_batch_counts_in_the_list_of_accepted_features() {
         for (accept, batches) in [
             (r#"["presence:batch"]"#, true),
             (r#"["x",7,"presence\u003abatch",null]"#, true),
@@ -170,10 +170,10 @@ mod tests {
             assert_eq!(got, want, "{members}");
         }
         let odd = r#"{"type":"auth","user":"a","name":{},"rooms":["r",7,null,"",["x"],"s"],"data":[1]}"#;
-        let odd = claim(odd, true, 2).expect("what is usable counts");
+        let odd = claim(odd, true, 2).expect("the usable fields count");
         assert_eq!((odd.name, odd.rooms, odd.data), (None, vec!["r".into(), "s".into()], None));
         let wished =
-            claim(r#"{"type":"auth","user":"a","rooms":7}"#, false, 2).expect("rooms are but a wish");
+            claim(r#"{"type":"auth","user":"a","rooms":7}"#, false, 2).expect("rooms are only a request");
         assert!(wished.rooms.is_empty());
         for (text, want) in
             [(r#"{"type":"message"}"#, 401), ("null", 400), ("{", 400), (r#"{"type":7}"#, 400)]

@@ -1,4 +1,4 @@
-//! Letting peers in: the first frame, the host's verdict, and on which terms.
+//! Admits peers: the first frame, the host's verdict, and the terms.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Hub {
         let auth = Auth {
             user: claim.user.clone(),
             name: claim.name.clone(),
-            // It goes to the host and stays nowhere.
+            // Only the host gets the token; it is not stored.
             token: claim.token.take(),
             rooms: claim.rooms.clone(),
             data: claim.data.as_deref().and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default(),
@@ -50,7 +50,7 @@ impl Hub {
         let held = Vec::new();
         session.state =
             State::Judging(Box::new(Judging { arrival: *arrival, claim, since: now, held, terms: None }));
-        debug!("connection {} waits for the host's verdict", conn.0);
+        debug!("connection {} is waiting for the host's verdict", conn.0);
         self.reschedule(key);
     }
 
@@ -58,10 +58,10 @@ impl Hub {
         let Some(&key) = self.conns.get(&conn) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         let State::Judging(judging) = &mut session.state else {
-            return debug!("connection {} waits for no verdict", conn.0);
+            return debug!("connection {} is not waiting for a verdict", conn.0);
         };
         if judging.terms.is_some() {
-            return debug!("connection {} has its verdict", conn.0);
+            return debug!("connection {} has a verdict already", conn.0);
         }
         match verdict {
             Verdict::Refuse { status, message } => {
@@ -78,7 +78,7 @@ impl Hub {
         }
     }
 
-    /// Lets a peer in, once other instances reach it, or refuses it.
+    /// Admits a peer, once it is reachable from other instances, or refuses it.
     fn admit(&mut self, key: Key, claim: Claim, admission: Option<Admission>, now: Instant) {
         let Some(session) = self.sessions.get(key) else { return };
         let Arrival { id, host, .. } = match &session.state {
@@ -110,7 +110,7 @@ impl Hub {
         self.reschedule(key);
     }
 
-    /// Other instances reach the newcomer.
+    /// A newcomer is now reachable from other instances.
     pub(super) fn expected(&mut self, key: Key, now: Instant) {
         let Some(State::Judging(judging)) = self.sessions.get_mut(key).map(|session| &mut session.state)
         else {
@@ -125,20 +125,21 @@ impl Hub {
         }
     }
 
-    /// A peer whose verdict was or would have been awaited has gone.
+    /// A peer left before it was admitted.
     pub(super) fn turned_away(&mut self, judging: &Judging, now: Instant) {
         if let Some(terms) = &judging.terms {
             self.unexpect(&terms.names(&judging.arrival.id), now);
         }
     }
 
-    /// `welcome` to a peer, its presence to those who share a room, theirs to it.
+    /// Sends `welcome` to a peer, announces it to those who share a room, and them to it.
     fn enter(&mut self, key: Key, id: &str, host: Option<IpAddr>, terms: Terms, now: Instant) {
         let Some(session) = self.sessions.get(key) else { return };
         let conn = session.conn;
         if !self.rooms.seat(key, &terms.user, id) {
             self.unexpect(&terms.names(id), now);
-            let refusal = Refusal::new(Status::INTERNAL, "The server made an id that is taken; try again");
+            let refusal =
+                Refusal::new(Status::INTERNAL, "The server generated an id that is in use; try again");
             return self.refuse(key, &refusal, refusal.close_code(), now);
         }
         let Terms { user, name, profile, rooms, batches } = terms;
@@ -179,7 +180,10 @@ impl Hub {
         let admission = admission.unwrap_or_default();
         let user = admission.user.unwrap_or(claim.user);
         if !valid_user(&user) {
-            return Err(Refusal::new(Status::INTERNAL, "The server's admission names no valid user"));
+            return Err(Refusal::new(
+                Status::INTERNAL,
+                "The server admitted this client without a valid user name",
+            ));
         }
         if policy::is_reserved(&self.config, local, &user) {
             return Err(reserved());
@@ -197,13 +201,13 @@ impl Hub {
         let wanted = if granted { claim.rooms } else { admission.rooms };
         let mut rooms = self.config.rooms.clone();
         for room in wanted {
-            // Its own room a user has already; a named room of that name others could enter too.
+            // The user's own room exists already; a named room with the same name would be open to others.
             if valid_room(&room) && room != user && !rooms.contains(&room) {
                 rooms.push(room);
             }
         }
         if by_host && rooms.len() >= self.config.max_rooms {
-            warn!("an admission names more rooms than a session may be in; the last are passed over");
+            warn!("an admission contains more rooms than a session may be in; ignoring the last ones");
             rooms.truncate(self.config.max_rooms.saturating_sub(1));
         }
         policy::check_count(&self.config, rooms.len() + 1)?;
@@ -212,5 +216,5 @@ impl Hub {
 }
 
 fn reserved() -> Refusal {
-    denied("this user is reserved for the server's own process; take another name")
+    denied("this user name is reserved for the server's own process; choose another")
 }

@@ -1,4 +1,4 @@
-//! What a client gets when the server does not do what it asked.
+//! The error that a client gets when the server does not do what it asked.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::proto::{CloseCode, Status};
 
-/// An `error` to be sent: its status, and a message that says what was wrong.
+/// An `error` to send: its status, and a message that explains what was wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub status: Status,
@@ -22,13 +22,13 @@ impl Refusal {
         Refusal::new(Status::BAD_REQUEST, message)
     }
 
-    /// The frame.
+    /// The frame as JSON.
     pub(super) fn frame(&self) -> String {
         let message = Value::from(&*self.message);
         format!(r#"{{"type":"error","status":{},"message":{message}}}"#, self.status)
     }
 
-    /// The close code that goes with the status, if the error closes.
+    /// The close code for the status, if the error closes the connection.
     pub(super) fn close_code(&self) -> CloseCode {
         match self.status {
             Status::TOO_LARGE => CloseCode::TOO_BIG,
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_reads_as_the_wire_has_it() {
+    fn an_error_is_written_in_its_wire_format() {
         let refusal = Refusal::new(Status::UNAUTHORIZED, "Authentication failed: No session");
         assert_eq!(
             refusal.frame(),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_closes_has_its_code() {
+    fn each_status_has_its_close_code() {
         for (status, code) in [
             (400, 1008),
             (401, 1008),

@@ -1,4 +1,4 @@
-//! How much is queued for whom, who is held because of it, and how much memory all of it may use.
+//! How much is queued for each connection, who is held because of it, and the limit on memory for all of it.
 //!
 //! The [module](super) docs state the rule, [`hold`](super::hold) implements its timing.
 

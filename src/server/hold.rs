@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_stands_still_is_closed_after_half_of_its_time() {
+    fn a_recipient_that_accepts_nothing_is_closed_after_half_of_its_time() {
         let mut w = World::new();
         w.hold(100, 1);
         w.pass(20.0);
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_trickles_has_all_of_its_time() {
+    fn a_recipient_that_accepts_little_has_all_of_its_time() {
         let mut w = World::new();
         w.hold(100, 1);
         w.trickle(100, 1.0, 20.0);
@@ -444,15 +444,15 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_the_socket_takes_bytes_is_not_counted() {
+    fn time_in_which_the_socket_accepts_bytes_does_not_count() {
         let mut w = World::new();
         w.holds.hold(100, 1, false, w.now);
         w.pass(3600.0);
-        assert!(w.closed.is_empty() && w.holds.is_held(1), "the server is behind, nobody else");
+        assert!(w.closed.is_empty() && w.holds.is_held(1), "only the server is behind");
     }
 
     #[test]
-    fn who_reads_keeps_its_senders_for_a_moment_and_regains_a_second_a_minute() {
+    fn a_recipient_that_reads_holds_senders_briefly_and_regains_a_second_a_minute() {
         let mut w = World::new();
         for _ in 0..30 {
             w.hold(100, 1);
@@ -484,11 +484,11 @@ mod tests {
         w.pass(52.0);
         w.hold(201, 1);
         w.trickle(201, 0.1, 1.0);
-        assert_eq!(w.closed.len(), 1, "the first seconds lie more than a minute back");
+        assert_eq!(w.closed.len(), 1, "the first seconds are more than a minute ago");
     }
 
     #[test]
-    fn several_that_hold_one_at_a_time_count_once() {
+    fn overlapping_holds_of_a_sender_count_once() {
         let mut w = World::new();
         (100..110).for_each(|recipient| w.hold(recipient, 1));
         w.pass(4.0);
@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_instances_counted_counts_too() {
+    fn holds_on_other_instances_count_too() {
         let mut w = World::new();
         w.holds.learn_spent(1, secs(6.0), w.now);
         w.hold(100, 1);
@@ -515,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_who_used_a_senders_time_up_the_longest_is_closed_first() {
+    fn when_a_senders_time_is_up_the_longest_holder_is_closed_first() {
         let mut w = World::new();
         w.hold(101, 1);
         w.trickle(101, 1.0, 8.0);
@@ -525,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_held_by_two_waits_for_both() {
+    fn a_sender_held_by_two_waits_for_both() {
         let mut w = World::new();
         assert!(w.holds.hold(100, 1, false, w.now));
         assert!(w.holds.hold(101, 1, false, w.now));
@@ -538,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_those_who_are_held_is_freed_alone() {
+    fn one_of_several_held_senders_can_be_released_alone() {
         let mut w = World::new();
         [(100, 1), (100, 2), (101, 1)].iter().for_each(|(recipient, sender)| w.hold(*recipient, *sender));
         w.pass(1.0);
@@ -551,7 +551,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_goes_leaves_nothing() {
+    fn a_sender_that_leaves_leaves_no_trace() {
         let mut w = World::new();
         w.hold(100, 1);
         assert!(w.holds.remove(1, w.now).is_empty());
@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_closed_may_hold_nobody_for_a_minute() {
+    fn a_user_closed_for_slowness_may_hold_nobody_for_a_minute() {
         let mut w = World::new();
         let origin = |user: &str| (Box::from(user), None);
         w.holds.bar(origin("eve"), w.now);

@@ -1,4 +1,4 @@
-//! The hub: connections come and go. How they are admitted is in `admit`, what they say in `live`.
+//! The hub: connections open and close. Admission is in `admit`, the frames of admitted peers in `live`.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ use super::slab::{Key, Slab};
 use super::telling::Telling;
 use super::{Config, Stats, policy};
 
-/// Deadlines closer than this are met together, whatever a host sets its timeouts to.
+/// Deadlines closer than this are handled together, however short the host's timeouts are.
 const TICK: Duration = Duration::from_millis(1);
 
 const SHUTDOWN: &str =
@@ -33,8 +33,8 @@ fn too_large(max: usize) -> Refusal {
     Refusal::new(Status::TOO_LARGE, format!("A frame may have {max} bytes at most"))
 }
 
-/// The server without its sockets: give it what happens, poll what it wants, and
-/// [`transmit`](Hub::transmit) what it has for each connection. See the [module](super) for a walk.
+/// The server without its sockets: pass inputs, poll outputs, and [`transmit`](Hub::transmit) what is queued for each
+/// connection. See the [module](super) for an example.
 pub struct Hub {
     pub(super) config: Config,
     pub(super) conns: HashMap<ConnId, Key>,
@@ -42,21 +42,21 @@ pub struct Hub {
     pub(super) rooms: Rooms,
     deadlines: Deadlines,
     pub(super) ready: VecDeque<ConnId>,
-    /// Those who are held no more.
+    /// Connections that are no longer held.
     pub(super) resumed: VecDeque<ConnId>,
     pub(super) holds: Holds<Key>,
     pub(super) memory: Memory,
     pub(super) events: VecDeque<Event>,
     pub(super) stats: Stats,
     pub(super) push_warning: Seldom,
-    /// Recipients of the message at hand; kept for its room.
+    /// Recipients of the current message; kept for its capacity.
     pub(super) found: Vec<Key>,
     /// Rooms whose members are told together.
     pub(super) telling: Telling,
     /// Connections that count against `max_connections`.
     counted: usize,
     pub(super) down: bool,
-    /// What is kept for other instances, where there may be any.
+    /// The additional state of one of several instances.
     pub(super) remote: Option<Box<Remote>>,
 }
 
@@ -64,12 +64,12 @@ impl Hub {
     /// An empty hub.
     pub fn new(mut config: Config) -> Hub {
         if config.authenticate && config.dynamic_rooms {
-            warn!("dynamic rooms are on: whoever is authenticated may join any named room");
+            warn!("dynamic rooms are on: any authenticated peer may join any named room");
         }
         config.rooms.retain(|room| {
             let valid = valid_room(room);
             if !valid {
-                warn!("a configured room is passed over: its name must have 1 to 256 bytes");
+                warn!("ignoring a configured room: its name must have 1 to 256 bytes");
             }
             valid
         });
@@ -96,14 +96,13 @@ impl Hub {
         }
     }
 
-    /// An empty hub that is one of several instances: what it says with [`Hub::poll_cluster`] is for its
-    /// [`Cluster`](super::cluster::Cluster), and is to be answered before the next input.
+    /// An empty hub that is one of several instances. The values of [`Hub::poll_cluster`] are for its
+    /// [`Cluster`](super::cluster::Cluster), which must answer before the next input.
     pub fn clustered(config: Config) -> Hub {
         Hub { remote: Some(Box::default()), ..Hub::new(config) }
     }
 
-    /// Takes in what happened. Poll afterwards. What comes for a connection that is unknown or closing is
-    /// passed over.
+    /// Handles an input. Poll afterwards. Inputs for an unknown or closing connection are ignored.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Connected { conn, id, host, local } => self.connected(conn, id, host, local, now),
@@ -113,7 +112,7 @@ impl Hub {
                 }
             }
             Input::Binary { conn } => {
-                let refusal = Refusal::bad("Frames must be text; a binary frame came");
+                let refusal = Refusal::bad("Frames must be text, not binary");
                 self.refuse_conn(conn, &refusal, CloseCode::UNSUPPORTED, now);
             }
             Input::TooLarge { conn } => {
@@ -122,7 +121,7 @@ impl Hub {
                 self.refuse_conn(conn, &refusal, CloseCode::TOO_BIG, now);
             }
             Input::BadFrame { conn, code } => {
-                self.refuse_conn(conn, &Refusal::bad("The WebSocket protocol was broken"), code, now);
+                self.refuse_conn(conn, &Refusal::bad("The WebSocket protocol was violated"), code, now);
             }
             Input::Alive { conn } => _ = self.heard(conn, now),
             Input::Full { conn, moved } => self.full(conn, moved, now),
@@ -142,7 +141,7 @@ impl Hub {
         self.relieve(now);
     }
 
-    /// What the hub wants next. Ends with [`Output::Timeout`].
+    /// The next output. Ends with [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output {
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
@@ -157,12 +156,12 @@ impl Hub {
         Output::Timeout(due)
     }
 
-    /// What a hub that is one of several says to its cluster next.
+    /// The next value for the cluster, from a hub that is one of several.
     pub fn poll_cluster(&mut self) -> Option<ToCluster> {
         self.remote.as_mut()?.poll()
     }
 
-    /// When a peer last sent a frame of its own; `None` where it is not admitted.
+    /// When a peer last sent a frame of its own; `None` if it is not admitted.
     pub fn last_active(&self, conn: ConnId) -> Option<Instant> {
         match &self.sessions.get(*self.conns.get(&conn)?)?.state {
             State::Live(live) => Some(live.bucket.last()),
@@ -170,13 +169,13 @@ impl Hub {
         }
     }
 
-    /// Whether peers in this process alone may bear this name.
+    /// Whether this name is reserved for peers in this process.
     #[cfg(feature = "camera")]
     pub(crate) fn reserves(&self, user: &str) -> bool {
         policy::is_reserved(&self.config, false, user)
     }
 
-    /// Where the session with this address (`user|id`) comes from, if it is live here and has a socket.
+    /// The origin of the session with this address (`user|id`), if it is live here and has a socket.
     pub fn host_of(&self, address: &str) -> Option<IpAddr> {
         let Some(Target::Session { user, id }) = Target::parse(address) else { return None };
         let key = self.rooms.session(id).filter(|key| self.rooms.user_of(*key) == Some(user))?;
@@ -186,7 +185,7 @@ impl Hub {
         }
     }
 
-    /// Whether there is something to poll, or for the cluster, after a [`Hub::transmit`].
+    /// Whether there are outputs, or values for the cluster, after a [`Hub::transmit`].
     pub fn has_output(&self) -> bool {
         let says = self.remote.as_ref().is_some_and(|remote| remote.has_more());
         says || !self.resumed.is_empty() || !self.ready.is_empty() || !self.events.is_empty()
@@ -215,7 +214,7 @@ impl Hub {
 
     fn connected(&mut self, conn: ConnId, id: String, host: Option<IpAddr>, local: bool, now: Instant) {
         if self.conns.contains_key(&conn) {
-            warn!("connection {} came twice; the second is passed over", conn.0);
+            warn!("connection {} was reported twice; ignoring the second", conn.0);
             return;
         }
         let valid = !id.is_empty() && !id.contains('|');
@@ -231,7 +230,7 @@ impl Hub {
         });
         self.conns.insert(conn, key);
         self.counted += usize::from(policy::is_limited(local));
-        trace!("connection {} came", conn.0);
+        trace!("connection {} opened", conn.0);
         if self.down {
             let refusal = Refusal::new(Status::UNAVAILABLE, "Server shutting down");
             self.refuse(key, &refusal, CloseCode::GOING_AWAY, now);
@@ -239,13 +238,13 @@ impl Hub {
             let refusal = Refusal::new(Status::UNAVAILABLE, "The server is full; try again later");
             self.refuse(key, &refusal, CloseCode::TRY_AGAIN, now);
         } else if !valid {
-            self.fail(key, "the id of a session must not be empty or hold |", now);
+            self.fail(key, "the id of a session must not be empty or contain |", now);
         } else {
             self.reschedule(key);
         }
     }
 
-    /// Notes that a connection lives.
+    /// Records that a connection is alive.
     fn heard(&mut self, conn: ConnId, now: Instant) -> Option<Key> {
         let key = *self.conns.get(&conn)?;
         self.sessions.get_mut(key)?.heard = now;
@@ -273,7 +272,7 @@ impl Hub {
         }
     }
 
-    /// The presence that tells of a live session.
+    /// The presence that announces a live session.
     pub(super) fn card(&mut self, key: Key) -> Option<Arc<str>> {
         match &mut self.sessions.get_mut(key)?.state {
             State::Live(live) => {
@@ -284,7 +283,7 @@ impl Hub {
         }
     }
 
-    /// Says that there is something to transmit, if there is, and when to look at the session again.
+    /// Reports that there is something to transmit, if there is, and updates the session's deadline.
     pub(super) fn wake(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if !session.outbox.announced && !session.outbox.is_empty() {
@@ -306,7 +305,7 @@ impl Hub {
         }
     }
 
-    /// Says what was wrong, and closes.
+    /// Sends an error, and closes.
     pub(super) fn refuse(&mut self, key: Key, refusal: &Refusal, code: CloseCode, now: Instant) {
         let Some(session) = self.sessions.get(key) else { return };
         let host = match &session.state {
@@ -319,19 +318,19 @@ impl Hub {
             self.stats.refused += 1;
             self.events.push_back(Event::Refused { host, status: refusal.status });
         }
-        debug!("connection {} is closed: error {}, close {code}", session.conn.0, refusal.status);
+        debug!("closing connection {}: error {}, close code {code}", session.conn.0, refusal.status);
         self.answer(key, &refusal.frame().into(), now);
         self.close(key, code, refusal.message.clone(), false, now);
     }
 
-    /// The server's own fault, told without its reason.
+    /// A fault of the server itself; the client is not told the reason.
     fn fail(&mut self, key: Key, why: &str, now: Instant) {
         warn!("a connection cannot be served: {why}");
         let refusal = Refusal::new(Status::INTERNAL, "The server failed");
         self.refuse(key, &refusal, CloseCode::INTERNAL, now);
     }
 
-    /// Ends a session: it is gone for the others at once, and for the driver when it says so.
+    /// Ends a session: others see it offline at once; the driver reports when it has closed.
     pub(super) fn close(
         &mut self,
         key: Key,
@@ -342,7 +341,7 @@ impl Hub {
     ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.outbox.shut(code, reason(why), discard, now);
-        // Said again: a driver that is stuck in a write to a slow peer must hear of it.
+        // Reported again: a driver that is stuck in a write to a slow peer must notice the close.
         session.outbox.announced = false;
         self.depart(key, now);
         self.wake(key);
@@ -351,13 +350,13 @@ impl Hub {
     fn closed(&mut self, conn: ConnId, now: Instant) {
         let Some(key) = self.conns.remove(&conn) else { return };
         self.depart(key, now);
-        trace!("connection {} has gone", conn.0);
+        trace!("connection {} has ended", conn.0);
         if let Some(session) = self.sessions.remove(key) {
             self.unbuffered(&session);
         }
     }
 
-    /// Takes a session out of the rooms and tells those who shared one; once for each, however it goes.
+    /// Removes a session from its rooms and tells those who shared one; exactly once, for whatever reason it ends.
     fn depart(&mut self, key: Key, now: Instant) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let was = std::mem::replace(&mut session.state, State::Closing);
@@ -431,7 +430,7 @@ impl Hub {
         }
     }
 
-    /// Looks at what a session waits for.
+    /// Handles the deadline of a session.
     fn alarm(&mut self, key: Key, now: Instant) {
         let config = &self.config;
         let Some(session) = self.sessions.get_mut(key) else { return };
@@ -439,23 +438,24 @@ impl Hub {
         match &session.state {
             State::Waiting(arrival) if is_past(arrival.since, config.auth_timeout, now) => {
                 let wait = config.auth_timeout;
-                let refusal = Refusal::new(Status::TIMEOUT, format!("No \"auth\" came within {wait:?}"));
+                let refusal =
+                    Refusal::new(Status::TIMEOUT, format!("\"auth\" was not received within {wait:?}"));
                 self.refuse(key, &refusal, CloseCode::POLICY, now);
             }
             State::Judging(judging) if is_past(judging.since, config.verdict_timeout, now) => {
-                warn!("the host gave no verdict in time");
+                warn!("the host did not decide in time");
                 let refusal = Refusal::new(Status::UNAVAILABLE, "Authentication takes too long; try again");
                 self.refuse(key, &refusal, CloseCode::TRY_AGAIN, now);
             }
             State::Live(_) if policy::is_limited(session.local) => {
                 let is_quiet = is_past(session.heard.max(session.pinged), config.ping_interval, now);
                 if self.holds.is_held(key) {
-                    // Nobody listens to it.
+                    // Its socket is not being read.
                     session.heard = now;
                 }
                 if is_past(session.heard, config.idle_timeout, now) {
-                    debug!("connection {conn} is closed: nothing came for {:?}", config.idle_timeout);
-                    return self.close(key, CloseCode::POLICY, "nothing came for too long".into(), true, now);
+                    debug!("closing connection {conn}: nothing received for {:?}", config.idle_timeout);
+                    return self.close(key, CloseCode::POLICY, "idle for too long".into(), true, now);
                 }
                 if is_quiet {
                     session.pinged = now;
@@ -466,7 +466,7 @@ impl Hub {
             State::Closing
                 if session.outbox.closing_since().is_some_and(|t| is_past(t, MAX_FAREWELL, now)) =>
             {
-                debug!("connection {conn} does not take its close; what waits before it is given up");
+                debug!("connection {conn} does not accept its close; dropping its queue");
                 self.give_up(key);
             }
             _ => {}

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::Config;
 use super::slab::Key;
 
-/// Excess starts again from zero after a pause this long: at 100 messages a second the bucket then has room
-/// for 100 more, so whoever still overflows within a second never slowed down.
+/// Excess starts again from zero after a pause of this length: at 100 messages a second, the bucket then has room for
+/// 100 more, so a session that still overflows within a second never slowed down.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What happens to a frame.
@@ -67,7 +67,7 @@ pub(crate) struct Seldom {
 impl Seldom {
     const PAUSE: Duration = Duration::from_secs(60);
 
-    /// Counts one occurrence. Returns how many to warn about, if it is time for a warning.
+    /// Counts one occurrence. Returns the number to warn about, if a warning is due.
     pub(crate) fn due(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
         if self.said.is_some_and(|said| now.saturating_duration_since(said) < Self::PAUSE) {
@@ -78,8 +78,8 @@ impl Seldom {
     }
 }
 
-/// One deadline for each session: the nearest of those that apply to it. A session that was active in the
-/// meantime is checked when its old deadline comes, and gets a new one then, so a frame costs nothing here.
+/// The earliest deadline of each session. A session that was active meanwhile gets a new one when its old deadline
+/// comes, so a frame costs nothing here.
 #[derive(Default)]
 pub(super) struct Deadlines {
     table: BTreeSet<(Instant, Key)>,
@@ -113,12 +113,12 @@ impl Deadlines {
     }
 }
 
-/// Not at all where the clock does not reach so far.
+/// `None` if the clock does not reach that far.
 pub(super) fn after(at: Instant, wait: Duration) -> Option<Instant> {
     at.checked_add(wait)
 }
 
-/// Whether `wait` after `at` has come.
+/// Whether `wait` has passed since `at`.
 pub(super) fn is_past(at: Instant, wait: Duration, now: Instant) -> bool {
     now.saturating_duration_since(at) >= wait
 }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_holds_the_burst_and_fills_at_the_rate() {
+    fn a_bucket_allows_the_burst_and_refills_at_the_rate() {
         let (config, start) = (Config::default(), Instant::now());
         let mut bucket = Bucket::new(&config, start);
         let mut taken =
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seldom_warning_comes_once_a_minute_and_tells_of_all() {
+    fn a_seldom_warning_appears_once_a_minute_and_counts_all_occurrences() {
         let (mut seldom, start) = (Seldom::default(), Instant::now());
         let mut due = |secs| seldom.due(start + Duration::from_secs(secs));
         assert_eq!([due(0), due(1), due(59), due(60), due(61)], [Some(1), None, None, Some(3), None]);

@@ -1,4 +1,4 @@
-//! What an admitted peer sends: routed messages, presences, and control messages.
+//! Frames of admitted peers: routed messages, presences, and control messages.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -40,7 +40,7 @@ pub(super) enum Item {
     /// Peers to announce, in their state when their turn comes; those who are gone by then are skipped,
     /// because the presence of their departure comes after this entry.
     Cards(Vec<Key>),
-    /// Tell what has changed in its rooms up to this change. Part of it was told already, if `begun`.
+    /// Announce what has changed in its rooms up to this change. `begun`: part of it was announced already.
     Roster {
         upto: u64,
         begun: bool,
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_who_takes_nothing_is_stuck_and_others_get_more() {
+    fn at_the_limit_a_socket_that_accepts_nothing_is_stuck_and_others_get_more() {
         for class in [Class::Message, Class::Answer] {
             let (mut outbox, now) = filled();
             assert_eq!(outbox.push(&text(70_000), class, now), Taken::Yes, "the server is behind");
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn states_are_noted_and_pushes_are_counted() {
+    fn missed_states_are_noted_and_missed_pushes_counted() {
         let (mut outbox, now) = filled();
         let state = |of| Class::State { of: Key::test(of) };
         assert_eq!(outbox.push(&text(100), Class::Pushed, now), Taken::No);
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_of_rooms_are_told_where_they_happened() {
+    fn room_changes_are_announced_where_they_happened() {
         let (mut outbox, now) = (Outbox::new(1000), Instant::now());
         let upto = |outbox: &Outbox| outbox.rosters().collect::<Vec<_>>();
         (1..=9).for_each(|seq| outbox.push_roster(seq));
@@ -418,7 +418,7 @@ mod tests {
         outbox.pop().expect("the last");
         outbox.put_back(Item::Roster { upto: 10, begun: true });
         outbox.push_roster(11);
-        assert_eq!(upto(&outbox), [10, 11], "what has begun ends where it was to");
+        assert_eq!(upto(&outbox), [10, 11], "an announcement that has begun ends where it was meant to");
         outbox.joining = 1;
         outbox.push_roster(12);
         assert_eq!(outbox.told(), 11, "not before the join is answered");
@@ -434,13 +434,13 @@ mod tests {
     }
 
     #[test]
-    fn the_close_comes_last_or_instead() {
+    fn the_close_comes_after_the_queue_or_replaces_it() {
         for (discard, waits) in [(false, true), (true, false)] {
             let (mut outbox, now) = (Outbox::new(1000), Instant::now());
             outbox.push(&text(10), Class::Message, now);
             outbox.shut(CloseCode::POLICY, "why".into(), discard, now);
             assert_eq!(outbox.take_close().is_none(), waits);
-            assert_eq!(outbox.push(&text(10), Class::Answer, now), Taken::No, "nothing is taken any more");
+            assert_eq!(outbox.push(&text(10), Class::Answer, now), Taken::No, "nothing is accepted any more");
             assert_eq!(outbox.pop().is_some(), waits);
             assert_eq!(outbox.take_close().is_some(), waits);
             assert!(outbox.is_empty() && outbox.bytes() == 0);

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_asked_trusted_and_limited() {
+    fn in_process_peers_need_no_verdict_and_have_no_limits() {
         let open = Config::default();
         let closed = Config { authenticate: true, ..Config::default() };
         for (config, local, verdict, own_rooms, name) in [
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_user_is_of_this_process_alone() {
+    fn reserved_users_are_for_this_process_alone() {
         let config = Config { reserved: vec!["camera".into()], ..Config::default() };
         for (local, user, reserved) in
             [(false, "camera", true), (false, "camera2", false), (true, "camera", false)]
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn joins_and_leaves_by_the_table() {
+    fn joins_and_leaves_follow_the_table() {
         let (mut rooms, key) = (Rooms::default(), Key::test(0));
         rooms.seat(key, "alice", "1");
         rooms.join(key, "team");

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn presences_read_as_the_wire_has_them() {
+    fn presences_are_written_in_their_wire_format() {
         let profile =
             merged(&Profile::default(), r#"{"peerType":"person","n":1.0,"big":123456789012345678901}"#);
         assert_eq!(
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_goes_member_by_member_and_leaves_the_servers_alone() {
+    fn a_merge_replaces_members_but_not_those_of_the_server() {
         let first = merged(&Profile::default(), r#"{"a":1,"b":2}"#);
         let second = merged(
             &first,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_a_peer_is_bounded() {
+    fn the_stored_data_of_a_peer_is_bounded() {
         let profile = Profile::default();
         let data = format!(r#"{{"a":"{}"}}"#, "x".repeat(500));
         assert!(profile.merge(&data, 0, 600).is_ok());

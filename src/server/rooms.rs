@@ -494,7 +494,7 @@ mod tests {
     use crate::proto::Address;
 
     #[test]
-    fn a_users_room_and_a_named_room_are_two() {
+    fn a_users_room_differs_from_a_named_room_of_the_same_name() {
         let (mut rooms, alice, mallory) = (Rooms::default(), Key::test(0), Key::test(1));
         assert!(rooms.seat(alice, "alice", "a1") && rooms.seat(mallory, "mallory", "m1"));
         assert!(rooms.join(mallory, "alice") && !rooms.join(mallory, "alice"));
@@ -516,11 +516,11 @@ mod tests {
         assert!(rooms.leave(a, room, who) && !rooms.leave(a, room, who) && !rooms.share(a, b));
         rooms.unseat(b, who);
         assert_eq!((rooms.named("r"), rooms.session("2"), rooms.len()), (None, None, 1));
-        assert_eq!(rooms.free.len(), 1, "of r it is to be told what it left");
+        assert_eq!(rooms.free.len(), 1, "its departure from r is still to be announced");
         let round = rooms.round(a, rooms.seq()).expect("it has a seat");
         rooms.finish(&round);
         rooms.join(a, "s");
-        assert_eq!(rooms.rooms.len(), 3, "places of rooms are reused");
+        assert_eq!(rooms.rooms.len(), 3, "ids of rooms are reused");
     }
 
     #[test]
@@ -535,7 +535,7 @@ mod tests {
                 for key in &keys {
                     let name = format!("{key:?}");
                     assert!(rooms.seat(*key, &name, &name) && rooms.join(*key, "r"));
-                    // Some are in a room that comes before it.
+                    // Some members are in a room that comes before it.
                     rooms.join(*key, "s");
                 }
                 let room = rooms.named("r").expect("joined above");
@@ -548,7 +548,7 @@ mod tests {
                     }
                     let left = order.len() - count - 1;
                     assert_eq!(rooms.members(room).len(), left);
-                    // The others are where they are looked for.
+                    // The others are still at their indexes.
                     if left > 0 {
                         assert!(rooms.is_member(rooms.members(room)[left / 2], room));
                     }
@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_taken_gets_no_seat() {
+    fn an_id_that_is_in_use_gets_no_seat() {
         let mut rooms = Rooms::default();
         assert!(rooms.seat(Key::test(0), "a", "1") && !rooms.seat(Key::test(1), "b", "1"));
         assert_eq!(rooms.len(), 1);

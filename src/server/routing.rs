@@ -6,10 +6,10 @@ use super::policy;
 use super::rooms::{RoomId, Rooms};
 use super::slab::Key;
 
-/// Who is sending.
+/// The sender of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender<'a> {
-    /// A session, which reaches whom it is allowed to.
+    /// A session; reaches whom policy allows.
     Session(Key),
     /// A session on another instance, with the rooms it was in when it sent, in ascending order.
     Away(&'a [RoomId]),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_to_reaches_by_the_table() {
+    fn every_form_of_to_follows_the_table() {
         let [alice, eve, dave] = [0, 5, 4].map(|at| Sender::Session(Key::test(at)));
         for (sender, to, want) in [
             (alice, To::Absent, "a2 b1 c1 t1 x1"),

@@ -12,29 +12,29 @@ use super::presence::{Profile, Who};
 use super::remote::Away;
 use super::{Config, policy};
 
-/// Frames that are held for a client that does not wait for `welcome`, and their bytes together. A client
-/// that pipelines its first joins and probes stays far below it.
+/// The maximum number of frames, and of their bytes, that are kept for a client that does not wait for `welcome`. A
+/// client that sends its first joins and probes at once stays far below.
 const MAX_HELD: (usize, usize) = (64, 64 << 10);
 
-/// The largest frame in bytes before `welcome`. An `auth` has some hundred; and whoever is not admitted must
-/// not make the server hold more.
+/// The maximum size of a frame before `welcome`, in bytes. An `auth` has some hundred bytes, and clients that are not
+/// admitted must not make the server store more.
 pub(crate) const MAX_BEFORE_WELCOME: usize = 16 << 10;
 
-/// How long a close waits behind what is queued: a peer that has not taken it by then does not read, and a
-/// connection that is not counted any more must not stay. As long as drivers commonly wait for a close's answer.
+/// How long a close waits behind the queue. A peer that has not accepted it by then does not read, and a connection
+/// that is no longer counted must not stay. Drivers commonly wait as long for the answer to a close.
 pub(super) const MAX_FAREWELL: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Session {
     pub conn: ConnId,
     pub local: bool,
-    /// When the last frame of any kind came.
+    /// When the last frame of any kind arrived.
     pub heard: Instant,
     /// When it was last pinged, or connected.
     pub pinged: Instant,
-    /// Its place in the table of deadlines.
+    /// Its entry in the table of deadlines.
     pub alarm: Option<Instant>,
-    /// What the driver keeps of what it sent.
+    /// Bytes of its input that the driver buffers.
     pub input: u32,
     pub outbox: Outbox,
     pub state: State,
@@ -42,14 +42,14 @@ pub(super) struct Session {
 
 #[derive(Debug)]
 pub(super) enum State {
-    /// `auth` has not come yet.
+    /// Before `auth`.
     Waiting(Box<Arrival>),
-    /// The host is asked.
+    /// Until the host's verdict.
     Judging(Box<Judging>),
     Live(Box<Live>),
     /// A peer of another instance, which has no connection here.
     Away(Box<Away>),
-    /// What waits is sent, then the close; whatever still comes is passed over.
+    /// The queue is sent, then the close; all further frames are ignored.
     Closing,
 }
 
@@ -66,12 +66,12 @@ pub(super) struct Judging {
     pub claim: Claim,
     pub since: Instant,
     pub held: Vec<Box<str>>,
-    /// How it will be let in, once what is said to it arrives here from other instances too.
+    /// The terms of its admission, while it waits to be reachable from other instances.
     pub terms: Option<Box<Terms>>,
 }
 
 impl Judging {
-    /// Keeps a frame until the verdict. False where there are too many.
+    /// Keeps a frame until the verdict. False if there are too many.
     pub(super) fn hold(&mut self, text: &str) -> bool {
         let bytes: usize = self.held.iter().map(|text| text.len()).sum();
         let fits = self.held.len() < MAX_HELD.0 && bytes + text.len() <= MAX_HELD.1;
@@ -85,10 +85,10 @@ impl Judging {
 #[derive(Debug)]
 pub(super) struct Live {
     pub who: Arc<Who>,
-    /// Where it comes from; told to nobody else.
+    /// Its IP address, which nobody else sees.
     pub host: Option<IpAddr>,
     pub profile: Profile,
-    /// The presence that tells of it, once somebody had to be told.
+    /// The presence that announces it, once it was needed.
     pub card: Option<Arc<str>>,
     pub bucket: Bucket,
     /// When it was last told that messages of its own did not reach other instances.
@@ -96,7 +96,7 @@ pub(super) struct Live {
 }
 
 impl Session {
-    /// The most bytes that a frame of it may have now.
+    /// The maximum size of its frames now, in bytes.
     pub(super) fn max_frame(&self, config: &Config) -> usize {
         if self.is_stranger() && policy::is_limited(self.local) {
             config.max_message_size.min(MAX_BEFORE_WELCOME)
@@ -105,7 +105,7 @@ impl Session {
         }
     }
 
-    /// Whether it is a peer of this process.
+    /// Whether it is a peer in this process.
     pub(super) fn is_local(&self) -> bool {
         self.local && !matches!(self.state, State::Away(_))
     }
@@ -115,7 +115,7 @@ impl Session {
         matches!(self.state, State::Waiting(_) | State::Judging(_))
     }
 
-    /// Bytes of what it sent that are kept.
+    /// Bytes of its frames that are kept.
     pub(super) fn kept(&self) -> usize {
         let held = match &self.state {
             State::Judging(judging) => judging.held.iter().map(|text| text.len()).sum(),
@@ -124,7 +124,7 @@ impl Session {
         self.input as usize + held
     }
 
-    /// When it must be looked at next if nothing comes.
+    /// When it must be checked next if nothing arrives.
     pub(super) fn due(&self, config: &Config) -> Option<Instant> {
         match &self.state {
             State::Waiting(arrival) => after(arrival.since, config.auth_timeout),

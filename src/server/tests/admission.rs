@@ -58,18 +58,18 @@ fn name_defaults_to_user() {
 }
 
 #[test]
-fn data_becomes_members_but_for_the_servers_own() {
+fn data_becomes_members_except_those_of_the_server() {
     let mut w = World::open();
     w.join("bob", &["r"]);
     w.connect("a");
     w.send("a", r#"{"type":"auth","user":"alice","rooms":["r"],"token":"t0ken","data":{"id":"x","user":"x","online":false,"host":"x","token":"t0ken","rooms":["x"],"n":1.0,"type":"cam"}}"#);
     let told = r##"{"id":"#a","user":"alice","name":"alice","online":true,"n":1.0,"type":"cam"}"##;
     assert_eq!(w.got("bob"), [format!(r##"{{"type":"presence","from":"alice|#a","data":{told}}}"##)]);
-    assert!(!w.got("a").concat().contains("t0ken"), "a token is told to nobody, not even its owner");
+    assert!(!w.got("a").concat().contains("t0ken"), "a token is revealed to nobody, not even its owner");
 }
 
 #[test]
-fn what_comes_instead_of_auth_closes_with_its_error() {
+fn anything_instead_of_auth_closes_with_its_error() {
     for (first, status, code) in [
         (r#"{"type":"message"}"#, 401, 1008),
         (r#"{"type":"join","room":"r"}"#, 401, 1008),
@@ -84,7 +84,7 @@ fn what_comes_instead_of_auth_closes_with_its_error() {
         assert_eq!((w.errors("a"), w.close_code("a")), (vec![status], Some(code)), "{first}");
         assert!(matches!(&w.events[..], [Event::Refused { status: s, .. }] if s.0 == status));
         w.send("a", AUTH);
-        assert!(w.got("a").is_empty(), "what comes after is passed over");
+        assert!(w.got("a").is_empty(), "later frames are ignored");
     }
 }
 
@@ -95,7 +95,7 @@ fn no_auth_in_ten_seconds_is_408() {
     w.pass(millis(9_999));
     assert!(w.got("a").is_empty());
     w.pass(millis(1));
-    assert_eq!(w.got("a"), [error(408, "No \"auth\" came within 10s")]);
+    assert_eq!(w.got("a"), [error(408, "\"auth\" was not received within 10s")]);
     assert_eq!(w.close_code("a"), Some(1008));
 }
 
@@ -122,7 +122,7 @@ fn a_second_auth_is_answered_400_and_ignored() {
 }
 
 #[test]
-fn a_host_is_asked_and_its_word_wins() {
+fn the_host_is_asked_and_its_verdict_counts() {
     let mut w = guarded();
     w.connect("a");
     w.send("a", AUTH);
@@ -161,7 +161,7 @@ fn rooms_of_auth_are_honoured_only_without_authentication() {
 }
 
 #[test]
-fn a_token_is_needed_where_the_server_authenticates() {
+fn an_authenticating_server_requires_a_token() {
     for token in ["", r#","token":"""#, r#","token":null"#, r#","token":7"#] {
         let mut w = guarded();
         w.connect("a");
@@ -172,7 +172,7 @@ fn a_token_is_needed_where_the_server_authenticates() {
 }
 
 #[test]
-fn a_host_refuses_in_its_own_words() {
+fn a_refusal_has_the_words_of_the_host() {
     for (status, code) in [(401, 1008), (403, 1008), (500, 1011), (503, 1013)] {
         let mut w = guarded();
         w.connect("a");
@@ -187,7 +187,7 @@ fn a_host_refuses_in_its_own_words() {
 }
 
 #[test]
-fn a_host_that_admits_nobody_real_fails_with_500() {
+fn an_admission_without_a_valid_user_is_500() {
     let mut w = guarded();
     w.connect("a");
     w.send("a", AUTH);
@@ -221,7 +221,7 @@ fn frames_before_the_verdict_are_held_in_order() {
 }
 
 #[test]
-fn what_is_held_is_bounded() {
+fn frames_before_the_verdict_are_bounded() {
     for (frames, bytes) in [(65, 10), (5, 16 << 10)] {
         let mut w = guarded();
         w.connect("a");
@@ -234,7 +234,7 @@ fn what_is_held_is_bounded() {
 }
 
 #[test]
-fn a_verdict_for_whom_has_gone_means_nothing() {
+fn a_verdict_for_a_closed_connection_is_ignored() {
     let mut w = guarded();
     w.connect("a");
     w.send("a", AUTH);
@@ -246,7 +246,7 @@ fn a_verdict_for_whom_has_gone_means_nothing() {
 }
 
 #[test]
-fn a_verdict_that_was_not_asked_for_means_nothing() {
+fn a_verdict_without_a_request_is_ignored() {
     let mut w = guarded();
     w.connect("a");
     judge(&mut w, "a", Verdict::Admit(Admission::default()));
@@ -254,7 +254,7 @@ fn a_verdict_that_was_not_asked_for_means_nothing() {
 }
 
 #[test]
-fn a_full_server_says_503_and_1013() {
+fn a_full_server_answers_503_and_closes_with_1013() {
     let mut w = World::new(Config { max_connections: 2, ..Config::default() });
     w.connect("a");
     w.join("b", &[]);
@@ -266,11 +266,11 @@ fn a_full_server_says_503_and_1013() {
     assert!(w.got("local")[0].contains("welcome"), "in-process peers are not counted");
     w.cut("b");
     w.connect("d");
-    assert_eq!(w.close("d"), None, "one went, and the refused one is not counted");
+    assert_eq!(w.close("d"), None, "one left, and the refused one does not count");
 }
 
 #[test]
-fn everybody_is_put_into_the_hosts_rooms() {
+fn everybody_is_put_into_the_configured_rooms() {
     let mut w = World::new(Config { rooms: vec!["public".into(), "".into()], ..Config::default() });
     w.connect("public");
     w.auth("public", &[]);
@@ -279,7 +279,7 @@ fn everybody_is_put_into_the_hosts_rooms() {
     w.auth("bob", &["team"]);
     let got = w.got("bob");
     assert!(got[0].ends_with(r#""rooms":["bob","public","team"]}"#));
-    assert_eq!(got[1..], [online("public")], "a user named as the room is in it too");
+    assert_eq!(got[1..], [online("public")], "a user with the name of the room is in it too");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn too_many_rooms_at_auth_are_429() {
 }
 
 #[test]
-fn an_id_is_a_sessions_own() {
+fn an_id_belongs_to_one_session() {
     let mut w = World::open();
     w.join("alice", &[]);
     for (conn, id) in [(91, "#alice"), (92, ""), (93, "a|b")] {
@@ -323,7 +323,7 @@ fn an_id_is_a_sessions_own() {
 }
 
 #[test]
-fn a_host_reads_as_the_peer_knows_it() {
+fn host_is_shown_in_its_canonical_form() {
     for (host, told) in
         [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8::1", "2001:db8::1")]
     {
@@ -338,9 +338,9 @@ fn a_host_reads_as_the_peer_knows_it() {
 }
 
 #[test]
-fn a_reserved_user_is_a_peer_of_this_process_alone() {
+fn only_peers_in_this_process_may_use_a_reserved_name() {
     let words =
-        "Authentication failed: this user is reserved for the server's own process; take another name";
+        "Authentication failed: this user name is reserved for the server's own process; choose another";
     for authenticate in [false, true] {
         let mut w = World::new(Config { authenticate, reserved: vec!["camera".into()], ..Config::default() });
         w.connect_as("camera", true);
@@ -351,7 +351,7 @@ fn a_reserved_user_is_a_peer_of_this_process_alone() {
         w.send("mallory", r#"{"type":"auth","user":"camera","token":"t0ken"}"#);
         assert_eq!(w.got("mallory"), [error(401, words)]);
         assert_eq!(w.close("mallory").expect("closed").0, 1008);
-        assert!(!w.events.iter().any(|e| matches!(e, Event::Authenticate { .. })), "no host is asked");
+        assert!(!w.events.iter().any(|e| matches!(e, Event::Authenticate { .. })), "the host is not asked");
     }
     // Not even with the host's verdict.
     let mut w =
@@ -364,7 +364,7 @@ fn a_reserved_user_is_a_peer_of_this_process_alone() {
 }
 
 #[test]
-fn the_host_finds_where_a_peer_comes_from() {
+fn the_host_can_look_up_the_origin_of_a_peer() {
     let mut w = World::open();
     w.join("alice", &[]);
     w.connect("bob");

@@ -1,8 +1,8 @@
-//! No frame from a client disturbs anybody else.
+//! No bad frame from a client affects other clients.
 
 use super::*;
 
-/// Wrong in every way that a parser looks at.
+/// Frames that are wrong in every way that a parser checks.
 fn bad_frames() -> Vec<String> {
     let mut frames: Vec<String> = [
         "",
@@ -70,7 +70,7 @@ fn undisturbed(w: &mut World, frame: &str) {
     w.send("alice", r#"{"type":"message","to":"bob"}"#);
     let message = r##"{"from":"alice|#alice","type":"message","to":"bob"}"##;
     assert_eq!((w.got("bob"), w.got("alice")), (vec![message.to_owned()], vec![]), "{shown}");
-    // They talk once per frame here, which must stay within the rate.
+    // They send one message per frame here, which must stay within the rate.
     w.pass(millis(20));
     w.forget();
 }
@@ -92,7 +92,7 @@ fn bad_frames_before_auth_close_their_sender_alone() {
 }
 
 #[test]
-fn bad_frames_after_auth_are_answered_or_passed_over() {
+fn bad_frames_after_auth_are_answered_or_ignored() {
     let mut w = World::open();
     w.join("alice", &["r"]);
     w.join("bob", &["r"]);
@@ -111,7 +111,7 @@ fn bad_frames_after_auth_are_answered_or_passed_over() {
 }
 
 #[test]
-fn binary_and_broken_frames_close_with_their_code() {
+fn binary_and_invalid_frames_close_with_their_code() {
     for admitted in [true, false] {
         let mut w = World::open();
         for name in ["binary", "broken", "latin"] {
@@ -132,7 +132,7 @@ fn binary_and_broken_frames_close_with_their_code() {
 }
 
 #[test]
-fn inputs_for_whom_nobody_knows_mean_nothing() {
+fn inputs_for_unknown_connections_are_ignored() {
     let (mut w, conn) = (World::open(), ConnId(77));
     for input in [
         Input::Text { conn, text: "{}" },

@@ -1,4 +1,5 @@
-//! Rooms with many members: told together, in few frames, or by number only; and correct in the end.
+//! Rooms with many members: changes are announced together, in few frames, or as a number only; in the end all are
+//! right.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -35,7 +36,7 @@ fn unpacked(text: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_small_room_is_told_at_once_and_a_large_one_together() {
+fn a_small_room_is_told_at_once_and_a_large_one_in_batches() {
     let mut w = World::open();
     crowd(&mut w, 49);
     w.join("a", &["r"]);
@@ -62,7 +63,7 @@ fn a_small_room_is_told_at_once_and_a_large_one_together() {
     assert_eq!(
         w.got("p0"),
         [online("d"), online("e"), offline("p1"), offline("p2"), offline("p3")],
-        "it is small again, and what waited comes too"
+        "the room is small again, and pending changes are sent too"
     );
     w.pass(secs(1));
     assert_eq!(w.got("p0").len(), 0);
@@ -82,7 +83,7 @@ fn the_wait_grows_with_the_room() {
 }
 
 #[test]
-fn who_comes_and_goes_in_between_is_told_to_nobody() {
+fn a_peer_that_joins_and_leaves_in_between_is_not_announced() {
     let mut w = World::open();
     crowd(&mut w, 60);
     w.join("a", &["r"]);
@@ -100,7 +101,7 @@ fn who_comes_and_goes_in_between_is_told_to_nobody() {
 }
 
 #[test]
-fn a_message_does_not_come_before_its_sender() {
+fn a_message_does_not_arrive_before_its_sender_is_announced() {
     let mut w = World::open();
     crowd(&mut w, 60);
     w.join("a", &["r"]);
@@ -110,7 +111,7 @@ fn a_message_does_not_come_before_its_sender() {
     w.send("a", r#"{"type":"presence","probe":true,"to":"p1"}"#);
     assert_eq!(w.got("p1")[0], online("a"));
     w.send("p2", r#"{"type":"message","to":"p1"}"#);
-    assert_eq!((w.got("p1").len(), w.got("p2").len()), (1, 0), "who is known needs no introduction");
+    assert_eq!((w.got("p1").len(), w.got("p2").len()), (1, 0), "a known peer is not announced again");
     w.pass(secs(1));
     assert_eq!((w.got("p0").len(), w.got("p1").len(), w.got("p2")), (0, 0, vec![online("a")]));
 }
@@ -136,7 +137,7 @@ fn several_presences_share_a_frame_of_bounded_size() {
     let all: Vec<Value> = got[1..].iter().flat_map(|text| unpacked(text)).collect();
     let ids: Vec<&str> = all.iter().filter_map(|one| one["data"]["id"].as_str()).collect();
     let want: Vec<String> = (0..1000).map(|n| format!("#p{n}")).chain(["#large".into()]).collect();
-    assert_eq!(ids, want, "in the order in which they came");
+    assert_eq!(ids, want, "in the order in which they joined");
     w.cut("p7");
     w.pass(secs(1));
     assert_eq!(w.got("b"), [offline("p7")], "one goes by itself");
@@ -149,7 +150,7 @@ fn several_presences_share_a_frame_of_bounded_size() {
 }
 
 #[test]
-fn what_many_are_told_is_made_once_and_true() {
+fn shared_frames_are_built_once_and_correct() {
     let mut w = World::open();
     for n in 0..300 {
         w.connect(&format!("p{n}"));
@@ -193,7 +194,7 @@ fn what_many_are_told_is_made_once_and_true() {
 }
 
 #[test]
-fn a_room_may_tell_its_number_alone() {
+fn a_large_room_may_announce_only_its_size() {
     let mut w = World::new(Config { count_above: Some(4), ..Config::default() });
     for name in ["a", "b", "c", "d"] {
         w.join(name, &["r"]);
@@ -229,7 +230,7 @@ fn a_room_may_tell_its_number_alone() {
 }
 
 #[test]
-fn what_is_kept_of_a_room_does_not_grow_with_those_who_came_and_went() {
+fn the_log_of_a_room_does_not_grow_with_past_members() {
     for members in [2, 60, 500] {
         let mut w = World::open();
         crowd(&mut w, members);
@@ -249,7 +250,7 @@ fn what_is_kept_of_a_room_does_not_grow_with_those_who_came_and_went() {
         w.pass(secs(1));
         w.read("p0");
         let got = w.got("p0");
-        assert!(got.is_empty(), "nobody came who is there: {got:?}");
+        assert!(got.is_empty(), "no present member was announced again: {got:?}");
         w.read("p1");
         for n in 0..members {
             w.cut(&format!("p{n}"));
@@ -264,31 +265,30 @@ struct Model {
     rooms: BTreeSet<usize>,
     /// The last data it announced.
     told: Option<u64>,
-    /// What it was told, folded: who is online, with what data.
+    /// Its view, from what it received: who is online, with what data.
     roster: HashMap<String, Option<u64>>,
     counts: HashMap<String, u64>,
 }
 
 /// The parameters of a walk.
 struct Town {
-    /// The most peers that are online.
+    /// The maximum number of peers that are online.
     most: usize,
     rooms: usize,
     /// The number of users; each has as many sessions as chance gives it.
     users: usize,
-    /// How many of ten accept batches.
+    /// How many of ten peers accept batches.
     batches: usize,
     count_above: Option<usize>,
 }
 
 const TOWN: Town = Town { most: 130, rooms: 2, users: 60, batches: 5, count_above: None };
 const VILLAGE: Town = Town { most: 12, rooms: 3, users: 6, batches: 5, count_above: None };
-/// Where everyone is told the same.
+/// Whether all members get the same frames.
 const HALL: Town = Town { most: 150, rooms: 1, users: usize::MAX, batches: 9, count_above: None };
 
-/// Arrivals, departures, messages and pauses of many peers, some of which read slowly. Everything each of
-/// them is told is checked as it arrives, and rosters are compared with the model whenever all queues are
-/// empty.
+/// Arrivals, departures, messages and pauses of many peers, some of which read slowly. Every frame is checked as it
+/// arrives, and rosters are compared with the model whenever all queues are empty.
 fn walk(seed: u64, steps: usize, town: &Town) {
     let Town { most, rooms, users, batches, count_above } = *town;
     let config = Config {
@@ -374,7 +374,7 @@ fn walk(seed: u64, steps: usize, town: &Town) {
             }
             _ => w.pass(millis(dice.roll(120) as u64)),
         }
-        // What held peers still had to send does not matter here.
+        // What held peers had yet to send does not matter here.
         peers.keys().for_each(|name| w.end(name).unread.clear());
         if at % 500 == 499 {
             w.pass(secs(1));
@@ -396,8 +396,7 @@ fn walk(seed: u64, steps: usize, town: &Town) {
     assert!(w.hub.rooms.is_clean(), "nothing is kept");
 }
 
-/// Folds what a peer received: nobody goes offline who was not online, and nobody sends who was not
-/// announced.
+/// Applies what a peer received: nobody goes offline who was not online, and nobody sends before being announced.
 fn check(w: &mut World, name: &str, peers: &mut BTreeMap<String, Model>) {
     let counts_only = w.hub.config.count_above.is_some();
     let model = peers.get_mut(name).expect("there");
@@ -406,16 +405,16 @@ fn check(w: &mut World, name: &str, peers: &mut BTreeMap<String, Model>) {
             message["from"].as_str().unwrap_or_default().split('|').nth(1).unwrap_or_default().to_owned();
         match message["type"].as_str() {
             Some("presence") if message["data"]["online"] == true => {
-                assert_ne!(from, format!("#{name}"), "nobody is told of itself");
+                assert_ne!(from, format!("#{name}"), "no peer is announced to itself");
                 model.roster.insert(from, message["data"]["told"].as_u64());
             }
             Some("presence") => {
-                assert!(model.roster.remove(&from).is_some(), "{from} was not told to {name}")
+                assert!(model.roster.remove(&from).is_some(), "{from} was not announced to {name}")
             }
             Some("message") => {
                 assert!(
                     counts_only || model.roster.contains_key(&from),
-                    "{from} speaks to {name} before it is told of"
+                    "{from} sends to {name} before it is announced"
                 );
             }
             Some("event") if message["name"] == "room:count" => {
@@ -455,21 +454,24 @@ fn compare(peers: &BTreeMap<String, Model>, count_above: Option<usize>, user: &d
                     peers.values().filter(|peer| peer.rooms.contains(room)).count() <= above - above / 4
                 };
                 let all_small = model.rooms.iter().all(|room| small(&room));
-                assert!(!all_small || model.roster.len() == want.len(), "{name} knows all of small rooms");
+                assert!(
+                    !all_small || model.roster.len() == want.len(),
+                    "{name} knows all members of small rooms"
+                );
             }
         }
     }
 }
 
 #[test]
-fn rosters_equal_a_simple_model_whatever_happens() {
+fn rosters_always_equal_a_simple_model() {
     walk(1, 2000, &TOWN);
     (2..=7).for_each(|seed| walk(seed, 3000, &VILLAGE));
     walk(8, 2000, &HALL);
 }
 
 #[test]
-fn rosters_are_right_where_rooms_tell_their_number() {
+fn rosters_are_right_when_rooms_announce_only_their_size() {
     walk(21, 1500, &Town { count_above: Some(40), ..TOWN });
     (22..=25).for_each(|seed| walk(seed, 3000, &Town { count_above: Some(4), ..VILLAGE }));
     walk(26, 1500, &Town { count_above: Some(80), ..HALL });

@@ -1,4 +1,4 @@
-//! Events in any order: rosters are correct in the end, and nothing breaks or grows.
+//! Events in any order: in the end rosters are correct, and nothing panics or grows.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a client makes of the presences it got: its roster, with the last data of each peer.
+/// The roster of a client according to the presences it received, with the last data of each peer.
 fn fold(roster: &mut BTreeMap<String, Option<i64>>, got: Vec<String>, own: &str) {
     for text in got {
         let message = Message::parse(&*text).expect("the hub writes messages");
@@ -48,12 +48,12 @@ fn fold(roster: &mut BTreeMap<String, Option<i64>>, got: Vec<String>, own: &str)
             continue;
         }
         let peer: Peer = message.data().expect("the data of a presence is a peer");
-        assert_ne!(peer.id, own, "nobody is told of itself");
+        assert_ne!(peer.id, own, "no peer is announced to itself");
         assert_eq!(message.from().map(|from| from.id()), Some(&*peer.id));
         if peer.online {
             roster.insert(peer.id, peer.extra.get("told").and_then(|told| told.as_i64()));
         } else {
-            assert!(roster.remove(&peer.id).is_some(), "{own} was not told that {} was there", peer.id);
+            assert!(roster.remove(&peer.id).is_some(), "{own} was not told that {} was online", peer.id);
         }
     }
 }
@@ -123,7 +123,7 @@ fn run(steps: Vec<Step>, queue_limit: usize, slow_after: Duration) {
         assert!(w.hub.stats().queued <= PEERS * bound);
     }
     let names: Vec<String> = (0..PEERS).filter(|p| there[*p].is_some()).map(|p| name(p, &times)).collect();
-    // When one reads, held peers can send; and one that had stopped until then may be closed because of it.
+    // When one reads, held peers can send; a peer that had stopped reading may then be closed because of it.
     (0..PEERS).for_each(|_| names.iter().for_each(|name| w.read(name)));
     for (p, state) in there.iter_mut().enumerate().filter(|(_, state)| state.is_some()) {
         if w.close(&name(p, &times)).is_some() {
@@ -134,7 +134,7 @@ fn run(steps: Vec<Step>, queue_limit: usize, slow_after: Duration) {
     for (p, mine) in there.iter().enumerate() {
         let Some((mine, _)) = mine else { continue };
         let own = name(p, &times);
-        assert!(w.end(&own).unread.is_empty(), "nobody is held for ever");
+        assert!(w.end(&own).unread.is_empty(), "nobody is held forever");
         let got = w.got(&own);
         fold(&mut rosters[p], got, &format!("#{own}"));
         let mut want = BTreeMap::new();
@@ -157,22 +157,22 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_ghost_and_nobody_missing(steps in prop::collection::vec(step(), 1..120)) {
+    fn rosters_have_no_ghost_and_miss_nobody(steps in prop::collection::vec(step(), 1..120)) {
         run(steps, 1 << 20, secs(1));
     }
 
     #[test]
-    fn no_ghost_where_queues_run_over(steps in prop::collection::vec(step(), 1..120)) {
+    fn no_ghost_when_queues_overflow(steps in prop::collection::vec(step(), 1..120)) {
         run(steps, 2000, secs(3600));
     }
 
     #[test]
-    fn no_ghost_where_the_slow_are_closed(steps in prop::collection::vec(step(), 1..120)) {
+    fn no_ghost_when_slow_peers_are_closed(steps in prop::collection::vec(step(), 1..120)) {
         run(steps, 2000, millis(500));
     }
 
     #[test]
-    fn no_bytes_make_the_hub_panic_or_grow(
+    fn no_input_makes_the_hub_panic_or_grow(
         frames in prop::collection::vec((0..3usize, frame()), 1..60)
     ) {
         let limit = 20_000;
@@ -198,7 +198,7 @@ proptest! {
     }
 }
 
-/// Noise, near misses, and valid frames.
+/// Noise, almost valid frames, and valid frames.
 fn frame() -> impl Strategy<Value = String> {
     let kind = prop::sample::select(vec![
         "auth", "join", "leave", "message", "presence", "command", "event", "close", "welcome", "x",

@@ -1,4 +1,4 @@
-//! What the host does: push, kick, shut down, count.
+//! What the host can do: push, kick, shut down, count.
 
 use super::*;
 use crate::proto::Status;
@@ -16,7 +16,7 @@ fn town() -> World {
 const NAMES: [&str; 4] = ["alice", "alice.2", "bob", "eve"];
 
 #[test]
-fn a_pushed_message_goes_as_it_stands_to_whom_it_names() {
+fn a_pushed_message_reaches_its_recipients_unchanged() {
     for (to, want) in [
         (r##""alice|#alice""##, "alice"),
         (r#""alice""#, "alice alice.2 eve"),
@@ -43,7 +43,7 @@ fn a_pushed_message_without_to_is_dropped() {
 }
 
 #[test]
-fn a_kick_says_why() {
+fn a_kick_gives_the_reason() {
     for (whom, gone) in [
         (Whom::Address("alice|#alice"), "alice"),
         (Whom::Address("bob|#alice"), ""),
@@ -89,7 +89,7 @@ fn a_shutdown_tells_everybody_and_closes_with_1001() {
 }
 
 #[test]
-fn what_happens_is_counted() {
+fn the_counters_match_the_events() {
     let mut w = town();
     w.connect("x");
     w.send("x", "junk");

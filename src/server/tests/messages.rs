@@ -1,4 +1,4 @@
-//! Routed messages: what arrives where, and what the sender gets back.
+//! Routed messages: who receives what, and what the sender gets back.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn reached(w: &mut World) -> String {
 }
 
 #[test]
-fn a_message_passes_byte_for_byte_but_for_from() {
+fn a_message_passes_byte_for_byte_except_from() {
     let mut w = town();
     let rest =
         r#" "b" : 1.0,"e":1e3,"big":123456789012345678901234567890,"s":"\u0041\/","n":{"from":"x","to":[ ]}"#;
@@ -36,7 +36,7 @@ fn all_four_types_are_routed() {
 }
 
 #[test]
-fn every_row_of_to() {
+fn every_row_of_the_routing_table() {
     for (to, want) in [
         ("", "alice.2 bob"),
         (r##","to":"bob|#bob""##, "bob"),
@@ -60,7 +60,7 @@ fn every_row_of_to() {
 }
 
 #[test]
-fn one_copy_each() {
+fn each_recipient_gets_one_copy() {
     let mut w = World::open();
     w.join("alice", &["a", "b", "c"]);
     w.join("bob", &["a", "b", "c"]);
@@ -83,7 +83,7 @@ fn a_bad_to_is_400_and_dropped() {
 }
 
 #[test]
-fn nothing_is_said_of_whom_one_may_not_reach() {
+fn unreachable_peers_look_as_if_they_did_not_exist() {
     for (to, delivered) in [("bob", 1), ("alice", 1), ("team", 1), ("eve", 0), ("nobody", 0), ("eve|#eve", 0)]
     {
         let mut w = town();
@@ -99,7 +99,7 @@ fn nothing_is_said_of_whom_one_may_not_reach() {
 }
 
 #[test]
-fn order_is_kept() {
+fn messages_arrive_in_order() {
     let mut w = town();
     w.stop_reading("bob");
     for n in 0..100 {
@@ -113,7 +113,7 @@ fn order_is_kept() {
 }
 
 #[test]
-fn unknown_types_are_400_and_the_session_goes_on() {
+fn unknown_types_are_400_and_the_session_continues() {
     let mut w = town();
     for kind in ["welcome", "error", "receipt", "nonsense", "", "join:ok"] {
         w.send("alice", &format!(r#"{{"type":"{kind}","to":"bob"}}"#));
@@ -147,7 +147,7 @@ fn a_name_is_the_union_of_id_user_and_room() {
 }
 
 #[test]
-fn what_is_no_message_is_400_and_the_session_goes_on() {
+fn invalid_messages_are_400_and_the_session_continues() {
     let mut w = town();
     let deep = format!(r#"{{"type":"message","to":"bob","data":{}{}}}"#, "[".repeat(128), "]".repeat(128));
     for (frame, words) in [

@@ -1,4 +1,4 @@
-//! A town of named peers around one hub, on a virtual clock.
+//! Named peers around one hub, on a virtual clock.
 //!
 //! The peer `alice.2` is the user `alice`, her session `#alice.2`.
 
@@ -39,7 +39,7 @@ pub(super) struct End {
     pub inbox: Vec<String>,
     pub pings: usize,
     pub close: Option<(u16, String)>,
-    /// A peer that does not read leaves what waits for it in the hub.
+    /// A peer that does not read leaves its queue in the hub.
     reads: bool,
     /// What it sends while it is held stays on its socket.
     pub unread: VecDeque<String>,
@@ -57,7 +57,7 @@ impl World {
         World::new(Config::default())
     }
 
-    /// A connection that has said nothing yet.
+    /// A connection that has sent nothing yet.
     pub(super) fn connect(&mut self, name: &str) -> ConnId {
         self.connect_as(name, false)
     }
@@ -67,13 +67,13 @@ impl World {
         let conn = ConnId(self.conns);
         let end =
             End { conn, inbox: Vec::new(), pings: 0, close: None, reads: true, unread: VecDeque::new() };
-        assert!(self.ends.insert(name.into(), end).is_none(), "{name} is there already");
+        assert!(self.ends.insert(name.into(), end).is_none(), "{name} is connected already");
         self.names.insert(conn, name.into());
         self.input(Input::Connected { conn, id: format!("#{name}"), host: Some(HOST), local });
         conn
     }
 
-    /// A peer that is admitted into these rooms; what it got so far is forgotten, by everybody.
+    /// A peer that is admitted into these rooms; everything received so far is discarded, for all peers.
     pub(super) fn join(&mut self, name: &str, rooms: &[&str]) {
         self.connect(name);
         self.auth(name, rooms);
@@ -105,12 +105,12 @@ impl World {
         self.input(Input::Closed { conn: end.conn });
     }
 
-    /// What came since it was last asked for.
+    /// What arrived since the last call.
     pub(super) fn got(&mut self, name: &str) -> Vec<String> {
         std::mem::take(&mut self.end(name).inbox)
     }
 
-    /// The statuses of the errors that came.
+    /// The statuses of the errors that arrived.
     pub(super) fn errors(&mut self, name: &str) -> Vec<u16> {
         let got = self.got(name);
         let read = got.iter().map(|text| Message::parse(&**text).expect("the hub writes messages"));
@@ -138,7 +138,7 @@ impl World {
         self.end(name).reads = false;
     }
 
-    /// Reads all, and goes on reading.
+    /// Reads everything, and continues to read.
     pub(super) fn read(&mut self, name: &str) {
         self.end(name).reads = true;
         let end = self.ends.get_mut(name).expect("asked for above");
@@ -146,7 +146,7 @@ impl World {
         self.settle();
     }
 
-    /// Reads about so many bytes; returns whether more waits.
+    /// Reads about this many bytes; returns whether more is queued.
     pub(super) fn read_some(&mut self, name: &str, bytes: usize) -> bool {
         let end = self.ends.get_mut(name).expect("connected");
         let (conn, more) = (end.conn, take(&mut self.hub, end, bytes, self.now));

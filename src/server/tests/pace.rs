@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_over_the_rate_is_dropped_with_429() {
+fn messages_over_the_rate_are_dropped_with_429() {
     let mut w = World::open();
     w.join("alice", &["r"]);
     w.join("bob", &["r"]);
@@ -47,7 +47,7 @@ fn bad_frames_count_too() {
 }
 
 #[test]
-fn local_peers_have_no_rate() {
+fn local_peers_have_no_rate_limit() {
     let mut w = World::open();
     w.connect_as("cam", true);
     w.auth("cam", &["r"]);
@@ -66,15 +66,15 @@ fn an_idle_connection_is_pinged_and_then_dropped() {
     assert_eq!(w.end("alice").pings, 0);
     w.pass(millis(1));
     assert_eq!(w.end("alice").pings, 1);
-    assert_eq!(w.settle(), Some(w.now + secs(25)), "nothing to wake for before the next");
+    assert_eq!(w.settle(), Some(w.now + secs(25)), "no timeout before the next ping");
     w.pass(secs(25));
     assert_eq!((w.end("alice").pings, w.close("alice")), (2, None));
     w.pass(secs(10));
-    assert_eq!(w.close("alice"), Some((1008, "nothing came for too long".into())));
+    assert_eq!(w.close("alice"), Some((1008, "idle for too long".into())));
 }
 
 #[test]
-fn any_frame_keeps_a_connection() {
+fn any_frame_keeps_a_connection_alive() {
     let mut w = World::open();
     w.join("alice", &[]);
     for n in 0..20 {
@@ -126,7 +126,7 @@ fn odd_timeouts_do_not_hang() {
 }
 
 #[test]
-fn before_welcome_a_frame_has_16_kib_at_most() {
+fn before_welcome_a_frame_has_at_most_16_kib() {
     const MAX: usize = 16 << 10;
     let auth = |len: usize| {
         let head = r#"{"type":"auth","user":"alice","token":"t","pad":""#;

@@ -25,7 +25,7 @@ fn a_newcomer_is_told_and_gets_the_roster_after_welcome() {
 }
 
 #[test]
-fn a_join_introduces_strangers_only() {
+fn a_join_announces_only_peers_that_do_not_know_each_other() {
     let mut w = World::open();
     w.join("alice", &["r"]);
     w.join("bob", &["r", "s"]);
@@ -38,7 +38,7 @@ fn a_join_introduces_strangers_only() {
 }
 
 #[test]
-fn a_leave_parts_those_who_share_no_room_any_more() {
+fn a_leave_is_announced_to_those_who_share_no_other_room() {
     let mut w = World::open();
     w.join("alice", &["r", "s"]);
     w.join("bob", &["r", "s"]);
@@ -51,7 +51,7 @@ fn a_leave_parts_those_who_share_no_room_any_more() {
 }
 
 #[test]
-fn a_disconnect_is_told_once_however_it_happens() {
+fn every_kind_of_disconnect_is_announced_once() {
     type Way = fn(&mut World);
     let ways: [(&str, Way); 7] = [
         ("the socket ends", |w| w.cut("alice")),
@@ -96,7 +96,7 @@ fn a_disconnect_is_told_once_however_it_happens() {
 }
 
 #[test]
-fn sessions_of_a_user_hear_of_each_other() {
+fn sessions_of_a_user_see_each_other() {
     let mut w = World::open();
     w.join("alice", &[]);
     w.connect("alice.2");
@@ -106,7 +106,7 @@ fn sessions_of_a_user_hear_of_each_other() {
 }
 
 #[test]
-fn a_probe_passes_and_its_answer_reaches_the_asker_by_id() {
+fn a_probe_is_forwarded_and_its_answer_reaches_the_prober_by_id() {
     let mut w = World::open();
     w.join("alice", &["r"]);
     w.join("bob", &["r"]);
@@ -139,7 +139,7 @@ fn a_presence_is_rebuilt_and_its_data_kept() {
 }
 
 #[test]
-fn a_name_is_the_servers_where_it_authenticates() {
+fn an_authenticating_server_decides_names() {
     let mut w = World::new(Config { authenticate: true, ..Config::default() });
     for name in ["alice", "bob"] {
         let conn = w.connect(name);
@@ -154,7 +154,7 @@ fn a_name_is_the_servers_where_it_authenticates() {
 }
 
 #[test]
-fn what_is_kept_of_a_peer_is_bounded() {
+fn the_stored_data_of_a_peer_is_bounded() {
     let mut w = World::open();
     w.join("alice", &["r"]);
     w.join("bob", &["r"]);
@@ -178,7 +178,7 @@ fn what_is_kept_of_a_peer_is_bounded() {
 }
 
 #[test]
-fn a_roster_waits_as_one_entry_and_tells_the_latest() {
+fn a_roster_is_queued_as_one_entry_and_shows_the_latest_state() {
     let mut w = World::open();
     for n in 0..1000 {
         w.connect(&format!("p{n}"));
@@ -196,7 +196,7 @@ fn a_roster_waits_as_one_entry_and_tells_the_latest() {
     w.read_some("late", 1);
     assert!(w.got("late")[0].contains("welcome"));
     w.read_some("late", 500);
-    assert!((3..=6).contains(&w.got("late").len()), "as the socket takes them");
+    assert!((3..=6).contains(&w.got("late").len()), "as the socket accepts them");
     w.send("p999", r#"{"type":"presence","to":"nobody","data":{"latest":true}}"#);
     w.cut("p998");
     w.pass(secs(1));
@@ -204,18 +204,22 @@ fn a_roster_waits_as_one_entry_and_tells_the_latest() {
     let got = w.got("late");
     let of = |name: &str| got.iter().filter(|text| text.contains(&format!("\"{name}|"))).collect::<Vec<_>>();
     assert!(matches!(&of("p999")[..], [told] if told.contains("latest")));
-    assert_eq!(of("p998"), [&online("p998"), &offline("p998")], "it went while the roster was under way");
+    assert_eq!(of("p998"), [&online("p998"), &offline("p998")], "it left while the roster was being sent");
     assert_eq!(of("late").len(), 0);
     w.cut("late");
     w.pass(secs(1));
     w.read("p2");
     let got = w.got("p2");
     let of = |name: &str| got.iter().filter(|text| text.contains(&format!("\"{name}|"))).count();
-    assert_eq!((got.len(), of("p998"), of("late")), (1 + 998, 0, 0), "what came and went is told to nobody");
+    assert_eq!(
+        (got.len(), of("p998"), of("late")),
+        (1 + 998, 0, 0),
+        "a peer that came and left is not announced"
+    );
 }
 
 #[test]
-fn who_left_the_room_before_a_snapshot_was_made_is_not_told() {
+fn peers_that_left_before_a_snapshot_are_not_in_it() {
     let mut w = World::open();
     w.join("alice", &["r"]);
     w.connect("bob");
@@ -228,7 +232,7 @@ fn who_left_the_room_before_a_snapshot_was_made_is_not_told() {
 }
 
 #[test]
-fn who_said_something_and_left_is_told_by_name_alone() {
+fn a_peer_that_sent_something_and_left_is_announced_by_name_only() {
     let mut w = World::open();
     for name in ["alice", "bob"] {
         w.join(name, &["r"]);
@@ -247,7 +251,7 @@ fn who_said_something_and_left_is_told_by_name_alone() {
 }
 
 #[test]
-fn what_a_peer_said_comes_before_its_going() {
+fn messages_of_a_peer_arrive_before_its_departure() {
     let mut w = World::open();
     for name in ["alice", "bob"] {
         w.join(name, &["r"]);
@@ -262,7 +266,7 @@ fn what_a_peer_said_comes_before_its_going() {
 }
 
 #[test]
-fn a_room_more_or_less_in_common_is_told_to_nobody() {
+fn joins_and_leaves_among_peers_that_share_another_room_are_not_announced() {
     let mut w = World::open();
     w.join("alice", &["r", "s"]);
     w.join("bob", &["r", "s"]);
@@ -287,7 +291,7 @@ fn a_room_more_or_less_in_common_is_told_to_nobody() {
 }
 
 #[test]
-fn what_is_new_of_a_peer_that_left_and_came_back_is_told() {
+fn a_peer_that_left_and_returned_is_announced_with_its_new_data() {
     let mut w = World::open();
     for name in ["alice", "bob"] {
         w.join(name, &["r"]);

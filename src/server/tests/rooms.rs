@@ -48,7 +48,7 @@ fn without_dynamic_rooms_both_are_403() {
 }
 
 #[test]
-fn a_session_is_in_256_rooms_at_most() {
+fn a_session_is_in_at_most_256_rooms() {
     let mut w = World::open();
     w.join("alice", &[]);
     for n in 1..256 {
@@ -63,7 +63,7 @@ fn a_session_is_in_256_rooms_at_most() {
 }
 
 #[test]
-fn a_room_named_as_a_user_is_not_the_users() {
+fn a_room_named_like_a_user_is_not_the_users_own() {
     for before in [true, false] {
         let mut w = World::open();
         if before {
@@ -91,7 +91,7 @@ fn a_room_named_as_a_user_is_not_the_users() {
 }
 
 #[test]
-fn a_users_own_name_among_the_rooms_of_admission_opens_no_door() {
+fn an_admission_into_the_users_own_name_creates_no_named_room() {
     for authenticate in [true, false] {
         let mut w = World::new(Config { authenticate, ..Config::default() });
         for name in ["alice", "mallory"] {

@@ -21,7 +21,7 @@ fn say(w: &mut World, name: &str, n: usize, bytes: usize) {
     (0..n).for_each(|_| w.send(name, &text));
 }
 
-/// Lets time pass while readers take so many bytes a second each.
+/// Advances the time while readers read this many bytes per second each.
 fn flow(w: &mut World, time: Duration, readers: &[(&str, usize)]) {
     const STEP: Duration = millis(10);
     let mut credit = vec![0isize; readers.len()];
@@ -47,11 +47,11 @@ fn heard(w: &mut World, name: &str) -> usize {
 }
 
 #[test]
-fn a_sender_waits_above_the_high_mark_and_goes_on_below_the_low_one() {
+fn a_sender_waits_above_the_high_mark_and_continues_below_the_low_one() {
     let mut w = small();
     w.stop_reading("bob");
     shout(&mut w, 20);
-    // Messages take 1,080 bytes with their place in the queue; the fifth is over 5,000.
+    // Messages take 1,080 bytes including their entry in the queue; the fifth exceeds 5,000.
     assert_eq!((w.got("carol").len(), w.end("alice").unread.len()), (5, 15));
     assert!(w.is_held("alice") && !w.is_held("carol") && w.hub.stats().held == 1);
     w.read_some("bob", 1000);
@@ -62,7 +62,7 @@ fn a_sender_waits_above_the_high_mark_and_goes_on_below_the_low_one() {
 }
 
 #[test]
-fn one_that_stands_still_is_closed_after_five_seconds_with_1008_too_slow() {
+fn a_peer_that_accepts_nothing_is_closed_after_five_seconds_with_1008_too_slow() {
     let mut w = small();
     w.stop_reading("bob");
     shout(&mut w, 20);
@@ -77,7 +77,7 @@ fn one_that_stands_still_is_closed_after_five_seconds_with_1008_too_slow() {
 }
 
 #[test]
-fn nobody_is_closed_while_nobody_waits_for_it() {
+fn no_peer_is_closed_while_nobody_waits_for_it() {
     let mut w = small();
     w.stop_reading("bob");
     shout(&mut w, 4);
@@ -87,7 +87,7 @@ fn nobody_is_closed_while_nobody_waits_for_it() {
 }
 
 #[test]
-fn one_that_trickles_is_closed_after_ten_seconds() {
+fn a_peer_that_accepts_little_is_closed_after_ten_seconds() {
     let mut w = small();
     w.stop_reading("bob");
     shout(&mut w, 200);
@@ -97,15 +97,15 @@ fn one_that_trickles_is_closed_after_ten_seconds() {
     assert_eq!((w.hub.stats().closed_slow, heard(&mut w, "carol")), (1, 200));
 }
 
-/// Of everything a hundredth: limits, messages and rates.
+/// Everything divided by a hundred: limits, messages and rates.
 fn hundredth() -> Config {
     let limit = Config::default().queue_limit / 100;
     Config { queue_limit: limit, rate: 1e9, burst: 1e9, ..Config::default() }
 }
 
 #[test]
-fn a_reader_at_a_rate_gets_all_in_order() {
-    // Messages, their bytes, the reader's bytes a second.
+fn a_reader_at_any_rate_gets_everything_in_order() {
+    // Messages, their size, the reader's bytes per second.
     for (n, bytes, rate) in [(250, 1000, 50_000), (490, 5000, 2_000_000), (40, 400, 50_000)] {
         for beside in [false, true] {
             let mut w = World::new(hundredth());
@@ -133,7 +133,7 @@ fn a_reader_at_a_rate_gets_all_in_order() {
 }
 
 #[test]
-fn many_senders_wait_ten_seconds_at_most_for_one_slow_reader() {
+fn many_senders_wait_at_most_ten_seconds_for_one_slow_reader() {
     let mut w = World::new(hundredth());
     let senders: Vec<String> = (0..25).map(|n| format!("s{n}")).collect();
     senders.iter().for_each(|name| w.join(name, &["r"]));
@@ -152,7 +152,7 @@ fn many_senders_wait_ten_seconds_at_most_for_one_slow_reader() {
 }
 
 #[test]
-fn tricklers_that_come_back_take_ten_seconds_a_minute_at_most() {
+fn slow_readers_that_reconnect_hold_senders_for_at_most_ten_seconds_a_minute() {
     let mut w = World::new(Config { queue_limit: 100_000, ..Config::default() });
     let rooms = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
     w.join("alice", &rooms);
@@ -160,7 +160,7 @@ fn tricklers_that_come_back_take_ten_seconds_a_minute_at_most() {
     let mut readers: Vec<(usize, String)> = Vec::new();
     let mut held = VecDeque::new();
     for step in 0..1500 {
-        // Ten in each room, each a user of its own, who come back as soon as they are closed.
+        // Ten in each room, each of a user of its own; they reconnect as soon as they are closed.
         readers.retain(|(_, name)| {
             let is_open = w.close(name).is_none();
             if !is_open {
@@ -195,7 +195,7 @@ fn tricklers_that_come_back_take_ten_seconds_a_minute_at_most() {
 }
 
 #[test]
-fn memory_grows_by_the_limit_for_one_that_stops() {
+fn a_peer_that_stops_reading_costs_at_most_its_queue_limit() {
     let mut w = World::new(hundredth());
     ["alice", "bob", "carol"].iter().for_each(|name| w.join(name, &["r"]));
     w.stop_reading("bob");
@@ -221,10 +221,10 @@ fn at_the_limit_each_sender_adds_one_frame_to_a_queue_that_moves() {
         say(&mut w, &format!("s{n}"), 2, 1000);
         w.read_some("bob", 1);
     }
-    assert!(w.close("bob").is_none(), "it takes something all the time");
+    assert!(w.close("bob").is_none(), "it always accepts something");
     w.read("bob");
     assert_eq!(heard(&mut w, "bob"), 40);
-    // And where it takes nothing for a second, the frame that finds no room closes it.
+    // If it accepts nothing for a second, the frame that does not fit closes it.
     w.stop_reading("bob");
     (0..9).for_each(|n| say(&mut w, &format!("s{n}"), 2, 1000));
     w.pass(secs(1));
@@ -235,7 +235,7 @@ fn at_the_limit_each_sender_adds_one_frame_to_a_queue_that_moves() {
 }
 
 #[test]
-fn who_was_closed_is_closed_at_the_high_mark_for_a_minute() {
+fn a_user_closed_for_slowness_is_closed_at_the_high_mark_for_a_minute() {
     let mut w = small();
     w.stop_reading("bob");
     shout(&mut w, 20);
@@ -253,7 +253,7 @@ fn who_was_closed_is_closed_at_the_high_mark_for_a_minute() {
 }
 
 #[test]
-fn time_held_is_no_silence() {
+fn time_held_does_not_count_as_silence() {
     let mut w = World::new(Config { queue_limit: 10_000, slow_after: secs(1000), ..Config::default() });
     w.join("alice", &["r"]);
     w.join("bob", &["r"]);
@@ -265,23 +265,23 @@ fn time_held_is_no_silence() {
         w.input(Input::Alive { conn: bob });
     }
     assert!(w.is_held("alice") && w.close("alice").is_none());
-    assert!(w.end("alice").pings > 1, "it is asked all the same");
+    assert!(w.end("alice").pings > 1, "it is pinged nevertheless");
     w.read("bob");
     w.pass(secs(59));
     assert!(w.close("alice").is_none());
     w.pass(secs(1));
-    assert!(w.close("alice").is_some(), "and is silent now");
+    assert!(w.close("alice").is_some(), "and now it is silent");
 }
 
 #[test]
-fn who_takes_what_waits_is_not_silent() {
+fn a_peer_that_reads_its_queue_is_not_silent() {
     let mut w = World::new(Config { slow_after: secs(1000), ..Config::default() });
     w.join("alice", &["r"]);
     w.join("bob", &["r"]);
     let [alice, bob] = ["alice", "bob"].map(|name| w.end(name).conn);
     w.stop_reading("bob");
     shout(&mut w, 10);
-    // A ping is behind so much that its answer takes longer than anybody may be silent.
+    // A ping is queued behind so much that its answer takes longer than the idle timeout.
     for _ in 0..8 {
         w.pass(secs(20));
         w.input(Input::Alive { conn: alice });
@@ -291,13 +291,13 @@ fn who_takes_what_waits_is_not_silent() {
     w.input(Input::Alive { conn: alice });
     assert!(w.close("bob").is_none() && w.hub.stats().peers == 2);
     w.pass(secs(1));
-    assert_eq!(w.hub.stats().peers, 1, "it has taken nothing for too long");
+    assert_eq!(w.hub.stats().peers, 1, "it has accepted nothing for too long");
     w.read("bob");
     assert_eq!(w.close_code("bob"), Some(1008), "{bob:?}");
 }
 
 #[test]
-fn two_that_wait_for_each_other_do_not_wait_for_ever() {
+fn two_that_wait_for_each_other_do_not_wait_forever() {
     let mut w = small();
     for name in ["alice", "bob"] {
         w.stop_reading(name);
@@ -307,7 +307,7 @@ fn two_that_wait_for_each_other_do_not_wait_for_ever() {
         say(&mut w, "bob", 1, 1000);
     }
     assert!(w.is_held("alice") && w.is_held("bob"));
-    // Each reads what comes once all of its own has gone.
+    // Each reads once everything of its own has been sent.
     for _ in 0..200 {
         w.pass(millis(100));
         for name in ["alice", "bob"] {
@@ -321,7 +321,7 @@ fn two_that_wait_for_each_other_do_not_wait_for_ever() {
 }
 
 #[test]
-fn what_the_host_pushes_holds_nobody_and_what_is_missed_is_told() {
+fn pushes_hold_nobody_and_missed_ones_are_reported() {
     let mut w = small();
     w.stop_reading("bob");
     let text = format!(r#"{{"type":"event","to":"r","x":"{}"}}"#, "x".repeat(1000));
@@ -345,7 +345,7 @@ fn what_the_host_pushes_holds_nobody_and_what_is_missed_is_told() {
 }
 
 #[test]
-fn a_receipt_counts_those_who_get_it() {
+fn a_receipt_counts_the_recipients() {
     let mut w = small();
     w.stop_reading("bob");
     shout(&mut w, 9);
@@ -355,11 +355,11 @@ fn a_receipt_counts_those_who_get_it() {
     let got = w.got("carol");
     let receipt = r#"{"type":"receipt","id":"1","status":200,"delivered":1}"#;
     assert!(got.iter().any(|text| text == receipt), "{got:?}");
-    assert!(got.contains(&offline("bob")), "it took nothing, and has gone");
+    assert!(got.contains(&offline("bob")), "it accepted nothing, and is gone");
 }
 
 #[test]
-fn who_asks_and_does_not_read_the_answers_waits_for_itself() {
+fn a_peer_that_does_not_read_its_answers_is_held_by_itself() {
     let mut w = small();
     for n in 0..50 {
         w.join(&format!("p{n}"), &["s"]);
@@ -375,7 +375,7 @@ fn who_asks_and_does_not_read_the_answers_waits_for_itself() {
 }
 
 #[test]
-fn over_the_budget_of_all_the_largest_is_closed() {
+fn over_the_memory_limit_the_largest_queue_is_closed() {
     let mut w = World::new(Config { queue_limit: 100_000, memory_limit: 60_000, ..Config::default() });
     for name in ["alice", "bob", "carol", "dave"] {
         w.join(name, &["r"]);
@@ -384,17 +384,21 @@ fn over_the_budget_of_all_the_largest_is_closed() {
         w.stop_reading(name);
     }
     say(&mut w, "alice", 45, 1000);
-    assert_eq!(w.hub.stats().closed_slow, 0, "a message for three takes room once");
+    assert_eq!(w.hub.stats().closed_slow, 0, "a message for three counts once");
     let conn = w.end("dave").conn;
     w.input(Input::Buffered { conn, bytes: 20_000 });
     assert_eq!(w.hub.stats().closed_slow, 1);
     w.read("dave");
-    assert_eq!(w.close("dave"), Some((1008, "too slow".into())), "it has most, with what is half received");
+    assert_eq!(
+        w.close("dave"),
+        Some((1008, "too slow".into())),
+        "it uses most, including an incomplete frame"
+    );
     assert_eq!((w.close("bob"), w.close("carol")), (None, None));
 }
 
 #[test]
-fn what_strangers_send_has_a_budget_of_its_own() {
+fn input_before_admission_has_a_limit_of_its_own() {
     let mut w = World::open();
     w.join("alice", &[]);
     let mut refused = 0;
@@ -418,13 +422,13 @@ fn what_strangers_send_has_a_budget_of_its_own() {
     assert_eq!(w.close("late"), None, "there is room again");
 }
 
-/// A camera's own server, whose camera is a peer of this process.
+/// A camera's own server, whose camera is a peer in this process.
 fn with_a_host() -> World {
     World::new(Config { queue_limit: 10_000, reserved: vec!["cam".into()], ..Config::default() })
 }
 
 #[test]
-fn a_peer_of_this_process_is_held_as_any_other() {
+fn a_peer_in_this_process_is_held_like_any_other() {
     let mut w = World::new(Config { queue_limit: 10_000, ..Config::default() });
     w.connect_as("clock", true);
     w.auth("clock", &["r"]);
@@ -446,7 +450,7 @@ fn the_host_itself_is_held_by_nobody() {
     w.join("bob", &["r"]);
     w.stop_reading("bob");
     say(&mut w, "cam", 9, 1000);
-    assert!(!w.is_held("cam") && w.hub.stats().closed_slow == 0, "there is room still");
+    assert!(!w.is_held("cam") && w.hub.stats().closed_slow == 0, "there is still room");
     say(&mut w, "cam", 11, 1000);
     assert!(!w.is_held("cam") && w.hub.stats().closed_slow == 1 && w.hub.stats().queued == 0);
     assert_eq!(heard(&mut w, "alice"), 20);
@@ -455,12 +459,12 @@ fn the_host_itself_is_held_by_nobody() {
 }
 
 #[test]
-fn what_the_host_says_while_the_server_is_behind_is_bounded() {
+fn messages_of_the_host_are_bounded_while_the_server_is_behind() {
     let mut w = with_a_host();
     w.connect_as("cam", true);
     w.auth("cam", &["r"]);
     w.join("bob", &["r"]);
-    // The hub hears nothing of the socket meanwhile.
+    // The hub learns nothing about the socket meanwhile.
     let conn = w.end("cam").conn;
     let text = format!(r#"{{"type":"message","x":"{}"}}"#, "x".repeat(1000));
     for n in 0..40 {
@@ -471,12 +475,12 @@ fn what_the_host_says_while_the_server_is_behind_is_bounded() {
 }
 
 #[test]
-fn a_peer_of_this_process_that_fetches_nothing_holds_others() {
+fn a_peer_in_this_process_that_fetches_nothing_holds_others() {
     let mut w = World::new(Config { queue_limit: 10_000, ..Config::default() });
     w.connect_as("cam", true);
     w.auth("cam", &["r"]);
     w.join("bob", &["r"]);
-    // It has no socket to ask.
+    // It has no socket that could be asked.
     w.stop_reading("cam");
     say(&mut w, "bob", 20, 1000);
     assert!(w.is_held("bob"));
@@ -485,7 +489,7 @@ fn a_peer_of_this_process_that_fetches_nothing_holds_others() {
 }
 
 #[test]
-fn presences_are_made_up_for() {
+fn missed_presences_are_sent_later() {
     let mut w = small();
     w.join("dave", &["r"]);
     w.join("zoe", &["r"]);
@@ -513,7 +517,7 @@ fn presences_are_made_up_for() {
 }
 
 #[test]
-fn a_close_reaches_whoever_reads_again() {
+fn a_close_reaches_a_peer_that_reads_again() {
     let mut w = small();
     w.stop_reading("bob");
     shout(&mut w, 3);
@@ -523,7 +527,7 @@ fn a_close_reaches_whoever_reads_again() {
 }
 
 #[test]
-fn a_close_does_not_wait_for_whoever_never_reads() {
+fn a_close_does_not_wait_for_a_peer_that_never_reads() {
     let mut w = small();
     w.stop_reading("bob");
     shout(&mut w, 3);
@@ -540,7 +544,7 @@ fn a_close_does_not_wait_for_whoever_never_reads() {
 }
 
 #[test]
-fn ready_is_said_once_until_all_is_read() {
+fn ready_is_reported_once_until_everything_is_read() {
     let mut w = small();
     let conn = w.end("bob").conn;
     let readies = |w: &mut World, n: usize| {
@@ -562,5 +566,5 @@ fn ready_is_said_once_until_all_is_read() {
     assert!(!w.read_some("bob", 10_000));
     assert_eq!((readies(&mut w, 1), w.got("bob").len()), (1, 11));
     w.hub.handle_input(Input::Kick { whom: Whom::Conn(conn), status: Status(403), message: "" }, w.now);
-    assert_eq!(readies(&mut w, 0), 1, "a driver that waits for its socket hears of the close");
+    assert_eq!(readies(&mut w, 0), 1, "a driver that waits for its socket learns of the close");
 }
