@@ -36,37 +36,37 @@ const ASKED: usize = 256;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// How long an authenticating client waits while Redis is connecting; the protocol allows 5 s for the answer.
-const AT_THE_DOOR: Duration = Duration::from_secs(2);
+const LOOKUP_WAIT: Duration = Duration::from_secs(2);
 
-/// A verdict and a subscription take this long at most, so that a token may be forgotten whose connection is not
-/// let in yet.
-const ENTERING: Duration = Duration::from_secs(60);
+/// The maximum time between a verdict and an admission. Tokens of connections that are still not admitted by then are
+/// forgotten.
+const ADMISSION_MAX: Duration = Duration::from_secs(60);
 
-/// Somebody at the door, and since when.
-type Asker = (Instant, AuthRequest);
+/// A client that waits for its session to be looked up, and since when.
+type Waiting = (Instant, AuthRequest);
 
-/// A hub that is one of several instances, and what it shares its peers by.
+/// A hub that is one of several instances, and the bus by which it shares its peers.
 pub(crate) fn instance(config: Config, redis: RedisConfig) -> (Hub, Arc<dyn server::Bus>) {
-    (Hub::clustered(config), Arc::new(Hook::new(redis)))
+    (Hub::clustered(config), Arc::new(RedisBus::new(redis)))
 }
 
 /// What a server keeps for its Redis.
-struct Hook {
+struct RedisBus {
     config: RedisConfig,
-    /// Locked while the hub is, if both are.
+    /// When both are locked, the hub is locked first.
     cluster: Mutex<Cluster>,
-    /// There is something for the bus.
+    /// Notified when there are commands for the bus.
     bus: Signal,
-    asks: Sender<Asker>,
-    asked: Receiver<Asker>,
-    /// Whose session is behind which connection, and when it was last looked at.
+    asks: Sender<Waiting>,
+    asked: Receiver<Waiting>,
+    /// The token of each connection, and when its session was last checked.
     tokens: Mutex<HashMap<ConnId, (Token, Instant)>>,
     up: AtomicBool,
-    /// Nothing that was taken from the hub is still on its way.
+    /// Whether nothing taken from the hub is still on its way.
     idle: AtomicBool,
 }
 
-impl server::Bus for Hook {
+impl server::Bus for RedisBus {
     fn exchange(&self, hub: &mut Hub, now: Instant) -> Instant {
         let (wanted, due) = lock(&self.cluster).exchange(hub, now);
         if wanted {
@@ -87,7 +87,7 @@ impl server::Bus for Hook {
         if !self.config.sessions {
             return Some(request);
         }
-        // Each is one of the hub's connections, so there are not many.
+        // Each client in it has a connection at the hub, so the number is limited.
         _ = self.asks.try_send((now(), request));
         None
     }
@@ -107,7 +107,7 @@ impl server::Bus for Hook {
     fn flush<'a>(&'a self, server: &'a Inner) -> Task<'a> {
         let done = async {
             while self.up.load(Ordering::Acquire)
-                && (!self.idle.load(Ordering::Acquire) || self.says_more(server))
+                && (!self.idle.load(Ordering::Acquire) || self.has_commands(server))
             {
                 Timer::after(Duration::from_millis(5)).await;
             }
@@ -117,74 +117,74 @@ impl server::Bus for Hook {
     }
 }
 
-impl Hook {
+impl RedisBus {
     fn new(config: RedisConfig) -> Self {
         let (asks, asked) = unbounded();
         let (up, idle) = (AtomicBool::new(false), AtomicBool::new(true));
         let cluster = Mutex::new(Cluster::new(settings(&config), now()));
-        Hook { config, cluster, bus: Signal::default(), asks, asked, tokens: Mutex::default(), up, idle }
+        RedisBus { config, cluster, bus: Signal::default(), asks, asked, tokens: Mutex::default(), up, idle }
     }
 
-    /// Hands over what the bus did.
-    fn hear<'a>(&self, server: &Inner, inputs: impl IntoIterator<Item = BusInput<'a>>) {
+    /// Passes events of the bus to the cluster.
+    fn pass<'a>(&self, server: &Inner, inputs: impl IntoIterator<Item = BusInput<'a>>) {
         server.with(|_, now| {
             let mut cluster = lock(&self.cluster);
             inputs.into_iter().for_each(|input| cluster.handle_input(cluster::Input::Bus(input), now));
         });
     }
 
-    /// Moves what is to be said into `batch`, up to about `max` bytes; whether more waits.
+    /// Moves commands for the bus into `batch`, up to about `max` bytes; returns whether more are waiting.
     fn take(&self, server: &Inner, max: usize, batch: &mut Vec<Bus>) -> bool {
         server.with(|_, _| lock(&self.cluster).transmit(max, batch))
     }
 
-    fn says_more(&self, server: &Inner) -> bool {
+    fn has_commands(&self, server: &Inner) -> bool {
         self.take(server, 0, &mut Vec::new())
     }
 
-    /// Connects, stays connected, and comes back.
+    /// Connects, stays connected, and reconnects.
     async fn stay_connected(self: Arc<Self>, inner: Arc<Inner>) {
         let mut wait = BACKOFF.0;
-        let mut door = VecDeque::new();
+        let mut queue = VecDeque::new();
         loop {
             let open = async {
-                let (weak, hook) = (Arc::downgrade(&inner), self.clone());
+                let (weak, bus) = (Arc::downgrade(&inner), self.clone());
                 let said = move |channel: &str, text: &str| {
                     let Some(inner) = weak.upgrade() else { return };
                     let said = match channel {
                         BROADCAST => BusInput::Broadcast { text },
                         _ => BusInput::Said { payload: text },
                     };
-                    hook.hear(&inner, [said]);
+                    bus.pass(&inner, [said]);
                 };
                 Line::open(&self.config.url, Box::new(said)).await
             };
-            match open.or(self.keep_door(&mut door)).await {
+            match open.or(self.refuse_late(&mut queue)).await {
                 Ok(line) => {
                     log::info!("connected to Redis");
                     wait = BACKOFF.0;
                     self.up.store(true, Ordering::Release);
-                    self.hear(&inner, [BusInput::Up]);
-                    self.serve(&inner, line, &mut door).await;
+                    self.pass(&inner, [BusInput::Up]);
+                    self.serve(&inner, line, &mut queue).await;
                     self.up.store(false, Ordering::Release);
                     self.idle.store(true, Ordering::Release);
-                    self.hear(&inner, [BusInput::Down]);
+                    self.pass(&inner, [BusInput::Down]);
                     log::warn!("lost the connection to Redis; reconnecting");
                 }
                 Err(e) => log::warn!("{e}; reconnecting in {wait:?}"),
             }
-            // Several instances shall not come back in one instant.
+            // The instances must not all reconnect at the same moment.
             let jitter = getrandom::u32().unwrap_or(0) % 256;
             let pause = async { _ = Timer::after(wait / 2 + wait * jitter / 512).await };
-            pause.or(self.keep_door(&mut door)).await;
+            pause.or(self.refuse_late(&mut queue)).await;
             wait = (wait * 2).min(BACKOFF.1);
         }
     }
 
-    /// Without Redis: who waits for too long hears so.
-    async fn keep_door<T>(&self, door: &mut VecDeque<Asker>) -> T {
+    /// While Redis is disconnected: refuses clients that have waited for too long.
+    async fn refuse_late<T>(&self, queue: &mut VecDeque<Waiting>) -> T {
         loop {
-            let first = door.front().map(|(since, _)| *since + AT_THE_DOOR);
+            let first = queue.front().map(|(since, _)| *since + LOOKUP_WAIT);
             let due = async {
                 match first {
                     Some(at) => _ = Timer::at(at).await,
@@ -193,16 +193,16 @@ impl Hook {
                 None
             };
             match due.or(async { self.asked.recv().await.ok() }).await {
-                Some(asker) => door.push_back(asker),
-                None => _ = door.pop_front().map(|(_, request)| unavailable(&request)),
+                Some(asker) => queue.push_back(asker),
+                None => _ = queue.pop_front().map(|(_, request)| unavailable(&request)),
             }
         }
     }
 
     /// Ends when the connection does, or Redis takes too long.
-    async fn serve(&self, inner: &Arc<Inner>, line: Line, door: &mut VecDeque<Asker>) {
+    async fn serve(&self, inner: &Arc<Inner>, line: Line, queue: &mut VecDeque<Waiting>) {
         let Line { commands, driver } = line;
-        let waiting = door.drain(..).map(|(_, request)| request).collect();
+        let waiting = queue.drain(..).map(|(_, request)| request).collect();
         let bus = self.carry(inner, commands.clone());
         let asks = self.judge(waiting, self.keys(&commands));
         let touches = self.touch(inner, self.keys(&commands));
@@ -210,7 +210,7 @@ impl Hook {
         driver.or(bus).or(asks).or(touches).or(place).await;
     }
 
-    /// Who is asked for sessions.
+    /// Where to look up sessions.
     fn keys(&self, line: &MultiplexedConnection) -> Keys {
         match self.config.url.is_cluster() {
             true => Keys::Nodes(Nodes::new(self.config.url.clone())),
@@ -218,8 +218,8 @@ impl Hook {
         }
     }
 
-    /// Ends when a cluster's node no longer holds the slot that all instances meet at: its connections
-    /// outlive that, and so would two meeting places.
+    /// Ends when a cluster's node no longer serves the slot where all instances meet. Its connections would survive
+    /// that, and the instances would meet at two nodes.
     async fn keep_place(&self, mut redis: MultiplexedConnection) {
         if !self.config.url.is_cluster() {
             return std::future::pending().await;
@@ -236,7 +236,7 @@ impl Hook {
         }
     }
 
-    /// What the hub says.
+    /// Sends the commands of the cluster.
     async fn carry(&self, inner: &Inner, mut redis: MultiplexedConnection) {
         loop {
             let (mut batch, mut more) = (Vec::new(), true);
@@ -257,14 +257,14 @@ impl Hook {
                     }
                     _ => None,
                 });
-                self.hear(inner, done);
+                self.pass(inner, done);
             }
             self.idle.store(true, Ordering::Release);
             poll_fn(|cx| self.bus.poll(cx)).await;
         }
     }
 
-    /// Asks for the sessions of those at the door.
+    /// Looks up the sessions of waiting clients.
     async fn judge(&self, mut requests: Vec<AuthRequest>, mut keys: Keys) {
         loop {
             let mut next = None;
@@ -273,8 +273,8 @@ impl Hook {
                 next = Some(asker);
             }
             while let Some((since, request)) = next.take().or_else(|| self.asked.try_recv().ok()) {
-                // While others were waited for.
-                match now().saturating_duration_since(since) > AT_THE_DOOR {
+                // Further clients that arrived during the last lookup.
+                match now().saturating_duration_since(since) > LOOKUP_WAIT {
                     true => unavailable(&request),
                     false => requests.push(request),
                 }
@@ -292,7 +292,7 @@ impl Hook {
                 .map(|request| {
                     let key =
                         request.auth.token.as_ref().map(|token| key(token.reveal())).unwrap_or_default();
-                    // An admission is activity.
+                    // An admission counts as activity.
                     let extend = self.config.session_ttl;
                     question("GET", key, extend)
                 })
@@ -318,7 +318,7 @@ impl Hook {
         }
     }
 
-    /// Looks at the sessions of those who are here, and extends those of the active.
+    /// Checks the sessions of connected peers, and extends those of active ones.
     async fn touch(&self, inner: &Inner, mut keys: Keys) {
         loop {
             Timer::after(self.config.touch_interval).await;
@@ -330,7 +330,7 @@ impl Hook {
                 for (conn, token, last) in part {
                     let extend = match inner.last_active(*conn) {
                         None => {
-                            if at.saturating_duration_since(*last) > ENTERING {
+                            if at.saturating_duration_since(*last) > ADMISSION_MAX {
                                 lock(&self.tokens).remove(conn);
                             }
                             continue;
@@ -345,7 +345,7 @@ impl Hook {
                 }
                 let Some(answers) = keys.ask(&look).await else { return };
                 for (conn, answer) in looked.into_iter().zip(answers) {
-                    // Who cannot be asked for stays.
+                    // If the session cannot be checked, the peer stays.
                     let Ok(Value::Int(there)) = answer else { continue };
                     let there = there > 0;
                     if there {
@@ -364,7 +364,7 @@ impl Hook {
     }
 }
 
-/// Those whose sessions are being asked for. If that is given up, they hear so.
+/// Clients whose sessions are being looked up. If the lookup is abandoned, they are refused.
 struct Asked {
     requests: Vec<AuthRequest>,
 }
@@ -385,7 +385,7 @@ fn unavailable(request: &AuthRequest) {
     request.refuse(Status::UNAVAILABLE, "Authentication is temporarily unavailable; try again");
 }
 
-/// How the cluster takes part.
+/// The settings of the cluster.
 fn settings(config: &RedisConfig) -> ClusterSettings {
     let mut settings = ClusterSettings::new(random_id());
     settings.dead_after = config.dead_after;
@@ -396,7 +396,7 @@ fn settings(config: &RedisConfig) -> ClusterSettings {
     settings
 }
 
-/// What the cluster says, as commands.
+/// The cluster's commands as a Redis pipeline.
 fn commands(batch: &[Bus]) -> Pipeline {
     let mut pipeline = Pipeline::with_capacity(batch.len());
     for bus in batch {

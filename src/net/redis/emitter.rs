@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_printed_as_the_wire_has_them() {
+    fn messages_are_written_in_their_wire_format() {
         let emitter = Emitter::new("redis://127.0.0.1".parse().expect("literal")).from("app|1");
         let draft = || Draft::new(Kind::Message).subtype("order").data(&7);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Questions about sessions, to the one Redis on the server's own line or to the nodes of a cluster.
+//! Queries for sessions: to the one Redis on the server's own connection, or to the nodes of a cluster.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use super::nodes::{Answer, Ask, Nodes};
 use super::sessions::millis;
 use super::{PATIENCE, RedisError};
 
-/// How long the nodes of a cluster may take together: one that hangs must not keep those who ask others.
+/// The timeout for the nodes of a cluster together: one that hangs must not delay queries to others.
 const TURN: Duration = Duration::from_secs(2);
 
-/// Who is asked for sessions: the one Redis on the line that there is, or the nodes of a cluster.
+/// Where to look up sessions: on the existing connection to the one Redis, or at the nodes of a cluster.
 pub(super) enum Keys {
     Line(MultiplexedConnection),
     Nodes(Nodes),
 }
 
 impl Keys {
-    /// `None`: the line is to be given up.
+    /// `None`: the connection is to be closed.
     pub(super) async fn ask(&mut self, asks: &[Ask]) -> Option<Vec<Answer>> {
         let redis = match self {
             Keys::Nodes(nodes) => return Some(nodes.ask(asks, TURN).await),
@@ -38,7 +38,7 @@ impl Keys {
     }
 }
 
-/// A command on the key of a session, which before it lives on for `extend`: extended, never shortened.
+/// A command on the key of a session. If `extend` is set, first prolongs its lifetime to that, but never shortens it.
 pub(super) fn question(command: &str, key: String, extend: Option<Duration>) -> Ask {
     let mut commands = Vec::new();
     if let Some(ttl) = extend {
@@ -52,8 +52,8 @@ pub(super) fn question(command: &str, key: String, extend: Option<Duration>) -> 
     Ask { key, commands }
 }
 
-/// Does all in order. `None` when something was refused, failed or took too long. That a key holds no text is
-/// an answer: whoever wrote that must not cut the instances off from each other.
+/// Executes all in order. `None` if one was refused, failed or timed out. A key with a value that is not text is an
+/// ordinary answer: a program that wrote it must not be able to disconnect the instances from each other.
 pub(super) async fn send(redis: &mut MultiplexedConnection, pipeline: &Pipeline) -> Option<Vec<Value>> {
     let count = pipeline.len();
     let answers = in_time(redis.send_packed_commands(pipeline, 0, count)).await?;

@@ -1,4 +1,4 @@
-//! A connection to Redis, driven by whoever polls it.
+//! A connection to Redis. The caller polls its driver.
 
 use std::future::{Future, poll_fn};
 use std::net::TcpStream;
@@ -19,26 +19,26 @@ use super::{PATIENCE, RedisError, RedisUrl};
 use crate::net::ws::io::Io;
 use crate::server::cluster::BROADCAST;
 
-/// How long one sentinel or node may take to say where others are, so that the next is asked in time.
+/// The timeout of one sentinel or node that is asked for the location of others, short enough to ask the next one.
 const GUIDE: Duration = Duration::from_secs(1);
 
 /// Ends when the connection does.
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Is told the channel and content of what is published.
+/// Called with the channel and content of each published message.
 pub(super) type Said = Box<dyn Fn(&str, &str) + Send + Sync>;
 
-/// An open connection: what commands go through, and what moves them.
+/// An open connection: its commands, and the future that drives them.
 pub(super) struct Line {
     pub commands: MultiplexedConnection,
     pub driver: Driver,
 }
 
 impl Line {
-    /// Opens one where all instances meet; `said` hears what is published where it subscribes.
+    /// Connects to the Redis where all instances meet; `said` gets the messages of subscribed channels.
     ///
-    /// In a cluster that is the node that holds the slot of [`BROADCAST`]: what is published reaches
-    /// subscribers at every node, but `PUBLISH` counts those of its own alone.
+    /// In a cluster, that is the node with the slot of [`BROADCAST`]: messages reach subscribers at every node, but
+    /// `PUBLISH` only counts those at its own.
     pub(super) async fn open(url: &RedisUrl, said: Said) -> Result<Line, RedisError> {
         let opened = async {
             let at = match &url.place {
@@ -54,7 +54,7 @@ impl Line {
         in_time(PATIENCE, opened).await
     }
 
-    /// Opens one to the Redis at this place.
+    /// Connects to the Redis at this address.
     pub(super) async fn to(url: &RedisUrl, at: &HostPort) -> Result<Line, RedisError> {
         in_time(PATIENCE, Line::dial(url, at, None)).await
     }
@@ -62,7 +62,7 @@ impl Line {
     async fn dial(url: &RedisUrl, at: &HostPort, said: Option<Said>) -> Result<Line, RedisError> {
         let mut line = Line::start(url, at, &url.login, said).await?;
         if !matches!(url.place, RedisHosts::At(_)) {
-            // Who named it may not know yet that there is another one.
+            // A sentinel or node may not know yet that the master has changed.
             let role: Vec<Value> = line.run(async |line| redis::cmd("ROLE").query_async(line).await).await?;
             if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
                 return Err(RedisError::new("unreachable", "This Redis is a replica"));
@@ -78,7 +78,7 @@ impl Line {
         said: Option<Said>,
     ) -> Result<Line, RedisError> {
         let stream = Stream(connect(url, at).await?);
-        // Who waits keeps the time.
+        // The caller has a timeout of its own.
         let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
         if let Some(said) = said {
             config = config.set_push_sender(move |info: redis::PushInfo| {
@@ -98,12 +98,12 @@ impl Line {
         Ok(Line { commands, driver: Box::pin(driver) })
     }
 
-    /// Whether the other end is still there, as far as can be told without asking.
+    /// Whether the connection is still open, as far as known without a query.
     pub(super) async fn is_open(&mut self) -> bool {
         poll_fn(|cx| Poll::Ready(self.driver.as_mut().poll(cx).is_pending())).await
     }
 
-    /// Does what `act` does with the connection, as long as the connection and our patience last.
+    /// Runs `act` on the connection, until that closes or the timeout passes.
     pub(super) async fn run<T>(
         &mut self,
         act: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
@@ -129,7 +129,7 @@ async fn in_time<T>(
     act.or(late).await
 }
 
-/// Asks one sentinel after the other where the Redis of this name is.
+/// Asks the sentinels one after the other for the address of this master.
 pub(super) async fn master(
     url: &RedisUrl,
     sentinels: &[HostPort],
@@ -138,12 +138,12 @@ pub(super) async fn master(
     let mut question = redis::cmd("SENTINEL");
     question.arg("get-master-addr-by-name").arg(name);
     let none = "The sentinels do not know a Redis of this name";
-    // The password of the address is the Redis', not the sentinels'.
+    // The password in the URL is for Redis, not for the sentinels.
     let login = RedisConnectionInfo::default();
     ask(url, &login, sentinels, &question, none, |answer, _| redis::from_redis_value(answer).ok()?).await
 }
 
-/// Asks one node of a cluster after the other who holds what.
+/// Asks the nodes of a cluster one after the other for its slots.
 pub(super) async fn slots(url: &RedisUrl, nodes: &[HostPort]) -> Result<Slots, RedisError> {
     let mut question = redis::cmd("CLUSTER");
     question.arg("SLOTS");
@@ -153,7 +153,7 @@ pub(super) async fn slots(url: &RedisUrl, nodes: &[HostPort]) -> Result<Slots, R
     ask(url, &url.login, nodes, &question, none, read).await
 }
 
-/// What the first of `guides` answers that `read` finds an answer in; `none` are the words for no answer.
+/// Returns the first answer of the `guides` that `read` accepts; `none` is the error message if there is none.
 async fn ask<T>(
     url: &RedisUrl,
     login: &RedisConnectionInfo,
@@ -177,7 +177,7 @@ async fn ask<T>(
     Err(last)
 }
 
-/// A cluster of which a part is down, or which is being made.
+/// The error of a cluster that is partly down, or being created.
 pub(super) fn nobody() -> RedisError {
     RedisError::new("unreachable", "No node of the cluster has the key at the moment")
 }
@@ -215,7 +215,7 @@ async fn secure(_: &RedisUrl, _: &str, tcp: Async<TcpStream>) -> Result<Io, Redi
     Ok(Io::plain(tcp))
 }
 
-/// Our stream under the traits that the client library reads and writes by.
+/// Our stream, with the traits that the client library requires.
 struct Stream(Io);
 
 impl AsyncRead for Stream {

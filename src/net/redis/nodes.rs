@@ -1,4 +1,4 @@
-//! Questions about keys, each to the Redis that holds the key: the one there is, or its node of a cluster.
+//! Queries for keys, each sent to the Redis that has the key: the only one, or a node of a cluster.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -17,11 +17,11 @@ use super::slots::{Redirect, Slots, slot};
 use super::url::{HostPort, RedisHosts};
 use super::{PATIENCE, RedisError, RedisUrl};
 
-/// How often a question may be sent on: once to where the slot moved and once to where the key did, and
-/// both again when the cluster changes meanwhile.
+/// The maximum number of redirects of a query: one to the new node of the slot, one to that of the key, and both again
+/// if the cluster changes meanwhile.
 const HOPS: usize = 5;
 
-/// Commands on one key; the answer is that to the last.
+/// Commands on one key; the result is that of the last.
 pub(super) struct Ask {
     pub key: String,
     pub commands: Vec<Cmd>,
@@ -33,31 +33,31 @@ impl Ask {
     }
 }
 
-/// What became of a question.
+/// The result of a query.
 pub(super) type Answer = Result<Value, RedisError>;
 
-/// Connections that are opened when they are needed.
+/// Connections, opened when needed.
 pub(super) struct Nodes {
     url: RedisUrl,
     slots: Slots,
     lines: HashMap<HostPort, Line>,
 }
 
-/// A question that has no answer yet.
+/// A query without a result so far.
 #[derive(Clone)]
 struct Open {
-    /// Its place among all.
+    /// Its index among all queries.
     at: usize,
-    /// Where it was sent on to; otherwise whoever holds its slot is asked.
+    /// The node to which it was redirected; otherwise that of its slot is asked.
     redirect: Option<Redirect>,
-    /// The node that could not be reached; if it holds the slot still, that is the answer.
+    /// A node that could not be reached. If the slot is still there, this is the result.
     failed: Option<(HostPort, RedisError)>,
 }
 
-/// What one node answered.
+/// The answers of one node.
 struct Answered {
     node: HostPort,
-    /// Kept, unless it is in the middle of a word.
+    /// Kept for reuse, unless it is in the middle of an answer.
     line: Option<Line>,
     answers: Vec<(Open, Result<Vec<Value>, RedisError>)>,
 }
@@ -67,8 +67,8 @@ impl Nodes {
         Nodes { url, slots: Slots::default(), lines: HashMap::new() }
     }
 
-    /// Asks all at once; the answers are in their order, and one that cannot be had in this time takes no
-    /// other along.
+    /// Sends all queries at once, and returns their results in the same order. One that fails or times out does not
+    /// affect the others.
     pub(super) async fn ask(&mut self, asks: &[Ask], time: Duration) -> Vec<Answer> {
         let deadline = now() + time;
         let mut answers: Vec<Answer> = asks.iter().map(|_| Err(RedisError::late())).collect();
@@ -116,7 +116,7 @@ impl Nodes {
         answers
     }
 
-    /// Brings what is known of the cluster up to date. Where there is none, answers the only Redis.
+    /// Updates the layout of the cluster. Without a cluster, returns the address of the only Redis.
     async fn learn(&mut self, stale: bool) -> Result<Option<HostPort>, RedisError> {
         match &self.url.place {
             RedisHosts::At(at) => Ok(Some(at.clone())),
@@ -132,7 +132,7 @@ impl Nodes {
             }
             RedisHosts::Cluster(named) => {
                 if stale {
-                    // Who was named at the start may be gone, and who is known now may be too.
+                    // The configured nodes may be gone, and so may those known now; ask both.
                     let known = self.slots.nodes().iter().filter(|at| !named.contains(at));
                     let guides: Vec<HostPort> = named.iter().chain(known).cloned().collect();
                     self.slots = slots(&self.url, &guides).await?;
@@ -156,7 +156,7 @@ impl Nodes {
         }
     }
 
-    /// The answer, or the question that is to be asked again elsewhere.
+    /// The result, or the query to send to another node.
     fn settle(
         &self,
         node: &HostPort,
@@ -187,7 +187,7 @@ impl Nodes {
     }
 }
 
-/// Asks one node all that it is to be asked, in one turn.
+/// Sends all queries for one node in one pipeline.
 async fn talk(
     url: &RedisUrl,
     kept: Option<Line>,
@@ -240,7 +240,7 @@ async fn late<T>(deadline: Instant) -> Result<T, RedisError> {
     Err(RedisError::late())
 }
 
-/// Polls all until all are done.
+/// Polls all futures until all are done.
 async fn together<T>(futures: Vec<Pin<Box<impl Future<Output = T> + ?Sized>>>) -> Vec<T> {
     let mut running: Vec<_> = futures.into_iter().map(|future| (future, None)).collect();
     poll_fn(|cx| {
@@ -259,7 +259,7 @@ async fn together<T>(futures: Vec<Pin<Box<impl Future<Output = T> + ?Sized>>>) -
     running.into_iter().filter_map(|(_, done)| done).collect()
 }
 
-/// Nodes that clones share, for one question at a time.
+/// Nodes that clones share, for one query at a time.
 #[derive(Clone)]
 pub(super) struct Shared {
     nodes: Arc<smol::lock::Mutex<Nodes>>,
@@ -271,7 +271,7 @@ impl Shared {
         Shared { nodes: Arc::new(smol::lock::Mutex::new(Nodes::new(url.clone()))), url }
     }
 
-    /// What the Redis that holds this key answers to a command.
+    /// The answer to a command on this key, from the Redis that has it.
     pub(super) async fn ask<T: FromRedisValue>(
         &self,
         key: impl Into<String>,

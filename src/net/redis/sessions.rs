@@ -63,7 +63,7 @@ impl From<Object> for Session {
     }
 }
 
-/// Whom the value of a session's key lets in.
+/// The verdict for the value of a session's key.
 pub(crate) fn verdict(stored: Option<&[u8]>) -> Verdict {
     let read = stored.ok_or("No session").and_then(Session::read);
     let admitted = read.and_then(|session| {
@@ -136,7 +136,7 @@ impl Sessions {
     }
 }
 
-/// Redis refuses an expiry of nothing.
+/// Redis refuses an expiry of zero.
 pub(super) fn millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
 }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_lets_in_whom_it_names_and_nobody_else() {
+    fn a_session_admits_its_user_and_nobody_else() {
         let refused = |stored: Option<&str>| match verdict(stored.map(str::as_bytes)) {
             Verdict::Refuse { status, message } => (status.0, message),
             Verdict::Admit(admission) => panic!("admitted: {admission:?}"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_reads_as_it_was_written() {
+    fn a_session_survives_writing_and_reading() {
         let session = Session::new("alice").name("Alice").room("a").room("b");
         let text = Value::Object(session.object().clone()).to_string();
         assert_eq!(text, r#"{"name":"Alice","rooms":["a","b"],"user":"alice"}"#);

@@ -1,4 +1,4 @@
-//! Which node of a Redis Cluster holds which key: 16384 slots in ranges, each with its master.
+//! Which node of a Redis Cluster has which key: 16384 slots in ranges, each with a master.
 //!
 //! See the [cluster specification](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
 
@@ -8,7 +8,7 @@ use super::url::HostPort;
 
 const SLOTS: u16 = 16_384;
 
-/// The slot of a key: CRC16 of what its first pair of braces holds, or of all of it.
+/// The slot of a key: CRC16 of the part in its first pair of braces, or of the whole key.
 pub(crate) fn slot(key: &str) -> u16 {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     crc16(tag.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes()) % SLOTS
@@ -23,23 +23,23 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// Who holds what, as one node told it.
+/// The layout of the cluster, as reported by one node.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Slots {
-    /// First and last slot, and the node that takes writes.
+    /// First and last slot, and the master.
     ranges: Vec<(u16, u16, HostPort)>,
-    /// Every node that was named, replicas too: who to ask when masters are gone.
+    /// All nodes, including replicas, to be asked when masters are gone.
     nodes: Vec<HostPort>,
 }
 
 impl Slots {
-    /// Reads the answer of `node` to `CLUSTER SLOTS`: ranges of first, last, master, replicas.
+    /// Parses the answer of `node` to `CLUSTER SLOTS`: ranges of first, last, master, replicas.
     pub(crate) fn read(answer: &Value, node: &HostPort) -> Slots {
         let mut slots = Slots::default();
         for range in items(answer) {
             let [Value::Int(first), Value::Int(last), holders @ ..] = items(range) else { continue };
             let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(*last)) else { continue };
-            // One without slots would make an answer of what is none.
+            // An answer without slots would count as one from a cluster without nodes.
             if first > last || last >= SLOTS {
                 continue;
             }
@@ -51,7 +51,7 @@ impl Slots {
                     Value::SimpleString(host) => host,
                     _ => "",
                 };
-                // Without a name: the one that was asked by. "?": it does not know.
+                // An empty name means the node that was asked; "?" means unknown.
                 let at = match host {
                     "?" => continue,
                     "" => (node.0.clone(), port),
@@ -68,7 +68,7 @@ impl Slots {
         slots
     }
 
-    /// Who takes writes of a slot; `None` while nobody does.
+    /// The master of a slot; `None` while there is none.
     pub(crate) fn holder(&self, slot: u16) -> Option<&HostPort> {
         self.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot)).map(|(_, _, at)| at)
     }
@@ -89,17 +89,17 @@ fn items(value: &Value) -> &[Value] {
     }
 }
 
-/// Where a node sends somebody who asked it for a key that it does not hold.
+/// A redirect to another node, from a node that does not have the key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Redirect {
-    /// The slot lives there from now on.
+    /// The slot has moved there.
     Moved(HostPort),
-    /// This key is on its way there already.
+    /// This key has already been moved there.
     Ask(HostPort),
 }
 
 impl Redirect {
-    /// Reads the error of `node`: a code, and the slot and the other node behind it.
+    /// Parses the error of `node`: a code, followed by the slot and the other node.
     pub(crate) fn read(error: &redis::RedisError, node: &HostPort) -> Option<Redirect> {
         let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
         let host = if host.is_empty() { &node.0 } else { host.trim_start_matches('[').trim_end_matches(']') };
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_fall_where_redis_puts_them() {
+    fn keys_have_the_slots_that_redis_computes() {
         assert_eq!(crc16(b"123456789"), 0x31c3, "the specification's check value");
         for (key, found) in [
             ("foo", 12_182),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_names_the_other_node_or_is_none() {
+    fn redirects_are_parsed_and_invalid_ones_ignored() {
         for (words, to) in [
             ("MOVED 3999 127.0.0.1:6381", Some(Redirect::Moved(("127.0.0.1".into(), 6381)))),
             ("ASK 3999 [2001:db8::1]:6381", Some(Redirect::Ask(("2001:db8::1".into(), 6381)))),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_tells_is_read_and_what_it_cannot_know_passed_over() {
+    fn slots_are_parsed_and_unknown_nodes_ignored() {
         let holder = |host: Value, port| Value::Array(vec![host, Value::Int(port), Value::Nil]);
         let text = |host: &str| Value::BulkString(host.into());
         let range = |first, last, holders: Vec<Value>| {

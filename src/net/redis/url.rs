@@ -26,17 +26,17 @@ impl std::error::Error for RedisUrlError {}
 /// A host and a port.
 pub(crate) type HostPort = (String, u16);
 
-/// Where Redis is, or who knows.
+/// The location of Redis, or of nodes that know it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum RedisHosts {
     At(HostPort),
-    /// These sentinels, of whom any will do, watch over the one of this name.
+    /// These sentinels, any of which suffices, monitor the master of this name.
     Sentinels(Vec<HostPort>, String),
     /// A cluster; any of these nodes knows the others.
     Cluster(Vec<HostPort>),
 }
 
-/// What stands before the host.
+/// The part before the host.
 enum Scheme {
     Plain,
     Sentinel,
@@ -67,7 +67,8 @@ impl RedisUrl {
         matches!(self.place, RedisHosts::Cluster(_))
     }
 
-    /// The number of the database. Channels know none, so instances with another number have other names.
+    /// The number of the database. Channels ignore it, so instances with different numbers must use different channel
+    /// names.
     pub(super) fn db(&self) -> i64 {
         self.login.db()
     }
@@ -78,7 +79,7 @@ impl FromStr for RedisUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = |why: &str| RedisUrlError(why.to_owned());
-        // The client library reads one Redis; TLS, Sentinel and clusters are ours.
+        // The client library parses the URL of one Redis; TLS, Sentinel and clusters are handled here.
         let (tls, scheme, rest) = match text.split_once("://") {
             Some(("redis", rest)) => (false, Scheme::Plain, rest),
             Some(("rediss", rest)) => (true, Scheme::Plain, rest),
@@ -105,7 +106,7 @@ impl FromStr for RedisUrl {
                 _ => Err(bad("The URL has no host")),
             }
         };
-        // Several hosts, what stands behind them, and the login before them for a database.
+        // Several hosts, followed by a path, and preceded by the login for a database.
         let hosts = || {
             let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(login, rest)| (login, rest));
             let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_or_refused_in_words() {
+    fn urls_are_parsed_or_refused_with_a_reason() {
         for (text, host, port, db, password) in [
             ("redis://127.0.0.1:6380/7", "127.0.0.1", 6380, 7, None),
             ("redis://redis.local", "redis.local", 6379, 0, None),
