@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_those_by_which_others_reach_this_machine() {
+    fn only_addresses_that_others_can_reach_are_listed() {
         type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
         let table: [Row; 11] = [
             ("a network", &[("lo", "127.0.0.1"), ("eth0", "192.0.2.1")], &["192.0.2.1"]),
@@ -59,17 +59,17 @@ mod tests {
                 &["169.254.7.8"],
             ),
             (
-                "an interface with an address by DHCP keeps its own one beside",
+                "a link-local address does not count beside another of its interface",
                 &[("eth0", "169.254.7.8"), ("eth0", "192.0.2.1"), ("eth0", "fe80::1")],
                 &["192.0.2.1"],
             ),
             (
-                "the cable's end is reached by no other interface's address",
+                "a link-local address counts beside those of other interfaces",
                 &[("lo", "127.0.0.1"), ("wlan0", "192.0.2.1"), ("eth0", "169.254.7.8")],
                 &["192.0.2.1", "169.254.7.8"],
             ),
             (
-                "IPv6 is no way for who has IPv4 alone",
+                "a link-local address counts beside IPv6 on its interface, since some clients only have IPv4",
                 &[("eth0", "169.254.7.8"), ("eth0", "2001:db8::1")],
                 &["169.254.7.8", "2001:db8::1"],
             ),
@@ -80,7 +80,11 @@ mod tests {
                 &["192.0.2.1", "172.17.0.1", "2001:db8::1"],
             ),
             ("one address twice", &[("a", "192.0.2.1"), ("b", "192.0.2.1")], &["192.0.2.1"]),
-            ("none that a datagram has", &[("a", "0.0.0.0"), ("a", "224.0.0.1"), ("a", "ff02::1")], &[]),
+            (
+                "addresses that no datagram comes from",
+                &[("a", "0.0.0.0"), ("a", "224.0.0.1"), ("a", "ff02::1")],
+                &[],
+            ),
             ("nothing", &[], &[]),
         ];
         let ip = |text: &str| text.parse::<IpAddr>().expect("literal");

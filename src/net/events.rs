@@ -45,12 +45,12 @@ struct Slot<E> {
     callback: Option<Callback<E>>,
     /// Whether the application set one. True during its call, and after one that panicked.
     is_set: bool,
-    /// Counts changes, so that one that was let go of meanwhile isn't put back after its call.
+    /// Counts changes, so that a callback that was replaced during its call is not restored afterwards.
     changes: u64,
 }
 
 impl<E> Slot<E> {
-    /// Gives the one before, to be dropped under no lock: it may own whatever asks for this.
+    /// Returns the previous callback. Drop it without a lock: it may own the object that calls this.
     fn change(&mut self, callback: Option<Callback<E>>) -> Option<Callback<E>> {
         self.is_set = callback.is_some();
         self.changes += 1;
@@ -89,7 +89,7 @@ impl<E: Lossy> Outlet<E> {
         lock(&self.callback).is_set || lock(&self.streams).iter().any(|tap| !tap.to.is_closed())
     }
 
-    /// Drops what the application has set, and all that it owns.
+    /// Drops the application's callback, and everything that it owns.
     #[cfg(feature = "camera")]
     pub(crate) fn clear(&self) {
         let callback = lock(&self.callback).change(None);
@@ -118,7 +118,7 @@ impl<E: Lossy> Outlet<E> {
         self.signal.notify();
     }
 
-    /// Delivers waiting events, or the first of many; ready if it delivered anything, and then to be polled again.
+    /// Delivers queued events, at most a batch. Ready if it delivered any; then poll it again.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut handed = 0;
         loop {
@@ -143,7 +143,7 @@ impl<E: Lossy> Outlet<E> {
 
     fn hand_on(&self, event: E) {
         lock(&self.streams).retain_mut(|tap| tap.give(&event));
-        // Taken out for the call, so that a callback may set another, and no lock is held meanwhile.
+        // Taken out for the call, so that the callback may set another, and no lock is held meanwhile.
         let (callback, changes) = {
             let mut slot = lock(&self.callback);
             (slot.callback.take(), slot.changes)
@@ -154,7 +154,7 @@ impl<E: Lossy> Outlet<E> {
             if slot.changes == changes {
                 slot.callback = Some(callback);
             }
-            // One that is dropped here is dropped after the lock: variables go in reverse order.
+            // Dropped after the lock: variables are dropped in reverse order.
         }
     }
 }
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_stream_tells_what_it_lost_and_the_callback_loses_nothing() {
+    fn a_full_stream_reports_its_losses_and_the_callback_loses_nothing() {
         let outlet = Outlet::new();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = seen.clone();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_and_the_loss_is_told() {
+    fn the_queue_is_bounded_and_losses_are_reported() {
         let outlet = Outlet::new();
         for n in 0..WAITING as u32 + 7 {
             outlet.push(E::N(n));
@@ -295,7 +295,7 @@ mod tests {
 
     #[cfg(feature = "camera")]
     #[test]
-    fn an_application_is_heard_while_its_callback_runs_and_no_more_once_it_is_cleared() {
+    fn the_callback_counts_as_set_while_it_runs_and_until_it_is_cleared() {
         let outlet = Arc::new(Outlet::new());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (asks, sink) = (outlet.clone(), seen.clone());
@@ -316,7 +316,7 @@ mod tests {
 
     #[cfg(feature = "camera")]
     #[test]
-    fn what_a_callback_owns_may_ask_for_its_outlet() {
+    fn values_owned_by_a_callback_may_use_its_outlet() {
         struct Asks(Arc<Outlet<E>>);
         impl Drop for Asks {
             fn drop(&mut self) {
@@ -337,7 +337,7 @@ mod tests {
                 let_go(&outlet);
                 _ = done.send(());
             });
-            // Far longer than it takes, so that a lock that is taken twice ends the test.
+            // Far longer than needed, so that a deadlock ends the test.
             assert!(ended.recv_timeout(std::time::Duration::from_secs(10)).is_ok(), "{name}");
         }
     }

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_what_it_holds() {
+    fn a_network_contains_the_addresses_that_its_text_means() {
         for (text, inside, outside) in [
             ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
             ("192.0.2.7/32", "::ffff:192.0.2.7", "192.0.2.6"),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_said() {
+    fn invalid_networks_are_refused_with_a_reason() {
         for (text, why) in [
             ("10.0.0.0/33", "must be 0 to 32"),
             ("fd00::/129", "must be 0 to 128"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_printed_as_it_is_written() {
+    fn printing_a_network_reverses_parsing() {
         for text in ["10.0.0.0/8", "192.0.2.7", "fd00::/8", "::1"] {
             assert_eq!(text.parse::<Network>().expect(text).to_string(), text);
         }

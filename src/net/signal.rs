@@ -61,7 +61,7 @@ mod tests {
     use futures_lite::future::{block_on, poll_fn};
 
     #[test]
-    fn notifications_merge_and_none_is_lost() {
+    fn notifications_merge_and_are_never_lost() {
         let signal = Signal::default();
         signal.notify();
         signal.notify();

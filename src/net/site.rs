@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn ice_servers_are_for_those_who_may_watch() {
+    fn only_those_who_may_watch_get_the_ice_servers() {
         let online = || Guard::Check { check: Arc::new(|bearer| bearer == "online") };
         for (guard, bearer, told) in [
             (Guard::Everybody, None, true),

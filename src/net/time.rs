@@ -37,7 +37,7 @@ impl Alarm {
         }
     }
 
-    /// Ready once for each time that it is set to.
+    /// Ready once each time it was set.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.at.is_none() || self.timer.poll(cx).is_pending() {
             return Poll::Pending;
@@ -53,7 +53,7 @@ mod tests {
     use futures_lite::future::{block_on, poll_fn};
 
     #[test]
-    fn an_alarm_rings_once() {
+    fn an_alarm_is_ready_once() {
         let mut alarm = Alarm::unset();
         let past = now();
         alarm.set(Some(past));

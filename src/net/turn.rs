@@ -1,5 +1,5 @@
-//! The loop of all drivers: polls its inputs, drains the core, sets the alarm, and repeats while there was anything;
-//! but yields after a while, so that other tasks run.
+//! The loop of all drivers: polls inputs, drains the core, sets the alarm, and repeats while there was anything to do.
+//! It yields after a while, so that other tasks run.
 
 use std::task::{Context, Poll};
 
@@ -54,7 +54,7 @@ mod tests {
         }
     }
 
-    /// What one poll of a driver answers that has so many things to do, how many turns it took, and how often it
+    /// Polls a driver that has this many things to do once: returns the result, the number of turns, and how often it
     /// woke itself.
     fn polled(mut things: usize) -> (Poll<()>, usize, usize) {
         let count = Arc::new(Count::default());
@@ -70,9 +70,9 @@ mod tests {
     }
 
     #[test]
-    fn it_rests_when_nothing_came_and_else_wakes_itself() {
+    fn a_driver_rests_when_idle_and_otherwise_wakes_itself() {
         assert_eq!(polled(0), (Poll::Pending, 1, 0));
-        assert_eq!(polled(TURNS - 1), (Poll::Pending, TURNS, 0), "it found nothing just in time");
+        assert_eq!(polled(TURNS - 1), (Poll::Pending, TURNS, 0), "idle on the last turn");
         assert_eq!(polled(TURNS), (Poll::Pending, TURNS, 1));
         assert_eq!(polled(usize::MAX), (Poll::Pending, TURNS, 1));
         let done = block_on(poll_fn(|cx| poll(cx, |_| Turn::Done(7))));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_never_is_quiet_lets_others_run() {
+    fn a_driver_that_is_never_idle_lets_others_run() {
         let (busy_turns, others) = (Cell::new(0), Cell::new(0));
         let busy = poll_fn(|cx| {
             poll(cx, |_| {
@@ -94,7 +94,7 @@ mod tests {
                 yield_now().await;
             }
         };
-        // Fair only if the first is ever pending.
+        // Only fair if the first driver ever returns pending.
         block_on(futures_lite::future::or(busy, other));
         assert_eq!(others.get(), 10);
         assert!(busy_turns.get() <= 11 * TURNS, "{} turns", busy_turns.get());

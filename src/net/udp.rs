@@ -149,7 +149,7 @@ impl Udp {
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // The driver can't cut: quinn-udp has noticed, and the datagrams go one by one.
+                // The driver cannot segment: quinn-udp has noticed, and sends datagrams one by one.
                 Err(_) if piece.len() > segment && half.state.max_gso_segments() < segments => {}
                 Err(e) => {
                     log::debug!("cannot send a datagram: {}", e.kind());
@@ -176,7 +176,7 @@ impl Half {
             socket.set_only_v6(true)?; // IPv4 has a socket of its own on the same port
         }
         socket.bind(&address.into())?;
-        // More is better; the system's own size does if it says no.
+        // A larger buffer is better, but the system's default also works.
         let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
         let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
         let io = Async::new(UdpSocket::from(socket))?;
@@ -200,7 +200,7 @@ impl Half {
                     ready!(self.io.poll_readable(cx))?;
                     continue;
                 }
-                // News of what was sent before (port unreachable and the like), or a signal.
+                // An error about an earlier datagram (port unreachable and the like), or a signal.
                 Err(e) => {
                     log::debug!("cannot receive a datagram: {}", e.kind());
                     continue;
@@ -238,7 +238,7 @@ fn bind_both(port: u16) -> io::Result<Vec<Half>> {
         let given = v4.io.get_ref().local_addr()?.port();
         match Half::bind((Ipv6Addr::UNSPECIFIED, given).into()) {
             Ok(v6) => return Ok(vec![v4, v6]),
-            // Somebody has the port we were given in the other family: take another one.
+            // The port we got is in use in the other family: take another one.
             Err(e) if e.kind() == io::ErrorKind::AddrInUse && port == 0 && tries > 0 => tries -= 1,
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(e),
             Err(e) => {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_port_tells_the_address_a_datagram_was_sent_to_and_answers_from_it() {
+    fn a_wildcard_port_reports_the_destination_address_and_answers_from_it() {
         let mut udp = Udp::bind((Ipv4Addr::UNSPECIFIED, 0).into()).expect("a free port");
         for ip in [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)] {
             let peer = UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_dropped_and_counted() {
+    fn datagrams_that_cannot_be_sent_are_dropped_and_counted() {
         let mut udp = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
         let local = SocketAddr::from(([127, 0, 0, 1], udp.port()));
         let to = local;
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advertised_address_stands_over_a_base_of_its_family() {
+    fn an_advertised_address_has_a_base_of_its_family() {
         let udp = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
         let base = SocketAddr::from(([127, 0, 0, 1], udp.port()));
         let outside = |s: &str| udp.local_candidates(Some(s.parse().expect("literal"))).expect("listed");
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn transmits_are_asked_for_one_by_one_until_there_are_no_more() {
+    fn transmits_are_requested_one_by_one_until_none_is_left() {
         let mut a = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
         let mut b = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
         let path = Path::udp(([127, 0, 0, 1], a.port()).into(), ([127, 0, 0, 1], b.port()).into());

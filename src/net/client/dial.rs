@@ -64,7 +64,7 @@ impl Url {
     }
 }
 
-/// What dialling needs beside the address.
+/// What connecting needs besides the address.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     pub url: Url,
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_or_refused_in_words() {
+    fn addresses_are_parsed_or_refused_with_a_reason() {
         for (text, uri, host, port) in [
             ("ws://127.0.0.1:4500", "ws://127.0.0.1:4500/", "127.0.0.1", 4500),
             ("http://localhost:4500/x?y=1", "ws://localhost:4500/x?y=1", "localhost", 4500),

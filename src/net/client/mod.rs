@@ -70,11 +70,11 @@ struct Inner {
     running: AtomicBool,
     agent: Mutex<Agent>,
     changed: Signal,
-    /// Tasks that wait for room in the core's queue.
+    /// Tasks that wait for space in the core's queue.
     waiting: Mutex<Vec<Waker>>,
     #[cfg(feature = "camera")]
     hook: Hook<Event>,
-    /// Tasks that wait for an answer.
+    /// Tasks that wait for a reply or receipt.
     awaiting: Mutex<HashMap<AnswerId, Waker>>,
     events: Outlet<ClientEvent>,
     way: Way,
@@ -102,8 +102,8 @@ impl Client {
 
     #[cfg(feature = "server")]
     pub(crate) fn local(server: Arc<super::server::Inner>, mut config: Config) -> Client {
-        // The hub sets no rate for peers of its own process; what one peer makes us say must not delay what another
-        // waits for.
+        // The hub does not limit the rate of peers in its own process, and messages to one peer must not delay those
+        // that another waits for.
         (config.rate, config.burst) = (u32::MAX, u32::MAX);
         Self::with(Way::Local(server), config)
     }
@@ -318,7 +318,7 @@ impl Client {
         };
         async move {
             let Some(_running) = Running::begin(&driver.inner) else {
-                return log::error!("the client is already running: this second run() does nothing");
+                return log::error!("the client is already running; this second run() does nothing");
             };
             lock(&driver.inner.agent).connect(now());
             poll_fn(|cx| driver.poll(cx)).await;
@@ -344,7 +344,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The only driver of a client. Dropping it drops the connection.
+/// The only running driver of a client. Dropping it drops the connection.
 struct Running(Arc<Inner>);
 
 impl Running {
@@ -356,7 +356,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.input(Input::Closed { code: None, reason: "the driver stopped" });
-        // Nobody else tells them.
+        // No event wakes these tasks.
         let wakers = std::mem::take(&mut *lock(&self.0.waiting));
         let awaiting = std::mem::take(&mut *lock(&self.0.awaiting));
         wakers.into_iter().chain(awaiting.into_values()).for_each(Waker::wake);
@@ -364,7 +364,7 @@ impl Drop for Running {
     }
 }
 
-/// Where the connection stands.
+/// The state of the connection.
 enum Line {
     Dialling(Pin<Box<dyn Future<Output = Result<WebSocket, String>> + Send>>),
     Socket(Box<WebSocket>),
@@ -372,16 +372,16 @@ enum Line {
     Local(Local),
 }
 
-/// Why a line ended.
+/// Why a connection ended.
 type Closed = (Option<CloseCode>, String);
 
-/// A line to a server in this process.
+/// A connection to a server in this process.
 #[cfg(feature = "server")]
 struct Local {
     port: super::server::Port,
     batch: Vec<crate::server::Transmit>,
     opened: bool,
-    /// The hub takes nothing from it, because a recipient has too much waiting.
+    /// The hub accepts nothing from it, because a recipient's queue is full.
     held: bool,
 }
 
@@ -407,7 +407,7 @@ impl Local {
             any = true;
             match put {
                 Put::Text(text) => self.held = self.port.send(&text),
-                // A line in this process answers at once.
+                // A connection in this process is answered at once.
                 Put::Ping => inner.input(Input::Alive),
                 Put::Close(..) => {}
             }
@@ -425,7 +425,7 @@ impl Local {
     }
 }
 
-/// A socket that is given up and says so.
+/// A socket that is being closed, and still sends its close frame.
 struct Goodbye {
     link: Box<WebSocket>,
     out: VecDeque<Put>,
@@ -436,7 +436,7 @@ struct Driver {
     inner: Arc<Inner>,
     line: Option<Line>,
     out: VecDeque<Put>,
-    /// The line does not take all of that just now, and the core knows.
+    /// The connection does not accept all of that at the moment, and the core knows.
     full: bool,
     alarm: Alarm,
     goodbye: Option<Goodbye>,
@@ -467,12 +467,12 @@ impl Driver {
         self.inner.input(input);
     }
 
-    /// Does all that the core wants done.
+    /// Executes all outputs of the core.
     fn drain(&mut self) {
         let inner = self.inner.clone();
         let mut wakers = Vec::new();
         loop {
-            // No lock is held while anybody hears of it.
+            // Events are delivered without a lock.
             let output = lock(&inner.agent).poll_output();
             match output {
                 Output::Open => self.line = Some(self.open()),
@@ -502,7 +502,7 @@ impl Driver {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Forgets the line; a socket may still take what waits and the close.
+    /// Drops the connection; a socket may still send what is queued and the close.
     fn hang_up(&mut self, code: CloseCode, reason: &'static str) {
         let mut out = std::mem::take(&mut self.out);
         match self.line.take() {
@@ -525,7 +525,7 @@ impl Driver {
     fn poll_goodbye(&mut self, cx: &mut Context<'_>) {
         let Some(Goodbye { link, out, alarm }) = &mut self.goodbye else { return };
         let written = Self::write(link, out, cx);
-        // To the end of what is there: whoever stops before is not woken for the answer behind it.
+        // Read until nothing is left: otherwise no wake-up follows for the answer after it.
         let answered = turn::poll(cx, |cx| match link.poll_read(cx) {
             Poll::Ready(Got::Closed(..) | Got::TooLarge | Got::Malformed(_)) => Turn::Done(()),
             Poll::Ready(_) => Turn::Again,
@@ -536,7 +536,8 @@ impl Driver {
         }
     }
 
-    /// Tells the core whether what it sends leaves, so that it waits there, within its limit. True when that is news.
+    /// Tells the core whether its messages are being sent, so that they wait there, within its limit. Returns whether
+    /// that has changed.
     fn tell_fullness(&mut self) -> bool {
         let full = !self.out.is_empty();
         if full == self.full {

@@ -77,11 +77,11 @@ impl Answer {
             }
             State::Taken => panic!("polled again after it was ready"),
         };
-        // A waker is dropped when no lock is held: it may own another answer.
+        // Wakers are dropped without a lock: one may own another answer.
         let (answer, _waker) = {
             let mut agent = lock(&self.inner.agent);
             let answer = agent.take_answer(id);
-            // Under the core's lock, so that the answer cannot come in between.
+            // Under the core's lock, so that the result cannot arrive in between.
             let mut awaiting = lock(&self.inner.awaiting);
             let waker = match answer {
                 Some(_) => awaiting.remove(&id),

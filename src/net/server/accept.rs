@@ -27,15 +27,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listening sockets, and the limits on accepted ones.
 pub(super) struct Sockets {
-    /// Those that no task accepts from yet.
+    /// Sockets that no task accepts from yet.
     listeners: Mutex<Vec<TcpListener>>,
     pub addresses: Vec<SocketAddr>,
     max_sockets: usize,
     max_message_size: usize,
     pub limits: Arc<ConnectionLimits>,
-    /// Those at the hub that are not admitted yet, and what tells their sockets that they are.
+    /// Connections at the hub that are not admitted yet, and the flag for each that opens its socket's gate.
     strangers: Mutex<HashMap<ConnId, (Stranger, Arc<AtomicBool>)>>,
-    /// What is warned of once a minute.
+    /// What is warned of at most once a minute.
     warnings: Mutex<Warnings>,
 }
 
@@ -65,12 +65,12 @@ impl Sockets {
         }
     }
 
-    /// Gives out the listening sockets, once.
+    /// Returns the listening sockets, once.
     pub(super) fn take_listeners(&self) -> Vec<TcpListener> {
         std::mem::take(&mut *lock(&self.listeners))
     }
 
-    /// The peer of a connection is admitted: it is no stranger any more.
+    /// The peer of a connection is admitted: its frames are no longer limited.
     pub(super) fn admitted(&self, conn: ConnId) {
         if let Some((_, admitted)) = lock(&self.strangers).remove(&conn) {
             admitted.store(true, Ordering::Release);
@@ -100,7 +100,7 @@ impl Sockets {
         );
     }
 
-    /// Warns once a minute, in words that tell of how many.
+    /// Warns once a minute, with the number of occurrences.
     fn warn(&self, which: impl FnOnce(&mut Warnings) -> &mut Seldom, words: impl FnOnce(u64) -> String) {
         if let Some(count) = which(&mut lock(&self.warnings)).due(now()) {
             log::warn!("{}", words(count));
@@ -146,13 +146,13 @@ impl Inner {
 
     async fn socket(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr, _counted: Socket) {
         let last_call = self.life.last_call();
-        // Whoever has no WebSocket by then is owed no goodbye: answers are written within this.
+        // A client without a WebSocket by then gets no goodbye: responses are written within this time.
         let ending = async {
             last_call.await;
             Timer::after(LAST_ANSWER).await;
             None
         };
-        // In a box that goes when it is done: TLS and HTTP take more room than all that comes after.
+        // Boxed, and dropped when done: TLS and HTTP need more memory than everything after them.
         let greeted = Box::pin(self.greet(tcp, host.to_canonical()).or(ending)).await;
         let Some((line, _counted)) = greeted else { return };
         line.await;
@@ -166,7 +166,7 @@ impl Inner {
             sockets.turn_away("max_unauthenticated");
             return None;
         };
-        // A proxy holds the sockets of many; those are counted when it has told of whom they are.
+        // The socket of a proxy serves many clients; these are counted once their addresses are known.
         let counted = match self.rules.is_proxy(host) {
             true => None,
             false => Some(sockets.enter(host, &mut stranger)?),

@@ -19,7 +19,7 @@ pub(crate) struct LimitSettings {
     pub exempt: Vec<Network>,
 }
 
-/// Counts sockets. What it returns counts until it is dropped.
+/// Counts sockets. Each returned value counts until it is dropped.
 #[derive(Default)]
 pub(crate) struct ConnectionLimits {
     settings: LimitSettings,
@@ -28,7 +28,7 @@ pub(crate) struct ConnectionLimits {
 
 #[derive(Default)]
 struct Inside {
-    /// No more entries than open sockets.
+    /// At most as many entries as open sockets.
     addresses: HashMap<IpAddr, Held>,
     strangers: usize,
 }
@@ -40,10 +40,10 @@ struct Held {
     strangers: usize,
 }
 
-/// A socket on which nobody is admitted.
+/// A socket without an admitted peer.
 pub(crate) struct Stranger {
     limits: Arc<ConnectionLimits>,
-    /// Its address, once that is known, if it counts.
+    /// Its address, once that is known and if it counts.
     address: Option<IpAddr>,
 }
 
@@ -52,16 +52,16 @@ pub(crate) struct Counted {
     limits: Arc<ConnectionLimits>,
     /// `None` if it is exempt.
     address: Option<IpAddr>,
-    /// Counts as without a peer until the end.
+    /// Counts as without a peer until it is dropped.
     is_visitor: bool,
 }
 
-/// The limit that is reached.
+/// The limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     /// Sockets of this address.
     Address,
-    /// Sockets of this address on which nobody is admitted.
+    /// Sockets of this address without an admitted peer.
     AddressStrangers,
 }
 
@@ -70,7 +70,7 @@ impl ConnectionLimits {
         Arc::new(ConnectionLimits { settings, ..ConnectionLimits::default() })
     }
 
-    /// `None` if there are too many strangers already.
+    /// `None` if there are too many unauthenticated sockets already.
     pub(crate) fn stranger(self: &Arc<Self>) -> Option<Stranger> {
         let mut inside = lock(&self.inside);
         if self.settings.strangers.is_some_and(|max| inside.strangers >= max) {
@@ -80,7 +80,7 @@ impl ConnectionLimits {
         Some(Stranger { limits: self.clone(), address: None })
     }
 
-    /// Counts a stranger's socket for its address.
+    /// Counts an unauthenticated socket for its address.
     pub(crate) fn count(self: &Arc<Self>, address: IpAddr, stranger: &mut Stranger) -> Result<Counted, Full> {
         let address = self.add(address)?;
         stranger.address = address;
@@ -88,7 +88,7 @@ impl ConnectionLimits {
     }
 
     /// Counts a request that an address makes through another's socket, such as a proxy's, like a socket of its own
-    /// without a peer. The limit on all strangers counts the socket itself.
+    /// without a peer. The limit on all unauthenticated sockets counts the socket itself.
     pub(crate) fn visit(self: &Arc<Self>, address: IpAddr) -> Result<Counted, Full> {
         let address = self.add(address)?;
         Ok(Counted { limits: self.clone(), address, is_visitor: true })
@@ -116,8 +116,8 @@ impl ConnectionLimits {
         result
     }
 
-    /// Whether an address has more than half of its sockets without a peer in use. A browser keeps six open for a while
-    /// after loading a page, which others behind the same address then lack.
+    /// Whether an address uses more than half of its sockets without a peer. A browser keeps six open for a while after
+    /// loading a page; others behind the same address then cannot use them.
     pub(crate) fn is_crowded(&self, address: IpAddr) -> bool {
         let inside = lock(&self.inside);
         let Some(held) = inside.addresses.get(&owner(address)) else { return false };
@@ -132,7 +132,7 @@ impl ConnectionLimits {
     }
 }
 
-/// A customer of a provider has a whole /64 of IPv6 (RFC 6177), and any number of addresses in it.
+/// A customer of a provider has a whole /64 of IPv6 (RFC 6177), with as many addresses as it likes.
 pub(crate) fn owner(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
@@ -146,7 +146,7 @@ impl Inside {
         Some((address, self.addresses.get_mut(&address)?))
     }
 
-    /// Forgets addresses without sockets.
+    /// Removes addresses without sockets.
     fn forget(&mut self, address: IpAddr) {
         if self.addresses.get(&address).is_some_and(|held| held.sockets == 0 && held.strangers == 0) {
             self.addresses.remove(&address);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_its_share_until_it_gives_back() {
+    fn an_address_has_its_share_and_closing_frees_it() {
         let limits =
             ConnectionLimits::new(LimitSettings { per_address: Some(2), ..LimitSettings::default() });
         let held = [enter(&limits, "192.0.2.1"), enter(&limits, "192.0.2.1")];
@@ -200,16 +200,16 @@ mod tests {
         assert_eq!(
             enter(&limits, "::ffff:192.0.2.1").err(),
             Some(Some(Full::Address)),
-            "it is the same address"
+            "a mapped IPv4 address is the same address"
         );
-        assert!(enter(&limits, "192.0.2.2").is_ok(), "others are not concerned");
+        assert!(enter(&limits, "192.0.2.2").is_ok(), "other addresses are not affected");
         drop(held);
-        assert!(lock(&limits.inside).addresses.is_empty(), "nothing is kept of who went");
+        assert!(lock(&limits.inside).addresses.is_empty(), "nothing is kept for addresses without sockets");
         assert_eq!(lock(&limits.inside).strangers, 0);
     }
 
     #[test]
-    fn who_is_admitted_makes_room_for_strangers_of_its_address() {
+    fn an_admitted_peer_no_longer_counts_as_unauthenticated() {
         let limits = LimitSettings {
             per_address: Some(3),
             strangers_per_address: Some(1),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_is_counted_by_its_64() {
+    fn ipv6_is_counted_by_64_bit_prefix() {
         let limits =
             ConnectionLimits::new(LimitSettings { per_address: Some(1), ..LimitSettings::default() });
         let _held = enter(&limits, "2001:db8:0:1::1").expect("the first");
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_by_a_proxy_has_the_share_of_a_socket() {
+    fn requests_through_a_proxy_count_like_sockets() {
         for limits in [
             LimitSettings { per_address: Some(2), ..LimitSettings::default() },
             LimitSettings { strangers_per_address: Some(2), ..LimitSettings::default() },
@@ -261,12 +261,15 @@ mod tests {
             let counts = ConnectionLimits::new(limits);
             let held = [counts.visit(ip("192.0.2.1")), counts.visit(ip("192.0.2.1"))];
             assert!(held.iter().all(Result::is_ok) && counts.visit(ip("192.0.2.1")).is_err());
-            assert!(counts.visit(ip("192.0.2.2")).is_ok(), "others are not concerned");
+            assert!(counts.visit(ip("192.0.2.2")).is_ok(), "other addresses are not affected");
             drop(held);
-            assert!(lock(&counts.inside).addresses.is_empty(), "nothing is kept of who went");
+            assert!(
+                lock(&counts.inside).addresses.is_empty(),
+                "nothing is kept for addresses without sockets"
+            );
             assert_eq!(lock(&counts.inside).strangers, 0);
         }
-        // Those with a peer take no place of those without.
+        // Sockets with a peer do not count against those without.
         let limits = LimitSettings {
             per_address: Some(9),
             strangers_per_address: Some(1),
@@ -274,24 +277,24 @@ mod tests {
         };
         let counts = ConnectionLimits::new(limits);
         let guests: Vec<Counted> =
-            (0..5).map(|_| enter(&counts, "192.0.2.1").expect("the one before is admitted").1).collect();
+            (0..5).map(|_| enter(&counts, "192.0.2.1").expect("the previous one is admitted").1).collect();
         let visit = counts.visit(ip("192.0.2.1"));
         assert!(visit.is_ok() && counts.visit(ip("192.0.2.1")).is_err());
         drop((guests, visit));
     }
 
     #[test]
-    fn who_is_exempt_is_not_counted() {
+    fn exempt_addresses_are_not_counted() {
         let exempt = vec!["127.0.0.0/8".parse().expect("a network")];
         let limits =
             ConnectionLimits::new(LimitSettings { per_address: Some(1), exempt, ..LimitSettings::default() });
         let held: Vec<_> = (0..5).map(|_| enter(&limits, "127.0.0.1")).collect();
         assert!(held.iter().all(Result::is_ok) && lock(&limits.inside).addresses.is_empty());
-        assert_eq!(lock(&limits.inside).strangers, 5, "but for all together it is");
+        assert_eq!(lock(&limits.inside).strangers, 5, "but the total limit counts them");
     }
 
     #[test]
-    fn strangers_make_room_when_they_are_known() {
+    fn authentication_frees_a_slot_for_others() {
         let limits = ConnectionLimits::new(LimitSettings { strangers: Some(1), ..LimitSettings::default() });
         let first = limits.stranger();
         assert!(first.is_some() && limits.stranger().is_none());

@@ -3,7 +3,7 @@
 /// The minimum, whatever the limit: a server without sockets would be useless.
 const LEAST: usize = 16;
 
-/// Sockets that leave `reserved` files of the process for all else.
+/// The number of sockets that leaves `reserved` of the process's files for everything else.
 pub(super) fn sockets(reserved: usize) -> usize {
     within(limit(), reserved)
 }
@@ -13,7 +13,7 @@ fn within(limit: Option<u64>, reserved: usize) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved).max(LEAST)
 }
 
-/// The soft limit of the process, where there is one.
+/// The soft limit of the process, if there is one.
 #[cfg(unix)]
 fn limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_leave_the_reserve_alone() {
+    fn sockets_leave_the_reserved_files_free() {
         for (limit, reserved, sockets) in
             [(Some(1024), 64, 960), (Some(80), 64, 16), (Some(10), 64, 16), (None, 64, usize::MAX)]
         {

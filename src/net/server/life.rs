@@ -107,7 +107,7 @@ mod tests {
     use futures_lite::future::{block_on, poll_once};
 
     #[test]
-    fn it_ends_with_the_last_socket_once_it_closes() {
+    fn a_closing_server_ends_with_its_last_socket() {
         let life = Life::new();
         assert!(life.add_socket(2) && life.add_socket(2) && !life.add_socket(2));
         life.remove_socket();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn without_sockets_it_ends_at_once_and_while_open_never() {
+    fn without_sockets_a_closing_server_ends_at_once_but_an_open_one_never() {
         let life = Life::new();
         assert!(life.add_socket(1));
         life.remove_socket();

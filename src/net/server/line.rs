@@ -1,4 +1,4 @@
-//! One connection: its socket, read and written in one task, at its port of the hub.
+//! One connection: its socket, read and written in one task, and its port at the hub.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -15,40 +15,40 @@ use crate::net::turn::{self, Turn};
 use crate::net::ws::{BATCH, Got, Put, WebSocket};
 use crate::server::{Input, Transmit};
 
-/// How many frames of one socket are read before others have their turn, and how many bytes: what is read is kept
-/// if the first frame of them has its sender held.
+/// The maximum number of frames, and of their bytes, that are read from one socket before others have their turn. All
+/// of them are kept if the first one causes the hub to hold their sender.
 const TURN: (usize, usize) = (32, 64 << 10);
 
-/// What is kept of a connection's input is told to the hub when it changed by so much.
+/// The minimum change of the buffered input that is reported to the hub.
 const TOLD: usize = 4 << 10;
 
-/// How often a socket that is not read is asked whether it was reset: nothing else tells of it then.
+/// How often a socket that is not read is checked for a reset: nothing else reveals it then.
 const RESET: Duration = Duration::from_millis(200);
 
-/// How long a closed socket may take to say goodbye.
+/// The timeout for the closing handshake.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A socket at its port, and what is under way on it.
+/// A socket with its port at the hub, and the state of both directions.
 pub(super) struct Line {
     socket: WebSocket,
     port: Port,
-    /// Reading has a waker of its own, so that a turn that only writes, as all those of a fan-out do, asks no
-    /// socket in vain.
+    /// Reading has a waker of its own, so that a turn that only writes, as in a fan-out, does not read the socket in
+    /// vain.
     readable: Arc<Signal>,
     batch: Vec<Transmit>,
-    /// The hub has more for it, and will not say so again.
+    /// The hub has more for this connection, and will not notify again.
     more: bool,
-    /// The socket takes nothing just now.
+    /// The socket accepts nothing at the moment.
     full: bool,
-    /// And the hub knows.
+    /// The hub knows that.
     refused: bool,
     /// Frames that were read before the hub held their sender.
     kept: VecDeque<Got>,
-    /// The hub holds it, so its socket is not read; it looks now and then whether that was reset.
+    /// While the hub holds the connection, its socket is not read, only checked for a reset now and then.
     held: Option<Timer>,
-    /// Bytes of input that the hub believes to be kept.
+    /// The size of the buffered input, as last reported to the hub.
     told: usize,
-    /// A close was sent; what still comes is read and forgotten.
+    /// A close was sent; further input is read and discarded.
     linger: Option<Timer>,
 }
 
@@ -70,7 +70,7 @@ impl Future for Line {
         {
             return Poll::Ready(());
         }
-        // What was read may have been answered, or may hold it.
+        // The hub may have answered the frames, or holds the connection now.
         if line.hear(cx).is_none() {
             return Poll::Ready(());
         }
@@ -78,7 +78,7 @@ impl Future for Line {
             return Poll::Ready(());
         }
         let Some(timer) = &mut line.linger else { return Poll::Pending };
-        // Both closes have been said when nothing more is read.
+        // The closing handshake is complete when nothing more can be read.
         while let Poll::Ready(got) = line.socket.poll_rest(reads) {
             if got.is_none() {
                 return Poll::Ready(());
@@ -107,12 +107,12 @@ impl Line {
         }
     }
 
-    /// Hears what the hub has for it, and whether it is held no more. `None` if its socket was reset meanwhile.
+    /// Handles notifications of the hub, including the end of a hold. `None` if the socket was reset meanwhile.
     fn hear(&mut self, cx: &mut Context<'_>) -> Option<()> {
         let told = self.port.signal.take(cx);
         self.more |= told;
         let Some(timer) = &mut self.held else { return Some(()) };
-        // Once it is closed there is nothing to hold.
+        // A closing connection is not held.
         if self.linger.is_some() || told && !self.port.is_held() {
             self.held = None;
             self.readable.notify();
@@ -131,7 +131,7 @@ impl Line {
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let conn = self.port.conn;
         let (mut ended, mut bytes) = (false, 0);
-        // What was read before comes first.
+        // Frames that were read before come first.
         if !self.kept.is_empty() {
             cx.waker().wake_by_ref();
         } else {
@@ -186,7 +186,7 @@ impl Line {
         if ended { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Writes one batch. Done when the socket cannot be written any more.
+    /// Writes one batch. Ready when the socket can no longer be written to.
     fn write(&mut self, cx: &mut Context<'_>) -> Turn<()> {
         let before = self.socket.unsent();
         self.full = match self.socket.poll_flush(cx) {
@@ -197,7 +197,7 @@ impl Line {
         if self.linger.is_some() || !self.more {
             return Turn::Rest;
         }
-        // A full socket takes nothing more, but must learn that it is given up.
+        // A full socket accepts nothing more, but must notice a close.
         let room = if self.full { 0 } else { BATCH };
         let moved = self.socket.unsent() < before;
         let full = (self.full && (moved || !self.refused)).then_some(moved);

@@ -57,7 +57,7 @@ pub(super) fn listen(address: &SocketAddr) -> Result<(SocketAddr, TcpListener), 
 /// library asks for 128; a client that finds it full retries after a second.
 #[cfg(unix)]
 fn deepen(listener: &TcpListener) -> io::Result<()> {
-    // POSIX: what is over the system's maximum counts as the maximum. A second `listen` changes the length alone.
+    // POSIX: a value over the system's maximum counts as the maximum. A second `listen` only changes the length.
     Ok(rustix::net::listen(listener, i32::MAX)?)
 }
 
@@ -82,7 +82,7 @@ mod tests {
             return eprintln!("SKIPPED: this system lets {} connections wait", most.trim());
         }
         let (address, _listener) = listen(&"127.0.0.1:0".parse().expect("loopback")).expect("a free port");
-        // Nobody accepts: a connection that finds no place gets no answer before its caller's second try.
+        // Nobody accepts: a connection that does not fit gets no answer before its client's second attempt.
         let callers: Vec<_> = (0..CALLERS)
             .map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(900)).ok())
             .collect();

@@ -113,7 +113,7 @@ pub(crate) struct Inner {
     tls: Tls,
     life: Life,
     next_conn: AtomicU64,
-    /// The crate's own decision, before the application is asked.
+    /// The crate's own decision, made before the application is asked.
     #[cfg(feature = "camera")]
     judge: verdict::Judge,
     /// The bus, if the server is one of several instances.
@@ -182,14 +182,14 @@ impl Server {
         self.inner.events.set_callback(Box::new(callback));
     }
 
-    /// Has `judge` called before the application gets a request; the application does not get those that it keeps by
-    /// returning `true`.
+    /// Sets the crate's own judge, which is called before the application gets a request. The application does not get
+    /// requests that it keeps by returning `true`.
     #[cfg(feature = "camera")]
     pub(crate) fn judge(&self, judge: impl FnMut(&AuthRequest) -> bool + Send + 'static) {
         self.inner.judge.set(Box::new(judge));
     }
 
-    /// Whether peers in this process alone may bear this name.
+    /// Whether this name is reserved for peers in this process.
     #[cfg(feature = "camera")]
     pub(crate) fn reserves(&self, user: &str) -> bool {
         self.inner.hub.look(|hub| hub.reserves(user))
@@ -306,7 +306,7 @@ impl fmt::Debug for Server {
 }
 
 impl Inner {
-    /// The executor that all `run` futures share.
+    /// The executor shared by all `run` futures.
     fn executor(self: Arc<Self>) -> Arc<Executor<'static>> {
         let (executor, is_new) = self.life.executor();
         if !is_new {
@@ -344,7 +344,7 @@ impl Inner {
         turn::poll(cx, |cx| Turn::after(self.events.poll(cx).is_ready()))
     }
 
-    /// Wakes the hub when it wants to be woken, forever.
+    /// Wakes the hub at its timeout, forever.
     fn poll_time(&self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<()> {
         turn::poll(cx, |cx| {
             let is_due = self.hub.poll_due(alarm, cx).is_ready();
@@ -366,17 +366,17 @@ impl Inner {
         self.with(|hub, now| hub.handle_input(input, now));
     }
 
-    /// Calls the hub and carries out its outputs.
+    /// Calls the hub and executes its outputs.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
         self.maybe_with(|hub, now| (act(hub, now), true))
     }
 
-    /// Calls the hub, and carries out its outputs if `act` returns that there may be any.
+    /// Calls the hub, and executes its outputs if `act` returns that there may be any.
     fn maybe_with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> (R, bool)) -> R {
         self.hub.with(self.bus.as_deref(), act, |event| self.tell(event))
     }
 
-    /// Under the hub's lock. Returns a verdict that needs no decision of anybody.
+    /// Under the hub's lock. Returns a verdict if no decision of the application is needed.
     fn tell(&self, event: Event) -> Option<(ConnId, Verdict)> {
         let event = match event {
             Event::Authenticate { conn, auth } => {

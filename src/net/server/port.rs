@@ -27,7 +27,7 @@ impl Port {
         Port { conn, signal, inner: inner.clone() }
     }
 
-    /// Calls the hub, then carries out its outputs.
+    /// Calls the hub, then executes its outputs.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Core<'_>, Instant) -> R) -> R {
         self.inner.with(act)
     }
@@ -45,15 +45,15 @@ impl Port {
         self.inner.hub.look(|hub| hub.is_held(self.conn))
     }
 
-    /// Moves what the hub has for it into `batch`, up to about `max` bytes; whether more waits. `full`: the socket
-    /// takes nothing since now, or took something and is full again.
+    /// Moves what the hub has queued into `batch`, up to about `max` bytes; returns whether more is queued. `full`: the
+    /// socket has just become full, or accepted something and is full again.
     pub(crate) fn transmit(&self, max: usize, full: Option<bool>, batch: &mut Vec<Transmit>) -> bool {
         self.inner.maybe_with(|hub, now| {
             if let Some(moved) = full {
                 hub.handle_input(Input::Full { conn: self.conn, moved }, now);
             }
             let more = hub.transmit(self.conn, max, now, batch);
-            // Otherwise the hub has nothing to tell of it, and nobody has to be woken.
+            // Otherwise the hub learns nothing new, and nobody has to be woken.
             (more, full.is_some() || hub.has_output())
         })
     }

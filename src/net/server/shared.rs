@@ -1,4 +1,4 @@
-//! The hub behind its lock: each input is followed by all that the hub wants done, in its order.
+//! The hub behind its lock: after each input, all of its outputs are executed in order.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,9 +13,9 @@ use crate::server::{ConnId, Event, Hub, Input, Output, Transmit, Verdict};
 
 pub(super) struct SharedHub {
     state: Mutex<State>,
-    /// What tells the task of a connection that the hub has something for it.
+    /// Wakes the task of a connection for which the hub has something.
     wakes: Mutex<HashMap<ConnId, Arc<Signal>>>,
-    /// The deadline is earlier than it was.
+    /// Notified when the deadline is earlier than before.
     sooner: Signal,
 }
 
@@ -24,7 +24,7 @@ struct State {
     deadline: Option<Instant>,
 }
 
-/// The hub while it is locked, which other instances hear of after each input.
+/// The locked hub; after each input, the bus exchanges with it.
 pub(crate) struct Core<'a> {
     hub: &'a mut Hub,
     bus: Option<&'a dyn Bus>,
@@ -80,13 +80,14 @@ impl SharedHub {
         SharedHub { state, wakes: Mutex::default(), sooner: Signal::default() }
     }
 
-    /// Looks at the hub without an input.
+    /// Reads from the hub without an input.
     pub(super) fn look<R>(&self, look: impl FnOnce(&Hub) -> R) -> R {
         look(&self.lock().hub)
     }
 
-    /// Acts on the hub, then does what it wants, if `act` says by its second answer that it may want something.
-    /// Events go to `tell` under the lock, so that their order is the hub's; its answer is a verdict for which
+    /// Calls the hub, then executes its outputs if the second value of `act` says that there may be some. `tell` gets
+    /// events under the lock, so that they are in order; it returns a verdict if no decision of the application is
+    /// needed.
     /// nobody has to be asked.
     pub(super) fn with<R>(
         &self,
@@ -125,7 +126,7 @@ impl SharedHub {
         result
     }
 
-    /// From now on this signal tells of the connection.
+    /// Registers the signal of a connection.
     pub(super) fn wake_by(&self, conn: ConnId, signal: Arc<Signal>) {
         lock(&self.wakes).insert(conn, signal);
     }
@@ -134,7 +135,7 @@ impl SharedHub {
         lock(&self.wakes).remove(&conn);
     }
 
-    /// Ready when the hub is to be given [`Input::Timeout`].
+    /// Ready when the hub needs [`Input::Timeout`].
     pub(super) fn poll_due(&self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<()> {
         while self.sooner.poll(cx).is_ready() {}
         alarm.set(self.lock().deadline);

@@ -1,4 +1,4 @@
-//! Peers of the server's own process: what the crate's own parts hear, whatever the application's callback does.
+//! In-process peers: what parts of the crate receive does not depend on the application's callback.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -15,10 +15,10 @@ use crate::proto::{Draft, Kind};
 
 const CALLS: usize = 10_000;
 
-/// A test that fails must end.
+/// The timeout of a failing test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What opens once.
+/// A gate that opens once.
 #[derive(Default)]
 struct Gate(Mutex<bool>, Condvar);
 
@@ -31,19 +31,19 @@ impl Gate {
     fn wait(&self) {
         let open = lock(&self.0);
         let (open, _) =
-            self.1.wait_timeout_while(open, PATIENCE, |open| !*open).expect("nobody panics with it");
+            self.1.wait_timeout_while(open, PATIENCE, |open| !*open).expect("no panic under this lock");
         assert!(*open, "nothing came");
     }
 }
 
-/// One of a room that all share: others cannot be called.
+/// A peer in the shared room: others cannot be called.
 fn peer(user: &str) -> client::Config {
     client::Config { rooms: vec!["team".into()], ..client::Config::new(user) }
 }
 
-/// A server that serves only its own process, a peer of it that is online, and its address.
+/// A server for its own process only, an online peer of it, and that peer's address.
 fn server_and_peer(config: client::Config) -> (Server, Client, String) {
-    let server = Server::bind(ServerConfig::default()).expect("it listens nowhere");
+    let server = Server::bind(ServerConfig::default()).expect("a server without addresses");
     let peer = server.peer(config);
     for run in [server.run().boxed(), peer.run().boxed()] {
         thread::spawn(move || block_on(run));
@@ -56,7 +56,7 @@ fn server_and_peer(config: client::Config) -> (Server, Client, String) {
 }
 
 #[test]
-fn ten_thousand_calls_are_heard_in_order_while_the_applications_callback_stands_still() {
+fn ten_thousand_calls_arrive_in_order_while_the_applications_callback_blocks() {
     let (server, camera, address) = server_and_peer(peer("camera"));
     let (heard, all_heard) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Gate::default()));
     let (sent, stands) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
@@ -106,7 +106,7 @@ fn ten_thousand_calls_are_heard_in_order_while_the_applications_callback_stands_
 }
 
 #[test]
-fn what_happens_in_one_instant_is_heard_to_its_end() {
+fn every_event_of_one_instant_is_delivered() {
     const COMMANDS: usize = 5_000;
     let config = client::Config { max_commands: COMMANDS, ..peer("camera") };
     let (server, camera, _) = server_and_peer(config);
@@ -123,7 +123,7 @@ fn what_happens_in_one_instant_is_heard_to_its_end() {
         }
     });
     let data = serde_json::Value::Null;
-    // It is there, and answers nothing.
+    // The peer is online, but does not answer.
     let silent = server.peer(peer("silent"));
     thread::spawn({
         let silent = silent.clone();

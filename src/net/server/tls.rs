@@ -22,7 +22,7 @@ mod with {
     /// The timeout of a handshake.
     const HANDSHAKE: Duration = Duration::from_secs(10);
 
-    /// May change while the server runs.
+    /// Can be replaced while the server runs.
     pub(in crate::net::server) struct Tls(Mutex<Option<TlsAcceptor>>);
 
     impl Tls {

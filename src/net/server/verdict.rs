@@ -55,7 +55,7 @@ impl Drop for Shown {
 }
 
 impl AuthRequest {
-    /// The error is a verdict that needs no decision of anybody.
+    /// The error is a verdict that needs no decision of the application.
     pub(super) fn new(conn: ConnId, auth: Auth, server: &Inner) -> Result<AuthRequest, Verdict> {
         let shown = Shown::new(&auth, &server.rules).map_err(too_many_tries)?;
         Ok(AuthRequest { auth, conn, server: server.this.clone(), shown })
@@ -71,7 +71,7 @@ impl AuthRequest {
         self.answer(Verdict::Refuse { status, message: message.into() });
     }
 
-    /// Whether the application listens to the server's events, and so decides.
+    /// Whether the application listens to the server's events, and therefore decides.
     #[cfg(feature = "camera")]
     pub(crate) fn is_heard(&self) -> bool {
         self.server.upgrade().is_some_and(|server| server.events.is_heard())
@@ -102,7 +102,7 @@ pub(super) struct Judge {
     asked: smol::channel::Receiver<AuthRequest>,
 }
 
-/// Whether it keeps the request; then nobody else is asked.
+/// Whether the judge keeps the request; then the application is not asked.
 #[cfg(feature = "camera")]
 type JudgeCallback = Box<dyn FnMut(&AuthRequest) -> bool + Send>;
 
@@ -134,7 +134,7 @@ impl Inner {
     /// decision.
     pub(super) async fn judge(self: Arc<Self>) {
         while let Ok(request) = self.judge.asked.recv().await {
-            // Taken out for the call, in which the hub is locked. This is the only task that calls it.
+            // Taken out for the call, which locks the hub. Only this task calls it.
             let judge = lock(&self.judge.callback).take();
             let kept = judge.is_some_and(|mut judge| {
                 let kept = judge(&request);

@@ -102,9 +102,8 @@ impl ServerTls {
         Arc::ptr_eq(&self.config, &other.config)
     }
 
-    /// From when until when the server's own certificate is good (RFC 5280, 4.1.2.5); `None` where it does not
-    /// say so in a form that can be read. Nothing else looks at it: a server shows a certificate that has ended,
-    /// and its clients refuse it.
+    /// The validity of the server's own certificate (RFC 5280, 4.1.2.5); `None` if it cannot be parsed. Only for
+    /// reports: a server serves an expired certificate nevertheless, and its clients refuse it.
     pub fn validity(&self) -> Option<RangeInclusive<SystemTime>> {
         self.validity.clone()
     }
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn invalid_input_is_refused_with_a_reason() {
         #[cfg(feature = "server")]
         let said = |r: Result<ServerTls, TlsError>| r.expect_err("bad input").to_string();
         #[cfg(feature = "server")]

@@ -1,4 +1,4 @@
-//! From when until when a certificate is good, as it says itself: that much of X.509 in DER (RFC 5280, 4.1).
+//! The validity of a certificate, according to itself: the necessary part of X.509 in DER (RFC 5280, 4.1).
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// `None` where these bytes are no certificate.
+/// `None` if these bytes are not a certificate.
 pub(super) fn of(der: &[u8]) -> Option<RangeInclusive<SystemTime>> {
     let mut certificate = take(&mut &*der, SEQUENCE)?;
     let mut body = take(&mut certificate, SEQUENCE)?;
@@ -35,7 +35,7 @@ fn element<'a>(rest: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (&first, after) = after.split_first()?;
     let (length, after) = match first {
         0..=0x7f => (usize::from(first), after),
-        // No certificate has 4 GiB.
+        // No certificate is as large as 4 GiB.
         0x81..=0x84 => {
             let (bytes, after) = after.split_at_checked(usize::from(first & 0x7f))?;
             let length = bytes.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
@@ -48,7 +48,7 @@ fn element<'a>(rest: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     Some((tag, content))
 }
 
-/// `YYMMDDHHMMSSZ`, or with a year of four digits: no others are allowed in certificates.
+/// `YYMMDDHHMMSSZ`, or with a year of four digits: certificates allow no other format.
 fn time(rest: &mut &[u8]) -> Option<SystemTime> {
     let (tag, text) = element(rest)?;
     let digits = text.strip_suffix(b"Z")?;
@@ -93,7 +93,7 @@ mod tests {
         [&[tag], &length[..], content].concat()
     }
 
-    /// A certificate as far as it matters here, with a long serial number.
+    /// A minimal certificate with a long serial number.
     fn certificate(version: bool, dates: &[u8]) -> Vec<u8> {
         let version = if version { der(VERSION, &der(INTEGER, &[2])) } else { vec![] };
         let before =
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn both_dates_are_read_in_both_spellings() {
+    fn both_dates_are_parsed_in_both_formats() {
         for (tag, text, expected) in [
             (UTC_TIME, "700101000000Z", 0),
             (UTC_TIME, "500101000000Z", -631_152_000),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_none() {
+    fn invalid_dates_are_none() {
         for (tag, text) in [
             (UTC_TIME, "700101000000"),
             (UTC_TIME, "701301000000Z"),
@@ -145,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_is_cut_off_or_bent_is_none() {
+    fn a_truncated_or_corrupt_certificate_is_none() {
         let date = der(UTC_TIME, b"700101000000Z");
         let whole = certificate(true, &[date.clone(), date].concat());
         assert!(of(&whole).is_some());
         for end in 0..whole.len() {
             assert_eq!(of(&whole[..end]), None, "{end}");
         }
-        // Whatever one byte is, nothing panics.
+        // No value of any byte causes a panic.
         for at in 0..whole.len() {
             for byte in 0..=255 {
                 let mut bent = whole.clone();
