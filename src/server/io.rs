@@ -1,4 +1,4 @@
-//! What goes into the hub and what comes out of it.
+//! The inputs and outputs of the hub.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -154,7 +154,7 @@ pub enum Transmit {
     },
 }
 
-/// What the host is told.
+/// An event for the host.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {

@@ -28,7 +28,7 @@ impl Hub {
                 let rises = up && !remote.up;
                 (remote.up, remote.takes) = (up, takes);
                 if rises {
-                    // Each instance is asked for all rooms at once, and their instances become known later.
+                    // Each instance is asked for all rooms once it is known, so no room has to be asked for separately.
                     self.rooms.ask_all(|name, own| own || remote.hears(name));
                 }
             }
