@@ -19,7 +19,7 @@ pub const EVERY: Duration = Duration::from_secs(5);
 pub const SETTLE: Duration = Duration::from_secs(20);
 /// How long it must have been cool for a step up.
 pub const COOL: Duration = Duration::from_secs(60);
-/// So much above `step_down` there is no time to wait, in °C.
+/// This far above `step_down`, in °C, steps follow each other quickly.
 const HASTE: f32 = 5.0;
 
 /// The temperature limits.
@@ -79,12 +79,12 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Heat {
     limits: Limits,
-    /// The most steps that make sense.
+    /// The maximum number of useful steps.
     depth: usize,
     steps: usize,
     watched: bool,
     read_at: Option<Instant>,
-    /// No reading has come since somebody watches.
+    /// No reading has arrived since viewers came.
     fresh: bool,
     changed: Option<Instant>,
     cool_since: Option<Instant>,
@@ -93,7 +93,7 @@ pub struct Heat {
 }
 
 impl Heat {
-    /// Nobody watches. `depth` is how many steps down there are at most.
+    /// Creates the core, without viewers. `depth` is the maximum number of steps down.
     pub fn new(limits: Limits, depth: usize) -> Self {
         Heat {
             limits,
@@ -125,7 +125,7 @@ impl Heat {
             return;
         }
         if reading == Reading::default() {
-            // Nothing there to read, and no reason to wake again.
+            // There is nothing to read, and no reason to wake again.
             self.read_at = None;
             return;
         }
@@ -192,8 +192,8 @@ mod tests {
 
     const LIMITS: Limits = Limits { step_down: 75.0, step_up: 68.0 };
 
-    /// Plays temperatures, (from second, °C, bits of the firmware), for so many seconds; what came out, with
-    /// the second it came.
+    /// Plays temperatures, (from second, °C, firmware flags), for this many seconds; returns the outputs, each with its
+    /// second.
     fn run(seconds: u64, script: &[(u64, f32, u32)]) -> Vec<(u64, Output)> {
         let start = Instant::now();
         let mut heat = Heat::new(LIMITS, 4);
@@ -226,28 +226,28 @@ mod tests {
     }
 
     #[test]
-    fn it_steps_down_before_the_board_throttles_and_slowly_up() {
+    fn quality_drops_before_the_board_throttles_and_rises_slowly() {
         type Row<'a> = (&'a str, u64, &'a [(u64, f32, u32)], &'a [(u64, usize)]);
         let table: &[Row] = &[
             ("cool", 100, &[(0, 50.0, 0)], &[]),
-            ("warm is no reason", 100, &[(0, 74.9, 0)], &[]),
+            ("warm is not hot enough", 100, &[(0, 74.9, 0)], &[]),
             ("one step, and it helps", 60, &[(0, 75.0, 0), (10, 72.0, 0)], &[(0, 1)]),
             ("a step each 20 s", 65, &[(0, 76.0, 0)], &[(0, 1), (20, 2), (40, 3), (60, 4)]),
-            ("no more than there are", 200, &[(0, 76.0, 0)], &[(0, 1), (20, 2), (40, 3), (60, 4)]),
+            ("no more steps than there are", 200, &[(0, 76.0, 0)], &[(0, 1), (20, 2), (40, 3), (60, 4)]),
             ("in haste", 30, &[(0, 81.0, 0)], &[(0, 1), (5, 2), (10, 3), (15, 4)]),
             ("throttled though cool", 12, &[(0, 60.0, 0b100)], &[(0, 1), (5, 2), (10, 3)]),
             ("capped", 2, &[(0, 60.0, 0b10)], &[(0, 1)]),
-            ("the soft limit alone is nothing", 60, &[(0, 62.0, 0b1000)], &[]),
-            ("what was once is nothing", 60, &[(0, 50.0, 0xf_0000)], &[]),
+            ("the soft limit alone has no effect", 60, &[(0, 62.0, 0b1000)], &[]),
+            ("past events have no effect", 60, &[(0, 50.0, 0xf_0000)], &[]),
             (
                 "up after a minute each",
                 200,
                 &[(0, 76.0, 0), (25, 60.0, 0)],
                 &[(0, 1), (20, 2), (85, 1), (145, 0)],
             ),
-            ("between the limits it stays", 300, &[(0, 76.0, 0), (5, 70.0, 0)], &[(0, 1)]),
+            ("no change between the limits", 300, &[(0, 76.0, 0), (5, 70.0, 0)], &[(0, 1)]),
             (
-                "a warm moment begins the minute anew",
+                "a warm moment restarts the minute",
                 150,
                 &[(0, 76.0, 0), (5, 60.0, 0), (60, 70.0, 0), (65, 60.0, 0)],
                 &[(0, 1), (125, 0)],
@@ -259,17 +259,17 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_it_saw() {
+    fn steps_and_warnings_give_the_measured_reason() {
         let out = run(5, &[(0, 76.25, 0b101)]);
         let Output::Say(words) = &out[0].1 else { panic!("{out:?}") };
         assert!(words.contains("under-voltage"), "{words}");
         assert_eq!(out[1], (0, Output::Steps(1, "the board is at 76.2 °C and throttles".into())));
         let voltage = run(60, &[(0, 50.0, 1), (20, 50.0, 0), (40, 50.0, 1)]);
-        assert_eq!(voltage.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 40], "told when it begins");
+        assert_eq!(voltage.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 40], "reported when it begins");
     }
 
     #[test]
-    fn nobody_watches_nobody_reads() {
+    fn without_viewers_nothing_is_read() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut heat = Heat::new(LIMITS, 4);
@@ -282,8 +282,8 @@ mod tests {
         heat.handle_watched(false, at(1));
         assert_eq!((heat.poll_output(at(99)), heat.poll_timeout()), (None, None));
         heat.handle_reading(hot, at(100));
-        assert_eq!(heat.poll_output(at(100)), None, "a late reading is nobody's");
-        // It cooled down meanwhile: everything at once.
+        assert_eq!(heat.poll_output(at(100)), None, "a late reading is ignored");
+        // It has cooled down meanwhile: full quality at once.
         heat.handle_watched(true, at(200));
         assert_eq!(heat.poll_output(at(200)), Some(Output::Read));
         heat.handle_reading(Reading { celsius: Some(40.0), throttled: None }, at(200));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_board_without_a_thermometer_is_asked_once() {
+    fn a_board_without_a_thermometer_is_read_once() {
         let start = Instant::now();
         let mut heat = Heat::new(LIMITS, 4);
         heat.handle_watched(true, start);

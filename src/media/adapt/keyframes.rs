@@ -1,8 +1,8 @@
 //! Merges the viewers' key frame requests into as few key frames as possible.
 //!
-//! One encoder feeds all viewers, and a key frame costs as much as many others. The first request of a
-//! quiet stream goes out at once; the next waits until the last key frame is [`KeyFrameReason`]'s interval old, and
-//! one key frame then answers all who wait.
+//! One encoder feeds all viewers, and a key frame costs as much as many other frames. The first request of a quiet
+//! stream is sent at once; the next waits until the last key frame is as old as the interval of its [`KeyFrameReason`],
+//! and one key frame then answers all pending requests.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ impl KeyFrameReason {
     }
 }
 
-/// The merger: [`request`](Self::request)s in, streams to ask a key frame of out of [`poll`](Self::poll).
+/// Merges requests: call [`request`](Self::request), then [`poll`](Self::poll) for the streams that need a key frame.
 #[derive(Debug, Default)]
 pub struct KeyFrames {
     streams: BTreeMap<StreamId, Request>,
@@ -46,7 +46,7 @@ struct Request {
 }
 
 impl KeyFrames {
-    /// Nobody has asked yet.
+    /// No requests yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -58,12 +58,12 @@ impl KeyFrames {
         pending.due = Some(pending.due.map_or(due, |other| other.min(due)));
     }
 
-    /// A key frame of `stream` goes out, asked for or not: who waits for one has it.
+    /// A key frame of `stream` was sent, requested or not: it answers all pending requests.
     pub fn handle_key_frame(&mut self, stream: StreamId, now: Instant) {
         self.streams.insert(stream, Request { last: Some(now), due: None });
     }
 
-    /// The next stream whose encoder is to be asked for a key frame now. Call until `None`.
+    /// The next stream whose encoder must make a key frame now. Call until `None`.
     pub fn poll(&mut self, now: Instant) -> Option<StreamId> {
         let (&stream, pending) =
             self.streams.iter_mut().find(|(_, pending)| pending.due.is_some_and(|due| due <= now))?;
@@ -71,7 +71,7 @@ impl KeyFrames {
         Some(stream)
     }
 
-    /// When [`poll`](Self::poll) will have something, if nothing else happens.
+    /// When to call [`poll`](Self::poll) again, if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.streams.values().filter_map(|pending| pending.due).min()
     }
@@ -84,7 +84,7 @@ mod tests {
     const VIDEO: StreamId = StreamId(0);
     const OTHER: StreamId = StreamId(1);
 
-    /// Runs (ms, request) on a virtual clock; returns when which stream was asked.
+    /// Plays (ms, request) on a virtual clock; returns which stream was asked when.
     fn run(requests: &[(u64, StreamId, KeyFrameReason)]) -> Vec<(u64, StreamId)> {
         let start = Instant::now();
         let mut keys = KeyFrames::new();
@@ -111,7 +111,7 @@ mod tests {
         use KeyFrameReason::{Join, Loss};
         type Row<'a> = (&'a str, &'a [(u64, StreamId, KeyFrameReason)], &'a [(u64, StreamId)]);
         let table: &[Row] = &[
-            ("the first goes at once", &[(7, VIDEO, Join)], &[(7, VIDEO)]),
+            ("the first is sent at once", &[(7, VIDEO, Join)], &[(7, VIDEO)]),
             ("a loss too", &[(7, VIDEO, Loss)], &[(7, VIDEO)]),
             (
                 "joiners share",
@@ -124,7 +124,7 @@ mod tests {
                 &[(0, VIDEO), (500, VIDEO)],
             ),
             (
-                "a joiner hurries a loss",
+                "a joiner speeds up a loss",
                 &[(0, VIDEO, Loss), (10, VIDEO, Loss), (20, VIDEO, Join)],
                 &[(0, VIDEO), (100, VIDEO)],
             ),
@@ -134,7 +134,7 @@ mod tests {
                 &[(0, VIDEO), (100, VIDEO)],
             ),
             ("far apart", &[(0, VIDEO, Loss), (600, VIDEO, Loss)], &[(0, VIDEO), (600, VIDEO)]),
-            ("streams are apart", &[(0, VIDEO, Loss), (0, OTHER, Loss)], &[(0, VIDEO), (0, OTHER)]),
+            ("streams are independent", &[(0, VIDEO, Loss), (0, OTHER, Loss)], &[(0, VIDEO), (0, OTHER)]),
         ];
         for (name, requests, expected) in table {
             assert_eq!(run(requests), *expected, "{name}");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_frame_answers_all_who_wait() {
+    fn a_key_frame_answers_all_pending_requests() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut keys = KeyFrames::new();

@@ -13,17 +13,17 @@
 
 use std::time::{Duration, Instant};
 
-/// Bits a pixel below which a rung is too much, in thousandths. A choice, not a measurement: 1280 x 720 at 30 a
-/// second keeps above 332 kbit/s, at 15 above 166.
+/// The bits per pixel below which a rung needs too much, in thousandths. A choice, not a measurement: 1280x720 stays at
+/// 30 fps above 332 kbit/s, and at 15 fps above 166.
 pub const FLOOR: u64 = 12;
-/// Bits a pixel above which a lower rung gains nothing, in thousandths. A choice as well.
+/// The bits per pixel above which a lower rung has no benefit, in thousandths. Also a choice.
 pub const CEILING: u64 = 200;
-/// How long bits must have been too few before a step down.
+/// How long the bitrate must have been too low before a step down.
 pub const DOWN_HOLD: Duration = Duration::from_secs(3);
-/// How long there must have been bits enough before a step up.
+/// How long the bitrate must have been high enough before a step up.
 pub const UP_HOLD: Duration = Duration::from_secs(15);
 
-/// What of the width and height is left, in percent.
+/// The remaining part of width and height, in percent.
 const SCALES: [u32; 4] = [100, 67, 50, 33];
 const LEAST_FPS: u32 = 10;
 const LEAST_SIZE: (u32, u32) = (160, 90);
@@ -62,15 +62,15 @@ pub struct Step {
 pub struct Ladder {
     rungs: Vec<Quality>,
     fixed: bool,
-    /// The full picture.
+    /// The size of the full frame.
     size: (u32, u32),
     bps: Option<u32>,
-    /// The rung by the bits alone.
+    /// The rung that the bitrate alone allows.
     by_bits: usize,
-    /// The highest rung that heat allows, and its words.
+    /// The highest rung that heat allows, and its reason.
     by_heat: (usize, String),
     at: usize,
-    /// Since when bits have been too few, and enough for more.
+    /// Since when the bitrate has been too low, and since when high enough for a step up.
     low_since: Option<Instant>,
     room_since: Option<Instant>,
 }
@@ -181,7 +181,7 @@ impl Ladder {
         } else {
             return;
         }
-        // The next step waits again.
+        // The next step has to wait again.
         (self.low_since, self.room_since) = (None, None);
         self.follow_bits(now);
     }
@@ -216,7 +216,7 @@ mod tests {
     }
     use Do::{Heat, Rate};
 
-    /// Plays (s, what happens) on a virtual clock for 120 s, and returns the changes as (ms, percent, fps).
+    /// Plays (s, event) on a virtual clock for 120 s, and returns the changes as (ms, percent, fps).
     fn run(size: (u32, u32, u32), script: &[(u64, Do)]) -> Vec<(u64, u32, u32)> {
         let start = Instant::now();
         let mut ladder = Ladder::new(size.0, size.1, size.2);
@@ -234,7 +234,11 @@ mod tests {
             let now = start + Duration::from_secs(seconds);
             while let Some(at) = ladder.poll_timeout().filter(|&at| at < now) {
                 wake(&mut ladder, at);
-                assert_ne!(ladder.poll_timeout(), Some(at), "a timeout that was served must not come again");
+                assert_ne!(
+                    ladder.poll_timeout(),
+                    Some(at),
+                    "a timeout that was handled must not be set again"
+                );
             }
             match what {
                 Some(Rate(kbits)) => ladder.handle_rate(kbits * 1000),
@@ -247,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_move_it_down_and_up_with_hysteresis() {
+    fn bitrate_moves_quality_down_and_up_with_hysteresis() {
         type Row<'a> = (&'a str, (u32, u32, u32), &'a [(u64, Do)], &'a [(u64, u32, u32)]);
         let hd = (1280, 720, 30);
         let table: &[Row] = &[
@@ -261,8 +265,13 @@ mod tests {
                 &[(0, Rate(10))],
                 &[(3000, 100, 15), (6000, 67, 15), (9000, 50, 15), (12000, 33, 15)],
             ),
-            ("a dip is nothing", hd, &[(0, Rate(300)), (2, Rate(400)), (3, Rate(300)), (5, Rate(400))], &[]),
-            ("not up for just enough", hd, &[(0, Rate(300)), (10, Rate(490))], &[(3000, 100, 15)]),
+            (
+                "a short dip has no effect",
+                hd,
+                &[(0, Rate(300)), (2, Rate(400)), (3, Rate(300)), (5, Rate(400))],
+                &[],
+            ),
+            ("no step up for just enough", hd, &[(0, Rate(300)), (10, Rate(490))], &[(3000, 100, 15)]),
             (
                 "up with half as much again",
                 hd,
@@ -275,15 +284,15 @@ mod tests {
                 &[(0, Rate(150)), (10, Rate(2000))],
                 &[(3000, 100, 15), (6000, 67, 15), (25000, 100, 15), (40000, 100, 30)],
             ),
-            ("a small picture needs few", (320, 180, 30), &[(0, Rate(21))], &[]),
+            ("a small frame needs few bits", (320, 180, 30), &[(0, Rate(21))], &[]),
             (
-                "and is not made too small",
+                "and does not become too small",
                 (320, 180, 30),
                 &[(0, Rate(1))],
                 &[(3000, 100, 15), (6000, 67, 15), (9000, 50, 15)],
             ),
-            ("ten a second stay ten", (1280, 720, 10), &[(0, Rate(100))], &[(3000, 67, 10)]),
-            ("a dot stays", (64, 64, 5), &[(0, Rate(0))], &[]),
+            ("10 fps stay 10 fps", (1280, 720, 10), &[(0, Rate(100))], &[(3000, 67, 10)]),
+            ("a tiny frame stays", (64, 64, 5), &[(0, Rate(0))], &[]),
         ];
         for (name, size, script, expected) in table {
             assert_eq!(run(*size, script), *expected, "{name}");
@@ -291,19 +300,19 @@ mod tests {
     }
 
     #[test]
-    fn heat_is_heeded_at_once_and_with_bits_the_lower_one_counts() {
+    fn heat_counts_at_once_and_the_lower_of_heat_and_bitrate_wins() {
         let hd = (1280, 720, 30);
         assert_eq!(
             run(hd, &[(1, Heat(1)), (2, Heat(3)), (3, Heat(0))]),
             [(1000, 100, 15), (2000, 50, 15), (3000, 100, 30)]
         );
-        assert_eq!(run(hd, &[(1, Heat(99))]), [(1000, 33, 15)], "there are no more rungs than there are");
+        assert_eq!(run(hd, &[(1, Heat(99))]), [(1000, 33, 15)], "more steps than there are rungs");
         let both = [(0, Rate(300)), (1, Heat(2)), (10, Heat(0))];
         assert_eq!(run(hd, &both), [(1000, 67, 15), (10000, 100, 15)]);
     }
 
     #[test]
-    fn a_fixed_one_stays_whatever_happens() {
+    fn a_fixed_ladder_never_changes() {
         let start = Instant::now();
         let mut ladder = Ladder::fixed(1280, 720, 30);
         ladder.handle_rate(1);
@@ -316,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_told() {
+    fn each_change_has_its_reason() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut ladder = Ladder::new(1280, 720, 30);
@@ -333,19 +342,19 @@ mod tests {
     }
 
     #[test]
-    fn the_size_that_a_camera_really_has_is_what_counts() {
+    fn the_actual_size_of_a_camera_counts() {
         let start = Instant::now();
         let mut ladder = Ladder::new(1280, 720, 30);
         ladder.handle_size(640, 360);
         ladder.handle_rate(100_000);
         ladder.poll(start);
-        assert_eq!(ladder.poll(start + DOWN_HOLD), None, "enough for so small a picture");
+        assert_eq!(ladder.poll(start + DOWN_HOLD), None, "enough for such a small frame");
         assert_eq!(ladder.ceiling(), None);
         ladder.handle_heat(2, "hot");
         let quality = ladder.poll(start + DOWN_HOLD).expect("a step").quality;
         assert_eq!((quality.of(640), quality.of(360)), (428, 240));
         assert!(ladder.ceiling().is_some_and(|bps| bps < 320_000), "{:?}", ladder.ceiling());
         ladder.handle_size(428, 240);
-        assert_eq!(ladder.size, (640, 360), "a smaller picture is not the full one");
+        assert_eq!(ladder.size, (640, 360), "a scaled frame is not the full one");
     }
 }

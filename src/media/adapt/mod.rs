@@ -1,5 +1,4 @@
-//! Fits what is encoded to networks and boards: bitrate, frame rate and size, heat, key frames. Pure, on the
-//! caller's clock.
+//! Adapts streams to networks and boards: bitrate, frame rate and size, heat, key frames. Pure, on the caller's clock.
 
 pub mod heat;
 pub mod keyframes;

@@ -63,7 +63,7 @@ pub struct Rate {
     limits: Limits,
     current: u32,
     changed: Option<Instant>,
-    /// Since when there has been room for a step up.
+    /// Since when a step up has been possible.
     room_since: Option<Instant>,
     viewers: BTreeMap<u64, Viewer>,
 }
@@ -157,7 +157,7 @@ impl Rate {
         bps
     }
 
-    /// Where the rate should go, by the viewers that count.
+    /// The target rate according to the viewers that count.
     fn target(&self) -> Option<u32> {
         let any_settled = self.viewers.values().any(|viewer| viewer.settled);
         let counts = |viewer: &&Viewer| viewer.settled || !any_settled;
@@ -200,7 +200,7 @@ mod tests {
             while let Some(at) = rate.poll_timeout().filter(|&at| at < now) {
                 let timeout = rate.poll_timeout();
                 wake(&mut rate, at);
-                assert_ne!(rate.poll_timeout(), timeout, "a timeout that was served must not come again");
+                assert_ne!(rate.poll_timeout(), timeout, "a timeout that was handled must not be set again");
             }
             match what {
                 Some(&Estimate(viewer, bps)) => rate.handle_estimate(viewer, bps, now),
@@ -213,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn one_viewer_moves_the_rate_fast_down_and_slowly_up() {
+    fn one_viewer_moves_the_rate_down_fast_and_up_slowly() {
         type Row<'a> = (&'a str, &'a [(u64, Do)], &'a [(u64, u32)]);
         let table: &[Row] = &[
             ("nobody", &[], &[]),
             ("down at once", &[(0, Estimate(1, 500_000))], &[(0, 500_000)]),
-            ("a little less is nothing", &[(0, Estimate(1, 910_000))], &[]),
-            ("a little more is nothing", &[(0, Estimate(1, 1_090_000))], &[]),
+            ("slightly less has no effect", &[(0, Estimate(1, 910_000))], &[]),
+            ("slightly more has no effect", &[(0, Estimate(1, 1_090_000))], &[]),
             ("not below the floor", &[(0, Estimate(1, 7))], &[(0, 100_000)]),
             (
                 "not two steps down at once",
@@ -239,7 +239,7 @@ mod tests {
                 ],
             ),
             (
-                "a dip begins the wait anew",
+                "a dip restarts the wait",
                 &[
                     (0, Estimate(1, 1_200_000)),
                     (2000, Estimate(1, 1_000_000)),
@@ -247,7 +247,7 @@ mod tests {
                 ],
                 &[(5100, 1_200_000)],
             ),
-            ("who left counts no more", &[(0, Estimate(1, 2_000_000)), (2900, Leave(1))], &[]),
+            ("a viewer that left no longer counts", &[(0, Estimate(1, 2_000_000)), (2900, Leave(1))], &[]),
         ];
         for (name, script, expected) in table {
             assert_eq!(run(limits(), script), *expected, "{name}");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_bad_viewers_do_not_take_quality_from_all() {
+    fn a_few_bad_viewers_do_not_lower_the_quality_for_all() {
         // (estimates in kbit/s, rate in kbit/s that all settle at, from 1000)
         let table: [(&[u64], u32); 6] = [
             (&[300], 300),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_joiner_counts_only_when_settled() {
+    fn a_joiner_counts_only_after_settling() {
         let script =
             [(0, Estimate(1, 1_000_000)), (5000, Estimate(2, 300_000)), (6500, Estimate(2, 600_000))];
         assert_eq!(run(limits(), &script), [(7000, 600_000)]);
@@ -289,13 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn sound_and_retransmissions_have_headroom() {
+    fn audio_and_retransmissions_have_headroom() {
         let changes = run(Limits { headroom: 85, ..limits() }, &[(0, Estimate(1, 1_000_000))]);
         assert_eq!(changes, [(0, 850_000)]);
     }
 
     #[test]
-    fn odd_limits_do_no_harm() {
+    fn odd_limits_are_harmless() {
         let odd = Limits { start: 0, min: 9, max: 5, percentile: 255, headroom: 255, ..limits() };
         assert_eq!(run(odd, &[(0, Estimate(1, u64::MAX)), (1, Estimate(1, 0)), (2, Estimate(2, 0))]), []);
         let tiny = Limits { start: 1, min: 1, max: 3, ..limits() };

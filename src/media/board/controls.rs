@@ -1,11 +1,11 @@
-//! The V4L2 controls of stateful H.264 encoders, by the names that `v4l2-ctl` and GStreamer have for them.
+//! The V4L2 controls of stateful H.264 encoders, under the names that `v4l2-ctl` and GStreamer use.
 
 use super::nearest;
 
 /// `V4L2_CID_CODEC_BASE` of the kernel's `v4l2-controls.h`.
 const CODEC: u32 = 0x0099_0900;
 
-/// Names and numbers, as in the same file.
+/// Names and numbers, from the same file.
 const CONTROLS: &[(&str, u32)] = &[
     ("video_b_frames", CODEC + 202),
     ("video_gop_size", CODEC + 203),

@@ -1,4 +1,4 @@
-//! GStreamer's encoders as data: what is set on each, in which units, and the chain that it becomes.
+//! GStreamer's encoders as data: their properties, units, and the pipeline chain for each.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::controls;
 
-/// The elements that a profile may name.
+/// The elements that a profile may use.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Elements {
@@ -15,50 +15,50 @@ pub(crate) struct Elements {
     pub capture: BTreeMap<String, Capture>,
 }
 
-/// An H.264 encoder, from raw pictures to whatever byte-stream a parser takes.
+/// An H.264 encoder, from raw frames to any byte-stream that a parser accepts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Encoder {
-    /// Whether it is hardware, not the CPU, that encodes.
+    /// Whether it encodes in hardware.
     pub hardware: bool,
-    /// What to install.
+    /// The package to install.
     pub package: String,
-    /// What must stand before it, in launch syntax.
+    /// Elements before it, in launch syntax.
     #[serde(default)]
     pub before: Option<String>,
-    /// What it is asked for, in launch syntax, `{level}` being the H.264 level.
+    /// Its output caps, in launch syntax; `{level}` is replaced by the H.264 level.
     pub caps: String,
     pub bitrate: Knob,
     pub key_interval: Vec<Knob>,
-    /// The control that forces a key frame; without one GStreamer's event does.
+    /// The control that forces a key frame; without one, GStreamer's event is used.
     #[serde(default)]
     pub key_frame: Option<String>,
     #[serde(default)]
     pub properties: BTreeMap<String, Value>,
     #[serde(default)]
     pub controls: BTreeMap<String, i64>,
-    /// What is set too where the camera gives DMA buffers, so that no frame is copied; empty where it takes none.
+    /// Additional properties if the camera delivers DMA buffers, so that no frame is copied; empty if it accepts none.
     #[serde(default)]
     pub dmabuf: BTreeMap<String, Value>,
-    /// Where this is written.
-    #[allow(dead_code, reason = "for who reads the file; a test holds that it is there")]
+    /// The source of this information.
+    #[allow(dead_code, reason = "for readers of the file; a test checks that it is present")]
     pub source: String,
-    /// All properties that its documentation has.
+    /// All documented properties.
     pub documented: Vec<String>,
 }
 
-/// What pictures are captured with.
+/// A capture element.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Capture {
-    /// What to install.
+    /// The package to install.
     pub package: String,
     #[serde(default)]
     pub properties: BTreeMap<String, Value>,
-    /// How it opens a sensor at the board's own port by itself; `None` where a device's path is needed.
+    /// How it opens a sensor at the board's own port; `None` if it needs the path of a device.
     #[serde(default)]
     pub csi: Option<Csi>,
-    #[allow(dead_code, reason = "for who reads the file; a test holds that it is there")]
+    #[allow(dead_code, reason = "for readers of the file; a test checks that it is present")]
     pub source: String,
     pub documented: Vec<String>,
 }
@@ -67,24 +67,24 @@ pub(crate) struct Capture {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Csi {
-    /// The property that says which sensor; without it the element takes the first.
+    /// The property that selects the sensor; without it, the element opens the first.
     pub camera: String,
-    /// Whether sensors have numbers there, not names.
+    /// Whether it identifies sensors by number, not by name.
     #[serde(default)]
     pub numbered: bool,
-    /// What it is asked for, in launch syntax; `{width}`, `{height}`, `{fps}` are what is wanted.
+    /// Its output caps, in launch syntax; `{width}`, `{height}` and `{fps}` are replaced by the requested ones.
     pub caps: String,
-    /// What must stand after it to have pictures in ordinary memory, in launch syntax.
+    /// Elements after it that copy frames to ordinary memory, in launch syntax.
     #[serde(default)]
     pub after: Option<String>,
-    /// The elements of `after`, of the same package.
+    /// The elements in `after`, which are in the same package.
     #[serde(default)]
     pub needs: Vec<String>,
     /// What to do when no camera is found.
     pub advice: String,
 }
 
-/// The largest pictures that are asked of a sensor, and how many a second.
+/// The maximum frame size and rate to request from a sensor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub width: u32,
@@ -92,7 +92,7 @@ pub(crate) struct Asked {
     pub fps: u32,
 }
 
-/// What a number is written in.
+/// The unit of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) enum Unit {
     #[serde(rename = "bit/s")]
@@ -104,7 +104,7 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// A bitrate, or a number of pictures, in this unit.
+    /// Converts a bitrate, or a number of frames, to this unit.
     pub(crate) fn of(self, value: u32) -> u32 {
         match self {
             Unit::Kilobits => (value / 1000).max(1),
@@ -113,7 +113,7 @@ impl Unit {
     }
 }
 
-/// Something to turn on an encoder, at its start or while it runs.
+/// A setting of an encoder, at its start or while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawKnob")]
 pub(crate) struct Knob {
@@ -121,12 +121,12 @@ pub(crate) struct Knob {
     pub unit: Unit,
 }
 
-/// What a knob sets.
+/// The target of a knob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
     /// A property of the element.
     Property(String),
-    /// A V4L2 control of the device behind it, by the name that `v4l2-ctl` has for it.
+    /// A V4L2 control of the device behind it, by its name in `v4l2-ctl`.
     Control(String),
 }
 
@@ -151,7 +151,7 @@ impl TryFrom<RawKnob> for Knob {
     }
 }
 
-/// What a property is set to.
+/// The value of a property.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Value {
@@ -168,7 +168,7 @@ impl fmt::Display for Value {
             Value::Int(number) => number.fmt(f),
             Value::Float(number) => number.fmt(f),
             Value::Text(text) => {
-                // What launch syntax takes for one word.
+                // Text that launch syntax accepts as one word.
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-_+./".contains(c);
                 if !text.is_empty() && text.chars().all(plain) {
                     return f.write_str(text);
@@ -179,21 +179,21 @@ impl fmt::Display for Value {
     }
 }
 
-/// What an encoder is started with.
+/// The settings with which an encoder starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start<'a> {
     /// bit/s.
     pub bitrate: u32,
-    /// Pictures between two key frames.
+    /// Frames between two key frames.
     pub key_interval: u32,
-    /// The H.264 level, `3.1`.
+    /// The H.264 level, such as `3.1`.
     pub level: &'a str,
-    /// Frames come as DMA buffers.
+    /// Frames arrive as DMA buffers.
     pub dmabuf: bool,
 }
 
 impl Encoder {
-    /// From raw pictures to H.264 in GStreamer's launch syntax; the element is named `enc`.
+    /// From raw frames to H.264 in GStreamer's launch syntax; the element is named `enc`.
     pub(crate) fn chain(&self, name: &str, start: Start<'_>) -> String {
         let mut chain = String::from("videoconvert ! ");
         if let Some(before) = &self.before {
@@ -203,7 +203,7 @@ impl Encoder {
         chain += name;
         chain += " name=enc";
         let mut set = |name: &str, value: &dyn fmt::Display| {
-            write!(chain, " {name}={value}").expect("a String takes everything");
+            write!(chain, " {name}={value}").expect("writing to a String cannot fail");
         };
         let knobs = || {
             let bitrate = (&self.bitrate, self.bitrate.unit.of(start.bitrate));
@@ -231,7 +231,7 @@ impl Encoder {
         chain
     }
 
-    /// What is wrong with it, if anything: a property or control that nobody documented.
+    /// Returns what is wrong, if anything: a property or control that is not documented.
     pub(crate) fn check(&self) -> Result<(), String> {
         let knobs = || std::iter::once(&self.bitrate).chain(&self.key_interval);
         let properties = knobs().filter_map(|knob| match &knob.setting {
@@ -259,7 +259,7 @@ impl Encoder {
 }
 
 impl Capture {
-    /// What is wrong with it, if anything: a property that nobody documented.
+    /// Returns what is wrong, if anything: a property that is not documented.
     pub(crate) fn check(&self) -> Result<(), String> {
         let camera = self.csi.iter().map(|csi| &csi.camera);
         camera.chain(self.properties.keys()).try_for_each(|name| documented(name, &self.documented))
@@ -267,9 +267,9 @@ impl Capture {
 }
 
 impl Csi {
-    /// From the sensor to raw pictures in GStreamer's launch syntax; the element is named `camera`.
+    /// From the sensor to raw frames in GStreamer's launch syntax; the element is named `camera`.
     ///
-    /// Errors: where sensors have numbers, a camera that is none.
+    /// Errors: the element identifies sensors by number, and the camera's name is not one.
     pub(crate) fn head(
         &self,
         element: &str,
@@ -290,7 +290,7 @@ impl Csi {
         properties.extend(camera.map(|camera| (self.camera.clone(), camera)));
         let mut head = format!("{element} name=camera");
         for (name, value) in &properties {
-            write!(head, " {name}={value}").expect("a String takes everything");
+            write!(head, " {name}={value}").expect("writing to a String cannot fail");
         }
         let Asked { width, height, fps } = asked;
         head += " ! ";
@@ -307,7 +307,7 @@ impl Csi {
     }
 }
 
-/// Whether an element has this property by its documentation; else what is near.
+/// Checks that an element has this documented property; the error suggests a similar one.
 pub(super) fn documented(name: &str, known: &[String]) -> Result<(), String> {
     if known.iter().any(|k| k == name) {
         return Ok(());

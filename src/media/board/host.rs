@@ -1,5 +1,5 @@
-//! What the host says of itself: which board it is, how hot, and whether it throttles. All is read from its
-//! files, and their root is an argument, so that a test can show another machine.
+//! Facts about the host: which board it is, its temperature, and whether it throttles. All are read from files below a
+//! root, which is an argument so that tests can provide another machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use crate::media::adapt::heat::{Limits, Reading, Throttled};
 use crate::media::board;
 use crate::media::error::{ErrorKind, MediaError};
 
-/// So far below the kernel's own trip point less is asked of a board, and so far below that more again, in °C.
+/// How far below the kernel's own trip point quality is reduced, and how far below that it is restored, in °C.
 const MARGIN: f32 = 5.0;
 
-/// The profile to work by.
+/// Returns the profile to use.
 pub(in crate::media) fn board(
     root: &Path,
     wanted: &Board,
@@ -31,9 +31,9 @@ pub(in crate::media) fn board(
     }
 }
 
-/// Device tree and DMI, as far as there are any.
+/// Device tree and DMI, if present.
 fn facts(root: &Path) -> Facts {
-    // A device tree's texts end in a zero. Its place in /proc may be hidden from a service.
+    // Texts in a device tree end in a zero. A service may not see its path in /proc.
     let texts = |path: &str| -> Vec<String> {
         let elsewhere = path.replace("proc/device-tree", "sys/firmware/devicetree/base");
         let read = |path: &str| fs::read(root.join(path)).ok();
@@ -50,12 +50,12 @@ fn facts(root: &Path) -> Facts {
     }
 }
 
-/// Where a board's temperature is read, as its profile says.
+/// Where to read a board's temperature, according to its profile.
 #[derive(Clone, Debug)]
 pub struct Thermometer {
-    /// The zone's temperature, in thousandths of a °C.
+    /// The file with the zone's temperature, in thousandths of a °C.
     temperature: Option<PathBuf>,
-    /// The firmware's flags, in hexadecimal.
+    /// The file with the firmware's flags, in hexadecimal.
     flags: Option<PathBuf>,
     /// The temperature limits.
     pub limits: Limits,
@@ -114,13 +114,13 @@ fn passive(zone: &Path) -> Option<f32> {
         let text = |what: &str| fs::read_to_string(zone.join(format!("trip_point_{number}_{what}"))).ok();
         (text("type")?.trim() == "passive").then_some(())?;
         let celsius = text("temp")?.trim().parse::<f32>().ok()? / 1000.0;
-        // Some have one that is not set.
+        // Some have a trip point that is not set.
         (40.0..=120.0).contains(&celsius).then_some(celsius)
     };
     (0..12).filter_map(trip).min_by(f32::total_cmp)
 }
 
-/// `get_throttled` of the Raspberry Pi's firmware, wherever the kernel has put that device.
+/// `get_throttled` of the Raspberry Pi's firmware, wherever the kernel provides that device.
 fn throttled(root: &Path) -> Option<PathBuf> {
     let platform = root.join("sys/devices/platform");
     let folders = |path: &Path| {
@@ -143,7 +143,7 @@ fn throttled(root: &Path) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// A root with these files, which goes with the test.
+    /// A root with these files, which is removed after the test.
     struct Root(std::path::PathBuf);
 
     impl Root {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_board_is_known_by_its_device_tree() {
+    fn a_board_is_detected_by_its_device_tree() {
         let elements = board::elements();
         let pi = Root::new(
             "pi",
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn ones_own_profile_is_read_from_its_file() {
+    fn a_users_own_profile_is_read_from_its_file() {
         let elements = board::elements();
         let good = "name = 'mine'\nmeasured = 'not measured'\ntwo_encodes = false\n[match]\n[[encoder]]\nname = 'x264enc'\n";
         let root = Root::new("own", &[("mine.toml", good), ("bad.toml", "nme = 'mine'\n")]);
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(thermometer.read(), Reading { celsius: Some(61.322), throttled: Some(flags) });
         fs::write(root.0.join(PI), "0x0\n").expect("a file");
         assert_eq!(thermometer.read().throttled, Some(Throttled::default()));
-        // What comes and goes, or holds nonsense, is no reading and no failure.
+        // A file that disappears or contains nonsense means no reading, not a failure.
         fs::write(root.0.join("sys/class/thermal/thermal_zone1/temp"), "hot\n").expect("a file");
         fs::remove_file(root.0.join(PI)).expect("it was there");
         assert_eq!(thermometer.read(), Reading::default());
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn without_temperatures_of_its_own_the_kernels_trip_point_counts() {
+    fn without_limits_in_the_profile_the_kernels_trip_point_counts() {
         let zone = |trips: &[(&str, &str)]| {
             let mut files = vec![("sys/class/thermal/thermal_zone0/type", "soc\n")];
             files.extend_from_slice(trips);
@@ -264,13 +264,13 @@ mod tests {
         ];
         assert_eq!(zone(&passive), Some(90.0));
         assert_eq!(zone(&passive[..2]), None, "a critical point is too late");
-        assert_eq!(zone(&[]), None, "nobody knows what is too hot");
+        assert_eq!(zone(&[]), None, "no limit is known");
         let bare = Root::new("no-zone", &[]);
         assert!(Thermometer::find(&bare.0, &heat("soc", "step_down = 75")).is_none());
     }
 
     #[test]
-    fn the_firmware_is_found_where_other_kernels_have_it() {
+    fn the_firmware_is_found_at_its_path_in_other_kernels() {
         let pi = heat("cpu-thermal", "step_down = 75\nfirmware = 'raspberrypi'");
         for (name, path) in
             [("soc", PI), ("flat", "sys/devices/platform/soc@107c000000:firmware/get_throttled")]

@@ -123,26 +123,26 @@ impl fmt::Display for BoardInfo {
     }
 }
 
-/// The elements that profiles may name.
+/// The elements that profiles may use.
 pub(crate) fn elements() -> Elements {
     read::read(ELEMENTS).expect("a test reads the same text")
 }
 
-/// The profile that fits best.
+/// The best matching profile.
 pub(crate) fn detect(facts: &Facts, elements: &Elements) -> (Profile, BoardInfo) {
     let all = BOARDS.iter().map(|(file, text)| (file, embedded(text, elements)));
     let rated = all.filter_map(|(file, profile)| {
         let (fit, because) = fit(&profile.matches, facts)?;
         Some((fit, file, profile, because))
     });
-    // Of equals the first in the list.
+    // Of equal matches, the first in the list.
     let best = rated.reduce(|best, other| if other.0 > best.0 { other } else { best });
     let (_, file, profile, because) = best.expect("the last profile fits any machine");
     let info = info(file, &profile, because);
     (profile, info)
 }
 
-/// One of those that come with the library.
+/// A built-in profile.
 pub(crate) fn named(name: &str, elements: &Elements) -> Result<(Profile, BoardInfo), MediaError> {
     let (file, text) = BOARDS.iter().find(|(known, _)| *known == name).ok_or_else(|| unknown(name))?;
     let profile = embedded(text, elements);
@@ -150,7 +150,7 @@ pub(crate) fn named(name: &str, elements: &Elements) -> Result<(Profile, BoardIn
     Ok((profile, info))
 }
 
-/// One of the user's own.
+/// A user's own profile.
 pub(crate) fn written(
     path: &str,
     text: &str,
@@ -189,9 +189,9 @@ fn unknown(name: &str) -> MediaError {
     MediaError::new(ErrorKind::BadSettings, words)
 }
 
-/// How well a profile fits, larger being better, and why; `None` when it does not.
+/// How well a profile matches (larger is better), and why; `None` if it does not.
 fn fit(wanted: &profile::Match, facts: &Facts) -> Option<((u8, usize), String)> {
-    // "Raspberry Pi 5" is not the beginning of "Raspberry Pi 500".
+    // "Raspberry Pi 5" must not match "Raspberry Pi 500".
     let begins = |text: &str, start: &str| {
         let rest = text.strip_prefix(start);
         rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))

@@ -1,12 +1,12 @@
-//! "Did you mean …?" For keys of profiles, and for the settings of the program, which takes this file in.
+//! "Did you mean …?" for the keys of profiles. The program also includes this file, for its settings.
 
-/// `; did you mean "port"?`, or nothing where no candidate is near.
+/// `; did you mean "port"?`, or nothing if no candidate is similar.
 pub(super) fn hint<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     nearest(word, candidates).map(|found| format!("; did you mean \"{found}\"?")).unwrap_or_default()
 }
 
-/// The candidate that takes the fewest slips to become `word`: at most two, or a third of its letters, or
-/// else one that begins with it.
+/// The candidate with the fewest typing errors in `word`: at most two, or a third of its letters. Otherwise one that
+/// begins with `word`.
 pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.trim_start_matches('-').replace('-', "_").to_lowercase();
     let word = plain(word);
@@ -20,7 +20,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
     rated.filter(|(slips, _)| *slips <= near).min_by_key(|(slips, _)| *slips).map(|(_, candidate)| candidate)
 }
 
-/// Letters added, left out, changed, or swapped with their neighbour.
+/// The number of letters that were added, omitted, changed, or swapped with their neighbour.
 fn slips(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_is_found_and_nothing_that_is_far() {
+    fn only_a_similar_candidate_is_suggested() {
         let known = ["port", "max_connections", "max_message_size", "rate", "redis_url"];
         for (word, want) in [
             ("--prot", Some("port")),

@@ -1,4 +1,4 @@
-//! A board's profile as it is written, and whether all that it names exists.
+//! A board's profile as written in its file, and the check that everything it names exists.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,53 +8,53 @@ use serde::Deserialize;
 use super::elements::{self, Csi, Elements, Encoder, Value};
 use super::{nearest, read};
 
-/// What is known of a board.
+/// A board's profile.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
-    /// The Rust target of a cross build, for the build alone.
+    /// The Rust target of a cross build; used only by the build.
     #[serde(default, rename = "target")]
     _target: Option<String>,
-    /// The features of a cross build, for the build alone.
+    /// The features of a cross build; used only by the build.
     #[serde(default, rename = "features")]
     _features: Vec<String>,
-    /// Its name for people.
+    /// Its human-readable name.
     pub name: String,
     /// What was measured on the board, or `not measured`.
     pub measured: String,
-    /// Whether it may encode VP8 in software beside H.264.
+    /// Whether the board can encode VP8 in software in addition to H.264.
     pub two_encodes: bool,
     #[serde(rename = "match")]
     pub matches: Match,
-    /// What pictures are captured with, in this order.
+    /// Capture elements, in order of preference.
     #[serde(default)]
     pub capture: Vec<Capture>,
-    /// The H.264 encoders, in this order.
+    /// H.264 encoders, in order of preference.
     pub encoder: Vec<Choice>,
     #[serde(default)]
     pub heat: Option<Heat>,
     #[serde(default)]
     pub quirk: Vec<Quirk>,
-    /// Encoders that only this profile knows.
+    /// Encoders that only this profile defines.
     #[serde(default)]
     pub element: BTreeMap<String, Encoder>,
 }
 
-/// How the board is known; nothing at all fits any.
+/// How the board is detected; an empty one matches every machine.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Match {
-    /// Beginnings of the device tree's model.
+    /// Prefixes of the device tree's model.
     pub model: Vec<String>,
-    /// Names of the device tree's `compatible`.
+    /// Entries of the device tree's `compatible`.
     pub compatible: Vec<String>,
-    /// Beginnings of the product's name in DMI.
+    /// Prefixes of the product's name in DMI.
     pub dmi: Vec<String>,
-    /// The processor, in Rust's word for it.
+    /// The processor, as Rust names it.
     pub arch: Vec<String>,
 }
 
-/// An element that captures.
+/// A capture element.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Capture {
@@ -64,13 +64,13 @@ pub(crate) struct Capture {
     pub properties: BTreeMap<String, Value>,
 }
 
-/// What is behind a capture element.
+/// What a capture element opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Sensors {
     /// A sensor on the board's own camera port.
     Csi,
-    /// Whatever the kernel drives by itself, as a USB camera.
+    /// A camera with a kernel driver, such as a USB camera.
     Usb,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Sensors {
     }
 }
 
-/// An encoder, and what this board sets otherwise than others.
+/// An encoder, and its settings that differ on this board.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Choice {
@@ -94,36 +94,36 @@ pub(crate) struct Choice {
     pub controls: BTreeMap<String, i64>,
 }
 
-/// Where the board's temperature is read, and from when on less is asked of it.
+/// Where to read the board's temperature, and its limits.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Heat {
     /// The `type` of its thermal zone.
     pub zone: String,
-    /// From so many °C on, a step down; without it 5 °C below the zone's first passive trip point.
+    /// A step down at this many °C; by default 5 °C below the zone's first passive trip point.
     #[serde(default)]
     pub step_down: Option<f32>,
-    /// Below so many °C, a step up; without it 5 °C below `step_down`.
+    /// A step up below this many °C; by default 5 °C below `step_down`.
     #[serde(default)]
     pub step_up: Option<f32>,
-    /// Whose firmware tells of throttling.
+    /// The firmware that reports throttling.
     #[serde(default)]
     pub firmware: Option<Firmware>,
-    /// Where the temperatures are written.
+    /// The source of the limits.
     #[serde(default)]
-    #[allow(dead_code, reason = "for who reads the file; a test holds that it is there")]
+    #[allow(dead_code, reason = "for readers of the file; a test checks that it is present")]
     pub source: Option<String>,
 }
 
-/// A firmware that tells of throttling.
+/// A firmware that reports throttling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Firmware {
-    /// `get_throttled`.
+    /// The file `get_throttled`.
     RaspberryPi,
 }
 
-/// Something to know about the board.
+/// A known quirk of the board.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Quirk {
@@ -132,7 +132,7 @@ pub(crate) struct Quirk {
 }
 
 impl Profile {
-    /// Reads a profile, and holds it against the elements.
+    /// Parses a profile, and checks it against the elements.
     pub(crate) fn parse(text: &str, elements: &Elements) -> Result<Profile, String> {
         let profile: Profile = read::read(text)?;
         profile.check(elements)?;
@@ -186,8 +186,8 @@ impl Profile {
         })
     }
 
-    /// The encoders to try, each as this board wants it. `wanted` names others, or an order of its own; of
-    /// those that nobody knows the reason is told.
+    /// The encoders to try, each with this board's settings. `wanted` selects others, or another order; for an unknown
+    /// one, the result is the reason.
     pub(crate) fn candidates(
         &self,
         wanted: &[String],
@@ -206,7 +206,7 @@ impl Profile {
 }
 
 impl Profile {
-    /// What opens a sensor at the board's own port by itself, in this order.
+    /// Capture elements for sensors at the board's own port, in order of preference.
     pub(crate) fn csi<'a>(&'a self, elements: &'a Elements) -> impl Iterator<Item = CsiElement<'a>> {
         let csi = self.capture.iter().filter(|capture| capture.sensors == Sensors::Csi);
         csi.filter_map(|capture| {
@@ -219,17 +219,17 @@ impl Profile {
     }
 }
 
-/// An element that opens a sensor, as the board wants it.
+/// An element that opens a sensor, with the board's settings.
 pub(crate) struct CsiElement<'a> {
     pub name: &'a str,
-    /// What to install.
+    /// The package to install.
     pub package: &'a str,
     pub properties: BTreeMap<String, Value>,
     pub csi: &'a Csi,
 }
 
 impl Choice {
-    /// The encoder with what is said here in place of what it has.
+    /// The encoder with the settings of this entry.
     fn on(&self, encoder: &Encoder) -> Encoder {
         let mut encoder = encoder.clone();
         encoder.properties.extend(self.properties.clone());

@@ -1,4 +1,4 @@
-//! TOML into our types, with errors that say where: the key's path, what is wrong, and the nearest right name.
+//! Parses TOML, with errors that give the path of the key, what is wrong, and the most similar valid name.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, V
 
 use super::nearest;
 
-/// Reads a `T` from the text of a file.
+/// Parses a `T` from the text of a file.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
     let table: toml::Table = text
         .parse()
@@ -15,7 +15,7 @@ pub(super) fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String
     T::deserialize(Node(toml::Value::Table(table))).map_err(|error| error.to_string())
 }
 
-/// An error in words, and where it was.
+/// An error message, and its location.
 #[derive(Debug)]
 struct Words {
     path: String,
@@ -27,7 +27,7 @@ impl Words {
         Words { path: String::new(), words: words.into() }
     }
 
-    /// The same, seen from one level higher.
+    /// The same error, with the location prefixed by a key.
     fn under(self, key: &str) -> Words {
         let path = if self.path.is_empty() { key.into() } else { format!("{key}.{}", self.path) };
         Words { path, ..self }
@@ -164,7 +164,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code, reason = "read and never looked at")]
+    #[allow(dead_code, reason = "parsed, but not used")]
     struct Outer {
         name: String,
         #[serde(default)]
@@ -173,7 +173,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code, reason = "read and never looked at")]
+    #[allow(dead_code, reason = "parsed, but not used")]
     struct Inner {
         count: u32,
         kind: Option<Kind>,
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_where_and_what_would_be_right() {
+    fn an_error_gives_the_location_and_a_suggestion() {
         for (text, words) in [
             ("name = 'a'\n[[inner]]\ncount = 1\nkind = 'large'", ""),
             ("nmae = 'a'", "unknown key \"nmae\"; did you mean \"name\"?"),

@@ -1,4 +1,4 @@
-//! Every profile, the choice among them, and what is said of a wrong one.
+//! All profiles, the choice among them, and the errors of a wrong one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn facts(model: &str, compatible: &[&str], arch: &str) -> Facts {
 }
 
 #[test]
-fn every_profile_of_the_folder_is_embedded_and_makes_sense() {
+fn every_profile_in_the_folder_is_embedded_and_consistent() {
     let elements = elements();
     for (name, encoder) in &elements.encoder {
         encoder.check().unwrap_or_else(|words| panic!("{name}: {words}"));
@@ -44,7 +44,7 @@ fn every_profile_of_the_folder_is_embedded_and_makes_sense() {
         .filter_map(|name| name.strip_suffix(".toml").map(String::from))
         .filter(|name| name != "elements")
         .collect();
-    assert_eq!(stems, names().map(String::from).collect(), "a file that is not embedded, or the other way");
+    assert_eq!(stems, names().map(String::from).collect(), "files and embedded profiles differ");
     for (name, text) in BOARDS {
         let profile = Profile::parse(text, &elements).unwrap_or_else(|words| panic!("{name}: {words}"));
         assert!(!profile.measured.is_empty(), "{name}");
@@ -54,18 +54,18 @@ fn every_profile_of_the_folder_is_embedded_and_makes_sense() {
         let steps = profile.heat.iter().filter(|heat| heat.step_down.is_some());
         assert!(
             steps.into_iter().all(|heat| heat.source.is_some()),
-            "{name}: a temperature without a source"
+            "{name}: a temperature limit without a source"
         );
         let software = profile.encoder.iter().any(|choice| !elements.encoder[&choice.name].hardware);
-        assert!(software, "{name}: what is left where no hardware works?");
-        // A build reads these two with a plain text tool.
+        assert!(software, "{name}: no software encoder as the last resort");
+        // The build reads these two with a plain text tool.
         let target = text.lines().filter(|line| line.starts_with("target = \"") && line.ends_with('"'));
         assert_eq!(target.count(), usize::from(*name != "generic"), "{name}");
     }
 }
 
 #[test]
-fn the_best_fit_is_chosen() {
+fn the_best_match_is_chosen() {
     let elements = elements();
     let pi4 = ["raspberrypi,4-model-b", "brcm,bcm2711"];
     let table = [
@@ -84,7 +84,7 @@ fn the_best_fit_is_chosen() {
             ),
             "raspberry-pi-zero-2w",
         ),
-        // The two have one chip, and the more special name wins.
+        // Both have the same chip; the more specific name wins.
         (facts("", &["raspberrypi,model-zero-2-w", "brcm,bcm2837"], "aarch64"), "raspberry-pi-zero-2w"),
         (facts("A board with that chip", &["acme,board", "brcm,bcm2837"], "aarch64"), "raspberry-pi-3b-plus"),
         (
@@ -125,7 +125,7 @@ fn the_best_fit_is_chosen() {
 }
 
 #[test]
-fn each_encoder_becomes_the_chain_that_its_element_takes() {
+fn each_encoder_becomes_a_chain_for_its_element() {
     let elements = elements();
     let chain = |board: &str, name: &str| {
         let (profile, _) = named(board, &elements).expect("a name of the list");
@@ -187,7 +187,7 @@ fn each_encoder_becomes_the_chain_that_its_element_takes() {
 }
 
 #[test]
-fn an_encoder_is_told_of_dma_buffers_where_it_takes_them() {
+fn dma_buffers_are_configured_for_encoders_that_accept_them() {
     let elements = elements();
     let both = |name: &str| {
         let encoder = &elements.encoder[name];
@@ -196,13 +196,13 @@ fn an_encoder_is_told_of_dma_buffers_where_it_takes_them() {
     let [without, with] = both("v4l2h264enc");
     assert!(!without.contains("io-mode"), "{without}");
     assert!(with.contains(" v4l2h264enc name=enc output-io-mode=dmabuf-import extra-controls="), "{with}");
-    assert_eq!(without, with.replace(" output-io-mode=dmabuf-import", ""), "and of nothing else");
+    assert_eq!(without, with.replace(" output-io-mode=dmabuf-import", ""), "and nothing else changes");
     let [without, with] = both("x264enc");
     assert_eq!(with, without);
 }
 
 #[test]
-fn the_order_is_the_boards_or_the_users() {
+fn encoders_follow_the_boards_order_or_the_users() {
     let elements = elements();
     let (nano, _) = named("jetson-orin-nano", &elements).expect("a name of the list");
     let names = |wanted: &[&str]| {
@@ -211,12 +211,12 @@ fn the_order_is_the_boards_or_the_users() {
         found.into_iter().map(|(name, encoder)| (name, encoder.is_ok())).collect::<Vec<_>>()
     };
     let own = [("x264enc".to_owned(), true), ("openh264enc".to_owned(), true)];
-    assert_eq!(names(&[]), own, "no hardware where there is none");
+    assert_eq!(names(&[]), own, "no hardware encoder on a board without one");
     let asked = [("nvv4l2h264enc".to_owned(), true), ("x265enc".to_owned(), false)];
-    assert_eq!(names(&["nvv4l2h264enc", "x265enc"]), asked, "but what is asked for is tried");
+    assert_eq!(names(&["nvv4l2h264enc", "x265enc"]), asked, "but requested encoders are tried");
     let reason = nano.candidates(&["x265enc".into()], &elements).remove(0).1.expect_err("unknown");
     assert!(reason.contains("did you mean \"x264enc\"?"), "{reason}");
-    // What the board sets stays when the user names the encoder.
+    // The board's settings still apply when the user names the encoder.
     let threads = |encoder: &Encoder| encoder.properties.get("threads").cloned();
     let x264 = nano.candidates(&["x264enc".into()], &elements).remove(0).1.expect("known");
     assert_eq!(threads(&x264), Some(Value::Int(4)));
@@ -236,7 +236,7 @@ step_down = 75
 ";
 
 #[test]
-fn a_wrong_profile_is_refused_with_the_key_and_the_nearest_right_one() {
+fn a_wrong_profile_is_refused_with_its_key_and_a_suggestion() {
     let elements = elements();
     let change = |from: &str, to: &str| MINE.replace(from, to);
     assert!(written("mine.toml", MINE, &elements).is_ok());
@@ -311,7 +311,7 @@ fn a_wrong_profile_is_refused_with_the_key_and_the_nearest_right_one() {
 }
 
 #[test]
-fn a_board_is_written_as_a_name_or_a_path() {
+fn a_board_is_a_name_or_a_path() {
     for (text, board) in [
         ("auto", Board::Auto),
         (" rk3588 ", Board::Named { name: "rk3588".into() }),
