@@ -1,4 +1,4 @@
-//! One encoder at a tee, from its queue to our callback: a part of the pipeline that comes and goes alone.
+//! One encoder at a tee, from its queue to our callback: a part of the pipeline that is added and removed alone.
 
 use std::sync::{Arc, Mutex, Once, OnceLock};
 use std::time::{Duration, Instant};
@@ -18,20 +18,20 @@ use crate::media::source::v4l2::choose::Way;
 use crate::media::source::{Listener, SourceEvent};
 use crate::media::{Codec, Format, Frame, StreamId, VideoFormat};
 
-/// The elements of a chain that a gate is put before: what was decoded within, and the frames for the encoder.
+/// The elements of a chain that get a gate: the end of an inner decoder, and the encoder's input.
 pub(super) const GATES: [&str; 2] = ["decoded", "thin"];
 
-/// What the branches of one run share: its place in time, and its one [`SourceEvent::Started`].
+/// State shared by the branches of one run: its timing, and the single [`SourceEvent::Started`].
 pub(super) struct Timing {
-    /// Zero of all presentation times.
+    /// The zero of all presentation times.
     epoch: Instant,
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     /// From the epoch to zero of this run's running time.
     offset: OnceLock<Duration>,
     started: Once,
-    /// How the camera's frames come, announced with the first of them.
+    /// How the camera delivers frames; announced with the first frame.
     info: Option<CaptureInfo>,
-    /// The stream that a camera with an encoder makes by itself.
+    /// The stream that a camera with an encoder provides itself.
     best: StreamId,
     /// Called at the first frame.
     first: Box<dyn Fn() + Send + Sync>,
@@ -60,7 +60,8 @@ impl Timing {
         self.started.is_completed()
     }
 
-    /// Time from the epoch to a running time. The pipeline runs on the system's monotonic clock, and so does
+    /// Time from the epoch to a running time. The pipeline runs on the system's monotonic clock, as [`Instant`] does:
+    /// they only differ in their zero.
     /// [`Instant`]: the two only differ by where they begin.
     fn since_epoch(&self, running: gst::ClockTime) -> Option<Duration> {
         let offset = match self.offset.get() {
@@ -75,13 +76,13 @@ impl Timing {
     }
 }
 
-/// What may wait before a branch.
+/// The limit of the queue before a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueueLimit {
-    /// Leaky: an encoder that falls behind skips pictures, it does not delay them.
+    /// Leaky: an encoder that falls behind skips frames instead of delaying them.
     Raw,
     Sound,
-    /// Pictures that need those before them: only what would never be caught up with is thrown away.
+    /// Frames that depend on previous ones: dropped only if the branch can never catch up.
     Coded,
 }
 
@@ -95,19 +96,19 @@ impl QueueLimit {
     }
 }
 
-/// What a branch makes, and how.
+/// The output of a branch, and how to make it.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     pub stream: StreamId,
     pub codec: Codec,
-    /// From raw to coded, launch syntax.
+    /// From raw to encoded frames, in launch syntax.
     pub chain: String,
-    /// Frames a second, at most.
+    /// Maximum frame rate.
     pub fps: u32,
     pub limit: QueueLimit,
 }
 
-/// Where what it makes goes.
+/// Where the output goes.
 #[derive(Clone)]
 pub(super) struct Outlet {
     pub timing: Arc<Timing>,
@@ -115,7 +116,7 @@ pub(super) struct Outlet {
     pub on: Listener,
 }
 
-/// An encoder at work.
+/// A running encoder.
 pub(super) struct Branch {
     bin: gst::Bin,
     tee: gst::Element,
@@ -139,7 +140,7 @@ impl Branch {
         );
         let bin =
             gst::parse::bin_from_description(&launch, false).map_err(|error| failed(error.message()))?;
-        // By name: where a decoder is within, what follows it is unlinked too until it has looked.
+        // By name: while a decoder inside is detecting its input, the elements after it are not linked.
         let input = bin.by_name("in").and_then(|queue| queue.static_pad("sink"));
         let input = input.and_then(|pad| gst::GhostPad::builder_with_target(&pad).ok());
         let input = input.ok_or_else(|| failed("it has no input"))?;
@@ -178,11 +179,11 @@ impl Branch {
         Ok(())
     }
 
-    /// Unlinks the branch once no buffer is on its way into it, then calls `unlinked`, on any thread:
+    /// Unlinks the branch once no buffer is on its way into it, then calls `unlinked`, on any thread.
     /// [`remove`](Self::remove) does the rest.
     pub(super) fn detach(self, unlinked: impl FnOnce(Branch) + Send + 'static) {
         let pad = self.tee_pad.clone();
-        // An idle probe may be called once more before its removal is seen, hence the Option.
+        // An idle probe may be called once more before its removal takes effect, hence the Option.
         let last = Mutex::new(Some((self, unlinked)));
         pad.add_probe(gst::PadProbeType::IDLE, move |pad, _| {
             let taken = last.lock().ok().and_then(|mut last| last.take());
@@ -196,8 +197,7 @@ impl Branch {
         });
     }
 
-    /// Stops the encoder and takes it out of the pipeline. The branch must be unlinked, or the pipeline
-    /// stopped.
+    /// Stops the encoder and removes it from the pipeline. The branch must be unlinked, or the pipeline stopped.
     pub(super) fn remove(self) {
         _ = self.bin.set_state(gst::State::Null);
         if let Some(pipeline) = self.bin.parent().and_downcast::<gst::Bin>() {
@@ -206,8 +206,8 @@ impl Branch {
         self.tee.release_request_pad(&self.tee_pad);
     }
 
-    /// The next picture is to be a key frame: by the encoder's control where it has one and takes it, else by
-    /// the event that gst-video calls force-key-unit.
+    /// Makes the next frame a key frame: with the encoder's control if it has one and accepts it, otherwise with
+    /// GStreamer's event force-key-unit.
     pub(super) fn request_key_frame(&self, control: Option<&str>) {
         if let Some((control, encoder)) = control.zip(self.encoder()) {
             match set_control(&encoder, control, 1) {
@@ -224,7 +224,7 @@ impl Branch {
         }
     }
 
-    /// Sets a bitrate (bit/s), or a number of pictures, while it runs. Says whether that could be done.
+    /// Sets a bitrate (bit/s), or a number of frames, while it runs. Returns whether that worked.
     pub(super) fn turn(&self, knob: &Knob, value: u32) -> bool {
         let Some(encoder) = self.encoder() else { return false };
         let value = knob.unit.of(value);
@@ -251,7 +251,7 @@ impl Branch {
         }
     }
 
-    /// Whether the element says that this may be turned while it runs.
+    /// Whether the element documents that this can be changed while it runs.
     pub(super) fn turns_live(&self, knob: &Knob) -> bool {
         match &knob.setting {
             Setting::Control(_) => true,
@@ -267,13 +267,13 @@ impl Branch {
     }
 }
 
-/// Sets a V4L2 control on the file that the element has open. The value is as the driver took it.
+/// Sets a V4L2 control on the file that the element has open. Returns the value as the driver rounded it.
 #[cfg(all(feature = "v4l2", target_os = "linux"))]
 fn set_control(encoder: &gst::Element, name: &str, value: u32) -> Result<i32, String> {
     use crate::media::board;
     use crate::media::source::v4l2;
     let id = board::control_id(name)?;
-    // Who closes the element is the thread that calls this, so the file stays open meanwhile.
+    // Only the calling thread closes the element, so the file stays open meanwhile.
     let file = encoder
         .has_property("device-fd")
         .then(|| encoder.property_value("device-fd").get::<i32>().ok())
@@ -285,7 +285,7 @@ fn set_control(encoder: &gst::Element, name: &str, value: u32) -> Result<i32, St
         .map_err(|error| format!("the encoder rejected {name} = {value} while running: {error}"))
 }
 
-/// Without V4L2 the element itself must do it, and GStreamer before 1.24 reads its controls at the start only.
+/// Without V4L2 the element itself must do it, and GStreamer before 1.24 reads its controls only at the start.
 #[cfg(not(all(feature = "v4l2", target_os = "linux")))]
 fn set_control(encoder: &gst::Element, name: &str, value: u32) -> Result<i32, String> {
     if !encoder.has_property("extra-controls") {
@@ -301,7 +301,7 @@ struct Taker {
     codec: Codec,
     outlet: Outlet,
     format: Option<VideoFormat>,
-    /// A key frame has been seen.
+    /// A key frame was seen.
     running: bool,
 }
 
@@ -335,7 +335,7 @@ impl Taker {
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
         let timing = &self.outlet.timing;
         let pts = timing.since_epoch(segment.to_running_time(buffer.pts()?)?)?;
-        // A source may stamp its pictures a little ahead of the clock; nothing is captured in the future.
+        // A source may set timestamps slightly ahead of the clock, but no frame is captured in the future.
         let captured = (timing.epoch + pts).min(Instant::now());
         let key = match self.codec {
             Codec::H264 => sps::is_idr(&map),

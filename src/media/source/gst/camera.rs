@@ -17,28 +17,28 @@ use crate::media::source::v4l2;
 use crate::media::source::v4l2::choose::{CameraRequest, Choice, Encoder, Io, Way, choose};
 use crate::media::source::v4l2::device::{Device, Identity, Role};
 
-/// What constrained baseline is made of by every encoder: other raw formats make other profiles of some.
+/// The formats from which every encoder makes constrained baseline; from others, some make other profiles.
 const PLAIN: [&str; 3] = ["I420", "NV12", "YV12"];
 
 pub(super) struct Camera {
-    /// As it was named.
+    /// As configured.
     path: PathBuf,
-    /// Who that was when it was first seen.
+    /// The identity of the device that was found there first.
     identity: Option<Identity>,
     request: CameraRequest,
-    /// Pictures between key frames, and bit/s, for a camera that encodes.
+    /// For a camera that encodes: frames between key frames, and bit/s.
     gop: u32,
     bitrate: u32,
-    /// The encoder takes DMA buffers.
+    /// The encoder accepts DMA buffers.
     dmabuf: bool,
-    /// What it says cannot be relied on.
+    /// The formats that it reports are not reliable.
     distrusted: bool,
-    /// What was set, for when it comes back: cameras forget with their power.
+    /// Controls that were set, to be restored: cameras lose them with their power.
     set: BTreeMap<String, Value>,
 }
 
 impl Camera {
-    /// GStreamer must have been started.
+    /// GStreamer must be initialized.
     pub(super) fn new(path: &Path, settings: &CaptureSettings, encoder: &EncoderInfo, dmabuf: bool) -> Self {
         let takes = formats(&encoder.name).into_iter();
         let request = CameraRequest {
@@ -63,23 +63,23 @@ impl Camera {
         }
     }
 
-    /// Its H.264 is not what browsers take.
+    /// Browsers cannot decode its H.264.
     pub(super) fn refuse_h264(&mut self) {
         self.request.pass_through = false;
     }
 
-    /// It did not give what it said it has: GStreamer is to find out. False when that is so already.
+    /// It did not deliver what it reported: GStreamer must negotiate. False if that is the case already.
     pub(super) fn distrust(&mut self) -> bool {
         !std::mem::replace(&mut self.distrusted, true)
     }
 
-    /// Where it is now, and what to ask of it.
+    /// Where it is now, and what to request.
     ///
-    /// Errors: it is not there, or may not be opened.
+    /// Errors: it is missing, or permission is denied.
     pub(super) fn find(&mut self) -> Result<Target, MediaError> {
         let device = match self.device() {
             Ok(device) => device,
-            // This build cannot look: GStreamer can.
+            // This build cannot probe it, but GStreamer can.
             Err(error) if error.kind() == ErrorKind::Other => {
                 log::debug!("{error}");
                 return Ok(guess(self.path.clone(), &self.request));
@@ -107,12 +107,12 @@ impl Camera {
         Ok(Target { head: head(&info.choice), path: device.path, info: Some(info) })
     }
 
-    /// Its controls, read anew.
+    /// Its controls and their current values.
     pub(super) fn controls(&mut self) -> Result<Vec<Control>, MediaError> {
         self.device().map(|device| device.controls)
     }
 
-    /// Sets a control, now and whenever it comes back.
+    /// Sets a control, now and whenever the camera returns.
     pub(super) fn set(&mut self, name: &str, value: Value) -> Result<Control, MediaError> {
         let device = self.device()?;
         let control = v4l2::Camera::open(&device.path)?.set(name, &value)?;
@@ -122,7 +122,7 @@ impl Camera {
         Ok(control)
     }
 
-    /// The device, wherever it is plugged in.
+    /// The device, wherever it is connected.
     fn device(&mut self) -> Result<Device, MediaError> {
         let named = v4l2::probe(&self.path);
         let Some(identity) = &self.identity else {
@@ -164,7 +164,7 @@ impl Camera {
         }
         let restored = v4l2::Camera::open(&device.path).map(|camera| {
             let mut left: Vec<_> = self.set.iter().collect();
-            // One may govern another (gain_auto and gain), so what fails is tried once more after the others.
+            // One may depend on another (gain on gain_auto), so failures are tried once more after the others.
             for last in [false, true] {
                 left.retain(|(name, value)| match camera.set(name, value) {
                     Ok(_) => false,
@@ -182,7 +182,7 @@ impl Camera {
         }
     }
 
-    /// Asks the encoder in the camera for what browsers take.
+    /// Configures the encoder in the camera for browsers.
     fn prepare_encoder(&self, device: &Device) {
         let Ok(camera) = v4l2::Camera::open(&device.path) else { return };
         for control in &device.controls {
@@ -215,7 +215,7 @@ pub(super) struct Steering {
 }
 
 impl Steering {
-    /// `None` where nothing can be steered.
+    /// `None` if nothing can be controlled.
     pub(super) fn of(target: &Target) -> Option<Steering> {
         let info = target.info.as_ref().filter(|_| target.passes_through())?;
         let camera = v4l2::Camera::open(&info.path).ok()?;
@@ -241,7 +241,7 @@ impl Steering {
     }
 }
 
-/// The next one that a control takes.
+/// The nearest lower value that the control accepts.
 fn bitrate(kind: &ControlKind, bps: u32) -> i64 {
     let bps = i64::from(bps);
     match kind {
@@ -254,7 +254,7 @@ fn bitrate(kind: &ControlKind, bps: u32) -> i64 {
     }
 }
 
-/// What is asked of a camera that says what it has: exactly this.
+/// Requests exactly the chosen format from a camera that reports its formats.
 fn head(choice: &Choice) -> String {
     let io = match choice.io {
         Io::DmaBuf => " io-mode=dmabuf",
@@ -272,14 +272,14 @@ fn head(choice: &Choice) -> String {
     format!("v4l2src name=camera{io} ! {asked}")
 }
 
-/// Raw frames, or, from a camera that has nothing else, the fields of them each in a buffer (`V4L2_FIELD_ALTERNATE`).
+/// Raw frames; or, from a camera that has nothing else, single fields, one per buffer (`V4L2_FIELD_ALTERNATE`).
 fn raw(exact: &str) -> String {
     format!("video/x-raw,{exact};video/x-raw(format:Interlaced),{exact}")
 }
 
-/// Cameras offer a format for each of many sizes; the first one listed here that it has is taken.
-/// Compressed ones after raw ones: at the wanted size USB often carries raw at a few pictures a second only,
-/// which the rate rules out.
+/// Cameras offer a format for each of many sizes; GStreamer takes the first one in this list that the camera has.
+/// Compressed formats come after raw ones: at the requested size, raw frames over USB often have a low frame rate,
+/// which the requested rate excludes.
 fn guess(path: PathBuf, request: &CameraRequest) -> Target {
     let ((width, height), fps) = (request.size, request.fps);
     let exact = format!("width={width},height={height},framerate={fps}/1");
@@ -293,7 +293,7 @@ fn guess(path: PathBuf, request: &CameraRequest) -> Target {
     Target { head, path, info: None }
 }
 
-/// The raw formats that an element takes in ordinary memory.
+/// The raw formats that an element accepts in ordinary memory.
 fn formats(element: &str) -> Vec<String> {
     let Some(factory) = gst::ElementFactory::find(element) else { return Vec::new() };
     let sinks = factory.static_pad_templates().into_iter();
@@ -311,7 +311,7 @@ fn formats(element: &str) -> Vec<String> {
     formats
 }
 
-/// Whether H.264 can be decoded here, for viewers who take VP8 alone.
+/// Whether H.264 can be decoded here, for viewers that only support VP8.
 pub(super) fn decodes_h264() -> bool {
     let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
     let h264 = gst::Caps::builder("video/x-h264").build();
@@ -327,7 +327,7 @@ mod tests {
     use crate::media::source::v4l2::device::{FourCc, Rate};
 
     #[test]
-    fn a_camera_that_gives_fields_alone_is_asked_for_them() {
+    fn single_fields_are_requested_from_a_camera_that_has_nothing_else() {
         gst::init().expect("GStreamer");
         let choice = Choice {
             fourcc: FourCc(*b"YUYV"),

@@ -1,7 +1,7 @@
-//! The front of a pipeline: from a source to one tee of raw pictures and one of raw sound.
+//! The front of a pipeline: from a source to a tee of raw video and a tee of raw audio.
 //!
-//! Sources other than the pattern tell what they have only once they are open, so their decoded pads are
-//! linked as they appear, and [`Found`] says so.
+//! Sources other than the pattern report their streams only once they are open, so decoded pads are linked as they
+//! appear, and [`Found`] reports them.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -25,9 +25,9 @@ use crate::media::source::pace::{self, Verdict};
 use crate::media::source::stamp::Missing;
 use crate::media::source::v4l2::device::{Rate, Size};
 
-/// How often a still picture is repeated: who comes later sees it within a moment, and it costs next to nothing.
+/// How often a still picture is repeated: new viewers see it quickly, at almost no cost.
 const STILL_FPS: u32 = 5;
-/// From this rate on both fields of an interlaced frame become a frame: 25 of them are 50.
+/// From this rate on, both fields of an interlaced frame become frames: 25 of them become 50.
 const FIELDS_FPS: u32 = 60;
 
 /// A pipeline that ends in two tees.
@@ -35,22 +35,22 @@ pub(super) struct Capture {
     pub pipeline: gst::Pipeline,
     pub video: gst::Element,
     pub audio: gst::Element,
-    /// The pictures are H.264 already.
+    /// The video is H.264 already.
     pub coded: bool,
 }
 
-/// What is known of a source before it is opened.
+/// What is known about a source before it is opened.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
-    /// What a V4L2 source is.
+    /// The details of a V4L2 source.
     pub camera: Option<&'a Target>,
-    /// How a CSI source is opened.
+    /// How to open a CSI source.
     pub csi: Option<&'a Csi>,
-    /// The file holds one picture only, which is shown for as long as anybody watches.
+    /// The file contains a single picture, which is shown as long as anybody watches.
     pub still: bool,
 }
 
-/// Builds the front for a source. `counter` numbers the pattern's pictures.
+/// Builds the front for a source. `counter` counts the frames of the test pattern.
 pub(super) fn build(
     settings: &CaptureSettings,
     counter: &Arc<AtomicU32>,
@@ -103,7 +103,8 @@ pub(super) fn build(
     Ok(capture)
 }
 
-/// A camera's front: coded where its H.264 is passed through, else decoded. It is watched for what it agreed to.
+/// The front for a camera: encoded if its H.264 is passed through, otherwise decoded. Checks that it delivers what was
+/// negotiated.
 fn camera<F>(settings: &CaptureSettings, target: &Target, found: Arc<F>) -> Result<Capture, MediaError>
 where
     F: Fn(Found) + Send + Sync + 'static,
@@ -137,12 +138,12 @@ where
     Ok(capture)
 }
 
-/// Counts a camera's pictures before any is left out.
+/// Counts a camera's frames before any is dropped.
 fn watch_pace(pad: &gst::Pad, rate: Option<Rate>, tell: impl Fn(Verdict) + Send + Sync + 'static) {
     let Some(rate) = rate else { return };
     let pace = Mutex::new(pace::Pace::new(rate.per_second()));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        // Only one thread comes here, and it does not panic in between.
+        // Only one thread calls this, and it does not panic in between.
         let verdict = pace.lock().ok().and_then(|mut pace| pace.handle_picture(Instant::now()));
         if let Some(verdict) = verdict {
             tell(verdict);
@@ -151,7 +152,7 @@ fn watch_pace(pad: &gst::Pad, rate: Option<Rate>, tell: impl Fn(Verdict) + Send 
     });
 }
 
-/// Tells of raw pictures whose size is not the agreed one: a JPEG says its size itself.
+/// Reports raw frames whose size is not the negotiated one: only a JPEG contains its actual size.
 fn watch_size(into: &gst::Element, agreed: Option<Size>, tell: impl Fn(Size) + Send + Sync + 'static) {
     let Some(agreed) = agreed else { return };
     let pad = into.static_pad("sink").expect("a filter has a sink pad");
@@ -171,7 +172,7 @@ fn size_of(caps: &gst::StructureRef) -> Option<Size> {
     Some((number("width")?, number("height")?))
 }
 
-/// Tells what a camera's first SPS says, where that is not what was agreed, or not for browsers.
+/// Reports a camera's first SPS if it differs from what was negotiated, or if browsers may not decode it.
 fn watch_parameter_sets(
     tee: &gst::Element,
     agreed: Option<Size>,
@@ -183,7 +184,7 @@ fn watch_parameter_sets(
         let Some(sps) = map.and_then(|map| Sps::find(&map)) else { return gst::PadProbeReturn::Ok };
         if !sps.is_baseline() {
             tell(Found::Foreign(sps.profile_level_id));
-            // Not `Drop`: with GStreamer 1.22 that ends in a warning of a buffer that is no more.
+            // Not `Drop`: with GStreamer 1.22 that logs a warning about a freed buffer.
             return gst::PadProbeReturn::Handled;
         }
         if agreed.is_some_and(|agreed| agreed != (sps.width, sps.height)) {
@@ -204,8 +205,7 @@ fn test(settings: &CaptureSettings) -> Result<Capture, MediaError> {
     ))
 }
 
-/// The front of a camera that makes H.264: parameter sets are kept and repeated, so that a viewer who comes
-/// late has them.
+/// The front for a camera that encodes H.264: parameter sets are kept and repeated for viewers that join later.
 fn coded(head: &str) -> Result<Capture, MediaError> {
     let capture = parsed(&format!(
         "{head} ! {H264_TAIL} ! tee name=video allow-not-linked=true tee name=audio allow-not-linked=true"
@@ -213,19 +213,19 @@ fn coded(head: &str) -> Result<Capture, MediaError> {
     Ok(Capture { coded: true, ..capture })
 }
 
-/// What holds a source to the clock.
+/// How a source is synchronized with the clock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// It does so itself.
+    /// The source does so itself.
     Live,
-    /// A file, which would be read as fast as it can be.
+    /// A file, which otherwise would be read as fast as possible.
     Clock,
     /// A single picture, repeated.
     Still,
 }
 
-/// The rest of the front for what is decoded. Deinterlacing and turning let progressive, upright frames pass as they
-/// are; the first `videoconvert` works for formats alone that these two don't take.
+/// The rest of the front for decoded video. Deinterlacing and rotation do not change progressive, upright frames; the
+/// first `videoconvert` only converts formats that these two don't support.
 fn decoded(settings: &CaptureSettings, decoder: &str, pace: Pace) -> String {
     let clock = if pace == Pace::Live { "" } else { "clocksync !" };
     let freeze = match pace {
@@ -256,7 +256,7 @@ fn path_text(path: &Path) -> Result<&str, MediaError> {
     path.to_str().ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "the source's path is not UTF-8"))
 }
 
-/// Draws the clock and the counter into each picture.
+/// Draws the clock and the counter into each frame.
 fn burn_into(tee: &gst::Element, settings: &CaptureSettings, counter: Arc<AtomicU32>) {
     let (width, height) = (settings.width as usize, settings.height as usize);
     let pad = tee.static_pad("sink").expect("a tee has a sink pad");
@@ -269,8 +269,8 @@ fn burn_into(tee: &gst::Element, settings: &CaptureSettings, counter: Arc<Atomic
     });
 }
 
-/// Tells when a file's video ended after one picture, and when the sound beside a still picture ended: nothing else
-/// ends then.
+/// Reports that a file's video ended after one picture, or that the audio of a still picture ended: nothing else ends
+/// in these cases.
 fn watch_end<F>(pipeline: &gst::Pipeline, still: bool, found: Arc<F>) -> Result<(), MediaError>
 where
     F: Fn(Found) + Send + Sync + 'static,
@@ -294,7 +294,7 @@ where
     Ok(())
 }
 
-/// Brings frames to the size that fits, whenever it changes.
+/// Scales frames to the size that fits, whenever it changes.
 fn fit_as_it_comes<F>(
     pipeline: &gst::Pipeline,
     settings: &CaptureSettings,
@@ -327,8 +327,8 @@ where
     Ok(())
 }
 
-/// Makes one frame of two fields where each comes in a buffer: `deinterlace` gives those of a frame one time, which
-/// encoders and RTP take for one frame.
+/// Combines two fields to a frame if each comes in a buffer of its own. `deinterlace` gives both fields of a frame the
+/// same time, which encoders and RTP treat as one frame.
 fn join_fields(pipeline: &gst::Pipeline) -> Result<(), MediaError> {
     let deinterlace = part(pipeline, "deinterlace")?.downgrade();
     let pad = sink_pad(pipeline, "deinterlace")?;
@@ -344,7 +344,7 @@ fn join_fields(pipeline: &gst::Pipeline) -> Result<(), MediaError> {
     Ok(())
 }
 
-/// Links the first pad of each kind; what is left over is thrown away, or the source would stop.
+/// Links the first pad of each kind. Others are discarded, since the source would stop otherwise.
 fn link_as_they_come<F>(
     pipeline: &gst::Pipeline,
     settings: &CaptureSettings,
@@ -385,7 +385,7 @@ where
     Ok(())
 }
 
-/// The caps that raw pictures are brought to.
+/// The caps of raw video.
 fn fitting(caps: &gst::CapsRef, max_width: u32, max_height: u32) -> gst::Caps {
     let structure = caps.structure(0);
     let number = |name| structure.and_then(|s| s.get::<i32>(name).ok()).and_then(|n| u32::try_from(n).ok());
@@ -401,13 +401,13 @@ fn fitting(caps: &gst::CapsRef, max_width: u32, max_height: u32) -> gst::Caps {
         .build()
 }
 
-/// The size with square pixels that keeps a picture's shape, within the limits, never enlarged, and even as
-/// 4:2:0 needs it.
+/// The size with square pixels that keeps a frame's aspect ratio, within the limits, never enlarged, and even as 4:2:0
+/// requires.
 fn fit(size: (u32, u32), par: (u32, u32), max: (u32, u32)) -> (u32, u32) {
     let par = if par.0 == 0 || par.1 == 0 { 1.0 } else { f64::from(par.0) / f64::from(par.1) };
     let (width, height) = (f64::from(size.0.max(1)) * par, f64::from(size.1.max(1)));
     let scale = (f64::from(max.0) / width).min(f64::from(max.1) / height).min(1.0);
-    // A cast from float saturates; 16 is the smallest block there is to encode.
+    // A cast from float saturates; 16 is the smallest block that can be encoded.
     let even = |length: f64, max: u32| (((length * scale / 2.0).round() as u32) * 2).clamp(16, max.max(16));
     (even(width, max.0), even(height, max.1))
 }
@@ -417,7 +417,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_keep_their_shape_and_are_never_enlarged() {
+    fn frames_keep_their_aspect_ratio_and_are_never_enlarged() {
         let table = [
             ("as it is", (640, 480), (1, 1), (1280, 720), (640, 480)),
             ("too large", (1920, 1080), (1, 1), (1280, 720), (1280, 720)),

@@ -81,8 +81,8 @@ pub(super) fn has(element: &str) -> bool {
     gst::ElementFactory::find(element).is_some()
 }
 
-/// Checks that the source exists. A network camera is not probed, as it may come up later. A camera that is `ours` is not
-/// asked for a frame: the source that is about to close may hold it.
+/// Checks that the source exists. A network camera is not probed, as it may come up later. A camera that is `ours` is
+/// not asked for a frame: the source that is about to close may have it open.
 pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>, ours: bool) -> Result<Has, MediaError> {
     let found = match &settings.source {
         Location::Test | Location::Rtsp { .. } => Has { audio: true },
@@ -98,7 +98,7 @@ pub(super) fn source(settings: &CaptureSettings, csi: Option<&Csi>, ours: bool) 
     Ok(Has { audio: found.audio && settings.audio })
 }
 
-/// Whether both name one camera, perhaps by two paths of one device.
+/// Whether both are the same camera, perhaps by two paths of one device.
 #[cfg(any(test, feature = "camera"))]
 pub(super) fn is_same_camera(a: &Location, b: &Location) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -140,7 +140,7 @@ fn camera(path: &Path, source: &Location, ours: bool) -> Result<(), MediaError> 
     outcome
 }
 
-/// Takes one frame from a CSI camera, because its element reports only then whether there is one.
+/// Takes one frame from a CSI camera, because its element reports only then whether a camera exists.
 fn sensor(csi: &Csi, source: &Location) -> Result<(), MediaError> {
     let pipeline = launch(&format!("{} ! identity eos-after=1 ! fakesink sync=false", csi.head))?;
     let outcome = play_to_the_end(&pipeline, source);
@@ -237,13 +237,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_camera_of_our_own_need_not_give_a_picture() {
+    fn a_camera_of_our_own_need_not_deliver_a_frame() {
         gst::init().expect("GStreamer starts");
         let at = |path: &str| CaptureSettings {
             source: Location::V4l2 { path: path.into() },
             ..CaptureSettings::default()
         };
-        // A device that no stream comes from, as of one that is in use.
+        // A device without frames, like one that is in use.
         let table = [
             ("/dev/null", false, Some("not-a-camera")),
             ("/dev/null", true, None),

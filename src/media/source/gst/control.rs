@@ -1,4 +1,4 @@
-//! The control thread: it alone opens, changes and closes runs, when [`Life`] says so.
+//! The control thread: only it opens, changes and closes runs, as [`Life`] decides.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -25,7 +25,7 @@ use crate::media::source::{Command, Location, SourceEvent};
 pub(super) struct Control {
     plan: Plan,
     life: Life,
-    /// Of the streams that there are.
+    /// Of the streams that exist.
     wanted: BTreeSet<StreamId>,
     run: Option<Run>,
     runs: u64,
@@ -35,7 +35,7 @@ impl Control {
     pub(super) fn new(plan: Plan) -> Self {
         let life = Life::new(life::Config {
             reopening: reopening(&plan.settings),
-            // A CSI camera is looked for by opening all that opens it, which is not done every other second.
+            // Finding a CSI camera requires opening it, which is too much to do every other second.
             pluggable: matches!(plan.settings.source, Location::V4l2 { .. }),
             stalled: fault::stalled(&plan.settings.source),
         });
@@ -67,7 +67,7 @@ impl Control {
         self.life.handle_input(input, Instant::now());
     }
 
-    /// Does what the life of the source asks for, until it says when to wake.
+    /// Executes the outputs of the source's life, until it returns when to wake.
     fn perform(&mut self) -> Option<Instant> {
         loop {
             match self.life.poll_output() {
@@ -137,7 +137,7 @@ impl Control {
         }
     }
 
-    /// An encoder has made room; perhaps for another of the same stream.
+    /// An encoder was released; another one may use the hardware, perhaps for the same stream.
     fn detached(&mut self, number: u64, stream: StreamId) {
         let Some(run) = self.run.as_mut().filter(|run| run.number == number) else { return };
         run.handle_detached(stream);
@@ -158,7 +158,7 @@ impl Control {
             return self.fail(error);
         }
         if self.life.is_closed() {
-            // It may be another file by now.
+            // The file may have been replaced meanwhile.
             self.plan.still = false;
         }
         self.life(Input::Wanted);
@@ -183,7 +183,7 @@ impl Control {
                 let playing = run.play();
                 self.run = Some(run);
                 if let Err(error) = playing {
-                    // GStreamer has posted the cause, which is news already on its way; this comes after it.
+                    // GStreamer has posted the cause, which is on its way as news; this comes after it.
                     let late = News::Error(no_cause(&error), String::new());
                     _ = self.plan.orders.send(Order::News(self.runs, late));
                 }
@@ -265,7 +265,7 @@ fn no_cause(error: &MediaError) -> glib::Error {
     glib::Error::new(gstreamer::CoreError::StateChange, &error.to_string())
 }
 
-/// Who opens a source again. The test pattern fails for a reason that stays, and does not end.
+/// Which sources are opened again. The test pattern only fails for permanent reasons, and does not end.
 fn reopening(settings: &CaptureSettings) -> Reopening {
     match &settings.source {
         source if source.is_live() => Reopening::AfterWait,
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_back_is_opened_again_and_nothing_else() {
+    fn only_sources_that_may_return_are_reopened() {
         for (source, repeat, expected) in [
             ("/dev/video0", false, Reopening::AfterWait),
             ("csi", true, Reopening::AfterWait),

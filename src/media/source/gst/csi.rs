@@ -8,7 +8,7 @@ use crate::media::source::Location;
 /// How the camera is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Csi {
-    /// The pipeline's first elements, launch syntax; the source is named `camera`.
+    /// The pipeline's first elements, in launch syntax; the source is named `camera`.
     pub head: String,
     /// What to do when no camera is found.
     pub advice: String,
@@ -76,7 +76,7 @@ mod tests {
                                nvvidconv ! video/x-raw,format=NV12";
 
     #[test]
-    fn a_board_opens_its_sensor_with_its_own_element() {
+    fn each_board_opens_its_sensor_with_its_own_element() {
         let pi = |names: &str| format!("{PI}{names} ! {PI_CAPS}");
         let jetson = |names: &str| format!("{JETSON}{names} ! {JETSON_CAPS}");
         let all = ["libcamerasrc", "nvarguscamerasrc", "nvvidconv", "v4l2src"];
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_that_cannot_be_opened_is_refused_in_words() {
+    fn a_camera_that_cannot_be_opened_is_refused_with_a_reason() {
         let argus = ["nvarguscamerasrc", "nvvidconv"];
         let table: [(&str, &str, &[&str], &str, &str); 6] = [
             (

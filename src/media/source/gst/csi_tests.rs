@@ -1,4 +1,4 @@
-//! A CSI source at work: another element in the sensor's place, and libcamera's own without a camera.
+//! A running CSI source: another element in the sensor's place, and libcamera's own without a camera.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -17,12 +17,13 @@ use crate::media::board::{self, Board};
 use crate::media::source::{Command, SourceEvent};
 use crate::media::{Codec, StreamId, StreamInfo};
 
-/// What is said of a camera that is not there.
+/// The advice for a missing camera.
 const ADVICE: &str = "look at the cable";
-/// Longer than anything here takes, on a machine that is busy.
+/// Longer than anything here takes on a busy machine.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A source `csi` that is opened by this head, asked for H.264 until `enough`; then all it told, and when.
+/// Runs a source `csi` that this head opens, with H.264 requested, until `enough`; returns all its events with their
+/// times.
 fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(Instant, SourceEvent)> {
     gst::init().expect("GStreamer");
     let source = Location::Csi { camera: None };
@@ -64,7 +65,7 @@ fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(
 }
 
 #[test]
-fn a_sensors_raw_pictures_are_encoded() {
+fn raw_frames_of_a_sensor_are_encoded() {
     let head = "videotestsrc name=camera is-live=true ! \
                 video/x-raw,format=NV12,width=320,height=180,framerate=10/1";
     let all = told(head, |all| matches!(all.last(), Some((_, SourceEvent::Frame(_)))));
@@ -74,11 +75,11 @@ fn a_sensors_raw_pictures_are_encoded() {
     });
     assert_eq!(format, Some((320, 180)), "{all:?}");
     let Some((_, SourceEvent::Frame(frame))) = all.last() else { panic!("{all:?}") };
-    assert!(frame.key, "the first picture is a key frame");
+    assert!(frame.key, "the first frame is a key frame");
 }
 
 #[test]
-fn a_camera_that_is_not_there_is_tried_again_with_growing_waits() {
+fn a_missing_camera_is_retried_with_growing_delays() {
     let failed = |all: &[(Instant, SourceEvent)]| -> Vec<(Instant, MediaError)> {
         let failed = all.iter().filter_map(|(at, event)| match event {
             SourceEvent::Failed(error) => Some((*at, error.clone())),
@@ -98,8 +99,8 @@ fn a_camera_that_is_not_there_is_tried_again_with_growing_waits() {
 }
 
 #[test]
-fn a_size_that_a_sensor_does_not_give_is_told() {
-    // A decoder finds out while it runs, as libcamera does.
+fn an_unsupported_sensor_size_is_reported() {
+    // A decoder fails only while it runs, as libcamera does.
     let head = "videotestsrc name=camera ! video/x-raw,width=100 ! jpegenc ! jpegdec ! video/x-raw,width=320";
     let all = told(head, |all| matches!(all.last(), Some((_, SourceEvent::Failed(_)))));
     let Some((_, SourceEvent::Failed(error))) = all.last() else { panic!("{all:?}") };
@@ -108,7 +109,7 @@ fn a_size_that_a_sensor_does_not_give_is_told() {
 }
 
 #[test]
-fn libcamera_without_a_camera_says_what_to_check() {
+fn libcamera_without_a_camera_reports_what_to_check() {
     gst::init().expect("GStreamer");
     let settings = |source: &str| CaptureSettings {
         source: source.parse().expect("a source"),

@@ -1,8 +1,8 @@
-//! The choice of an H.264 encoder, by trying those that the board's profile names.
+//! Chooses an H.264 encoder by trying those that the board's profile lists.
 //!
-//! An element that is installed says nothing about the hardware under it, so each candidate encodes a few
-//! pictures of the wanted size, and its stream must be constrained baseline. The first that does is taken.
-//! One that does not fit a machine costs a line among the [`Rejected`], nothing else.
+//! An installed element says nothing about the hardware, so each candidate encodes a few frames of the requested size,
+//! and its stream must be constrained baseline. The first one that succeeds is taken. One that does not work on this
+//! machine only costs an entry among the [`Rejected`].
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::media::board::{Elements, Encoder, Profile, Start};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps::Sps;
 
-/// How long a candidate has for its few pictures. Loading a firmware takes a second on some boards.
+/// The timeout of a candidate. Loading firmware takes a second on some boards.
 const TRIAL: gst::ClockTime = gst::ClockTime::from_seconds(5);
 const TRIAL_PICTURES: u32 = 5;
 
@@ -50,7 +50,7 @@ impl fmt::Display for Rejected {
     }
 }
 
-/// The encoder at work.
+/// The chosen encoder with its element.
 #[derive(Clone, Debug)]
 pub(super) struct Chosen {
     pub name: String,
@@ -58,13 +58,13 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    /// From raw pictures to Annex B access units, as GStreamer's launch syntax has it.
+    /// From raw frames to Annex B access units, in GStreamer's launch syntax.
     pub(super) fn chain(&self, raw: RawVideo, key_interval: Duration, bps: u32, dmabuf: bool) -> String {
         let start = Start { bitrate: bps, key_interval: raw.gop(key_interval), level: raw.level(), dmabuf };
         format!("{} ! {H264_TAIL}", self.element.chain(&self.name, start))
     }
 
-    /// Encodes a little; the profile and level that came of it.
+    /// Encodes a few frames; returns profile and level of the result.
     fn try_out(&self, settings: &CaptureSettings) -> Result<[u8; 3], String> {
         if gst::ElementFactory::find(&self.name).is_none() {
             return Err(format!("not installed (package {})", self.element.package));
@@ -106,7 +106,7 @@ fn encode_a_little(pipeline: &gst::Pipeline) -> Result<[u8; 3], String> {
     Ok(sps.profile_level_id)
 }
 
-/// Tries the candidates and takes the first that works.
+/// Tries the candidates and returns the first that works.
 pub(super) fn choose(
     settings: &CaptureSettings,
     profile: &Profile,
@@ -144,7 +144,7 @@ mod tests {
     use crate::media::board;
 
     #[test]
-    fn what_is_written_of_an_element_is_what_it_has() {
+    fn every_listed_property_exists_on_its_element() {
         gst::init().expect("GStreamer");
         let elements = board::elements();
         let encoders = elements.encoder.iter().map(|(name, encoder)| (name, &encoder.documented));

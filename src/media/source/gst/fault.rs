@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_camera_cannot_give_is_told_from_what_it_does_not_give_now() {
+    fn an_unsupported_format_differs_from_a_temporary_failure() {
         let camera: Location = "/dev/video9".parse().expect("a device");
         let settings = || glib::Error::new(R::Settings, "words");
         let table = [

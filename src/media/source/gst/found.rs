@@ -1,24 +1,24 @@
-//! What a source turned out to have once it was open.
+//! What a source reports about itself once it is open.
 
 use crate::media::source::pace::Verdict;
 
-/// What a source turned out to have.
+/// A fact about an open source.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Found {
     Video,
     Audio,
-    /// That was all.
+    /// There are no further streams.
     NoMore,
-    /// A camera's H.264 of a profile that browsers are not promised.
+    /// A camera's H.264 has a profile that browsers may not support.
     Foreign([u8; 3]),
-    /// Frames of another size than agreed to.
+    /// The frames have another size than negotiated.
     Size(u32, u32),
-    /// The camera's rate changed for the worse or the better.
+    /// The camera's frame rate became worse or better.
     Pace(Verdict),
-    /// The file holds one picture only.
+    /// The file contains a single picture.
     Still,
-    /// The audio beside a still picture has ended.
+    /// The audio of a file with a still picture has ended.
     SoundEnded,
-    /// Frames have another size from now on.
+    /// The frames have another size from now on.
     Resized,
 }

@@ -1,8 +1,8 @@
-//! The gate before everything that works on raw frames: behind it caps always have a frame rate, each frame has a
-//! time that rises, and there are no more frames a second than wanted.
+//! The gate before every element that processes raw frames. After it, caps always have a frame rate, each frame has a
+//! rising timestamp, and the frame rate is at most the requested one.
 //!
-//! GStreamer's elements rely on one or another of these: `videorate` aborts the process at a frame without a
-//! duration when the rate is unknown, others divide by the rate. Nothing that a source says reaches them unread.
+//! GStreamer's elements depend on these: `videorate` aborts the process at a frame without a duration if the rate is
+//! unknown, others divide by the rate. No value from a source reaches them unchecked.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use gstreamer as gst;
 use crate::media::source::stamp::{Missing, Stamp};
 use crate::media::source::thin::Thin;
 
-/// What a file without a frame rate is played at: other players take the same, and nothing in raw H.264 tells.
+/// The frame rate of a file that has none: other players use the same, and raw H.264 does not contain one.
 const FILE_FPS: u32 = 25;
 
-/// What passes the gate.
+/// The state of a gate.
 struct Gate {
     fps: u32,
     missing: Missing,
@@ -26,13 +26,13 @@ struct Gate {
     segment: gst::FormattedSegment<gst::ClockTime>,
 }
 
-/// How the fields of an interlaced frame come.
+/// How the fields of an interlaced frame arrive.
 #[derive(Clone, Copy)]
 enum Fields {
-    /// A buffer holds both, or the frame is progressive.
+    /// One buffer has both, or the frame is progressive.
     Together,
-    /// Each is a buffer, `interlace-mode=alternate`: the second one is kept where the first was, as a field alone has
-    /// half the lines. `None` before the first of a frame.
+    /// Each has its own buffer, `interlace-mode=alternate`. The second field is kept if the first was, since a single
+    /// field has half the lines. `None` before the first field of a frame.
     Alone(Option<bool>),
 }
 
@@ -49,7 +49,7 @@ pub(super) fn put(pad: &gst::Pad, fps: u32, missing: Missing) {
     });
     let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
     pad.add_probe(mask, move |pad, info| {
-        // Only the streaming thread comes here, and it does not panic in between.
+        // Only the streaming thread calls this, and it does not panic in between.
         let Ok(mut gate) = gate.lock() else { return gst::PadProbeReturn::Ok };
         if let Some(gst::PadProbeData::Event(event)) = &mut info.data {
             gate.handle_event(event);
@@ -57,14 +57,14 @@ pub(super) fn put(pad: &gst::Pad, fps: u32, missing: Missing) {
         if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
             && !gate.passes(buffer, pad)
         {
-            // Not `Drop`: with GStreamer 1.22 that ends in a warning of a buffer that is no more.
+            // Not `Drop`: with GStreamer 1.22 that logs a warning about a freed buffer.
             return gst::PadProbeReturn::Handled;
         }
         gst::PadProbeReturn::Ok
     });
 }
 
-/// The rate that a source counts as which does not tell its own.
+/// The assumed frame rate of a source that does not report one.
 fn unknown(fps: u32, missing: Missing) -> u32 {
     match missing {
         Missing::Follows => fps.clamp(1, FILE_FPS),
@@ -122,7 +122,7 @@ impl Gate {
     }
 }
 
-/// Whether each buffer is one field.
+/// Whether each buffer is a single field.
 pub(super) fn has_fields(caps: &gst::StructureRef) -> bool {
     caps.get::<&str>("interlace-mode").is_ok_and(|mode| mode == "alternate")
 }
@@ -131,7 +131,7 @@ fn rate(caps: &gst::CapsRef) -> Option<gst::Fraction> {
     caps.structure(0)?.get::<gst::Fraction>("framerate").ok()
 }
 
-/// A rate that encoders can work with. `told` is zero where it varies, and some sources say 1000 for not knowing.
+/// A frame rate that encoders support. `told` is zero if it varies, and some sources report 1000 if it is unknown.
 fn possible(told: Option<gst::Fraction>, most: u32, unknown: u32) -> gst::Fraction {
     let number = |n: u32| gst::Fraction::new(n.clamp(1, 1000).cast_signed(), 1);
     match told.filter(|rate| rate.numer() > 0 && rate.denom() > 0) {
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encoders_are_told_a_rate_that_is_possible() {
+    fn encoders_get_a_possible_frame_rate() {
         let table = [
             (None, (30, 1)),
             (Some((0, 1)), (30, 1)),

@@ -1,18 +1,18 @@
-//! Interlaced cameras in every mode that GStreamer knows: what reaches the encoders is progressive, whole, and no more
-//! than was asked for.
+//! Interlaced cameras in every mode of GStreamer: encoders get progressive, complete frames, and at most the requested
+//! rate.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::*;
 
-/// What the encoders get: caps, and the times of the frames.
+/// The input of the encoders: caps, and the times of the frames.
 struct Front {
     capture: Capture,
     frames: Receiver<(gst::Caps, Duration)>,
 }
 
-/// A camera of 25 frames a second, whose raw frames come as `tail` makes them of 50 progressive ones.
+/// A camera with 25 frames per second, which `tail` makes from 50 progressive ones.
 fn camera(tail: &str, fps: u32) -> Front {
     gst::init().expect("GStreamer");
     let source = Location::V4l2 { path: "/dev/video0".into() };
@@ -41,7 +41,7 @@ fn camera(tail: &str, fps: u32) -> Front {
     Front { capture, frames }
 }
 
-/// `interlace` gives both fields of a frame one time; a camera gives each its own.
+/// `interlace` gives both fields of a frame the same time; a camera gives each its own.
 fn spread_fields(capture: &Capture) {
     let camera =
         capture.pipeline.by_name("camera").and_then(|camera| camera.static_pad("sink")).expect("named above");
@@ -67,7 +67,7 @@ const MIXED: &str = "interlace field-pattern=1:1 ! video/x-raw,interlace-mode=in
                      capssetter caps=\"video/x-raw,interlace-mode=mixed\"";
 
 #[test]
-fn every_mode_becomes_progressive_at_no_more_than_the_rate() {
+fn every_mode_becomes_progressive_within_the_requested_rate() {
     gst::init().expect("GStreamer");
     if gst::ElementFactory::find("interlace").is_none() {
         println!("SKIPPED: the element interlace is not installed here");
@@ -75,22 +75,22 @@ fn every_mode_becomes_progressive_at_no_more_than_the_rate() {
     }
     for (name, tail, fps, expected) in [
         ("fields", FIELDS, 30, 25.0),
-        ("fields, fewer wanted", FIELDS, 10, 10.0),
-        ("fields, as many as there are", FIELDS, 25, 25.0),
-        ("fields, more wanted", FIELDS, 60, 25.0),
+        ("fields, lower rate requested", FIELDS, 10, 10.0),
+        ("fields, same rate requested", FIELDS, 25, 25.0),
+        ("fields, higher rate requested", FIELDS, 60, 25.0),
         ("woven", WOVEN, 30, 25.0),
-        ("woven, each field a frame", WOVEN, 60, 50.0),
+        ("interleaved, each field a frame", WOVEN, 60, 50.0),
         ("mixed", MIXED, 30, 25.0),
-        ("mixed, fewer wanted", MIXED, 10, 10.0),
+        ("mixed, lower rate requested", MIXED, 10, 10.0),
     ] {
         let front = camera(tail, fps);
         let next = || front.frames.recv_timeout(Duration::from_secs(60)).expect(name);
         let frames: Vec<_> = (0..41).map(|_| next()).skip(10).collect();
         let mode = frames[0].0.structure(0).and_then(|caps| caps.get::<String>("interlace-mode").ok());
         assert_eq!(mode.as_deref().unwrap_or("progressive"), "progressive", "{name}");
-        assert!(frames.windows(2).all(|pair| pair[0].1 < pair[1].1), "{name}: times rise");
+        assert!(frames.windows(2).all(|pair| pair[0].1 < pair[1].1), "{name}: times must rise");
         let rate = 30.0 / (frames[30].1 - frames[0].1).as_secs_f64();
-        println!("{name}: {rate:.1} a second");
-        assert!((rate / expected - 1.0).abs() < 0.15, "{name}: {rate:.1} frames a second");
+        println!("{name}: {rate:.1} fps");
+        assert!((rate / expected - 1.0).abs() < 0.15, "{name}: {rate:.1} fps");
     }
 }

@@ -89,8 +89,8 @@ impl Source {
         Pipeline::build(settings).map(Source::new)
     }
 
-    /// The same for one that takes the place of a source of other settings, which may still hold the same camera. That
-    /// camera needn't give a picture now.
+    /// Like [`Source::gstreamer`], for a source that replaces one with other settings, which may still have the same
+    /// camera open. So that camera need not deliver a frame now.
     #[cfg(feature = "camera")]
     pub(crate) fn gstreamer_in_place_of(
         settings: CaptureSettings,
@@ -109,7 +109,7 @@ impl Pipeline {
         Pipeline::build_checked(settings, false)
     }
 
-    /// `ours` is a camera that a source of this camera may hold just now.
+    /// `ours` is a camera that one of our sources may have open.
     fn build_checked(settings: CaptureSettings, ours: bool) -> Result<Pipeline, MediaError> {
         settings.check()?;
         let elements = board::elements();
@@ -173,7 +173,7 @@ impl Pipeline {
     }
 }
 
-/// The streams that can be made. Their numbers do not change with what is installed.
+/// The streams that can be made. Their ids do not depend on what is installed.
 fn streams(audio: bool, vp8: bool, jpeg: bool) -> Vec<Stream> {
     let all =
         [(0, Maker::Encoder, true), (1, Maker::Vp8, vp8), (3, Maker::Jpeg, jpeg), (2, Maker::Opus, audio)];
@@ -181,7 +181,7 @@ fn streams(audio: bool, vp8: bool, jpeg: bool) -> Vec<Stream> {
     can.map(|(id, maker, _)| Stream::new(StreamId(id), maker)).collect()
 }
 
-/// What is known of a stream before it runs: it is believed the settings.
+/// What is known about a stream before it runs, from the settings.
 fn info_of(stream: &Stream, settings: &CaptureSettings) -> StreamInfo {
     let CaptureSettings { width, height, fps, .. } = *settings;
     let info = StreamInfo::new(stream.id, stream.codec());
@@ -204,7 +204,7 @@ impl Produce for Pipeline {
     }
 
     fn command(&self, command: Command) {
-        // The control thread leaves only after the last handle.
+        // The control thread only ends after the last handle is dropped.
         _ = self.inner.orders.send(Order::Ask(command));
     }
 

@@ -1,4 +1,4 @@
-//! What the control thread is told, by whoever holds the pipeline and by its own parts.
+//! The inputs of the control thread: commands of the owner, and events of its own parts.
 
 use gstreamer::glib;
 
@@ -7,19 +7,19 @@ use super::found::Found;
 use crate::media::StreamId;
 use crate::media::source::Command;
 
-/// What the control thread is told.
+/// An input of the control thread.
 pub(super) enum Order {
-    /// By who holds the pipeline.
+    /// A command from the owner of the pipeline.
     Ask(Command),
-    /// From the run of this number.
+    /// An event of the run with this number.
     News(u64, News),
     /// A branch that can be removed now.
     Detached { run: u64, stream: StreamId, branch: Branch },
-    /// The last handle is gone.
+    /// The last handle was dropped.
     Quit,
 }
 
-/// What happens in a run.
+/// An event of a run.
 pub(super) enum News {
     Found(Found),
     Missing(String),

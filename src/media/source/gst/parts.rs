@@ -1,4 +1,4 @@
-//! What several files do with pipelines: build them from launch lines, find their parts, play them to the end.
+//! Helpers for pipelines: build them from launch lines, find their parts, play them to the end.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use gstreamer as gst;
 
 use crate::media::error::{ErrorKind, MediaError};
 
-/// A pipeline of what the launch line says, be it one element alone.
+/// A pipeline from a launch line, even if that is a single element.
 pub(super) fn launch(description: &str) -> Result<gst::Pipeline, MediaError> {
     let element = gst::parse::launch(description)
         .map_err(|error| MediaError::new(ErrorKind::Other, format!("GStreamer: {}", error.message())))?;
@@ -30,7 +30,7 @@ pub(super) fn sink_pad(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Pad,
     Ok(part(pipeline, name)?.static_pad("sink").expect("a filter has a sink pad"))
 }
 
-/// A file as `uridecodebin` takes it.
+/// The URI of a file, for `uridecodebin`.
 pub(super) fn file_uri(path: &Path) -> Result<String, MediaError> {
     let bad = |error: &dyn std::fmt::Display| {
         MediaError::new(ErrorKind::NoFile, format!("{} is not a valid file path: {error}", path.display()))
@@ -39,7 +39,7 @@ pub(super) fn file_uri(path: &Path) -> Result<String, MediaError> {
     Ok(gst::glib::filename_to_uri(&path, None).map_err(|error| bad(&error.message()))?.into())
 }
 
-/// Links a pad to where all is thrown away.
+/// Links a pad to a sink that discards everything.
 pub(super) fn discard(decoder: &gst::Element, pad: &gst::Pad) {
     let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build();
     let (Ok(sink), Some(bin)) = (sink, decoder.parent().and_downcast::<gst::Bin>()) else { return };
@@ -49,13 +49,13 @@ pub(super) fn discard(decoder: &gst::Element, pad: &gst::Pad) {
     }
 }
 
-/// Plays until the end or an error; `None` when neither comes in time.
+/// Plays until the end or an error; `None` if neither comes in time.
 pub(super) fn end_of(pipeline: &gst::Pipeline, patience: gst::ClockTime) -> Option<gst::Message> {
     let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
     let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
     match pipeline.set_state(gst::State::Playing) {
         Ok(_) => bus.timed_pop_filtered(patience, &wanted),
-        // What failed has been posted already.
+        // The cause of a failure has been posted already.
         Err(_) => bus.pop_filtered(&wanted),
     }
 }

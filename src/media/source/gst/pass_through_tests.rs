@@ -1,4 +1,4 @@
-//! A camera that makes H.264, played by an encoder of this machine: what is passed through, and what is not.
+//! A camera that encodes H.264, simulated by an encoder of this machine: what is passed through, and what is not.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
@@ -26,7 +26,7 @@ struct World {
     found: Vec<Found>,
 }
 
-/// A camera of this profile and rate that agreed to `SIZE` at 10 pictures a second, and gives `size`.
+/// A camera with this profile and rate that negotiated `SIZE` at 10 fps, and delivers `size`.
 fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     gst::init().expect("GStreamer");
     let settings = CaptureSettings {
@@ -81,7 +81,7 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
 }
 
 impl World {
-    /// The first event that `wanted` takes, while streams are produced as the control thread does it.
+    /// The first event that `wanted` accepts, while streams are produced as the control thread does.
     fn until<T>(
         &mut self,
         streams: &[StreamId],
@@ -111,7 +111,7 @@ impl World {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    assert!(Instant::now() < end, "in vain; found {:?}", self.found)
+                    assert!(Instant::now() < end, "timed out; found {:?}", self.found)
                 }
                 Err(RecvTimeoutError::Disconnected) => panic!("the plan holds a sender"),
             }
@@ -125,9 +125,11 @@ impl World {
 }
 
 #[test]
-fn its_h264_comes_as_it_is_and_vp8_and_jpeg_by_a_decoder() {
+fn h264_is_passed_through_and_vp8_and_jpeg_are_decoded_first() {
     if !super::super::camera::decodes_h264() {
-        println!("SKIPPED its_h264_comes_as_it_is_and_vp8_and_jpeg_by_a_decoder: no decoder for H.264 here");
+        println!(
+            "SKIPPED h264_is_passed_through_and_vp8_and_jpeg_are_decoded_first: no decoder for H.264 here"
+        );
         return;
     }
     let mut world = camera("constrained-baseline", SIZE, 10);
@@ -148,28 +150,28 @@ fn its_h264_comes_as_it_is_and_vp8_and_jpeg_by_a_decoder() {
         |_| false,
     );
     assert_eq!(crate::media::frame::jpeg::size(&jpeg[0].data), Some(SIZE), "a snapshot is decoded first");
-    let sps = Sps::find(&h264[0].data).expect("parameter sets before the first picture");
+    let sps = Sps::find(&h264[0].data).expect("parameter sets before the first frame");
     assert!(h264[0].key && sps.is_baseline());
     assert_eq!((sps.width, sps.height), SIZE);
     assert!(vp8[0].key);
-    assert_eq!(world.found, [Found::Video, Found::NoMore], "all is as agreed");
+    assert_eq!(world.found, [Found::Video, Found::NoMore], "everything is as negotiated");
 }
 
 #[test]
-fn a_profile_that_browsers_are_not_promised_is_told_before_any_picture() {
+fn a_profile_that_browsers_may_not_support_is_reported_before_any_frame() {
     let mut world = camera("high", SIZE, 10);
     world.found(|found| matches!(found, Found::Foreign([100, ..])));
     assert!(world.events.try_iter().all(|event| !matches!(event, SourceEvent::Frame(_))));
 }
 
 #[test]
-fn another_size_than_agreed_is_told() {
+fn another_size_than_negotiated_is_reported() {
     let mut world = camera("constrained-baseline", (160, 120), 10);
     world.found(|found| *found == Found::Size(160, 120));
 }
 
 #[test]
-fn a_rate_that_is_not_kept_is_told() {
+fn a_frame_rate_below_the_negotiated_one_is_reported() {
     let mut world = camera("constrained-baseline", SIZE, 4);
     world.found(|found| matches!(found, Found::Pace(Verdict::TooSlow { per_second: rate }) if (3.0..5.0).contains(rate)));
 }

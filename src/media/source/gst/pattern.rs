@@ -1,17 +1,17 @@
-//! The test pattern's clock and frame counter, for people and for programs.
+//! The clock and frame counter in the test pattern, for people and programs.
 //!
 //! # Layout
 //!
-//! Along the top edge of the picture run two rows of 32 blocks. Block `i` spans the columns
+//! Along the top edge of the frame run two rows of 32 blocks. Block `i` spans the columns
 //! `i * width / 32` to `(i + 1) * width / 32`; each row is `row_height(height)` high: a 22nd of the
 //! height, rounded down to a multiple of 16, 16 at least.
 //!
 //! - Upper row: white is 1, black is 0. Lower row: the opposite, so a reader needs no threshold and
-//!   recognizes a picture without the pattern: a bit is `upper > lower`, and the two must differ clearly.
+//!   recognizes a frame without the pattern: a bit is `upper > lower`, and the two must differ clearly.
 //! - Blocks 0 to 15: the frame counter modulo 65536, lowest bit first.
 //! - Blocks 16 to 31: capture time in UTC milliseconds modulo 65536, lowest bit first.
 //!
-//! To read it in a web page, from a canvas with the picture at its original size:
+//! To read it in a web page, from a canvas with the frame at its original size:
 //!
 //! ```js
 //! function readPattern(context, width, height) {
@@ -30,7 +30,7 @@
 //! ```
 //!
 //! The same values are printed below as text: `12:34:56.789 #1234`, in UTC. A square of faint noise in the lower right
-//! corner makes an encoder use its full bitrate, as a camera's picture would; plain bars need next to none.
+//! corner makes an encoder use its full bitrate, as a camera's video would; plain bars need almost nothing.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,22 +39,21 @@ const BLOCKS: usize = 32;
 const BLACK: u8 = 16;
 const WHITE: u8 = 235;
 
-/// The values in the blocks of a picture.
+/// The values in the blocks of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Burned {
     /// The frame counter modulo 65536.
     pub frame: u16,
-    /// UTC in milliseconds modulo 65536 when the picture was captured.
+    /// The capture time in UTC milliseconds, modulo 65536.
     pub millis: u16,
 }
 
-/// Height of one row of blocks in a picture of this height.
+/// Height of one row of blocks in a frame of this height.
 pub fn row_height(height: usize) -> usize {
     (height / 22 / 16 * 16).max(16)
 }
 
-/// Reads the blocks from a picture's luma plane: `height` rows of `stride` bytes. `None` if it is not the
-/// pattern.
+/// Reads the blocks from the luma plane of a frame: `height` rows of `stride` bytes. `None` if it is not the pattern.
 pub fn read(luma: &[u8], stride: usize, width: usize, height: usize) -> Option<Burned> {
     let row = row_height(height);
     let mut bits = 0u32;
@@ -70,8 +69,8 @@ pub fn read(luma: &[u8], stride: usize, width: usize, height: usize) -> Option<B
     Some(Burned { frame: bits as u16, millis: (bits >> 16) as u16 })
 }
 
-/// Draws the blocks and the text into an I420 picture as GStreamer lays it out (planes one after another,
-/// rows rounded up to 4 bytes). A buffer of another size is left alone.
+/// Draws the blocks and the text into an I420 frame in GStreamer's layout (planes one after another, rows rounded up to
+/// 4 bytes). A buffer of another size is left unchanged.
 pub(super) fn burn(i420: &mut [u8], width: usize, height: usize, frame: u32, now: SystemTime) {
     let stride = width.next_multiple_of(4);
     let chroma_stride = width.div_ceil(2).next_multiple_of(4);
@@ -108,13 +107,13 @@ pub(super) fn burn(i420: &mut [u8], width: usize, height: usize, frame: u32, now
     }
 }
 
-/// Grey and up to 32 lighter or darker, so that a coarse quantizer swallows it and a fine one does not.
+/// Grey with up to 32 levels of noise: a coarse quantizer removes it, a fine one does not.
 fn noise(luma: &mut [u8], stride: usize, width: usize, height: usize, seed: u32) {
     let side = (height / 4).min(width);
     let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
     for y in height - side..height {
         for luma in &mut luma[y * stride + width - side..][..side] {
-            // Xorshift: it need not be good, only different in each picture.
+            // Xorshift: quality does not matter, only that each frame differs.
             state ^= state << 13;
             state ^= state >> 17;
             state ^= state << 5;
@@ -146,8 +145,8 @@ fn text_box(luma: &mut [u8], stride: usize, width: usize, height: usize, top: us
     bottom
 }
 
-/// A glyph in 5 x 7 dots, the leftmost dot being the highest of five bits. Drawing needs no text plugin and
-/// no fonts, which a board may not have and whose first use takes seconds.
+/// A glyph in 5 x 7 dots; the leftmost dot is the highest of five bits. So no text plugin and no fonts are needed: a
+/// board may lack them, and their first use takes seconds.
 fn glyph(c: char) -> [u8; 7] {
     match c {
         '0' => [0x0e, 0x11, 0x13, 0x15, 0x19, 0x11, 0x0e],
@@ -172,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_burned_in_is_read_back_in_every_size() {
+    fn the_pattern_can_be_read_back_in_every_size() {
         for (width, height) in [(64usize, 64usize), (320, 180), (642, 362), (1280, 720), (1920, 1080)] {
             let stride = width.next_multiple_of(4);
             let chroma = (width / 2).next_multiple_of(4) * (height / 2);
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_of_another_size_is_left_alone() {
+    fn a_buffer_of_another_size_is_left_unchanged() {
         let mut short = vec![7; 100];
         burn(&mut short, 64, 64, 1, UNIX_EPOCH);
         assert!(short.iter().all(|&byte| byte == 7));

@@ -18,40 +18,40 @@ use crate::media::source::Listener;
 
 /// In bit/s, transparent for speech and good for music (RFC 7587, 3.1.1).
 const AUDIO_BITRATE: u32 = 64_000;
-/// Snapshots are made no more often: whoever wants motion takes video.
+/// The maximum rate of snapshots: motion needs video.
 pub(super) const JPEG_FPS: u32 = 1;
-/// Of 100; what the element has as its default, where the eye hardly sees blocks.
+/// In percent; the element's default, at which blocks are hardly visible.
 const JPEG_QUALITY: u32 = 85;
 
 /// What all runs of a pipeline have in common.
 pub(super) struct Plan {
     pub settings: CaptureSettings,
     pub encoder: Chosen,
-    /// Those that can be made, video first.
+    /// The possible streams, video first.
     pub streams: Vec<Stream>,
     pub announced: Arc<Announced>,
     pub on: Listener,
     pub orders: Sender<Order>,
-    /// Zero of all presentation times.
+    /// The zero of all presentation times.
     pub epoch: Instant,
-    /// The test pattern's frame counter, which goes on over restarts.
+    /// The test pattern's frame counter, which continues across restarts.
     pub counter: Arc<AtomicU32>,
-    /// What a V4L2 source is.
+    /// The details of a V4L2 source.
     pub camera: Option<Camera>,
-    /// How a CSI source is opened.
+    /// How to open a CSI source.
     pub csi: Option<Csi>,
-    /// The file turned out to hold one picture only.
+    /// The file contains a single picture.
     pub still: bool,
 }
 
-/// How raw video comes to an encoder.
+/// How video reaches an encoder.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Input {
-    /// Of the frames, raw or coded.
+    /// The size of the frames, raw or encoded.
     pub size: (u32, u32),
-    /// It is H.264 that the camera made.
+    /// H.264 from the camera.
     pub coded: bool,
-    /// As DMA buffers.
+    /// In DMA buffers.
     pub dmabuf: bool,
 }
 
@@ -64,7 +64,7 @@ impl Plan {
         self.streams.iter_mut().find(|stream| stream.id == id)
     }
 
-    /// Who makes H.264 in this run: the camera, or the encoder.
+    /// What provides H.264 in this run: the camera, or the encoder.
     pub(super) fn set_pass_through(&mut self, passes: bool) {
         for stream in &mut self.streams {
             match stream.maker {
@@ -81,7 +81,7 @@ impl Plan {
         stream.bitrate.unwrap_or(default)
     }
 
-    /// Frames a second of a video stream, at most.
+    /// The maximum frame rate of a video stream.
     pub(super) fn fps(&self, stream: &Stream) -> u32 {
         let fps = stream.quality.map_or(self.settings.fps, |quality| quality.fps);
         if stream.maker == Maker::Jpeg { fps.min(JPEG_FPS) } else { fps }
@@ -93,7 +93,7 @@ impl Plan {
         raw.gop(self.settings.key_interval)
     }
 
-    /// How a stream is made, in launch syntax.
+    /// How to make a stream, in launch syntax.
     pub(super) fn chain(&self, stream: &Stream, input: Input) -> String {
         match stream.maker {
             Maker::PassThrough => "identity".into(),
@@ -105,7 +105,7 @@ impl Plan {
         }
     }
 
-    /// From raw video on.
+    /// The part after raw video.
     fn encoding(&self, stream: &Stream, input: Input) -> String {
         let (width, height) = input.size;
         let all = RawVideo { width, height, fps: self.settings.fps };
@@ -127,8 +127,8 @@ impl Plan {
         fewer
             + &match stream.maker {
                 Maker::Jpeg => format!("videoconvert ! jpegenc name=enc quality={JPEG_QUALITY}"),
-                // A second of rate control memory in place of six, and a picture dropped when that is not
-                // enough: the network has no more patience.
+                // Rate control averages over one second instead of six, and drops a frame if that is not enough: the
+                // network tolerates no more.
                 Maker::Vp8 => format!(
                     "videoconvert ! vp8enc name=enc deadline=1 cpu-used=8 threads=2 end-usage=cbr \
                      error-resilient=default lag-in-frames=0 keyframe-max-dist={} target-bitrate={bps} \
@@ -139,7 +139,7 @@ impl Plan {
             }
     }
 
-    /// Where a stream's bitrate is set while it runs; `None` where that is nowhere.
+    /// Where to set a stream's bitrate while it runs; `None` if that is impossible.
     pub(super) fn bitrate_knob(&self, stream: &Stream) -> Option<Knob> {
         let bits = |name: &str| Knob { setting: Setting::Property(name.into()), unit: Unit::Bits };
         match stream.maker {

@@ -1,11 +1,11 @@
-//! The raw video that goes into an encoder, and what follows every H.264 encoder.
+//! The raw video for an encoder, and the elements after every H.264 encoder.
 
 use std::time::Duration;
 
 use super::settings::CaptureSettings;
 use crate::media::frame::sps;
 
-/// What follows every H.264 encoder: parameter sets before each key frame, one access unit a buffer.
+/// The elements after every H.264 encoder: parameter sets before each key frame, one access unit per buffer.
 pub(super) const H264_TAIL: &str =
     "h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au";
 
@@ -26,7 +26,7 @@ impl RawVideo {
     /// Frames between two key frames.
     pub(super) fn gop(self, interval: Duration) -> u32 {
         let frames = interval.as_secs_f64() * f64::from(self.fps);
-        // As a cast saturates, any interval is a number; encoders take no more than an i32.
+        // A cast saturates, so any interval is valid; encoders accept at most an i32.
         (frames as u32).clamp(1, i32::MAX as u32)
     }
 
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_level_is_the_least_that_holds_the_pictures_and_never_below_3_1() {
+    fn the_level_is_the_lowest_for_the_frames_and_at_least_3_1() {
         for (width, height, fps, level) in [
             (320, 180, 10, "3.1"),
             (1280, 720, 30, "3.1"),

@@ -1,4 +1,4 @@
-//! What is set at an RTSP source, and what is mended in what it sends.
+//! Settings of an RTSP source, and corrections of what it sends.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -11,15 +11,15 @@ use super::unsafe_sdp;
 use crate::media::source::Login;
 use crate::media::source::sender_clock::SenderClock;
 
-/// How much of a network camera's jitter is smoothed away, in milliseconds: it is paid only when packets are
-/// late or lost, as nothing here waits for a presentation time.
+/// How much of a network camera's jitter is smoothed, in milliseconds. It adds delay only when packets are late or
+/// lost, since nothing here waits for a presentation time.
 const LATENCY: u32 = 100;
 /// How long RTSP waits for packets over UDP, in microseconds, before it asks for TCP.
 const UDP_WAIT: u64 = 2_000_000;
 /// How long RTSP waits for a connection, in microseconds.
 const CONNECT_WAIT: u64 = 5_000_000;
 
-/// Sets up `rtspsrc`, which serves `rtsps` too; it has these properties since 1.0.
+/// Configures `rtspsrc`, which also handles `rtsps`; it has had these properties since 1.0.
 pub(super) fn set_up(source: &gst::Element, login: Option<&Login>) {
     source.set_property("latency", LATENCY);
     source.set_property("timeout", UDP_WAIT);
@@ -36,7 +36,7 @@ pub(super) fn set_up(source: &gst::Element, login: Option<&Login>) {
         None
     });
     source.connect("new-manager", false, |values| {
-        // An `rtpbin`; a jitter buffer for each stream is made in it.
+        // An `rtpbin`; it creates a jitter buffer for each stream.
         if let Some(Ok(manager)) = values.get(1).map(|value| value.get::<gst::Element>()) {
             manager.connect("new-jitterbuffer", false, |values| {
                 if let Some(Ok(buffer)) = values.get(1).map(|value| value.get::<gst::Element>()) {
@@ -49,9 +49,10 @@ pub(super) fn set_up(source: &gst::Element, login: Option<&Login>) {
     });
 }
 
-/// Gives a medium without `a=control` the address of the whole: RFC 2326, C.3, allows a single one to have none, and
-/// `rtspsrc` passes it over where the session has an `a=control:*`. Each of several must have one; where they don't,
-/// only the first with video can be meant, as `rtspsrc` sends one SETUP for all that have the same address.
+/// Gives a medium without `a=control` the address of the session. RFC 2326, C.3, allows a single medium to have none,
+/// but `rtspsrc` ignores such a medium if the session has an `a=control:*`. If there are several, each must have one;
+/// if they don't, only the first with video can be meant, as `rtspsrc` sends one SETUP for all media with the same
+/// address.
 fn mend_description(sdp: &mut SDPMessageRef, address: &str) {
     let video = sdp.medias_mut().find(|medium| medium.media() == Some("video"));
     if let Some(medium) = video.filter(|medium| medium.attribute_val("control").is_none()) {
@@ -59,14 +60,14 @@ fn mend_description(sdp: &mut SDPMessageRef, address: &str) {
     }
 }
 
-/// Replaces timestamps that cannot be true, before the jitter buffer makes times of them.
+/// Replaces impossible timestamps before the jitter buffer converts them to times.
 fn watch_clock(buffer: &gst::Element) {
     let Some(pad) = buffer.static_pad("sink") else { return };
     let clock: Mutex<Option<SenderClock>> = Mutex::new(None);
     let began = Instant::now();
     let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
     pad.add_probe(mask, move |pad, info| {
-        // Only one thread comes here at a time, and it does not panic in between.
+        // Only one thread at a time calls this, and it does not panic in between.
         let Ok(mut clock) = clock.lock() else { return gst::PadProbeReturn::Ok };
         if clock.is_none() {
             *clock = clock_rate(pad).map(SenderClock::new);
@@ -76,7 +77,7 @@ fn watch_clock(buffer: &gst::Element) {
         match &mut info.data {
             Some(gst::PadProbeData::Buffer(packet)) => mend(packet, clock, began),
             Some(gst::PadProbeData::BufferList(list)) => {
-                // As a list cannot be written to in place where it is shared, it is made anew.
+                // A shared list cannot be changed in place, so a new one is created.
                 let mut packets: Vec<gst::Buffer> = list.iter_owned().collect();
                 packets.iter_mut().for_each(|packet| mend(packet, clock, began));
                 *list = packets.into_iter().collect();

@@ -23,30 +23,29 @@ use crate::media::source::Location;
 use crate::media::source::v4l2::choose::Io;
 use crate::media::{Codec, StreamId};
 
-/// A pipeline that plays. Dropping it closes the source.
+/// A playing pipeline. Dropping it closes the source.
 pub(super) struct Run {
     pub number: u64,
     began: Instant,
     capture: Capture,
     timing: Arc<Timing>,
     branches: BTreeMap<StreamId, Branch>,
-    /// Those whose encoder is on its way out: one piece of hardware may be all that there is, so the next one
-    /// waits for it.
+    /// Streams whose encoder is being removed. There may be only one hardware encoder, so the next one waits.
     leaving: BTreeSet<StreamId>,
     has_video: bool,
     has_audio: bool,
-    /// When a buffer last came: milliseconds after `began`, and 0 before the first.
+    /// When the last buffer arrived, in milliseconds after `began`; 0 before the first.
     pulse: Arc<AtomicU64>,
-    /// What GStreamer said it has no plugin for.
+    /// What GStreamer has no plugin for, in its words.
     pub missing: Option<String>,
     target: Option<Target>,
-    /// The encoder in the camera, where that is the one.
+    /// The encoder in the camera, if that is in use.
     steering: Option<Steering>,
     file: bool,
 }
 
 impl Run {
-    /// Opens the source. What it has is told by [`News::Found`], its troubles by other [`News`].
+    /// Opens the source. [`News::Found`] reports its streams, other [`News`] its problems.
     pub(super) fn open(plan: &Plan, number: u64, target: Option<Target>) -> Result<Run, MediaError> {
         let orders = plan.orders.clone();
         let found = move |found| _ = orders.send(Order::News(number, News::Found(found)));
@@ -57,11 +56,11 @@ impl Run {
         feel_pulse(&capture.video, began, &pulse);
         let file = matches!(plan.settings.source, Location::File { .. });
         if file {
-            // A file may go on with sound alone. Elsewhere sound must not hide that the pictures stand still.
+            // A file may continue with audio only. For other sources, audio must not hide that the video has stopped.
             feel_pulse(&capture.audio, began, &pulse);
         }
         let pipeline = &capture.pipeline;
-        // Presentation times are compared with `Instant`s, so no device's own clock.
+        // Presentation times are compared with `Instant`s, so no device clock may be used.
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
         listen(pipeline, number, plan.orders.clone());
         let orders = plan.orders.clone();
@@ -91,9 +90,9 @@ impl Run {
         })
     }
 
-    /// Lets it play. The source may take its time; an error comes as [`News`] with its cause.
+    /// Starts playing. The source may need time; an error arrives as [`News`] with its cause.
     ///
-    /// A file waits until its streams have encoders, or the first frames of a short one would be lost.
+    /// A file waits until its streams have encoders: otherwise the first frames of a short one would be lost.
     pub(super) fn play(&self) -> Result<(), MediaError> {
         self.set_state(if self.file { gst::State::Paused } else { gst::State::Playing })
     }
@@ -132,14 +131,14 @@ impl Run {
         self.produce(plan, wanted)
     }
 
-    /// Encoders take another size by themselves; what is scaled for one would lose its shape.
+    /// Encoders adapt to another size by themselves, but a scaled stream would lose its aspect ratio.
     fn resize(&mut self, plan: &Plan) {
         for stream in plan.streams.iter().filter(|stream| stream.quality.is_some()) {
             self.rebuild(plan, stream.id);
         }
     }
 
-    /// Adds and takes away encoders until these streams are produced, as far as the source has them.
+    /// Adds and removes encoders until these streams are produced, if the source has them.
     pub(super) fn produce(&mut self, plan: &Plan, wanted: &BTreeSet<StreamId>) -> Result<(), MediaError> {
         for stream in &plan.streams {
             let (id, video) = (stream.id, stream.is_video());
@@ -165,7 +164,7 @@ impl Run {
                     let branch = Branch::attach(&self.capture.pipeline, tee, job, outlet)?;
                     self.branches.insert(id, branch);
                     if coded {
-                        // It begins with the next key frame, which may be far.
+                        // The new branch begins with the next key frame, which may be far away.
                         if let Some(steering) = &self.steering {
                             steering.request_key_frame();
                         }
@@ -178,7 +177,7 @@ impl Run {
         Ok(())
     }
 
-    /// Takes a stream's encoder away, if it has one; [`Order::Detached`] follows.
+    /// Removes a stream's encoder, if it has one; [`Order::Detached`] follows.
     fn detach(&mut self, plan: &Plan, stream: StreamId) {
         let Some(branch) = self.branches.remove(&stream) else { return };
         self.leaving.insert(stream);
@@ -186,27 +185,27 @@ impl Run {
         branch.detach(move |branch| _ = orders.send(Order::Detached { run, stream, branch }));
     }
 
-    /// The encoder of a stream is gone: another may come.
+    /// A stream's encoder was removed: another may be added.
     pub(super) fn handle_detached(&mut self, stream: StreamId) {
         self.leaving.remove(&stream);
     }
 
-    /// Makes a stream by what the plan says now. The encoder is closed and another one opened: a stateful
-    /// hardware encoder takes no other size while it runs. What the camera makes stays as it is.
+    /// Recreates a stream according to the plan. The encoder is closed and another one opened, since a stateful
+    /// hardware encoder cannot change its size while it runs. The camera's own stream is not changed.
     pub(super) fn rebuild(&mut self, plan: &Plan, id: StreamId) {
         if plan.stream(id).is_some_and(|stream| stream.maker != Maker::PassThrough) {
             self.detach(plan, id);
         }
     }
 
-    /// Sets the interval of H.264 key frames as the plan has it, without a break where the encoder can.
+    /// Sets the interval of H.264 key frames from the plan, without interruption if the encoder supports that.
     pub(super) fn set_key_interval(&mut self, plan: &Plan) {
         for stream in plan.streams.iter().filter(|stream| stream.maker == Maker::Encoder) {
             let Some(branch) = self.branches.get(&stream.id) else { continue };
             let knobs = &plan.encoder.element.key_interval;
             let live = knobs.iter().all(|knob| branch.turns_live(knob));
             let turned = knobs.iter().map(|knob| live && branch.turn(knob, plan.gop(stream)));
-            // Of several names for it a driver knows one at least.
+            // There are several names for it; a driver supports at least one.
             if !turned.fold(false, |any, done| any | done) {
                 self.detach(plan, stream.id);
             }
@@ -218,7 +217,7 @@ impl Run {
         match (stream.maker, &self.steering) {
             (Maker::PassThrough, Some(steering)) => steering.request_key_frame(),
             (Maker::Encoder, _) => branch.request_key_frame(plan.encoder.element.key_frame.as_deref()),
-            // Those who see what is decoded and encoded again wait for their own encoder's key frame.
+            // Viewers of a transcoded stream wait for the key frame of its own encoder.
             _ => branch.request_key_frame(None),
         }
     }
@@ -235,17 +234,17 @@ impl Run {
         }
     }
 
-    /// Of a camera that says what it has: how its pictures come.
+    /// How a probed camera delivers its video.
     pub(super) fn info(&self) -> Option<&CaptureInfo> {
         self.target.as_ref()?.info.as_ref()
     }
 
-    /// Something came of it.
+    /// Whether any frame has arrived.
     pub(super) fn has_started(&self) -> bool {
         self.timing.has_started()
     }
 
-    /// When something last came of it.
+    /// When the last buffer arrived.
     pub(super) fn alive(&self) -> Option<Instant> {
         match self.pulse.load(Ordering::Relaxed) {
             0 => None,
@@ -256,12 +255,12 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // Waits for the streaming threads, so no frame comes after it.
+        // Waits for the streaming threads, so no frame arrives afterwards.
         _ = self.capture.pipeline.set_state(gst::State::Null);
     }
 }
 
-/// The size of the pictures that a tee gives; what was asked for while it has none yet.
+/// The frame size at a tee; the requested one before the first frame.
 fn size(tee: &gst::Element, plan: &Plan) -> (u32, u32) {
     let caps = tee.static_pad("sink").and_then(|pad| pad.current_caps());
     let number = |name| {
@@ -281,7 +280,7 @@ fn feel_pulse(tee: &gst::Element, began: Instant, pulse: &Arc<AtomicU64>) {
     });
 }
 
-/// Sends on what matters of the pipeline's messages.
+/// Forwards the relevant messages of the pipeline.
 fn listen(pipeline: &gst::Pipeline, number: u64, orders: Sender<Order>) {
     let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
     bus.set_sync_handler(move |_, message| {

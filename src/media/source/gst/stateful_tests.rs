@@ -1,5 +1,5 @@
-//! A stateful encoder turned on its own file: `vicodec`, the kernel's virtual one, where it is loaded. What it
-//! makes is no H.264; its file, its controls and what they do are like any other's.
+//! Changing a stateful encoder on its own file, with `vicodec`, the kernel's virtual one, if it is loaded. Its output
+//! is not H.264, but its file and controls work like those of any other.
 
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::media::board::control_id;
 struct Codec {
     pipeline: gst::Pipeline,
     encoder: gst::Element,
-    /// Whether each picture is a key frame.
+    /// Whether each frame is a key frame.
     keys: Receiver<bool>,
 }
 
-/// Encodes with a key frame each 16 pictures, the most that it takes; `None` says SKIPPED.
+/// Encodes with a key frame every 16 frames, the maximum that it accepts; prints SKIPPED if `None`.
 fn codec(test: &str) -> Option<Codec> {
     gst::init().expect("GStreamer");
     if gst::ElementFactory::find("v4l2fwhtenc").is_none() {
@@ -40,16 +40,16 @@ fn codec(test: &str) -> Option<Codec> {
     Some(Codec { pipeline, encoder, keys })
 }
 
-/// The header of FWHT has its flags behind two magic words, version, width and height (`codec-fwht.h`).
+/// The header of FWHT has its flags after two magic words, version, width and height (`codec-fwht.h`).
 fn is_key(picture: &[u8]) -> bool {
     let flags = picture.get(20..24).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
     flags >> 10 & 1 == 1
 }
 
 impl Codec {
-    /// How many of the next pictures are key frames.
+    /// How many of the next frames are key frames.
     fn keys(&self, pictures: usize) -> usize {
-        let next = || self.keys.recv_timeout(Duration::from_secs(20)).expect("pictures go on");
+        let next = || self.keys.recv_timeout(Duration::from_secs(20)).expect("frames continue");
         (0..pictures).filter(|_| next()).count()
     }
 }
@@ -61,13 +61,13 @@ impl Drop for Codec {
 }
 
 #[test]
-fn a_control_is_turned_while_pictures_flow_and_on_the_elements_own_file() {
+fn a_control_is_set_while_frames_flow_on_the_elements_own_file() {
     let Some(codec) = codec("controls of a running encoder") else { return };
     assert_eq!(codec.keys(48), 3, "as it was started");
     assert_eq!(set_control(&codec.encoder, "video_gop_size", 5), Ok(5));
     codec.keys(25);
-    assert_eq!(codec.keys(50), 10, "as it was turned");
-    // Another opening of the device has controls of its own, which is why that would not do.
+    assert_eq!(codec.keys(50), 10, "as it was set");
+    // Another open file of the device has controls of its own, so setting them there has no effect.
     let path = codec.encoder.property::<String>("device");
     let id = control_id("video_gop_size").expect("it is known");
     let other = crate::media::source::v4l2::encoder::of_another_opening(&path, id);
@@ -75,7 +75,7 @@ fn a_control_is_turned_while_pictures_flow_and_on_the_elements_own_file() {
 }
 
 #[test]
-fn what_the_driver_does_not_take_is_said_and_the_next_way_is_tried() {
+fn a_control_that_the_driver_rejects_is_an_error() {
     let Some(codec) = codec("what a driver lacks") else { return };
     codec.keys(1);
     let words = set_control(&codec.encoder, "force_key_frame", 1).expect_err("vicodec has none");

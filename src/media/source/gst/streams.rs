@@ -1,4 +1,4 @@
-//! The table of a pipeline's streams: what each is, what makes it, and what was asked of it.
+//! The table of a pipeline's streams: the kind of each, what makes it, and what was requested.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use crate::media::adapt::ladder::Quality;
 use crate::media::source::{Listener, SourceEvent};
 use crate::media::{Codec, Format, StreamId, StreamInfo};
 
-/// What makes a stream.
+/// The element that makes a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Maker {
     /// The camera itself.
@@ -18,7 +18,7 @@ pub(super) enum Maker {
     Jpeg,
 }
 
-/// A stream, and what was asked of it.
+/// A stream, and what was requested of it.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     pub id: StreamId,
@@ -46,10 +46,10 @@ impl Stream {
     }
 }
 
-/// What the streams are just now, as everybody may ask.
+/// The current streams, for all readers.
 pub(super) struct Announced {
     infos: Mutex<Vec<StreamInfo>>,
-    /// Held while a list is announced, or an older one could come after a newer one: the encoders have a thread each.
+    /// Locked while a list is announced, so that lists arrive in order: each encoder has a thread of its own.
     order: Mutex<()>,
 }
 
@@ -62,7 +62,7 @@ impl Announced {
         lock(&self.infos).clone()
     }
 
-    /// What the frames of a stream are from the next one on.
+    /// The properties of a stream's frames from the next one on.
     pub(super) fn announce(&self, stream: StreamId, format: Format, on: &Listener) {
         let _order = lock(&self.order);
         if let Some(info) = lock(&self.infos).iter_mut().find(|info| info.id == stream) {

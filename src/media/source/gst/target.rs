@@ -37,10 +37,10 @@ impl fmt::Display for CaptureInfo {
 /// What one run opens.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    /// The pipeline's first elements, launch syntax; the source is named `camera`.
+    /// The pipeline's first elements, in launch syntax; the source is named `camera`.
     pub head: String,
     pub path: PathBuf,
-    /// `None` where the device does not say what it has: then GStreamer finds out.
+    /// `None` if the device does not report its formats: then GStreamer negotiates.
     pub info: Option<CaptureInfo>,
 }
 

@@ -81,8 +81,8 @@ pub struct Choice {
     pub why: String,
 }
 
-/// The raw formats that can be converted, with their GStreamer names and bits a pixel: what a picture costs
-/// on its way. Bayer and depth formats are not among them: they need an ISP.
+/// The raw formats that can be converted, with their GStreamer names and bits per pixel, which is the cost of a frame.
+/// Bayer and depth formats are missing: they need an ISP.
 const RAW: [(&[u8; 4], &str, u32); 22] = [
     (b"YU12", "I420", 12),
     (b"YM12", "I420", 12),
@@ -108,11 +108,11 @@ const RAW: [(&[u8; 4], &str, u32); 22] = [
     (b"GREY", "GRAY8", 1000), // without colour: what comes last
 ];
 
-/// Camera drivers and encoders that share DMA buffers. Others copy: a USB camera's buffers are scattered
-/// memory, which codecs that want it in one piece refuse only once they run.
+/// Camera drivers and encoders that share DMA buffers. Others copy: a USB camera's buffers are scattered memory, which
+/// codecs that require contiguous memory reject only once they run.
 ///
-/// Both pairs as their makers show them in pipelines with `io-mode=dmabuf` and `output-io-mode=dmabuf-import`;
-/// neither was seen here.
+/// The makers of both pairs show them in pipelines with `io-mode=dmabuf` and `output-io-mode=dmabuf-import`; neither
+/// was tested on hardware.
 const ZERO_COPY: [(&str, &str); 3] =
     [("bm2835 mmal", "v4l2h264enc"), ("unicam", "v4l2h264enc"), ("mxc-isi-cap", "v4l2h264enc")];
 
@@ -130,7 +130,7 @@ impl FourCc {
         matches!(&self.0, b"MJPG" | b"JPEG")
     }
 
-    /// Annex B; `AVC1` is without start codes.
+    /// Annex B; `AVC1` has no start codes.
     fn is_h264(self) -> bool {
         self.0 == *b"H264"
     }
@@ -151,7 +151,7 @@ impl fmt::Display for Choice {
     }
 }
 
-/// One thing that the camera can do.
+/// A format, size and rate that the camera offers.
 #[derive(Clone, Copy)]
 struct Candidate {
     fourcc: FourCc,
@@ -160,7 +160,7 @@ struct Candidate {
     rate: Option<Rate>,
 }
 
-/// Chooses among what a camera offers; `None` if it offers or reports nothing usable.
+/// Chooses from what a camera offers; `None` if it offers or reports nothing usable.
 pub fn choose(device: &Device, request: &CameraRequest) -> Option<Choice> {
     let candidates: Vec<Candidate> =
         device.formats.iter().flat_map(|format| candidates(format, request)).collect();
@@ -177,7 +177,7 @@ pub fn choose(device: &Device, request: &CameraRequest) -> Option<Choice> {
     })
 }
 
-/// What of a format comes into question: for each of its sizes the best rate.
+/// The candidates of a format: the best rate for each of its sizes.
 fn candidates(format: &Format, request: &CameraRequest) -> Vec<Candidate> {
     let fourcc = format.fourcc;
     let way = match fourcc {
@@ -191,26 +191,26 @@ fn candidates(format: &Format, request: &CameraRequest) -> Vec<Candidate> {
         Sizes::Range { min, max, step, rates } => {
             let size =
                 (snap(request.size.0, min.0, max.0, step.0), snap(request.size.1, min.1, max.1, step.1));
-            // A larger picture is never faster, so the next larger one that was asked for is on the safe side.
+            // A larger size is never faster, so the next larger requested size is on the safe side.
             let large_enough = |(of, _): &&(Size, Rates)| of.0 >= size.0 && of.1 >= size.1;
             let rates = rates.iter().find(large_enough).or(rates.last());
             (size, rates.and_then(|(_, rates)| best_rate(rates, request.fps)))
         }
     });
     let usable = |(size, _): &(Size, _)| {
-        // What is passed through is not scaled.
+        // Passed-through video is not scaled.
         size.0 > 0 && size.1 > 0 && (way != Way::PassThrough || fits(*size, request.size))
     };
     sizes.filter(usable).map(|(size, rate)| Candidate { fourcc, way, size, rate }).collect()
 }
 
-/// The greatest length of a range that is not over the wanted one, else the least.
+/// The largest length of a range that is not over the requested one, or else the smallest.
 fn snap(wanted: u32, min: u32, max: u32, step: u32) -> u32 {
     let length = wanted.clamp(min, max.max(min));
     length - (length - min) % step.max(1)
 }
 
-/// The slowest rate that is fast enough, else the fastest.
+/// The slowest rate that is fast enough, or else the fastest.
 fn best_rate(rates: &Rates, fps: u32) -> Option<Rate> {
     match rates {
         Rates::Unknown => None,
@@ -230,7 +230,7 @@ fn best_rate(rates: &Rates, fps: u32) -> Option<Rate> {
     }
 }
 
-/// 29.97 is 30 to a viewer.
+/// 29.97 fps count as 30.
 fn keeps(rate: f64, fps: u32) -> bool {
     rate >= f64::from(fps) * 0.95
 }
@@ -247,11 +247,11 @@ fn taken(fourcc: FourCc, request: &CameraRequest) -> bool {
     fourcc.gst_name().is_some_and(|name| request.encoder.formats.iter().any(|format| format == name))
 }
 
-/// In percent: 100 is all that was wanted. A rate that is not known counts as kept.
+/// In percent: 100 is everything requested. An unknown rate counts as reached.
 fn quality(candidate: &Candidate, request: &CameraRequest) -> u32 {
     let [width, height, wanted_width, wanted_height] =
         [candidate.size.0, candidate.size.1, request.size.0.max(1), request.size.1.max(1)].map(f64::from);
-    // Brought into the wanted box with its shape kept, and never enlarged.
+    // Scaled to fit the requested size with its aspect ratio, never enlarged.
     let scale = (wanted_width / width).min(wanted_height / height).min(1.0);
     let sharpness = (width * scale * height * scale / (wanted_width * wanted_height)).sqrt();
     let motion = match candidate.rate.map(Rate::per_second) {
@@ -261,7 +261,7 @@ fn quality(candidate: &Candidate, request: &CameraRequest) -> u32 {
     (sharpness * motion * 100.0).round() as u32
 }
 
-/// The least is the best.
+/// The smallest is the best.
 fn rank(candidate: &Candidate, request: &CameraRequest) -> impl Ord + use<> {
     let huge = area(candidate.size) / 4 > area(request.size);
     let way = match candidate.way {

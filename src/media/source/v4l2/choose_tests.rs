@@ -1,9 +1,9 @@
-//! Real cameras' lists, as `v4l2-ctl --list-formats-ext` prints them, and what is best of each.
+//! The formats of real cameras, as `v4l2-ctl --list-formats-ext` prints them, and the best choice for each.
 
 use super::super::device::Role;
 use super::*;
 
-/// Sizes of one format with the rates that all of them have.
+/// Sizes of one format that all have the same rates.
 type Rows<'a> = &'a [(&'a [u8; 4], &'a [(u32, u32)], &'a [u32])];
 
 fn camera(driver: &str, rows: Rows<'_>) -> Device {
@@ -62,7 +62,7 @@ fn c920() -> Device {
     )
 }
 
-/// What costs ten euros: raw at VGA, JPEG for the rest.
+/// A camera for ten euros: raw at VGA, JPEG for the rest.
 fn cheap() -> Device {
     camera(
         "uvcvideo",
@@ -95,7 +95,7 @@ fn pi_legacy() -> Device {
     device("bm2835 mmal", raw.into_iter().chain(coded).collect())
 }
 
-/// The kernel's virtual camera as a webcam, as Linux 6.1 lists it: the larger, the slower.
+/// The kernel's virtual camera as a webcam, as Linux 6.1 lists it: the larger the size, the slower.
 fn vivid() -> Device {
     let rates: &[u32] = &[1, 2, 4, 5, 10, 15, 25, 30, 40, 50, 60];
     let sizes = [
@@ -132,7 +132,7 @@ fn chosen(device: &Device, request: &CameraRequest) -> String {
 }
 
 #[test]
-fn the_best_of_real_cameras_is_taken() {
+fn the_best_format_of_real_cameras_is_chosen() {
     let hd = request((1280, 720), 30);
     let no_h264 = CameraRequest { pass_through: false, ..hd.clone() };
     let no_jpeg = CameraRequest { jpeg: false, ..no_h264.clone() };
@@ -154,7 +154,7 @@ fn the_best_of_real_cameras_is_taken() {
         ),
         ("C920, a size between", c920(), request((700, 500), 30), "H264 640x480 at 30 fps, passed through"),
         (
-            "coded and large alone",
+            "only encoded and large",
             camera("uvcvideo", &[(b"H264", &[(1920, 1080)], &[30]), (b"MJPG", &[(1920, 1080)], &[30])]),
             hd.clone(),
             "MJPG 1920x1080 at 30 fps, decoded and encoded",
@@ -169,12 +169,12 @@ fn the_best_of_real_cameras_is_taken() {
             "MJPG 800x600 at 30 fps, decoded and encoded",
         ),
         (
-            "cheap, more than it has",
+            "cheap, larger than it has",
             cheap(),
             request((1920, 1080), 60),
             "MJPG 1280x720 at 30 fps, decoded and encoded",
         ),
-        ("cheap, less than it has", cheap(), request((160, 120), 5), "YUYV 320x240 at 5 fps, encoded"),
+        ("cheap, smaller than it has", cheap(), request((160, 120), 5), "YUYV 320x240 at 5 fps, encoded"),
         ("raw alone, 720p", raw_only(), hd.clone(), "YUYV 640x480 at 30 fps, encoded"),
         ("raw alone, 720p slow", raw_only(), request((1280, 720), 12), "YUYV 1280x720 at 10 fps, encoded"),
         ("Pi, legacy driver", pi_legacy(), hd.clone(), "H264 1280x720 at 30 fps, passed through"),
@@ -197,7 +197,7 @@ fn the_best_of_real_cameras_is_taken() {
 }
 
 #[test]
-fn the_reason_is_told() {
+fn the_choice_has_its_reason() {
     let hd = request((1280, 720), 30);
     let no_h264 = CameraRequest { pass_through: false, ..hd.clone() };
     let table = [
@@ -226,7 +226,7 @@ fn the_reason_is_told() {
 }
 
 #[test]
-fn buffers_are_shared_where_driver_and_encoder_are_known_to() {
+fn buffers_are_shared_between_known_drivers_and_encoders() {
     let hardware = Encoder { name: "v4l2h264enc".into(), formats: vec!["I420".into(), "NV12".into()] };
     let here = CameraRequest { pass_through: false, encoder: hardware, ..request((1280, 720), 30) };
     let io = |device: &Device, request: &CameraRequest| choose(device, request).map(|choice| choice.io);
@@ -245,7 +245,7 @@ fn buffers_are_shared_where_driver_and_encoder_are_known_to() {
 }
 
 #[test]
-fn rates_that_are_nearly_kept_are_kept_and_unknown_ones_pass() {
+fn nearly_reached_rates_count_as_reached_and_unknown_ones_are_accepted() {
     let ntsc = |letters: &[u8; 4], rates| {
         let mut format = Format::new(FourCc(*letters), "", false);
         format.sizes.push(Sizes::One { size: (1280, 720), rates });
@@ -283,7 +283,7 @@ mod anything {
 
     proptest! {
         #[test]
-        fn no_list_makes_it_panic(all in proptest::collection::vec(sizes(), 0..6), size in any::<(u32, u32)>(), fps in any::<u32>()) {
+        fn no_list_of_formats_causes_a_panic(all in proptest::collection::vec(sizes(), 0..6), size in any::<(u32, u32)>(), fps in any::<u32>()) {
             let mut formats = [*b"YUYV", *b"H264", *b"MJPG"].map(|letters| Format::new(FourCc(letters), "", false));
             for (at, sizes) in all.into_iter().enumerate() {
                 formats[at % 3].sizes.push(sizes);

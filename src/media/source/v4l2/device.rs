@@ -240,7 +240,7 @@ impl Identity {
             return Some(found);
         }
         let alike = || cameras().filter(|device| device.card == self.card && device.driver == self.driver);
-        // One device may have several nodes at one place: prefer the number it had.
+        // One device may have several nodes at one bus location: prefer the number it had.
         let here = || alike().filter(|device| device.bus == self.bus);
         here().find(|device| device.path == self.path).or_else(|| here().next()).or_else(|| {
             let mut all = alike();
@@ -279,7 +279,7 @@ mod tests {
                 Some("/dev/video2"),
             ),
             (
-                "its twin has another serial number, and its old number and place",
+                "its twin with another serial number has its old number and location",
                 &c920,
                 vec![
                     camera("/dev/video0", Some("/dev/v4l/by-id/usb-C920-B2-video-index0"), "C920", "usb-1"),
@@ -288,7 +288,7 @@ mod tests {
                 Some("/dev/video2"),
             ),
             (
-                "a stranger under its old number",
+                "a different camera under its old number",
                 &cheap,
                 vec![
                     camera("/dev/video0", None, "Other", "usb-1"),
@@ -297,13 +297,13 @@ mod tests {
                 Some("/dev/video4"),
             ),
             (
-                "the only one of its name, at another place",
+                "the only one with its name, at another location",
                 &cheap,
                 vec![camera("/dev/video1", None, "Cheap", "usb-9")],
                 Some("/dev/video1"),
             ),
             (
-                "two of its name elsewhere: which?",
+                "two with its name elsewhere: ambiguous",
                 &cheap,
                 vec![
                     camera("/dev/video1", None, "Cheap", "usb-9"),
@@ -312,7 +312,7 @@ mod tests {
                 None,
             ),
             (
-                "two nodes of one: its own number",
+                "two nodes of one device: its own number",
                 &cheap,
                 vec![
                     camera("/dev/video1", None, "Cheap", "usb-1"),
@@ -328,11 +328,11 @@ mod tests {
             assert_eq!(found.as_deref(), expected, "{name}");
         }
         let metadata = Device { role: Role::Metadata, ..camera("/dev/video1", None, "Cheap", "usb-1") };
-        assert_eq!(cheap.identity().find(&[metadata]), None, "its metadata node gives no pictures");
+        assert_eq!(cheap.identity().find(&[metadata]), None, "its metadata node delivers no frames");
     }
 
     #[test]
-    fn formats_and_rates_print_as_people_know_them() {
+    fn formats_and_rates_print_in_their_usual_notation() {
         let table = [(*b"YUYV", "YUYV"), (*b"Y16 ", "Y16"), (*b"Y16\xa0", "Y16-BE"), (*b"\x01ABC", "?ABC")];
         for (letters, text) in table {
             assert_eq!(FourCc(letters).to_string(), text);

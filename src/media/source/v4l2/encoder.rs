@@ -1,27 +1,27 @@
-//! The controls of a stateful encoder, turned while it runs.
+//! Controls of a stateful encoder, set while it runs.
 //!
-//! A memory-to-memory device has one set of controls for each opening of its file, so they must be turned on
-//! the very file that GStreamer's element has open: to open the device once more would turn another set.
+//! A memory-to-memory device has a separate set of controls for each open file, so they must be set on the file that
+//! GStreamer's element has open: opening the device again would change another set.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use super::unsafe_control;
 
-/// Sets a control, and reads it back: the driver may take a value that is near in place of this one.
+/// Sets a control, and reads it back: the driver may choose a value near this one.
 ///
-/// Errors: `EINVAL` where the encoder has no such control, `EBUSY` where it takes none while it runs.
+/// Errors: `EINVAL` if the encoder has no such control, `EBUSY` if it cannot be set while it runs.
 pub(crate) fn set(file: RawFd, control: u32, value: i32) -> io::Result<i32> {
     unsafe_control::set_control(file, control, value)
 }
 
-/// What a device that is opened once more has for a control.
+/// The value of a control in another open file of the device.
 #[cfg(test)]
 pub(crate) fn of_another_opening(path: &str, control: u32) -> i64 {
     let device = v4l::Device::with_path(path).expect("it opens");
     match device.control(control).expect("it has it").value {
         v4l::control::Value::Integer(value) => value,
-        other => panic!("{other:?} is no number"),
+        other => panic!("{other:?} is not a number"),
     }
 }
 
@@ -55,8 +55,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_encoder_is_an_error_and_nothing_worse() {
-        // ENOTTY: the request reaches the file, which knows none of that kind.
+    fn a_file_that_is_not_an_encoder_causes_an_error() {
+        // ENOTTY: the request reaches the file, which does not support it.
         let null = std::fs::File::open("/dev/null").expect("it is everywhere");
         let bitrate = sys::V4L2_CID_MPEG_VIDEO_BITRATE;
         let error = set(null.as_raw_fd(), bitrate, 500_000).expect_err("no encoder");

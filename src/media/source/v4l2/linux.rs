@@ -17,11 +17,10 @@ use super::unsafe_ioctl;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::controls::{self, Control, ControlKind, Value};
 
-/// More formats, sizes, controls or items than any device has: a driver that never says "that was all"
-/// must not hold us.
+/// More formats, sizes, controls or items than any device has, so that a driver whose list never ends cannot block us.
 const MANY: u32 = 1024;
 
-/// Where rates of a range of sizes are asked for, beside its largest.
+/// The sizes of a range at which rates are queried, besides its largest.
 const COMMON: [Size; 5] = [(320, 240), (640, 480), (1280, 720), (1920, 1080), (3840, 2160)];
 
 /// Lists all video devices, sorted by number, with an error for each that cannot be opened.
@@ -38,7 +37,7 @@ pub fn devices() -> Vec<(PathBuf, Result<Device, MediaError>)> {
 ///
 /// Errors: no such device (unplugged), permission denied, or not a V4L2 device.
 pub fn probe(path: &Path) -> Result<Device, MediaError> {
-    // The number that it has now, where the path is a link.
+    // The current number, if the path is a link.
     let path = fs::canonicalize(path).map_err(|error| fault(path, &error))?;
     let camera = Camera::open(&path)?;
     let capability = unsafe_ioctl::capability(&camera.device).map_err(|error| fault(&path, &error))?;
@@ -75,7 +74,7 @@ const M2M: u32 = sys::V4L2_CAP_VIDEO_M2M | sys::V4L2_CAP_VIDEO_M2M_MPLANE;
 const GIVES: u32 = sys::V4L2_CAP_VIDEO_CAPTURE | sys::V4L2_CAP_VIDEO_CAPTURE_MPLANE | M2M;
 const TAKES: u32 = sys::V4L2_CAP_VIDEO_OUTPUT | sys::V4L2_CAP_VIDEO_OUTPUT_MPLANE | M2M;
 
-/// What a device with these capabilities and formats is for.
+/// The role of a device with these capabilities and formats.
 fn role(caps: u32, formats: &[Format], taken: &[Format]) -> Role {
     let coded = |formats: &[Format]| formats.iter().any(|format| format.compressed);
     match (caps & GIVES != 0, caps & TAKES != 0) {
@@ -101,7 +100,7 @@ impl Camera {
     /// Errors: no such device (unplugged), or permission denied.
     pub fn open(path: &Path) -> Result<Camera, MediaError> {
         if path.as_os_str().as_bytes().contains(&0) {
-            // Which `v4l` panics at.
+            // `v4l` would panic at such a path.
             return Err(fault(path, &io::Error::from(io::ErrorKind::NotFound)));
         }
         let device = v4l::Device::with_path(path).map_err(|error| fault(path, &error))?;
@@ -118,7 +117,7 @@ impl Camera {
             let next = match unsafe_ioctl::control(&self.device, last | sys::V4L2_CTRL_FLAG_NEXT_CTRL) {
                 Ok(next) if next.id > last => next,
                 Err(error) if is_gone(&error) => return Err(fault(&self.path, &error)),
-                // That was all; and a driver without controls knows no such call.
+                // The end of the list; a driver without controls has no such call either.
                 _ => break,
             };
             last = next.id;
@@ -166,7 +165,7 @@ impl Camera {
         MediaError::new(ErrorKind::BadValue, words)
     }
 
-    /// `None` of what is no single value: headings, texts, matrices.
+    /// `None` for controls without a single value: headings, texts, matrices.
     fn described(&self, raw: &sys::v4l2_query_ext_ctrl) -> Option<Control> {
         let flag = |flag: u32| raw.flags & flag != 0;
         if flag(sys::V4L2_CTRL_FLAG_DISABLED) || flag(sys::V4L2_CTRL_FLAG_HAS_PAYLOAD) {
@@ -199,7 +198,7 @@ impl Camera {
         let value = if unreadable {
             None
         } else if raw.type_ == sys::v4l2_ctrl_type_V4L2_CTRL_TYPE_INTEGER64 {
-            // Of this kind for certain, and with a name that is a text: `v4l` asks for both again, and panics.
+            // Certainly of this kind, and with a valid name: `v4l` queries both again, and would panic.
             match std::str::from_utf8(&raw.name.map(|byte| byte.to_ne_bytes()[0])) {
                 Ok(_) => match self.device.control(raw.id).map(|control| control.value) {
                     Ok(Raw::Integer(value)) => Some(value),
@@ -209,7 +208,7 @@ impl Camera {
             }
         } else {
             let value = unsafe_ioctl::value(&self.device, raw.id).ok().map(i64::from);
-            // Bits are a number without a sign.
+            // A bitmask is an unsigned number.
             let bits = matches!(kind, ControlKind::Bits { .. });
             value.map(|value| if bits { value & 0xffff_ffff } else { value })
         };
@@ -245,7 +244,7 @@ impl Camera {
             FrameSizeEnum::Stepwise(range) => {
                 let min = (range.min_width, range.min_height);
                 let max = (range.max_width, range.max_height);
-                // A continuous range has steps of 1, and some drivers leave them 0.
+                // A continuous range has steps of 1, which some drivers report as 0.
                 let step = (range.step_width.max(1), range.step_height.max(1));
                 let within = |size: &Size| {
                     (min.0..max.0).contains(&size.0)
@@ -280,7 +279,7 @@ impl Camera {
     }
 }
 
-/// A link that leads to the node, and will when it has another number: by its serial, else by its place.
+/// A link to the node that stays valid when its number changes: by serial number, otherwise by bus location.
 fn link(path: &Path) -> Option<PathBuf> {
     ["/dev/v4l/by-id", "/dev/v4l/by-path"].into_iter().find_map(|folder| {
         let links = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
@@ -291,19 +290,19 @@ fn link(path: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Letters up to the first zero. What is no text (a name cut within a letter) becomes one.
+/// The text up to the first zero. Invalid text (a name cut within a character) is repaired.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     let text = String::from_utf8_lossy(&bytes[..end]);
     text.trim().chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// ENXIO and ENODEV: it was unplugged.
+/// ENXIO and ENODEV: the device was unplugged.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(6 | 19))
 }
 
-/// ENOTTY: it has no such call, so it is no V4L2 device.
+/// ENOTTY: no such call, so it is not a V4L2 device.
 fn is_foreign(error: &io::Error) -> bool {
     error.raw_os_error() == Some(25)
 }
@@ -332,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_camera_is_told_in_words() {
+    fn a_path_that_is_not_a_camera_has_its_error_code() {
         let table =
             [("/dev/null", "not-a-camera"), ("/dev/video9999", "no-camera"), ("/dev/nul\0l", "no-camera")];
         for (path, code) in table {
@@ -350,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_known_by_its_capabilities_and_formats() {
+    fn the_role_of_a_device_follows_from_capabilities_and_formats() {
         let raw = Format::new(FourCc(*b"NV12"), "", false);
         let coded = Format::new(FourCc(*b"H264"), "", true);
         let streams = sys::V4L2_CAP_STREAMING | sys::V4L2_CAP_EXT_PIX_FORMAT;
@@ -373,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_name_cause_and_cure() {
+    fn errors_give_cause_and_cure() {
         let table = [
             (13, "not-allowed", "usermod -aG video"),
             (16, "camera-busy", "fuser /dev/video0"),
@@ -390,9 +389,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_read_whatever_a_driver_wrote() {
+    fn any_name_from_a_driver_becomes_text() {
         assert_eq!(text(b"UVC Camera (046d:0825)\0\xff\xff"), "UVC Camera (046d:0825)");
-        assert_eq!(text(b"\xe6\x91\x84\xe5\x83"), "摄\u{fffd}", "cut within a letter");
+        assert_eq!(text(b"\xe6\x91\x84\xe5\x83"), "摄\u{fffd}", "cut within a character");
         assert_eq!(text(b"a\nb\0"), "a\u{fffd}b");
     }
 }

@@ -1,5 +1,5 @@
-//! One control of a V4L2 file that somebody else has open: the crate `v4l` knows only those that it opened
-//! itself, and an encoder's is GStreamer's.
+//! A control of a V4L2 file that another library has open: the crate `v4l` only supports files that it opened itself,
+//! but an encoder's belongs to GStreamer.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -9,11 +9,11 @@ use v4l::v4l_sys::v4l2_control;
 use v4l::v4l2;
 use v4l::v4l2::vidioc::VIDIOC_S_CTRL;
 
-/// `VIDIOC_S_CTRL`; the value that the driver left.
+/// `VIDIOC_S_CTRL`; returns the value that the driver set.
 pub(super) fn set_control(file: RawFd, id: u32, value: i32) -> io::Result<i32> {
     let mut control = v4l2_control { id, value };
-    // SAFETY: the request reads and writes one v4l2_control (its number holds the size), and `control` is one
-    // that lives until the call is over. A number that is no open file, or no V4L2 device, is an error.
+    // SAFETY: the request reads and writes one v4l2_control (its number contains the size), and `control` is one that
+    // lives until the call returns. A number that is not an open file, or not a V4L2 device, causes an error.
     unsafe { v4l2::ioctl(file, VIDIOC_S_CTRL, (&raw mut control).cast()) }?;
     Ok(control.value)
 }
