@@ -1,8 +1,8 @@
-//! Who gets a seat, and who answers: the part that strangers reach.
+//! Which caller gets a seat, and who answers: the part that strangers reach.
 //!
-//! A caller that brings no media holds no seat for long. Of each host so many calls may be without media, and where
-//! all seats are taken the oldest such call gives way to a newcomer, with `busy`. Who has media never does, nor whom
-//! we called. What callers' offers cost is bounded in `offers`.
+//! A caller without media does not keep a seat for long. The number of such calls per host is limited, and when all
+//! seats are taken, the oldest such call is ended with `busy` in favour of a new one. Calls with media, and calls that
+//! we made, are never ended for that. The cost of callers' offers is limited in `offers`.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::call::{CallError, CallId};
 use crate::proto::Address;
 
 impl Core {
-    /// Takes a call that [`Event::Incoming`] told of.
+    /// Accepts a call that [`Event::Incoming`] reported.
     pub(crate) fn accept(&mut self, call: CallId, now: Instant) -> Result<(), CallError> {
         self.calls.accept(call, now)?;
         self.go_on(call);
@@ -22,14 +22,14 @@ impl Core {
         Ok(())
     }
 
-    /// Turns a call down that [`Event::Incoming`] told of.
+    /// Rejects a call that [`Event::Incoming`] reported.
     pub(crate) fn reject(&mut self, call: CallId, end: End, now: Instant) -> Result<(), CallError> {
         self.calls.reject(call, end, now)?;
         self.settle(now);
         Ok(())
     }
 
-    /// Seats a caller, if there is room, and answers it or lets the application do so.
+    /// Gives a caller a seat, if there is room, and answers it or has the application decide.
     pub(super) fn incoming(&mut self, call: CallId, from: &str, data: String, now: Instant) {
         let origin = self.calls.origin(call).cloned();
         let caller = origin.map(|origin| Caller { origin, exempt: self.whence == Whence::Exempt });
@@ -47,8 +47,8 @@ impl Core {
         }
     }
 
-    /// Whether there is a seat for one more, once those give way that bring no media: the oldest of the caller's own
-    /// host where that has its share, and the oldest of all where every seat is taken.
+    /// Makes room for a call by ending calls without media: the oldest of the caller's own host if that has reached its
+    /// limit, and the oldest of all if every seat is taken. Returns whether there is a seat.
     pub(super) fn make_room(&mut self, caller: Option<&Caller>, now: Instant) -> bool {
         if let Some(caller) = caller.filter(|caller| !caller.exempt) {
             let own = |seat: &Seat| seat.caller.as_ref().is_some_and(|c| c.origin == caller.origin);
@@ -64,7 +64,7 @@ impl Core {
         self.seats.len() < self.max_calls
     }
 
-    /// Those who called and have no media yet, the oldest first.
+    /// Incoming calls without media so far, the oldest first.
     fn unconnected(&self) -> impl Iterator<Item = (CallId, &Seat)> {
         self.seats
             .iter()
@@ -74,9 +74,9 @@ impl Core {
 
     fn displace(&mut self, call: CallId, now: Instant) {
         let Some(remote) = self.calls.remote(call).map(str::to_owned) else { return };
-        log::debug!("call {call} without media gives way to a newer one");
+        log::debug!("ending call {call} without media in favour of a newer one");
         _ = self.calls.hangup(call, EndReason::Busy, now);
-        // At once: the seat is needed before the call's last event comes.
+        // Immediately: the seat is needed before the call's last event is emitted.
         self.leave(call, &remote, EndReason::Busy.into(), now);
     }
 }

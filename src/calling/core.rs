@@ -1,4 +1,4 @@
-//! Calls and their sessions: what one says goes to the other, and what is left is for whoever owns both.
+//! Calls and their sessions: passes outputs of one as inputs to the other, and the rest to the owner of both.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
@@ -12,10 +12,10 @@ use crate::media::{StreamId, StreamInfo};
 use crate::proto::Address;
 use crate::rtc::{self, Fanout, LocalCandidate, SessionId, SessionStats, Transmit};
 
-/// So many calls more does signalling take than there are seats: that limit is told by us, in the same word.
+/// How many more calls signalling accepts than there are seats: over the limit, we send `busy` ourselves.
 const SPARE: usize = 64;
 
-/// One in a call, as it is told.
+/// A participant, as callers of this module see it.
 pub(crate) struct Party<'a> {
     pub call: CallId,
     pub peer: &'a Address,
@@ -31,17 +31,17 @@ impl<'a> Party<'a> {
 
 /// All calls and their sessions. See the [module](super).
 ///
-/// Mutate it once (a call of its methods, or one [`Input`]), then drain [`Core::poll_output`] until it says
+/// Mutate it once (call a method, or pass one [`Input`]), then drain [`Core::poll_output`] until it returns
 /// [`Output::Timeout`].
 pub(crate) struct Core {
     pub(super) calls: Calls,
-    /// Fuzzing looks into it.
+    /// Public for fuzzing.
     pub(crate) fanout: Fanout,
     pub(super) seats: BTreeMap<CallId, Seat>,
     sessions: HashMap<SessionId, CallId>,
     next_session: u64,
     pub(super) offers: Offers,
-    /// Of the message at hand.
+    /// The origin of the current message.
     pub(super) whence: Whence,
     pub(super) answer: Answer,
     pub(super) max_calls: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// No calls yet, and signalling taken for connected.
+    /// No calls yet, and signalling assumed to be connected.
     pub(crate) fn new(config: Config, now: Instant) -> Self {
         let mut fanout = Fanout::new(config.rtc, now);
         fanout.set_streams(&config.streams);
@@ -89,14 +89,14 @@ impl Core {
         Ok(call)
     }
 
-    /// Ends a call, wherever it is.
+    /// Ends a call, in any state.
     pub(crate) fn hang_up(&mut self, call: CallId, end: End, now: Instant) -> Result<(), CallError> {
         self.calls.hangup(call, end, now)?;
         self.settle(now);
         Ok(())
     }
 
-    /// Ends every call, those that are not connected yet too. Says how many.
+    /// Ends every call, including those that are not connected yet. Returns how many.
     pub(crate) fn hang_up_all(&mut self, end: &End, now: Instant) -> usize {
         let calls: Vec<CallId> = self.seats.keys().copied().collect();
         for call in &calls {
@@ -106,53 +106,53 @@ impl Core {
         calls.len()
     }
 
-    /// Says what there is to send, from the next description on.
+    /// Sets the streams that can be sent, from the next description on.
     pub(crate) fn set_streams(&mut self, streams: &[StreamInfo]) {
         self.fanout.set_streams(streams);
     }
 
-    /// Where those in later calls can reach us.
+    /// Sets the addresses at which later calls can reach us.
     pub(crate) fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
         self.fanout.set_candidates(candidates);
     }
 
-    /// No more bandwidth than this is looked for, in bit/s.
+    /// Sets the maximum bandwidth to probe for, in bit/s.
     pub(crate) fn set_max_bitrate(&mut self, bps: u32) {
         self.fanout.set_max_bitrate(bps);
     }
 
-    /// How many calls there may be from now on. Those that are over it stay.
+    /// Sets the maximum number of calls. Existing calls beyond it continue.
     pub(crate) fn set_max_calls(&mut self, max: usize) {
         self.max_calls = max;
         self.calls.set_max_calls(max.saturating_add(SPARE));
     }
 
-    /// Who answers from now on.
+    /// Sets who answers from now on.
     pub(crate) fn set_answer(&mut self, answer: Answer) {
         self.answer = answer;
     }
 
-    /// All in calls, the oldest first.
+    /// All participants, the oldest first.
     pub(crate) fn parties(&self) -> impl Iterator<Item = Party<'_>> {
         self.seats.iter().map(|(call, seat)| Party::of(*call, seat))
     }
 
-    /// One of them.
+    /// One participant.
     pub(crate) fn party(&self, call: CallId) -> Option<Party<'_>> {
         self.seats.get(&call).map(|seat| Party::of(call, seat))
     }
 
-    /// How the session of a call is doing.
+    /// The statistics of a call's session.
     pub(crate) fn stats(&self, call: CallId) -> Option<SessionStats> {
         self.fanout.stats(self.seats.get(&call)?.session)
     }
 
-    /// Sessions that a panic ended.
+    /// The number of sessions that a panic ended.
     pub(crate) fn panics(&self) -> u64 {
         self.fanout.totals().panics
     }
 
-    /// No call, of any state.
+    /// Whether there are no calls in any state.
     pub(crate) fn is_idle(&self) -> bool {
         self.seats.is_empty()
     }
@@ -176,19 +176,19 @@ impl Core {
             }
             Input::Timeout => {
                 self.fanout.handle_input(rtc::Input::Timeout, now);
-                // One at a time: between two of them the driver sees to frames and datagrams.
+                // One at a time: in between, the driver handles frames and datagrams.
                 self.take_offer(now);
             }
         }
         self.settle(now);
     }
 
-    /// What to send next; to be called while the socket takes it, and followed by
+    /// The next datagram to send. Call it while the socket accepts data, followed by
     /// [`poll_output`](Self::poll_output).
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         let transmit = self.fanout.poll_transmit(now);
         if transmit.is_none() {
-            // Frames that were late are dropped, which may end in events.
+            // Late frames are dropped, which may cause events.
             self.settle(now);
         }
         transmit
@@ -201,7 +201,7 @@ impl Core {
         })
     }
 
-    /// Lets calls and sessions talk to each other until both are quiet.
+    /// Exchanges outputs between calls and sessions until neither has more.
     pub(super) fn settle(&mut self, now: Instant) {
         loop {
             let mut quiet = true;
@@ -286,7 +286,7 @@ impl Core {
         }
     }
 
-    /// Answers the offer whose turn it is.
+    /// Answers the next offer in the queue.
     fn take_offer(&mut self, now: Instant) {
         let Some(offer) = self.offers.pop(now) else { return };
         let Some(seat) = self.seats.get(&offer.id) else { return };
@@ -297,7 +297,7 @@ impl Core {
                 self.describe(offer.id, &answer.sdp, Calls::local_answer, now);
             }
             Err(refusal) if goes_on => {
-                log::info!("call {}: a renegotiation is refused: {}", offer.id, refusal.code());
+                log::info!("call {}: refused a renegotiation: {}", offer.id, refusal.code());
                 if let Err(e) = self.calls.refuse_offer(offer.id, now) {
                     log::debug!("call {}: {e}", offer.id);
                 }
@@ -312,7 +312,7 @@ impl Core {
     fn add_candidate(&mut self, call: CallId, candidate: &Candidate) {
         let Some(seat) = self.seats.get(&call) else { return };
         if let Err(refusal) = self.fanout.add_remote_candidate(seat.session, &candidate.candidate) {
-            log::debug!("call {call}: a candidate is passed over: {}", refusal.code());
+            log::debug!("call {call}: ignored a candidate: {}", refusal.code());
         }
     }
 
@@ -330,7 +330,7 @@ impl Core {
         self.emit(Event::Takes { call, streams });
     }
 
-    /// Hands our description over; all our candidates are in it.
+    /// Sends our description, followed by the end of candidates: all of them are in it.
     fn describe(
         &mut self,
         call: CallId,
@@ -346,11 +346,11 @@ impl Core {
     }
 
     fn refuse(&mut self, call: CallId, refusal: &rtc::Refusal, now: Instant) {
-        log::info!("call {call} is refused: {}", refusal.code());
+        log::info!("refused call {call}: {}", refusal.code());
         _ = self.calls.hangup(call, refusal.end(), now);
     }
 
-    /// The call goes on, which is told.
+    /// Reports that a call proceeds.
     pub(super) fn go_on(&mut self, call: CallId) {
         if let Some(seat) = self.seats.get(&call) {
             let peer = seat.peer.clone();
@@ -381,7 +381,7 @@ impl Core {
         self.out.push_back(Output::Event(event));
     }
 
-    /// What a session says when its media is there.
+    /// Acts as if a session had reported that its media is connected.
     #[cfg(test)]
     pub(crate) fn connect(&mut self, peer: &str, now: Instant) {
         let found = self.seats.iter().find(|(_, seat)| seat.peer.as_str() == peer);

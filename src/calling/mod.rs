@@ -18,9 +18,9 @@
 //! | file | purpose |
 //! |---|---|
 //! | `core` | calls, sessions, and what is passed between them |
-//! | `admission` | who gets a seat, and who answers |
+//! | `admission` | which caller gets a seat, and who answers |
 //! | `offers` | limits the cost of callers' offers |
-//! | `seat` | what of a call `core` and `admission` share |
+//! | `seat` | what `core` and `admission` know about a call |
 
 mod admission;
 mod core;

@@ -1,9 +1,9 @@
-//! Offers that wait for their turn, so that work for callers never delays frames.
+//! A queue of offers, so that work for callers never delays frames.
 //!
-//! An offer costs milliseconds of cryptography and of parsing, and a peer may send one in each message. So each host
-//! (or user) has a token bucket of them and all have one together, and an offer over it waits: one for each call,
-//! the newest, since that one voids those before it. Nothing is refused and no call ends by it. Who has used least
-//! of its bucket is next, so a newcomer never waits behind those who flood.
+//! An offer costs milliseconds of cryptography and parsing, and a peer may send one in each message. So each host (or
+//! user) has a token bucket, and all share another one; an offer that exceeds either waits. Only the newest offer of
+//! each call waits, since it replaces earlier ones. No offer is refused and no call ends because of this. The next
+//! offer is that of the host with the fullest bucket, so a newcomer never waits behind a flood.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -12,14 +12,14 @@ use crate::call::body::Candidate;
 use crate::call::{CallId, RateLimit};
 use crate::limit::{Bucket, Buckets, RateKey};
 
-/// Offers of all callers together. 16 a second take 4 % of a core of 2.7 ms each; 64 at once are a camera's viewers
-/// that come back after a restart.
+/// The rate of offers of all callers together. At 2.7 ms each, 16 per second use 4 % of a core; 64 at once are the
+/// viewers of a camera that reconnect after a restart.
 const ALL: RateLimit = RateLimit { per_second: 16, burst: 64 };
 
 /// Candidates that wait with an offer; further ones are ignored.
 const MAX_CANDIDATES: usize = 64;
 
-/// An offer, and what came for the same call after it.
+/// An offer, and the candidates that arrived after it.
 pub(super) struct Waiting {
     pub id: CallId,
     pub sdp: String,
@@ -32,7 +32,7 @@ pub(super) struct Waiting {
 pub(super) struct Offers {
     each: Buckets<RateKey>,
     all: Bucket,
-    /// No more than calls.
+    /// At most one per call.
     waiting: BTreeMap<CallId, Waiting>,
     next: u64,
 }
@@ -42,7 +42,7 @@ impl Offers {
         Offers { each: Buckets::new(each), all: Bucket::new(ALL, now), waiting: BTreeMap::new(), next: 0 }
     }
 
-    /// Lets an offer wait, in the place of an earlier one of its call.
+    /// Queues an offer, replacing an earlier one of its call.
     pub(super) fn push(&mut self, id: CallId, origin: RateKey, sdp: String) {
         if let Some(waiting) = self.waiting.get_mut(&id) {
             (waiting.origin, waiting.sdp) = (origin, sdp);
@@ -53,7 +53,7 @@ impl Offers {
         self.waiting.insert(id, Waiting { id, sdp, candidates: Vec::new(), origin, number });
     }
 
-    /// Keeps a candidate for the call's offer; gives it back where none waits.
+    /// Adds a candidate to the call's offer; returns it if none is queued.
     pub(super) fn hold(&mut self, id: CallId, candidate: Candidate) -> Option<Candidate> {
         let Some(waiting) = self.waiting.get_mut(&id) else { return Some(candidate) };
         if waiting.candidates.len() < MAX_CANDIDATES {
@@ -62,12 +62,12 @@ impl Offers {
         None
     }
 
-    /// The call is over.
+    /// The call has ended.
     pub(super) fn remove(&mut self, id: CallId) {
         self.waiting.remove(&id);
     }
 
-    /// The offer whose turn it is.
+    /// The next offer, if one may be answered now.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Waiting> {
         if self.all.ready_at(now) > now {
             return None;
@@ -80,7 +80,7 @@ impl Offers {
         Some(waiting)
     }
 
-    /// When to ask again.
+    /// When to call [`pop`](Self::pop) again.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let first = self.waiting.values().map(|w| self.each.ready_at(&w.origin, now)).min()?;
         Some(first.max(self.all.ready_at(now)))

@@ -1,4 +1,4 @@
-//! A call's seat, whose share it is taken from, and who answers: what `core` and `admission` both need.
+//! A call's seat, the origin that limits apply to, and who answers: shared by `core` and `admission`.
 
 use std::collections::BTreeSet;
 
@@ -18,20 +18,20 @@ pub enum Answer {
     Ask,
 }
 
-/// Whose share a call is taken from.
+/// The origin of a call, for limits.
 pub(super) struct Caller {
     pub origin: RateKey,
-    /// Many may come from there.
+    /// Limits do not apply, since many peers may share this origin.
     pub exempt: bool,
 }
 
-/// A call that is not over.
+/// A call that has not ended.
 pub(super) struct Seat {
     pub session: SessionId,
-    /// Whose share it is taken from; `None` for those that we called.
+    /// The caller; `None` for calls that we made.
     pub caller: Option<Caller>,
     pub peer: Address,
-    /// What was agreed that it gets.
+    /// The streams that were agreed on.
     pub takes: BTreeSet<StreamId>,
     pub joined: bool,
 }
