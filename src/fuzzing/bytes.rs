@@ -1,6 +1,6 @@
-//! Arbitrary bytes, read as numbers and pieces. What is missing at the end is zero, so every input means something.
+//! Arbitrary bytes, read as numbers and slices. Missing bytes at the end are zero, so every input is valid.
 
-/// What is left of an input.
+/// The unread rest of an input.
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -18,31 +18,31 @@ impl<'a> Bytes<'a> {
         u16::from_be_bytes([self.u8(), self.u8()])
     }
 
-    /// Up to so many bytes.
+    /// At most this many bytes.
     pub(super) fn take(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
         taken
     }
 
-    /// A piece whose length stands before it, in one byte.
+    /// Bytes preceded by their length in one byte.
     pub(super) fn piece(&mut self) -> &'a [u8] {
         let len = self.u8();
         self.take(len.into())
     }
 
-    /// A piece as text; what is not UTF-8 ends it.
+    /// Length-prefixed text, up to the first byte that is not UTF-8.
     pub(super) fn text(&mut self) -> &'a str {
         valid(self.piece())
     }
 
-    /// One of several.
+    /// One of several values.
     pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::from(self.u8()) % of.len()]
     }
 }
 
-/// The beginning of `bytes` that is UTF-8.
+/// The prefix of `bytes` that is UTF-8.
 pub(super) fn valid(bytes: &[u8]) -> &str {
     match std::str::from_utf8(bytes) {
         Ok(text) => text,

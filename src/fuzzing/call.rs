@@ -1,9 +1,9 @@
-//! A whole call over a camera's core: a browser that means well, strangers and callers who do not, on a virtual
-//! network and a virtual clock.
+//! A whole call over a camera's core: an honest browser, hostile callers and other attackers, on a virtual network and
+//! a virtual clock.
 //!
-//! The bytes say who does what. Whatever comes, nothing panics, media goes only to where an authentic answer to a
-//! check came from, no packet number is used twice, and a viewer that only forged datagrams were sent against still
-//! watches at the end.
+//! The bytes decide who does what. For any input, nothing panics, media is only sent to addresses from which an
+//! authentic answer to a check came, no packet number is used twice, and a viewer that was only attacked with forged
+//! datagrams still watches at the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -31,23 +31,23 @@ use crate::rtc::demux;
 use crate::rtc::session::candidates::is_reachable;
 
 const BROWSER: &str = "198.51.100.1:5000";
-/// Whom datagrams come from: the browser's address, another port of it, a stranger, this machine.
+/// Senders of datagrams: the browser's address, another port of it, a stranger, this machine.
 const FROM: [&str; 4] = [BROWSER, "198.51.100.1:6000", "203.0.113.66:7", "127.0.0.1:9"];
 const ALICE: &str = "alice|1";
 const MALLORY: &str = "mallory|1";
-/// From one end of the network to the other.
+/// The delay from one end of the network to the other.
 const LATENCY: Duration = Duration::from_millis(5);
-/// Of the datagrams that passed, so many are there to be sent again.
+/// How many of the passed datagrams are kept for replays.
 const KEPT: usize = 64;
 
-/// A browser as far as WebRTC goes.
+/// A browser, as far as WebRTC is concerned.
 struct Browser {
     rtc: Rtc,
     mids: Vec<(MediaKind, Mid)>,
     pending: Option<SdpPendingOffer>,
     deadline: Instant,
     connected: bool,
-    /// Its own password, by which checks to it are answered.
+    /// Its own ICE password, with which checks to it are answered.
     password: String,
     user: String,
 }
@@ -60,16 +60,16 @@ struct World {
     browser: Option<Browser>,
     wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     count: u64,
-    /// What the browser and the camera sent of late.
+    /// Recent datagrams of the browser and the camera.
     seen: VecDeque<Vec<u8>>,
     /// The last check to each address.
     checks: BTreeMap<SocketAddr, Vec<u8>>,
-    /// Where an authentic answer to a check came from.
+    /// Addresses from which an authentic answer to a check came.
     proven: BTreeSet<SocketAddr>,
     sealed: HashSet<(u32, u16)>,
     /// The camera's ICE name and password for the browser's call.
     names: (String, String),
-    /// Somebody who may harm the browser's call did something to it.
+    /// An attacker that could affect the browser's call did something.
     harmed: bool,
 }
 
@@ -91,7 +91,7 @@ impl walk::World for World {
                 self.forge(at(from), data);
             }
             7 => {
-                // Something that passed before, a little changed.
+                // An earlier datagram, slightly changed.
                 let (from, n, place) = (bytes.pick(&FROM), usize::from(bytes.u8()), usize::from(bytes.u8()));
                 let (turn, cut) = (bytes.u8(), usize::from(bytes.u8()));
                 let Some(mut data) = self.seen.get(n % KEPT).cloned() else { return };
@@ -136,7 +136,7 @@ impl walk::World for World {
                 self.input(Input::Torn(stream));
             }
             _ => {
-                // The browser's own datagrams from elsewhere: its NAT gave it another port.
+                // The browser's own datagrams from another address: its NAT changed the port.
                 let (from, n) = (at(bytes.pick(&FROM)), usize::from(bytes.u8()));
                 if let Some(data) = self.seen.get(n % KEPT).cloned() {
                     self.forge(from, &data);
@@ -158,7 +158,7 @@ impl walk::World for World {
     fn end(mut self) {
         if !self.harmed && self.browser.as_ref().is_some_and(|b| b.connected) {
             self.run(Duration::from_secs(1));
-            assert_eq!(self.studio.viewers().count(), 1, "the viewer that was only sent forgeries is there");
+            assert_eq!(self.studio.viewers().count(), 1, "the viewer is still there after forgeries alone");
         }
         self.input(Input::Shutdown);
         self.run(Duration::from_millis(100));
@@ -226,7 +226,7 @@ impl World {
         self.run(Duration::from_millis(1));
     }
 
-    /// Another direction for its pictures or sound.
+    /// Changes the direction of its video or audio.
     fn reoffer(&mut self, which: u8, direction: Direction) {
         let Some(b) = self.browser.as_mut().filter(|b| b.connected && b.pending.is_none()) else { return };
         let mid = b.mids[usize::from(which & 1)].1;
@@ -239,7 +239,7 @@ impl World {
         self.run(Duration::from_millis(1));
     }
 
-    /// An offer of which one line is another.
+    /// An offer with one line replaced.
     fn bad_offer(&mut self, bytes: &mut Bytes<'_>) {
         let (from, id) = bytes.pick(&[(ALICE, "k1"), (MALLORY, "k2"), (MALLORY, "k2")]);
         let (place, how, text) = (usize::from(bytes.u8()), bytes.u8() & 3, bytes.text());
@@ -257,7 +257,7 @@ impl World {
         self.run(Duration::from_millis(1));
     }
 
-    /// Whoever has the call's passwords sends a check from any address.
+    /// An attacker with the call's passwords sends a check from any address.
     fn insider_asks(&mut self, bytes: &mut Bytes<'_>) {
         let (from, nominate, number) = (at(bytes.pick(&FROM)), bytes.u8() & 1 == 1, bytes.u8());
         let Some(b) = self.browser.as_ref().filter(|_| !self.names.0.is_empty()) else { return };
@@ -274,7 +274,7 @@ impl World {
         self.forge(from, &message);
     }
 
-    /// And answers a check that went there.
+    /// And answers a check that was sent there.
     fn insider_answers(&mut self, from: SocketAddr) {
         let Some(b) = &self.browser else { return };
         let Some(check) = self.checks.get(&from) else { return };
@@ -288,7 +288,7 @@ impl World {
         self.forge(from, &message);
     }
 
-    /// What ends or interrupts calls.
+    /// An event that ends or interrupts calls.
     fn interrupt(&mut self, how: u8) {
         self.harmed = true;
         match how % 5 {
@@ -334,14 +334,14 @@ impl World {
         self.input(Input::Frame(&frame));
     }
 
-    /// A datagram from whatever address its sender claims.
+    /// A datagram with any source address.
     fn forge(&mut self, from: SocketAddr, data: &[u8]) {
-        // Until the keys are agreed on, who can send from there can disturb.
+        // Until the keys are negotiated, an attacker who can send from there can disrupt the call.
         self.harmed |= !self.browser.as_ref().is_some_and(|b| b.connected);
         self.input(Input::Datagram { path: Path::udp(at(CAMERA), from), data });
     }
 
-    /// Signalling that need not be honest.
+    /// Possibly dishonest signalling.
     fn signal(&mut self, from: &str, subtype: &str, data: &str, call: Option<&str>) {
         self.harmed |= from == ALICE || call == Some("k1");
         self.message(from, subtype, data, call);
@@ -378,12 +378,12 @@ impl World {
                 _ => {}
             }
         }
-        panic!("the camera never rests");
+        panic!("the camera never becomes idle");
     }
 
-    /// The camera sent something.
+    /// Handles a datagram from the camera.
     fn sent(&mut self, to: SocketAddr, data: &[u8]) {
-        assert!(is_reachable(to, &[at(CAMERA)]), "{to} is not to be sent to");
+        assert!(is_reachable(to, &[at(CAMERA)]), "{to} must not be sent to");
         assert!((1..=1500).contains(&data.len()));
         match data[0] {
             0..=3 => {
@@ -414,7 +414,7 @@ impl World {
 
     fn take_answer(&mut self, sdp: &str) {
         let Some(b) = &mut self.browser else { return };
-        let answer = SdpAnswer::from_sdp_string(sdp).expect("an answer that can be read");
+        let answer = SdpAnswer::from_sdp_string(sdp).expect("an answer that can be parsed");
         let Some(pending) = b.pending.take() else { return };
         if !self.harmed || !b.connected {
             let taken = b.rtc.sdp_api().accept_answer(pending, answer);
@@ -446,7 +446,7 @@ impl World {
                 self.wake_browser(str0m::Input::Timeout(self.now));
             }
         }
-        panic!("woken all the time");
+        panic!("woken continuously");
     }
 
     fn deliver(&mut self, from: SocketAddr, to: SocketAddr, data: &[u8]) {
@@ -458,7 +458,7 @@ impl World {
         } else if to == at(BROWSER) && self.browser.is_some() {
             match Receive::new(Protocol::Udp, from, to, data) {
                 Ok(receive) => self.wake_browser(str0m::Input::Receive(self.now, receive)),
-                Err(e) => panic!("the camera's datagrams can be read: {e}"),
+                Err(e) => panic!("the camera's datagrams can be parsed: {e}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What sources feed in and people write: encoded frames and their headers, addresses of sources, boards' profiles.
+//! Data from sources and files: encoded frames and their headers, addresses of sources, profiles of boards.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -10,8 +10,7 @@ use crate::media::source::Location;
 use crate::media::{AUDIO_OPUS, Codec, Frame, VIDEO_H264};
 use crate::rtc::send::cut::{Cutter, MAX_PAYLOAD};
 
-/// H.264: the units of a byte stream hold no start code, an SPS that is read has a size, and what is in it survives
-/// whatever comes behind.
+/// H.264: the units of a byte stream contain no start code, a parsed SPS has a size, and any bytes may follow it.
 pub fn h264(data: &[u8]) {
     let units: Vec<&[u8]> = sps::nal_units(data).collect();
     for unit in &units {
@@ -30,12 +29,12 @@ pub fn h264(data: &[u8]) {
     }
 }
 
-/// Frames cut into payloads: none is too long, and put together by the RFC they are the frame.
+/// Frames cut into payloads: none is too long, and reassembly by the RFC yields the frame.
 pub fn cut(data: &[u8]) {
     let mut bytes = Bytes(data);
     let codec = bytes.pick(&[Codec::H264, Codec::Vp8, Codec::Opus]);
     let repeat = usize::from(bytes.u8() & 15) + 1;
-    // Longer than a fuzzer's inputs are.
+    // Longer than the inputs of a fuzzer.
     let data: Arc<[u8]> = bytes.0.repeat(repeat).into();
     let stream = if codec.is_video() { VIDEO_H264 } else { AUDIO_OPUS };
     let (captured, pts, duration) = (Instant::now(), Duration::ZERO, Duration::ZERO);
@@ -79,7 +78,7 @@ fn units(payloads: &[Arc<[u8]>]) -> Vec<Vec<u8>> {
             }
             28 => {
                 let (start, end) = (payload[1] & 0x80 != 0, payload[1] & 0x40 != 0);
-                assert_ne!(start, open, "fragments begin where none is open");
+                assert_ne!(start, open, "a fragment starts only if none is open");
                 if start {
                     units.push(vec![payload[0] & 0xe0 | payload[1] & 31]);
                 }
@@ -93,7 +92,7 @@ fn units(payloads: &[Arc<[u8]>]) -> Vec<Vec<u8>> {
     units
 }
 
-/// Sources as people write them: no credential is shown, and what is kept of an address reads the same.
+/// Sources as text: no credential is shown, and printing an address reverses parsing.
 pub fn source(data: &[u8]) {
     let text = valid(data);
     let Ok(source) = text.parse::<Location>() else { return };
@@ -104,10 +103,10 @@ pub fn source(data: &[u8]) {
         let path = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
         assert!(["", "/", "?", "#", "/…"].contains(&path), "{shown}");
         if !url.is_ambiguous() {
-            let again: Location = url.reveal().parse().expect("an address that was read");
+            let again: Location = url.reveal().parse().expect("an address that was parsed");
             assert!(again == Location::Rtsp { url: url.clone(), login: None }, "{}", url.reveal());
         }
-        // Before its mark for a path, what is shown is of the address that has no login.
+        // Before the path, what is shown belongs to the address without the login.
         let host = &shown[..shown.len() - path.len()];
         assert!(url.reveal().starts_with(host), "{shown}");
         if let Some(login) = login {
@@ -116,7 +115,7 @@ pub fn source(data: &[u8]) {
     }
 }
 
-/// Boards' profiles: every encoder that one offers can be launched, and what is wrong is told in words.
+/// Board profiles: every encoder in a valid one can be launched, and errors have a message.
 pub fn board(data: &[u8]) {
     static ELEMENTS: OnceLock<Elements> = OnceLock::new();
     let elements = ELEMENTS.get_or_init(board::elements);
@@ -127,7 +126,7 @@ pub fn board(data: &[u8]) {
             let candidates = profile.candidates(&[], elements);
             assert!(!candidates.is_empty());
             for (name, encoder) in candidates {
-                let encoder = encoder.expect("what a profile names was looked up");
+                let encoder = encoder.expect("parsing looked up every name in the profile");
                 let chain = encoder.chain(
                     &name,
                     Start { bitrate: 1_500_000, key_interval: 300, level: "3.1", dmabuf: true },

@@ -1,7 +1,7 @@
-//! The server's hub under any sequence of inputs: connections that come, speak, stop reading and go, on a virtual clock.
+//! The server's hub under any sequence of inputs: connections open, send, stop reading and close, on a virtual clock.
 //!
-//! The driver here keeps its side of the contract: what is held is not read, what has no room is told. Everything
-//! else is up to the bytes.
+//! The driver here keeps its side of the contract: it does not read held connections, and reports full sockets.
+//! Everything else depends on the bytes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,11 +17,12 @@ const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 const ROOMS: [&str; 3] = ["team", "alice", "den"];
 const MAX_FRAME: usize = 2000;
 const QUEUE: usize = 4000;
-/// Connections at one time, and frames that a burst lets through.
+/// The maximum number of connections, and the number of frames in a burst.
 const MAX_CONNECTIONS: usize = 6;
 const BURST: usize = 50;
-/// What may wait for one connection: twice the limit for peers of this process, the reserve for answers (64 KiB), one
-/// frame more of each who was not held yet, and the answers to a burst while the socket still moves.
+/// The maximum queue of one connection: twice the limit for peers in this process, the reserve for answers (64 KiB),
+/// one more frame of each sender that was not held yet, and the answers to a burst while the socket still accepts
+/// something.
 const MOST: usize =
     2 * QUEUE + (64 << 10) + (MAX_CONNECTIONS + 3) * (MAX_FRAME + 500) + MAX_CONNECTIONS * BURST * 400;
 
@@ -32,7 +33,7 @@ struct End {
     /// What it sends while it is held stays on its socket.
     unread: VecDeque<String>,
     close: Option<u16>,
-    /// The last number of each sender that was heard.
+    /// The last number received from each sender.
     heard: HashMap<u64, u64>,
 }
 
@@ -42,9 +43,9 @@ struct World {
     ends: BTreeMap<ConnId, End>,
     conns: u64,
     sent: u64,
-    /// Of each numbered message: copies that came, and copies that the receipt told of.
+    /// For each numbered message: copies received, and copies counted by the receipt.
     copies: HashMap<u64, (u64, Option<u64>)>,
-    /// A connection ended, or something that waited for one was given up.
+    /// A connection ended, or something queued for one was dropped.
     lossy: bool,
     online: i64,
 }
@@ -95,7 +96,7 @@ impl walk::World for World {
         match op {
             0 => self.connect(bytes.u8() & 3 == 3),
             1 => {
-                // An honest one: connects and authenticates.
+                // An honest client: connects and authenticates.
                 self.connect(false);
                 let (conn, user, room) = (ConnId(self.conns), bytes.pick(&USERS), bytes.pick(&ROOMS));
                 self.say(
@@ -110,9 +111,9 @@ impl walk::World for World {
             3..=6 => self.message(conn, bytes),
             7 => {
                 let text = bytes.text();
-                self.lossy = true; // it may be a close
+                self.lossy = true; // it may contain a close
                 if !text.contains("\"n\"") {
-                    self.say(conn, text); // a number would be taken for one of ours
+                    self.say(conn, text); // its number could equal one of ours
                 }
             }
             8 => {
@@ -176,21 +177,21 @@ impl walk::World for World {
     fn check(&self) {
         let stats = self.hub.stats();
         assert_eq!(stats.connections, self.ends.len(), "connections");
-        assert_eq!(stats.peers as i64, self.online, "who is told online is");
-        assert!(stats.longest_queue <= MOST, "{} bytes wait for one", stats.longest_queue);
+        assert_eq!(stats.peers as i64, self.online, "the number of announced peers");
+        assert!(stats.longest_queue <= MOST, "{} bytes are queued for one connection", stats.longest_queue);
         assert!(stats.queued <= MOST * self.ends.len());
         assert!(stats.held <= stats.peers);
         assert!(stats.admitted >= stats.peers as u64);
     }
 
-    /// Everybody reads, and then goes.
+    /// All clients read everything, and then disconnect.
     fn end(mut self) {
         let all: Vec<ConnId> = self.ends.keys().copied().collect();
         for conn in &all {
             self.read(*conn);
         }
         self.pass(Duration::from_millis(100));
-        assert_eq!(self.hub.stats().held, 0, "nobody is held where everybody reads");
+        assert_eq!(self.hub.stats().held, 0, "nobody is held once everybody has read");
         assert_eq!(self.hub.stats().queued, 0, "everything was read");
         let mut open = self.ends.values().filter(|end| end.close.is_none());
         assert!(open.all(|end| end.unread.is_empty()), "all sockets are read again");
@@ -221,7 +222,7 @@ impl World {
         self.input(Input::Connected { conn, id, host: None, local });
     }
 
-    /// A message with a number, which asks for a receipt.
+    /// A numbered message with a request for a receipt.
     fn message(&mut self, conn: ConnId, bytes: &mut Bytes<'_>) {
         let to = match bytes.u8() % 6 {
             0 => String::new(),
@@ -256,7 +257,7 @@ impl World {
         self.input(Input::Text { conn, text });
     }
 
-    /// Something that ends connections.
+    /// An event that ends connections.
     fn ending(&mut self, input: Input<'_>) {
         self.lossy = true;
         self.input(input);
@@ -288,16 +289,16 @@ impl World {
                 }
             }
         }
-        panic!("the hub never rests");
+        panic!("the hub never becomes idle");
     }
 
-    /// Takes about so many bytes off a connection; whether more wait.
+    /// Reads about this many bytes from a connection; returns whether more are queued.
     fn take(&mut self, conn: ConnId, max: usize) -> bool {
         let mut out = Vec::new();
         let more = self.hub.transmit(conn, max, self.now, &mut out);
         for transmit in out {
             let end = self.ends.get_mut(&conn).expect("asked for");
-            assert!(end.close.is_none(), "{transmit:?} comes behind the close");
+            assert!(end.close.is_none(), "{transmit:?} after the close");
             match transmit {
                 Transmit::Ping => {}
                 Transmit::Close { code, .. } => {
@@ -340,7 +341,7 @@ impl World {
         self.settle();
     }
 
-    /// A slow one takes some.
+    /// A slow connection reads a part.
     fn read_some(&mut self, conn: ConnId, max: usize) {
         if self.ends.contains_key(&conn) {
             if self.take(conn, max) {
@@ -357,7 +358,7 @@ impl World {
             self.now = self.now.max(at);
             self.hub.handle_input(Input::Timeout, self.now);
             wakes += 1;
-            assert!(wakes < 20_000, "the hub is woken all the time");
+            assert!(wakes < 20_000, "the hub is woken continuously");
         }
         self.now = end;
     }

@@ -1,9 +1,9 @@
-//! What strangers can send, as functions of any bytes that assert what must hold of them.
+//! Input from strangers: functions that take any bytes and assert properties of the result.
 //!
-//! Each target is one function and one folder of seeds in `fuzz/corpus`. A fuzzer (`fuzz/run`) makes new inputs by
-//! what they reach; an ordinary `cargo test` walks the seeds, so that every input that once mattered is held. A target
-//! asserts properties: what is read is written the same, a second parser agrees, a bound is kept. It stands above all
-//! layers, as tests do, and is no part of a build.
+//! Each target is one function and one folder of seeds in `fuzz/corpus`. A fuzzer (`fuzz/run`) creates new inputs,
+//! guided by coverage; `cargo test` runs the seeds, so that every input that once mattered is tested forever. A target
+//! asserts properties: printing reverses parsing, a second parser agrees, a bound is kept. Like tests, it may use all
+//! layers and is not part of a build.
 
 mod bytes;
 mod call;
@@ -23,7 +23,7 @@ macro_rules! targets {
     ($($file:ident: $($name:ident)*;)*) => {
         $(pub use $file::{$($name),*};)*
 
-        /// The targets by their names.
+        /// The targets by name.
         pub const TARGETS: &[(&str, fn(&[u8]))] = &[$($((stringify!($name), $name)),*),*];
     };
 }

@@ -1,4 +1,4 @@
-//! What a Redis, its sentinels and the other instances say, and how its address is written.
+//! Data from a Redis, its sentinels and other instances, and URLs of a Redis.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::proto::{Head, valid_user};
 use crate::server::cluster::{Bus, BusInput, ClusterSettings, Instance, InstanceOutput as Output};
 use crate::server::{Config, ConnId, Input, Transmit, Verdict};
 
-/// Answers: who holds which slot, where one is sent on to, whom a session lets in.
+/// Answers: the layout of a cluster, redirects, and the values of sessions.
 pub fn reply(data: &[u8]) {
     let node: HostPort = ("10.0.0.1".into(), 7000);
     if let Ok(answer) = redis::parse_redis_value(data) {
@@ -49,7 +49,7 @@ pub fn reply(data: &[u8]) {
     assert_eq!(slot(key), slot(tag.unwrap_or(key)), "{key}");
 }
 
-/// Addresses of a Redis: what is read has a host and shows no secret.
+/// URLs of a Redis: a parsed one has a host and reveals no secret.
 pub fn redis_url(data: &[u8]) {
     let text = valid(data);
     let url: RedisUrl = match text.parse() {
@@ -67,12 +67,12 @@ pub fn redis_url(data: &[u8]) {
             (&hosts[..], format!("RedisUrl(a cluster by {} of its nodes)", hosts.len()))
         }
     };
-    assert_eq!(format!("{url:?}"), shown, "host and port alone");
+    assert_eq!(format!("{url:?}"), shown, "only host and port");
     assert!(!hosts.is_empty() && hosts.iter().all(|(host, _)| !host.is_empty()));
 }
 
-/// What other instances say: whatever comes, our own peers stay, get frames that can be read, and of others nothing
-/// is left once they are silent.
+/// Messages from other instances: for any input, our own peers stay and get valid frames, and nothing is left of an
+/// instance once it is silent.
 pub fn envelopes(data: &[u8]) {
     let mut bytes = Bytes(data);
     let mut now = Instant::now();
@@ -114,7 +114,7 @@ pub fn envelopes(data: &[u8]) {
             5 => {
                 let (conn, len) = (ConnId(u64::from(bytes.u8() & 1) + 1), usize::from(bytes.u16()));
                 hub.handle_input(Input::Text { conn, text: valid(bytes.take(len)) }, now);
-                // It may have closed itself.
+                // A peer may have closed its own connection.
                 kicked = true;
             }
             _ => {
@@ -127,7 +127,7 @@ pub fn envelopes(data: &[u8]) {
         driver.settle(&mut hub, now);
         assert!(kicked || hub.stats().peers == 2);
     }
-    // Nobody speaks any more.
+    // All instances are silent from now on.
     let end = now + Duration::from_secs(50);
     while now < end {
         now += Duration::from_secs(1);
@@ -137,7 +137,7 @@ pub fn envelopes(data: &[u8]) {
         hub.handle_input(Input::Timeout, now);
         driver.settle(&mut hub, now);
     }
-    assert_eq!(hub.stats().peers_away, 0, "the dead are forgotten");
+    assert_eq!(hub.stats().peers_away, 0, "peers of dead instances are removed");
     assert!(kicked || hub.stats().peers == 2);
     for conn in [ConnId(1), ConnId(2)] {
         hub.handle_input(Input::Closed { conn }, now);
@@ -147,7 +147,7 @@ pub fn envelopes(data: &[u8]) {
     assert_eq!((stats.connections, stats.peers, stats.rooms, stats.queued, stats.held), (0, 0, 0, 0, 0));
 }
 
-/// A driver whose bus confirms at once, and whose sockets take all.
+/// A driver whose bus confirms at once, and whose sockets accept everything.
 struct Driver<'a> {
     given: &'a [u8],
     published: Vec<u64>,
@@ -164,7 +164,7 @@ impl Driver<'_> {
                     while hub.transmit(conn, 64 << 10, now, &mut out) {}
                     for transmit in out {
                         if let Transmit::Text(text) = transmit {
-                            // Frames of peers were read where they are; other instances are trusted in that.
+                            // Frames of peers are checked on their own instance; other instances trust that.
                             let routed = text.is_empty()
                                 || self.given.windows(text.len()).any(|w| w == text.as_bytes());
                             let head = Head::parse(&text);

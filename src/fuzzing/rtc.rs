@@ -1,4 +1,4 @@
-//! What comes to the UDP port and in descriptions, before any library reads it.
+//! Input at the UDP port and in descriptions, before any library parses it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -35,7 +35,7 @@ pub(super) fn append(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     set_len(message, 0);
 }
 
-/// The length in the header: that of the body and so many bytes more.
+/// The length in the header: that of the body plus this many bytes.
 fn set_len(message: &mut [u8], more: usize) {
     let len = (message.len() - 20 + more) as u16;
     message[2..4].copy_from_slice(&len.to_be_bytes());
@@ -64,9 +64,9 @@ pub(super) fn fingerprint(message: &mut Vec<u8>) {
 
 const PASSWORD: &str = "VOkJxbRl1RmTxUk/WvJxBt";
 
-/// STUN: what passes is well-formed, signatures are those of the RFC, and the ICE agent behind can read it.
+/// STUN: accepted messages are well-formed, signatures follow the RFC, and the ICE agent can parse them.
 ///
-/// The first byte says what is put behind the rest, so that checksums are no wall.
+/// The first byte decides which attributes are appended, so that checksums do not stop the fuzzer.
 pub fn stun(data: &[u8]) {
     let mut bytes = Bytes(data);
     let (make, turn) = (bytes.u8(), bytes.u8());
@@ -96,16 +96,19 @@ pub fn stun(data: &[u8]) {
     assert_eq!(stun.is_signed_with(|parts| hmac(PASSWORD, parts)), right);
     assert!(!stun.is_signed_with(|parts| hmac("another password", parts)));
     let (from, to) = (at("198.51.100.7:5000"), at(CAMERA));
-    assert!(Receive::new(Protocol::Udp, from, to, &message).is_ok(), "the ICE agent reads what passes");
+    assert!(
+        Receive::new(Protocol::Udp, from, to, &message).is_ok(),
+        "the ICE agent parses accepted messages"
+    );
     if right {
-        // One bit of what is signed.
+        // Flips one signed bit.
         let end = signed.integrity.expect("it is right") * 8;
         let bit = (usize::from(turn) * 37) % end;
         let mut turned = message.clone();
         turned[bit / 8] ^= 0x80 >> (bit % 8);
         let passes = demux::stun(&turned).is_ok_and(|s| s.is_signed_with(|parts| hmac(PASSWORD, parts)));
-        // The length is what the signature is computed over anew; one that is wrong is no message.
-        assert!(!passes, "bit {bit} can be turned");
+        // The signature covers the length as adjusted for it; a wrong length makes the message invalid.
+        assert!(!passes, "bit {bit} can be flipped");
     }
 }
 
@@ -114,7 +117,7 @@ struct Attributes<'a> {
     integrity: Option<usize>,
 }
 
-/// A walk of its own over the attributes of a message that passed.
+/// An independent walk over the attributes of an accepted message.
 fn attributes(message: &[u8]) -> Attributes<'_> {
     let mut found = Attributes { user: None, integrity: None };
     let mut at = 20;
@@ -137,7 +140,7 @@ fn attributes(message: &[u8]) -> Attributes<'_> {
     found
 }
 
-/// DTLS: records that pass lie in the datagram, in order, and none could be plaintext after the handshake.
+/// DTLS: accepted records are inside the datagram, in order, and only handshake records may be plaintext.
 pub fn dtls(data: &[u8]) {
     let mut bytes = Bytes(data);
     let stage = bytes.pick(&[Stage::Handshake, Stage::Established]);
@@ -145,9 +148,9 @@ pub fn dtls(data: &[u8]) {
     let mut end = 0;
     let mut whole = true;
     for record in demux::records(datagram, stage) {
-        assert!(whole, "nothing is found behind what has no length");
+        assert!(whole, "nothing follows a record without a length");
         let Ok(record) = record else {
-            // Its own length tells where the next begins.
+            // The record's own length determines where the next begins.
             let len = datagram.get(end + 11..end + 13).map(|l| usize::from(u16::from_be_bytes([l[0], l[1]])));
             match len.filter(|len| end + 13 + len <= datagram.len() && 13 + len <= 2000) {
                 Some(len) => end += 13 + len,
@@ -156,7 +159,7 @@ pub fn dtls(data: &[u8]) {
             continue;
         };
         let begin = record.as_ptr() as usize - datagram.as_ptr() as usize;
-        assert_eq!(begin, end, "records lie side by side");
+        assert_eq!(begin, end, "records are adjacent");
         end += record.len();
         let (header, body) = record.split_at(13);
         assert_eq!(usize::from(u16::from_be_bytes([header[11], header[12]])), body.len());
@@ -167,7 +170,7 @@ pub fn dtls(data: &[u8]) {
                 messages(body);
             }
             (21 | 22, false) => assert!(header[3..5] == [0, 1] && body.len() >= 24 + 2),
-            (kind, plain) => panic!("type {kind} passes, plaintext: {plain}"),
+            (kind, plain) => panic!("type {kind} accepted, plaintext: {plain}"),
         }
     }
     assert!(!whole || end == datagram.len());
@@ -184,7 +187,7 @@ fn messages(mut body: &[u8]) {
     }
 }
 
-/// RTP and RTCP: what passes holds its header, its extension and a tag.
+/// RTP and RTCP: an accepted packet contains its header, its extension and a tag.
 pub fn media(data: &[u8]) {
     let class = demux::classify(data);
     assert_eq!(class == Some(Class::Media), matches!(data.first(), Some(128..=191)));
@@ -217,7 +220,7 @@ fn fanout(now: Instant) -> Fanout {
     fanout
 }
 
-/// Lets time pass; where datagrams went.
+/// Advances the time; returns where datagrams were sent.
 fn pass(fanout: &mut Fanout, from: Instant, time: Duration) -> BTreeSet<SocketAddr> {
     let (mut now, mut reached) = (from, BTreeSet::new());
     loop {
@@ -236,7 +239,7 @@ fn pass(fanout: &mut Fanout, from: Instant, time: Duration) -> BTreeSet<SocketAd
 }
 
 /// Descriptions: an answer has the offer's sections in their order and nothing that was not offered, a second parser
-/// reads it, and an offer that was taken is taken again. Several are separated by NUL: renegotiations.
+/// accepts it, and an accepted offer is accepted again. NUL separates several of them: renegotiations.
 pub fn sdp(data: &[u8]) {
     let now = Instant::now();
     let mut fanout = fanout(now);
@@ -252,7 +255,7 @@ pub fn sdp(data: &[u8]) {
                 assert_eq!(again.streams, answer.streams);
             }
             Err(refusal) => {
-                assert_eq!(fanout.sessions().count(), before, "a refusal leaves all as it was");
+                assert_eq!(fanout.sessions().count(), before, "a refusal changes nothing");
                 assert!(!refusal.to_string().contains(char::is_control), "{refusal}");
             }
         }
@@ -262,7 +265,7 @@ pub fn sdp(data: &[u8]) {
     assert_eq!(fanout.totals().panics, 0);
 }
 
-/// Kind, port zero or not, mid and formats of each section.
+/// The kind, port zero or not, mid and formats of each section.
 fn sections(sdp: &str) -> Vec<(&str, &str, Vec<&str>)> {
     let mut all: Vec<(&str, &str, Vec<&str>)> = vec![];
     for line in sdp.lines() {
@@ -278,7 +281,7 @@ fn sections(sdp: &str) -> Vec<(&str, &str, Vec<&str>)> {
 }
 
 fn agrees(offer: &str, answer: &str) {
-    // What is declined is named as the offer named it, which may be anything.
+    // A declined section repeats the formats of the offer, which may be anything.
     let declined = answer.lines().any(|l| l.starts_with("m=") && l.split(' ').nth(1) == Some("0"));
     assert!(declined || SdpAnswer::from_sdp_string(answer).is_ok(), "{answer}");
     let plain = |text: &str| text.lines().all(|line| !line.contains(char::is_control));
@@ -293,7 +296,8 @@ fn agrees(offer: &str, answer: &str) {
     }
 }
 
-/// Candidates: however many and odd, the session lives, and only what was named and may be reached is sent to.
+/// Candidates: regardless of their number and form, the session lives, and only named and allowed addresses are sent
+/// to.
 pub fn candidates(data: &[u8]) {
     let now = Instant::now();
     let mut fanout = fanout(now);

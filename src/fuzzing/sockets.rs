@@ -1,4 +1,4 @@
-//! What comes to the TCP port: heads of HTTP requests, and WebSocket frames of who is not admitted.
+//! Input at the TCP port: heads of HTTP requests, and WebSocket frames before admission.
 
 use std::io::Cursor;
 use std::net::IpAddr;
@@ -15,8 +15,8 @@ use crate::net::http::{Rules, answer};
 use crate::net::ws::Gate;
 use crate::net::{Network, Origins};
 
-/// The gate before `welcome`: it passes what a reader of its own passes, however the bytes are cut, and the WebSocket
-/// library never sees a frame over the limit.
+/// The gate before `welcome`: it accepts the same frames as a second parser, however the bytes are split, and the
+/// WebSocket library never sees a frame over the limit.
 pub fn frames(data: &[u8]) {
     let mut bytes = Bytes(data);
     let max = bytes.pick(&[0, 125, 126, 1000, 16 << 10]);
@@ -54,7 +54,7 @@ pub fn frames(data: &[u8]) {
     }
 }
 
-/// Reads from a slice, and takes whatever is written.
+/// Reads from a slice, and accepts all writes.
 struct Answers<'a>(Cursor<&'a [u8]>);
 
 impl std::io::Read for Answers<'_> {
@@ -73,7 +73,7 @@ impl std::io::Write for Answers<'_> {
     }
 }
 
-/// Where the first frame that is too large for its message begins, and where its head ends (RFC 6455, 5.2).
+/// The offset of the first frame that is too large for its message, and the end of its head (RFC 6455, 5.2).
 fn over(stream: &[u8], max: u64) -> Option<(usize, usize)> {
     let (mut at, mut message) = (0usize, 0u64);
     loop {
@@ -105,10 +105,10 @@ fn over(stream: &[u8], max: u64) -> Option<(usize, usize)> {
 const PEERS: [&str; 4] = ["203.0.113.5", "127.0.0.1", "10.0.0.1", "2001:db8::5"];
 const ALLOWED: &str = "https://viewer.example";
 
-/// Heads of requests: a WebSocket is given to whom the rules give it, and the client's address is the peer's unless a
-/// trusted proxy tells another.
+/// Heads of requests: a WebSocket opens only as the rules allow, and the client's address is the peer's unless a
+/// trusted proxy reports another.
 ///
-/// The input is the request's head: its first line, then `name: value` in each.
+/// The input is the head of the request: its first line, then `name: value` lines.
 pub fn http(data: &[u8]) {
     let mut bytes = Bytes(data);
     let peer: IpAddr = bytes.pick(&PEERS).parse().expect("literal");
@@ -136,18 +136,18 @@ pub fn http(data: &[u8]) {
     let upgrade = Mutex::new(None);
     let response = block_on(answer(&rules, request.clone(), peer, &upgrade));
     let headers = request.headers();
-    let upgraded = upgrade.into_inner().expect("nothing panics with it");
+    let upgraded = upgrade.into_inner().expect("no panic under this lock");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     assert_eq!(upgraded.is_some(), response.status() == StatusCode::SWITCHING_PROTOCOLS);
     if let Some(from) = upgraded {
-        assert!(trusted || from == peer, "{from} is told by nobody who is trusted");
+        assert!(trusted || from == peer, "no trusted proxy reported {from}");
         let told = headers.get_all("x-forwarded-for").iter().chain(headers.get_all("x-real-ip"));
         let told =
             told.flat_map(|v| v.as_bytes().split(|b| *b == b',')).filter_map(|b| std::str::from_utf8(b).ok());
         let mut told = told.map(str::trim).filter_map(|text| {
             text.parse::<IpAddr>().ok().or_else(|| Some(text.parse::<std::net::SocketAddr>().ok()?.ip()))
         });
-        assert!(from == peer || told.any(|ip| ip.to_canonical() == from), "{from} is nobody's");
+        assert!(from == peer || told.any(|ip| ip.to_canonical() == from), "no header contains {from}");
         assert_eq!((request.method(), version), (&Method::GET, Version::HTTP_11));
         assert_eq!(headers.get_all("host").iter().count(), 1);
         assert_eq!(headers["sec-websocket-version"], "13");
@@ -158,14 +158,11 @@ pub fn http(data: &[u8]) {
         assert!(origins.len() < 2 && origins.iter().all(|o| own(o) || o.eq_ignore_ascii_case(ALLOWED)));
     }
     if response.status() == StatusCode::OK {
-        assert!(
-            valid(headers["authorization"].as_bytes()).ends_with("right"),
-            "who shows no token gets nothing"
-        );
+        assert!(valid(headers["authorization"].as_bytes()).ends_with("right"), "nothing without a token");
     }
 }
 
-/// Networks in CIDR notation: what is printed reads the same, and what is inside is inside.
+/// Networks in CIDR notation: printing reverses parsing, and membership matches the bits.
 pub fn network(data: &[u8]) {
     let mut bytes = Bytes(data);
     let address: [u8; 16] = std::array::from_fn(|_| bytes.u8());
@@ -189,7 +186,7 @@ pub fn network(data: &[u8]) {
         };
         assert_eq!(network.contains(ip), shares, "{ip} in {network}");
         if let IpAddr::V4(ip) = ip {
-            assert_eq!(network.contains(ip.to_ipv6_mapped().into()), shares, "{ip} in IPv6's clothes");
+            assert_eq!(network.contains(ip.to_ipv6_mapped().into()), shares, "{ip} in its IPv6-mapped form");
         }
     }
 }

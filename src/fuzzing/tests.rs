@@ -1,4 +1,4 @@
-//! The seeds are walked, and the harness can fail.
+//! Runs the seeds, and checks that the harness can fail.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use super::TARGETS;
 
-/// Targets of the program's own modules, which its tests walk.
+/// Targets in the program's own modules, whose seeds its tests run.
 const PROGRAM: [&str; 1] = ["config"];
 
-/// What all seeds together may take in the repository.
+/// The maximum size of all seeds in the repository.
 const MAX_CORPUS: u64 = 1 << 20;
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
 }
 
-/// Cargo packs no crate into another.
+/// Cargo does not pack a crate into another.
 fn is_packaged() -> bool {
     let packaged = !fuzz().exists();
     if packaged {
@@ -26,7 +26,7 @@ fn is_packaged() -> bool {
     packaged
 }
 
-/// The names of what is in a folder, in order.
+/// The names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut names: Vec<String> =
@@ -58,11 +58,11 @@ fn every_seed_passes() {
 }
 
 #[test]
-fn a_target_that_is_wrong_fails_at_its_seeds() {
+fn a_wrong_target_fails_at_its_seeds() {
     if is_packaged() {
         return;
     }
-    let wrong: fn(&[u8]) = |bytes| assert!(!bytes.contains(&b'{'), "a test wants this");
+    let wrong: fn(&[u8]) = |bytes| assert!(!bytes.contains(&b'{'), "intended by this test");
     let seeds = seeds("head");
     assert!(failures("head", wrong, &seeds).len() > 2, "of {}", seeds.len());
 }
@@ -74,7 +74,7 @@ fn every_target_is_listed_everywhere_and_has_seeds() {
     }
     let all = TARGETS.iter().map(|(name, _)| *name).chain(PROGRAM);
     let ours: BTreeSet<String> = all.clone().map(str::to_owned).collect();
-    assert_eq!(ours.len(), TARGETS.len() + PROGRAM.len(), "a name twice");
+    assert_eq!(ours.len(), TARGETS.len() + PROGRAM.len(), "a name is listed twice");
     let files = names(&fuzz().join("fuzz_targets"));
     assert_eq!(files, ours.iter().map(|name| format!("{name}.rs")).collect::<Vec<_>>());
     assert_eq!(names(&fuzz().join("corpus")), ours.iter().cloned().collect::<Vec<_>>());
@@ -86,7 +86,7 @@ fn every_target_is_listed_everywhere_and_has_seeds() {
         let text = fs::read_to_string(fuzz().join(format!("fuzz_targets/{name}.rs"))).expect("listed above");
         let module = if PROGRAM.contains(&name) { "fuzzed" } else { "symple::fuzzing" };
         assert!(text.contains(&format!("{module}::{name}(")), "{name}.rs drives another target");
-        assert!(seeds(name).len() >= 3, "{name} has hardly a seed");
+        assert!(seeds(name).len() >= 3, "{name} has too few seeds");
     }
     let size: u64 = all.flat_map(seeds).map(|(_, bytes)| bytes.len() as u64).sum();
     assert!(size < MAX_CORPUS, "{size} bytes of seeds: too many for a repository");

@@ -1,20 +1,20 @@
-//! The loop of targets with a state: the bytes say what is done next, and after each step all must hold.
+//! The loop of targets with state: the bytes decide on each step, and all properties must hold after it.
 
 use super::bytes::Bytes;
 
-/// What bytes steer.
+/// A system under test that bytes control.
 pub(super) trait World {
-    /// Does what the next bytes say.
+    /// Executes the step that the next bytes describe.
     fn step(&mut self, bytes: &mut Bytes<'_>);
 
-    /// Asserts what always holds.
+    /// Asserts the invariants.
     fn check(&self);
 
-    /// Brings all to its end, and asserts what must have come of it.
+    /// Ends everything, and asserts the final state.
     fn end(self);
 }
 
-/// Steps until the bytes are over, so many times at most.
+/// Runs steps until the bytes are used up, up to a maximum number.
 pub(super) fn walk(mut world: impl World, mut bytes: Bytes<'_>, most: usize) {
     for _ in 0..most {
         if bytes.is_empty() {

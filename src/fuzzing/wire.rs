@@ -1,4 +1,4 @@
-//! What every frame goes through: its head, the rewritten `from`, the merged presence, the bodies of calls.
+//! The path of every frame: its head, the rewritten `from`, the merged presence, the bodies of calls.
 
 use serde_json::Value;
 
@@ -10,8 +10,8 @@ use crate::proto::{
 
 const FROM: &str = "alice|9f";
 
-/// A second parser's view of a frame: the last of several members counts. `Err(true)`: it is JSON, but holds a
-/// number or an escape that this parser cannot keep.
+/// A second parser's view of a frame: of duplicate members, the last counts. `Err(true)`: valid JSON with a number or
+/// an escape that this parser does not support.
 fn judge(text: &str) -> Result<Value, bool> {
     serde_json::from_str(text).map_err(|e| {
         let words = e.to_string();
@@ -29,7 +29,7 @@ pub fn head(data: &[u8]) {
         (Err(Malformed::Twice(member)), _) => return assert!(count(text, member) > 1),
         (Err(Malformed::NoType), Ok(value)) => return assert!(!value["type"].is_string(), "{text}"),
         (Err(Malformed::Json(_)), Ok(value)) => return assert!(!value.is_object(), "{text}"),
-        (Err(Malformed::TooDeep), Ok(_)) => panic!("not deeper than the second parser can go: {text}"),
+        (Err(Malformed::TooDeep), Ok(_)) => panic!("the second parser accepts this depth: {text}"),
         (Err(_), Err(_)) => return,
     };
     let stamp = stamped(&head, FROM);
@@ -43,7 +43,7 @@ pub fn head(data: &[u8]) {
     assert_eq!(Kind::from(&*head.kind).as_str(), &*head.kind);
     let value = match judged {
         Ok(value) => value,
-        Err(known) => return assert!(known, "a head was read from what is no JSON: {text}"),
+        Err(known) => return assert!(known, "a head was parsed from invalid JSON: {text}"),
     };
     let object = value.as_object().expect("a head is an object's");
     assert_eq!(value["type"].as_str(), Some(&*head.kind));
@@ -62,7 +62,7 @@ pub fn head(data: &[u8]) {
     assert_eq!(judge(&stamp), Ok(Value::Object(expected)), "nothing else changes");
 }
 
-/// `to` by the words of the protocol.
+/// `to` according to the protocol.
 fn to(value: Option<&Value>) -> Option<To<'_>> {
     let name = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(|s| s.to_owned().into());
     match value {
@@ -72,7 +72,7 @@ fn to(value: Option<&Value>) -> Option<To<'_>> {
     }
 }
 
-/// How often a member stands in a frame.
+/// How often a member occurs in a frame.
 fn count(text: &str, member: &str) -> usize {
     let mut count = 0;
     walk(text, |name, _, _| count += usize::from(name == member)).expect("the head was walked");
@@ -93,7 +93,7 @@ fn addresses(text: &str) {
     }
 }
 
-/// Presences: what the server vouches for is its own, no secret passes, and the roster's own merge agrees.
+/// Presences: members that the server guarantees are its own, no secret passes, and merging in the roster agrees.
 pub fn presence(data: &[u8]) {
     let mut bytes = Bytes(data);
     let forced_name = bytes.u8() & 1 == 1;
@@ -119,7 +119,7 @@ pub fn presence(data: &[u8]) {
             assert_eq!(value.get(name), Some(value_given), "{name}");
         }
     }
-    // Of several names the first counts here, and the last in a map.
+    // Of duplicate names, the first counts here and the last in a map.
     let raw = head.data.filter(|raw| raw.starts_with('{'));
     if raw.is_none_or(|raw| count(raw, "name") < 2) {
         let own = given.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -131,7 +131,7 @@ pub fn presence(data: &[u8]) {
     }
 }
 
-/// Bodies of call messages: what is read is written so that it reads the same.
+/// Bodies of call messages: printing reverses parsing.
 pub fn body(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(candidate) = serde_json::from_str::<Candidate>(text) {
