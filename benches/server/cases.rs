@@ -1,4 +1,4 @@
-//! The cases. Each loads a fresh process and returns what it took of it.
+//! The cases. Each loads a fresh process and returns what it cost.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,14 @@ use crate::load::Load;
 use crate::peers::{Deadline, WAIT, admit, admit_with, after, is, message};
 use crate::subject::Subject;
 
-/// Nothing more is sent when a case has taken so long; what was sent counts.
+/// A case stops sending after this time; what was sent counts.
 const LONG_ENOUGH: Duration = Duration::from_secs(3);
 
-/// How many messages of a sender that nobody waits for may be under way.
+/// How many messages may be in flight from a sender that nobody else paces.
 const STREAM: usize = 8;
 
-/// One way between pairs, each in a room of its own, `in_flight` at a time: microseconds a message.
+/// One direction between pairs, each in a room of its own, with `in_flight` messages at a time: microseconds per
+/// message.
 pub(crate) struct Direct {
     pub pairs: usize,
     pub in_flight: usize,
@@ -33,7 +34,7 @@ pub(crate) fn direct(subject: &Subject, case: &Direct) -> f64 {
             sent += case.in_flight;
         }
         while came < sent {
-            deadline.check(|| format!("{came} of {sent} messages came"));
+            deadline.check(|| format!("{came} of {sent} messages arrived"));
             let more = began.elapsed() < LONG_ENOUGH;
             load.turn(WAIT, |outbox, peer, text| {
                 if !is(text, "message") {
@@ -50,7 +51,7 @@ pub(crate) fn direct(subject: &Subject, case: &Direct) -> f64 {
     })
 }
 
-/// One tells its whole room, two messages at a time: microseconds a delivery.
+/// One peer sends to its whole room, two messages at a time: microseconds per delivery.
 pub(crate) fn fan_out(subject: &Subject, members: usize, messages: usize) -> f64 {
     let mut load = Load::new(subject.address);
     let peers = admit(&mut load, members + 1, |_| Some("room".into()));
@@ -59,7 +60,7 @@ pub(crate) fn fan_out(subject: &Subject, members: usize, messages: usize) -> f64
     subject.cost(|| {
         let (mut sent, mut came, began, deadline) = (0, 0, Instant::now(), Deadline::new());
         while came < sent * members || sent == 0 {
-            deadline.check(|| format!("{came} of {} deliveries came", sent * members));
+            deadline.check(|| format!("{came} of {} deliveries arrived", sent * members));
             while sent < messages && came + members > sent * members && began.elapsed() < LONG_ENOUGH {
                 load.send(0, &text);
                 sent += 1;
@@ -70,8 +71,8 @@ pub(crate) fn fan_out(subject: &Subject, members: usize, messages: usize) -> f64
     })
 }
 
-/// All join one room at once, ask who is there, and answer each other, until all rosters are complete and
-/// all is said: microseconds a delivered frame, whatever it was.
+/// All join one room at once, probe it, and answer each other, until all rosters are complete and everything is
+/// delivered: microseconds per delivered frame of any kind.
 pub(crate) fn join(subject: &Subject, count: usize) -> f64 {
     let mut load = Load::new(subject.address);
     let peers = admit(&mut load, count, |_| None);
@@ -91,13 +92,13 @@ pub(crate) fn join(subject: &Subject, count: usize) -> f64 {
         let (mut pairs, mut frames, deadline) = (0, 0, Deadline::new());
         let mut quiet = false;
         while pairs < count * (count - 1) || !quiet {
-            deadline.check(|| format!("of {} entries of rosters {pairs} came", count * (count - 1)));
+            deadline.check(|| format!("{pairs} roster entries arrived of {}", count * (count - 1)));
             quiet = !load.turn(5 * WAIT, |outbox, peer, text| {
                 frames += 1;
                 if !is(text, "presence") {
                     return;
                 }
-                let from = after(text, r#""from":""#).expect("a presence tells of whom");
+                let from = after(text, r#""from":""#).expect("a presence has a sender");
                 let number = from[1..].split('|').next().and_then(|n| n.parse::<usize>().ok());
                 let other = number.expect("users are numbered");
                 pairs += usize::from(!std::mem::replace(&mut known[peer * count + other], true));
@@ -110,8 +111,8 @@ pub(crate) fn join(subject: &Subject, count: usize) -> f64 {
     })
 }
 
-/// All join one room at once and say nothing: microseconds for each that one is told of, until all are told of all.
-/// Each tells `bytes` of itself; clients take several presences in one frame.
+/// All join one room at once and stay silent: microseconds per announced peer, until every roster is complete. Each
+/// peer has `bytes` of data; clients accept several presences in one frame.
 pub(crate) fn storm(subject: &Subject, count: usize, bytes: usize) -> f64 {
     let mut load = Load::new(subject.address);
     let more = format!(r#","accept":["presence:batch"],"data":{{"x":"{}"}}"#, "x".repeat(bytes));
@@ -122,7 +123,7 @@ pub(crate) fn storm(subject: &Subject, count: usize, bytes: usize) -> f64 {
         let mut known = vec![false; count * count];
         let (mut pairs, deadline) = (0, Deadline::new());
         while pairs < count * (count - 1) {
-            deadline.check(|| format!("of {} entries of rosters {pairs} came", count * (count - 1)));
+            deadline.check(|| format!("{pairs} roster entries arrived of {}", count * (count - 1)));
             load.turn(WAIT, |_, peer, text| {
                 if !is(text, "presence") && !is(text, "presence:batch") {
                     return;
@@ -141,13 +142,13 @@ pub(crate) fn storm(subject: &Subject, count: usize, bytes: usize) -> f64 {
     cost
 }
 
-/// Peers come, two to a room: microseconds for each.
+/// Peers connect, two to a room: microseconds per peer.
 pub(crate) fn connect(subject: &Subject, count: usize) -> f64 {
     let mut load = Load::new(subject.address);
     subject.cost(|| admit(&mut load, count, |peer| Some(format!("room-{}", peer / 2))).len())
 }
 
-/// Peers are there, two to a room, and say nothing: bytes of resident memory for each.
+/// Idle peers, two to a room: bytes of resident memory per peer.
 pub(crate) fn idle(subject: &Subject, count: usize) -> f64 {
     let mut load = Load::new(subject.address);
     let before = subject.resident();
@@ -156,8 +157,8 @@ pub(crate) fn idle(subject: &Subject, count: usize) -> f64 {
     (subject.resident() - before) as f64 / count as f64
 }
 
-/// One of two readers stops, and its room goes on until `bytes` are said, as fast as the other reads: bytes of
-/// memory that the process grew at most.
+/// One of two readers stops, and its room continues until `bytes` are sent, as fast as the other reads: the maximum
+/// growth of the process, in bytes.
 pub(crate) fn stopped_reader(subject: &Subject, bytes: usize) -> f64 {
     const MESSAGE: usize = 4096;
     let mut load = Load::new(subject.address);
@@ -168,8 +169,8 @@ pub(crate) fn stopped_reader(subject: &Subject, bytes: usize) -> f64 {
     let text = message(&peers[0], None, MESSAGE);
     let (mut sent, mut came, deadline) = (0, 0, Deadline::new());
     while came < bytes / MESSAGE {
-        deadline.check(|| format!("{came} of {sent} messages came"));
-        assert!(load.is_open(1), "the one that reads was closed");
+        deadline.check(|| format!("{came} of {sent} messages arrived"));
+        assert!(load.is_open(1), "the peer that reads was closed");
         while sent < (came + STREAM).min(bytes / MESSAGE) {
             load.send(0, &text);
             sent += 1;

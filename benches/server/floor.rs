@@ -1,5 +1,5 @@
-//! The floor: a bare relay on the server's own WebSocket library and runtime. It knows rooms and
-//! forwarding and nothing else: no JSON, no rules, no limits. What it costs is what the sockets cost.
+//! The floor: a bare relay on the server's own WebSocket library and runtime. It only has rooms and forwarding: no
+//! JSON, no rules, no limits. Its cost is that of the sockets.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -18,15 +18,15 @@ use futures_lite::Stream;
 use futures_sink::Sink;
 use smol::{Async, LocalExecutor};
 
-/// The argument by which this program is the floor.
+/// The argument that makes this program the floor.
 pub(crate) const NAME: &str = "floor";
 
-/// How many frames of one socket are read, and how many bytes are written, before others have their turn:
-/// the server's own numbers.
+/// How many frames are read from one socket, and how many bytes are written, before others have their turn: the
+/// server's own numbers.
 const TURN: usize = 32;
 const BATCH: usize = 16 << 10;
 
-/// How much of a message is searched for where it goes; the load writes that first.
+/// How much of a message is searched for its recipient, which the load writes first.
 const HEAD: usize = 200;
 
 type Shared = Rc<RefCell<Relay>>;
@@ -47,7 +47,7 @@ struct Peer {
     waker: Option<Waker>,
 }
 
-/// Tells a wake for reading from one for writing, so that who only writes asks no socket in vain.
+/// Distinguishes wake-ups for reading from those for writing, so that a task that only writes does not read in vain.
 struct Readable {
     came: AtomicBool,
     task: AtomicWaker,
@@ -60,14 +60,14 @@ impl Wake for Readable {
     }
 }
 
-/// Relays on a port that the system chooses, until it is killed.
+/// Relays on a port that the system chooses, until the process is killed.
 pub(crate) fn run() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     println!("listening on ws://{}", listener.local_addr().expect("it is bound"));
     let listener = Async::new(listener).expect("a listener can be polled");
     let (relay, executor) = (Shared::default(), Rc::new(LocalExecutor::new()));
     let tasks = Rc::downgrade(&executor);
-    // A task, for what `run` itself waits for is asked anew at each wake.
+    // A task, since the future that `run` itself polls would be polled at each wake-up.
     let accept = async move {
         while let Some(executor) = tasks.upgrade() {
             let Ok((tcp, _)) = listener.accept().await else { continue };
@@ -126,9 +126,9 @@ fn write(relay: &Shared, id: usize, socket: &mut Socket, cx: &mut Context<'_>) -
             Poll::Pending => return Poll::Pending,
         }
         let mut relay = relay.borrow_mut();
-        let peer = relay.peers.get_mut(&id).expect("it is forgotten when this ends");
+        let peer = relay.peers.get_mut(&id).expect("removed only when this ends");
         if peer.queue.is_empty() {
-            // A queue that has drained gives its room back, as the server's does.
+            // A queue that has drained frees its memory, as the server's does.
             if peer.queue.capacity() > TURN {
                 peer.queue = VecDeque::new();
             }
@@ -151,7 +151,7 @@ fn write(relay: &Shared, id: usize, socket: &mut Socket, cx: &mut Context<'_>) -
 impl Relay {
     fn take(&mut self, id: usize, text: Utf8Bytes) {
         let head = text.get(..HEAD).unwrap_or(&text);
-        let peer = self.peers.get_mut(&id).expect("it is forgotten when its task ends");
+        let peer = self.peers.get_mut(&id).expect("removed only when its task ends");
         if !std::mem::replace(&mut peer.welcomed, true) {
             if let Some(room) = after(head, r#""rooms":[""#) {
                 let room = room.to_owned();
@@ -200,7 +200,7 @@ impl Relay {
     }
 }
 
-/// The string that stands behind `key`.
+/// The string after `key`.
 fn after<'a>(head: &'a str, key: &str) -> Option<&'a str> {
     head.split_once(key)?.1.split('"').next()
 }

@@ -1,6 +1,6 @@
-//! WebSocket frames as a client writes and reads them (RFC 6455, section 5.2), and no more than the load needs.
+//! WebSocket frames as a client writes and reads them (RFC 6455, section 5.2), only as far as the load needs.
 
-/// A key; which one makes no difference to what the server does with it.
+/// A masking key; its value makes no difference to the server.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 pub(crate) const TEXT: u8 = 1;
@@ -23,7 +23,7 @@ pub(crate) fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
 }
 
-/// The first frame of these bytes: its opcode, its payload, and what is behind it.
+/// The first frame of these bytes: its opcode, its payload, and the rest.
 pub(crate) fn read(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match second {

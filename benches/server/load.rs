@@ -1,7 +1,7 @@
 //! The load: many clients in one thread, over epoll.
 //!
-//! What one turn of the loop makes a client say leaves in one write, as that of a client that was busy for
-//! a moment would.
+//! Everything that a client sends in one turn of the loop leaves in one write, like that of a client that was busy for
+//! a moment.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -61,7 +61,7 @@ impl Outbox {
 
 impl Load {
     pub(crate) fn new(address: SocketAddr) -> Load {
-        assert!(address.ip().is_loopback(), "load is for this machine alone");
+        assert!(address.ip().is_loopback(), "load is only for this machine");
         Load {
             address,
             epoll: epoll::create(CreateFlags::CLOEXEC).expect("Linux has epoll"),
@@ -72,9 +72,10 @@ impl Load {
         }
     }
 
-    /// One more client, which says `auth` as soon as it may. Clients are numbered from 0.
+    /// Adds a client, which sends `auth` as soon as it may. Clients are numbered from 0.
     pub(crate) fn dial(&mut self, auth: String) {
-        let stream = TcpStream::connect(self.address).expect("it listens, and files enough may be open");
+        let stream =
+            TcpStream::connect(self.address).expect("it listens, and the limit on open files suffices");
         stream.set_nonblocking(true).expect("a socket can be polled");
         stream.set_nodelay(true).expect("a TCP socket");
         let client = self.clients.len();
@@ -94,19 +95,19 @@ impl Load {
         self.outbox.send(client, text);
     }
 
-    /// This client reads nothing any more.
+    /// This client stops reading.
     pub(crate) fn stop_reading(&mut self, client: usize) {
-        epoll::delete(&self.epoll, &self.clients[client].stream).expect("it was added when it was dialled");
+        epoll::delete(&self.epoll, &self.clients[client].stream).expect("added when it connected");
     }
 
     pub(crate) fn is_open(&self, client: usize) -> bool {
         !self.clients[client].closed
     }
 
-    /// Says what is to be said, waits for what comes, and hands out each text. False if nothing came.
+    /// Sends what is queued, waits for input, and passes on each text. False if nothing arrived.
     pub(crate) fn turn(&mut self, wait: Duration, mut on: impl FnMut(&mut Outbox, usize, &str)) -> bool {
         self.flush();
-        let wait = Timespec::try_from(wait).expect("a short while");
+        let wait = Timespec::try_from(wait).expect("a short wait");
         self.ready.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(&wait)) {
             Err(rustix::io::Errno::INTR) => return true,
@@ -132,7 +133,7 @@ impl Load {
         came
     }
 
-    /// Reads until nothing comes.
+    /// Reads until nothing is left.
     pub(crate) fn settle(&mut self) {
         while self.turn(Duration::from_millis(100), |_, _, _| {}) {}
     }
@@ -170,7 +171,7 @@ impl Client {
         epoll::modify(epoll, &self.stream, EventData::new_u64(client as u64), flags).expect("it was added");
     }
 
-    /// Reads once, which epoll repeats while there is more; `None` when nothing more will come.
+    /// Reads once, and epoll reports again while there is more; `None` at the end.
     fn read(
         &mut self,
         client: usize,
@@ -196,7 +197,7 @@ impl Client {
                 return Some(());
             };
             let head = String::from_utf8_lossy(&rest[..end]);
-            assert!(head.starts_with("HTTP/1.1 101 "), "no WebSocket was opened, but:\n{head}");
+            assert!(head.starts_with("HTTP/1.1 101 "), "the server did not open a WebSocket:\n{head}");
             outbox.send(client, auth);
             self.auth = None;
             rest = &rest[end + 4..];
@@ -208,7 +209,7 @@ impl Client {
                 frame::PING => outbox.put(client, frame::PONG, payload),
                 frame::PONG => {}
                 frame::CLOSE => return None,
-                other => panic!("a frame of kind {other} came"),
+                other => panic!("a frame with opcode {other} arrived"),
             }
         }
         self.input = rest.to_vec();

@@ -1,9 +1,9 @@
-//! `make bench`: what the server costs, in CPU time and memory of its process, beside a bare relay.
+//! `make bench`: the cost of the server, as CPU time and memory of its process, compared with a bare relay.
 //!
-//! Each measurement starts a process of its own, the program `symple serve` or the [floor], and loads it from
-//! this one over loopback. They take turns, so that whatever else the machine does meets both; the figure
-//! is the median of the rounds. CPU time does not depend on who else wanted the CPU, but caches do: on a
-//! busy machine the ratio says more than the microseconds.
+//! Each measurement starts a process of its own, the program `symple serve` or the [floor], and loads it from this one
+//! over loopback. They alternate, so that other load on the machine affects both; the figure is the median of the
+//! rounds. CPU time does not depend on other processes that want the CPU, but caches do: on a busy machine the ratio
+//! says more than the microseconds.
 
 #[cfg(target_os = "linux")]
 mod cases;

@@ -1,22 +1,22 @@
-//! Peers that are let in, and what they say.
+//! Peers that are admitted, and what they send.
 
 use std::time::{Duration, Instant};
 
 use crate::load::Load;
 
-/// How many are on their way in at one time.
+/// How many connect at a time.
 const AT_ONCE: usize = 64;
 
-/// Far more than any case takes; a deadline, not a measurement.
+/// Far longer than any case takes; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a turn of the loop waits.
 pub(crate) const WAIT: Duration = Duration::from_millis(20);
 
-/// How much of a text is searched for what it is: all of them say that first.
+/// How much of a text is searched for its type, which comes first in all of them.
 const HEAD: usize = 200;
 
-/// Ends a run in which something does not come.
+/// Ends a run in which something does not arrive.
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
@@ -25,16 +25,16 @@ impl Deadline {
     }
 
     pub(crate) fn check(&self, words: impl FnOnce() -> String) {
-        assert!(Instant::now() < self.0, "the time is up: {}", words());
+        assert!(Instant::now() < self.0, "timed out: {}", words());
     }
 }
 
-/// Lets in `count` peers, each into the room that `room` names for it; their addresses, by number.
+/// Connects `count` peers, each into its `room`; returns their addresses, by number.
 pub(crate) fn admit(load: &mut Load, count: usize, room: impl Fn(usize) -> Option<String>) -> Vec<String> {
     admit_with(load, count, "", room)
 }
 
-/// The same, with `more` members in their `auth`, each behind a comma.
+/// The same, with `more` members in their `auth`, each preceded by a comma.
 pub(crate) fn admit_with(
     load: &mut Load,
     count: usize,
@@ -44,7 +44,7 @@ pub(crate) fn admit_with(
     let mut addresses = vec![String::new(); count];
     let (mut dialled, mut admitted, deadline) = (0, 0, Deadline::new());
     while admitted < count {
-        deadline.check(|| format!("{admitted} of {count} peers were let in"));
+        deadline.check(|| format!("{admitted} of {count} peers were admitted"));
         while dialled < count.min(admitted + AT_ONCE) {
             let rooms = room(dialled).map(|room| format!(r#","rooms":["{room}"]"#)).unwrap_or_default();
             load.dial(format!(r#"{{"type":"auth","user":"p{dialled}"{rooms}{more}}}"#));
@@ -52,7 +52,7 @@ pub(crate) fn admit_with(
         }
         load.turn(WAIT, |_, peer, text| {
             if is(text, "welcome") {
-                let id = after(text, r#""id":""#).expect("a welcome tells the id");
+                let id = after(text, r#""id":""#).expect("a welcome has the id");
                 addresses[peer] = format!("p{peer}|{id}");
                 admitted += 1;
             }
@@ -71,11 +71,11 @@ pub(crate) fn message(from: &str, to: Option<&str>, bytes: usize) -> String {
 /// Whether a text is of this type.
 pub(crate) fn is(text: &str, kind: &str) -> bool {
     let value = after(text.get(..HEAD).unwrap_or(text), r#""type":""#);
-    assert!(value != Some("error"), "the server says {text}");
+    assert!(value != Some("error"), "the server sent {text}");
     value == Some(kind)
 }
 
-/// The string that stands behind `key`.
+/// The string after `key`.
 pub(crate) fn after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.split_once(key)?.1.split('"').next()
 }

@@ -8,23 +8,23 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::cases::{self, Direct};
 use crate::subject::{Kind, Subject};
 
-/// How often each measures a CPU time; the median counts. Memory hardly varies.
+/// How often each CPU time is measured; the median counts. Memory hardly varies.
 const ROUNDS: usize = 5;
 const ROUNDS_OF_MEMORY: usize = 1;
 
-/// Further rounds are left out when the run has taken so long.
+/// Further rounds are skipped when the run has taken this long.
 const BUDGET: Duration = Duration::from_secs(180);
 
-/// Peers that are idle, where so many files may be open.
+/// The number of idle peers, if the limit on open files allows it.
 const IDLE: usize = 10_000;
-/// Files that a process has open beside peers.
+/// Files that a process has open besides the peers' sockets.
 const BESIDE: usize = 400;
 
 struct Case {
     name: String,
     unit: Unit,
     rounds: usize,
-    /// The floor can do it too.
+    /// Whether the floor can do it too.
     floor: bool,
     run: Box<dyn Fn(&Subject) -> f64>,
 }
@@ -40,7 +40,7 @@ impl Case {
         Case { name: name.into(), unit: Unit::Microseconds, rounds: ROUNDS, floor: true, run: Box::new(run) }
     }
 
-    /// What a relay that keeps no rosters cannot do.
+    /// A case that a relay without rosters cannot do.
     fn without_floor(self) -> Case {
         Case { floor: false, ..self }
     }
@@ -69,27 +69,26 @@ fn table() -> Vec<Case> {
         move |subject: &Subject| cases::direct(subject, &case)
     };
     vec![
-        Case::cpu("direct, 50 pairs, 16 in flight, 200 B, a message", direct(50, 16, 200, 50_000)),
+        Case::cpu("direct, 50 pairs, 16 in flight, 200 B, per message", direct(50, 16, 200, 50_000)),
         Case::cpu("the same, 4096 B", direct(50, 16, 4096, 20_000)),
-        Case::cpu("direct, 1 pair, 1 in flight, 200 B, a message", direct(1, 1, 200, 5_000)),
-        Case::cpu("fan-out to 1000 in a room, a delivery", |s| cases::fan_out(s, 1000, 100)),
-        Case::cpu("200 join one room at once, a delivered frame", |s| cases::join(s, 200)),
-        Case::cpu("2000 join one room at once, one told of one", |s| cases::storm(s, 2000, 0))
+        Case::cpu("direct, 1 pair, 1 in flight, 200 B, per message", direct(1, 1, 200, 5_000)),
+        Case::cpu("fan-out to 1000 in a room, per delivery", |s| cases::fan_out(s, 1000, 100)),
+        Case::cpu("200 join one room at once, per delivered frame", |s| cases::join(s, 200)),
+        Case::cpu("2000 join one room at once, per announced peer", |s| cases::storm(s, 2000, 0))
             .without_floor(),
-        Case::cpu("1000 with 4 KB of data each do, one told of one", |s| cases::storm(s, 1000, 4000))
+        Case::cpu("1000 with 4 KB of data each join, per announced peer", |s| cases::storm(s, 1000, 4000))
             .without_floor(),
-        Case::cpu("connect and authenticate, a peer", |s| cases::connect(s, 1000)),
+        Case::cpu("connect and authenticate, per peer", |s| cases::connect(s, 1000)),
         Case::memory(format!("memory of an idle peer, of {idle}{cut}"), Unit::Kilobytes, move |s| {
             cases::idle(s, idle)
         }),
-        Case::memory("a reader that stops, 600 MB said in its room", Unit::Megabytes, |s| {
+        Case::memory("a reader that stops, 600 MB sent in its room", Unit::Megabytes, |s| {
             cases::stopped_reader(s, 600 << 20)
         }),
     ]
 }
 
-/// Raises the limit on open files as far as it may, and says how far that is. The processes that are started
-/// inherit it.
+/// Raises the soft limit on open files to the hard one, and returns it. Child processes inherit it.
 fn files() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -103,10 +102,10 @@ pub(crate) fn run() {
     println!("{}", machine(cores));
     println!();
     println!(
-        "| | symple, a thread a core | symple, one thread | floor, one thread | ratio of one thread | rounds |"
+        "| | symple, one thread per core | symple, one thread | floor, one thread | ratio of one thread | rounds |"
     );
     println!("|---|---|---|---|---|---|");
-    // As with cargo's own: words choose the cases whose names have them. `--bench` is cargo's.
+    // As with cargo's own: arguments select the cases whose names contain them. `--bench` comes from cargo.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let chosen = |case: &Case| words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()));
     for case in table().into_iter().filter(chosen) {
@@ -132,7 +131,7 @@ pub(crate) fn run() {
         println!("| {} | {} | {} | {} | {ratio} | {rounds} |", case.name, show(all), show(one), show(floor));
     }
     println!();
-    println!("{:.0} s in all; load of the machine at the end {}", began.elapsed().as_secs_f64(), load());
+    println!("{:.0} s in total; load of the machine at the end {}", began.elapsed().as_secs_f64(), load());
 }
 
 /// `None` of none.
@@ -141,7 +140,7 @@ fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.get(figures.len() / 2).copied()
 }
 
-/// On what this was measured.
+/// The machine on which this was measured.
 fn machine(cores: usize) -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
@@ -151,7 +150,7 @@ fn machine(cores: usize) -> String {
     format!("{model}, {cores} cores, Linux {}, load {}", kernel.trim(), load())
 }
 
-/// The mean number of those that want a CPU, over the last minute.
+/// The load average over the last minute.
 fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("unknown").to_owned()

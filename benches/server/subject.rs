@@ -1,4 +1,4 @@
-//! A process that is measured.
+//! A process to measure.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::floor;
 
-/// What can be measured.
+/// The possible subjects.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    /// The program, with so many drivers.
+    /// The program, with this many driver threads.
     Server {
         threads: usize,
     },
@@ -21,12 +21,12 @@ pub(crate) enum Kind {
 pub(crate) struct Subject {
     pub address: SocketAddr,
     child: Child,
-    /// Held open, for a program may fail whose output nobody takes.
+    /// Kept open, since a program whose output is closed may fail.
     _output: BufReader<ChildStdout>,
 }
 
 impl Subject {
-    /// Starts it on a free port of this machine alone. Nothing of this machine's settings reaches it.
+    /// Starts it on a free loopback port. It does not use this machine's settings.
     pub(crate) fn start(kind: Kind) -> Subject {
         let mut command = match kind {
             Kind::Server { threads } => {
@@ -46,7 +46,7 @@ impl Subject {
                 command
             }
             Kind::Floor => {
-                let mut command = Command::new(std::env::current_exe().expect("Linux knows it"));
+                let mut command = Command::new(std::env::current_exe().expect("Linux reports it"));
                 command.arg(floor::NAME);
                 command
             }
@@ -59,13 +59,13 @@ impl Subject {
             .expect("cargo has just built it");
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
-        output.read_line(&mut line).expect("it writes UTF-8");
+        output.read_line(&mut line).expect("its output is UTF-8");
         let address = line.trim().rsplit('/').next().and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address where it listens, but: {line:?}"));
+        let address = address.unwrap_or_else(|| panic!("it printed no address to connect to: {line:?}"));
         Subject { address, child, _output: output }
     }
 
-    /// CPU time of `work`, in microseconds for each of the things that it says it did.
+    /// The CPU time of `work`, in microseconds per item that `work` reports to have done.
     pub(crate) fn cost(&self, work: impl FnOnce() -> usize) -> f64 {
         let before = self.cpu();
         let done = work();
@@ -73,7 +73,7 @@ impl Subject {
         taken.as_secs_f64() * 1e6 / done as f64
     }
 
-    /// CPU time of all its threads so far, once it has come to rest.
+    /// The CPU time of all its threads so far, once it is idle.
     fn cpu(&self) -> Duration {
         let mut last = self.cpu_now();
         for _ in 0..100 {
@@ -92,25 +92,25 @@ impl Subject {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let on_cpu = tasks.map(|task| {
             let path = task.expect("it runs").path().join("schedstat");
-            let text = fs::read_to_string(path).expect("the kernel counts (CONFIG_SCHED_INFO)");
+            let text = fs::read_to_string(path).expect("the kernel has CONFIG_SCHED_INFO");
             text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("nanoseconds")
         });
         Duration::from_nanos(on_cpu.sum())
     }
 
-    /// Bytes of memory that it holds.
+    /// Its resident memory in bytes.
     pub(crate) fn resident(&self) -> u64 {
         self.status("VmRSS:")
     }
 
-    /// The most that it ever held.
+    /// Its peak resident memory.
     pub(crate) fn peak(&self) -> u64 {
         self.status("VmHWM:")
     }
 
     fn status(&self, key: &str) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("Linux tells it");
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("Linux reports it");
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kilobytes << 10
     }
