@@ -47,7 +47,7 @@ test-cores: setup-test
 test-library: setup-test
 	@$(cargo) test --locked --all-features
 
-# In real browsers, against the examples as they are built for the test above.
+# In real browsers, against the examples, built as for the test above.
 test-browser: setup-test
 	@$(cargo) build --locked --all-features --bins --examples
 	@node --test $(one_by_one) tests/browser/*.test.mjs
@@ -55,8 +55,8 @@ test-browser: setup-test
 board: setup-board
 	@boards/build "$(BOARD)"
 
-# What CI has the time for; the packages of a board of each kind; a camera and an encoder in an emulated
-# machine, and a browser that watches it.
+# Cross-built tests, as many as CI has time for; the packages of one board of each kind; a camera and an encoder in an
+# emulated machine, and a browser that watches it.
 test-board: setup-emulate
 	@boards/test
 
@@ -68,15 +68,15 @@ test-machine: setup-machine
 	@tests/machine/vicodec
 	@node --test $(one_by_one) tests/machine/*.test.mjs
 
-# Strangers at a camera's door, each kind for longer than in `make test`, with figures.
+# Attacks on a camera, each kind for longer than in `make test`, with figures.
 test-hostile: setup-test
 	@HOSTILE_SECONDS=15 $(cargo) test --locked --all-features --test hostile -- --nocapture
 
-# What strangers can send, under libFuzzer.
+# The parsers of untrusted input, under libFuzzer.
 fuzz: setup-fuzz
 	@PATH="$$(.ci/setup cargo):$$PATH" fuzz/run
 
-# Other WebRTC stacks as viewers, against the program and an example as they are built for the test above.
+# Other WebRTC stacks as viewers, against the program and an example, built as for the test above.
 test-interop: setup-interop
 	@$(cargo) build --locked --all-features --bins --examples
 	@tests/interop/run
@@ -84,7 +84,7 @@ test-interop: setup-interop
 bench: setup-run
 	@$(cargo) bench --quiet --locked --features program,camera --bench server --bench viewers
 
-# By Debian's compiler for ARM too, where boards/env finds the cross compilers.
+# Also with Debian's compiler for ARM, if boards/env finds the cross compilers.
 size: setup-size
 	@boards/size native aarch64
 
