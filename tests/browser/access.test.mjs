@@ -1,17 +1,17 @@
-// Who may watch, and what the page is told to use.
+// Who may watch, and what the page's configuration contains.
 
 import assert from 'node:assert/strict';
 import WebSocket from 'ws';
 import { freePort, scenario, until } from './harness.mjs';
 import { viewers, watch } from './page.mjs';
 
-scenario('a token is asked for, and a wrong one is said to be wrong', { needs: ['chromium'] }, async (s) => {
+scenario('a token is required, and a wrong one is reported', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera({ TOKEN: 'open sesame' });
   const page = await (await s.chromium()).page(camera.url);
   await until('the page asks', () => page.visible('#token'));
   await page.fill('#token', 'open barley');
   await page.click('#token-form button');
-  await until('the page says so', async () => /not accepted/i.test(await page.text('#token-words')) && page.visible('#token'));
+  await until('the page reports it', async () => /not accepted/i.test(await page.text('#token-words')) && page.visible('#token'));
   await page.fill('#token', 'open sesame');
   await page.click('#token-form button');
   await page.firstPicture();
@@ -19,7 +19,7 @@ scenario('a token is asked for, and a wrong one is said to be wrong', { needs: [
   for (const line of camera.process.lines) assert.ok(!line.includes('open barley'), `a token in the log: ${line}`);
 });
 
-scenario("a token in the address's fragment is taken and put away", { needs: ['chromium'] }, async (s) => {
+scenario("a token in the address's fragment is used and removed", { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera({ TOKEN: 'open sesame' });
   const page = await watch(await s.chromium(), `${camera.url}#token=open%20sesame`);
   assert.ok(!(await page.evaluate('location.href')).includes('sesame'), 'it leaves the address bar');
@@ -39,7 +39,7 @@ scenario('the ICE servers of the configuration are used', { needs: ['chromium'] 
   for (const servers of await page.probe('iceServers')) assert.deepEqual(servers, [{ urls: 'stun:127.0.0.1:3478' }]);
 });
 
-scenario("another page's sockets are refused, but for configured origins", {}, async (s) => {
+scenario("sockets of other pages are refused except for configured origins", {}, async (s) => {
   const friend = `http://127.0.0.1:${await freePort()}`;
   const camera = await s.camera({ ORIGINS: friend });
   const connects = (origin) => new Promise((done) => {

@@ -1,4 +1,4 @@
-// What axe-core finds wrong with the page, in each state that a viewer can see: nothing.
+// axe-core finds no faults in the page, in each state that a viewer can see.
 
 import { judge } from './axe.mjs';
 import { scenario, until } from './harness.mjs';
@@ -13,7 +13,7 @@ scenario('axe-core finds nothing wrong with the page', { needs: ['chromium'] }, 
   await asked.close();
 
   const page = await watch(browser, `${camera.url}#token=open%20sesame`, { before: as('alice') });
-  // Somebody else, with a name that is too long for its place.
+  // Another user, whose name is too long for its place.
   await watch(browser, `${camera.url}#token=open%20sesame`, { before: as('b'.repeat(120)) });
   await page.inner.bringToFront();
   await judge(s, page, 'playing', 10);

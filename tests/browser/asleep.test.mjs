@@ -1,7 +1,7 @@
-// Whoever sleeps, dies or goes comes back: a stopped browser, a stopped or killed camera, a source that is gone. The
-// picture returns without a click, on the page that was open all the time.
+// Everything that sleeps, dies or leaves comes back: a suspended browser, a suspended or killed camera, a lost source.
+// The picture returns without a click, on the page that stayed open.
 //
-// A browser is put to sleep with SIGSTOP, as a laptop is. `LONG=1` adds a sleep of three minutes.
+// A browser is suspended with SIGSTOP, like a laptop. `LONG=1` adds a sleep of three minutes.
 
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { freePort, scenario, until } from './harness.mjs';
 import { online, playing, viewers, watch, words } from './page.mjs';
 
 const SLEEPS = [15, 30, ...(process.env.LONG ? [180] : [])]; // seconds
-// The page has 5 s by its rules, and these machines have two busy cores and debug builds.
+// The page's own limit is 5 s; these machines have two busy cores and debug builds.
 const BACK = { within: 20_000 };
 
 scenario('a browser that slept shows the picture again by itself', { needs: ['chromium'], timeout: 400_000 }, async (s) => {
@@ -29,11 +29,11 @@ scenario('a browser that slept shows the picture again by itself', { needs: ['ch
   await viewers(camera, 1);
 });
 
-scenario('a page that was left, and is gone back to, plays again', { needs: ['chromium'] }, async (s) => {
+scenario('a page that is left and returned to plays again', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url);
   await mark(page);
-  // Chromium keeps no page that had a stream; others do, and tell it so.
+  // Chromium does not cache a page that had a stream; other browsers do, and send these events.
   await page.evaluate("void dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))");
   await viewers(camera, 0);
   await page.evaluate("void dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))");
@@ -41,7 +41,7 @@ scenario('a page that was left, and is gone back to, plays again', { needs: ['ch
   await viewers(camera, 1);
 });
 
-scenario('a camera that was killed, and one that was told to end, is watched again', { needs: ['chromium'] }, async (s) => {
+scenario('a killed or stopped camera plays again after a restart', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url);
   await mark(page);
@@ -56,7 +56,7 @@ scenario('a camera that was killed, and one that was told to end, is watched aga
   }
 });
 
-scenario('a camera that stood still is watched again', { needs: ['chromium'] }, async (s) => {
+scenario('a suspended camera plays again', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url);
   await mark(page);
@@ -67,7 +67,7 @@ scenario('a camera that stood still is watched again', { needs: ['chromium'] }, 
   await viewers(camera, 1, BACK);
 });
 
-scenario('a camera that stood still after its file had ended plays the file anew', { needs: ['chromium', 'gstreamer'] }, async (s) => {
+scenario('a camera suspended after the end of its file plays the file again', { needs: ['chromium', 'gstreamer'] }, async (s) => {
   const file = join(s.dir, 'short.mp4');
   const made = await s.program('gst-launch-1.0', ['-q', '-e', 'videotestsrc', 'pattern=ball', 'num-buffers=125', '!',
     'video/x-raw,width=640,height=360,framerate=25/1', '!', 'x264enc', 'speed-preset=ultrafast', 'key-int-max=25', '!',
@@ -78,7 +78,7 @@ scenario('a camera that stood still after its file had ended plays the file anew
   const page = await watch(await s.chromium(), `http://127.0.0.1:${port}/`);
   await mark(page);
   s.note(await words(page, /The recording of .* has ended/));
-  // A call opens the file anew after 5 s: the camera stands still before that.
+  // A call reopens the file after 5 s: the camera is suspended before that.
   camera.signal('SIGSTOP');
   await observe(page);
   await pause(14_000);
@@ -87,7 +87,7 @@ scenario('a camera that stood still after its file had ended plays the file anew
   s.note(`meanwhile: ${meanwhile.join('; ')}`);
   assert.ok(meanwhile.some((said) => /^Server not reachable/.test(said)), `the page notices: ${meanwhile}`);
   await back(s, page, 'the camera stood still for 14 s after the end of its file');
-  // And so it goes on: over, and played again, by itself.
+  // The file ends and is played again, without a click.
   await words(page, /The recording of .* has ended/);
   await back(s, page, 'the file was over again');
   for (const said of await observed(page)) {
@@ -96,7 +96,7 @@ scenario('a camera that stood still after its file had ended plays the file anew
   }
 });
 
-scenario('a network camera that is gone is told of, and plays when it is back', { needs: ['chromium', 'rtsp'] }, async (s) => {
+scenario('a lost network camera is reported, and plays when it returns', { needs: ['chromium', 'rtsp'] }, async (s) => {
   const port = String(await freePort());
   const serve = () => s.program('/usr/bin/python3', ['tests/rtsp_server.py', port], { ready: /PORT/ });
   const source = await serve();
@@ -110,10 +110,10 @@ scenario('a network camera that is gone is told of, and plays when it is back', 
   await online(page);
 });
 
-/** So that a page that was loaded anew is not taken for one that came back. */
+/** Marks the page, to detect a reload. */
 const mark = (page) => page.evaluate('void (window.neverReloaded = true)');
 
-/** Notes from now on what the page says of the server, and over the picture, whenever that changes. */
+/** Records the page's texts about the server and over the picture whenever they change. */
 const observe = (page) => page.evaluate(`{
   const note = () => {
     const text = (id) => document.getElementById(id).textContent;
@@ -122,7 +122,7 @@ const observe = (page) => page.evaluate(`{
   };
   window.said = [];
   note();
-  // Not on each mutation: between two of them the page is half painted, and nobody sees that.
+  // Not on each mutation: between two of them the page is incomplete, which nobody sees.
   const look = () => { note(); requestAnimationFrame(look); };
   look();
 }`);
@@ -140,7 +140,7 @@ async function back(s, page, after) {
   assert.equal(await page.evaluate('window.neverReloaded'), true);
 }
 
-/** The processes of the browser whose profile lies in `dir`: the first, and all that it started. */
+/** The processes of the browser with its profile in `dir`: the first, and all that it started. */
 function chromium(dir) {
   const read = (pid, file) => {
     try {

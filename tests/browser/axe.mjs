@@ -1,4 +1,4 @@
-// What axe-core finds wrong with a page: nothing.
+// axe-core finds no faults in a page.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -6,9 +6,9 @@ import { createRequire } from 'node:module';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** That nothing is wrong in this state, by more than `least` rules. */
+/** Asserts that there are no faults in this state, checked by more than `least` rules. */
 export async function judge(s, page, state, least) {
-  // Evaluated by the debugger, which the page's Content-Security-Policy does not stop.
+  // Evaluated by the debugger, which is exempt from the page's Content-Security-Policy.
   await page.evaluate(`void (window.axe ?? (() => { ${AXE} })())`);
   const { violations, passes } = await page.evaluate(`axe.run(document).then(({ violations, passes }) => ({
     violations: violations.map(({ id, help, nodes }) => ({ id, help, nodes: nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary) })),

@@ -1,4 +1,4 @@
-// Chromium, driven through playwright-core: the browser is the system's, none is downloaded.
+// Chromium, driven by playwright-core: the system's browser, no download.
 
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -42,7 +42,7 @@ export class Chromium {
 class ChromiumPage extends PageUnderTest {
   constructor(inner) {
     super();
-    this.inner = inner; // playwright's own, for what only it can
+    this.inner = inner; // playwright's page, for features that only it has
     inner.on('console', (message) => this.console.push(`${message.type()}: ${message.text()}`));
     inner.on('pageerror', (error) => this.console.push(`uncaught: ${error.stack ?? error}`));
   }

@@ -1,12 +1,12 @@
-// A board whose clock begins in 1970: its certificate for WebRTC ended long ago when it is shown to a browser,
-// which goes by the fingerprint in the description alone (RFC 8122, 5.1).
+// A board whose clock begins in 1970: its WebRTC certificate has expired when a browser sees it, but browsers only
+// check the fingerprint in the description (RFC 8122, 5.1).
 
 import assert from 'node:assert/strict';
 import { FAKETIME, scenario } from './harness.mjs';
 import { watch } from './page.mjs';
 
 for (const name of ['chromium', 'firefox']) {
-  scenario(`A camera that takes it for 1970 is watched in ${name}`, { needs: [name, 'faketime'] }, async (s) => {
+  scenario(`A camera whose clock says 1970 is watched in ${name}`, { needs: [name, 'faketime'] }, async (s) => {
     const camera = await s.camera({
       LD_PRELOAD: FAKETIME, FAKETIME: '@1970-01-01 00:00:30', FAKETIME_DONT_FAKE_MONOTONIC: '1', TZ: 'UTC',
     });

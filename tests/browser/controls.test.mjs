@@ -1,4 +1,4 @@
-// The camera's own controls on the page: shown to who may, set, and refused in words.
+// The camera's controls on the page: shown to those who may use them, set, and refused with a reason.
 
 import assert from 'node:assert/strict';
 import { scenario, until } from './harness.mjs';
@@ -37,7 +37,7 @@ scenario("a camera's controls are set from the page", { needs: ['chromium'] }, a
   if (process.env.SHOT) await page.inner.screenshot({ path: process.env.SHOT });
 
   await slide(page, 'brightness', 255);
-  await until('the refusal is said', async () => /not that bright/.test(await page.text('#toast')));
+  await until('the refusal is shown', async () => /not that bright/.test(await page.text('#toast')));
   await until('the form shows what is set', async () => (await state(page, 'brightness')).value === '40');
 
   await page.click('#tuning-reset');

@@ -19,7 +19,7 @@ scenario('a page of an allowed origin embeds the camera', { needs: ['chromium'] 
   assert.deepEqual(await events(page), ['playing null']);
   assert.equal(await count(camera, 1, 'open sesame'), 1);
 
-  // The buttons do what their attributes say, and the other way round.
+  // Buttons and attributes stay in sync.
   assert.deepEqual(await element(page, '[it.muted, it.video.muted]'), [true, true]);
   assert.deepEqual(await element(page, '[...it.shadowRoot.querySelectorAll("button")].filter((b) => b.checkVisibility()).map((b) => b.textContent)'),
     ['Stop', 'Unmute', 'Full screen']);
@@ -38,7 +38,7 @@ scenario('a page of an allowed origin embeds the camera', { needs: ['chromium'] 
   await moves(page);
   assert.equal((await events(page)).at(-1), 'playing null');
 
-  // Taken out of the page it is gone, put back it plays again; moved, nothing ends.
+  // Removed from the page it stops, put back it plays again; moving it does not interrupt it.
   await element(page, 'void (window.kept = it, it.remove())');
   assert.equal(await count(camera, 0, 'open sesame'), 0);
   assert.equal(await page.probe('open'), 0, 'no connection stays open');
@@ -53,11 +53,11 @@ scenario('a page of an allowed origin embeds the camera', { needs: ['chromium'] 
   }
 });
 
-scenario('a page that is not among the origins is refused, and the element says so', { needs: ['chromium'] }, async (s) => {
+scenario('a page of another origin is refused, and the element reports it', { needs: ['chromium'] }, async (s) => {
   const [friend, stranger] = [await freePort(), await freePort()];
   const camera = await s.camera({ ORIGINS: `http://127.0.0.1:${friend}` });
   const browser = await s.chromium();
-  // From the camera it does not even get the element.
+  // Such a page cannot even load the element from the camera.
   const none = await browser.page(await host(s, stranger, `<symple-camera src="${camera.url}"></symple-camera>`, `${camera.url}element.js`));
   await until('the browser refuses the module', () => none.console.some((line) => /CORS|Access-Control-Allow-Origin/.test(line)));
   assert.equal(await none.evaluate('customElements.get("symple-camera") === undefined'), true);
@@ -74,7 +74,7 @@ scenario('a page that is not among the origins is refused, and the element says 
   assert.equal(await own.probe('open'), 0);
 });
 
-scenario('the element says what is missing, and plays once it is there', { needs: ['chromium'] }, async (s) => {
+scenario('the element reports what is missing, and plays once it is set', { needs: ['chromium'] }, async (s) => {
   const port = await freePort();
   const camera = await s.camera({ ORIGINS: `http://127.0.0.1:${port}`, TOKEN: 'open sesame' });
   const page = await (await s.chromium()).page(await host(s, port, '<symple-camera muted></symple-camera>', `${camera.url}element.js`));
@@ -84,22 +84,22 @@ scenario('the element says what is missing, and plays once it is there', { needs
   });
   await told('error src');
   await element(page, 'void (it.src = "ftp://127.0.0.1/")');
-  await until('the wrong address is said', () => element(page, '/begins with http: or https:/.test(it.shadowRoot.textContent)'));
+  await until('the wrong address is reported', () => element(page, '/begins with http: or https:/.test(it.shadowRoot.textContent)'));
   await element(page, `void (it.src = ${JSON.stringify(camera.url)})`);
   await told('error unauthorized');
   await element(page, 'void (it.token = "open barley")');
-  await until('the wrong token is said', () => element(page, '/The server responded/.test(it.shadowRoot.textContent)'));
+  await until('the wrong token is reported', () => element(page, '/The server responded/.test(it.shadowRoot.textContent)'));
   await element(page, 'void (it.token = "open sesame")');
   await moves(page);
   await told('playing null');
 });
 
-scenario('a socket that the browser does not allow is an error in its words', { needs: ['chromium'] }, async (s) => {
+scenario('a socket that the browser blocks is an error with a reason', { needs: ['chromium'] }, async (s) => {
   const port = await freePort();
   const camera = await s.camera({ ORIGINS: `http://127.0.0.1:${port}` });
   const browser = await s.chromium();
   const page = await browser.page(await host(s, port, `<symple-camera src="${camera.url}"></symple-camera>`, `${camera.url}element.js`), {
-    // As in a page from https that names a camera without TLS.
+    // Like a page with https and the address of a camera without TLS.
     before: (page) => page.addInitScript(`window.WebSocket = class { constructor() { throw new DOMException('An insecure connection', 'SecurityError'); } }`),
   });
   await until('the element says so', () => element(page, '/An insecure connection/.test(it.shadowRoot.textContent)'));
@@ -107,7 +107,7 @@ scenario('a socket that the browser does not allow is an error in its words', { 
   assert.deepEqual(page.console.filter((line) => line.startsWith('uncaught')), []);
 });
 
-scenario('the element comes back by itself', { needs: ['chromium'] }, async (s) => {
+scenario('the element reconnects automatically', { needs: ['chromium'] }, async (s) => {
   const port = await freePort();
   const camera = await s.camera({ ORIGINS: `http://127.0.0.1:${port}` });
   const page = await (await s.chromium()).page(await host(s, port, `<symple-camera src="${camera.url}" muted></symple-camera>`, `${camera.url}element.js`));
@@ -121,7 +121,7 @@ scenario('the element comes back by itself', { needs: ['chromium'] }, async (s) 
   assert.equal((await events(page)).at(-1), 'playing null');
 });
 
-scenario('a page framed by an allowed origin plays, and by another is not shown', { needs: ['chromium'] }, async (s) => {
+scenario('the page plays in a frame of an allowed origin and is not shown in others', { needs: ['chromium'] }, async (s) => {
   const [friend, stranger] = [await freePort(), await freePort()];
   const camera = await s.camera({ ORIGINS: `http://127.0.0.1:${friend}` });
   const browser = await s.chromium();
@@ -139,7 +139,7 @@ scenario('a page framed by an allowed origin plays, and by another is not shown'
 
 /** Serves a page on a port of its own, which loads the element from `script`; beside it the viewer's modules, as from a package. */
 async function host(s, port, body, script) {
-  // As strict as can be: nothing inline but these lines, which note the events.
+  // As strict as possible: nothing inline except these lines, which record the events.
   const note = `window.told = []; const it = document.querySelector('symple-camera');
     for (const name of ${JSON.stringify(EVENTS)}) it?.addEventListener(name, ({ detail }) => window.told.push(name + ' ' + detail.code));`;
   const html = `<!doctype html><html lang="en"><title>A page</title><body><main><h1>A page</h1>${body}</main><script src="note.js"></script>

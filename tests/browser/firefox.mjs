@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import WebSocket from 'ws';
 import { found, PageUnderTest, PROBE } from './harness.mjs';
 
-// What keeps it from asking the user, looking for updates and silencing pages. The codec that it would
-// download for H.264 stays away: a browser without it is what we test.
+// Prevents prompts, updates and muted pages. It also prevents the download of the H.264 codec, since the test needs a
+// browser without one.
 const PREFERENCES = {
   'media.autoplay.default': 0,
   'media.autoplay.blocking_policy': 0,
@@ -62,7 +62,7 @@ export class Firefox {
     if (method === 'log.entryAdded') this.pages.get(source.context)?.console.push(`${level}: ${text}`);
   }
 
-  // The program itself ends with its scenario.
+  // The program is ended by its scenario.
   close() { this.bidi.socket.terminate(); }
 }
 
@@ -78,7 +78,7 @@ class FirefoxPage extends PageUnderTest {
 
   async evaluate(expression) {
     const answer = await this.bidi.call('script.evaluate', {
-      // As JSON, which is simpler than the protocol's own notation of values.
+      // As JSON, which is simpler than the protocol's own format of values.
       expression: `(async () => JSON.stringify(await (${expression})) ?? null)()`,
       target: { context: this.context },
       awaitPromise: true,

@@ -1,4 +1,4 @@
-// Firefox, as Debian ships it: without the codec that it would download for H.264.
+// Firefox, as Debian ships it: without the downloadable codec for H.264.
 
 import assert from 'node:assert/strict';
 import { forward, scenario, spread, until } from './harness.mjs';
@@ -17,7 +17,7 @@ scenario('Firefox plays', { needs: ['firefox'] }, async (s) => {
   assert.equal(audio.codec, 'audio/opus');
   const heard = await page.probe('sound', '#video');
   if (heard.why) {
-    // No audio device, no samples to look at: what came over the wire is all there is to see.
+    // Without an audio device there are no samples: only statistics show what was received.
     s.note(`sound: ${heard.why}, so its packets are counted`);
     await until('sound goes on coming', async () => (await page.probe('received')).audio.bytes > audio.bytes + 2000);
   } else {
@@ -34,7 +34,7 @@ scenario('Firefox and Chromium watch at once', { needs: ['firefox', 'chromium'] 
   const one = await watch(await s.chromium(), camera.url);
   const other = await watch(await s.firefox(), camera.url);
   const { pipelines, encoders } = await viewers(camera, 2);
-  // A second encoder, where Firefox came without H.264; never a second pipeline.
+  // A second encoder, if Firefox has no H.264; never a second pipeline.
   assert.equal(pipelines, 1);
   s.note(`${encoders} encoders`);
   await one.moves('#video', 20);

@@ -1,7 +1,7 @@
-// What every browser test stands on: programs started and ended, conditions awaited, pages in a browser.
+// The base of every browser test: starting and stopping programs, waiting for conditions, pages in a browser.
 //
-// Nothing sleeps: `until` asks again and again and gives up with words. A scenario cleans up whatever
-// happened in it, and a failing one leaves a screenshot of each page under target/browser/.
+// Nothing sleeps: `until` polls a condition and fails with a message. A scenario always cleans up, and a failing one
+// leaves a screenshot of each page under target/browser/.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
@@ -16,9 +16,9 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 export const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
 const SHOTS = join(TARGET, 'browser');
-const PATIENCE = 30_000; // ms that a condition has, unless told otherwise; a debug build on two busy cores
+const PATIENCE = 30_000; // ms, the default timeout of a condition: a debug build on two busy cores
 
-/** Makes a program that it is loaded into take it for another time; Debian's name of this machine's kind is in it. */
+/** A library that changes the time of a program that loads it; its path contains Debian's name of this architecture. */
 export const FAKETIME = `/usr/lib/${{ x64: 'x86_64', arm64: 'aarch64' }[process.arch]}-linux-gnu/faketime/libfaketime.so.1`;
 
 const children = new Set();
@@ -27,7 +27,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => p
 
 // ── Conditions ──
 
-/** Resolves with the first truthy value of `probe`; what it threw last is in the error. */
+/** Resolves with the first truthy value of `probe`; the error contains what it threw last. */
 export async function until(what, probe, { within = PATIENCE, every = 50 } = {}) {
   const end = performance.now() + within;
   for (let last; ;) {
@@ -57,8 +57,8 @@ const show = (value) => (typeof value === 'string' ? value : JSON.stringify(valu
 // ── Scenarios ──
 
 /**
- * A test whose `s` holds what it started: `s.camera()`, `s.chromium()`, `s.note()` …; `needs` names
- * what the machine must have, and the test is skipped in words where it has not.
+ * A test whose `s` owns what it started: `s.camera()`, `s.chromium()`, `s.note()` …; `needs` lists
+ * what the machine must have; otherwise the test is skipped with the reason.
  */
 export function scenario(name, { needs = [], timeout = 180_000 } = {}, run) {
   const lacking = needs.map((need) => (typeof need === 'function' ? need : NEEDS[need])()).find(Boolean);
@@ -66,7 +66,7 @@ export function scenario(name, { needs = [], timeout = 180_000 } = {}, run) {
   return test(name, { skip: lacking || false }, async (t) => {
     const s = new Scenario(name, t);
     try {
-      // The runner's own time limit would leave what runs running.
+      // The runner's own time limit would leave programs running.
       await deadline(run(s), timeout, 'the whole scenario');
     } catch (error) {
       s.failed = true;
@@ -108,16 +108,16 @@ class Scenario {
     this.after(() => rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 }));
   }
 
-  /** What is done at the end, the last first. */
+  /** Adds a step for the end; the last one runs first. */
   after(job) { this.#ends.push(job); }
 
-  /** Lines that a failure shows the last of, as it does of each program's. */
+  /** Adds lines; a failure prints the last ones, as for each program. */
   tells(name, lines) { this.#programs.push({ name, get lines() { return lines(); } }); }
 
-  /** A line of the report. */
+  /** Adds a line to the report. */
   note(words) { console.log(`    ${this.name}: ${words}`); }
 
-  /** Starts a program that tells on its output when it is `ready`. */
+  /** Starts a program whose output shows when it is `ready`. */
   async program(command, args, { env = {}, ready, within, cwd = ROOT } = {}) {
     const program = new Program(command, args, { env, cwd });
     this.#programs.push(program);
@@ -126,14 +126,14 @@ class Scenario {
     return program;
   }
 
-  /** Starts the program, which `cargo build --bins` made. */
+  /** Starts the program, as built by `cargo build --bins`. */
   async symple(args, options) {
     const path = join(TARGET, 'debug/symple');
     if (!existsSync(path)) throw new Error(`No ${path}: run 'cargo build --all-features --bins' first`);
     return this.program(path, args, options);
   }
 
-  /** Starts one of our examples, which `cargo build --examples` made. */
+  /** Starts one of our examples, as built by `cargo build --examples`. */
   async example(name, { env = {}, ready = /\bhttps?:\/\/\S+/ } = {}) {
     const path = process.env[name.toUpperCase()] ?? join(TARGET, 'debug/examples', name);
     if (!existsSync(path)) throw new Error(`No ${path}: run 'cargo build --all-features --examples' first`);
@@ -223,7 +223,7 @@ class Scenario {
     return path;
   }
 
-  /** What is there to see of a failure. */
+  /** Prints the context of a failure. */
   async evidence() {
     let words = '';
     for (const [i, page] of this.#pages.entries()) {
@@ -249,7 +249,7 @@ const indent = (lines) => lines.map((line) => `    | ${line}`).join('\n');
 
 // ── Programs ──
 
-/** A program that was started, and what it says. */
+/** A running program and its output. */
 export class Program {
   lines = [];
 
@@ -292,13 +292,13 @@ export class Program {
 
   signal(signal) { kill(this.child, signal); }
 
-  /** Asks it to end, and makes it after 5 s. */
+  /** Stops it, by SIGKILL after 5 s. */
   async stop(signal = 'SIGTERM') {
     kill(this.child, signal);
     const late = setTimeout(() => kill(this.child, 'SIGKILL'), 5000);
     await this.ended;
     clearTimeout(late);
-    kill(this.child, 'SIGKILL'); // whom it left behind
+    kill(this.child, 'SIGKILL'); // its remaining children
     return this.end;
   }
 }
@@ -307,11 +307,11 @@ function kill(child, signal) {
   try {
     if (child.pid) process.kill(-child.pid, signal);
   } catch {
-    // The whole group is gone.
+    // The whole group has ended.
   }
 }
 
-/** A port that was free a moment ago: known before the start, and the same after a restart. */
+/** A port that was just free: known before the start, and the same after a restart. */
 export function freePort() {
   return new Promise((done, failed) => {
     const server = createServer().on('error', failed);
@@ -327,7 +327,7 @@ export function freePort() {
 /** Runs in the page before its own scripts: the functions of probe.js as `probe`. */
 export const PROBE = readFileSync(new URL('probe.js', import.meta.url), 'utf8');
 
-/** What both browsers' pages can do; they bring evaluate, press, goto, screenshot and console. */
+/** The common part of both browsers' pages, which provide evaluate, press, goto, screenshot and console. */
 export class PageUnderTest {
   console = [];
 
@@ -340,7 +340,7 @@ export class PageUnderTest {
   visible(selector) { return this.probe('visible', selector); }
   text(selector) { return this.probe('text', selector); }
 
-  /** Waits for an element to be seen, and presses it. */
+  /** Waits for an element to become visible, and presses it. */
   async click(selector) {
     await until(`${selector} can be pressed`, () => this.probe('pressable', selector));
     await this.press(selector);
@@ -359,7 +359,7 @@ export class PageUnderTest {
     return shown;
   }
 
-  /** Waits until the burned-in counter has gone forward `by` frames from what it shows first. */
+  /** Waits until the burned-in counter has advanced by `by` frames. */
   async moves(video = '#video', by = 30) {
     let first;
     return until(`the counter burned into ${video} goes forward by ${by}`, async () => {
@@ -370,7 +370,7 @@ export class PageUnderTest {
     });
   }
 
-  /** Waits for sound that is none of silence: { level, hertz } of the strongest tone. */
+  /** Waits for sound other than silence: { level, hertz } of the strongest tone. */
   async sound(video = '#video', { within } = {}) {
     return until(`sound in ${video}`, async () => {
       const heard = await this.probe('sound', video);
@@ -379,10 +379,10 @@ export class PageUnderTest {
   }
 }
 
-/** How far the burned-in counter, which wraps, has gone from `a` to `b`. */
+/** The distance of the burned-in counter, which wraps, from `a` to `b`. */
 export const forward = (a, b) => (b - a) & 0xffff;
 
-/** The median and the 95th percentile, as words. */
+/** The median and the 95th percentile, as text. */
 export function spread(values, unit = 'ms') {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (share) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);

@@ -1,4 +1,4 @@
-// What is used in a wrong way says so, in a sentence that tells what is right, and does not silently do nothing.
+// Wrong use causes an error that explains the right use; it is never ignored silently.
 
 import { after, test } from 'node:test';
 import assert from 'node:assert/strict';
@@ -16,7 +16,7 @@ const right = { url: 'ws://server/', user: 'me', WebSocket: Socket };
 const client = new Client(right);
 const calls = Calls.over(client);
 const call = new Calls({ send: () => {}, address: () => 'me|1' }).invite('door|1');
-after(() => call.hangup()); // else its 30 s of ringing hold the process
+after(() => call.hangup()); // otherwise its 30 s of ringing keep the process alive
 const video = { play() {} };
 
 const TABLE = [
@@ -52,7 +52,7 @@ const TABLE = [
   ['calling nobody', () => calls.invite(), /invite calls a peer's address or a user, not undefined/],
   ['calling a peer, not its address', () => calls.invite({ address: 'door|1' }), /invite calls a peer's address or a user, not an object/],
   ['a call made by hand', () => new Call(client, { id: '1', remote: 'door' }), /Calls makes calls/],
-  ['a description that is none', () => call.describe('v=0'), /describe takes an offer or an answer/],
+  ['an invalid description', () => call.describe('v=0'), /describe takes an offer or an answer/],
   ['a hangup with an event', () => call.hangup({ type: 'click' }), /hangup takes a code such as "ended", not an object/],
   ['a message that is none', () => calls.handle('call:init'), /handle takes a message that came/],
   ['an event of calls that there is not', () => calls.on('call', () => {}), /Calls has no event "call"; there are incoming, ended/],
@@ -86,7 +86,7 @@ for (const [what, use, words] of TABLE) {
   }));
 }
 
-test('what is right is taken', () => {
+test('correct use is accepted', () => {
   const taken = new Client({ ...right, url: new URL('wss://server/path'), rooms: new Set(['a']), token: '', data: {} });
   assert.equal(taken.url, 'wss://server/path');
   const off = taken.on('message', () => {});

@@ -1,4 +1,4 @@
-// The npm package of the viewer: what is in it, and whether its types are those of its modules.
+// The npm package of the viewer: its contents, and whether its types match its modules.
 
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
@@ -14,10 +14,10 @@ const WEB = join(ROOT, 'src/web');
 const read = (...path) => readFileSync(join(ROOT, ...path), 'utf8');
 const PACKAGE = JSON.parse(read('src/web/package.json'));
 const MODULES = PACKAGE.files.filter((name) => name.endsWith('.js'));
-/** The page itself, which only its own server serves. */
+/** The page's own script, which is not for other pages. */
 const PAGE = ['app.js', 'talk.js', 'view.js'];
 
-test('the version and the license are those of the crate', () => {
+test('version and license match the crate', () => {
   const manifest = read('Cargo.toml');
   assert.equal(PACKAGE.version, manifest.match(/^version = "(.+)"$/m)[1]);
   assert.equal(PACKAGE.license, manifest.match(/^license = "(.+)"$/m)[1]);
@@ -38,7 +38,7 @@ test('every module is in the package, and can be imported by its name', () => {
   }
 });
 
-test('npm packs what is meant to be packed, and no more', (t) => {
+test('npm packs exactly the intended files', (t) => {
   const packed = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: WEB, encoding: 'utf8', env: { ...process.env, npm_config_update_notifier: 'false' } });
   if (packed.error) return t.skip(`SKIPPED: no npm here: ${packed.error.message}`);
   assert.equal(packed.status, 0, packed.stderr);
@@ -49,7 +49,7 @@ test('npm packs what is meant to be packed, and no more', (t) => {
   assert.deepEqual(files.map(({ path }) => path).sort(), ['LICENSE', 'README.md', 'package.json', ...MODULES, ...types].sort());
 });
 
-// ── Types: `node tests/browser/package.test.mjs --write` writes them anew ──
+// ── Types: `node tests/browser/package.test.mjs --write` rewrites them ──
 
 const TSC = join(HERE, 'node_modules/typescript/bin/tsc');
 const tsc = (...args) => {
@@ -57,7 +57,7 @@ const tsc = (...args) => {
   return { status: run.status, words: run.stdout + run.stderr };
 };
 
-/** What the modules' comments say, as declarations: { 'call.d.ts': '…' }. */
+/** Declarations from the modules' comments: { 'call.d.ts': '…' }. */
 function declarations() {
   const dir = mkdtempSync(join(tmpdir(), 'symple-types-'));
   try {
@@ -73,12 +73,12 @@ if (process.argv.includes('--write')) {
   for (const [name, text] of Object.entries(declarations())) writeFileSync(join(WEB, 'types', name), text);
 }
 
-test('the modules hold to their types, strictly', () => {
+test('the modules pass a strict type check', () => {
   const { status, words } = tsc('-p', 'tsconfig.json');
   assert.equal(status, 0, words);
 });
 
-test('the declarations are those of the modules', () => {
+test('the declarations match the modules', () => {
   const now = declarations();
   const shipped = Object.fromEntries(readdirSync(join(WEB, 'types')).map((name) => [name, read('src/web/types', name)]));
   assert.deepEqual(Object.keys(shipped).sort(), MODULES.map((name) => name.replace(/js$/, 'd.ts')).sort());
@@ -87,7 +87,7 @@ test('the declarations are those of the modules', () => {
   }
 });
 
-test('each export is declared, and the other way round', async () => {
+test('exports and declarations are the same', async () => {
   for (const module of MODULES) {
     const values = Object.keys(await import(join(WEB, module)));
     const declared = [...read('src/web/types', module.replace(/js$/, 'd.ts')).matchAll(/^export (?:declare )?(?:class|const|function|let|namespace) (\w+)/gm)].map(([, name]) => name);

@@ -1,4 +1,4 @@
-// What the tests know of the page in src/web: its elements, and how a viewer goes about it.
+// What the tests know about the page in src/web: its elements, and how a viewer uses it.
 
 import assert from 'node:assert/strict';
 import { until } from './harness.mjs';
@@ -11,20 +11,20 @@ export const RETRY = '#retry';
 export const online = (page, options) => until('the page is online', async () =>
   (await page.probe('attribute', '#connection', 'data-state')) === 'online', options);
 
-/** Waits until the page says that it plays. */
+/** Waits until the page shows that it plays. */
 export const playing = (page, options) => until('the page says that it plays', async () =>
   (await page.probe('attribute', '#stage', 'data-state')) === 'playing', options);
 
-/** Waits until the page's words over the picture match. */
+/** Waits until the text over the picture matches. */
 export const words = (page, pattern, options) => until(`the page says ${pattern}`, async () => {
   const said = `${await page.text('#state')} ${await page.text('#advice')}`;
   return pattern.test(said) ? said : Promise.reject(new Error(said));
 }, options);
 
-/** For a page's `before`: the viewer is this user, not one of a random name. */
+/** For a page's `before`: the viewer is this user, without a random name. */
 export const as = (user) => (page) => page.addInitScript(`sessionStorage.setItem('symple.user', ${JSON.stringify(user)})`);
 
-/** Opens a camera's page, which plays the only camera by itself; returns the page, with a picture. */
+/** Opens a camera's page, which plays the only camera automatically; returns the page, with a picture. */
 export async function watch(browser, url, { within, ...options } = {}) {
   const page = await browser.page(url, options);
   page.first = await page.firstPicture('#video', { within });
@@ -38,7 +38,7 @@ export const viewers = (camera, count, { within = 15_000 } = {}) => until(`the c
   return status.viewers === count ? status : Promise.reject(new Error(JSON.stringify(status)));
 }, { within });
 
-/** That the pictures are a moving one: each counter is later than the one before. */
+/** Asserts that the picture moves: each counter is later than the previous one. */
 export function inOrder(pictures, forward) {
   for (const [i, { counter }] of pictures.entries()) {
     if (i === 0) continue;

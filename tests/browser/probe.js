@@ -1,5 +1,5 @@
-// Looks at a page from the inside: what it shows, what it hears, what its connections are made of.
-// Runs before the page's own scripts, in any browser, and changes nothing that they could notice.
+// Inspects a page from the inside: pictures, sound, connections. Runs before the page's own scripts, in any browser,
+// and changes nothing that they could notice.
 
 globalThis.probe = (() => {
   // ── Connections: every one the page makes, with the configuration it was given ──
@@ -49,7 +49,7 @@ globalThis.probe = (() => {
 
   // ── Pictures ──
 
-  let pressed = 0; // when the last press was, or the page's start
+  let pressed = 0; // the time of the last press, or of the page's start
   const firsts = new Map(); // video → when its first picture after that was shown
   addEventListener('click', () => { pressed = performance.now(); firsts.clear(); }, true);
 
@@ -72,7 +72,7 @@ globalThis.probe = (() => {
     return first === undefined ? null : Math.max(1, Math.round(first - pressed));
   };
 
-  // The two rows of blocks that src/media/source/gst/pattern.rs burns in, and describes.
+  // The two rows of blocks that src/media/source/gst/pattern.rs draws and describes.
   const BLOCKS = 32, HALF = 16, CLEAR = 64;
   const canvas = document.createElement('canvas');
   let context;
@@ -92,10 +92,10 @@ globalThis.probe = (() => {
     for (let i = 0; i < BLOCKS; i++) {
       const x = Math.floor((i + 0.5) * width / BLOCKS);
       const difference = green(x, row / 2) - green(x, row + row / 2);
-      if (Math.abs(difference) < CLEAR) return null; // no pattern, or none that can be trusted
+      if (Math.abs(difference) < CLEAR) return null; // no pattern, or an unreliable one
       if (difference > 0) i < HALF ? (counter |= 1 << i) : (clock |= 1 << (i - HALF));
     }
-    // Both wrap at 65536; a delay is a small number of milliseconds, and may be just below zero.
+    // Both wrap at 65536; a delay is a small number of milliseconds, and may be slightly negative.
     const age = (now - clock) & 0xffff;
     return { counter, clock, delay: age < 0x8000 ? age : age - 0x10000, width, height };
   }
@@ -155,7 +155,7 @@ globalThis.probe = (() => {
     const stream = find(selector)?.srcObject;
     if (!stream?.getAudioTracks().length) return { level: 0, why: 'no audio track' };
     audio ??= new AudioContext();
-    // Where no audio device is, Firefox never starts the context, and never says so.
+    // Without an audio device, Firefox never starts the context, and does not report that.
     if (audio.state !== 'running') await Promise.race([audio.resume(), new Promise((late) => setTimeout(late, 1000))]);
     if (audio.state !== 'running') return { level: 0, why: `the audio context is ${audio.state}`, ...(await received()).audio };
     let ear = ears.get(stream);

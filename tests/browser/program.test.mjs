@@ -1,4 +1,4 @@
-// The program as it is used: a server, and a camera that is its client. The server's own page plays it.
+// The program in normal use: a server, and a camera as its client. The server's own page plays it.
 
 import { freePort, scenario } from './harness.mjs';
 import { as, watch } from './page.mjs';

@@ -1,4 +1,4 @@
-// The camera as a client of a server elsewhere, over wss://, watched through that server.
+// The camera as a client of another server, over wss://, watched through that server.
 
 import { readFileSync } from 'node:fs';
 import { freePort, scenario } from './harness.mjs';
@@ -9,11 +9,11 @@ scenario('a camera is watched through a server in another process', { needs: ['c
   const port = await freePort();
   await s.example('server', { env: { PORT: String(port), CERT: cert, KEY: key }, ready: /listening/ });
   const camera = await s.example('camera', {
-    // The guest list of examples/server.rs knows both.
+    // The user list of examples/server.rs contains both.
     env: { SOURCE: 'test', CONNECT: `wss://localhost:${port}/`, ROOTS: ca, TOKEN: 'lens' },
     ready: /^online/,
   });
-  // That server has no page; whoever has one serves it and passes its sockets on.
+  // That server has no page; another one serves it and forwards its sockets.
   const front = await s.front({ port, ca: readFileSync(ca) });
   const page = await watch(await s.chromium(), `${front}#token=wonderland`, { before: as('alice') });
   await page.moves('#video', 30);
@@ -21,7 +21,7 @@ scenario('a camera is watched through a server in another process', { needs: ['c
   await camera.says(/alice is watching/);
 });
 
-scenario('a server whose certificate nobody signed is refused in words', { needs: ['openssl'] }, async (s) => {
+scenario('a server with an untrusted certificate is refused with a reason', { needs: ['openssl'] }, async (s) => {
   const { cert, key } = s.certificate();
   const port = await freePort();
   await s.example('server', { env: { PORT: String(port), CERT: cert, KEY: key }, ready: /listening/ });

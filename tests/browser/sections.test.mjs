@@ -1,10 +1,10 @@
-// What a page may do to the sections of its offers while it watches: stop the first, and take its place with another.
+// What a page may do with the sections of its offers while it watches: stop the first one, and reuse it.
 
 import assert from 'node:assert/strict';
 import { scenario, until } from './harness.mjs';
 import { viewers, watch } from './page.mjs';
 
-/** Keeps the page's connections, and the answers that they take. */
+/** Records the page's connections, and the answers that they get. */
 const kept = (page) => page.addInitScript(`(() => {
   const kept = globalThis.kept = { connections: [], answers: 0 };
   globalThis.RTCPeerConnection = new Proxy(RTCPeerConnection, {
@@ -33,19 +33,19 @@ async function renegotiate(page, change) {
   await until('the answer fits', async () => (await page.evaluate('kept.answers')) > before);
 }
 
-/** Waits until more of a kind has arrived than there was. */
+/** Waits until more packets of a kind have arrived. */
 async function grows(page, kind, by, what) {
   const much = async () => (await page.probe('received'))[kind]?.[what] ?? 0;
   const before = await much();
   await until(`${kind} arrives`, async () => (await much()) > before + by);
 }
 
-scenario('the first section is stopped, and comes again', { needs: ['chromium'] }, async (s) => {
+scenario('the first section is stopped, and returns', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url, { before: kept });
   await viewers(camera, 1);
   for (let round = 0; round < 2; round += 1) {
-    // Chromium gives up the transport with the section that the bundle is named after.
+    // Chromium drops the transport together with the section that the bundle is named after.
     await renegotiate(page, `connection.getTransceivers().find((one) => one.receiver.track.kind === 'video' && !one.stopped).stop();`);
     await grows(page, 'audio', 5000, 'bytes');
     await renegotiate(page, `connection.addTransceiver('video', { direction: 'recvonly' });`);

@@ -1,4 +1,4 @@
-// What a page finds out of a server by HTTP, and what it says of that.
+// What a page learns from a server by HTTP, and its messages about that.
 
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
@@ -11,7 +11,7 @@ const PAGE = { href: 'https://page.example/a/b.html?c#d', origin: 'https://page.
 const json = (body, ok = true) => ({ ok, json: async () => body });
 const refused = () => Promise.reject(new TypeError('Failed to fetch'));
 
-/** A network: what it answers to a request that is to be read, and to one that is not. */
+/** A network: its answers to requests with and without CORS. */
 function network(cors, opaque = cors) {
   const asked = [];
   const fetch = async (url, options) => {
@@ -34,7 +34,7 @@ test('a server is found at the address of its page', () => {
   }
 });
 
-test('the token is shown to the configuration alone, and no header asks for leave without one', async () => {
+test('the token is only sent to the configuration, and without one no header requires a preflight', async () => {
   const { asked, fetch } = network(async () => json(CONFIG));
   const site = new Site('https://camera.example/', { page: PAGE, fetch });
   assert.deepEqual(await site.config('s3cret'), CONFIG);
@@ -60,7 +60,7 @@ for (const [what, url, cors, opaque, reach] of [
   });
 }
 
-test('a page that is refused reads so between two tries, too', () => {
+test('a refused page shows the reason also between two attempts', () => {
   const server = { refuses: 'https://page.example' };
   for (const line of ['waiting', 'connecting']) {
     const { title, more } = notice({ ...START, line }, { server });

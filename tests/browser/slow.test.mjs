@@ -1,4 +1,4 @@
-// A link that carries little: the kernel's token bucket between a camera and a browser, each in a network of its own.
+// A link with little bandwidth: the kernel's token bucket between a camera and a browser, each in a network of its own.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -11,12 +11,12 @@ const CAMERA = '192.0.2.1'; // TEST-NET-1 (RFC 5737)
 const VIEWER = '192.0.2.2';
 const KBIT = 150;
 
-scenario('the page says how little the network carries', { needs: ['chromium', shaping] }, async (s) => {
+scenario('the page shows how little the network carries', { needs: ['chromium', shaping] }, async (s) => {
   const { camera, viewer } = street(s);
   const port = '4500';
   const inside = (of) => ['netns', 'exec', of];
   const path = join(TARGET, 'debug/symple');
-  // A picture that needs more than the link carries, so that it stands still again and again.
+  // Video that needs more than the link carries, so that it stalls repeatedly.
   await s.program('ip', [...inside(camera), path, 'camera', '--listen', CAMERA, '--port', port, '--min-bitrate', '600', '--no-audio', '--no-adapt'],
     { ready: /https?:/ });
   const browser = join(s.dir, 'browser');
@@ -24,12 +24,12 @@ scenario('the page says how little the network carries', { needs: ['chromium', s
   chmodSync(browser, 0o755);
   const page = await watch(await s.chromium({ executablePath: browser }), `http://${CAMERA}:${port}/`);
 
-  // Little waits in the bucket's queue, so that heartbeats come through in time.
+  // A short queue in the bucket, so that heartbeats arrive in time.
   run('ip', [...inside(camera), 'tc', 'qdisc', 'add', 'dev', 'eth0', 'root', 'tbf', 'rate', `${KBIT}kbit`, 'burst', '4kb', 'limit', '24kb']);
   const number = await until('the page says what the network carries', async () => {
     const said = `${await page.text('#state')} ${await page.text('#advice')}`;
     const [, kbit] = said.match(/^The network is slow Only (\d+) kbit\/s arrive at the moment\./) ?? [];
-    // What came in the second in which the link became slow is more than it carries.
+    // In the second in which the link became slow, more arrives than it carries.
     return kbit <= KBIT * 1.1 ? Number(kbit) : Promise.reject(new Error(said));
   }, { within: 60_000, every: 20 });
   s.note(`a link of ${KBIT} kbit/s: "Only ${number} kbit/s arrive"`);
@@ -40,7 +40,7 @@ scenario('the page says how little the network carries', { needs: ['chromium', s
   await page.moves('#video', 30);
 });
 
-/** Why no link can be shaped here. */
+/** The reason why no link can be shaped here. */
 function shaping() {
   const name = `symple-try-${process.pid}`;
   const made = [['netns', 'add', name], ['netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'tbf', 'rate', '1mbit', 'burst', '4kb', 'limit', '8kb']]

@@ -1,4 +1,4 @@
-// Where the pictures come from: a file, and a real RTSP server.
+// The sources of video: a file, and a real RTSP server.
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -6,9 +6,9 @@ import { freePort, scenario, until } from './harness.mjs';
 import { online, watch } from './page.mjs';
 
 const SECONDS = 4;
-const TONE = 523; // Hz, that of no other source here
+const TONE = 523; // Hz, different from all other sources here
 
-scenario('a file plays with its sound, again and again', { needs: ['chromium', 'gstreamer'] }, async (s) => {
+scenario('a file plays with its sound in a loop', { needs: ['chromium', 'gstreamer'] }, async (s) => {
   const file = join(s.dir, 'bounce.mp4');
   const made = await s.program('gst-launch-1.0', ['-q', '-e',
     'videotestsrc', 'pattern=ball', `num-buffers=${SECONDS * 25}`, '!', 'video/x-raw,width=640,height=360,framerate=25/1', '!',
@@ -21,7 +21,7 @@ scenario('a file plays with its sound, again and again', { needs: ['chromium', '
   const page = await watch(await s.chromium(), camera.url);
   s.note(`first picture ${page.first} ms after the page's start`);
   await plays(s, page);
-  // Past its end it goes on from its start.
+  // After its end it continues from its start.
   const { decoded } = (await page.probe('received')).video;
   await until('the file has played twice over', async () =>
     (await page.probe('received')).video.decoded > decoded + 2 * SECONDS * 20);
@@ -42,7 +42,7 @@ scenario('an RTSP source plays with its sound', { needs: ['chromium', 'rtsp'] },
   for (const line of camera.process.lines) assert.doesNotMatch(line, /p%40ss|p@ss/, 'a password in the log');
 });
 
-scenario('an address where nothing serves is an event in words, and the page stays', { needs: ['chromium'] }, async (s) => {
+scenario('an unreachable address is an event with a reason, and the page stays', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera({ SOURCE: `rtsp://127.0.0.1:${await freePort()}/none` });
   const page = await (await s.chromium()).page(camera.url);
   await online(page);

@@ -1,7 +1,7 @@
-//! A camera that does what the lines on its input say: `call USER`, `hangup`. It has controls as a camera of
-//! V4L2 has, which are numbers of its own. For the tests in browsers and with other WebRTC stacks.
+//! A camera controlled by lines on its standard input: `call USER`, `hangup`. It has controls like those of a V4L2
+//! camera, with made-up values. For the tests in browsers and with other WebRTC stacks.
 //!
-//! PORT is the port that it listens on; LISTEN the address, loopback by default; SIZE such as 320x180.
+//! PORT is the port to listen on; LISTEN the address, loopback by default; SIZE such as 320x180.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -17,7 +17,7 @@ use symple::media::source::gst::CaptureSettings;
 use symple::proto::{Message, Status};
 
 fn main() {
-    // `make` exports its variables, set or not: empty is absent.
+    // `make` exports its variables even if they are not set: an empty one counts as absent.
     let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let port = var("PORT").expect("PORT is set").parse().expect("PORT is a number");
     let ip = var("LISTEN").map_or(Ipv4Addr::LOCALHOST.into(), |ip| ip.parse().expect("LISTEN is an address"));
@@ -41,7 +41,7 @@ fn main() {
         Event::ViewerJoined { viewer } => drop(watching.lock().expect("nobody panics").insert(viewer.id)),
         Event::ViewerLeft { viewer, .. } => drop(watching.lock().expect("nobody panics").remove(&viewer.id)),
         Event::CallFailed { peer: to, end, .. } => println!("the call with {} failed: {end}", to.user()),
-        // The pattern is no V4L2 device, so these are for the program.
+        // The pattern is not a V4L2 device, so the program gets these commands.
         Event::Client { event: client::Event::Command { command } } => {
             let (status, data) = tuning.answer(&command);
             _ = handle.client().reply(&command, status, &data);
@@ -110,7 +110,7 @@ impl Tuning {
             };
             let control = Control::find(&controls, name).expect("the page knows what there is");
             match value.and_then(|value| control.number(&value)) {
-                // As a driver that does not take the last of its range.
+                // Like a driver that does not accept the last value of its range.
                 Ok(255) => {
                     return (
                         Status::BAD_REQUEST,

@@ -6,7 +6,7 @@ import { Client, LIMITS, nextDelay } from '../../src/web/client.js';
 import { Calls, candidateOf, compareBytes } from '../../src/web/call.js';
 import { Roster } from '../../src/web/roster.js';
 
-// ── A clock that moves when told to, and a socket that we are the server of ──
+// ── A clock that the test advances, and a socket with the test as its server ──
 
 class Clock {
   time = 0;
@@ -78,7 +78,7 @@ test('auth is the first frame, with its token, and welcome makes us online', () 
   assert.equal(w.socket.of('join').length, 0, 'the server put us there');
 });
 
-test('presences that come together are told one by one, and what is no list is the page\'s', () => {
+test('batched presences are reported one by one, and other content is passed to the page', () => {
   const w = world();
   w.socket.open();
   w.socket.welcome();
@@ -96,7 +96,7 @@ test('presences that come together are told one by one, and what is no list is t
   assert.ok(w.socket.of('presence').some(({ to }) => to === 'eve|E'), 'a probe is answered');
 });
 
-test('a 401 is not tried again until somebody says so', () => {
+test('a 401 is not retried until requested', () => {
   const w = world({ token: 'wrong' });
   w.socket.open();
   w.socket.say({ type: 'error', status: 401, message: 'Authentication failed: No session' });
@@ -112,7 +112,7 @@ test('a 401 is not tried again until somebody says so', () => {
   assert.equal(w.client.state, 'denied', 'the same in the middle of a session');
 });
 
-test('the first connect is tried again too, and it never gives up', () => {
+test('the first connect is also retried, and never given up', () => {
   const w = world();
   for (let i = 0; i < 50; i += 1) {
     w.socket.die();
@@ -122,13 +122,13 @@ test('the first connect is tried again too, and it never gives up', () => {
   }
 });
 
-test('delays double up to a limit, and chance takes up to half', () => {
+test('delays double up to a limit, and jitter removes up to half', () => {
   const delays = [0, 1, 2, 3, 4, 5, 6, 1000].map((attempt) => nextDelay(attempt, 1));
   assert.deepEqual(delays, [500, 1000, 2000, 4000, 4000, 4000, 4000, 4000]);
   assert.deepEqual([0, 4].map((attempt) => nextDelay(attempt, 0)), [250, 2000]);
 });
 
-test('delays start over only after the connection was good for a while', () => {
+test('delays start over only after the connection was stable for a while', () => {
   const w = world();
   const delay = () => {
     const began = w.clock.time;
@@ -174,7 +174,7 @@ test('any frame is a sign of life, and a refused heartbeat too', () => {
   assert.deepEqual(errors, []);
 });
 
-test('a socket that never opens, or never welcomes, is given up', () => {
+test('a socket that never opens, or gets no welcome, times out', () => {
   const w = world();
   w.clock.advance(LIMITS.open);
   assert.equal(w.client.state, 'waiting');
@@ -186,7 +186,7 @@ test('a socket that never opens, or never welcomes, is given up', () => {
   assert.notEqual(w.client.state, 'online', 'what a socket of the past says counts for nothing');
 });
 
-test('a socket that never opened is told from one that was lost', () => {
+test('a socket that never opened is distinguished from a lost one', () => {
   const w = world();
   const opened = [];
   w.client.on('state', (state, detail) => state === 'waiting' && opened.push(detail.opened));
@@ -239,7 +239,7 @@ test('a probe is answered once, to its sender, without a probe', () => {
   assert.deepEqual(answer.data, { peerType: 'person', name: 'Me' });
 });
 
-test('commands find their replies: progress, the final one, strangers, the deadline, the loss', async () => {
+test('commands get their replies: progress, the final one, other senders, the deadline, a lost connection', async () => {
   const w = world();
   w.socket.welcome();
   const steps = [];
@@ -273,7 +273,7 @@ test('commands to us are events, and are answered under their id', () => {
   assert.deepEqual([reply.id, reply.to, reply.status], ['7', 'bob|B', 404]);
 });
 
-test('a receipt comes back to who asked for it', async () => {
+test('a receipt is returned to the caller that requested it', async () => {
   const w = world();
   w.socket.welcome();
   const receipt = w.client.deliver({ type: 'message', to: 'bob', data: 1 });
@@ -298,7 +298,7 @@ test('a flood is paced below the server\'s rate, in order, and nothing is lost',
   assert.ok(second > 60 && second <= 85, `${second} in the next`);
 });
 
-test('frames that are no frames change nothing', () => {
+test('invalid frames change nothing', () => {
   const w = world();
   for (const open of [false, true]) {
     if (open) w.socket.welcome();
@@ -326,7 +326,7 @@ test('the roster adds, updates, removes, and never lists ourselves', () => {
   assert.deepEqual(seen, ['added cam|C', 'updated cam|C', 'removed cam|C']);
 });
 
-test('a lost server empties the roster, and says that it was that', () => {
+test('a lost server empties the roster and is given as the reason', () => {
   const w = world();
   w.socket.welcome();
   w.socket.say(presence('cam', 'C'));
@@ -478,7 +478,7 @@ for (const [before, outgoing, [verb, data], after, reason] of TABLE) {
   });
 }
 
-test('who bears no call id is matched by its address, and who bears a wrong one is not', () => {
+test('a message without a call id is matched by its address, one with a wrong id is not', () => {
   const d = inState('connecting');
   d.say('r|R', 'hangup', {}, 'other');
   d.say('eve|E', 'hangup', {}, d.call.wire);
@@ -495,7 +495,7 @@ test('an init without an id is answered without one', () => {
   assert.deepEqual(d.last(), ['accept', 'old|O', undefined, {}]);
 });
 
-test('a call to a user goes on with the session that takes it', () => {
+test('a call to a user continues with the session that accepts it', () => {
   const d = desk();
   const call = d.calls.invite('bob');
   d.say('bob|B2', 'accept', {}, call.wire);
@@ -533,7 +533,7 @@ test('a second init from the same remote replaces its call; the same init twice 
   assert.equal(d.incoming.at(-1).state, 'incoming', 'what is late for the old one leaves the new one alone');
 });
 
-test('glare: the greater address drops its own and takes the other\'s', () => {
+test('glare: the greater address drops its own call and accepts the other', () => {
   const d = desk();
   const call = d.calls.invite('a|A');
   d.say('a|A', 'init', {}, 'theirs');
@@ -542,7 +542,7 @@ test('glare: the greater address drops its own and takes the other\'s', () => {
   assert.deepEqual(d.verbs(), ['init'], 'without a word');
 });
 
-test('glare: the smaller address holds the other\'s until its own is decided', () => {
+test('glare: the smaller address keeps the other call until its own is decided', () => {
   const begin = () => {
     const d = desk();
     const call = d.calls.invite('z|Z');
@@ -592,7 +592,7 @@ test('the remote goes offline: before media it ends the call, after that ICE dec
   assert.equal(d.call.reason, 'offline');
 });
 
-test('a remote that is back under a new address goes on by the call\'s id', () => {
+test('a remote that returns under a new address is matched by the call\'s id', () => {
   const d = inState('active');
   d.calls.peerOffline('r|R');
   d.say('eve|E', 'candidate', line(1), d.call.wire);
@@ -602,7 +602,7 @@ test('a remote that is back under a new address goes on by the call\'s id', () =
   assert.deepEqual([d.call.state, d.call.remote], ['active', 'r|R2']);
 });
 
-test('when we are back ourselves, the remote hears from us under the call\'s id', () => {
+test('after our own reconnect, the remote gets our messages with the call\'s id', () => {
   const d = inState('active');
   d.calls.signallingLost();
   d.calls.peerOnline('other|O');
@@ -618,7 +618,7 @@ test('a call that never connects ends', () => {
   assert.deepEqual([d.call.reason, d.last()[0]], ['ice-failed', 'hangup']);
 });
 
-test('messages that are not of calls, or broken ones, change nothing', () => {
+test('messages of unknown calls, or invalid ones, change nothing', () => {
   const d = inState('active');
   for (const message of [{}, { subtype: 3 }, { subtype: 'chat', from: 'r|R' }, { subtype: 'call:hangup' }, { subtype: 'call:hangup', from: {} }]) {
     assert.equal(d.calls.handle(message), false);
@@ -628,7 +628,7 @@ test('messages that are not of calls, or broken ones, change nothing', () => {
   assert.equal(d.call.state, 'active');
 });
 
-test('candidates are read as they come', () => {
+test('candidates are accepted in every format', () => {
   assert.deepEqual(candidateOf({ candidate: 'a=candidate:1', sdpMid: 'v' }), { candidate: 'candidate:1', sdpMid: 'v' });
   assert.deepEqual(candidateOf({ candidate: 'candidate:1' }), { candidate: 'candidate:1', sdpMLineIndex: 0 });
   assert.deepEqual(candidateOf({ candidate: 'candidate:1', sdpMLineIndex: 1 }), { candidate: 'candidate:1', sdpMLineIndex: 1 });

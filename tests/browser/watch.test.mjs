@@ -37,7 +37,7 @@ scenario('three viewers share one encoder', { needs: ['chromium'] }, async (s) =
   const status = await viewers(camera, 3);
   assert.deepEqual([status.pipelines, status.encoders], [1, 1], 'one pipeline and one encoder for all');
   s.note(`encoder ${JSON.stringify(status.encoder)}`);
-  // A page in the background shows nothing: each is asked while it is in front.
+  // A page in the background shows nothing: each is checked while it is in front.
   for (const page of pages) {
     await page.inner.bringToFront();
     await page.moves('#video', 10);
@@ -56,7 +56,7 @@ scenario('a viewer hangs up', { needs: ['chromium'] }, async (s) => {
   await viewers(camera, 0);
   await words(page, /Stopped/);
   assert.equal(await page.probe('open'), 0, 'no connection stays open');
-  // The pipeline goes on a while for whoever comes next, then rests.
+  // The pipeline continues for a while for the next viewer, then stops.
   await until('the pipeline rests', async () => (await camera.status()).pipelines === 0, { within: 20_000 });
   await page.click(CAMERA);
   s.note(`first picture ${await page.firstPicture()} ms after the click, from a pipeline at rest`);
@@ -68,7 +68,7 @@ scenario('a viewer that vanishes is gone within 10 s', { needs: ['chromium'] }, 
   const other = await s.chromium();
   const goes = await watch(other, camera.url);
   await viewers(camera, 2);
-  // A crash says no goodbye.
+  // A crash sends no goodbye.
   await goes.inner.goto('chrome://crash').catch(() => {});
   await viewers(camera, 1, { within: 10_000 });
   await stays.moves('#video', 10);
@@ -108,10 +108,10 @@ scenario('the page survives a restart of its server and plays again', { needs: [
 scenario('the page notices a server that only went silent', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url);
-  // Its sockets stay open, and nothing comes: as from a board whose power went.
+  // Its sockets stay open, and nothing arrives: like a board without power.
   const began = performance.now();
   camera.process.signal('SIGSTOP');
-  // It does so in 8 s; the rest is for a machine whose cores are all busy.
+  // It takes 8 s; the rest is for a machine whose cores are all busy.
   await until('the page notices', async () =>
     (await page.probe('attribute', '#connection', 'data-state')) !== 'online', { within: 15_000 });
   s.note(`noticed after ${Math.round(performance.now() - began)} ms`);

@@ -1,4 +1,4 @@
-// What the page plays and when it tries again, on a virtual clock: `node --test tests/browser/watching.test.mjs`.
+// What the page plays and when it retries, on a virtual clock: `node --test tests/browser/watching.test.mjs`.
 
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
@@ -52,7 +52,7 @@ const EVENTS = {
   woke: { type: 'woke' },
 };
 
-/** At 1000 ms, with the longest waits: the phase and whom with, what is wished for, until when it waits, what is done. */
+/** At 1000 ms, with the longest waits: the phase and the camera, the wish, the end of the wait, the actions. */
 const TABLE = {
   start: {
     'line waiting': 'none',
@@ -326,11 +326,11 @@ for (const [name, state] of Object.entries(STATES)) {
   });
 }
 
-test('an event that does not exist is a mistake of the page', () => {
+test('an unknown event is an error of the page', () => {
   assert.throws(() => step(START, { type: 'clicked' }, { now: 0 }), /no event clicked/);
 });
 
-test('a single camera plays by itself, until somebody has chosen', () => {
+test('a single camera plays automatically, until the viewer has chosen', () => {
   const online = step(START, EVENTS['line online'], { now: 0 }).state;
   assert.equal(seen(step(online, EVENTS['door is there'], { now: 0 })), 'calling door|1, for door, call door|1');
   const two = step(online, { type: 'cameras', cameras: [door, shed] }, { now: 0 });
@@ -339,7 +339,7 @@ test('a single camera plays by itself, until somebody has chosen', () => {
   assert.equal(seen(step(stopped, EVENTS['door is there'], { now: 0 })), 'none');
 });
 
-test('a call that stands still is given up when its camera has a new session', () => {
+test('a stalled call is ended when its camera has a new session', () => {
   const back = step(STATES.stalled, EVENTS['door is back'], { now: 1000 });
   assert.equal(seen(back), 'calling door|2, for door, hangup lost, call door|2');
 });
@@ -350,7 +350,7 @@ test('a source that plays again is not waited for', () => {
   assert.equal(step(failed, well, { now: 1000 }).state.phase, 'calling');
 });
 
-test('why no frame comes is told by what is known', () => {
+test('the reason for missing frames follows from what is known', () => {
   const call = { name: 'Door', online: true, path: 'connected', bitrate: 900000 };
   for (const [known, title, advice] of [
     [{ source: { state: 'lost', message: 'The network camera cannot be reached' } }, /^Door has no picture at the moment$/, /cannot be reached\. Trying again\.$/],
@@ -372,7 +372,7 @@ test('why no frame comes is told by what is known', () => {
 
 // ── Codes ──
 
-test('each code is tried again as the protocol says', () => {
+test('each code is retried as the protocol says', () => {
   const kinds = Object.groupBy ? Object.groupBy(CODES, again) : CODES.reduce((all, code) => ({ ...all, [again(code)]: [...(all[again(code)] ?? []), code] }), {});
   assert.deepEqual(Object.fromEntries(Object.entries(kinds).map(([kind, codes]) => [kind, [...codes].sort()])), {
     [AGAIN.now]: ['ice-failed', 'lost', 'no-such-call', 'vanished'],
@@ -384,7 +384,7 @@ test('each code is tried again as the protocol says', () => {
   for (const unknown of ['', 'hangup', 'toString', 'the viewer vanished']) assert.equal(again(unknown), AGAIN.soon, unknown);
 });
 
-test('waits grow as the protocol says, and chance never makes them longer', () => {
+test('waits grow as the protocol says, and jitter never makes them longer', () => {
   const waits = (code) => [0, 1, 2, 3, 4, 5, 50].map((tries) => wait(code, tries, 1));
   assert.deepEqual(waits('busy'), [2000, 4000, 4000, 4000, 4000, 4000, 4000]);
   assert.deepEqual(waits('source-failed'), [5000, 10000, 20000, 40000, 60000, 60000, 60000]);
@@ -393,7 +393,7 @@ test('waits grow as the protocol says, and chance never makes them longer', () =
   for (const code of CODES) assert.ok(wait(code, 3, 0) <= wait(code, 3, 1), code);
 });
 
-test('each code has words for people, which name the camera and no code', () => {
+test('each code has a text for people, with the camera\'s name and without the code', () => {
   for (const code of [...CODES, 'from-the-future']) {
     for (const remote of [true, false]) {
       const [title, advice] = words(code, { name: 'Door', remote });
@@ -403,7 +403,7 @@ test('each code has words for people, which name the camera and no code', () => 
   }
 });
 
-// ── From anywhere, once all is well, the picture is back within 5 s ──
+// ── From any state, once everything works, the picture is back within 5 s ──
 
 /** The same numbers for a seed. */
 function dice(seed) {
@@ -416,7 +416,7 @@ function dice(seed) {
   };
 }
 
-test('from any state, once server and camera are well, the picture is back within 5 s', () => {
+test('from any state, once server and camera work, the picture is back within 5 s', () => {
   let played = 0;
   for (let seed = 1; seed <= 2000; seed += 1) {
     const random = dice(seed);
@@ -429,7 +429,7 @@ test('from any state, once server and camera are well, the picture is back withi
       state = next.state;
       return next.effects;
     };
-    // What is not of this camera any more ends the walk's promise: other wishes, and a person's stop.
+    // Another wish, or a person's stop, ends this walk's promise.
     const walk = Object.entries(EVENTS).filter(([name]) => !/shed|stop/.test(name)).map(([, event]) => event);
     for (let i = 0; i < 40; i += 1) {
       now += Math.floor(random() * 3000);
@@ -440,13 +440,13 @@ test('from any state, once server and camera are well, the picture is back withi
         happens({ type: 'time' });
       }
     }
-    // All is well: the server, the camera with a source that plays, and no call with a person.
+    // Everything works: the server, the camera with a playing source, and no call with a person.
     happens({ type: 'line', state: 'online' });
     happens({ type: 'cameras', cameras: [{ ...door, source: { state: 'starting' } }] });
     happens({ type: 'cameras', cameras: [{ ...door, source: { state: 'playing' } }] });
     happens({ type: 'resume' });
     const began = now;
-    // A call of before is dead or plays; a camera that lives answers at once.
+    // An earlier call is dead or plays; a running camera answers at once.
     if (state.phase === 'stalled') happens(ended('lost'));
     for (let i = 0; i < 10 && state.phase !== 'playing'; i += 1) {
       if (state.phase === 'calling') happens({ type: 'picture' });
