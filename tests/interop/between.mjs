@@ -1,12 +1,12 @@
-// What stands between a viewer and the camera: their signalling passes through it, so a test sees it all, and
-// with a relay their datagrams do too, some of which get lost, or come from another port from then on.
+// A relay between a viewer and the camera: it forwards their signalling, so that a test sees everything. Optionally it
+// also forwards their datagrams, and can lose some of them, or change the port that they come from.
 
 import { createSocket } from 'node:dgram';
 import { WebSocket, WebSocketServer } from 'ws';
 
-/** Passes on what viewers and the camera at `host`:`port` send each other. */
+/** Forwards what viewers and the camera at `host`:`port` send each other. */
 export class Between {
-  /** What was said, the oldest first: { by: 'viewer' or 'camera', …the message }. */
+  /** All messages, the oldest first: { by: 'viewer' or 'camera', …the message }. */
   messages = [];
 
   static async start(s, { host, port }, { relay = false } = {}) {
@@ -38,7 +38,7 @@ export class Between {
     camera.on('open', () => early.splice(0).forEach((text) => camera.send(text)));
   }
 
-  /** Puts the relay in the place of what either side says of itself. */
+  /** Replaces the candidates of either side by the relay. */
   #rewrite(by, message) {
     const { data } = message;
     if (!this.relay || !data || typeof data !== 'object') return message;
@@ -53,26 +53,26 @@ export class Between {
     return message;
   }
 
-  /** How many messages of a kind there were. */
+  /** The number of messages of a kind. */
   count(by, subtype) { return this.messages.filter((message) => message.by === by && message.subtype === subtype).length; }
 
   /** The last message of a kind: `last('camera', 'call:answer')`. */
   last(by, subtype) { return this.messages.findLast((message) => message.by === by && message.subtype === subtype); }
 }
 
-/** A message on a line, for failures. */
+/** A message in one line, for failures. */
 function trimmed({ by, subtype, data }) {
   const words = typeof data?.sdp === 'string' ? data.sdp.trim().split(/\r?\n/).join(' ; ') : JSON.stringify(data);
   return `${by} ${subtype} ${words}`;
 }
 
-/** Passes datagrams on between a camera and whoever sends it some; each sender has a port of its own. */
+/** Forwards datagrams between a camera and its viewers; each sender has a port of its own. */
 class Relay {
   /** The share of the camera's datagrams that do not arrive. */
   loss = 0;
   lost = 0;
   passed = 0;
-  /** When a check of ICE came from a new port first, in ms. */
+  /** When the first ICE check came from a new port, in ms. */
   checked;
   #senders = new Map();
   #random = 1;
@@ -89,7 +89,7 @@ class Relay {
     return relay;
   }
 
-  /** The camera's candidate, which leads here instead; the viewer's is not passed on: the camera learns it by its checks. */
+  /** The camera's candidate, replaced by this relay; the viewer's is not forwarded: the camera learns it from its checks. */
   candidate(by, line) {
     const parts = line.split(' ');
     if (by === 'viewer' || parts[2].toLowerCase() !== 'udp' || parts[4] !== this.camera.host) return undefined;
@@ -115,13 +115,13 @@ class Relay {
     return sender;
   }
 
-  // The same in every run: a linear congruential generator, with the numbers of C's rand in POSIX.
+  // The same in every run: a linear congruential generator, with the constants of rand() in POSIX.
   #chance() {
     this.#random = (Math.imul(this.#random, 1103515245) + 12345) & 0x7fffffff;
     return this.#random / 0x80000000;
   }
 
-  /** What viewers send comes from other ports from now on, and what goes to the old ones is lost, as after NAT forgot. */
+  /** From now on viewers' datagrams come from other ports, and the old ones are dead, as after a NAT rebinding. */
   rebind() {
     Object.assign(this, { rebound: true, checked: undefined });
     for (const [key, sender] of this.#senders) {

@@ -1,5 +1,5 @@
-// What every other WebRTC stack goes through as a viewer: it calls the camera, and is called by it. A file of
-// tests for each stack, so that two run at a time.
+// The cases for every other WebRTC stack as a viewer: it calls the camera, and is called by it. Each stack has a file
+// of tests, so that two run at a time.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -7,7 +7,7 @@ import { freePort, scenario, until } from '../browser/harness.mjs';
 import { STACKS } from './stacks.mjs';
 import { Viewer } from './viewer.mjs';
 
-// The end of the cable that `run` laid.
+// One end of the cable that `run` created.
 const HOST = process.env.INTEROP_HOST;
 const FRAMES = 60; // in 10 s, which two busy cores manage with a debug build
 const SIZE = '320x180';
@@ -74,7 +74,7 @@ export function watch(name) {
 
 /** Frames and audio arrive, and all of it decodes. */
 async function plays(s, { viewer }, stack, { frames = FRAMES, audio: heard = true } = {}) {
-  // The camera's second encoder, in software, is the first to be short of time.
+  // The camera's second, software encoder is the first to run out of CPU time.
   const took = await viewer.frames(frames, { within: stack.codec === 'VP8' ? 15_000 : 10_000 });
   if (heard) await viewer.frames(25, { medium: 'audio' });
   const { video, audio } = viewer.counts;
@@ -87,7 +87,7 @@ async function plays(s, { viewer }, stack, { frames = FRAMES, audio: heard = tru
 each('calls, and hangs up', async (s, stack) => {
   const all = await calls(s, stack);
   await plays(s, all, stack);
-  // By a message or in the description (RFC 8838, 14).
+  // By message or in the description (RFC 8838, 14).
   const described = /^a=end-of-candidates/m.test(all.between.last('camera', 'call:answer').data.sdp);
   assert.ok(described || all.viewer.saw('end-of-candidates'), 'the camera has no further candidates, and says it');
   all.viewer.tell('hangup');
@@ -105,7 +105,7 @@ each('is called, and the camera hangs up', async (s, stack) => {
 each('gets sender reports of one name, and a goodbye', async (s, stack) => {
   const all = await calls(s, stack);
   const { viewer } = all;
-  // Before a player has to guess what audio belongs to what frame.
+  // Before a player has to guess which audio belongs to which frame.
   const media = stack.cannot.overhear ? 1 : 2;
   await viewer.wait('reports', () => Object.keys(viewer.counts.reports).length >= media, { within: 4000 });
   await all.camera.stop();
@@ -127,7 +127,7 @@ each('reads descriptions as JSEP has them', async (s, stack) => {
   const { viewer, between } = await calls(s, stack);
   const [offer, answer] = [between.last('viewer', 'call:offer'), between.last('camera', 'call:answer')].map(({ data }) => data.sdp);
   const has = (pattern) => [offer, answer].map((sdp) => pattern.test(sdp));
-  // What was not offered is not answered (RFC 3264, 6; RFC 4585, 4.2; RFC 8285, 6).
+  // Nothing that was not offered is in the answer (RFC 3264, 6; RFC 4585, 4.2; RFC 8285, 6).
   for (const pattern of [/^a=extmap-allow-mixed/m, /^a=rtcp-fb:\S+ ccm fir/m]) {
     const [offered, answered] = has(pattern);
     assert.ok(offered || !answered, `${pattern} is answered, and was not offered`);
@@ -158,7 +158,7 @@ each('calls for video alone', async (s, stack) => {
 
 each('offers H.264 of the main profile alone', async (s, stack) => {
   const all = await calls(s, stack, { wish: 'main' });
-  // A decoder of the main profile plays constrained baseline (RFC 6184, 8.1).
+  // A decoder for the main profile plays constrained baseline (RFC 6184, 8.1).
   await plays(s, all, stack, { frames: 15 });
 }, { cannot: 'main' });
 
@@ -210,6 +210,6 @@ each('comes from another port, and media follows', async (s, stack) => {
   await until('the viewer checks from the new port', () => relay.checked, { within: 15_000 });
   const took = await all.viewer.frames(30, { within: 2000, what: 'packets' });
   s.note(`30 packets of video within ${took} ms of the first check from there`);
-  // How long a stack waits for what was lost meanwhile is its own affair.
+  // How long a stack waits for lost packets is up to the stack.
   await all.viewer.frames(15);
 }, { cannot: 'move' });

@@ -1,4 +1,4 @@
-// The WebRTC stacks that watch the camera, what each needs on the machine, and what it cannot do.
+// The WebRTC stacks that watch the camera: what each requires on the machine, and what it does not support.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';

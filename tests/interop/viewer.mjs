@@ -1,14 +1,14 @@
-// The test's end of a viewer: commands go in, what it saw comes out.
+// The test's side of a viewer: sends commands, and receives what it saw.
 
 import { Program, ROOT, until } from '../browser/harness.mjs';
 
-// A viewer goes on to the next case: browsers take seconds to start.
+// Viewers are reused for the next case: browsers take seconds to start.
 const running = new Map();
 
 export class Viewer {
   constructor(program) { this.program = program; }
 
-  /** The viewer of a stack, at the server of this scenario; one that took part in a failure is replaced. */
+  /** The viewer of a stack, at the server of this scenario; it is replaced after a failure. */
   static async start(s, { name, command: [path, ...args] }, url) {
     if (!running.has(name)) running.set(name, new Program(path, args, { cwd: ROOT }));
     const program = running.get(name);
@@ -26,12 +26,12 @@ export class Viewer {
     return viewer;
   }
 
-  /** The counters as they were last. */
+  /** The latest counters. */
   #counts = { video: { frames: 0 }, audio: { frames: 0 } };
 
-  /** What it saw, but for the counters. */
+  /** What it saw, without the counters. */
   get #lines() {
-    // Taken out as they come, so that a failure shows the rest.
+    // Removed as they are read, so that a failure shows the rest.
     const { lines } = this.program;
     const rest = lines.filter((line) => {
       if (!line.startsWith('{"saw":"counts"')) return true;
@@ -53,18 +53,18 @@ export class Viewer {
 
   get counts() { return this.#lines && this.#counts; }
 
-  /** What went wrong in it. */
+  /** Its errors. */
   get faults() { return this.#lines.filter(({ saw }) => saw === 'fault').map(({ what, error }) => `${what}: ${error}`); }
 
-  /** Whether it ever saw such a thing. */
+  /** Whether it ever saw this. */
   saw(what, match = {}) {
     return this.#lines.find((line) => line.saw === what && Object.entries(match).every(([member, value]) => line[member] === value));
   }
 
-  /** Waits until it did. */
+  /** Waits until it has seen this. */
   async sees(what, match, options) { return this.wait(`${what} ${match ? JSON.stringify(match) : ''}`, () => this.saw(what, match), options); }
 
-  /** Waits for something of it; a viewer that ended, or saw a fault, will not get there. */
+  /** Waits for something it sees; fails at once if the viewer has ended, or reported an error. */
   async wait(what, probe, options) {
     return until(`the viewer: ${what}`, () => {
       if (this.faults.length) throw Object.assign(new Error(this.faults.join('\n')), { fatal: true });
@@ -73,14 +73,14 @@ export class Viewer {
     }, options);
   }
 
-  /** Waits for so many more frames, or `what` else is counted, and tells in how many ms they came. */
+  /** Waits for this many more frames, or another counter `what`; returns how many ms that took. */
   async frames(more, { within = 10_000, medium = 'video', what = 'frames' } = {}) {
     const [from, start] = [this.counts[medium][what], performance.now()];
     await this.wait(`${more} ${what} of ${medium}`, () => this.counts[medium][what] >= from + more || Promise.reject(new Error(JSON.stringify(this.counts))), { within });
     return Math.round(performance.now() - start);
   }
 
-  /** Waits until no frame has come for `ms`. */
+  /** Waits until no frame has arrived for `ms`. */
   async still(ms, options) {
     let [last, since] = [this.counts.video.frames, performance.now()];
     return this.wait(`no frame of video for ${ms} ms`, () => {

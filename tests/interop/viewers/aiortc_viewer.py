@@ -9,7 +9,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 from symple import medium, run
 
-# What the connections' RTCP says is nowhere in aiortc's API: read here as it is parsed.
+# aiortc's API does not expose RTCP: it is read here as it is parsed.
 control = []
 parse = rtp.RtcpPacket.parse
 
@@ -34,7 +34,7 @@ class Peer(logging.Handler):
         self.pc.on("track", self.track)
         self.pc.on("connectionstatechange", lambda: events.state(self.pc.connectionState))
         control.append(self.control)
-        # A frame that does not decode is a line of its log alone.
+        # A frame that cannot be decoded only causes a line in its log.
         logging.getLogger("aiortc.codecs").addHandler(self)
 
     def emit(self, record):
@@ -63,7 +63,7 @@ class Peer(logging.Handler):
 
     async def counts(self):
         for transceiver in self.pc.getTransceivers():
-            # Its statistics show one stream of each receiver, and retransmissions are one of their own.
+            # Its statistics only show one stream per receiver, and retransmissions are a stream of their own.
             streams = transceiver.receiver._RTCRtpReceiver__remote_streams.values()  # noqa: SLF001
             packets, lost = sum(each.packets_received for each in streams), sum(each.packets_lost for each in streams)
             self.seen[transceiver.kind].update(packets=packets, lost=lost)
@@ -75,7 +75,7 @@ class Peer(logging.Handler):
             self.seen[transceiver.kind]["codec"] = codecs[0] if codecs else None
 
     async def described(self, description):
-        # It gathers before this returns, and trickles nothing.
+        # It gathers before this returns, and does not trickle.
         await self.pc.setLocalDescription(description)
         return self.pc.localDescription.sdp
 

@@ -1,4 +1,4 @@
-// A browser: its page has the peer connection, and this process the signalling.
+// A browser: the page has the peer connection, and this process the signalling.
 //
 //   node browser.mjs chromium|firefox
 
@@ -9,13 +9,13 @@ import { Program, ROOT } from '../../browser/harness.mjs';
 import { standard } from './standard.mjs';
 import { run } from './symple.mjs';
 
-const LOOK = 50; // ms between two looks at the page
+const LOOK = 50; // ms, how often the page is polled
 
 const name = process.argv[2];
 const dir = mkdtempSync(join(tmpdir(), 'symple-'));
 process.on('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
 
-/** What the browsers of the browser tests want of a scenario. */
+/** The part of a scenario that the browsers of the browser tests need. */
 const scenario = {
   dir,
   async program(command, args, { env, ready, within }) {

@@ -19,7 +19,7 @@ CHAINS = {
     "VP8": ("video", 90000, "rtpvp8depay ! vp8dec"),
     "OPUS": ("audio", 48000, "rtpopusdepay ! opusdec"),
 }
-# What is sent again after a loss has this long to come.
+# The time for retransmissions after a loss.
 LATENCY = 300  # ms
 EVERY = 100  # ms
 
@@ -38,7 +38,7 @@ def main():
 
     def frame(_sink, buffer, _pad):
         counts["frames"] += 1
-        # A decoder that conceals what is missing marks the frame.
+        # A decoder that conceals missing data marks the frame.
         if buffer.has_flags(Gst.BufferFlags.CORRUPTED):
             counts["errors"] += 1
 

@@ -1,5 +1,5 @@
-// Janus, a server that takes the camera as a publisher of a room and forwards its RTP to us: it answers calls,
-// and makes none. It has no decoder.
+// Janus, a server that treats the camera as a publisher in a room and forwards its RTP to us: it answers calls, and
+// makes none. It has no decoder.
 
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -13,7 +13,7 @@ import { run, say } from './symple.mjs';
 
 const ROOM = 1;
 
-/** Starts it with a plugin and a transport, by a configuration of its own: the address of its API. */
+/** Starts it with a plugin, a transport and its own configuration; returns the address of its API. */
 async function start() {
   const dir = mkdtempSync(join(tmpdir(), 'symple-janus-'));
   const lib = readdirSync('/usr/lib').map((name) => join('/usr/lib', name, 'janus')).find((path) => readable(path));
@@ -95,7 +95,7 @@ class Api {
     return new Promise((done, failed) => this.#asked.set(this.send(request), { done, failed }));
   }
 
-  /** A request to the room, with a description perhaps. */
+  /** A request to the room, optionally with a description. */
   room(body, jsep) { return this.ask({ janus: 'message', body: { room: ROOM, ...body }, jsep }); }
 }
 
@@ -111,7 +111,7 @@ run((events) => {
     if (janus === 'hangup') say('janus', { janus, reason });
   }));
 
-  /** Where it forwards a medium to. */
+  /** The port to which it forwards a medium. */
   async function sink(receiver) {
     const socket = createSocket('udp4');
     socket.on('message', (packet) => receiver.packet(packet));
@@ -129,7 +129,7 @@ run((events) => {
       const joined = await janus.room({ request: 'join', ptype: 'publisher' });
       const { jsep } = await janus.room({ request: 'publish' }, { type: 'offer', sdp });
       audio.describe(video.describe(jsep.sdp));
-      // A section each, in the order of the offer.
+      // One section each, in the order of the offer.
       const kinds = [...jsep.sdp.matchAll(/^m=(\w+)[^]*?^a=mid:(\S+)/gm)].map(([, kind, mid]) => [kind, mid]);
       const streams = await Promise.all(kinds.map(async ([kind, mid]) => ({ mid, port: await sink(kind === 'video' ? video : audio) })));
       await janus.room({ request: 'rtp_forward', publisher_id: joined.plugindata.data.id, host: '127.0.0.1', streams });

@@ -1,11 +1,11 @@
-// libdatachannel, by node-datachannel. It has no decoder, and asks for nothing to be sent again.
+// libdatachannel, through node-datachannel. It has no decoder, and requests no retransmissions.
 
 import library from 'node-datachannel';
 import { control, counters, Receiver } from './rtp.mjs';
 import { run } from './symple.mjs';
 
 const { PeerConnection, Video, Audio } = library;
-// As numbered by us; any would do.
+// Our payload types; any numbers would do.
 const [H264, OPUS] = [102, 111];
 
 const MAIN = 'profile-level-id=4d001f;packetization-mode=1;level-asymmetry-allowed=1';
@@ -18,7 +18,7 @@ run((events, wishes) => {
   let looks;
 
   const take = (track) => {
-    tracks.push(track); // or it is collected
+    tracks.push(track); // otherwise it is garbage-collected
     const receiver = track.type() === 'video' ? video : audio;
     track.onMessage((packet) => {
       // RTCP has types 192 to 223 where RTP has its marker and payload type (RFC 5761, 4).

@@ -1,5 +1,5 @@
-// RTP and RTCP for the stacks that hand them out as they came: losses, reports and names are read off, and
-// decode.py decodes the rest.
+// RTP and RTCP for the stacks that pass them on unprocessed: counts losses, reports and names here, and decodes with
+// decode.py.
 
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -8,7 +8,7 @@ import { medium } from './symple.mjs';
 
 const DECODE = fileURLToPath(new URL('decode.py', import.meta.url));
 
-/** Takes the packets of one medium. */
+/** Receives the packets of one medium. */
 export class Receiver {
   counts = medium();
   #decoder;
@@ -19,10 +19,10 @@ export class Receiver {
 
   constructor(codec) { Object.assign(this, { codec }); }
 
-  /** The stream that came last. */
+  /** The latest stream. */
   get ssrc() { return this.#ssrc; }
 
-  /** Reads the payload types off a description: what else comes, such as retransmissions, is not for the decoder. */
+  /** Reads the payload types from a description: others, such as retransmissions, are not for the decoder. */
   describe(sdp) {
     for (const [, payload, codec] of sdp.matchAll(/^a=rtpmap:(\d+) (\w+)/gm)) {
       if (codec.toUpperCase() === this.codec) this.#payloads.add(Number(payload));
@@ -41,7 +41,7 @@ export class Receiver {
       this.#decoder = this.#start(payload);
     }
     counts.packets++;
-    // What is skipped is lost, until it comes after all.
+    // Skipped numbers count as lost, until they arrive late.
     const step = this.#highest === undefined ? 1 : (sequence - this.#highest) & 0xffff;
     if (step === 0) return;
     if (step < 0x8000) {
@@ -57,7 +57,7 @@ export class Receiver {
     this.counts.codec = this.codec;
     const child = spawn('/usr/bin/python3', [DECODE, this.codec, String(payload)], { stdio: ['pipe', 'pipe', 'inherit'] });
     child.stdin.on('error', () => {}); // it was ended
-    const { frames, errors } = this.counts; // of streams before
+    const { frames, errors } = this.counts; // of earlier streams
     createInterface({ input: child.stdout }).on('line', (line) => {
       const more = JSON.parse(line);
       if (child === this.#decoder) Object.assign(this.counts, { frames: frames + more.frames, errors: errors + more.errors, words: more.words });
@@ -68,7 +68,7 @@ export class Receiver {
   close() { this.#decoder?.kill(); }
 }
 
-/** Reads sender reports, names and goodbyes off a compound packet (RFC 3550, 6). */
+/** Reads sender reports, names and goodbyes from a compound packet (RFC 3550, 6). */
 export function control(counts, compound) {
   for (let at = 0; at + 8 <= compound.length;) {
     const [count, type] = [compound[at] & 0x1f, compound[at + 1]];

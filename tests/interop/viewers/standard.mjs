@@ -1,16 +1,16 @@
-// A viewer by the browsers' own API, which a page and @roamhq/wrtc have alike.
+// A viewer with the browsers' own API, which pages and @roamhq/wrtc share.
 
-/** A peer as `run` of symple.mjs wants it. It stands alone: pages get its text. */
+/** A peer for `run` of symple.mjs. It is self-contained, since pages get its source text. */
 export function standard(RTCPeerConnection, events, wishes) {
   const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
-  const STALL = 5; // looks, of 200 ms
+  const STALL = 5; // polls, every 200 ms
   const medium = () => ({ codec: null, frames: 0, errors: 0, packets: 0, lost: 0 });
   const counts = { video: medium(), audio: medium(), reports: {}, cnames: [], byes: null };
   let video;
   let asked = false;
   let first = 0;
   let settling = 0; // until there are more frames than this
-  let still = 0; // looks in which no packet of video had come
+  let still = 0; // polls without a new video packet
 
   pc.onicecandidate = ({ candidate }) => {
     const { candidate: text = '', sdpMid = '0', sdpMLineIndex = 0 } = candidate ?? {};
@@ -29,10 +29,10 @@ export function standard(RTCPeerConnection, events, wishes) {
       if (one.type === 'inbound-rtp') {
         const more = one.packetsReceived > seen.packets;
         Object.assign(seen, { packets: one.packetsReceived, lost: one.packetsLost, codec: codecs.get(one.codecId) ?? seen.codec });
-        // Audio is made up while none comes: what arrived is counted.
+        // Missing audio is concealed, so received packets are counted.
         seen.frames = one.kind === 'audio' ? one.packetsReceived : one.framesDecoded;
         if (one.kind === 'audio') continue;
-        // It asks for a key frame at the start, after a change and where none came, and whenever it cannot decode.
+        // It requests a key frame at the start, after a change, after a stall, and whenever it cannot decode.
         still = more ? 0 : still + 1;
         if (still === STALL) settling = seen.frames;
         if (settling !== undefined) {

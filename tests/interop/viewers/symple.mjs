@@ -1,15 +1,15 @@
-// A viewer's half of a call, whatever WebRTC stack it has: what goes over the WebSocket, and what the test
-// says on the viewer's input. viewers/symple.py is the same in Python.
+// A viewer's side of a call, independent of the WebRTC stack: the messages over the WebSocket, and the test's commands
+// on the viewer's input. viewers/symple.py is the same in Python.
 //
-// Input, a command a line: `open ws://HOST:PORT/ USER`; `call`, and beside it `data` (a data channel too), `video`
-// (no audio), `main` (H.264 of the main profile alone); `pause`, `resume`, `stop`, `add`, `restart`, `hangup`;
-// `close`. Output, a JSON object a line, its member `saw` telling what it is.
+// Input, one command per line: `open ws://HOST:PORT/ USER`; `call`, optionally with `data` (a data channel too),
+// `video` (no audio), `main` (only the main profile of H.264); `pause`, `resume`, `stop`, `add`, `restart`, `hangup`;
+// `close`. Output, one JSON object per line, whose member `saw` says what it is.
 
 import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import WebSocket from 'ws';
 
-const COUNT = 100; // ms between two looks at the counters
+const COUNT = 100; // ms, how often the counters are polled
 
 export const say = (saw, more = {}) => console.log(JSON.stringify({ saw, ...more }));
 const fault = (what) => (error) => say('fault', { what, error: String(error?.stack ?? error) });
@@ -26,7 +26,7 @@ export function run(connect) {
   let socket;
   let camera; // its address
   let call; // { id, to, peer, ready, waiting, end }
-  let wanted; // by a command that came before the camera was there
+  let wanted; // by a command before the camera was online
 
   const send = (message) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
   const signal = (subtype, data) => call && send({ type: 'message', subtype, to: call.to, call: call.id, data });
@@ -50,7 +50,7 @@ export function run(connect) {
     return peer.close();
   }
 
-  // Candidates that come before the description are kept.
+  // Candidates that arrive before the description are kept.
   async function described() {
     call.ready = true;
     for (const init of call.waiting.splice(0)) await candidate(init);
@@ -115,7 +115,7 @@ export function run(connect) {
 
   async function close() {
     const last = socket;
-    [socket, queue] = [undefined, Promise.resolve()]; // whatever still waits there is for nobody
+    [socket, queue] = [undefined, Promise.resolve()]; // the rest of the queue is discarded
     last?.close();
     await end('closed');
     say('closed');

@@ -10,7 +10,7 @@ import traceback
 
 import websockets
 
-COUNT = 0.1  # seconds between two looks at the counters
+COUNT = 0.1  # seconds, how often the counters are polled
 
 
 def line(saw, **more):
@@ -31,7 +31,7 @@ def medium():
 
 
 class Events:
-    """What a peer connection calls: from the event loop's thread."""
+    """Callbacks of a peer connection, on the event loop's thread."""
 
     def __init__(self, viewer):
         self._viewer = viewer
@@ -147,7 +147,7 @@ class Viewer:
                 self.wanted = (word, *more)
         elif word == "hangup":
             self.signal(self.events, "call:hangup", {"reason": more[0] if more else "ended"})
-            # Before the connection says it by itself.
+            # Before the connection reports it.
             await self.outgoing.join()
             await self.end("hung up")
         else:
@@ -183,7 +183,7 @@ class Viewer:
             job, *arguments = await self.jobs.get()
             try:
                 await job(*arguments)
-            except Exception:  # noqa: BLE001 whatever it is, the test shows it
+            except Exception:  # noqa: BLE001 the test shows any error
                 fault(arguments[0] if isinstance(arguments[0], str) else arguments[0].get("subtype"))
 
     async def read(self):
@@ -198,7 +198,7 @@ class Viewer:
             peer = self.peer
             try:
                 now = line("counts", **await peer.counts()) if peer else last
-            except Exception:  # noqa: BLE001 whatever it is, the test shows it
+            except Exception:  # noqa: BLE001 the test shows any error
                 now = last
                 if peer is self.peer:
                     fault("counts")

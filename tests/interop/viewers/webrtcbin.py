@@ -21,7 +21,7 @@ threading.Thread(target=main.run, daemon=True).start()
 
 RECEIVE = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
 INACTIVE = GstWebRTC.WebRTCRTPTransceiverDirection.INACTIVE
-# As numbered by us; any would do.
+# Our payload types; any numbers would do.
 H264 = "application/x-rtp,media=video,encoding-name=H264,payload=102,clock-rate=90000,packetization-mode=(string)1,profile-level-id=(string)42e01f,rtcp-fb-nack-pli=true,rtcp-fb-nack=true"
 OPUS = "application/x-rtp,media=audio,encoding-name=OPUS,payload=111,clock-rate=48000,encoding-params=(string)2"
 DECODE = {"H264": "rtph264depay ! h264parse ! avdec_h264 max-threads=1", "VP8": "rtpvp8depay ! vp8dec", "OPUS": "rtpopusdepay ! opusdec"}
@@ -49,7 +49,7 @@ class Peer:
         self.video, self.mids, self.media = None, [], {}
         self.pipeline = Gst.Pipeline()
         self.bin = Gst.ElementFactory.make("webrtcbin")
-        # A single section it leaves without a bundle by default.
+        # By default it does not bundle a single section.
         if "video" not in wishes:
             self.bin.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
         self.bin.set_property("latency", 200)
@@ -58,7 +58,7 @@ class Peer:
         self.bin.connect("notify::connection-state", lambda bin, _: self.soon(events.state, bin.get_property("connection-state").value_nick))
         self.bin.connect("notify::ice-gathering-state", self.gathered)
         self.bin.connect("pad-added", self.pad)
-        # What RTCP says, its RTP bin shows as it came.
+        # Its RTP bin passes on RTCP as received.
         self.heard = set()
         self.bin.get_by_name("rtpbin").connect("on-new-ssrc", self.source)
         bus = self.pipeline.get_bus()
@@ -120,7 +120,7 @@ class Peer:
     async def counts(self):
         reply = await self.ask("get-stats", None)
         for name in map(reply.nth_field_name, range(reply.n_fields())):
-            # It calls all of a bundle video: the pad's SSRC tells.
+            # It labels everything in a bundle as video, but the pad's SSRC is right.
             stats = reply.get_value(name) if name.startswith("rtp-inbound") else None
             media = stats and self.media.get(stats.get_value("ssrc"))
             if media:
@@ -187,10 +187,10 @@ class Peer:
 
     async def close(self):
         self.pipeline.get_bus().remove_signal_watch()
-        # It takes the sockets and threads with it.
+        # It ends its sockets and threads with it.
         await asyncio.get_running_loop().run_in_executor(None, self.pipeline.set_state, Gst.State.NULL)
 
 
 run(Peer)
-# Threads of its own would keep the interpreter.
+# Its own threads would keep the interpreter alive.
 os._exit(0)

@@ -19,7 +19,7 @@ run((events, wishes) => {
   let transceiver;
   let options = {};
 
-  // It asks for no key frame by itself.
+  // It requests no key frame by itself.
   pc.onTrack.subscribe((track) => {
     clearInterval(looks);
     if (track.kind !== 'video') return;
@@ -35,7 +35,7 @@ run((events, wishes) => {
     for (const transport of pc.dtlsTransports) {
       if (listened.has(transport)) continue;
       listened.add(transport);
-      // Its tracks stay with the SSRC that they had at first.
+      // Its tracks keep their first SSRC.
       transport.onRtp.subscribe((packet) => [video, audio].forEach((receiver) => receiver.packet(packet.serialize())));
       transport.onRtcp.subscribe((packet) => control(counts, packet.serialize()));
     }
