@@ -1,21 +1,21 @@
 #!/usr/bin/python3
 """A network camera that does what GStreamer's RTSP server never would: a tiny RTSP server over TCP.
 
-Prints "PORT <n>" and serves until its standard input ends. All video is H.264 at 25 frames a second, sent
-interleaved on the RTSP connection. A SETUP without a track means the first video that has none.
+Prints "PORT <n>" and serves until its standard input ends. All video is H.264 at 25 fps, sent
+interleaved on the RTSP connection. A SETUP without a track selects the first video that has none.
 
-    /plain         as any camera
+    /plain         like any camera
     /no-control    one medium, without a=control anywhere
     /no-track      one medium without a=control in a session that has one
-    /fast          RTP timestamps twice as fast as time
-    /slow          RTP timestamps a quarter as fast as time
+    /fast          RTP timestamps twice as fast as real time
+    /slow          RTP timestamps a quarter as fast as real time
     /interlaced    576i, as analogue cameras behind an encoder send it
     /no-rate       no frame rate in SDP or SPS
     /both          video and audio, without a=control anywhere
     /audio-first   audio and video, without a=control anywhere
     /both-no-track video and audio without a=control in a session that has one
-    /one-track     audio without a=control beside video that has one
-    /two-videos    metadata and two of video, without a=control anywhere
+    /one-track     audio without a=control, and video with one
+    /two-videos    metadata and two videos, without a=control anywhere
 """
 import socket
 import sys
@@ -82,7 +82,7 @@ def sdp(path):
 
 
 def set_up(path, url, taken):
-    """Which medium a SETUP means: that of its track, else the first video without one, once."""
+    """The medium of a SETUP: that of its track, otherwise the first video without one, once."""
     media = SESSIONS.get(path, USUAL)[1]
     tracks = (n for n, (_, track) in enumerate(media) if track and url.endswith(f"/{track}"))
     whole = (n for n, medium in enumerate(media) if medium == ("video", None) and not taken)

@@ -1,15 +1,15 @@
 #!/usr/bin/python3
-"""A network camera for tests: an RTSP server on a port of 127.0.0.1, a free one unless it is given.
+"""A network camera for tests: an RTSP server on a port of 127.0.0.1, by default a free one.
 
 Prints "PORT <n>" and serves until its standard input ends.
 
-    /av       H.264 (High, 320x240) and sound (PCMA), for ever
-    /video    H.264 alone
-    /short    H.264, which ends after a second or so
-    /stall    H.264, which stops coming after a second or so, with the connection open
-    /sound    sound alone
-    /tcp      as /av, over TCP only
-    /secret   as /av, for the user "me" with the password "p@ss" only (basic)
+    /av       H.264 (High, 320x240) and audio (PCMA), endless
+    /video    only H.264
+    /short    H.264 that ends after about a second
+    /stall    H.264 that stalls after about a second, with the connection open
+    /sound    only audio
+    /tcp      like /av, over TCP only
+    /secret   like /av, for the user "me" with the password "p@ss" only (basic)
 """
 import sys
 
@@ -30,7 +30,7 @@ RAW = "video/x-raw,width=320,height=240,framerate=15/1"
 ENCODE = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 pt=96"
 VIDEO = f"videotestsrc is-live=true pattern=ball ! {RAW} ! {ENCODE}"
 SHORT = f"videotestsrc is-live=true num-buffers=20 ! {RAW} ! {ENCODE}"
-# A picture that arrives after 20 others waits here, and with it the stream, for longer than any test.
+# The 21st frame waits here, and with it the stream, for longer than any test.
 STALL = f"videotestsrc is-live=true ! {RAW} ! identity name=stall ! {ENCODE}"
 AUDIO = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=%s pt=8"
 
@@ -60,7 +60,7 @@ def main():
             factory.set_protocols(protocols)
         if configure is not None:
             factory.connect("media-configure", configure)
-        # Who may look and not play is asked for a password; who may not even look gets a 404.
+        # A client that may look but not play is asked for a password; one that may not even look gets a 404.
         for role, play in (("anonymous", not secret), ("user", True)):
             text = f"{role}, media.factory.access=(boolean)true, media.factory.construct=(boolean){play}"
             factory.add_role_from_structure(Gst.Structure.from_string(text)[0])

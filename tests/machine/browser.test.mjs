@@ -1,5 +1,5 @@
-// A browser on this machine watches the camera of an emulated ARM board: through QEMU's user network, a router
-// that forwards one number, for TCP and UDP, and at whose address alone the board is reached.
+// A browser on this machine watches the camera of an emulated ARM board through QEMU's user network: a router that
+// forwards one port, for TCP and UDP, and whose address is the only way to the board.
 
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { found, freePort, ROOT, scenario, until } from '../browser/harness.mjs';
 import { watch, words } from '../browser/page.mjs';
 
-const PATIENCE = 240; // s that the machine has: 15 to boot, and an encoder in an emulated processor
+const PATIENCE = 240; // s: 15 to boot, and an encoder on an emulated processor
 const SLOW = { within: 60_000 };
 const SYMPLE = join(ROOT, 'target/board/generic-arm64/symple');
 
@@ -25,7 +25,7 @@ scenario('Chromium plays the camera of an emulated board behind a port forward',
   board.tell('unbind');
   s.note(`the board: ${await board.says(/^source: .*/)}`);
   s.note(`the page: ${await words(page, /is frozen/, SLOW)}`);
-  // The camera probes the path every few seconds, with packets that are no pictures.
+  // The camera probes the path every few seconds, with packets without video.
   const state = () => page.probe('attribute', '#stage', 'data-state');
   const mind = until('another state', async () => (await state()) !== 'stalled', { within: 8000 }).then(state, () => 'stalled');
   assert.equal(await mind, 'stalled', 'it says so until a picture comes');
