@@ -1,4 +1,4 @@
-//! Answers that are awaited: taken once, forgotten whole, bounded, and each with its error.
+//! Awaited answers: each is taken once, can be discarded, and has an error code; their number is limited.
 
 use serde_json::{Value, json};
 use symple::client::{AnswerId, Config, Event, RequestError, SendError};
@@ -28,7 +28,7 @@ fn receipt(client: &mut Client, message: &Value, status: u16, delivered: u64) {
     client.json(json!({"type":"receipt","id":message["id"],"status":status,"delivered":delivered}));
 }
 
-/// The error's code, once it is there.
+/// The error's code, once available.
 fn code(client: &mut Client, id: AnswerId) -> &'static str {
     client.agent.take_answer(id).expect("it is there").expect_err("an error").code()
 }
@@ -39,7 +39,7 @@ fn a_reply_is_kept_until_it_is_taken_and_is_an_event_too() {
     let (id, command) = request(&mut client);
     assert_eq!(client.agent.take_answer(id), None);
     reply(&mut client, &command, 202);
-    assert_eq!(client.agent.take_answer(id), None, "it goes on");
+    assert_eq!(client.agent.take_answer(id), None, "202 is not the final reply");
     client.run(secs(9));
     reply(&mut client, &command, 200);
     assert_eq!(client.answered, [id]);
@@ -51,7 +51,7 @@ fn a_reply_is_kept_until_it_is_taken_and_is_an_event_too() {
 }
 
 #[test]
-fn each_end_of_a_request_has_its_code() {
+fn each_outcome_of_a_request_has_its_code() {
     let mut client = Client::online(Config { max_commands: 3, ..config() });
     let (refused, command) = request(&mut client);
     reply(&mut client, &command, 403);
@@ -59,7 +59,7 @@ fn each_end_of_a_request_has_its_code() {
     let Err(error @ RequestError::Refused { .. }) = answer else { panic!("{answer:?}") };
     assert_eq!((error.code(), error.to_string().contains("403")), ("refused", true));
     let RequestError::Refused { status, answer } = error else { unreachable!("just matched") };
-    assert_eq!((status, answer.data::<u32>().ok()), (Status::FORBIDDEN, Some(7)), "with the peer's words");
+    assert_eq!((status, answer.data::<u32>().ok()), (Status::FORBIDDEN, Some(7)), "with the peer's data");
 
     let (nobody, command) = request(&mut client);
     receipt(&mut client, &command, 404, 0);
@@ -84,7 +84,7 @@ fn each_end_of_a_request_has_its_code() {
 }
 
 #[test]
-fn a_receipt_says_how_many_got_it() {
+fn a_receipt_gives_the_number_of_recipients() {
     let mut client = Client::online(config());
     let (id, message) = deliver(&mut client);
     let wire = message["id"].clone();
@@ -110,30 +110,27 @@ fn a_receipt_says_how_many_got_it() {
 }
 
 #[test]
-fn a_draft_asks_for_one_receipt_whatever_it_says_itself() {
+fn a_draft_requests_one_receipt_whatever_it_contains() {
     let mut client = Client::online(config());
     let plain = || Draft::new(Kind::Message).to("bob").id("mine");
     assert!(client.agent.deliver(plain().receipt(), client.now).is_ok());
     client.drain();
     assert_eq!(client.sent, [r#"{"type":"message","to":"bob","id":"mine","receipt":true}"#]);
     let again = client.agent.deliver(plain(), client.now);
-    assert!(
-        matches!(again, Err(SendError::Invalid { .. })),
-        "which of the two the receipt means nobody knows"
-    );
+    assert!(matches!(again, Err(SendError::Invalid { .. })), "the receipt would be ambiguous");
     client.drain();
     assert_eq!(client.sent.len(), 1);
 }
 
 #[test]
-fn what_is_forgotten_leaves_its_place() {
+fn a_discarded_answer_frees_its_slot() {
     let mut client = Client::online(Config { max_commands: 2, ..config() });
     for _ in 0..100 {
         let (id, command) = request(&mut client);
         client.agent.forget(id);
         reply(&mut client, &command, 200);
         let events = client.take_events();
-        assert!(matches!(&events[..], [Event::Message { .. }]), "it comes as any message: {events:?}");
+        assert!(matches!(&events[..], [Event::Message { .. }]), "it arrives like any message: {events:?}");
         let (id, message) = deliver(&mut client);
         client.agent.forget(id);
         receipt(&mut client, &message, 200, 1);
@@ -150,7 +147,7 @@ fn what_is_forgotten_leaves_its_place() {
 }
 
 #[test]
-fn what_is_awaited_or_not_taken_is_bounded() {
+fn pending_and_untaken_answers_are_bounded() {
     let mut client = Client::online(Config { max_commands: 2, ..config() });
     let (first, command) = request(&mut client);
     let (second, _) = deliver(&mut client);
@@ -158,7 +155,11 @@ fn what_is_awaited_or_not_taken_is_bounded() {
     let draft = || Draft::new(Kind::Message).to("bob");
     assert_eq!(client.agent.deliver(draft(), now), Err(SendError::TooManyCommands));
     reply(&mut client, &command, 200);
-    assert_eq!(client.agent.deliver(draft(), now), Err(SendError::TooManyCommands), "it is kept");
+    assert_eq!(
+        client.agent.deliver(draft(), now),
+        Err(SendError::TooManyCommands),
+        "an untaken answer counts"
+    );
     assert!(client.agent.take_answer(first).is_some());
     assert!(client.agent.deliver(draft(), now).is_ok());
     client.agent.forget(second);

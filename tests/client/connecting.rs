@@ -1,4 +1,4 @@
-//! From nothing to online, and every way in which that fails.
+//! From disconnected to online, and every way in which that fails.
 
 use serde_json::json;
 use symple::client::{Config, End, Event, Input, State};
@@ -7,7 +7,7 @@ use symple::proto::{Address, CloseCode, Object, Token};
 use crate::scenario::{Client, config, secs, welcome};
 
 #[test]
-fn auth_is_the_first_frame_and_reads_as_the_wire_has_it() {
+fn auth_is_the_first_frame_in_its_wire_format() {
     let data: Object = [("peerType".to_owned(), "person".into())].into_iter().collect();
     let mut client = Client::new(Config {
         name: Some("Alice".into()),
@@ -28,7 +28,7 @@ fn auth_is_the_first_frame_and_reads_as_the_wire_has_it() {
 }
 
 #[test]
-fn welcome_says_who_we_are_and_a_probe_follows() {
+fn welcome_gives_our_identity_and_a_probe_follows() {
     let mut client =
         Client::new(Config { data: [("busy".into(), true.into())].into_iter().collect(), ..config() });
     client.connect();
@@ -51,7 +51,7 @@ fn welcome_says_who_we_are_and_a_probe_follows() {
 }
 
 #[test]
-fn what_comes_before_welcome_is_passed_over() {
+fn frames_before_welcome_are_ignored() {
     let mut client = Client::new(config());
     client.connect();
     client.input(Input::Opened);
@@ -72,11 +72,15 @@ fn what_comes_before_welcome_is_passed_over() {
     assert_eq!(client.agent.state(), State::Online);
     client.drop_past();
     client.text(&welcome(2, &[]));
-    assert_eq!(client.agent.peer().map(|peer| peer.address()), Some("alice|1".into()), "one welcome is all");
+    assert_eq!(
+        client.agent.peer().map(|peer| peer.address()),
+        Some("alice|1".into()),
+        "only the first welcome counts"
+    );
 }
 
 #[test]
-fn a_welcome_that_does_not_say_who_we_are_is_none() {
+fn a_welcome_without_our_identity_is_invalid() {
     for broken in [
         json!({"type":"welcome"}),
         json!({"type":"welcome","status":200,"peer":7}),
@@ -98,7 +102,7 @@ fn a_welcome_that_does_not_say_who_we_are_is_none() {
     assert_eq!(client.agent.state(), State::Ended, "a status in welcome counts as an error's");
 }
 
-/// What the server says in place of `welcome`, and what becomes of it.
+/// What the server sends instead of `welcome`, and the resulting state.
 #[test]
 fn an_error_in_place_of_welcome() {
     for (status, ends, late) in [
@@ -113,7 +117,7 @@ fn an_error_in_place_of_welcome() {
         client.connect();
         client.input(Input::Opened);
         client.json(json!({"type":"error","status":status,"message":"Because"}));
-        assert_eq!(client.closes, [1000], "{status}: the socket is given up");
+        assert_eq!(client.closes, [1000], "{status}: the socket is closed");
         match client.events.last() {
             Some(Event::Ended { why: End::Refused { message } }) => {
                 assert!(ends, "{status}");
@@ -139,7 +143,7 @@ fn a_401_in_a_session_ends_it_too() {
         client.take_events(),
         [Event::Ended { why: End::Refused { message: "Session expired".into() } }]
     );
-    // The close frame that follows is of a socket that is forgotten.
+    // The close frame that follows belongs to a forgotten socket.
     client.lose(Some(1008));
     assert!(client.events.is_empty());
     client.agent.set_token(Some(Token::new("fresh")));
@@ -167,7 +171,7 @@ fn the_first_connect_retries_too_and_never_gives_up() {
 }
 
 #[test]
-fn it_gives_up_when_told_to() {
+fn it_gives_up_after_the_configured_attempts() {
     let mut client = Client::new(Config { max_attempts: Some(3), ..config() });
     client.connect();
     for _ in 0..2 {
@@ -182,13 +186,13 @@ fn it_gives_up_when_told_to() {
     assert!(reason.contains("no route"));
     assert_eq!((client.opens, client.agent.state()), (3, State::Ended));
     client.connect();
-    assert_eq!(client.opens, 4, "and begins anew when told to");
+    assert_eq!(client.opens, 4, "and starts again on request");
     client.input(Input::OpenFailed { reason: "no route" });
     assert!(matches!(client.agent.state(), State::Waiting { .. }));
 }
 
 #[test]
-fn a_dial_or_a_welcome_that_takes_too_long_is_given_up() {
+fn a_slow_connect_or_welcome_times_out() {
     let mut client = Client::new(config());
     client.connect();
     assert_eq!(client.wake, Some(client.now + secs(10)));
@@ -205,11 +209,11 @@ fn a_dial_or_a_welcome_that_takes_too_long_is_given_up() {
     );
     assert_eq!(client.closes, [1001, 1001]);
     client.input(Input::Opened);
-    assert!(matches!(client.agent.state(), State::Waiting { .. }), "an old socket opens nothing");
+    assert!(matches!(client.agent.state(), State::Waiting { .. }), "a late socket is ignored");
 }
 
 #[test]
-fn connect_cuts_a_wait_short_and_is_harmless_otherwise() {
+fn connect_ends_a_wait_early_and_is_harmless_otherwise() {
     let mut client = Client::new(config());
     client.connect();
     client.connect();
@@ -242,7 +246,7 @@ fn close_says_goodbye_from_every_state() {
         assert_eq!(
             client.closes.len(),
             usize::from((1..=3).contains(&stage)),
-            "{stage}: only a socket is closed"
+            "{stage}: only an open socket is closed"
         );
         client.agent.close(client.now);
         client.drain();
@@ -253,7 +257,7 @@ fn close_says_goodbye_from_every_state() {
 }
 
 #[test]
-fn the_socket_may_end_before_welcome_without_a_word() {
+fn the_socket_may_end_before_welcome() {
     let mut client = Client::new(config());
     client.connect();
     client.input(Input::Opened);

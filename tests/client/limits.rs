@@ -1,4 +1,4 @@
-//! Pacing, and whatever anybody sends: nothing panics, nothing grows beyond its bound.
+//! Pacing and arbitrary input: nothing panics, nothing grows beyond its limit.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn say(client: &mut Client, n: usize) -> Result<String, SendError> {
     client.agent.send(Draft::new(Kind::Message).to("bob|2").data(&n), client.now)
 }
 
-/// A server's bucket: 100 a second, 500 at once.
+/// A server's bucket: 100 per second, 500 at once.
 fn refused_by_a_server(times: &[Duration]) -> usize {
     let (mut tokens, mut last, mut refused) = (500.0f64, Duration::ZERO, 0);
     for &at in times {
@@ -54,7 +54,7 @@ fn a_flood_leaves_in_order_below_the_servers_rate() {
 }
 
 #[test]
-fn what_waits_is_bounded_and_says_so() {
+fn the_queue_is_bounded_and_reports_when_it_is_full() {
     let mut client = Client::online(Config { outbox_limit: 10_000, ..config() });
     let taken = (0..10_000).take_while(|n| say(&mut client, *n).is_ok()).count();
     assert!((50..100).contains(&taken), "{taken}");
@@ -62,11 +62,11 @@ fn what_waits_is_bounded_and_says_so() {
     assert_eq!(client.agent.join("r", client.now), Err(SendError::Full));
     assert_eq!(client.agent.set_data(Default::default(), client.now), Err(SendError::Full));
     client.drain();
-    assert!(say(&mut client, 0).is_ok(), "and there is room again once it has left");
+    assert!(say(&mut client, 0).is_ok(), "and there is room again after sending");
 }
 
 #[test]
-fn what_the_socket_does_not_take_waits_within_the_limit() {
+fn frames_that_the_socket_does_not_accept_wait_within_the_limit() {
     let mut client = Client::online(Config { outbox_limit: 10_000, rate: 1000, burst: 1000, ..config() });
     assert_eq!(client.agent.has_room(), Ok(true));
     client.input(Input::Full);
@@ -76,7 +76,7 @@ fn what_the_socket_does_not_take_waits_within_the_limit() {
     assert_eq!(client.take_sent(), Vec::<Value>::new(), "nothing leaves");
     assert_eq!((client.agent.has_room(), say(&mut client, 0)), (Ok(false), Err(SendError::Full)));
     client.input(Input::Writable);
-    assert_eq!(client.take_sent().len(), taken, "all of it, and nothing was lost");
+    assert_eq!(client.take_sent().len(), taken, "everything is sent, nothing is lost");
     assert_eq!(client.agent.has_room(), Ok(true));
     client.input(Input::Full);
     client.input(Input::Closed { code: None, reason: "gone" });
@@ -90,7 +90,7 @@ fn what_the_socket_does_not_take_waits_within_the_limit() {
 }
 
 #[test]
-fn what_may_leave_leaves_before_a_close() {
+fn queued_frames_within_the_rate_are_sent_before_a_close() {
     let mut client = Client::online(config());
     say(&mut client, 1).expect("online");
     client.agent.close(client.now);
@@ -100,7 +100,7 @@ fn what_may_leave_leaves_before_a_close() {
 }
 
 #[test]
-fn probes_of_one_user_are_answered_now_and_then() {
+fn answers_to_probes_of_one_user_are_rate_limited() {
     let mut client = Client::online(config());
     for n in 0..1000 {
         let probe = json!({"type": "presence", "from": format!("mallory|m{}", n % 7), "probe": true});
@@ -114,11 +114,11 @@ fn probes_of_one_user_are_answered_now_and_then() {
     for _ in 0..100 {
         client.json(json!({"type": "presence", "from": "mallory|m1", "probe": true}));
     }
-    assert_eq!(client.take_sent().len(), 4, "2 a second");
+    assert_eq!(client.take_sent().len(), 4, "2 per second");
 }
 
 #[test]
-fn what_is_said_to_many_is_shared_between_them() {
+fn a_backlog_for_one_recipient_does_not_delay_others() {
     let mut client = Client::online(Config { rate: 10, burst: 10, ..config() });
     for n in 0..1000 {
         client.agent.send(Draft::new(Kind::Message).to("mallory|1").data(&n), client.now).expect("fits");
@@ -127,11 +127,11 @@ fn what_is_said_to_many_is_shared_between_them() {
     client.drop_past();
     say(&mut client, 0).expect("fits");
     client.run(Duration::from_millis(200));
-    assert!(client.take_sent().iter().any(|frame| frame["to"] == "bob|2"), "it waits for one turn at most");
+    assert!(client.take_sent().iter().any(|frame| frame["to"] == "bob|2"), "it waits for at most one turn");
 }
 
 #[test]
-fn an_overlong_frame_is_passed_over() {
+fn an_overlong_frame_is_ignored() {
     let mut client = Client::online(config());
     client.json(json!({"type":"message","data":"x".repeat(512 << 10)}));
     assert!(client.events.is_empty());
@@ -139,7 +139,7 @@ fn an_overlong_frame_is_passed_over() {
 }
 
 #[test]
-fn a_server_that_tells_of_very_many_is_believed_up_to_a_bound() {
+fn the_roster_is_bounded() {
     let mut client = Client::online(config());
     for n in 0..3000 {
         client.json(json!({"type":"presence","from":format!("u|x{n}"),"data":{"online":true}}));
@@ -150,7 +150,7 @@ fn a_server_that_tells_of_very_many_is_believed_up_to_a_bound() {
 }
 
 #[test]
-fn odd_settings_are_survived() {
+fn odd_settings_are_harmless() {
     let zero = Duration::ZERO;
     for time in [zero, Duration::MAX] {
         let mut client = Client::new(Config {
@@ -259,7 +259,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_order_of_things_breaks_it(steps in prop::collection::vec(step(), 0..120)) {
+    fn no_order_of_inputs_breaks_it(steps in prop::collection::vec(step(), 0..120)) {
         let small = Config { max_peers: 4, max_peer_data: 300, max_rooms: 3, max_commands: 3, outbox_limit: 2000, ..config() };
         let mut client = Client::new(small);
         client.connect();
@@ -294,10 +294,10 @@ proptest! {
                     _ => {}
                 }
             }
-            // Which asserts that each is JSON.
+            // `take_sent` asserts that each frame is JSON.
             client.take_sent();
         }
-        // The pending commands all end, whatever was said.
+        // The pending commands all end, whatever was received.
         client.run(secs(100));
     }
 }

@@ -1,4 +1,4 @@
-//! The client alone, against a scripted server, on a virtual clock.
+//! The client core alone, against a scripted server, on a virtual clock.
 
 mod answers;
 mod connecting;

@@ -17,7 +17,7 @@ fn ask(client: &mut Client, to: &str) -> (CommandId, Value) {
 }
 
 #[test]
-fn a_message_gets_an_id_where_it_has_none() {
+fn a_message_without_an_id_gets_one() {
     let mut client = Client::online(config());
     let id = client.agent.send(Draft::new(Kind::Message).to("bob").data("hi"), client.now).expect("online");
     let own = client
@@ -38,7 +38,7 @@ fn a_message_gets_an_id_where_it_has_none() {
 }
 
 #[test]
-fn what_no_peer_could_get_is_refused_in_words() {
+fn undeliverable_messages_are_refused_with_a_reason() {
     let mut client = Client::online(config());
     for (draft, why) in [
         (Draft::new(Kind::Join).with("room", "r"), "join()"),
@@ -63,7 +63,7 @@ fn what_no_peer_could_get_is_refused_in_words() {
 }
 
 #[test]
-fn offline_nothing_is_taken_that_would_be_lost() {
+fn offline_messages_that_would_be_lost_are_refused() {
     let mut client = Client::online(config());
     client.lose(None);
     let now = client.now;
@@ -74,7 +74,7 @@ fn offline_nothing_is_taken_that_would_be_lost() {
 }
 
 #[test]
-fn messages_and_unknown_types_come_as_they_were_sent() {
+fn messages_and_unknown_types_arrive_unchanged() {
     let mut client = Client::online(config());
     for text in [
         r#"{"type":"message","id":"1","from":"bob|2","subtype":"call:init","call":"c","data":{ "n" : 1.0 }}"#,
@@ -90,7 +90,7 @@ fn messages_and_unknown_types_come_as_they_were_sent() {
 }
 
 #[test]
-fn a_command_reads_as_the_wire_has_it_and_its_reply_ends_it() {
+fn a_command_has_its_wire_format_and_its_reply_ends_it() {
     let mut client = Client::online(config());
     let (id, command) = ask(&mut client, "bob|2");
     assert_eq!(
@@ -104,14 +104,14 @@ fn a_command_reads_as_the_wire_has_it_and_its_reply_ends_it() {
     client.json(reply_to(&command, "bob|2", 200));
     assert!(
         matches!(&client.take_events()[..], [Event::Message { .. }]),
-        "one reply is all; a second is a message"
+        "only the first reply counts; a second is a message"
     );
     client.run(secs(20));
     assert!(client.events.is_empty());
 }
 
 #[test]
-fn only_whom_the_command_was_sent_to_can_end_it() {
+fn only_the_recipient_of_a_command_can_end_it() {
     let mut client = Client::online(config());
     let (id, command) = ask(&mut client, "bob|2");
     client.json(reply_to(&command, "eve|3", 200));
@@ -121,7 +121,7 @@ fn only_whom_the_command_was_sent_to_can_end_it() {
 }
 
 #[test]
-fn a_command_ends_at_its_deadline_which_202_puts_off() {
+fn a_command_ends_at_its_deadline_which_202_extends() {
     let mut client = Client::online(config());
     let (first, _) = ask(&mut client, "bob|2");
     let (second, command) = ask(&mut client, "bob|2");
@@ -164,7 +164,7 @@ fn a_lost_connection_ends_all_commands() {
 }
 
 #[test]
-fn commands_that_wait_are_bounded() {
+fn pending_commands_are_bounded() {
     let mut client = Client::online(config());
     for _ in 0..256 {
         ask(&mut client, "bob|2");

@@ -1,4 +1,4 @@
-//! Losses: which are followed by which wait, and how they are noticed.
+//! Lost connections: how long to wait after which, and how they are noticed.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use symple::client::{Config, Event, Input, SendError, State};
 
 use crate::scenario::{Client, config, secs};
 
-/// Every close code and what the client does: again soon, or again late.
+/// Every close code, and whether the client retries soon or late.
 #[test]
-fn what_a_close_code_is_followed_by() {
+fn each_close_code_has_its_reaction() {
     for (code, late) in [
         (None, false),
         (Some(1000), false),
@@ -35,7 +35,7 @@ fn what_a_close_code_is_followed_by() {
         let expected =
             if late { secs(15)..=secs(30) } else { Duration::from_millis(250)..=Duration::from_millis(500) };
         assert!(expected.contains(retry_in), "{code:?}: {retry_in:?}");
-        assert!(client.closes.is_empty(), "the socket is gone already");
+        assert!(client.closes.is_empty(), "the socket is closed already");
         client.wait_for_dial();
         client.admit(2, &[]);
         assert_eq!(client.agent.peer().map(|peer| peer.address()), Some("alice|2".into()), "a new address");
@@ -43,7 +43,7 @@ fn what_a_close_code_is_followed_by() {
 }
 
 #[test]
-fn sessions_that_break_at_once_are_not_retried_at_once() {
+fn sessions_that_fail_at_once_are_not_retried_at_once() {
     let mut client = Client::online(config());
     let mut waits = Vec::new();
     for id in 2..12 {
@@ -57,12 +57,12 @@ fn sessions_that_break_at_once_are_not_retried_at_once() {
     client.lose(Some(1008));
     assert!(
         client.wait_for_dial() <= Duration::from_millis(500),
-        "after a good session the waits begin anew"
+        "after a good session the waits start again"
     );
 }
 
 #[test]
-fn a_silent_connection_is_pinged_and_then_given_up() {
+fn a_silent_connection_is_pinged_and_then_closed() {
     let mut client = Client::online(config());
     client.run(secs(24));
     assert_eq!(client.pings, 0);
@@ -91,7 +91,7 @@ fn any_frame_is_a_sign_of_life() {
 }
 
 #[test]
-fn a_clock_that_goes_back_is_not_followed() {
+fn a_clock_that_goes_back_is_ignored() {
     let mut client = Client::online(config());
     client.run(secs(30));
     client.input(Input::Alive);
@@ -101,7 +101,7 @@ fn a_clock_that_goes_back_is_not_followed() {
 }
 
 #[test]
-fn inputs_of_a_forgotten_socket_change_nothing() {
+fn inputs_of_an_old_socket_change_nothing() {
     let mut client = Client::online(config());
     client.lose(None);
     client.drop_past();
@@ -120,7 +120,7 @@ fn inputs_of_a_forgotten_socket_change_nothing() {
 }
 
 #[test]
-fn many_clients_of_one_server_do_not_come_back_together() {
+fn many_clients_of_one_server_do_not_reconnect_together() {
     let now = std::time::Instant::now();
     let mut waits: Vec<Duration> = (0..100)
         .map(|seed| {
@@ -137,7 +137,7 @@ fn many_clients_of_one_server_do_not_come_back_together() {
 }
 
 #[test]
-fn our_data_is_told_again_after_a_reconnect() {
+fn our_data_is_announced_again_after_a_reconnect() {
     let mut client = Client::online(config());
     let data =
         json!({"busy": true, "id": "mallory", "online": false}).as_object().cloned().expect("an object");
@@ -176,7 +176,7 @@ fn more_data_than_a_server_keeps_is_refused_and_not_merged() {
 }
 
 #[test]
-fn what_never_left_is_counted() {
+fn unsent_messages_are_counted() {
     let mut client = Client::online(Config { burst: 1, rate: 1, ..config() });
     for _ in 0..3 {
         let draft = symple::proto::Draft::new(symple::proto::Kind::Message).to("bob");

@@ -1,4 +1,4 @@
-//! Rooms are wishes: they outlive connections.
+//! Rooms that were joined outlive connections.
 
 use serde_json::{Value, json};
 use symple::client::{Config, Event, SendError};
@@ -16,7 +16,7 @@ fn asked(client: &mut Client) -> Vec<String> {
 }
 
 #[test]
-fn join_and_leave_read_as_the_wire_has_them() {
+fn join_and_leave_have_their_wire_format() {
     let mut client = Client::online(config());
     client.agent.join("r", client.now).expect("online");
     client.agent.leave("r", client.now).expect("online");
@@ -30,7 +30,7 @@ fn join_and_leave_read_as_the_wire_has_them() {
 }
 
 #[test]
-fn rooms_return_after_a_reconnect_also_those_asked_for_meanwhile() {
+fn rooms_return_after_a_reconnect_including_those_joined_meanwhile() {
     let mut client = Client::online(Config { rooms: vec!["first".into()], ..config() });
     client.agent.join("second", client.now).expect("online");
     client.lose(None);
@@ -42,10 +42,10 @@ fn rooms_return_after_a_reconnect_also_those_asked_for_meanwhile() {
     assert_eq!(
         client.take_sent()[0]["rooms"],
         json!(["second", "third"]),
-        "a server without a door takes them at once"
+        "a server without authentication accepts rooms in auth"
     );
     client.text(&crate::scenario::welcome(2, &["second", "first"]));
-    assert_eq!(asked(&mut client), ["join third", "leave first"], "only what welcome did not bring");
+    assert_eq!(asked(&mut client), ["join third", "leave first"], "only differences from welcome");
 }
 
 #[test]
@@ -59,15 +59,15 @@ fn the_probe_comes_after_the_joins() {
 }
 
 #[test]
-fn a_named_room_of_our_own_name_is_another_than_our_users() {
+fn a_named_room_with_our_name_differs_from_our_own_room() {
     let mut client = Client::new(Config { rooms: vec!["alice".into()], ..config() });
     client.connect();
     client.admit(1, &[]);
-    assert_eq!(asked(&mut client), ["join alice"], "welcome tells of the user's room");
+    assert_eq!(asked(&mut client), ["join alice"], "welcome lists the user's own room");
 }
 
 #[test]
-fn a_refused_room_is_told_and_not_asked_for_again() {
+fn a_refused_room_is_reported_and_not_requested_again() {
     for (error, refused) in [
         (json!({"type":"error","status":403,"message":"No rooms here"}), Some("a")),
         (json!({"type":"error","status":403,"message":"No","room":"b"}), Some("b")),
@@ -98,7 +98,7 @@ fn a_refused_room_is_told_and_not_asked_for_again() {
 }
 
 #[test]
-fn refusals_are_matched_in_the_order_of_asking() {
+fn refusals_are_matched_in_the_order_of_requests() {
     let mut client = Client::online(config());
     for room in ["a", "b", "c"] {
         client.agent.join(room, client.now).expect("online");
@@ -124,7 +124,7 @@ fn names_and_numbers_of_rooms_are_bounded() {
     assert_eq!(client.agent.join("", client.now), Err(SendError::BadRoom));
     assert_eq!(client.agent.join(&"x".repeat(257), client.now), Err(SendError::BadRoom));
     for n in 0..255 {
-        client.agent.join(&n.to_string(), client.now).expect("with our user's own that is 256");
+        client.agent.join(&n.to_string(), client.now).expect("256 including our user's own");
     }
     assert_eq!(client.agent.join("255", client.now), Err(SendError::TooManyRooms));
 }

@@ -1,4 +1,4 @@
-//! Who is there: added, updated, removed, and no flicker over a reconnect.
+//! The roster: peers are added, updated and removed, and do not flicker during a reconnect.
 
 use serde_json::json;
 use symple::client::{Config, Event};
@@ -20,7 +20,7 @@ fn told(client: &mut Client) -> Vec<String> {
 }
 
 #[test]
-fn presences_make_the_roster() {
+fn presences_build_the_roster() {
     let mut client = Client::online(config());
     client.json(presence("bob", 2, true));
     client.json(presence("bob", 2, true));
@@ -34,7 +34,7 @@ fn presences_make_the_roster() {
 }
 
 #[test]
-fn presences_that_come_together_are_told_one_by_one() {
+fn batched_presences_are_reported_one_by_one() {
     let mut client = Client::online(config());
     let batch = |data: serde_json::Value| json!({"type":"presence:batch","data":data});
     let probe = json!({"type":"presence","from":"dan|4","probe":true,"data":{"online":true}});
@@ -58,7 +58,7 @@ fn presences_that_come_together_are_told_one_by_one() {
 }
 
 #[test]
-fn who_takes_small_frames_only_asks_for_no_batches() {
+fn a_client_with_a_small_frame_limit_requests_no_batches() {
     for (max_message_size, asks) in [(4096, false), (64 << 10, true)] {
         let mut client = Client::new(Config { max_message_size, ..config() });
         client.connect();
@@ -68,7 +68,7 @@ fn who_takes_small_frames_only_asks_for_no_batches() {
 }
 
 #[test]
-fn capabilities_are_kept_and_found() {
+fn capabilities_are_stored_and_found() {
     let mut client = Client::online(config());
     client.json(json!({"type":"presence","from":"cam|2","data":{"id":"2","user":"cam","online":true,"peerType":"camera","capabilities":{"audio":true}}}));
     for by in ["2", "cam|2"] {
@@ -82,16 +82,16 @@ fn capabilities_are_kept_and_found() {
 }
 
 #[test]
-fn the_senders_address_wins_over_what_its_data_says() {
+fn the_senders_address_wins_over_its_data() {
     let mut client = Client::online(config());
     client.json(json!({"type":"presence","from":"eve|2","data":{"id":"3","user":"bob","online":true}}));
     assert_eq!(users(&client), ["eve|2"]);
     client.json(json!({"type":"presence","data":{"id":"4","user":"dan","online":true}}));
-    assert_eq!(users(&client), ["eve|2", "dan|4"], "a server may tell of a peer without a sender");
+    assert_eq!(users(&client), ["eve|2", "dan|4"], "a presence without a sender uses its data");
 }
 
 #[test]
-fn we_are_not_in_our_own_roster_nor_are_our_ghosts() {
+fn neither_we_nor_our_ghosts_are_in_our_roster() {
     let mut client = Client::online(config());
     client.json(presence("alice", 1, true));
     client.lose(None);
@@ -106,7 +106,7 @@ fn we_are_not_in_our_own_roster_nor_are_our_ghosts() {
 }
 
 #[test]
-fn who_is_seen_again_after_a_reconnect_does_not_flicker_and_the_rest_is_gone() {
+fn peers_seen_again_after_a_reconnect_do_not_flicker_and_others_are_removed() {
     let mut client = Client::online(config());
     for (user, id) in [("bob", 2), ("cyd", 3), ("dan", 4)] {
         client.json(presence(user, id, true));
@@ -115,7 +115,7 @@ fn who_is_seen_again_after_a_reconnect_does_not_flicker_and_the_rest_is_gone() {
     client.drop_past();
     client.run(secs(1));
     client.drop_past();
-    assert_eq!(users(&client).len(), 3, "offline the last that was known stays");
+    assert_eq!(users(&client).len(), 3, "the last known roster stays while offline");
     client.admit(5, &[]);
     client.drop_past();
     client.json(presence("bob", 2, true));
@@ -129,7 +129,7 @@ fn who_is_seen_again_after_a_reconnect_does_not_flicker_and_the_rest_is_gone() {
 }
 
 #[test]
-fn a_second_loss_before_the_sweep_forgets_nobody_too_early() {
+fn a_second_loss_before_the_sweep_removes_nobody_too_early() {
     let mut client = Client::online(config());
     client.json(presence("bob", 2, true));
     for id in 3..6 {
@@ -144,14 +144,14 @@ fn a_second_loss_before_the_sweep_forgets_nobody_too_early() {
 }
 
 #[test]
-fn a_probe_is_answered_to_the_asker_without_a_probe() {
+fn the_answer_to_a_probe_goes_to_the_prober_and_is_no_probe() {
     let mut client = Client::online(config());
     client.json(json!({"type":"presence","from":"bob|2","data":{"online":true},"probe":true}));
     let sent = client.take_sent();
     assert_eq!(sent.len(), 1);
     assert_eq!((&sent[0]["type"], &sent[0]["to"]), (&json!("presence"), &json!("bob|2")));
     assert_eq!((sent[0].get("probe"), &sent[0]["data"]["id"]), (None, &json!("1")));
-    assert_eq!(told(&mut client), ["+bob|2"], "who asks is there");
+    assert_eq!(told(&mut client), ["+bob|2"], "a prober is online");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn an_answer_is_never_answered() {
 }
 
 #[test]
-fn who_asks_ten_times_in_a_moment_is_answered_once() {
+fn ten_probes_at_once_are_answered_once() {
     let mut client = Client::online(Config { burst: 1, rate: 1, ..config() });
     for _ in 0..10 {
         client.json(json!({"type":"presence","from":"bob|2","data":{"online":true},"probe":true}));
@@ -180,7 +180,7 @@ fn who_asks_ten_times_in_a_moment_is_answered_once() {
 }
 
 #[test]
-fn a_storm_of_probes_does_not_hold_up_our_own_messages() {
+fn a_flood_of_probes_does_not_delay_our_own_messages() {
     let mut client = Client::online(Config { burst: 10, rate: 10, ..config() });
     client.run(secs(10));
     for n in 0..1000 {
@@ -197,5 +197,5 @@ fn a_storm_of_probes_does_not_hold_up_our_own_messages() {
     let own = client.take_sent().iter().filter(|frame| frame["type"] == "message").count();
     assert_eq!(own, 5, "all at once");
     client.run(secs(55));
-    assert!(client.sent.len() <= 257, "and askers are bounded: {}", client.sent.len());
+    assert!(client.sent.len() <= 257, "and the number of probers is bounded: {}", client.sent.len());
 }

@@ -1,4 +1,4 @@
-//! An agent, its driver and a small server, on a clock that only the test moves.
+//! A client core, its driver and a small server, on a clock that only the test advances.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use symple::client::{Agent, AnswerId, Config, Event, Input, Output, State};
 use symple::proto::CloseCode;
 
-/// An agent with a driver that writes down what it is told.
+/// A client core with a driver that records its outputs.
 pub(crate) struct Client {
     pub agent: Agent,
     pub start: Instant,
@@ -37,7 +37,7 @@ impl Client {
         }
     }
 
-    /// Connected, welcomed as `user|1`, and what that said read.
+    /// Connected, welcomed as `user|1`, with its first frames read.
     pub(crate) fn online(config: Config) -> Self {
         let mut client = Client::new(config);
         client.connect();
@@ -74,7 +74,7 @@ impl Client {
         self.input(Input::Closed { code: code.map(CloseCode), reason: "" });
     }
 
-    /// Obeys until nothing is left to do.
+    /// Executes outputs until there are none left.
     pub(crate) fn drain(&mut self) {
         for _ in 0..100_000 {
             match self.agent.poll_output() {
@@ -85,13 +85,13 @@ impl Client {
                 Output::Event(event) => self.events.push(event),
                 Output::Answered(id) => self.answered.push(id),
                 Output::Timeout(at) => return self.wake = at,
-                other => panic!("{other:?} is unknown to this driver"),
+                other => panic!("unknown output {other:?}"),
             }
         }
-        panic!("it never comes to rest");
+        panic!("it never becomes idle");
     }
 
-    /// Lets time pass, waking the agent whenever it asked for it.
+    /// Advances the time, waking the client at its timeouts.
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..100_000 {
@@ -103,10 +103,10 @@ impl Client {
                 _ => return self.now = end,
             }
         }
-        panic!("it wakes without end");
+        panic!("it wakes continuously");
     }
 
-    /// Waits for the next dialling.
+    /// Waits for the next attempt to connect.
     pub(crate) fn wait_for_dial(&mut self) -> Duration {
         let State::Waiting { until } = self.agent.state() else { panic!("{:?}", self.agent.state()) };
         let wait = until - self.now;
@@ -120,7 +120,7 @@ impl Client {
         self.events.clear();
     }
 
-    /// What was sent since the last time, as values.
+    /// The frames sent since the last call, as values.
     pub(crate) fn take_sent(&mut self) -> Vec<Value> {
         self.sent.drain(..).map(|text| serde_json::from_str(&text).expect("JSON")).collect()
     }
