@@ -1,4 +1,4 @@
-//! `symple camera`: that it starts, is found, and ends as told. What it shows is for the browsers' tests.
+//! `symple camera`: it starts, is found, and ends on request. Its video is tested in the browser tests.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -7,11 +7,11 @@ use rustix::process::Signal;
 
 use crate::world::{Folder, Program, Server, run};
 
-/// Small pictures, any port.
+/// Small frames, any port.
 const SMALL: [&str; 8] = ["camera", "--port", "0", "--size", "320x240", "--fps", "10", "--no-audio"];
 
 #[test]
-fn it_serves_itself_and_ends_as_told() {
+fn it_serves_its_page_and_ends_on_request() {
     let camera = Program::start(&[&SMALL[..], &["--token", "s3cret", "--board", "generic"]].concat(), &[]);
     camera.says("board: any machine (generic: as configured)");
     camera.says("encoder: ");
@@ -46,14 +46,14 @@ fn an_address_has_its_share_by_default_and_open_files_are_raised() {
     let peers: Vec<_> = (0..20).map(|_| server.peer(auth)).collect();
     let strangers: Vec<_> = (0..12).map(|_| server.socket()).collect();
     let closed = || server.tcp().read(&mut [0]).expect("a clean end") == 0;
-    assert!(closed(), "it holds 32");
+    assert!(closed(), "32 sockets are open");
     server.program.logs("max_per_address reached");
     drop((strangers, peers));
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn on_a_cable_without_a_router_it_tells_the_address_that_it_has_there() {
+fn on_a_cable_without_a_router_it_prints_its_link_local_address() {
     let args = [&SMALL[..], &["--listen", "all", "--token", "s3cret"]].concat();
     let Some(camera) = Program::start_on_cable("169.254.7.8/16", "169.254.9.9/16", &args) else {
         return eprintln!("SKIPPED: no network namespace can be made here");
@@ -63,7 +63,7 @@ fn on_a_cable_without_a_router_it_tells_the_address_that_it_has_there() {
 }
 
 #[test]
-fn it_is_a_peer_of_a_server_elsewhere_or_refused() {
+fn it_connects_to_another_server_or_is_refused() {
     let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
     let url = format!("ws://{}", server.address);
     let args = [&SMALL[..], &["--connect", &url, "--user", "door", "--room", "public"]].concat();
@@ -78,7 +78,7 @@ fn it_is_a_peer_of_a_server_elsewhere_or_refused() {
 }
 
 #[test]
-fn an_asterisk_lets_pages_of_any_site_connect_and_is_warned_of() {
+fn an_asterisk_allows_pages_of_any_site_with_a_warning() {
     let upgrade = |origins: &str| {
         let camera = Program::start(&[&SMALL[..], &["--origins", origins]].concat(), &[]);
         let line = camera.says("open http://127.0.0.1:");
@@ -101,7 +101,7 @@ fn an_asterisk_lets_pages_of_any_site_connect_and_is_warned_of() {
 }
 
 #[test]
-fn what_is_wrong_is_said_before_it_starts() {
+fn wrong_settings_are_reported_before_it_starts() {
     let folder = Folder::new();
     let file = folder.write("camera.toml", "sise = '1x1'\n");
     let board = folder.write("board.toml", "nmae = 'mine'\n");
@@ -139,8 +139,8 @@ fn what_is_wrong_is_said_before_it_starts() {
 }
 
 #[test]
-fn a_check_says_what_would_run_and_opens_nothing() {
-    // The camera that runs has the port; the check of its settings says nothing of that.
+fn a_check_prints_what_would_run_and_opens_nothing() {
+    // The port is in use by the running camera, which a check of its settings does not report.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
     let args =
@@ -179,7 +179,7 @@ fn a_check_says_what_would_run_and_opens_nothing() {
         run(&["camera", "--check", "--ssl-enabled", "--state-dir", &state, "--port", "4567"], &[]);
     assert!(code == 0 && out.contains("would be created and kept in"), "{out}{err}");
     assert!(out.contains("open https://127.0.0.1:4567/"), "{out}");
-    assert!(!std::fs::exists(&state).expect("its folder is there"), "a check makes nothing");
+    assert!(!std::fs::exists(&state).expect("its folder is there"), "a check creates nothing");
     let connect = ["camera", "--check", "--connect", "wss://me:hunter2@chat.example"];
     let (code, out, err) = run(&connect, &[]);
     assert!(code == 0 && out.contains("wss://…@chat.example, without a token"), "{out}{err}");
@@ -187,7 +187,7 @@ fn a_check_says_what_would_run_and_opens_nothing() {
 }
 
 #[test]
-fn a_deep_check_tries_all_and_says_what_failed() {
+fn a_deep_check_tries_everything_and_reports_failures() {
     let deep = [&SMALL[..], &["--check=deep"]].concat();
     let (code, out, err) = run(&deep, &[]);
     assert_eq!(code, 0, "{out}{err}");
@@ -197,7 +197,7 @@ fn a_deep_check_tries_all_and_says_what_failed() {
         assert!(out.contains(part), "{part}\n{out}");
     }
 
-    // Both fail, and both are told.
+    // Both fail, and both are reported.
     let (tcp, udp) =
         (TcpListener::bind("127.0.0.1:0").expect("a port"), UdpSocket::bind("0.0.0.0:0").expect("a port"));
     let tcp = tcp.local_addr().map(|a| (a.port().to_string(), tcp)).expect("bound");
@@ -219,11 +219,11 @@ fn a_deep_check_tries_all_and_says_what_failed() {
 
     let (code, out, err) = run(&[&deep[..], &["--source", "/nowhere.mp4"]].concat(), &[]);
     assert!(code == 66 && out.contains("  FAILED  source      file /nowhere.mp4 not found"), "{out}{err}");
-    assert!(out.contains("  ok      port"), "the rest is tried all the same: {out}");
+    assert!(out.contains("  ok      port"), "the rest is tried nevertheless: {out}");
 }
 
 #[test]
-fn a_deep_check_asks_the_server_elsewhere() {
+fn a_deep_check_connects_to_the_other_server() {
     let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
     let url = format!("ws://{}", server.address);
     let deep = [&SMALL[..], &["--check=deep", "--connect", &url]].concat();
@@ -242,7 +242,7 @@ fn a_deep_check_asks_the_server_elsewhere() {
 const OFFER: &str = include_str!("../../src/rtc/tests/chromium_offer.sdp");
 
 #[test]
-fn a_dead_source_is_told_and_its_credentials_are_not() {
+fn a_dead_source_is_reported_without_its_credentials() {
     let spellings = [
         "rtsp://u5er:s3cret@127.0.0.1:1/none",
         "rtsp://u5er:s3/cret@127.0.0.1:1/none",
@@ -268,27 +268,27 @@ fn a_dead_source_is_told_and_its_credentials_are_not() {
         };
         say("call:init", serde_json::json!({}));
         say("call:offer", serde_json::json!({"type":"offer","sdp":OFFER}));
-        // In an event for who watches, and in the presence for who comes.
+        // As an event for present peers, and in the presence for later ones.
         let told = viewer.text(r#""state":"lost""#);
         assert!(told.contains(r#""code":"unreachable""#) && told.contains(r#""name":"source""#), "{told}");
         let told = viewer.text(r#""state":"lost""#);
         assert!(told.contains(r#""type":"presence""#), "{told}");
         let (_, _, status) = server.get("/api/status", None);
         assert!(status.contains(r#""state":"lost""#) && status.contains("unreachable"), "{status}");
-        // It is tried again, and the program says so each time.
+        // It is tried again, and the program reports each attempt.
         let said =
             [server.program.says("cannot be reached"), server.program.says("cannot be reached")].concat();
         server.program.signal(Signal::TERM);
         let all = [said, told, status, server.program.rest()].concat().replace("user", "");
-        // Not two characters alone, which a random id may have.
+        // Not only two characters, which a random id may contain.
         for secret in ["u5er", "s3c", "s3/", "s3?", "s3@", "s3%", "cret", "/none"] {
-            assert!(!all.contains(secret), "{source}: {secret} is told: {all}");
+            assert!(!all.contains(secret), "{source}: {secret} is revealed: {all}");
         }
     }
 }
 
 #[test]
-fn a_hangup_signal_takes_over_settings_that_can_change() {
+fn a_hangup_signal_applies_settings_that_can_change() {
     let folder = Folder::new();
     let settings = |max: u32, port: u16| format!("max_bitrate = {max}\nport = {port}\nlog = \"info\"\n");
     let file = folder.write("camera.toml", &settings(2000, 0));

@@ -25,7 +25,7 @@ fn the_variables_of_the_node_server_are_honoured() {
 }
 
 #[test]
-fn redis_is_found_or_its_absence_is_said() {
+fn redis_is_used_or_its_absence_is_reported() {
     for (variables, url, named) in [
         (&[("SYMPLE_AUTHENTICATION", "true")][..], "redis://localhost:6379", "sessions in Redis"),
         (&[("REDIS_URL", "redis://:secret@r:1/2")][..], "redis://…@r:1/2", "(REDIS_URL)"),
@@ -68,7 +68,7 @@ fn the_limits_of_redis_are_settings() {
 }
 
 #[test]
-fn the_file_gives_way_to_variables_and_those_to_flags() {
+fn flags_override_variables_and_variables_override_the_file() {
     let folder = Folder::new();
     let file = folder.write("symple.toml", "port = 1\nqueue = '64K'\nrooms = ['public', 'team']\n");
     let check = |args: &[&str], variables| {
@@ -86,7 +86,7 @@ fn the_file_gives_way_to_variables_and_those_to_flags() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_a_number_and_the_nearest_right_name() {
+fn errors_have_an_exit_code_and_a_suggestion() {
     let folder = Folder::new();
     let key = folder.write("key.toml", "max_conections = 5\n");
     let broken = folder.write("broken.toml", "port = \n");
@@ -117,15 +117,16 @@ fn what_is_wrong_is_said_with_a_number_and_the_nearest_right_name() {
     let (code, _, err) = run(&["serve"], &[("PORT", "x"), ("SYMPLE_RATE", "fast")]);
     assert!(
         code == 78 && err.contains("PORT: ") && err.contains("SYMPLE_RATE: "),
-        "all is said at once: {err}"
+        "all errors are reported at once: {err}"
     );
-    // Others' variables may begin with our name, so a slip is no error; the check says it all the same.
+    // Other programs' variables may begin with our name, so a misspelled one is no error; the check reports it
+    // nevertheless.
     let (code, _, err) = run(&["serve", "--check"], &[("SYMPLE_AUTHENTICATON", "true")]);
     assert!(code == 0 && err.contains("did you mean SYMPLE_AUTHENTICATION?"), "{err}");
 }
 
 #[test]
-fn a_secret_among_the_arguments_is_warned_of() {
+fn a_secret_among_the_arguments_causes_a_warning() {
     for (args, cure) in [
         (&["serve", "--check", "--token", "hunter2"][..], "SYMPLE_TOKEN or the file of --config"),
         (&["serve", "--check", "--ice-servers", "[{\"credential\":\"hunter2\"}]"], "SYMPLE_ICE_SERVERS or"),

@@ -1,9 +1,9 @@
-//! `symple devices`: what it says of this machine's, whichever there are, and of what is none.
+//! `symple devices`: its output for this machine's devices, if any, and for paths that are not devices.
 
 use crate::world::run;
 
 #[test]
-fn the_list_is_json_and_words_and_no_camera_is_no_error() {
+fn the_list_is_json_or_text_and_no_camera_is_no_error() {
     let (code, out, err) = run(&["devices", "--json"], &[]);
     assert_eq!((code, err.as_str()), (0, ""));
     let list: serde_json::Value = serde_json::from_str(&out).expect("JSON");
@@ -21,7 +21,7 @@ fn the_list_is_json_and_words_and_no_camera_is_no_error() {
 }
 
 #[test]
-fn what_is_no_camera_is_said() {
+fn a_path_that_is_not_a_camera_is_an_error() {
     for (args, code, part) in [
         (&["/dev/null"][..], 69, "/dev/null is not a video device"),
         (&["/dev/video9999"][..], 69, "camera /dev/video9999 not found"),

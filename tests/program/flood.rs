@@ -1,4 +1,4 @@
-//! Strangers in numbers: what they can make the program hold, and that it has files left for its own work.
+//! Many unauthenticated clients: how much memory they cost the program, and that it keeps files for its own work.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,23 +9,23 @@ use crate::world::{HERE, PATIENCE, Program, Server};
 
 const ALICE: &str = r#"{"type":"auth","user":"alice"}"#;
 
-/// Strangers at once, and what each says that it sends in one frame.
+/// The number of clients at a time, and how much each claims to send in one frame.
 const STRANGERS: usize = 1100;
 const SAYS: u64 = 511 << 10;
 
-/// KiB. Each may have a frame of 16 KiB, what was read with it, and the socket's own.
+/// In KiB. Each may have a frame of 16 KiB, the bytes read with it, and the socket's own memory.
 const PEAK: u64 = 64 << 10;
 
-/// KiB that may stay: pages that are torn, and what a table keeps of its size.
+/// The KiB that may remain: fragmented pages, and the capacity of tables.
 const KEPT: u64 = 4 << 10;
 
 fn anonymous(program: &Program) -> u64 {
     let status = fs::read_to_string(program.proc().join("status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).expect("Linux tells it")
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).expect("Linux reports it")
 }
 
-/// A WebSocket on which nobody is admitted.
+/// A WebSocket without an admitted peer.
 fn stranger(server: &Server) -> TcpStream {
     let mut tcp = server.tcp();
     write!(
@@ -40,7 +40,7 @@ fn stranger(server: &Server) -> TcpStream {
     tcp
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 fn until(what: &str, is: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is() {
@@ -53,7 +53,7 @@ fn files(program: &Program) -> usize {
     fs::read_dir(program.proc().join("fd")).expect("it runs").count()
 }
 
-/// What all of them say, a frame each of which `sent` bytes come.
+/// Each client claims a frame of size `says`, and sends `sent` bytes of it.
 fn flood(server: &Server, says: u64, sent: usize) -> u64 {
     let before = files(&server.program);
     let mut strangers: Vec<_> = (0..STRANGERS).map(|_| stranger(server)).collect();
@@ -61,10 +61,10 @@ fn flood(server: &Server, says: u64, sent: usize) -> u64 {
     let frame = [head, vec![b'{'; sent]].concat();
     for tcp in &mut strangers {
         tcp.set_write_timeout(Some(Duration::from_secs(1))).expect("not zero");
-        // Who is refused may be gone already.
+        // A refused client may be disconnected already.
         _ = tcp.write_all(&frame);
     }
-    // All that they sent is read: an honest peer behind them is answered.
+    // All of it is read: an honest peer after them is answered.
     server.peer(ALICE);
     let peak = anonymous(&server.program);
     drop(strangers);
@@ -73,25 +73,25 @@ fn flood(server: &Server, says: u64, sent: usize) -> u64 {
 }
 
 #[test]
-fn strangers_hold_little_and_it_is_given_back() {
+fn unauthenticated_clients_cost_little_memory_and_it_is_freed() {
     let server = Server::of(Program::start(&[&HERE[..], &["--max-unauthenticated", "0"]].concat(), &[]));
     server.peer(ALICE);
     let before = anonymous(&server.program);
-    // Refused by its head; the largest frame that is allowed, to the last byte but one; and again.
+    // A frame refused by its head; the largest allowed frame without its last byte; and again.
     for (says, sent) in [(SAYS, SAYS as usize - 1), (16 << 10, (16 << 10) - 1), (SAYS, 100)] {
         let peak = flood(&server, says, sent);
         println!(
-            "{STRANGERS} strangers with frames of {says}: RssAnon {before} KiB before, {peak} KiB at the most"
+            "{STRANGERS} clients with frames of {says}: RssAnon {before} KiB before, {peak} KiB at most"
         );
         assert!(peak < before + PEAK, "{before} KiB grew to {peak} KiB");
     }
-    until("memory is given back", || anonymous(&server.program) <= before + KEPT);
+    until("memory is freed", || anonymous(&server.program) <= before + KEPT);
     println!("RssAnon {} KiB after", anonymous(&server.program));
 }
 
 #[test]
 fn sockets_leave_files_for_other_work() {
-    // 64 of the 100 are not for sockets.
+    // 64 of the 100 files are reserved.
     let server =
         Server::of(Program::start_bound(100, &[&HERE[..], &["--max-unauthenticated", "0"]].concat()));
     let held: Vec<_> = (0..60).map(|_| server.tcp()).collect();
@@ -103,8 +103,8 @@ fn sockets_leave_files_for_other_work() {
 }
 
 #[test]
-fn without_a_file_left_it_waits_and_does_not_spin() {
-    // Too few even for the 16 sockets that it always allows.
+fn without_free_files_it_waits_instead_of_spinning() {
+    // Not even enough for the minimum of 16 sockets.
     let server = Server::of(Program::start_bound(20, &[&HERE[..], &["--max-unauthenticated", "0"]].concat()));
     let held: Vec<_> = (0..16).map(|_| server.tcp()).collect();
     server.program.logs("cannot accept a connection");

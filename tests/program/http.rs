@@ -1,4 +1,4 @@
-//! What the server answers to those who speak HTTP, and to whom.
+//! The server's HTTP responses, and who gets which.
 
 use std::io::{Read, Write};
 #[cfg(target_os = "linux")]
@@ -11,7 +11,7 @@ use crate::world::Server;
 const ALICE: &str = r#"{"type":"auth","user":"alice","token":"s3cret"}"#;
 
 #[test]
-fn health_status_and_metrics_tell_how_it_is() {
+fn health_status_and_metrics_are_correct() {
     let server = Server::start(&["--rooms", "public"], &[]);
     assert_eq!(server.get("/api/health", None).2, r#"{"status":"ok"}"#);
     assert_eq!(server.get("/api/ready", None).2, r#"{"ready":true}"#);
@@ -42,7 +42,7 @@ fn health_status_and_metrics_tell_how_it_is() {
 }
 
 #[test]
-fn numbers_ask_for_the_token_once_authentication_is_on() {
+fn status_and_metrics_need_the_token_with_authentication() {
     let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
     for path in ["/api/status", "/metrics"] {
         for (token, challenge) in [
@@ -61,16 +61,16 @@ fn numbers_ask_for_the_token_once_authentication_is_on() {
     assert!(server.get("/api/config", None).2.contains(r#""auth":true"#));
 
     let other = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret"), ("SYMPLE_STATUS_TOKEN", "numbers")]);
-    assert_eq!(other.get("/metrics", Some("s3cret")).0, 401, "peers see no numbers");
+    assert_eq!(other.get("/metrics", Some("s3cret")).0, 401, "peers do not see metrics");
     assert_eq!(other.get("/metrics", Some("numbers")).0, 200);
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_behind_its_output_ends_nobody() {
+fn a_full_disk_for_its_output_does_not_end_it() {
     let commands = [&["serve"][..], &["camera", "--size", "320x240", "--fps", "10"][..]];
     for command in &commands[..if cfg!(feature = "camera-gst") { 2 } else { 1 }] {
-        // Free a moment ago; where it listens is not said.
+        // A port that was just free; the program cannot print its address.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let port = address.port().to_string();
         let args = [command, &["--listen", "127.0.0.1", "--port", &port, "--log", "info"][..]].concat();
@@ -81,12 +81,12 @@ fn a_full_disk_behind_its_output_ends_nobody() {
     }
 }
 
-/// The answer to a request as it is written here.
+/// The response to this request, as written.
 fn answer(server: &Server, request: &[u8]) -> String {
     let mut tcp = server.tcp();
     tcp.write_all(request).expect("it reads");
     let mut answer = Vec::new();
-    // Of an upgrade no end comes.
+    // An upgraded connection does not end.
     while !answer.windows(4).any(|w| w == b"\r\n\r\n") || !answer.starts_with(b"HTTP/1.1 101") {
         let mut part = [0; 4096];
         match tcp.read(&mut part).expect("it answers") {
@@ -101,7 +101,7 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 const SOCKET: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 #[test]
-fn what_cannot_be_read_does_not_count_as_absent() {
+fn unreadable_headers_do_not_count_as_absent() {
     let origins = ["--origins", "https://viewer.example"];
     let server = Server::start(&origins, &[("SYMPLE_TOKEN", "s3cret")]);
     let own = format!("Host: {}\r\n", server.address);
@@ -133,7 +133,7 @@ fn what_cannot_be_read_does_not_count_as_absent() {
 }
 
 #[test]
-fn a_proxy_that_passes_too_little_is_told_so() {
+fn a_misconfigured_proxy_gets_an_explanation() {
     let server = Server::start(&["--origins", "https://viewer.example"], &[]);
     let own = format!("Host: {}\r\n", server.address);
     for (request, status, cure) in [
@@ -163,7 +163,7 @@ fn a_proxy_that_passes_too_little_is_told_so() {
     {
         server.program.logs(words);
     }
-    // Once a minute is enough.
+    // It is logged only once a minute.
     answer(&server, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
     server.program.signal(rustix::process::Signal::TERM);
     let rest = server.program.rest_of_log();
@@ -171,7 +171,7 @@ fn a_proxy_that_passes_too_little_is_told_so() {
 }
 
 #[test]
-fn passwords_of_ice_servers_are_for_those_who_have_the_token() {
+fn passwords_of_ice_servers_need_the_token() {
     let ice = r#"[{"urls":"turn:turn.example","username":"u","credential":"p4ss"}]"#;
     let guarded = Server::start(&["--ice-servers", ice], &[("SYMPLE_TOKEN", "s3cret")]);
     for (token, told) in [(None, false), (Some("wrong"), false), (Some("s3cret"), true)] {
@@ -179,11 +179,11 @@ fn passwords_of_ice_servers_are_for_those_who_have_the_token() {
         assert_eq!((status, config.contains("p4ss")), (200, told), "{token:?}: {config}");
     }
     let open = Server::start(&["--ice-servers", ice], &[]);
-    assert!(open.get("/api/config", None).2.contains("p4ss"), "whoever comes may watch");
+    assert!(open.get("/api/config", None).2.contains("p4ss"), "everybody may watch");
 }
 
 #[test]
-fn the_page_travels_compressed_to_who_accepts_it() {
+fn the_page_is_compressed_for_clients_that_accept_it() {
     let server = Server::start(&[], &[]);
     let get = |headers: &str| {
         let request =
@@ -241,7 +241,7 @@ fn pages_of_the_origins_import_the_modules_and_frame_the_page() {
             assert!(head.contains("\r\ncontent-security-policy: frame-ancestors *\r\n"), "{path}: {head}");
         }
     }
-    // A file that is cached, too: the browser takes the new headers.
+    // Also for a cached file: the browser updates its headers.
     let head = ask(&listed, "GET", "/client.js", "");
     let etag = head.lines().find_map(|l| l.strip_prefix("etag: ")).expect("a validator");
     let more = format!("If-None-Match: {etag}\r\nOrigin: https://viewer.example\r\n");
@@ -251,7 +251,7 @@ fn pages_of_the_origins_import_the_modules_and_frame_the_page() {
         "{head}"
     );
 
-    // Numbers are for the server's own page, and for programs.
+    // Metrics are for the server's own page, and for programs.
     for path in ["/api/status", "/metrics", "/nothing"] {
         let right = "Origin: https://viewer.example\r\nAuthorization: Bearer s3cret\r\n";
         let head = ask(&listed, "GET", path, right);
@@ -271,11 +271,11 @@ fn pages_of_the_origins_import_the_modules_and_frame_the_page() {
         );
     }
     let head = ask(&listed, "OPTIONS", "/api/config", "");
-    assert!(head.starts_with("HTTP/1.1 405 "), "no browser asks so: {head}");
+    assert!(head.starts_with("HTTP/1.1 405 "), "not a preflight: {head}");
 }
 
 #[test]
-fn below_a_proxys_path_all_of_the_site_is_found() {
+fn the_whole_site_is_served_below_a_proxys_path() {
     let server = Server::start(&["--base-path", "/cam1/"], &[]);
     for (path, part) in [
         ("/cam1/", "<script"),

@@ -1,4 +1,4 @@
-//! The program `symple` as people and scripts meet it: started as it is built, talked to over its port.
+//! The program `symple` as people and scripts use it: started as built, tested over its port.
 #![cfg(all(feature = "program", unix))]
 
 #[cfg(feature = "camera-gst")]

@@ -1,4 +1,4 @@
-//! Peers at the door and inside: the token, and the limits.
+//! Admission of peers: the token, and the limits.
 
 use std::io::{Read, Write};
 
@@ -9,7 +9,7 @@ use crate::world::{HERE, Program, Server, Socket, run};
 const ALICE: &str = r#"{"type":"auth","user":"alice"}"#;
 
 #[test]
-fn a_token_is_asked_for() {
+fn a_token_is_required() {
     let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
     server.peer(r#"{"type":"auth","user":"alice","token":"s3cret"}"#);
     for (auth, words) in
@@ -35,7 +35,7 @@ fn rooms_are_as_configured() {
 }
 
 #[test]
-fn a_rate_of_zero_is_none() {
+fn a_rate_of_zero_means_no_limit() {
     /// More than the default burst.
     const MANY: usize = 700;
     let answers = |args: &[&str], part: &str| {
@@ -69,13 +69,13 @@ fn behind_a_trusted_proxy_each_client_has_its_share() {
     };
     let first = enter(from("192.0.2.1"), "192.0.2.1");
     assert!(from("192.0.2.1").next().is_none(), "its second is closed at once");
-    // What a client writes itself stands before what the proxy adds.
-    assert!(from("198.51.100.7, 192.0.2.1").next().is_none(), "nobody gets a share by inventing an address");
-    // The proxy holds more sockets by now than an address may.
+    // What a client writes itself precedes what the proxy adds.
+    assert!(from("198.51.100.7, 192.0.2.1").next().is_none(), "a forged address gets no share");
+    // By now, the proxy has more sockets open than an address may have.
     let _second = enter(from("192.0.2.2"), "192.0.2.2");
     let _third = enter(server.socket_with(&[("X-Real-IP", "192.0.2.3")]), "192.0.2.3");
     drop(first);
-    // What it held is given back when the server sees the end, which is a moment later.
+    // Their slots are freed when the server sees the end, which is slightly later.
     let again = (0..1000).find_map(|_| {
         let mut socket = from("192.0.2.1");
         match socket.try_send(ALICE) {
@@ -83,27 +83,31 @@ fn behind_a_trusted_proxy_each_client_has_its_share() {
             false => None,
         }
     });
-    assert!(again.is_some(), "who goes makes room");
+    assert!(again.is_some(), "disconnecting frees a slot");
 }
 
 #[test]
-fn who_is_no_trusted_proxy_is_not_believed() {
+fn forwarded_headers_of_untrusted_clients_are_ignored() {
     let limits = ["--max-per-address", "1", "--exempt", "none", "--trusted-proxies", "192.0.2.9"];
     let server = Server::start(&limits, &[]);
     let mut first = server.socket_with(&[("X-Forwarded-For", "192.0.2.1"), ("X-Real-IP", "192.0.2.1")]);
     first.send(ALICE);
     assert!(first.text("welcome").contains(r#""host":"127.0.0.1""#));
-    assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0, "it has its share, whatever it says");
+    assert_eq!(
+        server.tcp().read(&mut [0]).expect("a clean end"),
+        0,
+        "it has its own share, whatever its headers"
+    );
 }
 
 #[test]
-fn this_machine_has_no_share() {
+fn this_machine_has_no_limit() {
     let server = Server::start(&["--max-per-address", "1"], &[]);
     let _held: Vec<_> = (0..5).map(|_| server.peer(ALICE)).collect();
 }
 
 #[test]
-fn who_is_admitted_makes_room_at_the_door_for_its_address() {
+fn admission_frees_an_unauthenticated_slot_of_its_address() {
     let server = Server::start(&["--max-unauthenticated-per-address", "1", "--exempt", "none"], &[]);
     let _alice = server.peer(ALICE);
     let _silent = server.socket();
@@ -112,7 +116,7 @@ fn who_is_admitted_makes_room_at_the_door_for_its_address() {
 }
 
 #[test]
-fn where_many_share_an_address_no_connection_is_kept_for_the_next_request() {
+fn on_a_crowded_address_connections_close_after_each_request() {
     let server = Server::start(&["--max-unauthenticated-per-address", "4", "--exempt", "none"], &[]);
     let ask = || {
         let mut tcp = server.tcp();
@@ -123,7 +127,7 @@ fn where_many_share_an_address_no_connection_is_kept_for_the_next_request() {
     let kept: Vec<_> =
         (0..2).map(|_| ask()).map(|mut tcp| (tcp.read(&mut part).expect("it answers"), tcp)).collect();
     assert!(kept.iter().all(|(n, _)| *n > 0));
-    // Two of four are kept; however many come now find a place, since none of them stays.
+    // Two of four stay open; any number of further ones find a slot, since none of them stays.
     for _ in 0..10 {
         let mut answer = String::new();
         ask().read_to_string(&mut answer).expect("it ends");
@@ -138,19 +142,19 @@ fn guessing_tokens_is_slow() {
     let token = [("SYMPLE_TOKEN", "s3cret")];
     let server = Server::start(&["--exempt", "none"], &token);
     server.peer(RIGHT);
-    // Frames and requests share what an address may get wrong.
+    // Frames and requests count against the same limit.
     for n in 0..10 {
         if n % 2 == 0 {
             let mut guess = server.socket();
             guess.send(WRONG);
             guess.text("401");
         } else {
-            assert_eq!(server.get("/api/config", Some("wrong")).0, 200, "told without what is secret");
+            assert_eq!(server.get("/api/config", Some("wrong")).0, 200, "the response without secrets");
         }
     }
     for token in ["wrong", "s3cret"] {
         let (status, head, _) = server.get("/metrics", Some(token));
-        assert_eq!(status, 429, "not looked at, be it right or wrong");
+        assert_eq!(status, 429, "not checked, be it right or wrong");
         assert!(head.contains("retry-after: "), "{head}");
     }
     let mut guess = server.socket();
@@ -158,7 +162,7 @@ fn guessing_tokens_is_slow() {
     assert!(guess.text("429").contains("try again in"));
     let Some(Message::Close(Some(close))) = guess.next() else { panic!("no close came") };
     assert_eq!(u16::from(close.code), 1008);
-    assert_eq!(server.get("/api/health", None).0, 200, "who shows no token guesses nothing");
+    assert_eq!(server.get("/api/health", None).0, 200, "a request without a token is not a guess");
 
     let here = Server::start(&[], &token);
     for _ in 0..12 {
@@ -167,16 +171,16 @@ fn guessing_tokens_is_slow() {
 }
 
 #[test]
-fn only_so_many_strangers_wait_at_the_door() {
+fn the_number_of_unauthenticated_sockets_is_limited() {
     let server = Server::start(&["--max-unauthenticated", "1"], &[]);
-    // Whoever is let in makes room.
+    // Admission frees a slot.
     let _alice = server.peer(ALICE);
     let _silent = server.socket();
     assert_eq!(server.tcp().read(&mut [0]).expect("a clean end"), 0);
 }
 
 #[test]
-fn a_full_server_says_so() {
+fn a_full_server_reports_that_it_is_full() {
     let server = Server::start(&["--max-connections", "1"], &[]);
     let _alice = server.peer(ALICE);
     let mut second = server.socket();
@@ -186,7 +190,7 @@ fn a_full_server_says_so() {
 }
 
 #[test]
-fn a_taken_port_is_said_and_an_open_door_too() {
+fn a_taken_port_is_an_error_and_a_missing_token_a_warning() {
     let server = Server::start(&[], &[]);
     let port = server.address.port().to_string();
     let (code, _, err) = run(&["serve", "--listen", "127.0.0.1", "--port", &port], &[]);
@@ -206,9 +210,9 @@ fn the_limit_on_open_files_is_raised() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn as_many_threads_serve_as_it_is_told() {
+fn the_configured_number_of_threads_serves() {
     let server = Server::start(&["--threads", "3"], &[]);
-    server.peer(ALICE); // by now all run
+    server.peer(ALICE); // by now all threads run
     let tasks = std::fs::read_dir(server.program.proc().join("task")).expect("it runs");
     let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
     assert_eq!(names.filter(|name| name.trim() == "symple-driver").count(), 2, "and the first");

@@ -1,4 +1,4 @@
-//! With a Redis: sessions, messages from outside, two servers as one. Says SKIPPED where there is none.
+//! With a Redis: sessions, messages from other programs, two servers as one. Prints SKIPPED if there is none.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,9 +7,9 @@ use rustix::process::Signal;
 
 use crate::world::{Folder, PATIENCE, Program, Server, run};
 
-/// A Redis of this test alone.
+/// A Redis for this test.
 pub(crate) struct Redis {
-    // Before the folder that it works in.
+    // Dropped before its working folder.
     pub program: Program,
     pub url: String,
     port: u16,
@@ -19,7 +19,7 @@ pub(crate) struct Redis {
 impl Redis {
     pub(crate) fn start() -> Option<Redis> {
         let folder = Folder::new();
-        // Free a moment ago; Redis cannot choose one by itself.
+        // A port that was just free; Redis cannot choose one itself.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let Some(program) = Redis::program(port, &folder) else {
             eprintln!("SKIPPED: there is no redis-server");
@@ -36,13 +36,13 @@ impl Redis {
         Some(program)
     }
 
-    /// It dies, and comes back with nothing.
+    /// Kills it, and starts it again empty.
     pub(crate) fn restart(&mut self) {
         self.program.signal(Signal::KILL);
         self.program = Redis::program(self.port, &self.folder).expect("it was there a moment ago");
     }
 
-    /// What it answers to one command, if that is a text.
+    /// Its answer to one command, if that is a string.
     pub(crate) fn ask(&self, command: &str) -> String {
         let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
@@ -50,7 +50,7 @@ impl Redis {
         let (mut answer, mut head) = (BufReader::new(tcp), String::new());
         answer.read_line(&mut head).expect("it answers");
         let mut text = vec![0; head.trim().strip_prefix('$').and_then(|n| n.parse().ok()).unwrap_or(0)];
-        answer.read_exact(&mut text).expect("as long as it says");
+        answer.read_exact(&mut text).expect("as long as announced");
         String::from_utf8(text).expect("it writes ASCII")
     }
 
@@ -58,7 +58,7 @@ impl Redis {
         run(args, &[("REDIS_URL", &self.url)])
     }
 
-    /// A server that asks for sessions.
+    /// A server that authenticates by sessions.
     fn server(&self) -> Server {
         let variables = [
             ("SYMPLE_REDIS_URL", &*self.url),
@@ -84,7 +84,7 @@ fn watch(server: &Server, token: &str) -> Program {
 }
 
 #[test]
-fn sessions_let_in_and_messages_from_outside_reach_peers_of_every_server() {
+fn sessions_admit_peers_and_published_messages_reach_every_server() {
     let Some(redis) = Redis::start() else { return };
     let (one, two) = (redis.server(), redis.server());
     let token = redis.session("alice");
@@ -108,14 +108,14 @@ fn sessions_let_in_and_messages_from_outside_reach_peers_of_every_server() {
     assert!(status.contains(r#""redis":"up""#) && status.contains(r#""peersAway":1"#), "{status}");
 
     assert_eq!(redis.run(&["session", "delete", &token]).0, 0);
-    assert_eq!(alice.end().code(), Some(77), "its peer is thrown out");
+    assert_eq!(alice.end().code(), Some(77), "its peer is disconnected");
     bob.says("- alice|");
     let (code, _, err) = redis.run(&["watch", &format!("ws://{}", one.address), "--token", &token]);
     assert!(code == 77 && err.contains("No session"), "{err}");
 }
 
 #[test]
-fn sessions_are_kept_by_commands() {
+fn commands_manage_sessions() {
     let Some(redis) = Redis::start() else { return };
     let (code, _, err) =
         redis.run(&["session", "set", "t0k", "--user", "alice", "--name", "Alice", "--session-ttl", "5"]);
@@ -155,7 +155,7 @@ fn without_redis_a_server_that_needs_it_is_not_ready() {
 }
 
 #[test]
-fn a_deep_check_asks_redis() {
+fn a_deep_check_connects_to_redis() {
     let Some(redis) = Redis::start() else { return };
     let args = ["serve", "--check=deep", "--listen", "127.0.0.1", "--port", "0"];
     let (code, out, err) = redis.run(&args);

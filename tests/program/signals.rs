@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::world::Server;
 
 #[test]
-fn the_end_is_told_to_every_peer_after_all_that_waits() {
+fn a_shutdown_is_announced_after_all_queued_messages() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = Server::start(&["--rooms", "public"], &[]);
         let mut alice = server.peer(r#"{"type":"auth","user":"alice"}"#);
@@ -17,7 +17,7 @@ fn the_end_is_told_to_every_peer_after_all_that_waits() {
         for n in 0..50 {
             bob.send(&format!(r#"{{"type":"message","to":"alice","data":{n}}}"#));
         }
-        // The server has all of bob's, and alice has read none.
+        // The server has received all of bob's messages, and alice has read none.
         bob.send(r#"{"type":"message","id":"last","to":"alice","receipt":true}"#);
         bob.text(r#""type":"receipt""#);
         server.program.signal(signal);
@@ -39,7 +39,7 @@ fn the_end_is_told_to_every_peer_after_all_that_waits() {
 }
 
 #[test]
-fn without_a_certificate_there_is_nothing_to_read_again() {
+fn without_a_certificate_there_is_nothing_to_reload() {
     let server = Server::start(&[], &[]);
     server.program.signal(Signal::HUP);
     server.program.logs("nothing to reload");
@@ -47,9 +47,9 @@ fn without_a_certificate_there_is_nothing_to_read_again() {
 }
 
 #[test]
-fn without_peers_the_end_is_at_once() {
+fn without_peers_a_shutdown_is_immediate() {
     let server = Server::start(&[], &[]);
-    // A browser's connection that is kept for the next request, one in the middle of a head, a silent one.
+    // A browser's keep-alive connection, one in the middle of a head, and a silent one.
     let mut kept = server.tcp();
     write!(kept, "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
     assert!(kept.read(&mut [0; 1024]).expect("it answers") > 0);

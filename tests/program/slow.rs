@@ -1,4 +1,4 @@
-//! Readers that are slow, or stop: everybody who reads gets everything, and nobody waits for the others for ever.
+//! Readers that are slow, or stop: everybody who reads gets everything, and nobody waits forever for others.
 //!
 //! Each reader has a thread of its own, as another process would, so that it reads while its sender sends.
 
@@ -17,7 +17,7 @@ pub(crate) fn server() -> Server {
     Server::start(&["--rate", "0"], &[])
 }
 
-/// A peer in the room `r`, which hears nothing more of its own coming.
+/// A peer in the room `r`, which receives no further announcements of its own arrival.
 pub(crate) fn enter(server: &Server, user: &str) -> Peer {
     enter_room(server.address, user, "r")
 }
@@ -44,20 +44,21 @@ pub(crate) fn await_text(ws: &mut Peer, part: &str) -> String {
     }
 }
 
-/// Sends so many messages of so many bytes, numbered; the longest that one of them had to wait.
+/// Sends this many numbered messages of this size; returns the longest time that one had to wait.
 pub(crate) fn send(ws: &mut Peer, count: usize, bytes: usize) -> Duration {
     let rest = "x".repeat(bytes);
     let mut longest = Duration::ZERO;
     for n in 0..count {
         let text = format!(r#"{{"type":"message","data":{n},"rest":"{rest}"}}"#);
         let began = Instant::now();
-        ws.send(Message::text(text)).expect("it reads in the end");
+        ws.send(Message::text(text)).expect("the reader catches up");
         longest = longest.max(began.elapsed());
     }
     longest
 }
 
-/// Reads until so many messages came or the connection ended, at so many bytes a second at most; their numbers.
+/// Reads until this many messages arrived or the connection ended, at this maximum rate in bytes per second; returns
+/// their numbers.
 pub(crate) fn read(mut ws: Peer, count: usize, rate: Option<usize>) -> JoinHandle<Vec<usize>> {
     spawn(move || {
         let (mut numbers, mut bytes, began) = (Vec::new(), 0, Instant::now());
@@ -97,12 +98,12 @@ pub(crate) fn memory(server: &Server, name: &str) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
 }
 
-/// Messages, their bytes, and the bytes a second of who reads them.
+/// Messages, their size, and the reader's bytes per second.
 pub(crate) const CASES: [(usize, usize, Option<usize>); 3] =
     [(250, 100_000, Some(5_000_000)), (100, 500_000, None), (400, 4096, None)];
 
 #[test]
-fn who_reads_gets_all_in_order() {
+fn a_reader_gets_everything_in_order() {
     for (count, bytes, rate) in CASES {
         let server = server();
         let (mut alice, bob) = (enter(&server, "alice"), enter(&server, "bob"));
@@ -115,7 +116,7 @@ fn who_reads_gets_all_in_order() {
 }
 
 #[test]
-fn beside_one_that_has_stopped_who_reads_gets_all_in_order() {
+fn next_to_a_stopped_reader_others_get_everything_in_order() {
     for (count, bytes, rate) in CASES {
         let server = server();
         let [mut alice, bob, mut eve] = ["alice", "bob", "eve"].map(|user| enter(&server, user));
@@ -125,19 +126,19 @@ fn beside_one_that_has_stopped_who_reads_gets_all_in_order() {
         assert!(got.iter().copied().eq(0..count), "{} of {count} of {bytes} bytes", got.len());
         println!("{count} of {bytes} bytes beside one that has stopped: the sender waited {waited:.1?}");
         assert!(waited < Duration::from_secs(10), "{waited:?}");
-        // What does not fill a queue harms nobody.
+        // Messages that do not fill a queue do no harm.
         let is_too_much = count * bytes > 20 << 20;
         assert_eq!(closed_slow(&server), if is_too_much { "1" } else { "0" });
         if is_too_much {
             assert!(await_text(&mut alice, r#""online":false"#).contains("eve"), "its senders learn of it");
             let end = std::iter::from_fn(|| eve.read().ok()).count();
-            assert!(end < count, "it was not told all that: {end}");
+            assert!(end < count, "it did not get everything: {end}");
         }
     }
 }
 
 #[test]
-fn one_that_stops_costs_what_its_queue_may_hold() {
+fn a_stopped_reader_costs_at_most_its_queue_limit() {
     const COUNT: usize = 150;
     let server = server();
     let [mut alice, bob, _eve] = ["alice", "bob", "eve"].map(|user| enter(&server, user));
@@ -147,15 +148,15 @@ fn one_that_stops_costs_what_its_queue_may_hold() {
     assert_eq!(reader.join().expect("it reads").len(), COUNT);
     let grown = memory(&server, "VmHWM:") - before;
     println!("60 MB for one that stops: {grown} KiB more at most");
-    assert!(grown < 20 << 10, "{grown} KiB, where a queue holds 8 MiB");
+    assert!(grown < 20 << 10, "{grown} KiB, although a queue has at most 8 MiB");
 }
 
 #[test]
-fn a_sender_that_is_reset_while_it_is_held_is_gone_at_once() {
+fn a_held_sender_that_is_reset_goes_offline_at_once() {
     let server = server();
     let [mut alice, mut bob, _eve] = ["alice", "bob", "eve"].map(|user| enter(&server, user));
     let first_to_go = spawn(move || await_text(&mut bob, r#""online":false"#));
-    // Blocks once it is held, which is once eve's queue is half full; it is left then without a goodbye.
+    // Blocks once it is held, when eve's queue is half full; then it is dropped without a close.
     alice.get_mut().set_write_timeout(Some(Duration::from_secs(1))).expect("not zero");
     set_socket_linger(alice.get_ref(), Some(Duration::ZERO)).expect("a socket");
     let text = format!(r#"{{"type":"message","rest":"{}"}}"#, "x".repeat(100_000));

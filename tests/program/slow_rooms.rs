@@ -1,4 +1,4 @@
-//! Rooms with many senders and readers of every speed: who keeps up loses nothing, and no sender waits for long.
+//! Rooms with many senders and readers of every speed: those who keep up lose nothing, and no sender waits for long.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -12,19 +12,20 @@ use tungstenite::Message;
 use crate::slow::{Peer, closed_slow, enter_room, server};
 use crate::world::Server;
 
-/// Messages of each sender, one each quarter of a second.
+/// Messages of each sender, one every quarter of a second.
 const MESSAGES: usize = 40;
 const PACE: Duration = Duration::from_millis(250);
 const SENDERS: usize = 20;
 const READERS: usize = 20;
 const BYTES: usize = 8192;
-/// While they send; afterwards it reads what is left as fast as it comes.
+/// The rate while they send; afterwards it reads the rest as fast as possible.
 const SLOW: usize = 50_000;
 
-/// What came of one sender: how many, and the longest that one was under way.
+/// What arrived from one sender: how many messages, and the longest delay.
 type Came = HashMap<String, (usize, Duration)>;
 
-/// Reads what all senders say, while they do at so many bytes a second at most, until all came or it is closed.
+/// Reads the messages of all senders, at a maximum rate in bytes per second while they send, until all arrived or it is
+/// closed.
 fn read_all(mut ws: Peer, rate: Option<usize>, began: Instant) -> Came {
     let (mut came, mut total, mut bytes) = (Came::new(), 0, 0);
     while total < SENDERS * MESSAGES {
@@ -55,7 +56,7 @@ fn read_all(mut ws: Peer, rate: Option<usize>, began: Instant) -> Came {
     came
 }
 
-/// Sends its messages at their pace. What others say is read too, or it would be a slow one itself.
+/// Sends its messages at their pace. It also reads, since otherwise it would be a slow reader itself.
 fn send_all(mut ws: Peer, sender: usize, began: Instant) -> Peer {
     let rest = "x".repeat(BYTES);
     ws.get_mut().set_nonblocking(true).expect("a socket");
@@ -77,10 +78,10 @@ fn send_all(mut ws: Peer, sender: usize, began: Instant) -> Peer {
     ws
 }
 
-/// Twenty senders bring 660 KB a second into a room of forty, where one reads 50 KB of that.
+/// Twenty senders send 660 KB per second to a room of forty, in which one reads 50 KB per second.
 #[test]
-fn one_slow_reader_of_a_room_costs_nobody_a_message() {
-    // Little room, at the server and in the kernel, so that what lags behind fills it within the test.
+fn one_slow_reader_in_a_room_costs_nobody_a_message() {
+    // Small buffers, at the server and in the kernel, so that the backlog fills them within the test.
     let server = Server::start(&["--rate", "0", "--queue", "256K"], &[]);
     let slow = enter_room(server.address, "slow", "r");
     set_socket_recv_buffer_size(slow.get_ref(), 16 << 10).expect("a socket");
@@ -119,10 +120,10 @@ fn would_block(result: &tungstenite::Result<()>) -> bool {
     matches!(result, Err(tungstenite::Error::Io(e)) if e.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-/// In each of ten rooms ten that read a byte a second, and come back again and again.
+/// In each of ten rooms, ten peers that read one byte per second, and always reconnect.
 #[test]
 #[ignore = "takes a minute: in `make test-all`"]
-fn those_who_stop_again_and_again_hold_a_sender_for_ten_seconds_a_minute() {
+fn repeatedly_stopping_readers_hold_a_sender_for_ten_seconds_a_minute() {
     const ROOMS: usize = 10;
     const STOPPED: usize = 10;
     const MINUTE: Duration = Duration::from_secs(60);
@@ -135,7 +136,8 @@ fn those_who_stop_again_and_again_hold_a_sender_for_ten_seconds_a_minute() {
             threads.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
                     let mut ws = enter_room(address, &format!("stopped{room}-{n}"), &format!("r{room}"));
-                    // Longer than one may stand still before it is closed, which it does not see behind what waits.
+                    // Longer than the time after which a stopped reader is closed; it does not see the close behind its
+                    // queue.
                     for _ in 0..12 {
                         sleep(Duration::from_secs(1));
                         if over.load(Ordering::Relaxed) || ws.get_mut().read(&mut [0]).is_err() {
@@ -172,6 +174,6 @@ fn those_who_stop_again_and_again_hold_a_sender_for_ten_seconds_a_minute() {
     let closed = closed_slow(&server);
     println!("of a minute the senders waited {waits:.1?} (messages); {closed} were closed");
     assert!(closed.parse::<usize>().expect("a number") >= ROOMS * STOPPED);
-    // The kernel's buffers fill up too, and a machine that is busy is slow by itself.
+    // The kernel's buffers also fill up, and a busy machine is slow by itself.
     assert!(waits.iter().all(|(waited, _)| *waited < Duration::from_secs(12)), "{waits:?}");
 }

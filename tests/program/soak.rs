@@ -1,9 +1,9 @@
-//! Ten thousand peers that die without a word, each at another moment: the server forgets them, and so do the others.
+//! Ten thousand peers that die without a close, each at another moment: the server removes them, and other peers see
+//! it.
 //!
-//! Three things are held against what they were before: what the server counts, its file descriptors, and its
-//! memory that no file stands behind (`RssAnon`). The first two are the same to the last one. Memory is
-//! compared after as many deaths have gone before as the allocator needs to reach its high-water mark, and may
-//! have grown by [`GROWN`].
+//! Three things are compared with their values before: the server's counters, its file descriptors, and its anonymous
+//! memory (`RssAnon`). The first two must be equal. Memory is compared after as many deaths as the allocator needs to
+//! reach its high-water mark, and may have grown by [`GROWN`].
 
 use std::fs;
 use std::io::Write;
@@ -19,18 +19,18 @@ use tungstenite::{Message, WebSocket};
 
 use crate::world::{PATIENCE, Server};
 
-/// How many die at one time.
+/// How many die at the same time.
 const AT_ONCE: usize = 8;
 
 /// Deaths before the first measurement, and after it.
 const WARM_UP: usize = 1000;
 const DEATHS: usize = 10_000;
 
-/// KiB that memory may have grown. Pages that come and go leave torn are some 100 KiB; a peer that was kept
-/// costs 4 KiB and more, so that one in eighty would be seen, and so would 60 bytes forgotten at each death.
+/// The KiB that memory may have grown. Fragmentation costs some 100 KiB; a peer that is not removed costs at least 4
+/// KiB, so one in eighty would be noticed, and so would a leak of 60 bytes per death.
 const GROWN: u64 = 512;
 
-/// When a peer dies.
+/// The moment at which a peer dies.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Moment {
     Connected,
@@ -80,7 +80,7 @@ fn speak(address: SocketAddr, tcp: TcpStream, n: usize, moment: Moment) {
     }
     while !ws.read().expect("it is let in").to_text().expect("it speaks JSON").contains("welcome") {}
     if moment == Moment::BetweenMessages {
-        // What they cause to come back is never read.
+        // The answers to these are never read.
         (0..20).for_each(|n| send(&mut ws, &format!(r#"{{"type":"message","to":"team","data":{n}}}"#)));
     }
     if moment == Moment::InAFrame {
@@ -94,7 +94,7 @@ fn send(ws: &mut WebSocket<TcpStream>, text: &str) {
     ws.send(Message::text(text)).expect("it reads");
 }
 
-/// So many die, of all kinds alike.
+/// This many die, equally many of each kind.
 fn deaths(server: &Server, count: usize) {
     let (address, next) = (server.address, AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -107,7 +107,7 @@ fn deaths(server: &Server, count: usize) {
     });
 }
 
-/// What a server holds.
+/// The resources of a server.
 #[derive(Debug, PartialEq)]
 struct Held {
     /// Its gauges.
@@ -124,7 +124,7 @@ fn held(server: &Server) -> Held {
     Held { counted, files }
 }
 
-/// Waits until it holds that again, and answers its memory in KiB.
+/// Waits until the resources are the same again, and returns the memory in KiB.
 fn settled(server: &Server, rest: &Held) -> u64 {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -132,18 +132,18 @@ fn settled(server: &Server, rest: &Held) -> u64 {
         if now == *rest {
             break;
         }
-        assert!(Instant::now() < end, "it holds {now:?}, and {rest:?} before");
+        assert!(Instant::now() < end, "resources: {now:?}, before: {rest:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
     let status = fs::read_to_string(server.program.proc().join("status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).expect("Linux tells it")
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).expect("Linux reports it")
 }
 
 #[test]
 fn peers_that_die_leave_nothing_behind() {
     let server = Server::start(&["--threads", "2"], &[]);
-    // One who stays, and sees them come and go.
+    // One peer stays, and sees the others come and go.
     let config = Config { rooms: vec!["team".into()], ..Config::new("watcher") };
     let watcher = Client::new(&format!("ws://{}", server.address), config).expect("a good address");
     let seen = Arc::new(AtomicUsize::new(0));
@@ -151,7 +151,7 @@ fn peers_that_die_leave_nothing_behind() {
         let seen = seen.clone();
         move |event| match event {
             Event::PeerAdded { .. } => _ = seen.fetch_add(1, Ordering::Relaxed),
-            Event::Offline { .. } => panic!("the watcher is thrown out: {event:?}"),
+            Event::Offline { .. } => panic!("the watcher was disconnected: {event:?}"),
             _ => {}
         }
     });
@@ -159,7 +159,7 @@ fn peers_that_die_leave_nothing_behind() {
     let watches = std::thread::spawn(move || smol::block_on(run));
     let end = Instant::now() + PATIENCE;
     while watcher.peer().is_none() {
-        assert!(Instant::now() < end, "the watcher is not let in");
+        assert!(Instant::now() < end, "the watcher is not admitted");
         std::thread::sleep(Duration::from_millis(5));
     }
     let rest = held(&server);
@@ -170,14 +170,15 @@ fn peers_that_die_leave_nothing_behind() {
     println!("{DEATHS} deaths: RssAnon {before} KiB before, {after} KiB after, {} open files", rest.files);
     assert!(after <= before + GROWN, "{before} KiB of memory grew to {after} KiB by {DEATHS} deaths");
 
-    // Three moments of seven lie behind the welcome; who came and went before the watcher read of it is not told.
+    // Three of the seven moments come after the welcome; a peer that left before the watcher read its arrival is not
+    // announced.
     let seen = seen.load(Ordering::Relaxed);
-    assert!(seen >= DEATHS / 10, "the watcher saw only {seen} come");
+    assert!(seen >= DEATHS / 10, "the watcher saw only {seen} arrivals");
     let end = Instant::now() + PATIENCE;
     while !watcher.roster().is_empty() {
         assert!(Instant::now() < end, "ghosts: {:?}", watcher.roster());
         std::thread::sleep(Duration::from_millis(5));
     }
     watcher.close();
-    watches.join().expect("it was never thrown out");
+    watches.join().expect("the watcher was never disconnected");
 }

@@ -1,6 +1,6 @@
-//! `symple camera` on sources as the world has them: each is watched over real sockets, and the program lives.
+//! `symple camera` with sources of every kind: each is watched over real sockets, and the program survives.
 //!
-//! It runs with `G_DEBUG=fatal-criticals`, so that what GStreamer calls critical ends it, and the test with it.
+//! It runs with `G_DEBUG=fatal-criticals`: a critical message of GStreamer ends it, and fails the test.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ mod viewer;
 
 use viewer::Enough;
 
-/// Far more than it takes; a deadline, not a measurement.
+/// Far longer than it takes; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The file that a pipeline writes; its last element is added here.
@@ -38,7 +38,7 @@ fn made(folder: &Folder, name: &str, launch: &str) -> String {
     path
 }
 
-/// Watches it until so much has come; the size of its frames.
+/// Watches it until enough has arrived; returns the frame size.
 fn watched(name: &str, source: &str, enough: Enough) -> (u32, u32) {
     let audio = if enough.sounds > 0 { "--audio" } else { "--no-audio" };
     let args = ["camera", "--port", "0", "--size", "320x240", "--source", source, audio];
@@ -54,13 +54,16 @@ fn watched(name: &str, source: &str, enough: Enough) -> (u32, u32) {
     };
     let late = async {
         smol::Timer::after(PATIENCE).await;
-        panic!("{name}: not {} frames and {} sounds within {PATIENCE:?}", enough.pictures, enough.sounds);
+        panic!(
+            "{name}: fewer than {} frames and {} audio packets within {PATIENCE:?}",
+            enough.pictures, enough.sounds
+        );
     };
     let watched = smol::block_on(async { zip(call, client.run()).await.0 }.or(late));
     assert!(watched.pictures.len() >= enough.pictures, "{name}: {}", watched.reason);
-    assert!(is_idr(&watched.pictures[0]), "{name}: the first can be decoded");
+    assert!(is_idr(&watched.pictures[0]), "{name}: the first frame can be decoded");
     camera.signal(Signal::TERM);
-    assert_eq!(camera.end().code(), Some(0), "{name}: it lives until it is told to end");
+    assert_eq!(camera.end().code(), Some(0), "{name}: it runs until it is stopped");
     let sps = Sps::find(&watched.pictures[0]).expect("parameter sets stand before a key frame");
     println!("{name}: {} x {}", sps.width, sps.height);
     (sps.width, sps.height)
@@ -106,7 +109,7 @@ fn a_source_without_a_frame_rate_plays() {
 }
 
 #[test]
-fn a_single_picture_is_shown_for_as_long_as_anybody_watches() {
+fn a_single_picture_is_shown_as_long_as_anybody_watches() {
     let folder = Folder::new();
     let still = |size: &str| raw(&format!("{size},framerate=30/1"), 1);
     for (name, launch, size) in [
@@ -126,7 +129,7 @@ fn a_single_picture_is_shown_for_as_long_as_anybody_watches() {
 }
 
 #[test]
-fn interlaced_and_turned_frames_play_upright_and_whole() {
+fn interlaced_and_rotated_frames_play_upright_and_complete() {
     let folder = Folder::new();
     let pal = raw("width=720,height=576,framerate=25/1,interlace-mode=interleaved,format=I420", 50);
     for (name, launch) in [
@@ -150,8 +153,8 @@ fn interlaced_and_turned_frames_play_upright_and_whole() {
     }
 }
 
-/// A film as a phone writes it that was held otherwise: the matrix of its track header (ISO/IEC 14496-12, 8.3.2) has
-/// these in its upper left corner, as whole numbers of 16.16.
+/// A video from a phone in another orientation: the matrix of its track header (ISO/IEC 14496-12, 8.3.2) has these
+/// values in its upper left corner, as whole numbers of 16.16.
 fn turned(film: &[u8], [a, b, c, d]: [i32; 4]) -> Vec<u8> {
     let mut film = film.to_vec();
     let head = film.windows(4).position(|name| name == b"tkhd").expect("a track");
@@ -205,7 +208,7 @@ fn odd_sizes_rates_and_formats_play() {
 }
 
 #[test]
-fn any_sound_plays_and_never_stops_the_video() {
+fn any_audio_plays_and_never_stops_the_video() {
     let folder = Folder::new();
     let with = |audio: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! Certificates: the user's, read again at SIGHUP, and an own one that is made once.
+//! Certificates: the user's, reloaded at SIGHUP, and a self-signed one that is created once.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -56,11 +56,11 @@ impl Drop for Peer {
     }
 }
 
-/// Variables under which a program takes it for early 1970, if this machine has the library for that.
+/// Variables under which a program believes it is early 1970, if this machine has the library for that.
 fn in_1970() -> Option<[(&'static str, &'static str); 4]> {
     let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
     let library: &str = library.leak();
-    // Delays are not by the clock on the wall.
+    // Timers do not use the wall clock.
     let slow = ("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let zone = ("TZ", "UTC");
     fs::exists(library).is_ok_and(|there| there).then_some([
@@ -78,7 +78,7 @@ fn pair() -> (String, String) {
 }
 
 #[test]
-fn a_hang_up_changes_the_certificate_and_nobody_is_lost() {
+fn sighup_reloads_the_certificate_and_keeps_connections() {
     let folder = Folder::new();
     let ((old, old_key), (new, new_key)) = (pair(), pair());
     let (cert, key) = (folder.write("cert.pem", &old), folder.write("key.pem", &old_key));
@@ -89,7 +89,7 @@ fn a_hang_up_changes_the_certificate_and_nobody_is_lost() {
 
     folder.write("cert.pem", &new);
     server.program.signal(Signal::HUP);
-    server.program.logs("keeping the previous certificate"); // its key is still the other's
+    server.program.logs("keeping the previous certificate"); // its key still belongs to the other
     folder.write("key.pem", &new_key);
     server.program.signal(Signal::HUP);
     server.program.logs("reloaded the certificate");
@@ -97,7 +97,7 @@ fn a_hang_up_changes_the_certificate_and_nobody_is_lost() {
     let bob = Peer::start(&server, "bob", &new);
     bob.is_let_in();
     alice.hears(
-        "bob, over the socket of before",
+        "bob, over the existing socket",
         |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "bob"),
     );
     let carol = Peer::start(&server, "carol", &old);
@@ -105,7 +105,7 @@ fn a_hang_up_changes_the_certificate_and_nobody_is_lost() {
 }
 
 #[test]
-fn an_own_certificate_is_made_once_and_kept_for_its_owner_alone() {
+fn a_self_signed_certificate_is_created_once_and_readable_by_its_owner_alone() {
     let folder = Folder::new();
     let state = folder.path("state");
     let args = ["--ssl-enabled", "--state-dir", &state];
@@ -123,21 +123,21 @@ fn an_own_certificate_is_made_once_and_kept_for_its_owner_alone() {
 }
 
 #[test]
-fn an_own_certificate_that_was_made_in_1970_for_ten_years_is_made_anew() {
+fn an_expired_self_signed_certificate_from_1970_is_recreated() {
     let folder = Folder::new();
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a good name");
     (params.not_before, params.not_after) = (date_time_ymd(1970, 1, 1), date_time_ymd(1979, 12, 30));
     let key = KeyPair::generate().expect("a key");
     let old = params.self_signed(&key).expect("a certificate").pem() + &key.serialize_pem();
     let file = folder.write("self-signed.pem", &old);
-    // Of a program that a full disk ended.
+    // Left by a program that a full disk ended.
     let left = folder.write("self-signed.4711.new", "");
     let args = ["--ssl-enabled", "--state-dir", &folder.path("")];
     let server = Server::start(&args, &[]);
     server.program.logs("the certificate expired on 1979-12-30T00:00:00Z");
     let made = fs::read_to_string(&file).expect("it is kept");
     assert!(made != old, "a browser refuses the old one for good");
-    assert!(!fs::exists(&left).expect("the folder is there"), "it is of no use");
+    assert!(!fs::exists(&left).expect("the folder is there"), "it is removed");
     Peer::start(&server, "alice", &made).is_let_in();
     drop(server);
     let server = Server::start(&args, &[]);
@@ -146,7 +146,7 @@ fn an_own_certificate_that_was_made_in_1970_for_ten_years_is_made_anew() {
 }
 
 #[test]
-fn an_own_certificate_that_is_made_before_the_clock_is_right_is_good_afterwards_too() {
+fn a_self_signed_certificate_created_before_the_clock_is_set_stays_valid() {
     let Some(in_1970) = in_1970() else { return eprintln!("SKIPPED: no libfaketime (package faketime)") };
     let folder = Folder::new();
     let args = ["--ssl-enabled", "--log", "info", "--state-dir", &folder.path("")];
@@ -166,7 +166,7 @@ fn an_own_certificate_that_is_made_before_the_clock_is_right_is_good_afterwards_
 
 #[test]
 #[cfg(target_os = "linux")]
-fn on_a_full_disk_it_serves_and_leaves_nothing_behind() {
+fn on_a_full_disk_it_serves_and_leaves_no_files() {
     let folder = Folder::new();
     let state = folder.path("");
     let Some(program) = Program::start_on_full_disk(&state, &[&HERE[..], &["--ssl-enabled"]].concat()) else {
@@ -180,13 +180,13 @@ fn on_a_full_disk_it_serves_and_leaves_nothing_behind() {
     server.program.logs("cannot keep the self-signed certificate in");
     assert_eq!(names(), ["full"]);
     let untrusting = Peer::start(&server, "alice", &pair().0);
-    untrusting.hears("that it answers, by a certificate", |e| matches!(e, Event::Ended { .. }));
+    untrusting.hears("a response with its certificate", |e| matches!(e, Event::Ended { .. }));
     server.program.signal(Signal::HUP);
     server.program.logs("cannot keep the self-signed certificate in");
     server.program.logs("reloaded the certificate");
     assert_eq!(names(), ["full"]);
 
-    // With room again the one that is shown is kept: nobody has to trust another one.
+    // Once there is space, the certificate in use is stored: nobody has to trust another one.
     fs::remove_file(disk.join("full")).expect("it is there");
     server.program.signal(Signal::HUP);
     server.program.logs("reloaded the certificate");
@@ -196,7 +196,7 @@ fn on_a_full_disk_it_serves_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_secret_that_others_can_read_is_told_of() {
+fn a_secret_that_others_can_read_causes_a_warning() {
     let folder = Folder::new();
     let (chain, key) = pair();
     let (cert, key) = (folder.write("cert.pem", &chain), folder.write("key.pem", &key));
@@ -220,7 +220,7 @@ fn a_secret_that_others_can_read_is_told_of() {
         }
         assert!(!err.contains("s3cret"), "{err}");
     }
-    // Without a secret a file of settings is anybody's to read.
+    // A settings file without a secret may be readable by everybody.
     fs::write(&file, "port = 1\n").expect("it can be written");
     set(0o644);
     assert!(!run(&args, &[]).2.contains("symple.toml"));

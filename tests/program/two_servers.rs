@@ -1,5 +1,5 @@
-//! Two servers over one Redis: what a slow reader or a Redis in trouble costs those who send from one to the other.
-//! Says SKIPPED where there is no redis-server.
+//! Two servers on one Redis: the effect of a slow reader, or of a failing Redis, on those who send from one to the
+//! other. Prints SKIPPED if there is no redis-server.
 
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
@@ -46,8 +46,8 @@ impl Pair {
     }
 }
 
-/// Sends a thousand small messages a second for so long, numbered, while something happens to Redis after a
-/// second; how many.
+/// Sends a thousand small numbered messages per second for this time, and disturbs Redis after one second; returns how
+/// many.
 fn steadily(
     alice: &mut Peer,
     time: Duration,
@@ -72,12 +72,12 @@ fn steadily(
     })
 }
 
-/// Sends the last one.
+/// Sends the last message.
 fn end(alice: &mut Peer, count: usize) {
     alice.send(Message::text(format!(r#"{{"type":"message","data":{count},"end":""}}"#))).expect("it reads");
 }
 
-/// Reads until the last one; the numbers before it.
+/// Reads until the last message; returns the numbers before it.
 fn read_to_end(mut bob: Peer) -> JoinHandle<Vec<usize>> {
     spawn(move || {
         let mut numbers = Vec::new();
@@ -93,7 +93,7 @@ fn read_to_end(mut bob: Peer) -> JoinHandle<Vec<usize>> {
 }
 
 #[test]
-fn who_reads_at_the_other_server_gets_all_in_order() {
+fn a_reader_at_the_other_server_gets_everything_in_order() {
     for (count, bytes, rate) in CASES {
         let Some(pair) = Pair::start() else { return };
         let (mut alice, bob) = pair.peers();
@@ -106,7 +106,7 @@ fn who_reads_at_the_other_server_gets_all_in_order() {
 }
 
 #[test]
-fn beside_one_that_has_stopped_there_who_reads_gets_all_in_order() {
+fn next_to_a_stopped_reader_there_others_get_everything_in_order() {
     for (count, bytes, rate) in CASES {
         let Some(pair) = Pair::start() else { return };
         let eve = enter(&pair.two, "eve");
@@ -129,7 +129,7 @@ fn beside_one_that_has_stopped_there_who_reads_gets_all_in_order() {
 
 /// A quarter of the peers, with four times the bytes each: the rates are the same.
 #[test]
-fn many_senders_wait_ten_seconds_at_most_for_one_slow_reader_there() {
+fn many_senders_wait_at_most_ten_seconds_for_one_slow_reader_there() {
     const SENDERS: usize = 25;
     const EACH: usize = 60;
     let Some(pair) = Pair::start() else { return };
@@ -153,7 +153,7 @@ fn many_senders_wait_ten_seconds_at_most_for_one_slow_reader_there() {
                 for n in 0..EACH {
                     let began = Instant::now();
                     let text = format!(r#"{{"type":"message","data":{n},"rest":"{rest}"}}"#);
-                    ws.send(Message::text(text)).expect("it reads in the end");
+                    ws.send(Message::text(text)).expect("the reader catches up");
                     waited += began.elapsed();
                     sleep(Duration::from_millis(250).saturating_sub(began.elapsed()));
                 }
@@ -177,7 +177,7 @@ fn many_senders_wait_ten_seconds_at_most_for_one_slow_reader_there() {
 }
 
 #[test]
-fn one_that_stops_there_costs_what_queues_may_hold() {
+fn a_stopped_reader_there_costs_at_most_the_queue_limits() {
     const COUNT: usize = 150;
     let Some(pair) = Pair::start() else { return };
     let _eve = enter(&pair.two, "eve");
@@ -189,12 +189,12 @@ fn one_that_stops_there_costs_what_queues_may_hold() {
     let grown = [&pair.one, &pair.two].map(|server| memory(server, "VmHWM:"));
     let grown = [grown[0] - before[0], grown[1] - before[1]];
     println!("60 MB for one that stops: {grown:?} KiB more at most");
-    // A queue holds 8 MiB, as does what is under way.
+    // A queue has at most 8 MiB, and so have unconfirmed messages.
     assert!(grown.iter().all(|grown| *grown < 28 << 10), "{grown:?} KiB");
 }
 
 #[test]
-fn a_redis_that_stops_for_five_seconds_costs_nothing() {
+fn a_redis_that_stops_for_five_seconds_loses_nothing() {
     let Some(mut pair) = Pair::start() else { return };
     let (mut alice, bob) = pair.peers();
     let reader = read_to_end(bob);
@@ -208,7 +208,7 @@ fn a_redis_that_stops_for_five_seconds_costs_nothing() {
 }
 
 #[test]
-fn subscriptions_that_are_killed_cost_nothing() {
+fn killed_subscriptions_lose_nothing() {
     let Some(mut pair) = Pair::start() else { return };
     let (mut alice, bob) = pair.peers();
     let reader = read_to_end(bob);
@@ -231,7 +231,7 @@ fn subscriptions_that_are_killed_cost_nothing() {
 }
 
 #[test]
-fn a_redis_that_restarts_empty_costs_nothing() {
+fn a_redis_that_restarts_empty_loses_nothing() {
     let Some(mut pair) = Pair::start() else { return };
     let (mut alice, bob) = pair.peers();
     let reader = read_to_end(bob);
@@ -241,7 +241,7 @@ fn a_redis_that_restarts_empty_costs_nothing() {
 }
 
 #[test]
-fn what_an_outage_is_too_long_for_is_counted_and_told_at_both_ends() {
+fn losses_of_a_long_outage_are_counted_and_reported_at_both_ends() {
     const COUNT: usize = 60;
     let Some(mut pair) = Pair::start() else { return };
     let (mut alice, mut bob) = pair.peers();
@@ -251,7 +251,7 @@ fn what_an_outage_is_too_long_for_is_counted_and_told_at_both_ends() {
     send(&mut alice, COUNT, 500_000);
     let error = await_text(&mut alice, r#""error""#);
     assert!(error.contains(r#""status":503,"#), "{error}");
-    // All before it is read when this is answered.
+    // When this is answered, everything before it has been read.
     alice.send(Message::text(r#"{"type":"join","room":"s"}"#)).expect("it reads");
     await_text(&mut alice, "join:ok");
     let dropped: usize = metric(&pair.one, "symple_dropped_bus_total").parse().expect("a number");
@@ -268,7 +268,7 @@ fn what_an_outage_is_too_long_for_is_counted_and_told_at_both_ends() {
 }
 
 #[test]
-fn more_than_the_bus_carries_is_held_and_not_lost() {
+fn senders_are_held_at_the_pace_of_the_bus_and_nothing_is_lost() {
     const COUNT: usize = 40_000;
     let Some(pair) = Pair::start() else { return };
     let (mut alice, bob) = pair.peers();
@@ -286,7 +286,7 @@ fn a_server_that_stops_for_five_seconds_is_waited_for() {
     let Some(pair) = Pair::start() else { return };
     let (mut alice, bob) = pair.peers();
     let reader = read_to_end(bob);
-    // Redis would cut it off for 32 MiB that it does not take.
+    // Redis would disconnect it for 32 MiB that it does not read.
     pair.two.program.signal(Signal::STOP);
     let began = Instant::now();
     let sender = spawn(move || {
@@ -297,12 +297,12 @@ fn a_server_that_stops_for_five_seconds_is_waited_for() {
     sleep(Duration::from_secs(5));
     pair.two.program.signal(Signal::CONT);
     let alice = sender.join().expect("it sends");
-    assert!(began.elapsed() > Duration::from_secs(5), "60 MB fit nowhere");
+    assert!(began.elapsed() > Duration::from_secs(5), "60 MB exceed all buffers");
     all(&pair, reader, COUNT);
     drop(alice);
 }
 
-/// Everything arrived, and nothing is said to be lost.
+/// Everything arrived, and nothing was reported as lost.
 fn all(pair: &Pair, reader: JoinHandle<Vec<usize>>, count: usize) {
     let got = reader.join().expect("it reads");
     let first = got.iter().copied().zip(0..).find(|(n, want)| n != want);

@@ -1,4 +1,4 @@
-//! `symple watch`, beside a server and a peer.
+//! `symple watch`, with a server and a peer.
 
 use rustix::process::Signal;
 
@@ -12,14 +12,14 @@ fn watch(server: &Server, args: &[&str]) -> Program {
 }
 
 #[test]
-fn it_prints_who_comes_and_goes_and_what_is_said() {
+fn it_prints_arrivals_departures_and_messages() {
     let server = Server::start(&[], &[]);
     let watch = watch(&server, &["--name", "Watcher"]);
     let online = watch.says("online as watch|");
     assert!(online.contains("(Watcher), in ") && online.contains("public"), "{online}");
     let mut alice = server.peer(ALICE);
     let added = watch.says("+ alice|");
-    assert!(added.ends_with("(Al\u{fffd}[31m)"), "what others write cannot steer a terminal: {added:?}");
+    assert!(added.ends_with("(Al\u{fffd}[31m)"), "text from others cannot control the terminal: {added:?}");
     alice.send(r#"{"type":"message","to":"watch","data":{"n":1.0}}"#);
     watch.says(r#""data":{"n":1.0}"#);
     drop(alice);
@@ -29,7 +29,7 @@ fn it_prints_who_comes_and_goes_and_what_is_said() {
 }
 
 #[test]
-fn scripts_get_json_and_an_end() {
+fn json_output_and_a_count_serve_scripts() {
     let server = Server::start(&[], &[]);
     let watch = watch(&server, &["--json", "--count", "3"]);
     watch.says(r#"{"event":"online","#);
@@ -43,7 +43,7 @@ fn scripts_get_json_and_an_end() {
 }
 
 #[test]
-fn who_is_refused_or_finds_nobody_ends_with_a_number() {
+fn refusals_and_failures_have_exit_codes() {
     let server = Server::start(&[], &[("SYMPLE_TOKEN", "s3cret")]);
     let url = format!("ws://{}", server.address);
     let (code, _, err) = run(&["watch", &url, "--token", "wrong"], &[]);

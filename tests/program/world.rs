@@ -1,4 +1,4 @@
-//! A program that runs, and what talks to it.
+//! A running program, and clients of it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,19 +15,19 @@ use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Pid, Signal, kill_process};
 use smol::{Async, Timer};
 
-/// Far more than any of this takes; a deadline, not a measurement.
+/// Far longer than anything here takes; a timeout, not a measurement.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
-/// Nothing of this machine's settings reaches the program.
+/// The program does not use this machine's settings.
 fn command(args: &[&str], variables: Variables<'_>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symple"));
     command.args(args).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
     command
 }
 
-/// Runs it to its end: the exit code, stdout and stderr.
+/// Runs it to its end: returns exit code, stdout and stderr.
 pub(crate) fn run(args: &[&str], variables: Variables<'_>) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command(args, variables).output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
@@ -46,7 +46,7 @@ impl Program {
         Program::spawn(command(args, variables))
     }
 
-    /// Starts it with its output going to a disk that is full.
+    /// Starts it with its output to a full disk.
     #[cfg(target_os = "linux")]
     pub(crate) fn start_mute(args: &[&str]) -> Program {
         let mut shell = Command::new("/bin/sh");
@@ -55,12 +55,12 @@ impl Program {
         Program::spawn(shell)
     }
 
-    /// Starts it with a soft limit of so many open files.
+    /// Starts it with this soft limit on open files.
     pub(crate) fn start_limited(files: u32, args: &[&str]) -> Program {
         Program::start_with_limit("S", files, args)
     }
 
-    /// Starts it with a limit of so many open files that it cannot raise.
+    /// Starts it with this limit on open files, which it cannot raise.
     pub(crate) fn start_bound(files: u32, args: &[&str]) -> Program {
         Program::start_with_limit("", files, args)
     }
@@ -72,8 +72,8 @@ impl Program {
         Program::spawn(shell)
     }
 
-    /// Starts it in a network of its own with loopback and one cable, at whose ends these addresses are, if this
-    /// system lets us make one.
+    /// Starts it in a network of its own with loopback and one cable, whose ends have these addresses, if this system
+    /// allows us to create one.
     #[cfg(all(feature = "camera-gst", target_os = "linux"))]
     pub(crate) fn start_on_cable(ours: &str, theirs: &str, args: &[&str]) -> Option<Program> {
         let script = format!(
@@ -92,10 +92,10 @@ impl Program {
     }
 
     /// Starts it with a disk of its own mounted at `folder`, full with one file `full`, as `--state-dir`, if this
-    /// system lets us mount one.
+    /// system allows us to mount one.
     #[cfg(target_os = "linux")]
     pub(crate) fn start_on_full_disk(folder: &str, args: &[&str]) -> Option<Program> {
-        // A page is the least there is.
+        // A page is the smallest possible size.
         let script = "mount -t tmpfs -o size=4k tmpfs \"$1\" && folder=$1 && shift || exit 99\n\
                       head -c 4096 /dev/zero >\"$folder/full\" || exit 99\n\
                       [ $# = 0 ] || exec \"$0\" \"$@\" --state-dir \"$folder\"";
@@ -109,7 +109,7 @@ impl Program {
         possible.then(|| Program::spawn(mounted(args)))
     }
 
-    /// Starts another program, if it is there.
+    /// Starts another program, if it is installed.
     #[cfg(feature = "redis")]
     pub(crate) fn start_other(name: &str, args: &[&str]) -> Option<Program> {
         let mut command = Command::new(name);
@@ -131,17 +131,17 @@ impl Program {
         Program { child, out, log }
     }
 
-    /// A line of its output, the next that has `part` in it.
+    /// The next line of its output that contains `part`.
     pub(crate) fn says(&self, part: &str) -> String {
         await_line(&self.out, part)
     }
 
-    /// A line of its log, the next that has `part` in it.
+    /// The next line of its log that contains `part`.
     pub(crate) fn logs(&self, part: &str) -> String {
         await_line(&self.log, part)
     }
 
-    /// What it logs from here to its end.
+    /// The rest of its log.
     pub(crate) fn rest_of_log(&self) -> String {
         let mut rest = String::new();
         while let Ok(line) = self.log.recv_timeout(PATIENCE) {
@@ -155,13 +155,13 @@ impl Program {
         kill_process(pid, signal).expect("it runs");
     }
 
-    /// Its number, and the folder that Linux tells of it in.
+    /// Its folder in /proc.
     #[cfg(target_os = "linux")]
     pub(crate) fn proc(&self) -> PathBuf {
         format!("/proc/{}", self.child.id()).into()
     }
 
-    /// Waits for its end; what it wrote and was not looked at, to both.
+    /// Waits for its end; returns the unread rest of both outputs.
     #[cfg(feature = "camera-gst")]
     pub(crate) fn rest(mut self) -> String {
         let lines: Vec<String> = self.log.iter().chain(self.out.iter()).collect();
@@ -171,7 +171,7 @@ impl Program {
 
     /// Waits for its end.
     pub(crate) fn end(mut self) -> ExitStatus {
-        // Its log ends with it.
+        // Its log ends when it does.
         while self.log.recv_timeout(PATIENCE).is_ok() {}
         self.child.wait().expect("it was started")
     }
@@ -207,10 +207,10 @@ fn await_line(lines: &Receiver<String>, part: &str) -> String {
     }
 }
 
-/// Arguments for any port of this machine alone.
+/// Arguments for any port on loopback.
 pub(crate) const HERE: [&str; 5] = ["serve", "--listen", "127.0.0.1", "--port", "0"];
 
-/// `symple serve` on a port of this machine alone.
+/// `symple serve` on a loopback port.
 pub(crate) struct Server {
     pub program: Program,
     pub address: SocketAddr,
@@ -241,19 +241,19 @@ impl Server {
         (status, head.to_owned(), body.to_owned())
     }
 
-    /// A socket that says nothing by itself.
+    /// A socket that sends nothing by itself.
     pub(crate) fn tcp(&self) -> TcpStream {
         let tcp = TcpStream::connect(self.address).expect("it listens");
         tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
         tcp
     }
 
-    /// A WebSocket on which nothing was said yet.
+    /// A WebSocket on which nothing was sent yet.
     pub(crate) fn socket(&self) -> Socket {
         self.socket_with(&[])
     }
 
-    /// The same, whose request bears these headers too.
+    /// The same, with additional headers in the request.
     pub(crate) fn socket_with(&self, headers: &[(&'static str, &str)]) -> Socket {
         smol::block_on(async {
             let tcp = Async::<TcpStream>::connect(self.address).await.expect("it listens");
@@ -267,7 +267,7 @@ impl Server {
         })
     }
 
-    /// A peer that is let in.
+    /// A peer that is admitted.
     pub(crate) fn peer(&self, auth: &str) -> Socket {
         let mut socket = self.socket();
         socket.send(auth);
@@ -300,19 +300,19 @@ impl Socket {
         smol::block_on(self.ws.next().or(late))?.ok()
     }
 
-    /// The next text frame that has `part` in it.
+    /// The next text frame that contains `part`.
     pub(crate) fn text(&mut self, part: &str) -> String {
         loop {
             match self.next() {
                 Some(Message::Text(text)) if text.contains(part) => return text.to_string(),
                 Some(Message::Text(_) | Message::Ping(_) | Message::Pong(_)) => {}
-                other => panic!("{other:?} came before {part:?}"),
+                other => panic!("{other:?} arrived before {part:?}"),
             }
         }
     }
 }
 
-/// A folder of this test alone, removed with it.
+/// A folder for this test, removed with it.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
