@@ -1,5 +1,5 @@
-//! Several instances over one Redis, its sessions and its emitters. Starts `redis-server` itself; without
-//! one each test says SKIPPED.
+//! Several instances on one Redis, its sessions and its emitters. Starts `redis-server` itself; without one, each test
+//! prints SKIPPED.
 #![cfg(all(feature = "client", feature = "redis"))]
 
 #[path = "redis/chaos.rs"]
@@ -23,7 +23,7 @@ fn say(to: &str, data: &str) -> Draft {
 }
 
 #[test]
-fn peers_of_three_instances_are_as_those_of_one() {
+fn peers_of_three_instances_behave_like_those_of_one() {
     let Some(world) = World::start(3) else { return };
     let alice = world.peer(0, "alice", &["team"]);
     let bob = world.peer(1, "bob", &["team"]);
@@ -60,7 +60,7 @@ fn peers_of_three_instances_are_as_those_of_one() {
 }
 
 #[test]
-fn a_room_hears_all_instances_from_its_join_ok_on() {
+fn a_room_receives_from_all_instances_since_its_join_ok() {
     let Some(world) = World::start(2) else { return };
     let alice = world.peer(0, "alice", &[]);
     let bob = world.peer(1, "bob", &[]);
@@ -76,7 +76,7 @@ fn a_room_hears_all_instances_from_its_join_ok_on() {
 }
 
 #[test]
-fn order_and_number_are_kept_under_load() {
+fn order_and_count_are_kept_under_load() {
     let Some(world) = World::start(2) else { return };
     let alice = world.peer(0, "alice", &["team"]);
     let bob = world.peer(1, "bob", &["team"]);
@@ -94,7 +94,7 @@ fn order_and_number_are_kept_under_load() {
 }
 
 #[test]
-fn what_emitters_push_reaches_everybody_once() {
+fn messages_from_emitters_reach_everybody_once() {
     let Some(world) = World::start(2) else { return };
     let alice = world.peer(0, "alice", &["team"]);
     let bob = world.peer(1, "bob", &["team"]);
@@ -113,7 +113,7 @@ fn what_emitters_push_reaches_everybody_once() {
 }
 
 #[test]
-fn sessions_are_kept_and_decide_who_is_let_in() {
+fn sessions_are_stored_and_decide_about_admission() {
     let Some(world) = World::with(1, |config| config.hub.authenticate = true) else { return };
     let sessions = Sessions::new(world.url());
     let minute = Duration::from_secs(60);
@@ -177,12 +177,12 @@ fn a_session_that_ends_closes_its_peer_and_activity_extends_it() {
         active.client.send(say("nobody", "x")).expect("online");
         std::thread::sleep(short / 10);
     }
-    assert!(active.client.peer().is_some(), "twice its time is over, but it was active");
+    assert!(active.client.peer().is_some(), "twice its lifetime has passed, but it was active");
     ended(&idle);
 }
 
 #[test]
-fn without_redis_local_traffic_goes_on_and_all_heals() {
+fn without_redis_local_traffic_continues_and_everything_recovers() {
     let Some(mut world) = World::start(2) else { return };
     let alice = world.peer(0, "alice", &["team"]);
     let carol = world.peer(0, "carol", &["team"]);
@@ -202,7 +202,7 @@ fn without_redis_local_traffic_goes_on_and_all_heals() {
         });
     }
     alice.client.send(say("team", "again")).expect("online");
-    // What was said meanwhile is kept, and reaches those who are in the room when it comes.
+    // Messages sent meanwhile are kept, and reach those who are in the room when they arrive.
     assert_eq!(
         (bob.hear(2), dave.hear(2)),
         (vec!["home".into(), "again".into()], vec!["home".into(), "again".into()])
@@ -228,7 +228,7 @@ fn without_redis_authentication_is_refused_in_time() {
 }
 
 #[test]
-fn an_instance_that_dies_takes_its_peers_along() {
+fn peers_of_a_dead_instance_go_offline() {
     let Some(mut world) = World::start(2) else { return };
     let alice = world.peer(0, "alice", &["team"]);
     let bob = world.peer(1, "bob", &["team"]);
@@ -241,7 +241,7 @@ fn an_instance_that_dies_takes_its_peers_along() {
 }
 
 #[test]
-fn an_instance_that_ends_says_so() {
+fn an_instance_that_shuts_down_says_goodbye() {
     let Some(world) = World::start(2) else { return };
     let alice = world.peer(0, "alice", &["team"]);
     let _bob = world.peer(1, "bob", &["team"]);
@@ -249,7 +249,7 @@ fn an_instance_that_ends_says_so() {
     let begun = std::time::Instant::now();
     world.servers[1].server.shutdown();
     wait_for("bob is gone", || alice.client.roster().is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(8), "not for its silence");
+    assert!(begun.elapsed() < Duration::from_secs(8), "not by its timeout");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn password_and_database_are_used() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn a_redis_behind_tls_is_believed_by_its_certificate() {
+fn a_redis_with_tls_is_trusted_by_its_certificate() {
     let Some((world, root)) = World::encrypted() else { return };
     let trusted = world.url().trust(symple::net::Roots::Pem(root));
     let sessions = Sessions::new(trusted);
@@ -278,7 +278,7 @@ fn a_redis_behind_tls_is_believed_by_its_certificate() {
 }
 
 #[test]
-fn behind_sentinel_the_next_master_is_found() {
+fn sentinel_leads_to_the_next_master() {
     let Some(mut first) = World::start(0) else { return };
     let second = World::start(0).expect("there was one just now");
     assert_eq!(second.cli(&["REPLICAOF", "127.0.0.1", &first.port.to_string()]), "OK");

@@ -1,7 +1,7 @@
-//! Three instances in processes of their own around one Redis, clients that never stop talking, and faults:
-//! an instance is killed and started again, another is stopped for longer than others wait and goes on,
-//! Redis restarts, stops for five seconds, cuts off its subscribers. All that was said arrives, once and in
-//! order, except while an instance dies or hangs; after each fault every roster is exact again.
+//! Three instances in processes of their own on one Redis, clients that never stop sending, and faults: an instance is
+//! killed and restarted, another is suspended for longer than the timeout, Redis restarts, stops for five seconds,
+//! disconnects its subscribers. Everything sent arrives, once and in order, except while an instance dies or hangs;
+//! after each fault every roster is exact again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines, Read};
@@ -21,7 +21,7 @@ const REDIS: &str = "SYMPLE_TEST_REDIS";
 const LISTEN: &str = "SYMPLE_TEST_LISTEN";
 const CLIENTS: usize = 9;
 
-/// What the test's own program is in a child process; nothing otherwise.
+/// The entry point of a child process; otherwise it does nothing.
 #[test]
 fn an_instance_in_a_process_of_its_own() {
     let (Ok(redis), Ok(listen)) = (std::env::var(REDIS), std::env::var(LISTEN)) else { return };
@@ -40,7 +40,7 @@ fn an_instance_in_a_process_of_its_own() {
 
 struct Process {
     child: Child,
-    /// Kept, or what the child says at its end breaks the pipe.
+    /// Kept open, since otherwise the child's output at its end would break the pipe.
     _said: Lines<BufReader<ChildStdout>>,
     address: String,
 }
@@ -54,11 +54,11 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("it runs already once");
+            .expect("this program is running already");
         let mut said = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut words = said.by_ref().map_while(Result::ok);
         let address = words.find_map(|line| line.strip_prefix("listening ").map(str::to_owned));
-        Process { child, _said: said, address: address.expect("it says where") }
+        Process { child, _said: said, address: address.expect("it prints its address") }
     }
 
     fn signal(&self, name: &str) {
@@ -78,10 +78,10 @@ impl Drop for Process {
     }
 }
 
-/// Whose messages, and which.
+/// The sender of a message, and its number.
 type Owed = BTreeSet<(String, u64)>;
 
-/// One client, and what it heard.
+/// One client, and what it received.
 struct Talker {
     client: Client,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -91,7 +91,7 @@ struct Talker {
 
 #[derive(Default)]
 struct Heard {
-    /// The numbers of each sender, as they came.
+    /// The numbers from each sender, in order of arrival.
     last: BTreeMap<String, u64>,
     /// Those of the current round.
     round: Owed,
@@ -119,11 +119,11 @@ impl Talker {
             move |event| {
                 let Event::Message { message } = event else { return };
                 let (Some(from), Ok(n)) = (message.from(), message.data::<u64>()) else { return };
-                let mut heard = heard.lock().expect("nobody panics with it");
+                let mut heard = heard.lock().expect("no panic under this lock");
                 let from = from.user().to_owned();
                 let last = heard.last.insert(from.clone(), n);
                 if last >= Some(n) {
-                    heard.wrong.push(format!("{n} of {from} came behind {last:?}"));
+                    heard.wrong.push(format!("{n} of {from} arrived after {last:?}"));
                 }
                 heard.fault.insert((from.clone(), n));
                 heard.round.insert((from, n));
@@ -159,7 +159,7 @@ impl Chaos {
         (self.dice >> 33) as usize % sides
     }
 
-    /// One message of any form; whom it is for, if it left.
+    /// Sends one message of any form; returns the recipients, if it was sent.
     fn say(&mut self) -> Option<(usize, u64, Vec<usize>)> {
         let (from, to) = (self.roll(CLIENTS), self.roll(CLIENTS));
         let form = self.roll(6);
@@ -190,11 +190,11 @@ impl Chaos {
 
     fn clear(&self) {
         for talker in &self.talkers {
-            talker.heard.lock().expect("nobody panics with it").round.clear();
+            talker.heard.lock().expect("no panic under this lock").round.clear();
         }
     }
 
-    /// So many messages while nothing is wrong: all arrive.
+    /// Sends this many messages while nothing is wrong: all arrive.
     fn calm(&mut self, messages: usize) {
         self.clear();
         let mut owed = vec![Owed::new(); CLIENTS];
@@ -215,12 +215,12 @@ impl Chaos {
         self.right();
     }
 
-    /// Waits until all have heard what they are owed.
+    /// Waits until all have received everything.
     fn arrive(&mut self, owed: &[Owed], of: impl Fn(&Heard) -> &Owed) {
         for (at, owed) in owed.iter().enumerate() {
             let heard = self.talkers[at].heard.clone();
             let missing = || {
-                let heard = heard.lock().expect("nobody panics with it");
+                let heard = heard.lock().expect("no panic under this lock");
                 owed.difference(of(&heard)).count()
             };
             let end = Instant::now() + Duration::from_secs(30);
@@ -237,7 +237,7 @@ impl Chaos {
         }
     }
 
-    /// Goes on talking while something is wrong; who is to hear it in the end.
+    /// Continues to send while something is wrong; returns who must receive it in the end.
     fn talk(&mut self, time: Duration, owed: &mut [Owed]) {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -249,7 +249,7 @@ impl Chaos {
         }
     }
 
-    /// All see exactly all others, as they are now.
+    /// Everybody sees exactly the others that are online now.
     fn heal(&mut self) {
         wait_for("exact rosters", || {
             let ids: Option<BTreeSet<String>> =
@@ -262,10 +262,10 @@ impl Chaos {
                 roster == ids
             })
         });
-        // A Redis that was away for a moment leaves the rosters as they are.
+        // After a short outage of Redis, rosters are unchanged.
         let end = Instant::now() + Duration::from_secs(30);
         while !self.all_hear_all() {
-            assert!(Instant::now() < end, "not everybody hears everybody");
+            assert!(Instant::now() < end, "not everybody receives from everybody");
         }
         self.right();
     }
@@ -277,7 +277,7 @@ impl Chaos {
             talker.said += u64::from(sent.is_ok());
         }
         let hears = |talker: &Talker| {
-            let heard = talker.heard.lock().expect("nobody panics with it");
+            let heard = talker.heard.lock().expect("no panic under this lock");
             heard.round.iter().map(|(from, _)| from).collect::<BTreeSet<_>>().len() == CLIENTS - 1
         };
         (0..100).any(|_| {
@@ -288,7 +288,7 @@ impl Chaos {
 
     fn right(&self) {
         for (at, talker) in self.talkers.iter().enumerate() {
-            let heard = talker.heard.lock().expect("nobody panics with it");
+            let heard = talker.heard.lock().expect("no panic under this lock");
             assert!(heard.wrong.is_empty(), "user-{at}: {:?}", heard.wrong);
         }
     }
@@ -297,7 +297,7 @@ impl Chaos {
         let at = self.roll(3);
         let owed = &mut vec![Owed::new(); CLIENTS];
         for talker in &self.talkers {
-            talker.heard.lock().expect("nobody panics with it").fault.clear();
+            talker.heard.lock().expect("no panic under this lock").fault.clear();
         }
         let kind = kind % 5;
         match kind {
@@ -358,11 +358,11 @@ fn run(rounds: usize, messages: usize) {
 }
 
 #[test]
-fn only_the_death_of_an_instance_costs_something() {
+fn only_the_death_of_an_instance_loses_messages() {
     run(5, 1000);
 }
 
-/// 200,000 messages and more.
+/// At least 200,000 messages.
 #[test]
 #[ignore = "takes ten minutes"]
 fn faults_for_long() {

@@ -1,4 +1,4 @@
-//! A Redis Cluster of our own: three masters, and a replica of the one at which instances meet.
+//! A Redis Cluster for the test: three masters, and a replica of the one at which instances meet.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const LAST_SLOTS: [u32; 3] = [5460, 10_922, 16_383];
 struct Cluster {
     /// The masters in the order of their slots, and the replica.
     nodes: Vec<World>,
-    /// Which master holds the slot of `symple:broadcast`.
+    /// The master with the slot of `symple:broadcast`.
     meeting: usize,
 }
 
@@ -62,13 +62,13 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// By the nodes of these numbers.
+    /// A URL with the nodes of these numbers.
     fn url(&self, by: &[usize]) -> RedisUrl {
         let hosts: Vec<_> = by.iter().map(|n| format!("127.0.0.1:{}", self.nodes[*n].port)).collect();
         format!("redis+cluster://{}", hosts.join(",")).parse().expect("a good address")
     }
 
-    /// Two instances that ask for sessions, each named other nodes of the cluster.
+    /// Two instances that authenticate by sessions, each configured with other nodes of the cluster.
     fn instances(&mut self) {
         let others: Vec<_> = (0..3).filter(|n| *n != self.meeting).collect();
         for by in [&others[..], &[self.meeting, others[0]]] {
@@ -86,7 +86,7 @@ impl Cluster {
         self.nodes[3].servers.iter().all(|s| s.server.redis_is_up() == Some(true))
     }
 
-    /// A peer that its session lets in.
+    /// A peer that is admitted by its session.
     fn peer(&self, at: usize, token: &str) -> Peer {
         let peer = Peer::start(&self.nodes[3].servers[at].url, config("x", &[], Some(token)));
         peer.wait("welcome", |e| matches!(e, Event::Online { .. }));
@@ -99,7 +99,7 @@ fn say(data: &str) -> Draft {
 }
 
 #[test]
-fn a_cluster_is_as_one_redis() {
+fn a_cluster_behaves_like_one_redis() {
     let Some(mut cluster) = Cluster::start() else { return };
     let sessions = Sessions::new(cluster.url(&[0]));
     let tokens: Vec<String> = (0..60).map(|n| format!("t{n}")).collect();
@@ -145,7 +145,7 @@ fn a_cluster_is_as_one_redis() {
 }
 
 #[test]
-fn a_key_is_followed_to_where_its_slot_moves() {
+fn a_key_is_found_when_its_slot_moves() {
     let Some(cluster) = Cluster::start() else { return };
     let sessions = Sessions::new(cluster.url(&[0, 1, 2]));
     block_on(sessions.set("t", &Session::new("alice"), None)).expect("stored");
@@ -160,19 +160,19 @@ fn a_key_is_followed_to_where_its_slot_moves() {
     let port = target.port.to_string();
     assert_eq!(source.cli(&["MIGRATE", "127.0.0.1", &port, "symple:session:t", "0", "1000"]), "OK");
     assert!(source.cli(&["EXISTS", "symple:session:t"]).starts_with("ASK "));
-    assert_eq!(block_on(sessions.exists("t")), Ok(true), "asked for where it went");
+    assert_eq!(block_on(sessions.exists("t")), Ok(true), "found at its new node");
     for node in [target, source] {
         assert_eq!(node.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[to]]), "OK");
     }
     assert!(source.cli(&["EXISTS", "symple:session:t"]).starts_with("MOVED "));
-    assert_eq!(block_on(sessions.exists("t")), Ok(true), "and where its slot is now");
+    assert_eq!(block_on(sessions.exists("t")), Ok(true), "and after its slot has moved");
 }
 
 #[test]
-fn where_the_master_goes_the_instances_follow() {
+fn instances_follow_the_master() {
     let Some(mut cluster) = Cluster::start() else { return };
     let meeting = cluster.meeting;
-    // Named by those that live on; the replica is learned of.
+    // Configured with the nodes that survive; the replica is discovered.
     let others: Vec<_> = (0..3).filter(|n| *n != meeting).collect();
     let sessions = Sessions::new(cluster.url(&others));
     let slot_of =
@@ -190,7 +190,7 @@ fn where_the_master_goes_the_instances_follow() {
     wait_for("they know each other", || alice.client.roster().len() == 1);
     wait_for("the replica has them all", || cluster.nodes[3].cli(&["DBSIZE"]) == "3");
 
-    // By a command, as for an upgrade: the old master lives on as a replica and keeps its connections.
+    // By command, as for an upgrade: the old master continues as a replica and keeps its connections.
     assert_eq!(cluster.nodes[3].cli(&["CLUSTER", "FAILOVER"]), "OK");
     wait_for("they meet at the new master", || {
         cluster.nodes[3].cli(&["PUBSUB", "NUMSUB", "symple:broadcast"]).ends_with('2')

@@ -1,4 +1,4 @@
-//! A redis-server of our own, instances around it, and clients.
+//! A redis-server for the test, instances that use it, and clients.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use symple::net::redis::{RedisConfig, RedisUrl};
 use symple::proto::{Address, Token};
 use symple::{Client, Server};
 
-/// Far more than any of this takes; a deadline, not a measurement.
+/// Far longer than anything here takes; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
@@ -46,7 +46,7 @@ impl Instance {
         Instance { server, url, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Its driver is dropped, and all sockets with it, without a word.
+    /// Drops its driver, and with it all sockets, without a close.
     pub(crate) fn kill(mut self) {
         self.stop.take();
         self.thread.take().map(JoinHandle::join);
@@ -65,7 +65,7 @@ impl World {
         World::with(instances, |_| {})
     }
 
-    /// Instances that `adjust` had its way with. `None`, and SKIPPED, without a redis-server.
+    /// Instances with settings changed by `adjust`. `None`, and SKIPPED, without a redis-server.
     pub(crate) fn with(instances: usize, adjust: impl Fn(&mut ServerConfig)) -> Option<World> {
         let mut world = World::bare("redis://", &[])?;
         for _ in 0..instances {
@@ -80,14 +80,14 @@ impl World {
         Some(world)
     }
 
-    /// A Redis that wants this password, and no instances; its addresses name the database 3.
+    /// A Redis that requires this password, without instances; its URLs use database 3.
     pub(crate) fn secured(password: &str) -> Option<World> {
         let mut world = World::bare(&format!("redis://:{password}@"), &["--requirepass", password])?;
         world.password = Some(password.into());
         Some(world)
     }
 
-    /// A Redis that speaks TLS alone, and its certificate.
+    /// A Redis that only speaks TLS, and its certificate.
     #[cfg(feature = "tls")]
     pub(crate) fn encrypted() -> Option<(World, Vec<u8>)> {
         let dir = std::env::temp_dir().join(format!("symple-redis-tls-{}", std::process::id()));
@@ -108,7 +108,7 @@ impl World {
         Some((world, cert))
     }
 
-    /// `scheme` is what its addresses begin with.
+    /// `scheme` is the prefix of its URLs.
     pub(crate) fn bare(scheme: &str, args: &[&str]) -> Option<World> {
         let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         if found.is_err() {
@@ -150,7 +150,7 @@ impl World {
         wait_for("Redis listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
 
-    /// A sentinel that watches over this one under a name.
+    /// A sentinel that monitors this Redis under a name.
     pub(crate) fn sentinel(&self, name: &str) -> World {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let dir = self.dir.join("sentinel");
@@ -178,13 +178,13 @@ impl World {
         }
     }
 
-    /// Sends it a signal, by its name for `kill`.
+    /// Sends it a signal, by the name that `kill` uses.
     pub(crate) fn signal_redis(&self, name: &str) {
         let id = self.redis.as_ref().expect("it runs").id().to_string();
         assert!(Command::new("kill").args([name, &id]).status().expect("kill is there").success());
     }
 
-    /// What redis-cli answers.
+    /// The output of redis-cli.
     pub(crate) fn cli(&self, args: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string()]);
@@ -258,7 +258,7 @@ impl Peer {
         let mut got = Vec::new();
         while got.len() < count {
             let event =
-                self.heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("only {got:?} were heard"));
+                self.heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("only {got:?} were received"));
             if let Event::Message { message } = event {
                 got.push(message.data().unwrap_or_default());
             }
@@ -274,11 +274,11 @@ impl Drop for Peer {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 pub(crate) fn wait_for(what: &str, is: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is() {
-        assert!(Instant::now() < end, "{what}: not so");
+        assert!(Instant::now() < end, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
