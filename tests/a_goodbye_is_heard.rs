@@ -1,4 +1,4 @@
-//! A client that closes hears the server's answer behind whatever else was on its way, and ends at once.
+//! A client that closes receives the server's answer after everything else on its way, and ends at once.
 #![cfg(feature = "client")]
 
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use tungstenite::Message;
 const WELCOME: &str = r#"{"type":"welcome","protocol":"symple/4","status":200,"peer":{"id":"1","user":"alice","name":"alice","online":true},"rooms":["alice"]}"#;
 
 #[test]
-fn frames_on_their_way_do_not_delay_the_end() {
+fn frames_in_transit_do_not_delay_the_end() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("ws://{}", listener.local_addr().expect("bound"));
     let server = std::thread::spawn(move || {
@@ -26,10 +26,10 @@ fn frames_on_their_way_do_not_delay_the_end() {
                 Ok(_) => {}
             }
         }
-        // The answer to the close waits in the library: these frames are before it on the wire.
+        // The library buffers the answer to the close, so these frames precede it on the wire.
         ws.get_mut().write_all(&[0x81, 2, b'{', b'}'].repeat(5)).expect("it reads");
         _ = ws.flush();
-        // It is the client that has to end now.
+        // Now the client has to end.
         while ws.get_mut().read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
     });
     let client = Client::new(&url, Config::new("alice")).expect("a good address");

@@ -12,7 +12,7 @@ struct Side {
     agent: Agent,
     conn: Option<ConnId>,
     events: Vec<client::Event>,
-    /// Frames go nowhere, and nobody is told.
+    /// The connection is cut silently: frames are lost, and neither end is notified.
     cut: bool,
 }
 
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// Carries everything until both ends rest.
+    /// Transports everything until both ends are idle.
     fn settle(&mut self) -> Option<Instant> {
         let users: Vec<&'static str> = self.ends.keys().copied().collect();
         for _ in 0..100_000 {
@@ -102,16 +102,16 @@ impl World {
                         self.hub_input(server::Input::Verdict { conn, verdict });
                     }
                     server::Output::Event(_) => {}
-                    // No queue is ever so full here that anybody waits.
+                    // No queue fills up here, so nobody is held.
                     server::Output::Resume(_) => {}
-                    other => panic!("this version knows no {other:?}"),
+                    other => panic!("unknown output {other:?}"),
                 }
             }
             if !busy {
                 return wake;
             }
         }
-        panic!("it never comes to rest");
+        panic!("it never becomes idle");
     }
 
     fn obey(&mut self, user: &str, output: client::Output) {
@@ -156,7 +156,7 @@ impl World {
                 end.events.push(event);
             }
             client::Output::Timeout(_) => unreachable!("the caller's"),
-            other => unreachable!("nobody awaits an answer here: {other:?}"),
+            other => unreachable!("no awaited answers here: {other:?}"),
         }
     }
 
@@ -182,7 +182,7 @@ impl World {
                         );
                         closed = true;
                     }
-                    other => panic!("this version knows no {other:?}"),
+                    other => panic!("unknown output {other:?}"),
                 }
             }
         } else {
@@ -207,10 +207,10 @@ impl World {
                 _ => return self.now = end,
             }
         }
-        panic!("it wakes without end");
+        panic!("it wakes continuously");
     }
 
-    /// The server goes with all its connections.
+    /// The server stops, with all its connections.
     fn stop(&mut self) {
         self.hub_input(server::Input::Shutdown);
         self.settle();
@@ -235,7 +235,7 @@ fn object(value: serde_json::Value) -> symple::proto::Object {
 }
 
 #[test]
-fn everybody_sees_everybody_with_what_they_tell() {
+fn all_peers_see_each_other_and_their_data() {
     let mut world = World::new(public());
     let camera = client::Config { data: object(json!({"peerType":"camera"})), ..config("camera") };
     world.add("camera", camera);
@@ -279,22 +279,22 @@ fn rooms_and_rosters_return_after_a_restart() {
 }
 
 #[test]
-fn a_loss_that_nobody_tells_is_noticed_at_both_ends() {
+fn a_silent_loss_is_noticed_at_both_ends() {
     let mut world = World::new(public());
     world.add("alice", config("alice"));
     world.add("bob", config("bob"));
     world.take_events("bob");
     world.ends.get_mut("alice").expect("added").cut = true;
     world.run(secs(70));
-    assert_eq!(world.roster("bob"), ["alice"], "back, and once");
+    assert_eq!(world.roster("bob"), ["alice"], "back, exactly once");
     assert_eq!(world.roster("alice"), ["bob"]);
     let events = world.take_events("alice");
     let flicker = |event: &client::Event| matches!(event, client::Event::PeerRemoved { .. });
-    assert!(!events.iter().any(flicker), "bob was there all the time: {events:?}");
+    assert!(!events.iter().any(flicker), "bob was online all the time: {events:?}");
 }
 
 #[test]
-fn commands_find_their_replies_or_learn_that_nobody_is_there() {
+fn commands_get_their_replies_or_an_error_if_nobody_is_there() {
     let mut world = World::new(public());
     world.add("alice", config("alice"));
     world.add("bob", config("bob"));
@@ -326,7 +326,7 @@ fn commands_find_their_replies_or_learn_that_nobody_is_there() {
 }
 
 #[test]
-fn a_flood_arrives_whole_and_in_order() {
+fn a_flood_arrives_completely_and_in_order() {
     let mut world = World::new(public());
     world.add("alice", config("alice"));
     world.add("bob", config("bob"));
@@ -346,7 +346,7 @@ fn a_flood_arrives_whole_and_in_order() {
 }
 
 #[test]
-fn a_room_that_is_refused_is_let_go() {
+fn a_refused_room_is_not_requested_again() {
     let mut world = World::new(server::Config { dynamic_rooms: false, ..public() });
     world.add("alice", config("alice"));
     let (alice, now) = world.agent("alice");
@@ -358,11 +358,11 @@ fn a_room_that_is_refused_is_let_go() {
     world.stop();
     world.hub = Some(Hub::new(server::Config { dynamic_rooms: false, ..public() }));
     world.run(secs(10));
-    assert!(!refused(&world.take_events("alice")), "not asked for again");
+    assert!(!refused(&world.take_events("alice")), "not requested again");
 }
 
 #[test]
-fn a_refusal_ends_and_a_token_opens() {
+fn a_refusal_ends_the_client_and_a_token_admits_it() {
     let mut world = World::new(server::Config { authenticate: true, ..public() });
     world.token = "right";
     let with = |token| client::Config { token: Some(symple::proto::Token::new(token)), ..config("alice") };

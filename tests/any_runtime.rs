@@ -11,13 +11,13 @@ use symple::net::ServerConfig;
 use symple::proto::{Draft, Kind};
 use symple::{Client, Server};
 
-/// Far more than any of this takes; a deadline, not a measurement.
+/// Far longer than anything here takes; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A server with a peer inside and two outside: presence, rooms, a direct message, a room message, a
-/// shutdown. Every future is given to `spawn`.
+/// A server with one peer inside and two outside: presence, rooms, a direct message, a room message, a shutdown. Every
+/// future is passed to `spawn`.
 fn scenario(mut spawn: impl FnMut(Task)) {
     let server =
         Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
@@ -37,7 +37,7 @@ fn scenario(mut spawn: impl FnMut(Task)) {
     wait(&heard_alice, "bob comes", |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "bob"));
     wait(
         &heard_bob,
-        "the peer inside is known",
+        "the in-process peer is known",
         |e| matches!(e, Event::PeerAdded { peer: p } if p.user == "inside"),
     );
 
@@ -101,7 +101,7 @@ fn under_smol() {
         }
     });
     drop(stop);
-    assert!(thread.join().expect("no driver panics").is_err(), "it ends when its sender does");
+    assert!(thread.join().expect("no driver panics").is_err(), "it ends when its sender is dropped");
 }
 
 #[test]
@@ -152,11 +152,11 @@ fn dropping_the_driver_frees_the_port() {
         futures_lite::future::poll_once(run).await;
     });
     drop(server);
-    Server::bind(ServerConfig::listen([address])).expect("nobody holds it any more");
+    Server::bind(ServerConfig::listen([address])).expect("the port is free again");
 }
 
 #[test]
-fn a_peer_inside_is_not_dropped_for_its_silence() {
+fn an_in_process_peer_is_not_dropped_for_its_silence() {
     let server = Server::bind(ServerConfig::default()).expect("it listens nowhere");
     let second = Duration::from_secs(1);
     let config = Config { ping_interval: second, idle_timeout: 2 * second, ..Config::new("inside") };
@@ -165,7 +165,7 @@ fn a_peer_inside_is_not_dropped_for_its_silence() {
     let runs = futures_lite::future::zip(server.run(), inside.run());
     let running = std::thread::spawn(move || smol::block_on(runs));
     wait(&heard, "welcome", |e| matches!(e, Event::Online { .. }));
-    // Twice as long as silence may last; whatever comes meanwhile is too much.
+    // Twice the idle timeout; any event meanwhile is a failure.
     let came = heard.recv_timeout(4 * second);
     assert!(came.is_err(), "{came:?}");
     inside.close();
@@ -174,7 +174,7 @@ fn a_peer_inside_is_not_dropped_for_its_silence() {
 }
 
 #[test]
-fn the_last_words_of_a_peer_inside_arrive() {
+fn the_last_messages_of_an_in_process_peer_arrive() {
     let server = Server::bind(ServerConfig::default()).expect("it listens nowhere");
     let config = |user: &str| Config { rooms: vec!["team".into()], ..Config::new(user) };
     let (alice, bob) = (server.peer(config("alice")), server.peer(config("bob")));
@@ -206,13 +206,13 @@ fn a_client_runs_once_at_a_time_and_again_after_a_drop() {
                 futures_lite::future::yield_now().await;
             }
         };
-        // The second ends at once; the first is dropped where it stands.
+        // The second ends at once; the first is dropped in its current state.
         futures_lite::future::or(inside.run(), async {
             online.await;
             inside.run().await;
         })
         .await;
-        assert!(inside.peer().is_none(), "its connection went with it");
+        assert!(inside.peer().is_none(), "its connection was dropped with it");
     });
     let again = std::thread::spawn({
         let run = inside.run();

@@ -16,12 +16,12 @@ use symple::net::{ClientEvent, Events, ServerConfig};
 use symple::proto::{Draft, Kind, Status};
 use symple::{Client, Server};
 
-/// Far more than any of this takes; a deadline, not a measurement.
+/// Far longer than anything here takes; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A server with a camera in its process that answers commands, and a client of it by a socket.
+/// A server with a camera in its process that answers commands, and a client connected by a socket.
 fn cast() -> (Server, Client, Client) {
     let config = ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")]);
     let server = Server::bind(config).expect("a free port");
@@ -32,12 +32,12 @@ fn cast() -> (Server, Client, Client) {
     camera.on(move |event| {
         let Event::Command { command } = event else { return };
         let level: u32 = command.data().expect("a number");
-        // At the end nobody is there to be answered.
+        // At the end, no requester is left.
         let answer = |status, data| _ = handle.reply(&command, status, &data);
         match level {
             0..10 => answer(Status::OK, json!(level + 1)),
             10 => answer(Status::FORBIDDEN, json!("too far")),
-            // At it, for ever.
+            // Status 202, without end.
             _ => answer(Status(202), json!(null)),
         }
     });
@@ -53,7 +53,7 @@ async fn meet(events: &mut (impl Stream<Item = ClientEvent> + Unpin)) {
     }
 }
 
-/// What an application does, awaiting all of it.
+/// The application's part, which awaits everything.
 async fn application(server: Server, camera: Client, alice: Client, mut events: Events<ClientEvent>) {
     meet(&mut events).await;
 
@@ -74,11 +74,11 @@ async fn application(server: Server, camera: Client, alice: Client, mut events: 
     assert_eq!(alice.deliver(chat("camera")).await, Ok(1));
     assert_eq!(alice.deliver(chat("nobody")).await, Err(RequestError::NobodyThere));
 
-    // One that is dropped leaves its place: more than are kept at a time.
+    // Dropping a reply frees its slot: these are more than are kept at a time.
     for _ in 0..300 {
         let mut reply = alice.request("camera", "lens", "zoom", &11);
         let waits = poll_fn(|cx| Poll::Ready(Pin::new(&mut reply).poll(cx).is_pending())).await;
-        assert!(waits, "its place was free");
+        assert!(waits, "its slot was free");
     }
 
     let unanswered = alice.request("camera", "lens", "zoom", &11);
@@ -98,7 +98,7 @@ async fn application(server: Server, camera: Client, alice: Client, mut events: 
     server.shutdown();
 }
 
-/// Runs all of it, each future given to `spawn`; the last one is the application's, whose panic is the test's.
+/// Runs everything, each future passed to `spawn`; the last one is the application's, whose panic fails the test.
 fn scenario(mut spawn: impl FnMut(Task)) {
     let (server, camera, alice) = cast();
     let events = alice.events(64);
@@ -143,7 +143,7 @@ fn on_tokio() {
     });
 }
 
-/// Whether somebody was woken.
+/// Whether the waker was called.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -154,7 +154,7 @@ impl Wake for Woken {
 }
 
 #[test]
-fn whoever_awaits_hears_when_the_driver_is_dropped() {
+fn awaited_replies_end_when_the_driver_is_dropped() {
     let (server, camera, alice) = cast();
     let mut events = alice.events(64);
     let others = async { _ = zip(server.run(), camera.run()).await };

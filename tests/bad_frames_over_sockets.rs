@@ -1,5 +1,5 @@
-//! What no core sees: frames that break WebSocket itself, HTTP that is none, and sockets that end in the
-//! middle. The server goes on and the other peers notice nothing.
+//! Faults below the core: frames that violate WebSocket, invalid HTTP, and sockets that end in the middle. The server
+//! continues and other peers notice nothing.
 #![cfg(all(feature = "client", feature = "server"))]
 
 use std::io::{Read, Write};
@@ -56,7 +56,7 @@ fn text(ws: &mut WebSocket<TcpStream>) -> String {
     }
 }
 
-/// The next `error`; a roster's presences may come before it.
+/// The next `error`; presences of a roster may precede it.
 fn error(ws: &mut WebSocket<TcpStream>) -> String {
     loop {
         let said = text(ws);
@@ -66,7 +66,7 @@ fn error(ws: &mut WebSocket<TcpStream>) -> String {
     }
 }
 
-/// Reads on until the close, and answers its code.
+/// Reads until the close, and returns its code.
 fn closed(ws: &mut WebSocket<TcpStream>) -> Option<CloseCode> {
     loop {
         match ws.read() {
@@ -77,7 +77,7 @@ fn closed(ws: &mut WebSocket<TcpStream>) -> Option<CloseCode> {
     }
 }
 
-/// A frame as RFC 6455 has it, masked with zeros, whatever its bytes mean.
+/// A frame according to RFC 6455, masked with zeros, with any content.
 fn frame(first: u8, len: u64, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first, 0x80 | 127];
     frame.extend(len.to_be_bytes());
@@ -113,13 +113,13 @@ impl Bystanders {
     }
 
     fn wait(&self, is: impl Fn(&Event) -> bool) {
-        while !is(&self.heard.recv_timeout(PATIENCE).expect("the others go on")) {}
+        while !is(&self.heard.recv_timeout(PATIENCE).expect("the others continue")) {}
     }
 
     fn still_talk(&self, about: &str) {
         self.alice.send(Draft::new(Kind::Message).to("bob").data(about)).expect("alice is still online");
         self.wait(|e| match e {
-            Event::Offline { reason, .. } => panic!("bob was disturbed: {reason}"),
+            Event::Offline { reason, .. } => panic!("bob was affected: {reason}"),
             Event::Message { message: m } => m.data::<String>().is_ok_and(|d| d == about),
             _ => false,
         });
@@ -127,7 +127,7 @@ impl Bystanders {
 }
 
 #[test]
-fn frames_that_break_the_protocol_end_their_own_socket_alone() {
+fn frames_that_violate_the_protocol_only_end_their_own_socket() {
     let (server, address) = serve(any_port());
     let others = Bystanders::new(address);
     for live in [false, true] {
@@ -161,7 +161,7 @@ fn frames_that_break_the_protocol_end_their_own_socket_alone() {
         assert_eq!(closed(&mut peer), Some(CloseCode::Protocol));
         others.still_talk("unmasked");
 
-        // A frame that never ends, and a socket that just goes.
+        // A frame that is never completed, and a socket that just closes.
         let mut peer = open("half");
         raw(&mut peer, 0x81, 100, b"{\"type\":");
         drop(peer);
@@ -179,7 +179,7 @@ fn frames_that_break_the_protocol_end_their_own_socket_alone() {
 }
 
 #[test]
-fn a_limit_that_is_set_holds() {
+fn a_configured_limit_is_enforced() {
     let mut config = any_port();
     config.hub.max_message_size = 1000;
     let (server, address) = serve(config);
@@ -200,7 +200,7 @@ fn before_welcome_a_frame_over_16_kib_is_refused_by_its_head() {
         ("behind an auth", r#""status":413"#, &[(0x81, auth.len() as u64, auth), (0x81, 17 << 10, b"")]),
     ] {
         let mut peer = ws(address);
-        // At once, so that nobody is admitted in between.
+        // All at once, so that nobody is admitted in between.
         let all: Vec<u8> =
             frames.iter().flat_map(|(first, len, payload)| frame(*first, *len, payload)).collect();
         peer.get_mut().write_all(&all).expect("open");
@@ -208,7 +208,7 @@ fn before_welcome_a_frame_over_16_kib_is_refused_by_its_head() {
         assert!(said.contains(words), "{name}: {said}");
         assert_eq!(closed(&mut peer), Some(CloseCode::Size), "{name}");
     }
-    // Who is admitted may say more at once.
+    // An admitted peer may send more at once.
     let mut peer = admitted(address, "alice");
     let long = "x".repeat(100_000);
     peer.send(Message::text(format!(r#"{{"type":"message","id":"1","to":"{long}","receipt":true}}"#)))
@@ -218,7 +218,7 @@ fn before_welcome_a_frame_over_16_kib_is_refused_by_its_head() {
 }
 
 #[test]
-fn a_frame_larger_than_every_buffer_is_still_told_why() {
+fn the_sender_of_a_frame_larger_than_all_buffers_gets_the_reason() {
     let (server, address) = serve(any_port());
     let mut peer = admitted(address, "alice");
     let frame =
@@ -227,12 +227,12 @@ fn a_frame_larger_than_every_buffer_is_still_told_why() {
     let writer = std::thread::spawn(move || writing.write_all(&frame));
     assert!(error(&mut peer).contains(r#""status":413"#));
     assert_eq!(closed(&mut peer), Some(CloseCode::Size));
-    writer.join().expect("no panic").expect("it is read to its end");
+    writer.join().expect("no panic").expect("it is read completely");
     server.shutdown();
 }
 
 #[test]
-fn a_full_server_says_so() {
+fn a_full_server_reports_that_it_is_full() {
     let mut config = any_port();
     config.hub.max_connections = 1;
     let (server, address) = serve(config);
@@ -244,7 +244,7 @@ fn a_full_server_says_so() {
 }
 
 #[test]
-fn a_shutdown_is_told_and_closes_with_1001() {
+fn a_shutdown_is_announced_and_closes_with_1001() {
     let (server, address) = serve(any_port());
     let mut peer = admitted(address, "alice");
     server.shutdown();
@@ -256,7 +256,7 @@ fn a_shutdown_is_told_and_closes_with_1001() {
 }
 
 #[test]
-fn http_is_answered_beside_websocket() {
+fn http_is_answered_besides_websocket() {
     let config = any_port().http(|request| {
         if request.path() == "/more" {
             let more = Response::text(200, "no split\n").header("X-A", "1").header("X-B", "1\r\nno split");
@@ -295,7 +295,7 @@ fn http_is_answered_beside_websocket() {
             405,
             "allow: GET, HEAD",
         ),
-        // A host's own headers, without the one that would begin a line of its own.
+        // A host's own headers, except one that would inject another line.
         ("GET /more HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200, "x-a: 1\r\nx-a: 2\r\n"),
         ("GET /more HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200, "no split"),
         (&foreign, 403, "origin"),
@@ -327,12 +327,12 @@ fn http_is_answered_beside_websocket() {
 }
 
 #[test]
-fn a_reader_that_stops_is_closed_and_the_others_do_not_wait() {
+fn a_stopped_reader_is_closed_and_the_others_do_not_wait() {
     let (server, address) = serve(any_port());
     let others = Bystanders::new(address);
     let mut deaf = admitted(address, "deaf");
     let mut sent = 0;
-    // Its socket's buffers and its queue take some MB; then it is closed, and its absence told.
+    // Its socket's buffers and its queue take some MB; then it is closed, and announced as offline.
     let gone = loop {
         match others.alice.send(Draft::new(Kind::Message).to("team").data(&"x".repeat(200_000))) {
             Ok(_) => sent += 1,
@@ -347,9 +347,9 @@ fn a_reader_that_stops_is_closed_and_the_others_do_not_wait() {
             break false;
         }
     };
-    assert!(gone, "{sent} messages of 200 kB were sent and it is still there");
+    assert!(gone, "{sent} messages of 200 kB were sent and it is still online");
     others.still_talk("after");
-    // What its socket still holds ends without the rest.
+    // The data in its socket's buffer ends in the middle of a frame.
     assert!(closed(&mut deaf).is_none_or(|code| code == CloseCode::Policy));
     server.shutdown();
 }

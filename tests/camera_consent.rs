@@ -1,5 +1,5 @@
-//! Who decides at a camera: whom its own server lets in, the token or the application, never both; and whose calls are
-//! taken.
+//! Who decides at a camera: whether the token or the application admits clients to its server, never both; and which
+//! calls it accepts.
 #![cfg(feature = "camera-gst")]
 
 use std::net::{SocketAddr, TcpStream};
@@ -46,7 +46,7 @@ impl Running {
         Running { camera, address, thread }
     }
 
-    /// What the server says first to somebody: `welcome`, or the status of an error.
+    /// The server's first answer to a client: `welcome`, or the status of an error.
     fn says_to(&self, user: &str, token: Option<&str>) -> Result<(), u64> {
         let message = Peer::enter(self, user, token).next();
         match message["type"].as_str() {
@@ -72,7 +72,7 @@ impl Drop for Running {
     }
 }
 
-/// Somebody at the server who has said `auth`.
+/// A client that has sent `auth`.
 struct Peer(tungstenite::WebSocket<TcpStream>);
 
 impl Peer {
@@ -94,7 +94,7 @@ impl Peer {
         serde_json::from_str(&text).expect("JSON")
     }
 
-    /// Calls the camera; the answer.
+    /// Calls the camera; returns the answer.
     fn call(&mut self, call: &str, data: &Value) -> Value {
         self.send(&json!({"type":"message","to":"camera","subtype":"call:init","call":call,"data":data}));
         loop {
@@ -106,7 +106,7 @@ impl Peer {
     }
 }
 
-/// Lets in whoever is Alice.
+/// Admits only Alice.
 fn alice_alone(request: &symple::net::AuthRequest) {
     match request.auth.user.as_str() {
         "alice" => request.admit(Admission::default()),
@@ -115,7 +115,7 @@ fn alice_alone(request: &symple::net::AuthRequest) {
 }
 
 #[test]
-fn the_token_decides_where_the_application_does_not() {
+fn the_token_decides_unless_the_application_does() {
     let running = Running::start(Some("t0ken"), Admit::default(), |_| {});
     assert_eq!(running.says_to("bob", Some("t0ken")), Ok(()));
     assert_eq!(running.says_to("bob", Some("wrong")), Err(401));
@@ -132,13 +132,21 @@ fn a_hook_on_the_server_decides_and_the_token_does_not() {
             }
         });
     });
-    assert_eq!(running.says_to("bob", Some("t0ken")), Err(403), "whom it refuses stays out");
-    assert_eq!(running.says_to("alice", Some("another")), Ok(()), "whom it admits comes in");
+    assert_eq!(
+        running.says_to("bob", Some("t0ken")),
+        Err(403),
+        "a client that the hook refuses is not admitted"
+    );
+    assert_eq!(
+        running.says_to("alice", Some("another")),
+        Ok(()),
+        "a client that the hook admits is admitted"
+    );
     assert_eq!(running.says_to("camera", Some("t0ken")), Err(401));
 }
 
 #[test]
-fn whom_a_hook_does_not_answer_is_refused_after_a_while() {
+fn a_client_without_a_verdict_is_refused_after_a_timeout() {
     let running = Running::start(Some("t0ken"), Admit::default(), |camera| {
         camera.server().expect("its own").on(|_| {});
     });
@@ -148,7 +156,7 @@ fn whom_a_hook_does_not_answer_is_refused_after_a_while() {
 }
 
 #[test]
-fn a_callback_of_the_settings_decides_alone() {
+fn a_callback_in_the_configuration_decides_alone() {
     let seen = Arc::new(Mutex::new(0));
     let count = seen.clone();
     let admit = Admit::application(|request| alice_alone(&request));
@@ -162,15 +170,19 @@ fn a_callback_of_the_settings_decides_alone() {
     });
     assert_eq!(running.says_to("bob", Some("any")), Err(403));
     assert_eq!(running.says_to("alice", Some("any")), Ok(()));
-    assert_eq!(running.says_to("alice", None), Err(401), "who shows nothing is not judged");
-    assert_eq!(*seen.lock().expect("no panic"), 0, "it is not asked too");
-    // What the token would have opened stays shut.
+    assert_eq!(
+        running.says_to("alice", None),
+        Err(401),
+        "a client without a token is refused without a verdict"
+    );
+    assert_eq!(*seen.lock().expect("no panic"), 0, "the event callback is not asked as well");
+    // The token does not open these paths either.
     assert!(running.get("/api/status").starts_with("HTTP/1.1 401"));
     assert!(!running.get("/api/config").contains("s3cret"));
 }
 
 #[test]
-fn the_application_takes_a_call_or_turns_it_down() {
+fn the_application_accepts_or_rejects_a_call() {
     let running = Running::answering(Answer::Ask, None, Admit::default(), |camera| {
         let handle = camera.clone();
         camera.on(move |event| {
@@ -180,14 +192,14 @@ fn the_application_takes_a_call_or_turns_it_down() {
                 Some("sales") => handle.reject(id, EndReason::NotAllowed),
                 _ => handle.reject(id, End::new(EndReason::Declined, format!("not today, {}", peer.user()))),
             };
-            answered.expect("it waits for an answer");
+            answered.expect("the call waits for an answer");
             handle.accept(id).expect_err("the first answer counts");
         });
     });
     let mut caller = Peer::enter(&running, "postman", None);
     let taken = caller.call("c1", &json!({"purpose": "delivery"}));
     assert_eq!(taken["subtype"], "call:accept");
-    // A call takes the place of the one before.
+    // A call replaces the previous one.
     let refused = caller.call("c2", &json!({"purpose": "sales"}));
     assert_eq!(
         (&refused["subtype"], &refused["data"]["reason"]),

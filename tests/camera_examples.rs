@@ -2,10 +2,10 @@
 #![cfg(feature = "camera")]
 
 #[cfg(feature = "gst")]
-#[allow(dead_code, reason = "its main is called by nobody here")]
+#[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/firmware.rs"]
 mod firmware;
-#[allow(dead_code, reason = "its main is called by nobody here")]
+#[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/pushed.rs"]
 mod pushed;
 #[path = "whole_call/side.rs"]
@@ -21,13 +21,13 @@ use side::Side;
 use symple::media::frame::sps::{Sps, is_idr};
 use viewer::Enough;
 
-/// A deadline, not a measurement.
+/// A timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const PICTURES: usize = 40;
 
 #[test]
-fn what_the_program_pushes_is_watched() {
+fn pushed_frames_reach_a_viewer() {
     let camera = pushed::camera("127.0.0.1:0".parse().expect("literal")).expect("nothing is missing");
     let url = format!("ws://{}", camera.server().expect("its own").addresses()[0]);
     let watch = Side::new(&url, "viewer");
@@ -40,19 +40,19 @@ fn what_the_program_pushes_is_watched() {
     };
     let late = async {
         smol::Timer::after(PATIENCE).await;
-        panic!("no {PICTURES} pictures within {PATIENCE:?}");
+        panic!("fewer than {PICTURES} frames within {PATIENCE:?}");
     };
     let drivers = zip(camera.run(), client.run());
     let watched = smol::block_on(async { zip(call, drivers).await.0 }.or(late));
     assert_eq!(watched.pictures.len(), PICTURES);
-    assert!(is_idr(&watched.pictures[0]), "the first can be decoded");
+    assert!(is_idr(&watched.pictures[0]), "the first frame can be decoded");
     let sps = Sps::find(&watched.pictures[0]).expect("with parameter sets before it");
     assert_eq!((sps.width, sps.height), (320, 180));
 }
 
 #[cfg(feature = "gst")]
 #[test]
-fn the_firmware_shows_both_cameras_and_obeys() {
+fn the_firmware_shows_both_cameras_and_executes_commands() {
     use std::time::Instant;
 
     use futures_lite::StreamExt;
@@ -69,7 +69,7 @@ fn the_firmware_shows_both_cameras_and_obeys() {
         let config = client::Config { rooms: vec!["public".into()], token, ..client::Config::new(user) };
         Client::new(&url, config).expect("a good address")
     };
-    // Who knows no token does not enter; a guest does, and is not accepted.
+    // A client without a token is not admitted; a guest is, but its call is not accepted.
     let stranger = enter("stranger", None);
     let mut refused = stranger.events(16);
     let views = async {

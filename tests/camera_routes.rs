@@ -1,4 +1,4 @@
-//! A camera's own server answers the application's paths beside its own, and below a proxy's path too.
+//! A camera's own server handles the application's paths besides its own, also below a proxy's path.
 #![cfg(feature = "camera-gst")]
 
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use symple::net::http::{BodyError, Method, Request, Response, Routes};
 use symple::proto::Token;
 
 #[test]
-fn an_application_has_its_own_paths_at_its_camera() {
+fn an_application_adds_paths_to_its_camera() {
     let token = Token::new("s3cret");
     let routes = Routes::new().route(Method::Post, "/api/motor", move |mut request: Request| {
         let token = token.clone();

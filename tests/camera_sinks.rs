@@ -1,4 +1,4 @@
-//! A camera of a source that is no GStreamer: its frames to the program, its snapshots, another source in its place,
+//! A camera with a source that does not use GStreamer: its frames in the program, snapshots, a replaced source,
 //! commands, and an end within a second.
 #![cfg(feature = "camera")]
 
@@ -24,10 +24,10 @@ const H264: StreamId = StreamId(4);
 const OPUS: StreamId = StreamId(5);
 const JPEG: StreamId = StreamId(6);
 
-/// Long enough for a machine that does other things too.
+/// Long enough for a machine with other load.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Makes a frame of each wanted stream every 10 ms, the first of each a key frame.
+/// Makes a frame of each requested stream every 10 ms, beginning with a key frame.
 #[derive(Clone, Default)]
 struct Fake {
     state: Arc<State>,
@@ -41,10 +41,10 @@ struct State {
     wanted: Mutex<BTreeSet<StreamId>>,
     commands: Mutex<Vec<Command>>,
     starts: AtomicUsize,
-    /// It does not say that it stopped.
+    /// Does not report that it stopped.
     stuck: AtomicBool,
     key: AtomicBool,
-    /// What it does when it is asked for something.
+    /// Called when it gets a command.
     asks: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -106,7 +106,7 @@ impl Produce for Fake {
     }
 
     fn listen(&self, listener: Listener) {
-        assert!(self.state.listener.set(listener).is_ok(), "one camera has it");
+        assert!(self.state.listener.set(listener).is_ok(), "only one camera uses it");
     }
 
     fn command(&self, command: Command) {
@@ -150,11 +150,11 @@ fn config(source: &Fake) -> Config {
     }
 }
 
-/// Runs a camera while `work` does, and a second at most beyond.
+/// Runs a camera while `work` runs; it must end within a second afterwards.
 fn with<T>(camera: &Camera, work: impl Future<Output = T>) -> T {
     let late = async {
         smol::Timer::after(PATIENCE).await;
-        panic!("not done within {PATIENCE:?}");
+        panic!("timed out after {PATIENCE:?}");
     };
     let run = camera.run();
     let worked = async {
@@ -174,7 +174,7 @@ async fn pass(time: Duration) {
     smol::Timer::after(time).await;
 }
 
-/// Until this is so.
+/// Waits until `is` returns true.
 async fn until(is_so: impl Fn() -> bool) {
     while !is_so() {
         pass(Duration::from_millis(5)).await;
@@ -182,7 +182,7 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 #[test]
-fn frames_come_in_order_from_a_key_frame_on_and_end_with_who_takes_them() {
+fn frames_arrive_in_order_from_a_key_frame_until_the_reader_is_dropped() {
     let source = fake(160);
     let camera = Camera::new(config(&source)).expect("it starts");
     with(&camera, async {
@@ -205,7 +205,7 @@ fn frames_come_in_order_from_a_key_frame_on_and_end_with_who_takes_them() {
 }
 
 #[test]
-fn who_is_slow_loses_frames_hears_of_it_and_goes_on_at_a_key_frame() {
+fn a_slow_reader_loses_frames_is_told_and_continues_at_a_key_frame() {
     let source = fake(160);
     let camera = Camera::new(config(&source)).expect("it starts");
     with(&camera, async {
@@ -214,7 +214,7 @@ fn who_is_slow_loses_frames_hears_of_it_and_goes_on_at_a_key_frame() {
         pass(Duration::from_millis(300)).await;
         let mut after_loss = None;
         while after_loss.is_none() {
-            match frames.next().await.expect("it goes on") {
+            match frames.next().await.expect("frames continue") {
                 FrameEvent::Lost { stream, count } => {
                     assert!(stream == H264 && count > 5, "{count}");
                     after_loss = frames.next().await;
@@ -239,7 +239,7 @@ fn frames_end_with_the_camera() {
 }
 
 #[test]
-fn a_run_that_is_dropped_leaves_nothing_on() {
+fn a_dropped_run_leaves_nothing_running() {
     let source = fake(160);
     let camera = Camera::new(config(&source)).expect("it starts");
     let held = Arc::new(());
@@ -251,13 +251,13 @@ fn a_run_that_is_dropped_leaves_nothing_on() {
     block_on(or(camera.run(), async { assert!(frames.next().await.is_some()) }));
     let late = async {
         pass(PATIENCE).await;
-        panic!("frames go on");
+        panic!("frames still arrive");
     };
     block_on(or(async { while frames.next().await.is_some() {} }, late));
     assert!(source.state.wanted().is_empty());
     assert_eq!(block_on(camera.snapshot()).err(), Some(SnapshotError::Shutdown));
     assert_eq!(Arc::strong_count(&held), 1, "the callback is gone");
-    // It was run once.
+    // `run` can only be called once.
     block_on(camera.run());
 }
 
@@ -270,7 +270,7 @@ fn a_snapshot_opens_the_source_and_closes_it() {
         assert_eq!(first.jpeg[..3], [0, 0, 1]);
         until(|| source.state.wanted().is_empty()).await;
         let again = camera.snapshot().await.expect("a picture");
-        assert!(Arc::ptr_eq(&first.jpeg, &again.jpeg), "within a second the same");
+        assert!(Arc::ptr_eq(&first.jpeg, &again.jpeg), "the same within a second");
         assert_eq!(source.state.starts.load(Ordering::Acquire), 1);
     });
     let none = Fake { jpeg: false, ..fake(160) };
@@ -280,19 +280,19 @@ fn a_snapshot_opens_the_source_and_closes_it() {
     });
 }
 
-/// The answer to a request: its head and body.
+/// The response to a request: its head and body.
 fn get(address: SocketAddr, path: &str, token: Option<&str>) -> (String, Vec<u8>) {
     let mut tcp = TcpStream::connect(address).expect("it listens");
     let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     write!(tcp, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{bearer}Connection: close\r\n\r\n").expect("open");
     let mut answer = vec![];
-    tcp.read_to_end(&mut answer).expect("a whole answer");
+    tcp.read_to_end(&mut answer).expect("a complete response");
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
     (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
 }
 
 #[test]
-fn who_may_watch_gets_a_snapshot_by_http() {
+fn clients_that_may_watch_get_a_snapshot_by_http() {
     let token = Some("s3cret");
     for (jpeg, expected) in [(true, "HTTP/1.1 200"), (false, "HTTP/1.1 404")] {
         let source = Fake { jpeg, ..fake(160) };
@@ -304,12 +304,16 @@ fn who_may_watch_gets_a_snapshot_by_http() {
         with(&camera, async {
             let (head, _) = smol::unblock(move || get(address, "/api/snapshot.jpg", None)).await;
             assert!(head.starts_with("HTTP/1.1 401"), "{head}");
-            assert_eq!(source.state.starts.load(Ordering::Acquire), 0, "nothing is made for a stranger");
+            assert_eq!(
+                source.state.starts.load(Ordering::Acquire),
+                0,
+                "no snapshot is made without the token"
+            );
             let (head, body) = smol::unblock(move || get(address, "/api/snapshot.jpg", token)).await;
             assert!(head.starts_with(expected), "{head}");
             assert_eq!((head.contains("image/jpeg"), body.starts_with(&[0, 0, 1])), (jpeg, jpeg), "{head}");
             let own = head.to_lowercase().contains("cross-origin-resource-policy: same-origin");
-            assert!(own, "pages of others do not show it: {head}");
+            assert!(own, "pages of other origins cannot show it: {head}");
             // The token changes, and the next request needs the new one.
             let change = |config: &mut Config| {
                 if let Signalling::Serve(serve) = &mut config.signalling {
@@ -326,7 +330,7 @@ fn who_may_watch_gets_a_snapshot_by_http() {
 }
 
 #[test]
-fn another_source_goes_on_where_the_first_was() {
+fn a_replaced_source_continues_for_the_same_readers() {
     let (small, large) = (fake(160), fake(320));
     let camera = Camera::new(config(&small)).expect("it starts");
     with(&camera, async {
@@ -340,7 +344,7 @@ fn another_source_goes_on_where_the_first_was() {
             })
             .expect("it can change");
         let format = loop {
-            if let FrameEvent::Stream { info } = frames.next().await.expect("it goes on") {
+            if let FrameEvent::Stream { info } = frames.next().await.expect("frames continue") {
                 break info.video().expect("video");
             }
         };
@@ -359,7 +363,7 @@ fn another_source_goes_on_where_the_first_was() {
 }
 
 #[test]
-fn a_source_may_ask_the_camera_while_it_is_asked_itself() {
+fn a_source_may_query_the_camera_while_handling_a_command() {
     let (first, second) = (fake(160), fake(320));
     let camera = Camera::new(config(&first)).expect("it starts");
     for source in [&first, &second] {
@@ -380,11 +384,11 @@ fn a_source_may_ask_the_camera_while_it_is_asked_itself() {
         });
         _ = done.send(starts);
     });
-    assert_eq!(is_done.recv_timeout(PATIENCE), Ok(1), "it waits for itself");
+    assert_eq!(is_done.recv_timeout(PATIENCE), Ok(1), "deadlock");
 }
 
 #[test]
-fn a_source_that_does_not_close_delays_the_end_by_less_than_a_second() {
+fn a_source_that_does_not_stop_delays_the_end_by_less_than_a_second() {
     let source = fake(160);
     source.state.stuck.store(true, Ordering::Release);
     let camera = Camera::new(config(&source)).expect("it starts");
@@ -392,7 +396,7 @@ fn a_source_that_does_not_close_delays_the_end_by_less_than_a_second() {
     with(&camera, async { assert!(frames.next().await.is_some()) });
 }
 
-/// Asks for something and waits for the reply.
+/// Sends a command and waits for the reply.
 async fn ask(peer: &Client, to: &str, node: &str, data: Value) -> (Status, Value) {
     let mut events = peer.events(64);
     let asked = peer.command(to, node, "left", &data).expect("online");
@@ -408,7 +412,7 @@ async fn ask(peer: &Client, to: &str, node: &str, data: Value) -> (Status, Value
 }
 
 #[test]
-fn two_cameras_live_at_one_server_and_answer_commands() {
+fn two_cameras_share_a_server_and_answer_commands() {
     let mut server = ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")]);
     server.hub.rooms = vec!["public".into()];
     let server = Server::bind(server).expect("a free port");
@@ -425,7 +429,7 @@ fn two_cameras_live_at_one_server_and_answer_commands() {
     });
     yard.on(|event| {
         if let Event::Client { event: client::Event::Command { .. } } = event {
-            panic!("nobody asks it anything");
+            panic!("it gets no commands");
         }
     });
     let url = format!("ws://{}", server.addresses()[0]);
@@ -458,7 +462,7 @@ fn two_cameras_live_at_one_server_and_answer_commands() {
     };
     let late = async {
         smol::Timer::after(PATIENCE).await;
-        panic!("not done within {PATIENCE:?}");
+        panic!("timed out after {PATIENCE:?}");
     };
     let cameras = zip(door.run(), yard.run());
     let all = zip(zip(cameras, server.run()), zip(peer.run(), asks));

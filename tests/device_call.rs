@@ -1,5 +1,5 @@
-//! A V4L2 camera, watched over real sockets. Which one, `SYMPLE_TEST_DEVICE` says, such as `/dev/video0`; the
-//! emulated machine of `tests/machine` has one that is not there.
+//! A V4L2 camera, watched over real sockets. `SYMPLE_TEST_DEVICE` selects it, such as `/dev/video0`; the emulated
+//! machine of `tests/machine` has a virtual one.
 #![cfg(all(feature = "camera-gst", target_os = "linux"))]
 
 #[path = "whole_call/side.rs"]
@@ -17,7 +17,7 @@ use symple::media::frame::sps::{Sps, is_idr};
 use symple::media::source::gst::CaptureSettings;
 use viewer::Enough;
 
-/// Far more than it takes, in an emulator too; a deadline, not a measurement.
+/// Far longer than it takes, also in an emulator; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(100);
 
 const PICTURES: usize = 30;
@@ -48,18 +48,18 @@ fn a_device_is_watched() {
     };
     let late = async {
         smol::Timer::after(PATIENCE).await;
-        panic!("no {PICTURES} pictures within {PATIENCE:?}");
+        panic!("fewer than {PICTURES} frames within {PATIENCE:?}");
     };
     let drivers = zip(camera.run(), client.run());
     let watched = smol::block_on(async { zip(call, drivers).await.0 }.or(late));
 
     println!(
-        "{PICTURES} pictures by {} after {:?}",
+        "{PICTURES} frames by {} after {:?}",
         camera.encoder().expect("it encodes").name,
         began.elapsed()
     );
     assert_eq!(watched.pictures.len(), PICTURES);
-    assert!(is_idr(&watched.pictures[0]), "the first can be decoded");
+    assert!(is_idr(&watched.pictures[0]), "the first frame can be decoded");
     let sps = Sps::find(&watched.pictures[0]).expect("with parameter sets before it");
     assert_eq!((sps.width, sps.height), (640, 360));
 }

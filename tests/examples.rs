@@ -1,4 +1,4 @@
-//! The examples as people run them: `hello` and `desktop` enter the server of `server`, and talk there.
+//! The examples as people run them: `hello` and `desktop` connect to the server of `server`, and exchange messages.
 #![cfg(all(feature = "client", feature = "server", feature = "tls"))]
 
 use std::io::{BufRead, BufReader, Write};
@@ -7,10 +7,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// Far more than any of this takes; a deadline, not a measurement.
+/// Far longer than anything here takes; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An example that runs; it ends with the test.
+/// A running example; it ends with the test.
 struct Example {
     name: &'static str,
     child: Child,
@@ -39,14 +39,14 @@ impl Example {
         writeln!(self.input, "{line}").expect("it reads");
     }
 
-    /// Waits for a line with these words, and returns it.
+    /// Waits for a line that contains these words, and returns it.
     fn says(&self, words: &str) -> String {
         let mut before = Vec::new();
         loop {
             match self.said.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains(words) => return line,
                 Ok(line) => before.push(line),
-                Err(_) => panic!("{} does not say {words:?}, but {before:?}", self.name),
+                Err(_) => panic!("{} does not print {words:?}, but {before:?}", self.name),
             }
         }
     }
@@ -79,8 +79,8 @@ fn the_firmware_ends_at_sigterm() {
     assert!(status.expect("it is our child").success());
 }
 
-/// Cargo builds the examples with the tests, in the folder beside; but not for `cargo test --test examples`, which takes
-/// those that `cargo build --examples` left.
+/// Cargo builds the examples with the tests, in the folder next to them; but `cargo test --test examples` uses those
+/// from the last `cargo build --examples`.
 fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test");
     let built = test.parent().and_then(|deps| deps.parent()).expect("a folder of the build");
@@ -88,7 +88,7 @@ fn binary(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_guests_of_the_server_talk_to_each_other() {
+fn clients_of_the_server_example_exchange_messages() {
     let server = Example::start("server", &[], &[("PORT", "0")]);
     let port = server.says("listening on port").rsplit(' ').next().expect("a number").to_owned();
     let url = format!("ws://127.0.0.1:{port}");
@@ -116,7 +116,7 @@ fn the_guests_of_the_server_talk_to_each_other() {
     desktop.types("ask nobody lens zoom 2");
     desktop.says("no reply (nobody-there)");
 
-    // Two desktops of one user ask each other.
+    // Two desktops of one user send commands to each other.
     let mut second = Example::start("desktop", &[&url, "bob"], &[("SYMPLE_TOKEN", "builder")]);
     second.says("I am bob");
     desktop.says("bob is here");

@@ -1,9 +1,9 @@
-//! A camera on a street: two people watch it while strangers do their worst, and its owner comes home.
+//! A camera under attack: two people watch it while attackers do their worst, and its owner connects.
 //!
-//! `symple camera` runs in a network namespace of its own, everybody else in another, each at an address of
-//! its own: limits for each address count, as loopback is exempt from them. For every attack the frames that
-//! the viewers get, the time until the owner sees its first frame, and the memory that stays are printed
-//! (`make test-hostile`); what is asserted are ratios within this run and deadlines, not speed.
+//! `symple camera` runs in a network namespace of its own, everybody else in another, each at an address of its own,
+//! since loopback is exempt from limits per address. For every attack, the test prints the frames that the viewers get,
+//! the time until the owner sees its first frame, and the remaining memory (`make test-hostile`). It asserts ratios
+//! within this run and timeouts, not speed.
 #![cfg(all(feature = "program", feature = "camera-gst", target_os = "linux"))]
 
 #[path = "hostile/attacks.rs"]
@@ -24,29 +24,29 @@ use attacks::{ATTACKS, Scene};
 use camera::Camera;
 use watcher::Watcher;
 
-/// How long each attack goes on; `make test-hostile` asks for more.
+/// The duration of each attack; `make test-hostile` sets a longer one.
 fn span() -> Duration {
     let seconds = std::env::var("HOSTILE_SECONDS").ok().and_then(|s| s.parse().ok());
     Duration::from_secs(seconds.unwrap_or(3))
 }
 
-/// A deadline, not a measurement.
+/// A timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Frames that a viewer gets at least while strangers are at work, as a share of what it got before. The two
-/// cores are shared with the strangers, who are not slow.
+/// The minimum frame rate of a viewer during an attack, relative to before. The viewers share the two cores with the
+/// attackers, which are not slow.
 const SHARE: f64 = 0.5;
 
-/// Memory that may stay after all strangers have gone, in KiB. 1,100 sockets that each had 511 KiB buffered
-/// cost half a gigabyte once.
+/// The memory that may remain after all attackers have left, in KiB. 1,100 sockets with 511 KiB buffered each once cost
+/// half a gigabyte.
 const STAYS: u64 = 24 << 10;
 
 #[test]
-fn strangers_neither_stop_the_viewers_nor_shut_the_owner_out() {
+fn attackers_neither_stop_the_viewers_nor_lock_the_owner_out() {
     if street::is_inside() {
         walk();
     } else {
-        street::enter("strangers_neither_stop_the_viewers_nor_shut_the_owner_out");
+        street::enter("attackers_neither_stop_the_viewers_nor_lock_the_owner_out");
     }
 }
 
@@ -68,15 +68,15 @@ fn walk() {
         let scene = Scene { stop: &stop, viewer: &viewers[0] };
         let (during, owner, told) = std::thread::scope(|scope| {
             let at_work = scope.spawn(|| (attack.run)(&scene));
-            // The strangers are there before the owner comes.
+            // The attackers are there before the owner connects.
             let during = rate(&viewers, span());
             let owner = Watcher::start(street::OWNER).first_frame(PATIENCE);
             stop.store(true, Ordering::Release);
-            (during, owner, at_work.join().expect("the strangers are programmed well"))
+            (during, owner, at_work.join().expect("no attacker panics"))
         });
         if !camera.lives() {
             println!("{:<34} {during:>12.1} {:>12} {:>12}  {told}", attack.name, "", "dead");
-            failed.push(format!("{}: the camera is dead: {}", attack.name, camera.last_words()));
+            failed.push(format!("{}: the camera has crashed: {}", attack.name, camera.last_words()));
             camera = Camera::start();
             continue;
         }
@@ -84,7 +84,7 @@ fn walk() {
         let shown = owner.map_or("never".into(), |time| time.as_millis().to_string());
         println!("{:<34} {during:>12.1} {shown:>12} {after:>12}  {told}", attack.name);
         if during < before * SHARE {
-            failed.push(format!("{}: {during:.1} frames a second of {before:.1}", attack.name));
+            failed.push(format!("{}: {during:.1} fps instead of {before:.1}", attack.name));
         }
         if owner.is_none() {
             failed.push(format!("{}: the owner saw nothing within {PATIENCE:?}", attack.name));
@@ -99,11 +99,11 @@ fn walk() {
     assert!(failed.is_empty(), "{}\n{}", failed.join("\n"), camera.log());
 }
 
-/// Frames a second of the viewer that got least.
+/// The frame rate of the viewer that got the fewest frames.
 fn rate(viewers: &[Watcher], span: Duration) -> f64 {
     let counts = || viewers.iter().map(Watcher::frames).collect::<Vec<_>>();
     let (began, before) = (Instant::now(), counts());
-    // The span is what is measured over, not something that is hoped for.
+    // The duration of the measurement, not a wait for something.
     std::thread::sleep(span);
     let least = counts().iter().zip(before).map(|(now, then)| now - then).min().expect("there are viewers");
     least as f64 / began.elapsed().as_secs_f64()

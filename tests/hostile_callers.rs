@@ -1,4 +1,4 @@
-//! Callers that want nothing but to keep others out, over sockets: an honest caller is served all the same.
+//! Callers that only want to keep others out, over sockets: an honest caller is served nevertheless.
 #![cfg(feature = "camera-gst")]
 
 use std::net::{SocketAddr, TcpStream};
@@ -14,14 +14,14 @@ use tungstenite::{Message, WebSocket};
 
 const OFFER: &str = include_str!("../src/rtc/tests/chromium_offer.sdp");
 
-/// Frames of one hostile client: just below what the server lets a session send.
+/// The rate of frames of one hostile client: just below what the server allows a session.
 const EVERY: Duration = Duration::from_micros(10_500);
 
-/// Within this an honest caller is served: a deadline, not a measurement. It takes some 10 ms on an idle machine. Without
-/// limits a caller waited for as long as the attack went on, and longer.
+/// An honest caller is served within this time: a timeout, not a measurement. It takes some 10 ms on an idle machine.
+/// Without limits, a caller waited for as long as the attack lasted, and longer.
 const SOON: Duration = Duration::from_secs(10);
 
-/// One camera with its attackers at a time: two would show how many cores there are.
+/// Only one camera with its attackers at a time: two would measure the number of cores.
 static ALONE: Mutex<()> = Mutex::new(());
 
 struct Running {
@@ -33,7 +33,7 @@ struct Running {
 
 impl Running {
     fn start(config: Config) -> Running {
-        // A test that failed is no reason for the next not to run.
+        // A failed test must not fail the next one.
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let listen = vec!["127.0.0.1:0".parse().expect("literal")];
         let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
@@ -77,7 +77,7 @@ impl Client {
         self.send(&json!({"type":"message","to":"camera","subtype":subtype,"call":call,"data":data}));
     }
 
-    /// What has come by now.
+    /// What has arrived so far.
     fn read(&mut self) -> Option<Value> {
         match self.0.read() {
             Ok(Message::Text(text)) => Some(serde_json::from_str(&text).expect("the server sends JSON")),
@@ -97,7 +97,7 @@ impl Client {
         None
     }
 
-    /// Calls, and is answered within [`SOON`]: how long that took.
+    /// Calls, and returns the time until it is answered, at most [`SOON`].
     fn is_served(&mut self, call: &str) -> Duration {
         let began = Instant::now();
         self.say("call:init", call, json!({}));
@@ -110,7 +110,7 @@ impl Client {
     }
 }
 
-/// Clients that do `frames(client, which, n)` as often as they may.
+/// Clients that send `frames(client, which, n)` as fast as they may.
 struct Attack {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<usize>>,
@@ -148,26 +148,26 @@ impl Attack {
         Attack { stop, threads }
     }
 
-    /// Lets it go on for a while.
+    /// Waits while the attack continues.
     fn lasts(self, time: Duration) -> Self {
         std::thread::sleep(time);
         self
     }
 
-    /// How much the camera answered to each.
+    /// The number of answers to each client.
     fn end(self) -> Vec<usize> {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().map(|thread| thread.join().expect("it attacks to the end")).collect()
+        self.threads.into_iter().map(|thread| thread.join().expect("no attacker panics")).collect()
     }
 }
 
-/// What a bucket of 2 a second and 8 at once lets through, and one more for the edges.
+/// What a bucket with 2 per second and 8 at once allows, and one more for rounding.
 fn most(time: Duration) -> usize {
     8 + 2 * (time.as_secs() as usize + 1) + 1
 }
 
 #[test]
-fn messages_of_no_call_do_not_delay_an_honest_caller() {
+fn messages_for_unknown_calls_do_not_delay_an_honest_caller() {
     let running = Running::start(Config::default());
     let began = Instant::now();
     let attack = Attack::start(running.address, 3, |client, _, _| {
@@ -233,7 +233,7 @@ fn floods_of_calls_do_not_delay_an_honest_caller() {
 }
 
 #[test]
-fn nobody_else_is_the_camera() {
+fn nobody_else_can_pose_as_the_camera() {
     let running = Running::start(Config::default());
     let tcp = TcpStream::connect(running.address).expect("the camera listens");
     tcp.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");

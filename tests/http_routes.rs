@@ -1,4 +1,4 @@
-//! A host's own routes over real sockets: methods, bodies, streams, and what strangers do to them.
+//! A host's own routes over real sockets: methods, bodies, streams, and attacks on them.
 #![cfg(feature = "server")]
 
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use symple::net::http::{BodyError, Method, Request, Response, Routes};
 use symple::net::{Origins, ServerConfig};
 use symple::proto::Token;
 
-/// Far more than an answer takes; a deadline, not a measurement.
+/// Far longer than a response takes; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn any_port() -> ServerConfig {
@@ -33,7 +33,7 @@ fn tcp(address: SocketAddr) -> TcpStream {
     tcp
 }
 
-/// All that a connection answers until it is closed.
+/// Everything that a connection sends until it is closed.
 fn rest(socket: &mut TcpStream) -> String {
     let mut all = Vec::new();
     _ = socket.read_to_end(&mut all);
@@ -46,7 +46,7 @@ fn ask(address: SocketAddr, request: &str) -> String {
     rest(&mut socket)
 }
 
-/// A request that is the last of its connection.
+/// A request that is the last on its connection.
 fn one(method: &str, path: &str, headers: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{length}{headers}\r\n{body}")
@@ -73,7 +73,7 @@ fn routes() -> Routes {
         .route(Method::Put, "/file/*", length)
         .body_limit(1 << 20)
         .route(Method::Post, "/length", length)
-        // What does not look at its body's error must not answer as if it were whole.
+        // A handler that ignores the error of its body must not respond as if the body were complete.
         .route(Method::Get, "/headers", |_: Request| async {
             Response::text(199, "x")
                 .header("Content-Length", "100")
@@ -85,17 +85,17 @@ fn routes() -> Routes {
             Response::text(200, "fine")
         })
         .route(Method::Post, "/panic", |request: Request| async move {
-            assert_eq!(request.path(), "", "a test wants this");
+            assert_eq!(request.path(), "", "intended by this test");
             Response::text(200, "")
         })
         .route(Method::Delete, "/panic", |request: Request| {
-            assert_eq!(request.path(), "", "a test wants this");
+            assert_eq!(request.path(), "", "intended by this test");
             async { Response::text(200, "") }
         })
 }
 
 #[test]
-fn a_path_answers_its_methods_and_names_them_to_others() {
+fn a_path_handles_its_methods_and_lists_them_in_405() {
     let config =
         any_port().http(|request| (request.path() == "/plain").then(|| Response::text(200, "plain")));
     let (server, address) = serve(ServerConfig { routes: routes(), ..config });
@@ -112,7 +112,7 @@ fn a_path_answers_its_methods_and_names_them_to_others() {
         ("PUT", "/file/a/b", "123", 200, "3 bytes"),
         ("GET", "/plain", "", 200, "plain"),
         ("POST", "/plain", "", 405, "allow: GET, HEAD\r\n"),
-        // What would break the answer's own frame is not the host's to say.
+        // A host must not set headers that would break the framing of the response.
         ("GET", "/headers", "", 500, "content-length: 1\r\n"),
         ("GET", "/headers", "", 500, "cache-control: max-age=1\r\n"),
         ("GET", "/nothing", "", 404, "Not found"),
@@ -129,7 +129,7 @@ fn a_path_answers_its_methods_and_names_them_to_others() {
 }
 
 #[test]
-fn a_body_is_whole_within_its_limit_or_refused() {
+fn a_body_is_complete_within_its_limit_or_refused() {
     let (server, address) = serve(ServerConfig { routes: routes(), body_limit: 1000, ..any_port() });
     let chunked = |path: &str, parts: &[usize], end: &str| {
         let parts: String = parts.iter().map(|n| format!("{n:x}\r\n{}\r\n", "x".repeat(*n))).collect();
@@ -148,7 +148,7 @@ fn a_body_is_whole_within_its_limit_or_refused() {
         (chunked("/length", &[500, 501], "0\r\n\r\n"), 413, "larger"),
         (chunked("/careless", &[500, 400_000], "0\r\n\r\n"), 413, "larger"),
         (chunked("/careless", &[500], "nonsense\r\n\r\n"), 400, "malformed"),
-        // Neither a length nor parts: a request has no body then.
+        // Neither a length nor chunks: such a request has no body.
         (one("POST", "/length", "", ""), 200, "0 bytes"),
         (
             one("POST", "/length", "Content-Length: 9999999999999\r\nExpect: 100-continue\r\n", ""),
@@ -162,12 +162,12 @@ fn a_body_is_whole_within_its_limit_or_refused() {
         assert_eq!(status(&answer), want, "{request:.120}: {answer}");
         assert!(answer.contains(says), "{request:.120}: {answer}");
     }
-    // A client that waits to be told that it may send.
+    // A client that waits for the interim response before it sends.
     let mut socket = tcp(address);
     let head = "POST /length HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
     socket.write_all(head.as_bytes()).expect("open");
     let mut told = [0; 25];
-    socket.read_exact(&mut told).expect("it is told");
+    socket.read_exact(&mut told).expect("the interim response");
     assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
     socket.write_all(b"abc").expect("open");
     assert!(rest(&mut socket).contains("3 bytes"));
@@ -181,7 +181,7 @@ fn a_body_is_whole_within_its_limit_or_refused() {
 }
 
 #[test]
-fn requests_in_one_go_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let running = Arc::<AtomicUsize>::default();
     let count = running.clone();
     let config = any_port().route(Method::Post, "/slow", move |mut request: Request| {
@@ -221,7 +221,7 @@ fn a_page_of_another_origin_reads_and_changes_nothing() {
     ] {
         let answer = ask(address, &one("POST", "/double", headers, "1"));
         assert_eq!(status(&answer), want, "{headers}: {answer}");
-        assert_eq!(status(&ask(address, &one("GET", "/double", headers, ""))), 200, "reading is no deed");
+        assert_eq!(status(&ask(address, &one("GET", "/double", headers, ""))), 200, "reading is allowed");
     }
     let asks = "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: content-type\r\n";
     let answer =
@@ -234,7 +234,7 @@ fn a_page_of_another_origin_reads_and_changes_nothing() {
 }
 
 #[test]
-fn below_a_base_path_all_is_found_as_at_the_root() {
+fn everything_is_also_served_below_the_base_path() {
     let config = any_port().http(|request| Some(Response::text(200, format!("plain {}", request.path()))));
     for base_path in ["/cam1/", "cam1", "/cam1"] {
         let config = ServerConfig { routes: routes(), base_path: base_path.into(), ..config.clone() };
@@ -262,7 +262,7 @@ fn below_a_base_path_all_is_found_as_at_the_root() {
     }
 }
 
-/// Counts what is alive of its kind.
+/// Counts its live instances.
 struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
@@ -281,7 +281,7 @@ impl Drop for Alive {
 fn until(what: &str, patience: Duration, is: impl Fn() -> bool) {
     let end = Instant::now() + patience;
     while !is() {
-        assert!(Instant::now() < end, "{what} does not come");
+        assert!(Instant::now() < end, "{what} does not happen");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -322,12 +322,12 @@ fn a_handler_and_a_stream_end_with_their_client() {
 }
 
 #[test]
-fn a_stream_is_whole_or_seen_to_be_broken() {
+fn a_stream_is_complete_or_visibly_broken() {
     let config = any_port()
         .route(Method::Get, "/count", |_: Request| async {
             Response::stream("text/plain", |mut body| async move {
                 for n in 0..100 {
-                    // Larger than what is given to the socket at a time.
+                    // Larger than one write to the socket.
                     body.send(format!("{n};{}", " ".repeat(40_000))).await?;
                 }
                 Ok(())
@@ -342,7 +342,7 @@ fn a_stream_is_whole_or_seen_to_be_broken() {
         .route(Method::Get, "/panic", |_: Request| async {
             Response::stream("text/plain", |mut body| async move {
                 body.send("some").await?;
-                panic!("a test wants this")
+                panic!("intended by this test")
             })
         });
     let (server, address) = serve(config);
@@ -354,13 +354,13 @@ fn a_stream_is_whole_or_seen_to_be_broken() {
     for path in ["/broken", "/panic"] {
         let answer = ask(address, &one("GET", path, "", ""));
         assert!(!answer.ends_with("0\r\n\r\n"), "{path}: {answer}");
-        assert_eq!(status(&ask(address, &one("HEAD", path, "", ""))), 200, "nothing is made for a HEAD");
+        assert_eq!(status(&ask(address, &one("HEAD", path, "", ""))), 200, "no body is produced for HEAD");
     }
     server.shutdown();
 }
 
 #[test]
-fn guesses_at_a_route_are_slowed_and_right_tokens_are_not() {
+fn wrong_tokens_for_a_route_are_slowed_down_and_right_ones_are_not() {
     let token = Token::new("s3cret");
     let config = any_port().route(Method::Post, "/guarded", move |request: Request| {
         let right = request.bears(&token);
@@ -377,12 +377,12 @@ fn guesses_at_a_route_are_slowed_and_right_tokens_are_not() {
     }
     let wrong: Vec<u16> = (0..12).map(|_| post("wrong")).collect();
     assert_eq!(wrong, [[401; 10].as_slice(), &[429; 2]].concat());
-    assert_eq!(post("s3cret"), 429, "not even looked at");
+    assert_eq!(post("s3cret"), 429, "not even checked");
     server.shutdown();
 }
 
 #[test]
-fn requests_by_a_proxy_are_counted_for_their_client() {
+fn requests_through_a_proxy_count_for_their_client() {
     let config = any_port().route(Method::Get, "/wait", |_: Request| async {
         Response::stream("text/plain", |mut body| async move {
             body.send("x").await?;
@@ -405,16 +405,16 @@ fn requests_by_a_proxy_are_counted_for_their_client() {
     let second = ask("192.0.2.1");
     assert_eq!((first.1, second.1), (200, 200));
     assert_eq!(ask("192.0.2.1").1, 429);
-    assert_eq!(ask("192.0.2.2").1, 200, "others are not concerned");
+    assert_eq!(ask("192.0.2.2").1, 200, "other clients are not affected");
     drop(first);
-    until("a free place", PATIENCE, || ask("192.0.2.1").1 == 200);
+    until("a free slot", PATIENCE, || ask("192.0.2.1").1 == 200);
     server.shutdown();
 }
 
-/// Sockets of each kind of stranger.
+/// Sockets for each kind of attack.
 const STRANGERS: usize = 1000;
 
-/// Both ends of them are files of this process.
+/// Both ends of each are files of this process.
 fn enough_files() -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -432,7 +432,7 @@ fn enough_files() -> bool {
 }
 
 #[test]
-fn a_thousand_slow_bodies_end_and_the_others_do_not_wait() {
+fn a_thousand_slow_bodies_time_out_and_others_do_not_wait() {
     if !enough_files() {
         return;
     }
@@ -449,7 +449,7 @@ fn a_thousand_slow_bodies_end_and_the_others_do_not_wait() {
             socket
         })
         .collect();
-    // A byte now and then, which earns them nothing.
+    // A byte now and then, which earns no time.
     while began.elapsed() < Duration::from_secs(8) {
         slow.iter_mut().for_each(|socket| _ = socket.write_all(b"x"));
         assert_eq!(status(&ask(address, &one("POST", "/double", "", "1"))), 200);
@@ -464,7 +464,7 @@ fn a_thousand_slow_bodies_end_and_the_others_do_not_wait() {
 }
 
 #[test]
-fn a_thousand_readers_that_stop_hold_little_and_are_cut() {
+fn a_thousand_stopped_readers_cost_little_and_are_disconnected() {
     if !enough_files() {
         return;
     }
@@ -490,7 +490,7 @@ fn a_thousand_readers_that_stop_hold_little_and_are_cut() {
     let deaf: Vec<TcpStream> = (0..STRANGERS)
         .map(|_| {
             let mut socket = tcp(address);
-            // Else the system's buffers take megabytes of each.
+            // Otherwise the system's buffers take megabytes for each.
             #[cfg(target_os = "linux")]
             rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("a socket");
             socket.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").expect("open");
@@ -506,9 +506,9 @@ fn a_thousand_readers_that_stop_hold_little_and_are_cut() {
         std::thread::sleep(Duration::from_millis(300));
         made.load(Ordering::SeqCst) == before
     });
-    // What the system's buffers take, and one part; without back-pressure there is no end to it.
+    // The system's buffers and one part; without back-pressure there would be no limit.
     let bytes = made.load(Ordering::SeqCst) / STRANGERS * (64 << 10);
-    assert!(bytes < 16 << 20, "{bytes} bytes were made for each");
+    assert!(bytes < 16 << 20, "{bytes} bytes were produced for each");
     until("their end", Duration::from_secs(60), || alive.load(Ordering::SeqCst) == 0);
     assert_eq!(status(&ask(address, &one("POST", "/double", "", "1"))), 200);
     drop(deaf);

@@ -1,4 +1,4 @@
-//! A peer of this process that says more than a slow reader takes: its queue fills up and says so, it waits, and
+//! An in-process peer that sends faster than a slow reader reads: its queue fills up and reports it, it waits, and
 //! nothing is lost.
 #![cfg(all(feature = "client", feature = "server"))]
 
@@ -19,11 +19,11 @@ use symple::proto::{Draft, Kind};
 use tungstenite::Message;
 
 const BODY: usize = 100_000;
-/// 40 MB: several times what the hub, the client and the kernel keep together.
+/// 40 MB: several times what the hub, the client and the kernel buffer together.
 const MESSAGES: usize = 400;
 
 #[test]
-fn a_peer_of_this_process_waits_for_a_slow_reader() {
+fn an_in_process_peer_waits_for_a_slow_reader() {
     let server =
         Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
     let inside = server.peer(Config { rooms: vec!["team".into()], ..Config::new("inside") });
@@ -68,7 +68,7 @@ fn a_peer_of_this_process_waits_for_a_slow_reader() {
             let Message::Text(text) = reader.read().expect("it is not closed") else { continue };
             let message: Value = serde_json::from_str(&text).expect("JSON");
             if message["type"] == "message" {
-                assert_eq!(message["n"], next, "all, in order");
+                assert_eq!(message["n"], next, "everything, in order");
                 next += 1;
             }
         }
@@ -84,9 +84,9 @@ fn a_peer_of_this_process_waits_for_a_slow_reader() {
     drivers.into_iter().for_each(|driver| driver.join().expect("no panic"));
 }
 
-/// Nobody drives the client any more, so nothing else would end the wait.
+/// Without a driver, nothing else would end the wait.
 #[test]
-fn whoever_waits_for_room_hears_that_the_driver_is_gone() {
+fn waiting_for_room_ends_when_the_driver_is_dropped() {
     let server =
         Server::bind(ServerConfig::listen(["127.0.0.1:0".parse().expect("literal")])).expect("a free port");
     let inside = server.peer(Config { outbox_limit: 4096, ..Config::new("inside") });
@@ -110,7 +110,7 @@ fn whoever_waits_for_room_hears_that_the_driver_is_gone() {
     let cx = &mut Context::from_waker(&waker);
     assert!(room.as_mut().poll(cx).is_pending());
     drop(run);
-    assert!(woken.0.load(Ordering::Relaxed), "it would wait for ever");
+    assert!(woken.0.load(Ordering::Relaxed), "it would wait forever");
     assert_eq!(room.as_mut().poll(cx), Poll::Ready(Err(SendError::Offline)));
 }
 

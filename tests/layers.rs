@@ -1,12 +1,12 @@
 //! The arrows between the layers go down only, and clocks, threads and sockets stay with the drivers.
 //!
-//! Reads the text of `src/`: every path that a file names, in a `use` or in the middle of its code, is
-//! held against the table of the design. Comments and strings are no code, so a doctest may do as it likes.
+//! Reads the text of `src/`: every path that a file contains, in a `use` or elsewhere in the code, is checked against
+//! the table of the design. Comments and strings are ignored, so doctests are not restricted.
 
 use std::fs;
 use std::path::Path;
 
-/// A layer, and the paths below `crate` that it may name (a prefix allows what is under it).
+/// A layer, and the paths below `crate` that it may use (a prefix includes everything below it).
 const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     // Token buckets.
@@ -14,17 +14,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["proto", "limit"]),
     ("server", &["proto"]),
     ("call", &["proto", "limit"]),
-    // Not the calls themselves: `rtc` works with another signalling, `call` with another WebRTC stack.
+    // Not the calls themselves: `rtc` works with other signalling, `call` with another WebRTC stack.
     ("rtc", &["call::body", "call::Candidate", "call::Description", "media"]),
     ("media", &[]),
     ("net", &["proto", "client", "server", "call", "rtc", "media", "web"]),
     ("web", &[]),
-    // Knows no source and no camera: that of `media` which it names is frames and what is asked of them.
+    // Independent of sources and cameras: of `media` it only uses frames and the commands for streams.
     ("calling", &["proto", "limit", "client", "call", "rtc", "media", "net"]),
     ("camera", &["proto", "limit", "client", "server", "call", "rtc", "media", "net", "web", "calling"]),
 ];
 
-/// The folders of `media`, and those of its folders that each may name. What `media` itself re-exports is for all.
+/// The folders of `media`, and which other folders each may use. Everything may use what `media` itself re-exports.
 const INSIDE_MEDIA: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("frame", &["error"]),
@@ -34,10 +34,10 @@ const INSIDE_MEDIA: &[(&str, &[&str])] = &[
     ("source", &["error", "frame", "adapt", "board"]),
 ];
 
-/// Where clocks, threads and sockets may be. In `pushed` the application calls us, which is when a frame was captured.
+/// Where clocks, threads and sockets are allowed. In `pushed`, the application's call is the capture time of a frame.
 const DRIVERS: &[&str] = &["net", "media::source::gst", "media::source::v4l2", "media::source::pushed"];
 
-/// What reads a clock, starts a thread or opens a socket. A last `*` takes any rest of the word.
+/// What reads a clock, starts a thread or opens a socket. A final `*` matches any rest of the word.
 const IO: &[&str] = &[
     "Instant::now",
     "SystemTime::now",
@@ -54,7 +54,7 @@ const IO: &[&str] = &[
 /// The one file of `net` that reads the clock.
 const CLOCK: &str = "net::time";
 
-/// Crates that one place hides from all others.
+/// Crates that only one place may use.
 const HIDDEN: &[(&str, &str)] = &[
     ("str0m", "rtc"),
     ("openssl", "rtc::crypto"),
@@ -86,12 +86,12 @@ fn arrows_go_down_and_io_stays_with_the_drivers() {
     for (name, text) in &files {
         wrong.extend(violations(name, text));
     }
-    assert!(wrong.is_empty(), "against the design's table of layers:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "violations of the design's table of layers:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
-    // File, text, and a part of the complaint ("" when there is none).
+fn the_check_rejects_violations_and_accepts_allowed_code() {
+    // File, text, and a part of the complaint ("" if there is none).
     let table: &[(&str, &str, &str)] = &[
         ("proto/mod.rs", "use std::fmt;", ""),
         ("proto/mod.rs", "use crate::client::Client;", "proto may not use crate::client::Client"),
@@ -167,7 +167,7 @@ fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
         ("rtc/a.rs", "use ::str0m::Rtc;", ""),
         ("camera/a.rs", "use str0m::Rtc;", "str0m::Rtc"),
         ("camera/a.rs", "fn f(gstreamer: u8) -> u8 { gstreamer }", ""),
-        // What is not code, and tests.
+        // Text that is not code, and tests.
         ("client/a.rs", "// Instant::now()\n/* crate::net /* nested */ */ /// crate::net::Url\n", ""),
         (
             "client/a.rs",
@@ -192,11 +192,11 @@ fn the_check_sees_what_is_wrong_and_passes_what_is_right() {
     }
 }
 
-/// Folders whose files form no circle: what two of them need of each other is in a third.
+/// Folders whose files must not depend on each other in a circle: what two of them share is in a third.
 const WITHOUT_CIRCLES: &[&str] = &["media/source/gst", "media/board", "calling", "camera"];
 
 #[test]
-fn no_file_leads_back_to_itself() {
+fn no_files_depend_on_each_other_in_a_circle() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     collect(&root, &mut files);
@@ -215,14 +215,14 @@ fn no_file_leads_back_to_itself() {
     assert!(circle(&edges("a", &ring)).is_some_and(|files| files.len() == 3));
     let tested =
         files(["use super::two::Two;", "#[cfg(test)] mod tests { use super::super::one::One; }", ""]);
-    assert_eq!(circle(&edges("a", &tested)), None, "tests may look where they like");
+    assert_eq!(circle(&edges("a", &tested)), None, "tests may use everything");
     let mut hidden = files(["use super::Two;", "use super::one::One;", ""]);
     hidden.push(("a/mod.rs".into(), "mod one; mod two; pub use two::Two;".into()));
-    assert!(circle(&edges("a", &hidden)).is_some(), "by way of mod.rs");
+    assert!(circle(&edges("a", &hidden)).is_some(), "through mod.rs");
 }
 
-/// Which files of a folder name which others. `mod.rs`, which knows them all, is left out: what a file takes from there
-/// counts as taken from the file that has it.
+/// Which files of a folder use which others. `mod.rs`, which knows them all, is left out: a re-export from there counts
+/// as coming from the file that defines it.
 fn edges(folder: &str, files: &[(String, String)]) -> Vec<(String, String)> {
     let below = format!("crate::{}::", folder.replace('/', "::"));
     let inside = files.iter().filter_map(|(name, text)| {
@@ -261,7 +261,7 @@ fn circle(edges: &[(String, String)]) -> Option<Vec<&str>> {
     let mut left: Vec<&str> = edges.iter().flat_map(|(a, b)| [a.as_str(), b.as_str()]).collect();
     left.sort_unstable();
     left.dedup();
-    // Whoever names nobody that is left is in no circle.
+    // A file without remaining dependencies is in no circle.
     loop {
         let names = |file: &str| edges.iter().any(|(from, to)| from == file && left.contains(&to.as_str()));
         let kept: Vec<&str> = left.iter().copied().filter(|file| names(file)).collect();
@@ -272,7 +272,7 @@ fn circle(edges: &[(String, String)]) -> Option<Vec<&str>> {
     }
 }
 
-/// What one file does against the tables. `name` is its path below `src/`, with slashes.
+/// Violations by one file. `name` is its path below `src/`, with slashes.
 fn violations(name: &str, text: &str) -> Vec<String> {
     let module = module_path(name);
     let Some((_, allowed)) = ARROWS.iter().find(|(layer, _)| module.first().is_some_and(|m| m == layer))
@@ -286,11 +286,11 @@ fn violations(name: &str, text: &str) -> Vec<String> {
         let mut complain = |why: &str| wrong.push(format!("src/{name}:{line}: {why} {path}"));
         if let Some(inner) = path.strip_prefix("crate::") {
             let into = inner.split("::").next().unwrap_or(inner);
-            // Fuzzing stands above all, as tests do.
+            // Like tests, fuzzing may use all layers.
             let known = into == "fuzzing" || ARROWS.iter().any(|(other, _)| *other == into);
             let io = DRIVERS.iter().find(|d| d.contains("::") && below(inner, d));
             let foreign = into != layer && !allowed.iter().any(|a| below(inner, a));
-            // A folder of drivers inside a pure layer is named by its parent, and by drivers beside and above.
+            // A folder of drivers inside a pure layer may be used by its parent, and by drivers beside and above.
             let beside = DRIVERS.iter().any(|d| below(&here, d));
             let reaches_io = io.is_some_and(|d| {
                 !beside && here != d.rsplit_once("::").expect("checked above").0 && !drives(layer)
@@ -323,7 +323,7 @@ fn violations(name: &str, text: &str) -> Vec<String> {
     wrong
 }
 
-/// The folder of `media` that names what it may not: `path` is below `crate`.
+/// The folder of `media` that may not use `path`, which is below `crate`.
 fn inside_media<'a>(from: Option<&'a String>, path: &str) -> Option<&'a str> {
     let folder = from?;
     let (_, allowed) = INSIDE_MEDIA.iter().find(|(name, _)| name == folder)?;
@@ -332,7 +332,7 @@ fn inside_media<'a>(from: Option<&'a String>, path: &str) -> Option<&'a str> {
     (known && into != folder && !allowed.contains(&into)).then_some(folder.as_str())
 }
 
-/// The layers that may hold a pipeline or a device: those that drive and the facade over them.
+/// The layers that may own a pipeline or a device: the drivers, and the facade over them.
 fn drives(layer: &str) -> bool {
     layer == "net" || layer == "camera"
 }
@@ -342,7 +342,7 @@ fn below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// Whether `path` starts with `what`, or bears it further on (`std::time::Instant::now`).
+/// Whether `path` starts with `what`, or contains it later (`std::time::Instant::now`).
 fn matches(path: &str, what: &str) -> bool {
     if let Some(stem) = what.strip_suffix('*') {
         return path.starts_with(stem);
@@ -371,7 +371,7 @@ fn collect(dir: &Path, files: &mut Vec<(String, String)>) {
     }
 }
 
-/// A path that the code names, with `self` and `super` resolved to `crate::…`.
+/// A path in the code, with `self` and `super` resolved to `crate::…`.
 struct Named {
     path: String,
     line: usize,
@@ -385,7 +385,7 @@ struct Token {
     line: usize,
 }
 
-/// Words, `::` and single marks, without comments, strings and numbers.
+/// Words, `::` and single punctuation marks, without comments, strings and numbers.
 fn tokens(text: &str) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
     let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
@@ -429,7 +429,7 @@ fn tokens(text: &str) -> Vec<Token> {
                 while at(i).is_alphanumeric() || at(i) == '_' {
                     i += 1;
                 }
-                // The prefix of a byte or C string goes with it.
+                // The prefix of a byte or C string belongs to it.
                 let word: String = chars[start..i].iter().collect();
                 if !(at(i) == '"' && matches!(word.as_str(), "b" | "c")) {
                     out.push(Token { text: word, line });
@@ -447,7 +447,7 @@ fn tokens(text: &str) -> Vec<Token> {
     out
 }
 
-/// Where the raw string ends whose hashes or quote begin at `i`.
+/// The end of the raw string whose hashes or quote begin at `i`.
 fn raw_string_end(chars: &[char], i: usize) -> Option<usize> {
     let hashes = chars[i..].iter().take_while(|&&c| c == '#').count();
     if chars.get(i + hashes) != Some(&'"') {
@@ -460,11 +460,11 @@ fn raw_string_end(chars: &[char], i: usize) -> Option<usize> {
     Some(quote + 1 + hashes)
 }
 
-/// Every path of a `use` tree and every path in the code, those of inline modules resolved from there.
+/// Every path of a `use` tree and in the code; those in inline modules are resolved from there.
 fn paths(tokens: &[Token], module: &[String]) -> Vec<Named> {
     let word = |i: usize| tokens.get(i).map_or("", |t| t.text.as_str());
     let ident = |i: usize| word(i).starts_with(|c: char| c.is_alphabetic() || c == '_');
-    // Open inline modules: name, the depth of braces they began at, whether they are tests.
+    // Open inline modules: name, depth of braces at the beginning, whether they are tests.
     let mut inline: Vec<(String, usize, bool)> = Vec::new();
     let (mut out, mut depth, mut i, mut cfg_test) = (Vec::new(), 0, 0, false);
     while i < tokens.len() {

@@ -1,4 +1,4 @@
-//! Files with real pictures and sound, and what is no such file.
+//! Files with real video and audio, and files without.
 #![cfg(feature = "gst")]
 
 mod media;
@@ -15,7 +15,7 @@ const VIDEO: &str = "videotestsrc num-buffers=45 pattern=ball ! video/x-raw,widt
                      x264enc tune=zerolatency speed-preset=ultrafast ! mux.";
 const AUDIO: &str = "audiotestsrc num-buffers=130 ! audio/x-raw,rate=44100,channels=1 ! flacenc ! mux.";
 
-/// A folder of the test's own, gone with it.
+/// A folder for this test, which is removed with it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -25,7 +25,7 @@ impl Folder {
         Folder(path)
     }
 
-    /// Three seconds of what the chains make, in Matroska.
+    /// Three seconds of the chains' output, in Matroska.
     fn record(&self, name: &str, chains: &str) -> String {
         gstreamer::init().expect("GStreamer");
         let path = self.0.join(name);
@@ -63,7 +63,7 @@ fn text(path: &Path) -> String {
 }
 
 #[test]
-fn a_file_plays_with_sound_in_its_own_shape_and_starts_again_at_its_end() {
+fn a_file_plays_with_audio_in_its_aspect_ratio_and_loops() {
     let folder = Folder::new("plays");
     let watched =
         open(settings(&folder.record("a clip 1%.mkv", &format!("{VIDEO} {AUDIO}")))).expect("it opens");
@@ -75,7 +75,7 @@ fn a_file_plays_with_sound_in_its_own_shape_and_starts_again_at_its_end() {
     watched.frame(Codec::Vp8);
     watched.frame(Codec::Opus);
     for _ in 0..2 {
-        // Times rise over the end, each round begins with a key frame, and says that it begins.
+        // Times rise across the end; each round begins with an announcement and a key frame.
         let mut ended = false;
         let mut started = false;
         let first = watched.until("the next round", |event| match event {
@@ -99,7 +99,7 @@ fn a_file_plays_with_sound_in_its_own_shape_and_starts_again_at_its_end() {
 }
 
 #[test]
-fn a_stopped_pipeline_holds_nothing_open() {
+fn a_stopped_pipeline_keeps_nothing_open() {
     let folder = Folder::new("closed");
     let path = folder.record("clip.mkv", VIDEO);
     let open_now = || {
@@ -114,7 +114,7 @@ fn a_stopped_pipeline_holds_nothing_open() {
     watched.stop();
     watched.event("the stop", |event| matches!(event, SourceEvent::Stopped));
     assert_eq!(open_now(), 0, "after Stopped");
-    assert!(watched.rest().is_empty(), "nothing comes after Stopped");
+    assert!(watched.rest().is_empty(), "nothing follows Stopped");
 }
 
 #[test]
@@ -132,20 +132,20 @@ fn a_file_plays_at_its_own_speed() {
             None
         }
         SourceEvent::Frame(frame) => {
-            assert_eq!(frame.codec, Codec::Vp8, "there is no sound in it");
+            assert_eq!(frame.codec, Codec::Vp8, "it has no audio");
             None
         }
         SourceEvent::Ended => Some(()),
         _ => None,
     });
     watched.event("the stop, as it is not repeated", |event| matches!(event, SourceEvent::GaveUp));
-    // 45 pictures at 15 a second; `captured` is when each came by the clock.
+    // 45 frames at 15 fps; `captured` is when each arrived by the clock.
     let took = frames[frames.len() - 1].captured - frames[0].captured;
-    assert!(took.as_millis() >= 2500, "{} pictures within {took:?}", frames.len());
+    assert!(took.as_millis() >= 2500, "{} frames within {took:?}", frames.len());
 }
 
 #[test]
-fn sound_can_be_left_out() {
+fn audio_can_be_left_out() {
     let folder = Folder::new("mute");
     let path = folder.record("clip.mkv", &format!("{VIDEO} {AUDIO}"));
     let watched = open(CaptureSettings { audio: false, ..settings(&path) }).expect("it opens");
@@ -162,7 +162,7 @@ fn sound_can_be_left_out() {
 }
 
 #[test]
-fn what_cannot_be_played_is_refused_in_words_at_once() {
+fn unplayable_files_are_refused_at_once_with_a_reason() {
     let folder = Folder::new("refused");
     let table = [
         (text(&folder.0.join("missing.mp4")), "no-file", "not found"),
@@ -183,7 +183,7 @@ fn what_cannot_be_played_is_refused_in_words_at_once() {
 }
 
 #[test]
-fn a_file_that_vanishes_fails_in_words_and_can_be_started_again() {
+fn a_file_that_vanishes_fails_with_a_reason_and_can_be_restarted() {
     let folder = Folder::new("vanishes");
     let path = folder.record("clip.mkv", VIDEO);
     let watched = open(settings(&path)).expect("it opens");

@@ -1,9 +1,9 @@
-//! Real pictures, from the pipeline through the fan-out to a viewer, who asks for a key frame on the way.
-//! The network is two queues in memory, and its time is ours to pass.
+//! Real frames, from the pipeline through the fan-out to a viewer, which requests a key frame on the way. The network
+//! is two queues in memory, and the test advances its time.
 #![cfg(all(feature = "gst", feature = "rtc"))]
 
 // str0m has no cryptography of its own, and none of its types are in our API.
-#[allow(dead_code, unused_imports, reason = "some of it is for the sender alone")]
+#[allow(dead_code, unused_imports, reason = "some of it is only for the sender")]
 #[path = "../src/rtc/crypto/mod.rs"]
 mod crypto;
 mod media;
@@ -22,12 +22,12 @@ use symple::media::{Codec, StreamId, StreamInfo};
 use symple::rtc::{Config, Event, Fanout, Input, LocalCandidate, Output, Path, SessionId};
 
 const FRAMES: usize = 20;
-/// What a source by GStreamer calls its H.264.
+/// The stream id of H.264 in a GStreamer source.
 const VIDEO: StreamId = StreamId(0);
-/// So many frames it sees before it asks for a key frame.
+/// The number of frames before the viewer requests a key frame.
 const ASKS_AFTER: usize = 5;
 const STEP: Duration = Duration::from_millis(5);
-/// A frame has arrived after so many steps: a large one is paced.
+/// The number of steps until a frame has arrived: a large one is paced.
 const PASSES: usize = 200;
 
 /// A fan-out and its one viewer.
@@ -38,7 +38,7 @@ struct Pair {
     video: Mid,
     now: Instant,
     connected: bool,
-    /// Key frames that the fan-out wants.
+    /// Key frame requests from the fan-out.
     wanted: usize,
     came: Vec<Arc<[u8]>>,
 }
@@ -73,7 +73,7 @@ impl Pair {
         panic!("ICE and DTLS take 5 s and more");
     }
 
-    /// A moment passes, on the network and at both ends of it.
+    /// A short time passes, on the network and at both ends.
     fn pass(&mut self) {
         self.now = Instant::now().max(self.now + STEP);
         self.fanout.handle_input(Input::Timeout, self.now);
@@ -123,9 +123,9 @@ impl Pair {
 }
 
 #[test]
-fn pictures_reach_a_viewer_as_the_encoder_made_them() {
+fn frames_reach_a_viewer_as_encoded() {
     let mut pair = Pair::connect();
-    assert_eq!(pair.wanted, 1, "a viewer who comes wants a key frame");
+    assert_eq!(pair.wanted, 1, "a new viewer needs a key frame");
     let watched = open(settings("test")).expect("the test pattern works everywhere");
     assert_eq!(watched.id(Codec::H264), VIDEO);
     watched.start(H264);
@@ -149,19 +149,19 @@ fn pictures_reach_a_viewer_as_the_encoder_made_them() {
         assert_eq!(pair.came.len(), sent.len(), "a frame arrives");
         if sent.len() == ASKS_AFTER {
             let mut writer = pair.viewer.writer(pair.video).expect("agreed upon");
-            writer.request_keyframe(None, KeyframeRequestKind::Pli).expect("PLI is agreed upon");
+            writer.request_keyframe(None, KeyframeRequestKind::Pli).expect("PLI was negotiated");
             pair.pass();
-            assert_eq!(pair.wanted, 2, "its wish is heard");
+            assert_eq!(pair.wanted, 2, "its request arrived");
             watched.request_key_frame(Codec::H264);
         }
     }
     println!("{FRAMES} frames by {}, key frames: {keys:?}", watched.encoder().name);
-    // Start codes may change on the way, and delimiters (type 9) are left out, as they may be in RTP.
+    // Start codes may change on the way, and delimiters (type 9) are omitted, as RTP allows.
     for (number, (came, sent)) in pair.came.iter().zip(&sent).enumerate() {
         let sent = nal_units(sent).filter(|nal| nal[0] & 0x1f != 9);
-        assert!(nal_units(came).eq(sent), "frame {number} is what the encoder made");
+        assert!(nal_units(came).eq(sent), "frame {number} is unchanged");
     }
-    // The next one unasked is 10 s away.
+    // The next regular key frame is 10 s away.
     assert!(keys.len() == 2 && keys[0] == 0 && keys[1] >= ASKS_AFTER, "{keys:?}");
     for key in keys {
         let sps = Sps::find(&pair.came[key]).expect("parameter sets before a key frame");

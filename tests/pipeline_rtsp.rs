@@ -1,4 +1,4 @@
-//! A network camera, played by GStreamer's own RTSP server in another process.
+//! A network camera, simulated by GStreamer's own RTSP server in another process.
 #![cfg(feature = "gst")]
 
 mod media;
@@ -19,23 +19,23 @@ struct Camera {
 }
 
 impl Camera {
-    /// `None`, with a line that says why, where Debian's RTSP server is not installed.
+    /// `None`, with a line that gives the reason, if Debian's RTSP server is not installed.
     fn new() -> Option<Camera> {
         Camera::on(0)
     }
 
-    /// On this port, 0 being a free one.
+    /// On this port; 0 for a free one.
     fn on(port: u16) -> Option<Camera> {
         Camera::of("rtsp_server.py", port)
     }
 
-    /// One that does what GStreamer's server never would.
+    /// A server that does what GStreamer's never would.
     fn raw() -> Option<Camera> {
         Camera::of("rtsp_raw.py", 0)
     }
 
     fn of(script: &str, port: u16) -> Option<Camera> {
-        // Debian's own Python: another one in the path has no GStreamer.
+        // Debian's own Python: another one on the path has no GStreamer.
         let spawned = Command::new("/usr/bin/python3")
             .args([format!("{}/tests/{script}", env!("CARGO_MANIFEST_DIR")), port.to_string()])
             .stdin(Stdio::piped())
@@ -50,7 +50,7 @@ impl Camera {
         };
         let mut line = String::new();
         let output = server.stdout.take().expect("piped");
-        BufReader::new(output).read_line(&mut line).expect("the server says something");
+        BufReader::new(output).read_line(&mut line).expect("the server prints a line");
         match line.trim().strip_prefix("PORT ") {
             Some(port) => Some(Camera { port: port.parse().expect("a port"), server }),
             None => {
@@ -76,7 +76,7 @@ impl Drop for Camera {
 }
 
 #[test]
-fn pictures_and_sound_come_over_udp_and_over_tcp() {
+fn video_and_audio_arrive_over_udp_and_over_tcp() {
     let Some(camera) = Camera::new() else { return };
     for path in ["/av", "/tcp"] {
         let watched = open(settings(&camera.address(path))).expect("nothing is asked before the start");
@@ -88,7 +88,7 @@ fn pictures_and_sound_come_over_udp_and_over_tcp() {
             SourceEvent::Failed(error) | SourceEvent::Stalled(error) => panic!("{path}: {error}"),
             _ => None,
         });
-        assert_eq!(format, (240, 180, Some(0x42)), "High of the camera becomes baseline");
+        assert_eq!(format, (240, 180, Some(0x42)), "the camera's High profile becomes baseline");
         assert!(watched.key_frame(Codec::H264).key);
         watched.frame(Codec::Vp8);
         watched.frame(Codec::Opus);
@@ -101,7 +101,7 @@ fn pictures_and_sound_come_over_udp_and_over_tcp() {
 }
 
 #[test]
-fn a_camera_without_sound_is_watched_without() {
+fn a_camera_without_audio_has_only_video() {
     let Some(camera) = Camera::new() else { return };
     let watched = open(settings(&camera.address("/video"))).expect("a pipeline");
     watched.start(ALL);
@@ -111,7 +111,7 @@ fn a_camera_without_sound_is_watched_without() {
 }
 
 #[test]
-fn each_failure_has_its_words_and_no_password_in_them() {
+fn each_failure_has_a_message_without_the_password() {
     let Some(camera) = Camera::new() else { return };
     let closed =
         TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
@@ -132,10 +132,10 @@ fn each_failure_has_its_words_and_no_password_in_them() {
         assert_eq!(error.code(), code, "{address}: {error}");
         assert!(!error.to_string().contains("wrong"), "{error}");
         if code == "unauthorized" {
-            // Tried once: cameras lock accounts.
+            // Only tried once: cameras lock accounts.
             watched.event("the stop", |event| matches!(event, SourceEvent::GaveUp));
         } else {
-            assert_eq!(watched.failure().code(), code, "it is tried again by itself");
+            assert_eq!(watched.failure().code(), code, "it is retried automatically");
         }
     }
     let watched = open(settings(&secret("me:p%40ss"))).expect("a pipeline");
@@ -144,7 +144,7 @@ fn each_failure_has_its_words_and_no_password_in_them() {
 }
 
 #[test]
-fn a_source_that_ends_or_stalls_is_told_and_opened_again() {
+fn a_source_that_ends_or_stalls_is_reported_and_reopened() {
     let Some(camera) = Camera::new() else { return };
     let watched =
         open(CaptureSettings { audio: false, ..settings(&camera.address("/short")) }).expect("a pipeline");
@@ -168,7 +168,7 @@ fn a_source_that_ends_or_stalls_is_told_and_opened_again() {
 }
 
 #[test]
-fn a_camera_that_comes_back_is_watched_again() {
+fn a_camera_that_returns_is_reopened() {
     let Some(camera) = Camera::new() else { return };
     let port = camera.port;
     let watched = open(settings(&camera.address("/video"))).expect("a pipeline");
@@ -186,7 +186,7 @@ fn a_camera_that_comes_back_is_watched_again() {
 }
 
 #[test]
-fn what_other_servers_leave_out_or_send_plays() {
+fn streams_of_nonconforming_servers_play() {
     let Some(camera) = Camera::raw() else { return };
     for path in ["/plain", "/no-control", "/no-track", "/no-rate", "/interlaced"] {
         let watched = open(settings(&camera.address(path))).expect("a pipeline");
@@ -214,20 +214,17 @@ fn a_camera_whose_clock_is_impossible_loses_no_frame() {
         let watched = open(settings(&camera.address(path))).expect("a pipeline");
         watched.start(H264);
         let first = watched.frame(Codec::H264);
-        // It is judged twice, for three seconds each.
+        // Timestamps are judged twice, for three seconds each.
         let before = watched.frame_where(Codec::H264, "what comes after ten seconds", |frame| {
             frame.captured > first.captured + Duration::from_secs(10)
         });
         let settled = Instant::now();
         let frames = watched.frames(Codec::H264, 100);
-        // When they came by our own clock, and what their times say.
+        // When the frames arrived by our own clock, and their times.
         let (took, shown) = (settled.elapsed(), frames[99].pts - before.pts);
         println!("{path}: 100 frames in {took:?}, shown for {shown:?}");
         for time in [took, shown] {
-            assert!(
-                (3.4..4.6).contains(&time.as_secs_f64()),
-                "{path}: 25 a second, in {took:?} for {shown:?}"
-            );
+            assert!((3.4..4.6).contains(&time.as_secs_f64()), "{path}: 25 fps, in {took:?} for {shown:?}");
         }
     }
 }

@@ -29,7 +29,7 @@ fn set_quality(watched: &Watched, percent: u32, fps: u32) {
     watched.command(Command::Quality { stream: watched.id(Codec::H264), quality });
 }
 
-/// Bit/s by the frames' own times, so that pictures which a busy machine drops don't count.
+/// The bitrate by the frames' own times, so that frames which a busy machine drops don't count.
 fn rate(frames: &[Frame]) -> f64 {
     let [first, .., last] = frames else { panic!("a rate takes two frames") };
     let bytes: usize = frames[..frames.len() - 1].iter().map(|frame| frame.data.len()).sum();
@@ -55,7 +55,7 @@ fn the_first_frame_is_a_key_frame_of_constrained_baseline() {
     assert_eq!((sps.width, sps.height), (1280, 720));
     let [profile, flags, level] = sps.profile_level_id;
     assert_eq!((profile, flags & 0x40, level), (0x42, 0x40, 0x1f), "constrained baseline 3.1");
-    // Annex B with a start code at its very beginning, and parameter sets before the picture.
+    // Annex B with a start code at the very beginning, and parameter sets before the frame.
     assert!(frame.data.starts_with(&[0, 0, 0, 1]) || frame.data.starts_with(&[0, 0, 1]));
     let types: Vec<u8> = nal_units(&frame.data).map(|nal| nal[0] & 0x1f).collect();
     let at = |kind| types.iter().position(|&other| other == kind);
@@ -71,22 +71,22 @@ fn times_rise_at_the_frame_rate_and_share_one_zero() {
     let sound = watched.frames(Codec::Opus, 20);
     assert!(video.windows(2).all(|pair| pair[0].pts < pair[1].pts));
     assert!(video.iter().all(|frame| frame.captured <= Instant::now()));
-    // Pictures are dropped only when the machine is too slow, so the middle step is the frame's.
+    // Frames are dropped only if the machine is too slow, so the median interval is the frame's.
     let mut steps: Vec<Duration> = video.windows(2).map(|pair| pair[1].pts - pair[0].pts).collect();
     steps.sort();
     assert_eq!(steps[steps.len() / 2].as_millis(), 33);
     for pair in sound.windows(2) {
-        assert_eq!((pair[1].pts - pair[0].pts).as_millis(), 20, "20 ms of sound a packet");
+        assert_eq!((pair[1].pts - pair[0].pts).as_millis(), 20, "20 ms of audio per packet");
     }
     assert!(sound.iter().all(|frame| frame.key && frame.codec == Codec::Opus && frame.data.len() < 1000));
-    // `captured` and `pts` differ by the same zero for both, up to what is clamped to the present.
+    // The difference of `captured` and `pts` is the same for both, except where it is clamped to the present.
     let zero = |frame: &Frame| frame.captured - frame.pts;
     let apart = zero(&video[30]).max(zero(&sound[19])) - zero(&video[30]).min(zero(&sound[19]));
     assert!(apart < Duration::from_millis(50), "{apart:?}");
 }
 
 #[test]
-fn a_key_frame_comes_when_asked_for() {
+fn a_key_frame_follows_a_request() {
     let watched = pattern();
     watched.start(H264);
     for _ in 0..3 {
@@ -94,7 +94,7 @@ fn a_key_frame_comes_when_asked_for() {
         watched.request_key_frame(Codec::H264);
         let key = watched.key_frame(Codec::H264);
         assert!(is_idr(&key.data) && Sps::find(&key.data).is_some());
-        // The next one unasked is 10 s away.
+        // The next regular key frame is 10 s away.
         assert!(key.pts - before.pts < Duration::from_secs(5));
     }
 }
@@ -142,16 +142,16 @@ fn the_burned_in_counter_and_clock_survive_a_low_bitrate() {
         assert_eq!(seen.len(), frames.len());
         for (pair, burned) in frames.windows(2).zip(seen.windows(2)) {
             let counted = burned[1].frame.wrapping_sub(burned[0].frame);
-            // Dropped pictures, of which a busy machine has many, were counted too.
+            // Dropped frames, of which a busy machine has many, were also counted.
             let steps = (pair[1].pts - pair[0].pts).as_secs_f64() * 30.0;
-            assert_eq!(f64::from(counted), steps.round(), "the counter goes with the time");
+            assert_eq!(f64::from(counted), steps.round(), "the counter matches the time");
             let passed = burned[1].millis.wrapping_sub(burned[0].millis);
             assert!(passed < 30_000, "the clock goes forward: {passed} ms");
         }
     }
 }
 
-/// What is burned into the pictures that a decoder makes of these frames.
+/// The values burned into the decoded frames.
 fn decoded(frames: &[Frame], decoder: &str) -> Vec<Burned> {
     let caps = if decoder == "vp8dec" { "video/x-vp8" } else { "video/x-h264,stream-format=byte-stream" };
     let decoder = format!("caps={caps} ! {decoder} ! videoconvert ! video/x-raw,format=I420");
@@ -161,7 +161,7 @@ fn decoded(frames: &[Frame], decoder: &str) -> Vec<Burned> {
     })
 }
 
-/// What is seen of each picture that a decoder, with the caps of what it takes in front, makes of these frames.
+/// What `see` returns for each decoded frame; `decoder` begins with the caps of its input.
 fn through<T>(frames: &[Frame], decoder: &str, see: impl Fn(&gstreamer::Sample) -> T) -> Vec<T> {
     use gstreamer::prelude::*;
     let launch = format!("appsrc name=in format=time {decoder} ! appsink name=out sync=false");
@@ -173,25 +173,25 @@ fn through<T>(frames: &[Frame], decoder: &str, see: impl Fn(&gstreamer::Sample) 
     for frame in frames {
         let mut buffer = gstreamer::Buffer::from_slice(frame.data.clone());
         buffer.get_mut().expect("just made").set_pts(gstreamer::ClockTime::try_from(frame.pts).ok());
-        input.push_buffer(buffer).expect("it takes buffers");
+        input.push_buffer(buffer).expect("it accepts buffers");
     }
-    input.end_of_stream().expect("it takes the end");
+    input.end_of_stream().expect("it accepts the end");
     let seen = std::iter::from_fn(|| output.pull_sample().ok()).map(|sample| see(&sample)).collect();
     pipeline.set_state(gstreamer::State::Null).expect("it stops");
     seen
 }
 
 #[test]
-fn vp8_joins_and_leaves_without_disturbing_h264() {
+fn vp8_starts_and_stops_without_affecting_h264() {
     let watched = pattern();
     watched.start(H264);
     let mut last = watched.key_frame(Codec::H264);
-    // Every H.264 frame that comes meanwhile must follow the one before.
+    // Every H.264 frame meanwhile must follow the previous one.
     let mut check = |event: &SourceEvent| {
         if let SourceEvent::Frame(frame) = event
             && frame.codec == Codec::H264
         {
-            assert!(frame.pts > last.pts && !frame.key, "H.264 was disturbed");
+            assert!(frame.pts > last.pts && !frame.key, "H.264 was interrupted");
             last = frame.clone();
         }
     };
@@ -205,10 +205,10 @@ fn vp8_joins_and_leaves_without_disturbing_h264() {
             }
         });
         assert!(first.key && first.codec == Codec::Vp8);
-        // The size stands in a key frame (RFC 6386, 9.1).
+        // A key frame contains the size (RFC 6386, 9.1).
         assert_eq!(first.data[3..10], [0x9d, 0x01, 0x2a, 64, 1, 180, 0]);
         watched.start(H264);
-        // Once ten H.264 pictures come in a row without VP8, it has left.
+        // After ten consecutive H.264 frames without VP8, it has stopped.
         let mut alone = 0;
         watched.until("H.264 alone", |event| {
             check(event);
@@ -227,7 +227,7 @@ fn vp8_joins_and_leaves_without_disturbing_h264() {
 }
 
 #[test]
-fn stopping_stops_and_a_new_start_begins_with_a_key_frame() {
+fn stopping_stops_and_a_restart_begins_with_a_key_frame() {
     let watched = pattern();
     let mut last = Duration::ZERO;
     for _ in 0..3 {
@@ -235,12 +235,12 @@ fn stopping_stops_and_a_new_start_begins_with_a_key_frame() {
         watched.start(ALL);
         watched.event("the start", |event| matches!(event, SourceEvent::Started));
         let first = watched.frame(Codec::H264);
-        assert!(first.key && first.pts > last, "times rise over a restart");
+        assert!(first.key && first.pts > last, "times rise across a restart");
         last = watched.frame(Codec::H264).pts;
         watched.frame(Codec::Opus);
         watched.stop();
         watched.event("the stop", |event| matches!(event, SourceEvent::Stopped));
-        assert!(watched.rest().is_empty(), "nothing comes after Stopped");
+        assert!(watched.rest().is_empty(), "nothing follows Stopped");
     }
     watched.stop();
 }
@@ -267,7 +267,7 @@ fn the_encoder_is_chosen_by_trying_and_each_rejection_has_its_reason() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_in_words() {
+fn invalid_settings_are_refused_with_a_reason() {
     let good = settings("test");
     let table = [
         CaptureSettings { width: 321, ..good.clone() },
@@ -282,7 +282,7 @@ fn settings_that_make_no_sense_are_refused_in_words() {
 }
 
 #[test]
-fn a_queue_that_nobody_empties_drops_to_the_next_key_frame() {
+fn a_full_queue_drops_frames_until_the_next_key_frame() {
     let queue = FrameQueue::new(5);
     let watched = pattern();
     watched.start(H264);
@@ -298,7 +298,7 @@ fn a_queue_that_nobody_empties_drops_to_the_next_key_frame() {
 }
 
 #[test]
-fn fewer_and_smaller_pictures_come_without_disturbing_the_others() {
+fn one_streams_rate_and_size_change_without_affecting_others() {
     let watched = pattern();
     watched.start(ALL);
     watched.key_frame(Codec::H264);
@@ -306,11 +306,11 @@ fn fewer_and_smaller_pictures_come_without_disturbing_the_others() {
     let mut last = watched.frame(Codec::H264);
     for (percent, fps, width, height) in [(50, 10, 160, 90), (100, 15, 320, 180), (100, 30, 320, 180)] {
         set_quality(&watched, percent, fps);
-        // What VP8 gives meanwhile goes on as it was.
+        // VP8 continues unchanged meanwhile.
         let told = watched.until("the new format", |event| match event {
-            // An encoder that begins anew announces that, be its format as before.
+            // A recreated encoder announces that, even if its format is the same.
             SourceEvent::Streams(_) => {
-                Some(watched.announced(event, Codec::H264).expect("VP8 was disturbed"))
+                Some(watched.announced(event, Codec::H264).expect("VP8 was interrupted"))
             }
             _ => None,
         });
@@ -321,12 +321,12 @@ fn fewer_and_smaller_pictures_come_without_disturbing_the_others() {
         assert_eq!((sps.width, sps.height), (width, height));
         let frames: Vec<Frame> = std::iter::once(first).chain(watched.frames(Codec::H264, 20)).collect();
         assert!(frames[1..].iter().all(|frame| !frame.key), "one key frame is enough");
-        // A busy machine makes fewer; one that was late may be followed soon, so the whole is what counts.
+        // A busy machine delivers fewer; a late frame may be followed soon, so only the total counts.
         let second = 20.0 / (frames[20].pts - frames[0].pts).as_secs_f64();
-        assert!(second < f64::from(fps) * 1.1, "{second} a second where {fps} were asked for");
+        assert!(second < f64::from(fps) * 1.1, "{second} fps where {fps} were requested");
         last = frames[20].clone();
     }
-    // Told again, and nothing happens; told while stopped, and the next start has it.
+    // The same command again has no effect; a command while stopped applies at the next start.
     set_quality(&watched, 100, 30);
     assert!(watched.frames(Codec::H264, 10).iter().all(|frame| !frame.key));
     watched.stop();
@@ -338,12 +338,12 @@ fn fewer_and_smaller_pictures_come_without_disturbing_the_others() {
 }
 
 #[test]
-fn the_interval_of_key_frames_changes_while_it_runs() {
+fn the_key_frame_interval_changes_while_it_runs() {
     let watched = pattern();
     watched.start(H264);
     watched.key_frame(Codec::H264);
     watched.command(Command::KeyFrameInterval { interval: Duration::from_millis(500) });
-    // Where the encoder has to be built anew the first one is that.
+    // If the encoder has to be recreated, its first frame is that one.
     watched.key_frame(Codec::H264);
     let mut since = 0;
     for _ in 0..2 {
@@ -355,11 +355,11 @@ fn the_interval_of_key_frames_changes_while_it_runs() {
             _ => None,
         });
     }
-    assert_eq!(since, 30, "each 15 pictures");
+    assert_eq!(since, 30, "every 15 frames");
 }
 
 #[test]
-fn every_quality_is_built_at_once_however_often_it_is_changed() {
+fn every_quality_is_applied_at_once_however_often_it_changes() {
     let watched = pattern();
     watched.start(H264);
     for round in 0..30 {
@@ -376,7 +376,7 @@ fn every_quality_is_built_at_once_however_often_it_is_changed() {
     assert!(watched.frames(Codec::H264, 30).iter().skip(3).all(|frame| !frame.key), "and then it stays");
 }
 
-/// An encoder of which there can be one at a time, as of most hardware: it holds a port.
+/// An encoder that exists only once, like most hardware: it occupies a port.
 fn exclusive(port: u16) -> String {
     format!(
         "name = 'one encoder'\nmeasured = 'not measured'\ntwo_encodes = false\n[match]\n[[encoder]]\nname = 'x264enc'\n\
@@ -388,7 +388,7 @@ fn exclusive(port: u16) -> String {
 }
 
 #[test]
-fn the_only_encoder_is_closed_before_it_is_opened_again() {
+fn a_single_encoder_is_closed_before_it_is_reopened() {
     gstreamer::init().expect("GStreamer");
     if gstreamer::ElementFactory::find("tcpserversink").is_none() {
         return println!("SKIPPED: GStreamer's plugin tcp is not installed here");
@@ -406,12 +406,12 @@ fn the_only_encoder_is_closed_before_it_is_opened_again() {
     watched.key_frame(Codec::H264);
     for (percent, width) in [(50, 160), (100, 320), (50, 160)] {
         set_quality(&watched, percent, 30);
-        watched.until("pictures of that size", |event| match event {
+        watched.until("frames of that size", |event| match event {
             SourceEvent::Frame(frame) => Sps::find(&frame.data).filter(|sps| sps.width == width),
             SourceEvent::Failed(error) => panic!("{error}"),
             _ => None,
         });
-        // And one that leaves and comes back before it is gone.
+        // Also for one that stops and starts again before it is closed.
         watched.start(&[Codec::Opus]);
         watched.start(H264);
         watched.until("pictures again", |event| match event {
@@ -423,7 +423,7 @@ fn the_only_encoder_is_closed_before_it_is_opened_again() {
 }
 
 #[test]
-fn a_snapshot_comes_alone_once_a_second_and_leaves_nothing_behind() {
+fn snapshots_arrive_once_a_second_and_leave_nothing_behind() {
     let watched = pattern();
     if !watched.has(Codec::Jpeg) {
         return println!("SKIPPED: GStreamer's jpegenc is not installed here");
@@ -447,7 +447,7 @@ fn a_snapshot_comes_alone_once_a_second_and_leaves_nothing_behind() {
     assert!(frames.windows(2).all(|pair| pair[1].pts - pair[0].pts >= Duration::from_millis(750)));
     assert_eq!(shown(&frames), [(320, 180); 3], "they are decoded");
 
-    // It comes and goes beside H.264, which does not notice.
+    // It starts and stops beside H.264, which is not affected.
     watched.start(H264);
     let first = watched.frame(Codec::H264);
     assert!(first.key);
@@ -456,7 +456,7 @@ fn a_snapshot_comes_alone_once_a_second_and_leaves_nothing_behind() {
     watched.until("a snapshot beside it", |event| match event {
         SourceEvent::Frame(frame) if frame.codec == Codec::Jpeg => Some(()),
         SourceEvent::Frame(frame) => {
-            assert!(frame.pts > last.pts && !frame.key, "H.264 was disturbed");
+            assert!(frame.pts > last.pts && !frame.key, "H.264 was interrupted");
             last = frame.clone();
             None
         }
@@ -477,7 +477,7 @@ fn a_snapshot_comes_alone_once_a_second_and_leaves_nothing_behind() {
     watched.event("the stop", |event| matches!(event, SourceEvent::Stopped));
 }
 
-/// The sizes that GStreamer's own decoder shows of these.
+/// The sizes that GStreamer's own decoder reports for these.
 fn shown(frames: &[Frame]) -> Vec<(i32, i32)> {
     through(frames, "caps=image/jpeg ! jpegdec", |sample| {
         let caps = sample.caps().and_then(|caps| caps.structure(0)).expect("a decoded frame has caps");

@@ -1,7 +1,7 @@
-//! A whole camera, with every crate that it stands on: tokens, SDP and addresses stay out of every log
-//! line above trace, when all goes well and when nothing does.
+//! A whole camera, with every crate that it uses: tokens, SDP and addresses stay out of every log line above trace,
+//! with and without failures.
 //!
-//! A file of its own, since a logger is the whole process's.
+//! In a file of its own, since a logger is global to the process.
 #![cfg(feature = "camera-gst")]
 
 use std::net::TcpStream;
@@ -47,7 +47,7 @@ impl Viewer {
         Viewer(ws)
     }
 
-    /// The next message that `is`; `None` when the socket ends before.
+    /// The next message that matches; `None` if the socket ends first.
     fn next(&mut self, is: impl Fn(&Value) -> bool) -> Option<Value> {
         loop {
             let Ok(Message::Text(text)) = self.0.read() else { return None };
@@ -64,7 +64,7 @@ impl Viewer {
     }
 }
 
-/// All that a camera with this source tells its program and a viewer until it is lost.
+/// All messages of a camera with this source to its program and a viewer, until the source is lost.
 fn dead_source(source: &str) -> String {
     let listen = vec!["127.0.0.1:0".parse().expect("literal")];
     let signalling = Signalling::Serve(Serve { listen, ..Serve::default() });
@@ -76,7 +76,7 @@ fn dead_source(source: &str) -> String {
     let port = camera.server().expect("its own").addresses()[0].port();
     let (tell, told) = std::sync::mpsc::channel();
     camera.on(move |event| {
-        // What a viewer says of itself is no secret of the source's.
+        // The viewer's own data is not a secret of the source.
         if !matches!(event, Event::Client { .. } | Event::Calling { .. } | Event::CallFailed { .. }) {
             _ = tell.send(format!("{event:?}"));
         }
@@ -97,7 +97,7 @@ fn dead_source(source: &str) -> String {
 }
 
 #[test]
-fn no_line_tells_a_token_a_description_or_an_address() {
+fn no_line_contains_a_token_a_description_or_an_address() {
     log::set_logger(&Recorder).expect("no other logger in this process");
     log::set_max_level(log::LevelFilter::Trace);
 
@@ -117,7 +117,7 @@ fn no_line_tells_a_token_a_description_or_an_address() {
     let to = viewer.next(is_camera).expect("it is told of the camera")["from"].clone();
     let to = to.as_str().expect("an address");
 
-    // A description that is none, and whatever else a viewer may get wrong.
+    // An invalid description, and other possible mistakes of a viewer.
     viewer.say(to, "call:init", json!({}));
     viewer.say(
         to,
@@ -129,7 +129,7 @@ fn no_line_tells_a_token_a_description_or_an_address() {
     viewer.0.send(Message::text(r#"{"type":"message","s3cret-member"}"#)).expect("open");
     viewer.next(|m| m["type"] == "error").expect("it is told");
 
-    // A real one, and candidates good and bad.
+    // A valid one, with good and bad candidates.
     viewer.say(to, "call:init", json!({}));
     viewer.say(to, "call:offer", json!({"type":"offer","sdp":OFFER}));
     let answer = viewer.next(|m| m["subtype"] == "call:answer").expect("an answer");
@@ -139,14 +139,14 @@ fn no_line_tells_a_token_a_description_or_an_address() {
         viewer.say(to, "call:candidate", json!({"candidate":candidate,"sdpMid":"0","sdpMLineIndex":0}));
     }
     viewer.say(to, "call:hangup", json!({"reason":"s3cret-reason"}));
-    // A second call is answered, so the camera has taken all that came before.
+    // A second call is answered, so the camera has handled everything before.
     viewer.say(to, "call:init", json!({}));
     viewer.next(|m| m["subtype"] == "call:accept").expect("it accepts");
     drop(viewer);
     camera.shutdown();
     running.join().expect("no driver panics");
 
-    // A network camera that is not there, with credentials in each part of its address.
+    // An unreachable network camera, with credentials in each part of its address.
     for source in ["rtsp://s3cret:s3cret/x@127.0.0.1:1/s3cret", "rtsp://127.0.0.1:1/user=s3cret?token=s3cret"]
     {
         let told = dead_source(source);
@@ -162,9 +162,9 @@ fn no_line_tells_a_token_a_description_or_an_address() {
         })
         .chain(["s3cret", "203.0.113.9", "127.0.0.1", "a=ice-ufrag", "v=0"]);
     let lines = LINES.lock().expect("no logger panics");
-    assert!(lines.iter().any(|l| l.contains("is admitted")), "the recorder hears: {lines:?}");
+    assert!(lines.iter().any(|l| l.contains("is admitted")), "the recorder works: {lines:?}");
     for secret in secrets {
         let told: Vec<_> = lines.iter().filter(|l| l.contains(secret)).collect();
-        assert!(told.is_empty(), "{secret} is told: {told:#?}");
+        assert!(told.is_empty(), "{secret} is revealed: {told:#?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Tokens, addresses of hosts, ids and data stay out of every log line above trace.
 //!
-//! A file of its own, since a logger is the whole process's.
+//! In a file of its own, since a logger is global to the process.
 
 use std::net::IpAddr;
 use std::sync::Mutex;
@@ -25,7 +25,7 @@ impl log::Log for Recorder {
     fn flush(&self) {}
 }
 
-/// What nobody may read in a log, each recognisable.
+/// Values that must not appear in a log, each recognisable.
 const SECRETS: [&str; 7] =
     ["s3cret-token", "203.0.113.77", "s3cret-id", "s3cret-data", "s3cret-user", "s3cret-name", "s3cret-room"];
 
@@ -45,10 +45,10 @@ impl Driver {
             match self.hub.poll_output() {
                 Output::Ready(conn) => while self.hub.transmit(conn, 1000, self.now, &mut Vec::new()) {},
                 Output::Resume(_) => {}
-                // A host that prints its events gives no token away.
+                // A host that prints its events does not reveal a token.
                 Output::Event(event) => assert!(!format!("{event:?}").contains("s3cret-token")),
                 Output::Timeout(at) => return at,
-                other => panic!("this version knows no {other:?}"),
+                other => panic!("unknown event {other:?}"),
             }
         }
     }
@@ -123,7 +123,7 @@ fn the_hub_logs_no_secret() {
         }
         d.input(Input::Connected { conn: ConnId(0), id: "s3cret-id".into(), host: None, local: true });
         d.input(Input::Connected { conn: ConnId(20), id: "s3cret-id|".into(), host: None, local: true });
-        // Nobody reads 1 any more; 2 and 3 break the protocol; 0 falls silent.
+        // Nobody reads 1 any more; 2 and 3 violate the protocol; 0 falls silent.
         let flood = format!(r#"{{"type":"message","data":"{}"}}"#, "s3cret-data".repeat(100));
         for _ in 0..700 {
             d.hub.handle_input(Input::Text { conn: ConnId(0), text: &flood }, d.now);
@@ -138,7 +138,7 @@ fn the_hub_logs_no_secret() {
     let lines = LINES.lock().expect("no logger panics");
     let above: Vec<&str> =
         lines.iter().filter(|line| line.0 < log::Level::Trace).map(|line| &*line.1).collect();
-    assert!(above.len() > 20, "the hub says what happens: {above:?}");
+    assert!(above.len() > 20, "the hub logs its events: {above:?}");
     for line in above {
         assert!(!SECRETS.iter().any(|secret| line.contains(secret)), "{line}");
     }

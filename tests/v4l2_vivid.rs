@@ -1,7 +1,7 @@
-//! A camera of the kernel's own, `vivid`: listed, asked for the best it has, set, busy, slow, unplugged.
+//! A virtual camera of the kernel, `vivid`: listed, captured in its best format, controlled, busy, slow, unplugged.
 //!
-//! It needs a kernel with that module and leave to use /dev/video…, as an emulated machine has after
-//! `insmod vivid.ko n_devs=1 node_types=0x1`; the unplugging takes root. Elsewhere each test says SKIPPED.
+//! It needs a kernel with that module and permission to use /dev/video…, as an emulated machine has after `insmod
+//! vivid.ko n_devs=1 node_types=0x1`; unplugging needs root. Elsewhere each test prints SKIPPED.
 #![cfg(all(feature = "gst", feature = "v4l2", target_os = "linux"))]
 
 mod media;
@@ -21,7 +21,7 @@ use symple::media::source::v4l2::device::{Device, Role};
 use symple::media::source::v4l2::{self, Camera};
 use symple::media::source::{Command, Produce, RequestId, SourceEvent};
 
-/// There is one camera: one test at a time.
+/// There is one camera: only one test at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
 struct Vivid {
@@ -29,7 +29,7 @@ struct Vivid {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// The virtual camera, for this test alone; `None` says SKIPPED.
+/// The virtual camera, for this test alone; prints SKIPPED if `None`.
 fn vivid(test: &str) -> Option<Vivid> {
     let alone = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let found = v4l2::devices().into_iter().filter_map(|(_, device)| device.ok());
@@ -58,7 +58,7 @@ impl Vivid {
 }
 
 fn capture(watched: &Watched) -> CaptureInfo {
-    watched.until("how the pictures come", |event| match event {
+    watched.until("the capture format", |event| match event {
         SourceEvent::Capture(info) => Some(info.clone()),
         _ => None,
     })
@@ -77,8 +77,8 @@ fn trouble(watched: &Watched, code: &str) -> String {
 }
 
 #[test]
-fn it_is_listed_with_all_that_it_has() {
-    let Some(vivid) = vivid("it_is_listed_with_all_that_it_has") else { return };
+fn it_is_listed_with_all_formats_and_controls() {
+    let Some(vivid) = vivid("it_is_listed_with_all_formats_and_controls") else { return };
     let device = &vivid.device;
     assert_eq!((device.card.as_str(), device.bus.as_str()), ("vivid", "platform:vivid-000"));
     for fourcc in ["YUYV", "NV12", "RGB3"] {
@@ -95,7 +95,7 @@ fn it_is_listed_with_all_that_it_has() {
         assert_eq!(device.control(name).map(|c| c.kind.to_string()).as_deref(), Some(takes), "{name}");
     }
     let gain = device.control("gain").expect("it has one");
-    assert!(gain.inactive, "its automatic is on");
+    assert!(gain.inactive, "its automatic mode is on");
     assert!(device.control("read_only_integer_32_bits").is_some_and(|control| control.read_only));
     assert!(device.controls.iter().all(|control| !control.label.contains("Matrix")), "no single values");
 }
@@ -118,7 +118,7 @@ fn controls_are_set_and_read_back() {
         assert_eq!(Control::find(&read, name).and_then(|control| control.value), Some(number), "{name}");
     }
     let read = camera.controls().expect("it is there");
-    assert!(!Control::find(&read, "gain").expect("it has one").inactive, "its automatic is off");
+    assert!(!Control::find(&read, "gain").expect("it has one").inactive, "its automatic mode is off");
     camera.set("button", &Value::Press).expect("it is pressed");
     for (name, value, code, words) in [
         ("brightness", Value::Number(256), "bad-value", "brightness takes 0 to 255, not 256"),
@@ -134,9 +134,9 @@ fn controls_are_set_and_read_back() {
 }
 
 #[test]
-fn the_best_format_is_asked_for_and_comes() {
-    let Some(vivid) = vivid("the_best_format_is_asked_for_and_comes") else { return };
-    // It has 1280x720 at 12.5 pictures a second and less, and 640x360 at up to 40.
+fn the_best_format_is_requested_and_delivered() {
+    let Some(vivid) = vivid("the_best_format_is_requested_and_delivered") else { return };
+    // It has 1280x720 at 12.5 fps and less, and 640x360 at up to 40 fps.
     for ((width, height), fps, expected) in [
         ((640, 360), 15, "640x360 at 15 fps, encoded"),
         ((1280, 720), 30, "640x360 at 30 fps, encoded"),
@@ -162,11 +162,11 @@ fn handles() -> usize {
     open.filter(|path| path.to_string_lossy().starts_with("/dev/video")).count()
 }
 
-/// GStreamer 1.22 itself keeps the handle of a buffer pool each time that v4l2src played, also of one alone
-/// in its pipeline. The device is free all the same, and of ours there is none.
+/// GStreamer 1.22 itself leaks the handle of a buffer pool each time that v4l2src has played, even alone in a pipeline.
+/// The device is free nevertheless, and none of the handles is ours.
 #[test]
-fn a_stopped_camera_is_free_and_keeps_no_handle_but_gstreamers() {
-    let Some(vivid) = vivid("a_stopped_camera_is_free_and_keeps_no_handle_but_gstreamers") else { return };
+fn a_stopped_camera_is_free_except_for_gstreamers_handles() {
+    let Some(vivid) = vivid("a_stopped_camera_is_free_except_for_gstreamers_handles") else { return };
     let before = handles();
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
     let mut plays = 1; // the check at the start
@@ -183,24 +183,21 @@ fn a_stopped_camera_is_free_and_keeps_no_handle_but_gstreamers() {
 }
 
 #[test]
-fn every_picture_arrives_once_and_in_time() {
-    let Some(vivid) = vivid("every_picture_arrives_once_and_in_time") else { return };
+fn every_frame_arrives_once_and_in_time() {
+    let Some(vivid) = vivid("every_frame_arrives_once_and_in_time") else { return };
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
     watched.start(H264);
     let frames = watched.frames(Codec::H264, 31);
     let steps: Vec<Duration> = frames.windows(2).map(|pair| pair[1].pts - pair[0].pts).collect();
     let late = steps.iter().filter(|step| step.abs_diff(Duration::from_millis(100)).as_millis() > 50).count();
     let whole = frames[30].pts - frames[0].pts;
-    assert!(
-        whole.abs_diff(Duration::from_secs(3)).as_millis() < 100,
-        "30 pictures took {whole:?}: {steps:?}"
-    );
+    assert!(whole.abs_diff(Duration::from_secs(3)).as_millis() < 100, "30 frames took {whole:?}: {steps:?}");
     assert!(late <= 2, "{steps:?}");
 }
 
 #[test]
-fn controls_are_set_while_it_gives_pictures_and_told_in_events() {
-    let Some(vivid) = vivid("controls_are_set_while_it_gives_pictures_and_told_in_events") else { return };
+fn controls_are_set_while_it_streams_and_reported_as_events() {
+    let Some(vivid) = vivid("controls_are_set_while_it_streams_and_reported_as_events") else { return };
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
     assert!(Control::find(&Produce::controls(&watched.pipeline), "brightness").is_some());
     watched.start(H264);
@@ -232,7 +229,7 @@ fn controls_are_set_while_it_gives_pictures_and_told_in_events() {
     vivid.set("brightness", Value::Default);
 }
 
-/// Another program with the camera.
+/// Another program that uses the camera.
 struct Other(gstreamer::Pipeline);
 
 impl Other {
@@ -255,8 +252,8 @@ impl Drop for Other {
 }
 
 #[test]
-fn a_busy_camera_is_told_and_comes_back_when_it_is_free() {
-    let Some(vivid) = vivid("a_busy_camera_is_told_and_comes_back_when_it_is_free") else { return };
+fn a_busy_camera_is_reported_and_opened_once_it_is_free() {
+    let Some(vivid) = vivid("a_busy_camera_is_reported_and_opened_once_it_is_free") else { return };
     let settings = vivid.settings(320, 180, 10);
     let watched = open(settings.clone()).expect("a pipeline");
     let other = Other::take(&vivid);
@@ -266,13 +263,13 @@ fn a_busy_camera_is_told_and_comes_back_when_it_is_free() {
     let error = watched.failure();
     assert!(error.code() == "camera-busy" && error.to_string().contains("fuser"), "{error}");
     drop(other);
-    assert_eq!(capture(&watched).choice.size, (320, 180), "that it was busy says nothing of what it has");
+    assert_eq!(capture(&watched).choice.size, (320, 180), "being busy says nothing about its formats");
     watched.key_frame(Codec::H264);
 }
 
 #[test]
-fn a_rate_that_is_not_kept_is_told() {
-    let Some(vivid) = vivid("a_rate_that_is_not_kept_is_told") else { return };
+fn a_frame_rate_below_the_negotiated_one_is_reported() {
+    let Some(vivid) = vivid("a_frame_rate_below_the_negotiated_one_is_reported") else { return };
     let watched = open(vivid.settings(320, 180, 10)).expect("a pipeline");
     watched.start(H264);
     watched.key_frame(Codec::H264);
@@ -284,8 +281,8 @@ fn a_rate_that_is_not_kept_is_told() {
 }
 
 #[test]
-fn one_that_is_unplugged_comes_back_by_itself_under_another_number_and_as_it_was_set() {
-    let name = "one_that_is_unplugged_comes_back_by_itself_under_another_number_and_as_it_was_set";
+fn a_replugged_camera_returns_under_another_number_with_its_controls() {
+    let name = "a_replugged_camera_returns_under_another_number_with_its_controls";
     let Some(vivid) = vivid(name) else { return };
     let driver = Path::new("/sys/bus/platform/drivers/vivid");
     let plug = |file: &str| std::fs::write(driver.join(file), "vivid.0");
@@ -301,12 +298,12 @@ fn one_that_is_unplugged_comes_back_by_itself_under_another_number_and_as_it_was
     let error = watched.failure();
     assert_eq!(error.code(), "no-camera", "{error}");
     assert!(!vivid.device.path.exists());
-    // GStreamer 1.22 keeps a handle of what was unplugged under it, so the old number is not free.
+    // GStreamer 1.22 keeps a handle of the unplugged device, so the old number is not free.
     plug("bind").expect("it is plugged in again");
     let again = capture(&watched).path;
     assert_ne!(again, vivid.device.path);
     let after = watched.key_frame(Codec::H264);
-    assert!(after.pts > before.pts, "time goes on");
+    assert!(after.pts > before.pts, "timestamps continue");
     let camera = Camera::open(&again).expect("its new number");
     let read = camera.controls().expect("it is there");
     assert_eq!(Control::find(&read, "brightness").and_then(|control| control.value), Some(99));
@@ -328,7 +325,7 @@ mod facade {
 
     use super::*;
 
-    /// Sends a command to the camera; its reply's status and data.
+    /// Sends a command to the camera; returns the status and data of its reply.
     async fn ask(peer: &Client, to: &str, action: &str, data: Json) -> (Status, Json) {
         let mut events = peer.events(64);
         let asked = peer.command(to, "camera:control", action, &data).expect("online");
@@ -345,8 +342,8 @@ mod facade {
     }
 
     #[test]
-    fn a_peer_sets_controls_by_command_and_the_program_hears_of_it() {
-        let name = "a_peer_sets_controls_by_command_and_the_program_hears_of_it";
+    fn a_peer_sets_controls_by_command_and_the_program_is_told() {
+        let name = "a_peer_sets_controls_by_command_and_the_program_is_told";
         let Some(vivid) = vivid(name) else { return };
         let serve = Serve { listen: vec!["127.0.0.1:0".parse().expect("literal")], ..Serve::default() };
         let config =

@@ -1,5 +1,5 @@
-//! A whole call between two peers of ours over real sockets: server, signalling, ICE, DTLS, pictures and
-//! sound, hangup. No GStreamer and no browser, so that it runs wherever the crate does, in emulators too.
+//! A whole call between two of our peers over real sockets: server, signalling, ICE, DTLS, video and audio, hangup.
+//! Without GStreamer and browsers, so that it runs wherever the crate does, also in emulators.
 #![cfg(all(feature = "client", feature = "server", feature = "udp"))]
 
 #[path = "whole_call/camera.rs"]
@@ -18,7 +18,7 @@ use symple::Server;
 use symple::net::ServerConfig;
 use viewer::Enough;
 
-/// Far more than it takes, in an emulator too; a deadline, not a measurement.
+/// Far longer than it takes, also in an emulator; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const PICTURES: usize = 60;
@@ -52,17 +52,17 @@ fn whole_call(caller: Caller) {
     let drivers = zip(server.run(), zip(film_client.run(), watch_client.run()));
     let late = async {
         smol::Timer::after(PATIENCE).await;
-        panic!("the call did not come to its end within {PATIENCE:?}");
+        panic!("the call did not end within {PATIENCE:?}");
     };
     let (filmed, watched) = smol::block_on(async { zip(call, drivers).await.0 }.or(late));
 
-    // Each picture and each sound exactly once, in order, byte for byte.
+    // Each frame and each audio packet exactly once, in order, byte for byte.
     assert_eq!((filmed.pictures.len(), filmed.sounds.len()), (PICTURES, SOUNDS));
     assert_eq!(watched.pictures.len(), PICTURES);
     assert_eq!(watched.sounds.len(), SOUNDS);
-    assert!(watched.pictures == filmed.pictures, "pictures arrive as they were");
-    assert!(watched.sounds == filmed.sounds, "sounds arrive as they were");
-    // The one it began with, and the one that the viewer asked for.
+    assert!(watched.pictures == filmed.pictures, "frames arrive unchanged");
+    assert!(watched.sounds == filmed.sounds, "audio arrives unchanged");
+    // The initial one, and the one that the viewer requested.
     assert_eq!(filmed.keys.len(), 2, "{:?}", filmed.keys);
     assert_eq!(filmed.keys[0], 0);
     assert!(filmed.keys[1] >= viewer::ASKS_AFTER, "{:?}", filmed.keys);

@@ -1,4 +1,4 @@
-//! What strangers do. Each stops when it is told to, and says how much of it there was.
+//! The attacks. Each stops on request, and returns what it did and how often.
 
 use std::fmt;
 use std::io::Write;
@@ -18,11 +18,11 @@ use crate::watcher::Watcher;
 pub(crate) struct Attack {
     pub name: &'static str,
     pub run: fn(&Scene<'_>) -> Told,
-    /// What its count may be at most.
+    /// The maximum of its count.
     pub limit: Option<u64>,
 }
 
-/// Who is there while it happens.
+/// The people and addresses present during an attack.
 pub(crate) struct Scene<'a> {
     pub stop: &'a AtomicBool,
     pub viewer: &'a Watcher,
@@ -42,18 +42,18 @@ impl fmt::Display for Told {
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "answers to unknown calls", run: unknown_calls, limit: None },
-    Attack { name: "offers, again and again", run: offers, limit: None },
-    Attack { name: "candidates without end", run: candidates, limit: None },
-    Attack { name: "calls that bring no media", run: seats, limit: None },
-    // 20 addresses with the 16 candidates that are checked at most, over the seconds until ICE gives up.
+    Attack { name: "repeated offers", run: offers, limit: None },
+    Attack { name: "endless candidates", run: candidates, limit: None },
+    Attack { name: "calls without media", run: seats, limit: None },
+    // 20 addresses with at most 16 checked candidates each, over the seconds until ICE gives up.
     Attack { name: "candidates of a bystander", run: bystander, limit: Some(2_000) },
-    Attack { name: "errors in answer to checks", run: stun_errors, limit: None },
+    Attack { name: "error responses to checks", run: stun_errors, limit: None },
     Attack { name: "checks from thousands of ports", run: many_ports, limit: None },
-    Attack { name: "DTLS records in a viewer's name", run: dtls_records, limit: None },
+    Attack { name: "forged DTLS records from a viewer's address", run: dtls_records, limit: None },
     Attack { name: "datagrams of every kind", run: datagrams, limit: None },
-    Attack { name: "frames begun before the welcome", run: before_welcome, limit: None },
-    Attack { name: "requests that never end", run: half_requests, limit: None },
-    Attack { name: "peers that come and go", run: come_and_go, limit: None },
+    Attack { name: "incomplete frames before welcome", run: before_welcome, limit: None },
+    Attack { name: "requests that are never completed", run: half_requests, limit: None },
+    Attack { name: "peers that connect and disconnect", run: come_and_go, limit: None },
 ];
 
 impl Scene<'_> {
@@ -61,7 +61,7 @@ impl Scene<'_> {
         !self.stop.load(Ordering::Acquire)
     }
 
-    /// Does something `rate` times a second until it is told to stop, or the other side has enough.
+    /// Does something `rate` times a second until it must stop, or the other end closes.
     fn at_rate(&self, rate: u32, mut act: impl FnMut() -> Option<()>) -> u64 {
         let (began, mut count) = (Instant::now(), 0);
         while self.goes_on() {
@@ -78,7 +78,8 @@ impl Scene<'_> {
         u64::from(count)
     }
 
-    /// So many strangers at once, each in a thread and coming back when it is thrown out; what they did in all.
+    /// Runs this many attackers at once, each in a thread, which reconnects when it is disconnected; returns the total
+    /// of their counts.
     fn all(&self, strangers: usize, act: impl Fn(usize, u64) -> u64 + Sync) -> u64 {
         let total = AtomicU64::new(0);
         std::thread::scope(|scope| {
@@ -90,7 +91,7 @@ impl Scene<'_> {
                             break;
                         }
                         total.fetch_add(act(n, round), Ordering::Relaxed);
-                        // Somebody who is turned away comes back, if not in a busy loop.
+                        // An attacker that is refused reconnects, but not in a busy loop.
                         std::thread::sleep(Duration::from_millis(20));
                     }
                 });
@@ -111,7 +112,7 @@ fn unknown_calls(scene: &Scene<'_>) -> Told {
     Told { count, what: "messages" }
 }
 
-/// A call that has been accepted.
+/// A call that was accepted.
 fn call(n: usize, id: &str) -> Option<Stranger> {
     let mut peer = Stranger::join(stranger(n), &format!("stranger-{n}"))?;
     peer.say("call:init", id, &json!({}))?;
@@ -168,7 +169,7 @@ fn seats(scene: &Scene<'_>) -> Told {
     Told { count, what: "calls" }
 }
 
-/// Many calls whose candidates are all somebody else's.
+/// Many calls whose candidates all belong to somebody else.
 fn bystander(scene: &Scene<'_>) -> Told {
     let ports: Vec<UdpSocket> =
         (0..60).map(|_| UdpSocket::bind((VICTIM, 0)).expect("the address is ours")).collect();
@@ -193,7 +194,7 @@ fn bystander(scene: &Scene<'_>) -> Told {
     Told { count: count as u64, what: "datagrams to the bystander" }
 }
 
-/// Checks that are good, as their maker is in a call, sent again and again from ports that nobody named.
+/// Valid checks, since their sender is in a call, repeated from ports that were never named.
 fn many_ports(scene: &Scene<'_>) -> Told {
     let count = scene.all(2, |n, round| {
         let (id, ip) = (format!("ports-{n}-{round}"), stranger(n));
@@ -210,7 +211,7 @@ fn many_ports(scene: &Scene<'_>) -> Told {
     Told { count, what: "checks" }
 }
 
-/// A connectivity check with the right name and password.
+/// A connectivity check with the right username and password.
 fn good_check(peer: &mut Stranger, id: &str, ip: Ipv4Addr) -> Option<Vec<u8>> {
     let (mut rtc, pending, offer) = caller(&[(ip, 9).into()]);
     peer.say("call:offer", id, &json!({ "type": "offer", "sdp": offer }))?;
@@ -233,7 +234,7 @@ fn good_check(peer: &mut Stranger, id: &str, ip: Ipv4Addr) -> Option<Vec<u8>> {
     }
 }
 
-/// Answers each connectivity check by an error whose first attribute claims to be its integrity.
+/// Answers each connectivity check with an error whose first attribute claims to be its integrity.
 fn stun_errors(scene: &Scene<'_>) -> Told {
     let count = scene.all(2, |n, round| {
         let id = format!("errors-{n}-{round}");
@@ -308,7 +309,7 @@ fn datagrams(scene: &Scene<'_>) -> Told {
     Told { count, what: "datagrams" }
 }
 
-/// The largest message that is allowed after it, but for its last bytes.
+/// The largest message that is allowed after it, without its last bytes.
 fn before_welcome(scene: &Scene<'_>) -> Told {
     const LEN: u32 = (512 << 10) - 100;
     let begun = [&[0x81, 0x80 | 127, 0, 0, 0, 0][..], &LEN.to_be_bytes(), &[0; 4]].concat();
@@ -320,7 +321,7 @@ fn before_welcome(scene: &Scene<'_>) -> Told {
     Told { count: held.len() as u64, what: "sockets" }
 }
 
-/// A WebSocket with a frame on it that is never ended.
+/// A WebSocket with a frame that is never completed.
 fn hold(ip: Ipv4Addr, head: &[u8], len: usize) -> Option<Stranger> {
     let mut socket = Stranger::connect(ip)?;
     socket.write(head)?;

@@ -1,4 +1,4 @@
-//! The camera, as people start it.
+//! The camera, started as people start it.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use crate::street;
 
 pub(crate) const PORT: u16 = 4500;
 
-/// Where it listens.
+/// The address it listens on.
 pub(crate) fn address() -> SocketAddr {
     (street::CAMERA, PORT).into()
 }
@@ -38,8 +38,8 @@ impl Camera {
         let (lines, kept) = (BufReader::new(child.stderr.take().expect("piped")).lines(), log.clone());
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let mut kept = kept.lock().expect("nobody panics under it");
-                // The last words are what matters.
+                let mut kept = kept.lock().expect("no panic under this lock");
+                // Only the last lines matter.
                 if kept.len() == 200 {
                     kept.remove(0);
                 }
@@ -56,30 +56,30 @@ impl Camera {
     }
 
     pub(crate) fn lives(&self) -> bool {
-        matches!(self.child.lock().expect("nobody panics under it").try_wait(), Ok(None))
+        matches!(self.child.lock().expect("no panic under this lock").try_wait(), Ok(None))
     }
 
     /// The last lines of its log.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("nobody panics under it").join("\n")
+        self.log.lock().expect("no panic under this lock").join("\n")
     }
 
-    /// What it said when it panicked or was ended, if it did.
+    /// Its output when it panicked or was killed, if it was.
     pub(crate) fn last_words(&self) -> String {
-        let log = self.log.lock().expect("nobody panics under it");
+        let log = self.log.lock().expect("no panic under this lock");
         let at = log.iter().position(|line| line.contains("panicked") || line.contains("ERROR"));
         log[at.unwrap_or(log.len().saturating_sub(2))..].iter().take(2).cloned().collect::<Vec<_>>().join(" ")
     }
 
-    /// What it holds in memory with no file behind it, in KiB.
+    /// Its anonymous memory, in KiB.
     pub(crate) fn memory(&self) -> u64 {
-        let id = self.child.lock().expect("nobody panics under it").id();
+        let id = self.child.lock().expect("no panic under this lock").id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).expect("Linux tells it")
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).expect("Linux reports it")
     }
 
-    /// Its memory once it is at most `enough`, or else what it still is after `patience`.
+    /// Its memory once that is at most `enough`, or else after `patience`.
     pub(crate) fn memory_at_rest(&self, enough: u64, patience: Duration) -> u64 {
         let late = Instant::now() + patience;
         loop {
@@ -94,7 +94,7 @@ impl Camera {
 
 impl Drop for Camera {
     fn drop(&mut self) {
-        let child = self.child.get_mut().expect("nobody panics under it");
+        let child = self.child.get_mut().expect("no panic under this lock");
         _ = child.kill();
         _ = child.wait();
     }

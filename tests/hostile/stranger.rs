@@ -1,4 +1,4 @@
-//! A peer by hand: a socket from an address of its own, JSON out and in.
+//! A hand-written peer: a socket from an address of its own, with JSON in both directions.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -15,11 +15,11 @@ use tungstenite::{Error, Message, WebSocket};
 use crate::camera;
 
 // str0m has no cryptography of its own, and none of its types are in our API.
-#[allow(dead_code, unused_imports, reason = "some of it is for the sender alone")]
+#[allow(dead_code, unused_imports, reason = "some of it is only for the sender")]
 #[path = "../../src/rtc/crypto/mod.rs"]
 mod crypto;
 
-/// What a stranger waits for an answer.
+/// The timeout for answers.
 const WAIT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Stranger {
@@ -35,7 +35,7 @@ pub(crate) fn tcp(ip: Ipv4Addr) -> Option<TcpStream> {
 }
 
 impl Stranger {
-    /// A WebSocket on which nothing was said yet.
+    /// A WebSocket on which nothing was sent yet.
     pub(crate) fn connect(ip: Ipv4Addr) -> Option<Stranger> {
         let tcp = tcp(ip)?;
         tcp.set_read_timeout(Some(WAIT)).ok()?;
@@ -45,7 +45,7 @@ impl Stranger {
         Some(Stranger { ws })
     }
 
-    /// A peer that was let in.
+    /// A peer that was admitted.
     pub(crate) fn join(ip: Ipv4Addr, user: &str) -> Option<Stranger> {
         let mut stranger = Stranger::connect(ip)?;
         stranger.send(&json!({ "type": "auth", "user": user, "rooms": ["public"] }).to_string())?;
@@ -58,7 +58,7 @@ impl Stranger {
         self.ws.send(Message::text(text)).ok()
     }
 
-    /// What has come: `Some(None)` when nothing has, `None` at the end.
+    /// What has arrived: `Some(None)` for nothing, `None` at the end.
     pub(crate) fn read(&mut self) -> Option<Option<String>> {
         match self.ws.read() {
             Ok(Message::Text(text)) => Some(Some(text.to_string())),
@@ -71,7 +71,7 @@ impl Stranger {
         }
     }
 
-    /// The next message of a kind.
+    /// The next message that matches.
     pub(crate) fn awaits(&mut self, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
         let late = Instant::now() + WAIT;
         while Instant::now() < late {
@@ -84,31 +84,31 @@ impl Stranger {
         None
     }
 
-    /// Says something of a call to the camera.
+    /// Sends a call message to the camera.
     pub(crate) fn say(&mut self, subtype: &str, call: &str, data: &Value) -> Option<()> {
         let message =
             json!({ "type": "message", "to": "camera", "subtype": subtype, "call": call, "data": data });
         self.send(&message.to_string())
     }
 
-    /// Puts bytes on its connection as they are.
+    /// Writes raw bytes to its connection.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Option<()> {
         self.ws.get_mut().write_all(bytes).ok()
     }
 
-    /// Reads and forgets what has come.
+    /// Reads and discards what has arrived.
     pub(crate) fn skip(&mut self) -> Option<()> {
         while self.read()?.is_some() {}
         Some(())
     }
 }
 
-/// A good offer of somebody who is never reached: its ICE name and password are its own.
+/// A valid offer of a peer that is never reached, with a username and password of its own.
 pub(crate) fn offer(candidates: &[SocketAddr]) -> String {
     caller(candidates).2
 }
 
-/// A viewer of WebRTC with its offer, at these addresses.
+/// A WebRTC viewer with its offer, at these addresses.
 pub(crate) fn caller(candidates: &[SocketAddr]) -> (Rtc, SdpPendingOffer, String) {
     let crypto = Arc::new(crypto::provider());
     let mut rtc =

@@ -1,4 +1,4 @@
-//! Two network namespaces with a cable between them: the camera's, and the street's, which has many addresses.
+//! Two network namespaces with a cable between them: the camera's, and that of the street, which has many addresses.
 
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
@@ -6,20 +6,20 @@ use std::process::{Command, Stdio};
 pub(crate) const CAMERA: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 1);
 pub(crate) const OWNER: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 2);
 pub(crate) const VIEWERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 83, 0, 3), Ipv4Addr::new(10, 83, 0, 4)];
-/// Nobody answers there.
+/// An address without a host.
 pub(crate) const VICTIM: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 5);
 
-/// How many addresses strangers have.
+/// The number of attackers' addresses.
 pub(crate) const STRANGERS: u8 = 20;
 
 const INSIDE: &str = "SYMPLE_TEST_STREET";
 
-/// A stranger's address.
+/// An attacker's address.
 pub(crate) fn stranger(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 83, 0, 20 + (n % usize::from(STRANGERS)) as u8)
 }
 
-/// Whether this process is on the street, and the namespace of the camera's if so.
+/// Whether this process is in the namespace of the street; returns the camera's namespace if so.
 pub(crate) fn camera_namespace() -> Option<String> {
     std::env::var(INSIDE).ok()
 }
@@ -28,7 +28,7 @@ pub(crate) fn is_inside() -> bool {
     camera_namespace().is_some()
 }
 
-/// Runs one test of this program anew, on the street.
+/// Runs one test of this program again, on the street.
 pub(crate) fn enter(test: &str) {
     let names = ["home", "street"].map(|part| format!("symple-{part}-{}", std::process::id()));
     let _gone = Gone(names.clone());
@@ -68,7 +68,7 @@ fn ip(args: &str) -> Result<(), String> {
     }
 }
 
-/// Takes the namespaces away, with what is in them.
+/// Removes the namespaces, with their contents.
 struct Gone([String; 2]);
 
 impl Drop for Gone {

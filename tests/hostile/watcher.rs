@@ -50,21 +50,21 @@ impl Watcher {
         Watcher { shared, inject, thread: Some(thread) }
     }
 
-    /// Frames that came so far.
+    /// The number of frames so far.
     pub(crate) fn frames(&self) -> u64 {
         self.shared.frames.load(Ordering::Acquire)
     }
 
-    /// Waits until so many frames have come.
+    /// Waits until this many frames have arrived.
     pub(crate) fn sees(&self, frames: u64, patience: Duration) {
         let late = Instant::now() + patience;
         while self.frames() < frames {
-            assert!(Instant::now() < late, "{} frames came within {patience:?}", self.frames());
+            assert!(Instant::now() < late, "{} frames arrived within {patience:?}", self.frames());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// How long the first frame takes from now on, if it comes in time; the viewer leaves then.
+    /// The time until the next first frame, if it arrives in time; then the viewer leaves.
     pub(crate) fn first_frame(self, patience: Duration) -> Option<Duration> {
         let began = Instant::now();
         while self.frames() == 0 {
@@ -76,7 +76,7 @@ impl Watcher {
         Some(began.elapsed())
     }
 
-    /// Has a datagram sent to the camera from this viewer's own port, as somebody could who spoofs it.
+    /// Sends a datagram to the camera from this viewer's own port, as if an attacker spoofed it.
     pub(crate) fn send_from_its_port(&self, datagram: &[u8]) {
         _ = self.inject.send(datagram.to_vec());
     }
@@ -100,15 +100,15 @@ struct Call {
     offer: String,
     due: Instant,
     waiting: VecDeque<String>,
-    /// The camera, once frames came.
+    /// The camera's address, once frames have arrived.
     media_from: Option<SocketAddr>,
 }
 
-/// What is not answered in this time is asked again, as a person would.
+/// How long to wait for an answer before trying again, as a person would.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Call {
-    /// Joins and calls, if the camera is there and lets it in.
+    /// Connects and calls, if the camera is online and admits it.
     fn begin(ip: Ipv4Addr, shared: &Shared) -> Option<Call> {
         let mut peer = Stranger::join(ip, &format!("honest-{}", ip.octets()[3]))?;
         let late = Instant::now() + ASK_AGAIN;
@@ -151,7 +151,7 @@ impl Call {
         self.peer.send(&message.to_string())
     }
 
-    /// A turn of the loop; false when the call is over.
+    /// One turn of the loop; false when the call has ended.
     fn turn(&mut self, shared: &Shared, injected: &std::sync::mpsc::Receiver<Vec<u8>>) -> bool {
         match self.peer.read() {
             None => return false,
@@ -168,7 +168,7 @@ impl Call {
             }
         }
         let mut buffer = [0; 2000];
-        // At most a millisecond's wait, then all that is there.
+        // Waits for at most a millisecond, then reads everything available.
         while let Ok((n, from)) = self.udp.recv_from(&mut buffer) {
             if let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, &buffer[..n])
                 && self.rtc.handle_input(Input::Receive(Instant::now(), receive)).is_err()

@@ -12,21 +12,21 @@ use symple::media::source::{Command, Location, Source, SourceEvent};
 use symple::media::{Codec, Frame, StreamId, StreamInfo, VideoFormat};
 
 pub(crate) const H264: &[Codec] = &[Codec::H264];
-/// What viewers take, as far as the source has it.
+/// The streams to request, as far as the source has them.
 pub(crate) const ALL: &[Codec] = &[Codec::H264, Codec::Vp8, Codec::Opus];
 
-/// Far more than anything takes: it only ends a test that would wait for ever.
+/// Far longer than anything takes: it only ends a test that would otherwise wait forever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Watched {
     pub pipeline: Pipeline,
     source: Source,
     events: Receiver<SourceEvent>,
-    /// As they were announced last.
+    /// The streams as last announced.
     streams: RefCell<Vec<StreamInfo>>,
 }
 
-/// Small pictures, so that tests leave the processor to the others.
+/// Small frames, so that tests leave CPU time to others.
 pub(crate) fn settings(source: &str) -> CaptureSettings {
     let source: Location = source.parse().expect("a source");
     CaptureSettings { source, width: 320, height: 180, bitrate: 300_000, ..CaptureSettings::default() }
@@ -50,7 +50,7 @@ impl Watched {
         self.pipeline.encoder()
     }
 
-    /// The stream of this codec, as it was announced last.
+    /// The stream of this codec, as last announced.
     pub(crate) fn info(&self, codec: Codec) -> StreamInfo {
         *self.streams.borrow().iter().find(|stream| stream.codec == codec).expect("it has such a stream")
     }
@@ -63,7 +63,7 @@ impl Watched {
         self.source.producer().command(command);
     }
 
-    /// Wants these, as far as the source has them.
+    /// Requests these streams, as far as the source has them.
     pub(crate) fn start(&self, codecs: &[Codec]) {
         let streams = self.source.producer().streams().into_iter();
         let streams = streams.filter(|stream| codecs.contains(&stream.codec)).map(|stream| stream.id);
@@ -78,14 +78,14 @@ impl Watched {
         self.command(Command::KeyFrame(self.id(codec)));
     }
 
-    /// The next event that `wanted` takes; those before it are gone.
+    /// The next event that `wanted` accepts; earlier ones are discarded.
     pub(crate) fn until<T>(&self, what: &str, mut wanted: impl FnMut(&SourceEvent) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         let mut others = Vec::new();
         loop {
             let event = match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(event) => event,
-                Err(_) => panic!("waited in vain for {what}; there came {others:?}"),
+                Err(_) => panic!("timed out waiting for {what}; received {others:?}"),
             };
             let found = wanted(&event);
             if let SourceEvent::Streams(streams) = &event {
@@ -119,7 +119,7 @@ impl Watched {
         (0..count).map(|_| self.frame(codec)).collect()
     }
 
-    /// So many H.264 frames in a row; trouble of the source ends the test.
+    /// This many consecutive H.264 frames; a problem of the source fails the test.
     pub(crate) fn frames_in_a_row(&self, what: &str, count: usize) -> Vec<Frame> {
         let next = || {
             self.until(what, |event| match event {
@@ -131,7 +131,7 @@ impl Watched {
         (0..count).map(|_| next()).collect()
     }
 
-    /// What an event announces of the stream of this codec, where that is another generation than before.
+    /// The stream of this codec that an event announces, if it has a new generation.
     pub(crate) fn announced(&self, event: &SourceEvent, codec: Codec) -> Option<VideoFormat> {
         let SourceEvent::Streams(streams) = event else { return None };
         let stream = streams.iter().find(|stream| stream.codec == codec)?;
@@ -152,7 +152,7 @@ impl Watched {
         self.until(what, |event| wanted(event).then_some(()))
     }
 
-    /// What came and was not looked at yet.
+    /// Events that arrived and were not read yet.
     pub(crate) fn rest(&self) -> Vec<SourceEvent> {
         self.events.try_iter().collect()
     }

@@ -1,4 +1,4 @@
-//! The side that films: calls, and a fan-out that gets pictures and sounds by the clock.
+//! The sending side: calls, and a fan-out that gets video and audio by the clock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const SESSION: SessionId = SessionId(1);
 pub(crate) struct Filmed {
     pub pictures: Vec<Arc<[u8]>>,
     pub sounds: Vec<Arc<[u8]>>,
-    /// Which pictures were key frames.
+    /// Which frames were key frames.
     pub keys: Vec<usize>,
     pub stats: SessionStats,
     pub reason: String,
@@ -36,7 +36,7 @@ struct Camera {
     filmed: Filmed,
 }
 
-/// Films from the moment that a viewer is connected until the call's end.
+/// Sends frames from the moment that a viewer is connected until the end of the call.
 pub(crate) async fn film(side: Side, calls: bool) -> Filmed {
     let candidate = LocalCandidate { base: side.address(), advertised: None };
     let mut fanout = Fanout::new(Config { candidates: vec![candidate], ..Config::default() }, Instant::now());
@@ -108,7 +108,7 @@ impl Camera {
         }
     }
 
-    /// What has its time: the fan-out's own, a picture, a sound.
+    /// Handles what is due: the fan-out's timeout, a frame, an audio packet.
     async fn tick(&mut self) {
         let now = Instant::now();
         self.fanout.handle_input(Input::Timeout, now);
@@ -148,7 +148,7 @@ impl Camera {
         self.fanout.handle_input(Input::Frame(&frame), now);
     }
 
-    /// Sends what there is, and says until when to wait.
+    /// Sends all outputs, and returns when to wake.
     async fn drain(&mut self) -> Instant {
         loop {
             while let Some(transmit) = self.fanout.poll_transmit(Instant::now()) {
@@ -175,7 +175,7 @@ impl Camera {
     }
 }
 
-/// What looks like an access unit of H.264, told apart by its number.
+/// Looks like an access unit of H.264, identified by its number.
 fn picture(number: usize, key: bool) -> Vec<u8> {
     let nal = |head: &[u8], body: Vec<u8>| [&[0, 0, 0, 1], head, &body].concat();
     if !key {

@@ -1,4 +1,4 @@
-//! What both sides have: a client, its calls and a UDP port, told as one row of happenings.
+//! The common part of both sides: a client, its calls and a UDP port, reporting one sequence of events.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -19,16 +19,16 @@ use symple::rtc::{Path, Transmit};
 
 const ROOM: &str = "public";
 
-/// What happened to a side.
+/// An event of a side.
 pub(crate) enum Came {
-    /// A peer is there.
+    /// A peer is online.
     Peer(String),
     Call(call::Event),
     Datagram {
         path: Path,
         data: Vec<u8>,
     },
-    /// The time that was waited for.
+    /// The awaited time has come.
     Due,
 }
 
@@ -58,7 +58,7 @@ impl Side {
         }
     }
 
-    /// Where the other side reaches our port.
+    /// The address at which the other side reaches our port.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.udp.port()))
     }
@@ -67,13 +67,13 @@ impl Side {
         self.calls.invite(who, &random_id(), "{}", Instant::now()).expect("a first call");
     }
 
-    /// Gives our description to the other side; all candidates are in it.
+    /// Sends our description to the other side; it contains all candidates.
     pub(crate) fn describe(&mut self, id: CallId, kind: call::body::Kind, sdp: &str) {
         let now = Instant::now();
         match kind {
             call::body::Kind::Offer => self.calls.local_offer(id, sdp, now),
             call::body::Kind::Answer => self.calls.local_answer(id, sdp, now),
-            other => panic!("{other:?} is not spoken here"),
+            other => panic!("unexpected {other:?}"),
         }
         .and_then(|()| self.calls.local_candidates_done(id, now))
         .expect("it is our turn");
@@ -83,7 +83,7 @@ impl Side {
         poll_fn(|cx| self.udp.poll_send(cx, &transmit)).await;
     }
 
-    /// The next happening, or [`Came::Due`].
+    /// The next event, or [`Came::Due`].
     pub(crate) async fn next(&mut self, due: Instant) -> Came {
         loop {
             let calls_due = match self.calls.poll_output(Instant::now()) {
@@ -93,7 +93,7 @@ impl Side {
                     continue;
                 }
                 Output::Timeout(at) => at.unwrap_or(due),
-                other => panic!("{other:?} is new"),
+                other => panic!("unknown event {other:?}"),
             };
             if let Some((path, data)) = self.datagrams.pop_front() {
                 return Came::Datagram { path, data };
@@ -111,12 +111,12 @@ impl Side {
         }
     }
 
-    /// For an event, datagrams, or the timer.
+    /// Waits for an event, datagrams, or the timer.
     async fn wait(&mut self) -> Option<Event> {
         poll_fn(|cx| {
             match Pin::new(&mut self.events).poll_next(cx) {
                 Poll::Ready(Some(ClientEvent::Event { event })) => return Poll::Ready(Some(event)),
-                Poll::Ready(lost) => panic!("the client told {lost:?}"),
+                Poll::Ready(lost) => panic!("the client reported {lost:?}"),
                 Poll::Pending => {}
             }
             let datagrams = &mut self.datagrams;
@@ -136,7 +136,7 @@ impl Side {
         self.client.send(draft.raw("data", data)).expect("online");
     }
 
-    /// Gives what concerns calls to them; a peer who came is told.
+    /// Passes call messages to the calls, and reports new peers.
     fn take(&mut self, event: Event) -> Option<String> {
         let now = Instant::now();
         match event {
@@ -154,7 +154,7 @@ impl Side {
     }
 
     fn hear(&mut self, message: &Message, now: Instant) {
-        // What a camera tells of its source has no subtype.
+        // A camera's event about its source has no subtype.
         let (Some(subtype), Some(from)) = (message.subtype(), message.from()) else { return };
         let call: Option<String> = message.get("call").expect("a text");
         let input = Input::Message {

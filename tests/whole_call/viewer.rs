@@ -1,4 +1,4 @@
-//! The side that watches: calls, and a WebRTC peer that puts frames together by a hand other than ours.
+//! The watching side: calls, and a WebRTC peer that reassembles frames with another implementation.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,14 +14,14 @@ use symple::rtc::{Path, Transmit};
 use super::side::{Came, Side};
 
 // str0m has no cryptography of its own, and none of its types are in our API.
-#[allow(dead_code, unused_imports, reason = "some of it is for the sender alone")]
+#[allow(dead_code, unused_imports, reason = "some of it is only for the sender")]
 #[path = "../../src/rtc/crypto/mod.rs"]
 mod crypto;
 
-/// So many pictures it sees before it asks for a key frame.
+/// The number of frames before it requests a key frame.
 pub(crate) const ASKS_AFTER: usize = 20;
 
-/// What came, and how the call went.
+/// What arrived, and how the call went.
 pub(crate) struct Watched {
     pub pictures: Vec<Arc<[u8]>>,
     pub sounds: Vec<Arc<[u8]>>,
@@ -46,7 +46,7 @@ pub(crate) struct Enough {
     pub sounds: usize,
 }
 
-/// Watches until all has come, and hangs up.
+/// Watches until everything has arrived, and hangs up.
 pub(crate) async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
     let mut rtc = Rtc::builder()
         .set_crypto_provider(Arc::new(crypto::provider()))
@@ -121,7 +121,7 @@ impl Viewer {
         }
     }
 
-    /// Sends what there is, keeps what came, and says until when to wait.
+    /// Sends all outputs, stores what arrived, and returns when to wake.
     async fn drain(&mut self) -> Instant {
         loop {
             match self.rtc.poll_output().expect("no error") {
@@ -151,7 +151,7 @@ impl Viewer {
                 self.watched.pictures.push(data.data.clone());
                 if self.watched.pictures.len() == ASKS_AFTER {
                     let mut writer = self.rtc.writer(data.mid).expect("agreed upon");
-                    writer.request_keyframe(None, KeyframeRequestKind::Pli).expect("PLI is agreed upon");
+                    writer.request_keyframe(None, KeyframeRequestKind::Pli).expect("PLI was negotiated");
                 }
                 self.count();
             }

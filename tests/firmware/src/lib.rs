@@ -1,4 +1,4 @@
-//! The smallest camera firmware: what it films, and who may see it.
+//! The smallest camera firmware: its source, and who may watch.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use symple::camera::{Camera, Config, Event, Serve, Signalling, CameraError};
 use symple::media::source::gst::CaptureSettings;
 use symple::proto::Token;
 
-/// A camera with a page at `listen`, for those who know the token.
+/// A camera with a page at `listen`, for viewers with the token.
 pub fn camera(source: &str, listen: SocketAddr, token: &str) -> Result<Camera, Box<dyn std::error::Error>> {
     let capture = CaptureSettings { source: source.parse()?, width: 320, height: 180, ..Default::default() };
     let mut config = Config::new(capture);

@@ -1,4 +1,4 @@
-//! The firmware serves its page, and its camera is there for who knows the token.
+//! The firmware serves its page, and its camera is online for clients with the token.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,11 +9,11 @@ use symple::client::{Config, Event};
 use symple::Client;
 use symple::proto::Token;
 
-/// Far more than it takes, in an emulator too; a deadline, not a measurement.
+/// Far longer than it takes, also in an emulator; a timeout, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_page_and_a_camera_for_who_knows_the_token() {
+fn the_token_gives_access_to_the_camera() {
     let camera = firmware::camera("test", "127.0.0.1:0".parse().expect("literal"), "secret").expect("a camera");
     let address = camera.server().expect("its own").addresses()[0];
     let running = std::thread::spawn({

@@ -1,4 +1,4 @@
-//! A device that answers whoever talks to it.
+//! A device that answers every message.
 
 use symple::client::{Config, Event};
 use symple::Client;

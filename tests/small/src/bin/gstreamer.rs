@@ -1,5 +1,5 @@
-//! GStreamer alone: encodes a few pictures with a camera's encoder, takes them, and rests, as a camera does that has
-//! chosen one. What it holds is none of ours.
+//! Only GStreamer: encodes a few frames with a camera's encoder, receives them, and idles, like a camera that has
+//! chosen an encoder. Its memory is not ours.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;

@@ -1,4 +1,4 @@
-//! A camera of the application's own encoder, with its page and without GStreamer and V4L2: `pushed CLIP ADDRESS TOKEN`,
+//! A camera with the application's own encoder, with its page, without GStreamer and V4L2: `pushed CLIP ADDRESS TOKEN`,
 //! where CLIP is H.264 in Annex B with a delimiter before each access unit.
 
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Gives the clip over and over.
+/// Pushes the clip in a loop.
 fn give(feed: &Feed, clip: &[u8]) {
     let delimiter = [0, 0, 0, 1, 9];
     let starts = clip.windows(delimiter.len()).enumerate().filter(|(_, bytes)| *bytes == delimiter);
