@@ -7,11 +7,13 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 type Ranges = BTreeMap<u64, u64>;
 /// Those of a key, by RTCP or not, and by SSRC.
 type Used = HashMap<(bool, u32), Ranges>;
+/// Of one key, for all sealers that have it.
+type Shared = Arc<Mutex<Used>>;
 
 /// By key, for as long as the tests run: a second sealer with the same key may repeat nothing either.
-static ALL: LazyLock<Mutex<HashMap<Vec<u8>, Arc<Mutex<Used>>>>> = LazyLock::new(Mutex::default);
+static ALL: LazyLock<Mutex<HashMap<Vec<u8>, Shared>>> = LazyLock::new(Mutex::default);
 
-pub(super) struct Once(Arc<Mutex<Used>>);
+pub(super) struct Once(Shared);
 
 impl Once {
     pub(super) fn of(key: &[u8]) -> Once {
