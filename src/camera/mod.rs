@@ -153,6 +153,7 @@ impl Camera {
                 max_bitrate: config.bitrate.max,
                 // Seats are counted, and may become more while it runs.
                 max_sessions: usize::MAX,
+                wall_clock: Some(time::wall_clock()),
                 ..rtc::Config::default()
             },
             streams,

@@ -10,6 +10,12 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// What the system's clock shows, for times that others read.
+#[cfg(feature = "camera")]
+pub(crate) fn wall_clock() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 pub(crate) struct Alarm {
     timer: Timer,
     at: Option<Instant>,

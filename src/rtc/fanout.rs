@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::send::clock::{Position, Timeline};
 use super::send::cut::Cutter;
 use super::send::track::Cut;
+use super::send::wall::Wall;
 use super::session::sdp::Remote;
 use super::session::supply::{Supply, is_carried};
 use super::session::{Note, Session, Shared, Sink};
@@ -53,7 +54,13 @@ impl Fanout {
     pub fn new(config: Config, now: Instant) -> Fanout {
         let crypto = Arc::new(super::crypto::provider());
         Fanout {
-            shared: Shared { config, crypto, certificate: OnceLock::new() },
+            shared: Shared {
+                wall: Wall::new(config.wall_clock, now),
+                config,
+                crypto,
+                certificate: OnceLock::new(),
+                start: now,
+            },
             supply: Supply::default(),
             sessions: HashMap::new(),
             paths: Paths::new(now),
@@ -68,11 +75,6 @@ impl Fanout {
             totals: Totals::default(),
             now,
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn set_crypto(&mut self, crypto: Arc<str0m::config::CryptoProvider>) {
-        self.shared.crypto = crypto;
     }
 
     /// Sets the streams to send, per kind in order of preference: each viewer gets the first one that it can decode. If
@@ -307,7 +309,7 @@ impl Fanout {
             let (paths, skipped) = (&mut self.paths, &mut self.totals.skipped);
             act(session, self.now, &mut Sink { paths, notes: &mut notes, skipped });
             let over = session.check_alive(&self.shared.config, self.now);
-            (over, session.deadline(&self.shared.config), session.turn())
+            (over, session.deadline(&self.shared, self.now), session.turn(self.now))
         });
         let Some((over, due, turn)) = done else { return self.bury(id) };
         self.turns.list(id, turn);
@@ -379,10 +381,10 @@ impl Fanout {
 
     /// Frames that wait for the socket, for one viewer at most; and datagrams that do, over all of them.
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> (usize, usize) {
-        let each = || self.sessions.values().map(Session::waiting);
-        let frames = each().map(|(frames, _)| frames).max().unwrap_or(0);
-        (frames, each().map(|(_, datagrams)| datagrams).sum::<usize>() + self.goodbyes.len())
+    pub(super) fn waiting(&mut self) -> (usize, usize) {
+        let each: Vec<(usize, usize)> = self.sessions.values_mut().map(Session::waiting).collect();
+        let frames = each.iter().map(|(frames, _)| *frames).max().unwrap_or(0);
+        (frames, each.iter().map(|(_, datagrams)| datagrams).sum::<usize>() + self.goodbyes.len())
     }
 
     #[cfg(test)]

@@ -66,7 +66,7 @@ mod turns;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use fanout::Fanout;
 #[cfg(feature = "server")]
@@ -99,6 +99,9 @@ pub struct Config {
     pub silence: Duration,
     /// A session that has not connected within this time ends. Default 30 s.
     pub connect_within: Duration,
+    /// What a wall clock shows when the fan-out is created, for the NTP times in sender reports (RFC 3550, 4). If `None`,
+    /// these times are relative, which suffices for lip sync. Default `None`.
+    pub wall_clock: Option<SystemTime>,
 }
 
 impl Default for Config {
@@ -111,6 +114,7 @@ impl Default for Config {
             resend_packets: 300,
             silence: Duration::from_secs(8),
             connect_within: Duration::from_secs(30),
+            wall_clock: None,
         }
     }
 }
@@ -253,6 +257,8 @@ pub struct SessionStats {
     pub key_frame_requests: u64,
     /// NACKs from the viewer.
     pub nacks: u64,
+    /// Packets sent again, because the viewer lacked them or to probe for bandwidth.
+    pub retransmissions: u64,
     /// Latest bandwidth estimate, in bit/s.
     pub estimate: Option<u32>,
     /// Latest round-trip time.

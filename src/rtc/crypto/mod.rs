@@ -4,17 +4,12 @@
 //! device keeps one crypto library, and a later send path can take the keys of a session where they are made.
 
 mod dtls;
-#[allow(dead_code, reason = "the sender that uses it comes next")]
 pub(crate) mod keys;
 #[cfg(test)]
-mod once;
-#[allow(dead_code, reason = "the sender that uses it comes next")]
+pub(super) mod once;
 pub(crate) mod open;
-pub(super) mod reports;
-#[allow(dead_code, reason = "the sender that uses it comes next")]
 pub(crate) mod seal;
 mod srtp;
-#[allow(dead_code, reason = "the sender that uses it comes next")]
 mod suite;
 
 use openssl::asn1::Asn1Time;
@@ -32,7 +27,6 @@ use str0m::crypto::{CryptoProvider, Sha1HmacProvider, Sha1Provider, Sha256Provid
 
 use dtls::Dtls;
 use srtp::Srtp;
-pub(super) use srtp::opened;
 
 /// What [`str0m::RtcConfig::set_crypto_provider`] takes.
 pub(crate) fn provider() -> CryptoProvider {

@@ -1,5 +1,6 @@
 //! Panics if an index is sealed twice under a key: in tests, of this whole crate.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -12,6 +13,15 @@ type Shared = Arc<Mutex<Used>>;
 
 /// By key, for as long as the tests run: a second sealer with the same key may repeat nothing either.
 static ALL: LazyLock<Mutex<HashMap<Vec<u8>, Shared>>> = LazyLock::new(Mutex::default);
+
+thread_local! {
+    static PANICS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes the next packet that this thread seals panic.
+pub(crate) fn panic_at_the_next() {
+    PANICS.set(true);
+}
 
 pub(super) struct Once(Shared);
 
@@ -30,6 +40,7 @@ impl Once {
     }
 
     fn note(&self, rtcp: bool, ssrc: u32, index: u64) {
+        assert!(!PANICS.take(), "a test wants this");
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let new = add(used.entry((rtcp, ssrc)).or_default(), index);
         drop(used);

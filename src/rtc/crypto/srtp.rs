@@ -1,7 +1,5 @@
 //! The ciphers of SRTP (RFC 3711, RFC 7714).
 
-use std::cell::Cell;
-
 use openssl::cipher::{Cipher, CipherRef};
 use openssl::cipher_ctx::CipherCtx;
 use openssl::error::ErrorStack;
@@ -10,20 +8,8 @@ use str0m::crypto::{
     SrtpProvider, SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
 };
 
-use super::reports;
-
 /// Of an authentication tag, which is the same for both key lengths (RFC 7714, 12).
 const TAG: usize = AeadAes128Gcm::TAG_LEN;
-
-thread_local! {
-    static OPENED: Cell<u64> = const { Cell::new(0) };
-}
-
-/// How many packets this thread has opened, each of which was authentic: str0m doesn't tell of which it took, and
-/// asks for decryption only after the tag was found right.
-pub(crate) fn opened() -> u64 {
-    OPENED.get()
-}
 
 #[derive(Debug)]
 pub(super) struct Srtp;
@@ -100,14 +86,6 @@ impl Keyed {
     fn seal(&mut self, iv: &[u8], aad: &[u8], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
         let sealed = output.get_mut(..input.len() + TAG).ok_or_else(|| other("no room for the tag"))?;
         let (text, tag) = sealed.split_at_mut(input.len());
-        let mut corrected = vec![];
-        let input = if reports::is_report(aad) {
-            corrected.extend_from_slice(input);
-            reports::correct(aad, &mut corrected);
-            &corrected
-        } else {
-            input
-        };
         let mut seal = || {
             self.0.encrypt_init(None, None, Some(iv))?;
             self.0.cipher_update(aad, None)?;
@@ -136,7 +114,6 @@ impl Keyed {
             self.stream(text, output)
         };
         open().map_err(other)?;
-        OPENED.set(OPENED.get() + 1);
         Ok(length)
     }
 }
@@ -149,9 +126,7 @@ impl Aes128CmSha1_80Cipher for Keyed {
 
     fn decrypt(&mut self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
         self.0.decrypt_init(None, None, Some(iv)).map_err(other)?;
-        self.stream(input, output).map_err(other)?;
-        OPENED.set(OPENED.get() + 1);
-        Ok(())
+        self.stream(input, output).map_err(other)
     }
 }
 

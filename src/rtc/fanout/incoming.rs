@@ -133,7 +133,7 @@ impl Fanout {
             for record in demux::records(data, stage) {
                 match record {
                     Ok(record) if !self.is_handshake_of(id, record) => {}
-                    Ok(record) => _ = self.deliver(id, path, record, None),
+                    Ok(record) => self.deliver(id, path, record, None),
                     Err(BadRecord::Truncated | BadRecord::Kind | BadRecord::Short) => {
                         self.totals.dropped.dtls_malformed += 1;
                     }
@@ -154,7 +154,7 @@ impl Fanout {
     /// Hands RTP or RTCP to those whose it may be, until one finds by its keys that it is its own.
     fn hand_over(&mut self, path: Path, data: &[u8]) {
         let known: Vec<SessionId> = self.paths.claimants(path).collect();
-        let mut take = |id: &SessionId| self.deliver(*id, path, data, Some(Sign::Media));
+        let mut take = |id: &SessionId| self.deliver_media(*id, path, data);
         if let Some(id) = known.iter().copied().find(&mut take) {
             if known.len() > 1 {
                 self.replace_others(id, path, Sign::Media);
@@ -163,7 +163,7 @@ impl Fanout {
         }
         let others: Vec<SessionId> =
             self.silent_of(path.remote.ip()).filter(|id| !known.contains(id)).collect();
-        let taken = others.iter().any(|id| self.deliver(*id, path, data, Some(Sign::Media)));
+        let taken = others.iter().any(|id| self.deliver_media(*id, path, data));
         self.totals.strays += u64::from(!taken && known.is_empty());
     }
 
@@ -184,23 +184,28 @@ impl Fanout {
         ids
     }
 
-    /// Lets a session's library read a datagram, and says whether the session took it for authentic.
-    fn deliver(&mut self, id: SessionId, path: Path, data: &[u8], sign: Option<Sign>) -> bool {
+    /// Lets a session read RTP or RTCP. Returns whether it is authentic there.
+    fn deliver_media(&mut self, id: SessionId, path: Path, data: &[u8]) -> bool {
         let mut authentic = false;
+        self.step(id, |session, now, sink| authentic = session.handle_media(path, data, now, sink));
+        authentic
+    }
+
+    /// Lets a session's library read a datagram.
+    fn deliver(&mut self, id: SessionId, path: Path, data: &[u8], sign: Option<Sign>) {
         if self.sessions.get(&id).is_some_and(Session::is_clogged) {
             self.totals.dropped.unanswered += 1;
-            return false;
+            return;
         }
         let carrier = match path.proto {
             Protocol::Udp => Carrier::Udp,
         };
         match Receive::new(carrier, path.remote, path.local, data) {
-            Ok(receive) => self.step(id, |session, now, sink| {
-                authentic = session.handle_datagram(path, receive, sign, now, sink);
-            }),
+            Ok(receive) => {
+                self.step(id, |session, now, sink| session.handle_datagram(path, receive, sign, now, sink))
+            }
             // Read here as well-formed, there not.
             Err(_) => self.totals.dropped.stun_malformed += 1,
         }
-        authentic
     }
 }

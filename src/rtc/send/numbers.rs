@@ -6,6 +6,9 @@
 //! stops, or gives way to another goes on where the SSRC's last packet was.
 
 use std::collections::HashMap;
+use std::time::Instant;
+
+use super::clock::Timestamp;
 
 /// All SSRCs that a session has sent on.
 #[derive(Debug, Default)]
@@ -18,11 +21,25 @@ pub(in crate::rtc) struct Numbering {
     next: u64,
     /// What is added to the media's time.
     offset: u32,
+    /// Packets and payload bytes sent, as sender reports count them: both wrap (RFC 3550, 6.4.1).
+    pub(in crate::rtc) packets: u32,
+    pub(in crate::rtc) octets: u32,
+    /// The RTP time of the last frame, and when what it shows happened.
+    pub(in crate::rtc) last: Option<(u32, Instant)>,
 }
 
 impl Numbers {
     pub(in crate::rtc) fn of(&mut self, ssrc: u32) -> &mut Numbering {
         self.0.entry(ssrc).or_insert_with(Numbering::begin)
+    }
+
+    /// Forgets SSRCs on which nothing is sent again.
+    pub(in crate::rtc) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.0.retain(|ssrc, _| keep(*ssrc));
+    }
+
+    pub(in crate::rtc) fn get(&self, ssrc: u32) -> Option<&Numbering> {
+        self.0.get(&ssrc)
     }
 }
 
@@ -32,18 +49,34 @@ impl Numbering {
         let mut random = [0; 6];
         getrandom::fill(&mut random).expect("the system has random numbers");
         let [a, b, offset @ ..] = random;
-        // Below 2^15, so that the first packets don't wrap: a receiver that missed them could not tell.
-        Numbering { next: u64::from(u16::from_be_bytes([a, b]) & 0x7fff), offset: u32::from_be_bytes(offset) }
+        Numbering {
+            // Below 2^15, so that the first packets don't wrap: a receiver that missed them could not tell.
+            next: u64::from(u16::from_be_bytes([a, b]) & 0x7fff),
+            offset: u32::from_be_bytes(offset),
+            packets: 0,
+            octets: 0,
+            last: None,
+        }
     }
 
-    /// The number of a packet, which is given out this once.
-    pub(in crate::rtc) fn take(&mut self) -> u64 {
+    /// The number of a packet with so many bytes of payload, which is given out this once.
+    pub(in crate::rtc) fn take(&mut self, octets: usize) -> u64 {
         let number = self.next;
         self.next += 1;
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(octets as u32);
         number
     }
 
-    pub(in crate::rtc) fn time(&self, ticks: u32) -> u32 {
-        ticks.wrapping_add(self.offset)
+    /// The next number.
+    pub(in crate::rtc) fn peek(&self) -> u64 {
+        self.next
+    }
+
+    /// The RTP time of a frame that is sent now.
+    pub(in crate::rtc) fn time(&mut self, timestamp: Timestamp) -> u32 {
+        let time = timestamp.ticks.wrapping_add(self.offset);
+        self.last = Some((time, timestamp.wallclock));
+        time
     }
 }

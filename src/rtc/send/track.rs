@@ -1,34 +1,28 @@
-//! A stream on its way to one viewer: its packets, and whether frames pass.
+//! A stream on its way to one viewer: which frames pass, and which packets are next.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use str0m::media::{Mid, Pt};
-use str0m::rtp::{RtpWrite, StreamTx};
-
 use super::clock::Timestamp;
 use super::cut::Payloads;
-use super::numbers::Numbering;
+use super::header::Extensions;
+use super::history::History;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 
-/// A viewer whose queue is older than this can't follow: it is sent nothing more until the queue is
-/// empty, and then a key frame. str0m itself would let it grow to two seconds.
+/// A viewer whose oldest waiting frame is older than this cannot follow: what waits is dropped, and it continues at a key
+/// frame.
 const STUCK: Duration = Duration::from_secs(1);
 /// Video that our own socket has not taken for so long is dropped up to a key frame. Half of `STUCK`: it is late for
 /// all viewers at once.
 const BEHIND: Duration = Duration::from_millis(500);
 /// Audio older than this is dropped packet by packet: ten of 20 ms, which a receiver conceals rather than play them late.
 const AUDIO_BEHIND: Duration = Duration::from_millis(200);
-/// Frames of a stream that wait for the socket, at most: half a second of the highest frame rate.
+/// Frames of a stream that wait, at most: a second of the highest usual frame rate.
 const MAX_WAITING: usize = 120;
 /// A viewer that waits for a key frame while others come asks again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// How long repeated packets are of use.
-const RESEND_AGE: Duration = Duration::from_secs(2);
-/// When more than this part of what is sent is repetition, repeating makes it worse.
-const RESEND_RATIO: f32 = 0.3;
 
 /// A frame that was cut, for all viewers.
 #[derive(Clone, Debug)]
@@ -47,16 +41,43 @@ pub(in crate::rtc) struct Pushed {
     pub(in crate::rtc) skipped: Option<(KeyFrameReason, u64)>,
 }
 
+/// How a section carries a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::rtc) struct Format {
+    /// The section's name in the description.
+    pub(in crate::rtc) mid: String,
+    pub(in crate::rtc) pt: u8,
+    pub(in crate::rtc) ssrc: u32,
+    /// Payload type and SSRC of retransmissions.
+    pub(in crate::rtc) rtx: Option<(u8, u32)>,
+    pub(in crate::rtc) extensions: Extensions,
+}
+
+/// How packets get out just now.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::rtc) struct Outlet {
+    /// Since when the socket takes nothing of what may leave.
+    pub(in crate::rtc) blocked: Option<Instant>,
+    /// When the pacer last kept packets back.
+    pub(in crate::rtc) paced: Option<Instant>,
+    /// Whether what was sent is through, as far as the pacer knows.
+    pub(in crate::rtc) is_idle: bool,
+}
+
 pub(in crate::rtc) struct Track {
     pub(in crate::rtc) stream: StreamId,
     pub(in crate::rtc) codec: Codec,
-    pub(in crate::rtc) mid: Mid,
-    pt: Pt,
+    pub(in crate::rtc) format: Format,
     gate: Gate,
-    /// What waits for the socket, and since when.
+    /// What waits to be sent, and since when.
     waiting: VecDeque<(Instant, Cut)>,
-    /// Whether lost packets are repeated.
-    repeats: bool,
+    /// The next packet of the first of them.
+    index: usize,
+    pub(in crate::rtc) history: History,
+    /// Whether the viewer has reported on the stream, and so knows its section.
+    pub(in crate::rtc) is_known: bool,
+    /// Of the last full intra request (RFC 5104, 4.3.1): the same number again is the same request.
+    pub(in crate::rtc) fir: Option<u8>,
 }
 
 impl Track {
@@ -64,28 +85,27 @@ impl Track {
     pub(in crate::rtc) fn new(
         stream: StreamId,
         codec: Codec,
-        pt: u8,
-        tx: &mut StreamTx,
+        format: Format,
         resend_packets: usize,
         asked: Instant,
     ) -> Track {
         let video = codec.is_video();
-        if video {
-            tx.set_rtx_cache(resend_packets, RESEND_AGE, Some(RESEND_RATIO));
-        }
+        let kept = if video && format.rtx.is_some() { resend_packets } else { 0 };
         Track {
             stream,
             codec,
-            mid: tx.mid(),
-            pt: Pt::from(pt),
+            format,
             gate: if video { Gate::AwaitsKey { asked, cause: KeyFrameReason::Join } } else { Gate::Open },
             waiting: VecDeque::new(),
-            repeats: video && resend_packets > 0,
+            index: 0,
+            history: History::new(kept),
+            is_known: false,
+            fir: None,
         }
     }
 
-    /// Holds frames back until a key frame, which is asked for now. Says whether there is something to
-    /// ask for: sound has no key frames.
+    /// Holds frames back until a key frame, which is asked for now. Returns whether there is something to ask for:
+    /// audio has no key frames.
     pub(in crate::rtc) fn await_key(&mut self, now: Instant) -> bool {
         let video = self.codec.is_video();
         if video {
@@ -94,24 +114,18 @@ impl Track {
         video
     }
 
-    /// Takes a frame, which then waits until the socket takes it; or drops it, or what waited before it. `held` says
-    /// since when the session has been waiting for the socket, if it is.
-    pub(in crate::rtc) fn push(
-        &mut self,
-        cut: &Cut,
-        tx: &StreamTx,
-        held: Option<Instant>,
-        now: Instant,
-    ) -> Pushed {
+    /// Takes a frame, which then waits until it may leave; or drops it, or what waited before it.
+    pub(in crate::rtc) fn push(&mut self, cut: &Cut, outlet: Outlet, now: Instant) -> Pushed {
         if !self.codec.is_video() {
             return self.push_audio(cut, now);
         }
-        let (gate, wanted) = self.gate.next(self.queue(tx, held, now), cut.key, now);
+        let (gate, wanted) = self.gate.next(self.queue(outlet, now), cut.key, now);
         self.gate = gate;
         let mut skipped = 1;
-        if gate == Gate::Behind {
+        if matches!(gate, Gate::Behind | Gate::Stuck) {
             skipped += self.waiting.len() as u64;
             self.waiting.clear();
+            self.index = 0;
         }
         let Some(cause) = gate.cause() else {
             self.waiting.push_back((now, cut.clone()));
@@ -122,32 +136,36 @@ impl Track {
 
     fn push_audio(&mut self, cut: &Cut, now: Instant) -> Pushed {
         let mut dropped = 0;
-        while self.waiting.len() >= MAX_WAITING || age(self.waiting.front(), now) > AUDIO_BEHIND {
+        while self.waiting.len() >= MAX_WAITING || self.age(now) > AUDIO_BEHIND {
             self.waiting.pop_front();
+            self.index = 0;
             dropped += 1;
         }
         self.waiting.push_back((now, cut.clone()));
         Pushed { wanted: None, skipped: (dropped > 0).then_some((KeyFrameReason::Behind, dropped)) }
     }
 
-    /// How earlier packets get out: through our socket, and through the network.
-    fn queue(&self, tx: &StreamTx, held: Option<Instant>, now: Instant) -> Queue {
-        let held_for = held.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let behind = held_for.max(age(self.waiting.front(), now)) > BEHIND;
-        if behind || self.waiting.len() >= MAX_WAITING {
+    /// How earlier frames get out: through our socket, and through the network.
+    fn queue(&self, outlet: Outlet, now: Instant) -> Queue {
+        let blocked = outlet.blocked.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let age = self.age(now);
+        // What waits though the pacer has not kept it back waits for the socket, which takes too little.
+        let paced = outlet.paced.is_some_and(|at| now.saturating_duration_since(at) <= BEHIND);
+        if blocked > BEHIND || (!paced && age > BEHIND) {
             return Queue::Behind;
         }
-        match tx.queue_info() {
-            Some(q) if q.packet_count() > 0 => {
-                let oldest = q.first_unsent().map_or(Duration::ZERO, |t| now.saturating_duration_since(t));
-                if oldest > STUCK { Queue::Stuck } else { Queue::Moving }
-            }
-            _ if held.is_some() || !self.waiting.is_empty() => Queue::Moving,
-            _ => Queue::Empty,
+        if age > STUCK || self.waiting.len() >= MAX_WAITING {
+            return Queue::Stuck;
         }
+        if self.waiting.is_empty() && outlet.is_idle { Queue::Empty } else { Queue::Moving }
     }
 
-    pub(in crate::rtc) fn has_frames(&self) -> bool {
+    /// How long the oldest frame has waited.
+    fn age(&self, now: Instant) -> Duration {
+        self.waiting.front().map_or(Duration::ZERO, |(since, _)| now.saturating_duration_since(*since))
+    }
+
+    pub(in crate::rtc) fn has_packets(&self) -> bool {
         !self.waiting.is_empty()
     }
 
@@ -156,27 +174,21 @@ impl Track {
         self.waiting.len()
     }
 
-    /// The next frame that waits.
-    pub(in crate::rtc) fn pop(&mut self) -> Option<Cut> {
-        self.waiting.pop_front().map(|(_, cut)| cut)
+    /// The frame of the next packet, and which of its packets it is.
+    pub(in crate::rtc) fn next(&self) -> Option<(&Cut, usize)> {
+        self.waiting.front().map(|(_, cut)| (cut, self.index))
     }
 
-    pub(in crate::rtc) fn write(&self, tx: &mut StreamTx, numbering: &mut Numbering, cut: &Cut) {
-        let time = numbering.time(cut.timestamp.ticks);
-        for (i, payload) in cut.payloads.iter().enumerate() {
-            let last = i + 1 == cut.payloads.len();
-            let number = numbering.take().into();
-            tx.write_rtp(
-                RtpWrite::new(self.pt, number, time, cut.timestamp.wallclock, payload.clone())
-                    .marker(last && self.codec.is_video())
-                    .nackable(self.repeats),
-            );
+    /// That packet was sent. Returns whether its frame is complete.
+    pub(in crate::rtc) fn advance(&mut self) -> bool {
+        self.index += 1;
+        let complete = self.waiting.front().is_some_and(|(_, cut)| self.index >= cut.payloads.len());
+        if complete {
+            self.waiting.pop_front();
+            self.index = 0;
         }
+        complete
     }
-}
-
-fn age(waiting: Option<&(Instant, Cut)>, now: Instant) -> Duration {
-    waiting.map_or(Duration::ZERO, |(since, _)| now.saturating_duration_since(*since))
 }
 
 /// Whether frames pass.

@@ -3,34 +3,33 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use str0m::bwe::Bitrate;
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::format::FormatParams;
-use str0m::media::{Direction as Stack, Frequency, MediaKind, Mid, Pt};
-use str0m::rtp::Extension;
+use str0m::media::{Direction as Stack, Frequency, MediaKind, Pt};
 use str0m::{Candidate, IceCreds, Rtc};
 
-use super::output::Hand;
 use super::state::State;
-use super::{Names, OpenOffer, REPORTS_EVERY, STATS_EVERY, Session, Shared};
-use crate::media::{self, Codec, StreamId};
-use crate::rtc::crypto::reports;
+use super::{Announced, Names, OpenOffer, STATS_EVERY, Session, Shared};
+use crate::media::{self, Codec};
 use crate::rtc::refusal::Refusal;
-use crate::rtc::send::batch::Batch;
-use crate::rtc::send::numbers::Numbers;
-use crate::rtc::send::track::Track;
+use crate::rtc::send::estimate::Limits;
+use crate::rtc::send::sender::Sender;
+use crate::rtc::send::track::Format;
 use crate::rtc::session::candidates::{Candidates, Verdict, canonical};
 use crate::rtc::session::choice::Choice;
-use crate::rtc::session::credentials::{credentials, random_name, random_number};
+use crate::rtc::session::credentials::{credentials, random_name, random_number, random_ssrc};
 use crate::rtc::session::describe::{self, Facts};
 use crate::rtc::session::direction::Direction;
-use crate::rtc::session::negotiate::{Lane, Plan, Settled};
-use crate::rtc::session::part::{Part, STREAM_NAME, Used, Whole};
+use crate::rtc::session::negotiate::{Plan, Settled};
+use crate::rtc::session::part::{Part, Used, Whole};
 use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::{self, Kind, Remote, Transport};
 use crate::rtc::session::slots::STR0M_PROFILE;
 use crate::rtc::session::supply::Supply;
-use crate::rtc::{Answer, Answered, LocalCandidate, SessionId, SessionStats};
+use crate::rtc::{Answer, Answered, Config, LocalCandidate, SessionId, SessionStats};
+
+/// No link is taken for slower than this: a key frame a second of the smallest size.
+const MIN_BITRATE: u32 = 50_000;
 
 impl Session {
     /// A session for an offer that was read; and our answer.
@@ -59,7 +58,6 @@ impl Session {
         }
         let choices = choices(&Settled::default(), supply);
         let mut session = Session::new(id, shared, &choices, now);
-        let cname = session.cname.clone();
         let mut api = session.rtc.sdp_api();
         let mut mids = vec![];
         for (kind, media) in [(Kind::Audio, media::Kind::Audio), (Kind::Video, media::Kind::Video)] {
@@ -67,25 +65,21 @@ impl Session {
             if !ours.sends() {
                 continue;
             }
-            let stream = Some(STREAM_NAME.into());
-            // str0m takes the name of the track for the CNAME.
-            let direction = if ours.receives() { Stack::SendRecv } else { Stack::SendOnly };
+            // What is sent is ours, not str0m's.
+            let direction = if ours.receives() { Stack::RecvOnly } else { Stack::Inactive };
             let kind_of = if kind == Kind::Video { MediaKind::Video } else { MediaKind::Audio };
-            let mid = api.add_media(kind_of, direction, stream, Some(cname.clone()), None);
+            let mid = api.add_media(kind_of, direction, None, None, None);
             mids.push((kind, ours.receives(), mid.to_string()));
         }
-        let (offer, pending) = api.apply().ok_or_else(|| Refusal::failed("no offer was created"))?;
+        let (_, pending) = api.apply().ok_or_else(|| Refusal::failed("no offer was created"))?;
         session.open = Some(OpenOffer { pending, mids: mids.iter().map(|(.., mid)| mid.clone()).collect() });
-        let offer = offer.to_sdp_string();
-        let sections: Vec<&str> = offer.split("\r\nm=").skip(1).collect();
         let mut parts = vec![];
-        for ((kind, receives, mid), section) in mids.iter().zip(sections) {
-            let Some(ssrcs) = announced(section) else {
-                return Err(Refusal::failed("the offer has no SSRC"));
-            };
+        for (kind, receives, mid) in &mids {
             let video = *kind == Kind::Video;
             let own: Vec<Choice> =
                 choices.iter().filter(|choice| choice.codec.is_video() == video).copied().collect();
+            let (ssrc, rtx) = session.announce(mid, video);
+            let ssrcs = (ssrc, own.iter().any(|choice| choice.rtx.is_some()).then_some(rtx));
             parts.push(Part::Used(Used::offered(*kind, mid, ssrcs, *receives, &own)));
         }
         let sdp = session.describe("actpass", Whole { bundles: true, mixes_extensions: false }, &parts);
@@ -113,13 +107,13 @@ impl Session {
             open: None,
             origin: random_number(),
             version: 0,
-            ledger: reports::Ledger::new(&cname),
+            wall: shared.wall,
+            sender: Sender::new(&cname, limits(config), now),
             cname,
-            tracks: vec![],
-            batch: Batch::default(),
-            hand: Hand::Empty,
+            announced: vec![],
+            keys: None,
+            ready: None,
             unanswered: 0,
-            numbers: Numbers::default(),
             names: Names::default(),
             candidates: Candidates::default(),
             addresses: config
@@ -132,7 +126,6 @@ impl Session {
             local_candidates,
             default: default_candidate(&config.candidates),
             stats: SessionStats::default(),
-            by_twcc: false,
             #[cfg(test)]
             panics: false,
         }
@@ -172,10 +165,10 @@ impl Session {
             // ICE began anew, under a name and a password of str0m's making.
             self.rtc.direct_api().set_local_ice_credentials(credentials());
         }
-        self.settle(shared, transport, &plan)?;
+        self.settle(shared, remote, transport, &plan);
         self.note_transport(remote);
         let setup = answer.lines().find_map(|line| line.strip_prefix("a=setup:")).unwrap_or("passive");
-        let parts = plan.parts(remote, |mid| self.ssrcs(mid));
+        let parts = plan.parts(remote, |section, video| self.announce(section, video));
         let session = Whole { bundles: remote.bundles, mixes_extensions: remote.mixes_extensions };
         setup.clone_into(&mut self.setup);
         let sdp = self.describe(setup, session, &parts);
@@ -198,51 +191,42 @@ impl Session {
         let answer = SdpAnswer::from_sdp_string(&answer).map_err(unusable)?;
         let open = self.open.take().expect("seen above");
         self.rtc.sdp_api().accept_answer(open.pending, answer).map_err(unusable)?;
-        self.settle(shared, transport, &plan)?;
+        self.settle(shared, remote, transport, &plan);
         self.note_transport(remote);
         self.settled = plan.settled;
         Ok(Answered { streams: self.stats.streams.clone() })
     }
 
     /// Takes over what was negotiated.
-    pub(super) fn settle(
-        &mut self,
-        shared: &Shared,
-        transport: Transport,
-        plan: &Plan,
-    ) -> Result<(), Refusal> {
+    pub(super) fn settle(&mut self, shared: &Shared, remote: &Remote, transport: Transport, plan: &Plan) {
         self.names.theirs.clone_from(&transport.ufrag);
         self.names.their_password.clone_from(&transport.pwd);
         self.remote = transport;
-        let lanes = plan.lanes();
+        let lanes = plan.lanes(remote);
         self.stats.streams = lanes.iter().filter_map(|lane| lane.sends).collect();
         let h264 = lanes.iter().map(|lane| lane.choice).find(|choice| choice.codec == Codec::H264);
         self.stats.profile_level_id = h264.map(|choice| {
             let [_, profile, constraints, level] = choice.profile.to_be_bytes();
             [profile, constraints, level]
         });
-        let mut before = std::mem::take(&mut self.tracks);
-        for lane in &lanes {
+        self.announced.retain(|known| plan.settled.slots.has(&known.section));
+        let announced = &self.announced;
+        self.sender
+            .retain_ssrcs(|ssrc| announced.iter().any(|known| known.ssrc == ssrc || known.rtx == ssrc));
+        let mut streams = vec![];
+        for lane in lanes {
             let Some(stream) = lane.sends else { continue };
-            let track = match before.iter().position(|t| t.stream == stream && *t.mid == *lane.mid) {
-                Some(i) => before.swap_remove(i),
-                None => self.open_track(shared, stream, lane)?,
+            let (ssrc, rtx) = self.announce(&lane.section, lane.choice.codec.is_video());
+            let format = Format {
+                mid: lane.mid,
+                pt: lane.choice.pt,
+                ssrc,
+                rtx: lane.choice.rtx.map(|pt| (pt, rtx)),
+                extensions: lane.extensions,
             };
-            self.tracks.push(track);
+            streams.push((stream, lane.choice.codec, format));
         }
-        Ok(())
-    }
-
-    fn open_track(&mut self, shared: &Shared, stream: StreamId, lane: &Lane) -> Result<Track, Refusal> {
-        let mid = Mid::from(lane.mid.as_str());
-        let pt = Pt::from(lane.choice.pt);
-        let agreed =
-            self.rtc.media(mid).is_some_and(|m| m.direction().is_sending() && m.remote_pts().contains(&pt));
-        let mut api = self.rtc.direct_api();
-        let Some(tx) = api.stream_tx_by_mid(mid, None).filter(|_| agreed) else {
-            return Err(Refusal::failed("cannot send what was negotiated"));
-        };
-        Ok(Track::new(stream, lane.choice.codec, lane.choice.pt, tx, shared.config.resend_packets, self.made))
+        self.sender.set_streams(streams, shared.config.resend_packets, self.made);
     }
 
     /// How the other side is reached from now on; as before, if all sections of its description are over.
@@ -251,11 +235,18 @@ impl Session {
         if theirs.ufrag.is_empty() { self.remote.clone() } else { theirs.clone() }
     }
 
-    /// What is sent in a section that str0m knows by this name.
-    pub(super) fn ssrcs(&mut self, mid: &str) -> Option<(u32, Option<u32>)> {
-        let mut api = self.rtc.direct_api();
-        let tx = api.stream_tx_by_mid(Mid::from(mid), None)?;
-        Some((*tx.ssrc(), tx.rtx().map(|rtx| *rtx)))
+    /// The SSRC of what is sent in a section that str0m knows by this name, and that of its retransmissions. They stay
+    /// the same as long as the section does.
+    fn announce(&mut self, section: &str, video: bool) -> (u32, u32) {
+        if let Some(known) = self.announced.iter().find(|known| known.section == section) {
+            return (known.ssrc, known.rtx);
+        }
+        let taken = |ssrc| self.announced.iter().any(|known| known.ssrc == ssrc || known.rtx == ssrc);
+        let mut fresh = std::iter::repeat_with(random_ssrc).filter(|ssrc| *ssrc != 0 && !taken(*ssrc));
+        let ssrc = fresh.next().expect("there are more SSRCs than sections");
+        let rtx = fresh.find(|rtx| *rtx != ssrc).expect("there are more SSRCs than sections");
+        self.announced.push(Announced { section: section.to_owned(), video, ssrc, rtx });
+        (ssrc, rtx)
     }
 
     /// Writes a description of ours.
@@ -318,9 +309,9 @@ impl Session {
     }
 }
 
-/// No more bandwidth than this is looked for.
-pub(super) fn limit(rtc: &mut Rtc, bps: u32) {
-    rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::bps(bps.into()));
+/// What is assumed of a link, and looked for.
+fn limits(config: &Config) -> Limits {
+    Limits { initial: config.initial_bitrate, min: MIN_BITRATE, max: config.max_bitrate }
 }
 
 /// A str0m of its own for a session, and the candidates that it has.
@@ -337,19 +328,11 @@ pub(super) fn stack(
         .set_local_ice_credentials(credentials)
         .set_rtp_mode(true)
         .set_stats_interval(Some(STATS_EVERY))
-        .set_rtcp_report_interval_audio(REPORTS_EVERY)
-        .set_rtcp_report_interval_video(REPORTS_EVERY)
-        .enable_bwe(Some(Bitrate::bps(config.initial_bitrate.into())))
-        .clear_extension_map()
-        .set_extension(2, Extension::AbsoluteSendTime)
-        .set_extension(3, Extension::TransportSequenceNumber)
-        .set_extension(4, Extension::RtpMid)
         .clear_codecs();
     for choice in choices {
         add_codec(&mut builder, choice);
     }
     let mut rtc = builder.build(now);
-    limit(&mut rtc, config.max_bitrate);
     let mut lines = vec![];
     for LocalCandidate { base, advertised } in &config.candidates {
         let outside = advertised.map(|a| Candidate::server_reflexive(a, *base, "udp"));
@@ -377,16 +360,6 @@ fn default_candidate(candidates: &[LocalCandidate]) -> Option<SocketAddr> {
     let mut by_likelihood = outside.chain(away).chain(all());
     let first = by_likelihood.clone().next();
     by_likelihood.find(SocketAddr::is_ipv4).or(first).map(canonical)
-}
-
-/// The SSRC that str0m announces in a section of an offer, and that of its retransmissions.
-fn announced(section: &str) -> Option<(u32, Option<u32>)> {
-    let value = |name: &str| section.lines().find_map(|line| line.strip_prefix(name));
-    if let Some(group) = value("a=ssrc-group:FID ") {
-        let (ssrc, rtx) = group.split_once(' ')?;
-        return Some((ssrc.parse().ok()?, Some(rtx.trim().parse().ok()?)));
-    }
-    Some((value("a=ssrc:")?.split(' ').next()?.parse().ok()?, None))
 }
 
 /// The payload types to configure: what was settled, and proposals for the rest.

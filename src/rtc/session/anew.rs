@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use str0m::IceCreds;
 use str0m::change::SdpOffer;
-use str0m::media::Mid;
 
 use super::agree::{choices, stack, unusable};
 use super::state::Moved;
@@ -63,14 +62,6 @@ impl Session {
         remote.transport.setup = Some(theirs.to_owned());
         let own = IceCreds { ufrag: self.names.ours.clone(), pass: self.names.our_password.clone() };
         let (rtc, _) = stack(shared, &choices(&known, supply), own, now);
-        let said: Vec<(bool, u32, Option<u32>)> = self
-            .tracks
-            .iter()
-            .map(|track| (track.codec.is_video(), track.mid))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .filter_map(|(video, mid)| self.ssrcs(&mid).map(|(ssrc, rtx)| (video, ssrc, rtx)))
-            .collect();
         self.rtc = rtc;
         self.time = self.time.max(now);
         self.candidates.restart();
@@ -78,19 +69,19 @@ impl Session {
         let offer = plan.for_str0m(&remote, &remote.transport, &fresh);
         let offer = SdpOffer::from_sdp_string(&offer).map_err(unusable)?;
         self.rtc.sdp_api().accept_offer(offer).map_err(unusable)?;
-        for lane in plan.lanes() {
-            let ours = said.iter().find(|(of_video, ..)| *of_video == lane.choice.codec.is_video());
-            if let (Some(_), Some((_, ssrc, rtx))) = (lane.sends, ours) {
-                let mid = Mid::from(lane.mid.as_str());
-                let rtx = rtx.map(Into::into);
-                self.rtc.direct_api().reset_stream_tx(mid, None, (*ssrc).into(), rtx);
+        // The SSRCs were announced, and keep their numbers, whatever str0m calls the sections now.
+        for lane in plan.lanes(&remote) {
+            let video = lane.choice.codec.is_video();
+            if let Some(known) = self.announced.iter_mut().find(|known| known.video == video) {
+                known.section = lane.section;
             }
         }
-        self.tracks.clear();
+        self.sender.disconnect();
+        (self.keys, self.ready) = (None, None);
         self.client = None;
         (self.made, self.heard) = (now, now);
         self.route = Route::new(now);
-        self.settle(shared, remote.transport.clone(), &plan)?;
+        self.settle(shared, &remote, remote.transport.clone(), &plan);
         self.settled = plan.settled;
         Ok(())
     }

@@ -16,9 +16,8 @@ pub(in crate::rtc) fn credentials() -> IceCreds {
     IceCreds { ufrag: ufrag.to_owned(), pass: pass.to_owned() }
 }
 
-/// A CNAME that lasts for a session and tells nothing (RFC 7022, 4.2, which asks for 96 bits). As long as str0m's.
+/// A CNAME that lasts for a session and tells nothing (RFC 7022, 4.2, which asks for 96 bits).
 pub(in crate::rtc) fn random_name() -> String {
-    // str0m takes no slash in a name.
     text(2 * NAME).chars().filter(char::is_ascii_alphanumeric).take(NAME).collect()
 }
 
@@ -27,6 +26,12 @@ pub(in crate::rtc) fn random_number() -> u64 {
     let mut random = [0; 8];
     getrandom::fill(&mut random).expect("the system has random numbers");
     u64::from_be_bytes(random) >> 2
+}
+
+pub(in crate::rtc) fn random_ssrc() -> u32 {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).expect("the system has random numbers");
+    u32::from_be_bytes(random)
 }
 
 fn text(len: usize) -> String {

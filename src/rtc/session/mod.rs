@@ -20,42 +20,30 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpPendingOffer;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::net::Receive;
 use str0m::{IceConnectionState, Rtc};
 
-use super::crypto::{self, reports};
-use super::demux::Stage;
+use super::crypto::keys::{self, Keys};
 use super::demux::paths::Paths;
-use super::send::batch::Batch;
-use super::send::numbers::Numbers;
-use super::send::track::Track;
+use super::demux::{self, Stage};
+use super::send::sender::{Heard, Sender};
+use super::send::wall::Wall;
 use super::{Config, Path, SessionId, SessionStats, Skipped};
 use crate::call::body::{End, EndReason};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use candidates::{Candidates, is_reachable};
 use negotiate::Settled;
-use output::Hand;
 use route::{NextStep, Route, Sign};
 use sdp::Transport;
 use state::{Signs, State};
 
-/// str0m's pacer lets one packet out a microsecond; a burst is taken at once, up to this far ahead.
-const STEP: Duration = Duration::from_micros(1);
-const BURST: Duration = Duration::from_micros(500);
-/// str0m wants to wake up more often than a camera can afford (its own wake-ups cost more than the
-/// packets). Timers wait so long, those that pace packets less.
-const SLACK: Duration = Duration::from_millis(5);
-const PACED_SLACK: Duration = Duration::from_millis(1);
-/// Where no media flows str0m pads with 160 packets of 31 bytes a second; fewer keep the path open too.
-const PADDING_SLACK: Duration = Duration::from_millis(50);
-const STATS_EVERY: Duration = Duration::from_secs(2);
-/// A receiver plays sound and pictures in step from the first reports on, so those on sound come as often as those on
-/// pictures; str0m would wait for 5 s.
-const REPORTS_EVERY: Duration = Duration::from_secs(1);
+/// Timers wait until the next multiple of this, so that one wake-up serves all sessions.
+const TICK: Duration = Duration::from_millis(5);
+/// How often str0m reports which path ICE has nominated.
+const STATS_EVERY: Duration = Duration::from_secs(1);
 
 /// What all sessions of a fan-out share.
 pub(super) struct Shared {
@@ -63,12 +51,21 @@ pub(super) struct Shared {
     pub(super) crypto: Arc<CryptoProvider>,
     /// Made for the first session: until somebody watches, most of OpenSSL need not be in memory.
     pub(super) certificate: OnceLock<DtlsCert>,
+    /// When the fan-out was made, from which ticks count.
+    pub(super) start: Instant,
+    pub(super) wall: Wall,
 }
 
 impl Shared {
     fn certificate(&self) -> DtlsCert {
         let make = || self.crypto.dtls_provider.generate_certificate().expect("OpenSSL makes certificates");
         self.certificate.get_or_init(make).clone()
+    }
+
+    /// The first tick at or after a time.
+    fn tick(&self, at: Instant) -> Instant {
+        let past = at.saturating_duration_since(self.start).as_nanos() % TICK.as_nanos();
+        if past == 0 { at } else { at + TICK - Duration::from_nanos(past as u64) }
     }
 }
 
@@ -98,6 +95,16 @@ pub(super) struct Names {
     pub(super) their_password: String,
 }
 
+/// What we send in a section, as our descriptions say.
+#[derive(Clone, Debug)]
+struct Announced {
+    /// As str0m names the section.
+    section: String,
+    video: bool,
+    ssrc: u32,
+    rtx: u32,
+}
+
 /// An offer of ours, and the sections in it.
 struct OpenOffer {
     pending: SdpPendingOffer,
@@ -107,7 +114,6 @@ struct OpenOffer {
 pub(super) struct Session {
     id: SessionId,
     rtc: Rtc,
-    /// str0m's clock, which bursts push a little ahead.
     time: Instant,
     /// When str0m wants to be called.
     rtc_deadline: Instant,
@@ -131,15 +137,16 @@ pub(super) struct Session {
     origin: u64,
     version: u64,
     cname: String,
-    /// What its reports say.
-    ledger: reports::Ledger,
-    tracks: Vec<Track>,
-    /// What goes out with the next call to the system.
-    batch: Batch,
-    hand: Hand,
+    wall: Wall,
+    sender: Sender,
+    /// The SSRCs announced for each section that we send in.
+    announced: Vec<Announced>,
+    /// Keys of a DTLS handshake, until the certificate of the other side was verified.
+    keys: Option<Keys>,
+    /// The next datagram of str0m's.
+    ready: Option<(Path, Vec<u8>)>,
     /// Datagrams that came since something of its own was taken.
     unanswered: u32,
-    numbers: Numbers,
     names: Names,
     candidates: Candidates,
     /// Our own addresses, inside and outside.
@@ -148,7 +155,6 @@ pub(super) struct Session {
     /// The one of them for who reads no others.
     default: Option<SocketAddr>,
     stats: SessionStats,
-    by_twcc: bool,
     /// A test wants the next thing it does to panic.
     #[cfg(test)]
     pub(super) panics: bool,
@@ -160,7 +166,7 @@ impl Session {
     }
 
     pub(super) fn set_max_bitrate(&mut self, bps: u32) {
-        agree::limit(&mut self.rtc, bps);
+        self.sender.set_max_bitrate(bps);
     }
 
     /// Takes over our own ICE credentials; says whether they are others than before, as after a restart.
@@ -221,16 +227,27 @@ impl Session {
     }
 
     pub(super) fn stats(&self) -> SessionStats {
-        self.stats.clone()
+        let (counts, estimator) = (self.sender.counts(), self.sender.estimator());
+        SessionStats {
+            packets: counts.packets,
+            bytes: counts.bytes,
+            frames: counts.frames,
+            nacks: counts.nacks,
+            retransmissions: counts.repeats,
+            key_frame_requests: counts.key_frame_requests,
+            estimate: self.stats.connected.then(|| self.sender.estimate()),
+            rtt: estimator.rtt().or(self.stats.rtt),
+            loss: self.stats.connected.then(|| estimator.loss()),
+            ..self.stats.clone()
+        }
     }
 
     /// Whether frames of this stream are on their way to this viewer.
     pub(super) fn follows(&self, stream: StreamId, codec: Codec) -> bool {
-        self.state.is_connected() && self.tracks.iter().any(|t| t.stream == stream && t.codec == codec)
+        self.state.is_connected() && self.sender.follows(stream, codec)
     }
 
-    /// Takes a datagram; says whether it is authentic, and so shows that the viewer is there. What sign it is then
-    /// is known before, `None` for DTLS.
+    /// Takes STUN that was found authentic, or DTLS, which shows nothing (`None`).
     pub(super) fn handle_datagram(
         &mut self,
         path: Path,
@@ -238,22 +255,48 @@ impl Session {
         sign: Option<Sign>,
         now: Instant,
         sink: &mut Sink<'_>,
-    ) -> bool {
+    ) {
         self.tick(now);
-        let opened = crypto::opened();
-        let result = self.rtc.handle_input(str0m::Input::Receive(self.time, receive));
-        self.check(result);
-        // Checks and answers were found authentic before they came here.
-        let sign = sign.filter(|sign| *sign != Sign::Media || crypto::opened() > opened);
+        self.handle_stack(str0m::Input::Receive(self.time, receive));
         if let Some(sign) = sign {
-            self.heard = now;
-            let answered = sink.paths.answered(self.id, path);
-            if self.route.handle(path, sign, answered, now) == NextStep::Check {
-                self.check_path(path);
-            }
+            self.handle_sign(path, sign, now, sink);
         }
         self.advance(now, sink);
-        sign.is_some()
+    }
+
+    /// Takes RTP or RTCP. Returns whether it is authentic.
+    pub(super) fn handle_media(
+        &mut self,
+        path: Path,
+        data: &[u8],
+        now: Instant,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        self.tick(now);
+        // Nothing is received yet.
+        if !demux::is_rtcp(data) {
+            return false;
+        }
+        let authentic = self.sender.handle_rtcp(data, &self.wall, now, |heard| {
+            sink.notes.push(match heard {
+                Heard::KeyFrame(stream) => Note::KeyFrameWanted(stream, KeyFrameReason::Loss),
+                Heard::Estimate(bps) => Note::Estimate(bps),
+            });
+        });
+        if authentic {
+            self.handle_sign(path, Sign::Media, now, sink);
+            self.advance(now, sink);
+        }
+        authentic
+    }
+
+    /// Something authentic came: the viewer is there.
+    fn handle_sign(&mut self, path: Path, sign: Sign, now: Instant, sink: &mut Sink<'_>) {
+        self.heard = now;
+        let answered = sink.paths.answered(self.id, path);
+        if self.route.handle(path, sign, answered, now) == NextStep::Check {
+            self.check_path(path);
+        }
     }
 
     /// Has ICE check a path by which the viewer sends.
@@ -276,19 +319,26 @@ impl Session {
 
     pub(super) fn handle_timeout(&mut self, now: Instant, sink: &mut Sink<'_>) {
         self.tick(now);
-        // Who has something to send is woken by what is taken of it.
-        if self.hand == Hand::Empty {
-            let result = self.rtc.handle_input(str0m::Input::Timeout(self.time));
-            self.check(result);
+        self.sender.handle_timeout(now);
+        // str0m is woken when what it has to send is taken.
+        if self.ready.is_none() {
+            self.handle_stack(str0m::Input::Timeout(self.time));
             self.advance(now, sink);
         }
     }
 
+    fn handle_stack(&mut self, input: str0m::Input<'_>) {
+        let result = self.rtc.handle_input(input);
+        self.keys = keys::take().or(self.keys.take());
+        self.check(result);
+    }
+
     /// When to call [`Session::handle_timeout`].
-    pub(super) fn deadline(&self, config: &Config) -> Instant {
-        let own = self.state.deadline(self.signs(), config);
-        let stack = (self.hand == Hand::Empty).then_some(self.rtc_deadline);
-        own.into_iter().chain(stack).min().unwrap_or(self.rtc_deadline)
+    pub(super) fn deadline(&self, shared: &Shared, now: Instant) -> Instant {
+        let own = self.state.deadline(self.signs(), &shared.config);
+        let stack = self.ready.is_none().then_some(self.rtc_deadline);
+        let sender = self.sender.deadline(now).map(|at| shared.tick(at.max(now + Duration::from_nanos(1))));
+        [own, stack, sender].into_iter().flatten().min().unwrap_or(self.rtc_deadline)
     }
 
     /// Ends the session if its time has come.
@@ -315,7 +365,9 @@ impl Session {
         }
     }
 
-    fn handle_event(&mut self, event: str0m::Event, now: Instant, notes: &mut Vec<Note>) {
+    fn handle_event(&mut self, event: str0m::Event, now: Instant, sink: &mut Sink<'_>) {
+        let Sink { paths, notes, .. } = sink;
+        let answered = |path| paths.answered(self.id, path);
         match event {
             str0m::Event::Connected => {
                 log::debug!("session {} connected", self.id.0);
@@ -324,7 +376,10 @@ impl Session {
                 if !std::mem::replace(&mut self.stats.connected, true) {
                     notes.push(Note::Connected);
                 }
-                for track in &mut self.tracks {
+                if let Some(keys) = self.keys.take() {
+                    self.sender.connect(&keys, now);
+                }
+                for track in self.sender.tracks() {
                     if track.await_key(now) {
                         notes.push(Note::KeyFrameWanted(track.stream, KeyFrameReason::Join));
                     }
@@ -336,39 +391,15 @@ impl Session {
                 let up = matches!(state, IceConnectionState::Connected | IceConnectionState::Completed);
                 self.turn_to(|state| state.ice(up, now));
             }
-            str0m::Event::KeyframeRequest(request) => {
-                self.stats.key_frame_requests += 1;
-                if let Some(track) = self.tracks.iter().find(|t| t.mid == request.mid) {
-                    notes.push(Note::KeyFrameWanted(track.stream, KeyFrameReason::Loss));
-                }
-            }
-            str0m::Event::EgressBitrateEstimate(BweKind::Twcc { estimate, can_probe: true }) => {
-                self.by_twcc = true;
-                self.estimate(estimate, notes);
-            }
-            // Firefox without transport-cc says what it sees itself.
-            str0m::Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) if !self.by_twcc => {
-                self.estimate(estimate, notes);
-            }
             str0m::Event::PeerStats(s) => {
-                let ice = s.selected_candidate_pair.and_then(|p| p.current_round_trip_time);
-                self.stats.rtt = s.rtt.or(ice).or(self.stats.rtt);
-                self.stats.loss = s.egress_loss_fraction.or(self.stats.loss);
-            }
-            str0m::Event::MediaEgressStats(s)
-                if self.tracks.iter().any(|t| t.mid == s.mid && t.codec.is_video()) =>
-            {
-                self.stats.nacks = s.nacks;
+                let Some(pair) = s.selected_candidate_pair else { return };
+                self.stats.rtt = pair.current_round_trip_time.or(self.stats.rtt);
+                let nominated = Path::udp(pair.local.addr, pair.remote.addr);
+                self.route.nominate(nominated, || answered(nominated), now);
             }
             str0m::Event::Closed if self.state.may_move(self.time) => notes.push(Note::Anew),
             str0m::Event::Closed => self.end(state::closed_by_the_viewer),
             _ => {}
         }
-    }
-
-    fn estimate(&mut self, estimate: Bitrate, notes: &mut Vec<Note>) {
-        let bps = u32::try_from(estimate.as_u64()).unwrap_or(u32::MAX);
-        self.stats.estimate = Some(bps);
-        notes.push(Note::Estimate(bps));
     }
 }

@@ -13,6 +13,7 @@ use super::slots::{self, Slots};
 use super::supply::Supply;
 use crate::media::{self, Codec, StreamId};
 use crate::rtc::refusal::Refusal;
+use crate::rtc::send::header::Extensions;
 
 /// Baseline of level 3.1: what is meant where no profile is given (RFC 6184, 8.1), of the level that is common.
 const NO_PROFILE: u32 = 0x42_001f;
@@ -40,6 +41,11 @@ struct Use {
 impl Use {
     fn direction(&self) -> Direction {
         Direction::of(self.sends.is_some(), self.receives)
+    }
+
+    /// What str0m is told: what we send does not pass through it.
+    fn for_str0m(&self) -> Direction {
+        Direction::of(false, self.receives)
     }
 }
 
@@ -77,8 +83,11 @@ impl Settled {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Lane {
     /// The section, as str0m names it.
+    pub(in crate::rtc) section: String,
+    /// As the other side does.
     pub(in crate::rtc) mid: String,
     pub(in crate::rtc) choice: Choice,
+    pub(in crate::rtc) extensions: Extensions,
     /// What we send.
     pub(in crate::rtc) sends: Option<StreamId>,
     /// Whether what the other side sends is taken.
@@ -124,7 +133,7 @@ impl Plan {
             return Err(Refusal::NoCommonCodec { theirs: remote.video_codecs(), ours: ours.join(" or ") });
         }
         // A viewer may fall silent later, but a call for nothing is a mistake.
-        if before.is_none() && plan.lanes().is_empty() {
+        if before.is_none() && plan.lanes(remote).is_empty() {
             return Err(Refusal::NothingWanted);
         }
         let used: Vec<usize> = plan.fates.iter().filter_map(Fate::used).map(|used| used.slot).collect();
@@ -149,7 +158,7 @@ impl Plan {
             let fate = plan.answered(slot, s, supply);
             plan.fates.push(fate);
         }
-        if plan.lanes().is_empty() {
+        if plan.lanes(remote).is_empty() {
             return Err(Refusal::NothingWanted);
         }
         plan.check_payload_types()?;
@@ -157,15 +166,20 @@ impl Plan {
     }
 
     /// The sections in which something flows, audio first.
-    pub(in crate::rtc) fn lanes(&self) -> Vec<Lane> {
-        let lane = |used: &Use| Lane {
-            mid: self.settled.slots.name(used.slot).to_owned(),
-            choice: used.choice,
-            sends: used.sends,
-            receives: used.receives,
+    pub(in crate::rtc) fn lanes(&self, remote: &Remote) -> Vec<Lane> {
+        let slots = &self.settled.slots;
+        let lane = |(s, fate): (&Section, &Fate)| {
+            let used = fate.used().filter(|used| used.direction() != Direction::Inactive)?;
+            Some(Lane {
+                section: slots.name(used.slot).to_owned(),
+                mid: s.mid.clone(),
+                choice: used.choice,
+                extensions: slots.packet_extensions(used.slot, s, used.choice.pt),
+                sends: used.sends,
+                receives: used.receives,
+            })
         };
-        let flows = |used: &&Use| used.direction() != Direction::Inactive;
-        let mut lanes: Vec<Lane> = self.fates.iter().filter_map(Fate::used).filter(flows).map(lane).collect();
+        let mut lanes: Vec<Lane> = remote.sections.iter().zip(&self.fates).filter_map(lane).collect();
         lanes.sort_by_key(|lane| lane.choice.codec.is_video());
         lanes
     }
@@ -275,16 +289,17 @@ impl Plan {
             .sections
             .iter()
             .zip(&self.fates)
-            .filter_map(|(s, fate)| fate.used().map(|used| (used.slot, s, used.choice, used.direction())))
+            .filter_map(|(s, fate)| fate.used().map(|used| (used.slot, s, used.choice, used.for_str0m())))
             .collect();
         self.settled.slots.describe(transport, candidates, &shown)
     }
 
-    /// The sections of our answer; `ssrcs` says what is sent in a section that str0m knows by this name.
+    /// The sections of our answer; `ssrcs` returns the SSRC of what is sent in a section that str0m knows by this name,
+    /// video or not, and that of its retransmissions.
     pub(in crate::rtc) fn parts<'a>(
         &self,
         remote: &'a Remote,
-        mut ssrcs: impl FnMut(&str) -> Option<(u32, Option<u32>)>,
+        mut ssrcs: impl FnMut(&str, bool) -> (u32, u32),
     ) -> Vec<Part<'a>> {
         let slots = &self.settled.slots;
         let part = |(s, fate): (&'a Section, &Fate)| {
@@ -292,7 +307,10 @@ impl Plan {
             Part::Used(Used {
                 kind: s.kind,
                 mid: &s.mid,
-                sends: sends.and_then(|_| ssrcs(slots.name(slot))),
+                sends: sends.map(|_| {
+                    let (ssrc, rtx) = ssrcs(slots.name(slot), choice.codec.is_video());
+                    (ssrc, choice.rtx.map(|_| rtx))
+                }),
                 receives,
                 formats: vec![(choice, slots::feedback(s, choice.pt).collect())],
                 extensions: slots.extensions(slot, s),
@@ -419,17 +437,18 @@ mod tests {
                     continue;
                 }
                 let plan = plan.expect("something flows");
-                let lanes = plan.lanes();
+                let lanes = plan.lanes(&remote);
                 assert_eq!(lanes.len(), 2, "{theirs:?}, {ours:?}");
                 for lane in lanes {
                     assert_eq!((lane.sends.is_some(), lane.receives), (agreed.sends(), agreed.receives()));
                 }
-                for part in plan.parts(&remote, |_| Some((1, None))) {
+                for part in plan.parts(&remote, |_, _| (1, 2)) {
                     let Part::Used(used) = part else { panic!("{theirs:?}, {ours:?}: declined") };
                     assert_eq!(used.direction(), agreed);
                 }
                 let shown = plan.for_str0m(&remote, &remote.transport, &[]);
-                let line = format!("a={}\r\n", agreed.reversed().attribute());
+                let stack = Direction::of(false, agreed.receives());
+                let line = format!("a={}\r\n", stack.reversed().attribute());
                 assert_eq!(shown.matches(&line).count(), 2, "{theirs:?}, {ours:?}");
             }
         }

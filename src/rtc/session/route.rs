@@ -88,13 +88,23 @@ impl Route {
         answered: impl FnOnce() -> Option<Instant>,
         now: Instant,
     ) -> Path {
+        self.nominate(nominated, answered, now);
+        self.followed.unwrap_or(nominated)
+    }
+
+    /// ICE has nominated a path, maybe the same as before.
+    pub(in crate::rtc) fn nominate(
+        &mut self,
+        nominated: Path,
+        answered: impl FnOnce() -> Option<Instant>,
+        now: Instant,
+    ) {
         if self.nominated != Some(nominated) {
             self.nominated = Some(nominated);
             if self.followed.take() != Some(nominated) {
                 self.take(nominated, answered().unwrap_or(now), now);
             }
         }
-        self.followed.unwrap_or(nominated)
     }
 
     /// Something authentic came by a path, by which a check of ours was answered at `answered`.

@@ -10,6 +10,7 @@ use super::choice::Choice;
 use super::direction::Direction;
 use super::sdp::{Kind, Section, Transport};
 use crate::media::Codec;
+use crate::rtc::send::header::Extensions;
 
 /// Sections that str0m knows at a time: a page has one or two of each kind.
 const MAX_SLOTS: usize = 32;
@@ -23,6 +24,7 @@ pub(in crate::rtc) const EXTENSIONS: [&str; 3] = [
     NAME_EXTENSION,
 ];
 const NAME_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+const TRANSPORT_FEEDBACK: &str = "transport-cc";
 
 /// Feedback that str0m understands, as in `a=rtcp-fb`.
 pub(in crate::rtc) const FEEDBACK: [&str; 5] = ["transport-cc", "goog-remb", "ccm fir", "nack", "nack pli"];
@@ -100,6 +102,26 @@ impl Slots {
             }
         }
         taken
+    }
+
+    /// The same, as they are written into packets with this payload type. Without feedback a transport-wide number serves
+    /// nobody, and a name must fit into the one-byte form.
+    pub(in crate::rtc) fn packet_extensions(&self, slot: usize, section: &Section, pt: u8) -> Extensions {
+        let ids = self.extensions(slot, section);
+        let id =
+            |uri| ids.iter().find(|(id, known)| *known == uri && (1..=14).contains(id)).map(|(id, _)| *id);
+        let [send_time, transport, mid] = EXTENSIONS.map(id);
+        let reports = feedback(section, pt).any(|what| what == TRANSPORT_FEEDBACK);
+        Extensions {
+            transport: transport.filter(|_| reports),
+            send_time,
+            mid: mid.filter(|_| (1..=MAX_NAME).contains(&section.mid.len())),
+        }
+    }
+
+    /// Whether a section that is not over has this name.
+    pub(in crate::rtc) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|slot| !slot.over && slot.name == name)
     }
 
     /// The description that str0m is given: `shown` says which of its slots are used, by which section, and what we do

@@ -8,7 +8,6 @@ mod numbers;
 mod odd;
 mod panics;
 mod paths;
-mod recorder;
 mod reports;
 mod shared_ports;
 mod viewing;

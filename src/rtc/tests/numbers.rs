@@ -5,15 +5,14 @@ use std::collections::HashMap;
 use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
-use super::recorder;
 use super::world::*;
 use crate::media::{Codec, StreamId};
 use crate::rtc::SessionId;
 
-/// A world with one viewer, and every packet of the camera recorded.
-fn recorded() -> World {
+/// A world with one viewer. A sealer panics if an index is sealed twice under a key, which ends the session and is
+/// counted.
+fn watched() -> World {
     let mut w = World::new();
-    w.fanout.set_crypto(recorder::provider());
     w.viewer(1);
     w.run(ms(1000));
     w
@@ -29,6 +28,10 @@ fn set_direction(w: &mut World, kind: MediaKind, direction: Direction) {
     });
 }
 
+fn sealed(w: &World) -> u64 {
+    w.fanout.stats(SessionId(1)).expect("lives").packets
+}
+
 fn seen(w: &World) -> usize {
     w.browsers[&1].frames(Theirs::H264).len()
 }
@@ -39,7 +42,7 @@ fn heard(w: &World) -> usize {
 
 #[test]
 fn a_viewer_that_paused_gets_its_video_and_audio_back() {
-    let mut w = recorded();
+    let mut w = watched();
     for kind in [MediaKind::Video, MediaKind::Audio] {
         set_direction(&mut w, kind, Direction::Inactive);
         w.run(ms(1000));
@@ -54,8 +57,8 @@ fn a_viewer_that_paused_gets_its_video_and_audio_back() {
         let (seen, heard) = (seen(&w) - before.0, heard(&w) - before.1);
         assert!(seen > 50 && heard > 80, "after {kind:?} paused, in 2 s: {seen} frames, {heard} of audio");
     }
-    assert_eq!(recorder::sealed_twice(), 0);
-    assert!(recorder::sealed() > 500, "{}", recorder::sealed());
+    assert_eq!(w.fanout.totals().panics, 0);
+    assert!(sealed(&w) > 500, "{}", sealed(&w));
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn no_number_is_sealed_twice_over_random_renegotiations() {
 }
 
 fn renegotiate_at_random(seed: u64) {
-    let mut w = recorded();
+    let mut w = watched();
     w.lose = |n| n % 37 == 0; // repeats have an SSRC of their own
     let mut state = seed;
     let mut random = |below: u64| {
@@ -133,8 +136,8 @@ fn renegotiate_at_random(seed: u64) {
     let before = (seen(&w), heard(&w));
     w.run(ms(1000));
     assert!(seen(&w) > before.0 + 10 && heard(&w) > before.1 + 20, "seed {seed}: all is there at the end");
-    assert!(recorder::sealed() > 500, "seed {seed}: {}", recorder::sealed());
-    assert_eq!(recorder::sealed_twice(), 0, "seed {seed}");
+    assert!(sealed(&w) > 500, "seed {seed}: {}", sealed(&w));
+    assert_eq!(w.fanout.totals().panics, 0, "seed {seed}");
 }
 
 fn direction(w: &World, kind: MediaKind) -> Direction {
@@ -152,7 +155,7 @@ fn toggle(w: &mut World, kind: MediaKind) {
 
 #[test]
 fn the_rollover_counts_on_after_a_wrap_and_a_pause() {
-    let mut w = recorded();
+    let mut w = watched();
     w.streams = vec![OPUS];
     // More than all numbers there are, with a pause now and then.
     let mut got = 0;
@@ -175,8 +178,8 @@ fn the_rollover_counts_on_after_a_wrap_and_a_pause() {
             w.run(ms(200));
         }
     }
-    assert!(recorder::sealed() > 80_000 && got > 70_000, "{} {got}", recorder::sealed());
-    assert_eq!(recorder::sealed_twice(), 0);
+    assert!(sealed(&w) > 80_000 && got > 70_000, "{} {got}", sealed(&w));
+    assert_eq!(w.fanout.totals().panics, 0);
 }
 
 #[test]

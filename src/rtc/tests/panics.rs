@@ -3,14 +3,13 @@
 use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
-use super::recorder;
 use super::world::*;
+use crate::rtc::crypto::once;
 use crate::rtc::{Refusal, SessionId};
 
 /// Three viewers that watch.
 fn audience() -> World {
     let mut w = World::new();
-    w.fanout.set_crypto(recorder::provider());
     for id in 1..=3 {
         w.viewer(id);
     }
@@ -41,7 +40,7 @@ fn only_the_second_is_over(mut w: World) {
 fn a_panic_while_packets_are_sealed_ends_one_session() {
     let mut w = audience();
     // The one that happens to seal first.
-    recorder::panic_at_the_next();
+    once::panic_at_the_next();
     w.run(ms(100));
     assert_eq!(w.fanout.totals().panics, 1);
     let over: Vec<u64> = (1..=3).filter(|id| w.closed(*id).is_some()).collect();

@@ -24,25 +24,34 @@ fn frames(w: &World, id: u64) -> usize {
 fn two_sessions_that_share_a_port_both_watch_under_loss() {
     for apart in [ms(200), ms(1000)] {
         let mut w = World::new();
-        w.lose = |n| n % 23 == 0;
         let address = SocketAddr::from(([198, 51, 100, 1], 5000));
         join_at(&mut w, 1, address);
         w.run(apart);
         join_at(&mut w, 2, address);
+        // A flight that is lost here never comes again: OpenSSL's timer is not the virtual clock.
+        w.run(ms(100));
+        w.lose = |n| n % 29 == 0;
         w.run(ms(4000));
+        let start = [1, 2].map(|id| frames(&w, id));
         for round in 0..10 {
             let before = [1, 2].map(|id| frames(&w, id));
             w.run(ms(1000));
             for (id, before) in [1, 2].into_iter().zip(before) {
                 let now = frames(&w, id);
                 assert!(
-                    now > before + 25,
+                    now > before + 20,
                     "{apart:?}, second {round}, session {id}: {} frames",
                     now - before
                 );
             }
         }
-        for id in [1, 2] {
+        for (id, start) in [1, 2].into_iter().zip(start) {
+            // A packet that is lost twice moves some frames from one second to the next, and costs none.
+            assert!(
+                frames(&w, id) > start + 285,
+                "{apart:?}, session {id}: {} frames",
+                frames(&w, id) - start
+            );
             assert!(w.closed(id).is_none(), "{:?}", w.closed(id));
             assert!(w.fanout.stats(SessionId(id)).expect("lives").nacks > 0, "its reports are heard");
         }

@@ -79,7 +79,7 @@ pub(super) struct World {
     /// What a browser's link carries in bit/s; it queues for half a second and then drops.
     pub(super) link: Option<u64>,
     link_free: Instant,
-    /// How long the camera's socket takes for each call, and when it takes the next.
+    /// How long the camera's socket takes for each datagram, and when it takes the next.
     pub(super) socket_takes: Duration,
     pub(super) socket_free: Instant,
     /// Bytes of a delta frame.
@@ -456,7 +456,7 @@ impl World {
             return None;
         }
         let t = self.fanout.poll_transmit(self.now)?;
-        self.socket_free = self.now + self.socket_takes;
+        self.socket_free = self.now + self.socket_takes * t.datagrams().count() as u32;
         Some(t)
     }
 

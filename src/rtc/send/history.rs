@@ -1,0 +1,199 @@
+//! What was sent to one viewer on one stream, for retransmission.
+//!
+//! The bytes are those of the frames, which all viewers share; each viewer keeps only the numbers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::cut::Payloads;
+
+/// Older packets are of no use: what is late by that much is not played.
+const MAX_AGE: Duration = Duration::from_secs(2);
+/// Retransmissions remembered, so that a packet is not repeated twice for one loss.
+const MAX_RECENT: usize = 128;
+
+/// Packets of one frame, whose numbers follow one another.
+#[derive(Debug)]
+struct Run {
+    /// The number of the first one.
+    number: u64,
+    /// Which payload of the frame that is.
+    first: usize,
+    count: usize,
+    payloads: Arc<Payloads>,
+    time: u32,
+    sent: Instant,
+}
+
+/// A packet to send again.
+#[derive(Clone, Debug)]
+pub(in crate::rtc) struct Repeat {
+    pub(in crate::rtc) number: u16,
+    pub(in crate::rtc) payloads: Arc<Payloads>,
+    pub(in crate::rtc) index: usize,
+    pub(in crate::rtc) time: u32,
+}
+
+#[derive(Debug)]
+pub(in crate::rtc) struct History {
+    runs: VecDeque<Run>,
+    packets: usize,
+    max_packets: usize,
+    recent: VecDeque<(u64, Instant)>,
+}
+
+impl History {
+    /// A history of at most so many packets.
+    pub(in crate::rtc) fn new(max_packets: usize) -> History {
+        History { runs: VecDeque::new(), packets: 0, max_packets, recent: VecDeque::new() }
+    }
+
+    /// A packet was sent, with this number: the payload of this index.
+    pub(in crate::rtc) fn push(
+        &mut self,
+        number: u64,
+        payloads: &Arc<Payloads>,
+        index: usize,
+        time: u32,
+        now: Instant,
+    ) {
+        if self.max_packets == 0 {
+            return;
+        }
+        self.packets += 1;
+        match self.runs.back_mut() {
+            Some(run)
+                if Arc::ptr_eq(&run.payloads, payloads)
+                    && run.first + run.count == index
+                    && run.number + run.count as u64 == number =>
+            {
+                run.count += 1;
+                run.sent = now;
+            }
+            _ => {
+                let payloads = payloads.clone();
+                self.runs.push_back(Run { number, first: index, count: 1, payloads, time, sent: now });
+            }
+        }
+        // Whole runs go, but never the newest.
+        while self.runs.len() > 1
+            && let Some(oldest) = self.runs.front()
+            && (self.packets > self.max_packets || now.saturating_duration_since(oldest.sent) > MAX_AGE)
+        {
+            self.packets -= oldest.count;
+            self.runs.pop_front();
+        }
+    }
+
+    /// A packet that the viewer lacks, by its number on the wire; `None` if it is not kept any more, or was repeated
+    /// less than `again` ago.
+    pub(in crate::rtc) fn repeat(&mut self, number: u16, again: Duration, now: Instant) -> Option<Repeat> {
+        let newest = self.runs.back().map(|run| run.number + run.count as u64 - 1)?;
+        let number = newest.checked_sub(u64::from((newest as u16).wrapping_sub(number)))?;
+        let at = self.runs.partition_point(|run| run.number <= number).checked_sub(1)?;
+        let run = &self.runs[at];
+        let offset = usize::try_from(number - run.number).ok().filter(|offset| *offset < run.count)?;
+        if now.saturating_duration_since(run.sent) > MAX_AGE {
+            return None;
+        }
+        let is_recent =
+            |(other, at): &(u64, Instant)| *other == number && now.saturating_duration_since(*at) < again;
+        if self.recent.iter().any(is_recent) {
+            return None;
+        }
+        let repeat = Repeat {
+            number: number as u16,
+            payloads: run.payloads.clone(),
+            index: run.first + offset,
+            time: run.time,
+        };
+        if self.recent.len() >= MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((number, now));
+        Some(repeat)
+    }
+
+    /// The packet sent `back` packets before the newest, to probe with; the newest ones again if there are fewer.
+    pub(in crate::rtc) fn probe(&self, back: usize) -> Option<Repeat> {
+        let run = self.runs.back()?;
+        let offset = run.count - 1 - back % run.count;
+        Some(Repeat {
+            number: (run.number + offset as u64) as u16,
+            payloads: run.payloads.clone(),
+            index: run.first + offset,
+            time: run.time,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(packets: u8) -> Arc<Payloads> {
+        Arc::new((0..packets).map(|n| [n].into()).collect())
+    }
+
+    const AGAIN: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn a_packet_is_found_by_its_number_across_rollovers() {
+        let now = Instant::now();
+        let mut history = History::new(100);
+        let mut number = 65_530;
+        for packets in [4, 3, 5] {
+            let payloads = frame(packets);
+            for index in 0..payloads.len() {
+                history.push(number, &payloads, index, u32::from(packets), now);
+                number += 1;
+            }
+        }
+        let mut found = |number| history.repeat(number, AGAIN, now).map(|r| (r.time, r.index));
+        assert_eq!(found(65_529), None, "never sent");
+        assert_eq!(found(65_530), Some((4, 0)));
+        assert_eq!(found(65_535), Some((3, 1)));
+        assert_eq!(found(0), Some((3, 2)));
+        assert_eq!(found(5), Some((5, 4)));
+        assert_eq!(found(6), None, "not sent yet");
+        assert_eq!(found(5), None, "repeated just now");
+    }
+
+    #[test]
+    fn it_is_bounded_and_forgets_what_is_old() {
+        let start = Instant::now();
+        let mut history = History::new(10);
+        for n in 0..100 {
+            history.push(n, &frame(1), 0, n as u32, start);
+        }
+        assert_eq!((history.packets, history.runs.len()), (10, 10));
+        assert!(history.repeat(89, AGAIN, start).is_none() && history.repeat(90, AGAIN, start).is_some());
+        let later = start + MAX_AGE + AGAIN;
+        assert!(history.repeat(95, AGAIN, later).is_none(), "too old");
+        history.push(100, &frame(1), 0, 100, later);
+        assert_eq!(history.packets, 1);
+        for n in 0..1000 {
+            history.push(101 + n, &frame(1), 0, 0, later);
+            history.repeat((101 + n) as u16, AGAIN, later);
+        }
+        assert_eq!(history.recent.len(), MAX_RECENT);
+        let mut none = History::new(0);
+        none.push(1, &frame(1), 0, 0, start);
+        assert!(none.repeat(1, AGAIN, start).is_none() && none.probe(0).is_none());
+    }
+
+    #[test]
+    fn a_large_frame_is_kept_whole() {
+        let now = Instant::now();
+        let mut history = History::new(10);
+        let payloads = frame(50);
+        for index in 0..50 {
+            history.push(index as u64, &payloads, index, 0, now);
+        }
+        assert!(history.repeat(0, AGAIN, now).is_some());
+        let probed: Vec<usize> = (0..3).filter_map(|back| history.probe(back)).map(|r| r.index).collect();
+        assert_eq!(probed, [49, 48, 47]);
+        assert_eq!(history.probe(50).map(|r| r.index), Some(49));
+    }
+}

@@ -1,0 +1,104 @@
+//! Joins Opus frames into one packet (RFC 6716, 3.2): a watcher's audio then takes a third of the packets.
+
+/// What a packet holds at most, as audio: 120 ms (RFC 6716, 3.2.5, R5).
+const MAX_MS: u32 = 120;
+/// The bits of the configuration and of stereo, which joined frames must share.
+const SAME: u8 = 0xfc;
+
+/// Joins packets of one frame each. `None` if they can't be one packet: they differ in configuration, have several
+/// frames already, or are longer than 120 ms together.
+pub(in crate::rtc) fn join(packets: &[&[u8]]) -> Option<Vec<u8>> {
+    let toc = *packets.first()?.first()?;
+    let joinable = |p: &&[u8]| p.first().is_some_and(|first| first & SAME == toc & SAME && first & 3 == 0);
+    let count = u8::try_from(packets.len()).ok().filter(|count| (2..=48).contains(count))?;
+    if !packets.iter().all(joinable) || u32::from(count) * frame_us(toc) > MAX_MS * 1000 {
+        return None;
+    }
+    // Code 3: a number of frames of various sizes, without padding.
+    let mut out = vec![toc & SAME | 3, 0x80 | count];
+    for packet in &packets[..packets.len() - 1] {
+        let len = packet.len() - 1;
+        if len < 252 {
+            out.push(len as u8);
+        } else {
+            // RFC 6716, 3.2.1: 252 and more take two bytes.
+            let first = 252 + (len - 252) % 4;
+            out.extend_from_slice(&[first as u8, u8::try_from((len - first) / 4).ok()?]);
+        }
+    }
+    for packet in packets {
+        out.extend_from_slice(&packet[1..]);
+    }
+    Some(out)
+}
+
+/// How long a frame with this first byte is, in µs (RFC 6716, table 2).
+fn frame_us(toc: u8) -> u32 {
+    let config = toc >> 3;
+    match config {
+        0..12 => [10_000, 20_000, 40_000, 60_000][usize::from(config % 4)],
+        12..16 => [10_000, 20_000][usize::from(config % 2)],
+        _ => [2_500, 5_000, 10_000, 20_000][usize::from(config % 4)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CELT, fullband, 20 ms, mono.
+    const TOC: u8 = 31 << 3;
+
+    fn packet(toc: u8, len: usize) -> Vec<u8> {
+        std::iter::once(toc).chain((0..len).map(|n| n as u8)).collect()
+    }
+
+    /// Takes a packet of code 3 apart again, as a decoder does.
+    fn frames(packet: &[u8]) -> Vec<Vec<u8>> {
+        assert_eq!((packet[0] & 3, packet[1] & 0xc0), (3, 0x80));
+        let count = usize::from(packet[1] & 63);
+        let mut at = 2;
+        let mut sizes = vec![];
+        for _ in 1..count {
+            let mut size = usize::from(packet[at]);
+            at += 1;
+            if size >= 252 {
+                size += 4 * usize::from(packet[at]);
+                at += 1;
+            }
+            sizes.push(size);
+        }
+        sizes.push(packet.len() - at - sizes.iter().sum::<usize>());
+        let mut out = vec![];
+        for size in sizes {
+            out.push(packet[at..at + size].to_vec());
+            at += size;
+        }
+        out
+    }
+
+    #[test]
+    fn joined_frames_are_those_that_were_given() {
+        for sizes in [&[40, 50, 60][..], &[251, 252, 1275 - 1], &[0, 300, 0], &[255, 256, 257, 1019], &[1, 2]]
+        {
+            let packets: Vec<Vec<u8>> = sizes.iter().map(|size| packet(TOC, *size)).collect();
+            let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
+            let joined = join(&slices).expect("they can be");
+            assert_eq!(joined[0] & SAME, TOC);
+            let expected: Vec<Vec<u8>> = packets.iter().map(|p| p[1..].to_vec()).collect();
+            assert_eq!(frames(&joined), expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_one_packet_is_left_alone() {
+        let all = [TOC, TOC | 4, 3 << 3, TOC | 1].map(|toc| packet(toc, 9));
+        let [mono, stereo, sixty, several] = all.each_ref().map(Vec::as_slice);
+        let table: [&[&[u8]]; 7] =
+            [&[], &[mono], &[mono, stereo], &[mono, several], &[mono, &[]], &[sixty; 3], &[mono; 7]];
+        for packets in table {
+            assert_eq!(join(packets), None, "{packets:?}");
+        }
+        assert!(join(&[mono; 6]).is_some() && join(&[sixty; 2]).is_some());
+    }
+}

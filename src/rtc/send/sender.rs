@@ -1,0 +1,601 @@
+//! What one viewer is sent: its streams, retransmissions, probes and reports, sealed here.
+//!
+//! ```text
+//!   frames, cut once ──▶ Track ──▶┐
+//!   NACK ──▶ History ──▶ repeats ─┼─▶ Pacer ─▶ number, seal ─▶ one batch for one system call
+//!   Estimator ──▶ probes ────────▶┘
+//! ```
+//!
+//! Everything is pulled: a packet gets its number and is sealed when the socket takes it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::batch::Batch;
+use super::cut::Payloads;
+use super::estimate::{Arrival, Estimator, Limits, Probe, ProbeId, Sent};
+use super::feedback::{self, Feedback};
+use super::header::{Extensions, Header};
+use super::history::Repeat;
+use super::numbers::{Numbering, Numbers};
+use super::pace::Pacer;
+use super::report::{self, SenderInfo};
+use super::track::{Cut, Format, Outlet, Pushed, Track};
+use super::wall::Wall;
+use crate::media::{Codec, StreamId};
+use crate::rtc::crypto::keys::Keys;
+use crate::rtc::crypto::open::Opener;
+use crate::rtc::crypto::seal::Sealer;
+
+/// Bytes that IP and UDP add to a datagram; for IPv4, the 20 bytes more of IPv6 are within the estimate's margin.
+const OVERHEAD: usize = 28;
+/// The estimate is what the link carries on average; packets of a frame may leave so much faster, as browsers' senders
+/// do, so that a frame is not spread over the time until the next.
+const PACING: u64 = 5;
+const PACING_DIVISOR: u64 = 2;
+/// A receiver plays audio and video in sync from the first reports on.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Without a measured round trip, a packet is repeated no sooner than this after it was repeated before.
+const REPEAT_AGAIN: Duration = Duration::from_millis(100);
+/// Retransmissions that wait, at most: 100 ms at 6 Mbit/s.
+const MAX_REPEATS: usize = 64;
+/// When more than this part of what is sent is repetition, repeating makes congestion worse.
+const MAX_REPEATED: f64 = 0.3;
+/// The span over which that is measured: after it, what came before counts half.
+const REPEATED_OVER: Duration = Duration::from_secs(1);
+/// An estimate that changed by less is not worth an event.
+const CHANGE: f64 = 0.02;
+/// Padding of a probe for a viewer of which nothing is kept: one byte says how many there are (RFC 3550, 5.1).
+const PADDING: [u8; 255] = {
+    let mut padding = [0; 255];
+    padding[254] = 255;
+    padding
+};
+
+/// What a viewer said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rtc) enum Heard {
+    /// It needs a key frame.
+    KeyFrame(StreamId),
+    /// What its link carries is another bitrate, in bit/s.
+    Estimate(u32),
+}
+
+/// What was sent, and what the viewer said of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::rtc) struct Counts {
+    pub(in crate::rtc) packets: u64,
+    pub(in crate::rtc) bytes: u64,
+    pub(in crate::rtc) frames: u64,
+    pub(in crate::rtc) repeats: u64,
+    pub(in crate::rtc) nacks: u64,
+    pub(in crate::rtc) key_frame_requests: u64,
+}
+
+/// How much of what is sent is repetition.
+#[derive(Debug)]
+struct Ratio {
+    since: Instant,
+    all: f64,
+    repeated: f64,
+}
+
+impl Ratio {
+    fn count(&mut self, bytes: usize, repeated: bool, now: Instant) {
+        if now.saturating_duration_since(self.since) >= REPEATED_OVER {
+            (self.since, self.all, self.repeated) = (now, self.all / 2.0, self.repeated / 2.0);
+        }
+        self.all += bytes as f64;
+        self.repeated += if repeated { bytes as f64 } else { 0.0 };
+    }
+
+    fn is_high(&self) -> bool {
+        self.repeated > self.all * MAX_REPEATED
+    }
+}
+
+/// The keys of a connected session.
+struct Keyed {
+    sealer: Sealer,
+    opener: Opener,
+}
+
+pub(in crate::rtc) struct Sender {
+    cname: String,
+    keyed: Option<Keyed>,
+    tracks: Vec<Track>,
+    numbers: Numbers,
+    /// The next transport-wide sequence number: one counter for all that is sent.
+    transport: u64,
+    estimator: Estimator,
+    pacer: Pacer,
+    probing: Option<(Probe, usize)>,
+    /// Packets to repeat, and the index of their track.
+    repeats: VecDeque<(usize, Repeat)>,
+    ratio: Ratio,
+    /// When the next sender reports are due.
+    report: Instant,
+    /// Since when something may leave that the socket has not taken.
+    offered: Option<Instant>,
+    /// When the pacer last kept packets back.
+    paced: Option<Instant>,
+    /// The last estimate that was an event.
+    reported: u32,
+    counts: Counts,
+    /// A header; decrypted RTCP, or a payload that is put together. Kept for their memory.
+    head: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Sender {
+    pub(in crate::rtc) fn new(cname: &str, limits: Limits, now: Instant) -> Sender {
+        let estimator = Estimator::new(limits, now);
+        let reported = estimator.estimate();
+        let mut sender = Sender {
+            cname: cname.to_owned(),
+            keyed: None,
+            tracks: vec![],
+            numbers: Numbers::default(),
+            transport: 0,
+            pacer: Pacer::new(1, now),
+            estimator,
+            probing: None,
+            repeats: VecDeque::new(),
+            ratio: Ratio { since: now, all: 0.0, repeated: 0.0 },
+            report: now,
+            offered: None,
+            paced: None,
+            reported,
+            counts: Counts::default(),
+            head: vec![],
+            scratch: vec![],
+        };
+        sender.set_rate();
+        sender
+    }
+
+    pub(in crate::rtc) fn set_max_bitrate(&mut self, bps: u32) {
+        self.estimator.set_max(bps);
+        self.estimator.set_wanted(bps);
+    }
+
+    /// The keys of a transport that is connected and whose fingerprint was verified.
+    pub(in crate::rtc) fn connect(&mut self, keys: &Keys, now: Instant) {
+        self.keyed = Some(Keyed { sealer: Sealer::new(keys), opener: Opener::new(keys) });
+        self.report = now;
+    }
+
+    /// The transport starts over: nothing leaves until it is connected again.
+    pub(in crate::rtc) fn disconnect(&mut self) {
+        self.keyed = None;
+        self.repeats.clear();
+        self.probing = None;
+        self.offered = None;
+        self.tracks.clear();
+    }
+
+    /// Sends these streams from now on. Those that go on keep their state.
+    pub(in crate::rtc) fn set_streams(
+        &mut self,
+        streams: Vec<(StreamId, Codec, Format)>,
+        resend_packets: usize,
+        asked: Instant,
+    ) {
+        let mut before = std::mem::take(&mut self.tracks);
+        self.repeats.clear();
+        for (stream, codec, format) in streams {
+            let same = |t: &Track| t.stream == stream && t.codec == codec && t.format.ssrc == format.ssrc;
+            let track = match before.iter().position(same) {
+                Some(i) => {
+                    let mut track = before.swap_remove(i);
+                    track.format = format;
+                    track
+                }
+                None => Track::new(stream, codec, format, resend_packets, asked),
+            };
+            self.tracks.push(track);
+        }
+        // Audio leaves first: it is small, and late audio is heard.
+        self.tracks.sort_by_key(|track| track.codec.is_video());
+    }
+
+    /// Forgets SSRCs that are not announced any more.
+    pub(in crate::rtc) fn retain_ssrcs(&mut self, is_announced: impl Fn(u32) -> bool) {
+        self.numbers.retain(is_announced);
+    }
+
+    pub(in crate::rtc) fn tracks(&mut self) -> &mut [Track] {
+        &mut self.tracks
+    }
+
+    pub(in crate::rtc) fn follows(&self, stream: StreamId, codec: Codec) -> bool {
+        self.keyed.is_some() && self.tracks.iter().any(|t| t.stream == stream && t.codec == codec)
+    }
+
+    pub(in crate::rtc) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The last estimate that was an event, in bit/s.
+    pub(in crate::rtc) fn estimate(&self) -> u32 {
+        self.reported
+    }
+
+    pub(in crate::rtc) fn estimator(&self) -> &Estimator {
+        &self.estimator
+    }
+
+    /// Takes a frame of a stream, if it is sent here.
+    pub(in crate::rtc) fn handle_frame(
+        &mut self,
+        stream: StreamId,
+        cut: &Cut,
+        now: Instant,
+    ) -> Option<Pushed> {
+        let outlet = Outlet { blocked: self.offered, paced: self.paced, is_idle: self.pacer.is_idle(now) };
+        let track = self.tracks.iter_mut().find(|t| t.stream == stream)?;
+        Some(track.push(cut, outlet, now))
+    }
+
+    /// Takes SRTCP. Returns whether it is authentic.
+    pub(in crate::rtc) fn handle_rtcp(
+        &mut self,
+        packet: &[u8],
+        wall: &Wall,
+        now: Instant,
+        mut heard: impl FnMut(Heard),
+    ) -> bool {
+        let Some(keyed) = &mut self.keyed else { return false };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let opened = match keyed.opener.open_rtcp(packet, &mut scratch) {
+            Ok(compound) => {
+                for said in feedback::read(compound) {
+                    self.handle_feedback(&said, wall, now, &mut heard);
+                }
+                true
+            }
+            Err(_) => false,
+        };
+        self.scratch = scratch;
+        if opened {
+            self.set_rate();
+            let (estimate, before) = (self.estimator.estimate(), f64::from(self.reported));
+            if (f64::from(estimate) - before).abs() > before * CHANGE {
+                self.reported = estimate;
+                heard(Heard::Estimate(estimate));
+            }
+        }
+        opened
+    }
+
+    fn handle_feedback(
+        &mut self,
+        said: &Feedback<'_>,
+        wall: &Wall,
+        now: Instant,
+        heard: &mut impl FnMut(Heard),
+    ) {
+        match said {
+            Feedback::Transport(feedback) => {
+                let arrivals = feedback.arrivals().map(|(number, at)| Arrival { number, at });
+                self.estimator.handle_feedback(arrivals, now);
+            }
+            Feedback::Report { ssrc, lost, last_sr, delay_since, .. } => {
+                let Some(track) = self.tracks.iter_mut().find(|t| t.format.ssrc == *ssrc) else { return };
+                track.is_known = true;
+                let rtt = wall.round_trip(*last_sr, *delay_since, now);
+                if track.codec.is_video() || self.tracks.len() == 1 {
+                    self.estimator.handle_report(*lost, rtt, now);
+                }
+            }
+            Feedback::Remb { bps, .. } => {
+                self.estimator.handle_remb(u32::try_from(*bps).unwrap_or(u32::MAX), now);
+            }
+            Feedback::Nack { ssrc, numbers } => {
+                let Some(i) = self.tracks.iter().position(|t| t.format.ssrc == *ssrc) else { return };
+                self.counts.nacks += 1;
+                let again = self.estimator.rtt().unwrap_or(REPEAT_AGAIN);
+                for number in numbers.clone() {
+                    if self.repeats.len() >= MAX_REPEATS {
+                        break;
+                    }
+                    let repeat = self.tracks[i].history.repeat(number, again, now);
+                    self.repeats.extend(repeat.map(|repeat| (i, repeat)));
+                }
+            }
+            Feedback::Pli { ssrc } => {
+                let Some(track) = self.tracks.iter().find(|t| t.format.ssrc == *ssrc) else { return };
+                self.counts.key_frame_requests += 1;
+                heard(Heard::KeyFrame(track.stream));
+            }
+            Feedback::Fir { ssrc, number } => {
+                let Some(track) = self.tracks.iter_mut().find(|t| t.format.ssrc == *ssrc) else { return };
+                if track.fir.replace(*number) != Some(*number) {
+                    self.counts.key_frame_requests += 1;
+                    heard(Heard::KeyFrame(track.stream));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(in crate::rtc) fn handle_timeout(&mut self, now: Instant) {
+        self.estimator.handle_timeout(now);
+        if self.keyed.is_some() && self.probing.is_none() && self.may_probe() {
+            self.probing = self.estimator.poll_probe(now).map(|probe| (probe, probe.bytes));
+        }
+        self.set_rate();
+    }
+
+    /// Whether there is a stream to probe with: padding goes where retransmissions do.
+    fn may_probe(&self) -> bool {
+        let probes = |t: &Track| t.format.rtx.is_some() && t.format.extensions.transport.is_some();
+        self.tracks.iter().any(probes)
+    }
+
+    fn set_rate(&mut self) {
+        let paced = u64::from(self.estimator.estimate()) * PACING / PACING_DIVISOR;
+        let probed = self.probing.as_ref().map_or(0, |(probe, _)| u64::from(probe.rate));
+        self.pacer.set_rate(paced.max(probed));
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), or look whether something may leave.
+    pub(in crate::rtc) fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.keyed.as_ref()?;
+        let paced = (self.has_paced() && self.offered.is_none()).then(|| self.pacer.opens_at());
+        let report = self.report_due().filter(|at| *at > now);
+        [report, paced, self.estimator.deadline()].into_iter().flatten().min()
+    }
+
+    fn report_due(&self) -> Option<Instant> {
+        (!self.tracks.is_empty()).then_some(self.report)
+    }
+
+    /// Whether reports are due.
+    pub(in crate::rtc) fn has_report(&self, now: Instant) -> bool {
+        self.keyed.is_some() && self.report_due().is_some_and(|at| at <= now)
+    }
+
+    fn has_paced(&self) -> bool {
+        let video = |t: &Track| t.codec.is_video() && t.has_packets();
+        !self.repeats.is_empty() || self.probing.is_some() || self.tracks.iter().any(video)
+    }
+
+    /// Whether packets may leave now, or could before and were not taken.
+    pub(in crate::rtc) fn has_packets(&mut self, now: Instant) -> bool {
+        let audio = |t: &Track| !t.codec.is_video() && t.has_packets();
+        let any = self.keyed.is_some()
+            && (self.tracks.iter().any(audio) || (self.has_paced() && self.pacer.is_open(now)));
+        if any {
+            self.offered.get_or_insert(now);
+        }
+        // A socket that took nothing is asked again, whatever became of the packets meanwhile.
+        self.offered.is_some()
+    }
+
+    /// Packets for one system call. The socket takes them: they count as sent.
+    pub(in crate::rtc) fn poll_packets(
+        &mut self,
+        wall: &Wall,
+        now: Instant,
+    ) -> Option<(Option<usize>, Vec<u8>)> {
+        let mut batch = Batch::default();
+        self.offered = None;
+        let keyed = self.keyed.as_mut()?;
+        let mut out = Outgoing {
+            sealer: &mut keyed.sealer,
+            numbers: &mut self.numbers,
+            transport: &mut self.transport,
+            estimator: &mut self.estimator,
+            pacer: &mut self.pacer,
+            ratio: &mut self.ratio,
+            counts: &mut self.counts,
+            head: &mut self.head,
+            scratch: &mut self.scratch,
+            probe: self.probing.as_ref().map(|(probe, _)| probe.id),
+            send_time: wall.send_time(now),
+            now,
+            sent: 0,
+        };
+        // Lost packets first: they hold a picture back that is due.
+        while let Some((i, repeat)) = self.repeats.front().filter(|_| out.pacer.is_open(now)) {
+            if out.ratio.is_high() {
+                self.repeats.clear();
+                break;
+            }
+            let Some(track) = self.tracks.get(*i) else { break };
+            if !out.repeat(track, repeat, &mut batch) {
+                break;
+            }
+            self.repeats.pop_front();
+        }
+        for track in &mut self.tracks {
+            let video = track.codec.is_video();
+            while let Some((cut, index)) = track.next() {
+                if (video && !out.pacer.is_open(now)) || !out.packet(track, cut, index, &mut batch) {
+                    break;
+                }
+                let number = out.numbers.of(track.format.ssrc);
+                let (last, time) = (number.peek() - 1, number.last.map_or(0, |(time, _)| time));
+                let payloads: Arc<Payloads> = cut.payloads.clone();
+                track.history.push(last, &payloads, index, time, now);
+                if track.advance() {
+                    out.counts.frames += 1;
+                    // One frame at a time, so that all viewers fare alike when the socket takes less than there is.
+                    break;
+                }
+            }
+        }
+        if !out.pacer.is_open(now) {
+            self.paced = Some(now);
+        }
+        if let Some((_, left)) = &mut self.probing {
+            let mut padded = 0;
+            while out.sent < *left && out.pacer.is_open(now) {
+                let Some(track) = self.tracks.iter().find(|t| t.format.rtx.is_some()) else { break };
+                if !out.pad(track, padded, &mut batch) {
+                    break;
+                }
+                padded += 1;
+            }
+            *left = left.saturating_sub(out.sent);
+            if *left == 0 {
+                self.probing = None;
+                self.set_rate();
+            }
+        }
+        (!batch.is_empty()).then(|| batch.take())
+    }
+
+    /// Reports on what was sent; `None` if nothing was yet.
+    pub(in crate::rtc) fn poll_report(&mut self, wall: &Wall, now: Instant) -> Option<Vec<u8>> {
+        self.report = now + REPORT_EVERY;
+        self.report_with(&[], wall, now)
+    }
+
+    /// The last report, with a goodbye for all that was sent.
+    pub(in crate::rtc) fn poll_goodbye(&mut self, wall: &Wall, now: Instant) -> Option<Vec<u8>> {
+        let ssrcs: Vec<u32> = self
+            .tracks
+            .iter()
+            .flat_map(|t| [Some(t.format.ssrc), t.format.rtx.map(|(_, ssrc)| ssrc)])
+            .flatten()
+            .filter(|ssrc| self.numbers.get(*ssrc).is_some_and(|n| n.packets > 0))
+            .collect();
+        self.report_with(&ssrcs, wall, now)
+    }
+
+    fn report_with(&mut self, bye: &[u32], wall: &Wall, now: Instant) -> Option<Vec<u8>> {
+        let mut infos = vec![];
+        for track in &self.tracks {
+            let Some(Numbering { packets, octets, last: Some((time, at)), .. }) =
+                self.numbers.get(track.format.ssrc)
+            else {
+                continue;
+            };
+            let since = now.saturating_duration_since(*at).as_micros() * u128::from(track.codec.clock_rate());
+            infos.push(SenderInfo {
+                ssrc: track.format.ssrc,
+                ntp: wall.ntp(now),
+                rtp: time.wrapping_add((since / 1_000_000) as u32),
+                packets: *packets,
+                octets: *octets,
+            });
+        }
+        if infos.is_empty() {
+            return None;
+        }
+        let keyed = self.keyed.as_mut()?;
+        let mut compound = std::mem::take(&mut self.scratch);
+        compound.clear();
+        report::write(&infos, &self.cname, bye, &mut compound);
+        let mut out = vec![];
+        let sealed = keyed.sealer.seal_rtcp(&compound, &mut out);
+        self.scratch = compound;
+        sealed.ok().map(|()| out)
+    }
+}
+
+/// Numbers and seals packets of a batch.
+struct Outgoing<'a> {
+    sealer: &'a mut Sealer,
+    numbers: &'a mut Numbers,
+    transport: &'a mut u64,
+    estimator: &'a mut Estimator,
+    pacer: &'a mut Pacer,
+    ratio: &'a mut Ratio,
+    counts: &'a mut Counts,
+    head: &'a mut Vec<u8>,
+    scratch: &'a mut Vec<u8>,
+    probe: Option<ProbeId>,
+    send_time: u32,
+    now: Instant,
+    /// Bytes of this batch.
+    sent: usize,
+}
+
+impl Outgoing<'_> {
+    /// A packet of a frame. Returns false if the batch has no room for it.
+    fn packet(&mut self, track: &Track, cut: &Cut, index: usize, batch: &mut Batch) -> bool {
+        let payload = &cut.payloads[index];
+        let header = Header {
+            pt: track.format.pt,
+            marker: track.codec.is_video() && index + 1 == cut.payloads.len(),
+            ssrc: track.format.ssrc,
+            ..self.header(track)
+        };
+        if !batch.has_room(header.len() + payload.len() + self.sealer.overhead()) {
+            return false;
+        }
+        let numbering = self.numbers.of(header.ssrc);
+        let time = numbering.time(cut.timestamp);
+        self.seal(Header { time, ..header }, payload, false, batch);
+        true
+    }
+
+    /// A packet again (RFC 4588).
+    fn repeat(&mut self, track: &Track, repeat: &Repeat, batch: &mut Batch) -> bool {
+        let Some((pt, ssrc)) = track.format.rtx else { return true };
+        let Some(payload) = repeat.payloads.get(repeat.index) else { return true };
+        let marker = repeat.index + 1 == repeat.payloads.len();
+        let header = Header { pt, ssrc, marker, time: repeat.time, ..self.header(track) };
+        if !batch.has_room(header.len() + 2 + payload.len() + self.sealer.overhead()) {
+            return false;
+        }
+        let mut again = std::mem::take(self.scratch);
+        again.clear();
+        again.extend_from_slice(&repeat.number.to_be_bytes());
+        again.extend_from_slice(payload);
+        self.counts.repeats += 1;
+        self.seal(header, &again, true, batch);
+        *self.scratch = again;
+        true
+    }
+
+    /// A packet of a probe that carries nothing new.
+    fn pad(&mut self, track: &Track, back: usize, batch: &mut Batch) -> bool {
+        if let Some(repeat) = track.history.probe(back) {
+            return self.repeat(track, &repeat, batch);
+        }
+        let Some((pt, ssrc)) = track.format.rtx else { return false };
+        let header = Header { pt, ssrc, padding: true, ..self.header(track) };
+        if !batch.has_room(header.len() + PADDING.len() + self.sealer.overhead()) {
+            return false;
+        }
+        self.seal(header, &PADDING, true, batch);
+        true
+    }
+
+    fn header<'t>(&self, track: &'t Track) -> Header<'t> {
+        let Format { mid, extensions, .. } = &track.format;
+        let Extensions { transport, send_time, mid: named } = *extensions;
+        Header {
+            transport: transport.map(|id| (id, *self.transport as u16)),
+            // Who reports arrivals needs no send times.
+            send_time: send_time.filter(|_| transport.is_none()).map(|id| (id, self.send_time)),
+            mid: named.filter(|_| !track.is_known).map(|id| (id, mid.as_str())),
+            ..Header::default()
+        }
+    }
+
+    fn seal(&mut self, header: Header<'_>, payload: &[u8], repeated: bool, batch: &mut Batch) {
+        let octets = if header.padding { 0 } else { payload.len() };
+        let index = self.numbers.of(header.ssrc).take(octets);
+        let header = Header { number: index as u16, ..header };
+        self.head.clear();
+        header.write(self.head);
+        let size = batch.push(|out| self.sealer.seal_rtp(self.head, index, payload, out));
+        self.counts.packets += 1;
+        self.counts.bytes += size as u64;
+        self.sent += size;
+        self.ratio.count(size, repeated, self.now);
+        self.pacer.spend(size + OVERHEAD, self.now);
+        if header.transport.is_some() {
+            let number = *self.transport;
+            *self.transport += 1;
+            let size = (size + OVERHEAD) as u16;
+            self.estimator.handle_sent(Sent { number, size, at: self.now, probe: self.probe });
+        }
+    }
+}
