@@ -33,8 +33,9 @@ const SETTLE: i64 = 250_000;
 const REMAINS: f64 = 0.7;
 /// A path that loses more of its own carries no video, and more likely its queue is too short for our bursts.
 const MAX_OWN: f64 = 0.3;
-/// Weight of a new observation in the smoothed loss.
+/// Weight of a report in the smoothed loss, and of a packet: a second of 2 Mbit/s counts like a report each second.
 const SMOOTH: f64 = 0.3;
+const SMOOTH_PACKET: f64 = 1.0 / 500.0;
 
 /// What to do about the rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +70,7 @@ pub(super) struct Loss {
 impl Loss {
     /// Notes what became of a packet that left at `sent`.
     pub(super) fn add(&mut self, sent: i64, lost: bool) {
+        self.smoothed += (f64::from(u8::from(lost)) - self.smoothed) * SMOOTH_PACKET;
         if sent >= self.from {
             self.all += 1;
             self.lost += u32::from(lost);
@@ -77,6 +79,7 @@ impl Loss {
 
     /// A packet that was counted as lost arrived after all.
     pub(super) fn correct(&mut self, sent: i64) {
+        self.smoothed = (self.smoothed - SMOOTH_PACKET).max(0.0);
         if sent >= self.from {
             self.lost = self.lost.saturating_sub(1);
         }
@@ -109,6 +112,7 @@ impl Loss {
 
     /// Takes a receiver report in the place of what was noted.
     pub(super) fn report(&mut self, loss: f64, rate: f64, now: i64) -> Option<Verdict> {
+        self.smoothed += (loss - self.smoothed) * SMOOTH;
         if now < self.from {
             return None;
         }
@@ -123,7 +127,6 @@ impl Loss {
         queued: bool,
         now: i64,
     ) -> Option<Verdict> {
-        self.smoothed += (loss - self.smoothed) * SMOOTH;
         if let Some(trial) = self.trial.take() {
             if queued || self.excess(loss) < self.excess(trial.loss) * REMAINS {
                 return None;

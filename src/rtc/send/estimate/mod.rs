@@ -58,8 +58,8 @@ pub(in crate::rtc) struct Arrival {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct ProbeId(pub(in crate::rtc) u32);
 
-/// A probe to send: so many bytes, beginning now, at this rate. Packets sent meanwhile anyway are part of it; repeats or
-/// padding fill the rest. All of them carry the id.
+/// A probe to send: so many bytes, beginning now, at this rate, in four packets at least. Packets sent meanwhile anyway are
+/// part of it; repeats or padding fill the rest. All of them carry the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Probe {
     pub(in crate::rtc) id: ProbeId,
@@ -322,21 +322,29 @@ impl Estimator {
 
     /// A probe to send now.
     pub(in crate::rtc) fn poll_probe(&mut self, now: Instant) -> Option<Probe> {
-        if self.control.is_draining() || self.remb.is_some() {
+        if !self.may_probe() {
             return None;
         }
         let now = self.micros(now);
-        let cap = f64::from(self.limits.max.min(self.wanted));
-        self.probes.poll(self.control.rate(), cap, self.queue.jitter(), now)
+        self.probes.poll(self.control.rate(), self.cap(), self.queue.jitter(), now)
     }
 
     /// When `handle_timeout` and `poll_probe` next matter.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
-        let wants_more = self.estimate() < self.limits.max.min(self.wanted);
-        let probe = (wants_more && self.remb.is_none()).then(|| self.probes.due());
+        let probe =
+            (self.may_probe() && probe::is_worth(self.control.rate(), self.cap())).then(|| self.probes.due());
         let silence = self.heard.map(|heard| heard + SILENCE);
         let next = probe.into_iter().chain(silence).min()?;
         Some(self.start + Duration::from_micros(u64::try_from(next).unwrap_or(0)))
+    }
+
+    fn may_probe(&self) -> bool {
+        !self.control.is_draining() && self.remb.is_none()
+    }
+
+    /// More than this is of no use.
+    fn cap(&self) -> f64 {
+        self.limits.max.min(self.wanted).into()
     }
 
     /// The receiver's clock was set: what arrived before it compares with nothing after.

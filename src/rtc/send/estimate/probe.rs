@@ -164,10 +164,10 @@ impl Probes {
     /// The probe to send now. `estimate` is what is known to pass, `cap` what may be of use. Not called while the path is
     /// congested.
     pub(super) fn poll(&mut self, estimate: f64, cap: f64, jitter: i64, now: i64) -> Option<Probe> {
-        if now < self.busy_until && self.active.iter().flatten().any(|probe| !probe.is_sent()) {
+        if now < self.busy_until {
             return None;
         }
-        if estimate >= cap {
+        if !is_worth(estimate, cap) {
             self.forget_pending();
             return None;
         }
@@ -188,9 +188,6 @@ impl Probes {
         if self.pending[0].is_some_and(|_| rate >= cap) {
             self.pending = [None; 2];
         }
-        if rate <= estimate {
-            return None;
-        }
         self.next = now + self.period(dropped);
         self.handed = now;
         let length = if sure { LONG } else { MIN_LENGTH + (jitter - USUAL_JITTER).max(0) };
@@ -209,7 +206,8 @@ impl Probes {
 
     /// When `poll` next matters.
     pub(super) fn due(&self) -> i64 {
-        if self.pending[0].or(self.doubted).is_some() { self.busy_until } else { self.next }
+        let next = if self.pending[0].or(self.doubted).is_some() { i64::MIN } else { self.next };
+        next.max(self.busy_until)
     }
 
     /// Notes a packet of a probe that left.
@@ -217,6 +215,9 @@ impl Probes {
         let probe = self.active.iter_mut().flatten().find(|probe| probe.id == id.0);
         if let Some(probe) = probe.filter(|probe| !probe.is_sent()) {
             Train::add(&mut probe.sent, number, at, size);
+            if probe.is_sent() {
+                self.busy_until = at;
+            }
         }
     }
 
@@ -307,6 +308,11 @@ impl Probes {
     }
 }
 
+/// Whether the path could be of more use than `estimate`. What is missing of the last 2 % a probe couldn't tell.
+pub(super) fn is_worth(estimate: f64, cap: f64) -> bool {
+    estimate < 0.98 * cap
+}
+
 impl Active {
     /// Whether all of it left.
     fn is_sent(&self) -> bool {
@@ -321,6 +327,9 @@ impl Active {
         }
         // A train that left in bursts has pauses in it that its ends don't show.
         let bits = (left.bytes - u64::from(left.end_size)) as f64 * 8.0;
+        if bits <= 0.0 {
+            return None;
+        }
         let time = ((left.end - left.begin) as f64).max(bits * 1e6 / self.rate);
         // Sizes differ, so that of the first and last packet matter for the rate, but not for how far it was stretched.
         let stretched = (arrived.end - arrived.begin) as f64 > time / SATURATED;

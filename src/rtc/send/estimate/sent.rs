@@ -49,16 +49,26 @@ impl History {
             self.first = sent.number;
         }
         while self.first + (self.records.len() as u64) < sent.number {
-            self.records.push_back(Record { at, size: 0, fate: Fate::Received });
+            self.add(Record { at, size: 0, fate: Fate::Received });
         }
-        self.records.push_back(Record { at, size: sent.size, fate: Fate::Unknown });
-        while self.records.len() > MAX_KEPT
-            || self.records.front().is_some_and(|oldest| oldest.at < at - KEPT)
-        {
-            self.records.pop_front();
-            self.first += 1;
+        self.add(Record { at, size: sent.size, fate: Fate::Unknown });
+        while self.records.front().is_some_and(|oldest| oldest.at < at - KEPT) {
+            self.forget_oldest();
         }
         true
+    }
+
+    fn add(&mut self, record: Record) {
+        // Before one is added, or the memory would double.
+        if self.records.len() == MAX_KEPT {
+            self.forget_oldest();
+        }
+        self.records.push_back(record);
+    }
+
+    fn forget_oldest(&mut self) {
+        self.records.pop_front();
+        self.first += 1;
     }
 
     /// Bytes of memory in use.
@@ -120,7 +130,7 @@ mod tests {
             history.push(sent(number), 0);
         }
         assert_eq!(history.records.len(), MAX_KEPT);
-        assert!(history.records.capacity() <= 2 * MAX_KEPT);
+        assert!(history.records.capacity() <= MAX_KEPT);
         history.push(sent(100_000), KEPT + 1);
         assert_eq!(history.records.len(), 1, "the others are too old");
         history.push(sent(100_010), KEPT + 1);

@@ -30,8 +30,6 @@ pub(super) enum Usage {
     Normal,
     /// Delays grow: more is sent than passes.
     Over,
-    /// Delays fall: a queue drains.
-    Under,
 }
 
 #[derive(Debug)]
@@ -90,7 +88,7 @@ impl Trend {
     fn judge(&mut self, trend: f64, now: i64) -> Usage {
         if trend <= self.threshold {
             self.over = None;
-            return if trend < -self.threshold { Usage::Under } else { Usage::Normal };
+            return Usage::Normal;
         }
         let (since, count) = self.over.map_or((now, 1), |(since, count)| (since, count + 1));
         self.over = Some((since, count));
@@ -161,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn a_steep_rise_is_overuse_within_five_frames_and_its_end_underuse() {
+    fn a_steep_rise_is_overuse_within_five_frames_until_it_turns() {
         let mut trend = Trend::new();
         assert!(feed(&mut trend, 0, 100, |_| 20_000).iter().all(|usage| *usage == Usage::Normal));
         // Half the capacity is gone: a frame takes twice its time.
         let found = feed(&mut trend, 100, 12, |frame| 20_000 + frame * 33_333);
         assert!(found[..5].contains(&Usage::Over), "{found:?}");
         let found = feed(&mut trend, 112, 12, |frame| 420_000 - frame * 33_333);
-        assert!(found.contains(&Usage::Under), "{found:?}");
+        assert!(!found[4..].contains(&Usage::Over), "{found:?}");
     }
 
     #[test]

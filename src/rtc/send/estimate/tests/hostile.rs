@@ -115,7 +115,7 @@ fn memory_stays_what_it_was_without_and_with_feedback() {
             estimator.handle_feedback((0..=u16::MAX).map(|n| Arrival { number: n, at: None }), at);
         }
     }
-    assert!(estimator.history.memory() <= 256 * 1024, "{}", estimator.history.memory());
+    assert!(estimator.history.memory() <= 128 * 1024, "{}", estimator.history.memory());
     assert!(size_of::<Estimator>() < 4 * 1024, "{}", size_of::<Estimator>());
 }
 

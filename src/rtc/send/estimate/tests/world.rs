@@ -127,6 +127,7 @@ pub(super) fn run(setup: Setup, length: i64) -> Run {
                 sender.probe(probe);
             }
         }
+        assert!(estimator.deadline().is_none_or(|deadline| deadline > instant), "wakes at once again");
         sender.turn(now, estimator.estimate().into(), &mut out);
         for (size, probe) in out.drain(..) {
             sent += 1;
