@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::clock::{self, MILLISECOND, Nanos, SECOND};
 use crate::load::{Load, Viewer};
-use crate::subject::{self, Kind, Subject};
+use crate::options::Options;
+use crate::subject::{Cpu, Kind, Subject};
 
 /// Between arrivals.
 const ARRIVAL: Nanos = 20 * MILLISECOND;
@@ -20,8 +21,9 @@ const LATEST: Nanos = SECOND / 2;
 pub(crate) struct Figures {
     /// Viewers that saw a key frame.
     pub(crate) watching: usize,
-    /// CPU time of the sender, of one second.
+    /// CPU time of the sender, of one second, and how long it waited for a CPU.
     pub(crate) cpu: f64,
+    pub(crate) waited: f64,
     /// Packets of a viewer in a second, and beside them repeats that nobody asked for: probes for bandwidth.
     pub(crate) rate: f64,
     pub(crate) probes: f64,
@@ -41,8 +43,9 @@ pub(crate) struct Figures {
     pub(crate) own: f64,
 }
 
-pub(crate) fn run(kind: Kind, count: usize, seconds: f64) -> Figures {
-    let mut load = Load::new();
+pub(crate) fn run(kind: Kind, count: usize, options: &Options) -> Figures {
+    let seconds = options.seconds;
+    let mut load = Load::new(options.loss);
     let (subject, mut calls) = Subject::start(kind, load.desk());
     let watches = |viewer: &Viewer| viewer.track.first_key.is_some();
     let all_watch = |viewers: &[Viewer]| viewers.iter().all(watches);
@@ -68,9 +71,9 @@ pub(crate) fn run(kind: Kind, count: usize, seconds: f64) -> Figures {
     let end = begin + (seconds * SECOND as f64) as Nanos;
     load.measure(&(begin..end));
     load.run(begin, |_| false);
-    let (began, cpu, own) = (clock::now(), subject.cpu(), subject::own_cpu());
+    let (began, cpu, own) = (clock::now(), subject.cpu(), Cpu::of_this_thread());
     load.run(end, |_| false);
-    let (ended, cpu, own) = (clock::now(), subject.cpu() - cpu, subject::own_cpu() - own);
+    let (ended, cpu, own) = (clock::now(), subject.cpu().since(cpu), Cpu::of_this_thread().since(own));
     let memory = subject.resident().saturating_sub(base);
     load.run(clock::now() + LATEST, |_| false);
 
@@ -92,10 +95,11 @@ pub(crate) fn run(kind: Kind, count: usize, seconds: f64) -> Figures {
     }
     Figures {
         watching: watching.len(),
-        cpu: of_second(cpu),
+        cpu: of_second(cpu.ran),
+        waited: of_second(cpu.waited),
         rate: rate(packets),
         probes: rate(sum(|viewer| viewer.track.tally.needless)),
-        microseconds: cpu.as_secs_f64() * 1e6 / packets.max(1) as f64,
+        microseconds: cpu.ran.as_secs_f64() * 1e6 / packets.max(1) as f64,
         memory: memory as f64 / (count - beside) as f64,
         first_key: watching.iter().filter_map(|viewer| first_key(viewer)).collect(),
         out,
@@ -103,7 +107,7 @@ pub(crate) fn run(kind: Kind, count: usize, seconds: f64) -> Figures {
         frames_lost: (pushed.len() * count) as u64 - frames,
         gaps: sum(|viewer| viewer.track.tally.gaps),
         dropped: dropped(&load) - dropped_before,
-        own: of_second(own),
+        own: of_second(own.ran),
     }
 }
 

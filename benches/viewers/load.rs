@@ -45,6 +45,23 @@ pub(crate) struct Load {
     turned: Instant,
     datagrams: Datagrams,
     plain: Vec<u8>,
+    loss: Loss,
+}
+
+/// Loses packets, the same ones in every run.
+struct Loss {
+    /// Of 2^32.
+    share: u64,
+    state: u64,
+}
+
+impl Loss {
+    fn strikes(&mut self) -> bool {
+        // Knuth's generator, whose upper bits are good.
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.state >> 32 < self.share
+    }
 }
 
 pub(crate) struct Viewer {
@@ -58,7 +75,8 @@ pub(crate) struct Viewer {
 }
 
 impl Load {
-    pub(crate) fn new() -> Load {
+    /// Viewers lose this share of packets.
+    pub(crate) fn new(loss: f64) -> Load {
         let (sender, news) = channel();
         let wake = Wake::new();
         let epoll = epoll::create(CreateFlags::CLOEXEC).expect("Linux has epoll");
@@ -74,6 +92,7 @@ impl Load {
             turned: Instant::now(),
             datagrams: Vec::new(),
             plain: Vec::new(),
+            loss: Loss { share: (loss * 2f64.powi(32)) as u64, state: 1 },
         }
     }
 
@@ -120,7 +139,7 @@ impl Load {
                 WAKE => self.desk.wake.clear(),
                 number => {
                     let viewer = &mut self.viewers[number as usize];
-                    viewer.read(&mut self.inbox, &mut self.plain, now, &mut self.datagrams);
+                    viewer.read(&mut self.inbox, &mut self.plain, &mut self.loss, now, &mut self.datagrams);
                     viewer.send(&mut self.datagrams);
                 }
             }
@@ -148,13 +167,21 @@ impl Viewer {
         }
     }
 
-    fn read(&mut self, inbox: &mut Inbox, plain: &mut Vec<u8>, now: Nanos, out: &mut Datagrams) {
+    fn read(
+        &mut self,
+        inbox: &mut Inbox,
+        plain: &mut Vec<u8>,
+        loss: &mut Loss,
+        now: Nanos,
+        out: &mut Datagrams,
+    ) {
         let Viewer { socket, peer, track, dropped, .. } = self;
         inbox.receive(socket, |datagram| {
             *dropped = (*dropped).max(datagram.dropped);
             let got = peer.handle_datagram(datagram.bytes, datagram.from, now, out);
             let Some(keys) = &mut peer.receive else { return };
             match got {
+                Got::Rtp if loss.strikes() => {}
                 Got::Rtp => track.handle_rtp(datagram.bytes, keys, datagram.at),
                 Got::Rtcp if keys.open_rtcp(datagram.bytes, plain).is_some() => {
                     for report in rtcp::reports(plain) {

@@ -2,11 +2,12 @@
 //!
 //! Each measurement starts a process of its own: a [camera](here) of this crate, or the [bound]. Both get the same
 //! frames from the same [encoder], and the same [viewers](load) in this process watch over loopback. They take turns,
-//! so that whatever else the machine does affects both; each figure is the median of the rounds. On a busy
-//! machine the ratio says more than the microseconds.
+//! so that whatever else the machine does affects both; each figure is the median of the rounds. On a busy machine the
+//! ratio says more than the microseconds, and delays say nothing once the sender has waited for a CPU: a sender that
+//! comes late sends more at once, which is also cheaper. `chrt -r 1 make bench`, as root, goes before everybody else.
 //!
 //! Options: `--viewers 10,50`, `--seconds 4` (of measuring), `--rounds 2`, `--audio` (a camera with audio too),
-//! `--filter bound` (subjects whose name contains this).
+//! `--filter bound` (subjects whose name contains this), `--loss 5` (percent of packets that viewers lose).
 
 #[cfg(target_os = "linux")]
 mod bound;

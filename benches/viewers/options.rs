@@ -6,6 +6,8 @@ pub(crate) struct Options {
     pub(crate) viewers: Vec<usize>,
     pub(crate) seconds: f64,
     pub(crate) rounds: usize,
+    /// The share of packets that viewers lose.
+    pub(crate) loss: f64,
     pub(crate) kinds: Vec<Kind>,
 }
 
@@ -13,8 +15,13 @@ impl Options {
     /// Those of the command line; what is wrong with it.
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
         let (mut audio, mut filter) = (false, String::new());
-        let mut options =
-            Options { viewers: vec![1, 10, 50, 100, 200, 400], seconds: 4.0, rounds: 2, kinds: Vec::new() };
+        let mut options = Options {
+            viewers: vec![1, 10, 50, 100, 200, 400],
+            seconds: 4.0,
+            rounds: 2,
+            loss: 0.0,
+            kinds: Vec::new(),
+        };
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
@@ -24,6 +31,7 @@ impl Options {
                 "--audio" => audio = true,
                 "--filter" => filter = value()?,
                 "--seconds" => options.seconds = number(&name, &value()?)?,
+                "--loss" => options.loss = number::<f64>(&name, &value()?)? / 100.0,
                 "--rounds" => options.rounds = number(&name, &value()?)?,
                 "--viewers" => {
                     let list = value()?;

@@ -24,9 +24,9 @@ pub(crate) fn run() {
     println!(
         "| viewers | subject | µs a packet | ratio | packets/s a viewer + probes | viewers a core | KB a viewer | \
          first key frame, p50 / p95 ms | frame out, p50 / p99 ms | lost packets / frames, gaps | \
-         dropped here, CPU here | rounds |"
+         sender waited for a CPU | viewers' thread: CPU, dropped | rounds |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for count in &options.viewers {
         let mut figures: Vec<Vec<Figures>> = options.kinds.iter().map(|_| Vec::new()).collect();
         for round in 0..options.rounds {
@@ -34,7 +34,7 @@ pub(crate) fn run() {
                 break;
             }
             for (kind, figures) in options.kinds.iter().zip(&mut figures) {
-                figures.push(case::run(*kind, *count, options.seconds));
+                figures.push(case::run(*kind, *count, &options));
             }
         }
         let of = |kind| options.kinds.iter().position(|it| *it == kind).map(|at| &figures[at][..]);
@@ -60,7 +60,7 @@ fn row(count: usize, kind: Kind, rounds: &[Figures], ratio: Option<String>) {
     let watching = rounds.iter().map(|it| it.watching).min().unwrap_or(0);
     let watching = if watching < count { format!(" ({watching} saw anything)") } else { String::new() };
     println!(
-        "| {count}{watching} | {} | {:.1} | {} | {:.0} + {:.0} | {:.0} | {:.0} | {:.0} / {:.0} | {:.1} / {:.1} | {} / {}, {} | {}, {:.0} % | {} |",
+        "| {count}{watching} | {} | {:.1} | {} | {:.0} + {:.0} | {:.0} | {:.0} | {:.0} / {:.0} | {:.1} / {:.1} | {} / {}, {} | {:.0} % | {:.0} %, {} | {} |",
         kind.name(),
         of(|it| it.microseconds),
         ratio.as_deref().unwrap_or("–"),
@@ -75,8 +75,9 @@ fn row(count: usize, kind: Kind, rounds: &[Figures], ratio: Option<String>) {
         sum(|it| it.packets_lost),
         sum(|it| it.frames_lost),
         sum(|it| it.gaps),
-        sum(|it| it.dropped),
+        100.0 * of(|it| it.waited),
         100.0 * of(|it| it.own),
+        sum(|it| it.dropped),
         rounds.len(),
     );
 }

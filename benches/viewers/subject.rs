@@ -81,15 +81,15 @@ impl Subject {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// CPU time of all its threads but the encoder's so far. No thread ends while a viewer watches.
-    pub(crate) fn cpu(&self) -> Duration {
+    /// What all its threads but the encoder's have had so far. No thread ends while a viewer watches.
+    pub(crate) fn cpu(&self) -> Cpu {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let on_cpu = tasks.filter_map(|task| {
             let task = task.expect("it runs").path();
             let name = fs::read_to_string(task.join("comm")).expect("it runs");
-            (name.trim_end() != encoder::THREAD).then(|| on_cpu(&task.join("schedstat").to_string_lossy()))
+            (name.trim_end() != encoder::THREAD).then(|| Cpu::read(&task.join("schedstat").to_string_lossy()))
         });
-        on_cpu.sum()
+        on_cpu.fold(Cpu::default(), |all, of| Cpu { ran: all.ran + of.ran, waited: all.waited + of.waited })
     }
 
     /// Bytes of memory that it holds.
@@ -100,16 +100,31 @@ impl Subject {
     }
 }
 
-/// CPU time of this thread.
-pub(crate) fn own_cpu() -> Duration {
-    on_cpu("/proc/thread-self/schedstat")
+/// Times of threads.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    /// On a CPU.
+    pub(crate) ran: Duration,
+    /// Ready to run, while others had the CPUs.
+    pub(crate) waited: Duration,
 }
 
-/// The first word of `schedstat` is nanoseconds on a CPU.
-fn on_cpu(path: &str) -> Duration {
-    let text = fs::read_to_string(path).expect("the kernel counts (CONFIG_SCHED_INFO)");
-    let nanoseconds = text.split(' ').next().and_then(|n| n.parse().ok()).expect("nanoseconds");
-    Duration::from_nanos(nanoseconds)
+impl Cpu {
+    pub(crate) fn of_this_thread() -> Cpu {
+        Cpu::read("/proc/thread-self/schedstat")
+    }
+
+    /// The first two words of `schedstat` are nanoseconds.
+    fn read(path: &str) -> Cpu {
+        let text = fs::read_to_string(path).expect("the kernel counts (CONFIG_SCHED_INFO)");
+        let mut words = text.split(' ').map(|word| Duration::from_nanos(word.parse().unwrap_or(0)));
+        let mut next = || words.next().expect("three words");
+        Cpu { ran: next(), waited: next() }
+    }
+
+    pub(crate) fn since(self, before: Cpu) -> Cpu {
+        Cpu { ran: self.ran - before.ran, waited: self.waited - before.waited }
+    }
 }
 
 impl Drop for Subject {
