@@ -33,14 +33,14 @@ struct Sent {
     number: usize,
     from: String,
     at: Instant,
-    /// Who must get it, or be told that it is lost.
+    /// The clients that must receive it, or be told that it is lost.
     owed: Vec<String>,
-    /// Who may get it.
+    /// The clients that may receive it.
     named: Vec<String>,
 }
 
-/// A message that is older may have been given up before all was calm, for it is kept for 30 s. Whom it was for is
-/// then told.
+/// An older message may have been dropped before everything was calm, since it is kept for 30 s. Its recipients are then
+/// told.
 const SURE: Duration = Duration::from_secs(20);
 
 struct Run {
@@ -51,11 +51,11 @@ struct Run {
     clients: usize,
     /// Every (client, number) that arrived.
     got: BTreeSet<(String, usize)>,
-    /// How many each client was told that it missed.
+    /// How many messages each client was told that it missed.
     missed: BTreeMap<String, usize>,
-    /// Of these it was certain before that it missed them.
+    /// How many of these it had certainly missed before.
     explained: BTreeMap<String, usize>,
-    /// The last number that came from one client to another.
+    /// The last number that arrived from one client at another.
     last: BTreeMap<(String, String), usize>,
     faults: Faults,
     delivered: usize,
@@ -301,7 +301,7 @@ impl Run {
                         sure.leaves.remove(room);
                     }
                     Some("presence") => assert!(sure.welcome, "{message} before welcome"),
-                    // Something was too old to be kept: its sender is told, and whom it was for.
+                    // A message expired before it could be sent: its sender and its recipients are told.
                     Some("event") if self.faults != Faults::None && message["name"] == "missed" => {
                         let missed = message["missed"].as_u64().expect("a number") as usize;
                         *self.missed.entry(name.clone()).or_default() += missed;
@@ -359,7 +359,7 @@ impl Run {
         }
     }
 
-    /// What did not come to somebody who had to get it was told as missed, and nothing that came was.
+    /// Every client was told of each message that it had to receive and missed, and of none that arrived.
     fn count_missed(&mut self) {
         for name in self.sure.keys() {
             let without = |names: fn(&Sent) -> &Vec<String>| {
@@ -371,13 +371,13 @@ impl Run {
             let told = self.missed.get(name).copied().unwrap_or(0);
             let (least, most) = (without(|sent| &sent.owed), without(|sent| &sent.named));
             let least = least + self.explained.get(name).copied().unwrap_or(0);
-            assert!(least <= told, "{name} was told of {told} that it missed, of at least {least}");
-            assert!(told <= most, "{name} was told of {told} that it missed, of {most} at most");
+            assert!(least <= told, "{name} was told that it missed {told}, not at least {least}");
+            assert!(told <= most, "{name} was told that it missed {told}, not at most {most}");
             self.explained.insert(name.clone(), least);
         }
     }
 
-    /// What is told of each peer is the same everywhere.
+    /// The data of each peer is the same on all instances.
     fn same_data(&self) {
         let mut told: BTreeMap<&String, &Value> = BTreeMap::new();
         for client in self.fleet.clients.values() {
@@ -389,7 +389,7 @@ impl Run {
     }
 }
 
-/// Whether a message may go there.
+/// Whether a message may reach this client.
 fn may_reach(name: &str, to: &[String]) -> bool {
     to.is_empty()
         || to.iter().any(|to| match to.as_str() {
