@@ -11,6 +11,8 @@ use super::guard::contained;
 use super::refusal::Refusal;
 use super::send::clock::{Position, Timeline};
 use super::send::cut::Cutter;
+use super::send::opus::Joiner;
+use super::send::recent::Recent;
 use super::send::track::Cut;
 use super::send::wall::Wall;
 use super::session::sdp::Remote;
@@ -22,12 +24,24 @@ use super::{
     Transmit,
 };
 use crate::call::body::{End, EndReason};
-use crate::media::{Frame, StreamId, StreamInfo};
+use crate::media::adapt::keyframes::KeyFrameReason;
+use crate::media::{Codec, Frame, StreamId, StreamInfo};
 
 /// When nothing is due, look again then.
 const IDLE: Duration = Duration::from_secs(60);
+/// The frames since the last key frame go to a viewer that joins if its link is assumed to carry them in this time.
+const CATCH_UP_MS: u32 = 300;
 /// Goodbyes that wait for the socket: some for each of the sessions that there may be by default.
 const MAX_GOODBYES: usize = 1024;
+
+/// A stream on its way to all viewers.
+#[derive(Debug, Default)]
+struct Lane {
+    cutter: Cutter,
+    position: Position,
+    joiner: Joiner,
+    recent: Recent,
+}
 
 /// One encoded stream to many viewers. See the [module](super).
 pub struct Fanout {
@@ -39,7 +53,7 @@ pub struct Fanout {
     ufrags: HashMap<String, SessionId>,
     timers: BTreeSet<(Instant, SessionId)>,
     due: HashMap<SessionId, Instant>,
-    streams: HashMap<StreamId, (Cutter, Position)>,
+    streams: HashMap<StreamId, Lane>,
     timeline: Timeline,
     turns: Turns,
     /// What says so to viewers whose sessions are forgotten.
@@ -268,12 +282,13 @@ impl Fanout {
             .filter(|(_, s)| s.follows(frame.stream, frame.codec))
             .map(|(id, _)| *id)
             .collect();
-        let (cutter, position) = self.streams.entry(frame.stream).or_default();
-        let timestamp = self.timeline.place(position, frame);
+        let lane = self.streams.entry(frame.stream).or_default();
+        let timestamp = self.timeline.place(&mut lane.position, frame);
         if viewers.is_empty() {
+            lane.recent.clear();
             return;
         }
-        let payloads = Arc::new(cutter.cut(frame));
+        let payloads = Arc::new(lane.cutter.cut(frame));
         self.totals.cut += 1;
         // Nobody is always the last one served.
         let first = usize::try_from(self.totals.cut).unwrap_or(0) % viewers.len();
@@ -283,9 +298,39 @@ impl Fanout {
             return;
         }
         let cut = Cut { key: frame.key, payloads, timestamp };
+        let joined: Vec<Cut> = if frame.codec == Codec::Opus {
+            let per_packet = self.shared.config.audio_packet;
+            let complete = lane.joiner.push(&frame.data, timestamp, per_packet).into_iter();
+            complete
+                .map(|(payloads, timestamp)| Cut { key: false, payloads: Arc::new(payloads), timestamp })
+                .collect()
+        } else {
+            lane.recent.push(&cut, self.now);
+            vec![]
+        };
         for id in viewers {
-            self.step(id, |session, now, sink| session.handle_frame(frame.stream, &cut, now, sink));
+            self.step(id, |session, now, sink| {
+                let alone = frame.codec != Codec::Opus || session.is_conversation();
+                for cut in if alone { std::slice::from_ref(&cut) } else { &joined } {
+                    session.handle_frame(frame.stream, cut, now, sink);
+                }
+            });
         }
+    }
+
+    /// Gives a session the frames since the last key frame of a stream. Returns whether it has a picture by them.
+    fn catch_up(&mut self, id: SessionId, stream: StreamId) -> bool {
+        let bytes = self.shared.config.initial_bitrate / 8 * CATCH_UP_MS / 1000;
+        let Some(frames) =
+            self.streams.get(&stream).and_then(|lane| lane.recent.frames(bytes as usize, self.now))
+        else {
+            return false;
+        };
+        self.totals.caught_up += 1;
+        for cut in frames {
+            self.step(id, |session, now, sink| session.handle_frame(stream, &cut, now, sink));
+        }
+        true
     }
 
     /// Registers a session that is new or was renegotiated: its user name may have changed.
@@ -314,11 +359,19 @@ impl Fanout {
         let Some((over, due, turn)) = done else { return self.bury(id) };
         self.turns.list(id, turn);
         let anew = notes.iter().any(|note| matches!(note, Note::Anew));
+        // Who joins gets what there is since the last key frame, where its link has that soon.
+        for i in (0..notes.len()).rev() {
+            let Note::Joined(stream) = notes[i] else { continue };
+            notes[i] = Note::KeyFrameWanted(stream, KeyFrameReason::Join);
+            if self.catch_up(id, stream) {
+                notes.remove(i);
+            }
+        }
         self.events.extend(notes.into_iter().filter_map(|note| match note {
             Note::Connected => Some(Event::Connected { session: id }),
             Note::KeyFrameWanted(stream, reason) => Some(Event::KeyFrameWanted { stream, reason }),
             Note::Estimate(bps) => Some(Event::Estimate { session: id, bps }),
-            Note::Anew => None,
+            Note::Anew | Note::Joined(_) => None,
         }));
         if anew && over.is_none() {
             return self.begin_anew(id);

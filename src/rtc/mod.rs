@@ -99,6 +99,10 @@ pub struct Config {
     pub silence: Duration,
     /// A session that has not connected within this time ends. Default 30 s.
     pub connect_within: Duration,
+    /// How much audio goes into one packet for viewers that do not send audio themselves: frames are joined up to this
+    /// duration (RFC 6716, 3.2.5), and each is sent alone if it lasts as long. Longer packets are fewer, and later.
+    /// At most 120 ms. Default 60 ms, three frames of 20 ms.
+    pub audio_packet: Duration,
     /// What a wall clock shows when the fan-out is created, for the NTP times in sender reports (RFC 3550, 4). If `None`,
     /// these times are relative, which suffices for lip sync. Default `None`.
     pub wall_clock: Option<SystemTime>,
@@ -114,6 +118,7 @@ impl Default for Config {
             resend_packets: 300,
             silence: Duration::from_secs(8),
             connect_within: Duration::from_secs(30),
+            audio_packet: Duration::from_millis(60),
             wall_clock: None,
         }
     }
@@ -305,6 +310,8 @@ impl Skipped {
 pub struct Totals {
     /// Frames received from the source.
     pub frames: u64,
+    /// Viewers that joined with the frames since the last key frame, without a key frame of their own.
+    pub caught_up: u64,
     /// Frames split into packets: once each for any number of viewers, never without viewers.
     pub cut: u64,
     /// Datagrams that belong to no session: an unknown protocol, an address not validated by ICE, an unknown ICE user

@@ -12,9 +12,9 @@ use crate::media::{Codec, Frame};
 /// passes wherever WebRTC does.
 pub(crate) const MAX_PAYLOAD: usize = 1136;
 
-/// Opus frames are 1275 bytes at most (RFC 6716 3.2); what is longer isn't one, and str0m has room for
-/// 2000 in a packet.
-const MAX_AUDIO: usize = 1275;
+/// With header and tag an audio packet passes an MTU of 1280 over IPv6, too. That is 470 kbit/s for frames of 20 ms, and
+/// close to the 1275 bytes that an Opus frame can have (RFC 6716, 3.2).
+const MAX_AUDIO: usize = 1176;
 
 /// The payloads of one frame, in order; the last one gets the marker if the frame is video.
 pub(crate) type Payloads = Vec<Arc<[u8]>>;

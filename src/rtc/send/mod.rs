@@ -9,9 +9,9 @@ pub(crate) mod feedback;
 pub(in crate::rtc) mod header;
 mod history;
 pub(in crate::rtc) mod numbers;
-#[allow(dead_code, reason = "joined audio comes next")]
 pub(in crate::rtc) mod opus;
 mod pace;
+pub(in crate::rtc) mod recent;
 pub(crate) mod report;
 pub(in crate::rtc) mod sender;
 pub(in crate::rtc) mod track;

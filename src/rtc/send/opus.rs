@@ -1,13 +1,63 @@
-//! Joins Opus frames into one packet (RFC 6716, 3.2): a watcher's audio then takes a third of the packets.
+//! Joins Opus frames into one packet (RFC 6716, 3.2): three of 20 ms are a third of the packets, and 40 ms later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock::Timestamp;
+use super::cut::{MAX_PAYLOAD, Payloads};
 
 /// What a packet holds at most, as audio: 120 ms (RFC 6716, 3.2.5, R5).
 const MAX_MS: u32 = 120;
 /// The bits of the configuration and of stereo, which joined frames must share.
 const SAME: u8 = 0xfc;
 
+/// Collects the frames of a stream until they fill a packet.
+#[derive(Debug, Default)]
+pub(in crate::rtc) struct Joiner {
+    waiting: Vec<(Arc<[u8]>, Timestamp)>,
+}
+
+impl Joiner {
+    /// Takes a packet of the encoder. Returns the packets that are complete with it, in order: one that lasts
+    /// `per_packet`, what waited if this one cannot follow it, and what cannot be joined as it is.
+    pub(in crate::rtc) fn push(
+        &mut self,
+        packet: &Arc<[u8]>,
+        timestamp: Timestamp,
+        per_packet: Duration,
+    ) -> Vec<(Payloads, Timestamp)> {
+        let Some(toc) = packet.first().copied() else { return vec![] };
+        let mut out = vec![];
+        let ticks = frame_us(toc) * 48 / 1000;
+        let follows = self.waiting.last().is_none_or(|(last, at)| {
+            last.first().is_some_and(|first| first & SAME == toc & SAME)
+                && timestamp.ticks == at.ticks.wrapping_add(ticks)
+        });
+        let bytes: usize = self.waiting.iter().map(|(packet, _)| packet.len() + 2).sum();
+        if !follows || toc & 3 != 0 || bytes + packet.len() + 2 > MAX_PAYLOAD {
+            out.extend(self.flush());
+        }
+        self.waiting.push((packet.clone(), timestamp));
+        let lasts = self.waiting.len() as u128 * u128::from(frame_us(toc));
+        if toc & 3 != 0 || lasts >= per_packet.as_micros() {
+            out.extend(self.flush());
+        }
+        out
+    }
+
+    fn flush(&mut self) -> Vec<(Payloads, Timestamp)> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let packets: Vec<&[u8]> = waiting.iter().map(|(packet, _)| &**packet).collect();
+        match (join(&packets), waiting.first()) {
+            (Some(joined), Some((_, first))) => vec![(vec![joined.into()], *first)],
+            _ => waiting.into_iter().map(|(packet, at)| (vec![packet], at)).collect(),
+        }
+    }
+}
+
 /// Joins packets of one frame each. `None` if they can't be one packet: they differ in configuration, have several
 /// frames already, or are longer than 120 ms together.
-pub(in crate::rtc) fn join(packets: &[&[u8]]) -> Option<Vec<u8>> {
+fn join(packets: &[&[u8]]) -> Option<Vec<u8>> {
     let toc = *packets.first()?.first()?;
     let joinable = |p: &&[u8]| p.first().is_some_and(|first| first & SAME == toc & SAME && first & 3 == 0);
     let count = u8::try_from(packets.len()).ok().filter(|count| (2..=48).contains(count))?;
@@ -88,6 +138,37 @@ mod tests {
             let expected: Vec<Vec<u8>> = packets.iter().map(|p| p[1..].to_vec()).collect();
             assert_eq!(frames(&joined), expected, "{sizes:?}");
         }
+    }
+
+    /// What comes out of packets of these sizes and RTP times: how long each packet is in frames, and its time.
+    fn joined(packets: &[(u8, usize, u32)], per_packet: u64) -> Vec<(u8, u32)> {
+        let now = std::time::Instant::now();
+        let mut joiner = Joiner::default();
+        let push = |(toc, len, ticks): &(u8, usize, u32)| {
+            let timestamp = Timestamp { ticks: *ticks, wallclock: now };
+            joiner.push(&packet(*toc, *len).into(), timestamp, Duration::from_millis(per_packet))
+        };
+        let out: Vec<(Payloads, Timestamp)> = packets.iter().flat_map(push).collect();
+        let frames = |p: &[u8]| if p[0] & 3 == 3 { p[1] & 63 } else { 1 };
+        out.iter().map(|(payloads, at)| (frames(&payloads[0]), at.ticks)).collect()
+    }
+
+    #[test]
+    fn frames_wait_until_they_fill_a_packet() {
+        let even: Vec<(u8, usize, u32)> = (0..6).map(|n| (TOC, 50, 960 * n)).collect();
+        assert_eq!(joined(&even, 60), [(3, 0), (3, 2880)]);
+        assert_eq!(joined(&even, 20), (0..6).map(|n| (1, 960 * n)).collect::<Vec<_>>());
+        // A gap, another configuration, a packet of several frames, and more bytes than a packet holds.
+        let gap = [(TOC, 50, 0), (TOC, 50, 4800), (TOC, 50, 5760), (TOC, 50, 6720)];
+        assert_eq!(joined(&gap, 60), [(1, 0), (3, 4800)]);
+        let other = [(TOC, 50, 0), (TOC, 50, 960), (TOC | 4, 50, 1920), (TOC | 1, 50, 2880), (TOC, 50, 4800)];
+        assert_eq!(joined(&other, 60), [(2, 0), (1, 1920), (1, 2880)]);
+        let large = [(TOC, 500, 0), (TOC, 500, 960), (TOC, 500, 1920), (TOC, 500, 2880)];
+        assert_eq!(joined(&large, 60), [(2, 0)]);
+        // RTP time wraps.
+        let wraps: Vec<(u8, usize, u32)> =
+            (0..3).map(|n| (TOC, 50, u32::MAX.wrapping_sub(959).wrapping_add(960 * n))).collect();
+        assert_eq!(joined(&wraps, 60), [(3, u32::MAX - 959)]);
     }
 
     #[test]

@@ -130,7 +130,8 @@ pub(in crate::rtc) struct Sender {
 
 impl Sender {
     pub(in crate::rtc) fn new(cname: &str, limits: Limits, now: Instant) -> Sender {
-        let estimator = Estimator::new(limits, now);
+        let mut estimator = Estimator::new(limits, now);
+        estimator.set_wanted(limits.max);
         let reported = estimator.estimate();
         let mut sender = Sender {
             cname: cname.to_owned(),

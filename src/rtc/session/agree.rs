@@ -112,6 +112,7 @@ impl Session {
             cname,
             announced: vec![],
             keys: None,
+            converses: false,
             ready: None,
             unanswered: 0,
             names: Names::default(),
@@ -213,6 +214,7 @@ impl Session {
         let announced = &self.announced;
         self.sender
             .retain_ssrcs(|ssrc| announced.iter().any(|known| known.ssrc == ssrc || known.rtx == ssrc));
+        self.converses = lanes.iter().any(|lane| lane.receives && lane.choice.codec == Codec::Opus);
         let mut streams = vec![];
         for lane in lanes {
             let Some(stream) = lane.sends else { continue };

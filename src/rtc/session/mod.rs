@@ -73,6 +73,8 @@ impl Shared {
 pub(super) enum Note {
     Connected,
     KeyFrameWanted(StreamId, KeyFrameReason),
+    /// It needs a key frame of a stream, or the frames since the last one.
+    Joined(StreamId),
     /// The other side ended its transport, and begins another for what goes on.
     Anew,
     Estimate(u32),
@@ -143,6 +145,8 @@ pub(super) struct Session {
     announced: Vec<Announced>,
     /// Keys of a DTLS handshake, until the certificate of the other side was verified.
     keys: Option<Keys>,
+    /// Whether audio is received, too.
+    converses: bool,
     /// The next datagram of str0m's.
     ready: Option<(Path, Vec<u8>)>,
     /// Datagrams that came since something of its own was taken.
@@ -245,6 +249,11 @@ impl Session {
     /// Whether frames of this stream are on their way to this viewer.
     pub(super) fn follows(&self, stream: StreamId, codec: Codec) -> bool {
         self.state.is_connected() && self.sender.follows(stream, codec)
+    }
+
+    /// Whether audio goes both ways, so that its delay counts.
+    pub(super) fn is_conversation(&self) -> bool {
+        self.converses
     }
 
     /// Takes STUN that was found authentic, or DTLS, which shows nothing (`None`).
@@ -381,7 +390,7 @@ impl Session {
                 }
                 for track in self.sender.tracks() {
                     if track.await_key(now) {
-                        notes.push(Note::KeyFrameWanted(track.stream, KeyFrameReason::Join));
+                        notes.push(Note::Joined(track.stream));
                     }
                 }
             }

@@ -514,3 +514,67 @@ fn the_first_stream_that_a_viewer_decodes_is_sent_by_the_order_of_the_source() {
         assert_eq!(w.viewer(1).streams, [expected].into());
     }
 }
+
+#[test]
+fn who_joins_soon_after_a_key_frame_needs_none() {
+    let mut w = World::new();
+    w.streams = vec![H264];
+    w.frame_size = 1500;
+    w.viewer(1);
+    // Its key frame comes 100 ms after it has connected.
+    w.run(ms(250));
+    let (asked, keys) = (w.events.iter().filter(|(_, e)| *e == join(H264)).count(), w.fed[&H264].len());
+    assert_eq!(asked, 1);
+    w.viewer(2);
+    w.run(ms(1000));
+    assert_eq!(w.fanout.totals().caught_up, 1);
+    assert_eq!(w.events.iter().filter(|(_, e)| *e == join(H264)).count(), 1, "none was asked for");
+    let got = w.browsers[&2].frames(Theirs::H264);
+    let start = w.fed[&H264].iter().position(|f| **f == *got[0].data).expect("one of ours");
+    assert!(is_key(Theirs::H264, &got[0].data) && start < keys, "it begins before it joined");
+    unbroken(&w, 2, Theirs::H264, &w.fed[&H264]);
+    // What is only decoded takes no time, and what comes is in time.
+    let apart: Vec<u64> = got.windows(2).map(|p| p[1].time.numer() - p[0].time.numer()).collect();
+    let skipped = apart.iter().take_while(|apart| **apart == 90).count();
+    assert!((1..20).contains(&skipped), "{apart:?}");
+    assert!(apart[skipped..].iter().all(|apart| *apart == 2970), "{apart:?}");
+    // Later there is too much to catch up with.
+    w.run(ms(1500));
+    w.viewer(3);
+    w.run(ms(500));
+    assert_eq!(w.fanout.totals().caught_up, 1);
+    assert_eq!(w.events.iter().filter(|(_, e)| *e == join(H264)).count(), 2);
+}
+
+#[test]
+fn audio_of_watchers_is_joined_as_configured() {
+    for (per_packet, packets) in [(20, 60), (60, 20), (120, 10)] {
+        let config = Config { audio_packet: ms(per_packet), ..Config::default() };
+        let mut w = World::with(config);
+        w.streams = vec![];
+        w.viewer(1);
+        w.run(ms(1000));
+        for n in 0..60 {
+            // CELT, 20 ms, one frame.
+            let data: Vec<u8> = vec![31 << 3; 80];
+            let frame = Frame {
+                stream: OPUS,
+                codec: Codec::Opus,
+                key: true,
+                captured: w.now,
+                pts: ms(20 * n),
+                duration: ms(20),
+                discontinuity: false,
+                data: data.into(),
+            };
+            w.fanout.handle_input(Input::Frame(&frame), w.now);
+            w.drain_camera();
+            w.run(ms(20));
+        }
+        let got = w.browsers[&1].frames(Theirs::Opus);
+        assert_eq!(got.len(), packets, "{per_packet} ms");
+        let frames: usize =
+            got.iter().map(|m| if m.data[0] & 3 == 3 { usize::from(m.data[1] & 63) } else { 1 }).sum();
+        assert_eq!(frames, 60, "{per_packet} ms");
+    }
+}
