@@ -605,7 +605,7 @@ mod tests {
         ] {
             assert_eq!(arrivals(&transport(1, count, 1, rest)), [], "{count} {rest:?}");
         }
-        let long = vec![0x1f, 0xff].repeat(9);
+        let long = [0x1f, 0xff].repeat(9);
         let all = arrivals(&transport(1, 65_535, 1, &long));
         assert_eq!((all.len(), all.last()), (65_535, Some(&(65_535, None))));
         assert_eq!(
