@@ -368,7 +368,7 @@ impl Chunk {
     /// Of its first statuses, all together. `None` if one is reserved.
     fn delta_bytes(self, statuses: usize) -> Option<usize> {
         match self {
-            Chunk::Run { symbol: 3, .. } => None,
+            Chunk::Run { symbol: 3, .. } if statuses > 0 => None,
             Chunk::Run { symbol, .. } => Some(statuses * usize::from(symbol)),
             _ => (0..statuses).map(|n| Some(self.symbol(n)).filter(|s| *s != 3).map(usize::from)).sum(),
         }
