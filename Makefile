@@ -12,8 +12,15 @@ setup = $(if $(filter no,$(SETUP)),@:,@.ci/setup)
 # Newer versions of Node.js need a flag to run one file at a time; a camera and a browser need both cores.
 one_by_one = $$(node --test-concurrency=1 -e 0 2>/dev/null && echo --test-concurrency=1)
 
+# Cargo packs no crate into another, so a package lacks these folders of the repository.
+needs-test-board := tests/firmware
+needs-size := tests/small
+needs-fuzz := fuzz
+absent = $(strip $(foreach target,test-board size fuzz,$(if $(wildcard $(needs-$(target))/),,$(target))))
+
 .PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-hostile test-interop board \
-  fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-interop setup-size setup-fuzz
+  fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-interop setup-size setup-fuzz \
+  in-repository-test-board in-repository-size in-repository-fuzz
 
 help:
 	@echo 'make run       start a camera at http://127.0.0.1:$(PORT)/; open it in a browser'
@@ -31,13 +38,17 @@ help:
 	@echo 'make test-interop  test with other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus, browsers'
 	@echo 'make bench     compare the cost of the server with a bare relay, and that of a viewer with a bare sender; at most eight minutes'
 	@echo 'make size      check size and memory of firmware against limits'
+	@$(if $(absent),echo 'This is the package: $(absent) and test-all need the repository.')
 
 run: setup-run
 	@$(cargo) run --release --locked --example camera --features camera-gst,tls,web
 
 test: test-cores test-library test-browser
 
-test-all: test test-board test-packages test-machine test-hostile test-interop fuzz size
+in-repository-test-board in-repository-size in-repository-fuzz: in-repository-%:
+	@[ -d "$(needs-$*)" ] || { echo 'make $*: needs the repository; $(needs-$*) is not part of the package' >&2; exit 1; }
+
+test-all: in-repository-test-board in-repository-size in-repository-fuzz test test-board test-packages test-machine test-hostile test-interop fuzz size
 	@$(cargo) test --locked --all-features -- --ignored
 
 # The cores alone: serde, and nothing that does I/O.
@@ -57,7 +68,7 @@ board: setup-board
 
 # Cross-built tests, as many as CI has time for; the packages of one board of each kind; a camera and an encoder in an
 # emulated machine, and a browser that watches it.
-test-board: setup-emulate
+test-board: in-repository-test-board setup-emulate
 	@boards/test
 
 test-packages: setup-packages
@@ -73,7 +84,7 @@ test-hostile: setup-test
 	@HOSTILE_SECONDS=15 $(cargo) test --locked --all-features --test hostile -- --nocapture
 
 # The parsers of untrusted input, under libFuzzer.
-fuzz: setup-fuzz
+fuzz: in-repository-fuzz setup-fuzz
 	@PATH="$$(.ci/setup cargo):$$PATH" fuzz/run
 
 # Other WebRTC stacks as viewers, against the program and an example, built as for the test above.
@@ -85,7 +96,7 @@ bench: setup-run
 	@$(cargo) bench --quiet --locked --features program,camera --bench server --bench viewers
 
 # Also with Debian's compiler for ARM, if boards/env finds the cross compilers.
-size: setup-size
+size: in-repository-size setup-size
 	@boards/size native aarch64
 
 setup-run:

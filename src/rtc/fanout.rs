@@ -261,6 +261,11 @@ impl Fanout {
         self.sessions.keys().copied()
     }
 
+    /// Whether there is a session with this ID.
+    pub fn contains(&self, id: SessionId) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
     /// Statistics of one session.
     pub fn stats(&self, id: SessionId) -> Option<SessionStats> {
         self.sessions.get(&id).map(Session::stats)
