@@ -52,10 +52,10 @@ impl Core {
     pub(super) fn make_room(&mut self, caller: Option<&Caller>, now: Instant) -> bool {
         if let Some(caller) = caller.filter(|caller| !caller.exempt) {
             let own = |seat: &Seat| seat.caller.as_ref().is_some_and(|c| c.origin == caller.origin);
-            let held: Vec<CallId> =
+            let waiting: Vec<CallId> =
                 self.unconnected().filter(|(_, seat)| own(seat)).map(|(call, _)| call).collect();
-            let over = (held.len() + 1).saturating_sub(self.max_unconnected);
-            held.into_iter().take(over).for_each(|call| self.displace(call, now));
+            let over = (waiting.len() + 1).saturating_sub(self.max_unconnected);
+            waiting.into_iter().take(over).for_each(|call| self.displace(call, now));
         }
         let oldest = self.unconnected().next().map(|(call, _)| call);
         if let Some(oldest) = oldest.filter(|_| self.seats.len() >= self.max_calls) {

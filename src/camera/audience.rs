@@ -8,26 +8,27 @@ const APART: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Audience {
     count: usize,
-    told: usize,
-    /// When the next change may be told.
+    /// What the presence has.
+    published: usize,
+    /// When the next change may be published.
     free_at: Option<Instant>,
 }
 
 impl Audience {
-    /// So many watch now. The answer is the number to tell, if it is time.
+    /// So many watch now. Returns the number to publish, if it is time.
     pub(super) fn handle_count(&mut self, count: usize, now: Instant) -> Option<usize> {
         self.count = count;
-        if count == self.told || self.free_at.is_some_and(|at| now < at) {
+        if count == self.published || self.free_at.is_some_and(|at| now < at) {
             return None;
         }
-        self.told = count;
+        self.published = count;
         self.free_at = Some(now + APART);
         Some(count)
     }
 
     /// When to ask again.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.free_at.filter(|_| self.count != self.told)
+        self.free_at.filter(|_| self.count != self.published)
     }
 }
 

@@ -341,8 +341,8 @@ mod tests {
             let number = control.number(&value).map_err(|error| error.to_string());
             assert_eq!(number, expected.map_err(str::to_owned), "{} {value:?}", control.name);
         }
-        let told = Control { read_only: true, ..gain };
-        let error = told.number(&Value::Number(1)).expect_err("read only");
+        let fixed = Control { read_only: true, ..gain };
+        let error = fixed.number(&Value::Number(1)).expect_err("read only");
         assert_eq!((error.code(), error.to_string().as_str()), ("bad-value", "gain is read-only"));
     }
 

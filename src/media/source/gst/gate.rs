@@ -74,7 +74,7 @@ fn unknown(fps: u32, missing: Missing) -> u32 {
 
 impl Gate {
     fn handle_event(&mut self, event: &mut gst::Event) {
-        let told = match event.view() {
+        let changed = match event.view() {
             gst::EventView::Segment(segment) => {
                 if let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() {
                     self.segment = segment.clone();
@@ -82,14 +82,14 @@ impl Gate {
                 None
             }
             gst::EventView::Caps(caps) => {
-                let told = rate(caps.caps());
-                let rate = possible(told, self.fps, unknown(self.fps, self.missing));
+                let reported = rate(caps.caps());
+                let rate = possible(reported, self.fps, unknown(self.fps, self.missing));
                 let lasts =
                     Duration::from_secs(1) * rate.denom().unsigned_abs() / rate.numer().unsigned_abs();
                 let alternate = caps.caps().structure(0).is_some_and(has_fields);
                 self.stamp.set_nominal(if alternate { lasts / 2 } else { lasts });
                 self.fields = if alternate { Fields::Alone(None) } else { Fields::Together };
-                (told != Some(rate)).then(|| {
+                (reported != Some(rate)).then(|| {
                     let mut caps = caps.caps_owned();
                     caps.make_mut().set("framerate", rate);
                     gst::event::Caps::builder(&caps).seqnum(event.seqnum()).build()
@@ -97,8 +97,8 @@ impl Gate {
             }
             _ => None,
         };
-        if let Some(told) = told {
-            *event = told;
+        if let Some(changed) = changed {
+            *event = changed;
         }
     }
 
@@ -131,10 +131,10 @@ fn rate(caps: &gst::CapsRef) -> Option<gst::Fraction> {
     caps.structure(0)?.get::<gst::Fraction>("framerate").ok()
 }
 
-/// A frame rate that encoders support. `told` is zero if it varies, and some sources report 1000 if it is unknown.
-fn possible(told: Option<gst::Fraction>, most: u32, unknown: u32) -> gst::Fraction {
+/// A frame rate that encoders support. `reported` is zero if it varies, and some sources report 1000 if it is unknown.
+fn possible(reported: Option<gst::Fraction>, most: u32, unknown: u32) -> gst::Fraction {
     let number = |n: u32| gst::Fraction::new(n.clamp(1, 1000).cast_signed(), 1);
-    match told.filter(|rate| rate.numer() > 0 && rate.denom() > 0) {
+    match reported.filter(|rate| rate.numer() > 0 && rate.denom() > 0) {
         None => number(unknown),
         Some(rate) => {
             let per_second = f64::from(rate.numer()) / f64::from(rate.denom());
@@ -168,9 +168,9 @@ mod tests {
             (Some((i32::MAX, 1)), (30, 1)),
             (Some((1, i32::MAX)), (1, 1)),
         ];
-        for (told, (numer, denom)) in table {
-            let told = told.map(|(numer, denom)| gst::Fraction::new(numer, denom));
-            assert_eq!(possible(told, 30, 30), gst::Fraction::new(numer, denom), "{told:?}");
+        for (reported, (numer, denom)) in table {
+            let reported = reported.map(|(numer, denom)| gst::Fraction::new(numer, denom));
+            assert_eq!(possible(reported, 30, 30), gst::Fraction::new(numer, denom), "{reported:?}");
         }
         assert_eq!(unknown(30, Missing::Follows), 25);
         assert_eq!(unknown(10, Missing::Follows), 10);
