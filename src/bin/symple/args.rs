@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 use serde_json::Value;
 
-use super::exit::{Failure, Kind};
+use super::exit::{Failure, FailureKind};
 use super::merge::Setting;
 use super::nearest;
 use super::trial::Depth;
@@ -41,7 +41,7 @@ pub(crate) fn read<T>(
 ) -> Result<Line, Failure> {
     let usage = |words: String| {
         Failure::new(
-            Kind::Usage,
+            FailureKind::Usage,
             format!("{} (`symple {command} --help` lists all flags)", words.trim_end_matches('.')),
         )
     };
@@ -123,7 +123,7 @@ mod tests {
         let takes = Takes { config: true, check: true, words: 1 };
         let args = args.iter().map(OsString::from).collect();
         read("serve", TABLE, takes, args).map_err(|failure| {
-            assert_eq!(failure.kind, Kind::Usage);
+            assert_eq!(failure.kind, FailureKind::Usage);
             failure.words
         })
     }

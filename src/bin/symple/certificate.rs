@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use symple::Server;
 use symple::net::ServerTls;
 
-use super::exit::{Failure, Kind};
+use super::exit::{Failure, FailureKind};
 use super::secrets;
 use dates::{earliest, judge};
 
@@ -56,7 +56,7 @@ impl Certificate {
             (None, None) => {
                 let folder = state_dir.map(PathBuf::from).or_else(default_state_dir).ok_or_else(|| {
                     Failure::new(
-                        Kind::Config,
+                        FailureKind::Config,
                         "A self-signed certificate needs a folder to be kept in: set --state-dir, or \
                          give --ssl-cert and --ssl-key",
                     )
@@ -64,8 +64,12 @@ impl Certificate {
                 let addresses = listen.iter().filter(|ip| !ip.is_unspecified()).copied().collect();
                 CertificateFiles::Own { file: folder.join("self-signed.pem"), addresses }
             }
-            (Some(_), None) => return Err(Failure::new(Kind::Config, "ssl_cert is set without ssl_key")),
-            (None, Some(_)) => return Err(Failure::new(Kind::Config, "ssl_key is set without ssl_cert")),
+            (Some(_), None) => {
+                return Err(Failure::new(FailureKind::Config, "ssl_cert is set without ssl_key"));
+            }
+            (None, Some(_)) => {
+                return Err(Failure::new(FailureKind::Config, "ssl_key is set without ssl_cert"));
+            }
         };
         Ok(Certificate { place, shown: RefCell::default() })
     }
@@ -161,11 +165,11 @@ pub(crate) async fn tend(certificate: Option<&Certificate>, server: Option<&Serv
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(Failure::of(Kind::NoInput, path.display()))
+    fs::read(path).map_err(Failure::of(FailureKind::NoInput, path.display()))
 }
 
 fn parse(chain: &[u8], key: &[u8], file: &Path) -> Result<ServerTls, Failure> {
-    ServerTls::from_pem(chain, key).map_err(Failure::of(Kind::Config, file.display()))
+    ServerTls::from_pem(chain, key).map_err(Failure::of(FailureKind::Config, file.display()))
 }
 
 /// What is wrong with its dates.

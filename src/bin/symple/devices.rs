@@ -12,7 +12,7 @@ use symple::media::source::v4l2::device::{Device, Format, Rates, Role, Sizes};
 use symple::media::source::v4l2::{self, Camera};
 
 use crate::args::Takes;
-use crate::exit::{self, Failure, Kind};
+use crate::exit::{self, Failure, FailureKind};
 use crate::merge::Setting;
 use crate::value::{count, list, set, switch, text};
 use crate::{files, help};
@@ -83,7 +83,10 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
         }
         None if settings.set.is_empty() => v4l2::devices(),
         None => {
-            return Err(Failure::new(Kind::Usage, "--set needs a device: symple devices DEVICE --set …"));
+            return Err(Failure::new(
+                FailureKind::Usage,
+                "--set needs a device: symple devices DEVICE --set …",
+            ));
         }
     };
     let request = CameraRequest {
@@ -98,9 +101,9 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
 
 fn unusable(error: MediaError) -> Failure {
     let kind = match error.kind() {
-        ErrorKind::NotAllowed => Kind::NoPermission,
-        ErrorKind::BadValue | ErrorKind::NoControl => Kind::Usage,
-        _ => Kind::Unavailable,
+        ErrorKind::NotAllowed => FailureKind::NoPermission,
+        ErrorKind::BadValue | ErrorKind::NoControl => FailureKind::Usage,
+        _ => FailureKind::Unavailable,
     };
     Failure::new(kind, error.to_string())
 }

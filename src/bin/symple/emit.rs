@@ -7,7 +7,7 @@ use symple::net::redis::Emitter;
 use symple::proto::Object;
 
 use crate::args::Takes;
-use crate::exit::{self, Failure, Kind};
+use crate::exit::{self, Failure, FailureKind};
 use crate::merge::Setting;
 use crate::redis::{self, HasRedis, Redis};
 use crate::value::{list, set, switch, text};
@@ -82,9 +82,9 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     logger::start(log::LevelFilter::Warn);
     loaded.warn_of_open_secrets(&table);
     let settings = loaded.settings;
-    let url = settings.redis.address(&loaded.origins, true).expect("needed");
+    let url = settings.redis.address(&loaded.sources, true).expect("needed");
     if settings.to.is_empty() {
-        return Err(Failure::new(Kind::Usage, "missing --to"));
+        return Err(Failure::new(FailureKind::Usage, "missing --to"));
     }
     if [settings.event.is_some(), settings.subtype.is_some(), settings.presence]
         .iter()
@@ -92,19 +92,19 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
         .count()
         > 1
     {
-        return Err(Failure::new(Kind::Usage, "--event, --subtype and --presence exclude each other"));
+        return Err(Failure::new(FailureKind::Usage, "--event, --subtype and --presence exclude each other"));
     }
     let data = match loaded.line.words.first().map(String::as_str) {
         None | Some("-") => {
             let read = std::io::read_to_string(std::io::stdin());
-            read.map_err(Failure::of(Kind::NoInput, "standard input"))?
+            read.map_err(Failure::of(FailureKind::NoInput, "standard input"))?
         }
         Some(word) => word.to_owned(),
     };
     let data = data_of(data.trim_end_matches('\n'));
     if settings.presence && serde_json::from_value::<Object>(data.clone()).is_err() {
         return Err(Failure::new(
-            Kind::Data,
+            FailureKind::Data,
             "the DATA of a presence must be an object, such as {\"status\":\"away\"}",
         ));
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// What went wrong, numbered as in BSD's sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FailureKind {
     /// What was asked for does not exist.
     #[cfg(feature = "redis")]
     No = 1,
@@ -32,17 +32,17 @@ pub(crate) enum Kind {
 /// Why the program exits.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub kind: Kind,
+    pub kind: FailureKind,
     pub words: String,
 }
 
 impl Failure {
-    pub(crate) fn new(kind: Kind, words: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: FailureKind, words: impl Into<String>) -> Self {
         Failure { kind, words: words.into() }
     }
 
     /// For `map_err`: what was attempted, and its cause.
-    pub(crate) fn of<E: Display>(kind: Kind, what: impl Display) -> impl FnOnce(E) -> Failure {
+    pub(crate) fn of<E: Display>(kind: FailureKind, what: impl Display) -> impl FnOnce(E) -> Failure {
         move |cause| Failure::new(kind, format!("{what}: {cause}"))
     }
 
@@ -75,6 +75,6 @@ fn write(text: &str) -> Result<bool, Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(e) => Err(Failure::of(Kind::System, "stdout")(e)),
+        Err(e) => Err(Failure::of(FailureKind::System, "stdout")(e)),
     }
 }

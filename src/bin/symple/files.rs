@@ -6,14 +6,14 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::args::{self, Line, Takes};
-use super::exit::{Failure, Kind};
-use super::merge::{self, Origin, Origins, Setting, Written};
+use super::exit::{Failure, FailureKind};
+use super::merge::{self, Setting, SettingSource, SettingSources, Written};
 use super::secrets;
 
 /// What a command runs with.
 pub(crate) struct Loaded<T> {
     pub settings: T,
-    pub origins: Origins,
+    pub sources: SettingSources,
     pub line: Line,
     takes: Takes,
     /// The file that was read, and its content.
@@ -26,7 +26,7 @@ impl<T> Loaded<T> {
         if let Some((name, content)) = &self.file {
             secrets::warn_if_settings_are_open(Path::new(name), content, table);
         }
-        secrets::warn_of_arguments(&self.origins, &self.line.words, table, self.takes.config);
+        secrets::warn_of_arguments(&self.sources, &self.line.words, table, self.takes.config);
     }
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn load<T: Default>(
     for name in table.iter().flat_map(Setting::variables) {
         // Ignoring it might leave the server open.
         if std::env::var_os(&name).is_some_and(|value| value.to_str().is_none()) {
-            return Err(Failure::new(Kind::Config, format!("{name}: must be UTF-8")));
+            return Err(Failure::new(FailureKind::Config, format!("{name}: must be UTF-8")));
         }
     }
     let config = line.config.clone().or_else(|| {
@@ -59,8 +59,8 @@ pub(crate) fn load<T: Default>(
         flags: &line.flags,
     };
     let mut settings = T::default();
-    let origins = merge::merge(table, &written, &mut settings).map_err(failure)?;
-    Ok(Some(Loaded { settings, origins, line, takes, file }))
+    let sources = merge::merge(table, &written, &mut settings).map_err(failure)?;
+    Ok(Some(Loaded { settings, sources, line, takes, file }))
 }
 
 /// Warns of variables whose names look misspelled. Call after the logger has started.
@@ -72,15 +72,16 @@ pub(crate) fn warn_of_slips<T>(table: &[Setting<T>]) {
 }
 
 /// One failure for all errors: a usage error if all of them are on the command line.
-fn failure(wrong: Vec<(Origin, String)>) -> Failure {
-    let flags = wrong.iter().all(|(origin, _)| matches!(origin, Origin::Flag(_)));
-    let words: Vec<String> = wrong.iter().map(|(origin, why)| format!("{origin}: {why}")).collect();
-    Failure::new(if flags { Kind::Usage } else { Kind::Config }, words.join("\nsymple: "))
+fn failure(wrong: Vec<(SettingSource, String)>) -> Failure {
+    let flags = wrong.iter().all(|(source, _)| matches!(source, SettingSource::Flag(_)));
+    let words: Vec<String> = wrong.iter().map(|(source, why)| format!("{source}: {why}")).collect();
+    Failure::new(if flags { FailureKind::Usage } else { FailureKind::Config }, words.join("\nsymple: "))
 }
 
 fn toml_file(path: &Path) -> Result<(String, Map<String, Value>), Failure> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(Failure::of(Kind::NoInput, &name))?;
-    let content = merge::content(&text).map_err(|why| Failure::new(Kind::Config, format!("{name} {why}")))?;
+    let text = std::fs::read_to_string(path).map_err(Failure::of(FailureKind::NoInput, &name))?;
+    let content =
+        merge::content(&text).map_err(|why| Failure::new(FailureKind::Config, format!("{name} {why}")))?;
     Ok((name, content))
 }

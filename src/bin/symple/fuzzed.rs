@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::merge::{self, Kind, Written};
+use crate::merge::{self, SettingKind, Written};
 use crate::serve::settings::{self, Settings};
 
 /// What is wrong is told with the file's name, what is right can be shown, and neither shows a secret.
@@ -19,19 +19,19 @@ pub(crate) fn config(data: &[u8]) {
     let mut settings = Settings::default();
     let file = Some(("symple.toml", &content));
     let written = Written { file, environment: &|_| None, flags: &[] };
-    let origins = match merge::merge(&table, &written, &mut settings) {
-        Ok(origins) => origins,
+    let sources = match merge::merge(&table, &written, &mut settings) {
+        Ok(sources) => sources,
         Err(wrong) => {
-            assert!(!wrong.is_empty() && wrong.iter().all(|(origin, _)| origin.to_string() == "symple.toml"));
+            assert!(!wrong.is_empty() && wrong.iter().all(|(source, _)| source.to_string() == "symple.toml"));
             return;
         }
     };
-    assert!(content.keys().eq(origins.keys().copied()), "each key is a setting, and counts");
-    let shown = merge::set_by(&table, &origins);
+    assert!(content.keys().eq(sources.keys().copied()), "each key is a setting, and counts");
+    let shown = merge::set_by(&table, &sources);
     for (key, value) in &content {
         let line = shown.lines().find(|line| line.trim_start().starts_with(&format!("{key} ")));
         let line = line.expect("each is shown");
-        let secret = table.iter().any(|setting| setting.key == key && setting.kind == Kind::Secret);
+        let secret = table.iter().any(|setting| setting.key == key && setting.kind == SettingKind::Secret);
         assert!(!secret || line == format!("  {key:19} …  (symple.toml)"), "{line}");
         if let Value::String(text) = value
             && let Some((login, place)) = text.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'))
@@ -41,7 +41,7 @@ pub(crate) fn config(data: &[u8]) {
             assert!(!line.contains(login), "{line}");
         }
     }
-    _ = (settings.authenticates(), settings.redis_url(&origins));
+    _ = (settings.authenticates(), settings.redis_url(&sources));
 }
 
 #[cfg(test)]

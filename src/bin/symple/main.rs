@@ -38,7 +38,7 @@ mod whole;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use exit::{Failure, Kind};
+use exit::{Failure, FailureKind};
 
 /// A command, the line of it in the list, and what it does with its arguments.
 struct Command {
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
 fn unknown_command(name: &str) -> Failure {
     let hint = nearest::hint(name, COMMANDS.iter().map(|c| c.name));
     Failure::new(
-        Kind::Usage,
+        FailureKind::Usage,
         format!("unknown command \"{name}\"{hint} (`symple --help` lists all commands)"),
     )
 }

@@ -20,13 +20,13 @@ pub(crate) struct Setting<T> {
     pub help: &'static str,
     /// Other environment variables for it: those that take precedence over its own name, and those after it.
     pub also: (&'static [&'static str], &'static [&'static str]),
-    pub kind: Kind,
+    pub kind: SettingKind,
     /// Parses and stores a value; the error says what would be valid.
     pub take: fn(&mut T, &Value) -> Result<(), String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SettingKind {
     Plain,
     /// The flag may be repeated.
     List,
@@ -41,16 +41,16 @@ impl<T> Setting<T> {
         help: &'static str,
         take: fn(&mut T, &Value) -> Result<(), String>,
     ) -> Self {
-        Setting { key, value, help, also: (&[], &[]), kind: Kind::Plain, take }
+        Setting { key, value, help, also: (&[], &[]), kind: SettingKind::Plain, take }
     }
 
     pub(crate) const fn list(mut self) -> Self {
-        self.kind = Kind::List;
+        self.kind = SettingKind::List;
         self
     }
 
     pub(crate) const fn secret(mut self) -> Self {
-        self.kind = Kind::Secret;
+        self.kind = SettingKind::Secret;
         self
     }
 
@@ -82,7 +82,7 @@ impl<T> Setting<T> {
 
 /// Where a value was found. Later ones take precedence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Origin {
+pub(crate) enum SettingSource {
     /// The file with this name.
     File(String),
     /// An environment variable.
@@ -91,21 +91,23 @@ pub(crate) enum Origin {
     Flag(String),
 }
 
-impl Origin {
+impl SettingSource {
     /// A number to compare places by; a value found nowhere counts as 0.
     pub(crate) fn rank(&self) -> u8 {
         match self {
-            Origin::File(_) => 1,
-            Origin::Environment(_) => 2,
-            Origin::Flag(_) => 3,
+            SettingSource::File(_) => 1,
+            SettingSource::Environment(_) => 2,
+            SettingSource::Flag(_) => 3,
         }
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::File(name) | Origin::Environment(name) | Origin::Flag(name) => f.write_str(name),
+            SettingSource::File(name) | SettingSource::Environment(name) | SettingSource::Flag(name) => {
+                f.write_str(name)
+            }
         }
     }
 }
@@ -120,7 +122,7 @@ pub(crate) struct Written<'a> {
 }
 
 /// Where each value that differs from the default came from, and the value.
-pub(crate) type Origins = BTreeMap<&'static str, (Origin, Value)>;
+pub(crate) type SettingSources = BTreeMap<&'static str, (SettingSource, Value)>;
 
 /// Parses the text of a file. The error follows the file's name.
 pub(crate) fn content(text: &str) -> Result<Map<String, Value>, String> {
@@ -141,51 +143,52 @@ pub(crate) fn merge<T>(
     table: &[Setting<T>],
     written: &Written<'_>,
     target: &mut T,
-) -> Result<Origins, Vec<(Origin, String)>> {
-    let (mut origins, mut wrong) = (Origins::new(), Vec::new());
+) -> Result<SettingSources, Vec<(SettingSource, String)>> {
+    let (mut sources, mut wrong) = (SettingSources::new(), Vec::new());
     if let Some((name, file)) = written.file {
         for key in file.keys().filter(|key| table.iter().all(|setting| setting.key != **key)) {
             let hint = nearest::hint(key, table.iter().map(|s| s.key));
-            wrong.push((Origin::File(name.into()), format!("unknown setting \"{key}\"{hint}")));
+            wrong.push((SettingSource::File(name.into()), format!("unknown setting \"{key}\"{hint}")));
         }
     }
     for setting in table {
-        let Some((origin, value)) = strongest(setting, written) else { continue };
+        let Some((source, value)) = strongest(setting, written) else { continue };
         if let Err(why) = (setting.take)(target, &value) {
-            let what = match &origin {
-                Origin::File(_) => format!("\"{}\" {why}", setting.key),
+            let what = match &source {
+                SettingSource::File(_) => format!("\"{}\" {why}", setting.key),
                 _ => why,
             };
-            wrong.push((origin, what));
+            wrong.push((source, what));
             continue;
         }
-        origins.insert(setting.key, (origin, value));
+        sources.insert(setting.key, (source, value));
     }
-    if wrong.is_empty() { Ok(origins) } else { Err(wrong) }
+    if wrong.is_empty() { Ok(sources) } else { Err(wrong) }
 }
 
-fn strongest<T>(setting: &Setting<T>, written: &Written<'_>) -> Option<(Origin, Value)> {
+fn strongest<T>(setting: &Setting<T>, written: &Written<'_>) -> Option<(SettingSource, Value)> {
     let flags: Vec<&Value> =
         written.flags.iter().filter(|(key, _)| *key == setting.key).map(|(_, value)| value).collect();
     if let Some(last) = flags.last() {
         let value = match setting.kind {
-            Kind::List => Value::Array(flags.into_iter().cloned().collect()),
+            SettingKind::List => Value::Array(flags.into_iter().cloned().collect()),
             _ => (*last).clone(),
         };
-        return Some((Origin::Flag(setting.flag()), value));
+        return Some((SettingSource::Flag(setting.flag()), value));
     }
     for name in setting.variables() {
         // An empty value counts as absent, as in the Node.js server. A secret may consist of spaces.
-        let blank =
-            |value: &str| value.is_empty() || (setting.kind != Kind::Secret && value.trim().is_empty());
+        let blank = |value: &str| {
+            value.is_empty() || (setting.kind != SettingKind::Secret && value.trim().is_empty())
+        };
         let value = (written.environment)(&name).filter(|value| !blank(value));
         // In Kubernetes a service named `symple` puts its own address here.
         if let Some(value) = value.filter(|value| !(name == "SYMPLE_PORT" && value.starts_with("tcp://"))) {
-            return Some((Origin::Environment(name), Value::String(value)));
+            return Some((SettingSource::Environment(name), Value::String(value)));
         }
     }
     let (name, file) = written.file?;
-    file.get(setting.key).map(|value| (Origin::File(name.into()), value.clone()))
+    file.get(setting.key).map(|value| (SettingSource::File(name.into()), value.clone()))
 }
 
 /// Variables that look like a misspelling of one of ours: `SYMPLE_AUTHENTICATON` must not leave a server open.
@@ -203,16 +206,16 @@ pub(crate) fn slips<T>(table: &[Setting<T>], names: impl Iterator<Item = String>
 }
 
 /// The settings that were configured, one line each, for `--check`: without secrets, and URLs without credentials.
-pub(crate) fn set_by<T>(table: &[Setting<T>], origins: &Origins) -> String {
+pub(crate) fn set_by<T>(table: &[Setting<T>], sources: &SettingSources) -> String {
     let shown = |key: &str, value: &Value| {
-        let secret = table.iter().any(|setting| setting.key == key && setting.kind == Kind::Secret);
+        let secret = table.iter().any(|setting| setting.key == key && setting.kind == SettingKind::Secret);
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         // ICE servers contain passwords.
         if secret || text.contains("credential") { "…".to_owned() } else { without_login(&text) }
     };
-    let lines = origins
+    let lines = sources
         .iter()
-        .map(|(key, (origin, value))| format!("  {key:19} {}  ({origin})\n", shown(key, value)));
+        .map(|(key, (source, value))| format!("  {key:19} {}  ({source})\n", shown(key, value)));
     let lines: String = lines.collect();
     if lines.is_empty() { lines } else { format!("set by:\n{lines}") }
 }
@@ -253,7 +256,7 @@ mod tests {
         file: Value,
         environment: &[(&str, &str)],
         flags: &[(&'static str, Value)],
-    ) -> (S, Result<Origins, Vec<(Origin, String)>>) {
+    ) -> (S, Result<SettingSources, Vec<(SettingSource, String)>>) {
         let mut target = S::default();
         let find = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         let file = file.as_object().cloned().unwrap_or_default();
@@ -266,7 +269,7 @@ mod tests {
     fn the_stronger_place_wins() {
         let file = || json!({"port": 1});
         let flag = || ("port", json!("9"));
-        for (environment, flags, port, origin) in [
+        for (environment, flags, port, source) in [
             (&[][..], vec![], 1, "a.toml"),
             (&[("OLD_PORT", "2")][..], vec![], 2, "OLD_PORT"),
             (&[("OLD_PORT", "2"), ("SYMPLE_PORT", "3")][..], vec![], 3, "SYMPLE_PORT"),
@@ -276,9 +279,9 @@ mod tests {
             (&[("PORT", "4")][..], vec![flag()], 9, "--port"),
             (&[][..], vec![("port", json!("8")), flag()], 9, "--port"),
         ] {
-            let (settings, origins) = merged(file(), environment, &flags);
-            let origins = origins.expect("all is right");
-            assert_eq!((settings.port, origins["port"].0.to_string()), (port, origin.to_owned()));
+            let (settings, sources) = merged(file(), environment, &flags);
+            let sources = sources.expect("all is right");
+            assert_eq!((settings.port, sources["port"].0.to_string()), (port, source.to_owned()));
         }
     }
 
@@ -309,26 +312,26 @@ mod tests {
     #[test]
     fn what_is_secret_is_not_shown() {
         const SECRET: &[Setting<()>] = &[Setting::new("token", "", "", |_, _| Ok(())).secret()];
-        let origin = || Origin::Flag("there".into());
-        let origins = Origins::from([
-            ("connect", (origin(), json!("wss://me:hunter2@chat.example"))),
+        let source = || SettingSource::Flag("there".into());
+        let sources = SettingSources::from([
+            ("connect", (source(), json!("wss://me:hunter2@chat.example"))),
             (
                 "ice_servers",
-                (origin(), json!([{"urls": "turn:t", "username": "me", "credential": "hunter2"}])),
+                (source(), json!([{"urls": "turn:t", "username": "me", "credential": "hunter2"}])),
             ),
-            ("port", (origin(), json!(1))),
-            ("roots", (origin(), json!("rtsp://192.0.2.1/user=me&password=hunter2"))),
-            ("ring", (origin(), json!("me:hunter2@192.0.2.1/live"))),
-            ("token", (origin(), json!("hunter2"))),
+            ("port", (source(), json!(1))),
+            ("roots", (source(), json!("rtsp://192.0.2.1/user=me&password=hunter2"))),
+            ("ring", (source(), json!("me:hunter2@192.0.2.1/live"))),
+            ("token", (source(), json!("hunter2"))),
         ]);
-        let said = set_by(SECRET, &origins);
+        let said = set_by(SECRET, &sources);
         assert!(!said.contains("hunter2") && said.starts_with("set by:\n"), "{said}");
         assert!(
             said.contains("wss://…@chat.example  (there)") && said.contains("port                1"),
             "{said}"
         );
         assert!(said.contains("rtsp://192.0.2.1/…") && said.contains(" …@192.0.2.1/live"), "{said}");
-        assert_eq!(set_by(SECRET, &Origins::new()), "");
+        assert_eq!(set_by(SECRET, &SettingSources::new()), "");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use symple::proto::Token;
 
-use super::merge::{Origins, Setting};
+use super::merge::{Setting, SettingSources};
 use super::value::{parsed, set, text};
 
 /// The settings.
@@ -62,8 +62,8 @@ pub(crate) const fn rows<T: HasRedis>() -> [Setting<T>; 4] {
 impl Redis {
     /// The URL of Redis: the one configured, unless host or port come from a place with higher precedence. If
     /// nothing is configured and it is `needed`, Redis on this machine.
-    pub(crate) fn address(&self, origins: &Origins, needed: bool) -> Option<Token> {
-        let rank = |key: &str| origins.get(key).map_or(0, |(origin, _)| origin.rank());
+    pub(crate) fn address(&self, sources: &SettingSources, needed: bool) -> Option<Token> {
+        let rank = |key: &str| sources.get(key).map_or(0, |(source, _)| source.rank());
         let parts = ["redis_host", "redis_port", "redis_protocol"].map(rank).into_iter().max().unwrap_or(0);
         if let Some(url) = self.url.as_ref().filter(|_| rank("redis_url") >= parts) {
             return Some(url.clone());
@@ -80,11 +80,11 @@ impl Redis {
 /// The exit code for a failed command.
 #[cfg(feature = "redis")]
 pub(crate) fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
-    use super::exit::{Failure, Kind};
+    use super::exit::{Failure, FailureKind};
     let kind = match e.code() {
-        "unreachable" | "late" => Kind::Unavailable,
-        "refused" => Kind::NoPermission,
-        _ => Kind::Data,
+        "unreachable" | "late" => FailureKind::Unavailable,
+        "refused" => FailureKind::NoPermission,
+        _ => FailureKind::Data,
     };
     Failure::new(kind, e.to_string())
 }
@@ -92,8 +92,8 @@ pub(crate) fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure
 /// The URL as the library expects it.
 #[cfg(feature = "redis")]
 pub(crate) fn parse(url: &Token) -> Result<symple::net::redis::RedisUrl, super::exit::Failure> {
-    use super::exit::{Failure, Kind};
-    url.reveal().parse().map_err(Failure::of(Kind::Config, "redis"))
+    use super::exit::{Failure, FailureKind};
+    url.reveal().parse().map_err(Failure::of(FailureKind::Config, "redis"))
 }
 
 /// Whether Redis answers; the question does not matter.

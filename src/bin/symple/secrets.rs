@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::merge::{Kind, Origin, Origins, Setting};
+use super::merge::{Setting, SettingKind, SettingSource, SettingSources};
 
 /// Warns if every user of this machine can read a file that contains `what`.
 pub(crate) fn warn_if_open(file: &Path, what: &str) {
@@ -25,10 +25,15 @@ pub(crate) fn warn_if_settings_are_open<T>(file: &Path, content: &Map<String, Va
 }
 
 /// Warns of secrets among the arguments; `config` says whether the command reads a file.
-pub(crate) fn warn_of_arguments<T>(origins: &Origins, words: &[String], table: &[Setting<T>], config: bool) {
+pub(crate) fn warn_of_arguments<T>(
+    sources: &SettingSources,
+    words: &[String],
+    table: &[Setting<T>],
+    config: bool,
+) {
     let file = if config { " or the file of --config" } else { "" };
     for setting in table {
-        if let Some((Origin::Flag(flag), value)) = origins.get(setting.key)
+        if let Some((SettingSource::Flag(flag), value)) = sources.get(setting.key)
             && is_secret(setting.kind, value)
         {
             let variable = setting.variable();
@@ -41,9 +46,13 @@ pub(crate) fn warn_of_arguments<T>(origins: &Origins, words: &[String], table: &
 }
 
 /// A URL is only secret if it contains a credential.
-fn is_secret(kind: Kind, value: &Value) -> bool {
+fn is_secret(kind: SettingKind, value: &Value) -> bool {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    if text.contains("://") { has_login(&text) } else { kind == Kind::Secret || text.contains("credential") }
+    if text.contains("://") {
+        has_login(&text)
+    } else {
+        kind == SettingKind::Secret || text.contains("credential")
+    }
 }
 
 /// Whether a URL has a login before its host, or a password anywhere.
@@ -80,19 +89,19 @@ mod tests {
     #[test]
     fn an_address_is_secret_where_a_login_is_in_it() {
         for (kind, value, secret) in [
-            (Kind::Plain, json!("rtsp://me:hunter2@192.0.2.1/stream"), true),
-            (Kind::Plain, json!("rtsp://me@192.0.2.1/stream"), true),
-            (Kind::Plain, json!("rtsp://me:pa/ss@192.0.2.1/stream"), true),
-            (Kind::Plain, json!("rtsp://192.0.2.1/user=me&password=hunter2"), true),
-            (Kind::Plain, json!("rtsp://192.0.2.1/cam?usr=me&PWD=hunter2"), true),
-            (Kind::Plain, json!("rtsp://192.0.2.1/stream"), false),
-            (Kind::Plain, json!("rtsp://192.0.2.1/stream@2"), false),
-            (Kind::Plain, json!("/home/me@work/film.mp4"), false),
-            (Kind::List, json!([{"urls": "turn:t", "credential": "hunter2"}]), true),
-            (Kind::List, json!(["[{\"urls\":\"turn://t\",\"credential\":\"hunter2\"}]"]), true),
-            (Kind::Secret, json!("hunter2"), true),
-            (Kind::Secret, json!("redis://localhost:6379/0"), false),
-            (Kind::Secret, json!("redis://:hunter2@localhost:6379/0"), true),
+            (SettingKind::Plain, json!("rtsp://me:hunter2@192.0.2.1/stream"), true),
+            (SettingKind::Plain, json!("rtsp://me@192.0.2.1/stream"), true),
+            (SettingKind::Plain, json!("rtsp://me:pa/ss@192.0.2.1/stream"), true),
+            (SettingKind::Plain, json!("rtsp://192.0.2.1/user=me&password=hunter2"), true),
+            (SettingKind::Plain, json!("rtsp://192.0.2.1/cam?usr=me&PWD=hunter2"), true),
+            (SettingKind::Plain, json!("rtsp://192.0.2.1/stream"), false),
+            (SettingKind::Plain, json!("rtsp://192.0.2.1/stream@2"), false),
+            (SettingKind::Plain, json!("/home/me@work/film.mp4"), false),
+            (SettingKind::List, json!([{"urls": "turn:t", "credential": "hunter2"}]), true),
+            (SettingKind::List, json!(["[{\"urls\":\"turn://t\",\"credential\":\"hunter2\"}]"]), true),
+            (SettingKind::Secret, json!("hunter2"), true),
+            (SettingKind::Secret, json!("redis://localhost:6379/0"), false),
+            (SettingKind::Secret, json!("redis://:hunter2@localhost:6379/0"), true),
         ] {
             assert_eq!(is_secret(kind, &value), secret, "{value}");
         }

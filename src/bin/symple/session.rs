@@ -9,7 +9,7 @@ use symple::net::redis::{RedisError, Session, Sessions};
 use symple::proto::{Object, valid_user};
 
 use crate::args::Takes;
-use crate::exit::{self, Failure, Kind};
+use crate::exit::{self, Failure, FailureKind};
 use crate::merge::Setting;
 use crate::redis::{self, HasRedis, Redis};
 use crate::value::{list, minutes, object, set, text};
@@ -91,8 +91,9 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     logger::start(log::LevelFilter::Warn);
     loaded.warn_of_open_secrets(&table);
     let settings = loaded.settings;
-    let usage =
-        |words: &str| Failure::new(Kind::Usage, format!("{words} (`symple session --help` shows how)"));
+    let usage = |words: &str| {
+        Failure::new(FailureKind::Usage, format!("{words} (`symple session --help` shows how)"))
+    };
     let mut words = loaded.line.words.into_iter();
     let what = words.next().ok_or_else(|| usage("expected new, set, get, exists, touch or delete"))?;
     let token = match (what.as_str(), words.next().as_deref()) {
@@ -101,14 +102,14 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
         (_, None) => return Err(usage("missing TOKEN")),
         (_, Some("-")) => {
             let read = std::io::read_to_string(std::io::stdin());
-            read.map_err(Failure::of(Kind::NoInput, "standard input"))?.trim().to_owned()
+            read.map_err(Failure::of(FailureKind::NoInput, "standard input"))?.trim().to_owned()
         }
         (_, Some(token)) => token.to_owned(),
     };
     if token.is_empty() {
         return Err(usage("the token is empty"));
     }
-    let url = settings.redis.address(&loaded.origins, true).expect("needed");
+    let url = settings.redis.address(&loaded.sources, true).expect("needed");
     let sessions = Sessions::new(redis::parse(&url)?);
     match what.as_str() {
         "new" | "set" => {
@@ -153,5 +154,5 @@ fn found(there: bool) -> Result<(), Failure> {
 }
 
 fn none() -> Failure {
-    Failure::new(Kind::No, "no such session")
+    Failure::new(FailureKind::No, "no such session")
 }

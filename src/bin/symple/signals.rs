@@ -8,7 +8,7 @@ use async_signal::{Signal, Signals};
 use futures_lite::StreamExt;
 use smol::LocalExecutor;
 
-use super::exit::{Failure, Kind};
+use super::exit::{Failure, FailureKind};
 
 /// How often free memory is returned to the system: soon after a flood, and rarely enough to cost nothing.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -25,7 +25,8 @@ pub(crate) enum SignalRequest {
 
 /// Starts to receive signals. A second signal to stop exits at once.
 pub(crate) fn listen() -> Result<Signals, Failure> {
-    Signals::new([Signal::Term, Signal::Int, Signal::Hup]).map_err(Failure::of(Kind::System, "signals"))
+    Signals::new([Signal::Term, Signal::Int, Signal::Hup])
+        .map_err(Failure::of(FailureKind::System, "signals"))
 }
 
 /// Runs `work`, calls `tell` for each signal, and runs `beside`. These are separate tasks, because everything that one

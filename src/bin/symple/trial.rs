@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::exit::{self, Failure, Kind};
+use crate::exit::{self, Failure, FailureKind};
 
 /// How thorough a check is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Depth {
 pub(crate) struct Trial {
     rows: String,
     failed: Vec<&'static str>,
-    kind: Option<Kind>,
+    kind: Option<FailureKind>,
 }
 
 impl Trial {

@@ -11,7 +11,7 @@ use symple::net::Roots;
 use symple::proto::{Address, DEFAULT_PORT, Object, Peer, Token, valid_user};
 
 use crate::args::Takes;
-use crate::exit::{self, Failure, Kind};
+use crate::exit::{self, Failure, FailureKind};
 use crate::merge::Setting;
 use crate::signals::{self, SignalRequest};
 use crate::value::{count, list, object, parsed, secret, set, switch, text};
@@ -135,9 +135,9 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
         max_attempts: settings.attempts,
         ..Config::new(settings.user)
     };
-    let client = Client::new(url, config).map_err(Failure::of(Kind::Usage, url))?;
+    let client = Client::new(url, config).map_err(Failure::of(FailureKind::Usage, url))?;
     if let Some(file) = settings.roots {
-        let pem = std::fs::read(&file).map_err(Failure::of(Kind::NoInput, file.display()))?;
+        let pem = std::fs::read(&file).map_err(Failure::of(FailureKind::NoInput, file.display()))?;
         client.trust(Roots::Pem(pem));
     }
     watch(&client, settings.json, settings.count)
@@ -151,9 +151,9 @@ fn watch(client: &Client, as_json: bool, count: Option<u64>) -> Result<(), Failu
             // Intended: a signal, --count, or stdout was closed.
             Event::Ended { why: End::Closed } => return,
             Event::Ended { why: End::Refused { message } } => {
-                Err(Failure::new(Kind::NoPermission, format!("refused by the server: {message}")))
+                Err(Failure::new(FailureKind::NoPermission, format!("refused by the server: {message}")))
             }
-            Event::Ended { why } => Err(Failure::new(Kind::Unavailable, why.to_string())),
+            Event::Ended { why } => Err(Failure::new(FailureKind::Unavailable, why.to_string())),
             _ if left == Some(0) => return,
             event => {
                 let line = if as_json { json_of(event) } else { words_of(event) };
@@ -220,7 +220,7 @@ fn extras(peer: &Peer) -> String {
 /// The line for a script: messages byte for byte.
 fn json_of(event: &Event) -> Option<String> {
     let peer = |what: &str, peer: &Peer| json!({ "event": what, "peer": peer });
-    let told = match event {
+    let line = match event {
         Event::Online { peer, rooms } => json!({ "event": "online", "peer": peer, "rooms": rooms }),
         Event::Offline { reason, retry_in, .. } => {
             json!({ "event": "offline", "reason": reason, "retryInMs": retry_in.as_millis() as u64 })
@@ -241,5 +241,5 @@ fn json_of(event: &Event) -> Option<String> {
         }
         _ => return None,
     };
-    Some(told.to_string())
+    Some(line.to_string())
 }

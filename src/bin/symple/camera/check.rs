@@ -18,8 +18,8 @@ use symple::{Client, Server};
 
 use super::{Settings, chosen, listen_failure, unusable};
 use crate::certificate::Certificate;
-use crate::exit::{self, Failure, Kind};
-use crate::merge::{self, Origins, Setting};
+use crate::exit::{self, Failure, FailureKind};
+use crate::merge::{self, Setting, SettingSources};
 use crate::trial::{Depth, Trial};
 
 /// Longer than a source may take for its first frame: RTSP tries UDP before TCP.
@@ -42,9 +42,9 @@ pub(super) fn run(
     checked: &Checked<'_>,
     depth: Depth,
     table: &[Setting<Settings>],
-    origins: &Origins,
+    sources: &SettingSources,
 ) -> Result<(), Failure> {
-    let set_by = set_by(checked, table, origins);
+    let set_by = set_by(checked, table, sources);
     let media = checked.media;
     if depth == Depth::Plain {
         let plan = describe(checked, &certificate(checked.certificate)?);
@@ -80,7 +80,7 @@ pub(super) fn run(
 
 /// Tries the source until its first encoded frame. Returns what is known about board and encoder.
 fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
-    let (tell, told) = channel();
+    let (sender, events) = channel();
     let source = match Source::gstreamer(media.clone()) {
         Ok(source) => source,
         Err(e) => {
@@ -92,7 +92,7 @@ fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
     let producer = source.producer();
     producer.listen(Arc::new(move |event| {
         // The trial may have ended.
-        _ = tell.send(event);
+        _ = sender.send(event);
     }));
     let streams = producer.streams();
     let h264 = streams.iter().find(|info| info.codec == Codec::H264).map(|info| info.id);
@@ -101,7 +101,7 @@ fn try_media(trial: &mut Trial, media: &CaptureSettings) -> String {
     let mut picture = String::new();
     let outcome = loop {
         let left = FIRST_FRAME.saturating_sub(began.elapsed());
-        match told.recv_timeout(left) {
+        match events.recv_timeout(left) {
             Ok(SourceEvent::Streams(streams)) => {
                 let video = streams.iter().find(|info| Some(info.id) == h264).and_then(|info| info.video());
                 if let Some(format) = video {
@@ -180,9 +180,9 @@ fn welcome(config: &Config, connect: &Connect) -> Result<String, Failure> {
     };
     let client = Client::new(&connect.url, identity).map_err(|e| unusable(e.into()))?;
     client.trust(connect.roots.clone());
-    let (tell, told) = channel();
+    let (sender, events) = channel();
     client.on(move |event| {
-        _ = tell.send(event);
+        _ = sender.send(event);
     });
     let run = client.run();
     let late = async {
@@ -192,12 +192,12 @@ fn welcome(config: &Config, connect: &Connect) -> Result<String, Failure> {
     let ended = std::thread::spawn(move || smol::block_on(smol::future::or(run, late)));
     let place = merge::without_login(&connect.url);
     let outcome = loop {
-        match told.recv_timeout(WELCOME + Duration::from_secs(1)) {
+        match events.recv_timeout(WELCOME + Duration::from_secs(1)) {
             Ok(Event::Online { .. }) => break Ok(format!("{place} admits the camera")),
             Ok(Event::Ended { why }) => {
                 let kind = match why {
-                    client::End::Refused { .. } => Kind::NoPermission,
-                    _ => Kind::Unavailable,
+                    client::End::Refused { .. } => FailureKind::NoPermission,
+                    _ => FailureKind::Unavailable,
                 };
                 break Err(Failure::new(kind, format!("{place}: {why}")));
             }
@@ -217,16 +217,16 @@ fn failure(e: MediaError) -> Failure {
 }
 
 fn unavailable(words: impl Into<String>) -> Failure {
-    Failure::new(Kind::Unavailable, words)
+    Failure::new(FailureKind::Unavailable, words)
 }
 
 /// As for any command, except for the source: its address may contain a password in several places.
-fn set_by(checked: &Checked<'_>, table: &[Setting<Settings>], origins: &Origins) -> String {
-    let mut origins = origins.clone();
-    if let Some((_, value)) = origins.get_mut("source") {
+fn set_by(checked: &Checked<'_>, table: &[Setting<Settings>], sources: &SettingSources) -> String {
+    let mut sources = sources.clone();
+    if let Some((_, value)) = sources.get_mut("source") {
         *value = checked.media.source.to_string().into();
     }
-    merge::set_by(table, &origins)
+    merge::set_by(table, &sources)
 }
 
 fn describe(checked: &Checked<'_>, certificate: &str) -> String {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use super::parse;
-use crate::exit::{Failure, Kind};
+use crate::exit::{Failure, FailureKind};
 use crate::whole;
 
 /// From 1970 to the last second of 9999.
@@ -63,7 +63,7 @@ pub(super) fn describe(file: &Path, now: SystemTime) -> Result<String, Failure> 
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             Ok(format!("self-signed, would be created and kept in {place}"))
         }
-        Err(e) => Err(Failure::of(Kind::NoInput, place)(e)),
+        Err(e) => Err(Failure::of(FailureKind::NoInput, place)(e)),
     }
 }
 
@@ -74,7 +74,7 @@ fn kept(file: &Path, now: SystemTime) -> Result<Option<Vec<u8>>, Failure> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
-        Err(e) => return Err(Failure::of(Kind::NoInput, file.display())(e)),
+        Err(e) => return Err(Failure::of(FailureKind::NoInput, file.display())(e)),
     };
     Ok(match flaw(file, &pem, now) {
         None => Some(pem),
@@ -104,11 +104,12 @@ fn not_kept(file: &Path, pem: Vec<u8>, e: &io::Error) -> Result<Vec<u8>, Failure
         );
         return Ok(pem);
     }
-    Err(Failure::of(Kind::CantCreate, file.display())(e))
+    Err(Failure::of(FailureKind::CantCreate, file.display())(e))
 }
 
 fn make(addresses: &[IpAddr]) -> Result<Vec<u8>, Failure> {
-    let failed = |e: rcgen::Error| Failure::new(Kind::System, format!("cannot create a certificate: {e}"));
+    let failed =
+        |e: rcgen::Error| Failure::new(FailureKind::System, format!("cannot create a certificate: {e}"));
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
     if let Some(host) = host_name() {
         names.extend([format!("{host}.local"), host]);

@@ -15,7 +15,7 @@ use symple::proto::{Status, Token};
 use symple::server::Admission;
 
 use crate::args::Takes;
-use crate::exit::{self, Failure, Kind};
+use crate::exit::{self, Failure, FailureKind};
 #[cfg(feature = "redis")]
 use crate::redis;
 use crate::signals::{self, SignalRequest};
@@ -64,7 +64,7 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let check = loaded.line.check;
     logger::start(loaded.settings.log);
     loaded.warn_of_open_secrets(&table);
-    let plan = Plan::new(loaded.settings, loaded.origins)?;
+    let plan = Plan::new(loaded.settings, loaded.sources)?;
     files::warn_of_slips(&table);
     match check {
         None => run(&plan),
@@ -198,7 +198,8 @@ fn bind(plan: &Plan, mut config: ServerConfig) -> Result<Server, Failure> {
         ips => on(ips.iter().map(|ip| (*ip, port).into()).collect()),
     };
     bound.map_err(|e: BindError| {
-        let kind = if e.code() == "port-forbidden" { Kind::NoPermission } else { Kind::Unavailable };
+        let kind =
+            if e.code() == "port-forbidden" { FailureKind::NoPermission } else { FailureKind::Unavailable };
         Failure::new(kind, e.to_string())
     })
 }

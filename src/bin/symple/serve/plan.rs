@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use symple::net::Origins as Pages;
+use symple::net::Origins;
 use symple::proto::Token;
 use symple::server::Config;
 
 use super::settings::Settings;
 use crate::certificate::Certificate;
-use crate::exit::{Failure, Kind};
-use crate::merge::{self, Origins, Setting};
+use crate::exit::{Failure, FailureKind};
+use crate::merge::{self, Setting, SettingSources};
 use crate::open_files;
 #[cfg(feature = "redis")]
 use crate::redis;
@@ -21,16 +21,16 @@ pub(super) struct Plan {
     pub redis: Option<Token>,
     pub certificate: Option<Certificate>,
     pub threads: usize,
-    origins: Origins,
+    sources: SettingSources,
 }
 
 impl Plan {
-    pub(super) fn new(settings: Settings, origins: Origins) -> Result<Plan, Failure> {
-        let config = |words: String| Failure::new(Kind::Config, words);
+    pub(super) fn new(settings: Settings, sources: SettingSources) -> Result<Plan, Failure> {
+        let config = |words: String| Failure::new(FailureKind::Config, words);
         let authenticate = settings.authenticates().map_err(config)?;
-        let redis = settings.redis_url(&origins);
+        let redis = settings.redis_url(&sources);
         if redis.is_some() && cfg!(not(feature = "redis")) {
-            return Err(config(without_redis(&settings, &origins)));
+            return Err(config(without_redis(&settings, &sources)));
         }
         #[cfg(feature = "redis")]
         redis.as_ref().map(redis::parse).transpose()?;
@@ -46,7 +46,7 @@ impl Plan {
             )));
         }
         let threads = settings.threads.unwrap_or(1);
-        Ok(Plan { settings, authenticate, redis, certificate, threads, origins })
+        Ok(Plan { settings, authenticate, redis, certificate, threads, sources })
     }
 
     /// The configuration of the hub.
@@ -100,8 +100,8 @@ impl Plan {
         Ok(Some(config))
     }
 
-    pub(super) fn origins(&self) -> Option<Pages> {
-        self.settings.origins.clone().map(|others| Pages::OwnAnd { others })
+    pub(super) fn origins(&self) -> Option<Origins> {
+        self.settings.origins.clone().map(|others| Origins::OwnAnd { others })
     }
 
     pub(super) fn scheme(&self) -> &'static str {
@@ -169,14 +169,14 @@ impl Plan {
         );
         row("open files", files.to_string());
         row("threads", self.threads.to_string());
-        out + &merge::set_by(table, &self.origins)
+        out + &merge::set_by(table, &self.sources)
     }
 }
 
-fn without_redis(settings: &Settings, origins: &Origins) -> String {
-    let named = ["redis_url", "redis_host", "redis_port"].iter().find_map(|key| origins.get(key));
+fn without_redis(settings: &Settings, sources: &SettingSources) -> String {
+    let named = ["redis_url", "redis_host", "redis_port"].iter().find_map(|key| sources.get(key));
     let why = match named {
-        Some((origin, _)) => format!("Redis is configured ({origin})"),
+        Some((source, _)) => format!("Redis is configured ({source})"),
         None => "Authentication needs sessions in Redis".to_owned(),
     };
     let token = if settings.token.is_none() { ", or set one token for everybody (SYMPLE_TOKEN)" } else { "" };

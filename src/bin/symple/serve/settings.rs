@@ -10,7 +10,7 @@ use symple::proto::{DEFAULT_PORT, Token, valid_room};
 use symple::server::Config;
 
 use crate::limits::{self, HasLimits, Limits};
-use crate::merge::{Origins, Setting};
+use crate::merge::{Setting, SettingSources};
 use crate::redis::{self, HasRedis, Redis};
 use crate::value::{
     bytes, count, limit, list, minutes, objects, origins, parsed, parsed_list, seconds, secret, set, switch,
@@ -324,9 +324,9 @@ impl Settings {
     }
 
     /// The URL of Redis, if one is configured or sessions need it.
-    pub(crate) fn redis_url(&self, origins: &Origins) -> Option<Token> {
+    pub(crate) fn redis_url(&self, sources: &SettingSources) -> Option<Token> {
         let sessions = self.authentication == Some(true) && self.token.is_none();
-        self.redis.address(origins, sessions)
+        self.redis.address(sources, sessions)
     }
 }
 

@@ -1,15 +1,15 @@
 use super::*;
-use crate::merge::{Origin, Written, merge};
+use crate::merge::{SettingSource, Written, merge};
 use serde_json::{Map, json};
 
 /// The settings of these variables and this file, or what is wrong.
-fn merged(environment: &[(&str, &str)], file: Value) -> Result<(Settings, Origins), String> {
+fn merged(environment: &[(&str, &str)], file: Value) -> Result<(Settings, SettingSources), String> {
     let find = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
     let file: Map<String, Value> = file.as_object().cloned().unwrap_or_default();
     let written = Written { file: Some(("symple.toml", &file)), environment: &find, flags: &[] };
     let mut settings = Settings::default();
     match merge(&table(), &written, &mut settings) {
-        Ok(origins) => Ok((settings, origins)),
+        Ok(sources) => Ok((settings, sources)),
         Err(wrong) => Err(wrong.iter().map(|(o, w)| format!("{o}: {w}")).collect::<Vec<_>>().join("\n")),
     }
 }
@@ -65,8 +65,8 @@ fn redis_is_found_as_the_node_server_finds_it() {
         (&[("SYMPLE_REDIS_HOST", "b")], json!({"redis_url": "redis://file"}), Some("redis://b:6379")),
         (&[], json!({"redis_url": "redis://file", "redis_host": "b"}), Some("redis://file")),
     ] {
-        let (settings, origins) = merged(environment, file).expect("all is right");
-        assert_eq!(settings.redis_url(&origins).as_ref().map(Token::reveal), url, "{environment:?}");
+        let (settings, sources) = merged(environment, file).expect("all is right");
+        assert_eq!(settings.redis_url(&sources).as_ref().map(Token::reveal), url, "{environment:?}");
     }
 }
 
@@ -78,7 +78,7 @@ fn every_limit_can_be_set() {
         "max_unauthenticated_per_address": 2, "exempt": "none", "trusted_proxies": ["10.0.0.0/8", "::1"], "base_path": "/cam1/", "threads": 2, "rooms": ["public"], "log": "warn",
         "ice_servers": [{"urls": "stun:192.0.2.1"}], "listen": ["127.0.0.1", "::1"],
     });
-    let (s, origins) = merged(&[], file).expect("all is right");
+    let (s, sources) = merged(&[], file).expect("all is right");
     assert_eq!((s.rate, s.burst, s.max_connections), (None, 7.0, Some(8)));
     assert_eq!((s.queue, s.queues), (9000, 1 << 20));
     assert_eq!(
@@ -88,7 +88,7 @@ fn every_limit_can_be_set() {
     assert_eq!((s.limits.strangers_per_address, s.limits.exempt.len()), (Some(2), 0));
     assert_eq!((s.limits.trusted_proxies.len(), &*s.limits.base_path), (2, "/cam1/"));
     assert_eq!((s.threads, s.listen.len(), s.ice_servers.len(), s.log), (Some(2), 2, 1, LevelFilter::Warn));
-    assert!(origins.values().all(|(origin, _)| *origin == Origin::File("symple.toml".into())));
+    assert!(sources.values().all(|(source, _)| *source == SettingSource::File("symple.toml".into())));
 }
 
 #[test]

@@ -1,0 +1,41 @@
+//! The lines that `symple camera` prints about what happens.
+
+use symple::camera::Event;
+
+/// The line for an event; `None` for one that is not worth a line.
+pub(super) fn words_of(event: &Event) -> Option<String> {
+    let words = match event {
+        Event::Calling { id, peer: address } => format!("call {id}: with {}", address.user()),
+        Event::ViewerJoined { viewer } => {
+            format!("call {}: {} is watching ({:?})", viewer.id, viewer.address.user(), viewer.video)
+        }
+        Event::ViewerLeft { viewer, end: reason } => format!("call {}: ended ({reason})", viewer.id),
+        Event::CallFailed { id, end: reason, .. } => format!("call {id}: failed ({reason})"),
+        Event::Streaming { streams } if streams.is_empty() => "producing nothing".into(),
+        Event::Streaming { streams } => {
+            let names: Vec<&str> = streams.iter().map(|info| info.codec.name()).collect();
+            format!("producing {}", names.join(", "))
+        }
+        Event::Format { width, height, fps, .. } => format!("video: {width} x {height} at {fps} fps"),
+        Event::Capture { info } => format!("camera: {info}"),
+        Event::ControlSet { name, result: Ok(control), .. } => format!("{name} is {}", control.value_text()),
+        Event::ControlSet { name, result: Err(why), .. } => format!("cannot set {name}: {why}"),
+        // Several per minute for each viewer on a bad network; `/api/status` has the latest.
+        Event::Bitrate { bps, .. } => {
+            log::debug!("encoder bitrate: {} kbit/s", bps / 1000);
+            return None;
+        }
+        Event::Quality { percent, fps, why, .. } => {
+            format!("video: {percent} % of the resolution, at most {fps} fps: {why}")
+        }
+        Event::Board { message: words } => format!("board: {words}"),
+        Event::Source { status: source } => format!("source: {} ({})", source.state.as_str(), source.code),
+        Event::Media { error: trouble } => format!("source: {trouble}"),
+        Event::SourceEnded => "the source ended".into(),
+        Event::Online { .. } => "online".into(),
+        Event::Offline { reason } => format!("offline: {reason}"),
+        Event::Lost { count } => format!("{count} events were lost"),
+        _ => return None,
+    };
+    Some(words.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())
+}
