@@ -205,6 +205,62 @@ fn frames_arrive_in_order_from_a_key_frame_until_the_reader_is_dropped() {
 }
 
 #[test]
+fn a_callback_gets_frames_in_order_until_its_handle_is_dropped() {
+    let source = fake(160);
+    let camera = Camera::new(config(&source)).expect("it starts");
+    with(&camera, async {
+        let got: Arc<Mutex<Vec<FrameEvent>>> = Arc::default();
+        let (sink, asks) = (got.clone(), camera.clone());
+        let subscription = camera.on_frames(&[Codec::H264], move |event| {
+            // It is called under no lock of the camera's.
+            assert!(!asks.status().streams.is_empty());
+            sink.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        });
+        let count = || got.lock().unwrap_or_else(PoisonError::into_inner).len();
+        until(|| count() > 20).await;
+        assert_eq!(source.state.wanted(), [H264].into());
+        drop(subscription);
+        assert_eq!(Arc::strong_count(&got), 1, "the callback is gone");
+        let events = std::mem::take(&mut *got.lock().unwrap_or_else(PoisonError::into_inner));
+        assert!(matches!(events[0], FrameEvent::Stream { info } if info.codec == Codec::H264));
+        let mut last = None;
+        for (number, event) in events[1..].iter().enumerate() {
+            let FrameEvent::Frame { frame } = event else { panic!("{event:?}") };
+            assert_eq!(frame.key, number == 0);
+            assert!(last.is_none_or(|last| last < frame.pts));
+            last = Some(frame.pts);
+        }
+        until(|| source.state.wanted().is_empty()).await;
+    });
+    // After the end nothing is kept.
+    let owned = Arc::new(());
+    let (kept, own) = (owned.clone(), camera.clone());
+    let subscription = camera.on_frames(&[], move |_| _ = (&kept, &own));
+    assert_eq!(Arc::strong_count(&owned), 1, "the callback is gone");
+    drop(subscription);
+}
+
+#[test]
+fn a_callback_that_panics_ends_the_run_and_leaves_nothing_on() {
+    let source = fake(160);
+    let camera = Camera::new(config(&source)).expect("it starts");
+    let owned = Arc::new(());
+    let (kept, own) = (owned.clone(), camera.clone());
+    let _subscription = camera.on_frames(&[Codec::H264], move |_| {
+        _ = (&kept, &own);
+        panic!("on purpose");
+    });
+    let mut frames = camera.frames(1000);
+    let run = std::panic::AssertUnwindSafe(|| block_on(camera.run()));
+    assert!(std::panic::catch_unwind(run).is_err(), "as one of Camera::on");
+    assert_eq!(Arc::strong_count(&owned), 1, "the callback is gone");
+    assert!(source.state.wanted().is_empty());
+    while block_on(frames.next()).is_some() {}
+    assert_eq!(camera.status().panics, 0);
+    assert_eq!(block_on(camera.snapshot()).err(), Some(SnapshotError::Shutdown));
+}
+
+#[test]
 fn a_slow_reader_loses_frames_is_told_and_continues_at_a_key_frame() {
     let source = fake(160);
     let camera = Camera::new(config(&source)).expect("it starts");
@@ -304,6 +360,12 @@ fn clients_that_may_watch_get_a_snapshot_by_http() {
         with(&camera, async {
             let (head, _) = smol::unblock(move || get(address, "/api/snapshot.jpg", None)).await;
             assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+            let (head, _) = smol::unblock(move || get(address, "/metrics", None)).await;
+            assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+            let (head, body) = smol::unblock(move || get(address, "/metrics", token)).await;
+            let text = String::from_utf8(body).expect("text");
+            let line = "symple_camera_skipped_frames_total{reason=\"network\"} 0\n";
+            assert!(head.starts_with("HTTP/1.1 200") && text.contains(line), "{head}\n{text}");
             assert_eq!(
                 source.state.starts.load(Ordering::Acquire),
                 0,

@@ -204,7 +204,7 @@ fn controls_are_set_while_it_streams_and_reported_as_events() {
     watched.key_frame(Codec::H264);
     let answer = |wanted: RequestId| {
         watched.until("the answer", |event| match event {
-            SourceEvent::Control { request, result, .. } if *request == wanted => Some(result.clone()),
+            SourceEvent::ControlSet { request, result, .. } if *request == wanted => Some(result.clone()),
             _ => None,
         })
     };
@@ -220,7 +220,7 @@ fn controls_are_set_while_it_streams_and_reported_as_events() {
     let request = RequestId(3);
     watched.command(Command::ReadControls { request });
     let read = watched.until("the controls", |event| match event {
-        SourceEvent::Controls { request: of, result } if *of == request => Some(result.clone()),
+        SourceEvent::ControlsRead { request: of, result } if *of == request => Some(result.clone()),
         _ => None,
     });
     let read = read.expect("they are read");
@@ -383,7 +383,7 @@ mod facade {
         let running = futures_lite::future::zip(futures_lite::future::zip(camera.run(), peer.run()), talk);
         smol::block_on(running);
         let set = told.try_iter().filter_map(|event| match event {
-            Event::Control { name, result, .. } => {
+            Event::ControlSet { name, result, .. } => {
                 Some((name, result.ok().and_then(|control| control.value)))
             }
             _ => None,

@@ -152,6 +152,11 @@ impl Core {
         self.fanout.totals().panics
     }
 
+    /// Frames that were not sent, over all sessions.
+    pub(crate) fn skipped(&self) -> rtc::Skipped {
+        self.fanout.totals().skipped
+    }
+
     /// Whether there are no calls in any state.
     pub(crate) fn is_idle(&self) -> bool {
         self.seats.is_empty()
@@ -290,7 +295,7 @@ impl Core {
     fn take_offer(&mut self, now: Instant) {
         let Some(offer) = self.offers.pop(now) else { return };
         let Some(seat) = self.seats.get(&offer.id) else { return };
-        let goes_on = self.fanout.stats(seat.session).is_some();
+        let goes_on = self.fanout.contains(seat.session);
         match self.fanout.accept(seat.session, &offer.sdp, now) {
             Ok(answer) => {
                 self.agree(offer.id, answer.streams);

@@ -180,6 +180,19 @@ pub enum Signalling {
 }
 
 /// The camera's own server.
+///
+/// | path | answer |
+/// |---|---|
+/// | `/` | the page (feature `web`) |
+/// | `/api/health` | `{"status":"ok"}` |
+/// | `/api/config` | the page's settings; the ICE servers only for those who may watch |
+/// | `/api/snapshot.jpg` | the newest frame as JPEG, for those who may watch |
+/// | `/api/status` | [`Status`](super::Status) as JSON, for those who may watch |
+/// | `/metrics` | the same numbers for Prometheus, for those who may watch |
+///
+/// `skipped` in the status, in all and of each of its `sessions`, counts frames that viewers were not sent, by reason:
+/// `joining`, `network` and `socket`, as described at [`Skipped`](crate::rtc::Skipped). The metric
+/// `symple_camera_skipped_frames_total` has them with the label `reason`.
 #[derive(Clone, Debug)]
 pub struct Serve {
     /// Addresses to listen on. Default: only loopback, since open cameras are found within hours.

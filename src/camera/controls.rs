@@ -1,8 +1,9 @@
-//! The camera's controls by the wire: who may, what is asked, and what is answered.
+//! Commands of peers to the camera's controls, sans-IO: who may send them, what the device is asked for, and what is
+//! answered, at the latest when the device has had its time.
 //!
 //! The commands are described at [`Controllers`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use super::config::{Controllers, Signalling};
 use crate::call::RateLimit;
 use crate::limit::{Buckets, RateKey};
 use crate::media::error::{ErrorKind, MediaError};
-use crate::media::source::RequestId;
 use crate::media::source::controls::{Control, Value};
+use crate::media::source::{Command, RequestId};
 use crate::proto::{Message, Status};
 
 /// What such commands are sent to.
@@ -33,22 +34,32 @@ const REFUSED: RateLimit = RateLimit { per_second: 2, burst: 8 };
 
 /// What a peer wants.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum ControlRequest {
+enum ControlRequest {
     List,
     Set(String, Value),
 }
 
 /// A reply: its status and data.
-pub(super) type Reply = (Status, Json);
+pub(crate) type Reply = (Status, Json);
+
+/// What is to be done outside.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// The answer to a peer's command.
+    Reply(Message, Reply),
+    /// What the device is asked for.
+    Command(Command),
+}
 
 /// The commands under way, and what is known of the controls.
-pub(super) struct ControlCommands {
+pub(crate) struct ControlCommands {
     may: Controllers,
     /// Whether [`Controllers::Auto`] is everybody.
     open: bool,
-    pub known: Vec<Control>,
-    /// Since when.
+    known: Vec<Control>,
+    /// Commands that the device has not answered yet, with when it was asked.
     asked: BTreeMap<RequestId, (Instant, Message)>,
+    out: VecDeque<Output>,
     heard: Buckets<RateKey>,
     refused: Buckets<RateKey>,
 }
@@ -70,9 +81,54 @@ impl ControlCommands {
             open,
             known,
             asked: BTreeMap::new(),
+            out: VecDeque::new(),
             heard: Buckets::new(ALLOWED),
             refused: Buckets::new(REFUSED),
         }
+    }
+
+    /// The controls as last read.
+    pub(super) fn known(&self) -> &[Control] {
+        &self.known
+    }
+
+    /// The next output.
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When the oldest command is answered although the device is silent.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.asked.values().map(|(at, _)| *at + ANSWERS_WITHIN).min()
+    }
+
+    /// A peer's command, under this request id if the device is asked. `host` is where the peer is, if that is known.
+    pub(super) fn handle_command(
+        &mut self,
+        command: Message,
+        host: Option<IpAddr>,
+        request: RequestId,
+        now: Instant,
+    ) {
+        if !self.admits(&command, host, now) {
+            return log::debug!("a control command is passed over: its sender sends too many");
+        }
+        let wanted = match self.request(&command) {
+            Ok(ControlRequest::List) => Command::ReadControls { request },
+            Ok(ControlRequest::Set(name, value)) => Command::SetControl { request, name, value },
+            Err(reply) => return self.out.push_back(Output::Reply(command, reply)),
+        };
+        self.asked.insert(request, (now, command));
+        self.out.push_back(Output::Command(wanted));
+    }
+
+    /// Answers the commands that the device has not answered in time.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        let late =
+            |_: &RequestId, (at, _): &mut (Instant, Message)| now.duration_since(*at) >= ANSWERS_WITHIN;
+        let late = self.asked.extract_if(.., late).map(|(_, (_, command))| command);
+        let reply = not_now("the camera did not answer in time");
+        self.out.extend(late.map(|command| Output::Reply(command, reply.clone())));
     }
 
     /// Whether a command is one of these.
@@ -101,7 +157,7 @@ impl ControlCommands {
     }
 
     /// Whether to answer a command at all: each is answered, and nobody makes us send as much as they like.
-    pub(super) fn admits(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
+    fn admits(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
         let Some(from) = command.from() else { return false };
         let allowed = self.allows(from.user());
         let buckets = if allowed { &mut self.heard } else { &mut self.refused };
@@ -111,7 +167,7 @@ impl ControlCommands {
     /// What a command wants of the device.
     ///
     /// Errors: the reply to one that wants what it may not, or what nobody understands.
-    pub(super) fn request(&self, command: &Message) -> Result<ControlRequest, Reply> {
+    fn request(&self, command: &Message) -> Result<ControlRequest, Reply> {
         let refuse =
             |status, code: &str, message: String| (status, json!({ "code": code, "message": message }));
         let user = command.from().map(|from| from.user().to_owned()).unwrap_or_default();
@@ -142,57 +198,41 @@ impl ControlCommands {
         }
     }
 
-    /// A command's wish is with the device now.
-    pub(super) fn asked(&mut self, request: RequestId, command: Message, now: Instant) {
-        self.asked.insert(request, (now, command));
-    }
-
-    /// Commands that the device has not answered in time, and what they are answered instead.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<(Message, Reply)> {
-        let late =
-            |_: &RequestId, (at, _): &mut (Instant, Message)| now.duration_since(*at) >= ANSWERS_WITHIN;
-        let late = self.asked.extract_if(.., late).map(|(_, (_, command))| command);
-        late.map(|command| (command, not_now("the camera did not answer in time"))).collect()
-    }
-
-    /// The source is replaced: what it was asked for, it does not answer any more.
-    pub(super) fn abandon(&mut self) -> Vec<(Message, Reply)> {
+    /// The source is replaced, and the old one answers nothing any more.
+    pub(super) fn abandon(&mut self) {
         let asked = std::mem::take(&mut self.asked).into_values();
-        asked.map(|(_, command)| (command, not_now("another source takes the camera's place"))).collect()
+        let reply = not_now("another source takes the camera's place");
+        self.out.extend(asked.map(|(_, command)| Output::Reply(command, reply.clone())));
     }
 
-    /// A control was set, or not. Answers the command that wanted it, where one did.
-    pub(super) fn handle_control(
-        &mut self,
-        request: RequestId,
-        result: &Result<Control, MediaError>,
-    ) -> Option<(Message, Reply)> {
+    /// A control was set, or not. Answers the command that wanted it, if there is one.
+    pub(super) fn handle_control(&mut self, request: RequestId, result: &Result<Control, MediaError>) {
         if let Ok(control) = result
             && let Some(known) = self.known.iter_mut().find(|known| known.id == control.id)
         {
             known.clone_from(control);
         }
-        let reply = match result {
+        self.answer(request, || match result {
             Ok(control) => (Status::OK, json!({ "control": control })),
             Err(error) => answer_error(error),
-        };
-        self.asked.remove(&request).map(|(_, command)| (command, reply))
+        });
     }
 
-    /// All controls were read, or not. Answers the command that wanted them, where one did.
-    pub(super) fn handle_controls(
-        &mut self,
-        request: RequestId,
-        result: &Result<Vec<Control>, MediaError>,
-    ) -> Option<(Message, Reply)> {
+    /// All controls were read, or not. Answers the command that wanted them, if there is one.
+    pub(super) fn handle_controls(&mut self, request: RequestId, result: &Result<Vec<Control>, MediaError>) {
         if let Ok(controls) = result {
             self.known.clone_from(controls);
         }
-        let reply = match result {
+        self.answer(request, || match result {
             Ok(controls) => (Status::OK, json!({ "controls": controls })),
             Err(error) => answer_error(error),
-        };
-        self.asked.remove(&request).map(|(_, command)| (command, reply))
+        });
+    }
+
+    fn answer(&mut self, request: RequestId, reply: impl FnOnce() -> Reply) {
+        if let Some((_, command)) = self.asked.remove(&request) {
+            self.out.push_back(Output::Reply(command, reply()));
+        }
     }
 }
 
@@ -243,6 +283,20 @@ mod tests {
         };
         assert_eq!(answered(Controllers::Nobody), 8);
         assert_eq!(answered(Controllers::Everybody), 100);
+    }
+
+    /// The replies that are due, with the ids of their commands.
+    fn replies(commands: &mut ControlCommands) -> Vec<(Option<String>, Reply)> {
+        let all = std::iter::from_fn(|| commands.poll_output());
+        let replies = all.filter_map(|output| match output {
+            Output::Reply(command, reply) => Some((command.id().map(str::to_owned), reply)),
+            Output::Command(_) => None,
+        });
+        replies.collect()
+    }
+
+    fn ask(commands: &mut ControlCommands, request: u64, at: Instant) {
+        commands.handle_command(command("list", "null"), None, RequestId(request), at);
     }
 
     fn commands(may: Controllers) -> ControlCommands {
@@ -312,59 +366,73 @@ mod tests {
     }
 
     #[test]
-    fn replies_tell_the_control_as_it_is_and_errors_their_code() {
-        let mut commands = commands(Controllers::Auto);
-        commands.asked(RequestId(1), command("set", "null"), Instant::now());
+    fn replies_have_the_control_as_it_is_and_errors_their_code() {
+        let (mut commands, now) = (commands(Controllers::Auto), Instant::now());
+        let seven = Some("7".to_owned());
+        commands.handle_command(command("set", r#"{"name":"gain","value":12}"#), None, RequestId(1), now);
+        assert!(matches!(commands.poll_output(), Some(Output::Command(Command::SetControl { .. }))));
         let set = Control { value: Some(12), ..gain() };
-        let (to, (status, data)) = commands.handle_control(RequestId(1), &Ok(set)).expect("it was asked");
-        assert_eq!((to.id(), status), (Some("7"), Status::OK));
-        assert_eq!((&data["control"]["name"], &data["control"]["value"]), (&json!("gain"), &json!(12)));
-        assert_eq!(commands.known[0].value, Some(12));
-        assert!(commands.handle_control(RequestId(1), &Ok(gain())).is_none(), "answered once");
+        commands.handle_control(RequestId(1), &Ok(set.clone()));
+        assert_eq!(replies(&mut commands), [(seven.clone(), (Status::OK, json!({ "control": set })))]);
+        assert_eq!(commands.known()[0].value, Some(12));
+        commands.handle_control(RequestId(1), &Ok(gain()));
+        assert!(replies(&mut commands).is_empty(), "answered once");
         for (kind, status) in [
             (ErrorKind::BadValue, 400),
             (ErrorKind::NoControl, 404),
             (ErrorKind::NoCamera, 503),
             (ErrorKind::Other, 500),
         ] {
-            commands.asked(RequestId(2), command("list", "null"), Instant::now());
+            ask(&mut commands, 2, now);
             let error = MediaError::new(kind, "words");
-            let (_, (found, data)) =
-                commands.handle_controls(RequestId(2), &Err(error.clone())).expect("asked");
-            assert_eq!(found, Status(status));
-            assert_eq!(data, json!({ "code": error.code(), "message": "words" }));
+            commands.handle_controls(RequestId(2), &Err(error.clone()));
+            let expected = (Status(status), json!({ "code": error.code(), "message": "words" }));
+            assert_eq!(replies(&mut commands), [(seven.clone(), expected)]);
         }
     }
 
     #[test]
     fn no_more_is_taken_than_the_device_can_answer() {
         let (mut commands, now) = (commands(Controllers::Auto), Instant::now());
-        for request in 0..MAX_ASKED {
-            assert!(commands.request(&command("list", "null")).is_ok());
-            commands.asked(RequestId(request as u64), command("list", "null"), now);
+        for request in 0..MAX_ASKED as u64 {
+            ask(&mut commands, request, now);
         }
-        let (status, data) = commands.request(&command("list", "null")).expect_err("too many");
-        assert_eq!((status, &data["code"]), (Status::UNAVAILABLE, &json!("busy")));
+        assert!(replies(&mut commands).is_empty());
+        ask(&mut commands, 99, now);
+        let refused = replies(&mut commands);
+        assert_eq!((refused[0].1.0, &refused[0].1.1["code"]), (Status::UNAVAILABLE, &json!("busy")));
         commands.handle_controls(RequestId(0), &Ok(vec![]));
-        assert!(commands.request(&command("list", "null")).is_ok());
+        assert_eq!(replies(&mut commands)[0].1.0, Status::OK);
+        ask(&mut commands, 100, now);
+        assert!(replies(&mut commands).is_empty(), "there is room for one more");
     }
+
     #[test]
     fn what_the_device_never_answers_is_answered_and_forgotten() {
         let (mut commands, now) = (commands(Controllers::Auto), Instant::now());
+        assert_eq!(commands.poll_timeout(), None);
         let full = |commands: &mut ControlCommands, at| {
-            for request in 0..MAX_ASKED {
-                commands.asked(RequestId(request as u64), command("list", "null"), at);
+            for request in 0..MAX_ASKED as u64 {
+                ask(commands, request, at);
             }
             assert!(commands.request(&command("list", "null")).is_err(), "it is busy");
         };
         full(&mut commands, now);
-        assert!(commands.expire(now + ANSWERS_WITHIN - Duration::from_millis(1)).is_empty());
-        let late = commands.expire(now + ANSWERS_WITHIN);
+        assert_eq!(commands.poll_timeout(), Some(now + ANSWERS_WITHIN));
+        commands.handle_timeout(now + ANSWERS_WITHIN - Duration::from_millis(1));
+        assert!(replies(&mut commands).is_empty());
+        commands.handle_timeout(now + ANSWERS_WITHIN);
+        let late = replies(&mut commands);
         assert_eq!(late.len(), MAX_ASKED);
-        assert!(late.iter().all(|(to, (status, _))| to.id() == Some("7") && *status == Status::UNAVAILABLE));
-        assert!(commands.request(&command("list", "null")).is_ok(), "it is busy no longer");
-        full(&mut commands, now);
-        assert_eq!(commands.abandon().len(), MAX_ASKED);
-        assert!(commands.request(&command("list", "null")).is_ok() && commands.abandon().is_empty());
+        let told = |(id, (status, _)): &(Option<String>, Reply)| {
+            id.as_deref() == Some("7") && *status == Status::UNAVAILABLE
+        };
+        assert!(late.iter().all(told), "{late:?}");
+        assert!(commands.poll_timeout().is_none() && commands.request(&command("list", "null")).is_ok());
+        full(&mut commands, now + Duration::from_secs(60));
+        commands.abandon();
+        assert_eq!(replies(&mut commands).len(), MAX_ASKED);
+        commands.abandon();
+        assert!(commands.request(&command("list", "null")).is_ok() && replies(&mut commands).is_empty());
     }
 }

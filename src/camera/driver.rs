@@ -69,6 +69,7 @@ impl Driver {
         self.poll_transmits(cx);
         self.drain();
         any |= self.shared.events.poll(cx).is_ready();
+        any |= self.shared.frame_callbacks.poll(cx);
         match self.poll_end(cx) {
             Poll::Ready(()) => Turn::Done(()),
             Poll::Pending => Turn::after(any),
@@ -101,7 +102,6 @@ impl Driver {
             if matches!(event, SourceEvent::Stopped | SourceEvent::GaveUp) {
                 self.producing = false;
             }
-            self.shared.controlled(&event);
             self.shared.input(Input::Source(event));
         }
         any
@@ -175,6 +175,7 @@ impl Driver {
             match output {
                 Output::Timeout(at) => return self.alarm.set(at),
                 Output::Send { to, subtype, call, data } => self.send(&to, subtype, call.as_deref(), &data),
+                Output::Reply(command, reply) => shared.reply(&command, &reply),
                 Output::Command(command) => {
                     self.producing |= matches!(&command, Command::Want(streams) if !streams.is_empty());
                     shared.command(command);
@@ -250,6 +251,7 @@ impl Driver {
             return Poll::Pending;
         }
         while shared.events.poll(cx).is_ready() {}
+        shared.frame_callbacks.poll(cx);
         Poll::Ready(())
     }
 }

@@ -133,7 +133,7 @@ pub enum Event {
         info: CaptureInfo,
     },
     /// The result of setting a control, by [`Camera::set_control`](super::Camera::set_control) or by a peer's command.
-    Control {
+    ControlSet {
         /// The id of the request.
         request: RequestId,
         /// The control's name.
@@ -142,7 +142,7 @@ pub enum Event {
         result: Result<Control, MediaError>,
     },
     /// The camera's current controls, for [`Camera::read_controls`](super::Camera::read_controls) or for a peer.
-    Controls {
+    ControlsRead {
         /// The id of the request.
         request: RequestId,
         /// All controls, or why they could not be read.

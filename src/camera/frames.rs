@@ -33,6 +33,12 @@ impl Outbox {
         self.change(|state| state.ended = true);
     }
 
+    /// Whether it has ended, and the reader has everything.
+    pub(super) fn is_over(&self) -> bool {
+        let state = lock(&self.0);
+        state.ended && state.queue.is_empty()
+    }
+
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
         let mut state = lock(&self.0);
         if let Some(event) = state.queue.pop() {

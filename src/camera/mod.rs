@@ -17,14 +17,13 @@
 //! ```
 
 mod audience;
-#[cfg(test)]
-mod callers_tests;
 mod commands;
 mod config;
 mod controls;
 mod demand;
 mod driver;
 mod event;
+mod frame_callbacks;
 mod frames;
 mod permission;
 mod profile;
@@ -33,6 +32,7 @@ mod shared;
 mod site;
 mod snapshot;
 mod sources;
+mod status;
 mod stream;
 pub(crate) mod studio;
 #[cfg(test)]
@@ -50,11 +50,12 @@ pub use crate::calling::Answer;
 pub use commands::CommandRequest;
 pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{CameraError, Event, Viewer, ViewerId};
-pub use stream::Frames;
+pub use status::Status;
+pub use stream::{FrameSubscription, Frames};
 
 use crate::call::CallError;
 use crate::call::body::End;
-use crate::media::adapt::ladder::Quality;
+use crate::media::Codec;
 #[cfg(feature = "gst")]
 use crate::media::board::BoardInfo;
 use crate::media::frame::queue::FrameQueue;
@@ -62,16 +63,16 @@ pub use crate::media::sink::{FrameEvent, Snapshot, SnapshotError};
 use crate::media::source::controls::{Control, Value};
 #[cfg(feature = "gst")]
 use crate::media::source::gst::EncoderInfo;
-use crate::media::source::{Command, RequestId, Source, SourceStatus};
-use crate::media::{Codec, StreamInfo};
+use crate::media::source::{Command, RequestId, Source};
 use crate::net::http::Response;
 use crate::net::{Events, Outlet, Signal, lock, random_id, time};
 use crate::proto::{Address, Draft, Kind};
-use crate::rtc::{self, SessionStats};
+use crate::rtc;
 use crate::{Client, Server};
 use commands::Handlers;
 use controls::ControlCommands;
 use driver::Driver;
+use frame_callbacks::FrameCallbacks;
 use shared::Shared;
 use site::Entrance;
 use sources::{Epoch, Inbox, Sources};
@@ -84,31 +85,6 @@ const QUEUE: usize = 100;
 #[derive(Clone)]
 pub struct Camera {
     shared: Arc<Shared>,
-}
-
-/// The current state of a camera.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Status {
-    /// The viewers, with statistics of their sessions.
-    pub viewers: Vec<(Viewer, Option<SessionStats>)>,
-    /// The streams that are produced.
-    pub streams: Vec<StreamInfo>,
-    /// The state of the source; `None` while nobody watches.
-    pub source: Option<SourceStatus>,
-    /// Frames that were dropped because viewers did not keep up with the encoder.
-    pub dropped: u64,
-    /// Panics, each of which ended one viewer's session and nothing else. Please report each as a bug.
-    pub panics: u64,
-    /// The name of the H.264 encoder.
-    pub encoder: String,
-    /// The target bitrate of the H.264 encoder, in bit/s.
-    pub bitrate: u32,
-    /// Its frame rate and resolution: reduced if network or board cannot sustain the full ones.
-    pub quality: Option<Quality>,
-    /// The name of the board's profile.
-    #[cfg(feature = "gst")]
-    pub board: String,
 }
 
 impl Camera {
@@ -167,12 +143,12 @@ impl Camera {
             linger: config.linger,
             snapshot_every: config.snapshot_every,
             live: producer.is_live(),
+            controls: control_commands,
         };
         let urls = server.as_ref().map(site::urls).unwrap_or_default();
         let shared = Arc::new(Shared {
             studio: Mutex::new(Studio::new(studio, time::now())),
             inbox,
-            control_commands: control_commands.map(Mutex::new),
             events: Outlet::new(),
             client,
             server,
@@ -180,6 +156,7 @@ impl Camera {
             config: Mutex::new(config),
             changing: Mutex::default(),
             handlers: Handlers::default(),
+            frame_callbacks: FrameCallbacks::default(),
             rules,
             owns_server: owned,
             requests: AtomicU64::new(0),
@@ -306,14 +283,10 @@ impl Camera {
 
     /// The controls of a V4L2 camera, as last read; empty for any other source.
     pub fn controls(&self) -> Vec<Control> {
-        self.shared
-            .control_commands
-            .as_ref()
-            .map(|control_commands| lock(control_commands).known.clone())
-            .unwrap_or_default()
+        lock(&self.shared.studio).controls().to_vec()
     }
 
-    /// Sets a control of a V4L2 camera by name; [`Event::Control`] reports the result. It is set again after the camera
+    /// Sets a control of a V4L2 camera by name; [`Event::ControlSet`] reports the result. It is set again after the camera
     /// was unplugged.
     ///
     /// ```no_run
@@ -330,7 +303,7 @@ impl Camera {
         request
     }
 
-    /// Reads the controls of a V4L2 camera, since some change by themselves; [`Event::Controls`] reports them.
+    /// Reads the controls of a V4L2 camera, since some change by themselves; [`Event::ControlsRead`] reports them.
     pub fn read_controls(&self) -> RequestId {
         let request = self.shared.request();
         self.shared.command(Command::ReadControls { request });
@@ -338,7 +311,8 @@ impl Camera {
     }
 
     /// The encoded frames of the source's best video and its audio, as a stream that buffers at most `capacity` frames
-    /// of each: for recording, relaying or analysis. The source runs while the stream exists.
+    /// of each: for recording, relaying or analysis. The source runs while the stream exists. [`Camera::on_frames`] has
+    /// them as a callback.
     pub fn frames(&self, capacity: usize) -> Frames {
         self.frames_of(&[], capacity)
     }
@@ -349,6 +323,46 @@ impl Camera {
         lock(&self.shared.studio).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
         self.shared.inbox.changed.notify();
         Frames::new(Arc::downgrade(&self.shared), id, outbox)
+    }
+
+    /// Calls `callback` with the encoded frames of these codecs, the best rendition of each; without codecs, with those
+    /// of the source's best video and its audio. Like the callback of [`Camera::on`] it is called in order, one at a
+    /// time, from within [`Camera::run`], and without a lock. It must not block: viewers wait meanwhile.
+    ///
+    /// The source runs until the [`FrameSubscription`] is dropped. The callback is dropped with it, or when the frames
+    /// end: with the camera, or when the source fails for good.
+    ///
+    /// ```no_run
+    /// # fn f(camera: symple::Camera, mut file: std::fs::File) {
+    /// use std::io::Write;
+    /// use symple::camera::FrameEvent;
+    /// use symple::media::Codec;
+    ///
+    /// let recording = camera.on_frames(&[Codec::H264], move |event| match event {
+    ///     FrameEvent::Frame { frame } => file.write_all(&frame.data).expect("the disk has room"),
+    ///     FrameEvent::Stream { info } => println!("it begins: {info:?}"),
+    ///     FrameEvent::Lost { count, .. } => println!("{count} frames are missing"),
+    ///     _ => {}
+    /// });
+    /// // …
+    /// drop(recording);
+    /// # }
+    /// ```
+    pub fn on_frames(
+        &self,
+        codecs: &[Codec],
+        callback: impl FnMut(FrameEvent) + Send + 'static,
+    ) -> FrameSubscription {
+        let shared = &self.shared;
+        let (id, outbox) = (shared.request().0, frames::Outbox::new(QUEUE));
+        shared.frame_callbacks.add(id, outbox.clone(), Box::new(callback));
+        lock(&shared.studio).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
+        if outbox.is_over() {
+            // Nobody polls the callback after the end of the camera, and it may own the camera.
+            shared.frame_callbacks.remove(id);
+        }
+        shared.inbox.changed.notify();
+        FrameSubscription::new(Arc::downgrade(shared), id)
     }
 
     /// The newest frame as JPEG. If nobody watches, the source is opened for it and closed again; within
@@ -422,6 +436,7 @@ impl Drop for Running {
         // A callback may own the camera, and the camera its ports.
         shared.events.clear();
         shared.handlers.clear();
+        shared.frame_callbacks.clear();
     }
 }
 

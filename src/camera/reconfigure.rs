@@ -90,10 +90,6 @@ impl Shared {
         Epoch::listen(&self.inbox, &next);
         let producer = next.producer();
         let (streams, live) = (offered(producer.streams(), vp8), producer.is_live());
-        if let Some(control_commands) = &self.control_commands {
-            let abandoned = lock(control_commands).abandon();
-            self.reply_all(abandoned);
-        }
         self.inbox.forget();
         self.input(Input::Replaced { streams, live });
     }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use futures_lite::future::Boxed;
 
 use super::commands::Handlers;
-use super::controls::{ControlCommands, ControlRequest, Reply};
+use super::controls::Reply;
+use super::frame_callbacks::FrameCallbacks;
 use super::site::{self, Rules, SiteData};
 use super::sources::{Inbox, Sources};
 use super::studio::{Input, Studio, Whence};
@@ -15,7 +16,7 @@ use super::{Config, Event, Status};
 use crate::client;
 use crate::media::sink::Outcome;
 use crate::media::source::controls::Value;
-use crate::media::source::{Command, RequestId, SourceEvent};
+use crate::media::source::{Command, RequestId};
 use crate::net::udp::Udp;
 use crate::net::{Outlet, lock, time};
 use crate::proto::{Kind, Message};
@@ -25,8 +26,6 @@ pub(super) struct Shared {
     pub studio: Mutex<Studio>,
     /// What the source says.
     pub inbox: Arc<Inbox>,
-    /// Of a V4L2 source; other sources' commands are the application's.
-    pub control_commands: Option<Mutex<ControlCommands>>,
     pub events: Outlet<Event>,
     pub client: Client,
     pub server: Option<Server>,
@@ -35,6 +34,7 @@ pub(super) struct Shared {
     /// Taken while settings change.
     pub changing: Mutex<()>,
     pub handlers: Handlers,
+    pub frame_callbacks: FrameCallbacks,
     /// Of its own server.
     pub rules: Option<Arc<Rules>>,
     /// Whether that server runs and ends with the camera.
@@ -95,6 +95,7 @@ impl Shared {
             streams: studio.running(),
             source: studio.source(),
             dropped: self.inbox.frames.dropped(),
+            skipped: studio.skipped(),
             panics: studio.panics(),
             encoder,
             bitrate: main.and_then(|stream| studio.bitrate(stream)).unwrap_or_default(),
@@ -121,10 +122,10 @@ impl Shared {
                 self.events.push(Event::Ended { status, reason: why.to_string() });
             }
             client::Event::Message { message } if is_call(&message) => self.call_message(&message),
-            client::Event::Command { command }
-                if self.control_commands.is_some() && ControlCommands::is_concerned(&command) =>
-            {
-                self.control_command(command);
+            client::Event::Command { command } if lock(&self.studio).is_control(&command) => {
+                let from = command.from().map(|from| from.as_str());
+                let whence = from.map_or(Whence::Unknown, |from| self.whence(from));
+                self.input(Input::Control { command, whence, request: self.request() });
             }
             client::Event::Command { command } if self.handlers.handle(&command, &self.client) => {}
             event => {
@@ -137,55 +138,9 @@ impl Shared {
         self.inbox.changed.notify();
     }
 
-    pub(super) fn control_command(&self, command: Message) {
-        let Some(control_commands) = &self.control_commands else { return };
-        let now = time::now();
-        let mut waiting = lock(control_commands);
-        let late = waiting.expire(now);
-        let host = command.from().and_then(|from| match self.whence(from.as_str()) {
-            Whence::At(host) => Some(host),
-            Whence::Exempt | Whence::Unknown => None,
-        });
-        let request = self.request();
-        let wish = waiting.admits(&command, host, now).then(|| waiting.request(&command));
-        // Before the device can answer.
-        if let Some(Ok(_)) = &wish {
-            waiting.asked(request, command.clone(), now);
-        }
-        drop(waiting);
-        self.reply_all(late);
-        match wish {
-            None => log::debug!("a control command is passed over: its sender sends too many"),
-            Some(Err(reply)) => self.reply(&command, &reply),
-            Some(Ok(ControlRequest::List)) => self.command(Command::ReadControls { request }),
-            Some(Ok(ControlRequest::Set(name, value))) => self.set_control(request, &name, value),
-        }
-    }
-
-    pub(super) fn reply_all(&self, replies: Vec<(Message, Reply)>) {
-        replies.iter().for_each(|(command, reply)| self.reply(command, reply));
-    }
-
     pub(super) fn reply(&self, command: &Message, (status, data): &Reply) {
         if let Err(e) = self.client.reply(command, *status, data) {
             log::debug!("a command is not answered: {e}");
-        }
-    }
-
-    /// What the device answered.
-    pub(super) fn controlled(&self, event: &SourceEvent) {
-        let Some(control_commands) = &self.control_commands else { return };
-        let answered = match event {
-            SourceEvent::Control { request, result, .. } => {
-                lock(control_commands).handle_control(*request, result)
-            }
-            SourceEvent::Controls { request, result } => {
-                lock(control_commands).handle_controls(*request, result)
-            }
-            _ => None,
-        };
-        if let Some((command, reply)) = answered {
-            self.reply(&command, &reply);
         }
     }
 

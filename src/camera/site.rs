@@ -3,15 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use futures_lite::future::Boxed;
-use serde_json::json;
-
 use super::permission;
 use super::{CameraError, Config, Connect, Serve, Signalling, Snapshot, SnapshotError, Status};
 use crate::client;
-use crate::media::Kind;
 use crate::media::sink::Outcome;
-use crate::media::source::SourceStatus;
 use crate::net::http::{Method, Request, Response, base_path};
 use crate::net::site::{Guard, Site};
 use crate::net::udp::Udp;
@@ -20,6 +15,7 @@ use crate::proto::Token;
 use crate::rtc::LocalCandidate;
 use crate::server;
 use crate::{Client, Server};
+use futures_lite::future::Boxed;
 
 /// Files that source, encoders and log keep open, and those that a restart opens; a pipeline has about twenty.
 const OWN_FILES: usize = 128;
@@ -124,15 +120,20 @@ pub(super) fn open(config: &Config, data: Arc<dyn SiteData>) -> Result<Entrance,
 
 /// The static HTTP API of the camera's own server.
 fn site(config: &Config, serve: &Serve, data: &Arc<dyn SiteData>) -> Arc<Site> {
-    let (guard, data) = (permission::watchers(serve), data.clone());
+    let guard = permission::watchers(serve);
+    let show = |answer: fn(&Status) -> Response| {
+        let data = data.clone();
+        move || match data.status() {
+            Some(status) => answer(&status),
+            None => Response::text(503, ABOUT_TO_START),
+        }
+    };
     // Credentials of ICE servers are only for those who may watch.
     let site = Site::new(&config.ice_servers, Some(&config.room), serve.asks())
         .watchers(guard.clone())
         .numbers(guard)
-        .guarded("/api/status", move || match data.status() {
-            Some(status) => Response::json(status.to_json().to_string()),
-            None => Response::text(503, ABOUT_TO_START),
-        });
+        .guarded("/api/status", show(|status| Response::json(status.to_json().to_string())))
+        .guarded("/metrics", show(|status| status.metrics().into_response()));
     Arc::new(site)
 }
 
@@ -196,45 +197,6 @@ fn serve_here(config: &Config, serve: &Serve, rules: &Arc<Rules>) -> Result<Serv
         move || lock(&rules.token).clone()
     });
     Ok(server)
-}
-
-impl Status {
-    fn to_json(&self) -> serde_json::Value {
-        let viewers = self.viewers.iter().map(|(viewer, stats)| {
-            json!({
-                "user": viewer.address.user(),
-                "video": viewer.video.map(|codec| format!("{codec:?}")),
-                "audio": viewer.audio,
-                "packets": stats.as_ref().map(|s| s.packets),
-                "estimate": stats.as_ref().and_then(|s| s.estimate),
-                "rttMs": stats.as_ref().and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
-            })
-        });
-        json!({
-            "viewers": self.viewers.len(),
-            "pipelines": u32::from(!self.streams.is_empty()),
-            "encoders": self.streams.iter().filter(|info| info.kind() == Kind::Video).count(),
-            "source": self.source.map(SourceStatus::to_json),
-            "encoder": self.encoder,
-            "bitrate": self.bitrate,
-            "percent": self.quality.map(|quality| quality.percent),
-            "fps": self.quality.map(|quality| quality.fps),
-            "board": self.board(),
-            "dropped": self.dropped,
-            "panics": self.panics,
-            "sessions": viewers.collect::<Vec<_>>(),
-        })
-    }
-}
-
-impl Status {
-    /// The name of the board profile, if there is one.
-    fn board(&self) -> &str {
-        #[cfg(feature = "gst")]
-        return &self.board;
-        #[cfg(not(feature = "gst"))]
-        ""
-    }
 }
 
 /// One UDP port for all viewers, on every address: ICE credentials protect it, and a browser on this machine reaches us

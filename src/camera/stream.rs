@@ -1,4 +1,5 @@
-//! The stream of encoded frames that the application reads.
+//! What the application has of encoded frames while it takes some: the stream that it reads, and the handle of its
+//! callback.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -44,5 +45,34 @@ impl Drop for Frames {
 impl std::fmt::Debug for Frames {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Frames").finish_non_exhaustive()
+    }
+}
+
+/// A callback for encoded frames, from [`Camera::on_frames`](super::Camera::on_frames). Dropping this drops the
+/// callback, and stops streams that nobody else uses.
+#[must_use = "the frames end when this is dropped"]
+pub struct FrameSubscription {
+    shared: Weak<Shared>,
+    id: u64,
+}
+
+impl FrameSubscription {
+    pub(super) fn new(shared: Weak<Shared>, id: u64) -> Self {
+        FrameSubscription { shared, id }
+    }
+}
+
+impl Drop for FrameSubscription {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.drop_frames(self.id);
+            shared.frame_callbacks.remove(self.id);
+        }
+    }
+}
+
+impl std::fmt::Debug for FrameSubscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrameSubscription").finish_non_exhaustive()
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::audience::Audience;
+use super::controls::{self, ControlCommands, Reply};
 use super::demand::{self, Demand, Sink};
 use super::event::Event;
 use super::frames::Outbox;
@@ -21,8 +22,10 @@ use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
 use crate::media::sink::{SnapshotError, Snapshots};
-use crate::media::source::{Command, SourceEvent, SourceStatus, StatusTracker};
+use crate::media::source::controls::Control;
+use crate::media::source::{Command, RequestId, SourceEvent, SourceStatus, StatusTracker};
 use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
+use crate::proto::Message;
 use crate::rtc::{self, Path, Transmit};
 
 pub(crate) use crate::calling::Whence;
@@ -48,6 +51,8 @@ pub(crate) struct Config {
     pub snapshot_every: Duration,
     /// The source is a camera, and no file that comes to an end.
     pub live: bool,
+    /// Commands to the source's controls; `None` if they are the application's.
+    pub controls: Option<ControlCommands>,
 }
 
 /// What happened outside. Frames and datagrams are borrowed.
@@ -67,6 +72,12 @@ pub(crate) enum Input<'a> {
         subtype: &'a str,
         data: Option<&'a str>,
         call: Option<&'a str>,
+    },
+    /// A peer's command to the controls, under this request id if the source is asked.
+    Control {
+        command: Message,
+        whence: Whence,
+        request: RequestId,
     },
     Frame(&'a Frame),
     /// Frames of a stream were lost before they came here.
@@ -110,6 +121,8 @@ pub(crate) enum Output {
         call: Option<String>,
         data: String,
     },
+    /// The answer to a peer's command.
+    Reply(Message, Reply),
     /// What the source is asked for.
     Command(Command),
     /// [`Input::Heat`] is wanted.
@@ -139,6 +152,7 @@ pub(crate) struct Studio {
     snapshots: Snapshots<Arc<Slot>>,
     /// JPEG is wanted for them.
     makes_jpeg: bool,
+    controls: Option<ControlCommands>,
     over: bool,
     out: VecDeque<Output>,
     calling_at: Option<Instant>,
@@ -180,6 +194,7 @@ impl Studio {
             takers: BTreeMap::new(),
             snapshots: Snapshots::new(config.snapshot_every),
             makes_jpeg: false,
+            controls: config.controls,
             over: false,
             out: VecDeque::new(),
             calling_at: None,
@@ -202,6 +217,16 @@ impl Studio {
         all.iter().find(|info| info.kind() == Kind::Video && info.codec != Codec::Jpeg).map(|info| info.id)
     }
 
+    /// The controls of the source, as last read.
+    pub(crate) fn controls(&self) -> &[Control] {
+        self.controls.as_ref().map(ControlCommands::known).unwrap_or_default()
+    }
+
+    /// Whether a peer's command is one to the controls.
+    pub(crate) fn is_control(&self, command: &Message) -> bool {
+        self.controls.is_some() && ControlCommands::is_concerned(command)
+    }
+
     pub(crate) fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Online { address } => self.calling.handle_input(calling::Input::Online { address }, now),
@@ -214,6 +239,15 @@ impl Studio {
             }
             Input::Datagram { path, data } => {
                 self.calling.handle_input(calling::Input::Datagram { path, data }, now);
+            }
+            Input::Control { command, whence, request } => {
+                let host = match whence {
+                    Whence::At(host) => Some(host),
+                    Whence::Exempt | Whence::Unknown => None,
+                };
+                if let Some(controls) = &mut self.controls {
+                    controls.handle_command(command, host, request, now);
+                }
             }
             Input::Frame(frame) => {
                 if frame.codec.is_video() {
@@ -248,6 +282,9 @@ impl Studio {
                 self.calling.handle_input(calling::Input::Timeout, now);
                 self.snapshots.handle_timeout(now);
                 self.rest_snapshots(now);
+                if let Some(controls) = &mut self.controls {
+                    controls.handle_timeout(now);
+                }
                 if self.demand_at.is_some_and(|at| at <= now) {
                     self.demand.handle_input(demand::Input::Timeout, now);
                 }
@@ -263,6 +300,7 @@ impl Studio {
                 self.demand_at,
                 self.audience.poll_timeout(),
                 self.snapshots.poll_timeout(),
+                self.controls.as_ref().and_then(ControlCommands::poll_timeout),
             ];
             Output::Timeout(times.into_iter().flatten().min())
         })
@@ -282,10 +320,16 @@ impl Studio {
         self.calling.poll_transmit(now)
     }
 
-    /// Answers who waits for a snapshot, and lets calls and demand talk to each other until both are quiet.
+    /// Passes on snapshots and what controls are asked for, and lets calls and demand talk to each other until both are quiet.
     fn settle(&mut self, now: Instant) {
         while let Some((slot, outcome)) = self.snapshots.poll_answer() {
             slot.set(outcome);
+        }
+        while let Some(output) = self.controls.as_mut().and_then(ControlCommands::poll_output) {
+            self.out.push_back(match output {
+                controls::Output::Reply(command, reply) => Output::Reply(command, reply),
+                controls::Output::Command(command) => Output::Command(command),
+            });
         }
         self.calling_at = loop {
             match self.calling.poll_output() {

@@ -183,6 +183,7 @@ impl World {
             offer_rate: RateLimit { per_second: 2, burst: 8 },
             linger: Duration::from_secs(10),
             snapshot_every: Duration::from_secs(1),
+            controls: None,
             live: true,
         };
         let mut studio = Studio::new(config, now);

@@ -11,10 +11,14 @@
 //! The page, its files and `/api/config` are [shared](Response::shared): pages of other allowed origins may import the
 //! modules, and frame the page.
 
+mod metrics;
+
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+
+pub use metrics::Metrics;
 
 use super::http::{Request, Response};
 use crate::proto::Token;

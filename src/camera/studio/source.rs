@@ -77,6 +77,7 @@ impl Studio {
     }
 
     pub(super) fn source_event(&mut self, event: SourceEvent, now: Instant) {
+        self.controls_event(&event);
         if self.source.handle_event(&event) {
             self.show_source(self.status.is_some(), now);
             // Trouble again, after a frame that was on its way.
@@ -103,11 +104,21 @@ impl Studio {
             }
             #[cfg(feature = "gst")]
             SourceEvent::Capture(info) => Event::Capture { info },
-            SourceEvent::Control { request, name, result } => Event::Control { request, name, result },
-            SourceEvent::Controls { request, result } => Event::Controls { request, result },
+            SourceEvent::ControlSet { request, name, result } => Event::ControlSet { request, name, result },
+            SourceEvent::ControlsRead { request, result } => Event::ControlsRead { request, result },
             _ => return,
         };
         self.out.push_back(Output::Event(event));
+    }
+
+    /// What the device answered, for whoever asked.
+    fn controls_event(&mut self, event: &SourceEvent) {
+        let Some(controls) = &mut self.controls else { return };
+        match event {
+            SourceEvent::ControlSet { request, result, .. } => controls.handle_control(*request, result),
+            SourceEvent::ControlsRead { request, result } => controls.handle_controls(*request, result),
+            _ => {}
+        }
     }
 
     /// The source announces its streams, new ones and those of another format.
@@ -125,7 +136,7 @@ impl Studio {
             };
             if profile_level_id.is_some() {
                 let all: Vec<CallId> = self.calling.parties().map(|party| party.call).collect();
-                self.hold_to_agreement(&all);
+                self.check_profiles(&all);
             }
             self.out.push_back(Output::Event(Event::Format { stream: info.id, width, height, fps }));
         }
@@ -180,6 +191,9 @@ impl Studio {
 
     /// Another source goes on where the one before was; calls stay.
     pub(super) fn replace(&mut self, streams: Vec<StreamInfo>, live: bool, now: Instant) {
+        if let Some(controls) = &mut self.controls {
+            controls.abandon();
+        }
         self.source = StatusTracker::new(live);
         self.flows = false;
         self.demand.handle_input(demand::Input::Replaced(streams), now);

@@ -69,6 +69,11 @@ impl Studio {
         self.calling.panics()
     }
 
+    /// Frames that viewers were not sent.
+    pub(crate) fn skipped(&self) -> rtc::Skipped {
+        self.calling.skipped()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.calling.is_idle()
     }
@@ -85,7 +90,7 @@ impl Studio {
             }
             calling::Event::Calling { call, peer } => Event::Calling { id: ViewerId(call), peer },
             calling::Event::Takes { call, streams } => {
-                self.hold_to_agreement(&[call]);
+                self.check_profiles(&[call]);
                 return self.want(Sink::Call(call), streams, now);
             }
             calling::Event::Joined { call } => {
@@ -115,7 +120,7 @@ impl Studio {
     }
 
     /// Whether the encoder makes what was negotiated with these viewers; told once for all of them.
-    pub(super) fn hold_to_agreement(&mut self, calls: &[CallId]) {
+    pub(super) fn check_profiles(&mut self, calls: &[CallId]) {
         let agreed = calls.iter().filter_map(|call| {
             let stats = self.calling.stats(*call)?;
             let mut made =

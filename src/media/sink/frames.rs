@@ -96,6 +96,10 @@ impl ReaderQueue {
         true
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
     /// The next event.
     pub(crate) fn pop(&mut self) -> Option<FrameEvent> {
         let event = self.events.pop_front()?;

@@ -44,7 +44,7 @@ pub enum Command {
         /// The interval; encoders count it in frames.
         interval: Duration,
     },
-    /// Set a control of the camera by name; [`SourceEvent::Control`] has the result.
+    /// Set a control of the camera by name; [`SourceEvent::ControlSet`] has the result.
     SetControl {
         /// Returned in the event.
         request: RequestId,
@@ -53,7 +53,7 @@ pub enum Command {
         /// The new value.
         value: Value,
     },
-    /// Read the camera's controls; [`SourceEvent::Controls`] has the result.
+    /// Read the camera's controls; [`SourceEvent::ControlsRead`] has the result.
     ReadControls {
         /// Returned in the event.
         request: RequestId,
@@ -105,7 +105,7 @@ pub enum SourceEvent {
     #[cfg(feature = "gst")]
     Capture(super::CaptureInfo),
     /// The result of setting a control.
-    Control {
+    ControlSet {
         /// The ID of the request.
         request: RequestId,
         /// The control's name.
@@ -114,7 +114,7 @@ pub enum SourceEvent {
         result: Result<Control, MediaError>,
     },
     /// The camera's controls, freshly read.
-    Controls {
+    ControlsRead {
         /// The ID of the request.
         request: RequestId,
         /// The controls, or why they cannot be read.

@@ -1,6 +1,5 @@
 //! What the server reports over HTTP: whether it is ready, and its statistics.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -8,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use symple::Server;
 use symple::net::http::Response;
-use symple::net::site::{Guard, Site};
+use symple::net::site::{Guard, Metrics, Site};
 use symple::server::Stats;
 
 /// The state of the server. Never blocks.
@@ -47,12 +46,7 @@ impl State {
             .guarded("/api/status", move || {
                 status.numbers(|now| Response::json(self::status(now).to_string()))
             })
-            .guarded("/metrics", move || {
-                metrics.numbers(|now| Response {
-                    content_type: "text/plain; version=0.0.4; charset=utf-8".into(),
-                    ..Response::json(self::metrics(now))
-                })
-            })
+            .guarded("/metrics", move || metrics.numbers(|now| self::metrics(now).into_response()))
     }
 
     /// Requests with the token of a session whose peer has connected here.
@@ -140,15 +134,12 @@ fn status(now: &Now) -> Value {
     })
 }
 
-/// The statistics in the Prometheus text format, version 0.0.4.
-fn metrics(now: &Now) -> String {
+/// The statistics for Prometheus.
+fn metrics(now: &Now) -> Metrics {
     let stats = &now.stats;
-    let mut out = String::new();
+    let mut out = Metrics::new();
     let mut family = |name: &str, kind: &str, help: &str, rows: &[(&str, u64)]| {
-        _ = writeln!(out, "# HELP symple_{name} {help}\n# TYPE symple_{name} {kind}");
-        for (labels, value) in rows {
-            _ = writeln!(out, "symple_{name}{labels} {value}");
-        }
+        out.family(&format!("symple_{name}"), kind, help, rows);
     };
     let version = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
     family("build_info", "gauge", "The running version.", &[(version, 1)]);
@@ -224,7 +215,9 @@ mod tests {
 
     #[test]
     fn metrics_are_what_prometheus_reads() {
-        let text = metrics(&Now { stats: Stats::default(), uptime: 7, ending: false, redis: Some(true) });
+        let response = metrics(&Now { stats: Stats::default(), uptime: 7, ending: false, redis: Some(true) })
+            .into_response();
+        let text = std::str::from_utf8(response.body.bytes().expect("whole")).expect("text");
         assert!(text.contains("\nsymple_uptime_seconds 7\n") && text.ends_with('\n'));
         let mut announced = String::new();
         for line in text.lines() {

@@ -128,11 +128,11 @@ impl Control {
             }
             Command::SetControl { request, name, value } => {
                 let result = self.camera().and_then(|camera| camera.set(&name, value));
-                self.announce(SourceEvent::Control { request, name, result });
+                self.announce(SourceEvent::ControlSet { request, name, result });
             }
             Command::ReadControls { request } => {
                 let result = self.camera().and_then(Camera::controls);
-                self.announce(SourceEvent::Controls { request, result });
+                self.announce(SourceEvent::ControlsRead { request, result });
             }
         }
     }

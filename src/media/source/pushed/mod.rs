@@ -436,10 +436,10 @@ impl State {
             // Its encoder has its own.
             Command::KeyFrameInterval { .. } => {}
             Command::SetControl { request, name, .. } => {
-                self.event(SourceEvent::Control { request, name, result: Err(no_controls()) });
+                self.event(SourceEvent::ControlSet { request, name, result: Err(no_controls()) });
             }
             Command::ReadControls { request } => {
-                self.event(SourceEvent::Controls { request, result: Err(no_controls()) });
+                self.event(SourceEvent::ControlsRead { request, result: Err(no_controls()) });
             }
         }
     }

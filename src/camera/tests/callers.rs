@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::event::{Event, ViewerId};
-use super::studio::{Input, Output, Whence};
-use super::tests::{OFFER, World};
+use super::{OFFER, World};
 use crate::calling::Answer;
+use crate::camera::event::{Event, ViewerId};
+use crate::camera::studio::{Input, Output, Whence};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,0 +1,169 @@
+//! What a camera reports of itself: to the program, as JSON, and to Prometheus.
+
+use serde_json::{Value, json};
+
+use super::event::Viewer;
+use crate::media::adapt::ladder::Quality;
+use crate::media::source::SourceStatus;
+use crate::media::{Kind, StreamInfo};
+use crate::net::site::Metrics;
+use crate::rtc::{SessionStats, Skipped};
+
+/// The current state of a camera.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The viewers, with statistics of their sessions.
+    pub viewers: Vec<(Viewer, Option<SessionStats>)>,
+    /// The streams that are produced.
+    pub streams: Vec<StreamInfo>,
+    /// The state of the source; `None` while nobody watches.
+    pub source: Option<SourceStatus>,
+    /// Frames that were dropped because the camera did not keep up with the encoder.
+    pub dropped: u64,
+    /// Frames that were not sent to a viewer, by reason, over all viewers since the start.
+    pub skipped: Skipped,
+    /// Panics, each of which ended one viewer's session and nothing else. Please report each as a bug.
+    pub panics: u64,
+    /// The name of the H.264 encoder.
+    pub encoder: String,
+    /// The target bitrate of the H.264 encoder, in bit/s.
+    pub bitrate: u32,
+    /// Its frame rate and resolution: reduced if network or board cannot sustain the full ones.
+    pub quality: Option<Quality>,
+    /// The name of the board's profile.
+    #[cfg(feature = "gst")]
+    pub board: String,
+}
+
+impl Status {
+    /// The body of `/api/status`.
+    pub(super) fn to_json(&self) -> Value {
+        let viewers = self.viewers.iter().map(|(viewer, stats)| {
+            json!({
+                "user": viewer.address.user(),
+                "video": viewer.video.map(|codec| format!("{codec:?}")),
+                "audio": viewer.audio,
+                "packets": stats.as_ref().map(|s| s.packets),
+                "frames": stats.as_ref().map(|s| s.frames),
+                "skipped": stats.as_ref().map(|s| skipped(&s.skipped)),
+                "estimate": stats.as_ref().and_then(|s| s.estimate),
+                "rttMs": stats.as_ref().and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
+            })
+        });
+        json!({
+            "viewers": self.viewers.len(),
+            "pipelines": u32::from(!self.streams.is_empty()),
+            "encoders": self.encoders(),
+            "source": self.source.map(SourceStatus::to_json),
+            "encoder": self.encoder,
+            "bitrate": self.bitrate,
+            "percent": self.quality.map(|quality| quality.percent),
+            "fps": self.quality.map(|quality| quality.fps),
+            "board": self.board(),
+            "dropped": self.dropped,
+            "skipped": skipped(&self.skipped),
+            "panics": self.panics,
+            "sessions": viewers.collect::<Vec<_>>(),
+        })
+    }
+
+    /// The body of `/metrics`.
+    pub(super) fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::new();
+        let mut family = |name: &str, kind, help, rows: &[(&str, u64)]| {
+            metrics.family(&format!("symple_camera_{name}"), kind, help, rows);
+        };
+        family("viewers", "gauge", "Viewers whose media is connected.", &[("", self.viewers.len() as u64)]);
+        family("video_streams", "gauge", "Video streams that are produced.", &[("", self.encoders() as u64)]);
+        let bitrate = [("", self.bitrate.into())];
+        family("bitrate_bits", "gauge", "Target bitrate of the H.264 encoder, in bit/s.", &bitrate);
+        let dropped = [("", self.dropped)];
+        family("dropped_frames_total", "counter", "Frames dropped before they reached any viewer.", &dropped);
+        family(
+            "skipped_frames_total",
+            "counter",
+            "Frames not sent to a viewer: before its first key frame (joining), because its network was too slow \
+             (network), because our socket was too slow (socket).",
+            &[
+                ("{reason=\"joining\"}", self.skipped.joining),
+                ("{reason=\"network\"}", self.skipped.network),
+                ("{reason=\"socket\"}", self.skipped.socket),
+            ],
+        );
+        family(
+            "panics_total",
+            "counter",
+            "Panics that ended one viewer's session each.",
+            &[("", self.panics)],
+        );
+        metrics
+    }
+
+    fn encoders(&self) -> usize {
+        self.streams.iter().filter(|info| info.kind() == Kind::Video).count()
+    }
+
+    /// The name of the board profile, if there is one.
+    fn board(&self) -> &str {
+        #[cfg(feature = "gst")]
+        return &self.board;
+        #[cfg(not(feature = "gst"))]
+        ""
+    }
+}
+
+fn skipped(skipped: &Skipped) -> Value {
+    json!({ "joining": skipped.joining, "network": skipped.network, "socket": skipped.socket })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::tests::{OFFER, World};
+
+    fn status() -> Status {
+        let mut world = World::new(4, true);
+        world.offer("bob|2", OFFER);
+        world.connect("bob|2");
+        let (viewer, _) = world.studio.viewers().next().expect("bob");
+        let one = Skipped { joining: 1, network: 2, socket: 3 };
+        let stats = SessionStats { frames: 90, skipped: one, ..SessionStats::default() };
+        Status {
+            viewers: vec![(viewer, Some(stats))],
+            streams: vec![],
+            source: None,
+            dropped: 4,
+            skipped: Skipped { joining: 10, network: 20, socket: 30 },
+            panics: 0,
+            encoder: "x264enc".into(),
+            bitrate: 1_000_000,
+            quality: None,
+            #[cfg(feature = "gst")]
+            board: "generic".into(),
+        }
+    }
+
+    #[test]
+    fn the_json_has_skipped_frames_by_reason_in_all_and_of_each_viewer() {
+        let json = status().to_json();
+        assert_eq!(json["skipped"], json!({ "joining": 10, "network": 20, "socket": 30 }));
+        assert_eq!(json["sessions"][0]["skipped"], json!({ "joining": 1, "network": 2, "socket": 3 }));
+        assert_eq!((&json["sessions"][0]["frames"], &json["dropped"]), (&json!(90), &json!(4)));
+    }
+
+    #[test]
+    fn metrics_have_skipped_frames_by_reason() {
+        let response = status().metrics().into_response();
+        let text = String::from_utf8(response.body.bytes().expect("whole").to_vec()).expect("text");
+        for line in [
+            "symple_camera_viewers 1",
+            "symple_camera_dropped_frames_total 4",
+            "symple_camera_skipped_frames_total{reason=\"joining\"} 10",
+            "symple_camera_skipped_frames_total{reason=\"network\"} 20",
+            "symple_camera_skipped_frames_total{reason=\"socket\"} 30",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no {line:?} in:\n{text}");
+        }
+    }
+}

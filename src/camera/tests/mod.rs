@@ -1,0 +1,226 @@
+//! The camera's core on a virtual clock; the viewer is a real browser's offer.
+
+mod callers;
+mod controls;
+mod sinks;
+mod source;
+mod watching;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::SnapshotError;
+use super::controls::ControlCommands;
+use super::event::Event;
+use super::studio::{Config, Input, Output, Studio, Whence};
+use crate::call::RateLimit;
+use crate::calling::Answer;
+use crate::media::adapt::heat;
+use crate::media::adapt::ladder::Quality;
+use crate::media::adapt::rate::Limits;
+use crate::media::source::{Command, RequestId, SourceEvent, SourceState, SourceStatus};
+use crate::media::{AUDIO_OPUS, Codec, Format, StreamId, StreamInfo, VIDEO_H264, VIDEO_VP8, VideoFormat};
+use crate::proto::Message;
+use crate::rtc;
+
+pub(super) const OFFER: &str = include_str!("../../rtc/tests/chromium_offer.sdp");
+
+pub(super) struct World {
+    pub studio: Studio,
+    pub now: Instant,
+    /// Messages that left, `subtype to data`.
+    pub said: Vec<String>,
+    pub produced: Vec<Vec<StreamId>>,
+    pub events: Vec<Event>,
+    /// Whom the source's state was told to, and what.
+    pub sources: Vec<(Option<SourceStatus>, Vec<String>)>,
+    pub viewers: Vec<usize>,
+    pub bitrates: Vec<u32>,
+    pub key_frames: Vec<StreamId>,
+    /// Answers to commands: the command's id, and the status.
+    pub replies: Vec<(Option<String>, u16)>,
+    /// What was asked of the source's controls.
+    pub control_requests: Vec<RequestId>,
+    pub qualities: Vec<(StreamId, Quality)>,
+    /// How hot the board is, and how often that was read.
+    pub celsius: f32,
+    pub reads: usize,
+    pub next: Option<Instant>,
+    /// Where datagrams went.
+    pub reached: Vec<SocketAddr>,
+}
+
+impl World {
+    pub(super) fn new(max_viewers: usize, vp8: bool) -> World {
+        World::with(max_viewers, vp8, Answer::All)
+    }
+
+    pub(super) fn with(max_viewers: usize, vp8: bool, answer: Answer) -> World {
+        World::of(max_viewers, vp8, answer, None)
+    }
+
+    fn of(max_viewers: usize, vp8: bool, answer: Answer, controls: Option<ControlCommands>) -> World {
+        let now = Instant::now();
+        let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
+        let config = Config {
+            rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
+            streams: streams(vp8, None),
+            bitrate: Limits::default(),
+            adapt: true,
+            heat: Some(heat::Limits { step_down: 75.0, step_up: 68.0 }),
+            answer,
+            max_viewers,
+            max_unconnected: 4,
+            offer_rate: RateLimit { per_second: 2, burst: 8 },
+            linger: Duration::from_secs(10),
+            snapshot_every: Duration::from_secs(1),
+            live: true,
+            controls,
+        };
+        let studio = Studio::new(config, now);
+        let mut world = World {
+            studio,
+            now,
+            said: vec![],
+            produced: vec![],
+            events: vec![],
+            sources: vec![],
+            viewers: vec![],
+            bitrates: vec![],
+            key_frames: vec![],
+            replies: vec![],
+            control_requests: vec![],
+            qualities: vec![],
+            celsius: 40.0,
+            reads: 0,
+            next: None,
+            reached: vec![],
+        };
+        world.input(Input::Online { address: "camera|1" });
+        world
+    }
+
+    pub(super) fn input(&mut self, input: Input<'_>) {
+        self.studio.handle_input(input, self.now);
+        self.drain();
+    }
+
+    pub(super) fn drain(&mut self) {
+        loop {
+            while let Some(transmit) = self.studio.poll_transmit(self.now) {
+                self.reached.push(transmit.path.remote);
+            }
+            match self.studio.poll_output() {
+                Output::Timeout(Some(at)) if at <= self.now => {
+                    self.studio.handle_input(Input::Timeout, self.now);
+                }
+                Output::Timeout(at) => return self.next = at,
+                Output::Send { to, subtype, data, .. } => self.said.push(format!("{subtype} {to} {data}")),
+                Output::Command(command) => match command {
+                    Command::Want(streams) => self.produced.push(streams.into_iter().collect()),
+                    Command::Bitrate { bps, .. } => self.bitrates.push(bps),
+                    Command::KeyFrame(stream) => self.key_frames.push(stream),
+                    Command::Quality { stream, quality } => self.qualities.push((stream, quality)),
+                    Command::ReadControls { request } | Command::SetControl { request, .. } => {
+                        self.control_requests.push(request);
+                    }
+                    other => panic!("{other:?}"),
+                },
+                Output::Reply(command, (status, _)) => {
+                    self.replies.push((command.id().map(str::to_owned), status.0));
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::ReadHeat => {
+                    self.reads += 1;
+                    let reading = heat::Reading { celsius: Some(self.celsius), throttled: None };
+                    self.studio.handle_input(Input::Heat(reading), self.now);
+                }
+                Output::Source(status, to) => self.sources.push((status, to)),
+                Output::Viewers(count) => self.viewers.push(count),
+            }
+        }
+    }
+
+    /// Time passes, and the core is woken when it wants and not else.
+    pub(super) fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.next.filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.input(Input::Timeout);
+        }
+        self.now = end;
+    }
+
+    /// Time passes, and the core is woken at its end too.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.wait(time);
+        self.input(Input::Timeout);
+    }
+
+    pub(super) fn call(&mut self, from: &str, subtype: &str, data: &str) {
+        self.call_from(from, Whence::Unknown, subtype, data);
+    }
+
+    pub(super) fn call_from(&mut self, from: &str, whence: Whence, subtype: &str, data: &str) {
+        self.input(Input::Call { from, whence, subtype, data: Some(data), call: Some(from) });
+    }
+
+    pub(super) fn offer(&mut self, from: &str, sdp: &str) {
+        self.call(from, "call:init", "{}");
+        self.call(from, "call:offer", &serde_json::json!({ "type": "offer", "sdp": sdp }).to_string());
+    }
+
+    /// What the fan-out says when a viewer's media is there.
+    pub(super) fn connect(&mut self, from: &str) {
+        self.studio.calling.connect(from, self.now);
+        self.studio.handle_input(Input::Timeout, self.now);
+        self.drain();
+    }
+
+    pub(super) fn said(&self, start: &str) -> usize {
+        self.said.iter().filter(|s| s.starts_with(start)).count()
+    }
+}
+
+const BOTH: [StreamId; 2] = [VIDEO_H264, AUDIO_OPUS];
+const NOTHING: [StreamId; 0] = [];
+
+/// What a source announces.
+fn streams(vp8: bool, profile_level_id: Option<[u8; 3]>) -> Vec<StreamInfo> {
+    let video = |id, codec, profile_level_id| {
+        let format = VideoFormat { width: 1280, height: 720, fps: 30, profile_level_id };
+        StreamInfo::new(id, codec).with_format(Format::Video(format))
+    };
+    let h264 = video(VIDEO_H264, Codec::H264, profile_level_id);
+    let vp8 = vp8.then(|| video(VIDEO_VP8, Codec::Vp8, None));
+    [Some(h264), vp8, Some(StreamInfo::new(AUDIO_OPUS, Codec::Opus))].into_iter().flatten().collect()
+}
+
+const JPEG: StreamId = StreamId(7);
+
+fn outcome(slot: std::sync::Arc<crate::camera::snapshot::Slot>) -> crate::media::sink::Outcome {
+    let waits = futures_lite::future::poll_once(slot.wait());
+    futures_lite::future::block_on(waits).expect("it is decided")
+}
+
+impl World {
+    fn with_jpeg() -> World {
+        let mut world = World::new(4, true);
+        world.input(Input::Source(SourceEvent::Streams(vec![StreamInfo::new(JPEG, Codec::Jpeg)])));
+        world
+    }
+
+    pub(super) fn frame(&mut self, stream: StreamId, codec: Codec, key: bool) {
+        let frame = crate::media::Frame {
+            stream,
+            codec,
+            key,
+            captured: self.now,
+            pts: Duration::ZERO,
+            duration: Duration::ZERO,
+            discontinuity: false,
+            data: [0xab].into(),
+        };
+        self.input(Input::Frame(&frame));
+    }
+}
