@@ -82,12 +82,16 @@ struct Ratio {
 }
 
 impl Ratio {
-    fn count(&mut self, bytes: usize, repeated: bool, now: Instant) {
+    fn count(&mut self, bytes: usize, cause: Cause, now: Instant) {
+        // How much probes add is the estimator's business: they don't take the place of repeats.
+        if cause == Cause::Probe {
+            return;
+        }
         if now.saturating_duration_since(self.since) >= REPEATED_OVER {
             (self.since, self.all, self.repeated) = (now, self.all / 2.0, self.repeated / 2.0);
         }
         self.all += bytes as f64;
-        self.repeated += if repeated { bytes as f64 } else { 0.0 };
+        self.repeated += if cause == Cause::Lost { bytes as f64 } else { 0.0 };
     }
 
     fn is_high(&self) -> bool {
@@ -323,16 +327,15 @@ impl Sender {
 
     pub(in crate::rtc) fn handle_timeout(&mut self, now: Instant) {
         self.estimator.handle_timeout(now);
-        if self.keyed.is_some() && self.probing.is_none() && self.may_probe() {
+        if self.keyed.is_some() && self.may_probe() {
             self.probing = self.estimator.poll_probe(now).map(|probe| (probe, probe.bytes));
         }
         self.set_rate();
     }
 
-    /// Whether there is a stream to probe with: padding goes where retransmissions do.
+    /// Whether a probe could begin.
     fn may_probe(&self) -> bool {
-        let probes = |t: &Track| t.format.rtx.is_some() && t.format.extensions.transport.is_some();
-        self.tracks.iter().any(probes)
+        self.probing.is_none() && self.tracks.iter().any(Track::can_probe)
     }
 
     fn set_rate(&mut self) {
@@ -346,7 +349,8 @@ impl Sender {
         self.keyed.as_ref()?;
         let paced = (self.has_paced() && self.offered.is_none()).then(|| self.pacer.opens_at());
         let report = self.report_due().filter(|at| *at > now);
-        [report, paced, self.estimator.deadline()].into_iter().flatten().min()
+        let probe = self.may_probe().then(|| self.estimator.probe_due()).flatten();
+        [report, paced, self.estimator.deadline(), probe].into_iter().flatten().min()
     }
 
     fn report_due(&self) -> Option<Instant> {
@@ -406,7 +410,7 @@ impl Sender {
                 break;
             }
             let Some(track) = self.tracks.get(*i) else { break };
-            if !out.repeat(track, repeat, &mut batch) {
+            if !out.repeat(track, repeat, Cause::Lost, &mut batch) {
                 break;
             }
             self.repeats.pop_front();
@@ -434,7 +438,11 @@ impl Sender {
         if let Some((_, left)) = &mut self.probing {
             let mut padded = 0;
             while out.sent < *left && out.pacer.is_open(now) {
-                let Some(track) = self.tracks.iter().find(|t| t.format.rtx.is_some()) else { break };
+                let Some(track) = self.tracks.iter().find(|track| track.can_probe()) else {
+                    // The stream is over; nothing else would end the probe.
+                    *left = 0;
+                    break;
+                };
                 if !out.pad(track, padded, &mut batch) {
                     break;
                 }
@@ -498,6 +506,14 @@ impl Sender {
     }
 }
 
+/// Why a packet is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Frame,
+    Lost,
+    Probe,
+}
+
 /// Numbers and seals packets of a batch.
 struct Outgoing<'a> {
     sealer: &'a mut Sealer,
@@ -531,12 +547,12 @@ impl Outgoing<'_> {
         }
         let numbering = self.numbers.of(header.ssrc);
         let time = numbering.time(cut.timestamp);
-        self.seal(Header { time, ..header }, payload, false, batch);
+        self.seal(Header { time, ..header }, payload, Cause::Frame, batch);
         true
     }
 
     /// A packet again (RFC 4588).
-    fn repeat(&mut self, track: &Track, repeat: &Repeat, batch: &mut Batch) -> bool {
+    fn repeat(&mut self, track: &Track, repeat: &Repeat, cause: Cause, batch: &mut Batch) -> bool {
         let Some((pt, ssrc)) = track.format.rtx else { return true };
         let Some(payload) = repeat.payloads.get(repeat.index) else { return true };
         let marker = repeat.index + 1 == repeat.payloads.len();
@@ -549,7 +565,7 @@ impl Outgoing<'_> {
         again.extend_from_slice(&repeat.number.to_be_bytes());
         again.extend_from_slice(payload);
         self.counts.repeats += 1;
-        self.seal(header, &again, true, batch);
+        self.seal(header, &again, cause, batch);
         *self.scratch = again;
         true
     }
@@ -557,14 +573,14 @@ impl Outgoing<'_> {
     /// A packet of a probe that carries nothing new.
     fn pad(&mut self, track: &Track, back: usize, batch: &mut Batch) -> bool {
         if let Some(repeat) = track.history.probe(back) {
-            return self.repeat(track, &repeat, batch);
+            return self.repeat(track, &repeat, Cause::Probe, batch);
         }
         let Some((pt, ssrc)) = track.format.rtx else { return false };
         let header = Header { pt, ssrc, padding: true, ..self.header(track) };
         if !batch.has_room(header.len() + PADDING.len() + self.sealer.overhead()) {
             return false;
         }
-        self.seal(header, &PADDING, true, batch);
+        self.seal(header, &PADDING, Cause::Probe, batch);
         true
     }
 
@@ -580,7 +596,7 @@ impl Outgoing<'_> {
         }
     }
 
-    fn seal(&mut self, header: Header<'_>, payload: &[u8], repeated: bool, batch: &mut Batch) {
+    fn seal(&mut self, header: Header<'_>, payload: &[u8], cause: Cause, batch: &mut Batch) {
         let octets = if header.padding { 0 } else { payload.len() };
         let index = self.numbers.of(header.ssrc).take(octets);
         let header = Header { number: index as u16, ..header };
@@ -590,7 +606,7 @@ impl Outgoing<'_> {
         self.counts.packets += 1;
         self.counts.bytes += size as u64;
         self.sent += size;
-        self.ratio.count(size, repeated, self.now);
+        self.ratio.count(size, cause, self.now);
         self.pacer.spend(size + OVERHEAD, self.now);
         if header.transport.is_some() {
             let number = *self.transport;

@@ -165,6 +165,11 @@ impl Track {
         self.waiting.front().map_or(Duration::ZERO, |(since, _)| now.saturating_duration_since(*since))
     }
 
+    /// Whether a probe can go out on it: padding goes where retransmissions do, and arrivals are reported.
+    pub(in crate::rtc) fn can_probe(&self) -> bool {
+        self.format.rtx.is_some() && self.format.extensions.transport.is_some()
+    }
+
     pub(in crate::rtc) fn has_packets(&self) -> bool {
         !self.waiting.is_empty()
     }

@@ -8,6 +8,7 @@ mod numbers;
 mod odd;
 mod panics;
 mod paths;
+mod probing;
 mod reports;
 mod shared_ports;
 mod viewing;

@@ -329,13 +329,15 @@ impl Estimator {
         self.probes.poll(self.control.rate(), self.cap(), self.queue.jitter(), now)
     }
 
-    /// When `handle_timeout` and `poll_probe` next matter.
+    /// When `handle_timeout` next matters.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
-        let probe =
-            (self.may_probe() && probe::is_worth(self.control.rate(), self.cap())).then(|| self.probes.due());
-        let silence = self.heard.map(|heard| heard + SILENCE);
-        let next = probe.into_iter().chain(silence).min()?;
-        Some(self.start + Duration::from_micros(u64::try_from(next).unwrap_or(0)))
+        self.heard.map(|heard| self.instant(heard + SILENCE))
+    }
+
+    /// When `poll_probe` next has a probe. Who can't send one then need not look.
+    pub(in crate::rtc) fn probe_due(&self) -> Option<Instant> {
+        let is_due = self.may_probe() && probe::is_worth(self.control.rate(), self.cap());
+        is_due.then(|| self.instant(self.probes.due()))
     }
 
     fn may_probe(&self) -> bool {
@@ -370,6 +372,10 @@ impl Estimator {
         let (min, max) = (f64::from(self.limits.min), f64::from(self.limits.max.max(self.limits.min)));
         let max = self.remb.map_or(max, |remb| remb.clamp(min, max));
         self.control.set(self.control.rate().clamp(min, max));
+    }
+
+    fn instant(&self, micros: i64) -> Instant {
+        self.start + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
     fn micros(&self, at: Instant) -> i64 {

@@ -120,14 +120,15 @@ pub(super) fn run(setup: Setup, length: i64) -> Run {
             let (_, report) = reports.remove(0);
             estimator.handle_feedback(report.into_iter(), instant);
         }
-        if estimator.deadline().is_some_and(|deadline| deadline <= instant) {
+        let due = |estimator: &Estimator| estimator.deadline().into_iter().chain(estimator.probe_due()).min();
+        if due(&estimator).is_some_and(|due| due <= instant) {
             estimator.handle_timeout(instant);
             if let Some(probe) = estimator.poll_probe(instant) {
                 probes += 1;
                 sender.probe(probe);
             }
         }
-        assert!(estimator.deadline().is_none_or(|deadline| deadline > instant), "wakes at once again");
+        assert!(due(&estimator).is_none_or(|due| due > instant), "wakes at once again");
         sender.turn(now, estimator.estimate().into(), &mut out);
         for (size, probe) in out.drain(..) {
             sent += 1;
