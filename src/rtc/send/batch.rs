@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn equal_sizes_are_one_batch_and_a_shorter_one_ends_it() {
-        let table: [(&[usize], (usize, Option<usize>, usize)); 5] = [
+        type Row<'a> = (&'a [usize], (usize, Option<usize>, usize));
+        let table: [Row<'_>; 5] = [
             (&[], (0, None, 0)),
             (&[100], (1, None, 100)),
             (&[100, 100, 60], (3, Some(100), 260)),

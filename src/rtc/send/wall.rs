@@ -66,7 +66,7 @@ mod tests {
         let later = now + Duration::from_millis(750);
         assert_eq!(wall.ntp(later), (NTP_TO_UNIX + 2) << 32 | 1 << 30);
         // 2,208,988,802.25 s, of which six bits of the seconds are left.
-        assert_eq!(wall.send_time(later), ((NTP_TO_UNIX + 2) % 64 << 18 | 1 << 16) as u32);
+        assert_eq!(wall.send_time(later), (((NTP_TO_UNIX + 2) % 64) << 18 | 1 << 16) as u32);
     }
 
     #[test]

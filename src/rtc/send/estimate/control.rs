@@ -127,10 +127,6 @@ impl Control {
             last: now,
         }
     }
-
-    pub(super) fn resume(&self) -> f64 {
-        self.resume
-    }
     /// In bit/s.
     pub(super) fn rate(&self) -> f64 {
         self.rate

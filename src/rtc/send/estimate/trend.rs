@@ -63,10 +63,6 @@ impl Trend {
     pub(super) fn usage(&self) -> Usage {
         self.usage
     }
-
-    pub(super) fn previous(&self) -> f64 {
-        self.previous
-    }
     /// Takes the next sample, which left after those before it.
     pub(super) fn add(&mut self, sample: Sample) -> Usage {
         if self.count == MAX_SAMPLES {

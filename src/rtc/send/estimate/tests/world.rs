@@ -56,8 +56,6 @@ pub(super) struct Point {
 pub(super) struct Run {
     pub(super) points: Vec<Point>,
     pub(super) probes: usize,
-    pub(super) sent: u64,
-    pub(super) lost: u64,
     pub(super) probe_bytes: u64,
     pub(super) bytes: u64,
     pub(super) estimator: Estimator,
@@ -81,7 +79,7 @@ pub(super) fn run(setup: Setup, length: i64) -> Run {
     let (mut flying, mut reports) = (Vec::<(i64, u64)>::new(), Vec::<(i64, Vec<Arrival>)>::new());
     let mut next_feedback = 0;
     let (mut points, mut out, mut arrived) = (Vec::new(), Vec::new(), Vec::<(i64, u64)>::new());
-    let (mut sent, mut lost, mut probes, mut probe_bytes, mut bytes) = (0, 0, 0, 0, 0);
+    let (mut probes, mut probe_bytes, mut bytes) = (0, 0, 0);
     for now in (0..length).step_by(TICK as usize) {
         let instant = start + Duration::from_micros(now as u64);
         flying.retain(|packet| {
@@ -131,22 +129,18 @@ pub(super) fn run(setup: Setup, length: i64) -> Run {
         assert!(due(&estimator).is_none_or(|due| due > instant), "wakes at once again");
         sender.turn(now, estimator.estimate().into(), &mut out);
         for (size, probe) in out.drain(..) {
-            sent += 1;
             bytes += u64::from(size);
             probe_bytes += if probe.is_some() { u64::from(size) } else { 0 };
             estimator.handle_sent(Sent { number, size: size as u16, at: instant, probe });
-            match link.send(now, size) {
-                Some(at) => {
-                    let longer = setup.longer.filter(|(from, _)| now >= *from).map_or(0, |(_, by)| by);
-                    flying.push((at + longer, number));
-                }
-                None => lost += 1,
+            if let Some(at) = link.send(now, size) {
+                let longer = setup.longer.filter(|(from, _)| now >= *from).map_or(0, |(_, by)| by);
+                flying.push((at + longer, number));
             }
             number += 1;
         }
         points.push(Point { at: now, estimate: estimator.estimate().into(), wait: link.wait(now) });
     }
-    Run { points, probes, sent, lost, probe_bytes, bytes, estimator }
+    Run { points, probes, probe_bytes, bytes, estimator }
 }
 
 impl Run {
