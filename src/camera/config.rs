@@ -80,6 +80,9 @@ pub struct Config {
     pub offer_rate: RateLimit,
     /// How long the source keeps running after the last viewer has left. Default: 10 s.
     pub linger: Duration,
+    /// How much audio goes into one packet for viewers that only receive, at most 120 ms: frames of 20 ms are joined up to
+    /// it. Longer packets are fewer, and later. Default: 60 ms.
+    pub audio_packet: Duration,
     /// How long a snapshot is served again before a new one is taken. Default: 1 s.
     pub snapshot_every: Duration,
     /// The UDP port for all viewers. Default: the number of the own server's TCP port, so that one number is enough for
@@ -125,6 +128,7 @@ impl Config {
             max_unconnected: 4,
             offer_rate: RateLimit { per_second: 2, burst: 8 },
             linger: Duration::from_secs(10),
+            audio_packet: Duration::from_millis(60),
             snapshot_every: Duration::from_secs(1),
             udp_port: None,
             advertise: None,

@@ -129,6 +129,7 @@ impl Camera {
                 max_bitrate: config.bitrate.max,
                 // Seats are counted, and may become more while it runs.
                 max_sessions: usize::MAX,
+                audio_packet: config.audio_packet,
                 wall_clock: Some(time::wall_clock()),
                 ..rtc::Config::default()
             },

@@ -124,6 +124,7 @@ fn fixed(old: &Config, new: &Config) -> Option<&'static str> {
             ("adapt", config.adapt.to_string()),
             ("max_unconnected", config.max_unconnected.to_string()),
             ("offer_rate", format!("{:?}", config.offer_rate)),
+            ("audio_packet", format!("{:?}", config.audio_packet)),
             ("udp_port", format!("{:?}", config.udp_port)),
             ("advertise", format!("{:?}", config.advertise)),
         ]

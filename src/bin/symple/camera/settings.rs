@@ -189,6 +189,18 @@ const PICTURES: &[Setting<Settings>] = &[
         |s: &mut S, v| set(&mut s.camera.linger, count(v, 0).map(Duration::from_secs)),
     ),
     Setting::new(
+        "audio_packet",
+        "MS",
+        "Audio in one packet for viewers, 20 to 120 ms: longer packets are fewer, and later. Default: 60",
+        |s: &mut S, v| {
+            let time = count(v, 20).and_then(|ms| match ms {
+                ..=120 => Ok(Duration::from_millis(ms)),
+                _ => Err(format!("must be 20 to 120, not {ms}")),
+            });
+            set(&mut s.camera.audio_packet, time)
+        },
+    ),
+    Setting::new(
         "max_viewers",
         "N",
         "The maximum number of viewers; others get `busy`. Default: 64",
