@@ -128,6 +128,8 @@ pub(super) struct Demand {
     cooling: (usize, String),
     flows: bool,
     /// When to stop unused streams.
+    /// When it is due next, while nothing has changed that.
+    timeout: Option<Option<Instant>>,
     stop_at: Option<Instant>,
     out: VecDeque<Output>,
 }
@@ -172,6 +174,7 @@ impl Demand {
             heat: None,
             cooling: Default::default(),
             flows: false,
+            timeout: None,
             stop_at: None,
             out: VecDeque::new(),
             config,
@@ -255,6 +258,7 @@ impl Demand {
             Input::Timeout => {}
         }
         self.settle(now);
+        self.timeout = None;
         if ran && self.running.is_empty() {
             // What lingered ended with its source.
             self.emit(Event::Running(BTreeSet::new()));
@@ -262,13 +266,19 @@ impl Demand {
     }
 
     pub(super) fn poll_output(&mut self) -> Output {
-        self.out.pop_front().unwrap_or_else(|| {
+        if let Some(output) = self.out.pop_front() {
+            return output;
+        }
+        // It is asked after each datagram of any viewer, and looks at all of them.
+        let at = self.timeout.unwrap_or_else(|| {
             let rates = self.encoders().filter(|_| self.flows).filter_map(|e| e.rate.poll_timeout());
             let ladders = self.encoders().filter_map(|e| e.ladder.poll_timeout());
             let heat = self.heat.as_ref().and_then(Heat::poll_timeout);
             let fixed = [self.stop_at, self.key_frames.poll_timeout(), heat];
-            Output::Timeout(fixed.into_iter().flatten().chain(rates).chain(ladders).min())
-        })
+            fixed.into_iter().flatten().chain(rates).chain(ladders).min()
+        });
+        self.timeout = Some(at);
+        Output::Timeout(at)
     }
 
     fn announce(&mut self, streams: &[StreamInfo]) {

@@ -200,6 +200,7 @@ impl Session {
 
     /// Takes over what was negotiated.
     pub(super) fn settle(&mut self, shared: &Shared, remote: &Remote, transport: Transport, plan: &Plan) {
+        self.rtc_deadline = self.time;
         self.names.theirs.clone_from(&transport.ufrag);
         self.names.their_password.clone_from(&transport.pwd);
         self.remote = transport;
@@ -306,6 +307,7 @@ impl Session {
         };
         if self.candidate_verdict(candidate) == Verdict::Check {
             self.rtc.add_remote_candidate(parsed);
+            self.rtc_deadline = self.time;
         }
         Ok(())
     }

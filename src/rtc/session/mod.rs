@@ -294,7 +294,6 @@ impl Session {
         });
         if authentic {
             self.handle_sign(path, Sign::Media, now, sink);
-            self.advance(now, sink);
         }
         authentic
     }
@@ -329,8 +328,8 @@ impl Session {
     pub(super) fn handle_timeout(&mut self, now: Instant, sink: &mut Sink<'_>) {
         self.tick(now);
         self.sender.handle_timeout(now);
-        // str0m is woken when what it has to send is taken.
-        if self.ready.is_none() {
+        // str0m is woken when what it has to send is taken, and only when it wants to be: media does not concern it.
+        if self.ready.is_none() && self.rtc_deadline <= now {
             self.handle_stack(str0m::Input::Timeout(self.time));
             self.advance(now, sink);
         }

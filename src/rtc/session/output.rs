@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::state::State;
-use super::{Note, Session, Sink};
+use super::{Note, Session, Sink, TICK};
 use crate::media::StreamId;
 use crate::rtc::crypto::keys;
 use crate::rtc::demux::{self, Class};
@@ -130,7 +130,7 @@ impl Session {
                 }
                 Ok(str0m::Output::Event(e)) => self.handle_event(e, now, sink),
                 Ok(str0m::Output::Timeout(at)) => {
-                    self.rtc_deadline = at.max(now);
+                    self.rtc_deadline = at.max(now + TICK);
                     return None;
                 }
                 Err(e) => {
