@@ -165,8 +165,15 @@ impl Hub {
         let bucket = Bucket::new(&self.config, now);
         if let Some(session) = self.sessions.get_mut(key) {
             session.outbox.batches = batches;
-            session.state =
-                State::Live(Box::new(Live { who, host: from, profile, card: None, bucket, unsent: None }));
+            session.state = State::Live(Box::new(Live {
+                who,
+                host: from,
+                profile,
+                card: None,
+                bucket,
+                since: now,
+                unsent: None,
+            }));
         }
         self.answer(key, &welcome.into(), now);
         self.catch_up(key);

@@ -91,6 +91,8 @@ pub(super) struct Live {
     /// The presence that announces it, once it was needed.
     pub card: Option<Arc<str>>,
     pub bucket: Bucket,
+    /// When it was admitted.
+    pub since: Instant,
     /// When it was last told that messages of its own did not reach other instances.
     pub unsent: Option<Instant>,
 }

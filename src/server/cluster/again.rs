@@ -7,7 +7,8 @@ use log::warn;
 use serde::Serialize;
 
 use super::kept::Owner;
-use super::wire::{self, Head, Heard, Kind, Route, boxed};
+use super::pushed::Place;
+use super::wire::{self, Head, Heard, Kind, Offer, Route, boxed};
 use super::{Bus, Cluster, Early, FromCluster, Link, MAX_INSTANCES, Other};
 use crate::proto::Address;
 use crate::server::limits::is_past;
@@ -40,6 +41,7 @@ pub(super) struct Absent {
     pub got: u64,
     pub acked: u64,
     pub since: Instant,
+    pub place: Place,
 }
 
 /// A resend in progress.
@@ -62,6 +64,13 @@ impl Cluster {
     #[cfg(test)]
     pub(in crate::server) fn knows(&self, instance: &str) -> bool {
         self.others.contains_key(instance) || self.absent.contains_key(instance)
+    }
+
+    /// Whether what emitters pushed and this one missed can be asked of an instance.
+    #[cfg(test)]
+    pub(in crate::server) fn can_ask_for_pushed(&self, instance: &str) -> bool {
+        let absent = || self.absent.get(instance).map(|absent| &absent.place);
+        self.others.get(instance).map(|other| &other.place).or_else(absent).is_some_and(Place::is_known)
     }
 
     /// The number up to which all present instances have confirmed.
@@ -142,7 +151,7 @@ impl Cluster {
     }
 
     pub(super) fn head(&self, n: u64, k: Kind) -> Head<'_> {
-        Head { i: (&*self.settings.instance).into(), e: self.epoch, n, k, again: None }
+        Head { i: (&*self.settings.instance).into(), e: self.epoch, n, k, again: None, ago: None }
     }
 
     /// Counts a message that will not arrive.
@@ -245,14 +254,17 @@ impl Cluster {
             && let Some(mut resend) = self.resends.pop_front()
         {
             let (instance, epoch) = (&*self.settings.instance, self.epoch);
-            let head = |n, k| Head { i: instance.into(), e: epoch, n, k, again: Some(resend.sync) };
+            let (now, sync) = (self.clock, Some(resend.sync));
+            let head = |n, k| Head { i: instance.into(), e: epoch, n, k, again: sync, ago: None };
             let channel = self.at(&resend.instance);
             let payload = match self.kept.after(resend.done) {
                 // Everything sent from now on comes after this.
                 None => wire::write(&head(self.number, Kind::Caught), &(), ""),
                 Some(entry) => {
                     let kind = if entry.whole { entry.kind } else { Kind::Lost };
-                    let text = wire::rewrite(&head(entry.n, kind), entry.rest());
+                    let ago = now.saturating_duration_since(entry.at).as_millis();
+                    let ago = (!entry.whole).then(|| u64::try_from(ago).unwrap_or(u64::MAX));
+                    let text = wire::rewrite(&Head { ago, ..head(entry.n, kind) }, entry.rest());
                     let is_told = entry.whole || entry.owner != Owner::Nobody;
                     if !entry.whole && is_told && !std::mem::replace(&mut entry.counted, true) {
                         self.dropped += 1;
@@ -292,6 +304,7 @@ impl Cluster {
             // An instance that is new to us may know us already, and have kept something that we did not receive.
             behind: true,
             early: absent.is_none().then(Early::default),
+            place: absent.as_ref().map(|absent| absent.place).unwrap_or_default(),
             // It gets everything from now on.
             acked: absent.map_or(self.number, |absent| absent.acked),
             heard: now,
@@ -310,8 +323,8 @@ impl Cluster {
             && returns
             && self.absent.len() < MAX_INSTANCES
         {
-            let Other { epoch, got, acked, .. } = other;
-            self.absent.insert(name, Absent { epoch, got, acked, since: now });
+            let Other { epoch, got, acked, place, .. } = other;
+            self.absent.insert(name, Absent { epoch, got, acked, since: now, place });
         }
         self.trim();
     }
@@ -395,10 +408,45 @@ impl Cluster {
     /// A message was dropped: tells those of its recipients that are here.
     pub(super) fn lost(&mut self, head: &Head<'_>, route: Route<'_>) {
         let from = Address::from(&*route.from);
-        self.tell_hub(FromCluster::Missed { from, rooms: boxed(route.rooms), to: route.to.into() });
+        let ago = Duration::from_millis(head.ago.unwrap_or(0));
+        self.tell_hub(FromCluster::Missed { from, rooms: boxed(route.rooms), to: route.to.into(), ago });
         if head.again.is_none() {
             self.tell_hub(FromCluster::TellMissed);
         }
+    }
+
+    /// Says to an instance what emitters pushed after our heartbeat of this number.
+    pub(super) fn offer_pushed(&mut self, instance: &str, sync: u64, n: u64, now: Instant) {
+        let (forgot, texts) = self.pushed.after(n, now);
+        let texts: Vec<Arc<str>> = texts.cloned().collect();
+        let channel = [self.at(instance)];
+        for text in texts {
+            self.say(&channel, Kind::Pushed, &Offer { sync, forgot: None }, &text);
+        }
+        self.say(&channel, Kind::Pushed, &Offer { sync, forgot: Some(forgot) }, "");
+    }
+
+    /// An instance says what emitters pushed while we may not have heard it.
+    pub(super) fn take_pushed(&mut self, instance: &Arc<str>, offer: &Offer, text: &str, now: Instant) {
+        let Some(other) = self.others.get_mut(instance).filter(|other| other.sync == offer.sync) else {
+            return;
+        };
+        let Some(place) = other.place.missed_after() else { return };
+        let Some(forgot) = offer.forgot else {
+            let text = self.pushed.offered((instance, offer.sync), place, text, now);
+            return self.push_here(text);
+        };
+        other.place.settle();
+        if forgot > 0 {
+            warn!("{forgot} messages of emitters are lost here: this instance was away for too long");
+        }
+        let waited = self.pushed.end(instance);
+        self.push_here(waited);
+    }
+
+    /// Delivers what emitters pushed.
+    pub(super) fn push_here(&mut self, texts: impl IntoIterator<Item = Arc<str>>) {
+        texts.into_iter().for_each(|text| self.tell_hub(FromCluster::Host { text: (&*text).into() }));
     }
 
     /// Has the senders of dropped messages told.

@@ -32,7 +32,7 @@ pub(super) struct Entry {
     pub whole: bool,
     /// It was counted as lost.
     pub counted: bool,
-    at: Instant,
+    pub at: Instant,
     /// Total bytes of all whole entries up to this one, ever.
     total: u64,
 }

@@ -48,6 +48,9 @@
 //!   dropped and counted. Its sender is told by an `error` 503, at most once a second, and its recipients get an event
 //!   `missed` with the number of lost messages. What was dropped for an absent instance is counted and reported if it
 //!   returns within an hour; until then nobody knows whether it and its peers still exist.
+//! - **Messages of emitters** on [`BROADCAST`] have no numbers. Each instance keeps those it received lately
+//!   (`pushed`), and an instance that was disconnected asks the others for what it missed. What no instance received
+//!   is lost, and Redis tells the emitter: `PUBLISH` returns 0.
 //! - **First contact.** One of two instances may have seen the other first, and keep messages for it. So an instance
 //!   that meets an unknown one asks it for these, and buffers what it receives meanwhile, since the other may not have
 //!   kept that.
@@ -74,6 +77,7 @@ mod bus;
 mod instance;
 mod interest;
 mod kept;
+mod pushed;
 mod receive;
 mod send;
 mod wire;
@@ -89,6 +93,7 @@ use super::{ConnId, Hub};
 use again::{Absent, Resend};
 use interest::Interest;
 use kept::Kept;
+use pushed::{Place, Pushed};
 
 pub use super::remote::{Card, FromCluster, Holding, Incoming, Outgoing, Question, ToCluster};
 pub use bus::{BROADCAST, Bus, BusInput, ClusterSettings};
@@ -103,6 +108,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// The part of the limit above which senders are held: 2 MiB by default, eight batches of the driver. Little enough
 /// that a recipient is not overrun if its hold arrives late.
 const HIGH: usize = 8;
+
+/// The part of the limit that is kept of what emitters push: 2 MiB by default.
+const PUSHED: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
@@ -155,6 +163,8 @@ struct Other {
     sync: u64,
     synced: bool,
     asked: Option<Instant>,
+    /// Where what emitters push stood when it was heard.
+    place: Place,
 }
 
 /// Envelopes that wait for earlier ones.
@@ -198,6 +208,10 @@ pub struct Cluster {
     announced: bool,
     /// Envelopes that others may have missed.
     kept: Kept,
+    /// What emitters pushed, which others may have missed too.
+    pushed: Pushed,
+    /// The time of the last input.
+    clock: Instant,
     absent: BTreeMap<Arc<str>, Absent>,
     /// Instances that have been absent for so long that nothing is kept for them.
     gone: BTreeMap<Arc<str>, Absent>,
@@ -223,6 +237,8 @@ impl Cluster {
         Cluster {
             beat: now + settings.heartbeat,
             kept: Kept::new(settings.queue_limit, settings.keep_for),
+            pushed: Pushed::new(settings.queue_limit / PUSHED, settings.keep_for),
+            clock: now,
             absent: BTreeMap::new(),
             gone: BTreeMap::new(),
             resends: VecDeque::new(),
@@ -250,6 +266,7 @@ impl Cluster {
 
     /// Handles an input. Poll afterwards.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        self.clock = now;
         match input {
             Input::Hub(said) => self.hear_hub(said, now),
             Input::Bus(input) => self.hear_bus(input, now),
@@ -298,7 +315,13 @@ impl Cluster {
     /// When something is due here.
     fn due(&self) -> Instant {
         let receipt = self.receipts.first_key_value().map(|(_, receipt)| receipt.until);
-        receipt.into_iter().chain(self.mark_due).chain([self.beat]).min().unwrap_or(self.beat)
+        receipt
+            .into_iter()
+            .chain(self.mark_due)
+            .chain(self.pushed.due())
+            .chain([self.beat])
+            .min()
+            .unwrap_or(self.beat)
     }
 
     /// Moves commands for the bus into `out`, in order, up to about `max_bytes`. Returns whether more are waiting; if
@@ -419,5 +442,10 @@ impl Cluster {
             (other.sync, other.heard) = (sync, now);
         });
         self.absent.values_mut().for_each(|absent| absent.since = now);
+        let others = self.others.values_mut().map(|other| &mut other.place);
+        let away = self.absent.values_mut().chain(self.gone.values_mut()).map(|absent| &mut absent.place);
+        others.chain(away).for_each(Place::lose);
+        let asks = self.others.values().any(|other| other.place.missed_after().is_some());
+        self.pushed.rise(self.number, asks, now);
     }
 }

@@ -37,7 +37,12 @@ impl Cluster {
             }
             BusInput::Said { payload } if self.link == Link::Up => self.said(payload, now),
             BusInput::Said { .. } => {}
-            BusInput::Broadcast { text } => self.tell_hub(FromCluster::Host { text: text.into() }),
+            BusInput::Broadcast { text } => {
+                let text = self.pushed.hear(text, self.keeps() || !self.gone.is_empty(), now);
+                self.push_here(text);
+                let late = self.pushed.late(now);
+                self.push_here(late);
+            }
         }
     }
 
@@ -54,12 +59,15 @@ impl Cluster {
                 self.others.values_mut().for_each(|other| other.heard = now);
             }
             self.beat = now + heartbeat;
-            self.say(&[self.all()], Kind::Alive, &Alive { hail: false }, "");
+            self.say(&[self.all()], Kind::Alive, &Alive { hail: false, answers: false }, "");
+            self.pushed.forget(now);
             self.remind(now);
             let dead = self.others.iter().filter(|(_, other)| is_past(other.heard, dead_after, now));
             let dead: Vec<Arc<str>> = dead.map(|(instance, _)| instance.clone()).collect();
             dead.iter().for_each(|instance| self.bury(instance, true, now));
         }
+        let waited = self.pushed.late(now);
+        self.push_here(waited);
         self.look_at_kept(now);
         self.tell_unsent();
         late.into_iter().for_each(|receipt| self.settle_receipt(receipt));
@@ -72,7 +80,7 @@ impl Cluster {
         if matches!(self.link, Link::Rising(last) if last <= tag) {
             self.link = Link::Up;
             self.beat = now + self.settings.heartbeat;
-            self.say(&[self.all()], Kind::Alive, &Alive { hail: true }, "");
+            self.say(&[self.all()], Kind::Alive, &Alive { hail: true, answers: false }, "");
             info!("connected to the bus, {} subscriptions", self.interest.len());
             self.tell_reach();
         }
@@ -86,6 +94,9 @@ impl Cluster {
             return debug!("ignored a message on the bus that is not an envelope of this version");
         };
         if *head.i == *self.settings.instance {
+            if head.k == Kind::Alive {
+                self.pushed.echo(head.n);
+            }
             // Our own copy, which we receive as a subscriber and were counted for.
             if let (Kind::Route | Kind::State, Some(receipt)) = (head.k, self.receipts.get_mut(&head.n)) {
                 receipt.silent -= 1;
@@ -143,15 +154,27 @@ impl Cluster {
                 self.tell_hub(FromCluster::Gone { instance, ids: boxed(gone.ids) });
             }),
             Kind::Ask => serde_json::from_str(body).map(|ask: Ask<'_>| {
+                if let (Some(sync), Some(n)) = (ask.sync, ask.pushed) {
+                    self.offer_pushed(&instance, sync, n, now);
+                }
                 let (users, rooms) = (boxed(ask.users), boxed(ask.rooms));
                 let question = Question { sync: ask.sync, since: ask.since, first: ask.first };
                 self.tell_hub(FromCluster::ListPeers { instance, users, rooms, question });
             }),
             Kind::Alive => serde_json::from_str(body).map(|alive: Alive| {
+                if !alive.answers
+                    && let Some(other) = self.others.get_mut(&instance)
+                {
+                    self.pushed.beat(&mut other.place, head.n);
+                }
                 if alive.hail {
-                    self.say(&[self.at(&instance)], Kind::Alive, &Alive { hail: false }, "");
+                    let alive = Alive { hail: false, answers: true };
+                    self.say(&[self.at(&instance)], Kind::Alive, &alive, "");
                 }
             }),
+            Kind::Pushed => {
+                serde_json::from_str(body).map(|offer| self.take_pushed(&instance, &offer, frame, now))
+            }
             Kind::Bye => {
                 self.bury(&instance, false, now);
                 Ok(())

@@ -49,7 +49,7 @@ impl Cluster {
             ToCluster::Ask { name, own } => {
                 let (mut users, mut rooms) = (Vec::new(), Vec::new());
                 if own { &mut users } else { &mut rooms }.push(Cow::Borrowed(&*name));
-                let ask = Ask { users, rooms, sync: None, since: None, first: false };
+                let ask = Ask { users, rooms, sync: None, since: None, first: false, pushed: None };
                 self.say(&[self.to(&name)], Kind::Ask, &ask, "");
             }
             ToCluster::Rooms { instance, sync, users, rooms } => {
@@ -101,7 +101,8 @@ impl Cluster {
         let Some(other) = self.others.get(instance).filter(|other| other.sync == sync) else { return };
         let names = |names: &[Arc<str>]| names.iter().map(|name| Cow::Owned(name.to_string())).collect();
         let (since, first) = (Some(other.got), other.early.is_some());
-        let ask = Ask { users: names(users), rooms: names(rooms), sync: Some(sync), since, first };
+        let pushed = other.place.missed_after().map(|(beat, _)| beat);
+        let ask = Ask { users: names(users), rooms: names(rooms), sync: Some(sync), since, first, pushed };
         self.say(&[self.at(instance)], Kind::Ask, &ask, "");
     }
 

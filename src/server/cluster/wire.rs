@@ -31,6 +31,9 @@ pub(super) struct Head<'a> {
     /// It is resent to one instance, which asked with an [`Ask`] of this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<u64>,
+    /// For how long it is lost that way, in milliseconds: who came later missed nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ago: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +67,8 @@ pub(super) enum Kind {
     Lost,
     /// Everything up to the head's number has been resent.
     Caught,
+    /// What an emitter pushed, for an instance that may not have heard it ([`Offer`], frame).
+    Pushed,
     /// A mark: what have you received?
     Mark,
     /// The answer to a mark ([`Heard`]).
@@ -166,12 +171,27 @@ pub(super) struct Ask<'a> {
     /// The asking instance has just met the other, which knows better than `since` what it owes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub first: bool,
+    /// The last heartbeat that was heard before the subscription was lost: what emitters pushed after it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Offer {
+    /// The [`Ask`] that this answers.
+    pub sync: u64,
+    /// Nothing more answers it, and so much is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgot: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Alive {
     /// Others should answer with a heartbeat.
     pub hail: bool,
+    /// It is said to one instance, which asked for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -241,7 +261,7 @@ mod tests {
         let to = To::List(vec!["bob".into(), "ro\"om\n".into()]);
         let route =
             Route { from: "alice|9f".into(), rooms: vec!["team".into()], to: (&to).into(), receipt: true };
-        let head = Head { i: "x".into(), e: 2, n: 71, k: Kind::Route, again: None };
+        let head = Head { i: "x".into(), e: 2, n: 71, k: Kind::Route, again: None, ago: None };
         let text = write(&head, &route, "{\n\"type\":\"message\"\n}");
         assert!(text.starts_with(
             r#"{"i":"x","e":2,"n":71,"k":"route"}
@@ -252,7 +272,7 @@ mod tests {
         assert_eq!((read_head, frame), (head, "{\n\"type\":\"message\"\n}"));
         let route: Route<'_> = serde_json::from_str(body).expect("just written");
         assert_eq!(To::from(route.to), to);
-        let again = Head { i: "x".into(), e: 3, n: 71, k: Kind::Route, again: Some(7) };
+        let again = Head { i: "x".into(), e: 3, n: 71, k: Kind::Route, again: Some(7), ago: None };
         let (_, rest) = text.split_once('\n').expect("three lines");
         assert!(
             rewrite(&again, rest)

@@ -56,7 +56,7 @@ impl Hub {
                 self.list_peers(instance, &users, &rooms, question);
             }
             FromCluster::Message { message } => self.routed(message, now),
-            FromCluster::Missed { from, rooms, to } => self.missed(&from, &rooms, &to),
+            FromCluster::Missed { from, rooms, to, ago } => self.missed((&from, &rooms), &to, (ago, now)),
             FromCluster::TellMissed => {
                 for key in std::mem::take(&mut remote.missing) {
                     self.wake(key);
@@ -179,13 +179,21 @@ impl Hub {
     }
 
     /// A message was dropped: its recipients here missed one.
-    fn missed(&mut self, from: &Address, rooms: &[Box<str>], to: &To<'_>) {
+    fn missed(
+        &mut self,
+        (from, rooms): (&Address, &[Box<str>]),
+        to: &To<'_>,
+        (ago, now): (Duration, Instant),
+    ) {
         let rooms = self.rooms_of(from, rooms);
         let sender = if from.as_str().is_empty() { Sender::Host } else { Sender::Away(&rooms) };
         let mut found = Vec::new();
         recipients(to, sender, &mut self.rooms, &mut found);
         for key in found {
-            if self.sessions.get_mut(key).is_some_and(|session| session.outbox.miss())
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            let State::Live(live) = &session.state else { continue };
+            if now.saturating_duration_since(live.since) >= ago
+                && session.outbox.miss()
                 && let Some(remote) = &mut self.remote
             {
                 remote.missing.insert(key);

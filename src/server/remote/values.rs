@@ -1,6 +1,7 @@
 //! The values that the hub and its cluster exchange.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -258,6 +259,8 @@ pub enum FromCluster {
         rooms: Vec<Box<str>>,
         /// The recipients.
         to: To<'static>,
+        /// How long ago it was sent: who came later missed nothing.
+        ago: Duration,
     },
     /// Tell the peers that missed something.
     TellMissed,

@@ -200,9 +200,11 @@ impl Fleet {
         self.drain(client.at);
     }
 
-    /// An emitter publishes.
-    pub(super) fn emit(&mut self, text: &str) {
+    /// An emitter publishes. Which instances are handed it.
+    pub(super) fn emit(&mut self, text: &str) -> Vec<usize> {
         self.publish(BROADCAST, &text.into());
+        let hears = |i: &Instance| i.connected && i.channels.contains(BROADCAST);
+        self.instances.iter().filter(|(_, i)| hears(i)).map(|(at, _)| *at).collect()
     }
 
     pub(super) fn say(&mut self, at: usize, input: Input<'_>) {

@@ -39,9 +39,95 @@ fn stats(fleet: &Fleet, at: usize) -> crate::server::Stats {
     fleet.instances[&at].hub.stats()
 }
 
+/// Pushes of an emitter to the room, the same text as often as it is told.
+fn push(fleet: &mut Fleet, numbers: std::ops::Range<usize>) {
+    for n in numbers {
+        fleet.emit(&format!(r#"{{"type":"message","to":"team","data":"{}"}}"#, n / 2));
+    }
+}
+
 /// How often alice was told that messages of hers are lost.
 fn told(fleet: &mut Fleet) -> usize {
     fleet.got("alice").iter().filter(|m| m["type"] == "error" && m["status"] == 503).count()
+}
+
+#[test]
+fn what_emitters_push_while_one_instance_is_away_arrives_there_too_in_order() {
+    let halves: Vec<String> = (0..40).map(|n| (n / 2).to_string()).collect();
+    for steps in 0..30 {
+        let mut fleet = two(16 << 20);
+        push(&mut fleet, 0..5);
+        fleet.settle();
+        push(&mut fleet, 5..10);
+        fleet.part(1);
+        push(&mut fleet, 10..20);
+        // It is back by and by.
+        (0..steps)
+            .for_each(|_| _ = fleet.step(1, 1) | fleet.step(1, 0) | fleet.step(0, 1) | fleet.step(0, 0));
+        push(&mut fleet, 20..25);
+        fleet.settle();
+        push(&mut fleet, 25..30);
+        // Once more, before or after a heartbeat.
+        fleet.pass(secs(steps % 5));
+        fleet.part(1);
+        push(&mut fleet, 30..35);
+        fleet.pass(secs(5));
+        push(&mut fleet, 35..40);
+        fleet.settle();
+        assert_eq!(fleet.heard("bob"), halves, "{steps}");
+        assert_eq!(fleet.heard("alice"), halves, "{steps}");
+    }
+}
+
+#[test]
+fn who_heard_a_push_first_after_an_outage_of_the_bus_passes_it_on() {
+    let mut fleet = two(16 << 20);
+    fleet.stop_bus();
+    fleet.pass(secs(2));
+    assert!(fleet.emit(r#"{"type":"message","to":"team","data":"lost"}"#).is_empty(), "nobody hears it");
+    fleet.bus = true;
+    fleet.instances.get_mut(&1).expect("runs").cut_off = true;
+    fleet.settle();
+    push(&mut fleet, 0..4);
+    fleet.pass(secs(2));
+    fleet.instances.get_mut(&1).expect("runs").cut_off = false;
+    fleet.pass(secs(5));
+    push(&mut fleet, 4..6);
+    fleet.settle();
+    for name in ["alice", "bob"] {
+        assert_eq!(fleet.heard(name), ["0", "0", "1", "1", "2", "2"], "{name}");
+    }
+}
+
+/// What comes after a return waits for what was missed, but not for somebody who does not answer.
+#[test]
+fn a_push_waits_for_five_seconds_at_most_for_those_before_it() {
+    let mut fleet = two(16 << 20);
+    fleet.part(1);
+    fleet.instances.get_mut(&0).expect("runs").hangs = true;
+    fleet.settle();
+    push(&mut fleet, 0..2);
+    fleet.pass(secs(4));
+    assert_eq!(fleet.heard("bob"), [""; 0]);
+    fleet.pass(secs(2));
+    assert_eq!(fleet.heard("bob"), ["0", "0"]);
+}
+
+/// A message that was given up is not missed by somebody who came later.
+#[test]
+fn who_came_later_missed_nothing() {
+    let mut fleet = two(16 << 20);
+    fleet.instances.get_mut(&1).expect("runs").cut_off = true;
+    fleet.part(1);
+    fleet.pass(secs(1));
+    say(&mut fleet, 0..7, 10);
+    fleet.pass(secs(60));
+    fleet.connect("eve", 1, &["team"]);
+    fleet.instances.get_mut(&1).expect("runs").cut_off = false;
+    fleet.pass(secs(5));
+    let missed =
+        |fleet: &mut Fleet, name| fleet.got(name).iter().filter_map(|m| m["missed"].as_u64()).sum::<u64>();
+    assert_eq!((missed(&mut fleet, "bob"), missed(&mut fleet, "eve")), (7, 0));
 }
 
 #[test]

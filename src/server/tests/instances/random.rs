@@ -18,6 +18,8 @@ enum Faults {
 }
 
 const USERS: [&str; 4] = ["ann", "ben", "cat", "dan"];
+/// Not a client.
+const EMITTER: &str = "app";
 const ROOMS: [&str; 3] = ["red", "blue", "ann"];
 
 /// The rooms that a client certainly is in.
@@ -147,6 +149,7 @@ impl Run {
                 }
             }
             50..52 if self.faults != Faults::None => self.fault(),
+            53..56 if self.faults != Faults::Slow => self.push(),
             _ => {
                 for _ in 0..self.dice.roll(12) {
                     let (at, line) = (self.dice.roll(3), self.dice.roll(2));
@@ -203,6 +206,30 @@ impl Run {
         };
         self.fleet.send(&from, &format!(r#"{{"type":"message",{to}"from":"x","data":{number}}}"#));
         self.sent.push(Sent { number, from, at: self.fleet.now, owed, named });
+    }
+
+    /// An emitter pushes something. It arrives at the peers of all instances if any of these hears it, and those that do
+    /// not can ask that one.
+    fn push(&mut self) {
+        let (room, user) = (ROOMS[self.dice.roll(3)], USERS[self.dice.roll(4)]);
+        let number = self.sent.len();
+        let text = format!(r#"{{"type":"message","to":["{room}","{user}"],"from":"app|1","data":{number}}}"#);
+        let heard = self.fleet.emit(&text);
+        let hears = |name: &String| {
+            let at = self.fleet.clients[name].at;
+            let asks = |of: &usize| {
+                let cluster = &self.fleet.instances[&at].hub.cluster;
+                cluster.can_ask_for_pushed(self.fleet.instances[of].name())
+            };
+            heard.contains(&at) || (self.faults == Faults::Outages && heard.iter().any(asks))
+        };
+        let is_for = |name: &&String| {
+            let sure = &self.sure[*name];
+            sure.welcome && (user == self::user(name) || sure.rooms.contains(room))
+        };
+        let owed = self.sure.keys().filter(is_for).filter(|name| hears(name)).cloned().collect();
+        let named = self.sure.keys().cloned().collect();
+        self.sent.push(Sent { number, from: EMITTER.into(), at: self.fleet.now, owed, named });
     }
 
     /// Whether a message certainly arrives: both are in the room that they share, and the name matches.
@@ -288,6 +315,11 @@ impl Run {
                         let number = message["data"].as_u64().expect("a number") as usize;
                         let from = message["from"].as_str().expect("stamped");
                         let sent = &self.sent[number];
+                        if sent.from == EMITTER {
+                            assert_eq!(from, "app|1");
+                            assert!(self.got.insert((name.clone(), number)), "{number} came twice to {name}");
+                            continue;
+                        }
                         assert_eq!(from, format!("{}|#{}", user(&sent.from), sent.from));
                         assert!(self.got.insert((name.clone(), number)), "{number} arrived twice at {name}");
                         let last = self.last.insert((sent.from.clone(), name.clone()), number);
@@ -364,7 +396,9 @@ impl Run {
         for name in self.sure.keys() {
             let without = |names: fn(&Sent) -> &Vec<String>| {
                 let lost = |sent: &&Sent| {
-                    names(sent).contains(name) && !self.got.contains(&(name.clone(), sent.number))
+                    sent.from != EMITTER
+                        && names(sent).contains(name)
+                        && !self.got.contains(&(name.clone(), sent.number))
                 };
                 self.sent.iter().filter(lost).count()
             };
@@ -439,6 +473,9 @@ fn seeds(faults: Faults, salt: u64, count: u64) {
             }
             Err(_) => panic!("reproduce with SYMPLE_SEED={seed}"),
         }
+    }
+    if count == 1 {
+        return;
     }
     assert!(all > 200 * count as usize, "enough messages were sent: {all}");
     assert!(closed > 0 || faults != Faults::Slow, "some were too slow");
