@@ -12,7 +12,7 @@ use smol::Timer;
 use super::port::Port;
 use crate::net::signal::Signal;
 use crate::net::turn::{self, Turn};
-use crate::net::ws::{BATCH, Got, Put, WebSocket};
+use crate::net::ws::{Got, Put, SENT, WebSocket};
 use crate::server::{Input, Transmit};
 
 /// The maximum number of frames, and of their bytes, that are read from one socket before others have their turn. All
@@ -198,7 +198,7 @@ impl Line {
             return Turn::Rest;
         }
         // A full socket accepts nothing more, but must notice a close.
-        let room = if self.full { 0 } else { BATCH };
+        let room = if self.full { 0 } else { SENT };
         let moved = self.socket.unsent() < before;
         let full = (self.full && (moved || !self.refused)).then_some(moved);
         self.refused = self.full;

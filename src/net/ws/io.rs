@@ -3,12 +3,17 @@
 //! A WebSocket library that reads into a buffer of its own either keeps a large one for each connection, or makes a
 //! system call for every few bytes: with 1 KiB, it made 1.8 calls for each message of 200 bytes. Here the system fills
 //! one large buffer, the current connection empties it, and an idle connection keeps nothing. Writing is similar: all
-//! messages are collected in one shared buffer, and a connection only keeps what its socket did not accept.
+//! messages are collected in one shared buffer, and a connection only keeps what its socket did not accept. Large texts
+//! are not copied there: the system reads them in place.
 
 use std::cell::RefCell;
 use std::io;
+#[cfg(feature = "server")]
+use std::io::IoSlice;
 use std::net::TcpStream;
 use std::pin::Pin;
+#[cfg(feature = "server")]
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -27,7 +32,60 @@ const KEPT: usize = 64 << 10;
 thread_local! {
     static INCOMING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     #[cfg(feature = "server")]
-    static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static OUTGOING: RefCell<Outgoing> = const { RefCell::new(Outgoing { bytes: Vec::new(), large: Vec::new() }) };
+}
+
+/// A text with more bytes is not copied: a presence with a profile, say, of which each member of a room gets one.
+#[cfg(feature = "server")]
+const LARGE: usize = 1 << 10;
+
+/// The most parts of one write: 32 large texts and what is between them, more than the bytes of one batch hold.
+#[cfg(feature = "server")]
+const PARTS: usize = 65;
+
+/// What is written in one go.
+#[cfg(feature = "server")]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    /// Large texts, and behind how many of the bytes each goes.
+    large: Vec<(usize, Arc<str>)>,
+}
+
+#[cfg(feature = "server")]
+impl Outgoing {
+    /// Appends a text whose head `put` appends.
+    pub(crate) fn text(&mut self, text: Arc<str>, put: impl FnOnce(&mut Vec<u8>)) {
+        put(&mut self.bytes);
+        match text.len() > LARGE {
+            true => self.large.push((self.bytes.len(), text)),
+            false => self.bytes.extend_from_slice(text.as_bytes()),
+        }
+    }
+
+    /// All of it, but for the first `gone` bytes.
+    fn rest(&self, mut gone: usize) -> impl Iterator<Item = &[u8]> {
+        let mut at = 0;
+        let pairs = self.large.iter().flat_map(move |(end, text)| {
+            let before = &self.bytes[std::mem::replace(&mut at, *end)..*end];
+            [before, text.as_bytes()]
+        });
+        let last = self.large.last().map_or(0, |(end, _)| *end);
+        pairs.chain([&self.bytes[last..]]).filter_map(move |part| {
+            let skip = gone.min(part.len());
+            gone -= skip;
+            (skip < part.len()).then_some(&part[skip..])
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() + self.large.iter().map(|(_, text)| text.len()).sum::<usize>()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
+        self.large.clear();
+    }
 }
 
 pub(crate) struct Io {
@@ -157,24 +215,33 @@ impl Io {
     /// Writes what `put` appends to the shared buffer, after the unsent bytes. [`AsyncWrite::poll_flush`] sends what
     /// the socket does not accept now.
     #[cfg(feature = "server")]
-    pub(crate) fn send(&mut self, cx: &mut Context<'_>, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
-        OUTGOING.with_borrow_mut(|bytes| {
-            bytes.clear();
-            put(bytes);
-            let mut sent = 0;
-            if self.unsent.is_empty() {
-                while sent < bytes.len() {
-                    match each!(self, io => Pin::new(io).poll_write(cx, &bytes[sent..])) {
-                        Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                        Poll::Ready(n) => sent += n?,
-                        Poll::Pending => break,
-                    }
-                }
+    pub(crate) fn send(&mut self, cx: &mut Context<'_>, put: impl FnOnce(&mut Outgoing)) -> io::Result<()> {
+        OUTGOING.with_borrow_mut(|outgoing| {
+            put(outgoing);
+            let sent = self.write_out(cx, outgoing);
+            if let Ok(sent) = sent {
+                outgoing.rest(sent).for_each(|rest| self.unsent.bytes.extend_from_slice(rest));
             }
-            self.unsent.bytes.extend_from_slice(&bytes[sent..]);
-            bytes.shrink_to(KEPT);
-            Ok(())
+            outgoing.clear();
+            sent.map(drop)
         })
+    }
+
+    /// How much the socket took.
+    #[cfg(feature = "server")]
+    fn write_out(&mut self, cx: &mut Context<'_>, outgoing: &Outgoing) -> io::Result<usize> {
+        let (mut sent, len) = (0, outgoing.len());
+        while self.unsent.is_empty() && sent < len {
+            let mut parts = [IoSlice::new(&[]); PARTS];
+            let count =
+                parts.iter_mut().zip(outgoing.rest(sent)).map(|(at, part)| *at = IoSlice::new(part)).count();
+            match each!(self, io => Pin::new(io).poll_write_vectored(cx, &parts[..count])) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(n) => sent += n?,
+                Poll::Pending => break,
+            }
+        }
+        Ok(sent)
     }
 
     /// Ready when nothing is unsent.

@@ -26,6 +26,8 @@ mod tests;
 
 #[cfg(feature = "server")]
 pub(crate) use gate::Gate;
+#[cfg(feature = "server")]
+pub(crate) use served::SENT;
 
 /// Bytes to write to the socket at once; tungstenite's own default is 128 KiB, a buffer that an idle peer would keep.
 pub(crate) const BATCH: usize = 16 << 10;

@@ -12,6 +12,10 @@ use futures_lite::future::block_on;
 
 use super::{Got, Io, Pin, Put, READ, WebSocket, config};
 
+/// Bytes written to the socket in one call. With more, the system does less for each byte: 2,000 peers that join one
+/// room get 586 MB.
+pub(crate) const SENT: usize = 64 << 10;
+
 /// A larger message has the library's buffer replaced at once, which costs as much as a small message.
 pub(super) const LARGE: usize = 16 << 10;
 
@@ -66,11 +70,10 @@ fn least_frame(payload: usize) -> u64 {
     (2 + length + 4 + payload) as u64
 }
 
-/// Appends a text frame as a server sends it, without a mask.
-fn frame(text: &str, bytes: &mut Vec<u8>) {
+/// Appends the head of a text frame as a server sends it, without a mask.
+fn head(length: usize, bytes: &mut Vec<u8>) {
     let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
-    header.format(text.len() as u64, bytes).expect("a vector takes all");
-    bytes.extend_from_slice(text.as_bytes());
+    header.format(length as u64, bytes).expect("a vector takes all");
 }
 
 impl WebSocket {
@@ -140,7 +143,7 @@ impl WebSocket {
     }
 
     /// Writes messages to the socket, and buffers what it does not accept. Call it when [`WebSocket::poll_flush`] was
-    /// ready, and then for at most about [`BATCH`] bytes.
+    /// ready, and then for at most about [`SENT`] bytes.
     pub(crate) fn put_all(
         &mut self,
         cx: &mut Context<'_>,
@@ -152,9 +155,10 @@ impl WebSocket {
             // it.
             if self.served.is_server {
                 let io = self.ws().get_mut().get_mut();
-                io.send(cx, |bytes| {
+                io.send(cx, |outgoing| {
                     while let Some(Put::Text(text)) = puts.next_if(|put| matches!(put, Put::Text(_))) {
-                        frame(&text, bytes);
+                        let length = text.len();
+                        outgoing.text(text, |bytes| head(length, bytes));
                     }
                 })?;
             }

@@ -45,6 +45,59 @@ fn pair() -> (WebSocket, TcpStream) {
     (block_on(WebSocket::new(io, Vec::new(), Role::Server, MAX)), client)
 }
 
+/// Small texts are copied and large ones are not, also where the socket accepts only a part.
+#[test]
+fn texts_of_all_sizes_leave_in_order_and_whole() {
+    let (mut link, mut client) = pair();
+    let texts: Vec<Arc<str>> = (0..400usize)
+        .map(|n| {
+            let letter = char::from(b'a' + (n % 26) as u8).to_string();
+            letter.repeat([0, 1, 125, 126, 1024, 1025, 40_000, 65_535, 65_536][n % 9]).into()
+        })
+        .collect();
+    let mut expected = Vec::new();
+    for text in &texts {
+        let length = text.len();
+        expected.push(0x80 | TEXT);
+        match length {
+            0..=125 => expected.push(length as u8),
+            126..=65_535 => {
+                expected.push(126);
+                expected.extend((length as u16).to_be_bytes());
+            }
+            _ => {
+                expected.push(127);
+                expected.extend((length as u64).to_be_bytes());
+            }
+        }
+        expected.extend(text.as_bytes());
+    }
+    let read = move || {
+        let mut got = Vec::new();
+        std::io::Read::read_to_end(&mut client, &mut got).expect("open");
+        got
+    };
+    let mut read = Some(read);
+    let mut reading = None;
+    for some in texts.chunks(80) {
+        // More than one write has parts for.
+        block_on(poll_fn(|cx| {
+            link.put_all(cx, some.iter().cloned().map(Put::Text)).expect("open");
+            Poll::Ready(())
+        }));
+        // Nobody reads before the socket is full.
+        if link.unsent() > 0
+            && let Some(read) = read.take()
+        {
+            reading = Some(std::thread::spawn(read));
+        }
+        block_on(poll_fn(|cx| link.poll_flush(cx))).expect("open");
+    }
+    drop(link);
+    let got = reading.expect("the socket was full once").join().expect("reads");
+    assert!(got == expected, "{} of {} bytes", got.len(), expected.len());
+}
+
 /// Reads `count` texts, and then until nothing more is available.
 fn read(link: &mut WebSocket, count: usize) -> Vec<usize> {
     let mut sizes = Vec::new();
