@@ -47,6 +47,8 @@ impl Status {
                 "packets": stats.as_ref().map(|s| s.packets),
                 "frames": stats.as_ref().map(|s| s.frames),
                 "skipped": stats.as_ref().map(|s| skipped(&s.skipped)),
+                "retransmissions": stats.as_ref().map(|s| s.retransmissions),
+                "loss": stats.as_ref().and_then(|s| s.loss),
                 "estimate": stats.as_ref().and_then(|s| s.estimate),
                 "rttMs": stats.as_ref().and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
             })

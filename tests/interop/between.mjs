@@ -66,12 +66,21 @@ function trimmed({ by, subtype, data }) {
   return `${by} ${subtype} ${words}`;
 }
 
+const LATE = 30; // ms: a video frame of 30 fps, and some audio
+
 /** Forwards datagrams between a camera and its viewers; each sender has a port of its own. */
 class Relay {
-  /** The share of the camera's datagrams that do not arrive. */
+  /** The share of the camera's datagrams that do not arrive, and of the viewers'. */
   loss = 0;
+  lossBack = 0;
+  /** The share of the camera's datagrams that arrive `LATE` ms after those behind them. */
+  late = 0;
+  /** The number of the camera's datagrams that did not arrive, did, and did late. */
   lost = 0;
   passed = 0;
+  overtaken = 0;
+  /** The size of the camera's largest datagram, in bytes. */
+  largest = 0;
   /** When the first ICE check came from a new port, in ms. */
   checked;
   #senders = new Map();
@@ -79,10 +88,11 @@ class Relay {
 
   static async start(s, camera) {
     const relay = new Relay();
-    Object.assign(relay, { camera, socket: createSocket('udp4') });
+    Object.assign(relay, { camera, socket: createSocket('udp4'), open: true });
     relay.socket.on('message', (datagram, { address, port }) => relay.#out(`${address} ${port}`, datagram));
     await new Promise((done) => relay.socket.bind(0, camera.host, done));
     s.after(() => {
+      relay.open = false;
       relay.socket.close();
       relay.#senders.forEach((sender) => sender.close());
     });
@@ -100,6 +110,7 @@ class Relay {
     if (!this.#senders.has(key)) this.#senders.set(key, this.#sender(key));
     // STUN has 0 to 3 in its first byte (RFC 7983).
     if (this.rebound && datagram[0] < 4) this.checked ??= performance.now();
+    if (this.#chance() < this.lossBack) return;
     this.#senders.get(key).send(datagram, this.camera.port, this.camera.host, () => {});
   }
 
@@ -107,9 +118,14 @@ class Relay {
     const [address, port] = key.split(' ');
     const sender = createSocket('udp4');
     sender.on('message', (datagram) => {
+      this.largest = Math.max(this.largest, datagram.length);
       if (this.#chance() < this.loss) return this.lost++;
       this.passed++;
-      return this.socket.send(datagram, Number(port), address, () => {});
+      const pass = () => this.socket.send(datagram, Number(port), address, () => {});
+      if (this.#chance() >= this.late) return pass();
+      this.overtaken++;
+      // The relay may be closed by then.
+      return setTimeout(() => this.open && pass(), LATE);
     });
     sender.bind(0, this.camera.host);
     return sender;

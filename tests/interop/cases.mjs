@@ -11,7 +11,7 @@ import { Viewer } from './viewer.mjs';
 const HOST = process.env.INTEROP_HOST;
 const FRAMES = 60; // in 10 s, which two busy cores manage with a debug build
 const SIZE = '320x180';
-const lone = () => (HOST ? '' : 'no network of its own: start this by tests/interop/run');
+export const lone = () => (HOST ? '' : 'no network of its own: start this by tests/interop/run');
 
 /** A camera, and what stands between it and a viewer. */
 async function world(s, stack, { relay, camera = watched } = {}) {
@@ -29,7 +29,7 @@ const watched = (s, port) => s.symple(['camera', '--source', 'test', '--size', S
 const calling = (s, port) => s.example('steered', { env: { LISTEN: HOST, PORT: String(port), SIZE } });
 
 /** A viewer that called, and sees the first frame. */
-async function calls(s, stack, { wish = '', ...options } = {}) {
+export async function calls(s, stack, { wish = '', ...options } = {}) {
   const all = await world(s, stack, options);
   all.viewer.tell(`call ${wish}`.trim());
   await all.viewer.wait('an answer', () => {

@@ -14,23 +14,48 @@ export class Receiver {
   #decoder;
   #ssrc;
   #highest;
+  /** Of earlier streams. */
+  #lost = 0;
 
+  /** The numbers that were skipped, and have not come yet. */
+  #missing = new Set();
   #payloads = new Set();
+  /** The payload type of what each of retransmissions repeats. */
+  #repeats = new Map();
 
   constructor(codec) { Object.assign(this, { codec }); }
 
   /** The latest stream. */
   get ssrc() { return this.#ssrc; }
 
-  /** Reads the payload types from a description: others, such as retransmissions, are not for the decoder. */
+  /** Reads the payload types from a description: others are not for the decoder. */
   describe(sdp) {
     for (const [, payload, codec] of sdp.matchAll(/^a=rtpmap:(\d+) (\w+)/gm)) {
       if (codec.toUpperCase() === this.codec) this.#payloads.add(Number(payload));
     }
+    for (const [, repeat, payload] of sdp.matchAll(/^a=fmtp:(\d+) apt=(\d+)/gm)) this.#repeats.set(Number(repeat), Number(payload));
     return sdp;
   }
 
   packet(packet) {
+    const of = this.#repeats.get(packet[1] & 0x7f);
+    if (of !== undefined) return this.#payloads.has(of) && this.#ssrc !== undefined && this.#repeated(packet, of);
+    return this.#original(packet);
+  }
+
+  /** A packet again (RFC 4588, 4); padding alone repeats nothing. */
+  #repeated(packet, payload) {
+    let head = 12 + 4 * (packet[0] & 0x0f);
+    if (packet[0] & 0x10) head += 4 + 4 * packet.readUInt16BE(head + 2);
+    if (packet.length < head + 2 || packet[0] & 0x20) return;
+    const again = Buffer.concat([packet.subarray(0, head), packet.subarray(head + 2)]);
+    again[1] = (packet[1] & 0x80) | payload;
+    packet.copy(again, 2, head, head + 2);
+    again.writeUInt32BE(this.#ssrc, 8);
+    this.#original(again);
+  }
+
+  #original(packet) {
     const [payload, sequence] = [packet[1] & 0x7f, packet.readUInt16BE(2)];
     if (!this.#payloads.has(payload)) return;
     const { counts } = this;
@@ -38,16 +63,18 @@ export class Receiver {
     if (ssrc !== this.#ssrc) {
       this.close();
       [this.#ssrc, this.#highest] = [ssrc, undefined];
+      this.#lost += this.#missing.size;
+      this.#missing.clear();
       this.#decoder = this.#start(payload);
     }
-    counts.packets++;
-    // Skipped numbers count as lost, until they arrive late.
+    // Skipped numbers count as lost, until they arrive late. What came before comes again in probes.
     const step = this.#highest === undefined ? 1 : (sequence - this.#highest) & 0xffff;
-    if (step === 0) return;
-    if (step < 0x8000) {
-      counts.lost += step - 1;
+    if (step > 0 && step < 0x8000) {
+      for (let n = 1; n < step; n++) this.#missing.add((this.#highest + n) & 0xffff);
       this.#highest = sequence;
-    } else counts.lost--;
+    } else if (!this.#missing.delete(sequence)) return;
+    counts.packets++;
+    counts.lost = this.#lost + this.#missing.size;
     const length = Buffer.alloc(2);
     length.writeUInt16BE(packet.length);
     this.#decoder.stdin.write(Buffer.concat([length, packet]));

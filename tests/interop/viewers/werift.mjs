@@ -1,16 +1,19 @@
 // werift, a stack in TypeScript. It has no decoder.
 
-import { RTCPeerConnection, useH264, useOPUS } from 'werift';
+import { RTCPeerConnection, RTCRtpCodecParameters, useH264, useOPUS } from 'werift';
 import { control, counters, Receiver } from './rtp.mjs';
 import { run } from './symple.mjs';
 
 const MAIN = 'profile-level-id=4d001f;packetization-mode=1;level-asymmetry-allowed=1';
 
+/** Of the codec before it. */
+const retransmissions = () => new RTCRtpCodecParameters({ mimeType: 'video/rtx', clockRate: 90_000 });
+
 run((events, wishes) => {
   const pc = new RTCPeerConnection({
     bundlePolicy: 'max-bundle',
     iceServers: [],
-    codecs: { video: [useH264(wishes.has('main') ? { parameters: MAIN } : {})], audio: [useOPUS()] },
+    codecs: { video: [useH264(wishes.has('main') ? { parameters: MAIN } : {}), retransmissions()], audio: [useOPUS()] },
   });
   const [video, audio] = [new Receiver('H264'), new Receiver('OPUS')];
   const counts = counters(video.counts, audio.counts);
