@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 
 use symple::client::Event;
+use symple::net::ServerConfig;
 use symple::net::redis::{Emitter, RedisConfig, Session, Sessions};
 use symple::proto::{Draft, Kind, Status};
 use world::{Peer, World, config, wait_for};
@@ -110,6 +111,52 @@ fn messages_from_emitters_reach_everybody_once() {
     assert_eq!(bob.hear(3), ["both", "bob's", "end"]);
     world.servers[0].server.publish(r#"{"type":"event","to":"team","data":"host"}"#);
     assert_eq!((alice.hear(1), bob.hear(1)), (vec!["host".into()], vec!["host".into()]));
+}
+
+#[test]
+fn an_emitter_learns_that_no_server_heard_it() {
+    let Some(world) = World::bare("redis://", &[]) else { return };
+    let app = Emitter::new(world.url()).to("bob");
+    assert_eq!(block_on(app.send("x")).expect_err("nobody is there").code(), "unheard");
+}
+
+/// Redis closes the connection of one instance or the other between pushes. If neither has one, the emitter learns
+/// it, and pushes again.
+#[test]
+fn what_emitters_push_while_an_instance_is_away_reaches_its_peers_too() {
+    let beats = |config: &mut ServerConfig| {
+        // A heartbeat each second.
+        config.redis.as_mut().expect("with Redis").dead_after = Duration::from_secs(3);
+    };
+    let Some(world) = World::with(2, beats) else { return };
+    let alice = world.peer(0, "alice", &["team"]);
+    let bob = world.peer(1, "bob", &["team"]);
+    let app = Emitter::new(world.url()).to("team");
+    let pubsub = || {
+        let list = world.cli(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+        let id = |line: &str| line.split(' ').find_map(|word| word.strip_prefix("id=").map(str::to_owned));
+        list.lines().filter_map(id).collect::<Vec<_>>()
+    };
+    // Each has heard heartbeats of the other by then.
+    std::thread::sleep(Duration::from_secs(4));
+    let (mut numbers, mut unheard, mut partly) = (Vec::new(), 0, 0);
+    for n in 0..600 {
+        if n % 60 == 30 {
+            wait_for("both have subscribed", || pubsub().len() == 2);
+            assert_eq!(world.cli(&["CLIENT", "KILL", "ID", &pubsub()[n / 60 % 2]]), "1");
+        }
+        partly += usize::from(n % 60 == 30 && pubsub().len() == 1);
+        while let Err(e) = block_on(app.send(&n.to_string())) {
+            assert_eq!(e.code(), "unheard");
+            unheard += 1;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        numbers.push(n.to_string());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(alice.hear(600), numbers);
+    assert_eq!(bob.hear(600), numbers);
+    assert!(partly > 0, "one was away while the other heard ({unheard} went unheard)");
 }
 
 #[test]

@@ -135,6 +135,8 @@ fn commands_manage_sessions() {
         (&["emit", "hello"][..], 64),
         (&["emit", "--to", "a", "--event", "x", "--presence", "{}"][..], 64),
         (&["emit", "--to", "a", "--presence", "away"][..], 65),
+        // No server is there.
+        (&["emit", "--to", "a", "x"][..], 69),
         (&["emit", "--to", "a", "--redis-url", "redis://127.0.0.1:1", "x"][..], 69),
     ] {
         let (found, _, err) = redis.run(args);

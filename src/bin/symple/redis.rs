@@ -82,7 +82,7 @@ impl Redis {
 pub(crate) fn failure(e: symple::net::redis::RedisError) -> super::exit::Failure {
     use super::exit::{Failure, FailureKind};
     let kind = match e.code() {
-        "unreachable" | "late" => FailureKind::Unavailable,
+        "unreachable" | "late" | "unheard" => FailureKind::Unavailable,
         "refused" => FailureKind::NoPermission,
         _ => FailureKind::Data,
     };

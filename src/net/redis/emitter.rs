@@ -18,7 +18,9 @@ use crate::server::cluster::BROADCAST;
 /// # }
 /// ```
 ///
-/// A message without a recipient is an error.
+/// A message without a recipient is an error, and so is one that no server heard (`unheard`), since none is connected to
+/// Redis: nobody got it, so it can be sent again. A server that has lost its connection while others have theirs gets
+/// from those what it missed, unless it is away for longer than [`RedisConfig::keep_for`](super::RedisConfig).
 #[derive(Clone, Debug)]
 pub struct Emitter {
     redis: Shared,
@@ -74,7 +76,13 @@ impl Emitter {
         let text = self.print(draft)?;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(BROADCAST).arg(text);
-        self.redis.ask(BROADCAST, publish).await
+        let servers: u64 = self.redis.ask(BROADCAST, publish).await?;
+        match servers {
+            0 => {
+                Err(RedisError::new("unheard", "No server is connected to Redis, so nobody got the message"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn print(&self, draft: Draft) -> Result<String, RedisError> {

@@ -117,7 +117,8 @@ impl RedisError {
         RedisError { code, words: words.into() }
     }
 
-    /// A stable code: `unreachable`, `late`, `refused` (the message tells why), `malformed` (what is stored).
+    /// A stable code: `unreachable`, `late`, `refused` (the message tells why), `malformed` (what is stored), `unheard`
+    /// (no server is connected to Redis).
     pub fn code(&self) -> &'static str {
         self.code
     }
