@@ -30,7 +30,7 @@ use crate::media::{Codec, Frame, StreamId, StreamInfo};
 /// When nothing is due, look again then.
 const IDLE: Duration = Duration::from_secs(60);
 /// The frames since the last key frame go to a viewer that joins if its link is assumed to carry them in this time.
-const CATCH_UP_MS: u32 = 300;
+const CATCH_UP_MS: u64 = 300;
 /// Goodbyes that wait for the socket: some for each of the sessions that there may be by default.
 const MAX_GOODBYES: usize = 1024;
 
@@ -323,19 +323,20 @@ impl Fanout {
         }
     }
 
-    /// Gives a session the frames since the last key frame of a stream. Returns whether it has a picture by them.
-    fn catch_up(&mut self, id: SessionId, stream: StreamId) -> bool {
-        let bytes = self.shared.config.initial_bitrate / 8 * CATCH_UP_MS / 1000;
-        let Some(frames) =
-            self.streams.get(&stream).and_then(|lane| lane.recent.frames(bytes as usize, self.now))
-        else {
-            return false;
+    /// Gives a session that joins the frames since the last key frame, if its link is assumed to carry them soon;
+    /// otherwise it needs a key frame.
+    fn join(&mut self, id: SessionId, stream: StreamId) {
+        let bytes = u64::from(self.shared.config.initial_bitrate) / 8 * CATCH_UP_MS / 1000;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let recent = self.streams.get(&stream).and_then(|lane| lane.recent.frames(bytes, self.now));
+        let Some(frames) = recent else {
+            let reason = KeyFrameReason::Join;
+            return self.events.push_back(Event::KeyFrameWanted { stream, reason });
         };
         self.totals.caught_up += 1;
         for cut in frames {
             self.step(id, |session, now, sink| session.handle_frame(stream, &cut, now, sink));
         }
-        true
     }
 
     /// Registers a session that is new or was renegotiated: its user name may have changed.
@@ -364,14 +365,13 @@ impl Fanout {
         let Some((over, due, turn)) = done else { return self.bury(id) };
         self.turns.list(id, turn);
         let anew = notes.iter().any(|note| matches!(note, Note::Anew));
-        // Who joins gets what there is since the last key frame, where its link has that soon.
-        for i in (0..notes.len()).rev() {
-            let Note::Joined(stream) = notes[i] else { continue };
-            notes[i] = Note::KeyFrameWanted(stream, KeyFrameReason::Join);
-            if self.catch_up(id, stream) {
-                notes.remove(i);
-            }
-        }
+        let joined: Vec<StreamId> = notes
+            .iter()
+            .filter_map(|note| match note {
+                Note::Joined(stream) => Some(*stream),
+                _ => None,
+            })
+            .collect();
         self.events.extend(notes.into_iter().filter_map(|note| match note {
             Note::Connected => Some(Event::Connected { session: id }),
             Note::KeyFrameWanted(stream, reason) => Some(Event::KeyFrameWanted { stream, reason }),
@@ -394,6 +394,9 @@ impl Fanout {
                         self.timers.remove(&(before, id));
                     }
                     self.timers.insert((due, id));
+                }
+                for stream in joined {
+                    self.join(id, stream);
                 }
             }
         }

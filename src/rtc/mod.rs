@@ -91,8 +91,8 @@ pub struct Config {
     pub max_bitrate: u32,
     /// Maximum number of sessions. Default 256.
     pub max_sessions: usize,
-    /// How many sent packets are kept per viewer for retransmission: about a second at 2 Mbit/s, some 1.3 KB each. 0
-    /// disables retransmission. Default 300.
+    /// How many sent packets are kept per viewer for retransmission: about a second at 2 Mbit/s. Their bytes are shared by
+    /// all viewers. 0 disables retransmission. Default 300.
     pub resend_packets: usize,
     /// A viewer that sends nothing for this long is considered gone. Default 8 s; browsers send several packets in that
     /// time.

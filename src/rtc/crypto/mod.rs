@@ -1,7 +1,8 @@
-//! str0m's cryptography on the system's libssl.
+//! Cryptography of sessions on the system's libssl.
 //!
-//! str0m takes its cryptography as trait objects. These are ours, straight on the `openssl` crate, so that a
-//! device keeps one crypto library, and a later send path can take the keys of a session where they are made.
+//! str0m takes its cryptography as trait objects. These are ours, directly on the `openssl` crate, so that a device needs
+//! one crypto library, and the send path gets the keys of a session where they are made: what is sent and the RTCP that is
+//! received are sealed and opened here, by [`seal`] and [`open`].
 
 mod dtls;
 pub(crate) mod keys;

@@ -454,6 +454,12 @@ impl Sender {
                 self.set_rate();
             }
         }
+        if batch.is_empty() && self.pacer.is_open(now) && (self.probing.is_some() || !self.repeats.is_empty())
+        {
+            // What cannot leave now never will: it must not be offered to the socket again and again.
+            (self.probing, self.repeats) = (None, VecDeque::new());
+            self.set_rate();
+        }
         (!batch.is_empty()).then(|| batch.take())
     }
 

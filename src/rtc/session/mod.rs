@@ -1,4 +1,4 @@
-//! One viewer: a str0m session, what it is sent, and when it is over.
+//! One viewer: its ICE and DTLS by str0m, what it is sent, and when it is over.
 
 mod agree;
 mod anew;
