@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::format::FormatParams;
-use str0m::media::{Direction as Stack, Frequency, MediaKind, Pt};
+use str0m::media::{Direction as Stack, Frequency, MediaKind, Mid, Pt};
 use str0m::{Candidate, IceCreds, Rtc};
 
 use super::state::State;
@@ -192,6 +192,15 @@ impl Session {
         let answer = SdpAnswer::from_sdp_string(&answer).map_err(unusable)?;
         let open = self.open.take().expect("seen above");
         self.rtc.sdp_api().accept_answer(open.pending, answer).map_err(unusable)?;
+        // Whatever the direction of an offered section, str0m has a stream for it, and would report on that as well.
+        let mut api = self.rtc.direct_api();
+        for mid in &open.mids {
+            if let Some(ssrc) =
+                api.stream_tx_by_mid(Mid::from(mid.as_str()), None).map(|stream| stream.ssrc())
+            {
+                api.remove_stream_tx(ssrc);
+            }
+        }
         self.settle(shared, remote, transport, &plan);
         self.note_transport(remote);
         self.settled = plan.settled;

@@ -120,3 +120,14 @@ fn goodbye_is_said_before_dtls_ends() {
     let byes = w.browsers[&1].raw.iter().filter(|(_, p)| matches!(p, RawPacket::RtcpRx(Rtcp::Goodbye(_))));
     assert_eq!(byes.count(), 1);
 }
+
+#[test]
+fn only_announced_streams_are_reported_on_when_the_camera_calls() {
+    let mut w = World::new();
+    w.browser(1, |c| c.enable_h264(true).enable_raw_packets(true));
+    let answer = w.call_browser(1);
+    w.fanout.answer(SessionId(1), &answer, w.now).expect("accepted");
+    w.drain_camera();
+    w.run(ms(5000));
+    assert_eq!(reports(&w).len(), 2);
+}
