@@ -44,8 +44,8 @@ const ONE_STAYS_OF: usize = 40;
 const PEAK: u64 = 64 << 10;
 
 /// KiB that may stay: what a table keeps of its size, pages that are shared with what is in use, and those who stay.
-/// Without `malloc_trim` all of the strangers' 14 MiB stay.
-const KEPT: u64 = 8 << 10;
+/// Without `malloc_trim` all of the strangers' 14 MiB stay; on a busy machine 10 MiB were seen to.
+const KEPT: u64 = 12 << 10;
 
 #[test]
 fn a_camera_frees_what_viewers_and_strangers_used() {
