@@ -212,8 +212,16 @@ fn the_limit_on_open_files_is_raised() {
 #[test]
 fn the_configured_number_of_threads_serves() {
     let server = Server::start(&["--threads", "3"], &[]);
-    server.peer(ALICE); // by now all threads run
-    let tasks = std::fs::read_dir(server.program.proc().join("task")).expect("it runs");
-    let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-    assert_eq!(names.filter(|name| name.trim() == "symple-driver").count(), 2, "and the first");
+    server.peer(ALICE);
+    let drivers = || {
+        let tasks = std::fs::read_dir(server.program.proc().join("task")).expect("it runs");
+        let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "symple-driver").count()
+    };
+    // The first one serves before the others have their names.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while drivers() < 2 && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(drivers(), 2, "and the first");
 }
