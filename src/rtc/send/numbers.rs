@@ -68,11 +68,6 @@ impl Numbering {
         number
     }
 
-    /// The next number.
-    pub(in crate::rtc) fn peek(&self) -> u64 {
-        self.next
-    }
-
     /// The RTP time of a frame that is sent now.
     pub(in crate::rtc) fn time(&mut self, timestamp: Timestamp) -> u32 {
         let time = timestamp.ticks.wrapping_add(self.offset);

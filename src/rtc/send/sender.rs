@@ -418,13 +418,12 @@ impl Sender {
         for track in &mut self.tracks {
             let video = track.codec.is_video();
             while let Some((cut, index)) = track.next() {
-                if (video && !out.pacer.is_open(now)) || !out.packet(track, cut, index, &mut batch) {
+                if video && !out.pacer.is_open(now) {
                     break;
                 }
-                let number = out.numbers.of(track.format.ssrc);
-                let (last, time) = (number.peek() - 1, number.last.map_or(0, |(time, _)| time));
+                let Some((number, time)) = out.packet(track, cut, index, &mut batch) else { break };
                 let payloads: Arc<Payloads> = cut.payloads.clone();
-                track.history.push(last, &payloads, index, time, now);
+                track.history.push(number, &payloads, index, time, now);
                 if track.advance() {
                     out.counts.frames += 1;
                     // One frame at a time, so that all viewers fare alike when the socket takes less than there is.
@@ -539,8 +538,8 @@ struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    /// A packet of a frame. Returns false if the batch has no room for it.
-    fn packet(&mut self, track: &Track, cut: &Cut, index: usize, batch: &mut Batch) -> bool {
+    /// A packet of a frame. Returns its number and RTP time; `None` if the batch has no room for it.
+    fn packet(&mut self, track: &Track, cut: &Cut, index: usize, batch: &mut Batch) -> Option<(u64, u32)> {
         let payload = &cut.payloads[index];
         let header = Header {
             pt: track.format.pt,
@@ -549,12 +548,11 @@ impl Outgoing<'_> {
             ..self.header(track)
         };
         if !batch.has_room(header.len() + payload.len() + self.sealer.overhead()) {
-            return false;
+            return None;
         }
-        let numbering = self.numbers.of(header.ssrc);
-        let time = numbering.time(cut.timestamp);
-        self.seal(Header { time, ..header }, payload, Cause::Frame, batch);
-        true
+        let time = self.numbers.of(header.ssrc).time(cut.timestamp);
+        let number = self.seal(Header { time, ..header }, payload, Cause::Frame, batch);
+        Some((number, time))
     }
 
     /// A packet again (RFC 4588).
@@ -602,7 +600,8 @@ impl Outgoing<'_> {
         }
     }
 
-    fn seal(&mut self, header: Header<'_>, payload: &[u8], cause: Cause, batch: &mut Batch) {
+    /// Seals a packet, which gets its number here.
+    fn seal(&mut self, header: Header<'_>, payload: &[u8], cause: Cause, batch: &mut Batch) -> u64 {
         let octets = if header.padding { 0 } else { payload.len() };
         let index = self.numbers.of(header.ssrc).take(octets);
         let header = Header { number: index as u16, ..header };
@@ -620,5 +619,6 @@ impl Outgoing<'_> {
             let size = (size + OVERHEAD) as u16;
             self.estimator.handle_sent(Sent { number, size, at: self.now, probe: self.probe });
         }
+        index
     }
 }
