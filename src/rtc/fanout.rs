@@ -290,7 +290,8 @@ impl Fanout {
         let lane = self.streams.entry(frame.stream).or_default();
         let timestamp = self.timeline.place(&mut lane.position, frame);
         if viewers.is_empty() {
-            lane.recent.clear();
+            // What waits for more audio would be old when somebody comes.
+            (lane.recent, lane.joiner) = Default::default();
             return;
         }
         let payloads = Arc::new(lane.cutter.cut(frame));

@@ -578,3 +578,37 @@ fn audio_of_watchers_is_joined_as_configured() {
         assert_eq!(frames, 60, "{per_packet} ms");
     }
 }
+
+#[test]
+fn audio_that_waited_when_the_last_viewer_left_is_not_sent_to_the_next() {
+    let mut w = World::new();
+    w.streams = vec![];
+    let hear = |w: &mut World, frames: u64| {
+        for _ in 0..frames {
+            let frame = Frame {
+                stream: OPUS,
+                codec: Codec::Opus,
+                key: true,
+                captured: w.now,
+                pts: w.now - w.start,
+                duration: ms(20),
+                discontinuity: false,
+                data: vec![31 << 3; 80].into(),
+            };
+            w.fanout.handle_input(Input::Frame(&frame), w.now);
+            w.drain_camera();
+            w.run(ms(20));
+        }
+    };
+    w.viewer(1);
+    w.run(ms(1000));
+    hear(&mut w, 4);
+    w.fanout.close(SessionId(1), w.now);
+    w.drain_camera();
+    hear(&mut w, 50);
+    w.viewer(2);
+    w.run(ms(1000));
+    hear(&mut w, 6);
+    let got: Vec<u8> = w.browsers[&2].frames(Theirs::Opus).iter().map(|m| m.data[1] & 63).collect();
+    assert_eq!(got, [3, 3]);
+}
