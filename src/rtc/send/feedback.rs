@@ -131,9 +131,10 @@ impl<'a> Feedbacks<'a> {
             return None;
         }
         if first & 0x20 != 0 {
-            // The last byte says how much padding there is, itself included.
+            // The last byte says how much padding there is, itself included. RFC 3550, 6.4.1, wants whole words; but
+            // libwebrtc and str0m fill transport feedback up to a word and count one to three bytes.
             let padding = usize::from(*body.last()?);
-            if padding == 0 || padding % 4 != 0 {
+            if padding == 0 {
                 return None;
             }
             body = &body[..body.len().checked_sub(padding)?];
@@ -491,9 +492,22 @@ mod tests {
                 .collect()
         };
         assert_eq!(numbers(&nack), [5]);
-        for padding in [0, 1, 3, 5, 20, 255] {
+        for padding in [0, 13, 20, 255] {
             *nack.last_mut().expect("long") = padding;
             assert!(numbers(&nack).is_empty(), "padding of {padding}");
+        }
+    }
+
+    #[test]
+    fn transport_feedback_is_filled_up_to_a_word() {
+        for (deltas, padding) in [(&[1][..], &[1][..]), (&[1, 2, 1], &[0, 0, 3]), (&[1, 2, 1, 1], &[0, 2])] {
+            let count = deltas.len() as u16;
+            let run = (0x2000 | count).to_be_bytes();
+            let mut feedback = transport(7, count, 0, &[&run[..], deltas, padding].concat());
+            feedback[0] |= 0x20;
+            let arrivals = arrivals(&feedback);
+            assert_eq!(arrivals.len(), deltas.len());
+            assert_eq!(arrivals[0], (7, Some(250)));
         }
     }
 
