@@ -10,7 +10,7 @@ use crate::call::body::{Candidate, End};
 use crate::call::{self, CallError, CallId, Calls};
 use crate::media::{StreamId, StreamInfo};
 use crate::proto::Address;
-use crate::rtc::{self, Fanout, LocalCandidate, SessionId, SessionStats, Transmit};
+use crate::rtc::{self, Fanout, LocalCandidate, Serving, SessionId, SessionStats, Transmit};
 
 /// How many more calls signalling accepts than there are seats: over the limit, we send `busy` ourselves.
 const SPARE: usize = 64;
@@ -119,6 +119,13 @@ impl Core {
     /// Sets the maximum bandwidth to probe for, in bit/s.
     pub(crate) fn set_max_bitrate(&mut self, bps: u32) {
         self.fanout.set_max_bitrate(bps);
+    }
+
+    /// Selects what a call is sent of the video.
+    pub(crate) fn serve(&mut self, call: CallId, serving: Serving, now: Instant) {
+        let Some(seat) = self.seats.get(&call) else { return };
+        self.fanout.serve(seat.session, serving, now);
+        self.settle(now);
     }
 
     /// Sets the maximum number of calls. Existing calls beyond it continue.
@@ -274,8 +281,9 @@ impl Core {
                 let Some(&call) = self.sessions.get(&session) else { return };
                 self.join(call, now);
             }
-            rtc::Event::KeyFrameWanted { stream, reason } => {
-                self.emit(Event::KeyFrameWanted { stream, reason });
+            rtc::Event::KeyFrameWanted { session, stream, reason } => {
+                let Some(&call) = self.sessions.get(&session) else { return };
+                self.emit(Event::KeyFrameWanted { call, stream, reason });
             }
             rtc::Event::Estimate { session, bps } => {
                 let Some(&call) = self.sessions.get(&session) else { return };

@@ -101,7 +101,7 @@ pub(crate) enum Event {
     /// It ended before media was connected.
     Failed { call: CallId, peer: Address, end: End },
     /// A decoder needs a key frame of this stream.
-    KeyFrameWanted { stream: StreamId, reason: KeyFrameReason },
+    KeyFrameWanted { call: CallId, stream: StreamId, reason: KeyFrameReason },
     /// What the network of a call can carry, in bit/s.
     Estimate { call: CallId, bps: u32 },
 }

@@ -13,6 +13,7 @@ use super::send::clock::{Position, Timeline};
 use super::send::cut::Cutter;
 use super::send::opus::Joiner;
 use super::send::recent::Recent;
+use super::send::select::Serving;
 use super::send::track::Cut;
 use super::send::wall::Wall;
 use super::session::sdp::Remote;
@@ -37,6 +38,7 @@ const MAX_GOODBYES: usize = 1024;
 /// A stream on its way to all viewers.
 #[derive(Debug, Default)]
 struct Lane {
+    codec: Option<Codec>,
     cutter: Cutter,
     position: Position,
     joiner: Joiner,
@@ -184,6 +186,14 @@ impl Fanout {
         Ok(())
     }
 
+    /// Selects what a session is sent of its video, if it exists: another rendition, key frames only, or nothing. The
+    /// stream must have the codec that was negotiated; until a key frame of it arrives, the stream before continues.
+    /// Nothing is renegotiated. The selection lasts through renegotiations.
+    pub fn serve(&mut self, id: SessionId, serving: Serving, now: Instant) {
+        self.now = self.now.max(now);
+        self.step(id, |session, now, sink| session.serve(serving, now, sink));
+    }
+
     /// The local candidates of a session (`candidate:…`), for trickle ICE. Its description already has them all.
     pub fn local_candidates(&self, id: SessionId) -> Vec<String> {
         self.sessions.get(&id).map(|s| s.local_candidates().to_vec()).unwrap_or_default()
@@ -288,6 +298,7 @@ impl Fanout {
             .map(|(id, _)| *id)
             .collect();
         let lane = self.streams.entry(frame.stream).or_default();
+        lane.codec = Some(frame.codec);
         let timestamp = self.timeline.place(&mut lane.position, frame);
         if viewers.is_empty() {
             // What waits for more audio would be old when somebody comes.
@@ -318,25 +329,27 @@ impl Fanout {
             self.step(id, |session, now, sink| {
                 let alone = frame.codec != Codec::Opus || session.is_conversation();
                 for cut in if alone { std::slice::from_ref(&cut) } else { &joined } {
-                    session.handle_frame(frame.stream, cut, now, sink);
+                    session.handle_frame(frame.stream, frame.codec, cut, now, sink);
                 }
             });
         }
     }
 
-    /// Gives a session that joins the frames since the last key frame, if its link is assumed to carry them soon;
-    /// otherwise it needs a key frame.
+    /// Gives a session that joins a stream the frames since the last key frame, if its link is assumed to carry them
+    /// soon; otherwise it needs a key frame.
     fn join(&mut self, id: SessionId, stream: StreamId) {
-        let bytes = u64::from(self.shared.config.initial_bitrate) / 8 * CATCH_UP_MS / 1000;
+        let Some(session) = self.sessions.get(&id) else { return };
+        let bytes = u64::from(session.estimate()) / 8 * CATCH_UP_MS / 1000;
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let recent = self.streams.get(&stream).and_then(|lane| lane.recent.frames(bytes, self.now));
-        let Some(frames) = recent else {
+        let lane = self.streams.get(&stream);
+        let recent = lane.and_then(|lane| Some((lane.codec?, lane.recent.frames(bytes, self.now)?)));
+        let Some((codec, frames)) = recent else {
             let reason = KeyFrameReason::Join;
-            return self.events.push_back(Event::KeyFrameWanted { stream, reason });
+            return self.events.push_back(Event::KeyFrameWanted { session: id, stream, reason });
         };
         self.totals.caught_up += 1;
         for cut in frames {
-            self.step(id, |session, now, sink| session.handle_frame(stream, &cut, now, sink));
+            self.step(id, |session, now, sink| session.handle_frame(stream, codec, &cut, now, sink));
         }
     }
 
@@ -375,7 +388,9 @@ impl Fanout {
             .collect();
         self.events.extend(notes.into_iter().filter_map(|note| match note {
             Note::Connected => Some(Event::Connected { session: id }),
-            Note::KeyFrameWanted(stream, reason) => Some(Event::KeyFrameWanted { stream, reason }),
+            Note::KeyFrameWanted(stream, reason) => {
+                Some(Event::KeyFrameWanted { session: id, stream, reason })
+            }
             Note::Estimate(bps) => Some(Event::Estimate { session: id, bps }),
             Note::Anew | Note::Joined(_) => None,
         }));

@@ -74,6 +74,7 @@ pub(crate) use guard::contained;
 pub use guard::panic_is_contained;
 pub use path::{Path, Protocol};
 pub use refusal::Refusal;
+pub use send::select::Serving;
 
 use crate::call::body::End;
 use crate::media::adapt::keyframes::KeyFrameReason;
@@ -196,6 +197,8 @@ pub enum Event {
     },
     /// A viewer of this stream needs a key frame to start or continue.
     KeyFrameWanted {
+        /// The viewer.
+        session: SessionId,
         /// The stream.
         stream: StreamId,
         /// Why.
@@ -248,6 +251,8 @@ pub struct SessionStats {
     pub connected: bool,
     /// The streams that the viewer receives.
     pub streams: BTreeSet<StreamId>,
+    /// The video stream whose frames it gets now: the negotiated one, or another rendition ([`Fanout::serve`]).
+    pub video: Option<StreamId>,
     /// The negotiated H.264 `profile-level-id` (RFC 6184, 8.1).
     pub profile_level_id: Option<[u8; 3]>,
     /// RTP packets sent, including retransmissions.

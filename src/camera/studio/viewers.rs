@@ -108,7 +108,7 @@ impl Studio {
                 self.want(Sink::Call(call), BTreeSet::new(), now);
                 Event::CallFailed { id: ViewerId(call), peer, end }
             }
-            calling::Event::KeyFrameWanted { stream, reason } => {
+            calling::Event::KeyFrameWanted { stream, reason, .. } => {
                 return self.want_key_frame(stream, reason, now);
             }
             calling::Event::Estimate { call, bps } => {

@@ -13,6 +13,7 @@ pub(in crate::rtc) mod opus;
 mod pace;
 pub(in crate::rtc) mod recent;
 pub(crate) mod report;
+pub(in crate::rtc) mod select;
 pub(in crate::rtc) mod sender;
 pub(in crate::rtc) mod track;
 pub(in crate::rtc) mod wall;

@@ -8,17 +8,21 @@ use std::time::{Duration, Instant};
 /// How much may leave at once, as time at the pacing rate. Bursts of 40 ms are what browsers' own senders use.
 const BURST: Duration = Duration::from_millis(40);
 
+/// The same for probes, which last 15 ms and more: a tick of the sessions' timers.
+const PROBE_BURST: Duration = Duration::from_millis(5);
+
 #[derive(Debug)]
 pub(in crate::rtc) struct Pacer {
     /// In bit/s.
     rate: u64,
+    burst: Duration,
     /// When what was sent is through, at the rate.
     through: Instant,
 }
 
 impl Pacer {
     pub(in crate::rtc) fn new(rate: u64, now: Instant) -> Pacer {
-        Pacer { rate: rate.max(1), through: now }
+        Pacer { rate: rate.max(1), burst: BURST, through: now }
     }
 
     /// Paces at this rate from now on, in bit/s.
@@ -26,18 +30,33 @@ impl Pacer {
         self.rate = rate.max(1);
     }
 
+    /// Whether a probe is being sent. Packets in one burst would arrive within one tick of the receiver's clock, which
+    /// measures nothing.
+    pub(in crate::rtc) fn set_probing(&mut self, is_probing: bool) {
+        self.burst = if is_probing { PROBE_BURST } else { BURST };
+    }
+
     /// When the next packet may leave; it may if that is not later than now.
     pub(in crate::rtc) fn opens_at(&self) -> Instant {
-        self.through.checked_sub(BURST).unwrap_or(self.through)
+        self.through.checked_sub(self.burst).unwrap_or(self.through)
     }
 
     pub(in crate::rtc) fn is_open(&self, now: Instant) -> bool {
         self.opens_at() <= now
     }
-
     /// Whether what was sent is through.
     pub(in crate::rtc) fn is_idle(&self, now: Instant) -> bool {
         self.through <= now
+    }
+
+    /// How long what was sent takes yet, at the rate.
+    pub(in crate::rtc) fn ahead(&self, now: Instant) -> Duration {
+        self.through.saturating_duration_since(now)
+    }
+
+    /// What was sent is through.
+    pub(in crate::rtc) fn clear(&mut self, now: Instant) {
+        self.through = now;
     }
 
     /// A packet of this size left.

@@ -21,6 +21,7 @@ use super::history::Repeat;
 use super::numbers::{Numbering, Numbers};
 use super::pace::Pacer;
 use super::report::{self, SenderInfo};
+use super::select::Serving;
 use super::track::{Cut, Format, Outlet, Pushed, Track};
 use super::wall::Wall;
 use crate::media::{Codec, StreamId};
@@ -44,6 +45,8 @@ const MAX_REPEATS: usize = 64;
 const MAX_REPEATED: f64 = 0.3;
 /// The span over which that is measured: after it, what came before counts half.
 const REPEATED_OVER: Duration = Duration::from_secs(1);
+/// So far ahead of the estimate may be what is sent: after that, frames are dropped to a key frame.
+const MAX_AHEAD: Duration = Duration::from_secs(1);
 /// An estimate that changed by less is not worth an event.
 const CHANGE: f64 = 0.02;
 /// Padding of a probe for a viewer of which nothing is kept: one byte says how many there are (RFC 3550, 5.1).
@@ -114,6 +117,10 @@ pub(in crate::rtc) struct Sender {
     transport: u64,
     estimator: Estimator,
     pacer: Pacer,
+    /// What is sent, at the estimate itself.
+    budget: Pacer,
+    /// What is sent of the video, if that is not what was negotiated.
+    serving: Option<Serving>,
     probing: Option<(Probe, usize)>,
     /// Packets to repeat, and the index of their track.
     repeats: VecDeque<(usize, Repeat)>,
@@ -144,6 +151,8 @@ impl Sender {
             numbers: Numbers::default(),
             transport: 0,
             pacer: Pacer::new(1, now),
+            budget: Pacer::new(1, now),
+            serving: None,
             estimator,
             probing: None,
             repeats: VecDeque::new(),
@@ -197,7 +206,13 @@ impl Sender {
                     track.format = format;
                     track
                 }
-                None => Track::new(stream, codec, format, resend_packets, asked),
+                None => {
+                    let mut track = Track::new(stream, codec, format, resend_packets, asked);
+                    if let Some(serving) = self.serving {
+                        track.serve(serving, asked);
+                    }
+                    track
+                }
             };
             self.tracks.push(track);
         }
@@ -215,7 +230,18 @@ impl Sender {
     }
 
     pub(in crate::rtc) fn follows(&self, stream: StreamId, codec: Codec) -> bool {
-        self.keyed.is_some() && self.tracks.iter().any(|t| t.stream == stream && t.codec == codec)
+        self.keyed.is_some() && self.tracks.iter().any(|t| t.follows(stream, codec))
+    }
+
+    /// Selects what is sent of the video. Returns the streams of which key frames are needed for that.
+    pub(in crate::rtc) fn serve(&mut self, serving: Serving, now: Instant) -> Vec<StreamId> {
+        self.serving = Some(serving);
+        self.tracks.iter_mut().filter_map(|track| track.serve(serving, now)).collect()
+    }
+
+    /// The video stream whose frames are sent.
+    pub(in crate::rtc) fn video(&self) -> Option<StreamId> {
+        self.tracks.iter().find(|track| track.codec.is_video())?.current()
     }
 
     pub(in crate::rtc) fn counts(&self) -> Counts {
@@ -235,12 +261,22 @@ impl Sender {
     pub(in crate::rtc) fn handle_frame(
         &mut self,
         stream: StreamId,
+        codec: Codec,
         cut: &Cut,
         now: Instant,
     ) -> Option<Pushed> {
-        let outlet = Outlet { blocked: self.offered, paced: self.paced, is_idle: self.pacer.is_idle(now) };
-        let track = self.tracks.iter_mut().find(|t| t.stream == stream)?;
-        Some(track.push(cut, outlet, now))
+        if !self.estimator.is_bound_by_path() {
+            self.budget.clear(now);
+        }
+        let ahead = self.budget.ahead(now);
+        let outlet = Outlet {
+            blocked: self.offered,
+            paced: self.paced,
+            is_over: ahead > MAX_AHEAD,
+            is_idle: self.pacer.is_idle(now) && ahead.is_zero(),
+        };
+        let track = self.tracks.iter_mut().find(|t| t.follows(stream, codec))?;
+        Some(track.push(stream, cut, outlet, now))
     }
 
     /// Takes SRTCP. Returns whether it is authentic.
@@ -312,13 +348,13 @@ impl Sender {
             Feedback::Pli { ssrc } => {
                 let Some(track) = self.tracks.iter().find(|t| t.format.ssrc == *ssrc) else { return };
                 self.counts.key_frame_requests += 1;
-                heard(Heard::KeyFrame(track.stream));
+                track.current().map(Heard::KeyFrame).map(&mut *heard);
             }
             Feedback::Fir { ssrc, number } => {
                 let Some(track) = self.tracks.iter_mut().find(|t| t.format.ssrc == *ssrc) else { return };
                 if track.fir.replace(*number) != Some(*number) {
                     self.counts.key_frame_requests += 1;
-                    heard(Heard::KeyFrame(track.stream));
+                    track.current().map(Heard::KeyFrame).map(&mut *heard);
                 }
             }
             _ => {}
@@ -342,12 +378,14 @@ impl Sender {
         let paced = u64::from(self.estimator.estimate()) * PACING / PACING_DIVISOR;
         let probed = self.probing.as_ref().map_or(0, |(probe, _)| u64::from(probe.rate));
         self.pacer.set_rate(paced.max(probed));
+        self.pacer.set_probing(self.probing.is_some());
+        self.budget.set_rate(self.estimator.estimate().into());
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), or look whether something may leave.
     pub(in crate::rtc) fn deadline(&self, now: Instant) -> Option<Instant> {
         self.keyed.as_ref()?;
-        let paced = (self.has_paced() && self.offered.is_none()).then(|| self.pacer.opens_at());
+        let paced = self.paced_at().filter(|_| self.offered.is_none());
         let report = self.report_due().filter(|at| *at > now);
         let probe = self.may_probe().then(|| self.estimator.probe_due()).flatten();
         [report, paced, self.estimator.deadline(), probe].into_iter().flatten().min()
@@ -362,16 +400,18 @@ impl Sender {
         self.keyed.is_some() && self.report_due().is_some_and(|at| at <= now)
     }
 
-    fn has_paced(&self) -> bool {
+    /// When the next packet of those that are paced may leave.
+    fn paced_at(&self) -> Option<Instant> {
         let video = |t: &Track| t.codec.is_video() && t.has_packets();
-        !self.repeats.is_empty() || self.probing.is_some() || self.tracks.iter().any(video)
+        let any = !self.repeats.is_empty() || self.probing.is_some() || self.tracks.iter().any(video);
+        any.then(|| self.pacer.opens_at())
     }
 
     /// Whether packets may leave now, or could before and were not taken.
     pub(in crate::rtc) fn has_packets(&mut self, now: Instant) -> bool {
         let audio = |t: &Track| !t.codec.is_video() && t.has_packets();
         let any = self.keyed.is_some()
-            && (self.tracks.iter().any(audio) || (self.has_paced() && self.pacer.is_open(now)));
+            && (self.tracks.iter().any(audio) || self.paced_at().is_some_and(|at| at <= now));
         if any {
             self.offered.get_or_insert(now);
         }
@@ -394,6 +434,7 @@ impl Sender {
             transport: &mut self.transport,
             estimator: &mut self.estimator,
             pacer: &mut self.pacer,
+            budget: &mut self.budget,
             ratio: &mut self.ratio,
             counts: &mut self.counts,
             head: &mut self.head,
@@ -453,8 +494,7 @@ impl Sender {
                 self.set_rate();
             }
         }
-        if batch.is_empty() && self.pacer.is_open(now) && (self.probing.is_some() || !self.repeats.is_empty())
-        {
+        if batch.is_empty() && self.paced_at().is_some_and(|at| at <= now) {
             // What cannot leave now never will: it must not be offered to the socket again and again.
             (self.probing, self.repeats) = (None, VecDeque::new());
             self.set_rate();
@@ -526,6 +566,7 @@ struct Outgoing<'a> {
     transport: &'a mut u64,
     estimator: &'a mut Estimator,
     pacer: &'a mut Pacer,
+    budget: &'a mut Pacer,
     ratio: &'a mut Ratio,
     counts: &'a mut Counts,
     head: &'a mut Vec<u8>,
@@ -613,6 +654,9 @@ impl Outgoing<'_> {
         self.sent += size;
         self.ratio.count(size, cause, self.now);
         self.pacer.spend(size + OVERHEAD, self.now);
+        if cause != Cause::Probe {
+            self.budget.spend(size + OVERHEAD, self.now);
+        }
         if header.transport.is_some() {
             let number = *self.transport;
             *self.transport += 1;

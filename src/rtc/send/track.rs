@@ -8,6 +8,7 @@ use super::clock::Timestamp;
 use super::cut::Payloads;
 use super::header::Extensions;
 use super::history::History;
+use super::select::{ASK_AGAIN, Selection, Serving, Verdict};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 
@@ -21,8 +22,6 @@ const BEHIND: Duration = Duration::from_millis(500);
 const AUDIO_BEHIND: Duration = Duration::from_millis(200);
 /// Frames of a stream that wait, at most: a second of the highest usual frame rate.
 const MAX_WAITING: usize = 120;
-/// A viewer that waits for a key frame while others come asks again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A frame that was cut, for all viewers.
 #[derive(Clone, Debug)]
@@ -60,14 +59,18 @@ pub(in crate::rtc) struct Outlet {
     pub(in crate::rtc) blocked: Option<Instant>,
     /// When the pacer last kept packets back.
     pub(in crate::rtc) paced: Option<Instant>,
+    /// Whether more was sent for some time than the network is estimated to carry.
+    pub(in crate::rtc) is_over: bool,
     /// Whether what was sent is through, as far as the pacer knows.
     pub(in crate::rtc) is_idle: bool,
 }
 
 pub(in crate::rtc) struct Track {
+    /// As negotiated.
     pub(in crate::rtc) stream: StreamId,
     pub(in crate::rtc) codec: Codec,
     pub(in crate::rtc) format: Format,
+    selection: Selection,
     gate: Gate,
     /// What waits to be sent, and since when.
     waiting: VecDeque<(Instant, Cut)>,
@@ -95,6 +98,7 @@ impl Track {
             stream,
             codec,
             format,
+            selection: Selection::new(stream, asked),
             gate: if video { Gate::AwaitsKey { asked, cause: KeyFrameReason::Join } } else { Gate::Open },
             waiting: VecDeque::new(),
             index: 0,
@@ -104,20 +108,49 @@ impl Track {
         }
     }
 
-    /// Holds frames back until a key frame, which is asked for now. Returns whether there is something to ask for:
-    /// audio has no key frames.
-    pub(in crate::rtc) fn await_key(&mut self, now: Instant) -> bool {
-        let video = self.codec.is_video();
-        if video {
-            self.gate = Gate::AwaitsKey { asked: now, cause: KeyFrameReason::Join };
-        }
-        video
+    /// Whether it takes frames of a stream.
+    pub(in crate::rtc) fn follows(&self, stream: StreamId, codec: Codec) -> bool {
+        self.codec == codec && self.selection.follows(stream)
     }
 
-    /// Takes a frame, which then waits until it may leave; or drops it, or what waited before it.
-    pub(in crate::rtc) fn push(&mut self, cut: &Cut, outlet: Outlet, now: Instant) -> Pushed {
+    /// The stream whose frames are sent now.
+    pub(in crate::rtc) fn current(&self) -> Option<StreamId> {
+        self.selection.current()
+    }
+
+    /// Holds frames back until a key frame, which is asked for now. Returns the stream to ask for one: audio has no key
+    /// frames.
+    pub(in crate::rtc) fn await_key(&mut self, now: Instant) -> Option<StreamId> {
+        if !self.codec.is_video() {
+            return None;
+        }
+        self.gate = Gate::AwaitsKey { asked: now, cause: KeyFrameReason::Join };
+        self.selection.needs()
+    }
+
+    /// Selects the frames of a video stream. Returns the stream of which a key frame is needed for that.
+    pub(in crate::rtc) fn serve(&mut self, serving: Serving, now: Instant) -> Option<StreamId> {
+        if self.codec.is_video() { self.selection.serve(serving, now) } else { None }
+    }
+
+    /// Takes a frame of a stream, which then waits until it may leave; or drops it, or what waited before it.
+    pub(in crate::rtc) fn push(
+        &mut self,
+        stream: StreamId,
+        cut: &Cut,
+        outlet: Outlet,
+        now: Instant,
+    ) -> Pushed {
         if !self.codec.is_video() {
             return self.push_audio(cut, now);
+        }
+        let is_idle = outlet.is_idle && self.waiting.is_empty();
+        match self.selection.handle_frame(stream, cut.key, is_idle, now) {
+            Verdict::Ignore => return Pushed::default(),
+            Verdict::Ask => return Pushed { wanted: Some(KeyFrameReason::Join), skipped: None },
+            // What waits of the other stream is superseded, but a frame that was begun is finished.
+            Verdict::Switch => self.waiting.truncate(usize::from(self.index > 0)),
+            Verdict::Send => {}
         }
         let (gate, wanted) = self.gate.next(self.queue(outlet, now), cut.key, now);
         self.gate = gate;
@@ -128,7 +161,8 @@ impl Track {
             self.index = 0;
         }
         let Some(cause) = gate.cause() else {
-            self.waiting.push_back((now, cut.clone()));
+            let timestamp = self.selection.place(cut.timestamp);
+            self.waiting.push_back((now, Cut { timestamp, ..cut.clone() }));
             return Pushed { wanted, skipped: None };
         };
         Pushed { wanted, skipped: Some((cause, skipped)) }
@@ -154,7 +188,7 @@ impl Track {
         if blocked > BEHIND || (!paced && age > BEHIND) {
             return Queue::Behind;
         }
-        if age > STUCK || self.waiting.len() >= MAX_WAITING {
+        if outlet.is_over || age > STUCK || self.waiting.len() >= MAX_WAITING {
             return Queue::Stuck;
         }
         if self.waiting.is_empty() && outlet.is_idle { Queue::Empty } else { Queue::Moving }

@@ -28,6 +28,7 @@ use str0m::{IceConnectionState, Rtc};
 use super::crypto::keys::{self, Keys};
 use super::demux::paths::Paths;
 use super::demux::{self, Stage};
+use super::send::select::Serving;
 use super::send::sender::{Heard, Sender};
 use super::send::wall::Wall;
 use super::{Config, Path, SessionId, SessionStats, Skipped};
@@ -239,10 +240,24 @@ impl Session {
             nacks: counts.nacks,
             retransmissions: counts.repeats,
             key_frame_requests: counts.key_frame_requests,
+            video: self.sender.video(),
             estimate: self.stats.connected.then(|| self.sender.estimate()),
             rtt: estimator.rtt().or(self.stats.rtt),
             loss: self.stats.connected.then(|| estimator.loss()),
             ..self.stats.clone()
+        }
+    }
+
+    /// What its link is assumed or estimated to carry, in bit/s.
+    pub(super) fn estimate(&self) -> u32 {
+        self.sender.estimate()
+    }
+
+    /// Selects what is sent of the video, at once if it is connected.
+    pub(super) fn serve(&mut self, serving: Serving, now: Instant, sink: &mut Sink<'_>) {
+        let needed = self.sender.serve(serving, now);
+        if self.state.is_connected() {
+            sink.notes.extend(needed.into_iter().map(Note::Joined));
         }
     }
 
@@ -387,11 +402,8 @@ impl Session {
                 if let Some(keys) = self.keys.take() {
                     self.sender.connect(&keys, now);
                 }
-                for track in self.sender.tracks() {
-                    if track.await_key(now) {
-                        notes.push(Note::Joined(track.stream));
-                    }
-                }
+                let needed = self.sender.tracks().iter_mut().filter_map(|track| track.await_key(now));
+                notes.extend(needed.map(Note::Joined));
             }
             str0m::Event::IceConnectionStateChange(state) => {
                 log::debug!("session {}: ICE {state:?}", self.id.0);

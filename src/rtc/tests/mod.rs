@@ -10,6 +10,7 @@ mod panics;
 mod paths;
 mod probing;
 mod reports;
+mod serving;
 mod shared_ports;
 mod viewing;
 mod world;

@@ -33,7 +33,7 @@ fn a_viewer_sees_and_hears_from_a_key_frame_on() {
     assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
     w.run(ms(3000));
     assert!(w.saw(|e| *e == Event::Connected { session: SessionId(1) }));
-    assert!(w.saw(|e| *e == join(H264)));
+    assert!(w.saw(|e| is_join(e, H264)));
     assert!(is_key(Theirs::H264, &w.browsers[&1].frames(Theirs::H264)[0].data));
     let n = unbroken(&w, 1, Theirs::H264, &w.fed[&H264]);
     assert!(n > 70, "{n} frames in about 3 s");
@@ -99,10 +99,10 @@ fn a_picture_loss_asks_for_a_key_frame() {
     let mut w = World::new();
     w.viewer(1);
     w.run(ms(2000));
-    assert!(!w.saw(|e| *e == loss(H264)));
+    assert!(!w.saw(|e| is_loss(e, H264)));
     w.ask_key_frame(1);
     w.run(ms(500));
-    assert!(w.saw(|e| *e == loss(H264)));
+    assert!(w.saw(|e| is_loss(e, H264)));
     assert_eq!(w.fanout.stats(SessionId(1)).expect("lives").key_frame_requests, 1);
     let keys = w.browsers[&1].frames(Theirs::H264).iter().filter(|f| is_key(Theirs::H264, &f.data)).count();
     assert_eq!(keys, 2);
@@ -145,7 +145,7 @@ fn a_viewer_without_h264_gets_vp8() {
     let answer = w.call(1, Direction::RecvOnly).expect("accepted");
     assert_eq!(taken(&answer.streams).0, Some(VP8));
     w.run(ms(2000));
-    assert!(w.saw(|e| *e == join(VP8)) && !w.saw(|e| *e == join(H264)));
+    assert!(w.saw(|e| is_join(e, VP8)) && !w.saw(|e| is_join(e, H264)));
     assert!(is_key(Theirs::Vp8, &w.browsers[&1].frames(Theirs::Vp8)[0].data));
     assert!(unbroken(&w, 1, Theirs::Vp8, &w.fed[&VP8]) > 40);
 }
@@ -445,11 +445,11 @@ fn pictures_that_are_wanted_later_begin_at_a_key_frame_too() {
     let answer = w.call_for(1, &[MediaKind::Audio], Direction::RecvOnly).expect("accepted");
     assert_eq!(taken(&answer.streams), (None, Some(OPUS)));
     w.run(ms(2000));
-    assert!(!w.saw(|e| *e == join(H264)));
+    assert!(!w.saw(|e| is_join(e, H264)));
     let answer = w.call_for(1, &[MediaKind::Video], Direction::RecvOnly).expect("renegotiated");
     assert_eq!(taken(&answer.streams), (Some(H264), Some(OPUS)));
     w.run(ms(2000));
-    assert!(w.saw(|e| *e == join(H264)));
+    assert!(w.saw(|e| is_join(e, H264)));
     assert!(is_key(Theirs::H264, &w.browsers[&1].frames(Theirs::H264)[0].data));
     assert!(unbroken(&w, 1, Theirs::H264, &w.fed[&H264]) > 40);
     assert!(unbroken(&w, 1, Theirs::Opus, &w.fed[&OPUS]) > 150);
@@ -523,12 +523,12 @@ fn who_joins_soon_after_a_key_frame_needs_none() {
     w.viewer(1);
     // Its key frame comes 100 ms after it has connected.
     w.run(ms(250));
-    let (asked, keys) = (w.events.iter().filter(|(_, e)| *e == join(H264)).count(), w.fed[&H264].len());
+    let (asked, keys) = (w.events.iter().filter(|(_, e)| is_join(e, H264)).count(), w.fed[&H264].len());
     assert_eq!(asked, 1);
     w.viewer(2);
     w.run(ms(1000));
     assert_eq!(w.fanout.totals().caught_up, 1);
-    assert_eq!(w.events.iter().filter(|(_, e)| *e == join(H264)).count(), 1, "none was asked for");
+    assert_eq!(w.events.iter().filter(|(_, e)| is_join(e, H264)).count(), 1, "none was asked for");
     let got = w.browsers[&2].frames(Theirs::H264);
     let start = w.fed[&H264].iter().position(|f| **f == *got[0].data).expect("one of ours");
     assert!(is_key(Theirs::H264, &got[0].data) && start < keys, "it begins before it joined");
@@ -543,7 +543,7 @@ fn who_joins_soon_after_a_key_frame_needs_none() {
     w.viewer(3);
     w.run(ms(500));
     assert_eq!(w.fanout.totals().caught_up, 1);
-    assert_eq!(w.events.iter().filter(|(_, e)| *e == join(H264)).count(), 2);
+    assert_eq!(w.events.iter().filter(|(_, e)| is_join(e, H264)).count(), 2);
 }
 
 #[test]

@@ -21,6 +21,8 @@ use crate::rtc::{
 pub(super) const H264: StreamId = StreamId(0);
 pub(super) const VP8: StreamId = StreamId(1);
 pub(super) const OPUS: StreamId = StreamId(2);
+/// A smaller rendition of the H.264 stream, of every second frame and an eighth of the bytes.
+pub(super) const SMALL: StreamId = StreamId(4);
 pub(super) const CAMERA: &str = "192.0.2.1:4000";
 const FRAME_EVERY: Duration = Duration::from_millis(33);
 const SOUND_EVERY: Duration = Duration::from_millis(20);
@@ -96,10 +98,12 @@ pub(super) struct World {
     /// How often the camera's time-out was due.
     pub(super) wakes: u64,
     camera: Vec<SocketAddr>,
-    /// When the encoder has the key frame ready that was asked for.
+    /// When the encoder has the key frame ready that was asked for; and the one of the small rendition.
     key_at: Option<Instant>,
+    small_key_at: Option<Instant>,
     datagrams: u64,
     wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
+    frames: u64,
     next_frame: Instant,
     next_sound: Instant,
     camera_deadline: Instant,
@@ -158,8 +162,10 @@ impl World {
             wakes: 0,
             camera,
             key_at: Some(now),
+            small_key_at: None,
             datagrams: 0,
             wire: BTreeMap::new(),
+            frames: 0,
             next_frame: now,
             next_sound: now,
             camera_deadline: now,
@@ -475,8 +481,9 @@ impl World {
                     return;
                 }
                 Output::Event(e) => {
-                    if let Event::KeyFrameWanted { .. } = e {
-                        self.key_at.get_or_insert(self.now + ENCODER);
+                    if let Event::KeyFrameWanted { stream, .. } = e {
+                        let at = if stream == SMALL { &mut self.small_key_at } else { &mut self.key_at };
+                        at.get_or_insert(self.now + ENCODER);
                     }
                     self.events.push((self.now - self.start, e));
                 }
@@ -524,6 +531,11 @@ impl World {
             for (stream, codec) in [(H264, Codec::H264), (VP8, Codec::Vp8)] {
                 self.feed(stream, codec, key);
             }
+            self.frames += 1;
+            if self.frames.is_multiple_of(2) && self.streams.contains(&SMALL) {
+                let key = self.small_key_at.take_if(|at| *at <= self.now).is_some();
+                self.feed(SMALL, Codec::H264, key);
+            }
         }
         if self.next_sound <= self.now {
             self.next_sound += SOUND_EVERY;
@@ -541,7 +553,8 @@ impl World {
             return;
         }
         self.count += 1;
-        let data: Arc<[u8]> = picture(codec, key, self.count, self.frame_size).into();
+        let size = if stream == SMALL { self.frame_size / 8 } else { self.frame_size };
+        let data: Arc<[u8]> = picture(codec, key, self.count, size).into();
         self.fed.entry(stream).or_default().push(data.clone());
         let frame = Frame {
             stream: self.moved.filter(|_| stream == H264).unwrap_or(stream),
@@ -611,10 +624,12 @@ pub(super) fn picture(codec: Codec, key: bool, count: u64, size: usize) -> Vec<u
     }
 }
 
-pub(super) fn join(stream: StreamId) -> Event {
-    Event::KeyFrameWanted { stream, reason: KeyFrameReason::Join }
+/// Whether somebody who joins needs a key frame of a stream.
+pub(super) fn is_join(event: &Event, of: StreamId) -> bool {
+    matches!(event, Event::KeyFrameWanted { stream, reason: KeyFrameReason::Join, .. } if *stream == of)
 }
 
-pub(super) fn loss(stream: StreamId) -> Event {
-    Event::KeyFrameWanted { stream, reason: KeyFrameReason::Loss }
+/// Whether somebody whose picture is corrupted needs a key frame of a stream.
+pub(super) fn is_loss(event: &Event, of: StreamId) -> bool {
+    matches!(event, Event::KeyFrameWanted { stream, reason: KeyFrameReason::Loss, .. } if *stream == of)
 }

@@ -151,6 +151,11 @@ impl Estimator {
         self.wanted = bps;
     }
 
+    /// Whether the path was found to carry less than the upper bound. Without a word from the receiver, nothing was.
+    pub(in crate::rtc) fn is_bound_by_path(&self) -> bool {
+        (self.reported_to > 0 || self.remb.is_some()) && self.estimate() < self.limits.max
+    }
+
     /// Notes a packet that left.
     pub(in crate::rtc) fn handle_sent(&mut self, sent: Sent) {
         let at = self.micros(sent.at);

@@ -1,0 +1,229 @@
+//! Which frames a viewer's section carries: those of one rendition, only its key frames, or none.
+//!
+//! A section is negotiated for a codec; any rendition of that codec can be sent in it. Another one takes over at a key
+//! frame, under the same SSRC, so nothing is renegotiated and no frame is missed:
+//!
+//! ```text
+//!               serve(other)                       a key frame of it
+//!  one stream ─────────────▶ one stream, awaits another ─────────────▶ the other stream
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::clock::Timestamp;
+use crate::media::StreamId;
+
+/// A key frame that does not come is requested again after this time.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Who gets key frames only gets no more than one in this time.
+const KEY_FRAME_EVERY: Duration = ASK_AGAIN;
+/// On the RTP clock of video, 1 ms: what is behind the last frame follows it by so much.
+const APART: u32 = 90;
+
+/// What a session is sent of the video that it negotiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Serving {
+    /// All frames of this stream, from its next key frame on. Until then, the stream before continues.
+    Frames(StreamId),
+    /// Only key frames of this stream, as often as the network carries one, but not more than one a second.
+    KeyFrames(StreamId),
+    /// No video.
+    Nothing,
+}
+
+impl Serving {
+    fn stream(self) -> Option<StreamId> {
+        match self {
+            Serving::Frames(stream) | Serving::KeyFrames(stream) => Some(stream),
+            Serving::Nothing => None,
+        }
+    }
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is sent.
+    Send,
+    /// It is sent, the first of another stream.
+    Switch,
+    /// It is not meant for this viewer.
+    Ignore,
+    /// It isn't either, and a key frame of its stream is needed.
+    Ask,
+}
+
+/// The selection of one viewer.
+#[derive(Debug)]
+pub(super) struct Selection {
+    serving: Serving,
+    /// The stream whose frames are sent now.
+    current: StreamId,
+    /// When a key frame was last requested.
+    asked: Instant,
+    /// When one was last sent.
+    key_sent: Option<Instant>,
+    /// Frames were skipped since: the next to be sent is a key frame.
+    has_gap: bool,
+    /// The time of the last frame.
+    last: Option<u32>,
+}
+
+impl Selection {
+    pub(super) fn new(stream: StreamId, now: Instant) -> Selection {
+        Selection {
+            serving: Serving::Frames(stream),
+            current: stream,
+            asked: now,
+            key_sent: None,
+            has_gap: false,
+            last: None,
+        }
+    }
+
+    /// The stream whose frames are sent now; `None` without any.
+    pub(super) fn current(&self) -> Option<StreamId> {
+        self.serving.stream().map(|_| self.current)
+    }
+
+    /// The stream of which a viewer that sees nothing needs a key frame.
+    pub(super) fn needs(&self) -> Option<StreamId> {
+        self.serving.stream()
+    }
+
+    /// Whether frames of a stream concern this viewer.
+    pub(super) fn follows(&self, stream: StreamId) -> bool {
+        self.serving.stream().is_some_and(|next| stream == next || stream == self.current)
+    }
+
+    /// Selects something else. Returns the stream of which a key frame is needed for that.
+    pub(super) fn serve(&mut self, serving: Serving, now: Instant) -> Option<StreamId> {
+        self.serving = serving;
+        let next = serving.stream()?;
+        let is_thin = matches!(serving, Serving::KeyFrames(_));
+        if next == self.current && (is_thin || !self.has_gap) {
+            return None;
+        }
+        self.asked = now;
+        Some(next)
+    }
+
+    /// Takes a frame of a stream. `is_idle` says that what was sent before has arrived.
+    pub(super) fn handle_frame(
+        &mut self,
+        stream: StreamId,
+        key: bool,
+        is_idle: bool,
+        now: Instant,
+    ) -> Verdict {
+        let Some(next) = self.serving.stream() else {
+            self.has_gap = true;
+            return Verdict::Ignore;
+        };
+        let is_past = |at: Instant| now.saturating_duration_since(at) >= KEY_FRAME_EVERY;
+        let thin = matches!(self.serving, Serving::KeyFrames(_));
+        let is_early = thin && next == self.current && !(is_idle && self.key_sent.is_none_or(is_past));
+        if stream == next && key {
+            if is_early {
+                return Verdict::Ignore;
+            }
+            (self.key_sent, self.has_gap) = (Some(now), false);
+            return if std::mem::replace(&mut self.current, next) == next {
+                Verdict::Send
+            } else {
+                Verdict::Switch
+            };
+        }
+        self.has_gap |= thin && stream == self.current;
+        let sent = stream == self.current && !self.has_gap;
+        if stream == next && !sent && !is_early && is_past(self.asked) {
+            self.asked = now;
+            return Verdict::Ask;
+        }
+        if sent { Verdict::Send } else { Verdict::Ignore }
+    }
+
+    /// The time of a frame that is sent: never before the last one, whichever stream that was of.
+    pub(super) fn place(&mut self, at: Timestamp) -> Timestamp {
+        let after = |last: u32| at.ticks.wrapping_sub(last).cast_signed() > 0;
+        let ticks = match self.last {
+            Some(last) if !after(last) => last.wrapping_add(APART),
+            _ => at.ticks,
+        };
+        self.last = Some(ticks);
+        Timestamp { ticks, ..at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{Ask, Ignore, Send, Switch};
+    use super::*;
+
+    const MAIN: StreamId = StreamId(0);
+    const SMALL: StreamId = StreamId(4);
+
+    #[test]
+    fn another_stream_takes_over_at_its_key_frame() {
+        let now = Instant::now();
+        let mut selection = Selection::new(MAIN, now);
+        assert_eq!(selection.handle_frame(MAIN, true, true, now), Send);
+        assert!(!selection.follows(SMALL));
+        assert_eq!(selection.serve(Serving::Frames(SMALL), now), Some(SMALL));
+        assert!(selection.follows(SMALL) && selection.follows(MAIN));
+        assert_eq!(selection.handle_frame(SMALL, false, true, now), Ignore, "it begins at a key frame");
+        assert_eq!(selection.handle_frame(MAIN, false, true, now), Send, "and the other continues");
+        assert_eq!(selection.handle_frame(SMALL, false, true, now + ASK_AGAIN), Ask);
+        assert_eq!(selection.handle_frame(SMALL, true, true, now), Switch);
+        assert_eq!(selection.current(), Some(SMALL));
+        assert_eq!(selection.handle_frame(SMALL, false, true, now), Send);
+        assert!(!selection.follows(MAIN));
+        assert_eq!(selection.handle_frame(MAIN, true, true, now), Ignore);
+    }
+
+    #[test]
+    fn a_change_of_mind_before_the_key_frame_needs_none() {
+        let now = Instant::now();
+        let mut selection = Selection::new(MAIN, now);
+        selection.serve(Serving::Frames(SMALL), now);
+        assert_eq!(selection.serve(Serving::Frames(MAIN), now), None);
+        assert_eq!(selection.handle_frame(MAIN, false, true, now), Send);
+    }
+
+    #[test]
+    fn key_frames_alone_come_as_often_as_the_network_takes_them() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut selection = Selection::new(MAIN, start);
+        assert_eq!(selection.handle_frame(MAIN, true, true, at(0)), Send);
+        assert_eq!(selection.serve(Serving::KeyFrames(MAIN), start), None, "the last picture is complete");
+        assert_eq!(selection.handle_frame(MAIN, false, true, at(10)), Ignore);
+        assert_eq!(selection.handle_frame(MAIN, true, true, at(20)), Ignore, "too soon");
+        assert_eq!(selection.handle_frame(MAIN, false, false, at(1000)), Ignore, "the network is busy");
+        assert_eq!(selection.handle_frame(MAIN, false, true, at(1100)), Ask);
+        assert_eq!(selection.handle_frame(MAIN, true, true, at(1200)), Send);
+        assert_eq!(selection.handle_frame(MAIN, false, true, at(2100)), Ignore, "too soon");
+        assert_eq!(selection.handle_frame(MAIN, true, false, at(2300)), Ignore, "the network is busy");
+        assert_eq!(selection.handle_frame(MAIN, true, true, at(2400)), Send);
+        assert_eq!(selection.serve(Serving::Frames(MAIN), at(2400)), None, "nothing was skipped since");
+        assert_eq!(selection.serve(Serving::KeyFrames(MAIN), at(2400)), None);
+        assert_eq!(selection.handle_frame(MAIN, false, true, at(2433)), Ignore);
+        assert_eq!(selection.serve(Serving::Frames(MAIN), at(2500)), Some(MAIN), "frames were skipped");
+        assert_eq!(selection.serve(Serving::Nothing, at(2500)), None);
+        assert!(!selection.follows(MAIN) && selection.current().is_none());
+        assert_eq!(selection.handle_frame(MAIN, true, true, at(9000)), Ignore);
+        assert_eq!(selection.serve(Serving::Frames(MAIN), at(9000)), Some(MAIN), "frames were skipped");
+    }
+
+    #[test]
+    fn time_never_goes_back_from_stream_to_stream() {
+        let now = Instant::now();
+        let mut selection = Selection::new(MAIN, now);
+        let mut place = |ticks| selection.place(Timestamp { ticks, wallclock: now }).ticks;
+        assert_eq!(place(u32::MAX - 10), u32::MAX - 10);
+        assert_eq!(place(u32::MAX - 3000), 79, "one behind");
+        assert_eq!(place(10), 169, "and another");
+        assert_eq!(place(6000), 6000);
+    }
+}
