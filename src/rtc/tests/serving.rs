@@ -87,7 +87,7 @@ fn a_viewer_changes_to_another_rendition_and_back_without_a_gap() {
     check_decodes(&w, 2);
     assert!(got(&w, 2).iter().all(|(_, stream, _)| *stream == H264), "the other viewer sees the best one");
     let ssrcs: std::collections::BTreeSet<_> =
-        w.browsers[&1].frames(Theirs::H264).iter().map(|m| m.seq_range.start().clone()).collect();
+        w.browsers[&1].frames(Theirs::H264).iter().map(|m| *m.seq_range.start()).collect();
     assert_eq!(ssrcs.len(), all.len(), "its numbers go on");
 }
 
