@@ -104,8 +104,13 @@ pub struct Config {
     /// duration (RFC 6716, 3.2.5), and each is sent alone if it lasts as long. Longer packets are fewer, and later.
     /// At most 120 ms. Default 60 ms, three frames of 20 ms.
     pub audio_packet: Duration,
+    /// How long a viewer may keep frames back to smooth jitter. It is told once, by the playout-delay header extension of
+    /// browsers. `None` leaves it to the viewer, which then adds to the delay what it finds best. Default zero: each
+    /// frame is shown as soon as it is decoded.
+    pub playout_delay: Option<Duration>,
     /// What a wall clock shows when the fan-out is created, for the NTP times in sender reports (RFC 3550, 4). If `None`,
-    /// these times are relative, which suffices for lip sync. Default `None`.
+    /// these times are relative, which suffices for lip sync; viewers are then not told when frames were captured.
+    /// Default `None`.
     pub wall_clock: Option<SystemTime>,
 }
 
@@ -120,6 +125,7 @@ impl Default for Config {
             silence: Duration::from_secs(8),
             connect_within: Duration::from_secs(30),
             audio_packet: Duration::from_millis(60),
+            playout_delay: Some(Duration::ZERO),
             wall_clock: None,
         }
     }

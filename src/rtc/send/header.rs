@@ -9,6 +9,10 @@ pub(in crate::rtc) struct Extensions {
     pub(in crate::rtc) send_time: Option<u8>,
     /// The name of the section.
     pub(in crate::rtc) mid: Option<u8>,
+    /// When a frame was captured.
+    pub(in crate::rtc) capture_time: Option<u8>,
+    /// How long a receiver may keep frames back.
+    pub(in crate::rtc) playout_delay: Option<u8>,
 }
 
 /// The header of one packet.
@@ -27,6 +31,10 @@ pub(in crate::rtc) struct Header<'a> {
     pub(in crate::rtc) send_time: Option<(u8, u32)>,
     /// Extension ID and name: 1 to 16 bytes.
     pub(in crate::rtc) mid: Option<(u8, &'a str)>,
+    /// Extension ID and capture time: an NTP timestamp.
+    pub(in crate::rtc) capture_time: Option<(u8, u64)>,
+    /// Extension ID and playout delay: minimum and maximum, twelve bits each, in units of 10 ms.
+    pub(in crate::rtc) playout_delay: Option<(u8, u32)>,
 }
 
 /// The fixed part.
@@ -43,6 +51,8 @@ impl Header<'_> {
         self.transport.map_or(0, |_| 3)
             + self.send_time.map_or(0, |_| 4)
             + self.mid.map_or(0, |(_, mid)| 1 + mid.len())
+            + self.capture_time.map_or(0, |_| 9)
+            + self.playout_delay.map_or(0, |_| 4)
     }
 
     /// Appends it.
@@ -70,6 +80,14 @@ impl Header<'_> {
             out.push(id << 4 | (mid.len() - 1) as u8);
             out.extend_from_slice(mid.as_bytes());
         }
+        if let Some((id, time)) = self.capture_time {
+            out.push(id << 4 | 7);
+            out.extend_from_slice(&time.to_be_bytes());
+        }
+        if let Some((id, delay)) = self.playout_delay {
+            let [_, a, b, c] = delay.to_be_bytes();
+            out.extend_from_slice(&[id << 4 | 2, a, b, c]);
+        }
         out.resize(out.len() + padded - body, 0);
     }
 }
@@ -87,12 +105,14 @@ mod tests {
             transport: Some((3, 0xabcd)),
             send_time: Some((2, 0xff01_0203)),
             mid: Some((4, "v1")),
+            capture_time: Some((5, 0x0102_0304_0506_0708)),
+            playout_delay: Some((6, 0x00_1002)),
             ..plain
         };
         let fixed = [0x80, 96, 0x12, 0x34, 1, 2, 3, 4, 0, 0, 0, 7];
         let extended = [
-            0xb0, 0xe0, 0x12, 0x34, 1, 2, 3, 4, 0, 0, 0, 7, 0xbe, 0xde, 0, 3, 0x31, 0xab, 0xcd, 0x22, 1, 2,
-            3, 0x41, b'v', b'1', 0, 0,
+            0xb0, 0xe0, 0x12, 0x34, 1, 2, 3, 4, 0, 0, 0, 7, 0xbe, 0xde, 0, 6, 0x31, 0xab, 0xcd, 0x22, 1, 2,
+            3, 0x41, b'v', b'1', 0x57, 1, 2, 3, 4, 5, 6, 7, 8, 0x62, 0, 0x10, 2, 0,
         ];
         for (header, bytes) in [(plain, &fixed[..]), (full, &extended)] {
             let mut out = vec![];
@@ -109,6 +129,8 @@ mod tests {
             transport: Some((3, 1)),
             send_time: Some((2, 1)),
             mid: Some((4, name)),
+            capture_time: Some((5, 1)),
+            playout_delay: Some((6, 1)),
             ..Header::default()
         };
         // The MTU of IPv6 (RFC 8200, 5) without the headers of IP and UDP, with AES-GCM's tag and the original number

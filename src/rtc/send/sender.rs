@@ -37,6 +37,8 @@ const PACING: u64 = 5;
 const PACING_DIVISOR: u64 = 2;
 /// A receiver plays audio and video in sync from the first reports on.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// A receiver interpolates capture times between those that it is told (libwebrtc's sender tells them as often).
+const DATE_EVERY: Duration = Duration::from_secs(1);
 /// Without a measured round trip, a packet is repeated no sooner than this after it was repeated before.
 const REPEAT_AGAIN: Duration = Duration::from_millis(100);
 /// Retransmissions that wait, at most: 100 ms at 6 Mbit/s.
@@ -119,6 +121,8 @@ pub(in crate::rtc) struct Sender {
     pacer: Pacer,
     /// What is sent, at the estimate itself.
     budget: Pacer,
+    /// As its RTP header extension has it.
+    playout_delay: Option<u32>,
     /// What is sent of the video, if that is not what was negotiated.
     serving: Option<Serving>,
     probing: Option<(Probe, usize)>,
@@ -140,7 +144,13 @@ pub(in crate::rtc) struct Sender {
 }
 
 impl Sender {
-    pub(in crate::rtc) fn new(cname: &str, limits: Limits, now: Instant) -> Sender {
+    /// `playout_delay` is how long the receiver may keep frames back to smooth jitter, if it is to be told that.
+    pub(in crate::rtc) fn new(
+        cname: &str,
+        limits: Limits,
+        playout_delay: Option<Duration>,
+        now: Instant,
+    ) -> Sender {
         let mut estimator = Estimator::new(limits, now);
         estimator.set_wanted(limits.max);
         let reported = estimator.estimate();
@@ -152,6 +162,8 @@ impl Sender {
             transport: 0,
             pacer: Pacer::new(1, now),
             budget: Pacer::new(1, now),
+            // The minimum is 0; twelve bits in units of 10 ms.
+            playout_delay: playout_delay.map(|max| (max.as_millis() / 10).min(0xfff) as u32),
             serving: None,
             estimator,
             probing: None,
@@ -441,6 +453,7 @@ impl Sender {
             scratch: &mut self.scratch,
             probe: self.probing.as_ref().map(|(probe, _)| probe.id),
             send_time: wall.send_time(now),
+            playout_delay: self.playout_delay,
             now,
             sent: 0,
         };
@@ -462,8 +475,13 @@ impl Sender {
                 if video && !out.pacer.is_open(now) {
                     break;
                 }
-                let Some((number, time)) = out.packet(track, cut, index, &mut batch) else { break };
+                let dated = track.dated;
+                let is_due =
+                    index == 0 && dated.is_none_or(|at| now.saturating_duration_since(at) >= DATE_EVERY);
+                let captured = is_due.then(|| wall.date(cut.timestamp.wallclock)).flatten();
+                let Some((number, time)) = out.packet(track, cut, index, captured, &mut batch) else { break };
                 let payloads: Arc<Payloads> = cut.payloads.clone();
+                track.dated = captured.map(|_| now).or(dated);
                 track.history.push(number, &payloads, index, time, now);
                 if track.advance() {
                     out.counts.frames += 1;
@@ -573,6 +591,7 @@ struct Outgoing<'a> {
     scratch: &'a mut Vec<u8>,
     probe: Option<ProbeId>,
     send_time: u32,
+    playout_delay: Option<u32>,
     now: Instant,
     /// Bytes of this batch.
     sent: usize,
@@ -580,12 +599,24 @@ struct Outgoing<'a> {
 
 impl Outgoing<'_> {
     /// A packet of a frame. Returns its number and RTP time; `None` if the batch has no room for it.
-    fn packet(&mut self, track: &Track, cut: &Cut, index: usize, batch: &mut Batch) -> Option<(u64, u32)> {
+    fn packet(
+        &mut self,
+        track: &Track,
+        cut: &Cut,
+        index: usize,
+        captured: Option<u64>,
+        batch: &mut Batch,
+    ) -> Option<(u64, u32)> {
         let payload = &cut.payloads[index];
+        let video = track.codec.is_video();
+        let Extensions { capture_time, playout_delay, .. } = track.format.extensions;
         let header = Header {
             pt: track.format.pt,
-            marker: track.codec.is_video() && index + 1 == cut.payloads.len(),
+            marker: video && index + 1 == cut.payloads.len(),
             ssrc: track.format.ssrc,
+            capture_time: capture_time.zip(captured),
+            // Once: a change while it plays stops Chromium's picture.
+            playout_delay: playout_delay.filter(|_| video && !track.is_known).zip(self.playout_delay),
             ..self.header(track)
         };
         if !batch.has_room(header.len() + payload.len() + self.sealer.overhead()) {
@@ -631,7 +662,7 @@ impl Outgoing<'_> {
 
     fn header<'t>(&self, track: &'t Track) -> Header<'t> {
         let Format { mid, extensions, .. } = &track.format;
-        let Extensions { transport, send_time, mid: named } = *extensions;
+        let Extensions { transport, send_time, mid: named, .. } = *extensions;
         Header {
             transport: transport.map(|id| (id, *self.transport as u16)),
             // Who reports arrivals needs no send times.

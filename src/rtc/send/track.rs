@@ -79,6 +79,8 @@ pub(in crate::rtc) struct Track {
     pub(in crate::rtc) history: History,
     /// Whether the viewer has reported on the stream, and so knows its section.
     pub(in crate::rtc) is_known: bool,
+    /// When it was last told when a frame was captured.
+    pub(in crate::rtc) dated: Option<Instant>,
     /// Of the last full intra request (RFC 5104, 4.3.1): the same number again is the same request.
     pub(in crate::rtc) fir: Option<u8>,
 }
@@ -104,6 +106,7 @@ impl Track {
             index: 0,
             history: History::new(kept),
             is_known: false,
+            dated: None,
             fir: None,
         }
     }

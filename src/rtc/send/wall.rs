@@ -21,9 +21,16 @@ impl Wall {
         Wall { base: now, at_base: since_1970 + Duration::from_secs(NTP_TO_UNIX) }
     }
 
+    /// An NTP timestamp of something that happened, if the clock is a real one.
+    pub(in crate::rtc) fn date(&self, at: Instant) -> Option<u64> {
+        (self.at_base > Duration::from_secs(NTP_TO_UNIX)).then(|| self.ntp(at))
+    }
+
     /// An NTP timestamp: seconds since 1900 in 32.32 fixed point (RFC 3550, 4).
     pub(in crate::rtc) fn ntp(&self, now: Instant) -> u64 {
+        let before = self.base.saturating_duration_since(now);
         let time = self.at_base + now.saturating_duration_since(self.base);
+        let time = time.saturating_sub(before);
         let fraction = (u64::from(time.subsec_nanos()) << 32) / 1_000_000_000;
         // The seconds wrap in 2036.
         time.as_secs() << 32 | fraction

@@ -108,7 +108,7 @@ impl Session {
             origin: random_number(),
             version: 0,
             wall: shared.wall,
-            sender: Sender::new(&cname, limits(config), now),
+            sender: Sender::new(&cname, limits(config), config.playout_delay, now),
             cname,
             announced: vec![],
             keys: None,

@@ -17,11 +17,14 @@ const MAX_SLOTS: usize = 32;
 /// What str0m's names for sections hold, and an RTP header extension of one byte (RFC 8285, 4.2).
 const MAX_NAME: usize = 16;
 
-/// The RTP header extensions we use: arrival times for bandwidth estimation, and the section's name.
-pub(in crate::rtc) const EXTENSIONS: [&str; 3] = [
+/// The RTP header extensions we use: arrival times for bandwidth estimation, the section's name, when a frame was
+/// captured, and how long a viewer may keep it back.
+pub(in crate::rtc) const EXTENSIONS: [&str; 5] = [
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
     NAME_EXTENSION,
+    "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
+    "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
 ];
 const NAME_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const TRANSPORT_FEEDBACK: &str = "transport-cc";
@@ -110,12 +113,14 @@ impl Slots {
         let ids = self.extensions(slot, section);
         let id =
             |uri| ids.iter().find(|(id, known)| *known == uri && (1..=14).contains(id)).map(|(id, _)| *id);
-        let [send_time, transport, mid] = EXTENSIONS.map(id);
+        let [send_time, transport, mid, capture_time, playout_delay] = EXTENSIONS.map(id);
         let reports = feedback(section, pt).any(|what| what == TRANSPORT_FEEDBACK);
         Extensions {
             transport: transport.filter(|_| reports),
             send_time,
             mid: mid.filter(|_| (1..=MAX_NAME).contains(&section.mid.len())),
+            capture_time,
+            playout_delay,
         }
     }
 
@@ -172,7 +177,9 @@ impl Slots {
         write_line(sdp, format_args!("a=mid:{}", self.name(slot)));
         write_line(sdp, format_args!("a={}", ours.reversed().attribute()));
         write_line(sdp, format_args!("a=rtcp-mux"));
-        for (id, uri) in self.extensions(slot, s) {
+        // What it never sees in packets it need not know.
+        let known = self.extensions(slot, s).into_iter().filter(|(_, uri)| EXTENSIONS[..3].contains(uri));
+        for (id, uri) in known {
             write_line(sdp, format_args!("a=extmap:{id} {uri}"));
         }
         // The profile is between us and the other side; str0m compares it with what it was told before.

@@ -1,14 +1,14 @@
 //! RTCP as a viewer sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use str0m::media::Direction;
-use str0m::rtp::RawPacket;
 use str0m::rtp::rtcp::{Rtcp, SenderInfo};
+use str0m::rtp::{Extension, RawPacket, RtpHeader};
 
 use super::world::*;
-use crate::rtc::SessionId;
+use crate::rtc::{Config, SessionId};
 
 fn watching(lose: fn(u64) -> bool, last: Duration) -> (World, String) {
     let mut w = World::new();
@@ -130,4 +130,56 @@ fn only_announced_streams_are_reported_on_when_the_camera_calls() {
     w.drain_camera();
     w.run(ms(5000));
     assert_eq!(reports(&w).len(), 2);
+}
+
+/// A viewer that takes capture times and playout delays.
+fn dated(wall_clock: Option<SystemTime>) -> Vec<(Duration, RtpHeader)> {
+    let mut w = World::with(Config { wall_clock, ..Config::default() });
+    w.browser(1, |c| {
+        c.enable_h264(true)
+            .enable_raw_packets(true)
+            .set_extension(9, Extension::AbsoluteCaptureTime)
+            .set_extension(12, Extension::PlayoutDelay)
+    });
+    w.call(1, Direction::RecvOnly).expect("accepted");
+    w.run(ms(5000));
+    let rtp = w.browsers[&1].raw.iter().filter_map(|(at, packet)| match packet {
+        RawPacket::RtpRx(header, _) => Some((*at, header.clone())),
+        _ => None,
+    });
+    rtp.collect()
+}
+
+#[test]
+fn a_viewer_is_told_when_frames_were_captured() {
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let packets = dated(Some(start));
+    let mut told: BTreeMap<u32, Vec<Duration>> = BTreeMap::new();
+    for (at, header) in &packets {
+        let Some(time) = header.ext_vals.abs_capture_time else { continue };
+        let captured = time.capture_time.duration_since(start).expect("later");
+        // 10 ms on the way; frames that catch up are older.
+        let age = at.checked_sub(captured).expect("before it came");
+        assert!(age >= ms(9) && age < ms(500), "{age:?} old");
+        told.entry(*header.ssrc).or_default().push(*at);
+    }
+    assert_eq!(told.len(), 2, "audio and video");
+    for times in told.values() {
+        assert!((4..=6).contains(&times.len()), "once a second: {times:?}");
+    }
+    assert!(dated(None).iter().all(|(_, header)| header.ext_vals.abs_capture_time.is_none()), "no clock");
+}
+
+#[test]
+fn a_viewer_is_told_once_to_keep_no_frames_back() {
+    let packets = dated(None);
+    let told: Vec<_> = packets.iter().filter(|(_, h)| h.ext_vals.play_delay_max.is_some()).collect();
+    assert!(!told.is_empty());
+    let ssrcs: BTreeSet<u32> = told.iter().map(|(_, header)| *header.ssrc).collect();
+    assert_eq!(ssrcs.len(), 1, "video alone");
+    for (at, header) in told {
+        let (min, max) = (header.ext_vals.play_delay_min, header.ext_vals.play_delay_max);
+        assert!(min.zip(max).is_some_and(|(min, max)| min.numer() == 0 && max.numer() == 0));
+        assert!(*at < ms(3000), "until it has reported: {at:?}");
+    }
 }
