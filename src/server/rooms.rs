@@ -109,6 +109,8 @@ pub(super) struct Rooms {
     free: Vec<RoomId>,
     users: HashMap<Arc<str>, RoomId>,
     named: HashMap<Arc<str>, RoomId>,
+    /// Who has a seat, or left its seat while somebody still has to be told: a peer of another instance is
+    /// forgotten when it shares no room with ours, and may return under another key.
     ids: HashMap<Arc<str>, Key>,
     /// By [`Key::index`].
     seats: Vec<Option<Seat>>,
@@ -143,7 +145,8 @@ impl Rooms {
     }
 
     fn sit(&mut self, key: Key, user: &str, id: &str, away: bool) -> bool {
-        if self.ids.contains_key(id) {
+        let former = self.ids.get(id).copied();
+        if former.is_some_and(|former| self.sitting(former).is_some()) {
             return false;
         }
         let id: Arc<str> = id.into();
@@ -167,6 +170,9 @@ impl Rooms {
             round: None,
         };
         self.seats[key.index()] = Some(seat);
+        if let Some(former) = former {
+            self.succeed(former, key);
+        }
         self.put(key, own);
         true
     }
@@ -177,12 +183,16 @@ impl Rooms {
             return;
         }
         let seat = self.seats[key.index()].take().expect("looked at three lines above");
-        self.ids.remove(&seat.id);
         for ((room, since), place) in seat.rooms.into_iter().zip(seat.since).zip(seat.places) {
             self.take(key, room, since, (place, seat.away), who);
         }
         for span in self.left.remove(&key).unwrap_or_default() {
             self.forget_leaver(span.room, key);
+        }
+        if seat.away && self.past.contains_key(&key) {
+            self.ids.insert(seat.id, key);
+        } else {
+            self.ids.remove(&seat.id);
         }
     }
 
@@ -485,6 +495,7 @@ impl Rooms {
             && self.leavers.is_empty()
             && self.free.len() == self.rooms.len()
             && self.quiet.is_empty()
+            && self.ids.values().all(|key| self.sitting(*key).is_some())
     }
 }
 

@@ -120,11 +120,30 @@ impl Rooms {
     }
 
     pub(super) fn forget_past(&mut self, key: Key, mut is: impl FnMut(&Span) -> bool) {
-        if let Some(past) = self.past.get_mut(&key) {
-            past.spans.retain(|span| !is(span));
-            if past.spans.is_empty() {
-                self.past.remove(&key);
-            }
+        let Some(past) = self.past.get_mut(&key) else { return };
+        past.spans.retain(|span| !is(span));
+        if !past.spans.is_empty() {
+            return;
+        }
+        let who = self.past.remove(&key).map(|past| past.who);
+        let former = who.filter(|who| self.ids.get(who.address.id()) == Some(&key));
+        if let Some(who) = former.filter(|_| self.sitting(key).is_none()) {
+            self.ids.remove(who.address.id());
+        }
+    }
+
+    /// A session that left its seat has returned under another key. It is the same peer to those who are told
+    /// about both later, in whatever order they come to the rooms: so its past becomes that of its new key.
+    pub(super) fn succeed(&mut self, former: Key, key: Key) {
+        let Some(past) = self.past.remove(&former) else { return };
+        for span in &past.spans {
+            let log = &mut self.rooms[span.room.0 as usize].log;
+            log.rename(span.from, key);
+            log.rename(span.to, key);
+        }
+        self.past.insert(key, past);
+        if let Some(seat) = self.sitting_mut(key) {
+            seat.past = true;
         }
     }
 

@@ -48,6 +48,13 @@ impl Log {
         }
     }
 
+    /// Gives the entry with this number to another key.
+    pub(super) fn rename(&mut self, seq: u64, key: Key) {
+        if let Ok(at) = self.entries.binary_search_by_key(&seq, |entry| entry.seq) {
+            self.entries[at].key = key;
+        }
+    }
+
     /// Whether the log has enough departures to be compacted, for a room with this many members. A quarter of
     /// them must have left since the last time, so that a departure costs a constant number of steps.
     pub(super) fn is_full(&self, members: usize) -> bool {

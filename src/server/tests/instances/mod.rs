@@ -5,6 +5,7 @@
 
 mod outages;
 mod random;
+mod rosters;
 mod scenarios;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
