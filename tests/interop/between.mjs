@@ -53,9 +53,6 @@ export class Between {
     return message;
   }
 
-  /** The number of messages of a kind. */
-  count(by, subtype) { return this.messages.filter((message) => message.by === by && message.subtype === subtype).length; }
-
   /** The last message of a kind: `last('camera', 'call:answer')`. */
   last(by, subtype) { return this.messages.findLast((message) => message.by === by && message.subtype === subtype); }
 }

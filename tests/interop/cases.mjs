@@ -54,6 +54,13 @@ async function called(s, stack) {
   return all;
 }
 
+/** Has the viewer change its call; ends when it has the answer, since no offer may follow an offer (RFC 3264, 4). */
+async function renegotiates({ viewer }, change, options) {
+  const answers = viewer.count('answered');
+  viewer.tell(change);
+  await viewer.wait(`the answer to ${change}`, () => viewer.count('answered') > answers, options);
+}
+
 const CASES = [];
 
 /** A case of every stack that can take part in it. */
@@ -124,7 +131,8 @@ each('calls with a data channel beside', async (s, stack) => {
 });
 
 each('reads descriptions as JSEP has them', async (s, stack) => {
-  const { viewer, between } = await calls(s, stack);
+  const all = await calls(s, stack);
+  const { between } = all;
   const [offer, answer] = [between.last('viewer', 'call:offer'), between.last('camera', 'call:answer')].map(({ data }) => data.sdp);
   const has = (pattern) => [offer, answer].map((sdp) => pattern.test(sdp));
   // Nothing that was not offered is in the answer (RFC 3264, 6; RFC 4585, 4.2; RFC 8285, 6).
@@ -142,9 +150,8 @@ each('reads descriptions as JSEP has them', async (s, stack) => {
   assert.match(answer, new RegExp(`^c=IN IP4 ${HOST}`, 'm'));
   if (!stack.cannot.direct) {
     const version = () => BigInt(between.last('camera', 'call:answer').data.sdp.match(/^o=\S+ \d+ (\d+)/m)[1]);
-    const [before, answers] = [version(), between.count('camera', 'call:answer')];
-    viewer.tell('pause');
-    await until('the pause is answered', () => between.count('camera', 'call:answer') > answers);
+    const before = version();
+    await renegotiates(all, 'pause');
     assert.equal(version(), before + 1n, 'the version of a description grows by one (RFC 3264, 8)');
     const video = between.last('camera', 'call:answer').data.sdp.split(/^m=/m).find((section) => section.startsWith('video'));
     assert.doesNotMatch(video, /^a=(msid|ssrc):/m, 'what is not sent has no source (RFC 8829, 5.3.1)');
@@ -164,19 +171,19 @@ each('offers H.264 of the main profile alone', async (s, stack) => {
 
 each('pauses video, and resumes it', async (s, stack) => {
   const all = await calls(s, stack);
-  all.viewer.tell('pause');
+  await renegotiates(all, 'pause');
   await all.viewer.still(700);
   await all.viewer.frames(25, { medium: 'audio' });
-  all.viewer.tell('resume');
+  await renegotiates(all, 'resume');
   await plays(s, all, stack, { frames: 15 });
 }, { cannot: 'direct' });
 
 each('stops video, and adds it again', async (s, stack) => {
   const all = await calls(s, stack);
-  all.viewer.tell('stop');
+  await renegotiates(all, 'stop');
   await all.viewer.still(700);
   await all.viewer.frames(25, { medium: 'audio' });
-  all.viewer.tell('add');
+  await renegotiates(all, 'add');
   await plays(s, all, stack, { frames: 15 });
 }, { cannot: 'stop' });
 
@@ -184,9 +191,7 @@ each('restarts ICE', async (s, stack) => {
   const all = await calls(s, stack);
   const ufrags = () => ['viewer', 'camera'].map((by) => all.between.last(by, by === 'viewer' ? 'call:offer' : 'call:answer').data.sdp.match(/a=ice-ufrag:(\S+)/)[1]);
   const before = ufrags();
-  const answers = all.between.count('camera', 'call:answer');
-  all.viewer.tell('restart');
-  await until('the restart is answered', () => all.between.count('camera', 'call:answer') > answers, { within: 5000 });
+  await renegotiates(all, 'restart', { within: 5000 });
   ufrags().forEach((ufrag, i) => assert.notEqual(ufrag, before[i], 'both sides have new credentials'));
   await plays(s, all, stack, { frames: 15 });
 }, { cannot: 'restart' });

@@ -61,6 +61,9 @@ export class Viewer {
     return this.#lines.find((line) => line.saw === what && Object.entries(match).every(([member, value]) => line[member] === value));
   }
 
+  /** How often it saw this. */
+  count(what) { return this.#lines.filter(({ saw }) => saw === what).length; }
+
   /** Waits until it has seen this. */
   async sees(what, match, options) { return this.wait(`${what} ${match ? JSON.stringify(match) : ''}`, () => this.saw(what, match), options); }
 

@@ -6,6 +6,7 @@ export function standard(RTCPeerConnection, events, wishes) {
   const STALL = 5; // polls, every 200 ms
   const medium = () => ({ codec: null, frames: 0, errors: 0, packets: 0, lost: 0 });
   const counts = { video: medium(), audio: medium(), reports: {}, cnames: [], byes: null };
+  const streams = { video: new Map(), audio: new Map() }; // by SSRC: video that is added again has another
   let video;
   let asked = false;
   let first = 0;
@@ -27,18 +28,21 @@ export function standard(RTCPeerConnection, events, wishes) {
     for (const one of stats) {
       const seen = counts[one.kind];
       if (one.type === 'inbound-rtp') {
-        const more = one.packetsReceived > seen.packets;
-        Object.assign(seen, { packets: one.packetsReceived, lost: one.packetsLost, codec: codecs.get(one.codecId) ?? seen.codec });
+        streams[one.kind].set(one.ssrc, one);
+        const total = (member) => [...streams[one.kind].values()].reduce((sum, stream) => sum + (stream[member] ?? 0), 0);
+        const packets = total('packetsReceived');
+        const more = packets > seen.packets;
+        Object.assign(seen, { packets, lost: total('packetsLost'), codec: codecs.get(one.codecId) ?? seen.codec });
         // Missing audio is concealed, so received packets are counted.
-        seen.frames = one.kind === 'audio' ? one.packetsReceived : one.framesDecoded;
+        seen.frames = one.kind === 'audio' ? packets : total('framesDecoded');
         if (one.kind === 'audio') continue;
         // It requests a key frame at the start, after a change, after a stall, and whenever it cannot decode.
         still = more ? 0 : still + 1;
         if (still === STALL) settling = seen.frames;
         if (settling !== undefined) {
-          first = one.pliCount - seen.errors;
+          first = total('pliCount') - seen.errors;
           if (seen.frames > settling) settling = undefined;
-        } else seen.errors = one.pliCount - first;
+        } else seen.errors = total('pliCount') - first;
       }
       if (one.type === 'remote-outbound-rtp') counts.reports[one.kind] = one.reportsSent ?? 1;
     }
@@ -67,10 +71,13 @@ export function standard(RTCPeerConnection, events, wishes) {
       await pc.setRemoteDescription({ type: 'offer', sdp });
       return described(await pc.createAnswer());
     },
-    accept: (sdp) => pc.setRemoteDescription({ type: 'answer', sdp }),
+    async accept(sdp) {
+      await pc.setRemoteDescription({ type: 'answer', sdp });
+      settling = counts.video.frames;
+    },
     candidate: (init) => pc.addIceCandidate(init),
     change(command) {
-      settling = counts.video.frames;
+      settling = Infinity; // until the answer
       if (command === 'pause') video.direction = 'inactive';
       if (command === 'resume') video.direction = 'recvonly';
       if (command === 'stop') video.stop();
