@@ -65,6 +65,9 @@ function trimmed({ by, subtype, data }) {
 
 const LATE = 30; // ms: a video frame of 30 fps, and some audio
 
+/** The id that a STUN request and its response share (RFC 8489, 5). */
+const transaction = (datagram) => datagram.toString('hex', 8, 20);
+
 /** Forwards datagrams between a camera and its viewers; each sender has a port of its own. */
 class Relay {
   /** The share of the camera's datagrams that do not arrive, and of the viewers'. */
@@ -78,9 +81,14 @@ class Relay {
   overtaken = 0;
   /** The size of the camera's largest datagram, in bytes. */
   largest = 0;
-  /** When the first ICE check came from a new port, in ms. */
-  checked;
+  /** Whether the viewer sent an ICE check from a new port, and whether it answered the camera's check there. */
+  checked = false;
+  proven = false;
+  /** The number of media datagrams that the camera sent to a port that is dead, although the new one was proven. */
+  astray = 0;
   #senders = new Map();
+  #old = [];
+  #asked = new Set(); // the transactions of the camera's checks to new ports
   #random = 1;
 
   static async start(s, camera) {
@@ -91,7 +99,7 @@ class Relay {
     s.after(() => {
       relay.open = false;
       relay.socket.close();
-      relay.#senders.forEach((sender) => sender.close());
+      [...relay.#senders.values(), ...relay.#old].forEach((sender) => sender.close());
     });
     return relay;
   }
@@ -105,9 +113,12 @@ class Relay {
 
   #out(key, datagram) {
     if (!this.#senders.has(key)) this.#senders.set(key, this.#sender(key));
-    // STUN has 0 to 3 in its first byte (RFC 7983).
-    if (this.rebound && datagram[0] < 4) this.checked ??= performance.now();
     if (this.#chance() < this.lossBack) return;
+    // STUN has 0 to 3 in its first byte (RFC 7983); a Binding success response is 0x0101 (RFC 8489, 5).
+    if (this.#old.length && datagram[0] < 4) {
+      this.checked = true;
+      this.proven ||= datagram.readUInt16BE(0) === 0x0101 && this.#asked.has(transaction(datagram));
+    }
     this.#senders.get(key).send(datagram, this.camera.port, this.camera.host, () => {});
   }
 
@@ -116,6 +127,7 @@ class Relay {
     const sender = createSocket('udp4');
     sender.on('message', (datagram) => {
       this.largest = Math.max(this.largest, datagram.length);
+      if (this.#old.length && datagram.readUInt16BE(0) === 0x0001) this.#asked.add(transaction(datagram));
       if (this.#chance() < this.loss) return this.lost++;
       this.passed++;
       const pass = () => this.socket.send(datagram, Number(port), address, () => {});
@@ -136,9 +148,10 @@ class Relay {
 
   /** From now on viewers' datagrams come from other ports, and the old ones are dead, as after a NAT rebinding. */
   rebind() {
-    Object.assign(this, { rebound: true, checked: undefined });
     for (const [key, sender] of this.#senders) {
-      sender.close();
+      this.#old.push(sender);
+      // Media has 128 to 191 in its first byte.
+      sender.removeAllListeners('message').on('message', ([first]) => this.proven && first >> 6 === 2 && this.astray++);
       this.#senders.set(key, this.#sender(key));
     }
   }

@@ -213,8 +213,10 @@ each('comes from another port, and media follows', async (s, stack) => {
   await all.viewer.frames(15);
   relay.rebind();
   await until('the viewer checks from the new port', () => relay.checked, { within: 15_000 });
-  const took = await all.viewer.frames(30, { within: 2000, what: 'packets' });
-  s.note(`30 packets of video within ${took} ms of the first check from there`);
+  const took = await all.viewer.frames(30, { what: 'packets' });
+  s.note(`30 packets of video within ${took} ms of the first check from there, ${relay.astray} to the old port`);
+  // What the camera sends in 2 s: a browser nominates with its next check. Counted, since a busy machine sends less.
+  assert.ok(relay.astray <= 260, `${relay.astray} datagrams of media to the old port`);
   // How long a stack waits for lost packets is up to the stack.
   await all.viewer.frames(15);
 }, { cannot: 'move' });
