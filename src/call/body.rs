@@ -1,6 +1,7 @@
 //! The bodies of call messages: what `data` holds, in both directions.
 
 mod ending;
+pub(super) mod init;
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

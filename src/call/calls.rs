@@ -13,6 +13,8 @@ use crate::limit::{Buckets, RateKey};
 
 pub(super) const INIT: &str = "call:init";
 pub(super) const ACCEPT: &str = "call:accept";
+/// The body of an accept whose answer follows: the offer was in the init.
+const ACCEPT_WITH_OFFER: &str = r#"{"offer":true}"#;
 pub(super) const REJECT: &str = "call:reject";
 pub(super) const OFFER: &str = "call:offer";
 pub(super) const ANSWER: &str = "call:answer";
@@ -62,8 +64,11 @@ pub(super) enum Role {
 }
 
 pub(super) enum Phase {
-    Ringing,
-    /// An offer that arrived before our accept is kept.
+    Ringing {
+        /// The offer that our init carried.
+        offer: Option<String>,
+    },
+    /// An offer that arrived in the init, or before our accept, is kept.
     Incoming {
         offer: Option<String>,
     },
@@ -150,6 +155,34 @@ impl Calls {
     /// Both sides know the call by `wire_id`. Whoever has it can speak for the remote, so make it from at
     /// least 128 random bits.
     pub fn invite(&mut self, to: &str, wire_id: &str, data: &str, now: Instant) -> Result<CallId, CallError> {
+        self.init(to, wire_id, data, None, now)
+    }
+
+    /// Like [`Calls::invite`], with our offer at once: a callee that answers everybody needs one turn less. Its
+    /// presence data says so with `"answers":"all"`; a callee that ignores the offer gets it again after its accept.
+    /// [`Event::RemoteAnswer`] follows, and no [`Event::Accepted`].
+    ///
+    /// `data` must be a JSON object without an `offer`. An address that may be many devices gets the offer after the
+    /// accept, since an offer is for one of them only.
+    pub fn invite_with_offer(
+        &mut self,
+        to: &str,
+        wire_id: &str,
+        data: &str,
+        sdp: &str,
+        now: Instant,
+    ) -> Result<CallId, CallError> {
+        self.init(to, wire_id, data, Some(sdp), now)
+    }
+
+    fn init(
+        &mut self,
+        to: &str,
+        wire_id: &str,
+        data: &str,
+        sdp: Option<&str>,
+        now: Instant,
+    ) -> Result<CallId, CallError> {
         self.expire(now);
         for (what, name) in [("the address", to), ("the call id", wire_id)] {
             if name.is_empty() || name.len() > MAX_NAME {
@@ -160,6 +193,13 @@ impl Calls {
             return Err(CallError::TooLarge { what: "max_init", limit: self.config.max_init });
         }
         serde_json::from_str::<&RawValue>(data).map_err(|_| CallError::NotJson)?;
+        let offer = sdp.map(|sdp| Description { kind: Kind::Offer, sdp: sdp.to_owned() });
+        if offer.as_ref().is_some_and(|offer| body::json(offer).len() > self.config.max_description) {
+            return Err(CallError::TooLarge { what: "max_description", limit: self.config.max_description });
+        }
+        let whole =
+            offer.as_ref().map(|offer| body::init::with_offer(data, offer).ok_or(CallError::NotAnInit));
+        let whole = whole.transpose()?.filter(|_| is_one_session(to));
         if !self.online {
             return Err(CallError::Offline);
         }
@@ -172,12 +212,14 @@ impl Calls {
         if self.calls.len() >= self.config.max_calls {
             return Err(CallError::Full(self.config.max_calls));
         }
-        let id = self.insert(Call::new(to, Some(wire_id), Role::Caller, Phase::Ringing), now);
-        self.tell(id, INIT, data.to_owned());
+        let described = whole.is_some();
+        let phase = Phase::Ringing { offer: sdp.map(str::to_owned) };
+        let id = self.insert(Call { described, ..Call::new(to, Some(wire_id), Role::Caller, phase) }, now);
+        self.tell(id, INIT, whole.unwrap_or_else(|| data.to_owned()));
         Ok(id)
     }
 
-    /// Accepts an incoming call. The caller's offer follows as [`Event::RemoteOffer`].
+    /// Accepts an incoming call. The caller's offer follows as [`Event::RemoteOffer`], at once if its init carried it.
     pub fn accept(&mut self, id: CallId, now: Instant) -> Result<(), CallError> {
         self.expire(now);
         let call = self.calls.get_mut(&id).ok_or(CallError::Unknown(id))?;
@@ -187,7 +229,8 @@ impl Calls {
         };
         call.phase = Phase::Connecting;
         self.timers.set(id, Timer::Connect, &self.config, now);
-        self.tell(id, ACCEPT, "{}".into());
+        // To a caller whose init carried its offer this says that it need not send it again.
+        self.tell(id, ACCEPT, if offer.is_some() { ACCEPT_WITH_OFFER } else { "{}" }.into());
         self.event(Event::State { id, state: State::Connecting });
         if let Some(sdp) = offer {
             self.described(id, Kind::Offer, sdp);
@@ -418,7 +461,7 @@ impl Calls {
     }
 
     /// Sends our description and the candidates that waited for it.
-    fn describe(
+    pub(super) fn describe(
         &mut self,
         id: CallId,
         subtype: &'static str,
@@ -539,6 +582,11 @@ impl Calls {
     }
 }
 
+/// Whether an address names one session for sure.
+fn is_one_session(address: &str) -> bool {
+    address.split_once('|').is_some_and(|(user, id)| !user.is_empty() && !id.is_empty())
+}
+
 impl Call {
     pub(super) fn new(remote: &str, wire: Option<&str>, role: Role, phase: Phase) -> Self {
         Call {
@@ -557,7 +605,7 @@ impl Call {
     /// The state as the application sees it; `None` while the call is held.
     pub(super) fn state(&self) -> Option<State> {
         match self.phase {
-            Phase::Ringing => Some(State::Ringing),
+            Phase::Ringing { .. } => Some(State::Ringing),
             Phase::Incoming { .. } => Some(State::Incoming),
             Phase::Held { .. } => None,
             Phase::Connecting => Some(State::Connecting),

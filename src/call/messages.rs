@@ -20,6 +20,9 @@ pub(super) struct Sender<'a> {
     pub origin: RateKey,
 }
 
+/// Room for the name of an init's offer and what stands around it, however it is spelled.
+const OFFER_NAME: usize = 64;
+
 impl Calls {
     pub(super) fn message(
         &mut self,
@@ -53,7 +56,7 @@ impl Calls {
             return;
         }
         match subtype {
-            ACCEPT => self.on_accept(id, sender, now),
+            ACCEPT => self.on_accept(id, sender, data, now),
             REJECT => self.on_reject(id, from, &End::of(data, EndReason::Declined)),
             OFFER => self.on_offer(id, data),
             ANSWER => self.on_answer(id, data),
@@ -78,7 +81,9 @@ impl Calls {
         let exact = seen().find(|(_, call)| call.remote == from);
         exact
             .or_else(|| {
-                seen().find(|(_, call)| matches!(call.phase, Phase::Ringing) && covers(&call.remote, from))
+                seen().find(|(_, call)| {
+                    matches!(call.phase, Phase::Ringing { .. }) && covers(&call.remote, from)
+                })
             })
             .map(|(id, _)| *id)
     }
@@ -103,7 +108,7 @@ impl Calls {
                 }
                 true
             }
-            Phase::Ringing => true,
+            Phase::Ringing { .. } => true,
             _ => same,
         }
     }
@@ -111,7 +116,13 @@ impl Calls {
     fn on_init(&mut self, sender: &Sender<'_>, data: Option<&str>, wire: Option<&str>, now: Instant) {
         let from = sender.from;
         let data = data.unwrap_or("{}");
-        if data.len() > self.config.max_init || serde_json::from_str::<&RawValue>(data).is_err() {
+        let most =
+            self.config.max_init.saturating_add(self.config.max_description).saturating_add(OFFER_NAME);
+        let (wants, offer) = match data.len() <= most {
+            true => body::init::split(data, self.config.max_description),
+            false => (data.into(), None),
+        };
+        if wants.len() > self.config.max_init || serde_json::from_str::<&RawValue>(&wants).is_err() {
             self.turn_away(sender, wire, REJECT, EndReason::BadDescription, now);
             return;
         }
@@ -151,22 +162,22 @@ impl Calls {
             self.turn_away(sender, wire, REJECT, EndReason::Busy, now);
             return;
         }
-        let data = data.to_owned();
+        let data = wants.into_owned();
         let origin = Some(sender.origin.clone());
         match held_by {
             Some(by) => {
-                let phase = Phase::Held { by, data, offer: None };
+                let phase = Phase::Held { by, data, offer };
                 self.insert(Call { origin, ..Call::new(from, wire, Role::Callee, phase) }, now);
             }
             None => {
-                let phase = Phase::Incoming { offer: None };
+                let phase = Phase::Incoming { offer };
                 let id = self.insert(Call { origin, ..Call::new(from, wire, Role::Callee, phase) }, now);
                 self.event(Event::Incoming { id, from: from.to_owned(), data, replaces });
             }
         }
     }
 
-    fn on_accept(&mut self, id: CallId, sender: &Sender<'_>, now: Instant) {
+    fn on_accept(&mut self, id: CallId, sender: &Sender<'_>, data: Option<&str>, now: Instant) {
         let from = sender.from;
         if self.state(id) != Some(State::Ringing) {
             return;
@@ -183,15 +194,31 @@ impl Calls {
         let Some(call) = self.calls.get_mut(&id) else { return };
         from.clone_into(&mut call.remote);
         call.origin = Some(sender.origin.clone());
-        call.phase = Phase::Connecting;
+        let phase = std::mem::replace(&mut call.phase, Phase::Connecting);
         self.timers.set(id, Timer::Connect, &self.config, now);
         self.event(Event::State { id, state: State::Connecting });
-        self.event(Event::Accepted { id });
+        match phase {
+            Phase::Ringing { offer: Some(sdp) } => self.offer_again(id, sdp, data),
+            _ => self.event(Event::Accepted { id }),
+        }
+    }
+
+    /// Our offer is there already: it was in the init and the callee took it, or it is sent now.
+    fn offer_again(&mut self, id: CallId, sdp: String, accept: Option<&str>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.described && body::init::takes_offer(accept) {
+            call.negotiation = Negotiation::OursWaits;
+            return;
+        }
+        let offer = Description { kind: Kind::Offer, sdp };
+        if let Err(e) = self.describe(id, OFFER, offer, Negotiation::OursWaits) {
+            log::debug!("call {id}: the offer was not sent: {e}");
+        }
     }
 
     fn on_reject(&mut self, id: CallId, from: &str, end: &End) {
         let Some(call) = self.calls.get(&id).filter(|call| call.role == Role::Caller) else { return };
-        if matches!(call.phase, Phase::Ringing) {
+        if matches!(call.phase, Phase::Ringing { .. }) {
             if call.remote != from {
                 // Other devices may be ringing at this name.
                 self.tell(id, HANGUP, end.body());
@@ -219,7 +246,7 @@ impl Calls {
     fn on_offer(&mut self, id: CallId, data: Option<&str>) {
         let Some(call) = self.calls.get(&id) else { return };
         let taken = match (&call.phase, call.negotiation, call.role) {
-            (Phase::Ringing, ..) => false,
+            (Phase::Ringing { .. }, ..) => false,
             (Phase::Incoming { .. } | Phase::Held { .. }, ..) => true,
             (_, Negotiation::Fresh | Negotiation::OursWaits, role) => role == Role::Callee,
             (_, Negotiation::TheirsWaits | Negotiation::Stable, _) => true,

@@ -89,7 +89,7 @@
 //! | message | Ringing (we called) | Incoming | Connecting, Active | no call |
 //! |---|---|---|---|---|
 //! | `call:init` | glare | replaces the call | replaces the call | Incoming, or `busy` |
-//! | `call:accept` | Connecting | ignored | ignored; from another device: hangup `replaced` | hangup `no-such-call` |
+//! | `call:accept` | Connecting, see "An offer in the init" | ignored | ignored; from another device: hangup `replaced` | hangup `no-such-call` |
 //! | `call:reject` | ended; `busy` in a glare: the remote's call takes over | ignored | to the caller: ended; to the callee: ignored | ignored |
 //! | `call:offer` | ignored | kept until accepted | see below | hangup `no-such-call` |
 //! | `call:answer` | ignored | ignored | accepted if our offer is pending, else ignored | hangup `no-such-call` |
@@ -113,6 +113,13 @@
 //! What a peer can make us send is limited per host, or per user if the host is unknown. An init over
 //! [`Config::init_rate`] is rejected with `busy` and leaves the sender's current call alone; rejections over
 //! [`Config::answer_rate`] are not sent at all.
+//!
+//! # An offer in the init
+//! A callee that answers everybody says `"answers":"all"` in its presence. The init for it may carry
+//! `"offer":{"type":"offer","sdp":…}` in its data; then `call:accept` has the data `{"offer":true}`, and
+//! `call:answer` follows without another turn. An accept without it is from a callee that ignored the offer:
+//! it gets `call:offer`, with the same description. An `offer` that is not such a description is the
+//! application's own, and so is any other member of the data.
 //!
 //! # Glare
 //! When both sides call each other, the one with the greater address silently drops its own call (reason
@@ -296,7 +303,8 @@ pub enum Event {
         /// other.
         replaces: Option<CallId>,
     },
-    /// Our call was accepted: create an offer and pass it to [`Calls::local_offer`].
+    /// Our call was accepted: create an offer and pass it to [`Calls::local_offer`]. Not after
+    /// [`Calls::invite_with_offer`].
     Accepted {
         /// The call.
         id: CallId,
@@ -373,6 +381,8 @@ pub enum CallError {
     WireIdTaken,
     /// The data is not JSON.
     NotJson,
+    /// The data is not a JSON object, or has an `offer` already.
+    NotAnInit,
     /// A body is larger than its limit in [`Config`].
     TooLarge {
         /// Which limit.
@@ -403,6 +413,9 @@ impl fmt::Display for CallError {
             CallError::NotJson => {
                 f.write_str("data must be one JSON value; use {} if there is nothing to say")
             }
+            CallError::NotAnInit => f.write_str(
+                "data must be a JSON object without the member \"offer\"; use {} if there is nothing to say",
+            ),
             CallError::TooLarge { what, limit } => write!(f, "larger than {what} allows: {limit} bytes"),
             CallError::TooManyCandidates(limit) => write!(
                 f,

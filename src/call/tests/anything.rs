@@ -33,7 +33,7 @@ enum Op {
     Lost,
     Back,
     Pass(u64),
-    Invite { to: String, wire: String, data: String },
+    Invite { to: String, wire: String, data: String, sdp: Option<String> },
     Accept(u64),
     Reject(u64),
     Hangup(u64),
@@ -61,6 +61,8 @@ fn data() -> impl Strategy<Value = String> {
             "{}",
             "null",
             r#"{"reason":"busy"}"#,
+            r#"{"offer":{"type":"offer","sdp":"O"}}"#,
+            r#"{"offer":true}"#,
             r#"{"type":"offer","sdp":"O"}"#,
             r#"{"type":"answer","sdp":"A"}"#,
             r#"{"candidate":"a=candidate:1","sdpMid":"0"}"#,
@@ -101,7 +103,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Lost),
         2 => Just(Op::Back),
         2 => (0..40u64).prop_map(Op::Pass),
-        4 => (address(), wire(), data()).prop_map(|(to, wire, data)| Op::Invite { to, wire, data }),
+        4 => (address(), wire(), data(), prop::option::of(prop::sample::select(vec!["O", ""])))
+            .prop_map(|(to, wire, data, sdp)| Op::Invite { to, wire, data, sdp: sdp.map(String::from) }),
         3 => call().prop_map(Op::Accept),
         1 => call().prop_map(Op::Reject),
         1 => call().prop_map(Op::Hangup),
@@ -120,7 +123,7 @@ fn held_bytes(calls: &Calls) -> usize {
     };
     let size = |call: &crate::call::calls::Call| {
         let phase = match &call.phase {
-            Phase::Incoming { offer } => offer.as_ref().map_or(0, String::len),
+            Phase::Ringing { offer } | Phase::Incoming { offer } => offer.as_ref().map_or(0, String::len),
             Phase::Held { data, offer, .. } => data.len() + offer.as_ref().map_or(0, String::len),
             _ => 0,
         };
@@ -184,8 +187,12 @@ proptest! {
                 Op::Lost => calls.handle_input(Input::SignallingLost, now),
                 Op::Back => calls.handle_input(Input::SignallingBack, now),
                 Op::Pass(seconds) => now += Duration::from_secs(*seconds),
-                Op::Invite { to, wire, data } => {
-                    if let Ok(id) = calls.invite(to, wire, data, now) {
+                Op::Invite { to, wire, data, sdp } => {
+                    let id = match sdp {
+                        Some(sdp) => calls.invite_with_offer(to, wire, data, sdp, now),
+                        None => calls.invite(to, wire, data, now),
+                    };
+                    if let Ok(id) = id {
                         stories.0.insert(id, State::Ringing);
                     }
                 }
@@ -272,10 +279,11 @@ proptest! {
     fn ends_agree_in_the_end(
         acts in prop::collection::vec(act(), 1..60),
         delays in prop::collection::vec(1..50u64, 9),
+        at_once in any::<[bool; 3]>(),
     ) {
         let mut net = Net::new();
-        for user in ["a", "b", "c"] {
-            net.ours(&format!("{user}|0"), App { accepts: true, connects: true });
+        for (user, at_once) in ["a", "b", "c"].into_iter().zip(at_once) {
+            net.ours(&format!("{user}|0"), App { accepts: true, connects: true, at_once });
         }
         for (n, delay) in delays.into_iter().enumerate() {
             net.delays.insert((n / 3, n % 3), delay);

@@ -2,6 +2,7 @@
 
 mod anything;
 mod bench;
+mod early;
 mod glare;
 mod limits;
 mod net;

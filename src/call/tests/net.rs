@@ -19,6 +19,8 @@ pub(super) struct App {
     pub accepts: bool,
     /// Reports media_connected as soon as both descriptions are there.
     pub connects: bool,
+    /// Calls with its offer in the init.
+    pub at_once: bool,
 }
 
 pub(super) enum Kind {
@@ -61,7 +63,7 @@ impl Net {
     pub(super) fn pair(a: &str, b: &str) -> Self {
         let mut net = Self::new();
         for address in [a, b] {
-            net.ours(address, App { accepts: true, connects: true });
+            net.ours(address, App { accepts: true, connects: true, at_once: false });
         }
         net
     }
@@ -120,6 +122,14 @@ impl Net {
         self.wires += 1;
         let (wire, now) = (format!("w{}", self.wires), self.now);
         let id = match &mut self.ends[from].kind {
+            Kind::Ours(calls, App { at_once: true, .. }) => {
+                let id = calls.invite_with_offer(name, &wire, "{}", "O", now).ok();
+                if let Some(id) = id {
+                    calls.local_candidate(id, Candidate::new("candidate:caller"), now).expect("ringing");
+                    calls.local_candidates_done(id, now).expect("ringing");
+                }
+                id
+            }
             Kind::Ours(calls, _) => calls.invite(name, &wire, "{}", now).ok(),
             Kind::Published(published) => {
                 if published.remote.is_none() {

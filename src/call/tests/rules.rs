@@ -367,7 +367,7 @@ fn an_offer_that_did_not_wait_for_the_accept_is_kept() {
     b.calls.accept(id(1), b.now).expect("incoming");
     assert_eq!(
         b.drain(),
-        ["b|2 < accept w {}", "state 1 Connecting", "offer 1 O", "candidate 1 candidate:c"]
+        ["b|2 < accept w {\"offer\":true}", "state 1 Connecting", "offer 1 O", "candidate 1 candidate:c"]
     );
 }
 

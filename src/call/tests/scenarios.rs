@@ -67,7 +67,7 @@ fn glare_with_a_published_client_leaves_one_call() {
         for between in 0..25 {
             for order in [0, 1] {
                 let mut net = Net::new();
-                net.ours("m|1", App { accepts: true, connects: true });
+                net.ours("m|1", App { accepts: true, connects: true, at_once: false });
                 net.published(published);
                 net.invite(order, 1 - order);
                 net.run(between);
@@ -87,7 +87,7 @@ fn glare_with_a_published_client_leaves_one_call() {
 fn a_published_client_calls_and_is_called() {
     for caller in [0, 1] {
         let mut net = Net::new();
-        net.ours("m|1", App { accepts: true, connects: true });
+        net.ours("m|1", App { accepts: true, connects: true, at_once: false });
         net.published("p|1");
         net.invite(caller, 1 - caller);
         net.run(1000);
@@ -116,9 +116,9 @@ fn a_published_client_in_another_call_is_busy() {
 #[test]
 fn a_camera_holds_many_calls_and_loses_one_at_a_time() {
     let mut net = Net::new();
-    net.ours("camera|0", App { accepts: true, connects: true });
+    net.ours("camera|0", App { accepts: true, connects: true, at_once: false });
     for n in 1..=20 {
-        let end = net.ours(&format!("viewer{n}|{n}"), App { accepts: false, connects: true });
+        let end = net.ours(&format!("viewer{n}|{n}"), App { accepts: false, connects: true, at_once: false });
         net.invite(end, 0);
     }
     net.run(1000);
@@ -140,11 +140,11 @@ fn a_camera_with_a_limit_is_busy_for_the_rest() {
     let mut net = Net::new();
     net.ours_with(
         "camera|0",
-        App { accepts: true, connects: true },
+        App { accepts: true, connects: true, at_once: false },
         Config { busy_limit: Some(2), ..Config::default() },
     );
     for n in 1..=3 {
-        let end = net.ours(&format!("viewer{n}|{n}"), App { accepts: false, connects: true });
+        let end = net.ours(&format!("viewer{n}|{n}"), App { accepts: false, connects: true, at_once: false });
         net.invite(end, 0);
     }
     net.run(1000);
@@ -225,9 +225,9 @@ fn an_active_call_survives_a_restart_of_the_server() {
 #[test]
 fn a_name_rings_at_every_device_and_the_first_gets_the_call() {
     let mut net = Net::new();
-    net.ours("a|1", App { accepts: false, connects: true });
+    net.ours("a|1", App { accepts: false, connects: true, at_once: false });
     for device in ["b|2", "b|3", "b|4"] {
-        net.ours(device, App { accepts: false, connects: true });
+        net.ours(device, App { accepts: false, connects: true, at_once: false });
     }
     net.invite_name(0, "b");
     net.run(5000);
