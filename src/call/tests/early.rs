@@ -21,7 +21,7 @@ fn ringing(remote: &str) -> Bench {
 fn an_answer_follows_the_accept_of_a_callee_that_took_the_offer() {
     let mut b = ringing(LOW);
     assert_eq!(b.hear(LOW, "call:accept", TAKEN), ["state 1 Connecting"]);
-    assert_eq!(b.calls.local_offer(id(1), "P", b.now).is_err(), true, "ours is pending");
+    assert!(b.calls.local_offer(id(1), "P", b.now).is_err(), "ours is pending");
     assert_eq!(b.hear(LOW, "call:candidate", CANDIDATE), NOTHING);
     assert_eq!(b.hear(LOW, "call:answer", ANSWER), ["answer 1 A", "candidate 1 candidate:c"]);
     b.calls.media_connected(id(1), b.now).expect("connecting");
@@ -216,7 +216,7 @@ fn one_turn_connects_two_ends_that_know_it() {
         net.ours("b|2", App { accepts: true, connects: true, at_once });
         net.invite(0, 1);
         net.run(millis - 1);
-        assert_eq!(net.states(0)[0].0 == State::Active, false, "{at_once}: {:#?}", net.ends[0].log);
+        assert!(net.states(0)[0].0 != State::Active, "{at_once}: {:#?}", net.ends[0].log);
         net.run(1);
         assert_eq!(net.states(0)[0].0, State::Active, "{at_once}: {:#?}", net.ends[0].log);
         let sent = net.ends.iter().flat_map(|end| &end.log).filter(|line| line.contains(" < ")).count();
