@@ -10,6 +10,7 @@ pub(in crate::rtc) mod header;
 mod history;
 pub(in crate::rtc) mod numbers;
 pub(in crate::rtc) mod opus;
+mod outgoing;
 mod pace;
 pub(in crate::rtc) mod recent;
 pub(crate) mod report;

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::cut::Payloads;
-use super::estimate::{Arrival, Estimator, Limits, Probe, ProbeId, Sent};
+use super::estimate::{Arrival, Estimator, Limits, Probe};
 use super::feedback::{self, Feedback};
-use super::header::{Extensions, Header};
 use super::history::Repeat;
 use super::numbers::{Numbering, Numbers};
+use super::outgoing::{Cause, Outgoing, Ratio};
 use super::pace::Pacer;
 use super::report::{self, SenderInfo};
 use super::select::Serving;
@@ -29,8 +29,6 @@ use crate::rtc::crypto::keys::Keys;
 use crate::rtc::crypto::open::Opener;
 use crate::rtc::crypto::seal::Sealer;
 
-/// Bytes that IP and UDP add to a datagram; for IPv4, the 20 bytes more of IPv6 are within the estimate's margin.
-const OVERHEAD: usize = 28;
 /// The estimate is what the link carries on average; packets of a frame may leave so much faster, as browsers' senders
 /// do, so that a frame is not spread over the time until the next.
 const PACING: u64 = 5;
@@ -43,21 +41,10 @@ const DATE_EVERY: Duration = Duration::from_secs(1);
 const REPEAT_AGAIN: Duration = Duration::from_millis(100);
 /// Retransmissions that wait, at most: 100 ms at 6 Mbit/s.
 const MAX_REPEATS: usize = 64;
-/// When more than this part of what is sent is repetition, repeating makes congestion worse.
-const MAX_REPEATED: f64 = 0.3;
-/// The span over which that is measured: after it, what came before counts half.
-const REPEATED_OVER: Duration = Duration::from_secs(1);
 /// So far ahead of the estimate may be what is sent: after that, frames are dropped to a key frame.
 const MAX_AHEAD: Duration = Duration::from_secs(1);
 /// An estimate that changed by less is not worth an event.
 const CHANGE: f64 = 0.02;
-/// Padding of a probe for a viewer of which nothing is kept: one byte says how many there are (RFC 3550, 5.1).
-const PADDING: [u8; 255] = {
-    let mut padding = [0; 255];
-    padding[254] = 255;
-    padding
-};
-
 /// What a viewer said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) enum Heard {
@@ -76,32 +63,6 @@ pub(in crate::rtc) struct Counts {
     pub(in crate::rtc) repeats: u64,
     pub(in crate::rtc) nacks: u64,
     pub(in crate::rtc) key_frame_requests: u64,
-}
-
-/// How much of what is sent is repetition.
-#[derive(Debug)]
-struct Ratio {
-    since: Instant,
-    all: f64,
-    repeated: f64,
-}
-
-impl Ratio {
-    fn count(&mut self, bytes: usize, cause: Cause, now: Instant) {
-        // How much probes add is the estimator's business: they don't take the place of repeats.
-        if cause == Cause::Probe {
-            return;
-        }
-        if now.saturating_duration_since(self.since) >= REPEATED_OVER {
-            (self.since, self.all, self.repeated) = (now, self.all / 2.0, self.repeated / 2.0);
-        }
-        self.all += bytes as f64;
-        self.repeated += if cause == Cause::Lost { bytes as f64 } else { 0.0 };
-    }
-
-    fn is_high(&self) -> bool {
-        self.repeated > self.all * MAX_REPEATED
-    }
 }
 
 /// The keys of a connected session.
@@ -168,7 +129,7 @@ impl Sender {
             estimator,
             probing: None,
             repeats: VecDeque::new(),
-            ratio: Ratio { since: now, all: 0.0, repeated: 0.0 },
+            ratio: Ratio::new(now),
             report: now,
             offered: None,
             paced: None,
@@ -566,134 +527,5 @@ impl Sender {
         let sealed = keyed.sealer.seal_rtcp(&compound, &mut out);
         self.scratch = compound;
         sealed.ok().map(|()| out)
-    }
-}
-
-/// Why a packet is sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    Frame,
-    Lost,
-    Probe,
-}
-
-/// Numbers and seals packets of a batch.
-struct Outgoing<'a> {
-    sealer: &'a mut Sealer,
-    numbers: &'a mut Numbers,
-    transport: &'a mut u64,
-    estimator: &'a mut Estimator,
-    pacer: &'a mut Pacer,
-    budget: &'a mut Pacer,
-    ratio: &'a mut Ratio,
-    counts: &'a mut Counts,
-    head: &'a mut Vec<u8>,
-    scratch: &'a mut Vec<u8>,
-    probe: Option<ProbeId>,
-    send_time: u32,
-    playout_delay: Option<u32>,
-    now: Instant,
-    /// Bytes of this batch.
-    sent: usize,
-}
-
-impl Outgoing<'_> {
-    /// A packet of a frame. Returns its number and RTP time; `None` if the batch has no room for it.
-    fn packet(
-        &mut self,
-        track: &Track,
-        cut: &Cut,
-        index: usize,
-        captured: Option<u64>,
-        batch: &mut Batch,
-    ) -> Option<(u64, u32)> {
-        let payload = &cut.payloads[index];
-        let video = track.codec.is_video();
-        let Extensions { capture_time, playout_delay, .. } = track.format.extensions;
-        let header = Header {
-            pt: track.format.pt,
-            marker: video && index + 1 == cut.payloads.len(),
-            ssrc: track.format.ssrc,
-            capture_time: capture_time.zip(captured),
-            // Once: a change while it plays stops Chromium's picture.
-            playout_delay: playout_delay.filter(|_| video && !track.is_known).zip(self.playout_delay),
-            ..self.header(track)
-        };
-        if !batch.has_room(header.len() + payload.len() + self.sealer.overhead()) {
-            return None;
-        }
-        let time = self.numbers.of(header.ssrc).time(cut.timestamp);
-        let number = self.seal(Header { time, ..header }, payload, Cause::Frame, batch);
-        Some((number, time))
-    }
-
-    /// A packet again (RFC 4588).
-    fn repeat(&mut self, track: &Track, repeat: &Repeat, cause: Cause, batch: &mut Batch) -> bool {
-        let Some((pt, ssrc)) = track.format.rtx else { return true };
-        let Some(payload) = repeat.payloads.get(repeat.index) else { return true };
-        let marker = repeat.index + 1 == repeat.payloads.len();
-        let header = Header { pt, ssrc, marker, time: repeat.time, ..self.header(track) };
-        if !batch.has_room(header.len() + 2 + payload.len() + self.sealer.overhead()) {
-            return false;
-        }
-        let mut again = std::mem::take(self.scratch);
-        again.clear();
-        again.extend_from_slice(&repeat.number.to_be_bytes());
-        again.extend_from_slice(payload);
-        self.counts.repeats += 1;
-        self.seal(header, &again, cause, batch);
-        *self.scratch = again;
-        true
-    }
-
-    /// A packet of a probe that carries nothing new.
-    fn pad(&mut self, track: &Track, back: usize, batch: &mut Batch) -> bool {
-        if let Some(repeat) = track.history.probe(back) {
-            return self.repeat(track, &repeat, Cause::Probe, batch);
-        }
-        let Some((pt, ssrc)) = track.format.rtx else { return false };
-        let header = Header { pt, ssrc, padding: true, ..self.header(track) };
-        if !batch.has_room(header.len() + PADDING.len() + self.sealer.overhead()) {
-            return false;
-        }
-        self.seal(header, &PADDING, Cause::Probe, batch);
-        true
-    }
-
-    fn header<'t>(&self, track: &'t Track) -> Header<'t> {
-        let Format { mid, extensions, .. } = &track.format;
-        let Extensions { transport, send_time, mid: named, .. } = *extensions;
-        Header {
-            transport: transport.map(|id| (id, *self.transport as u16)),
-            // Who reports arrivals needs no send times.
-            send_time: send_time.filter(|_| transport.is_none()).map(|id| (id, self.send_time)),
-            mid: named.filter(|_| !track.is_known).map(|id| (id, mid.as_str())),
-            ..Header::default()
-        }
-    }
-
-    /// Seals a packet, which gets its number here.
-    fn seal(&mut self, header: Header<'_>, payload: &[u8], cause: Cause, batch: &mut Batch) -> u64 {
-        let octets = if header.padding { 0 } else { payload.len() };
-        let index = self.numbers.of(header.ssrc).take(octets);
-        let header = Header { number: index as u16, ..header };
-        self.head.clear();
-        header.write(self.head);
-        let size = batch.push(|out| self.sealer.seal_rtp(self.head, index, payload, out));
-        self.counts.packets += 1;
-        self.counts.bytes += size as u64;
-        self.sent += size;
-        self.ratio.count(size, cause, self.now);
-        self.pacer.spend(size + OVERHEAD, self.now);
-        if cause != Cause::Probe {
-            self.budget.spend(size + OVERHEAD, self.now);
-        }
-        if header.transport.is_some() {
-            let number = *self.transport;
-            *self.transport += 1;
-            let size = (size + OVERHEAD) as u16;
-            self.estimator.handle_sent(Sent { number, size, at: self.now, probe: self.probe });
-        }
-        index
     }
 }

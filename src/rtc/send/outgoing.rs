@@ -1,0 +1,185 @@
+//! Numbers and seals the packets of one batch.
+
+use std::time::{Duration, Instant};
+
+use super::batch::Batch;
+use super::estimate::{Estimator, ProbeId, Sent};
+use super::header::{Extensions, Header};
+use super::history::Repeat;
+use super::numbers::Numbers;
+use super::pace::Pacer;
+use super::sender::Counts;
+use super::track::{Cut, Format, Track};
+use crate::rtc::crypto::seal::Sealer;
+
+/// Bytes that IP and UDP add to a datagram; for IPv4, the 20 bytes more of IPv6 are within the estimate's margin.
+const OVERHEAD: usize = 28;
+/// When more than this part of what is sent is repetition, repeating makes congestion worse.
+const MAX_REPEATED: f64 = 0.3;
+/// The span over which that is measured: after it, what came before counts half.
+const REPEATED_OVER: Duration = Duration::from_secs(1);
+/// Padding of a probe for a viewer of which nothing is kept: one byte says how many there are (RFC 3550, 5.1).
+const PADDING: [u8; 255] = {
+    let mut padding = [0; 255];
+    padding[254] = 255;
+    padding
+};
+
+/// How much of what is sent is repetition.
+#[derive(Debug)]
+pub(super) struct Ratio {
+    since: Instant,
+    all: f64,
+    repeated: f64,
+}
+
+impl Ratio {
+    pub(super) fn new(now: Instant) -> Ratio {
+        Ratio { since: now, all: 0.0, repeated: 0.0 }
+    }
+
+    fn count(&mut self, bytes: usize, cause: Cause, now: Instant) {
+        // How much probes add is the estimator's business: they don't take the place of repeats.
+        if cause == Cause::Probe {
+            return;
+        }
+        if now.saturating_duration_since(self.since) >= REPEATED_OVER {
+            (self.since, self.all, self.repeated) = (now, self.all / 2.0, self.repeated / 2.0);
+        }
+        self.all += bytes as f64;
+        self.repeated += if cause == Cause::Lost { bytes as f64 } else { 0.0 };
+    }
+
+    pub(super) fn is_high(&self) -> bool {
+        self.repeated > self.all * MAX_REPEATED
+    }
+}
+
+/// Why a packet is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Frame,
+    Lost,
+    Probe,
+}
+
+/// Numbers and seals packets of a batch.
+pub(super) struct Outgoing<'a> {
+    pub(super) sealer: &'a mut Sealer,
+    pub(super) numbers: &'a mut Numbers,
+    pub(super) transport: &'a mut u64,
+    pub(super) estimator: &'a mut Estimator,
+    pub(super) pacer: &'a mut Pacer,
+    pub(super) budget: &'a mut Pacer,
+    pub(super) ratio: &'a mut Ratio,
+    pub(super) counts: &'a mut Counts,
+    pub(super) head: &'a mut Vec<u8>,
+    pub(super) scratch: &'a mut Vec<u8>,
+    pub(super) probe: Option<ProbeId>,
+    pub(super) send_time: u32,
+    pub(super) playout_delay: Option<u32>,
+    pub(super) now: Instant,
+    /// Bytes of this batch.
+    pub(super) sent: usize,
+}
+
+impl Outgoing<'_> {
+    /// A packet of a frame. Returns its number and RTP time; `None` if the batch has no room for it.
+    pub(super) fn packet(
+        &mut self,
+        track: &Track,
+        cut: &Cut,
+        index: usize,
+        captured: Option<u64>,
+        batch: &mut Batch,
+    ) -> Option<(u64, u32)> {
+        let payload = &cut.payloads[index];
+        let video = track.codec.is_video();
+        let Extensions { capture_time, playout_delay, .. } = track.format.extensions;
+        let header = Header {
+            pt: track.format.pt,
+            marker: video && index + 1 == cut.payloads.len(),
+            ssrc: track.format.ssrc,
+            capture_time: capture_time.zip(captured),
+            // Once: a change while it plays stops Chromium's picture.
+            playout_delay: playout_delay.filter(|_| video && !track.is_known).zip(self.playout_delay),
+            ..self.header(track)
+        };
+        if !batch.has_room(header.len() + payload.len() + self.sealer.overhead()) {
+            return None;
+        }
+        let time = self.numbers.of(header.ssrc).time(cut.timestamp);
+        let number = self.seal(Header { time, ..header }, payload, Cause::Frame, batch);
+        Some((number, time))
+    }
+
+    /// A packet again (RFC 4588).
+    pub(super) fn repeat(&mut self, track: &Track, repeat: &Repeat, cause: Cause, batch: &mut Batch) -> bool {
+        let Some((pt, ssrc)) = track.format.rtx else { return true };
+        let Some(payload) = repeat.payloads.get(repeat.index) else { return true };
+        let marker = repeat.index + 1 == repeat.payloads.len();
+        let header = Header { pt, ssrc, marker, time: repeat.time, ..self.header(track) };
+        if !batch.has_room(header.len() + 2 + payload.len() + self.sealer.overhead()) {
+            return false;
+        }
+        let mut again = std::mem::take(self.scratch);
+        again.clear();
+        again.extend_from_slice(&repeat.number.to_be_bytes());
+        again.extend_from_slice(payload);
+        self.counts.repeats += 1;
+        self.seal(header, &again, cause, batch);
+        *self.scratch = again;
+        true
+    }
+
+    /// A packet of a probe that carries nothing new.
+    pub(super) fn pad(&mut self, track: &Track, back: usize, batch: &mut Batch) -> bool {
+        if let Some(repeat) = track.history.probe(back) {
+            return self.repeat(track, &repeat, Cause::Probe, batch);
+        }
+        let Some((pt, ssrc)) = track.format.rtx else { return false };
+        let header = Header { pt, ssrc, padding: true, ..self.header(track) };
+        if !batch.has_room(header.len() + PADDING.len() + self.sealer.overhead()) {
+            return false;
+        }
+        self.seal(header, &PADDING, Cause::Probe, batch);
+        true
+    }
+
+    fn header<'t>(&self, track: &'t Track) -> Header<'t> {
+        let Format { mid, extensions, .. } = &track.format;
+        let Extensions { transport, send_time, mid: named, .. } = *extensions;
+        Header {
+            transport: transport.map(|id| (id, *self.transport as u16)),
+            // Who reports arrivals needs no send times.
+            send_time: send_time.filter(|_| transport.is_none()).map(|id| (id, self.send_time)),
+            mid: named.filter(|_| !track.is_known).map(|id| (id, mid.as_str())),
+            ..Header::default()
+        }
+    }
+
+    /// Seals a packet, which gets its number here.
+    fn seal(&mut self, header: Header<'_>, payload: &[u8], cause: Cause, batch: &mut Batch) -> u64 {
+        let octets = if header.padding { 0 } else { payload.len() };
+        let index = self.numbers.of(header.ssrc).take(octets);
+        let header = Header { number: index as u16, ..header };
+        self.head.clear();
+        header.write(self.head);
+        let size = batch.push(|out| self.sealer.seal_rtp(self.head, index, payload, out));
+        self.counts.packets += 1;
+        self.counts.bytes += size as u64;
+        self.sent += size;
+        self.ratio.count(size, cause, self.now);
+        self.pacer.spend(size + OVERHEAD, self.now);
+        if cause != Cause::Probe {
+            self.budget.spend(size + OVERHEAD, self.now);
+        }
+        if header.transport.is_some() {
+            let number = *self.transport;
+            *self.transport += 1;
+            let size = (size + OVERHEAD) as u16;
+            self.estimator.handle_sent(Sent { number, size, at: self.now, probe: self.probe });
+        }
+        index
+    }
+}
