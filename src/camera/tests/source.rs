@@ -64,7 +64,7 @@ fn what_the_source_says_reaches_the_program() {
     use crate::media::source::RequestId;
 
     let mut world = World::new(4, true);
-    let slow = MediaError::new(ErrorKind::TooSlow, "12 pictures a second, not 30");
+    let slow = MediaError::new(ErrorKind::TooSlow, "12 frames a second, not 30");
     world.input(Input::Source(SourceEvent::Trouble(slow.clone())));
     world.input(Input::Source(SourceEvent::ControlSet {
         request: RequestId(7),
