@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::{self, MILLISECOND, Nanos, SECOND};
 use crate::load::{Load, Viewer};
 use crate::options::Options;
+use crate::status::Status;
 use crate::subject::{Cpu, Kind, Subject};
 
 /// Between arrivals.
@@ -34,6 +35,8 @@ pub(crate) struct Figures {
     pub(crate) first_key: Vec<f64>,
     /// From the encoder to the last packet of a frame in the kernel, for frames that are no key frames, in ms.
     pub(crate) out: Vec<f64>,
+    /// What requests for `/api/status` took, in ms; none for a subject without a page.
+    pub(crate) status: Vec<f64>,
     pub(crate) packets_lost: u64,
     pub(crate) frames_lost: u64,
     pub(crate) gaps: u64,
@@ -70,10 +73,12 @@ pub(crate) fn run(kind: Kind, count: usize, options: &Options) -> Figures {
     let begin = clock::now() + 20 * MILLISECOND;
     let end = begin + (seconds * SECOND as f64) as Nanos;
     load.measure(&(begin..end));
+    let status = subject.page.map(Status::ask);
     load.run(begin, |_| false);
     let (began, cpu, own) = (clock::now(), subject.cpu(), Cpu::of_this_thread());
     load.run(end, |_| false);
     let (ended, cpu, own) = (clock::now(), subject.cpu().since(cpu), Cpu::of_this_thread().since(own));
+    let status = status.map(|status| status.take()).unwrap_or_default();
     let memory = subject.resident().saturating_sub(base);
     load.run(clock::now() + LATEST, |_| false);
 
@@ -103,6 +108,7 @@ pub(crate) fn run(kind: Kind, count: usize, options: &Options) -> Figures {
         memory: memory as f64 / (count - beside) as f64,
         first_key: watching.iter().filter_map(|viewer| first_key(viewer)).collect(),
         out,
+        status,
         packets_lost: sum(|viewer| viewer.track.tally.lost),
         frames_lost: (pushed.len() * count) as u64 - frames,
         gaps: sum(|viewer| viewer.track.tally.gaps),

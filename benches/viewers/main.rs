@@ -42,6 +42,8 @@ mod sdp;
 #[cfg(target_os = "linux")]
 mod srtp;
 #[cfg(target_os = "linux")]
+mod status;
+#[cfg(target_os = "linux")]
 mod stun;
 #[cfg(target_os = "linux")]
 mod subject;

@@ -23,10 +23,10 @@ pub(crate) fn run() {
     println!();
     println!(
         "| viewers | subject | µs a packet | ratio | packets/s a viewer + probes | viewers a core | KB a viewer | \
-         first key frame, p50 / p95 ms | frame out, p50 / p99 ms | lost packets / frames, gaps | \
+         first key frame, p50 / p95 ms | frame out, p50 / p99 ms | status, p50 / p99 / max ms | lost packets / frames, gaps | \
          sender waited for a CPU | viewers' thread: CPU, dropped | rounds |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for count in &options.viewers {
         let mut figures: Vec<Vec<Figures>> = options.kinds.iter().map(|_| Vec::new()).collect();
         for round in 0..options.rounds {
@@ -56,11 +56,18 @@ fn row(count: usize, kind: Kind, rounds: &[Figures], ratio: Option<String>) {
     let sum = |figure: fn(&Figures) -> u64| rounds.iter().map(figure).sum::<u64>();
     let all =
         |figures: fn(&Figures) -> &Vec<f64>| rounds.iter().flat_map(figures).copied().collect::<Vec<_>>();
-    let (first_key, out) = (all(|it| &it.first_key), all(|it| &it.out));
+    let (first_key, out, status) = (all(|it| &it.first_key), all(|it| &it.out), all(|it| &it.status));
+    let status = match status.is_empty() {
+        true => "–".to_owned(),
+        false => {
+            let [p50, p99, most] = [0.5, 0.99, 1.0].map(|part| percentile(&status, part));
+            format!("{p50:.0} / {p99:.0} / {most:.0}")
+        }
+    };
     let watching = rounds.iter().map(|it| it.watching).min().unwrap_or(0);
     let watching = if watching < count { format!(" ({watching} saw anything)") } else { String::new() };
     println!(
-        "| {count}{watching} | {} | {:.1} | {} | {:.0} + {:.0} | {:.0} | {:.0} | {:.0} / {:.0} | {:.1} / {:.1} | {} / {}, {} | {:.0} % | {:.0} %, {} | {} |",
+        "| {count}{watching} | {} | {:.1} | {} | {:.0} + {:.0} | {:.0} | {:.0} | {:.0} / {:.0} | {:.1} / {:.1} | {} | {} / {}, {} | {:.0} % | {:.0} %, {} | {} |",
         kind.name(),
         of(|it| it.microseconds),
         ratio.as_deref().unwrap_or("–"),
@@ -72,6 +79,7 @@ fn row(count: usize, kind: Kind, rounds: &[Figures], ratio: Option<String>) {
         percentile(&first_key, 0.95),
         percentile(&out, 0.5),
         percentile(&out, 0.99),
+        status,
         sum(|it| it.packets_lost),
         sum(|it| it.frames_lost),
         sum(|it| it.gaps),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -31,6 +32,8 @@ impl Kind {
 
 pub(crate) struct Subject {
     child: Child,
+    /// Where its page is, if it has one.
+    pub(crate) page: Option<SocketAddr>,
     /// When each frame left the encoder.
     frames: Arc<Mutex<Vec<(u32, Nanos)>>>,
 }
@@ -56,6 +59,7 @@ impl Subject {
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let mut first = String::new();
         output.read_line(&mut first).expect("it writes UTF-8");
+        let page = first.trim().strip_prefix("ws://").and_then(|url| url.trim_end_matches('/').parse().ok());
         let calls = match kind {
             Kind::Here | Kind::HereWithAudio => Calls::symple(first.trim().to_owned()),
             Kind::Bound => Calls::Pipe(child.stdin.take().expect("piped")),
@@ -73,7 +77,7 @@ impl Subject {
                 }
             }
         });
-        (Subject { child, frames }, calls)
+        (Subject { child, page, frames }, calls)
     }
 
     /// The frames that left the encoder so far, and when.
