@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::burst::Burst;
 use super::shared::Shared;
 use super::studio::{Input, Output};
 use crate::media::source::{Command, SourceEvent, SourceStatus};
@@ -32,6 +33,8 @@ pub(super) struct Driver {
     candidates_at: Option<Instant>,
     /// The source is to give something, and has not said that it stopped.
     producing: bool,
+    /// A burst has ended before all was sent.
+    sending: bool,
     alarm: Alarm,
     goodbye: Option<Alarm>,
     /// The source is to be replaced, and has not closed yet.
@@ -44,6 +47,7 @@ impl Driver {
             udp,
             candidates_at: None,
             producing: false,
+            sending: false,
             shared,
             alarm: Alarm::unset(),
             goodbye: None,
@@ -56,7 +60,8 @@ impl Driver {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
-        let mut any = self.poll_frames(cx);
+        // Each frame leaves before the next is cut.
+        let mut any = !self.sending && self.poll_frames(cx);
         any |= self.poll_datagrams(cx);
         if self.shared.inbox.changed.poll(cx).is_ready() {
             any = true;
@@ -72,6 +77,7 @@ impl Driver {
         any |= self.shared.frame_callbacks.poll(cx);
         match self.poll_end(cx) {
             Poll::Ready(()) => Turn::Done(()),
+            Poll::Pending if self.sending => Turn::Yield,
             Poll::Pending => Turn::after(any),
         }
     }
@@ -83,9 +89,11 @@ impl Driver {
             }
             let Some(frame) = self.shared.inbox.frames.pop() else { continue };
             self.shared.input(Input::Frame(&frame));
-            // Each frame leaves before the next is cut.
             self.poll_transmits(cx);
             self.drain();
+            if self.sending {
+                break;
+            }
         }
         true
     }
@@ -149,14 +157,16 @@ impl Driver {
         }
     }
 
-    /// Sends what viewers are to get, as far as the system takes it.
+    /// Sends what viewers are to get, as far as the system takes it; a burst of it.
     fn poll_transmits(&mut self, cx: &mut Context<'_>) {
         let studio = &self.shared.studio;
-        let next = || lock(studio).poll_transmit(time::now());
+        let mut burst = Burst::new();
+        let next = || burst.next(|| lock(studio).poll_transmit(time::now()));
         match &mut self.udp {
             Some(udp) => _ = udp.poll_transmits(cx, next),
-            None => while next().is_some() {},
+            None => while lock(studio).poll_transmit(time::now()).is_some() {},
         }
+        self.sending = burst.is_over();
     }
 
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {

@@ -17,6 +17,7 @@
 //! ```
 
 mod audience;
+mod burst;
 mod commands;
 mod config;
 mod controls;

@@ -12,6 +12,9 @@ pub(crate) enum Turn<T> {
     Again,
     /// There was nothing: any input wakes the task.
     Rest,
+    /// There is more, but it took long enough for others to go first.
+    #[cfg(feature = "camera")]
+    Yield,
     /// The driver has ended.
     Done(T),
 }
@@ -29,6 +32,8 @@ pub(crate) fn poll<T>(cx: &mut Context<'_>, mut turn: impl FnMut(&mut Context<'_
         match turn(cx) {
             Turn::Again => {}
             Turn::Rest => return Poll::Pending,
+            #[cfg(feature = "camera")]
+            Turn::Yield => break,
             Turn::Done(value) => return Poll::Ready(value),
         }
     }
@@ -75,6 +80,18 @@ mod tests {
         assert_eq!(polled(TURNS - 1), (Poll::Pending, TURNS, 0), "idle on the last turn");
         assert_eq!(polled(TURNS), (Poll::Pending, TURNS, 1));
         assert_eq!(polled(usize::MAX), (Poll::Pending, TURNS, 1));
+        #[cfg(feature = "camera")]
+        {
+            let mut turns = 0;
+            let yields = |cx: &mut Context<'_>| {
+                poll(cx, |_| {
+                    turns += 1;
+                    Turn::<()>::Yield
+                })
+            };
+            assert!(block_on(poll_once(poll_fn(yields))).is_none());
+            assert_eq!(turns, 1, "others go first");
+        }
         let done = block_on(poll_fn(|cx| poll(cx, |_| Turn::Done(7))));
         assert_eq!(done, 7);
     }
