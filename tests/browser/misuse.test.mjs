@@ -2,6 +2,7 @@
 
 import { after, test } from 'node:test';
 import assert from 'node:assert/strict';
+import './globals.mjs';
 import { Client } from '../../src/web/client.js';
 import { Call, Calls } from '../../src/web/call.js';
 import { Controls } from '../../src/web/controls.js';

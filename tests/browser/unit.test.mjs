@@ -2,6 +2,7 @@
 
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import './globals.mjs';
 import { Client, LIMITS, nextDelay } from '../../src/web/client.js';
 import { Calls, candidateOf, compareBytes } from '../../src/web/call.js';
 import { Roster } from '../../src/web/roster.js';
