@@ -214,7 +214,7 @@ impl Hub {
     fn hold_told(&mut self, holding: &Holding, now: Instant) {
         let instance = &holding.instance;
         let by = self.remote.as_ref().and_then(|remote| remote.peer(instance, &holding.by));
-        let Some(by) = by else { return };
+        let Some(by) = by else { return self.hold_fails(holding, now) };
         match &holding.held {
             None => self.drained(by, now),
             Some(id) if holding.ends => {
@@ -228,6 +228,22 @@ impl Hub {
                     self.say_spent(instance, id, sender, now);
                 }
             }
+        }
+    }
+
+    /// The holder of a hold is not known to the instance of the one that it holds, which is therefore not held: both
+    /// have to know that, so that it is held from its next message on.
+    fn hold_fails(&mut self, holding: &Holding, now: Instant) {
+        let Some(id) = &holding.held else { return };
+        let Some(remote) = &mut self.remote else { return };
+        if !holding.ends {
+            let Holding { instance, by, .. } = holding;
+            let (instance, by, held) = (instance.clone(), by.clone(), Some(id.clone()));
+            remote.say(ToCluster::Hold { holding: Holding { instance, by, held, ends: true } });
+        } else if let (Some(by), Some(sender)) =
+            (self.rooms.session(&holding.by), remote.peer(&holding.instance, id))
+        {
+            self.freed_from_away(by, sender, now);
         }
     }
 

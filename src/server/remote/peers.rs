@@ -63,6 +63,7 @@ impl Hub {
             remote.remove_peer(&away.instance, who.address.id());
         }
         self.free_elsewhere(key);
+        self.unhold_elsewhere(key);
         self.rooms.unseat(key, &who);
         self.forget_holds(key, now);
         self.sessions.remove(key);

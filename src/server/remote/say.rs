@@ -83,6 +83,22 @@ impl Hub {
         }
     }
 
+    /// A peer of another instance is no longer relevant here and holds nobody any more: tells its instance so, where it
+    /// may still be known to hold ours, and holds them again when that is due.
+    pub(super) fn unhold_elsewhere(&mut self, recipient: Key) {
+        let held = self.holds.held_by(recipient).iter();
+        let ids: Vec<Box<str>> =
+            held.filter_map(|sender| Some(self.who(*sender)?.address.id().into())).collect();
+        let Some(State::Away(away)) = self.sessions.get(recipient).map(|session| &session.state) else {
+            return;
+        };
+        let Some(remote) = &mut self.remote else { return };
+        for id in ids {
+            let (instance, by) = (away.instance.clone(), away.who.address.id().into());
+            remote.say(ToCluster::Hold { holding: Holding { instance, by, held: Some(id), ends: true } });
+        }
+    }
+
     fn say_hold(&mut self, recipient: Key, sender: Key, ends: bool) {
         let Some(State::Away(away)) = self.sessions.get(sender).map(|session| &session.state) else { return };
         let (instance, held) = (away.instance.clone(), away.who.clone());

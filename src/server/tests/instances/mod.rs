@@ -3,9 +3,9 @@
 //! Each instance has one line to the bus and one back, like a connection to Redis: a line keeps its order, and the test
 //! decides which line moves next. A bus that restarts loses everything on the lines.
 
+mod met_again;
 mod outages;
 mod random;
-mod rosters;
 mod scenarios;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -52,6 +52,8 @@ pub(super) struct Client {
     pub inbox: Vec<Value>,
     /// Addresses, and the last presence of each.
     pub roster: BTreeMap<String, Value>,
+    /// It was told of a departure of these, and had not been told that they were there.
+    pub strangers: Vec<String>,
     pub closed: bool,
     /// What it sends while it is held stays on its socket.
     pub unread: Vec<String>,
@@ -157,6 +159,7 @@ impl Fleet {
             conn,
             inbox: Vec::new(),
             roster: BTreeMap::new(),
+            strangers: Vec::new(),
             closed: false,
             unread: Vec::new(),
             stopped: false,
@@ -418,8 +421,8 @@ impl Client {
             let from = message["from"].as_str().expect("the hub stamps it").to_owned();
             if message["data"]["online"] == true {
                 self.roster.insert(from, message["data"].clone());
-            } else {
-                self.roster.remove(&from);
+            } else if self.roster.remove(&from).is_none() {
+                self.strangers.push(from);
             }
         }
         self.inbox.push(message);

@@ -296,6 +296,10 @@ impl Run {
     /// Checks everything that arrived.
     fn read(&mut self) {
         for (name, client) in &mut self.fleet.clients {
+            assert_eq!(
+                client.strangers, [""; 0],
+                "{name} was told twice that a peer has left, or of a stranger"
+            );
             for message in std::mem::take(&mut client.inbox) {
                 let sure = self.sure.get_mut(name).expect("it is there");
                 match message["type"].as_str() {
@@ -351,6 +355,13 @@ impl Run {
         self.fleet.instances.values_mut().for_each(|instance| instance.hangs = false);
         self.fleet.wake();
         self.part_closed();
+        if self.faults == Faults::Slow {
+            self.fleet.settle();
+            self.read();
+            self.part_closed();
+            self.fleet.settle();
+            self.holds_agree();
+        }
         let began = self.fleet.now;
         let stopped = |name: &&String| self.fleet.clients[*name].stopped;
         for name in self.sure.keys().filter(stopped).cloned().collect::<Vec<_>>() {
@@ -389,6 +400,26 @@ impl Run {
             want.sort();
             assert_eq!(roster, want, "the roster of {name}");
         }
+    }
+
+    /// Who is held by a peer of another instance is held there too, and the other way round.
+    fn holds_agree(&self) {
+        let (mut by_ours, mut of_ours) = (BTreeSet::new(), BTreeSet::new());
+        for instance in self.fleet.instances.values() {
+            let hub = &instance.hub.hub;
+            for (by, _) in hub.sessions.iter() {
+                for held in hub.holds.held_by(by) {
+                    let who = [by, *held].map(|key| hub.who(key).expect("neither is closing"));
+                    let [by, held] = who.map(|who| who.address.id().to_owned());
+                    match (hub.rooms.session(&by), hub.rooms.session(&held)) {
+                        (Some(_), None) => _ = by_ours.insert((by, held)),
+                        (None, Some(_)) => _ = of_ours.insert((by, held)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        assert_eq!(by_ours, of_ours, "who holds whom elsewhere");
     }
 
     /// Every client was told of each message that it had to receive and missed, and of none that arrived.

@@ -1,5 +1,5 @@
-//! What a peer that is behind, because it reads slowly or waits for a join, is told about peers that its instance
-//! forgets and meets again meanwhile.
+//! Peers that an instance forgets, because they share no room with its own, and meets again: what a reader is told
+//! about them that was behind meanwhile, since it reads slowly or waits for a join; and whom they hold.
 
 use super::*;
 
@@ -125,4 +125,74 @@ fn peers_of_an_instance_that_was_given_up_and_returns_are_online() {
     fleet.read("dan");
     assert_eq!(told(&mut fleet, "dan", "ann"), [(true, None)]);
     assert_eq!(fleet.roster("dan"), ["ann", "ben"]);
+}
+
+/// sam is at the first instance, and ron, who does not read, beside tia at the second. Queues have a limit of 20 KB.
+fn one_stops(sam: &[&str], tia: &[&str]) -> Fleet {
+    let mut fleet = Fleet::new(0);
+    fleet.config.queue_limit = 20_000;
+    (0..2).for_each(|at| fleet.start(at));
+    fleet.settle();
+    for (name, at, rooms) in [("sam", 0, sam), ("ron", 1, &["red"]), ("tia", 1, tia)] {
+        fleet.connect(name, at, rooms);
+        fleet.settle();
+    }
+    stop(&mut fleet, "ron");
+    fleet
+}
+
+/// sam sends 2 KB to ron; the fifth of these makes ron hold sam.
+fn send(fleet: &mut Fleet) {
+    fleet.send("sam", &format!(r#"{{"type":"message","to":"ron","data":"{}"}}"#, "x".repeat(2000)));
+}
+
+/// How many are held at each instance.
+fn holds(fleet: &Fleet) -> [usize; 2] {
+    [0, 1].map(|at| fleet.instances[&at].hub.stats().held)
+}
+
+/// sam was released and knows ron again: ron holds it at the next message, until he reads.
+fn holds_again(fleet: &mut Fleet) {
+    assert!(holds(fleet)[0] == 0 && fleet.roster("sam").contains(&"ron".into()));
+    send(fleet);
+    fleet.settle();
+    assert_eq!(holds(fleet), [1, 1]);
+    fleet.read("ron");
+    fleet.settle();
+    assert_eq!(holds(fleet), [0, 0]);
+}
+
+#[test]
+fn a_recipient_that_leaves_the_last_shared_room_holds_nobody_there() {
+    let mut fleet = one_stops(&["red", "blue"], &["red", "blue"]);
+    (0..5).for_each(|_| send(&mut fleet));
+    fleet.settle();
+    assert_eq!(holds(&fleet), [1, 1]);
+    say(&mut fleet, "ron", "leave", "red");
+    // The answer to that waits for ron himself.
+    assert_eq!(holds(&fleet), [0, 1]);
+}
+
+#[test]
+fn a_sender_that_leaves_and_returns_is_held_again() {
+    let mut fleet = one_stops(&["red", "blue"], &["red", "blue"]);
+    // All of this before the hold arrives.
+    (0..5).for_each(|_| send(&mut fleet));
+    say(&mut fleet, "sam", "leave", "red");
+    assert_eq!(holds(&fleet), [0, 0], "they share no room");
+    say(&mut fleet, "sam", "join", "red");
+    holds_again(&mut fleet);
+}
+
+#[test]
+fn a_hold_by_a_peer_that_is_not_known_yet_is_repeated() {
+    let mut fleet = one_stops(&["red"], &["red"]);
+    // These wait on the line to the second instance, which counts as gone when it receives them.
+    fleet.instances.get_mut(&1).expect("runs").hangs = true;
+    (0..5).for_each(|_| send(&mut fleet));
+    fleet.pass(Duration::from_secs(15));
+    fleet.instances.get_mut(&1).expect("runs").hangs = false;
+    fleet.wake();
+    fleet.settle();
+    holds_again(&mut fleet);
 }
