@@ -75,6 +75,7 @@ pub use guard::panic_is_contained;
 pub use path::{Path, Protocol};
 pub use refusal::Refusal;
 pub use send::select::Serving;
+pub use send::track::Delays;
 
 use crate::call::body::End;
 use crate::media::adapt::keyframes::KeyFrameReason;
@@ -269,6 +270,8 @@ pub struct SessionStats {
     pub frames: u64,
     /// Frames not sent to the viewer.
     pub skipped: Skipped,
+    /// Where the time of video frames goes before they are on the network.
+    pub delays: Option<Delays>,
     /// Key frame requests from the viewer.
     pub key_frame_requests: u64,
     /// NACKs from the viewer.

@@ -22,7 +22,7 @@ use super::outgoing::{Cause, Outgoing, Ratio};
 use super::pace::Pacer;
 use super::report::{self, SenderInfo};
 use super::select::Serving;
-use super::track::{Cut, Format, Outlet, Pushed, Track};
+use super::track::{Cut, Delays, Format, Outlet, Pushed, Track};
 use super::wall::Wall;
 use crate::media::{Codec, StreamId};
 use crate::rtc::crypto::keys::Keys;
@@ -210,6 +210,11 @@ impl Sender {
     pub(in crate::rtc) fn serve(&mut self, serving: Serving, now: Instant) -> Vec<StreamId> {
         self.serving = Some(serving);
         self.tracks.iter_mut().filter_map(|track| track.serve(serving, now)).collect()
+    }
+
+    /// Where the time of video frames goes.
+    pub(in crate::rtc) fn delays(&self) -> Option<Delays> {
+        self.tracks.iter().find(|track| track.codec.is_video())?.delays()
     }
 
     /// The video stream whose frames are sent.
@@ -444,7 +449,7 @@ impl Sender {
                 let payloads: Arc<Payloads> = cut.payloads.clone();
                 track.dated = captured.map(|_| now).or(dated);
                 track.history.push(number, &payloads, index, time, now);
-                if track.advance() {
+                if track.advance(now) {
                     out.counts.frames += 1;
                     // One frame at a time, so that all viewers fare alike when the socket takes less than there is.
                     break;

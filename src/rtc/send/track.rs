@@ -23,6 +23,30 @@ const AUDIO_BEHIND: Duration = Duration::from_millis(200);
 /// Frames of a stream that wait, at most: a second of the highest usual frame rate.
 const MAX_WAITING: usize = 120;
 
+/// Where the time of video frames goes before the network; averages of the last frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delays {
+    /// From a frame's capture until it was passed in: capturing, converting, encoding.
+    pub source: Duration,
+    /// From there until its last packet was sent: pacing, and our socket.
+    pub queue: Duration,
+}
+
+/// An average of durations in which each new one counts a sixteenth.
+#[derive(Clone, Copy, Debug, Default)]
+struct Average(Option<Duration>);
+
+impl Average {
+    fn add(&mut self, new: Duration) {
+        self.0 = Some(self.0.map_or(new, |before| (before * 15 + new) / 16));
+    }
+
+    fn get(self) -> Option<Duration> {
+        self.0
+    }
+}
+
 /// A frame that was cut, for all viewers.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Cut {
@@ -79,6 +103,9 @@ pub(in crate::rtc) struct Track {
     pub(in crate::rtc) history: History,
     /// Whether the viewer has reported on the stream, and so knows its section.
     pub(in crate::rtc) is_known: bool,
+    /// What frames took from their capture until here, and from here until they were sent.
+    source_delay: Average,
+    queue_delay: Average,
     /// When it was last told when a frame was captured.
     pub(in crate::rtc) dated: Option<Instant>,
     /// Of the last full intra request (RFC 5104, 4.3.1): the same number again is the same request.
@@ -105,6 +132,8 @@ impl Track {
             waiting: VecDeque::new(),
             index: 0,
             history: History::new(kept),
+            source_delay: Average::default(),
+            queue_delay: Average::default(),
             is_known: false,
             dated: None,
             fir: None,
@@ -119,6 +148,11 @@ impl Track {
     /// The stream whose frames are sent now.
     pub(in crate::rtc) fn current(&self) -> Option<StreamId> {
         self.selection.current()
+    }
+
+    /// Where the time of frames goes; `None` before one was sent.
+    pub(in crate::rtc) fn delays(&self) -> Option<Delays> {
+        Some(Delays { source: self.source_delay.get()?, queue: self.queue_delay.get()? })
     }
 
     /// Holds frames back until a key frame, which is asked for now. Returns the stream to ask for one: audio has no key
@@ -164,6 +198,7 @@ impl Track {
             self.index = 0;
         }
         let Some(cause) = gate.cause() else {
+            self.source_delay.add(now.saturating_duration_since(cut.timestamp.wallclock));
             let timestamp = self.selection.place(cut.timestamp);
             self.waiting.push_back((now, Cut { timestamp, ..cut.clone() }));
             return Pushed { wanted, skipped: None };
@@ -222,14 +257,14 @@ impl Track {
     }
 
     /// That packet was sent. Returns whether its frame is complete.
-    pub(in crate::rtc) fn advance(&mut self) -> bool {
+    pub(in crate::rtc) fn advance(&mut self, now: Instant) -> bool {
         self.index += 1;
-        let complete = self.waiting.front().is_some_and(|(_, cut)| self.index >= cut.payloads.len());
-        if complete {
-            self.waiting.pop_front();
-            self.index = 0;
-        }
-        complete
+        let Some((since, _)) = self.waiting.pop_front_if(|(_, cut)| self.index >= cut.payloads.len()) else {
+            return false;
+        };
+        self.queue_delay.add(now.saturating_duration_since(since));
+        self.index = 0;
+        true
     }
 }
 

@@ -241,6 +241,7 @@ impl Session {
             retransmissions: counts.repeats,
             key_frame_requests: counts.key_frame_requests,
             video: self.sender.video(),
+            delays: self.sender.delays(),
             estimate: self.stats.connected.then(|| self.sender.estimate()),
             rtt: estimator.rtt().or(self.stats.rtt),
             loss: self.stats.connected.then(|| estimator.loss()),

@@ -267,6 +267,8 @@ fn estimates_and_round_trips_are_told() {
     assert_eq!(stats.estimate, last);
     let rtt = stats.rtt.expect("measured");
     assert!(rtt >= ms(20) && rtt < ms(200), "{rtt:?}");
+    let delays = stats.delays.expect("frames were sent");
+    assert!(delays.source < ms(1) && delays.queue < ms(20), "captured at once, and paced: {delays:?}");
     assert!(stats.packets > 800 && stats.bytes > 900_000, "{stats:?}");
 }
 
