@@ -209,3 +209,43 @@ fn the_application_accepts_or_rejects_a_call() {
     assert_eq!(declined["data"]["reason"], "declined");
     assert_eq!(declined["data"]["message"], "not today, postman");
 }
+
+#[test]
+fn presence_says_that_everybody_is_answered_exactly_while_that_is_so() {
+    let running = Running::answering(Answer::All, None, Admit::default(), |_| {});
+    let mut viewer = Peer::enter(&running, "viewer", None);
+    let mut answers = |wanted: &Value| {
+        loop {
+            let message = viewer.next();
+            let data = &message["data"];
+            if message["type"] == "presence" && data["user"] == "camera" && &data["answers"] == wanted {
+                return;
+            }
+        }
+    };
+    answers(&json!("all"));
+    running.camera.reconfigure(|config| config.answer = Answer::Ask).expect("it may change");
+    answers(&Value::Null);
+    let mut later = Peer::enter(&running, "later", None);
+    let seen = loop {
+        let message = later.next();
+        if message["type"] == "presence" && message["data"]["user"] == "camera" {
+            break message;
+        }
+    };
+    assert_eq!(seen["data"]["answers"], Value::Null, "{seen}");
+    running.camera.reconfigure(|config| config.answer = Answer::All).expect("it may change");
+    answers(&json!("all"));
+    // A call with an offer is answered without another turn.
+    let offer = include_str!("../src/rtc/tests/chromium_offer.sdp");
+    let mut caller = Peer::enter(&running, "caller", None);
+    let taken = caller.call("c1", &json!({"video": true, "offer": {"type": "offer", "sdp": offer}}));
+    assert_eq!((&taken["subtype"], &taken["data"]), (&"call:accept".into(), &json!({"offer": true})));
+    let answered = loop {
+        let message = caller.next();
+        if message["call"] == "c1" {
+            break message;
+        }
+    };
+    assert_eq!(answered["subtype"], "call:answer", "{answered}");
+}

@@ -37,7 +37,8 @@ impl Core {
             _ = self.calls.reject(call, EndReason::Busy, now);
             return;
         }
-        self.seat(call, from, caller);
+        let session = self.new_session();
+        self.seat(call, from, session, caller);
         match self.answer {
             Answer::All => {
                 self.go_on(call);

@@ -77,14 +77,31 @@ impl Core {
         }
     }
 
-    /// Calls a peer. `wire_id` is the call's id on the wire, random and unguessable.
-    pub(crate) fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<CallId, CallError> {
+    /// Calls a peer. `wire_id` is the call's id on the wire, random and unguessable. `at_once` sends our offer with the
+    /// init, for a peer that answers everybody.
+    pub(crate) fn invite(
+        &mut self,
+        to: &str,
+        wire_id: &str,
+        at_once: bool,
+        now: Instant,
+    ) -> Result<CallId, CallError> {
         if !self.make_room(None, now) {
             return Err(CallError::Full(self.max_calls));
         }
-        let call = self.calls.invite(to, wire_id, "{}", now)?;
-        self.seat(call, to, None);
+        let session = self.new_session();
+        // Whatever keeps us from making one now will be the answer to the accept.
+        let offer = if at_once { self.fanout.offer(session, now).ok() } else { None };
+        let invited = match &offer {
+            Some(offer) => self.calls.invite_with_offer(to, wire_id, "{}", &offer.sdp, now),
+            None => self.calls.invite(to, wire_id, "{}", now),
+        };
+        let call = invited.inspect_err(|_| self.fanout.close(session, now))?;
+        self.seat(call, to, session, None);
         self.go_on(call);
+        if offer.is_some() {
+            self.end_candidates(call, now);
+        }
         self.settle(now);
         Ok(call)
     }
@@ -330,9 +347,13 @@ impl Core {
         }
     }
 
-    pub(super) fn seat(&mut self, call: CallId, remote: &str, caller: Option<Caller>) {
+    pub(super) fn new_session(&mut self) -> SessionId {
         let session = SessionId(self.next_session);
         self.next_session += 1;
+        session
+    }
+
+    pub(super) fn seat(&mut self, call: CallId, remote: &str, session: SessionId, caller: Option<Caller>) {
         let (peer, takes) = (Address::from(remote), BTreeSet::new());
         self.seats.insert(call, Seat { session, caller, peer, takes, joined: false });
         self.sessions.insert(session, call);
@@ -352,9 +373,14 @@ impl Core {
         hand_over: impl FnOnce(&mut Calls, CallId, &str, Instant) -> Result<(), CallError>,
         now: Instant,
     ) {
-        let done = hand_over(&mut self.calls, call, sdp, now)
-            .and_then(|()| self.calls.local_candidates_done(call, now));
-        if let Err(e) = done {
+        match hand_over(&mut self.calls, call, sdp, now) {
+            Ok(()) => self.end_candidates(call, now),
+            Err(e) => log::debug!("call {call}: {e}"),
+        }
+    }
+
+    fn end_candidates(&mut self, call: CallId, now: Instant) {
+        if let Err(e) = self.calls.local_candidates_done(call, now) {
             log::debug!("call {call}: {e}");
         }
     }

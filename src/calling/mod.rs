@@ -33,6 +33,7 @@ use std::time::Instant;
 
 pub(crate) use self::core::{Core, Party};
 pub use self::seat::Answer;
+pub(crate) use self::seat::{ANSWERS, answers_everybody};
 
 use crate::call::body::End;
 use crate::call::{CallId, RateLimit};

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use crate::limit::RateKey;
 use crate::media::StreamId;
-use crate::proto::Address;
+use crate::proto::{Address, Object};
 use crate::rtc::SessionId;
 
 /// Who answers a call.
@@ -16,6 +18,26 @@ pub enum Answer {
     All,
     /// The application decides on each incoming call.
     Ask,
+}
+
+/// The member of presence data in which a callee says who answers.
+pub(crate) const ANSWERS: &str = "answers";
+/// Its value if each call is accepted: a caller may send its offer with the init.
+const EVERYBODY: &str = "all";
+
+impl Answer {
+    /// What presence data says of it; `null` takes back what was said before.
+    pub(crate) fn presence(self) -> Value {
+        match self {
+            Answer::All => EVERYBODY.into(),
+            Answer::Ask => Value::Null,
+        }
+    }
+}
+
+/// Whether a peer accepts each call, by its presence data.
+pub(crate) fn answers_everybody(data: &Object) -> bool {
+    data.get(ANSWERS).and_then(Value::as_str) == Some(EVERYBODY)
 }
 
 /// The origin of a call, for limits.

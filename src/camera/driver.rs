@@ -14,7 +14,7 @@ use crate::net::lock;
 use crate::net::time::{self, Alarm};
 use crate::net::turn::{self, Turn};
 use crate::net::udp::Udp;
-use crate::proto::{Draft, Kind, Object};
+use crate::proto::{Draft, Kind};
 
 /// How long a shutdown waits for goodbyes and for the source to close: who embeds a camera gives it a second in all.
 const LAST_GOODBYE: Duration = Duration::from_millis(700);
@@ -195,7 +195,7 @@ impl Driver {
                     let reading = source.producer().read_heat();
                     shared.input(Input::Heat(reading));
                 }
-                Output::Viewers(count) => self.publish("viewers", count.into()),
+                Output::Viewers(count) => shared.publish("viewers", count.into()),
                 Output::Source(status, to) => self.tell_source(status, &to),
                 Output::Event(event) => shared.events.push(event),
             }
@@ -211,15 +211,7 @@ impl Driver {
                 log::debug!("a viewer is not told of the source: {e}");
             }
         }
-        self.publish("source", data);
-    }
-
-    /// Puts a member into our presence, for all who are there and those who come later. Offline it waits for the next
-    /// welcome.
-    fn publish(&self, member: &str, value: Value) {
-        if let Err(e) = self.shared.client.set_data(Object::from_iter([(member.to_owned(), value)])) {
-            log::debug!("the presence goes without a new {member:?}: {e}");
-        }
+        self.shared.publish("source", data);
     }
 
     fn send(&self, to: &str, subtype: &'static str, call: Option<&str>, data: &str) {

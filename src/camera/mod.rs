@@ -57,6 +57,7 @@ pub use stream::{FrameSubscription, Frames};
 use crate::call::CallError;
 use crate::call::body::End;
 use crate::media::Codec;
+use crate::calling::answers_everybody;
 #[cfg(feature = "gst")]
 use crate::media::board::BoardInfo;
 use crate::media::frame::queue::FrameQueue;
@@ -247,9 +248,13 @@ impl Camera {
         self.shared.server.as_ref()
     }
 
-    /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first) to send it the video.
+    /// Calls a peer (`user|id`, or `user` for whichever of its devices accepts first) to send it the video. A peer whose
+    /// presence data has `"answers":"all"` gets the offer with the call, which saves a turn.
     pub fn call(&self, to: &str) -> Result<ViewerId, CallError> {
-        let id = lock(&self.shared.studio).invite(to, &random_id(), time::now());
+        let all = self.shared.client.roster();
+        let callee = all.iter().find(|peer| peer.address().as_str() == to);
+        let at_once = callee.is_some_and(|peer| answers_everybody(&peer.extra));
+        let id = lock(&self.shared.studio).invite(to, &random_id(), at_once, time::now());
         self.shared.inbox.changed.notify();
         id
     }

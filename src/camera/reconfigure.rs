@@ -4,6 +4,7 @@ use super::shared::Shared;
 use super::sources::Epoch;
 use super::studio::{self, Input};
 use super::{Camera, CameraError, CameraSource, Config, Signalling, open_in_place_of};
+use crate::calling::ANSWERS;
 use crate::media::source::Command;
 use crate::media::{Codec, StreamInfo};
 use crate::net::lock;
@@ -64,6 +65,9 @@ impl Camera {
             answer: new.answer,
             snapshot_every: new.snapshot_every,
         };
+        if new.answer != config.answer {
+            shared.publish(ANSWERS, new.answer.presence());
+        }
         *lock(&shared.config) = new;
         shared.input(Input::Settings(settings));
         if let Some(next) = next {

@@ -19,7 +19,7 @@ use crate::media::source::controls::Value;
 use crate::media::source::{Command, RequestId};
 use crate::net::udp::Udp;
 use crate::net::{Outlet, lock, time};
-use crate::proto::{Kind, Message};
+use crate::proto::{Kind, Message, Object};
 use crate::{Client, Server};
 
 pub(super) struct Shared {
@@ -139,6 +139,14 @@ impl Shared {
     }
 
     pub(super) fn reply(&self, command: &Message, (status, data): &Reply) {
+    /// Puts a member into our presence, for all who are there and those who come later. Offline it waits for the next
+    /// welcome.
+    pub(super) fn publish(&self, member: &str, value: serde_json::Value) {
+        if let Err(e) = self.client.set_data(Object::from_iter([(member.to_owned(), value)])) {
+            log::debug!("the presence goes without a new {member:?}: {e}");
+        }
+    }
+
         if let Err(e) = self.client.reply(command, *status, data) {
             log::debug!("a command is not answered: {e}");
         }

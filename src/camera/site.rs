@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::permission;
 use super::{CameraError, Config, Connect, Serve, Signalling, Snapshot, SnapshotError, Status};
 use crate::client;
+use crate::calling::ANSWERS;
 use crate::media::sink::Outcome;
 use crate::net::http::{Method, Request, Response, base_path};
 use crate::net::site::{Guard, Site};
@@ -147,6 +148,9 @@ fn connect_to(config: &Config, connect: &Connect) -> Result<Client, CameraError>
 fn identity(config: &Config, token: Option<Token>) -> client::Config {
     let mut data = config.data.clone();
     data.entry("peerType").or_insert_with(|| "camera".into());
+    // Ours to say, whatever the program has put there.
+    data.insert(ANSWERS.into(), config.answer.presence());
+    data.retain(|name, value| name != ANSWERS || !value.is_null());
     client::Config {
         name: config.name.clone(),
         token,

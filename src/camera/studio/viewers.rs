@@ -15,9 +15,15 @@ use crate::proto::Address;
 use crate::rtc::{self, SessionStats};
 
 impl Studio {
-    /// Calls a peer, to show it the pictures.
-    pub(crate) fn invite(&mut self, to: &str, wire_id: &str, now: Instant) -> Result<ViewerId, CallError> {
-        let call = self.calling.invite(to, wire_id, now)?;
+    /// Calls a peer, to show it the pictures. `at_once`: with our offer in the init.
+    pub(crate) fn invite(
+        &mut self,
+        to: &str,
+        wire_id: &str,
+        at_once: bool,
+        now: Instant,
+    ) -> Result<ViewerId, CallError> {
+        let call = self.calling.invite(to, wire_id, at_once, now)?;
         self.settle(now);
         Ok(ViewerId(call))
     }

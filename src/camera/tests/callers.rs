@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{OFFER, World};
+use super::{BOTH, OFFER, World};
 use crate::calling::Answer;
 use crate::camera::event::{Event, ViewerId};
 use crate::camera::studio::{Input, Output, Whence};
@@ -76,7 +76,7 @@ fn who_watches_gives_way_to_nobody() {
 #[test]
 fn a_call_that_we_made_gives_way_to_nobody() {
     let mut world = World::new(1, true);
-    world.studio.invite("bob|2", "k3Jq", world.now).expect("online");
+    world.studio.invite("bob|2", "k3Jq", false, world.now).expect("online");
     world.drain();
     init(&mut world, "owner|1", at("198.51.100.1"));
     assert_eq!(told(&world, "call:reject", "owner|1", "busy"), 1);
@@ -87,7 +87,7 @@ fn a_call_that_we_made_gives_way_to_nobody() {
 fn our_own_call_finds_a_seat_too() {
     let mut world = World::new(1, true);
     init(&mut world, "mallory|1", at("192.0.2.1"));
-    world.studio.invite("bob|2", "k3Jq", world.now).expect("who brings no media gives way");
+    world.studio.invite("bob|2", "k3Jq", false, world.now).expect("who brings no media gives way");
     world.drain();
     assert_eq!(told(&world, "call:hangup", "mallory|1", "busy"), 1);
     assert_eq!(world.said("call:init bob|2"), 1);
@@ -145,6 +145,92 @@ fn offers_of_a_flood_wait_and_no_call_ends_by_it() {
     // The last one waits for its turn and gets it.
     world.pass(5 * SECOND);
     assert_eq!(world.said("call:answer mallory|1"), 8 + 20 + 1);
+}
+
+/// The data of an init with an offer.
+fn init_with_offer() -> String {
+    serde_json::json!({ "offer": { "type": "offer", "sdp": OFFER } }).to_string()
+}
+
+#[test]
+fn an_offer_in_the_init_is_answered_at_once() {
+    let mut world = World::new(4, true);
+    world.call("bob|2", "call:init", &init_with_offer());
+    let said: Vec<&str> = world.said.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(said, ["call:accept", "call:answer", "call:candidate"]);
+    assert_eq!(world.produced.last(), Some(&BOTH.to_vec()), "the source starts");
+    // Whoever sends it again, not knowing that it was taken, gets another answer, and the call goes on.
+    world.call("bob|2", "call:offer", &offer_body());
+    assert_eq!((world.said("call:answer"), world.said("call:hangup")), (2, 0));
+    // The page was reloaded and calls again.
+    world.input(Input::Call {
+        from: "bob|2",
+        whence: Whence::Unknown,
+        subtype: "call:init",
+        data: Some(&init_with_offer().replace("a=ice-ufrag:", "a=ice-ufrag:Q")),
+        call: Some("again"),
+    });
+    assert_eq!((world.said("call:accept"), world.said("call:answer")), (2, 3));
+    assert_eq!(world.said("call:hangup"), 0);
+}
+
+#[test]
+fn an_offer_in_the_init_that_cannot_be_used_ends_that_call_alone() {
+    let mut world = World::new(4, true);
+    world.call("eve|1", "call:init", &init_with_offer());
+    for (n, bad) in ["v=0", "nonsense"].into_iter().enumerate() {
+        let data = serde_json::json!({ "offer": { "type": "offer", "sdp": bad } }).to_string();
+        world.call(&format!("bob|{n}"), "call:init", &data);
+        assert_eq!(told(&world, "call:hangup", &format!("bob|{n}"), "bad-description"), 0, "with words");
+        assert_eq!(
+            world.said(&format!(r#"call:hangup bob|{n} {{"reason":"bad-description""#)),
+            1,
+            "{:?}",
+            world.said
+        );
+    }
+    assert_eq!(world.said("call:hangup eve"), 0);
+}
+
+#[test]
+fn offers_in_inits_have_the_limits_of_others() {
+    // Of one host: its bucket holds eight.
+    let mut world = World::new(100, true);
+    for n in 0..4 {
+        world.call_from(&format!("mallory|{n}"), at("192.0.2.1"), "call:init", &init_with_offer());
+    }
+    for _ in 0..100 {
+        world.call_from("mallory|0", at("192.0.2.1"), "call:offer", &offer_body());
+    }
+    assert_eq!(world.said("call:answer mallory"), 8, "the burst");
+    // Of all together.
+    let mut world = World::new(200, true);
+    for n in 0..100u8 {
+        world.call_from(&format!("u{n}|1"), at(&format!("192.0.2.{n}")), "call:init", &init_with_offer());
+    }
+    assert_eq!((world.said("call:accept"), world.said("call:answer")), (100, 64));
+    world.pass(3 * SECOND);
+    assert_eq!(world.said("call:answer"), 100);
+    // Seats, and inits of one host.
+    let mut world = World::new(1, true);
+    world.call_from("owner|1", at("198.51.100.1"), "call:init", &init_with_offer());
+    world.connect("owner|1");
+    world.call_from("mallory|1", at("192.0.2.1"), "call:init", &init_with_offer());
+    assert_eq!(told(&world, "call:reject", "mallory|1", "busy"), 1);
+    assert_eq!(world.said("call:answer"), 1);
+}
+
+#[test]
+fn whoever_is_asked_answers_the_offer_of_the_init_after_the_verdict() {
+    let mut world = World::with(4, true, Answer::Ask);
+    world.call("bob|2", "call:init", &init_with_offer());
+    world.call("bob|2", "call:candidate", r#"{"candidate":""}"#);
+    assert_eq!(world.said, Vec::<String>::new());
+    assert!(world.events.iter().any(|e| matches!(e, Event::Incoming { data, .. } if data == "{}")));
+    let (id, _) = incoming(&world)[0].clone();
+    world.studio.accept(id, world.now).expect("it waits");
+    world.drain();
+    assert_eq!((world.said("call:accept bob|2"), world.said("call:answer bob|2")), (1, 1));
 }
 
 #[test]

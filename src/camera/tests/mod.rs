@@ -182,7 +182,7 @@ impl World {
     }
 }
 
-const BOTH: [StreamId; 2] = [VIDEO_H264, AUDIO_OPUS];
+pub(super) const BOTH: [StreamId; 2] = [VIDEO_H264, AUDIO_OPUS];
 const NOTHING: [StreamId; 0] = [];
 
 /// What a source announces.

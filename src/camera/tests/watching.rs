@@ -112,10 +112,10 @@ fn a_peer_that_goes_offline_before_its_pictures_is_gone() {
 #[test]
 fn the_camera_calls_with_an_offer_and_hangs_up() {
     let mut world = World::new(1, true);
-    let id = world.studio.invite("bob|2", "k3Jq", world.now).expect("online");
+    let id = world.studio.invite("bob|2", "k3Jq", false, world.now).expect("online");
     world.drain();
     assert_eq!(world.said("call:init bob|2"), 1);
-    assert!(world.studio.invite("eve|3", "x9", world.now).is_err(), "as many viewers as allowed");
+    assert!(world.studio.invite("eve|3", "x9", false, world.now).is_err(), "as many viewers as allowed");
     world.input(Input::Call {
         from: "bob|2",
         whence: Whence::Unknown,
@@ -128,6 +128,35 @@ fn the_camera_calls_with_an_offer_and_hangs_up() {
     world.drain();
     assert_eq!(world.said(r#"call:hangup bob|2 {"reason":"done"}"#), 1);
     assert!(world.produced.is_empty(), "nothing was agreed");
+}
+
+#[test]
+fn a_camera_that_calls_whoever_answers_everybody_sends_its_offer_at_once() {
+    for taken in [true, false] {
+        let mut world = World::new(1, true);
+        world.studio.invite("bob|2", "k3Jq", true, world.now).expect("online");
+        world.drain();
+        let said: Vec<&str> = world.said.iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(said, ["call:init", "call:candidate"]);
+        assert_eq!(world.said(r#"call:init bob|2 {"offer":{"type":"offer","sdp":"v=0"#), 1);
+        let data = if taken { r#"{"offer":true}"# } else { "{}" };
+        let from = |subtype, data| Input::Call {
+            from: "bob|2",
+            whence: Whence::Unknown,
+            subtype,
+            data: Some(data),
+            call: Some("k3Jq"),
+        };
+        world.input(from("call:accept", data));
+        assert_eq!(world.said("call:offer bob|2"), usize::from(!taken));
+        world.input(from("call:hangup", "{}"));
+        assert!(world.studio.is_idle());
+    }
+    // One that is not invited, for there is no seat or a call already, leaves no session behind.
+    let mut world = World::new(1, true);
+    world.studio.invite("bob|2", "k3Jq", true, world.now).expect("online");
+    world.studio.invite("bob|2", "x9", true, world.now).expect_err("no seat");
+    assert_eq!(world.studio.calling.parties().count(), 1);
 }
 
 #[test]
