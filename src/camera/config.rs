@@ -190,7 +190,7 @@ pub enum Signalling {
 /// | `/` | the page (feature `web`) |
 /// | `/api/health` | `{"status":"ok"}` |
 /// | `/api/config` | the page's settings; the ICE servers only for those who may watch |
-/// | `/api/snapshot.jpg` | the newest frame as JPEG, for those who may watch |
+/// | `/api/snapshot.jpg` | the newest frame as JPEG, for those who may watch; with `?age=60` one of the last minute will do, which costs nothing if there is one |
 /// | `/api/status` | [`Status`](super::Status) as JSON, for those who may watch |
 /// | `/metrics` | the same numbers for Prometheus, for those who may watch |
 ///

@@ -44,6 +44,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use futures_lite::future::zip;
 
@@ -56,8 +57,8 @@ pub use stream::{FrameSubscription, Frames};
 
 use crate::call::CallError;
 use crate::call::body::End;
-use crate::media::Codec;
 use crate::calling::answers_everybody;
+use crate::media::Codec;
 #[cfg(feature = "gst")]
 use crate::media::board::BoardInfo;
 use crate::media::frame::queue::FrameQueue;
@@ -377,13 +378,13 @@ impl Camera {
     ///
     /// Errors: the source cannot make JPEG, no frame arrived within 10 s, or the source or the camera ended.
     pub fn snapshot(&self) -> impl Future<Output = Result<Snapshot, SnapshotError>> + Send + use<> {
-        self.shared.snapshot()
+        self.shared.snapshot(Duration::ZERO)
     }
 
     /// A snapshot as an HTTP response, for a route of the program's own server; the route decides who may see it. A
     /// camera's own server has `/api/snapshot.jpg`, for everybody who may watch.
     pub fn snapshot_response(&self) -> impl Future<Output = Response> + Send + use<> {
-        let snapshot = self.shared.snapshot();
+        let snapshot = self.shared.snapshot(Duration::ZERO);
         async move { site::picture(snapshot.await) }
     }
 

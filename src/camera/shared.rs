@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use futures_lite::future::Boxed;
 
@@ -53,8 +54,8 @@ impl Shared {
         RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(super) fn snapshot(&self) -> impl Future<Output = Outcome> + Send + use<> {
-        let slot = lock(&self.studio).snapshot(time::now());
+    pub(super) fn snapshot(&self, age: Duration) -> impl Future<Output = Outcome> + Send + use<> {
+        let slot = lock(&self.studio).snapshot(age, time::now());
         self.inbox.changed.notify();
         slot.wait()
     }
@@ -138,7 +139,6 @@ impl Shared {
         self.inbox.changed.notify();
     }
 
-    pub(super) fn reply(&self, command: &Message, (status, data): &Reply) {
     /// Puts a member into our presence, for all who are there and those who come later. Offline it waits for the next
     /// welcome.
     pub(super) fn publish(&self, member: &str, value: serde_json::Value) {
@@ -147,6 +147,7 @@ impl Shared {
         }
     }
 
+    pub(super) fn reply(&self, command: &Message, (status, data): &Reply) {
         if let Err(e) = self.client.reply(command, *status, data) {
             log::debug!("a command is not answered: {e}");
         }
@@ -183,9 +184,9 @@ impl SiteData for Mutex<Weak<Shared>> {
         Some(shared.status())
     }
 
-    fn snapshot(&self) -> Option<Boxed<Outcome>> {
+    fn snapshot(&self, age: Duration) -> Option<Boxed<Outcome>> {
         let shared = lock(self).upgrade()?;
-        Some(Box::pin(shared.snapshot()))
+        Some(Box::pin(shared.snapshot(age)))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::permission;
 use super::{CameraError, Config, Connect, Serve, Signalling, Snapshot, SnapshotError, Status};
-use crate::client;
 use crate::calling::ANSWERS;
+use crate::client;
 use crate::media::sink::Outcome;
 use crate::net::http::{Method, Request, Response, base_path};
 use crate::net::site::{Guard, Site};
@@ -35,8 +36,8 @@ pub(super) struct Entrance {
 pub(super) trait SiteData: Send + Sync {
     fn status(&self) -> Option<Status>;
 
-    /// The newest picture.
-    fn snapshot(&self) -> Option<Boxed<Outcome>>;
+    /// The newest picture; one of this age will do.
+    fn snapshot(&self, age: Duration) -> Option<Boxed<Outcome>>;
 }
 
 /// Settings of a camera's own server that may change while it runs.
@@ -71,12 +72,25 @@ impl Rules {
         if !may {
             return Response::unauthorized(&request, "A token is required: Authorization: Bearer …\n");
         }
-        match self.data.snapshot() {
-            // A page of another site cannot show it, whatever its visitors' browsers reach.
-            Some(snapshot) => picture(snapshot.await).header("Cross-Origin-Resource-Policy", "same-origin"),
+        match self.data.snapshot(may_be_old(request.query())) {
+            // A page of another site cannot show it, whatever its visitors' browsers reach; those that may connect read
+            // it by CORS.
+            Some(snapshot) => {
+                picture(snapshot.await).header("Cross-Origin-Resource-Policy", "same-origin").shared()
+            }
             None => Response::text(503, ABOUT_TO_START),
         }
     }
+}
+
+/// The longest age that a snapshot may be asked for with.
+const OLDEST: u64 = 3600;
+
+/// How old a snapshot may be by the query `age=SECONDS`: whoever fills a gap takes what there is, which costs nothing.
+fn may_be_old(query: Option<&str>) -> Duration {
+    let ages = query.unwrap_or_default().split('&').filter_map(|part| part.strip_prefix("age="));
+    let seconds: u64 = ages.last().and_then(|age| age.parse().ok()).unwrap_or(0);
+    Duration::from_secs(seconds.min(OLDEST))
 }
 
 const ABOUT_TO_START: &str = "The camera is starting.\n";
@@ -151,6 +165,10 @@ fn identity(config: &Config, token: Option<Token>) -> client::Config {
     // Ours to say, whatever the program has put there.
     data.insert(ANSWERS.into(), config.answer.presence());
     data.retain(|name, value| name != ANSWERS || !value.is_null());
+    if matches!(config.signalling, Signalling::Serve(_)) {
+        // The page is beside our snapshots.
+        data.entry("still").or_insert_with(|| true.into());
+    }
     client::Config {
         name: config.name.clone(),
         token,

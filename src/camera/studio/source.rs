@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Output, Studio, Taker, by_preference};
 use crate::call::CallId;
@@ -40,11 +40,11 @@ impl Studio {
         }
     }
 
-    /// The newest picture as JPEG, now or once it is there.
-    pub(in crate::camera) fn snapshot(&mut self, now: Instant) -> Arc<Slot> {
+    /// The newest frame as JPEG, now or once it is there; one of this `age` will do.
+    pub(in crate::camera) fn snapshot(&mut self, age: Duration, now: Instant) -> Arc<Slot> {
         let jpeg = sink::choose(self.demand.streams(), &[Codec::Jpeg]);
         let slot = Arc::new(Slot::default());
-        self.snapshots.ask(slot.clone(), !jpeg.is_empty(), now);
+        self.snapshots.ask(slot.clone(), age, !jpeg.is_empty(), now);
         if self.snapshots.wants() {
             self.makes_jpeg = true;
             self.want(Sink::Snapshot, jpeg, now);

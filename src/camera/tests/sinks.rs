@@ -47,7 +47,7 @@ fn a_source_that_gave_up_ends_frames_and_snapshots() {
 
     let mut world = World::with_jpeg();
     world.studio.take_frames(1, vec![], Outbox::new(2), world.now);
-    let slot = world.studio.snapshot(world.now);
+    let slot = world.studio.snapshot(Duration::ZERO, world.now);
     world.drain();
     world.input(Input::Source(SourceEvent::GaveUp));
     assert_eq!(outcome(slot).err(), Some(SnapshotError::SourceEnded));
@@ -59,7 +59,8 @@ fn a_source_that_gave_up_ends_frames_and_snapshots() {
 #[test]
 fn a_snapshot_is_made_once_and_no_encoder_stays() {
     let mut world = World::with_jpeg();
-    let slots = [world.studio.snapshot(world.now), world.studio.snapshot(world.now)];
+    let slots =
+        [world.studio.snapshot(Duration::ZERO, world.now), world.studio.snapshot(Duration::ZERO, world.now)];
     world.drain();
     assert_eq!(world.produced, [[JPEG]]);
     assert!(world.sources.is_empty(), "nobody watches: that is no news");
@@ -70,11 +71,11 @@ fn a_snapshot_is_made_once_and_no_encoder_stays() {
     assert_eq!(world.produced, [vec![JPEG], vec![]]);
     // Within a second the same one; then another.
     world.pass(Duration::from_millis(900));
-    assert!(outcome(world.studio.snapshot(world.now)).is_ok());
+    assert!(outcome(world.studio.snapshot(Duration::ZERO, world.now)).is_ok());
     world.drain();
     assert_eq!(world.produced.len(), 2);
     world.pass(Duration::from_millis(200));
-    let slot = world.studio.snapshot(world.now);
+    let slot = world.studio.snapshot(Duration::ZERO, world.now);
     world.drain();
     assert_eq!(world.produced.len(), 3);
     // A source that gives nothing is not waited for for ever.
@@ -86,7 +87,7 @@ fn a_snapshot_is_made_once_and_no_encoder_stays() {
 #[test]
 fn who_comes_to_a_source_that_plays_already_is_told_so() {
     let mut world = World::with_jpeg();
-    let slot = world.studio.snapshot(world.now);
+    let slot = world.studio.snapshot(Duration::ZERO, world.now);
     world.drain();
     for event in [SourceEvent::State(SourceStatus::of(SourceState::Playing)), SourceEvent::Started] {
         world.input(Input::Source(event));
@@ -102,10 +103,10 @@ fn who_comes_to_a_source_that_plays_already_is_told_so() {
 #[test]
 fn each_who_asks_for_a_snapshot_waits_as_long() {
     let mut world = World::with_jpeg();
-    let first = world.studio.snapshot(world.now);
+    let first = world.studio.snapshot(Duration::ZERO, world.now);
     world.drain();
     world.pass(Duration::from_secs(9));
-    let second = world.studio.snapshot(world.now);
+    let second = world.studio.snapshot(Duration::ZERO, world.now);
     world.drain();
     world.pass(Duration::from_secs(2));
     assert_eq!(outcome(first).err(), Some(SnapshotError::Timeout));
@@ -116,7 +117,7 @@ fn each_who_asks_for_a_snapshot_waits_as_long() {
 #[test]
 fn a_source_without_jpeg_says_so_at_once() {
     let mut world = World::new(1, true);
-    let slot = world.studio.snapshot(world.now);
+    let slot = world.studio.snapshot(Duration::ZERO, world.now);
     world.drain();
     assert_eq!(outcome(slot).err(), Some(SnapshotError::NoJpeg));
     assert!(world.produced.is_empty());

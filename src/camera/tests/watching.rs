@@ -276,11 +276,11 @@ fn the_largest_values_mean_no_limit() {
         answer: Answer::All,
         snapshot_every: Duration::MAX,
     }));
-    let first = world.studio.snapshot(world.now);
+    let first = world.studio.snapshot(Duration::ZERO, world.now);
     world.frame(JPEG, Codec::Jpeg, true);
     assert!(outcome(first).is_ok());
     world.pass(Duration::from_secs(9_999));
-    let again = world.studio.snapshot(world.now);
+    let again = world.studio.snapshot(Duration::ZERO, world.now);
     assert!(outcome(again).is_ok(), "it is served for ever");
 }
 

@@ -83,10 +83,12 @@ impl<W> Snapshots<W> {
         self.every = every;
     }
 
-    /// A request; `can` says whether the source makes JPEG.
-    pub(crate) fn ask(&mut self, waiter: W, can: bool, now: Instant) {
+    /// A request; `can` says whether the source makes JPEG, and `age` how old the snapshot may be for it to be served
+    /// again, if that is longer than usual.
+    pub(crate) fn ask(&mut self, waiter: W, age: Duration, can: bool, now: Instant) {
+        let age = age.max(self.every);
         let outcome = match &self.last {
-            Some((at, last)) if now.saturating_duration_since(*at) < self.every => Ok(last.clone()),
+            Some((at, last)) if now.saturating_duration_since(*at) < age => Ok(last.clone()),
             _ if self.over => Err(SnapshotError::Shutdown),
             _ if !can => Err(SnapshotError::NoJpeg),
             _ => return self.waiting.push((now + PATIENCE, waiter)),
@@ -166,19 +168,40 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut snapshots = Snapshots::new(Duration::from_secs(1));
         assert!(!snapshots.wants());
-        snapshots.ask(1, true, at(0));
-        snapshots.ask(2, true, at(500));
+        snapshots.ask(1, Duration::ZERO, true, at(0));
+        snapshots.ask(2, Duration::ZERO, true, at(500));
         assert!(snapshots.wants() && answers(&mut snapshots).is_empty());
         assert_eq!(snapshots.poll_timeout(), Some(at(10_000)));
         snapshots.handle_frame(&jpeg(1, at(600)), at(600));
         assert_eq!(answers(&mut snapshots), [(1, Ok(1)), (2, Ok(1))]);
         assert!(!snapshots.wants() && snapshots.poll_timeout().is_none());
-        snapshots.ask(3, true, at(1_599));
+        snapshots.ask(3, Duration::ZERO, true, at(1_599));
         assert_eq!(answers(&mut snapshots), [(3, Ok(1))]);
-        snapshots.ask(4, true, at(1_600));
+        snapshots.ask(4, Duration::ZERO, true, at(1_600));
         assert!(snapshots.wants() && answers(&mut snapshots).is_empty(), "a newer one is made");
         snapshots.handle_frame(&jpeg(2, at(1_700)), at(1_700));
         assert_eq!(answers(&mut snapshots), [(4, Ok(2))]);
+    }
+
+    #[test]
+    fn an_old_image_answers_at_once_whoever_takes_it() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let minute = Duration::from_secs(60);
+        let mut snapshots = Snapshots::new(Duration::from_secs(1));
+        snapshots.ask(1, minute, true, at(0));
+        assert!(snapshots.wants(), "there is none");
+        snapshots.handle_frame(&jpeg(1, at(0)), at(0));
+        snapshots.ask(2, minute, true, at(59));
+        snapshots.ask(3, minute, false, at(59));
+        assert_eq!(answers(&mut snapshots), [(1, Ok(1)), (2, Ok(1)), (3, Ok(1))]);
+        assert!(!snapshots.wants(), "no encoder runs for them");
+        snapshots.ask(4, minute, true, at(60));
+        assert!(snapshots.wants());
+        // What is served again anyway is not refused to those who ask for less.
+        snapshots.handle_frame(&jpeg(2, at(60)), at(60));
+        snapshots.ask(5, Duration::ZERO, true, at(60));
+        assert_eq!(answers(&mut snapshots), [(4, Ok(2)), (5, Ok(2))]);
     }
 
     #[test]
@@ -186,19 +209,19 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut snapshots = Snapshots::new(Duration::ZERO);
-        snapshots.ask(1, false, at(0));
+        snapshots.ask(1, Duration::ZERO, false, at(0));
         assert_eq!(answers(&mut snapshots), [(1, Err("no-jpeg"))]);
-        snapshots.ask(2, true, at(0));
-        snapshots.ask(3, true, at(9_000));
+        snapshots.ask(2, Duration::ZERO, true, at(0));
+        snapshots.ask(3, Duration::ZERO, true, at(9_000));
         snapshots.handle_timeout(at(9_999));
         assert!(answers(&mut snapshots).is_empty());
         snapshots.handle_timeout(at(10_000));
         assert_eq!(answers(&mut snapshots), [(2, Err("timeout"))]);
         snapshots.fail(SnapshotError::SourceEnded);
         assert_eq!(answers(&mut snapshots), [(3, Err("source-ended"))]);
-        snapshots.ask(4, true, at(11_000));
+        snapshots.ask(4, Duration::ZERO, true, at(11_000));
         snapshots.end();
-        snapshots.ask(5, true, at(11_000));
+        snapshots.ask(5, Duration::ZERO, true, at(11_000));
         assert_eq!(answers(&mut snapshots), [(4, Err("shutdown")), (5, Err("shutdown"))]);
         assert!(!snapshots.wants());
     }
