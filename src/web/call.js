@@ -3,6 +3,9 @@
 //   invite() → ringing ─accept→ connecting ─connected()→ active → ended
 //   call:init → incoming ─accept()→ connecting …
 //
+// An offer given to invite() goes with the init. A callee that takes it says so in its accept, and its answer follows;
+// one that does not gets it as ever, when `accepted` comes.
+//
 // Calls' events: incoming(call), ended(call). A call's: state(state), accepted (now offer),
 // description({ type, sdp }), candidate(init or null at their end), ended(call).
 
@@ -36,7 +39,7 @@ import { Emitter, clock as realClock, has, isObject, isText, kind, need, randomI
  * @property {Clock} [clock]
  *
  * An init as it came.
- * @typedef {{ from: string, wire?: string, data: Record<string, any> }} Init
+ * @typedef {{ from: string, wire?: string, data: Record<string, any>, offer?: Description | null }} Init
  */
 
 export const LIMITS = {
@@ -89,16 +92,19 @@ export class Calls extends Emitter {
   with(remote) { return this.list().find((call) => call.isWith(remote)); }
 
   /**
-   * Calls `to`, a peer's address or a user.
+   * Calls `to`, a peer's address or a user. An `offer` saves a turn with a peer whose presence has `answers: 'all'`; it
+   * goes to an address alone, for a user may have many devices.
    * @param {string} to
    * @param {Record<string, any>} [data] what is wanted
+   * @param {{ offer?: Description | RTCSessionDescription | null }} [now]
    */
-  invite(to, data = {}) {
+  invite(to, data = {}, { offer = null } = {}) {
     need(isText(to), () => `invite calls a peer's address or a user, not ${kind(to)}`);
     need(isObject(data), () => `invite takes an object of what is wanted, not ${kind(data)}`);
+    need(offer === null || offerOf(offer), () => `an offer is { type: 'offer', sdp }, not ${kind(offer)}`);
     const id = randomId();
     const call = this.#add(new Call(this, { id, wire: id, remote: to, outgoing: true, data }), 'ringing');
-    call.tell('init', data);
+    call.init(to.includes('|') ? offerOf(offer) : null);
     return call;
   }
 
@@ -124,7 +130,10 @@ export class Calls extends Emitter {
    * @param {Record<string, any>} data
    */
   #init(from, wire, data) {
-    const init = { from, wire, data };
+    const { offer, ...wants } = data;
+    const given = offerOf(offer);
+    /** @type {Init} */
+    const init = given ? { from, wire, data: wants, offer: given } : { from, wire, data };
     const known = this.list().find((call) => call.isWith(from));
     if (known && wire && known.wire === wire) return;
     if (known?.outgoing && known.state === 'ringing') {
@@ -156,9 +165,9 @@ export class Calls extends Emitter {
    * @param {Init} init
    * @param {boolean} [mutual]
    */
-  take({ from, wire, data }, mutual = false) {
+  take({ from, wire, data, offer = null }, mutual = false) {
     if (this.#calls.size >= this.limits.calls) return this.refuse({ from, wire }, 'busy');
-    const call = new Call(this, { id: wire ?? randomId(), wire, remote: from, outgoing: false, data, mutual });
+    const call = new Call(this, { id: wire ?? randomId(), wire, remote: from, outgoing: false, data, mutual, offer });
     this.emit('incoming', this.#add(call, 'incoming'));
   }
 
@@ -231,15 +240,18 @@ export class Call extends Emitter {
   /** @type {Record<string, unknown>[]} ours, before ours */
   #unsent = [];
   #remoteDescribed = false;
+  /** @type {Description | null} of the init */
+  #offer;
 
   /**
    * @param {Calls} calls
-   * @param {{ id: string, wire?: string, remote: string, outgoing: boolean, data: Record<string, any>, mutual?: boolean }} call
+   * @param {{ id: string, wire?: string, remote: string, outgoing: boolean, data: Record<string, any>, mutual?: boolean, offer?: Description | null }} call
    */
-  constructor(calls, { id, wire, remote, outgoing, data, mutual = false }) {
+  constructor(calls, { id, wire, remote, outgoing, data, mutual = false, offer = null }) {
     super(['state', 'accepted', 'description', 'candidate', 'ended']);
     need(calls instanceof Calls, () => 'Calls makes calls, by invite() or its event "incoming"');
     this.#calls = calls;
+    this.#offer = offer;
     this.id = id;
     this.wire = wire; // the id on the wire, where the other side has one
     this.remote = remote; // the address of the other side, or the user we call
@@ -259,8 +271,10 @@ export class Call extends Emitter {
 
   accept() {
     if (this.state !== 'incoming') return;
-    this.tell('accept');
+    const offer = this.#offer;
+    this.tell('accept', offer ? { offer: true } : {});
     this.enter('connecting');
+    if (offer) this.#description(offer);
   }
 
   /** `reason` is a code of the protocol's list, as in hangup(). */
@@ -318,6 +332,16 @@ export class Call extends Emitter {
   // ── For Calls ──
 
   /**
+   * Asks the remote, with our offer if there is one.
+   * @param {Description | null} offer
+   */
+  init(offer) {
+    this.#offer = offer;
+    this.#described = Boolean(offer);
+    this.tell('init', offer ? { ...this.data, offer } : this.data);
+  }
+
+  /**
    * What the remote says. What does not fit the state is passed over.
    * @param {string} verb
    * @param {Record<string, any>} data
@@ -327,7 +351,8 @@ export class Call extends Emitter {
     if (verb === 'accept' && this.state === 'ringing') {
       this.held = null;
       this.enter('connecting');
-      this.emit('accepted');
+      // One that took the offer of the init answers it now.
+      if (!this.#offer || data.offer !== true) this.emit('accepted');
     } else if (verb === 'reject' && this.outgoing) {
       const { held } = this;
       if (held && data.reason === 'busy') {
@@ -424,6 +449,13 @@ export class Call extends Emitter {
     if (ms !== null && run) this.#timer = this.#calls.clock.after(ms, run);
   }
 }
+
+/**
+ * An offer, if it is one: what else an init has by that name is the application's.
+ * @param {any} offer
+ * @returns {Description | null}
+ */
+const offerOf = (offer) => (offer?.type === 'offer' && isText(offer.sdp) ? { type: 'offer', sdp: offer.sdp } : null);
 
 /**
  * The order of addresses is that of their UTF-8 bytes, which JavaScript's `<` is not.

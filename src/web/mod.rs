@@ -74,6 +74,8 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "site.js": SCRIPT,
     "watcher.js": SCRIPT,
     "watching.js": SCRIPT,
+    "prepared.js": SCRIPT,
+    "preparing.js": SCRIPT,
     "reasons.js": SCRIPT,
     "words.js": SCRIPT,
     "view.js": SCRIPT,

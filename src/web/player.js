@@ -34,6 +34,7 @@ import { Emitter, has, isObject, kind, need } from './events.js';
  * @property {HTMLVideoElement} video
  * @property {RTCIceServer[]} [iceServers]
  * @property {MediaStream | null} [stream] our own, where we send too
+ * @property {import('./prepared.js').Prepared | null} [prepared] a connection with its offer, for a call that only receives
  *
  * @typedef {{ now: number, bytes: number, frames: number, media: number, lost: number, received: number, processing: number, moved: number, fresh: number }} Counters
  */
@@ -46,6 +47,7 @@ const DEAD = 8000; // ms without a byte on a disconnected path before we give up
 /** @extends {Emitter<PlayerEvents>} */
 export class Player extends Emitter {
   #connection;
+  #prepared;
   /** @type {Promise<void>} descriptions and candidates are applied one after another */
   #work = Promise.resolve();
   #timer;
@@ -61,7 +63,7 @@ export class Player extends Emitter {
   constructor(options) {
     super(['state', 'stats', 'picture', 'sound', 'path']);
     need(isObject(options), () => `Player takes { call, video }, not ${kind(options)}`);
-    const { call, video, iceServers = [], stream = null } = options;
+    const { call, video, iceServers = [], stream = null, prepared = null } = options;
     need(has(call, 'describe', 'on'), () => `call must be a Call, of Calls.invite() or its event "incoming", not ${kind(call)}`);
     need(has(video, 'play'), () => `video must be a video element, not ${kind(video)}`);
     need(Array.isArray(iceServers), () => `iceServers must be a list of RTCIceServer, not ${kind(iceServers)}`);
@@ -79,7 +81,8 @@ export class Player extends Emitter {
     this.error = null; // why a description could not be used
     this.began = performance.now();
     this.remote = new MediaStream();
-    const connection = this.#connection = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    this.#prepared = prepared;
+    const connection = this.#connection = prepared?.connection ?? new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
     connection.ontrack = ({ track }) => this.#track(track);
     connection.onicecandidate = ({ candidate }) => {
       // An empty candidate ends one generation, null ends them all; the wire knows one end.
@@ -90,6 +93,8 @@ export class Player extends Emitter {
       if (connection.connectionState === 'failed') call.failed(call.state === 'active' ? 'lost' : 'ice-failed');
       this.emit('path', connection.connectionState);
     };
+    // What was gathered before is in its offer.
+    if (connection.iceGatheringState === 'complete') call.addCandidate(null);
     call.on('accepted', () => this.#do(() => this.#offer()));
     call.on('description', (description) => this.#do(() => this.#describe(description)));
     call.on('candidate', (candidate) => this.#do(() => this.#candidate(candidate)));
@@ -148,6 +153,10 @@ export class Player extends Emitter {
   }
 
   async #offer() {
+    if (this.#prepared) {
+      await this.#prepared.done;
+      return this.#describeOurs();
+    }
     this.#send();
     for (const kind of ['video', 'audio']) {
       const sending = this.stream?.getTracks().some((track) => track.kind === kind);
@@ -158,6 +167,10 @@ export class Player extends Emitter {
 
   async #tell() {
     await this.#connection.setLocalDescription();
+    this.#describeOurs();
+  }
+
+  #describeOurs() {
     this.call.describe(/** @type {RTCSessionDescription & import('./call.js').Description} */ (this.#connection.localDescription));
   }
 

@@ -6,6 +6,8 @@
 
 import { Emitter, has, isObject, kind, need } from './events.js';
 import { Player, playable } from './player.js';
+import { Prepared } from './prepared.js';
+import * as preparing from './preparing.js';
 import { PAGE } from './words.js';
 import { START, due, step } from './watching.js';
 
@@ -39,6 +41,11 @@ export class Watcher extends Emitter {
   /** @type {ReturnType<typeof setTimeout> | null} */
   #settling = null;
   #closed = false;
+  #preparing = preparing.REST;
+  /** @type {Prepared | null} */
+  #prepared = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #stale;
 
   /** @param {WatcherOptions} options */
   constructor(options) {
@@ -60,7 +67,10 @@ export class Watcher extends Emitter {
     this.broken = null; // what this browser cannot do
     const { roster } = client;
     client.on('state', (line) => this.happens({ type: 'line', state: line }));
-    roster.on('added', () => this.#settle());
+    roster.on('added', () => {
+      this.#settle();
+      this.#ready();
+    });
     roster.on('updated', () => this.#settle());
     roster.on('removed', (peer, { lost }) => (lost ? this.emit('changed') : this.#settle()));
     calls.on('ended', (call) => this.#ended(call));
@@ -89,6 +99,7 @@ export class Watcher extends Emitter {
     clearTimeout(this.#alarm);
     const at = due(this.state);
     if (at !== null) this.#alarm = setTimeout(() => this.happens({ type: 'time' }), Math.max(0, at - performance.now()) + 1);
+    this.#ready();
     this.emit('changed');
   }
 
@@ -115,9 +126,12 @@ export class Watcher extends Emitter {
     /** @type {(target: EventTarget, name: string, run: (event: any) => void) => void} */
     const on = (target, name, run) => target.addEventListener(name, run, { signal: ends.signal });
     const woke = () => this.happens({ type: 'woke' });
-    on(window, 'online', woke);
+    const moved = () => this.#prepare({ type: 'network' });
+    on(window, 'online', () => { moved(); woke(); });
     on(window, 'offline', () => this.client.check());
-    on(document, 'visibilitychange', () => document.hidden || woke());
+    const network = /** @type {any} */ (navigator).connection; // not every browser tells
+    if (network?.addEventListener) on(network, 'change', moved);
+    on(document, 'visibilitychange', () => (document.hidden ? this.#ready() : woke()));
     on(window, 'pagehide', () => {
       this.#leave('ended');
       this.client.close();
@@ -132,6 +146,7 @@ export class Watcher extends Emitter {
   close() {
     this.#leave('ended');
     this.#closed = true;
+    this.#ready();
     clearTimeout(this.#alarm);
     clearTimeout(this.#settling ?? undefined);
   }
@@ -139,17 +154,20 @@ export class Watcher extends Emitter {
   /** @param {Camera} peer */
   #ring(peer) {
     if (!playable()) return this.#fails(PAGE.unplayable, 'no-codec');
-    this.#begin(this.calls.invite(peer.address, { video: true, audio: true, direction: 'recvonly' }), peer);
+    const prepared = this.#take();
+    const offer = this.known(peer).answers === 'all' ? prepared?.offer : null;
+    this.#begin(this.calls.invite(peer.address, { video: true, audio: true, direction: 'recvonly' }, { offer }), peer, prepared);
   }
 
   /**
    * @param {Call} call
    * @param {Camera} peer
+   * @param {Prepared | null} [prepared]
    */
-  #begin(call, peer) {
+  #begin(call, peer, prepared = null) {
     let player;
     try {
-      player = new Player({ call, video: this.video, iceServers: this.ice() });
+      player = new Player({ call, video: this.video, iceServers: this.ice(), prepared });
     } catch (error) {
       call.hangup('bad-description');
       return this.#fails(PAGE.media(/** @type {Error} */ (error).message), 'bad-description');
@@ -195,6 +213,54 @@ export class Watcher extends Emitter {
     this.emit('over');
     this.happens({ type: 'ended', code: call.reason ?? 'ended', message: call.message, remote: call.endedByRemote });
     if (this.state.phase === 'none' && this.state.hold?.never) this.video.srcObject = null;
+  }
+
+  // ── The next call's connection, ahead of it ──
+
+  /** Has one made while a call may begin: a camera is there, none is called, and somebody looks. */
+  #ready() {
+    const { phase, paused } = this.state;
+    const wanted = !this.#closed && phase === 'none' && !paused && !document.hidden && playable() && this.client.online
+      && this.client.roster.cameras().length > 0;
+    this.#prepare({ type: 'need', wanted, ice: this.#servers() });
+  }
+
+  #servers() { return JSON.stringify(this.ice()); }
+
+  /** @param {import('./preparing.js').Event} event */
+  #prepare(event) {
+    const { state, effects } = preparing.step(this.#preparing, event, { now: performance.now() });
+    this.#preparing = state;
+    clearTimeout(this.#stale);
+    const at = preparing.due(state);
+    if (at !== null) this.#stale = setTimeout(() => this.#prepare({ type: 'time' }), Math.max(0, at - performance.now()) + 1);
+    for (const { drop, make } of effects) {
+      if (drop) this.#prepared?.close();
+      this.#prepared = null;
+      if (make) this.#make();
+    }
+  }
+
+  #make() {
+    try {
+      const made = this.#prepared = new Prepared(this.ice());
+      /** @type {(type: 'made' | 'failed') => void} */
+      const becomes = (type) => { if (this.#prepared === made) this.#prepare({ type }); };
+      made.done.then(() => becomes('made'), () => becomes('failed'));
+    } catch {
+      this.#prepare({ type: 'failed' }); // a call will say why
+    }
+  }
+
+  /** The one that is there, for a call. */
+  #take() {
+    const fits = preparing.fits(this.#preparing, { ice: this.#servers(), now: performance.now() });
+    const prepared = fits ? this.#prepared : null;
+    if (prepared) {
+      this.#prepared = null;
+      this.#prepare({ type: 'taken' });
+    }
+    return prepared;
   }
 
   #settle() {

@@ -17,7 +17,12 @@ globalThis.probe = (() => {
   }
 
   const iceServers = () => connections.map(({ configuration }) => configuration.iceServers ?? []);
-  const open = () => connections.filter(({ connection }) => connection.connectionState !== 'closed').length;
+  const alive = (called) => connections.filter(({ connection }) => connection.connectionState !== 'closed'
+    && Boolean(connection.remoteDescription) === called).length;
+  /** Those of calls that go on. */
+  const open = () => alive(true);
+  /** Those that wait for a call. */
+  const ready = () => alive(false);
 
   /** What the newest open connection receives: { video: {…}, audio: {…} }. */
   async function received() {
@@ -185,6 +190,6 @@ globalThis.probe = (() => {
   const count = (selector) => document.querySelectorAll(selector).length;
 
   return {
-    iceServers, open, received, remoteCandidate, firstPicture, pictures, different, sound, visible, pressable, text, attribute, count,
+    iceServers, open, ready, received, remoteCandidate, firstPicture, pictures, different, sound, visible, pressable, text, attribute, count,
   };
 })();

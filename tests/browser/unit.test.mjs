@@ -432,6 +432,119 @@ test('a call we get: candidates before the accept and before the offer are kept'
   assert.ok(d.sent.every((message) => message.call === 'w1'));
 });
 
+test('an offer goes with the init, and its answer follows the accept', () => {
+  const d = desk();
+  const call = d.calls.invite('cam|C', { video: true }, { offer: OFFER });
+  const seen = log(call);
+  assert.deepEqual(d.last(), ['init', 'cam|C', call.wire, { video: true, offer: OFFER }]);
+  assert.deepEqual(call.data, { video: true });
+  call.addCandidate(line(0));
+  assert.deepEqual(d.verbs(), ['init', 'candidate'], 'our description has left');
+  d.say('cam|C', 'answer', ANSWER, call.wire);
+  assert.deepEqual(seen, [], 'not before the accept');
+  d.say('cam|C', 'accept', { offer: true }, call.wire);
+  assert.equal(call.state, 'connecting');
+  d.say('cam|C', 'candidate', line(1), call.wire);
+  d.say('cam|C', 'answer', ANSWER, call.wire);
+  assert.deepEqual(seen, ['answer', 'candidate:1']);
+  assert.deepEqual(d.verbs(), ['init', 'candidate'], 'the offer is not sent again');
+});
+
+test('a callee that ignores the offer of the init is called as ever', () => {
+  for (const accept of [{}, { offer: false }, { offer: OFFER }]) {
+    const d = desk();
+    const call = d.calls.invite('cam|C', {}, { offer: OFFER });
+    const seen = log(call);
+    d.say('cam|C', 'accept', accept);
+    assert.deepEqual(seen, ['accepted']);
+    call.describe(OFFER);
+    assert.deepEqual(d.last(), ['offer', 'cam|C', call.wire, OFFER]);
+    d.say('cam|C', 'answer', ANSWER);
+    assert.deepEqual(seen, ['accepted', 'answer']);
+  }
+});
+
+test('a user with many devices gets the offer after the accept', () => {
+  const d = desk();
+  const call = d.calls.invite('cam', { video: true }, { offer: OFFER });
+  const seen = log(call);
+  assert.deepEqual(d.last()[3], { video: true });
+  call.addCandidate(line(0));
+  assert.deepEqual(d.verbs(), ['init']);
+  d.say('cam|C', 'accept', { offer: true }, call.wire);
+  assert.deepEqual(seen, ['accepted']);
+});
+
+test('an offer must be one', () => {
+  const { calls } = desk();
+  for (const offer of [ANSWER, {}, 'v=0', { type: 'offer', sdp: '' }]) {
+    assert.throws(() => calls.invite('cam|C', {}, { offer }), /an offer is/);
+  }
+  assert.equal(calls.list().length, 0);
+});
+
+test('the offer of an init is there as soon as the call is accepted', () => {
+  const d = desk();
+  d.say('cam|C', 'init', { video: true, offer: OFFER }, 'w1');
+  const [call] = d.incoming;
+  const seen = log(call);
+  assert.deepEqual(call.data, { video: true });
+  d.say('cam|C', 'candidate', line(1), 'w1');
+  assert.deepEqual(seen, []);
+  call.accept();
+  assert.deepEqual(d.last(), ['accept', 'cam|C', 'w1', { offer: true }]);
+  assert.deepEqual(seen, ['offer', 'candidate:1']);
+  call.describe(ANSWER);
+  assert.deepEqual(d.verbs(), ['accept', 'answer']);
+  d.say('cam|C', 'offer', OFFER, 'w1');
+  assert.deepEqual(seen, ['offer', 'candidate:1', 'offer'], 'and later ones as ever');
+});
+
+test('what is no offer in an init is the application\'s own', () => {
+  for (const offer of ['half price', {}, ANSWER, { type: 'offer', sdp: 7 }]) {
+    const d = desk();
+    d.say('cam|C', 'init', { offer }, 'w1');
+    const [call] = d.incoming;
+    assert.deepEqual(call.data, { offer });
+    const seen = log(call);
+    call.accept();
+    assert.deepEqual([d.last()[3], seen], [{}, []]);
+  }
+});
+
+test('in a glare, offers stay with their inits', () => {
+  // Ours is the greater address: it takes the other's call, with its offer.
+  const greater = desk({ own: 'z|Z' });
+  greater.calls.invite('cam|C', {}, { offer: OFFER });
+  greater.say('cam|C', 'init', { offer: { type: 'offer', sdp: 'theirs' } }, 'w1');
+  const [taken] = greater.incoming;
+  const seen = [];
+  taken.on('description', ({ sdp }) => seen.push(sdp));
+  taken.accept();
+  assert.deepEqual(seen, ['theirs']);
+  // Ours is the smaller: it keeps the other's, and takes it when its own is busy.
+  const smaller = desk({ own: 'a|A' });
+  const own = smaller.calls.invite('cam|C', {}, { offer: OFFER });
+  smaller.say('cam|C', 'init', { offer: { type: 'offer', sdp: 'theirs' } }, 'w1');
+  smaller.say('cam|C', 'reject', { reason: 'busy' }, own.wire);
+  const [kept] = smaller.incoming;
+  kept.on('description', ({ sdp }) => seen.push(sdp));
+  kept.accept();
+  assert.deepEqual(seen, ['theirs', 'theirs']);
+});
+
+test('a call that is replaced takes its offer with it', () => {
+  const d = desk();
+  d.say('cam|C', 'init', { offer: OFFER }, 'w1');
+  d.say('cam|C', 'init', { offer: { type: 'offer', sdp: 'newer' } }, 'w2');
+  const [first, second] = d.incoming;
+  assert.equal(first.state, 'ended');
+  const seen = [];
+  second.on('description', ({ sdp }) => seen.push(sdp));
+  second.accept();
+  assert.deepEqual(seen, ['newer']);
+});
+
 test('candidates kept early are bounded', () => {
   const d = desk({ limits: { early: 3 } });
   const call = d.calls.invite('cam|C');

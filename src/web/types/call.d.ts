@@ -43,11 +43,15 @@ export class Calls extends Emitter<CallsEvents> {
     /** @param {string} remote */
     with(remote: string): Call | undefined;
     /**
-     * Calls `to`, a peer's address or a user.
+     * Calls `to`, a peer's address or a user. An `offer` saves a turn with a peer whose presence has `answers: 'all'`; it
+     * goes to an address alone, for a user may have many devices.
      * @param {string} to
      * @param {Record<string, any>} [data] what is wanted
+     * @param {{ offer?: Description | RTCSessionDescription | null }} [now]
      */
-    invite(to: string, data?: Record<string, any>): Call;
+    invite(to: string, data?: Record<string, any>, { offer }?: {
+        offer?: Description | RTCSessionDescription | null;
+    }): Call;
     /**
      * Takes a message that came; true when it was about calls.
      * @param {Frame} message
@@ -58,7 +62,7 @@ export class Calls extends Emitter<CallsEvents> {
      * @param {Init} init
      * @param {boolean} [mutual]
      */
-    take({ from, wire, data }: Init, mutual?: boolean): void;
+    take({ from, wire, data, offer }: Init, mutual?: boolean): void;
     /**
      * @param {Pick<Init, 'from' | 'wire'>} init
      * @param {string} reason
@@ -83,15 +87,16 @@ export class Calls extends Emitter<CallsEvents> {
 export class Call extends Emitter<CallEvents> {
     /**
      * @param {Calls} calls
-     * @param {{ id: string, wire?: string, remote: string, outgoing: boolean, data: Record<string, any>, mutual?: boolean }} call
+     * @param {{ id: string, wire?: string, remote: string, outgoing: boolean, data: Record<string, any>, mutual?: boolean, offer?: Description | null }} call
      */
-    constructor(calls: Calls, { id, wire, remote, outgoing, data, mutual }: {
+    constructor(calls: Calls, { id, wire, remote, outgoing, data, mutual, offer }: {
         id: string;
         wire?: string;
         remote: string;
         outgoing: boolean;
         data: Record<string, any>;
         mutual?: boolean;
+        offer?: Description | null;
     });
     id: string;
     wire: string | undefined;
@@ -128,6 +133,11 @@ export class Call extends Emitter<CallEvents> {
     failed(reason: string): void;
     /** @param {string} address */
     isWith(address: string): boolean;
+    /**
+     * Asks the remote, with our offer if there is one.
+     * @param {Description | null} offer
+     */
+    init(offer: Description | null): void;
     /**
      * What the remote says. What does not fit the state is passed over.
      * @param {string} verb
@@ -217,5 +227,6 @@ export type Init = {
     from: string;
     wire?: string;
     data: Record<string, any>;
+    offer?: Description | null;
 };
 import { Emitter } from './events.js';

@@ -83,6 +83,10 @@ export type PlayerOptions = {
      * our own, where we send too
      */
     stream?: MediaStream | null | undefined;
+    /**
+     * a connection with its offer, for a call that only receives
+     */
+    prepared?: import("./prepared.js").Prepared | null | undefined;
 };
 export type Counters = {
     now: number;

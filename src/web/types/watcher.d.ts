@@ -84,6 +84,9 @@ export type WatcherOptions = {
      * the ICE servers as they are now
      */
     ice?: (() => RTCIceServer[]) | undefined;
+    /**
+     * shown until a call's first frame
+     */
 };
 import { Emitter } from './events.js';
 import { Player } from './player.js';
