@@ -4,6 +4,7 @@ import { Client } from './client.js';
 import { Calls } from './call.js';
 import { Controls } from './controls.js';
 import { Site } from './site.js';
+import { AGE, Still } from './still.js';
 import { Talk, cannotTalk } from './talk.js';
 import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
@@ -36,7 +37,8 @@ const { roster } = client;
 // A camera's call, and a person's that is not answered yet.
 const calls = Calls.over(client, { limits: { calls: 2 } });
 const talk = new Talk({ calls, roster, video, ice: () => config.iceServers });
-const watcher = new Watcher({ client, calls, video, ice: () => config.iceServers });
+const newest = new Still($('still'), () => site.still(client.token, AGE));
+const watcher = new Watcher({ client, calls, video, still: newest, ice: () => config.iceServers });
 const controls = new Controls({ client, form: $('tuning-form'), said: toast, changed: () => show() });
 
 // For tests, and the curious.

@@ -22,6 +22,7 @@
 import { Calls } from './call.js';
 import { Client } from './client.js';
 import { Site } from './site.js';
+import { AGE, Still } from './still.js';
 import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
 import { PAGE, notice } from './words.js';
@@ -41,6 +42,8 @@ const STYLE = `
 video { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
 video.dim { opacity: .25; }
 video.gone { opacity: 0; }
+#still { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
+#still:not([hidden]) ~ #notice { background: rgb(13 15 14 / .7); }
 #notice { position: absolute; inset: 0; display: grid; place-content: center; justify-items: center; gap: 8px; padding: 16px; text-align: center; }
 p { margin: 0; overflow-wrap: anywhere; }
 #title { font-weight: 600; }
@@ -85,6 +88,7 @@ export class SympleCamera extends Element {
     const button = (id, run) => make('button', { id, type: 'button', onclick: run });
     const parts = this.#parts = {
       video: make('video', { id: 'video', playsInline: true, muted: true }),
+      still: make('img', { id: 'still', alt: '', hidden: true }),
       notice: make('div', { id: 'notice' }),
       said: make('div', { role: 'status' }),
       title: make('p', { id: 'title', dir: 'auto' }),
@@ -99,7 +103,7 @@ export class SympleCamera extends Element {
     parts.said.append(parts.title, parts.advice);
     parts.notice.append(parts.said, parts.retry);
     parts.bar.append(parts.stop, parts.sound, parts.full);
-    root.append(parts.video, parts.notice, parts.bar);
+    root.append(parts.video, parts.still, parts.notice, parts.bar);
     if (this.#internals) this.#internals.role = 'group';
     this.#paint();
   }
@@ -189,6 +193,7 @@ export class SympleCamera extends Element {
     this.#told = '';
     life?.end();
     life?.watcher.close();
+    life?.watcher.still?.forget();
     life?.client.close();
     this.video.srcObject = null;
     this.#paint();
@@ -206,7 +211,8 @@ export class SympleCamera extends Element {
     const user = `viewer-${randomId().slice(0, 10)}`;
     const client = new Client({ url: site.socket, user, name: `Viewer ${user.slice(-4)}`, token: this.token, data: { peerType: 'person' } });
     const calls = Calls.over(client);
-    const watcher = new Watcher({ client, calls, video: this.video, ice: () => this.#ice });
+    const still = new Still(this.#parts.still, () => site.still(this.token, AGE));
+    const watcher = new Watcher({ client, calls, video: this.video, still, ice: () => this.#ice });
     /** @type {Life} */
     const life = this.#life = { site, client, watcher, end: watcher.attend() };
     client.on('state', (state, detail) => this.#line(life, state, detail));

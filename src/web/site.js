@@ -35,10 +35,25 @@ export class Site {
    */
   async config(token) {
     try {
-      const response = await this.#ask('api/config', { headers: token ? { Authorization: `Bearer ${token}` } : undefined });
+      const response = await this.#ask('api/config', { headers: bearer(token) });
       return response.ok ? await response.json() : null;
     } catch {
       return null; // the socket will say that the server is gone
+    }
+  }
+
+  /**
+   * The newest JPEG of the camera whose own server this is, at most `age` seconds old; null when there is none for us.
+   * @param {string} [token]
+   * @param {number} [age]
+   * @returns {Promise<Blob | null>}
+   */
+  async still(token, age = 60) {
+    try {
+      const response = await this.#ask(`api/snapshot.jpg?age=${age}`, { headers: bearer(token) });
+      return response.ok ? await response.blob() : null;
+    } catch {
+      return null;
     }
   }
 
@@ -69,6 +84,9 @@ export class Site {
    */
   #ask(path, options) { return this.fetch(new URL(path, this.base).href, { cache: 'no-store', ...options }); }
 }
+
+/** @type {(token?: string) => Record<string, string> | undefined} */
+const bearer = (token) => (token ? { Authorization: `Bearer ${token}` } : undefined);
 
 /**
  * @param {string | URL} url

@@ -32,6 +32,7 @@ const SETTLE = 150;
  * @property {import('./call.js').Calls} calls over that client
  * @property {HTMLVideoElement} video
  * @property {() => RTCIceServer[]} [ice] the ICE servers as they are now
+ * @property {import('./still.js').Still | null} [still] shown until a call's first frame
  */
 
 /** @extends {Emitter<WatcherEvents>} */
@@ -51,7 +52,7 @@ export class Watcher extends Emitter {
   constructor(options) {
     super(['changed', 'begun', 'over', 'stats']);
     need(isObject(options), () => `Watcher takes { client, calls, video }, not ${kind(options)}`);
-    const { client, calls, video, ice = () => [] } = options;
+    const { client, calls, video, ice = () => [], still = null } = options;
     need(has(client, 'send', 'on') && client.roster, () => `client must be a Client, not ${kind(client)}`);
     need(has(calls, 'invite', 'on'), () => `calls must be Calls.over(client), not ${kind(calls)}`);
     need(has(video, 'play'), () => `video must be a video element, not ${kind(video)}`);
@@ -60,6 +61,7 @@ export class Watcher extends Emitter {
     this.calls = calls;
     this.video = video;
     this.ice = ice;
+    this.still = still;
     this.state = START; // of watching.js
     /** @type {Current | null} */
     this.current = null;
@@ -67,9 +69,10 @@ export class Watcher extends Emitter {
     this.broken = null; // what this browser cannot do
     const { roster } = client;
     client.on('state', (line) => this.happens({ type: 'line', state: line }));
-    roster.on('added', () => {
+    roster.on('added', (peer) => {
       this.#settle();
       this.#ready();
+      if (!document.hidden) this.#still(peer);
     });
     roster.on('updated', () => this.#settle());
     roster.on('removed', (peer, { lost }) => (lost ? this.emit('changed') : this.#settle()));
@@ -100,6 +103,7 @@ export class Watcher extends Emitter {
     const at = due(this.state);
     if (at !== null) this.#alarm = setTimeout(() => this.happens({ type: 'time' }), Math.max(0, at - performance.now()) + 1);
     this.#ready();
+    this.still?.show(this.state.phase === 'calling');
     this.emit('changed');
   }
 
@@ -174,6 +178,7 @@ export class Watcher extends Emitter {
     }
     this.broken = null;
     this.current = { call, player, peer };
+    this.#still(peer);
     player.on('picture', () => this.happens({ type: 'picture' }));
     player.on('state', (state) => {
       if (state === 'stalled') this.happens({ type: 'stalled' });
@@ -184,6 +189,9 @@ export class Watcher extends Emitter {
     call.on('state', () => this.emit('changed'));
     this.emit('begun', this.current);
   }
+
+  /** @param {Camera} peer */
+  #still(peer) { if (this.known(peer).still === true) this.still?.ask(); }
 
   /**
    * This browser cannot: nothing is tried again by itself.

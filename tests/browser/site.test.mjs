@@ -47,6 +47,21 @@ test('the token is only sent to the configuration, and without one no header req
   ]);
 });
 
+test('the newest JPEG is asked for with the token, and none is no error', async () => {
+  const image = { ok: true, blob: async () => 'JPEG' };
+  const { asked, fetch } = network(async () => image);
+  const site = new Site('https://camera.example/door/', { page: PAGE, fetch });
+  assert.equal(await site.still('s3cret', 60), 'JPEG');
+  assert.equal(await site.still(), 'JPEG');
+  assert.deepEqual(asked.map(([url, { headers }]) => [url, headers]), [
+    ['https://camera.example/door/api/snapshot.jpg?age=60', { Authorization: 'Bearer s3cret' }],
+    ['https://camera.example/door/api/snapshot.jpg?age=60', undefined],
+  ]);
+  for (const answer of [async () => ({ ok: false }), refused]) {
+    assert.equal(await new Site('https://camera.example/', { page: PAGE, fetch: network(answer).fetch }).still(), null);
+  }
+});
+
 for (const [what, url, cors, opaque, reach] of [
   ['a proxy without WebSockets', 'https://camera.example/', () => json(CONFIG), refused, 'answers'],
   ['a server that does not take our origin', 'https://camera.example/', refused, () => ({ type: 'opaque' }), 'refuses'],

@@ -30,6 +30,13 @@ export class Site {
      */
     config(token?: string): Promise<Config | null>;
     /**
+     * The newest JPEG of the camera whose own server this is, at most `age` seconds old; null when there is none for us.
+     * @param {string} [token]
+     * @param {number} [age]
+     * @returns {Promise<Blob | null>}
+     */
+    still(token?: string, age?: number): Promise<Blob | null>;
+    /**
      * Why a socket does not open: 'answers' when the server does by HTTP, so that something in between passes no
      * WebSockets; 'refuses' when an answer comes that pages of this origin may not read, which a proxy's own may be, too;
      * 'gone'.

@@ -16,6 +16,7 @@
  * @property {import('./call.js').Calls} calls over that client
  * @property {HTMLVideoElement} video
  * @property {() => RTCIceServer[]} [ice] the ICE servers as they are now
+ * @property {import('./still.js').Still | null} [still] shown until a call's first frame
  */
 /** @extends {Emitter<WatcherEvents>} */
 export class Watcher extends Emitter<WatcherEvents> {
@@ -25,6 +26,7 @@ export class Watcher extends Emitter<WatcherEvents> {
     calls: import("./call.js").Calls;
     video: HTMLVideoElement;
     ice: () => RTCIceServer[];
+    still: import("./still.js").Still | null;
     state: import("./watching.js").State;
     /** @type {Current | null} */
     current: Current | null;
@@ -87,6 +89,7 @@ export type WatcherOptions = {
     /**
      * shown until a call's first frame
      */
+    still?: import("./still.js").Still | null | undefined;
 };
 import { Emitter } from './events.js';
 import { Player } from './player.js';

@@ -1,0 +1,21 @@
+/** Seconds that the image may be old. */
+export const AGE: 60;
+export class Still {
+    /**
+     * @param {HTMLImageElement} image hidden unless there is something to show
+     * @param {() => Promise<Blob | null>} load asks for the newest; null when there is none
+     */
+    constructor(image: HTMLImageElement, load: () => Promise<Blob | null>);
+    /** Whether an image is shown. */
+    get shown(): boolean;
+    /** Asks for the newest image; resolves when it can be shown. */
+    ask(): Promise<void>;
+    /**
+     * Shows it while there is no frame of the call.
+     * @param {boolean} wanted
+     */
+    show(wanted: boolean): void;
+    /** Forgets the image: another one may watch now, or another camera. */
+    forget(): void;
+    #private;
+}
