@@ -36,7 +36,7 @@ help:
 	@echo 'make test-hostile  attack a camera while viewers watch it, and measure'
 	@echo 'make fuzz      fuzz each target for a minute; see fuzz/run'
 	@echo 'make test-interop  test with other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus, browsers'
-	@echo 'make bench     compare the cost of the server with a bare relay, and that of a viewer with a bare sender; at most eight minutes'
+	@echo 'make bench     compare the cost of the server with a bare relay, and that of a viewer with a bare sender; time from a click to the picture; at most fifteen minutes'
 	@echo 'make size      check size and memory of firmware against limits'
 	@$(if $(absent),echo 'This is the package: $(absent) and test-all need the repository.')
 
@@ -92,8 +92,10 @@ test-interop: setup-interop
 	@$(cargo) build --locked --all-features --bins --examples
 	@tests/interop/run
 
-bench: setup-run
+bench: setup-run setup-test
 	@$(cargo) bench --quiet --locked --features program,camera --bench server --bench viewers
+	@$(cargo) build --release --quiet --locked --example camera --features camera-gst,tls,web
+	@CAMERA=$${CARGO_TARGET_DIR:-target}/release/examples/camera node tests/browser/joins.mjs
 
 # Also with Debian's compiler for ARM, if boards/env finds the cross compilers.
 size: in-repository-size setup-size
