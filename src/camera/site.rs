@@ -88,8 +88,8 @@ const OLDEST: u64 = 3600;
 
 /// How old a snapshot may be by the query `age=SECONDS`: whoever fills a gap takes what there is, which costs nothing.
 fn may_be_old(query: Option<&str>) -> Duration {
-    let ages = query.unwrap_or_default().split('&').filter_map(|part| part.strip_prefix("age="));
-    let seconds: u64 = ages.last().and_then(|age| age.parse().ok()).unwrap_or(0);
+    let mut ages = query.unwrap_or_default().split('&').filter_map(|part| part.strip_prefix("age="));
+    let seconds: u64 = ages.next_back().and_then(|age| age.parse().ok()).unwrap_or(0);
     Duration::from_secs(seconds.min(OLDEST))
 }
 

@@ -259,9 +259,11 @@ impl Track {
     /// That packet was sent. Returns whether its frame is complete.
     pub(in crate::rtc) fn advance(&mut self, now: Instant) -> bool {
         self.index += 1;
-        let Some((since, _)) = self.waiting.pop_front_if(|(_, cut)| self.index >= cut.payloads.len()) else {
+        let Some(&(since, ref cut)) = self.waiting.front() else { return false };
+        if self.index < cut.payloads.len() {
             return false;
-        };
+        }
+        self.waiting.pop_front();
         self.queue_delay.add(now.saturating_duration_since(since));
         self.index = 0;
         true
