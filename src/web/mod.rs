@@ -75,6 +75,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "watcher.js": SCRIPT,
     "watching.js": SCRIPT,
     "prepared.js": SCRIPT,
+    "delays.js": SCRIPT,
     "preparing.js": SCRIPT,
     "still.js": SCRIPT,
     "reasons.js": SCRIPT,

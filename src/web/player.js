@@ -3,6 +3,7 @@
 // Events: state(state): connecting → playing ⇄ stalled → ended; stats(stats) every second;
 // picture(ms since the player was made), once; sound(muted), when the browser forced silence.
 
+import { Delays, askCaptureTime, capturedAt } from './delays.js';
 import { Emitter, has, isObject, kind, need } from './events.js';
 
 /**
@@ -19,6 +20,7 @@ import { Emitter, has, isObject, kind, need } from './events.js';
  * @property {string | null} codec
  * @property {number | null} loss 0 to 1, of this interval
  * @property {number | null} delay ms from a frame's first packet to its decoding
+ * @property {import('./delays.js').Parts | null} delays from a frame's capture to the screen, by part; where the browser tells
  * @property {number} lost packets, in all
  * @property {number} frames decoded, in all
  *
@@ -36,7 +38,7 @@ import { Emitter, has, isObject, kind, need } from './events.js';
  * @property {MediaStream | null} [stream] our own, where we send too
  * @property {import('./prepared.js').Prepared | null} [prepared] a connection with its offer, for a call that only receives
  *
- * @typedef {{ now: number, bytes: number, frames: number, media: number, lost: number, received: number, processing: number, moved: number, fresh: number }} Counters
+ * @typedef {{ now: number, bytes: number, frames: number, media: number, lost: number, received: number, processing: number, buffered: number, emitted: number, decoding: number, moved: number, fresh: number }} Counters
  */
 
 const INTERVAL = 1000; // ms between measurements
@@ -58,6 +60,7 @@ export class Player extends Emitter {
   #shown = null;
   /** @type {Counters | null} */
   #last = null;
+  #delays = new Delays();
 
   /** @param {PlayerOptions} options */
   constructor(options) {
@@ -162,6 +165,7 @@ export class Player extends Emitter {
       const sending = this.stream?.getTracks().some((track) => track.kind === kind);
       if (!sending) this.#connection.addTransceiver(kind, { direction: 'recvonly' });
     }
+    askCaptureTime(this.#connection.getTransceivers());
     await this.#tell();
   }
 
@@ -179,6 +183,7 @@ export class Player extends Emitter {
     await this.#connection.setRemoteDescription(description);
     if (description.type === 'offer') {
       this.#send();
+      askCaptureTime(this.#connection.getTransceivers());
       await this.#tell();
     }
     if (!this.#connection.getTransceivers().some(({ currentDirection: way }) => way && way !== 'inactive' && way !== 'stopped')) {
@@ -221,10 +226,15 @@ export class Player extends Emitter {
 
   /** Follows the frames that are shown, where the browser tells of them and this call has the element. */
   #frames() {
-    this.video.requestVideoFrameCallback?.(() => {
+    this.video.requestVideoFrameCallback?.((now, { expectedDisplayTime, presentationTime, rtpTimestamp }) => {
       if (this.state === 'ended') return;
       if (this.video.srcObject === this.remote) {
         this.#shown = performance.now();
+        this.#delays.frame({
+          captured: capturedAt(this.#connection.getReceivers(), rtpTimestamp),
+          decoded: performance.timeOrigin + presentationTime,
+          shown: performance.timeOrigin + Math.max(expectedDisplayTime, presentationTime),
+        });
         this.#picture();
         this.#look();
       }
@@ -280,10 +290,14 @@ export class Player extends Emitter {
     const lost = video?.packetsLost ?? 0;
     const received = video?.packetsReceived ?? 0;
     const processing = video?.totalProcessingDelay ?? 0;
-    const last = this.#last ?? { now, bytes, frames, media, lost, received, processing, moved: now, fresh: now };
+    const { jitterBufferDelay: buffered = 0, jitterBufferEmittedCount: emitted = 0, totalDecodeTime: decoding = 0 } = video ?? {};
+    const rtt = pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000; // ms
+    const sent = all.find(({ type, kind }) => type === 'remote-outbound-rtp' && kind === 'video');
+    if (sent?.remoteTimestamp) this.#delays.report({ sent: sent.remoteTimestamp, came: sent.timestamp, rtt });
+    const last = this.#last ?? { now, bytes, frames, media, lost, received, processing, buffered, emitted, decoding, moved: now, fresh: now };
     const seconds = (now - last.now) / 1000;
     this.#last = {
-      now, bytes, frames, media, lost, received, processing,
+      now, bytes, frames, media, lost, received, processing, buffered, emitted, decoding,
       moved: bytes > last.bytes ? now : last.moved,
       fresh: media > last.media ? now : last.fresh,
     };
@@ -293,10 +307,15 @@ export class Player extends Emitter {
       height: this.video.videoHeight,
       fps: seconds ? Math.max(0, (frames - last.frames) / seconds) : null,
       bitrate: seconds ? Math.max(0, ((bytes - last.bytes) * 8) / seconds) : null, // bit/s
-      rtt: pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000, // ms
+      rtt,
       codec: report.get(video?.codecId)?.mimeType?.split('/')[1] ?? null,
       loss: lossOf(received - last.received, lost - last.lost), // 0 to 1, of this interval
       delay: perFrame(processing - last.processing, frames - last.frames), // ms, first packet to decoded frame
+      delays: this.#delays.parts({
+        rtt,
+        buffer: perFrame(buffered - last.buffered, emitted - last.emitted),
+        decoding: perFrame(decoding - last.decoding, frames - last.frames),
+      }),
       lost,
       frames,
     };

@@ -1,6 +1,8 @@
 // A peer connection that receives, made and offered before anybody is called; preparing.js says when. It gathers
 // candidates meanwhile, so the offer has them.
 
+import { askCaptureTime } from './delays.js';
+
 /** The video and the audio of a call that only receives. */
 export class Prepared {
   /** @type {Promise<void>} when the offer is there */
@@ -11,6 +13,7 @@ export class Prepared {
   constructor(iceServers) {
     const connection = this.connection = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
     for (const kind of ['video', 'audio']) connection.addTransceiver(kind, { direction: 'recvonly' });
+    askCaptureTime(connection.getTransceivers());
     this.done = connection.setLocalDescription().then(() => { this.#made = true; });
     this.done.catch(() => {}); // whoever waits for it hears of it
   }

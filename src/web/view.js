@@ -70,7 +70,7 @@ function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export function measure({ width, height, fps, bitrate, loss, rtt, delay, viewers, codec } = {}) {
+export function measure({ width, height, fps, bitrate, loss, rtt, delay, delays, viewers, codec } = {}) {
   const put = (id, value) => { $(id).textContent = value ?? '–'; };
   const ms = (value) => (value == null ? null : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
   put('stat-size', width ? `${width}×${height}` : null);
@@ -78,6 +78,11 @@ export function measure({ width, height, fps, bitrate, loss, rtt, delay, viewers
   put('stat-bitrate', bitrate == null ? null : bitrate >= 995000 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1000)} kbit/s`);
   put('stat-loss', loss == null ? null : `${loss < 0.0995 && loss > 0 ? (loss * 100).toFixed(1) : Math.round(loss * 100)} %`);
   put('stat-rtt', ms(rtt));
+  put('stat-total', ms(delays?.total));
+  $('stat-whole').title = delays
+    ? `From a frame's capture to this screen: camera ${ms(delays.camera)}, network ${ms(delays.network)}, `
+      + `jitter buffer ${ms(delays.buffer)}, decoding ${ms(delays.decoding)}, screen ${ms(delays.screen)}`
+    : "From a frame's capture to this screen";
   put('stat-delay', ms(delay));
   put('stat-viewers', viewers);
   put('stat-codec', codec);

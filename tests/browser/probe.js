@@ -189,7 +189,10 @@ globalThis.probe = (() => {
   const attribute = (selector, name) => find(selector)?.getAttribute(name) ?? null;
   const count = (selector) => document.querySelectorAll(selector).length;
 
+  /** Of all connections of the page. */
+  const receivers = () => connections.flatMap(({ connection }) => connection.getReceivers());
+
   return {
-    iceServers, open, ready, received, remoteCandidate, firstPicture, pictures, different, sound, visible, pressable, text, attribute, count,
+    receivers, iceServers, open, ready, received, remoteCandidate, firstPicture, read, pictures, different, sound, visible, pressable, text, attribute, count,
   };
 })();

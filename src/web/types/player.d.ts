@@ -60,6 +60,10 @@ export type Stats = {
      */
     delay: number | null;
     /**
+     * from a frame's capture to the screen, by part; where the browser tells
+     */
+    delays: import("./delays.js").Parts | null;
+    /**
      * packets, in all
      */
     lost: number;
@@ -96,6 +100,9 @@ export type Counters = {
     lost: number;
     received: number;
     processing: number;
+    buffered: number;
+    emitted: number;
+    decoding: number;
     moved: number;
     fresh: number;
 };

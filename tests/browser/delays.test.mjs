@@ -1,0 +1,88 @@
+// Where the time of a frame goes: the arithmetic, and in Chromium beside the clock that the test pattern shows.
+
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { Delays, askCaptureTime, capturedAt } from '../../src/web/delays.js';
+import { scenario, until } from './harness.mjs';
+import { playing, watch } from './page.mjs';
+
+const MEASURED = { rtt: 20, buffer: 30, decoding: 5 };
+
+test('what is not measured here is the camera\'s', () => {
+  const delays = new Delays();
+  assert.equal(delays.parts(MEASURED), null);
+  // The camera's clock is 1000 ms behind; a report takes 10 ms of a round trip of 20, or more.
+  delays.report({ sent: 50_000, came: 51_010, rtt: 20 });
+  delays.report({ sent: 51_000, came: 52_150, rtt: 20 });
+  assert.equal(delays.ahead, 1000);
+  delays.frame({ captured: null, decoded: 52_000, shown: 52_000 });
+  assert.equal(delays.parts(MEASURED), null, 'a frame without a time of capture says nothing');
+  delays.frame({ captured: 51_000, decoded: 52_113, shown: 52_120 });
+  assert.deepEqual(delays.parts(MEASURED), { total: 120, camera: 68, network: 10, buffer: 30, decoding: 5, screen: 7 });
+  assert.equal(delays.parts({ ...MEASURED, buffer: null }), null);
+  assert.equal(delays.parts({ ...MEASURED, buffer: 500 })?.camera, 0, 'never less than nothing');
+});
+
+test('delays follow within seconds, and old reports do not count for ever', () => {
+  const delays = new Delays();
+  delays.report({ sent: 0, came: 0, rtt: null });
+  delays.report({ sent: 0, came: 900, rtt: null });
+  assert.equal(delays.ahead, 0, 'the same report again');
+  for (let n = 1; n <= 20; n += 1) delays.report({ sent: n * 1000, came: n * 1000 + 50, rtt: null });
+  assert.equal(delays.ahead, 50);
+  for (let n = 0; n < 60; n += 1) delays.frame({ captured: n, decoded: n + 150, shown: n + 150 });
+  for (let n = 0; n < 60; n += 1) delays.frame({ captured: n, decoded: n + 250, shown: n + 250 });
+  const total = delays.parts(MEASURED)?.total ?? 0;
+  assert.ok(Math.abs(total - 200) < 5, `${total}`);
+});
+
+test('the time of capture is that of the frame which is shown', () => {
+  const receiver = (sources) => ({ getSynchronizationSources: () => sources });
+  const receivers = [receiver([{ rtpTimestamp: 7 }]), receiver([{ rtpTimestamp: 9, captureTimestamp: 2_208_988_801_234 }]), {}];
+  assert.equal(capturedAt(receivers, 9), 1234);
+  assert.equal(capturedAt(receivers, 7), null);
+  assert.equal(capturedAt(receivers, undefined), null);
+});
+
+test('a browser that cannot ask for it is left alone', () => {
+  const asked = [];
+  const uri = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time';
+  askCaptureTime([
+    {},
+    { getHeaderExtensionsToNegotiate: () => { throw new Error('closed'); } },
+    {
+      getHeaderExtensionsToNegotiate: () => [{ uri, direction: 'stopped' }, { uri: 'another', direction: 'stopped' }],
+      setHeaderExtensionsToNegotiate: (all) => asked.push(...all),
+    },
+  ]);
+  assert.deepEqual(asked.map(({ direction }) => direction), ['sendrecv', 'stopped']);
+});
+
+scenario('the page shows the delay from capture to screen, as the clock in the picture has it', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url);
+  await playing(page);
+  const shown = await until('a delay', async () => {
+    const [total, parts] = await page.evaluate('[document.querySelector("#stat-total").textContent, document.querySelector("#stat-whole").title]');
+    return /\d ms/.test(total) && { total: Number.parseFloat(total), parts };
+  });
+  assert.match(shown.parts, /camera .* ms, network .* ms, jitter buffer .* ms, decoding .* ms, screen .* ms/);
+  const sum = [...shown.parts.matchAll(/([\d.]+) ms/g)].reduce((all, [, part]) => all + Number(part), 0);
+  s.note(`${shown.total} ms: ${shown.parts}`);
+  assert.ok(Math.abs(sum - shown.total) <= 6, `the parts make ${sum}, the whole is ${shown.total}`);
+
+  // What the clock in the picture says more than the time of capture that came with the same frame: one machine, one clock.
+  const apart = await page.evaluate(`new Promise(async (done) => {
+    const { capturedAt } = await import('./delays.js');
+    const video = document.querySelector('video'), apart = [];
+    const look = (now, { rtpTimestamp }) => {
+      const captured = capturedAt(probe.receivers(), rtpTimestamp), picture = probe.read(video);
+      if (captured && picture) apart.push(((picture.clock - Math.round(captured) + 0x18000) & 0xffff) - 0x8000);
+      if (apart.length < 30) video.requestVideoFrameCallback(look); else done(apart);
+    };
+    video.requestVideoFrameCallback(look);
+  })`);
+  const [least, middle, most] = [0, 15, 29].map((at) => apart.sort((a, b) => a - b)[at]);
+  s.note(`capture times and the clock in the picture: ${least} to ${most} ms apart, ${middle} in the middle`);
+  assert.ok(Math.abs(middle) <= 10, `${apart}`);
+});
