@@ -79,7 +79,7 @@ impl Timing {
 /// The limit of the queue before a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueueLimit {
-    /// Leaky: an encoder that falls behind skips frames instead of delaying them.
+    /// One frame, leaky: an encoder that falls behind gets the newest frame instead of an old one.
     Raw,
     Sound,
     /// Frames that depend on previous ones: dropped only if the branch can never catch up.
@@ -89,7 +89,7 @@ pub(super) enum QueueLimit {
 impl QueueLimit {
     fn properties(self) -> &'static str {
         match self {
-            QueueLimit::Raw => "max-size-buffers=3 max-size-time=0",
+            QueueLimit::Raw => "max-size-buffers=1 max-size-time=0",
             QueueLimit::Sound => "max-size-buffers=0 max-size-time=1000000000",
             QueueLimit::Coded => "max-size-buffers=120 max-size-time=0",
         }
