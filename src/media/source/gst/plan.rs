@@ -123,6 +123,8 @@ impl Plan {
                  video/x-raw,width={width},height={height},pixel-aspect-ratio=1/1 ! "
             )
         };
+        // Scaled frames are in ordinary memory.
+        let dmabuf = input.dmabuf && fewer.is_empty();
         let (interval, bps) = (self.settings.key_interval, self.bitrate(stream));
         fewer
             + &match stream.maker {
@@ -135,7 +137,7 @@ impl Plan {
                      buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 dropframe-threshold=30",
                     raw.gop(interval)
                 ),
-                _ => self.encoder.chain(raw, interval, bps, input.dmabuf),
+                _ => self.encoder.chain(raw, interval, bps, dmabuf),
             }
     }
 
