@@ -14,5 +14,5 @@ pub mod source;
 
 pub use frame::{
     AUDIO_OPUS, AudioFormat, ClockId, Codec, Format, Frame, Kind, StreamId, StreamInfo, VIDEO_H264,
-    VIDEO_VP8, VideoFormat,
+    VIDEO_H264_SMALL, VIDEO_VP8, VideoFormat,
 };

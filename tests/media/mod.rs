@@ -63,11 +63,29 @@ impl Watched {
         self.source.producer().command(command);
     }
 
-    /// Requests these streams, as far as the source has them.
+    /// Requests the best streams of these codecs, as far as the source has them.
     pub(crate) fn start(&self, codecs: &[Codec]) {
         let streams = self.source.producer().streams().into_iter();
-        let streams = streams.filter(|stream| codecs.contains(&stream.codec)).map(|stream| stream.id);
-        self.command(Command::Want(streams.collect()));
+        let streams = streams.filter(|stream| codecs.contains(&stream.codec) && stream.rendition == 0);
+        self.want(&streams.map(|stream| stream.id).collect::<Vec<_>>());
+    }
+
+    pub(crate) fn want(&self, streams: &[StreamId]) {
+        self.command(Command::Want(streams.iter().copied().collect()));
+    }
+
+    /// The small rendition, if it is announced.
+    pub(crate) fn small(&self) -> Option<StreamInfo> {
+        self.source.producer().streams().into_iter().find(|stream| stream.rendition == 1)
+    }
+
+    /// The next frame of a stream that `wanted` accepts.
+    pub(crate) fn frame_of(&self, stream: StreamId, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
+        self.until(what, |event| match event {
+            SourceEvent::Frame(frame) if frame.stream == stream && wanted(frame) => Some(frame.clone()),
+            SourceEvent::Failed(error) | SourceEvent::Stalled(error) => panic!("{what}: {error}"),
+            _ => None,
+        })
     }
 
     pub(crate) fn stop(&self) {

@@ -31,6 +31,10 @@ pub(crate) struct Profile {
     pub capture: Vec<Capture>,
     /// H.264 encoders, in order of preference.
     pub encoder: Vec<Choice>,
+    /// H.264 encoders for the small rendition beside the main one, in order of preference; none if the board cannot
+    /// encode both.
+    #[serde(default)]
+    pub small: Vec<Choice>,
     #[serde(default)]
     pub heat: Option<Heat>,
     #[serde(default)]
@@ -146,10 +150,12 @@ impl Profile {
         if self.encoder.is_empty() {
             return Err("encoder: name at least one".into());
         }
-        for (choice, at) in self.encoder.iter().zip(1..) {
-            let encoder = self.described(&choice.name, elements);
-            let found = encoder.map(|encoder| choice.on(encoder).check());
-            found.and_then(|checked| checked).map_err(|words| format!("encoder.[{at}]: {words}"))?;
+        for (key, choices) in [("encoder", &self.encoder), ("small", &self.small)] {
+            for (choice, at) in choices.iter().zip(1..) {
+                let encoder = self.described(&choice.name, elements);
+                let found = encoder.map(|encoder| choice.on(encoder).check());
+                found.and_then(|checked| checked).map_err(|words| format!("{key}.[{at}]: {words}"))?;
+            }
         }
         for (capture, at) in self.capture.iter().zip(1..) {
             let words = |words| format!("capture.[{at}]: {words}");
@@ -193,15 +199,27 @@ impl Profile {
         wanted: &[String],
         elements: &Elements,
     ) -> Vec<(String, Result<Encoder, String>)> {
-        let of = |name: &str| {
-            let described = self.described(name, elements)?;
-            let choice = self.encoder.iter().find(|choice| choice.name == name);
-            Ok(choice.map_or_else(|| described.clone(), |choice| choice.on(described)))
-        };
+        let of = |name: &str| self.on_board(name, elements);
         let own = self.encoder.iter().map(|choice| choice.name.as_str());
         let names: Vec<&str> =
             if wanted.is_empty() { own.collect() } else { wanted.iter().map(String::as_str).collect() };
         names.into_iter().map(|name| (name.to_owned(), of(name))).collect()
+    }
+
+    /// The encoders for the small rendition: each with this board's settings for it, and those that only apply here.
+    pub(crate) fn small_candidates(&self, elements: &Elements) -> Vec<(String, Encoder)> {
+        let of = |choice: &Choice| {
+            let encoder = self.on_board(&choice.name, elements).ok()?;
+            Some((choice.name.clone(), choice.on(&encoder)))
+        };
+        self.small.iter().filter_map(of).collect()
+    }
+
+    /// An encoder with this board's settings.
+    fn on_board(&self, name: &str, elements: &Elements) -> Result<Encoder, String> {
+        let described = self.described(name, elements)?;
+        let choice = self.encoder.iter().find(|choice| choice.name == name);
+        Ok(choice.map_or_else(|| described.clone(), |choice| choice.on(described)))
     }
 }
 

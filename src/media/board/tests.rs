@@ -223,6 +223,37 @@ fn encoders_follow_the_boards_order_or_the_users() {
     assert_eq!(threads(&elements.encoder["x264enc"]), None);
 }
 
+#[test]
+fn the_small_rendition_has_encoders_where_the_board_can_encode_two() {
+    let elements = elements();
+    let expected = [
+        ("raspberry-pi-zero-2w", ""),
+        ("raspberry-pi-3b-plus", "x264enc openh264enc"),
+        ("raspberry-pi-4", "v4l2h264enc x264enc openh264enc"),
+        ("raspberry-pi-5", "x264enc openh264enc"),
+        ("rk3588", "mpph264enc v4l2h264enc x264enc openh264enc"),
+        ("rk3566", "mpph264enc"),
+        ("jetson-orin-nano", "x264enc openh264enc"),
+        ("jetson-orin-nx", "nvv4l2h264enc x264enc openh264enc"),
+        ("imx8mp", "vpuenc_h264 v4l2h264enc x264enc openh264enc"),
+        ("x86-vaapi", "vah264enc vah264lpenc vaapih264enc x264enc openh264enc"),
+        ("generic-arm64", "x264enc openh264enc"),
+        ("generic", "x264enc openh264enc"),
+    ];
+    assert!(expected.iter().map(|(board, _)| *board).eq(names()));
+    for (board, small) in expected {
+        let (profile, _) = named(board, &elements).expect("a name of the list");
+        let all = profile.small_candidates(&elements);
+        assert_eq!(all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" "), small, "{board}");
+    }
+    // The board's settings, except for those that the rendition has of its own.
+    let (five, _) = named("raspberry-pi-5", &elements).expect("a name of the list");
+    let (_, x264) = five.small_candidates(&elements).remove(0);
+    let has = |name: &str| x264.properties.get(name).cloned();
+    assert_eq!(has("threads"), Some(Value::Int(1)));
+    assert_eq!(has("speed-preset"), Some(Value::Text("superfast".into())));
+}
+
 const MINE: &str = "
 name = 'mine'
 measured = 'not measured'
@@ -274,6 +305,10 @@ fn a_wrong_profile_is_refused_with_its_key_and_a_suggestion() {
         (
             change("'x264enc'", "'v4l2h264enc'\ncontrols = { video_bitrate = 'much' }"),
             "encoder.[1].controls.video_bitrate: invalid type",
+        ),
+        (
+            change("[heat]", "[[small]]\nname = 'x246enc'\n[heat]"),
+            "small.[1]: unknown encoder \"x246enc\"; did you mean \"x264enc\"?",
         ),
         (
             change("[heat]", "[[capture]]\nelement = 'libcamerasource'\nsensors = 'csi'\n[heat]"),

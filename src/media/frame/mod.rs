@@ -12,6 +12,8 @@ pub use stream::{AudioFormat, ClockId, Format, Kind, StreamId, StreamInfo, Video
 
 /// A camera's H.264 video stream.
 pub const VIDEO_H264: StreamId = StreamId(0);
+/// A camera's small H.264 video stream, for viewers with little bandwidth.
+pub const VIDEO_H264_SMALL: StreamId = StreamId(4);
 /// A camera's VP8 video stream.
 pub const VIDEO_VP8: StreamId = StreamId(1);
 /// A camera's Opus audio stream.

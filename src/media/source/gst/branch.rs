@@ -1,5 +1,6 @@
 //! One encoder at a tee, from its queue to our callback: a part of the pipeline that is added and removed alone.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -97,8 +98,10 @@ impl QueueLimit {
 }
 
 /// The output of a branch, and how to make it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Job {
+    /// Unique in its run.
+    pub name: String,
     pub stream: StreamId,
     pub codec: Codec,
     /// From raw to encoded frames, in launch syntax.
@@ -106,6 +109,23 @@ pub(super) struct Job {
     /// Maximum frame rate.
     pub fps: u32,
     pub limit: QueueLimit,
+    /// Whether the source negotiates its buffers anew for this branch. It waits meanwhile until each branch has done its
+    /// last frame, and a new one has opened its encoder.
+    pub renegotiates: bool,
+    /// If this is set, no error leaves the branch: the source and other branches continue.
+    pub spare: Option<Spare>,
+}
+
+/// What is a failure of a branch that is not one of the source.
+#[derive(Clone)]
+pub(super) struct Spare {
+    /// The highest H.264 level to accept, since the stream has to fit what was negotiated for another one. For the same
+    /// reason it must be constrained baseline.
+    pub level: u8,
+    /// The number of frames that it may take without making one.
+    pub silence: u32,
+    /// Called at a failure, with the reason.
+    pub failed: Arc<dyn Fn(String) + Send + Sync>,
 }
 
 /// Where the output goes.
@@ -119,6 +139,8 @@ pub(super) struct Outlet {
 /// A running encoder.
 pub(super) struct Branch {
     bin: gst::Bin,
+    /// When it made its first frame.
+    first: Arc<OnceLock<Instant>>,
     tee: gst::Element,
     tee_pad: gst::Pad,
 }
@@ -131,19 +153,24 @@ impl Branch {
         job: Job,
         outlet: Outlet,
     ) -> Result<Branch, MediaError> {
-        let Job { stream, codec, chain, fps, limit } = job;
+        let Job { name, stream, codec, chain, fps, limit, renegotiates, spare } = job;
+        let waiting = Arc::new(AtomicU32::new(0));
         let failed =
             |what: &str| MediaError::new(ErrorKind::Other, format!("the encoder cannot start: {what}"));
         let limit = limit.properties();
         let launch = format!(
             "queue name=in leaky=downstream max-size-bytes=0 {limit} ! {chain} ! appsink name=out sync=false async=false"
         );
-        let bin =
-            gst::parse::bin_from_description(&launch, false).map_err(|error| failed(error.message()))?;
+        let bin = gst::parse::bin_from_description_with_name(&launch, false, &name)
+            .map_err(|error| failed(error.message()))?;
         // By name: while a decoder inside is detecting its input, the elements after it are not linked.
         let input = bin.by_name("in").and_then(|queue| queue.static_pad("sink"));
         let input = input.and_then(|pad| gst::GhostPad::builder_with_target(&pad).ok());
         let input = input.ok_or_else(|| failed("it has no input"))?;
+        let input = match spare.clone() {
+            Some(spare) => contain(input, waiting.clone(), spare),
+            None => input,
+        };
         bin.add_pad(&input.name("sink").build()).map_err(|error| failed(&error.to_string()))?;
         for gated in GATES.iter().filter_map(|name| bin.by_name(name)) {
             let pad = gated.static_pad("sink").ok_or_else(|| failed("it has no gate"))?;
@@ -153,7 +180,17 @@ impl Branch {
             .by_name("out")
             .and_downcast::<gst_app::AppSink>()
             .ok_or_else(|| failed("it has no output"))?;
-        let mut taker = Taker { stream, codec, outlet, format: None, running: false };
+        let first = Arc::new(OnceLock::new());
+        let mut taker = Taker {
+            stream,
+            codec,
+            outlet,
+            spare,
+            format: None,
+            running: false,
+            first: first.clone(),
+            waiting,
+        };
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
             taker.take(&sink.pull_sample().map_err(|_| gst::FlowError::Eos)?);
             Ok(gst::FlowSuccess::Ok)
@@ -161,8 +198,8 @@ impl Branch {
         sink.set_callbacks(callbacks.build());
 
         let tee_pad = tee.request_pad_simple("src_%u").ok_or_else(|| failed("the tee has no free pad"))?;
-        let branch = Branch { bin, tee: tee.clone(), tee_pad };
-        match branch.connect(pipeline) {
+        let branch = Branch { bin, first, tee: tee.clone(), tee_pad };
+        match branch.connect(pipeline, renegotiates) {
             Ok(()) => Ok(branch),
             Err(error) => {
                 branch.remove();
@@ -171,12 +208,25 @@ impl Branch {
         }
     }
 
-    fn connect(&self, pipeline: &gst::Pipeline) -> Result<(), gst::glib::BoolError> {
+    fn connect(&self, pipeline: &gst::Pipeline, renegotiates: bool) -> Result<(), gst::glib::BoolError> {
         pipeline.add(&self.bin)?;
         self.bin.sync_state_with_parent()?;
         let sink = self.bin.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("it has no input"))?;
-        self.tee_pad.link(&sink).map_err(|error| gst::glib::bool_error!("cannot link it: {error}"))?;
+        let mut checks = gst::PadLinkCheck::DEFAULT;
+        checks.set(gst::PadLinkCheck::NO_RECONFIGURE, !renegotiates);
+        self.tee_pad
+            .link_full(&sink, checks)
+            .map_err(|error| gst::glib::bool_error!("cannot link it: {error}"))?;
         Ok(())
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.bin.name().into()
+    }
+
+    /// How long ago it made its first frame.
+    pub(super) fn ran(&self) -> Option<Duration> {
+        self.first.get().map(Instant::elapsed)
     }
 
     /// Unlinks the branch once no buffer is on its way into it, then calls `unlinked`, on any thread.
@@ -267,6 +317,27 @@ impl Branch {
     }
 }
 
+/// Keeps errors within a branch: a tee stops its source if any of its branches returns one.
+fn contain(
+    pad: gst::PadBuilder<gst::GhostPad>,
+    waiting: Arc<AtomicU32>,
+    spare: Spare,
+) -> gst::PadBuilder<gst::GhostPad> {
+    use gst::FlowError::{Error, NotNegotiated, NotSupported};
+    pad.chain_function(move |pad, parent, buffer| {
+        if waiting.fetch_add(1, Ordering::Relaxed) == spare.silence {
+            (spare.failed)(format!("it made nothing of {} frames", spare.silence));
+        }
+        match gst::ProxyPad::chain_default(pad, parent, buffer) {
+            Err(error @ (Error | NotNegotiated | NotSupported)) => {
+                (spare.failed)(format!("it does not accept frames ({error})"));
+                Ok(gst::FlowSuccess::Ok)
+            }
+            other => other,
+        }
+    })
+}
+
 /// Sets a V4L2 control on the file that the element has open. Returns the value as the driver rounded it.
 #[cfg(all(feature = "v4l2", target_os = "linux"))]
 fn set_control(encoder: &gst::Element, name: &str, value: u32) -> Result<i32, String> {
@@ -300,18 +371,30 @@ struct Taker {
     stream: StreamId,
     codec: Codec,
     outlet: Outlet,
+    spare: Option<Spare>,
     format: Option<VideoFormat>,
     /// A key frame was seen.
     running: bool,
+    first: Arc<OnceLock<Instant>>,
+    /// Frames that the branch has taken since its last one.
+    waiting: Arc<AtomicU32>,
 }
 
 impl Taker {
     fn take(&mut self, sample: &gst::Sample) {
         let Some(frame) = self.frame(sample) else { return };
+        self.waiting.store(0, Ordering::Relaxed);
         self.running |= frame.key;
         if !self.running {
             return;
         }
+        if let Some(spare) = &self.spare
+            && let Some(words) = unfit(&frame, spare.level)
+        {
+            self.running = false;
+            return (spare.failed)(words);
+        }
+        self.first.get_or_init(Instant::now);
         let Outlet { timing, on, .. } = &self.outlet;
         timing.started.call_once(|| {
             if let Some(info) = timing.info.clone() {
@@ -374,6 +457,19 @@ impl Taker {
             announced.announce(self.stream, Format::Video(format), on);
         }
     }
+}
+
+/// Why a key frame's parameter sets do not fit constrained baseline up to this level.
+fn unfit(frame: &Frame, most: u8) -> Option<String> {
+    if !frame.key {
+        return None;
+    }
+    let Some(sps) = sps::Sps::find(&frame.data) else { return Some("it makes no parameter sets".into()) };
+    let [profile, _, level] = sps.profile_level_id;
+    if !sps.is_baseline() {
+        return Some(format!("it makes H.264 profile {profile}, not constrained baseline"));
+    }
+    (level > most).then(|| format!("it makes H.264 level {level}, above {most}"))
 }
 
 #[cfg(all(test, feature = "v4l2", target_os = "linux"))]

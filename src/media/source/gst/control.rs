@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gstreamer::glib;
 
+use super::branch::Branch;
 use super::camera::Camera;
 use super::fault;
 use super::found::Found;
@@ -14,13 +15,14 @@ use super::orders::{News, Order};
 use super::plan::Plan;
 use super::run::Run;
 use super::settings::CaptureSettings;
+use super::small::Small;
 use super::target::Target;
-use crate::media::StreamId;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::life::{self, Input, Life, Reopening};
 use crate::media::source::pace::Verdict;
 use crate::media::source::v4l2::device::Rate;
 use crate::media::source::{Command, Location, SourceEvent};
+use crate::media::{StreamId, VIDEO_H264_SMALL};
 
 pub(super) struct Control {
     plan: Plan,
@@ -88,7 +90,7 @@ impl Control {
                 }
             }
             Order::Detached { run, stream, branch } => {
-                branch.remove();
+                branch.into_iter().for_each(Branch::remove);
                 self.detached(run, stream);
             }
             Order::Quit => return ControlFlow::Break(()),
@@ -141,9 +143,7 @@ impl Control {
     fn detached(&mut self, number: u64, stream: StreamId) {
         let Some(run) = self.run.as_mut().filter(|run| run.number == number) else { return };
         run.handle_detached(stream);
-        if let Err(error) = run.produce(&self.plan, &self.wanted) {
-            self.fail(error);
-        }
+        self.produce();
     }
 
     fn want(&mut self, streams: BTreeSet<StreamId>) {
@@ -173,7 +173,10 @@ impl Control {
         self.runs += 1;
         let target = self.plan.camera.as_mut().map(Camera::find).transpose();
         let run = target.and_then(|target| {
-            self.plan.set_pass_through(target.as_ref().is_some_and(Target::passes_through));
+            let passes = target.as_ref().is_some_and(Target::passes_through);
+            self.plan.set_pass_through(passes);
+            let small = !passes && self.plan.small.encoder().is_some();
+            self.plan.announced.set_available(VIDEO_H264_SMALL, small, &self.plan.on);
             Run::open(&self.plan, self.runs, target)
         });
         match run {
@@ -247,8 +250,39 @@ impl Control {
                 }
                 self.fail(error);
             }
+            News::BranchFailed { name, words } => {
+                if let Some((stream, ran)) = run.remove_failed(&self.plan, &name) {
+                    self.small_failed(stream, ran, &words);
+                }
+            }
             News::Ended => self.life(Input::Ended),
             News::FirstFrame => self.life(Input::FirstFrame),
+        }
+    }
+
+    /// The encoder of the small rendition failed. The main one continues.
+    fn small_failed(&mut self, stream: StreamId, ran: Option<Duration>, words: &str) {
+        let name = |small: &Small| small.encoder().map(|chosen| chosen.name.clone());
+        let failed = name(&self.plan.small).unwrap_or_default();
+        self.plan.small.handle_failure(ran);
+        let then = match name(&self.plan.small) {
+            Some(same) if same == failed => "restarting it".to_owned(),
+            Some(next) => format!("continuing with {next}"),
+            None => "there is no other, so this rendition is no longer offered".into(),
+        };
+        let words = format!("{failed} failed for the small rendition: {words}; {then}");
+        self.announce(SourceEvent::Trouble(MediaError::new(ErrorKind::NoEncoder, words)));
+        if self.plan.small.encoder().is_none() {
+            self.plan.announced.set_available(stream, false, &self.plan.on);
+        }
+        // A branch that could be removed is replaced once it is gone; one that could not be added, now.
+        self.produce();
+    }
+
+    fn produce(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        if let Err(error) = run.produce(&self.plan, &self.wanted) {
+            self.fail(error);
         }
     }
 

@@ -10,6 +10,7 @@ use gstreamer as gst;
 use super::super::control::Control;
 use super::super::orders::Order;
 use super::super::plan::Plan;
+use super::super::small::Small;
 use super::super::streams::{Announced, Maker, Stream};
 use super::super::{Pipeline, encoders};
 use super::*;
@@ -31,12 +32,15 @@ fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(
     let elements = board::elements();
     let (profile, _) = board::named("generic", &elements).expect("it is built in");
     let (encoder, _) = encoders::choose(&settings, &profile, &elements).expect("an encoder");
+    let small = Small::new(&settings, &profile, &elements, &encoder);
     let csi = Csi { head: head.into(), advice: ADVICE.into() };
     let (orders, inbox) = channel();
     let (tell, events): (_, Receiver<(Instant, SourceEvent)>) = channel();
     let on = Arc::new(move |event| _ = tell.send((Instant::now(), event)));
     let id = StreamId(0);
     let control = Control::new(Plan {
+        level: 31,
+        small,
         settings,
         encoder,
         streams: vec![Stream::new(id, Maker::Encoder)],

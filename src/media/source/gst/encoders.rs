@@ -33,6 +33,9 @@ pub struct EncoderInfo {
     pub profile_level_id: [u8; 3],
     /// The preferred encoders that were rejected, in the order they were tried.
     pub tried: Vec<Rejected>,
+    /// The encoder for the small rendition, by its GStreamer name; `None` if there is no such rendition. It is not tried
+    /// before the rendition is wanted: see [`CaptureSettings::small`].
+    pub small: Option<String>,
 }
 
 /// A rejected encoder.
@@ -122,7 +125,7 @@ pub(super) fn choose(
             Ok((chosen, profile_level_id)) => {
                 let hardware = chosen.element.hardware;
                 log::info!("encoder: {name} ({})", if hardware { "hardware" } else { "software" });
-                return Ok((chosen, EncoderInfo { name, hardware, profile_level_id, tried }));
+                return Ok((chosen, EncoderInfo { name, hardware, profile_level_id, tried, small: None }));
             }
             Err(reason) => {
                 log::debug!("skipping encoder {name}: {reason}");

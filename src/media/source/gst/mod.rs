@@ -3,6 +3,7 @@
 //! ```text
 //! test │ V4L2 │ CSI │ file │ RTSP           (capture)
 //!    video ─ scaled, I420 ─ tee ─┬─ H.264
+//!                                ├─ H.264 at half the size: the small rendition
 //!                                ├─ VP8      (one branch per stream, added on demand)
 //!                                └─ JPEG, at most one frame per second
 //!    audio ─ 48 kHz ─────── tee ─── Opus
@@ -33,6 +34,7 @@ mod raw;
 mod rtsp;
 mod run;
 mod settings;
+mod small;
 mod streams;
 mod target;
 mod unsafe_sdp;
@@ -47,13 +49,18 @@ use super::{Command, Listener, Location, Produce, Source};
 use crate::media::adapt::heat::{Limits, Reading};
 use crate::media::board::{self, BoardInfo, Thermometer, host};
 use crate::media::error::{ErrorKind, MediaError};
-use crate::media::{Codec, Format, StreamId, StreamInfo, VideoFormat};
+use crate::media::frame::sps;
+use crate::media::{
+    AUDIO_OPUS, Format, StreamId, StreamInfo, VIDEO_H264, VIDEO_H264_SMALL, VIDEO_VP8, VideoFormat,
+};
 
 use control::Control;
 pub use encoders::{EncoderInfo, Rejected};
 use orders::Order;
 use plan::Plan;
+use raw::RawVideo;
 pub use settings::CaptureSettings;
+use small::Small;
 use streams::{Announced, Maker, Stream};
 pub use target::CaptureInfo;
 
@@ -118,7 +125,9 @@ impl Pipeline {
         check::gstreamer(&settings)?;
         let csi = csi::find(&settings, &profile, &elements, check::has)?;
         let found = check::source(&settings, csi.as_ref(), ours)?;
-        let (encoder, info) = encoders::choose(&settings, &profile, &elements)?;
+        let (encoder, mut info) = encoders::choose(&settings, &profile, &elements)?;
+        let small = Small::new(&settings, &profile, &elements, &encoder);
+        info.small = small.encoder().map(|chosen| chosen.name.clone());
         let mut camera = match &settings.source {
             Location::V4l2 { path } => {
                 Some(camera::Camera::new(path, &settings, &info, !encoder.element.dmabuf.is_empty()))
@@ -126,27 +135,36 @@ impl Pipeline {
             _ => None,
         };
         let target = camera.as_mut().map(camera::Camera::find).transpose()?;
-        let raw = !target.is_some_and(|target| target.passes_through()) || camera::decodes_h264();
+        let passes = target.is_some_and(|target| target.passes_through());
+        let raw = !passes || camera::decodes_h264();
         let controls = camera.as_mut().and_then(|camera| camera.controls().ok()).unwrap_or_default();
         let heat = profile.heat.as_ref();
         let thermometer = heat.and_then(|heat| Thermometer::find(Path::new("/"), heat));
         let streams = streams(
             found.audio,
+            small.encoder().is_some(),
             profile.two_encodes && raw && check::has("vp8enc"),
             raw && check::has("jpegenc"),
         );
         let announced =
             Arc::new(Announced::new(streams.iter().map(|stream| info_of(stream, &settings)).collect()));
+        let RawVideo { width, height, fps } = RawVideo::of(&settings);
+        let level = sps::level(width, height, fps).max(info.profile_level_id[2]);
         let listener: Arc<OnceLock<Listener>> = Arc::default();
+        let heard = listener.clone();
+        let on: Listener =
+            Arc::new(move |event| heard.get().into_iter().for_each(|listener| listener(event.clone())));
+        announced.set_available(VIDEO_H264_SMALL, !passes, &on);
         let (orders, inbox) = mpsc::channel();
         let live = settings.source.is_live();
-        let heard = listener.clone();
         let control = Control::new(Plan {
             settings,
             encoder,
+            small,
+            level,
             streams,
             announced: announced.clone(),
-            on: Arc::new(move |event| heard.get().into_iter().for_each(|listener| listener(event.clone()))),
+            on,
             orders: orders.clone(),
             epoch: Instant::now(),
             counter: Arc::default(),
@@ -174,24 +192,27 @@ impl Pipeline {
 }
 
 /// The streams that can be made. Their ids do not depend on what is installed.
-fn streams(audio: bool, vp8: bool, jpeg: bool) -> Vec<Stream> {
-    let all =
-        [(0, Maker::Encoder, true), (1, Maker::Vp8, vp8), (3, Maker::Jpeg, jpeg), (2, Maker::Opus, audio)];
+fn streams(audio: bool, small: bool, vp8: bool, jpeg: bool) -> Vec<Stream> {
+    let all = [
+        (VIDEO_H264, Maker::Encoder, true),
+        (VIDEO_H264_SMALL, Maker::Small, small),
+        (VIDEO_VP8, Maker::Vp8, vp8),
+        (StreamId(3), Maker::Jpeg, jpeg),
+        (AUDIO_OPUS, Maker::Opus, audio),
+    ];
     let can = all.into_iter().filter(|(.., can)| *can);
-    can.map(|(id, maker, _)| Stream::new(StreamId(id), maker)).collect()
+    can.map(|(id, maker, _)| Stream::new(id, maker)).collect()
 }
 
 /// What is known about a stream before it runs, from the settings.
 fn info_of(stream: &Stream, settings: &CaptureSettings) -> StreamInfo {
-    let CaptureSettings { width, height, fps, .. } = *settings;
-    let info = StreamInfo::new(stream.id, stream.codec());
-    match stream.codec() {
-        Codec::Opus => info,
-        codec => {
-            let fps = if codec == Codec::Jpeg { plan::JPEG_FPS } else { fps };
-            info.with_format(Format::Video(VideoFormat { width, height, fps, profile_level_id: None }))
-        }
+    let mut info = StreamInfo::new(stream.id, stream.codec());
+    if !stream.is_video() {
+        return info;
     }
+    info.rendition = u8::from(stream.maker == Maker::Small);
+    let RawVideo { width, height, fps } = plan::full(stream.maker, RawVideo::of(settings));
+    info.with_format(Format::Video(VideoFormat { width, height, fps, profile_level_id: None }))
 }
 
 impl Produce for Pipeline {

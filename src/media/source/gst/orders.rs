@@ -13,8 +13,8 @@ pub(super) enum Order {
     Ask(Command),
     /// An event of the run with this number.
     News(u64, News),
-    /// A branch that can be removed now.
-    Detached { run: u64, stream: StreamId, branch: Branch },
+    /// A branch that can be removed now, if it was not removed already.
+    Detached { run: u64, stream: StreamId, branch: Option<Branch> },
     /// The last handle was dropped.
     Quit,
 }
@@ -25,6 +25,11 @@ pub(super) enum News {
     Missing(String),
     /// GStreamer's error and its debug text.
     Error(glib::Error, String),
+    /// A branch of this name failed, but not the source; why.
+    BranchFailed {
+        name: String,
+        words: String,
+    },
     FirstFrame,
     Ended,
 }

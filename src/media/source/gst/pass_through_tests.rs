@@ -4,8 +4,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
 use super::super::encoders;
+use super::super::small::Small;
 use super::super::streams::{Announced, Stream};
 use super::*;
+use crate::media::VIDEO_H264_SMALL;
 use crate::media::board;
 use crate::media::frame::sps::Sps;
 use crate::media::source::SourceEvent;
@@ -17,6 +19,7 @@ const SIZE: (u32, u32) = (320, 180);
 const H264: StreamId = StreamId(0);
 const VP8: StreamId = StreamId(1);
 const JPEG: StreamId = StreamId(3);
+const SMALL: StreamId = VIDEO_H264_SMALL;
 
 struct World {
     plan: Plan,
@@ -58,11 +61,15 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     let elements = board::elements();
     let (profile, _) = board::named("generic", &elements).expect("it is built in");
     let (encoder, _) = encoders::choose(&settings, &profile, &elements).expect("x264enc");
+    let small = Small::new(&settings, &profile, &elements, &encoder);
     let plan = Plan {
         settings,
         encoder,
+        small,
+        level: 31,
         streams: vec![
             Stream::new(H264, Maker::PassThrough),
+            Stream::new(SMALL, Maker::Small),
             Stream::new(VP8, Maker::Vp8),
             Stream::new(JPEG, Maker::Jpeg),
         ],
@@ -135,9 +142,10 @@ fn h264_is_passed_through_and_vp8_and_jpeg_are_decoded_first() {
     let mut world = camera("constrained-baseline", SIZE, 10);
     let (mut h264, mut vp8, mut jpeg) = (Vec::new(), Vec::new(), Vec::new());
     world.until(
-        &[H264, VP8, JPEG],
+        &[H264, SMALL, VP8, JPEG],
         |event| {
             if let SourceEvent::Frame(frame) = event {
+                assert_ne!(frame.stream, SMALL, "there are no raw frames for it");
                 match frame.codec {
                     Codec::H264 => &mut h264,
                     Codec::Jpeg => &mut jpeg,

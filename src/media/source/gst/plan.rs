@@ -11,9 +11,10 @@ use super::encoders::Chosen;
 use super::orders::Order;
 use super::raw::RawVideo;
 use super::settings::CaptureSettings;
+use super::small::{self, Small};
 use super::streams::{Announced, Maker, Stream};
 use crate::media::StreamId;
-use crate::media::board::{Knob, Setting, Unit};
+use crate::media::board::{self, Knob, Setting, Unit};
 use crate::media::source::Listener;
 
 /// In bit/s, transparent for speech and good for music (RFC 7587, 3.1.1).
@@ -27,6 +28,9 @@ const JPEG_QUALITY: u32 = 85;
 pub(super) struct Plan {
     pub settings: CaptureSettings,
     pub encoder: Chosen,
+    pub small: Small,
+    /// The H.264 level that viewers are promised, as in an SPS.
+    pub level: u8,
     /// The possible streams, video first.
     pub streams: Vec<Stream>,
     pub announced: Arc<Announced>,
@@ -77,20 +81,48 @@ impl Plan {
 
     /// In bit/s.
     pub(super) fn bitrate(&self, stream: &Stream) -> u32 {
-        let default = if stream.is_video() { self.settings.bitrate } else { AUDIO_BITRATE };
+        let default = match stream.maker {
+            Maker::Opus => AUDIO_BITRATE,
+            Maker::Small => self.settings.bitrate / small::BITRATE_PART,
+            _ => self.settings.bitrate,
+        };
         stream.bitrate.unwrap_or(default)
     }
 
     /// The maximum frame rate of a video stream.
     pub(super) fn fps(&self, stream: &Stream) -> u32 {
-        let fps = stream.quality.map_or(self.settings.fps, |quality| quality.fps);
-        if stream.maker == Maker::Jpeg { fps.min(JPEG_FPS) } else { fps }
+        self.raw(stream, (self.settings.width, self.settings.height)).fps
     }
 
     /// Frames between two key frames of H.264.
     pub(super) fn gop(&self, stream: &Stream) -> u32 {
         let raw = RawVideo { fps: self.fps(stream), ..RawVideo::of(&self.settings) };
         raw.gop(self.settings.key_interval)
+    }
+
+    /// What a video stream's encoder gets of captured frames of this size.
+    pub(super) fn raw(&self, stream: &Stream, size: (u32, u32)) -> RawVideo {
+        let (width, height) = size;
+        let full = full(stream.maker, RawVideo { width, height, fps: self.settings.fps });
+        let Some(quality) = stream.quality else { return full };
+        RawVideo {
+            width: quality.of(full.width),
+            height: quality.of(full.height),
+            fps: full.fps.min(quality.fps),
+        }
+    }
+
+    /// The encoder of an H.264 stream, unless the camera is it.
+    pub(super) fn h264(&self, stream: &Stream) -> Option<&Chosen> {
+        match stream.maker {
+            Maker::Encoder => Some(&self.encoder),
+            Maker::Small => self.small.encoder(),
+            _ => None,
+        }
+    }
+
+    fn element(&self, stream: &Stream) -> Option<&board::Encoder> {
+        self.h264(stream).map(|chosen| &chosen.element)
     }
 
     /// How to make a stream, in launch syntax.
@@ -109,11 +141,7 @@ impl Plan {
     fn encoding(&self, stream: &Stream, input: Input) -> String {
         let (width, height) = input.size;
         let all = RawVideo { width, height, fps: self.settings.fps };
-        let raw = RawVideo {
-            width: stream.quality.map_or(width, |quality| quality.of(width)),
-            height: stream.quality.map_or(height, |quality| quality.of(height)),
-            fps: self.fps(stream),
-        };
+        let raw = self.raw(stream, input.size);
         let fewer = if raw == all {
             String::new()
         } else {
@@ -137,7 +165,10 @@ impl Plan {
                      buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 dropframe-threshold=30",
                     raw.gop(interval)
                 ),
-                _ => self.encoder.chain(raw, interval, bps, dmabuf),
+                _ => {
+                    let encoder = self.h264(stream).unwrap_or(&self.encoder);
+                    encoder.chain(raw, interval, bps, dmabuf)
+                }
             }
     }
 
@@ -145,10 +176,84 @@ impl Plan {
     pub(super) fn bitrate_knob(&self, stream: &Stream) -> Option<Knob> {
         let bits = |name: &str| Knob { setting: Setting::Property(name.into()), unit: Unit::Bits };
         match stream.maker {
-            Maker::Encoder => Some(self.encoder.element.bitrate.clone()),
+            Maker::Encoder | Maker::Small => self.element(stream).map(|element| element.bitrate.clone()),
             Maker::Opus => Some(bits("bitrate")),
             Maker::Vp8 => Some(bits("target-bitrate")),
             Maker::Jpeg | Maker::PassThrough => None,
         }
+    }
+}
+
+/// Size and rate of a video stream in full quality, made of these frames.
+pub(super) fn full(maker: Maker, captured: RawVideo) -> RawVideo {
+    match maker {
+        Maker::Small => small::of(captured),
+        Maker::Jpeg => RawVideo { fps: captured.fps.min(JPEG_FPS), ..captured },
+        _ => captured,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::media::adapt::ladder::Quality;
+    use crate::media::{VIDEO_H264, VIDEO_H264_SMALL};
+
+    /// With this encoder for both renditions.
+    fn plan(encoder: &str) -> Plan {
+        let elements = board::elements();
+        let encoder = Chosen { name: encoder.into(), element: elements.encoder[encoder].clone() };
+        let made = [(VIDEO_H264, Maker::Encoder), (VIDEO_H264_SMALL, Maker::Small)];
+        Plan {
+            settings: CaptureSettings::default(),
+            small: Small::only(encoder.clone()),
+            encoder,
+            level: 31,
+            streams: made.into_iter().map(|(id, maker)| Stream::new(id, maker)).collect(),
+            announced: Arc::new(Announced::new(Vec::new())),
+            on: Arc::new(|_| ()),
+            orders: channel().0,
+            epoch: Instant::now(),
+            counter: Arc::default(),
+            camera: None,
+            csi: None,
+            still: false,
+        }
+    }
+
+    fn chain(plan: &Plan, id: StreamId, dmabuf: bool) -> String {
+        plan.chain(plan.stream(id).expect("it is there"), Input { size: (1280, 720), coded: false, dmabuf })
+    }
+
+    #[test]
+    fn only_frames_that_are_not_scaled_are_imported_as_dma_buffers() {
+        let mut plan = plan("v4l2h264enc");
+        assert!(chain(&plan, VIDEO_H264, true).contains("dmabuf-import"));
+        assert!(!chain(&plan, VIDEO_H264, false).contains("dmabuf-import"));
+        assert!(!chain(&plan, VIDEO_H264_SMALL, true).contains("dmabuf-import"));
+        plan.streams[0].quality = Some(Quality { percent: 50, fps: 30 });
+        let scaled = chain(&plan, VIDEO_H264, true);
+        assert!(scaled.contains("videoscale") && !scaled.contains("dmabuf-import"), "{scaled}");
+    }
+
+    #[test]
+    fn the_small_rendition_has_its_own_size_rate_and_bitrate() {
+        let mut plan = plan("x264enc");
+        let line = chain(&plan, VIDEO_H264_SMALL, false);
+        assert!(
+            line.starts_with("identity name=thin ! videoscale ! video/x-raw,width=640,height=360,"),
+            "{line}"
+        );
+        // In kbit/s, and 10 s at 15 fps.
+        assert!(line.contains(" bitrate=250 ") && line.contains(" key-int-max=150 "), "{line}");
+        plan.streams[1].bitrate = Some(100_000);
+        plan.streams[1].quality = Some(Quality { percent: 50, fps: 30 });
+        let line = chain(&plan, VIDEO_H264_SMALL, false);
+        assert!(line.contains("width=320,height=180,") && line.contains(" bitrate=100 "), "{line}");
+        assert!(line.contains(" key-int-max=150 "), "never faster than 15 fps: {line}");
+        let main = chain(&plan, VIDEO_H264, false);
+        assert!(!main.contains("videoscale") && main.contains(" bitrate=1000 "), "{main}");
     }
 }

@@ -1,27 +1,32 @@
 //! One run of the source: a GStreamer pipeline from its opening to its end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::branch::{Branch, Job, Outlet, QueueLimit, Timing};
+use super::branch::{Branch, Job, Outlet, QueueLimit, Spare, Timing};
 use super::camera::Steering;
 use super::capture::{self, Capture, Known};
 use super::found::Found;
 use super::orders::{News, Order};
 use super::plan::{Input, Plan};
 use super::settings::CaptureSettings;
-use super::streams::Maker;
+use super::streams::{Maker, Stream};
 use super::target::{CaptureInfo, Target};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::Location;
 use crate::media::source::v4l2::choose::Io;
 use crate::media::{Codec, StreamId};
+
+/// The names of branches whose errors are not those of the source begin like this.
+const SPARE: &str = "spare-";
+/// How many seconds' frames such a branch may take without making one: as long as a source may be silent.
+const SILENCE: u32 = 5;
 
 /// A playing pipeline. Dropping it closes the source.
 pub(super) struct Run {
@@ -32,6 +37,10 @@ pub(super) struct Run {
     branches: BTreeMap<StreamId, Branch>,
     /// Streams whose encoder is being removed. There may be only one hardware encoder, so the next one waits.
     leaving: BTreeSet<StreamId>,
+    /// Branches that could not be added; [`News::BranchFailed`] is on its way.
+    broken: BTreeMap<StreamId, String>,
+    /// Numbers the branches.
+    attached: u32,
     has_video: bool,
     has_audio: bool,
     /// When the last buffer arrived, in milliseconds after `began`; 0 before the first.
@@ -79,6 +88,8 @@ impl Run {
             timing,
             branches: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            broken: BTreeMap::new(),
+            attached: 0,
             has_video,
             has_audio,
             pulse,
@@ -133,7 +144,8 @@ impl Run {
 
     /// Encoders adapt to another size by themselves, but a scaled stream would lose its aspect ratio.
     fn resize(&mut self, plan: &Plan) {
-        for stream in plan.streams.iter().filter(|stream| stream.quality.is_some()) {
+        let scaled = |stream: &&Stream| stream.quality.is_some() || stream.maker == Maker::Small;
+        for stream in plan.streams.iter().filter(scaled) {
             self.rebuild(plan, stream.id);
         }
     }
@@ -141,35 +153,9 @@ impl Run {
     /// Adds and removes encoders until these streams are produced, if the source has them.
     pub(super) fn produce(&mut self, plan: &Plan, wanted: &BTreeSet<StreamId>) -> Result<(), MediaError> {
         for stream in &plan.streams {
-            let (id, video) = (stream.id, stream.is_video());
-            let possible = if video { self.has_video } else { self.has_audio };
+            let id = stream.id;
             match (wanted.contains(&id), self.branches.contains_key(&id)) {
-                (true, false) if possible && !self.leaving.contains(&id) => {
-                    let tee = if video { &self.capture.video } else { &self.capture.audio };
-                    let coded = self.capture.coded && video;
-                    let dmabuf = self.info().is_some_and(|info| info.choice.io == Io::DmaBuf);
-                    let job = Job {
-                        stream: id,
-                        codec: stream.codec(),
-                        chain: plan.chain(stream, Input { size: size(tee, plan), coded, dmabuf }),
-                        fps: plan.fps(stream),
-                        limit: match stream.maker {
-                            _ if coded => QueueLimit::Coded,
-                            Maker::Opus => QueueLimit::Sound,
-                            _ => QueueLimit::Raw,
-                        },
-                    };
-                    let (timing, announced) = (self.timing.clone(), plan.announced.clone());
-                    let outlet = Outlet { timing, announced, on: plan.on.clone() };
-                    let branch = Branch::attach(&self.capture.pipeline, tee, job, outlet)?;
-                    self.branches.insert(id, branch);
-                    if coded {
-                        // The new branch begins with the next key frame, which may be far away.
-                        if let Some(steering) = &self.steering {
-                            steering.request_key_frame();
-                        }
-                    }
-                }
+                (true, false) if self.can_add(plan, stream) => self.attach(plan, stream)?,
                 (false, true) => self.detach(plan, id),
                 _ => {}
             }
@@ -177,12 +163,107 @@ impl Run {
         Ok(())
     }
 
+    /// Whether the source has what the stream is made of, and nothing is in the way of its encoder.
+    fn can_add(&self, plan: &Plan, stream: &Stream) -> bool {
+        let possible = match stream.maker {
+            Maker::Opus => self.has_audio,
+            Maker::Small => self.has_video && !self.capture.coded && plan.small.encoder().is_some(),
+            _ => self.has_video,
+        };
+        possible && !self.leaving.contains(&stream.id) && !self.broken.contains_key(&stream.id)
+    }
+
+    fn attach(&mut self, plan: &Plan, stream: &Stream) -> Result<(), MediaError> {
+        let (id, video, spare) = (stream.id, stream.is_video(), stream.is_spare());
+        let tee = if video { &self.capture.video } else { &self.capture.audio };
+        let coded = self.capture.coded && video;
+        let dmabuf = self.info().is_some_and(|info| info.choice.io == Io::DmaBuf);
+        self.attached += 1;
+        let name = format!("{}{}", if spare { SPARE } else { "branch-" }, self.attached);
+        let job = Job {
+            name: name.clone(),
+            stream: id,
+            codec: stream.codec(),
+            chain: plan.chain(stream, Input { size: size(tee, plan), coded, dmabuf }),
+            fps: plan.fps(stream),
+            limit: match stream.maker {
+                _ if coded => QueueLimit::Coded,
+                Maker::Opus => QueueLimit::Sound,
+                _ => QueueLimit::Raw,
+            },
+            renegotiates: matches!(stream.maker, Maker::Encoder | Maker::PassThrough | Maker::Opus),
+            spare: spare.then(|| self.spare(plan, &name)),
+        };
+        let (timing, announced) = (self.timing.clone(), plan.announced.clone());
+        let outlet = Outlet { timing, announced, on: plan.on.clone() };
+        let failed = job.spare.as_ref().map(|spare| spare.failed.clone());
+        let branch = match Branch::attach(&self.capture.pipeline, tee, job, outlet) {
+            Ok(branch) => branch,
+            Err(error) => {
+                let Some(failed) = failed else { return Err(error) };
+                self.broken.insert(id, name);
+                failed(error.to_string());
+                return Ok(());
+            }
+        };
+        self.branches.insert(id, branch);
+        if coded {
+            // The new branch begins with the next key frame, which may be far away.
+            if let Some(steering) = &self.steering {
+                steering.request_key_frame();
+            }
+        }
+        Ok(())
+    }
+
+    /// A branch of this name whose failure is [`News::BranchFailed`], sent once.
+    fn spare(&self, plan: &Plan, name: &str) -> Spare {
+        let (orders, number, name) = (plan.orders.clone(), self.number, name.to_owned());
+        let once = Once::new();
+        let failed = move |words| {
+            once.call_once(|| {
+                let name = name.clone();
+                _ = orders.send(Order::News(number, News::BranchFailed { name, words }));
+            });
+        };
+        Spare { level: plan.level, silence: plan.settings.fps * SILENCE, failed: Arc::new(failed) }
+    }
+
+    /// Removes a failed branch. Returns its stream, and for how long it had made frames; `None` if it is gone already.
+    pub(super) fn remove_failed(&mut self, plan: &Plan, name: &str) -> Option<(StreamId, Option<Duration>)> {
+        if let Some(id) = self.broken.iter().find(|(_, broken)| *broken == name).map(|(id, _)| *id) {
+            self.broken.remove(&id);
+            return Some((id, None));
+        }
+        let (id, branch) = self.branches.iter().find(|(_, branch)| branch.name() == name)?;
+        let found = (*id, branch.ran());
+        self.abandon(plan, found.0);
+        Some(found)
+    }
+
     /// Removes a stream's encoder, if it has one; [`Order::Detached`] follows.
     fn detach(&mut self, plan: &Plan, stream: StreamId) {
         let Some(branch) = self.branches.remove(&stream) else { return };
         self.leaving.insert(stream);
         let (orders, run) = (plan.orders.clone(), self.number);
-        branch.detach(move |branch| _ = orders.send(Order::Detached { run, stream, branch }));
+        branch.detach(move |branch| _ = orders.send(Order::Detached { run, stream, branch: Some(branch) }));
+    }
+
+    /// Like [`detach`](Self::detach), for an encoder that may never return from its last frame: a thread of its own waits
+    /// for it.
+    fn abandon(&mut self, plan: &Plan, stream: StreamId) {
+        let Some(branch) = self.branches.remove(&stream) else { return };
+        self.leaving.insert(stream);
+        let (orders, run) = (plan.orders.clone(), self.number);
+        branch.detach(move |branch| {
+            let remove = move || {
+                branch.remove();
+                _ = orders.send(Order::Detached { run, stream, branch: None });
+            };
+            if let Err(error) = std::thread::Builder::new().name("symple-media-end".into()).spawn(remove) {
+                log::warn!("cannot remove a failed encoder: {error}");
+            }
+        });
     }
 
     /// A stream's encoder was removed: another may be added.
@@ -200,9 +281,11 @@ impl Run {
 
     /// Sets the interval of H.264 key frames from the plan, without interruption if the encoder supports that.
     pub(super) fn set_key_interval(&mut self, plan: &Plan) {
-        for stream in plan.streams.iter().filter(|stream| stream.maker == Maker::Encoder) {
-            let Some(branch) = self.branches.get(&stream.id) else { continue };
-            let knobs = &plan.encoder.element.key_interval;
+        for stream in &plan.streams {
+            let Some((branch, encoder)) = self.branches.get(&stream.id).zip(plan.h264(stream)) else {
+                continue;
+            };
+            let knobs = &encoder.element.key_interval;
             let live = knobs.iter().all(|knob| branch.turns_live(knob));
             let turned = knobs.iter().map(|knob| live && branch.turn(knob, plan.gop(stream)));
             // There are several names for it; a driver supports at least one.
@@ -216,9 +299,11 @@ impl Run {
         let (Some(stream), Some(branch)) = (plan.stream(id), self.branches.get(&id)) else { return };
         match (stream.maker, &self.steering) {
             (Maker::PassThrough, Some(steering)) => steering.request_key_frame(),
-            (Maker::Encoder, _) => branch.request_key_frame(plan.encoder.element.key_frame.as_deref()),
             // Viewers of a transcoded stream wait for the key frame of its own encoder.
-            _ => branch.request_key_frame(None),
+            _ => {
+                let control = plan.h264(stream).and_then(|encoder| encoder.element.key_frame.as_deref());
+                branch.request_key_frame(control);
+            }
         }
     }
 
@@ -286,10 +371,10 @@ fn listen(pipeline: &gst::Pipeline, number: u64, orders: Sender<Order>) {
     bus.set_sync_handler(move |_, message| {
         let news = match message.view() {
             gst::MessageView::Eos(_) => Some(News::Ended),
-            gst::MessageView::Error(error) => {
-                let debug = error.debug().map(String::from).unwrap_or_default();
-                Some(News::Error(error.error(), debug))
-            }
+            gst::MessageView::Error(error) => Some(match spare(message) {
+                Some(name) => News::BranchFailed { name, words: error.error().message().into() },
+                None => News::Error(error.error(), error.debug().map(String::from).unwrap_or_default()),
+            }),
             gst::MessageView::Element(element) => element
                 .structure()
                 .filter(|structure| structure.name() == "missing-plugin")
@@ -302,6 +387,13 @@ fn listen(pipeline: &gst::Pipeline, number: u64, orders: Sender<Order>) {
         }
         gst::BusSyncReply::Drop
     });
+}
+
+/// The branch that a message is from, if its errors are not those of the source.
+fn spare(message: &gst::MessageRef) -> Option<String> {
+    let from = message.src().cloned();
+    let mut names = std::iter::successors(from, gst::Object::parent).map(|part| part.name());
+    names.find(|name| name.starts_with(SPARE)).map(String::from)
 }
 
 #[cfg(test)]

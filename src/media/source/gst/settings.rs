@@ -24,7 +24,8 @@ pub struct CaptureSettings {
     pub audio: bool,
     /// The board profile: which encoders to try, in which order and with which settings.
     pub board: Board,
-    /// H.264 encoders to try, by GStreamer element name, in this order. If empty, the board profile decides.
+    /// H.264 encoders to try, by GStreamer element name, in this order. If empty, the board profile decides. The small
+    /// rendition uses no others either.
     pub encoders: Vec<String>,
     /// The longest time between key frames. Encoders count it in frames, so it takes longer when the source is
     /// slower than `fps`. It can be long, because viewers request a key frame when they need one.
@@ -33,6 +34,10 @@ pub struct CaptureSettings {
     pub repeat: bool,
     /// Whether to send a camera's own H.264 to viewers unchanged, if browsers can decode it.
     pub pass_through: bool,
+    /// Whether to offer a second H.264 stream beside the main one, for viewers with little bandwidth: half the width
+    /// and height and at most 15 fps, `rendition` 1. It needs raw frames, and a board whose profile allows two encoders;
+    /// its encoder runs only while the stream is wanted.
+    pub small: bool,
 }
 
 impl Default for CaptureSettings {
@@ -50,6 +55,7 @@ impl Default for CaptureSettings {
             key_interval: Duration::from_secs(10),
             repeat: true,
             pass_through: true,
+            small: true,
         }
     }
 }

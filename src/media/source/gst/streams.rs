@@ -13,6 +13,8 @@ pub(super) enum Maker {
     PassThrough,
     /// The board's H.264 encoder.
     Encoder,
+    /// The H.264 encoder of the small rendition.
+    Small,
     Vp8,
     Opus,
     Jpeg,
@@ -34,7 +36,7 @@ impl Stream {
 
     pub(super) fn codec(&self) -> Codec {
         match self.maker {
-            Maker::PassThrough | Maker::Encoder => Codec::H264,
+            Maker::PassThrough | Maker::Encoder | Maker::Small => Codec::H264,
             Maker::Vp8 => Codec::Vp8,
             Maker::Opus => Codec::Opus,
             Maker::Jpeg => Codec::Jpeg,
@@ -44,31 +46,52 @@ impl Stream {
     pub(super) fn is_video(&self) -> bool {
         self.codec().is_video()
     }
+
+    /// Whether its failure is no failure of the source: there is another rendition.
+    pub(super) fn is_spare(&self) -> bool {
+        self.maker == Maker::Small
+    }
 }
 
 /// The current streams, for all readers.
 pub(super) struct Announced {
-    infos: Mutex<Vec<StreamInfo>>,
+    infos: Mutex<Vec<Entry>>,
     /// Locked while a list is announced, so that lists arrive in order: each encoder has a thread of its own.
     order: Mutex<()>,
 }
 
+/// A stream, and whether it can be made now.
+struct Entry {
+    info: StreamInfo,
+    available: bool,
+}
+
 impl Announced {
     pub(super) fn new(infos: Vec<StreamInfo>) -> Self {
-        Announced { infos: Mutex::new(infos), order: Mutex::new(()) }
+        let entries = infos.into_iter().map(|info| Entry { info, available: true });
+        Announced { infos: Mutex::new(entries.collect()), order: Mutex::new(()) }
     }
 
     pub(super) fn infos(&self) -> Vec<StreamInfo> {
-        lock(&self.infos).clone()
+        lock(&self.infos).iter().filter(|entry| entry.available).map(|entry| entry.info).collect()
     }
 
     /// The properties of a stream's frames from the next one on.
     pub(super) fn announce(&self, stream: StreamId, format: Format, on: &Listener) {
         let _order = lock(&self.order);
-        if let Some(info) = lock(&self.infos).iter_mut().find(|info| info.id == stream) {
-            info.change_format(format);
+        if let Some(entry) = lock(&self.infos).iter_mut().find(|entry| entry.info.id == stream) {
+            entry.info.change_format(format);
         }
         on(SourceEvent::Streams(self.infos()));
+    }
+
+    /// Withdraws a stream that cannot be made any more, or announces it again.
+    pub(super) fn set_available(&self, stream: StreamId, available: bool, on: &Listener) {
+        let _order = lock(&self.order);
+        let changed = |entry: &mut Entry| std::mem::replace(&mut entry.available, available) != available;
+        if lock(&self.infos).iter_mut().any(|entry| entry.info.id == stream && changed(entry)) {
+            on(SourceEvent::Streams(self.infos()));
+        }
     }
 }
 
