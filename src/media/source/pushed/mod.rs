@@ -94,9 +94,17 @@ impl Source {
 
     /// Creates a source of several streams, each with a feed: `[Codec::H264, Codec::Opus]` is video with audio. Their
     /// timestamps share one zero.
+    ///
+    /// Streams of the same codec are renditions of the same video, the best one first: `[Codec::H264, Codec::H264]` is a
+    /// main one and one for viewers with less bandwidth. Push a frame to both with the same timestamp. The second one is
+    /// only wanted while somebody needs it.
     pub fn push_streams<const N: usize>(codecs: [Codec; N]) -> (Source, [Feed; N]) {
-        let numbered = (0..).zip(codecs);
-        let streams = numbered.map(|(id, codec)| Stream::new(StreamInfo::new(StreamId(id), codec)));
+        let streams = (0..).zip(codecs).map(|(id, codec)| {
+            let before = codecs.iter().take(id as usize).filter(|other| **other == codec);
+            let mut info = StreamInfo::new(StreamId(id), codec);
+            info.rendition = u8::try_from(before.count()).unwrap_or(u8::MAX);
+            Stream::new(info)
+        });
         let life = Life::new(life::Config {
             reopening: Reopening::ByItself,
             pluggable: false,

@@ -370,3 +370,27 @@ fn the_frame_rate_is_measured_once_and_kept() {
     let formats: Vec<String> = world.said().into_iter().filter(|said| said.contains("generation")).collect();
     assert_eq!(formats.len(), 2, "its size, then its rate: {formats:?}");
 }
+
+#[test]
+fn streams_of_one_codec_are_renditions_and_run_independently() {
+    let (source, [main, small, _audio]) = Source::push_streams([Codec::H264, Codec::H264, Codec::Opus]);
+    let producer = source.producer();
+    let announced: Vec<_> = producer.streams().iter().map(|info| (info.id.0, info.rendition)).collect();
+    assert_eq!(announced, [(0, 0), (1, 1), (2, 0)]);
+    let (give, frames) = channel();
+    producer.listen(Arc::new(move |event| {
+        if let SourceEvent::Frame(frame) = event {
+            give.send((frame.stream.0, frame.pts)).expect("the test listens");
+        }
+    }));
+    producer.command(Command::Want([StreamId(0)].into()));
+    assert_eq!(main.push(key(), true, MS(40)), Ok(Pushed::Taken));
+    assert_eq!(small.push(key(), true, MS(40)), Ok(Pushed::Unwanted));
+    producer.command(Command::Want([StreamId(0), StreamId(1)].into()));
+    for feed in [&main, &small] {
+        assert_eq!(feed.push(key(), true, MS(80)), Ok(Pushed::Taken));
+    }
+    let [first, second, third] = [(); 3].map(|()| frames.recv().expect("it was taken"));
+    assert_eq!([first.0, second.0, third.0], [0, 0, 1]);
+    assert_eq!(second.1, third.1, "one frame has one time");
+}
