@@ -53,8 +53,19 @@ impl Status {
                 "rttMs": stats.as_ref().and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
             })
         });
+        let streams = self.streams.iter().map(|info| {
+            json!({
+                "id": info.id.0,
+                "codec": info.codec.name(),
+                "rendition": info.rendition,
+                "width": info.video().map(|format| format.width),
+                "height": info.video().map(|format| format.height),
+                "fps": info.video().map(|format| format.fps),
+            })
+        });
         json!({
             "viewers": self.viewers.len(),
+            "streams": streams.collect::<Vec<_>>(),
             "pipelines": u32::from(!self.streams.is_empty()),
             "encoders": self.encoders(),
             "source": self.source.map(SourceStatus::to_json),
@@ -123,6 +134,7 @@ fn skipped(skipped: &Skipped) -> Value {
 mod tests {
     use super::*;
     use crate::camera::tests::{OFFER, World};
+    use crate::media::{AUDIO_OPUS, Codec, Format, VIDEO_H264_SMALL, VideoFormat};
 
     fn status() -> Status {
         let mut world = World::new(4, true);
@@ -152,6 +164,20 @@ mod tests {
         assert_eq!(json["skipped"], json!({ "joining": 10, "network": 20, "socket": 30 }));
         assert_eq!(json["sessions"][0]["skipped"], json!({ "joining": 1, "network": 2, "socket": 3 }));
         assert_eq!((&json["sessions"][0]["frames"], &json["dropped"]), (&json!(90), &json!(4)));
+    }
+
+    #[test]
+    fn the_json_has_each_stream_with_its_rendition() {
+        let format = VideoFormat { width: 640, height: 360, fps: 15, profile_level_id: None };
+        let mut small = StreamInfo::new(VIDEO_H264_SMALL, Codec::H264).with_format(Format::Video(format));
+        small.rendition = 1;
+        let audio = StreamInfo::new(AUDIO_OPUS, Codec::Opus);
+        let json = Status { streams: vec![small, audio], ..status() }.to_json();
+        let (h264, opus) = (Codec::H264.name(), Codec::Opus.name());
+        let small = json!({ "id": 4, "codec": h264, "rendition": 1, "width": 640, "height": 360, "fps": 15 });
+        let audio =
+            json!({ "id": 2, "codec": opus, "rendition": 0, "width": null, "height": null, "fps": null });
+        assert_eq!(json["streams"], json!([small, audio]));
     }
 
     #[test]
