@@ -123,6 +123,9 @@ fn chosen(board: &BoardInfo, encoder: &EncoderInfo, all: bool) -> String {
     }
     lines
         .push(format!("encoder: {} ({kind}, H.264 {profile:02x}{constraints:02x}{level:02x})", encoder.name));
+    if let Some(small) = &encoder.small {
+        lines.push(format!("small rendition: {small}"));
+    }
     if all {
         lines.extend(encoder.tried.iter().map(|rejected| format!("  not {rejected}")));
     }

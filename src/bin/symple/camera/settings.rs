@@ -158,6 +158,12 @@ const PICTURES: &[Setting<Settings>] = &[
         set(&mut s.camera.vp8, switch(v))
     }),
     Setting::new(
+        "small",
+        "",
+        "Also offer a small H.264 rendition for viewers with little bandwidth, if the board can encode two. Default: yes",
+        |s: &mut S, v| set(&mut s.media.small, switch(v)),
+    ),
+    Setting::new(
         "adapt",
         "",
         "Lower the frame rate and the resolution if bandwidth is very low or the board is hot. Default: yes",

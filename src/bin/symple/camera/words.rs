@@ -1,6 +1,7 @@
 //! The lines that `symple camera` prints about what happens.
 
 use symple::camera::Event;
+use symple::media::{StreamId, StreamInfo, VIDEO_H264_SMALL};
 
 /// The line for an event; `None` for one that is not worth a line.
 pub(super) fn words_of(event: &Event) -> Option<String> {
@@ -13,10 +14,12 @@ pub(super) fn words_of(event: &Event) -> Option<String> {
         Event::CallFailed { id, end: reason, .. } => format!("call {id}: failed ({reason})"),
         Event::Streaming { streams } if streams.is_empty() => "producing nothing".into(),
         Event::Streaming { streams } => {
-            let names: Vec<&str> = streams.iter().map(|info| info.codec.name()).collect();
-            format!("producing {}", names.join(", "))
+            let name = |info: &StreamInfo| format!("{}{}", small(info.id), info.codec.name());
+            format!("producing {}", streams.iter().map(name).collect::<Vec<_>>().join(", "))
         }
-        Event::Format { width, height, fps, .. } => format!("video: {width} x {height} at {fps} fps"),
+        Event::Format { stream, width, height, fps } => {
+            format!("{}video: {width} x {height} at {fps} fps", small(*stream))
+        }
         Event::Capture { info } => format!("camera: {info}"),
         Event::ControlSet { name, result: Ok(control), .. } => format!("{name} is {}", control.value_text()),
         Event::ControlSet { name, result: Err(why), .. } => format!("cannot set {name}: {why}"),
@@ -25,8 +28,9 @@ pub(super) fn words_of(event: &Event) -> Option<String> {
             log::debug!("encoder bitrate: {} kbit/s", bps / 1000);
             return None;
         }
-        Event::Quality { percent, fps, why, .. } => {
-            format!("video: {percent} % of the resolution, at most {fps} fps: {why}")
+        Event::Quality { stream, percent, fps, why } => {
+            let small = small(*stream);
+            format!("{small}video: {percent} % of the resolution, at most {fps} fps: {why}")
         }
         Event::Board { message: words } => format!("board: {words}"),
         Event::Source { status: source } => format!("source: {} ({})", source.state.as_str(), source.code),
@@ -38,4 +42,9 @@ pub(super) fn words_of(event: &Event) -> Option<String> {
         _ => return None,
     };
     Some(words.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())
+}
+
+/// How words about a stream begin.
+fn small(stream: StreamId) -> &'static str {
+    if stream == VIDEO_H264_SMALL { "small " } else { "" }
 }
