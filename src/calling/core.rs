@@ -248,6 +248,7 @@ impl Core {
             loop {
                 match self.fanout.poll_output() {
                     rtc::Output::Timeout(at) => break self.fanout_at = Some(at),
+                    rtc::Output::Wake(shard) => self.out.push_back(Output::Wake(shard)),
                     rtc::Output::Event(event) => {
                         self.rtc_event(event, now);
                         quiet = false;

@@ -40,7 +40,7 @@ use crate::call::{CallId, RateLimit};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Frame, StreamId, StreamInfo};
 use crate::proto::Address;
-use crate::rtc::{self, Path};
+use crate::rtc::{self, Path, ShardId};
 
 /// The configuration.
 pub(crate) struct Config {
@@ -82,6 +82,8 @@ pub(crate) enum Output {
     Send { to: String, subtype: &'static str, call: Option<String>, data: String },
     /// An event.
     Event(Event),
+    /// The driver of this shard of the viewers has something to do.
+    Wake(ShardId),
     /// Nothing until then, or until another input.
     Timeout(Option<Instant>),
 }

@@ -195,6 +195,7 @@ impl Driver {
                     let reading = source.producer().read_heat();
                     shared.input(Input::Heat(reading));
                 }
+                Output::Wake(_) => {}
                 Output::Viewers(count) => shared.publish("viewers", count.into()),
                 Output::Source(status, to) => self.tell_source(status, &to),
                 Output::Event(event) => shared.events.push(event),

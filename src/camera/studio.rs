@@ -26,7 +26,7 @@ use crate::media::source::controls::Control;
 use crate::media::source::{Command, RequestId, SourceEvent, SourceStatus, StatusTracker};
 use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
 use crate::proto::Message;
-use crate::rtc::{self, Path, Transmit};
+use crate::rtc::{self, Path, ShardId, Transmit};
 
 pub(crate) use crate::calling::Whence;
 
@@ -131,6 +131,8 @@ pub(crate) enum Output {
     Source(Option<SourceStatus>, Vec<String>),
     /// So many watch now, for everybody.
     Viewers(usize),
+    /// The driver of this shard of the viewers has something to do.
+    Wake(ShardId),
     Event(Event),
     Timeout(Option<Instant>),
 }
@@ -335,6 +337,7 @@ impl Studio {
             match self.calling.poll_output() {
                 calling::Output::Timeout(at) => break at,
                 calling::Output::Event(event) => self.calling_event(event, now),
+                calling::Output::Wake(shard) => self.out.push_back(Output::Wake(shard)),
                 calling::Output::Send { to, subtype, call, data } => {
                     self.out.push_back(Output::Send { to, subtype, call, data });
                 }

@@ -228,7 +228,7 @@ fn pass(fanout: &mut Fanout, from: Instant, time: Duration) -> BTreeSet<SocketAd
             reached.insert(transmit.path.remote);
         }
         match fanout.poll_output() {
-            Output::Event(_) => {}
+            Output::Event(_) | Output::Wake(_) => {}
             Output::Timeout(at) if at <= from + time => {
                 now = now.max(at);
                 fanout.handle_input(Input::Timeout, now);

@@ -25,6 +25,10 @@
 //! lose whole frames, up to a key frame, which are counted per viewer ([`Skipped`]); packets that keep calls alive go
 //! first.
 //!
+//! A fan-out sends for all its sessions, or leaves a part of them to each [`Shard`], whose driver may run on another
+//! thread ([`Fanout::shard`]). Frames, datagrams and descriptions still come to the fan-out: a frame is cut once, and
+//! limits and totals are over all sessions.
+//!
 //! It is independent of rooms, users and signalling: descriptions and candidates are passed as text. The caller owns the
 //! sockets; each datagram comes with its [`Path`].
 //!
@@ -54,6 +58,7 @@
 
 pub(crate) mod crypto;
 pub(crate) mod demux;
+mod directory;
 mod fanout;
 mod guard;
 mod path;
@@ -68,7 +73,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-pub use fanout::Fanout;
+pub use fanout::{Fanout, Shard};
 #[cfg(feature = "server")]
 pub(crate) use guard::contained;
 pub use guard::panic_is_contained;
@@ -146,6 +151,10 @@ pub struct LocalCandidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
+/// Identifies a [`Shard`]; 0 is the sessions for which the fan-out itself sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub usize);
+
 /// An input from outside.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -169,6 +178,8 @@ pub enum Input<'a> {
 pub enum Output {
     /// An event.
     Event(Event),
+    /// The driver of this [`Shard`] has something to do.
+    Wake(ShardId),
     /// Nothing more for now. Provide [`Input::Timeout`] at this time, or another input before.
     Timeout(Instant),
 }
@@ -256,6 +267,8 @@ pub struct Answered {
 pub struct SessionStats {
     /// Whether it is connected.
     pub connected: bool,
+    /// The [`Shard`] that sends to it.
+    pub shard: ShardId,
     /// The streams that the viewer receives.
     pub streams: BTreeSet<StreamId>,
     /// The video stream whose frames it gets now: the negotiated one, or another rendition ([`Fanout::serve`]).

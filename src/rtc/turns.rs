@@ -46,6 +46,10 @@ impl Turns {
         Some((id, turn))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
     pub(super) fn forget(&mut self, id: SessionId) {
         if let Some(turn) = self.listed.remove(&id) {
             self.queue(turn).retain(|other| *other != id);

@@ -137,6 +137,7 @@ impl World {
                 }
                 Output::Source(status, to) => self.sources.push((status, to)),
                 Output::Viewers(count) => self.viewers.push(count),
+                Output::Wake(_) => {}
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use str0m::net::{Protocol as Carrier, Receive};
 
-use super::Fanout;
+use super::{Fanout, Sessions};
 use crate::rtc::demux::{self, BadRecord, BadStun, Class, Stage, Stun, StunKind};
-use crate::rtc::session::Session;
 use crate::rtc::session::route::Sign;
+use crate::rtc::session::{Session, Sink};
 use crate::rtc::{Path, Protocol, SessionId};
 
 /// A path that carried nothing for so long may have moved to another port: two intervals of the feedback that
@@ -48,12 +48,12 @@ impl Fanout {
             }
         };
         let id = match (stun.kind, stun.user) {
-            (StunKind::Request, Some((ours, _))) => self.ufrags.get(ours).copied(),
+            (StunKind::Request, Some((ours, _))) => self.directory.named(ours),
             (StunKind::Request, None) => None,
-            (StunKind::Success, _) => self.paths.asker(&stun.transaction, path),
+            (StunKind::Success, _) => self.directory.asker(&stun.transaction, path),
             // It asks for no answer, and anybody can send it: it keeps a NAT's port open, and that is all.
             (StunKind::Indication, _) => {
-                self.totals.strays += u64::from(self.paths.claimants(path).next().is_none());
+                self.totals.strays += u64::from(self.directory.claimants(path).is_empty());
                 return;
             }
         };
@@ -62,8 +62,8 @@ impl Fanout {
             return;
         };
         let room = || {
-            let reached = self.sessions.get(&id).is_some_and(|session| session.reaches(path.remote));
-            reached && self.paths.has_room(id, path, self.now)
+            let reached = self.look(id, |session| session.reaches(path.remote)).unwrap_or(false);
+            reached && self.directory.has_room(id, path, self.now)
         };
         if stun.kind == StunKind::Request && !room() {
             self.totals.dropped.stun_paths += 1;
@@ -74,10 +74,10 @@ impl Fanout {
             return;
         }
         let sign = if stun.kind == StunKind::Success {
-            self.paths.handle_answer(id, &stun.transaction, path, self.now);
+            self.directory.handle_answer(id, &stun.transaction, path, self.now);
             Sign::Answer
         } else {
-            self.paths.handle_request(id, path, self.now);
+            self.directory.handle_request(id, path, self.now);
             Sign::Check
         };
         self.deliver(id, path, data, Some(sign));
@@ -87,24 +87,22 @@ impl Fanout {
     /// Ends what a session takes the place of at its path: one whose DTLS can't be told from its own, one of a
     /// viewer that is there no more.
     fn replace_others(&mut self, id: SessionId, path: Path, sign: Sign) {
-        let Some(newer) = self.sessions.get(&id) else { return };
+        let standing = |id| self.look(id, |session| Standing::of(session, path));
+        let Some(newer) = standing(id) else { return };
         let gives_way = |other: &SessionId| {
-            let Some(older) = self.sessions.get(other).filter(|older| older.made() < newer.made()) else {
-                return false;
-            };
-            let (connected, both) =
-                (newer.stage() == Stage::Established, older.stage() == Stage::Established);
-            let mixed = sign == Sign::Answer && !connected && !both && older.uses(path);
-            mixed || (connected && older.uses(path) && newer.heard() >= older.heard() + GONE)
+            let Some(older) = standing(*other).filter(|older| older.made < newer.made) else { return false };
+            let mixed = sign == Sign::Answer && !newer.connected && !older.connected && older.uses;
+            mixed || (newer.connected && older.uses && newer.heard >= older.heard + GONE)
         };
-        for other in self.paths.claimants(path).filter(gives_way).collect::<Vec<_>>() {
+        let claimants = self.directory.claimants(path);
+        for other in claimants.into_iter().filter(gives_way).collect::<Vec<_>>() {
             self.step(other, |session, _, _| session.replace());
         }
     }
 
     fn is_authentic(&self, id: SessionId, stun: &Stun<'_>) -> bool {
         let crypto = &self.shared.crypto.sha1_hmac_provider;
-        self.sessions.get(&id).is_some_and(|session| {
+        let check = |session: &Session| {
             let names = session.names();
             let password = match (stun.kind, stun.user) {
                 (StunKind::Success, _) => &names.their_password,
@@ -115,7 +113,8 @@ impl Fanout {
                 _ => return false,
             };
             !password.is_empty() && stun.is_signed_with(|parts| crypto.sha1_hmac(password.as_bytes(), parts))
-        })
+        };
+        self.look(id, check).unwrap_or(false)
     }
 
     fn handle_dtls(&mut self, path: Path, data: &[u8]) {
@@ -124,10 +123,10 @@ impl Fanout {
             let id = *id;
             let random = demux::records(data, Stage::Handshake).find_map(|r| demux::client_random(r.ok()?));
             let begins = |s: &Session| random.is_some_and(|random| s.may_begin_anew(random));
-            if self.paths.answered(id, path).is_some() && self.sessions.get(&id).is_some_and(begins) {
-                self.begin_anew(id);
+            if self.directory.answered(id, path).is_some() && self.look(id, begins).unwrap_or(false) {
+                self.at(id, |sessions| sessions.begin_anew(id));
             }
-            let Some(stage) = self.sessions.get(&id).map(Session::stage) else { continue };
+            let Some(stage) = self.look(id, Session::stage) else { continue };
             // One by one: a lost last flight comes again as plaintext, which is too late, and a Finished,
             // which must be answered.
             for record in demux::records(data, stage) {
@@ -148,12 +147,13 @@ impl Fanout {
     /// Whether a record may belong to a session's handshake: a client that began one goes on with it.
     fn is_handshake_of(&mut self, id: SessionId, record: &[u8]) -> bool {
         let Some(random) = demux::client_random(record) else { return true };
-        self.sessions.get_mut(&id).is_some_and(|session| *session.client.get_or_insert(random) == random)
+        let is_it = |session: &mut Session| *session.client.get_or_insert(random) == random;
+        self.at(id, |sessions| sessions.get_mut(id).is_some_and(is_it)).unwrap_or(false)
     }
 
     /// Hands RTP or RTCP to those whose it may be, until one finds by its keys that it is its own.
     fn hand_over(&mut self, path: Path, data: &[u8]) {
-        let known: Vec<SessionId> = self.paths.claimants(path).collect();
+        let known = self.directory.claimants(path);
         let mut take = |id: &SessionId| self.deliver_media(*id, path, data);
         if let Some(id) = known.iter().copied().find(&mut take) {
             if known.len() > 1 {
@@ -170,16 +170,17 @@ impl Fanout {
     /// The sessions of a host whose path carries nothing just now: a NAT may have given one another port. Those
     /// that are silent for longest come first.
     fn silent_of(&self, host: IpAddr) -> impl Iterator<Item = SessionId> + use<> {
-        let silent = |id| Some((self.sessions.get(&id)?.silent(self.now)?, id));
+        let silent = |id| Some((self.look(id, |session| session.silent(self.now))??, id));
+        let of_host = self.directory.of_host(host).into_iter();
         let mut found: Vec<(Duration, SessionId)> =
-            self.paths.of_host(host).filter_map(silent).filter(|(silent, _)| *silent >= MOVED).collect();
+            of_host.filter_map(silent).filter(|(silent, _)| *silent >= MOVED).collect();
         found.sort_by_key(|(silent, id)| (Reverse(*silent), *id));
         found.dedup();
         found.into_iter().map(|(_, id)| id).take(MAX_TRIES)
     }
 
     fn claimants(&mut self, path: Path) -> Vec<SessionId> {
-        let ids: Vec<SessionId> = self.paths.claimants(path).collect();
+        let ids = self.directory.claimants(path);
         self.totals.strays += u64::from(ids.is_empty());
         ids
     }
@@ -193,7 +194,7 @@ impl Fanout {
 
     /// Lets a session's library read a datagram.
     fn deliver(&mut self, id: SessionId, path: Path, data: &[u8], sign: Option<Sign>) {
-        if self.sessions.get(&id).is_some_and(Session::is_clogged) {
+        if self.look(id, Session::is_clogged).unwrap_or(false) {
             self.totals.dropped.unanswered += 1;
             return;
         }
@@ -206,6 +207,36 @@ impl Fanout {
             }
             // Read here as well-formed, there not.
             Err(_) => self.totals.dropped.stun_malformed += 1,
+        }
+    }
+
+    fn at<R>(&mut self, id: SessionId, act: impl FnOnce(&mut Sessions) -> R) -> Option<R> {
+        let at = *self.places.get(&id)?;
+        Some(self.with(at, act))
+    }
+
+    /// Lets one session do something.
+    fn step(&mut self, id: SessionId, act: impl FnOnce(&mut Session, Instant, &mut Sink<'_>)) {
+        self.at(id, |sessions| sessions.step(id, act));
+    }
+}
+
+/// What is compared of the sessions at a path, which may be in several shards.
+struct Standing {
+    made: (Instant, SessionId),
+    heard: Instant,
+    connected: bool,
+    /// The path is the one in use, or may become so.
+    uses: bool,
+}
+
+impl Standing {
+    fn of(session: &Session, path: Path) -> Standing {
+        Standing {
+            made: session.made(),
+            heard: session.heard(),
+            connected: session.stage() == Stage::Established,
+            uses: session.uses(path),
         }
     }
 }

@@ -13,7 +13,7 @@ const MAX_AGE: Duration = Duration::from_secs(2);
 const APART: u32 = 90;
 
 /// Frames since the last key frame, itself included; none if they are too many.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::rtc) struct Recent {
     frames: Vec<Cut>,
     bytes: usize,

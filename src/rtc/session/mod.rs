@@ -26,8 +26,8 @@ use str0m::net::Receive;
 use str0m::{IceConnectionState, Rtc};
 
 use super::crypto::keys::{self, Keys};
-use super::demux::paths::Paths;
 use super::demux::{self, Stage};
+use super::directory::Directory;
 use super::send::select::Serving;
 use super::send::sender::{Heard, Sender};
 use super::send::wall::Wall;
@@ -47,11 +47,12 @@ const TICK: Duration = Duration::from_millis(5);
 const STATS_EVERY: Duration = Duration::from_secs(1);
 
 /// What all sessions of a fan-out share.
+#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) crypto: Arc<CryptoProvider>,
     /// Made for the first session: until somebody watches, most of OpenSSL need not be in memory.
-    pub(super) certificate: OnceLock<DtlsCert>,
+    pub(super) certificate: Arc<OnceLock<DtlsCert>>,
     /// When the fan-out was made, from which ticks count.
     pub(super) start: Instant,
     pub(super) wall: Wall,
@@ -84,7 +85,7 @@ pub(super) enum Note {
 /// Where the output of a session goes.
 pub(super) struct Sink<'a> {
     /// Says which checks may leave.
-    pub(super) paths: &'a mut Paths,
+    pub(super) paths: &'a Directory,
     pub(super) notes: &'a mut Vec<Note>,
     pub(super) skipped: &'a mut Skipped,
 }

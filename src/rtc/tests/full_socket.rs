@@ -105,7 +105,7 @@ fn a_socket_that_takes_nothing_for_a_second_costs_whole_frames_and_nobody() {
 }
 
 #[test]
-fn a_socket_that_takes_half_keeps_every_call_and_lets_others_in() {
+pub(super) fn a_socket_that_takes_half_keeps_every_call_and_lets_others_in() {
     const VIEWERS: u64 = 20;
     let mut w = crowd(VIEWERS, false);
     w.run(ms(3000));
@@ -157,7 +157,7 @@ fn a_viewer_that_talks_while_the_socket_takes_nothing_fills_no_memory() {
 }
 
 #[test]
-fn goodbyes_wait_for_the_socket_and_are_counted_where_they_are_too_many() {
+pub(super) fn goodbyes_wait_for_the_socket_and_are_counted_where_they_are_too_many() {
     let mut w = crowd(3, false);
     w.run(ms(2000));
     w.socket_free = w.now + ms(1000);

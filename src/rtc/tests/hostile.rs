@@ -383,7 +383,7 @@ fn forged_sources_get_an_answer_and_few_checks() {
 }
 
 #[test]
-fn who_forges_a_viewers_address_does_not_get_its_datagrams() {
+pub(super) fn who_forges_a_viewers_address_does_not_get_its_datagrams() {
     let mut w = World::new();
     let victim = w.watching(1);
     let caller = Caller::call(&mut w, 2, |offer| offer);
@@ -561,7 +561,7 @@ fn nothing_is_sent_to_loopback_multicast_or_broadcast() {
 }
 
 #[test]
-fn checks_are_limited_over_all_sessions_and_viewers_connect_meanwhile() {
+pub(super) fn checks_are_limited_over_all_sessions_and_viewers_connect_meanwhile() {
     let mut w = World::new();
     for id in 101..=160 {
         Caller::call(&mut w, id, |offer| offer + &silent(id as u8, 16));

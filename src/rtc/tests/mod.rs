@@ -11,6 +11,7 @@ mod paths;
 mod probing;
 mod reports;
 mod serving;
+mod shards;
 mod shared_ports;
 mod viewing;
 mod world;

@@ -50,7 +50,7 @@ fn gap(w: &mut World, within: Duration) -> Duration {
 }
 
 #[test]
-fn media_follows_a_viewer_whose_source_port_changes() {
+pub(super) fn media_follows_a_viewer_whose_source_port_changes() {
     for nominates in [Nominates::Again, Nominates::Once] {
         let mut w = World::new();
         watching(&mut w, nominates);

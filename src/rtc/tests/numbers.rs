@@ -62,7 +62,7 @@ fn a_viewer_that_paused_gets_its_video_and_audio_back() {
 }
 
 #[test]
-fn no_number_is_sealed_twice_over_random_renegotiations() {
+pub(super) fn no_number_is_sealed_twice_over_random_renegotiations() {
     for seed in 1..=3 {
         renegotiate_at_random(seed);
     }

@@ -174,7 +174,7 @@ fn the_bundles_first_section_may_be_stopped_later() {
 }
 
 #[test]
-fn a_transport_may_begin_anew_when_its_first_section_is_stopped() {
+pub(super) fn a_transport_may_begin_anew_when_its_first_section_is_stopped() {
     // As Chromium does it: the same names and certificate, another port.
     for says_goodbye in [true, false] {
         let mut w = World::new();

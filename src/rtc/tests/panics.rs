@@ -37,7 +37,7 @@ fn only_the_second_is_over(mut w: World) {
 }
 
 #[test]
-fn a_panic_while_packets_are_sealed_ends_one_session() {
+pub(super) fn a_panic_while_packets_are_sealed_ends_one_session() {
     let mut w = audience();
     // The one that happens to seal first.
     once::panic_at_the_next();
@@ -53,7 +53,7 @@ fn a_panic_while_packets_are_sealed_ends_one_session() {
 }
 
 #[test]
-fn a_panic_at_a_datagram_a_frame_or_a_timer_ends_one_session() {
+pub(super) fn a_panic_at_a_datagram_a_frame_or_a_timer_ends_one_session() {
     let mut w = audience();
     w.fanout.panic_in(SessionId(2));
     w.run(ms(50));
@@ -61,7 +61,7 @@ fn a_panic_at_a_datagram_a_frame_or_a_timer_ends_one_session() {
 }
 
 #[test]
-fn a_panic_in_a_renegotiation_ends_one_session() {
+pub(super) fn a_panic_in_a_renegotiation_ends_one_session() {
     let mut w = audience();
     w.fanout.panic_in(SessionId(2));
     let offer = w.offer(2, &[MediaKind::Video], Direction::RecvOnly);
@@ -72,7 +72,7 @@ fn a_panic_in_a_renegotiation_ends_one_session() {
 }
 
 #[test]
-fn a_panic_at_a_goodbye_or_a_candidate_ends_one_session() {
+pub(super) fn a_panic_at_a_goodbye_or_a_candidate_ends_one_session() {
     let mut w = audience();
     w.fanout.panic_in(SessionId(2));
     w.fanout.close(SessionId(2), w.now);

@@ -21,7 +21,7 @@ fn frames(w: &World, id: u64) -> usize {
 }
 
 #[test]
-fn two_sessions_that_share_a_port_both_watch_under_loss() {
+pub(super) fn two_sessions_that_share_a_port_both_watch_under_loss() {
     for apart in [ms(200), ms(1000)] {
         let mut w = World::new();
         let address = SocketAddr::from(([198, 51, 100, 1], 5000));
@@ -59,7 +59,7 @@ fn two_sessions_that_share_a_port_both_watch_under_loss() {
 }
 
 #[test]
-fn a_newer_session_at_the_same_port_replaces_one_that_is_silent() {
+pub(super) fn a_newer_session_at_the_same_port_replaces_one_that_is_silent() {
     let mut w = World::new();
     w.viewer(1);
     w.run(ms(2000));
@@ -75,7 +75,7 @@ fn a_newer_session_at_the_same_port_replaces_one_that_is_silent() {
 }
 
 #[test]
-fn an_outage_of_both_replaces_neither() {
+pub(super) fn an_outage_of_both_replaces_neither() {
     let mut w = World::new();
     let address = SocketAddr::from(([198, 51, 100, 1], 5000));
     join_at(&mut w, 1, address);
@@ -90,7 +90,7 @@ fn an_outage_of_both_replaces_neither() {
 }
 
 #[test]
-fn of_two_handshakes_at_one_port_the_newer_goes_on() {
+pub(super) fn of_two_handshakes_at_one_port_the_newer_goes_on() {
     let mut replaced = 0;
     for at in (0..150).step_by(10) {
         let mut w = World::new();
@@ -112,7 +112,7 @@ fn of_two_handshakes_at_one_port_the_newer_goes_on() {
 }
 
 #[test]
-fn who_forges_an_address_replaces_nobody() {
+pub(super) fn who_forges_an_address_replaces_nobody() {
     let mut w = World::new();
     let victim = SocketAddr::from(([198, 51, 100, 1], 5000));
     for at in (0..120).step_by(5) {

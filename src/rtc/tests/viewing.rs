@@ -109,7 +109,7 @@ fn a_picture_loss_asks_for_a_key_frame() {
 }
 
 #[test]
-fn three_viewers_share_one_cut() {
+pub(super) fn three_viewers_share_one_cut() {
     let mut w = World::new();
     for id in 1..=3 {
         w.viewer(id);
@@ -131,7 +131,7 @@ fn three_viewers_share_one_cut() {
 }
 
 #[test]
-fn nobody_watching_costs_no_cut() {
+pub(super) fn nobody_watching_costs_no_cut() {
     let mut w = World::new();
     w.run(ms(1000));
     assert_eq!(w.fanout.totals().cut, 0);
@@ -175,7 +175,7 @@ fn the_camera_may_call() {
 }
 
 #[test]
-fn a_viewer_that_vanishes_is_gone_within_10_s() {
+pub(super) fn a_viewer_that_vanishes_is_gone_within_10_s() {
     let mut w = World::new();
     w.viewer(1);
     w.viewer(2);
@@ -212,7 +212,7 @@ fn a_viewer_that_closes_is_gone_at_once() {
 }
 
 #[test]
-fn closing_tells_the_viewer_and_forgets_it_without_an_event() {
+pub(super) fn closing_tells_the_viewer_and_forgets_it_without_an_event() {
     let mut w = World::new();
     w.viewer(1);
     w.run(ms(2000));
@@ -311,7 +311,7 @@ fn a_renegotiation_goes_on_with_the_same_stream() {
 }
 
 #[test]
-fn a_page_loaded_anew_takes_the_place_of_its_old_self() {
+pub(super) fn a_page_loaded_anew_takes_the_place_of_its_old_self() {
     let mut w = World::new();
     w.viewer(1);
     w.run(ms(2000));
@@ -401,7 +401,7 @@ fn a_datagram_to_an_address_that_is_no_candidate_is_not_answered() {
 }
 
 #[test]
-fn an_ice_restart_goes_on_with_the_same_stream() {
+pub(super) fn an_ice_restart_goes_on_with_the_same_stream() {
     let mut w = World::new();
     w.viewer(1);
     w.run(ms(2000));
@@ -458,7 +458,7 @@ fn pictures_that_are_wanted_later_begin_at_a_key_frame_too() {
 }
 
 #[test]
-fn an_address_may_pass_from_one_viewer_to_the_next() {
+pub(super) fn an_address_may_pass_from_one_viewer_to_the_next() {
     let mut w = World::new();
     w.viewer(1);
     w.run(ms(1000));
@@ -518,7 +518,7 @@ fn the_first_stream_that_a_viewer_decodes_is_sent_by_the_order_of_the_source() {
 }
 
 #[test]
-fn who_joins_soon_after_a_key_frame_needs_none() {
+pub(super) fn who_joins_soon_after_a_key_frame_needs_none() {
     let mut w = World::new();
     w.streams = vec![H264];
     w.frame_size = 1500;
@@ -549,7 +549,7 @@ fn who_joins_soon_after_a_key_frame_needs_none() {
 }
 
 #[test]
-fn audio_of_watchers_is_joined_as_configured() {
+pub(super) fn audio_of_watchers_is_joined_as_configured() {
     for (per_packet, packets) in [(20, 60), (60, 20), (120, 10)] {
         let config = Config { audio_packet: ms(per_packet), ..Config::default() };
         let mut w = World::with(config);

@@ -1,5 +1,6 @@
 //! A fan-out and browsers on a virtual network, with a virtual clock.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::call::body::End;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, Frame, StreamId, StreamInfo};
 use crate::rtc::{
-    Answer, Config, Event, Fanout, Input, LocalCandidate, Output, Path, Refusal, SessionId, Transmit,
+    Answer, Config, Event, Fanout, Input, LocalCandidate, Output, Path, Refusal, SessionId, Shard, Transmit,
 };
 
 pub(super) const H264: StreamId = StreamId(0);
@@ -60,6 +61,20 @@ impl Browser {
     }
 }
 
+thread_local! {
+    /// With how many drivers beside the fan-out's own a world begins on this thread.
+    pub(super) static DRIVERS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A driver of a shard, which gets a CPU when chance has it.
+pub(super) struct Driver {
+    pub(super) shard: Shard,
+    /// When it does something next.
+    at: Instant,
+    /// Datagrams that it sent.
+    pub(super) sent: usize,
+}
+
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) start: Instant,
@@ -97,6 +112,9 @@ pub(super) struct World {
     pub(super) forward: Option<SocketAddr>,
     /// How often the camera's time-out was due.
     pub(super) wakes: u64,
+    /// Drivers of shards, beside the one that runs the fan-out.
+    pub(super) drivers: Vec<Driver>,
+    pub(super) chance: u64,
     camera: Vec<SocketAddr>,
     /// When the encoder has the key frame ready that was asked for; and the one of the small rendition.
     key_at: Option<Instant>,
@@ -137,7 +155,7 @@ impl World {
         let camera = candidates.iter().map(|c| c.base).collect();
         let mut fanout = Fanout::new(Config { candidates, ..config }, now);
         fanout.set_streams(&all_media());
-        World {
+        let mut world = World {
             now,
             start: now,
             fanout,
@@ -160,6 +178,8 @@ impl World {
             answers_none: false,
             forward: None,
             wakes: 0,
+            drivers: vec![],
+            chance: 1,
             camera,
             key_at: Some(now),
             small_key_at: None,
@@ -170,7 +190,23 @@ impl World {
             next_sound: now,
             camera_deadline: now,
             count: 0,
-        }
+        };
+        (0..DRIVERS.get()).for_each(|_| world.drive());
+        world
+    }
+
+    /// One more driver.
+    pub(super) fn drive(&mut self) {
+        let shard = self.fanout.shard();
+        self.drivers.push(Driver { shard, at: self.now, sent: 0 });
+        self.drain_camera();
+    }
+
+    /// A number below this one; the seed is `chance`.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.chance =
+            self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.chance >> 33) % end
     }
 
     /// A browser that has not called yet.
@@ -358,6 +394,9 @@ impl World {
             for b in self.browsers.values().filter(|b| !b.gone) {
                 next = next.min(b.deadline);
             }
+            for driver in &self.drivers {
+                next = next.min(driver.at);
+            }
             if next > end {
                 self.now = end;
                 return;
@@ -365,6 +404,10 @@ impl World {
             self.now = self.now.max(next);
             self.deliver();
             if self.socket_free == self.now {
+                // All drivers that wait for the socket learn of it, and one of them is the first.
+                if self.below(self.drivers.len() as u64 + 1) > 0 {
+                    self.drive_shards();
+                }
                 self.drain_camera();
             }
             self.make_frames();
@@ -373,6 +416,7 @@ impl World {
                 self.fanout.handle_input(Input::Timeout, self.now);
                 self.drain_camera();
             }
+            self.drive_shards();
             let due: Vec<u64> = self
                 .browsers
                 .iter()
@@ -469,13 +513,16 @@ impl World {
     pub(super) fn drain_camera(&mut self) {
         loop {
             while let Some(t) = self.poll_socket() {
-                for datagram in t.datagrams() {
-                    self.put_on_wire(t.path.local, t.path.remote, datagram);
-                }
-                self.sent.push(t);
-                self.sent_at.push(self.now - self.start);
+                self.leave(t);
             }
             match self.fanout.poll_output() {
+                Output::Wake(shard) => {
+                    let at = self.now + Duration::from_micros(self.below(2000));
+                    let known = self.drivers.iter_mut().find(|driver| driver.shard.id() == shard);
+                    if let Some(driver) = known {
+                        driver.at = driver.at.min(at);
+                    }
+                }
                 Output::Timeout(at) => {
                     self.camera_deadline = at;
                     return;
@@ -487,6 +534,47 @@ impl World {
                     }
                     self.events.push((self.now - self.start, e));
                 }
+            }
+        }
+    }
+
+    fn leave(&mut self, t: Transmit) {
+        for datagram in t.datagrams() {
+            self.put_on_wire(t.path.local, t.path.remote, datagram);
+        }
+        self.sent.push(t);
+        self.sent_at.push(self.now - self.start);
+    }
+
+    /// Whoever drives a shard and has a CPU goes on for a while.
+    fn drive_shards(&mut self) {
+        let count = self.drivers.len();
+        let first = self.below(count.max(1) as u64) as usize;
+        for at in (0..count).map(|at| (at + first) % count) {
+            if self.drivers[at].at > self.now {
+                continue;
+            }
+            self.drivers[at].shard.handle_timeout(self.now);
+            let calls = self.below(20);
+            let sent = (0..calls).all(|_| {
+                let free = self.socket_free <= self.now;
+                let Some(t) = free.then(|| self.drivers[at].shard.poll_transmit(self.now)).flatten() else {
+                    return false;
+                };
+                self.socket_free = self.now + self.socket_takes * t.datagrams().count() as u32;
+                self.drivers[at].sent += t.datagrams().count();
+                self.leave(t);
+                true
+            });
+            let soon = self.now + Duration::from_micros(self.below(3000) + 1);
+            let driver = &mut self.drivers[at];
+            driver.at = match sent {
+                _ if self.socket_free > self.now => self.socket_free,
+                true => soon,
+                false => driver.shard.poll_timeout(),
+            };
+            if driver.shard.has_events() {
+                self.drain_camera();
             }
         }
     }
