@@ -10,7 +10,7 @@ use crate::call::body::{Candidate, End};
 use crate::call::{self, CallError, CallId, Calls};
 use crate::media::{StreamId, StreamInfo};
 use crate::proto::Address;
-use crate::rtc::{self, Fanout, LocalCandidate, Serving, SessionId, SessionStats, Transmit};
+use crate::rtc::{self, Fanout, LocalCandidate, Serving, SessionId, SessionStats, Shard, Transmit};
 
 /// How many more calls signalling accepts than there are seats: over the limit, we send `busy` ourselves.
 const SPARE: usize = 64;
@@ -131,6 +131,13 @@ impl Core {
     /// Sets the addresses at which later calls can reach us.
     pub(crate) fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
         self.fanout.set_candidates(candidates);
+    }
+
+    /// A shard of the viewers, for a driver of its own.
+    pub(crate) fn shard(&mut self, now: Instant) -> Shard {
+        let shard = self.fanout.shard();
+        self.settle(now);
+        shard
     }
 
     /// Sets the maximum bandwidth to probe for, in bit/s.

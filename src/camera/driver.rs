@@ -89,6 +89,8 @@ impl Driver {
             }
             let Some(frame) = self.shared.inbox.frames.pop() else { continue };
             self.shared.input(Input::Frame(&frame));
+            // Other drivers begin before this one goes on.
+            self.drain();
             self.poll_transmits(cx);
             self.drain();
             if self.sending {
@@ -195,7 +197,7 @@ impl Driver {
                     let reading = source.producer().read_heat();
                     shared.input(Input::Heat(reading));
                 }
-                Output::Wake(_) => {}
+                Output::Wake(shard) => shared.senders.wake(shard),
                 Output::Viewers(count) => shared.publish("viewers", count.into()),
                 Output::Source(status, to) => self.tell_source(status, &to),
                 Output::Event(event) => shared.events.push(event),

@@ -29,6 +29,7 @@ mod frames;
 mod permission;
 mod profile;
 mod reconfigure;
+mod sender;
 mod shared;
 mod site;
 mod snapshot;
@@ -41,12 +42,12 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use futures_lite::future::zip;
+use futures_lite::future::{or, zip};
 
 pub use crate::calling::Answer;
 pub use commands::CommandRequest;
@@ -76,6 +77,7 @@ use commands::Handlers;
 use controls::ControlCommands;
 use driver::Driver;
 use frame_callbacks::FrameCallbacks;
+use sender::{Sender, Senders};
 use shared::Shared;
 use site::Entrance;
 use sources::{Epoch, Inbox, Sources};
@@ -165,6 +167,7 @@ impl Camera {
             owns_server: owned,
             requests: AtomicU64::new(0),
             ran: AtomicBool::new(false),
+            senders: Senders::new(udp.port_for_others()),
             udp: Mutex::new(Some(udp)),
             place,
             urls,
@@ -401,18 +404,41 @@ impl Camera {
         shared.inbox.changed.notify();
     }
 
-    /// Runs until [`Camera::shutdown`], or until a server elsewhere refuses the camera for good. Run it once, on any
-    /// runtime; dropped, it closes the source, and ends what waits for frames and snapshots.
+    /// Runs until [`Camera::shutdown`], or until a server elsewhere refuses the camera for good, on any runtime. Dropped,
+    /// it closes the source, and ends what waits for frames and snapshots.
+    ///
+    /// The first future that is polled runs the camera. Each further one, on a thread of its own, adds a core: it gets its
+    /// share of the viewers, and sends to them, and runs the camera's own server too. It ends with the camera; dropped, it
+    /// leaves its viewers to those that go on.
+    ///
+    /// ```no_run
+    /// # fn f(camera: symple::Camera) {
+    /// let second = camera.run();
+    /// let thread = std::thread::spawn(move || futures_lite::future::block_on(second));
+    /// futures_lite::future::block_on(camera.run());
+    /// thread.join().expect("it doesn't panic");
+    /// # }
+    /// ```
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
         async move {
-            let Some(running) = Running::begin(&shared) else {
-                return log::error!("the camera has run already: this second run() does nothing");
-            };
             let served = async {
                 if let Some(server) = shared.server.as_ref().filter(|_| shared.owns_server) {
                     server.run().await;
                 }
+            };
+            let Some(running) = Running::begin(&shared) else {
+                match Sender::new(&shared) {
+                    Ok(mut sender) => {
+                        let serves = async {
+                            served.await;
+                            pending().await
+                        };
+                        or(poll_fn(|cx| sender.poll(cx)), serves).await;
+                    }
+                    Err(e) => log::error!("a further run() of the camera does nothing: {e}"),
+                }
+                return;
             };
             let connected = async {
                 shared.client.run().await;
@@ -440,6 +466,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let shared = &self.0;
         shared.input(Input::Shutdown);
+        shared.senders.end();
         shared.command(Command::Want(BTreeSet::new()));
         // A callback may own the camera, and the camera its ports.
         shared.events.clear();

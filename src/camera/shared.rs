@@ -10,6 +10,7 @@ use futures_lite::future::Boxed;
 use super::commands::Handlers;
 use super::controls::Reply;
 use super::frame_callbacks::FrameCallbacks;
+use super::sender::Senders;
 use super::site::{self, Rules, SiteData};
 use super::sources::{Inbox, Sources};
 use super::studio::{Input, Studio, Whence};
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub ran: AtomicBool,
     /// The UDP port, until the driver takes it.
     pub udp: Mutex<Option<Udp>>,
+    /// Further drivers.
+    pub senders: Senders,
     pub place: site::Reachability,
     pub urls: Vec<String>,
 }

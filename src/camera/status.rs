@@ -44,6 +44,7 @@ impl Status {
                 "user": viewer.address.user(),
                 "video": viewer.video.map(|codec| format!("{codec:?}")),
                 "audio": viewer.audio,
+                "shard": stats.as_ref().map(|s| s.shard.0),
                 "packets": stats.as_ref().map(|s| s.packets),
                 "frames": stats.as_ref().map(|s| s.frames),
                 "skipped": stats.as_ref().map(|s| skipped(&s.skipped)),

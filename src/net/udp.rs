@@ -6,6 +6,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use quinn_udp::{RecvMeta, UdpSocketState};
@@ -28,7 +29,7 @@ const MAX_ERRORS: usize = 64;
 
 /// A UDP port. One task polls it.
 pub struct Udp {
-    sockets: Vec<Half>,
+    sockets: Arc<[Half]>,
     port: u16,
     buffers: Vec<Vec<u8>>,
     /// What the system has not accepted yet.
@@ -36,6 +37,23 @@ pub struct Udp {
     /// Bytes of the current transmit that are already sent.
     sent: usize,
     failed: u64,
+}
+
+/// A UDP port for further tasks. While it exists, the port is open.
+#[cfg(feature = "camera")]
+pub(crate) struct Port {
+    sockets: Arc<[Half]>,
+    port: u16,
+}
+
+#[cfg(feature = "camera")]
+impl Port {
+    /// The same port for another task, in file descriptors of its own: of one, only one task can wait until it accepts
+    /// data.
+    pub(crate) fn udp(&self) -> io::Result<Udp> {
+        let sockets = self.sockets.iter().map(Half::again).collect::<io::Result<Vec<_>>>()?;
+        Ok(Udp::of(sockets, self.port))
+    }
 }
 
 /// The port in one address family.
@@ -52,7 +70,18 @@ impl Udp {
         let sockets =
             if listen.ip().is_unspecified() { bind_both(listen.port())? } else { vec![Half::bind(listen)?] };
         let port = sockets[0].io.get_ref().local_addr()?.port();
-        Ok(Udp { sockets, port, buffers: vec![vec![0; BUFFER]; BUFFERS], in_hand: None, sent: 0, failed: 0 })
+        Ok(Udp::of(sockets, port))
+    }
+
+    fn of(sockets: Vec<Half>, port: u16) -> Udp {
+        let (sockets, buffers) = (sockets.into(), vec![vec![0; BUFFER]; BUFFERS]);
+        Udp { sockets, port, buffers, in_hand: None, sent: 0, failed: 0 }
+    }
+
+    /// The port for further tasks.
+    #[cfg(feature = "camera")]
+    pub(crate) fn port_for_others(&self) -> Port {
+        Port { sockets: self.sockets.clone(), port: self.port }
     }
 
     /// The port number.
@@ -102,7 +131,7 @@ impl Udp {
         mut on: impl FnMut(Path, &[u8]),
     ) -> Poll<io::Result<()>> {
         let mut came = false;
-        for half in &self.sockets {
+        for half in self.sockets.iter() {
             came |= match half.poll_recv(cx, &mut self.buffers, self.port, &mut on) {
                 Poll::Ready(result) => result.map(|()| true)?,
                 Poll::Pending => false,
@@ -182,6 +211,13 @@ impl Half {
         let io = Async::new(UdpSocket::from(socket))?;
         let state = UdpSocketState::new(io.get_ref().into())?;
         Ok(Half { io, state, ip: address.ip() })
+    }
+
+    #[cfg(feature = "camera")]
+    fn again(&self) -> io::Result<Half> {
+        let io = Async::new(self.io.get_ref().try_clone()?)?;
+        let state = UdpSocketState::new(io.get_ref().into())?;
+        Ok(Half { io, state, ip: self.ip })
     }
 
     fn poll_recv(
@@ -332,6 +368,24 @@ mod tests {
         assert_eq!(udp.failed(), 2);
         send(&mut udp, &Transmit { path: Path::udp(local, to), segment: None, data: vec![7] });
         assert_eq!(receive(&mut udp, 1)[0].2, [7]);
+    }
+
+    #[cfg(feature = "camera")]
+    #[test]
+    fn further_tasks_send_from_the_same_port_which_closes_with_the_last() {
+        let first = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
+        let local = SocketAddr::from(([127, 0, 0, 1], first.port()));
+        let port = first.port_for_others();
+        drop(first);
+        let mut second = port.udp().expect("a file descriptor is free");
+        let mut peer = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
+        let to = SocketAddr::from(([127, 0, 0, 1], peer.port()));
+        send(&mut second, &Transmit { path: Path::udp(local, to), segment: None, data: b"yes".to_vec() });
+        assert_eq!(receive(&mut peer, 1), [(to, local, b"yes".to_vec())]);
+        drop(port);
+        assert!(Udp::bind(local).is_err(), "the second task has it");
+        drop(second);
+        Udp::bind(local).expect("nobody has it");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::camera::event::{Event, Viewer, ViewerId};
 use crate::camera::profile;
 use crate::media::{Codec, Kind};
 use crate::proto::Address;
-use crate::rtc::{self, SessionStats};
+use crate::rtc::{self, SessionStats, Shard};
 
 impl Studio {
     /// Calls a peer, to show it the pictures. `at_once`: with our offer in the init.
@@ -61,6 +61,13 @@ impl Studio {
     /// Where the viewers of later calls can reach us.
     pub(crate) fn set_candidates(&mut self, candidates: Vec<rtc::LocalCandidate>) {
         self.calling.set_candidates(candidates);
+    }
+
+    /// A shard of those who watch, for a driver of its own.
+    pub(crate) fn shard(&mut self, now: Instant) -> Shard {
+        let shard = self.calling.shard(now);
+        self.settle(now);
+        shard
     }
 
     pub(crate) fn viewers(&self) -> impl Iterator<Item = (Viewer, Option<SessionStats>)> {

@@ -1,0 +1,107 @@
+//! A task that sends to a shard of the viewers, on a thread of its own: all but that is left to the camera's first task.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use super::burst::Burst;
+use super::shared::Shared;
+use crate::net::time::{self, Alarm};
+use crate::net::turn::{self, Turn};
+use crate::net::udp::{Port, Udp};
+use crate::net::{Signal, lock};
+use crate::rtc::{Shard, ShardId};
+
+/// The senders of a camera.
+pub(super) struct Senders {
+    /// `None` when the camera has ended.
+    port: Mutex<Option<Port>>,
+    signals: Mutex<BTreeMap<ShardId, Arc<Signal>>>,
+    over: AtomicBool,
+}
+
+impl Senders {
+    pub(super) fn new(port: Port) -> Senders {
+        Senders { port: Mutex::new(Some(port)), signals: Mutex::default(), over: AtomicBool::new(false) }
+    }
+
+    /// A shard has something to do.
+    pub(super) fn wake(&self, shard: ShardId) {
+        if let Some(signal) = lock(&self.signals).get(&shard) {
+            signal.notify();
+        }
+    }
+
+    /// The camera has ended.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        *lock(&self.port) = None;
+        lock(&self.signals).values().for_each(|signal| signal.notify());
+    }
+}
+
+pub(super) struct Sender {
+    shard: Shard,
+    signal: Arc<Signal>,
+    udp: Udp,
+    alarm: Alarm,
+    /// Dropped after the shard.
+    place: Place,
+}
+
+/// Its place among those that send.
+struct Place {
+    shared: Arc<Shared>,
+    shard: ShardId,
+}
+
+impl Sender {
+    /// Takes over a shard.
+    ///
+    /// Errors: the camera has ended, or no file descriptor is free.
+    pub(super) fn new(shared: &Arc<Shared>) -> io::Result<Sender> {
+        let ended = || io::Error::other("the camera has ended");
+        let udp = lock(&shared.senders.port).as_ref().ok_or_else(ended)?.udp()?;
+        let shard = lock(&shared.studio).shard(time::now());
+        let signal = Arc::new(Signal::default());
+        lock(&shared.senders.signals).insert(shard.id(), signal.clone());
+        // Viewers that were there before are now this one's.
+        signal.notify();
+        let place = Place { shared: shared.clone(), shard: shard.id() };
+        Ok(Sender { shard, signal, udp, alarm: Alarm::unset(), place })
+    }
+
+    /// Ready when the camera has ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        turn::poll(cx, |cx| self.turn(cx))
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
+        let woken = self.signal.poll(cx).is_ready();
+        if self.place.shared.senders.over.load(Ordering::Acquire) {
+            return Turn::Done(());
+        }
+        let due = self.alarm.poll(cx).is_ready();
+        if due {
+            self.shard.handle_timeout(time::now());
+        }
+        let mut burst = Burst::new();
+        let shard = &self.shard;
+        _ = self.udp.poll_transmits(cx, || burst.next(|| shard.poll_transmit(time::now())));
+        if self.shard.has_events() {
+            self.place.shared.inbox.changed.notify();
+        }
+        self.alarm.set(Some(self.shard.poll_timeout()));
+        if burst.is_over() { Turn::Yield } else { Turn::after(woken || due) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.shared.senders.signals).remove(&self.shard);
+        // The first task moves the viewers to those who go on.
+        self.shared.inbox.changed.notify();
+    }
+}
