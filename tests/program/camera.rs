@@ -143,8 +143,20 @@ fn a_check_prints_what_would_run_and_opens_nothing() {
     // The port is in use by the running camera, which a check of its settings does not report.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
-    let args =
-        ["camera", "--check", "--size", "320x240", "--fps", "10", "--port", &port, "--max-viewers", "7"];
+    let args = [
+        "camera",
+        "--check",
+        "--size",
+        "320x240",
+        "--fps",
+        "10",
+        "--port",
+        &port,
+        "--max-viewers",
+        "7",
+        "--threads",
+        "2",
+    ];
     let (code, out, err) = run(&args, &[("SYMPLE_TOKEN", "s3cret")]);
     assert_eq!(code, 0, "{err}");
     for part in [
@@ -154,6 +166,7 @@ fn a_check_prints_what_would_run_and_opens_nothing() {
         "  per address     32 sockets, 16 unauthenticated, 4 calls without media",
         "at most 320x240, 10 fps",
         "viewers         at most 7",
+        "threads         2\n",
         "  source          test\n",
         "encoder: x264enc (software",
         "set by:\n",

@@ -6,6 +6,7 @@ mod settings;
 mod words;
 
 use std::ffi::OsString;
+use std::thread::JoinHandle;
 
 use symple::camera::{Camera, CameraError, Config, Event, Signalling};
 use symple::media::board::BoardInfo;
@@ -61,11 +62,11 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     open_files::raise();
     let settings = loaded.settings;
     let certificate = certificate(&settings)?;
-    let (controls, media) = (settings.set.clone(), settings.media.clone());
+    let (controls, media, threads) = (settings.set.clone(), settings.media.clone(), settings.threads);
     let (mut config, ring) = library_config(settings, loaded.line.check)?;
     if let Some(depth) = loaded.line.check {
         let (certificate, ring) = (certificate.as_ref(), ring.as_deref());
-        let checked = check::Checked { config, media: &media, certificate, ring, set: &controls };
+        let checked = check::Checked { config, media: &media, certificate, ring, set: &controls, threads };
         return check::run(&checked, depth, &table, &loaded.sources);
     }
     if let (Signalling::Serve(serve), Some(certificate)) = (&mut config.signalling, &certificate) {
@@ -86,7 +87,7 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
         let loaded = files::load("camera", &table, takes, args.clone())?;
         loaded.map(|loaded| library_config(loaded.settings, None)).transpose()
     };
-    run(&camera, ring, certificate.as_ref(), again)
+    run(&camera, threads, ring, certificate.as_ref(), again)
 }
 
 /// Takes over the settings as they are now.
@@ -154,8 +155,17 @@ fn unusable(e: CameraError) -> Failure {
     Failure::new(kind, format!("cannot start the camera: {e}"))
 }
 
+/// A further thread of the camera.
+fn driver(camera: &Camera) -> Option<JoinHandle<()>> {
+    let run = camera.run();
+    let thread = std::thread::Builder::new().name("symple-driver".into());
+    let started = thread.spawn(move || smol::block_on(run));
+    started.map_err(|e| log::warn!("running with one thread fewer: {e}")).ok()
+}
+
 fn run(
     camera: &Camera,
+    threads: usize,
     ring: Option<String>,
     certificate: Option<&Certificate>,
     again: impl Fn() -> Result<Option<(Config, Option<String>)>, Failure>,
@@ -198,7 +208,10 @@ fn run(
             reload(camera, again());
         }
     };
-    signals::run(camera.run(), signals::listen()?, act, certificate::tend(certificate, camera.server()));
+    let signals = signals::listen()?;
+    let drivers: Vec<_> = (1..threads).map_while(|_| driver(camera)).collect();
+    signals::run(camera.run(), signals, act, certificate::tend(certificate, camera.server()));
+    drivers.into_iter().for_each(|driver| _ = driver.join());
     // Without a signal, a camera only ends if a server refuses it.
     if asked { Ok(()) } else { failure.try_recv().map_or(Ok(()), Err) }
 }

@@ -35,6 +35,7 @@ pub(super) struct Checked<'a> {
     pub ring: Option<&'a str>,
     /// Controls to set at the start.
     pub set: &'a [String],
+    pub threads: usize,
 }
 
 /// Prints what would run, and fails if the camera would fail to start.
@@ -288,6 +289,7 @@ fn describe(checked: &Checked<'_>, certificate: &str) -> String {
         row("rings", user.into());
     }
     row("viewers", format!("at most {}", config.max_viewers));
+    row("threads", checked.threads.to_string());
     row(
         "controls",
         match &config.controls {

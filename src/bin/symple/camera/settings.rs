@@ -35,6 +35,7 @@ pub(super) struct Settings {
     pub ring: Option<String>,
     /// Controls of the camera to set at the start.
     pub set: Vec<String>,
+    pub threads: usize,
     pub log: LevelFilter,
 }
 
@@ -56,6 +57,7 @@ impl Default for Settings {
             roots: None,
             ring: None,
             set: Vec::new(),
+            threads: 1,
             log: LevelFilter::Warn,
         }
     }
@@ -341,6 +343,12 @@ const REST: &[Setting<Settings>] = &[
         |s: &mut S, v| set(&mut s.camera.ice_servers, objects(v)),
     )
     .list(),
+    Setting::new(
+        "threads",
+        "N",
+        "Threads that send to viewers and serve. Default: 1; more threads serve more viewers, a share of them each",
+        |s: &mut S, v| set(&mut s.threads, count(v, 1).map(|n| n as usize)),
+    ),
     Setting::new("log", "LEVEL", "off, error, warn (the default), info, debug or trace", |s: &mut S, v| {
         set(&mut s.log, parsed(v).map_err(|_| "must be off, error, warn, info, debug or trace".into()))
     }),
