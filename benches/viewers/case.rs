@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::{self, MILLISECOND, Nanos, SECOND};
 use crate::load::{Load, Viewer};
 use crate::options::Options;
-use crate::status::Status;
+use crate::status::{self, Status};
 use crate::subject::{Cpu, Kind, Subject};
 
 /// Between arrivals.
@@ -15,6 +15,8 @@ const ARRIVAL: Nanos = 20 * MILLISECOND;
 const PATIENCE: Nanos = 20 * SECOND;
 /// After the last arrival, until handshakes, key frames for joiners and first estimates are over.
 const SETTLE: Nanos = 2 * SECOND;
+/// How long `/api/status` is asked for.
+const ASKING: Nanos = 2 * SECOND;
 /// How long a frame may take; what comes later counts as lost.
 const LATEST: Nanos = SECOND / 2;
 
@@ -37,6 +39,8 @@ pub(crate) struct Figures {
     pub(crate) out: Vec<f64>,
     /// What requests for `/api/status` took, in ms; none for a subject without a page.
     pub(crate) status: Vec<f64>,
+    /// The share of each of its threads in the packets that were sent; none for a subject without a page.
+    pub(crate) split: Vec<f64>,
     pub(crate) packets_lost: u64,
     pub(crate) frames_lost: u64,
     pub(crate) gaps: u64,
@@ -73,13 +77,30 @@ pub(crate) fn run(kind: Kind, count: usize, options: &Options) -> Figures {
     let begin = clock::now() + 20 * MILLISECOND;
     let end = begin + (seconds * SECOND as f64) as Nanos;
     load.measure(&(begin..end));
-    let status = subject.page.map(Status::ask);
+    let packets_before = subject.page.map(status::packets).unwrap_or_default();
     load.run(begin, |_| false);
     let (began, cpu, own) = (clock::now(), subject.cpu(), Cpu::of_this_thread());
     load.run(end, |_| false);
     let (ended, cpu, own) = (clock::now(), subject.cpu().since(cpu), Cpu::of_this_thread().since(own));
-    let status = status.map(|status| status.take()).unwrap_or_default();
     let memory = subject.resident().saturating_sub(base);
+    let mut split: Vec<f64> = subject
+        .page
+        .map(status::packets)
+        .unwrap_or_default()
+        .iter()
+        .map(|(thread, packets)| {
+            packets.saturating_sub(packets_before.get(thread).copied().unwrap_or(0)) as f64
+        })
+        .collect();
+    let all: f64 = split.iter().sum();
+    split.iter_mut().for_each(|packets| *packets /= all);
+    // Afterwards, since it takes CPU time.
+    let status = subject.page.map(|page| {
+        let status = Status::ask(page);
+        load.run(clock::now() + ASKING, |_| false);
+        status.take()
+    });
+    let status = status.unwrap_or_default();
     load.run(clock::now() + LATEST, |_| false);
 
     let of_second = |cpu: Duration| cpu.as_nanos() as f64 / (ended - began) as f64;
@@ -109,6 +130,7 @@ pub(crate) fn run(kind: Kind, count: usize, options: &Options) -> Figures {
         first_key: watching.iter().filter_map(|viewer| first_key(viewer)).collect(),
         out,
         status,
+        split,
         packets_lost: sum(|viewer| viewer.track.tally.lost),
         frames_lost: (pushed.len() * count) as u64 - frames,
         gaps: sum(|viewer| viewer.track.tally.gaps),

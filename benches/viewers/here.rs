@@ -15,11 +15,12 @@ use crate::subject;
 
 pub(crate) const NAME: &str = "here";
 pub(crate) const WITH_AUDIO: &str = "here+audio";
+pub(crate) const ON_TWO_THREADS: &str = "here, 2 threads";
 
 /// The rate of the frames, which the encoder keeps whatever it is asked for.
 const BITRATE: u32 = 2_000_000;
 
-pub(crate) fn run(audio: bool) {
+pub(crate) fn run(audio: bool, threads: usize) {
     subject::end_with_parent();
     let (source, video, sound) = if audio {
         let (source, [video, sound]) = Source::push_streams([Codec::H264, Codec::Opus]);
@@ -47,6 +48,10 @@ pub(crate) fn run(audio: bool) {
     });
     encoder::write(&camera.urls()[0].replace("http", "ws"));
     encoder::start(wanted, audio, Feeds { video, sound });
+    for _ in 1..threads {
+        let run = camera.run();
+        std::thread::spawn(move || smol::block_on(run));
+    }
     smol::block_on(camera.run());
 }
 

@@ -6,6 +6,9 @@
 //! ratio says more than the microseconds, and delays say nothing once the sender has waited for a CPU: a sender that
 //! comes late sends more at once, which is also cheaper. `chrt -r 1 make bench`, as root, goes before everybody else.
 //!
+//! The camera also runs on two threads, each of which sends to half of the viewers: what a packet costs then, compared
+//! with one thread, and how the packets are split. The viewers need one of two CPUs, so that isn't about throughput.
+//!
 //! Options: `--viewers 10,50`, `--seconds 4` (of measuring), `--rounds 2`, `--audio` (a camera with audio too),
 //! `--filter bound` (subjects whose name contains this), `--loss 5` (percent of packets that viewers lose).
 
@@ -57,8 +60,9 @@ mod wake;
 #[cfg(target_os = "linux")]
 fn main() {
     match std::env::args().nth(1).as_deref() {
-        Some(here::NAME) => here::run(false),
-        Some(here::WITH_AUDIO) => here::run(true),
+        Some(here::NAME) => here::run(false, 1),
+        Some(here::ON_TWO_THREADS) => here::run(false, 2),
+        Some(here::WITH_AUDIO) => here::run(true, 1),
         Some(bound::NAME) => bound::run(),
         _ => report::run(),
     }

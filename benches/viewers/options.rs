@@ -40,7 +40,7 @@ impl Options {
                 _ => return Err(format!("unknown option: {name}")),
             }
         }
-        options.kinds = vec![Kind::Here, Kind::Bound];
+        options.kinds = vec![Kind::Here, Kind::HereOnTwoThreads, Kind::Bound];
         options.kinds.extend(audio.then_some(Kind::HereWithAudio));
         options.kinds.retain(|kind| kind.name().contains(&filter));
         let most = options.viewers.iter().max().copied().unwrap_or(0);

@@ -42,6 +42,7 @@ pub(crate) fn run() {
             let ratio = match kind {
                 Kind::Here => of(Kind::Bound).map(|bound| ratio(rounds, bound)),
                 Kind::HereWithAudio => of(Kind::Here).map(|here| extra(rounds, here)),
+                Kind::HereOnTwoThreads => of(Kind::Here).map(|here| on_two(rounds, here)),
                 Kind::Bound => None,
             };
             row(*count, *kind, rounds, ratio);
@@ -94,6 +95,13 @@ fn row(count: usize, kind: Kind, rounds: &[Figures], ratio: Option<String>) {
 fn ratio(here: &[Figures], bound: &[Figures]) -> String {
     let ratios = here.iter().zip(bound).map(|(here, bound)| here.microseconds / bound.microseconds);
     format!("{:.2}", median(ratios.collect()))
+}
+
+/// What a packet costs on two threads, by what it costs on one; and the share of each in the packets.
+fn on_two(two: &[Figures], one: &[Figures]) -> String {
+    let percent = |share: f64| format!("{:.0}", 100.0 * share);
+    let split = two.iter().map(|it| it.split.iter().copied().map(percent).collect::<Vec<_>>().join(":"));
+    format!("{} of one thread, packets {}", ratio(two, one), split.collect::<Vec<_>>().join(" and "))
 }
 
 /// How much more CPU time audio takes.

@@ -17,6 +17,7 @@ use crate::{bound, encoder, here};
 pub(crate) enum Kind {
     Here,
     HereWithAudio,
+    HereOnTwoThreads,
     Bound,
 }
 
@@ -25,6 +26,7 @@ impl Kind {
         match self {
             Kind::Here => here::NAME,
             Kind::HereWithAudio => here::WITH_AUDIO,
+            Kind::HereOnTwoThreads => here::ON_TWO_THREADS,
             Kind::Bound => bound::NAME,
         }
     }
@@ -61,7 +63,9 @@ impl Subject {
         output.read_line(&mut first).expect("it writes UTF-8");
         let page = first.trim().strip_prefix("ws://").and_then(|url| url.trim_end_matches('/').parse().ok());
         let calls = match kind {
-            Kind::Here | Kind::HereWithAudio => Calls::symple(first.trim().to_owned()),
+            Kind::Here | Kind::HereWithAudio | Kind::HereOnTwoThreads => {
+                Calls::symple(first.trim().to_owned())
+            }
             Kind::Bound => Calls::Pipe(child.stdin.take().expect("piped")),
         };
         let frames = Arc::<Mutex<Vec<(u32, Nanos)>>>::default();
