@@ -71,6 +71,9 @@ pub(in crate::rtc) struct Probe {
 /// Without feedback for so long (µs) while packets leave, the rate is lowered by `SILENT_PART`, and again after as long.
 const SILENCE: i64 = 2_000_000;
 const SILENT_PART: f64 = 0.7;
+/// Where of the packets of so many µs not one arrived the path was gone. Too much being sent leaves none so long without
+/// any: what a full queue takes arrives.
+const GONE: i64 = 500_000;
 /// A round trip that a receiver report measured is better than ours, which has the wait for the feedback in it, for so
 /// many µs.
 const REPORT_AGE: i64 = 10_000_000;
@@ -93,6 +96,8 @@ pub(in crate::rtc) struct Estimator {
     acked: Meter,
     busy: Busy,
     loss: Loss,
+    /// When the first packet left of those after which none arrived.
+    missing: Option<i64>,
     probes: Probes,
     control: Control,
     rtt: Option<f64>,
@@ -126,6 +131,7 @@ impl Estimator {
             acked: Meter::default(),
             busy: Busy::default(),
             loss: Loss::default(),
+            missing: None,
             probes: Probes::new(initial, 0),
             control: Control::new(initial, 0),
             rtt: None,
@@ -172,7 +178,7 @@ impl Estimator {
     /// Takes transport-wide feedback that arrived at `now`.
     pub(in crate::rtc) fn handle_feedback(&mut self, arrivals: impl Iterator<Item = Arrival>, now: Instant) {
         let now = self.micros(now);
-        let (mut newest, mut usage) = (None, Usage::Normal);
+        let (mut newest, mut usage, mut gone) = (None, Usage::Normal, false);
         for arrival in arrivals {
             let Some((number, record)) = self.history.reported(arrival.number) else { continue };
             let (sent, size) = (record.at, record.size);
@@ -185,6 +191,7 @@ impl Estimator {
                 if record.fate == Fate::Unknown {
                     record.fate = Fate::Missing;
                     self.loss.add(sent, true);
+                    gone |= sent - *self.missing.get_or_insert(sent) >= GONE;
                 }
                 continue;
             };
@@ -196,6 +203,7 @@ impl Estimator {
                 _ => self.loss.add(sent, false),
             }
             record.fate = Fate::Received;
+            self.missing = None;
             newest = newest.max(Some((number, Some(sent))));
             let (arrived, jumped) = self.clock.read(at, sent);
             if jumped {
@@ -213,6 +221,10 @@ impl Estimator {
         self.remb = None;
         if let Some(before) = self.before_silence.take() {
             self.probes.request(before);
+        }
+        if gone {
+            // Nothing of what was lost meanwhile says what the path carries.
+            self.loss.settle(now);
         }
         self.decide(number, usage, now);
     }

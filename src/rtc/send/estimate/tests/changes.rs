@@ -81,6 +81,20 @@ fn a_path_that_was_dead_is_used_again_within_five_seconds() {
 }
 
 #[test]
+fn a_path_that_was_gone_for_a_while_carries_what_it_did() {
+    for gone in [700_000, S, 2 * S] {
+        for seed in 1..=5 {
+            let path = Path { gone: (FALLS, FALLS + gone), ..Path::new(2e6) };
+            let run = run(Setup { seed, ..Setup::new(path, Video::new(20e6)) }, FALLS + 10 * S);
+            let (before, least) = (run.mean(FALLS - S, FALLS), run.least(FALLS, FALLS + 10 * S));
+            println!("gone for {gone}: {before} bit/s, then {least} at least");
+            // After 2 s without feedback it is lowered once.
+            assert!(least > before * 0.6, "{before}, then {least}");
+        }
+    }
+}
+
+#[test]
 fn a_longer_route_costs_no_rate_for_long() {
     // By the receiver's clock it looks as if it were set by 80 ms, too.
     for seed in 1..=5 {

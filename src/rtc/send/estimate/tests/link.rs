@@ -26,6 +26,8 @@ pub(super) struct Path {
     /// One way.
     pub(super) delay: i64,
     pub(super) loss: f64,
+    /// From when to when nothing arrives.
+    pub(super) gone: (i64, i64),
     /// Added to the delay, evenly distributed up to this.
     pub(super) jitter: i64,
     pub(super) reorders: bool,
@@ -39,6 +41,7 @@ impl Path {
             queue: 500_000,
             delay: 25_000,
             loss: 0.0,
+            gone: (0, 0),
             jitter: 0,
             reorders: false,
             cross: Vec::new(),
@@ -83,6 +86,9 @@ impl Link {
     pub(super) fn send(&mut self, now: i64, size: u32) -> Option<i64> {
         self.others(now);
         let free = self.enqueue(now, size)?;
+        if (self.path.gone.0..self.path.gone.1).contains(&now) {
+            return None;
+        }
         if self.rng.chance(self.path.loss) {
             return None;
         }
