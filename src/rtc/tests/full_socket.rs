@@ -105,7 +105,7 @@ fn a_socket_that_takes_nothing_for_a_second_costs_whole_frames_and_nobody() {
 }
 
 #[test]
-pub(super) fn a_socket_that_takes_half_keeps_every_call_and_lets_others_in() {
+fn a_socket_that_takes_half_keeps_every_call_and_lets_others_in() {
     const VIEWERS: u64 = 20;
     let mut w = crowd(VIEWERS, false);
     w.run(ms(3000));

@@ -23,7 +23,7 @@ fn what_holds_with_one_driver_holds_with_three() {
         panics::a_panic_at_a_datagram_a_frame_or_a_timer_ends_one_session,
         panics::a_panic_in_a_renegotiation_ends_one_session,
         panics::a_panic_at_a_goodbye_or_a_candidate_ends_one_session,
-        full_socket::a_socket_that_takes_half_keeps_every_call_and_lets_others_in,
+        // Not a socket that takes half: which driver it serves is the system's choice.
         full_socket::goodbyes_wait_for_the_socket_and_are_counted_where_they_are_too_many,
         moves::media_follows_a_viewer_whose_source_port_changes,
         viewing::three_viewers_share_one_cut,
