@@ -1,46 +1,16 @@
 //! A task that sends to a shard of the viewers, on a thread of its own: all but that is left to the camera's first task.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::burst::Burst;
 use super::shared::Shared;
 use crate::net::time::{self, Alarm};
 use crate::net::turn::{self, Turn};
-use crate::net::udp::{Port, Udp};
+use crate::net::udp::Udp;
 use crate::net::{Signal, lock};
 use crate::rtc::{Shard, ShardId};
-
-/// The senders of a camera.
-pub(super) struct Senders {
-    /// `None` when the camera has ended.
-    port: Mutex<Option<Port>>,
-    signals: Mutex<BTreeMap<ShardId, Arc<Signal>>>,
-    over: AtomicBool,
-}
-
-impl Senders {
-    pub(super) fn new(port: Port) -> Senders {
-        Senders { port: Mutex::new(Some(port)), signals: Mutex::default(), over: AtomicBool::new(false) }
-    }
-
-    /// A shard has something to do.
-    pub(super) fn wake(&self, shard: ShardId) {
-        if let Some(signal) = lock(&self.signals).get(&shard) {
-            signal.notify();
-        }
-    }
-
-    /// The camera has ended.
-    pub(super) fn end(&self) {
-        self.over.store(true, Ordering::Release);
-        *lock(&self.port) = None;
-        lock(&self.signals).values().for_each(|signal| signal.notify());
-    }
-}
 
 pub(super) struct Sender {
     shard: Shard,
@@ -63,10 +33,9 @@ impl Sender {
     /// Errors: the camera has ended, or no file descriptor is free.
     pub(super) fn new(shared: &Arc<Shared>) -> io::Result<Sender> {
         let ended = || io::Error::other("the camera has ended");
-        let udp = lock(&shared.senders.port).as_ref().ok_or_else(ended)?.udp()?;
+        let udp = shared.senders.udp().ok_or_else(ended)??;
         let shard = lock(&shared.studio).shard(time::now());
-        let signal = Arc::new(Signal::default());
-        lock(&shared.senders.signals).insert(shard.id(), signal.clone());
+        let signal = shared.senders.add(shard.id());
         // Viewers that were there before are now this one's.
         signal.notify();
         let place = Place { shared: shared.clone(), shard: shard.id() };
@@ -80,7 +49,7 @@ impl Sender {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
         let woken = self.signal.poll(cx).is_ready();
-        if self.place.shared.senders.over.load(Ordering::Acquire) {
+        if self.place.shared.senders.is_over() {
             return Turn::Done(());
         }
         let due = self.alarm.poll(cx).is_ready();
@@ -100,7 +69,7 @@ impl Sender {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.shared.senders.signals).remove(&self.shard);
+        self.shared.senders.remove(self.shard);
         // The first task moves the viewers to those who go on.
         self.shared.inbox.changed.notify();
     }

@@ -10,7 +10,7 @@ use futures_lite::future::Boxed;
 use super::commands::Handlers;
 use super::controls::Reply;
 use super::frame_callbacks::FrameCallbacks;
-use super::sender::Senders;
+use super::senders::Senders;
 use super::site::{self, Rules, SiteData};
 use super::sources::{Inbox, Sources};
 use super::studio::{Input, Studio, Whence};
