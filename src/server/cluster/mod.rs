@@ -58,8 +58,9 @@
 //!   that long, all other instances do. A process that itself hung gives the others that time again.
 //! - **A slow recipient** holds peers of other instances as it holds our own ([`Hub`]): their instance is told whom it
 //!   holds, and when the hold ends. A new epoch ends it too; a recipient that is still slow holds again at the next
-//!   message. Instances tell each other how long a sender was held, so that ten seconds per minute is the limit for all
-//!   of them together.
+//!   message. An instance that does not know the recipient, or forgets it, replies that the hold ends, since it holds
+//!   nobody; then the next message begins another. Instances tell each other how long a sender was held, so that ten
+//!   seconds per minute is the limit for all of them together.
 //! - **A full bus** holds those who add to it: when an eighth of the limit waits for it here, or half of the limit is
 //!   unconfirmed. So a slow Redis or a slow instance slows down the peers that send to other instances.
 //!

@@ -223,7 +223,7 @@ pub(super) struct Hold<'a> {
     /// The id of the sender that is held; if absent, this recipient releases all that it holds.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Cow<'a, str>>,
-    /// The hold ends.
+    /// The hold ends. The instance of the sender replies so if it does not know the recipient.
     #[serde(default)]
     pub ends: bool,
 }

@@ -244,6 +244,8 @@ impl Hub {
             (self.rooms.session(&holding.by), remote.peer(&holding.instance, id))
         {
             self.freed_from_away(by, sender, now);
+            // A later hold may have begun there meanwhile.
+            self.say_hold(by, sender, true);
         }
     }
 

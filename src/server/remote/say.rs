@@ -99,7 +99,7 @@ impl Hub {
         }
     }
 
-    fn say_hold(&mut self, recipient: Key, sender: Key, ends: bool) {
+    pub(super) fn say_hold(&mut self, recipient: Key, sender: Key, ends: bool) {
         let Some(State::Away(away)) = self.sessions.get(sender).map(|session| &session.state) else { return };
         let (instance, held) = (away.instance.clone(), away.who.clone());
         let Some(by) = self.who(recipient) else { return };

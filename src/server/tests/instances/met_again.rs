@@ -196,3 +196,25 @@ fn a_hold_by_a_peer_that_is_not_known_yet_is_repeated() {
     fleet.settle();
     holds_again(&mut fleet);
 }
+
+#[test]
+fn a_late_report_of_an_unknown_holder_leaves_nobody_held() {
+    let mut fleet = one_stops(&["red"], &["red"]);
+    fleet.instances.get_mut(&1).expect("runs").hangs = true;
+    (0..5).for_each(|_| send(&mut fleet));
+    fleet.pass(Duration::from_secs(15));
+    fleet.instances.get_mut(&1).expect("runs").hangs = false;
+    // The first hold is on its way to the first instance, which does not know ron; it will also learn of him, and of a
+    // second hold, before its report of the first arrives.
+    while fleet.step(1, 1) {}
+    fleet.read("ron");
+    stop(&mut fleet, "ron");
+    fleet.send("ron", r#"{"type":"presence","data":{"n":1}}"#);
+    (0..5).for_each(|_| send(&mut fleet));
+    while fleet.step(0, 0) {}
+    while fleet.step(1, 1) {}
+    fleet.settle();
+    fleet.read("ron");
+    fleet.settle();
+    assert_eq!(holds(&fleet), [0, 0]);
+}
