@@ -9,7 +9,8 @@ use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
 use crate::redis::Redis;
-use crate::slow::{CASES, Peer, await_text, closed_slow, enter, memory, metric, read, send};
+use crate::slow::{CASES, Case, LONG, Peer, await_text, closed_slow, enter, memory, metric, read, send};
+use crate::slow_rooms::stopping_readers;
 use crate::world::Server;
 
 /// What may pass beyond the ten seconds that one server allows.
@@ -94,7 +95,17 @@ fn read_to_end(mut bob: Peer) -> JoinHandle<Vec<usize>> {
 
 #[test]
 fn a_reader_at_the_other_server_gets_everything_in_order() {
-    for (count, bytes, rate) in CASES {
+    in_order(&CASES);
+}
+
+#[test]
+#[ignore = "takes half a minute: in `make test-all`"]
+fn a_reader_at_the_other_server_gets_everything_in_order_for_long() {
+    in_order(&LONG);
+}
+
+fn in_order(cases: &[Case]) {
+    for &(count, bytes, rate) in cases {
         let Some(pair) = Pair::start() else { return };
         let (mut alice, bob) = pair.peers();
         let reader = read(bob, count, rate);
@@ -107,7 +118,17 @@ fn a_reader_at_the_other_server_gets_everything_in_order() {
 
 #[test]
 fn next_to_a_stopped_reader_there_others_get_everything_in_order() {
-    for (count, bytes, rate) in CASES {
+    in_order_next_to_one_that_stops(&CASES);
+}
+
+#[test]
+#[ignore = "takes half a minute: in `make test-all`"]
+fn next_to_a_stopped_reader_there_others_get_everything_in_order_for_long() {
+    in_order_next_to_one_that_stops(&LONG);
+}
+
+fn in_order_next_to_one_that_stops(cases: &[Case]) {
+    for &(count, bytes, rate) in cases {
         let Some(pair) = Pair::start() else { return };
         let eve = enter(&pair.two, "eve");
         let (mut alice, bob) = pair.peers();
@@ -177,18 +198,36 @@ fn many_senders_wait_at_most_ten_seconds_for_one_slow_reader_there() {
 }
 
 #[test]
+#[ignore = "takes a minute: in `make test-all`"]
+fn repeatedly_stopping_readers_there_hold_a_sender_for_ten_seconds_a_minute() {
+    let Some(pair) = Pair::start() else { return };
+    stopping_readers(&pair.one, &pair.two);
+    assert_eq!(pair.dropped(), ["0", "0"]);
+}
+
+#[test]
 fn a_stopped_reader_there_costs_at_most_the_queue_limits() {
-    const COUNT: usize = 150;
+    one_that_stops_costs_the_queue_limits(150);
+}
+
+#[test]
+#[ignore = "takes half a minute: in `make test-all`"]
+fn a_stopped_reader_there_costs_at_most_the_queue_limits_for_long() {
+    one_that_stops_costs_the_queue_limits(1500);
+}
+
+/// Sends this many messages of 400 KB.
+fn one_that_stops_costs_the_queue_limits(count: usize) {
     let Some(pair) = Pair::start() else { return };
     let _eve = enter(&pair.two, "eve");
     let (mut alice, bob) = pair.peers();
     let before = [&pair.one, &pair.two].map(|server| memory(server, "VmRSS:"));
-    let reader = read(bob, COUNT, None);
-    send(&mut alice, COUNT, 400_000);
-    assert_eq!(reader.join().expect("it reads").len(), COUNT);
+    let reader = read(bob, count, None);
+    send(&mut alice, count, 400_000);
+    assert_eq!(reader.join().expect("it reads").len(), count);
     let grown = [&pair.one, &pair.two].map(|server| memory(server, "VmHWM:"));
     let grown = [grown[0] - before[0], grown[1] - before[1]];
-    println!("60 MB for one that stops: {grown:?} KiB more at most");
+    println!("{count} of 400 KB for one that stops: {grown:?} KiB more at most");
     // A queue has at most 8 MiB, and so have unconfirmed messages.
     assert!(grown.iter().all(|grown| *grown < 28 << 10), "{grown:?} KiB");
 }
