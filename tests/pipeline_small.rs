@@ -300,7 +300,6 @@ fn an_encoder_that_fails_is_replaced_and_the_main_rendition_continues() {
         ("before it starts", format!("{BASELINE}\nbefore = 'nosuchelement'"), 1),
         ("with another profile", "caps = 'video/x-h264,profile=high'\nbefore = 'identity'".into(), 1),
         ("silently", format!("{BASELINE}\nbefore = 'identity drop-probability=1'"), 1),
-        ("by hanging", format!("{BASELINE}\nbefore = 'identity sleep-time=8000000'"), 1),
         (
             "with a higher level",
             format!("{}\nbefore = 'identity'", BASELINE.replace("baseline'", "baseline,level=(string)4'")),
@@ -336,6 +335,32 @@ fn an_encoder_that_fails_is_replaced_and_the_main_rendition_continues() {
         assert!(told.last().is_some_and(|words| words.ends_with("openh264enc")), "{told:?}");
         assert!(main.lost <= main.seen / 10, "{name}: {} of {} lost", main.lost, main.seen);
     }
+}
+
+#[test]
+fn the_main_rendition_is_steered_while_the_small_ones_encoder_hangs() {
+    // After 5 s without a frame it has failed, and 10 s later it can be removed.
+    let hangs = format!("{BASELINE}\nbefore = 'identity sleep-time=15000000'");
+    let (profile, _file) = board("hangs", &hangs, &["openh264enc"]);
+    let (watched, small) = with_small(CaptureSettings { board: profile, ..slow() });
+    watched.start(H264);
+    watched.frame_of(MAIN, "main", |_| true);
+    watched.want(&[MAIN, small]);
+    let mut main = Undisturbed::new(MAIN);
+    watched.until("the failure", |event| {
+        main.check(event);
+        matches!(event, SourceEvent::Trouble(_)).then_some(())
+    });
+    watched.command(Command::KeyFrame(MAIN));
+    let next = |what| {
+        watched.until(what, |event| match event {
+            SourceEvent::Frame(frame) => frame.key.then_some(frame.stream),
+            SourceEvent::Failed(error) | SourceEvent::Stalled(error) => panic!("{what}: {error}"),
+            _ => None,
+        })
+    };
+    assert_eq!(next("a key frame while it hangs"), MAIN);
+    assert_eq!(next("another encoder"), small);
 }
 
 #[test]
