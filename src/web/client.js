@@ -50,9 +50,7 @@ import { Roster } from './roster.js';
 export const LIMITS = {
   beat: 4000, // ms of silence before a heartbeat; with `answer` a dead server is noticed in 8 s
   answer: 4000, // ms a heartbeat waits for any frame
-  check: 1500, // ms it waits after sleep, or when the network changed
-  dial: 2000, // ms after which a second socket is opened beside one that has not opened, and so on
-  open: 8000, // ms for a socket to open
+  open: 8000, // ms for the socket to open
   welcome: 15000, // ms from auth to welcome; a host may ask elsewhere before it admits
   firstDelay: 500, // ms; doubled at every attempt
   lastDelay: 4000, // somebody looks at the page: the picture is back within 5 s of its server
@@ -101,8 +99,6 @@ export class Client extends Emitter {
 
   /** @type {WebSocket | null} */
   #socket = null;
-  /** @type {Set<WebSocket>} those that have not opened yet */
-  #dialled = new Set();
   /** @type {Waiter[]} join() and leave() not answered yet */
   #waiters = [];
   /** @type {{ type: string, room: string, beat?: boolean }[]} the joins and leaves on the wire, heartbeats among them, in order */
@@ -128,10 +124,8 @@ export class Client extends Emitter {
 
   /** Looks at once whether the server is there: after sleep, or when the network changed. */
   check() {
-    this.attempt = 0;
     if (this.state === 'waiting') this.#open();
-    else if (this.state === 'connecting' && this.#dialled.size > 0) this.#dial();
-    else if (this.online) this.#beat(this.limits.check);
+    else if (this.online && !this.timers.answer) this.#beat();
   }
 
   /**
@@ -225,45 +219,19 @@ export class Client extends Emitter {
     this.#cancel('retry');
     this.#enter('connecting');
     this.opened = false;
-    this.#dial();
-    this.#after('deadline', this.limits.open, () => {
-      this.attempt = 0; // that was a wait already
-      this.#lost('The server does not answer');
+    const socket = this.#socket = /** @type {WebSocket} */ (new this.WebSocket(this.url));
+    /** @type {<Of>(run: (event: Of) => void) => (event: Of) => void} */
+    const mine = (run) => (event) => { if (this.#socket === socket) run(event); };
+    this.#after('deadline', this.limits.open, () => this.#lost('The server does not answer'));
+    socket.onopen = mine(() => {
+      this.opened = true;
+      const { user, name, token, data } = this;
+      const accept = ['presence:batch'];
+      this.#write({ type: 'auth', user, name, token: token || undefined, rooms: [...this.rooms], data, accept });
+      this.#after('deadline', this.limits.welcome, () => this.#lost('The server does not let us in'));
     });
-  }
-
-  /**
-   * Opens a socket, and another one beside it when it takes long: where the network was gone, the system sends the
-   * first packet of a connection again after 1, 2, 4 … s, but that of a new connection at once.
-   */
-  #dial() {
-    const socket = /** @type {WebSocket} */ (new this.WebSocket(this.url));
-    this.#dialled.add(socket);
-    this.#after('dial', this.limits.dial, () => this.#dial());
-    socket.onopen = () => {
-      this.#dialled.delete(socket);
-      this.#hangUp();
-      this.#cancel('dial');
-      this.#opened(socket);
-    };
-    socket.onclose = ({ code, reason }) => this.#lost(reason || this.lastError?.message, code);
-  }
-
-  /** @param {WebSocket} socket */
-  #opened(socket) {
-    this.#socket = socket;
-    this.opened = true;
-    socket.onmessage = ({ data }) => this.#frame(data);
-    const { user, name, token, data } = this;
-    const accept = ['presence:batch'];
-    this.#write({ type: 'auth', user, name, token: token || undefined, rooms: [...this.rooms], data, accept });
-    this.#after('deadline', this.limits.welcome, () => this.#lost('The server does not let us in'));
-  }
-
-  /** Lets go of the sockets that have not opened. */
-  #hangUp() {
-    for (const socket of this.#dialled) abandon(socket);
-    this.#dialled.clear();
+    socket.onmessage = mine(({ data }) => this.#frame(data));
+    socket.onclose = mine(({ code, reason }) => this.#lost(reason || this.lastError?.message, code));
   }
 
   /**
@@ -271,10 +239,13 @@ export class Client extends Emitter {
    * @param {string} why
    */
   #drop(why) {
-    if (this.#socket) abandon(this.#socket);
+    const socket = this.#socket;
     this.#socket = null;
-    this.#hangUp();
     for (const name of Object.keys(this.timers)) this.#cancel(name);
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      try { socket.close(); } catch { /* was never open */ }
+    }
     this.#forget();
     for (const reply of this.#replies.values()) reply.fail(new Error(why));
     this.peer = null;
@@ -438,13 +409,13 @@ export class Client extends Emitter {
     this.#after('beat', this.limits.beat, look);
   }
 
-  #beat(answer = this.limits.answer) {
+  #beat() {
     // A room we are in; else one that nobody else can know.
     const room = [...this.joined].find((name) => name !== this.peer?.user) ?? this.peer?.id ?? '';
     this.#asked.push({ type: 'join', room, beat: true });
     this.#write({ type: 'join', room });
     this.tokens -= 1;
-    this.#after('answer', answer, () => this.#lost('The server went silent'));
+    this.#after('answer', this.limits.answer, () => this.#lost('The server went silent'));
   }
 
   // ── Answers to what we asked ──
@@ -528,12 +499,6 @@ export class Client extends Emitter {
  * @typedef {{ type: string, room: string, resolve: () => void, reject: (error: Error) => void }} Waiter
  * @typedef {{ type: string, to?: string | string[], progress?: (frame: Frame) => void, done: (frame: Frame) => void, fail: (error: Error) => void }} Reply
  */
-
-/** @param {WebSocket} socket */
-function abandon(socket) {
-  socket.onopen = socket.onmessage = socket.onclose = null;
-  try { socket.close(); } catch { /* was never open */ }
-}
 
 /**
  * Refuses what no client can be made of.

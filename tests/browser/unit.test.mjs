@@ -187,62 +187,6 @@ test('a socket that never opens, or gets no welcome, times out', () => {
   assert.notEqual(w.client.state, 'online', 'what a socket of the past says counts for nothing');
 });
 
-test('another socket is tried beside one that takes long, and the first to open is it', () => {
-  const w = world();
-  w.clock.advance(LIMITS.dial);
-  assert.equal(w.sockets.length, 2);
-  assert.equal(w.client.state, 'connecting');
-  const [first, second] = w.sockets;
-  second.welcome('SECOND');
-  assert.equal(w.client.address, 'me|SECOND');
-  assert.equal(first.readyState, 3, 'the other is let go');
-  first.welcome('FIRST');
-  assert.equal(w.client.address, 'me|SECOND');
-  w.clock.advance(LIMITS.beat - 1);
-  assert.equal(w.sockets.length, 2, 'no more are tried');
-});
-
-test('a network that came back is noticed at most `dial` later, however long it was gone', () => {
-  const w = world();
-  for (let ms = 0; ms < 120_000; ms += 100) {
-    const tried = w.sockets.length;
-    w.clock.advance(LIMITS.dial + nextDelay(0, 1));
-    assert.ok(w.sockets.length > tried, `none is tried after ${ms} ms`);
-    w.clock.advance(100);
-  }
-});
-
-test('a changed network is tried at once, and again soon', () => {
-  const w = world();
-  for (let i = 0; i < 6; i += 1) {
-    w.socket.die();
-    w.clock.advance(nextDelay(i, 1));
-  }
-  w.socket.die();
-  const tried = w.sockets.length;
-  w.client.check();
-  assert.equal(w.sockets.length, tried + 1, 'at once');
-  w.socket.die();
-  w.clock.advance(nextDelay(0, 1));
-  assert.equal(w.sockets.length, tried + 2, 'the waits begin small again');
-  w.client.check();
-  assert.equal(w.sockets.length, tried + 3, 'beside one that may belong to the network before');
-});
-
-test('a server that is gone since the network changed is noticed sooner than by heartbeats', () => {
-  const w = world();
-  w.socket.welcome();
-  w.client.check();
-  w.clock.advance(LIMITS.check);
-  assert.equal(w.client.state, 'waiting');
-  w.clock.advance(nextDelay(0, 1));
-  w.socket.welcome('BACK');
-  w.client.check();
-  w.socket.say({ type: 'join:ok', room: 'public' });
-  w.clock.advance(LIMITS.check);
-  assert.equal(w.client.state, 'online', 'one that answers is kept');
-});
-
 test('a socket that never opened is distinguished from a lost one', () => {
   const w = world();
   const opened = [];

@@ -6,8 +6,6 @@
 export function nextDelay(attempt: number, random: number, { firstDelay, lastDelay }?: {
     beat: number;
     answer: number;
-    check: number;
-    dial: number;
     open: number;
     welcome: number;
     firstDelay: number;
@@ -20,8 +18,6 @@ export function nextDelay(attempt: number, random: number, { firstDelay, lastDel
 export namespace LIMITS {
     let beat: number;
     let answer: number;
-    let check: number;
-    let dial: number;
     let open: number;
     let welcome: number;
     let firstDelay: number;
@@ -44,8 +40,6 @@ export class Client extends Emitter<ClientEvents> {
     limits: {
         beat: number;
         answer: number;
-        check: number;
-        dial: number;
         open: number;
         welcome: number;
         firstDelay: number;
@@ -220,8 +214,6 @@ export type ClientOptions = {
     limits?: Partial<{
         beat: number;
         answer: number;
-        check: number;
-        dial: number;
         open: number;
         welcome: number;
         firstDelay: number;
