@@ -50,7 +50,9 @@ import { Roster } from './roster.js';
 export const LIMITS = {
   beat: 4000, // ms of silence before a heartbeat; with `answer` a dead server is noticed in 8 s
   answer: 4000, // ms a heartbeat waits for any frame
-  open: 8000, // ms for the socket to open
+  check: 1500, // ms it waits after sleep, or when the network changed
+  open: 8000, // ms for a socket to open
+  reopen: 2000, // ms for that where one opened in a quarter of it before
   welcome: 15000, // ms from auth to welcome; a host may ask elsewhere before it admits
   firstDelay: 500, // ms; doubled at every attempt
   lastDelay: 4000, // somebody looks at the page: the picture is back within 5 s of its server
@@ -99,6 +101,9 @@ export class Client extends Emitter {
 
   /** @type {WebSocket | null} */
   #socket = null;
+  #hung = 0; // sockets in a row that neither opened nor failed
+  /** @type {number | null} ms that the last one took to open */
+  #took = null;
   /** @type {Waiter[]} join() and leave() not answered yet */
   #waiters = [];
   /** @type {{ type: string, room: string, beat?: boolean }[]} the joins and leaves on the wire, heartbeats among them, in order */
@@ -124,8 +129,10 @@ export class Client extends Emitter {
 
   /** Looks at once whether the server is there: after sleep, or when the network changed. */
   check() {
-    if (this.state === 'waiting') this.#open();
-    else if (this.online && !this.timers.answer) this.#beat();
+    this.attempt = 0;
+    if (this.state === 'connecting' && !this.opened) this.#drop('The network changed');
+    if (this.state === 'waiting' || (this.state === 'connecting' && !this.opened)) this.#open();
+    else if (this.online) this.#beat(this.limits.check);
   }
 
   /**
@@ -219,12 +226,19 @@ export class Client extends Emitter {
     this.#cancel('retry');
     this.#enter('connecting');
     this.opened = false;
+    const began = this.clock.now();
     const socket = this.#socket = /** @type {WebSocket} */ (new this.WebSocket(this.url));
     /** @type {<Of>(run: (event: Of) => void) => (event: Of) => void} */
     const mine = (run) => (event) => { if (this.#socket === socket) run(event); };
-    this.#after('deadline', this.limits.open, () => this.#lost('The server does not answer'));
+    this.#after('deadline', patience(this.#hung, this.#took, this.limits), () => {
+      this.#hung += 1;
+      this.attempt = 0; // that was a wait already
+      this.#lost('The server does not answer');
+    });
     socket.onopen = mine(() => {
       this.opened = true;
+      this.#hung = 0;
+      this.#took = this.clock.now() - began;
       const { user, name, token, data } = this;
       const accept = ['presence:batch'];
       this.#write({ type: 'auth', user, name, token: token || undefined, rooms: [...this.rooms], data, accept });
@@ -409,13 +423,13 @@ export class Client extends Emitter {
     this.#after('beat', this.limits.beat, look);
   }
 
-  #beat() {
+  #beat(answer = this.limits.answer) {
     // A room we are in; else one that nobody else can know.
     const room = [...this.joined].find((name) => name !== this.peer?.user) ?? this.peer?.id ?? '';
     this.#asked.push({ type: 'join', room, beat: true });
     this.#write({ type: 'join', room });
     this.tokens -= 1;
-    this.#after('answer', this.limits.answer, () => this.#lost('The server went silent'));
+    this.#after('answer', answer, () => this.#lost('The server went silent'));
   }
 
   // ── Answers to what we asked ──
@@ -529,4 +543,17 @@ function check(options) {
 export function nextDelay(attempt, random, { firstDelay, lastDelay } = LIMITS) {
   const full = Math.min(lastDelay, firstDelay * 2 ** Math.min(attempt, 16));
   return full / 2 + (full / 2) * random;
+}
+
+/**
+ * Milliseconds for a socket to open, after `hung` that did not. Where the network was gone the system sends the first
+ * packet of a connection again after 1, 2, 4 … s, but that of a new one at once; and browsers open one socket to a server
+ * at a time. So where sockets open fast one that hangs is given up soon. Not for good: another network may be slow, and
+ * after that many failures Chromium delays each attempt by up to 5 s.
+ * @param {number} hung
+ * @param {number | null} took ms that the last one took that opened
+ */
+export function patience(hung, took, { open, reopen } = LIMITS) {
+  if (took === null || hung >= 20 || hung % 8 === 7) return open;
+  return Math.min(open, Math.max(reopen, took * 4));
 }

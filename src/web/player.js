@@ -136,6 +136,16 @@ export class Player extends Emitter {
     });
   }
 
+  /** Begins ICE anew, in the same call: our addresses are others than before. */
+  restart() {
+    this.#do(async () => {
+      // An offer of theirs is not answered yet; and what is not connected gathers our addresses still.
+      if (this.call.state !== 'active' || this.#connection.signalingState === 'have-remote-offer') return;
+      this.#connection.restartIce();
+      await this.#tell();
+    });
+  }
+
   close() {
     if (this.state === 'ended') return;
     clearInterval(this.#timer);
@@ -180,6 +190,8 @@ export class Player extends Emitter {
 
   /** @param {import('./call.js').Description} description */
   async #describe(description) {
+    // Of two offers that crossed a lost connection both may be answered.
+    if (description.type === 'answer' && this.#connection.signalingState !== 'have-local-offer') return;
     await this.#connection.setRemoteDescription(description);
     if (description.type === 'offer') {
       this.#send();

@@ -13,6 +13,8 @@ import { START, due, step } from './watching.js';
 
 /** Presences come one by one after the welcome: ms after which they are looked at together. */
 const SETTLE = 150;
+/** A network that changes is told of several times, before and after it has an address. */
+const MOVING = 250;
 
 /**
  * @typedef {import('./call.js').Call} Call
@@ -94,10 +96,11 @@ export class Watcher extends Emitter {
     if (this.#closed) return;
     const { state, effects } = step(this.state, event, { now: performance.now(), random: Math.random() });
     this.state = state;
-    for (const { call, hangup, check } of effects) {
+    for (const { call, hangup, check, restart } of effects) {
       if (call) this.#ring(call);
       if (hangup) this.#leave(hangup);
       if (check) this.client.check();
+      if (restart) this.current?.player.restart();
     }
     clearTimeout(this.#alarm);
     const at = due(this.state);
@@ -130,11 +133,25 @@ export class Watcher extends Emitter {
     /** @type {(target: EventTarget, name: string, run: (event: any) => void) => void} */
     const on = (target, name, run) => target.addEventListener(name, run, { signal: ends.signal });
     const woke = () => this.happens({ type: 'woke' });
-    const moved = () => this.#prepare({ type: 'network' });
-    on(window, 'online', () => { moved(); woke(); });
-    on(window, 'offline', () => this.client.check());
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let moving;
+    const moved = () => {
+      clearTimeout(moving);
+      moving = setTimeout(() => {
+        this.#prepare({ type: 'network' });
+        this.happens({ type: 'moved' });
+      }, MOVING);
+    };
+    on(window, 'online', () => {
+      this.client.check();
+      moved();
+    });
+    on(window, 'offline', () => {
+      clearTimeout(moving);
+      this.client.check();
+    });
     const network = /** @type {any} */ (navigator).connection; // not every browser tells
-    if (network?.addEventListener) on(network, 'change', moved);
+    if (network?.addEventListener) on(network, 'change', () => navigator.onLine && moved());
     on(document, 'visibilitychange', () => (document.hidden ? this.#ready() : woke()));
     on(window, 'pagehide', () => {
       this.#leave('ended');

@@ -7,7 +7,8 @@
 //                       (`hold` says when it is tried again)
 //
 // `step(state, event, { now, random })` returns the next state and what is to be done: { call: peer }, { hangup: code } of
-// the call that was, whose `ended` is not to come any more, { check: true } whether the server is there. `due(state)` is when `{ type: 'time' }` is to come. Nothing here reads a clock or touches the page.
+// the call that was, whose `ended` is not to come any more, { check: true } whether the server is there, { restart: true }
+// of the call's ICE. `due(state)` is when `{ type: 'time' }` is to come. Nothing here reads a clock or touches the page.
 
 import { kind, need } from './events.js';
 import { AGAIN, again, wait } from './reasons.js';
@@ -29,6 +30,7 @@ import { AGAIN, again, wait } from './reasons.js';
  * @property {Camera | null} wish the camera to play
  * @property {boolean} paused a call with a person has the stage
  * @property {boolean} suspect the camera has a new session since: it may know nothing of our call
+ * @property {boolean} moved our network changed since, and the server may not have heard of the restart
  * @property {number} tries calls since there was a picture
  * @property {Hold | null} hold why it is not called now
  * @property {End | null} end how the last call ended
@@ -42,9 +44,9 @@ import { AGAIN, again, wait } from './reasons.js';
  *   | { type: 'called', peer: Camera }
  *   | { type: 'ended', code: string, message?: string, remote?: boolean }
  *   | { type: 'stop' } | { type: 'again' } | { type: 'pause' } | { type: 'resume' }
- *   | { type: 'picture' } | { type: 'stalled' } | { type: 'flowing' } | { type: 'time' } | { type: 'woke' }} Event
+ *   | { type: 'picture' } | { type: 'stalled' } | { type: 'flowing' } | { type: 'time' } | { type: 'woke' } | { type: 'moved' }} Event
  *
- * @typedef {{ call?: Camera, hangup?: string, check?: boolean }} Effect
+ * @typedef {{ call?: Camera, hangup?: string, check?: boolean, restart?: boolean }} Effect
  * @typedef {{ now: number, random?: number }} Moment
  * @typedef {[state: State, effects?: readonly Effect[]]} Step
  */
@@ -62,6 +64,7 @@ export const START = Object.freeze({
   phase: 'none',
   peer: null,
   suspect: false,
+  moved: false,
   tries: 0,
   hold: null, // { until: ms, gone?: address }, or { never: true }
   end: null,
@@ -100,7 +103,11 @@ export function due({ hold, phase, wish, line, paused }) {
 /** @type {{ [Type in Event['type']]: (state: State, event: Extract<Event, { type: Type }>, moment: Required<Moment>) => Step }} */
 const EVENTS = {
   /** The connection to the server. */
-  line: (state, { state: line }) => [{ ...state, line, cameras: line === 'online' ? state.cameras : START.cameras }],
+  line: (state, { state: line }) => {
+    const next = { ...state, line, cameras: line === 'online' ? state.cameras : START.cameras };
+    // What was said of the restart before went nowhere.
+    return line === 'online' && state.moved ? [{ ...next, moved: false }, [{ restart: true }]] : [next];
+  },
 
   /** Who is there now. */
   cameras: (state, { cameras }, moment) => {
@@ -137,7 +144,7 @@ const EVENTS = {
   /** A camera called us, and was answered: it is what is wished for now. */
   called: (state, { peer }) => {
     const [left, effects] = leave({ ...state, wish: peer, hold: null, end: null, paused: false });
-    return [{ ...left, phase: 'calling', peer, suspect: false }, effects];
+    return [{ ...left, phase: 'calling', peer, suspect: false, moved: false }, effects];
   },
 
   /** The first frame came. */
@@ -152,14 +159,14 @@ const EVENTS = {
   },
 
   /** Frames come again. */
-  flowing: (state) => [state.phase === 'stalled' ? { ...state, phase: 'playing', suspect: false } : state],
+  flowing: (state) => [state.phase === 'stalled' ? { ...state, phase: 'playing', suspect: false, moved: false } : state],
 
   /** The call is over, by whomever. */
   ended: (state, { code, message = '', remote = false }, { now, random }) => {
     if (state.phase === 'none') return [state];
     const { peer, tries } = state;
     /** @type {State} */
-    const over = { ...state, phase: 'none', peer: null, suspect: false, end: { code, message, remote, peer } };
+    const over = { ...state, phase: 'none', peer: null, suspect: false, moved: false, end: { code, message, remote, peer } };
     // A call that we ended ourselves, to play something else or nothing.
     if (!state.wish || state.paused || state.wish.user !== peer.user) return [{ ...over, end: null }];
     const kind = again(code);
@@ -173,6 +180,16 @@ const EVENTS = {
 
   /** The page was asleep, or the network changed: whatever is waited for may have come. */
   woke: (state) => [{ ...state, hold: state.hold?.never ? state.hold : null }, [{ check: true }]],
+
+  /**
+   * The network is another one: ICE begins anew, by which media also moves that is bound to an address which is gone.
+   * So may the connection to the server be, and nothing tells that soon: what is said by it is said again by the next.
+   */
+  moved: (state, event, moment) => {
+    const [woken, effects = nothing] = EVENTS.woke(state, { type: 'woke' }, moment);
+    if (state.phase !== 'playing' && state.phase !== 'stalled') return [woken, effects];
+    return [{ ...woken, moved: true }, state.line === 'online' ? [...effects, { restart: true }] : effects];
+  },
 };
 
 /**
@@ -181,7 +198,7 @@ const EVENTS = {
  * @returns {Step}
  */
 function leave(state) {
-  return state.phase === 'none' ? [state] : [{ ...state, phase: 'none', peer: null, suspect: false }, [{ hangup: 'ended' }]];
+  return state.phase === 'none' ? [state] : [{ ...state, phase: 'none', peer: null, suspect: false, moved: false }, [{ hangup: 'ended' }]];
 }
 
 /**
@@ -190,7 +207,18 @@ function leave(state) {
  * @param {Required<Moment>} moment
  * @returns {Step}
  */
-const lose = (state, moment) => [EVENTS.ended(state, { type: 'ended', code: 'lost' }, moment)[0], [{ hangup: 'lost' }]];
+const lose = (state, moment) => [EVENTS.ended(succeeded(state), { type: 'ended', code: 'lost' }, moment)[0], [{ hangup: 'lost' }]];
+
+/**
+ * Wishes for the camera's newest session. The server may list the one before for a minute, where nobody answers.
+ * @param {State} state
+ * @returns {State}
+ */
+function succeeded(state) {
+  const { peer, wish, cameras } = state;
+  const newest = cameras.filter(({ user, name, address }) => user === peer?.user && name === peer.name && address !== peer.address).at(-1);
+  return wish?.user === peer?.user && newest ? { ...state, wish: newest } : state;
+}
 
 /**
  * What still holds a call back, as the cameras are now.

@@ -3,7 +3,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import './globals.mjs';
-import { Client, LIMITS, nextDelay } from '../../src/web/client.js';
+import { Client, LIMITS, nextDelay, patience } from '../../src/web/client.js';
 import { Calls, candidateOf, compareBytes } from '../../src/web/call.js';
 import { Roster } from '../../src/web/roster.js';
 
@@ -185,6 +185,63 @@ test('a socket that never opens, or gets no welcome, times out', () => {
   assert.equal(w.client.state, 'waiting');
   w.sockets[0].welcome();
   assert.notEqual(w.client.state, 'online', 'what a socket of the past says counts for nothing');
+});
+
+test('where sockets open fast, one that hangs is given up soon, but not for good', () => {
+  const w = world();
+  w.clock.advance(100);
+  w.socket.welcome();
+  w.socket.die();
+  const waits = [];
+  for (let i = 0; i < 30; i += 1) {
+    w.clock.advance(nextDelay(0, 1)); // half a second between them, however many there were
+    const began = w.clock.time;
+    assert.equal(w.client.state, 'connecting');
+    while (w.client.state === 'connecting') w.clock.advance(100);
+    waits.push(w.clock.time - began);
+  }
+  const { open, reopen } = LIMITS;
+  assert.deepEqual(waits, Array.from({ length: 30 }, (_, i) => (i >= 20 || i % 8 === 7 ? open : reopen)));
+});
+
+test('a socket has the time that a slow network needs', () => {
+  assert.equal(patience(0, null), LIMITS.open, 'nothing is known of the network');
+  assert.equal(patience(0, 1500), 6000);
+  assert.equal(patience(0, 5000), LIMITS.open);
+  assert.equal(patience(0, 1), LIMITS.reopen);
+});
+
+test('a changed network is tried at once, and again soon', () => {
+  const w = world();
+  for (let i = 0; i < 6; i += 1) {
+    w.socket.die();
+    w.clock.advance(nextDelay(i, 1));
+  }
+  w.socket.die();
+  const tried = w.sockets.length;
+  w.client.check();
+  assert.equal(w.sockets.length, tried + 1, 'at once');
+  w.socket.die();
+  w.clock.advance(nextDelay(0, 1));
+  assert.equal(w.sockets.length, tried + 2, 'the waits begin small again');
+  const before = w.socket;
+  w.client.check();
+  assert.equal(w.sockets.length, tried + 3, 'in the place of one that may belong to the network before');
+  assert.equal(before.readyState, 3, 'which is closed: browsers open one at a time');
+});
+
+test('a server that is gone since the network changed is noticed sooner than by heartbeats', () => {
+  const w = world();
+  w.socket.welcome();
+  w.client.check();
+  w.clock.advance(LIMITS.check);
+  assert.equal(w.client.state, 'waiting');
+  w.clock.advance(nextDelay(0, 1));
+  w.socket.welcome('BACK');
+  w.client.check();
+  w.socket.say({ type: 'join:ok', room: 'public' });
+  w.clock.advance(LIMITS.check);
+  assert.equal(w.client.state, 'online', 'one that answers is kept');
 });
 
 test('a socket that never opened is distinguished from a lost one', () => {

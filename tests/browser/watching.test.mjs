@@ -25,6 +25,7 @@ const STATES = {
   playing: { ...on, wish: door, cameras: [door], phase: 'playing', peer: door },
   stalled: { ...on, wish: door, cameras: [door], phase: 'stalled', peer: door },
   suspect: { ...on, wish: door, cameras: [door2], phase: 'playing', peer: door, suspect: true },
+  moved: { ...on, wish: door, cameras: [door], phase: 'stalled', peer: door, moved: true },
 };
 
 const ended = (code) => ({ type: 'ended', code, remote: true });
@@ -50,6 +51,7 @@ const EVENTS = {
   'ended declined': ended('declined'),
   time: { type: 'time' },
   woke: { type: 'woke' },
+  moved: { type: 'moved' },
 };
 
 /** At 1000 ms, with the longest waits: the phase and the camera, the wish, the end of the wait, the actions. */
@@ -76,6 +78,7 @@ const TABLE = {
     'ended declined': 'none',
     'time': 'none',
     'woke': 'none, check',
+    'moved': 'none, check',
   },
   idle: {
     'line waiting': 'none',
@@ -99,6 +102,7 @@ const TABLE = {
     'ended declined': 'none',
     'time': 'none',
     'woke': 'none, check',
+    'moved': 'none, check',
   },
   offline: {
     'line waiting': 'none, for door',
@@ -122,6 +126,7 @@ const TABLE = {
     'ended declined': 'none, for door',
     'time': 'none, for door',
     'woke': 'none, for door, check',
+    'moved': 'none, for door, check',
   },
   later: {
     'line waiting': 'none, for door, until 5000',
@@ -145,6 +150,7 @@ const TABLE = {
     'ended declined': 'none, for door, until 5000',
     'time': 'none, for door, until 5000',
     'woke': 'calling door|1, for door, check, call door|1',
+    'moved': 'calling door|1, for door, check, call door|1',
   },
   going: {
     'line waiting': 'none, for door, until 5000',
@@ -168,6 +174,7 @@ const TABLE = {
     'ended declined': 'none, for door, until 5000',
     'time': 'none, for door, until 5000',
     'woke': 'calling door|1, for door, check, call door|1',
+    'moved': 'calling door|1, for door, check, call door|1',
   },
   over: {
     'line waiting': 'none, for door, never',
@@ -191,6 +198,7 @@ const TABLE = {
     'ended declined': 'none, for door, never',
     'time': 'none, for door, never',
     'woke': 'none, for door, never, check',
+    'moved': 'none, for door, never, check',
   },
   paused: {
     'line waiting': 'none, for door',
@@ -214,6 +222,7 @@ const TABLE = {
     'ended declined': 'none, for door',
     'time': 'none, for door',
     'woke': 'none, for door, check',
+    'moved': 'none, for door, check',
   },
   calling: {
     'line waiting': 'calling door|1, for door',
@@ -237,6 +246,7 @@ const TABLE = {
     'ended declined': 'none, for door, never',
     'time': 'calling door|1, for door',
     'woke': 'calling door|1, for door, check',
+    'moved': 'calling door|1, for door, check',
   },
   playing: {
     'line waiting': 'playing door|1, for door',
@@ -260,6 +270,7 @@ const TABLE = {
     'ended declined': 'none, for door, never',
     'time': 'playing door|1, for door',
     'woke': 'playing door|1, for door, check',
+    'moved': 'playing door|1, for door, check, restart',
   },
   stalled: {
     'line waiting': 'stalled door|1, for door',
@@ -283,6 +294,7 @@ const TABLE = {
     'ended declined': 'none, for door, never',
     'time': 'stalled door|1, for door',
     'woke': 'stalled door|1, for door, check',
+    'moved': 'stalled door|1, for door, check, restart',
   },
   suspect: {
     'line waiting': 'playing door|1, for door',
@@ -306,11 +318,36 @@ const TABLE = {
     'ended declined': 'none, for door, never',
     'time': 'playing door|1, for door',
     'woke': 'playing door|1, for door, check',
+    'moved': 'playing door|1, for door, check, restart',
+  },
+  moved: {
+    'line waiting': 'stalled door|1, for door',
+    'line online': 'stalled door|1, for door, restart',
+    'door is there': 'stalled door|1, for door',
+    'door is back': 'calling door|2, for door, hangup lost, call door|2',
+    'nobody is there': 'stalled door|1, for door',
+    'choose shed': 'none, for shed, hangup ended',
+    'stop': 'none, hangup ended',
+    'again': 'stalled door|1, for door, check',
+    'pause': 'none, for door, hangup ended',
+    'resume': 'stalled door|1, for door',
+    'called by shed': 'calling shed|1, for shed, hangup ended',
+    'picture': 'stalled door|1, for door',
+    'stalled': 'stalled door|1, for door',
+    'flowing': 'playing door|1, for door',
+    'ended lost': 'calling door|1, for door, call door|1',
+    'ended busy': 'none, for door, until 3000',
+    'ended offline': 'none, for door, until 5000',
+    'ended source-failed': 'none, for door, until 6000',
+    'ended declined': 'none, for door, never',
+    'time': 'stalled door|1, for door',
+    'woke': 'stalled door|1, for door, check',
+    'moved': 'stalled door|1, for door, check, restart',
   },
 };
 
 function seen({ state, effects }) {
-  const did = effects.map((it) => (it.call ? `call ${it.call.address}` : it.hangup ? `hangup ${it.hangup}` : 'check'));
+  const did = effects.map((it) => (it.call ? `call ${it.call.address}` : it.hangup ? `hangup ${it.hangup}` : Object.keys(it)[0]));
   const { phase, peer, wish, hold } = state;
   const until = hold && (hold.never ? 'never' : `until ${hold.until}`);
   return [peer ? `${phase} ${peer.address}` : phase, wish && `for ${wish.user}`, until, ...did].filter(Boolean).join(', ');
@@ -342,6 +379,24 @@ test('a single camera plays automatically, until the viewer has chosen', () => {
 test('a stalled call is ended when its camera has a new session', () => {
   const back = step(STATES.stalled, EVENTS['door is back'], { now: 1000 });
   assert.equal(seen(back), 'calling door|2, for door, hangup lost, call door|2');
+});
+
+test('a camera is called in its newest session, while the server lists the one before', () => {
+  const both = step(STATES.playing, { type: 'cameras', cameras: [door, door2] }, { now: 1000 }).state;
+  assert.equal(seen(step(both, EVENTS.stalled, { now: 2000 })), 'calling door|2, for door, hangup lost, call door|2');
+  // Another device of the same user, with another name, is another camera.
+  const garage = { ...door2, name: 'Garage' };
+  const other = step(STATES.playing, { type: 'cameras', cameras: [door, garage] }, { now: 1000 }).state;
+  assert.equal(seen(step(other, EVENTS.stalled, { now: 2000 })), 'calling door|1, for door, hangup lost, call door|1');
+});
+
+test('ICE begins anew once the server is there, where it was not when the network changed', () => {
+  const away = { ...STATES.stalled, line: 'waiting' };
+  const moved = step(away, EVENTS.moved, { now: 1000 });
+  assert.equal(seen(moved), 'stalled door|1, for door, check');
+  assert.equal(seen(step(moved.state, EVENTS['line online'], { now: 2000 })), 'stalled door|1, for door, restart');
+  const flowing = step(moved.state, EVENTS.flowing, { now: 1500 }).state;
+  assert.equal(seen(step(flowing, EVENTS['line online'], { now: 2000 })), 'playing door|1, for door', 'not where frames come again');
 });
 
 test('a source that plays again is not waited for', () => {

@@ -6,7 +6,31 @@
 export function nextDelay(attempt: number, random: number, { firstDelay, lastDelay }?: {
     beat: number;
     answer: number;
+    check: number;
     open: number;
+    reopen: number;
+    welcome: number;
+    firstDelay: number;
+    lastDelay: number;
+    stable: number;
+    rate: number;
+    burst: number;
+    queue: number;
+}): number;
+/**
+ * Milliseconds for a socket to open, after `hung` that did not. Where the network was gone the system sends the first
+ * packet of a connection again after 1, 2, 4 … s, but that of a new one at once; and browsers open one socket to a server
+ * at a time. So where sockets open fast one that hangs is given up soon. Not for good: another network may be slow, and
+ * after that many failures Chromium delays each attempt by up to 5 s.
+ * @param {number} hung
+ * @param {number | null} took ms that the last one took that opened
+ */
+export function patience(hung: number, took: number | null, { open, reopen }?: {
+    beat: number;
+    answer: number;
+    check: number;
+    open: number;
+    reopen: number;
     welcome: number;
     firstDelay: number;
     lastDelay: number;
@@ -18,7 +42,9 @@ export function nextDelay(attempt: number, random: number, { firstDelay, lastDel
 export namespace LIMITS {
     let beat: number;
     let answer: number;
+    let check: number;
     let open: number;
+    let reopen: number;
     let welcome: number;
     let firstDelay: number;
     let lastDelay: number;
@@ -40,7 +66,9 @@ export class Client extends Emitter<ClientEvents> {
     limits: {
         beat: number;
         answer: number;
+        check: number;
         open: number;
+        reopen: number;
         welcome: number;
         firstDelay: number;
         lastDelay: number;
@@ -214,7 +242,9 @@ export type ClientOptions = {
     limits?: Partial<{
         beat: number;
         answer: number;
+        check: number;
         open: number;
+        reopen: number;
         welcome: number;
         firstDelay: number;
         lastDelay: number;

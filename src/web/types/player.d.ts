@@ -29,6 +29,8 @@ export class Player extends Emitter<PlayerEvents> {
      * @returns {Promise<Blob>}
      */
     snapshot(): Promise<Blob>;
+    /** Begins ICE anew, in the same call: our addresses are others than before. */
+    restart(): void;
     close(): void;
     play(): Promise<void>;
     #private;

@@ -31,6 +31,7 @@ export function due({ hold, phase, wish, line, paused }: State): number | null;
  * @property {Camera | null} wish the camera to play
  * @property {boolean} paused a call with a person has the stage
  * @property {boolean} suspect the camera has a new session since: it may know nothing of our call
+ * @property {boolean} moved our network changed since, and the server may not have heard of the restart
  * @property {number} tries calls since there was a picture
  * @property {Hold | null} hold why it is not called now
  * @property {End | null} end how the last call ended
@@ -44,9 +45,9 @@ export function due({ hold, phase, wish, line, paused }: State): number | null;
  *   | { type: 'called', peer: Camera }
  *   | { type: 'ended', code: string, message?: string, remote?: boolean }
  *   | { type: 'stop' } | { type: 'again' } | { type: 'pause' } | { type: 'resume' }
- *   | { type: 'picture' } | { type: 'stalled' } | { type: 'flowing' } | { type: 'time' } | { type: 'woke' }} Event
+ *   | { type: 'picture' } | { type: 'stalled' } | { type: 'flowing' } | { type: 'time' } | { type: 'woke' } | { type: 'moved' }} Event
  *
- * @typedef {{ call?: Camera, hangup?: string, check?: boolean }} Effect
+ * @typedef {{ call?: Camera, hangup?: string, check?: boolean, restart?: boolean }} Effect
  * @typedef {{ now: number, random?: number }} Moment
  * @typedef {[state: State, effects?: readonly Effect[]]} Step
  */
@@ -113,6 +114,10 @@ export type Fields = {
      */
     suspect: boolean;
     /**
+     * our network changed since, and the server may not have heard of the restart
+     */
+    moved: boolean;
+    /**
      * calls since there was a picture
      */
     tries: number;
@@ -175,6 +180,8 @@ export type Event = {
     type: "time";
 } | {
     type: "woke";
+} | {
+    type: "moved";
 };
 /**
  * A camera: who it is, and what it tells of its source.
@@ -183,6 +190,7 @@ export type Effect = {
     call?: Camera;
     hangup?: string;
     check?: boolean;
+    restart?: boolean;
 };
 /**
  * A camera: who it is, and what it tells of its source.
