@@ -18,8 +18,8 @@ needs-size := tests/small
 needs-fuzz := fuzz
 absent = $(strip $(foreach target,test-board size fuzz,$(if $(wildcard $(needs-$(target))/),,$(target))))
 
-.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-hostile test-interop board \
-  fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-interop setup-size setup-fuzz \
+.PHONY: help run test test-all test-cores test-library test-browser test-board test-packages test-machine test-hostile test-heal test-interop board \
+  fuzz bench size setup-run setup-test setup-board setup-emulate setup-packages setup-machine setup-heal setup-interop setup-size setup-fuzz \
   in-repository-test-board in-repository-size in-repository-fuzz
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo 'make board BOARD=generic-arm64   build the program and a .deb for a board; see boards/README.md'
 	@echo 'make test-board  run tests cross-built for 64-bit ARM in an emulator'
 	@echo 'make test-hostile  attack a camera while viewers watch it, and measure'
+	@echo 'make test-heal   break networks, servers and sources while a browser watches, and measure until it sees the picture again'
 	@echo 'make fuzz      fuzz each target for a minute; see fuzz/run'
 	@echo 'make test-interop  test with other WebRTC stacks as viewers: aiortc, werift, libdatachannel, libwebrtc, webrtcbin, Janus, browsers'
 	@echo 'make bench     compare the cost of the server with a bare relay, and that of a viewer with a bare sender; time from a click to the picture; at most fifteen minutes'
@@ -48,7 +49,7 @@ test: test-cores test-library test-browser
 in-repository-test-board in-repository-size in-repository-fuzz: in-repository-%:
 	@[ -d "$(needs-$*)" ] || { echo 'make $*: needs the repository; $(needs-$*) is not part of the package' >&2; exit 1; }
 
-test-all: in-repository-test-board in-repository-size in-repository-fuzz test test-board test-packages test-machine test-hostile test-interop fuzz size
+test-all: in-repository-test-board in-repository-size in-repository-fuzz test test-board test-packages test-machine test-hostile test-heal test-interop fuzz size
 	@$(cargo) test --locked --all-features -- --ignored
 
 # The cores alone: serde, and nothing that does I/O.
@@ -82,6 +83,11 @@ test-machine: setup-machine
 # Attacks on a camera, each kind for longer than in `make test`, with figures.
 test-hostile: setup-test
 	@HOSTILE_SECONDS=15 $(cargo) test --locked --all-features --test hostile -- --nocapture
+
+# Faults, each made real, and the time until a browser shows the picture again; a table at the end.
+test-heal: setup-heal
+	@$(cargo) build --locked --all-features --bins
+	@node --test $(one_by_one) tests/heal/*.test.mjs
 
 # The parsers of untrusted input, under libFuzzer.
 fuzz: in-repository-fuzz setup-fuzz
@@ -118,6 +124,9 @@ setup-packages:
 
 setup-machine:
 	$(setup) machine
+
+setup-heal:
+	$(setup) heal
 
 setup-interop:
 	$(setup) interop

@@ -4,7 +4,6 @@
 // A browser is suspended with SIGSTOP, like a laptop. `LONG=1` adds a sleep of three minutes.
 
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePort, scenario, until } from './harness.mjs';
@@ -16,14 +15,13 @@ const BACK = { within: 20_000 };
 
 scenario('a browser that slept shows the picture again by itself', { needs: ['chromium'], timeout: 400_000 }, async (s) => {
   const camera = await s.camera();
-  const page = await watch(await s.chromium(), camera.url);
+  const browser = await s.chromium();
+  const page = await watch(browser, camera.url);
   await mark(page);
   for (const seconds of SLEEPS) {
-    const asleep = chromium(s.dir);
-    assert.ok(asleep.length > 2, `processes of the browser: ${asleep.length}`);
-    signal(asleep, 'SIGSTOP');
+    const wake = browser.sleep();
     await pause(seconds * 1000);
-    signal(asleep, 'SIGCONT');
+    wake();
     await back(s, page, `asleep for ${seconds} s`);
   }
   await viewers(camera, 1);
@@ -138,33 +136,4 @@ async function back(s, page, after) {
   s.note(`${after}: the picture is back after ${((performance.now() - began) / 1000).toFixed(1)} s`);
   await playing(page, BACK);
   assert.equal(await page.evaluate('window.neverReloaded'), true);
-}
-
-/** The processes of the browser with its profile in `dir`: the first, and all that it started. */
-function chromium(dir) {
-  const read = (pid, file) => {
-    try {
-      return readFileSync(`/proc/${pid}/${file}`, 'utf8');
-    } catch {
-      return ''; // it ended meanwhile
-    }
-  };
-  const all = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  const parent = new Map(all.map((pid) => [pid, read(pid, 'stat').split(') ').pop().split(' ')[1]]));
-  const found = new Set(all.filter((pid) => read(pid, 'cmdline').includes(`--user-data-dir=${dir}`)));
-  for (let size = 0; size !== found.size;) {
-    size = found.size;
-    for (const [pid, above] of parent) if (found.has(above)) found.add(pid);
-  }
-  return [...found].map(Number);
-}
-
-function signal(pids, name) {
-  for (const pid of pids) {
-    try {
-      process.kill(pid, name);
-    } catch {
-      // It ended meanwhile.
-    }
-  }
 }

@@ -1,5 +1,7 @@
 // Chromium, driven by playwright-core: the system's browser, no download.
 
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { found, PageUnderTest, PROBE } from './harness.mjs';
@@ -16,7 +18,8 @@ export class Chromium {
 
   /** `devices`: with a fake camera and microphone, allowed; `viewport` and the like go to playwright. */
   static async start(s, { devices = false, ...options } = {}) {
-    const context = await chromium.launchPersistentContext(join(s.dir, `chromium-${Chromium.#count++}`), {
+    const profile = join(s.dir, `chromium-${Chromium.#count++}`);
+    const context = await chromium.launchPersistentContext(profile, {
       executablePath: found('chromium'),
       args: [...FLAGS, ...(devices ? FAKE_DEVICES : [])],
       viewport: { width: 1280, height: 800 },
@@ -24,7 +27,7 @@ export class Chromium {
       ...options,
     });
     await context.addInitScript(PROBE);
-    return Object.assign(new Chromium(), { name: 'Chromium', context });
+    return Object.assign(new Chromium(), { name: 'Chromium', context, profile });
   }
 
   /** A page, at `url` if one is given; `before(page)` gets playwright's page ahead of that. */
@@ -35,6 +38,17 @@ export class Chromium {
     if (url) await page.goto(url);
     return page;
   }
+
+  /** Suspends it, like a laptop; returns what wakes it. */
+  sleep() {
+    const asleep = processes(this.profile);
+    assert.ok(asleep.length > 2, `processes of the browser: ${asleep.length}`);
+    signal(asleep, 'SIGSTOP');
+    return () => signal(asleep, 'SIGCONT');
+  }
+
+  /** Ends it without a word, as when a machine loses power. */
+  kill() { signal(processes(this.profile), 'SIGKILL'); }
 
   close() { return this.context.close(); }
 }
@@ -54,4 +68,33 @@ class ChromiumPage extends PageUnderTest {
   fill(selector, text) { return this.inner.fill(selector, text, { timeout: 10_000 }); }
   screenshot(path) { return this.inner.screenshot({ path, timeout: 10_000 }); }
   close() { return this.inner.close(); }
+}
+
+/** The processes of the browser with this profile: the first, and all that it started. */
+function processes(profile) {
+  const read = (pid, file) => {
+    try {
+      return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+    } catch {
+      return ''; // it ended meanwhile
+    }
+  };
+  const all = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const parent = new Map(all.map((pid) => [pid, read(pid, 'stat').split(') ').pop().split(' ')[1]]));
+  const found = new Set(all.filter((pid) => read(pid, 'cmdline').includes(`--user-data-dir=${profile}`)));
+  for (let size = 0; size !== found.size;) {
+    size = found.size;
+    for (const [pid, above] of parent) if (found.has(above)) found.add(pid);
+  }
+  return [...found].map(Number);
+}
+
+function signal(pids, name) {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, name);
+    } catch {
+      // It ended meanwhile.
+    }
+  }
 }

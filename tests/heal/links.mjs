@@ -1,0 +1,60 @@
+// Faults of the network between viewer and camera, and a viewer's machine that sleeps.
+
+import { assert, pause } from './world.mjs';
+
+const gone = (seconds, cut, mend) => async ({ street }) => {
+  street[cut]();
+  await pause(seconds * 1000);
+  street[mend]();
+};
+
+/** The network loses packets for a while. */
+const losing = (share) => async (w) => {
+  w.before = await w.status();
+  w.street.loses(share);
+  await pause(LOSING);
+  w.after = await w.status();
+  w.street.mends();
+};
+const LOSING = 20_000;
+/** Key frames in that time, at one each 10 s without a fault. */
+const KEY_FRAMES = 8;
+
+function asked(w) {
+  const requests = ({ sessions }) => sessions.reduce((sum, one) => sum + one.key_frame_requests, 0);
+  return requests(w.after) - requests(w.before);
+}
+
+export const LINKS = [
+  { fault: "the viewer's address changes", aim: 3, act: ({ street }) => void street.readdresses('viewer') },
+  { fault: "the viewer's network changes", aim: 3, act: ({ street }) => void street.switches() },
+  { fault: "the camera's address changes", aim: 3, options: { server: true }, act: ({ street }) => void street.readdresses('camera') },
+  { fault: 'nothing passes for 10 s', aim: 3, act: gone(10, 'cuts', 'mends') },
+  { fault: 'nothing passes for 60 s', aim: 3, act: gone(60, 'cuts', 'mends') },
+  { fault: "the viewer's cable is out for 10 s", aim: 3, act: gone(10, 'unplugs', 'plugs') },
+  { fault: "the viewer's cable is out for 60 s", aim: 3, act: gone(60, 'unplugs', 'plugs') },
+  {
+    fault: "the viewer's laptop sleeps for 5 minutes", aim: 3, timeout: 500_000,
+    async act({ browser }) {
+      const wake = browser.sleep();
+      await pause(300_000);
+      wake();
+    },
+  },
+  {
+    fault: 'a network that loses 5 % both ways', act: losing(0.05),
+    check(found, w) {
+      w.s.note(`${found.longest} ms without a frame at most, ${asked(w)} key frames asked for`);
+      assert.ok(found.longest <= 500, `no frame for ${found.longest} ms`);
+      assert.ok(asked(w) <= KEY_FRAMES, `${asked(w)} key frames asked for`);
+    },
+  },
+  {
+    fault: 'a network that loses 20 % both ways', act: losing(0.2),
+    check(found, w) {
+      const rate = found.seen.frames.filter((at) => at < found.mended).length / (LOSING / 1000);
+      w.s.note(`${rate} frames a second, ${found.longest} ms without a frame at most, ${asked(w)} key frames asked for`);
+      assert.ok(rate >= 2, `${rate} frames a second`);
+    },
+  },
+];

@@ -1,0 +1,55 @@
+// Notes what a viewer sees: each frame, each text of the page, and each state of a connection, with the time. Runs in
+// the page, before its own scripts.
+
+globalThis.witness = (() => {
+  const now = () => Date.now();
+  const frames = []; // when each was shown, ms since 1970
+  const said = []; // { at, state, text, line }
+  const paths = []; // { at, what }: peer connections and their states
+
+  const Native = globalThis.RTCPeerConnection;
+  let made = 0;
+  globalThis.RTCPeerConnection = new Proxy(Native, {
+    construct(target, args, of) {
+      const connection = Reflect.construct(target, args, of === globalThis.RTCPeerConnection ? target : of);
+      const name = `#${++made}`;
+      const note = (what) => paths.push({ at: now(), what: `${name} ${what}` });
+      note('made');
+      connection.addEventListener('iceconnectionstatechange', () => note(`ICE ${connection.iceConnectionState}`));
+      connection.addEventListener('signalingstatechange', () => note(connection.signalingState));
+      return connection;
+    },
+  });
+  for (const name of ['online', 'offline']) addEventListener(name, () => paths.push({ at: now(), what: `browser ${name}` }));
+  navigator.connection?.addEventListener('change', () => paths.push({ at: now(), what: 'network change' }));
+
+  const watched = new WeakSet();
+  function look() {
+    for (const video of document.querySelectorAll('#video')) {
+      if (watched.has(video)) continue;
+      watched.add(video);
+      const shown = () => { frames.push(now()); video.requestVideoFrameCallback(shown); };
+      video.requestVideoFrameCallback(shown);
+    }
+    const text = (id) => document.getElementById(id)?.textContent ?? '';
+    const state = document.getElementById('stage')?.dataset.state ?? '';
+    const line = document.getElementById('connection')?.dataset.state ?? '';
+    const next = { state, line, text: text('state') };
+    const last = said.at(-1);
+    if (last?.state !== next.state || last.line !== next.line || last.text !== next.text) said.push({ at: now(), ...next });
+    // Not on each change: between two of them the page is incomplete, which nobody sees.
+    requestAnimationFrame(look);
+  }
+  requestAnimationFrame(look);
+
+  return {
+    /** What happened since: { frames, said, paths, made, last }. */
+    since: (at) => ({
+      made,
+      last: frames.at(-1) ?? null,
+      frames: frames.filter((when) => when >= at),
+      said: said.filter((one) => one.at >= at),
+      paths: paths.filter((one) => one.at >= at),
+    }),
+  };
+})();
