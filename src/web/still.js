@@ -1,15 +1,13 @@
 // The newest JPEG of a camera over its picture, until the first frame of a call is shown.
 //
 // A camera whose own server answers api/snapshot.jpg says `still: true` in its presence. One image is asked for when it
-// comes online and when it is called; a new one is made only when the newest is older than AGE, so that pages cost the
-// camera little.
+// comes online and after each call, so that a click has nothing to load beside the call; a call asks only when that one is
+// older than AGE. The camera makes a new one only when its newest is as old, so that pages cost it little.
 
 import { has, kind, need } from './events.js';
 
 /** Seconds that the image may be old. */
 export const AGE = 60;
-/** Ms within which it is not asked for again. */
-const AGAIN = 2000;
 
 export class Still {
   #image;
@@ -33,10 +31,13 @@ export class Still {
   /** Whether an image is shown. */
   get shown() { return !this.#image.hidden; }
 
-  /** Asks for the newest image; resolves when it can be shown. */
-  async ask() {
+  /**
+   * Asks for the newest image, unless the last one was asked for within `age` seconds; resolves when it can be shown.
+   * @param {number} [age]
+   */
+  async ask(age = AGE) {
     const now = performance.now();
-    if (this.#asked !== null && now - this.#asked < AGAIN) return;
+    if (this.#asked !== null && now - this.#asked < age * 1000) return;
     this.#asked = now;
     const blob = await this.#load().catch(() => null);
     if (!blob || this.#asked !== now) return;

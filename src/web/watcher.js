@@ -74,7 +74,7 @@ export class Watcher extends Emitter {
     roster.on('added', (peer) => {
       this.#settle();
       this.#ready();
-      if (!document.hidden) this.#still(peer);
+      if (!document.hidden) this.#still(peer, 1);
     });
     roster.on('updated', () => this.#settle());
     roster.on('removed', (peer, { lost }) => (lost ? this.emit('changed') : this.#settle()));
@@ -165,8 +165,8 @@ export class Watcher extends Emitter {
 
   /** Ends the call, and everything else; the client stays as it is. */
   close() {
-    this.#leave('ended');
     this.#closed = true;
+    this.#leave('ended');
     this.#ready();
     clearTimeout(this.#alarm);
     clearTimeout(this.#settling ?? undefined);
@@ -207,8 +207,11 @@ export class Watcher extends Emitter {
     this.emit('begun', this.current);
   }
 
-  /** @param {Camera} peer */
-  #still(peer) { if (this.known(peer).still === true) this.still?.ask(); }
+  /**
+   * @param {Camera} peer
+   * @param {number} [age] of the still that there may be, in seconds
+   */
+  #still(peer, age) { if (this.known(peer).still === true) this.still?.ask(age); }
 
   /**
    * This browser cannot: nothing is tried again by itself.
@@ -229,14 +232,23 @@ export class Watcher extends Emitter {
     this.current = null;
     this.emit('over');
     gone?.call.hangup(code);
+    if (gone) this.#after(gone.peer);
   }
+
+  /**
+   * Has a still for the next call, while the camera is awake.
+   * @param {Camera} peer
+   */
+  #after(peer) { if (!this.#closed && !document.hidden && this.state.phase === 'none') this.#still(peer, 1); }
 
   /** @param {Call} call */
   #ended(call) {
     if (this.current?.call !== call) return;
+    const { peer } = this.current;
     this.current = null;
     this.emit('over');
     this.happens({ type: 'ended', code: call.reason ?? 'ended', message: call.message, remote: call.endedByRemote });
+    this.#after(peer);
     if (this.state.phase === 'none' && this.state.hold?.never) this.video.srcObject = null;
   }
 

@@ -6,6 +6,7 @@ globalThis.timeline = (() => {
   const mark = (name) => { marks[name] ??= performance.now() - began; };
   /** Messages of calls since the click: 'init', 'accept' … with `<` for those that came. */
   let messages = [];
+  let connection = null; // of the call
 
   addEventListener('click', () => {
     began = performance.now();
@@ -40,17 +41,29 @@ globalThis.timeline = (() => {
   const Native = globalThis.RTCPeerConnection;
   globalThis.RTCPeerConnection = new Proxy(Native, {
     construct(target, args, of) {
-      const connection = Reflect.construct(target, args, of === globalThis.RTCPeerConnection ? target : of);
-      const on = (name, run) => connection.addEventListener(name, run);
-      on('iceconnectionstatechange', () => mark(`ice ${connection.iceConnectionState}`));
-      on('connectionstatechange', () => mark(`path ${connection.connectionState}`));
+      const made = Reflect.construct(target, args, of === globalThis.RTCPeerConnection ? target : of);
+      const on = (name, run) => made.addEventListener(name, run);
+      on('iceconnectionstatechange', () => mark(`ice ${made.iceConnectionState}`));
+      on('connectionstatechange', () => mark(`path ${made.connectionState}`));
       on('track', ({ track }) => {
+        connection = made;
         mark('answer applied');
         if (track.kind === 'video') track.addEventListener('unmute', () => mark('first packet'));
       });
-      return connection;
+      return made;
     },
   });
+
+  /** What came until the first frame was shown. */
+  async function count() {
+    const of = marks;
+    const report = await connection?.getStats() ?? [];
+    for (const it of report.values()) {
+      if (it.type !== 'inbound-rtp' || it.kind !== 'video') continue;
+      Object.assign(of, { '(frames received)': it.framesReceived, '(frames decoded)': it.framesDecoded, '(key frames)': it.keyFramesDecoded,
+        '(kB received)': it.bytesReceived / 1000, '(ms of decoding)': it.totalDecodeTime * 1000 });
+    }
+  }
 
   function watch(video) {
     const shown = (now, { receiveTime, processingDuration, presentationTime }) => {
@@ -60,6 +73,7 @@ globalThis.timeline = (() => {
         if (receiveTime && processingDuration) marks['frame decoded'] = receiveTime + processingDuration * 1000 - began;
         marks['presented'] = presentationTime - began;
         mark('picture');
+        count();
       }
       video.requestVideoFrameCallback(shown);
     };

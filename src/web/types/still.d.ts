@@ -8,8 +8,11 @@ export class Still {
     constructor(image: HTMLImageElement, load: () => Promise<Blob | null>);
     /** Whether an image is shown. */
     get shown(): boolean;
-    /** Asks for the newest image; resolves when it can be shown. */
-    ask(): Promise<void>;
+    /**
+     * Asks for the newest image, unless the last one was asked for within `age` seconds; resolves when it can be shown.
+     * @param {number} [age]
+     */
+    ask(age?: number): Promise<void>;
     /**
      * Shows it while there is no frame of the call.
      * @param {boolean} wanted
