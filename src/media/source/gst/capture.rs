@@ -256,11 +256,31 @@ fn path_text(path: &Path) -> Result<&str, MediaError> {
     path.to_str().ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "the source's path is not UTF-8"))
 }
 
+/// Test frames that come later than this are not shown: a machine that can't make them in time would lag ever more.
+const LATEST: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+
+/// What becomes of a test frame for `pts` that is drawn at `now`, in running time. One that is late by more than a frame
+/// gets the time at which it was drawn: no camera captures the past.
+fn drawn_at(pts: gst::ClockTime, now: gst::ClockTime, fps: u32) -> Option<gst::ClockTime> {
+    let late = now.saturating_sub(pts);
+    let frame = gst::ClockTime::SECOND / u64::from(fps.max(1));
+    if late > LATEST { None } else { Some(if late > frame { now } else { pts }) }
+}
+
 /// Draws the clock and the counter into each frame.
 fn burn_into(tee: &gst::Element, settings: &CaptureSettings, counter: Arc<AtomicU32>) {
-    let (width, height) = (settings.width as usize, settings.height as usize);
+    let (width, height, fps) = (settings.width as usize, settings.height as usize, settings.fps);
     let pad = tee.static_pad("sink").expect("a tee has a sink pad");
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let now = pad.parent_element().and_then(|tee| tee.current_running_time());
+        if let Some(buffer) = info.buffer_mut()
+            && let Some((pts, now)) = buffer.pts().zip(now)
+        {
+            let Some(drawn) = drawn_at(pts, now, fps) else { return gst::PadProbeReturn::Drop };
+            if drawn != pts {
+                buffer.make_mut().set_pts(drawn);
+            }
+        }
         if let Some(mut map) = info.buffer_mut().and_then(|buffer| buffer.make_mut().map_writable().ok()) {
             let number = counter.fetch_add(1, Ordering::Relaxed);
             pattern::burn(&mut map, width, height, number, SystemTime::now());
@@ -415,6 +435,22 @@ fn fit(size: (u32, u32), par: (u32, u32), max: (u32, u32)) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_frame_that_is_drawn_late_says_when() {
+        let ms = gst::ClockTime::from_mseconds;
+        let table = [
+            ("in time", 1000, 1001, Some(1000)),
+            ("ahead of the clock", 1000, 998, Some(1000)),
+            ("within its frame", 1000, 1033, Some(1000)),
+            ("late", 1000, 1034, Some(1034)),
+            ("as late as can be", 1000, 1500, Some(1500)),
+            ("too late", 1000, 1501, None),
+        ];
+        for (what, pts, now, expected) in table {
+            assert_eq!(drawn_at(ms(pts), ms(now), 30), expected.map(ms), "{what}");
+        }
+    }
 
     #[test]
     fn frames_keep_their_aspect_ratio_and_are_never_enlarged() {
