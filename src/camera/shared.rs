@@ -104,6 +104,7 @@ impl Shared {
             encoder,
             bitrate: main.and_then(|stream| studio.bitrate(stream)).unwrap_or_default(),
             quality: main.and_then(|stream| studio.quality(stream)),
+            celsius: producer.read_heat().celsius,
             #[cfg(feature = "gst")]
             board: producer.board().map(|board| board.file.clone()).unwrap_or_default(),
         }

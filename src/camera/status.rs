@@ -1,13 +1,15 @@
 //! What a camera reports of itself: to the program, as JSON, and to Prometheus.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::event::Viewer;
 use crate::media::adapt::ladder::Quality;
 use crate::media::source::SourceStatus;
-use crate::media::{Kind, StreamInfo};
+use crate::media::{Kind, StreamId, StreamInfo};
 use crate::net::site::Metrics;
-use crate::rtc::{SessionStats, Skipped};
+use crate::rtc::{Delays, SessionStats, Skipped};
 
 /// The current state of a camera.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Status {
     pub bitrate: u32,
     /// Its frame rate and resolution: reduced if network or board cannot sustain the full ones.
     pub quality: Option<Quality>,
+    /// The board's temperature in °C, if it has a thermometer.
+    pub celsius: Option<f32>,
     /// The name of the board's profile.
     #[cfg(feature = "gst")]
     pub board: String,
@@ -45,13 +49,18 @@ impl Status {
                 "video": viewer.video.map(|codec| format!("{codec:?}")),
                 "audio": viewer.audio,
                 "shard": stats.as_ref().map(|s| s.shard.0),
+                "rendition": stats.as_ref().and_then(|s| s.video).and_then(|id| self.rendition(id)),
                 "packets": stats.as_ref().map(|s| s.packets),
+                "bytes": stats.as_ref().map(|s| s.bytes),
                 "frames": stats.as_ref().map(|s| s.frames),
                 "skipped": stats.as_ref().map(|s| skipped(&s.skipped)),
+                "keyFrameRequests": stats.as_ref().map(|s| s.key_frame_requests),
+                "nacks": stats.as_ref().map(|s| s.nacks),
                 "retransmissions": stats.as_ref().map(|s| s.retransmissions),
                 "loss": stats.as_ref().and_then(|s| s.loss),
                 "estimate": stats.as_ref().and_then(|s| s.estimate),
                 "rttMs": stats.as_ref().and_then(|s| s.rtt).map(|rtt| rtt.as_millis() as u64),
+                "delaysMs": stats.as_ref().and_then(|s| s.delays).map(delays),
             })
         });
         let streams = self.streams.iter().map(|info| {
@@ -75,6 +84,7 @@ impl Status {
             "percent": self.quality.map(|quality| quality.percent),
             "fps": self.quality.map(|quality| quality.fps),
             "board": self.board(),
+            "celsius": self.celsius,
             "dropped": self.dropped,
             "skipped": skipped(&self.skipped),
             "panics": self.panics,
@@ -92,6 +102,10 @@ impl Status {
         family("video_streams", "gauge", "Video streams that are produced.", &[("", self.encoders() as u64)]);
         let bitrate = [("", self.bitrate.into())];
         family("bitrate_bits", "gauge", "Target bitrate of the H.264 encoder, in bit/s.", &bitrate);
+        let celsius = self.celsius.map(|celsius| [("", celsius.max(0.0).round() as u64)]);
+        if let Some(celsius) = celsius {
+            family("temperature_celsius", "gauge", "The board's temperature, in °C.", &celsius);
+        }
         let dropped = [("", self.dropped)];
         family("dropped_frames_total", "counter", "Frames dropped before they reached any viewer.", &dropped);
         family(
@@ -114,6 +128,11 @@ impl Status {
         metrics
     }
 
+    /// The rank of a stream among those of its codec; `None` if it does not run.
+    fn rendition(&self, id: StreamId) -> Option<u8> {
+        self.streams.iter().find(|info| info.id == id).map(|info| info.rendition)
+    }
+
     fn encoders(&self) -> usize {
         self.streams.iter().filter(|info| info.kind() == Kind::Video).count()
     }
@@ -125,6 +144,12 @@ impl Status {
         #[cfg(not(feature = "gst"))]
         ""
     }
+}
+
+/// In ms, with one decimal.
+fn delays(delays: Delays) -> Value {
+    let ms = |delay: Duration| (delay.as_secs_f64() * 1e4).round() / 10.0;
+    json!({ "source": ms(delays.source), "queue": ms(delays.queue) })
 }
 
 fn skipped(skipped: &Skipped) -> Value {
@@ -143,7 +168,9 @@ mod tests {
         world.connect("bob|2");
         let (viewer, _) = world.studio.viewers().next().expect("bob");
         let one = Skipped { joining: 1, network: 2, socket: 3 };
-        let stats = SessionStats { frames: 90, skipped: one, ..SessionStats::default() };
+        let delays = Delays { source: Duration::from_micros(12_340), queue: Duration::from_micros(50) };
+        let stats =
+            SessionStats { frames: 90, skipped: one, delays: Some(delays), ..SessionStats::default() };
         Status {
             viewers: vec![(viewer, Some(stats))],
             streams: vec![],
@@ -154,6 +181,7 @@ mod tests {
             encoder: "x264enc".into(),
             bitrate: 1_000_000,
             quality: None,
+            celsius: Some(61.4),
             #[cfg(feature = "gst")]
             board: "generic".into(),
         }
@@ -164,6 +192,7 @@ mod tests {
         let json = status().to_json();
         assert_eq!(json["skipped"], json!({ "joining": 10, "network": 20, "socket": 30 }));
         assert_eq!(json["sessions"][0]["skipped"], json!({ "joining": 1, "network": 2, "socket": 3 }));
+        assert_eq!(json["sessions"][0]["delaysMs"], json!({ "source": 12.3, "queue": 0.1 }));
         assert_eq!((&json["sessions"][0]["frames"], &json["dropped"]), (&json!(90), &json!(4)));
     }
 
@@ -179,6 +208,7 @@ mod tests {
         let audio =
             json!({ "id": 2, "codec": opus, "rendition": 0, "width": null, "height": null, "fps": null });
         assert_eq!(json["streams"], json!([small, audio]));
+        assert_eq!(json["celsius"], json!(61.4_f32));
     }
 
     #[test]
