@@ -5,6 +5,7 @@ import { Calls } from './call.js';
 import { Controls } from './controls.js';
 import { Site } from './site.js';
 import { AGE, Still } from './still.js';
+import { Minute } from './minute.js';
 import { Talk, cannotTalk } from './talk.js';
 import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
@@ -39,6 +40,7 @@ const calls = Calls.over(client, { limits: { calls: 2 } });
 const talk = new Talk({ calls, roster, video, ice: () => config.iceServers });
 const newest = new Still($('still'), () => site.still(client.token, AGE));
 const watcher = new Watcher({ client, calls, video, still: newest, ice: () => config.iceServers });
+const minute = new Minute();
 const controls = new Controls({ client, form: $('tuning-form'), said: toast, changed: () => show() });
 
 // For tests, and the curious.
@@ -53,9 +55,17 @@ Object.defineProperty(window, 'symple', {
 // ── What happens, and what is done about it ──
 
 watcher.on('changed', () => show());
-watcher.on('begun', () => { video.muted = !sound; });
+watcher.on('begun', () => {
+  video.muted = !sound;
+  minute.clear();
+});
 watcher.on('over', () => measure());
-watcher.on('stats', measure);
+watcher.on('stats', (stats) => {
+  measure(stats);
+  minute.push(stats);
+  minute.draw();
+});
+$('minute').addEventListener('toggle', () => minute.draw());
 
 calls.on('incoming', (call) => {
   const known = roster.get(call.remote);

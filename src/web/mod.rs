@@ -76,6 +76,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "watching.js": SCRIPT,
     "prepared.js": SCRIPT,
     "delays.js": SCRIPT,
+    "minute.js": SCRIPT,
     "preparing.js": SCRIPT,
     "still.js": SCRIPT,
     "reasons.js": SCRIPT,

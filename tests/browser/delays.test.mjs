@@ -3,7 +3,9 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Delays, askCaptureTime, capturedAt } from '../../src/web/delays.js';
+import { SPAN, path, words } from '../../src/web/minute.js';
 import { scenario, until } from './harness.mjs';
+import { judge } from './axe.mjs';
 import { playing, watch } from './page.mjs';
 
 const MEASURED = { rtt: 20, buffer: 30, decoding: 5 };
@@ -58,6 +60,17 @@ test('a browser that cannot ask for it is left alone', () => {
   assert.deepEqual(asked.map(({ direction }) => direction), ['sendrecv', 'stopped']);
 });
 
+test('a chart ends with the newest value, and has gaps', () => {
+  assert.equal(path([]), '');
+  assert.equal(path([0, 5, 10]), 'M58,20L59,10L60,0');
+  assert.equal(path([null, 5, null, undefined, 10, 10]), 'M56,10M59,0L60,0');
+  assert.equal(path([0, 0]), 'M59,20L60,20', 'nothing is at the bottom');
+  const whole = path(Array.from({ length: SPAN }, () => 1));
+  assert.ok(whole.startsWith('M1,0L2,0') && whole.endsWith('L60,0'));
+  assert.equal(words([null, 2, 7], (value) => `${value} s`), '2 s to 7 s');
+  assert.equal(words([null], String), 'nothing measured');
+});
+
 scenario('the page shows the delay from capture to screen, as the clock in the picture has it', { needs: ['chromium'] }, async (s) => {
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url);
@@ -70,6 +83,15 @@ scenario('the page shows the delay from capture to screen, as the clock in the p
   const sum = [...shown.parts.matchAll(/([\d.]+) ms/g)].reduce((all, [, part]) => all + Number(part), 0);
   s.note(`${shown.total} ms: ${shown.parts}`);
   assert.ok(Math.abs(sum - shown.total) <= 6, `the parts make ${sum}, the whole is ${shown.total}`);
+
+  // The last minute, for who opens it.
+  await page.evaluate('document.querySelector("#minute").open = true');
+  const charts = await until('charts', async () => {
+    const all = await page.evaluate(`[...document.querySelectorAll('#minute svg')].map((it) => [it.id, it.getAttribute('aria-label'), it.firstChild.getAttribute('d')])`);
+    return all.every(([, , d]) => d) && all;
+  });
+  for (const [id, label] of charts) assert.match(label, /^\d.* to \d.* (kbit\/s|fps|ms|%)$/, id);
+  await judge(s, page, 'minute', 5);
 
   // What the clock in the picture says more than the time of capture that came with the same frame: one machine, one clock.
   const apart = await page.evaluate(`new Promise(async (done) => {
