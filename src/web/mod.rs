@@ -3,7 +3,8 @@
 //! The page is served at `/`, its parts by name beside it. Pages of other origins may import `element.js`, which defines
 //! `<symple-camera>`, or the modules that it is made of; `README.md` in this folder shows how, for they are an npm package
 //! too. What the page and the element need from a host is a WebSocket at the page's address and `GET /api/config`:
-//! `{"iceServers":[…],"room":"public","auth":true}`.
+//! `{"iceServers":[…],"room":"public","auth":true}`. A camera whose presence data has `"still":true` also has
+//! `GET /api/snapshot.jpg?age=60` there, a JPEG that is shown until the first frame.
 
 /// A file of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
