@@ -1,21 +1,43 @@
-//! Between sinks and sources: decides what a source has to produce.
+//! Between sinks and sources: decides what a source has to produce, and what each viewer gets of it.
 //!
 //! Sinks report which streams they want, what their networks carry, and when they need a key frame. The output is the
-//! [`Command`]s for the source. Nothing else starts an encoder, sets its bitrate or forces a key frame; further
-//! policies belong here too.
+//! [`Command`]s for the source, and the [`Share`] of each viewer. Nothing else starts an encoder, sets its bitrate or
+//! forces a key frame; further policies belong here too.
 //!
 //! | decision | based on | rule |
 //! |---|---|---|
-//! | which streams run | what all sinks want | every stream that any sink wants; it continues for `linger` after the last one has left, so that a returning viewer finds the source running; JPEG only until a frame has arrived |
-//! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`] |
-//! | bitrate of an encoder | estimates of the sinks of its stream | [`Rate`], while frames flow; at most
-//! [`Ladder::ceiling`] |
-//! | frame rate and size | that bitrate, heat | [`Ladder`] |
-//! | heat | the board's thermometer, read while video is encoded | [`Heat`] |
+//! | which streams run | what all sinks want, and the viewers' shares | every stream that any sink gets; a rendition that no viewer gets any more continues for 5 s, and everything continues for `linger` after the last sink has left, so that a returning viewer finds the source running; JPEG only until a frame has arrived |
+//! | bitrate of the main rendition | estimates of its viewers, [`Policy`] | [`divide`]; down at once, up after a second, longer after each rise that was too much ([`Rate`]), while frames flow; at most [`Ladder::ceiling`](crate::media::adapt::ladder::Ladder::ceiling) |
+//! | what a viewer gets | its estimate | see below; down at once, up after a second, longer after each time that it was too much |
+//! | bitrate of the small rendition | estimates of those who get it | the lowest of them, with headroom |
+//! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`]; one viewer costs those it shares a stream with at most one in 5 s, and gets the small rendition if it asks for more: [`requests`] |
+//! | frame rate and size | that bitrate, heat | [`Ladder`](crate::media::adapt::ladder::Ladder); of the small rendition, heat alone |
+//! | heat | the board's thermometer, read while video is encoded | [`Heat`]; the small rendition stops once the main one was cooled down to its size |
 //!
-//! An encoder only gets commands that it supports ([`Input::Adjustable`]). A source that gave up is restarted by the
-//! next sink that wants a stream; the sinks it had are forgotten. When the last sink leaves, bitrates start over, since
-//! the next viewer has another network.
+//! A viewer gets the first of these that is possible:
+//!
+//! | share | if its network carries | with [`Policy::Best`] the bitrate is |
+//! |---|---|---|
+//! | the main rendition | its bitrate, or nothing is known yet | what leaves most to the viewer that is worst off, compared with what it would have alone; a lone viewer's network |
+//! | the small rendition, if the source has one | the lowest bitrate that is worth to be seen | what the lowest of them carries |
+//! | key frames, of the small rendition if it runs, else of the main one | one in 10 s | |
+//! | nothing | | |
+//!
+//! A share changes without renegotiation, at a key frame. The application's sinks have no network; they get the main
+//! rendition and count for nothing else.
+//!
+//! An encoder only gets commands that it supports ([`Input::Adjustable`]); the viewers of one with a fixed bitrate all get
+//! it. A source that gave up is restarted by the next sink that wants a stream; the sinks it had are forgotten. When the
+//! last sink leaves, bitrates start over, since the next viewer has another network.
+
+mod divide;
+mod encoder;
+mod link;
+mod requests;
+mod run;
+mod serve;
+mod share;
+mod viewer;
 
 #[cfg(test)]
 mod tests;
@@ -26,10 +48,14 @@ use std::time::{Duration, Instant};
 use crate::call::CallId;
 use crate::media::adapt::heat::{self, Heat};
 use crate::media::adapt::keyframes::{KeyFrameReason, KeyFrames};
-use crate::media::adapt::ladder::{Ladder, Quality, Step};
-use crate::media::adapt::rate::{Limits, Rate};
+use crate::media::adapt::ladder::Quality;
+use crate::media::adapt::rate::Limits;
 use crate::media::source::Command;
-use crate::media::{Codec, Kind, StreamId, StreamInfo, VideoFormat};
+use crate::media::{StreamId, StreamInfo};
+
+use encoder::{Adjustable, Encoder, Stream};
+pub(super) use share::{Policy, Share, Why, Wish};
+use viewer::Viewer;
 
 /// The configuration.
 #[derive(Clone, Debug)]
@@ -57,6 +83,7 @@ pub(super) enum Sink {
 
 /// An input.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "not every input has its driver yet"))]
 pub(super) enum Input {
     /// The source announces its streams, or a new format of one.
     Streams(Vec<StreamInfo>),
@@ -64,12 +91,17 @@ pub(super) enum Input {
     Replaced(Vec<StreamInfo>),
     /// A sink wants these streams from now on; none if it has left.
     Wants { sink: Sink, streams: BTreeSet<StreamId> },
-    /// What a sink's network can carry, in bit/s.
+    /// What a viewer's network can carry, in bit/s.
     Estimate { sink: Sink, bps: u32 },
-    /// A decoder needs a key frame of this stream.
-    KeyFrameWanted { stream: StreamId, reason: KeyFrameReason },
-    /// A key frame of a video stream arrived.
-    KeyFrame(StreamId),
+    /// What is sent to a viewer in bit/s, on average over about a second, if that is counted; the loss, 0 to 1; and the
+    /// round trip. To be given about once a second: without it, each estimate is believed.
+    Link { sink: Sink, sent: Option<u32>, loss: f32, round_trip: Option<Duration> },
+    /// The most that a viewer asks for.
+    Wish { sink: Sink, wish: Wish },
+    /// A decoder needs a key frame of this stream: that of a sink, if it is known.
+    KeyFrameWanted { sink: Option<Sink>, stream: StreamId, reason: KeyFrameReason },
+    /// A key frame of a video stream arrived, of so many bytes.
+    KeyFrame { stream: StreamId, bytes: usize },
     /// Whether video is flowing: without it there is nothing to adapt.
     Flows(bool),
     /// What can be adjusted on the encoder of a stream.
@@ -78,6 +110,8 @@ pub(super) enum Input {
     Heat(heat::Reading),
     /// New bitrate limits.
     Limits(Limits),
+    /// Another policy.
+    Policy(Policy),
     /// A new time for which unused streams keep running.
     Linger(Duration),
     /// The source does not retry by itself any more: all its sinks are dropped.
@@ -93,6 +127,9 @@ pub(super) enum Input {
 pub(super) enum Output {
     /// A command for the source.
     Command(Command),
+    /// What a viewer gets from now on, or another reason for it. Until a key frame of another stream comes, the viewer
+    /// continues with the one it has.
+    Serve { sink: Sink, share: Share, why: Why },
     /// An event.
     Event(Event),
     /// [`Input::Heat`] is needed.
@@ -117,10 +154,9 @@ pub(super) enum Event {
 /// The core. See the [module](self).
 pub(super) struct Demand {
     config: Config,
+    policy: Policy,
     streams: BTreeMap<StreamId, Stream>,
     sinks: BTreeMap<Sink, Taker>,
-    /// Identifies sinks for [`Rate`].
-    next_number: u64,
     running: BTreeSet<StreamId>,
     key_frames: KeyFrames,
     heat: Option<Heat>,
@@ -128,54 +164,46 @@ pub(super) struct Demand {
     cooling: (usize, String),
     flows: bool,
     /// When to stop unused streams.
+    stop_at: Option<Instant>,
+    /// When viewers and renditions are due next.
+    wake: Option<Instant>,
     /// When it is due next, while nothing has changed that.
     timeout: Option<Option<Instant>>,
-    stop_at: Option<Instant>,
     out: VecDeque<Output>,
 }
 
 struct Taker {
-    number: u64,
     streams: BTreeSet<StreamId>,
+    /// Calls only.
+    viewer: Option<Viewer>,
 }
 
-struct Stream {
-    info: StreamInfo,
-    /// `None` for audio and JPEG, whose bitrate is not controlled.
-    encoder: Option<Encoder>,
-}
-
-/// The commands for an encoder.
-struct Encoder {
-    rate: Rate,
-    ladder: Ladder,
-    adjustable: Adjustable,
-    /// The bitrate that was last commanded.
-    asked: Option<u32>,
-}
-
-/// An encoder within a camera has a fixed size, and perhaps no bitrate control; what it does not support is neither
-/// commanded nor reported.
-#[derive(Clone, Copy, Debug)]
-struct Adjustable {
-    bitrate: bool,
-    quality: bool,
+impl Taker {
+    /// Whether it gets a stream, which may be another rendition than the one it wants.
+    fn takes(&self, stream: StreamId) -> bool {
+        let Some(viewer) = self.viewer.as_ref().filter(|viewer| viewer.main.is_some()) else {
+            return self.streams.contains(&stream);
+        };
+        let served = viewer.served.map_or(viewer.main, |(share, _)| share.stream());
+        served == Some(stream) || viewer.main != Some(stream) && self.streams.contains(&stream)
+    }
 }
 
 impl Demand {
     /// For a source with these streams, without sinks.
     pub(super) fn new(config: Config, streams: &[StreamInfo]) -> Self {
         let mut demand = Demand {
+            policy: Policy::default(),
             streams: BTreeMap::new(),
             sinks: BTreeMap::new(),
-            next_number: 0,
             running: BTreeSet::new(),
             key_frames: KeyFrames::new(),
             heat: None,
             cooling: Default::default(),
             flows: false,
-            timeout: None,
             stop_at: None,
+            wake: None,
+            timeout: None,
             out: VecDeque::new(),
             config,
         };
@@ -218,19 +246,43 @@ impl Demand {
                 self.flows = false;
                 ran = !std::mem::take(&mut self.running).is_empty();
                 self.streams.retain(|id, _| streams.iter().any(|info| info.id == *id));
-                for encoder in self.encoders_mut() {
-                    (encoder.asked, encoder.adjustable) = (None, Adjustable::ALL);
-                    encoder.ladder = Ladder::fixed(0, 0, 0);
-                }
+                self.encoders_mut().for_each(Encoder::replace);
                 for stream in self.streams.values_mut() {
-                    stream.info.format = StreamInfo::new(stream.info.id, stream.info.codec).format;
+                    stream.forget_format();
                 }
                 self.announce(&streams);
             }
             Input::Wants { sink, streams } => self.want(sink, streams),
-            Input::Estimate { sink, bps } => self.estimate(sink, bps, now),
-            Input::KeyFrameWanted { stream, reason } => self.key_frames.request(stream, reason, now),
-            Input::KeyFrame(stream) => self.key_frames.handle_key_frame(stream, now),
+            Input::Estimate { sink, bps } => {
+                // An estimate without traffic tells nothing about the network.
+                let (flows, guess) = (self.flows, self.config.bitrate.start);
+                if let Some(viewer) = self.viewer_mut(sink).filter(|_| flows) {
+                    viewer.link.handle_estimate(bps, guess, now);
+                }
+            }
+            Input::Link { sink, sent, loss, round_trip } => {
+                if let Some(viewer) = self.viewer_mut(sink) {
+                    viewer.link.handle_traffic(sent, loss, round_trip);
+                }
+            }
+            Input::Wish { sink, wish } => {
+                if let Some(viewer) = self.viewer_mut(sink) {
+                    viewer.wish = wish;
+                }
+            }
+            Input::KeyFrameWanted { sink, stream, reason } => self.want_key_frame(sink, stream, reason, now),
+            Input::KeyFrame { stream, bytes } => {
+                self.key_frames.handle_key_frame(stream, now);
+                let encoder = self.streams.get_mut(&stream).and_then(|stream| stream.encoder.as_mut());
+                if let Some(encoder) = encoder {
+                    encoder.handle_key_frame(bytes, now);
+                }
+                for taker in self.sinks.values_mut().filter(|taker| taker.takes(stream)) {
+                    if let Some(viewer) = &mut taker.viewer {
+                        viewer.requests.handle_key_frame();
+                    }
+                }
+            }
             Input::Flows(flows) => self.flows = flows,
             Input::Adjustable { stream, bitrate, quality } => {
                 let known = self.streams.get_mut(&stream).and_then(|stream| stream.encoder.as_mut());
@@ -244,9 +296,10 @@ impl Demand {
                 }
             }
             Input::Limits(limits) => {
-                self.encoders_mut().for_each(|encoder| encoder.rate.set_limits(limits.clone()));
                 self.config.bitrate = limits;
+                self.limit();
             }
+            Input::Policy(policy) => self.policy = policy,
             Input::Linger(linger) => (self.config.linger, self.stop_at) = (linger, None),
             Input::GaveUp => {
                 self.sinks.clear();
@@ -274,7 +327,7 @@ impl Demand {
             let rates = self.encoders().filter(|_| self.flows).filter_map(|e| e.rate.poll_timeout());
             let ladders = self.encoders().filter_map(|e| e.ladder.poll_timeout());
             let heat = self.heat.as_ref().and_then(Heat::poll_timeout);
-            let fixed = [self.stop_at, self.key_frames.poll_timeout(), heat];
+            let fixed = [self.stop_at, self.wake, self.key_frames.poll_timeout(), heat];
             fixed.into_iter().flatten().chain(rates).chain(ladders).min()
         });
         self.timeout = Some(at);
@@ -287,108 +340,98 @@ impl Demand {
             let stream = known.entry(info.id).or_insert_with(|| Stream::new(*info, &config.bitrate));
             stream.handle_format(*info, config.adapt, cooling);
         }
+        self.limit();
+    }
+
+    /// Sets the limits of all encoders.
+    fn limit(&mut self) {
+        for stream in self.streams.values_mut() {
+            let limits = stream.limits(&self.config.bitrate);
+            if let Some(encoder) = &mut stream.encoder {
+                encoder.rate.set_limits(limits);
+            }
+        }
     }
 
     fn want(&mut self, sink: Sink, streams: BTreeSet<StreamId>) {
-        let before = self.sinks.get(&sink);
-        let number = before.map_or(self.next_number, |taker| taker.number);
-        self.next_number = self.next_number.max(number + 1);
-        // Its estimate no longer counts for streams that it has left.
-        for (id, stream) in &mut self.streams {
-            if let Some(encoder) = stream.encoder.as_mut().filter(|_| !streams.contains(id)) {
-                encoder.rate.remove(number);
-            }
+        if streams.is_empty() {
+            self.sinks.remove(&sink);
+            return;
         }
-        match streams.is_empty() {
-            true => _ = self.sinks.remove(&sink),
-            false => _ = self.sinks.insert(sink, Taker { number, streams }),
+        let steered = |id: &&StreamId| {
+            self.streams.get(id).is_some_and(|stream| stream.encoder.is_some() && !stream.is_small())
+        };
+        let main = streams.iter().find(steered).copied();
+        let is_call = matches!(sink, Sink::Call(_));
+        let new = || Taker { streams: BTreeSet::new(), viewer: is_call.then(|| Viewer::new(main)) };
+        let taker = self.sinks.entry(sink).or_insert_with(new);
+        taker.streams = streams;
+        if let Some(viewer) = &mut taker.viewer {
+            viewer.handle_main(main);
         }
     }
 
-    fn estimate(&mut self, sink: Sink, bps: u32, now: Instant) {
-        // An estimate without traffic tells nothing about the network.
-        let Some(taker) = self.sinks.get(&sink).filter(|_| self.flows) else { return };
-        for id in &taker.streams {
-            let stream = self.streams.get_mut(id);
-            if let Some(encoder) = stream.and_then(|stream| stream.encoder.as_mut()) {
-                encoder.rate.handle_estimate(taker.number, bps.into(), now);
-            }
+    fn viewer_mut(&mut self, sink: Sink) -> Option<&mut Viewer> {
+        self.sinks.get_mut(&sink)?.viewer.as_mut()
+    }
+
+    /// A request counts as one of its viewer where that costs others of the stream something.
+    fn want_key_frame(&mut self, sink: Option<Sink>, stream: StreamId, reason: KeyFrameReason, now: Instant) {
+        let others = self.takers(stream).any(|other| Some(other) != sink);
+        let viewer = sink.filter(|_| others).and_then(|sink| self.viewer_mut(sink));
+        if viewer.is_none_or(|viewer| viewer.requests.handle_request(reason, now)) {
+            self.key_frames.request(stream, reason, now);
         }
     }
 
     /// Brings the source in line with the inputs.
     fn settle(&mut self, now: Instant) {
+        self.wake = None;
+        self.serve(now);
         self.run(now);
-        while let Some(stream) = self.key_frames.poll(now) {
-            self.command(Command::KeyFrame(stream));
+        self.make_key_frames(now);
+        if self.heed_heat(now) {
+            self.serve(now);
+            self.run(now);
         }
-        self.heed_heat(now);
         let Demand { streams, running, flows, out, .. } = self;
         for (id, stream) in streams {
             if let Some(encoder) = &mut stream.encoder {
-                encoder.adapt(*id, running.contains(id), *flows, now, out);
+                encoder.adapt(&stream.info, running.contains(id), *flows, now, out);
             }
         }
+        let viewers = self.sinks.values().filter_map(|taker| taker.viewer.as_ref());
+        let due =
+            viewers.filter(|viewer| viewer.main.is_some()).filter_map(|viewer| viewer.poll_timeout(now));
+        let due = due.min();
+        self.wake(due);
     }
 
-    /// Decides which streams run.
-    fn run(&mut self, now: Instant) {
-        let wanted: BTreeSet<StreamId> =
-            self.sinks.values().flat_map(|taker| &taker.streams).copied().collect();
-        let (brief, lasting): (BTreeSet<_>, BTreeSet<_>) =
-            wanted.into_iter().filter(|id| self.streams.contains_key(id)).partition(|id| self.is_brief(*id));
-        let running: BTreeSet<_> = self.running.iter().copied().filter(|id| !self.is_brief(*id)).collect();
-        if !lasting.is_empty() || running.is_empty() {
-            self.stop_at = None;
-            return self.start(&lasting | &brief);
+    /// To be woken at this time too.
+    fn wake(&mut self, at: Option<Instant>) {
+        self.wake = self.wake.into_iter().chain(at).min();
+    }
+
+    fn make_key_frames(&mut self, now: Instant) {
+        let mut waited = Vec::new();
+        for viewer in self.sinks.values_mut().filter_map(|taker| taker.viewer.as_mut()) {
+            let stream = viewer.served.and_then(|(share, _)| share.stream());
+            waited.extend(viewer.requests.poll(now).and_then(|reason| Some((stream?, reason))));
         }
-        // A time that no clock reaches is no end.
-        self.stop_at = self.stop_at.or_else(|| now.checked_add(self.config.linger));
-        if self.stop_at.is_none_or(|at| now < at) {
-            return self.start(&running | &brief);
+        for (stream, reason) in waited {
+            self.key_frames.request(stream, reason, now);
         }
-        self.stop_at = None;
-        self.start(brief);
-        let limits = &self.config.bitrate;
-        for (id, stream) in &mut self.streams {
-            if let Some(encoder) = &mut stream.encoder {
-                encoder.rate = Rate::new(limits.clone());
-                encoder.ladder.forget_rate();
-                let bps = encoder.rate.current();
-                encoder.asked = Some(bps);
-                self.out.push_back(Output::Command(Command::Bitrate { stream: *id, bps }));
-            }
+        while let Some(stream) = self.key_frames.poll(now) {
+            self.command(Command::KeyFrame(stream));
         }
     }
 
-    /// Streams of single frames only run until those have arrived.
-    fn is_brief(&self, id: StreamId) -> bool {
-        self.streams.get(&id).is_some_and(|stream| stream.info.codec == Codec::Jpeg)
-    }
-
-    fn start(&mut self, streams: BTreeSet<StreamId>) {
-        if streams == self.running {
-            return;
-        }
-        // An encoder starts at its target bitrate.
-        for id in &streams {
-            let encoder = self.streams.get_mut(id).and_then(|stream| stream.encoder.as_mut());
-            if let Some(encoder) = encoder.filter(|e| e.asked.is_none() && e.adjustable.bitrate) {
-                let bps = encoder.rate.current();
-                encoder.asked = Some(bps);
-                self.out.push_back(Output::Command(Command::Bitrate { stream: *id, bps }));
-            }
-        }
-        self.running.clone_from(&streams);
-        self.command(Command::Want(streams.clone()));
-        self.emit(Event::Running(streams));
-    }
-
-    /// Reads the board's temperature while video is encoded, and reacts to it.
-    fn heed_heat(&mut self, now: Instant) {
+    /// Reads the board's temperature while video is encoded, and reacts to it. Returns whether it did.
+    fn heed_heat(&mut self, now: Instant) -> bool {
         let encodes = self.running.iter().any(|id| self.streams.get(id).is_some_and(|s| s.encoder.is_some()));
-        let Some(heat) = &mut self.heat else { return };
+        let Some(heat) = &mut self.heat else { return false };
         heat.handle_watched(encodes, now);
+        let mut changed = false;
         while let Some(output) = heat.poll_output(now) {
             match output {
                 heat::Output::Read => self.out.push_back(Output::ReadHeat),
@@ -396,10 +439,11 @@ impl Demand {
                 heat::Output::Steps(steps, why) => {
                     let encoders = self.streams.values_mut().filter_map(|stream| stream.encoder.as_mut());
                     encoders.for_each(|encoder| encoder.ladder.handle_heat(steps, &why));
-                    self.cooling = (steps, why);
+                    (self.cooling, changed) = ((steps, why), true);
                 }
             }
         }
+        changed
     }
 
     fn encoders(&self) -> impl Iterator<Item = &Encoder> {
@@ -416,73 +460,5 @@ impl Demand {
 
     fn emit(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
-    }
-}
-
-impl Stream {
-    /// With a format that is not known yet.
-    fn new(info: StreamInfo, limits: &Limits) -> Stream {
-        let steered = info.kind() == Kind::Video && info.codec != Codec::Jpeg;
-        let encoder = steered.then(|| Encoder {
-            rate: Rate::new(limits.clone()),
-            ladder: Ladder::fixed(0, 0, 0),
-            adjustable: Adjustable::ALL,
-            asked: None,
-        });
-        Stream { info: StreamInfo::new(info.id, info.codec), encoder }
-    }
-
-    /// The source announces the stream, or a new format of it.
-    fn handle_format(&mut self, info: StreamInfo, adapt: bool, (steps, why): &(usize, String)) {
-        let before = std::mem::replace(&mut self.info, info);
-        let (Some(encoder), Some(format)) = (&mut self.encoder, info.video()) else { return };
-        if before.format == info.format || !is_known(format) {
-            return;
-        }
-        if before.video().is_some_and(is_known) {
-            return encoder.ladder.handle_size(format.width, format.height);
-        }
-        // Without a known size, it cannot be reduced.
-        let ladder = if adapt { Ladder::new } else { Ladder::fixed };
-        encoder.ladder = ladder(format.width, format.height, format.fps);
-        encoder.ladder.handle_heat(*steps, why);
-    }
-}
-
-fn is_known(format: VideoFormat) -> bool {
-    format.width > 0 && format.height > 0 && format.fps > 0
-}
-
-impl Adjustable {
-    const ALL: Adjustable = Adjustable { bitrate: true, quality: true };
-}
-
-impl Encoder {
-    /// Adapts the encoder to network and board; to the network only while frames flow.
-    fn adapt(&mut self, stream: StreamId, runs: bool, flows: bool, now: Instant, out: &mut VecDeque<Output>) {
-        let changed = flows && self.rate.poll(now).is_some();
-        if runs && flows {
-            self.ladder.handle_rate(self.rate.current());
-        }
-        // Polled in any case, since its time may have come.
-        let step = self.ladder.poll(now).filter(|_| self.adjustable.quality);
-        if let Some(Step { quality, why }) = step {
-            out.push_back(Output::Command(Command::Quality { stream, quality }));
-            if runs {
-                out.push_back(Output::Event(Event::Quality { stream, quality, why }));
-            }
-        }
-        let ceiling = self.ladder.ceiling().filter(|_| self.adjustable.quality);
-        let bps = ceiling.map_or(self.rate.current(), |most| most.min(self.rate.current()));
-        if !self.adjustable.bitrate {
-            return;
-        }
-        if self.asked.is_some_and(|asked| asked != bps) {
-            self.asked = Some(bps);
-            out.push_back(Output::Command(Command::Bitrate { stream, bps }));
-        }
-        if changed {
-            out.push_back(Output::Event(Event::Bitrate { stream, bps }));
-        }
     }
 }

@@ -133,7 +133,7 @@ impl Camera {
             rtc: rtc::Config {
                 candidates,
                 initial_bitrate: config.bitrate.start,
-                max_bitrate: config.bitrate.max,
+                max_bitrate: config.bitrate.enough(),
                 // Seats are counted, and may become more while it runs.
                 max_sessions: usize::MAX,
                 audio_packet: config.audio_packet,

@@ -255,7 +255,8 @@ impl Studio {
                 if frame.codec.is_video() {
                     self.set_flows(self.status.is_some() && !self.source.is_over(), now);
                     if frame.key {
-                        self.demand.handle_input(demand::Input::KeyFrame(frame.stream), now);
+                        let (stream, bytes) = (frame.stream, frame.data.len());
+                        self.demand.handle_input(demand::Input::KeyFrame { stream, bytes }, now);
                     }
                 }
                 self.hand_out(frame, now);
@@ -268,7 +269,7 @@ impl Studio {
             Input::Settings(settings) => {
                 self.calling.set_max_calls(settings.max_viewers);
                 self.calling.set_answer(settings.answer);
-                self.calling.set_max_bitrate(settings.bitrate.max);
+                self.calling.set_max_bitrate(settings.bitrate.enough());
                 self.snapshots.set_every(settings.snapshot_every);
                 self.demand.handle_input(demand::Input::Limits(settings.bitrate), now);
                 self.demand.handle_input(demand::Input::Linger(settings.linger), now);
@@ -309,7 +310,7 @@ impl Studio {
     }
 
     fn want_key_frame(&mut self, stream: StreamId, reason: KeyFrameReason, now: Instant) {
-        self.demand.handle_input(demand::Input::KeyFrameWanted { stream, reason }, now);
+        self.demand.handle_input(demand::Input::KeyFrameWanted { sink: None, stream, reason }, now);
     }
 
     /// What to send next to viewers; to be called while the socket takes it, and followed by
@@ -352,6 +353,7 @@ impl Studio {
             match self.demand.poll_output() {
                 demand::Output::Timeout(at) => break at,
                 demand::Output::Command(command) => self.out.push_back(Output::Command(command)),
+                demand::Output::Serve { .. } => {}
                 demand::Output::ReadHeat => self.out.push_back(Output::ReadHeat),
                 demand::Output::Event(event) => self.demand_event(event, now),
             }

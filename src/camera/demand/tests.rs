@@ -1,11 +1,14 @@
 //! Each rule of demand, on a virtual clock.
 
+mod sharing;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use super::{Config, Demand, Event, Input, Output, Sink};
+use super::{Config, Demand, Event, Input, Output, Share, Sink};
+use crate::call::CallId;
 use crate::media::adapt::heat;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
@@ -17,8 +20,8 @@ const VIDEO: StreamId = StreamId(10);
 const OTHER: StreamId = StreamId(11);
 const AUDIO: StreamId = StreamId(12);
 const JPEG: StreamId = StreamId(13);
-const ALICE: Sink = Sink::Frames(1);
-const BOB: Sink = Sink::Frames(2);
+const ALICE: Sink = Sink::Call(CallId(1));
+const BOB: Sink = Sink::Call(CallId(2));
 const SECOND: Duration = Duration::from_secs(1);
 
 struct World {
@@ -47,14 +50,18 @@ fn streams() -> Vec<StreamInfo> {
 
 impl World {
     fn new() -> World {
+        World::of(&streams())
+    }
+
+    fn of(streams: &[StreamInfo]) -> World {
         let config = Config {
-            bitrate: Limits { settle: Duration::ZERO, ..Limits::default() },
+            bitrate: Limits::default(),
             adapt: true,
             heat: Some(heat::Limits { step_down: 75.0, step_up: 68.0 }),
             linger: 10 * SECOND,
         };
         let start = Instant::now();
-        let demand = Demand::new(config, &streams());
+        let demand = Demand::new(config, streams);
         World { demand, start, now: start, next: None, log: vec![], celsius: None }
     }
 
@@ -75,6 +82,16 @@ impl World {
                     format!("quality {} {percent} {fps}", stream.0)
                 }
                 Output::Command(other) => panic!("{other:?}"),
+                Output::Serve { sink, share, why } => {
+                    let Sink::Call(CallId(call)) = sink else { panic!("{sink:?}") };
+                    let share = match share {
+                        Share::Full(stream) => format!("full {}", stream.0),
+                        Share::Small(stream) => format!("small {}", stream.0),
+                        Share::KeyFrames(stream) => format!("key frames {}", stream.0),
+                        Share::Nothing => "nothing".to_owned(),
+                    };
+                    format!("serve {call} {share}: {}", why.code())
+                }
                 Output::Event(Event::Running(streams)) => format!("running {}", ids(&streams)),
                 Output::Event(Event::Bitrate { stream, bps }) => format!("event rate {} {bps}", stream.0),
                 Output::Event(Event::Quality { stream, why, .. }) => {
@@ -198,7 +215,7 @@ fn an_encoder_is_told_its_bitrate_before_it_starts() {
     let mut w = World::new();
     w.wants(ALICE, &[VIDEO, AUDIO, JPEG]);
     let lines: Vec<String> = w.log.iter().map(|(_, line)| line.clone()).collect();
-    assert_eq!(lines, ["rate 10 1000000", "want 10,12,13", "running 10,12,13"]);
+    assert_eq!(lines, ["serve 1 full 10: full", "rate 10 1000000", "want 10,12,13", "running 10,12,13"]);
     // An encoder that has no such control is not.
     let mut w = World::new();
     w.input(Input::Adjustable { stream: VIDEO, bitrate: false, quality: false });
@@ -268,7 +285,7 @@ fn other_limits_count_at_once_and_later() {
     w.wants(ALICE, &[VIDEO]);
     w.flows();
     w.taken("");
-    w.input(Input::Limits(Limits { max: 500_000, settle: Duration::ZERO, ..Limits::default() }));
+    w.input(Input::Limits(Limits { max: 500_000, ..Limits::default() }));
     assert_eq!(w.taken("rate"), ["rate 10 500000"]);
     w.pass(60 * SECOND, &[(ALICE, 5_000_000)]);
     assert_eq!(w.demand.bitrate(VIDEO), Some(500_000));
@@ -285,13 +302,13 @@ fn key_frames_are_merged_by_reason() {
         (700, KeyFrameReason::Loss),
     ] {
         w.pass((w.start + Duration::from_millis(ms)).saturating_duration_since(w.now), &[]);
-        w.input(Input::KeyFrameWanted { stream: VIDEO, reason });
+        w.input(Input::KeyFrameWanted { sink: None, stream: VIDEO, reason });
     }
     w.pass(2 * SECOND, &[]);
     let key: Vec<u128> = w.log.iter().filter(|(_, line)| line == "key 10").map(|(at, _)| *at).collect();
     assert_eq!(key, [0, 100, 600, 1100]);
-    w.input(Input::KeyFrame(VIDEO));
-    w.input(Input::KeyFrameWanted { stream: VIDEO, reason: KeyFrameReason::Loss });
+    w.input(Input::KeyFrame { stream: VIDEO, bytes: 20_000 });
+    w.input(Input::KeyFrameWanted { sink: None, stream: VIDEO, reason: KeyFrameReason::Loss });
     w.pass(Duration::from_millis(400), &[]);
     assert_eq!(w.taken("key").len(), 4, "one came by itself just now");
 }

@@ -114,6 +114,19 @@ impl Ladder {
         (self.at > 0).then(|| u32::try_from(self.bits(self.at, CEILING)).unwrap_or(u32::MAX))
     }
 
+    /// The pixels per second to encode at the quality that heat allows.
+    pub fn cooled(&self) -> u64 {
+        let Quality { percent, fps } = self.rungs[self.by_heat.0.min(self.depth())];
+        pixels(self.size, percent) * u64::from(fps)
+    }
+
+    /// The bitrates below which such frames are worth little, and above which they gain nothing, in bit/s.
+    pub fn bounds(width: u32, height: u32, fps: u32) -> (u32, u32) {
+        let pixels = pixels((width, height), 100) * u64::from(fps);
+        let bits = |thousandths| u32::try_from(pixels * thousandths / 1000).unwrap_or(u32::MAX);
+        (bits(FLOOR), bits(CEILING))
+    }
+
     /// Sets the actual size of the full frame.
     pub fn handle_size(&mut self, width: u32, height: u32) {
         if !self.fixed && self.at == 0 && width > 0 && height > 0 && self.size != (width, height) {
@@ -188,10 +201,12 @@ impl Ladder {
 
     fn bits(&self, rung: usize, thousandths: u64) -> u64 {
         let Quality { percent, fps } = self.rungs[rung];
-        let (width, height) = self.size;
-        let pixels = u64::from(width) * u64::from(height) * u64::from(percent * percent) / 10_000;
-        pixels * u64::from(fps) * thousandths / 1000
+        pixels(self.size, percent) * u64::from(fps) * thousandths / 1000
     }
+}
+
+fn pixels((width, height): (u32, u32), percent: u32) -> u64 {
+    u64::from(width) * u64::from(height) * u64::from(percent * percent) / 10_000
 }
 
 fn rungs((width, height): (u32, u32), fps: u32) -> Vec<Quality> {

@@ -1,25 +1,20 @@
-//! Chooses one encoder's bitrate from the bandwidth estimates of all viewers.
+//! Takes one encoder's bitrate to a target: down at once, up once the target has proved itself.
 //!
 //! # The policy
 //!
-//! - **Whose estimate counts.** The encoder follows a low percentile of the estimates
-//!   ([`Limits::percentile`], default 20): of one to four viewers the worst, of five to nine the second
-//!   worst, and so on. So a few viewers on a bad network lose frames instead of reducing the quality for
-//!   everybody, while a small audience is served completely.
-//! - **Joiners.** An estimate begins low and climbs while it probes. A new viewer's counts only once it is
-//!   [`Limits::settle`] old (2 s), or when there is no other.
-//! - **Headroom.** Audio, retransmissions and headers need room too: the encoder gets
-//!   [`Limits::headroom`] percent of the estimate (85), and never less than `min` or more than `max`.
-//! - **Fast down.** A target at least 10 % below the present rate is taken at once, but not within
-//!   [`Limits::down_interval`] (300 ms) of the last change, because the effect must have time to show.
-//! - **Slow up.** A target must have been at least 10 % above the present rate for all of
-//!   [`Limits::up_hold`] (3 s); then the rate rises by a quarter at most, and the next step waits again.
-//! - Differences below 10 % are ignored, because each change costs some quality.
+//! - **The target** is what the networks of those who get the stream carry, less [`Limits::headroom`]: see
+//!   [`Limits::usable`]. It is bounded by `min` and `max`.
+//! - **Fast down.** A lower target is taken at once, but not within [`Limits::down_interval`] (300 ms) of the last
+//!   change, because the effect must have time to show.
+//! - **Up after a while.** A target must have been at least 10 % above the present rate, or at `max`, for all of
+//!   [`Limits::up_hold`] (1 s); then the rate rises to the lowest target of that time. Each rise that has to be taken
+//!   back within 10 s doubles the wait for the next: see [`Patience`].
 //!
-//! Without viewers, or without an estimate, the rate stays as it is.
+//! Without a target, the rate stays as it is.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use super::patience::Patience;
 
 /// The limits and times of the policy.
 #[derive(Clone, Debug)]
@@ -30,12 +25,8 @@ pub struct Limits {
     pub min: u32,
     /// Maximum bitrate in bit/s.
     pub max: u32,
-    /// The percentage of viewers that may have a lower estimate than the one that is followed.
-    pub percentile: u8,
-    /// The percentage of an estimate that the encoder may use.
+    /// The percentage of an estimate that the encoder may use: audio, retransmissions and headers need room too.
     pub headroom: u8,
-    /// How long a viewer's estimate must be known before it counts.
-    pub settle: Duration,
     /// Minimum time between a change and the next step down.
     pub down_interval: Duration,
     /// How long there must be room above before a step up.
@@ -48,47 +39,64 @@ impl Default for Limits {
             start: 1_000_000,
             min: 150_000,
             max: 4_000_000,
-            percentile: 20,
             headroom: 85,
-            settle: Duration::from_secs(2),
             down_interval: Duration::from_millis(300),
-            up_hold: Duration::from_secs(3),
+            up_hold: Duration::from_secs(1),
         }
     }
 }
 
-/// The controller. Feed it events, then call [`poll`](Self::poll).
+impl Limits {
+    /// The part of an estimate that an encoder may use, in bit/s: at most `max`.
+    pub fn usable(&self, estimate: u32) -> u32 {
+        let usable = u64::from(estimate) * u64::from(self.headroom) / 100;
+        u32::try_from(usable).unwrap_or(u32::MAX).min(self.max)
+    }
+
+    /// The estimate above which nothing is gained, in bit/s: what probes should look for at most.
+    pub fn enough(&self) -> u32 {
+        let enough = u64::from(self.max) * 100 / u64::from(self.headroom.max(1));
+        u32::try_from(enough + 1).unwrap_or(u32::MAX)
+    }
+}
+
+/// The controller. Feed it the target, then call [`poll`](Self::poll).
 #[derive(Debug)]
 pub struct Rate {
     limits: Limits,
     current: u32,
+    target: Option<u32>,
     changed: Option<Instant>,
-    /// Since when a step up has been possible.
-    room_since: Option<Instant>,
-    viewers: BTreeMap<u64, Viewer>,
+    room: Option<Room>,
+    patience: Patience,
 }
 
-#[derive(Debug)]
-struct Viewer {
-    estimate: u64,
+/// A step up is possible.
+#[derive(Clone, Copy, Debug)]
+struct Room {
     since: Instant,
-    settled: bool,
+    /// The lowest target since then.
+    target: u32,
 }
 
 impl Rate {
-    /// Creates a controller without viewers, with the encoder at `limits.start`. A `min` above `max` is treated as `max`.
+    /// Creates a controller with the encoder at `limits.start`. A `min` above `max` is treated as `max`.
     pub fn new(limits: Limits) -> Self {
+        let patience = Patience::new(limits.up_hold);
         let min = limits.min.min(limits.max);
         let limits = Limits { min, ..limits };
         let current = limits.start.clamp(limits.min, limits.max);
-        Rate { limits, current, changed: None, room_since: None, viewers: BTreeMap::new() }
+        Rate { limits, current, target: None, changed: None, room: None, patience }
     }
 
     /// Changes the limits. The rate changes only if it is outside of them.
     pub fn set_limits(&mut self, limits: Limits) {
+        self.patience.set_least(limits.up_hold);
         let min = limits.min.min(limits.max);
         self.limits = Limits { min, ..limits };
         self.current = self.current.clamp(self.limits.min, self.limits.max);
+        self.target = self.target.map(|target| target.clamp(self.limits.min, self.limits.max));
+        self.room = None;
     }
 
     /// The encoder's current target bitrate, in bit/s.
@@ -96,59 +104,68 @@ impl Rate {
         self.current
     }
 
-    /// Sets a viewer's bandwidth estimate, in bit/s.
-    pub fn handle_estimate(&mut self, viewer: u64, bps: u64, now: Instant) {
-        let new = Viewer { estimate: bps, since: now, settled: self.limits.settle.is_zero() };
-        self.viewers.entry(viewer).and_modify(|viewer| viewer.estimate = bps).or_insert(new);
+    /// Starts at this bitrate, in bit/s.
+    pub fn start_at(&mut self, bps: u32) {
+        self.current = bps.clamp(self.limits.min, self.limits.max);
+        (self.target, self.changed, self.room) = (None, None, None);
     }
 
-    /// Removes a viewer.
-    pub fn remove(&mut self, viewer: u64) {
-        self.viewers.remove(&viewer);
+    /// Sets the bitrate to go to, in bit/s.
+    pub fn handle_target(&mut self, target: Option<u32>) {
+        self.target = target.map(|target| target.clamp(self.limits.min, self.limits.max));
     }
 
     /// The encoder's new bitrate in bit/s, if it must change now.
     pub fn poll(&mut self, now: Instant) -> Option<u32> {
-        for viewer in self.viewers.values_mut() {
-            viewer.settled |= now >= viewer.since + self.limits.settle;
-        }
-        let Some(target) = self.target() else {
-            self.room_since = None;
+        let Some(target) = self.target.filter(|target| *target != self.current) else {
+            self.room = None;
             return None;
         };
-        let tenth = self.current / 10;
-        if target <= self.current - tenth && target < self.current {
-            self.room_since = None;
+        if target < self.current {
+            self.room = None;
             let due = self.changed.is_none_or(|changed| now >= changed + self.limits.down_interval);
-            return due.then(|| self.change(target, now));
+            if !due {
+                return None;
+            }
+            self.patience.handle_fall(now);
+            return Some(self.change(target, now));
         }
-        if target < self.current.saturating_add(tenth) || target == self.current {
-            self.room_since = None;
+        if !self.is_room(target) {
+            self.room = None;
             return None;
         }
-        let since = *self.room_since.get_or_insert(now);
-        if now < since + self.limits.up_hold {
+        let room = self.room.get_or_insert(Room { since: now, target });
+        room.target = room.target.min(target);
+        let Room { since, target: lowest } = *room;
+        if now < since + self.patience.wait(now) {
             return None;
         }
-        self.room_since = Some(now);
-        let step = self.current.saturating_add(self.current / 4);
-        Some(self.change(target.min(step.max(self.current + 1)), now))
+        self.patience.handle_rise(now);
+        let changed = self.change(lowest, now);
+        // The next step has to wait again.
+        self.room = self.is_room(target).then_some(Room { since: now, target });
+        Some(changed)
+    }
+
+    fn is_room(&self, target: u32) -> bool {
+        let much = target >= self.current.saturating_add(self.current / 10) || target == self.limits.max;
+        much && target > self.current
+    }
+
+    /// The bitrate that it is about to change to if nothing comes between, or the present one.
+    pub fn heading(&self) -> u32 {
+        let lower = self.target.map_or(self.current, |target| target.min(self.current));
+        self.room.map_or(lower, |room| room.target)
     }
 
     /// When to call [`poll`](Self::poll) again, if nothing else happens. May be in the past, when a call
     /// is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let settles = self
-            .viewers
-            .values()
-            .filter(|viewer| !viewer.settled)
-            .map(|viewer| viewer.since + self.limits.settle);
-        let up = self.room_since.map(|since| since + self.limits.up_hold);
-        let lower = self
-            .target()
-            .is_some_and(|target| target <= self.current - self.current / 10 && target < self.current);
-        let down = self.changed.filter(|_| lower).map(|changed| changed + self.limits.down_interval);
-        settles.chain(up).chain(down).min()
+        if let Some(room) = self.room {
+            return Some(room.since + self.patience.wait(room.since));
+        }
+        let lower = self.target.is_some_and(|target| target < self.current);
+        self.changed.filter(|_| lower).map(|changed| changed + self.limits.down_interval)
     }
 
     fn change(&mut self, bps: u32, now: Instant) -> u32 {
@@ -156,38 +173,19 @@ impl Rate {
         self.changed = Some(now);
         bps
     }
-
-    /// The target rate according to the viewers that count.
-    fn target(&self) -> Option<u32> {
-        let any_settled = self.viewers.values().any(|viewer| viewer.settled);
-        let counts = |viewer: &&Viewer| viewer.settled || !any_settled;
-        let mut estimates: Vec<u64> =
-            self.viewers.values().filter(counts).map(|viewer| viewer.estimate).collect();
-        estimates.sort_unstable();
-        let index = estimates.len() * usize::from(self.limits.percentile.min(99)) / 100;
-        let usable = estimates.get(index)?.saturating_mul(u64::from(self.limits.headroom)) / 100;
-        let bounded = usable.clamp(u64::from(self.limits.min), u64::from(self.limits.max));
-        Some(u32::try_from(bounded).expect("max is a u32"))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    enum Do {
-        Estimate(u64, u64),
-        Leave(u64),
-    }
-    use Do::{Estimate, Leave};
-
-    /// Round numbers: no headroom.
+    /// Round numbers.
     fn limits() -> Limits {
-        Limits { headroom: 100, min: 100_000, max: 4_000_000, start: 1_000_000, ..Limits::default() }
+        Limits { min: 100_000, max: 4_000_000, start: 1_000_000, ..Limits::default() }
     }
 
-    /// Plays (ms, what happens) on a virtual clock for 60 s and returns the changes as (ms, bit/s).
-    fn run(limits: Limits, script: &[(u64, Do)]) -> Vec<(u64, u32)> {
+    /// Plays (ms, target) on a virtual clock for 60 s and returns the changes as (ms, bit/s).
+    fn run(limits: Limits, script: &[(u64, Option<u32>)]) -> Vec<(u64, u32)> {
         let start = Instant::now();
         let mut rate = Rate::new(limits);
         let mut changes = Vec::new();
@@ -195,59 +193,50 @@ mod tests {
             changes.extend(rate.poll(now).map(|bps| ((now - start).as_millis() as u64, bps)));
         };
         let end = (60_000, None);
-        for (ms, what) in script.iter().map(|(ms, what)| (*ms, Some(what))).chain([end]) {
+        for (ms, target) in script.iter().map(|(ms, target)| (*ms, Some(*target))).chain([end]) {
             let now = start + Duration::from_millis(ms);
             while let Some(at) = rate.poll_timeout().filter(|&at| at < now) {
                 let timeout = rate.poll_timeout();
                 wake(&mut rate, at);
                 assert_ne!(rate.poll_timeout(), timeout, "a timeout that was handled must not be set again");
             }
-            match what {
-                Some(&Estimate(viewer, bps)) => rate.handle_estimate(viewer, bps, now),
-                Some(&Leave(viewer)) => rate.remove(viewer),
-                None => break,
-            }
+            let Some(target) = target else { break };
+            rate.handle_target(target);
             wake(&mut rate, now);
         }
         changes
     }
 
     #[test]
-    fn one_viewer_moves_the_rate_down_fast_and_up_slowly() {
-        type Row<'a> = (&'a str, &'a [(u64, Do)], &'a [(u64, u32)]);
+    fn the_rate_goes_down_fast_and_up_after_a_while() {
+        type Row<'a> = (&'a str, &'a [(u64, Option<u32>)], &'a [(u64, u32)]);
         let table: &[Row] = &[
             ("nobody", &[], &[]),
-            ("down at once", &[(0, Estimate(1, 500_000))], &[(0, 500_000)]),
-            ("slightly less has no effect", &[(0, Estimate(1, 910_000))], &[]),
-            ("slightly more has no effect", &[(0, Estimate(1, 1_090_000))], &[]),
-            ("not below the floor", &[(0, Estimate(1, 7))], &[(0, 100_000)]),
+            ("down at once", &[(0, Some(500_000))], &[(0, 500_000)]),
+            ("slightly more has no effect", &[(0, Some(1_090_000))], &[]),
+            ("not below the floor", &[(0, Some(7))], &[(0, 100_000)]),
             (
                 "not two steps down at once",
-                &[(0, Estimate(1, 800_000)), (100, Estimate(1, 400_000)), (200, Estimate(1, 600_000))],
+                &[(0, Some(800_000)), (100, Some(400_000)), (200, Some(600_000))],
                 &[(0, 800_000), (300, 600_000)],
             ),
+            ("up to the ceiling", &[(0, Some(u32::MAX))], &[(1000, 4_000_000)]),
             (
-                "up in steps of a quarter, to the ceiling",
-                &[(0, Estimate(1, u64::MAX))],
-                &[
-                    (3000, 1_250_000),
-                    (6000, 1_562_500),
-                    (9000, 1_953_125),
-                    (12000, 2_441_406),
-                    (15000, 3_051_757),
-                    (18000, 3_814_696),
-                ],
+                "to the lowest target of the wait",
+                &[(0, Some(3_000_000)), (500, Some(1_500_000)), (900, Some(2_900_000))],
+                &[(1000, 1_500_000), (2000, 2_900_000)],
             ),
             (
                 "a dip restarts the wait",
-                &[
-                    (0, Estimate(1, 1_200_000)),
-                    (2000, Estimate(1, 1_000_000)),
-                    (2100, Estimate(1, 1_200_000)),
-                ],
-                &[(5100, 1_200_000)],
+                &[(0, Some(1_200_000)), (900, Some(1_000_000)), (1000, Some(1_200_000))],
+                &[(2000, 1_200_000)],
             ),
-            ("a viewer that left no longer counts", &[(0, Estimate(1, 2_000_000)), (2900, Leave(1))], &[]),
+            ("without a target nothing changes", &[(0, Some(2_000_000)), (900, None)], &[]),
+            (
+                "what was too much is tried again after twice the time",
+                &[(0, Some(2_000_000)), (1500, Some(1_000_000)), (1600, Some(2_000_000))],
+                &[(1000, 2_000_000), (1500, 1_000_000), (3600, 2_000_000)],
+            ),
         ];
         for (name, script, expected) in table {
             assert_eq!(run(limits(), script), *expected, "{name}");
@@ -255,50 +244,31 @@ mod tests {
     }
 
     #[test]
-    fn a_few_bad_viewers_do_not_lower_the_quality_for_all() {
-        // (estimates in kbit/s, rate in kbit/s that all settle at, from 1000)
-        let table: [(&[u64], u32); 6] = [
-            (&[300], 300),
-            (&[300, 800], 300),
-            (&[300, 800, 800, 800], 300),
-            (&[300, 800, 800, 800, 800], 800),
-            (&[300, 300, 800, 800, 800, 800, 800, 800, 800], 300),
-            (&[300, 300, 800, 800, 800, 800, 800, 800, 800, 800], 800),
-        ];
-        for (estimates, expected) in table {
-            let script: Vec<_> = estimates
-                .iter()
-                .rev()
-                .zip(0..)
-                .map(|(kbps, viewer)| (0, Estimate(viewer, kbps * 1000)))
-                .collect();
-            let changes = run(Limits { settle: Duration::ZERO, ..limits() }, &script);
-            assert_eq!(changes.last().map(|&(_, bps)| bps), Some(expected * 1000), "{estimates:?}");
-        }
-    }
-
-    #[test]
-    fn a_joiner_counts_only_after_settling() {
-        let script =
-            [(0, Estimate(1, 1_000_000)), (5000, Estimate(2, 300_000)), (6500, Estimate(2, 600_000))];
-        assert_eq!(run(limits(), &script), [(7000, 600_000)]);
-        let gone = [(0, Estimate(1, 1_000_000)), (5000, Estimate(2, 300_000)), (6500, Leave(2))];
-        assert_eq!(run(limits(), &gone), []);
-        let alone = [(0, Estimate(1, 1_000_000)), (5000, Estimate(2, 300_000)), (5500, Leave(1))];
-        assert_eq!(run(limits(), &alone), [(5500, 300_000)]);
+    fn other_limits_count_at_once() {
+        let mut rate = Rate::new(limits());
+        rate.handle_target(Some(3_000_000));
+        rate.set_limits(Limits { max: 500_000, ..limits() });
+        assert_eq!(rate.current(), 500_000);
+        let now = Instant::now();
+        assert_eq!((rate.poll(now), rate.poll(now + Duration::from_secs(9))), (None, None));
+        rate.start_at(9);
+        assert_eq!(rate.current(), 100_000);
     }
 
     #[test]
     fn audio_and_retransmissions_have_headroom() {
-        let changes = run(Limits { headroom: 85, ..limits() }, &[(0, Estimate(1, 1_000_000))]);
-        assert_eq!(changes, [(0, 850_000)]);
+        let limits = limits();
+        assert_eq!((limits.usable(1_000_000), limits.usable(u32::MAX)), (850_000, 4_000_000));
+        assert_eq!(limits.usable(limits.enough()), limits.max);
+        assert!(limits.usable(limits.enough() - 2) < limits.max);
     }
 
     #[test]
     fn odd_limits_are_harmless() {
-        let odd = Limits { start: 0, min: 9, max: 5, percentile: 255, headroom: 255, ..limits() };
-        assert_eq!(run(odd, &[(0, Estimate(1, u64::MAX)), (1, Estimate(1, 0)), (2, Estimate(2, 0))]), []);
-        let tiny = Limits { start: 1, min: 1, max: 3, ..limits() };
-        assert_eq!(run(tiny, &[(0, Estimate(1, 9))]), [(3000, 2), (6000, 3)]);
+        let odd = Limits { start: 0, min: 9, max: 5, headroom: 255, ..limits() };
+        assert_eq!(run(odd, &[(0, Some(u32::MAX)), (1, Some(0)), (2, None)]), []);
+        let tiny = Limits { start: 1, min: 1, max: 3, headroom: 0, ..limits() };
+        assert_eq!(tiny.enough(), 301);
+        assert_eq!(run(tiny, &[(0, Some(9))]), [(1000, 3)]);
     }
 }

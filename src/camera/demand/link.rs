@@ -1,0 +1,160 @@
+//! What is known of a viewer's network.
+//!
+//! - **A guess at first.** The first estimate of a joiner is what is assumed before anything was measured, the bitrate that
+//!   encoders start with; it takes a second ([`GRACE`]) of probes until it says something, unless it is lower.
+//! - **A sagging estimate is no evidence.** An estimate falls while little is sent, since little shows that more would
+//!   pass. One that is lower than before counts only if something waits or is lost, or if about as much is sent.
+//! - **Headroom where it limits.** A network that is estimated at the bitrate of the encoder or above carries it; what is
+//!   estimated below it gets a bitrate with headroom.
+
+use std::time::{Duration, Instant};
+
+use crate::media::adapt::rate::Limits;
+
+/// How long the first estimate is taken for a guess. Two probes take less than half a second.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long a joiner is new. Estimates climb for some seconds: a slow one may be faster than it seems.
+const NEW: Duration = Duration::from_secs(5);
+/// The guess was wrong if the estimate is below so many percent of it.
+const FELL: u64 = 90;
+/// So many percent of an estimate must be sent, or it says nothing of the network.
+const USED: u64 = 70;
+/// Above this loss, 0 to 1, more is sent than passes, or the network is bad anyway (libwebrtc lets the rate rise below 2 %).
+const LOSSY: f32 = 0.02;
+/// A round trip that is longer than the shortest by so much shows a queue.
+const QUEUED: Duration = Duration::from_millis(100);
+
+/// The state of a network.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    /// When the first estimate came, and what was guessed before, in bit/s.
+    first: Option<(Instant, u32)>,
+    /// The latest estimate.
+    estimate: u32,
+    /// What it carries, as far as there is evidence.
+    carries: u32,
+    /// What is sent, in bit/s; `None` if nobody counts it.
+    sent: Option<u32>,
+    loss: f32,
+    round_trip: Option<Duration>,
+    least_round_trip: Option<Duration>,
+}
+
+impl Link {
+    /// Takes an estimate in bit/s; `guess` was assumed before the first.
+    pub(super) fn handle_estimate(&mut self, bps: u32, guess: u32, now: Instant) {
+        self.first.get_or_insert((now, guess));
+        self.estimate = bps;
+        self.judge();
+    }
+
+    /// Takes what is sent in bit/s, the loss (0 to 1), and the round trip.
+    pub(super) fn handle_traffic(&mut self, sent: Option<u32>, loss: f32, round_trip: Option<Duration>) {
+        (self.sent, self.loss) = (sent, loss);
+        self.round_trip = round_trip;
+        self.least_round_trip = self.least_round_trip.into_iter().chain(round_trip).min();
+        self.judge();
+    }
+
+    /// What it carries, in bit/s; `None` while that is a guess.
+    pub(super) fn carries(&self, now: Instant) -> Option<u32> {
+        let (since, guess) = self.first?;
+        let fell = u64::from(self.carries) * 100 < u64::from(guess) * FELL;
+        (fell || now >= since + GRACE).then_some(self.carries)
+    }
+
+    /// The bitrate in bit/s that an encoder at `current` can have with this network.
+    pub(super) fn usable(&self, limits: &Limits, current: u32, now: Instant) -> Option<u32> {
+        let carries = self.carries(now)?;
+        let usable = limits.usable(carries);
+        Some(if carries >= current { usable.max(current) } else { usable })
+    }
+
+    /// Whether the first estimate was so recent that others should not suffer from it.
+    pub(super) fn is_new(&self, now: Instant) -> bool {
+        self.first.is_none_or(|(since, _)| now < since + NEW)
+    }
+
+    /// When [`carries`](Self::carries) or [`is_new`](Self::is_new) changes by itself.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let (since, _) = self.first?;
+        [since + GRACE, since + NEW].into_iter().find(|at| *at > now)
+    }
+
+    fn judge(&mut self) {
+        if self.estimate >= self.carries || self.is_evidence() {
+            self.carries = self.estimate;
+        }
+    }
+
+    fn is_evidence(&self) -> bool {
+        let used = |sent| u64::from(sent) * 100 >= u64::from(self.estimate) * USED;
+        let queued =
+            self.round_trip.zip(self.least_round_trip).is_some_and(|(now, least)| now > least + QUEUED);
+        self.loss > LOSSY || queued || self.sent.is_none_or(used)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_first_estimate_is_a_guess_unless_it_falls() {
+        let now = Instant::now();
+        let mut link = Link::default();
+        assert_eq!((link.carries(now), link.poll_timeout(now)), (None, None));
+        link.handle_estimate(1_000_000, 1_000_000, now);
+        assert_eq!((link.carries(now), link.poll_timeout(now)), (None, Some(now + SECOND)));
+        link.handle_estimate(950_000, 1_000_000, now);
+        assert_eq!(link.carries(now), None);
+        assert_eq!(link.carries(now + SECOND), Some(950_000));
+        assert_eq!(link.poll_timeout(now + SECOND), Some(now + 5 * SECOND));
+        assert!(link.is_new(now + 4 * SECOND) && !link.is_new(now + 5 * SECOND));
+        assert_eq!(link.poll_timeout(now + 5 * SECOND), None);
+        link.handle_estimate(300_000, 1_000_000, now);
+        assert_eq!(link.carries(now), Some(300_000));
+    }
+
+    #[test]
+    fn a_lower_estimate_is_evidence_only_if_the_network_is_used() {
+        // (what is sent in kbit/s, loss, round trip in ms, what an estimate of 1000 after one of 4000 shows)
+        let table = [
+            (Some((100, 0.0, Some(20))), 4000),
+            (Some((650, 0.0, Some(20))), 4000),
+            (Some((750, 0.0, Some(20))), 1000),
+            (Some((100, 0.05, Some(20))), 1000),
+            (Some((100, 0.0, Some(200))), 1000),
+            (Some((100, 0.0, None)), 4000),
+            (None, 1000),
+        ];
+        for (traffic, expected) in table {
+            let now = Instant::now();
+            let mut link = Link::default();
+            link.handle_estimate(4_000_000, 1_000_000, now);
+            if let Some((sent, loss, round_trip)) = traffic {
+                link.handle_traffic(Some(3_900_000), 0.0, Some(Duration::from_millis(20)));
+                link.handle_traffic(Some(sent * 1000), loss, round_trip.map(Duration::from_millis));
+            }
+            link.handle_estimate(1_000_000, 1_000_000, now);
+            assert_eq!(link.carries(now + SECOND), Some(expected * 1000), "{traffic:?}");
+            // As soon as it is used, it counts.
+            link.handle_traffic(Some(1_000_000), 0.0, None);
+            assert_eq!(link.carries(now + SECOND), Some(1_000_000));
+        }
+    }
+
+    #[test]
+    fn headroom_is_for_what_limits() {
+        let now = Instant::now();
+        let mut link = Link::default();
+        link.handle_estimate(1_000_000, 1_000_000, now);
+        let usable = |current| link.usable(&Limits::default(), current, now + SECOND);
+        assert_eq!(
+            [usable(1_000_000), usable(1_100_000), usable(500_000)].map(Option::unwrap_or_default),
+            [1_000_000, 850_000, 850_000]
+        );
+    }
+}

@@ -1,0 +1,321 @@
+//! From what the viewers of one video get, to its encoders, and back.
+//!
+//! For each video, in this order:
+//! 1. [`divide`] chooses the bitrate of the main rendition from what the viewers' networks carry. It is lowered at once if
+//!    nobody carries it; for the sake of one while others do, only after a while ([`LOWER_AFTER`], [`LOWER_SOON`]), and
+//!    not for a joiner.
+//! 2. Each viewer follows its network to main, small, key frames or nothing ([`Viewer::follow`]). Who won't carry a
+//!    bitrate that the main rendition is about to rise to is moved before that, so that the small one can start.
+//! 3. The small rendition follows the lowest of those who get it.
+//! 4. For those who get key frames, such are made as often as the fastest of them carries: once a second at most, and
+//!    where others get the stream too, once in 5 s ([`APART`]).
+
+use std::time::{Duration, Instant};
+
+use super::divide::{self, Bounds};
+use super::encoder::Encoder;
+use super::requests::APART;
+use super::share::{Policy, Share, Why};
+use super::viewer::{Offer, Tier, Viewer};
+use super::{Demand, Output, Sink};
+use crate::media::adapt::keyframes::KeyFrameReason;
+use crate::media::adapt::rate::Limits;
+use crate::media::{Codec, StreamId};
+
+/// How long it must have been better to lower the bitrate for all than to leave one on the small rendition: networks
+/// that recover within three seconds should cost nobody else anything.
+const LOWER_AFTER: Duration = Duration::from_secs(3);
+/// The same where there is no small rendition: nobody can be sent too much for longer than a second.
+const LOWER_SOON: Duration = Duration::from_millis(500);
+/// A rendition that gives no key frame for so long after its start does not work, ...
+const STARTS_WITHIN: Duration = Duration::from_secs(4);
+/// ... and is tried again after so long.
+const RETRY: Duration = Duration::from_secs(60);
+/// Key frames alone come so often at most.
+const KEY_FRAMES_APART: Duration = Duration::from_secs(1);
+/// The bitrate is the full one from so many percent of the maximum on, ...
+const FULL: u64 = 90;
+/// ... and limited by others if one's network carries so many percent of it.
+const OTHERS: u64 = 150;
+/// As long as a reason is the same, so many percent less will do.
+const SAME: u64 = 15;
+
+/// One video in its renditions.
+#[derive(Clone, Copy, Debug)]
+struct Video {
+    main: StreamId,
+    small: Option<StreamId>,
+    /// There is a small rendition, but the board is too hot for it.
+    is_hot: bool,
+}
+
+impl Demand {
+    /// Brings viewers and encoders in line with each other.
+    pub(super) fn serve(&mut self, now: Instant) {
+        let mains = self.streams.values().filter(|s| s.encoder.is_some() && !s.is_small());
+        let mut taken = Vec::new();
+        for main in mains.map(|stream| stream.info.id).collect::<Vec<_>>() {
+            let video = self.video(main, now);
+            self.follow_networks(video, now);
+            taken.extend(self.follow_viewers(video, now));
+            self.pace_key_frames(video, now);
+        }
+        // Nobody's network says anything of the others.
+        for stream in self.streams.values_mut().filter(|s| s.is_small() && !taken.contains(&s.info.id)) {
+            if let Some(encoder) = &mut stream.encoder {
+                encoder.rate.handle_target(None);
+                encoder.rate.poll(now);
+            }
+        }
+    }
+
+    fn video(&mut self, main: StreamId, now: Instant) -> Video {
+        let Some((codec, cooled)) = self.streams.get(&main).map(|s| (s.info.codec, s.cooled())) else {
+            return Video { main, small: None, is_hot: false };
+        };
+        let Some(small) = self.small(main, codec) else { return Video { main, small: None, is_hot: false } };
+        let flows = self.flows;
+        let Some((stream, encoder)) =
+            self.streams.get_mut(&small).and_then(|s| Some((&s.info, s.encoder.as_mut()?)))
+        else {
+            return Video { main, small: None, is_hot: false };
+        };
+        // What was cooled down to its size spares the board more without it.
+        let pixels =
+            stream.video().map_or(0, |f| u64::from(f.width) * u64::from(f.height) * u64::from(f.fps));
+        let is_hot = self.cooling.0 > 0 && cooled <= pixels;
+        let late = encoder.started.filter(|_| flows && !encoder.is_live).map(|at| at + STARTS_WITHIN);
+        if late.is_some_and(|at| at <= now) {
+            (encoder.started, encoder.broken_until) = (None, Some(now + RETRY));
+        }
+        let broken = encoder.broken_until.filter(|until| *until > now);
+        self.wake(late.filter(|at| *at > now));
+        self.wake(broken);
+        Video { main, small: Some(small).filter(|_| !is_hot && broken.is_none()), is_hot }
+    }
+
+    /// The small rendition of a stream. Of several streams of a codec, the first has it.
+    fn small(&self, main: StreamId, codec: Codec) -> Option<StreamId> {
+        let same = || self.streams.values().filter(move |s| s.info.codec == codec && s.encoder.is_some());
+        let first = same().find(|s| !s.is_small())?.info.id;
+        let mut small = same().filter(|s| s.is_small() && first == main);
+        small.next().map(|stream| stream.info.id)
+    }
+
+    fn viewers(&self, main: StreamId) -> impl Iterator<Item = (Sink, &Viewer)> {
+        let all = self.sinks.iter().filter_map(|(sink, taker)| Some((*sink, taker.viewer.as_ref()?)));
+        all.filter(move |(_, viewer)| viewer.main == Some(main))
+    }
+
+    fn encoder(&self, stream: StreamId) -> Option<&Encoder> {
+        self.streams.get(&stream)?.encoder.as_ref()
+    }
+
+    fn encoder_mut(&mut self, stream: StreamId) -> Option<&mut Encoder> {
+        self.streams.get_mut(&stream)?.encoder.as_mut()
+    }
+
+    /// The encoder whose key frames are for those who get nothing else.
+    fn keyed(&self, Video { main, small, .. }: Video) -> Option<&Encoder> {
+        self.encoder(small.filter(|small| self.running.contains(small)).unwrap_or(main))
+    }
+
+    /// The lowest bitrate of a small rendition. One whose bitrate is fixed has that.
+    fn floor(&self, small: StreamId) -> Option<u32> {
+        let stream = self.streams.get(&small)?;
+        let encoder = stream.encoder.as_ref()?;
+        let steered = encoder.adjustable.bitrate;
+        Some(if steered { stream.limits(&self.config.bitrate).min } else { encoder.rate.current() })
+    }
+
+    /// Sets the bitrate of the main rendition, and moves the viewers that it does not suit.
+    fn follow_networks(&mut self, video: Video, now: Instant) {
+        let Video { main, small, .. } = video;
+        let limits = self.config.bitrate.clone();
+        let floor = small.and_then(|small| self.floor(small));
+        let Some(encoder) = self.encoder(main) else { return };
+        let (current, steered) = (encoder.rate.current(), encoder.adjustable.bitrate);
+        // Who has the main rendition keeps it down to its bitrate; for all others there has to be headroom.
+        let usable = |viewer: &Viewer| {
+            let has = viewer.served.is_none_or(|(share, _)| share == Share::Full(main));
+            viewer.link.usable(&limits, if has { current } else { u32::MAX }, now)
+        };
+        let counts = |viewer: &&Viewer| viewer.wish == Default::default();
+        let viewers = || self.viewers(main).map(|(_, viewer)| viewer);
+        let settled = viewers().filter(counts).any(|v| !v.link.is_new(now) && usable(v).is_some());
+        // A joiner raises the bitrate, but lowers it only where it is alone.
+        let suits = |viewer: &&Viewer| {
+            !settled || !viewer.link.is_new(now) || usable(viewer).is_some_and(|bps| bps >= current)
+        };
+        let mut alone: Vec<u32> = viewers().filter(counts).filter(suits).filter_map(usable).collect();
+        alone.sort_unstable();
+        let bounds = Bounds { min: limits.min.min(limits.max), small: floor };
+        let followed = match self.policy {
+            Policy::Follow(sink) => self.viewers(main).find(|(other, _)| *other == sink),
+            Policy::Best | Policy::Slowest => None,
+        };
+        let division = match (self.policy, followed.and_then(|(_, viewer)| usable(viewer))) {
+            (Policy::Slowest, _) => divide::slowest(&alone, bounds),
+            (Policy::Follow(_), Some(bps)) => divide::following(&alone, bounds, bps),
+            (Policy::Follow(_) | Policy::Best, _) => divide::best(&alone, bounds, current),
+        };
+        // Of a bitrate that nobody carries, the lowest has the smallest key frames.
+        let main_rate = division.main.or((!alone.is_empty()).then_some(bounds.min));
+        // It is only one's gain while others carry the present bitrate.
+        let gain = self.policy == Policy::Best && alone.last().is_some_and(|most| *most >= current);
+        let flows = self.flows;
+        let Some(encoder) = self.encoder_mut(main) else { return };
+        let lower = main_rate.filter(|bps| gain && *bps < current);
+        let could_lower = lower.map(|_| encoder.could_lower.unwrap_or(now));
+        encoder.could_lower = could_lower;
+        let after = if small.is_some() { LOWER_AFTER } else { LOWER_SOON };
+        let later = could_lower.map(|since| since + after).filter(|at| *at > now);
+        encoder.rate.handle_target(main_rate.filter(|_| flows && steered && later.is_none()));
+        encoder.changed |= encoder.rate.poll(now).is_some();
+        let heading = if steered { encoder.rate.heading() } else { 0 };
+        // Without a small rendition it is waited for: key frames would be a freeze.
+        let up_to = match lower.filter(|_| later.is_some() && small.is_none()) {
+            Some(bps) => bps.min(heading),
+            None => heading,
+        };
+        let key_bits = self.keyed(video).map_or(0, Encoder::key_bits);
+        let offer = Offer { main: up_to, small: division.small.filter(|_| small.is_some()), key_bits };
+        self.wake(later);
+        if !flows {
+            // Estimates of what isn't sent tell nothing new.
+            return;
+        }
+        for taker in self.sinks.values_mut() {
+            let viewer = taker.viewer.as_mut().filter(|viewer| viewer.main == Some(main));
+            if let Some(viewer) = viewer {
+                viewer.follow(&offer, &limits, now);
+            }
+        }
+    }
+
+    /// Serves each viewer by its tier, and sets the bitrate of the small rendition for those who get it. Returns it if
+    /// there are any.
+    fn follow_viewers(&mut self, video: Video, now: Instant) -> Option<StreamId> {
+        let Video { main, small, is_hot } = video;
+        let limits = self.config.bitrate.clone();
+        let tiers: Vec<(Sink, Tier, Option<Why>)> = self
+            .viewers(main)
+            .map(|(sink, viewer)| {
+                let (tier, why) = viewer.tier(small.is_some(), now);
+                // What was possible until now may be gone.
+                (sink, if tier == Tier::Small && small.is_none() { Tier::KeyFrames } else { tier }, why)
+            })
+            .collect();
+        let taken = small.filter(|_| tiers.iter().any(|(_, tier, _)| *tier == Tier::Small));
+        if let Some(small) = taken {
+            let current = self.encoder(small).map_or(0, |encoder| encoder.rate.current());
+            let on_small = tiers.iter().filter(|(_, tier, _)| *tier == Tier::Small);
+            let links = on_small.filter_map(|(sink, ..)| self.sinks.get(sink)?.viewer.as_ref());
+            let runs = self.running.contains(&small);
+            // What it last had is of no meaning until it runs.
+            let current = if runs { current } else { u32::MAX };
+            let target = links.filter_map(|viewer| viewer.link.usable(&limits, current, now)).min();
+            let flows = self.flows;
+            if let Some(encoder) = self.encoder_mut(small) {
+                let target = target.filter(|_| encoder.adjustable.bitrate);
+                match target.filter(|_| !runs) {
+                    Some(bps) => encoder.rate.start_at(bps),
+                    None => encoder.rate.handle_target(target.filter(|_| flows)),
+                }
+                encoder.changed |= encoder.rate.poll(now).is_some();
+            }
+        }
+        for (sink, tier, why) in tiers {
+            let share = match (tier, small) {
+                (Tier::Main, _) => Share::Full(main),
+                (Tier::Small, Some(small)) => Share::Small(small),
+                (Tier::Small | Tier::KeyFrames, _) => Share::KeyFrames(taken.unwrap_or(main)),
+                (Tier::Nothing, _) => Share::Nothing,
+            };
+            let why = why.unwrap_or_else(|| self.why(sink, tier, main, is_hot, now));
+            self.serve_one(sink, share, why, now);
+        }
+        taken
+    }
+
+    /// Why the network of a viewer led to this tier.
+    fn why(&self, sink: Sink, tier: Tier, main: StreamId, is_hot: bool, now: Instant) -> Why {
+        let viewer = self.sinks.get(&sink).and_then(|taker| taker.viewer.as_ref());
+        let carries = viewer.and_then(|viewer| viewer.link.carries(now));
+        let encoder = self.encoder(main).filter(|encoder| encoder.adjustable.bitrate);
+        let (Some(carries), Some(encoder)) = (carries, encoder) else { return Why::Full };
+        let Limits { max, .. } = self.config.bitrate;
+        let heading = u64::from(encoder.rate.heading());
+        let usable = u64::from(self.config.bitrate.usable(carries));
+        let before = viewer.and_then(|viewer| viewer.served).map(|(_, why)| why);
+        let least = |percent, why| if before == Some(why) { percent - SAME } else { percent };
+        match tier {
+            Tier::Main if heading * 100 >= u64::from(max) * least(FULL, Why::Full) => Why::Full,
+            Tier::Main if usable * 100 > heading * least(OTHERS, Why::Others) => Why::Others,
+            Tier::Main | Tier::Small => Why::Network(carries),
+            Tier::KeyFrames | Tier::Nothing if is_hot => Why::Heat,
+            Tier::KeyFrames | Tier::Nothing => Why::Network(carries),
+        }
+    }
+
+    fn serve_one(&mut self, sink: Sink, share: Share, why: Why, now: Instant) {
+        let Some(viewer) = self.sinks.get_mut(&sink).and_then(|taker| taker.viewer.as_mut()) else { return };
+        let before = viewer.served.replace((share, why));
+        if before.is_some_and(|(before, reason)| before == share && reason.code() == why.code()) {
+            return;
+        }
+        self.out.push_back(Output::Serve { sink, share, why });
+        let Some((before, _)) = before.filter(|(before, _)| *before != share) else { return };
+        // Frames between key frames go on from the last one, except after a gap.
+        let goes_on = before.stream() == share.stream() && matches!(share, Share::KeyFrames(_));
+        let Some(stream) = share.stream().filter(|_| !goes_on) else { return };
+        viewer.requests.handle_begin();
+        // A stream that starts begins with one.
+        if self.running.contains(&stream) && !matches!(share, Share::KeyFrames(_)) {
+            self.want_key_frame(Some(sink), stream, KeyFrameReason::Join, now);
+        }
+    }
+
+    /// Has key frames made for those who get nothing else.
+    fn pace_key_frames(&mut self, video: Video, now: Instant) {
+        let served =
+            self.viewers(video.main).filter_map(|(sink, viewer)| Some((sink, viewer, viewer.served?.0)));
+        let keyed = served.filter_map(|(sink, viewer, share)| match share {
+            Share::KeyFrames(stream) => Some((sink, viewer, stream)),
+            _ => None,
+        });
+        let mut keyed = keyed.peekable();
+        let Some(stream) = keyed.peek().map(|(_, _, stream)| *stream) else { return };
+        let Some(encoder) = self.encoder(stream) else { return };
+        let limits = &self.config.bitrate;
+        let apart = keyed.map(|(_, viewer, _)| {
+            let carries = viewer.link.carries(now).map(|bps| limits.usable(bps));
+            let wished = if viewer.wish == Default::default() { KEY_FRAMES_APART } else { APART };
+            carries.map_or(APART, |bps| encoder.key_time(bps)).max(wished)
+        });
+        let alone = self.takers(stream).all(|sink| self.is_on_key_frames(sink));
+        let apart = apart.min().unwrap_or(APART).max(if alone { Duration::ZERO } else { APART });
+        let due = encoder.paced.map_or(now, |at| at + apart);
+        if !self.flows || !self.running.contains(&stream) {
+            return;
+        }
+        if now < due {
+            return self.wake(Some(due));
+        }
+        if let Some(encoder) = self.encoder_mut(stream) {
+            encoder.paced = Some(now);
+        }
+        self.wake(Some(now + apart));
+        self.key_frames.request(stream, KeyFrameReason::Join, now);
+    }
+
+    /// The sinks that get a stream.
+    pub(super) fn takers(&self, stream: StreamId) -> impl Iterator<Item = Sink> {
+        self.sinks.iter().filter(move |(_, taker)| taker.takes(stream)).map(|(sink, _)| *sink)
+    }
+
+    fn is_on_key_frames(&self, sink: Sink) -> bool {
+        let viewer = self.sinks.get(&sink).and_then(|taker| taker.viewer.as_ref());
+        viewer.and_then(|viewer| viewer.served).is_some_and(|(share, _)| matches!(share, Share::KeyFrames(_)))
+    }
+}

@@ -1,0 +1,116 @@
+//! What a viewer gets of its video, and why.
+
+use std::fmt;
+
+use super::Sink;
+use crate::media::StreamId;
+
+/// What a viewer gets of its video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::camera) enum Share {
+    /// The main rendition.
+    Full(StreamId),
+    /// The small rendition.
+    Small(StreamId),
+    /// Key frames of this stream, as many as its network carries.
+    KeyFrames(StreamId),
+    /// No video: at most stills.
+    Nothing,
+}
+
+impl Share {
+    /// The stream that it is taken from.
+    pub(in crate::camera) fn stream(self) -> Option<StreamId> {
+        match self {
+            Share::Full(stream) | Share::Small(stream) | Share::KeyFrames(stream) => Some(stream),
+            Share::Nothing => None,
+        }
+    }
+}
+
+/// Why a viewer gets its share. `Display` has it in words, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::camera) enum Why {
+    /// It gets everything.
+    Full,
+    /// Its network carries this much, in bit/s, which is too little for more.
+    Network(u32),
+    /// Its network carries more, but the encoder follows another viewer.
+    Others,
+    /// It asked for no more, since its page is hidden, for example.
+    Wish,
+    /// It asks for key frames so often, after losses for example, that the others would suffer.
+    Loss,
+    /// The board is too hot to encode a second rendition.
+    Heat,
+}
+
+impl Why {
+    /// A stable name, for programs.
+    pub(in crate::camera) fn code(self) -> &'static str {
+        match self {
+            Why::Full => "full",
+            Why::Network(_) => "network",
+            Why::Others => "others",
+            Why::Wish => "wish",
+            Why::Loss => "loss",
+            Why::Heat => "heat",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Full => f.write_str("full quality"),
+            Why::Network(bps) => {
+                write!(f, "the network carries {} kbit/s, which is too little for more", bps / 1000)
+            }
+            Why::Others => f.write_str("the network carries more, but that of another viewer does not"),
+            Why::Wish => f.write_str("the viewer asked for no more"),
+            Why::Loss => f.write_str("the network loses too many packets for more"),
+            Why::Heat => f.write_str("the board is too hot to encode a smaller picture as well"),
+        }
+    }
+}
+
+/// The most that a viewer asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "nobody chooses another yet"))]
+pub(in crate::camera) enum Wish {
+    /// Everything that its network carries.
+    #[default]
+    Full,
+    /// The small rendition; where there is none, the main one.
+    Small,
+    /// Key frames, since its page is hidden, for example.
+    KeyFrames,
+}
+
+/// Whom the bitrate of a main rendition follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "nobody chooses another yet"))]
+pub(in crate::camera) enum Policy {
+    /// The viewer that is worst off loses the least: see [`divide`](super::divide).
+    #[default]
+    Best,
+    /// The viewer with the slowest network.
+    Slowest,
+    /// This viewer. While it isn't there, as `Best`.
+    Follow(Sink),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_a_code_and_words() {
+        let all = [Why::Full, Why::Network(300_000), Why::Others, Why::Wish, Why::Loss, Why::Heat];
+        let codes = all.map(Why::code);
+        assert_eq!(codes, ["full", "network", "others", "wish", "loss", "heat"]);
+        let words = Why::Network(300_000).to_string();
+        assert_eq!(words, "the network carries 300 kbit/s, which is too little for more");
+        assert!(all.iter().all(|why| !why.to_string().is_empty()));
+    }
+}

@@ -1,0 +1,148 @@
+//! One viewer: what its network carries, what it wishes, and which tier follows from both.
+//!
+//! Down at once, up after a while: what is better must have been possible for a second, and for twice as long after each
+//! time that it had to be taken back ([`Patience`]).
+
+use std::time::{Duration, Instant};
+
+use super::link::Link;
+use super::requests::Requests;
+use super::share::{Share, Why, Wish};
+use crate::media::StreamId;
+use crate::media::adapt::patience::Patience;
+use crate::media::adapt::rate::Limits;
+
+/// How long something better must have been possible. A network that is back is found within three seconds, and the
+/// viewer should have its picture back within five.
+const UP_HOLD: Duration = Duration::from_secs(1);
+/// A viewer that has to wait longer than this for a key frame gets none: stills are as good.
+const MOST_APART: Duration = Duration::from_secs(10);
+
+/// What a viewer gets, from the least to the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tier {
+    Nothing,
+    KeyFrames,
+    Small,
+    Main,
+}
+
+/// What there is to be had of a video.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer {
+    /// The bitrate of the main rendition, in bit/s; 0 if it isn't known.
+    pub main: u32,
+    /// The least that a network must carry for the small rendition; `None` if there is none.
+    pub small: Option<u32>,
+    /// The bits of a key frame.
+    pub key_bits: u64,
+}
+
+impl Offer {
+    /// The best that a network of so many bit/s carries.
+    fn best(&self, bps: u32) -> Tier {
+        if bps >= self.main {
+            return Tier::Main;
+        }
+        if self.small.is_some_and(|least| bps >= least) {
+            return Tier::Small;
+        }
+        match u64::from(bps) * MOST_APART.as_secs() >= self.key_bits {
+            true => Tier::KeyFrames,
+            false => Tier::Nothing,
+        }
+    }
+}
+
+pub(super) struct Viewer {
+    /// The rendition that was negotiated; `None` for audio alone.
+    pub main: Option<StreamId>,
+    pub link: Link,
+    pub wish: Wish,
+    pub requests: Requests,
+    /// What it was last told to get.
+    pub served: Option<(Share, Why)>,
+    tier: Option<Tier>,
+    /// Since when something better has been possible, and the least of that time.
+    room: Option<(Instant, Tier)>,
+    patience: Patience,
+    /// The bitrate of the main rendition when something better was tried.
+    rose_at: u32,
+}
+
+/// A main rendition that is so many percent of what it was since then is as much as before.
+const SAME: u64 = 110;
+
+impl Viewer {
+    pub(super) fn new(main: Option<StreamId>) -> Viewer {
+        Viewer {
+            main,
+            link: Link::default(),
+            wish: Wish::default(),
+            requests: Requests::default(),
+            served: None,
+            tier: None,
+            room: None,
+            patience: Patience::new(UP_HOLD),
+            rose_at: 0,
+        }
+    }
+
+    /// It negotiated another stream. The network is the same.
+    pub(super) fn handle_main(&mut self, main: Option<StreamId>) {
+        if self.main != main {
+            let link = std::mem::take(&mut self.link);
+            *self = Viewer { link, wish: self.wish, ..Viewer::new(main) };
+        }
+    }
+
+    /// Follows its network to what is offered.
+    pub(super) fn follow(&mut self, offer: &Offer, limits: &Limits, now: Instant) {
+        let carries = self.link.carries(now);
+        // What isn't known yet may carry everything: waiting for it would cost every joiner its first second.
+        let best = |bps: Option<u32>| bps.map_or(Tier::Main, |bps| offer.best(bps));
+        let stays = best(carries);
+        let enters = best(carries.map(|bps| limits.usable(bps)));
+        let tier = self.tier.unwrap_or(enters);
+        self.tier = Some(tier.min(stays));
+        // If the bitrate has risen since, that was too much.
+        if stays < tier && u64::from(offer.main) * 100 <= u64::from(self.rose_at) * SAME {
+            self.patience.handle_fall(now);
+        }
+        if stays < tier || enters <= tier {
+            self.room = None;
+            return;
+        }
+        let (since, least) = *self.room.get_or_insert((now, enters));
+        let least = least.min(enters);
+        self.room = Some((since, least));
+        if now >= since + self.patience.wait(since) {
+            (self.tier, self.room, self.rose_at) = (Some(least), None, offer.main);
+            self.patience.handle_rise(now);
+        }
+    }
+
+    /// The best that its network carries, and what becomes of that by its wish and its requests for key frames; `small`
+    /// if there is such a rendition.
+    pub(super) fn tier(&self, small: bool, now: Instant) -> (Tier, Option<Why>) {
+        let by_link = self.tier.unwrap_or(Tier::Main);
+        let wish = match self.wish {
+            Wish::Small if small => Tier::Small,
+            Wish::Full | Wish::Small => Tier::Main,
+            Wish::KeyFrames => Tier::KeyFrames,
+        };
+        let strained = if small && self.requests.is_strained(now) { Tier::Small } else { Tier::Main };
+        if wish < by_link && wish <= strained {
+            return (wish, Some(Why::Wish));
+        }
+        if strained < by_link {
+            return (strained, Some(Why::Loss));
+        }
+        (by_link, None)
+    }
+
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let up = self.room.map(|(since, _)| since + self.patience.wait(since));
+        up.into_iter().chain(self.link.poll_timeout(now)).chain(self.requests.poll_timeout(now)).min()
+    }
+}
