@@ -146,7 +146,6 @@ impl Core {
     }
 
     /// Selects what a call is sent of the video.
-    #[expect(dead_code, reason = "demand does not decide on renditions yet")]
     pub(crate) fn serve(&mut self, call: CallId, serving: Serving, now: Instant) {
         let Some(seat) = self.seats.get(&call) else { return };
         self.fanout.serve(seat.session, serving, now);

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sharing::Policy;
 use crate::Server;
 use crate::call::RateLimit;
 use crate::calling::Answer;
@@ -65,6 +66,8 @@ pub struct Config {
     /// Whether to lower frame rate and resolution if bandwidth is very low or the board is hot, until that is over: see
     /// [`ladder`](crate::media::adapt::ladder) and [`heat`](crate::media::adapt::heat). Default: yes.
     pub adapt: bool,
+    /// Whose network the bitrate follows when viewers' networks differ.
+    pub policy: Policy,
     /// Who answers calls. Default: the camera accepts all of them.
     pub answer: Answer,
     /// The maximum number of viewers; further callers get `busy`. A new call replaces the oldest call that has no media
@@ -123,6 +126,7 @@ impl Config {
             vp8: true,
             controls: Controllers::default(),
             adapt: true,
+            policy: Policy::default(),
             answer: Answer::default(),
             max_viewers: 64,
             max_unconnected: 4,

@@ -54,7 +54,8 @@ use crate::media::source::Command;
 use crate::media::{StreamId, StreamInfo};
 
 use encoder::{Adjustable, Encoder, Stream};
-pub(super) use share::{Policy, Share, Why, Wish};
+pub use share::ShareReason;
+pub(super) use share::{Policy, Share, Wish};
 use viewer::Viewer;
 
 /// The configuration.
@@ -129,7 +130,7 @@ pub(super) enum Output {
     Command(Command),
     /// What a viewer gets from now on, or another reason for it. Until a key frame of another stream comes, the viewer
     /// continues with the one it has.
-    Serve { sink: Sink, share: Share, why: Why },
+    Serve { sink: Sink, share: Share, why: ShareReason },
     /// An event.
     Event(Event),
     /// [`Input::Heat`] is needed.

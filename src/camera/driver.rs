@@ -199,20 +199,25 @@ impl Driver {
                 }
                 Output::Wake(shard) => shared.senders.wake(shard),
                 Output::Viewers(count) => shared.publish("viewers", count.into()),
+                Output::Share(to, data) => self.tell(&to, "share", &data),
                 Output::Source(status, to) => self.tell_source(status, &to),
                 Output::Event(event) => shared.events.push(event),
             }
         }
     }
 
+    /// Sends a viewer an event.
+    fn tell(&self, to: &str, name: &str, data: &Value) {
+        let draft = Draft::new(Kind::Event).to(to).with("name", name).with("data", data);
+        if let Err(e) = self.shared.client.send(draft) {
+            log::debug!("a viewer does not get the event {name}: {e}");
+        }
+    }
+
     fn tell_source(&self, status: Option<SourceStatus>, to: &[String]) {
-        let client = &self.shared.client;
         let data = status.map_or(Value::Null, SourceStatus::to_json);
         for to in to.iter().filter(|_| status.is_some()) {
-            let draft = Draft::new(Kind::Event).to(to).with("name", "source").with("data", &data);
-            if let Err(e) = client.send(draft) {
-                log::debug!("a viewer is not told of the source: {e}");
-            }
+            self.tell(to, "source", &data);
         }
         self.shared.publish("source", data);
     }

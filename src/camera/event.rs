@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::sharing::{Share, ShareReason};
 use crate::call::body::End;
 use crate::client;
 use crate::media::error::MediaError;
@@ -36,6 +37,8 @@ pub struct Viewer {
     pub video: Option<Codec>,
     /// Whether it gets audio.
     pub audio: bool,
+    /// What it gets of the video, and why; `None` before that is decided.
+    pub share: Option<(Share, ShareReason)>,
 }
 
 /// An event of a camera.
@@ -86,6 +89,15 @@ pub enum Event {
     Viewers {
         /// Viewers whose media is connected.
         count: usize,
+    },
+    /// What a viewer gets of the video changed, or the reason for it. The viewer was told.
+    Share {
+        /// The viewer.
+        id: ViewerId,
+        /// What it gets from now on.
+        share: Share,
+        /// Why.
+        reason: ShareReason,
     },
     /// A viewer has left.
     ViewerLeft {

@@ -32,6 +32,7 @@ mod reconfigure;
 mod sender;
 mod senders;
 mod shared;
+mod sharing;
 mod site;
 mod snapshot;
 mod sources;
@@ -54,6 +55,7 @@ pub use crate::calling::Answer;
 pub use commands::CommandRequest;
 pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{CameraError, Event, Viewer, ViewerId};
+pub use sharing::{Policy, Share, ShareReason};
 pub use status::Status;
 pub use stream::{FrameSubscription, Frames};
 
@@ -143,6 +145,7 @@ impl Camera {
             streams,
             bitrate: config.bitrate.clone(),
             adapt: config.adapt,
+            policy: config.policy.clone(),
             heat: producer.heat_limits(),
             answer: config.answer,
             max_viewers: config.max_viewers,

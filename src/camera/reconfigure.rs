@@ -60,6 +60,7 @@ impl Camera {
         }
         let settings = studio::LiveSettings {
             bitrate: new.bitrate.clone(),
+            policy: new.policy.clone(),
             linger: new.linger,
             max_viewers: new.max_viewers,
             answer: new.answer,

@@ -48,6 +48,8 @@ impl Status {
                 "user": viewer.address.user(),
                 "video": viewer.video.map(|codec| format!("{codec:?}")),
                 "audio": viewer.audio,
+                "share": viewer.share.map(|(share, _)| share.code()),
+                "shareCode": viewer.share.map(|(_, reason)| reason.code()),
                 "shard": stats.as_ref().map(|s| s.shard.0),
                 "rendition": stats.as_ref().and_then(|s| s.video).and_then(|id| self.rendition(id)),
                 "packets": stats.as_ref().map(|s| s.packets),

@@ -1,6 +1,7 @@
 //! The camera's core, sans-IO: what those in calls take reaches [`demand`](super::demand), what it decides reaches
 //! the source, and what the source does is told to all.
 
+mod shares;
 mod source;
 mod viewers;
 
@@ -13,6 +14,7 @@ use super::controls::{self, ControlCommands, Reply};
 use super::demand::{self, Demand, Sink};
 use super::event::Event;
 use super::frames::Outbox;
+use super::sharing::Policy;
 use super::snapshot::Slot;
 use crate::call::RateLimit;
 use crate::call::body::EndReason;
@@ -29,6 +31,7 @@ use crate::proto::Message;
 use crate::rtc::{self, Path, ShardId, Transmit};
 
 pub(crate) use crate::calling::Whence;
+use shares::Shares;
 
 /// What a studio is told at its start.
 pub(crate) struct Config {
@@ -47,6 +50,8 @@ pub(crate) struct Config {
     /// Offers of each host, or user.
     pub offer_rate: RateLimit,
     pub linger: Duration,
+    /// Whose network the bitrate follows.
+    pub policy: Policy,
     /// How old a snapshot may be that is served again.
     pub snapshot_every: Duration,
     /// The source is a camera, and no file that comes to an end.
@@ -105,6 +110,7 @@ pub(crate) enum Input<'a> {
 /// Settings that can change while the camera runs.
 pub(crate) struct LiveSettings {
     pub bitrate: Limits,
+    pub policy: Policy,
     pub linger: Duration,
     pub max_viewers: usize,
     pub answer: Answer,
@@ -131,6 +137,8 @@ pub(crate) enum Output {
     Source(Option<SourceStatus>, Vec<String>),
     /// So many watch now, for everybody.
     Viewers(usize),
+    /// What this peer gets of the video from now on, and why.
+    Share(String, serde_json::Value),
     /// The driver of this shard of the viewers has something to do.
     Wake(ShardId),
     Event(Event),
@@ -150,6 +158,10 @@ pub(crate) struct Studio {
     joined: usize,
     /// How many watched when the program was told last.
     watching: usize,
+    shares: Shares,
+    policy: Policy,
+    /// As demand has it.
+    applied: demand::Policy,
     takers: BTreeMap<u64, Taker>,
     snapshots: Snapshots<Arc<Slot>>,
     /// JPEG is wanted for them.
@@ -193,6 +205,9 @@ impl Studio {
             audience: Audience::default(),
             joined: 0,
             watching: 0,
+            shares: Shares::default(),
+            policy: config.policy,
+            applied: demand::Policy::default(),
             takers: BTreeMap::new(),
             snapshots: Snapshots::new(config.snapshot_every),
             makes_jpeg: false,
@@ -262,7 +277,7 @@ impl Studio {
                 self.hand_out(frame, now);
                 self.calling.handle_input(calling::Input::Frame(frame), now);
             }
-            Input::Torn(stream) => self.want_key_frame(stream, KeyFrameReason::Loss, now),
+            Input::Torn(stream) => self.want_key_frame(None, stream, KeyFrameReason::Loss, now),
             Input::Source(event) => self.source_event(event, now),
             Input::Heat(reading) => self.demand.handle_input(demand::Input::Heat(reading), now),
             Input::Replaced { streams, live } => self.replace(streams, live, now),
@@ -273,6 +288,8 @@ impl Studio {
                 self.snapshots.set_every(settings.snapshot_every);
                 self.demand.handle_input(demand::Input::Limits(settings.bitrate), now);
                 self.demand.handle_input(demand::Input::Linger(settings.linger), now);
+                self.policy = settings.policy;
+                self.apply_policy(now);
             }
             Input::Shutdown => {
                 self.over = true;
@@ -288,6 +305,7 @@ impl Studio {
                 if let Some(controls) = &mut self.controls {
                     controls.handle_timeout(now);
                 }
+                self.look(now);
                 if self.demand_at.is_some_and(|at| at <= now) {
                     self.demand.handle_input(demand::Input::Timeout, now);
                 }
@@ -301,6 +319,7 @@ impl Studio {
             let times = [
                 self.calling_at,
                 self.demand_at,
+                self.shares.poll_timeout(),
                 self.audience.poll_timeout(),
                 self.snapshots.poll_timeout(),
                 self.controls.as_ref().and_then(ControlCommands::poll_timeout),
@@ -309,8 +328,8 @@ impl Studio {
         })
     }
 
-    fn want_key_frame(&mut self, stream: StreamId, reason: KeyFrameReason, now: Instant) {
-        self.demand.handle_input(demand::Input::KeyFrameWanted { sink: None, stream, reason }, now);
+    fn want_key_frame(&mut self, sink: Option<Sink>, stream: StreamId, reason: KeyFrameReason, now: Instant) {
+        self.demand.handle_input(demand::Input::KeyFrameWanted { sink, stream, reason }, now);
     }
 
     /// What to send next to viewers; to be called while the socket takes it, and followed by
@@ -334,6 +353,15 @@ impl Studio {
                 controls::Output::Command(command) => Output::Command(command),
             });
         }
+        loop {
+            self.settle_calls(now);
+            if !self.settle_demand(now) {
+                break;
+            }
+        }
+    }
+
+    fn settle_calls(&mut self, now: Instant) {
         self.calling_at = loop {
             match self.calling.poll_output() {
                 calling::Output::Timeout(at) => break at,
@@ -349,15 +377,24 @@ impl Studio {
         if std::mem::replace(&mut self.watching, joined) != joined {
             self.out.push_back(Output::Event(Event::Viewers { count: joined }));
         }
+    }
+
+    /// Returns whether calls were asked for something.
+    fn settle_demand(&mut self, now: Instant) -> bool {
+        let mut asked = false;
         self.demand_at = loop {
             match self.demand.poll_output() {
                 demand::Output::Timeout(at) => break at,
                 demand::Output::Command(command) => self.out.push_back(Output::Command(command)),
-                demand::Output::Serve { .. } => {}
+                demand::Output::Serve { sink, share, why } => {
+                    self.serve(sink, share, why, now);
+                    asked = true;
+                }
                 demand::Output::ReadHeat => self.out.push_back(Output::ReadHeat),
                 demand::Output::Event(event) => self.demand_event(event, now),
             }
         };
+        asked
     }
 
     fn want(&mut self, sink: Sink, streams: BTreeSet<StreamId>, now: Instant) {

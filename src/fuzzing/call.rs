@@ -178,6 +178,7 @@ impl World {
             adapt: flags & 1 == 1,
             heat: None,
             answer: Answer::All,
+            policy: crate::camera::Policy::Best,
             max_viewers: 4,
             max_unconnected: 3,
             offer_rate: RateLimit { per_second: 2, burst: 8 },

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::divide::{self, Bounds};
 use super::encoder::Encoder;
 use super::requests::APART;
-use super::share::{Policy, Share, Why};
+use super::share::{Policy, Share, ShareReason};
 use super::viewer::{Offer, Tier, Viewer};
 use super::{Demand, Output, Sink};
 use crate::media::adapt::keyframes::KeyFrameReason;
@@ -198,7 +198,7 @@ impl Demand {
     fn follow_viewers(&mut self, video: Video, now: Instant) -> Option<StreamId> {
         let Video { main, small, is_hot } = video;
         let limits = self.config.bitrate.clone();
-        let tiers: Vec<(Sink, Tier, Option<Why>)> = self
+        let tiers: Vec<(Sink, Tier, Option<ShareReason>)> = self
             .viewers(main)
             .map(|(sink, viewer)| {
                 let (tier, why) = viewer.tier(small.is_some(), now);
@@ -238,27 +238,29 @@ impl Demand {
         taken
     }
 
-    /// Why the network of a viewer led to this tier.
-    fn why(&self, sink: Sink, tier: Tier, main: StreamId, is_hot: bool, now: Instant) -> Why {
+    /// ShareReason the network of a viewer led to this tier.
+    fn why(&self, sink: Sink, tier: Tier, main: StreamId, is_hot: bool, now: Instant) -> ShareReason {
         let viewer = self.sinks.get(&sink).and_then(|taker| taker.viewer.as_ref());
         let carries = viewer.and_then(|viewer| viewer.link.carries(now));
         let encoder = self.encoder(main).filter(|encoder| encoder.adjustable.bitrate);
-        let (Some(carries), Some(encoder)) = (carries, encoder) else { return Why::Full };
+        let (Some(carries), Some(encoder)) = (carries, encoder) else { return ShareReason::Full };
         let Limits { max, .. } = self.config.bitrate;
         let heading = u64::from(encoder.rate.heading());
         let usable = u64::from(self.config.bitrate.usable(carries));
         let before = viewer.and_then(|viewer| viewer.served).map(|(_, why)| why);
         let least = |percent, why| if before == Some(why) { percent - SAME } else { percent };
         match tier {
-            Tier::Main if heading * 100 >= u64::from(max) * least(FULL, Why::Full) => Why::Full,
-            Tier::Main if usable * 100 > heading * least(OTHERS, Why::Others) => Why::Others,
-            Tier::Main | Tier::Small => Why::Network(carries),
-            Tier::KeyFrames | Tier::Nothing if is_hot => Why::Heat,
-            Tier::KeyFrames | Tier::Nothing => Why::Network(carries),
+            Tier::Main if heading * 100 >= u64::from(max) * least(FULL, ShareReason::Full) => {
+                ShareReason::Full
+            }
+            Tier::Main if usable * 100 > heading * least(OTHERS, ShareReason::Others) => ShareReason::Others,
+            Tier::Main | Tier::Small => ShareReason::Network(carries),
+            Tier::KeyFrames | Tier::Nothing if is_hot => ShareReason::Heat,
+            Tier::KeyFrames | Tier::Nothing => ShareReason::Network(carries),
         }
     }
 
-    fn serve_one(&mut self, sink: Sink, share: Share, why: Why, now: Instant) {
+    fn serve_one(&mut self, sink: Sink, share: Share, why: ShareReason, now: Instant) {
         let Some(viewer) = self.sinks.get_mut(&sink).and_then(|taker| taker.viewer.as_mut()) else { return };
         let before = viewer.served.replace((share, why));
         if before.is_some_and(|(before, reason)| before == share && reason.code() == why.code()) {

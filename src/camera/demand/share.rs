@@ -28,9 +28,10 @@ impl Share {
     }
 }
 
-/// Why a viewer gets its share. `Display` has it in words, for people.
+/// ShareReason a viewer gets its share. `Display` has it in words, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::camera) enum Why {
+#[non_exhaustive]
+pub enum ShareReason {
     /// It gets everything.
     Full,
     /// Its network carries this much, in bit/s, which is too little for more.
@@ -45,31 +46,33 @@ pub(in crate::camera) enum Why {
     Heat,
 }
 
-impl Why {
+impl ShareReason {
     /// A stable name, for programs.
-    pub(in crate::camera) fn code(self) -> &'static str {
+    pub fn code(self) -> &'static str {
         match self {
-            Why::Full => "full",
-            Why::Network(_) => "network",
-            Why::Others => "others",
-            Why::Wish => "wish",
-            Why::Loss => "loss",
-            Why::Heat => "heat",
+            ShareReason::Full => "full",
+            ShareReason::Network(_) => "network",
+            ShareReason::Others => "others",
+            ShareReason::Wish => "wish",
+            ShareReason::Loss => "loss",
+            ShareReason::Heat => "heat",
         }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for ShareReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::Full => f.write_str("full quality"),
-            Why::Network(bps) => {
+            ShareReason::Full => f.write_str("full quality"),
+            ShareReason::Network(bps) => {
                 write!(f, "the network carries {} kbit/s, which is too little for more", bps / 1000)
             }
-            Why::Others => f.write_str("the network carries more, but that of another viewer does not"),
-            Why::Wish => f.write_str("the viewer asked for no more"),
-            Why::Loss => f.write_str("the network loses too many packets for more"),
-            Why::Heat => f.write_str("the board is too hot to encode a smaller picture as well"),
+            ShareReason::Others => {
+                f.write_str("the network carries more, but that of another viewer does not")
+            }
+            ShareReason::Wish => f.write_str("the viewer asked for no more"),
+            ShareReason::Loss => f.write_str("the network loses too many packets for more"),
+            ShareReason::Heat => f.write_str("the board is too hot to encode a smaller picture as well"),
         }
     }
 }
@@ -89,7 +92,6 @@ pub(in crate::camera) enum Wish {
 
 /// Whom the bitrate of a main rendition follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "nobody chooses another yet"))]
 pub(in crate::camera) enum Policy {
     /// The viewer that is worst off loses the least: see [`divide`](super::divide).
     #[default]
@@ -106,10 +108,17 @@ mod tests {
 
     #[test]
     fn each_reason_has_a_code_and_words() {
-        let all = [Why::Full, Why::Network(300_000), Why::Others, Why::Wish, Why::Loss, Why::Heat];
-        let codes = all.map(Why::code);
+        let all = [
+            ShareReason::Full,
+            ShareReason::Network(300_000),
+            ShareReason::Others,
+            ShareReason::Wish,
+            ShareReason::Loss,
+            ShareReason::Heat,
+        ];
+        let codes = all.map(ShareReason::code);
         assert_eq!(codes, ["full", "network", "others", "wish", "loss", "heat"]);
-        let words = Why::Network(300_000).to_string();
+        let words = ShareReason::Network(300_000).to_string();
         assert_eq!(words, "the network carries 300 kbit/s, which is too little for more");
         assert!(all.iter().all(|why| !why.to_string().is_empty()));
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::requests::Requests;
-use super::share::{Share, Why, Wish};
+use super::share::{Share, ShareReason, Wish};
 use crate::media::StreamId;
 use crate::media::adapt::patience::Patience;
 use crate::media::adapt::rate::Limits;
@@ -61,7 +61,7 @@ pub(super) struct Viewer {
     pub wish: Wish,
     pub requests: Requests,
     /// What it was last told to get.
-    pub served: Option<(Share, Why)>,
+    pub served: Option<(Share, ShareReason)>,
     tier: Option<Tier>,
     /// Since when something better has been possible, and the least of that time.
     room: Option<(Instant, Tier)>,
@@ -124,7 +124,7 @@ impl Viewer {
 
     /// The best that its network carries, and what becomes of that by its wish and its requests for key frames; `small`
     /// if there is such a rendition.
-    pub(super) fn tier(&self, small: bool, now: Instant) -> (Tier, Option<Why>) {
+    pub(super) fn tier(&self, small: bool, now: Instant) -> (Tier, Option<ShareReason>) {
         let by_link = self.tier.unwrap_or(Tier::Main);
         let wish = match self.wish {
             Wish::Small if small => Tier::Small,
@@ -133,10 +133,10 @@ impl Viewer {
         };
         let strained = if small && self.requests.is_strained(now) { Tier::Small } else { Tier::Main };
         if wish < by_link && wish <= strained {
-            return (wish, Some(Why::Wish));
+            return (wish, Some(ShareReason::Wish));
         }
         if strained < by_link {
-            return (strained, Some(Why::Loss));
+            return (strained, Some(ShareReason::Loss));
         }
         (by_link, None)
     }

@@ -154,7 +154,7 @@ impl Studio {
             torn |= !taker.outbox.push(frame, info);
         }
         if torn {
-            self.want_key_frame(frame.stream, KeyFrameReason::Loss, now);
+            self.want_key_frame(None, frame.stream, KeyFrameReason::Loss, now);
         }
     }
 

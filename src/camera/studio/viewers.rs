@@ -96,7 +96,7 @@ impl Studio {
         self.joined = self.calling.parties().filter(|party| party.joined).count();
     }
 
-    pub(super) fn calling_event(&mut self, event: calling::Event, now: Instant) {
+    pub(in crate::camera) fn calling_event(&mut self, event: calling::Event, now: Instant) {
         let event = match event {
             calling::Event::Incoming { call, peer, data } => {
                 Event::Incoming { id: ViewerId(call), peer, data }
@@ -108,21 +108,26 @@ impl Studio {
             }
             calling::Event::Joined { call } => {
                 self.count_viewers();
+                self.apply_policy(now);
+                self.look(now);
                 let Some(party) = self.calling.party(call) else { return };
                 Event::ViewerJoined { viewer: self.viewer(&party) }
             }
             calling::Event::Left { call, peer, takes, end } => {
                 self.count_viewers();
+                self.apply_policy(now);
                 let viewer = self.viewer(&Party { call, peer: &peer, takes: &takes, joined: true });
                 self.want(Sink::Call(call), BTreeSet::new(), now);
+                self.shares.forget(call);
                 Event::ViewerLeft { viewer, end }
             }
             calling::Event::Failed { call, peer, end } => {
                 self.want(Sink::Call(call), BTreeSet::new(), now);
+                self.shares.forget(call);
                 Event::CallFailed { id: ViewerId(call), peer, end }
             }
-            calling::Event::KeyFrameWanted { stream, reason, .. } => {
-                return self.want_key_frame(stream, reason, now);
+            calling::Event::KeyFrameWanted { call, stream, reason } => {
+                return self.want_key_frame(Some(Sink::Call(call)), stream, reason, now);
             }
             calling::Event::Estimate { call, bps } => {
                 let estimate = demand::Input::Estimate { sink: Sink::Call(call), bps };
@@ -154,6 +159,7 @@ impl Studio {
             address: party.peer.clone(),
             video: kind(Kind::Video),
             audio: kind(Kind::Audio).is_some(),
+            share: self.shares.of(party.call),
         }
     }
 }

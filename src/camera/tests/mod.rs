@@ -2,6 +2,7 @@
 
 mod callers;
 mod controls;
+mod shares;
 mod sinks;
 mod source;
 mod watching;
@@ -15,6 +16,7 @@ use super::event::Event;
 use super::studio::{Config, Input, Output, Studio, Whence};
 use crate::call::RateLimit;
 use crate::calling::Answer;
+use crate::camera::Policy;
 use crate::media::adapt::heat;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
@@ -35,6 +37,8 @@ pub(super) struct World {
     /// Whom the source's state was told to, and what.
     pub sources: Vec<(Option<SourceStatus>, Vec<String>)>,
     pub viewers: Vec<usize>,
+    /// Who was told of its share, and which.
+    pub shares: Vec<(String, String)>,
     pub bitrates: Vec<u32>,
     pub key_frames: Vec<StreamId>,
     /// Answers to commands: the command's id, and the status.
@@ -69,6 +73,7 @@ impl World {
             adapt: true,
             heat: Some(heat::Limits { step_down: 75.0, step_up: 68.0 }),
             answer,
+            policy: Policy::Best,
             max_viewers,
             max_unconnected: 4,
             offer_rate: RateLimit { per_second: 2, burst: 8 },
@@ -86,6 +91,7 @@ impl World {
             events: vec![],
             sources: vec![],
             viewers: vec![],
+            shares: vec![],
             bitrates: vec![],
             key_frames: vec![],
             replies: vec![],
@@ -137,6 +143,9 @@ impl World {
                 }
                 Output::Source(status, to) => self.sources.push((status, to)),
                 Output::Viewers(count) => self.viewers.push(count),
+                Output::Share(to, data) => {
+                    self.shares.push((to, data["share"].as_str().unwrap_or("").to_owned()))
+                }
                 Output::Wake(_) => {}
             }
         }

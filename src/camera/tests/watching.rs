@@ -232,6 +232,7 @@ fn settings_change_while_it_runs() {
     world.connect("bob|2");
     let bitrate = Limits { max: 500_000, ..Limits::default() };
     let settings = crate::camera::studio::LiveSettings {
+        policy: crate::camera::Policy::Best,
         bitrate,
         linger: Duration::from_secs(2),
         max_viewers: 2,
@@ -258,6 +259,7 @@ fn settings_change_while_it_runs() {
 fn the_largest_values_mean_no_limit() {
     let mut world = World::new(usize::MAX, true);
     let settings = crate::camera::studio::LiveSettings {
+        policy: crate::camera::Policy::Best,
         bitrate: Limits::default(),
         linger: Duration::MAX,
         max_viewers: usize::MAX,
@@ -270,6 +272,7 @@ fn the_largest_values_mean_no_limit() {
     assert_eq!(world.said("call:answer"), 1);
     let mut world = World::with_jpeg();
     world.input(Input::Settings(crate::camera::studio::LiveSettings {
+        policy: crate::camera::Policy::Best,
         bitrate: Limits::default(),
         linger: Duration::MAX,
         max_viewers: 4,

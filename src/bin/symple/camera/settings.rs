@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
-use symple::camera::{Config, Connect, Controllers, Serve, Signalling};
+use symple::camera::{Config, Connect, Controllers, Policy, Serve, Signalling};
 use symple::media::source::gst::CaptureSettings;
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
@@ -170,6 +170,13 @@ const PICTURES: &[Setting<Settings>] = &[
         "",
         "Lower the frame rate and the resolution if bandwidth is very low or the board is hot. Default: yes",
         |s: &mut S, v| set(&mut s.camera.adapt, switch(v)),
+    ),
+    Setting::new(
+        "policy",
+        "WHOSE",
+        "Whose network the bitrate follows: best (the viewer that is worst off loses least), slowest, or a user's name. \
+         Default: best",
+        |s: &mut S, v| set(&mut s.camera.policy, policy(v)),
     ),
     Setting::new(
         "board",
@@ -353,6 +360,16 @@ const REST: &[Setting<Settings>] = &[
         set(&mut s.log, parsed(v).map_err(|_| "must be off, error, warn, info, debug or trace".into()))
     }),
 ];
+
+fn policy(value: &serde_json::Value) -> Result<Policy, String> {
+    let whose = text(value)?;
+    match whose.as_str() {
+        "best" => Ok(Policy::Best),
+        "slowest" => Ok(Policy::Slowest),
+        user if valid_user(user) => Ok(Policy::Follow(whose)),
+        _ => Err("must be best, slowest, or the name of a user".into()),
+    }
+}
 
 fn kilobits(value: &serde_json::Value) -> Result<u32, String> {
     small(count(value, 1)).map(|kbit| kbit.saturating_mul(1000))

@@ -32,6 +32,7 @@ pub(super) fn words_of(event: &Event) -> Option<String> {
             let small = small(*stream);
             format!("{small}video: {percent} % of the resolution, at most {fps} fps: {why}")
         }
+        Event::Share { id, share, reason } => format!("call {id}: gets {} ({reason})", share.code()),
         Event::Board { message: words } => format!("board: {words}"),
         Event::Source { status: source } => format!("source: {} ({})", source.state.as_str(), source.code),
         Event::Media { error: trouble } => format!("source: {trouble}"),

@@ -1,0 +1,88 @@
+//! Who gets which rendition, from an estimate to the session, the viewer and the program.
+
+use std::time::Duration;
+
+use super::{OFFER, World, streams};
+use crate::calling;
+use crate::camera::studio::Input;
+use crate::camera::{Event, Share};
+use crate::media::source::{SourceEvent, SourceState, SourceStatus};
+use crate::media::{Codec, Format, StreamInfo, VIDEO_H264, VIDEO_H264_SMALL, VideoFormat};
+
+/// Two viewers, and a source with a small rendition, whose frames flow.
+fn world() -> World {
+    let mut world = World::new(4, false);
+    let mut small = StreamInfo::new(VIDEO_H264_SMALL, Codec::H264).with_format(Format::Video(VideoFormat {
+        width: 640,
+        height: 360,
+        fps: 15,
+        profile_level_id: None,
+    }));
+    small.rendition = 1;
+    let mut all = streams(false, None);
+    all.push(small);
+    world.input(Input::Source(SourceEvent::Streams(all)));
+    for peer in ["bob|2", "carol|3"] {
+        world.offer(peer, OFFER);
+        world.connect(peer);
+    }
+    for event in [SourceEvent::State(SourceStatus::of(SourceState::Playing)), SourceEvent::Started] {
+        world.input(Input::Source(event));
+    }
+    world
+}
+
+/// Time passes with frames and these estimates, in bit/s.
+fn pass(world: &mut World, seconds: u64, bob: u32, carol: u32) {
+    for tenth in 0..seconds * 10 {
+        world.wait(Duration::from_millis(100));
+        world.frame(VIDEO_H264, Codec::H264, tenth % 10 == 0);
+        if world.produced.last().is_some_and(|running| running.contains(&VIDEO_H264_SMALL)) {
+            world.frame(VIDEO_H264_SMALL, Codec::H264, tenth % 10 == 0);
+        }
+        for (peer, bps) in [("bob|2", bob), ("carol|3", carol)] {
+            let call = world.studio.calling.parties().find(|party| party.peer.as_str() == peer);
+            let call = call.expect("it watches").call;
+            world.studio.calling_event(calling::Event::Estimate { call, bps }, world.now);
+        }
+    }
+}
+
+#[test]
+fn a_viewer_whose_network_is_slow_gets_the_small_rendition_and_is_told() {
+    let mut world = world();
+    pass(&mut world, 8, 4_000_000, 300_000);
+    assert_eq!(world.shares.last(), Some(&("carol|3".to_owned(), "small".to_owned())));
+    assert!(world.produced.last().is_some_and(|running| running.contains(&VIDEO_H264_SMALL)));
+    let told = world.events.iter().any(|event| matches!(event, Event::Share { share: Share::Small, .. }));
+    assert!(told);
+    let shares: Vec<_> =
+        world.studio.viewers().map(|(viewer, _)| viewer.share.map(|(share, _)| share)).collect();
+    assert_eq!(shares, [Some(Share::Full), Some(Share::Small)]);
+    pass(&mut world, 12, 4_000_000, 4_000_000);
+    let of_bob = world.shares.iter().filter(|(peer, share)| peer == "bob|2" && share != "full").count();
+    assert_eq!(of_bob, 0, "the other viewer keeps everything: {:?}", world.shares);
+    assert_eq!(world.shares.last(), Some(&("carol|3".to_owned(), "full".to_owned())));
+    assert!(
+        !world.produced.last().is_some_and(|running| running.contains(&VIDEO_H264_SMALL)),
+        "nobody needs it"
+    );
+}
+
+#[test]
+fn a_named_viewer_decides_while_it_watches() {
+    let mut world = world();
+    let settings = crate::camera::studio::LiveSettings {
+        policy: crate::camera::Policy::Follow("carol".into()),
+        bitrate: Default::default(),
+        linger: Duration::from_secs(10),
+        max_viewers: 4,
+        answer: Default::default(),
+        snapshot_every: Duration::from_secs(1),
+    };
+    world.input(Input::Settings(settings));
+    pass(&mut world, 10, 4_000_000, 500_000);
+    let all_full = world.shares.iter().all(|(_, share)| share == "full");
+    assert!(all_full, "both get what carol's network carries: {:?}", world.shares);
+    assert!(world.bitrates.last().is_some_and(|bps| *bps <= 500_000), "{:?}", world.bitrates);
+}
