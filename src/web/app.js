@@ -11,7 +11,7 @@ import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
 import { PAGE, notice, standing } from './words.js';
 import { words } from './reasons.js';
-import { $, keep, line, list, measure, remember, say, toast } from './view.js';
+import { $, keep, line, list, measure, remember, say, sayShare, toast } from './view.js';
 
 const video = $('video');
 
@@ -21,6 +21,8 @@ let config = { iceServers: [], room: 'public', auth: false };
 let sound = false; // a person asked for it; browsers play silence before that
 let tuning = false; // the camera's controls are shown
 let denied = null; // why the server wants a token: its words
+/** What the camera says that we get of its video: `{ share, code, message }`. */
+let share = null;
 let answers = false; // the server answers HTTP, but gives no WebSocket
 
 const token = takeToken();
@@ -58,6 +60,7 @@ watcher.on('changed', () => show());
 watcher.on('begun', () => {
   video.muted = !sound;
   minute.clear();
+  share = null;
 });
 watcher.on('over', () => measure());
 watcher.on('stats', (stats) => {
@@ -105,6 +108,11 @@ client.on('state', (state, { reason = '', opened = true }) => {
   show();
 });
 client.on('welcome', () => loadConfig());
+client.on('event', ({ name, from, data }) => {
+  if (name !== 'share' || from !== watcher.current?.peer.address) return;
+  share = typeof data?.share === 'string' ? data : null;
+  show();
+});
 
 /** A socket that does not open while the server answers: something in between passes no WebSockets. */
 async function lookWhy(reason) {
@@ -293,6 +301,7 @@ function paint() {
   const audible = Boolean(player?.remote.getAudioTracks().length);
   $('live').hidden = !playing;
   $('live-name').textContent = peer?.name ?? '';
+  sayShare(playing && !talk.staged ? share : null);
   $('unmute').hidden = !(phase === 'playing' && muted && audible && offered);
   $('mute').disabled = !(playing && audible);
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');

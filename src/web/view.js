@@ -88,6 +88,15 @@ export function measure({ width, height, fps, bitrate, loss, rtt, delay, delays,
   put('stat-codec', codec);
 }
 
+const SHARES = { small: 'Smaller picture', 'key-frames': 'Single frames', nothing: 'No video' };
+
+/** What a camera sends of its video, and why, where it is not everything. */
+export function sayShare(share) {
+  const name = SHARES[share?.share];
+  $('share').hidden = !name;
+  put($('share'), name ? `${name}: ${share.message || share.code}` : '');
+}
+
 let toasting;
 export function toast(words) {
   const toast = $('toast');

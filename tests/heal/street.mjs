@@ -50,10 +50,10 @@ export class Street {
   /** A program's command and arguments, to be run at one of the places. */
   at(part, command, ...args) { return ['ip', ['netns', 'exec', this.#name(part), command, ...args]]; }
 
-  /** A file that starts Chromium at the viewer's place. */
-  browser() {
-    const path = join(this.s.dir, `browser-${this.id}`);
-    const [command, args] = this.at('viewer', found('chromium'));
+  /** A file that starts Chromium at a place. */
+  browser(part = 'viewer') {
+    const path = join(this.s.dir, `browser-${part}-${this.id}`);
+    const [command, args] = this.at(part, found('chromium'));
     writeFileSync(path, `#!/bin/sh\nexec ${command} ${args.join(' ')} "$@"\n`);
     chmodSync(path, 0o755);
     return path;
@@ -86,6 +86,12 @@ export class Street {
 
   /** A share of all packets between the viewer and the others is lost, both ways. */
   loses(share) { this.#rules(`meta l4proto udp numgen random mod 1000 < ${Math.round(share * 1000)} drop`); }
+
+  /** The viewer's link carries so many kbit/s from the camera, and queues for up to 300 ms before it drops; null: all. */
+  narrows(kbit) {
+    this.#in('router', 'tc', 'qdisc', kbit ? 'replace' : 'del', 'dev', 'viewer-eth0', 'root',
+      ...(kbit ? ['tbf', 'rate', `${kbit}kbit`, 'burst', '4kb', 'latency', '300ms'] : []));
+  }
 
   /** Everything passes again. */
   mends() { this.#rules(); }
