@@ -14,7 +14,6 @@ use crate::rtc::{Shard, ShardId};
 
 pub(super) struct Sender {
     shard: Shard,
-    signal: Arc<Signal>,
     udp: Udp,
     alarm: Alarm,
     /// Dropped after the shard.
@@ -25,6 +24,7 @@ pub(super) struct Sender {
 struct Place {
     shared: Arc<Shared>,
     shard: ShardId,
+    signal: Arc<Signal>,
 }
 
 impl Sender {
@@ -38,8 +38,8 @@ impl Sender {
         let signal = shared.senders.add(shard.id());
         // Viewers that were there before are now this one's.
         signal.notify();
-        let place = Place { shared: shared.clone(), shard: shard.id() };
-        Ok(Sender { shard, signal, udp, alarm: Alarm::unset(), place })
+        let place = Place { shared: shared.clone(), shard: shard.id(), signal };
+        Ok(Sender { shard, udp, alarm: Alarm::unset(), place })
     }
 
     /// Ready when the camera has ended.
@@ -48,7 +48,7 @@ impl Sender {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
-        let woken = self.signal.poll(cx).is_ready();
+        let woken = self.place.signal.poll(cx).is_ready();
         if self.place.shared.senders.is_over() {
             return Turn::Done(());
         }
@@ -69,7 +69,7 @@ impl Sender {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.senders.remove(self.shard);
+        self.shared.senders.remove(self.shard, &self.signal);
         // The first task moves the viewers to those who go on.
         self.shared.inbox.changed.notify();
     }

@@ -48,13 +48,37 @@ impl Senders {
         signal
     }
 
-    /// The one for this shard is gone.
-    pub(super) fn remove(&self, shard: ShardId) {
-        lock(&self.signals).remove(&shard);
+    /// The one for this shard is gone. Another may have the shard already, and a signal of its own.
+    pub(super) fn remove(&self, shard: ShardId, signal: &Arc<Signal>) {
+        let mut signals = lock(&self.signals);
+        if signals.get(&shard).is_some_and(|known| Arc::ptr_eq(known, signal)) {
+            signals.remove(&shard);
+        }
     }
 
     /// Whether the camera has ended.
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_fn, poll_once};
+
+    use super::*;
+
+    #[test]
+    fn one_that_is_gone_late_does_not_silence_its_successor() {
+        let udp = Udp::bind("127.0.0.1:0".parse().expect("literal")).expect("a free port");
+        let senders = Senders::new(udp.port_for_others());
+        let shard = ShardId(1);
+        let first = senders.add(shard);
+        let second = senders.add(shard);
+        senders.remove(shard, &first);
+        senders.wake(shard);
+        assert!(block_on(poll_once(poll_fn(|cx| second.poll(cx)))).is_some(), "it is woken");
+        senders.remove(shard, &second);
+        assert!(lock(&senders.signals).is_empty());
     }
 }
