@@ -83,7 +83,7 @@ fn expected(mut rest: &[u8]) -> Vec<Told> {
         }
         let (packet, behind) = rest.split_at(end);
         let padding = if packet[0] & 32 == 0 { 0 } else { usize::from(packet[end - 1]) };
-        if packet[0] & 32 != 0 && (end == 4 || padding == 0 || padding % 4 != 0 || padding > end - 4) {
+        if packet[0] & 32 != 0 && (end == 4 || padding == 0 || padding > end - 4) {
             break;
         }
         match content(packet[1], usize::from(packet[0] & 31), &packet[4..end - padding]) {
@@ -127,8 +127,9 @@ fn about(kind: u8, format: usize, ssrc: u32, body: &[u8]) -> Option<Vec<Told>> {
     match (kind, format) {
         (205, 1) => {
             let mut numbers = vec![];
-            for at in (0..body.len()).step_by(4) {
-                let (first, bits) = (number(body, at, 2), number(body, at + 2, 2));
+            // Padding may leave a part of a word.
+            for word in body.chunks_exact(4) {
+                let (first, bits) = (number(word, 0, 2), number(word, 2, 2));
                 numbers.push(first);
                 numbers.extend((0..16).filter(|n| bits >> n & 1 == 1).map(|n| (first + n + 1) & 0xffff));
             }
