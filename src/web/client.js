@@ -51,6 +51,7 @@ export const LIMITS = {
   beat: 4000, // ms of silence before a heartbeat; with `answer` a dead server is noticed in 8 s
   answer: 4000, // ms a heartbeat waits for any frame
   check: 1500, // ms it waits after sleep, or when the network changed
+  hurry: 5000, // ms after that in which the waits don't grow: a network may have no address or route yet
   open: 8000, // ms for a socket to open
   reopen: 2000, // ms for that where one opened in a quarter of it before
   welcome: 15000, // ms from auth to welcome; a host may ask elsewhere before it admits
@@ -101,6 +102,7 @@ export class Client extends Emitter {
 
   /** @type {WebSocket | null} */
   #socket = null;
+  #hurry = 0; // until when the waits stay small
   #hung = 0; // sockets in a row that neither opened nor failed
   /** @type {number | null} ms that the last one took to open */
   #took = null;
@@ -130,6 +132,7 @@ export class Client extends Emitter {
   /** Looks at once whether the server is there: after sleep, or when the network changed. */
   check() {
     this.attempt = 0;
+    this.#hurry = this.clock.now() + this.limits.hurry;
     if (this.state === 'connecting' && !this.opened) this.#drop('The network changed');
     if (this.state === 'waiting' || (this.state === 'connecting' && !this.opened)) this.#open();
     else if (this.online) this.#beat(this.limits.check);
@@ -277,6 +280,7 @@ export class Client extends Emitter {
   #lost(reason = 'The server is not reachable', code = /** @type {number | null} */ (null)) {
     if (this.online && this.clock.now() - this.since >= this.limits.stable) this.attempt = 0;
     this.#drop(reason);
+    if (this.clock.now() < this.#hurry) this.attempt = 0;
     const delay = nextDelay(this.attempt++, this.clock.random(), this.limits);
     this.#after('retry', delay, () => this.#open());
     this.#enter('waiting', { reason, code, delay, opened: this.opened });

@@ -30,7 +30,7 @@ import { AGAIN, again, wait } from './reasons.js';
  * @property {Camera | null} wish the camera to play
  * @property {boolean} paused a call with a person has the stage
  * @property {boolean} suspect the camera has a new session since: it may know nothing of our call
- * @property {boolean} moved our network changed since, and the server may not have heard of the restart
+ * @property {boolean} moved our network changed since, and ICE begins anew with the next connection to the server
  * @property {number} tries calls since there was a picture
  * @property {Hold | null} hold why it is not called now
  * @property {End | null} end how the last call ended
@@ -105,8 +105,8 @@ const EVENTS = {
   /** The connection to the server. */
   line: (state, { state: line }) => {
     const next = { ...state, line, cameras: line === 'online' ? state.cameras : START.cameras };
-    // What was said of the restart before went nowhere.
-    return line === 'online' && state.moved ? [{ ...next, moved: false }, [{ restart: true }]] : [next];
+    if (line !== 'online' || !state.moved) return [next];
+    return [{ ...next, moved: false }, state.phase === 'stalled' ? [{ restart: true }] : nothing];
   },
 
   /** Who is there now. */
@@ -182,13 +182,13 @@ const EVENTS = {
   woke: (state) => [{ ...state, hold: state.hold?.never ? state.hold : null }, [{ check: true }]],
 
   /**
-   * The network is another one: ICE begins anew, by which media also moves that is bound to an address which is gone.
-   * So may the connection to the server be, and nothing tells that soon: what is said by it is said again by the next.
+   * The network is another one. ICE begins anew, by which media also moves that is bound to an address which is gone; but
+   * only by a new connection to the server: the answer to an offer that left by the old one may never come, and until
+   * then the camera takes no check of ours by which it would follow us.
    */
   moved: (state, event, moment) => {
     const [woken, effects = nothing] = EVENTS.woke(state, { type: 'woke' }, moment);
-    if (state.phase !== 'playing' && state.phase !== 'stalled') return [woken, effects];
-    return [{ ...woken, moved: true }, state.line === 'online' ? [...effects, { restart: true }] : effects];
+    return [{ ...woken, moved: state.phase === 'playing' || state.phase === 'stalled' }, effects];
   },
 };
 

@@ -224,9 +224,14 @@ test('a changed network is tried at once, and again soon', () => {
   w.socket.die();
   w.clock.advance(nextDelay(0, 1));
   assert.equal(w.sockets.length, tried + 2, 'the waits begin small again');
+  for (let i = 3; i < 8; i += 1) {
+    w.socket.die();
+    w.clock.advance(nextDelay(0, 1));
+    assert.equal(w.sockets.length, tried + i, 'and stay so while the network may have no route yet');
+  }
   const before = w.socket;
   w.client.check();
-  assert.equal(w.sockets.length, tried + 3, 'in the place of one that may belong to the network before');
+  assert.equal(w.sockets.length, tried + 8, 'in the place of one that may belong to the network before');
   assert.equal(before.readyState, 3, 'which is closed: browsers open one at a time');
 });
 

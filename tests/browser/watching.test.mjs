@@ -270,7 +270,7 @@ const TABLE = {
     'ended declined': 'none, for door, never',
     'time': 'playing door|1, for door',
     'woke': 'playing door|1, for door, check',
-    'moved': 'playing door|1, for door, check, restart',
+    'moved': 'playing door|1, for door, check',
   },
   stalled: {
     'line waiting': 'stalled door|1, for door',
@@ -294,7 +294,7 @@ const TABLE = {
     'ended declined': 'none, for door, never',
     'time': 'stalled door|1, for door',
     'woke': 'stalled door|1, for door, check',
-    'moved': 'stalled door|1, for door, check, restart',
+    'moved': 'stalled door|1, for door, check',
   },
   suspect: {
     'line waiting': 'playing door|1, for door',
@@ -318,7 +318,7 @@ const TABLE = {
     'ended declined': 'none, for door, never',
     'time': 'playing door|1, for door',
     'woke': 'playing door|1, for door, check',
-    'moved': 'playing door|1, for door, check, restart',
+    'moved': 'playing door|1, for door, check',
   },
   moved: {
     'line waiting': 'stalled door|1, for door',
@@ -342,7 +342,7 @@ const TABLE = {
     'ended declined': 'none, for door, never',
     'time': 'stalled door|1, for door',
     'woke': 'stalled door|1, for door, check',
-    'moved': 'stalled door|1, for door, check, restart',
+    'moved': 'stalled door|1, for door, check',
   },
 };
 

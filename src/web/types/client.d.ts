@@ -7,6 +7,7 @@ export function nextDelay(attempt: number, random: number, { firstDelay, lastDel
     beat: number;
     answer: number;
     check: number;
+    hurry: number;
     open: number;
     reopen: number;
     welcome: number;
@@ -29,6 +30,7 @@ export function patience(hung: number, took: number | null, { open, reopen }?: {
     beat: number;
     answer: number;
     check: number;
+    hurry: number;
     open: number;
     reopen: number;
     welcome: number;
@@ -43,6 +45,7 @@ export namespace LIMITS {
     let beat: number;
     let answer: number;
     let check: number;
+    let hurry: number;
     let open: number;
     let reopen: number;
     let welcome: number;
@@ -67,6 +70,7 @@ export class Client extends Emitter<ClientEvents> {
         beat: number;
         answer: number;
         check: number;
+        hurry: number;
         open: number;
         reopen: number;
         welcome: number;
@@ -243,6 +247,7 @@ export type ClientOptions = {
         beat: number;
         answer: number;
         check: number;
+        hurry: number;
         open: number;
         reopen: number;
         welcome: number;

@@ -31,7 +31,7 @@ export function due({ hold, phase, wish, line, paused }: State): number | null;
  * @property {Camera | null} wish the camera to play
  * @property {boolean} paused a call with a person has the stage
  * @property {boolean} suspect the camera has a new session since: it may know nothing of our call
- * @property {boolean} moved our network changed since, and the server may not have heard of the restart
+ * @property {boolean} moved our network changed since, and ICE begins anew with the next connection to the server
  * @property {number} tries calls since there was a picture
  * @property {Hold | null} hold why it is not called now
  * @property {End | null} end how the last call ended
@@ -114,7 +114,7 @@ export type Fields = {
      */
     suspect: boolean;
     /**
-     * our network changed since, and the server may not have heard of the restart
+     * our network changed since, and ICE begins anew with the next connection to the server
      */
     moved: boolean;
     /**
