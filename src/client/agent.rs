@@ -17,6 +17,8 @@ use crate::proto::{Address, CloseCode, Draft, Kind, Peer};
 /// A session that lasted this long was stable: the waits start from the shortest again. It equals the time
 /// after which a server closes a connection that stays over its rate, so a client in such a loop slows down.
 const STABLE: Duration = Duration::from_secs(10);
+/// How long a server may take to answer a ping after the network changed: a viewer waits for what comes after that.
+const CHECK: Duration = Duration::from_secs(1);
 
 /// How often one user's probes are answered. A browser probes once for each connection it makes.
 const PROBES: RateLimit = RateLimit { per_second: 2, burst: 8 };
@@ -61,6 +63,8 @@ pub(super) struct Session {
     pub(super) since: Instant,
     pub(super) heard: Instant,
     pub(super) pinged: Instant,
+    /// By when something must have come, after the network changed.
+    pub(super) check: Option<Instant>,
     /// When peers from before the reconnect that were not seen again are removed.
     pub(super) sweep: Option<Instant>,
     pub(super) bucket: Bucket,
@@ -184,6 +188,23 @@ impl Agent {
         }
     }
 
+    /// The network changed, and the connection may have gone with it, which nothing else tells soon: dials immediately
+    /// instead of waiting; a session is lost unless something comes within a second.
+    pub fn check(&mut self, now: Instant) {
+        self.tick(now);
+        match &mut self.stage {
+            Stage::Waiting { .. } => {
+                self.waits = 0;
+                self.dial();
+            }
+            Stage::Online(session) => {
+                (session.check, session.pinged) = (Some(later(now, CHECK)), now);
+                self.outputs.push_back(Output::Ping);
+            }
+            Stage::Idle | Stage::Opening { .. } | Stage::Authenticating { .. } | Stage::Ended => {}
+        }
+    }
+
     /// Closes the connection and ends. What is queued and within the rate is sent first.
     pub fn close(&mut self, now: Instant) {
         self.tick(now);
@@ -211,7 +232,7 @@ impl Agent {
                 self.lost(format!("cannot connect: {}", brief(reason)), Wait::Next, None);
             }
             (Input::Text(text), Stage::Authenticating { .. } | Stage::Online(_)) => self.handle_text(text),
-            (Input::Alive, Stage::Online(session)) => session.heard = self.now,
+            (Input::Alive, Stage::Online(session)) => (session.heard, session.check) = (self.now, None),
             (Input::Full, Stage::Online(session)) => session.full = true,
             (Input::Writable, Stage::Online(session)) => session.full = false,
             (
@@ -322,6 +343,9 @@ impl Agent {
                 self.lost(reason, Wait::Next, gone);
             }
             Stage::Waiting { until } if *until <= now => self.dial(),
+            Stage::Online(session) if session.check.is_some_and(|at| at <= now) => {
+                self.lost("nothing received since the network changed".into(), Wait::Next, gone);
+            }
             Stage::Online(session) if later(session.heard, self.config.idle_timeout) <= now => {
                 let reason = format!("nothing received for {:?}", self.config.idle_timeout);
                 self.lost(reason, Wait::Next, gone);
@@ -365,7 +389,8 @@ impl Agent {
                     (true, true) => None,
                 };
                 let (commands, receipts) = (self.commands.next_deadline(), self.answers.next_deadline());
-                [Some(ping), Some(idle), send, session.sweep, commands, receipts].into_iter().flatten().min()
+                let all = [Some(ping), Some(idle), session.check, send, session.sweep, commands, receipts];
+                all.into_iter().flatten().min()
             }
         }
     }

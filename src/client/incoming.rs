@@ -38,7 +38,7 @@ impl From<Change> for Event {
 impl Agent {
     pub(super) fn handle_text(&mut self, text: &str) {
         if let Stage::Online(session) = &mut self.stage {
-            session.heard = self.now;
+            (session.heard, session.check) = (self.now, None);
         }
         if text.len() > self.config.max_message_size {
             return log::debug!("ignoring a frame of {} bytes: too long", text.len());
@@ -103,6 +103,7 @@ impl Agent {
             since: now,
             heard: now,
             pinged: now,
+            check: None,
             bucket: Bucket::new(RateLimit { per_second: self.config.rate, burst: self.config.burst }, now),
             outbox: Outbox::new(self.config.outbox_limit),
             full: false,

@@ -81,6 +81,25 @@ fn a_silent_connection_is_pinged_and_then_closed() {
 }
 
 #[test]
+fn after_a_change_of_the_network_a_silent_server_is_lost_within_a_second() {
+    let mut client = Client::online(config());
+    client.agent.check(client.now);
+    client.drain();
+    assert_eq!(client.pings, 1);
+    client.input(Input::Alive);
+    client.run(secs(2));
+    assert_eq!(client.agent.state(), State::Online, "it answered");
+    client.agent.check(client.now);
+    client.drain();
+    client.run(secs(1));
+    assert!(matches!(client.agent.state(), State::Waiting { .. }), "{:?}", client.agent.state());
+    assert_eq!(client.closes, [1001]);
+    client.agent.check(client.now);
+    client.drain();
+    assert_eq!(client.agent.state(), State::Opening, "and nothing is waited for");
+}
+
+#[test]
 fn any_frame_is_a_sign_of_life() {
     let mut client = Client::online(config());
     for n in 0..20 {

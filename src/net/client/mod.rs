@@ -293,6 +293,12 @@ impl Client {
         self.with_agent(|agent, _| agent.set_token(token));
     }
 
+    /// The network changed, and the connection may have gone with it, which nothing else tells soon: connects at once
+    /// instead of waiting, and reconnects unless the server answers within a second.
+    pub fn check(&self) {
+        self.with_agent(|agent, now| agent.check(now));
+    }
+
     /// Disconnects and ends [`Client::run`].
     pub fn close(&self) {
         self.with_agent(|agent, now| agent.close(now));
