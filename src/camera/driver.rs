@@ -1,5 +1,6 @@
 //! The task between source, sockets and core.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use super::burst::Burst;
 use super::shared::Shared;
 use super::studio::{Input, Output};
 use crate::media::source::{Command, SourceEvent, SourceStatus};
+use crate::net::addresses::Changes;
 use crate::net::lock;
 use crate::net::time::{self, Alarm};
 use crate::net::turn::{self, Turn};
@@ -29,6 +31,9 @@ const LAST_FRAME: Duration = Duration::from_secs(3);
 pub(super) struct Driver {
     shared: Arc<Shared>,
     udp: Option<Udp>,
+    /// Tells of networks that come and go, and the addresses that there were.
+    changes: Option<Changes>,
+    addresses: Vec<SocketAddr>,
     /// When interfaces were asked for their addresses last.
     candidates_at: Option<Instant>,
     /// The source is to give something, and has not said that it stopped.
@@ -43,7 +48,10 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Self {
+        let changes = Changes::new().inspect_err(|e| log::debug!("not told of other addresses: {}", e.kind())).ok();
         Driver {
+            changes: changes.filter(|_| udp.is_some()),
+            addresses: vec![],
             udp,
             candidates_at: None,
             producing: false,
@@ -67,6 +75,7 @@ impl Driver {
             any = true;
             self.find_candidates();
         }
+        any |= self.poll_addresses(cx);
         any |= self.take_media();
         any |= self.replace_source(cx);
         any |= self.poll_alarm(cx);
@@ -139,7 +148,29 @@ impl Driver {
             return;
         }
         self.candidates_at = Some(now);
-        lock(&self.shared.studio).set_candidates(self.shared.place.candidates(udp));
+        let candidates = self.shared.place.candidates(udp);
+        self.addresses = candidates.iter().map(|candidate| candidate.base).collect();
+        lock(&self.shared.studio).set_candidates(candidates);
+    }
+
+    /// An address that is gone may be that of our connection to the server. Viewers call us at the new ones when we are
+    /// there again.
+    fn poll_addresses(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.addresses.is_empty() {
+            self.find_candidates();
+        }
+        let Some(changes) = &mut self.changes else { return false };
+        if changes.poll(cx).is_pending() {
+            return false;
+        }
+        let before = std::mem::take(&mut self.addresses);
+        self.candidates_at = None;
+        self.find_candidates();
+        if before.iter().any(|address| !self.addresses.contains(address)) {
+            log::info!("an address of this machine is gone: checking the connection to the server");
+            self.shared.client.check();
+        }
+        true
     }
 
     fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
