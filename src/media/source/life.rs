@@ -18,7 +18,7 @@
 //! - **Waits.** 1, 2, 4, 8, 16, and then 30 s between two tries; from the beginning again after a run of
 //!   [`GOOD_RUN`], and when nobody wants it any more.
 //! - **What waiting does not mend** is given up at once: a missing plugin, a wrong password.
-//! - **A camera that is not plugged in** is announced once, then looked for every other second without a word.
+//! - **A camera that is not plugged in** is announced once, then looked for twice a second without a word.
 //! - **A file** begins again at its end, or has ended; one that fails is given up.
 //! - **Nothing for [`STALL`]**, or [`FIRST`] before the first frame, is a stall, and the source is opened again.
 
@@ -33,8 +33,9 @@ use crate::media::error::{ErrorKind, MediaError};
 pub(crate) const STALL: Duration = Duration::from_secs(5);
 /// The first frame may take longer: RTSP may try UDP before TCP, a camera adjusts its exposure.
 pub(crate) const FIRST: Duration = Duration::from_secs(10);
-/// How often it is looked whether a camera is plugged in again, which costs next to nothing.
-pub(crate) const ABSENT: Duration = Duration::from_secs(2);
+/// How often it is looked whether a camera is plugged in again, which costs next to nothing: a viewer is to see it within
+/// two seconds, and it takes most of them to open.
+pub(crate) const ABSENT: Duration = Duration::from_millis(500);
 /// A run that gave frames for so long was good: the next failure's wait begins small again.
 pub(crate) const GOOD_RUN: Duration = Duration::from_secs(10);
 /// A file that is shorter is not repeated more often.
