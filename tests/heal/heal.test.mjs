@@ -22,6 +22,17 @@ for (const { fault, aim, options, act, within, check, timeout = 180_000 } of [..
   });
 }
 
+scenario('heals: a viewer is killed', { needs: ['chromium', lacking] }, async (s) => {
+  const w = await world(s);
+  const began = Date.now();
+  w.browser.kill();
+  await w.camera.says(/call 1: ended/);
+  const took = Date.now() - began;
+  s.note(`the camera notices after ${seconds(took)} s`);
+  // Nothing is heard of it for 8 s, by a machine that is busy.
+  assert.ok(took <= 9000, `after ${took} ms`);
+});
+
 after(() => {
   console.log('\n| fault | the page showed | call | picture back after | aim |\n|---|---|---|---|---|');
   for (const row of rows) {

@@ -9,9 +9,11 @@ globalThis.witness = (() => {
 
   const Native = globalThis.RTCPeerConnection;
   let made = 0;
+  let newest;
   globalThis.RTCPeerConnection = new Proxy(Native, {
     construct(target, args, of) {
       const connection = Reflect.construct(target, args, of === globalThis.RTCPeerConnection ? target : of);
+      newest = connection;
       const name = `#${++made}`;
       const note = (what) => paths.push({ at: now(), what: `${name} ${what}` });
       note('made');
@@ -43,6 +45,11 @@ globalThis.witness = (() => {
   requestAnimationFrame(look);
 
   return {
+    /** The key frames that the newest connection asked for, and decoded. */
+    async keys() {
+      const video = [...(await newest.getStats()).values()].find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video');
+      return { asked: video.pliCount + video.firCount, decoded: video.keyFramesDecoded };
+    },
     /** What happened since: { frames, said, paths, made, last }. */
     since: (at) => ({
       made,

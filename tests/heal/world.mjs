@@ -27,7 +27,7 @@ export async function world(s, { server = false, rtsp = false, camera: settings 
   w.serve = async () => (w.server = await s.program(...street.at('server', SYMPLE, 'serve', '--listen', SERVER, '--port', PORT), { ready: /^listening|https?:/ }));
   const own = server ? ['--connect', `ws://${SERVER}:${PORT}`] : ['--listen', CAMERA, '--port', PORT];
   w.start = async () => (w.camera = await s.program(...street.at('camera', SYMPLE, 'camera', '--source', source, ...own, ...SMALL, ...settings), { ready: /^online/ }));
-  w.status = () => w.page.evaluate(`fetch('/api/status').then((answer) => answer.json())`);
+  w.keys = () => w.page.evaluate('witness.keys()');
   if (server) await w.serve();
   if (rtsp) await w.film();
   await w.start();
