@@ -48,7 +48,8 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Self {
-        let changes = Changes::new().inspect_err(|e| log::debug!("not told of other addresses: {}", e.kind())).ok();
+        let changes =
+            Changes::new().inspect_err(|e| log::debug!("not told of other addresses: {}", e.kind())).ok();
         Driver {
             changes: changes.filter(|_| udp.is_some()),
             addresses: vec![],

@@ -3,5 +3,5 @@
 pub mod heat;
 pub mod keyframes;
 pub mod ladder;
-pub mod patience;
+pub(crate) mod patience;
 pub mod rate;

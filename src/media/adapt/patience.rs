@@ -12,7 +12,7 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// Doubles a wait each time that a rise had to be taken back.
 #[derive(Clone, Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     least: Duration,
     wait: Duration,
     raised: Option<Instant>,
@@ -21,12 +21,12 @@ pub struct Patience {
 
 impl Patience {
     /// Starts with this wait, which is also the shortest.
-    pub fn new(least: Duration) -> Patience {
+    pub(crate) fn new(least: Duration) -> Patience {
         Patience { least, wait: least, raised: None, failed: None }
     }
 
     /// How long there must have been room before the next rise.
-    pub fn wait(&self, now: Instant) -> Duration {
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
         match self.failed {
             Some(failed) if now < failed + self.wait + FORGOTTEN => self.wait,
             _ => self.least,
@@ -34,13 +34,13 @@ impl Patience {
     }
 
     /// It rose.
-    pub fn handle_rise(&mut self, now: Instant) {
+    pub(crate) fn handle_rise(&mut self, now: Instant) {
         self.wait = self.wait(now);
         self.raised = Some(now);
     }
 
     /// It fell.
-    pub fn handle_fall(&mut self, now: Instant) {
+    pub(crate) fn handle_fall(&mut self, now: Instant) {
         if self.raised.take().is_some_and(|raised| now < raised + TAKEN_BACK) {
             self.wait = (self.wait(now) * 2).min(MOST.max(self.least));
             self.failed = Some(now);
@@ -48,7 +48,7 @@ impl Patience {
     }
 
     /// Changes the shortest wait.
-    pub fn set_least(&mut self, least: Duration) {
+    pub(crate) fn set_least(&mut self, least: Duration) {
         (self.least, self.wait) = (least, self.wait.max(least));
     }
 }
