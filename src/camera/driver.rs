@@ -11,7 +11,7 @@ use super::burst::Burst;
 use super::shared::Shared;
 use super::studio::{Input, Output};
 use crate::media::source::{Command, SourceEvent, SourceStatus};
-use crate::net::addresses::Changes;
+use crate::net::address_changes::Changes;
 use crate::net::lock;
 use crate::net::time::{self, Alarm};
 use crate::net::turn::{self, Turn};

@@ -2,65 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::task::{Context, Poll};
 
 /// The addresses of all interfaces that are up, each as [`reachable`] ranks them.
 pub(crate) fn of_this_machine() -> io::Result<Vec<IpAddr>> {
     let all = if_addrs::get_if_addrs()?;
     let up = all.iter().filter(|i| i.oper_status != if_addrs::IfOperStatus::Down);
     Ok(reachable(up.map(|i| (i.name.as_str(), i.ip()))))
-}
-
-/// Tells when an address of this machine comes or goes. Only on Linux, by its routing socket (rtnetlink(7)).
-#[derive(Debug)]
-pub(crate) struct Changes {
-    #[cfg(target_os = "linux")]
-    socket: smol::Async<std::os::fd::OwnedFd>,
-}
-
-impl Changes {
-    #[cfg(target_os = "linux")]
-    pub(crate) fn new() -> io::Result<Changes> {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, netlink, socket_with};
-        // Protocol 0 is NETLINK_ROUTE. RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR of linux/rtnetlink.h.
-        const GROUPS: u32 = 0x10 | 0x100;
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
-        bind(&socket, &netlink::SocketAddrNetlink::new(0, GROUPS))?;
-        Ok(Changes { socket: smol::Async::new_nonblocking(socket)? })
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn new() -> io::Result<Changes> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Ready if addresses may be others than before; then poll it again.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        use rustix::net::{RecvFlags, recv};
-        let mut came = false;
-        let mut message = [0; 4096];
-        loop {
-            match recv(self.socket.get_ref(), &mut message[..], RecvFlags::DONTWAIT) {
-                // What changed is asked anew, so messages that were lost for want of room (ENOBUFS) say as much.
-                Ok(_) | Err(rustix::io::Errno::NOBUFS) => came = true,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) if came => return Poll::Ready(()),
-                Err(rustix::io::Errno::AGAIN) => {
-                    if std::task::ready!(self.socket.poll_readable(cx)).is_err() {
-                        return Poll::Pending;
-                    }
-                }
-                Err(_) => return Poll::Pending,
-            }
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
-    }
 }
 
 /// The addresses that another machine can reach, out of these with the names of their interfaces.

@@ -17,6 +17,8 @@
 #[cfg(any(feature = "client", feature = "server"))]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+#[cfg(feature = "camera")]
+pub(crate) mod address_changes;
 #[cfg(feature = "udp")]
 pub(crate) mod addresses;
 #[cfg(feature = "client")]
