@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | which streams run | what all sinks want, and the viewers' shares | every stream that any sink gets; a rendition that no viewer gets any more continues for 5 s, and everything continues for `linger` after the last sink has left, so that a returning viewer finds the source running; JPEG only until a frame has arrived |
 //! | bitrate of the main rendition | estimates of its viewers, [`Policy`] | [`divide`]; down at once, up after a second, longer after each rise that was too much ([`Rate`]), while frames flow; at most [`Ladder::ceiling`](crate::media::adapt::ladder::Ladder::ceiling) |
-//! | what a viewer gets | its estimate | see below; down at once, up after a second, longer after each time that it was too much |
+//! | what a viewer gets | its estimate | see below; down at once, up after half a second, longer after each time that it was too much |
 //! | bitrate of the small rendition | estimates of those who get it | the lowest of them, with headroom |
 //! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`]; one viewer costs those it shares a stream with at most one in 5 s, and gets the small rendition if it asks for more: [`requests`] |
 //! | frame rate and size | that bitrate, heat | [`Ladder`](crate::media::adapt::ladder::Ladder); of the small rendition, heat alone |
@@ -39,6 +39,8 @@ mod serve;
 mod share;
 mod viewer;
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,8 @@
 //! - **A guess at first.** The first estimate of a joiner is what is assumed before anything was measured, the bitrate that
 //!   encoders start with; it takes a second ([`GRACE`]) of probes until it says something, unless it is lower.
 //! - **A sagging estimate is no evidence.** An estimate falls while little is sent, since little shows that more would
-//!   pass. One that is lower than before counts only if something waits or is lost, or if about as much is sent.
+//!   pass. One that is lower than before counts only if it fell in one step, if something waits or is lost, or if about as
+//!   much is sent.
 //! - **Headroom where it limits.** A network that is estimated at the bitrate of the encoder or above carries it; what is
 //!   estimated below it gets a bitrate with headroom.
 
@@ -12,13 +13,15 @@ use std::time::{Duration, Instant};
 use crate::media::adapt::rate::Limits;
 
 /// How long the first estimate is taken for a guess. Two probes take less than half a second.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(800);
 /// How long a joiner is new. Estimates climb for some seconds: a slow one may be faster than it seems.
 const NEW: Duration = Duration::from_secs(5);
 /// The guess was wrong if the estimate is below so many percent of it.
 const FELL: u64 = 90;
 /// So many percent of an estimate must be sent, or it says nothing of the network.
 const USED: u64 = 70;
+/// An estimate below so many percent of the one before fell because of a queue or of losses.
+const STEP: u64 = 80;
 /// Above this loss, 0 to 1, more is sent than passes, or the network is bad anyway (libwebrtc lets the rate rise below 2 %).
 const LOSSY: f32 = 0.02;
 /// A round trip that is longer than the shortest by so much shows a queue.
@@ -44,7 +47,10 @@ impl Link {
     /// Takes an estimate in bit/s; `guess` was assumed before the first.
     pub(super) fn handle_estimate(&mut self, bps: u32, guess: u32, now: Instant) {
         self.first.get_or_insert((now, guess));
-        self.estimate = bps;
+        let before = std::mem::replace(&mut self.estimate, bps);
+        if u64::from(bps) * 100 < u64::from(before) * STEP {
+            self.carries = bps;
+        }
         self.judge();
     }
 
@@ -107,7 +113,7 @@ mod tests {
         let mut link = Link::default();
         assert_eq!((link.carries(now), link.poll_timeout(now)), (None, None));
         link.handle_estimate(1_000_000, 1_000_000, now);
-        assert_eq!((link.carries(now), link.poll_timeout(now)), (None, Some(now + SECOND)));
+        assert_eq!((link.carries(now), link.poll_timeout(now)), (None, Some(now + GRACE)));
         link.handle_estimate(950_000, 1_000_000, now);
         assert_eq!(link.carries(now), None);
         assert_eq!(link.carries(now + SECOND), Some(950_000));
@@ -120,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_lower_estimate_is_evidence_only_if_the_network_is_used() {
-        // (what is sent in kbit/s, loss, round trip in ms, what an estimate of 1000 after one of 4000 shows)
+        // (what is sent in kbit/s, loss, round trip in ms, what an estimate that sinks from 4000 to 1000 shows)
         let table = [
             (Some((100, 0.0, Some(20))), 4000),
             (Some((650, 0.0, Some(20))), 4000),
@@ -138,6 +144,14 @@ mod tests {
                 link.handle_traffic(Some(3_900_000), 0.0, Some(Duration::from_millis(20)));
                 link.handle_traffic(Some(sent * 1000), loss, round_trip.map(Duration::from_millis));
             }
+            for bps in (1..=30).map(|step| 4_000_000 - step * 100_000) {
+                link.handle_estimate(
+                    bps.max(if expected == 1000 { 1_000_000 } else { 1_300_000 }),
+                    1_000_000,
+                    now,
+                );
+            }
+            link.handle_estimate(1_050_000, 1_000_000, now);
             link.handle_estimate(1_000_000, 1_000_000, now);
             assert_eq!(link.carries(now + SECOND), Some(expected * 1000), "{traffic:?}");
             // As soon as it is used, it counts.

@@ -149,6 +149,10 @@ impl Demand {
         };
         let mut alone: Vec<u32> = viewers().filter(counts).filter(suits).filter_map(usable).collect();
         alone.sort_unstable();
+        let has_main = |viewer: &&Viewer| viewer.served.is_some_and(|(share, _)| share == Share::Full(main));
+        let on_main = viewers().filter(counts).filter(suits).filter(has_main);
+        let mut having: Vec<u32> = on_main.filter_map(usable).collect();
+        having.sort_unstable();
         let bounds = Bounds { min: limits.min.min(limits.max), small: floor };
         let followed = match self.policy {
             Policy::Follow(sink) => self.viewers(main).find(|(other, _)| *other == sink),
@@ -161,25 +165,31 @@ impl Demand {
         };
         // Of a bitrate that nobody carries, the lowest has the smallest key frames.
         let main_rate = division.main.or((!alone.is_empty()).then_some(bounds.min));
-        // It is only one's gain while others carry the present bitrate.
-        let gain = self.policy == Policy::Best && alone.last().is_some_and(|most| *most >= current);
+        // It is only one's gain while others carry the present bitrate, or what they have without that one.
+        let is_carried = alone.last().is_some_and(|most| *most >= current);
+        let without = divide::best(&having, bounds, current).main;
+        let gain = self.policy == Policy::Best && (is_carried || main_rate < without);
+        let meanwhile = without.filter(|_| !is_carried);
         let flows = self.flows;
         let Some(encoder) = self.encoder_mut(main) else { return };
         let lower = main_rate.filter(|bps| gain && *bps < current);
         let could_lower = lower.map(|_| encoder.could_lower.unwrap_or(now));
         encoder.could_lower = could_lower;
-        let after = if small.is_some() { LOWER_AFTER } else { LOWER_SOON };
+        // Whoever does without it for now can wait.
+        let after = if small.is_some() || main_rate < without { LOWER_AFTER } else { LOWER_SOON };
         let later = could_lower.map(|since| since + after).filter(|at| *at > now);
-        encoder.rate.handle_target(main_rate.filter(|_| flows && steered && later.is_none()));
+        let target = if later.is_none() { main_rate } else { meanwhile };
+        encoder.rate.handle_target(target.filter(|_| flows && steered));
         encoder.changed |= encoder.rate.poll(now).is_some();
         let heading = if steered { encoder.rate.heading() } else { 0 };
         // Without a small rendition it is waited for: key frames would be a freeze.
-        let up_to = match lower.filter(|_| later.is_some() && small.is_none()) {
+        let kept = match lower.filter(|_| later.is_some() && small.is_none()) {
             Some(bps) => bps.min(heading),
             None => heading,
         };
         let key_bits = self.keyed(video).map_or(0, Encoder::key_bits);
-        let offer = Offer { main: up_to, small: division.small.filter(|_| small.is_some()), key_bits };
+        let offer =
+            Offer { main: heading, kept, small: division.small.filter(|_| small.is_some()), key_bits };
         self.wake(later);
         if !flows {
             // Estimates of what isn't sent tell nothing new.

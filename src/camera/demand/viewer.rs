@@ -1,6 +1,6 @@
 //! One viewer: what its network carries, what it wishes, and which tier follows from both.
 //!
-//! Down at once, up after a while: what is better must have been possible for a second, and for twice as long after each
+//! Down at once, up after a while: what is better must have been possible for half a second, and for twice as long after each
 //! time that it had to be taken back ([`Patience`]).
 
 use std::time::{Duration, Instant};
@@ -12,9 +12,12 @@ use crate::media::StreamId;
 use crate::media::adapt::patience::Patience;
 use crate::media::adapt::rate::Limits;
 
-/// How long something better must have been possible. A network that is back is found within three seconds, and the
-/// viewer should have its picture back within five.
-const UP_HOLD: Duration = Duration::from_secs(1);
+/// How long something better must have been possible. Probes take up to four seconds to find a network that is back, and
+/// the viewer should have its picture back within five.
+const UP_HOLD: Duration = Duration::from_millis(500);
+/// So many percent of a bitrate with headroom are enough for something better: estimates differ by a few percent from one
+/// to the next, and those at the maximum only downwards.
+const ENTERS: u64 = 105;
 /// A viewer that has to wait longer than this for a key frame gets none: stills are as good.
 const MOST_APART: Duration = Duration::from_secs(10);
 
@@ -32,6 +35,8 @@ pub(super) enum Tier {
 pub(super) struct Offer {
     /// The bitrate of the main rendition, in bit/s; 0 if it isn't known.
     pub main: u32,
+    /// The same for those who have it already: it may be about to be lowered for them.
+    pub kept: u32,
     /// The least that a network must carry for the small rendition; `None` if there is none.
     pub small: Option<u32>,
     /// The bits of a key frame.
@@ -39,9 +44,9 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// The best that a network of so many bit/s carries.
-    fn best(&self, bps: u32) -> Tier {
-        if bps >= self.main {
+    /// The best that a network of so many bit/s carries, with the main rendition at `main`.
+    fn best(&self, bps: u32, main: u32) -> Tier {
+        if bps >= main {
             return Tier::Main;
         }
         if self.small.is_some_and(|least| bps >= least) {
@@ -66,12 +71,7 @@ pub(super) struct Viewer {
     /// Since when something better has been possible, and the least of that time.
     room: Option<(Instant, Tier)>,
     patience: Patience,
-    /// The bitrate of the main rendition when something better was tried.
-    rose_at: u32,
 }
-
-/// A main rendition that is so many percent of what it was since then is as much as before.
-const SAME: u64 = 110;
 
 impl Viewer {
     pub(super) fn new(main: Option<StreamId>) -> Viewer {
@@ -84,7 +84,6 @@ impl Viewer {
             tier: None,
             room: None,
             patience: Patience::new(UP_HOLD),
-            rose_at: 0,
         }
     }
 
@@ -100,13 +99,14 @@ impl Viewer {
     pub(super) fn follow(&mut self, offer: &Offer, limits: &Limits, now: Instant) {
         let carries = self.link.carries(now);
         // What isn't known yet may carry everything: waiting for it would cost every joiner its first second.
-        let best = |bps: Option<u32>| bps.map_or(Tier::Main, |bps| offer.best(bps));
-        let stays = best(carries);
-        let enters = best(carries.map(|bps| limits.usable(bps)));
+        let best = |bps: Option<u32>, main| bps.map_or(Tier::Main, |bps| offer.best(bps, main));
+        let has = self.tier == Some(Tier::Main);
+        let stays = best(carries, if has { offer.kept } else { offer.main });
+        let usable = |bps| u64::from(limits.usable(bps)) * ENTERS / 100;
+        let enters = best(carries.map(|bps| u32::try_from(usable(bps)).unwrap_or(u32::MAX)), offer.main);
         let tier = self.tier.unwrap_or(enters);
         self.tier = Some(tier.min(stays));
-        // If the bitrate has risen since, that was too much.
-        if stays < tier && u64::from(offer.main) * 100 <= u64::from(self.rose_at) * SAME {
+        if stays < tier {
             self.patience.handle_fall(now);
         }
         if stays < tier || enters <= tier {
@@ -117,7 +117,7 @@ impl Viewer {
         let least = least.min(enters);
         self.room = Some((since, least));
         if now >= since + self.patience.wait(since) {
-            (self.tier, self.room, self.rose_at) = (Some(least), None, offer.main);
+            (self.tier, self.room) = (Some(least), None);
             self.patience.handle_rise(now);
         }
     }

@@ -7,8 +7,8 @@
 //! - **Fast down.** A lower target is taken at once, but not within [`Limits::down_interval`] (300 ms) of the last
 //!   change, because the effect must have time to show.
 //! - **Up after a while.** A target must have been at least 10 % above the present rate, or at `max`, for all of
-//!   [`Limits::up_hold`] (1 s); then the rate rises to the lowest target of that time. Each rise that has to be taken
-//!   back within 10 s doubles the wait for the next: see [`Patience`].
+//!   [`Limits::up_hold`] (1 s); then the rate rises to the lowest target of the last second. Each rise that has to be
+//!   taken back within 10 s doubles the wait for the next: see [`Patience`].
 //!
 //! Without a target, the rate stays as it is.
 
@@ -69,15 +69,40 @@ pub struct Rate {
     changed: Option<Instant>,
     room: Option<Room>,
     patience: Patience,
+    /// The rate before the last rise.
+    rose_from: u32,
 }
 
 /// A step up is possible.
 #[derive(Clone, Copy, Debug)]
 struct Room {
     since: Instant,
-    /// The lowest target since then.
-    target: u32,
+    /// The lowest target since then, or since half of `up_hold` ago; and that of the half before.
+    lowest: u32,
+    before: u32,
+    turned: Instant,
 }
+
+impl Room {
+    fn new(target: u32, now: Instant) -> Room {
+        Room { since: now, lowest: target, before: target, turned: now }
+    }
+
+    /// An estimate that climbs while a long wait passes is not held to what it was at its beginning.
+    fn handle_target(&mut self, target: u32, half: Duration, now: Instant) {
+        if now >= self.turned + half {
+            (self.before, self.lowest, self.turned) = (self.lowest, target, now);
+        }
+        self.lowest = self.lowest.min(target);
+    }
+
+    fn target(&self) -> u32 {
+        self.lowest.min(self.before)
+    }
+}
+
+/// A fall to less than so many percent of what there was before a rise is not due to the rise: the network changed.
+const CHANGED: u64 = 75;
 
 impl Rate {
     /// Creates a controller with the encoder at `limits.start`. A `min` above `max` is treated as `max`.
@@ -86,7 +111,7 @@ impl Rate {
         let min = limits.min.min(limits.max);
         let limits = Limits { min, ..limits };
         let current = limits.start.clamp(limits.min, limits.max);
-        Rate { limits, current, target: None, changed: None, room: None, patience }
+        Rate { limits, current, target: None, changed: None, room: None, patience, rose_from: 0 }
     }
 
     /// Changes the limits. The rate changes only if it is outside of them.
@@ -127,23 +152,26 @@ impl Rate {
             if !due {
                 return None;
             }
-            self.patience.handle_fall(now);
+            if u64::from(target) * 100 >= u64::from(self.rose_from) * CHANGED {
+                self.patience.handle_fall(now);
+            }
             return Some(self.change(target, now));
         }
         if !self.is_room(target) {
             self.room = None;
             return None;
         }
-        let room = self.room.get_or_insert(Room { since: now, target });
-        room.target = room.target.min(target);
-        let Room { since, target: lowest } = *room;
+        let room = self.room.get_or_insert_with(|| Room::new(target, now));
+        room.handle_target(target, self.limits.up_hold / 2, now);
+        let (since, lowest) = (room.since, room.target());
         if now < since + self.patience.wait(now) {
             return None;
         }
         self.patience.handle_rise(now);
+        self.rose_from = self.current;
         let changed = self.change(lowest, now);
         // The next step has to wait again.
-        self.room = self.is_room(target).then_some(Room { since: now, target });
+        self.room = self.is_room(target).then(|| Room::new(target, now));
         Some(changed)
     }
 
@@ -155,7 +183,7 @@ impl Rate {
     /// The bitrate that it is about to change to if nothing comes between, or the present one.
     pub fn heading(&self) -> u32 {
         let lower = self.target.map_or(self.current, |target| target.min(self.current));
-        self.room.map_or(lower, |room| room.target)
+        self.room.map_or(lower, |room| room.target())
     }
 
     /// When to call [`poll`](Self::poll) again, if nothing else happens. May be in the past, when a call

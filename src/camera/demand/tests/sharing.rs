@@ -73,7 +73,7 @@ fn the_small_rendition_stops_five_seconds_after_its_last_viewer_left_it() {
     let all = [(ALICE, 5_000_000), (BOB, 5_000_000)];
     let mut w = World::with_small();
     w.taken("");
-    w.pass(Duration::from_millis(1_200), &all);
+    w.pass(Duration::from_millis(700), &all);
     assert_eq!(w.taken("serve"), ["serve 2 full 10: full"]);
     w.pass(Duration::from_millis(4_500), &all);
     assert_eq!(w.taken("want"), NOTHING);
@@ -269,9 +269,15 @@ fn an_estimate_that_sags_while_little_is_sent_costs_nothing() {
     w.pass(5 * SECOND, &[(ALICE, 5_000_000)]);
     w.input(link(50_000));
     w.taken("");
-    w.pass(5 * SECOND, &[(ALICE, 500_000)]);
+    for part in 1..=40 {
+        w.pass(Duration::from_millis(100), &[(ALICE, 5_000_000 - part * 100_000)]);
+    }
     assert_eq!(w.taken("rate"), NOTHING);
-    w.input(link(450_000));
+    w.input(link(900_000));
+    assert_eq!(w.taken("rate"), ["rate 10 850000"]);
+    // What falls in one step does so because the network is full.
+    w.input(link(50_000));
+    w.pass(SECOND, &[(ALICE, 500_000)]);
     assert_eq!(w.taken("rate"), ["rate 10 425000"]);
 }
 
