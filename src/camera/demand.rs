@@ -244,7 +244,11 @@ impl Demand {
     pub(super) fn handle_input(&mut self, input: Input, now: Instant) {
         let mut ran = false;
         match input {
-            Input::Streams(streams) => self.announce(&streams),
+            Input::Streams(streams) => {
+                // A small rendition whose encoders all failed is withdrawn.
+                self.streams.retain(|id, s| !s.is_small() || streams.iter().any(|info| info.id == *id));
+                self.announce(&streams);
+            }
             Input::Replaced(streams) => {
                 self.flows = false;
                 ran = !std::mem::take(&mut self.running).is_empty();

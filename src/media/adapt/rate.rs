@@ -8,7 +8,7 @@
 //!   change, because the effect must have time to show.
 //! - **Up after a while.** A target must have been at least 10 % above the present rate, or at `max`, for all of
 //!   [`Limits::up_hold`] (1 s); then the rate rises to the lowest target of the last second. Each rise that has to be
-//!   taken back within 10 s doubles the wait for the next: see [`Patience`].
+//!   taken back within 10 s doubles the wait for the next.
 //!
 //! Without a target, the rate stays as it is.
 

@@ -89,6 +89,21 @@ fn the_small_rendition_stops_five_seconds_after_its_last_viewer_left_it() {
 }
 
 #[test]
+fn nobody_is_left_on_a_small_rendition_that_is_withdrawn() {
+    let mut w = World::with_small();
+    w.taken("");
+    let mut left = renditions();
+    left.retain(|info| info.id != SMALL);
+    w.input(Input::Streams(left));
+    assert_eq!(w.taken("serve").last().map(String::as_str), Some("serve 2 key frames 10: network"));
+    w.pass(10 * SECOND, &[(ALICE, 5_000_000), (BOB, 300_000)]);
+    assert!(!w.demand.running().contains(&SMALL));
+    w.input(Input::Streams(renditions()));
+    w.pass(2 * SECOND, &[(ALICE, 5_000_000), (BOB, 300_000)]);
+    assert_eq!(w.taken("serve 2").last().map(String::as_str), Some("serve 2 small 14: network"));
+}
+
+#[test]
 fn a_lone_viewer_caps_the_encoder_itself() {
     let mut w = World::of(&renditions());
     w.wants(ALICE, &[VIDEO]);
