@@ -88,7 +88,7 @@ export class SympleCamera extends Element {
     const button = (id, run) => make('button', { id, type: 'button', onclick: run });
     const parts = this.#parts = {
       video: make('video', { id: 'video', playsInline: true, muted: true }),
-      still: make('img', { id: 'still', alt: '', hidden: true }),
+      still: make('canvas', { id: 'still', hidden: true, ariaHidden: 'true' }),
       notice: make('div', { id: 'notice' }),
       said: make('div', { role: 'status' }),
       title: make('p', { id: 'title', dir: 'auto' }),

@@ -10,26 +10,23 @@ import { has, kind, need } from './events.js';
 export const AGE = 60;
 
 export class Still {
-  #image;
+  #canvas;
   #load;
-  #address = ''; // of the image, a blob's
+  #there = false;
   /** @type {number | null} */
   #asked = null;
   #wanted = false;
 
   /**
-   * @param {HTMLImageElement} image hidden unless there is something to show
+   * @param {HTMLCanvasElement} canvas hidden unless there is something to show; pages that allow no images allow it
    * @param {() => Promise<Blob | null>} load asks for the newest; null when there is none
    */
-  constructor(image, load) {
-    need(has(image, 'decode'), () => `Still takes an image element, not ${kind(image)}`);
+  constructor(canvas, load) {
+    need(has(canvas, 'getContext'), () => `Still takes a canvas, not ${kind(canvas)}`);
     need(typeof load === 'function', () => `Still takes a function that loads the image, not ${kind(load)}`);
-    this.#image = image;
+    this.#canvas = canvas;
     this.#load = load;
   }
-
-  /** Whether an image is shown. */
-  get shown() { return !this.#image.hidden; }
 
   /**
    * Asks for the newest image, unless the last one was asked for within `age` seconds; resolves when it can be shown.
@@ -39,20 +36,19 @@ export class Still {
     const now = performance.now();
     if (this.#asked !== null && now - this.#asked < age * 1000) return;
     this.#asked = now;
-    const blob = await this.#load().catch(() => null);
-    if (!blob || this.#asked !== now) return;
-    const address = URL.createObjectURL(blob);
-    const probe = new Image();
-    probe.src = address;
     try {
-      await probe.decode();
+      const blob = await this.#load();
+      const image = blob && await createImageBitmap(blob);
+      if (!image || this.#asked !== now) return image?.close();
+      const { width, height } = image;
+      Object.assign(this.#canvas, { width, height });
+      this.#canvas.getContext('2d')?.drawImage(image, 0, 0);
+      image.close();
+      this.#there = true;
+      this.#paint();
     } catch {
-      return URL.revokeObjectURL(address); // no image
+      // no image; the next call asks again
     }
-    const before = this.#address;
-    this.#address = address;
-    this.#paint();
-    if (before) URL.revokeObjectURL(before);
   }
 
   /**
@@ -67,16 +63,11 @@ export class Still {
 
   /** Forgets the image: another one may watch now, or another camera. */
   forget() {
-    if (this.#address) URL.revokeObjectURL(this.#address);
-    this.#address = '';
     this.#asked = null;
+    this.#there = false;
+    this.#canvas.width = 0;
     this.#paint();
   }
 
-  #paint() {
-    const image = this.#image;
-    if (this.#address && image.src !== this.#address) image.src = this.#address;
-    if (!this.#address) image.removeAttribute('src');
-    image.hidden = !(this.#wanted && this.#address);
-  }
+  #paint() { this.#canvas.hidden = !(this.#wanted && this.#there); }
 }

@@ -2,12 +2,10 @@
 export const AGE: 60;
 export class Still {
     /**
-     * @param {HTMLImageElement} image hidden unless there is something to show
+     * @param {HTMLCanvasElement} canvas hidden unless there is something to show; pages that allow no images allow it
      * @param {() => Promise<Blob | null>} load asks for the newest; null when there is none
      */
-    constructor(image: HTMLImageElement, load: () => Promise<Blob | null>);
-    /** Whether an image is shown. */
-    get shown(): boolean;
+    constructor(canvas: HTMLCanvasElement, load: () => Promise<Blob | null>);
     /**
      * Asks for the newest image, unless the last one was asked for within `age` seconds; resolves when it can be shown.
      * @param {number} [age]
