@@ -7,8 +7,8 @@
 // buffer, decoding and screen are measured here; what is missing to the whole is the camera's: capturing, encoding,
 // waiting for its turn.
 
-/** The RTP header extension with the time of capture, which browsers know and do not ask for by themselves. */
-const CAPTURE_TIME = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time';
+/** How the name of the RTP header extension with the time of capture ends, which browsers know and do not ask for by themselves. */
+const CAPTURE_TIME = '/rtp-hdrext/abs-capture-time';
 /** From 1900, where NTP's time starts, to 1970, in ms. */
 const NTP_TO_UNIX = 2_208_988_800_000;
 /** Sender reports of which the least delayed counts; they come once a second, and clocks drift little in so long. */
@@ -33,7 +33,7 @@ export function askCaptureTime(transceivers) {
     const transceiver = /** @type {any} */ (each);
     try {
       const all = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
-      for (const extension of all) if (extension.uri === CAPTURE_TIME) extension.direction = 'sendrecv';
+      for (const extension of all) if (extension.uri.endsWith(CAPTURE_TIME)) extension.direction = 'sendrecv';
       transceiver.setHeaderExtensionsToNegotiate?.(all);
     } catch { /* without it the whole is not known */ }
   }
