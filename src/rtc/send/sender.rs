@@ -356,7 +356,8 @@ impl Sender {
         let paced = u64::from(self.estimator.estimate()) * PACING / PACING_DIVISOR;
         let probed = self.probing.as_ref().map_or(0, |(probe, _)| u64::from(probe.rate));
         self.pacer.set_rate(paced.max(probed));
-        self.pacer.set_probing(self.probing.is_some());
+        // Nobody waits for what a probe finds before there is a first picture.
+        self.pacer.set_probing(self.probing.is_some() && self.delays().is_some());
         self.budget.set_rate(self.estimator.estimate().into());
     }
 
