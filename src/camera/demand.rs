@@ -40,6 +40,7 @@ mod share;
 mod viewer;
 
 #[cfg(test)]
+#[path = "demand/tests/simulation/mod.rs"]
 mod simulation;
 #[cfg(test)]
 mod tests;
