@@ -94,6 +94,16 @@ impl Peer {
         serde_json::from_str(&text).expect("JSON")
     }
 
+    /// Waits until the camera is there: its server takes peers before.
+    fn meet_camera(&mut self) {
+        loop {
+            let message = self.next();
+            if message["type"] == "presence" && message["data"]["user"] == "camera" {
+                return;
+            }
+        }
+    }
+
     /// Calls the camera; returns the answer.
     fn call(&mut self, call: &str, data: &Value) -> Value {
         self.send(&json!({"type":"message","to":"camera","subtype":"call:init","call":call,"data":data}));
@@ -197,6 +207,7 @@ fn the_application_accepts_or_rejects_a_call() {
         });
     });
     let mut caller = Peer::enter(&running, "postman", None);
+    caller.meet_camera();
     let taken = caller.call("c1", &json!({"purpose": "delivery"}));
     assert_eq!(taken["subtype"], "call:accept");
     // A call replaces the previous one.

@@ -88,7 +88,6 @@ impl SharedHub {
     /// Calls the hub, then executes its outputs if the second value of `act` says that there may be some. `tell` gets
     /// events under the lock, so that they are in order; it returns a verdict if no decision of the application is
     /// needed.
-    /// nobody has to be asked.
     pub(super) fn with<R>(
         &self,
         bus: Option<&dyn Bus>,
