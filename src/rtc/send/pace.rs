@@ -44,6 +44,7 @@ impl Pacer {
     pub(in crate::rtc) fn is_open(&self, now: Instant) -> bool {
         self.opens_at() <= now
     }
+
     /// Whether what was sent is through.
     pub(in crate::rtc) fn is_idle(&self, now: Instant) -> bool {
         self.through <= now
