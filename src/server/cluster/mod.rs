@@ -73,13 +73,13 @@
 //! count as gone. If the envelope that ends a hold is lost, then so is the bus, the epoch or the instance, and each of
 //! these releases everybody who was held because of it.
 
-mod again;
 mod bus;
 mod instance;
 mod interest;
 mod kept;
 mod pushed;
 mod receive;
+mod resend;
 mod send;
 mod wire;
 
@@ -91,10 +91,10 @@ use log::warn;
 use serde::Serialize;
 
 use super::{ConnId, Hub};
-use again::{Absent, Resend};
 use interest::Interest;
 use kept::Kept;
 use pushed::{Place, Pushed};
+use resend::{Absent, Resend};
 
 pub use super::remote::{Card, FromCluster, Holding, Incoming, Outgoing, Question, ToCluster};
 pub use bus::{BROADCAST, Bus, BusInput, ClusterSettings};
