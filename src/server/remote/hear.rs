@@ -135,7 +135,7 @@ impl Hub {
         let (users, mut rooms) = self.rooms.names_here();
         if let Some(remote) = &mut self.remote {
             rooms.retain(|name| remote.hears(name));
-            remote.say(ToCluster::Rooms { instance, sync, users, rooms });
+            remote.send(ToCluster::Rooms { instance, sync, users, rooms });
         }
     }
 
@@ -148,7 +148,7 @@ impl Hub {
         keys.dedup();
         let cards: Vec<Card> = keys.into_iter().filter_map(|key| self.own_card(key)).collect();
         if let Some(remote) = &mut self.remote {
-            remote.say(ToCluster::Peers { instance, cards, question });
+            remote.send(ToCluster::Peers { instance, cards, question });
         }
     }
 
@@ -174,7 +174,7 @@ impl Hub {
         found.clear();
         self.found = found;
         if let (Some(n), Some(remote)) = (message.receipt, &mut self.remote) {
-            remote.say(ToCluster::Delivered { instance: message.instance, n, delivered });
+            remote.send(ToCluster::Delivered { instance: message.instance, n, delivered });
         }
     }
 
@@ -239,7 +239,7 @@ impl Hub {
         if !holding.ends {
             let Holding { instance, by, .. } = holding;
             let (instance, by, held) = (instance.clone(), by.clone(), Some(id.clone()));
-            remote.say(ToCluster::Hold { holding: Holding { instance, by, held, ends: true } });
+            remote.send(ToCluster::Hold { holding: Holding { instance, by, held, ends: true } });
         } else if let (Some(by), Some(sender)) =
             (self.rooms.session(&holding.by), remote.peer(&holding.instance, id))
         {

@@ -5,8 +5,8 @@
 //! ([`Cluster::exchange`](super::cluster::Cluster::exchange)), so that neither ever waits for the other.
 
 mod hear;
+mod outgoing;
 mod peers;
-mod say;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use super::slab::Key;
 
+pub(super) use outgoing::Spread;
 pub(super) use peers::Away;
-pub(super) use say::Spread;
 pub use values::{Card, FromCluster, Holding, Incoming, Outgoing, Question, ToCluster};
 
 /// Something that waits for the cluster.
@@ -61,7 +61,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    fn say(&mut self, said: ToCluster) {
+    fn send(&mut self, said: ToCluster) {
         self.out.push_back(said);
     }
 

@@ -67,7 +67,7 @@ impl Hub {
             is_state: matches!(what.class, Class::State { .. }),
             receipt: what.receipt.map(|(id, delivered)| (id.into(), delivered)),
         };
-        remote.say(ToCluster::Message { names, message });
+        remote.send(ToCluster::Message { names, message });
         what.receipt.is_some()
     }
 
@@ -95,7 +95,7 @@ impl Hub {
         let Some(remote) = &mut self.remote else { return };
         for id in ids {
             let (instance, by) = (away.instance.clone(), away.who.address.id().into());
-            remote.say(ToCluster::Hold { holding: Holding { instance, by, held: Some(id), ends: true } });
+            remote.send(ToCluster::Hold { holding: Holding { instance, by, held: Some(id), ends: true } });
         }
     }
 
@@ -105,7 +105,7 @@ impl Hub {
         let Some(by) = self.who(recipient) else { return };
         let (by, held) = (by.address.id().into(), Some(held.address.id().into()));
         if let Some(remote) = &mut self.remote {
-            remote.say(ToCluster::Hold { holding: Holding { instance, by, held, ends } });
+            remote.send(ToCluster::Hold { holding: Holding { instance, by, held, ends } });
         }
     }
 
@@ -135,7 +135,7 @@ impl Hub {
     pub(super) fn say_spent(&mut self, instance: &Arc<str>, id: &str, key: Key, now: Instant) {
         let millis = u64::try_from(self.holds.spent(key, now).as_millis()).unwrap_or(u64::MAX);
         if let Some(remote) = self.remote.as_mut().filter(|_| millis > 0) {
-            remote.say(ToCluster::Spent { instance: instance.clone(), id: id.into(), millis });
+            remote.send(ToCluster::Spent { instance: instance.clone(), id: id.into(), millis });
         }
     }
 
@@ -154,7 +154,7 @@ impl Hub {
         let Some(remote) = &mut self.remote else { return };
         for instance in instances {
             let holding = Holding { instance, by: by.address.id().into(), held: None, ends: true };
-            remote.say(ToCluster::Hold { holding });
+            remote.send(ToCluster::Hold { holding });
         }
     }
 
@@ -162,7 +162,7 @@ impl Hub {
     pub(in crate::server) fn spread_host(&mut self, to: &To<'_>, text: &str) {
         let names = self.names(None, to);
         if let Some(remote) = self.remote.as_mut().filter(|_| !names.is_empty()) {
-            remote.say(ToCluster::Host { names, to: owned(to), text: text.into() });
+            remote.send(ToCluster::Host { names, to: owned(to), text: text.into() });
         }
     }
 
@@ -171,7 +171,7 @@ impl Hub {
         let names = self.names(None, &To::One(address.into()));
         if let Some(remote) = self.remote.as_mut().filter(|_| !names.is_empty()) {
             let (address, message) = (address.into(), message.into());
-            remote.say(ToCluster::Kick { names, address, status, message });
+            remote.send(ToCluster::Kick { names, address, status, message });
         }
     }
 
@@ -179,7 +179,7 @@ impl Hub {
     pub(in crate::server) fn expect(&mut self, key: Key, names: &[&str]) -> bool {
         let Some(remote) = &mut self.remote else { return false };
         let wait = remote.wait(Wait::Admit(key));
-        remote.say(ToCluster::Want { names: names.iter().map(|name| (*name).into()).collect(), wait });
+        remote.send(ToCluster::Want { names: names.iter().map(|name| (*name).into()).collect(), wait });
         true
     }
 
@@ -204,7 +204,7 @@ impl Hub {
     pub(in crate::server) fn entered(&mut self, key: Key, room: &str, enters: bool) -> bool {
         let Some(remote) = &mut self.remote else { return false };
         let wait = remote.wait(Wait::Join { key, room: room.into(), enters });
-        remote.say(match enters {
+        remote.send(match enters {
             true => ToCluster::Want { names: vec![room.into()], wait },
             false => ToCluster::Await { name: room.into(), wait },
         });
@@ -233,7 +233,7 @@ impl Hub {
         let Some(card) = self.own_card(key) else { return };
         let name: Arc<str> = room.into();
         if let Some(remote) = &mut self.remote {
-            remote.say(ToCluster::Peer { names: vec![name.clone()], card, told: false });
+            remote.send(ToCluster::Peer { names: vec![name.clone()], card, told: false });
         }
         self.unwant(name, now);
     }
@@ -253,7 +253,7 @@ impl Hub {
         let mut names: Vec<Arc<str>> = self.rooms.of(key).iter().map(name).collect();
         if !self.down {
             let told: BTreeSet<Arc<str>> = names.iter().cloned().collect();
-            remote.say(ToCluster::Gone { names: told.into_iter().collect(), id: who.address.id().into() });
+            remote.send(ToCluster::Gone { names: told.into_iter().collect(), id: who.address.id().into() });
         }
         names.push(who.address.id().into());
         names
@@ -266,13 +266,13 @@ impl Hub {
 
     pub(in crate::server) fn say_bye(&mut self) {
         if let Some(remote) = &mut self.remote {
-            remote.say(ToCluster::Bye);
+            remote.send(ToCluster::Bye);
         }
     }
 
     fn unwant(&mut self, name: Arc<str>, now: Instant) {
         let Some(remote) = &mut self.remote else { return };
-        remote.say(ToCluster::Unwant { name: name.clone() });
+        remote.send(ToCluster::Unwant { name: name.clone() });
         for room in [self.rooms.user(&name), self.rooms.named(&name)].into_iter().flatten() {
             if self.rooms.members(room).is_empty() {
                 self.desert(room, now);
@@ -286,7 +286,7 @@ impl Hub {
         let (name, own) = self.rooms.name(room);
         let (name, is_heard) = (name.clone(), own || remote.hears(name));
         if is_heard && self.rooms.ask(room) {
-            remote.say(ToCluster::Ask { name, own });
+            remote.send(ToCluster::Ask { name, own });
         }
     }
 
@@ -294,7 +294,7 @@ impl Hub {
         let Some(card) = self.own_card(key) else { return };
         let names: BTreeSet<Arc<str>> = rooms.iter().map(|room| self.rooms.name(*room).0.clone()).collect();
         if let Some(remote) = &mut self.remote {
-            remote.say(ToCluster::Peer { names: names.into_iter().collect(), card, told });
+            remote.send(ToCluster::Peer { names: names.into_iter().collect(), card, told });
         }
     }
 
