@@ -4,7 +4,7 @@
 //! a hub without a cluster sends none. The driver of both moves the values after each input
 //! ([`Cluster::exchange`](super::cluster::Cluster::exchange)), so that neither ever waits for the other.
 
-mod hear;
+mod incoming;
 mod outgoing;
 mod peers;
 mod values;
