@@ -9,6 +9,7 @@ use log::{debug, trace, warn};
 
 use crate::proto::{CloseCode, Status, Target, valid_room};
 
+use super::announce::Announcements;
 use super::error::{Refusal, reason};
 use super::flow::Memory;
 use super::hold::Holds;
@@ -20,7 +21,6 @@ use super::remote::{Remote, ToCluster};
 use super::rooms::Rooms;
 use super::session::{Arrival, MAX_FAREWELL, Session, State};
 use super::slab::{Key, Slab};
-use super::telling::Telling;
 use super::{Config, Stats, policy};
 
 /// Deadlines closer than this are handled together, however short the host's timeouts are.
@@ -52,7 +52,7 @@ pub struct Hub {
     /// Recipients of the current message; kept for its capacity.
     pub(super) found: Vec<Key>,
     /// Rooms whose members are told together.
-    pub(super) telling: Telling,
+    pub(super) announcements: Announcements,
     /// Connections that count against `max_connections`.
     counted: usize,
     pub(super) down: bool,
@@ -89,7 +89,7 @@ impl Hub {
             stats: Stats::default(),
             push_warning: Seldom::default(),
             found: Vec::new(),
-            telling: Telling::default(),
+            announcements: Announcements::default(),
             counted: 0,
             down: false,
             remote: None,
@@ -152,7 +152,8 @@ impl Hub {
         if let Some(conn) = self.resumed.pop_front() {
             return Output::Resume(conn);
         }
-        let due = [self.deadlines.next(), self.holds.due(), self.telling.due()].into_iter().flatten().min();
+        let due =
+            [self.deadlines.next(), self.holds.due(), self.announcements.due()].into_iter().flatten().min();
         Output::Timeout(due)
     }
 

@@ -73,6 +73,7 @@
 
 mod admission;
 mod admit;
+mod announce;
 pub mod cluster;
 mod config;
 mod error;
@@ -92,7 +93,6 @@ mod routing;
 mod session;
 mod slab;
 mod stats;
-mod telling;
 #[cfg(test)]
 mod tests;
 mod transmit;

@@ -28,12 +28,12 @@ fn wait(members: usize) -> Duration {
 
 /// Rooms whose members are told together.
 #[derive(Debug, Default)]
-pub(super) struct Telling {
+pub(super) struct Announcements {
     queue: BTreeSet<(Instant, RoomId)>,
     rooms: HashSet<RoomId>,
 }
 
-impl Telling {
+impl Announcements {
     /// When the first room is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.queue.first().map(|(due, _)| *due)
@@ -65,8 +65,8 @@ impl Hub {
             }
             if members <= SMALL || shows {
                 self.tell(room);
-            } else if self.telling.rooms.insert(room) {
-                self.telling.queue.insert((now + wait(members), room));
+            } else if self.announcements.rooms.insert(room) {
+                self.announcements.queue.insert((now + wait(members), room));
             }
         }
     }
@@ -74,9 +74,9 @@ impl Hub {
     /// Tells the members of the rooms that are due.
     pub(super) fn tell_due(&mut self, now: Instant) {
         self.rooms.pages.expire(now);
-        while let Some((_, room)) = self.telling.queue.first().copied().filter(|(due, _)| *due <= now) {
-            self.telling.queue.pop_first();
-            self.telling.rooms.remove(&room);
+        while let Some((_, room)) = self.announcements.queue.first().copied().filter(|(due, _)| *due <= now) {
+            self.announcements.queue.pop_first();
+            self.announcements.rooms.remove(&room);
             // It may be a different room by now, which is then told a little early.
             self.tell(room);
         }
