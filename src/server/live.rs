@@ -33,7 +33,7 @@ impl Hub {
                 Refusal::new(Status::TOO_MANY, format!("Dropped: more than {rate} messages per second"));
             return match pass {
                 Pass::Abuse => self.refuse(key, &refusal, CloseCode::POLICY, now),
-                _ => self.say(key, &refusal, now),
+                _ => self.report(key, &refusal, now),
             };
         }
         trace!("connection {} sent {} bytes", conn.0, text.len());
@@ -44,7 +44,7 @@ impl Hub {
         if let Err(refusal) = done {
             debug!("connection {} is answered error {}", conn.0, refusal.status);
             self.stats.bad_frames += 1;
-            self.say(key, &refusal, now);
+            self.report(key, &refusal, now);
         }
     }
 
@@ -234,7 +234,7 @@ impl Hub {
         Ok(())
     }
 
-    fn say(&mut self, key: Key, refusal: &Refusal, now: Instant) {
+    fn report(&mut self, key: Key, refusal: &Refusal, now: Instant) {
         self.answer(key, &refusal.frame().into(), now);
     }
 }

@@ -389,7 +389,7 @@ impl Cluster {
     }
 
     /// Publishes one envelope on several channels, under one number.
-    fn say(&mut self, channels: &[Arc<str>], kind: wire::Kind, body: &impl Serialize, frame: &str) {
+    fn publish(&mut self, channels: &[Arc<str>], kind: wire::Kind, body: &impl Serialize, frame: &str) {
         self.number += 1;
         if self.link != Link::Up {
             return;

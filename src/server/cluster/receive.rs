@@ -59,7 +59,7 @@ impl Cluster {
                 self.others.values_mut().for_each(|other| other.heard = now);
             }
             self.beat = now + heartbeat;
-            self.say(&[self.all()], Kind::Alive, &Alive { hail: false, answers: false }, "");
+            self.publish(&[self.all()], Kind::Alive, &Alive { hail: false, answers: false }, "");
             self.pushed.forget(now);
             self.remind(now);
             let dead = self.others.iter().filter(|(_, other)| is_past(other.heard, dead_after, now));
@@ -80,7 +80,7 @@ impl Cluster {
         if matches!(self.link, Link::Rising(last) if last <= tag) {
             self.link = Link::Up;
             self.beat = now + self.settings.heartbeat;
-            self.say(&[self.all()], Kind::Alive, &Alive { hail: true, answers: false }, "");
+            self.publish(&[self.all()], Kind::Alive, &Alive { hail: true, answers: false }, "");
             info!("connected to the bus, {} subscriptions", self.interest.len());
             self.tell_reach();
         }
@@ -169,7 +169,7 @@ impl Cluster {
                 }
                 if alive.hail {
                     let alive = Alive { hail: false, answers: true };
-                    self.say(&[self.at(&instance)], Kind::Alive, &alive, "");
+                    self.publish(&[self.at(&instance)], Kind::Alive, &alive, "");
                 }
             }),
             Kind::Pushed => {

@@ -183,7 +183,7 @@ impl Cluster {
     fn say_mark(&mut self) {
         (self.unmarked, self.mark_due) = (0, None);
         let all = self.all();
-        self.say(&[all], Kind::Mark, &(), "");
+        self.publish(&[all], Kind::Mark, &(), "");
     }
 
     /// Asks whether recent envelopes were received, and drops those that are too old.
@@ -402,7 +402,7 @@ impl Cluster {
     pub(super) fn confirm(&mut self, instance: &str) {
         let Some(other) = self.others.get(instance) else { return };
         let (n, channel) = (other.got, self.at(instance));
-        self.say(&[channel], Kind::Heard, &Heard { n }, "");
+        self.publish(&[channel], Kind::Heard, &Heard { n }, "");
     }
 
     /// A message was dropped: tells those of its recipients that are here.
@@ -421,9 +421,9 @@ impl Cluster {
         let texts: Vec<Arc<str>> = texts.cloned().collect();
         let channel = [self.at(instance)];
         for text in texts {
-            self.say(&channel, Kind::Pushed, &Offer { sync, forgot: None }, &text);
+            self.publish(&channel, Kind::Pushed, &Offer { sync, forgot: None }, &text);
         }
-        self.say(&channel, Kind::Pushed, &Offer { sync, forgot: Some(forgot) }, "");
+        self.publish(&channel, Kind::Pushed, &Offer { sync, forgot: Some(forgot) }, "");
     }
 
     /// An instance says what emitters pushed while we may not have heard it.

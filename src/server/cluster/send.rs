@@ -40,17 +40,17 @@ impl Cluster {
             }
             ToCluster::Peer { names, card, told } => {
                 let peers = Peers { peers: vec![card], told, sync: None, last: false };
-                self.say(&self.channels(&names), Kind::Peers, &peers, "");
+                self.publish(&self.channels(&names), Kind::Peers, &peers, "");
             }
             ToCluster::Gone { names, id } => {
                 let gone = Gone { ids: vec![Cow::Borrowed(&*id)] };
-                self.say(&self.channels(&names), Kind::Gone, &gone, "");
+                self.publish(&self.channels(&names), Kind::Gone, &gone, "");
             }
             ToCluster::Ask { name, own } => {
                 let (mut users, mut rooms) = (Vec::new(), Vec::new());
                 if own { &mut users } else { &mut rooms }.push(Cow::Borrowed(&*name));
                 let ask = Ask { users, rooms, sync: None, since: None, first: false, pushed: None };
-                self.say(&[self.to(&name)], Kind::Ask, &ask, "");
+                self.publish(&[self.to(&name)], Kind::Ask, &ask, "");
             }
             ToCluster::Rooms { instance, sync, users, rooms } => {
                 self.ask_all(&instance, sync, &users, &rooms);
@@ -59,13 +59,13 @@ impl Cluster {
             ToCluster::Delivered { instance, n, delivered } => self.say_got(&instance, n, delivered),
             ToCluster::Hold { holding: Holding { instance, by, held, ends } } => {
                 let (by, held) = (Cow::Borrowed(&*by), held.as_deref().map(Cow::Borrowed));
-                self.say(&[self.at(&instance)], Kind::Hold, &Hold { by, held, ends }, "");
+                self.publish(&[self.at(&instance)], Kind::Hold, &Hold { by, held, ends }, "");
             }
             ToCluster::Spent { instance, id, millis } => {
                 let spent = Spent { id: Cow::Borrowed(&*id), millis };
-                self.say(&[self.at(&instance)], Kind::Spent, &spent, "");
+                self.publish(&[self.at(&instance)], Kind::Spent, &spent, "");
             }
-            ToCluster::Bye => self.say(&[self.all()], Kind::Bye, &(), ""),
+            ToCluster::Bye => self.publish(&[self.all()], Kind::Bye, &(), ""),
         }
     }
 
@@ -103,7 +103,7 @@ impl Cluster {
         let (since, first) = (Some(other.got), other.early.is_some());
         let pushed = other.place.missed_after().map(|(beat, _)| beat);
         let ask = Ask { users: names(users), rooms: names(rooms), sync: Some(sync), since, first, pushed };
-        self.say(&[self.at(instance)], Kind::Ask, &ask, "");
+        self.publish(&[self.at(instance)], Kind::Ask, &ask, "");
     }
 
     /// Answers which peers are here, and resends what the instance missed.
@@ -114,7 +114,7 @@ impl Cluster {
             let last = rest.is_empty();
             if !cards.is_empty() || question.sync.is_some() {
                 let peers = Peers { peers: cards, told: false, sync: question.sync, last };
-                self.say(&channel, Kind::Peers, &peers, "");
+                self.publish(&channel, Kind::Peers, &peers, "");
             }
             if last {
                 break;
@@ -130,7 +130,7 @@ impl Cluster {
     }
 
     pub(super) fn say_got(&mut self, instance: &str, n: u64, delivered: usize) {
-        self.say(&[self.at(instance)], Kind::Got, &Got { n, delivered }, "");
+        self.publish(&[self.at(instance)], Kind::Got, &Got { n, delivered }, "");
     }
 
     /// Subscribes to a name; returns the number of the subscription if it is not active yet.

@@ -61,8 +61,8 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    fn send(&mut self, said: ToCluster) {
-        self.out.push_back(said);
+    fn send(&mut self, message: ToCluster) {
+        self.out.push_back(message);
     }
 
     pub(super) fn poll(&mut self) -> Option<ToCluster> {
