@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::proto::{Address, PROTOCOL, Status, valid_room, valid_user};
 
-use super::admission::{Claim, Terms, claim, denied};
+use super::auth_frame::{Claim, Terms, claim, denied};
 use super::error::Refusal;
 use super::io::{Admission, Auth, ConnId, Event, Verdict};
 use super::limits::Bucket;

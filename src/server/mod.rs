@@ -71,9 +71,9 @@
 //! Only `policy` decides who may do what. A hub may be one instance of a [`cluster`]. Out of scope: sockets,
 //! TLS and Redis, which belong to the driver; the content of calls, which are ordinary messages here.
 
-mod admission;
 mod admit;
 mod announce;
+mod auth_frame;
 pub mod cluster;
 mod config;
 mod error;

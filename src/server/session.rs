@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::admission::{Claim, Terms};
+use super::auth_frame::{Claim, Terms};
 use super::io::ConnId;
 use super::limits::{Bucket, after};
 use super::outbox::Outbox;
