@@ -1,4 +1,4 @@
-//! The hub: connections open and close. Admission is in `admit`, the frames of admitted peers in `live`.
+//! The hub: connections open and close. Admission is in `admission`, the frames of admitted peers in `live`.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;

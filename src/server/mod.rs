@@ -71,7 +71,7 @@
 //! Only `policy` decides who may do what. A hub may be one instance of a [`cluster`]. Out of scope: sockets,
 //! TLS and Redis, which belong to the driver; the content of calls, which are ordinary messages here.
 
-mod admit;
+mod admission;
 mod announce;
 mod auth_frame;
 pub mod cluster;
