@@ -16,8 +16,8 @@ mod round;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::pages::{Pages, page_of};
 use super::presence::Who;
+use super::roster_pages::{Pages, page_of};
 use super::slab::Key;
 use log::{Entry, Log};
 use round::{Past, Span};

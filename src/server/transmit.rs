@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::Hub;
 use super::io::{ConnId, Transmit};
 use super::outbox::{Item, Outbox};
-use super::pages::{Page, PageId};
 use super::presence::{self, Who};
 use super::rooms::Told;
+use super::roster_pages::{Page, PageId};
 use super::slab::Key;
 
 /// The most bytes in a batch: about 240 small presences, enough to make the cost of a frame negligible and

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::pages::page_of;
 use super::super::presence::Who;
+use super::super::roster_pages::page_of;
 use super::super::slab::Key;
 use super::log::Entry;
 use super::round::Span;

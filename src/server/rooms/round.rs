@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use super::super::pages::{Page, PageId, end_of, page_of};
 use super::super::presence::Who;
+use super::super::roster_pages::{Page, PageId, end_of, page_of};
 use super::super::slab::Key;
 use super::log::Entry;
 use super::{MUTE, RoomId, Rooms, Seat};
