@@ -49,7 +49,7 @@
 //!   `missed` with the number of lost messages. What was dropped for an absent instance is counted and reported if it
 //!   returns within an hour; until then nobody knows whether it and its peers still exist.
 //! - **Messages of emitters** on [`BROADCAST`] have no numbers. Each instance keeps those it received lately
-//!   (`pushed`), and an instance that was disconnected asks the others for what it missed. What no instance received
+//!   (`emitted`), and an instance that was disconnected asks the others for what it missed. What no instance received
 //!   is lost, and Redis tells the emitter: `PUBLISH` returns 0.
 //! - **First contact.** One of two instances may have seen the other first, and keep messages for it. So an instance
 //!   that meets an unknown one asks it for these, and buffers what it receives meanwhile, since the other may not have
@@ -74,10 +74,10 @@
 //! these releases everybody who was held because of it.
 
 mod bus;
+mod emitted;
 mod instance;
 mod interest;
 mod kept;
-mod pushed;
 mod receive;
 mod resend;
 mod send;
@@ -91,9 +91,9 @@ use log::warn;
 use serde::Serialize;
 
 use super::{ConnId, Hub};
+use emitted::{Place, Pushed};
 use interest::Interest;
 use kept::Kept;
-use pushed::{Place, Pushed};
 use resend::{Absent, Resend};
 
 pub use super::remote::{Card, FromCluster, Holding, Incoming, Outgoing, Question, ToCluster};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use log::warn;
 use serde::Serialize;
 
+use super::emitted::Place;
 use super::kept::Owner;
-use super::pushed::Place;
 use super::wire::{self, Head, Heard, Kind, Offer, Route, boxed};
 use super::{Bus, Cluster, Early, FromCluster, Link, MAX_INSTANCES, Other};
 use crate::proto::Address;
