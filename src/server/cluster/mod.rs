@@ -77,10 +77,10 @@ mod bus;
 mod emitted;
 mod instance;
 mod interest;
-mod kept;
 mod receive;
 mod resend;
 mod send;
+mod unconfirmed;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -93,8 +93,8 @@ use serde::Serialize;
 use super::{ConnId, Hub};
 use emitted::{Place, Pushed};
 use interest::Interest;
-use kept::Kept;
 use resend::{Absent, Resend};
+use unconfirmed::Kept;
 
 pub use super::remote::{Card, FromCluster, Holding, Incoming, Outgoing, Question, ToCluster};
 pub use bus::{BROADCAST, Bus, BusInput, ClusterSettings};

@@ -7,7 +7,7 @@ use log::warn;
 use serde::Serialize;
 
 use super::emitted::Place;
-use super::kept::Owner;
+use super::unconfirmed::Owner;
 use super::wire::{self, Head, Heard, Kind, Offer, Route, boxed};
 use super::{Bus, Cluster, Early, FromCluster, Link, MAX_INSTANCES, Other};
 use crate::proto::Address;

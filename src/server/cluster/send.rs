@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::interest::Wanted;
-use super::kept::Owner;
+use super::unconfirmed::Owner;
 use super::wire::{Ask, Gone, Got, Hold, Kick, Kind, Peers, Route, Spent};
 use super::{Bus, Card, Cluster, FromCluster, Holding, Link, Outgoing, Question, Receipt, ToCluster};
 
