@@ -12,9 +12,9 @@ use super::shared::Shared;
 use super::studio::{Input, Output};
 use crate::media::source::{Command, SourceEvent, SourceStatus};
 use crate::net::address_changes::Changes;
+use crate::net::event_loop::{self, Turn};
 use crate::net::lock;
 use crate::net::time::{self, Alarm};
-use crate::net::turn::{self, Turn};
 use crate::net::udp::Udp;
 use crate::proto::{Draft, Kind};
 
@@ -65,7 +65,7 @@ impl Driver {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        turn::poll(cx, |cx| self.turn(cx))
+        event_loop::poll(cx, |cx| self.turn(cx))
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {

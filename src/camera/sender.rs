@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use super::burst::Burst;
 use super::shared::Shared;
+use crate::net::event_loop::{self, Turn};
 use crate::net::time::{self, Alarm};
-use crate::net::turn::{self, Turn};
 use crate::net::udp::Udp;
 use crate::net::{Signal, lock};
 use crate::rtc::{Shard, ShardId};
@@ -44,7 +44,7 @@ impl Sender {
 
     /// Ready when the camera has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        turn::poll(cx, |cx| self.turn(cx))
+        event_loop::poll(cx, |cx| self.turn(cx))
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {

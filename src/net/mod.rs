@@ -24,6 +24,8 @@ pub(crate) mod addresses;
 #[cfg(feature = "client")]
 pub(crate) mod client;
 #[cfg(any(feature = "client", feature = "server"))]
+pub(crate) mod event_loop;
+#[cfg(any(feature = "client", feature = "server"))]
 mod events;
 #[cfg(feature = "server")]
 pub mod http;
@@ -43,8 +45,6 @@ pub mod site;
 pub(crate) mod time;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 mod tls;
-#[cfg(any(feature = "client", feature = "server"))]
-pub(crate) mod turn;
 #[cfg(feature = "udp")]
 pub mod udp;
 #[cfg(any(feature = "client", feature = "server"))]

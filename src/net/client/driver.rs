@@ -12,9 +12,9 @@ use futures_lite::FutureExt;
 
 use super::{ClientEvent, Inner, Way};
 use crate::client::{Event, Input, Output};
+use crate::net::event_loop::{self, Turn};
 use crate::net::lock;
 use crate::net::time::Alarm;
-use crate::net::turn::{self, Turn};
 use crate::net::ws::{BATCH, Got, Put, WebSocket};
 use crate::proto::CloseCode;
 
@@ -134,7 +134,7 @@ impl Driver {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        turn::poll(cx, |cx| self.turn(cx))
+        event_loop::poll(cx, |cx| self.turn(cx))
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
@@ -215,7 +215,7 @@ impl Driver {
         let Some(Goodbye { socket, out, alarm }) = &mut self.goodbye else { return };
         let written = Self::write(socket, out, cx);
         // Read until nothing is left: otherwise no wake-up follows for the answer after it.
-        let answered = turn::poll(cx, |cx| match socket.poll_read(cx) {
+        let answered = event_loop::poll(cx, |cx| match socket.poll_read(cx) {
             Poll::Ready(Got::Closed(..) | Got::TooLarge | Got::Malformed(_)) => Turn::Done(()),
             Poll::Ready(_) => Turn::Again,
             Poll::Pending => Turn::Rest,

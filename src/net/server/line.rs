@@ -10,8 +10,8 @@ use std::time::Duration;
 use smol::Timer;
 
 use super::port::Port;
+use crate::net::event_loop::{self, Turn};
 use crate::net::signal::Signal;
-use crate::net::turn::{self, Turn};
 use crate::net::ws::{Got, Put, SENT, WebSocket};
 use crate::server::{Input, Transmit};
 
@@ -82,7 +82,7 @@ impl Future for Line {
             return Poll::Ready(());
         }
         line.written = 0;
-        if (line.more || line.full) && turn::poll(cx, |cx| line.write(cx)).is_ready() {
+        if (line.more || line.full) && event_loop::poll(cx, |cx| line.write(cx)).is_ready() {
             return Poll::Ready(());
         }
         let Some(timer) = &mut line.linger else { return Poll::Pending };

@@ -25,11 +25,11 @@ use std::time::{Duration, Instant};
 
 use smol::{Executor, Timer};
 
+use super::event_loop::{self, Turn};
 use super::events::{Events, Lossy, Outlet};
 use super::http::origins::Origins;
 use super::http::{Answers, Rules, base_path};
 use super::time::Alarm;
-use super::turn::{self, Turn};
 use crate::proto::{Peer, Status};
 use crate::server::{ConnId, Event, Hub, Input, Stats, Verdict, Whom};
 use accept::Sockets;
@@ -341,12 +341,12 @@ impl Inner {
 
     /// Delivers events, forever.
     fn poll_events(&self, cx: &mut Context<'_>) -> Poll<()> {
-        turn::poll(cx, |cx| Turn::after(self.events.poll(cx).is_ready()))
+        event_loop::poll(cx, |cx| Turn::after(self.events.poll(cx).is_ready()))
     }
 
     /// Wakes the hub at its timeout, forever.
     fn poll_time(&self, alarm: &mut Alarm, cx: &mut Context<'_>) -> Poll<()> {
-        turn::poll(cx, |cx| {
+        event_loop::poll(cx, |cx| {
             let is_due = self.hub.poll_due(alarm, cx).is_ready();
             if is_due {
                 self.input(Input::Timeout);
