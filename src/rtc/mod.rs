@@ -64,10 +64,10 @@ mod guard;
 mod path;
 mod refusal;
 pub(crate) mod send;
+mod send_order;
 pub(crate) mod session;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

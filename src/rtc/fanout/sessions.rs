@@ -11,10 +11,10 @@ use crate::media::{Codec, StreamId};
 use crate::rtc::directory::Directory;
 use crate::rtc::guard::contained;
 use crate::rtc::send::recent::Recent;
+use crate::rtc::send_order::Turns;
 use crate::rtc::session::sdp::Remote;
 use crate::rtc::session::supply::Supply;
 use crate::rtc::session::{Note, Session, Shared, Sink};
-use crate::rtc::turns::Turns;
 use crate::rtc::{Answer, Answered, Event, Refusal, SessionId, Skipped, Transmit};
 
 /// When nothing is due, look again then.

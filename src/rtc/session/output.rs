@@ -12,7 +12,7 @@ use crate::media::{Codec, StreamId};
 use crate::rtc::crypto::keys;
 use crate::rtc::demux::{self, Class};
 use crate::rtc::send::track::Cut;
-use crate::rtc::turns::Turn;
+use crate::rtc::send_order::Turn;
 use crate::rtc::{Path, Transmit};
 
 /// Datagrams that a session takes while what it has to say itself is not taken: a second of the checks that browsers
