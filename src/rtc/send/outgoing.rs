@@ -6,9 +6,9 @@ use super::batch::Batch;
 use super::estimate::{Estimator, ProbeId, Sent};
 use super::header::{Extensions, Header};
 use super::history::Repeat;
-use super::numbers::Numbers;
 use super::pace::Pacer;
 use super::sender::Counts;
+use super::sequence::Numbers;
 use super::track::{Cut, Format, Track};
 use crate::rtc::crypto::seal::Sealer;
 
