@@ -1,7 +1,6 @@
 //! One viewer: its ICE and DTLS by str0m, what it is sent, and when it is over.
 
 mod agree;
-mod anew;
 pub(crate) mod candidates;
 mod choice;
 mod credentials;
@@ -10,6 +9,7 @@ mod direction;
 pub(in crate::rtc) mod negotiate;
 mod output;
 mod part;
+mod restart;
 pub(in crate::rtc) mod route;
 pub(crate) mod sdp;
 mod slots;
