@@ -21,9 +21,9 @@ use crate::rtc::session::credentials::{credentials, random_name, random_number, 
 use crate::rtc::session::describe::{self, Facts};
 use crate::rtc::session::direction::Direction;
 use crate::rtc::session::negotiate::{Plan, Settled};
-use crate::rtc::session::part::{Part, Used, Whole};
 use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::{self, Kind, Remote, Transport};
+use crate::rtc::session::section::{Part, Used, Whole};
 use crate::rtc::session::slots::STR0M_PROFILE;
 use crate::rtc::session::supply::Supply;
 use crate::rtc::{Answer, Answered, Config, LocalCandidate, SessionId, SessionStats};

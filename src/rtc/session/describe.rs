@@ -5,8 +5,8 @@
 
 use std::net::SocketAddr;
 
-use super::part::{Part, STREAM_NAME, Used, Whole};
 use super::sdp::{Kind, Section};
+use super::section::{Part, STREAM_NAME, Used, Whole};
 use super::slots::{feedback, kind, write_format, write_line};
 
 /// What all sections of a description share.

@@ -7,8 +7,8 @@
 
 use super::choice::Choice;
 use super::direction::Direction;
-use super::part::{Part, Used};
 use super::sdp::{Format, Kind, Remote, Section, Transport};
+use super::section::{Part, Used};
 use super::slots::{self, Slots};
 use super::supply::Supply;
 use crate::media::{self, Codec, StreamId};
