@@ -2,12 +2,12 @@
 
 mod agree;
 pub(crate) mod candidates;
-mod choice;
 mod credentials;
 mod describe;
 mod direction;
 pub(in crate::rtc) mod negotiate;
 mod output;
+mod payload;
 mod restart;
 pub(in crate::rtc) mod route;
 pub(crate) mod sdp;

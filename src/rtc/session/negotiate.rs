@@ -5,8 +5,8 @@
 //! extensions of the plan ([`Plan::for_str0m`]), and the other side gets an answer with all sections
 //! ([`Plan::parts`]).
 
-use super::choice::Choice;
 use super::direction::Direction;
+use super::payload::Choice;
 use super::sdp::{Format, Kind, Remote, Section, Transport};
 use super::section::{Part, Used};
 use super::slots::{self, Slots};

@@ -1,7 +1,7 @@
 //! The sections of a description of ours, before they are written.
 
-use super::choice::Choice;
 use super::direction::Direction;
+use super::payload::Choice;
 use super::sdp::{Kind, Section};
 use super::slots::{EXTENSIONS, FEEDBACK};
 

@@ -6,8 +6,8 @@
 
 use std::fmt::Write;
 
-use super::choice::Choice;
 use super::direction::Direction;
+use super::payload::Choice;
 use super::sdp::{Kind, Section, Transport};
 use crate::media::Codec;
 use crate::rtc::send::header::Extensions;
