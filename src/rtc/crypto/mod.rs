@@ -6,9 +6,9 @@
 
 mod dtls;
 pub(crate) mod keys;
-#[cfg(test)]
-pub(super) mod once;
 pub(crate) mod open;
+#[cfg(test)]
+pub(super) mod reuse;
 pub(crate) mod seal;
 mod srtp;
 mod suite;

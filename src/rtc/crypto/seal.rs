@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::keys::{Keys, Profile};
 #[cfg(test)]
-use super::once::Once;
+use super::reuse::Once;
 use super::suite::{Packet, Session, Suite, Traffic};
 
 /// The largest index of SRTCP, which has 31 bits (RFC 3711, 3.4).

@@ -4,7 +4,7 @@ use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use crate::rtc::crypto::once;
+use crate::rtc::crypto::reuse;
 use crate::rtc::{Refusal, SessionId};
 
 /// Three viewers that watch.
@@ -40,7 +40,7 @@ fn only_the_second_is_over(mut w: World) {
 pub(super) fn a_panic_while_packets_are_sealed_ends_one_session() {
     let mut w = audience();
     // The one that happens to seal first.
-    once::panic_at_the_next();
+    reuse::panic_at_the_next();
     w.run(ms(100));
     assert_eq!(w.fanout.totals().panics, 1);
     let over: Vec<u64> = (1..=3).filter(|id| w.closed(*id).is_some()).collect();
