@@ -5,7 +5,7 @@ mod full_socket;
 mod hostile;
 mod moves;
 mod numbers;
-mod odd;
+mod other_stacks;
 mod panics;
 mod paths;
 mod probing;

@@ -6,7 +6,7 @@ use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use super::{full_socket, hostile, moves, numbers, odd, panics, shared_ports, viewing};
+use super::{full_socket, hostile, moves, numbers, other_stacks, panics, shared_ports, viewing};
 use crate::call::body::EndReason;
 use crate::rtc::{Config, Refusal, SessionId};
 
@@ -37,7 +37,7 @@ fn what_holds_with_one_driver_holds_with_three() {
         viewing::a_viewer_that_vanishes_is_gone_within_10_s,
         hostile::checks_are_limited_over_all_sessions_and_viewers_connect_meanwhile,
         hostile::who_forges_a_viewers_address_does_not_get_its_datagrams,
-        odd::a_transport_may_begin_anew_when_its_first_section_is_stopped,
+        other_stacks::a_transport_may_begin_anew_when_its_first_section_is_stopped,
         numbers::no_number_is_sealed_twice_over_random_renegotiations,
     ];
     DRIVERS.set(2);
