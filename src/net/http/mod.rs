@@ -10,9 +10,9 @@ pub(super) mod origins;
 mod out;
 mod pace;
 mod proxy;
+mod proxy_faults;
 mod routes;
 mod sharing;
-mod trouble;
 mod upgrade;
 mod upload;
 
@@ -41,9 +41,9 @@ use origins::Origins;
 use out::{Out, Watched};
 use pace::Pace;
 use proxy::client_address;
+use proxy_faults::{Trouble, Troubles};
 use routes::Found;
 pub use routes::Routes;
-use trouble::{Trouble, Troubles};
 pub use upload::BodyError;
 
 /// The timeout for the head of a request, and for an idle connection.

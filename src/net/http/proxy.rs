@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hyper::header::HeaderMap;
 
-use super::trouble::Trouble;
+use super::proxy_faults::Trouble;
 use super::{Network, Rules};
 
 /// The client's address: the peer's or, behind trusted proxies, the last one that is not a proxy's.

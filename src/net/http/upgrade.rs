@@ -4,7 +4,7 @@ use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use hyper::Method;
 use hyper::header::{self, HeaderMap};
 
-use super::trouble::Trouble;
+use super::proxy_faults::Trouble;
 use super::{Response, Rules, single, text};
 
 /// Checks a handshake (RFC 6455, section 4.2.1) and computes its `Sec-WebSocket-Accept`.
