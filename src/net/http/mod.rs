@@ -1,6 +1,7 @@
 //! The HTTP side of a server, apart from the upgrade to WebSocket: hyper on smol's sockets.
 
 mod body;
+mod cross_origin;
 mod encoding;
 mod exchange;
 mod guessing;
@@ -12,7 +13,6 @@ mod proxy;
 mod proxy_faults;
 mod response;
 mod routes;
-mod sharing;
 mod upgrade;
 mod upload;
 
@@ -209,11 +209,11 @@ where
     };
     let method = Method::parse(request.method().as_str());
     let found = rules.answers.routes.find(method, path);
-    if sharing::is_preflight(&request) {
-        let mut answer = respond(headers, sharing::no_content());
+    if cross_origin::is_preflight(&request) {
+        let mut answer = respond(headers, cross_origin::no_content());
         rules.origins.preflight(headers, host, answer.headers_mut());
         if let Found::WrongMethod(methods) = &found {
-            sharing::allow_methods(methods, answer.headers_mut());
+            cross_origin::allow_methods(methods, answer.headers_mut());
         }
         return answer;
     }
