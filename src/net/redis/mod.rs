@@ -28,10 +28,10 @@
 //! node; messages that others publish arrive from any node. When that master fails, the instances have no Redis until
 //! its replica is promoted.
 
+mod connection;
 mod driver;
 mod emitter;
 mod keys;
-mod line;
 mod nodes;
 pub(crate) mod sessions;
 pub(crate) mod slots;

@@ -12,7 +12,7 @@ use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use smol::Timer;
 
 use super::super::time::now;
-use super::line::{Line, master, nobody, slots};
+use super::connection::{Line, master, nobody, slots};
 use super::slots::{Redirect, Slots, slot};
 use super::url::{HostPort, RedisHosts};
 use super::{PATIENCE, RedisError, RedisUrl};
