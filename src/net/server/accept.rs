@@ -11,8 +11,8 @@ use futures_lite::FutureExt;
 use smol::{Async, Timer};
 
 use super::Inner;
+use super::connection::Line;
 use super::connection_limits::{ConnectionLimits, Counted, Full, Stranger};
-use super::line::Line;
 use super::port::Port;
 use crate::net::time::now;
 use crate::net::ws::{Gate, WebSocket};

@@ -3,10 +3,10 @@
 mod accept;
 mod bus;
 mod config;
+mod connection;
 pub(crate) mod connection_limits;
 mod files;
 mod life;
-mod line;
 mod listening;
 mod port;
 mod shared;
