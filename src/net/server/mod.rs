@@ -5,9 +5,9 @@ mod bus;
 mod config;
 mod connection;
 pub(crate) mod connection_limits;
-mod files;
 mod life;
 mod listening;
+mod open_files;
 mod port;
 mod shared;
 #[cfg(all(test, feature = "camera"))]
@@ -136,7 +136,7 @@ impl Server {
             strangers: config.max_unauthenticated,
             exempt: config.exempt.iter().chain(&config.trusted_proxies).copied().collect(),
         });
-        let max_sockets = files::sockets(config.reserved_files)
+        let max_sockets = open_files::sockets(config.reserved_files)
             .min(config.hub.max_connections.saturating_add(SPARE_SOCKETS));
         let sockets = Sockets::new(listening, max_sockets, config.hub.max_message_size, limits.clone());
         let (hub, bus) = config.hub_and_bus();
