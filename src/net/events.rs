@@ -10,7 +10,7 @@ use futures_lite::Stream;
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::lock;
-use super::signal::Signal;
+use super::wake::Signal;
 
 /// The number of events that may wait for a callback; beyond it, an application whose callback does not return loses
 /// events. A room of 1,024 peers that leaves at once fits four times.

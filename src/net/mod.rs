@@ -37,8 +37,6 @@ mod network;
 pub mod redis;
 #[cfg(feature = "server")]
 pub(crate) mod server;
-#[cfg(any(feature = "client", feature = "server"))]
-mod signal;
 #[cfg(feature = "server")]
 pub mod site;
 #[cfg(any(feature = "client", feature = "server"))]
@@ -47,6 +45,8 @@ pub(crate) mod time;
 mod tls;
 #[cfg(feature = "udp")]
 pub mod udp;
+#[cfg(any(feature = "client", feature = "server"))]
+mod wake;
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) mod ws;
 
@@ -64,14 +64,14 @@ pub use http::origins::Origins;
 pub use network::{Network, NetworkError};
 #[cfg(feature = "server")]
 pub use server::{AuthRequest, BindError, ServerConfig, ServerEvent};
-#[cfg(feature = "camera")]
-pub(crate) use signal::Signal;
 #[cfg(all(feature = "tls", feature = "client"))]
 pub use tls::Roots;
 #[cfg(all(feature = "tls", feature = "server"))]
 pub use tls::ServerTls;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 pub use tls::TlsError;
+#[cfg(feature = "camera")]
+pub(crate) use wake::Signal;
 
 /// No code of ours panics while it holds a lock, short of a bug; the state behind it is still consistent.
 #[cfg(any(feature = "client", feature = "server"))]

@@ -17,8 +17,8 @@ use serde::Serialize;
 #[cfg(feature = "camera")]
 use super::events::Hook;
 use super::events::{Events, Lossy, Outlet};
-use super::signal::Signal;
 use super::time::now;
+use super::wake::Signal;
 use super::{lock, random_seed};
 pub use dial::UrlError;
 use dial::{Dialer, Url};

@@ -13,8 +13,8 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 
 use super::super::server::{self, AuthRequest, Inner, Task};
-use super::super::signal::Signal;
 use super::super::time::now;
+use super::super::wake::Signal;
 use super::super::{lock, random_id};
 use super::connection::Line;
 use super::keys::{Keys, in_time, question, send};

@@ -11,7 +11,7 @@ use smol::Timer;
 
 use super::port::Port;
 use crate::net::event_loop::{self, Turn};
-use crate::net::signal::Signal;
+use crate::net::wake::Signal;
 use crate::net::ws::{Got, Put, SENT, WebSocket};
 use crate::server::{Input, Transmit};
 
@@ -254,7 +254,7 @@ mod tests {
 
     use crate::net::ServerConfig;
     use crate::net::ws::io::Io;
-    use crate::{Server, net::signal::Signal};
+    use crate::{Server, net::wake::Signal};
 
     /// What has come to a socket.
     fn came(socket: &mut TcpStream) -> usize {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Inner;
 use super::shared::Core;
 use crate::net::random_id;
-use crate::net::signal::Signal;
+use crate::net::wake::Signal;
 use crate::server::{ConnId, Input, Transmit};
 
 /// Dropping it tells the hub that the connection has ended.

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::Bus;
 use crate::net::lock;
-use crate::net::signal::Signal;
 use crate::net::time::{Alarm, now};
+use crate::net::wake::Signal;
 use crate::server::{ConnId, Event, Hub, Input, Output, Transmit, Verdict};
 
 pub(super) struct SharedHub {
