@@ -20,7 +20,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Async;
 
 #[cfg(feature = "server")]
-use super::gate::{Gate, TooLarge};
+use super::size_limit::{Gate, TooLarge};
 
 /// The maximum to read in one call: some fifty signalling messages, or the largest TLS record.
 const SCRATCH: usize = 16 << 10;

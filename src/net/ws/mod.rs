@@ -16,18 +16,18 @@ use crate::proto::CloseCode;
 
 #[cfg(all(test, feature = "server"))]
 mod conformance;
-#[cfg(feature = "server")]
-mod gate;
 pub(crate) mod io;
 #[cfg(feature = "server")]
 mod served;
+#[cfg(feature = "server")]
+mod size_limit;
 #[cfg(all(test, feature = "server"))]
 mod tests;
 
 #[cfg(feature = "server")]
-pub(crate) use gate::Gate;
-#[cfg(feature = "server")]
 pub(crate) use served::SENT;
+#[cfg(feature = "server")]
+pub(crate) use size_limit::Gate;
 
 /// Bytes to write to the socket at once; tungstenite's own default is 128 KiB, a buffer that an idle peer would keep.
 pub(crate) const BATCH: usize = 16 << 10;
@@ -124,7 +124,9 @@ impl WebSocket {
             }
             Some(Err(Error::Capacity(_))) => Got::TooLarge,
             #[cfg(feature = "server")]
-            Some(Err(Error::Io(e))) if e.get_ref().is_some_and(|e| e.is::<gate::TooLarge>()) => Got::TooLarge,
+            Some(Err(Error::Io(e))) if e.get_ref().is_some_and(|e| e.is::<size_limit::TooLarge>()) => {
+                Got::TooLarge
+            }
             Some(Err(Error::Utf8(_))) => Got::Malformed(CloseCode(1007)),
             Some(Err(Error::Protocol(
                 async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
