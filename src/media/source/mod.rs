@@ -4,12 +4,12 @@ pub mod controls;
 #[cfg(feature = "gst")]
 pub mod gst;
 // An application that feeds us opens its source itself.
+mod interface;
 #[cfg_attr(not(feature = "gst"), allow(dead_code, reason = "the drivers use all of it"))]
 pub(in crate::media) mod life;
 mod location;
 pub mod pace;
 mod pushed;
-mod seam;
 pub mod sender_clock;
 pub mod stamp;
 mod status;
@@ -22,9 +22,9 @@ pub mod v4l2;
 // The seam names no driver.
 #[cfg(feature = "gst")]
 pub(crate) use gst::{CaptureInfo, EncoderInfo};
+pub use interface::{Command, Listener, Produce, RequestId, Source, SourceEvent};
 pub use location::{Location, Login, RtspUrl};
 pub use pushed::{Feed, PushError, Pushed, Request};
-pub use seam::{Command, Listener, Produce, RequestId, Source, SourceEvent};
 pub use status::{SourceState, SourceStatus};
 #[cfg(feature = "camera")]
 pub(crate) use tracker::StatusTracker;
