@@ -4,6 +4,7 @@ pub mod controls;
 #[cfg(feature = "gst")]
 pub mod gst;
 // An application that feeds us opens its source itself.
+pub mod frame_rate;
 mod interface;
 #[cfg_attr(not(feature = "gst"), allow(dead_code, reason = "the drivers use all of it"))]
 pub(in crate::media) mod life;
@@ -13,7 +14,6 @@ mod pushed;
 pub mod sender_clock;
 pub mod stamp;
 mod status;
-pub mod thin;
 #[cfg(feature = "camera")]
 mod tracker;
 #[cfg(any(feature = "v4l2", feature = "gst"))]

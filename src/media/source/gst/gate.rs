@@ -10,8 +10,8 @@ use std::time::Duration;
 use gst::prelude::*;
 use gstreamer as gst;
 
+use crate::media::source::frame_rate::Thin;
 use crate::media::source::stamp::{Missing, Stamp};
-use crate::media::source::thin::Thin;
 
 /// The frame rate of a file that has none: other players use the same, and raw H.264 does not contain one.
 const FILE_FPS: u32 = 25;
