@@ -5,11 +5,11 @@ pub mod controls;
 pub mod gst;
 // An application that feeds us opens its source itself.
 pub mod frame_rate;
+pub mod frame_rate_check;
 mod interface;
 #[cfg_attr(not(feature = "gst"), allow(dead_code, reason = "the drivers use all of it"))]
 pub(in crate::media) mod life;
 mod location;
-pub mod pace;
 mod pushed;
 pub mod sender_clock;
 pub mod stamp;

@@ -21,7 +21,7 @@ use super::{gate, pattern, rtsp};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps::Sps;
 use crate::media::source::Location;
-use crate::media::source::pace::{self, Verdict};
+use crate::media::source::frame_rate_check::{self, Verdict};
 use crate::media::source::stamp::Missing;
 use crate::media::source::v4l2::device::{Rate, Size};
 
@@ -141,7 +141,7 @@ where
 /// Counts a camera's frames before any is dropped.
 fn watch_pace(pad: &gst::Pad, rate: Option<Rate>, tell: impl Fn(Verdict) + Send + Sync + 'static) {
     let Some(rate) = rate else { return };
-    let pace = Mutex::new(pace::Pace::new(rate.per_second()));
+    let pace = Mutex::new(frame_rate_check::Pace::new(rate.per_second()));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         // Only one thread calls this, and it does not panic in between.
         let verdict = pace.lock().ok().and_then(|mut pace| pace.handle_picture(Instant::now()));

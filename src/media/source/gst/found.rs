@@ -1,6 +1,6 @@
 //! What a source reports about itself once it is open.
 
-use crate::media::source::pace::Verdict;
+use crate::media::source::frame_rate_check::Verdict;
 
 /// A fact about an open source.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,7 @@ use crate::media::VIDEO_H264_SMALL;
 use crate::media::board;
 use crate::media::frame::sps::Sps;
 use crate::media::source::SourceEvent;
-use crate::media::source::pace::Verdict;
+use crate::media::source::frame_rate_check::Verdict;
 use crate::media::source::v4l2::choose::{Choice, Way};
 use crate::media::source::v4l2::device::{FourCc, Rate};
 
