@@ -12,8 +12,8 @@ pub(in crate::media) mod life;
 mod location;
 mod pushed;
 pub mod sender_clock;
-pub mod stamp;
 mod status;
+pub mod timestamps;
 #[cfg(feature = "camera")]
 mod tracker;
 #[cfg(any(feature = "v4l2", feature = "gst"))]

@@ -14,7 +14,7 @@ use super::target::CaptureInfo;
 use crate::media::board::{Knob, Setting};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps;
-use crate::media::source::stamp::Missing;
+use crate::media::source::timestamps::Missing;
 use crate::media::source::v4l2::choose::Way;
 use crate::media::source::{Listener, SourceEvent};
 use crate::media::{Codec, Format, Frame, StreamId, VideoFormat};

@@ -22,7 +22,7 @@ use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps::Sps;
 use crate::media::source::Location;
 use crate::media::source::frame_rate_check::{self, Verdict};
-use crate::media::source::stamp::Missing;
+use crate::media::source::timestamps::Missing;
 use crate::media::source::v4l2::device::{Rate, Size};
 
 /// How often a still picture is repeated: new viewers see it quickly, at almost no cost.

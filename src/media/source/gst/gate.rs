@@ -11,7 +11,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use crate::media::source::frame_rate::Thin;
-use crate::media::source::stamp::{Missing, Stamp};
+use crate::media::source::timestamps::{Missing, Stamp};
 
 /// The frame rate of a file that has none: other players use the same, and raw H.264 does not contain one.
 const FILE_FPS: u32 = 25;
