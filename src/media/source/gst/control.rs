@@ -11,7 +11,7 @@ use super::branch::Branch;
 use super::camera::Camera;
 use super::fault;
 use super::found::Found;
-use super::orders::{News, Order};
+use super::inbox::{News, Order};
 use super::plan::Plan;
 use super::run::Run;
 use super::settings::CaptureSettings;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gstreamer as gst;
 
 use super::super::control::Control;
-use super::super::orders::Order;
+use super::super::inbox::Order;
 use super::super::plan::Plan;
 use super::super::small::Small;
 use super::super::streams::{Announced, Maker, Stream};

@@ -26,7 +26,7 @@ mod encoders;
 mod fault;
 mod found;
 mod gate;
-mod orders;
+mod inbox;
 mod parts;
 pub mod pattern;
 mod plan;
@@ -56,7 +56,7 @@ use crate::media::{
 
 use control::Control;
 pub use encoders::{EncoderInfo, Rejected};
-use orders::Order;
+use inbox::Order;
 use plan::Plan;
 use raw::RawVideo;
 pub use settings::CaptureSettings;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::camera::Camera;
 use super::csi::Csi;
 use super::encoders::Chosen;
-use super::orders::Order;
+use super::inbox::Order;
 use super::raw::RawVideo;
 use super::settings::CaptureSettings;
 use super::small::{self, Small};

@@ -13,7 +13,7 @@ use super::branch::{Branch, Job, Outlet, QueueLimit, Spare, Timing};
 use super::camera::Steering;
 use super::capture::{self, Capture, Known};
 use super::found::Found;
-use super::orders::{News, Order};
+use super::inbox::{News, Order};
 use super::plan::{Input, Plan};
 use super::settings::CaptureSettings;
 use super::streams::{Maker, Stream};
