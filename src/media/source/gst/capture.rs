@@ -12,7 +12,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::csi::Csi;
-use super::found::Found;
+use super::findings::Found;
 use super::parts::{discard, file_uri, launch, part, sink_pad};
 use super::raw::H264_TAIL;
 use super::settings::CaptureSettings;

@@ -10,7 +10,7 @@ use gstreamer::glib;
 use super::branch::Branch;
 use super::camera::Camera;
 use super::fault;
-use super::found::Found;
+use super::findings::Found;
 use super::inbox::{News, Order};
 use super::plan::Plan;
 use super::run::Run;

@@ -3,7 +3,7 @@
 use gstreamer::glib;
 
 use super::branch::Branch;
-use super::found::Found;
+use super::findings::Found;
 use crate::media::StreamId;
 use crate::media::source::Command;
 

@@ -24,7 +24,7 @@ mod control;
 mod csi;
 mod encoders;
 mod fault;
-mod found;
+mod findings;
 mod gate;
 mod inbox;
 mod parts;

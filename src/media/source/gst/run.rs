@@ -12,7 +12,7 @@ use gstreamer as gst;
 use super::branch::{Branch, Job, Outlet, QueueLimit, Spare, Timing};
 use super::camera::Steering;
 use super::capture::{self, Capture, Known};
-use super::found::Found;
+use super::findings::Found;
 use super::inbox::{News, Order};
 use super::plan::{Input, Plan};
 use super::settings::CaptureSettings;
