@@ -15,7 +15,7 @@ use super::inbox::{News, Order};
 use super::plan::Plan;
 use super::run::Run;
 use super::settings::CaptureSettings;
-use super::small::Small;
+use super::small_rendition::Small;
 use super::target::Target;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::frame_rate_check::Verdict;

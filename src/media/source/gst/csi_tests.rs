@@ -10,7 +10,7 @@ use gstreamer as gst;
 use super::super::control::Control;
 use super::super::inbox::Order;
 use super::super::plan::Plan;
-use super::super::small::Small;
+use super::super::small_rendition::Small;
 use super::super::streams::{Announced, Maker, Stream};
 use super::super::{Pipeline, encoders};
 use super::*;

@@ -34,7 +34,7 @@ mod raw;
 mod rtsp;
 mod run;
 mod settings;
-mod small;
+mod small_rendition;
 mod streams;
 mod target;
 mod unsafe_sdp;
@@ -60,7 +60,7 @@ use inbox::Order;
 use plan::Plan;
 use raw::RawVideo;
 pub use settings::CaptureSettings;
-use small::Small;
+use small_rendition::Small;
 use streams::{Announced, Maker, Stream};
 pub use target::CaptureInfo;
 

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
 use super::super::encoders;
-use super::super::small::Small;
+use super::super::small_rendition::Small;
 use super::super::streams::{Announced, Stream};
 use super::*;
 use crate::media::VIDEO_H264_SMALL;

@@ -11,7 +11,7 @@ use super::encoders::Chosen;
 use super::inbox::Order;
 use super::raw::RawVideo;
 use super::settings::CaptureSettings;
-use super::small::{self, Small};
+use super::small_rendition::{self, Small};
 use super::streams::{Announced, Maker, Stream};
 use crate::media::StreamId;
 use crate::media::board::{self, Knob, Setting, Unit};
@@ -83,7 +83,7 @@ impl Plan {
     pub(super) fn bitrate(&self, stream: &Stream) -> u32 {
         let default = match stream.maker {
             Maker::Opus => AUDIO_BITRATE,
-            Maker::Small => self.settings.bitrate / small::BITRATE_PART,
+            Maker::Small => self.settings.bitrate / small_rendition::BITRATE_PART,
             _ => self.settings.bitrate,
         };
         stream.bitrate.unwrap_or(default)
@@ -187,7 +187,7 @@ impl Plan {
 /// Size and rate of a video stream in full quality, made of these frames.
 pub(super) fn full(maker: Maker, captured: RawVideo) -> RawVideo {
     match maker {
-        Maker::Small => small::of(captured),
+        Maker::Small => small_rendition::of(captured),
         Maker::Jpeg => RawVideo { fps: captured.fps.min(JPEG_FPS), ..captured },
         _ => captured,
     }
