@@ -24,7 +24,7 @@ pub(crate) mod encoder;
 #[cfg(all(target_os = "linux", feature = "v4l2"))]
 mod linux;
 #[cfg(not(all(target_os = "linux", feature = "v4l2")))]
-#[path = "elsewhere.rs"]
+#[path = "unsupported.rs"]
 mod linux;
 #[cfg(all(target_os = "linux", feature = "v4l2", feature = "gst"))]
 mod unsafe_control;
