@@ -3,9 +3,9 @@
 //! It has no queue delay and no thread: a frame is forwarded within [`Feed::push`], and a request is delivered within the
 //! call that makes it. Events are delivered in order, one at a time, and never under a lock.
 
+mod access_unit;
 mod error;
 mod measure;
-mod unit;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 pub use error::PushError;
 
+use self::access_unit::{Unit, Units};
 use self::measure::Pace;
-use self::unit::{Unit, Units};
 use super::life::{self, Input, Life, Reopening};
 use super::{Command, Listener, Produce, Source, SourceEvent};
 use crate::media::adapt::ladder::Quality;
