@@ -5,7 +5,7 @@
 
 mod access_unit;
 mod error;
-mod measure;
+mod frame_rate;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use error::PushError;
 
 use self::access_unit::{Unit, Units};
-use self::measure::Pace;
+use self::frame_rate::Pace;
 use super::life::{self, Input, Life, Reopening};
 use super::{Command, Listener, Produce, Source, SourceEvent};
 use crate::media::adapt::ladder::Quality;
