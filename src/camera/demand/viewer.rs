@@ -9,7 +9,7 @@ use super::link::Link;
 use super::requests::Requests;
 use super::share::{Share, ShareReason, Wish};
 use crate::media::StreamId;
-use crate::media::adapt::patience::Patience;
+use crate::media::adapt::backoff::Patience;
 use crate::media::adapt::rate::Limits;
 
 /// How long something better must have been possible. Probes take up to four seconds to find a network that is back, and

@@ -14,7 +14,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::patience::Patience;
+use super::backoff::Patience;
 
 /// The limits and times of the policy.
 #[derive(Clone, Debug)]
