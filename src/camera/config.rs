@@ -64,7 +64,7 @@ pub struct Config {
     /// The range in which the encoder's bitrate follows the viewers' networks.
     pub bitrate: Limits,
     /// Whether to lower frame rate and resolution if bandwidth is very low or the board is hot, until that is over: see
-    /// [`ladder`](crate::media::adapt::ladder) and [`heat`](crate::media::adapt::heat). Default: yes.
+    /// [`ladder`](crate::media::adapt::ladder) and [`temperature`](crate::media::adapt::temperature). Default: yes.
     pub adapt: bool,
     /// Whose network the bitrate follows when viewers' networks differ.
     pub policy: Policy,

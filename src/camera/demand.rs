@@ -49,10 +49,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::call::CallId;
-use crate::media::adapt::heat::{self, Heat};
 use crate::media::adapt::keyframes::{KeyFrameReason, KeyFrames};
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
+use crate::media::adapt::temperature::{self, Heat};
 use crate::media::source::Command;
 use crate::media::{StreamId, StreamInfo};
 
@@ -69,7 +69,7 @@ pub(super) struct Config {
     /// Whether frame rate and size may be lowered.
     pub adapt: bool,
     /// The temperature from which the load is reduced; `None` without a thermometer.
-    pub heat: Option<heat::Limits>,
+    pub heat: Option<temperature::Limits>,
     /// How long unused streams keep running.
     pub linger: Duration,
 }
@@ -111,7 +111,7 @@ pub(super) enum Input {
     /// What can be adjusted on the encoder of a stream.
     Adjustable { stream: StreamId, bitrate: bool, quality: bool },
     /// The board's readings, in reply to [`Output::ReadHeat`].
-    Heat(heat::Reading),
+    Heat(temperature::Reading),
     /// New bitrate limits.
     Limits(Limits),
     /// Another policy.
@@ -442,9 +442,9 @@ impl Demand {
         let mut changed = false;
         while let Some(output) = heat.poll_output(now) {
             match output {
-                heat::Output::Read => self.out.push_back(Output::ReadHeat),
-                heat::Output::Say(words) => self.out.push_back(Output::Event(Event::Board(words))),
-                heat::Output::Steps(steps, why) => {
+                temperature::Output::Read => self.out.push_back(Output::ReadHeat),
+                temperature::Output::Say(words) => self.out.push_back(Output::Event(Event::Board(words))),
+                temperature::Output::Steps(steps, why) => {
                     let encoders = self.streams.values_mut().filter_map(|stream| stream.encoder.as_mut());
                     encoders.for_each(|encoder| encoder.ladder.handle_heat(steps, &why));
                     (self.cooling, changed) = ((steps, why), true);

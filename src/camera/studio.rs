@@ -19,10 +19,10 @@ use super::snapshot::Slot;
 use crate::call::RateLimit;
 use crate::call::body::EndReason;
 use crate::calling::{self, Answer};
-use crate::media::adapt::heat;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
+use crate::media::adapt::temperature;
 use crate::media::sink::{SnapshotError, Snapshots};
 use crate::media::source::controls::Control;
 use crate::media::source::{Command, RequestId, SourceEvent, SourceStatus, StatusTracker};
@@ -42,7 +42,7 @@ pub(crate) struct Config {
     /// Whether less than everything may be asked of an encoder.
     pub adapt: bool,
     /// From which temperatures on less is asked; `None` where nothing is read.
-    pub heat: Option<heat::Limits>,
+    pub heat: Option<temperature::Limits>,
     pub answer: Answer,
     pub max_viewers: usize,
     /// Calls without media that each host, or user, may have.
@@ -94,7 +94,7 @@ pub(crate) enum Input<'a> {
         data: &'a [u8],
     },
     /// What the board said, as [`Output::ReadHeat`] wanted.
-    Heat(heat::Reading),
+    Heat(temperature::Reading),
     /// Another source takes the place of the one before, and has been asked for nothing yet.
     Replaced {
         streams: Vec<StreamInfo>,

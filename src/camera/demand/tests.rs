@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::{Config, Demand, Event, Input, Output, Share, Sink};
 use crate::call::CallId;
-use crate::media::adapt::heat;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
+use crate::media::adapt::temperature;
 use crate::media::source::{Command, Request, Source, SourceEvent};
 use crate::media::{Codec, Format, StreamId, StreamInfo, VideoFormat};
 
@@ -57,7 +57,7 @@ impl World {
         let config = Config {
             bitrate: Limits::default(),
             adapt: true,
-            heat: Some(heat::Limits { step_down: 75.0, step_up: 68.0 }),
+            heat: Some(temperature::Limits { step_down: 75.0, step_up: 68.0 }),
             linger: 10 * SECOND,
         };
         let start = Instant::now();
@@ -71,7 +71,7 @@ impl World {
             let line = match self.demand.poll_output() {
                 Output::Timeout(at) => return self.next = at,
                 Output::ReadHeat => {
-                    let reading = heat::Reading { celsius: self.celsius, throttled: None };
+                    let reading = temperature::Reading { celsius: self.celsius, throttled: None };
                     self.demand.handle_input(Input::Heat(reading), self.now);
                     continue;
                 }

@@ -17,9 +17,9 @@ use super::studio::{Config, Input, Output, Studio, Whence};
 use crate::call::RateLimit;
 use crate::calling::Answer;
 use crate::camera::Policy;
-use crate::media::adapt::heat;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::Limits;
+use crate::media::adapt::temperature;
 use crate::media::source::{Command, RequestId, SourceEvent, SourceState, SourceStatus};
 use crate::media::{AUDIO_OPUS, Codec, Format, StreamId, StreamInfo, VIDEO_H264, VIDEO_VP8, VideoFormat};
 use crate::proto::Message;
@@ -71,7 +71,7 @@ impl World {
             streams: streams(vp8, None),
             bitrate: Limits::default(),
             adapt: true,
-            heat: Some(heat::Limits { step_down: 75.0, step_up: 68.0 }),
+            heat: Some(temperature::Limits { step_down: 75.0, step_up: 68.0 }),
             answer,
             policy: Policy::Best,
             max_viewers,
@@ -138,7 +138,7 @@ impl World {
                 Output::Event(event) => self.events.push(event),
                 Output::ReadHeat => {
                     self.reads += 1;
-                    let reading = heat::Reading { celsius: Some(self.celsius), throttled: None };
+                    let reading = temperature::Reading { celsius: Some(self.celsius), throttled: None };
                     self.studio.handle_input(Input::Heat(reading), self.now);
                 }
                 Output::Source(status, to) => self.sources.push((status, to)),

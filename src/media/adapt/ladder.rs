@@ -6,7 +6,7 @@
 //!   height. Never below 160x90 or 10 fps.
 //! - **Bitrate.** A rung needs 0.012 bit per pixel ([`FLOOR`]). Less for 3 s ([`DOWN_HOLD`]) is a step down; 1.5 times
 //!   what the next higher rung needs, for 15 s ([`UP_HOLD`]), is a step up.
-//! - **Heat.** The steps that [`Heat`](super::heat::Heat) requests limit the highest rung, immediately.
+//! - **Heat.** The steps that [`Heat`](super::temperature::Heat) requests limit the highest rung, immediately.
 //! - **Reported once.** Each change comes with its reason, and only if something changes.
 //!
 //! Each change recreates the encoder, which costs a key frame; hence the long times.

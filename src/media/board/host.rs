@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Board, BoardInfo, Elements, Facts, Firmware, Profile};
-use crate::media::adapt::heat::{Limits, Reading, Throttled};
+use crate::media::adapt::temperature::{Limits, Reading, Throttled};
 use crate::media::board;
 use crate::media::error::{ErrorKind, MediaError};
 

@@ -46,7 +46,7 @@ use std::time::Instant;
 
 use super::controls;
 use super::{Command, Listener, Location, Produce, Source};
-use crate::media::adapt::heat::{Limits, Reading};
+use crate::media::adapt::temperature::{Limits, Reading};
 use crate::media::board::{self, BoardInfo, Thermometer, host};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps;
