@@ -10,7 +10,7 @@ use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use crate::rtc::directory::Directory;
 use crate::rtc::guard::contained;
-use crate::rtc::send::group::Recent;
+use crate::rtc::send::gop::Recent;
 use crate::rtc::send_order::Turns;
 use crate::rtc::session::sdp::Remote;
 use crate::rtc::session::supply::Supply;

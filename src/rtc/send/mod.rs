@@ -6,7 +6,7 @@ pub(in crate::rtc) mod clock;
 pub(crate) mod cut;
 pub(in crate::rtc) mod estimate;
 pub(crate) mod feedback;
-pub(in crate::rtc) mod group;
+pub(in crate::rtc) mod gop;
 pub(in crate::rtc) mod header;
 mod history;
 pub(in crate::rtc) mod ntp;
