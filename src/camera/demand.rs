@@ -32,7 +32,7 @@
 
 mod divide;
 mod encoder;
-mod link;
+mod network;
 mod requests;
 mod run;
 mod serve;

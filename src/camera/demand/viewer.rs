@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::link::Link;
+use super::network::Link;
 use super::requests::Requests;
 use super::share::{Share, ShareReason, Wish};
 use crate::media::StreamId;
