@@ -34,7 +34,7 @@ mod divide;
 mod encoder;
 mod network;
 mod requests;
-mod run;
+mod running;
 mod serve;
 mod share;
 mod viewer;
