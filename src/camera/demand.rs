@@ -30,12 +30,12 @@
 //! it. A source that gave up is restarted by the next sink that wants a stream; the sinks it had are forgotten. When the
 //! last sink leaves, bitrates start over, since the next viewer has another network.
 
+mod bitrate;
 mod divide;
 mod encoder;
 mod network;
 mod requests;
 mod running;
-mod serve;
 mod share;
 mod viewer;
 
