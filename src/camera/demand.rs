@@ -10,7 +10,7 @@
 //! | bitrate of the main rendition | estimates of its viewers, [`Policy`] | [`divide`]; down at once, up after a second, longer after each rise that was too much ([`Rate`]), while frames flow; at most [`Ladder::ceiling`](crate::media::adapt::ladder::Ladder::ceiling) |
 //! | what a viewer gets | its estimate | see below; down at once, up after half a second, longer after each time that it was too much |
 //! | bitrate of the small rendition | estimates of those who get it | the lowest of them, with headroom |
-//! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`]; one viewer costs those it shares a stream with at most one in 5 s, and gets the small rendition if it asks for more: [`requests`] |
+//! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`]; one viewer costs those it shares a stream with at most one in 5 s, and gets the small rendition if it asks for more: [`key_frame_requests`] |
 //! | frame rate and size | that bitrate, heat | [`Ladder`](crate::media::adapt::ladder::Ladder); of the small rendition, heat alone |
 //! | heat | the board's thermometer, read while video is encoded | [`Heat`]; the small rendition stops once the main one was cooled down to its size |
 //!
@@ -33,8 +33,8 @@
 mod bitrate;
 mod divide;
 mod encoder;
+mod key_frame_requests;
 mod network;
-mod requests;
 mod running;
 mod share;
 mod viewer;

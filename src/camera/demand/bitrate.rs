@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::divide::{self, Bounds};
 use super::encoder::Encoder;
-use super::requests::APART;
+use super::key_frame_requests::APART;
 use super::share::{Policy, Share, ShareReason};
 use super::viewer::{Offer, Tier, Viewer};
 use super::{Demand, Output, Sink};

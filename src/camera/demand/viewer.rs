@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::key_frame_requests::Requests;
 use super::network::Link;
-use super::requests::Requests;
 use super::share::{Share, ShareReason, Wish};
 use crate::media::StreamId;
 use crate::media::adapt::backoff::Patience;
