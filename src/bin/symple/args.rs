@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 use serde_json::Value;
 
+use super::deep_check::Depth;
 use super::exit::{Failure, FailureKind};
 use super::merge::Setting;
 use super::nearest;
-use super::trial::Depth;
 
 /// The parsed command line.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ mod args;
 #[cfg(feature = "camera-gst")]
 mod camera;
 mod certificate;
+mod deep_check;
 #[cfg(feature = "v4l2")]
 mod devices;
 #[cfg(feature = "redis")]
@@ -28,7 +29,6 @@ mod serve;
 #[cfg(feature = "redis")]
 mod session;
 mod signals;
-mod trial;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod unsafe_malloc;
 mod value;

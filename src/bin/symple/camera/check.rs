@@ -18,9 +18,9 @@ use symple::{Client, Server};
 
 use super::{Settings, chosen, listen_failure, unusable};
 use crate::certificate::Certificate;
+use crate::deep_check::{Depth, Trial};
 use crate::exit::{self, Failure, FailureKind};
 use crate::merge::{self, Setting, SettingSources};
-use crate::trial::{Depth, Trial};
 
 /// Longer than a source may take for its first frame: RTSP tries UDP before TCP.
 const FIRST_FRAME: Duration = Duration::from_secs(25);

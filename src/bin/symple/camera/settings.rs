@@ -10,10 +10,10 @@ use symple::media::source::gst::CaptureSettings;
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
 
+use crate::deep_check::Depth;
 use crate::exit::{Failure, FailureKind};
 use crate::limits::{self, HasLimits, Limits};
 use crate::merge::Setting;
-use crate::trial::Depth;
 use crate::value::{count, list, object, objects, origins, parsed, parsed_list, secret, set, switch, text};
 
 /// The settings: those of the library, and those that are converted to them.

@@ -15,11 +15,11 @@ use symple::proto::{Status, Token};
 use symple::server::Admission;
 
 use crate::args::Takes;
+use crate::deep_check::{Depth, Trial};
 use crate::exit::{self, Failure, FailureKind};
 #[cfg(feature = "redis")]
 use crate::redis;
 use crate::signals::{self, SignalRequest};
-use crate::trial::{Depth, Trial};
 use crate::{certificate, files, help, logger, open_files};
 use plan::Plan;
 
