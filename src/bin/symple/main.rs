@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod args;
+mod atomic_file;
 #[cfg(feature = "camera-gst")]
 mod camera;
 mod certificate;
@@ -33,7 +34,6 @@ mod signals;
 mod unsafe_malloc;
 mod value;
 mod watch;
-mod whole;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

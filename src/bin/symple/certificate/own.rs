@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use super::parse;
+use crate::atomic_file;
 use crate::exit::{Failure, FailureKind};
-use crate::whole;
 
 /// From 1970 to the last second of 9999.
 const NO_END: Duration = Duration::from_secs(253_402_300_799);
@@ -29,12 +29,12 @@ pub(super) fn get(
         _ => make(addresses),
     };
     let kept_or_made = || {
-        whole::remove_drafts(file);
+        atomic_file::remove_drafts(file);
         if let Some(pem) = kept(file, now)? {
             return Ok(pem);
         }
         let pem = fresh()?;
-        match whole::write(file, |draft| draft.write_all(&pem)) {
+        match atomic_file::write(file, |draft| draft.write_all(&pem)) {
             Ok(()) => {
                 log::info!("created a self-signed certificate in {}", file.display());
                 Ok(pem)
@@ -42,7 +42,7 @@ pub(super) fn get(
             Err(e) => not_kept(file, pem, &e),
         }
     };
-    match whole::alone(folder, kept_or_made) {
+    match atomic_file::alone(folder, kept_or_made) {
         Ok(done) => done,
         // There is no folder to keep it in, or the folder cannot be listed.
         Err(e) => match kept(file, now)? {
