@@ -1,9 +1,9 @@
 //! `symple camera`: a camera to watch in a browser.
 
 mod check;
+mod messages;
 mod phone;
 mod settings;
-mod words;
 
 use std::ffi::OsString;
 use std::thread::JoinHandle;
@@ -13,8 +13,8 @@ use symple::media::board::BoardInfo;
 use symple::media::source::gst::EncoderInfo;
 use symple::{client, proto};
 
+use messages::words_of;
 use settings::{GROUPS, Settings, library_config};
-use words::words_of;
 
 use crate::args::Takes;
 use crate::certificate::Certificate;
