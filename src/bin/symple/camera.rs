@@ -2,7 +2,7 @@
 
 mod check;
 mod messages;
-mod phone;
+mod qr_code;
 mod settings;
 
 use std::ffi::OsString;
@@ -80,7 +80,7 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
     let mut said = made.map(|(board, encoder)| chosen(&board, &encoder, false)).unwrap_or_default();
     let urls = camera.urls();
     said.extend(urls.iter().map(|url| format!("open {url}\n")));
-    said += &phone::code(urls);
+    said += &qr_code::code(urls);
     exit::tell(&said);
     let again = || {
         let takes = Takes { config: true, check: true, words: 0 };
