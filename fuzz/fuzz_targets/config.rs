@@ -2,8 +2,8 @@
 // The program's own modules, as far as a config file goes through them.
 #![allow(dead_code, unexpected_cfgs)]
 
-#[path = "../../src/bin/symple/fuzzed.rs"]
-mod fuzzed;
+#[path = "../../src/bin/symple/fuzz_config.rs"]
+mod fuzz_config;
 #[path = "../../src/bin/symple/limits.rs"]
 mod limits;
 #[path = "../../src/bin/symple/merge.rs"]
@@ -23,4 +23,4 @@ mod serve {
     pub(crate) use crate::settings;
 }
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzed::config(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_config::config(data));

@@ -15,7 +15,7 @@ mod emit;
 mod exit;
 mod files;
 #[cfg(test)]
-mod fuzzed;
+mod fuzz_config;
 mod help;
 mod limits;
 mod logger;
