@@ -11,7 +11,7 @@ import { Watcher } from './watcher.js';
 import { randomId } from './events.js';
 import { PAGE, notice, standing } from './words.js';
 import { words } from './reasons.js';
-import { $, keep, line, list, measure, remember, say, sayShare, toast } from './view.js';
+import { $, keep, line, list, measure, remember, say, sayDevices, sayOwn, sayShare, toast } from './view.js';
 
 const video = $('video');
 
@@ -20,6 +20,7 @@ const video = $('video');
 let config = { iceServers: [], room: 'public', auth: false };
 let sound = false; // a person asked for it; browsers play silence before that
 let tuning = false; // the camera's controls are shown
+let choosing = false; // the list of our own devices is shown
 let denied = null; // why the server wants a token: its words
 /** What the camera says that we get of its video: `{ share, code, message }`. */
 let share = null;
@@ -63,11 +64,12 @@ watcher.on('begun', () => {
   share = null;
 });
 watcher.on('over', () => measure());
-watcher.on('stats', (stats) => {
+const measured = (stats) => {
   measure(stats);
   minute.push(stats);
   minute.draw();
-});
+};
+watcher.on('stats', measured);
 $('minute').addEventListener('toggle', () => minute.draw());
 
 calls.on('incoming', (call) => {
@@ -83,8 +85,10 @@ calls.on('incoming', (call) => {
 
 talk.on('changed', show);
 talk.on('said', toast);
+talk.on('stats', measured);
 talk.on('stage', () => {
   watcher.happens({ type: 'pause' });
+  minute.clear();
   sound = true;
   video.muted = false;
 });
@@ -238,6 +242,16 @@ $('adjust').addEventListener('click', () => {
 });
 $('tuning-reset').addEventListener('click', () => controls.reset());
 
+$('microphone').addEventListener('click', () => talk.own.mute(!talk.own.muted));
+$('film').addEventListener('click', () => talk.own.film(!talk.own.picture));
+$('share-screen').addEventListener('click', () => talk.own.share(!talk.own.sharing));
+$('devices').addEventListener('click', () => {
+  choosing = !choosing;
+  show();
+});
+for (const kind of ['audio', 'video']) $(`device-${kind}`).addEventListener('change', ({ target }) => talk.own.use(kind, target.value));
+navigator.mediaDevices?.addEventListener?.('devicechange', () => show());
+
 $('accept').addEventListener('click', () => talk.accept());
 $('decline').addEventListener('click', () => talk.decline());
 $('incoming').addEventListener('cancel', () => talk.decline());
@@ -262,6 +276,7 @@ function why({ player, peer }) {
 function over() {
   if (talk.staged) {
     const { player, peer, call } = talk;
+    if (player.state === 'playing' && !player.seen) return { title: peer.name, more: 'The camera is off.', kind: 'voice' };
     if (player.state === 'playing') return { title: `Playing ${peer.name}`, kind: 'playing' };
     if (player.state === 'stalled') return { title: standing({ ...why(talk), name: peer.name })[0], kind: 'stalled' };
     return { title: `${call.state === 'ringing' ? 'Calling' : 'Connecting to'} ${peer.name}`, kind: 'busy' };
@@ -306,7 +321,8 @@ function paint() {
   $('mute').disabled = !(playing && audible);
   $('mute').querySelector('use').setAttribute('href', muted || !playing ? '#i-silent' : '#i-sound');
   $('mute').querySelector('span').textContent = playing && !muted ? 'Mute' : 'Unmute';
-  $('snapshot').disabled = $('fullscreen').disabled = !playing;
+  $('fullscreen').disabled = !playing;
+  $('snapshot').disabled = !(playing && player.seen);
   showSelf();
   controls.of(playing && !talk.staged ? watcher.known(peer) : null);
   $('adjust').hidden = !controls.any;
@@ -318,13 +334,21 @@ function paint() {
   showPeers();
 }
 
+/** Ourselves, small, and what a person does about it in a call. */
 function showSelf() {
-  const stream = talk.staged ? talk.stream : null;
+  const { own, staged } = talk;
+  const stream = staged ? own.stream : null;
   if ($('self').srcObject !== stream) {
     $('self').srcObject = stream;
     if (stream) $('self').play().catch(() => {});
   }
-  $('self').hidden = !stream?.getVideoTracks().length;
+  $('self').hidden = !(stream && own.picture);
+  $('self').classList.toggle('screen', own.sharing);
+  sayOwn(stream && own);
+  choosing &&= Boolean(stream);
+  $('devices').setAttribute('aria-expanded', String(choosing));
+  if (!choosing) $('own').hidden = true;
+  else own.list().then((devices) => sayDevices(choosing && devices));
 }
 
 function showPrompt() {

@@ -83,6 +83,7 @@ static ASSETS: &[(&str, Asset)] = assets! {
     "reasons.js": SCRIPT,
     "words.js": SCRIPT,
     "view.js": SCRIPT,
+    "own.js": SCRIPT,
     "talk.js": SCRIPT,
     "client.js": SCRIPT,
     "roster.js": SCRIPT,

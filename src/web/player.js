@@ -44,6 +44,7 @@ import { Emitter, has, isObject, kind, need } from './events.js';
 const INTERVAL = 1000; // ms between measurements
 const LOOK = 250; // ms between looks at whether frames come
 const STALLED = 1000; // ms without a frame before we say so; without video, 2 measurements without sound
+const CROSSING = 5000; // ms after which an offer that nobody answered counts as lost on its way
 const DEAD = 8000; // ms without a byte on a disconnected path before we give up; ICE itself takes longer
 
 /** @extends {Emitter<PlayerEvents>} */
@@ -61,6 +62,8 @@ export class Player extends Emitter {
   /** @type {Counters | null} */
   #last = null;
   #delays = new Delays();
+  #due = false; // what we send changed while an offer was open: another follows
+  #offered = 0; // when our open offer was made
 
   /** @param {PlayerOptions} options */
   constructor(options) {
@@ -136,6 +139,52 @@ export class Player extends Emitter {
     });
   }
 
+  // ── What we send, and what comes ──
+
+  /**
+   * Sends another track of one kind from now on; null sends none. `stream`, as it was given, has the track already.
+   * @param {'audio' | 'video'} kind
+   * @param {MediaStreamTrack | null} track
+   */
+  send(kind, track) {
+    need(kind === 'audio' || kind === 'video', () => `send takes "audio" or "video", not ${JSON.stringify(kind)}`);
+    this.#do(async () => {
+      const lane = this.#lanes(kind)[0];
+      if (!lane) {
+        // Before the first description it is in that; after it the call gets a section for it.
+        if (!track || !this.#connection.currentRemoteDescription) return;
+        this.#connection.addTransceiver(track, { direction: 'sendrecv', streams: this.stream ? [this.stream] : [] });
+        return this.#renegotiate();
+      }
+      await lane.sender.replaceTrack(track);
+      const receives = lane.direction === 'sendrecv' || lane.direction === 'recvonly';
+      const direction = track ? (receives ? 'sendrecv' : 'sendonly') : receives ? 'recvonly' : 'inactive';
+      if (lane.direction === direction) return;
+      lane.direction = direction;
+      if (track && this.stream) lane.sender.setStreams?.(this.stream);
+      return this.#renegotiate();
+    });
+  }
+
+  /** Whether the other side sends video, as was agreed. */
+  get seen() { return this.remote.getVideoTracks().length > 0; }
+
+  /** @param {string} kind */
+  #lanes(kind) {
+    return this.#connection.getTransceivers().filter(({ receiver, direction }) => receiver.track.kind === kind && direction !== 'stopped');
+  }
+
+  /** Takes off the stage what the other side stopped sending. A track that comes back is told by `ontrack`. */
+  #stopped() {
+    for (const { receiver: { track }, currentDirection: way } of this.#connection.getTransceivers()) {
+      if (this.remote.getTracks().includes(track) && way !== 'sendrecv' && way !== 'recvonly') {
+        this.remote.removeTrack(track);
+        if (track.kind === 'video') this.#shown = null;
+        this.emit('state', this.state);
+      }
+    }
+  }
+
   /** Begins ICE anew, in the same call: our addresses are others than before. */
   restart() {
     this.#do(async () => {
@@ -181,7 +230,14 @@ export class Player extends Emitter {
 
   async #tell() {
     await this.#connection.setLocalDescription();
+    this.#offered = performance.now();
     this.#describeOurs();
+  }
+
+  /** Another offer; while one is open, after its answer. */
+  async #renegotiate() {
+    this.#due = this.#connection.signalingState !== 'stable';
+    if (!this.#due) await this.#tell();
   }
 
   #describeOurs() {
@@ -190,15 +246,24 @@ export class Player extends Emitter {
 
   /** @param {import('./call.js').Description} description */
   async #describe(description) {
-    // Of two offers that crossed a lost connection both may be answered.
-    if (description.type === 'answer' && this.#connection.signalingState !== 'have-local-offer') return;
-    await this.#connection.setRemoteDescription(description);
+    const open = this.#connection.signalingState === 'have-local-offer';
+    if (description.type === 'answer' && !open) return; // to an offer that gave way
+    if (description.type === 'offer' && open) {
+      // Two offers crossed: the caller's counts, unless it was lost on its way. The callee makes its own anew, after it.
+      if (this.call.outgoing && performance.now() - this.#offered < CROSSING) return;
+      this.#due = true;
+    }
+    await this.#connection.setRemoteDescription(description); // an open offer of ours is rolled back
     if (description.type === 'offer') {
       this.#send();
       askCaptureTime(this.#connection.getTransceivers());
       await this.#tell();
     }
-    if (!this.#connection.getTransceivers().some(({ currentDirection: way }) => way && way !== 'inactive' && way !== 'stopped')) {
+    this.#stopped();
+    if (this.#due) await this.#renegotiate();
+    // Later both may have reasons to send nothing for a while.
+    const none = !this.#connection.getTransceivers().some(({ currentDirection: way }) => way && way !== 'inactive' && way !== 'stopped');
+    if (none && this.call.state === 'connecting') {
       this.call.failed('no-codec');
     }
   }
@@ -219,6 +284,7 @@ export class Player extends Emitter {
   /** @param {MediaStreamTrack} track */
   #track(track) {
     this.remote.addTrack(track);
+    this.emit('state', this.state);
     if (this.video.srcObject !== this.remote) this.video.srcObject = this.remote;
     this.play();
   }
@@ -334,7 +400,9 @@ export class Player extends Emitter {
     this.emit('stats', this.stats);
     if (frames > 0 && this.firstPicture === null && this.video.videoWidth) this.#picture();
     const quiet = now - this.#last.moved;
-    const still = now - this.#last.fresh;
+    // Whoever agreed to send nothing is not stalled.
+    const still = this.remote.getTracks().length ? now - this.#last.fresh : 0;
+    if (this.state === 'connecting' && this.call.state === 'active' && !this.seen && media > 0) this.#enter('playing');
     const path = this.#connection.connectionState;
     if (this.call.state === 'active' && path !== 'connected' && quiet >= DEAD) this.call.failed('lost');
     else if (document.hidden || this.#shown === null || !video) this.#flows(still < 2 * INTERVAL);

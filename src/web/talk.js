@@ -1,19 +1,23 @@
 // A call with a person: started, answered or declined. It takes the stage from the camera once both have agreed.
 //
-// Events: changed(), stage(player) when it takes the stage, over({ call, peer, player, staged }), said(words).
+// Events: changed(), stage() when it takes the stage, stats(stats) of its player, over({ call, peer, player, staged }), said(words).
 
 import { Emitter } from './events.js';
+import { Own } from './own.js';
 import { Player } from './player.js';
 import { words } from './reasons.js';
 
 export class Talk extends Emitter {
-  #held = null; // our stream of a call that gave way to the other's
+  #held = false; // our call gave way to the other's, and what we send waits for that one
 
-  /** `calls` of call.js, `video`, `ice()` the ICE servers. */
-  constructor({ calls, roster, video, ice }) {
-    super(['changed', 'stage', 'over', 'said']);
-    Object.assign(this, { calls, roster, video, ice, call: null, peer: null, player: null, stream: null, preparing: false, asking: null });
+  /** `calls` of call.js, `video`, `ice()` the ICE servers, `own` what we send. */
+  constructor({ calls, roster, video, ice, own = new Own() }) {
+    super(['changed', 'stage', 'stats', 'over', 'said']);
+    Object.assign(this, { calls, roster, video, ice, own, call: null, peer: null, player: null, preparing: false, asking: null });
     calls.on('ended', (call) => this.#ended(call));
+    own.on('changed', () => this.emit('changed'));
+    own.on('said', (words) => this.emit('said', words));
+    own.on('track', (kind, track) => this.player?.send(kind, track));
   }
 
   /** Whether it has the stage. */
@@ -25,14 +29,13 @@ export class Talk extends Emitter {
     if (this.busy) return;
     Object.assign(this, { preparing: true, peer });
     this.emit('changed');
-    const stream = await this.#media();
+    const taken = await this.own.take();
     this.preparing = false;
-    if (!stream) this.emit('said', 'Not called: a call needs at least your microphone.');
+    if (!taken) this.emit('said', 'Not called: a call needs at least your microphone.');
     else if (!this.roster.get(peer.address)) {
-      release(stream);
+      this.own.release();
       this.emit('said', words('offline', { name: peer.name })[0]);
     } else {
-      this.stream = stream;
       this.#take(this.calls.invite(peer.address, { video: true, audio: true, direction: 'sendrecv' }), peer);
     }
     if (!this.call) this.peer = null;
@@ -43,8 +46,7 @@ export class Talk extends Emitter {
   incoming(call, peer) {
     // Both called each other, and ours gave way: there is nothing to ask.
     if (call.mutual && this.#held) {
-      this.stream = this.#held;
-      this.#held = null;
+      this.#held = false;
       this.#take(call, peer);
       call.accept();
       return true;
@@ -61,11 +63,11 @@ export class Talk extends Emitter {
   async accept() {
     const call = this.asking;
     if (!call) return;
-    const stream = await this.#media();
+    // Without a microphone and a camera one can still listen and watch.
+    await this.own.take();
     this.asking = null;
-    if (call.state !== 'incoming') release(stream);
+    if (call.state !== 'incoming') this.own.release();
     else {
-      this.stream = stream;
       this.#take(call, this.peer);
       call.accept();
     }
@@ -94,13 +96,14 @@ export class Talk extends Emitter {
     // Whoever has the stage lets go of it now.
     this.emit('stage');
     try {
-      this.player = new Player({ call: this.call, video: this.video, iceServers: this.ice(), stream: this.stream });
+      this.player = new Player({ call: this.call, video: this.video, iceServers: this.ice(), stream: this.own.stream });
     } catch (error) {
       this.emit('said', `The call failed in this browser: ${error.message}`);
       this.call.hangup('bad-description');
       return;
     }
     this.player.on('state', () => this.emit('changed'));
+    this.player.on('stats', (stats) => this.emit('stats', stats));
     this.player.on('sound', () => this.emit('changed'));
   }
 
@@ -112,33 +115,15 @@ export class Talk extends Emitter {
       return;
     }
     if (call !== this.call) return;
-    const { peer, player, stream } = this;
-    Object.assign(this, { call: null, peer: null, player: null, stream: null });
-    if (call.reason === 'glare') this.#held = stream;
-    else release(stream);
+    const { peer, player } = this;
+    Object.assign(this, { call: null, peer: null, player: null });
+    if (call.reason === 'glare') this.#held = true;
+    else this.own.release();
     this.emit('over', { call, peer, player, staged: Boolean(player) });
     this.emit('changed');
-  }
-
-  /** Our camera and microphone; null, with a message, if there are none. */
-  async #media() {
-    for (const wish of [{ video: true, audio: true }, { audio: true }]) {
-      try {
-        return await navigator.mediaDevices.getUserMedia(wish);
-      } catch ({ name }) {
-        if (name === 'NotAllowedError') {
-          this.emit('said', 'The browser has blocked camera and microphone. Allow them next to the address bar.');
-          return null;
-        }
-        if (wish.video) this.emit('said', name === 'NotReadableError' ? 'Your camera is in use by another program.' : 'No camera found: sound only.');
-      }
-    }
-    return null;
   }
 }
 
 /** Why this page cannot call people; empty when it can. */
 export const cannotTalk = () => (navigator.mediaDevices?.getUserMedia ? ''
   : 'Browsers only allow camera and microphone on pages from https or localhost.');
-
-const release = (stream) => stream?.getTracks().forEach((track) => track.stop());

@@ -97,6 +97,34 @@ export function sayShare(share) {
   put($('share'), name ? `${name}: ${share.message || share.code}` : '');
 }
 
+/** The buttons for what we send, in a call with a person; `own` is null outside of one. */
+export function sayOwn(own) {
+  for (const id of ['microphone', 'film', 'share-screen', 'devices']) $(id).hidden = !own;
+  if (!own) return;
+  const button = (id, words, icon) => {
+    put($(id).querySelector('span'), words);
+    if (icon) $(id).querySelector('use').setAttribute('href', icon);
+  };
+  $('microphone').disabled = !own.microphone;
+  button('microphone', own.muted ? 'Unmute mic' : 'Mute mic', own.muted ? '#i-mic-off' : '#i-mic');
+  $('film').disabled = own.sharing;
+  button('film', own.picture && !own.sharing ? 'Stop camera' : 'Start camera', own.picture && !own.sharing ? '#i-camera' : '#i-camera-off');
+  $('share-screen').hidden = !own.canShare; // phones have none to share
+  button('share-screen', own.sharing ? 'Stop sharing' : 'Share screen');
+}
+
+/** The lists of microphones and cameras; false hides them. */
+export function sayDevices(devices) {
+  $('own').hidden = !devices;
+  for (const [kind, all] of Object.entries(devices || {})) {
+    const select = $(`device-${kind}`);
+    const options = all.map(({ id, name, used }) => Object.assign(document.createElement('option'), { value: id, textContent: name, selected: used }));
+    const known = [...select.options].map(({ value, textContent, selected }) => `${value} ${textContent} ${selected}`).join();
+    if (options.map(({ value, textContent, selected }) => `${value} ${textContent} ${selected}`).join() !== known) select.replaceChildren(...options);
+    select.disabled = !all.length;
+  }
+}
+
 let toasting;
 export function toast(words) {
   const toast = $('toast');

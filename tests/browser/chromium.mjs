@@ -16,12 +16,12 @@ const FAKE_DEVICES = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-m
 export class Chromium {
   static #count = 0;
 
-  /** `devices`: with a fake camera and microphone, allowed; `viewport` and the like go to playwright. */
-  static async start(s, { devices = false, ...options } = {}) {
+  /** `devices`: with a fake camera and microphone, allowed; `more` flags; `viewport` and the like go to playwright. */
+  static async start(s, { devices = false, more = [], ...options } = {}) {
     const profile = join(s.dir, `chromium-${Chromium.#count++}`);
     const context = await chromium.launchPersistentContext(profile, {
       executablePath: found('chromium'),
-      args: [...FLAGS, ...(devices ? FAKE_DEVICES : [])],
+      args: [...FLAGS, ...(devices ? FAKE_DEVICES : []), ...more],
       viewport: { width: 1280, height: 800 },
       ignoreHTTPSErrors: true,
       ...options,

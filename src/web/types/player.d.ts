@@ -29,6 +29,14 @@ export class Player extends Emitter<PlayerEvents> {
      * @returns {Promise<Blob>}
      */
     snapshot(): Promise<Blob>;
+    /**
+     * Sends another track of one kind from now on; null sends none. `stream`, as it was given, has the track already.
+     * @param {'audio' | 'video'} kind
+     * @param {MediaStreamTrack | null} track
+     */
+    send(kind: "audio" | "video", track: MediaStreamTrack | null): void;
+    /** Whether the other side sends video, as was agreed. */
+    get seen(): boolean;
     /** Begins ICE anew, in the same call: our addresses are others than before. */
     restart(): void;
     close(): void;

@@ -1,0 +1,171 @@
+// What a person sends in a call: microphone, camera, screen. Each is taken, muted, exchanged and given back here.
+//
+// Events: changed(); track(kind, track) when another track, or none, is sent from now on; said(words).
+
+import { Emitter } from './events.js';
+
+/** What this browser asks for, from the best to what a call needs at least. */
+const WISHES = [{ video: true, audio: true }, { audio: true }];
+
+export class Own extends Emitter {
+  #devices;
+  #chosen = { audio: '', video: '' }; // ids of devices; empty: the browser's choice
+  /** @type {MediaStreamTrack | null} the camera while the screen is shared */
+  #camera = null;
+
+  constructor({ devices = navigator.mediaDevices } = {}) {
+    super(['changed', 'track', 'said']);
+    this.#devices = devices;
+    /** @type {MediaStream | null} what is sent now; null without a call */
+    this.stream = null;
+    this.sharing = false; // the screen takes the camera's place
+  }
+
+  get microphone() { return this.#of('audio'); }
+  /** What is seen of us: the camera, or the screen. */
+  get picture() { return this.#of('video'); }
+  get muted() { return !this.microphone?.enabled; }
+  get canShare() { return Boolean(this.#devices.getDisplayMedia); }
+
+  /** Asks for camera and microphone, or the microphone alone; whether there is anything to send. */
+  async take() {
+    await this.#forget();
+    for (const wish of WISHES) {
+      try {
+        this.stream = await this.#devices.getUserMedia(this.#wish(wish));
+        this.stream.getTracks().forEach((track) => this.#follow(track));
+        this.emit('changed');
+        return true;
+      } catch ({ name }) {
+        if (name === 'NotAllowedError') {
+          this.emit('said', 'The browser has blocked camera and microphone. Allow them next to the address bar.');
+          return false;
+        }
+        if (wish.video) this.emit('said', name === 'NotReadableError' ? 'Your camera is in use by another program.' : 'No camera found: sound only.');
+      }
+    }
+    return false;
+  }
+
+  /** Turns everything off. */
+  release() {
+    for (const track of [...(this.stream?.getTracks() ?? []), this.#camera]) track?.stop();
+    Object.assign(this, { stream: null, sharing: false });
+    this.#camera = null;
+    this.emit('changed');
+  }
+
+  /** Silence instead of the microphone's sound; the device stays open, so that it is back at once. */
+  mute(muted) {
+    if (this.microphone) this.microphone.enabled = !muted;
+    this.emit('changed');
+  }
+
+  /** Turns the camera off, its light too, or on. */
+  async film(on) {
+    if (!this.stream || this.sharing) return;
+    if (on) await this.#open('video');
+    else this.#put('video', null);
+  }
+
+  /** Shows the screen, or a window of the person's choice, in place of the camera; or ends that. */
+  async share(on) {
+    if (!this.stream || on === this.sharing) return;
+    if (!on) return this.#unshare();
+    let screen;
+    try {
+      screen = await this.#devices.getDisplayMedia({ video: true });
+    } catch ({ name, message }) {
+      // The person thought better of it, which needs no words.
+      if (name !== 'NotAllowedError') this.emit('said', `The screen cannot be shared: ${message}`);
+      return;
+    }
+    const [track] = screen.getVideoTracks();
+    if (!this.stream) return track.stop(); // the call is over
+    this.#camera = this.picture;
+    this.sharing = true;
+    this.#put('video', track, { keep: true });
+    // The browser has a button of its own for it.
+    track.addEventListener('ended', () => { if (this.picture === track) this.#unshare(); });
+  }
+
+  #unshare() {
+    const camera = this.#camera;
+    this.#camera = null;
+    this.sharing = false;
+    this.#put('video', camera);
+  }
+
+  /** The devices there are, and the one in use of each kind: { audio, video } of [{ id, name, used }]. */
+  async list() {
+    const all = await this.#devices.enumerateDevices();
+    const of = (kind, track) => all.filter((it) => it.kind === `${kind}input` && it.deviceId).map(({ deviceId, label }, i) => (
+      { id: deviceId, name: label || `${kind === 'audio' ? 'Microphone' : 'Camera'} ${i + 1}`, used: track?.getSettings().deviceId === deviceId }));
+    return { audio: of('audio', this.microphone), video: of('video', this.sharing ? this.#camera : this.picture) };
+  }
+
+  /** Takes another microphone or camera, in this call and the next ones. */
+  async use(kind, id) {
+    this.#chosen[kind] = id;
+    if (!this.stream) return;
+    if (kind === 'video' && this.sharing) {
+      this.#camera?.stop();
+      this.#camera = await this.#get('video');
+      this.emit('changed');
+    } else await this.#open(kind);
+  }
+
+  /** A device that was chosen and is not there any more is no choice. */
+  async #forget() {
+    const ids = (await this.#devices.enumerateDevices()).map(({ deviceId }) => deviceId);
+    for (const [kind, id] of Object.entries(this.#chosen)) if (!ids.includes(id)) this.#chosen[kind] = '';
+  }
+
+  #of(kind) { return this.stream?.getTracks().find((track) => track.kind === kind) ?? null; }
+
+  #wish(kinds) {
+    return Object.fromEntries(Object.keys(kinds).map((kind) => [kind, this.#chosen[kind] ? { deviceId: { exact: this.#chosen[kind] } } : true]));
+  }
+
+  async #open(kind) {
+    const { muted } = this;
+    const track = await this.#get(kind);
+    if (!track) return;
+    if (!this.stream) return track.stop(); // the call is over
+    if (kind === 'audio') track.enabled = !muted || !this.microphone;
+    this.#put(kind, track);
+  }
+
+  async #get(kind) {
+    try {
+      const stream = await this.#devices.getUserMedia(this.#wish({ [kind]: true }));
+      const [track] = stream.getTracks();
+      this.#follow(track);
+      return track;
+    } catch ({ name, message }) {
+      const device = kind === 'audio' ? 'microphone' : 'camera';
+      this.emit('said', name === 'NotAllowedError' ? `The browser has blocked the ${device}. Allow it next to the address bar.`
+        : name === 'NotReadableError' ? `This ${device} is in use by another program.` : `There is no such ${device}: ${message}`);
+      return null;
+    }
+  }
+
+  #put(kind, track, { keep = false } = {}) {
+    const before = this.#of(kind);
+    if (before) this.stream.removeTrack(before);
+    if (!keep) before?.stop();
+    if (track) this.stream.addTrack(track);
+    this.emit('track', kind, track);
+    this.emit('changed');
+  }
+
+  /** A device that is unplugged ends its track; what was sent ends with it. */
+  #follow(track) {
+    track.addEventListener('ended', () => {
+      if (this.#camera === track) this.#camera = null;
+      if (this.#of(track.kind) !== track) return;
+      this.emit('said', track.kind === 'audio' ? 'Your microphone is gone. Choose another under Devices.' : 'Your camera is gone.');
+      this.#put(track.kind, null);
+    });
+  }
+}
