@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::SourceStatus;
 use super::controls::{Control, Value};
-use crate::media::adapt::heat::{Limits, Reading};
 use crate::media::adapt::ladder::Quality;
+use crate::media::adapt::temperature::{Limits, Reading};
 use crate::media::error::MediaError;
 use crate::media::{Frame, StreamId, StreamInfo};
 
