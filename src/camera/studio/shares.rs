@@ -1,7 +1,7 @@
 //! From what demand decides for each viewer to its session, to the viewer and to the program; and back, what its network
 //! does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::{Output, Studio};
@@ -9,6 +9,7 @@ use crate::call::CallId;
 use crate::camera::demand::{self, Sink};
 use crate::camera::event::{Event, ViewerId};
 use crate::camera::sharing::{Policy, Share, ShareReason};
+use crate::media::StreamId;
 use crate::rtc::Serving;
 
 /// How often demand learns what is sent to each viewer, and what becomes of it.
@@ -17,10 +18,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What each viewer gets, and what was sent to it.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    served: BTreeMap<CallId, (Share, ShareReason)>,
+    served: BTreeMap<CallId, Served>,
     /// Bytes so far, and when they were counted.
     sent: BTreeMap<CallId, (u64, Instant)>,
     look_at: Option<Instant>,
+}
+
+/// What demand decided for a viewer.
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    share: demand::Share,
+    reason: ShareReason,
 }
 
 impl Shares {
@@ -31,7 +39,13 @@ impl Shares {
 
     /// What a viewer gets, and why.
     pub(super) fn of(&self, call: CallId) -> Option<(Share, ShareReason)> {
-        self.served.get(&call).copied()
+        self.served.get(&call).map(|served| (served.share.into(), served.reason))
+    }
+
+    /// What is sent to a viewer in bit/s since the last time; `None` the first time, or if its session began anew.
+    fn sent(&mut self, call: CallId, bytes: u64, now: Instant) -> Option<u32> {
+        let (before, at) = self.sent.insert(call, (bytes, now))?;
+        rate(bytes.checked_sub(before)?, now.duration_since(at))
     }
 
     /// A call is over.
@@ -45,20 +59,30 @@ impl Studio {
     /// What demand decided for a viewer.
     pub(super) fn serve(&mut self, sink: Sink, share: demand::Share, reason: ShareReason, now: Instant) {
         let Sink::Call(call) = sink else { return };
-        let serving = match share {
-            demand::Share::Full(stream) | demand::Share::Small(stream) => Serving::Frames(stream),
-            demand::Share::KeyFrames(stream) => Serving::KeyFrames(stream),
-            demand::Share::Nothing => Serving::Nothing,
-        };
-        self.calling.serve(call, serving, now);
+        let before = self.shares.served.insert(call, Served { share, reason });
+        if before.is_none_or(|before| before.share != share) {
+            self.calling.serve(call, serving(share), now);
+        }
+        let before = before.map_or((Share::Full, ShareReason::Full), |b| (b.share.into(), b.reason));
         let share = Share::from(share);
-        let before = self.shares.served.insert(call, (share, reason));
-        let is_news = before
-            .map_or((share, reason) != (Share::Full, ShareReason::Full), |before| before != (share, reason));
+        let is_news = before != (share, reason);
         let Some(party) = self.calling.party(call).filter(|_| is_news) else { return };
         let to = party.peer.as_str().to_owned();
         self.out.push_back(Output::Share(to, share.told(reason)));
         self.out.push_back(Output::Event(Event::Share { id: ViewerId(call), share, reason }));
+    }
+
+    /// A viewer agreed on these streams. Its session may be another one, which knows nothing of what was decided.
+    pub(super) fn serve_again(&mut self, call: CallId, takes: &BTreeSet<StreamId>, now: Instant) {
+        let Some(Served { share, .. }) = self.shares.served.get(&call).copied() else { return };
+        let codec = |id: StreamId| self.demand.stream(id).map(|info| info.codec);
+        let fits = |id| takes.iter().any(|taken| codec(*taken) == codec(id));
+        if share.stream().is_none_or(fits) {
+            self.calling.serve(call, serving(share), now);
+        } else {
+            // Of another codec: demand decides anew.
+            self.shares.served.remove(&call);
+        }
     }
 
     /// Tells demand what was sent to each viewer since the last time, and what became of it.
@@ -75,8 +99,7 @@ impl Studio {
             self.calling.parties().filter(|party| party.joined).map(|party| party.call).collect();
         for call in calls {
             let Some(stats) = self.calling.stats(call) else { continue };
-            let before = self.shares.sent.insert(call, (stats.bytes, now));
-            let sent = before.and_then(|(bytes, at)| rate(stats.bytes - bytes, now.duration_since(at)));
+            let sent = self.shares.sent(call, stats.bytes, now);
             let (loss, round_trip) = (stats.loss.unwrap_or_default(), stats.rtt);
             let sink = Sink::Call(call);
             self.demand.handle_input(demand::Input::Link { sink, sent, loss, round_trip }, now);
@@ -100,8 +123,29 @@ impl Studio {
     }
 }
 
+fn serving(share: demand::Share) -> Serving {
+    match share {
+        demand::Share::Full(stream) | demand::Share::Small(stream) => Serving::Frames(stream),
+        demand::Share::KeyFrames(stream) => Serving::KeyFrames(stream),
+        demand::Share::Nothing => Serving::Nothing,
+    }
+}
+
 /// In bit/s.
 fn rate(bytes: u64, time: Duration) -> Option<u32> {
     let micros = u64::try_from(time.as_micros()).ok().filter(|micros| *micros > 0)?;
     Some(u32::try_from(bytes.saturating_mul(8_000_000) / micros).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_began_anew_has_no_rate_yet() {
+        let (mut shares, now, call) = (Shares::default(), Instant::now(), CallId(1));
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let rates = [(1000, 0), (2000, 1), (500, 2), (1500, 3)].map(|(b, s)| shares.sent(call, b, at(s)));
+        assert_eq!(rates, [None, Some(8000), None, Some(8000)]);
+    }
 }

@@ -104,6 +104,7 @@ impl Studio {
             calling::Event::Calling { call, peer } => Event::Calling { id: ViewerId(call), peer },
             calling::Event::Takes { call, streams } => {
                 self.check_profiles(&[call]);
+                self.serve_again(call, &streams, now);
                 return self.want(Sink::Call(call), streams, now);
             }
             calling::Event::Joined { call } => {

@@ -86,3 +86,22 @@ fn a_named_viewer_decides_while_it_watches() {
     assert!(all_full, "both get what carol's network carries: {:?}", world.shares);
     assert!(world.bitrates.last().is_some_and(|bps| *bps <= 500_000), "{:?}", world.bitrates);
 }
+
+#[test]
+fn a_page_that_is_loaded_anew_in_the_same_call_keeps_its_share() {
+    let mut world = world();
+    pass(&mut world, 8, 4_000_000, 0);
+    assert_eq!(world.shares.last(), Some(&("carol|3".to_owned(), "nothing".to_owned())));
+    let sent = |world: &World| -> Vec<bool> {
+        world.studio.viewers().map(|(_, stats)| stats.expect("it has a session").video.is_some()).collect()
+    };
+    assert_eq!(sent(&world), [true, false]);
+    // Another peer connection has another certificate.
+    let other = OFFER.replace("sha-256 A1:", "sha-256 A2:");
+    assert_ne!(other, OFFER);
+    let body = serde_json::json!({ "type": "offer", "sdp": other }).to_string();
+    world.call("carol|3", "call:offer", &body);
+    assert_eq!(world.said("call:answer carol|3"), 2);
+    assert_eq!(sent(&world), [true, false]);
+    pass(&mut world, 3, 4_000_000, 0);
+}

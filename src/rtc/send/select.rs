@@ -97,9 +97,12 @@ impl Selection {
         self.serving.stream().is_some_and(|next| stream == next || stream == self.current)
     }
 
-    /// Selects something else. Returns the stream of which a key frame is needed for that.
+    /// Selects something else. Returns the stream of which a key frame is needed for that; the same selection again needs
+    /// none, whatever it waits for.
     pub(super) fn serve(&mut self, serving: Serving, now: Instant) -> Option<StreamId> {
-        self.serving = serving;
+        if std::mem::replace(&mut self.serving, serving) == serving {
+            return None;
+        }
         let next = serving.stream()?;
         let is_thin = matches!(serving, Serving::KeyFrames(_));
         if next == self.current && (is_thin || !self.has_gap) {

@@ -106,6 +106,18 @@ fn frames_since_the_last_key_frame_make_a_change_instant() {
 }
 
 #[test]
+fn the_same_selection_again_changes_nothing() {
+    let mut w = watched(Config::default(), 1);
+    for _ in 0..3 {
+        w.fanout.serve(VIEWER, Serving::Frames(SMALL), w.now);
+    }
+    w.run(ms(50));
+    assert_eq!(w.events.iter().filter(|(_, e)| is_join(e, SMALL)).count(), 1, "one key frame is enough");
+    w.run(ms(500));
+    assert_eq!(w.fanout.stats(VIEWER).expect("lives").video, Some(SMALL));
+}
+
+#[test]
 fn key_frames_alone_and_nothing() {
     let mut w = watched(Config::default(), 1);
     w.fanout.serve(VIEWER, Serving::KeyFrames(H264), w.now);
