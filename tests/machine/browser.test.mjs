@@ -24,7 +24,7 @@ scenario('Chromium plays the camera of an emulated board behind a port forward',
 
   board.tell('unbind');
   s.note(`the board: ${await board.says(/^source: .*/)}`);
-  s.note(`the page: ${await words(page, /is frozen/, SLOW)}`);
+  s.note(`the page: ${await words(page, /has no picture at the moment.*not plugged in/, SLOW)}`);
   // The camera probes the path every few seconds, with packets without video.
   const state = () => page.probe('attribute', '#stage', 'data-state');
   const mind = until('another state', async () => (await state()) !== 'stalled', { within: 8000 }).then(state, () => 'stalled');
