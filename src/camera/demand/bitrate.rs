@@ -263,7 +263,10 @@ impl Demand {
             Tier::Main if heading * 100 >= u64::from(max) * least(FULL, ShareReason::Full) => {
                 ShareReason::Full
             }
-            Tier::Main if usable * 100 > heading * least(OTHERS, ShareReason::Others) => ShareReason::Others,
+            Tier::Main if usable * 100 > heading * least(OTHERS, ShareReason::Others) => {
+                let alone = self.viewers(main).nth(1).is_none();
+                if alone { ShareReason::Full } else { ShareReason::Others }
+            }
             Tier::Main | Tier::Small => ShareReason::Network(carries),
             Tier::KeyFrames | Tier::Nothing if is_hot => ShareReason::Heat,
             Tier::KeyFrames | Tier::Nothing => ShareReason::Network(carries),

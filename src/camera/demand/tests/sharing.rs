@@ -118,6 +118,23 @@ fn a_lone_viewer_caps_the_encoder_itself() {
 }
 
 #[test]
+fn a_lone_viewer_is_limited_by_nobody_else() {
+    let mut w = World::of(&renditions());
+    w.wants(ALICE, &[VIDEO]);
+    w.flows();
+    w.pass(SECOND, &[(ALICE, 300_000)]);
+    w.taken("");
+    // More than the encoder follows at once.
+    for estimate in (400_000..6_000_000).step_by(200_000) {
+        w.pass(Duration::from_millis(100), &[(ALICE, estimate)]);
+    }
+    w.pass(10 * SECOND, &[(ALICE, 6_000_000)]);
+    let told = w.taken("serve");
+    assert!(told.iter().all(|line| !line.ends_with("others")), "{told:?}");
+    assert_eq!(told.last().map(String::as_str), Some("serve 1 full 10: full"));
+}
+
+#[test]
 fn the_bitrate_that_was_asked_for_stays_while_the_network_carries_it() {
     let mut w = World::of(&renditions());
     w.wants(ALICE, &[VIDEO]);
