@@ -99,8 +99,8 @@ pub(crate) enum Unit {
     Bits,
     #[serde(rename = "kbit/s")]
     Kilobits,
-    #[serde(rename = "pictures")]
-    Pictures,
+    #[serde(rename = "frames")]
+    Frames,
 }
 
 impl Unit {
@@ -108,7 +108,7 @@ impl Unit {
     pub(crate) fn of(self, value: u32) -> u32 {
         match self {
             Unit::Kilobits => (value / 1000).max(1),
-            Unit::Bits | Unit::Pictures => value,
+            Unit::Bits | Unit::Frames => value,
         }
     }
 }
@@ -248,11 +248,11 @@ impl Encoder {
         for name in controls.chain(self.controls.keys()).chain(&self.key_frame) {
             controls::id(name)?;
         }
-        if self.bitrate.unit == Unit::Pictures {
+        if self.bitrate.unit == Unit::Frames {
             return Err("the unit of a bitrate must be bit/s or kbit/s".into());
         }
-        if let Some(knob) = self.key_interval.iter().find(|knob| knob.unit != Unit::Pictures) {
-            return Err(format!("the unit of a key frame interval must be pictures, not {:?}", knob.unit));
+        if let Some(knob) = self.key_interval.iter().find(|knob| knob.unit != Unit::Frames) {
+            return Err(format!("the unit of a key frame interval must be frames, not {:?}", knob.unit));
         }
         Ok(())
     }

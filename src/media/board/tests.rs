@@ -274,7 +274,7 @@ fn a_wrong_profile_is_refused_with_its_key_and_a_suggestion() {
     let own = format!(
         "{}\n[element.acmeenc]\nhardware = true\npackage = 'acme'\ncaps = 'video/x-h264'\nsource = 'a book'\n\
          documented = ['rate', 'gop']\nbitrate = {{ property = 'rate', unit = 'kbit/s' }}\n\
-         key_interval = [{{ property = 'gop', unit = 'pictures' }}]\n",
+         key_interval = [{{ property = 'gop', unit = 'frames' }}]\n",
         change("'x264enc'", "'acmeenc'")
     );
     let (acme, _) = written("mine.toml", &own, &elements).expect("an encoder of one's own");
@@ -328,10 +328,10 @@ fn a_wrong_profile_is_refused_with_its_key_and_a_suggestion() {
         (change("[match]\n[[encoder]]\nname = 'x264enc'", "encoder = []\n[match]"), "name at least one"),
         (
             own.replace("'kbit/s'", "'kbit'"),
-            "element.acmeenc.bitrate.unit: must be one of bit/s, kbit/s, pictures, not \"kbit\"; did you mean \"kbit/s\"?",
+            "element.acmeenc.bitrate.unit: must be one of bit/s, kbit/s, frames, not \"kbit\"; did you mean \"kbit/s\"?",
         ),
-        (own.replace("'kbit/s'", "'pictures'"), "element.acmeenc: the unit of a bitrate"),
-        (own.replace("unit = 'pictures'", "unit = 'bit/s'"), "the unit of a key frame interval"),
+        (own.replace("'kbit/s'", "'frames'"), "element.acmeenc: the unit of a bitrate"),
+        (own.replace("unit = 'frames'", "unit = 'bit/s'"), "the unit of a key frame interval"),
         (
             own.replace("property = 'rate',", ""),
             "element.acmeenc.bitrate: must have either a property or a control",
