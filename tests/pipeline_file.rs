@@ -169,7 +169,7 @@ fn unplayable_files_are_refused_at_once_with_a_reason() {
         (text(&folder.0), "no-file", "is a directory"),
         (folder.write("text.mp4", b"This is no video."), "not-media", "not a playable video"),
         (folder.write("empty.mp4", b""), "not-media", "not a playable video"),
-        (folder.record("sound.mkv", AUDIO), "no-pictures", "has no video"),
+        (folder.record("sound.mkv", AUDIO), "no-video", "has no video"),
         ("/dev/video97".into(), "no-camera", "camera /dev/video97 not found"),
         ("/dev/null".into(), "not-a-camera", "is not a camera"),
         ("/dev/v4l".into(), "no-camera", "camera /dev/v4l not found"),

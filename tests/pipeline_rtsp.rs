@@ -120,7 +120,7 @@ fn each_failure_has_a_message_without_the_password() {
         (camera.address("/nothing"), "not-found"),
         (camera.address("/secret"), "unauthorized"),
         (secret("me:wrong"), "unauthorized"),
-        (camera.address("/sound"), "no-pictures"),
+        (camera.address("/sound"), "no-video"),
         (format!("rtsp://me:wrong@{closed}/av"), "unreachable"),
         ("rtsp://no-such-host.invalid/av".into(), "unreachable"),
     ];

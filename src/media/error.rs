@@ -25,7 +25,7 @@ pub enum ErrorKind {
     /// The file has nothing that can be played.
     NotMedia,
     /// The source has no video.
-    NoPictures,
+    NoVideo,
     /// The video's H.264 profile is not the one negotiated with viewers.
     OtherProfile,
     /// The network source is unreachable.
@@ -39,7 +39,7 @@ pub enum ErrorKind {
     /// The source is open but delivers nothing.
     Stalled,
     /// The camera delivers frames of another size or format than negotiated.
-    WrongPictures,
+    WrongFormat,
     /// The camera's frame rate is far below the negotiated one.
     TooSlow,
     /// The camera has no such control.
@@ -93,14 +93,14 @@ impl MediaError {
             ErrorKind::NotAllowed => "not-allowed",
             ErrorKind::NoFile => "no-file",
             ErrorKind::NotMedia => "not-media",
-            ErrorKind::NoPictures => "no-pictures",
+            ErrorKind::NoVideo => "no-video",
             ErrorKind::OtherProfile => "other-profile",
             ErrorKind::Unreachable => "unreachable",
             ErrorKind::NotFound => "not-found",
             ErrorKind::Unauthorized => "unauthorized",
             ErrorKind::Ended => "ended",
             ErrorKind::Stalled => "stalled",
-            ErrorKind::WrongPictures => "wrong-pictures",
+            ErrorKind::WrongFormat => "wrong-format",
             ErrorKind::TooSlow => "too-slow",
             ErrorKind::NoControl => "no-control",
             ErrorKind::BadValue => "bad-value",

@@ -88,7 +88,7 @@ fn words(kind: ErrorKind) -> &'static str {
         ErrorKind::NotAllowed => "The program has no permission to open the source.",
         ErrorKind::NoFile => "The file does not exist.",
         ErrorKind::NotMedia => "The file cannot be played.",
-        ErrorKind::NoPictures => "The source has no video.",
+        ErrorKind::NoVideo => "The source has no video.",
         ErrorKind::Unreachable => "The network camera cannot be reached.",
         ErrorKind::NotFound => "The network camera has no such path.",
         ErrorKind::Unauthorized => "The network camera rejected the user or password.",

@@ -227,7 +227,7 @@ fn look_inside(
         if has("video/") {
             return Ok(Has { audio: has("audio/") });
         }
-        Err(MediaError::new(ErrorKind::NoPictures, format!("{source} has no video that can be decoded")))
+        Err(MediaError::new(ErrorKind::NoVideo, format!("{source} has no video that can be decoded")))
     });
     outcome.map_err(|error| fault::with_missing(error, missing.as_deref()))
 }

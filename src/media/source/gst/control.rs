@@ -202,7 +202,7 @@ impl Control {
                     "the camera's H.264 is of profile {profile:02x}{constraints:02x}, which browsers are not \
                      promised: its pictures are encoded here"
                 );
-                self.announce(SourceEvent::Trouble(MediaError::new(ErrorKind::WrongPictures, words)));
+                self.announce(SourceEvent::Trouble(MediaError::new(ErrorKind::WrongFormat, words)));
                 if let Some(camera) = &mut self.plan.camera {
                     camera.refuse_h264();
                 }

@@ -108,7 +108,7 @@ fn an_unsupported_sensor_size_is_reported() {
     let head = "videotestsrc name=camera ! video/x-raw,width=100 ! jpegenc ! jpegdec ! video/x-raw,width=320";
     let all = told(head, |all| matches!(all.last(), Some((_, SourceEvent::Failed(_)))));
     let Some((_, SourceEvent::Failed(error))) = all.last() else { panic!("{all:?}") };
-    assert_eq!(error.kind(), ErrorKind::WrongPictures, "{error}");
+    assert_eq!(error.kind(), ErrorKind::WrongFormat, "{error}");
     assert!(error.to_string().contains("size and frame rate"), "{error}");
 }
 

@@ -53,7 +53,7 @@ pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str
             format!("no camera responds at the board's camera port: {}", error.message()),
         ),
         (Location::Csi { .. }, ..) if has("not-negotiated") => (
-            ErrorKind::WrongPictures,
+            ErrorKind::WrongFormat,
             format!(
                 "{source} does not support this size and frame rate: try others, such as 1280x720 at 30 fps"
             ),
@@ -109,7 +109,7 @@ pub(super) fn with_missing(error: MediaError, missing: Option<&str>) -> MediaErr
         Some(missing)
             if matches!(
                 error.kind(),
-                ErrorKind::MissingPlugin | ErrorKind::NoPictures | ErrorKind::NotMedia
+                ErrorKind::MissingPlugin | ErrorKind::NoVideo | ErrorKind::NotMedia
             ) =>
         {
             let words = format!("{missing} not installed (try `apt install {DECODERS}`)");
@@ -142,7 +142,7 @@ pub(super) fn wrong_size(source: &Location, agreed: (u32, u32), given: (u32, u32
         "{source} negotiated {}x{} but delivers {}x{}; using the frames as delivered",
         agreed.0, agreed.1, given.0, given.1
     );
-    MediaError::new(ErrorKind::WrongPictures, words)
+    MediaError::new(ErrorKind::WrongFormat, words)
 }
 
 /// The frame rate is far lower than negotiated.
@@ -190,7 +190,7 @@ mod tests {
             (&csi, error(R::NotFound), "cameras() is empty", "no-camera"),
             (&csi, error(R::Failed), "", "no-camera"),
             (&csi, error(R::Busy), "", "camera-busy"),
-            (&csi, stream(S::Failed), "reason not-negotiated (-4)", "wrong-pictures"),
+            (&csi, stream(S::Failed), "reason not-negotiated (-4)", "wrong-format"),
             (&csi, stream(S::Failed), "reason error (-5)", "media"),
             (&rtsp, error(R::NotAuthorized), "", "unauthorized"),
             (&rtsp, error(R::NotFound), "", "not-found"),
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_missing_decoder_is_named() {
-        let error = MediaError::new(ErrorKind::NoPictures, "no pictures");
+        let error = MediaError::new(ErrorKind::NoVideo, "no pictures");
         let named = with_missing(error.clone(), Some("H.265 (Main Profile) decoder"));
         assert_eq!(named.code(), "missing-plugin");
         assert!(named.to_string().contains("H.265 (Main Profile) decoder"), "{named}");

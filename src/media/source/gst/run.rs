@@ -135,7 +135,7 @@ impl Run {
             Found::NoMore if self.has_video => return Ok(()),
             Found::NoMore => {
                 let words = format!("{} has no video that can be decoded", plan.settings.source);
-                return Err(MediaError::new(ErrorKind::NoPictures, words));
+                return Err(MediaError::new(ErrorKind::NoVideo, words));
             }
             _ => return Ok(()),
         }
