@@ -262,7 +262,7 @@ fn head(choice: &Choice) -> String {
     };
     let (width, height) = choice.size;
     let rate =
-        choice.rate.map_or(String::new(), |rate| format!(",framerate={}/{}", rate.pictures, rate.seconds));
+        choice.rate.map_or(String::new(), |rate| format!(",framerate={}/{}", rate.frames, rate.seconds));
     let exact = format!("width={width},height={height}{rate}");
     let asked = match (choice.way, choice.fourcc.gst_name()) {
         (Way::PassThrough, _) => format!("video/x-h264,stream-format=byte-stream,{exact}"),
@@ -324,7 +324,7 @@ mod tests {
     use gst::prelude::*;
 
     use super::*;
-    use crate::media::source::v4l2::device::{FourCc, Rate};
+    use crate::media::source::v4l2::device::{FourCc, FrameRate};
 
     #[test]
     fn single_fields_are_requested_from_a_camera_that_has_nothing_else() {
@@ -332,7 +332,7 @@ mod tests {
         let choice = Choice {
             fourcc: FourCc(*b"YUYV"),
             size: (720, 576),
-            rate: Rate::new(25, 1),
+            rate: FrameRate::new(25, 1),
             way: Way::Encode,
             io: Io::Mmap,
             why: String::new(),

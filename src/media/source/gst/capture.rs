@@ -23,7 +23,7 @@ use crate::media::frame::sps::Sps;
 use crate::media::source::Location;
 use crate::media::source::frame_rate_check::{self, Verdict};
 use crate::media::source::timestamps::Missing;
-use crate::media::source::v4l2::device::{Rate, Size};
+use crate::media::source::v4l2::device::{FrameRate, Size};
 
 /// How often a still picture is repeated: new viewers see it quickly, at almost no cost.
 const STILL_FPS: u32 = 5;
@@ -139,7 +139,7 @@ where
 }
 
 /// Counts a camera's frames before any is dropped.
-fn watch_pace(pad: &gst::Pad, rate: Option<Rate>, tell: impl Fn(Verdict) + Send + Sync + 'static) {
+fn watch_pace(pad: &gst::Pad, rate: Option<FrameRate>, tell: impl Fn(Verdict) + Send + Sync + 'static) {
     let Some(rate) = rate else { return };
     let pace = Mutex::new(frame_rate_check::Pace::new(rate.per_second()));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {

@@ -20,7 +20,7 @@ use super::target::Target;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::frame_rate_check::Verdict;
 use crate::media::source::life::{self, Input, Life, Reopening};
-use crate::media::source::v4l2::device::Rate;
+use crate::media::source::v4l2::device::FrameRate;
 use crate::media::source::{Command, Location, SourceEvent};
 use crate::media::{StreamId, VIDEO_H264_SMALL};
 
@@ -214,7 +214,7 @@ impl Control {
                 self.announce(SourceEvent::Trouble(error));
             }
             News::Found(Found::Pace(verdict)) => {
-                let agreed = run.info().and_then(|info| info.choice.rate).map_or(0.0, Rate::per_second);
+                let agreed = run.info().and_then(|info| info.choice.rate).map_or(0.0, FrameRate::per_second);
                 match verdict {
                     Verdict::TooSlow { per_second: rate } => {
                         let error = fault::too_slow(&self.plan.settings.source, agreed, rate);

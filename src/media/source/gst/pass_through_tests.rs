@@ -13,7 +13,7 @@ use crate::media::frame::sps::Sps;
 use crate::media::source::SourceEvent;
 use crate::media::source::frame_rate_check::Verdict;
 use crate::media::source::v4l2::choose::{Choice, Way};
-use crate::media::source::v4l2::device::{FourCc, Rate};
+use crate::media::source::v4l2::device::{FourCc, FrameRate};
 
 const SIZE: (u32, u32) = (320, 180);
 const H264: StreamId = StreamId(0);
@@ -47,7 +47,7 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     let choice = Choice {
         fourcc: FourCc(*b"H264"),
         size: SIZE,
-        rate: Rate::new(10, 1),
+        rate: FrameRate::new(10, 1),
         way: Way::PassThrough,
         io: Io::Mmap,
         why: String::new(),

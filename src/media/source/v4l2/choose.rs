@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::device::{Device, Format, FourCc, Rate, Rates, Size, Sizes};
+use super::device::{Device, Format, FourCc, FrameRate, Rates, Size, Sizes};
 
 /// The requested video, and what can be processed here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct Choice {
     /// Frame size in pixels.
     pub size: Size,
     /// Frame rate; `None` if the driver does not report its rates.
-    pub rate: Option<Rate>,
+    pub rate: Option<FrameRate>,
     /// How the video is processed.
     pub way: Way,
     /// How frames get into the pipeline.
@@ -157,7 +157,7 @@ struct Candidate {
     fourcc: FourCc,
     way: Way,
     size: Size,
-    rate: Option<Rate>,
+    rate: Option<FrameRate>,
 }
 
 /// Chooses from what a camera offers; `None` if it offers or reports nothing usable.
@@ -211,16 +211,16 @@ fn snap(wanted: u32, min: u32, max: u32, step: u32) -> u32 {
 }
 
 /// The slowest rate that is fast enough, or else the fastest.
-fn best_rate(rates: &Rates, fps: u32) -> Option<Rate> {
+fn best_rate(rates: &Rates, fps: u32) -> Option<FrameRate> {
     match rates {
         Rates::Unknown => None,
         Rates::Some(rates) => {
-            let by_speed = |a: &&Rate, b: &&Rate| a.per_second().total_cmp(&b.per_second());
+            let by_speed = |a: &&FrameRate, b: &&FrameRate| a.per_second().total_cmp(&b.per_second());
             let enough = rates.iter().filter(|rate| keeps(rate.per_second(), fps)).min_by(by_speed);
             enough.or_else(|| rates.iter().max_by(by_speed)).copied()
         }
         Rates::Range { min, max } => {
-            let wanted = Rate { pictures: fps.max(1), seconds: 1 };
+            let wanted = FrameRate { frames: fps.max(1), seconds: 1 };
             Some(match wanted.per_second() {
                 rate if rate < min.per_second() => *min,
                 rate if rate > max.per_second() => *max,
@@ -254,7 +254,7 @@ fn quality(candidate: &Candidate, request: &CameraRequest) -> u32 {
     // Scaled to fit the requested size with its aspect ratio, never enlarged.
     let scale = (wanted_width / width).min(wanted_height / height).min(1.0);
     let sharpness = (width * scale * height * scale / (wanted_width * wanted_height)).sqrt();
-    let motion = match candidate.rate.map(Rate::per_second) {
+    let motion = match candidate.rate.map(FrameRate::per_second) {
         Some(rate) if !keeps(rate, request.fps) => rate / f64::from(request.fps.max(1)),
         _ => 1.0,
     };
@@ -328,7 +328,7 @@ fn why(best: &Candidate, all: &[Candidate], device: &Device, request: &CameraReq
 }
 
 fn speed(candidate: &Candidate) -> f64 {
-    candidate.rate.map_or(f64::INFINITY, Rate::per_second)
+    candidate.rate.map_or(f64::INFINITY, FrameRate::per_second)
 }
 
 #[cfg(test)]

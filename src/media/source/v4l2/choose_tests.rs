@@ -12,7 +12,7 @@ fn camera(driver: &str, rows: Rows<'_>) -> Device {
         let fourcc = FourCc(**fourcc);
         let rates = match rates {
             [] => Rates::Unknown,
-            rates => Rates::Some(rates.iter().filter_map(|&fps| Rate::new(fps, 1)).collect()),
+            rates => Rates::Some(rates.iter().filter_map(|&fps| FrameRate::new(fps, 1)).collect()),
         };
         let new = sizes.iter().map(|&size| Sizes::One { size, rates: rates.clone() });
         match formats.iter_mut().find(|format| format.fourcc == fourcc) {
@@ -82,7 +82,7 @@ fn raw_only() -> Device {
 
 /// The Pi's legacy camera driver: any size up to the sensor's, any rate, many formats.
 fn pi_legacy() -> Device {
-    let rate = |fps| Rate::new(fps, 1).expect("a rate");
+    let rate = |fps| FrameRate::new(fps, 1).expect("a rate");
     let rates = Rates::Range { min: rate(1), max: rate(90) };
     let format = |letters: &[u8; 4], coded| {
         let mut format = Format::new(FourCc(*letters), "", coded);
@@ -109,7 +109,8 @@ fn vivid() -> Device {
     let formats = [b"YUYV", b"UYVY", b"NV12", b"YU12", b"RGB3", b"GREY"].map(|letters| {
         let mut format = Format::new(FourCc(*letters), "", false);
         for (size, count) in sizes {
-            let rates = Rates::Some(rates[..count].iter().filter_map(|&fps| Rate::new(fps, 1)).collect());
+            let rates =
+                Rates::Some(rates[..count].iter().filter_map(|&fps| FrameRate::new(fps, 1)).collect());
             format.sizes.push(Sizes::One { size, rates });
         }
         format
@@ -251,7 +252,8 @@ fn nearly_reached_rates_count_as_reached_and_unknown_ones_are_accepted() {
         format.sizes.push(Sizes::One { size: (1280, 720), rates });
         format
     };
-    let rates = Rates::Some(vec![Rate { pictures: 30000, seconds: 1001 }, Rate { pictures: 60, seconds: 1 }]);
+    let rates =
+        Rates::Some(vec![FrameRate { frames: 30000, seconds: 1001 }, FrameRate { frames: 60, seconds: 1 }]);
     let device = device("uvcvideo", vec![ntsc(b"YUYV", rates), ntsc(b"UYVY", Rates::Unknown)]);
     assert_eq!(chosen(&device, &request((1280, 720), 30)), "YUYV 1280x720 at 29.97 fps, encoded");
     let unknown = Device { formats: device.formats[1..].to_vec(), ..device };
@@ -263,7 +265,8 @@ mod anything {
     use proptest::prelude::*;
 
     fn rates() -> impl Strategy<Value = Rates> {
-        let rate = || (any::<u32>(), any::<u32>()).prop_map(|(pictures, seconds)| Rate { pictures, seconds });
+        let rate =
+            || (any::<u32>(), any::<u32>()).prop_map(|(frames, seconds)| FrameRate { frames, seconds });
         prop_oneof![
             Just(Rates::Unknown),
             proptest::collection::vec(rate(), 0..4).prop_map(Rates::Some),

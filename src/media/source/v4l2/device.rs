@@ -163,41 +163,41 @@ pub enum Sizes {
 
 /// A frame rate as a fraction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Rate {
+pub struct FrameRate {
     /// Frames …
-    pub pictures: u32,
+    pub frames: u32,
     /// … per this many seconds; never 0.
     pub seconds: u32,
 }
 
-impl Rate {
-    /// `pictures` frames per `seconds`; `None` if either is 0.
-    pub fn new(pictures: u32, seconds: u32) -> Option<Rate> {
-        (pictures > 0 && seconds > 0).then_some(Rate { pictures, seconds })
+impl FrameRate {
+    /// `frames` frames per `seconds`; `None` if either is 0.
+    pub fn new(frames: u32, seconds: u32) -> Option<FrameRate> {
+        (frames > 0 && seconds > 0).then_some(FrameRate { frames, seconds })
     }
 
     /// Frames per second.
     pub fn per_second(self) -> f64 {
-        f64::from(self.pictures) / f64::from(self.seconds.max(1))
+        f64::from(self.frames) / f64::from(self.seconds.max(1))
     }
 }
 
-impl fmt::Display for Rate {
+impl fmt::Display for FrameRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = (self.per_second() * 100.0).round() / 100.0;
         rate.fmt(f)
     }
 }
 
-impl fmt::Debug for Rate {
+impl fmt::Debug for FrameRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.pictures, self.seconds)
+        write!(f, "{}/{}", self.frames, self.seconds)
     }
 }
 
-impl Serialize for Rate {
+impl Serialize for FrameRate {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{}/{}", self.pictures, self.seconds))
+        to.collect_str(&format_args!("{}/{}", self.frames, self.seconds))
     }
 }
 
@@ -209,13 +209,13 @@ pub enum Rates {
     /// The driver does not report its rates.
     Unknown,
     /// A list of rates.
-    Some(Vec<Rate>),
+    Some(Vec<FrameRate>),
     /// Any rate between the two.
     Range {
         /// The slowest.
-        min: Rate,
+        min: FrameRate,
         /// The fastest.
-        max: Rate,
+        max: FrameRate,
     },
 }
 
@@ -337,17 +337,17 @@ mod tests {
         for (letters, text) in table {
             assert_eq!(FourCc(letters).to_string(), text);
         }
-        for (pictures, seconds, text) in [(30, 1, "30"), (30000, 1001, "29.97"), (15, 2, "7.5")] {
-            assert_eq!(Rate::new(pictures, seconds).map(|rate| rate.to_string()).as_deref(), Some(text));
+        for (frames, seconds, text) in [(30, 1, "30"), (30000, 1001, "29.97"), (15, 2, "7.5")] {
+            assert_eq!(FrameRate::new(frames, seconds).map(|rate| rate.to_string()).as_deref(), Some(text));
         }
-        assert_eq!((Rate::new(0, 1), Rate::new(1, 0)), (None, None));
+        assert_eq!((FrameRate::new(0, 1), FrameRate::new(1, 0)), (None, None));
     }
 
     #[test]
     fn json_has_every_part_of_a_device() {
         let mut device = camera("/dev/video0", None, "C920", "usb-1");
         let mut format = Format::new(FourCc(*b"MJPG"), "Motion-JPEG", true);
-        let rates = Rates::Some(Rate::new(30, 1).into_iter().collect());
+        let rates = Rates::Some(FrameRate::new(30, 1).into_iter().collect());
         format.sizes.push(Sizes::One { size: (1280, 720), rates });
         format.sizes.push(Sizes::Range {
             min: (2, 2),

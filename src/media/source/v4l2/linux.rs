@@ -12,7 +12,7 @@ use v4l::framesize::FrameSizeEnum;
 use v4l::v4l_sys as sys;
 use v4l::video::Capture;
 
-use super::device::{Device, Format, FourCc, Rate, Rates, Role, Size, Sizes};
+use super::device::{Device, Format, FourCc, FrameRate, Rates, Role, Size, Sizes};
 use super::unsafe_ioctl;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::controls::{self, Control, ControlKind, Value};
@@ -262,7 +262,7 @@ impl Camera {
     fn rates(&self, fourcc: FourCc, (width, height): Size) -> Rates {
         let fourcc = FourCC::new(&fourcc.0);
         let intervals = self.device.enum_frameintervals(fourcc, width, height).unwrap_or_default();
-        let rate = |interval: v4l::Fraction| Rate::new(interval.denominator, interval.numerator);
+        let rate = |interval: v4l::Fraction| FrameRate::new(interval.denominator, interval.numerator);
         let mut some = Vec::new();
         for interval in intervals {
             match interval.interval {
