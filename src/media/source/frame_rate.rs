@@ -4,15 +4,15 @@ use std::time::Duration;
 
 /// Keeps at most this many frames per second, evenly spaced; a slower source loses none.
 #[derive(Debug)]
-pub struct Thin {
+pub struct FrameRateLimit {
     interval: Duration,
     due: Option<Duration>,
 }
 
-impl Thin {
+impl FrameRateLimit {
     /// Keeps at most `fps` frames per second; 0 counts as 1.
     pub fn new(fps: u32) -> Self {
-        Thin { interval: Duration::from_secs(1) / fps.max(1), due: None }
+        FrameRateLimit { interval: Duration::from_secs(1) / fps.max(1), due: None }
     }
 
     /// Whether to keep the frame with this timestamp. A large jump restarts the count.
@@ -40,7 +40,7 @@ mod tests {
 
     /// How many of so many seconds' frames are kept.
     fn kept(fps: u32, rate: f64, seconds: f64, jitter: f64) -> usize {
-        let mut thin = Thin::new(fps);
+        let mut thin = FrameRateLimit::new(fps);
         let frames = (rate * seconds).round() as u32;
         let times = (0..frames).map(|n| {
             let shift = if n % 2 == 0 { jitter } else { 0.0 };
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_gap_or_a_jump_begins_anew() {
-        let mut thin = Thin::new(10);
+        let mut thin = FrameRateLimit::new(10);
         let at = Duration::from_millis;
         assert!(thin.keeps(at(1000)) && thin.keeps(at(9000)));
         assert!(!thin.keeps(at(9010)), "no burst after a gap");

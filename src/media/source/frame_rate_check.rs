@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Pictures are counted for so long before it is judged: a moment in the dark is no trouble.
+/// Frames are counted for so long before it is judged: a moment in the dark is no trouble.
 const WINDOW: Duration = Duration::from_secs(5);
 /// Under this part of the agreed rate it is too slow: half the light halves the rate of many cameras.
 const SLOW: f64 = 0.7;
@@ -11,17 +11,17 @@ const KEPT: f64 = 0.9;
 
 /// The count.
 #[derive(Debug)]
-pub struct Pace {
+pub struct FrameRateCheck {
     agreed: f64,
     since: Option<Instant>,
-    pictures: u32,
+    frames: u32,
     slow: bool,
 }
 
 /// What changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum FrameRateVerdict {
     /// Far fewer than agreed: so many a second.
     TooSlow {
         /// The rate that it keeps.
@@ -31,32 +31,32 @@ pub enum Verdict {
     Kept,
 }
 
-impl Pace {
-    /// `agreed` pictures a second.
+impl FrameRateCheck {
+    /// `agreed` frames a second.
     pub fn new(agreed: f64) -> Self {
-        Pace { agreed, since: None, pictures: 0, slow: false }
+        FrameRateCheck { agreed, since: None, frames: 0, slow: false }
     }
 
-    /// A picture came. Tells when that changes the verdict.
-    pub fn handle_picture(&mut self, now: Instant) -> Option<Verdict> {
+    /// A frame came. Tells when that changes the verdict.
+    pub fn handle_frame(&mut self, now: Instant) -> Option<FrameRateVerdict> {
         let Some(since) = self.since else {
             self.since = Some(now);
             return None;
         };
-        self.pictures = self.pictures.saturating_add(1);
+        self.frames = self.frames.saturating_add(1);
         let time = now.saturating_duration_since(since);
         if time < WINDOW {
             return None;
         }
-        let rate = f64::from(self.pictures) / time.as_secs_f64();
-        (self.since, self.pictures) = (Some(now), 0);
+        let rate = f64::from(self.frames) / time.as_secs_f64();
+        (self.since, self.frames) = (Some(now), 0);
         if !self.slow && rate < self.agreed * SLOW {
             self.slow = true;
-            return Some(Verdict::TooSlow { per_second: rate });
+            return Some(FrameRateVerdict::TooSlow { per_second: rate });
         }
         if self.slow && rate >= self.agreed * KEPT {
             self.slow = false;
-            return Some(Verdict::Kept);
+            return Some(FrameRateVerdict::Kept);
         }
         None
     }
@@ -67,16 +67,16 @@ mod tests {
     use super::*;
 
     struct World {
-        pace: Pace,
+        pace: FrameRateCheck,
         now: Instant,
     }
 
     impl World {
         /// What is told in so many seconds at a rate.
-        fn give(&mut self, rate: u32, seconds: u32) -> Vec<Verdict> {
+        fn give(&mut self, rate: u32, seconds: u32) -> Vec<FrameRateVerdict> {
             let told = (0..rate * seconds).filter_map(|_| {
                 self.now += Duration::from_secs(1) / rate;
-                self.pace.handle_picture(self.now)
+                self.pace.handle_frame(self.now)
             });
             told.collect()
         }
@@ -84,22 +84,22 @@ mod tests {
 
     #[test]
     fn a_rate_that_is_not_kept_is_told_once_and_so_is_its_return() {
-        let mut world = World { pace: Pace::new(30.0), now: Instant::now() };
+        let mut world = World { pace: FrameRateCheck::new(30.0), now: Instant::now() };
         assert_eq!(world.give(30, 20), []);
         assert_eq!(world.give(25, 20), [], "a little slow");
         let told = world.give(15, 30);
         assert!(
-            matches!(told[..], [Verdict::TooSlow { per_second: rate }] if (rate - 15.0).abs() < 1.0),
+            matches!(told[..], [FrameRateVerdict::TooSlow { per_second: rate }] if (rate - 15.0).abs() < 1.0),
             "{told:?}"
         );
         assert_eq!(world.give(24, 20), [], "still not kept");
-        assert_eq!(world.give(30, 20), [Verdict::Kept]);
-        assert!(matches!(world.give(1, 20)[..], [Verdict::TooSlow { .. }]));
+        assert_eq!(world.give(30, 20), [FrameRateVerdict::Kept]);
+        assert!(matches!(world.give(1, 20)[..], [FrameRateVerdict::TooSlow { .. }]));
     }
 
     #[test]
     fn a_dark_moment_is_no_trouble() {
-        let mut world = World { pace: Pace::new(30.0), now: Instant::now() };
+        let mut world = World { pace: FrameRateCheck::new(30.0), now: Instant::now() };
         world.give(30, 10);
         assert_eq!(world.give(15, 2), []);
         assert_eq!(world.give(30, 10), []);

@@ -15,17 +15,17 @@ pub enum Missing {
 
 /// Gives each frame a timestamp later than the previous one.
 #[derive(Debug)]
-pub struct Stamp {
+pub struct Timestamps {
     missing: Missing,
     /// For how long a frame without a duration is shown.
     nominal: Duration,
     last: Option<(Duration, Duration)>,
 }
 
-impl Stamp {
+impl Timestamps {
     /// `nominal` is the duration of a frame that has none.
     pub fn new(missing: Missing, nominal: Duration) -> Self {
-        Stamp { missing, nominal, last: None }
+        Timestamps { missing, nominal, last: None }
     }
 
     /// Sets the source's frame rate.
@@ -63,7 +63,7 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     fn stamped(missing: Missing, frames: &[(Option<u64>, Option<u64>, u64)]) -> Vec<u64> {
-        let mut stamp = Stamp::new(missing, MS(40));
+        let mut stamp = Timestamps::new(missing, MS(40));
         let times = frames.iter().map(|(pts, duration, arrived)| {
             stamp.stamp(pts.map(MS), duration.map(MS), MS(*arrived)).as_millis() as u64
         });

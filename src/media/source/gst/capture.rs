@@ -21,7 +21,7 @@ use super::{gate, pattern, rtsp};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps::Sps;
 use crate::media::source::Location;
-use crate::media::source::frame_rate_check::{self, Verdict};
+use crate::media::source::frame_rate_check::{self, FrameRateVerdict};
 use crate::media::source::timestamps::Missing;
 use crate::media::source::v4l2::device::{FrameRate, Size};
 
@@ -139,12 +139,16 @@ where
 }
 
 /// Counts a camera's frames before any is dropped.
-fn watch_pace(pad: &gst::Pad, rate: Option<FrameRate>, tell: impl Fn(Verdict) + Send + Sync + 'static) {
+fn watch_pace(
+    pad: &gst::Pad,
+    rate: Option<FrameRate>,
+    tell: impl Fn(FrameRateVerdict) + Send + Sync + 'static,
+) {
     let Some(rate) = rate else { return };
-    let pace = Mutex::new(frame_rate_check::Pace::new(rate.per_second()));
+    let pace = Mutex::new(frame_rate_check::FrameRateCheck::new(rate.per_second()));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         // Only one thread calls this, and it does not panic in between.
-        let verdict = pace.lock().ok().and_then(|mut pace| pace.handle_picture(Instant::now()));
+        let verdict = pace.lock().ok().and_then(|mut pace| pace.handle_frame(Instant::now()));
         if let Some(verdict) = verdict {
             tell(verdict);
         }

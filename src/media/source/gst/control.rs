@@ -18,7 +18,7 @@ use super::settings::CaptureSettings;
 use super::small_rendition::Small;
 use super::target::Target;
 use crate::media::error::{ErrorKind, MediaError};
-use crate::media::source::frame_rate_check::Verdict;
+use crate::media::source::frame_rate_check::FrameRateVerdict;
 use crate::media::source::life::{self, Input, Life, Reopening};
 use crate::media::source::v4l2::device::FrameRate;
 use crate::media::source::{Command, Location, SourceEvent};
@@ -216,11 +216,11 @@ impl Control {
             News::Found(Found::Pace(verdict)) => {
                 let agreed = run.info().and_then(|info| info.choice.rate).map_or(0.0, FrameRate::per_second);
                 match verdict {
-                    Verdict::TooSlow { per_second: rate } => {
+                    FrameRateVerdict::TooSlow { per_second: rate } => {
                         let error = fault::too_slow(&self.plan.settings.source, agreed, rate);
                         self.announce(SourceEvent::Trouble(error));
                     }
-                    Verdict::Kept => log::info!("the camera delivers {agreed} fps again"),
+                    FrameRateVerdict::Kept => log::info!("the camera delivers {agreed} fps again"),
                 }
             }
             News::Found(Found::Still) => {

@@ -1,6 +1,6 @@
 //! What a source reports about itself once it is open.
 
-use crate::media::source::frame_rate_check::Verdict;
+use crate::media::source::frame_rate_check::FrameRateVerdict;
 
 /// A fact about an open source.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +14,7 @@ pub(super) enum Found {
     /// The frames have another size than negotiated.
     Size(u32, u32),
     /// The camera's frame rate became worse or better.
-    Pace(Verdict),
+    Pace(FrameRateVerdict),
     /// The file contains a single picture.
     Still,
     /// The audio of a file with a still picture has ended.

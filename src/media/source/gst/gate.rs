@@ -10,8 +10,8 @@ use std::time::Duration;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use crate::media::source::frame_rate::Thin;
-use crate::media::source::timestamps::{Missing, Stamp};
+use crate::media::source::frame_rate::FrameRateLimit;
+use crate::media::source::timestamps::{Missing, Timestamps};
 
 /// The frame rate of a file that has none: other players use the same, and raw H.264 does not contain one.
 const FILE_FPS: u32 = 25;
@@ -20,9 +20,9 @@ const FILE_FPS: u32 = 25;
 struct Gate {
     fps: u32,
     missing: Missing,
-    thin: Thin,
+    thin: FrameRateLimit,
     fields: Fields,
-    stamp: Stamp,
+    stamp: Timestamps,
     segment: gst::FormattedSegment<gst::ClockTime>,
 }
 
@@ -42,9 +42,9 @@ pub(super) fn put(pad: &gst::Pad, fps: u32, missing: Missing) {
     let gate = Mutex::new(Gate {
         fps,
         missing,
-        thin: Thin::new(fps),
+        thin: FrameRateLimit::new(fps),
         fields: Fields::Together,
-        stamp: Stamp::new(missing, nominal),
+        stamp: Timestamps::new(missing, nominal),
         segment: gst::FormattedSegment::new(),
     });
     let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;

@@ -11,7 +11,7 @@ use crate::media::VIDEO_H264_SMALL;
 use crate::media::board;
 use crate::media::frame::sps::Sps;
 use crate::media::source::SourceEvent;
-use crate::media::source::frame_rate_check::Verdict;
+use crate::media::source::frame_rate_check::FrameRateVerdict;
 use crate::media::source::v4l2::choose::{Choice, Way};
 use crate::media::source::v4l2::device::{FourCc, FrameRate};
 
@@ -181,5 +181,5 @@ fn another_size_than_negotiated_is_reported() {
 #[test]
 fn a_frame_rate_below_the_negotiated_one_is_reported() {
     let mut world = camera("constrained-baseline", SIZE, 4);
-    world.found(|found| matches!(found, Found::Pace(Verdict::TooSlow { per_second: rate }) if (3.0..5.0).contains(rate)));
+    world.found(|found| matches!(found, Found::Pace(FrameRateVerdict::TooSlow { per_second: rate }) if (3.0..5.0).contains(rate)));
 }
