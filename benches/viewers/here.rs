@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use symple::camera::{Camera, Config, Serve, Signalling};
 use symple::media::Codec;
-use symple::media::adapt::rate::Limits;
+use symple::media::adapt::rate::BitrateLimits;
 use symple::media::source::{Feed, Request, Source};
 
 use crate::encoder::{self, Label, Outputs};
@@ -35,7 +35,7 @@ pub(crate) fn run(audio: bool, threads: usize) {
         max_viewers: 1000,
         vp8: false,
         adapt: false,
-        bitrate: Limits { start: BITRATE, ..Limits::default() },
+        bitrate: BitrateLimits { start: BITRATE, ..BitrateLimits::default() },
         ..Config::new(source)
     });
     let camera = camera.expect("a port of loopback is free");

@@ -9,7 +9,7 @@ use super::sharing::Policy;
 use crate::Server;
 use crate::call::RateLimit;
 use crate::calling::Answer;
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 use crate::media::source::Source;
 #[cfg(feature = "gst")]
 use crate::media::source::gst::CaptureSettings;
@@ -62,7 +62,7 @@ pub struct Config {
     /// Who may set a V4L2 camera's controls by command.
     pub controls: Controllers,
     /// The range in which the encoder's bitrate follows the viewers' networks.
-    pub bitrate: Limits,
+    pub bitrate: BitrateLimits,
     /// Whether to lower frame rate and resolution if bandwidth is very low or the board is hot, until that is over: see
     /// [`ladder`](crate::media::adapt::ladder) and [`temperature`](crate::media::adapt::temperature). Default: yes.
     pub adapt: bool,
@@ -111,9 +111,11 @@ impl Config {
     pub fn new(source: impl Into<CameraSource>) -> Config {
         let source = source.into();
         let bitrate = match &source {
-            CameraSource::Source(_) => Limits::default(),
+            CameraSource::Source(_) => BitrateLimits::default(),
             #[cfg(feature = "gst")]
-            CameraSource::Capture(settings) => Limits { start: settings.bitrate, ..Limits::default() },
+            CameraSource::Capture(settings) => {
+                BitrateLimits { start: settings.bitrate, ..BitrateLimits::default() }
+            }
         };
         Config {
             user: "camera".into(),

@@ -51,7 +51,7 @@ use std::time::{Duration, Instant};
 use crate::call::CallId;
 use crate::media::adapt::keyframes::{KeyFrameReason, KeyFrames};
 use crate::media::adapt::ladder::Quality;
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 use crate::media::adapt::temperature::{self, Heat};
 use crate::media::source::Command;
 use crate::media::{StreamId, StreamInfo};
@@ -65,11 +65,11 @@ use viewer::Viewer;
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     /// Of each encoder.
-    pub bitrate: Limits,
+    pub bitrate: BitrateLimits,
     /// Whether frame rate and size may be lowered.
     pub adapt: bool,
     /// The temperature from which the load is reduced; `None` without a thermometer.
-    pub heat: Option<temperature::Limits>,
+    pub heat: Option<temperature::TemperatureLimits>,
     /// How long unused streams keep running.
     pub linger: Duration,
 }
@@ -113,7 +113,7 @@ pub(super) enum Input {
     /// The board's readings, in reply to [`Output::ReadHeat`].
     Heat(temperature::Reading),
     /// New bitrate limits.
-    Limits(Limits),
+    Limits(BitrateLimits),
     /// Another policy.
     Policy(Policy),
     /// A new time for which unused streams keep running.

@@ -21,7 +21,7 @@ use crate::call::body::EndReason;
 use crate::calling::{self, Answer};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 use crate::media::adapt::temperature;
 use crate::media::sink::{SnapshotError, Snapshots};
 use crate::media::source::controls::Control;
@@ -38,11 +38,11 @@ pub(crate) struct Config {
     pub rtc: rtc::Config,
     /// What the source announces.
     pub streams: Vec<StreamInfo>,
-    pub bitrate: Limits,
+    pub bitrate: BitrateLimits,
     /// Whether less than everything may be asked of an encoder.
     pub adapt: bool,
     /// From which temperatures on less is asked; `None` where nothing is read.
-    pub heat: Option<temperature::Limits>,
+    pub heat: Option<temperature::TemperatureLimits>,
     pub answer: Answer,
     pub max_viewers: usize,
     /// Calls without media that each host, or user, may have.
@@ -109,7 +109,7 @@ pub(crate) enum Input<'a> {
 
 /// Settings that can change while the camera runs.
 pub(crate) struct LiveSettings {
-    pub bitrate: Limits,
+    pub bitrate: BitrateLimits,
     pub policy: Policy,
     pub linger: Duration,
     pub max_viewers: usize,

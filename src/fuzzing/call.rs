@@ -22,7 +22,7 @@ use super::walk::{self, walk};
 use crate::call::RateLimit;
 use crate::camera::Answer;
 use crate::camera::studio::{Config, Input, Output, Studio, Whence};
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
 use crate::rtc;
 use crate::rtc::Path;
@@ -174,7 +174,7 @@ impl World {
         let config = Config {
             rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
             streams: all_media(),
-            bitrate: Limits::default(),
+            bitrate: BitrateLimits::default(),
             adapt: flags & 1 == 1,
             heat: None,
             answer: Answer::All,

@@ -19,7 +19,7 @@ use super::share::{Policy, Share, ShareReason};
 use super::viewer::{Offer, Tier, Viewer};
 use super::{Demand, Output, Sink};
 use crate::media::adapt::keyframes::KeyFrameReason;
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 use crate::media::{Codec, StreamId};
 
 /// How long it must have been better to lower the bitrate for all than to leave one on the small rendition: networks
@@ -254,7 +254,7 @@ impl Demand {
         let carries = viewer.and_then(|viewer| viewer.link.carries(now));
         let encoder = self.encoder(main).filter(|encoder| encoder.adjustable.bitrate);
         let (Some(carries), Some(encoder)) = (carries, encoder) else { return ShareReason::Full };
-        let Limits { max, .. } = self.config.bitrate;
+        let BitrateLimits { max, .. } = self.config.bitrate;
         let heading = u64::from(encoder.rate.heading());
         let usable = u64::from(self.config.bitrate.usable(carries));
         let before = viewer.and_then(|viewer| viewer.served).map(|(_, why)| why);

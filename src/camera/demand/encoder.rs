@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Event, Output};
 use crate::media::adapt::ladder::{Ladder, Step};
-use crate::media::adapt::rate::{Limits, Rate};
+use crate::media::adapt::rate::{BitrateLimits, RateControl};
 use crate::media::source::Command;
 use crate::media::{Codec, Kind, StreamInfo, VideoFormat};
 
@@ -22,7 +22,7 @@ pub(super) struct Stream {
 
 /// The commands for an encoder.
 pub(super) struct Encoder {
-    pub rate: Rate,
+    pub rate: RateControl,
     /// The rate followed the networks, which is news.
     pub changed: bool,
     pub ladder: Ladder,
@@ -56,7 +56,7 @@ impl Adjustable {
 
 impl Stream {
     /// With a format that is not known yet.
-    pub(super) fn new(info: StreamInfo, limits: &Limits) -> Stream {
+    pub(super) fn new(info: StreamInfo, limits: &BitrateLimits) -> Stream {
         let steered = info.kind() == Kind::Video && info.codec != Codec::Jpeg;
         let encoder = steered.then(|| Encoder::new(limits.clone()));
         let mut stream = Stream { info, encoder, unused: None };
@@ -97,7 +97,7 @@ impl Stream {
 
     /// The limits of its bitrate. Those of a smaller rendition begin where its frames are still worth to be seen, and end
     /// where they are no better with more: twice the bitrate at which the main rendition would get larger again.
-    pub(super) fn limits(&self, limits: &Limits) -> Limits {
+    pub(super) fn limits(&self, limits: &BitrateLimits) -> BitrateLimits {
         if !self.is_small() {
             return limits.clone();
         }
@@ -105,7 +105,7 @@ impl Stream {
         let Some(VideoFormat { width, height, fps, .. }) = known else { return limits.clone() };
         let (floor, ceiling) = Ladder::bounds(width, height, fps);
         let max = ceiling.saturating_mul(2).min(limits.max);
-        Limits { min: floor.min(max), max, ..limits.clone() }
+        BitrateLimits { min: floor.min(max), max, ..limits.clone() }
     }
 }
 
@@ -114,9 +114,9 @@ fn is_known(format: VideoFormat) -> bool {
 }
 
 impl Encoder {
-    fn new(limits: Limits) -> Encoder {
+    fn new(limits: BitrateLimits) -> Encoder {
         Encoder {
-            rate: Rate::new(limits),
+            rate: RateControl::new(limits),
             changed: false,
             ladder: Ladder::fixed(0, 0, 0),
             adjustable: Adjustable::ALL,

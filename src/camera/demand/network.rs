@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 
 /// How long the first estimate is taken for a guess. Two probes take less than half a second.
 const GRACE: Duration = Duration::from_millis(800);
@@ -70,7 +70,7 @@ impl Link {
     }
 
     /// The bitrate in bit/s that an encoder at `current` can have with this network.
-    pub(super) fn usable(&self, limits: &Limits, current: u32, now: Instant) -> Option<u32> {
+    pub(super) fn usable(&self, limits: &BitrateLimits, current: u32, now: Instant) -> Option<u32> {
         let carries = self.carries(now)?;
         let usable = limits.usable(carries);
         Some(if carries >= current { usable.max(current) } else { usable })
@@ -165,7 +165,7 @@ mod tests {
         let now = Instant::now();
         let mut link = Link::default();
         link.handle_estimate(1_000_000, 1_000_000, now);
-        let usable = |current| link.usable(&Limits::default(), current, now + SECOND);
+        let usable = |current| link.usable(&BitrateLimits::default(), current, now + SECOND);
         assert_eq!(
             [usable(1_000_000), usable(1_100_000), usable(500_000)].map(Option::unwrap_or_default),
             [1_000_000, 850_000, 850_000]

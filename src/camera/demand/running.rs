@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{Demand, Event, Output};
-use crate::media::adapt::rate::Rate;
+use crate::media::adapt::rate::RateControl;
 use crate::media::source::Command;
 use crate::media::{Codec, StreamId};
 
@@ -32,7 +32,7 @@ impl Demand {
         for (id, stream) in &mut self.streams {
             let limits = stream.limits(&self.config.bitrate);
             if let Some(encoder) = &mut stream.encoder {
-                encoder.rate = Rate::new(limits);
+                encoder.rate = RateControl::new(limits);
                 encoder.ladder.forget_rate();
                 let bps = encoder.rate.current();
                 encoder.asked = Some(bps);

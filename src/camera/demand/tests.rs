@@ -11,7 +11,7 @@ use super::{Config, Demand, Event, Input, Output, Share, Sink};
 use crate::call::CallId;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 use crate::media::adapt::temperature;
 use crate::media::source::{Command, Request, Source, SourceEvent};
 use crate::media::{Codec, Format, StreamId, StreamInfo, VideoFormat};
@@ -55,9 +55,9 @@ impl World {
 
     fn of(streams: &[StreamInfo]) -> World {
         let config = Config {
-            bitrate: Limits::default(),
+            bitrate: BitrateLimits::default(),
             adapt: true,
-            heat: Some(temperature::Limits { step_down: 75.0, step_up: 68.0 }),
+            heat: Some(temperature::TemperatureLimits { step_down: 75.0, step_up: 68.0 }),
             linger: 10 * SECOND,
         };
         let start = Instant::now();
@@ -285,7 +285,7 @@ fn other_limits_count_at_once_and_later() {
     w.wants(ALICE, &[VIDEO]);
     w.flows();
     w.taken("");
-    w.input(Input::Limits(Limits { max: 500_000, ..Limits::default() }));
+    w.input(Input::Limits(BitrateLimits { max: 500_000, ..BitrateLimits::default() }));
     assert_eq!(w.taken("rate"), ["rate 10 500000"]);
     w.pass(60 * SECOND, &[(ALICE, 5_000_000)]);
     assert_eq!(w.demand.bitrate(VIDEO), Some(500_000));
@@ -407,7 +407,7 @@ fn an_encoder_of_the_application_is_asked_for_fewer_frames() {
         }
     }));
     let (mut now, stream) = (Instant::now(), feed.stream());
-    let config = Config { bitrate: Limits::default(), adapt: true, heat: None, linger: SECOND };
+    let config = Config { bitrate: BitrateLimits::default(), adapt: true, heat: None, linger: SECOND };
     let mut demand = Demand::new(config, &source.producer().streams());
     let end = now + 20 * SECOND;
     demand.handle_input(Input::Wants { sink: ALICE, streams: [stream].into() }, now);

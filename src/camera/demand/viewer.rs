@@ -10,7 +10,7 @@ use super::network::Link;
 use super::share::{Share, ShareReason, Wish};
 use crate::media::StreamId;
 use crate::media::adapt::backoff::Patience;
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 
 /// How long something better must have been possible. Probes take up to four seconds to find a network that is back, and
 /// the viewer should have its picture back within five.
@@ -96,7 +96,7 @@ impl Viewer {
     }
 
     /// Follows its network to what is offered.
-    pub(super) fn follow(&mut self, offer: &Offer, limits: &Limits, now: Instant) {
+    pub(super) fn follow(&mut self, offer: &Offer, limits: &BitrateLimits, now: Instant) {
         let carries = self.link.carries(now);
         // What isn't known yet may carry everything: waiting for it would cost every joiner its first second.
         let best = |bps: Option<u32>, main| bps.map_or(Tier::Main, |bps| offer.best(bps, main));

@@ -18,7 +18,7 @@ use crate::call::RateLimit;
 use crate::calling::Answer;
 use crate::camera::Policy;
 use crate::media::adapt::ladder::Quality;
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 use crate::media::adapt::temperature;
 use crate::media::source::{Command, RequestId, SourceEvent, SourceState, SourceStatus};
 use crate::media::{AUDIO_OPUS, Codec, Format, StreamId, StreamInfo, VIDEO_H264, VIDEO_VP8, VideoFormat};
@@ -69,9 +69,9 @@ impl World {
         let config = Config {
             rtc: rtc::Config { candidates: vec![host], ..rtc::Config::default() },
             streams: streams(vp8, None),
-            bitrate: Limits::default(),
+            bitrate: BitrateLimits::default(),
             adapt: true,
-            heat: Some(temperature::Limits { step_down: 75.0, step_up: 68.0 }),
+            heat: Some(temperature::TemperatureLimits { step_down: 75.0, step_up: 68.0 }),
             answer,
             policy: Policy::Best,
             max_viewers,

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn both_streams_have_a_bitrate_of_their_own() {
     let world = World::new(1, true);
-    let start = Limits::default().start;
+    let start = BitrateLimits::default().start;
     assert_eq!([VIDEO_H264, VIDEO_VP8].map(|s| world.studio.bitrate(s)), [Some(start); 2]);
 }
 

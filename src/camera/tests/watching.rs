@@ -230,7 +230,7 @@ fn settings_change_while_it_runs() {
     let mut world = World::new(1, true);
     world.offer("bob|2", OFFER);
     world.connect("bob|2");
-    let bitrate = Limits { max: 500_000, ..Limits::default() };
+    let bitrate = BitrateLimits { max: 500_000, ..BitrateLimits::default() };
     let settings = crate::camera::studio::LiveSettings {
         policy: crate::camera::Policy::Best,
         bitrate,
@@ -260,7 +260,7 @@ fn the_largest_values_mean_no_limit() {
     let mut world = World::new(usize::MAX, true);
     let settings = crate::camera::studio::LiveSettings {
         policy: crate::camera::Policy::Best,
-        bitrate: Limits::default(),
+        bitrate: BitrateLimits::default(),
         linger: Duration::MAX,
         max_viewers: usize::MAX,
         answer: Answer::All,
@@ -273,7 +273,7 @@ fn the_largest_values_mean_no_limit() {
     let mut world = World::with_jpeg();
     world.input(Input::Settings(crate::camera::studio::LiveSettings {
         policy: crate::camera::Policy::Best,
-        bitrate: Limits::default(),
+        bitrate: BitrateLimits::default(),
         linger: Duration::MAX,
         max_viewers: 4,
         answer: Answer::All,

@@ -2,12 +2,12 @@
 //!
 //! # The policy
 //!
-//! - **The target** is what the networks of those who get the stream carry, less [`Limits::headroom`]: see
-//!   [`Limits::usable`]. It is bounded by `min` and `max`.
-//! - **Fast down.** A lower target is taken at once, but not within [`Limits::down_interval`] (300 ms) of the last
+//! - **The target** is what the networks of those who get the stream carry, less [`BitrateLimits::headroom`]: see
+//!   [`BitrateLimits::usable`]. It is bounded by `min` and `max`.
+//! - **Fast down.** A lower target is taken at once, but not within [`BitrateLimits::down_interval`] (300 ms) of the last
 //!   change, because the effect must have time to show.
 //! - **Up after a while.** A target must have been at least 10 % above the present rate, or at `max`, for all of
-//!   [`Limits::up_hold`] (1 s); then the rate rises to the lowest target of the last second. Each rise that has to be
+//!   [`BitrateLimits::up_hold`] (1 s); then the rate rises to the lowest target of the last second. Each rise that has to be
 //!   taken back within 10 s doubles the wait for the next.
 //!
 //! Without a target, the rate stays as it is.
@@ -18,7 +18,7 @@ use super::backoff::Patience;
 
 /// The limits and times of the policy.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct BitrateLimits {
     /// Initial bitrate in bit/s, at which the encoder was started.
     pub start: u32,
     /// Minimum bitrate in bit/s.
@@ -33,9 +33,9 @@ pub struct Limits {
     pub up_hold: Duration,
 }
 
-impl Default for Limits {
+impl Default for BitrateLimits {
     fn default() -> Self {
-        Limits {
+        BitrateLimits {
             start: 1_000_000,
             min: 150_000,
             max: 4_000_000,
@@ -46,7 +46,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl BitrateLimits {
     /// The part of an estimate that an encoder may use, in bit/s: at most `max`.
     pub fn usable(&self, estimate: u32) -> u32 {
         let usable = u64::from(estimate) * u64::from(self.headroom) / 100;
@@ -62,8 +62,8 @@ impl Limits {
 
 /// The controller. Feed it the target, then call [`poll`](Self::poll).
 #[derive(Debug)]
-pub struct Rate {
-    limits: Limits,
+pub struct RateControl {
+    limits: BitrateLimits,
     current: u32,
     target: Option<u32>,
     changed: Option<Instant>,
@@ -104,21 +104,21 @@ impl Room {
 /// A fall to less than so many percent of what there was before a rise is not due to the rise: the network changed.
 const CHANGED: u64 = 75;
 
-impl Rate {
+impl RateControl {
     /// Creates a controller with the encoder at `limits.start`. A `min` above `max` is treated as `max`.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: BitrateLimits) -> Self {
         let patience = Patience::new(limits.up_hold);
         let min = limits.min.min(limits.max);
-        let limits = Limits { min, ..limits };
+        let limits = BitrateLimits { min, ..limits };
         let current = limits.start.clamp(limits.min, limits.max);
-        Rate { limits, current, target: None, changed: None, room: None, patience, rose_from: 0 }
+        RateControl { limits, current, target: None, changed: None, room: None, patience, rose_from: 0 }
     }
 
     /// Changes the limits. The rate changes only if it is outside of them.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, limits: BitrateLimits) {
         self.patience.set_least(limits.up_hold);
         let min = limits.min.min(limits.max);
-        self.limits = Limits { min, ..limits };
+        self.limits = BitrateLimits { min, ..limits };
         self.current = self.current.clamp(self.limits.min, self.limits.max);
         self.target = self.target.map(|target| target.clamp(self.limits.min, self.limits.max));
         self.room = None;
@@ -208,16 +208,16 @@ mod tests {
     use super::*;
 
     /// Round numbers.
-    fn limits() -> Limits {
-        Limits { min: 100_000, max: 4_000_000, start: 1_000_000, ..Limits::default() }
+    fn limits() -> BitrateLimits {
+        BitrateLimits { min: 100_000, max: 4_000_000, start: 1_000_000, ..BitrateLimits::default() }
     }
 
     /// Plays (ms, target) on a virtual clock for 60 s and returns the changes as (ms, bit/s).
-    fn run(limits: Limits, script: &[(u64, Option<u32>)]) -> Vec<(u64, u32)> {
+    fn run(limits: BitrateLimits, script: &[(u64, Option<u32>)]) -> Vec<(u64, u32)> {
         let start = Instant::now();
-        let mut rate = Rate::new(limits);
+        let mut rate = RateControl::new(limits);
         let mut changes = Vec::new();
-        let mut wake = |rate: &mut Rate, now: Instant| {
+        let mut wake = |rate: &mut RateControl, now: Instant| {
             changes.extend(rate.poll(now).map(|bps| ((now - start).as_millis() as u64, bps)));
         };
         let end = (60_000, None);
@@ -273,9 +273,9 @@ mod tests {
 
     #[test]
     fn other_limits_count_at_once() {
-        let mut rate = Rate::new(limits());
+        let mut rate = RateControl::new(limits());
         rate.handle_target(Some(3_000_000));
-        rate.set_limits(Limits { max: 500_000, ..limits() });
+        rate.set_limits(BitrateLimits { max: 500_000, ..limits() });
         assert_eq!(rate.current(), 500_000);
         let now = Instant::now();
         assert_eq!((rate.poll(now), rate.poll(now + Duration::from_secs(9))), (None, None));
@@ -293,9 +293,9 @@ mod tests {
 
     #[test]
     fn odd_limits_are_harmless() {
-        let odd = Limits { start: 0, min: 9, max: 5, headroom: 255, ..limits() };
+        let odd = BitrateLimits { start: 0, min: 9, max: 5, headroom: 255, ..limits() };
         assert_eq!(run(odd, &[(0, Some(u32::MAX)), (1, Some(0)), (2, None)]), []);
-        let tiny = Limits { start: 1, min: 1, max: 3, headroom: 0, ..limits() };
+        let tiny = BitrateLimits { start: 1, min: 1, max: 3, headroom: 0, ..limits() };
         assert_eq!(tiny.enough(), 301);
         assert_eq!(run(tiny, &[(0, Some(9))]), [(1000, 3)]);
     }

@@ -2,9 +2,9 @@
 //!
 //! # The policy
 //!
-//! - **Down.** One step down at [`Limits::step_down`] or above, and another every 20 s ([`SETTLE`]) while that lasts,
+//! - **Down.** One step down at [`TemperatureLimits::step_down`] or above, and another every 20 s ([`SETTLE`]) while that lasts,
 //!   because each takes time to have an effect; every 5 s if it is another 5 °C hotter or already throttled.
-//! - **Up.** One step up after a whole minute ([`COOL`]) below [`Limits::step_up`]; the next one waits again.
+//! - **Up.** One step up after a whole minute ([`COOL`]) below [`TemperatureLimits::step_up`]; the next one waits again.
 //! - **After a pause.** A board that cooled down while nobody watched starts at full quality.
 //! - **Rare readings.** Every 5 s ([`EVERY`]) while somebody watches, otherwise never; a board without a thermometer is
 //!   read once.
@@ -24,7 +24,7 @@ const HASTE: f32 = 5.0;
 
 /// The temperature limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+pub struct TemperatureLimits {
     /// Quality is reduced at or above this temperature, in °C.
     pub step_down: f32,
     /// Quality is restored below this temperature, in °C.
@@ -78,7 +78,7 @@ pub enum Output {
 /// [`poll_timeout`](Self::poll_timeout).
 #[derive(Debug)]
 pub struct Heat {
-    limits: Limits,
+    limits: TemperatureLimits,
     /// The maximum number of useful steps.
     depth: usize,
     steps: usize,
@@ -94,7 +94,7 @@ pub struct Heat {
 
 impl Heat {
     /// Creates the core, without viewers. `depth` is the maximum number of steps down.
-    pub fn new(limits: Limits, depth: usize) -> Self {
+    pub fn new(limits: TemperatureLimits, depth: usize) -> Self {
         Heat {
             limits,
             depth,
@@ -190,7 +190,7 @@ impl Heat {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { step_down: 75.0, step_up: 68.0 };
+    const LIMITS: TemperatureLimits = TemperatureLimits { step_down: 75.0, step_up: 68.0 };
 
     /// Plays temperatures, (from second, °C, firmware flags), for this many seconds; returns the outputs, each with its
     /// second.

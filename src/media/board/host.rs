@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Board, BoardInfo, Elements, Facts, Firmware, Profile};
-use crate::media::adapt::temperature::{Limits, Reading, Throttled};
+use crate::media::adapt::temperature::{Reading, TemperatureLimits, Throttled};
 use crate::media::board;
 use crate::media::error::{ErrorKind, MediaError};
 
@@ -58,7 +58,7 @@ pub struct Thermometer {
     /// The file with the firmware's flags, in hexadecimal.
     flags: Option<PathBuf>,
     /// The temperature limits.
-    pub limits: Limits,
+    pub limits: TemperatureLimits,
 }
 
 impl Thermometer {
@@ -74,7 +74,7 @@ impl Thermometer {
             log::debug!("thermal zone {} not found, or it has no passive trip point", heat.zone);
             return None;
         };
-        let limits = Limits { step_down, step_up: heat.step_up.unwrap_or(step_down - MARGIN) };
+        let limits = TemperatureLimits { step_down, step_up: heat.step_up.unwrap_or(step_down - MARGIN) };
         let temperature = zone.map(|zone| zone.join("temp"));
         (temperature.is_some() || flags.is_some()).then_some(Thermometer { temperature, flags, limits })
     }
@@ -233,7 +233,7 @@ mod tests {
         );
         let pi = heat("cpu-thermal", "step_down = 75\nstep_up = 68\nfirmware = 'raspberrypi'");
         let thermometer = Thermometer::find(&root.0, &pi).expect("it is there");
-        assert_eq!(thermometer.limits, Limits { step_down: 75.0, step_up: 68.0 });
+        assert_eq!(thermometer.limits, TemperatureLimits { step_down: 75.0, step_up: 68.0 });
         let flags = Throttled { under_voltage: true, throttled: true, ..Throttled::default() };
         assert_eq!(thermometer.read(), Reading { celsius: Some(61.322), throttled: Some(flags) });
         fs::write(root.0.join(PI), "0x0\n").expect("a file");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::SourceStatus;
 use super::controls::{Control, Value};
 use crate::media::adapt::ladder::Quality;
-use crate::media::adapt::temperature::{Limits, Reading};
+use crate::media::adapt::temperature::{Reading, TemperatureLimits};
 use crate::media::error::MediaError;
 use crate::media::{Frame, StreamId, StreamInfo};
 
@@ -159,7 +159,7 @@ pub trait Produce: Send + Sync + 'static {
     }
 
     /// The temperature limits at which quality is reduced; `None` if no temperature is read.
-    fn heat_limits(&self) -> Option<Limits> {
+    fn heat_limits(&self) -> Option<TemperatureLimits> {
         None
     }
 

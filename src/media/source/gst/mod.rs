@@ -46,7 +46,7 @@ use std::time::Instant;
 
 use super::controls;
 use super::{Command, Listener, Location, Produce, Source};
-use crate::media::adapt::temperature::{Limits, Reading};
+use crate::media::adapt::temperature::{Reading, TemperatureLimits};
 use crate::media::board::{self, BoardInfo, Thermometer, host};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps;
@@ -245,7 +245,7 @@ impl Produce for Pipeline {
         self.inner.controls.clone()
     }
 
-    fn heat_limits(&self) -> Option<Limits> {
+    fn heat_limits(&self) -> Option<TemperatureLimits> {
         self.inner.thermometer.as_ref().map(|thermometer| thermometer.limits)
     }
 

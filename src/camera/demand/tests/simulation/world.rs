@@ -8,7 +8,7 @@ use super::network::Network;
 use crate::call::CallId;
 use crate::camera::demand::{Config, Demand, Input, Output, Policy, Share, Sink};
 use crate::media::adapt::keyframes::KeyFrameReason;
-use crate::media::adapt::rate::Limits;
+use crate::media::adapt::rate::BitrateLimits;
 use crate::media::source::Command;
 use crate::media::{Codec, Format, StreamId, StreamInfo, VideoFormat};
 
@@ -30,7 +30,7 @@ const KEY_INTERVAL: f64 = 10.0;
 pub(super) struct World {
     pub demand: Demand,
     pub dice: Dice,
-    pub limits: Limits,
+    pub limits: BitrateLimits,
     /// In seconds.
     pub now: f64,
     pub viewers: BTreeMap<u64, Watching>,
@@ -83,7 +83,7 @@ pub(super) struct Watching {
 impl World {
     /// With a source that has a small rendition or not.
     pub(super) fn new(seed: u64, has_small: bool) -> World {
-        let limits = Limits::default();
+        let limits = BitrateLimits::default();
         let config =
             Config { bitrate: limits.clone(), adapt: true, heat: None, linger: Duration::from_secs(10) };
         let video = |id, rendition, width, height, fps| {
