@@ -14,7 +14,7 @@ use futures_lite::future::{block_on, or, pending, zip};
 use serde_json::json;
 use symple::Server;
 use symple::call::body::EndReason;
-use symple::camera::{Answer, Camera, CameraSource, Config, Event, Signalling};
+use symple::camera::{AnswerPolicy, Camera, CameraSource, Config, Event, Signalling};
 use symple::media::source::gst::CaptureSettings;
 use symple::net::http::{BodyError, Method, Request, Response};
 use symple::net::site::{Guard, Site};
@@ -83,7 +83,7 @@ impl Firmware {
             let capture = CaptureSettings { width: 320, height: 180, ..CaptureSettings::default() };
             let signalling = Signalling::Within(server.clone());
             let config =
-                Config { user: user.into(), signalling, answer: Answer::Ask, ..Config::new(capture) };
+                Config { user: user.into(), signalling, answer: AnswerPolicy::Ask, ..Config::new(capture) };
             Camera::new(config).map(watched)
         });
         let (door, yard) = (door?, yard?);

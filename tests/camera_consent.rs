@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use symple::call::body::{End, EndReason};
-use symple::camera::{Admit, Answer, Camera, Config, Event, Serve, Signalling};
+use symple::camera::{Admit, AnswerPolicy, Camera, Config, Event, Serve, Signalling};
 use symple::media::source::gst::CaptureSettings;
 use symple::net::ServerEvent;
 use symple::proto::{Status, Token};
@@ -24,11 +24,11 @@ struct Running {
 
 impl Running {
     fn start(token: Option<&str>, admit: Admit, prepare: impl FnOnce(&Camera)) -> Running {
-        Running::answering(Answer::default(), token, admit, prepare)
+        Running::answering(AnswerPolicy::default(), token, admit, prepare)
     }
 
     fn answering(
-        answer: Answer,
+        answer: AnswerPolicy,
         token: Option<&str>,
         admit: Admit,
         prepare: impl FnOnce(&Camera),
@@ -193,7 +193,7 @@ fn a_callback_in_the_configuration_decides_alone() {
 
 #[test]
 fn the_application_accepts_or_rejects_a_call() {
-    let running = Running::answering(Answer::Ask, None, Admit::default(), |camera| {
+    let running = Running::answering(AnswerPolicy::Ask, None, Admit::default(), |camera| {
         let handle = camera.clone();
         camera.on(move |event| {
             let Event::Incoming { id, peer, data } = event else { return };
@@ -223,7 +223,7 @@ fn the_application_accepts_or_rejects_a_call() {
 
 #[test]
 fn presence_says_that_everybody_is_answered_exactly_while_that_is_so() {
-    let running = Running::answering(Answer::All, None, Admit::default(), |_| {});
+    let running = Running::answering(AnswerPolicy::All, None, Admit::default(), |_| {});
     let mut viewer = Peer::enter(&running, "viewer", None);
     let mut answers = |wanted: &Value| {
         loop {
@@ -235,7 +235,7 @@ fn presence_says_that_everybody_is_answered_exactly_while_that_is_so() {
         }
     };
     answers(&json!("all"));
-    running.camera.reconfigure(|config| config.answer = Answer::Ask).expect("it may change");
+    running.camera.reconfigure(|config| config.answer = AnswerPolicy::Ask).expect("it may change");
     answers(&Value::Null);
     let mut later = Peer::enter(&running, "later", None);
     let seen = loop {
@@ -245,7 +245,7 @@ fn presence_says_that_everybody_is_answered_exactly_while_that_is_so() {
         }
     };
     assert_eq!(seen["data"]["answers"], Value::Null, "{seen}");
-    running.camera.reconfigure(|config| config.answer = Answer::All).expect("it may change");
+    running.camera.reconfigure(|config| config.answer = AnswerPolicy::All).expect("it may change");
     answers(&json!("all"));
     // A call with an offer is answered without another turn.
     let offer = include_str!("../src/rtc/tests/chromium_offer.sdp");

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::core::Core;
-use super::seat::{Answer, Caller, Seat};
+use super::seat::{AnswerPolicy, Caller, Seat};
 use super::{Event, Whence};
 use crate::call::body::{End, EndReason};
 use crate::call::{CallError, CallId};
@@ -40,11 +40,11 @@ impl Core {
         let session = self.new_session();
         self.seat(call, from, session, caller);
         match self.answer {
-            Answer::All => {
+            AnswerPolicy::All => {
                 self.go_on(call);
                 _ = self.calls.accept(call, now);
             }
-            Answer::Ask => self.emit(Event::Incoming { call, peer: Address::from(from), data }),
+            AnswerPolicy::Ask => self.emit(Event::Incoming { call, peer: Address::from(from), data }),
         }
     }
 

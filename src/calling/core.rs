@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::offers::Offers;
-use super::seat::{Answer, Caller, Seat};
+use super::seat::{AnswerPolicy, Caller, Seat};
 use super::{Config, Event, Input, Output, Whence};
 use crate::call::body::{Candidate, End};
 use crate::call::{self, CallError, CallId, Calls};
@@ -43,7 +43,7 @@ pub(crate) struct Core {
     pub(super) offers: Offers,
     /// The origin of the current message.
     pub(super) whence: Whence,
-    pub(super) answer: Answer,
+    pub(super) answer: AnswerPolicy,
     pub(super) max_calls: usize,
     pub(super) max_unconnected: usize,
     pub(super) out: VecDeque<Output>,
@@ -159,7 +159,7 @@ impl Core {
     }
 
     /// Sets who answers from now on.
-    pub(crate) fn set_answer(&mut self, answer: Answer) {
+    pub(crate) fn set_answer(&mut self, answer: AnswerPolicy) {
         self.answer = answer;
     }
 

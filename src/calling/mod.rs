@@ -5,10 +5,10 @@
 //! Whichever ends first, both end in one place with one reason.
 //!
 //! ```text
-//!  call:init ──▶ Incoming ── accept ──┐
-//!                (Answer::Ask)        ▼            agreed           media            ended
-//!  call:init (Answer::All) ───────▶ Calling ──▶ Takes{streams} ──▶ Joined ──▶ Left{end}
-//!  invite() ──────────────────────────┘               ended before that ──▶ Failed{end}
+//!  call:init ──▶ Incoming ── accept ──────┐
+//!           (AnswerPolicy::Ask)            ▼            agreed           media            ended
+//!  call:init (AnswerPolicy::All) ─────▶ Calling ──▶ Takes{streams} ──▶ Joined ──▶ Left{end}
+//!  invite() ───────────────────────────────┘          ended before that ──▶ Failed{end}
 //! ```
 //!
 //! It knows no source and makes no decisions about media: it is given the streams, and emits as events which of them
@@ -32,7 +32,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 pub(crate) use self::core::{Core, Party};
-pub use self::seat::Answer;
+pub use self::seat::AnswerPolicy;
 pub(crate) use self::seat::{ANSWERS, answers_everybody};
 
 use crate::call::body::End;
@@ -47,7 +47,7 @@ pub(crate) struct Config {
     pub rtc: rtc::Config,
     /// The streams that can be sent.
     pub streams: Vec<StreamInfo>,
-    pub answer: Answer,
+    pub answer: AnswerPolicy,
     /// The maximum number of calls; further ones get `busy`.
     pub max_calls: usize,
     /// The maximum number of calls without media per host, or user.
@@ -91,7 +91,7 @@ pub(crate) enum Output {
 /// An event of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
-    /// A peer is calling and waits for a decision; only with [`Answer::Ask`]. `data` is JSON from the caller.
+    /// A peer is calling and waits for a decision; only with [`AnswerPolicy::Ask`]. `data` is JSON from the caller.
     Incoming { call: CallId, peer: Address, data: String },
     /// The call proceeds: we made it, or accepted it.
     Calling { call: CallId, peer: Address },

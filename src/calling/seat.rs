@@ -12,7 +12,7 @@ use crate::rtc::SessionId;
 /// Who answers a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Answer {
+pub enum AnswerPolicy {
     /// Each call is accepted.
     #[default]
     All,
@@ -25,12 +25,12 @@ pub(crate) const ANSWERS: &str = "answers";
 /// Its value if each call is accepted: a caller may send its offer with the init.
 const EVERYBODY: &str = "all";
 
-impl Answer {
+impl AnswerPolicy {
     /// What presence data says of it; `null` takes back what was said before.
     pub(crate) fn presence(self) -> Value {
         match self {
-            Answer::All => EVERYBODY.into(),
-            Answer::Ask => Value::Null,
+            AnswerPolicy::All => EVERYBODY.into(),
+            AnswerPolicy::Ask => Value::Null,
         }
     }
 }

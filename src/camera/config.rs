@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::sharing::Policy;
+use super::sharing::BitratePolicy;
 use crate::Server;
 use crate::call::RateLimit;
-use crate::calling::Answer;
+use crate::calling::AnswerPolicy;
 use crate::media::adapt::rate::BitrateLimits;
 use crate::media::source::Source;
 #[cfg(feature = "gst")]
@@ -67,9 +67,9 @@ pub struct Config {
     /// [`ladder`](crate::media::adapt::ladder) and [`temperature`](crate::media::adapt::temperature). Default: yes.
     pub adapt: bool,
     /// Whose network the bitrate follows when viewers' networks differ.
-    pub policy: Policy,
+    pub policy: BitratePolicy,
     /// Who answers calls. Default: the camera accepts all of them.
-    pub answer: Answer,
+    pub answer: AnswerPolicy,
     /// The maximum number of viewers; further callers get `busy`. A new call replaces the oldest call that has no media
     /// yet, which then ends with `busy` too. Default: 64.
     pub max_viewers: usize,
@@ -128,8 +128,8 @@ impl Config {
             vp8: true,
             controls: Controllers::default(),
             adapt: true,
-            policy: Policy::default(),
-            answer: Answer::default(),
+            policy: BitratePolicy::default(),
+            answer: AnswerPolicy::default(),
             max_viewers: 64,
             max_unconnected: 4,
             offer_rate: RateLimit { per_second: 2, burst: 8 },

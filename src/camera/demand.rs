@@ -7,7 +7,7 @@
 //! | decision | based on | rule |
 //! |---|---|---|
 //! | which streams run | what all sinks want, and the viewers' shares | every stream that any sink gets; a rendition that no viewer gets any more continues for 5 s, and everything continues for `linger` after the last sink has left, so that a returning viewer finds the source running; JPEG only until a frame has arrived |
-//! | bitrate of the main rendition | estimates of its viewers, [`Policy`] | [`divide`]; down at once, up after a second, longer after each rise that was too much ([`Rate`]), while frames flow; at most [`Ladder::ceiling`](crate::media::adapt::ladder::Ladder::ceiling) |
+//! | bitrate of the main rendition | estimates of its viewers, [`BitratePolicy`] | [`divide`]; down at once, up after a second, longer after each rise that was too much ([`Rate`]), while frames flow; at most [`Ladder::ceiling`](crate::media::adapt::ladder::Ladder::ceiling) |
 //! | what a viewer gets | its estimate | see below; down at once, up after half a second, longer after each time that it was too much |
 //! | bitrate of the small rendition | estimates of those who get it | the lowest of them, with headroom |
 //! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`]; one viewer costs those it shares a stream with at most one in 5 s, and gets the small rendition if it asks for more: [`key_frame_requests`] |
@@ -16,7 +16,7 @@
 //!
 //! A viewer gets the first of these that is possible:
 //!
-//! | share | if its network carries | with [`Policy::Best`] the bitrate is |
+//! | share | if its network carries | with [`BitratePolicy::Best`] the bitrate is |
 //! |---|---|---|
 //! | the main rendition | its bitrate, or nothing is known yet | what leaves most to the viewer that is worst off, compared with what it would have alone; a lone viewer's network |
 //! | the small rendition, if the source has one | the lowest bitrate that is worth to be seen | what the lowest of them carries |
@@ -58,7 +58,7 @@ use crate::media::{StreamId, StreamInfo};
 
 use encoder::{Adjustable, Encoder, Stream};
 pub use share::ShareReason;
-pub(super) use share::{Policy, Share, Wish};
+pub(super) use share::{BitratePolicy, Share, Wish};
 use viewer::Viewer;
 
 /// The configuration.
@@ -115,7 +115,7 @@ pub(super) enum Input {
     /// New bitrate limits.
     Limits(BitrateLimits),
     /// Another policy.
-    Policy(Policy),
+    Policy(BitratePolicy),
     /// A new time for which unused streams keep running.
     Linger(Duration),
     /// The source does not retry by itself any more: all its sinks are dropped.
@@ -158,7 +158,7 @@ pub(super) enum Event {
 /// The core. See the [module](self).
 pub(super) struct Demand {
     config: Config,
-    policy: Policy,
+    policy: BitratePolicy,
     streams: BTreeMap<StreamId, Stream>,
     sinks: BTreeMap<Sink, Taker>,
     running: BTreeSet<StreamId>,
@@ -197,7 +197,7 @@ impl Demand {
     /// For a source with these streams, without sinks.
     pub(super) fn new(config: Config, streams: &[StreamInfo]) -> Self {
         let mut demand = Demand {
-            policy: Policy::default(),
+            policy: BitratePolicy::default(),
             streams: BTreeMap::new(),
             sinks: BTreeMap::new(),
             running: BTreeSet::new(),

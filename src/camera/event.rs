@@ -63,7 +63,7 @@ pub enum Event {
         reason: String,
     },
     /// A peer is calling and waits for [`Camera::accept`](super::Camera::accept) or
-    /// [`Camera::reject`](super::Camera::reject) for up to 30 s; only with [`Answer::Ask`](super::Answer). A call that
+    /// [`Camera::reject`](super::Camera::reject) for up to 30 s; only with [`AnswerPolicy::Ask`](super::AnswerPolicy). A call that
     /// is not accepted ends with [`Event::CallFailed`].
     Incoming {
         /// The call.

@@ -51,11 +51,11 @@ use std::time::Duration;
 
 use futures_lite::future::{or, zip};
 
-pub use crate::calling::Answer;
+pub use crate::calling::AnswerPolicy;
 pub use commands::CommandRequest;
 pub use config::{Admit, CameraSource, Config, Connect, Controllers, Serve, Signalling};
 pub use event::{CameraError, Event, Viewer, ViewerId};
-pub use sharing::{Policy, Share, ShareReason};
+pub use sharing::{BitratePolicy, Share, ShareReason};
 pub use status::Status;
 pub use stream::{FrameSubscription, Frames};
 

@@ -8,7 +8,7 @@ pub use super::demand::ShareReason;
 /// Whose network the main encoder's bitrate follows when viewers' networks differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Policy {
+pub enum BitratePolicy {
     /// The choice with which the viewer that is worst off loses least, compared with watching alone. Viewers on slower
     /// networks get the small rendition or key frames, so that where networks are either fast or slow no viewer costs
     /// the others more than a tenth.

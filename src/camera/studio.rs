@@ -14,11 +14,11 @@ use super::controls::{self, ControlCommands, Reply};
 use super::demand::{self, Demand, Sink};
 use super::event::Event;
 use super::frames::Outbox;
-use super::sharing::Policy;
+use super::sharing::BitratePolicy;
 use super::snapshot::Slot;
 use crate::call::RateLimit;
 use crate::call::body::EndReason;
-use crate::calling::{self, Answer};
+use crate::calling::{self, AnswerPolicy};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::BitrateLimits;
@@ -43,7 +43,7 @@ pub(crate) struct Config {
     pub adapt: bool,
     /// From which temperatures on less is asked; `None` where nothing is read.
     pub heat: Option<temperature::TemperatureLimits>,
-    pub answer: Answer,
+    pub answer: AnswerPolicy,
     pub max_viewers: usize,
     /// Calls without media that each host, or user, may have.
     pub max_unconnected: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Config {
     pub offer_rate: RateLimit,
     pub linger: Duration,
     /// Whose network the bitrate follows.
-    pub policy: Policy,
+    pub policy: BitratePolicy,
     /// How old a snapshot may be that is served again.
     pub snapshot_every: Duration,
     /// The source is a camera, and no file that comes to an end.
@@ -110,10 +110,10 @@ pub(crate) enum Input<'a> {
 /// Settings that can change while the camera runs.
 pub(crate) struct LiveSettings {
     pub bitrate: BitrateLimits,
-    pub policy: Policy,
+    pub policy: BitratePolicy,
     pub linger: Duration,
     pub max_viewers: usize,
-    pub answer: Answer,
+    pub answer: AnswerPolicy,
     pub snapshot_every: Duration,
 }
 
@@ -159,9 +159,9 @@ pub(crate) struct Studio {
     /// How many watched when the program was told last.
     watching: usize,
     shares: Shares,
-    policy: Policy,
+    policy: BitratePolicy,
     /// As demand has it.
-    applied: demand::Policy,
+    applied: demand::BitratePolicy,
     takers: BTreeMap<u64, Taker>,
     snapshots: Snapshots<Arc<Slot>>,
     /// JPEG is wanted for them.
@@ -207,7 +207,7 @@ impl Studio {
             watching: 0,
             shares: Shares::default(),
             policy: config.policy,
-            applied: demand::Policy::default(),
+            applied: demand::BitratePolicy::default(),
             takers: BTreeMap::new(),
             snapshots: Snapshots::new(config.snapshot_every),
             makes_jpeg: false,

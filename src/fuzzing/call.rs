@@ -20,7 +20,7 @@ use super::bytes::Bytes;
 use super::rtc::{CAMERA, OFFER, all_media, append, at, fingerprint, sign};
 use super::walk::{self, walk};
 use crate::call::RateLimit;
-use crate::camera::Answer;
+use crate::camera::AnswerPolicy;
 use crate::camera::studio::{Config, Input, Output, Studio, Whence};
 use crate::media::adapt::rate::BitrateLimits;
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
@@ -177,8 +177,8 @@ impl World {
             bitrate: BitrateLimits::default(),
             adapt: flags & 1 == 1,
             heat: None,
-            answer: Answer::All,
-            policy: crate::camera::Policy::Best,
+            answer: AnswerPolicy::All,
+            policy: crate::camera::BitratePolicy::Best,
             max_viewers: 4,
             max_unconnected: 3,
             offer_rate: RateLimit { per_second: 2, burst: 8 },

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::divide::{self, Bounds};
 use super::encoder::Encoder;
 use super::key_frame_requests::APART;
-use super::share::{Policy, Share, ShareReason};
+use super::share::{BitratePolicy, Share, ShareReason};
 use super::viewer::{Offer, Tier, Viewer};
 use super::{Demand, Output, Sink};
 use crate::media::adapt::keyframes::KeyFrameReason;
@@ -155,20 +155,20 @@ impl Demand {
         having.sort_unstable();
         let bounds = Bounds { min: limits.min.min(limits.max), small: floor };
         let followed = match self.policy {
-            Policy::Follow(sink) => self.viewers(main).find(|(other, _)| *other == sink),
-            Policy::Best | Policy::Slowest => None,
+            BitratePolicy::Follow(sink) => self.viewers(main).find(|(other, _)| *other == sink),
+            BitratePolicy::Best | BitratePolicy::Slowest => None,
         };
         let division = match (self.policy, followed.and_then(|(_, viewer)| usable(viewer))) {
-            (Policy::Slowest, _) => divide::slowest(&alone, bounds),
-            (Policy::Follow(_), Some(bps)) => divide::following(&alone, bounds, bps),
-            (Policy::Follow(_) | Policy::Best, _) => divide::best(&alone, bounds, current),
+            (BitratePolicy::Slowest, _) => divide::slowest(&alone, bounds),
+            (BitratePolicy::Follow(_), Some(bps)) => divide::following(&alone, bounds, bps),
+            (BitratePolicy::Follow(_) | BitratePolicy::Best, _) => divide::best(&alone, bounds, current),
         };
         // Of a bitrate that nobody carries, the lowest has the smallest key frames.
         let main_rate = division.main.or((!alone.is_empty()).then_some(bounds.min));
         // It is only one's gain while others carry the present bitrate, or what they have without that one.
         let is_carried = alone.last().is_some_and(|most| *most >= current);
         let without = divide::best(&having, bounds, current).main;
-        let gain = self.policy == Policy::Best && (is_carried || main_rate < without);
+        let gain = self.policy == BitratePolicy::Best && (is_carried || main_rate < without);
         let meanwhile = without.filter(|_| !is_carried);
         let flows = self.flows;
         let Some(encoder) = self.encoder_mut(main) else { return };

@@ -92,7 +92,7 @@ pub(in crate::camera) enum Wish {
 
 /// Whom the bitrate of a main rendition follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::camera) enum Policy {
+pub(in crate::camera) enum BitratePolicy {
     /// The viewer that is worst off loses the least: see [`divide`](super::divide).
     #[default]
     Best,

@@ -8,7 +8,7 @@ use super::{Output, Studio};
 use crate::call::CallId;
 use crate::camera::demand::{self, Sink};
 use crate::camera::event::{Event, ViewerId};
-use crate::camera::sharing::{Policy, Share, ShareReason};
+use crate::camera::sharing::{BitratePolicy, Share, ShareReason};
 use crate::media::StreamId;
 use crate::rtc::Serving;
 
@@ -109,12 +109,14 @@ impl Studio {
     /// Another policy, or another viewer that it may name.
     pub(super) fn apply_policy(&mut self, now: Instant) {
         let policy = match &self.policy {
-            Policy::Best => demand::Policy::Best,
-            Policy::Slowest => demand::Policy::Slowest,
-            Policy::Follow(user) => {
+            BitratePolicy::Best => demand::BitratePolicy::Best,
+            BitratePolicy::Slowest => demand::BitratePolicy::Slowest,
+            BitratePolicy::Follow(user) => {
                 let mut all = self.calling.parties().filter(|party| party.joined);
                 let named = all.find(|party| party.peer.user() == user);
-                named.map_or(demand::Policy::Best, |party| demand::Policy::Follow(Sink::Call(party.call)))
+                named.map_or(demand::BitratePolicy::Best, |party| {
+                    demand::BitratePolicy::Follow(Sink::Call(party.call))
+                })
             }
         };
         if std::mem::replace(&mut self.applied, policy) != policy {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::{BOTH, OFFER, World};
-use crate::calling::Answer;
+use crate::calling::AnswerPolicy;
 use crate::camera::event::{Event, ViewerId};
 use crate::camera::studio::{Input, Output, Whence};
 
@@ -222,7 +222,7 @@ fn offers_in_inits_have_the_limits_of_others() {
 
 #[test]
 fn whoever_is_asked_answers_the_offer_of_the_init_after_the_verdict() {
-    let mut world = World::with(4, true, Answer::Ask);
+    let mut world = World::with(4, true, AnswerPolicy::Ask);
     world.call("bob|2", "call:init", &init_with_offer());
     world.call("bob|2", "call:candidate", r#"{"candidate":""}"#);
     assert_eq!(world.said, Vec::<String>::new());
@@ -330,7 +330,7 @@ fn messages_of_no_call_are_answered_now_and_then() {
 
 #[test]
 fn the_application_accepts_and_finds_what_came_before() {
-    let mut world = World::with(4, true, Answer::Ask);
+    let mut world = World::with(4, true, AnswerPolicy::Ask);
     world.offer("bob|2", OFFER);
     world.call("bob|2", "call:candidate", r#"{"candidate":"candidate:1 1 udp 1 192.0.2.9 9 typ host"}"#);
     assert!(world.said.is_empty() && world.produced.is_empty(), "{:?}", world.said);
@@ -348,7 +348,7 @@ fn the_application_accepts_and_finds_what_came_before() {
 
 #[test]
 fn the_application_rejects_or_says_nothing() {
-    let mut world = World::with(4, true, Answer::Ask);
+    let mut world = World::with(4, true, AnswerPolicy::Ask);
     world.offer("bob|2", OFFER);
     world.offer("eve|3", OFFER);
     let asked = incoming(&world);
@@ -373,7 +373,7 @@ fn the_application_rejects_or_says_nothing() {
 
 #[test]
 fn a_caller_that_hangs_up_before_the_answer_is_gone() {
-    let mut world = World::with(4, true, Answer::Ask);
+    let mut world = World::with(4, true, AnswerPolicy::Ask);
     world.offer("bob|2", OFFER);
     let asked = incoming(&world);
     world.call("bob|2", "call:hangup", "{}");

@@ -10,7 +10,7 @@ fn with_a_control() -> World {
     let gain = Control::new(0x0098_0913, "Gain", ControlKind::Integer { min: 0, max: 255, step: 1 });
     let signalling = Signalling::Serve(Serve::default());
     let controls = ControlCommands::new(Controllers::Everybody, &signalling, vec![gain]);
-    World::of(4, true, Answer::All, Some(controls))
+    World::of(4, true, AnswerPolicy::All, Some(controls))
 }
 
 fn control_command(world: &mut World, id: u64) {

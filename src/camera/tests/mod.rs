@@ -15,8 +15,8 @@ use super::controls::ControlCommands;
 use super::event::Event;
 use super::studio::{Config, Input, Output, Studio, Whence};
 use crate::call::RateLimit;
-use crate::calling::Answer;
-use crate::camera::Policy;
+use crate::calling::AnswerPolicy;
+use crate::camera::BitratePolicy;
 use crate::media::adapt::ladder::Quality;
 use crate::media::adapt::rate::BitrateLimits;
 use crate::media::adapt::temperature;
@@ -56,14 +56,14 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(max_viewers: usize, vp8: bool) -> World {
-        World::with(max_viewers, vp8, Answer::All)
+        World::with(max_viewers, vp8, AnswerPolicy::All)
     }
 
-    pub(super) fn with(max_viewers: usize, vp8: bool, answer: Answer) -> World {
+    pub(super) fn with(max_viewers: usize, vp8: bool, answer: AnswerPolicy) -> World {
         World::of(max_viewers, vp8, answer, None)
     }
 
-    fn of(max_viewers: usize, vp8: bool, answer: Answer, controls: Option<ControlCommands>) -> World {
+    fn of(max_viewers: usize, vp8: bool, answer: AnswerPolicy, controls: Option<ControlCommands>) -> World {
         let now = Instant::now();
         let host = rtc::LocalCandidate { base: "192.0.2.1:4000".parse().expect("literal"), advertised: None };
         let config = Config {
@@ -73,7 +73,7 @@ impl World {
             adapt: true,
             heat: Some(temperature::TemperatureLimits { step_down: 75.0, step_up: 68.0 }),
             answer,
-            policy: Policy::Best,
+            policy: BitratePolicy::Best,
             max_viewers,
             max_unconnected: 4,
             offer_rate: RateLimit { per_second: 2, burst: 8 },

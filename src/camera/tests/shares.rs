@@ -73,7 +73,7 @@ fn a_viewer_whose_network_is_slow_gets_the_small_rendition_and_is_told() {
 fn a_named_viewer_decides_while_it_watches() {
     let mut world = world();
     let settings = crate::camera::studio::LiveSettings {
-        policy: crate::camera::Policy::Follow("carol".into()),
+        policy: crate::camera::BitratePolicy::Follow("carol".into()),
         bitrate: Default::default(),
         linger: Duration::from_secs(10),
         max_viewers: 4,

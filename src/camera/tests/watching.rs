@@ -232,11 +232,11 @@ fn settings_change_while_it_runs() {
     world.connect("bob|2");
     let bitrate = BitrateLimits { max: 500_000, ..BitrateLimits::default() };
     let settings = crate::camera::studio::LiveSettings {
-        policy: crate::camera::Policy::Best,
+        policy: crate::camera::BitratePolicy::Best,
         bitrate,
         linger: Duration::from_secs(2),
         max_viewers: 2,
-        answer: Answer::Ask,
+        answer: AnswerPolicy::Ask,
         snapshot_every: Duration::from_secs(1),
     };
     world.input(Input::Settings(settings));
@@ -259,11 +259,11 @@ fn settings_change_while_it_runs() {
 fn the_largest_values_mean_no_limit() {
     let mut world = World::new(usize::MAX, true);
     let settings = crate::camera::studio::LiveSettings {
-        policy: crate::camera::Policy::Best,
+        policy: crate::camera::BitratePolicy::Best,
         bitrate: BitrateLimits::default(),
         linger: Duration::MAX,
         max_viewers: usize::MAX,
-        answer: Answer::All,
+        answer: AnswerPolicy::All,
         snapshot_every: Duration::MAX,
     };
     world.input(Input::Settings(settings));
@@ -272,11 +272,11 @@ fn the_largest_values_mean_no_limit() {
     assert_eq!(world.said("call:answer"), 1);
     let mut world = World::with_jpeg();
     world.input(Input::Settings(crate::camera::studio::LiveSettings {
-        policy: crate::camera::Policy::Best,
+        policy: crate::camera::BitratePolicy::Best,
         bitrate: BitrateLimits::default(),
         linger: Duration::MAX,
         max_viewers: 4,
-        answer: Answer::All,
+        answer: AnswerPolicy::All,
         snapshot_every: Duration::MAX,
     }));
     let first = world.studio.snapshot(Duration::ZERO, world.now);
@@ -289,7 +289,7 @@ fn the_largest_values_mean_no_limit() {
 
 #[test]
 fn all_calls_end_at_once_those_that_connect_too() {
-    let mut world = World::with(4, true, Answer::Ask);
+    let mut world = World::with(4, true, AnswerPolicy::Ask);
     for who in ["bob|2", "eve|3", "dan|4"] {
         world.offer(who, OFFER);
     }

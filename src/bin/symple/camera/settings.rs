@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
-use symple::camera::{Config, Connect, Controllers, Policy, Serve, Signalling};
+use symple::camera::{BitratePolicy, Config, Connect, Controllers, Serve, Signalling};
 use symple::media::source::gst::CaptureSettings;
 use symple::net::Roots;
 use symple::proto::{DEFAULT_PORT, Token, valid_room, valid_user};
@@ -361,12 +361,12 @@ const REST: &[Setting<Settings>] = &[
     }),
 ];
 
-fn policy(value: &serde_json::Value) -> Result<Policy, String> {
+fn policy(value: &serde_json::Value) -> Result<BitratePolicy, String> {
     let whose = text(value)?;
     match whose.as_str() {
-        "best" => Ok(Policy::Best),
-        "slowest" => Ok(Policy::Slowest),
-        user if valid_user(user) => Ok(Policy::Follow(whose)),
+        "best" => Ok(BitratePolicy::Best),
+        "slowest" => Ok(BitratePolicy::Slowest),
+        user if valid_user(user) => Ok(BitratePolicy::Follow(whose)),
         _ => Err("must be best, slowest, or the name of a user".into()),
     }
 }

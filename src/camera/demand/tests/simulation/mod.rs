@@ -12,7 +12,7 @@ use dice::Dice;
 use world::{MAIN, SMALL, TICK, World};
 
 use super::divide::{self, Bounds};
-use super::{Policy, Share, Sink};
+use super::{BitratePolicy, Share, Sink};
 use crate::call::CallId;
 use crate::media::adapt::ladder::Ladder;
 
@@ -263,11 +263,11 @@ fn without_a_small_rendition_the_slow_get_key_frames_and_all_are_back_when_they_
 fn other_policies_follow_the_slowest_or_one() {
     seeds(50, |seed| {
         let mut world = settled(seed, true, &[FAST, 1e6, 3e6], 10.0);
-        world.set_policy(Policy::Slowest);
+        world.set_policy(BitratePolicy::Slowest);
         world.pass(10.0, |_| {});
         assert!((0.7e6..1.4e6).contains(&world.bitrate(MAIN)), "{}", world.bitrate(MAIN));
         assert!(world.viewers.values().all(|viewer| viewer.share == Some(Share::Full(MAIN))));
-        world.set_policy(Policy::Follow(Sink::Call(CallId(3))));
+        world.set_policy(BitratePolicy::Follow(Sink::Call(CallId(3))));
         world.pass(10.0, |_| {});
         assert!((2e6..3.5e6).contains(&world.bitrate(MAIN)), "{}", world.bitrate(MAIN));
         assert_eq!(world.viewers[&2].share, Some(Share::Small(SMALL)));

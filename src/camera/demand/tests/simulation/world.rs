@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::dice::Dice;
 use super::network::Network;
 use crate::call::CallId;
-use crate::camera::demand::{Config, Demand, Input, Output, Policy, Share, Sink};
+use crate::camera::demand::{BitratePolicy, Config, Demand, Input, Output, Share, Sink};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::rate::BitrateLimits;
 use crate::media::source::Command;
@@ -148,7 +148,7 @@ impl World {
         self.input(Input::Wants { sink: sink(id), streams: BTreeSet::new() });
     }
 
-    pub(super) fn set_policy(&mut self, policy: Policy) {
+    pub(super) fn set_policy(&mut self, policy: BitratePolicy) {
         self.input(Input::Policy(policy));
     }
 
