@@ -87,7 +87,7 @@ fn without_prefix(line: &str) -> &str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Kind {
+pub enum SdpType {
     /// `"offer"`
     Offer,
     /// `"answer"`
@@ -99,7 +99,7 @@ pub enum Kind {
 pub struct Description {
     /// `type` on the wire.
     #[serde(rename = "type")]
-    pub kind: Kind,
+    pub kind: SdpType,
     /// The session description, opaque here.
     pub sdp: String,
 }
@@ -186,8 +186,8 @@ mod tests {
     #[test]
     fn descriptions_go_both_ways() {
         for (wire, kind) in [
-            (r#"{"type":"offer","sdp":"v=0\r\n"}"#, Kind::Offer),
-            (r#"{"type":"answer","sdp":"v=0\r\n"}"#, Kind::Answer),
+            (r#"{"type":"offer","sdp":"v=0\r\n"}"#, SdpType::Offer),
+            (r#"{"type":"answer","sdp":"v=0\r\n"}"#, SdpType::Answer),
         ] {
             let value = Description { kind, sdp: "v=0\r\n".into() };
             assert_eq!(serde_json::from_str::<Description>(wire).expect(wire), value);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::value::RawValue;
 
-use super::body::{self, Candidate, Description, End, EndReason, Kind};
+use super::body::{self, Candidate, Description, End, EndReason, SdpType};
 use super::messages::Sender;
 use super::timers::{Timer, Timers};
 use super::{CallError, CallId, Config, Event, Input, MAX_NAME, Output, State};
@@ -193,7 +193,7 @@ impl Calls {
             return Err(CallError::TooLarge { what: "max_init", limit: self.config.max_init });
         }
         serde_json::from_str::<&RawValue>(data).map_err(|_| CallError::NotJson)?;
-        let offer = sdp.map(|sdp| Description { kind: Kind::Offer, sdp: sdp.to_owned() });
+        let offer = sdp.map(|sdp| Description { kind: SdpType::Offer, sdp: sdp.to_owned() });
         if offer.as_ref().is_some_and(|offer| body::json(offer).len() > self.config.max_description) {
             return Err(CallError::TooLarge { what: "max_description", limit: self.config.max_description });
         }
@@ -233,7 +233,7 @@ impl Calls {
         self.tell(id, ACCEPT, if offer.is_some() { ACCEPT_WITH_OFFER } else { "{}" }.into());
         self.event(Event::State { id, state: State::Connecting });
         if let Some(sdp) = offer {
-            self.described(id, Kind::Offer, sdp);
+            self.described(id, SdpType::Offer, sdp);
         }
         Ok(())
     }
@@ -276,7 +276,7 @@ impl Calls {
         self.describe(
             id,
             OFFER,
-            Description { kind: Kind::Offer, sdp: sdp.to_owned() },
+            Description { kind: SdpType::Offer, sdp: sdp.to_owned() },
             Negotiation::OursWaits,
         )
     }
@@ -291,7 +291,7 @@ impl Calls {
         self.describe(
             id,
             ANSWER,
-            Description { kind: Kind::Answer, sdp: sdp.to_owned() },
+            Description { kind: SdpType::Answer, sdp: sdp.to_owned() },
             Negotiation::Stable,
         )
     }
@@ -491,15 +491,15 @@ impl Calls {
     }
 
     /// Passes on a remote description and the candidates that waited for it.
-    pub(super) fn described(&mut self, id: CallId, kind: Kind, sdp: String) {
+    pub(super) fn described(&mut self, id: CallId, kind: SdpType, sdp: String) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let early = call.early.take();
         let event = match kind {
-            Kind::Offer => {
+            SdpType::Offer => {
                 call.negotiation = Negotiation::TheirsWaits;
                 Event::RemoteOffer { id, sdp }
             }
-            Kind::Answer => {
+            SdpType::Answer => {
                 call.negotiation = Negotiation::Stable;
                 Event::RemoteAnswer { id, sdp }
             }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::body::{self, Candidate, Description, End, EndReason, Kind};
+use super::body::{self, Candidate, Description, End, EndReason, SdpType};
 use super::calls::{
     ACCEPT, ANSWER, CANDIDATE, Call, Calls, HANGUP, INIT, Negotiation, OFFER, Phase, REJECT, Role, Tell,
 };
@@ -210,7 +210,7 @@ impl Calls {
             call.negotiation = Negotiation::OursWaits;
             return;
         }
-        let offer = Description { kind: Kind::Offer, sdp };
+        let offer = Description { kind: SdpType::Offer, sdp };
         if let Err(e) = self.describe(id, OFFER, offer, Negotiation::OursWaits) {
             log::debug!("call {id}: the offer was not sent: {e}");
         }
@@ -254,13 +254,13 @@ impl Calls {
         if !taken {
             return;
         }
-        let Some(sdp) = self.description(data, Kind::Offer) else {
+        let Some(sdp) = self.description(data, SdpType::Offer) else {
             self.end(id, Tell::Remote, EndReason::BadDescription);
             return;
         };
         match self.calls.get_mut(&id).map(|call| &mut call.phase) {
             Some(Phase::Incoming { offer } | Phase::Held { offer, .. }) => *offer = Some(sdp),
-            _ => self.described(id, Kind::Offer, sdp),
+            _ => self.described(id, SdpType::Offer, sdp),
         }
     }
 
@@ -268,8 +268,8 @@ impl Calls {
         if self.calls.get(&id).is_none_or(|call| call.negotiation != Negotiation::OursWaits) {
             return;
         }
-        match self.description(data, Kind::Answer) {
-            Some(sdp) => self.described(id, Kind::Answer, sdp),
+        match self.description(data, SdpType::Answer) {
+            Some(sdp) => self.described(id, SdpType::Answer, sdp),
             None => self.end(id, Tell::Remote, EndReason::BadDescription),
         }
     }
@@ -290,7 +290,7 @@ impl Calls {
         }
     }
 
-    fn description(&self, data: Option<&str>, kind: Kind) -> Option<String> {
+    fn description(&self, data: Option<&str>, kind: SdpType) -> Option<String> {
         parse::<Description>(data, self.config.max_description)
             .filter(|description| description.kind == kind && !description.sdp.is_empty())
             .map(|description| description.sdp)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use symple::call::body::Kind;
+use symple::call::body::SdpType;
 use symple::call::{CallId, Event};
 use symple::media::{AUDIO_OPUS, Codec, Frame, StreamId, StreamInfo, VIDEO_H264};
 use symple::rtc::{self, Config, Fanout, Input, LocalCandidate, Output, SessionId, SessionStats};
@@ -90,12 +90,12 @@ impl Camera {
             Event::Accepted { id } => {
                 self.call = Some(id);
                 let offer = self.fanout.offer(SESSION, now).expect("an offer");
-                self.side.describe(id, Kind::Offer, &offer.sdp);
+                self.side.describe(id, SdpType::Offer, &offer.sdp);
             }
             Event::RemoteOffer { id, sdp } => {
                 let answer = self.fanout.accept(SESSION, &sdp, now).expect("an offer that fits");
                 assert_eq!(answer.streams, [VIDEO_H264, AUDIO_OPUS].into());
-                self.side.describe(id, Kind::Answer, &answer.sdp);
+                self.side.describe(id, SdpType::Answer, &answer.sdp);
             }
             Event::RemoteAnswer { sdp, .. } => {
                 let answered = self.fanout.answer(SESSION, &sdp, now).expect("an answer that fits");

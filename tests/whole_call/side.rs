@@ -68,11 +68,11 @@ impl Side {
     }
 
     /// Sends our description to the other side; it contains all candidates.
-    pub(crate) fn describe(&mut self, id: CallId, kind: call::body::Kind, sdp: &str) {
+    pub(crate) fn describe(&mut self, id: CallId, kind: call::body::SdpType, sdp: &str) {
         let now = Instant::now();
         match kind {
-            call::body::Kind::Offer => self.calls.local_offer(id, sdp, now),
-            call::body::Kind::Answer => self.calls.local_answer(id, sdp, now),
+            call::body::SdpType::Offer => self.calls.local_offer(id, sdp, now),
+            call::body::SdpType::Answer => self.calls.local_answer(id, sdp, now),
             other => panic!("unexpected {other:?}"),
         }
         .and_then(|()| self.calls.local_candidates_done(id, now))

@@ -7,7 +7,7 @@ use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Input, Output, Rtc};
-use symple::call::body::Kind;
+use symple::call::body::SdpType;
 use symple::call::{CallId, Event};
 use symple::rtc::{Path, Transmit};
 
@@ -101,7 +101,7 @@ impl Viewer {
                 }
                 let (offer, pending) = api.apply().expect("there is something to offer");
                 self.pending = Some(pending);
-                self.side.describe(id, Kind::Offer, &offer.to_sdp_string());
+                self.side.describe(id, SdpType::Offer, &offer.to_sdp_string());
             }
             Event::RemoteAnswer { sdp, .. } => {
                 let answer = SdpAnswer::from_sdp_string(&sdp).expect("an answer");
@@ -111,7 +111,7 @@ impl Viewer {
             Event::RemoteOffer { id, sdp } => {
                 let offer = SdpOffer::from_sdp_string(&sdp).expect("an offer");
                 let answer = self.rtc.sdp_api().accept_offer(offer).expect("an offer that fits");
-                self.side.describe(id, Kind::Answer, &answer.to_sdp_string());
+                self.side.describe(id, SdpType::Answer, &answer.to_sdp_string());
             }
             Event::RemoteCandidate { candidate, .. } => {
                 let candidate = Candidate::from_sdp_string(&candidate.candidate).expect("a candidate");
