@@ -1,7 +1,7 @@
-//! Commands of peers to the camera's controls, sans-IO: who may send them, what the device is asked for, and what is
-//! answered, at the latest when the device has had its time.
+//! Commands of peers to the camera's controls, sans-IO: what the device is asked for, and what each command is answered,
+//! at the latest when the device has had its time. [`permission`](super::permission) decides who may send them.
 //!
-//! The commands are described at [`Controllers`].
+//! The commands are described at [`Controllers`](super::Controllers).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use super::config::{Controllers, Signalling};
+use super::permission::ControlPermission;
 use crate::call::RateLimit;
 use crate::limit::{Buckets, RateKey};
 use crate::media::error::{ErrorKind, MediaError};
@@ -53,9 +53,7 @@ pub(super) enum Output {
 
 /// The commands under way, and what is known of the controls.
 pub(crate) struct ControlCommands {
-    may: Controllers,
-    /// Whether [`Controllers::Auto`] is everybody.
-    open: bool,
+    permission: ControlPermission,
     known: Vec<Control>,
     /// Commands that the device has not answered yet, with when it was asked.
     asked: BTreeMap<RequestId, (Instant, Message)>,
@@ -65,20 +63,9 @@ pub(crate) struct ControlCommands {
 }
 
 impl ControlCommands {
-    pub(super) fn new(may: Controllers, signalling: &Signalling, known: Vec<Control>) -> Self {
-        let open = match signalling {
-            // Who knows the token may do what the token is for; and who reaches loopback is at home, unless a
-            // proxy there brings in anybody.
-            Signalling::Serve(serve) => {
-                let home = serve.listen.iter().all(|address| address.ip().is_loopback());
-                serve.token.is_some() || home && serve.trusted_proxies.is_empty()
-            }
-            // That server's rules are not ours to guess.
-            Signalling::Connect(_) | Signalling::Within(_) => false,
-        };
+    pub(super) fn new(permission: ControlPermission, known: Vec<Control>) -> Self {
         ControlCommands {
-            may,
-            open,
+            permission,
             known,
             asked: BTreeMap::new(),
             out: VecDeque::new(),
@@ -136,30 +123,15 @@ impl ControlCommands {
         command.get::<String>("node").ok().flatten().is_some_and(|node| node == NODE)
     }
 
-    /// Whether anybody at all may.
+    /// Whether anybody can use them.
     pub(super) fn is_of_use(&self) -> bool {
-        !self.known.is_empty()
-            && match &self.may {
-                Controllers::Auto => self.open,
-                Controllers::Nobody => false,
-                Controllers::Everybody => true,
-                Controllers::Users(users) => !users.is_empty(),
-            }
-    }
-
-    fn allows(&self, user: &str) -> bool {
-        match &self.may {
-            Controllers::Auto => self.open,
-            Controllers::Nobody => false,
-            Controllers::Everybody => true,
-            Controllers::Users(users) => users.iter().any(|allowed| allowed == user),
-        }
+        !self.known.is_empty() && self.permission.is_given()
     }
 
     /// Whether to answer a command at all: each is answered, and nobody makes us send as much as they like.
     fn admits(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
         let Some(from) = command.from() else { return false };
-        let allowed = self.allows(from.user());
+        let allowed = self.permission.allows(from.user());
         let buckets = if allowed { &mut self.heard } else { &mut self.refused };
         buckets.take(&RateKey::new(host, from.as_str()), now)
     }
@@ -171,7 +143,7 @@ impl ControlCommands {
         let refuse =
             |status, code: &str, message: String| (status, json!({ "code": code, "message": message }));
         let user = command.from().map(|from| from.user().to_owned()).unwrap_or_default();
-        if !self.allows(&user) {
+        if !self.permission.allows(&user) {
             let message = "this camera's controls are not for you: its owner says who may set them";
             return Err(refuse(Status::FORBIDDEN, "not-allowed", message.into()));
         }
@@ -254,17 +226,15 @@ fn answer_error(error: &MediaError) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera::{Connect, Serve};
+    use crate::camera::{Controllers, Serve, Signalling};
     use crate::media::source::controls::ControlKind;
-    use crate::proto::Token;
 
     fn gain() -> Control {
         Control::new(0x0098_0913, "Gain", ControlKind::Integer { min: 0, max: 255, step: 1 })
     }
 
-    fn serve(listen: &str, token: Option<&str>) -> Signalling {
-        let listen = vec![listen.parse().expect("literal")];
-        Signalling::Serve(Serve { listen, token: token.map(Token::new), ..Serve::default() })
+    fn serve(listen: &str) -> Signalling {
+        Signalling::Serve(Serve { listen: vec![listen.parse().expect("literal")], ..Serve::default() })
     }
 
     fn command(action: &str, data: &str) -> Message {
@@ -300,40 +270,19 @@ mod tests {
     }
 
     fn commands(may: Controllers) -> ControlCommands {
-        ControlCommands::new(may, &serve("127.0.0.1:4500", None), vec![gain()])
+        ControlCommands::new(ControlPermission::new(may, &serve("127.0.0.1:4500")), vec![gain()])
     }
 
     #[test]
-    fn who_may_is_told_by_configuration_token_and_reach() {
-        let elsewhere = Signalling::Connect(Connect::new("wss://a.example"));
-        let Signalling::Serve(home) = serve("127.0.0.1:4500", None) else { unreachable!("made as such") };
-        let trusted_proxies = vec!["127.0.0.1".parse().expect("a network")];
-        let proxied = Signalling::Serve(Serve { trusted_proxies, ..home });
-        let users = |names: &[&str]| Controllers::Users(names.iter().map(|&name| name.into()).collect());
-        let table = [
-            (Controllers::Auto, serve("127.0.0.1:4500", None), true),
-            (Controllers::Auto, serve("[::1]:4500", None), true),
-            (Controllers::Auto, serve("0.0.0.0:4500", None), false),
-            (Controllers::Auto, serve("0.0.0.0:4500", Some("secret")), true),
-            (Controllers::Auto, proxied, false),
-            (Controllers::Auto, elsewhere.clone(), false),
-            (Controllers::Everybody, elsewhere.clone(), true),
-            (Controllers::Everybody, serve("0.0.0.0:4500", None), true),
-            (Controllers::Nobody, serve("127.0.0.1:4500", Some("secret")), false),
-            (users(&["bob"]), elsewhere.clone(), true),
-            (users(&["eve"]), serve("127.0.0.1:4500", None), false),
-            (users(&[]), elsewhere, false),
-        ];
-        for (may, signalling, expected) in table {
-            let words = format!("{may:?} {signalling:?}");
-            let commands = ControlCommands::new(may, &signalling, vec![gain()]);
-            assert_eq!(commands.allows("bob"), expected, "{words}");
+    fn nobody_gets_controls_without_permission_and_nobody_offers_none() {
+        for (controllers, expected) in [(Controllers::Everybody, true), (Controllers::Nobody, false)] {
+            let commands = commands(controllers);
             let refused = commands.request(&command("list", "null")).err().map(|(status, _)| status);
-            assert_eq!(refused, (!expected).then_some(Status::FORBIDDEN), "{words}");
+            assert_eq!(refused, (!expected).then_some(Status::FORBIDDEN));
+            assert_eq!(commands.is_of_use(), expected);
         }
-        assert!(
-            !ControlCommands::new(Controllers::Everybody, &serve("127.0.0.1:1", None), vec![]).is_of_use()
-        );
+        let permission = ControlPermission::new(Controllers::Everybody, &serve("127.0.0.1:1"));
+        assert!(!ControlCommands::new(permission, vec![]).is_of_use());
     }
 
     #[test]

@@ -80,6 +80,7 @@ use commands::Handlers;
 use controls::ControlCommands;
 use driver::Driver;
 use frame_callbacks::FrameCallbacks;
+use permission::ControlPermission;
 use sender::Sender;
 use senders::Senders;
 use shared::Shared;
@@ -115,8 +116,10 @@ impl Camera {
         let producer = source.producer();
         let streams = reconfigure::offered(producer.streams(), config.vp8);
         let known = producer.controls();
-        let control_commands = (is_v4l2 || !known.is_empty())
-            .then(|| ControlCommands::new(config.controls.clone(), &config.signalling, known));
+        let control_commands = (is_v4l2 || !known.is_empty()).then(|| {
+            let permission = ControlPermission::new(config.controls.clone(), &config.signalling);
+            ControlCommands::new(permission, known)
+        });
         if control_commands.as_ref().is_some_and(ControlCommands::is_of_use) {
             // Pages offer what they may only.
             config.data.entry("controls").or_insert_with(|| true.into());

@@ -1,6 +1,7 @@
-//! Who may do what at a camera's own server: who enters, who may watch, which pages may connect.
+//! Who may do what at a camera: who enters its own server, who may watch, which pages may connect, who may set its
+//! controls.
 
-use super::{Admit, Serve};
+use super::{Admit, Controllers, Serve, Signalling};
 use crate::Server;
 use crate::net::site::Guard;
 use crate::net::{AuthRequest, Origins};
@@ -51,6 +52,49 @@ fn judge(request: &AuthRequest, token: Option<&Token>) {
     }
 }
 
+/// Who may set the controls of one camera.
+pub(crate) struct ControlPermission {
+    controllers: Controllers,
+    /// Whether [`Controllers::Auto`] means everybody here.
+    is_open: bool,
+}
+
+impl ControlPermission {
+    pub(crate) fn new(controllers: Controllers, signalling: &Signalling) -> Self {
+        let is_open = match signalling {
+            // Whoever knows the token may do what it is for. Whoever reaches loopback is on this machine, unless a
+            // proxy forwards strangers to it.
+            Signalling::Serve(serve) => {
+                let is_local = serve.listen.iter().all(|address| address.ip().is_loopback());
+                serve.token.is_some() || is_local && serve.trusted_proxies.is_empty()
+            }
+            // The rules of that server are unknown here.
+            Signalling::Connect(_) | Signalling::Within(_) => false,
+        };
+        ControlPermission { controllers, is_open }
+    }
+
+    /// Whether the user has it.
+    pub(super) fn allows(&self, user: &str) -> bool {
+        match &self.controllers {
+            Controllers::Auto => self.is_open,
+            Controllers::Nobody => false,
+            Controllers::Everybody => true,
+            Controllers::Users(users) => users.iter().any(|allowed| allowed == user),
+        }
+    }
+
+    /// Whether any user has it.
+    pub(super) fn is_given(&self) -> bool {
+        match &self.controllers {
+            Controllers::Auto => self.is_open,
+            Controllers::Nobody => false,
+            Controllers::Everybody => true,
+            Controllers::Users(users) => !users.is_empty(),
+        }
+    }
+}
+
 /// The pages that may connect besides the camera's own.
 pub(super) fn origins(listed: &[String]) -> Origins {
     if listed.iter().any(|origin| origin.trim() == "*") {
@@ -60,4 +104,44 @@ pub(super) fn origins(listed: &[String]) -> Origins {
         return Origins::Any;
     }
     Origins::OwnAnd { others: listed.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::Connect;
+
+    fn serve(listen: &str, token: Option<&str>) -> Signalling {
+        let listen = vec![listen.parse().expect("literal")];
+        Signalling::Serve(Serve { listen, token: token.map(Token::new), ..Serve::default() })
+    }
+
+    #[test]
+    fn controls_are_permitted_by_configuration_token_and_address() {
+        let other_server = Signalling::Connect(Connect::new("wss://a.example"));
+        let Signalling::Serve(local) = serve("127.0.0.1:4500", None) else { unreachable!("made as such") };
+        let trusted_proxies = vec!["127.0.0.1".parse().expect("a network")];
+        let proxied = Signalling::Serve(Serve { trusted_proxies, ..local });
+        let users = |names: &[&str]| Controllers::Users(names.iter().map(|&name| name.into()).collect());
+        // Whether bob may, and whether anybody may.
+        let table = [
+            (Controllers::Auto, serve("127.0.0.1:4500", None), true, true),
+            (Controllers::Auto, serve("[::1]:4500", None), true, true),
+            (Controllers::Auto, serve("0.0.0.0:4500", None), false, false),
+            (Controllers::Auto, serve("0.0.0.0:4500", Some("secret")), true, true),
+            (Controllers::Auto, proxied, false, false),
+            (Controllers::Auto, other_server.clone(), false, false),
+            (Controllers::Everybody, other_server.clone(), true, true),
+            (Controllers::Everybody, serve("0.0.0.0:4500", None), true, true),
+            (Controllers::Nobody, serve("127.0.0.1:4500", Some("secret")), false, false),
+            (users(&["bob"]), other_server.clone(), true, true),
+            (users(&["eve"]), serve("127.0.0.1:4500", None), false, true),
+            (users(&[]), other_server, false, false),
+        ];
+        for (controllers, signalling, bob, anybody) in table {
+            let row = format!("{controllers:?} {signalling:?}");
+            let permission = ControlPermission::new(controllers, &signalling);
+            assert_eq!((permission.allows("bob"), permission.is_given()), (bob, anybody), "{row}");
+        }
+    }
 }
