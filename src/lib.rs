@@ -55,6 +55,9 @@ pub use net::server::Server;
 #[doc(hidden)]
 pub mod fuzzing;
 
+#[cfg(test)]
+mod dice;
+
 /// Compiles the README's program as a doctest.
 #[cfg(all(doctest, feature = "camera-gst"))]
 #[doc = include_str!("../README.md")]

@@ -6,6 +6,7 @@ use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
+use crate::dice::Dice;
 use crate::media::{Codec, StreamId};
 use crate::rtc::SessionId;
 
@@ -71,14 +72,8 @@ pub(super) fn no_number_is_sealed_twice_over_random_renegotiations() {
 fn renegotiate_at_random(seed: u64) {
     let mut w = watched();
     w.lose = |n| n % 37 == 0; // repeats have an SSRC of their own
-    let mut state = seed;
-    let mut random = |below: u64| {
-        // SplitMix64.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    };
+    let mut dice = Dice(seed);
+    let mut random = |below: usize| dice.roll(below);
     let other = |w: &mut World, moved: bool| {
         let video = if moved { StreamId(7) } else { H264 };
         w.moved = moved.then_some(video);
@@ -124,7 +119,7 @@ fn renegotiate_at_random(seed: u64) {
                 });
             }
         }
-        w.run(ms(100 + random(400)));
+        w.run(ms(100 + random(400) as u64));
         assert!(w.closed(1).is_none(), "seed {seed}");
     }
     for kind in [MediaKind::Audio, MediaKind::Video] {

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::dice::Dice;
 use super::*;
+use crate::dice::Dice;
 
 const BATCHES: &str = r#""accept":["presence:batch"],"#;
 

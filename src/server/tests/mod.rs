@@ -5,7 +5,6 @@
 mod admission;
 mod bad_frames;
 mod crowds;
-mod dice;
 mod ghosts;
 mod host;
 mod instances;

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::super::dice::Dice;
 use super::*;
+use crate::dice::Dice;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Faults {

@@ -2,22 +2,26 @@
 //!
 //! `SYMPLE_SEED` repeats one seed.
 
-mod dice;
 mod network;
 mod world;
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use dice::Dice;
 use world::{MAIN, SMALL, TICK, World};
 
 use super::divide::{self, Bounds};
 use super::{BitratePolicy, Share, Sink};
 use crate::call::CallId;
+use crate::dice::Dice;
 use crate::media::adapt::ladder::Ladder;
 
 const FAST: f64 = 20e6;
 const SLOW: f64 = 300e3;
+
+/// A number below `count`.
+fn below(dice: &mut Dice, count: usize) -> usize {
+    dice.range(0.0, count as f64) as usize
+}
 
 /// Runs a property with so many seeds.
 fn seeds(count: u64, property: impl Fn(u64) + std::panic::RefUnwindSafe) {
@@ -118,7 +122,7 @@ fn where_networks_fall_into_two_groups_nobody_costs_another_more_than_a_tenth() 
     seeds(150, |seed| {
         let mut dice = Dice(seed ^ 0xaa);
         let groups = [dice.scale(1.2e6, 20e6), dice.scale(100e3, 1e6)];
-        let count = 2 + dice.roll(7);
+        let count = 2 + below(&mut dice, 7);
         for (n, capacity) in groups.into_iter().enumerate() {
             let all: Vec<f64> = (0..count).map(|id| groups[id % 2]).collect();
             let own: Vec<u64> = (1..=count as u64).filter(|id| (*id as usize - 1) % 2 == n).collect();
@@ -169,11 +173,11 @@ fn ten_viewers_on_ten_networks() {
 fn nothing_freezes_for_a_second_when_a_network_halves() {
     seeds(150, |seed| {
         let mut dice = Dice(seed ^ 0xcc);
-        let count = 1 + dice.roll(4);
+        let count = 1 + below(&mut dice, 4);
         let capacities: Vec<f64> = (0..count).map(|_| dice.scale(500e3, 20e6)).collect();
         let mut world = settled(seed, true, &capacities, 10.0);
         let from = world.now;
-        let id = 1 + dice.roll(count) as u64;
+        let id = 1 + below(&mut dice, count) as u64;
         if let Some(viewer) = world.viewers.get_mut(&id) {
             viewer.network.capacity /= 2.0;
         }
@@ -191,10 +195,10 @@ fn the_full_picture_is_back_within_five_seconds_after_the_network_is() {
     let (all, late) = (AtomicU32::new(0), AtomicU32::new(0));
     seeds(300, |seed| {
         let mut dice = Dice(seed ^ 0xdd);
-        let count = 1 + dice.roll(4);
+        let count = 1 + below(&mut dice, 4);
         let capacities: Vec<f64> = (0..count).map(|_| dice.scale(2e6, 20e6)).collect();
         let mut world = settled(seed, dice.chance(0.7), &capacities, 15.0);
-        let id = 1 + dice.roll(count) as u64;
+        let id = 1 + below(&mut dice, count) as u64;
         let (share, before) = (world.viewers[&id].share, part(&world, id));
         let set = |world: &mut World, capacity: f64| {
             if let Some(viewer) = world.viewers.get_mut(&id) {
@@ -302,19 +306,23 @@ fn whatever_happens_nobody_is_switched_to_and_fro() {
         let mut world = World::new(seed, dice.chance(0.8));
         let mut next = 1;
         for _ in 0..40 {
-            match dice.roll(4) {
+            match below(&mut dice, 4) {
                 0 if world.viewers.len() < 8 => {
                     world.join(next, dice.scale(50e3, 20e6));
                     next += 1;
                 }
                 1 if world.viewers.len() > 3 => {
-                    let id = *world.viewers.keys().nth(dice.roll(world.viewers.len())).expect("one of them");
+                    let id = *world
+                        .viewers
+                        .keys()
+                        .nth(below(&mut dice, world.viewers.len()))
+                        .expect("one of them");
                     world.leave(id);
                 }
                 2 => {
                     let factor = dice.scale(0.3, 3.0);
                     let count = world.viewers.len();
-                    if let Some(viewer) = world.viewers.values_mut().nth(dice.roll(count.max(1))) {
+                    if let Some(viewer) = world.viewers.values_mut().nth(below(&mut dice, count.max(1))) {
                         viewer.network.capacity = (viewer.network.capacity * factor).clamp(50e3, 30e6);
                     }
                 }

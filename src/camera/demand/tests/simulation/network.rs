@@ -1,6 +1,6 @@
 //! A viewer's network, and how the estimate follows it: late, with noise, and upwards by probes.
 
-use super::dice::Dice;
+use crate::dice::Dice;
 
 /// A queue of so many seconds is noticed.
 const NOTICED: f64 = 0.08;

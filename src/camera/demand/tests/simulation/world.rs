@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::dice::Dice;
 use super::network::Network;
 use crate::call::CallId;
 use crate::camera::demand::{BitratePolicy, Config, Demand, Input, Output, Share, Sink};
+use crate::dice::Dice;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::rate::BitrateLimits;
 use crate::media::source::Command;

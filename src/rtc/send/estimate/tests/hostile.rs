@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::{Arrival, Estimator, Limits, ProbeId, Sent};
-use super::rng::Rng;
+use crate::dice::Dice;
 
 const LIMITS: Limits = Limits { initial: 500_000, min: 50_000, max: 5_000_000 };
 
@@ -81,18 +81,18 @@ fn a_clock_that_is_set_costs_no_rate() {
 
 #[test]
 fn wild_times_and_numbers_change_nothing_but_the_estimate() {
-    let mut rng = Rng(7);
+    let mut dice = Dice(7);
     for _ in 0..20 {
         claims(|number, at| {
-            let wild = (0..rng.next() % 10).map(|_| Arrival {
-                number: match rng.next() % 3 {
-                    0 => rng.next() as u16,
-                    _ => (number as u16).wrapping_sub((rng.next() % 64) as u16),
+            let wild = (0..dice.next() % 10).map(|_| Arrival {
+                number: match dice.next() % 3 {
+                    0 => dice.next() as u16,
+                    _ => (number as u16).wrapping_sub((dice.next() % 64) as u16),
                 },
-                at: match rng.next() % 5 {
+                at: match dice.next() % 5 {
                     0 => None,
-                    1 => Some(rng.next() as i64),
-                    2 => Some(at + (rng.next() % 2_000_000) as i64 - 1_000_000),
+                    1 => Some(dice.next() as i64),
+                    2 => Some(at + (dice.next() % 2_000_000) as i64 - 1_000_000),
                     3 => Some(i64::MIN),
                     _ => Some(at),
                 },

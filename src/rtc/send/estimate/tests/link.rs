@@ -1,6 +1,6 @@
 //! A simulated path: a bottleneck with a queue, then delay, jitter and loss. All times are in µs.
 
-use super::rng::Rng;
+use crate::dice::Dice;
 
 /// Size of the packets of others, in bytes.
 const CROSS_SIZE: u32 = 1000;
@@ -62,7 +62,7 @@ impl Path {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) path: Path,
-    rng: Rng,
+    dice: Dice,
     /// When the bottleneck is done with what it has.
     free: f64,
     /// The next packet of each of the others.
@@ -71,9 +71,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(path: Path, rng: Rng) -> Link {
+    pub(super) fn new(path: Path, dice: Dice) -> Link {
         let cross = path.cross.iter().map(|cross| cross.from).collect();
-        Link { path, rng, free: 0.0, cross, last: 0 }
+        Link { path, dice, free: 0.0, cross, last: 0 }
     }
 
     /// How long a packet waits that comes now.
@@ -89,10 +89,10 @@ impl Link {
         if (self.path.gone.0..self.path.gone.1).contains(&now) {
             return None;
         }
-        if self.rng.chance(self.path.loss) {
+        if self.dice.chance(self.path.loss) {
             return None;
         }
-        let jitter = self.rng.range(0.0, self.path.jitter as f64 + 1.0) as i64;
+        let jitter = self.dice.range(0.0, self.path.jitter as f64 + 1.0) as i64;
         let mut arrival = free as i64 + self.path.delay + jitter;
         if !self.path.reorders {
             arrival = arrival.max(self.last);

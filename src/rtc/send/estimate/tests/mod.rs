@@ -7,7 +7,6 @@ mod limited;
 mod link;
 mod random;
 mod receiver;
-mod rng;
 mod sender;
 mod steady;
 mod world;

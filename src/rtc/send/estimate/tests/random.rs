@@ -3,9 +3,9 @@
 use super::super::Limits;
 use super::S;
 use super::link::{Cross, Path};
-use super::rng::Rng;
 use super::sender::Video;
 use super::world::{Setup, run};
+use crate::dice::Dice;
 
 /// A run takes so long, of which the last part sees no change of the path.
 const LENGTH: i64 = 30 * S;
@@ -22,25 +22,25 @@ struct Outcome {
 }
 
 fn setup(seed: u64) -> (Setup, f64, bool) {
-    let mut rng = Rng(seed);
-    let mut rate = || 10_f64.powf(rng.range(5.3, 7.0));
+    let mut dice = Dice(seed);
+    let mut rate = || 10_f64.powf(dice.range(5.3, 7.0));
     let rates = [rate(), rate(), rate()];
     let mut path = Path::new(rates[0]);
     for (at, rate) in [(4, rates[1]), (10, rates[2])] {
-        if rng.chance(0.5) {
+        if dice.chance(0.5) {
             path = path.step(at * S, rate);
         }
     }
-    path.queue = rng.range(60_000.0, 1_000_000.0) as i64;
-    path.delay = rng.range(1_000.0, 150_000.0) as i64;
-    path.loss = if rng.chance(0.3) { rng.range(0.0, 0.1) } else { 0.0 };
-    path.jitter = if rng.chance(0.5) { rng.range(0.0, 30_000.0) as i64 } else { 0 };
-    path.reorders = rng.chance(0.5);
+    path.queue = dice.range(60_000.0, 1_000_000.0) as i64;
+    path.delay = dice.range(1_000.0, 150_000.0) as i64;
+    path.loss = if dice.chance(0.3) { dice.range(0.0, 0.1) } else { 0.0 };
+    path.jitter = if dice.chance(0.5) { dice.range(0.0, 30_000.0) as i64 } else { 0 };
+    path.reorders = dice.chance(0.5);
     let last = path.rate(LENGTH);
     let mut left = last;
-    if rng.chance(0.3) {
-        let taken = rng.range(0.05, 0.4) * last;
-        let (on, off) = (rng.range(0.1, 3.0), if rng.chance(0.5) { rng.range(0.1, 3.0) } else { 0.0 });
+    if dice.chance(0.3) {
+        let taken = dice.range(0.05, 0.4) * last;
+        let (on, off) = (dice.range(0.1, 3.0), if dice.chance(0.5) { dice.range(0.1, 3.0) } else { 0.0 });
         path.cross.push(Cross {
             from: 0,
             to: 2 * LENGTH,
@@ -52,19 +52,19 @@ fn setup(seed: u64) -> (Setup, f64, bool) {
     }
     let bad = path.loss > 0.05 || path.jitter > 15_000 || path.queue < 100_000 || left < 400_000.0;
     let mut video = Video::new(50e6);
-    video.fps = [15, 25, 30, 60][rng.next() as usize % 4];
-    video.spread = rng.range(0.0, 0.5);
-    video.key_every = rng.range(2e6, 20e6) as i64;
-    video.key_size = rng.range(2.0, 8.0);
-    video.audio = rng.chance(0.7);
+    video.fps = [15, 25, 30, 60][dice.next() as usize % 4];
+    video.spread = dice.range(0.0, 0.5);
+    video.key_every = dice.range(2e6, 20e6) as i64;
+    video.key_size = dice.range(2.0, 8.0);
+    video.audio = dice.chance(0.7);
     let mut setup = Setup::new(path, video);
     setup.limits =
-        Limits { initial: rng.range(100e3, 2e6) as u32, min: 50_000, max: rng.range(12e6, 50e6) as u32 };
-    setup.feedback = if rng.chance(0.8) { (50_000, 100_000) } else { (20_000, 250_000) };
-    setup.feedback_loss = if rng.chance(0.3) { rng.range(0.0, 0.2) } else { 0.0 };
-    setup.clock = rng.range(0.0, 1e12) as i64;
-    setup.drift = rng.range(-100e-6, 100e-6);
-    setup.seed = rng.next();
+        Limits { initial: dice.range(100e3, 2e6) as u32, min: 50_000, max: dice.range(12e6, 50e6) as u32 };
+    setup.feedback = if dice.chance(0.8) { (50_000, 100_000) } else { (20_000, 250_000) };
+    setup.feedback_loss = if dice.chance(0.3) { dice.range(0.0, 0.2) } else { 0.0 };
+    setup.clock = dice.range(0.0, 1e12) as i64;
+    setup.drift = dice.range(-100e-6, 100e-6);
+    setup.seed = dice.next();
     (setup, left, bad)
 }
 

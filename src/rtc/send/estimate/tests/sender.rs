@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::{Probe, ProbeId};
-use super::rng::Rng;
+use crate::dice::Dice;
 
 /// Between two turns of the pacer, in µs.
 pub(super) const TICK: i64 = 5_000;
@@ -51,7 +51,7 @@ impl Video {
 #[derive(Debug)]
 pub(super) struct Sender {
     video: Video,
-    rng: Rng,
+    dice: Dice,
     queue: VecDeque<u32>,
     next_frame: i64,
     next_key: i64,
@@ -64,10 +64,10 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(video: Video, rng: Rng) -> Sender {
+    pub(super) fn new(video: Video, dice: Dice) -> Sender {
         Sender {
             video,
-            rng,
+            dice,
             queue: VecDeque::new(),
             next_frame: 0,
             next_key: 0,
@@ -127,7 +127,7 @@ impl Sender {
         }
         let target = followed.min(self.video.rate(now)) - if self.video.audio { 48_000.0 } else { 0.0 };
         let average = target.max(20_000.0) / 8.0 / self.video.fps as f64;
-        let mut size = average * self.rng.range(1.0 - self.video.spread, 1.0 + self.video.spread);
+        let mut size = average * self.dice.range(1.0 - self.video.spread, 1.0 + self.video.spread);
         if now >= self.next_key {
             self.next_key = now + self.video.key_every;
             size *= self.video.key_size;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::super::{Arrival, Estimator, Limits, Sent};
 use super::link::{Link, Path};
-use super::rng::Rng;
 use super::sender::{Sender, TICK, Video};
+use crate::dice::Dice;
 
 /// The receiver's clock wraps after so many µs.
 const WRAP: i64 = (1 << 24) * 64_000;
@@ -63,16 +63,16 @@ pub(super) struct Run {
 
 /// Runs for `length` µs.
 pub(super) fn run(setup: Setup, length: i64) -> Run {
-    let mut seeds = Rng(setup.seed);
+    let mut seeds = Dice(setup.seed);
     let start = Instant::now();
     let mut estimator = Estimator::new(setup.limits, start);
     if let Some(wanted) = setup.wanted {
         estimator.set_wanted(wanted as u32);
     }
     let delay = setup.path.delay;
-    let mut link = Link::new(setup.path, Rng(seeds.next()));
-    let mut sender = Sender::new(setup.video, Rng(seeds.next()));
-    let mut rng = Rng(seeds.next());
+    let mut link = Link::new(setup.path, Dice(seeds.next()));
+    let mut sender = Sender::new(setup.video, Dice(seeds.next()));
+    let mut dice = Dice(seeds.next());
     let mut number = seeds.next() % 70_000;
     let mut base = number;
     // What is on its way: arrival and number; and feedback.
@@ -90,7 +90,7 @@ pub(super) fn run(setup: Setup, length: i64) -> Run {
             !there
         });
         if now >= next_feedback {
-            next_feedback = now + rng.range(setup.feedback.0 as f64, setup.feedback.1 as f64) as i64;
+            next_feedback = now + dice.range(setup.feedback.0 as f64, setup.feedback.1 as f64) as i64;
             if !arrived.is_empty() {
                 arrived.sort_by_key(|(_, number)| *number);
                 let newest = arrived.last().map_or(base, |(_, number)| number + 1);
@@ -109,7 +109,7 @@ pub(super) fn run(setup: Setup, length: i64) -> Run {
                 }
                 drop(list);
                 base = base.max(newest);
-                if !rng.chance(setup.feedback_loss) {
+                if !dice.chance(setup.feedback_loss) {
                     reports.push((now + delay, report));
                 }
             }
