@@ -137,8 +137,7 @@ fn what_emitters_push_while_an_instance_is_away_reaches_its_peers_too() {
         let id = |line: &str| line.split(' ').find_map(|word| word.strip_prefix("id=").map(str::to_owned));
         list.lines().filter_map(id).collect::<Vec<_>>()
     };
-    // Each has heard heartbeats of the other by then.
-    std::thread::sleep(Duration::from_secs(4));
+    world.await_heartbeats();
     let (mut numbers, mut unheard, mut partly) = (Vec::new(), 0, 0);
     for n in 0..600 {
         if n % 60 == 30 {

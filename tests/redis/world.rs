@@ -1,6 +1,8 @@
 //! A redis-server for the test, instances that use it, and clients.
 
-use std::net::TcpListener;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -193,6 +195,27 @@ impl World {
         }
         let out = command.args(args).output().expect("it comes with redis-server");
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    }
+
+    /// Returns once each instance has sent a heartbeat. Redis delivers in one order to all, so whatever is published
+    /// from then on reaches the other instances after it.
+    pub(crate) fn await_heartbeats(&self) {
+        let mut redis = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        redis.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        redis.write_all(b"SUBSCRIBE symple:cluster:0:all\r\n").expect("it reads");
+        let mut instances = BTreeSet::new();
+        for line in BufReader::new(redis).lines() {
+            let line = line.expect("a heartbeat each second");
+            // The first line of an envelope.
+            let Ok(head) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+            if head["k"] == "alive" {
+                instances.insert(head["i"].to_string());
+            }
+            if instances.len() == self.servers.len() {
+                return;
+            }
+        }
+        panic!("Redis closed the connection");
     }
 
     /// A client of an instance, online.
