@@ -4,16 +4,14 @@
 mod media;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use media::{H264, Watched, open, settings};
+use media::{BoardFile, H264, Watched, burned, open, settings};
 use symple::media::adapt::ladder::Quality;
 use symple::media::board::Board;
 use symple::media::frame::sps::{Sps, is_idr};
 use symple::media::source::gst::CaptureSettings;
-use symple::media::source::gst::pattern::{self, Burned};
+use symple::media::source::gst::pattern::Burned;
 use symple::media::source::{Command, SourceEvent};
 use symple::media::{Codec, Frame, StreamId, VIDEO_H264};
 
@@ -150,7 +148,11 @@ fn the_same_frame_has_the_same_time_in_both() {
         (mains.len() >= 20 && smalls.len() >= 20).then_some(())
     });
     let read = |frames: &[Frame], width, height| -> BTreeMap<Duration, Burned> {
-        frames.iter().map(|frame| frame.pts).zip(burned(frames, width, height)).collect()
+        frames
+            .iter()
+            .map(|frame| frame.pts)
+            .zip(burned(frames, "h264parse ! avdec_h264", width, height))
+            .collect()
     };
     let (large, small) = (read(&mains, 1280, 720), read(&smalls, 640, 360));
     let both: Vec<_> = small.iter().filter_map(|(pts, own)| Some((*own, *large.get(pts)?))).collect();
@@ -159,31 +161,6 @@ fn the_same_frame_has_the_same_time_in_both() {
     for (own, main) in both {
         assert_eq!(own, main, "it shows the same frame");
     }
-}
-
-/// The counters and clocks in these frames.
-fn burned(frames: &[Frame], width: usize, height: usize) -> Vec<Burned> {
-    use gstreamer::prelude::*;
-    let launch = "appsrc name=in format=time caps=video/x-h264,stream-format=byte-stream ! h264parse ! avdec_h264 ! \
-                  videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false";
-    let pipeline = gstreamer::parse::launch(launch).expect("a decoder");
-    let bin = pipeline.downcast_ref::<gstreamer::Bin>().expect("a pipeline");
-    let input = bin.by_name("in").and_downcast::<gstreamer_app::AppSrc>().expect("named above");
-    let output = bin.by_name("out").and_downcast::<gstreamer_app::AppSink>().expect("named above");
-    pipeline.set_state(gstreamer::State::Playing).expect("it plays");
-    for frame in frames {
-        let mut buffer = gstreamer::Buffer::from_slice(frame.data.clone());
-        buffer.get_mut().expect("just made").set_pts(gstreamer::ClockTime::try_from(frame.pts).ok());
-        input.push_buffer(buffer).expect("it accepts buffers");
-    }
-    input.end_of_stream().expect("it accepts the end");
-    let read = |sample: gstreamer::Sample| {
-        let picture = sample.buffer().expect("a picture").map_readable().expect("in memory");
-        pattern::read(&picture, width, width, height).expect("the blocks can be read")
-    };
-    let seen = std::iter::from_fn(|| output.pull_sample().ok()).map(read).collect();
-    pipeline.set_state(gstreamer::State::Null).expect("it stops");
-    seen
 }
 
 #[test]
@@ -274,28 +251,16 @@ fn cpu() -> f64 {
 }
 
 /// A board whose small rendition has these encoders: `x264enc`, changed by `lines`, then others.
-fn board(name: &str, lines: &str, others: &[&str]) -> (Board, Removed) {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
+fn board(name: &str, lines: &str, others: &[&str]) -> BoardFile {
     let others: String = others.iter().map(|name| format!("[[small]]\nname = '{name}'\n")).collect();
     let text = format!(
         "name = '{name}'\nmeasured = 'not measured'\ntwo_encodes = false\n[match]\n[[encoder]]\nname = 'openh264enc'\n\
          [[small]]\nname = 'x264enc'\n{others}\
          [element.x264enc]\nhardware = false\npackage = 'none'\nsource = 'this test'\n{lines}\n\
-         bitrate = {{ property = 'bitrate', unit = 'kbit/s' }}\nkey_interval = [{{ property = 'key-int-max', unit = 'pictures' }}]\n\
+         bitrate = {{ property = 'bitrate', unit = 'kbit/s' }}\nkey_interval = [{{ property = 'key-int-max', unit = 'frames' }}]\n\
          properties = {{ tune = 'zerolatency', speed-preset = 'superfast' }}\ndocumented = ['bitrate', 'key-int-max', 'tune', 'speed-preset']\n"
     );
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("symple-small-{}-{number}.toml", std::process::id()));
-    std::fs::write(&path, text).expect("a file");
-    (Board::File { path: path.clone() }, Removed(path))
-}
-
-struct Removed(PathBuf);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        _ = std::fs::remove_file(&self.0);
-    }
+    BoardFile::new(&text)
 }
 
 const BASELINE: &str = "caps = 'video/x-h264,profile=constrained-baseline'";
@@ -316,8 +281,8 @@ fn an_encoder_that_fails_is_replaced_and_the_main_rendition_continues() {
             1,
         ),
     ] {
-        let (profile, _file) = board(name, &lines, &["openh264enc"]);
-        let (watched, small) = with_small(CaptureSettings { board: profile, ..slow() });
+        let profile = board(name, &lines, &["openh264enc"]);
+        let (watched, small) = with_small(CaptureSettings { board: profile.board(), ..slow() });
         watched.start(H264);
         watched.frame_of(MAIN, "main", |_| true);
         watched.want(&[MAIN, small]);
@@ -352,8 +317,8 @@ fn an_encoder_that_fails_is_replaced_and_the_main_rendition_continues() {
 fn the_main_rendition_is_steered_while_the_small_ones_encoder_hangs() {
     // After 5 s without a frame it has failed, and 10 s later it can be removed.
     let hangs = format!("{BASELINE}\nbefore = 'identity sleep-time=15000000'");
-    let (profile, _file) = board("hangs", &hangs, &["openh264enc"]);
-    let (watched, small) = with_small(CaptureSettings { board: profile, ..slow() });
+    let profile = board("hangs", &hangs, &["openh264enc"]);
+    let (watched, small) = with_small(CaptureSettings { board: profile.board(), ..slow() });
     watched.start(H264);
     watched.frame_of(MAIN, "main", |_| true);
     watched.want(&[MAIN, small]);
@@ -376,8 +341,8 @@ fn the_main_rendition_is_steered_while_the_small_ones_encoder_hangs() {
 
 #[test]
 fn without_an_encoder_it_is_withdrawn_and_the_main_rendition_continues() {
-    let (profile, _file) = board("none", &format!("{BASELINE}\nbefore = 'identity error-after=1'"), &[]);
-    let (watched, small) = with_small(CaptureSettings { board: profile, ..slow() });
+    let profile = board("none", &format!("{BASELINE}\nbefore = 'identity error-after=1'"), &[]);
+    let (watched, small) = with_small(CaptureSettings { board: profile.board(), ..slow() });
     watched.start(H264);
     watched.frame_of(MAIN, "main", |_| true);
     watched.want(&[MAIN, small]);

@@ -5,14 +5,12 @@ mod media;
 
 use std::time::{Duration, Instant};
 
-use media::{ALL, H264, Watched, open, settings};
+use media::{ALL, BoardFile, H264, Watched, burned, decoded, open, settings};
 use symple::media::adapt::ladder::Quality;
-use symple::media::board::Board;
 use symple::media::frame::jpeg;
 use symple::media::frame::queue::{FrameQueue, Pushed};
 use symple::media::frame::sps::{Sps, is_idr, nal_units};
 use symple::media::source::gst::CaptureSettings;
-use symple::media::source::gst::pattern::{self, Burned};
 use symple::media::source::{Command, SourceEvent};
 use symple::media::{Codec, Frame};
 
@@ -138,7 +136,7 @@ fn the_burned_in_counter_and_clock_survive_a_low_bitrate() {
         watched.request_key_frame(stream);
         let mut frames = vec![watched.key_frame(stream)];
         frames.extend(watched.frames(stream, 60));
-        let seen = decoded(&frames, decoder);
+        let seen = burned(&frames, decoder, 640, 360);
         assert_eq!(seen.len(), frames.len());
         for (pair, burned) in frames.windows(2).zip(seen.windows(2)) {
             let counted = burned[1].frame.wrapping_sub(burned[0].frame);
@@ -149,36 +147,6 @@ fn the_burned_in_counter_and_clock_survive_a_low_bitrate() {
             assert!(passed < 30_000, "the clock goes forward: {passed} ms");
         }
     }
-}
-
-/// The values burned into the decoded frames.
-fn decoded(frames: &[Frame], decoder: &str) -> Vec<Burned> {
-    let caps = if decoder == "vp8dec" { "video/x-vp8" } else { "video/x-h264,stream-format=byte-stream" };
-    let decoder = format!("caps={caps} ! {decoder} ! videoconvert ! video/x-raw,format=I420");
-    through(frames, &decoder, |sample| {
-        let picture = sample.buffer().expect("a picture").map_readable().expect("in memory");
-        pattern::read(&picture, 640, 640, 360).expect("the blocks can be read")
-    })
-}
-
-/// What `see` returns for each decoded frame; `decoder` begins with the caps of its input.
-fn through<T>(frames: &[Frame], decoder: &str, see: impl Fn(&gstreamer::Sample) -> T) -> Vec<T> {
-    use gstreamer::prelude::*;
-    let launch = format!("appsrc name=in format=time {decoder} ! appsink name=out sync=false");
-    let pipeline = gstreamer::parse::launch(&launch).expect("a decoder");
-    let bin = pipeline.downcast_ref::<gstreamer::Bin>().expect("a pipeline");
-    let input = bin.by_name("in").and_downcast::<gstreamer_app::AppSrc>().expect("named above");
-    let output = bin.by_name("out").and_downcast::<gstreamer_app::AppSink>().expect("named above");
-    pipeline.set_state(gstreamer::State::Playing).expect("it plays");
-    for frame in frames {
-        let mut buffer = gstreamer::Buffer::from_slice(frame.data.clone());
-        buffer.get_mut().expect("just made").set_pts(gstreamer::ClockTime::try_from(frame.pts).ok());
-        input.push_buffer(buffer).expect("it accepts buffers");
-    }
-    input.end_of_stream().expect("it accepts the end");
-    let seen = std::iter::from_fn(|| output.pull_sample().ok()).map(|sample| see(&sample)).collect();
-    pipeline.set_state(gstreamer::State::Null).expect("it stops");
-    seen
 }
 
 #[test]
@@ -382,7 +350,7 @@ fn exclusive(port: u16) -> String {
         "name = 'one encoder'\nmeasured = 'not measured'\ntwo_encodes = false\n[match]\n[[encoder]]\nname = 'x264enc'\n\
          [element.x264enc]\nhardware = true\npackage = 'none'\nsource = 'this test'\ncaps = 'video/x-h264,profile=constrained-baseline'\n\
          before = 'tee name=held held. ! queue ! tcpserversink host=127.0.0.1 port={port} sync=false async=false held. ! queue'\n\
-         bitrate = {{ property = 'bitrate', unit = 'kbit/s' }}\nkey_interval = [{{ property = 'key-int-max', unit = 'pictures' }}]\n\
+         bitrate = {{ property = 'bitrate', unit = 'kbit/s' }}\nkey_interval = [{{ property = 'key-int-max', unit = 'frames' }}]\n\
          properties = {{ tune = 'zerolatency' }}\ndocumented = ['bitrate', 'key-int-max', 'tune']\n"
     )
 }
@@ -395,11 +363,8 @@ fn a_single_encoder_is_closed_before_it_is_reopened() {
     }
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-    let file = std::env::temp_dir().join(format!("symple-exclusive-{port}.toml"));
-    std::fs::write(&file, exclusive(port)).expect("a file");
-    let watched = open(CaptureSettings { board: Board::File { path: file.clone() }, ..settings("test") });
-    std::fs::remove_file(file).expect("it was there");
-    let watched = watched.expect("it works alone");
+    let file = BoardFile::new(&exclusive(port));
+    let watched = open(CaptureSettings { board: file.board(), ..settings("test") }).expect("it works alone");
     assert_eq!((watched.pipeline.board().name.as_str(), watched.has(Codec::Vp8)), ("one encoder", false));
     assert!(watched.encoder().hardware);
     watched.start(H264);
@@ -479,7 +444,7 @@ fn snapshots_arrive_once_a_second_and_leave_nothing_behind() {
 
 /// The sizes that GStreamer's own decoder reports for these.
 fn shown(frames: &[Frame]) -> Vec<(i32, i32)> {
-    through(frames, "caps=image/jpeg ! jpegdec", |sample| {
+    decoded(frames, "caps=image/jpeg ! jpegdec", |sample| {
         let caps = sample.caps().and_then(|caps| caps.structure(0)).expect("a decoded frame has caps");
         let length = |name| caps.get::<i32>(name).expect("a length");
         (length("width"), length("height"))

@@ -2,11 +2,15 @@
 #![allow(dead_code)] // each test file uses its part
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use symple::media::board::Board;
 use symple::media::error::MediaError;
+use symple::media::source::gst::pattern::{self, Burned};
 use symple::media::source::gst::{CaptureSettings, EncoderInfo, Pipeline};
 use symple::media::source::{Command, Location, Source, SourceEvent};
 use symple::media::{Codec, Frame, StreamId, StreamInfo, VideoFormat};
@@ -173,5 +177,58 @@ impl Watched {
     /// Events that arrived and were not read yet.
     pub(crate) fn rest(&self) -> Vec<SourceEvent> {
         self.events.try_iter().collect()
+    }
+}
+
+/// The counters and clocks in these frames of the test pattern.
+pub(crate) fn burned(frames: &[Frame], decoder: &str, width: usize, height: usize) -> Vec<Burned> {
+    let caps = if decoder == "vp8dec" { "video/x-vp8" } else { "video/x-h264,stream-format=byte-stream" };
+    let decoder = format!("caps={caps} ! {decoder} ! videoconvert ! video/x-raw,format=I420");
+    decoded(frames, &decoder, |sample| {
+        let frame = sample.buffer().expect("a frame").map_readable().expect("in memory");
+        pattern::read(&frame, width, width, height).expect("the blocks can be read")
+    })
+}
+
+/// What `see` returns for each decoded frame; `decoder` begins with the caps of its input.
+pub(crate) fn decoded<T>(frames: &[Frame], decoder: &str, see: impl Fn(&gstreamer::Sample) -> T) -> Vec<T> {
+    use gstreamer::prelude::*;
+    let launch = format!("appsrc name=in format=time {decoder} ! appsink name=out sync=false");
+    let pipeline = gstreamer::parse::launch(&launch).expect("a decoder");
+    let bin = pipeline.downcast_ref::<gstreamer::Bin>().expect("a pipeline");
+    let input = bin.by_name("in").and_downcast::<gstreamer_app::AppSrc>().expect("named above");
+    let output = bin.by_name("out").and_downcast::<gstreamer_app::AppSink>().expect("named above");
+    pipeline.set_state(gstreamer::State::Playing).expect("it plays");
+    for frame in frames {
+        let mut buffer = gstreamer::Buffer::from_slice(frame.data.clone());
+        buffer.get_mut().expect("just made").set_pts(gstreamer::ClockTime::try_from(frame.pts).ok());
+        input.push_buffer(buffer).expect("it accepts buffers");
+    }
+    input.end_of_stream().expect("it accepts the end");
+    let seen = std::iter::from_fn(|| output.pull_sample().ok()).map(|sample| see(&sample)).collect();
+    pipeline.set_state(gstreamer::State::Null).expect("it stops");
+    seen
+}
+
+/// A board's profile in a file of its own, which is removed with this value.
+pub(crate) struct BoardFile(PathBuf);
+
+impl BoardFile {
+    pub(crate) fn new(text: &str) -> BoardFile {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("symple-board-{}-{number}.toml", std::process::id()));
+        std::fs::write(&path, text).expect("a file");
+        BoardFile(path)
+    }
+
+    pub(crate) fn board(&self) -> Board {
+        Board::File { path: self.0.clone() }
+    }
+}
+
+impl Drop for BoardFile {
+    fn drop(&mut self) {
+        _ = std::fs::remove_file(&self.0);
     }
 }
