@@ -9,6 +9,8 @@ pub(crate) mod keys;
 pub(crate) mod open;
 #[cfg(test)]
 pub(super) mod reuse;
+#[cfg(test)]
+mod rfc7714;
 pub(crate) mod seal;
 mod srtp;
 mod suite;

@@ -146,8 +146,8 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hex;
     use super::super::seal::Sealer;
+    use super::super::{hex, rfc7714};
     use super::*;
 
     const ALL: [Profile; 3] = [Profile::Aes128CmSha1, Profile::Aes128Gcm, Profile::Aes256Gcm];
@@ -180,28 +180,12 @@ mod tests {
     /// RFC 7714, 17.1 to 17.3.
     #[test]
     fn packets_of_the_rfc_are_opened() {
-        let plain = hex("81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61\
-                         deadbeefdeadbeefdeadbeefdeadbeefdeadbeef");
-        let opener = |profile: Profile| {
-            let key = (0..profile.key_len() as u8).collect();
-            Opener::of(profile, &Session { key, salt: b"Quid pro quo".to_vec(), auth: vec![] })
-        };
-        for (profile, packet) in [
-            (
-                Profile::Aes128Gcm,
-                "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda\
-                 4ce09b4686303ded0bb9275bc84aa45896cf4d2fc5abf87245d9eade800005d4",
-            ),
-            (
-                Profile::Aes256Gcm,
-                "81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c1110555be\
-                 8415f658c61de0476f1b6fad1d1eb30c4446839f57ff6f6cb26ac3be800005d4",
-            ),
-        ] {
+        let opener = |profile| Opener::of(profile, &rfc7714::session(profile));
+        let plain = hex(rfc7714::RTCP_PLAIN);
+        for (profile, packet) in rfc7714::RTCP {
             assert_eq!(opened(&mut opener(profile), &hex(packet)), Ok(plain.clone()), "{profile:?}");
         }
-        let clear = "841dd9683dd78ec92ae58790125f62b3000005d4";
-        let clear = [plain, hex(clear)].concat();
+        let clear = [plain, hex(rfc7714::RTCP_TAG_ONLY)].concat();
         assert_eq!(opened(&mut opener(Profile::Aes128Gcm), &clear), Err(Unopened::NotEncrypted));
     }
 

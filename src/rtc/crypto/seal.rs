@@ -131,13 +131,12 @@ impl fmt::Debug for Sealer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hex;
+    use super::super::{hex, rfc7714};
     use super::*;
 
     /// A sealer with the session keys of RFC 7714, 16 and 17.
     fn of_the_rfc(profile: Profile, next: u32) -> Sealer {
-        let key = (0..profile.key_len() as u8).collect();
-        let session = Session { key, salt: b"Quid pro quo".to_vec(), auth: vec![] };
+        let session = rfc7714::session(profile);
         Sealer { next, ..Sealer::of(profile, &session, &session) }
     }
 
@@ -150,22 +149,10 @@ mod tests {
     /// RFC 7714, 16.1.1 and 16.2.1.
     #[test]
     fn rtp_is_sealed_as_in_the_rfc() {
-        let text = b"Gallia est omnis divisa in partes tres";
-        for (profile, sealed) in [
-            (
-                Profile::Aes128Gcm,
-                "f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833\
-                 899d7f27beb16a9152cf765ee4390cce",
-            ),
-            (
-                Profile::Aes256Gcm,
-                "32b1de78a822fe12ef9f78fa332e33aab18012389a58e2f3b50b2a0276ffae0f1ba63799b87b\
-                 7aa3db36dfffd6b0f9bb7878d7a76c13",
-            ),
-        ] {
-            let head = hex("8040f17b8041f8d35501a0b2");
+        for (profile, sealed) in rfc7714::RTP {
+            let head = hex(rfc7714::RTP_HEADER);
             let mut out = b"before".to_vec();
-            of_the_rfc(profile, 0).seal_rtp(&head, 0xf17b, text, &mut out);
+            of_the_rfc(profile, 0).seal_rtp(&head, 0xf17b, rfc7714::RTP_PAYLOAD, &mut out);
             assert_eq!(out, [b"before", &head[..], &hex(sealed)].concat(), "{profile:?}");
         }
     }
@@ -173,22 +160,10 @@ mod tests {
     /// RFC 7714, 17.1 and 17.2.
     #[test]
     fn rtcp_is_sealed_as_in_the_rfc() {
-        let plain = hex("81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61\
-                         deadbeefdeadbeefdeadbeefdeadbeefdeadbeef");
-        for (profile, sealed) in [
-            (
-                Profile::Aes128Gcm,
-                "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda\
-                 4ce09b4686303ded0bb9275bc84aa45896cf4d2fc5abf87245d9eade800005d4",
-            ),
-            (
-                Profile::Aes256Gcm,
-                "81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c1110555be\
-                 8415f658c61de0476f1b6fad1d1eb30c4446839f57ff6f6cb26ac3be800005d4",
-            ),
-        ] {
+        for (profile, sealed) in rfc7714::RTCP {
             let mut out = vec![];
-            assert_eq!(of_the_rfc(profile, 0x5d4).seal_rtcp(&plain, &mut out), Ok(()));
+            let plain = hex(rfc7714::RTCP_PLAIN);
+            assert_eq!(of_the_rfc(profile, rfc7714::RTCP_INDEX).seal_rtcp(&plain, &mut out), Ok(()));
             assert_eq!(out, hex(sealed), "{profile:?}");
         }
     }
