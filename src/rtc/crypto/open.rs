@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::keys::{Keys, Profile};
-use super::suite::{Packet, Session, Suite, Traffic};
+use super::suite::{Packet, SessionKeys, Suite, Traffic};
 
 /// How far behind the newest a packet may be: what libsrtp keeps too, and twice what RFC 3711, 3.3.2 requires.
 const WINDOW: u32 = 128;
@@ -39,10 +39,10 @@ pub(crate) struct Opener {
 impl Opener {
     pub(crate) fn new(keys: &Keys) -> Opener {
         let master = keys.theirs();
-        Opener::of(master.profile, &Session::derive(master, Traffic::Rtcp))
+        Opener::of(master.profile, &SessionKeys::derive(master, Traffic::Rtcp))
     }
 
-    fn of(profile: Profile, session: &Session) -> Opener {
+    fn of(profile: Profile, session: &SessionKeys) -> Opener {
         Opener {
             profile,
             suite: Suite::opening(profile, Traffic::Rtcp, session),

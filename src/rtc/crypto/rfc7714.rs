@@ -1,12 +1,12 @@
 //! The test vectors of RFC 7714, sections 16 and 17.
 
 use super::keys::Profile;
-use super::suite::Session;
+use super::suite::SessionKeys;
 
 /// The session keys of all vectors.
-pub(super) fn session(profile: Profile) -> Session {
+pub(super) fn session(profile: Profile) -> SessionKeys {
     let key = (0..profile.key_len() as u8).collect();
-    Session { key, salt: b"Quid pro quo".to_vec(), auth: vec![] }
+    SessionKeys { key, salt: b"Quid pro quo".to_vec(), auth: vec![] }
 }
 
 /// 16: sequence number 0xf17b, rollover counter 0.

@@ -9,7 +9,7 @@ use std::fmt;
 use super::keys::{Keys, Profile};
 #[cfg(test)]
 use super::reuse::Once;
-use super::suite::{Packet, Session, Suite, Traffic};
+use super::suite::{Packet, SessionKeys, Suite, Traffic};
 
 /// The largest index of SRTCP, which has 31 bits (RFC 3711, 3.4).
 const LAST: u32 = (1 << 31) - 1;
@@ -36,11 +36,11 @@ impl Sealer {
     /// Make one for all packets under these keys: it knows which indexes of RTCP are used.
     pub(crate) fn new(keys: &Keys) -> Sealer {
         let master = keys.ours();
-        let [rtp, rtcp] = [Traffic::Rtp, Traffic::Rtcp].map(|traffic| Session::derive(master, traffic));
+        let [rtp, rtcp] = [Traffic::Rtp, Traffic::Rtcp].map(|traffic| SessionKeys::derive(master, traffic));
         Sealer::of(master.profile, &rtp, &rtcp)
     }
 
-    fn of(profile: Profile, rtp: &Session, rtcp: &Session) -> Sealer {
+    fn of(profile: Profile, rtp: &SessionKeys, rtcp: &SessionKeys) -> Sealer {
         Sealer {
             tag: profile.tag_len(),
             rtp: Suite::sealing(profile, Traffic::Rtp, rtp),

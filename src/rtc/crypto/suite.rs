@@ -21,20 +21,20 @@ pub(super) enum Traffic {
     Rtcp,
 }
 
-/// Session keys.
-pub(super) struct Session {
+/// SessionKeys keys.
+pub(super) struct SessionKeys {
     pub(super) key: Vec<u8>,
     pub(super) salt: Vec<u8>,
     /// Not used by GCM.
     pub(super) auth: Vec<u8>,
 }
 
-impl Session {
+impl SessionKeys {
     /// RFC 3711, 4.3.1, with a key derivation rate of 0.
-    pub(super) fn derive(master: Master<'_>, traffic: Traffic) -> Session {
+    pub(super) fn derive(master: Master<'_>, traffic: Traffic) -> SessionKeys {
         let first = if traffic == Traffic::Rtp { 0 } else { 3 };
         let take = |label, len| derive(master, label, len).expect(NEVER);
-        Session {
+        SessionKeys {
             key: take(first, master.profile.key_len()),
             auth: take(first + 1, SHA1),
             salt: take(first + 2, master.profile.salt_len()),
@@ -81,15 +81,15 @@ enum Mode {
 }
 
 impl Suite {
-    pub(super) fn sealing(profile: Profile, traffic: Traffic, session: &Session) -> Suite {
+    pub(super) fn sealing(profile: Profile, traffic: Traffic, session: &SessionKeys) -> Suite {
         Suite::new(profile, traffic, session, true)
     }
 
-    pub(super) fn opening(profile: Profile, traffic: Traffic, session: &Session) -> Suite {
+    pub(super) fn opening(profile: Profile, traffic: Traffic, session: &SessionKeys) -> Suite {
         Suite::new(profile, traffic, session, false)
     }
 
-    fn new(profile: Profile, traffic: Traffic, session: &Session, seals: bool) -> Suite {
+    fn new(profile: Profile, traffic: Traffic, session: &SessionKeys, seals: bool) -> Suite {
         let cipher = match profile {
             Profile::Aes128CmSha1 => Cipher::aes_128_ctr(),
             Profile::Aes128Gcm => Cipher::aes_128_gcm(),
@@ -246,7 +246,7 @@ mod tests {
     fn keys_are_derived_as_in_the_rfc() {
         let (key, salt) = (hex("E1F97A0D3E018BE0D64FA32C06DE4139"), hex("0EC675AD498AFEEBB6960B3AABE6"));
         let master = Master { profile: Profile::Aes128CmSha1, key: &key, salt: &salt };
-        let session = Session::derive(master, Traffic::Rtp);
+        let session = SessionKeys::derive(master, Traffic::Rtp);
         assert_eq!(session.key, hex("C61E7A93744F39EE10734AFE3FF7A087"));
         assert_eq!(session.salt, hex("30CBBC08863D8C85D49DB34A9AE1"));
         assert_eq!(session.auth, hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"));
@@ -269,7 +269,7 @@ mod tests {
     /// RFC 3711, B.2: the key stream of SSRC 0 and index 0, and its last blocks before the counter ends.
     #[test]
     fn the_key_stream_is_that_of_the_rfc() {
-        let session = Session {
+        let session = SessionKeys {
             key: hex("2B7E151628AED2A6ABF7158809CF4F3C"),
             salt: hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"),
             auth: vec![0; SHA1],
