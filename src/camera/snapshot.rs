@@ -9,11 +9,11 @@ use crate::net::lock;
 
 /// Where one request waits.
 #[derive(Default)]
-pub(in crate::camera) struct Slot {
+pub(in crate::camera) struct PendingSnapshot {
     state: Mutex<(Option<Outcome>, Option<Waker>)>,
 }
 
-impl Slot {
+impl PendingSnapshot {
     pub(super) fn set(&self, outcome: Outcome) {
         let mut state = lock(&self.state);
         state.0 = Some(outcome);

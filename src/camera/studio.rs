@@ -15,7 +15,7 @@ use super::demand::{self, Demand, Sink};
 use super::event::Event;
 use super::frames::Outbox;
 use super::sharing::BitratePolicy;
-use super::snapshot::Slot;
+use super::snapshot::PendingSnapshot;
 use crate::call::RateLimit;
 use crate::call::body::EndReason;
 use crate::calling::{self, AnswerPolicy};
@@ -163,7 +163,7 @@ pub(crate) struct Studio {
     /// As demand has it.
     applied: demand::BitratePolicy,
     takers: BTreeMap<u64, Taker>,
-    snapshots: Snapshots<Arc<Slot>>,
+    snapshots: Snapshots<Arc<PendingSnapshot>>,
     /// JPEG is wanted for them.
     makes_jpeg: bool,
     controls: Option<ControlCommands>,

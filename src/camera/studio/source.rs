@@ -10,7 +10,7 @@ use crate::call::body::EndReason;
 use crate::camera::demand::{self, Sink};
 use crate::camera::event::Event;
 use crate::camera::frames::Outbox;
-use crate::camera::snapshot::Slot;
+use crate::camera::snapshot::PendingSnapshot;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::sink::{self, SnapshotError};
 use crate::media::source::{SourceEvent, SourceState, SourceStatus, StatusTracker};
@@ -41,9 +41,9 @@ impl Studio {
     }
 
     /// The newest frame as JPEG, now or once it is there; one of this `age` will do.
-    pub(in crate::camera) fn snapshot(&mut self, age: Duration, now: Instant) -> Arc<Slot> {
+    pub(in crate::camera) fn snapshot(&mut self, age: Duration, now: Instant) -> Arc<PendingSnapshot> {
         let jpeg = sink::choose(self.demand.streams(), &[Codec::Jpeg]);
-        let slot = Arc::new(Slot::default());
+        let slot = Arc::new(PendingSnapshot::default());
         self.snapshots.ask(slot.clone(), age, !jpeg.is_empty(), now);
         if self.snapshots.wants() {
             self.makes_jpeg = true;

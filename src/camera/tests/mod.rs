@@ -208,7 +208,7 @@ fn streams(vp8: bool, profile_level_id: Option<[u8; 3]>) -> Vec<StreamInfo> {
 
 const JPEG: StreamId = StreamId(7);
 
-fn outcome(slot: std::sync::Arc<crate::camera::snapshot::Slot>) -> crate::media::sink::Outcome {
+fn outcome(slot: std::sync::Arc<crate::camera::snapshot::PendingSnapshot>) -> crate::media::sink::Outcome {
     let waits = futures_lite::future::poll_once(slot.wait());
     futures_lite::future::block_on(waits).expect("it is decided")
 }
