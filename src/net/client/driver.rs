@@ -42,7 +42,7 @@ impl Drop for Running {
 }
 
 /// The state of the connection.
-enum Line {
+enum Connection {
     Dialling(Pin<Box<dyn Future<Output = Result<WebSocket, String>> + Send>>),
     Socket(Box<WebSocket>),
     #[cfg(feature = "server")]
@@ -111,7 +111,7 @@ struct Goodbye {
 
 pub(super) struct Driver {
     pub(super) inner: Arc<Inner>,
-    line: Option<Line>,
+    line: Option<Connection>,
     out: VecDeque<Put>,
     /// The connection does not accept all of that at the moment, and the core knows.
     full: bool,
@@ -195,12 +195,12 @@ impl Driver {
     fn hang_up(&mut self, code: CloseCode, reason: &'static str) {
         let mut out = std::mem::take(&mut self.out);
         match self.line.take() {
-            Some(Line::Socket(socket)) => {
+            Some(Connection::Socket(socket)) => {
                 out.push_back(Put::Close(code, reason.into()));
                 self.goodbye = Some(Goodbye { socket, out, alarm: Alarm::after(LINGER) });
             }
             #[cfg(feature = "server")]
-            Some(Line::Local(local)) => {
+            Some(Connection::Local(local)) => {
                 for put in out {
                     if let Put::Text(text) = put {
                         _ = local.port.send(&text);
@@ -237,13 +237,13 @@ impl Driver {
         true
     }
 
-    fn open(&mut self) -> Line {
+    fn open(&mut self) -> Connection {
         self.out.clear();
         self.full = false;
         match &self.inner.way {
-            Way::Dial(dialer) => Line::Dialling(lock(dialer).clone().dial().boxed()),
+            Way::Dial(dialer) => Connection::Dialling(lock(dialer).clone().dial().boxed()),
             #[cfg(feature = "server")]
-            Way::Local(server) => Line::Local(Local {
+            Way::Local(server) => Connection::Local(Local {
                 port: crate::net::server::Port::open(server, None),
                 batch: Vec::new(),
                 opened: false,
@@ -264,10 +264,10 @@ impl Driver {
     fn poll_line(&mut self, cx: &mut Context<'_>) -> bool {
         let result = match &mut self.line {
             None => return false,
-            Some(Line::Dialling(dial)) => match dial.poll(cx) {
+            Some(Connection::Dialling(dial)) => match dial.poll(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(socket)) => {
-                    self.line = Some(Line::Socket(Box::new(socket)));
+                    self.line = Some(Connection::Socket(Box::new(socket)));
                     self.input(Input::Opened);
                     return true;
                 }
@@ -277,10 +277,10 @@ impl Driver {
                     return true;
                 }
             },
-            Some(Line::Socket(socket)) => Self::read(&self.inner, socket, cx)
+            Some(Connection::Socket(socket)) => Self::read(&self.inner, socket, cx)
                 .and_then(|read| Ok(Self::write(socket, &mut self.out, cx)? | read)),
             #[cfg(feature = "server")]
-            Some(Line::Local(local)) => local.exchange(&self.inner, &mut self.out, cx),
+            Some(Connection::Local(local)) => local.exchange(&self.inner, &mut self.out, cx),
         };
         result.unwrap_or_else(|(code, reason)| {
             self.line = None;

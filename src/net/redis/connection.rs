@@ -29,17 +29,17 @@ pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) type Said = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 /// An open connection: its commands, and the future that drives them.
-pub(super) struct Line {
+pub(super) struct Connection {
     pub commands: MultiplexedConnection,
     pub driver: Driver,
 }
 
-impl Line {
+impl Connection {
     /// Connects to the Redis where all instances meet; `said` gets the messages of subscribed channels.
     ///
     /// In a cluster, that is the node with the slot of [`BROADCAST`]: messages reach subscribers at every node, but
     /// `PUBLISH` only counts those at its own.
-    pub(super) async fn open(url: &RedisUrl, said: Said) -> Result<Line, RedisError> {
+    pub(super) async fn open(url: &RedisUrl, said: Said) -> Result<Connection, RedisError> {
         let opened = async {
             let at = match &url.place {
                 RedisHosts::At(at) => at.clone(),
@@ -49,18 +49,18 @@ impl Line {
                     slots.holder(slot(BROADCAST)).cloned().ok_or_else(nobody)?
                 }
             };
-            Line::dial(url, &at, Some(said)).await
+            Connection::dial(url, &at, Some(said)).await
         };
         in_time(PATIENCE, opened).await
     }
 
     /// Connects to the Redis at this address.
-    pub(super) async fn to(url: &RedisUrl, at: &HostPort) -> Result<Line, RedisError> {
-        in_time(PATIENCE, Line::dial(url, at, None)).await
+    pub(super) async fn to(url: &RedisUrl, at: &HostPort) -> Result<Connection, RedisError> {
+        in_time(PATIENCE, Connection::dial(url, at, None)).await
     }
 
-    async fn dial(url: &RedisUrl, at: &HostPort, said: Option<Said>) -> Result<Line, RedisError> {
-        let mut line = Line::start(url, at, &url.login, said).await?;
+    async fn dial(url: &RedisUrl, at: &HostPort, said: Option<Said>) -> Result<Connection, RedisError> {
+        let mut line = Connection::start(url, at, &url.login, said).await?;
         if !matches!(url.place, RedisHosts::At(_)) {
             // A sentinel or node may not know yet that the master has changed.
             let role: Vec<Value> = line.run(async |line| redis::cmd("ROLE").query_async(line).await).await?;
@@ -76,7 +76,7 @@ impl Line {
         at: &HostPort,
         login: &RedisConnectionInfo,
         said: Option<Said>,
-    ) -> Result<Line, RedisError> {
+    ) -> Result<Connection, RedisError> {
         let stream = Stream(connect(url, at).await?);
         // The caller has a timeout of its own.
         let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
@@ -95,7 +95,7 @@ impl Line {
         }
         let (commands, driver) =
             MultiplexedConnection::new_with_config(login, stream, config).await.map_err(RedisError::of)?;
-        Ok(Line { commands, driver: Box::pin(driver) })
+        Ok(Connection { commands, driver: Box::pin(driver) })
     }
 
     /// Whether the connection is still open, as far as known without a query.
@@ -108,7 +108,7 @@ impl Line {
         &mut self,
         act: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
     ) -> Result<T, RedisError> {
-        let Line { commands, driver } = self;
+        let Connection { commands, driver } = self;
         let act = async { act(commands).await.map_err(RedisError::of) };
         let ended = async {
             driver.await;
@@ -165,7 +165,7 @@ async fn ask<T>(
     let mut last = RedisError::new("unreachable", none);
     for at in guides {
         let asked = async {
-            let mut line = Line::start(url, at, login, None).await?;
+            let mut line = Connection::start(url, at, login, None).await?;
             line.run(async |line| question.query_async::<Value>(line).await).await
         };
         match in_time(GUIDE, asked).await.map(|answer| read(answer, at)) {

@@ -16,7 +16,7 @@ use super::super::server::{self, AuthRequest, Inner, Task};
 use super::super::time::now;
 use super::super::wake::Signal;
 use super::super::{lock, random_id};
-use super::connection::Line;
+use super::connection::Connection;
 use super::keys::{Keys, in_time, question, send};
 use super::nodes::{Ask, Nodes};
 use super::sessions::verdict;
@@ -157,7 +157,7 @@ impl RedisBus {
                     };
                     bus.pass(&inner, [said]);
                 };
-                Line::open(&self.config.url, Box::new(said)).await
+                Connection::open(&self.config.url, Box::new(said)).await
             };
             match open.or(self.refuse_late(&mut queue)).await {
                 Ok(line) => {
@@ -200,8 +200,8 @@ impl RedisBus {
     }
 
     /// Ends when the connection does, or Redis takes too long.
-    async fn serve(&self, inner: &Arc<Inner>, line: Line, queue: &mut VecDeque<Waiting>) {
-        let Line { commands, driver } = line;
+    async fn serve(&self, inner: &Arc<Inner>, line: Connection, queue: &mut VecDeque<Waiting>) {
+        let Connection { commands, driver } = line;
         let waiting = queue.drain(..).map(|(_, request)| request).collect();
         let bus = self.carry(inner, commands.clone());
         let asks = self.judge(waiting, self.keys(&commands));

@@ -12,7 +12,7 @@ use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use smol::Timer;
 
 use super::super::time::now;
-use super::connection::{Line, master, nobody, slots};
+use super::connection::{Connection, master, nobody, slots};
 use super::slots::{Redirect, Slots, slot};
 use super::url::{HostPort, RedisHosts};
 use super::{PATIENCE, RedisError, RedisUrl};
@@ -40,7 +40,7 @@ pub(super) type Answer = Result<Value, RedisError>;
 pub(super) struct Nodes {
     url: RedisUrl,
     slots: Slots,
-    lines: HashMap<HostPort, Line>,
+    lines: HashMap<HostPort, Connection>,
 }
 
 /// A query without a result so far.
@@ -58,7 +58,7 @@ struct Open {
 struct Answered {
     node: HostPort,
     /// Kept for reuse, unless it is in the middle of an answer.
-    line: Option<Line>,
+    line: Option<Connection>,
     answers: Vec<(Open, Result<Vec<Value>, RedisError>)>,
 }
 
@@ -190,7 +190,7 @@ impl Nodes {
 /// Sends all queries for one node in one pipeline.
 async fn talk(
     url: &RedisUrl,
-    kept: Option<Line>,
+    kept: Option<Connection>,
     node: HostPort,
     part: Vec<Open>,
     asks: &[Ask],
@@ -215,7 +215,7 @@ async fn talk(
         };
         let mut line = match kept {
             Some(line) => line,
-            None => Line::to(url, &node).await?,
+            None => Connection::to(url, &node).await?,
         };
         let count = lengths.iter().sum();
         let got = line.run(async |line| line.send_packed_commands(&pipeline, 0, count).await).await?;

@@ -11,7 +11,7 @@ use futures_lite::FutureExt;
 use smol::{Async, Timer};
 
 use super::Inner;
-use super::connection::Line;
+use super::connection::Connection;
 use super::connection_limits::{ConnectionLimits, Counted, Full, Stranger};
 use super::port::Port;
 use crate::net::time::now;
@@ -159,7 +159,7 @@ impl Inner {
     }
 
     /// From an accepted socket to a WebSocket at the hub.
-    async fn greet(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr) -> Option<(Line, Counted)> {
+    async fn greet(self: Arc<Self>, tcp: Async<TcpStream>, host: IpAddr) -> Option<(Connection, Counted)> {
         _ = tcp.get_ref().set_nodelay(true);
         let sockets = &self.sockets;
         let Some(mut stranger) = sockets.limits.stranger() else {
@@ -182,7 +182,7 @@ impl Inner {
         let socket = WebSocket::new(upgraded.io, upgraded.read, Role::Server, sockets.max_message_size).await;
         let port = Port::open(&self, Some(upgraded.host));
         lock(&sockets.strangers).insert(port.conn, (stranger, admitted));
-        Some((Line::new(socket, port), counted))
+        Some((Connection::new(socket, port), counted))
     }
 }
 

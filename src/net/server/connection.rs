@@ -34,7 +34,7 @@ const RESET: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A socket with its port at the hub, and the state of both directions.
-pub(super) struct Line {
+pub(super) struct Connection {
     socket: WebSocket,
     port: Port,
     /// Reading has a waker of its own, so that a turn that only writes, as in a fan-out, does not read the socket in
@@ -59,7 +59,7 @@ pub(super) struct Line {
     linger: Option<Timer>,
 }
 
-impl Future for Line {
+impl Future for Connection {
     type Output = ();
 
     /// Ready when the socket has ended.
@@ -96,11 +96,11 @@ impl Future for Line {
     }
 }
 
-impl Line {
-    pub(super) fn new(socket: WebSocket, port: Port) -> Line {
+impl Connection {
+    pub(super) fn new(socket: WebSocket, port: Port) -> Connection {
         let readable = Arc::new(Signal::default());
         readable.notify();
-        Line {
+        Connection {
             socket,
             port,
             readable,
@@ -281,7 +281,7 @@ mod tests {
             let missed = server.publish(&format!(r#"{{"type":"message","to":"alice","data":"{text}"}}"#));
             assert_eq!(missed, 0);
         }
-        let mut line = Line::new(socket, port);
+        let mut line = Connection::new(socket, port);
         let wakes = Arc::new(Signal::default());
         let waker = Waker::from(wakes.clone());
         let (mut all, mut turns) = (0, 0);
