@@ -68,7 +68,7 @@ impl fmt::Debug for Guard {
 }
 
 /// Handles a path.
-type Answer = Box<dyn Fn() -> Response + Send + Sync>;
+type Responder = Box<dyn Fn() -> Response + Send + Sync>;
 
 /// The HTTP site of a server; see the [module](self) for its paths.
 ///
@@ -91,7 +91,7 @@ pub struct Site {
     config: (String, String),
     watchers: Guard,
     numbers: Guard,
-    routes: Vec<(&'static str, bool, Answer)>,
+    routes: Vec<(&'static str, bool, Responder)>,
 }
 
 impl Site {

@@ -13,21 +13,21 @@ use crate::proto::Message;
 
 /// The reply to a [`Client::request`](super::Client::request). Dropping it discards the reply.
 #[must_use = "await the reply, or discard it"]
-pub struct Reply(Answer);
+pub struct Reply(Awaited);
 
 /// The receipt of a [`Client::deliver`](super::Client::deliver). Dropping it discards the receipt.
 #[must_use = "await the receipt, or discard it"]
-pub struct Delivery(Answer);
+pub struct Delivery(Awaited);
 
 impl Reply {
     pub(super) fn new(inner: &Arc<Inner>, sent: Result<AnswerId, SendError>) -> Self {
-        Reply(Answer::new(inner, sent))
+        Reply(Awaited::new(inner, sent))
     }
 }
 
 impl Delivery {
     pub(super) fn new(inner: &Arc<Inner>, sent: Result<AnswerId, SendError>) -> Self {
-        Delivery(Answer::new(inner, sent))
+        Delivery(Awaited::new(inner, sent))
     }
 }
 
@@ -48,7 +48,7 @@ impl Future for Delivery {
     }
 }
 
-struct Answer {
+struct Awaited {
     inner: Arc<Inner>,
     state: State,
 }
@@ -59,10 +59,10 @@ enum State {
     Taken,
 }
 
-impl Answer {
+impl Awaited {
     fn new(inner: &Arc<Inner>, sent: Result<AnswerId, SendError>) -> Self {
         let state = sent.map_or_else(State::NotSent, State::Awaited);
-        Answer { inner: inner.clone(), state }
+        Awaited { inner: inner.clone(), state }
     }
 
     /// # Panics
@@ -95,7 +95,7 @@ impl Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for Awaited {
     fn drop(&mut self) {
         if let State::Awaited(id) = self.state {
             // As above.

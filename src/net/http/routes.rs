@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Method, Request, Response};
 
-type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// Handlers by path and method. Clones share the handlers.
 ///
@@ -52,7 +52,7 @@ pub(super) struct Route {
     path: Arc<str>,
     below: bool,
     pub(super) body_limit: Option<usize>,
-    handler: Arc<dyn Fn(Request) -> Answer + Send + Sync>,
+    handler: Arc<dyn Fn(Request) -> ResponseFuture + Send + Sync>,
 }
 
 /// The result of looking up a path and a method.
@@ -101,7 +101,7 @@ impl Routes {
             Some(path) => (path, true),
             None => (path, false),
         };
-        let handler = move |request: Request| -> Answer {
+        let handler = move |request: Request| -> ResponseFuture {
             let answer = handler(request);
             Box::pin(async move { answer.await.into() })
         };
@@ -162,7 +162,7 @@ impl Route {
         }
     }
 
-    pub(super) fn answer(&self, request: Request) -> Answer {
+    pub(super) fn answer(&self, request: Request) -> ResponseFuture {
         (self.handler)(request)
     }
 }

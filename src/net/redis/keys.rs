@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value};
 use smol::Timer;
 
-use super::nodes::{Answer, Ask, Nodes};
+use super::nodes::{Ask, Nodes, Reply};
 use super::sessions::millis;
 use super::{PATIENCE, RedisError};
 
@@ -23,7 +23,7 @@ pub(super) enum Keys {
 
 impl Keys {
     /// `None`: the connection is to be closed.
-    pub(super) async fn ask(&mut self, asks: &[Ask]) -> Option<Vec<Answer>> {
+    pub(super) async fn ask(&mut self, asks: &[Ask]) -> Option<Vec<Reply>> {
         let redis = match self {
             Keys::Nodes(nodes) => return Some(nodes.ask(asks, TURN).await),
             Keys::Line(redis) => redis,

@@ -34,7 +34,7 @@ impl Ask {
 }
 
 /// The result of a query.
-pub(super) type Answer = Result<Value, RedisError>;
+pub(super) type Reply = Result<Value, RedisError>;
 
 /// Connections, opened when needed.
 pub(super) struct Nodes {
@@ -69,9 +69,9 @@ impl Nodes {
 
     /// Sends all queries at once, and returns their results in the same order. One that fails or times out does not
     /// affect the others.
-    pub(super) async fn ask(&mut self, asks: &[Ask], time: Duration) -> Vec<Answer> {
+    pub(super) async fn ask(&mut self, asks: &[Ask], time: Duration) -> Vec<Reply> {
         let deadline = now() + time;
-        let mut answers: Vec<Answer> = asks.iter().map(|_| Err(RedisError::late())).collect();
+        let mut answers: Vec<Reply> = asks.iter().map(|_| Err(RedisError::late())).collect();
         let mut open: Vec<Open> =
             (0..asks.len()).map(|at| Open { at, redirect: None, failed: None }).collect();
         let mut stale = self.slots.is_empty();
@@ -157,12 +157,7 @@ impl Nodes {
     }
 
     /// The result, or the query to send to another node.
-    fn settle(
-        &self,
-        node: &HostPort,
-        one: Open,
-        got: Result<Vec<Value>, RedisError>,
-    ) -> Result<Answer, Open> {
+    fn settle(&self, node: &HostPort, one: Open, got: Result<Vec<Value>, RedisError>) -> Result<Reply, Open> {
         let cluster = matches!(self.url.place, RedisHosts::Cluster(_));
         let values = match got {
             Err(e) if cluster && e.code() == "unreachable" && one.failed.is_none() => {
