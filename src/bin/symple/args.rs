@@ -13,7 +13,7 @@ use super::nearest;
 
 /// The parsed command line.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct CommandLine {
     pub flags: Vec<(&'static str, Value)>,
     pub words: Vec<String>,
     pub config: Option<PathBuf>,
@@ -38,14 +38,14 @@ pub(crate) fn read<T>(
     table: &[Setting<T>],
     takes: Takes,
     args: Vec<OsString>,
-) -> Result<Line, Failure> {
+) -> Result<CommandLine, Failure> {
     let usage = |words: String| {
         Failure::new(
             FailureKind::Usage,
             format!("{} (`symple {command} --help` lists all flags)", words.trim_end_matches('.')),
         )
     };
-    let mut line = Line::default();
+    let mut line = CommandLine::default();
     let mut parser = Parser::from_args(args);
     loop {
         let arg = parser.next().map_err(|e| usage(e.to_string()))?;
@@ -119,7 +119,7 @@ mod tests {
         Setting::new("dynamic_rooms", "", "", |_, _| Ok(())),
     ];
 
-    fn line(args: &[&str]) -> Result<Line, String> {
+    fn line(args: &[&str]) -> Result<CommandLine, String> {
         let takes = Takes { config: true, check: true, words: 1 };
         let args = args.iter().map(OsString::from).collect();
         read("serve", TABLE, takes, args).map_err(|failure| {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::args::{self, Line, Takes};
+use super::args::{self, CommandLine, Takes};
 use super::exit::{Failure, FailureKind};
 use super::merge::{self, Setting, SettingSource, SettingSources, Written};
 use super::secrets;
@@ -14,7 +14,7 @@ use super::secrets;
 pub(crate) struct Loaded<T> {
     pub settings: T,
     pub sources: SettingSources,
-    pub line: Line,
+    pub line: CommandLine,
     takes: Takes,
     /// The file that was read, and its content.
     file: Option<(String, Map<String, Value>)>,
