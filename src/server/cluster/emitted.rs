@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where another instance's heartbeats were heard, in the order of what was pushed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// The number of the last one, and how much was heard before it.
     beat: Option<(u64, u64)>,
     /// The same, of the last one before the subscription was lost. It remains until another one is heard.
@@ -37,7 +37,7 @@ pub(super) struct Place {
     is_owed: bool,
 }
 
-impl Place {
+impl Position {
     /// The subscription is lost: something may be missed from here on.
     pub(super) fn lose(&mut self) {
         let beat = self.beat.take();
@@ -192,7 +192,7 @@ impl Pushed {
     }
 
     /// A heartbeat of another instance.
-    pub(super) fn beat(&self, place: &mut Place, n: u64) {
+    pub(super) fn beat(&self, place: &mut Position, n: u64) {
         place.beat = Some((n, self.next));
     }
 

@@ -91,7 +91,7 @@ use log::warn;
 use serde::Serialize;
 
 use super::{ConnId, Hub};
-use emitted::{Place, Pushed};
+use emitted::{Position, Pushed};
 use interest::Interest;
 use resend::{Absent, Resend};
 use unconfirmed::Kept;
@@ -114,7 +114,7 @@ const HIGH: usize = 8;
 const PUSHED: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
+enum BusState {
     Down,
     /// Subscriptions up to this number must be active before we publish.
     Rising(u64),
@@ -165,7 +165,7 @@ struct Other {
     synced: bool,
     asked: Option<Instant>,
     /// Where what emitters push stood when it was heard.
-    place: Place,
+    place: Position,
 }
 
 /// Envelopes that wait for earlier ones.
@@ -193,7 +193,7 @@ struct Receipt {
 /// One instance's part in the cluster, without the bus. Initially it has none.
 pub struct Cluster {
     settings: ClusterSettings,
-    link: Link,
+    link: BusState,
     epoch: u64,
     number: u64,
     interest: Interest,
@@ -250,7 +250,7 @@ impl Cluster {
             reaches: (false, false),
             holds: false,
             settings,
-            link: Link::Down,
+            link: BusState::Down,
             epoch: 0,
             number: 0,
             interest: Interest::default(),
@@ -305,7 +305,7 @@ impl Cluster {
 
     /// Whether other instances are reachable.
     pub fn is_up(&self) -> bool {
-        self.link == Link::Up
+        self.link == BusState::Up
     }
 
     /// The number of messages for other instances that were dropped.
@@ -391,7 +391,7 @@ impl Cluster {
     /// Publishes one envelope on several channels, under one number.
     fn publish(&mut self, channels: &[Arc<str>], kind: wire::Kind, body: &impl Serialize, frame: &str) {
         self.number += 1;
-        if self.link != Link::Up {
+        if self.link != BusState::Up {
             return;
         }
         let payload: Arc<str> = wire::write(&self.head(self.number, kind), body, frame).into();
@@ -412,7 +412,7 @@ impl Cluster {
     }
 
     fn lose(&mut self) {
-        self.link = Link::Down;
+        self.link = BusState::Down;
         self.interest.lose();
         self.out.clear();
         self.waiting = 0;
@@ -434,7 +434,7 @@ impl Cluster {
         }
         // Taken last, so that it comes after all of them.
         let Some(Bus::Subscribe { tag, .. }) = self.out.back() else { return };
-        self.link = Link::Rising(*tag);
+        self.link = BusState::Rising(*tag);
         // Late answers to an earlier question would leave gaps.
         self.syncs += 1;
         let sync = self.syncs;
@@ -445,7 +445,7 @@ impl Cluster {
         self.absent.values_mut().for_each(|absent| absent.since = now);
         let others = self.others.values_mut().map(|other| &mut other.place);
         let away = self.absent.values_mut().chain(self.gone.values_mut()).map(|absent| &mut absent.place);
-        others.chain(away).for_each(Place::lose);
+        others.chain(away).for_each(Position::lose);
         let asks = self.others.values().any(|other| other.place.missed_after().is_some());
         self.pushed.rise(self.number, asks, now);
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use log::{debug, info};
 
 use super::wire::{self, Alive, Ask, Gone, Got, Head, Heard, Hold, Kick, Kind, Peers, Route, Spent, boxed};
-use super::{ASK_AGAIN, BusInput, Cluster, FromCluster, Holding, Incoming, Link, Question, Receipt};
+use super::{ASK_AGAIN, BusInput, BusState, Cluster, FromCluster, Holding, Incoming, Question, Receipt};
 use crate::proto::{Address, Status};
 use crate::server::limits::is_past;
 
@@ -15,7 +15,7 @@ impl Cluster {
         match input {
             BusInput::Up => self.rise(now),
             BusInput::Down => {
-                if self.link != Link::Down {
+                if self.link != BusState::Down {
                     info!("disconnected from the bus; only the peers of this instance reach each other");
                 }
                 self.lose();
@@ -35,7 +35,7 @@ impl Cluster {
                     self.count(tag);
                 }
             }
-            BusInput::Said { payload } if self.link == Link::Up => self.said(payload, now),
+            BusInput::Said { payload } if self.link == BusState::Up => self.said(payload, now),
             BusInput::Said { .. } => {}
             BusInput::Broadcast { text } => {
                 let text = self.pushed.hear(text, self.keeps() || !self.gone.is_empty(), now);
@@ -77,8 +77,8 @@ impl Cluster {
         if !self.interest.confirm(tag) {
             return;
         }
-        if matches!(self.link, Link::Rising(last) if last <= tag) {
-            self.link = Link::Up;
+        if matches!(self.link, BusState::Rising(last) if last <= tag) {
+            self.link = BusState::Up;
             self.beat = now + self.settings.heartbeat;
             self.publish(&[self.all()], Kind::Alive, &Alive { hail: true, answers: false }, "");
             info!("connected to the bus, {} subscriptions", self.interest.len());

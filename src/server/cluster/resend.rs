@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use log::warn;
 use serde::Serialize;
 
-use super::emitted::Place;
+use super::emitted::Position;
 use super::unconfirmed::Owner;
 use super::wire::{self, Head, Heard, Kind, Offer, Route, boxed};
-use super::{Bus, Cluster, Early, FromCluster, Link, MAX_INSTANCES, Other};
+use super::{Bus, BusState, Cluster, Early, FromCluster, MAX_INSTANCES, Other};
 use crate::proto::Address;
 use crate::server::limits::is_past;
 
@@ -41,7 +41,7 @@ pub(super) struct Absent {
     pub got: u64,
     pub acked: u64,
     pub since: Instant,
-    pub place: Place,
+    pub place: Position,
 }
 
 /// A resend in progress.
@@ -70,7 +70,7 @@ impl Cluster {
     #[cfg(test)]
     pub(in crate::server) fn can_ask_for_pushed(&self, instance: &str) -> bool {
         let absent = || self.absent.get(instance).map(|absent| &absent.place);
-        self.others.get(instance).map(|other| &other.place).or_else(absent).is_some_and(Place::is_known)
+        self.others.get(instance).map(|other| &other.place).or_else(absent).is_some_and(Position::is_known)
     }
 
     /// The number up to which all present instances have confirmed.
@@ -116,7 +116,7 @@ impl Cluster {
     ) -> Option<u64> {
         self.number += 1;
         let n = self.number;
-        let is_up = self.link == Link::Up;
+        let is_up = self.link == BusState::Up;
         let text: Arc<str> = wire::write(&self.head(n, kind), body, frame).into();
         let waits = self.waiting.saturating_add(text.len().saturating_mul(channels.len()));
         let mut fits = !is_up || kind == Kind::Kick || waits <= self.settings.queue_limit;
@@ -175,7 +175,7 @@ impl Cluster {
 
     /// Asks again while something is not confirmed.
     pub(super) fn remind(&mut self, now: Instant) {
-        if self.link == Link::Up && self.under_way() > 0 {
+        if self.link == BusState::Up && self.under_way() > 0 {
             self.mark_due.get_or_insert(now);
         }
     }
@@ -192,13 +192,13 @@ impl Cluster {
             self.say_mark();
         }
         let keep_for = self.settings.keep_for;
-        if self.link == Link::Up {
+        if self.link == BusState::Up {
             self.remember_gone(now);
         }
         self.trim();
         // With a bus, only instances that are known to be gone have not confirmed it: they and the senders are told
         // when they return.
-        let (before, told, confirmed) = (self.dropped, self.link != Link::Up, self.heard_by_all());
+        let (before, told, confirmed) = (self.dropped, self.link != BusState::Up, self.heard_by_all());
         while let Some(owner) = self.kept.expire(now, confirmed, told) {
             self.give_up(owner);
         }

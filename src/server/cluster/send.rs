@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::interest::Wanted;
 use super::unconfirmed::Owner;
 use super::wire::{Ask, Gone, Got, Hold, Kick, Kind, Peers, Route, Spent};
-use super::{Bus, Card, Cluster, FromCluster, Holding, Link, Outgoing, Question, Receipt, ToCluster};
+use super::{Bus, BusState, Card, Cluster, FromCluster, Holding, Outgoing, Question, Receipt, ToCluster};
 
 /// The number of peers in one answer, to keep it below a few MiB.
 const ANSWER: usize = 64;
@@ -33,7 +33,7 @@ impl Cluster {
             }
             ToCluster::Await { name, wait } => self.wait(self.interest.coming(&name), wait),
             ToCluster::Unwant { name } => {
-                if self.interest.release(&name) && self.link != Link::Down {
+                if self.interest.release(&name) && self.link != BusState::Down {
                     let channel = self.to(&name).to_string();
                     self.push(Bus::Unsubscribe { channel });
                 }
@@ -85,7 +85,7 @@ impl Cluster {
         };
         let channels = self.channels(names);
         let said = self.say_kept(&channels, owner, &body, &text, receipt.is_some(), now);
-        if self.link == Link::Up && self.is_high() {
+        if self.link == BusState::Up && self.is_high() {
             self.holds = true;
             self.tell_hub(FromCluster::HoldForBus { conn });
         }
@@ -135,7 +135,7 @@ impl Cluster {
 
     /// Subscribes to a name; returns the number of the subscription if it is not active yet.
     fn want(&mut self, name: &str) -> Option<u64> {
-        match self.interest.acquire(name, self.link != Link::Down) {
+        match self.interest.acquire(name, self.link != BusState::Down) {
             Wanted::Heard => None,
             Wanted::Coming(tag) => Some(tag),
             Wanted::New(tag) => {
