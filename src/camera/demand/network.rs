@@ -29,7 +29,7 @@ const QUEUED: Duration = Duration::from_millis(100);
 
 /// The state of a network.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Link {
+pub(super) struct Network {
     /// When the first estimate came, and what was guessed before, in bit/s.
     first: Option<(Instant, u32)>,
     /// The latest estimate.
@@ -43,7 +43,7 @@ pub(super) struct Link {
     least_round_trip: Option<Duration>,
 }
 
-impl Link {
+impl Network {
     /// Takes an estimate in bit/s; `guess` was assumed before the first.
     pub(super) fn handle_estimate(&mut self, bps: u32, guess: u32, now: Instant) {
         self.first.get_or_insert((now, guess));
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn the_first_estimate_is_a_guess_unless_it_falls() {
         let now = Instant::now();
-        let mut link = Link::default();
+        let mut link = Network::default();
         assert_eq!((link.carries(now), link.poll_timeout(now)), (None, None));
         link.handle_estimate(1_000_000, 1_000_000, now);
         assert_eq!((link.carries(now), link.poll_timeout(now)), (None, Some(now + GRACE)));
@@ -138,7 +138,7 @@ mod tests {
         ];
         for (traffic, expected) in table {
             let now = Instant::now();
-            let mut link = Link::default();
+            let mut link = Network::default();
             link.handle_estimate(4_000_000, 1_000_000, now);
             if let Some((sent, loss, round_trip)) = traffic {
                 link.handle_traffic(Some(3_900_000), 0.0, Some(Duration::from_millis(20)));
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn headroom_is_for_what_limits() {
         let now = Instant::now();
-        let mut link = Link::default();
+        let mut link = Network::default();
         link.handle_estimate(1_000_000, 1_000_000, now);
         let usable = |current| link.usable(&BitrateLimits::default(), current, now + SECOND);
         assert_eq!(

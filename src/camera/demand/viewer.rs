@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::key_frame_requests::Requests;
-use super::network::Link;
+use super::network::Network;
 use super::share::{Share, ShareReason, Wish};
 use crate::media::StreamId;
 use crate::media::adapt::backoff::Patience;
@@ -62,7 +62,7 @@ impl Offer {
 pub(super) struct Viewer {
     /// The rendition that was negotiated; `None` for audio alone.
     pub main: Option<StreamId>,
-    pub link: Link,
+    pub link: Network,
     pub wish: Wish,
     pub requests: Requests,
     /// What it was last told to get.
@@ -77,7 +77,7 @@ impl Viewer {
     pub(super) fn new(main: Option<StreamId>) -> Viewer {
         Viewer {
             main,
-            link: Link::default(),
+            link: Network::default(),
             wish: Wish::default(),
             requests: Requests::default(),
             served: None,
