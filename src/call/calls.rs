@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 
 use super::body::{self, Candidate, Description, End, EndReason, SdpType};
+use super::call::{Call, Negotiation, Phase, Role};
 use super::messages::Sender;
 use super::timers::{Timer, Timers};
 use super::{CallError, CallId, Config, Event, Input, MAX_NAME, Output, State};
@@ -38,61 +39,6 @@ pub struct Calls {
     pub(super) unread_candidates: u64,
     outputs: VecDeque<Output>,
     next: u64,
-}
-
-pub(super) struct Call {
-    /// The id on the wire, if the caller gave one.
-    pub wire: Option<String>,
-    pub remote: String,
-    /// Who limits count the remote as; `None` until it has sent something.
-    pub origin: Option<RateKey>,
-    pub role: Role,
-    pub phase: Phase,
-    pub negotiation: Negotiation,
-    /// The remote's candidates, until its description is known.
-    pub early: Option<Vec<Candidate>>,
-    /// Our candidates that cannot be sent yet.
-    pub waiting: Vec<Candidate>,
-    /// We have sent a description.
-    pub described: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    Caller,
-    Callee,
-}
-
-pub(super) enum Phase {
-    Ringing {
-        /// The offer that our init carried.
-        offer: Option<String>,
-    },
-    /// An offer that arrived in the init, or before our accept, is kept.
-    Incoming {
-        offer: Option<String>,
-    },
-    /// The other half of a glare; the application does not know about it yet.
-    Held {
-        by: CallId,
-        data: String,
-        offer: Option<String>,
-    },
-    Connecting,
-    Active {
-        /// The remote was reported offline and has not sent anything since.
-        away: bool,
-        /// Our address changed, and the remote has not sent anything since.
-        moved: bool,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Negotiation {
-    Fresh,
-    OursWaits,
-    TheirsWaits,
-    Stable,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -585,51 +531,4 @@ impl Calls {
 /// Whether an address names one session for sure.
 fn is_one_session(address: &str) -> bool {
     address.split_once('|').is_some_and(|(user, id)| !user.is_empty() && !id.is_empty())
-}
-
-impl Call {
-    pub(super) fn new(remote: &str, wire: Option<&str>, role: Role, phase: Phase) -> Self {
-        Call {
-            wire: wire.map(str::to_owned),
-            remote: remote.to_owned(),
-            origin: None,
-            role,
-            phase,
-            negotiation: Negotiation::Fresh,
-            early: Some(Vec::new()),
-            waiting: Vec::new(),
-            described: false,
-        }
-    }
-
-    /// The state as the application sees it; `None` while the call is held.
-    pub(super) fn state(&self) -> Option<State> {
-        match self.phase {
-            Phase::Ringing { .. } => Some(State::Ringing),
-            Phase::Incoming { .. } => Some(State::Incoming),
-            Phase::Held { .. } => None,
-            Phase::Connecting => Some(State::Connecting),
-            Phase::Active { .. } => Some(State::Active),
-        }
-    }
-
-    pub(super) fn is_held(&self) -> bool {
-        matches!(self.phase, Phase::Held { .. })
-    }
-
-    pub(super) fn is_accepted(&self) -> bool {
-        matches!(self.phase, Phase::Connecting | Phase::Active { .. })
-    }
-
-    /// The remote's init, neither accepted nor rejected yet.
-    fn is_unanswered(&self) -> bool {
-        matches!(self.phase, Phase::Incoming { .. } | Phase::Held { .. })
-    }
-
-    fn wrong(&self, id: CallId, wanted: &'static str) -> CallError {
-        match self.state() {
-            Some(state) => CallError::WrongState { id, state, wanted },
-            None => CallError::Unknown(id),
-        }
-    }
 }

@@ -139,6 +139,7 @@
 //! randomness.
 
 pub mod body;
+mod call;
 mod calls;
 mod messages;
 #[cfg(test)]
