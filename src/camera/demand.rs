@@ -7,7 +7,7 @@
 //! | decision | based on | rule |
 //! |---|---|---|
 //! | which streams run | what all sinks want, and the viewers' shares | every stream that any sink gets; a rendition that no viewer gets any more continues for 5 s, and everything continues for `linger` after the last sink has left, so that a returning viewer finds the source running; JPEG only until a frame has arrived |
-//! | bitrate of the main rendition | estimates of its viewers, [`BitratePolicy`] | [`divide`]; down at once, up after a second, longer after each rise that was too much ([`Rate`]), while frames flow; at most [`Ladder::ceiling`](crate::media::adapt::ladder::Ladder::ceiling) |
+//! | bitrate of the main rendition | estimates of its viewers, [`BitratePolicy`] | [`divide`]; down at once, up after a second, longer after each rise that had to be taken back ([`RateControl`](crate::media::adapt::rate::RateControl)), while frames flow; at most [`Ladder::ceiling`](crate::media::adapt::ladder::Ladder::ceiling) |
 //! | what a viewer gets | its estimate | see below; down at once, up after half a second, longer after each time that it was too much |
 //! | bitrate of the small rendition | estimates of those who get it | the lowest of them, with headroom |
 //! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`]; one viewer costs those it shares a stream with at most one in 5 s, and gets the small rendition if it asks for more: [`key_frame_requests`] |
@@ -18,13 +18,13 @@
 //!
 //! | share | if its network carries | with [`BitratePolicy::Best`] the bitrate is |
 //! |---|---|---|
-//! | the main rendition | its bitrate, or nothing is known yet | what leaves most to the viewer that is worst off, compared with what it would have alone; a lone viewer's network |
-//! | the small rendition, if the source has one | the lowest bitrate that is worth to be seen | what the lowest of them carries |
+//! | the main rendition | its bitrate, or nothing is known yet | what costs the worst-off viewer least, compared with watching alone; for a single viewer, what its network carries |
+//! | the small rendition, if the source has one | the lowest bitrate at which it is worth watching | what the lowest of them carries |
 //! | key frames, of the small rendition if it runs, else of the main one | one in 10 s | |
 //! | nothing | | |
 //!
 //! A share changes without renegotiation, at a key frame. The application's sinks have no network; they get the main
-//! rendition and count for nothing else.
+//! rendition and influence no other decision.
 //!
 //! An encoder only gets commands that it supports ([`Input::Adjustable`]); the viewers of one with a fixed bitrate all get
 //! it. A source that gave up is restarted by the next sink that wants a stream; the sinks it had are forgotten. When the
@@ -74,7 +74,7 @@ pub(super) struct Config {
     pub linger: Duration,
 }
 
-/// A taker of frames.
+/// A consumer of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sink {
     /// A viewer.
@@ -91,14 +91,14 @@ pub(super) enum Sink {
 pub(super) enum Input {
     /// The source announces its streams, or a new format of one.
     Streams(Vec<StreamInfo>),
-    /// The source was replaced. The new one has got no command yet.
+    /// The source was replaced. The new one has received no command yet.
     Replaced(Vec<StreamInfo>),
     /// A sink wants these streams from now on; none if it has left.
     Wants { sink: Sink, streams: BTreeSet<StreamId> },
     /// What a viewer's network can carry, in bit/s.
     Estimate { sink: Sink, bps: u32 },
     /// What is sent to a viewer in bit/s, on average over about a second, if that is counted; the loss, 0 to 1; and the
-    /// round trip. To be given about once a second: without it, each estimate is believed.
+    /// round trip. Expected about once a second: without it, every estimate is trusted.
     Link { sink: Sink, sent: Option<u32>, loss: f32, round_trip: Option<Duration> },
     /// The most that a viewer asks for.
     Wish { sink: Sink, wish: Wish },
@@ -118,7 +118,7 @@ pub(super) enum Input {
     Policy(BitratePolicy),
     /// A new time for which unused streams keep running.
     Linger(Duration),
-    /// The source does not retry by itself any more: all its sinks are dropped.
+    /// The source no longer retries by itself: all its sinks are dropped.
     GaveUp,
     /// Unused streams stop at once.
     Shutdown,

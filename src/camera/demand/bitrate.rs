@@ -1,14 +1,15 @@
-//! From what the viewers of one video get, to its encoders, and back.
+//! Decides the bitrates of one video's renditions, and which viewer gets which.
 //!
 //! For each video, in this order:
 //! 1. [`divide`] chooses the bitrate of the main rendition from what the viewers' networks carry. It is lowered at once if
-//!    nobody carries it; for the sake of one while others do, only after a while ([`LOWER_AFTER`], [`LOWER_SOON`]), and
-//!    not for a joiner.
-//! 2. Each viewer follows its network to main, small, key frames or nothing ([`Viewer::follow`]). Who won't carry a
-//!    bitrate that the main rendition is about to rise to is moved before that, so that the small one can start.
+//!    no network carries it. While others carry it, it is lowered for one viewer only after a while ([`LOWER_AFTER`],
+//!    [`LOWER_SOON`]), and never for a joiner.
+//! 2. Each viewer follows its network to main, small, key frames or nothing ([`Viewer::follow`]). A viewer
+//!    whose network cannot carry the bitrate that the main rendition is about to reach is moved first, so that the small
+//!    one can start.
 //! 3. The small rendition follows the lowest of those who get it.
-//! 4. For those who get key frames, such are made as often as the fastest of them carries: once a second at most, and
-//!    where others get the stream too, once in 5 s ([`APART`]).
+//! 4. For viewers of key frames, the encoder makes them as often as the fastest of these networks carries: at most once a
+//!    second, and once in 5 s ([`APART`]) if others get the stream too.
 
 use std::time::{Duration, Instant};
 
@@ -27,17 +28,17 @@ use crate::media::{Codec, StreamId};
 const LOWER_AFTER: Duration = Duration::from_secs(3);
 /// The same where there is no small rendition: nobody can be sent too much for longer than a second.
 const LOWER_SOON: Duration = Duration::from_millis(500);
-/// A rendition that gives no key frame for so long after its start does not work, ...
+/// A rendition that delivers no key frame for this long after its start does not work, ...
 const STARTS_WITHIN: Duration = Duration::from_secs(4);
-/// ... and is tried again after so long.
+/// ... and is tried again after this time.
 const RETRY: Duration = Duration::from_secs(60);
-/// Key frames alone come so often at most.
+/// The shortest interval of key frames alone.
 const KEY_FRAMES_APART: Duration = Duration::from_secs(1);
-/// The bitrate is the full one from so many percent of the maximum on, ...
+/// The bitrate counts as full from this percentage of the maximum, ...
 const FULL: u64 = 90;
-/// ... and limited by others if one's network carries so many percent of it.
+/// ... and as limited by others if a viewer's network carries this percentage of it.
 const OTHERS: u64 = 150;
-/// As long as a reason is the same, so many percent less will do.
+/// A reason persists down to this many percent less.
 const SAME: u64 = 15;
 
 /// One video in its renditions.
@@ -60,7 +61,7 @@ impl Demand {
             taken.extend(self.follow_viewers(video, now));
             self.pace_key_frames(video, now);
         }
-        // Nobody's network says anything of the others.
+        // No network says anything about another.
         for stream in self.streams.values_mut().filter(|s| s.is_small() && !taken.contains(&s.info.id)) {
             if let Some(encoder) = &mut stream.encoder {
                 encoder.rate.handle_target(None);
@@ -115,7 +116,7 @@ impl Demand {
         self.streams.get_mut(&stream)?.encoder.as_mut()
     }
 
-    /// The encoder whose key frames are for those who get nothing else.
+    /// The encoder whose key frames go to viewers that get nothing else.
     fn keyed(&self, Video { main, small, .. }: Video) -> Option<&Encoder> {
         self.encoder(small.filter(|small| self.running.contains(small)).unwrap_or(main))
     }
@@ -192,7 +193,7 @@ impl Demand {
             Offer { main: heading, kept, small: division.small.filter(|_| small.is_some()), key_bits };
         self.wake(later);
         if !flows {
-            // Estimates of what isn't sent tell nothing new.
+            // Estimates of what isn't sent are no news.
             return;
         }
         for taker in self.sinks.values_mut() {
@@ -222,7 +223,7 @@ impl Demand {
             let on_small = tiers.iter().filter(|(_, tier, _)| *tier == Tier::Small);
             let links = on_small.filter_map(|(sink, ..)| self.sinks.get(sink)?.viewer.as_ref());
             let runs = self.running.contains(&small);
-            // What it last had is of no meaning until it runs.
+            // What it last had means nothing until it runs.
             let current = if runs { current } else { u32::MAX };
             let target = links.filter_map(|viewer| viewer.link.usable(&limits, current, now)).min();
             let flows = self.flows;
@@ -248,7 +249,7 @@ impl Demand {
         taken
     }
 
-    /// ShareReason the network of a viewer led to this tier.
+    /// Why the network of a viewer led to this tier.
     fn why(&self, sink: Sink, tier: Tier, main: StreamId, is_hot: bool, now: Instant) -> ShareReason {
         let viewer = self.sinks.get(&sink).and_then(|taker| taker.viewer.as_ref());
         let carries = viewer.and_then(|viewer| viewer.link.carries(now));
@@ -291,7 +292,7 @@ impl Demand {
         }
     }
 
-    /// Has key frames made for those who get nothing else.
+    /// Requests key frames for viewers that get nothing else.
     fn pace_key_frames(&mut self, video: Video, now: Instant) {
         let served =
             self.viewers(video.main).filter_map(|(sink, viewer)| Some((sink, viewer, viewer.served?.0)));

@@ -1,31 +1,32 @@
 //! Divides the viewers of a stream among its renditions, by what their networks carry.
 //!
 //! Each viewer is compared with what it would have if it were alone: the bitrate that its network carries, at most the
-//! maximum. The division is the one in which the viewer that is worst off loses the least:
+//! maximum. The division is the one in which the worst-off viewer loses least:
 //!
-//! | the viewer gets | that counts as |
+//! | the viewer gets | its value |
 //! |---|---|
 //! | the main rendition at bitrate b | b / what it would have alone |
 //! | the small one at bitrate s | [`SMALL`] of s / what it would have alone |
 //! | key frames | [`KEY_FRAMES`] |
 //!
 //! - b is what the network of one of them carries: it gets the main rendition, and so does everybody above.
-//! - s is what the lowest of the others carries, down to the floor of the small rendition. Who is far below the others
-//!   gets key frames, as does everybody below b if there is no small rendition.
-//! - Whom no rendition can serve, since its network carries less than the lowest bitrates, does not count.
-//! - Of equal divisions, the one with the higher b. The bitrate goes below the present one only if somebody gains more
-//!   than [`WORTH`].
+//! - s is what the slowest of the others carries, down to the floor of the small rendition. A viewer far below the others
+//!   gets key frames, and so does everybody below b if there is no small rendition.
+//! - A viewer whose network carries less than the lowest bitrate of any rendition does not count.
+//! - Of equal divisions, the one with the higher b is chosen. The bitrate drops below the current one only if somebody
+//!   gains more than [`WORTH`].
 //!
-//! So where networks fall into two groups, both are served as if they were alone. Somebody whose network carries a tenth
+//! So where networks fall into two groups, both are served as if they were alone. A viewer whose network carries a tenth
 //! less than the others' lowers the bitrate for all; below that it gets the small rendition.
 
-/// Half the size counts as a tenth lost: nobody is given less for the sake of others if a tenth of their bitrate would do.
+/// Half the size counts as a tenth lost: nobody is moved to it for the sake of others if giving up a tenth of the
+/// bitrate would do.
 const SMALL: f64 = 0.9;
-/// Key frames count as a tenth of a picture that moves.
+/// Key frames alone count as a tenth of moving video.
 const KEY_FRAMES: f64 = 0.1;
-/// A lower bitrate for all must be better for the one who is worst off by so much.
+/// A lower bitrate for all must improve the value of the worst-off viewer by this much.
 const WORTH: f64 = 1.1;
-/// Divisions that differ by less are equal.
+/// Divisions that differ by less than this are equal.
 const EQUAL: f64 = 0.999;
 
 /// What encoders can do, in bit/s.
@@ -37,18 +38,18 @@ pub(super) struct Bounds {
     pub small: Option<u32>,
 }
 
-/// Who gets what.
+/// A division.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Division {
     /// The bitrate of the main rendition; `None` if nobody gets it.
     pub main: Option<u32>,
-    /// Who can't have the main rendition gets the small one if its network carries this, otherwise key frames.
+    /// A viewer that can't have the main rendition gets the small one if its network carries this, otherwise key frames.
     pub small: Option<u32>,
-    /// What is left to the one who is worst off, 0 to 1.
+    /// The value of the worst-off viewer, 0 to 1.
     worst: f64,
 }
 
-/// Divides viewers of whom each would have so many bit/s alone, in ascending order. The main rendition has the bitrate
+/// Divides viewers by the bit/s that each would have alone, in ascending order. The main rendition now has the bitrate
 /// `current`.
 pub(super) fn best(alone: &[u32], bounds: Bounds, current: u32) -> Division {
     let alone = served(alone, bounds);
@@ -84,7 +85,7 @@ pub(super) fn following(alone: &[u32], bounds: Bounds, bps: u32) -> Division {
     divide(served(alone, bounds), bounds, Some(bps.max(bounds.min)))
 }
 
-/// Without those whom no rendition can serve.
+/// The viewers that some rendition can serve.
 fn served(alone: &[u32], bounds: Bounds) -> &[u32] {
     let least = bounds.small.map_or(bounds.min, |small| small.min(bounds.min));
     &alone[alone.partition_point(|bps| *bps < least)..]

@@ -1,4 +1,4 @@
-//! A stream and its encoder: which bitrate and quality it has been asked for.
+//! A stream and its encoder: the bitrate and quality that were requested of it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::media::adapt::rate::{BitrateLimits, RateControl};
 use crate::media::source::Command;
 use crate::media::{Codec, Kind, StreamInfo, VideoFormat};
 
-/// A key frame is about as large as all frames of so many milliseconds, until one was seen.
+/// Until a key frame has been seen, it is assumed to be as large as all frames of this many milliseconds.
 const KEY_FRAME_MS: u64 = 300;
 
 pub(super) struct Stream {
@@ -32,10 +32,10 @@ pub(super) struct Encoder {
     /// Since when it runs, and whether a key frame has come since.
     pub started: Option<Instant>,
     pub is_live: bool,
-    /// It gave no frames when it was last started, and is not tried again until then.
+    /// It delivered no frames when it was last started, and is not tried again until then.
     pub broken_until: Option<Instant>,
-    /// The size of the last key frame, in bytes, and when it came or was asked for on account of those who get only
-    /// such.
+    /// The size of the last key frame, in bytes, and when it came or was asked for for viewers that get only
+    /// key frames.
     key_frame: Option<usize>,
     pub paced: Option<Instant>,
     /// Since when a lower bitrate would be better for somebody who has the small rendition.
@@ -95,8 +95,8 @@ impl Stream {
         self.info.rendition > 0
     }
 
-    /// The limits of its bitrate. Those of a smaller rendition begin where its frames are still worth to be seen, and end
-    /// where they are no better with more: twice the bitrate at which the main rendition would get larger again.
+    /// The limits of its bitrate. Those of a smaller rendition begin where its frames are just worth watching, and end
+    /// where more bits make them no better: at twice the bitrate at which the main rendition would get larger again.
     pub(super) fn limits(&self, limits: &BitrateLimits) -> BitrateLimits {
         if !self.is_small() {
             return limits.clone();
@@ -152,7 +152,7 @@ impl Encoder {
         Duration::from_millis(self.key_bits() * 1000 / u64::from(bps.max(1)))
     }
 
-    /// The bitrate to command: no more than what the quality gains from.
+    /// The bitrate to command: no more than the quality gains from.
     pub(super) fn target(&self) -> u32 {
         let ceiling = self.ladder.ceiling().filter(|_| self.adjustable.quality);
         ceiling.map_or(self.rate.current(), |most| most.min(self.rate.current()))

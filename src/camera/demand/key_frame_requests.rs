@@ -1,8 +1,8 @@
 //! What one viewer's requests for key frames may cost the others: one key frame in five seconds.
 //!
-//! A key frame is as large as many other frames, and everybody who gets the stream gets it. So a viewer that shares its
-//! stream may ask for two at once, and then for one in 5 s; more wait. A viewer that asks for more gets the small
-//! rendition for a while, where there is one. The key frame that a viewer begins with is free.
+//! A key frame is as large as many other frames, and every viewer of the stream gets it. So a viewer that shares its
+//! stream may request two at once, and then one in 5 s; further requests wait. A viewer that requests more gets the small
+//! rendition for a while, if there is one. The key frame that a viewer starts with is free.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use crate::media::adapt::keyframes::KeyFrameReason;
 
 /// The time between two key frames for one viewer, on average.
 pub(super) const APART: Duration = Duration::from_secs(5);
-/// So much of it may be used in advance: two requests at once.
+/// How much of it may be used in advance: two requests at once.
 const BURST: Duration = Duration::from_secs(5);
-/// How long a viewer that asked too often keeps off the main rendition.
+/// How long a viewer that requested too many stays off the main rendition.
 const STRAINED: Duration = Duration::from_secs(30);
 
 /// The requests of one viewer.
@@ -20,15 +20,15 @@ const STRAINED: Duration = Duration::from_secs(30);
 pub(super) struct Requests {
     /// Until when its share is used up (the generic cell rate algorithm, ITU-T I.371).
     used_until: Option<Instant>,
-    /// A request that waits.
+    /// A waiting request.
     waiting: Option<KeyFrameReason>,
     strained_until: Option<Instant>,
-    /// It has had the key frame that it begins with.
+    /// It has received the key frame that it starts with.
     began: bool,
 }
 
 impl Requests {
-    /// It begins with another stream, or again.
+    /// It starts another stream, or the same one again.
     pub(super) fn handle_begin(&mut self) {
         (self.began, self.waiting) = (false, None);
     }
@@ -43,7 +43,7 @@ impl Requests {
         false
     }
 
-    /// A key frame of its stream came, which is what it asked for.
+    /// A key frame of its stream arrived, which answers its request.
     pub(super) fn handle_key_frame(&mut self) {
         self.waiting = None;
     }
@@ -55,7 +55,7 @@ impl Requests {
         Some(reason)
     }
 
-    /// Whether it asked too often of late.
+    /// Whether it recently requested too many.
     pub(super) fn is_strained(&self, now: Instant) -> bool {
         self.strained_until.is_some_and(|until| now < until)
     }

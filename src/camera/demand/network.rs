@@ -1,30 +1,30 @@
 //! What is known of a viewer's network.
 //!
-//! - **A guess at first.** The first estimate of a joiner is what is assumed before anything was measured, the bitrate that
-//!   encoders start with; it takes a second ([`GRACE`]) of probes until it says something, unless it is lower.
-//! - **A sagging estimate is no evidence.** An estimate falls while little is sent, since little shows that more would
-//!   pass. One that is lower than before counts only if it fell in one step, if something waits or is lost, or if about as
-//!   much is sent.
-//! - **Headroom where it limits.** A network that is estimated at the bitrate of the encoder or above carries it; what is
-//!   estimated below it gets a bitrate with headroom.
+//! - **A guess at first.** The first estimate of a joiner is an assumption, the bitrate that encoders start with. It means
+//!   something after a second of probes ([`GRACE`]), or at once if it is lower.
+//! - **A sagging estimate is no evidence.** An estimate falls while little is sent, because nothing shows that more would
+//!   get through. A lower estimate counts only if it fell in one step, if packets queue or get lost, or if about as much
+//!   is sent.
+//! - **Headroom where it limits.** A network estimated at the encoder's bitrate or above carries it; one estimated below
+//!   gets a bitrate with headroom.
 
 use std::time::{Duration, Instant};
 
 use crate::media::adapt::rate::BitrateLimits;
 
-/// How long the first estimate is taken for a guess. Two probes take less than half a second.
+/// How long the first estimate is considered a guess. Two probes take less than half a second.
 const GRACE: Duration = Duration::from_millis(800);
-/// How long a joiner is new. Estimates climb for some seconds: a slow one may be faster than it seems.
+/// How long a joiner is new. Estimates climb for some seconds: its network may be faster than it seems.
 const NEW: Duration = Duration::from_secs(5);
-/// The guess was wrong if the estimate is below so many percent of it.
+/// The guess was wrong if the estimate is below this percentage of it.
 const FELL: u64 = 90;
-/// So many percent of an estimate must be sent, or it says nothing of the network.
+/// This percentage of an estimate must be sent for it to say anything about the network.
 const USED: u64 = 70;
-/// An estimate below so many percent of the one before fell because of a queue or of losses.
+/// An estimate below this percentage of the previous one fell because of a queue or of losses.
 const STEP: u64 = 80;
-/// Above this loss, 0 to 1, more is sent than passes, or the network is bad anyway (libwebrtc lets the rate rise below 2 %).
+/// Above this loss, 0 to 1, more is sent than gets through, or the network is bad anyway (libwebrtc lets the rate rise below 2 %).
 const LOSSY: f32 = 0.02;
-/// A round trip that is longer than the shortest by so much shows a queue.
+/// A round trip longer than the shortest by this much shows a queue.
 const QUEUED: Duration = Duration::from_millis(100);
 
 /// The state of a network.

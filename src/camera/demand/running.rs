@@ -1,4 +1,4 @@
-//! Which streams run: those that somebody gets, and for a while those that somebody got.
+//! Which streams run: those that a sink gets, and for a while those that one got before.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::media::adapt::rate::RateControl;
 use crate::media::source::Command;
 use crate::media::{Codec, StreamId};
 
-/// How long a rendition runs after its last viewer has left it for another: who goes back and forth finds it running.
+/// How long a rendition runs after its last viewer has left it for another: a viewer that goes back and forth finds it running.
 const RENDITION_LINGER: Duration = Duration::from_secs(5);
 
 impl Demand {
@@ -22,7 +22,7 @@ impl Demand {
             self.stop_at = None;
             return self.start(&lasting | &brief, now);
         }
-        // A time that no clock reaches is no end.
+        // A time that no clock can represent never comes.
         self.stop_at = self.stop_at.or_else(|| now.checked_add(self.config.linger));
         if self.stop_at.is_none_or(|at| now < at) {
             return self.start(&running | &brief, now);

@@ -28,7 +28,7 @@ impl Share {
     }
 }
 
-/// ShareReason a viewer gets its share. `Display` has it in words, for people.
+/// Why a viewer gets its share. [`Display`](fmt::Display) explains it to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShareReason {
@@ -38,9 +38,9 @@ pub enum ShareReason {
     Network(u32),
     /// Its network carries more, but the encoder follows another viewer.
     Others,
-    /// It asked for no more, since its page is hidden, for example.
+    /// It asked for no more, for example because its page is hidden.
     Wish,
-    /// It asks for key frames so often, after losses for example, that the others would suffer.
+    /// It requests key frames so often, for example after losses, that other viewers would suffer.
     Loss,
     /// The board is too hot to encode a second rendition.
     Heat,
@@ -86,14 +86,14 @@ pub(in crate::camera) enum Wish {
     Full,
     /// The small rendition; where there is none, the main one.
     Small,
-    /// Key frames, since its page is hidden, for example.
+    /// Key frames, for example because its page is hidden.
     KeyFrames,
 }
 
-/// Whom the bitrate of a main rendition follows.
+/// Whose network the bitrate of a main rendition follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::camera) enum BitratePolicy {
-    /// The viewer that is worst off loses the least: see [`divide`](super::divide).
+    /// The worst-off viewer loses least: see [`divide`](super::divide).
     #[default]
     Best,
     /// The viewer with the slowest network.

@@ -1,7 +1,7 @@
-//! One viewer: what its network carries, what it wishes, and which tier follows from both.
+//! One viewer: what its network carries, what it asks for, and which tier follows from both.
 //!
-//! Down at once, up after a while: what is better must have been possible for half a second, and for twice as long after each
-//! time that it had to be taken back ([`Patience`]).
+//! Down at once, up after a while: a better tier must have been possible for half a second, and for twice as long after
+//! each time that it had to be taken back ([`Patience`]).
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use crate::media::adapt::backoff::Patience;
 use crate::media::adapt::rate::BitrateLimits;
 
 /// How long something better must have been possible. Probes take up to four seconds to find a network that is back, and
-/// the viewer should have its picture back within five.
+/// the viewer should see full video again within five.
 const UP_HOLD: Duration = Duration::from_millis(500);
-/// So many percent of a bitrate with headroom are enough for something better: estimates differ by a few percent from one
-/// to the next, and those at the maximum only downwards.
+/// This percentage of a bitrate with headroom is enough for a better tier: estimates vary by a few percent, and at the
+/// maximum only downwards.
 const ENTERS: u64 = 105;
-/// A viewer that has to wait longer than this for a key frame gets none: stills are as good.
+/// A viewer that would wait longer than this for a key frame gets none: snapshots are as good.
 const MOST_APART: Duration = Duration::from_secs(10);
 
 /// What a viewer gets, from the least to the best.
@@ -30,14 +30,14 @@ pub(super) enum Tier {
     Main,
 }
 
-/// What there is to be had of a video.
+/// What a video offers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offer {
     /// The bitrate of the main rendition, in bit/s; 0 if it isn't known.
     pub main: u32,
     /// The same for those who have it already: it may be about to be lowered for them.
     pub kept: u32,
-    /// The least that a network must carry for the small rendition; `None` if there is none.
+    /// The bitrate that a network must carry for the small rendition; `None` if there is none.
     pub small: Option<u32>,
     /// The bits of a key frame.
     pub key_bits: u64,
@@ -65,7 +65,7 @@ pub(super) struct Viewer {
     pub link: Network,
     pub wish: Wish,
     pub requests: Requests,
-    /// What it was last told to get.
+    /// The share it was last given.
     pub served: Option<(Share, ShareReason)>,
     tier: Option<Tier>,
     /// Since when something better has been possible, and the least of that time.
@@ -122,8 +122,8 @@ impl Viewer {
         }
     }
 
-    /// The best that its network carries, and what becomes of that by its wish and its requests for key frames; `small`
-    /// if there is such a rendition.
+    /// The best tier that its network carries, reduced by what it asks for and by its requests for key frames; `small`
+    /// says whether there is such a rendition.
     pub(super) fn tier(&self, small: bool, now: Instant) -> (Tier, Option<ShareReason>) {
         let by_link = self.tier.unwrap_or(Tier::Main);
         let wish = match self.wish {
