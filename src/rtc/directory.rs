@@ -1,7 +1,7 @@
-//! Which session a datagram is for, in whichever shard it is.
+//! Finds the session of a datagram, whatever shard it is in.
 //!
-//! One table for all shards: paths are claimed by sessions of several, and the limits on checks are over all of them.
-//! Its lock is the last one to be taken, and is held for a look-up only.
+//! One table for all shards, since sessions of several shards may claim the same path, and the limits on checks apply to
+//! all of them. Its lock is always taken last, and held only for a look-up.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

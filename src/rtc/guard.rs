@@ -1,8 +1,8 @@
-//! A panic ends one session, and not the process.
+//! A panic ends one session instead of the process.
 //!
-//! What strangers send is worked on by str0m, its ICE agent, its SCTP and by us, and any of them may be wrong about
-//! an input. Each step of a session runs in here; a session in which one panicked is dropped and never used again.
-//! Programs built with `panic = "abort"` end all the same.
+//! Strangers' input is processed by str0m, its ICE agent, its SCTP and this crate, and any of them may have a bug. Each
+//! step of a session runs in here; a session in which one panicked is dropped and never used again. Programs built with
+//! `panic = "abort"` still end.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

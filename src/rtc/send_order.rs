@@ -1,13 +1,13 @@
-//! Whose turn it is to send, when the socket takes something.
+//! The order in which sessions send when the socket is writable.
 //!
-//! What keeps calls alive goes before frames: where the system takes less than there is to send, pictures are late or
-//! missed, and nobody is lost. Within each of both, sessions take turns of one call to the system.
+//! Packets that keep calls alive go before frames: if the system accepts less than there is to send, frames are late or
+//! dropped, but no viewer is lost. Within each class, sessions take turns of one system call each.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::SessionId;
 
-/// What a session has to send.
+/// The class of what a session has to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Connectivity checks, handshakes and reports; and packets that were paced until now.
@@ -16,7 +16,7 @@ pub(super) enum Turn {
     Frame,
 }
 
-/// The sessions that have something to send, each once.
+/// The sessions with something to send, each once.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     control: VecDeque<SessionId>,

@@ -1,4 +1,4 @@
-//! The SRTP keys of a session: chosen in its DTLS handshake, taken by whoever seals and opens its packets.
+//! The SRTP keys of a session, from its DTLS handshake, for sealing and opening its packets.
 
 use std::cell::RefCell;
 use std::fmt;

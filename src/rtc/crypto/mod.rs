@@ -1,8 +1,8 @@
 //! Cryptography of sessions on the system's libssl.
 //!
-//! str0m takes its cryptography as trait objects. These are ours, directly on the `openssl` crate, so that a device needs
-//! one crypto library, and the send path gets the keys of a session where they are made: what is sent and the RTCP that is
-//! received are sealed and opened here, by [`seal`] and [`open`].
+//! str0m takes its cryptography as trait objects. These use the `openssl` crate directly, so that a device needs only one
+//! crypto library. The send path gets a session's keys from here too: [`seal`] seals what is sent, and [`open`] opens the
+//! RTCP that is received.
 
 mod dtls;
 pub(crate) mod keys;

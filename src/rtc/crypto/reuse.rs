@@ -1,4 +1,4 @@
-//! Panics if an index is sealed twice under a key: in tests, of this whole crate.
+//! Panics if an index is sealed twice under a key, in every test of this crate.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};

@@ -1,8 +1,8 @@
 //! Seals what we send: SRTP and SRTCP of one session (RFC 3711, RFC 7714).
 //!
-//! An IV follows from the SSRC and the index. One that is used twice under a key gives both plaintexts away, and with GCM
-//! the key of the authentication too (RFC 7714, 9). So the caller never repeats an index of RTP, for as long as the keys
-//! live; those of RTCP are counted here, over all SSRCs. Every test of this crate checks both.
+//! An IV follows from the SSRC and the index. Using one twice under a key reveals both plaintexts, and with GCM also the
+//! authentication key (RFC 7714, 9). So the caller never repeats an RTP index during the life of the keys; RTCP indexes
+//! are counted here, over all SSRCs. Every test of this crate checks both.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! By which paths sessions are reached, and which checks may leave.
+//! The paths of sessions, and which connectivity checks may be sent.
 //!
 //! ```text
 //!   request with a session's   ┌─────────┐  an answer to our check, signed, from   ┌────────┐
@@ -6,12 +6,12 @@
 //!   (the source may be forged) └─────────┘  where the check went                   └────────┘
 //! ```
 //!
-//! DTLS and media are taken by paths that a session claims,
-//! and by no others. Several sessions may claim one: its owner, and who forges its address, or is the next
-//! to use it; each gets what comes by it, and finds by its keys what is its own.
+//! DTLS and media are accepted only on paths that a session has claimed. Several sessions may claim the same path: its
+//! owner, somebody who forges its address, or the next one to use it. Each of them gets what arrives there, and
+//! recognizes its own packets by its keys.
 //!
-//! A check to where nobody has proven to be is a datagram to an address of a caller's choice. Those are
-//! limited over all sessions: see [`CHECKS_A_SECOND`].
+//! A check to an unproven address is a datagram to an address of the caller's choice. These are limited over all
+//! sessions: see [`CHECKS_A_SECOND`].
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Whose a datagram is that came.
+//! Dispatches received datagrams to their sessions.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! The sessions of one shard: who gets a frame, who sends next, who has ended.
+//! The sessions of one shard: which ones get a frame, which one sends next, which ones have ended.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Where a frame stands in time: on the RTP clock, and on the wall for lip sync.
+//! The time of a frame: on the RTP clock, and on the wall clock for lip sync.
 
 use std::time::{Duration, Instant};
 

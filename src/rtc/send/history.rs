@@ -1,4 +1,4 @@
-//! What was sent to one viewer on one stream, for retransmission.
+//! The packets sent to one viewer on one stream, for retransmission.
 //!
 //! The bytes are those of the frames, which all viewers share; each viewer keeps only the numbers.
 

@@ -1,4 +1,4 @@
-//! Which frames a viewer's section carries: those of one rendition, only its key frames, or none.
+//! Selects the frames of a viewer's section: those of one rendition, only its key frames, or none.
 //!
 //! A section is negotiated for a codec; any rendition of that codec can be sent in it. Another one takes over at a key
 //! frame, under the same SSRC, so nothing is renegotiated and no frame is missed:

@@ -1,4 +1,4 @@
-//! What one viewer is sent: its streams, retransmissions, probes and reports, sealed here.
+//! Everything sent to one viewer: its streams, retransmissions, probes and reports, sealed here.
 //!
 //! ```text
 //!   frames, cut once ──▶ Track ──▶┐

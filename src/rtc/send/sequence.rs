@@ -1,9 +1,9 @@
-//! RTP numbers: where each SSRC stands, for as long as the session's keys live.
+//! Sequence numbers and timestamps of each SSRC, for as long as the session's keys live.
 //!
 //! SRTP's keystream follows from the key, the SSRC and the index, which is the packet's number with the rollovers
-//! before it (RFC 3711, 4.1.1). One index sealed twice gives both plaintexts away, and under GCM the authentication
-//! key too (RFC 7714, 9). So numbers belong to the SSRC, not to what is sent on it just now: a stream that pauses,
-//! stops, or gives way to another goes on where the SSRC's last packet was.
+//! before it (RFC 3711, 4.1.1). Sealing one index twice reveals both plaintexts, and under GCM also the
+//! authentication key (RFC 7714, 9). So numbers belong to the SSRC, not to what is currently sent on it: a stream that
+//! pauses, stops, or is replaced continues after the SSRC's last packet.
 
 use std::collections::HashMap;
 use std::time::Instant;

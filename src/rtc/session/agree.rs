@@ -1,4 +1,4 @@
-//! What a session agrees on with the other side, and how it is told.
+//! Offers and answers: what a session agrees on with the other side.
 
 use std::net::SocketAddr;
 use std::time::Instant;

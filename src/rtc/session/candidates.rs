@@ -1,4 +1,4 @@
-//! Which of a caller's candidates are checked: an address in a description is a wish to have datagrams sent
+//! Decides which of a caller's candidates are checked: an address in a description is a request to send datagrams
 //! there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

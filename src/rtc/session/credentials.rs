@@ -1,5 +1,5 @@
-//! Names and passwords, from the system's random: str0m's own follow from a generator whose other numbers peers
-//! see, and whoever knows a session's password can answer its checks.
+//! ICE user fragments and passwords, from the system's random numbers. str0m would take them from a generator whose other
+//! numbers peers can see, and whoever knows a session's password can answer its checks.
 
 use str0m::IceCreds;
 

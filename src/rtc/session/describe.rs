@@ -1,7 +1,7 @@
 //! Writes our descriptions: offers, and answers to what was read and planned (RFC 8829, 5.2 and 5.3).
 //!
-//! str0m's own are not used: what goes out names one CNAME for all, only what the other side offered, and how to
-//! reach us without waiting for candidates.
+//! str0m's own are not used: ours have one CNAME for all streams, only what the other side offered, and our addresses, so
+//! that nobody waits for candidates.
 
 use std::net::SocketAddr;
 

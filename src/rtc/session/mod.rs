@@ -1,4 +1,4 @@
-//! One viewer: its ICE and DTLS by str0m, what it is sent, and when it is over.
+//! The session of one viewer: ICE and DTLS by str0m, what is sent to it, and when it ends.
 
 mod agree;
 pub(crate) mod candidates;

@@ -1,7 +1,7 @@
 //! Decides what a viewer is sent.
 //!
-//! A remote description becomes a [`Plan`]: for each of its media sections whether we send there, keep it
-//! silent or decline it. str0m is then given a description with just the sections, payload types and
+//! A remote description becomes a [`Plan`]: for each of its media sections, whether to send there, keep it
+//! silent or decline it. str0m then gets a description with just the sections, payload types and
 //! extensions of the plan ([`Plan::for_str0m`]), and the other side gets an answer with all sections
 //! ([`Plan::parts`]).
 

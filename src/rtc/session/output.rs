@@ -1,8 +1,7 @@
-//! What a session puts out, one call to the system at a time.
+//! The output of a session, one system call at a time.
 //!
-//! str0m keeps its packets in its own queues until they are taken, and frames wait in their tracks, shared by all viewers.
-//! So nothing is queued here but one datagram: when the socket takes nothing, a frame is dropped whole, before it has
-//! numbers.
+//! str0m queues its own packets until they are taken, and frames wait in their tracks, shared by all viewers. So only one
+//! datagram is queued here: while the socket is not writable, whole frames are dropped, before they get numbers.
 
 use std::time::Instant;
 

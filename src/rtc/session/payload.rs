@@ -1,4 +1,4 @@
-//! A codec, and the payload type that it has in a session.
+//! The payload types of a session, each with its codec.
 
 use crate::media::Codec;
 

@@ -1,10 +1,9 @@
-//! Begins a session's transport anew.
+//! Restarts the transport of a session.
 //!
-//! Where the bundle is no longer named after the section that it was named after, for that was stopped, or another
-//! stands before it now, Chromium ends ICE and DTLS, and begins both again for the sections that go on: with the same
-//! ICE names and the same certificate, from another port. Other
-//! stacks go on with what they have, and nothing in the description tells which. So the old transport stays until the
-//! other side ends it, or begins the handshake of another.
+//! When the section that carries the bundle is stopped, or no longer the first, Chromium closes ICE and DTLS, and starts
+//! both again for the remaining sections: with the same ICE credentials and the same certificate, from another port.
+//! Other stacks keep their transport, and the description does not say which will happen. So the old transport stays until
+//! the other side closes it, or starts a new handshake.
 
 use std::time::{Duration, Instant};
 

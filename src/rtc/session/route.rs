@@ -1,8 +1,8 @@
-//! By which path a session's DTLS and media go.
+//! The path on which DTLS and media of a session are sent.
 //!
-//! str0m sends by the pair that ICE nominated, and goes on so for 24 s after that pair is dead, or for good where the
-//! viewer never nominates another: Firefox and aiortc don't know that a NAT between has given them a new port. The
-//! viewer's own datagrams tell sooner. Media follows them to a path where a check of ours was answered.
+//! str0m sends on the pair that ICE nominated, for 24 s after that pair is dead, or forever if the viewer never nominates
+//! another: Firefox and aiortc don't notice when a NAT gives them a new port. The viewer's own datagrams show it sooner.
+//! Media follows them to a path on which one of our checks was answered.
 //!
 //! ```text
 //!               authentic media, or a check while the path in use is silent, by another path
@@ -11,7 +11,7 @@
 //!       └──────────────────────────── str0m sends by another path ◀───────────────────────────────┘
 //! ```
 //!
-//! What keeps the right to send is an answer to a check of ours by the path in use (RFC 7675).
+//! Consent to send is kept by answers to our checks on the path in use (RFC 7675).
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
-//! Reads a remote description, as far as a sender of media must understand it.
+//! Parses a remote description, as far as a sender of media must understand it.
 //!
-//! str0m sees nothing that wasn't read here first: it is given a description written anew from what was
-//! chosen (see [`super::negotiate`]), so that what a peer claims can't lead it astray.
+//! str0m sees nothing that wasn't parsed here first: it gets a new description, written from what was chosen (see
+//! [`super::negotiate`]), so that a peer's claims can't mislead it.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,14 +1,14 @@
-//! The sections of a description of ours, before they are written.
+//! The media sections of our own descriptions, before they are written.
 
 use super::direction::Direction;
 use super::payload::Choice;
 use super::sdp::{Kind, Section};
 use super::slots::{EXTENSIONS, FEEDBACK};
 
-/// The MediaStream that sound and pictures are in: in one, browsers play them in step.
+/// The MediaStream of audio and video: browsers keep the tracks of one stream in sync.
 pub(in crate::rtc) const STREAM_NAME: &str = "symple";
 
-/// What is said of all sections together.
+/// What applies to all sections.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::rtc) struct Whole {
     pub(in crate::rtc) bundles: bool,

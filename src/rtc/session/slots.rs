@@ -1,8 +1,8 @@
-//! The media sections as str0m knows them, whatever becomes of them in the descriptions of the other side.
+//! The media sections as str0m knows them, independent of the other side's descriptions.
 //!
-//! A description may decline a section, and put another in its place under a new name (RFC 8829, 5.2.2). str0m wants
-//! each where it was, so what it is shown only grows: a section that is over stays where it was, until another
-//! takes the place. Declined ones it never sees.
+//! A description may decline a section, and reuse its position under a new mid (RFC 8829, 5.2.2). str0m expects each
+//! section to keep its position, so the descriptions that it gets only grow: a stopped section stays until another reuses
+//! its position. str0m never sees declined sections.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! How far a session is, and when it is over.
+//! The state of a session, and when it ends.
 //!
 //! ```text
 //!                  ┌────────────┐   ICE and DTLS are through   ┌───────────┐
@@ -9,7 +9,7 @@
 //!                        │ replaced                                  │ closed by the viewer
 //!                        └─────────────────▶ over ◀──────────────────┘
 //!
-//!   closing: our goodbye, from any of them, and nothing comes after it
+//!   closing: our goodbye, from any state; nothing is sent after it
 //! ```
 //!
 //! Each transition consumes the state before. What descriptions are open is another matter (RFC 8829, 3.2): an offer

@@ -1,4 +1,4 @@
-//! What we would do in a call: the streams that there are to send, and what of the other side's is taken.
+//! What this side supplies to a call: the streams it can send, and the kinds of media it receives.
 
 use crate::media::frame::sps;
 use crate::media::{Codec, Kind, StreamId, StreamInfo};

@@ -1,4 +1,4 @@
-//! Arrivals by the receiver's clock, put in groups: packets that left as one burst count as one observation.
+//! Arrivals by the receiver's clock, in groups: packets sent as one burst count as one observation.
 
 /// The receiver's clock begins anew after so many µs: 24 bits of 64 ms.
 const WRAP: i64 = (1 << 24) * 64_000;

@@ -1,4 +1,4 @@
-//! The rate: up while nothing queues, down to what passes when something does.
+//! The rate: rises while nothing queues, and falls to what gets through when something does.
 //!
 //! ```text
 //!          delays grow               queue drained

@@ -1,13 +1,13 @@
-//! What losses say: too much is sent, or the path loses so many packets whatever is sent.
+//! Interprets losses: either too much is sent, or the path loses that many packets whatever is sent.
 //!
-//! Both look the same until less is sent. So a loss lowers the rate to what passed, once, as a trial: if the loss
-//! ends, the rate was the cause and stays; if not, the loss is the path's own and the rate comes back.
+//! Both look the same until less is sent. So a loss lowers the rate once, to what got through, as a trial: if the loss
+//! ends, the rate was the cause and stays low; if not, the path causes it and the old rate returns.
 //!
 //! ```text
 //!            loss                    less of it
 //! Watching ────────▶ Trial ─────┬──────────────▶ Watching, at the lower rate
 //!                               │ as much as before
-//!                               └──────────────▶ Watching, at the rate before, loss known as the path's own
+//!                               └──────────────▶ Watching, at the old rate, loss attributed to the path
 //! ```
 
 /// Loss beyond the path's own that is answered (draft-ietf-rmcat-gcc-02, section 6: below 2 % all is well).

@@ -1,4 +1,4 @@
-//! Probes: short trains of packets above the estimate, sent where the answer can change something.
+//! Probes: short trains of packets above the estimate, sent when the result can change something.
 
 use super::arrival::Packet;
 use super::{Probe, ProbeId};

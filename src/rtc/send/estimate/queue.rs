@@ -1,4 +1,4 @@
-//! How long packets wait on the path: their delay above the least that was seen lately.
+//! How long packets queue on the path: their delay above the recent minimum.
 
 use super::arrival::Sample;
 

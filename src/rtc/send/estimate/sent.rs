@@ -1,4 +1,4 @@
-//! The packets that left, by number, until the receiver has reported on them.
+//! The packets that were sent, by number, until the receiver reports on them.
 
 use std::collections::VecDeque;
 
