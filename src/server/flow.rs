@@ -183,7 +183,7 @@ impl Hub {
 
     /// A peer that is held by peers of another instance, or holds some, starts over when that instance does.
     pub(super) fn free_away(&mut self, key: Key, now: Instant) {
-        self.holds.free(key);
+        self.holds.free(key, now);
         let free = self.holds.release(key, now);
         self.resume(free, now);
     }
@@ -248,7 +248,9 @@ impl Hub {
         if self.holds.due().is_none_or(|due| due > now) {
             return;
         }
-        for key in self.holds.look(now) {
+        let (due, held) = self.holds.look(now);
+        self.tell_spent(&held, now);
+        for key in due {
             // Unless those it held were released along with another.
             if self.holds.is_holding(key) {
                 self.too_slow(key, now);

@@ -10,7 +10,7 @@
 //!   starting with the one that has held it longest.
 //!
 //! In a cluster each instance counts for its own recipients, and they tell each other what they counted for a
-//! sender: the larger number counts.
+//! sender, every second and at the end of a hold: the larger number counts.
 //!
 //! Peers in this process are held like any other; their client's queue then fills up, and it reports that.
 //! Peers under a [reserved](super::Config::reserved) name are not held: one stranger must not be able to stop
@@ -214,20 +214,16 @@ impl<K: Copy + Ord> Holds<K> {
     pub(super) fn remove(&mut self, key: K, now: Instant) -> Vec<K> {
         let free = self.release(key, now);
         self.recipients.remove(&key);
-        self.free(key);
+        self.free(key, now);
         self.senders.remove(&key);
         free
     }
 
     /// Nobody holds `sender` any more.
-    pub(super) fn free(&mut self, sender: K) {
-        let holders = self.senders.get_mut(&sender).map(|held| std::mem::take(&mut held.holders));
-        for recipient in holders.unwrap_or_default() {
-            if let Some(entry) = self.recipients.get_mut(&recipient) {
-                entry.senders.retain(|other| *other != sender);
-            }
+    pub(super) fn free(&mut self, sender: K, now: Instant) {
+        for recipient in self.holders(sender).to_vec() {
+            self.part(recipient, sender, now);
         }
-        self.rest();
     }
 
     /// How long a sender was held in the last minute, as counted so far.
@@ -248,8 +244,8 @@ impl<K: Copy + Ord> Holds<K> {
     }
 
     /// Counts the time that has passed. Returns those whose time is up, in the order in which to close them;
-    /// the caller must [remove](Holds::remove) each.
-    pub(super) fn look(&mut self, now: Instant) -> Vec<K> {
+    /// the caller must [remove](Holds::remove) each. Once a second, also returns those who are held.
+    pub(super) fn look(&mut self, now: Instant) -> (Vec<K>, Vec<K>) {
         let elapsed = since(self.looked, now);
         if self.looked.is_some() {
             self.looked = Some(now);
@@ -267,6 +263,9 @@ impl<K: Copy + Ord> Holds<K> {
         }
         let at = since(self.began, now);
         self.senders.values_mut().for_each(|held| held.minute.add(std::mem::take(&mut held.pending), at));
+        let is_new_second = at.as_secs() > at.saturating_sub(elapsed).as_secs();
+        let held = self.senders.iter().filter(|(_, held)| is_new_second && !held.holders.is_empty());
+        let held = held.map(|(key, _)| *key).collect();
         let spent = |held: &Sender<K>| held.minute.sum(at) >= allowance;
         let is_due = |entry: &Recipient<K>| {
             let stands =
@@ -286,7 +285,7 @@ impl<K: Copy + Ord> Holds<K> {
         // Drops entries that say nothing a new entry would not say.
         self.recipients.retain(|_, entry| !entry.senders.is_empty() || entry.left < allowance);
         self.senders.retain(|_, held| !held.holders.is_empty() || !held.minute.sum(at).is_zero());
-        due.into_iter().map(|(_, key)| key).collect()
+        (due.into_iter().map(|(_, key)| key).collect(), held)
     }
 
     /// This user at this address was closed for being too slow.
@@ -408,7 +407,7 @@ mod tests {
             let end = self.now + secs(time);
             while let Some(at) = self.holds.due().filter(|at| *at <= end) {
                 self.now = at;
-                for key in self.holds.look(at) {
+                for key in self.holds.look(at).0 {
                     self.holds.remove(key, at);
                     let after = (at - self.began).as_secs_f64();
                     self.closed.push((key, (after * 10.0).round() / 10.0));
@@ -548,6 +547,28 @@ mod tests {
             (&[2][..], &[][..], secs(1.0))
         );
         assert!(w.holds.part(100, 2, w.now) && w.holds.is_idle());
+    }
+
+    #[test]
+    fn time_held_counts_however_the_hold_ends() {
+        let mut w = World::new();
+        w.hold(100, 1);
+        w.pass(1.05);
+        w.holds.free(1, w.now);
+        assert_eq!((w.holds.spent(1, w.now), w.holds.is_held(1)), (secs(1.05), false));
+        w.hold(100, 1);
+        w.pass(0.5);
+        assert!(w.holds.part(100, 1, w.now));
+        assert_eq!(w.holds.spent(1, w.now), secs(1.55));
+    }
+
+    #[test]
+    fn those_who_are_held_are_named_once_a_second() {
+        let mut w = World::new();
+        w.hold(100, 1);
+        w.holds.takes(100, w.now);
+        let named = (1..40).filter(|n| !w.holds.look(w.now + *n * LOOK).1.is_empty()).count();
+        assert_eq!(named, 3);
     }
 
     #[test]

@@ -53,6 +53,11 @@ impl Hub {
             FromCluster::FreeForBus => self.drained(Key::BUS, now),
             FromCluster::ListRooms { instance, sync } => self.list_rooms(instance, sync),
             FromCluster::ListPeers { instance, users, rooms, question } => {
+                if question.sync.is_some() {
+                    // It may have missed how long its peers were held.
+                    let keys = remote.peers_of(&instance);
+                    self.tell_spent(&keys, now);
+                }
                 self.list_peers(instance, &users, &rooms, question);
             }
             FromCluster::Message { message } => self.routed(message, now),
@@ -97,6 +102,11 @@ impl Hub {
                 let away = remote.peer(&instance, &id);
                 if let Some(sender) = away.or_else(|| self.rooms.session(&id)) {
                     self.holds.learn_spent(sender, Duration::from_millis(millis), now);
+                }
+                if away.is_none()
+                    && let Some(sender) = self.rooms.session(&id)
+                {
+                    self.share_spent(sender, Some(&instance), now);
                 }
             }
         }

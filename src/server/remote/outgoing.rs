@@ -120,14 +120,27 @@ impl Hub {
         self.holds.held_by(recipient).iter().filter(is_away).copied().collect()
     }
 
-    /// Tells the instances of these senders how long they were held in the last minute.
+    /// Tells the instances concerned how long these senders were held in the last minute: of a peer of another instance
+    /// its own, of one of ours those whose peers hold it.
     pub(in crate::server) fn tell_spent(&mut self, senders: &[Key], now: Instant) {
         for key in senders {
-            let Some(State::Away(away)) = self.sessions.get(*key).map(|session| &session.state) else {
-                continue;
-            };
-            let (instance, who) = (away.instance.clone(), away.who.clone());
-            self.say_spent(&instance, who.address.id(), *key, now);
+            self.share_spent(*key, None, now);
+        }
+    }
+
+    /// Tells them so of one sender, except for the instance that said it.
+    pub(super) fn share_spent(&mut self, sender: Key, said_by: Option<&Arc<str>>, now: Instant) {
+        let Some(who) = self.who(sender).filter(|_| self.remote.is_some()) else { return };
+        let away = |key: &Key| match &self.sessions.get(*key)?.state {
+            State::Away(away) => Some(away.instance.clone()),
+            _ => None,
+        };
+        let instances: BTreeSet<Arc<str>> = match away(&sender) {
+            Some(own) => [own].into(),
+            None => self.holds.holders(sender).iter().filter_map(away).collect(),
+        };
+        for instance in instances.iter().filter(|instance| Some(*instance) != said_by) {
+            self.say_spent(instance, who.address.id(), sender, now);
         }
     }
 

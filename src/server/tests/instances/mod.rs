@@ -3,6 +3,7 @@
 //! Each instance has one line to the bus and one back, like a connection to Redis: a line keeps its order, and the test
 //! decides which line moves next. A bus that restarts loses everything on the lines.
 
+mod bounds;
 mod met_again;
 mod outages;
 mod random;
@@ -191,6 +192,19 @@ impl Fleet {
         let (at, conn, now) = (client.at, client.conn, self.now);
         let mut out = Vec::new();
         fetch(&mut self.instances.get_mut(&at).expect("runs").hub, conn, now, &mut out);
+        out.into_iter().for_each(|transmit| client.take(transmit));
+        self.drain(at);
+    }
+
+    /// A client that has stopped accepts about this many bytes, and nothing more.
+    pub(super) fn trickle(&mut self, name: &str, bytes: usize) {
+        let client = self.clients.get_mut(name).expect("connected");
+        let (at, conn, now) = (client.at, client.conn, self.now);
+        let instance = self.instances.get_mut(&at).expect("runs");
+        let mut out = Vec::new();
+        if instance.hub.transmit(conn, bytes, now, &mut out) {
+            instance.hub.handle_input(Input::Full { conn, moved: true }, now);
+        }
         out.into_iter().for_each(|transmit| client.take(transmit));
         self.drain(at);
     }

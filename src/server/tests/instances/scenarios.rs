@@ -429,6 +429,77 @@ fn recipients_on_several_instances_hold_a_sender_for_ten_seconds_in_total() {
     assert!(matches!(held[..], [49..=52, 49..=52, 0..=2]), "{held:?}");
 }
 
+/// `bob` holds alice for six seconds, and `dave` from the third on.
+#[test]
+fn overlapping_holds_by_several_instances_count_once_and_in_full() {
+    let mut fleet = fleet();
+    fleet.send("dave", r#"{"type":"join","room":"team"}"#);
+    fleet.settle();
+    let long = "x".repeat(400 << 10);
+    // What she sends before her instance knows that she is held.
+    let say = |fleet: &mut Fleet, to: &str| {
+        let (conn, now) = (fleet.clients["alice"].conn, fleet.now);
+        let text = message(&format!("{to:?}"), &long);
+        let hub = &mut fleet.instances.get_mut(&0).expect("runs").hub;
+        hub.handle_input(Input::Text { conn, text: &text }, now);
+        fleet.settle();
+    };
+    let stop = |fleet: &mut Fleet, name: &str| {
+        fleet.clients.get_mut(name).expect("connected").stopped = true;
+        (0..15).for_each(|_| say(fleet, name));
+    };
+    let mut tenths = 0;
+    while fleet.is_live("dave") && !fleet.clients["dave"].closed {
+        match tenths {
+            0 => stop(&mut fleet, "bob"),
+            30 => stop(&mut fleet, "dave"),
+            60 => fleet.read("bob"),
+            _ => {}
+        }
+        for name in ["bob", "dave"] {
+            if fleet.clients[name].stopped && tenths % 10 == 5 {
+                fleet.trickle(name, 1);
+                say(&mut fleet, name);
+            }
+        }
+        fleet.pass(Duration::from_millis(100));
+        tenths += 1;
+    }
+    assert!((98..=103).contains(&tenths), "{tenths}");
+}
+
+/// Each of three slow readers holds alice for four seconds, until an outage.
+#[test]
+fn an_outage_gives_nobody_more_time() {
+    let mut fleet = fleet();
+    fleet.send("dave", r#"{"type":"join","room":"team"}"#);
+    fleet.connect("erin", 1, &["team"]);
+    fleet.settle();
+    let long = "x".repeat(400 << 10);
+    let mut held = Vec::new();
+    for (name, at) in [("bob", 1), ("dave", 2), ("erin", 1)] {
+        fleet.clients.get_mut(name).expect("connected").stopped = true;
+        for _ in 0..15 {
+            fleet.send("alice", &message(&format!("{name:?}"), &long));
+            fleet.settle();
+        }
+        let mut tenths = 0;
+        while tenths < 40 && fleet.instances[&0].hub.stats().held > 0 {
+            fleet.pass(Duration::from_millis(100));
+            tenths += 1;
+        }
+        held.push(tenths);
+        fleet.instances.get_mut(&at).expect("runs").cut_off = true;
+        fleet.part(at);
+        fleet.settle();
+        fleet.read(name);
+        fleet.instances.get_mut(&at).expect("runs").cut_off = false;
+        fleet.pass(secs(2));
+        assert!(fleet.instances.values().all(|i| i.hub.stats().held == 0));
+    }
+    assert!(matches!(held[..], [40, 40, 19..=21]), "{held:?}");
+}
+
 #[test]
 fn nobody_is_held_by_messages_from_before_the_bus_was_lost() {
     for fault in [0, 1, 2] {
