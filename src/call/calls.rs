@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 
 use super::body::{self, Candidate, Description, End, EndReason, SdpType};
-use super::call::{Call, Negotiation, Phase, Role};
 use super::messages::Sender;
+use super::phase::{Call, Negotiation, Phase, Role};
 use super::timers::{Timer, Timers};
 use super::{CallError, CallId, Config, Event, Input, MAX_NAME, Output, State};
 use crate::limit::{Buckets, RateKey};

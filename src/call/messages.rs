@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::body::{self, Candidate, Description, End, EndReason, SdpType};
-use super::call::{Call, Negotiation, Phase, Role};
 use super::calls::{ACCEPT, ANSWER, CANDIDATE, Calls, HANGUP, INIT, OFFER, REJECT, Tell};
+use super::phase::{Call, Negotiation, Phase, Role};
 use super::timers::Timer;
 use super::{CallId, Event, MAX_NAME, State};
 use crate::limit::RateKey;

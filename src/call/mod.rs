@@ -139,9 +139,9 @@
 //! randomness.
 
 pub mod body;
-mod call;
 mod calls;
 mod messages;
+mod phase;
 #[cfg(test)]
 mod tests;
 mod timers;

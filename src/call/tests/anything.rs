@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::bench::US;
 use super::net::{App, Net};
 use crate::call::body::Candidate;
-use crate::call::call::Phase;
+use crate::call::phase::Phase;
 use crate::call::{CallId, Calls, Config, Event, Input, Output, RateLimit, State};
 
 const LIMITS: Config = Config {
@@ -121,7 +121,7 @@ fn held_bytes(calls: &Calls) -> usize {
         assert!(list.len() <= LIMITS.max_early_candidates);
         list.iter().map(|c| c.candidate.len() + c.sdp_mid.as_ref().map_or(0, String::len)).sum::<usize>()
     };
-    let size = |call: &crate::call::call::Call| {
+    let size = |call: &crate::call::phase::Call| {
         let phase = match &call.phase {
             Phase::Ringing { offer } | Phase::Incoming { offer } => offer.as_ref().map_or(0, String::len),
             Phase::Held { data, offer, .. } => data.len() + offer.as_ref().map_or(0, String::len),
