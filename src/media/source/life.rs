@@ -18,7 +18,8 @@
 //! - **Waits.** 1, 2, 4, 8, 16, and then 30 s between two tries; from the beginning again after a run of
 //!   [`GOOD_RUN`], and when nobody wants it any more.
 //! - **What waiting does not mend** is given up at once: a missing plugin, a wrong password.
-//! - **A camera that is not plugged in** is announced once, then looked for twice a second without a word.
+//! - **What is not there**, a camera that is not plugged in or a host that does not answer, is announced once, then
+//!   looked for twice a second without a word.
 //! - **A file** begins again at its end, or has ended; one that fails is given up.
 //! - **Nothing for [`STALL`]**, or [`FIRST`] before the first frame, is a stall, and the source is opened again.
 
@@ -33,8 +34,8 @@ use crate::media::error::{ErrorKind, MediaError};
 pub(crate) const STALL: Duration = Duration::from_secs(5);
 /// The first frame may take longer: RTSP may try UDP before TCP, a camera adjusts its exposure.
 pub(crate) const FIRST: Duration = Duration::from_secs(10);
-/// How often it is looked whether a camera is plugged in again, which costs next to nothing: a viewer is to see it within
-/// two seconds, and it takes most of them to open.
+/// How often it is looked whether a camera is plugged in again, or answers at its address, which costs next to nothing:
+/// a viewer is to see it within two seconds, and it takes most of them to open.
 pub(crate) const ABSENT: Duration = Duration::from_millis(500);
 /// A run that gave frames for so long was good: the next failure's wait begins small again.
 pub(crate) const GOOD_RUN: Duration = Duration::from_secs(10);
@@ -61,7 +62,8 @@ pub(crate) enum Reopening {
 pub(crate) struct Config {
     /// Who opens it again.
     pub reopening: Reopening,
-    /// It can be unplugged, and to look for it costs nothing.
+    /// It can be unplugged, and to look for it costs nothing: opening it fails at once with [`ErrorKind::NoCamera`], or
+    /// with [`ErrorKind::Unreachable`].
     pub pluggable: bool,
     /// What a stall is called.
     pub stalled: MediaError,
@@ -107,6 +109,8 @@ pub(crate) enum Output {
 #[derive(Clone, Copy, Debug)]
 struct Run {
     opened: Instant,
+    /// Opening it succeeded.
+    is_open: bool,
     /// When something last came of it.
     alive: Option<Instant>,
 }
@@ -182,6 +186,11 @@ impl Life {
         matches!(self.state, State::Playing(_))
     }
 
+    /// Whether it was lost, and is being opened again.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost { .. })
+    }
+
     /// What is to be done next; [`Output::Timeout`] when there is nothing.
     pub(crate) fn poll_output(&mut self) -> Output {
         self.out.pop_front().unwrap_or_else(|| Output::Timeout(self.wakes_at()))
@@ -225,7 +234,12 @@ impl Life {
             // What was on its way when it was closed.
             (state @ Waiting { .. }, _) => state,
 
-            (Lost { run, .. }, Input::Opened) => Lost { run, absent: false },
+            (Lost { run, absent }, Input::Opened) => {
+                // What is there again need not be ready yet.
+                self.failures = if absent { 0 } else { self.failures };
+                Lost { run: Run { is_open: true, ..run }, absent: false }
+            }
+            (Opening(run), Input::Opened) => Opening(Run { is_open: true, ..run }),
             (state, Input::Opened) => state,
             (Opening(run), Input::Alive(at)) => Opening(run.alive(at)),
             (Playing(run), Input::Alive(at)) => Playing(run.alive(at)),
@@ -275,10 +289,20 @@ impl Life {
     }
 
     fn fail(&mut self, state: State, error: MediaError, now: Instant) -> State {
-        let absent = self.config.pluggable && error.kind() == ErrorKind::NoCamera;
+        let is_open = match state {
+            State::Opening(run) | State::Playing(run) | State::Lost { run, .. } => run.is_open,
+            _ => false,
+        };
+        let absent = match error.kind() {
+            ErrorKind::NoCamera => self.config.pluggable,
+            // A connection that ends says nothing of the host.
+            ErrorKind::Unreachable => self.config.pluggable && !is_open,
+            _ => false,
+        };
+        let look = State::Waiting { until: now + ABSENT, next: Next::Look };
         if absent && matches!(state, State::Lost { absent: true, .. }) {
             self.close(&state, now);
-            return State::Waiting { until: now + ABSENT, next: Next::Look };
+            return look;
         }
         let lost = SourceStatus::because(SourceState::Lost, &error);
         match self.config.reopening {
@@ -286,12 +310,12 @@ impl Life {
                 self.close(&state, now);
                 self.event(SourceEvent::Failed(error));
                 self.set_status(lost);
-                self.wait(if absent { Next::Look } else { Next::Try }, now)
+                if absent { look } else { self.wait(Next::Try, now) }
             }
             Reopening::ByItself if error.may_pass() => {
                 self.event(SourceEvent::Failed(error));
                 self.set_status(lost);
-                State::Lost { run: Run { opened: now, alive: None }, absent: false }
+                State::Lost { run: Run { opened: now, is_open: true, alive: None }, absent: false }
             }
             _ => {
                 self.close(&state, now);
@@ -335,7 +359,7 @@ impl Life {
 
     fn open(&mut self, now: Instant) -> Run {
         self.out.push_back(Output::Open);
-        Run { opened: now, alive: None }
+        Run { opened: now, is_open: false, alive: None }
     }
 
     fn close(&mut self, state: &State, now: Instant) {

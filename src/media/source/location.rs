@@ -73,6 +73,23 @@ impl RtspUrl {
         &self.0
     }
 
+    /// The host and the port, where it is certain which those are.
+    pub(in crate::media) fn host(&self) -> Option<(&str, u16)> {
+        let (scheme, rest) = self.0.split_once("://")?;
+        let authority = rest.get(..end_of_authority(rest))?;
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let port = match port.filter(|port| !port.is_empty()) {
+            Some(port) => port.parse().ok()?,
+            // RFC 2326, 3.2; that of rtsps depends on the version.
+            None => (scheme == "rtsp").then_some(554)?,
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        (!self.is_ambiguous()).then_some((bare, port))
+    }
+
     /// Whether an `@` follows the host. If so, what looks like the host may be part of a password.
     pub fn is_ambiguous(&self) -> bool {
         self.0.contains('@')
@@ -323,6 +340,21 @@ mod tests {
         ];
         for (text, source) in table {
             assert_eq!(text.parse::<Location>().as_ref(), Ok(&source), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_a_host_where_that_is_certain() {
+        for (url, host) in [
+            ("rtsp://cam/live", Some(("cam", 554))),
+            ("rtsp://cam:8554", Some(("cam", 8554))),
+            ("rtsp://cam:?x=1", Some(("cam", 554))),
+            ("rtsps://[2001:db8::1]:322/", Some(("2001:db8::1", 322))),
+            ("rtsp://[2001:db8::1]/a:b", Some(("2001:db8::1", 554))),
+            ("rtsps://cam/live", None),
+            ("rtsp://cam/a@b", None),
+        ] {
+            assert_eq!(RtspUrl(url.into()).host(), host, "{url}");
         }
     }
 

@@ -70,13 +70,7 @@ pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str
                 format!("the camera at {source} has no such path: check the address{}", spelling(source));
             (ErrorKind::NotFound, words)
         }
-        (Location::Rtsp { .. }, Some(_), _) => (
-            ErrorKind::Unreachable,
-            format!(
-                "{source} cannot be reached: check the address, the network and the camera{}",
-                spelling(source)
-            ),
-        ),
+        (Location::Rtsp { .. }, Some(_), _) => return unreachable(source),
         // GStreamer's message may contain the address, and with it a password.
         (Location::Rtsp { .. }, ..) => (ErrorKind::Other, format!("cannot play what {source} sends")),
         (Location::File { .. }, Some(R::NotFound), _) => {
@@ -91,6 +85,15 @@ pub(super) fn from_gstreamer(source: &Location, error: &glib::Error, debug: &str
         _ => (ErrorKind::Other, format!("{source}: {}", error.message())),
     };
     MediaError::new(kind, words)
+}
+
+/// Nobody answers at the address.
+pub(super) fn unreachable(source: &Location) -> MediaError {
+    let words = format!(
+        "{source} cannot be reached: check the address, the network and the camera{}",
+        spelling(source)
+    );
+    MediaError::new(ErrorKind::Unreachable, words)
 }
 
 /// How to write a password, where the address is ambiguous.

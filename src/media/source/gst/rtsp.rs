@@ -1,15 +1,16 @@
 //! Settings of an RTSP source, and corrections of what it sends.
 
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_sdp::SDPMessageRef;
 
 use super::unsafe_sdp;
-use crate::media::source::Login;
 use crate::media::source::sender_clock::SenderClock;
+use crate::media::source::{Login, RtspUrl};
 
 /// How much of a network camera's jitter is smoothed, in milliseconds. It adds delay only when packets are late or
 /// lost, since nothing here waits for a presentation time.
@@ -18,6 +19,17 @@ const LATENCY: u32 = 100;
 const UDP_WAIT: u64 = 2_000_000;
 /// How long RTSP waits for a connection, in microseconds.
 const CONNECT_WAIT: u64 = 5_000_000;
+
+/// How long a connection may take that only shows whether somebody answers. A camera that is being started drops what
+/// comes before its network is up, and is asked again.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
+
+/// Whether somebody may accept a connection at the address. Costs much less than to open the source.
+pub(super) fn answers(url: &RtspUrl) -> bool {
+    let Some(place) = url.host() else { return true };
+    let found = place.to_socket_addrs();
+    found.is_ok_and(|mut all| all.any(|address| TcpStream::connect_timeout(&address, ANSWER_WAIT).is_ok()))
+}
 
 /// Configures `rtspsrc`, which also handles `rtsps`; it has had these properties since 1.0.
 pub(super) fn set_up(source: &gst::Element, login: Option<&Login>) {

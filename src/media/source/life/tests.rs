@@ -51,6 +51,7 @@ impl World {
             "reopen" => Input::Reopen,
             "busy" => Input::Failed(error(ErrorKind::CameraBusy)),
             "unplugged" => Input::Failed(error(ErrorKind::NoCamera)),
+            "silent" => Input::Failed(error(ErrorKind::Unreachable)),
             "refused" => Input::Failed(error(ErrorKind::Unauthorized)),
             "end" => Input::Ended,
             "stall" | "timeout" => Input::Timeout,
@@ -81,7 +82,7 @@ impl World {
     }
 }
 
-const INPUTS: [&str; 12] = [
+const INPUTS: [&str; 13] = [
     "wanted",
     "unwanted",
     "opened",
@@ -90,6 +91,7 @@ const INPUTS: [&str; 12] = [
     "reopen",
     "busy",
     "unplugged",
+    "silent",
     "refused",
     "end",
     "stall",
@@ -128,7 +130,8 @@ fn a_live_source() {
                     ("frame", "playing: playing/playing"),
                     ("reopen", "opening: close open"),
                     ("busy", "tries in 1: close Failed(camera-busy) lost/camera-busy"),
-                    ("unplugged", "looks in 1: close Failed(no-camera) lost/no-camera"),
+                    ("unplugged", "looks in 0.5: close Failed(no-camera) lost/no-camera"),
+                    ("silent", "looks in 0.5: close Failed(unreachable) lost/unreachable"),
                     ("refused", "gave up: close Failed(unauthorized) failed/unauthorized GaveUp"),
                     ("end", "tries in 1: close Ended lost/ended"),
                     ("stall", "tries in 1: close Stalled lost/stalled"),
@@ -141,7 +144,8 @@ fn a_live_source() {
                     closing,
                     ("reopen", "opening: close open"),
                     ("busy", "tries in 1: close Failed(camera-busy) lost/camera-busy"),
-                    ("unplugged", "looks in 1: close Failed(no-camera) lost/no-camera"),
+                    ("unplugged", "looks in 0.5: close Failed(no-camera) lost/no-camera"),
+                    ("silent", "tries in 1: close Failed(unreachable) lost/unreachable"),
                     ("refused", "gave up: close Failed(unauthorized) failed/unauthorized GaveUp"),
                     ("end", "tries in 1: close Ended lost/ended"),
                     ("stall", "tries in 1: close Stalled lost/stalled"),
@@ -149,7 +153,7 @@ fn a_live_source() {
             ),
             ("tries in 1", &["wanted", "busy"], &[("unwanted", "closed: Stopped"), ("stall", "lost: open")]),
             (
-                "looks in 1",
+                "looks in 0.5",
                 &["wanted", "unplugged"],
                 &[("unwanted", "closed: Stopped"), ("stall", "absent: open")],
             ),
@@ -161,7 +165,8 @@ fn a_live_source() {
                     ("frame", "playing: playing/playing"),
                     ("reopen", "lost: close open"),
                     ("busy", "tries in 2: close Failed(camera-busy)"),
-                    ("unplugged", "looks in 2: close Failed(no-camera) lost/no-camera"),
+                    ("unplugged", "looks in 0.5: close Failed(no-camera) lost/no-camera"),
+                    ("silent", "looks in 0.5: close Failed(unreachable) lost/unreachable"),
                     ("refused", "gave up: close Failed(unauthorized) failed/unauthorized GaveUp"),
                     ("end", "tries in 2: close Ended lost/ended"),
                     ("stall", "tries in 2: close Stalled lost/stalled"),
@@ -175,12 +180,13 @@ fn a_live_source() {
                     ("opened", "lost"),
                     ("frame", "playing: playing/playing"),
                     ("reopen", "absent: close open"),
-                    ("busy", "tries in 2: close Failed(camera-busy) lost/camera-busy"),
+                    ("busy", "tries in 1: close Failed(camera-busy) lost/camera-busy"),
                     // It was announced.
                     ("unplugged", "looks in 0.5: close"),
+                    ("silent", "looks in 0.5: close"),
                     ("refused", "gave up: close Failed(unauthorized) failed/unauthorized GaveUp"),
-                    ("end", "tries in 2: close Ended lost/ended"),
-                    ("stall", "tries in 2: close Stalled lost/stalled"),
+                    ("end", "tries in 1: close Ended lost/ended"),
+                    ("stall", "tries in 1: close Stalled lost/stalled"),
                 ],
             ),
             (
@@ -206,6 +212,7 @@ fn a_file_that_begins_again() {
                     ("reopen", "opening: close open"),
                     ("busy", "gave up: close Failed(camera-busy) failed/camera-busy GaveUp"),
                     ("unplugged", "gave up: close Failed(no-camera) failed/no-camera GaveUp"),
+                    ("silent", "gave up: close Failed(unreachable) failed/unreachable GaveUp"),
                     ("refused", "gave up: close Failed(unauthorized) failed/unauthorized GaveUp"),
                     ("end", "repeats in 1: close Ended"),
                     ("stall", "tries in 1: close Stalled lost/stalled"),
@@ -238,6 +245,7 @@ fn a_file_that_is_played_once() {
                     ("reopen", "opening: close open"),
                     ("busy", "gave up: close Failed(camera-busy) failed/camera-busy GaveUp"),
                     ("unplugged", "gave up: close Failed(no-camera) failed/no-camera GaveUp"),
+                    ("silent", "gave up: close Failed(unreachable) failed/unreachable GaveUp"),
                     ("refused", "gave up: close Failed(unauthorized) failed/unauthorized GaveUp"),
                     ("end", "ended: close Ended ended/ended GaveUp"),
                     ("stall", "tries in 1: close Stalled lost/stalled"),
@@ -266,6 +274,7 @@ fn a_source_that_mends_itself() {
                     ("reopen", "opening: close open"),
                     ("busy", "lost: Failed(camera-busy) lost/camera-busy"),
                     ("unplugged", "lost: Failed(no-camera) lost/no-camera"),
+                    ("silent", "lost: Failed(unreachable) lost/unreachable"),
                     ("refused", given_up),
                     ("end", "ended: close Ended ended/ended GaveUp"),
                 ],
@@ -279,6 +288,7 @@ fn a_source_that_mends_itself() {
                     ("reopen", "lost: close open"),
                     ("busy", "lost: Failed(camera-busy)"),
                     ("unplugged", "lost: Failed(no-camera) lost/no-camera"),
+                    ("silent", "lost: Failed(unreachable) lost/unreachable"),
                     ("refused", given_up),
                     ("end", "ended: close Ended ended/ended GaveUp"),
                 ],
@@ -347,8 +357,6 @@ fn a_quiet_source_stalls_later_before_its_first_sign_than_after_it() {
 #[test]
 fn what_is_not_plugged_in_is_looked_for_without_a_word_and_announced_when_that_changes() {
     let mut world = World::new(Reopening::AfterWait).after(&["wanted", "unplugged"]);
-    // The first time after a second, as after any failure.
-    world.now += SECOND - ABSENT;
     for _ in 0..10 {
         world.now += ABSENT;
         assert_eq!(world.does("timeout"), "absent: open");
@@ -358,8 +366,40 @@ fn what_is_not_plugged_in_is_looked_for_without_a_word_and_announced_when_that_c
     world.does("timeout");
     assert_eq!(world.does("opened"), "lost");
     assert_eq!(world.does("frame"), "playing: playing/playing");
-    assert_eq!(world.does("unplugged"), "looks in 2: close Failed(no-camera) lost/no-camera");
+    assert_eq!(world.does("unplugged"), "looks in 0.5: close Failed(no-camera) lost/no-camera");
     // Whoever comes next is told anew.
     let mut world = world.after(&["unwanted", "wanted"]);
-    assert_eq!(world.does("unplugged"), "looks in 1: close Failed(no-camera) lost/no-camera");
+    assert_eq!(world.does("unplugged"), "looks in 0.5: close Failed(no-camera) lost/no-camera");
+}
+
+#[test]
+fn a_host_that_answers_again_is_asked_within_a_second_however_long_it_was_gone() {
+    for gone in (500..120_000).step_by(700).map(Duration::from_millis) {
+        let mut world = World::new(Reopening::AfterWait).after(&["wanted", "opened", "alive", "frame"]);
+        let lost = world.now;
+        // The connection ends, which may be all that happened.
+        assert_eq!(world.does("silent"), "tries in 1: close Failed(unreachable) lost/unreachable");
+        let (mut tries, mut events) = (0, 0);
+        loop {
+            let Output::Timeout(Some(at)) = world.life.poll_output() else { panic!("it waits") };
+            world.now = at;
+            assert!(world.does("timeout").ends_with(": open"));
+            if world.now >= lost + gone {
+                break;
+            }
+            tries += 1;
+            events += world.does("silent").matches("Failed").count();
+        }
+        let late = world.now - (lost + gone);
+        assert!(late <= SECOND, "{late:?} after {gone:?} and {tries} tries");
+        assert!(events <= 1, "it was announced");
+        // The host is there, its stream is not: waits begin small if it was absent, and grow.
+        world.does("opened");
+        let silent = "close Failed(unreachable)";
+        for seconds in if tries > 0 { [1, 2, 4] } else { [2, 4, 8] } {
+            assert_eq!(world.does("silent"), format!("tries in {seconds}: {silent}"), "{gone:?}");
+            world.does("stall");
+            world.does("opened");
+        }
+    }
 }
