@@ -315,7 +315,7 @@ fn an_encoder_that_fails_is_replaced_and_the_main_rendition_continues() {
 
 #[test]
 fn the_main_rendition_is_steered_while_the_small_ones_encoder_hangs() {
-    // After 5 s without a frame it has failed, and 10 s later it can be removed.
+    // After 5 s without a frame it has failed, and 2 s later it is given up, which it could be removed 8 s after.
     let hangs = format!("{BASELINE}\nbefore = 'identity sleep-time=15000000'");
     let profile = board("hangs", &hangs, &["openh264enc"]);
     let (watched, small) = with_small(CaptureSettings { board: profile.board(), ..slow() });

@@ -256,6 +256,15 @@ impl Branch {
         self.tee.release_request_pad(&self.tee_pad);
     }
 
+    /// Like [`remove`](Self::remove), for an encoder that may never stop: the pipeline does not wait for it.
+    pub(super) fn abandon(self) {
+        if let Some(pipeline) = self.bin.parent().and_downcast::<gst::Bin>() {
+            _ = pipeline.remove(&self.bin);
+        }
+        self.tee.release_request_pad(&self.tee_pad);
+        _ = self.bin.set_state(gst::State::Null);
+    }
+
     /// Makes the next frame a key frame: with the encoder's control if it has one and accepts it, otherwise with
     /// GStreamer's event force-key-unit.
     pub(super) fn request_key_frame(&self, control: Option<&str>) {
@@ -323,13 +332,14 @@ fn contain(
     waiting: Arc<AtomicU32>,
     spare: Spare,
 ) -> gst::PadBuilder<gst::GhostPad> {
-    use gst::FlowError::{Error, NotNegotiated, NotSupported};
+    use gst::FlowError::{Eos, Error, NotNegotiated, NotSupported};
     pad.chain_function(move |pad, parent, buffer| {
         if waiting.fetch_add(1, Ordering::Relaxed) == spare.silence {
             (spare.failed)(format!("it made nothing of {} frames", spare.silence));
         }
         match gst::ProxyPad::chain_default(pad, parent, buffer) {
-            Err(error @ (Error | NotNegotiated | NotSupported)) => {
+            // Buffers come after no end of the source, so it is one of the encoder.
+            Err(error @ (Eos | Error | NotNegotiated | NotSupported)) => {
                 (spare.failed)(format!("it does not accept frames ({error})"));
                 Ok(gst::FlowSuccess::Ok)
             }

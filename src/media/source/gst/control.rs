@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,10 @@ use super::fault;
 use super::findings::Found;
 use super::inbox::{News, Order};
 use super::plan::Plan;
+use super::rtsp;
 use super::run::Run;
 use super::settings::CaptureSettings;
-use super::small_rendition::Small;
+use super::streams::Maker;
 use super::target::Target;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::frame_rate_check::FrameRateVerdict;
@@ -37,8 +39,8 @@ impl Control {
     pub(super) fn new(plan: Plan) -> Self {
         let life = Life::new(life::Config {
             reopening: reopening(&plan.settings),
-            // Finding a CSI camera requires opening it, which is too much to do every other second.
-            pluggable: matches!(plan.settings.source, Location::V4l2 { .. }),
+            // Finding a CSI camera requires opening it, which is too much to do twice a second.
+            pluggable: matches!(plan.settings.source, Location::V4l2 { .. } | Location::Rtsp { .. }),
             stalled: fault::stalled(&plan.settings.source),
         });
         Control { plan, life, wanted: BTreeSet::new(), run: None, runs: 0 }
@@ -91,6 +93,12 @@ impl Control {
             }
             Order::Detached { run, stream, branch } => {
                 branch.into_iter().for_each(Branch::remove);
+                self.detached(run, stream);
+            }
+            Order::Abandoned { run, stream, encoder, stuck } => {
+                if self.run.as_ref().is_some_and(|current| current.number == run) && stuck {
+                    self.encoder_stuck(stream, &encoder);
+                }
                 self.detached(run, stream);
             }
             Order::Quit => return ControlFlow::Break(()),
@@ -172,6 +180,7 @@ impl Control {
     fn open(&mut self) {
         self.runs += 1;
         let target = self.plan.camera.as_mut().map(Camera::find).transpose();
+        let target = target.and_then(|target| self.reach().map(|()| target));
         let run = target.and_then(|target| {
             let passes = target.as_ref().is_some_and(Target::passes_through);
             self.plan.set_pass_through(passes);
@@ -191,6 +200,16 @@ impl Control {
                     _ = self.plan.orders.send(Order::News(self.runs, late));
                 }
             }
+        }
+    }
+
+    /// Whether a network camera that was lost answers again.
+    fn reach(&self) -> Result<(), MediaError> {
+        match &self.plan.settings.source {
+            Location::Rtsp { url, .. } if self.life.is_lost() && !rtsp::answers(url) => {
+                Err(fault::unreachable(&self.plan.settings.source))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -252,7 +271,7 @@ impl Control {
             }
             News::BranchFailed { name, words } => {
                 if let Some((stream, ran)) = run.remove_failed(&self.plan, &name) {
-                    self.small_failed(stream, ran, &words);
+                    self.encoder_failed(stream, ran, &words);
                 }
             }
             News::Ended => self.life(Input::Ended),
@@ -260,23 +279,48 @@ impl Control {
         }
     }
 
-    /// The encoder of the small rendition failed. The main one continues.
-    fn small_failed(&mut self, stream: StreamId, ran: Option<Duration>, words: &str) {
-        let name = |small: &Small| small.encoder().map(|chosen| chosen.name.clone());
-        let failed = name(&self.plan.small).unwrap_or_default();
-        self.plan.small.handle_failure(ran);
-        let then = match name(&self.plan.small) {
-            Some(same) if same == failed => "restarting it".to_owned(),
-            Some(next) => format!("continuing with {next}"),
-            None => "there is no other, so this rendition is no longer offered".into(),
-        };
-        let words = format!("{failed} failed for the small rendition: {words}; {then}");
-        self.announce(SourceEvent::Trouble(MediaError::new(ErrorKind::NoEncoder, words)));
-        if self.plan.small.encoder().is_none() {
-            self.plan.announced.set_available(stream, false, &self.plan.on);
-        }
+    /// The encoder of a rendition failed. The source and other renditions continue.
+    fn encoder_failed(&mut self, stream: StreamId, ran: Option<Duration>, words: &str) {
+        let Some(candidates) = self.plan.candidates_mut(stream) else { return };
+        let failed = candidates.name().to_owned();
+        candidates.handle_failure(ran);
+        self.encoder_replaced(stream, &failed, words);
         // A branch that could be removed is replaced once it is gone; one that could not be added, now.
         self.produce();
+    }
+
+    /// An encoder that failed before does not return from its last frame, so its hardware is not free.
+    fn encoder_stuck(&mut self, stream: StreamId, encoder: &str) {
+        let Some(candidates) = self.plan.candidates_mut(stream) else { return };
+        if candidates.handle_stuck(encoder) {
+            self.encoder_replaced(stream, encoder, "it does not return from its last frame");
+        }
+    }
+
+    /// Announces what comes after an encoder that failed.
+    fn encoder_replaced(&mut self, stream: StreamId, failed: &str, words: &str) {
+        let small = self.plan.stream(stream).is_some_and(|stream| stream.maker == Maker::Small);
+        let candidates = if small { &mut self.plan.small } else { &mut self.plan.encoder };
+        let then = match candidates.name() {
+            "" if small => "there is no other, so this rendition is no longer offered".to_owned(),
+            "" => "there is no other".to_owned(),
+            same if same == failed => "restarting it".to_owned(),
+            next => format!("continuing with {next}"),
+        };
+        let none_left = candidates.encoder().is_none();
+        let of = if small { " for the small rendition" } else { "" };
+        let error = MediaError::new(ErrorKind::NoEncoder, format!("{failed} failed{of}: {words}; {then}"));
+        if none_left && !small {
+            // When the source is opened again, the first one is tried again.
+            candidates.restore();
+            return self.fail(error);
+        }
+        if none_left {
+            self.plan.announced.set_available(stream, false, &self.plan.on);
+        }
+        let name = self.plan.encoder.name().to_owned();
+        *self.plan.in_use.lock().unwrap_or_else(PoisonError::into_inner) = name;
+        self.announce(SourceEvent::Trouble(error));
     }
 
     fn produce(&mut self) {

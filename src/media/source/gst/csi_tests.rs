@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 
+use super::super::candidates::Candidates;
 use super::super::control::Control;
 use super::super::inbox::Order;
 use super::super::plan::Plan;
-use super::super::small_rendition::Small;
 use super::super::streams::{Announced, Maker, Stream};
 use super::super::{Pipeline, encoders};
 use super::*;
@@ -32,7 +32,7 @@ fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(
     let elements = board::elements();
     let (profile, _) = board::named("generic", &elements).expect("it is built in");
     let (encoder, _) = encoders::choose(&settings, &profile, &elements).expect("an encoder");
-    let small = Small::new(&settings, &profile, &elements, &encoder);
+    let small = Candidates::new(encoder.encoder().cloned().into_iter().collect());
     let csi = Csi { head: head.into(), advice: ADVICE.into() };
     let (orders, inbox) = channel();
     let (tell, events): (_, Receiver<(Instant, SourceEvent)>) = channel();
@@ -43,6 +43,7 @@ fn told(head: &str, enough: impl Fn(&[(Instant, SourceEvent)]) -> bool) -> Vec<(
         small,
         settings,
         encoder,
+        in_use: Arc::default(),
         streams: vec![Stream::new(id, Maker::Encoder)],
         announced: Arc::new(Announced::new(vec![StreamInfo::new(id, Codec::H264)])),
         on,

@@ -11,6 +11,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
+use super::candidates::Candidates;
 use super::parts;
 use super::raw::{H264_TAIL, RawVideo};
 use super::settings::CaptureSettings;
@@ -109,14 +110,16 @@ fn encode_a_little(pipeline: &gst::Pipeline) -> Result<[u8; 3], String> {
     Ok(sps.profile_level_id)
 }
 
-/// Tries the candidates and returns the first that works.
+/// Tries the candidates and returns the first that works, followed by those that were not tried: they are for later, if
+/// it fails.
 pub(super) fn choose(
     settings: &CaptureSettings,
     profile: &Profile,
     elements: &Elements,
-) -> Result<(Chosen, EncoderInfo), MediaError> {
+) -> Result<(Candidates, EncoderInfo), MediaError> {
     let mut tried = Vec::new();
-    for (name, described) in profile.candidates(&settings.encoders, elements) {
+    let mut candidates = profile.candidates(&settings.encoders, elements).into_iter();
+    while let Some((name, described)) = candidates.next() {
         let tested = described.and_then(|element| {
             let chosen = Chosen { name: name.clone(), element };
             chosen.try_out(settings).map(|profile_level_id| (chosen, profile_level_id))
@@ -124,8 +127,13 @@ pub(super) fn choose(
         match tested {
             Ok((chosen, profile_level_id)) => {
                 let hardware = chosen.element.hardware;
+                let others = candidates.filter_map(|(name, element)| {
+                    let known = element.ok().filter(|_| gst::ElementFactory::find(&name).is_some());
+                    Some(Chosen { name, element: known? })
+                });
+                let all = Candidates::new(std::iter::once(chosen).chain(others).collect());
                 log::info!("encoder: {name} ({})", if hardware { "hardware" } else { "software" });
-                return Ok((chosen, EncoderInfo { name, hardware, profile_level_id, tried, small: None }));
+                return Ok((all, EncoderInfo { name, hardware, profile_level_id, tried, small: None }));
             }
             Err(reason) => {
                 log::debug!("skipping encoder {name}: {reason}");

@@ -15,6 +15,8 @@ pub(super) enum Order {
     News(u64, News),
     /// A branch that can be removed now, if it was not removed already.
     Detached { run: u64, stream: StreamId, branch: Option<Branch> },
+    /// A failed encoder of this name was removed from its stream. Perhaps it still has not returned from its last frame.
+    Abandoned { run: u64, stream: StreamId, encoder: String, stuck: bool },
     /// The last handle was dropped.
     Quit,
 }

@@ -18,6 +18,7 @@
 
 mod branch;
 mod camera;
+mod candidates;
 mod capture;
 mod check;
 mod control;
@@ -41,7 +42,7 @@ mod unsafe_sdp;
 
 use std::path::Path;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::controls;
@@ -60,7 +61,6 @@ use inbox::Order;
 use plan::Plan;
 use raw::RawVideo;
 pub use settings::CaptureSettings;
-use small_rendition::Small;
 use streams::{Announced, Maker, Stream};
 pub use target::CaptureInfo;
 
@@ -77,6 +77,8 @@ struct Inner {
     controls: Vec<controls::Control>,
     board: BoardInfo,
     encoder: EncoderInfo,
+    /// The name of the one in use.
+    in_use: Arc<Mutex<String>>,
     thermometer: Option<Thermometer>,
     live: bool,
 }
@@ -126,12 +128,11 @@ impl Pipeline {
         let csi = csi::find(&settings, &profile, &elements, check::has)?;
         let found = check::source(&settings, csi.as_ref(), ours)?;
         let (encoder, mut info) = encoders::choose(&settings, &profile, &elements)?;
-        let small = Small::new(&settings, &profile, &elements, &encoder);
+        let small = small_rendition::candidates(&settings, &profile, &elements, &info.name);
         info.small = small.encoder().map(|chosen| chosen.name.clone());
+        let imports = encoder.encoder().is_some_and(|chosen| !chosen.element.dmabuf.is_empty());
         let mut camera = match &settings.source {
-            Location::V4l2 { path } => {
-                Some(camera::Camera::new(path, &settings, &info, !encoder.element.dmabuf.is_empty()))
-            }
+            Location::V4l2 { path } => Some(camera::Camera::new(path, &settings, &info, imports)),
             _ => None,
         };
         let target = camera.as_mut().map(camera::Camera::find).transpose()?;
@@ -157,9 +158,11 @@ impl Pipeline {
         announced.set_available(VIDEO_H264_SMALL, !passes, &on);
         let (orders, inbox) = mpsc::channel();
         let live = settings.source.is_live();
+        let in_use = Arc::new(Mutex::new(info.name.clone()));
         let control = Control::new(Plan {
             settings,
             encoder,
+            in_use: in_use.clone(),
             small,
             level,
             streams,
@@ -176,7 +179,8 @@ impl Pipeline {
             |error| MediaError::new(ErrorKind::Other, format!("cannot start the pipeline thread: {error}")),
         )?;
         let encoder = info;
-        let inner = Inner { orders, listener, announced, controls, board, encoder, thermometer, live };
+        let inner =
+            Inner { orders, listener, announced, controls, board, encoder, in_use, thermometer, live };
         Ok(Pipeline { inner: Arc::new(inner) })
     }
 
@@ -185,7 +189,7 @@ impl Pipeline {
         &self.inner.board
     }
 
-    /// The chosen H.264 encoder, and why the ones before it were rejected.
+    /// The H.264 encoder that was chosen at the start, and why the ones before it were rejected.
     pub fn encoder(&self) -> &EncoderInfo {
         &self.inner.encoder
     }
@@ -234,7 +238,7 @@ impl Produce for Pipeline {
     }
 
     fn encoder(&self) -> Option<String> {
-        Some(self.inner.encoder.name.clone())
+        Some(self.inner.in_use.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     fn encoder_info(&self) -> Option<&EncoderInfo> {

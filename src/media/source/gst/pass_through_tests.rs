@@ -3,8 +3,8 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
+use super::super::candidates::Candidates;
 use super::super::encoders;
-use super::super::small_rendition::Small;
 use super::super::streams::{Announced, Stream};
 use super::*;
 use crate::media::VIDEO_H264_SMALL;
@@ -61,10 +61,11 @@ fn camera(profile: &str, size: (u32, u32), fps: u32) -> World {
     let elements = board::elements();
     let (profile, _) = board::named("generic", &elements).expect("it is built in");
     let (encoder, _) = encoders::choose(&settings, &profile, &elements).expect("x264enc");
-    let small = Small::new(&settings, &profile, &elements, &encoder);
+    let small = Candidates::new(encoder.encoder().cloned().into_iter().collect());
     let plan = Plan {
         settings,
         encoder,
+        in_use: Arc::default(),
         small,
         level: 31,
         streams: vec![

@@ -1,17 +1,18 @@
 //! What all runs of a pipeline have in common: its settings, its streams, and the launch line of each.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::camera::Camera;
+use super::candidates::Candidates;
 use super::csi::Csi;
 use super::encoders::Chosen;
 use super::inbox::Order;
 use super::raw::RawVideo;
 use super::settings::CaptureSettings;
-use super::small_rendition::{self, Small};
+use super::small_rendition;
 use super::streams::{Announced, Maker, Stream};
 use crate::media::StreamId;
 use crate::media::board::{self, Knob, Setting, Unit};
@@ -27,8 +28,10 @@ const JPEG_QUALITY: u32 = 85;
 /// What all runs of a pipeline have in common.
 pub(super) struct Plan {
     pub settings: CaptureSettings,
-    pub encoder: Chosen,
-    pub small: Small,
+    pub encoder: Candidates,
+    /// The name of the one in use, for all readers.
+    pub in_use: Arc<Mutex<String>>,
+    pub small: Candidates,
     /// The H.264 level that viewers are promised, as in an SPS.
     pub level: u8,
     /// The possible streams, video first.
@@ -112,10 +115,19 @@ impl Plan {
         }
     }
 
+    /// The encoders of an H.264 stream, unless the camera makes it.
+    pub(super) fn candidates_mut(&mut self, stream: StreamId) -> Option<&mut Candidates> {
+        match self.stream(stream)?.maker {
+            Maker::Encoder => Some(&mut self.encoder),
+            Maker::Small => Some(&mut self.small),
+            _ => None,
+        }
+    }
+
     /// The encoder of an H.264 stream, unless the camera is it.
     pub(super) fn h264(&self, stream: &Stream) -> Option<&Chosen> {
         match stream.maker {
-            Maker::Encoder => Some(&self.encoder),
+            Maker::Encoder => self.encoder.encoder(),
             Maker::Small => self.small.encoder(),
             _ => None,
         }
@@ -165,10 +177,8 @@ impl Plan {
                      buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 dropframe-threshold=30",
                     raw.gop(interval)
                 ),
-                _ => {
-                    let encoder = self.h264(stream).unwrap_or(&self.encoder);
-                    encoder.chain(raw, interval, bps, dmabuf)
-                }
+                // Without an encoder there is no chain, which nobody can build.
+                _ => self.h264(stream).map_or_else(String::new, |e| e.chain(raw, interval, bps, dmabuf)),
             }
     }
 
@@ -208,8 +218,9 @@ mod tests {
         let made = [(VIDEO_H264, Maker::Encoder), (VIDEO_H264_SMALL, Maker::Small)];
         Plan {
             settings: CaptureSettings::default(),
-            small: Small::only(encoder.clone()),
-            encoder,
+            small: Candidates::new(vec![encoder.clone()]),
+            encoder: Candidates::new(vec![encoder]),
+            in_use: Arc::default(),
             level: 31,
             streams: made.into_iter().map(|(id, maker)| Stream::new(id, maker)).collect(),
             announced: Arc::new(Announced::new(Vec::new())),

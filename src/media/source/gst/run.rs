@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,10 @@ use crate::media::{Codec, StreamId};
 const SPARE: &str = "spare-";
 /// How many seconds' frames such a branch may take without making one: as long as a source may be silent.
 const SILENCE: u32 = 5;
+/// The same of the main rendition, for which everybody waits. Loading firmware takes a second on some boards.
+const MAIN_SILENCE: u32 = 3;
+/// How long an encoder may take to return from its last frame, until it is given up.
+const RETURNS: Duration = Duration::from_secs(2);
 
 /// A playing pipeline. Dropping it closes the source.
 pub(super) struct Run {
@@ -174,9 +178,11 @@ impl Run {
     }
 
     fn attach(&mut self, plan: &Plan, stream: &Stream) -> Result<(), MediaError> {
-        let (id, video, spare) = (stream.id, stream.is_video(), stream.is_spare());
+        let (id, video) = (stream.id, stream.is_video());
         let tee = if video { &self.capture.video } else { &self.capture.audio };
         let coded = self.capture.coded && video;
+        // A decoder that fails is no fault of the encoder behind it.
+        let spare = stream.is_spare() && !coded;
         let dmabuf = self.info().is_some_and(|info| info.choice.io == Io::DmaBuf);
         self.attached += 1;
         let name = format!("{}{}", if spare { SPARE } else { "branch-" }, self.attached);
@@ -192,7 +198,7 @@ impl Run {
                 _ => QueueLimit::Raw,
             },
             renegotiates: matches!(stream.maker, Maker::Encoder | Maker::PassThrough | Maker::Opus),
-            spare: spare.then(|| self.spare(plan, &name)),
+            spare: spare.then(|| self.spare(plan, stream, &name)),
         };
         let (timing, announced) = (self.timing.clone(), plan.announced.clone());
         let outlet = Outlet { timing, announced, on: plan.on.clone() };
@@ -217,7 +223,7 @@ impl Run {
     }
 
     /// A branch of this name whose failure is [`News::BranchFailed`], sent once.
-    fn spare(&self, plan: &Plan, name: &str) -> Spare {
+    fn spare(&self, plan: &Plan, stream: &Stream, name: &str) -> Spare {
         let (orders, number, name) = (plan.orders.clone(), self.number, name.to_owned());
         let once = Once::new();
         let failed = move |words| {
@@ -226,7 +232,12 @@ impl Run {
                 _ = orders.send(Order::News(number, News::BranchFailed { name, words }));
             });
         };
-        Spare { level: plan.level, silence: plan.settings.fps * SILENCE, failed: Arc::new(failed) }
+        // What the main rendition's level is follows from its frames.
+        let (level, seconds) = match stream.maker {
+            Maker::Small => (plan.level, SILENCE),
+            _ => (u8::MAX, MAIN_SILENCE),
+        };
+        Spare { level, silence: plan.settings.fps * seconds, failed: Arc::new(failed) }
     }
 
     /// Removes a failed branch. Returns its stream, and for how long it had made frames; `None` if it is gone already.
@@ -249,19 +260,28 @@ impl Run {
         branch.detach(move |branch| _ = orders.send(Order::Detached { run, stream, branch: Some(branch) }));
     }
 
-    /// Like [`detach`](Self::detach), for an encoder that may never return from its last frame: a thread of its own waits
-    /// for it.
+    /// Like [`detach`](Self::detach), for an encoder that may never return from its last frame: threads of its own wait for
+    /// it, the one to tell when there was time enough.
     fn abandon(&mut self, plan: &Plan, stream: StreamId) {
         let Some(branch) = self.branches.remove(&stream) else { return };
         self.leaving.insert(stream);
+        let encoder = plan.stream(stream).and_then(|stream| plan.h264(stream));
+        let encoder = encoder.map(|chosen| chosen.name.clone()).unwrap_or_default();
         let (orders, run) = (plan.orders.clone(), self.number);
         branch.detach(move |branch| {
-            let remove = move || {
-                branch.remove();
-                _ = orders.send(Order::Detached { run, stream, branch: None });
+            let (done, returned) = mpsc::channel();
+            let end = move || {
+                branch.abandon();
+                _ = done.send(());
             };
-            if let Err(error) = std::thread::Builder::new().name("symple-media-end".into()).spawn(remove) {
-                log::warn!("cannot remove a failed encoder: {error}");
+            let wait = move || {
+                let stuck = matches!(returned.recv_timeout(RETURNS), Err(RecvTimeoutError::Timeout));
+                _ = orders.send(Order::Abandoned { run, stream, encoder, stuck });
+            };
+            for started in [spawn(end), spawn(wait)] {
+                if let Err(error) = started {
+                    log::warn!("cannot remove a failed encoder: {error}");
+                }
             }
         });
     }
@@ -343,6 +363,10 @@ impl Drop for Run {
         // Waits for the streaming threads, so no frame arrives afterwards.
         _ = self.capture.pipeline.set_state(gst::State::Null);
     }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name("symple-media-end".into()).spawn(work).map(|_| ())
 }
 
 /// The frame size at a tee; the requested one before the first frame.

@@ -1,17 +1,15 @@
 //! The small rendition: its size and frame rate, and which encoder makes it.
 //!
 //! Whether two encoders work at the same time shows only when both run, and a trial of each at the start would cost
-//! time that most viewers never need. So candidates are not tried beforehand: one that fails is rebuilt or replaced by
-//! the next while the main rendition continues, and without candidates the rendition is withdrawn.
+//! time that most viewers never need. So candidates are not tried beforehand: see [`Candidates`]. Without any that works, the
+//! rendition is withdrawn.
 
-use std::time::Duration;
-
+use super::candidates::Candidates;
 use super::check;
 use super::encoders::Chosen;
 use super::raw::RawVideo;
 use super::settings::CaptureSettings;
 use crate::media::board::{Elements, Profile};
-use crate::media::source::life::GOOD_RUN;
 
 /// Its part of the main rendition's initial bitrate, unless it was commanded: it has an eighth of the pixels, which need
 /// more bits each.
@@ -20,8 +18,6 @@ pub(super) const BITRATE_PART: u32 = 4;
 const MAX_FPS: u32 = 15;
 /// The narrowest frame in which people can still be recognized; the same limit as that of the quality ladder.
 const MIN_WIDTH: u32 = 160;
-/// How often an encoder that has made frames may fail in a row before the next one is used.
-const MAX_FAILURES: u32 = 3;
 
 /// Size and frame rate of the small rendition of captured frames.
 pub(super) fn of(captured: RawVideo) -> RawVideo {
@@ -35,68 +31,26 @@ pub(super) fn of(captured: RawVideo) -> RawVideo {
     RawVideo { width: narrow, height: low, fps: fps.min(MAX_FPS) }
 }
 
-/// The encoders that can make the small rendition; the first one is in use.
-#[derive(Clone, Debug)]
-pub(super) struct Small {
-    candidates: Vec<Chosen>,
-    /// Of the first one, in a row.
-    failures: u32,
-}
-
-impl Small {
-    /// The board's candidates for a main rendition that `main` encodes. A hardware encoder is only one if it is the
-    /// same, since the others failed their trial or are not wanted.
-    pub(super) fn new(
-        settings: &CaptureSettings,
-        profile: &Profile,
-        elements: &Elements,
-        main: &Chosen,
-    ) -> Small {
-        let named = profile.small_candidates(elements).into_iter().filter(|_| settings.small);
-        let usable = named.filter(|(name, element)| {
-            let allowed = settings.encoders.is_empty() || settings.encoders.contains(name);
-            allowed && (!element.hardware || *name == main.name) && check::has(name)
-        });
-        Small { candidates: usable.map(|(name, element)| Chosen { name, element }).collect(), failures: 0 }
-    }
-
-    #[cfg(test)]
-    pub(super) fn only(encoder: Chosen) -> Small {
-        Small { candidates: vec![encoder], failures: 0 }
-    }
-
-    /// The encoder to use; `None` if there is none, or none is left.
-    pub(super) fn encoder(&self) -> Option<&Chosen> {
-        self.candidates.first()
-    }
-
-    /// The encoder failed, after it had made frames for this time. Says which one is used next.
-    ///
-    /// One that never made any does not work on this machine.
-    pub(super) fn handle_failure(&mut self, ran: Option<Duration>) -> Option<&Chosen> {
-        self.failures = match ran {
-            None => MAX_FAILURES,
-            Some(ran) if ran >= GOOD_RUN => 1,
-            Some(_) => self.failures + 1,
-        };
-        if self.failures >= MAX_FAILURES && !self.candidates.is_empty() {
-            self.candidates.remove(0);
-            self.failures = 0;
-        }
-        self.encoder()
-    }
+/// The board's candidates for the small rendition of a main one that `main` encodes. A hardware encoder is only one if it
+/// is the same, since the others failed their trial or are not wanted.
+pub(super) fn candidates(
+    settings: &CaptureSettings,
+    profile: &Profile,
+    elements: &Elements,
+    main: &str,
+) -> Candidates {
+    let named = profile.small_candidates(elements).into_iter().filter(|_| settings.small);
+    let usable = named.filter(|(name, element)| {
+        let allowed = settings.encoders.is_empty() || settings.encoders.contains(name);
+        allowed && (!element.hardware || name == main) && check::has(name)
+    });
+    Candidates::new(usable.map(|(name, element)| Chosen { name, element }).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::media::board;
-
-    fn small(names: &[&str]) -> Small {
-        let elements = board::elements();
-        let chosen = |name: &&str| Chosen { name: (*name).into(), element: elements.encoder[*name].clone() };
-        Small { candidates: names.iter().map(chosen).collect(), failures: 0 }
-    }
 
     #[test]
     fn it_has_half_the_size_and_keeps_the_aspect_ratio() {
@@ -119,27 +73,6 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_that_never_worked_is_replaced_and_one_that_did_is_rebuilt() {
-        const SECOND: Duration = Duration::from_secs(1);
-        let name = |chosen: Option<&Chosen>| chosen.map(|chosen| chosen.name.clone());
-        let (v4l2, x264) = (Some("v4l2h264enc".to_owned()), Some("x264enc".to_owned()));
-        let mut one = small(&["v4l2h264enc", "x264enc"]);
-        assert_eq!(name(one.encoder()), v4l2);
-        assert_eq!(name(one.handle_failure(None)), x264);
-        assert_eq!(name(one.handle_failure(None)), None, "nothing is left");
-        assert_eq!(name(one.handle_failure(Some(SECOND))), None);
-
-        let mut two = small(&["v4l2h264enc", "x264enc"]);
-        assert_eq!(name(two.handle_failure(Some(SECOND))), v4l2);
-        assert_eq!(name(two.handle_failure(Some(SECOND))), v4l2);
-        // A good run is a new beginning.
-        assert_eq!(name(two.handle_failure(Some(GOOD_RUN))), v4l2);
-        assert_eq!(name(two.handle_failure(Some(SECOND))), v4l2);
-        assert_eq!(name(two.handle_failure(Some(SECOND))), x264, "three in a row");
-        assert_eq!(name(two.handle_failure(Some(SECOND))), x264, "which begins anew");
-    }
-
-    #[test]
     fn a_hardware_encoder_is_used_twice_and_no_other() {
         gstreamer::init().expect("GStreamer");
         let elements = board::elements();
@@ -148,9 +81,7 @@ mod tests {
         hardware.encoder.get_mut("x264enc").expect("it is known").hardware = true;
         let (profile, _) = board::named("generic", &elements).expect("it is built in");
         let names = |settings: &CaptureSettings, elements: &Elements, main: &str| {
-            let main = Chosen { name: main.into(), element: elements.encoder[main].clone() };
-            let found = Small::new(settings, &profile, elements, &main);
-            found.candidates.into_iter().map(|chosen| chosen.name).collect::<Vec<_>>()
+            candidates(settings, &profile, elements, main).names()
         };
         let any = CaptureSettings::default();
         assert_eq!(names(&any, &hardware, "x264enc"), ["x264enc", "openh264enc"]);

@@ -47,9 +47,9 @@ impl Stream {
         self.codec().is_video()
     }
 
-    /// Whether its failure is no failure of the source: there is another rendition.
+    /// Whether its failure is no failure of the source: it can be rebuilt, or there is another rendition.
     pub(super) fn is_spare(&self) -> bool {
-        self.maker == Maker::Small
+        matches!(self.maker, Maker::Encoder | Maker::Small)
     }
 }
 

@@ -1,0 +1,130 @@
+//! The encoders that can make a rendition, in order of preference, and which of them is in use.
+//!
+//! One that fails or hangs is rebuilt, or replaced by the next, while the source and other renditions continue:
+//!
+//! | it | then |
+//! |---|---|
+//! | never made a frame since it was built | the next: it does not work on this machine, or not any more |
+//! | failed for the third time in a row | the next |
+//! | does not return from a frame, so that it can't be removed | the next: the hardware is not free |
+//! | failed otherwise | it is rebuilt; after a good run the count begins anew |
+
+use std::time::Duration;
+
+use super::encoders::Chosen;
+use crate::media::source::life::GOOD_RUN;
+
+/// How often an encoder that has made frames may fail in a row before the next one is used.
+const MAX_FAILURES: u32 = 3;
+
+/// The encoders; the first one that is left is in use.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Candidates {
+    all: Vec<Chosen>,
+    /// Those that were given up.
+    gone: usize,
+    /// Of the one in use, in a row.
+    failures: u32,
+}
+
+impl Candidates {
+    pub(super) fn new(all: Vec<Chosen>) -> Candidates {
+        Candidates { all, gone: 0, failures: 0 }
+    }
+
+    /// The encoder to use; `None` if there is none, or none is left.
+    pub(super) fn encoder(&self) -> Option<&Chosen> {
+        self.all.get(self.gone)
+    }
+
+    /// Its name; empty if there is none.
+    pub(super) fn name(&self) -> &str {
+        self.encoder().map_or("", |chosen| &chosen.name)
+    }
+
+    /// The encoder failed, after it had made frames for this time. [`encoder`](Self::encoder) is the one to use next.
+    pub(super) fn handle_failure(&mut self, ran: Option<Duration>) {
+        self.failures = match ran {
+            None => MAX_FAILURES,
+            Some(ran) if ran >= GOOD_RUN => 1,
+            Some(_) => self.failures + 1,
+        };
+        if self.failures >= MAX_FAILURES {
+            self.skip();
+        }
+    }
+
+    /// An encoder of this name can't be removed. Returns whether that changes which one is to be used.
+    pub(super) fn handle_stuck(&mut self, name: &str) -> bool {
+        let in_use = self.name() == name;
+        if in_use {
+            self.skip();
+        }
+        in_use
+    }
+
+    /// All are candidates again, from the first one on.
+    pub(super) fn restore(&mut self) {
+        (self.gone, self.failures) = (0, 0);
+    }
+
+    fn skip(&mut self) {
+        self.gone = (self.gone + 1).min(self.all.len());
+        self.failures = 0;
+    }
+
+    #[cfg(test)]
+    pub(super) fn names(&self) -> Vec<String> {
+        self.all.iter().map(|chosen| chosen.name.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::board;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn candidates(names: &[&str]) -> Candidates {
+        let elements = board::elements();
+        let chosen = |name: &&str| Chosen { name: (*name).into(), element: elements.encoder[*name].clone() };
+        Candidates::new(names.iter().map(chosen).collect())
+    }
+
+    /// The one that is used after a failure.
+    fn after(candidates: &mut Candidates, ran: Option<Duration>) -> String {
+        candidates.handle_failure(ran);
+        candidates.name().to_owned()
+    }
+
+    #[test]
+    fn an_encoder_that_never_worked_is_replaced_and_one_that_did_is_rebuilt() {
+        let mut one = candidates(&["v4l2h264enc", "x264enc"]);
+        assert_eq!(one.name(), "v4l2h264enc");
+        assert_eq!(after(&mut one, None), "x264enc");
+        assert_eq!(after(&mut one, None), "", "nothing is left");
+        assert_eq!(after(&mut one, Some(SECOND)), "");
+        one.restore();
+        assert_eq!(one.name(), "v4l2h264enc");
+
+        let mut two = candidates(&["v4l2h264enc", "x264enc"]);
+        assert_eq!(after(&mut two, Some(SECOND)), "v4l2h264enc");
+        assert_eq!(after(&mut two, Some(SECOND)), "v4l2h264enc");
+        // A good run is a new beginning.
+        assert_eq!(after(&mut two, Some(GOOD_RUN)), "v4l2h264enc");
+        assert_eq!(after(&mut two, Some(SECOND)), "v4l2h264enc");
+        assert_eq!(after(&mut two, Some(SECOND)), "x264enc", "three in a row");
+        assert_eq!(after(&mut two, Some(SECOND)), "x264enc", "which begins anew");
+    }
+
+    #[test]
+    fn an_encoder_that_does_not_return_is_not_used_again() {
+        let mut one = candidates(&["v4l2h264enc", "x264enc"]);
+        assert_eq!(after(&mut one, Some(SECOND)), "v4l2h264enc");
+        assert!(one.handle_stuck("v4l2h264enc"));
+        assert_eq!(one.name(), "x264enc");
+        assert!(!one.handle_stuck("v4l2h264enc"), "it is not in use any more");
+        assert_eq!(one.name(), "x264enc");
+    }
+}
