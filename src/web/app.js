@@ -36,6 +36,7 @@ const client = new Client({
   name: remember(localStorage, 'symple.name', () => `Viewer ${user.slice(-4)}`),
   token,
   data: { peerType: 'person' },
+  knock: (signal) => site.answers(signal),
 });
 const { roster } = client;
 // A camera's call, and a person's that is not answered yet.

@@ -45,12 +45,18 @@ import { Roster } from './roster.js';
  * @property {Partial<typeof LIMITS>} [limits]
  * @property {import('./events.js').Clock} [clock] for tests
  * @property {any} [WebSocket] for tests, and where there is none
+ * @property {(signal: AbortSignal) => Promise<boolean>} [knock] whether the server answers in another way, asked before a
+ *   socket is tried again
  */
+
+/** Knocks in a row that nobody answers, until a socket is tried all the same: something may let only those pass. */
+const UNHEARD = 3;
 
 export const LIMITS = {
   beat: 4000, // ms of silence before a heartbeat; with `answer` a dead server is noticed in 8 s
   answer: 4000, // ms a heartbeat waits for any frame
-  check: 1500, // ms it waits after sleep, or when the network changed
+  check: 1500, // ms it waits after sleep, or when the network changed; less where sockets open fast
+  quick: 500, // ms it waits then at least
   hurry: 5000, // ms after that in which the waits don't grow: a network may have no address or route yet
   open: 8000, // ms for a socket to open
   reopen: 2000, // ms for that where one opened in a quarter of it before
@@ -69,13 +75,14 @@ export class Client extends Emitter {
   constructor(options) {
     super(['state', 'welcome', 'message', 'presence', 'command', 'event', 'other', 'error']);
     check(options);
-    const { url, user, name, token, rooms = [], data = {}, limits = {}, clock = realClock } = options;
+    const { url, user, name, token, rooms = [], data = {}, limits = {}, clock = realClock, knock } = options;
     this.url = String(url);
     this.user = user;
     this.name = name;
     this.token = token;
     this.data = data;
     this.clock = clock;
+    this.knock = knock;
     this.limits = { ...LIMITS, ...limits };
     this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
     need(typeof this.WebSocket === 'function', () => 'There is no WebSocket here; give the client one as WebSocket');
@@ -106,6 +113,9 @@ export class Client extends Emitter {
   #hung = 0; // sockets in a row that neither opened nor failed
   /** @type {number | null} ms that the last one took to open */
   #took = null;
+  /** @type {AbortController | null} of the knock that is not answered yet */
+  #knocking = null;
+  #unheard = UNHEARD; // knocks in a row that nobody answered; the first socket needs none
   /** @type {Waiter[]} join() and leave() not answered yet */
   #waiters = [];
   /** @type {{ type: string, room: string, beat?: boolean }[]} the joins and leaves on the wire, heartbeats among them, in order */
@@ -135,7 +145,7 @@ export class Client extends Emitter {
     this.#hurry = this.clock.now() + this.limits.hurry;
     if (this.state === 'connecting' && !this.opened) this.#drop('The network changed');
     if (this.state === 'waiting' || (this.state === 'connecting' && !this.opened)) this.#open();
-    else if (this.online) this.#beat(this.limits.check);
+    else if (this.online) this.#beat(promptness(this.#took, this.limits), 0);
   }
 
   /**
@@ -229,15 +239,36 @@ export class Client extends Emitter {
     this.#cancel('retry');
     this.#enter('connecting');
     this.opened = false;
+    this.#after('deadline', patience(this.#hung, this.#took, this.limits), () => {
+      this.#hung += 1;
+      if (this.#knocking) this.#unheard += 1;
+      this.attempt = 0; // that was a wait already
+      this.#lost('The server does not answer');
+    });
+    if (this.knock && this.#unheard < UNHEARD) this.#ring(this.knock);
+    else this.#dial();
+  }
+
+  /**
+   * Tries a socket once the server answers. Sockets that fail are not free: see patience().
+   * @param {(signal: AbortSignal) => Promise<boolean>} knock
+   */
+  async #ring(knock) {
+    const knocking = this.#knocking = new AbortController();
+    const answers = await knock(knocking.signal).catch(() => false);
+    if (this.#knocking !== knocking) return;
+    this.#knocking = null;
+    if (answers) return this.#dial();
+    this.#unheard += 1;
+    this.#lost();
+  }
+
+  #dial() {
+    this.#unheard = 0;
     const began = this.clock.now();
     const socket = this.#socket = /** @type {WebSocket} */ (new this.WebSocket(this.url));
     /** @type {<Of>(run: (event: Of) => void) => (event: Of) => void} */
     const mine = (run) => (event) => { if (this.#socket === socket) run(event); };
-    this.#after('deadline', patience(this.#hung, this.#took, this.limits), () => {
-      this.#hung += 1;
-      this.attempt = 0; // that was a wait already
-      this.#lost('The server does not answer');
-    });
     socket.onopen = mine(() => {
       this.opened = true;
       this.#hung = 0;
@@ -258,6 +289,8 @@ export class Client extends Emitter {
   #drop(why) {
     const socket = this.#socket;
     this.#socket = null;
+    this.#knocking?.abort();
+    this.#knocking = null;
     for (const name of Object.keys(this.timers)) this.#cancel(name);
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
@@ -277,11 +310,16 @@ export class Client extends Emitter {
     this.filled = this.clock.now();
   }
 
-  #lost(reason = 'The server is not reachable', code = /** @type {number | null} */ (null)) {
+  /**
+   * @param {string} [reason]
+   * @param {number | null} [code]
+   * @param {number} [wait] ms until the next attempt, if not as ever
+   */
+  #lost(reason = 'The server is not reachable', code = null, wait) {
     if (this.online && this.clock.now() - this.since >= this.limits.stable) this.attempt = 0;
     this.#drop(reason);
     if (this.clock.now() < this.#hurry) this.attempt = 0;
-    const delay = nextDelay(this.attempt++, this.clock.random(), this.limits);
+    const delay = wait ?? nextDelay(this.attempt++, this.clock.random(), this.limits);
     this.#after('retry', delay, () => this.#open());
     this.#enter('waiting', { reason, code, delay, opened: this.opened });
   }
@@ -427,13 +465,17 @@ export class Client extends Emitter {
     this.#after('beat', this.limits.beat, look);
   }
 
-  #beat(answer = this.limits.answer) {
+  /**
+   * @param {number} [answer] ms for an answer
+   * @param {number} [wait] ms without one until the next attempt
+   */
+  #beat(answer = this.limits.answer, wait) {
     // A room we are in; else one that nobody else can know.
     const room = [...this.joined].find((name) => name !== this.peer?.user) ?? this.peer?.id ?? '';
     this.#asked.push({ type: 'join', room, beat: true });
     this.#write({ type: 'join', room });
     this.tokens -= 1;
-    this.#after('answer', answer, () => this.#lost('The server went silent'));
+    this.#after('answer', answer, () => this.#lost('The server went silent', null, wait));
   }
 
   // ── Answers to what we asked ──
@@ -524,7 +566,7 @@ export class Client extends Emitter {
  */
 function check(options) {
   need(isObject(options), () => `Client takes { url, user }, and more; not ${kind(options)}`);
-  const { url, user, name, token, rooms, data, limits, clock } = options;
+  const { url, user, name, token, rooms, data, limits, clock, knock } = options;
   need(/^wss?:/i.test(String(url)), () => `url must be a WebSocket's address, which begins with ws: or wss:, not ${kind(url)}`);
   need(isText(user), () => `user must be the name by which others reach us, not ${kind(user)}`);
   need(!user.includes('|'), () => `user must not contain |, which separates it from the session: ${kind(user)}`);
@@ -532,6 +574,7 @@ function check(options) {
     need(text === undefined || typeof text === 'string', () => `${key} must be a string, not ${kind(text)}`);
   }
   need(rooms === undefined || (typeof rooms !== 'string' && has(rooms, 'forEach')), () => `rooms must be a list of names, not ${kind(rooms)}`);
+  need(knock === undefined || typeof knock === 'function', () => `knock must be a function that tells whether the server answers, not ${kind(knock)}`);
   need(data === undefined || isObject(data), () => `data must be an object of what others are told, not ${kind(data)}`);
   need(limits === undefined || isObject(limits), () => `limits must be an object, not ${kind(limits)}`);
   const unknown = Object.keys(limits ?? {}).find((key) => !Object.hasOwn(LIMITS, key));
@@ -547,6 +590,15 @@ function check(options) {
 export function nextDelay(attempt, random, { firstDelay, lastDelay } = LIMITS) {
   const full = Math.min(lastDelay, firstDelay * 2 ** Math.min(attempt, 16));
   return full / 2 + (full / 2) * random;
+}
+
+/**
+ * Milliseconds that a server which is still there needs to answer, by those that its socket took to open, which is two
+ * round trips and more.
+ * @param {number | null} took
+ */
+export function promptness(took, { check, quick } = LIMITS) {
+  return took === null ? check : Math.min(check, Math.max(quick, took * 4));
 }
 
 /**

@@ -209,7 +209,10 @@ export class SympleCamera extends Element {
       return this.#paint();
     }
     const user = `viewer-${randomId().slice(0, 10)}`;
-    const client = new Client({ url: site.socket, user, name: `Viewer ${user.slice(-4)}`, token: this.token, data: { peerType: 'person' } });
+    const client = new Client({
+      url: site.socket, user, name: `Viewer ${user.slice(-4)}`, token: this.token, data: { peerType: 'person' },
+      knock: (signal) => site.answers(signal),
+    });
     const calls = Calls.over(client);
     const still = new Still(this.#parts.still, () => site.still(this.token, AGE));
     const watcher = new Watcher({ client, calls, video: this.video, still, ice: () => this.#ice });

@@ -79,6 +79,19 @@ export class Site {
   }
 
   /**
+   * Whether anybody answers, whatever.
+   * @param {AbortSignal} [signal]
+   */
+  async answers(signal) {
+    try {
+      await this.#ask('api/health', { mode: 'no-cors', signal });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
    * @param {string} path
    * @param {RequestInit} [options]
    */

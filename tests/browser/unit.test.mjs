@@ -3,7 +3,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import './globals.mjs';
-import { Client, LIMITS, nextDelay, patience } from '../../src/web/client.js';
+import { Client, LIMITS, nextDelay, patience, promptness } from '../../src/web/client.js';
 import { Calls, candidateOf, compareBytes } from '../../src/web/call.js';
 import { Roster } from '../../src/web/roster.js';
 
@@ -239,14 +239,61 @@ test('a server that is gone since the network changed is noticed sooner than by 
   const w = world();
   w.socket.welcome();
   w.client.check();
-  w.clock.advance(LIMITS.check);
-  assert.equal(w.client.state, 'waiting');
-  w.clock.advance(nextDelay(0, 1));
+  w.clock.advance(LIMITS.quick - 1);
+  assert.equal(w.sockets.length, 1);
+  w.clock.advance(1);
+  assert.deepEqual(w.states, ['connecting', 'online', 'waiting', 'connecting'], 'and another is tried at once');
   w.socket.welcome('BACK');
   w.client.check();
   w.socket.say({ type: 'join:ok', room: 'public' });
   w.clock.advance(LIMITS.check);
   assert.equal(w.client.state, 'online', 'one that answers is kept');
+});
+
+test('a server far away has the time that it needs to answer', () => {
+  assert.equal(promptness(null), LIMITS.check, 'nothing is known of the network');
+  assert.equal(promptness(200), 800);
+  assert.equal(promptness(3000), LIMITS.check);
+});
+
+test('while the server is gone no sockets fail, and one is tried as soon as it answers', async () => {
+  let there = true;
+  const knocks = [];
+  const w = world({ knock: (signal) => { knocks.push(signal); return Promise.resolve(there); } });
+  w.socket.welcome();
+  assert.equal(knocks.length, 0, 'the first socket needs no knock');
+  const turn = async (ms) => {
+    w.clock.advance(ms);
+    for (let i = 0; i < 5; i += 1) await null; // the answers to knocks
+  };
+  there = false;
+  w.socket.die();
+  for (let i = 0; i < 60; i += 1) await turn(1000);
+  const tried = w.sockets.length - 1;
+  assert.ok(knocks.length >= 12, `${knocks.length} knocks in a minute`);
+  // Something may let only sockets pass, so that one in four attempts is made without a knock.
+  assert.ok(tried >= 1 && tried <= knocks.length / 3, `${tried} sockets beside ${knocks.length} knocks`);
+  if (w.socket.readyState === 0) w.socket.die();
+  there = true;
+  const before = w.sockets.length;
+  w.client.check();
+  await turn(0);
+  assert.equal(w.sockets.length, before + 1, 'at once');
+  w.socket.welcome();
+  assert.equal(w.client.state, 'online');
+});
+
+test('a knock that nobody answers is given up as a socket is, and its late answer counts for nothing', async () => {
+  const answers = [];
+  const w = world({ knock: (signal) => new Promise((done) => answers.push({ signal, done })) });
+  w.socket.welcome().die();
+  w.clock.advance(nextDelay(0, 1));
+  assert.equal(answers.length, 1);
+  w.clock.advance(LIMITS.reopen);
+  assert.deepEqual([w.client.state, answers[0].signal.aborted], ['waiting', true]);
+  answers[0].done(true);
+  await null;
+  assert.equal(w.sockets.length, 1);
 });
 
 test('a socket that never opened is distinguished from a lost one', () => {

@@ -7,6 +7,28 @@ export function nextDelay(attempt: number, random: number, { firstDelay, lastDel
     beat: number;
     answer: number;
     check: number;
+    quick: number;
+    hurry: number;
+    open: number;
+    reopen: number;
+    welcome: number;
+    firstDelay: number;
+    lastDelay: number;
+    stable: number;
+    rate: number;
+    burst: number;
+    queue: number;
+}): number;
+/**
+ * Milliseconds that a server which is still there needs to answer, by those that its socket took to open, which is two
+ * round trips and more.
+ * @param {number | null} took
+ */
+export function promptness(took: number | null, { check, quick }?: {
+    beat: number;
+    answer: number;
+    check: number;
+    quick: number;
     hurry: number;
     open: number;
     reopen: number;
@@ -30,6 +52,7 @@ export function patience(hung: number, took: number | null, { open, reopen }?: {
     beat: number;
     answer: number;
     check: number;
+    quick: number;
     hurry: number;
     open: number;
     reopen: number;
@@ -45,6 +68,7 @@ export namespace LIMITS {
     let beat: number;
     let answer: number;
     let check: number;
+    let quick: number;
     let hurry: number;
     let open: number;
     let reopen: number;
@@ -66,10 +90,12 @@ export class Client extends Emitter<ClientEvents> {
     token: string | undefined;
     data: Record<string, any>;
     clock: import("./events.js").Clock;
+    knock: ((signal: AbortSignal) => Promise<boolean>) | undefined;
     limits: {
         beat: number;
         answer: number;
         check: number;
+        quick: number;
         hurry: number;
         open: number;
         reopen: number;
@@ -247,6 +273,7 @@ export type ClientOptions = {
         beat: number;
         answer: number;
         check: number;
+        quick: number;
         hurry: number;
         open: number;
         reopen: number;
@@ -266,6 +293,11 @@ export type ClientOptions = {
      * for tests, and where there is none
      */
     WebSocket?: any;
+    /**
+     * whether the server answers in another way, asked before a
+     * socket is tried again
+     */
+    knock?: ((signal: AbortSignal) => Promise<boolean>) | undefined;
 };
 import { Emitter } from './events.js';
 import { Roster } from './roster.js';

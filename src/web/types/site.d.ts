@@ -43,6 +43,11 @@ export class Site {
      * @returns {Promise<'answers' | 'refuses' | 'gone'>}
      */
     reach(): Promise<"answers" | "refuses" | "gone">;
+    /**
+     * Whether anybody answers, whatever.
+     * @param {AbortSignal} [signal]
+     */
+    answers(signal?: AbortSignal): Promise<boolean>;
     #private;
 }
 /**
