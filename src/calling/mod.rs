@@ -119,3 +119,13 @@ pub(crate) enum Whence {
     /// The server is elsewhere and does not reveal it.
     Unknown,
 }
+
+impl Whence {
+    /// The host that limits apply to.
+    pub(crate) fn host(self) -> Option<IpAddr> {
+        match self {
+            Whence::At(host) => Some(host),
+            Whence::Exempt | Whence::Unknown => None,
+        }
+    }
+}

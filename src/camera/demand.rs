@@ -10,7 +10,7 @@
 //! | bitrate of the main rendition | estimates of its viewers, [`BitratePolicy`] | [`divide`]; down at once, up after a second, longer after each rise that had to be taken back ([`RateControl`](crate::media::adapt::rate::RateControl)), while frames flow; at most [`Ladder::ceiling`](crate::media::adapt::ladder::Ladder::ceiling) |
 //! | what a viewer gets | its estimate | see below; down at once, up after half a second, longer after each time that it was too much |
 //! | bitrate of the small rendition | estimates of those who get it | the lowest of them, with headroom |
-//! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`]; one viewer costs those it shares a stream with at most one in 5 s, and gets the small rendition if it asks for more: [`key_frame_requests`] |
+//! | key frames | requests of viewers, full queues, readers | merged by reason: [`KeyFrames`]; one viewer costs those it shares a stream with at most one in 5 s, and gets the small rendition if it asks for more, or waits for what it wishes for again: [`key_frame_requests`] |
 //! | frame rate and size | that bitrate, heat | [`Ladder`](crate::media::adapt::ladder::Ladder); of the small rendition, heat alone |
 //! | heat | the board's thermometer, read while video is encoded | [`Heat`]; the small rendition stops once the main one was cooled down to its size |
 //!
@@ -87,7 +87,6 @@ pub(super) enum Sink {
 
 /// An input.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "not every input has its driver yet"))]
 pub(super) enum Input {
     /// The source announces its streams, or a new format of one.
     Streams(Vec<StreamInfo>),
@@ -275,7 +274,7 @@ impl Demand {
             }
             Input::Wish { sink, wish } => {
                 if let Some(viewer) = self.viewer_mut(sink) {
-                    viewer.wish = wish;
+                    viewer.handle_wish(wish);
                 }
             }
             Input::KeyFrameWanted { sink, stream, reason } => self.want_key_frame(sink, stream, reason, now),
@@ -395,6 +394,7 @@ impl Demand {
     /// Brings the source in line with the inputs.
     fn settle(&mut self, now: Instant) {
         self.wake = None;
+        self.grant(now);
         self.serve(now);
         self.run(now);
         self.make_key_frames(now);
@@ -413,6 +413,25 @@ impl Demand {
             viewers.filter(|viewer| viewer.main.is_some()).filter_map(|viewer| viewer.poll_timeout(now));
         let due = due.min();
         self.wake(due);
+    }
+
+    /// Gives viewers what they wish for again. Where others get the same stream, they pay for the key frame that it begins
+    /// with, so that counts as a request.
+    fn grant(&mut self, now: Instant) {
+        let mains: Vec<(Sink, StreamId)> = self
+            .sinks
+            .iter()
+            .filter_map(|(sink, taker)| {
+                let viewer = taker.viewer.as_ref().filter(|viewer| viewer.wished.is_some())?;
+                Some((*sink, viewer.main?))
+            })
+            .collect();
+        for (sink, main) in mains {
+            let alone = self.takers(main).all(|other| other == sink);
+            if let Some(viewer) = self.viewer_mut(sink) {
+                viewer.grant(alone, now);
+            }
+        }
     }
 
     /// To be woken at this time too.

@@ -41,6 +41,7 @@ mod stream;
 pub(crate) mod studio;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 use std::collections::BTreeSet;
 use std::fmt;

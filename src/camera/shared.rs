@@ -132,6 +132,11 @@ impl Shared {
                 let whence = from.map_or(Whence::Unknown, |from| self.whence(from));
                 self.input(Input::Control { command, whence, request: self.request() });
             }
+            client::Event::Command { command } if Studio::is_wish(&command) => {
+                let from = command.from().map(|from| from.as_str());
+                let whence = from.map_or(Whence::Unknown, |from| self.whence(from));
+                self.input(Input::Wish { command, whence });
+            }
             client::Event::Command { command } if self.handlers.handle(&command, &self.client) => {}
             event => {
                 if let client::Event::PeerRemoved { peer } = &event {

@@ -16,6 +16,7 @@ use super::event::Event;
 use super::frames::Outbox;
 use super::sharing::BitratePolicy;
 use super::snapshot::PendingSnapshot;
+use super::wishes::Wishes;
 use crate::call::RateLimit;
 use crate::call::body::EndReason;
 use crate::calling::{self, AnswerPolicy};
@@ -83,6 +84,11 @@ pub(crate) enum Input<'a> {
         command: Message,
         whence: Whence,
         request: RequestId,
+    },
+    /// A viewer's command: it asks for less, or for everything again.
+    Wish {
+        command: Message,
+        whence: Whence,
     },
     Frame(&'a Frame),
     /// Frames of a stream were lost before they came here.
@@ -167,6 +173,7 @@ pub(crate) struct Studio {
     /// JPEG is wanted for them.
     makes_jpeg: bool,
     controls: Option<ControlCommands>,
+    wishes: Wishes,
     over: bool,
     out: VecDeque<Output>,
     calling_at: Option<Instant>,
@@ -212,6 +219,7 @@ impl Studio {
             snapshots: Snapshots::new(config.snapshot_every),
             makes_jpeg: false,
             controls: config.controls,
+            wishes: Wishes::new(),
             over: false,
             out: VecDeque::new(),
             calling_at: None,
@@ -244,6 +252,11 @@ impl Studio {
         self.controls.is_some() && ControlCommands::is_concerned(command)
     }
 
+    /// Whether a peer's command is a viewer's wish.
+    pub(crate) fn is_wish(command: &Message) -> bool {
+        Wishes::is_concerned(command)
+    }
+
     pub(crate) fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Online { address } => self.calling.handle_input(calling::Input::Online { address }, now),
@@ -258,12 +271,14 @@ impl Studio {
                 self.calling.handle_input(calling::Input::Datagram { path, data }, now);
             }
             Input::Control { command, whence, request } => {
-                let host = match whence {
-                    Whence::At(host) => Some(host),
-                    Whence::Exempt | Whence::Unknown => None,
-                };
                 if let Some(controls) = &mut self.controls {
-                    controls.handle_command(command, host, request, now);
+                    controls.handle_command(command, whence.host(), request, now);
+                }
+            }
+            Input::Wish { command, whence } => {
+                if self.wishes.admits(&command, whence.host(), now) {
+                    let reply = self.wish(&command, now);
+                    self.out.push_back(Output::Reply(command, reply));
                 }
             }
             Input::Frame(frame) => {

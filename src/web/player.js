@@ -81,6 +81,7 @@ export class Player extends Emitter {
     this.state = 'connecting';
     /** @type {Stats | null} */
     this.stats = null;
+    this.sparse = false; // few frames are asked for, and that none comes for a while is nothing
     /** @type {number | null} */
     this.firstPicture = null;
     /** @type {Error | null} */
@@ -333,7 +334,7 @@ export class Player extends Emitter {
 
   /** @param {boolean} flows */
   #flows(flows) {
-    if (!flows && this.state === 'playing') this.#enter('stalled');
+    if (!flows && this.state === 'playing' && !this.sparse) this.#enter('stalled');
     else if (flows && this.state === 'stalled') this.#enter('playing');
   }
 

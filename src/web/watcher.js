@@ -15,6 +15,8 @@ import { START, due, step } from './watching.js';
 const SETTLE = 150;
 /** A network that changes is told of several times, before and after it has an address. */
 const MOVING = 250;
+/** For so many ms nobody looks at the page until less is sent: who only looks at another tab finds the picture moving. */
+const HIDDEN = 3000;
 
 /**
  * @typedef {import('./call.js').Call} Call
@@ -43,6 +45,9 @@ export class Watcher extends Emitter {
   #alarm;
   /** @type {ReturnType<typeof setTimeout> | null} */
   #settling = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #hiding;
+  #wished = 'full'; // what the camera was last asked for
   #closed = false;
   #preparing = preparing.REST;
   /** @type {Prepared | null} */
@@ -70,7 +75,10 @@ export class Watcher extends Emitter {
     /** @type {import('./reasons.js').Words | null} */
     this.broken = null; // what this browser cannot do
     const { roster } = client;
-    client.on('state', (line) => this.happens({ type: 'line', state: line }));
+    client.on('state', (line) => {
+      this.happens({ type: 'line', state: line });
+      if (line === 'online') this.#wish(HIDDEN);
+    });
     roster.on('added', (peer) => {
       this.#settle();
       this.#ready();
@@ -152,7 +160,11 @@ export class Watcher extends Emitter {
     });
     const network = /** @type {any} */ (navigator).connection; // not every browser tells
     if (network?.addEventListener) on(network, 'change', () => navigator.onLine && moved());
-    on(document, 'visibilitychange', () => (document.hidden ? this.#ready() : woke()));
+    on(document, 'visibilitychange', () => {
+      this.#wish(HIDDEN);
+      if (document.hidden) this.#ready();
+      else woke();
+    });
     on(window, 'pagehide', () => {
       this.#leave('ended');
       this.client.close();
@@ -170,6 +182,7 @@ export class Watcher extends Emitter {
     this.#ready();
     clearTimeout(this.#alarm);
     clearTimeout(this.#settling ?? undefined);
+    clearTimeout(this.#hiding);
   }
 
   /** @param {Camera} peer */
@@ -203,8 +216,28 @@ export class Watcher extends Emitter {
     });
     player.on('stats', (stats) => this.emit('stats', { ...stats, viewers: this.known(peer).viewers }));
     player.on('sound', () => this.emit('changed'));
-    call.on('state', () => this.emit('changed'));
+    this.#wished = 'full';
+    call.on('state', (state) => {
+      if (state === 'active') this.#wish(0);
+      this.emit('changed');
+    });
     this.emit('begun', this.current);
+  }
+
+  /**
+   * Asks the camera for less while nobody looks, or where a person saves data, and for everything again.
+   * @param {number} after ms for which nobody looks
+   */
+  #wish(after) {
+    clearTimeout(this.#hiding);
+    const unseen = document.hidden && !document.pictureInPictureElement;
+    if (unseen && after) return void (this.#hiding = setTimeout(() => this.#wish(0), after));
+    const saves = /** @type {any} */ (navigator).connection?.saveData === true;
+    const share = unseen ? 'key-frames' : saves ? 'small' : 'full';
+    if (share === this.#wished || this.current?.call.state !== 'active' || !this.client.online) return;
+    this.#wished = share;
+    this.current.player.sparse = unseen;
+    this.client.send({ type: 'command', to: this.current.call.remote, node: 'camera:share', action: 'wish', data: { share } });
   }
 
   /**

@@ -43,6 +43,17 @@ impl Requests {
         false
     }
 
+    /// It changes to another stream because it wants to. Returns whether it may now: the key frame that the stream begins
+    /// with counts.
+    pub(super) fn handle_change(&mut self, now: Instant) -> bool {
+        self.take(now)
+    }
+
+    /// When the next may pass.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.used_until.map(|until| until - BURST)
+    }
+
     /// A key frame of its stream arrived, which answers its request.
     pub(super) fn handle_key_frame(&mut self) {
         self.waiting = None;
@@ -61,7 +72,7 @@ impl Requests {
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let next = self.waiting.and(self.used_until).map(|until| until - BURST);
+        let next = self.waiting.and(self.next());
         next.into_iter().chain(self.strained_until).filter(|at| *at > now).min()
     }
 

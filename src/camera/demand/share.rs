@@ -78,8 +78,7 @@ impl fmt::Display for ShareReason {
 }
 
 /// The most that a viewer asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "nobody chooses another yet"))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::camera) enum Wish {
     /// Everything that its network carries.
     #[default]

@@ -64,6 +64,8 @@ pub(super) struct Viewer {
     pub main: Option<StreamId>,
     pub link: Network,
     pub wish: Wish,
+    /// What it wishes for again, and has not got yet.
+    pub wished: Option<Wish>,
     pub requests: Requests,
     /// The share it was last given.
     pub served: Option<(Share, ShareReason)>,
@@ -79,6 +81,7 @@ impl Viewer {
             main,
             link: Network::default(),
             wish: Wish::default(),
+            wished: None,
             requests: Requests::default(),
             served: None,
             tier: None,
@@ -91,7 +94,24 @@ impl Viewer {
     pub(super) fn handle_main(&mut self, main: Option<StreamId>) {
         if self.main != main {
             let link = std::mem::take(&mut self.link);
-            *self = Viewer { link, wish: self.wish, ..Viewer::new(main) };
+            *self = Viewer { link, wish: self.wish, wished: self.wished, ..Viewer::new(main) };
+        }
+    }
+
+    /// It asks for less, which it gets at once; or for more again, which has to be granted.
+    pub(super) fn handle_wish(&mut self, wish: Wish) {
+        if wish >= self.wish {
+            (self.wish, self.wished) = (wish, None);
+        } else {
+            self.wished = Some(wish);
+        }
+    }
+
+    /// Gives it what it wishes for again, if that costs nobody anything (`alone`) or it has not asked for much of late.
+    pub(super) fn grant(&mut self, alone: bool, now: Instant) {
+        let Some(wish) = self.wished else { return };
+        if alone || self.requests.handle_change(now) {
+            (self.wish, self.wished) = (wish, None);
         }
     }
 
@@ -143,6 +163,11 @@ impl Viewer {
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let up = self.room.map(|(since, _)| since + self.patience.wait(since));
-        up.into_iter().chain(self.link.poll_timeout(now)).chain(self.requests.poll_timeout(now)).min()
+        let wished = self.wished.and(self.requests.next()).filter(|at| *at > now);
+        up.into_iter()
+            .chain(wished)
+            .chain(self.link.poll_timeout(now))
+            .chain(self.requests.poll_timeout(now))
+            .min()
     }
 }

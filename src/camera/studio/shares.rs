@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::{Output, Studio};
 use crate::call::CallId;
+use crate::camera::controls::Reply;
 use crate::camera::demand::{self, Sink};
 use crate::camera::event::{Event, ViewerId};
 use crate::camera::sharing::{BitratePolicy, Share, ShareReason};
+use crate::camera::wishes;
 use crate::media::StreamId;
+use crate::proto::Message;
 use crate::rtc::Serving;
 
 /// How often demand learns what is sent to each viewer, and what becomes of it.
@@ -104,6 +107,19 @@ impl Studio {
             let sink = Sink::Call(call);
             self.demand.handle_input(demand::Input::Link { sink, sent, loss, round_trip }, now);
         }
+    }
+
+    /// A viewer asks for less, or for everything again. Returns the reply.
+    pub(super) fn wish(&mut self, command: &Message, now: Instant) -> Reply {
+        let wish = match wishes::read(command) {
+            Ok(wish) => wish,
+            Err(reply) => return reply,
+        };
+        let from = command.from();
+        let party = self.calling.parties().find(|party| Some(party.peer) == from);
+        let Some(call) = party.map(|party| party.call) else { return wishes::no_call() };
+        self.demand.handle_input(demand::Input::Wish { sink: Sink::Call(call), wish }, now);
+        wishes::taken(wish)
     }
 
     /// Another policy, or another viewer that it may name.

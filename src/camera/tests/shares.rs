@@ -87,6 +87,36 @@ fn a_named_viewer_decides_while_it_watches() {
     assert!(world.bitrates.last().is_some_and(|bps| *bps <= 500_000), "{:?}", world.bitrates);
 }
 
+fn wish(world: &mut World, from: &str, share: &str) {
+    let text = format!(
+        r#"{{"type":"command","id":"w","from":"{from}","node":"camera:share","action":"wish","data":{{"share":"{share}"}}}}"#
+    );
+    let command = crate::proto::Message::parse(text).expect("a command");
+    world.input(Input::Wish { command, whence: crate::camera::studio::Whence::Unknown });
+}
+
+#[test]
+fn a_viewer_gets_what_it_wishes_for_and_a_stranger_an_error() {
+    let mut world = world();
+    pass(&mut world, 3, 4_000_000, 4_000_000);
+    let status = |world: &World| world.replies.last().map(|(_, status)| *status);
+    wish(&mut world, "carol|3", "key-frames");
+    assert_eq!(status(&world), Some(200));
+    assert_eq!(world.shares.last(), Some(&("carol|3".to_owned(), "key-frames".to_owned())));
+    wish(&mut world, "carol|3", "full");
+    assert_eq!(world.shares.last(), Some(&("carol|3".to_owned(), "full".to_owned())));
+    wish(&mut world, "carol|3", "everything");
+    assert_eq!(status(&world), Some(400));
+    wish(&mut world, "eve|4", "full");
+    assert_eq!(status(&world), Some(404));
+    let before = world.replies.len();
+    for _ in 0..50 {
+        wish(&mut world, "eve|4", "full");
+    }
+    assert!(world.replies.len() - before <= 8, "nobody makes us send as much as they like");
+    assert!(world.shares.iter().all(|(peer, _)| peer == "carol|3"));
+}
+
 #[test]
 fn a_page_that_is_loaded_anew_in_the_same_call_keeps_its_share() {
     let mut world = world();

@@ -11,6 +11,7 @@ export class Player extends Emitter<PlayerEvents> {
     state: PlayerState;
     /** @type {Stats | null} */
     stats: Stats | null;
+    sparse: boolean;
     /** @type {number | null} */
     firstPicture: number | null;
     /** @type {Error | null} */

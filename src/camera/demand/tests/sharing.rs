@@ -201,6 +201,36 @@ fn a_viewer_that_wishes_less_gets_less_and_counts_for_nothing() {
 }
 
 #[test]
+fn what_a_viewer_wishes_for_again_waits_where_others_pay_for_its_key_frame() {
+    let all = [(ALICE, 5_000_000), (BOB, 5_000_000)];
+    let mut w = World::of(&renditions());
+    w.wants(ALICE, &[VIDEO]);
+    w.wants(BOB, &[VIDEO]);
+    w.flows();
+    w.pass(5 * SECOND, &all);
+    w.taken("");
+    for _ in 0..2 {
+        w.input(Input::Wish { sink: BOB, wish: Wish::KeyFrames });
+        w.input(Input::Wish { sink: BOB, wish: Wish::Full });
+        assert_eq!(w.taken("serve 2"), ["serve 2 key frames 10: wish", "serve 2 full 10: full"], "at once");
+    }
+    w.input(Input::Wish { sink: BOB, wish: Wish::KeyFrames });
+    w.input(Input::Wish { sink: BOB, wish: Wish::Full });
+    assert_eq!(w.taken("serve 2"), ["serve 2 key frames 10: wish"]);
+    w.pass(4 * SECOND, &all);
+    assert_eq!(w.taken("serve 2"), [""; 0]);
+    w.pass(2 * SECOND, &all);
+    assert_eq!(w.taken("serve 2"), ["serve 2 full 10: full"]);
+    // Nobody pays for one that is alone.
+    w.wants(ALICE, &[]);
+    for _ in 0..5 {
+        w.input(Input::Wish { sink: BOB, wish: Wish::KeyFrames });
+        w.input(Input::Wish { sink: BOB, wish: Wish::Full });
+        assert_eq!(w.taken("serve 2").len(), 2);
+    }
+}
+
+#[test]
 fn a_viewer_of_key_frames_gets_them_as_often_as_its_network_carries() {
     let all = [(ALICE, 5_000_000), (BOB, 300_000)];
     // Beside others once in 5 s; a key frame of 20 kB takes 0.6 s.

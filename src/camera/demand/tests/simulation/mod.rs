@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use world::{MAIN, SMALL, TICK, World};
 
 use super::divide::{self, Bounds};
-use super::{BitratePolicy, Share, Sink};
+use super::{BitratePolicy, Share, Sink, Wish};
 use crate::call::CallId;
 use crate::dice::Dice;
 use crate::media::adapt::ladder::Ladder;
@@ -296,6 +296,45 @@ fn one_viewers_requests_for_key_frames_cost_the_others_one_in_five_seconds() {
             world.viewers[&2].share,
             Some(if has_small { Share::Small(SMALL) } else { Share::Full(MAIN) })
         );
+    });
+}
+
+#[test]
+fn a_page_that_is_shown_again_has_its_picture_within_a_second_and_costs_the_others_nothing() {
+    seeds(100, |seed| {
+        let mut dice = Dice(seed ^ 0xff);
+        let mut world = settled(seed, dice.chance(0.5), &[FAST; 4], 10.0);
+        let (bitrate, from) = (world.bitrate(MAIN), world.now);
+        world.wish(1, Wish::KeyFrames);
+        world.pass(dice.range(5.0, 30.0), |_| {});
+        let hidden = world.viewers[&1].frames_within(from + 1.0, world.now);
+        let most = (world.now - from) / 5.0 + 2.0;
+        assert!(hidden as f64 <= most, "{hidden} frames in {:.1} s", world.now - from);
+        let shown = world.now;
+        world.wish(1, Wish::Full);
+        world.pass(5.0, |_| {});
+        let frames = |from: f64| world.viewers[&1].frames_within(from, from + 1.0);
+        assert!(frames(shown) > 0 && frames(shown + 1.0) >= 9, "{:?}", world.viewers[&1].switches);
+        assert!(world.bitrate(MAIN) >= 0.9 * bitrate);
+        assert!((2..=4).all(|id| world.viewers[&id].longest_gap(from, shown + 4.0) < 0.5));
+    });
+}
+
+#[test]
+fn a_page_that_is_hidden_and_shown_all_the_time_costs_the_others_one_key_frame_in_five_seconds() {
+    seeds(50, |seed| {
+        let mut world = settled(seed, seed % 2 == 0, &[FAST; 4], 10.0);
+        let before = world.forced.len();
+        for n in 0..60 {
+            world.wish(2, if n % 2 == 0 { Wish::KeyFrames } else { Wish::Full });
+            world.pass(0.5, |_| {});
+        }
+        let forced = world.forced[before..].iter().filter(|(_, stream)| *stream == MAIN).count();
+        // Those that it gets while it is hidden come once in 5 s, too.
+        assert!(forced <= 2 + 2 * 30 / 5, "{forced}");
+        world.wish(2, Wish::Full);
+        world.pass(8.0, |_| {});
+        assert_eq!(world.viewers[&2].share, Some(Share::Full(MAIN)));
     });
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::network::Network;
 use crate::call::CallId;
-use crate::camera::demand::{BitratePolicy, Config, Demand, Input, Output, Share, Sink};
+use crate::camera::demand::{BitratePolicy, Config, Demand, Input, Output, Share, Sink, Wish};
 use crate::dice::Dice;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::adapt::rate::BitrateLimits;
@@ -146,6 +146,10 @@ impl World {
     pub(super) fn leave(&mut self, id: u64) {
         self.viewers.remove(&id);
         self.input(Input::Wants { sink: sink(id), streams: BTreeSet::new() });
+    }
+
+    pub(super) fn wish(&mut self, id: u64, wish: Wish) {
+        self.input(Input::Wish { sink: sink(id), wish });
     }
 
     pub(super) fn set_policy(&mut self, policy: BitratePolicy) {
