@@ -6,6 +6,9 @@
 mod chaos;
 #[path = "redis/cluster.rs"]
 mod cluster;
+#[cfg(target_os = "linux")]
+#[path = "redis/slow_peers.rs"]
+mod slow_peers;
 #[path = "redis/world.rs"]
 mod world;
 

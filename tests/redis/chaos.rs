@@ -1,7 +1,7 @@
 //! Three instances in processes of their own on one Redis, clients that never stop sending, and faults: an instance is
 //! killed and restarted, another is suspended for longer than the timeout, Redis restarts, stops for five seconds,
 //! disconnects its subscribers. Everything sent arrives, once and in order, except while an instance dies or hangs;
-//! after each fault every roster is exact again.
+//! after each fault every roster is exact again. The same beside peers that read too slowly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines, Read};
@@ -15,10 +15,13 @@ use symple::net::redis::RedisConfig;
 use symple::proto::{Draft, Kind};
 use symple::{Client, Server};
 
+#[cfg(target_os = "linux")]
+use super::slow_peers::SlowPeers;
 use super::world::{World, wait_for};
 
 const REDIS: &str = "SYMPLE_TEST_REDIS";
 const LISTEN: &str = "SYMPLE_TEST_LISTEN";
+const QUEUE: &str = "SYMPLE_TEST_QUEUE";
 const CLIENTS: usize = 9;
 
 /// The entry point of a child process; otherwise it does nothing.
@@ -27,7 +30,8 @@ fn an_instance_in_a_process_of_its_own() {
     let (Ok(redis), Ok(listen)) = (std::env::var(REDIS), std::env::var(LISTEN)) else { return };
     let mut config = ServerConfig::listen([listen.parse().expect("an address")]);
     config.redis = Some(RedisConfig::new(redis.parse().expect("an address")));
-    (config.hub.rate, config.hub.burst, config.hub.queue_limit) = (1e6, 1e6, 64 << 20);
+    let queue = std::env::var(QUEUE).ok().and_then(|bytes| bytes.parse().ok()).expect("a number");
+    (config.hub.rate, config.hub.burst, config.hub.queue_limit) = (1e6, 1e6, queue);
     let server = Server::bind(config).expect("a free port");
     println!("\nlistening {}", server.addresses()[0]);
     // Ends with the test, however that ends.
@@ -46,11 +50,13 @@ struct Process {
 }
 
 impl Process {
-    fn start(world: &World, listen: &str) -> Process {
+    /// Its peers have queues of this many bytes.
+    fn start(world: &World, listen: &str, queue: usize) -> Process {
         let mut child = Command::new(std::env::current_exe().expect("we run"))
             .args(["--exact", "chaos::an_instance_in_a_process_of_its_own", "--nocapture"])
             .env(REDIS, format!("redis://127.0.0.1:{}", world.port))
             .env(LISTEN, listen)
+            .env(QUEUE, queue.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -148,6 +154,9 @@ struct Chaos {
     world: World,
     processes: Vec<Process>,
     talkers: Vec<Talker>,
+    queue: usize,
+    /// The size of messages while nothing is wrong.
+    bytes: usize,
     dice: u64,
     sent: u64,
     delivered: u64,
@@ -159,8 +168,8 @@ impl Chaos {
         (self.dice >> 33) as usize % sides
     }
 
-    /// Sends one message of any form; returns the recipients, if it was sent.
-    fn say(&mut self) -> Option<(usize, u64, Vec<usize>)> {
+    /// Sends one message of any form and about this size; returns the recipients, if it was sent.
+    fn say(&mut self, bytes: usize) -> Option<(usize, u64, Vec<usize>)> {
         let (from, to) = (self.roll(CLIENTS), self.roll(CLIENTS));
         let form = self.roll(6);
         let all = 0..CLIENTS;
@@ -181,7 +190,7 @@ impl Chaos {
             _ => (draft, all.collect()),
         };
         let talker = &mut self.talkers[from];
-        talker.client.send(draft.data(&talker.said)).ok()?;
+        talker.client.send(draft.data(&talker.said).with("rest", &"x".repeat(bytes))).ok()?;
         let n = talker.said;
         talker.said += 1;
         self.sent += 1;
@@ -200,7 +209,7 @@ impl Chaos {
         let mut owed = vec![Owed::new(); CLIENTS];
         let mut said = 0;
         while said < messages {
-            match self.say() {
+            match self.say(self.bytes) {
                 Some((from, n, whom)) => {
                     said += 1;
                     whom.into_iter().for_each(|whom| _ = owed[whom].insert((format!("user-{from}"), n)));
@@ -242,7 +251,7 @@ impl Chaos {
         let end = Instant::now() + time;
         while Instant::now() < end {
             for _ in 0..10 {
-                let Some((from, n, whom)) = self.say() else { continue };
+                let Some((from, n, whom)) = self.say(0) else { continue };
                 whom.into_iter().for_each(|whom| _ = owed[whom].insert((format!("user-{from}"), n)));
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -256,8 +265,9 @@ impl Chaos {
                 self.talkers.iter().map(|t| Some(t.client.peer()?.address().to_string())).collect();
             let Some(ids) = ids else { return false };
             self.talkers.iter().all(|talker| {
-                let mut roster: BTreeSet<String> =
-                    talker.client.roster().iter().map(|peer| peer.address().to_string()).collect();
+                let roster = talker.client.roster();
+                let roster = roster.iter().map(|peer| peer.address().to_string());
+                let mut roster: BTreeSet<String> = roster.filter(|peer| !peer.starts_with("slow")).collect();
                 roster.extend(talker.client.peer().map(|peer| peer.address().to_string()));
                 roster == ids
             })
@@ -306,7 +316,7 @@ impl Chaos {
                 self.processes[at].kill();
                 let time = Duration::from_millis(self.roll(3000) as u64);
                 self.talk(time, owed);
-                self.processes[at] = Process::start(&self.world, &address);
+                self.processes[at] = Process::start(&self.world, &address, self.queue);
             }
             1 => {
                 self.processes[at].signal("-STOP");
@@ -342,24 +352,63 @@ impl Chaos {
     }
 }
 
-fn run(rounds: usize, messages: usize) {
-    let Some(world) = World::start(0) else { return };
-    let dice = std::env::var("SYMPLE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
-    let processes: Vec<_> = (0..3).map(|_| Process::start(&world, "127.0.0.1:0")).collect();
-    let talkers = (0..CLIENTS).map(|at| Talker::start(&processes[at % 3].address, at)).collect();
-    let mut chaos = Chaos { world, processes, talkers, dice, sent: 0, delivered: 0 };
-    chaos.heal();
-    for round in 0..rounds {
-        chaos.calm(messages);
-        chaos.fault(round);
+impl Chaos {
+    /// Three instances whose peers have queues of this many bytes, and clients that send messages of this size.
+    fn start(queue: usize, bytes: usize) -> Option<Chaos> {
+        let world = World::start(0)?;
+        let dice = std::env::var("SYMPLE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+        let processes: Vec<_> = (0..3).map(|_| Process::start(&world, "127.0.0.1:0", queue)).collect();
+        let talkers = (0..CLIENTS).map(|at| Talker::start(&processes[at % 3].address, at)).collect();
+        Some(Chaos { world, processes, talkers, queue, bytes, dice, sent: 0, delivered: 0 })
     }
-    chaos.calm(messages);
-    println!("{} messages were sent, {} deliveries owed and made", chaos.sent, chaos.delivered);
+
+    fn run(&mut self, rounds: usize, messages: usize) {
+        self.heal();
+        for round in 0..rounds {
+            self.calm(messages);
+            self.fault(round);
+        }
+        self.calm(messages);
+        println!("{} messages were sent, {} deliveries owed and made", self.sent, self.delivered);
+    }
+}
+
+/// Without slow readers, no queue is ever full.
+fn run(rounds: usize, messages: usize) {
+    if let Some(mut chaos) = Chaos::start(64 << 20, 0) {
+        chaos.run(rounds, messages);
+    }
+}
+
+/// Slow readers at each instance hold everybody now and then.
+#[cfg(target_os = "linux")]
+fn run_with_slow_peers(rounds: usize, messages: usize) {
+    // Messages of all clients to all fill the kernel's buffers, up to 4 MB at the server, within one round.
+    let Some(mut chaos) = Chaos::start(1 << 20, 30_000) else { return };
+    let addresses: Vec<String> = chaos.processes.iter().map(|process| process.address.clone()).collect();
+    let slow = SlowPeers::start(&addresses, "all");
+    chaos.run(rounds, messages);
+    println!("slow peers came {} times", slow.came());
+    // Those that were not closed and those whose instance died would come back that often without any close.
+    assert!(slow.came() > 4 * addresses.len(), "they were closed");
 }
 
 #[test]
 fn only_the_death_of_an_instance_loses_messages() {
     run(5, 1000);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn slow_readers_and_faults_lose_nothing() {
+    run_with_slow_peers(5, 1000);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "takes ten minutes"]
+fn slow_readers_and_faults_for_long() {
+    run_with_slow_peers(30, 2000);
 }
 
 /// At least 200,000 messages.
