@@ -101,7 +101,7 @@ impl Room {
     }
 }
 
-/// A fall to less than so many percent of what there was before a rise is not due to the rise: the network changed.
+/// A fall below this percentage of the bitrate before a rise is not due to the rise: the network changed.
 const CHANGED: u64 = 75;
 
 impl RateControl {

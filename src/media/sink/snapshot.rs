@@ -83,8 +83,8 @@ impl<W> Snapshots<W> {
         self.every = every;
     }
 
-    /// A request; `can` says whether the source makes JPEG, and `age` how old the snapshot may be for it to be served
-    /// again, if that is longer than usual.
+    /// A request. `can`: whether the source makes JPEG. `age`: the maximum age of a snapshot to serve again, if that is
+    /// longer than usual.
     pub(crate) fn ask(&mut self, waiter: W, age: Duration, can: bool, now: Instant) {
         let age = age.max(self.every);
         let outcome = match &self.last {

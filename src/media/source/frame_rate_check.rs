@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// Frames are counted for so long before it is judged: a moment in the dark is no trouble.
+/// How long frames are counted before a verdict: a moment in the dark is no problem.
 const WINDOW: Duration = Duration::from_secs(5);
-/// Under this part of the agreed rate it is too slow: half the light halves the rate of many cameras.
+/// Below this part of the negotiated rate a camera is too slow: half the light halves the rate of many cameras.
 const SLOW: f64 = 0.7;
-/// Over this part it keeps it again.
+/// From this part on it keeps the rate again.
 const KEPT: f64 = 0.9;
 
-/// The count.
+/// Counts a camera's frames.
 #[derive(Debug)]
 pub struct FrameRateCheck {
     agreed: f64,
@@ -22,22 +22,22 @@ pub struct FrameRateCheck {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FrameRateVerdict {
-    /// Far fewer than agreed: so many a second.
+    /// Far fewer frames than negotiated.
     TooSlow {
-        /// The rate that it keeps.
+        /// The actual rate, in frames per second.
         per_second: f64,
     },
-    /// The agreed rate again.
+    /// The negotiated rate again.
     Kept,
 }
 
 impl FrameRateCheck {
-    /// `agreed` frames a second.
+    /// Creates a check for a camera that negotiated `agreed` frames per second.
     pub fn new(agreed: f64) -> Self {
         FrameRateCheck { agreed, since: None, frames: 0, slow: false }
     }
 
-    /// A frame came. Tells when that changes the verdict.
+    /// A frame arrived. Returns the verdict if that changes it.
     pub fn handle_frame(&mut self, now: Instant) -> Option<FrameRateVerdict> {
         let Some(since) = self.since else {
             self.since = Some(now);

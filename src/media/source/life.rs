@@ -1,4 +1,4 @@
-//! The life of a source: when it is opened, closed and opened again, and what is announced of that. Pure.
+//! The life of a source: when it is opened, closed and reopened, and what is announced about that. Pure.
 //!
 //! ```text
 //!            wanted            first frame
@@ -10,17 +10,17 @@
 //!    │                    ▲                                      │
 //!    │                    └────── failed, stalled, ended ────────┘
 //!    │
-//!    └── ended │ gave up: where nothing is tried again; when it is wanted the next time it opens anew
+//!    └── ended │ gave up: not retried; opened again when it is next wanted
 //! ```
 //!
 //! # The policy
 //!
-//! - **Waits.** 1, 2, 4, 8, 16, and then 30 s between two tries; from the beginning again after a run of
-//!   [`GOOD_RUN`], and when nobody wants it any more.
-//! - **What waiting does not mend** is given up at once: a missing plugin, a wrong password.
-//! - **What is not there**, a camera that is not plugged in or a host that does not answer, is announced once, then
-//!   looked for twice a second without a word.
-//! - **A file** begins again at its end, or has ended; one that fails is given up.
+//! - **Waits.** 1, 2, 4, 8, 16, and then 30 s between attempts; they start over after a run of [`GOOD_RUN`], and when
+//!   nobody wants the source any more.
+//! - **Errors that waiting cannot fix**, such as a missing plugin or a wrong password, end the attempts at once.
+//! - **What is not there**, a camera that is not plugged in or a host that does not answer, is announced once, and then
+//!   looked for silently twice a second.
+//! - **A file** restarts at its end, or has ended; one that fails is given up.
 //! - **Nothing for [`STALL`]**, or [`FIRST`] before the first frame, is a stall, and the source is opened again.
 
 use std::collections::VecDeque;
@@ -44,28 +44,29 @@ pub(crate) const SHORTEST_REPEAT: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Who opens a source again that is lost.
+/// Who reopens a lost source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reopening {
-    /// We do, after a wait: it is live, as a camera is.
+    /// This core, after a wait: live sources such as cameras.
     AfterWait,
-    /// We do at its end, which is not a loss; when it fails it is given up: a file.
+    /// This core, at the source's end, which is not a loss; if it fails it is given up: repeated files.
     AtEnd,
-    /// Nobody does: a file that is played once.
+    /// Nobody: files that are played once.
     Never,
-    /// It mends itself: an application that feeds us. It is neither closed when it fails nor missed when it is quiet.
+    /// The source itself: an application that pushes frames. It is neither closed when it fails nor considered stalled when
+    /// it is silent.
     ByItself,
 }
 
-/// What is to know of a source.
+/// The properties of a source.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// Who opens it again.
+    /// Who reopens it.
     pub reopening: Reopening,
-    /// It can be unplugged, and to look for it costs nothing: opening it fails at once with [`ErrorKind::NoCamera`], or
+    /// It can be unplugged, and checking for it costs nothing: opening it fails at once with [`ErrorKind::NoCamera`], or
     /// with [`ErrorKind::Unreachable`].
     pub pluggable: bool,
-    /// What a stall is called.
+    /// The error of a stall.
     pub stalled: MediaError,
 }
 

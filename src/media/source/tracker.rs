@@ -1,14 +1,14 @@
-//! What a source does, by its events: a producer of one's own need not say [`SourceEvent::State`].
+//! Derives a source's status from its events, so that an application's producer need not send [`SourceEvent::State`].
 
 use super::{SourceEvent, SourceState, SourceStatus};
 
-/// Keeps a source's status while anything of it is wanted.
+/// Tracks the status of a source while any of its streams is wanted.
 pub(crate) struct StatusTracker {
-    /// It is opened again after a failure or an end: not a file.
+    /// It is reopened after a failure or an end: not a file.
     live: bool,
-    /// It says what it does by itself, and its other events say nothing beyond that.
+    /// It sends its state itself, so its other events add nothing.
     says: bool,
-    /// Its last end has had no start after it.
+    /// It has ended, and not started since.
     ended: bool,
     status: Option<SourceStatus>,
 }
@@ -23,7 +23,7 @@ impl StatusTracker {
         self.status
     }
 
-    /// Whether it came to its end or failed, and is not tried again by itself.
+    /// Whether it ended or failed, and will not be retried.
     pub(crate) fn is_over(&self) -> bool {
         let over = |status: SourceStatus| matches!(status.state, SourceState::Ended | SourceState::Failed);
         self.status.is_some_and(over)

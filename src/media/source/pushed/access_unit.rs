@@ -14,7 +14,7 @@ const MOST: usize = 64 * 1024;
 /// An access unit that is in order.
 #[derive(Debug, PartialEq)]
 pub(super) enum Unit {
-    /// A frame. Its format is told by video key frames.
+    /// A frame; video key frames have the format.
     Frame { data: Arc<[u8]>, key: bool, format: Option<VideoFormat> },
     /// Parameter sets alone, which are kept for the key frames that come without.
     ParameterSets,
@@ -40,12 +40,12 @@ impl Units {
         Units { codec, last: None, sets: Sets::default() }
     }
 
-    /// Times may begin anywhere again.
+    /// The next timestamp may have any value.
     pub(super) fn begin(&mut self) {
         self.last = None;
     }
 
-    /// Looks at a unit that is said to be a key frame, or not.
+    /// Checks a unit; `key` is the application's claim that it is a key frame.
     pub(super) fn check(&mut self, data: Arc<[u8]>, key: bool, pts: Duration) -> Result<Unit, PushError> {
         if data.is_empty() {
             return Err(PushError::Empty);

@@ -15,7 +15,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A frame of this time goes on; whether frames are missing before it. Gives the rate, 0 until it is known.
+    /// A frame with this time is forwarded; whether frames are missing before it. Returns the rate, 0 until it is known.
     pub(super) fn handle_frame(&mut self, pts: Duration, begins: bool) -> u32 {
         if self.fps > 0 {
             return self.fps;

@@ -370,7 +370,7 @@ struct State {
     feeds: usize,
     /// Zero of all presentation times.
     epoch: Instant,
-    /// A time as it is given, and as it goes on.
+    /// A timestamp as pushed, and as forwarded.
     zero: Option<(Duration, Duration)>,
     /// The latest that went on.
     newest: Duration,
@@ -455,7 +455,7 @@ impl State {
     /// Takes what happened to the source, then starts and stops the streams that it changes.
     fn live(&mut self, input: Input, now: Instant) {
         if matches!(input, Input::Failed(_)) {
-            // What is lost begins anew at a key frame.
+            // After a loss the stream continues at a key frame.
             for stream in &mut self.streams {
                 (stream.running, stream.discontinuity) = (false, stream.discontinuity || stream.running);
                 stream.units.begin();
@@ -566,7 +566,7 @@ impl State {
         made.saturating_add(pts.saturating_sub(given)) > clock.max(self.newest) + MOST_AHEAD
     }
 
-    /// A presentation time as it goes on: from the making of the source, and rising over restarts.
+    /// A presentation time as forwarded: since the source was created, and increasing across restarts.
     fn time(&mut self, pts: Duration, captured: Instant) -> Duration {
         let (given, made) = *self.zero.get_or_insert_with(|| {
             let since = captured.saturating_duration_since(self.epoch) + HEADROOM;
