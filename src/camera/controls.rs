@@ -17,22 +17,22 @@ use crate::media::source::controls::{Control, Value};
 use crate::media::source::{Command, RequestId};
 use crate::proto::{Message, Status};
 
-/// What such commands are sent to.
+/// The node of these commands.
 const NODE: &str = "camera:control";
 
-/// Commands that wait for the device. Each takes it milliseconds.
+/// The maximum number of commands that wait for the device, which takes milliseconds for each.
 const MAX_ASKED: usize = 32;
 
-/// How long a device may take to answer. One that is being opened takes a second or two.
+/// How long a device may take to respond. Opening one takes a second or two.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Commands of one host, or user, who may set the controls: a hand that drags a slider.
+/// Commands of one host or user with permission: a hand that drags a slider.
 const ALLOWED: RateLimit = RateLimit { per_second: 50, burst: 100 };
 
-/// Commands of one host, or user, who may not, and is told so.
+/// Commands of one host or user without permission that get a refusal.
 const REFUSED: RateLimit = RateLimit { per_second: 2, burst: 8 };
 
-/// What a peer wants.
+/// A valid command.
 #[derive(Clone, Debug, PartialEq)]
 enum ControlRequest {
     List,
@@ -42,20 +42,20 @@ enum ControlRequest {
 /// A reply: its status and data.
 pub(crate) type Reply = (Status, Json);
 
-/// What is to be done outside.
+/// A request to the core.
 #[derive(Debug)]
 pub(super) enum Output {
     /// The answer to a peer's command.
     Reply(Message, Reply),
-    /// What the device is asked for.
+    /// A command for the device.
     Command(Command),
 }
 
-/// The commands under way, and what is known of the controls.
+/// The pending commands, and the controls as last read.
 pub(crate) struct ControlCommands {
     permission: ControlPermission,
     known: Vec<Control>,
-    /// Commands that the device has not answered yet, with when it was asked.
+    /// Commands without a response so far, and when they were sent to the device.
     asked: BTreeMap<RequestId, (Instant, Message)>,
     out: VecDeque<Output>,
     heard: Buckets<RateKey>,
@@ -84,12 +84,12 @@ impl ControlCommands {
         self.out.pop_front()
     }
 
-    /// When the oldest command is answered although the device is silent.
+    /// When the oldest command times out.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.asked.values().map(|(at, _)| *at + ANSWERS_WITHIN).min()
     }
 
-    /// A peer's command, under this request id if the device is asked. `host` is where the peer is, if that is known.
+    /// A peer's command; `request` identifies it to the device. `host` is the peer's, if it is known.
     pub(super) fn handle_command(
         &mut self,
         command: Message,
@@ -109,7 +109,7 @@ impl ControlCommands {
         self.out.push_back(Output::Command(wanted));
     }
 
-    /// Answers the commands that the device has not answered in time.
+    /// Refuses the commands that the device has not executed in time.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         let late =
             |_: &RequestId, (at, _): &mut (Instant, Message)| now.duration_since(*at) >= ANSWERS_WITHIN;
@@ -128,7 +128,7 @@ impl ControlCommands {
         !self.known.is_empty() && self.permission.is_given()
     }
 
-    /// Whether to answer a command at all: each is answered, and nobody makes us send as much as they like.
+    /// Whether to reply to a command at all, so that nobody can make this camera send at any rate.
     fn admits(&mut self, command: &Message, host: Option<IpAddr>, now: Instant) -> bool {
         let Some(from) = command.from() else { return false };
         let allowed = self.permission.allows(from.user());
@@ -136,19 +136,19 @@ impl ControlCommands {
         buckets.take(&RateKey::new(host, from.as_str()), now)
     }
 
-    /// What a command wants of the device.
+    /// Parses and checks a command.
     ///
-    /// Errors: the reply to one that wants what it may not, or what nobody understands.
+    /// Errors: the reply to a command without permission, or to one that is invalid.
     fn request(&self, command: &Message) -> Result<ControlRequest, Reply> {
         let refuse =
             |status, code: &str, message: String| (status, json!({ "code": code, "message": message }));
         let user = command.from().map(|from| from.user().to_owned()).unwrap_or_default();
         if !self.permission.allows(&user) {
-            let message = "this camera's controls are not for you: its owner says who may set them";
+            let message = "you may not set this camera's controls: its owner decides who may";
             return Err(refuse(Status::FORBIDDEN, "not-allowed", message.into()));
         }
         if self.asked.len() >= MAX_ASKED {
-            let message = "too much is asked of the camera at once: wait for the replies";
+            let message = "too many requests at once: wait for the replies";
             return Err(refuse(Status::UNAVAILABLE, "busy", message.into()));
         }
         let bad = |message: &str| refuse(Status::BAD_REQUEST, "bad-request", message.into());

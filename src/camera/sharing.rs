@@ -1,4 +1,4 @@
-//! What each viewer gets of the video, in public: the policy, the share, and what a viewer is told of it.
+//! What each viewer gets of the video, as applications and viewers see it: the policy, the share and its reason.
 
 use serde_json::{Value, json};
 
@@ -9,14 +9,14 @@ pub use super::demand::ShareReason;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BitratePolicy {
-    /// The choice with which the viewer that is worst off loses least, compared with watching alone. Viewers on slower
-    /// networks get the small rendition or key frames, so that where networks are either fast or slow no viewer costs
-    /// the others more than a tenth.
+    /// The worst-off viewer loses as little as possible, compared with watching alone. Viewers on slower networks get the
+    /// small rendition or key frames, so that if networks are either fast or slow, no viewer costs the others more than a
+    /// tenth.
     #[default]
     Best,
-    /// The slowest viewer's: everybody gets the same.
+    /// The slowest viewer's; everybody gets the same.
     Slowest,
-    /// The viewer's with this user name; as `Best` while it does not watch.
+    /// That of the viewer with this user name; `Best` while it is not watching.
     Follow(String),
 }
 
@@ -28,9 +28,9 @@ pub enum Share {
     Full,
     /// The small rendition.
     Small,
-    /// Key frames, as many as its network carries.
+    /// Only key frames, as many as its network carries.
     KeyFrames,
-    /// No video: at most stills.
+    /// No video; at most snapshots.
     Nothing,
 }
 
@@ -45,7 +45,7 @@ impl Share {
         }
     }
 
-    /// What a viewer is told: the `data` of an event `share`.
+    /// The `data` of the event `share` for a viewer.
     pub(super) fn told(self, reason: ShareReason) -> Value {
         json!({ "share": self.code(), "code": reason.code(), "message": reason.to_string() })
     }

@@ -1,5 +1,5 @@
-//! The camera's core, sans-IO: what those in calls take reaches [`demand`](super::demand), what it decides reaches
-//! the source, and what the source does is told to all.
+//! The camera's core, sans-IO. It passes what viewers and readers want to [`demand`](super::demand), the decisions to the
+//! source, and the source's frames and status to viewers, readers and the application.
 
 mod shares;
 mod source;
@@ -34,30 +34,30 @@ use crate::rtc::{self, Path, ShardId, Transmit};
 pub(crate) use crate::calling::Whence;
 use shares::Shares;
 
-/// What a studio is told at its start.
+/// The configuration of the core.
 pub(crate) struct Config {
     pub rtc: rtc::Config,
-    /// What the source announces.
+    /// The streams that the source announces.
     pub streams: Vec<StreamInfo>,
     pub bitrate: BitrateLimits,
-    /// Whether less than everything may be asked of an encoder.
+    /// Whether frame rate and size may be lowered.
     pub adapt: bool,
-    /// From which temperatures on less is asked; `None` where nothing is read.
+    /// The temperatures at which the load is reduced; `None` without a thermometer.
     pub heat: Option<temperature::TemperatureLimits>,
     pub answer: AnswerPolicy,
     pub max_viewers: usize,
-    /// Calls without media that each host, or user, may have.
+    /// The maximum number of calls without media per host or user.
     pub max_unconnected: usize,
-    /// Offers of each host, or user.
+    /// The rate of offers per host or user.
     pub offer_rate: RateLimit,
     pub linger: Duration,
     /// Whose network the bitrate follows.
     pub policy: BitratePolicy,
-    /// How old a snapshot may be that is served again.
+    /// The maximum age of a snapshot that is served again.
     pub snapshot_every: Duration,
-    /// The source is a camera, and no file that comes to an end.
+    /// The source is live: it does not end like a file.
     pub live: bool,
-    /// Commands to the source's controls; `None` if they are the application's.
+    /// Commands to the source's controls; `None` if the application handles them.
     pub controls: Option<ControlCommands>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) enum Input<'a> {
         data: Option<&'a str>,
         call: Option<&'a str>,
     },
-    /// A peer's command to the controls, under this request id if the source is asked.
+    /// A peer's command to the controls; the request id is for the source.
     Control {
         command: Message,
         whence: Whence,
@@ -91,24 +91,24 @@ pub(crate) enum Input<'a> {
         whence: Whence,
     },
     Frame(&'a Frame),
-    /// Frames of a stream were lost before they came here.
+    /// Frames of a stream were lost before they arrived here.
     Torn(StreamId),
-    /// What the source says, frames apart.
+    /// An event of the source, other than a frame.
     Source(SourceEvent),
     Datagram {
         path: Path,
         data: &'a [u8],
     },
-    /// What the board said, as [`Output::ReadHeat`] wanted.
+    /// The board's readings, in reply to [`Output::ReadHeat`].
     Heat(temperature::Reading),
-    /// Another source takes the place of the one before, and has been asked for nothing yet.
+    /// The source was replaced. The new one has received no command yet.
     Replaced {
         streams: Vec<StreamInfo>,
         live: bool,
     },
     /// Settings that change while it runs.
     Settings(LiveSettings),
-    /// All calls are hung up.
+    /// Ends all calls.
     Shutdown,
     Timeout,
 }
@@ -123,10 +123,10 @@ pub(crate) struct LiveSettings {
     pub snapshot_every: Duration,
 }
 
-/// What is to be done outside.
+/// A request to the driver.
 #[derive(Debug)]
 pub(crate) enum Output {
-    /// A message of a call, by the signalling.
+    /// Sends a message of a call.
     Send {
         to: String,
         subtype: &'static str,
@@ -155,18 +155,18 @@ pub(crate) struct Studio {
     pub calling: calling::Core,
     demand: Demand,
     source: StatusTracker,
-    /// What those who watch were told of it last; `None` while nobody does.
+    /// The status last sent to viewers; `None` while nobody watches.
     status: Option<SourceStatus>,
-    /// Frames flow, for those who watch: without any there is nothing to adapt.
+    /// Frames are flowing to viewers: otherwise there is nothing to adapt.
     flows: bool,
     audience: Audience,
     /// How many watch.
     joined: usize,
-    /// How many watched when the program was told last.
+    /// The number of viewers last reported to the program.
     watching: usize,
     shares: Shares,
     policy: BitratePolicy,
-    /// As demand has it.
+    /// The policy that demand has.
     applied: demand::BitratePolicy,
     takers: BTreeMap<u64, Taker>,
     snapshots: Snapshots<Arc<PendingSnapshot>>,

@@ -1,5 +1,5 @@
-//! From what demand decides for each viewer to its session, to the viewer and to the program; and back, what its network
-//! does.
+//! Passes the share of each viewer from demand to its session, the viewer and the program, and reports its network back to
+//! demand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use crate::media::StreamId;
 use crate::proto::Message;
 use crate::rtc::Serving;
 
-/// How often demand learns what is sent to each viewer, and what becomes of it.
+/// How often demand gets what is sent to each viewer, with loss and round trip.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What each viewer gets, and what was sent to it.
+/// The share of each viewer, and what was sent to it.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     served: BTreeMap<CallId, Served>,
@@ -45,7 +45,7 @@ impl Shares {
         self.served.get(&call).map(|served| (served.share.into(), served.reason))
     }
 
-    /// What is sent to a viewer in bit/s since the last time; `None` the first time, or if its session began anew.
+    /// What is sent to a viewer in bit/s since the last time; `None` the first time, or if its session restarted.
     fn sent(&mut self, call: CallId, bytes: u64, now: Instant) -> Option<u32> {
         let (before, at) = self.sent.insert(call, (bytes, now))?;
         rate(bytes.checked_sub(before)?, now.duration_since(at))
@@ -75,7 +75,7 @@ impl Studio {
         self.out.push_back(Output::Event(Event::Share { id: ViewerId(call), share, reason }));
     }
 
-    /// A viewer agreed on these streams. Its session may be another one, which knows nothing of what was decided.
+    /// A viewer agreed on these streams. Its session may be a new one that lacks the decisions made so far.
     pub(super) fn serve_again(&mut self, call: CallId, takes: &BTreeSet<StreamId>, now: Instant) {
         let Some(Served { share, .. }) = self.shares.served.get(&call).copied() else { return };
         let codec = |id: StreamId| self.demand.stream(id).map(|info| info.codec);

@@ -1,4 +1,4 @@
-//! The source as those who take its frames know it: what it says, what it gives, and to whom of the program.
+//! Handles the source's events, and delivers its frames and snapshots to the program.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::media::source::{SourceEvent, SourceState, SourceStatus, StatusTracker
 use crate::media::{Codec, Format, Frame, StreamInfo, VideoFormat};
 
 impl Studio {
-    /// Frames of these codecs go to the outbox from now on; of none, of the best video and the audio.
+    /// Delivers frames of these codecs to the outbox from now on; without codecs, those of the best video and the audio.
     pub(in crate::camera) fn take_frames(
         &mut self,
         id: u64,
@@ -40,7 +40,7 @@ impl Studio {
         }
     }
 
-    /// The newest frame as JPEG, now or once it is there; one of this `age` will do.
+    /// The newest frame as JPEG, now or once it arrives; one not older than `age` is reused.
     pub(in crate::camera) fn snapshot(&mut self, age: Duration, now: Instant) -> Arc<PendingSnapshot> {
         let jpeg = sink::choose(self.demand.streams(), &[Codec::Jpeg]);
         let slot = Arc::new(PendingSnapshot::default());
@@ -53,7 +53,7 @@ impl Studio {
         slot
     }
 
-    /// What the source is asked for now.
+    /// The streams that are currently requested from the source.
     pub(crate) fn running(&self) -> Vec<StreamInfo> {
         self.demand.running().iter().filter_map(|id| self.demand.stream(*id)).copied().collect()
     }
@@ -189,7 +189,7 @@ impl Studio {
         self.rest_snapshots(now);
     }
 
-    /// Another source goes on where the one before was; calls stay.
+    /// Another source replaces the current one; calls continue.
     pub(super) fn replace(&mut self, streams: Vec<StreamInfo>, live: bool, now: Instant) {
         if let Some(controls) = &mut self.controls {
             controls.abandon();

@@ -1,4 +1,4 @@
-//! Whom calls bring: what the program asks of them, and what they say.
+//! Viewers and their calls: the program's commands, and the events of calls.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::proto::Address;
 use crate::rtc::{self, SessionStats, Shard};
 
 impl Studio {
-    /// Calls a peer, to show it the pictures. `at_once`: with our offer in the init.
+    /// Calls a peer to send it the video. `at_once`: with our offer in the init.
     pub(crate) fn invite(
         &mut self,
         to: &str,
@@ -46,14 +46,14 @@ impl Studio {
         Ok(())
     }
 
-    /// Ends every call, those that are not connected yet too. Says how many.
+    /// Ends all calls, including those that are not connected yet. Returns how many.
     pub(crate) fn hang_up_all(&mut self, end: &End, now: Instant) -> usize {
         let count = self.calling.hang_up_all(end, now);
         self.settle(now);
         count
     }
 
-    /// Where those who watch are.
+    /// The addresses of all connected viewers.
     pub(crate) fn watchers(&self) -> Vec<Address> {
         self.calling.parties().filter(|party| party.joined).map(|party| party.peer.clone()).collect()
     }
@@ -138,7 +138,7 @@ impl Studio {
         self.out.push_back(Output::Event(event));
     }
 
-    /// Whether the encoder makes what was negotiated with these viewers; told once for all of them.
+    /// Checks whether the encoder's profile is the one negotiated with these viewers; warns once for all of them.
     pub(super) fn check_profiles(&mut self, calls: &[CallId]) {
         let agreed = calls.iter().filter_map(|call| {
             let stats = self.calling.stats(*call)?;
