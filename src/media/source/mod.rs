@@ -8,7 +8,7 @@ pub mod frame_rate;
 pub mod frame_rate_check;
 mod interface;
 #[cfg_attr(not(feature = "gst"), allow(dead_code, reason = "the drivers use all of it"))]
-pub(in crate::media) mod life;
+pub(in crate::media) mod lifecycle;
 mod location;
 mod pushed;
 pub mod sender_clock;

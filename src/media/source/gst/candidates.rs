@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::encoders::Chosen;
-use crate::media::source::life::GOOD_RUN;
+use crate::media::source::lifecycle::GOOD_RUN;
 
 /// How often an encoder that has made frames may fail in a row before the next one is used.
 const MAX_FAILURES: u32 = 3;

@@ -1,4 +1,4 @@
-//! The control thread: only it opens, changes and closes runs, as [`Life`] decides.
+//! The control thread: only it opens, changes and closes runs, as [`Lifecycle`] decides.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -21,14 +21,14 @@ use super::streams::Maker;
 use super::target::Target;
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::source::frame_rate_check::FrameRateVerdict;
-use crate::media::source::life::{self, Input, Life, Reopening};
+use crate::media::source::lifecycle::{self, Input, Lifecycle, Reopening};
 use crate::media::source::v4l2::device::FrameRate;
 use crate::media::source::{Command, Location, SourceEvent};
 use crate::media::{StreamId, VIDEO_H264_SMALL};
 
 pub(super) struct Control {
     plan: Plan,
-    life: Life,
+    life: Lifecycle,
     /// Of the streams that exist.
     wanted: BTreeSet<StreamId>,
     run: Option<Run>,
@@ -37,7 +37,7 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(plan: Plan) -> Self {
-        let life = Life::new(life::Config {
+        let life = Lifecycle::new(lifecycle::Config {
             reopening: reopening(&plan.settings),
             // Finding a CSI camera requires opening it, which is too much to do twice a second.
             pluggable: matches!(plan.settings.source, Location::V4l2 { .. } | Location::Rtsp { .. }),
@@ -75,10 +75,10 @@ impl Control {
     fn perform(&mut self) -> Option<Instant> {
         loop {
             match self.life.poll_output() {
-                life::Output::Open => self.open(),
-                life::Output::Close => self.run = None,
-                life::Output::Event(event) => self.announce(event),
-                life::Output::Timeout(at) => return at,
+                lifecycle::Output::Open => self.open(),
+                lifecycle::Output::Close => self.run = None,
+                lifecycle::Output::Event(event) => self.announce(event),
+                lifecycle::Output::Timeout(at) => return at,
             }
         }
     }

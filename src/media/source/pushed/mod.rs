@@ -16,7 +16,7 @@ pub use error::PushError;
 
 use self::access_unit::{Unit, Units};
 use self::frame_rate::Pace;
-use super::life::{self, Input, Life, Reopening};
+use super::lifecycle::{self, Input, Lifecycle, Reopening};
 use super::{Command, Listener, Produce, Source, SourceEvent};
 use crate::media::adapt::ladder::Quality;
 use crate::media::error::{ErrorKind, MediaError};
@@ -105,7 +105,7 @@ impl Source {
             info.rendition = u8::try_from(before.count()).unwrap_or(u8::MAX);
             Stream::new(info)
         });
-        let life = Life::new(life::Config {
+        let life = Lifecycle::new(lifecycle::Config {
             reopening: Reopening::ByItself,
             pluggable: false,
             stalled: MediaError::new(ErrorKind::Stalled, "the application has stopped pushing frames"),
@@ -365,7 +365,7 @@ enum Out {
 
 /// What feeds and source share. Time is an argument.
 struct State {
-    life: Life,
+    life: Lifecycle,
     streams: Vec<Stream>,
     feeds: usize,
     /// Zero of all presentation times.
@@ -466,10 +466,12 @@ impl State {
         let mut last = Vec::new();
         loop {
             match self.life.poll_output() {
-                life::Output::Timeout(_) => break,
-                life::Output::Event(event @ (SourceEvent::Stopped | SourceEvent::GaveUp)) => last.push(event),
-                life::Output::Event(event) => self.event(event),
-                life::Output::Open | life::Output::Close => {}
+                lifecycle::Output::Timeout(_) => break,
+                lifecycle::Output::Event(event @ (SourceEvent::Stopped | SourceEvent::GaveUp)) => {
+                    last.push(event)
+                }
+                lifecycle::Output::Event(event) => self.event(event),
+                lifecycle::Output::Open | lifecycle::Output::Close => {}
             }
         }
         let closed = self.life.is_closed();

@@ -162,7 +162,7 @@ enum State {
 
 /// The core. Feed it, then drain [`poll_output`](Self::poll_output) until it says when to wake.
 #[derive(Debug)]
-pub(crate) struct Life {
+pub(crate) struct Lifecycle {
     config: Config,
     state: State,
     status: Option<SourceStatus>,
@@ -171,10 +171,10 @@ pub(crate) struct Life {
     out: VecDeque<Output>,
 }
 
-impl Life {
+impl Lifecycle {
     /// A source that nobody wants yet.
     pub(crate) fn new(config: Config) -> Self {
-        Life { config, state: State::Closed, status: None, failures: 0, out: VecDeque::new() }
+        Lifecycle { config, state: State::Closed, status: None, failures: 0, out: VecDeque::new() }
     }
 
     /// Whether it is neither open nor to be opened again.

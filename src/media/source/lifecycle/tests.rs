@@ -10,14 +10,14 @@ fn error(kind: ErrorKind) -> MediaError {
 
 /// A source, its clock, and what was put out, in words.
 struct World {
-    life: Life,
+    life: Lifecycle,
     now: Instant,
 }
 
 impl World {
     fn new(reopening: Reopening) -> World {
         let config = Config { reopening, pluggable: true, stalled: error(ErrorKind::Stalled) };
-        World { life: Life::new(config), now: Instant::now() }
+        World { life: Lifecycle::new(config), now: Instant::now() }
     }
 
     fn state(&self) -> String {
