@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use hyper::header;
 use hyper::http::request::Parts;
 
-use super::routes::{Found, Route};
+use super::application_routes::{Found, Route};
 use super::upload::{BodyOutcome, Upload};
 use super::{Method, Request, Response, Rules, bearer, single};
 

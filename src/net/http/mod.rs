@@ -1,5 +1,6 @@
 //! The HTTP side of a server, apart from the upgrade to WebSocket: hyper on smol's sockets.
 
+mod application_routes;
 mod body;
 mod cross_origin;
 mod encoding;
@@ -12,7 +13,6 @@ mod pace;
 mod proxy;
 mod proxy_faults;
 mod response;
-mod routes;
 mod upgrade;
 mod upload;
 
@@ -32,6 +32,8 @@ use super::server::connection_limits::{ConnectionLimits, Counted};
 use super::time::{Alarm, now};
 use super::ws::io::Io;
 use super::{Network, lock};
+use application_routes::Found;
+pub use application_routes::Routes;
 pub use body::{Body, BodyStream, BodyWriter};
 pub use exchange::{Handler, Request, Response};
 use guessing::Tries;
@@ -42,8 +44,6 @@ use pace::Pace;
 use proxy::client_address;
 use proxy_faults::{Trouble, Troubles};
 use response::{Out, Watched};
-use routes::Found;
-pub use routes::Routes;
 pub use upload::BodyError;
 
 /// The timeout for the head of a request, and for an idle connection.
