@@ -15,10 +15,10 @@ export const lone = () => (HOST ? '' : 'no network of its own: start this by tes
 
 /** A camera, and what stands between it and a viewer. */
 async function world(s, stack, { relay, camera = watched } = {}) {
-  const { Between } = await import('./between.mjs');
+  const { SignallingRelay } = await import('./relay.mjs');
   const port = await freePort();
   const process = await camera(s, port);
-  const between = await Between.start(s, { host: HOST, port }, { relay });
+  const between = await SignallingRelay.start(s, { host: HOST, port }, { relay });
   const viewer = await Viewer.start(s, stack, between.url);
   return { camera: process, between, viewer };
 }

@@ -5,12 +5,12 @@ import { createSocket } from 'node:dgram';
 import { WebSocket, WebSocketServer } from 'ws';
 
 /** Forwards what viewers and the camera at `host`:`port` send each other. */
-export class Between {
+export class SignallingRelay {
   /** All messages, the oldest first: { by: 'viewer' or 'camera', …the message }. */
   messages = [];
 
   static async start(s, { host, port }, { relay = false } = {}) {
-    const between = new Between();
+    const between = new SignallingRelay();
     if (relay) between.relay = await Relay.start(s, { host, port });
     between.server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
     await new Promise((done) => between.server.once('listening', done));
