@@ -10,10 +10,10 @@
 mod attacks;
 #[path = "hostile/camera.rs"]
 mod camera;
+#[path = "hostile/network.rs"]
+mod network;
 #[path = "hostile/stranger.rs"]
 mod stranger;
-#[path = "hostile/street.rs"]
-mod street;
 #[path = "hostile/watcher.rs"]
 mod watcher;
 
@@ -43,16 +43,16 @@ const STAYS: u64 = 24 << 10;
 
 #[test]
 fn attackers_neither_stop_the_viewers_nor_lock_the_owner_out() {
-    if street::is_inside() {
+    if network::is_inside() {
         walk();
     } else {
-        street::enter("attackers_neither_stop_the_viewers_nor_lock_the_owner_out");
+        network::enter("attackers_neither_stop_the_viewers_nor_lock_the_owner_out");
     }
 }
 
 fn walk() {
     let mut camera = Camera::start();
-    let viewers = [Watcher::start(street::VIEWERS[0]), Watcher::start(street::VIEWERS[1])];
+    let viewers = [Watcher::start(network::VIEWERS[0]), Watcher::start(network::VIEWERS[1])];
     for viewer in &viewers {
         viewer.sees(1, PATIENCE);
     }
@@ -70,7 +70,7 @@ fn walk() {
             let at_work = scope.spawn(|| (attack.run)(&scene));
             // The attackers are there before the owner connects.
             let during = rate(&viewers, span());
-            let owner = Watcher::start(street::OWNER).first_frame(PATIENCE);
+            let owner = Watcher::start(network::OWNER).first_frame(PATIENCE);
             stop.store(true, Ordering::Release);
             (during, owner, at_work.join().expect("no attacker panics"))
         });

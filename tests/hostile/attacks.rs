@@ -11,8 +11,8 @@ use str0m::change::SdpAnswer;
 use str0m::{Input, Output};
 
 use crate::camera;
+use crate::network::{STRANGERS, VICTIM, stranger};
 use crate::stranger::{Stranger, caller, offer, tcp};
-use crate::street::{STRANGERS, VICTIM, stranger};
 use crate::watcher::Watcher;
 
 pub(crate) struct Attack {

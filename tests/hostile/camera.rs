@@ -6,13 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::street;
+use crate::network;
 
 pub(crate) const PORT: u16 = 4500;
 
 /// The address it listens on.
 pub(crate) fn address() -> SocketAddr {
-    (street::CAMERA, PORT).into()
+    (network::CAMERA, PORT).into()
 }
 
 pub(crate) struct Camera {
@@ -23,7 +23,7 @@ pub(crate) struct Camera {
 impl Camera {
     /// Waits until it listens.
     pub(crate) fn start() -> Camera {
-        let home = street::camera_namespace().expect("only started on the street");
+        let home = network::camera_namespace().expect("only started on the street");
         let mut child = Command::new("ip")
             .args(["netns", "exec", &home, env!("CARGO_BIN_EXE_symple"), "camera"])
             .args(["--listen", "all", "--port", &PORT.to_string(), "--board", "generic"])
