@@ -63,8 +63,8 @@ pub enum Event {
         reason: String,
     },
     /// A peer is calling and waits for [`Camera::accept`](super::Camera::accept) or
-    /// [`Camera::reject`](super::Camera::reject) for up to 30 s; only with [`AnswerPolicy::Ask`](super::AnswerPolicy). A call that
-    /// is not accepted ends with [`Event::CallFailed`].
+    /// [`Camera::reject`](super::Camera::reject) for up to 30 s; only with
+    /// [`AnswerPolicy::Ask`](super::AnswerPolicy). A call that is not accepted ends with [`Event::CallFailed`].
     Incoming {
         /// The call.
         id: ViewerId,

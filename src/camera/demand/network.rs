@@ -22,7 +22,8 @@ const FELL: u64 = 90;
 const USED: u64 = 70;
 /// An estimate below this percentage of the previous one fell because of a queue or of losses.
 const STEP: u64 = 80;
-/// Above this loss, 0 to 1, more is sent than gets through, or the network is bad anyway (libwebrtc lets the rate rise below 2 %).
+/// Above this loss, 0 to 1, more is sent than gets through, or the network is bad anyway (libwebrtc lets the rate rise
+/// below 2 %).
 const LOSSY: f32 = 0.02;
 /// A round trip longer than the shortest by this much shows a queue.
 const QUEUED: Duration = Duration::from_millis(100);

@@ -8,7 +8,8 @@ use crate::media::adapt::rate::RateControl;
 use crate::media::source::Command;
 use crate::media::{Codec, StreamId};
 
-/// How long a rendition runs after its last viewer has left it for another: a viewer that goes back and forth finds it running.
+/// How long a rendition runs after its last viewer has left it for another: a viewer that goes back and forth finds it
+/// running.
 const RENDITION_LINGER: Duration = Duration::from_secs(5);
 
 impl Demand {

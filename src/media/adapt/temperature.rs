@@ -2,8 +2,8 @@
 //!
 //! # The policy
 //!
-//! - **Down.** One step down at [`TemperatureLimits::step_down`] or above, and another every 20 s ([`SETTLE`]) while that lasts,
-//!   because each takes time to have an effect; every 5 s if it is another 5 °C hotter or already throttled.
+//! - **Down.** One step down at [`TemperatureLimits::step_down`] or above, and another every 20 s ([`SETTLE`]) while that
+//!   lasts, because each takes time to have an effect; every 5 s if it is another 5 °C hotter or already throttled.
 //! - **Up.** One step up after a whole minute ([`COOL`]) below [`TemperatureLimits::step_up`]; the next one waits again.
 //! - **After a pause.** A board that cooled down while nobody watched starts at full quality.
 //! - **Rare readings.** Every 5 s ([`EVERY`]) while somebody watches, otherwise never; a board without a thermometer is

@@ -21,7 +21,7 @@ pub(super) enum Traffic {
     Rtcp,
 }
 
-/// SessionKeys keys.
+/// Session keys.
 pub(super) struct SessionKeys {
     pub(super) key: Vec<u8>,
     pub(super) salt: Vec<u8>,
