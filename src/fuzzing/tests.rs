@@ -84,7 +84,7 @@ fn every_target_is_listed_everywhere_and_has_seeds() {
     assert_eq!(listed.map(str::to_owned).collect::<BTreeSet<_>>(), ours);
     for name in all.clone() {
         let text = fs::read_to_string(fuzz().join(format!("fuzz_targets/{name}.rs"))).expect("listed above");
-        let module = if PROGRAM.contains(&name) { "fuzzed" } else { "symple::fuzzing" };
+        let module = if PROGRAM.contains(&name) { "fuzz_config" } else { "symple::fuzzing" };
         assert!(text.contains(&format!("{module}::{name}(")), "{name}.rs drives another target");
         assert!(seeds(name).len() >= 3, "{name} has too few seeds");
     }
