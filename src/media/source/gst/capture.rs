@@ -280,7 +280,8 @@ fn burn_into(tee: &gst::Element, settings: &CaptureSettings, counter: Arc<Atomic
         if let Some(buffer) = info.buffer_mut()
             && let Some((pts, now)) = buffer.pts().zip(now)
         {
-            let Some(drawn) = drawn_at(pts, now, fps) else { return gst::PadProbeReturn::Drop };
+            // Not `Drop`: see `gate`.
+            let Some(drawn) = drawn_at(pts, now, fps) else { return gst::PadProbeReturn::Handled };
             if drawn != pts {
                 buffer.make_mut().set_pts(drawn);
             }
@@ -454,6 +455,39 @@ mod tests {
         for (what, pts, now, expected) in table {
             assert_eq!(drawn_at(ms(pts), ms(now), 30), expected.map(ms), "{what}");
         }
+    }
+
+    #[test]
+    fn test_frames_that_are_too_late_are_dropped_without_a_complaint_of_gstreamer() {
+        gst::init().expect("GStreamer");
+        let complaints = Arc::new(AtomicU32::new(0));
+        let counting = complaints.clone();
+        let critical = gst::glib::LogLevels::LEVEL_CRITICAL;
+        let handler =
+            gst::glib::log_set_handler(Some("GStreamer"), critical, false, false, move |_, _, _| {
+                counting.fetch_add(1, Ordering::Relaxed);
+            });
+        let line = "videotestsrc num-buffers=5 ! video/x-raw,format=I420,width=320,height=180,framerate=30/1 ! \
+                    tee name=video ! fakesink name=out sync=false";
+        let pipeline = launch(line).expect("it is built");
+        let burned = Arc::new(AtomicU32::new(0));
+        let settings = CaptureSettings { width: 320, height: 180, ..CaptureSettings::default() };
+        burn_into(&part(&pipeline, "video").expect("named above"), &settings, burned.clone());
+        // As if the pipeline had been playing for a minute.
+        let clock = gst::SystemClock::obtain();
+        pipeline.use_clock(Some(&clock));
+        pipeline.set_start_time(gst::ClockTime::NONE);
+        let now = clock.time();
+        pipeline.set_base_time(now.saturating_sub(gst::ClockTime::from_seconds(60)));
+        pipeline.set_state(gst::State::Playing).expect("it plays");
+        let bus = pipeline.bus().expect("a pipeline has a bus");
+        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+        let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &ends).expect("it ends");
+        assert_eq!(end.type_(), gst::MessageType::Eos);
+        pipeline.set_state(gst::State::Null).expect("it stops");
+        gst::glib::log_remove_handler(Some("GStreamer"), handler);
+        assert_eq!(burned.load(Ordering::Relaxed), 1, "only the one of the preroll was in time");
+        assert_eq!(complaints.load(Ordering::Relaxed), 0);
     }
 
     #[test]
