@@ -152,12 +152,13 @@ impl Agent {
     }
 
     /// Which room an error is about: the one it names, or the oldest request without an answer. Among errors
-    /// that name no room, only 403 is certain to answer a room request; 429 may be about any frame.
+    /// that name no room, only 403 is certain to answer a room request, and one without a status, as the Node.js server
+    /// answers with dynamic rooms off; 429 may be about any frame.
     fn refused_room(&mut self, message: &Message, status: Status) -> Option<String> {
         let Stage::Online(session) = &mut self.stage else { return None };
         match message.get::<String>("room").ok().flatten() {
             Some(room) => session.take_asked(&room),
-            None if status == Status::FORBIDDEN => session.asked.pop_front(),
+            None if status == Status::FORBIDDEN || message.status().is_none() => session.asked.pop_front(),
             None => None,
         }
     }

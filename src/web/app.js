@@ -131,7 +131,7 @@ async function lookWhy(reason) {
 /** What is known of a server that does not let us in. */
 const server = () => ({ answers, limited: client.lastError?.status === 429 ? client.lastError.message : '' });
 
-client.on('error', ({ status, message }) => status !== 401 && toast(`${message} (${status})`));
+client.on('error', ({ status, message }) => status !== 401 && toast(status ? `${message} (${status})` : message));
 
 // Before the client goes, which is told by it.
 addEventListener('pagehide', () => talk.stop());

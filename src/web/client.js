@@ -397,8 +397,9 @@ export class Client extends Emitter {
     if (status === 401) {
       this.#drop(error.message);
       this.#enter('denied', { reason: error.message });
-    } else if (status === 403 && this.#asked.length) {
-      // With dynamic rooms off a heartbeat is refused, which is as good a sign of life as any.
+    } else if ((status === 403 || status === undefined) && this.#asked.length) {
+      // With dynamic rooms off a heartbeat is refused, which is as good a sign of life as any. The Node.js server gives
+      // that refusal no status, and only that.
       const asked = this.#asked.shift();
       if (asked && !asked.beat) this.#refused(asked, error);
       return;

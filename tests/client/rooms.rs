@@ -70,6 +70,7 @@ fn a_named_room_with_our_name_differs_from_our_own_room() {
 fn a_refused_room_is_reported_and_not_requested_again() {
     for (error, refused) in [
         (json!({"type":"error","status":403,"message":"No rooms here"}), Some("a")),
+        (json!({"type":"error","message":"No rooms here"}), Some("a")),
         (json!({"type":"error","status":403,"message":"No","room":"b"}), Some("b")),
         (json!({"type":"error","status":429,"message":"Too many rooms","room":"b"}), Some("b")),
         (json!({"type":"error","status":429,"message":"Too fast"}), None),
