@@ -46,10 +46,11 @@ macro_rules! reasons {
         }
 
         impl From<&str> for EndReason {
-            /// From its code.
+            /// From its code, or from `hangup`, with which the published browser client ends a call.
             fn from(code: &str) -> EndReason {
                 match code {
                     $($code => EndReason::$name,)*
+                    "hangup" => EndReason::Ended,
                     other => EndReason::Other(other.to_owned()),
                 }
             }
@@ -182,7 +183,8 @@ mod tests {
             assert_eq!(&EndReason::from(reason.code()), reason);
             assert!(reason.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{reason:?}");
         }
-        assert_eq!(EndReason::from("hangup"), EndReason::Other("hangup".into()));
+        assert_eq!(EndReason::from("hangup"), EndReason::Ended);
+        assert_eq!(EndReason::from("bye"), EndReason::Other("bye".into()));
     }
 
     #[test]
