@@ -149,7 +149,7 @@ fn the_check_rejects_violations_and_accepts_allowed_code() {
         ("net/a.rs", "fn f() { t.elapsed(); }", "in net only net::time may use"),
         ("net/a.rs", "#[cfg(test)] mod tests { fn f() { Instant::now(); } }", ""),
         ("net/mod.rs", "use crate::camera::Camera;", "crate::camera::Camera"),
-        ("camera/studio.rs", "use crate::calling::Core;", ""),
+        ("camera/core.rs", "use crate::calling::Core;", ""),
         ("calling/core.rs", "use crate::{call::Calls, rtc::Fanout};", ""),
         ("calling/core.rs", "use crate::camera::Event;", "crate::camera::Event"),
         ("call/calls.rs", "use crate::calling::Core;", "crate::calling::Core"),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::burst::Burst;
+use super::core::{Input, Output};
 use super::shared::Shared;
-use super::studio::{Input, Output};
 use crate::media::source::{Command, SourceEvent, SourceStatus};
 use crate::net::address_changes::Changes;
 use crate::net::event_loop::{self, Turn};
@@ -151,7 +151,7 @@ impl Driver {
         self.candidates_at = Some(now);
         let candidates = self.shared.place.candidates(udp);
         self.addresses = candidates.iter().map(|candidate| candidate.base).collect();
-        lock(&self.shared.studio).set_candidates(candidates);
+        lock(&self.shared.core).set_candidates(candidates);
     }
 
     /// An address that is gone may be that of our connection to the server. Viewers call us at the new ones when we are
@@ -176,9 +176,9 @@ impl Driver {
 
     fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(udp) = &mut self.udp else { return false };
-        let (studio, now) = (&self.shared.studio, time::now());
+        let (core, now) = (&self.shared.core, time::now());
         let came = udp.poll_recv(cx, |path, data| {
-            lock(studio).handle_input(Input::Datagram { path, data }, now);
+            lock(core).handle_input(Input::Datagram { path, data }, now);
         });
         match came {
             Poll::Pending => false,
@@ -193,12 +193,12 @@ impl Driver {
 
     /// Sends what viewers are to get, as far as the system takes it; a burst of it.
     fn poll_transmits(&mut self, cx: &mut Context<'_>) {
-        let studio = &self.shared.studio;
+        let core = &self.shared.core;
         let mut burst = Burst::new();
-        let next = || burst.next(|| lock(studio).poll_transmit(time::now()));
+        let next = || burst.next(|| lock(core).poll_transmit(time::now()));
         match &mut self.udp {
             Some(udp) => _ = udp.poll_transmits(cx, next),
-            None => while lock(studio).poll_transmit(time::now()).is_some() {},
+            None => while lock(core).poll_transmit(time::now()).is_some() {},
         }
         self.sending = burst.is_over();
     }
@@ -215,7 +215,7 @@ impl Driver {
     fn drain(&mut self) {
         let shared = self.shared.clone();
         loop {
-            let output = lock(&shared.studio).poll_output();
+            let output = lock(&shared.core).poll_output();
             match output {
                 Output::Timeout(at) => return self.alarm.set(at),
                 Output::Send { to, subtype, call, data } => self.send(&to, subtype, call.as_deref(), &data),
@@ -281,8 +281,8 @@ impl Driver {
             shared.client.close();
         }
         let idle = {
-            let studio = lock(&shared.studio);
-            studio.is_idle() && studio.running().is_empty()
+            let core = lock(&shared.core);
+            core.is_idle() && core.running().is_empty()
         };
         let late = self.goodbye.as_mut().is_some_and(|alarm| alarm.poll(cx).is_ready());
         // Our own goodbyes go first.

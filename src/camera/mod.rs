@@ -21,6 +21,7 @@ mod burst;
 mod commands;
 mod config;
 mod controls;
+pub(crate) mod core;
 mod demand;
 mod driver;
 mod event;
@@ -38,7 +39,6 @@ mod snapshot;
 mod sources;
 mod status;
 mod stream;
-pub(crate) mod studio;
 #[cfg(test)]
 mod tests;
 mod wishes;
@@ -60,6 +60,7 @@ pub use sharing::{BitratePolicy, Share, ShareReason};
 pub use status::Status;
 pub use stream::{FrameSubscription, Frames};
 
+use self::core::{CameraCore, Input};
 use crate::call::CallError;
 use crate::call::body::End;
 use crate::calling::answers_everybody;
@@ -87,7 +88,6 @@ use senders::Senders;
 use shared::Shared;
 use site::Entrance;
 use sources::{Epoch, Inbox, Sources};
-use studio::{Input, Studio};
 
 /// Frames between encoder and viewers: one second of video and audio. More would add delay, not safety.
 const QUEUE: usize = 100;
@@ -135,7 +135,7 @@ impl Camera {
             loopback: page.is_some_and(|a| a.ip().is_loopback()),
         };
         let candidates = place.candidates(&udp);
-        let studio = studio::Config {
+        let core = self::core::Config {
             rtc: rtc::Config {
                 candidates,
                 initial_bitrate: config.bitrate.start,
@@ -162,7 +162,7 @@ impl Camera {
         };
         let urls = server.as_ref().map(site::urls).unwrap_or_default();
         let shared = Arc::new(Shared {
-            studio: Mutex::new(Studio::new(studio, time::now())),
+            core: Mutex::new(CameraCore::new(core, time::now())),
             inbox,
             events: Outlet::new(),
             client,
@@ -244,7 +244,7 @@ impl Camera {
     /// Sends an event message to all viewers, `{"type":"event","name":name,"data":data}`, such as motion or a low
     /// battery. Returns the number of recipients; viewers that are not connected to the server at the moment get none.
     pub fn notify_viewers(&self, name: &str, data: &serde_json::Value) -> usize {
-        let watchers = lock(&self.shared.studio).watchers();
+        let watchers = lock(&self.shared.core).watchers();
         let event =
             |to: &Address| Draft::new(Kind::Event).to(to.as_str()).with("name", name).with("data", data);
         watchers.iter().filter(|to| self.shared.client.send(event(to)).is_ok()).count()
@@ -267,14 +267,14 @@ impl Camera {
         let all = self.shared.client.roster();
         let callee = all.iter().find(|peer| peer.address().as_str() == to);
         let at_once = callee.is_some_and(|peer| answers_everybody(&peer.extra));
-        let id = lock(&self.shared.studio).invite(to, &random_id(), at_once, time::now());
+        let id = lock(&self.shared.core).invite(to, &random_id(), at_once, time::now());
         self.shared.inbox.changed.notify();
         id
     }
 
     /// Accepts a call from [`Event::Incoming`]. The offer and candidates that the caller has sent meanwhile were kept.
     pub fn accept(&self, call: ViewerId) -> Result<(), CallError> {
-        let done = lock(&self.shared.studio).accept(call, time::now());
+        let done = lock(&self.shared.core).accept(call, time::now());
         self.shared.inbox.changed.notify();
         done
     }
@@ -282,28 +282,28 @@ impl Camera {
     /// Rejects a call from [`Event::Incoming`] with a reason for the caller, such as
     /// [`EndReason::Declined`](crate::call::body::EndReason).
     pub fn reject(&self, call: ViewerId, end: impl Into<End>) -> Result<(), CallError> {
-        let done = lock(&self.shared.studio).reject(call, end.into(), time::now());
+        let done = lock(&self.shared.core).reject(call, end.into(), time::now());
         self.shared.inbox.changed.notify();
         done
     }
 
     /// Ends a call with a reason for the viewer, which decides whether its page calls again.
     pub fn hang_up(&self, viewer: ViewerId, end: impl Into<End>) -> Result<(), CallError> {
-        let done = lock(&self.shared.studio).hang_up(viewer, end.into(), time::now());
+        let done = lock(&self.shared.core).hang_up(viewer, end.into(), time::now());
         self.shared.inbox.changed.notify();
         done
     }
 
     /// Ends all calls, including those that are ringing or connecting, with a reason for the viewers. Returns how many.
     pub fn hang_up_all(&self, end: impl Into<End>) -> usize {
-        let count = lock(&self.shared.studio).hang_up_all(&end.into(), time::now());
+        let count = lock(&self.shared.core).hang_up_all(&end.into(), time::now());
         self.shared.inbox.changed.notify();
         count
     }
 
     /// The controls of a V4L2 camera, as last read; empty for any other source.
     pub fn controls(&self) -> Vec<Control> {
-        lock(&self.shared.studio).controls().to_vec()
+        lock(&self.shared.core).controls().to_vec()
     }
 
     /// Sets a control of a V4L2 camera by name; [`Event::ControlSet`] reports the result. It is set again after the camera
@@ -340,7 +340,7 @@ impl Camera {
     /// Like [`Camera::frames`], but of these codecs: the best rendition of each.
     pub fn frames_of(&self, codecs: &[Codec], capacity: usize) -> Frames {
         let (id, outbox) = (self.shared.request().0, frames::Outbox::new(capacity));
-        lock(&self.shared.studio).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
+        lock(&self.shared.core).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
         self.shared.inbox.changed.notify();
         Frames::new(Arc::downgrade(&self.shared), id, outbox)
     }
@@ -376,7 +376,7 @@ impl Camera {
         let shared = &self.shared;
         let (id, outbox) = (shared.request().0, frames::Outbox::new(QUEUE));
         shared.frame_callbacks.add(id, outbox.clone(), Box::new(callback));
-        lock(&shared.studio).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
+        lock(&shared.core).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
         if outbox.is_over() {
             // Nobody polls the callback after the end of the camera, and it may own the camera.
             shared.frame_callbacks.remove(id);
@@ -409,7 +409,7 @@ impl Camera {
     pub fn shutdown(&self) {
         let shared = &self.shared;
         lock(&shared.inbox.ending).asked = true;
-        lock(&shared.studio).handle_input(Input::Shutdown, time::now());
+        lock(&shared.core).handle_input(Input::Shutdown, time::now());
         shared.inbox.changed.notify();
     }
 

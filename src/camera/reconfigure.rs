@@ -1,8 +1,8 @@
 //! Changing settings while the camera runs, without ending calls.
 
+use super::core::{self, Input};
 use super::shared::Shared;
 use super::sources::Epoch;
-use super::studio::{self, Input};
 use super::{Camera, CameraError, CameraSource, Config, Signalling, open_in_place_of};
 use crate::calling::ANSWERS;
 use crate::media::source::Command;
@@ -58,7 +58,7 @@ impl Camera {
             Signalling::Connect(connect) => shared.client.set_token(connect.token.clone()),
             Signalling::Within(_) => {}
         }
-        let settings = studio::LiveSettings {
+        let settings = core::LiveSettings {
             bitrate: new.bitrate.clone(),
             policy: new.policy.clone(),
             linger: new.linger,

@@ -34,7 +34,7 @@ impl Sender {
     pub(super) fn new(shared: &Arc<Shared>) -> io::Result<Sender> {
         let ended = || io::Error::other("the camera has ended");
         let udp = shared.senders.udp().ok_or_else(ended)??;
-        let shard = lock(&shared.studio).shard(time::now());
+        let shard = lock(&shared.core).shard(time::now());
         let signal = shared.senders.add(shard.id());
         // Viewers that were there before are now this one's.
         signal.notify();

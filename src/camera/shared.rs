@@ -9,11 +9,11 @@ use futures_lite::future::Boxed;
 
 use super::commands::Handlers;
 use super::controls::Reply;
+use super::core::{CameraCore, Input, Whence};
 use super::frame_callbacks::FrameCallbacks;
 use super::senders::Senders;
 use super::site::{self, Rules, SiteData};
 use super::sources::{Inbox, Sources};
-use super::studio::{Input, Studio, Whence};
 use super::{Config, Event, Status};
 use crate::client;
 use crate::media::sink::Outcome;
@@ -25,7 +25,7 @@ use crate::proto::{Kind, Message, Object};
 use crate::{Client, Server};
 
 pub(super) struct Shared {
-    pub studio: Mutex<Studio>,
+    pub core: Mutex<CameraCore>,
     /// What the source says.
     pub inbox: Arc<Inbox>,
     pub events: Outlet<Event>,
@@ -58,13 +58,13 @@ impl Shared {
     }
 
     pub(super) fn snapshot(&self, age: Duration) -> impl Future<Output = Outcome> + Send + use<> {
-        let slot = lock(&self.studio).snapshot(age, time::now());
+        let slot = lock(&self.core).snapshot(age, time::now());
         self.inbox.changed.notify();
         slot.wait()
     }
 
     pub(super) fn drop_frames(&self, id: u64) {
-        lock(&self.studio).drop_frames(id, time::now());
+        lock(&self.core).drop_frames(id, time::now());
         self.inbox.changed.notify();
     }
 
@@ -84,7 +84,7 @@ impl Shared {
     }
 
     pub(super) fn input(&self, input: Input<'_>) {
-        lock(&self.studio).handle_input(input, time::now());
+        lock(&self.core).handle_input(input, time::now());
     }
 
     pub(super) fn status(&self) -> Status {
@@ -92,18 +92,18 @@ impl Shared {
         let source = lock(&self.sources).current.clone();
         let producer = source.producer();
         let encoder = producer.encoder().unwrap_or_default();
-        let studio = lock(&self.studio);
-        let main = studio.main_video();
+        let core = lock(&self.core);
+        let main = core.main_video();
         Status {
-            viewers: studio.viewers().collect(),
-            streams: studio.running(),
-            source: studio.source(),
+            viewers: core.viewers().collect(),
+            streams: core.running(),
+            source: core.source(),
             dropped: self.inbox.frames.dropped(),
-            skipped: studio.skipped(),
-            panics: studio.panics(),
+            skipped: core.skipped(),
+            panics: core.panics(),
             encoder,
-            bitrate: main.and_then(|stream| studio.bitrate(stream)).unwrap_or_default(),
-            quality: main.and_then(|stream| studio.quality(stream)),
+            bitrate: main.and_then(|stream| core.bitrate(stream)).unwrap_or_default(),
+            quality: main.and_then(|stream| core.quality(stream)),
             celsius: producer.read_heat().celsius,
             #[cfg(feature = "gst")]
             board: producer.board().map(|board| board.file.clone()).unwrap_or_default(),
@@ -127,12 +127,12 @@ impl Shared {
                 self.events.push(Event::Ended { status, reason: why.to_string() });
             }
             client::Event::Message { message } if is_call(&message) => self.call_message(&message),
-            client::Event::Command { command } if lock(&self.studio).is_control(&command) => {
+            client::Event::Command { command } if lock(&self.core).is_control(&command) => {
                 let from = command.from().map(|from| from.as_str());
                 let whence = from.map_or(Whence::Unknown, |from| self.whence(from));
                 self.input(Input::Control { command, whence, request: self.request() });
             }
-            client::Event::Command { command } if Studio::is_wish(&command) => {
+            client::Event::Command { command } if CameraCore::is_wish(&command) => {
                 let from = command.from().map(|from| from.as_str());
                 let whence = from.map_or(Whence::Unknown, |from| self.whence(from));
                 self.input(Input::Wish { command, whence });

@@ -168,7 +168,7 @@ mod tests {
         let mut world = World::new(4, true);
         world.offer("bob|2", OFFER);
         world.connect("bob|2");
-        let (viewer, _) = world.studio.viewers().next().expect("bob");
+        let (viewer, _) = world.core.viewers().next().expect("bob");
         let one = Skipped { joining: 1, network: 2, socket: 3 };
         let delays = Delays { source: Duration::from_micros(12_340), queue: Duration::from_micros(50) };
         let stats =

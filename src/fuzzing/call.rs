@@ -21,7 +21,7 @@ use super::rtc::{CAMERA, OFFER, all_media, append, at, fingerprint, sign};
 use super::walk::{self, walk};
 use crate::call::RateLimit;
 use crate::camera::AnswerPolicy;
-use crate::camera::studio::{Config, Input, Output, Studio, Whence};
+use crate::camera::core::{CameraCore, Config, Input, Output, Whence};
 use crate::media::adapt::rate::BitrateLimits;
 use crate::media::{AUDIO_OPUS, Codec, Frame, StreamId, VIDEO_H264, VIDEO_VP8};
 use crate::rtc;
@@ -53,7 +53,7 @@ struct Browser {
 }
 
 struct World {
-    studio: Studio,
+    core: CameraCore,
     start: Instant,
     now: Instant,
     due: Option<Instant>,
@@ -146,11 +146,11 @@ impl walk::World for World {
     }
 
     fn check(&self) {
-        assert_eq!(self.studio.panics(), 0);
+        assert_eq!(self.core.panics(), 0);
         let (sessions, seats) =
-            (self.studio.calling.fanout.sessions().count(), self.studio.calling.parties().count());
+            (self.core.calling.fanout.sessions().count(), self.core.calling.parties().count());
         assert!(sessions <= seats && seats <= 4, "{sessions} sessions, {seats} seats");
-        let totals = self.studio.calling.fanout.totals();
+        let totals = self.core.calling.fanout.totals();
         let seconds = (self.now - self.start).as_secs() + 1;
         assert!(totals.checks <= 512 + 50 * seconds, "{} checks in {seconds} s", totals.checks);
     }
@@ -158,11 +158,11 @@ impl walk::World for World {
     fn end(mut self) {
         if !self.harmed && self.browser.as_ref().is_some_and(|b| b.connected) {
             self.run(Duration::from_secs(1));
-            assert_eq!(self.studio.viewers().count(), 1, "the viewer is still there after forgeries alone");
+            assert_eq!(self.core.viewers().count(), 1, "the viewer is still there after forgeries alone");
         }
         self.input(Input::Shutdown);
         self.run(Duration::from_millis(100));
-        assert!(self.studio.is_idle() && self.studio.calling.fanout.sessions().count() == 0);
+        assert!(self.core.is_idle() && self.core.calling.fanout.sessions().count() == 0);
         self.check();
     }
 }
@@ -187,10 +187,10 @@ impl World {
             controls: None,
             live: true,
         };
-        let mut studio = Studio::new(config, now);
-        studio.handle_input(Input::Online { address: "camera|1" }, now);
+        let mut core = CameraCore::new(config, now);
+        core.handle_input(Input::Online { address: "camera|1" }, now);
         World {
-            studio,
+            core,
             start: now,
             now,
             due: None,
@@ -298,9 +298,9 @@ impl World {
             1 => self.input(Input::Online { address: "camera|2" }),
             2 => self.input(Input::PeerGone { address: ALICE }),
             3 => {
-                let viewer = self.studio.viewers().next().map(|(viewer, _)| viewer.id);
+                let viewer = self.core.viewers().next().map(|(viewer, _)| viewer.id);
                 if let Some(id) = viewer {
-                    self.studio.hang_up(id, "bye".into(), self.now).expect("it is there");
+                    self.core.hang_up(id, "bye".into(), self.now).expect("it is there");
                     self.drain();
                 }
             }
@@ -356,20 +356,20 @@ impl World {
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.studio.handle_input(input, self.now);
+        self.core.handle_input(input, self.now);
         self.drain();
     }
 
     fn drain(&mut self) {
         for _ in 0..100_000 {
-            if let Some(t) = self.studio.poll_transmit(self.now) {
+            if let Some(t) = self.core.poll_transmit(self.now) {
                 assert_eq!(t.path.local, at(CAMERA));
                 for datagram in t.datagrams() {
                     self.sent(t.path.remote, datagram);
                 }
                 continue;
             }
-            match self.studio.poll_output() {
+            match self.core.poll_output() {
                 Output::Timeout(at) => return self.due = at,
                 Output::Send { to, subtype, data, call } => {
                     let body: Value = serde_json::from_str(&data).expect("bodies are JSON");

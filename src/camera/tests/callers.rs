@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{BOTH, OFFER, World};
 use crate::calling::AnswerPolicy;
+use crate::camera::core::{Input, Output, Whence};
 use crate::camera::event::{Event, ViewerId};
-use crate::camera::studio::{Input, Output, Whence};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -76,18 +76,18 @@ fn who_watches_gives_way_to_nobody() {
 #[test]
 fn a_call_that_we_made_gives_way_to_nobody() {
     let mut world = World::new(1, true);
-    world.studio.invite("bob|2", "k3Jq", false, world.now).expect("online");
+    world.core.invite("bob|2", "k3Jq", false, world.now).expect("online");
     world.drain();
     init(&mut world, "owner|1", at("198.51.100.1"));
     assert_eq!(told(&world, "call:reject", "owner|1", "busy"), 1);
-    assert!(!world.studio.is_idle());
+    assert!(!world.core.is_idle());
 }
 
 #[test]
 fn our_own_call_finds_a_seat_too() {
     let mut world = World::new(1, true);
     init(&mut world, "mallory|1", at("192.0.2.1"));
-    world.studio.invite("bob|2", "k3Jq", false, world.now).expect("who brings no media gives way");
+    world.core.invite("bob|2", "k3Jq", false, world.now).expect("who brings no media gives way");
     world.drain();
     assert_eq!(told(&world, "call:hangup", "mallory|1", "busy"), 1);
     assert_eq!(world.said("call:init bob|2"), 1);
@@ -228,7 +228,7 @@ fn whoever_is_asked_answers_the_offer_of_the_init_after_the_verdict() {
     assert_eq!(world.said, Vec::<String>::new());
     assert!(world.events.iter().any(|e| matches!(e, Event::Incoming { data, .. } if data == "{}")));
     let (id, _) = incoming(&world)[0].clone();
-    world.studio.accept(id, world.now).expect("it waits");
+    world.core.accept(id, world.now).expect("it waits");
     world.drain();
     assert_eq!((world.said("call:accept bob|2"), world.said("call:answer bob|2")), (1, 1));
 }
@@ -241,17 +241,17 @@ fn one_offer_is_taken_at_a_time_and_all_together_have_a_rate() {
         let (from, whence) = (format!("u{n}|1"), at(&format!("192.0.2.{n}")));
         for (subtype, data) in [("call:init", "{}"), ("call:offer", body.as_str())] {
             let input = Input::Call { from: &from, whence, subtype, data: Some(data), call: Some(&from) };
-            world.studio.handle_input(input, world.now);
+            world.core.handle_input(input, world.now);
         }
     }
     // The driver's turns: frames come between them.
     let mut answers = |now: Instant| {
         let mut each = vec![];
         loop {
-            world.studio.handle_input(Input::Timeout, now);
+            world.core.handle_input(Input::Timeout, now);
             let mut answered = 0;
             let next = loop {
-                match world.studio.poll_output() {
+                match world.core.poll_output() {
                     Output::Send { subtype: "call:answer", .. } => answered += 1,
                     Output::Timeout(at) => break at,
                     _ => {}
@@ -303,7 +303,7 @@ fn calls_over_and_over_are_answered_busy_and_then_not_at_all() {
     }
     assert_eq!((world.said("call:accept"), told(&world, "call:reject", "mallory|1", "busy")), (8, 8));
     assert_eq!(world.said.len(), 16, "{:?}", world.said);
-    assert!(!world.studio.is_idle(), "the call that it has goes on");
+    assert!(!world.core.is_idle(), "the call that it has goes on");
 }
 
 #[test]
@@ -337,11 +337,11 @@ fn the_application_accepts_and_finds_what_came_before() {
     let [(id, peer)] = &incoming(&world)[..] else { panic!("{:?}", world.events) };
     assert_eq!(peer, "bob|2");
     assert!(!world.events.iter().any(|e| matches!(e, Event::Calling { .. })));
-    world.studio.accept(*id, world.now).expect("it waits");
+    world.core.accept(*id, world.now).expect("it waits");
     world.drain();
     assert_eq!((world.said("call:accept bob|2"), world.said("call:answer bob|2")), (1, 1));
     assert!(world.events.iter().any(|e| matches!(e, Event::Calling { id: calling, .. } if calling == id)));
-    assert!(world.studio.accept(*id, world.now).is_err(), "once is enough");
+    assert!(world.core.accept(*id, world.now).is_err(), "once is enough");
     world.pass(SECOND);
     assert!(world.reached.contains(&"192.0.2.9:9".parse().expect("literal")), "the candidate was kept");
 }
@@ -352,16 +352,16 @@ fn the_application_rejects_or_says_nothing() {
     world.offer("bob|2", OFFER);
     world.offer("eve|3", OFFER);
     let asked = incoming(&world);
-    world.studio.reject(asked[0].0, "declined".into(), world.now).expect("it waits");
+    world.core.reject(asked[0].0, "declined".into(), world.now).expect("it waits");
     world.drain();
     assert_eq!(told(&world, "call:reject", "bob|2", "declined"), 1);
-    assert!(world.studio.reject(asked[0].0, "declined".into(), world.now).is_err(), "it is over");
-    assert!(world.studio.accept(asked[0].0, world.now).is_err(), "it is over");
+    assert!(world.core.reject(asked[0].0, "declined".into(), world.now).is_err(), "it is over");
+    assert!(world.core.accept(asked[0].0, world.now).is_err(), "it is over");
     world.pass(Duration::from_secs(29));
     assert_eq!(world.said("call:reject eve|3"), 0);
     world.pass(2 * SECOND);
     assert_eq!(told(&world, "call:reject", "eve|3", "timeout"), 1);
-    assert!(world.studio.is_idle() && world.produced.is_empty());
+    assert!(world.core.is_idle() && world.produced.is_empty());
     let failed = |who: &str, why: &str| {
         world
             .events
@@ -377,7 +377,7 @@ fn a_caller_that_hangs_up_before_the_answer_is_gone() {
     world.offer("bob|2", OFFER);
     let asked = incoming(&world);
     world.call("bob|2", "call:hangup", "{}");
-    assert!(world.studio.accept(asked[0].0, world.now).is_err());
+    assert!(world.core.accept(asked[0].0, world.now).is_err());
     world.drain();
-    assert!(world.studio.is_idle() && world.said.is_empty(), "{:?}", world.said);
+    assert!(world.core.is_idle() && world.said.is_empty(), "{:?}", world.said);
 }

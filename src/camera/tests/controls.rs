@@ -20,7 +20,7 @@ fn control_command(world: &mut World, id: u64) {
         r#"{{"type":"command","id":"c{id}","from":"bob|1","node":"camera:control","action":"list"}}"#
     );
     let command = Message::parse(text).expect("a command");
-    assert!(world.studio.is_control(&command));
+    assert!(world.core.is_control(&command));
     world.input(Input::Control { command, whence: Whence::Unknown, request: RequestId(id) });
 }
 

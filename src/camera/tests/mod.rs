@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::SnapshotError;
 use super::controls::ControlCommands;
+use super::core::{CameraCore, Config, Input, Output, Whence};
 use super::event::Event;
-use super::studio::{Config, Input, Output, Studio, Whence};
 use crate::call::RateLimit;
 use crate::calling::AnswerPolicy;
 use crate::camera::BitratePolicy;
@@ -28,7 +28,7 @@ use crate::rtc;
 pub(super) const OFFER: &str = include_str!("../../rtc/tests/chromium_offer.sdp");
 
 pub(super) struct World {
-    pub studio: Studio,
+    pub core: CameraCore,
     pub now: Instant,
     /// Messages that left, `subtype to data`.
     pub said: Vec<String>,
@@ -82,9 +82,9 @@ impl World {
             live: true,
             controls,
         };
-        let studio = Studio::new(config, now);
+        let core = CameraCore::new(config, now);
         let mut world = World {
-            studio,
+            core,
             now,
             said: vec![],
             produced: vec![],
@@ -107,18 +107,18 @@ impl World {
     }
 
     pub(super) fn input(&mut self, input: Input<'_>) {
-        self.studio.handle_input(input, self.now);
+        self.core.handle_input(input, self.now);
         self.drain();
     }
 
     pub(super) fn drain(&mut self) {
         loop {
-            while let Some(transmit) = self.studio.poll_transmit(self.now) {
+            while let Some(transmit) = self.core.poll_transmit(self.now) {
                 self.reached.push(transmit.path.remote);
             }
-            match self.studio.poll_output() {
+            match self.core.poll_output() {
                 Output::Timeout(Some(at)) if at <= self.now => {
-                    self.studio.handle_input(Input::Timeout, self.now);
+                    self.core.handle_input(Input::Timeout, self.now);
                 }
                 Output::Timeout(at) => return self.next = at,
                 Output::Send { to, subtype, data, .. } => self.said.push(format!("{subtype} {to} {data}")),
@@ -139,7 +139,7 @@ impl World {
                 Output::ReadHeat => {
                     self.reads += 1;
                     let reading = temperature::Reading { celsius: Some(self.celsius), throttled: None };
-                    self.studio.handle_input(Input::Heat(reading), self.now);
+                    self.core.handle_input(Input::Heat(reading), self.now);
                 }
                 Output::Source(status, to) => self.sources.push((status, to)),
                 Output::Viewers(count) => self.viewers.push(count),
@@ -182,8 +182,8 @@ impl World {
 
     /// What the fan-out says when a viewer's media is there.
     pub(super) fn connect(&mut self, from: &str) {
-        self.studio.calling.connect(from, self.now);
-        self.studio.handle_input(Input::Timeout, self.now);
+        self.core.calling.connect(from, self.now);
+        self.core.handle_input(Input::Timeout, self.now);
         self.drain();
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{OFFER, World, streams};
 use crate::calling;
-use crate::camera::studio::Input;
+use crate::camera::core::Input;
 use crate::camera::{Event, Share};
 use crate::media::source::{SourceEvent, SourceState, SourceStatus};
 use crate::media::{Codec, Format, StreamInfo, VIDEO_H264, VIDEO_H264_SMALL, VideoFormat};
@@ -41,9 +41,9 @@ fn pass(world: &mut World, seconds: u64, bob: u32, carol: u32) {
             world.frame(VIDEO_H264_SMALL, Codec::H264, tenth % 10 == 0);
         }
         for (peer, bps) in [("bob|2", bob), ("carol|3", carol)] {
-            let call = world.studio.calling.parties().find(|party| party.peer.as_str() == peer);
+            let call = world.core.calling.parties().find(|party| party.peer.as_str() == peer);
             let call = call.expect("it watches").call;
-            world.studio.calling_event(calling::Event::Estimate { call, bps }, world.now);
+            world.core.calling_event(calling::Event::Estimate { call, bps }, world.now);
         }
     }
 }
@@ -57,7 +57,7 @@ fn a_viewer_whose_network_is_slow_gets_the_small_rendition_and_is_told() {
     let told = world.events.iter().any(|event| matches!(event, Event::Share { share: Share::Small, .. }));
     assert!(told);
     let shares: Vec<_> =
-        world.studio.viewers().map(|(viewer, _)| viewer.share.map(|(share, _)| share)).collect();
+        world.core.viewers().map(|(viewer, _)| viewer.share.map(|(share, _)| share)).collect();
     assert_eq!(shares, [Some(Share::Full), Some(Share::Small)]);
     pass(&mut world, 12, 4_000_000, 4_000_000);
     let of_bob = world.shares.iter().filter(|(peer, share)| peer == "bob|2" && share != "full").count();
@@ -72,7 +72,7 @@ fn a_viewer_whose_network_is_slow_gets_the_small_rendition_and_is_told() {
 #[test]
 fn a_named_viewer_decides_while_it_watches() {
     let mut world = world();
-    let settings = crate::camera::studio::LiveSettings {
+    let settings = crate::camera::core::LiveSettings {
         policy: crate::camera::BitratePolicy::Follow("carol".into()),
         bitrate: Default::default(),
         linger: Duration::from_secs(10),
@@ -92,7 +92,7 @@ fn wish(world: &mut World, from: &str, share: &str) {
         r#"{{"type":"command","id":"w","from":"{from}","node":"camera:share","action":"wish","data":{{"share":"{share}"}}}}"#
     );
     let command = crate::proto::Message::parse(text).expect("a command");
-    world.input(Input::Wish { command, whence: crate::camera::studio::Whence::Unknown });
+    world.input(Input::Wish { command, whence: crate::camera::core::Whence::Unknown });
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_page_that_is_loaded_anew_in_the_same_call_keeps_its_share() {
     pass(&mut world, 8, 4_000_000, 0);
     assert_eq!(world.shares.last(), Some(&("carol|3".to_owned(), "nothing".to_owned())));
     let sent = |world: &World| -> Vec<bool> {
-        world.studio.viewers().map(|(_, stats)| stats.expect("it has a session").video.is_some()).collect()
+        world.core.viewers().map(|(_, stats)| stats.expect("it has a session").video.is_some()).collect()
     };
     assert_eq!(sent(&world), [true, false]);
     // Another peer connection has another certificate.

@@ -7,14 +7,14 @@ fn who_takes_frames_runs_the_source_as_a_viewer_does() {
     use crate::camera::frames::Outbox;
 
     let mut world = World::new(4, true);
-    world.studio.take_frames(1, vec![], Outbox::new(2), world.now);
+    world.core.take_frames(1, vec![], Outbox::new(2), world.now);
     world.drain();
     assert_eq!(world.produced, [BOTH]);
-    world.studio.take_frames(2, vec![Codec::Vp8], Outbox::new(2), world.now);
+    world.core.take_frames(2, vec![Codec::Vp8], Outbox::new(2), world.now);
     world.drain();
     assert_eq!(world.produced[1..], [[VIDEO_H264, VIDEO_VP8, AUDIO_OPUS]]);
-    world.studio.drop_frames(1, world.now);
-    world.studio.drop_frames(2, world.now);
+    world.core.drop_frames(1, world.now);
+    world.core.drop_frames(2, world.now);
     world.drain();
     world.pass(Duration::from_secs(11));
     assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()), "nobody is left");
@@ -25,7 +25,7 @@ fn a_taker_that_is_slow_goes_on_at_a_key_frame_that_is_asked_for() {
     use crate::camera::frames::Outbox;
 
     let mut world = World::new(4, true);
-    world.studio.take_frames(1, vec![Codec::H264], Outbox::new(3), world.now);
+    world.core.take_frames(1, vec![Codec::H264], Outbox::new(3), world.now);
     world.drain();
     for number in 0..4 {
         world.frame(VIDEO_H264, Codec::H264, number == 0);
@@ -46,8 +46,8 @@ fn a_source_that_gave_up_ends_frames_and_snapshots() {
     use crate::camera::frames::Outbox;
 
     let mut world = World::with_jpeg();
-    world.studio.take_frames(1, vec![], Outbox::new(2), world.now);
-    let slot = world.studio.snapshot(Duration::ZERO, world.now);
+    world.core.take_frames(1, vec![], Outbox::new(2), world.now);
+    let slot = world.core.snapshot(Duration::ZERO, world.now);
     world.drain();
     world.input(Input::Source(SourceEvent::GaveUp));
     assert_eq!(outcome(slot).err(), Some(SnapshotError::SourceEnded));
@@ -60,7 +60,7 @@ fn a_source_that_gave_up_ends_frames_and_snapshots() {
 fn a_snapshot_is_made_once_and_no_encoder_stays() {
     let mut world = World::with_jpeg();
     let slots =
-        [world.studio.snapshot(Duration::ZERO, world.now), world.studio.snapshot(Duration::ZERO, world.now)];
+        [world.core.snapshot(Duration::ZERO, world.now), world.core.snapshot(Duration::ZERO, world.now)];
     world.drain();
     assert_eq!(world.produced, [[JPEG]]);
     assert!(world.sources.is_empty(), "nobody watches: that is no news");
@@ -71,11 +71,11 @@ fn a_snapshot_is_made_once_and_no_encoder_stays() {
     assert_eq!(world.produced, [vec![JPEG], vec![]]);
     // Within a second the same one; then another.
     world.pass(Duration::from_millis(900));
-    assert!(outcome(world.studio.snapshot(Duration::ZERO, world.now)).is_ok());
+    assert!(outcome(world.core.snapshot(Duration::ZERO, world.now)).is_ok());
     world.drain();
     assert_eq!(world.produced.len(), 2);
     world.pass(Duration::from_millis(200));
-    let slot = world.studio.snapshot(Duration::ZERO, world.now);
+    let slot = world.core.snapshot(Duration::ZERO, world.now);
     world.drain();
     assert_eq!(world.produced.len(), 3);
     // A source that gives nothing is not waited for for ever.
@@ -87,7 +87,7 @@ fn a_snapshot_is_made_once_and_no_encoder_stays() {
 #[test]
 fn who_comes_to_a_source_that_plays_already_is_told_so() {
     let mut world = World::with_jpeg();
-    let slot = world.studio.snapshot(Duration::ZERO, world.now);
+    let slot = world.core.snapshot(Duration::ZERO, world.now);
     world.drain();
     for event in [SourceEvent::State(SourceStatus::of(SourceState::Playing)), SourceEvent::Started] {
         world.input(Input::Source(event));
@@ -103,10 +103,10 @@ fn who_comes_to_a_source_that_plays_already_is_told_so() {
 #[test]
 fn each_who_asks_for_a_snapshot_waits_as_long() {
     let mut world = World::with_jpeg();
-    let first = world.studio.snapshot(Duration::ZERO, world.now);
+    let first = world.core.snapshot(Duration::ZERO, world.now);
     world.drain();
     world.pass(Duration::from_secs(9));
-    let second = world.studio.snapshot(Duration::ZERO, world.now);
+    let second = world.core.snapshot(Duration::ZERO, world.now);
     world.drain();
     world.pass(Duration::from_secs(2));
     assert_eq!(outcome(first).err(), Some(SnapshotError::Timeout));
@@ -117,7 +117,7 @@ fn each_who_asks_for_a_snapshot_waits_as_long() {
 #[test]
 fn a_source_without_jpeg_says_so_at_once() {
     let mut world = World::new(1, true);
-    let slot = world.studio.snapshot(Duration::ZERO, world.now);
+    let slot = world.core.snapshot(Duration::ZERO, world.now);
     world.drain();
     assert_eq!(outcome(slot).err(), Some(SnapshotError::NoJpeg));
     assert!(world.produced.is_empty());

@@ -6,7 +6,7 @@ use super::*;
 fn both_streams_have_a_bitrate_of_their_own() {
     let world = World::new(1, true);
     let start = BitrateLimits::default().start;
-    assert_eq!([VIDEO_H264, VIDEO_VP8].map(|s| world.studio.bitrate(s)), [Some(start); 2]);
+    assert_eq!([VIDEO_H264, VIDEO_VP8].map(|s| world.core.bitrate(s)), [Some(start); 2]);
 }
 
 #[test]
@@ -15,7 +15,7 @@ fn a_source_that_gave_up_ends_its_calls_and_is_tried_again_by_the_next() {
     world.offer("bob|2", OFFER);
     world.input(Input::Source(SourceEvent::GaveUp));
     assert_eq!(world.said(r#"call:hangup bob|2 {"reason":"source-failed""#), 1, "{:?}", world.said);
-    assert!(world.studio.is_idle() && world.studio.running().is_empty());
+    assert!(world.core.is_idle() && world.core.running().is_empty());
     world.offer("eve|3", OFFER);
     assert_eq!(world.produced, [BOTH, BOTH]);
 }

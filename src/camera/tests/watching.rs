@@ -96,7 +96,7 @@ fn an_accepted_call_that_brings_no_media_ends_by_itself() {
     let mut world = World::new(4, true);
     world.offer("bob|2", OFFER);
     world.pass(Duration::from_secs(90));
-    assert!(world.studio.is_idle());
+    assert!(world.core.is_idle());
     assert!(world.events.iter().any(|e| matches!(e, Event::CallFailed { .. })));
     assert_eq!(world.produced.last(), Some(&NOTHING.to_vec()));
 }
@@ -106,16 +106,16 @@ fn a_peer_that_goes_offline_before_its_pictures_is_gone() {
     let mut world = World::new(4, true);
     world.offer("bob|2", OFFER);
     world.input(Input::PeerGone { address: "bob|2" });
-    assert!(world.studio.is_idle());
+    assert!(world.core.is_idle());
 }
 
 #[test]
 fn the_camera_calls_with_an_offer_and_hangs_up() {
     let mut world = World::new(1, true);
-    let id = world.studio.invite("bob|2", "k3Jq", false, world.now).expect("online");
+    let id = world.core.invite("bob|2", "k3Jq", false, world.now).expect("online");
     world.drain();
     assert_eq!(world.said("call:init bob|2"), 1);
-    assert!(world.studio.invite("eve|3", "x9", false, world.now).is_err(), "as many viewers as allowed");
+    assert!(world.core.invite("eve|3", "x9", false, world.now).is_err(), "as many viewers as allowed");
     world.input(Input::Call {
         from: "bob|2",
         whence: Whence::Unknown,
@@ -124,7 +124,7 @@ fn the_camera_calls_with_an_offer_and_hangs_up() {
         call: Some("k3Jq"),
     });
     assert_eq!(world.said("call:offer bob|2"), 1);
-    world.studio.hang_up(id, "done".into(), world.now).expect("it is on");
+    world.core.hang_up(id, "done".into(), world.now).expect("it is on");
     world.drain();
     assert_eq!(world.said(r#"call:hangup bob|2 {"reason":"done"}"#), 1);
     assert!(world.produced.is_empty(), "nothing was agreed");
@@ -134,7 +134,7 @@ fn the_camera_calls_with_an_offer_and_hangs_up() {
 fn a_camera_that_calls_whoever_answers_everybody_sends_its_offer_at_once() {
     for taken in [true, false] {
         let mut world = World::new(1, true);
-        world.studio.invite("bob|2", "k3Jq", true, world.now).expect("online");
+        world.core.invite("bob|2", "k3Jq", true, world.now).expect("online");
         world.drain();
         let said: Vec<&str> = world.said.iter().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(said, ["call:init", "call:candidate"]);
@@ -150,13 +150,13 @@ fn a_camera_that_calls_whoever_answers_everybody_sends_its_offer_at_once() {
         world.input(from("call:accept", data));
         assert_eq!(world.said("call:offer bob|2"), usize::from(!taken));
         world.input(from("call:hangup", "{}"));
-        assert!(world.studio.is_idle());
+        assert!(world.core.is_idle());
     }
     // One that is not invited, for there is no seat or a call already, leaves no session behind.
     let mut world = World::new(1, true);
-    world.studio.invite("bob|2", "k3Jq", true, world.now).expect("online");
-    world.studio.invite("bob|2", "x9", true, world.now).expect_err("no seat");
-    assert_eq!(world.studio.calling.parties().count(), 1);
+    world.core.invite("bob|2", "k3Jq", true, world.now).expect("online");
+    world.core.invite("bob|2", "x9", true, world.now).expect_err("no seat");
+    assert_eq!(world.core.calling.parties().count(), 1);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn the_presence_has_the_number_of_viewers() {
 fn later_calls_are_told_of_new_addresses() {
     let mut world = World::new(4, true);
     let base = "192.0.2.99:4000".parse().expect("literal");
-    world.studio.set_candidates(vec![rtc::LocalCandidate { base, advertised: None }]);
+    world.core.set_candidates(vec![rtc::LocalCandidate { base, advertised: None }]);
     world.offer("bob|2", OFFER);
     let answer = world.said.iter().find(|s| s.starts_with("call:answer")).expect("it is answered");
     assert!(answer.contains("192.0.2.99 4000") && !answer.contains("192.0.2.1 4000"), "{answer}");
@@ -231,7 +231,7 @@ fn settings_change_while_it_runs() {
     world.offer("bob|2", OFFER);
     world.connect("bob|2");
     let bitrate = BitrateLimits { max: 500_000, ..BitrateLimits::default() };
-    let settings = crate::camera::studio::LiveSettings {
+    let settings = crate::camera::core::LiveSettings {
         policy: crate::camera::BitratePolicy::Best,
         bitrate,
         linger: Duration::from_secs(2),
@@ -258,7 +258,7 @@ fn settings_change_while_it_runs() {
 #[test]
 fn the_largest_values_mean_no_limit() {
     let mut world = World::new(usize::MAX, true);
-    let settings = crate::camera::studio::LiveSettings {
+    let settings = crate::camera::core::LiveSettings {
         policy: crate::camera::BitratePolicy::Best,
         bitrate: BitrateLimits::default(),
         linger: Duration::MAX,
@@ -271,7 +271,7 @@ fn the_largest_values_mean_no_limit() {
     world.connect("bob|2");
     assert_eq!(world.said("call:answer"), 1);
     let mut world = World::with_jpeg();
-    world.input(Input::Settings(crate::camera::studio::LiveSettings {
+    world.input(Input::Settings(crate::camera::core::LiveSettings {
         policy: crate::camera::BitratePolicy::Best,
         bitrate: BitrateLimits::default(),
         linger: Duration::MAX,
@@ -279,11 +279,11 @@ fn the_largest_values_mean_no_limit() {
         answer: AnswerPolicy::All,
         snapshot_every: Duration::MAX,
     }));
-    let first = world.studio.snapshot(Duration::ZERO, world.now);
+    let first = world.core.snapshot(Duration::ZERO, world.now);
     world.frame(JPEG, Codec::Jpeg, true);
     assert!(outcome(first).is_ok());
     world.pass(Duration::from_secs(9_999));
-    let again = world.studio.snapshot(Duration::ZERO, world.now);
+    let again = world.core.snapshot(Duration::ZERO, world.now);
     assert!(outcome(again).is_ok(), "it is served for ever");
 }
 
@@ -298,17 +298,17 @@ fn all_calls_end_at_once_those_that_connect_too() {
         _ => None,
     });
     for id in asked.take(2).collect::<Vec<_>>() {
-        world.studio.accept(id, world.now).expect("it waits");
+        world.core.accept(id, world.now).expect("it waits");
     }
     world.drain();
     world.connect("bob|2");
     world.drain();
-    assert_eq!(world.studio.hang_up_all(&"button".into(), world.now), 3);
+    assert_eq!(world.core.hang_up_all(&"button".into(), world.now), 3);
     world.drain();
     for who in ["call:hangup bob|2", "call:hangup eve|3", "call:reject dan|4"] {
         assert_eq!(world.said(&format!(r#"{who} {{"reason":"button"}}"#)), 1, "{:?}", world.said);
     }
-    assert!(world.studio.is_idle());
+    assert!(world.core.is_idle());
     let counts = world.events.iter().filter_map(|event| match event {
         Event::Viewers { count } => Some(*count),
         _ => None,

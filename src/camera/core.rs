@@ -151,7 +151,7 @@ pub(crate) enum Output {
     Timeout(Option<Instant>),
 }
 
-pub(crate) struct Studio {
+pub(crate) struct CameraCore {
     pub calling: calling::Core,
     demand: Demand,
     source: StatusTracker,
@@ -187,7 +187,7 @@ struct Taker {
     outbox: Arc<Outbox>,
 }
 
-impl Studio {
+impl CameraCore {
     pub(crate) fn new(config: Config, now: Instant) -> Self {
         let demand = demand::Config {
             bitrate: config.bitrate,
@@ -203,7 +203,7 @@ impl Studio {
             max_unconnected: config.max_unconnected,
             offer_rate: config.offer_rate,
         };
-        Studio {
+        CameraCore {
             calling: calling::Core::new(calls, now),
             demand: Demand::new(demand, &config.streams),
             source: StatusTracker::new(config.live),

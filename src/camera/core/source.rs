@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Output, Studio, Taker, by_preference};
+use super::{CameraCore, Output, Taker, by_preference};
 use crate::call::CallId;
 use crate::call::body::EndReason;
 use crate::camera::demand::{self, Sink};
@@ -16,7 +16,7 @@ use crate::media::sink::{self, SnapshotError};
 use crate::media::source::{SourceEvent, SourceState, SourceStatus, StatusTracker};
 use crate::media::{Codec, Format, Frame, StreamInfo, VideoFormat};
 
-impl Studio {
+impl CameraCore {
     /// Delivers frames of these codecs to the outbox from now on; without codecs, those of the best video and the audio.
     pub(in crate::camera) fn take_frames(
         &mut self,
@@ -216,7 +216,7 @@ impl Studio {
 
 #[cfg(test)]
 mod tests {
-    use crate::camera::studio::Input;
+    use crate::camera::core::Input;
     use crate::camera::tests::{OFFER, World};
     use crate::media::error::{ErrorKind, MediaError};
     use crate::media::source::SourceEvent;
@@ -227,19 +227,19 @@ mod tests {
         let mut world = World::new(4, true);
         let frame = |world: &mut World| {
             world.frame(VIDEO_H264, Codec::H264, true);
-            world.studio.flows
+            world.core.flows
         };
         assert!(!frame(&mut world), "one that was on its way when the last viewer left");
         world.offer("bob|2", OFFER);
-        assert!(!world.studio.flows);
+        assert!(!world.core.flows);
         assert!(frame(&mut world));
         let stalled = SourceEvent::Stalled(MediaError::new(ErrorKind::Stalled, "nothing came"));
         for _ in 0..2 {
             world.input(Input::Source(stalled.clone()));
-            assert!(!world.studio.flows);
+            assert!(!world.core.flows);
             assert!(frame(&mut world), "it begins anew");
         }
         world.input(Input::Source(SourceEvent::GaveUp));
-        assert!(!world.studio.flows && !frame(&mut world));
+        assert!(!world.core.flows && !frame(&mut world));
     }
 }

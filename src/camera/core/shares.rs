@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Output, Studio};
+use super::{CameraCore, Output};
 use crate::call::CallId;
 use crate::camera::controls::Reply;
 use crate::camera::demand::{self, Sink};
@@ -35,7 +35,7 @@ struct Served {
 }
 
 impl Shares {
-    /// When to call [`Studio::look`].
+    /// When to call [`CameraCore::look`].
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.look_at
     }
@@ -58,7 +58,7 @@ impl Shares {
     }
 }
 
-impl Studio {
+impl CameraCore {
     /// What demand decided for a viewer.
     pub(super) fn serve(&mut self, sink: Sink, share: demand::Share, reason: ShareReason, now: Instant) {
         let Sink::Call(call) = sink else { return };

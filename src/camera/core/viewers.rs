@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Output, Studio};
+use super::{CameraCore, Output};
 use crate::call::body::End;
 use crate::call::{CallError, CallId};
 use crate::calling::{self, Party};
@@ -14,7 +14,7 @@ use crate::media::{Codec, Kind};
 use crate::proto::Address;
 use crate::rtc::{self, SessionStats, Shard};
 
-impl Studio {
+impl CameraCore {
     /// Calls a peer to send it the video. `at_once`: with our offer in the init.
     pub(crate) fn invite(
         &mut self,
