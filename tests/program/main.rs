@@ -4,6 +4,8 @@
 #[cfg(feature = "camera-gst")]
 mod camera;
 mod command_line;
+#[cfg(target_os = "linux")]
+mod crowd;
 #[cfg(feature = "v4l2")]
 mod devices;
 #[cfg(target_os = "linux")]

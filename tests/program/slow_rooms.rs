@@ -14,7 +14,7 @@ use crate::world::Server;
 
 /// A room in which all senders send a message every quarter of a second, and all read.
 #[derive(Clone, Copy)]
-struct Room {
+pub(crate) struct Room {
     senders: usize,
     readers: usize,
     /// Messages of each sender, and their size.
@@ -24,7 +24,15 @@ struct Room {
     slow: usize,
 }
 
+/// A hundred senders send 1.6 MB per second to a room of two hundred, in which one reads 1 MB per second: 320 MB per
+/// second in all.
+pub(crate) const LARGE: Room =
+    Room { senders: 100, readers: 99, messages: 240, bytes: 4096, slow: 1_000_000 };
+
 const PACE: Duration = Duration::from_millis(250);
+
+/// The longest that a message may be delayed with one server.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// What arrived from one sender: how many messages, and the longest delay.
 type Came = HashMap<String, (usize, Duration)>;
@@ -93,15 +101,16 @@ impl Room {
         (ws, waited)
     }
 
-    /// The slow one gets everything or is closed; everybody else gets everything in time.
-    fn run(self, server: &Server, buffer: Option<usize>) {
-        let slow = enter_room(server.address, "slow", "r");
+    /// The slow one gets everything or is closed; everybody else gets everything in time. The senders are at the first
+    /// server, the others at the second.
+    pub(crate) fn run(self, (first, second): (&Server, &Server), buffer: Option<usize>, limit: Duration) {
+        let slow = enter_room(second.address, "slow", "r");
         if let Some(buffer) = buffer {
             set_socket_recv_buffer_size(slow.get_ref(), buffer).expect("a socket");
         }
-        let enter = |user: &str, n: usize| enter_room(server.address, &format!("{user}{n}"), "r");
-        let readers: Vec<Peer> = (0..self.readers).map(|n| enter("reader", n)).collect();
-        let senders: Vec<Peer> = (0..self.senders).map(|n| enter("sender", n)).collect();
+        let enter = |at: &Server, user: &str, n: usize| enter_room(at.address, &format!("{user}{n}"), "r");
+        let readers: Vec<Peer> = (0..self.readers).map(|n| enter(second, "reader", n)).collect();
+        let senders: Vec<Peer> = (0..self.senders).map(|n| enter(first, "sender", n)).collect();
         let began = Instant::now();
         scope(|threads| {
             let slow = threads.spawn(move || self.read_all(slow, Some(self.slow), began));
@@ -125,14 +134,14 @@ impl Room {
             let came: usize = slow.join().expect("what came is in order").values().map(|(n, _)| n).sum();
             let waited = senders.iter().map(|(_, waited)| *waited).max().unwrap_or_default();
             drop(senders);
-            let closed = closed_slow(server);
+            let closed = closed_slow(second);
             let all = self.all();
             println!(
                 "the slow one got {came} of {all}, closed {closed}; others waited {longest:.1?} for a message and \
                  {waited:.1?} to send at most, sent in {sent:.1?}"
             );
             assert!(closed == "1" || came == all && closed == "0");
-            assert!(longest < Duration::from_secs(10), "{longest:?}");
+            assert!(longest < limit, "{longest:?}");
         });
     }
 }
@@ -143,16 +152,14 @@ fn one_slow_reader_in_a_room_costs_nobody_a_message() {
     // Small buffers, at the server and in the kernel, so that the backlog fills them within the test.
     let server = Server::start(&["--rate", "0", "--queue", "256K"], &[]);
     let room = Room { senders: 20, readers: 20, messages: 40, bytes: 8192, slow: 50_000 };
-    room.run(&server, Some(16 << 10));
+    room.run((&server, &server), Some(16 << 10), LIMIT);
 }
 
-/// A hundred senders send 1.6 MB per second to a room of two hundred, in which one reads 1 MB per second: the server
-/// sends 320 MB per second.
 #[test]
 #[ignore = "takes a minute, and two idle cores: in `make test-all`"]
 fn one_slow_reader_in_a_large_room_costs_nobody_a_message() {
-    let room = Room { senders: 100, readers: 99, messages: 240, bytes: 4096, slow: 1_000_000 };
-    room.run(&server(), None);
+    let server = server();
+    LARGE.run((&server, &server), None, LIMIT);
 }
 
 fn would_block(result: &tungstenite::Result<()>) -> bool {

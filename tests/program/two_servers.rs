@@ -10,7 +10,7 @@ use tungstenite::{Message, WebSocket};
 
 use crate::redis::Redis;
 use crate::slow::{CASES, Case, LONG, Peer, await_text, closed_slow, enter, memory, metric, read, send};
-use crate::slow_rooms::stopping_readers;
+use crate::slow_rooms::{LARGE, stopping_readers};
 use crate::world::Server;
 
 /// What may pass beyond the ten seconds that one server allows.
@@ -194,6 +194,14 @@ fn many_senders_wait_at_most_ten_seconds_for_one_slow_reader_there() {
     let slow = slow.join().expect("it reads").len();
     println!("the slow one got {slow} of {}, closed: {}", SENDERS * EACH, closed_slow(&pair.two));
     assert!(slow == SENDERS * EACH || closed_slow(&pair.two) == "1");
+    assert_eq!(pair.dropped(), ["0", "0"]);
+}
+
+#[test]
+#[ignore = "takes a minute, and two idle cores: in `make test-all`"]
+fn one_slow_reader_in_a_large_room_there_costs_nobody_a_message() {
+    let Some(pair) = Pair::start() else { return };
+    LARGE.run((&pair.one, &pair.two), None, Duration::from_secs(10) + MORE);
     assert_eq!(pair.dropped(), ["0", "0"]);
 }
 
