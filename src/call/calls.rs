@@ -313,6 +313,7 @@ impl Calls {
             }
             Input::Own { address } => self.welcomed(address, now),
             Input::PeerOffline { address } => self.peer_offline(address, now),
+            Input::PeerOnline { address } => self.peer_online(address),
             Input::SignallingLost => self.signalling_lost(now),
             Input::SignallingBack => self.signalling_back(),
         }
@@ -374,6 +375,32 @@ impl Calls {
                 _ => self.end(id, Tell::Nobody, EndReason::Offline),
             }
         }
+    }
+
+    fn peer_online(&mut self, address: &str) {
+        if address.len() > MAX_NAME || self.calls.values().any(|call| call.remote == address) {
+            return;
+        }
+        let user = |address: &str| address.split_once('|').map(|(user, _)| user.to_owned());
+        let waits = self.calls.iter_mut().find(|(_, call)| {
+            let away = matches!(call.phase, Phase::Active { away: true, .. });
+            away && !call.named && user(&call.remote).is_some_and(|name| user(address) == Some(name))
+        });
+        let Some((&id, call)) = waits else { return };
+        if let Phase::Active { away, .. } = &mut call.phase {
+            *away = false;
+        }
+        self.moved(id, address);
+        if self.online {
+            self.timers.clear(id);
+        }
+    }
+
+    /// The remote of an active call has another address.
+    pub(super) fn moved(&mut self, id: CallId, address: &str) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.remote != address) else { return };
+        address.clone_into(&mut call.remote);
+        self.event(Event::Moved { id, remote: address.to_owned() });
     }
 
     fn signalling_lost(&mut self, now: Instant) {

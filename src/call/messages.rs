@@ -54,6 +54,9 @@ impl Calls {
             }
             return;
         }
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.named |= wire.is_some();
+        }
         match subtype {
             ACCEPT => self.on_accept(id, sender, data, now),
             REJECT => self.on_reject(id, from, &End::of(data, EndReason::Declined)),
@@ -98,9 +101,9 @@ impl Calls {
             Phase::Active { away, moved } => {
                 *away = false;
                 let both_moved = std::mem::take(moved) && !same;
-                from.clone_into(&mut call.remote);
                 call.origin = Some(sender.origin.clone());
                 self.timers.clear(id);
+                self.moved(id, from);
                 if both_moved {
                     // Our last one went to an address where the remote no longer was.
                     self.tell(id, CANDIDATE, body::json(&Candidate::end()));

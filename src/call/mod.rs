@@ -84,7 +84,8 @@
 //! A message belongs to the call whose id it carries; a message without an id belongs to the call with its
 //! sender's address. Before media is connected, the sender must be that call's remote. In an active call,
 //! whoever has the id is the remote, back under a new address. An id of another call, or of none, never falls
-//! back to the address.
+//! back to the address. A remote that never sent the id, as the published browser client, is back with the next
+//! session of its user: [`Input::PeerOnline`].
 //!
 //! | message | Ringing (we called) | Incoming | Connecting, Active | no call |
 //! |---|---|---|---|---|
@@ -261,6 +262,12 @@ pub enum Input<'a> {
         /// `user|id`
         address: &'a str,
     },
+    /// A peer is online. An active call whose remote is away, and never sent the call's id, goes on with another
+    /// session of its user that has no call: that client cannot say which call it means.
+    PeerOnline {
+        /// `user|id`
+        address: &'a str,
+    },
     /// Our connection to the server was lost.
     SignallingLost,
     /// The connection is back.
@@ -343,6 +350,13 @@ pub enum Event {
         id: CallId,
         /// Its new state.
         state: State,
+    },
+    /// The remote of an active call is back under a new address.
+    Moved {
+        /// The call.
+        id: CallId,
+        /// The remote's address from now on.
+        remote: String,
     },
     /// The call has ended, whoever ended it, and is forgotten: close its media.
     Ended {

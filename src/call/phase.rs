@@ -8,6 +8,8 @@ pub(super) struct Call {
     /// The id on the wire, if the caller gave one.
     pub wire: Option<String>,
     pub remote: String,
+    /// The remote has sent the id.
+    pub named: bool,
     /// Who limits count the remote as; `None` until it has sent something.
     pub origin: Option<RateKey>,
     pub role: Role,
@@ -64,6 +66,7 @@ impl Call {
         Call {
             wire: wire.map(str::to_owned),
             remote: remote.to_owned(),
+            named: wire.is_some() && role == Role::Callee,
             origin: None,
             role,
             phase,

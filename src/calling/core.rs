@@ -198,6 +198,7 @@ impl Core {
             Input::Online { address } => self.calls.handle_input(call::Input::Own { address }, now),
             Input::Offline => self.calls.handle_input(call::Input::SignallingLost, now),
             Input::PeerGone { address } => self.calls.handle_input(call::Input::PeerOffline { address }, now),
+            Input::PeerThere { address } => self.calls.handle_input(call::Input::PeerOnline { address }, now),
             Input::Message { from, whence, subtype, data, call } => {
                 self.whence = whence;
                 let host = match whence {
@@ -293,6 +294,11 @@ impl Core {
             call::Event::RemoteCandidate { id, candidate } => {
                 if let Some(candidate) = self.offers.hold(id, candidate) {
                     self.add_candidate(id, &candidate);
+                }
+            }
+            call::Event::Moved { id, remote } => {
+                if let Some(seat) = self.seats.get_mut(&id) {
+                    seat.peer = Address::from(remote.as_str());
                 }
             }
             call::Event::Ended { id, remote, end } => self.leave(id, &remote, end, now),

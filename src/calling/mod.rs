@@ -65,6 +65,8 @@ pub(crate) enum Input<'a> {
     Offline,
     /// A peer's presence went offline.
     PeerGone { address: &'a str },
+    /// A peer is online.
+    PeerThere { address: &'a str },
     /// A `call:…` message arrived.
     Message { from: &'a str, whence: Whence, subtype: &'a str, data: Option<&'a str>, call: Option<&'a str> },
     /// One encoded frame, for all calls that take its stream.

@@ -71,6 +71,9 @@ pub(crate) enum Input<'a> {
     PeerGone {
         address: &'a str,
     },
+    PeerThere {
+        address: &'a str,
+    },
     /// A `call:…` message.
     Call {
         from: &'a str,
@@ -257,12 +260,20 @@ impl CameraCore {
         Wishes::is_concerned(command)
     }
 
+    /// Whether there is a call with this address.
+    pub(crate) fn is_in_call(&self, address: &str) -> bool {
+        self.calling.parties().any(|party| party.peer.as_str() == address)
+    }
+
     pub(crate) fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Online { address } => self.calling.handle_input(calling::Input::Online { address }, now),
             Input::Offline => self.calling.handle_input(calling::Input::Offline, now),
             Input::PeerGone { address } => {
                 self.calling.handle_input(calling::Input::PeerGone { address }, now)
+            }
+            Input::PeerThere { address } => {
+                self.calling.handle_input(calling::Input::PeerThere { address }, now)
             }
             Input::Call { from, whence, subtype, data, call } => {
                 self.calling.handle_input(calling::Input::Message { from, whence, subtype, data, call }, now);

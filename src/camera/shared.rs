@@ -21,7 +21,7 @@ use crate::media::source::controls::Value;
 use crate::media::source::{Command, RequestId};
 use crate::net::udp::Udp;
 use crate::net::{Outlet, lock, time};
-use crate::proto::{Kind, Message, Object};
+use crate::proto::{Kind, Message, Object, Peer};
 use crate::{Client, Server};
 
 pub(super) struct Shared {
@@ -139,13 +139,30 @@ impl Shared {
             }
             client::Event::Command { command } if self.handlers.handle(&command, &self.client) => {}
             event => {
-                if let client::Event::PeerRemoved { peer } = &event {
-                    self.input(Input::PeerGone { address: peer.address().as_str() });
+                match &event {
+                    client::Event::PeerAdded { peer } => {
+                        self.input(Input::PeerThere { address: peer.address().as_str() });
+                    }
+                    client::Event::PeerRemoved { peer } => self.peer_gone(peer),
+                    _ => {}
                 }
                 self.events.push(Event::Client { event });
             }
         }
         self.inbox.changed.notify();
+    }
+
+    /// A server notices a lost connection late: the peer's user may be back already.
+    fn peer_gone(&self, gone: &Peer) {
+        let address = gone.address();
+        let watched = lock(&self.studio).is_in_call(address.as_str());
+        self.input(Input::PeerGone { address: address.as_str() });
+        if !watched {
+            return;
+        }
+        for peer in self.client.roster().iter().filter(|peer| peer.user == gone.user) {
+            self.input(Input::PeerThere { address: peer.address().as_str() });
+        }
     }
 
     /// Puts a member into our presence, for all who are there and those who come later. Offline it waits for the next

@@ -83,7 +83,12 @@ export class Calls extends Emitter {
     client.on('message', (message) => calls.handle(message));
     client.on('state', (state) => { if (state !== 'online') calls.signallingLost(); });
     client.roster.on('added', (peer) => calls.peerOnline(peer.address));
-    client.roster.on('removed', (peer, { lost }) => { if (!lost) calls.peerOffline(peer.address); });
+    client.roster.on('removed', (peer, { lost }) => {
+      if (lost || !calls.with(peer.address)) return;
+      calls.peerOffline(peer.address);
+      // A server notices a lost connection late: the peer's user may be back already.
+      for (const { address } of client.roster.of(peer.user)) calls.userOnline(address);
+    });
     return calls;
   }
 
@@ -199,7 +204,9 @@ export class Calls extends Emitter {
     if (!call) return undefined;
     // Under a new address only what is connected goes on, and only for the same user.
     const back = call.state === 'active' && userOf(from) === userOf(call.remote);
-    return call.isWith(from) || back ? call.moved(from) : undefined;
+    if (!call.isWith(from) && !back) return undefined;
+    call.named = true;
+    return call.moved(from);
   }
 
   signallingLost() { for (const call of this.list()) call.unreachable(); }
@@ -217,6 +224,16 @@ export class Calls extends Emitter {
     for (const call of this.list()) {
       if (call.gone && userOf(address) === userOf(call.remote)) call.moved(address).greet();
     }
+  }
+
+  /**
+   * Another session of a user is online. A remote that never sent the call's id, as the published browser client, goes
+   * on with it: it cannot say which call it means.
+   * @param {string} address
+   */
+  userOnline(address) {
+    if (this.list().some((call) => call.remote === address)) return;
+    this.list().find((call) => call.gone && !call.named && userOf(address) === userOf(call.remote))?.moved(address);
   }
 
   /** @param {Call} call */
@@ -254,6 +271,7 @@ export class Call extends Emitter {
     this.#offer = offer;
     this.id = id;
     this.wire = wire; // the id on the wire, where the other side has one
+    this.named = !outgoing && wire !== undefined; // the other side has sent it
     this.remote = remote; // the address of the other side, or the user we call
     this.outgoing = outgoing;
     this.data = data; // of call:init
@@ -485,6 +503,10 @@ export function candidateOf({ candidate, sdpMid, sdpMLineIndex }) {
 }
 
 /** @type {(data: Record<string, any>, otherwise: string) => string} */
-const codeOf = ({ reason }, otherwise) => (typeof reason === 'string' && reason ? reason.slice(0, 64) : otherwise);
+const codeOf = ({ reason }, otherwise) => {
+  // The published browser client ends a call so.
+  if (reason === 'hangup') return 'ended';
+  return typeof reason === 'string' && reason ? reason.slice(0, 64) : otherwise;
+};
 /** @type {(data: Record<string, any>) => string} */
 const messageOf = ({ message }) => (typeof message === 'string' ? message.slice(0, 240) : '');

@@ -168,7 +168,8 @@ test('any frame is a sign of life, and a refused heartbeat too', () => {
   for (let i = 0; i < 20; i += 1) {
     w.clock.advance(2 * LIMITS.beat - 1);
     assert.equal(w.socket.of('join').length, i + 1);
-    w.socket.say(i % 2 ? { type: 'error', status: 403, message: 'No dynamic rooms' } : { type: 'join:ok', room: 'public' });
+    const answers = [{ type: 'join:ok', room: 'public' }, { type: 'error', status: 403, message: 'No dynamic rooms' }, { type: 'error', message: 'No dynamic rooms' }];
+    w.socket.say(answers[i % 3]);
   }
   assert.equal(w.client.state, 'online');
   assert.equal(w.sockets.length, 1);
@@ -325,15 +326,15 @@ test('rooms survive a reconnect, and left ones stay left', async () => {
   assert.deepEqual(w.socket.of('join').map(({ room }) => room), ['team']);
 });
 
-test('a join while offline is answered after the welcome; a refused one is rejected', async () => {
+for (const status of [403, undefined]) test(`a join while offline is answered after the welcome; one refused with status ${status} is rejected`, async () => {
   const w = world();
   const later = w.client.join('later');
   w.socket.welcome();
   w.socket.say({ type: 'join:ok', room: 'later' });
   await later;
   const refused = w.client.join('no');
-  w.socket.say({ type: 'error', status: 403, message: 'Dynamic rooms are off' });
-  await assert.rejects(refused, { status: 403 });
+  w.socket.say({ type: 'error', status, message: 'Dynamic rooms are off' });
+  await assert.rejects(refused, { status, message: 'Dynamic rooms are off' });
   assert.ok(!w.client.rooms.has('no'), 'not asked for again');
 });
 
@@ -681,6 +682,7 @@ const TABLE = [
   ['connecting', true, ['nonsense', {}], 'connecting'],
   ['active', true, ['offer', OFFER], 'active'],
   ['active', true, ['hangup', { reason: 7 }], 'ended', 'ended'],
+  ['active', true, ['hangup', { reason: 'hangup' }], 'ended', 'ended'],
   ['incoming', false, ['hangup', { reason: 'timeout' }], 'ended', 'timeout'],
   ['incoming', false, ['accept', {}], 'incoming'],
   ['incoming', false, ['reject', {}], 'incoming'],
@@ -823,6 +825,32 @@ test('a remote that returns under a new address is matched by the call\'s id', (
   d.say('r|R2', 'candidate', line(1), d.call.wire);
   d.clock.advance(60_000);
   assert.deepEqual([d.call.state, d.call.remote], ['active', 'r|R2']);
+});
+
+test('a remote that sends no id is back with another session of its user, unless that has a call', () => {
+  for (const named of [true, false]) {
+    const w = world();
+    w.socket.welcome();
+    const calls = Calls.over(w.client, { limits: { calls: 2 } });
+    let call;
+    calls.on('incoming', (came) => { call ??= came; came.accept(); });
+    const id = named ? { call: 'given' } : {};
+    w.socket.say(presence('r', 'R'));
+    w.socket.say({ type: 'message', subtype: 'call:init', from: 'r|R', data: {}, ...id });
+    call.connected();
+    assert.equal(call.state, 'active');
+    // The server notices only after the user's return that the first connection is lost.
+    w.socket.say(presence('r', 'R2'));
+    w.socket.say(presence('r', 'R', { online: false }));
+    assert.deepEqual([call.remote, call.gone], named ? ['r|R', true] : ['r|R2', false]);
+    if (named) continue;
+    // The next session calls before the second one is noticed: it means its own call.
+    w.socket.say(presence('r', 'R3'));
+    w.socket.say({ type: 'message', subtype: 'call:init', from: 'r|R3', data: {} });
+    w.socket.say(presence('r', 'R2', { online: false }));
+    assert.deepEqual([call.remote, call.gone], ['r|R2', true]);
+    for (const one of calls.list()) one.hangup();
+  }
 });
 
 test('after our own reconnect, the remote gets our messages with the call\'s id', () => {

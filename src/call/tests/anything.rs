@@ -30,6 +30,7 @@ enum Op {
     Hear { from: String, subtype: String, data: Option<String>, call: Option<String> },
     Own(String),
     Offline(String),
+    Online(String),
     Lost,
     Back,
     Pass(u64),
@@ -100,6 +101,7 @@ fn op() -> impl Strategy<Value = Op> {
         12 => hear,
         1 => address().prop_map(Op::Own),
         1 => address().prop_map(Op::Offline),
+        1 => address().prop_map(Op::Online),
         1 => Just(Op::Lost),
         2 => Just(Op::Back),
         2 => (0..40u64).prop_map(Op::Pass),
@@ -155,6 +157,7 @@ impl Stories {
                 }
             }
             Event::Ended { id, .. } => assert!(self.0.remove(id).is_some(), "ended once"),
+            Event::Moved { id, .. } => assert_eq!(self.0.get(id), Some(&State::Active)),
             Event::Accepted { id }
             | Event::RemoteOffer { id, .. }
             | Event::RemoteAnswer { id, .. }
@@ -184,6 +187,7 @@ proptest! {
                 ),
                 Op::Own(address) => calls.handle_input(Input::Own { address }, now),
                 Op::Offline(address) => calls.handle_input(Input::PeerOffline { address }, now),
+                Op::Online(address) => calls.handle_input(Input::PeerOnline { address }, now),
                 Op::Lost => calls.handle_input(Input::SignallingLost, now),
                 Op::Back => calls.handle_input(Input::SignallingBack, now),
                 Op::Pass(seconds) => now += Duration::from_secs(*seconds),

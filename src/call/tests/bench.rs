@@ -217,6 +217,7 @@ pub(super) fn line(output: &Output) -> String {
             Event::RemoteCandidate { id, candidate } => format!("candidate {id} {}", candidate.candidate),
             Event::RemoteCandidatesDone { id } => format!("done {id}"),
             Event::State { id, state } => format!("state {id} {state:?}"),
+            Event::Moved { id, remote } => format!("moved {id} {remote}"),
             Event::Ended { id, remote, end } => format!("ended {id} {remote} {}", end.reason.code()),
         },
         Output::Timeout(at) => format!("timeout {at:?}"),

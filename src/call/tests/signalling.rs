@@ -59,7 +59,8 @@ fn any_message_with_the_id_goes_on_from_a_new_address() {
                 b.pass(29);
             }
             let said = b.hear("b|7", subtype, data);
-            assert_eq!(said.join(""), expected, "{subtype}");
+            assert_eq!(said[0], "moved 1 b|7", "{subtype}");
+            assert_eq!(said[1..].join(""), expected, "{subtype}");
             if subtype == "call:hangup" {
                 continue;
             }
@@ -80,6 +81,68 @@ fn a_new_address_without_the_id_is_a_stranger() {
     assert_eq!(b.hear_plain("b|7", "call:hangup", "{}"), NOTHING);
     assert_eq!(b.hear_id("b|7", "guess", "call:hangup", "{}"), NOTHING);
     assert_eq!(b.pass(30), ["ended 1 b|2 offline"]);
+}
+
+/// Active calls with a client that knows no ids: one that it made, and one that we made.
+fn plain_calls() -> [Bench; 2] {
+    let mut called = Bench::at(Stage::Idle);
+    called.hear_plain(LOW, "call:init", "{}");
+    called.calls.accept(id(1), called.now).expect("incoming");
+    called.hear_plain(LOW, "call:offer", OFFER);
+    called.calls.local_answer(id(1), "A", called.now).expect("offered");
+    let mut calling = Bench::at(Stage::Ringing);
+    calling.hear_plain(LOW, "call:accept", "{}");
+    calling.calls.local_offer(id(1), "O", calling.now).expect("accepted");
+    calling.hear_plain(LOW, "call:answer", ANSWER);
+    [called, calling].map(|mut b| {
+        b.calls.media_connected(id(1), b.now).expect("connecting");
+        b.drain();
+        b
+    })
+}
+
+#[test]
+fn a_client_that_knows_no_ids_is_back_with_the_next_session_of_its_user() {
+    for mut b in plain_calls() {
+        b.input(AWAY);
+        b.pass(29);
+        assert_eq!(b.input(Input::PeerOnline { address: "z|9" }), NOTHING, "another user");
+        assert_eq!(b.input(Input::PeerOnline { address: "b|7" }), ["moved 1 b|7"]);
+        assert_eq!(b.pass(60), NOTHING);
+        assert_eq!(b.input(Input::PeerOnline { address: "b|8" }), NOTHING, "it is not away");
+        assert_eq!(b.hear_plain(LOW, "call:hangup", "{}"), NOTHING, "the old address is nobody's");
+        assert_eq!(b.hear_plain("b|7", "call:hangup", "{}"), ["ended 1 b|7 ended"]);
+    }
+}
+
+#[test]
+fn its_window_opens_again_when_it_leaves_again() {
+    for mut b in plain_calls() {
+        b.input(AWAY);
+        b.input(Input::PeerOnline { address: "b|7" });
+        b.input(Input::PeerOffline { address: "b|7" });
+        assert_eq!(b.pass(30), ["ended 1 b|7 offline"]);
+    }
+}
+
+#[test]
+fn another_device_of_the_user_keeps_its_own_call() {
+    for mut b in plain_calls() {
+        b.hear_plain("b|7", "call:init", "{}");
+        b.input(AWAY);
+        assert_eq!(b.input(Input::PeerOnline { address: "b|7" }), NOTHING);
+        assert_eq!(b.calls.remote(id(1)), Some(LOW));
+    }
+}
+
+#[test]
+fn one_that_sent_the_id_sends_it_again() {
+    for stage in STAGES.into_iter().filter(|stage| stage.is_active()) {
+        let mut b = Bench::at(stage);
+        b.input(AWAY);
+        assert_eq!(b.input(Input::PeerOnline { address: "b|7" }), NOTHING, "{stage:?}");
+        assert_eq!(b.pass(30), ["ended 1 b|2 offline"]);
+    }
 }
 
 #[test]
@@ -154,10 +217,10 @@ fn a_new_address_of_ours_is_announced_to_the_remotes_user() {
         // The remote moved as well, so it did not receive that: it is informed when it sends something.
         assert_eq!(
             b.hear("b|7", "call:candidate", END),
-            [format!("b|7 < candidate w {END}"), "done 1".into()]
+            ["moved 1 b|7".into(), format!("b|7 < candidate w {END}"), "done 1".into()]
         );
         assert_eq!(b.hear("b|7", "call:candidate", END), ["done 1"]);
-        assert_eq!(b.hear("b|8", "call:candidate", END), ["done 1"]);
+        assert_eq!(b.hear("b|8", "call:candidate", END), ["moved 1 b|8", "done 1"]);
         assert_eq!(b.calls.state(id(1)), Some(State::Active));
     }
 }

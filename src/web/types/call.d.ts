@@ -76,6 +76,12 @@ export class Calls extends Emitter<CallsEvents> {
      * @param {string} address
      */
     peerOnline(address: string): void;
+    /**
+     * Another session of a user is online. A remote that never sent the call's id, as the published browser client, goes
+     * on with it: it cannot say which call it means.
+     * @param {string} address
+     */
+    userOnline(address: string): void;
     /** @param {Call} call */
     forget(call: Call): void;
     #private;
@@ -100,6 +106,7 @@ export class Call extends Emitter<CallEvents> {
     });
     id: string;
     wire: string | undefined;
+    named: boolean;
     remote: string;
     outgoing: boolean;
     data: Record<string, any>;
