@@ -155,7 +155,7 @@ impl Shared {
     /// A server notices a lost connection late: the peer's user may be back already.
     fn peer_gone(&self, gone: &Peer) {
         let address = gone.address();
-        let watched = lock(&self.studio).is_in_call(address.as_str());
+        let watched = lock(&self.core).is_in_call(address.as_str());
         self.input(Input::PeerGone { address: address.as_str() });
         if !watched {
             return;
