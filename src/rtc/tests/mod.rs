@@ -1,6 +1,7 @@
 //! Two ends on a virtual network and clock.
 
 mod description;
+mod ending;
 mod full_socket;
 mod hostile;
 mod moves;

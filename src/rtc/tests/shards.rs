@@ -6,7 +6,7 @@ use str0m::format::Codec as Theirs;
 use str0m::media::{Direction, MediaKind};
 
 use super::world::*;
-use super::{full_socket, hostile, moves, numbers, other_stacks, panics, shared_ports, viewing};
+use super::{ending, full_socket, hostile, moves, numbers, other_stacks, panics, shared_ports, viewing};
 use crate::call::body::EndReason;
 use crate::rtc::{Config, Refusal, SessionId};
 
@@ -33,8 +33,8 @@ fn what_holds_with_one_driver_holds_with_three() {
         viewing::an_ice_restart_goes_on_with_the_same_stream,
         viewing::who_joins_soon_after_a_key_frame_needs_none,
         viewing::audio_of_watchers_is_joined_as_configured,
-        viewing::closing_tells_the_viewer_and_forgets_it_without_an_event,
-        viewing::a_viewer_that_vanishes_is_gone_within_10_s,
+        ending::closing_tells_the_viewer_and_forgets_it_without_an_event,
+        ending::a_viewer_that_vanishes_is_gone_within_10_s,
         hostile::checks_are_limited_over_all_sessions_and_viewers_connect_meanwhile,
         hostile::who_forges_a_viewers_address_does_not_get_its_datagrams,
         other_stacks::a_transport_may_begin_anew_when_its_first_section_is_stopped,
