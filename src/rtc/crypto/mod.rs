@@ -5,6 +5,7 @@
 //! RTCP that is received.
 
 mod dtls;
+mod hmac;
 pub(crate) mod keys;
 pub(crate) mod open;
 #[cfg(test)]
@@ -22,13 +23,13 @@ use openssl::error::ErrorStack;
 use openssl::hash::{MessageDigest, hash};
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
-use openssl::sign::Signer;
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 use openssl::x509::{X509Builder, X509NameBuilder};
 use str0m::config::DtlsCert;
 use str0m::crypto::{CryptoProvider, Sha1HmacProvider, Sha1Provider, Sha256Provider};
 
 use dtls::Dtls;
+use hmac::Mac;
 use srtp::Srtp;
 
 /// What [`str0m::RtcConfig::set_crypto_provider`] takes.
@@ -47,17 +48,7 @@ struct Digest;
 
 impl Sha1HmacProvider for Digest {
     fn sha1_hmac(&self, key: &[u8], payloads: &[&[u8]]) -> [u8; 20] {
-        let sign = || -> Result<[u8; 20], ErrorStack> {
-            let key = PKey::hmac(key)?;
-            let mut signer = Signer::new(MessageDigest::sha1(), &key)?;
-            for payload in payloads {
-                signer.update(payload)?;
-            }
-            let mut mac = [0; 20];
-            signer.sign(&mut mac)?;
-            Ok(mac)
-        };
-        sign().expect("HMAC fails only without memory")
+        Mac::new(key).of(payloads)
     }
 }
 
