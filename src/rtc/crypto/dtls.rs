@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use openssl::error::ErrorStack;
@@ -67,8 +68,25 @@ impl DtlsProvider for Dtls {
     }
 }
 
+/// The context of the certificate used last, and its DER: all sessions of a fan-out share one, and OpenSSL takes half a
+/// millisecond to make a context, mostly to read the key.
+static LAST: Mutex<Option<(Vec<u8>, SslContext)>> = Mutex::new(None);
+
+fn shared_context(cert: &DtlsCert) -> Result<SslContext, ErrorStack> {
+    // Nothing in there panics half done.
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*last {
+        Some((known, context)) if *known == cert.certificate => Ok(context.clone()),
+        _ => {
+            let context = context(cert)?;
+            *last = Some((cert.certificate.clone(), context.clone()));
+            Ok(context)
+        }
+    }
+}
+
 fn open(cert: &DtlsCert, mtu: usize) -> Result<SslStream<Wire>, ErrorStack> {
-    let context = context(cert)?;
+    let context = shared_context(cert)?;
     let mut ssl = Ssl::new(&context)?;
     ssl.set_mtu(u32::try_from(mtu).unwrap_or(u32::MAX))?;
     SslStream::new(ssl, Wire::default())
