@@ -5,13 +5,14 @@ mod incoming;
 mod sessions;
 mod shard;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::directory::Directory;
 use super::guard::contained;
+use super::ids::ById;
 use super::refusal::Refusal;
 use super::send::ntp::Wall;
 use super::send::select::Serving;
@@ -39,7 +40,7 @@ pub struct Fanout {
     /// The first one is the fan-out's own; one that nobody drives has no sessions.
     shards: Vec<Arc<Cell>>,
     /// In which shard each session is.
-    places: HashMap<SessionId, usize>,
+    places: ById<SessionId, usize>,
     cutting: Cutting,
     /// What says so to viewers whose sessions are forgotten.
     goodbyes: VecDeque<Transmit>,
@@ -69,7 +70,7 @@ impl Fanout {
             supply,
             directory,
             shards: vec![Arc::new(Cell::new(own))],
-            places: HashMap::new(),
+            places: ById::default(),
             cutting: Cutting::new(now),
             goodbyes: VecDeque::new(),
             events: VecDeque::new(),
@@ -331,13 +332,16 @@ impl Fanout {
 
     /// Lets the sessions of a shard do something, and notices if its driver has to know.
     fn with<R>(&mut self, at: usize, act: impl FnOnce(&mut Sessions) -> R) -> R {
+        if at == 0 {
+            return self.shards[at].with(self.now, act);
+        }
         let (result, calls) = self.shards[at].with(self.now, |sessions| {
             let before = sessions.deadline();
             let result = act(sessions);
             (result, sessions.has_turns() || sessions.deadline() < before)
         });
         let id = ShardId(at);
-        if at > 0 && calls && !self.wakes.contains(&id) {
+        if calls && !self.wakes.contains(&id) {
             self.wakes.push_back(id);
         }
         result

@@ -61,6 +61,7 @@ pub(crate) mod demux;
 mod directory;
 mod fanout;
 mod guard;
+mod ids;
 mod path;
 mod refusal;
 pub(crate) mod send;

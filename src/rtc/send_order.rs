@@ -3,9 +3,10 @@
 //! Packets that keep calls alive go before frames: if the system accepts less than there is to send, frames are late or
 //! dropped, but no viewer is lost. Within each class, sessions take turns of one system call each.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::SessionId;
+use super::ids::ById;
 
 /// The class of what a session has to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(super) enum Turn {
 pub(super) struct Turns {
     control: VecDeque<SessionId>,
     frames: VecDeque<SessionId>,
-    listed: HashMap<SessionId, Turn>,
+    listed: ById<SessionId, Turn>,
 }
 
 impl Turns {

@@ -10,6 +10,7 @@ use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use crate::rtc::directory::Directory;
 use crate::rtc::guard::contained;
+use crate::rtc::ids::ById;
 use crate::rtc::send::gop::Recent;
 use crate::rtc::send_order::Turns;
 use crate::rtc::session::sdp::Remote;
@@ -35,15 +36,26 @@ pub(super) struct Sessions {
     pub(super) shared: Arc<Shared>,
     pub(super) supply: Arc<Supply>,
     directory: Arc<Directory>,
-    all: HashMap<SessionId, Session>,
+    all: ById<SessionId, Member>,
     timers: BTreeSet<(Instant, SessionId)>,
-    due: HashMap<SessionId, Instant>,
     /// The video streams, and their frames since the last key frame.
     recent: HashMap<StreamId, (Codec, Recent)>,
     turns: Turns,
     pub(super) events: VecDeque<Event>,
     pub(super) counts: Counts,
     now: Instant,
+}
+
+struct Member {
+    session: Session,
+    /// Its entry in the timers.
+    due: Option<Instant>,
+}
+
+impl From<Session> for Member {
+    fn from(session: Session) -> Member {
+        Member { session, due: None }
+    }
 }
 
 impl Sessions {
@@ -57,9 +69,8 @@ impl Sessions {
             shared,
             supply,
             directory,
-            all: HashMap::new(),
+            all: ById::default(),
             timers: BTreeSet::new(),
-            due: HashMap::new(),
             recent: HashMap::new(),
             turns: Turns::default(),
             events: VecDeque::new(),
@@ -75,16 +86,16 @@ impl Sessions {
     }
 
     pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
-        self.all.get(&id)
+        self.all.get(&id).map(|member| &member.session)
     }
 
     pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.all.get_mut(&id)
+        self.all.get_mut(&id).map(|member| &mut member.session)
     }
 
     #[cfg(test)]
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Session> {
-        self.all.values_mut()
+        self.all.values_mut().map(|member| &mut member.session)
     }
 
     /// The time has come this far, for whatever is called next.
@@ -101,7 +112,7 @@ impl Sessions {
 
     /// Takes over a new session.
     pub(super) fn insert(&mut self, id: SessionId, session: Session) {
-        self.all.insert(id, session);
+        self.all.insert(id, session.into());
         self.adopt(id);
     }
 
@@ -113,13 +124,13 @@ impl Sessions {
 
     /// Takes a session over from another shard.
     pub(super) fn receive(&mut self, id: SessionId, session: Session) {
-        self.all.insert(id, session);
+        self.all.insert(id, session.into());
         // Whatever it has to do is found again.
         self.step(id, |_, _, _| {});
     }
 
     pub(super) fn renegotiate(&mut self, id: SessionId, remote: &Remote) -> Result<Answer, Refusal> {
-        let session = self.all.get_mut(&id).ok_or(Refusal::UnknownSession)?;
+        let Member { session, .. } = self.all.get_mut(&id).ok_or(Refusal::UnknownSession)?;
         let done = contained(|| session.renegotiate(&self.shared, remote, &self.supply));
         let answer = self.ended(id, done)?;
         self.adopt(id);
@@ -127,7 +138,7 @@ impl Sessions {
     }
 
     pub(super) fn answer(&mut self, id: SessionId, remote: &Remote) -> Result<Answered, Refusal> {
-        let session = self.all.get_mut(&id).ok_or(Refusal::UnknownSession)?;
+        let Member { session, .. } = self.all.get_mut(&id).ok_or(Refusal::UnknownSession)?;
         let done = contained(|| session.answer(&self.shared, remote, &self.supply));
         let answered = self.ended(id, done)?;
         self.adopt(id);
@@ -135,7 +146,7 @@ impl Sessions {
     }
 
     pub(super) fn add_remote_candidate(&mut self, id: SessionId, candidate: &str) -> Result<(), Refusal> {
-        let session = self.all.get_mut(&id).ok_or(Refusal::UnknownSession)?;
+        let Member { session, .. } = self.all.get_mut(&id).ok_or(Refusal::UnknownSession)?;
         let done = contained(|| session.add_remote_candidate(candidate));
         self.ended(id, done)?;
         self.step(id, Session::handle_timeout);
@@ -185,7 +196,7 @@ impl Sessions {
 
     /// Whether somebody here watches a stream.
     pub(super) fn follow(&self, stream: StreamId, codec: Codec) -> bool {
-        self.all.values().any(|session| session.follows(stream, codec))
+        self.all.values().any(|member| member.session.follows(stream, codec))
     }
 
     /// Nobody anywhere watches a stream.
@@ -201,8 +212,9 @@ impl Sessions {
             *known = codec;
             recent.push(cut, self.now);
         }
+        let follows = |member: &Member| member.session.follows(stream, codec);
         let mut viewers: Vec<SessionId> =
-            self.all.iter().filter(|(_, s)| s.follows(stream, codec)).map(|(id, _)| *id).collect();
+            self.all.iter().filter(|(_, member)| follows(member)).map(|(id, _)| *id).collect();
         if viewers.is_empty() {
             return;
         }
@@ -222,7 +234,7 @@ impl Sessions {
     /// Gives a session that joins a stream the frames since the last key frame, if its link is assumed to carry them
     /// soon; otherwise it needs a key frame.
     fn join(&mut self, id: SessionId, stream: StreamId) {
-        let Some(session) = self.all.get(&id) else { return };
+        let Some(session) = self.get(id) else { return };
         let bytes = u64::from(session.estimate()) / 8 * CATCH_UP_MS / 1000;
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let known = self.recent.get(&stream);
@@ -239,7 +251,7 @@ impl Sessions {
 
     /// Registers a session that is new or was renegotiated: its user name may have changed.
     fn adopt(&mut self, id: SessionId) {
-        if let Some(session) = self.all.get_mut(&id) {
+        if let Some(Member { session, .. }) = self.all.get_mut(&id) {
             if session.renew_names() {
                 self.directory.restart(id);
             }
@@ -250,7 +262,7 @@ impl Sessions {
 
     /// Lets one session do something, and takes care of what follows.
     pub(super) fn step(&mut self, id: SessionId, act: impl FnOnce(&mut Session, Instant, &mut Sink<'_>)) {
-        let Some(session) = self.all.get_mut(&id) else { return };
+        let Some(Member { session, due: before }) = self.all.get_mut(&id) else { return };
         let mut notes = vec![];
         let done = contained(|| {
             let (paths, skipped) = (&*self.directory, &mut self.counts.skipped);
@@ -260,6 +272,15 @@ impl Sessions {
         });
         let Some((over, due, turn)) = done else { return self.bury(id) };
         self.turns.list(id, turn);
+        if over.is_none() && *before != Some(due) {
+            if let Some(before) = before.replace(due) {
+                self.timers.remove(&(before, id));
+            }
+            self.timers.insert((due, id));
+        }
+        if notes.is_empty() && over.is_none() {
+            return;
+        }
         let anew = notes.iter().any(|note| matches!(note, Note::Anew));
         let joined: Vec<StreamId> = notes
             .iter()
@@ -286,13 +307,6 @@ impl Sessions {
                 self.events.push_back(Event::Closed { session: id, end });
             }
             None => {
-                let before = self.due.insert(id, due);
-                if before != Some(due) {
-                    if let Some(before) = before {
-                        self.timers.remove(&(before, id));
-                    }
-                    self.timers.insert((due, id));
-                }
                 for stream in joined {
                     self.join(id, stream);
                 }
@@ -302,7 +316,7 @@ impl Sessions {
 
     /// Begins a session's transport anew.
     pub(super) fn begin_anew(&mut self, id: SessionId) {
-        let Some(session) = self.all.get_mut(&id) else { return };
+        let Some(Member { session, .. }) = self.all.get_mut(&id) else { return };
         match contained(|| session.begin_anew(&self.shared, &self.supply, self.now)) {
             Some(Ok(())) => self.adopt(id),
             Some(Err(refusal)) => {
@@ -339,9 +353,9 @@ impl Sessions {
     }
 
     fn take_out(&mut self, id: SessionId) -> Option<Session> {
-        let session = self.all.remove(&id)?;
+        let Member { session, due } = self.all.remove(&id)?;
         self.turns.forget(id);
-        if let Some(due) = self.due.remove(&id) {
+        if let Some(due) = due {
             self.timers.remove(&(due, id));
         }
         Some(session)
