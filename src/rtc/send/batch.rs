@@ -17,6 +17,11 @@ pub(in crate::rtc) struct Batch {
 }
 
 impl Batch {
+    /// A batch that so many bytes are expected in: room for them is made at once.
+    pub(in crate::rtc) fn expecting(bytes: usize) -> Batch {
+        Batch { data: Vec::with_capacity(bytes.min(MAX_BYTES)), ..Batch::default() }
+    }
+
     /// Whether a datagram of this size may follow.
     pub(in crate::rtc) fn has_room(&self, size: usize) -> bool {
         let fits = size <= self.segment && self.data.len() + size <= MAX_BYTES;

@@ -404,7 +404,7 @@ impl Sender {
         wall: &Wall,
         now: Instant,
     ) -> Option<(Option<usize>, Vec<u8>)> {
-        let mut batch = Batch::default();
+        let mut batch = Batch::expecting(self.tracks.iter().map(Track::left).max().unwrap_or(0));
         self.offered = None;
         let keyed = self.keyed.as_mut()?;
         let mut out = Outgoing {

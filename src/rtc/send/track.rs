@@ -20,6 +20,8 @@ const STUCK: Duration = Duration::from_secs(1);
 const BEHIND: Duration = Duration::from_millis(500);
 /// Audio older than this is dropped packet by packet: ten of 20 ms, which a receiver conceals rather than play them late.
 const AUDIO_BEHIND: Duration = Duration::from_millis(200);
+/// The most that is around a payload: see [`MAX_PAYLOAD`](super::cut::MAX_PAYLOAD).
+const AROUND: usize = 62;
 /// Frames of a stream that wait, at most: a second of the highest usual frame rate.
 const MAX_WAITING: usize = 120;
 
@@ -254,6 +256,15 @@ impl Track {
     /// The frame of the next packet, and which of its packets it is.
     pub(in crate::rtc) fn next(&self) -> Option<(&Cut, usize)> {
         self.waiting.front().map(|(_, cut)| (cut, self.index))
+    }
+
+    /// About how many bytes the packets left of its frame take, with headers and tags.
+    pub(in crate::rtc) fn left(&self) -> usize {
+        let each = |(cut, index): (&Cut, usize)| {
+            let left = cut.payloads.get(index..).unwrap_or_default();
+            left.len() * (left.first().map_or(0, |first| first.len()) + AROUND)
+        };
+        self.next().map_or(0, each)
     }
 
     /// That packet was sent. Returns whether its frame is complete.
