@@ -362,12 +362,18 @@ impl Sender {
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), or look whether something may leave.
-    pub(in crate::rtc) fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
         self.keyed.as_ref()?;
         let paced = self.paced_at().filter(|_| self.offered.is_none());
-        let report = self.report_due().filter(|at| *at > now);
         let probe = self.may_probe().then(|| self.estimator.probe_due()).flatten();
-        [report, paced, self.estimator.deadline(), probe].into_iter().flatten().min()
+        paced.into_iter().chain(probe).min()
+    }
+
+    /// The same, but some time later will do.
+    pub(in crate::rtc) fn calm_deadline(&self, now: Instant) -> Option<Instant> {
+        self.keyed.as_ref()?;
+        let report = self.report_due().filter(|at| *at > now);
+        report.into_iter().chain(self.estimator.deadline()).min()
     }
 
     fn report_due(&self) -> Option<Instant> {

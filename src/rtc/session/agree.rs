@@ -333,7 +333,7 @@ pub(super) fn stack(
     choices: &[Choice],
     credentials: IceCreds,
     now: Instant,
-) -> (Rtc, Vec<String>) {
+) -> (Box<Rtc>, Vec<String>) {
     let config = &shared.config;
     let mut builder = Rtc::builder()
         .set_crypto_provider(shared.crypto.clone())
@@ -356,7 +356,7 @@ pub(super) fn stack(
             lines.push(line.split(" ufrag ").next().expect("a first part").to_owned());
         }
     }
-    (rtc, lines)
+    (Box::new(rtc), lines)
 }
 
 /// str0m's own words may repeat what it read.

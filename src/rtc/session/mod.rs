@@ -43,6 +43,8 @@ use state::{Signs, State};
 
 /// Timers wait until the next multiple of this, so that one wake-up serves all sessions.
 const TICK: Duration = Duration::from_millis(5);
+/// The same for what nobody waits for: reports, and ICE and statistics of a session that is connected.
+const CALM_TICK: Duration = Duration::from_millis(50);
 /// How often str0m reports which path ICE has nominated.
 const STATS_EVERY: Duration = Duration::from_secs(1);
 
@@ -64,10 +66,11 @@ impl Shared {
         self.certificate.get_or_init(make).clone()
     }
 
-    /// The first tick at or after a time.
-    fn tick(&self, at: Instant) -> Instant {
-        let past = at.saturating_duration_since(self.start).as_nanos() % TICK.as_nanos();
-        if past == 0 { at } else { at + TICK - Duration::from_nanos(past as u64) }
+    /// The first of the ticks at or after a time.
+    fn tick(&self, at: Instant, tick: Duration) -> Instant {
+        // 64 bits of nanoseconds are centuries.
+        let past = at.saturating_duration_since(self.start).as_nanos() as u64 % tick.as_nanos() as u64;
+        if past == 0 { at } else { at + tick - Duration::from_nanos(past) }
     }
 }
 
@@ -117,7 +120,8 @@ struct OpenOffer {
 
 pub(super) struct Session {
     id: SessionId,
-    rtc: Rtc,
+    /// Boxed, since it is large, and what is sent passes it by.
+    rtc: Box<Rtc>,
     time: Instant,
     /// When str0m wants to be called.
     rtc_deadline: Instant,
@@ -361,9 +365,12 @@ impl Session {
     /// When to call [`Session::handle_timeout`].
     pub(super) fn deadline(&self, shared: &Shared, now: Instant) -> Instant {
         let own = self.state.deadline(self.signs(), &shared.config);
-        let stack = self.ready.is_none().then_some(self.rtc_deadline);
-        let sender = self.sender.deadline(now).map(|at| shared.tick(at.max(now + Duration::from_nanos(1))));
-        [own, stack, sender].into_iter().flatten().min().unwrap_or(self.rtc_deadline)
+        let calm = if self.state.is_connected() { CALM_TICK } else { TICK };
+        let stack = self.ready.is_none().then(|| shared.tick(self.rtc_deadline, calm));
+        let after = now + Duration::from_nanos(1);
+        let sender = self.sender.deadline().map(|at| shared.tick(at.max(after), TICK));
+        let reports = self.sender.calm_deadline(now).map(|at| shared.tick(at.max(after), CALM_TICK));
+        [own, stack, sender, reports].into_iter().flatten().min().unwrap_or(self.rtc_deadline)
     }
 
     /// Ends the session if its time has come.
