@@ -18,8 +18,8 @@ use crate::rtc::{LocalCandidate, Path, Transmit};
 
 /// The kernel may deliver many datagrams of a sender in one buffer (GRO), of up to this many bytes.
 const BUFFER: usize = 65_535;
-/// Viewers send little: connectivity checks and reports.
-const BUFFERS: usize = 4;
+/// Viewers send little, but many at once: their feedback on a frame. Memory is taken only where datagrams were.
+const BUFFERS: usize = 16;
 /// A key frame to many viewers at once; the kernel allows up to `net.core.wmem_max`.
 const SOCKET_BUFFER: usize = 4 << 20;
 /// How often to try again to get the port of the first address family in the second one.
@@ -31,7 +31,10 @@ const MAX_ERRORS: usize = 64;
 pub struct Udp {
     sockets: Arc<[Half]>,
     port: u16,
-    buffers: Vec<Vec<u8>>,
+    /// [`BUFFERS`] of [`BUFFER`] bytes.
+    buffers: Vec<u8>,
+    /// For each socket: it had no more, so it is asked only when the system reports more.
+    drained: [bool; 2],
     /// What the system has not accepted yet.
     in_hand: Option<Transmit>,
     /// Bytes of the current transmit that are already sent.
@@ -74,8 +77,8 @@ impl Udp {
     }
 
     fn of(sockets: Vec<Half>, port: u16) -> Udp {
-        let (sockets, buffers) = (sockets.into(), vec![vec![0; BUFFER]; BUFFERS]);
-        Udp { sockets, port, buffers, in_hand: None, sent: 0, failed: 0 }
+        let (sockets, buffers) = (sockets.into(), vec![0; BUFFER * BUFFERS]);
+        Udp { sockets, port, buffers, drained: [false; 2], in_hand: None, sent: 0, failed: 0 }
     }
 
     /// The port for further tasks.
@@ -131,8 +134,8 @@ impl Udp {
         mut on: impl FnMut(Path, &[u8]),
     ) -> Poll<io::Result<()>> {
         let mut came = false;
-        for half in self.sockets.iter() {
-            came |= match half.poll_recv(cx, &mut self.buffers, self.port, &mut on) {
+        for (half, drained) in self.sockets.iter().zip(&mut self.drained) {
+            came |= match half.poll_recv(cx, &mut self.buffers, drained, self.port, &mut on) {
                 Poll::Ready(result) => result.map(|()| true)?,
                 Poll::Pending => false,
             };
@@ -223,17 +226,24 @@ impl Half {
     fn poll_recv(
         &self,
         cx: &mut Context<'_>,
-        buffers: &mut [Vec<u8>],
+        buffers: &mut [u8],
+        drained: &mut bool,
         port: u16,
         on: &mut impl FnMut(Path, &[u8]),
     ) -> Poll<io::Result<()>> {
         let mut meta = [RecvMeta::default(); BUFFERS];
         for _ in 0..MAX_ERRORS {
-            let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
+            if *drained {
+                ready!(self.io.poll_readable(cx))?;
+                *drained = false;
+            }
+            let mut slices = buffers.chunks_exact_mut(BUFFER).map(IoSliceMut::new);
+            let mut slices: [IoSliceMut<'_>; BUFFERS] =
+                std::array::from_fn(|_| slices.next().expect("as many as buffers"));
             let n = match self.state.recv(self.io.get_ref().into(), &mut slices, &mut meta) {
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.io.poll_readable(cx))?;
+                    *drained = true;
                     continue;
                 }
                 // An error about an earlier datagram (port unreachable and the like), or a signal.
@@ -242,7 +252,8 @@ impl Half {
                     continue;
                 }
             };
-            for (meta, buffer) in meta.iter().zip(buffers.iter()).take(n) {
+            *drained = n < BUFFERS.min(quinn_udp::BATCH_SIZE);
+            for (meta, buffer) in meta.iter().zip(buffers.chunks_exact(BUFFER)).take(n) {
                 let ip = if self.ip.is_unspecified() { meta.dst_ip } else { Some(self.ip) };
                 let Some(ip) = ip else { continue };
                 for datagram in buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1)) {
