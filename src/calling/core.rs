@@ -50,6 +50,8 @@ pub(crate) struct Core {
     calls_at: Option<Instant>,
     offers_at: Option<Instant>,
     fanout_at: Option<Instant>,
+    /// A datagram came then, and what follows from it was not looked at yet: there may be more of them.
+    unsettled: Option<Instant>,
 }
 
 impl Core {
@@ -74,6 +76,7 @@ impl Core {
             calls_at: None,
             offers_at: None,
             fanout_at: None,
+            unsettled: None,
         }
     }
 
@@ -210,6 +213,8 @@ impl Core {
             Input::Frame(frame) => self.fanout.handle_input(rtc::Input::Frame(frame), now),
             Input::Datagram { path, data } => {
                 self.fanout.handle_input(rtc::Input::Datagram { path, data }, now);
+                self.unsettled = Some(now);
+                return;
             }
             Input::Timeout => {
                 self.fanout.handle_input(rtc::Input::Timeout, now);
@@ -238,6 +243,9 @@ impl Core {
         })
     }
 
+        if let Some(now) = self.unsettled {
+            self.settle(now);
+        }
     /// Exchanges outputs between calls and sessions until neither has more.
     pub(super) fn settle(&mut self, now: Instant) {
         loop {
@@ -246,6 +254,7 @@ impl Core {
                 match self.calls.poll_output(now) {
                     call::Output::Timeout(at) => break self.calls_at = at,
                     call::Output::Send { to, subtype, call, data } => {
+        self.unsettled = None;
                         self.out.push_back(Output::Send { to, subtype, call, data });
                     }
                     call::Output::Event(event) => self.call_event(event, now),

@@ -181,6 +181,8 @@ pub(crate) struct CameraCore {
     out: VecDeque<Output>,
     calling_at: Option<Instant>,
     demand_at: Option<Instant>,
+    /// A datagram came then, and what follows from it was not looked at yet: there may be more of them.
+    unsettled: Option<Instant>,
 }
 
 /// Somebody of the program who takes frames.
@@ -227,6 +229,7 @@ impl CameraCore {
             out: VecDeque::new(),
             calling_at: None,
             demand_at: None,
+            unsettled: None,
         }
     }
 
@@ -280,6 +283,8 @@ impl CameraCore {
             }
             Input::Datagram { path, data } => {
                 self.calling.handle_input(calling::Input::Datagram { path, data }, now);
+                self.unsettled = Some(now);
+                return;
             }
             Input::Control { command, whence, request } => {
                 if let Some(controls) = &mut self.controls {
@@ -347,6 +352,9 @@ impl CameraCore {
                 self.demand_at,
                 self.shares.poll_timeout(),
                 self.audience.poll_timeout(),
+        if let Some(now) = self.unsettled {
+            self.settle(now);
+        }
                 self.snapshots.poll_timeout(),
                 self.controls.as_ref().and_then(ControlCommands::poll_timeout),
             ];
@@ -376,6 +384,7 @@ impl CameraCore {
         while let Some(output) = self.controls.as_mut().and_then(ControlCommands::poll_output) {
             self.out.push_back(match output {
                 controls::Output::Reply(command, reply) => Output::Reply(command, reply),
+        self.unsettled = None;
                 controls::Output::Command(command) => Output::Command(command),
             });
         }
