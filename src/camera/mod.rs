@@ -73,6 +73,7 @@ use crate::media::source::controls::{Control, Value};
 #[cfg(feature = "gst")]
 use crate::media::source::gst::EncoderInfo;
 use crate::media::source::{Command, RequestId, Source};
+use crate::net::apart::Apart;
 use crate::net::http::Response;
 use crate::net::{Events, Outlet, Signal, lock, random_id, time};
 use crate::proto::{Address, Draft, Kind};
@@ -443,7 +444,7 @@ impl Camera {
                             served.await;
                             pending().await
                         };
-                        or(poll_fn(|cx| sender.poll(cx)), serves).await;
+                        or(Apart::new(poll_fn(|cx| sender.poll(cx))), Apart::new(serves)).await;
                     }
                     Err(e) => log::error!("a further run() of the camera does nothing: {e}"),
                 }
@@ -456,7 +457,8 @@ impl Camera {
             };
             let udp = lock(&shared.udp).take();
             let mut driver = Driver::new(shared.clone(), udp);
-            zip(zip(served, connected), poll_fn(|cx| driver.poll(cx))).await;
+            let drives = poll_fn(|cx| driver.poll(cx));
+            zip(zip(Apart::new(served), Apart::new(connected)), Apart::new(drives)).await;
             drop(running);
         }
     }

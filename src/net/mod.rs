@@ -21,6 +21,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) mod address_changes;
 #[cfg(feature = "udp")]
 pub(crate) mod addresses;
+#[cfg(feature = "camera")]
+pub(crate) mod apart;
 #[cfg(feature = "client")]
 pub(crate) mod client;
 #[cfg(any(feature = "client", feature = "server"))]
