@@ -236,25 +236,31 @@ impl Core {
         transmit
     }
 
+    /// The driver has handled a timeout, in which an offer may have been answered: now it is known how long that took.
+    pub(crate) fn pause_offers(&mut self, now: Instant) {
+        self.offers.pause(now);
+        self.offers_at = self.offers.poll_timeout(now);
+    }
+
     pub(crate) fn poll_output(&mut self) -> Output {
+        if let Some(now) = self.unsettled {
+            self.settle(now);
+        }
         self.out.pop_front().unwrap_or_else(|| {
             let times = [self.calls_at, self.offers_at, self.fanout_at];
             Output::Timeout(times.into_iter().flatten().min())
         })
     }
 
-        if let Some(now) = self.unsettled {
-            self.settle(now);
-        }
     /// Exchanges outputs between calls and sessions until neither has more.
     pub(super) fn settle(&mut self, now: Instant) {
+        self.unsettled = None;
         loop {
             let mut quiet = true;
             loop {
                 match self.calls.poll_output(now) {
                     call::Output::Timeout(at) => break self.calls_at = at,
                     call::Output::Send { to, subtype, call, data } => {
-        self.unsettled = None;
                         self.out.push_back(Output::Send { to, subtype, call, data });
                     }
                     call::Output::Event(event) => self.call_event(event, now),

@@ -345,16 +345,22 @@ impl CameraCore {
         self.settle(now);
     }
 
+    /// [`Input::Timeout`] was handled, which ended now.
+    pub(crate) fn handle_timeout_done(&mut self, now: Instant) {
+        self.calling.pause_offers(now);
+        self.settle(now);
+    }
+
     pub(crate) fn poll_output(&mut self) -> Output {
+        if let Some(now) = self.unsettled {
+            self.settle(now);
+        }
         self.out.pop_front().unwrap_or_else(|| {
             let times = [
                 self.calling_at,
                 self.demand_at,
                 self.shares.poll_timeout(),
                 self.audience.poll_timeout(),
-        if let Some(now) = self.unsettled {
-            self.settle(now);
-        }
                 self.snapshots.poll_timeout(),
                 self.controls.as_ref().and_then(ControlCommands::poll_timeout),
             ];
@@ -378,13 +384,13 @@ impl CameraCore {
 
     /// Passes on snapshots and what controls are asked for, and lets calls and demand talk to each other until both are quiet.
     fn settle(&mut self, now: Instant) {
+        self.unsettled = None;
         while let Some((slot, outcome)) = self.snapshots.poll_answer() {
             slot.set(outcome);
         }
         while let Some(output) = self.controls.as_mut().and_then(ControlCommands::poll_output) {
             self.out.push_back(match output {
                 controls::Output::Reply(command, reply) => Output::Reply(command, reply),
-        self.unsettled = None;
                 controls::Output::Command(command) => Output::Command(command),
             });
         }

@@ -206,7 +206,9 @@ impl Driver {
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
         let due = self.alarm.poll(cx).is_ready();
         if due {
-            self.shared.input(Input::Timeout);
+            let mut core = lock(&self.shared.core);
+            core.handle_input(Input::Timeout, time::now());
+            core.handle_timeout_done(time::now());
         }
         due
     }
