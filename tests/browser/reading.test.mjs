@@ -175,3 +175,35 @@ scenario('thousands of peers are listed in one go', { needs: ['chromium'] }, asy
   await page.inner.fill('#filter', 'person 4321');
   await until('one is found', async () => (await page.probe('count', '#people li')) === 1);
 });
+
+scenario('where the browser gives no camera and microphone, nobody can be called, and the button says why', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  // As on a page from http and another machine.
+  const insecure = (page) => page.addInitScript("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })");
+  const page = await watch(await s.chromium(), camera.url, { before: insecure });
+  await page.evaluate("symple.roster.handle({ from: 'bob|1', data: { user: 'bob', id: '1', online: true, name: 'Bob' } })");
+  await until('Bob is listed', async () => (await page.probe('count', '#people button')) === 1);
+  assert.equal(await page.evaluate('document.querySelector("#people button").disabled'), true);
+  assert.match(await page.probe('attribute', '#people button', 'title'), /https or localhost/);
+});
+
+scenario('a picture that stands is not called live', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const page = await watch(await s.chromium(), camera.url);
+  await page.moves('#video', 10);
+  await page.evaluate(`{
+    const [video, stage] = [document.getElementById('video'), document.getElementById('stage')];
+    const shown = (now) => { window.last = now; video.requestVideoFrameCallback(shown); };
+    video.requestVideoFrameCallback(shown);
+    new MutationObserver(() => {
+      if (stage.dataset.state === 'stalled') window.dimmed ??= performance.now() - window.last;
+    }).observe(stage, { attributes: true });
+  }`);
+  camera.process.signal('SIGSTOP');
+  s.after(() => camera.process.signal('SIGCONT'));
+  const after = await until('the page says that it stands', () => page.evaluate('window.dimmed'));
+  s.note(`${Math.round(after)} ms after the last frame`);
+  assert.ok(after < 2500, `${after} ms`); // 1 s, on a busy machine
+  assert.equal(await page.evaluate('getComputedStyle(document.querySelector("#live span")).opacity'), '0.4');
+  assert.notEqual(await page.text('#state'), '', 'and why');
+});
