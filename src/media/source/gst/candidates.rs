@@ -11,11 +11,27 @@
 
 use std::time::Duration;
 
-use super::encoders::Chosen;
+use super::raw::{H264_TAIL, RawVideo};
+use crate::media::board::{Encoder, Start};
 use crate::media::source::lifecycle::GOOD_RUN;
 
 /// How often an encoder that has made frames may fail in a row before the next one is used.
 const MAX_FAILURES: u32 = 3;
+
+/// An encoder with its element.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub name: String,
+    pub element: Encoder,
+}
+
+impl Chosen {
+    /// From raw frames to Annex B access units, in GStreamer's launch syntax.
+    pub(super) fn chain(&self, raw: RawVideo, key_interval: Duration, bps: u32, dmabuf: bool) -> String {
+        let start = Start { bitrate: bps, key_interval: raw.gop(key_interval), level: raw.level(), dmabuf };
+        format!("{} ! {H264_TAIL}", self.element.chain(&self.name, start))
+    }
+}
 
 /// The encoders; the first one that is left is in use.
 #[derive(Clone, Debug, Default)]

@@ -5,17 +5,16 @@
 //! machine only costs an entry among the [`Rejected`].
 
 use std::fmt;
-use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, Chosen};
 use super::parts;
-use super::raw::{H264_TAIL, RawVideo};
+use super::raw::RawVideo;
 use super::settings::CaptureSettings;
-use crate::media::board::{Elements, Encoder, Profile, Start};
+use crate::media::board::{Elements, Profile};
 use crate::media::error::{ErrorKind, MediaError};
 use crate::media::frame::sps::Sps;
 
@@ -54,20 +53,7 @@ impl fmt::Display for Rejected {
     }
 }
 
-/// The chosen encoder with its element.
-#[derive(Clone, Debug)]
-pub(super) struct Chosen {
-    pub name: String,
-    pub element: Encoder,
-}
-
 impl Chosen {
-    /// From raw frames to Annex B access units, in GStreamer's launch syntax.
-    pub(super) fn chain(&self, raw: RawVideo, key_interval: Duration, bps: u32, dmabuf: bool) -> String {
-        let start = Start { bitrate: bps, key_interval: raw.gop(key_interval), level: raw.level(), dmabuf };
-        format!("{} ! {H264_TAIL}", self.element.chain(&self.name, start))
-    }
-
     /// Encodes a few frames; returns profile and level of the result.
     fn try_out(&self, settings: &CaptureSettings) -> Result<[u8; 3], String> {
         if gst::ElementFactory::find(&self.name).is_none() {

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::camera::Camera;
-use super::candidates::Candidates;
+use super::candidates::{Candidates, Chosen};
 use super::csi::Csi;
-use super::encoders::Chosen;
 use super::inbox::Order;
 use super::raw::RawVideo;
 use super::settings::CaptureSettings;

@@ -4,9 +4,8 @@
 //! time that most viewers never need. So candidates are not tried beforehand: see [`Candidates`]. Without any that works, the
 //! rendition is withdrawn.
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, Chosen};
 use super::check;
-use super::encoders::Chosen;
 use super::raw::RawVideo;
 use super::settings::CaptureSettings;
 use crate::media::board::{Elements, Profile};
