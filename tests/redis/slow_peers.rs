@@ -1,4 +1,4 @@
-//! Peers that stop reading, or read little, over sockets of their own; they come back when they are closed.
+//! Peers that stop reading, or read little, over sockets of their own. They come back when they are closed.
 
 use std::io::Read;
 use std::net::TcpStream;
