@@ -24,7 +24,7 @@ scenario('joins', { needs: ['chromium'], timeout: 1_800_000 }, async (s) => {
     if (program) process.env.CAMERA = program;
     const camera = await s.camera();
     const browser = await s.chromium();
-    for (let i = 0; i < 2; i += 1) await watch(browser, camera.url);
+    for (let i = 0; i < 2; i += 1) await watch(browser, camera.url, { before: seen });
     const page = await watch(browser, camera.url, { before: (inner) => inner.addInitScript(TIMELINE) });
     sides.push({ program, camera, page, joins: [] });
   }

@@ -10,6 +10,8 @@ use super::cut::Payloads;
 
 /// Older packets are of no use: what is late by that much is not played.
 const MAX_AGE: Duration = Duration::from_secs(2);
+/// What is so many packets behind the newest is no loss, but a number that was never sent.
+const MAX_BACK: u16 = 4096;
 /// Retransmissions remembered, so that a packet is not repeated twice for one loss.
 const MAX_RECENT: usize = 128;
 
@@ -115,6 +117,17 @@ impl History {
         Some(repeat)
     }
 
+    /// Whether a packet that the viewer lacks was sent, and can't be sent again.
+    pub(in crate::rtc) fn is_gone(&self, number: u16, now: Instant) -> bool {
+        let Some(newest) = self.runs.back().map(|run| run.number + run.count as u64 - 1) else {
+            return false;
+        };
+        let back = (newest as u16).wrapping_sub(number);
+        let Some(number) = newest.checked_sub(back.into()).filter(|_| back <= MAX_BACK) else { return false };
+        let at = self.runs.partition_point(|run| run.number <= number).checked_sub(1);
+        at.is_none_or(|at| now.saturating_duration_since(self.runs[at].sent) > MAX_AGE)
+    }
+
     /// The packet sent `back` packets before the newest, to probe with; the newest ones again if there are fewer.
     pub(in crate::rtc) fn probe(&self, back: usize) -> Option<Repeat> {
         let run = self.runs.back()?;
@@ -137,6 +150,21 @@ mod tests {
     }
 
     const AGAIN: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn a_packet_that_was_sent_and_is_not_kept_is_gone() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut history = History::new(4);
+        assert!(!history.is_gone(1, start), "nothing was sent");
+        for number in 10..20 {
+            history.push(number, &frame(1), 0, 0, start);
+        }
+        assert!(history.is_gone(12, start) && !history.is_gone(17, start), "four are kept");
+        assert!(!history.is_gone(20, start) && !history.is_gone(25, start), "not sent yet");
+        assert!(!history.is_gone(17, at(2000)) && history.is_gone(17, at(2001)));
+        assert!(history.repeat(17, AGAIN, at(2001)).is_none());
+    }
 
     #[test]
     fn a_packet_is_found_by_its_number_across_rollovers() {

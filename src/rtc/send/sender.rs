@@ -21,7 +21,7 @@ use super::ntp::Wall;
 use super::outgoing::{Cause, Outgoing, Ratio};
 use super::pace::Pacer;
 use super::report::{self, SenderInfo};
-use super::select::Serving;
+use super::select::{ASK_AGAIN, Serving};
 use super::sequence::{Numbering, Numbers};
 use super::track::{Cut, Delays, Format, Outlet, Pushed, Track};
 use crate::media::{Codec, StreamId};
@@ -315,12 +315,22 @@ impl Sender {
                 let Some(i) = self.tracks.iter().position(|t| t.format.ssrc == *ssrc) else { return };
                 self.counts.nacks += 1;
                 let again = self.estimator.rtt().unwrap_or(REPEAT_AGAIN);
+                let mut is_gone = false;
                 for number in numbers.clone() {
                     if self.repeats.len() >= MAX_REPEATS {
                         break;
                     }
-                    let repeat = self.tracks[i].history.repeat(number, again, now);
+                    let history = &mut self.tracks[i].history;
+                    is_gone |= history.is_gone(number, now);
+                    let repeat = history.repeat(number, again, now);
                     self.repeats.extend(repeat.map(|repeat| (i, repeat)));
+                }
+                // A viewer that waits for what never comes asks for a key frame after seconds: libwebrtc after three.
+                let track = &mut self.tracks[i];
+                let is_new = track.gone.is_none_or(|at| now.saturating_duration_since(at) >= ASK_AGAIN);
+                if is_gone && is_new {
+                    track.gone = Some(now);
+                    track.current().map(Heard::KeyFrame).map(&mut *heard);
                 }
             }
             Feedback::Pli { ssrc } => {

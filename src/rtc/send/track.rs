@@ -112,6 +112,8 @@ pub(in crate::rtc) struct Track {
     pub(in crate::rtc) dated: Option<Instant>,
     /// Of the last full intra request (RFC 5104, 4.3.1): the same number again is the same request.
     pub(in crate::rtc) fir: Option<u8>,
+    /// When the viewer last lacked a packet that can't be sent again.
+    pub(in crate::rtc) gone: Option<Instant>,
 }
 
 impl Track {
@@ -139,6 +141,7 @@ impl Track {
             is_known: false,
             dated: None,
             fir: None,
+            gone: None,
         }
     }
 
