@@ -106,7 +106,8 @@ const EVENTS = {
   line: (state, { state: line }) => {
     const next = { ...state, line, cameras: line === 'online' ? state.cameras : START.cameras };
     if (line !== 'online' || !state.moved) return [next];
-    return [{ ...next, moved: false }, state.phase === 'stalled' ? [{ restart: true }] : nothing];
+    // That the picture stands still may not have shown yet.
+    return [{ ...next, moved: false }, [{ restart: true }]];
   },
 
   /** Who is there now. */

@@ -397,6 +397,9 @@ test('ICE begins anew once the server is there, where it was not when the networ
   assert.equal(seen(step(moved.state, EVENTS['line online'], { now: 2000 })), 'stalled door|1, for door, restart');
   const flowing = step(moved.state, EVENTS.flowing, { now: 1500 }).state;
   assert.equal(seen(step(flowing, EVENTS['line online'], { now: 2000 })), 'playing door|1, for door', 'not where frames come again');
+  // The server may be there again before the picture is seen to stand still.
+  const soon = step({ ...STATES.playing, line: 'waiting' }, EVENTS.moved, { now: 1000 });
+  assert.equal(seen(step(soon.state, EVENTS['line online'], { now: 1100 })), 'playing door|1, for door, restart');
 });
 
 test('a source that plays again is not waited for', () => {
