@@ -384,6 +384,14 @@ impl Demand {
 
     /// A request counts as one of its viewer where that costs others of the stream something.
     fn want_key_frame(&mut self, sink: Option<Sink>, stream: StreamId, reason: KeyFrameReason, now: Instant) {
+        let has_begun = |sink: &Sink| {
+            let viewer = self.sinks.get(sink).and_then(|taker| taker.viewer.as_ref());
+            viewer.is_some_and(|viewer| viewer.requests.has_begun())
+        };
+        if sink.is_some_and(|sink| self.is_on_key_frames(sink) && has_begun(&sink)) {
+            // It gets the next one of those that are made for it.
+            return;
+        }
         let others = self.takers(stream).any(|other| Some(other) != sink);
         let viewer = sink.filter(|_| others).and_then(|sink| self.viewer_mut(sink));
         if viewer.is_none_or(|viewer| viewer.requests.handle_request(reason, now)) {

@@ -330,7 +330,8 @@ impl Demand {
         self.sinks.iter().filter(move |(_, taker)| taker.takes(stream)).map(|(sink, _)| *sink)
     }
 
-    fn is_on_key_frames(&self, sink: Sink) -> bool {
+    /// Whether a viewer gets key frames only.
+    pub(super) fn is_on_key_frames(&self, sink: Sink) -> bool {
         let viewer = self.sinks.get(&sink).and_then(|taker| taker.viewer.as_ref());
         viewer.and_then(|viewer| viewer.served).is_some_and(|(share, _)| matches!(share, Share::KeyFrames(_)))
     }

@@ -49,6 +49,11 @@ impl Requests {
         self.take(now)
     }
 
+    /// Whether it has asked for the key frame that it begins with.
+    pub(super) fn has_begun(&self) -> bool {
+        self.began
+    }
+
     /// When the next may pass.
     pub(super) fn next(&self) -> Option<Instant> {
         self.used_until.map(|until| until - BURST)

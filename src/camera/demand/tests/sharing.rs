@@ -221,6 +221,16 @@ fn what_a_viewer_wishes_for_again_waits_where_others_pay_for_its_key_frame() {
     assert_eq!(w.taken("serve 2"), [""; 0]);
     w.pass(2 * SECOND, &all);
     assert_eq!(w.taken("serve 2"), ["serve 2 full 10: full"]);
+    // What it asks for while it gets single frames costs it nothing: those come as they come.
+    w.pass(20 * SECOND, &all);
+    w.input(Input::Wish { sink: BOB, wish: Wish::KeyFrames });
+    for _ in 0..10 {
+        w.pass(SECOND, &all);
+        w.input(Input::KeyFrameWanted { sink: Some(BOB), stream: VIDEO, reason: KeyFrameReason::Join });
+    }
+    w.taken("");
+    w.input(Input::Wish { sink: BOB, wish: Wish::Full });
+    assert_eq!(w.taken("serve 2"), ["serve 2 full 10: full"], "at once");
     // Nobody pays for one that is alone.
     w.wants(ALICE, &[]);
     for _ in 0..5 {
