@@ -127,7 +127,65 @@ impl Status {
             "Panics that ended one viewer's session each.",
             &[("", self.panics)],
         );
+        self.viewer_metrics(&mut metrics);
         metrics
+    }
+
+    /// What is sent to each viewer, and what becomes of it. At a time there are as many of each kind as viewers, which
+    /// the camera's seats limit; a viewer that calls again has another number.
+    fn viewer_metrics(&self, metrics: &mut Metrics) {
+        let viewers: Vec<(String, &SessionStats)> = self
+            .viewers
+            .iter()
+            .filter_map(|(viewer, stats)| Some((format!("viewer=\"{}\"", viewer.id), stats.as_ref()?)))
+            .collect();
+        let mut family = |name: &str, kind, help, of: &dyn Fn(&SessionStats) -> Vec<(&str, u64)>| {
+            let rows = viewers.iter().flat_map(|(viewer, stats)| {
+                let all = of(stats).into_iter();
+                all.map(move |(labels, value)| (format!("{{{viewer}{labels}}}"), value))
+            });
+            let rows: Vec<(String, u64)> = rows.collect();
+            let rows: Vec<(&str, u64)> =
+                rows.iter().map(|(labels, value)| (labels.as_str(), *value)).collect();
+            metrics.family(&format!("symple_camera_viewer_{name}"), kind, help, &rows);
+        };
+        let one = |value: Option<u64>| value.map(|value| ("", value)).into_iter().collect::<Vec<_>>();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        family("sent_bytes_total", "counter", "RTP bytes sent to a viewer.", &|s| one(Some(s.bytes)));
+        family("frames_total", "counter", "Frames sent to a viewer.", &|s| one(Some(s.frames)));
+        family("skipped_frames_total", "counter", "Frames not sent to a viewer.", &|s| {
+            vec![
+                (",reason=\"joining\"", s.skipped.joining),
+                (",reason=\"network\"", s.skipped.network),
+                (",reason=\"socket\"", s.skipped.socket),
+            ]
+        });
+        family("key_frame_requests_total", "counter", "Key frames that a viewer asked for.", &|s| {
+            one(Some(s.key_frame_requests))
+        });
+        family("retransmissions_total", "counter", "Packets sent to a viewer again.", &|s| {
+            one(Some(s.retransmissions))
+        });
+        family("estimate_bits", "gauge", "What a viewer's network is estimated to carry, in bit/s.", &|s| {
+            one(s.estimate.map(u64::from))
+        });
+        family("loss_permille", "gauge", "Packets lost on the way to a viewer, of a thousand.", &|s| {
+            one(s.loss.map(|loss| (loss.clamp(0.0, 1.0) * 1000.0).round() as u64))
+        });
+        family("round_trip_milliseconds", "gauge", "The round trip to a viewer.", &|s| one(s.rtt.map(ms)));
+        family(
+            "delay_milliseconds",
+            "gauge",
+            "What a frame takes in the camera: capture and encoding (source), pacing and the socket (queue).",
+            &|s| {
+                let parts =
+                    |d: Delays| vec![(",part=\"source\"", ms(d.source)), (",part=\"queue\"", ms(d.queue))];
+                s.delays.map(parts).unwrap_or_default()
+            },
+        );
+        family("rendition", "gauge", "What a viewer gets: 0 the main rendition, 1 the small one.", &|s| {
+            one(s.video.and_then(|id| self.rendition(id)).map(u64::from))
+        });
     }
 
     /// The rank of a stream among those of its codec; `None` if it does not run.
@@ -223,8 +281,13 @@ mod tests {
             "symple_camera_skipped_frames_total{reason=\"joining\"} 10",
             "symple_camera_skipped_frames_total{reason=\"network\"} 20",
             "symple_camera_skipped_frames_total{reason=\"socket\"} 30",
+            "symple_camera_viewer_frames_total{viewer=\"1\"} 90",
+            "symple_camera_viewer_skipped_frames_total{viewer=\"1\",reason=\"network\"} 2",
+            "symple_camera_viewer_delay_milliseconds{viewer=\"1\",part=\"source\"} 12",
+            "# TYPE symple_camera_viewer_estimate_bits gauge",
         ] {
             assert!(text.lines().any(|l| l == line), "no {line:?} in:\n{text}");
         }
+        assert!(!text.contains("viewer_estimate_bits{"), "what isn't known is left out");
     }
 }
