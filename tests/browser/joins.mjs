@@ -6,7 +6,7 @@
 
 import { readFileSync } from 'node:fs';
 import { scenario, until } from './harness.mjs';
-import { CAMERA, HANGUP, online, playing, viewers, watch } from './page.mjs';
+import { CAMERA, HANGUP, online, playing, seen, viewers, watch } from './page.mjs';
 
 const JOINS = Number(process.env.JOINS ?? 50);
 const TIMELINE = readFileSync(new URL('timeline.js', import.meta.url), 'utf8');

@@ -24,6 +24,9 @@ export const words = (page, pattern, options) => until(`the page says ${pattern}
 /** For a page's `before`: the viewer is this user, without a random name. */
 export const as = (user) => (page) => page.addInitScript(`sessionStorage.setItem('symple.user', ${JSON.stringify(user)})`);
 
+/** For a page's `before`: its scripts take it for seen, though another page of the browser is in front of it. */
+export const seen = (page) => page.addInitScript("Object.defineProperty(Document.prototype, 'hidden', { get: () => false })");
+
 /** Opens a camera's page, which plays the only camera automatically; returns the page, with a picture. */
 export async function watch(browser, url, { within, ...options } = {}) {
   const page = await browser.page(url, options);

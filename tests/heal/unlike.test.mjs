@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { TARGET, scenario, until } from '../browser/harness.mjs';
-import { watch } from '../browser/page.mjs';
+import { seen, watch } from '../browser/page.mjs';
 import { CAMERA, Street, lacking } from './street.mjs';
 
 const SETTINGS = ['--source', 'test', '--size', '640x360', '--fps', '20', '--bitrate', '1500', '--max-bitrate', '1500'];
@@ -24,7 +24,7 @@ scenario('one viewer on 300 kbit/s beside three fast ones costs them nothing, an
   await s.program(...street.at('camera', join(TARGET, 'debug/symple'), 'camera', '--listen', CAMERA, '--port', '4500', ...SETTINGS), { ready: /^online/ });
   const fast = await s.chromium({ executablePath: street.browser('server') });
   const pages = [];
-  for (let i = 0; i < FAST; i += 1) pages.push(await watch(fast, URL));
+  for (let i = 0; i < FAST; i += 1) pages.push(await watch(fast, URL, { before: seen }));
   await until('the fast ones have everything', async () => {
     const { bitrate, sessions } = await status(pages[0]);
     return bitrate >= 1_400_000 && sessions.length === FAST && sessions.every((session) => session.share === 'full');
