@@ -103,7 +103,7 @@ scenario('nothing covers words, and words and edges stand out from what is behin
   await page.evaluate(`{
     const share = document.getElementById('share');
     share.hidden = false;
-    share.textContent = 'Smaller picture: ' + 'the network carries 180 kbit/s, which is too little for more. '.repeat(2);
+    share.textContent = 'Smaller picture: ' + 'the network carries 180 kbit/s, and the rest of it as well. '.repeat(2);
   }`);
   for (const width of [1280, 390]) {
     await page.inner.setViewportSize({ width, height: 844 });

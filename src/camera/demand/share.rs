@@ -34,7 +34,7 @@ impl Share {
 pub enum ShareReason {
     /// It gets everything.
     Full,
-    /// Its network carries this much, in bit/s, which is too little for more.
+    /// Its network carries this much, in bit/s, and more is not sent.
     Network(u32),
     /// Its network carries more, but the encoder follows another viewer.
     Others,
@@ -65,7 +65,7 @@ impl fmt::Display for ShareReason {
         match self {
             ShareReason::Full => f.write_str("full quality"),
             ShareReason::Network(bps) => {
-                write!(f, "the network carries {} kbit/s, which is too little for more", bps / 1000)
+                write!(f, "the network carries {} kbit/s", bps / 1000)
             }
             ShareReason::Others => {
                 f.write_str("the network carries more, but that of another viewer does not")
@@ -118,7 +118,7 @@ mod tests {
         let codes = all.map(ShareReason::code);
         assert_eq!(codes, ["full", "network", "others", "wish", "loss", "heat"]);
         let words = ShareReason::Network(300_000).to_string();
-        assert_eq!(words, "the network carries 300 kbit/s, which is too little for more");
+        assert_eq!(words, "the network carries 300 kbit/s");
         assert!(all.iter().all(|why| !why.to_string().is_empty()));
     }
 }
