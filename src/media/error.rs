@@ -46,6 +46,10 @@ pub enum ErrorKind {
     NoControl,
     /// A control does not accept this value, or cannot be set now.
     BadValue,
+    /// There is no such display, speaker or output device.
+    NoOutput,
+    /// The output device is in use by another program.
+    OutputBusy,
     /// Any other error; the message is usually GStreamer's.
     Other,
 }
@@ -104,6 +108,8 @@ impl MediaError {
             ErrorKind::TooSlow => "too-slow",
             ErrorKind::NoControl => "no-control",
             ErrorKind::BadValue => "bad-value",
+            ErrorKind::NoOutput => "no-output",
+            ErrorKind::OutputBusy => "output-busy",
             ErrorKind::Other => "media",
         }
     }

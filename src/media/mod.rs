@@ -16,3 +16,5 @@ pub use frame::{
     AUDIO_OPUS, AudioFormat, ClockId, Codec, Format, Frame, Kind, StreamId, StreamInfo, VIDEO_H264,
     VIDEO_H264_SMALL, VIDEO_VP8, VideoFormat,
 };
+#[cfg(feature = "gst")]
+pub use sink::gst as playback;

@@ -4,7 +4,8 @@
 #[cfg(feature = "camera")]
 mod frames;
 #[cfg(feature = "gst")]
-#[cfg_attr(not(test), allow(dead_code, reason = "its driver comes next"))]
+pub mod gst;
+#[cfg(feature = "gst")]
 mod playout;
 #[cfg(feature = "camera")]
 mod snapshot;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::timeline::Timeline;
-use super::{Counts, LEAD_MICROS, Limits, Micros, Presence};
+use super::{Counts, LEAD, Limits, Micros, Presence};
 use crate::media::Frame;
 
 /// What is missing is concealed up to this long; then the stream pauses. Decoders fade to silence long before.
@@ -120,7 +120,7 @@ impl Audio {
             let due = head.map(|packet| (packet.captured + latency, packet.duration));
             let Some(slot) = self.slot else {
                 let (due, _) = due.filter(|(due, _)| now >= *due)?;
-                if now > due + LEAD_MICROS {
+                if now > due + LEAD {
                     self.pop();
                     counts.audio_late += 1;
                     continue;

@@ -32,8 +32,7 @@ type Micros = i64;
 
 /// How long before its time a frame goes to its decoder: what a 1080p frame takes to decode in software on a small
 /// board, and the packet of 20 ms that a decoder of Opus keeps back for in-band FEC, with room for the output.
-pub(crate) const LEAD: Duration = Duration::from_millis(50);
-const LEAD_MICROS: Micros = 50_000;
+const LEAD: Micros = 50_000;
 /// A stream without a frame for this long has stalled, or is muted.
 const STALLED: Micros = 2_000_000;
 /// Another stream of the same kind takes over when the current one has had no frame for this long.
@@ -250,7 +249,7 @@ impl Playout {
 
     fn release(&mut self, now: Micros) {
         let epoch = self.epoch;
-        let at = |micros: Micros| instant(epoch, micros + LEAD_MICROS);
+        let at = |micros: Micros| instant(epoch, micros + LEAD);
         while let Some(next) = self.audio.next(&mut self.timeline, now, &mut self.counts) {
             self.out.push_back(match next {
                 audio::Next::Packet { frame, due, duration, resume } => {

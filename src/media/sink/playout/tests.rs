@@ -199,7 +199,7 @@ fn skews(out: &[Out]) -> Vec<Skew> {
     let decided = |captured: Micros| {
         let index = heard.partition_point(|(_, of)| *of <= captured).saturating_sub(1);
         let (begins, of) = heard[index];
-        begins + captured - of - LEAD_MICROS
+        begins + captured - of - LEAD
     };
     let skew =
         |(at, captured)| Some(Skew { captured, skew: playing(at)? - captured, decided: decided(captured) });

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::timeline::Timeline;
-use super::{Counts, LEAD_MICROS, Limits, Micros, Presence};
+use super::{Counts, LEAD, Limits, Micros, Presence};
 use crate::media::{Codec, Frame, StreamId};
 
 /// A frame that is later than this is not shown, only decoded, even if no newer one waits: after a stall, video continues
@@ -110,7 +110,7 @@ impl Video {
         let due = self.due(timeline, offset).filter(|due| now >= *due)?;
         let (_, frame) = self.queue.pop_front()?;
         self.bytes -= frame.data.len();
-        let late = now - due - LEAD_MICROS;
+        let late = now - due - LEAD;
         let newer = self.due(timeline, offset).is_some_and(|next| now >= next);
         let show = late <= 0 || (!newer && late <= MOST_LATE);
         Some((frame, due, show))

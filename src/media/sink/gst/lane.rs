@@ -1,0 +1,319 @@
+//! The pipeline of one kind: encoded frames in, an output at its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::control::{News, Order};
+use super::decoders::caps;
+use super::fault::{self, Target};
+use super::settings::{Audio, Video, system};
+use crate::media::error::{ErrorKind, MediaError};
+use crate::media::{Codec, Kind};
+
+/// The name of the decoder, to know its errors.
+const DECODER: &str = "decoder";
+/// The name of the first element.
+const SOURCE: &str = "source";
+/// Frames that wait for a decoder or an output that has stopped: the playout gives them 50 ms ahead, so this is over a
+/// second.
+const MOST_WAITING: u64 = 60;
+
+/// The one clock of both pipelines, and its relation to [`Instant`], which on Linux is the same clock.
+#[derive(Clone, Debug)]
+pub(super) struct Time {
+    clock: gst::Clock,
+    base: gst::ClockTime,
+    epoch: Instant,
+}
+
+impl Time {
+    pub(super) fn new() -> Time {
+        let clock = gst::SystemClock::obtain();
+        let (base, epoch) = (clock.time(), Instant::now());
+        Time { clock, base, epoch }
+    }
+
+    /// When it is by the clock of the pipelines.
+    pub(super) fn running(&self, at: Instant) -> gst::ClockTime {
+        let since = at.saturating_duration_since(self.epoch);
+        gst::ClockTime::from_nseconds(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2))
+    }
+}
+
+/// What reached the output.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    pub buffers: AtomicU64,
+    /// How much later than planned the last one was, in nanoseconds.
+    pub late: AtomicI64,
+}
+
+/// Sees each decoded buffer at the output, for tests.
+pub(super) type Tap = Arc<dyn Fn(Kind, &gst::Pad, &gst::BufferRef) + Send + Sync>;
+
+/// What a lane is opened with.
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub number: u64,
+    pub codec: Codec,
+    /// Of video.
+    pub decoder: Option<String>,
+    pub target: Target,
+    pub time: Time,
+    pub volume: f64,
+    pub muted: bool,
+    pub orders: Sender<Order>,
+    pub tap: Option<Tap>,
+}
+
+/// An open pipeline. Dropping it closes the output, which may block.
+pub(super) struct Lane {
+    pub number: u64,
+    pub codec: Codec,
+    pub meter: Arc<Meter>,
+    time: Time,
+    pipeline: gst::Pipeline,
+    source: gst_app::AppSrc,
+    volume: Option<gst::Element>,
+    first: First,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+impl Lane {
+    /// Opens the output. May block.
+    pub(super) fn open(plan: &Plan) -> Result<Lane, MediaError> {
+        let pipeline = build(plan)?;
+        let part = |name| {
+            let part = pipeline.by_name(name);
+            part.ok_or_else(|| MediaError::new(ErrorKind::Other, format!("the pipeline has no {name}")))
+        };
+        let source = part(SOURCE)?.downcast::<gst_app::AppSrc>();
+        let source =
+            source.map_err(|_| MediaError::new(ErrorKind::BadSettings, "`source` is a reserved name"))?;
+        source.set_caps(Some(&caps(plan.codec)));
+        let volume = pipeline.by_name("volume");
+        let first = listen(&pipeline, plan);
+        let lane = Lane {
+            number: plan.number,
+            codec: plan.codec,
+            meter: Arc::default(),
+            time: plan.time.clone(),
+            pipeline,
+            source,
+            volume,
+            first,
+        };
+        lane.set_volume(plan.volume, plan.muted);
+        lane.start(plan)?;
+        Ok(lane)
+    }
+
+    fn start(&self, plan: &Plan) -> Result<(), MediaError> {
+        let pipeline = &self.pipeline;
+        pipeline.use_clock(Some(&plan.time.clock));
+        pipeline.set_start_time(gst::ClockTime::NONE);
+        pipeline.set_base_time(plan.time.base);
+        // Times are when frames are due at the output, so nothing is added to them.
+        pipeline.set_latency(gst::ClockTime::ZERO);
+        let failed = |_| self.first.lock().take().unwrap_or_else(|| fault::stuck(&plan.target));
+        // Automatic sinks choose theirs here.
+        pipeline.set_state(gst::State::Ready).map_err(failed)?;
+        self.configure(plan)?;
+        pipeline.set_state(gst::State::Playing).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Why it has failed already, if it has.
+    pub(super) fn failure(&self) -> Option<MediaError> {
+        self.first.lock().clone()
+    }
+
+    /// Sets what sinks have in common, once they are all there.
+    fn configure(&self, plan: &Plan) -> Result<(), MediaError> {
+        let mut sinks = Vec::new();
+        for element in self.pipeline.iterate_recurse().into_iter().flatten() {
+            if element.has_property("max-errors") {
+                // Whatever comes in, the decoder goes on.
+                element.set_property("max-errors", -1i32);
+            }
+            let is_sink = element.element_flags().contains(gst::ElementFlags::SINK);
+            if !is_sink || element.is::<gst::Bin>() {
+                continue;
+            }
+            let automatic =
+                element.parent().is_some_and(|parent| parent != *self.pipeline.upcast_ref::<gst::Object>());
+            let fake = element.factory().is_some_and(|factory| factory.name() == "fakesink");
+            match &plan.target {
+                // Where no sink works, the automatic ones take one that does nothing.
+                Target::Video(Video::Window) if automatic && fake => {
+                    return Err(fault::no_window("no display or no sink for it was found"));
+                }
+                Target::Audio(Audio::Default) if automatic && fake => return Err(fault::no_speaker()),
+                _ => {}
+            }
+            if matches!(plan.target, Target::Video(_)) && element.has_property("qos") {
+                // What is late is decided by the playout; a decoder must not skip frames by itself.
+                element.set_property("qos", false);
+            }
+            if matches!(plan.target, Target::Video(_)) && element.has_property("max-lateness") {
+                element.set_property("max-lateness", -1i64);
+            }
+            sinks.push(element);
+        }
+        let [sink] = &sinks[..] else {
+            let words = format!("the output must have one sink, not {}", sinks.len());
+            return Err(MediaError::new(ErrorKind::BadSettings, words));
+        };
+        let Some(pad) = sink.static_pad("sink") else {
+            return Err(MediaError::new(ErrorKind::BadSettings, "the output does not end in a sink"));
+        };
+        self.measure(plan, &pad);
+        Ok(())
+    }
+
+    fn measure(&self, plan: &Plan, pad: &gst::Pad) {
+        let (meter, time, tap) = (self.meter.clone(), plan.time.clone(), plan.tap.clone());
+        let (number, kind, orders) = (plan.number, plan.codec.kind(), plan.orders.clone());
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
+            if let Some(pts) = buffer.pts() {
+                let now = time.running(Instant::now());
+                let late = now.nseconds().saturating_sub(pts.nseconds());
+                meter.late.store(i64::try_from(late).unwrap_or(i64::MAX), Ordering::Relaxed);
+            }
+            if meter.buffers.fetch_add(1, Ordering::Relaxed) == 0 {
+                _ = orders.send(Order::News(kind, number, News::Playing));
+            }
+            if let Some(tap) = &tap {
+                tap(kind, pad, buffer);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Gives a frame to the decoder. False if it has no room, because the decoder or the output has stopped.
+    pub(super) fn push(
+        &self,
+        data: Arc<[u8]>,
+        at: Instant,
+        length: Option<Duration>,
+        flags: gst::BufferFlags,
+    ) -> bool {
+        if self.source.current_level_buffers() >= MOST_WAITING {
+            return false;
+        }
+        let mut buffer = gst::Buffer::from_slice(data);
+        let fields = buffer.get_mut().expect("made in the line above");
+        fields.set_pts(self.time.running(at));
+        fields.set_duration(length.and_then(|length| gst::ClockTime::try_from(length).ok()));
+        fields.set_flags(flags);
+        // An error comes by the bus, too.
+        _ = self.source.push_buffer(buffer);
+        true
+    }
+
+    /// Makes the decoder fill a gap.
+    pub(super) fn conceal(&self, at: Instant, length: Duration) {
+        let length = gst::ClockTime::try_from(length).ok();
+        let gap = gst::event::Gap::builder(self.time.running(at)).duration(length).build();
+        // Queued among the buffers.
+        _ = self.source.send_event(gap);
+    }
+
+    pub(super) fn set_volume(&self, volume: f64, muted: bool) {
+        if let Some(element) = &self.volume {
+            element.set_property("volume", volume.clamp(0.0, 10.0));
+            element.set_property("mute", muted);
+        }
+    }
+}
+
+fn build(plan: &Plan) -> Result<gst::Pipeline, MediaError> {
+    let source = format!("appsrc name={SOURCE} format=time is-live=true max-bytes=0");
+    let decoder = plan.decoder.as_deref().unwrap_or_default();
+    let head = match plan.codec {
+        Codec::Opus => format!(
+            "{source} ! opusdec name={DECODER} plc=true use-inband-fec=true ! audioconvert ! audioresample ! volume name=volume"
+        ),
+        Codec::H264 => format!("{source} ! h264parse ! {decoder} name={DECODER} ! videoconvert"),
+        _ => format!("{source} ! {decoder} name={DECODER} ! videoconvert"),
+    };
+    let (tail, property) = match &plan.target {
+        Target::Video(Video::Device { path }) => {
+            ("v4l2sink name=output", Some(("device", path.to_string_lossy().into_owned())))
+        }
+        Target::Video(Video::Element { launch }) => (launch.as_str(), None),
+        Target::Video(_) => ("autovideosink", None),
+        Target::Audio(Audio::Device { name }) => {
+            let (system, device) = system(name)
+                .ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "unknown audio device"))?;
+            let line = format!("{head} ! {} name=output", system.element);
+            return launch(&line, Some((system.property, device.into())));
+        }
+        Target::Audio(Audio::Element { launch }) => (launch.as_str(), None),
+        Target::Audio(_) => ("autoaudiosink", None),
+    };
+    launch(&format!("{head} ! {tail}"), property)
+}
+
+fn launch(line: &str, property: Option<(&str, String)>) -> Result<gst::Pipeline, MediaError> {
+    let bad = |error: &dyn std::fmt::Display| {
+        MediaError::new(ErrorKind::BadSettings, format!("the output cannot be built: {error}"))
+    };
+    let pipeline = gst::parse::launch(line).map_err(|error| bad(&error.message()))?;
+    let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| bad(&"it is not a pipeline"))?;
+    if let Some((name, value)) = property
+        && let Some(output) = pipeline.by_name("output")
+    {
+        output.set_property(name, value);
+    }
+    Ok(pipeline)
+}
+
+/// Where the bus keeps its first error, for the one who opens.
+#[derive(Clone, Default)]
+struct First(Arc<std::sync::Mutex<Option<MediaError>>>);
+
+impl First {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<MediaError>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Forwards errors to the control thread.
+fn listen(pipeline: &gst::Pipeline, plan: &Plan) -> First {
+    let bus = pipeline.bus().expect("a pipeline has a bus until it is dropped");
+    let first = First::default();
+    let (kept, target) = (first.clone(), plan.target.clone());
+    let (number, kind, orders) = (plan.number, plan.codec.kind(), plan.orders.clone());
+    bus.set_sync_handler(move |_, message| {
+        if let gst::MessageView::Error(error) = message.view() {
+            let from = message.src().cloned();
+            let mut parts = std::iter::successors(from, gst::Object::parent);
+            // A decoder that refuses the format shows as an error of the source.
+            let decoder = parts.any(|part| part.name() == DECODER || part.name() == SOURCE);
+            let closed = fault::is_closed(&error.error());
+            let error = fault::from_gstreamer(&target, &error.error(), &error.debug().unwrap_or_default());
+            kept.lock().get_or_insert_with(|| error.clone());
+            let news = match (closed, decoder) {
+                (true, _) => News::Closed,
+                (_, true) => News::DecoderFailed(error),
+                _ => News::Failed(error),
+            };
+            _ = orders.send(Order::News(kind, number, news));
+        }
+        gst::BusSyncReply::Drop
+    });
+    first
+}
