@@ -1,4 +1,5 @@
-//! `symple devices`: the V4L2 devices, their capabilities, and what `symple camera` would choose.
+//! `symple devices`: the V4L2 devices, their capabilities, and what `symple camera` would choose; speakers and
+//! microphones.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -53,7 +54,8 @@ const FLAGS: &[Setting<Settings>] = &[
 ];
 
 const INTRODUCTION: &str = "
-symple devices: the V4L2 cameras and codecs of this machine and their capabilities
+symple devices: the V4L2 cameras and codecs of this machine and their capabilities, its speakers
+and microphones
 
 Usage: symple devices [DEVICE] [FLAGS]
 
@@ -63,7 +65,8 @@ Usage: symple devices [DEVICE] [FLAGS]
 
 In JSON each device has `path`, `link`, `card`, `driver`, `bus`, `role`, `formats`, `takes` and
 `controls`, and a camera has `best`. A device that cannot be opened has `path` and `error` with
-`code` and `message`. If there are no devices, the list is empty and the exit code is 0.
+`code` and `message`. A speaker or microphone has `role`, `name` (which settings accept) and `label`.
+If there are no devices, the list is empty and the exit code is 0.
 ";
 
 /// Runs the command.
@@ -96,7 +99,12 @@ pub(crate) fn main(args: Vec<OsString>) -> Result<(), Failure> {
         jpeg: true,
         encoder: Encoder::default(),
     };
-    exit::print(&if settings.json { json_of(&found, &request) } else { words_of(&found, &request) })
+    // Only in the list of all.
+    let audio = if loaded.line.words.is_empty() { audio() } else { Vec::new() };
+    exit::print(&match settings.json {
+        true => json_of(&found, &audio, &request),
+        false => words_of(&found, &request) + &audio_words(&audio),
+    })
 }
 
 fn unusable(error: MediaError) -> Failure {
@@ -126,7 +134,7 @@ fn set_controls(path: &Path, wishes: &[String]) -> Result<(), Failure> {
 
 type Found = (PathBuf, Result<Device, MediaError>);
 
-fn json_of(found: &[Found], request: &CameraRequest) -> String {
+fn json_of(found: &[Found], audio: &[Audio], request: &CameraRequest) -> String {
     let devices = found.iter().map(|(path, device)| match device {
         Ok(device) => {
             let mut json = serde_json::to_value(device).expect("plain values");
@@ -139,7 +147,37 @@ fn json_of(found: &[Found], request: &CameraRequest) -> String {
             json!({ "path": path, "error": { "code": error.code(), "message": error.to_string() } })
         }
     });
-    format!("{:#}\n", devices.collect::<Json>())
+    let audio = audio.iter().map(|a| json!({ "role": a.role, "name": a.name, "label": a.label }));
+    format!("{:#}\n", devices.chain(audio).collect::<Json>())
+}
+
+/// A speaker or microphone.
+struct Audio {
+    role: &'static str,
+    name: String,
+    label: String,
+}
+
+#[cfg(feature = "gst")]
+fn audio() -> Vec<Audio> {
+    use symple::media::playback::{Direction, audio_devices};
+
+    let found = audio_devices().unwrap_or_else(|error| {
+        eprintln!("symple: {error}");
+        Vec::new()
+    });
+    let role = |direction| if direction == Direction::Microphone { "microphone" } else { "speaker" };
+    found.into_iter().map(|d| Audio { role: role(d.direction), name: d.name, label: d.label }).collect()
+}
+
+/// GStreamer finds them.
+#[cfg(not(feature = "gst"))]
+fn audio() -> Vec<Audio> {
+    Vec::new()
+}
+
+fn audio_words(audio: &[Audio]) -> String {
+    audio.iter().map(|a| format!("{}  {} ({})\n", a.name, a.label, a.role)).collect()
 }
 
 fn words_of(found: &[Found], request: &CameraRequest) -> String {
@@ -254,8 +292,16 @@ mod tests {
 
     #[test]
     fn no_camera_is_an_empty_list_and_words() {
-        assert_eq!(json_of(&[], &request()), "[]\n");
+        assert_eq!(json_of(&[], &[], &request()), "[]\n");
         assert!(words_of(&[], &request()).starts_with("No video device found. Check the camera's cable"));
+    }
+
+    #[test]
+    fn speakers_are_listed_by_the_name_that_settings_accept() {
+        let audio = [Audio { role: "speaker", name: "alsa:hw:0,0".into(), label: "Headphones".into() }];
+        let json: Json = serde_json::from_str(&json_of(&[], &audio, &request())).expect("JSON");
+        assert_eq!(json, json!([{ "role": "speaker", "name": "alsa:hw:0,0", "label": "Headphones" }]));
+        assert_eq!(audio_words(&audio), "alsa:hw:0,0  Headphones (speaker)\n");
     }
 
     #[test]
@@ -264,7 +310,7 @@ mod tests {
         let found = [(PathBuf::from("/dev/video0"), Err(error))];
         let words = words_of(&found, &request());
         assert!(words.contains("this user may not open") && words.contains("group `video`"), "{words}");
-        let json: Json = serde_json::from_str(&json_of(&found, &request())).expect("JSON");
+        let json: Json = serde_json::from_str(&json_of(&found, &[], &request())).expect("JSON");
         let expected = json!([{ "path": "/dev/video0", "error": {
             "code": "not-allowed", "message": "this user may not open /dev/video0" } }]);
         assert_eq!(json, expected);

@@ -56,7 +56,11 @@ const COMMANDS: &[Command] = &[
     #[cfg(feature = "camera-gst")]
     Command { name: "camera", line: "a camera to watch in a browser", run: camera::main },
     #[cfg(feature = "v4l2")]
-    Command { name: "devices", line: "the V4L2 cameras and codecs of this machine", run: devices::main },
+    Command {
+        name: "devices",
+        line: "the cameras, codecs and audio devices of this machine",
+        run: devices::main,
+    },
     Command {
         name: "watch",
         line: "print what a peer sees: who joins and leaves, and messages",
