@@ -22,7 +22,7 @@ impl Bench {
             "name = '{name}'\nmeasured = 'not measured'\ntwo_encodes = false\n[match]\n[[encoder]]\nname = 'x264enc'\n{others}\
              [element.x264enc]\nhardware = false\npackage = 'none'\nsource = 'this test'\nbefore = '{before}'\n\
              caps = 'video/x-h264,profile=constrained-baseline'\n\
-             bitrate = {{ property = 'bitrate', unit = 'kbit/s' }}\nkey_interval = [{{ property = 'key-int-max', unit = 'pictures' }}]\n\
+             bitrate = {{ property = 'bitrate', unit = 'kbit/s' }}\nkey_interval = [{{ property = 'key-int-max', unit = 'frames' }}]\n\
              properties = {{ tune = 'zerolatency', speed-preset = 'superfast' }}\ndocumented = ['bitrate', 'key-int-max', 'tune', 'speed-preset']\n"
         );
         let path = std::env::temp_dir().join(format!("symple-{name}-{}.toml", std::process::id()));
