@@ -22,8 +22,8 @@ pub(crate) struct Watcher {
 }
 
 #[derive(Default)]
-struct Shared {
-    frames: AtomicU64,
+pub(crate) struct Shared {
+    pub(crate) frames: AtomicU64,
     over: AtomicBool,
 }
 
@@ -34,8 +34,9 @@ impl Watcher {
         let thread = std::thread::spawn({
             let shared = shared.clone();
             move || {
+                let user = format!("honest-{}", ip.octets()[3]);
                 while !shared.over.load(Ordering::Acquire) {
-                    if let Some(mut call) = Call::begin(ip, &shared) {
+                    if let Some(mut call) = Call::begin(ip, &user, &shared) {
                         let mut goes_on = true;
                         while goes_on && !shared.over.load(Ordering::Acquire) {
                             goes_on = call.turn(&shared, &injected);
@@ -89,7 +90,7 @@ impl Drop for Watcher {
     }
 }
 
-struct Call {
+pub(crate) struct Call {
     peer: Stranger,
     camera: String,
     id: String,
@@ -109,8 +110,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Call {
     /// Connects and calls, if the camera is online and admits it.
-    fn begin(ip: Ipv4Addr, shared: &Shared) -> Option<Call> {
-        let mut peer = Stranger::join(ip, &format!("honest-{}", ip.octets()[3]))?;
+    pub(crate) fn begin(ip: Ipv4Addr, user: &str, shared: &Shared) -> Option<Call> {
+        let mut peer = Stranger::join(ip, user)?;
         let late = Instant::now() + ASK_AGAIN;
         let camera = loop {
             if Instant::now() > late || shared.over.load(Ordering::Acquire) {
@@ -152,7 +153,7 @@ impl Call {
     }
 
     /// One turn of the loop; false when the call has ended.
-    fn turn(&mut self, shared: &Shared, injected: &std::sync::mpsc::Receiver<Vec<u8>>) -> bool {
+    pub(crate) fn turn(&mut self, shared: &Shared, injected: &std::sync::mpsc::Receiver<Vec<u8>>) -> bool {
         match self.peer.read() {
             None => return false,
             Some(text) => self.waiting.extend(text),
@@ -229,7 +230,7 @@ impl Call {
         }
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         _ = self.say("call:hangup", &json!({ "reason": "ended" }));
     }
 }
