@@ -2,6 +2,8 @@
 
 mod cutting;
 mod incoming;
+#[cfg(feature = "recv")]
+mod receive;
 mod sessions;
 mod shard;
 
@@ -41,6 +43,9 @@ pub struct Fanout {
     shards: Vec<Arc<Cell>>,
     /// In which shard each session is.
     places: ById<SessionId, usize>,
+    /// What sessions send and receive that differ from others, those to come too.
+    #[cfg(feature = "recv")]
+    directions: ById<SessionId, super::Directions>,
     cutting: Cutting,
     /// What says so to viewers whose sessions are forgotten.
     goodbyes: VecDeque<Transmit>,
@@ -71,6 +76,8 @@ impl Fanout {
             directory,
             shards: vec![Arc::new(Cell::new(own))],
             places: ById::default(),
+            #[cfg(feature = "recv")]
+            directions: ById::default(),
             cutting: Cutting::new(now),
             goodbyes: VecDeque::new(),
             events: VecDeque::new(),
@@ -139,9 +146,10 @@ impl Fanout {
             self.with(at, |sessions| sessions.renegotiate(id, &remote))
         } else {
             self.check_room(exists.is_some())?;
-            let made = contained(|| Session::accept(id, &self.shared, &remote, &self.supply, self.now));
+            let supply = self.supply_of(id);
+            let made = contained(|| Session::accept(id, &self.shared, &remote, &supply, self.now));
             let (session, answer) = self.refused(made)?;
-            self.close(id, now);
+            self.take_out(id);
             self.insert(id, session);
             Ok(answer)
         };
@@ -150,14 +158,15 @@ impl Fanout {
     }
 
     /// Creates an offer: send-only audio and video, as far as there are streams. The session then waits for
-    /// [`answer`](Self::answer).
+    /// [`answer`](Self::answer). With the feature `recv`, `set_directions` says what else it is for.
     pub fn offer(&mut self, id: SessionId, now: Instant) -> Result<Offer, Refusal> {
         self.tick(now);
         if self.places.contains_key(&id) {
             return Err(Refusal::SessionExists);
         }
         self.check_room(false)?;
-        let made = contained(|| Session::offer(id, &self.shared, &self.supply, self.now));
+        let supply = self.supply_of(id);
+        let made = contained(|| Session::offer(id, &self.shared, &supply, self.now));
         let (session, sdp) = self.refused(made)?;
         self.insert(id, session);
         self.collect();
@@ -207,6 +216,13 @@ impl Fanout {
     /// Closes a session: queues the goodbye to the viewer and removes the session. Does nothing if it does not exist.
     pub fn close(&mut self, id: SessionId, now: Instant) {
         self.tick(now);
+        #[cfg(feature = "recv")]
+        self.directions.remove(&id);
+        self.take_out(id);
+    }
+
+    /// Removes a session, with a goodbye.
+    fn take_out(&mut self, id: SessionId) {
         let Some(at) = self.places.remove(&id) else { return };
         for goodbye in self.with(at, |sessions| sessions.close(id)) {
             if self.goodbyes.len() < MAX_GOODBYES {
@@ -316,8 +332,21 @@ impl Fanout {
         if exists || self.places.len() < limit { Ok(()) } else { Err(Refusal::Full { limit }) }
     }
 
+    /// What a session would do in a call.
+    fn supply_of(&self, id: SessionId) -> Arc<Supply> {
+        #[cfg(feature = "recv")]
+        if let Some(directions) = self.directions.get(&id) {
+            return Arc::new(self.supply.directed(directions));
+        }
+        #[cfg(not(feature = "recv"))]
+        let _ = id;
+        self.supply.clone()
+    }
+
     /// Puts a new session into the shard with the fewest.
     fn insert(&mut self, id: SessionId, session: Session) {
+        #[cfg(feature = "recv")]
+        let session = self.directed(id, session);
         let sizes = self.sizes();
         let at = self.drivable().min_by_key(|at| sizes[*at]).expect("the fan-out's own");
         self.places.insert(id, at);
@@ -369,6 +398,8 @@ impl Fanout {
                 for event in &events {
                     if let Event::Closed { session, .. } = event {
                         self.places.remove(session);
+                        #[cfg(feature = "recv")]
+                        self.directions.remove(session);
                         fewer = true;
                     }
                 }

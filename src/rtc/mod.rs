@@ -35,7 +35,9 @@
 //! A panic in a session, here or in a library, ends only that session ([`Totals::panics`]), unless the program is built
 //! with `panic = "abort"`.
 //!
-//! Out of scope: receiving media, data channels (declined for now), TURN, ICE over TCP, simulcast.
+//! With the feature `recv`, sessions receive as well: frames come out as [`Event`]s.
+//!
+//! Out of scope: data channels (declined for now), TURN, ICE over TCP, simulcast.
 //!
 //! ```
 //! use std::time::Instant;
@@ -63,6 +65,8 @@ mod fanout;
 mod guard;
 mod ids;
 mod path;
+#[cfg(feature = "recv")]
+pub(crate) mod recv;
 mod refusal;
 pub(crate) mod send;
 mod send_order;
@@ -84,6 +88,8 @@ pub use send::select::Serving;
 pub use send::track::Delays;
 
 use crate::call::body::End;
+#[cfg(feature = "recv")]
+use crate::media::Kind;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Frame, StreamId};
 
@@ -230,6 +236,16 @@ pub enum Event {
         /// Bandwidth in bit/s.
         bps: u32,
     },
+    /// A session received a frame. Its stream is [`VIDEO_H264`](crate::media::VIDEO_H264),
+    /// [`VIDEO_VP8`](crate::media::VIDEO_VP8) or [`AUDIO_OPUS`](crate::media::AUDIO_OPUS), by its codec; times count from
+    /// the creation of the session, and audio and video are in sync once the sender has reported on both.
+    #[cfg(feature = "recv")]
+    Frame {
+        /// The session.
+        session: SessionId,
+        /// The frame. Video begins with a key frame; one with [`discontinuity`](Frame::discontinuity) follows a loss.
+        frame: Frame,
+    },
     /// The session ended and was removed. Not sent for sessions closed with [`Fanout::close`].
     Closed {
         /// The session.
@@ -298,10 +314,52 @@ pub struct SessionStats {
     pub rtt: Option<Duration>,
     /// Recent packet loss, 0 to 1.
     pub loss: Option<f32>,
+    /// What was received.
+    #[cfg(feature = "recv")]
+    pub received: Received,
     /// Remote candidate addresses checked since ICE started: at most 16.
     pub candidates_checked: u64,
     /// Remote candidates ignored: those over the limit, and those that cannot be reached from here.
     pub candidates_ignored: u64,
+}
+
+/// What a session sends and receives, by kind. Both sides agree on less: one sends only what the other receives.
+#[cfg(feature = "recv")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directions {
+    /// The kinds of which a stream is sent, if there is one.
+    pub send: BTreeSet<Kind>,
+    /// The kinds that are received.
+    pub receive: BTreeSet<Kind>,
+}
+
+#[cfg(feature = "recv")]
+impl Default for Directions {
+    /// Audio and video are sent, and nothing is received.
+    fn default() -> Directions {
+        Directions { send: [Kind::Audio, Kind::Video].into(), receive: BTreeSet::new() }
+    }
+}
+
+/// What a session received.
+#[cfg(feature = "recv")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Received {
+    /// RTP packets received, including retransmissions.
+    pub packets: u64,
+    /// RTP bytes received, as UDP payload.
+    pub bytes: u64,
+    /// Complete frames.
+    pub frames: u64,
+    /// Video frames dropped, because packets of them or of frames before them were lost.
+    pub dropped: u64,
+    /// Packets that never arrived, not even repeated.
+    pub lost: u64,
+    /// NACKs sent, each for one or several packets.
+    pub nacks: u64,
+    /// Key frame requests sent.
+    pub key_frame_requests: u64,
 }
 
 /// Frames not sent to a viewer, by reason. Once a video frame is skipped, all frames up to the next key frame are, and

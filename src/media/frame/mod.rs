@@ -64,7 +64,7 @@ impl Codec {
 }
 
 /// One encoded access unit (video) or packet (audio). Cloning shares the bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The stream that it belongs to.
     pub stream: StreamId,

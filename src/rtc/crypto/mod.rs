@@ -1,13 +1,15 @@
 //! Cryptography of sessions on the system's libssl.
 //!
 //! str0m takes its cryptography as trait objects. These use the `openssl` crate directly, so that a device needs only one
-//! crypto library. The send path gets a session's keys from here too: [`seal`] seals what is sent, and [`open`] opens the
-//! RTCP that is received.
+//! crypto library. The media paths get a session's keys from here too: what is sent and received is sealed and opened by
+//! [`seal`], [`open`] and, with the feature `recv`, `open_rtp`.
 
 mod dtls;
 mod hmac;
 pub(crate) mod keys;
 pub(crate) mod open;
+#[cfg(feature = "recv")]
+pub(crate) mod open_rtp;
 #[cfg(test)]
 pub(super) mod reuse;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod rfc7714;
 pub(crate) mod seal;
 mod srtp;
 mod suite;
+mod window;
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};

@@ -295,6 +295,8 @@ impl Sessions {
                 Some(Event::KeyFrameWanted { session: id, stream, reason })
             }
             Note::Estimate(bps) => Some(Event::Estimate { session: id, bps }),
+            #[cfg(feature = "recv")]
+            Note::Frame(frame) => Some(Event::Frame { session: id, frame }),
             Note::Anew | Note::Joined(_) => None,
         }));
         if anew && over.is_none() {

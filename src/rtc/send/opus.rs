@@ -82,6 +82,19 @@ fn join(packets: &[&[u8]]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// How long the frames of a packet last; `None` if that is more than a packet can have, or nothing (RFC 6716, 3.2).
+#[cfg(feature = "recv")]
+pub(in crate::rtc) fn duration(packet: &[u8]) -> Option<Duration> {
+    let toc = *packet.first()?;
+    let count = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u32::from(packet.get(1)? & 63),
+    };
+    let us = count * frame_us(toc);
+    (1..=MAX_MS * 1000).contains(&us).then(|| Duration::from_micros(us.into()))
+}
+
 /// How long a frame with this first byte is, in µs (RFC 6716, table 2).
 fn frame_us(toc: u8) -> u32 {
     let config = toc >> 3;

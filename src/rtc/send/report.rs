@@ -50,8 +50,8 @@ pub(crate) fn write(senders: &[SenderInfo], cname: &str, leaving: &[u32], out: &
     }
 }
 
-/// A chunk for each of at most [`MOST`] SSRCs.
-fn describe(ssrcs: impl ExactSizeIterator<Item = u32>, cname: &str, out: &mut Vec<u8>) {
+/// Appends a description with a chunk for each of at most [`MOST`] SSRCs.
+pub(in crate::rtc) fn describe(ssrcs: impl ExactSizeIterator<Item = u32>, cname: &str, out: &mut Vec<u8>) {
     let cname = &cname.as_bytes()[..cname.len().min(255)];
     // A zero ends the items, and more of them fill the last word.
     let text = 2 + cname.len();

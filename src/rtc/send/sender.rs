@@ -52,6 +52,8 @@ pub(in crate::rtc) enum Heard {
     KeyFrame(StreamId),
     /// What its link carries is another bitrate, in bit/s.
     Estimate(u32),
+    /// Which time it was at a timestamp of a stream of its own.
+    Time { ssrc: u32, ntp: u64, rtp: u32 },
 }
 
 /// What was sent, and what the viewer said of it.
@@ -345,7 +347,10 @@ impl Sender {
                     track.current().map(Heard::KeyFrame).map(&mut *heard);
                 }
             }
-            _ => {}
+            Feedback::SenderReport { ssrc, ntp, rtp } => {
+                heard(Heard::Time { ssrc: *ssrc, ntp: *ntp, rtp: *rtp });
+            }
+            Feedback::Bye { .. } => {}
         }
     }
 
@@ -501,6 +506,12 @@ impl Sender {
             self.set_rate();
         }
         (!batch.is_empty()).then(|| batch.take())
+    }
+
+    /// Seals a compound that reports on what was received: all RTCP of a session counts its indexes here.
+    pub(in crate::rtc) fn seal_report(&mut self, compound: &[u8]) -> Option<Vec<u8>> {
+        let mut out = vec![];
+        self.keyed.as_mut()?.sealer.seal_rtcp(compound, &mut out).ok().map(|()| out)
     }
 
     /// Reports on what was sent; `None` if nothing was yet.

@@ -21,6 +21,7 @@ use crate::rtc::session::describe::{self, Facts};
 use crate::rtc::session::direction::Direction;
 use crate::rtc::session::negotiate::{Plan, Settled};
 use crate::rtc::session::payload::Choice;
+use crate::rtc::session::receiving::Receiving;
 use crate::rtc::session::route::Route;
 use crate::rtc::session::sdp::{self, Kind, Remote, Transport};
 use crate::rtc::session::section::{Part, Used, Whole};
@@ -62,25 +63,26 @@ impl Session {
         let mut mids = vec![];
         for (kind, media) in [(Kind::Audio, media::Kind::Audio), (Kind::Video, media::Kind::Video)] {
             let ours = Direction::of(supply.streams(media).next().is_some(), supply.takes(media));
-            if !ours.sends() {
+            if ours == Direction::Inactive {
                 continue;
             }
-            // What is sent is ours, not str0m's.
-            let direction = if ours.receives() { Stack::RecvOnly } else { Stack::Inactive };
             let kind_of = if kind == Kind::Video { MediaKind::Video } else { MediaKind::Audio };
-            let mid = api.add_media(kind_of, direction, None, None, None);
-            mids.push((kind, ours.receives(), mid.to_string()));
+            // What is sent and received is ours, not str0m's.
+            let mid = api.add_media(kind_of, Stack::Inactive, None, None, None);
+            mids.push((kind, ours, mid.to_string()));
         }
         let (_, pending) = api.apply().ok_or_else(|| Refusal::failed("no offer was created"))?;
         session.open = Some(OpenOffer { pending, mids: mids.iter().map(|(.., mid)| mid.clone()).collect() });
         let mut parts = vec![];
-        for (kind, receives, mid) in &mids {
+        for (kind, ours, mid) in &mids {
             let video = *kind == Kind::Video;
             let own: Vec<Choice> =
                 choices.iter().filter(|choice| choice.codec.is_video() == video).copied().collect();
-            let (ssrc, rtx) = session.announce(mid, video);
-            let ssrcs = (ssrc, own.iter().any(|choice| choice.rtx.is_some()).then_some(rtx));
-            parts.push(Part::Used(Used::offered(*kind, mid, ssrcs, *receives, &own)));
+            let ssrcs = ours.sends().then(|| {
+                let (ssrc, rtx) = session.announce(mid, video);
+                (ssrc, own.iter().any(|choice| choice.rtx.is_some()).then_some(rtx))
+            });
+            parts.push(Part::Used(Used::offered(*kind, mid, ssrcs, ours.receives(), &own)));
         }
         let sdp = session.describe("actpass", Whole { bundles: true, mixes_extensions: false }, &parts);
         Ok((session, sdp))
@@ -109,6 +111,7 @@ impl Session {
             version: 0,
             wall: shared.wall,
             sender: Sender::new(&cname, limits(config), config.playout_delay, now),
+            receiving: Receiving::new(&cname, now),
             cname,
             announced: vec![],
             keys: None,
@@ -146,6 +149,7 @@ impl Session {
         remote: &Remote,
         supply: &Supply,
     ) -> Result<Answer, Refusal> {
+        let supply = &*self.directed(supply);
         let plan = Plan::of_offer(remote, supply, Some(&self.settled))?;
         self.apply_offer(shared, remote, plan)
     }
@@ -185,6 +189,7 @@ impl Session {
         supply: &Supply,
     ) -> Result<Answered, Refusal> {
         let Some(open) = &self.open else { return Err(Refusal::NoOpenOffer) };
+        let supply = &*self.directed(supply);
         let plan = Plan::of_answer(remote, supply, &open.mids)?;
         let transport = self.transport(remote);
         let fresh = self.fresh_candidates(&transport);
@@ -214,6 +219,7 @@ impl Session {
         self.names.their_password.clone_from(&transport.pwd);
         self.remote = transport;
         let lanes = plan.lanes(remote);
+        self.receiving.set_lanes(&lanes);
         self.stats.streams = lanes.iter().filter_map(|lane| lane.sends).collect();
         let h264 = lanes.iter().map(|lane| lane.choice).find(|choice| choice.codec == Codec::H264);
         self.stats.profile_level_id = h264.map(|choice| {
@@ -379,7 +385,10 @@ fn default_candidate(candidates: &[LocalCandidate]) -> Option<SocketAddr> {
 pub(super) fn choices(settled: &Settled, supply: &Supply) -> Vec<Choice> {
     let mut choices: Vec<Choice> = match settled.video {
         Some(choice) => vec![choice],
-        None => supply.streams(media::Kind::Video).map(|s| Choice::proposal(s.codec, s.level)).collect(),
+        None => supply
+            .proposals(media::Kind::Video)
+            .map(|(_, codec, level)| Choice::proposal(codec, level))
+            .collect(),
     };
     if choices.is_empty() {
         choices.push(Choice::proposal(Codec::H264, supply.level()));

@@ -8,6 +8,11 @@ mod direction;
 pub(in crate::rtc) mod negotiate;
 mod output;
 mod payload;
+#[cfg(feature = "recv")]
+mod receiving;
+#[cfg(not(feature = "recv"))]
+#[path = "not_receiving.rs"]
+mod receiving;
 mod restart;
 pub(in crate::rtc) mod route;
 pub(crate) mod sdp;
@@ -33,10 +38,13 @@ use super::send::select::Serving;
 use super::send::sender::{Heard, Sender};
 use super::{Config, Path, SessionId, SessionStats, Skipped};
 use crate::call::body::{End, EndReason};
+#[cfg(feature = "recv")]
+use crate::media::Frame;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 use candidates::{Candidates, is_reachable};
 use negotiate::Settled;
+use receiving::Receiving;
 use route::{NextStep, Route, Sign};
 use sdp::Transport;
 use state::{Signs, State};
@@ -83,6 +91,8 @@ pub(super) enum Note {
     /// The other side ended its transport, and begins another for what goes on.
     Anew,
     Estimate(u32),
+    #[cfg(feature = "recv")]
+    Frame(Frame),
 }
 
 /// Where the output of a session goes.
@@ -147,6 +157,7 @@ pub(super) struct Session {
     cname: String,
     wall: Wall,
     sender: Sender,
+    receiving: Receiving,
     /// The SSRCs announced for each section that we send in.
     announced: Vec<Announced>,
     /// Keys of a DTLS handshake, until the certificate of the other side was verified.
@@ -250,6 +261,8 @@ impl Session {
             estimate: self.stats.connected.then(|| self.sender.estimate()),
             rtt: estimator.rtt().or(self.stats.rtt),
             loss: self.stats.connected.then(|| estimator.loss()),
+            #[cfg(feature = "recv")]
+            received: self.receiving.stats(),
             ..self.stats.clone()
         }
     }
@@ -303,16 +316,18 @@ impl Session {
         sink: &mut Sink<'_>,
     ) -> bool {
         self.tick(now);
-        // Nothing is received yet.
-        if !demux::is_rtcp(data) {
-            return false;
-        }
-        let authentic = self.sender.handle_rtcp(data, &self.wall, now, |heard| {
-            sink.notes.push(match heard {
-                Heard::KeyFrame(stream) => Note::KeyFrameWanted(stream, KeyFrameReason::Loss),
-                Heard::Estimate(bps) => Note::Estimate(bps),
-            });
-        });
+        let authentic = if demux::is_rtcp(data) {
+            let receiving = &mut self.receiving;
+            self.sender.handle_rtcp(data, &self.wall, now, |heard| match heard {
+                Heard::KeyFrame(stream) => {
+                    sink.notes.push(Note::KeyFrameWanted(stream, KeyFrameReason::Loss));
+                }
+                Heard::Estimate(bps) => sink.notes.push(Note::Estimate(bps)),
+                Heard::Time { ssrc, ntp, rtp } => receiving.handle_sender_report(ssrc, ntp, rtp, now),
+            })
+        } else {
+            self.receiving.handle_rtp(data, now, sink.notes)
+        };
         if authentic {
             self.handle_sign(path, Sign::Media, now, sink);
         }
@@ -349,6 +364,7 @@ impl Session {
     pub(super) fn handle_timeout(&mut self, now: Instant, sink: &mut Sink<'_>) {
         self.tick(now);
         self.sender.handle_timeout(now);
+        self.receiving.handle_timeout(self.sender.estimator().rtt().or(self.stats.rtt), now, sink.notes);
         // str0m is woken when what it has to send is taken, and only when it wants to be: media does not concern it.
         if self.ready.is_none() && self.rtc_deadline <= now {
             self.handle_stack(str0m::Input::Timeout(self.time));
@@ -370,7 +386,8 @@ impl Session {
         let after = now + Duration::from_nanos(1);
         let sender = self.sender.deadline().map(|at| shared.tick(at.max(after), TICK));
         let reports = self.sender.calm_deadline(now).map(|at| shared.tick(at.max(after), CALM_TICK));
-        [own, stack, sender, reports].into_iter().flatten().min().unwrap_or(self.rtc_deadline)
+        let receiver = self.receiving.deadline().map(|at| shared.tick(at.max(after), TICK));
+        [own, stack, sender, reports, receiver].into_iter().flatten().min().unwrap_or(self.rtc_deadline)
     }
 
     /// Ends the session if its time has come.
@@ -410,6 +427,7 @@ impl Session {
                 }
                 if let Some(keys) = self.keys.take() {
                     self.sender.connect(&keys, now);
+                    self.receiving.connect(&keys);
                 }
                 let needed = self.sender.tracks().iter_mut().filter_map(|track| track.await_key(now));
                 notes.extend(needed.map(Note::Joined));

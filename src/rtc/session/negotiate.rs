@@ -42,11 +42,6 @@ impl Use {
     fn direction(&self) -> Direction {
         Direction::of(self.sends.is_some(), self.receives)
     }
-
-    /// What str0m is told: what we send does not pass through it.
-    fn for_str0m(&self) -> Direction {
-        Direction::of(false, self.receives)
-    }
 }
 
 impl Fate {
@@ -92,6 +87,9 @@ pub(in crate::rtc) struct Lane {
     pub(in crate::rtc) sends: Option<StreamId>,
     /// Whether what the other side sends is taken.
     pub(in crate::rtc) receives: bool,
+    /// The feedback that both sides know.
+    #[cfg(feature = "recv")]
+    pub(in crate::rtc) feedback: Vec<&'static str>,
 }
 
 /// What a remote description leads to.
@@ -177,6 +175,8 @@ impl Plan {
                 extensions: slots.packet_extensions(used.slot, s, used.choice.pt),
                 sends: used.sends,
                 receives: used.receives,
+                #[cfg(feature = "recv")]
+                feedback: slots::feedback(s, used.choice.pt).collect(),
             })
         };
         let mut lanes: Vec<Lane> = remote.sections.iter().zip(&self.fates).filter_map(lane).collect();
@@ -206,26 +206,26 @@ impl Plan {
     /// webrtcbin leaves out the profile.
     fn answered(&mut self, slot: usize, s: &Section, supply: &Supply) -> Fate {
         let kind = if s.kind == Kind::Audio { media::Kind::Audio } else { media::Kind::Video };
-        let taken = codecs(kind, supply).find_map(|(stream, codec, level)| {
+        let taken = supply.proposals(kind).find_map(|(stream, codec, level)| {
             let ours = Choice::proposal(codec, level);
             let theirs = s.formats.iter().find(|f| f.pt == ours.pt && is_named(f, codec))?;
             let rtx = ours.rtx.filter(|rtx| s.formats.iter().any(|f| f.pt == *rtx));
             let profile = profile_of(theirs).unwrap_or(ours.profile);
-            Some((stream?, Choice { rtx, profile, ..ours }))
+            Some((stream, Choice { rtx, profile, ..ours }))
         });
         if let Some((stream, choice)) = taken.filter(|_| s.reachable) {
-            let direction = self.direction(s, kind, Some(stream), supply);
+            let direction = self.direction(s, kind, stream, supply);
             if direction != Direction::Inactive {
                 self.settled.of(kind).get_or_insert(choice);
             }
-            let sends = direction.sends().then_some(stream);
+            let sends = stream.filter(|_| direction.sends());
             return Fate::Use(Use { slot, choice, sends, receives: direction.receives() });
         }
         // Our own section: str0m must hear of it even if it was declined.
         let choice = match taken {
             Some((_, choice)) => choice,
             None => {
-                let (_, codec, level) = codecs(kind, supply).next().expect("there is one of each kind");
+                let (_, codec, level) = supply.codecs(kind).next().expect("there is one of each kind");
                 Choice::proposal(codec, level)
             }
         };
@@ -242,7 +242,7 @@ impl Plan {
             return Fate::Decline;
         }
         let settled = *self.settled.of(kind);
-        let found = codecs(kind, supply).find_map(|(stream, codec, level)| {
+        let found = supply.codecs(kind).find_map(|(stream, codec, level)| {
             let choice = match settled {
                 // A number means the same as before (RFC 3264, 8.3.2); werift says no more of it when it comes back.
                 Some(c) => {
@@ -289,7 +289,8 @@ impl Plan {
             .sections
             .iter()
             .zip(&self.fates)
-            .filter_map(|(s, fate)| fate.used().map(|used| (used.slot, s, used.choice, used.for_str0m())))
+            // What is sent and received is ours, not str0m's.
+            .filter_map(|(s, fate)| fate.used().map(|used| (used.slot, s, used.choice, Direction::Inactive)))
             .collect();
         self.settled.slots.describe(transport, candidates, &shown)
     }
@@ -328,17 +329,6 @@ fn words(codec: Codec) -> &'static str {
         Codec::Opus => "opus",
         Codec::Jpeg => "JPEG",
     }
-}
-
-/// What a section of a kind may be used for: streams that there are go first, the rest is for sections in which we
-/// send nothing. With the level of H.264.
-fn codecs(kind: media::Kind, supply: &Supply) -> impl Iterator<Item = (Option<StreamId>, Codec, u8)> {
-    let known: &[Codec] = match kind {
-        media::Kind::Audio => &[Codec::Opus],
-        media::Kind::Video => &[Codec::H264, Codec::Vp8],
-    };
-    let streams = supply.streams(kind).map(|stream| (Some(stream.id), stream.codec, stream.level));
-    streams.chain(known.iter().map(|codec| (None, *codec, supply.level())))
 }
 
 /// Whether a format can be this codec by its name; one without a name can.
@@ -447,9 +437,7 @@ mod tests {
                     assert_eq!(used.direction(), agreed);
                 }
                 let shown = plan.for_str0m(&remote, &remote.transport, &[]);
-                let stack = Direction::of(false, agreed.receives());
-                let line = format!("a={}\r\n", stack.reversed().attribute());
-                assert_eq!(shown.matches(&line).count(), 2, "{theirs:?}, {ours:?}");
+                assert_eq!(shown.matches("a=inactive\r\n").count(), 2, "{theirs:?}, {ours:?}");
             }
         }
     }

@@ -28,7 +28,11 @@ impl Session {
             return None;
         }
         let packets = self.sender.has_packets(now);
-        if self.sender.has_report(now) { Some(Turn::Control) } else { packets.then_some(Turn::Frame) }
+        if self.sender.has_report(now) || self.receiving.has_report(now) {
+            Some(Turn::Control)
+        } else {
+            packets.then_some(Turn::Frame)
+        }
     }
 
     /// Whether it can take no datagram until something of its own was sent.
@@ -85,7 +89,9 @@ impl Session {
         }
         let path = self.route.path()?;
         if turn == Turn::Control {
-            let data = self.sender.poll_report(&self.wall, now)?;
+            let sent =
+                if self.sender.has_report(now) { self.sender.poll_report(&self.wall, now) } else { None };
+            let data = sent.or_else(|| self.sender.seal_report(&self.receiving.poll_report(now)?))?;
             return Some(Transmit { path, segment: None, data });
         }
         let (segment, data) = self.sender.poll_packets(&self.wall, now)?;

@@ -53,6 +53,7 @@ impl Session {
             next
         });
         let Some(mut remote) = expected else { return Ok(()) };
+        let supply = &*self.directed(supply);
         log::debug!("session {}: restarting the transport", self.id.0);
         let known = Settled { video: self.settled.video, audio: self.settled.audio, ..Settled::default() };
         let plan = Plan::of_offer(&remote, supply, Some(&known))?;
@@ -76,6 +77,7 @@ impl Session {
             }
         }
         self.sender.disconnect();
+        self.receiving.disconnect(now);
         (self.keys, self.ready) = (None, None);
         self.client = None;
         (self.made, self.heard) = (now, now);

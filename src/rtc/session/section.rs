@@ -43,7 +43,7 @@ impl<'a> Used<'a> {
     pub(in crate::rtc) fn offered(
         kind: Kind,
         mid: &'a str,
-        ssrcs: (u32, Option<u32>),
+        sends: Option<(u32, Option<u32>)>,
         receives: bool,
         choices: &[Choice],
     ) -> Used<'a> {
@@ -54,7 +54,7 @@ impl<'a> Used<'a> {
         Used {
             kind,
             mid,
-            sends: Some(ssrcs),
+            sends,
             receives,
             formats: choices.iter().map(|choice| (*choice, feedback(choice))).collect(),
             extensions: (2..).zip(EXTENSIONS).collect(),

@@ -2,6 +2,8 @@
 
 use crate::media::frame::sps;
 use crate::media::{Codec, Kind, StreamId, StreamInfo};
+#[cfg(feature = "recv")]
+use crate::rtc::Directions;
 
 /// The level that is named where nothing is known of a stream: 1280x720 at 30 fps needs it.
 const COMMON_LEVEL: u8 = 31;
@@ -21,7 +23,7 @@ pub(in crate::rtc) struct Sendable {
 pub(in crate::rtc) struct Supply {
     /// By preference, one of each codec.
     streams: Vec<Sendable>,
-    /// What is taken of the other side's: nothing has been made yet that would.
+    /// What is taken of the other side's; nothing without the feature `recv`.
     takes: Vec<Kind>,
 }
 
@@ -58,6 +60,16 @@ impl Supply {
         self.takes = kinds.to_vec();
     }
 
+    /// What of it a session sends and takes.
+    #[cfg(feature = "recv")]
+    pub(in crate::rtc) fn directed(&self, directions: &Directions) -> Supply {
+        let sent = |stream: &&Sendable| directions.send.contains(&stream.codec.kind());
+        Supply {
+            streams: self.streams.iter().filter(sent).copied().collect(),
+            takes: directions.receive.iter().copied().collect(),
+        }
+    }
+
     /// The streams of a kind, by preference.
     pub(in crate::rtc) fn streams(&self, kind: Kind) -> impl Iterator<Item = &Sendable> {
         self.streams.iter().filter(move |stream| stream.codec.kind() == kind)
@@ -66,6 +78,27 @@ impl Supply {
     /// Whether something takes what the other side sends of a kind.
     pub(in crate::rtc) fn takes(&self, kind: Kind) -> bool {
         self.takes.contains(&kind)
+    }
+
+    /// What a section of a kind may be used for: streams that there are go first, the rest is for sections in which
+    /// nothing is sent. With the level of H.264.
+    pub(in crate::rtc) fn codecs(&self, kind: Kind) -> impl Iterator<Item = (Option<StreamId>, Codec, u8)> {
+        let known: &[Codec] = match kind {
+            Kind::Audio => &[Codec::Opus],
+            Kind::Video => &[Codec::H264, Codec::Vp8],
+        };
+        let streams = self.streams(kind).map(|stream| (Some(stream.id), stream.codec, stream.level));
+        streams.chain(known.iter().map(|codec| (None, *codec, self.level())))
+    }
+
+    /// What an offer of ours proposes for a section of a kind: each codec once.
+    pub(in crate::rtc) fn proposals(
+        &self,
+        kind: Kind,
+    ) -> impl Iterator<Item = (Option<StreamId>, Codec, u8)> {
+        let sent = |codec| self.streams.iter().any(|stream| stream.codec == codec);
+        let takes = self.takes(kind);
+        self.codecs(kind).filter(move |(stream, codec, _)| stream.is_some() || takes && !sent(*codec))
     }
 
     /// The level to name for H.264.

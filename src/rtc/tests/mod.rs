@@ -10,6 +10,8 @@ mod other_stacks;
 mod panics;
 mod paths;
 mod probing;
+#[cfg(feature = "recv")]
+mod receiving;
 mod reports;
 mod serving;
 mod shards;

@@ -1,0 +1,296 @@
+//! One stream that is received: its packets put in order, what is missing asked for, frames made of the rest.
+//!
+//! ```text
+//!   RTP ─────▶ Quality (for reports) ─▶ Missing ─▶ NACK
+//!    │                                     ▲
+//!    ├────────▶ Order ─────────────────────┘ given up
+//!   RTX ──────▶   │ in order, or a gap
+//!                 ▼
+//!              Unpacker ─▶ Clock ─▶ Frame, or PLI
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::clock::{self, Clock, Nanos};
+use super::header::Head;
+use super::missing::Missing;
+use super::order::{Next, Order, Packet};
+use super::quality::Quality;
+use super::report::{self, Block};
+use super::unpack::{Unit, Unpacker};
+use crate::media::{Codec, Frame, StreamId};
+use crate::rtc::crypto::open_rtp::nearest;
+
+/// Video waits so long for packets that are missing: some round trips of 200 ms. Our own sender keeps packets for as
+/// long.
+const VIDEO_PATIENCE: Duration = Duration::from_secs(1);
+/// Audio is not sent again: only what the network reordered is waited for.
+const AUDIO_PATIENCE: Duration = Duration::from_millis(100);
+/// What waits meanwhile, in bytes: a second at 16 Mbit/s, and of audio more than any Opus stream has.
+const VIDEO_BYTES: usize = 2 << 20;
+const AUDIO_BYTES: usize = 64 << 10;
+/// A key frame that does not come is requested again after this, and a round trip.
+const KEY_AGAIN: Duration = Duration::from_millis(500);
+/// A stream that was left for another is taken again when the other is silent for so long.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// What was agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    /// The stream that its frames belong to.
+    pub(crate) stream: StreamId,
+    pub(crate) codec: Codec,
+    pub(crate) pt: u8,
+    /// The payload type of retransmissions (RFC 4588).
+    pub(crate) rtx: Option<u8>,
+    /// Whether the sender takes NACK, and PLI.
+    pub(crate) nack: bool,
+    pub(crate) pli: bool,
+    /// The ID of the extension with the transport-wide number.
+    pub(crate) transport: Option<u8>,
+}
+
+/// What came of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::rtc) struct Counts {
+    pub(in crate::rtc) frames: u64,
+    pub(in crate::rtc) dropped: u64,
+    /// Packets that came neither at first nor again.
+    pub(in crate::rtc) lost: u64,
+    pub(in crate::rtc) nacks: u64,
+    pub(in crate::rtc) key_frame_requests: u64,
+}
+
+/// What one sender, by its SSRC, has sent.
+#[derive(Debug)]
+struct Source {
+    ssrc: u32,
+    highest: u64,
+    heard: Instant,
+    quality: Quality,
+}
+
+#[derive(Debug)]
+pub(in crate::rtc) struct Lane {
+    pub(in crate::rtc) format: Format,
+    source: Option<Source>,
+    /// The SSRC before, whose packets may still be on their way.
+    former: Option<u32>,
+    order: Order,
+    missing: Missing,
+    unpacker: Unpacker,
+    clock: Clock,
+    /// The application wants a key frame.
+    key_wanted: bool,
+    /// Since when a key frame is needed, and when it was requested last.
+    key_since: Option<Instant>,
+    key_asked: Option<Instant>,
+    counts: Counts,
+}
+
+impl Lane {
+    pub(in crate::rtc) fn new(format: Format) -> Lane {
+        Lane {
+            format,
+            source: None,
+            former: None,
+            order: order(format.codec),
+            missing: Missing::default(),
+            unpacker: Unpacker::new(format.codec),
+            clock: Clock::new(format.codec.clock_rate()),
+            key_wanted: false,
+            key_since: None,
+            key_asked: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The sender's SSRC.
+    pub(in crate::rtc) fn ssrc(&self) -> Option<u32> {
+        self.source.as_ref().map(|source| source.ssrc)
+    }
+
+    pub(in crate::rtc) fn counts(&self) -> Counts {
+        Counts { dropped: self.unpacker.dropped(), ..self.counts }
+    }
+
+    /// The application wants a key frame.
+    pub(in crate::rtc) fn want_key(&mut self, now: Instant) {
+        if self.format.codec.is_video() {
+            self.key_wanted = true;
+            self.look_for_key(now);
+        }
+    }
+
+    /// Takes a packet with this index.
+    pub(in crate::rtc) fn handle_packet(&mut self, index: u64, head: &Head, payload: &[u8], now: Instant) {
+        if !self.follow(head.ssrc, index, now) {
+            return;
+        }
+        let source = self.source.as_mut().expect("followed above");
+        source.quality.handle_packet(index, head.time, now);
+        (source.highest, source.heard) = (source.highest.max(index), now);
+        if self.format.nack {
+            self.missing.handle_packet(index, now);
+        }
+        self.insert(index, head, payload, now);
+    }
+
+    /// Takes a retransmission: the original number and payload of a packet (RFC 4588, 4).
+    pub(in crate::rtc) fn handle_repeat(&mut self, head: &Head, payload: &[u8], now: Instant) {
+        let Some((number, payload)) = payload.split_first_chunk() else { return };
+        let Some(source) = &self.source else { return };
+        let index = nearest(source.highest, u16::from_be_bytes(*number));
+        if index <= source.highest {
+            self.missing.handle_packet(index, now);
+            self.insert(index, head, payload, now);
+        }
+    }
+
+    pub(in crate::rtc) fn handle_sender_report(
+        &mut self,
+        shared: &mut clock::Shared,
+        ntp: u64,
+        time: u32,
+        now: Instant,
+    ) {
+        self.clock.handle_report(shared, ntp, time);
+        if let Some(source) = &mut self.source {
+            source.quality.handle_sender_report(ntp, now);
+        }
+    }
+
+    /// Whether packets are this stream's: another sender takes the place of the one before (RFC 3550, 8).
+    fn follow(&mut self, ssrc: u32, index: u64, now: Instant) -> bool {
+        if let Some(source) = &self.source {
+            if source.ssrc == ssrc {
+                return true;
+            }
+            let silent = now.saturating_duration_since(source.heard) >= SILENT;
+            if self.former == Some(ssrc) && !silent {
+                return false;
+            }
+            self.former = Some(source.ssrc);
+            self.order = order(self.format.codec);
+            self.missing = Missing::default();
+            self.clock = Clock::new(self.format.codec.clock_rate()).after(&self.clock);
+            self.unpacker.lose();
+        }
+        let quality = Quality::new(self.format.codec.clock_rate(), index);
+        self.source = Some(Source { ssrc, highest: index, heard: now, quality });
+        true
+    }
+
+    fn insert(&mut self, number: u64, head: &Head, payload: &[u8], now: Instant) {
+        let (time, marker) = (head.time, head.marker);
+        self.order.insert(Packet { number, time, marker, payload: payload.to_vec(), came: now });
+    }
+
+    /// Appends the frames that are complete now.
+    pub(in crate::rtc) fn poll_frames(
+        &mut self,
+        shared: &mut clock::Shared,
+        zero: Instant,
+        now: Instant,
+        out: &mut VecDeque<Frame>,
+    ) {
+        while let Some(next) = self.order.poll(now) {
+            match next {
+                Next::Packet(packet) => self.unpacker.push(&packet),
+                Next::Lost(count) => {
+                    self.counts.lost += count;
+                    self.unpacker.lose();
+                }
+            }
+            while let Some(unit) = self.unpacker.poll() {
+                out.push_back(self.frame(unit, shared, zero, now));
+            }
+        }
+        if let Some(next) = self.order.next() {
+            self.missing.forget_before(next);
+        }
+        self.look_for_key(now);
+    }
+
+    fn frame(&mut self, unit: Unit, shared: &mut clock::Shared, zero: Instant, now: Instant) -> Frame {
+        let since = Nanos::try_from(now.saturating_duration_since(zero).as_nanos()).unwrap_or(Nanos::MAX / 2);
+        let pts = clock::since_zero(self.clock.time_of(shared, unit.time, since));
+        self.counts.frames += 1;
+        self.key_wanted &= !unit.key;
+        Frame {
+            stream: self.format.stream,
+            codec: self.format.codec,
+            key: unit.key,
+            captured: (zero + pts).min(now),
+            pts,
+            duration: unit.duration,
+            discontinuity: unit.torn && self.counts.frames > 1,
+            data: unit.data.into(),
+        }
+    }
+
+    /// Notes whether a key frame is needed.
+    fn look_for_key(&mut self, now: Instant) {
+        if self.source.is_some() && (self.key_wanted || self.unpacker.needs_key()) {
+            self.key_since.get_or_insert(now);
+        } else {
+            (self.key_since, self.key_asked) = (None, None);
+        }
+    }
+
+    /// When a key frame is to be requested. The first one is awaited for a while, since senders begin with it.
+    fn key_due(&self, rtt: Duration) -> Option<Instant> {
+        let since = self.key_since.filter(|_| self.format.pli)?;
+        let urgent = self.key_wanted || self.unpacker.is_torn();
+        Some(match self.key_asked {
+            Some(asked) => asked + KEY_AGAIN + rtt,
+            None if urgent => since,
+            None => since + KEY_AGAIN,
+        })
+    }
+
+    /// When there is something to ask for, or a gap to pass over.
+    pub(in crate::rtc) fn deadline(&self, rtt: Duration) -> Option<Instant> {
+        [self.order.deadline(), self.missing.deadline(), self.key_due(rtt)].into_iter().flatten().min()
+    }
+
+    /// Whether there is something to ask for now.
+    pub(in crate::rtc) fn has_request(&self, rtt: Duration, now: Instant) -> bool {
+        self.missing.is_due(now) || self.key_due(rtt).is_some_and(|at| at <= now)
+    }
+
+    /// Appends what is asked for now, as packets of RTCP.
+    pub(in crate::rtc) fn write_requests(
+        &mut self,
+        from: u32,
+        rtt: Duration,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) {
+        let Some(ssrc) = self.ssrc() else { return };
+        let numbers = self.missing.poll(rtt, now);
+        if !numbers.is_empty() {
+            self.counts.nacks += 1;
+            report::nack(from, ssrc, &numbers, out);
+        }
+        if self.key_due(rtt).is_some_and(|at| at <= now) {
+            self.counts.key_frame_requests += 1;
+            self.key_asked = Some(now);
+            report::pli(from, ssrc, out);
+        }
+    }
+
+    /// How it arrives.
+    pub(in crate::rtc) fn report(&mut self, now: Instant) -> Option<Block> {
+        let source = self.source.as_mut()?;
+        Some(source.quality.report(source.ssrc, now))
+    }
+}
+
+fn order(codec: Codec) -> Order {
+    match codec.is_video() {
+        true => Order::new(VIDEO_PATIENCE, VIDEO_BYTES),
+        false => Order::new(AUDIO_PATIENCE, AUDIO_BYTES),
+    }
+}

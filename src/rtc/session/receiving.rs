@@ -1,0 +1,111 @@
+//! What a session receives, and what it sends and receives at all.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use super::credentials::random_ssrc;
+use super::negotiate::Lane;
+use super::supply::Supply;
+use super::{Note, Session};
+use crate::media::{AUDIO_OPUS, Codec, StreamId, VIDEO_H264, VIDEO_VP8};
+use crate::rtc::crypto::keys::Keys;
+use crate::rtc::recv::lane::Format;
+use crate::rtc::recv::receiver::Receiver;
+use crate::rtc::{Directions, Received};
+
+pub(super) struct Receiving {
+    directions: Directions,
+    receiver: Receiver,
+}
+
+impl Receiving {
+    pub(super) fn new(cname: &str, now: Instant) -> Receiving {
+        Receiving { directions: Directions::default(), receiver: Receiver::new(random_ssrc(), cname, now) }
+    }
+
+    pub(super) fn stats(&self) -> Received {
+        self.receiver.stats()
+    }
+
+    pub(super) fn set_lanes(&mut self, lanes: &[Lane]) {
+        let has = |lane: &Lane, what| lane.feedback.contains(&what);
+        let format = |lane: &Lane| Format {
+            stream: stream(lane.choice.codec),
+            codec: lane.choice.codec,
+            pt: lane.choice.pt,
+            rtx: lane.choice.rtx,
+            nack: has(lane, "nack"),
+            pli: has(lane, "nack pli"),
+            transport: lane.extensions.transport,
+        };
+        let formats: Vec<Format> = lanes.iter().filter(|lane| lane.receives).map(format).collect();
+        self.receiver.set_lanes(&formats);
+    }
+
+    pub(super) fn connect(&mut self, keys: &Keys) {
+        self.receiver.connect(keys);
+    }
+
+    pub(super) fn disconnect(&mut self, now: Instant) {
+        self.receiver.disconnect(now);
+    }
+
+    /// Takes SRTP. Returns whether it is authentic.
+    pub(super) fn handle_rtp(&mut self, packet: &[u8], now: Instant, notes: &mut Vec<Note>) -> bool {
+        let authentic = self.receiver.handle_rtp(packet, now);
+        self.hand_over(notes);
+        authentic
+    }
+
+    pub(super) fn handle_sender_report(&mut self, ssrc: u32, ntp: u64, rtp: u32, now: Instant) {
+        self.receiver.handle_sender_report(ssrc, ntp, rtp, now);
+    }
+
+    pub(super) fn handle_timeout(&mut self, rtt: Option<Duration>, now: Instant, notes: &mut Vec<Note>) {
+        self.receiver.set_rtt(rtt);
+        self.receiver.handle_timeout(now);
+        self.hand_over(notes);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.receiver.deadline()
+    }
+
+    pub(super) fn has_report(&self, now: Instant) -> bool {
+        self.receiver.has_report(now)
+    }
+
+    pub(super) fn poll_report(&mut self, now: Instant) -> Option<Vec<u8>> {
+        self.receiver.poll_report(now)
+    }
+
+    fn hand_over(&mut self, notes: &mut Vec<Note>) {
+        notes.extend(std::iter::from_fn(|| self.receiver.poll_frame()).map(Note::Frame));
+    }
+}
+
+impl Session {
+    /// What this session would do in a call.
+    pub(super) fn directed<'a>(&self, supply: &'a Supply) -> Cow<'a, Supply> {
+        Cow::Owned(supply.directed(&self.receiving.directions))
+    }
+
+    /// With this direction for each lane, from its next description on.
+    pub(in crate::rtc) fn set_directions(&mut self, directions: Directions) {
+        self.receiving.directions = directions;
+    }
+
+    /// Asks the other side for a key frame.
+    pub(in crate::rtc) fn request_key_frame(&mut self, stream: StreamId, now: Instant) {
+        self.receiving.receiver.request_key_frame(stream, now);
+    }
+}
+
+/// A session receives at most one stream of each codec.
+fn stream(codec: Codec) -> StreamId {
+    match codec {
+        Codec::H264 | Codec::Jpeg => VIDEO_H264,
+        Codec::Vp8 => VIDEO_VP8,
+        Codec::Opus => AUDIO_OPUS,
+    }
+}

@@ -1,0 +1,417 @@
+//! Sessions that receive: from a browser, and from a fan-out like our own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::media::{Direction, MediaKind, MediaTime};
+
+use super::world::{World, ms, picture};
+use crate::media::{AUDIO_OPUS, Codec, Frame, Kind, StreamId, StreamInfo, VIDEO_H264, VIDEO_VP8};
+use crate::rtc::{
+    Config, Directions, Event, Fanout, Input, LocalCandidate, Output, Path, Refusal, SessionId, SessionStats,
+};
+
+const CALL: SessionId = SessionId(1);
+
+fn kinds(kinds: &[Kind]) -> BTreeSet<Kind> {
+    kinds.iter().copied().collect()
+}
+
+fn directions(send: &[Kind], receive: &[Kind]) -> Directions {
+    Directions { send: kinds(send), receive: kinds(receive) }
+}
+
+const BOTH: [Kind; 2] = [Kind::Audio, Kind::Video];
+
+/// One of two fan-outs with a call between them.
+struct Peer {
+    fanout: Fanout,
+    address: SocketAddr,
+    deadline: Instant,
+    connected: bool,
+    events: Vec<Event>,
+    frames: Vec<Frame>,
+    /// What it sent, and whether the next picture is to be a key frame.
+    sent: Vec<Arc<[u8]>>,
+    key: bool,
+}
+
+struct Pair {
+    now: Instant,
+    start: Instant,
+    peers: [Peer; 2],
+    wire: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
+    datagrams: u64,
+    /// Each datagram whose number this divides is lost.
+    lose: u64,
+    pictures: u64,
+}
+
+impl Peer {
+    fn new(n: u8, now: Instant) -> Peer {
+        let address = SocketAddr::from(([192, 0, 2, n], 4000));
+        let candidates = vec![LocalCandidate { base: address, advertised: None }];
+        // Audio as it is sent, frame by frame.
+        let config = Config { candidates, audio_packet: Duration::ZERO, ..Config::default() };
+        let mut fanout = Fanout::new(config, now);
+        fanout.set_streams(&[
+            StreamInfo::new(VIDEO_H264, Codec::H264),
+            StreamInfo::new(AUDIO_OPUS, Codec::Opus),
+        ]);
+        Peer {
+            fanout,
+            address,
+            deadline: now,
+            connected: false,
+            events: vec![],
+            frames: vec![],
+            sent: vec![],
+            key: true,
+        }
+    }
+
+    /// What it received of a codec, which must have been sent, in order.
+    fn received(&self, codec: Codec, from: &Peer) -> usize {
+        let mut at = 0;
+        let frames = self.frames.iter().filter(|frame| frame.codec == codec);
+        for frame in frames.clone() {
+            let found = from.sent[at..].iter().position(|sent| *sent == frame.data);
+            at += found.expect("it was sent, after the one before") + 1;
+        }
+        frames.count()
+    }
+
+    fn stats(&self) -> SessionStats {
+        self.fanout.stats(CALL).expect("the call is there")
+    }
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let now = Instant::now();
+        let peers = [Peer::new(1, now), Peer::new(2, now)];
+        Pair { now, start: now, peers, wire: BTreeMap::new(), datagrams: 0, lose: u64::MAX, pictures: 0 }
+    }
+
+    /// The first one calls the second one; what each would do.
+    fn call(caller: Directions, callee: Directions) -> Result<Pair, Refusal> {
+        let mut pair = Pair::new();
+        let now = pair.now;
+        let [a, b] = &mut pair.peers;
+        a.fanout.set_directions(CALL, caller);
+        b.fanout.set_directions(CALL, callee);
+        let offer = a.fanout.offer(CALL, now)?;
+        let answer = b.fanout.accept(CALL, &offer.sdp, now)?;
+        a.fanout.answer(CALL, &answer.sdp, now)?;
+        Ok(pair)
+    }
+
+    fn drain(&mut self, n: usize) {
+        let peer = &mut self.peers[n];
+        loop {
+            while let Some(transmit) = peer.fanout.poll_transmit(self.now) {
+                for datagram in transmit.datagrams() {
+                    self.datagrams += 1;
+                    // What connects is not lost.
+                    if self.datagrams > 40 && self.datagrams.is_multiple_of(self.lose) {
+                        continue;
+                    }
+                    let at = self.now + ms(15);
+                    self.wire.insert((at, self.datagrams), (1 - n, transmit.path.local, datagram.to_vec()));
+                }
+            }
+            match peer.fanout.poll_output() {
+                Output::Timeout(at) => {
+                    peer.deadline = at;
+                    return;
+                }
+                Output::Event(event) => {
+                    match &event {
+                        Event::Connected { .. } => peer.connected = true,
+                        Event::Frame { frame, .. } => peer.frames.push(frame.clone()),
+                        Event::KeyFrameWanted { .. } => peer.key = true,
+                        _ => {}
+                    }
+                    peer.events.push(event);
+                }
+                Output::Wake(_) => {}
+            }
+        }
+    }
+
+    fn feed(&mut self) {
+        self.pictures += 1;
+        for n in 0..2 {
+            for codec in [Codec::H264, Codec::Opus] {
+                let peer = &mut self.peers[n];
+                let key = !codec.is_video() || std::mem::take(&mut peer.key);
+                let count = 2 * self.pictures + n as u64;
+                let mut data = picture(codec, key, count, 3000);
+                if codec == Codec::Opus {
+                    // 20 ms of CELT, in one frame.
+                    data[0] = 31 << 3;
+                }
+                let data: Arc<[u8]> = data.into();
+                peer.sent.push(data.clone());
+                let frame = Frame {
+                    stream: if codec.is_video() { VIDEO_H264 } else { AUDIO_OPUS },
+                    codec,
+                    key,
+                    captured: self.now,
+                    pts: self.now - self.start,
+                    duration: Duration::ZERO,
+                    discontinuity: false,
+                    data,
+                };
+                peer.fanout.handle_input(Input::Frame(&frame), self.now);
+                self.drain(n);
+            }
+        }
+    }
+
+    fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        let mut feed_at = self.now;
+        (0..2).for_each(|n| self.drain(n));
+        loop {
+            let wire = self.wire.first_key_value().map(|((at, _), _)| *at);
+            let deadlines = self.peers.iter().map(|peer| peer.deadline).min();
+            let next = [Some(feed_at), wire, deadlines].into_iter().flatten().min().expect("one is fed");
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = self.now.max(next);
+            while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let (to, from, data) = entry.remove();
+                let path = Path::udp(self.peers[to].address, from);
+                self.peers[to].fanout.handle_input(Input::Datagram { path, data: &data }, self.now);
+                self.drain(to);
+            }
+            if feed_at <= self.now {
+                feed_at += ms(20);
+                self.feed();
+            }
+            for n in 0..2 {
+                if self.peers[n].deadline <= self.now {
+                    self.peers[n].fanout.handle_input(Input::Timeout, self.now);
+                    self.drain(n);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_browser_sends_and_each_frame_comes() {
+    let mut world = World::new();
+    world.fanout.set_streams(&[]);
+    world.fanout.set_directions(CALL, directions(&[], &BOTH));
+    world.browser(1, |c| c.enable_h264(true).enable_raw_packets(true));
+    let answer = world.call(1, Direction::SendOnly).expect("accepted");
+    assert_eq!(answer.sdp.matches("a=recvonly\r\n").count(), 2);
+    assert!(answer.streams.is_empty());
+    world.run(ms(1000));
+    assert!(world.browsers[&1].connected);
+    let mut sent: Vec<Vec<u8>> = vec![];
+    for n in 0..150_u64 {
+        for (kind, codec) in [(MediaKind::Video, Codec::H264), (MediaKind::Audio, Codec::Opus)] {
+            let data = coded(codec, n % 50 == 0, n);
+            write(&mut world, kind, n, &data);
+            sent.push(data);
+        }
+        world.run(ms(20));
+    }
+    world.run(ms(500));
+    let received = |codec| -> Vec<Frame> {
+        let frame = |event: &Event| match event {
+            Event::Frame { session: CALL, frame } if frame.codec == codec => Some(frame.clone()),
+            _ => None,
+        };
+        world.events.iter().filter_map(|(_, event)| frame(event)).collect()
+    };
+    for (n, codec) in [Codec::H264, Codec::Opus].into_iter().enumerate() {
+        let frames = received(codec);
+        let fed: Vec<&Vec<u8>> = sent.iter().skip(n).step_by(2).collect();
+        assert_eq!(frames.len(), fed.len(), "{codec:?}");
+        assert!(frames.iter().zip(fed).all(|(frame, data)| *frame.data == **data), "{codec:?}");
+        for pair in frames.windows(2) {
+            let apart = pair[1].pts - pair[0].pts;
+            // The first report of a stream may put it in step with the other.
+            assert!(apart.abs_diff(ms(20)) < ms(2), "{codec:?}: {apart:?}");
+        }
+    }
+    let stats = world.fanout.stats(CALL).expect("it goes on").received;
+    assert_eq!((stats.frames, stats.lost, stats.dropped), (300, 0, 0));
+    // The browser is told how its packets arrive.
+    let reported = |what: fn(&str) -> bool| {
+        world.browsers[&1].raw.iter().any(|(_, packet)| what(&format!("{packet:?}")))
+    };
+    assert!(reported(|packet| packet.contains("ReceiverReport")));
+    assert!(reported(|packet| packet.contains("Twcc")));
+}
+
+/// Something that looks coded; of Opus 20 ms of CELT, in one frame.
+fn coded(codec: Codec, key: bool, count: u64) -> Vec<u8> {
+    let mut data = picture(codec, key, count, 3000);
+    if codec == Codec::Opus {
+        data[0] = 31 << 3;
+    }
+    data
+}
+
+/// The first browser's application sends frame `n` of 50 a second.
+fn write(world: &mut World, kind: MediaKind, n: u64, data: &[u8]) {
+    let now = world.now;
+    let browser = world.browsers.get_mut(&1).expect("made");
+    let mid = browser.mid(kind);
+    let writer = browser.rtc.writer(mid).expect("media");
+    let pt = writer.payload_params().next().expect("a codec").pt();
+    writer.write(pt, now, MediaTime::from_micros(n * 20_000), data.to_vec()).expect("it sends");
+    browser.rtc.handle_input(str0m::Input::Timeout(now)).expect("time");
+    world.poke(1);
+}
+
+#[test]
+fn a_browser_makes_a_key_frame_when_it_is_asked_to() {
+    let mut world = World::new();
+    world.fanout.set_directions(CALL, directions(&[], &[Kind::Video]));
+    world.browser(1, |c| c.enable_vp8(true).enable_raw_packets(true));
+    world.call(1, Direction::SendOnly).expect("accepted");
+    world.run(ms(1000));
+    let asked = |world: &World| {
+        world.browsers[&1].raw.iter().filter(|(_, p)| format!("{p:?}").contains("Pli")).count()
+    };
+    // It begins with deltas.
+    for n in 0..50 {
+        let key = asked(&world) > 0 && n % 10 == 9;
+        write(&mut world, MediaKind::Video, n, &coded(Codec::Vp8, key, n));
+        world.run(ms(20));
+    }
+    assert!(asked(&world) > 0);
+    let first = world.events.iter().find_map(|(_, event)| match event {
+        Event::Frame { frame, .. } => Some(frame),
+        _ => None,
+    });
+    let first = first.expect("frames come");
+    assert!(first.key && !first.discontinuity && first.stream == VIDEO_VP8);
+    let before = asked(&world);
+    world.fanout.request_key_frame(CALL, VIDEO_VP8, world.now);
+    world.drain_camera();
+    world.run(ms(100));
+    assert_eq!(asked(&world), before + 1);
+}
+
+#[test]
+fn a_browser_holds_and_resumes() {
+    let mut world = World::new();
+    world.fanout.set_directions(CALL, directions(&[], &[Kind::Video]));
+    world.browser(1, |c| c.enable_vp8(true));
+    world.call(1, Direction::SendOnly).expect("accepted");
+    world.run(ms(1000));
+    let mut n = 0;
+    for _ in 0..3 {
+        for (direction, ours) in [(Direction::Inactive, "inactive"), (Direction::SendOnly, "recvonly")] {
+            let answer = world.reoffer(1, |browser| {
+                let mid = browser.mid(MediaKind::Video);
+                let mut api = browser.rtc.sdp_api();
+                api.set_direction(mid, direction);
+                let (offer, pending) = api.apply().expect("changes");
+                (offer.to_sdp_string(), pending)
+            });
+            assert!(answer.sdp.contains(&format!("a={ours}\r\n")), "{}", answer.sdp);
+            let before = world.events.len();
+            let sends = direction == Direction::SendOnly;
+            for at in 0..20 {
+                n += 1;
+                if sends {
+                    write(&mut world, MediaKind::Video, n, &coded(Codec::Vp8, at == 0, n));
+                }
+                world.run(ms(20));
+            }
+            let came =
+                world.events[before..].iter().filter(|(_, event)| matches!(event, Event::Frame { .. }));
+            let expected = if sends { 19..=20 } else { 0..=1 };
+            assert!(expected.contains(&came.count()), "{ours}");
+        }
+    }
+    assert!(!world.saw(|event| matches!(event, Event::Closed { .. })));
+}
+
+#[test]
+fn two_peers_send_each_other_audio_and_video() {
+    let mut pair = Pair::call(directions(&BOTH, &BOTH), directions(&BOTH, &BOTH)).expect("agreed");
+    pair.run(ms(5000));
+    let [a, b] = &pair.peers;
+    for (one, other) in [(a, b), (b, a)] {
+        assert!(one.connected);
+        let (video, audio) = (one.received(Codec::H264, other), one.received(Codec::Opus, other));
+        // Of 250 each, without those before it was connected and on their way.
+        assert!(video > 220 && audio > 220, "{video}, {audio}");
+        let stats = one.stats();
+        assert_eq!(stats.received.frames as usize, video + audio);
+        assert_eq!((stats.received.lost, stats.received.dropped), (0, 0));
+        // Reports of both ways go by one set of keys, and say that all is well.
+        assert!(stats.estimate.is_some_and(|bps| bps > 1_000_000) && stats.rtt.is_some(), "{stats:?}");
+        let rtt = stats.rtt.expect("seen above");
+        assert!(rtt.abs_diff(ms(30)) < ms(8), "{rtt:?}");
+    }
+}
+
+#[test]
+fn one_peer_watches_the_other_through_loss() {
+    let mut pair = Pair::call(directions(&[], &BOTH), directions(&BOTH, &[])).expect("agreed");
+    pair.lose = 20;
+    pair.run(ms(8000));
+    let [watcher, camera] = &pair.peers;
+    let (video, audio) = (watcher.received(Codec::H264, camera), watcher.received(Codec::Opus, camera));
+    assert!(video > 360 && audio > 340, "{video}, {audio}");
+    let stats = watcher.stats().received;
+    assert!(stats.nacks > 10, "{stats:?}");
+    assert!(
+        watcher
+            .frames
+            .iter()
+            .filter(|frame| frame.codec == Codec::H264)
+            .all(|frame| { frame.key || !frame.discontinuity })
+    );
+    assert_eq!(camera.stats().received, Default::default(), "nothing comes the other way");
+    let sent = camera.stats();
+    assert!(sent.retransmissions > 10 && sent.nacks > 10);
+}
+
+#[test]
+fn each_direction_is_agreed_on_by_both_sides() {
+    let all = [directions(&BOTH, &BOTH), directions(&BOTH, &[]), directions(&[], &BOTH)];
+    for caller in &all {
+        for callee in &all {
+            let one_way =
+                |from: &Directions, to: &Directions| !from.send.is_empty() && !to.receive.is_empty();
+            let (there, back) = (one_way(caller, callee), one_way(callee, caller));
+            let pair = Pair::call(caller.clone(), callee.clone());
+            let name = format!("{caller:?} calls {callee:?}");
+            if !there && !back {
+                assert_eq!(pair.err(), Some(Refusal::NothingWanted), "{name}");
+                continue;
+            }
+            let mut pair = pair.expect("something flows");
+            pair.run(ms(1500));
+            let [a, b] = &pair.peers;
+            assert_eq!((!b.frames.is_empty(), !a.frames.is_empty()), (there, back), "{name}");
+            let codecs =
+                |peer: &Peer| peer.frames.iter().map(|frame| frame.stream).collect::<BTreeSet<StreamId>>();
+            for peer in [a, b].into_iter().filter(|peer| !peer.frames.is_empty()) {
+                assert_eq!(codecs(peer), BTreeSet::from([VIDEO_H264, AUDIO_OPUS]), "{name}");
+            }
+        }
+    }
+    // By kind.
+    let mut pair =
+        Pair::call(directions(&[Kind::Audio], &BOTH), directions(&BOTH, &[Kind::Audio])).expect("agreed");
+    pair.run(ms(1500));
+    let [a, b] = &pair.peers;
+    assert!(b.frames.iter().all(|frame| frame.codec == Codec::Opus) && !b.frames.is_empty());
+    assert!(a.frames.iter().any(|frame| frame.codec == Codec::H264));
+}
