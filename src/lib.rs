@@ -9,7 +9,7 @@
 //! | [`media`] | frames, the bounded queue, rate control, and video and audio sources |
 //! | `rtc` | one encoded stream to many WebRTC viewers, sans-IO on str0m (feature `rtc`) |
 //! | `net` | the drivers: the only layer with sockets, clocks and tasks (feature `net`) |
-//! | `calling` | connects calls and WebRTC sessions (feature `camera`) |
+//! | `calling` | calls: watching what a peer sends (feature `calls`) |
 //! | `camera` | the facade for firmware and other programs (feature `camera`) |
 //!
 //! Most programs start with one of the types at the root: `Client`, `Server` and `Camera`, each a future to run.
@@ -35,7 +35,9 @@ pub mod rtc;
 #[cfg(feature = "net")]
 pub mod net;
 
-#[cfg(feature = "camera")]
+#[cfg(feature = "calls")]
+pub mod calling;
+#[cfg(all(feature = "camera", not(feature = "calls")))]
 pub(crate) mod calling;
 
 #[cfg(feature = "camera")]

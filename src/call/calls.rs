@@ -75,7 +75,7 @@ impl Calls {
     }
 
     /// Who limits count the call's remote as; `None` until it has sent something.
-    #[cfg(feature = "camera")]
+    #[cfg(any(feature = "camera", feature = "calls"))]
     pub(crate) fn origin(&self, id: CallId) -> Option<&RateKey> {
         self.calls.get(&id)?.origin.as_ref()
     }

@@ -6,15 +6,16 @@
 
 use std::time::Instant;
 
+use super::Event;
 use super::core::Core;
 use super::seat::{AnswerPolicy, Caller, Seat};
-use super::{Event, Whence};
 use crate::call::body::{End, EndReason};
 use crate::call::{CallError, CallId};
 use crate::proto::Address;
 
 impl Core {
     /// Accepts a call that [`Event::Incoming`] reported.
+    #[cfg(feature = "camera")]
     pub(crate) fn accept(&mut self, call: CallId, now: Instant) -> Result<(), CallError> {
         self.calls.accept(call, now)?;
         self.go_on(call);
@@ -32,7 +33,7 @@ impl Core {
     /// Gives a caller a seat, if there is room, and answers it or has the application decide.
     pub(super) fn incoming(&mut self, call: CallId, from: &str, data: String, now: Instant) {
         let origin = self.calls.origin(call).cloned();
-        let caller = origin.map(|origin| Caller { origin, exempt: self.whence == Whence::Exempt });
+        let caller = origin.map(|origin| Caller { origin, exempt: self.whence.is_exempt() });
         if !self.make_room(caller.as_ref(), now) {
             _ = self.calls.reject(call, EndReason::Busy, now);
             return;

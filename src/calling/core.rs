@@ -8,26 +8,12 @@ use super::seat::{AnswerPolicy, Caller, Seat};
 use super::{Config, Event, Input, Output, Whence};
 use crate::call::body::{Candidate, End};
 use crate::call::{self, CallError, CallId, Calls};
-use crate::media::{StreamId, StreamInfo};
+use crate::media::StreamId;
 use crate::proto::Address;
-use crate::rtc::{self, Fanout, LocalCandidate, Serving, SessionId, SessionStats, Shard, Transmit};
+use crate::rtc::{self, Fanout, LocalCandidate, SessionId, SessionStats, Transmit};
 
 /// How many more calls signalling accepts than there are seats: over the limit, we send `busy` ourselves.
-const SPARE: usize = 64;
-
-/// A participant, as callers of this module see it.
-pub(crate) struct Party<'a> {
-    pub call: CallId,
-    pub peer: &'a Address,
-    pub takes: &'a BTreeSet<StreamId>,
-    pub joined: bool,
-}
-
-impl<'a> Party<'a> {
-    fn of(call: CallId, seat: &'a Seat) -> Party<'a> {
-        Party { call, peer: &seat.peer, takes: &seat.takes, joined: seat.joined }
-    }
-}
+pub(super) const SPARE: usize = 64;
 
 /// All calls and their sessions. See the [module](super).
 ///
@@ -82,6 +68,7 @@ impl Core {
 
     /// Calls a peer. `wire_id` is the call's id on the wire, random and unguessable. `at_once` sends our offer with the
     /// init, for a peer that answers everybody.
+    #[cfg(feature = "camera")]
     pub(crate) fn invite(
         &mut self,
         to: &str,
@@ -89,10 +76,45 @@ impl Core {
         at_once: bool,
         now: Instant,
     ) -> Result<CallId, CallError> {
+        let session = self.new_session();
+        self.begin(to, wire_id, at_once, session, now)
+    }
+
+    /// Calls a peer, with this direction for each lane.
+    #[cfg(feature = "calls")]
+    pub(crate) fn watch(
+        &mut self,
+        to: &str,
+        wire_id: &str,
+        at_once: bool,
+        directions: rtc::Directions,
+        now: Instant,
+    ) -> Result<CallId, CallError> {
+        let session = self.new_session();
+        self.fanout.set_directions(session, directions);
+        self.begin(to, wire_id, at_once, session, now)
+    }
+
+    /// Asks the other side of a call for a key frame.
+    #[cfg(feature = "calls")]
+    pub(crate) fn request_key_frame(&mut self, call: CallId, stream: StreamId, now: Instant) {
+        let Some(seat) = self.seats.get(&call) else { return };
+        self.fanout.request_key_frame(seat.session, stream, now);
+        self.settle(now);
+    }
+
+    fn begin(
+        &mut self,
+        to: &str,
+        wire_id: &str,
+        at_once: bool,
+        session: SessionId,
+        now: Instant,
+    ) -> Result<CallId, CallError> {
         if !self.make_room(None, now) {
+            self.fanout.close(session, now);
             return Err(CallError::Full(self.max_calls));
         }
-        let session = self.new_session();
         // Whatever keeps us from making one now will be the answer to the accept.
         let offer = if at_once { self.fanout.offer(session, now).ok() } else { None };
         let invited = match &offer {
@@ -126,74 +148,14 @@ impl Core {
         calls.len()
     }
 
-    /// Sets the streams that can be sent, from the next description on.
-    pub(crate) fn set_streams(&mut self, streams: &[StreamInfo]) {
-        self.fanout.set_streams(streams);
-    }
-
     /// Sets the addresses at which later calls can reach us.
     pub(crate) fn set_candidates(&mut self, candidates: Vec<LocalCandidate>) {
         self.fanout.set_candidates(candidates);
     }
 
-    /// A shard of the viewers, for a driver of its own.
-    pub(crate) fn shard(&mut self, now: Instant) -> Shard {
-        let shard = self.fanout.shard();
-        self.settle(now);
-        shard
-    }
-
-    /// Sets the maximum bandwidth to probe for, in bit/s.
-    pub(crate) fn set_max_bitrate(&mut self, bps: u32) {
-        self.fanout.set_max_bitrate(bps);
-    }
-
-    /// Selects what a call is sent of the video.
-    pub(crate) fn serve(&mut self, call: CallId, serving: Serving, now: Instant) {
-        let Some(seat) = self.seats.get(&call) else { return };
-        self.fanout.serve(seat.session, serving, now);
-        self.settle(now);
-    }
-
-    /// Sets the maximum number of calls. Existing calls beyond it continue.
-    pub(crate) fn set_max_calls(&mut self, max: usize) {
-        self.max_calls = max;
-        self.calls.set_max_calls(max.saturating_add(SPARE));
-    }
-
-    /// Sets who answers from now on.
-    pub(crate) fn set_answer(&mut self, answer: AnswerPolicy) {
-        self.answer = answer;
-    }
-
-    /// All participants, the oldest first.
-    pub(crate) fn parties(&self) -> impl Iterator<Item = Party<'_>> {
-        self.seats.iter().map(|(call, seat)| Party::of(*call, seat))
-    }
-
-    /// One participant.
-    pub(crate) fn party(&self, call: CallId) -> Option<Party<'_>> {
-        self.seats.get(&call).map(|seat| Party::of(call, seat))
-    }
-
     /// The statistics of a call's session.
     pub(crate) fn stats(&self, call: CallId) -> Option<SessionStats> {
         self.fanout.stats(self.seats.get(&call)?.session)
-    }
-
-    /// The number of sessions that a panic ended.
-    pub(crate) fn panics(&self) -> u64 {
-        self.fanout.totals().panics
-    }
-
-    /// Frames that were not sent, over all sessions.
-    pub(crate) fn skipped(&self) -> rtc::Skipped {
-        self.fanout.totals().skipped
-    }
-
-    /// Whether there are no calls in any state.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.seats.is_empty()
     }
 
     pub(crate) fn handle_input(&mut self, input: Input<'_>, now: Instant) {
@@ -204,12 +166,10 @@ impl Core {
             Input::PeerThere { address } => self.calls.handle_input(call::Input::PeerOnline { address }, now),
             Input::Message { from, whence, subtype, data, call } => {
                 self.whence = whence;
-                let host = match whence {
-                    Whence::At(host) => Some(host),
-                    Whence::Exempt | Whence::Unknown => None,
-                };
+                let host = whence.host();
                 self.calls.handle_input(call::Input::Message { from, host, subtype, data, call }, now);
             }
+            #[cfg(feature = "camera")]
             Input::Frame(frame) => self.fanout.handle_input(rtc::Input::Frame(frame), now),
             Input::Datagram { path, data } => {
                 self.fanout.handle_input(rtc::Input::Datagram { path, data }, now);
@@ -270,7 +230,11 @@ impl Core {
             loop {
                 match self.fanout.poll_output() {
                     rtc::Output::Timeout(at) => break self.fanout_at = Some(at),
+                    #[cfg(feature = "camera")]
                     rtc::Output::Wake(shard) => self.out.push_back(Output::Wake(shard)),
+                    // Without further drivers, there are no shards.
+                    #[cfg(not(feature = "camera"))]
+                    rtc::Output::Wake(_) => {}
                     rtc::Output::Event(event) => {
                         self.rtc_event(event, now);
                         quiet = false;
@@ -334,6 +298,11 @@ impl Core {
             rtc::Event::Estimate { session, bps } => {
                 let Some(&call) = self.sessions.get(&session) else { return };
                 self.emit(Event::Estimate { call, bps });
+            }
+            #[cfg(feature = "recv")]
+            rtc::Event::Frame { session, frame } => {
+                let Some(&call) = self.sessions.get(&session) else { return };
+                self.emit(Event::Frame { call, frame });
             }
             rtc::Event::Closed { session, end } => {
                 if let Some(id) = self.sessions.get(&session) {

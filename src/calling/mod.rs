@@ -1,8 +1,11 @@
-//! Connects calls and media sessions, for callers and callees; sans-IO.
+//! Calls: what peers send each other by WebRTC, with the signalling of Symple.
 //!
-//! [`call`](crate::call) is signalling without media, and [`rtc`](crate::rtc) is media without peers. [`Core`] connects
-//! them: each admitted call has a seat and a session, and descriptions and candidates are passed between the two.
-//! Whichever ends first, both end in one place with one reason.
+//! [`Calling`] makes calls by way of a [`Client`](crate::Client). [`Calling::watch`] receives what another peer sends, a
+//! camera for instance: encoded frames, as a stream.
+//!
+//! Below that, [`call`](crate::call) is signalling without media, and [`rtc`](crate::rtc) is media without peers. The core of this module
+//! connects them: each admitted call has a seat and a session, and descriptions and candidates are passed between the
+//! two. Whichever ends first, both end in one place with one reason.
 //!
 //! ```text
 //!  call:init ──▶ Incoming ── accept ──────┐
@@ -12,35 +15,64 @@
 //! ```
 //!
 //! It knows no source and makes no decisions about media: it is given the streams, and emits as events which of them
-//! calls take, what their networks carry, and when they need key frames. The camera uses it, and so can anything else
-//! that makes calls.
+//! calls take, what their networks carry, when they need key frames, and the frames that they send. The camera uses it,
+//! and so can anything else that makes calls.
 //!
 //! | file | purpose |
 //! |---|---|
 //! | `core` | calls, sessions, and what is passed between them |
+//! | `serving` | what a camera does with them beside that |
 //! | `admission` | which caller gets a seat, and who answers |
 //! | `offers` | limits the cost of callers' offers |
 //! | `seat` | what `core` and `admission` know about a call |
+//! | `handle`, `watch` | what a program has of them |
+//! | `shared`, `driver`, `inlet` | the task between client, UDP port and core, and what it hands over |
+//!
+//! Out of scope so far: incoming calls, which `Calling` declines, and sending.
 
 mod admission;
 mod core;
+#[cfg(feature = "calls")]
+mod driver;
+#[cfg(feature = "calls")]
+mod handle;
+#[cfg(feature = "calls")]
+mod inlet;
 mod offers;
 mod seat;
+#[cfg(feature = "camera")]
+mod serving;
+#[cfg(feature = "calls")]
+mod shared;
+#[cfg(feature = "calls")]
+mod watch;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-pub(crate) use self::core::{Core, Party};
+pub(crate) use self::core::Core;
+#[cfg(feature = "calls")]
+pub use self::handle::{Calling, Settings};
+#[cfg(feature = "camera")]
+pub(crate) use self::seat::ANSWERS;
 pub use self::seat::AnswerPolicy;
-pub(crate) use self::seat::{ANSWERS, answers_everybody};
+pub(crate) use self::seat::answers_everybody;
+#[cfg(feature = "camera")]
+pub(crate) use self::serving::Party;
+#[cfg(feature = "calls")]
+pub use self::watch::Watch;
 
 use crate::call::body::End;
 use crate::call::{CallId, RateLimit};
 use crate::media::adapt::keyframes::KeyFrameReason;
+#[cfg(feature = "calls")]
+pub use crate::media::sink::FrameEvent;
 use crate::media::{Frame, StreamId, StreamInfo};
 use crate::proto::Address;
-use crate::rtc::{self, Path, ShardId};
+#[cfg(feature = "camera")]
+use crate::rtc::ShardId;
+use crate::rtc::{self, Path};
 
 /// The configuration.
 pub(crate) struct Config {
@@ -70,6 +102,7 @@ pub(crate) enum Input<'a> {
     /// A `call:…` message arrived.
     Message { from: &'a str, whence: Whence, subtype: &'a str, data: Option<&'a str>, call: Option<&'a str> },
     /// One encoded frame, for all calls that take its stream.
+    #[cfg(feature = "camera")]
     Frame(&'a Frame),
     /// A UDP datagram arrived.
     Datagram { path: Path, data: &'a [u8] },
@@ -85,6 +118,7 @@ pub(crate) enum Output {
     /// An event.
     Event(Event),
     /// The driver of this shard of the viewers has something to do.
+    #[cfg(feature = "camera")]
     Wake(ShardId),
     /// Nothing until then, or until another input.
     Timeout(Option<Instant>),
@@ -109,14 +143,19 @@ pub(crate) enum Event {
     KeyFrameWanted { call: CallId, stream: StreamId, reason: KeyFrameReason },
     /// What the network of a call can carry, in bit/s.
     Estimate { call: CallId, bps: u32 },
+    /// The other side sent a frame.
+    #[cfg(feature = "recv")]
+    Frame { call: CallId, frame: Frame },
 }
 
 /// The origin of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whence {
     /// A host that limits apply to.
+    #[cfg(feature = "camera")]
     At(IpAddr),
     /// This machine or a trusted proxy: many peers may be behind that address, so limits do not apply.
+    #[cfg(feature = "camera")]
     Exempt,
     /// The server is elsewhere and does not reveal it.
     Unknown,
@@ -126,8 +165,15 @@ impl Whence {
     /// The host that limits apply to.
     pub(crate) fn host(self) -> Option<IpAddr> {
         match self {
+            #[cfg(feature = "camera")]
             Whence::At(host) => Some(host),
-            Whence::Exempt | Whence::Unknown => None,
+            #[cfg(feature = "camera")]
+            Whence::Exempt => None,
+            Whence::Unknown => None,
         }
+    }
+
+    fn is_exempt(self) -> bool {
+        self != Whence::Unknown && self.host().is_none()
     }
 }

@@ -27,6 +27,7 @@ const EVERYBODY: &str = "all";
 
 impl AnswerPolicy {
     /// What presence data says of it; `null` takes back what was said before.
+    #[cfg(feature = "camera")]
     pub(crate) fn presence(self) -> Value {
         match self {
             AnswerPolicy::All => EVERYBODY.into(),

@@ -13,7 +13,6 @@ use super::audience::Audience;
 use super::controls::{self, ControlCommands, Reply};
 use super::demand::{self, Demand, Sink};
 use super::event::Event;
-use super::frames::Outbox;
 use super::sharing::BitratePolicy;
 use super::snapshot::PendingSnapshot;
 use super::wishes::Wishes;
@@ -28,6 +27,7 @@ use crate::media::sink::{SnapshotError, Snapshots};
 use crate::media::source::controls::Control;
 use crate::media::source::{Command, RequestId, SourceEvent, SourceStatus, StatusTracker};
 use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
+use crate::net::frames::Outbox;
 use crate::proto::Message;
 use crate::rtc::{self, Path, ShardId, Transmit};
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use super::frames::Outbox;
 use crate::media::sink::FrameEvent;
+use crate::net::frames::Outbox;
 use crate::net::lock;
 
 pub(super) type Callback = Box<dyn FnMut(FrameEvent) + Send>;

@@ -26,7 +26,6 @@ mod demand;
 mod driver;
 mod event;
 mod frame_callbacks;
-mod frames;
 mod permission;
 mod profile;
 mod reconfigure;
@@ -74,6 +73,7 @@ use crate::media::source::controls::{Control, Value};
 use crate::media::source::gst::EncoderInfo;
 use crate::media::source::{Command, RequestId, Source};
 use crate::net::apart::Apart;
+use crate::net::frames::Outbox;
 use crate::net::http::Response;
 use crate::net::{Events, Outlet, Signal, lock, random_id, time};
 use crate::proto::{Address, Draft, Kind};
@@ -340,7 +340,7 @@ impl Camera {
 
     /// Like [`Camera::frames`], but of these codecs: the best rendition of each.
     pub fn frames_of(&self, codecs: &[Codec], capacity: usize) -> Frames {
-        let (id, outbox) = (self.shared.request().0, frames::Outbox::new(capacity));
+        let (id, outbox) = (self.shared.request().0, Outbox::new(capacity));
         lock(&self.shared.core).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
         self.shared.inbox.changed.notify();
         Frames::new(Arc::downgrade(&self.shared), id, outbox)
@@ -375,7 +375,7 @@ impl Camera {
         callback: impl FnMut(FrameEvent) + Send + 'static,
     ) -> FrameSubscription {
         let shared = &self.shared;
-        let (id, outbox) = (shared.request().0, frames::Outbox::new(QUEUE));
+        let (id, outbox) = (shared.request().0, Outbox::new(QUEUE));
         shared.frame_callbacks.add(id, outbox.clone(), Box::new(callback));
         lock(&shared.core).take_frames(id, codecs.to_vec(), outbox.clone(), time::now());
         if outbox.is_over() {

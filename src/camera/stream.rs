@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
-use super::frames::Outbox;
 use super::shared::Shared;
 use crate::media::sink::FrameEvent;
+use crate::net::frames::Outbox;
 
 /// A bounded stream of encoded frames, from [`Camera::frames`](super::Camera::frames). The source runs while this
 /// exists; dropping it stops streams that nobody else uses. It ends when the camera ends, or when the source fails for

@@ -118,18 +118,18 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
     }
 
     /// When a token for `key` may be taken: `now` or later.
-    #[cfg(any(test, feature = "camera"))]
+    #[cfg(any(test, feature = "camera", feature = "calls"))]
     pub(crate) fn ready_at(&self, key: &K, now: Instant) -> Instant {
         self.find(key).map_or(now, |bucket| bucket.ready_at(now))
     }
 
     /// When the bucket of `key` is full again: later, the more it has used recently.
-    #[cfg(any(test, feature = "camera"))]
+    #[cfg(any(test, feature = "camera", feature = "calls"))]
     pub(crate) fn full_at(&self, key: &K, now: Instant) -> Instant {
         self.find(key).map_or(now, |bucket| bucket.full_at.max(now))
     }
 
-    #[cfg(any(test, feature = "camera"))]
+    #[cfg(any(test, feature = "camera", feature = "calls"))]
     fn find(&self, key: &K) -> Option<&Bucket> {
         let rest = self.rest.as_ref().filter(|_| self.table.len() >= MAX_BUCKETS);
         self.table.get(key).or(rest)

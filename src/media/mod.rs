@@ -8,7 +8,7 @@ pub mod adapt;
 pub mod board;
 pub mod error;
 pub mod frame;
-#[cfg(any(feature = "camera", feature = "gst"))]
+#[cfg(any(feature = "camera", feature = "calls", feature = "gst"))]
 pub(crate) mod sink;
 pub mod source;
 

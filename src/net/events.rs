@@ -202,30 +202,29 @@ impl<E> std::fmt::Debug for Events<E> {
     }
 }
 
-/// The crate's own listener: it gets every event at once, in order, before the application does, and independently of
+/// The crate's own listeners: they get every event at once, in order, before the application does, and independently of
 /// it. Called by one task, without a lock.
-#[cfg(feature = "camera")]
-pub(crate) struct Hook<E>(Mutex<Option<HookCallback<E>>>);
+#[cfg(any(feature = "camera", feature = "calls"))]
+pub(crate) struct Hook<E>(Mutex<Vec<HookCallback<E>>>);
 
-#[cfg(feature = "camera")]
+#[cfg(any(feature = "camera", feature = "calls"))]
 type HookCallback<E> = Box<dyn FnMut(&E) + Send>;
 
-#[cfg(feature = "camera")]
+#[cfg(any(feature = "camera", feature = "calls"))]
 impl<E> Hook<E> {
     pub(super) fn unset() -> Self {
-        Hook(Mutex::new(None))
+        Hook(Mutex::new(Vec::new()))
     }
 
-    pub(super) fn set(&self, hook: HookCallback<E>) {
-        *lock(&self.0) = Some(hook);
+    pub(super) fn add(&self, hook: HookCallback<E>) {
+        lock(&self.0).push(hook);
     }
 
     pub(super) fn call(&self, event: &E) {
-        let hook = lock(&self.0).take();
-        if let Some(mut hook) = hook {
-            hook(event);
-            lock(&self.0).get_or_insert(hook);
-        }
+        let mut hooks = std::mem::take(&mut *lock(&self.0));
+        hooks.iter_mut().for_each(|hook| hook(event));
+        // Behind those that were added meanwhile.
+        lock(&self.0).append(&mut hooks);
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) mod client;
 pub(crate) mod event_loop;
 #[cfg(any(feature = "client", feature = "server"))]
 mod events;
+#[cfg(any(feature = "camera", feature = "calls"))]
+pub(crate) mod frames;
 #[cfg(feature = "server")]
 pub mod http;
 #[cfg(any(feature = "client", feature = "redis"))]
@@ -72,7 +74,7 @@ pub use tls::Roots;
 pub use tls::ServerTls;
 #[cfg(all(feature = "tls", any(feature = "client", feature = "server")))]
 pub use tls::TlsError;
-#[cfg(feature = "camera")]
+#[cfg(any(feature = "camera", feature = "calls"))]
 pub(crate) use wake::Signal;
 
 /// No code of ours panics while it holds a lock, short of a bug; the state behind it is still consistent.

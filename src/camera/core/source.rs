@@ -9,12 +9,12 @@ use crate::call::CallId;
 use crate::call::body::EndReason;
 use crate::camera::demand::{self, Sink};
 use crate::camera::event::Event;
-use crate::camera::frames::Outbox;
 use crate::camera::snapshot::PendingSnapshot;
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::sink::{self, SnapshotError};
 use crate::media::source::{SourceEvent, SourceState, SourceStatus, StatusTracker};
 use crate::media::{Codec, Format, Frame, StreamInfo, VideoFormat};
+use crate::net::frames::Outbox;
 
 impl CameraCore {
     /// Delivers frames of these codecs to the outbox from now on; without codecs, those of the best video and the audio.

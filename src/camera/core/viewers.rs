@@ -130,6 +130,9 @@ impl CameraCore {
             calling::Event::KeyFrameWanted { call, stream, reason } => {
                 return self.want_key_frame(Some(Sink::Call(call)), stream, reason, now);
             }
+            // A camera receives nothing so far.
+            #[cfg(feature = "recv")]
+            calling::Event::Frame { .. } => return,
             calling::Event::Estimate { call, bps } => {
                 let estimate = demand::Input::Estimate { sink: Sink::Call(call), bps };
                 return self.demand.handle_input(estimate, now);

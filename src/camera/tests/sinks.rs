@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn who_takes_frames_runs_the_source_as_a_viewer_does() {
-    use crate::camera::frames::Outbox;
+    use crate::net::frames::Outbox;
 
     let mut world = World::new(4, true);
     world.core.take_frames(1, vec![], Outbox::new(2), world.now);
@@ -22,7 +22,7 @@ fn who_takes_frames_runs_the_source_as_a_viewer_does() {
 
 #[test]
 fn a_taker_that_is_slow_goes_on_at_a_key_frame_that_is_asked_for() {
-    use crate::camera::frames::Outbox;
+    use crate::net::frames::Outbox;
 
     let mut world = World::new(4, true);
     world.core.take_frames(1, vec![Codec::H264], Outbox::new(3), world.now);
@@ -43,7 +43,7 @@ fn a_taker_that_is_slow_goes_on_at_a_key_frame_that_is_asked_for() {
 
 #[test]
 fn a_source_that_gave_up_ends_frames_and_snapshots() {
-    use crate::camera::frames::Outbox;
+    use crate::net::frames::Outbox;
 
     let mut world = World::with_jpeg();
     world.core.take_frames(1, vec![], Outbox::new(2), world.now);

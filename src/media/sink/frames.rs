@@ -1,8 +1,12 @@
 //! Frames for a reader that may be slow: a bounded queue that drops up to the next key frame, and counts.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+#[cfg(feature = "camera")]
+use std::collections::BTreeSet;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::media::{Codec, Frame, Kind, StreamId, StreamInfo};
+#[cfg(feature = "camera")]
+use crate::media::{Codec, Kind};
+use crate::media::{Frame, StreamId, StreamInfo};
 
 /// What a reader of frames gets, in order.
 #[derive(Clone, Debug)]
@@ -96,6 +100,7 @@ impl ReaderQueue {
         true
     }
 
+    #[cfg(feature = "camera")]
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
@@ -112,6 +117,7 @@ impl ReaderQueue {
 
 /// The streams for a reader that wants these codecs: the best rendition of each. A reader that names no codec gets the
 /// source's best video and its audio.
+#[cfg(feature = "camera")]
 pub(crate) fn choose<'a>(
     streams: impl Iterator<Item = &'a StreamInfo> + Clone,
     codecs: &[Codec],

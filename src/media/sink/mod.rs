@@ -1,7 +1,7 @@
 //! What takes frames besides viewers: readers of encoded frames, snapshots, and playing. Values and decisions only, but in
-//! `gst`; wakers and locks are the camera's.
+//! `gst`; wakers and locks are the drivers'.
 
-#[cfg(feature = "camera")]
+#[cfg(any(feature = "camera", feature = "calls"))]
 mod frames;
 #[cfg(feature = "gst")]
 pub mod gst;
@@ -10,10 +10,12 @@ mod playout;
 #[cfg(feature = "camera")]
 mod snapshot;
 
-#[cfg(feature = "camera")]
+#[cfg(any(feature = "camera", feature = "calls"))]
 pub use frames::FrameEvent;
+#[cfg(any(feature = "camera", feature = "calls"))]
+pub(crate) use frames::ReaderQueue;
 #[cfg(feature = "camera")]
-pub(crate) use frames::{ReaderQueue, choose};
+pub(crate) use frames::choose;
 #[cfg(feature = "camera")]
 pub(crate) use snapshot::{Outcome, Snapshots};
 #[cfg(feature = "camera")]

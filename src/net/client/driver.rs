@@ -172,7 +172,7 @@ impl Driver {
                     if matches!(event, Event::Ended { .. }) {
                         self.ended = true;
                     }
-                    #[cfg(feature = "camera")]
+                    #[cfg(any(feature = "camera", feature = "calls"))]
                     inner.hook.call(&event);
                     inner.events.push(ClientEvent::Event { event });
                 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-#[cfg(feature = "camera")]
+#[cfg(any(feature = "camera", feature = "calls"))]
 use super::events::Hook;
 use super::events::{Events, Lossy, Outlet};
 use super::time::now;
@@ -67,7 +67,7 @@ struct Inner {
     changed: Signal,
     /// Tasks that wait for space in the core's queue.
     waiting: Mutex<Vec<Waker>>,
-    #[cfg(feature = "camera")]
+    #[cfg(any(feature = "camera", feature = "calls"))]
     hook: Hook<Event>,
     /// Tasks that wait for a reply or receipt.
     awaiting: Mutex<HashMap<AnswerId, Waker>>,
@@ -111,7 +111,7 @@ impl Client {
                 agent,
                 changed: Signal::default(),
                 waiting: Mutex::default(),
-                #[cfg(feature = "camera")]
+                #[cfg(any(feature = "camera", feature = "calls"))]
                 hook: Hook::unset(),
                 awaiting: Mutex::default(),
                 events: Outlet::new(),
@@ -141,11 +141,11 @@ impl Client {
         }));
     }
 
-    /// A callback of the crate's own, called for every event before the application's. It misses none, however long the
-    /// application's takes.
-    #[cfg(feature = "camera")]
+    /// Adds a callback of the crate's own, called for every event before the application's. It misses none, however long
+    /// the application's takes, and stays as long as the client.
+    #[cfg(any(feature = "camera", feature = "calls"))]
     pub(crate) fn hook(&self, mut callback: impl FnMut(Event) + Send + 'static) {
-        self.inner.hook.set(Box::new(move |event| callback(event.clone())));
+        self.inner.hook.add(Box::new(move |event| callback(event.clone())));
     }
 
     /// The same events as a stream that buffers at most `capacity`.

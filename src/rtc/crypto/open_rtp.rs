@@ -152,7 +152,11 @@ mod tests {
         for (profile, payload) in rfc7714::RTP {
             let mut opener = RtpOpener::of(profile, &rfc7714::session(profile));
             let packet = [hex(rfc7714::RTP_HEADER), hex(payload)].concat();
-            assert_eq!(opened(&mut opener, &packet), Ok((0xf17b, rfc7714::RTP_PAYLOAD.to_vec())), "{profile:?}");
+            assert_eq!(
+                opened(&mut opener, &packet),
+                Ok((0xf17b, rfc7714::RTP_PAYLOAD.to_vec())),
+                "{profile:?}"
+            );
         }
     }
 

@@ -112,7 +112,7 @@ mod tests {
 
     /// Of whole milliseconds since 1900.
     fn ntp(ms: u64) -> u64 {
-        (ms / 1000) << 32 | ((ms % 1000) << 32) / 1000
+        ((ms / 1000) << 32) | (((ms % 1000) << 32) / 1000)
     }
 
     fn close(a: Nanos, b: Nanos) -> bool {

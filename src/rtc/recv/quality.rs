@@ -68,7 +68,7 @@ impl Quality {
         let (expected, received) = (self.expected(), self.received);
         let before = std::mem::replace(&mut self.reported, (expected, received));
         let (should, did) = (expected.saturating_sub(before.0), received.saturating_sub(before.1));
-        let fraction = if should == 0 { 0 } else { should.saturating_sub(did) * 256 / should };
+        let fraction = (should.saturating_sub(did) * 256).checked_div(should).unwrap_or(0);
         let delay = |at: Instant| (now.saturating_duration_since(at).as_micros() * 65_536 / 1_000_000) as u32;
         Block {
             ssrc,

@@ -1,4 +1,4 @@
-//! From the camera's task to a reader of frames: a queue behind a lock, and the reader's waker.
+//! From a driver to a reader of frames: a queue behind a lock, and the reader's waker.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -7,8 +7,8 @@ use crate::media::sink::{FrameEvent, ReaderQueue};
 use crate::media::{Frame, StreamInfo};
 use crate::net::lock;
 
-/// Between the camera's task and the reader. Never waits.
-pub(super) struct Outbox(Mutex<State>);
+/// Between the driver and the reader. Never waits.
+pub(crate) struct Outbox(Mutex<State>);
 
 struct State {
     queue: ReaderQueue,
@@ -17,29 +17,30 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(capacity: usize) -> Arc<Outbox> {
+    pub(crate) fn new(capacity: usize) -> Arc<Outbox> {
         let queue = ReaderQueue::new(capacity);
         Arc::new(Outbox(Mutex::new(State { queue, ended: false, waker: None })))
     }
 
     /// Returns false if a key frame is needed.
     #[must_use]
-    pub(super) fn push(&self, frame: &Frame, info: Option<&StreamInfo>) -> bool {
+    pub(crate) fn push(&self, frame: &Frame, info: Option<&StreamInfo>) -> bool {
         self.change(|state| state.queue.push(frame, info))
     }
 
     /// Ends the stream.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.change(|state| state.ended = true);
     }
 
     /// Whether it has ended, and the reader has everything.
-    pub(super) fn is_over(&self) -> bool {
+    #[cfg(feature = "camera")]
+    pub(crate) fn is_over(&self) -> bool {
         let state = lock(&self.0);
         state.ended && state.queue.is_empty()
     }
 
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<FrameEvent>> {
         let mut state = lock(&self.0);
         if let Some(event) = state.queue.pop() {
             return Poll::Ready(Some(event));

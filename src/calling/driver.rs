@@ -1,0 +1,102 @@
+//! The task between the client, the UDP port and the core.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::shared::Shared;
+use super::{Input, Output};
+use crate::net::event_loop::{self, Turn};
+use crate::net::lock;
+use crate::net::time::{self, Alarm};
+use crate::net::udp::Udp;
+
+/// How often the addresses of this machine are asked for, at most.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    udp: Option<Udp>,
+    alarm: Alarm,
+    /// When the addresses of this machine were asked for last.
+    candidates_at: Option<Instant>,
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>, udp: Option<Udp>) -> Driver {
+        Driver { shared, udp, alarm: Alarm::unset(), candidates_at: None }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        event_loop::poll(cx, |cx| self.turn(cx))
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Turn<()> {
+        let mut any = self.poll_datagrams(cx);
+        if self.shared.changed.poll(cx).is_ready() {
+            any = true;
+            self.find_candidates();
+        }
+        if self.alarm.poll(cx).is_ready() {
+            any = true;
+            lock(&self.shared.core).handle_input(Input::Timeout, time::now());
+        }
+        self.drain();
+        let core = &self.shared.core;
+        let next = || lock(core).poll_transmit(time::now());
+        match &mut self.udp {
+            Some(udp) => _ = udp.poll_transmits(cx, next),
+            None => while next().is_some() {},
+        }
+        self.drain();
+        if self.shared.over.load(Ordering::Acquire) {
+            return Turn::Done(());
+        }
+        Turn::after(any)
+    }
+
+    fn poll_datagrams(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(udp) = &mut self.udp else { return false };
+        let (core, now) = (&self.shared.core, time::now());
+        match udp.poll_recv(cx, |path, data| lock(core).handle_input(Input::Datagram { path, data }, now)) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(e)) => {
+                log::error!("the UDP port is lost, and with it all calls: {e}");
+                self.udp = None;
+                false
+            }
+        }
+    }
+
+    /// Networks come and go: what the next call is told is asked anew.
+    fn find_candidates(&mut self) {
+        let now = time::now();
+        let Some(udp) = &self.udp else { return };
+        if self.candidates_at.is_some_and(|at| now < at + ADDRESSES_EVERY) {
+            return;
+        }
+        self.candidates_at = Some(now);
+        match udp.local_candidates(self.shared.advertise) {
+            Ok(candidates) => lock(&self.shared.core).set_candidates(candidates),
+            Err(e) => log::warn!("cannot list the network interfaces: {e}"),
+        }
+    }
+
+    /// Does all that the core wants done.
+    fn drain(&mut self) {
+        loop {
+            let output = lock(&self.shared.core).poll_output();
+            match output {
+                Output::Timeout(at) => return self.alarm.set(at),
+                Output::Send { to, subtype, call, data } => {
+                    self.shared.send(&to, subtype, call.as_deref(), &data);
+                }
+                Output::Event(event) => self.shared.event(event),
+                #[cfg(feature = "camera")]
+                Output::Wake(_) => {}
+            }
+        }
+    }
+}
