@@ -53,7 +53,7 @@ pub use net::client::Client;
 #[cfg(feature = "server")]
 pub use net::server::Server;
 
-#[cfg(all(any(test, fuzzing), feature = "camera", feature = "redis"))]
+#[cfg(all(any(test, fuzzing), feature = "camera", feature = "redis", feature = "recv"))]
 #[doc(hidden)]
 pub mod fuzzing;
 

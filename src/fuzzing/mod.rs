@@ -9,6 +9,7 @@ mod bytes;
 mod call;
 mod files;
 mod hub;
+mod recv;
 mod redis;
 mod rtc;
 mod rtcp;
@@ -34,6 +35,7 @@ targets! {
     redis: reply redis_url envelopes;
     rtc: stun dtls media sdp candidates;
     rtcp: rtcp srtcp;
+    recv: recv;
     files: h264 cut source board;
     call: call;
     hub: hub;

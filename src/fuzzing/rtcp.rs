@@ -197,7 +197,7 @@ fn transport(body: &[u8]) -> Option<Told> {
 
 /// No two inputs share keys: a fuzzer learns packets from the comparisons of one, which would be authentic in another. In
 /// tests no two runs do either, since what tests seal is remembered.
-fn material(profile: Profile, data: &[u8]) -> Vec<u8> {
+pub(super) fn material(profile: Profile, data: &[u8]) -> Vec<u8> {
     #[cfg(test)]
     let run = {
         static RUNS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
