@@ -404,13 +404,21 @@ impl Chaos {
         self.calm(messages);
         println!("{} messages were sent, {} deliveries owed and made", self.sent, self.delivered);
     }
+
+    /// How often the processes held somebody, and how many they closed for reading too slowly.
+    fn slow(&self) -> (u64, u64) {
+        let of = |which: fn(&Process) -> &AtomicU64| {
+            self.processes.iter().map(|process| which(process).load(Ordering::Relaxed)).sum()
+        };
+        (of(|process| &process.slow.0), of(|process| &process.slow.1))
+    }
 }
 
-/// Without slow readers, no queue is ever full.
+/// Without slow readers, nobody is closed.
 fn run(rounds: usize, messages: usize) {
-    if let Some(mut chaos) = Chaos::start(64 << 20, 0) {
-        chaos.run(rounds, messages);
-    }
+    let Some(mut chaos) = Chaos::start(64 << 20, 0) else { return };
+    chaos.run(rounds, messages);
+    assert_eq!(chaos.slow().1, 0, "nobody reads too slowly");
 }
 
 /// Slow readers at each instance hold everybody now and then.
@@ -422,10 +430,7 @@ fn run_with_slow_peers(rounds: usize, messages: usize) {
     let addresses: Vec<String> = chaos.processes.iter().map(|process| process.address.clone()).collect();
     let slow = SlowPeers::start(&addresses, "all");
     chaos.run(rounds, messages);
-    let of = |which: fn(&Process) -> &AtomicU64| {
-        chaos.processes.iter().map(|p| which(p).load(Ordering::Relaxed)).sum::<u64>()
-    };
-    let (held, closed) = (of(|process| &process.slow.0), of(|process| &process.slow.1));
+    let (held, closed) = chaos.slow();
     println!("slow peers came {} times, held others {held} times, and {closed} were closed", slow.came());
     assert!(held > 0 && closed > 0, "held {held}, closed {closed}");
 }
