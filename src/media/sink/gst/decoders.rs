@@ -3,6 +3,7 @@
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::fault;
 use super::settings::{Audio, Settings, Video, system};
 use crate::media::Codec;
 use crate::media::error::{ErrorKind, MediaError};
@@ -16,9 +17,8 @@ const LIBAV: &str = "gstreamer1.0-libav";
 pub(super) fn check(settings: &Settings) -> Result<(), MediaError> {
     let video: &[_] = match settings.video {
         Video::None => &[],
-        Video::Window => &[("appsrc", BASE), ("videoconvert", BASE), ("autovideosink", GOOD)],
         Video::Device { .. } => &[("appsrc", BASE), ("videoconvert", BASE), ("v4l2sink", GOOD)],
-        Video::Element { .. } => &[("appsrc", BASE), ("videoconvert", BASE)],
+        Video::Window | Video::Element { .. } => &[("appsrc", BASE), ("videoconvert", BASE)],
     };
     let audio: &[_] = match settings.audio {
         Audio::None => &[],
@@ -46,6 +46,22 @@ fn need(element: &str, package: &str) -> Result<(), MediaError> {
         Some(_) => Ok(()),
         None => Err(MediaError::missing_plugin(element, package)),
     }
+}
+
+/// The sink for a window. Not `autovideosink`, which also tries DirectFB, and that crashes where it finds no display.
+pub(super) fn window() -> Result<&'static str, MediaError> {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let installed = |element: &&str| gst::ElementFactory::find(element).is_some();
+    if set("WAYLAND_DISPLAY") && installed(&"waylandsink") {
+        return Ok("waylandsink");
+    }
+    if !set("DISPLAY") {
+        return Err(fault::no_window("there is no display"));
+    }
+    // The plain one first: xvimagesink fails on displays without the extension.
+    let sinks = ["ximagesink", "xvimagesink", "glimagesink"];
+    let found = sinks.into_iter().find(installed);
+    found.ok_or_else(|| MediaError::missing_plugin("ximagesink", "gstreamer1.0-x"))
 }
 
 /// The caps of encoded frames.

@@ -10,7 +10,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::control::{News, Order};
-use super::decoders::caps;
+use super::decoders::{caps, window};
 use super::fault::{self, Target};
 use super::settings::{Audio, Video, system};
 use crate::media::error::{ErrorKind, MediaError};
@@ -156,9 +156,6 @@ impl Lane {
             let fake = element.factory().is_some_and(|factory| factory.name() == "fakesink");
             match &plan.target {
                 // Where no sink works, the automatic ones take one that does nothing.
-                Target::Video(Video::Window) if automatic && fake => {
-                    return Err(fault::no_window("no display or no sink for it was found"));
-                }
                 Target::Audio(Audio::Default) if automatic && fake => return Err(fault::no_speaker()),
                 _ => {}
             }
@@ -254,7 +251,7 @@ fn build(plan: &Plan) -> Result<gst::Pipeline, MediaError> {
             ("v4l2sink name=output", Some(("device", path.to_string_lossy().into_owned())))
         }
         Target::Video(Video::Element { launch }) => (launch.as_str(), None),
-        Target::Video(_) => ("autovideosink", None),
+        Target::Video(_) => (window()?, None),
         Target::Audio(Audio::Device { name }) => {
             let (system, device) = system(name)
                 .ok_or_else(|| MediaError::new(ErrorKind::BadSettings, "unknown audio device"))?;
