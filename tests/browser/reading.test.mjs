@@ -67,19 +67,21 @@ scenario('keys do what buttons do, in full screen too, and letters where somethi
   const camera = await s.camera();
   const page = await watch(await s.chromium(), camera.url, { before: as('visitor') });
   const press = (key) => page.inner.keyboard.press(key);
+  // The page shows what is once a frame.
+  const says = (id, words) => until(`${id} says ${words}`, async () => (await page.text(id)) === words);
   const muted = () => page.evaluate('document.querySelector("video").muted');
   assert.equal(await muted(), true);
   await press('m');
   await until('it sounds', async () => !(await muted()));
-  assert.equal(await page.text('#mute'), 'Mute');
+  await says('#mute', 'Mute');
   assert.equal(await page.probe('attribute', '#mute', 'aria-pressed'), null, 'its words say what it does');
   await press('m');
   await until('it is silent', muted);
-  assert.equal(await page.text('#mute'), 'Unmute');
+  await says('#mute', 'Unmute');
 
   await press('f');
   await until('full screen', () => page.evaluate('document.fullscreenElement?.id === "stage"'));
-  assert.equal(await page.text('#fullscreen'), 'Leave full screen');
+  await says('#fullscreen', 'Leave full screen');
   await press('s');
   await until('the snapshot is told', async () => /^Saved /.test(await page.text('#toast')));
   // In the top layer, above the element in full screen, which came there earlier.
@@ -87,7 +89,7 @@ scenario('keys do what buttons do, in full screen too, and letters where somethi
   assert.ok(await page.visible('#toast'));
   await press('f');
   await until('no full screen', () => page.evaluate('!document.fullscreenElement'));
-  assert.equal(await page.text('#fullscreen'), 'Full screen');
+  await says('#fullscreen', 'Full screen');
 
   await page.inner.focus('#name');
   await page.inner.fill('#name', '');
