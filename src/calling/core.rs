@@ -197,6 +197,7 @@ impl Core {
     }
 
     /// The driver has handled a timeout, in which an offer may have been answered: now it is known how long that took.
+    #[cfg(feature = "camera")]
     pub(crate) fn pause_offers(&mut self, now: Instant) {
         self.offers.pause(now);
         self.offers_at = self.offers.poll_timeout(now);

@@ -51,6 +51,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
+#[cfg(feature = "camera")]
 pub(crate) use self::core::Core;
 #[cfg(feature = "calls")]
 pub use self::handle::{Calling, Settings};

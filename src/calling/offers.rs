@@ -7,7 +7,7 @@
 //! the fullest bucket, so a newcomer never waits behind a flood.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::call::body::Candidate;
 use crate::call::{CallId, RateLimit};
@@ -18,6 +18,7 @@ const ALL: RateLimit = RateLimit { per_second: 64, burst: 64 };
 
 /// The pause after an offer, compared with what it took: offers never use more than a quarter of a core, which is the
 /// lower limit of the two on a board that takes more than 4 ms for one.
+#[cfg(feature = "camera")]
 const PAUSE: u32 = 3;
 
 /// Candidates that wait with an offer; further ones are ignored.
@@ -96,8 +97,9 @@ impl Offers {
     }
 
     /// The offer taken last was answered: pauses for as long as that calls for.
+    #[cfg(feature = "camera")]
     pub(super) fn pause(&mut self, now: Instant) {
-        let took: Option<Duration> = self.began.take().map(|began| now.saturating_duration_since(began));
+        let took = self.began.take().map(|began| now.saturating_duration_since(began));
         self.pause_until = took.map(|took| now + took * PAUSE).or(self.pause_until);
     }
 
@@ -115,6 +117,8 @@ impl Offers {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// How many offers are answered in a second, each from another host, if one takes so long.

@@ -48,6 +48,9 @@ impl Shared {
             client::Event::Online { peer, .. } => self.online(peer.address().as_str()),
             client::Event::Offline { .. } => self.input(Input::Offline),
             client::Event::Ended { .. } => self.end(),
+            client::Event::PeerAdded { peer } => {
+                self.input(Input::PeerThere { address: peer.address().as_str() });
+            }
             client::Event::PeerRemoved { peer } => {
                 self.input(Input::PeerGone { address: peer.address().as_str() });
             }

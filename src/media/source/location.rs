@@ -74,6 +74,7 @@ impl RtspUrl {
     }
 
     /// The host and the port, where it is certain which those are.
+    #[cfg(any(test, feature = "gst"))]
     pub(in crate::media) fn host(&self) -> Option<(&str, u16)> {
         let (scheme, rest) = self.0.split_once("://")?;
         let authority = rest.get(..end_of_authority(rest))?;
