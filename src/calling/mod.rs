@@ -3,7 +3,7 @@
 //! [`Calling`] makes calls by way of a [`Client`](crate::Client). [`Calling::watch`] receives what another peer sends, a
 //! camera for instance: encoded frames, as a stream.
 //!
-//! Below that, [`call`](crate::call) is signalling without media, and [`rtc`](crate::rtc) is media without peers. The core of this module
+//! Below that, [`call`](crate::call) is signalling without media, and [`rtc`] is media without peers. The core of this module
 //! connects them: each admitted call has a seat and a session, and descriptions and candidates are passed between the
 //! two. Whichever ends first, both end in one place with one reason.
 //!

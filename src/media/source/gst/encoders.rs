@@ -34,7 +34,7 @@ pub struct EncoderInfo {
     /// The preferred encoders that were rejected, in the order they were tried.
     pub tried: Vec<Rejected>,
     /// The encoder for the small rendition, by its GStreamer name; `None` if there is no such rendition. It is not tried
-    /// before the rendition is wanted: see [`CaptureSettings::small_rendition`].
+    /// before the rendition is wanted: see [`CaptureSettings::small`].
     pub small: Option<String>,
 }
 
