@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use gst::prelude::*;
@@ -263,25 +263,40 @@ fn path_text(path: &Path) -> Result<&str, MediaError> {
 /// Test frames that come later than this are not shown: a machine that can't make them in time would lag ever more.
 const LATEST: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
-/// What becomes of a test frame for `pts` that is drawn at `now`, in running time. One that is late by more than a frame
-/// gets the time at which it was drawn: no camera captures the past.
-fn drawn_at(pts: gst::ClockTime, now: gst::ClockTime, fps: u32) -> Option<gst::ClockTime> {
+/// What becomes of a test frame for `pts` that is drawn at `now`, in running time, after one of `last`. One that is late by
+/// more than a frame gets the time at which it was drawn: no camera captures the past. So does one that would be older
+/// than the last.
+fn drawn_at(
+    pts: gst::ClockTime,
+    last: Option<gst::ClockTime>,
+    now: gst::ClockTime,
+    fps: u32,
+) -> Option<gst::ClockTime> {
     let late = now.saturating_sub(pts);
     let frame = gst::ClockTime::SECOND / u64::from(fps.max(1));
-    if late > LATEST { None } else { Some(if late > frame { now } else { pts }) }
+    if late > LATEST {
+        return None;
+    }
+    let drawn = if late > frame { now } else { pts };
+    Some(
+        last.map_or(drawn, |last| if drawn > last { drawn } else { now.max(last + gst::ClockTime::NSECOND) }),
+    )
 }
 
 /// Draws the clock and the counter into each frame.
 fn burn_into(tee: &gst::Element, settings: &CaptureSettings, counter: Arc<AtomicU32>) {
     let (width, height, fps) = (settings.width as usize, settings.height as usize, settings.fps);
     let pad = tee.static_pad("sink").expect("a tee has a sink pad");
+    let last = Mutex::new(None);
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let now = pad.parent_element().and_then(|tee| tee.current_running_time());
         if let Some(buffer) = info.buffer_mut()
             && let Some((pts, now)) = buffer.pts().zip(now)
         {
             // Not `Drop`: see `gate`.
-            let Some(drawn) = drawn_at(pts, now, fps) else { return gst::PadProbeReturn::Handled };
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(drawn) = drawn_at(pts, *last, now, fps) else { return gst::PadProbeReturn::Handled };
+            *last = Some(drawn);
             if drawn != pts {
                 buffer.make_mut().set_pts(drawn);
             }
@@ -453,8 +468,22 @@ mod tests {
             ("too late", 1000, 1501, None),
         ];
         for (what, pts, now, expected) in table {
-            assert_eq!(drawn_at(ms(pts), ms(now), 30), expected.map(ms), "{what}");
+            assert_eq!(drawn_at(ms(pts), None, ms(now), 30), expected.map(ms), "{what}");
         }
+    }
+
+    #[test]
+    fn test_frames_never_go_back_in_time() {
+        let ms = gst::ClockTime::from_mseconds;
+        let mut last = None;
+        // At 10 fps: the second is late by more than a frame, the others are not.
+        for (pts, now) in [(0, 0), (100, 250), (200, 270), (300, 310), (400, 400)] {
+            let drawn = drawn_at(ms(pts), last, ms(now), 10);
+            assert!(drawn > last, "{drawn:?} after {last:?}");
+            last = drawn;
+        }
+        assert_eq!(last, Some(ms(400)), "and go on as they come");
+        assert!(drawn_at(ms(400), last, ms(390), 10) > last, "even if the clock is behind");
     }
 
     #[test]
