@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { judge } from './axe.mjs';
 import { freePort, scenario, until } from './harness.mjs';
-import { HANGUP, as, online, words } from './page.mjs';
+import { HANGUP, as, online, viewers, watch, words } from './page.mjs';
 
 const PERSON = '#people button';
 /** Sent tracks that are live, by kind. */
@@ -185,6 +185,25 @@ scenario('a person shares the screen, and chooses another camera', { needs: ['ch
     "symple.player.connection.getSenders().find(({ track }) => track?.kind === 'video').track.getSettings().deviceId"));
   await sees(b);
   assert.equal(await a.evaluate(SENDS), 'audio video');
+});
+
+scenario('a call to a person keeps the video until it is answered, and gives it back', { needs: ['chromium'] }, async (s) => {
+  const camera = await s.camera();
+  const open = async (name) => {
+    const page = await watch(await s.chromium({ devices: true }), camera.url, { before: as(name) });
+    await viewers(camera, name === 'ann' ? 1 : 2);
+    return page;
+  };
+  const [a, b] = [await open('ann'), await open('bob')];
+  await a.click(PERSON);
+  await until('Bob is asked', () => b.visible('#accept'));
+  for (const page of [a, b]) await page.moves('#video', 10);
+  await b.click('#accept');
+  for (const page of [a, b]) await sees(page);
+  await viewers(camera, 0);
+  await a.click(HANGUP);
+  for (const page of [a, b]) await page.moves('#video', 10);
+  await viewers(camera, 2);
 });
 
 scenario('a call is declined, given up, and answered without a camera', { needs: ['chromium'] }, async (s) => {
