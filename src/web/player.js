@@ -180,7 +180,7 @@ export class Player extends Emitter {
     for (const { receiver: { track }, currentDirection: way } of this.#connection.getTransceivers()) {
       if (this.remote.getTracks().includes(track) && way !== 'sendrecv' && way !== 'recvonly') {
         this.remote.removeTrack(track);
-        if (track.kind === 'video') this.#shown = null;
+        if (!this.seen) this.#shown = null;
         this.emit('state', this.state);
       }
     }
@@ -256,7 +256,8 @@ export class Player extends Emitter {
     }
     await this.#connection.setRemoteDescription(description); // an open offer of ours is rolled back
     if (description.type === 'offer') {
-      this.#send();
+      // Later changes come by send(), and adding a track again would make another section.
+      if (!this.#connection.currentRemoteDescription) this.#send();
       askCaptureTime(this.#connection.getTransceivers());
       await this.#tell();
     }

@@ -150,6 +150,19 @@ scenario('of two offers that cross the caller\'s counts, and the callee makes it
     await page.evaluate("pair.forEach(({ player, stream, camera }) => { stream.addTrack(camera); player.send('video', camera); })");
     await agree('sendrecv sendrecv', true);
   }
+  // An offer that comes between a new track in the stream and its turn to be sent makes no section for it.
+  await page.evaluate("pair.forEach(({ player, stream, camera }) => { stream.removeTrack(camera); player.send('video', null); })");
+  await agree('sendrecv inactive', false);
+  const generation = () => page.evaluate("pair[0].player.connection.currentRemoteDescription.sdp.match(/a=ice-ufrag:(.*)/)[1]");
+  const before = await generation();
+  await page.evaluate("pair[1].stream.addTrack(pair[1].camera); pair[0].player.restart()");
+  await until('the answer', async () => (await generation()) !== before);
+  await page.evaluate("pair[1].player.send('video', pair[1].camera)");
+  await until('the video of one', async () => {
+    const { stable, same, seen, ways } = await page.evaluate(AGREED);
+    return (stable && same && seen[0]) || Promise.reject(new Error(JSON.stringify({ ways, seen })));
+  }, { within: 10_000 });
+  assert.deepEqual(await page.evaluate('pair.map(({ player }) => player.connection.getTransceivers().length)'), [2, 2]);
 });
 
 scenario('a person shares the screen, and chooses another camera', { needs: ['chromium'] }, async (s) => {
