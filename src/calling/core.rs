@@ -420,7 +420,7 @@ impl Core {
     }
 
     /// Acts as if a session had reported that its media is connected.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "camera"))]
     pub(crate) fn connect(&mut self, peer: &str, now: Instant) {
         let found = self.seats.iter().find(|(_, seat)| seat.peer.as_str() == peer);
         let call = *found.expect("it called").0;

@@ -115,7 +115,7 @@ impl Offers {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "camera"))]
 mod tests {
     use std::time::Duration;
 

@@ -138,7 +138,7 @@ pub(crate) fn choose<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::VIDEO_H264;
+    use crate::media::{Codec, VIDEO_H264};
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
@@ -219,6 +219,7 @@ mod tests {
         assert!(all.contains(last) && all.contains("-9996of2 a9996"), "{all}");
     }
 
+    #[cfg(feature = "camera")]
     #[test]
     fn the_best_of_what_is_wanted_is_chosen() {
         let mut small = StreamInfo::new(StreamId(3), Codec::H264);
