@@ -115,7 +115,8 @@ impl Offers {
     }
 }
 
-#[cfg(all(test, feature = "camera"))]
+#[cfg(test)]
+#[cfg(feature = "camera")]
 mod tests {
     use std::time::Duration;
 
