@@ -119,8 +119,8 @@ export function sayDevices(devices) {
   for (const [kind, all] of Object.entries(devices || {})) {
     const select = $(`device-${kind}`);
     const options = all.map(({ id, name, used }) => Object.assign(document.createElement('option'), { value: id, textContent: name, selected: used }));
-    const known = [...select.options].map(({ value, textContent, selected }) => `${value} ${textContent} ${selected}`).join();
-    if (options.map(({ value, textContent, selected }) => `${value} ${textContent} ${selected}`).join() !== known) select.replaceChildren(...options);
+    const text = (list) => list.map(({ value, textContent, selected }) => `${value} ${textContent} ${selected}`).join();
+    if (text(options) !== text([...select.options])) select.replaceChildren(...options);
     select.disabled = !all.length;
   }
 }
