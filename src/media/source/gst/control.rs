@@ -300,7 +300,7 @@ impl Control {
     /// Announces what comes after an encoder that failed.
     fn encoder_replaced(&mut self, stream: StreamId, failed: &str, words: &str) {
         let small = self.plan.stream(stream).is_some_and(|stream| stream.maker == Maker::Small);
-        let candidates = if small { &mut self.plan.small } else { &mut self.plan.encoder };
+        let Some(candidates) = self.plan.candidates_mut(stream) else { return };
         let then = match candidates.name() {
             "" if small => "there is no other, so this rendition is no longer offered".to_owned(),
             "" => "there is no other".to_owned(),
