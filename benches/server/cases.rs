@@ -51,6 +51,31 @@ pub(crate) fn direct(subject: &Subject, case: &Direct) -> f64 {
     })
 }
 
+/// One peer sends to another at a fixed rate, so that the server sleeps between messages: microseconds per message.
+pub(crate) fn paced(subject: &Subject, per_second: u32, bytes: usize, messages: u32) -> f64 {
+    let mut load = Load::new(subject.address);
+    let peers = admit(&mut load, 2, |_| Some("room".into()));
+    load.settle();
+    let text = message(&peers[0], Some(&peers[1]), bytes);
+    subject.cost(|| {
+        let (mut sent, mut came, began, deadline) = (0, 0, Instant::now(), Deadline::new());
+        while came < messages {
+            deadline.check(|| format!("{came} of {sent} messages arrived"));
+            let mut wait = WAIT;
+            if sent < messages {
+                wait = (sent * Duration::from_secs(1) / per_second).saturating_sub(began.elapsed());
+                if wait.is_zero() {
+                    load.send(0, &text);
+                    sent += 1;
+                    continue;
+                }
+            }
+            load.turn(wait, |_, _, text| came += u32::from(is(text, "message")));
+        }
+        came as usize
+    })
+}
+
 /// One peer sends to its whole room, two messages at a time: microseconds per delivery.
 pub(crate) fn fan_out(subject: &Subject, members: usize, messages: usize) -> f64 {
     let mut load = Load::new(subject.address);

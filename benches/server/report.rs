@@ -52,11 +52,20 @@ impl Case {
 
 impl Unit {
     fn show(&self, value: f64) -> String {
+        let name = match self {
+            Unit::Microseconds => "µs",
+            Unit::Kilobytes => "KB",
+            Unit::Megabytes => "MB",
+        };
+        format!("{} {name}", self.number(value))
+    }
+
+    fn number(&self, value: f64) -> String {
         match self {
-            Unit::Microseconds if value < 20.0 => format!("{value:.2} µs"),
-            Unit::Microseconds => format!("{value:.0} µs"),
-            Unit::Kilobytes => format!("{:.1} KB", value / 1024.0),
-            Unit::Megabytes => format!("{:.1} MB", value / f64::from(1 << 20)),
+            Unit::Microseconds if value < 20.0 => format!("{value:.2}"),
+            Unit::Microseconds => format!("{value:.0}"),
+            Unit::Kilobytes => format!("{:.1}", value / 1024.0),
+            Unit::Megabytes => format!("{:.1}", value / f64::from(1 << 20)),
         }
     }
 }
@@ -72,6 +81,9 @@ fn table() -> Vec<Case> {
         Case::cpu("direct, 50 pairs, 16 in flight, 200 B, per message", direct(50, 16, 200, 50_000)),
         Case::cpu("the same, 4096 B", direct(50, 16, 4096, 20_000)),
         Case::cpu("direct, 1 pair, 1 in flight, 200 B, per message", direct(1, 1, 200, 5_000)),
+        Case::cpu("direct, 1 pair, 1000 messages a second, 200 B, per message", |s| {
+            cases::paced(s, 1000, 200, 3000)
+        }),
         Case::cpu("fan-out to 1000 in a room, per delivery", |s| cases::fan_out(s, 1000, 100)),
         Case::cpu("200 join one room at once, per delivered frame", |s| cases::join(s, 200)),
         Case::cpu("2000 join one room at once, per announced peer", |s| cases::storm(s, 2000, 0))
@@ -102,42 +114,69 @@ pub(crate) fn run() {
     println!("{}", machine(cores));
     println!();
     println!(
-        "| | symple, one thread per core | symple, one thread | floor, one thread | ratio of one thread | rounds |"
+        "| | symple, one thread per core | share of the busiest | symple, one thread | floor, one thread | \
+         ratio of one thread | rounds |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     // As with cargo's own: arguments select the cases whose names contain them. `--bench` comes from cargo.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let chosen = |case: &Case| words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()));
     for case in table().into_iter().filter(chosen) {
         let mut figures = kinds.map(|_| Vec::new());
+        let mut shares = Vec::new();
         for round in 0..case.rounds {
             if round > 0 && began.elapsed() > BUDGET {
                 break;
             }
             for (kind, figures) in kinds.iter().zip(&mut figures) {
                 if case.floor || !matches!(kind, Kind::Floor) {
-                    figures.push((case.run)(&Subject::start(*kind)));
+                    let subject = Subject::start(*kind);
+                    figures.push((case.run)(&subject));
+                    if matches!(kind, Kind::Server { threads: 2.. }) {
+                        shares.push(subject.busiest());
+                    }
                 }
             }
         }
         let rounds = figures[0].len();
-        let [all, one, floor] = figures.map(median);
-        let show = |value: Option<f64>| value.map_or("–".to_owned(), |value| case.unit.show(value));
-        let ratio = one.zip(floor).map_or("–".to_owned(), |(one, floor)| {
+        let [all, one, floor] = figures.map(|mut figures| {
+            figures.sort_by(f64::total_cmp);
+            figures
+        });
+        let show = |figures: &[f64]| shown(&case.unit, figures);
+        let ratio = median(&one).zip(median(&floor)).map_or("–".to_owned(), |(one, floor)| {
             let ratio = one / floor;
             let digits = if ratio < 0.1 { 3 } else { 2 };
             format!("{ratio:.digits$}")
         });
-        println!("| {} | {} | {} | {} | {ratio} | {rounds} |", case.name, show(all), show(one), show(floor));
+        shares.sort_by(f64::total_cmp);
+        let share = median(&shares).map_or("–".to_owned(), |share| format!("{:.0} %", 100.0 * share));
+        println!(
+            "| {} | {} | {share} | {} | {} | {ratio} | {rounds} |",
+            case.name,
+            show(&all),
+            show(&one),
+            show(&floor)
+        );
     }
     println!();
     println!("{:.0} s in total; load of the machine at the end {}", began.elapsed().as_secs_f64(), load());
 }
 
-/// `None` of none.
-fn median(mut figures: Vec<f64>) -> Option<f64> {
-    figures.sort_by(f64::total_cmp);
+/// `None` of none; `figures` are sorted.
+fn median(figures: &[f64]) -> Option<f64> {
     figures.get(figures.len() / 2).copied()
+}
+
+/// The median, and between which figures it lies; `figures` are sorted.
+fn shown(unit: &Unit, figures: &[f64]) -> String {
+    let Some(middle) = median(figures) else { return "–".to_owned() };
+    match figures {
+        [least, .., most] => {
+            format!("{} ({} to {})", unit.show(middle), unit.number(*least), unit.number(*most))
+        }
+        _ => unit.show(middle),
+    }
 }
 
 /// The machine on which this was measured.

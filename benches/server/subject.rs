@@ -87,15 +87,27 @@ impl Subject {
         last
     }
 
-    /// The first word of `schedstat` is nanoseconds on a CPU. No thread ends while a case runs.
     fn cpu_now(&self) -> Duration {
+        self.threads().iter().sum()
+    }
+
+    /// The share of its busiest thread in the CPU time of all, since it started.
+    pub(crate) fn busiest(&self) -> f64 {
+        let threads = self.threads();
+        let most = threads.iter().max().expect("it runs").as_secs_f64();
+        most / threads.iter().sum::<Duration>().as_secs_f64()
+    }
+
+    /// The CPU time of each thread. The first word of `schedstat` is nanoseconds on a CPU. No thread ends while a case
+    /// runs.
+    fn threads(&self) -> Vec<Duration> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let on_cpu = tasks.map(|task| {
             let path = task.expect("it runs").path().join("schedstat");
             let text = fs::read_to_string(path).expect("the kernel has CONFIG_SCHED_INFO");
-            text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("nanoseconds")
+            text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).map(Duration::from_nanos)
         });
-        Duration::from_nanos(on_cpu.sum())
+        on_cpu.map(|time| time.expect("nanoseconds")).collect()
     }
 
     /// Its resident memory in bytes.
