@@ -32,7 +32,10 @@ check 'a camera is plugged in' test -c /dev/video0
 check 'the program takes it' says 'encoder: ' ./symple camera --source /dev/video0 --size 640x360 --check
 SYMPLE_TEST_DEVICE=/dev/video0 check 'it is captured, encoded and watched over sockets' \
   says 'test result: ok. 1 passed' ./device_call --nocapture a_device_is_watched
-grep -E 'pictures by|Format' /tmp/said
+grep -E 'frames by|Format' /tmp/said
+SYMPLE_TEST_DEVICE=/dev/video0 check 'it is reconfigured while it is watched, and the viewer sees the new size' \
+  says 'test result: ok. 1 passed' ./device_call --nocapture a_device_is_reconfigured_while_it_is_watched
+grep -E '^captured|Format' /tmp/said
 
 check 'it is listed' says 'vivid' ./symple devices
 ./symple camera --source /dev/video0 --size 640x360 >/tmp/camera 2>&1 &

@@ -34,7 +34,7 @@ struct Viewer {
     pending: Option<SdpPendingOffer>,
     call: Option<CallId>,
     video: Option<Mid>,
-    enough: Enough,
+    enough: Box<dyn FnMut(&Watched) -> bool + Send>,
     hung_up: bool,
     watched: Watched,
 }
@@ -48,6 +48,18 @@ pub(crate) struct Enough {
 
 /// Watches until everything has arrived, and hangs up.
 pub(crate) async fn watch(side: Side, calls: bool, enough: Enough) -> Watched {
+    let Enough { pictures, sounds } = enough;
+    let all = move |came: &Watched| came.pictures.len() >= pictures && came.sounds.len() >= sounds;
+    watch_until(side, calls, all).await
+}
+
+/// Watches until `enough` is true, and hangs up. It is asked after each frame.
+pub(crate) async fn watch_until(
+    side: Side,
+    calls: bool,
+    enough: impl FnMut(&Watched) -> bool + Send + 'static,
+) -> Watched {
+    let enough = Box::new(enough);
     let mut rtc = Rtc::builder()
         .set_crypto_provider(Arc::new(crypto::provider()))
         .clear_codecs()
@@ -164,9 +176,7 @@ impl Viewer {
     }
 
     fn count(&mut self) {
-        let Enough { pictures, sounds } = self.enough;
-        let came = (self.watched.pictures.len(), self.watched.sounds.len());
-        if came.0 >= pictures && came.1 >= sounds && !self.hung_up {
+        if !self.hung_up && (self.enough)(&self.watched) {
             self.hung_up = true;
             let call = self.call.expect("it is connected");
             self.side.calls.hangup(call, "seen enough", Instant::now()).expect("it is active");
