@@ -1,4 +1,4 @@
-// Faults of the programs at both ends: servers, sources and viewers that go, and come back.
+// Faults at the ends of the network: servers and sources that stop and come back.
 
 import { until } from '../browser/harness.mjs';
 import { assert, pause } from './world.mjs';
@@ -8,12 +8,12 @@ const restarts = (seconds) => async (w) => {
   await pause(seconds * 1000);
   await w.serve();
   const began = Date.now();
-  await until('the call is known again', async () => (await w.page.evaluate('symple.client.online && !symple.calls.list()[0]?.gone')));
-  w.s.note(`the call is known again ${Date.now() - began} ms after the start`);
+  await until('the page knows the call again', async () => (await w.page.evaluate('symple.client.online && !symple.calls.list()[0]?.gone')));
+  w.s.note(`the page knows the call again ${Date.now() - began} ms after the start`);
   return began;
 };
 
-/** The picture goes on, in the same call. */
+/** The video continued, in the same call. */
 const went = (found) => {
   assert.ok(found.longest <= 1000, `no frame for ${found.longest} ms`);
   assert.equal(found.call, 'the same');
@@ -31,7 +31,7 @@ export const ENDS = [
     },
     check(found) {
       const said = found.said.find(({ text }) => /has no picture at the moment/.test(text));
-      assert.ok(said && said.after <= 1500, `the reason is there after ${said?.after} ms`);
+      assert.ok(said && said.after <= 1500, `the page showed the reason after ${said?.after} ms`);
       assert.equal(found.call, 'the same');
     },
   },

@@ -1,5 +1,5 @@
-// Each fault is made real, and the time until a viewer has the picture again is measured: `make test-heal`, or
-// `node --test --test-name-pattern='address' tests/heal/heal.test.mjs` for some. A table of all is printed at the end.
+// Causes each fault for real, and measures how long it takes until a viewer sees the picture again: `make test-heal`, or
+// `node --test --test-name-pattern='address' tests/heal/heal.test.mjs` for some of them. Prints a table at the end.
 
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
@@ -29,7 +29,7 @@ scenario('heals: a viewer is killed', { needs: ['chromium', lacking] }, async (s
   await w.camera.says(/call 1: ended/);
   const took = Date.now() - began;
   s.note(`the camera notices after ${seconds(took)} s`);
-  // Nothing is heard of it for 8 s, by a machine that is busy.
+  // The camera gives up a silent viewer after 8 s; one more for a busy machine.
   assert.ok(took <= 9000, `after ${took} ms`);
 });
 

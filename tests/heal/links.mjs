@@ -1,4 +1,4 @@
-// Faults of the network between viewer and camera, and a viewer's machine that sleeps.
+// Faults of the network between viewer and camera, and a viewer's machine that goes to sleep.
 
 import { assert, pause } from './world.mjs';
 
@@ -17,10 +17,10 @@ const losing = (share) => async (w) => {
   w.street.mends();
 };
 const LOSING = 20_000;
-/** Key frames decoded in that time, at one each 10 s without a fault. */
+/** The maximum number of key frames decoded in that time; without faults there is one every 10 s. */
 const KEY_FRAMES = 8;
 const keys = ({ before, after }) => after.decoded - before.decoded;
-const words = (w) => `${w.after.asked - w.before.asked} key frames asked for, ${keys(w)} decoded`;
+const words = (w) => `${w.after.asked - w.before.asked} key frames requested, ${keys(w)} decoded`;
 
 export const LINKS = [
   { fault: "the viewer's address changes", aim: 3, act: ({ street }) => void street.readdresses('viewer') },

@@ -1,5 +1,5 @@
-// Networks of their own for a camera, a server and a viewer, with a router between them: addresses change, cables are
-// pulled, and packets get lost, as they do outside.
+// Network namespaces for a camera, a server and a viewer, connected by a router: addresses change, cables are
+// unplugged, and packets get lost, as in real networks.
 //
 //   camera 10.84.1.2 ──┐                ┌── 10.84.2.2 viewer (eth0)
 //   server 10.84.4.2 ──┴──── router ────┴── 10.84.3.2 viewer (eth1, down until `switches`)
@@ -12,17 +12,17 @@ import { found } from '../browser/harness.mjs';
 export const CAMERA = '10.84.1.2';
 export const SERVER = '10.84.4.2';
 const VIEWER = '10.84.2.2';
-/** Where each goes when it changes its address without changing its network. */
+/** Their new addresses, in the same networks. */
 const ELSEWHERE = { camera: '10.84.1.77', viewer: '10.84.2.77' };
 const CABLES = [['camera', 'eth0', CAMERA], ['server', 'eth0', SERVER], ['viewer', 'eth0', VIEWER], ['viewer', 'eth1', '10.84.3.2']];
 
-/** The reason why there can be no such networks here. */
+/** Why such networks cannot be created here; empty if they can. */
 export function lacking() {
   if (!found('nft')) return 'no nft here (Debian: nftables)';
   const name = `symple-try-${process.pid}`;
   const made = attempt('ip', 'netns', 'add', name) === undefined && attempt('ip', 'netns', 'exec', name, 'nft', 'add', 'table', 'inet', 'try') === undefined;
   attempt('ip', 'netns', 'del', name);
-  return made ? '' : 'no network namespaces with packet filters can be made here (root and iproute2 are needed)';
+  return made ? '' : 'cannot create network namespaces with packet filters here (root and iproute2 are needed)';
 }
 
 export class Street {
@@ -47,10 +47,10 @@ export class Street {
     this.#in('router', 'nft', 'add table inet heal; add chain inet heal forward { type filter hook forward priority 0; }');
   }
 
-  /** A program's command and arguments, to be run at one of the places. */
+  /** The command and arguments that run a program in one of the namespaces. */
   at(part, command, ...args) { return ['ip', ['netns', 'exec', this.#name(part), command, ...args]]; }
 
-  /** A file that starts Chromium at a place. */
+  /** The path of a script that starts Chromium in a namespace. */
   browser(part = 'viewer') {
     const path = join(this.s.dir, `browser-${part}-${this.id}`);
     const [command, args] = this.at(part, found('chromium'));
@@ -59,41 +59,41 @@ export class Street {
     return path;
   }
 
-  /** Another address in the same network, as from another DHCP lease. */
+  /** Changes the address within the same network, as another DHCP lease does. */
   readdresses(part) {
     const address = part === 'camera' ? CAMERA : VIEWER;
     this.#ip(part, 'address', 'del', `${address}/24`, 'dev', 'eth0');
     this.#plug(part, 'eth0', ELSEWHERE[part]);
   }
 
-  /** The viewer's first network ends, and another begins: from Wi-Fi to a mobile network. */
+  /** Moves the viewer to its second network, as from Wi-Fi to a mobile network. */
   switches() {
     this.unplugs();
     this.#plug('viewer', 'eth1', '10.84.3.2');
   }
 
-  /** The viewer's cable is pulled, which its system notices. */
+  /** Unplugs the viewer's cable, which its system notices. */
   unplugs() { this.#ip('viewer', 'link', 'set', 'eth0', 'down'); }
 
-  /** It is back; the route is from DHCP. */
+  /** Plugs it in again, and restores the route as DHCP does. */
   plugs() {
     this.#ip('viewer', 'link', 'set', 'eth0', 'up');
     this.#ip('viewer', 'route', 'replace', 'default', 'via', gateway(VIEWER));
   }
 
-  /** Nothing passes between the viewer and the others any more, and nobody is told. */
+  /** Silently drops all packets between the viewer and the others. */
   cuts() { this.#rules('drop'); }
 
-  /** A share of all packets between the viewer and the others is lost, both ways. */
+  /** Drops a share of the UDP packets between the viewer and the others, in both directions. */
   loses(share) { this.#rules(`meta l4proto udp numgen random mod 1000 < ${Math.round(share * 1000)} drop`); }
 
-  /** The viewer's link carries so many kbit/s from the camera, and queues for up to 300 ms before it drops; null: all. */
+  /** Limits the viewer's link to `kbit` kbit/s from the camera, with a queue of 300 ms; null removes the limit. */
   narrows(kbit) {
     this.#in('router', 'tc', 'qdisc', kbit ? 'replace' : 'del', 'dev', 'viewer-eth0', 'root',
       ...(kbit ? ['tbf', 'rate', `${kbit}kbit`, 'burst', '4kb', 'latency', '300ms'] : []));
   }
 
-  /** Everything passes again. */
+  /** Stops dropping packets. */
   mends() { this.#rules(); }
 
   #rules(...rules) {
@@ -117,7 +117,7 @@ function run(...words) {
   if (failed !== undefined) throw new Error(`${words.join(' ')}: ${failed}`);
 }
 
-/** Undefined, or why it failed. */
+/** Runs a command. Returns undefined, or why it failed. */
 function attempt(command, ...args) {
   const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
   return status === 0 ? undefined : String(error?.message ?? stderr).trim();

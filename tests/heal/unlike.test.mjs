@@ -1,4 +1,4 @@
-// Viewers on unlike networks: each as if it were alone. Three watch on a fast link, one on 300 kbit/s.
+// Viewers on different networks do not affect each other. Three watch on a fast link, one on 300 kbit/s.
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ scenario('one viewer on 300 kbit/s beside three fast ones costs them nothing, an
   const fast = await s.chromium({ executablePath: street.browser('server') });
   const pages = [];
   for (let i = 0; i < FAST; i += 1) pages.push(await watch(fast, URL, { before: seen }));
-  await until('the fast ones have everything', async () => {
+  await until('the fast viewers get the full stream', async () => {
     const { bitrate, sessions } = await status(pages[0]);
     return bitrate >= 1_400_000 && sessions.length === FAST && sessions.every((session) => session.share === 'full');
   }, { within: 30_000 });
@@ -34,7 +34,7 @@ scenario('one viewer on 300 kbit/s beside three fast ones costs them nothing, an
   street.narrows(SLOW);
   const slow = await watch(await s.chromium({ executablePath: street.browser() }), URL);
   const began = Date.now();
-  await until('the slow one gets the small rendition', async () => (await share(slow))?.share === 'small', { within: 20_000 });
+  await until('the slow viewer gets the small rendition', async () => (await share(slow))?.share === 'small', { within: 20_000 });
   const decided = Date.now() - began;
   const small = (await share(slow)).shareCode;
   await until('it is shown', async () => (await share(slow)).rendition === 1, { within: 10_000 });
@@ -44,7 +44,7 @@ scenario('one viewer on 300 kbit/s beside three fast ones costs them nothing, an
     return !hidden && text;
   });
 
-  // Ten seconds of all.
+  // Observe all of them for ten seconds.
   const [frames, of] = [await decoded(slow), await Promise.all(pages.map(decoded))];
   const bitrates = [];
   for (let i = 0; i < 20; i += 1) {
@@ -58,7 +58,7 @@ scenario('one viewer on 300 kbit/s beside three fast ones costs them nothing, an
   s.note(`the others: ${rates.join(', ')} fps, ${least / 1000} to ${Math.max(...bitrates) / 1000} of ${before.bitrate / 1000} kbit/s`);
   assert.equal(small, 'network');
   assert.match(words, /^Smaller picture: the network carries \d+ kbit\/s/);
-  assert.ok(least >= 0.9 * before.bitrate, `the encoder went down to ${least}`);
+  assert.ok(least >= 0.9 * before.bitrate, `the encoder's bitrate went down to ${least}`);
   assert.ok(rate >= 5, `${rate} fps`);
   const { sessions } = await status(pages[0]);
   assert.equal(sessions.filter((session) => session.share === 'full').length, FAST);
@@ -66,6 +66,6 @@ scenario('one viewer on 300 kbit/s beside three fast ones costs them nothing, an
   // Its link is fast again.
   street.narrows(null);
   const mended = Date.now();
-  await until('it gets everything again', async () => (await share(slow)).rendition === 0, { within: 20_000 });
-  s.note(`everything again ${Date.now() - mended} ms after the link`);
+  await until('it gets the full stream again', async () => (await share(slow)).rendition === 0, { within: 20_000 });
+  s.note(`the full stream again ${Date.now() - mended} ms after the link was fast again`);
 });

@@ -1,5 +1,5 @@
-// Notes what a viewer sees: each frame, each text of the page, and each state of a connection, with the time. Runs in
-// the page, before its own scripts.
+// Records what a viewer sees, with times: each frame, each text of the page, and each state of a connection. Runs in
+// the page, before the page's own scripts.
 
 globalThis.witness = (() => {
   const now = () => Date.now();
@@ -39,18 +39,18 @@ globalThis.witness = (() => {
     const next = { state, line, text: text('state') };
     const last = said.at(-1);
     if (last?.state !== next.state || last.line !== next.line || last.text !== next.text) said.push({ at: now(), ...next });
-    // Not on each change: between two of them the page is incomplete, which nobody sees.
+    // Once for each painted frame, not on each change: nobody sees the incomplete states in between.
     requestAnimationFrame(look);
   }
   requestAnimationFrame(look);
 
   return {
-    /** The key frames that the newest connection asked for, and decoded. */
+    /** The key frames that the newest connection requested and decoded. */
     async keys() {
       const video = [...(await newest.getStats()).values()].find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video');
       return { asked: video.pliCount + video.firCount, decoded: video.keyFramesDecoded };
     },
-    /** What happened since: { frames, said, paths, made, last }. */
+    /** What happened since then: { frames, said, paths, made, last }. */
     since: (at) => ({
       made,
       last: frames.at(-1) ?? null,

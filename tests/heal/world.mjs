@@ -1,4 +1,4 @@
-// A camera and a viewer on a street, and what the viewer saw of a fault.
+// A camera and a viewer in their networks, and what the viewer saw of a fault.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -12,13 +12,13 @@ const WITNESS = readFileSync(new URL('witness.js', import.meta.url), 'utf8');
 const PORT = '4500';
 const RTSP = '8554';
 const SYMPLE = join(TARGET, 'debug/symple');
-/** A debug build on two busy cores encodes this without effort. */
+/** Small enough for a debug build on two busy cores. */
 const SMALL = ['--size', '320x180', '--fps', '20', '--log', process.env.HEAL_LOG ?? 'info'];
-/** Between two frames of 20 a second and this there is no difference that a viewer minds. */
+/** No viewer minds a gap shorter than this. */
 const STILL = 500; // ms
-const CALM = 3000; // ms of frames after which a fault is over
+const CALM = 3000; // ms of steady frames, after which a fault counts as over
 
-/** A viewer's page with a picture, of a camera with a server of its own or, with `server`, on one elsewhere. */
+/** A viewer's page that shows video from a camera, which has its own server or, with `server`, uses one elsewhere. */
 export async function world(s, { server = false, rtsp = false, camera: settings = [] } = {}) {
   const street = new Street(s);
   const w = { s, street };
@@ -41,7 +41,7 @@ export async function world(s, { server = false, rtsp = false, camera: settings 
 const since = (w, at) => w.page.evaluate(`witness.since(${at})`);
 const call = (w) => w.page.evaluate('symple.calls.list().map(({ id }) => id).join()');
 
-/** Waits until frames have come for a while. */
+/** Waits until frames have arrived steadily for a while. */
 export const calm = (w, from, within = 60_000) => until('frames come again', async () => {
   const { frames } = await since(w, from);
   const now = Date.now();
@@ -51,8 +51,8 @@ export const calm = (w, from, within = 60_000) => until('frames come again', asy
 }, { within, every: 250 });
 
 /**
- * Has a fault happen, and returns what the viewer saw of it. `act` resolves when everything works again, or with the
- * time at which it did.
+ * Causes a fault, and returns what the viewer saw of it. `act` resolves when everything works again; it may resolve
+ * to the time at which that was.
  */
 export async function suffer(w, act, { within } = {}) {
   const before = { call: await call(w), made: (await since(w, Infinity)).made };
@@ -68,7 +68,7 @@ export async function suffer(w, act, { within } = {}) {
   const after = await call(w);
   return {
     broken, mended, seen, stops,
-    /** ms from the end of the fault to the first frame of those that go on. */
+    /** ms from the end of the fault to the first frame after the last gap. */
     back: stop ? Math.max(0, stop.to - mended) : 0,
     /** The longest time without a frame, in ms. */
     longest: Math.max(0, ...gaps([last, ...seen.frames]).map(({ from, to }) => to - from)),
@@ -78,7 +78,7 @@ export async function suffer(w, act, { within } = {}) {
   };
 }
 
-/** With HEAL_TRACE set, prints what programs and the page's connections did, with the ms since the fault. */
+/** If HEAL_TRACE is set, prints what the programs and the page's connections did, with the ms since the fault. */
 function traced(w, broken) {
   if (!process.env.HEAL_TRACE) return () => {};
   let [seen, lines] = [w.camera.lines.length, []];
@@ -98,7 +98,7 @@ function traced(w, broken) {
 
 const gaps = (times) => times.slice(1).map((to, i) => ({ from: times[i], to }));
 
-/** What the page showed, each text once, with the seconds since the fault. */
+/** The texts that the page showed, with the seconds since the fault; a repeated text appears once. */
 export const shown = ({ said }) => said.filter(({ text }, i) => text !== said[i - 1]?.text)
   .map(({ after, text }) => `${seconds(after)} s: ${text}`).join('; ') || 'the picture';
 
