@@ -1,23 +1,23 @@
-//! Datagrams that one system call can send: of one size, of which the last may be shorter (UDP GSO).
+//! Datagrams that one system call can send: all of the same size, except that the last may be shorter (UDP GSO).
 
-/// Linux takes at most 64 segments a call (`UDP_MAX_SEGMENTS`), later versions 128.
+/// Linux accepts at most 64 segments per call (`UDP_MAX_SEGMENTS`), newer versions 128.
 const MAX_SEGMENTS: usize = 64;
-/// And no more bytes than a UDP datagram could hold, its headers taken off.
+/// And at most as many bytes as fit into one UDP datagram without its headers.
 const MAX_BYTES: usize = 65_000;
 
-/// Datagrams that are written one behind the other.
+/// Datagrams, one directly after the other.
 #[derive(Debug, Default)]
 pub(in crate::rtc) struct Batch {
     data: Vec<u8>,
     /// The size of the first datagram.
     segment: usize,
     count: usize,
-    /// The last one was shorter: none may follow.
+    /// The last one was shorter, so none may follow.
     is_full: bool,
 }
 
 impl Batch {
-    /// A batch that so many bytes are expected in: room for them is made at once.
+    /// A batch with memory reserved for the expected number of bytes.
     pub(in crate::rtc) fn expecting(bytes: usize) -> Batch {
         Batch { data: Vec::with_capacity(bytes.min(MAX_BYTES)), ..Batch::default() }
     }
@@ -28,7 +28,7 @@ impl Batch {
         self.count == 0 || (fits && !self.is_full && self.count < MAX_SEGMENTS)
     }
 
-    /// Appends a datagram that has room: `write` writes it. Returns its size.
+    /// Appends a datagram that fits; `write` writes it. Returns its size.
     pub(in crate::rtc) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.data.len();
         write(&mut self.data);
@@ -45,7 +45,7 @@ impl Batch {
         self.count == 0
     }
 
-    /// The size of each datagram if there are several, and the data.
+    /// The data, and the size of each datagram if there are several.
     pub(in crate::rtc) fn take(self) -> (Option<usize>, Vec<u8>) {
         ((self.count > 1).then_some(self.segment), self.data)
     }
@@ -55,7 +55,7 @@ impl Batch {
 mod tests {
     use super::*;
 
-    /// How many of these sizes one batch takes, and how it is sent.
+    /// How many datagrams of these sizes fit into one batch, and how it is sent.
     fn joined(sizes: &[usize]) -> (usize, Option<usize>, usize) {
         let mut batch = Batch::default();
         let mut taken = 0;

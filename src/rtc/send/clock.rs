@@ -4,25 +4,25 @@ use std::time::{Duration, Instant};
 
 use crate::media::Frame;
 
-/// A source whose presentation times part from its capture times by more than this began anew.
+/// If a source's presentation times diverge from its capture times by more than this, the source was restarted.
 const JUMP: i64 = 2_000_000_000;
-/// When a stream's presentation times went back, the other stream's may have done so already: how far
-/// apart the two may then be without being set anew.
+/// When the presentation times of one stream go back, those of the other may have done so already: how far apart the
+/// two may then be without a new zero.
 const NEAR: i64 = 100_000_000;
 
-/// The time line of a source. It goes on evenly when the source starts anew at zero (a file that is
-/// repeated, a pipeline that was stopped for a while), and is shared by its streams, so that sound and
-/// pictures stay together. All in nanoseconds.
+/// The timeline of a source. It continues evenly when the source restarts at zero (a file that loops, a pipeline that
+/// was stopped for a while), and all streams of the source share it, so that audio and video stay in sync. All in
+/// nanoseconds.
 #[derive(Debug)]
 pub(in crate::rtc) struct Timeline {
     epoch: Instant,
     /// Presentation time zero on the RTP clock.
     zero: Option<i64>,
-    /// Presentation time zero as the least delayed frame saw it.
+    /// Presentation time zero, according to the least delayed frame.
     earliest: i64,
 }
 
-/// Where a stream has come to.
+/// The position of a stream.
 #[derive(Debug, Default)]
 pub(in crate::rtc) struct Position {
     pts: i64,
@@ -34,7 +34,7 @@ pub(in crate::rtc) struct Position {
 pub(in crate::rtc) struct Timestamp {
     /// RTP time, before each viewer's own offset.
     pub(in crate::rtc) ticks: u32,
-    /// When what it shows happened; never later than its capture.
+    /// The time of what the frame shows; never later than its capture.
     pub(in crate::rtc) wallclock: Instant,
 }
 
@@ -68,7 +68,7 @@ impl Timeline {
         self.zero = Some(zero);
         self.earliest = self.earliest.min(seen);
         position.pts = pts;
-        // Time never goes back for a decoder, not even when the source's does.
+        // A decoder's time never goes back, even if the source's does.
         position.at = zero.saturating_add(pts).max(position.at.saturating_add(1_000_000));
         let ticks = i128::from(position.at) * i128::from(frame.codec.clock_rate()) / 1_000_000_000;
         Timestamp {
@@ -132,7 +132,7 @@ mod tests {
         line.place(&mut audio, &frame(epoch, Codec::Opus, 5000, 5000));
         let after = line.place(&mut video, &frame(epoch, Codec::H264, 5040, 0));
         assert_eq!(after.ticks.wrapping_sub(before.ticks), 40 * 90);
-        // The sound follows the pictures' new zero, though it was captured a little later.
+        // Audio follows the new zero of the video, although it was captured slightly later.
         let sound = line.place(&mut audio, &frame(epoch, Codec::Opus, 5060, 10));
         assert_eq!(sound.ticks, (5050u32) * 48);
         assert_eq!(sound.wallclock, epoch + Duration::from_millis(5050));

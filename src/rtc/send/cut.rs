@@ -1,19 +1,19 @@
 //! Cuts a frame into RTP payloads, once for all viewers.
 //!
-//! A unit that needs several packets is cut evenly: the packets but the last are of one size, so that one
-//! system call can send them all (UDP GSO).
+//! A unit that needs several packets is cut evenly: all packets but the last have the same size, so that one system
+//! call can send them all (UDP GSO).
 
 use std::sync::Arc;
 
 use crate::media::{Codec, Frame};
 
-/// The most bytes of a payload. With the RTP header and its extensions (at most 44), the original number
-/// of a retransmission (2) and the tag of AES-GCM (16) a packet stays at or below 1200 bytes, which
-/// passes wherever WebRTC does.
+/// The maximum size of a payload, in bytes. With the RTP header and its extensions (at most 44), the original sequence
+/// number of a retransmission (2) and the tag of AES-GCM (16), a packet has at most 1200 bytes, which pass wherever
+/// WebRTC works.
 pub(crate) const MAX_PAYLOAD: usize = 1136;
 
-/// With header and tag an audio packet passes an MTU of 1280 over IPv6, too. That is 470 kbit/s for frames of 20 ms, and
-/// close to the 1275 bytes that an Opus frame can have (RFC 6716, 3.2).
+/// With header and tag, an audio packet also fits an MTU of 1280 over IPv6. This allows 470 kbit/s in frames of 20 ms,
+/// and is close to the maximum size of an Opus frame, 1275 bytes (RFC 6716, 3.2).
 const MAX_AUDIO: usize = 1176;
 
 /// The payloads of one frame, in order; the last one gets the marker if the frame is video.
@@ -26,7 +26,7 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    /// The payloads of a frame; none if it is empty or not what its codec says.
+    /// The payloads of a frame; none if it is empty or not valid for its codec.
     pub(crate) fn cut(&mut self, frame: &Frame) -> Payloads {
         match frame.codec {
             Codec::H264 => h264(&frame.data),
@@ -50,15 +50,15 @@ const FRAGMENT: u8 = 28;
 const ACCESS_UNIT_DELIMITER: u8 = 9;
 const FILLER: u8 = 12;
 
-/// Whether a unit is sent. Delimiters and filler say nothing that packets don't. Types 0 and 24 on are no units of
-/// H.264 (table 7-1), and in a packet they would be taken for aggregates and fragments (RFC 6184, 5.2).
+/// Whether a unit is sent. Delimiters and filler contain nothing that receivers of packets need. Types 0 and 24 to 31
+/// are not H.264 units (table 7-1); in a packet they would be read as aggregates and fragments (RFC 6184, 5.2).
 fn is_sent(nal: &[u8]) -> bool {
     matches!(nal[0] & 0x1f, 1..SINGLE_TIME_AGGREGATION)
         && ![ACCESS_UNIT_DELIMITER, FILLER].contains(&(nal[0] & 0x1f))
 }
 
-/// RFC 6184 in non-interleaved mode: neighbouring small NAL units (parameter sets, thin slices) share a
-/// packet, long ones are fragmented.
+/// RFC 6184, non-interleaved mode: consecutive small NAL units (parameter sets, thin slices) share a packet, and large
+/// ones are fragmented.
 fn h264(data: &[u8]) -> Payloads {
     let mut out = vec![];
     let mut small: Vec<&[u8]> = vec![];
@@ -85,7 +85,7 @@ fn aggregate(nals: &[&[u8]], out: &mut Payloads) {
         [] => {}
         [one] => out.push(Arc::from(*one)),
         many => {
-            // RFC 6184 5.7: F is set if it is in any, NRI is the highest of all.
+            // RFC 6184, 5.7: F is set if it is set in any unit, and NRI is the highest of all.
             let f = many.iter().fold(0, |f, n| f | n[0] & 0x80);
             let nri = many.iter().map(|n| n[0] & 0x60).max().unwrap_or(0);
             let mut payload = vec![f | nri | SINGLE_TIME_AGGREGATION];
@@ -111,8 +111,8 @@ fn fragment(nal: &[u8], out: &mut Payloads) {
     }
 }
 
-/// The NAL units of an Annex B byte stream, without start codes and trailing zeros. Bytes without any
-/// start code are taken for one unit.
+/// The NAL units of an Annex B byte stream, without start codes and trailing zeros. Data without a start code counts as
+/// one unit.
 fn nal_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = match start_code(data) {
         Some((_, end)) => &data[end..],
@@ -125,7 +125,7 @@ fn nal_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
                 None => (rest, &rest[rest.len()..]),
             };
             rest = next;
-            // A NAL unit ends with its stop bit; zeros behind it belong to the byte stream (Annex B.1).
+            // A NAL unit ends with its stop bit; zeros after it belong to the byte stream (Annex B.1).
             let len = nal.iter().rposition(|b| *b != 0).map_or(0, |i| i + 1);
             if len > 0 {
                 return Some(&nal[..len]);
@@ -135,7 +135,7 @@ fn nal_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where the next 00 00 01 begins and ends.
+/// The position of the next 00 00 01: start and end.
 fn start_code(data: &[u8]) -> Option<(usize, usize)> {
     let mut i = 2;
     while i < data.len() {
@@ -178,7 +178,7 @@ mod tests {
         nals.iter().flat_map(|n| [&[0, 0, 0, 1][..], n].concat()).collect()
     }
 
-    /// Puts payloads together again, by the RFC and nothing of the code above.
+    /// Reassembles payloads as in the RFC, independently of the code above.
     fn glue(payloads: &Payloads) -> Vec<Vec<u8>> {
         let mut nals: Vec<Vec<u8>> = vec![];
         for p in payloads {
@@ -232,7 +232,7 @@ mod tests {
             let sizes: Vec<usize> = h264(&annex_b(&[nal(5, len)])).iter().map(|p| p.len()).collect();
             let (last, others) = sizes.split_last().expect("cut");
             assert!(others.iter().all(|s| *s == others[0]) && *last <= others[0], "{sizes:?}");
-            // Evenly: the last one lacks less than a byte for each of the others.
+            // Evenly: the last one is shorter by less than a byte for each of the others.
             assert!(others[0] - last < sizes.len(), "{sizes:?}");
         }
     }

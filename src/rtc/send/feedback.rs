@@ -1,8 +1,8 @@
-//! Reads what receivers report: each packet of a compound once, without allocation (RFC 3550, 6; RFC 4585, 6; RFC 5104, 4.3;
-//! draft-alvestrand-rmcat-remb-03; draft-holmer-rmcat-transport-wide-cc-extensions-01).
+//! Reads the reports of receivers: each packet of a compound once, without allocation (RFC 3550, 6; RFC 4585, 6;
+//! RFC 5104, 4.3; draft-alvestrand-rmcat-remb-03; draft-holmer-rmcat-transport-wide-cc-extensions-01).
 //!
-//! Compounds of reduced size pass too (RFC 5506). Unknown packets are skipped. The first malformed packet ends a compound:
-//! nothing behind it can be trusted to be where it seems, and nothing of it is returned.
+//! Reduced-size compounds are accepted too (RFC 5506). Unknown packets are skipped. The first malformed packet ends a
+//! compound: it is ignored, and the position of anything after it is not reliable.
 
 mod transport;
 
@@ -14,9 +14,9 @@ const BYE: u8 = 203;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
 
-/// Of a report block (RFC 3550, 6.4.1).
+/// The size of a report block (RFC 3550, 6.4.1).
 const BLOCK: usize = 24;
-/// Of an entry of FIR (RFC 5104, 4.3.1.1).
+/// The size of a FIR entry (RFC 5104, 4.3.1.1).
 const REQUEST: usize = 8;
 
 /// One thing that a receiver reports.
@@ -37,19 +37,19 @@ pub(crate) enum Feedback<'a> {
         /// The time since then, in 1/65536 s.
         delay_since: u32,
     },
-    /// Packets that the receiver misses.
+    /// Packets that the receiver has not received.
     Nack {
         /// The stream.
         ssrc: u32,
         /// Their sequence numbers.
         numbers: Numbers<'a>,
     },
-    /// A picture was lost.
+    /// A picture was lost (PLI).
     Pli {
         /// The stream.
         ssrc: u32,
     },
-    /// A request for a key frame.
+    /// A request for a key frame (FIR).
     Fir {
         /// The stream.
         ssrc: u32,
@@ -65,7 +65,7 @@ pub(crate) enum Feedback<'a> {
     },
     /// When packets arrived, over all streams.
     Transport(TransportFeedback<'a>),
-    /// The peer's own stream: which time it was at which timestamp.
+    /// A sender report of the peer's own stream: a wall-clock time and the RTP timestamp at that time.
     SenderReport {
         /// The peer's stream.
         ssrc: u32,
@@ -81,7 +81,7 @@ pub(crate) enum Feedback<'a> {
     },
 }
 
-/// What a compound packet, opened, reports.
+/// The reports in a decrypted compound packet.
 pub(crate) fn read(compound: &[u8]) -> Feedbacks<'_> {
     Feedbacks { rest: compound, blocks: &[], requests: &[] }
 }
@@ -90,9 +90,9 @@ pub(crate) fn read(compound: &[u8]) -> Feedbacks<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Feedbacks<'a> {
     rest: &'a [u8],
-    /// Of the packet at hand: report blocks.
+    /// Report blocks left in the current packet.
     blocks: &'a [[u8; BLOCK]],
-    /// Of the packet at hand: requests for key frames.
+    /// Key-frame requests left in the current packet.
     requests: &'a [[u8; REQUEST]],
 }
 
@@ -122,7 +122,7 @@ impl<'a> Iterator for Feedbacks<'a> {
 }
 
 impl<'a> Feedbacks<'a> {
-    /// Reads the next packet: the first that it reports, if it reports anything by itself. `None` if it is malformed, or
+    /// Reads the next packet. Returns its first report, if it has one of its own. `None` if the packet is malformed, or
     /// there is none.
     fn packet(&mut self) -> Option<Option<Feedback<'a>>> {
         let (&[first, kind, a, b], behind) = self.rest.split_first_chunk()?;
@@ -131,8 +131,8 @@ impl<'a> Feedbacks<'a> {
             return None;
         }
         if first & 0x20 != 0 {
-            // The last byte says how much padding there is, itself included. RFC 3550, 6.4.1, wants whole words; but
-            // libwebrtc and str0m fill transport feedback up to a word and count one to three bytes.
+            // The last byte is the number of padding bytes, including itself. RFC 3550, 6.4.1, requires whole words,
+            // but libwebrtc and str0m pad transport feedback to a word with one to three bytes.
             let padding = usize::from(*body.last()?);
             if padding == 0 {
                 return None;
@@ -180,7 +180,7 @@ impl<'a> Feedbacks<'a> {
             }
             (PAYLOAD_FEEDBACK, 15) => match about.split_first_chunk() {
                 Some((b"REMB", remb)) => remb_of(remb).map(Some),
-                // Another application's.
+                // Feedback of another application.
                 _ => Some(None),
             },
             _ => Some(None),
@@ -200,7 +200,7 @@ fn report(block: &[u8; BLOCK]) -> Feedback<'static> {
     }
 }
 
-/// A mantissa of 18 bits and an exponent of 6, behind the number of SSRCs.
+/// An exponent of 6 bits and a mantissa of 18, after the number of SSRCs.
 fn remb_of(remb: &[u8]) -> Option<Feedback<'_>> {
     let (&[count, a, b, c], ssrcs) = remb.split_first_chunk()?;
     let mantissa = u64::from(u32::from_be_bytes([0, a & 3, b, c]));
@@ -215,7 +215,7 @@ fn remb_of(remb: &[u8]) -> Option<Feedback<'_>> {
 pub(crate) struct Ssrcs<'a>(&'a [[u8; 4]]);
 
 impl<'a> Ssrcs<'a> {
-    /// So many, if they are there.
+    /// The first `count`; `None` if there are fewer.
     fn first(bytes: &'a [u8], count: u8) -> Option<Ssrcs<'a>> {
         bytes.as_chunks().0.get(..count.into()).map(Ssrcs)
     }
@@ -231,11 +231,11 @@ impl Iterator for Ssrcs<'_> {
     }
 }
 
-/// The sequence numbers of a NACK (RFC 4585, 6.2.1), as they stand there.
+/// The sequence numbers of a NACK (RFC 4585, 6.2.1), in the order of the packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Numbers<'a> {
     entries: &'a [[u8; 4]],
-    /// Of the entry at hand: its number, and the bits of the numbers behind it that are still to come.
+    /// Of the current entry: its number, and the remaining bits for the numbers after it.
     begun: Option<(u16, u16)>,
 }
 
@@ -244,7 +244,7 @@ impl Iterator for Numbers<'_> {
 
     fn next(&mut self) -> Option<u16> {
         if let Some((number, bits)) = self.begun.filter(|(_, bits)| *bits != 0) {
-            // Bit 0 is the number behind.
+            // Bit 0 stands for the next number.
             self.begun = Some((number, bits & (bits - 1)));
             return Some(number.wrapping_add(bits.trailing_zeros() as u16 + 1));
         }
@@ -260,7 +260,7 @@ impl Iterator for Numbers<'_> {
 mod tests {
     use super::*;
 
-    /// A packet: its first byte's count, its type, and the words behind the header.
+    /// A packet: the count in its first byte, its type, and the words after the header.
     fn packet(count: u8, kind: u8, words: &[u32]) -> Vec<u8> {
         let mut packet = vec![0x80 | count, kind];
         packet.extend((words.len() as u16).to_be_bytes());
@@ -291,7 +291,7 @@ mod tests {
         let words = [&[0x1234, 0x8888_8888, 0x4444_4444, 77, 1, 2][..], &BLOCKS].concat();
         let report = Feedback::SenderReport { ssrc: 0x1234, ntp: 0x8888_8888_4444_4444, rtp: 77 };
         assert!(read(&packet(2, 200, &words)).eq([report].into_iter().chain(blocks())));
-        // What a profile appends is nobody's (RFC 3550, 6.4.3).
+        // Profile-specific extensions are ignored (RFC 3550, 6.4.3).
         let words = [&[0x1234][..], &BLOCKS, &[1, 2, 3]].concat();
         assert!(read(&packet(2, 201, &words)).eq(blocks()));
     }
@@ -346,7 +346,7 @@ mod tests {
         assert!(matches!(&all[..], [Feedback::Bye { ssrcs }] if ssrcs.clone().eq([7, 8])), "{all:?}");
     }
 
-    /// As Chromium sends it: a compound of a report, a description and its estimate, and others of reduced size.
+    /// As sent by Chromium: a compound of a report, a description and an estimate, and several of reduced size.
     #[test]
     fn compounds_and_what_is_unknown_in_them_are_read() {
         let rr = packet(1, 201, &[&[1][..], &BLOCKS[..6]].concat());

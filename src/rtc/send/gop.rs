@@ -6,13 +6,13 @@ use super::track::Cut;
 
 /// A second or two of video: more would take a viewer's decoder too long.
 const MAX_FRAMES: usize = 60;
-/// No viewer joins with more: 300 ms at 16 Mbit/s.
+/// The maximum size for joining: 300 ms at 16 Mbit/s.
 const MAX_BYTES: usize = 600_000;
 const MAX_AGE: Duration = Duration::from_secs(2);
 /// On the RTP clock of video: frames that are only decoded, not shown, are 1 ms apart.
 const APART: u32 = 90;
 
-/// Frames since the last key frame, itself included; none if they are too many.
+/// The last key frame and all frames since; empty if they are too many.
 #[derive(Clone, Debug, Default)]
 pub(in crate::rtc) struct Recent {
     frames: Vec<Cut>,
@@ -25,7 +25,7 @@ impl Recent {
         *self = Recent::default();
     }
 
-    /// A frame was sent.
+    /// Records a frame that was sent.
     pub(in crate::rtc) fn push(&mut self, cut: &Cut, now: Instant) {
         if cut.key {
             self.clear();
@@ -45,8 +45,8 @@ impl Recent {
         self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// What a viewer that joins now is sent, if there is no more than so many bytes: all but the newest frame are decoded
-    /// and at once followed by the next, so that only the newest is shown.
+    /// The frames for a viewer that joins now, if they are not larger than `max_bytes`. All but the newest are decoded
+    /// and replaced by the next at once, so that only the newest is shown.
     pub(in crate::rtc) fn frames(&self, max_bytes: usize, now: Instant) -> Option<Vec<Cut>> {
         let newest = self.frames.last()?;
         if self.bytes > max_bytes || self.age(now) > MAX_AGE {

@@ -11,7 +11,7 @@ pub(in crate::rtc) struct Extensions {
     pub(in crate::rtc) mid: Option<u8>,
     /// When a frame was captured.
     pub(in crate::rtc) capture_time: Option<u8>,
-    /// How long a receiver may keep frames back.
+    /// How long a receiver may delay frames.
     pub(in crate::rtc) playout_delay: Option<u8>,
 }
 
@@ -55,7 +55,7 @@ impl Header<'_> {
             + self.playout_delay.map_or(0, |_| 4)
     }
 
-    /// Appends it.
+    /// Appends the header to `out`.
     pub(in crate::rtc) fn write(&self, out: &mut Vec<u8>) {
         let body = self.body();
         let first = 0x80 | u8::from(self.padding) << 5 | u8::from(body > 0) << 4;

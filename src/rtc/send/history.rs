@@ -1,6 +1,6 @@
 //! The packets sent to one viewer on one stream, for retransmission.
 //!
-//! The bytes are those of the frames, which all viewers share; each viewer keeps only the numbers.
+//! All viewers share the frames' bytes; each viewer keeps only the sequence numbers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use super::cut::Payloads;
 
-/// Older packets are of no use: what is late by that much is not played.
+/// Older packets are useless: media this late is not played.
 const MAX_AGE: Duration = Duration::from_secs(2);
-/// What is so many packets behind the newest is no loss, but a number that was never sent.
+/// A number this far behind the newest was not lost; it was never sent.
 const MAX_BACK: u16 = 4096;
-/// Retransmissions remembered, so that a packet is not repeated twice for one loss.
+/// How many retransmissions are remembered, so that no packet is repeated twice for the same loss.
 const MAX_RECENT: usize = 128;
 
-/// Packets of one frame, whose numbers follow one another.
+/// Packets of one frame with consecutive numbers.
 #[derive(Debug)]
 struct Run {
     /// The number of the first one.
     number: u64,
-    /// Which payload of the frame that is.
+    /// The index of its payload in the frame.
     first: usize,
     count: usize,
     payloads: Arc<Payloads>,
@@ -46,12 +46,12 @@ pub(in crate::rtc) struct History {
 }
 
 impl History {
-    /// A history of at most so many packets.
+    /// A history of at most this many packets.
     pub(in crate::rtc) fn new(max_packets: usize) -> History {
         History { runs: VecDeque::new(), packets: 0, max_packets, recent: VecDeque::new() }
     }
 
-    /// A packet was sent, with this number: the payload of this index.
+    /// Records a packet that was sent: its number, and the index of its payload.
     pub(in crate::rtc) fn push(
         &mut self,
         number: u64,
@@ -78,7 +78,7 @@ impl History {
                 self.runs.push_back(Run { number, first: index, count: 1, payloads, time, sent: now });
             }
         }
-        // Whole runs go, but never the newest.
+        // Removes whole runs, but never the newest.
         while self.runs.len() > 1
             && let Some(oldest) = self.runs.front()
             && (self.packets > self.max_packets || now.saturating_duration_since(oldest.sent) > MAX_AGE)
@@ -88,8 +88,8 @@ impl History {
         }
     }
 
-    /// A packet that the viewer lacks, by its number on the wire; `None` if it is not kept any more, or was repeated
-    /// less than `again` ago.
+    /// A packet that the viewer has not received, by its number on the wire; `None` if it is no longer kept, or was
+    /// repeated less than `again` ago.
     pub(in crate::rtc) fn repeat(&mut self, number: u16, again: Duration, now: Instant) -> Option<Repeat> {
         let newest = self.runs.back().map(|run| run.number + run.count as u64 - 1)?;
         let number = newest.checked_sub(u64::from((newest as u16).wrapping_sub(number)))?;
@@ -117,7 +117,7 @@ impl History {
         Some(repeat)
     }
 
-    /// Whether a packet that the viewer lacks was sent, and can't be sent again.
+    /// Whether a packet that the viewer has not received was sent, and cannot be repeated.
     pub(in crate::rtc) fn is_gone(&self, number: u16, now: Instant) -> bool {
         let Some(newest) = self.runs.back().map(|run| run.number + run.count as u64 - 1) else {
             return false;
@@ -128,7 +128,7 @@ impl History {
         at.is_none_or(|at| now.saturating_duration_since(self.runs[at].sent) > MAX_AGE)
     }
 
-    /// The packet sent `back` packets before the newest, to probe with; the newest ones again if there are fewer.
+    /// The packet sent `back` packets before the newest, for probing; `back` wraps within the newest run.
     pub(in crate::rtc) fn probe(&self, back: usize) -> Option<Repeat> {
         let run = self.runs.back()?;
         let offset = run.count - 1 - back % run.count;

@@ -1,5 +1,5 @@
-//! The send path: a frame is cut into packets once for all viewers, then numbered, sealed, paced and repeated for each
-//! of them.
+//! The send path: a frame is cut into packets once for all viewers; then each viewer's packets are paced, numbered,
+//! sealed, and repeated if lost.
 
 pub(in crate::rtc) mod batch;
 pub(in crate::rtc) mod clock;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// From 1900, where NTP's time starts, to 1970 (RFC 5905, figure 4).
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
-/// What a wall clock shows. It is read once, when it is made, and then advances with the time that is passed in: steps
-/// of the system's clock do not disturb lip sync.
+/// Wall-clock time. The system's clock is read once, at creation; then this clock advances with the time that is passed
+/// in, so that steps of the system's clock do not disturb lip sync.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::rtc) struct Wall {
     base: Instant,
@@ -15,13 +15,13 @@ pub(in crate::rtc) struct Wall {
 }
 
 impl Wall {
-    /// `time` is what a wall clock shows at `now`, where there is one.
+    /// `time` is the wall-clock time at `now`, if the machine has one.
     pub(in crate::rtc) fn new(time: Option<SystemTime>, now: Instant) -> Wall {
         let since_1970 = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         Wall { base: now, at_base: since_1970 + Duration::from_secs(NTP_TO_UNIX) }
     }
 
-    /// An NTP timestamp of something that happened, if the clock is a real one.
+    /// The NTP timestamp of an event, if this is a real clock.
     pub(in crate::rtc) fn date(&self, at: Instant) -> Option<u64> {
         (self.at_base > Duration::from_secs(NTP_TO_UNIX)).then(|| self.ntp(at))
     }
@@ -41,8 +41,8 @@ impl Wall {
         (self.ntp(now) >> 14) as u32 & 0xff_ffff
     }
 
-    /// The time to the other side and back, by what it says of our last report (RFC 3550, 6.4.1); `None` if it has had
-    /// none, or says what cannot be.
+    /// The round-trip time, from what the other side reports about our last report (RFC 3550, 6.4.1); `None` if it has
+    /// not received one, or reports something impossible.
     pub(in crate::rtc) fn round_trip(
         &self,
         last_sr: u32,
@@ -54,7 +54,7 @@ impl Wall {
         }
         let middle = (self.ntp(now) >> 16) as u32;
         let took = middle.wrapping_sub(last_sr).wrapping_sub(delay_since);
-        // 1/65536 s; a negative one is rounding, or a lie.
+        // In 1/65536 s; a negative value comes from rounding, or is a lie.
         let took = if took > u32::MAX / 2 { 0 } else { took };
         let took = Duration::from_nanos(u64::from(took) * 1_000_000_000 / 65_536);
         (took < Duration::from_secs(60)).then_some(took)

@@ -1,4 +1,5 @@
-//! Joins Opus frames into one packet (RFC 6716, 3.2): three of 20 ms are a third of the packets, and 40 ms later.
+//! Joins Opus frames into one packet (RFC 6716, 3.2): with three frames of 20 ms, a third of the packets is left, and
+//! the delay grows by 40 ms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +7,9 @@ use std::time::Duration;
 use super::clock::Timestamp;
 use super::cut::{MAX_PAYLOAD, Payloads};
 
-/// What a packet holds at most, as audio: 120 ms (RFC 6716, 3.2.5, R5).
+/// The maximum duration of a packet: 120 ms (RFC 6716, 3.2.5, R5).
 const MAX_MS: u32 = 120;
-/// The bits of the configuration and of stereo, which joined frames must share.
+/// The bits of the configuration and the stereo flag, which must be equal in joined frames.
 const SAME: u8 = 0xfc;
 
 /// Collects the frames of a stream until they fill a packet.
@@ -18,8 +19,8 @@ pub(in crate::rtc) struct Joiner {
 }
 
 impl Joiner {
-    /// Takes a packet of the encoder. Returns the packets that are complete with it, in order: one that lasts
-    /// `per_packet`, what waited if this one cannot follow it, and what cannot be joined as it is.
+    /// Takes a packet from the encoder. Returns the packets that this completes, in order: one that lasts `per_packet`,
+    /// the waiting frames if this one cannot follow them, and packets that cannot be joined, unchanged.
     pub(in crate::rtc) fn push(
         &mut self,
         packet: &Arc<[u8]>,
@@ -55,8 +56,8 @@ impl Joiner {
     }
 }
 
-/// Joins packets of one frame each. `None` if they can't be one packet: they differ in configuration, have several
-/// frames already, or are longer than 120 ms together.
+/// Joins packets of one frame each. `None` if that is impossible: they differ in configuration, already have several
+/// frames, or last longer than 120 ms in total.
 fn join(packets: &[&[u8]]) -> Option<Vec<u8>> {
     let toc = *packets.first()?.first()?;
     let joinable = |p: &&[u8]| p.first().is_some_and(|first| first & SAME == toc & SAME && first & 3 == 0);
@@ -64,14 +65,14 @@ fn join(packets: &[&[u8]]) -> Option<Vec<u8>> {
     if !packets.iter().all(joinable) || u32::from(count) * frame_us(toc) > MAX_MS * 1000 {
         return None;
     }
-    // Code 3: a number of frames of various sizes, without padding.
+    // Code 3: a number of frames with different sizes, without padding.
     let mut out = vec![toc & SAME | 3, 0x80 | count];
     for packet in &packets[..packets.len() - 1] {
         let len = packet.len() - 1;
         if len < 252 {
             out.push(len as u8);
         } else {
-            // RFC 6716, 3.2.1: 252 and more take two bytes.
+            // RFC 6716, 3.2.1: sizes from 252 on take two bytes.
             let first = 252 + (len - 252) % 4;
             out.extend_from_slice(&[first as u8, u8::try_from((len - first) / 4).ok()?]);
         }
@@ -82,7 +83,7 @@ fn join(packets: &[&[u8]]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// How long the frames of a packet last; `None` if that is more than a packet can have, or nothing (RFC 6716, 3.2).
+/// The duration of a packet's frames; `None` if it has none, or more than a packet may have (RFC 6716, 3.2).
 #[cfg(feature = "recv")]
 pub(in crate::rtc) fn duration(packet: &[u8]) -> Option<Duration> {
     let toc = *packet.first()?;
@@ -95,7 +96,7 @@ pub(in crate::rtc) fn duration(packet: &[u8]) -> Option<Duration> {
     (1..=MAX_MS * 1000).contains(&us).then(|| Duration::from_micros(us.into()))
 }
 
-/// How long a frame with this first byte is, in µs (RFC 6716, table 2).
+/// The duration of a frame with this first byte, in µs (RFC 6716, table 2).
 fn frame_us(toc: u8) -> u32 {
     let config = toc >> 3;
     match config {
@@ -116,7 +117,7 @@ mod tests {
         std::iter::once(toc).chain((0..len).map(|n| n as u8)).collect()
     }
 
-    /// Takes a packet of code 3 apart again, as a decoder does.
+    /// Splits a packet of code 3, as a decoder does.
     fn frames(packet: &[u8]) -> Vec<Vec<u8>> {
         assert_eq!((packet[0] & 3, packet[1] & 0xc0), (3, 0x80));
         let count = usize::from(packet[1] & 63);
@@ -153,7 +154,7 @@ mod tests {
         }
     }
 
-    /// What comes out of packets of these sizes and RTP times: how long each packet is in frames, and its time.
+    /// The output for packets of these sizes and RTP times: the number of frames in each packet, and its time.
     fn joined(packets: &[(u8, usize, u32)], per_packet: u64) -> Vec<(u8, u32)> {
         let now = std::time::Instant::now();
         let mut joiner = Joiner::default();
@@ -171,7 +172,7 @@ mod tests {
         let even: Vec<(u8, usize, u32)> = (0..6).map(|n| (TOC, 50, 960 * n)).collect();
         assert_eq!(joined(&even, 60), [(3, 0), (3, 2880)]);
         assert_eq!(joined(&even, 20), (0..6).map(|n| (1, 960 * n)).collect::<Vec<_>>());
-        // A gap, another configuration, a packet of several frames, and more bytes than a packet holds.
+        // A gap, another configuration, a packet of several frames, and too many bytes for one packet.
         let gap = [(TOC, 50, 0), (TOC, 50, 4800), (TOC, 50, 5760), (TOC, 50, 6720)];
         assert_eq!(joined(&gap, 60), [(1, 0), (3, 4800)]);
         let other = [(TOC, 50, 0), (TOC, 50, 960), (TOC | 4, 50, 1920), (TOC | 1, 50, 2880), (TOC, 50, 4800)];

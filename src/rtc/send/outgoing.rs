@@ -12,20 +12,20 @@ use super::sequence::Numbers;
 use super::track::{Cut, Format, Track};
 use crate::rtc::crypto::seal::Sealer;
 
-/// Bytes that IP and UDP add to a datagram; for IPv4, the 20 bytes more of IPv6 are within the estimate's margin.
+/// Bytes that IP and UDP add to a datagram, for IPv4; the other 20 bytes of IPv6 are within the estimate's margin.
 const OVERHEAD: usize = 28;
-/// When more than this part of what is sent is repetition, repeating makes congestion worse.
+/// If retransmissions are more than this share of what is sent, they make congestion worse.
 const MAX_REPEATED: f64 = 0.3;
-/// The span over which that is measured: after it, what came before counts half.
+/// The interval over which that is measured: after it, earlier bytes count half.
 const REPEATED_OVER: Duration = Duration::from_secs(1);
-/// Padding of a probe for a viewer of which nothing is kept: one byte says how many there are (RFC 3550, 5.1).
+/// Padding of a probe if there is no packet to repeat: its last byte is the number of bytes (RFC 3550, 5.1).
 const PADDING: [u8; 255] = {
     let mut padding = [0; 255];
     padding[254] = 255;
     padding
 };
 
-/// How much of what is sent is repetition.
+/// The share of retransmissions in what is sent.
 #[derive(Debug)]
 pub(super) struct Ratio {
     since: Instant,
@@ -39,7 +39,7 @@ impl Ratio {
     }
 
     fn count(&mut self, bytes: usize, cause: Cause, now: Instant) {
-        // How much probes add is the estimator's business: they don't take the place of repeats.
+        // The estimator decides how much probes add; they do not use up the share of retransmissions.
         if cause == Cause::Probe {
             return;
         }
@@ -55,7 +55,7 @@ impl Ratio {
     }
 }
 
-/// Why a packet is sent.
+/// The reason why a packet is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     Frame,
@@ -79,7 +79,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) send_time: u32,
     pub(super) playout_delay: Option<u32>,
     pub(super) now: Instant,
-    /// Bytes of this batch.
+    /// Bytes in this batch so far.
     pub(super) sent: usize,
 }
 
@@ -101,7 +101,7 @@ impl Outgoing<'_> {
             marker: video && index + 1 == cut.payloads.len(),
             ssrc: track.format.ssrc,
             capture_time: capture_time.zip(captured),
-            // Once: a change while it plays stops Chromium's picture.
+            // Only once: a change during playback freezes Chromium's picture.
             playout_delay: playout_delay.filter(|_| video && !track.is_known).zip(self.playout_delay),
             ..self.header(track)
         };
@@ -113,7 +113,7 @@ impl Outgoing<'_> {
         Some((number, time))
     }
 
-    /// A packet again (RFC 4588).
+    /// A retransmission (RFC 4588).
     pub(super) fn repeat(&mut self, track: &Track, repeat: &Repeat, cause: Cause, batch: &mut Batch) -> bool {
         let Some((pt, ssrc)) = track.format.rtx else { return true };
         let Some(payload) = repeat.payloads.get(repeat.index) else { return true };
@@ -132,7 +132,7 @@ impl Outgoing<'_> {
         true
     }
 
-    /// A packet of a probe that carries nothing new.
+    /// A probe packet, which carries nothing new.
     pub(super) fn pad(&mut self, track: &Track, back: usize, batch: &mut Batch) -> bool {
         if let Some(repeat) = track.history.probe(back) {
             return self.repeat(track, &repeat, Cause::Probe, batch);
@@ -151,14 +151,14 @@ impl Outgoing<'_> {
         let Extensions { transport, send_time, mid: named, .. } = *extensions;
         Header {
             transport: transport.map(|id| (id, *self.transport as u16)),
-            // Who reports arrivals needs no send times.
+            // A viewer that reports arrival times needs no send times.
             send_time: send_time.filter(|_| transport.is_none()).map(|id| (id, self.send_time)),
             mid: named.filter(|_| !track.is_known).map(|id| (id, mid.as_str())),
             ..Header::default()
         }
     }
 
-    /// Seals a packet, which gets its number here.
+    /// Numbers and seals a packet.
     fn seal(&mut self, header: Header<'_>, payload: &[u8], cause: Cause, batch: &mut Batch) -> u64 {
         let octets = if header.padding { 0 } else { payload.len() };
         let index = self.numbers.of(header.ssrc).take(octets);

@@ -1,14 +1,14 @@
 //! Paces packets to one viewer: in bursts, so that one system call sends many.
 //!
-//! What is sent takes its time at the rate; a burst may run ahead of that by [`BURST`]. So a frame usually leaves at
-//! once, a key frame in a few bursts, and a link is never flooded by more than a burst.
+//! Each packet takes time at the pacing rate, and a burst may run ahead of that by [`BURST`]. So a frame usually leaves
+//! at once, a key frame leaves in a few bursts, and never more than a burst floods the link.
 
 use std::time::{Duration, Instant};
 
-/// How much may leave at once, as time at the pacing rate. Bursts of 40 ms are what browsers' own senders use.
+/// How much may leave at once, as time at the pacing rate. Browsers' own senders also use bursts of 40 ms.
 const BURST: Duration = Duration::from_millis(40);
 
-/// The same for probes, which last 15 ms and more: a tick of the sessions' timers.
+/// The same for probes, which last at least 15 ms: one tick of the sessions' timers.
 const PROBE_BURST: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(in crate::rtc) struct Pacer {
     /// In bit/s.
     rate: u64,
     burst: Duration,
-    /// When what was sent is through, at the rate.
+    /// When everything sent so far has passed, at the rate.
     through: Instant,
 }
 
@@ -25,18 +25,18 @@ impl Pacer {
         Pacer { rate: rate.max(1), burst: BURST, through: now }
     }
 
-    /// Paces at this rate from now on, in bit/s.
+    /// Sets the pacing rate, in bit/s.
     pub(in crate::rtc) fn set_rate(&mut self, rate: u64) {
         self.rate = rate.max(1);
     }
 
-    /// Whether a probe is being sent. Packets in one burst would arrive within one tick of the receiver's clock, which
-    /// measures nothing.
+    /// Sets whether a probe is being sent. The packets of one burst would arrive within one tick of the receiver's
+    /// clock, and measure nothing.
     pub(in crate::rtc) fn set_probing(&mut self, is_probing: bool) {
         self.burst = if is_probing { PROBE_BURST } else { BURST };
     }
 
-    /// When the next packet may leave; it may if that is not later than now.
+    /// When the next packet may leave: now, if that is not in the future.
     pub(in crate::rtc) fn opens_at(&self) -> Instant {
         self.through.checked_sub(self.burst).unwrap_or(self.through)
     }
@@ -45,22 +45,22 @@ impl Pacer {
         self.opens_at() <= now
     }
 
-    /// Whether what was sent is through.
+    /// Whether everything sent has passed.
     pub(in crate::rtc) fn is_idle(&self, now: Instant) -> bool {
         self.through <= now
     }
 
-    /// How long what was sent takes yet, at the rate.
+    /// The time until everything sent has passed, at the rate.
     pub(in crate::rtc) fn ahead(&self, now: Instant) -> Duration {
         self.through.saturating_duration_since(now)
     }
 
-    /// What was sent is through.
+    /// Everything sent has passed.
     pub(in crate::rtc) fn clear(&mut self, now: Instant) {
         self.through = now;
     }
 
-    /// A packet of this size left.
+    /// Records a packet of this size that was sent.
     pub(in crate::rtc) fn spend(&mut self, bytes: usize, now: Instant) {
         let takes = Duration::from_nanos(bytes as u64 * 8_000_000_000 / self.rate);
         self.through = self.through.max(now) + takes;
@@ -85,7 +85,7 @@ mod tests {
             }
             now = pacer.opens_at().max(now);
         }
-        // 1 ms each: 40 ms' worth and the one that crosses the line, then one each millisecond; idle time gives no more.
+        // Each takes 1 ms: 40 and the one that crosses the limit, then one per millisecond; idle time adds none.
         assert_eq!(sent.iter().filter(|at| at.is_zero()).count(), 41);
         assert_eq!(sent[99], Duration::from_millis(59));
     }

@@ -1,14 +1,14 @@
-//! Writes our RTCP: sender reports, the name that joins the streams, and goodbyes (RFC 3550, 6.4 to 6.6).
+//! Writes our RTCP: sender reports, the CNAME that groups the streams, and goodbyes (RFC 3550, 6.4 to 6.6).
 
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
 const CNAME: u8 = 1;
-/// What a packet can count, in 5 bits.
+/// The maximum count of a packet, in 5 bits.
 const MOST: usize = 31;
 
-/// What a stream sent so far, and where it is.
+/// What a stream has sent so far, and its current time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SenderInfo {
     /// The stream.
@@ -23,10 +23,10 @@ pub(crate) struct SenderInfo {
     pub(crate) octets: u32,
 }
 
-/// Appends a compound packet: a sender report and the CNAME of each sender, and the goodbye of those that leave.
+/// Appends a compound packet: a sender report and the CNAME of each sender, and a goodbye for those that leave.
 ///
-/// A compound begins with a report, so those that leave without a sender have an empty one of reception. Without both,
-/// nothing is written. Of `cname`, 255 bytes are used.
+/// A compound must begin with a report, so if there are only streams that leave, it begins with an empty receiver
+/// report. If there are none of either kind, nothing is written. The first 255 bytes of `cname` are used.
 pub(crate) fn write(senders: &[SenderInfo], cname: &str, leaving: &[u32], out: &mut Vec<u8>) {
     for sender in senders {
         header(0, SENDER_REPORT, 24, out);
@@ -53,7 +53,7 @@ pub(crate) fn write(senders: &[SenderInfo], cname: &str, leaving: &[u32], out: &
 /// Appends a description with a chunk for each of at most [`MOST`] SSRCs.
 pub(in crate::rtc) fn describe(ssrcs: impl ExactSizeIterator<Item = u32>, cname: &str, out: &mut Vec<u8>) {
     let cname = &cname.as_bytes()[..cname.len().min(255)];
-    // A zero ends the items, and more of them fill the last word.
+    // A zero ends the items, and further zeros fill the last word.
     let text = 2 + cname.len();
     let chunk = 4 + (text + 1).next_multiple_of(4);
     header(ssrcs.len(), SOURCE_DESCRIPTION, chunk * ssrcs.len(), out);
@@ -66,7 +66,7 @@ pub(in crate::rtc) fn describe(ssrcs: impl ExactSizeIterator<Item = u32>, cname:
     }
 }
 
-/// Of a packet with so many bytes behind it.
+/// The header of a packet with this many bytes after it.
 fn header(count: usize, kind: u8, len: usize, out: &mut Vec<u8>) {
     let [a, b] = ((len / 4) as u16).to_be_bytes();
     out.extend_from_slice(&[0x80 | count as u8, kind, a, b]);
@@ -120,7 +120,7 @@ mod tests {
         assert!(written(&[], "n", &[]).is_empty());
     }
 
-    /// A chunk ends with a zero at least, whatever the length of the name.
+    /// A chunk ends with at least one zero, whatever the length of the name.
     #[test]
     fn names_of_every_length_are_read_again() {
         for len in [0, 1, 2, 3, 4, 5, 16, 254, 255, 300] {

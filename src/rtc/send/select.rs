@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use super::clock::Timestamp;
 use crate::media::StreamId;
 
-/// A key frame that does not come is requested again after this time.
+/// A key frame that does not arrive is requested again after this time.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Who gets key frames only gets no more than one in this time.
+/// A viewer that gets only key frames gets at most one in this time.
 const KEY_FRAME_EVERY: Duration = ASK_AGAIN;
-/// On the RTP clock of video, 1 ms: what is behind the last frame follows it by so much.
+/// 1 ms on the RTP clock of video: a frame whose time is before the last one's follows it by this.
 const APART: u32 = 90;
 
 /// What a session is sent of the video that it negotiated.
@@ -41,16 +41,16 @@ impl Serving {
     }
 }
 
-/// What becomes of a frame.
+/// What happens to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is sent.
     Send,
-    /// It is sent, the first of another stream.
+    /// It is sent, as the first of another stream.
     Switch,
     /// It is not meant for this viewer.
     Ignore,
-    /// It isn't either, and a key frame of its stream is needed.
+    /// Neither, and a key frame of its stream is needed.
     Ask,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Selection {
     asked: Instant,
     /// When one was last sent.
     key_sent: Option<Instant>,
-    /// Frames were skipped since: the next to be sent is a key frame.
+    /// Frames have been skipped, so the next frame that is sent must be a key frame.
     has_gap: bool,
     /// The time of the last frame.
     last: Option<u32>,
@@ -82,23 +82,23 @@ impl Selection {
         }
     }
 
-    /// The stream whose frames are sent now; `None` without any.
+    /// The stream whose frames are sent now, if any.
     pub(super) fn current(&self) -> Option<StreamId> {
         self.serving.stream().map(|_| self.current)
     }
 
-    /// The stream of which a viewer that sees nothing needs a key frame.
+    /// The stream of which a viewer that has no picture needs a key frame.
     pub(super) fn needs(&self) -> Option<StreamId> {
         self.serving.stream()
     }
 
-    /// Whether frames of a stream concern this viewer.
+    /// Whether this viewer may get frames of a stream.
     pub(super) fn follows(&self, stream: StreamId) -> bool {
         self.serving.stream().is_some_and(|next| stream == next || stream == self.current)
     }
 
-    /// Selects something else. Returns the stream of which a key frame is needed for that; the same selection again needs
-    /// none, whatever it waits for.
+    /// Changes the selection. Returns the stream of which a key frame is needed for that. The same selection again
+    /// needs none, even while it waits for one.
     pub(super) fn serve(&mut self, serving: Serving, now: Instant) -> Option<StreamId> {
         if std::mem::replace(&mut self.serving, serving) == serving {
             return None;
@@ -112,7 +112,7 @@ impl Selection {
         Some(next)
     }
 
-    /// Takes a frame of a stream. `is_idle` says that what was sent before has arrived.
+    /// Takes a frame of a stream. `is_idle`: everything sent before has arrived.
     pub(super) fn handle_frame(
         &mut self,
         stream: StreamId,
@@ -147,7 +147,7 @@ impl Selection {
         if sent { Verdict::Send } else { Verdict::Ignore }
     }
 
-    /// The time of a frame that is sent: never before the last one, whichever stream that was of.
+    /// The time of a frame that is sent: never before the previous one's, whichever stream that belonged to.
     pub(super) fn place(&mut self, at: Timestamp) -> Timestamp {
         let after = |last: u32| at.ticks.wrapping_sub(last).cast_signed() > 0;
         let ticks = match self.last {

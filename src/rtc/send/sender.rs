@@ -29,34 +29,34 @@ use crate::rtc::crypto::keys::Keys;
 use crate::rtc::crypto::open::Opener;
 use crate::rtc::crypto::seal::Sealer;
 
-/// The estimate is what the link carries on average; packets of a frame may leave so much faster, as browsers' senders
-/// do, so that a frame is not spread over the time until the next.
+/// The estimate is what the link carries on average. The packets of a frame may leave this much faster, as in browsers,
+/// so that a frame is not spread over the time until the next.
 const PACING: u64 = 5;
 const PACING_DIVISOR: u64 = 2;
-/// A receiver plays audio and video in sync from the first reports on.
+/// Receivers need reports to play audio and video in sync.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// A receiver interpolates capture times between those that it is told (libwebrtc's sender tells them as often).
+/// Receivers interpolate capture times between those that are sent (libwebrtc sends them equally often).
 const DATE_EVERY: Duration = Duration::from_secs(1);
-/// Without a measured round trip, a packet is repeated no sooner than this after it was repeated before.
+/// Without a measured round trip, a packet is not repeated again before this time has passed.
 const REPEAT_AGAIN: Duration = Duration::from_millis(100);
-/// Retransmissions that wait, at most: 100 ms at 6 Mbit/s.
+/// The maximum number of waiting retransmissions: 100 ms at 6 Mbit/s.
 const MAX_REPEATS: usize = 64;
-/// So far ahead of the estimate may be what is sent: after that, frames are dropped to a key frame.
+/// How far sending may be ahead of the estimate; beyond that, frames are dropped up to a key frame.
 const MAX_AHEAD: Duration = Duration::from_secs(1);
-/// An estimate that changed by less is not worth an event.
+/// An estimate that changes by less causes no event.
 const CHANGE: f64 = 0.02;
-/// What a viewer said.
+/// What a viewer reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) enum Heard {
     /// It needs a key frame.
     KeyFrame(StreamId),
-    /// What its link carries is another bitrate, in bit/s.
+    /// The estimate of what its link carries changed to this bitrate, in bit/s.
     Estimate(u32),
-    /// Which time it was at a timestamp of a stream of its own.
+    /// A sender report of its own stream: a time, and the RTP timestamp at that time.
     Time { ssrc: u32, ntp: u64, rtp: u32 },
 }
 
-/// What was sent, and what the viewer said of it.
+/// What was sent, and what the viewer reported about it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::rtc) struct Counts {
     pub(in crate::rtc) packets: u64,
@@ -78,36 +78,36 @@ pub(in crate::rtc) struct Sender {
     keyed: Option<Keyed>,
     tracks: Vec<Track>,
     numbers: Numbers,
-    /// The next transport-wide sequence number: one counter for all that is sent.
+    /// The next transport-wide sequence number, a single counter for all packets.
     transport: u64,
     estimator: Estimator,
     pacer: Pacer,
-    /// What is sent, at the estimate itself.
+    /// Measures what is sent against the estimate itself.
     budget: Pacer,
-    /// As its RTP header extension has it.
+    /// In the format of its RTP header extension.
     playout_delay: Option<u32>,
-    /// What is sent of the video, if that is not what was negotiated.
+    /// The selection of video to send, if it differs from what was negotiated.
     serving: Option<Serving>,
     probing: Option<(Probe, usize)>,
-    /// Packets to repeat, and the index of their track.
+    /// Packets to repeat, with the index of their track.
     repeats: VecDeque<(usize, Repeat)>,
     ratio: Ratio,
     /// When the next sender reports are due.
     report: Instant,
-    /// Since when something may leave that the socket has not taken.
+    /// Since when packets are due that the socket has not taken.
     offered: Option<Instant>,
-    /// When the pacer last kept packets back.
+    /// When the pacer last delayed packets.
     paced: Option<Instant>,
-    /// The last estimate that was an event.
+    /// The last estimate that was reported as an event.
     reported: u32,
     counts: Counts,
-    /// A header; decrypted RTCP, or a payload that is put together. Kept for their memory.
+    /// Buffers that are reused: a header; decrypted RTCP, or a payload being assembled.
     head: Vec<u8>,
     scratch: Vec<u8>,
 }
 
 impl Sender {
-    /// `playout_delay` is how long the receiver may keep frames back to smooth jitter, if it is to be told that.
+    /// `playout_delay` is how long the receiver may delay frames to smooth jitter; `None` sends no such limit.
     pub(in crate::rtc) fn new(
         cname: &str,
         limits: Limits,
@@ -149,13 +149,13 @@ impl Sender {
         self.estimator.set_wanted(bps);
     }
 
-    /// The keys of a transport that is connected and whose fingerprint was verified.
+    /// Sets the keys of a transport that is connected and whose fingerprint was verified.
     pub(in crate::rtc) fn connect(&mut self, keys: &Keys, now: Instant) {
         self.keyed = Some(Keyed { sealer: Sealer::new(keys), opener: Opener::new(keys) });
         self.report = now;
     }
 
-    /// The transport starts over: nothing leaves until it is connected again.
+    /// The transport restarts: nothing is sent until it is connected again.
     pub(in crate::rtc) fn disconnect(&mut self) {
         self.keyed = None;
         self.repeats.clear();
@@ -164,7 +164,7 @@ impl Sender {
         self.tracks.clear();
     }
 
-    /// Sends these streams from now on. Those that go on keep their state.
+    /// Sends these streams from now on. Those that continue keep their state.
     pub(in crate::rtc) fn set_streams(
         &mut self,
         streams: Vec<(StreamId, Codec, Format)>,
@@ -195,7 +195,7 @@ impl Sender {
         self.tracks.sort_by_key(|track| track.codec.is_video());
     }
 
-    /// Forgets SSRCs that are not announced any more.
+    /// Forgets SSRCs that are no longer announced.
     pub(in crate::rtc) fn retain_ssrcs(&mut self, is_announced: impl Fn(u32) -> bool) {
         self.numbers.retain(is_announced);
     }
@@ -208,7 +208,7 @@ impl Sender {
         self.keyed.is_some() && self.tracks.iter().any(|t| t.follows(stream, codec))
     }
 
-    /// Selects what is sent of the video. Returns the streams of which key frames are needed for that.
+    /// Selects the video to send. Returns the streams of which key frames are needed for that.
     pub(in crate::rtc) fn serve(&mut self, serving: Serving, now: Instant) -> Vec<StreamId> {
         self.serving = Some(serving);
         self.tracks.iter_mut().filter_map(|track| track.serve(serving, now)).collect()
@@ -228,7 +228,7 @@ impl Sender {
         self.counts
     }
 
-    /// The last estimate that was an event, in bit/s.
+    /// The last estimate that was reported as an event, in bit/s.
     pub(in crate::rtc) fn estimate(&self) -> u32 {
         self.reported
     }
@@ -259,7 +259,7 @@ impl Sender {
         Some(track.push(stream, cut, outlet, now))
     }
 
-    /// Takes SRTCP. Returns whether it is authentic.
+    /// Handles SRTCP. Returns whether it is authentic.
     pub(in crate::rtc) fn handle_rtcp(
         &mut self,
         packet: &[u8],
@@ -327,7 +327,7 @@ impl Sender {
                     let repeat = history.repeat(number, again, now);
                     self.repeats.extend(repeat.map(|repeat| (i, repeat)));
                 }
-                // A viewer that waits for what never comes asks for a key frame after seconds: libwebrtc after three.
+                // A viewer that waits for lost packets requests a key frame only after seconds: libwebrtc after three.
                 let track = &mut self.tracks[i];
                 let is_new = track.gone.is_none_or(|at| now.saturating_duration_since(at) >= ASK_AGAIN);
                 if is_gone && is_new {
@@ -362,7 +362,7 @@ impl Sender {
         self.set_rate();
     }
 
-    /// Whether a probe could begin.
+    /// Whether a probe could start now.
     fn may_probe(&self) -> bool {
         self.probing.is_none() && self.tracks.iter().any(Track::can_probe)
     }
@@ -371,12 +371,12 @@ impl Sender {
         let paced = u64::from(self.estimator.estimate()) * PACING / PACING_DIVISOR;
         let probed = self.probing.as_ref().map_or(0, |(probe, _)| u64::from(probe.rate));
         self.pacer.set_rate(paced.max(probed));
-        // Nobody waits for what a probe finds before there is a first picture.
+        // Not before the first picture, which would wait for packets that are spread out.
         self.pacer.set_probing(self.probing.is_some() && self.delays().is_some());
         self.budget.set_rate(self.estimator.estimate().into());
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), or look whether something may leave.
+    /// When to call [`handle_timeout`](Self::handle_timeout), or to check whether packets may leave.
     pub(in crate::rtc) fn deadline(&self) -> Option<Instant> {
         self.keyed.as_ref()?;
         let paced = self.paced_at().filter(|_| self.offered.is_none());
@@ -384,7 +384,7 @@ impl Sender {
         paced.into_iter().chain(probe).min()
     }
 
-    /// The same, but some time later will do.
+    /// The same for what need not be on time.
     pub(in crate::rtc) fn calm_deadline(&self, now: Instant) -> Option<Instant> {
         self.keyed.as_ref()?;
         let report = self.report_due().filter(|at| *at > now);
@@ -400,14 +400,14 @@ impl Sender {
         self.keyed.is_some() && self.report_due().is_some_and(|at| at <= now)
     }
 
-    /// When the next packet of those that are paced may leave.
+    /// When the next paced packet may leave.
     fn paced_at(&self) -> Option<Instant> {
         let video = |t: &Track| t.codec.is_video() && t.has_packets();
         let any = !self.repeats.is_empty() || self.probing.is_some() || self.tracks.iter().any(video);
         any.then(|| self.pacer.opens_at())
     }
 
-    /// Whether packets may leave now, or could before and were not taken.
+    /// Whether packets may leave now, or were due earlier and not taken.
     pub(in crate::rtc) fn has_packets(&mut self, now: Instant) -> bool {
         let audio = |t: &Track| !t.codec.is_video() && t.has_packets();
         let any = self.keyed.is_some()
@@ -415,11 +415,11 @@ impl Sender {
         if any {
             self.offered.get_or_insert(now);
         }
-        // A socket that took nothing is asked again, whatever became of the packets meanwhile.
+        // A socket that took nothing is tried again, even if the packets have been dropped meanwhile.
         self.offered.is_some()
     }
 
-    /// Packets for one system call. The socket takes them: they count as sent.
+    /// Packets for one system call. The caller must pass them to the socket: they count as sent.
     pub(in crate::rtc) fn poll_packets(
         &mut self,
         wall: &Wall,
@@ -445,7 +445,7 @@ impl Sender {
             now,
             sent: 0,
         };
-        // Lost packets first: they hold a picture back that is due.
+        // Lost packets first: a picture that is due waits for them.
         while let Some((i, repeat)) = self.repeats.front().filter(|_| out.pacer.is_open(now)) {
             if out.ratio.is_high() {
                 self.repeats.clear();
@@ -473,7 +473,7 @@ impl Sender {
                 track.history.push(number, &payloads, index, time, now);
                 if track.advance(now) {
                     out.counts.frames += 1;
-                    // One frame at a time, so that all viewers fare alike when the socket takes less than there is.
+                    // One frame at a time: if the socket does not take everything, all viewers get an equal share.
                     break;
                 }
             }
@@ -485,7 +485,7 @@ impl Sender {
             let mut padded = 0;
             while out.sent < *left && out.pacer.is_open(now) {
                 let Some(track) = self.tracks.iter().find(|track| track.can_probe()) else {
-                    // The stream is over; nothing else would end the probe.
+                    // The stream has ended; nothing else would end the probe.
                     *left = 0;
                     break;
                 };
@@ -501,26 +501,26 @@ impl Sender {
             }
         }
         if batch.is_empty() && self.paced_at().is_some_and(|at| at <= now) {
-            // What cannot leave now never will: it must not be offered to the socket again and again.
+            // What cannot be sent now never can be; it must not be offered to the socket forever.
             (self.probing, self.repeats) = (None, VecDeque::new());
             self.set_rate();
         }
         (!batch.is_empty()).then(|| batch.take())
     }
 
-    /// Seals a compound that reports on what was received: all RTCP of a session counts its indexes here.
+    /// Seals a compound that reports on received media, since all RTCP of a session shares one counter of indexes.
     pub(in crate::rtc) fn seal_report(&mut self, compound: &[u8]) -> Option<Vec<u8>> {
         let mut out = vec![];
         self.keyed.as_mut()?.sealer.seal_rtcp(compound, &mut out).ok().map(|()| out)
     }
 
-    /// Reports on what was sent; `None` if nothing was yet.
+    /// A report on what was sent; `None` if nothing has been sent yet.
     pub(in crate::rtc) fn poll_report(&mut self, wall: &Wall, now: Instant) -> Option<Vec<u8>> {
         self.report = now + REPORT_EVERY;
         self.report_with(&[], wall, now)
     }
 
-    /// The last report, with a goodbye for all that was sent.
+    /// The last report, with a goodbye for all streams that were sent.
     pub(in crate::rtc) fn poll_goodbye(&mut self, wall: &Wall, now: Instant) -> Option<Vec<u8>> {
         let ssrcs: Vec<u32> = self
             .tracks

@@ -3,22 +3,22 @@
 //! SRTP's keystream follows from the key, the SSRC and the index, which is the packet's number with the rollovers
 //! before it (RFC 3711, 4.1.1). Sealing one index twice reveals both plaintexts, and under GCM also the
 //! authentication key (RFC 7714, 9). So numbers belong to the SSRC, not to what is currently sent on it: a stream that
-//! pauses, stops, or is replaced continues after the SSRC's last packet.
+//! pauses, stops or is replaced continues after the SSRC's last packet.
 
 use std::time::Instant;
 
 use super::clock::Timestamp;
 
-/// All SSRCs that a session has sent on: two for each section, so that looking through them costs less than a hash.
+/// All SSRCs that a session has used for sending: two for each section, so a linear search costs less than hashing.
 #[derive(Debug, Default)]
 pub(in crate::rtc) struct Numbers(Vec<(u32, Numbering)>);
 
-/// One SSRC's.
+/// The state of one SSRC.
 #[derive(Debug)]
 pub(in crate::rtc) struct Numbering {
-    /// Of the next packet; the upper bits are SRTP's rollover counter.
+    /// The index of the next packet; its upper bits are SRTP's rollover counter.
     next: u64,
-    /// What is added to the media's time.
+    /// The offset that is added to the media's time.
     offset: u32,
     /// Packets and payload bytes sent, as sender reports count them: both wrap (RFC 3550, 6.4.1).
     pub(in crate::rtc) packets: u32,
@@ -36,7 +36,7 @@ impl Numbers {
         &mut self.0[at].1
     }
 
-    /// Forgets SSRCs on which nothing is sent again.
+    /// Forgets SSRCs that will not be used again.
     pub(in crate::rtc) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
         self.0.retain(|(ssrc, _)| keep(*ssrc));
     }
@@ -47,13 +47,13 @@ impl Numbers {
 }
 
 impl Numbering {
-    /// Both begin where nobody can guess (RFC 3550, 5.1).
+    /// Both begin at random values (RFC 3550, 5.1).
     fn begin() -> Numbering {
         let mut random = [0; 6];
         getrandom::fill(&mut random).expect("the system has random numbers");
         let [a, b, offset @ ..] = random;
         Numbering {
-            // Below 2^15, so that the first packets don't wrap: a receiver that missed them could not tell.
+            // Below 2^15, so that the first packets do not wrap: a receiver that missed them could not know that.
             next: u64::from(u16::from_be_bytes([a, b]) & 0x7fff),
             offset: u32::from_be_bytes(offset),
             packets: 0,
@@ -62,7 +62,7 @@ impl Numbering {
         }
     }
 
-    /// The number of a packet with so many bytes of payload, which is given out this once.
+    /// The number of a packet with this many bytes of payload. Each number is returned only once.
     pub(in crate::rtc) fn take(&mut self, octets: usize) -> u64 {
         let number = self.next;
         self.next += 1;

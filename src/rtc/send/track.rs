@@ -12,17 +12,17 @@ use super::select::{ASK_AGAIN, Selection, Serving, Verdict};
 use crate::media::adapt::keyframes::KeyFrameReason;
 use crate::media::{Codec, StreamId};
 
-/// A viewer whose oldest waiting frame is older than this cannot follow: what waits is dropped, and it continues at a key
-/// frame.
+/// A viewer whose oldest waiting frame is older than this cannot keep up: waiting frames are dropped, and it continues
+/// at a key frame.
 const STUCK: Duration = Duration::from_secs(1);
-/// Video that our own socket has not taken for so long is dropped up to a key frame. Half of `STUCK`: it is late for
-/// all viewers at once.
+/// Video that our own socket has not taken for this long is dropped up to a key frame. Half of `STUCK`, because it is
+/// late for all viewers at once.
 const BEHIND: Duration = Duration::from_millis(500);
-/// Audio older than this is dropped packet by packet: ten of 20 ms, which a receiver conceals rather than play them late.
+/// Audio older than this is dropped packet by packet: ten of 20 ms, which receivers conceal rather than play late.
 const AUDIO_BEHIND: Duration = Duration::from_millis(200);
-/// The most that is around a payload: see [`MAX_PAYLOAD`](super::cut::MAX_PAYLOAD).
+/// The maximum overhead of a payload: see [`MAX_PAYLOAD`](super::cut::MAX_PAYLOAD).
 const AROUND: usize = 62;
-/// Frames of a stream that wait, at most: a second of the highest usual frame rate.
+/// The maximum number of waiting frames of a stream: a second at the highest usual frame rate.
 const MAX_WAITING: usize = 120;
 
 /// Where the time of video frames goes before the network; averages of the last frames.
@@ -49,7 +49,7 @@ impl Average {
     }
 }
 
-/// A frame that was cut, for all viewers.
+/// A frame cut into packets, for all viewers.
 #[derive(Clone, Debug)]
 pub(in crate::rtc) struct Cut {
     pub(in crate::rtc) key: bool,
@@ -57,12 +57,12 @@ pub(in crate::rtc) struct Cut {
     pub(in crate::rtc) timestamp: Timestamp,
 }
 
-/// What a frame led to.
+/// The effect of a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::rtc) struct Pushed {
     /// A key frame is wanted.
     pub(in crate::rtc) wanted: Option<KeyFrameReason>,
-    /// So many frames are not sent, this one or those before it, and what was the cause.
+    /// The number of frames that are not sent, this one or earlier ones, and the cause.
     pub(in crate::rtc) skipped: Option<(KeyFrameReason, u64)>,
 }
 
@@ -78,16 +78,16 @@ pub(in crate::rtc) struct Format {
     pub(in crate::rtc) extensions: Extensions,
 }
 
-/// How packets get out just now.
+/// How packets currently get out.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::rtc) struct Outlet {
-    /// Since when the socket takes nothing of what may leave.
+    /// Since when the socket takes nothing, although packets are due.
     pub(in crate::rtc) blocked: Option<Instant>,
-    /// When the pacer last kept packets back.
+    /// When the pacer last delayed packets.
     pub(in crate::rtc) paced: Option<Instant>,
-    /// Whether more was sent for some time than the network is estimated to carry.
+    /// Whether, for some time, more was sent than the network is estimated to carry.
     pub(in crate::rtc) is_over: bool,
-    /// Whether what was sent is through, as far as the pacer knows.
+    /// Whether everything sent has passed, as far as the pacer knows.
     pub(in crate::rtc) is_idle: bool,
 }
 
@@ -98,26 +98,26 @@ pub(in crate::rtc) struct Track {
     pub(in crate::rtc) format: Format,
     selection: Selection,
     gate: Gate,
-    /// What waits to be sent, and since when.
+    /// Waiting frames, and since when each waits.
     waiting: VecDeque<(Instant, Cut)>,
-    /// The next packet of the first of them.
+    /// The next packet of the first frame.
     index: usize,
     pub(in crate::rtc) history: History,
-    /// Whether the viewer has reported on the stream, and so knows its section.
+    /// Whether the viewer has reported on the stream, so it knows the section.
     pub(in crate::rtc) is_known: bool,
     /// What frames took from their capture until here, and from here until they were sent.
     source_delay: Average,
     queue_delay: Average,
-    /// When it was last told when a frame was captured.
+    /// When a capture time was last sent.
     pub(in crate::rtc) dated: Option<Instant>,
-    /// Of the last full intra request (RFC 5104, 4.3.1): the same number again is the same request.
+    /// The number of the last FIR (RFC 5104, 4.3.1): the same number again is the same request.
     pub(in crate::rtc) fir: Option<u8>,
-    /// When the viewer last lacked a packet that can't be sent again.
+    /// When the viewer last missed a packet that cannot be repeated.
     pub(in crate::rtc) gone: Option<Instant>,
 }
 
 impl Track {
-    /// Starts a stream, which waits for a key frame that was asked for at `asked`.
+    /// Starts a stream, which waits for a key frame that was requested at `asked`.
     pub(in crate::rtc) fn new(
         stream: StreamId,
         codec: Codec,
@@ -145,7 +145,7 @@ impl Track {
         }
     }
 
-    /// Whether it takes frames of a stream.
+    /// Whether it accepts frames of a stream.
     pub(in crate::rtc) fn follows(&self, stream: StreamId, codec: Codec) -> bool {
         self.codec == codec && self.selection.follows(stream)
     }
@@ -160,8 +160,8 @@ impl Track {
         Some(Delays { source: self.source_delay.get()?, queue: self.queue_delay.get()? })
     }
 
-    /// Holds frames back until a key frame, which is asked for now. Returns the stream to ask for one: audio has no key
-    /// frames.
+    /// Holds frames back until a key frame, which is requested now. Returns the stream to request it of; audio has no
+    /// key frames.
     pub(in crate::rtc) fn await_key(&mut self, now: Instant) -> Option<StreamId> {
         if !self.codec.is_video() {
             return None;
@@ -175,7 +175,7 @@ impl Track {
         if self.codec.is_video() { self.selection.serve(serving, now) } else { None }
     }
 
-    /// Takes a frame of a stream, which then waits until it may leave; or drops it, or what waited before it.
+    /// Takes a frame of a stream, which then waits until it may leave; or drops it, or waiting frames.
     pub(in crate::rtc) fn push(
         &mut self,
         stream: StreamId,
@@ -190,7 +190,7 @@ impl Track {
         match self.selection.handle_frame(stream, cut.key, is_idle, now) {
             Verdict::Ignore => return Pushed::default(),
             Verdict::Ask => return Pushed { wanted: Some(KeyFrameReason::Join), skipped: None },
-            // What waits of the other stream is superseded, but a frame that was begun is finished.
+            // Waiting frames of the other stream are obsolete, but a frame whose sending has begun is finished.
             Verdict::Switch => self.waiting.truncate(usize::from(self.index > 0)),
             Verdict::Send => {}
         }
@@ -222,11 +222,11 @@ impl Track {
         Pushed { wanted: None, skipped: (dropped > 0).then_some((KeyFrameReason::Behind, dropped)) }
     }
 
-    /// How earlier frames get out: through our socket, and through the network.
+    /// How earlier packets get out: through our socket, and through the network.
     fn queue(&self, outlet: Outlet, now: Instant) -> Queue {
         let blocked = outlet.blocked.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let age = self.age(now);
-        // What waits though the pacer has not kept it back waits for the socket, which takes too little.
+        // Frames that wait without being delayed by the pacer wait for the socket, which takes too little.
         let paced = outlet.paced.is_some_and(|at| now.saturating_duration_since(at) <= BEHIND);
         if blocked > BEHIND || (!paced && age > BEHIND) {
             return Queue::Behind;
@@ -242,7 +242,7 @@ impl Track {
         self.waiting.front().map_or(Duration::ZERO, |(since, _)| now.saturating_duration_since(*since))
     }
 
-    /// Whether a probe can go out on it: padding goes where retransmissions do, and arrivals are reported.
+    /// Whether it can carry a probe: padding is sent like retransmissions, and arrivals are reported.
     pub(in crate::rtc) fn can_probe(&self) -> bool {
         self.format.rtx.is_some() && self.format.extensions.transport.is_some()
     }
@@ -256,12 +256,12 @@ impl Track {
         self.waiting.len()
     }
 
-    /// The frame of the next packet, and which of its packets it is.
+    /// The frame of the next packet, and the packet's index in it.
     pub(in crate::rtc) fn next(&self) -> Option<(&Cut, usize)> {
         self.waiting.front().map(|(_, cut)| (cut, self.index))
     }
 
-    /// About how many bytes the packets left of its frame take, with headers and tags.
+    /// The approximate size of the remaining packets of its frame in bytes, with headers and tags.
     pub(in crate::rtc) fn left(&self) -> usize {
         let each = |(cut, index): (&Cut, usize)| {
             let left = cut.payloads.get(index..).unwrap_or_default();
@@ -270,7 +270,7 @@ impl Track {
         self.next().map_or(0, each)
     }
 
-    /// That packet was sent. Returns whether its frame is complete.
+    /// Records that this packet was sent. Returns whether its frame is complete.
     pub(in crate::rtc) fn advance(&mut self, now: Instant) -> bool {
         self.index += 1;
         let Some(&(since, ref cut)) = self.waiting.front() else { return false };
@@ -299,14 +299,14 @@ impl Track {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
     Open,
-    /// Until a key frame, which was asked for then.
+    /// Until a key frame, which was requested at this time.
     AwaitsKey {
         asked: Instant,
         cause: KeyFrameReason,
     },
     /// Until the network has taken what was sent.
     Stuck,
-    /// Until our socket has taken what there was.
+    /// Until our socket has taken what was waiting.
     Behind,
 }
 
@@ -317,13 +317,13 @@ enum Queue {
     Moving,
     /// They wait for the network.
     Stuck,
-    /// They wait for our own socket.
+    /// They wait for our socket.
     Behind,
 }
 
 impl Gate {
-    /// The gate for a frame that comes now; and why a key frame is wanted, if one is. While the socket takes nothing
-    /// none is asked for: it would come too early.
+    /// The gate for a frame that comes now, and the reason if a key frame is wanted. While the socket takes nothing,
+    /// none is requested: it would come too early.
     fn next(self, queue: Queue, key: bool, now: Instant) -> (Gate, Option<KeyFrameReason>) {
         let await_key = |cause| (Gate::AwaitsKey { asked: now, cause }, Some(cause));
         match self {
@@ -341,7 +341,7 @@ impl Gate {
         }
     }
 
-    /// Why frames don't pass; `None` where they do.
+    /// Why frames do not pass; `None` if they do.
     fn cause(self) -> Option<KeyFrameReason> {
         match self {
             Gate::Open => None,

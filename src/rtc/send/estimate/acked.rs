@@ -1,18 +1,18 @@
-//! How much arrives: bit/s on average, and bit/s while the path was busy without a pause.
+//! How much arrives: the average rate, and the rate while the path was busy without a pause.
 
 use super::arrival::Packet;
 
-/// The average is over ten of these, in µs: 500 ms, so that frames of 30 fps and one lost feedback even out.
+/// The average is over ten of these, in µs: 500 ms, which smooths frames at 30 fps and one lost feedback.
 const BUCKET: i64 = 50_000;
 const BUCKETS: usize = 10;
-/// The average begins after so many µs.
+/// The first average is available after this time, in µs.
 const MIN_SPAN: i64 = 150_000;
-/// How far back the busy rate looks, in µs of busy time. Shorter follows a drop of the path faster, longer evens out
-/// jitter; 150 ms are what libwebrtc averages over.
+/// How far back the busy rate looks, in µs of busy time. A shorter time follows a drop of the path faster, a longer one
+/// smooths jitter; libwebrtc averages over 150 ms.
 const BUSY_SPAN: f64 = 150_000.0;
-/// Busy time that says something, in µs.
+/// The minimum busy time for a measurement, in µs.
 const MIN_BUSY: f64 = 40_000.0;
-/// Age at which the busy rate says nothing any more, in µs.
+/// The age at which the busy rate is obsolete, in µs.
 const BUSY_AGE: i64 = 1_000_000;
 
 /// Bytes over a sliding window.
@@ -20,7 +20,7 @@ const BUSY_AGE: i64 = 1_000_000;
 pub(super) struct Meter {
     bytes: [u64; BUCKETS],
     sum: u64,
-    /// The bucket that is being filled, counted from the clock's zero, and the time of the first byte.
+    /// The current bucket, counted from the clock's zero, and the time of the first byte.
     current: Option<(i64, i64)>,
 }
 
@@ -39,39 +39,39 @@ impl Meter {
                 *current = bucket;
             }
         }
-        // A late one counts now.
+        // A late packet counts now.
         let bucket = bucket.max(current);
         self.bytes[bucket.rem_euclid(BUCKETS as i64) as usize] += u64::from(size);
         self.sum += u64::from(size);
     }
 
-    /// Over the last half second, or what there is of it, in bit/s.
+    /// The rate over the last half second, or the available part of it, in bit/s.
     pub(super) fn rate(&self) -> Option<f64> {
         let (current, first) = self.current?;
         let end = (current + 1) * BUCKET;
-        // The bucket being filled is left out unless there is little else: it is not over yet.
+        // The current bucket is not complete, so it only counts if there is little else.
         let open = self.bytes[current.rem_euclid(BUCKETS as i64) as usize];
         let span = (end - BUCKET - first.max(end - BUCKETS as i64 * BUCKET)).max(0);
         (span >= MIN_SPAN).then(|| (self.sum - open) as f64 * 8e6 / span as f64)
     }
 }
 
-/// Bytes while the path was busy. Where a packet reached the queue before the one ahead had left it, the time between
-/// their arrivals is what the path took for the second: the rate of the path, whatever the application sends. Over
-/// several frames without a pause this is our share of it.
+/// Bytes while the path was busy. If a packet reached the queue before the previous one had left it, the time between
+/// their arrivals is the time that the path took for the second: this is the rate of the path, whatever the application
+/// sends. Over several frames without a pause, it is our share of that rate.
 #[derive(Debug, Default)]
 pub(super) struct Busy {
     bits: f64,
     time: f64,
-    /// Arrival of the packet before.
+    /// The arrival of the previous packet.
     last: Option<i64>,
-    /// Of the latest, and of the latest that waited.
+    /// The time of the latest packet, and of the latest that waited.
     newest: i64,
     at: i64,
 }
 
 impl Busy {
-    /// Takes a packet that arrived; `base` is the delay of one that doesn't wait.
+    /// Takes a packet that arrived; `base` is the delay of one that did not wait.
     pub(super) fn add(&mut self, packet: &Packet, base: i64) {
         self.newest = self.newest.max(packet.arrived);
         let Some(last) = self.last else {
@@ -80,7 +80,7 @@ impl Busy {
         };
         let between = packet.arrived - last;
         if between < 0 {
-            // Overtaken: its bytes were carried meanwhile.
+            // It was overtaken: its bytes were carried in the meantime.
             self.bits += f64::from(packet.size) * 8.0;
             return;
         }
@@ -94,12 +94,12 @@ impl Busy {
         self.at = packet.arrived;
     }
 
-    /// What arrived next is not known.
+    /// The next arrival is not known.
     pub(super) fn interrupt(&mut self) {
         self.last = None;
     }
 
-    /// In bit/s, if the path was busy lately.
+    /// The rate in bit/s, if the path was busy recently.
     pub(super) fn rate(&self) -> Option<f64> {
         let fresh = self.time >= MIN_BUSY && self.newest - self.at < BUSY_AGE;
         fresh.then(|| self.bits * 1e6 / self.time)
@@ -119,7 +119,7 @@ mod tests {
     fn the_average_follows_within_half_a_second_and_ends_with_the_traffic() {
         let mut meter = Meter::default();
         assert_eq!(meter.rate(), None);
-        // 1250 bytes each 10 ms are 1 Mbit/s.
+        // 1250 bytes every 10 ms are 1 Mbit/s.
         (0..100).for_each(|packet| meter.add(packet * 10_000, 1250));
         near(meter.rate(), 1e6, 0.03);
         (0..60).for_each(|packet| meter.add(1_000_000 + packet * 10_000, 2500));
@@ -137,7 +137,7 @@ mod tests {
         near(meter.rate(), 1e6, 0.1);
     }
 
-    /// Frames of `size` packets each 33 ms over a path of `rate` bit/s with a delay of 20 ms.
+    /// Frames of `size` packets every 33 ms over a path of `rate` bit/s with a delay of 20 ms.
     fn frames(busy: &mut Busy, from: i64, count: i64, size: i64, rate: f64) {
         let mut free = 0;
         for frame in from..from + count {
@@ -156,7 +156,7 @@ mod tests {
         // 0.86 Mbit/s over 3 Mbit/s.
         frames(&mut busy, 0, 60, 3, 3e6);
         near(busy.rate(), 3e6, 0.05);
-        // The path falls below what is sent.
+        // The path falls below the sending rate.
         frames(&mut busy, 60, 10, 3, 0.5e6);
         near(busy.rate(), 0.5e6, 0.1);
     }

@@ -1,14 +1,14 @@
-//! Arrivals by the receiver's clock, in groups: packets sent as one burst count as one observation.
+//! Arrivals by the receiver's clock, in groups: the packets of one burst count as one observation.
 
-/// The receiver's clock begins anew after so many µs: 24 bits of 64 ms.
+/// The receiver's clock wraps after this time, in µs: 24 bits of 64 ms.
 const WRAP: i64 = (1 << 24) * 64_000;
-/// Packets that left within so many µs are one group, as in draft-ietf-rmcat-gcc-02, section 5.2.
+/// Packets that left within this time are one group, in µs (draft-ietf-rmcat-gcc-02, section 5.2).
 const BURST: i64 = 5_000;
-/// A delay that changes by more than this between two packets is a receiver's clock that was set, in µs (libwebrtc
-/// begins anew at the same figure).
+/// If the delay changes by more than this between two packets, the receiver's clock was set; in µs (libwebrtc resets at
+/// the same value).
 const JUMP: i64 = 3_000_000;
 
-/// A packet that arrived. All times are in µs, each by the clock of its end.
+/// A packet that arrived. All times are in µs, each by its own end's clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packet {
     pub(super) number: u64,
@@ -18,22 +18,22 @@ pub(super) struct Packet {
 }
 
 impl Packet {
-    /// From sending to arrival, with an offset between the clocks that doesn't change.
+    /// From sending to arrival, plus a constant offset between the clocks.
     pub(super) fn delay(&self) -> i64 {
         self.arrived - self.sent
     }
 }
 
-/// The receiver's clock, made continuous.
+/// The receiver's clock, without jumps.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
-    /// The latest reading, continuous, and the delay it meant.
+    /// The latest continuous reading, and the delay that it implied.
     last: Option<(i64, i64)>,
 }
 
 impl Clock {
     /// The continuous time of a packet that left at `sent` and arrived at the reading `at`; and whether the clock was
-    /// set since the packet before, so that no time from before it compares with this.
+    /// set since the previous packet, so that earlier times cannot be compared with this one.
     pub(super) fn read(&mut self, at: i64, sent: i64) -> (i64, bool) {
         let at = at.rem_euclid(WRAP);
         let Some((last, delay)) = self.last else {
@@ -43,29 +43,29 @@ impl Clock {
         let ahead = (at - last).rem_euclid(WRAP);
         let arrived = last + if ahead >= WRAP / 2 { ahead - WRAP } else { ahead };
         let jumped = (arrived - sent - delay).abs() > JUMP;
-        // Readings from here on stay small, however often a receiver sets its clock.
+        // So readings stay small, however often a receiver sets its clock.
         let arrived = if jumped { at } else { arrived };
         self.last = Some((arrived, arrived - sent));
         (arrived, jumped)
     }
 }
 
-/// What a group showed: the packet of it that waited least. Its fellows waited for each other as well, which says how
-/// large the burst was, not how full the path.
+/// The observation of a group: the packet that waited least. The others also waited for each other, which shows how
+/// large the burst was, not how full the path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sample {
     pub(super) sent: i64,
     pub(super) delay: i64,
 }
 
-/// The group that is open.
+/// The current group.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     open: Option<(i64, Sample)>,
 }
 
 impl Groups {
-    /// Takes the next packet; gives the group before it when it begins another.
+    /// Takes the next packet. If it begins a new group, returns the previous one.
     pub(super) fn add(&mut self, packet: &Packet) -> Option<Sample> {
         let sample = Sample { sent: packet.sent, delay: packet.delay() };
         let Some((first, least)) = &mut self.open else {
@@ -73,7 +73,7 @@ impl Groups {
             return None;
         };
         if packet.sent - *first <= BURST {
-            // One that left before the group began came late: what it waited is no news.
+            // A packet that left before the group began arrived late: its delay says nothing about the present.
             if packet.sent >= *first && sample.delay < least.delay {
                 *least = sample;
             }
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(clock.read(60_000_000, 40_000), (60_000_000, true), "forward");
         assert_eq!(clock.read(60_020_000, 60_000), (60_020_000, false));
         assert_eq!(clock.read(1_000_000, 80_000), (1_000_000, true), "backward");
-        // No reading leads out of the range of times, however wild.
+        // No reading, however wild, leads out of the range of times.
         for (step, at) in
             [i64::MIN, i64::MAX, -1, 0, WRAP * 1000].into_iter().cycle().take(10_000).enumerate()
         {

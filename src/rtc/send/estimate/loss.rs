@@ -1,4 +1,4 @@
-//! Interprets losses: either too much is sent, or the path loses that many packets whatever is sent.
+//! Interprets losses: either too much is sent, or the path loses this many packets at any rate.
 //!
 //! Both look the same until less is sent. So a loss lowers the rate once, to what got through, as a trial: if the loss
 //! ends, the rate was the cause and stays low; if not, the path causes it and the old rate returns.
@@ -10,30 +10,31 @@
 //!                               └──────────────▶ Watching, at the old rate, loss attributed to the path
 //! ```
 
-/// Loss beyond the path's own that is answered (draft-ietf-rmcat-gcc-02, section 6: below 2 % all is well).
+/// Loss beyond the path's own that causes a reaction (draft-ietf-rmcat-gcc-02, section 6: below 2 % all is well).
 const LOW: f64 = 0.02;
-/// Loss that is answered without waiting for more evidence (same section).
+/// Loss that causes a reaction without further evidence (same section).
 const HIGH: f64 = 0.1;
-/// An observation takes so long (µs) and so many packets; a short one does where the loss is high.
+/// The length of an observation in µs and packets; a short one is enough if the loss is high.
 const WINDOW: i64 = 1_000_000;
 const PACKETS: u32 = 50;
-/// A trial takes more, since its result is compared.
+/// A trial takes longer, since its result is compared.
 const TRIAL_PACKETS: u32 = 100;
 const SHORT_WINDOW: i64 = 200_000;
 const SHORT_PACKETS: u32 = 20;
-/// An observation that is still too small after so many µs is used as it is.
+/// An observation that is still too small after this time, in µs, is used as it is.
 const LONG_WINDOW: i64 = 4_000_000;
-/// Losses that may be chance.
+/// Up to this many losses may be chance.
 const CHANCE: f64 = 3.0;
-/// A trial sends this part of what passed, so that what has queued up drains.
+/// A trial sends this part of what got through, so that the queue drains.
 const TRIAL: f64 = 0.95;
-/// The encoder takes so long (µs) to follow; packets that left before say nothing about the trial.
+/// The encoder's reaction time in µs; packets that left earlier say nothing about the trial.
 const SETTLE: i64 = 250_000;
-/// When so much of the loss remains in a trial, the rate was not its cause.
+/// If this part of the loss remains during a trial, the rate was not the cause.
 const REMAINS: f64 = 0.7;
-/// A path that loses more of its own carries no video, and more likely its queue is too short for our bursts.
+/// The maximum loss of a path itself: with more it could not carry video, so more likely its queue is too short for our
+/// bursts.
 const MAX_OWN: f64 = 0.3;
-/// Weight of a report in the smoothed loss, and of a packet: a second of 2 Mbit/s counts like a report each second.
+/// Weight of a report in the smoothed loss, and of a packet: a second at 2 Mbit/s counts as much as one report.
 const SMOOTH: f64 = 0.3;
 const SMOOTH_PACKET: f64 = 1.0 / 500.0;
 
@@ -48,27 +49,27 @@ pub(super) enum Verdict {
 
 #[derive(Clone, Copy, Debug)]
 struct Trial {
-    /// Rate and loss before.
+    /// The previous rate and loss.
     rate: f64,
     loss: f64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Loss {
-    /// The observation that is being made.
+    /// The current observation.
     lost: u32,
     all: u32,
     since: i64,
-    /// Packets that left earlier are not observed.
+    /// Packets that left earlier do not count.
     from: i64,
     smoothed: f64,
-    /// Loss of the path whatever is sent.
+    /// Loss of the path itself, at any rate.
     own: f64,
     trial: Option<Trial>,
 }
 
 impl Loss {
-    /// Notes what became of a packet that left at `sent`.
+    /// Records what happened to a packet that left at `sent`.
     pub(super) fn add(&mut self, sent: i64, lost: bool) {
         self.smoothed += (f64::from(u8::from(lost)) - self.smoothed) * SMOOTH_PACKET;
         if sent >= self.from {
@@ -85,8 +86,8 @@ impl Loss {
         }
     }
 
-    /// Judges what was noted up to `now`, where `rate` bit/s were allowed. Where packets are `queued` losses are never the
-    /// path's own.
+    /// Judges the records up to `now`, with `rate` bit/s allowed. If packets are `queued`, losses are never the path's
+    /// own.
     pub(super) fn judge(&mut self, rate: f64, queued: bool, now: i64) -> Option<Verdict> {
         if self.all == 0 {
             self.since = now;
@@ -110,7 +111,7 @@ impl Loss {
         self.observe(loss, significant, rate, queued, now)
     }
 
-    /// Takes a receiver report in the place of what was noted.
+    /// Takes a receiver report instead of records of packets.
     pub(super) fn report(&mut self, loss: f64, rate: f64, now: i64) -> Option<Verdict> {
         self.smoothed += (loss - self.smoothed) * SMOOTH;
         if now < self.from {
@@ -146,24 +147,24 @@ impl Loss {
         Some(Verdict::Lower(rate * (1.0 - excess) * TRIAL))
     }
 
-    /// The rate was lowered for another reason: what was sent before says nothing of it.
+    /// The rate was lowered for another reason: packets sent before say nothing about it.
     pub(super) fn settle(&mut self, now: i64) {
         (self.lost, self.all, self.since) = (0, 0, now);
         self.from = now + SETTLE;
         self.trial = None;
     }
 
-    /// Lost without regard to the path's own loss, smoothed.
+    /// The total loss, smoothed; includes the path's own.
     pub(super) fn smoothed(&self) -> f64 {
         self.smoothed
     }
 
-    /// What the path loses whatever is sent.
+    /// The loss of the path itself, at any rate.
     pub(super) fn own(&self) -> f64 {
         self.own
     }
 
-    /// The part that is lost of what the path's own loss leaves.
+    /// The lost part of the packets that the path itself does not lose.
     fn excess(&self, loss: f64) -> f64 {
         ((loss - self.own) / (1.0 - self.own).max(0.01)).max(0.0)
     }
@@ -173,8 +174,8 @@ impl Loss {
 mod tests {
     use super::*;
 
-    /// A path that loses `own` of the packets, and what is beyond `capacity`; the rates that were allowed, one for each
-    /// 50 ms. A sender at the rate sends packets of 1200 bytes.
+    /// Simulates a path that loses `own` of the packets, and everything beyond `capacity`, with a sender that sends
+    /// packets of 1200 bytes at the allowed rate. Returns the allowed rates, one for each 50 ms.
     fn run(loss: &mut Loss, mut rate: f64, steps: std::ops::Range<i64>, capacity: f64, own: f64) -> Vec<f64> {
         let (mut owed, mut lost) = (0.0, 0.0);
         steps

@@ -1,4 +1,4 @@
-//! How much a path carries: the bandwidth estimate that paces the packets of one viewer.
+//! The bandwidth estimate: how much the path to one viewer carries, which determines its pacing.
 
 mod acked;
 mod arrival;
@@ -26,7 +26,7 @@ use trend::{Trend, Usage};
 /// Bounds of the estimate, in bit/s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Limits {
-    /// The estimate until something was measured.
+    /// The estimate before the first measurement.
     pub(in crate::rtc) initial: u32,
     pub(in crate::rtc) min: u32,
     pub(in crate::rtc) max: u32,
@@ -35,7 +35,7 @@ pub(in crate::rtc) struct Limits {
 /// A packet that left.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::rtc) struct Sent {
-    /// Its transport-wide number, of which the wire has the low 16 bits. Each is above the one before.
+    /// Its transport-wide number, whose low 16 bits are on the wire. Each is above the previous one.
     pub(in crate::rtc) number: u64,
     /// Bytes on the wire, with IP and UDP headers.
     pub(in crate::rtc) size: u16,
@@ -44,22 +44,22 @@ pub(in crate::rtc) struct Sent {
     pub(in crate::rtc) probe: Option<ProbeId>,
 }
 
-/// What transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01) says of one packet.
+/// What transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01) reports about one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Arrival {
     /// The low 16 bits of its number.
     pub(in crate::rtc) number: u16,
-    /// When it arrived by the receiver's clock, in µs, which wraps with the 24 bit of the reference time (2^24 x 64 ms).
-    /// `None` if it is reported as not received.
+    /// When it arrived by the receiver's clock, in µs, which wraps with the 24-bit reference time (2^24 x 64 ms).
+    /// `None` if it was reported as not received.
     pub(in crate::rtc) at: Option<i64>,
 }
 
-/// Names a probe.
+/// The id of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct ProbeId(pub(in crate::rtc) u32);
 
-/// A probe to send: so many bytes, beginning now, at this rate, in four packets at least. Packets sent meanwhile anyway are
-/// part of it; repeats or padding fill the rest. All of them carry the id.
+/// A probe to send: `bytes` at `rate`, starting now, in at least four packets. Packets that are sent meanwhile anyway
+/// are part of it; retransmissions or padding fill the rest. All of them carry the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rtc) struct Probe {
     pub(in crate::rtc) id: ProbeId,
@@ -68,14 +68,15 @@ pub(in crate::rtc) struct Probe {
     pub(in crate::rtc) bytes: usize,
 }
 
-/// Without feedback for so long (µs) while packets leave, the rate is lowered by `SILENT_PART`, and again after as long.
+/// Without feedback for this time (µs) while packets are sent, the rate is multiplied by `SILENT_PART`; again after
+/// each further such time.
 const SILENCE: i64 = 2_000_000;
 const SILENT_PART: f64 = 0.7;
-/// Where of the packets of so many µs not one arrived the path was gone. Too much being sent leaves none so long without
-/// any: what a full queue takes arrives.
+/// If not one packet sent during this time (µs) arrived, the path was down. It was not congestion, because packets that
+/// a full queue accepted do arrive.
 const GONE: i64 = 500_000;
-/// A round trip that a receiver report measured is better than ours, which has the wait for the feedback in it, for so
-/// many µs.
+/// For this time (µs), the round trip from a receiver report is preferred to ours, which includes the wait for the
+/// feedback.
 const REPORT_AGE: i64 = 10_000_000;
 /// Weight of a new round trip in the average (RFC 6298).
 const SMOOTH_RTT: f64 = 0.125;

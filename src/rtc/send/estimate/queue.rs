@@ -2,25 +2,25 @@
 
 use super::arrival::Sample;
 
-/// The least delay is remembered for ten to eleven of these, in µs: long enough for the queue to run empty once, short
-/// enough to follow a new route.
+/// The minimum delay is remembered for ten to eleven of these, in µs: long enough for the queue to become empty once,
+/// short enough to follow a new route.
 const BUCKET: i64 = 1_000_000;
 const BUCKETS: usize = 10;
-/// What waits now is the least delay of the samples of so many µs (jitter only ever adds).
+/// The current wait is the minimum delay of the samples in this time, in µs (jitter only ever adds).
 const RECENT: i64 = 150_000;
-/// Samples looked at for that, at most: one each 5 ms.
+/// The maximum number of samples for that: one every 5 ms.
 const MAX_RECENT: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// The least delay of each second, `i64::MAX` where there was none.
+    /// The minimum delay of each second, `i64::MAX` if there was no sample.
     least: [i64; BUCKETS],
-    /// The second that is being filled.
+    /// The current second.
     second: i64,
     base: i64,
     recent: [Sample; MAX_RECENT],
     next: usize,
-    /// How far delays scatter, smoothed, in µs.
+    /// How much delays scatter, smoothed, in µs.
     jitter: f64,
     last: Option<i64>,
 }
@@ -60,12 +60,12 @@ impl Queue {
         }
     }
 
-    /// The least delay of the last ten seconds, offset between the clocks included.
+    /// The minimum delay of the last ten seconds, including the offset between the clocks.
     pub(super) fn base(&self) -> Option<i64> {
         (self.base != i64::MAX).then_some(self.base)
     }
 
-    /// What every packet waits now, in µs.
+    /// How long every packet waits now, in µs.
     pub(super) fn standing(&self) -> i64 {
         let Some(newest) = self.recent.iter().map(|sample| sample.sent).max() else { return 0 };
         let recent = self.recent.iter().filter(|sample| sample.sent >= newest.saturating_sub(RECENT));
@@ -80,7 +80,7 @@ impl Queue {
         self.recent[(self.next + MAX_RECENT - 1) % MAX_RECENT].sent
     }
 
-    /// How far delays of successive groups differ, smoothed, in µs.
+    /// How much the delays of successive groups differ, smoothed, in µs.
     pub(super) fn jitter(&self) -> i64 {
         self.jitter as i64
     }

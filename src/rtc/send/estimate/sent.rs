@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use super::Sent;
 
-/// How long a packet is remembered, in µs. Feedback comes every 50 to 250 ms, and a round trip of over two seconds is
-/// no path for live video.
+/// How long a packet is remembered, in µs. Feedback comes every 50 to 250 ms, and a path with a round trip of over two
+/// seconds cannot carry live video.
 const KEPT: i64 = 3_000_000;
-/// Packets remembered at most, for 3 s at 32 Mbit/s: 128 KB. Half of the sixteen-bit range would be the limit of what
-/// numbers can tell apart.
+/// The maximum number of packets remembered, for 3 s at 32 Mbit/s: 128 KB. Up to half of the 16-bit range, numbers are
+/// unambiguous.
 const MAX_KEPT: usize = 8192;
 
-/// What became of a packet.
+/// What happened to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Unknown,
@@ -29,16 +29,16 @@ pub(super) struct Record {
     pub(super) fate: Fate,
 }
 
-/// The packets that left lately. Numbers without a packet are kept as packets of size 0.
+/// Packets that left recently. Numbers without a packet are kept as packets of size 0.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// Number of the first record.
+    /// The number of the first record.
     first: u64,
     records: VecDeque<Record>,
 }
 
 impl History {
-    /// Remembers a packet that left at `at`. A number that isn't above all before it is ignored.
+    /// Remembers a packet that left at `at`. A number that is not above all previous ones is ignored.
     pub(super) fn push(&mut self, sent: Sent, at: i64) -> bool {
         let next = self.first + self.records.len() as u64;
         if sent.number < next && !self.records.is_empty() {
@@ -59,7 +59,7 @@ impl History {
     }
 
     fn add(&mut self, record: Record) {
-        // Before one is added, or the memory would double.
+        // Before one is added; otherwise the memory would double.
         if self.records.len() == MAX_KEPT {
             self.forget_oldest();
         }
@@ -77,8 +77,8 @@ impl History {
         self.records.capacity() * size_of::<Record>()
     }
 
-    /// The packet that the receiver means by the low 16 bits of its number. None for those never sent, forgotten, or
-    /// reported as received before: each counts once.
+    /// The packet that the receiver identifies by the low 16 bits of its number. None if it was never sent, is
+    /// forgotten, or was already reported as received: each counts once.
     pub(super) fn reported(&mut self, number: u16) -> Option<(u64, &mut Record)> {
         let newest = self.first + (self.records.len() as u64).checked_sub(1)?;
         let back = u64::from((newest as u16).wrapping_sub(number));

@@ -12,7 +12,7 @@ pub(crate) struct TransportFeedback<'a> {
     pub(crate) base: u16,
     /// How many numbers it covers: at least one.
     pub(crate) count: u16,
-    /// The number of this feedback, by which a gap is seen.
+    /// The number of this feedback, which reveals gaps.
     pub(crate) number: u8,
     /// In units of 64 ms; 24 bits.
     reference: i32,
@@ -46,10 +46,10 @@ impl<'a> TransportFeedback<'a> {
         })
     }
 
-    /// Each number with its arrival in microseconds, or `None` if it did not arrive so far.
+    /// Each number with its arrival in microseconds, or `None` if it has not arrived.
     ///
-    /// The receiver's clock begins anywhere. Times wrap with the reference time of 24 bits, from 2^23 x 64 ms (six days) to
-    /// as much below zero: compare differences.
+    /// The receiver's clock begins anywhere. Times wrap with the 24-bit reference time, from 2^23 x 64 ms (six days) to
+    /// the same value below zero, so compare differences.
     pub(crate) fn arrivals(&self) -> impl Iterator<Item = (u16, Option<i64>)> + use<'a> {
         let (mut deltas, mut time) = (self.deltas, i64::from(self.reference) * REFERENCE);
         let symbols = self.chunks.iter().flat_map(|chunk| {
@@ -81,7 +81,7 @@ impl<'a> TransportFeedback<'a> {
     }
 }
 
-/// The statuses of several packets (draft, 3.1.2): 0 did not arrive, 1 and 2 did, with a delta of so many bytes.
+/// The statuses of several packets (draft, 3.1.2): 0 has not arrived; 1 and 2 have, with a delta of 1 or 2 bytes.
 #[derive(Clone, Copy)]
 enum Chunk {
     Run { symbol: u8, len: u16 },
@@ -115,7 +115,7 @@ impl Chunk {
         }
     }
 
-    /// Of its first statuses, all together. `None` if one is reserved.
+    /// The total size of the deltas of its first statuses. `None` if one of them is reserved.
     fn delta_bytes(self, statuses: usize) -> Option<usize> {
         match self {
             Chunk::Run { symbol: 3, .. } if statuses > 0 => None,
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn arrivals_come_by_runs() {
-        // Three small deltas, two that are missing, one large and negative.
+        // Three small deltas, two missing packets, a large negative delta.
         let rest = [0x20, 3, 0, 2, 0x40, 1, 4, 0, 8, 0xff, 0xfc];
         assert_eq!(
             arrivals(&transport(0xfffe, 6, 1, &rest)),
@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn arrivals_come_by_vectors_of_one_and_two_bits() {
-        // 14 of one bit: the first, third and last; then two bits: missing, small, large, small, and what is behind the count.
+        // 14 of one bit: the first, third and last arrived; then of two bits: missing, small, large, small, and the
+        // rest is beyond the count.
         let rest = [0b1010_1000, 0b0000_0001, 0b1100_0110, 0b0111_1111, 1, 2, 3, 4, 0x01, 0x00, 255];
         let all = arrivals(&transport(10, 18, 0, &rest));
         let came: Vec<_> = all.iter().filter_map(|(n, at)| at.map(|at| (*n, at))).collect();
@@ -184,7 +185,7 @@ mod tests {
         );
     }
 
-    /// The bytes of draft-holmer's field layout, written out: 24 bits with a sign.
+    /// Bytes written by hand from the draft's field layout: 24 bits with a sign.
     #[test]
     fn the_reference_time_has_a_sign() {
         let rest = [0x20, 1, 0];

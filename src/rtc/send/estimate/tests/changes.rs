@@ -1,14 +1,14 @@
-//! A path that changes under full use: what queues up drains, and what comes back is found.
+//! A path that changes under full use: the queue drains, and capacity that returns is found.
 
 use super::S;
 use super::link::{Cross, Path};
 use super::sender::Video;
 use super::world::{Run, Setup, run};
 
-/// When the path falls, and when it is back.
+/// When the capacity falls, and when it is back.
 const FALLS: i64 = 15 * S;
 const BACK: i64 = 40 * S;
-/// Up to then no key frame makes a queue of its own: they come each 10 s.
+/// Until then, no key frame causes a queue of its own: there is one every 10 s.
 const NO_KEY: i64 = 20 * S;
 
 fn fall(high: f64, low: f64, queue: i64, seed: u64) -> Run {
@@ -23,7 +23,7 @@ fn a_queue_drains_after_the_path_was_halved() {
             let run = fall(high, low, 1_000_000, seed);
             let (peak, drained) = (run.wait(100, FALLS, NO_KEY), run.drained(200, FALLS, NO_KEY));
             println!("{high} to {low}: at most {peak} ms, over 200 ms for {drained} ms");
-            // 100 ms of it are the encoder's, 50 to 100 those of the feedback, 50 the round trip.
+            // The encoder takes 100 ms of this, the feedback 50 to 100, the round trip 50.
             assert!(peak < 700 && drained < 2_000, "{high} to {low}: {peak} ms, for {drained} ms");
         }
     }
@@ -35,7 +35,7 @@ fn the_rate_after_a_fall_is_that_of_the_path() {
         for (seed, queue) in [(1, 1_000_000), (2, 200_000), (3, 60_000)] {
             let run = fall(high, low, queue, seed);
             let part = run.mean(FALLS + 10 * S, BACK) / low;
-            // A queue of 60 ms is shorter than what a frame makes of it, and drops before delays show anything.
+            // A queue of 60 ms is shorter than a frame needs, so it drops packets before delays show anything.
             let most = if queue < 100_000 { 1.2 } else { 1.02 };
             assert!((0.9..most).contains(&part), "{high} to {low}, queue {queue}: {part}");
         }
@@ -96,7 +96,7 @@ fn a_path_that_was_gone_for_a_while_carries_what_it_did() {
 
 #[test]
 fn a_longer_route_costs_no_rate_for_long() {
-    // By the receiver's clock it looks as if it were set by 80 ms, too.
+    // This looks as if the receiver's clock had been set by 80 ms, too.
     for seed in 1..=5 {
         let setup =
             Setup { seed, longer: Some((FALLS, 80_000)), ..Setup::new(Path::new(2e6), Video::new(20e6)) };

@@ -1,10 +1,10 @@
-//! What a packet costs.
+//! The CPU time of a packet.
 
 use std::time::{Duration, Instant};
 
 use super::super::{Arrival, Estimator, Limits, Sent};
 
-/// CPU time of this thread in ns, where the kernel tells.
+/// CPU time of this thread in ns, if the kernel reports it.
 fn cpu() -> Option<u64> {
     std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
 }
@@ -12,7 +12,7 @@ fn cpu() -> Option<u64> {
 #[test]
 #[ignore = "measures; build it with --release"]
 fn a_packet_costs_less_than_a_microsecond() {
-    // 2 Mbit/s in frames of 8 packets, feedback each 70 ms, two million packets.
+    // 2 Mbit/s in frames of 8 packets, feedback every 70 ms, two million packets.
     const PACKETS: u64 = 2_000_000;
     let start = Instant::now();
     let limits = Limits { initial: 2_000_000, min: 50_000, max: 2_000_000 };

@@ -1,4 +1,4 @@
-//! Receivers that claim anything: nothing panics, grows or leaves the limits.
+//! Receivers that report anything: nothing panics, memory does not grow, and the estimate stays within its limits.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ fn ms(start: Instant, ms: u64) -> Instant {
     start + Duration::from_millis(ms)
 }
 
-/// Ten seconds of 1 Mbit/s, each packet reported on as `report` says.
+/// Ten seconds at 1 Mbit/s; `report` returns the report on each packet.
 fn claims(mut report: impl FnMut(u64, i64) -> Vec<Arrival>) -> Estimator {
     let start = Instant::now();
     let mut estimator = Estimator::new(LIMITS, start);

@@ -1,11 +1,11 @@
-//! An application that sends less than the path carries: its estimate stays, and only what may be of use is probed.
+//! An application that sends less than the path carries: the estimate stays, and no probe exceeds what is wanted.
 
 use super::S;
 use super::link::Path;
 use super::sender::Video;
 use super::world::{Run, Setup, run};
 
-/// From then on little is sent.
+/// From this time on, little is sent.
 const LITTLE: i64 = 20 * S;
 
 fn little(high: f64, sent: f64, wanted: f64, jitter: i64, key_size: f64, seed: u64) -> Run {
@@ -39,7 +39,7 @@ fn little_is_probed_when_little_is_wanted() {
     assert!(run.probes > 20 && part < 0.03, "{} probes, {part} of what was sent", run.probes);
 }
 
-/// At full use of a path that never carries what is wanted.
+/// Full use of a path that never carries what is wanted.
 fn run_wanting_more() -> Run {
     run(Setup { wanted: Some(8e6), ..Setup::new(Path::new(2e6), Video::new(20e6)) }, 100 * S)
 }

@@ -2,31 +2,31 @@
 
 use crate::dice::Dice;
 
-/// Size of the packets of others, in bytes.
+/// Size of the packets of other traffic, in bytes.
 const CROSS_SIZE: u32 = 1000;
 
-/// Traffic of others through the bottleneck, in bursts.
+/// Other traffic through the bottleneck, in bursts.
 #[derive(Clone, Debug)]
 pub(super) struct Cross {
     pub(super) from: i64,
     pub(super) to: i64,
-    /// While it is on, in bit/s.
+    /// The rate while it is on, in bit/s.
     pub(super) rate: f64,
-    /// On for so long, then off for so long.
+    /// How long it is on, and then off.
     pub(super) on: i64,
     pub(super) off: i64,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Path {
-    /// Since when the bottleneck carries so many bit/s; the first from 0.
+    /// Capacities of the bottleneck: the time from which each applies, the first from 0; and bit/s.
     pub(super) rates: Vec<(i64, f64)>,
-    /// The queue drops what would wait longer.
+    /// The queue drops packets that would wait longer.
     pub(super) queue: i64,
-    /// One way.
+    /// The delay in one direction.
     pub(super) delay: i64,
     pub(super) loss: f64,
-    /// From when to when nothing arrives.
+    /// The interval in which nothing arrives.
     pub(super) gone: (i64, i64),
     /// Added to the delay, evenly distributed up to this.
     pub(super) jitter: i64,
@@ -58,14 +58,14 @@ impl Path {
     }
 }
 
-/// The path at work.
+/// The state of a simulated path.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) path: Path,
     dice: Dice,
-    /// When the bottleneck is done with what it has.
+    /// When the bottleneck will have sent everything in its queue.
     free: f64,
-    /// The next packet of each of the others.
+    /// The next packet of each other sender.
     cross: Vec<i64>,
     last: i64,
 }
@@ -76,13 +76,13 @@ impl Link {
         Link { path, dice, free: 0.0, cross, last: 0 }
     }
 
-    /// How long a packet waits that comes now.
+    /// How long a packet that arrives now will wait.
     pub(super) fn wait(&mut self, now: i64) -> i64 {
         self.others(now);
         (self.free - now as f64).max(0.0) as i64
     }
 
-    /// Takes a packet; gives when it arrives, unless it is lost.
+    /// Takes a packet. Returns when it arrives, unless it is lost.
     pub(super) fn send(&mut self, now: i64, size: u32) -> Option<i64> {
         self.others(now);
         let free = self.enqueue(now, size)?;
@@ -101,7 +101,7 @@ impl Link {
         Some(arrival)
     }
 
-    /// What others sent until now.
+    /// Adds what others have sent until now.
     fn others(&mut self, now: i64) {
         loop {
             let next = self.cross.iter().copied().enumerate().min_by_key(|(_, at)| *at);

@@ -7,17 +7,17 @@ use super::sender::Video;
 use super::world::{Setup, run};
 use crate::dice::Dice;
 
-/// A run takes so long, of which the last part sees no change of the path.
+/// The length of a run; during its last part, the path does not change.
 const LENGTH: i64 = 30 * S;
 const CALM: i64 = 15 * S;
 
-/// What a run came to.
+/// The result of a run.
 struct Outcome {
     seed: u64,
-    /// The mean estimate of the last 5 s as a part of what the path leaves us, and what 95 of 100 packets waited (ms).
+    /// The mean estimate of the last 5 s as a part of our share of the path, and the 95th percentile of the wait (ms).
     part: f64,
     wait: i64,
-    /// The path loses or delays so much that it counts as bad.
+    /// Whether the path counts as bad because of its losses or delays.
     bad: bool,
 }
 

@@ -5,29 +5,29 @@ use std::collections::VecDeque;
 use super::super::{Probe, ProbeId};
 use crate::dice::Dice;
 
-/// Between two turns of the pacer, in µs.
+/// The time between two turns of the pacer, in µs.
 pub(super) const TICK: i64 = 5_000;
-/// The pacer sends at so much of the estimate, in bursts of so many µs of that at most.
+/// The pacing rate as a multiple of the estimate, and the maximum length of a burst at this rate, in µs.
 const PACE: f64 = 2.5;
 const BURST: f64 = 40_000.0;
-/// The encoder follows the estimate of so many turns ago.
+/// How many turns later the encoder follows the estimate.
 const LAG: usize = 20;
-/// Bytes of a packet, at most, on the wire.
+/// The maximum size of a packet on the wire, in bytes.
 const PACKET: u32 = 1200;
-/// A frame is left out when what waits takes longer than this at the estimate, in s.
+/// A frame is skipped if sending the waiting packets at the estimate would take longer than this, in s.
 const FULL: f64 = 0.5;
 
 #[derive(Clone, Debug)]
 pub(super) struct Video {
     pub(super) fps: i64,
-    /// Sent at most, in bit/s, from these times on.
+    /// Maximum rates: the time from which each applies, and bit/s.
     pub(super) rates: Vec<(i64, f64)>,
-    /// Frames are so much smaller and larger than average.
+    /// How much smaller and larger than average frames are.
     pub(super) spread: f64,
-    /// A key frame so often, in µs, of so many average frames.
+    /// The interval of key frames in µs, and their size in average frames.
     pub(super) key_every: i64,
     pub(super) key_size: f64,
-    /// An audio packet of 120 bytes each 20 ms.
+    /// Whether to send an audio packet of 120 bytes every 20 ms.
     pub(super) audio: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Sender {
     next_frame: i64,
     next_key: i64,
     next_audio: i64,
-    /// Bytes sent beyond the target, by key frames.
+    /// Bytes that key frames sent beyond the target.
     debt: f64,
     budget: f64,
     past: VecDeque<f64>,
@@ -83,7 +83,7 @@ impl Sender {
         self.probe = Some((probe, probe.bytes as f64, 0.0));
     }
 
-    /// What leaves at `now`: size and probe of each packet.
+    /// The packets that leave at `now`: size and probe of each.
     pub(super) fn turn(&mut self, now: i64, estimate: f64, out: &mut Vec<(u32, Option<ProbeId>)>) {
         self.past.push_back(estimate);
         let followed = if self.past.len() > LAG { self.past.pop_front() } else { self.past.front().copied() };

@@ -1,15 +1,15 @@
-//! A path that stays as it is, used as far as the estimate goes: the estimate is what it carries, and little queues.
+//! A constant path under full use: the estimate matches its capacity, and the queue stays short.
 
 use super::S;
 use super::link::{Cross, Path};
 use super::sender::Video;
 use super::world::{Setup, run};
 
-/// What the application could send.
+/// The rate that the application could send at.
 const PLENTY: f64 = 20e6;
 
-/// The mean of the estimate over the last 40 of 60 s as a part of `capacity`, and what 95 of 100 packets wait at most
-/// (ms): the average and the worst of three seeds.
+/// The mean of the estimate over the last 40 of 60 s as a part of `capacity`, and the 95th percentile of the wait (ms):
+/// the average and the worst of three seeds.
 fn figures(name: &str, path: &Path, capacity: f64, change: impl Fn(Setup) -> Setup) -> (f64, i64) {
     let (from, to) = (20 * S, 60 * S);
     let runs = (1..=3).map(|seed| {

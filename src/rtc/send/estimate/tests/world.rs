@@ -7,7 +7,7 @@ use super::link::{Link, Path};
 use super::sender::{Sender, TICK, Video};
 use crate::dice::Dice;
 
-/// The receiver's clock wraps after so many µs.
+/// The receiver's clock wraps after this time, in µs.
 const WRAP: i64 = (1 << 24) * 64_000;
 
 #[derive(Clone, Debug)]
@@ -15,15 +15,15 @@ pub(super) struct Setup {
     pub(super) path: Path,
     pub(super) video: Video,
     pub(super) limits: Limits,
-    /// Feedback is sent each so many µs, at least and at most, and lost at times. On its way it takes the path's delay.
+    /// The minimum and maximum interval of feedback, in µs, and how often it is lost. It takes the path's delay.
     pub(super) feedback: (i64, i64),
     pub(super) feedback_loss: f64,
-    /// The receiver's clock at the beginning, and how much faster it is.
+    /// The receiver's clock at the start, and how much faster it runs.
     pub(super) clock: i64,
     pub(super) drift: f64,
-    /// Packets that leave from this time on take so much longer, by another route.
+    /// The time from which packets take another route, and its additional delay.
     pub(super) longer: Option<(i64, i64)>,
-    /// The estimator is told what the application wants.
+    /// What the application wants to send, if the estimator is told.
     pub(super) wanted: Option<f64>,
     pub(super) seed: u64,
 }
@@ -45,7 +45,7 @@ impl Setup {
     }
 }
 
-/// What was, at one turn.
+/// The state at one turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
     pub(super) at: i64,
@@ -61,7 +61,7 @@ pub(super) struct Run {
     pub(super) estimator: Estimator,
 }
 
-/// Runs for `length` µs.
+/// Runs for `length`, in µs.
 pub(super) fn run(setup: Setup, length: i64) -> Run {
     let mut seeds = Dice(setup.seed);
     let start = Instant::now();
@@ -75,7 +75,7 @@ pub(super) fn run(setup: Setup, length: i64) -> Run {
     let mut dice = Dice(seeds.next());
     let mut number = seeds.next() % 70_000;
     let mut base = number;
-    // What is on its way: arrival and number; and feedback.
+    // What is on its way: packets with arrival and number, and feedback.
     let (mut flying, mut reports) = (Vec::<(i64, u64)>::new(), Vec::<(i64, Vec<Arrival>)>::new());
     let mut next_feedback = 0;
     let (mut points, mut out, mut arrived) = (Vec::new(), Vec::new(), Vec::<(i64, u64)>::new());
@@ -158,14 +158,14 @@ impl Run {
         self.between(from, to).map(|point| point.estimate).fold(f64::MAX, f64::min)
     }
 
-    /// What so many of a hundred packets wait at most, in ms.
+    /// A percentile of the wait, in ms.
     pub(super) fn wait(&self, percent: usize, from: i64, to: i64) -> i64 {
         let mut waits: Vec<_> = self.between(from, to).map(|point| point.wait).collect();
         waits.sort_unstable();
         waits[(waits.len() * percent / 100).min(waits.len() - 1)] / 1000
     }
 
-    /// How long after `from` the estimate reaches `rate`, in ms.
+    /// How long after `from` the estimate reached `rate`, in ms.
     pub(super) fn reaches(&self, rate: f64, from: i64) -> Option<i64> {
         let point = self.points.iter().find(|point| point.at >= from && point.estimate >= rate)?;
         Some((point.at - from) / 1000)
